@@ -1,0 +1,111 @@
+"""The vocabulary of cxlocal as values: names, outcomes, states. No IO, no clock.
+
+The words and their meanings are those of the glossary (docs/glossary.md).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from enum import StrEnum
+from typing import NamedTuple
+
+from cxlocal.errors import UsageError
+
+NAME_LENGTH_MAX = 200
+"""Characters in a deliverable's name. Percent-encoded UTF-8 of this length still fits a file name
+on the file systems we write to, once shortened by ``path_part``."""
+
+
+class Outcome(StrEnum):
+    """How a run, a task run or a test suite ended (CDEvents 0.5.1)."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    CANCEL = "cancel"
+    ERROR = "error"
+
+
+class RunKind(StrEnum):
+    """Why a run exists. Only releases take numbers and appear in release views."""
+
+    RELEASE = "release"
+    REHEARSAL = "rehearsal"
+    DRILL = "drill"
+
+
+class NumberState(StrEnum):
+    """The states of a number, the only ones (DESIGN §1)."""
+
+    FREE = "free"
+    RESERVED = "reserved"
+    UNCONFIRMED = "in use, not yet confirmed"
+    CONFIRMED = "in use, confirmed"
+    SKIPPED = "skipped"
+    CONFLICTED = "conflicted"
+
+
+class Verdict(StrEnum):
+    """What a gate says. ``UNDECIDED`` never means allow."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    UNDECIDED = "undecided"
+
+
+class Actor(NamedTuple):
+    """On whose behalf something happens, and how that is known."""
+
+    id: str
+    """``name <mail>`` or a login."""
+    how: str
+    """``git config``, ``CI variable GITHUB_ACTOR``, ``CXLOCAL_ACTOR``, ``operating system``."""
+
+
+def deliverable_id(text: str) -> str:
+    """The id of a deliverable: NFC text, compared byte for byte.
+
+    Raises UsageError for empty, over-long or control-character names.
+    """
+    name = unicodedata.normalize("NFC", text)
+    problem = ""
+    if not name.strip():
+        problem = "it is empty"
+    elif name != name.strip():
+        problem = "it begins or ends with white space"
+    elif len(name) > NAME_LENGTH_MAX:
+        problem = f"it has {len(name)} characters, {NAME_LENGTH_MAX} at most"
+    elif any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in name):
+        problem = "it holds a control character, a line break or half a surrogate pair"
+    if problem:
+        raise UsageError(
+            f"{text!r} cannot name a deliverable: {problem}",
+            hint="choose a name a person can read, such as 'webshop'",
+            name="bad-name",
+        )
+    return name
+
+
+_PLAIN = re.compile(r"[a-z0-9_-]")
+
+
+def path_part(name: str) -> str:
+    """``name`` as one file-name part that is distinct for every name on every file system.
+
+    Lower-case letters, digits, ``_`` and ``-`` stay; every other byte becomes ``%xx``, so that two
+    names differing only in case stay apart on macOS. Long results keep a prefix and a digest.
+    """
+    encoded = "".join(
+        chr(byte) if _PLAIN.fullmatch(chr(byte)) else f"%{byte:02x}"
+        for byte in name.encode("utf-8")
+    )
+    if len(encoded) <= 120:
+        return encoded
+    import hashlib
+
+    return f"{encoded[:80]}%-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+
+
+def variable_part(name: str) -> str:
+    """``name`` as part of an environment variable: upper case, ``[A-Z0-9_]`` only."""
+    return re.sub(r"[^A-Z0-9]", "_", name.upper())

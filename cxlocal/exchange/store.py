@@ -1,0 +1,54 @@
+"""What every store is: something that answers encoded messages.
+
+This docstring is the contract; ``tests/stores`` runs one suite over every implementation.
+
+- ``exchange`` takes one encoded request and returns one encoded answer (``cxlocal.exchange.
+  messages`` encodes and decodes both). One request is one transaction at the store: either all of
+  its parts took effect, or none, and a refusal says why in the answer itself.
+- A store never rewrites or forgets an event it acknowledged.
+- A store grants a number at most once, whatever is lost, repeated or delayed on the way
+  (DESIGN §5).
+- When the store cannot be reached or does not answer within ``timeout`` seconds, ``exchange``
+  raises ``StoreUnreachable``. The request may have taken effect all the same: the caller asks
+  again with the same nonce and the same proposal, which is harmless.
+- Blobs are bytes named by their SHA-256. ``put_blob`` refuses bytes that do not match.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from cxlocal.errors import CxError, StoreNeeded
+
+
+class StoreUnreachable(StoreNeeded):
+    """No answer: path gone, connection refused, locked, too slow, or an answer no one can read.
+
+    ``why`` says what was seen in words an operator can act on.
+    """
+
+    default_name = "store-unreachable"
+
+
+class Store(Protocol):
+    """A build data repository."""
+
+    url: str
+
+    def exchange(self, request: bytes, *, timeout: float) -> bytes:
+        """Send one message and return the answer. Raises StoreUnreachable."""
+
+    def missing_blobs(self, digests: list[str], *, timeout: float) -> list[str]:
+        """Which of these SHA-256 digests (hexadecimal) the store does not hold."""
+
+    def put_blob(self, digest: str, content: bytes, *, timeout: float) -> None:
+        """Keep ``content``. Idempotent. Raises CxError when the digest does not match."""
+
+    def get_blob(self, digest: str, *, timeout: float) -> bytes | None:
+        """The bytes of a digest, or None where the store lacks them."""
+
+    def close(self) -> None:
+        """Let go of files and connections. The store can not be used afterwards."""
+
+
+__all__ = ["CxError", "Store", "StoreUnreachable"]

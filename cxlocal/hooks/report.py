@@ -1,0 +1,48 @@
+"""Parsed reports: counts, cases, and what a report reader is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+
+class Case(NamedTuple):
+    """One test case. ``name`` is stable over runs: class name and test name."""
+
+    suite: str
+    name: str
+    outcome: str
+    """passed, failed, error, skipped or flaky (failed, then passed on a rerun)."""
+    seconds: float | None
+    message: str
+    """First failure or error message, at most 1 KiB of UTF-8."""
+
+
+class Report(NamedTuple):
+    """What a reader makes of one report file. Counts are derived from the cases."""
+
+    format: str
+    suite: str
+    cases: tuple[Case, ...]
+    problem: str = ""
+    """Why the file could be read only in part or not at all; empty when all was read."""
+
+    def count(self, outcome: str) -> int:
+        """How many cases have this outcome."""
+        return sum(case.outcome == outcome for case in self.cases)
+
+    @property
+    def outcome(self) -> str:
+        """failure if a case failed, else error if one has an error or the file was unreadable."""
+        if self.count("failed"):
+            return "failure"
+        return "error" if self.problem or self.count("error") else "success"
+
+
+class ReportReader(Protocol):
+    """Reads one format. Reports come from untrusted builds: bounded memory, no entity expansion."""
+
+    format: str
+
+    def read(self, path: Path, *, suite: str) -> Report:
+        """Never raises for bad content: ``problem`` says what was wrong."""

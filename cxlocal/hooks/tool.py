@@ -1,0 +1,191 @@
+"""What a tool is: a class whose methods are its verbs.
+
+A tool author writes one class with ``name``, ``api = 1``, an ``Options`` type and one method per
+verb it can do, and registers it with the hook ``cxlocal_register_tools``. The runner validates the
+options before anything runs, starts the verb in a worker process of its own, and gives it a
+``Context``. What a verb returns is one of the result types below; what it raises decides the
+outcome: ``ToolFailure`` is the work saying no (outcome *failure*), anything else is trouble
+(outcome *error*).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+
+VERBS = (
+    "build", "test", "publish", "fetch", "provision", "destroy", "apply", "create", "health",
+    "rotate", "drain", "remove", "deploy", "undo", "observe", "probe",
+)  # fmt: skip
+"""Every verb a tool may have (DESIGN §1). A public method with another name is not a verb."""
+
+API = 1
+"""The version of this interface. A tool that names another one is refused by name."""
+
+
+class ToolFailure(Exception):
+    """The work was done properly and its result is no: a test failed, a check was red."""
+
+
+class Produced(msgspec.Struct, frozen=True, kw_only=True):
+    """An output of ``build``: a file in the checkout (or below ``ctx.scratch``)."""
+
+    name: str
+    path: Path
+    purl: str = ""
+    """Package URL; empty means the runner makes a generic one from name, version and digest."""
+    version: str = ""
+    """The version the bytes carry, where the tool can tell; refused when it differs from ours."""
+    media_type: str = ""
+
+
+class ReportFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A report a verb leaves behind, parsed by the report reader of its format."""
+
+    path: Path
+    format: str = "junit"
+    suite: str = ""
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of most verbs."""
+
+    artifacts: tuple[Produced, ...] = ()
+    reports: tuple[ReportFile, ...] = ()
+    details: dict[str, Any] = {}
+    """Facts worth keeping with the task run (JSON values, no secrets)."""
+    tool_version: str = ""
+
+
+class Deployed(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of ``deploy`` and ``undo``: what runs now, and how to reach it."""
+
+    service: str
+    uri: str = ""
+    details: dict[str, Any] = {}
+    tool_version: str = ""
+
+
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
+    """What an environment says it runs (``observe``). Empty version: nothing runs there."""
+
+    version: str = ""
+    digest: str = ""
+    uri: str = ""
+    healthy: bool | None = None
+    details: dict[str, Any] = {}
+
+
+class ArtifactRef(msgspec.Struct, frozen=True, kw_only=True):
+    """An artifact of this run, present as a local file that was checked against its digest."""
+
+    name: str
+    path: Path
+    sha256: str
+    size: int
+    purl: str = ""
+
+
+class EnvironmentRef(msgspec.Struct, frozen=True, kw_only=True):
+    """The environment a verb works in."""
+
+    name: str
+    """The name in cx.toml, such as ``production``."""
+    instance: str
+    """Distinct per run for per-run environments, equal to ``name`` for lasting ones."""
+    lifetime: str
+    """``per-run`` or ``lasting``."""
+    folder: Path
+    """A folder on this machine that tools may use for this environment; outlives the run."""
+    uri: str = ""
+    handles: Mapping[str, Any] = {}
+    """What ``intend`` made durable for this environment so far, newest last, by tool."""
+
+
+class Previous(msgspec.Struct, frozen=True, kw_only=True):
+    """What was live in the environment before (deploy, undo)."""
+
+    version: str
+    run: str
+    handle: Any = None
+
+
+class Completed(msgspec.Struct, frozen=True, kw_only=True):
+    """How a process started by ``ctx.exec`` ended."""
+
+    code: int
+    output: str
+    """The last part of its output (at most 64 KiB), secrets masked."""
+
+
+class Context(Protocol):
+    """What a verb is given. Everything a tool may do to the outside goes through it."""
+
+    version: str
+    run: str
+    revision: str
+    stage: str
+    deliverable: str
+    checkout: Path
+    """The working folder of this stage: the clean checkout."""
+    scratch: Path
+    """An empty folder for this task run, deleted with the run's checkout."""
+    options: Any
+    """The validated ``with`` table, an instance of the tool's ``Options``."""
+    environment: EnvironmentRef | None
+    artifacts: Mapping[str, ArtifactRef]
+    previous: Previous | None
+    handle: Any
+    """For destroy, undo, observe, health, remove: the last handle made durable by ``intend``."""
+    secrets: Mapping[str, str]
+    timeout: float
+    """Seconds left for this verb."""
+
+    def exec(
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        check: bool = True,
+        timeout: float | None = None,
+    ) -> Completed:
+        """Run a process to its end; the only way to start one. Output goes to the stage's log.
+
+        ``check`` raises ToolFailure when the exit code is not 0.
+        """
+
+    def daemon(
+        self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path
+    ) -> int:
+        """Start a process that outlives this task (a service) in a session of its own. Its pid."""
+
+    def progress(self, text: str) -> None:
+        """A line for people; also in the log."""
+
+    def intend(self, handle: Any) -> None:
+        """Make a JSON handle durable *before* the side effect it describes. Returns when it is."""
+
+
+class Tool:
+    """The base of all tools. Stateless: a verb may run in another process on another day."""
+
+    name: ClassVar[str]
+    api: ClassVar[int] = API
+    title: ClassVar[str] = ""
+
+    class Options(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+        """The ``with`` table of a stage that uses this tool."""
+
+    secrets: ClassVar[tuple[str, ...]] = ()
+    """Names of secrets the tool wants beyond those its stage lists."""
+    executables: ClassVar[tuple[str, ...]] = ()
+    """Programs that must be on PATH; ``--dry-run`` and ``doctor`` look for them."""
+
+
+def verbs_of(tool: type[Tool]) -> tuple[str, ...]:
+    """The verbs a tool class can do, in the order of ``VERBS``."""
+    return tuple(verb for verb in VERBS if callable(getattr(tool, verb, None)))

@@ -1,0 +1,78 @@
+"""Text forms of times, durations and foreign bytes. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from cxlocal.errors import UsageError
+
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
+_DURATION = re.compile(r"(\d+)\s*([smhdwy])")
+
+
+def utc_text(time_ms: int) -> str:
+    """Milliseconds since the epoch as ``2026-11-23T02:14:05.123Z``."""
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
+
+
+def parse_utc(text: str) -> int:
+    """The inverse of ``utc_text``; takes any RFC 3339 time with a zone. Milliseconds.
+
+    Raises ValueError for anything else.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return round(moment.timestamp() * 1000)
+
+
+def parse_duration(text: str) -> int:
+    """``90s``, ``15m``, ``1h 30m``, ``90d``, ``1y`` as seconds. Raises UsageError."""
+    stripped = text.strip()
+    parts = _DURATION.findall(stripped)
+    if not parts or _DURATION.sub("", stripped).strip():
+        raise UsageError(
+            f"{text!r} is not a duration", hint="write it like '90s', '15m', '1h 30m' or '90d'"
+        )
+    return sum(int(count) * _UNIT_SECONDS[unit] for count, unit in parts)
+
+
+def duration_text(seconds: float) -> str:
+    """A duration for people: ``0.4 s``, ``12 s``, ``3 min 5 s``, ``2 h 10 min``, ``4 d 3 h``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, name, small_size, small_name in (
+        (86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"),
+    ):  # fmt: skip
+        if whole >= size:
+            big, rest = divmod(whole, size)
+            small = rest // small_size
+            return f"{big} {name} {small} {small_name}" if small else f"{big} {name}"
+    return f"{whole} s"
+
+
+def clean_text(text: str) -> str:
+    """Text that any UTF-8 reader accepts: undecodable bytes stand as ``\\xff``.
+
+    Paths and output that are not UTF-8 reach Python as lone surrogates (PEP 383); they must not
+    keep an event from being written.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if (
+            _only_escapes(text)
+        ) else text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text
+
+
+def _only_escapes(text: str) -> bool:
+    return all(0xDC80 <= ord(c) <= 0xDCFF for c in text if 0xD800 <= ord(c) <= 0xDFFF)
+
+
+def shorten(text: str, limit: int) -> str:
+    """At most ``limit`` characters, the end replaced by ``…`` where something was cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
