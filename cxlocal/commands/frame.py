@@ -1,0 +1,161 @@
+"""The frame every command stands in: help with examples first, and groups that load lazily.
+
+``command`` and ``group`` replace ``click.command`` and ``click.group``; they ask for examples and
+print them before the options. The docstring's first line is the sentence shown in lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import click
+
+from cxlocal.commands.table import COMMANDS, ROWS, SECTIONS
+
+CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+Example = tuple[str, str]
+
+
+def _write_examples(examples: Sequence[Example], formatter: click.HelpFormatter) -> None:
+    with formatter.section("Examples"):
+        formatter.write_dl(list(examples), col_max=44)
+
+
+def _write_help_text(command: click.Command, formatter: click.HelpFormatter) -> None:
+    """The first sentence, the examples, then the rest of the docstring."""
+    first, _, rest = (command.help or "").strip().partition("\n")
+    formatter.write_paragraph()
+    with formatter.indentation():
+        formatter.write_text(first)
+    examples = getattr(command, "examples", ())
+    if examples:
+        _write_examples(examples, formatter)
+    if rest.strip():
+        import inspect
+
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(inspect.cleandoc("\n" + rest))
+
+
+class Command(click.Command):
+    """A command whose help shows examples before the options."""
+
+    def __init__(self, *args: Any, examples: Sequence[Example] = (), **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        self.examples = examples
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write sentence, examples, then explanation."""
+        _write_help_text(self, formatter)
+
+
+class Group(click.Group):
+    """A group of commands whose help shows examples first."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, examples: Sequence[Example] = (), **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        self.examples = examples
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write sentence, examples, then explanation."""
+        _write_help_text(self, formatter)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order they were written, which is the order of use."""
+        return list(self.commands)
+
+
+Group.group_class = Group
+
+
+def command(
+    name: str | None = None, *, examples: Sequence[Example], **attributes: Any
+) -> Callable[[Callable[..., Any]], Command]:
+    """Make a command. ``examples`` are pairs (command line, what it does), best first.
+
+    ``name`` is needed only where the function cannot bear it (``import``).
+    """
+    settings = {**CONTEXT_SETTINGS, **attributes.pop("context_settings", {})}
+    return click.command(
+        name, cls=Command, examples=examples, context_settings=settings, **attributes
+    )
+
+
+def group(
+    name: str | None = None, *, examples: Sequence[Example], **attributes: Any
+) -> Callable[[Callable[..., Any]], Group]:
+    """Make a group; its members are made by ``@that_group.command(examples=…)``."""
+    settings = {**CONTEXT_SETTINGS, **attributes.pop("context_settings", {})}
+    return click.group(name, cls=Group, examples=examples, context_settings=settings, **attributes)
+
+
+class RootGroup(Group):
+    """``cxlocal`` itself: a static table of commands, each imported when it is called.
+
+    Commands of plugins are looked for when a name is not in the table, and for the list in
+    ``--help`` if an installed distribution offers any plugin at all.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names in the table, in its order."""
+        return [row.name for row in ROWS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command; None if neither the table nor a plugin knows the name."""
+        row = COMMANDS.get(cmd_name)
+        if row is None:
+            return self.commands.get(cmd_name) or self._from_plugins(ctx, cmd_name)
+        import importlib
+
+        module, _, attribute = row.target.partition(":")
+        found = getattr(importlib.import_module(f"cxlocal.commands.{module}"), attribute)
+        assert isinstance(found, click.Command), f"{row.target} is not a command"
+        return found
+
+    def _from_plugins(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name.startswith("-"):
+            return None
+        from cxlocal.commands.extra import register_plugin_commands
+
+        register_plugin_commands(self, ctx)
+        return self.commands.get(name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with near names taken from the table."""
+        name = args[0]
+        found = self.get_command(ctx, name)
+        if found is not None:
+            return name, found, args[1:]
+        if name.startswith("-"):
+            ctx.fail(f"No such option {name!r}.")
+        raise click.NoSuchCommand(name, possibilities=[*COMMANDS, *self.commands], ctx=ctx)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list by sections, straight from the table."""
+        from cxlocal.commands.extra import offered_by_plugins
+
+        longest = max(len(row.name) for row in ROWS)
+        for section in SECTIONS:
+            _write_list(
+                section,
+                longest,
+                ((r.name, r.help) for r in ROWS if r.section == section),
+                formatter,
+            )
+        extra = offered_by_plugins(self, ctx)
+        _write_list("From plugins", longest, extra, formatter)
+
+
+def _write_list(
+    title: str, longest: int, rows: Iterable[Example], formatter: click.HelpFormatter
+) -> None:
+    found = [(name.ljust(longest), text) for name, text in rows]
+    if found:
+        with formatter.section(title):
+            formatter.write_dl(found)

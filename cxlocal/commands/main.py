@@ -1,0 +1,162 @@
+"""The entry point, and the only function that turns errors into exit codes.
+
+``cxlocal --version`` is answered before anything is imported. Everything else goes through the
+click group of ``cxlocal.commands.root``; whatever a command raises ends here, as words on
+standard error (``what``, ``why``, ``To do``) or, under ``--json``, as one JSON object there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from cxlocal.errors import CxError, ExitCode, Interrupted, Trouble, UsageError
+from cxlocal.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROGRAM = "cxlocal"
+COMPLETE_VARIABLE = "_CXLOCAL_COMPLETE"
+# The shell's exit code for a program ended by SIGPIPE: 128 + 13. Said in numbers because the
+# signal module is not needed for anything else here.
+BROKEN_PIPE = 141
+SIGINT = 2
+
+
+class Bug(Trouble):
+    """An exception nobody foresaw: our fault, not the caller's."""
+
+    default_name = "bug"
+
+
+def main() -> int:
+    """Run the command line of this process and return its exit code."""
+    arguments = sys.argv[1:]
+    if arguments == ["--version"]:
+        print(PROGRAM, VERSION)
+        return ExitCode.DONE
+    try:
+        code = _carry_out(arguments)
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - this is where everything ends
+        return _end(error, arguments)
+    return code
+
+
+def _carry_out(arguments: Sequence[str]) -> int:
+    """Run the command. Returns what the command returned if that is an exit code, else 0."""
+    refuse_windows(sys.platform)
+    # A stream that is not UTF-8 must not turn "…" into a crash.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    import click
+
+    from cxlocal.commands.root import cli
+
+    instruction = os.environ.get(COMPLETE_VARIABLE)
+    if instruction:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, PROGRAM, COMPLETE_VARIABLE, instruction)
+    try:
+        with cli.make_context(PROGRAM, list(arguments)) as context:
+            result = cli.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        raise _from_click(error) from error
+    except click.Abort as error:
+        raise Interrupted("Stopped at the question; nothing was done") from error
+    return result if isinstance(result, int) else ExitCode.DONE
+
+
+def refuse_windows(platform: str) -> None:
+    """Raises UsageError on Windows, where journal and processes would need other calls."""
+    if platform in ("win32", "cygwin", "msys"):
+        raise UsageError(
+            "cxlocal does not run on Windows",
+            why="its journal and its processes rely on calls of Linux and macOS",
+            hint="use it inside WSL",
+            name="windows",
+        )
+
+
+def _from_click(error: Exception) -> UsageError:
+    """A complaint of click in the shape of our own."""
+    context = getattr(error, "ctx", None)
+    what = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+    path = context.command_path if context is not None else PROGRAM
+    return UsageError(what, hint=f"{path} --help")
+
+
+def _end(error: BaseException, arguments: Sequence[str]) -> int:
+    """Say what ended the command; return the exit code that says it to scripts."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, BrokenPipeError):
+        _silence_stdout()
+        return BROKEN_PIPE
+    known = as_known(error)
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    try:
+        if "--debug" in own:
+            import traceback
+
+            traceback.print_exception(error, file=sys.stderr)
+        _print_error(known, as_json="--json" in own or "--nl" in own)
+        sys.stdout.flush()
+    except OSError:
+        # Neither data nor words can be written any more: only the exit code is left to tell.
+        _silence_stdout()
+    return int(known.exit_code)
+
+
+def as_known(error: BaseException) -> CxError:
+    """Any exception as an error with an exit code; unforeseen ones as a ``Bug``."""
+    if isinstance(error, CxError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted("Interrupted", signal_number=SIGINT)
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f": {os.fsdecode(error.filename)}" if error.filename else ""
+        return Trouble(
+            f"{error.strerror}{where}",
+            why="the operating system refused it",
+            hint="--debug shows where in cxlocal it happened",
+            name="system",
+            errno=error.errno,
+        )
+    return Bug(
+        f"This is a bug in cxlocal: {type(error).__name__}: {error}",
+        hint="run it again with --debug and report the trace",
+    )
+
+
+def _print_error(error: CxError, *, as_json: bool) -> None:
+    if as_json:
+        from cxlocal.commands.output import json_text
+
+        print(json_text(error.as_json()), file=sys.stderr, flush=True)
+        return
+    from cxlocal.commands.terminal import harmless
+
+    lines = [f"Error: {error.what}"]
+    if error.why:
+        lines.append(error.why)
+    if error.hint:
+        lines.append(f"To do: {error.hint}")
+    print(*(harmless(line, keep="\n\t") for line in lines), sep="\n", file=sys.stderr, flush=True)
+
+
+def _silence_stdout() -> None:
+    """Keep Python from complaining about the closed pipe a second time while it exits."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())
+    except (OSError, ValueError):
+        return  # no such descriptor any more: then nothing is left to complain about
+    finally:
+        os.close(nowhere)

@@ -1,0 +1,263 @@
+"""Rows out, with the flags of sqlite-utils: people get a table, pipes get the same rows.
+
+A command takes ``@rows_options`` and hands what it found to ``write_rows``. The form never changes
+because standard output is a pipe; only ``--json``, ``--nl``, ``--csv``, ``--tsv`` and ``--fmt``
+change it. Every form shows the same rows with the same columns.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TextIO, TypeVar
+
+import click
+
+from cxlocal.commands.terminal import columns as terminal_columns
+from cxlocal.commands.terminal import harmless
+from cxlocal.errors import UsageError
+
+Row = Mapping[str, object]
+Result = TypeVar("Result")
+
+# Between two columns of the table.
+GAP = "  "
+# No column is cut below this many characters to make a table fit its terminal.
+NARROWEST = 12
+# What JSON may hold raw but a terminal must not: JSON text can always write it as an escape.
+_JSON_HARMFUL = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class Output(NamedTuple):
+    """How the rows are wanted: ``table``, ``json``, ``nl``, ``csv`` or ``tsv``."""
+
+    shape: str = "table"
+    fmt: str | None = None
+    headers: bool = True
+
+    @property
+    def for_people(self) -> bool:
+        """Whether a person reads it: then sentences may stand around the rows on stderr."""
+        return self.shape == "table"
+
+
+TABLE = Output()
+
+
+def rows_options(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Give a command the flags for rows; it receives them as one argument ``output``."""
+
+    @functools.wraps(function)
+    def call(*args: Any, shape: str | None, fmt: str | None, headers: bool, **rest: Any) -> Result:
+        return function(*args, output=Output(shape or "table", fmt, headers), **rest)
+
+    shapes = (
+        ("--json", "json", "A JSON array of objects."),
+        ("--nl", "nl", "JSON, one object a line."),
+        ("--csv", "csv", "Comma-separated values."),
+        ("--tsv", "tsv", "Tab-separated values."),
+    )
+    wrapped = click.option(
+        "--no-headers", "headers", flag_value=False, default=True, help="Without column names."
+    )(call)
+    wrapped = click.option("--fmt", metavar="NAME", help="A table as github, grid, html, …")(
+        wrapped
+    )
+    wrapped = click.option(
+        "-t", "--table", "shape", flag_value="table", help="An aligned table (the default)."
+    )(wrapped)
+    for flag, value, text in reversed(shapes):
+        wrapped = click.option(flag, "shape", flag_value=value, help=text)(wrapped)
+    return wrapped
+
+
+def json_option(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Give a command with one result the flag ``--json``; it receives ``as_json``."""
+    return click.option("--json", "as_json", is_flag=True, help="The same as one JSON object.")(
+        function
+    )
+
+
+def write_rows(
+    rows: Iterable[Row],
+    columns: Sequence[str] | None = None,
+    output: Output = TABLE,
+    *,
+    stream: TextIO | None = None,
+) -> None:
+    """Write ``rows`` to standard output (or ``stream``) in the form that ``output`` asks for.
+
+    ``columns`` names and orders what is shown; without it the keys of the first row do. A key
+    that a row lacks is null. JSON, CSV and TSV are written row by row; a table is read whole.
+    """
+    stream = stream or sys.stdout
+    if output.fmt is not None:
+        _write_formatted(rows, columns, output, stream)
+    elif output.shape == "json":
+        _write_json(rows, columns, stream)
+    elif output.shape == "nl":
+        for row in rows:
+            stream.write(json_text(_chosen(row, columns)) + "\n")
+    elif output.shape in ("csv", "tsv"):
+        _write_separated(rows, columns, output, stream)
+    else:
+        _write_table(rows, columns, output, stream)
+
+
+def write_document(document: object, *, stream: TextIO | None = None) -> None:
+    """Write one JSON document, indented."""
+    (stream or sys.stdout).write(json_text(document, indent=2) + "\n")
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """``value`` as JSON that is safe on a terminal; bytes as sqlite-utils writes them."""
+    import json
+
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
+    text = json.dumps(value, ensure_ascii=encoding != "utf8", indent=indent, default=_plain)
+    return _JSON_HARMFUL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        import base64
+
+        return {"$base64": True, "encoded": base64.b64encode(value).decode("ascii")}
+    return str(value)
+
+
+def _chosen(row: Row, columns: Sequence[str] | None) -> dict[str, object]:
+    return dict(row) if columns is None else {name: row.get(name) for name in columns}
+
+
+def _write_json(rows: Iterable[Row], columns: Sequence[str] | None, stream: TextIO) -> None:
+    before = "["
+    for row in rows:
+        stream.write(before + json_text(_chosen(row, columns)))
+        before = ",\n "
+    stream.write("[]\n" if before == "[" else "]\n")
+
+
+def _write_separated(
+    rows: Iterable[Row], columns: Sequence[str] | None, output: Output, stream: TextIO
+) -> None:
+    import csv
+
+    writer = csv.writer(
+        stream, delimiter="," if output.shape == "csv" else "\t", lineterminator="\n"
+    )
+    header = columns
+    if header is not None and output.headers:
+        writer.writerow(header)
+    for row in rows:
+        if header is None:
+            header = list(row)
+            if output.headers:
+                writer.writerow(header)
+        writer.writerow(harmless(_cell(row.get(name)), keep="\n\t") for name in header)
+
+
+def _cell(value: object) -> str:
+    """One value as text: nothing for null, JSON for lists and objects."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, bool | list | dict):
+        return json_text(value)
+    return str(value)
+
+
+def _matrix(
+    rows: Iterable[Row], columns: Sequence[str] | None
+) -> tuple[list[str], list[list[object]]]:
+    found = list(rows)
+    names = list(columns) if columns is not None else list(found[0]) if found else []
+    return names, [[row.get(name) for name in names] for row in found]
+
+
+def _write_table(
+    rows: Iterable[Row], columns: Sequence[str] | None, output: Output, stream: TextIO
+) -> None:
+    """An aligned table; nothing at all without rows (the command says what is missing)."""
+    names, values = _matrix(rows, columns)
+    if not values:
+        return
+    right = [_is_numeric(line[index] for line in values) for index in range(len(names))]
+    cells = [[harmless(_shown(value)) for value in line] for line in values]
+    heads = [harmless(name) for name in names]
+    if output.headers:
+        cells.insert(0, heads)
+    widths = [max(_width(line[index]) for line in cells) for index in range(len(names))]
+    if stream.isatty():
+        widths = _fitted(widths, terminal_columns(stream))
+    if output.headers:
+        cells.insert(1, ["-" * width for width in widths])
+    for line in cells:
+        padded = map(_padded, line, widths, right)
+        stream.write(GAP.join(padded).rstrip() + "\n")
+
+
+def _shown(value: object) -> str:
+    """As ``_cell``, with three decimals at most: a table is for eyes."""
+    return _cell(round(value, 3) if isinstance(value, float) else value)
+
+
+def _is_numeric(values: Iterable[object]) -> bool:
+    present = [value for value in values if value is not None]
+    return bool(present) and all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in present
+    )
+
+
+def _width(text: str) -> int:
+    """How many columns a terminal uses for ``text``."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def _fitted(widths: list[int], available: int) -> list[int]:
+    """Narrow the widest columns until the table fits, none below ``NARROWEST``."""
+    widths = list(widths)
+    excess = sum(widths) + len(GAP) * (len(widths) - 1) - available
+    while excess > 0 and max(widths) > NARROWEST:
+        widest = widths.index(max(widths))
+        widths[widest] -= 1
+        excess -= 1
+    return widths
+
+
+def _padded(text: str, width: int, right: bool) -> str:
+    used = _width(text)
+    while used > width:
+        text = text[:-2] + "…"
+        used = _width(text)
+    space = " " * (width - used)
+    return space + text if right else text + space
+
+
+def _write_formatted(
+    rows: Iterable[Row], columns: Sequence[str] | None, output: Output, stream: TextIO
+) -> None:
+    from tabulate import tabulate, tabulate_formats
+
+    assert output.fmt is not None
+    if output.fmt not in tabulate_formats:
+        raise UsageError(
+            f"There is no table format {output.fmt!r}",
+            hint="use one of " + ", ".join(tabulate_formats),
+        )
+    names, values = _matrix(rows, columns)
+    cells = [[harmless(_shown(value)) for value in line] for line in values]
+    heads = [harmless(name) for name in names] if output.headers else ()
+    stream.write(tabulate(cells, heads, tablefmt=output.fmt, disable_numparse=True) + "\n")

@@ -1,0 +1,137 @@
+"""Words for people: standard error, colours, and foreign text made harmless.
+
+Data goes to standard output (``cxlocal.commands.output``), everything said about it goes here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import TextIO
+
+import click
+
+# C0 and C1 controls and DEL begin terminal escape sequences; the bidirectional controls reorder
+# what stands around them ("Trojan source"); U+2028 and U+2029 break lines; lone surrogates are
+# bytes that were not UTF-8. None of them may reach a terminal from data.
+_HARMFUL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+# Fallback where neither COLUMNS nor the terminal says how wide it is: the width of the docs.
+DEFAULT_COLUMNS = 80
+
+
+def harmless(text: str, *, keep: str = "") -> str:
+    """``text`` with control characters written out (``\\x1b``), except those in ``keep``."""
+    if _HARMFUL.search(text) is None:
+        return text
+    return _HARMFUL.sub(lambda match: _written_out(match[0], keep), text)
+
+
+def _written_out(character: str, keep: str) -> str:
+    if character in keep:
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # an undecodable byte (PEP 383): show the byte
+        return f"\\x{code - 0xDC00:02x}"
+    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def use_color(choice: str, environ: Mapping[str, str], stream: TextIO) -> bool:
+    """Whether to colour ``stream``: the flag, then NO_COLOR, then FORCE_COLOR, then a terminal.
+
+    ``choice`` is ``auto``, ``always`` or ``never``.
+    """
+    if choice != "auto":
+        return choice == "always"
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and environ.get("TERM") != "dumb"
+
+
+def is_live(choice: str, environ: Mapping[str, str], stream: TextIO) -> bool:
+    """Whether a line on ``stream`` may be drawn over: a terminal, no CI, not ``plain``."""
+    if choice == "plain" or environ.get("CI") or environ.get("TERM") == "dumb":
+        return False
+    return stream.isatty()
+
+
+def columns(stream: TextIO) -> int:
+    """The width of the terminal behind ``stream``, in characters."""
+    try:
+        wanted = int(os.environ.get("COLUMNS", ""))
+    except ValueError:
+        wanted = 0
+    if wanted > 0:
+        return wanted
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or DEFAULT_COLUMNS
+    except (OSError, ValueError):
+        return DEFAULT_COLUMNS
+
+
+def paint(text: str, color: str, *, on: bool) -> str:
+    """``text`` in ``color`` if ``on``. Words carry the meaning; colour only repeats it."""
+    return click.style(text, fg=color) if on else text
+
+
+def say(text: str = "", *, verbosity: int = 0, color: str | None = None) -> None:
+    """One line (or more) for the person, on standard error.
+
+    Shown when the command line's verbosity (-q is -1, -v is 1) is at least ``verbosity``. Foreign
+    text in it must have passed ``harmless`` only if it may hold line breaks of its own: every
+    other control character is written out here.
+    """
+    context = click.get_current_context(silent=True)
+    settings = context.find_root().params if context is not None else {}
+    if verbosity > settings.get("verbose", 0) - settings.get("quiet", 0):
+        return
+    text = harmless(text, keep="\n\t")
+    if color is not None:
+        choice = settings.get("color", "auto")
+        text = paint(text, color, on=use_color(choice, os.environ, sys.stderr))
+    print(text, file=sys.stderr, flush=True)
+
+
+def warn(text: str) -> None:
+    """Say ``Warning: …``, also under ``-q``."""
+    say(f"Warning: {text}", verbosity=-1, color="yellow")
+
+
+class Progress:
+    """One line on standard error that says what is going on.
+
+    On a terminal it is drawn over; in CI, in a pipe and with ``--progress plain`` nothing is
+    drawn over, and ``now`` says nothing: only ``done`` lines appear, one after the other.
+    """
+
+    def __init__(self, *, stream: TextIO | None = None, live: bool | None = None) -> None:
+        self.stream = stream or sys.stderr
+        context = click.get_current_context(silent=True)
+        choice = context.find_root().params.get("progress", "auto") if context else "auto"
+        self.live = is_live(choice, os.environ, self.stream) if live is None else live
+
+    def now(self, text: str) -> None:
+        """Show ``text`` until the next call."""
+        if self.live:
+            room = max(columns(self.stream) - 1, 10)
+            self.stream.write("\r\x1b[K" + harmless(text)[:room])
+            self.stream.flush()
+
+    def done(self, text: str) -> None:
+        """Write ``text`` as a lasting line."""
+        self.clear()
+        self.stream.write(harmless(text, keep="\t") + "\n")
+        self.stream.flush()
+
+    def clear(self) -> None:
+        """Take away what ``now`` showed."""
+        if self.live:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
