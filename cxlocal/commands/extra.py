@@ -12,8 +12,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from cxlocal.commands.terminal import warn
-
 if TYPE_CHECKING:
     import click
 
@@ -60,4 +58,4 @@ def register_plugin_commands(root: click.Group, ctx: click.Context) -> None:
     keeps a command of ours, or of another plugin, from running.
     """
     blocked = [value.removeprefix("no:") for value in ctx.find_root().params.get("plugins") or ()]
-    _ = (root, blocked, warn)
+    _ = (root, blocked)

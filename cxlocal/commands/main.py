@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from cxlocal.errors import CxError, ExitCode, Interrupted, Trouble, UsageError
 from cxlocal.version import VERSION
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PROGRAM = "cxlocal"
 COMPLETE_VARIABLE = "_CXLOCAL_COMPLETE"
@@ -45,7 +41,7 @@ def main() -> int:
     return code
 
 
-def _carry_out(arguments: Sequence[str]) -> int:
+def _carry_out(arguments: list[str]) -> int:
     """Run the command. Returns what the command returned if that is an exit code, else 0."""
     refuse_windows(sys.platform)
     # A stream that is not UTF-8 must not turn "…" into a crash.
@@ -62,7 +58,7 @@ def _carry_out(arguments: Sequence[str]) -> int:
 
         return shell_complete(cli, {}, PROGRAM, COMPLETE_VARIABLE, instruction)
     try:
-        with cli.make_context(PROGRAM, list(arguments)) as context:
+        with cli.make_context(PROGRAM, arguments.copy()) as context:
             result = cli.invoke(context)
     except click.exceptions.Exit as done:
         return done.exit_code
@@ -92,7 +88,7 @@ def _from_click(error: Exception) -> UsageError:
     return UsageError(what, hint=f"{path} --help")
 
 
-def _end(error: BaseException, arguments: Sequence[str]) -> int:
+def _end(error: BaseException, arguments: list[str]) -> int:
     """Say what ended the command; return the exit code that says it to scripts."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)

@@ -27,7 +27,7 @@ GAP = "  "
 # No column is cut below this many characters to make a table fit its terminal.
 NARROWEST = 12
 # What JSON may hold raw but a terminal must not: JSON text can always write it as an escape.
-_JSON_HARMFUL = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_JSON_HARMFUL = r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
 
 class Output(NamedTuple):
@@ -117,7 +117,7 @@ def json_text(value: object, *, indent: int | None = None) -> str:
 
     encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
     text = json.dumps(value, ensure_ascii=encoding != "utf8", indent=indent, default=_plain)
-    return _JSON_HARMFUL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return re.sub(_JSON_HARMFUL, lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _plain(value: object) -> object:

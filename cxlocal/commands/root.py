@@ -6,7 +6,6 @@ import os
 
 import click
 
-from cxlocal.commands.context import App, find_project
 from cxlocal.commands.frame import CONTEXT_SETTINGS, RootGroup
 from cxlocal.commands.table import COMMANDS
 from cxlocal.errors import UsageError
@@ -71,6 +70,9 @@ def cli(
 
     Without a command: the status of the project you stand in.
     """
+    # Not needed for --help, which never comes here.
+    from cxlocal.commands.context import App
+
     del progress  # read from the context by cxlocal.commands.terminal
     _enter(directory)
     ctx.color = None if color == "auto" else color == "always"
@@ -86,6 +88,8 @@ def cli(
 
 def _without_command(ctx: click.Context) -> None:
     """``status`` inside a project, the help elsewhere."""
+    from cxlocal.commands.context import find_project
+
     status = "status" if "status" in COMMANDS and find_project(os.getcwd()) else None
     found = cli.get_command(ctx, status) if status else None
     if found is None:

@@ -16,9 +16,8 @@ import click
 # C0 and C1 controls and DEL begin terminal escape sequences; the bidirectional controls reorder
 # what stands around them ("Trojan source"); U+2028 and U+2029 break lines; lone surrogates are
 # bytes that were not UTF-8. None of them may reach a terminal from data.
-_HARMFUL = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+# Compiled when first used (re keeps it): --help needs no pattern.
+_HARMFUL = r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 # Fallback where neither COLUMNS nor the terminal says how wide it is: the width of the docs.
@@ -27,9 +26,9 @@ DEFAULT_COLUMNS = 80
 
 def harmless(text: str, *, keep: str = "") -> str:
     """``text`` with control characters written out (``\\x1b``), except those in ``keep``."""
-    if _HARMFUL.search(text) is None:
+    if text.isascii() and text.isprintable():
         return text
-    return _HARMFUL.sub(lambda match: _written_out(match[0], keep), text)
+    return re.sub(_HARMFUL, lambda match: _written_out(match[0], keep), text)
 
 
 def _written_out(character: str, keep: str) -> str:
