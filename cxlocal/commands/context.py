@@ -20,19 +20,6 @@ if TYPE_CHECKING:
 
     from cxlocal.journal.file import Journal
 
-CONFIG_NAME = "cx.toml"
-
-
-def find_project(start: str) -> str | None:
-    """The nearest folder at or above ``start`` that holds a ``cx.toml``; None if there is none."""
-    folder = os.path.abspath(start)
-    while not os.path.isfile(os.path.join(folder, CONFIG_NAME)):
-        above = os.path.dirname(folder)
-        if above == folder:
-            return None
-        folder = above
-    return folder
-
 
 class App:
     """One command line: its global options and what it has opened so far."""
@@ -65,33 +52,50 @@ class App:
         """The folder of the nearest ``cx.toml`` upward, or None."""
         from pathlib import Path
 
-        found = find_project(os.getcwd())
-        return None if found is None else Path(found)
+        from cxlocal.config.locate import find_config
+
+        found = find_config(os.getcwd())
+        return None if found is None else Path(found).parent
 
     def project(self) -> Path:
         """The folder of the nearest ``cx.toml`` upward. Raises UsageError if there is none."""
         found = self.find_project()
         if found is None:
             raise UsageError(
-                f"There is no {CONFIG_NAME} here or in any folder above",
+                "There is no cx.toml here or in any folder above",
                 why=f"Looked from {self.directory} upward",
                 hint="cxlocal init writes one; cxlocal -C DIR starts elsewhere",
                 name="no-project",
             )
         return found
 
-    def journal_path(self) -> Path:
-        """Where the journal of this machine is (or will be) for this project."""
-        from cxlocal.journal.home import journal_path
+    def home(self) -> Path:
+        """The folder of the journal, logs and artifacts, as set or as the platform has it."""
+        from pathlib import Path
 
-        return journal_path(self.environ, self.find_project())
+        from cxlocal.config.locate import home_setting
+        from cxlocal.journal.home import home_folder
+
+        project = self.find_project()
+        chosen = home_setting(self.environ, None if project is None else str(project))
+        return Path(chosen) if chosen else home_folder(self.environ, self.ids)
+
+    def journal_path(self) -> Path:
+        """Where the journal of this machine is (or will be)."""
+        from cxlocal.journal.home import journal_file
+
+        return journal_file(self.home())
 
     @contextmanager
-    def journal(self) -> Iterator[Journal]:
-        """The journal, opened for the length of a ``with`` block; made when absent."""
+    def journal(self, *, create: bool = True) -> Iterator[Journal]:
+        """The journal, opened for the length of a ``with`` block.
+
+        Made when absent; with ``create=False`` an absent one raises Trouble, which is right for
+        commands that only look.
+        """
         from cxlocal.journal.file import Journal
 
-        opened = Journal.open(self.journal_path(), clock=self.clock, ids=self.ids)
+        opened = Journal.open(self.journal_path(), clock=self.clock, ids=self.ids, create=create)
         try:
             yield opened
         finally:

@@ -88,9 +88,9 @@ def cli(
 
 def _without_command(ctx: click.Context) -> None:
     """``status`` inside a project, the help elsewhere."""
-    from cxlocal.commands.context import find_project
+    from cxlocal.config.locate import find_config
 
-    status = "status" if "status" in COMMANDS and find_project(os.getcwd()) else None
+    status = "status" if "status" in COMMANDS and find_config(os.getcwd()) else None
     found = cli.get_command(ctx, status) if status else None
     if found is None:
         click.echo(ctx.get_help())
