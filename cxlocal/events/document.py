@@ -1,0 +1,148 @@
+"""One event: the document, its header, its place in two hash chains.
+
+A ``Draft`` is what somebody wants to say. Appending turns it into an ``Event``: the journal adds
+the context (id, source, time, chain), encodes the document once, and chains it:
+
+    hash = SHA-256( previous hash of the node
+                  ‖ previous hash of this node within this deliverable
+                  ‖ header
+                  ‖ SHA-256(document bytes as stored) )
+
+The header is a JSON array, so that no two different headers have the same bytes. Both previous
+hashes stand in the row: a replica that holds one deliverable only can verify it alone (DESIGN §3).
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from cxlocal.errors import Trouble
+from cxlocal.events.types import SPECVERSION
+from cxlocal.text import clean_text, utc_text
+
+DOCUMENT_BYTES_MAX = 256 * 1024
+"""An event is read whole into memory by everyone who ever syncs it; longer parts go to blobs."""
+
+NO_HASH = bytes(32)
+"""Stands for "nothing came before"."""
+
+
+class Draft(NamedTuple):
+    """What is to be recorded, before it has a place in the journal."""
+
+    type: str
+    subject: str
+    content: dict[str, Any]
+    custom: dict[str, Any]
+    """Facts CDEvents has no place for; stored as ``customData.cxlocal``."""
+    deliverable: str | None = None
+    run: str | None = None
+    """The run this belongs to; also the CDEvents chain id."""
+    id: str = ""
+    """Context id, where something else must name it beforehand; else drawn at append."""
+    at_ms: int = 0
+    """When it happened; 0 means now."""
+    links: tuple[dict[str, Any], ...] = ()
+
+
+class Event(NamedTuple):
+    """An event with its place in the chain of its node."""
+
+    node: str
+    sequence: int
+    branch: int
+    type: str
+    deliverable: str | None
+    deliverable_sequence: int | None
+    clock: int
+    previous: bytes
+    previous_in_deliverable: bytes
+    hash: bytes
+    document: str
+    run: str | None = None
+    received_at_ms: int = 0
+
+    def parsed(self) -> dict[str, Any]:
+        """The document as a dictionary."""
+        parsed: dict[str, Any] = json.loads(self.document)
+        return parsed
+
+
+def build_document(draft: Draft, *, event_id: str, source: str, time_ms: int) -> dict[str, Any]:
+    """The CDEvents document of a draft, ready to be encoded."""
+    context: dict[str, Any] = {
+        "specversion": SPECVERSION,
+        "id": event_id,
+        "source": source,
+        "type": draft.type,
+        "timestamp": utc_text(time_ms),
+    }
+    if draft.run:
+        context["chainId"] = draft.run
+    if draft.links:
+        context["links"] = list(draft.links)
+    return {
+        "context": context,
+        "subject": {"id": draft.subject, "content": draft.content},
+        "customData": {"cxlocal": draft.custom},
+    }
+
+
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False
+)
+
+
+def encode_document(document: dict[str, Any]) -> str:
+    """The one text form of a document, stored as it is and never encoded again.
+
+    Undecodable bytes from paths and output become visible escapes. Raises Trouble for a document
+    above ``DOCUMENT_BYTES_MAX``.
+    """
+    text = _ENCODER.encode(document)
+    if not text.isascii():
+        text = clean_text(text)
+    if len(text) * 4 > DOCUMENT_BYTES_MAX and len(text.encode()) > DOCUMENT_BYTES_MAX:
+        raise Trouble(
+            f"an event of type {document['context']['type']} is too long to be recorded",
+            why=f"it has {len(text.encode())} bytes, {DOCUMENT_BYTES_MAX} at most",
+            hint="shorten the output or the names it carries; long parts belong in reports",
+            name="event-too-long",
+        )
+    return text
+
+
+def header_bytes(
+    node: str,
+    sequence: int,
+    deliverable: str | None,
+    deliverable_sequence: int | None,
+    event_type: str,
+    clock: int,
+) -> bytes:
+    """The coordinates of an event as they enter its hash."""
+    header = [node, sequence, deliverable, deliverable_sequence, event_type, clock]
+    return _ENCODER.encode(header).encode()
+
+
+def event_hash(
+    previous: bytes, previous_in_deliverable: bytes, header: bytes, document: str
+) -> bytes:
+    """The hash that chains an event; 32 bytes."""
+    body = sha256(document.encode()).digest()
+    return sha256(previous + previous_in_deliverable + header + body).digest()
+
+
+def hash_of(event: Event) -> bytes:
+    """The hash an event must have, computed from everything else in it."""
+    header = header_bytes(
+        event.node,
+        event.sequence,
+        event.deliverable,
+        event.deliverable_sequence,
+        event.type,
+        event.clock,
+    )
+    return event_hash(event.previous, event.previous_in_deliverable, header, event.document)

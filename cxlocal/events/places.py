@@ -1,0 +1,191 @@
+"""Builders for environments, deployments and promotions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cxlocal.events import types
+from cxlocal.events.document import Draft
+from cxlocal.events.runs import RunRef
+from cxlocal.text import shorten
+
+
+def environment_created(
+    ref: RunRef,
+    *,
+    name: str,
+    instance: str,
+    lifetime: str,
+    title: str,
+    protected: bool,
+    uri: str,
+    spec_sha256: str,
+    tool: str,
+    stage: str,
+) -> Draft:
+    """An environment exists from now on. ``instance`` is its id: per run, or the name itself."""
+    content = {"name": name}
+    if "://" in uri:
+        content["uri"] = uri
+    custom = {
+        "name": name,
+        "instance": instance,
+        "lifetime": lifetime,
+        "title": title,
+        "protected": protected,
+        "uri": uri,
+        "spec_sha256": spec_sha256,
+        "tool": tool,
+        "stage": stage,
+    }
+    return Draft(types.ENVIRONMENT_CREATED, instance, content, custom, ref.deliverable, ref.run)
+
+
+def environment_deleted(ref: RunRef, *, name: str, instance: str, tool: str, reason: str) -> Draft:
+    """An environment is gone; the debt of its creation is paid."""
+    custom = {"name": name, "instance": instance, "tool": tool, "reason": reason}
+    return Draft(
+        types.ENVIRONMENT_DELETED, instance, {"name": name}, custom, ref.deliverable, ref.run
+    )
+
+
+def environment_confirmed(
+    *,
+    deliverable: str,
+    run: str,
+    name: str,
+    instance: str,
+    deployment: str,
+    replaces: list[str],
+    actor: dict[str, str],
+    reason: str,
+) -> Draft:
+    """A person names the deployment that is live where two were disputed."""
+    custom = {
+        "name": name,
+        "instance": instance,
+        "deployment": deployment,
+        "replaces": replaces,
+        "actor": actor,
+        "reason": reason,
+    }
+    return Draft(types.ENVIRONMENT_MODIFIED, instance, {"name": name}, custom, deliverable, run)
+
+
+def service_deployed(
+    ref: RunRef,
+    *,
+    kind: str,
+    event_id: str,
+    service: str,
+    environment: str,
+    instance: str,
+    artifact: dict[str, Any],
+    version: str,
+    number: int | None,
+    version_run: str,
+    replaces: list[str],
+    uri: str,
+    task: str,
+    actor: dict[str, str],
+    reason: str,
+    details: dict[str, Any],
+) -> Draft:
+    """A version runs in an environment. ``kind``: deployed (first), upgraded, rolledback.
+
+    ``event_id`` is the deployment's id. ``version_run`` is the run that made the version,
+    ``artifact`` its {name, purl, sha256}; ``replaces`` the deployments live there until now, as
+    far as this machine knew: that, and no clock, decides what is live (DESIGN §3).
+    """
+    event_type = {
+        "deployed": types.SERVICE_DEPLOYED,
+        "upgraded": types.SERVICE_UPGRADED,
+        "rolledback": types.SERVICE_ROLLEDBACK,
+    }[kind]
+    content = {
+        "environment": {"id": instance},
+        "artifactId": artifact.get("purl") or f"pkg:generic/{service}@{version}",
+    }
+    custom = {
+        "deployment": event_id,
+        "kind": kind,
+        "service": service,
+        "environment": environment,
+        "instance": instance,
+        "artifact": artifact,
+        "version": version,
+        "number": number,
+        "version_run": version_run,
+        "replaces": replaces,
+        "uri": uri,
+        "task": task,
+        "actor": actor,
+        "reason": reason,
+        "details": details,
+    }
+    subject = f"{instance}/{service}"
+    return Draft(event_type, subject, content, custom, ref.deliverable, ref.run, id=event_id)
+
+
+def service_removed(
+    ref: RunRef, *, service: str, environment: str, instance: str, deployments: list[str]
+) -> Draft:
+    """A service no longer runs; names the deployments this ends."""
+    custom = {
+        "service": service,
+        "environment": environment,
+        "instance": instance,
+        "deployments": deployments,
+    }
+    content = {"environment": {"id": instance}}
+    return Draft(
+        types.SERVICE_REMOVED, f"{instance}/{service}", content, custom, ref.deliverable, ref.run
+    )
+
+
+PROMOTION_TYPES = {
+    "granted": types.PROMOTION_GRANTED,
+    "denied": types.PROMOTION_DENIED,
+    "undecided": types.PROMOTION_UNDECIDED,
+    "overridden": types.PROMOTION_OVERRIDDEN,
+}
+
+
+def promotion_decided(
+    *,
+    deliverable: str,
+    run: str,
+    name: str,
+    title: str,
+    decision: str,
+    version: str,
+    number: int | None,
+    digests: dict[str, str],
+    automatic: bool,
+    actor: dict[str, str],
+    reason: str,
+    evidence: list[str],
+    data_age_seconds: float | None,
+    event_id: str = "",
+) -> Draft:
+    """A decision about a version: granted, denied, undecided, or overridden by a named person.
+
+    ``digests`` names the artifacts decided about; ``evidence`` the task runs it rests on.
+    """
+    custom = {
+        "name": name,
+        "title": title,
+        "decision": decision,
+        "version": version,
+        "number": number,
+        "digests": digests,
+        "automatic": automatic,
+        "actor": actor,
+        "reason": shorten(reason, 1024),
+        "evidence": evidence,
+        "data_age_seconds": data_age_seconds,
+    }
+    subject = f"{run}/{name}"
+    return Draft(
+        PROMOTION_TYPES[decision], subject, {"name": name}, custom, deliverable, run, id=event_id
+    )

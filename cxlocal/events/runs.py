@@ -1,0 +1,193 @@
+"""Builders for what happens to a run and its stages. Each returns a Draft; nothing is written.
+
+A run is one CDEvents ``pipelineRun``; a stage's execution is one ``taskRun`` whose id is
+``<run>/<stage>/<attempt>``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from cxlocal.domain import Outcome
+from cxlocal.events import types
+from cxlocal.events.document import Draft
+from cxlocal.text import shorten
+
+MESSAGE_CHARACTERS_MAX = 1024
+
+
+class RunRef(NamedTuple):
+    """What every event of a run carries."""
+
+    deliverable: str
+    run: str
+    pipeline: str
+    uri: str
+    """Address of the run: its page at the CI, or ``urn:uuid:`` and the run id."""
+
+
+def run_uri(run: str, ci_url: str) -> str:
+    """The absolute address CDEvents asks for; a laptop has none, so its run names itself."""
+    return ci_url if "://" in ci_url else f"urn:uuid:{run}"
+
+
+def task_id(run: str, stage: str, attempt: int) -> str:
+    """The id of a task run."""
+    return f"{run}/{stage}/{attempt}"
+
+
+def run_queued(ref: RunRef, facts: dict[str, Any], *, at_ms: int = 0) -> Draft:
+    """A run was asked for. ``facts`` holds all that can never be asked later:
+
+    kind, actor{id,how}, reason, trigger, planned, place{…}, host, online, revision{commit, subject,
+    author, committed_at, branch, tags}, repository{url,path,root}, proof{kind,remote,ref,
+    age_seconds,checked_at,why}, plan_sha256, plan (whole the first time), changes{since_version,
+    since_run, since_commit, total, listed[]}, uncommitted[], uncommitted_total, deliverable_title,
+    owner, cxlocal_version.
+    """
+    return Draft(
+        types.PIPELINE_QUEUED,
+        ref.run,
+        {"pipelineName": ref.pipeline, "uri": ref.uri},
+        facts,
+        ref.deliverable,
+        ref.run,
+        at_ms=at_ms,
+    )
+
+
+def run_started(ref: RunRef, *, version: str, line: str, number: int | None, how: str) -> Draft:
+    """The run has its version and begins. ``how``: online, reserve, suffix, rehearsal."""
+    custom = {"version": version, "line": line, "number": number, "how": how}
+    return Draft(
+        types.PIPELINE_STARTED,
+        ref.run,
+        {"pipelineName": ref.pipeline, "uri": ref.uri},
+        custom,
+        ref.deliverable,
+        ref.run,
+    )
+
+
+def run_finished(
+    ref: RunRef, *, outcome: Outcome, reason: str, version: str, seconds: float, stopped_before: str
+) -> Draft:
+    """The run ended. ``stopped_before``: the protected environment it waits at, or empty."""
+    content: dict[str, Any] = {"pipelineName": ref.pipeline, "uri": ref.uri, "outcome": outcome}
+    if reason and outcome != Outcome.SUCCESS:
+        content["errors"] = shorten(reason, MESSAGE_CHARACTERS_MAX)
+    custom = {
+        "version": version,
+        "reason": shorten(reason, MESSAGE_CHARACTERS_MAX),
+        "seconds": round(seconds, 3),
+        "stopped_before": stopped_before,
+    }
+    return Draft(types.PIPELINE_FINISHED, ref.run, content, custom, ref.deliverable, ref.run)
+
+
+def run_resumed(ref: RunRef, *, after: list[str], actor: dict[str, str], reason: str) -> Draft:
+    """A run goes on. ``after``: stages whose success is kept."""
+    custom = {"after": after, "actor": actor, "reason": reason}
+    return Draft(types.RUN_RESUMED, ref.run, {}, custom, ref.deliverable, ref.run)
+
+
+def run_stamped(ref: RunRef, *, stamps: list[dict[str, str]]) -> Draft:
+    """The version was written into the checkout: file, key or pattern, old, new."""
+    return Draft(types.RUN_STAMPED, ref.run, {}, {"stamps": stamps}, ref.deliverable, ref.run)
+
+
+def run_intended(
+    ref: RunRef, *, task: str, stage: str, tool: str, verb: str, environment: str, handle: Any
+) -> Draft:
+    """A tool is about to change something outside; ``handle`` is all its clean-up will get."""
+    custom = {
+        "task": task,
+        "stage": stage,
+        "tool": tool,
+        "verb": verb,
+        "environment": environment,
+        "handle": handle,
+    }
+    return Draft(types.RUN_INTENDED, ref.run, {}, custom, ref.deliverable, ref.run)
+
+
+def run_judged(
+    ref: RunRef,
+    *,
+    gate: str,
+    verdict: str,
+    reason: str,
+    stage: str,
+    environment: str,
+    promotion: str,
+    data_age_seconds: float | None,
+) -> Draft:
+    """A gate gave its verdict before a step."""
+    custom = {
+        "gate": gate,
+        "verdict": verdict,
+        "reason": shorten(reason, MESSAGE_CHARACTERS_MAX),
+        "stage": stage,
+        "environment": environment,
+        "promotion": promotion,
+        "data_age_seconds": data_age_seconds,
+    }
+    return Draft(types.RUN_JUDGED, ref.run, {}, custom, ref.deliverable, ref.run)
+
+
+def run_observed(
+    ref: RunRef, *, environment: str, expected: str, observed: str, agrees: bool, details: Any
+) -> Draft:
+    """What an environment said it runs, before we changed it."""
+    custom = {
+        "environment": environment,
+        "expected": expected,
+        "observed": observed,
+        "agrees": agrees,
+        "details": details,
+    }
+    return Draft(types.RUN_OBSERVED, ref.run, {}, custom, ref.deliverable, ref.run)
+
+
+def run_reverified(ref: RunRef, *, proof: dict[str, Any], agrees: bool) -> Draft:
+    """The remote was asked again whether it holds the revision of a run."""
+    custom = {"proof": proof, "agrees": agrees}
+    return Draft(types.RUN_REVERIFIED, ref.run, {}, custom, ref.deliverable, ref.run)
+
+
+def run_flagged(
+    *, kind: str, subject: str, text: str, deliverable: str | None = None, run: str | None = None
+) -> Draft:
+    """Something a person should look at. ``kind`` is a slug, ``text`` a sentence."""
+    custom = {"kind": kind, "subject": subject, "text": shorten(text, MESSAGE_CHARACTERS_MAX)}
+    return Draft(types.RUN_FLAGGED, run or subject, {}, custom, deliverable, run)
+
+
+def task_started(ref: RunRef, *, stage: str, attempt: int, facts: dict[str, Any]) -> Draft:
+    """A stage begins. ``facts``: kind, tool, verb, environment, instance, ready_at, host."""
+    content = {"taskName": stage, "pipelineRun": {"id": ref.run}}
+    custom = {"stage": stage, "attempt": attempt, **facts}
+    subject = task_id(ref.run, stage, attempt)
+    return Draft(types.TASK_STARTED, subject, content, custom, ref.deliverable, ref.run)
+
+
+def task_finished(
+    ref: RunRef, *, stage: str, attempt: int, outcome: Outcome, reason: str, facts: dict[str, Any]
+) -> Draft:
+    """A stage ended. ``facts``: started_at, finished_at, seconds, exit_code, log{path, size,
+    sha256}, tool_version, details, host."""
+    content: dict[str, Any] = {
+        "taskName": stage,
+        "pipelineRun": {"id": ref.run},
+        "outcome": outcome,
+    }
+    if reason and outcome != Outcome.SUCCESS:
+        content["errors"] = shorten(reason, MESSAGE_CHARACTERS_MAX)
+    custom = {
+        "stage": stage,
+        "attempt": attempt,
+        "reason": shorten(reason, MESSAGE_CHARACTERS_MAX),
+        **facts,
+    }
+    subject = task_id(ref.run, stage, attempt)
+    return Draft(types.TASK_FINISHED, subject, content, custom, ref.deliverable, ref.run)

@@ -1,0 +1,60 @@
+"""The event types cxlocal writes: CDEvents 0.5.1 and four custom subjects of our own.
+
+What CDEvents has no place for stands in ``customData``; version, promotion, node and run are the
+subjects it lacks (DESIGN §3). A custom type has single-digit version parts and letters only in
+subject and predicate, because the official schema demands it.
+"""
+
+from __future__ import annotations
+
+SPECVERSION = "0.5.1"
+
+PIPELINE_QUEUED = "dev.cdevents.pipelinerun.queued.0.3.0"
+PIPELINE_STARTED = "dev.cdevents.pipelinerun.started.0.3.0"
+PIPELINE_FINISHED = "dev.cdevents.pipelinerun.finished.0.3.0"
+TASK_STARTED = "dev.cdevents.taskrun.started.0.3.0"
+TASK_FINISHED = "dev.cdevents.taskrun.finished.0.3.0"
+BUILD_STARTED = "dev.cdevents.build.started.0.3.0"
+BUILD_FINISHED = "dev.cdevents.build.finished.0.3.0"
+ARTIFACT_PACKAGED = "dev.cdevents.artifact.packaged.0.3.0"
+ARTIFACT_PUBLISHED = "dev.cdevents.artifact.published.0.3.0"
+SUITE_STARTED = "dev.cdevents.testsuiterun.started.0.3.0"
+SUITE_FINISHED = "dev.cdevents.testsuiterun.finished.0.3.0"
+TEST_OUTPUT = "dev.cdevents.testoutput.published.0.3.0"
+ENVIRONMENT_CREATED = "dev.cdevents.environment.created.0.3.0"
+ENVIRONMENT_MODIFIED = "dev.cdevents.environment.modified.0.3.0"
+ENVIRONMENT_DELETED = "dev.cdevents.environment.deleted.0.3.0"
+SERVICE_DEPLOYED = "dev.cdevents.service.deployed.0.3.0"
+SERVICE_UPGRADED = "dev.cdevents.service.upgraded.0.3.0"
+SERVICE_ROLLEDBACK = "dev.cdevents.service.rolledback.0.3.0"
+SERVICE_REMOVED = "dev.cdevents.service.removed.0.3.0"
+
+_OURS = "dev.cdeventsx.cxlocal-"
+VERSION_USED = _OURS + "version.used.0.1.0"
+VERSION_RESERVED = _OURS + "version.reserved.0.1.0"
+VERSION_SKIPPED = _OURS + "version.skipped.0.1.0"
+PROMOTION_GRANTED = _OURS + "promotion.granted.0.1.0"
+PROMOTION_DENIED = _OURS + "promotion.denied.0.1.0"
+PROMOTION_UNDECIDED = _OURS + "promotion.undecided.0.1.0"
+PROMOTION_OVERRIDDEN = _OURS + "promotion.overridden.0.1.0"
+NODE_BEGAN = _OURS + "node.began.0.1.0"
+NODE_MOVED = _OURS + "node.moved.0.1.0"
+NODE_MIRRORED = _OURS + "node.mirrored.0.1.0"
+NODE_PRUNED = _OURS + "node.pruned.0.1.0"
+RUN_INTENDED = _OURS + "run.intended.0.1.0"
+RUN_JUDGED = _OURS + "run.judged.0.1.0"
+RUN_RESUMED = _OURS + "run.resumed.0.1.0"
+RUN_OBSERVED = _OURS + "run.observed.0.1.0"
+RUN_REVERIFIED = _OURS + "run.reverified.0.1.0"
+RUN_STAMPED = _OURS + "run.stamped.0.1.0"
+RUN_FLAGGED = _OURS + "run.flagged.0.1.0"
+"""Something a person should look at: an orphan, a report that could not be read, a lying tool."""
+
+KNOWN = frozenset(
+    value for name, value in list(globals().items()) if name.isupper() and "dev." in str(value)
+) - {_OURS}
+
+
+def is_custom(event_type: str) -> bool:
+    """True for our own subjects, which validate against the custom schema."""
+    return event_type.startswith("dev.cdeventsx.")

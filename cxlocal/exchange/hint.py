@@ -1,0 +1,48 @@
+"""Where a file lies, in a form that changes when the file is copied or moved elsewhere.
+
+A hint is ``machine id | inode | file-system id``. It is weak evidence: a copy of a whole virtual
+machine keeps all three. The contact token decides; the hint only makes a machine careful while it
+cannot ask (DESIGN §5). The device number is left out because it changes at reboot.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+_LINUX_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+
+
+def machine_id() -> str:
+    """The platform's id of this machine, or an empty text where it has none (many containers)."""
+    if sys.platform == "darwin":
+        return _mac_id()
+    for name in _LINUX_FILES:
+        try:
+            text = Path(name).read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            continue
+        if text and text != "uninitialized":
+            return text
+    return ""
+
+
+def _mac_id() -> str:
+    # gethostuuid(2) gives the hardware UUID without starting a process.
+    import ctypes
+
+    raw = (ctypes.c_ubyte * 16)()
+    wait = (ctypes.c_long * 2)(1, 0)
+    return bytes(raw).hex() if ctypes.CDLL(None).gethostuuid(raw, wait) == 0 else ""
+
+
+def file_hint(path: str | Path) -> str:
+    """The hint of an existing file. Raises OSError."""
+    inode = os.stat(path).st_ino
+    return f"{machine_id()}|{inode}|{os.statvfs(path).f_fsid}"
+
+
+def same_place(known: str, seen: str) -> bool:
+    """Whether two hints speak of one place. An empty one is not known yet and matches all."""
+    return not known or not seen or known == seen

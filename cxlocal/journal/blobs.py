@@ -1,0 +1,103 @@
+"""Bytes kept by digest beside the journal: artifacts and raw reports.
+
+A blob is complete or absent: it is written under another name, flushed, and renamed. Its name is
+its SHA-256, so nothing needs to be trusted when it is read back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+from cxlocal.errors import Conflict, Trouble
+
+CHUNK_BYTES = 1024 * 1024
+
+
+def blob_path(home: Path, digest: str) -> Path:
+    """Where the bytes of a digest lie (or would lie)."""
+    return home / "blobs" / digest[:2] / digest
+
+
+def digest_of(path: Path) -> tuple[str, int]:
+    """SHA-256 (hexadecimal) and size in bytes of a file."""
+    state, size = sha256(), 0
+    for chunk in _chunks(path):
+        state.update(chunk)
+        size += len(chunk)
+    return state.hexdigest(), size
+
+
+def keep_file(home: Path, source: Path, *, unique: str) -> tuple[str, int]:
+    """Keep a copy of ``source``; returns its digest and size in bytes. ``unique`` names the
+    temporary file, so that two processes never share one. Raises Trouble when the disk is full.
+    """
+    folder = home / "blobs"
+    temporary = folder / f".{unique}.part"
+    state, size = sha256(), 0
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as out:
+            for chunk in _chunks(source):
+                state.update(chunk)
+                size += len(chunk)
+                out.write(chunk)
+            out.flush()
+            os.fsync(out.fileno())
+        digest = state.hexdigest()
+        target = blob_path(home, digest)
+        target.parent.mkdir(exist_ok=True)
+        os.replace(temporary, target)
+        _sync_folder(target.parent)
+    except OSError as problem:
+        temporary.unlink(missing_ok=True)
+        raise Trouble(
+            f"{source.name} could not be kept",
+            why=f"{problem.strerror}: {problem.filename or folder}",
+            hint="free some space ('cxlocal prune') or check the folder's permissions",
+            name="blob-not-kept",
+        ) from problem
+    return digest, size
+
+
+def check_blob(home: Path, digest: str) -> Path:
+    """The path of a kept blob whose bytes were read and match.
+
+    Raises Trouble where it is absent and Conflict where the bytes are not those of the digest.
+    """
+    path = blob_path(home, digest)
+    if not path.is_file():
+        raise Trouble(
+            "an artifact is not on this machine",
+            why=f"{digest[:12]}… is not in {home / 'blobs'}",
+            hint="run the command on the machine that built it, or build it again",
+            name="blob-missing",
+            sha256=digest,
+        )
+    found, _ = digest_of(path)
+    if found != digest:
+        raise Conflict(
+            "an artifact on this machine is damaged",
+            why=f"{path} has other bytes than its name says",
+            hint="remove that file; it is fetched or built again",
+            name="blob-damaged",
+            sha256=digest,
+            found=found,
+        )
+    return path
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

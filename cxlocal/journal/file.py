@@ -1,0 +1,296 @@
+"""One journal file: opening, writing transactions, reading.
+
+The rules of DESIGN §4 live here and nowhere else: rollback journal in TRUNCATE mode with
+``synchronous=FULL`` (the default mode loses the last acknowledged commit at a power cut),
+``BEGIN IMMEDIATE`` for every write, a COMMIT that meets a reader is repeated on the same connection
+and never given up silently, and nothing is acknowledged before it is durable.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cxlocal.clock import Clock, Ids
+from cxlocal.errors import CxError, JournalDamaged, Trouble
+from cxlocal.events.document import Draft, Event
+from cxlocal.journal.schema import APPLICATION_ID, EVENT_SQL, FORMAT
+
+BUSY_MS = 5_000
+"""How long a writer waits for another writer before it is told who is in the way."""
+COMMIT_PATIENCE_SECONDS = 60.0
+"""How long a COMMIT waits for a reader that still holds a cursor open."""
+COMMIT_PAUSE_SECONDS = 0.02
+
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+
+class Journal:
+    """An open journal. Not for use by several threads; any number of processes may open one."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, clock: Clock, ids: Ids) -> None:
+        self.path = path
+        self.connection = connection
+        self.clock = clock
+        self.ids = ids
+        self._inode = os.stat(path).st_ino
+        self.lookups: dict[tuple[str, str], int] = {}
+        self.listeners: list[Any] = []
+        """Called with each list of events after they are durable (hook event_recorded)."""
+
+    @classmethod
+    def open(cls, path: Path, *, clock: Clock, ids: Ids, create: bool = True) -> Journal:
+        """Open the journal at ``path``; make it where it is absent and ``create`` is true.
+
+        Raises Trouble when it cannot be opened or written, JournalDamaged when the file is not a
+        journal or cannot be read.
+        """
+        fresh = not path.exists()
+        if fresh and not create:
+            raise Trouble(
+                "there is no journal yet",
+                why=f"{path} does not exist",
+                hint="the first 'cxlocal run' makes it",
+                name="no-journal",
+            )
+        try:
+            if fresh:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            connection = sqlite3.connect(
+                path, timeout=BUSY_MS / 1000, isolation_level=None, cached_statements=256
+            )
+            _configure(connection)
+            _initialise(connection, path)
+        except sqlite3.Error as problem:
+            raise explain_sqlite_error(problem, path) from problem
+        except OSError as problem:
+            raise Trouble(
+                "the journal's folder cannot be made",
+                why=f"{problem.strerror}: {path.parent}",
+                hint="set CXLOCAL_HOME to a folder you can write to",
+                name="no-home",
+            ) from problem
+        return cls(path, connection, clock, ids)
+
+    @property
+    def home(self) -> Path:
+        """The folder the journal lives in; logs, artifacts and checkouts lie beside it."""
+        return self.path.parent
+
+    @property
+    def node(self) -> str:
+        """The id of our own chain; empty before the first write."""
+        return self.value("node") or ""
+
+    def value(self, name: str) -> str | None:
+        """A fact about this file."""
+        row = self.connection.execute(
+            "SELECT value FROM local_value WHERE name = ?", (name,)
+        ).fetchone()
+        return row[0] if row else None
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """One writing transaction. Leaving it means durable; an exception means nothing happened.
+
+        Raises Trouble (busy, disk full, input/output error) and JournalDamaged.
+        """
+        self._begin()
+        transaction = Transaction(self)
+        try:
+            yield transaction
+        except BaseException as problem:
+            self._roll_back()
+            if isinstance(problem, sqlite3.Error):
+                raise explain_sqlite_error(problem, self.path) from problem
+            raise
+        self._commit()
+        if transaction.events and self.listeners:
+            for listener in self.listeners:
+                listener(transaction.events)
+
+    def append(self, *drafts: Draft) -> list[Event]:
+        """Record drafts in one transaction; returns when they are durable."""
+        with self.write() as transaction:
+            for draft in drafts:
+                transaction.append(draft)
+        return transaction.events
+
+    def query(self, sql: str, parameters: Parameters = ()) -> list[dict[str, Any]]:
+        """All rows of one statement. The cursor is closed at once: an open one blocks writers."""
+        try:
+            cursor = self.connection.execute(sql, parameters)
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        except sqlite3.Error as problem:
+            raise explain_sqlite_error(problem, self.path) from problem
+
+    def one(self, sql: str, parameters: Parameters = ()) -> dict[str, Any] | None:
+        """The first row, or None."""
+        rows = self.query(sql, parameters)
+        return rows[0] if rows else None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.connection.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _begin(self) -> None:
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as problem:
+            raise explain_sqlite_error(problem, self.path) from problem
+        try:
+            moved = os.stat(self.path).st_ino != self._inode
+        except OSError:
+            moved = True
+        if moved:
+            self._roll_back()
+            raise Trouble(
+                "the journal was removed or replaced while it was open",
+                why=f"{self.path} is no longer the file this command opened; nothing was written",
+                hint="run the command again",
+                name="journal-replaced",
+            )
+
+    def _commit(self) -> None:
+        """COMMIT; a reader in the way makes it fail with the transaction intact: ask again."""
+        deadline = self.clock.monotonic() + COMMIT_PATIENCE_SECONDS
+        while True:
+            try:
+                self.connection.execute("COMMIT")
+                return
+            except sqlite3.OperationalError as problem:
+                busy = problem.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY,)
+                if not busy or self.clock.monotonic() > deadline:
+                    self._roll_back()
+                    raise explain_sqlite_error(problem, self.path) from problem
+            time.sleep(COMMIT_PAUSE_SECONDS)
+
+    def _roll_back(self) -> None:
+        self.lookups.clear()
+        if self.connection.in_transaction:
+            try:
+                self.connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                # The outcome of a failed commit is unknown: this connection is not used again.
+                self.connection.close()
+
+
+class Transaction:
+    """What may be done between BEGIN and COMMIT."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.connection = journal.connection
+        self.events: list[Event] = []
+
+    def append(self, draft: Draft) -> Event:
+        """Chain, store and project one event."""
+        from cxlocal.journal.append import append_draft
+
+        event = append_draft(self.journal, draft)
+        self.events.append(event)
+        return event
+
+    def set_value(self, name: str, value: str) -> None:
+        """Remember a fact about this file."""
+        self.connection.execute(
+            "INSERT INTO local_value (name, value) VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
+
+
+def _configure(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode=TRUNCATE").fetchall()
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA trusted_schema=OFF")
+    if sys.platform == "darwin":
+        # fsync alone does not reach the platter on macOS.
+        connection.execute("PRAGMA fullfsync=ON")
+
+
+def _initialise(connection: sqlite3.Connection, path: Path) -> None:
+    application, version, count = connection.execute(
+        "SELECT (SELECT application_id FROM pragma_application_id),"
+        " (SELECT user_version FROM pragma_user_version),"
+        " (SELECT count(*) FROM sqlite_master)"
+    ).fetchone()
+    if application == APPLICATION_ID and version >= FORMAT:
+        return
+    if count and application != APPLICATION_ID:
+        raise JournalDamaged(
+            f"{path} is not a cxlocal journal",
+            why="it is a database of another program",
+            hint="set CXLOCAL_HOME to another folder, or move that file away",
+            name="not-a-journal",
+        )
+    from cxlocal.journal.migrate import create_tables
+
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        create_tables(connection, EVENT_SQL)
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={FORMAT}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def explain_sqlite_error(problem: sqlite3.Error, path: Path) -> CxError:
+    """An SQLite error in words a person can act on."""
+    code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        from cxlocal.journal.holders import describe_holders
+
+        return Trouble(
+            "the journal is busy",
+            why=f"another process holds {path}: {describe_holders(path)}; nothing was written",
+            hint="wait for it or end it, then run the command again",
+            name="journal-busy",
+        )
+    if code == sqlite3.SQLITE_FULL:
+        return Trouble(
+            "the disk is full",
+            why=f"{path} could not grow; nothing was written",
+            hint="free some space, for example with 'cxlocal prune', and run the command again",
+            name="disk-full",
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return Trouble(
+            "the journal cannot be written",
+            why=f"{path}: {problem}",
+            hint="check the permissions of the file and its folder, or set CXLOCAL_HOME",
+            name="journal-read-only",
+        )
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return JournalDamaged(
+            "the journal is damaged",
+            why=f"{path}: {problem}",
+            hint="run 'cxlocal verify' to see what is readable; keep the file, and restore a"
+            " backup or move it away to begin a new one",
+        )
+    if code == sqlite3.SQLITE_IOERR:
+        return Trouble(
+            "the disk reported an error",
+            why=f"{path}: {problem}; whether the last write arrived is unknown",
+            hint="run the command again: it reads the journal afresh and uses no number twice",
+            name="disk-error",
+        )
+    return Trouble(
+        "the journal refused a statement", why=f"{path}: {problem}", name="journal-error"
+    )

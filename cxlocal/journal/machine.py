@@ -1,0 +1,43 @@
+"""What this machine says of itself when its chain of events begins."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from cxlocal.events.document import Draft
+from cxlocal.events.machines import node_began
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
+
+
+def host_name() -> str:
+    """The name of this host, for people."""
+    return os.uname().nodename
+
+
+def first_event(
+    journal: Journal, node: str, *, parent: dict[str, Any] | None = None, cause: str = "first use"
+) -> Draft:
+    """The event that begins a chain; ``parent`` where it continues another one."""
+    from cxlocal.exchange.hint import local_hint
+    from cxlocal.version import VERSION
+
+    return node_began(
+        node=node,
+        kept=is_kept(os.environ.get("CXLOCAL_NODE", "")),
+        host=host_name(),
+        platform=f"{sys.platform} {os.uname().machine}",
+        cxlocal_version=VERSION,
+        hint=local_hint(journal.path),
+        parent=parent,
+        cause=cause,
+    )
+
+
+def is_kept(setting: str) -> bool:
+    """A node is kept unless ``CXLOCAL_NODE=passing`` says otherwise; the command line sets that
+    variable in a recognised CI job whose home is fresh."""
+    return setting != "passing"

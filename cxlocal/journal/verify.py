@@ -1,0 +1,158 @@
+"""Does the journal hold what was written? Chains, coordinates, look-ups, projected rows.
+
+``verify`` recomputes every hash from the stored bytes and names the first bad event; it then
+projects all events into a database in memory and compares every projected row (promise P15).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cxlocal.events.document import NO_HASH, Event, hash_of
+from cxlocal.journal.migrate import run_script
+from cxlocal.journal.read import all_events
+from cxlocal.projection.apply import apply_facts
+from cxlocal.projection.project import project, stamp
+from cxlocal.projection.tables import PROJECTION_VERSION, TABLES, create_sql
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
+
+FINDINGS_MAX = 100
+"""After this many findings a journal is not worth listing further."""
+
+
+class Finding(NamedTuple):
+    """One thing that is not as it must be."""
+
+    kind: str
+    """file, hash, chain, coordinates, projection."""
+    where: str
+    what: str
+
+
+class Checked(NamedTuple):
+    """What was checked and what was found. ``findings`` empty: all is well."""
+
+    events: int
+    rows: int
+    findings: list[Finding]
+
+
+def verify(journal: Journal) -> Checked:
+    """Check the whole journal. Reads only."""
+    findings = list(_check_file(journal.connection))
+    fresh = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        run_script(fresh, create_sql())
+        events = 0
+        state = _Chains()
+        try:
+            for position, event in all_events(journal):
+                events += 1
+                if len(findings) < FINDINGS_MAX:
+                    findings += _check_event(journal, state, position, event)
+                apply_facts(fresh, project(event), stamp(event))
+        except sqlite3.DatabaseError as problem:
+            findings.append(Finding("file", str(journal.path), f"cannot be read: {problem}"))
+            return Checked(events, 0, findings)
+        findings += state.gaps()
+        rows, differences = _compare(journal, fresh)
+        findings += differences
+    finally:
+        fresh.close()
+    return Checked(events, rows, findings[:FINDINGS_MAX])
+
+
+class _Chains:
+    """The heads seen so far, per chain and per deliverable within it."""
+
+    def __init__(self) -> None:
+        self.by_place: dict[tuple[str, int], set[bytes]] = {}
+        self.deliverable: dict[tuple[str, str, int], set[bytes]] = {}
+        self.lowest_unlinked: dict[str, int] = {}
+
+    def gaps(self) -> Iterator[Finding]:
+        for node, sequence in self.lowest_unlinked.items():
+            yield Finding(
+                "chain", f"{node[:8]} {sequence}", "the event before it is missing or another one"
+            )
+
+
+def _check_event(
+    journal: Journal, state: _Chains, position: int, event: Event
+) -> Iterator[Finding]:
+    where = f"event {position} ({event.node[:8]} {event.sequence})"
+    if hash_of(event) != event.hash:
+        yield Finding("hash", where, "its content or coordinates were changed after it was written")
+    yield from _check_coordinates(journal, where, position, event)
+    before = state.by_place.get((event.node, event.sequence - 1), set())
+    if event.sequence == 1:
+        linked = event.previous == NO_HASH
+    else:
+        linked = event.previous in before
+    if not linked:
+        state.lowest_unlinked.setdefault(event.node, event.sequence)
+    if event.deliverable is not None and event.deliverable_sequence is not None:
+        key = (event.node, event.deliverable, event.deliverable_sequence - 1)
+        expected = state.deliverable.get(key, {NO_HASH} if key[2] == 0 else set())
+        if event.previous_in_deliverable not in expected:
+            yield Finding("chain", where, f"its predecessor within {event.deliverable} is missing")
+        place = (event.node, event.deliverable, event.deliverable_sequence)
+        state.deliverable.setdefault(place, set()).add(event.hash)
+    state.by_place.setdefault((event.node, event.sequence), set()).add(event.hash)
+
+
+def _check_coordinates(
+    journal: Journal, where: str, position: int, event: Event
+) -> Iterator[Finding]:
+    """Columns outside the hash must agree with the document, which is inside."""
+    from cxlocal.text import parse_utc
+
+    try:
+        context = event.parsed()["context"]
+        said = (context["type"], context.get("chainId"), parse_utc(context["timestamp"]))
+    except (ValueError, KeyError, TypeError):
+        yield Finding("hash", where, "its document is not a CDEvent")
+        return
+    row = journal.connection.execute("SELECT time FROM event WHERE id = ?", (position,)).fetchone()
+    if said != (event.type, event.run, row[0]):
+        yield Finding("coordinates", where, "type, run or time differ from its document")
+
+
+def _check_file(connection: sqlite3.Connection) -> Iterator[Finding]:
+    try:
+        for (line,) in connection.execute("PRAGMA integrity_check(20)").fetchall():
+            if line != "ok":
+                yield Finding("file", "journal", line)
+    except sqlite3.DatabaseError as problem:
+        yield Finding("file", "journal", str(problem))
+
+
+def _compare(journal: Journal, fresh: sqlite3.Connection) -> tuple[int, list[Finding]]:
+    version, position, last = journal.connection.execute(
+        "SELECT version, position, (SELECT coalesce(max(id), 0) FROM event) FROM projection_state"
+    ).fetchone()
+    if version != PROJECTION_VERSION or position < last:
+        # Behind is not wrong: the next reader brings it forward.
+        return 0, []
+    rows, findings = 0, []
+    for table in TABLES:
+        stored, expected = dump(journal.connection, table), dump(fresh, table)
+        rows += len(stored)
+        for key in sorted(stored.keys() | expected.keys(), key=repr):
+            if stored.get(key) != expected.get(key):
+                what = "differs from what the events say"
+                findings.append(Finding("projection", f"{table} {key}", what))
+    return rows, findings
+
+
+def dump(connection: sqlite3.Connection, table: str) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """All rows of a projected table by natural key; equal dumps mean equal tables."""
+    keys = TABLES[table].key
+    cursor = connection.execute(f"SELECT * FROM {table}")
+    names = [column[0] for column in cursor.description]
+    places = [names.index(key) for key in keys]
+    return {tuple(row[place] for place in places): row for row in cursor.fetchall()}

@@ -1,0 +1,53 @@
+"""Facts written to tables: one upsert each, the same for every table (see ``tables``)."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from functools import lru_cache
+
+from cxlocal.projection.project import Fact
+from cxlocal.projection.tables import TABLES
+
+
+@lru_cache(maxsize=256)
+def upsert_sql(table: str, group: str) -> str:
+    """The statement for one group of a table. Names come from ``TABLES`` alone, never from data.
+
+    The WHERE clause is the merge rule: a group is only overwritten by a greater ``_from``.
+    """
+    spec = TABLES[table]
+    keys = ", ".join(spec.key)
+    if not group:
+        marks = ", ".join("?" * len(spec.key))
+        return f"INSERT INTO {table} ({keys}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+    columns = (*spec.groups[group], f"{group}_from")
+    names = ", ".join(f'"{name}"' for name in (*spec.key, *columns))
+    marks = ", ".join("?" * (len(spec.key) + len(columns)))
+    updates = ", ".join(f'"{name}" = excluded."{name}"' for name in columns)
+    return (
+        f"INSERT INTO {table} ({names}) VALUES ({marks})"
+        f" ON CONFLICT ({keys}) DO UPDATE SET {updates}"
+        f" WHERE excluded.{group}_from > coalesce({table}.{group}_from, '')"
+    )
+
+
+def apply_facts(connection: sqlite3.Connection, facts: Iterable[Fact], stamp: str) -> None:
+    """Write facts of one event. ``stamp`` says which event (``project.stamp``)."""
+    for table, key, group, values in facts:
+        if group:
+            columns = TABLES[table].groups[group]
+            row = (*map(_plain, key), *(_plain(values.get(name)) for name in columns), stamp)
+        else:
+            row = tuple(map(_plain, key))
+        connection.execute(upsert_sql(table, group), row)
+
+
+def _plain(value: object) -> object:
+    """A value SQLite can hold. Documents come from other machines and may hold anything."""
+    if value is None or isinstance(value, str | float):
+        return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else str(value)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,441 @@
+"""The projector: one event in, the facts it states out. Pure; knows no SQL and no clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from cxlocal.events import types
+from cxlocal.events.document import Event
+from cxlocal.text import parse_utc, utc_text
+
+
+class Fact(NamedTuple):
+    """A statement about one row: the columns of one group, or nothing but that the row exists."""
+
+    table: str
+    key: tuple[Any, ...]
+    group: str
+    values: dict[str, Any]
+
+
+class Said(NamedTuple):
+    """An event taken apart once for all handlers."""
+
+    event: Event
+    subject: str
+    content: dict[str, Any]
+    custom: dict[str, Any]
+    id: str
+    at: str
+    received_at: str
+
+    @property
+    def run(self) -> str:
+        return self.event.run or ""
+
+
+def project(event: Event, document: dict[str, Any] | None = None) -> list[Fact]:
+    """The facts an event states; empty for types this version does not know.
+
+    Never raises for content: a document from elsewhere that lacks a field states less, and one
+    that makes no sense states nothing but a flag.
+    """
+    handler = HANDLERS.get(event.type)
+    if handler is None:
+        return []
+    try:
+        said = _take_apart(event, document if document is not None else event.parsed())
+        return handler(said)
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        text = f"an event of type {event.type} could not be read: {problem!r}"[:1024]
+        values = _flag("unreadable-event", event.node, event.deliverable, event.run, text, "")
+        return [Fact("flag", (event.hash.hex(),), "raised", values)]
+
+
+def stamp(event: Event) -> str:
+    """Which event wrote a group: comparable, the same on every machine."""
+    return f"{event.sequence:010d}.{event.hash[:8].hex()}"
+
+
+def _take_apart(event: Event, document: dict[str, Any]) -> Said:
+    custom = document.get("customData", {}).get("cxlocal", {})
+    subject = document["subject"]
+    context = document["context"]
+    at = context["timestamp"]
+    if len(at) != 24 or at[-1] != "Z":
+        at = utc_text(parse_utc(at))
+    received = utc_text(event.received_at_ms)
+    return Said(event, subject["id"], subject["content"], custom, context["id"], at, received)
+
+
+def _queued(said: Said) -> list[Fact]:
+    custom, place = said.custom, said.custom.get("place") or {}
+    revision, proof = custom.get("revision") or {}, custom.get("proof") or {}
+    changes, actor = custom.get("changes") or {}, custom.get("actor") or {}
+    repository = custom.get("repository") or {}
+    deliverable = said.event.deliverable
+    run = {
+        "deliverable": deliverable, "kind": custom.get("kind"), "actor": actor.get("id"),
+        "actor_how": actor.get("how"), "reason": custom.get("reason"),
+        "trigger": custom.get("trigger"), "planned": _flag_value(custom.get("planned")),
+        "place_kind": place.get("kind"), "place": place.get("name"),
+        "place_url": place.get("run_url"), "place_number": place.get("number"),
+        "host": custom.get("host"), "online": _flag_value(custom.get("online")),
+        "revision": revision.get("commit"), "revision_subject": revision.get("subject"),
+        "revision_author": revision.get("author"), "revision_at": revision.get("committed_at"),
+        "branch": revision.get("branch"), "tags": _json(revision.get("tags") or []),
+        "proof": proof.get("kind"), "proof_remote": proof.get("remote"),
+        "proof_age_seconds": proof.get("age_seconds"), "plan_sha256": custom.get("plan_sha256"),
+        "changes_total": changes.get("total"), "changes_since": changes.get("since_version"),
+        "uncommitted_total": custom.get("uncommitted_total"),
+        "cxlocal_version": custom.get("cxlocal_version"), "queued_at": said.at,
+        "node": said.event.node, "received_at": said.received_at,
+    }  # fmt: skip
+    facts = [Fact("run", (said.subject,), "queued", run)]
+    if deliverable:
+        facts.append(
+            Fact(
+                "deliverable",
+                (deliverable,),
+                "said",
+                {
+                    "title": custom.get("deliverable_title") or deliverable,
+                    "owner": custom.get("owner"),
+                    "repository": repository.get("url"),
+                    "path": repository.get("path"),
+                    "repository_root": repository.get("root"),
+                },
+            )
+        )
+    if custom.get("plan") and custom.get("plan_sha256"):
+        plan = {
+            "plan": custom["plan"] if isinstance(custom["plan"], str) else _json(custom["plan"])
+        }
+        facts.append(Fact("plan", (custom["plan_sha256"],), "frozen", plan))
+    for position, commit in enumerate(changes.get("listed") or [], 1):
+        values = {
+            "position": position,
+            "subject": commit.get("subject"),
+            "author": commit.get("author"),
+            "committed_at": commit.get("committed_at"),
+        }
+        facts.append(Fact("run_change", (said.subject, commit["commit"]), "listed", values))
+    return facts
+
+
+def _started(said: Said) -> list[Fact]:
+    custom = said.custom
+    values = {
+        "version": custom.get("version"),
+        "line": custom.get("line"),
+        "number": custom.get("number"),
+        "number_how": custom.get("how"),
+        "started_at": said.at,
+    }
+    return [Fact("run", (said.subject,), "started", values)]
+
+
+def _finished(said: Said) -> list[Fact]:
+    values = {
+        "outcome": said.content.get("outcome"),
+        "outcome_reason": said.custom.get("reason"),
+        "stopped_before": said.custom.get("stopped_before"),
+        "finished_at": said.at,
+        "duration_seconds": said.custom.get("seconds"),
+    }
+    return [Fact("run", (said.subject,), "finished", values)]
+
+
+def _reverified(said: Said) -> list[Fact]:
+    agrees = said.custom.get("agrees")
+    facts = [Fact("run", (said.subject,), "reverified", {"reverified": _flag_value(agrees)})]
+    if agrees is False:
+        text = "the remote does not hold the commit this run was made from"
+        facts.append(_flag_fact(said, "revision-gone", text))
+    return facts
+
+
+def _task_started(said: Said) -> list[Fact]:
+    custom = said.custom
+    ready = custom.get("ready_at")
+    waiting = (parse_utc(said.at) - parse_utc(ready)) / 1000 if ready else None
+    values = {
+        "run": said.run, "stage": custom["stage"], "attempt": custom["attempt"],
+        "kind": custom.get("kind"), "tool": custom.get("tool"), "verb": custom.get("verb"),
+        "environment": custom.get("environment"), "ready_at": ready, "started_at": said.at,
+        "waiting_seconds": waiting, "host": custom.get("host"),
+    }  # fmt: skip
+    return [Fact("task_run", (said.subject,), "started", values), _run_stub(said)]
+
+
+def _task_finished(said: Said) -> list[Fact]:
+    custom, log = said.custom, said.custom.get("log") or {}
+    values = {
+        "tool_version": custom.get("tool_version"), "outcome": said.content.get("outcome"),
+        "reason": custom.get("reason"), "exit_code": custom.get("exit_code"),
+        "finished_at": said.at, "duration_seconds": custom.get("seconds"),
+        "log": log.get("path"), "log_bytes": log.get("size"), "log_sha256": log.get("sha256"),
+        "details": _json(custom["details"]) if custom.get("details") else None,
+    }  # fmt: skip
+    return [Fact("task_run", (said.subject,), "finished", values)]
+
+
+def _packaged(said: Said) -> list[Fact]:
+    custom = said.custom
+    values = {
+        "deliverable": said.event.deliverable, "version": custom.get("version"),
+        "purl": said.subject, "size_bytes": custom.get("size"),
+        "file_name": custom.get("file_name"), "media_type": custom.get("media_type"),
+        "stage": custom.get("stage"), "revision": said.content["change"]["id"],
+        "packaged_at": said.at,
+    }  # fmt: skip
+    key = (said.run, custom["name"], custom["sha256"])
+    return [Fact("artifact", key, "packaged", values), _run_stub(said), *_locations(said)]
+
+
+def _locations(said: Said) -> list[Fact]:
+    return [
+        Fact("artifact_location", (said.custom["sha256"], place), "stated", {"since": said.at})
+        for place in said.custom.get("locations") or []
+    ]
+
+
+def _suite_started(said: Said) -> list[Fact]:
+    custom = said.custom
+    values = {
+        "run": said.run,
+        "task_run": f"{said.run}/{custom['stage']}/{custom['attempt']}",
+        "stage": custom["stage"],
+        "suite": custom["suite"],
+        "environment": custom.get("environment"),
+        "started_at": said.at,
+    }
+    return [Fact("report", (said.subject,), "started", values), _run_stub(said)]
+
+
+def _suite_finished(said: Said) -> list[Fact]:
+    custom, raw = said.custom, said.custom.get("report") or {}
+    counts = ("total", "passed", "failed", "errors", "skipped", "flaky")
+    values = {
+        "format": custom.get("format"),
+        "outcome": said.content.get("outcome"),
+        **{name: custom.get(name) for name in counts},
+        "duration_seconds": custom.get("seconds"),
+        "problem": custom.get("problem"),
+        "sha256": raw.get("sha256"),
+        "size_bytes": raw.get("size"),
+        "finished_at": said.at,
+    }
+    facts = [Fact("report", (said.subject,), "finished", values)]
+    for case in custom.get("cases") or []:
+        key = (said.subject, case.get("suite") or "", case["name"])
+        listed = {
+            "outcome": case.get("outcome"),
+            "message": case.get("message"),
+            "duration_seconds": case.get("seconds"),
+        }
+        facts.append(Fact("report_case", key, "listed", listed))
+    return facts
+
+
+def _environment_created(said: Said) -> list[Fact]:
+    custom = said.custom
+    values = {
+        "name": custom.get("name"), "title": custom.get("title"),
+        "lifetime": custom.get("lifetime"), "protected": _flag_value(custom.get("protected")),
+        "uri": custom.get("uri"), "spec_sha256": custom.get("spec_sha256"),
+        "tool": custom.get("tool"), "created_by_run": said.run, "created_at": said.at,
+    }  # fmt: skip
+    key = (said.event.deliverable or "", said.subject)
+    return [Fact("environment", key, "created", values), _run_stub(said)]
+
+
+def _environment_deleted(said: Said) -> list[Fact]:
+    values = {"deleted_at": said.at, "deleted_why": said.custom.get("reason")}
+    return [Fact("environment", (said.event.deliverable or "", said.subject), "deleted", values)]
+
+
+def _environment_confirmed(said: Said) -> list[Fact]:
+    return _replaces(said, said.custom["deployment"]) if "deployment" in said.custom else []
+
+
+def _replaces(said: Said, deployment: str) -> list[Fact]:
+    values = {"since": said.at, "received_at": said.received_at}
+    return [
+        Fact("deployment_replaces", (deployment, replaced), "stated", values)
+        for replaced in said.custom.get("replaces") or []
+        if replaced != deployment
+    ]
+
+
+def _deployed(said: Said) -> list[Fact]:
+    custom, artifact = said.custom, said.custom.get("artifact") or {}
+    values = {
+        "deliverable": said.event.deliverable, "environment": custom.get("environment"),
+        "instance": custom.get("instance"), "service": custom.get("service"),
+        "kind": custom.get("kind"), "version": custom.get("version"),
+        "number": custom.get("number"), "version_run": custom.get("version_run"),
+        "run": said.run, "task_run": custom.get("task"),
+        "artifact_sha256": artifact.get("sha256"), "uri": custom.get("uri"),
+        "actor": (custom.get("actor") or {}).get("id"), "reason": custom.get("reason"),
+        "deployed_at": said.at, "received_at": said.received_at,
+    }  # fmt: skip
+    facts = [Fact("deployment", (said.id,), "deployed", values), _run_stub(said)]
+    if custom.get("version_run"):
+        facts.append(Fact("run", (custom["version_run"],), "", {}))
+    place = (said.event.deliverable or "", custom.get("instance") or "")
+    return [*facts, Fact("environment", place, "", {}), *_replaces(said, said.id)]
+
+
+def _removed(said: Said) -> list[Fact]:
+    values = {"removed_at": said.at}
+    return [
+        Fact("deployment", (deployment,), "removed", values)
+        for deployment in said.custom.get("deployments") or []
+    ]
+
+
+def _promotion(said: Said) -> list[Fact]:
+    custom = said.custom
+    values = {
+        "deliverable": said.event.deliverable, "run": said.run, "version": custom.get("version"),
+        "number": custom.get("number"), "name": custom.get("name"), "title": custom.get("title"),
+        "decision": custom.get("decision"), "automatic": _flag_value(custom.get("automatic")),
+        "actor": (custom.get("actor") or {}).get("id"), "reason": custom.get("reason"),
+        "data_age_seconds": custom.get("data_age_seconds"), "decided_at": said.at,
+    }  # fmt: skip
+    facts = [Fact("promotion", (said.id,), "decided", values), _run_stub(said)]
+    for name, digest in sorted((custom.get("digests") or {}).items()):
+        facts.append(Fact("promotion_artifact", (said.id, name), "decided", {"sha256": digest}))
+    return facts
+
+
+def _judged(said: Said) -> list[Fact]:
+    names = ("gate", "verdict", "reason", "stage", "environment", "promotion", "data_age_seconds")
+    values = {"run": said.run, **{name: said.custom.get(name) for name in names}}
+    return [Fact("verdict", (said.id,), "judged", {**values, "judged_at": said.at})]
+
+
+def _used(said: Said) -> list[Fact]:
+    custom, event = said.custom, said.event
+    values = {
+        "text": custom.get("text"), "scheme": custom.get("scheme"),
+        "sort_key": custom.get("sort_key"), "how": custom.get("how"),
+        "actor": (custom.get("actor") or {}).get("id"), "used_at": said.at,
+        "lineage": custom.get("lineage"), "generation": custom.get("generation"),
+        "node": event.node, "sequence": event.sequence, "received_at": said.received_at,
+    }  # fmt: skip
+    number = -1 if custom["number"] is None else custom["number"]
+    key = (event.deliverable or "", custom["line"], number, said.run)
+    return [Fact("version", key, "used", values), _run_stub(said)]
+
+
+def _reserved(said: Said) -> list[Fact]:
+    custom = said.custom
+    key = (said.event.deliverable or "", custom["line"], custom["lo"], said.event.node)
+    values = {"hi": custom["hi"], "reserved_at": said.at}
+    return [Fact("number_range", key, "reserved", values)]
+
+
+def _skipped(said: Said) -> list[Fact]:
+    custom = said.custom
+    key = (said.event.deliverable or "", custom["line"], custom["lo"], custom["hi"])
+    values = {"why": custom.get("why"), "node": said.event.node, "skipped_at": said.at}
+    return [Fact("number_skip", key, "skipped", values)]
+
+
+def _began(said: Said) -> list[Fact]:
+    custom = said.custom
+    parent = custom.get("parent") or {}
+    values = {
+        "host": custom.get("host"),
+        "platform": custom.get("platform"),
+        "kept": _flag_value(custom.get("kept")),
+        "cxlocal_version": custom.get("cxlocal_version"),
+        "parent": parent.get("node"),
+        "cause": custom.get("cause"),
+        "began_at": said.at,
+    }
+    return [Fact("machine", (said.subject,), "began", values)]
+
+
+def _flagged(said: Said) -> list[Fact]:
+    return [_flag_fact(said, said.custom.get("kind") or "flag", said.custom.get("text") or "")]
+
+
+def _observed(said: Said) -> list[Fact]:
+    custom = said.custom
+    if custom.get("agrees") is not False:
+        return []
+    text = (
+        f"{custom.get('environment')} was changed outside: it runs"
+        f" {custom.get('observed') or 'nothing'}, the journal says"
+        f" {custom.get('expected') or 'nothing'}"
+    )
+    return [_flag_fact(said, "changed-outside", text)]
+
+
+def _flag_fact(said: Said, kind: str, text: str) -> Fact:
+    subject = str(said.custom.get("subject") or said.subject)
+    values = _flag(kind, subject, said.event.deliverable, said.event.run, text, said.at)
+    return Fact("flag", (said.id,), "raised", values)
+
+
+def _flag(
+    kind: str, subject: str, deliverable: str | None, run: str | None, text: str, at: str
+) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "subject": subject,
+        "deliverable": deliverable,
+        "run": run,
+        "text": text,
+        "raised_at": at or None,
+    }
+
+
+def _run_stub(said: Said) -> Fact:
+    """A reference to a run not yet seen makes its row, so that joins never lose anything."""
+    return Fact("run", (said.run,), "", {})
+
+
+def _flag_value(value: Any) -> int | None:
+    return None if value is None else int(bool(value))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+HANDLERS: dict[str, Callable[[Said], list[Fact]]] = {
+    types.PIPELINE_QUEUED: _queued,
+    types.PIPELINE_STARTED: _started,
+    types.PIPELINE_FINISHED: _finished,
+    types.TASK_STARTED: _task_started,
+    types.TASK_FINISHED: _task_finished,
+    types.ARTIFACT_PACKAGED: _packaged,
+    types.ARTIFACT_PUBLISHED: _locations,
+    types.SUITE_STARTED: _suite_started,
+    types.SUITE_FINISHED: _suite_finished,
+    types.ENVIRONMENT_CREATED: _environment_created,
+    types.ENVIRONMENT_MODIFIED: _environment_confirmed,
+    types.ENVIRONMENT_DELETED: _environment_deleted,
+    types.SERVICE_DEPLOYED: _deployed,
+    types.SERVICE_UPGRADED: _deployed,
+    types.SERVICE_ROLLEDBACK: _deployed,
+    types.SERVICE_REMOVED: _removed,
+    **{kind: _promotion for kind in (
+        types.PROMOTION_GRANTED, types.PROMOTION_DENIED,
+        types.PROMOTION_UNDECIDED, types.PROMOTION_OVERRIDDEN,
+    )},
+    types.RUN_JUDGED: _judged,
+    types.RUN_REVERIFIED: _reverified,
+    types.RUN_OBSERVED: _observed,
+    types.RUN_FLAGGED: _flagged,
+    types.VERSION_USED: _used,
+    types.VERSION_RESERVED: _reserved,
+    types.VERSION_SKIPPED: _skipped,
+    types.NODE_BEGAN: _began,
+}  # fmt: skip

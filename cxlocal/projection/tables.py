@@ -1,0 +1,466 @@
+"""The projected tables: columns, meaning, merge rule. One description for SQL, docs and pages.
+
+Every column belongs to a *group*. All columns of a group are written together by one kind of
+event, and the group remembers in ``<group>_from`` which event that was, as
+``<sequence>.<start of its hash>``. Where two events claim the same group of the same row, the
+greater ``_from`` wins: highest sequence first, then the hash. That comparison does not depend on
+arrival, so any order, with duplicates and branches, ends in the same row (DESIGN §3).
+
+Three rules come out of this one mechanism: *owned* (a row only one machine writes: its highest
+sequence wins), *union* (rows that are only ever added: the key is the fact), and *replaces* (a
+table of pairs; what is live is decided by it in a view).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+PROJECTION_VERSION = 1
+"""Raised whenever the same events would project differently; a newer binary then rebuilds."""
+
+
+class Column(NamedTuple):
+    """One column: SQL type, the group it is written with, what it means (with its unit)."""
+
+    type: str
+    group: str
+    meaning: str
+
+
+class Table(NamedTuple):
+    """One projected table."""
+
+    meaning: str
+    rule: str
+    """owned, union or replaces."""
+    key: tuple[str, ...]
+    columns: dict[str, Column]
+
+    @property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Columns by group, in order."""
+        found: dict[str, list[str]] = {}
+        for name, column in self.columns.items():
+            if column.group:
+                found.setdefault(column.group, []).append(name)
+        return {group: tuple(names) for group, names in found.items()}
+
+
+def _columns(text: str) -> dict[str, Column]:
+    """``name TYPE group | meaning`` a line; group ``-`` for key columns."""
+    columns = {}
+    for line in text.strip().splitlines():
+        head, meaning = line.split("|", 1)
+        name, sql_type, group = head.split()
+        columns[name] = Column(sql_type, "" if group == "-" else group, meaning.strip())
+    return columns
+
+
+def _table(meaning: str, rule: str, key: str, columns: str) -> Table:
+    return Table(meaning, rule, tuple(key.split()), _columns(columns))
+
+
+TABLES: dict[str, Table] = {
+    "deliverable": _table(
+        "A named product whose versions are handed out.",
+        "owned",
+        "id",
+        """
+        id TEXT - | Name of the deliverable.
+        title TEXT said | Title for readers, as the last known run gave it.
+        owner TEXT said | Who answers for it.
+        repository TEXT said | Address of its repository, without credentials.
+        path TEXT said | Folder of its cx.toml inside the repository.
+        repository_root TEXT said | First commit of the repository, which identifies it.
+        """,
+    ),
+    "run": _table(
+        "One execution of the pipeline.",
+        "owned",
+        "id",
+        """
+        id TEXT - | Id of the run (UUID).
+        deliverable TEXT queued | Deliverable it is a run of.
+        kind TEXT queued | release, rehearsal or drill.
+        version TEXT started | Version text of the run.
+        line TEXT started | Version line, such as 2.7.
+        number INTEGER started | The counted number; empty for rehearsals.
+        number_how TEXT started | How the number came: online, reserve or suffix.
+        outcome TEXT finished | success, failure, cancel or error; empty while it is open.
+        outcome_reason TEXT finished | Why it ended so.
+        stopped_before TEXT finished | Protected environment the run stopped before; empty if none.
+        actor TEXT queued | On whose behalf it ran.
+        actor_how TEXT queued | How that is known.
+        reason TEXT queued | Reason given for the run.
+        trigger TEXT queued | manual, pipeline, event, schedule or other.
+        planned INTEGER queued | 1 planned, 0 unplanned (hotfix, emergency).
+        place_kind TEXT queued | laptop or ci.
+        place TEXT queued | Which CI server; empty on a laptop.
+        place_url TEXT queued | Page of the run at the CI server.
+        place_number TEXT queued | The CI server's own number of the run.
+        host TEXT queued | Host name where it began.
+        online INTEGER queued | 1 when the store answered at the start, 0 when it did not.
+        revision TEXT queued | Commit the run was made from.
+        revision_subject TEXT queued | First line of the commit message.
+        revision_author TEXT queued | Author of the commit.
+        revision_at TEXT queued | Commit time (UTC).
+        branch TEXT queued | Branch the commit was taken from; empty when detached.
+        tags TEXT queued | Tags on the commit (JSON array).
+        proof TEXT queued | How we know it was pushed: confirmed, tracking ref or mirror only.
+        proof_remote TEXT queued | Remote or mirror that holds the commit.
+        proof_age_seconds REAL queued | Age of what the proof rests on, in seconds.
+        reverified INTEGER reverified | 1 the remote agreed later, 0 it disagreed, empty not asked.
+        plan_sha256 TEXT queued | Digest of the frozen plan.
+        changes_total INTEGER queued | Commits since the version live in the target before.
+        changes_since TEXT queued | That version; empty when there was none.
+        uncommitted_total INTEGER queued | Changed files in the working tree not in this run.
+        cxlocal_version TEXT queued | Version of cxlocal that ran it.
+        queued_at TEXT queued | When it was asked for (UTC).
+        started_at TEXT started | When it had its version and began (UTC).
+        finished_at TEXT finished | When it ended (UTC); empty while it is open.
+        duration_seconds REAL finished | Time from start to end, in seconds.
+        node TEXT queued | Id of the journal chain that began it.
+        received_at TEXT queued | When this journal first held it (UTC).
+        """,
+    ),
+    "plan": _table(
+        "The frozen plan of runs: the pipeline as it was when it ran.",
+        "union",
+        "sha256",
+        """
+        sha256 TEXT - | Digest of the plan.
+        plan TEXT frozen | The plan itself (JSON).
+        """,
+    ),
+    "run_change": _table(
+        "A commit that a run brought compared with what was live before (200 at most, then a count).",
+        "union",
+        "run revision",
+        """
+        run TEXT - | Run that brought it.
+        revision TEXT - | Commit id.
+        position INTEGER listed | 1 is the newest.
+        subject TEXT listed | First line of the commit message.
+        author TEXT listed | Author of the commit.
+        committed_at TEXT listed | Commit time (UTC).
+        """,
+    ),
+    "task_run": _table(
+        "One execution of a stage.",
+        "owned",
+        "id",
+        """
+        id TEXT - | run/stage/attempt.
+        run TEXT started | Run it belongs to.
+        stage TEXT started | Name of the stage.
+        attempt INTEGER started | 1 for the first try.
+        kind TEXT started | build, test, deploy or task.
+        tool TEXT started | Tool that did the work; command for a plain command.
+        tool_version TEXT finished | Version of that tool.
+        verb TEXT started | What the tool was asked to do.
+        environment TEXT started | Environment it worked in; empty for none.
+        outcome TEXT finished | success, failure, cancel or error; empty while it runs.
+        reason TEXT finished | Why it ended so.
+        exit_code INTEGER finished | Exit code of the command; empty for tools.
+        ready_at TEXT started | When all it needed was done (UTC).
+        started_at TEXT started | When it started (UTC).
+        finished_at TEXT finished | When it ended (UTC).
+        waiting_seconds REAL started | Time from ready to start, in seconds.
+        duration_seconds REAL finished | Time from start to end, in seconds.
+        host TEXT started | Host it ran on (with the times, the key into logs and metrics kept elsewhere).
+        log TEXT finished | Log file below the journal's folder.
+        log_bytes INTEGER finished | Size of the log in bytes.
+        log_sha256 TEXT finished | Digest of the log.
+        details TEXT finished | Facts the tool gave (JSON).
+        """,
+    ),
+    "artifact": _table(
+        "An immutable output of a run.",
+        "owned",
+        "run name sha256",
+        """
+        run TEXT - | Run that made it.
+        name TEXT - | Name in the plan.
+        sha256 TEXT - | Digest of its bytes.
+        deliverable TEXT packaged | Deliverable it belongs to.
+        version TEXT packaged | Version the run gave it.
+        purl TEXT packaged | Package URL.
+        size_bytes INTEGER packaged | Size in bytes.
+        file_name TEXT packaged | File name it was built as.
+        media_type TEXT packaged | Media type, where known.
+        stage TEXT packaged | Stage that made it.
+        revision TEXT packaged | Commit it was made from.
+        packaged_at TEXT packaged | When it was made (UTC).
+        """,
+    ),
+    "artifact_location": _table(
+        "A place where the bytes of an artifact can be had.",
+        "union",
+        "sha256 location",
+        """
+        sha256 TEXT - | Digest of the artifact.
+        location TEXT - | Address or path.
+        since TEXT stated | Since when (UTC).
+        """,
+    ),
+    "report": _table(
+        "A parsed test report: counts here, failing and flaky cases in report_case.",
+        "owned",
+        "id",
+        """
+        id TEXT - | run/stage/attempt/suite.
+        run TEXT started | Run it belongs to.
+        task_run TEXT started | Task run it belongs to.
+        stage TEXT started | Stage that made it.
+        suite TEXT started | Name of the suite.
+        environment TEXT started | Environment the tests ran in; empty for the checkout.
+        format TEXT finished | Format of the report file.
+        outcome TEXT finished | success, failure, cancel or error.
+        total INTEGER finished | Number of test cases.
+        passed INTEGER finished | Cases that passed.
+        failed INTEGER finished | Cases that failed.
+        errors INTEGER finished | Cases that broke before they could fail.
+        skipped INTEGER finished | Cases not run.
+        flaky INTEGER finished | Cases that failed and then passed on a rerun.
+        duration_seconds REAL finished | Time the cases took together, in seconds.
+        problem TEXT finished | Why the file could not be read in full; empty if it could.
+        sha256 TEXT finished | Digest of the raw report.
+        size_bytes INTEGER finished | Size of the raw report in bytes.
+        started_at TEXT started | When the suite started (UTC).
+        finished_at TEXT finished | When it ended (UTC).
+        """,
+    ),
+    "report_case": _table(
+        "A failing, flaky or new test case (200 a report at most; all are in the raw report).",
+        "union",
+        "report suite name",
+        """
+        report TEXT - | Report it stands in.
+        suite TEXT - | Suite or class.
+        name TEXT - | Name of the case.
+        outcome TEXT listed | failed, error, flaky, or passed where the case is new.
+        message TEXT listed | First message, at most 1 KiB.
+        duration_seconds REAL listed | Time it took, in seconds.
+        """,
+    ),
+    "environment": _table(
+        "A place where services run, lasting or made for one run.",
+        "owned",
+        "deliverable instance",
+        """
+        deliverable TEXT - | Deliverable that uses it.
+        instance TEXT - | Its id: the name, or name and run for a per-run one.
+        name TEXT created | Name in cx.toml.
+        title TEXT created | Title for readers.
+        lifetime TEXT created | lasting or per-run.
+        protected INTEGER created | 1 when a run stops before it unless told to go on.
+        uri TEXT created | Address; empty when it has none.
+        spec_sha256 TEXT created | Digest of image and virtualisation spec; equal means same.
+        tool TEXT created | Tool that made it.
+        created_by_run TEXT created | Run that created it.
+        created_at TEXT created | When it was created (UTC).
+        deleted_at TEXT deleted | When it was destroyed (UTC); empty while it stands.
+        deleted_why TEXT deleted | Why it was destroyed.
+        """,
+    ),
+    "deployment": _table(
+        "A version came to run in an environment.",
+        "owned",
+        "id",
+        """
+        id TEXT - | Id of the deployment.
+        deliverable TEXT deployed | Deliverable deployed.
+        environment TEXT deployed | Name of the environment.
+        instance TEXT deployed | Id of the environment.
+        service TEXT deployed | Service that runs it.
+        kind TEXT deployed | deployed (first), upgraded or rolledback.
+        version TEXT deployed | Version deployed.
+        number INTEGER deployed | Its number; empty for rehearsals.
+        version_run TEXT deployed | Run that made the version.
+        run TEXT deployed | Run that deployed it.
+        task_run TEXT deployed | Task run that deployed it.
+        artifact_sha256 TEXT deployed | Digest of the artifact deployed.
+        uri TEXT deployed | Address of the service.
+        actor TEXT deployed | On whose behalf.
+        reason TEXT deployed | Reason given.
+        deployed_at TEXT deployed | When it was done (UTC).
+        received_at TEXT deployed | When this journal first held it (UTC).
+        removed_at TEXT removed | When the service was removed (UTC); empty while it runs.
+        """,
+    ),
+    "deployment_replaces": _table(
+        "What a deployment (or a person's confirmation) put an end to. Decides what is live.",
+        "replaces",
+        "deployment replaced",
+        """
+        deployment TEXT - | The deployment that took over.
+        replaced TEXT - | The deployment it replaced.
+        since TEXT stated | When (UTC).
+        received_at TEXT stated | When this journal first held that (UTC).
+        """,
+    ),
+    "promotion": _table(
+        "A decision recorded about a version.",
+        "owned",
+        "id",
+        """
+        id TEXT - | Id of the decision.
+        deliverable TEXT decided | Deliverable decided about.
+        run TEXT decided | Run whose version it is.
+        version TEXT decided | Version text.
+        number INTEGER decided | Its number; empty for rehearsals.
+        name TEXT decided | Name of the promotion, such as PASSED_TEST.
+        title TEXT decided | Title for readers.
+        decision TEXT decided | granted, denied, undecided or overridden.
+        automatic INTEGER decided | 1 earned by its stages, 0 decided by a person.
+        actor TEXT decided | On whose behalf.
+        reason TEXT decided | Why.
+        data_age_seconds REAL decided | How old our copy of other machines' history was, in seconds.
+        decided_at TEXT decided | When (UTC).
+        """,
+    ),
+    "promotion_artifact": _table(
+        "An artifact a promotion was decided about.",
+        "union",
+        "promotion name",
+        """
+        promotion TEXT - | Id of the decision.
+        name TEXT - | Name of the artifact.
+        sha256 TEXT decided | Its digest.
+        """,
+    ),
+    "verdict": _table(
+        "What a gate said before a step.",
+        "owned",
+        "id",
+        """
+        id TEXT - | Id of the event.
+        run TEXT judged | Run it was asked for.
+        gate TEXT judged | Which gate.
+        verdict TEXT judged | allow, deny or undecided.
+        reason TEXT judged | Why.
+        stage TEXT judged | Stage it was asked for.
+        environment TEXT judged | Environment it was asked for.
+        promotion TEXT judged | Promotion it was about.
+        data_age_seconds REAL judged | How old our copy of other machines' history was, in seconds.
+        judged_at TEXT judged | When (UTC).
+        """,
+    ),
+    "version": _table(
+        "A number taken by a run. Two rows with one number are a conflict.",
+        "owned",
+        "deliverable line number run",
+        """
+        deliverable TEXT - | Deliverable.
+        line TEXT - | Version line.
+        number INTEGER - | The number; -1 where the text is unique without one (suffix).
+        run TEXT - | Run that holds it.
+        text TEXT used | The version text, made once and never made again.
+        scheme TEXT used | Scheme that made it.
+        sort_key TEXT used | Orders versions of one deliverable by plain comparison.
+        how TEXT used | online, reserve or suffix.
+        actor TEXT used | On whose behalf.
+        used_at TEXT used | When it was taken (UTC).
+        lineage TEXT used | Store it was granted by.
+        generation INTEGER used | Life of that store.
+        node TEXT used | Chain whose event took it.
+        sequence INTEGER used | Position of that event in the chain.
+        received_at TEXT used | When this journal first held it (UTC).
+        """,
+    ),
+    "number_range": _table(
+        "Numbers a machine received as a reserve.",
+        "union",
+        "deliverable line lo node",
+        """
+        deliverable TEXT - | Deliverable.
+        line TEXT - | Version line.
+        lo INTEGER - | First number.
+        node TEXT - | Chain that holds it.
+        hi INTEGER reserved | Last number.
+        reserved_at TEXT reserved | When (UTC).
+        """,
+    ),
+    "number_skip": _table(
+        "Numbers that will never be used, and why.",
+        "union",
+        "deliverable line lo hi",
+        """
+        deliverable TEXT - | Deliverable.
+        line TEXT - | Version line.
+        lo INTEGER - | First number.
+        hi INTEGER - | Last number.
+        why TEXT skipped | Why they are skipped.
+        node TEXT skipped | Chain that said so.
+        skipped_at TEXT skipped | When (UTC).
+        """,
+    ),
+    "machine": _table(
+        "A journal's chain of events and where it lives.",
+        "owned",
+        "node",
+        """
+        node TEXT - | Id of the chain.
+        host TEXT began | Host name at its beginning.
+        platform TEXT began | Operating system.
+        kept INTEGER began | 1 for a laptop or lasting agent, 0 for a passing CI job.
+        cxlocal_version TEXT began | Version of cxlocal that began it.
+        parent TEXT began | Chain it continues after a copy, restore or recovery; empty if none.
+        cause TEXT began | Why it began.
+        began_at TEXT began | When (UTC).
+        """,
+    ),
+    "flag": _table(
+        "Something a person should look at.",
+        "union",
+        "id",
+        """
+        id TEXT - | Id of the event.
+        kind TEXT raised | Slug of what it is.
+        subject TEXT raised | What it is about.
+        deliverable TEXT raised | Deliverable, if any.
+        run TEXT raised | Run, if any.
+        text TEXT raised | A sentence.
+        raised_at TEXT raised | When (UTC).
+        """,
+    ),
+}
+
+INDEXES = """
+CREATE INDEX IF NOT EXISTS run_by_deliverable ON run(deliverable, queued_at);
+CREATE INDEX IF NOT EXISTS task_run_by_run ON task_run(run);
+CREATE INDEX IF NOT EXISTS report_by_run ON report(run);
+CREATE INDEX IF NOT EXISTS deployment_by_place ON deployment(deliverable, instance);
+CREATE INDEX IF NOT EXISTS deployment_replaced ON deployment_replaces(replaced);
+CREATE INDEX IF NOT EXISTS promotion_by_run ON promotion(run);
+CREATE INDEX IF NOT EXISTS verdict_by_run ON verdict(run);
+CREATE INDEX IF NOT EXISTS version_by_run ON version(run);
+"""
+
+
+def create_sql() -> str:
+    """The DDL of all projected tables, with the meaning of each table and column beside it."""
+    statements = []
+    for name, table in TABLES.items():
+        lines = [f"  {column} {spec.type}, -- {spec.meaning}" for column, spec in _typed(table)]
+        lines += [
+            f"  {group}_from TEXT, -- Event that wrote {', '.join(columns[:2])} …: sequence.hash"
+            for group, columns in table.groups.items()
+        ]
+        lines.append(f"  PRIMARY KEY ({', '.join(table.key)})")
+        body = "\n".join(lines)
+        statements.append(
+            f"-- {table.meaning} Merges by: {table.rule}.\n"
+            f"CREATE TABLE IF NOT EXISTS {name} (\n{body}\n);"
+        )
+    return "\n".join(statements) + INDEXES
+
+
+def _typed(table: Table) -> list[tuple[str, Column]]:
+    return [
+        (
+            f'"{name}"',
+            column._replace(type=column.type + (" NOT NULL" if name in table.key else "")),
+        )
+        for name, column in table.columns.items()
+    ]

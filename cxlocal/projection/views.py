@@ -1,0 +1,143 @@
+"""The views with plain names that people and pages query.
+
+A view states nothing of its own: it joins projected and local tables. Times are UTC text,
+durations end in ``_seconds``.
+"""
+
+from __future__ import annotations
+
+VIEWS: dict[str, tuple[str, str]] = {
+    "deployments_now": (
+        "What is live where: deployed, replaced by none, not removed. Two rows for one service in"
+        " one environment are disputed until a later deploy or 'cxlocal env confirm' names one.",
+        """
+SELECT d.deliverable, d.environment, d.instance, d.service, d.version, d.number, d.uri,
+  d.deployed_at AS since, d.actor, d.reason, d.kind, d.version_run, d.run, d.artifact_sha256,
+  d.id AS deployment,
+  (SELECT count(*) FROM deployment other
+    WHERE other.deliverable = d.deliverable AND other.instance = d.instance
+      AND other.service = d.service AND other.removed_at IS NULL
+      AND other.deployed_at IS NOT NULL
+      AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = other.id)) > 1
+    AS disputed
+FROM deployment d
+WHERE d.deployed_at IS NOT NULL AND d.removed_at IS NULL
+  AND NOT EXISTS (SELECT 1 FROM deployment_replaces r WHERE r.replaced = d.id)
+  AND NOT EXISTS (SELECT 1 FROM environment e WHERE e.deliverable = d.deliverable
+    AND e.instance = d.instance AND e.deleted_at IS NOT NULL)
+""",
+    ),
+    "number_uses": (
+        "Every number in use, with its state: in use, not yet confirmed · in use, confirmed ·"
+        " conflicted (two different runs hold it).",
+        """
+SELECT v.deliverable, v.line, v.number, v.run, v.text AS version, v.how, v.used_at, v.actor,
+  CASE
+    WHEN (SELECT count(*) FROM version o WHERE o.deliverable = v.deliverable AND o.line = v.line
+      AND o.number = v.number AND v.number >= 0 AND o.used_at IS NOT NULL) > 1 THEN 'conflicted'
+    WHEN EXISTS (SELECT 1 FROM ack a JOIN store_state s ON s.generation = a.generation
+      WHERE a.node = v.node AND a.branch = 0 AND a.sequence >= v.sequence)
+      THEN 'in use, confirmed'
+    ELSE 'in use, not yet confirmed' END AS state,
+  v.node, v.sequence
+FROM version v WHERE v.used_at IS NOT NULL
+""",
+    ),
+    "release_board": (
+        "Deliverable by environment: which version is there, since when, by whom, and its state.",
+        """
+SELECT n.deliverable, coalesce(p.title, n.deliverable) AS title, n.environment,
+  coalesce(e.title, n.environment) AS environment_title, n.version, n.since, n.actor, n.reason,
+  CASE WHEN n.disputed THEN 'disputed'
+    WHEN u.state IS NULL THEN 'no number'
+    ELSE u.state END AS state,
+  (SELECT group_concat(DISTINCT pr.name) FROM promotion pr
+    WHERE pr.run = n.version_run AND pr.decision IN ('granted', 'overridden')) AS promotions,
+  n.uri, n.version_run AS run, n.deployment
+FROM deployments_now n
+JOIN run r ON r.id = n.version_run AND r.kind = 'release'
+LEFT JOIN deliverable p ON p.id = n.deliverable
+LEFT JOIN environment e ON e.deliverable = n.deliverable AND e.instance = n.instance
+LEFT JOIN number_uses u ON u.deliverable = n.deliverable AND u.run = n.version_run
+WHERE coalesce(e.lifetime, 'lasting') = 'lasting'
+""",
+    ),
+    "run_board": (
+        "Runs, newest first when sorted by queued_at: version, outcome, place, work and state.",
+        """
+SELECT r.id AS run, r.deliverable, r.kind, r.version,
+  CASE WHEN r.outcome IS NOT NULL THEN r.outcome
+    WHEN r.queued_at IS NULL THEN 'not yet seen' ELSE 'open' END AS outcome,
+  coalesce(u.state, 'no number') AS number_state, r.outcome_reason, r.stopped_before,
+  coalesce(nullif(r.place, ''), r.place_kind) AS place, r.host, r.actor, r.reason, r.revision,
+  r.revision_subject, r.proof, r.online, r.queued_at, r.started_at, r.finished_at,
+  r.duration_seconds, r.place_url
+FROM run r LEFT JOIN number_uses u ON u.run = r.id AND u.deliverable = r.deliverable
+""",
+    ),
+    "run_timeline": (
+        "What happened in a run, in order: its stages with waiting and working time, tests,"
+        " deployments and decisions.",
+        """
+SELECT t.run, t.started_at AS at, 'stage' AS what, t.stage AS name,
+  coalesce(t.outcome, 'running') AS result, t.environment, t.waiting_seconds, t.duration_seconds,
+  t.reason AS words FROM task_run t WHERE t.started_at IS NOT NULL
+UNION ALL SELECT p.run, p.finished_at, 'tests', p.suite, p.outcome, p.environment, NULL,
+  p.duration_seconds, p.passed || ' of ' || p.total || ' passed' FROM report p
+  WHERE p.finished_at IS NOT NULL
+UNION ALL SELECT d.run, d.deployed_at, 'deployment', d.service, d.kind, d.environment, NULL, NULL,
+  d.version FROM deployment d WHERE d.deployed_at IS NOT NULL
+UNION ALL SELECT m.run, m.decided_at, 'promotion', m.name, m.decision, '', NULL, NULL, m.reason
+  FROM promotion m WHERE m.decided_at IS NOT NULL
+UNION ALL SELECT v.run, v.used_at, 'number', v.text, v.how, '', NULL, NULL, v.line
+  FROM version v WHERE v.used_at IS NOT NULL
+""",
+    ),
+    "number_ledger": (
+        "What became of every number up to the highest granted: exactly one state each, and why."
+        " Numbers without a row are free.",
+        """
+WITH RECURSIVE span(deliverable, line, number, hi, kind, node) AS (
+  SELECT deliverable, line, lo, hi, kind, node FROM grant_entry
+  UNION ALL SELECT deliverable, line, number + 1, hi, kind, node FROM span WHERE number < hi
+),
+known AS (
+  SELECT deliverable, line, number, min(kind = 'raise') AS only_passed,
+    max(CASE WHEN kind <> 'raise' THEN node END) AS node FROM span
+  GROUP BY deliverable, line, number
+  UNION SELECT v.deliverable, v.line, v.number, 0, v.node FROM version v
+    WHERE v.used_at IS NOT NULL AND v.number >= 0 AND NOT EXISTS (SELECT 1 FROM grant_entry g
+      WHERE g.deliverable = v.deliverable AND g.line = v.line
+        AND v.number BETWEEN g.lo AND g.hi)
+)
+SELECT k.deliverable, k.line, k.number,
+  CASE
+    WHEN u.state IS NOT NULL THEN u.state
+    WHEN s.why IS NOT NULL OR k.only_passed THEN 'skipped'
+    ELSE 'reserved' END AS state,
+  CASE
+    WHEN u.state IS NOT NULL THEN NULL
+    WHEN s.why IS NOT NULL THEN s.why
+    WHEN k.only_passed THEN 'passed over'
+    ELSE NULL END AS why,
+  u.version, u.run, u.how, u.used_at, k.node AS machine
+FROM known k
+LEFT JOIN number_uses u ON u.deliverable = k.deliverable AND u.line = k.line
+  AND u.number = k.number
+LEFT JOIN (SELECT deliverable, line, lo, hi, min(why) AS why FROM number_skip
+  GROUP BY deliverable, line, lo, hi) s
+  ON s.deliverable = k.deliverable AND s.line = k.line AND k.number BETWEEN s.lo AND s.hi
+GROUP BY k.deliverable, k.line, k.number, u.run
+""",
+    ),
+}
+
+
+def create_views_sql() -> str:
+    """The DDL of all views, made afresh: a view holds nothing, so dropping one loses nothing."""
+    statements = []
+    for name, (meaning, body) in VIEWS.items():
+        statements.append(
+            f"DROP VIEW IF EXISTS {name};\n-- {meaning}\nCREATE VIEW {name} AS{body.rstrip()};"
+        )
+    return "\n".join(statements)
