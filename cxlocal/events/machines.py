@@ -72,7 +72,7 @@ def node_began(
     host: str,
     platform: str,
     cxlocal_version: str,
-    hint: dict[str, Any],
+    hint: str,
     parent: dict[str, Any] | None,
     cause: str,
 ) -> Draft:
@@ -91,7 +91,7 @@ def node_began(
     return Draft(types.NODE_BEGAN, node, {}, custom)
 
 
-def node_moved(*, node: str, reason: str, actor: dict[str, str], hint: dict[str, Any]) -> Draft:
+def node_moved(*, node: str, reason: str, actor: dict[str, str], hint: str) -> Draft:
     """A person says that the journal was moved, not copied; its reserve is spendable again."""
     custom = {"reason": reason, "actor": actor, "hint": hint}
     return Draft(types.NODE_MOVED, node, {}, custom)

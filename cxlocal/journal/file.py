@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from cxlocal.clock import Clock, Ids
 from cxlocal.errors import CxError, JournalDamaged, Trouble
@@ -140,7 +140,7 @@ class Journal:
         """Let go of the file."""
         self.connection.close()
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

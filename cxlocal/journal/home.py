@@ -31,7 +31,7 @@ def home_folder(
         folder = Path(chosen).expanduser()
         return folder if folder.is_absolute() else (base or Path.cwd()) / folder
     root = _user_data_folder(environ)
-    return root / machine_id(root, ids)[:16]
+    return root / machine_folder(root, ids)[:16]
 
 
 def journal_file(home: Path) -> Path:
@@ -57,21 +57,19 @@ def _user_data_folder(environ: Mapping[str, str]) -> Path:
     return (Path(data) if data else Path(environ["HOME"]) / ".local" / "share") / "cxlocal"
 
 
-def machine_id(root: Path, ids: Ids) -> str:
+def machine_folder(root: Path, ids: Ids) -> str:
     """What tells this machine from another that shares the same home folder.
 
-    ``/etc/machine-id`` where there is one (hashed, as machine-id(5) asks, since the raw value is
-    confidential); on macOS the platform UUID; else a random id kept in ``root``.
+    The platform's machine id (hashed, as machine-id(5) asks, since the raw value is confidential);
+    where there is none, a random id kept in ``root``.
     """
     from hashlib import sha256
 
-    for place in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        try:
-            raw = Path(place).read_text().strip()
-        except OSError:
-            continue
-        if raw and raw != "uninitialized":
-            return sha256(b"cxlocal:" + raw.encode()).hexdigest()
+    from cxlocal.exchange.hint import machine_id
+
+    raw = machine_id()
+    if raw:
+        return sha256(b"cxlocal:" + raw.encode()).hexdigest()
     kept = root / "machine-id"
     try:
         return kept.read_text().strip() or _remember(kept, ids.token())

@@ -16,7 +16,7 @@ def local_schemas() -> str:
     from cxlocal.numbers.schema import SCHEMA as numbers
     from cxlocal.runner.schema import SCHEMA as runner
 
-    return "\n".join((numbers, exchange, runner))
+    return f"{numbers}\n{exchange}\n{runner}"
 
 
 def create_tables(connection: sqlite3.Connection, event_sql: str) -> None:

@@ -72,8 +72,9 @@ def _project_page(journal: Journal) -> int:
             transaction.connection.execute("SELECT position FROM projection_state").fetchone()[0]
         )
         page = events_after(journal, position, PAGE_EVENTS)
-        for position, event in page:  # noqa: B007 - the last position is the result
+        for _, event in page:
             apply_facts(transaction.connection, project(event), stamp(event))
+        position = page[-1][0] if page else position
         transaction.connection.execute("UPDATE projection_state SET position = ?", (position,))
     return position
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 VIEWS: dict[str, tuple[str, str]] = {
     "deployments_now": (
-        "What is live where: deployed, replaced by none, not removed. Two rows for one service in"
-        " one environment are disputed until a later deploy or 'cxlocal env confirm' names one.",
+        (
+            "What is live where: deployed, replaced by none, not removed. Two rows for one service in"
+            " one environment are disputed until a later deploy or 'cxlocal env confirm' names one."
+        ),
         """
 SELECT d.deliverable, d.environment, d.instance, d.service, d.version, d.number, d.uri,
   d.deployed_at AS since, d.actor, d.reason, d.kind, d.version_run, d.run, d.artifact_sha256,
@@ -28,8 +30,10 @@ WHERE d.deployed_at IS NOT NULL AND d.removed_at IS NULL
 """,
     ),
     "number_uses": (
-        "Every number in use, with its state: in use, not yet confirmed · in use, confirmed ·"
-        " conflicted (two different runs hold it).",
+        (
+            "Every number in use, with its state: in use, not yet confirmed · in use, confirmed ·"
+            " conflicted (two different runs hold it)."
+        ),
         """
 SELECT v.deliverable, v.line, v.number, v.run, v.text AS version, v.how, v.used_at, v.actor,
   CASE
@@ -76,8 +80,10 @@ FROM run r LEFT JOIN number_uses u ON u.run = r.id AND u.deliverable = r.deliver
 """,
     ),
     "run_timeline": (
-        "What happened in a run, in order: its stages with waiting and working time, tests,"
-        " deployments and decisions.",
+        (
+            "What happened in a run, in order: its stages with waiting and working time, tests,"
+            " deployments and decisions."
+        ),
         """
 SELECT t.run, t.started_at AS at, 'stage' AS what, t.stage AS name,
   coalesce(t.outcome, 'running') AS result, t.environment, t.waiting_seconds, t.duration_seconds,
@@ -94,8 +100,10 @@ UNION ALL SELECT v.run, v.used_at, 'number', v.text, v.how, '', NULL, NULL, v.li
 """,
     ),
     "number_ledger": (
-        "What became of every number up to the highest granted: exactly one state each, and why."
-        " Numbers without a row are free.",
+        (
+            "What became of every number up to the highest granted: exactly one state each, and why."
+            " Numbers without a row are free."
+        ),
         """
 WITH RECURSIVE span(deliverable, line, number, hi, kind, node) AS (
   SELECT deliverable, line, lo, hi, kind, node FROM grant_entry
