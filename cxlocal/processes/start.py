@@ -1,15 +1,17 @@
-"""Start a program, take its whole output, and be done with it after a fixed time.
+"""Start a program: the only module that does.
 
-The form for short questions (``git rev-parse``, ``tool --version``): the answer is kept in memory up
-to a limit, nothing is shown, and the program cannot outlive its time. Programs whose output people
-watch go through the streaming form beside this module.
+Three forms. ``run_captured`` for short questions (``git rev-parse``, ``tool --version``): the answer
+is kept in memory up to a limit, nothing is shown, and the program cannot outlive its time.
+``start_child`` for work that people watch: the supervisor beside this module reads its output while
+it runs. ``start_daemon`` for services that outlive us.
 
-A program is never started through a shell. It gets its own session, so that its whole group can be
+A program is never started through a shell of ours. It gets its own session, so that its whole group can be
 killed at once and so that it has no terminal to ask a person for a password on.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import signal
@@ -102,32 +104,142 @@ def kill_group(pid: int) -> None:
 def _start(
     argv: Sequence[str], cwd: Path, env: Mapping[str, str] | None, *, wants_input: bool
 ) -> subprocess.Popen[bytes]:
+    stdin = subprocess.PIPE if wants_input else subprocess.DEVNULL
+    return _open(argv, cwd, env, stdin=stdin, stderr=subprocess.PIPE)
+
+
+def shell(command: str) -> list[str]:
+    """How a command written as one string is run: an unset variable or a failing line ends it."""
+    return ["/bin/sh", "-eu", "-c", command]
+
+
+def start_child(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    stdin: int | None = None,
+    passed: tuple[int, ...] = (),
+    own_session: bool = True,
+) -> subprocess.Popen[bytes]:
+    """Start a program whose output, both streams in one pipe, is read while it runs.
+
+    ``stdin`` is a descriptor to hand on; None is nothing to read. ``passed`` descriptors keep their
+    numbers in the child. ``own_session`` is False only for what a task's own worker starts, which
+    has to end with the worker. Raises Trouble (names as in ``cannot_start``).
+    """
+    return _open(
+        argv,
+        cwd,
+        env,
+        stdin=subprocess.DEVNULL if stdin is None else stdin,
+        stderr=subprocess.STDOUT,
+        passed=passed,
+        own_session=own_session,
+    )
+
+
+def start_daemon(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> int:
+    """Start a program that outlives us, in a session of its own, writing to ``log``. Its pid.
+
+    Raises Trouble when it cannot be started or the log cannot be opened.
+    """
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Trouble(
+            f"{argv[0]} cannot be started",
+            why=f"its log {log} cannot be opened: {error.strerror}",
+            name="log-not-writable",
+        ) from error
+    try:
+        stdin = subprocess.DEVNULL
+        process = _open(argv, cwd, env, stdin=stdin, stdout=output, stderr=subprocess.STDOUT)
+    finally:
+        os.close(output)
+    # It is not ours to wait for: whoever adopts it reaps it. Popen would warn otherwise.
+    process.returncode = 0
+    return process.pid
+
+
+def _open(
+    argv: Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str] | None,
+    *,
+    stdin: int,
+    stderr: int,
+    stdout: int = subprocess.PIPE,
+    passed: tuple[int, ...] = (),
+    own_session: bool = True,
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             list(argv),
             cwd=cwd,
             env=env,
-            stdin=subprocess.PIPE if wants_input else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
             bufsize=0,
-            start_new_session=True,
+            start_new_session=own_session,
+            pass_fds=passed,
         )
-    except FileNotFoundError as error:
+    except (OSError, ValueError, IndexError) as error:
+        raise cannot_start(error, argv, cwd, env) from error
+
+
+def cannot_start(
+    error: Exception, argv: Sequence[str], cwd: Path, env: Mapping[str, str] | None
+) -> Trouble:
+    """What to tell a person when the system refuses to start a program.
+
+    Names: ``program-missing``, ``program-not-executable``, ``bad-folder``, ``not-started``.
+    """
+    program = argv[0] if argv else "an empty command"
+    what = f"{program} cannot be started"
+    if argv and isinstance(error, OSError):
         if not os.path.isdir(cwd):
-            raise Trouble(
-                f"{argv[0]} cannot be started in {cwd}",
-                why="there is no such folder",
-                name="not-started",
-            ) from error
-        raise Trouble(
-            f"{argv[0]} cannot be started",
-            why="there is no such program on PATH",
-            hint=f"install {argv[0]}, or add it to PATH",
-            name="program-missing",
-        ) from error
-    except (OSError, ValueError) as error:
-        raise Trouble(f"{argv[0]} cannot be started", why=str(error), name="not-started") from error
+            return Trouble(f"{what} in {cwd}", why="there is no such folder", name="bad-folder")
+        if isinstance(error, FileNotFoundError):
+            return _missing(what, program, cwd, env)
+        if isinstance(error, PermissionError):
+            return Trouble(
+                what,
+                why="the file is not executable, or the folder may not be entered",
+                hint=f"chmod +x {program}, and check that the commit keeps the mode",
+                name="program-not-executable",
+            )
+        if error.errno == errno.ENOEXEC:
+            return Trouble(
+                what,
+                why="it is neither a program for this machine nor a script with a first line '#!'",
+                hint="add '#!/bin/sh' or the like as its first line",
+                name="program-not-executable",
+            )
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return Trouble(what, why=why or type(error).__name__, name="not-started")
+
+
+def _missing(what: str, program: str, cwd: Path, env: Mapping[str, str] | None) -> Trouble:
+    if "/" in program:
+        if not (Path(cwd) / program).exists():
+            return Trouble(
+                what,
+                why=f"there is no such file in {cwd}",
+                hint="name a file that the commit holds or an earlier stage makes",
+                name="program-missing",
+            )
+        why = "the interpreter that its first line names does not exist"
+        return Trouble(what, why=why, hint=f"correct '#!' in {program}", name="program-missing")
+    path = (os.environ if env is None else env).get("PATH", os.defpath)
+    return Trouble(
+        what,
+        why="there is no such program on PATH",
+        hint=f"install {program}, or add it to PATH ({path})",
+        name="program-missing",
+    )
 
 
 class _Exchange:

@@ -1,0 +1,118 @@
+"""A running child, and how it ended. Values; the supervisor does the work."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from cxlocal.processes.channel import Channel
+from cxlocal.processes.identity import Identity, identity
+from cxlocal.text import duration_text
+
+
+class Sink(Protocol):
+    """Where output goes."""
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes. Must not raise: a full disk ends a log, not the work."""
+
+
+class Child:
+    """A program that was started. Attributes without ``_`` are for readers."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        argv: Sequence[str],
+        *,
+        sink: Sink,
+        channel: Channel | None,
+        tag: object,
+        timeout_seconds: float | None,
+        grace_seconds: float,
+        started_ms: int,
+        started: float,
+    ) -> None:
+        assert process.stdout is not None
+        self.argv = tuple(argv)
+        self.pid = process.pid
+        self.tag = tag
+        self.started_ms = started_ms
+        self.timeout_seconds = timeout_seconds
+        self.grace_seconds = grace_seconds
+        self.timed_out = False
+        self.cancelled = ""
+        self._process = process
+        self._sink = sink
+        self._channel = channel
+        self._writing = False
+        self._started = started
+        self._output = process.stdout.fileno()
+        self._exit_fd = -1
+        self._exited = False
+        self._status: int | None = None
+        self._deadline = float("inf") if timeout_seconds is None else started + timeout_seconds
+        self._kill_at = float("inf")
+        self._killed = False
+        self._give_up_at = float("inf")
+        self._linger_until: float | None = None
+        self._look_at = 0.0
+        self._look_pause = 0.0
+        self._identity: Identity | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """It was told to end."""
+        return self.timed_out or bool(self.cancelled)
+
+    @property
+    def identity(self) -> Identity | None:
+        """Which process it is, for telling an orphan from a stranger later. None once it ended."""
+        if self._identity is None and self._status is None:
+            self._identity = identity(self.pid)
+        return self._identity
+
+
+class End(NamedTuple):
+    """How a child ended."""
+
+    child: Child
+    code: int | None
+    """Its exit status; None when a signal ended it or nobody knows."""
+    signal: int | None
+    timed_out: bool
+    """It was stopped at its time limit."""
+    cancelled: str
+    """Why it was cancelled; empty when it was not."""
+    started_ms: int
+    finished_ms: int
+    seconds: float
+    held_open: bool
+    """A process it left in the background still holds its output; what that prints is lost."""
+
+    @property
+    def ok(self) -> bool:
+        """It ended by itself and said 0."""
+        return self.code == 0 and not self.timed_out and not self.cancelled
+
+    @property
+    def words(self) -> str:
+        """The end in words, without a full stop."""
+        if self.timed_out:
+            return f"time limit of {duration_text(self.child.timeout_seconds or 0)} reached"
+        if self.cancelled:
+            return f"cancelled: {self.cancelled}"
+        if self.code is not None:
+            return f"exit code {self.code}"
+        if self.signal is not None:
+            return f"ended by {_signal_name(self.signal)}"
+        return f"process {self.child.pid} could not be ended, or its end was not seen"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

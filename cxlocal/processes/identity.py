@@ -1,0 +1,93 @@
+"""Which process is meant: a pid alone is not enough, because pids are used again.
+
+A process is known by its pid *and* the time it started, within one boot of one machine (and one pid
+namespace: a container counts its own pids). A zombie has ended: nothing it could still do concerns
+us, so it counts as dead.
+
+Linux is asked through ``/proc``, macOS through ``ps`` and ``sysctl``. Both give a start time that is
+only ever compared for equality.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from cxlocal.errors import Trouble
+
+_ASK_SECONDS = 5.0
+"""Limit for ``ps`` and ``sysctl`` on macOS, which answer within milliseconds."""
+
+_LINUX = sys.platform.startswith("linux")
+
+
+class Identity(NamedTuple):
+    """One process of one boot."""
+
+    pid: int
+    start: str
+    """When it started, as the system words it: clock ticks since boot on Linux, a date on macOS."""
+
+
+def identity(pid: int) -> Identity | None:
+    """The process that has this pid now, or None when there is none (or only a zombie)."""
+    found = _proc_start(pid) if _LINUX else _ps_start(pid)
+    return Identity(pid, found) if found else None
+
+
+def own_identity() -> Identity:
+    """This process. Raises Trouble where the system does not tell."""
+    found = identity(os.getpid())
+    if found is None:
+        raise Trouble("this process cannot be told apart from others", why="no /proc and no ps")
+    return found
+
+
+def alive(pid: int, start: str) -> bool:
+    """Whether the process that had ``pid`` and began at ``start`` is still running."""
+    found = identity(pid)
+    return found is not None and found.start == start
+
+
+def boot() -> str:
+    """What a pid is relative to: this boot of this machine, and this pid namespace.
+
+    Compare it before trusting a recorded pid. Empty where the system does not tell.
+    """
+    if not _LINUX:
+        return _ask(["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"])
+    try:
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot_id} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _proc_start(pid: int) -> str:
+    """Field 22 of /proc/PID/stat (proc_pid_stat(5)); empty for none and for zombies."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            stat = file.read()
+    except OSError:
+        return ""
+    # The second field is the program's name in parentheses and may itself hold ") ".
+    fields = stat[stat.rfind(b")") + 2 :].split()
+    return "" if fields[0] in (b"Z", b"X") else fields[19].decode("ascii")
+
+
+def _ps_start(pid: int) -> str:
+    """The ``lstart`` of ps; empty for none and for zombies."""
+    state, _, start = _ask(["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)]).partition(" ")
+    return "" if state.startswith("Z") else start.strip()
+
+
+def _ask(argv: list[str]) -> str:
+    from cxlocal.processes.start import run_captured
+
+    # LC_ALL: the date is compared as text, so its language must not change between two commands.
+    answer = run_captured(
+        argv, cwd=Path("/"), env={"LC_ALL": "C", "TZ": "UTC"}, timeout_seconds=_ASK_SECONDS
+    )
+    return answer.stdout.decode("utf-8", "replace").strip() if answer.code == 0 else ""

@@ -1,0 +1,163 @@
+"""The log of one stage: a file, its digest, and what people see of it meanwhile.
+
+The journal keeps path, size and SHA-256 of each log. All three are taken while writing, so a log of
+any size costs no memory and is never read again. Secrets are masked before anything else sees the
+bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from cxlocal.domain import path_part
+from cxlocal.errors import Trouble
+from cxlocal.processes.echo import Echo
+from cxlocal.processes.mask import Masker
+
+CAP_BYTES = 512 * 1024 * 1024
+"""A log stops growing here: a stage that prints in a circle must not fill the disk. The largest
+logs of real builds (browsers, kernels with all warnings) stay below 200 MiB."""
+
+_ATTEMPTS_MAX = 10_000
+"""Log files of one stage in one run folder. A run retries a stage a few times."""
+
+_TAIL_BYTES = 64 * 1024
+
+
+class LogEntry(NamedTuple):
+    """What the journal keeps of a log."""
+
+    path: Path
+    sha256: str
+    size: int
+    """Bytes in the file."""
+    capped: bool
+    """More came than was kept."""
+    problem: str
+    """Why the file is incomplete (a full disk); empty when it is not."""
+
+
+class StageLog:
+    """Takes a child's output: masks, writes, digests, shows. A ``Sink`` of the supervisor."""
+
+    def __init__(
+        self, path: Path, fd: int, masker: Masker | None, echo: Echo | None, cap_bytes: int
+    ) -> None:
+        self.path = path
+        self.size = 0
+        self.capped = False
+        self.problem = ""
+        self._fd = fd
+        self._mask = masker.stream() if masker else None
+        self._masker = masker
+        self._echo = echo
+        self._midline = False
+        self._left = cap_bytes
+        self._cap = cap_bytes
+        self._digest = hashlib.sha256()
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        stage: str,
+        *,
+        masker: Masker | None = None,
+        echo: Echo | None = None,
+        cap_bytes: int = CAP_BYTES,
+    ) -> StageLog:
+        """A new log file ``<stage>.log`` in ``folder``; a retry gets ``<stage>.2.log`` and so on.
+
+        A log that the journal already refers to is never opened again. Raises Trouble.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for attempt in range(1, _ATTEMPTS_MAX):
+                ending = ".log" if attempt == 1 else f".{attempt}.log"
+                path = folder / (path_part(stage) + ending)
+                try:
+                    return cls(path, os.open(path, flags, 0o600), masker, echo, cap_bytes)
+                except FileExistsError:
+                    continue
+        except OSError as error:
+            raise Trouble(
+                f"the log of stage {stage} cannot be written",
+                why=f"{error.filename}: {error.strerror}",
+                hint="make room or permission there, or set another 'home'",
+                name="log-not-writable",
+            ) from error
+        raise Trouble(f"{folder} holds {_ATTEMPTS_MAX} logs of stage {stage}", name="too-many-logs")
+
+    def write(self, chunk: bytes) -> None:
+        """Take output of the stage."""
+        if self._mask is not None:
+            chunk = self._mask.feed(chunk)
+        if chunk:
+            self._take(chunk)
+
+    def note(self, text: str) -> None:
+        """Add a line of our own, marked as such, to the log and to what people see.
+
+        What the masker holds back stays held back: a note must not cut a secret in two.
+        """
+        if self._masker is not None:
+            text = self._masker.text(text)
+        line = f"[cxlocal] {text}"
+        start = "\n" if self._midline else ""
+        self._store(f"{start}{line}\n".encode("utf-8", "backslashreplace"))
+        self._midline = False
+        if self._echo is not None:
+            self._echo.note(line)
+
+    def close(self) -> LogEntry:
+        """Write what was held back; path, digest and size for the journal."""
+        if self._mask is not None and (rest := self._mask.end()):
+            self._take(rest)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._echo is not None:
+            self._echo.end()
+        return LogEntry(self.path, self._digest.hexdigest(), self.size, self.capped, self.problem)
+
+    def _take(self, chunk: bytes) -> None:
+        if len(chunk) <= self._left:
+            self._left -= len(chunk)
+            self._store(chunk)
+            self._midline = not chunk.endswith(b"\n")
+        elif not self.capped:
+            self._store(chunk[: self._left])
+            self._left, self.capped, self._midline = 0, True, True
+            self.note(f"the log ends here: it has reached its limit of {self._cap} bytes")
+        if self._echo is not None:
+            self._echo.write(chunk)
+
+    def _store(self, content: bytes) -> None:
+        """Write to the file and the digest. A full disk ends the log, not the stage."""
+        view = memoryview(content)
+        while view and not self.problem:
+            try:
+                written = os.write(self._fd, view)
+            except OSError as error:
+                self.problem = f"the log is incomplete: {error.strerror}"
+                return
+            self._digest.update(view[:written])
+            self.size += written
+            view = view[written:]
+
+
+def tail(path: Path, lines: int = 20) -> str:
+    """The last lines of a log, for a message: plain text, whatever the stage printed."""
+    from cxlocal.processes.echo import plain
+
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+            content = file.read(_TAIL_BYTES)
+    except OSError as error:
+        return f"({path}: {error.strerror})"
+    return "\n".join(plain(content).decode().splitlines()[-lines:])

@@ -1,0 +1,399 @@
+"""Several programs at once, watched by one loop: output, time limits, cancelling, the end.
+
+No threads and no asyncio: one selector waits for output, for ends and for the next time limit.
+
+- Every child leads its own session. At its limit the whole group gets SIGTERM, after a grace
+  SIGKILL; a child that even so does not go away is given up by name.
+- Output is read in chunks and handed to a sink at once, so a child that prints gigabytes costs the
+  same memory as one that prints nothing.
+- A child has ended when *it* has ended. What it printed by then is still read; processes it left in
+  the background may hold the output open, and are given a moment, not more.
+
+How an end is noticed: by ``pidfd_open`` on Linux; elsewhere (macOS) by the end of the output and by
+looking every few milliseconds. The tests run both.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from cxlocal.clock import Clock
+from cxlocal.processes.channel import Channel
+from cxlocal.processes.child import Child, End, Sink
+from cxlocal.processes.start import start_child
+
+GRACE_SECONDS = 5.0
+"""Between SIGTERM and SIGKILL. A cancelled run must be recorded and synced within 10 s."""
+
+LINGER_SECONDS = 0.25
+"""How long output is awaited from processes that a child left behind (``cmd > >(tee log)``)."""
+
+GIVE_UP_SECONDS = 10.0
+"""How long a killed child may take to disappear; one that waits for a dead disk never does."""
+
+_LOOK_SECONDS = (0.0002, 0.05)
+"""Where ends are not announced: the first and the longest pause between two looks."""
+
+_CHUNK_BYTES = 65536
+
+_DRAIN_READS = 32
+"""Reads after the end: 2 MiB, more than a pipe holds, yet no endless chatter of a leftover."""
+
+_CLOSE_SECONDS = 5.0
+
+
+class Supervisor:
+    """Starts children and tells which have ended. A context manager; leaving it kills the rest."""
+
+    def __init__(self, clock: Clock, *, announced: bool = hasattr(os, "pidfd_open")) -> None:
+        """``announced``: the system tells when a child ends (Linux). False: we look."""
+        self._clock = clock
+        self._announced = announced
+        self._selector = selectors.DefaultSelector()
+        self._children: list[Child] = []
+        self._ended: list[End] = []
+        self._woken = False
+        _expect_ends()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ, (self._hear_wake, None))
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """Those that are running."""
+        return tuple(self._children)
+
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | str,
+        env: Mapping[str, str],
+        sink: Sink,
+        timeout_seconds: float | None,
+        stdin: int | None = None,
+        control: Channel | None = None,
+        tag: object = None,
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> Child:
+        """Start a program. ``timeout_seconds`` None: no limit. ``stdin`` None: nothing to read.
+
+        Raises Trouble: ``program-missing``, ``program-not-executable``, ``bad-folder``,
+        ``not-started``.
+        """
+        started_ms, started = self._clock.now_ms(), self._clock.monotonic()
+        passed = control.passed if control else ()
+        try:
+            process = start_child(argv, cwd=Path(cwd), env=env, stdin=stdin, passed=passed)
+        except BaseException:
+            if control:
+                control.close()
+            raise
+        child = Child(
+            process,
+            argv,
+            sink=sink,
+            channel=control,
+            tag=tag,
+            timeout_seconds=timeout_seconds,
+            grace_seconds=grace_seconds,
+            started_ms=started_ms,
+            started=started,
+        )
+        self._children.append(child)
+        os.set_blocking(child._output, False)
+        self._watch(child._output, self._hear_output, child)
+        if self._announced:
+            self._watch_exit(child)
+        if control:
+            control.release()
+            self._watch(control.incoming, self._hear_channel, child)
+            self._flush(child)
+        return child
+
+    def wait(self, timeout_seconds: float | None) -> list[End]:
+        """Serve the children until at least one has ended; all that have.
+
+        Empty at the timeout, after ``wake``, and at once when nothing runs and there is no timeout.
+        """
+        now = self._clock.monotonic()
+        until = float("inf") if timeout_seconds is None else now + timeout_seconds
+        while True:
+            for child in self._children[:]:
+                self._settle(child, now)
+            if self._ended or self._woken or now >= until:
+                break
+            if not self._children and timeout_seconds is None:
+                break
+            for key, _ in self._selector.select(self._pause(now, until)):
+                hear, child = key.data
+                hear(child)
+            now = self._clock.monotonic()
+        ended, self._ended, self._woken = self._ended, [], False
+        return ended
+
+    def wake(self) -> None:
+        """Make ``wait`` return. May be called from a signal handler."""
+        try:
+            os.write(self._wake_write, b"w")
+        except BlockingIOError:
+            return  # The pipe is full of earlier calls: it will wake up.
+
+    def stop(self, child: Child, reason: str, *, grace_seconds: float | None = None) -> None:
+        """Ask a child's group to end, and kill it after the grace. Returns at once."""
+        if child not in self._children:
+            return
+        if not child.stopping:
+            child.cancelled = reason or "stopped"
+        self._terminate(child, child.grace_seconds if grace_seconds is None else grace_seconds)
+
+    def cancel_all(self, reason: str, *, grace_seconds: float | None = None) -> None:
+        """``stop`` for every child. A second call may shorten the grace."""
+        for child in self._children:
+            self.stop(child, reason, grace_seconds=grace_seconds)
+
+    def close(self) -> None:
+        """Kill what still runs and let go of everything."""
+        self.cancel_all("the supervisor was closed", grace_seconds=0)
+        until = self._clock.monotonic() + _CLOSE_SECONDS
+        while self._children and self._clock.monotonic() < until:
+            self.wait(0.1)
+        self._selector.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # what the selector hears
+
+    def _watch(self, fd: int, hear: Callable[[Child], object], child: Child) -> None:
+        self._selector.register(fd, selectors.EVENT_READ, (hear, child))
+
+    def _watch_exit(self, child: Child) -> None:
+        try:
+            child._exit_fd = os.pidfd_open(child.pid)
+        except OSError:
+            return  # An old kernel or a sandbox: this child is looked at instead.
+        self._watch(child._exit_fd, self._hear_exit, child)
+
+    def _hear_wake(self, _: None) -> None:
+        os.read(self._wake_read, 4096)
+        self._woken = True
+
+    def _hear_output(self, child: Child) -> bool:
+        """Read one chunk; whether there may be more."""
+        try:
+            chunk = os.read(child._output, _CHUNK_BYTES)
+        except BlockingIOError:
+            return False
+        if chunk:
+            child._sink.write(chunk)
+            return True
+        self._close_output(child)
+        child._look_at = child._look_pause = 0.0
+        return False
+
+    def _hear_channel(self, child: Child) -> bool:
+        channel = child._channel
+        assert channel is not None
+        try:
+            chunk = os.read(channel.incoming, _CHUNK_BYTES)
+        except BlockingIOError:
+            return False
+        if not chunk:
+            self._selector.unregister(channel.incoming)
+            os.close(channel.incoming)
+            channel.incoming = -1
+            return False
+        channel.receive(chunk)
+        self._flush(child)
+        if channel.problem and not child.stopping:
+            self.stop(child, channel.problem)
+        return True
+
+    def _hear_exit(self, child: Child) -> None:
+        self._selector.unregister(child._exit_fd)
+        os.close(child._exit_fd)
+        child._exit_fd = -1
+        child._exited = True
+
+    def _flush(self, child: Child) -> None:
+        """Write to the channel what it takes, and listen for more room while something is left."""
+        channel = child._channel
+        assert channel is not None
+        left = channel.flush()
+        if left and not child._writing:
+            event = selectors.EVENT_WRITE
+            self._selector.register(channel.outgoing, event, (self._flush, child))
+        elif child._writing and not left:
+            self._selector.unregister(channel.outgoing)
+        child._writing = left
+
+    # what time brings
+
+    def _pause(self, now: float, until: float) -> float | None:
+        """Seconds until something is due; None for never."""
+        due = until
+        for child in self._children:
+            if child._exited:
+                due = min(due, now if child._linger_until is None else child._linger_until)
+                continue
+            limit = child._deadline if not child.stopping else child._kill_at
+            due = min(due, child._give_up_at if child._killed else limit)
+            if child._exit_fd < 0:
+                due = min(due, child._look_at)
+        return None if due == float("inf") else max(0.0, due - now)
+
+    def _settle(self, child: Child, now: float) -> None:
+        """Do what is due for this child."""
+        if not child._exited and child._exit_fd < 0:
+            self._look(child, now)
+        if child._exited:
+            self._settle_exited(child, now)
+            return
+        if now >= child._deadline and not child.stopping:
+            child.timed_out = True
+            self._terminate(child, child.grace_seconds)
+        if now >= child._kill_at and not child._killed:
+            self._kill(child, now)
+        if now >= child._give_up_at:
+            self._finish(child)
+
+    def _settle_exited(self, child: Child, now: float) -> None:
+        if child._linger_until is None:
+            for _ in range(_DRAIN_READS):
+                if child._output < 0 or not self._hear_output(child):
+                    break
+            grace = child._kill_at if child.stopping and not child._killed else 0.0
+            child._linger_until = max(now + LINGER_SECONDS, grace)
+        if child._output < 0:
+            self._finish(child)
+        elif now >= child._linger_until:
+            if child.stopping and not child._killed:
+                # Its own processes outlived it and the grace.
+                self._kill(child, now)
+                child._linger_until = now + LINGER_SECONDS
+            else:
+                self._finish(child)
+
+    def _look(self, child: Child, now: float) -> None:
+        """See whether a child has ended, where nothing announces it.
+
+        Looking reaps, and a reaped pid may be given away: a group that is still to be killed is
+        therefore not looked at before it was killed, unless its output has ended.
+        """
+        if now < child._look_at:
+            return
+        if child.stopping and child._output >= 0 and now < child._kill_at:
+            child._look_at = child._kill_at
+            return
+        if self._reap(child):
+            child._exited = True
+        first, longest = _LOOK_SECONDS
+        child._look_pause = min(longest, max(first, child._look_pause * 2))
+        child._look_at = now + child._look_pause
+
+    # ending
+
+    def _terminate(self, child: Child, grace_seconds: float) -> None:
+        kill_at = self._clock.monotonic() + grace_seconds
+        if child._kill_at == float("inf"):
+            _signal_group(child, signal.SIGTERM)
+            _signal_group(child, signal.SIGCONT)  # A suspended process cannot hear SIGTERM.
+            child._linger_until = None
+        child._kill_at = min(child._kill_at, kill_at)
+        child._look_at = min(child._look_at, child._kill_at)
+
+    def _kill(self, child: Child, now: float) -> None:
+        _signal_group(child, signal.SIGKILL)
+        child._killed = True
+        child._give_up_at = now + GIVE_UP_SECONDS
+        child._look_at = child._look_pause = 0.0
+
+    def _reap(self, child: Child) -> bool:
+        """Collect the exit status, if there is one yet."""
+        if child._status is not None:
+            return True
+        try:
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+        except ChildProcessError:
+            child._status = -1  # Somebody else collected it; nobody knows how it ended.
+            return True
+        if pid:
+            child._status = status
+        return bool(pid)
+
+    def _finish(self, child: Child) -> None:
+        if child.stopping and not child._killed:
+            _signal_group(child, signal.SIGKILL)  # What of its group took no notice of SIGTERM.
+        self._reap(child)
+        held_open = child._output >= 0
+        self._close_output(child)
+        if child._exit_fd >= 0:
+            self._hear_exit(child)
+        if child._channel is not None:
+            self._close_channel(child)
+        self._children.remove(child)
+        known = child._status is not None and child._status >= 0
+        value = os.waitstatus_to_exitcode(child._status or 0) if known else None
+        child._process.returncode = 0  # Popen must not wait for it again.
+        self._ended.append(
+            End(
+                child,
+                value if value is not None and value >= 0 else None,
+                -value if value is not None and value < 0 else None,
+                child.timed_out,
+                child.cancelled,
+                child.started_ms,
+                self._clock.now_ms(),
+                self._clock.monotonic() - child._started,
+                held_open,
+            )
+        )
+
+    def _close_output(self, child: Child) -> None:
+        if child._output >= 0:
+            self._selector.unregister(child._output)
+            child._output = -1
+            assert child._process.stdout is not None
+            child._process.stdout.close()
+
+    def _close_channel(self, child: Child) -> None:
+        channel = child._channel
+        assert channel is not None
+        for _ in range(_DRAIN_READS):
+            if channel.incoming < 0 or not self._hear_channel(child):
+                break
+        if channel.incoming >= 0:
+            self._selector.unregister(channel.incoming)
+        if child._writing:
+            self._selector.unregister(channel.outgoing)
+        channel.close()
+
+
+def _signal_group(child: Child, number: signal.Signals) -> None:
+    """Send a signal to everything in the child's group."""
+    try:
+        os.killpg(child.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return  # Nobody is left; macOS says EPERM for a group of zombies.
+
+
+def _expect_ends() -> None:
+    """Undo an inherited "ignore" of SIGCHLD, under which no exit status can ever be collected."""
+    if signal.getsignal(signal.SIGCHLD) is not signal.SIG_IGN:
+        return
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    except ValueError:
+        return  # Not the main thread: ends are then reported as not seen, never as success.
