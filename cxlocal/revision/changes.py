@@ -1,0 +1,124 @@
+"""The commits that a release brings to a place: those since what is live there.
+
+History is not always a line. A clone can be shallow, a branch can be rewritten, a release can go
+back; the answer then says so in a sentence, and a number is given only where it is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cxlocal.revision.git import ask, decode
+from cxlocal.revision.reach import known_objects
+from cxlocal.revision.repository import Repository, shallow_commits
+from cxlocal.text import utc_text
+
+LIMIT = 200
+"""Commits recorded with a run; more are only counted (DESIGN §3)."""
+
+
+class Commit(NamedTuple):
+    """A commit as it is recorded with a run."""
+
+    commit: str
+    subject: str
+    author: str
+    """``Name <mail>``."""
+    committed_at: str
+
+
+class Changes(NamedTuple):
+    """The commits of a release, newest first."""
+
+    total: int | None
+    """How many there are; None where this clone cannot tell."""
+    listed: tuple[Commit, ...]
+    truncated: bool
+    """There are more than are listed."""
+    note: str
+    """What a reader must know about the list; empty for a plain step forward."""
+
+
+def changes_since(
+    repository: Repository,
+    old: str | None,
+    new: str,
+    *,
+    limit: int = LIMIT,
+    paths: Sequence[str] = (),
+) -> Changes:
+    """The commits in ``new`` that ``old`` (what is live; None if nothing is) does not have.
+
+    ``paths`` leaves out commits that touch nothing of the deliverable. At most ``limit`` are
+    listed.
+    """
+    if old == new:
+        return Changes(0, (), False, "the same commit as before")
+    if old is None:
+        return _forward(repository, new, (), limit, paths, "nothing was live here before")
+    if old not in known_objects(repository, [old]):
+        why = "this clone is shallow" if repository.shallow else "it is not in this clone"
+        return Changes(None, (), False, f"what was live before ({old[:12]}) is unknown: {why}")
+    note = _direction(repository, old, new)
+    return _forward(repository, new, (f"^{old}",), limit, paths, note)
+
+
+def _direction(repository: Repository, old: str, new: str) -> str:
+    """A sentence about how ``new`` relates to ``old``; empty when it simply follows."""
+    raw = ask(
+        repository.root, "rev-list", "--left-right", "--count", "--end-of-options",
+        f"{old}...{new}", "--",
+    )  # fmt: skip
+    lost, gained = (int(word) for word in decode(raw).split())
+    if not lost:
+        return ""
+    if not gained:
+        return f"goes back: {_commits(lost)} of what was live before are not in it"
+    from cxlocal.revision.git import git
+
+    base = git(repository.root, "merge-base", "--end-of-options", old, new)
+    if base.code != 0 and not repository.shallow:
+        return "the two revisions have no common history"
+    return f"history differs: {_commits(lost)} of what was live before are not in it"
+
+
+def _commits(count: int) -> str:
+    return "1 commit" if count == 1 else f"{count} commits"
+
+
+def _forward(
+    repository: Repository,
+    new: str,
+    without: Sequence[str],
+    limit: int,
+    paths: Sequence[str],
+    note: str,
+) -> Changes:
+    """List and count the commits of ``new`` that are not in ``without``."""
+    span = ("--end-of-options", new, *without, "--", *(f":(literal,top){path}" for path in paths))
+    raw = ask(
+        repository.root, "log", f"--max-count={limit + 1}", "--no-show-signature", "--no-color",
+        "--encoding=UTF-8", "--no-decorate", "-z", "--format=%H%x01%ct%x01%an <%ae>%x01%s", *span,
+    )  # fmt: skip
+    entries = [entry for entry in decode(raw).split("\0") if entry]
+    listed = tuple(_read(entry) for entry in entries[:limit])
+    truncated = len(entries) > limit
+    total: int | None = len(listed)
+    if truncated:
+        total = int(ask(repository.root, "rev-list", "--count", *span))
+    if repository.shallow and _meets_boundary(repository, new, without):
+        total = None
+        note = "; ".join(filter(None, (note, "this clone is shallow, older commits are missing")))
+    return Changes(total, listed, truncated, note)
+
+
+def _read(entry: str) -> Commit:
+    commit, seconds, author, subject = entry.split("\x01", 3)
+    return Commit(commit, subject, author, utc_text(int(seconds) * 1000))
+
+
+def _meets_boundary(repository: Repository, new: str, without: Sequence[str]) -> bool:
+    """Whether the walk from ``new`` ends where a shallow clone was cut off."""
+    raw = ask(repository.root, "rev-list", "--end-of-options", new, *without, "--")
+    return not shallow_commits(repository).isdisjoint(decode(raw).split())

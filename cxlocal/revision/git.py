@@ -1,0 +1,150 @@
+"""How git is called: one place for its environment, its options and its complaints.
+
+What a repository or a caller's surroundings say must not change the meaning of an answer:
+
+- no prompt, no pager, no optional locks, messages in English (they are read here);
+- ``GIT_DIR`` and its kin, set while git runs a hook, are dropped: the folder decides;
+- replaced objects and grafts are ignored, they can make a commit's tree or ancestry look different
+  from what the remote holds;
+- hooks and file-system monitors named in a repository's configuration are not started;
+- names are given after ``--end-of-options`` or on standard input, so none is taken for an option.
+
+The user's own configuration stays in force for talking to remotes: it holds proxies, credential
+helpers and ``safe.directory``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cxlocal.errors import Trouble, UsageError
+from cxlocal.processes.start import OUTPUT_LIMIT_BYTES, Captured, run_captured
+
+LOCAL_SECONDS = 60.0
+"""For questions answered from the disk. Far above any measured (a status of 100,000 files on a cold
+disk took 9 s), low enough that a dead network file system does not hold a release for ever."""
+
+_OPTIONS = (
+    "-c", "core.hooksPath=/dev/null",
+    "-c", "core.fsmonitor=false",
+    "-c", "core.quotePath=false",
+    "-c", "gc.auto=0",
+    "-c", "maintenance.auto=false",
+    "-c", "advice.detachedHead=false",
+    "-c", "color.ui=false",
+)  # fmt: skip
+
+_DROPPED = frozenset(
+    {
+        "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_SHALLOW_FILE",
+        "GIT_QUARANTINE_PATH", "GIT_INTERNAL_SUPER_PREFIX", "GIT_CONFIG", "GIT_EXTERNAL_DIFF",
+        "GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS",
+        "GIT_ICASE_PATHSPECS", "GIT_ATTR_SOURCE", "GIT_DEFAULT_HASH", "GIT_TEMPLATE_DIR",
+    }
+)  # fmt: skip
+
+_FIXED = {
+    "LC_ALL": "C",
+    "LANGUAGE": "C",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GCM_INTERACTIVE": "never",
+    "SSH_ASKPASS_REQUIRE": "never",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_GRAFT_FILE": os.devnull,
+    "GIT_LFS_SKIP_SMUDGE": "1",
+    "GIT_PAGER": "cat",
+    "GIT_FLUSH": "0",
+}
+
+
+def git_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables git is started with, made from ``environ`` (ours if None)."""
+    source = os.environ if environ is None else environ
+    kept = {name: value for name, value in source.items() if _kept(name)}
+    return kept | _FIXED
+
+
+def _kept(name: str) -> bool:
+    return name not in _DROPPED and not name.startswith("GIT_TRACE")
+
+
+def git(
+    folder: Path,
+    *arguments: str,
+    input: bytes = b"",
+    timeout_seconds: float = LOCAL_SECONDS,
+    output_limit: int = OUTPUT_LIMIT_BYTES,
+    extra: Mapping[str, str] | None = None,
+) -> Captured:
+    """Run ``git arguments`` in ``folder``; the caller reads exit status and output.
+
+    ``extra`` adds variables. Raises UsageError ``no-git`` when there is no git, Trouble when git
+    cannot be started.
+    """
+    environment = git_environment()
+    if extra:
+        environment |= extra
+    try:
+        return run_captured(
+            ("git", *_OPTIONS, *arguments),
+            cwd=folder,
+            env=environment,
+            timeout_seconds=timeout_seconds,
+            input=input,
+            output_limit=output_limit,
+        )
+    except Trouble as error:
+        if error.name != "program-missing":
+            raise
+        raise UsageError(
+            "git was not found on this machine",
+            why="a release is made from a commit, and only git can tell which",
+            hint="install git (Debian: apt install git; macOS: xcode-select --install)",
+            name="no-git",
+        ) from error
+
+
+def ask(
+    folder: Path, *arguments: str, input: bytes = b"", extra: Mapping[str, str] | None = None
+) -> bytes:
+    """The standard output of a local git command that has no reason to fail.
+
+    Raises Trouble ``git-failed`` with git's own words if it does.
+    """
+    answer = git(folder, *arguments, input=input, extra=extra)
+    if answer.code != 0 or answer.truncated:
+        raise failed(arguments, answer)
+    return answer.stdout
+
+
+def failed(arguments: Sequence[str], answer: Captured) -> Trouble:
+    """The error for a git command that did not do what it should."""
+    return Trouble(
+        f"git {arguments[0]} did not answer", why=complaint(answer), name="git-failed",
+        hint="run 'git fsck' in the repository if this stays",
+    )  # fmt: skip
+
+
+def complaint(answer: Captured) -> str:
+    """Why git failed, in one line of its own words, without addresses that hold a password."""
+    if answer.timed_out:
+        return "it did not answer in time"
+    if answer.truncated:
+        return "it answered with more than this program keeps"
+    lines = [line.strip() for line in decode(answer.stderr).splitlines() if line.strip()]
+    telling = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:"))] or lines
+    words = telling[0] if telling else f"it ended with status {answer.code}"
+    for prefix in ("fatal: ", "error: "):
+        words = words.removeprefix(prefix)
+    from cxlocal.revision.remotes import hide_credentials
+
+    return hide_credentials(words)[:500]
+
+
+def decode(raw: bytes) -> str:
+    """Text that is valid UTF-8; bytes that are not stand as ``\\xff``."""
+    return raw.decode("utf-8", "backslashreplace")

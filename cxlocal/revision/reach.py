@@ -1,0 +1,283 @@
+"""Whether a commit can be reached from what a remote holds.
+
+A remote is asked now for its refs (``ls-remote``). A commit that one of them names is held; so is
+one that is an ancestor of a ref whose commit we have. Where the remote has moved on to commits we do
+not have, they are fetched into a folder of their own that is thrown away: asking writes nothing
+into the repository, no ref, no object.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cxlocal.clock import Clock
+from cxlocal.revision.git import ask, complaint, decode, git
+from cxlocal.revision.remotes import Advertised, clean_url, list_remote
+from cxlocal.revision.repository import Repository
+
+FETCH_REFS_MAX = 64
+"""How many unknown refs are looked into. A repository that gains more in the time between a fetch
+and a release answers 'unknown', and the last known state decides."""
+
+_LAST_ENTRY_BYTES = 4096
+"""Enough for the last line of a reflog."""
+
+
+class Answer(NamedTuple):
+    """What one remote says about one commit."""
+
+    verdict: str
+    """``held``, ``absent`` (it answered and does not hold it) or ``unknown``."""
+    ref: str
+    reason: str
+    """Why it is not known, or how it was found absent."""
+
+
+class Tracked(NamedTuple):
+    """What our own copy of a remote's refs says."""
+
+    ref: str
+    age_seconds: float | None
+    """Since the remote was last in touch with this clone, as far as that can be told."""
+
+
+def ask_remote(
+    repository: Repository, commit: str, place: str, *, clock: Clock, budget_seconds: float
+) -> Answer:
+    """Ask the remote ``place`` (name or address) whether it holds ``commit``."""
+    deadline = clock.monotonic() + budget_seconds
+    first = Advertised({}, "")
+    for everything in (False, True):
+        left = deadline - clock.monotonic()
+        said = list_remote(repository, place, timeout_seconds=left, everything=everything)
+        if said.problem:
+            # Branches and tags were listed and only the second question failed: not an answer.
+            return Answer("unknown", "", said.problem)
+        fresh = {ref: tip for ref, tip in said.refs.items() if ref not in first.refs}
+        ref = _find(repository, commit, fresh)
+        if ref:
+            return Answer("held", ref, "")
+        first = said if not everything else first
+    return _look_further(repository, commit, place, first.refs, deadline - clock.monotonic())
+
+
+def _find(
+    repository: Repository, commit: str, refs: Mapping[str, str], extra: Mapping[str, str] = {}
+) -> str:
+    """The ref, of those a remote named, from which ``commit`` is reached; or nothing."""
+    ordered = sorted((ref for ref in refs if ref != "HEAD"), key=_preference)
+    for ref in ordered:
+        if refs[ref] == commit:
+            return ref
+    known = known_objects(repository, {commit, *refs.values()}, extra)
+    if commit not in known:
+        return ""
+    return first_containing(
+        repository, commit, [(ref, refs[ref]) for ref in ordered if refs[ref] in known], extra
+    )
+
+
+def _preference(ref: str) -> tuple[int, str]:
+    kinds = ("refs/heads/main", "refs/heads/master", "refs/heads/", "refs/tags/", "refs/")
+    return next(place for place, kind in enumerate(kinds) if ref.startswith(kind)), ref
+
+
+def known_objects(
+    repository: Repository, ids: Iterable[str], extra: Mapping[str, str] = {}
+) -> frozenset[str]:
+    """Those of ``ids`` that are commits in this repository."""
+    raw = ask(
+        repository.root, "cat-file", "--batch-check=%(objectname) %(objecttype)",
+        input="\n".join(ids).encode() + b"\n", extra={"GIT_NO_LAZY_FETCH": "1"} | dict(extra),
+    )  # fmt: skip
+    lines = (line.split(" ") for line in decode(raw).splitlines())
+    return frozenset(words[0] for words in lines if words[-1] == "commit")
+
+
+def first_containing(
+    repository: Repository,
+    commit: str,
+    tips: Sequence[tuple[str, str]],
+    extra: Mapping[str, str] = {},
+) -> str:
+    """The first of ``tips`` (name, commit) that ``commit`` is an ancestor of, or nothing.
+
+    All tips are asked about at once; the name is then found by halving.
+    """
+    if not tips or not _reached(repository, commit, [tip for _, tip in tips], extra):
+        return ""
+    low, high = 0, len(tips) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if _reached(repository, commit, [tip for _, tip in tips[: middle + 1]], extra):
+            high = middle
+        else:
+            low = middle + 1
+    return tips[low][0]
+
+
+def _reached(
+    repository: Repository, commit: str, tips: Iterable[str], extra: Mapping[str, str]
+) -> bool:
+    # Nothing is left of the commit once all that the tips reach is taken away.
+    lines = [commit, *(f"^{tip}" for tip in tips)]
+    left = ask(
+        repository.root, "rev-list", "--max-count=1", "--stdin",
+        input="\n".join(lines).encode() + b"\n", extra=extra,
+    )  # fmt: skip
+    return not left.strip()
+
+
+def _look_further(
+    repository: Repository, commit: str, place: str, refs: Mapping[str, str], seconds: float
+) -> Answer:
+    """The remote's branches and tags, none of which is known to reach the commit: fetch those we
+    do not have, aside, and look again."""
+    known = known_objects(repository, {commit, *refs.values()})
+    unknown = sorted((ref for ref, tip in refs.items() if tip not in known), key=_preference)
+    if commit not in known:
+        return Answer("unknown", "", "the commit is not in this clone, so its place in the "
+                      "remote's history cannot be looked up")  # fmt: skip
+    if unknown:
+        answer = _fetch_aside(repository, commit, place, refs, unknown, seconds)
+        if answer is not None:
+            return answer
+    if repository.shallow:
+        return Answer("unknown", "", "this clone is shallow, the history between the commit and "
+                      "the remote's branches is not here")  # fmt: skip
+    return Answer("absent", "", "it answered, and none of its branches and tags reaches the commit")
+
+
+def _fetch_aside(
+    repository: Repository,
+    commit: str,
+    place: str,
+    refs: Mapping[str, str],
+    unknown: Sequence[str],
+    seconds: float,
+) -> Answer | None:
+    """Fetch unknown refs into a folder of their own; None when the commit is in none of them."""
+    import tempfile
+
+    moved_on = "it has moved on to commits that are not here"
+    if seconds <= 0:
+        return Answer("unknown", "", f"{moved_on}, and the time for asking was used up")
+    with tempfile.TemporaryDirectory(prefix="cxlocal-fetch-") as folder:
+        aside = {
+            "GIT_OBJECT_DIRECTORY": folder,
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(repository.common_dir / "objects"),
+        }
+        wanted = [ref for ref in unknown if _PLAIN_REF.fullmatch(ref)][:FETCH_REFS_MAX]
+        answer = git(
+            repository.root, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
+            "--no-recurse-submodules", "--refmap=", "--end-of-options", place, *wanted,
+            timeout_seconds=seconds, extra=aside,
+        )  # fmt: skip
+        if answer.code != 0:
+            return Answer("unknown", "", f"{moved_on} ({complaint(answer)})")
+        ref = _find(repository, commit, refs, aside)
+        if ref:
+            return Answer("held", ref, "")
+        still = set(refs.values()) - known_objects(repository, refs.values(), aside)
+    return Answer("unknown", "", f"{moved_on}, in too many branches") if still else None
+
+
+_PLAIN_REF = re.compile(r"refs/[^\x00-\x20\x7f:+^~?*\[\\]+")
+
+
+def _quoted(path: Path) -> str:
+    """A path in git's list of object folders, where a colon would split it."""
+    text = os.fspath(path)
+    if ":" not in text and not text.startswith('"'):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def tracked(
+    repository: Repository, commit: str, name: str, url: str, *, now_ms: int, alone: bool
+) -> Tracked | None:
+    """What this clone remembers of the remote ``name``: a ref of it that reaches ``commit``.
+
+    ``alone``: it is the remote CI servers check out from, so their own refs count as its refs.
+    """
+    places = [f"refs/remotes/{name}/"]
+    if alone:
+        # actions/checkout writes refs/remotes/pull/7/merge; GitLab refs/pipelines/<id>.
+        places += ["refs/remotes/pull/", "refs/pipelines/", "refs/merge-requests/"]
+    raw = ask(
+        repository.root, "for-each-ref", f"--contains={commit}", "--format=%(refname)", *places
+    )
+    refs = [ref for ref in decode(raw).splitlines() if not ref.endswith("/HEAD")]
+    fetched = _fetch_head(repository, url)
+    if refs:
+        times = [_reflog_seconds(repository, ref) for ref in refs]
+        return Tracked(refs[0], _age(now_ms, [*times, _fetch_seconds(repository, fetched)]))
+    known = known_objects(repository, [commit, *(tip for _, tip in fetched)])
+    ref = first_containing(repository, commit, [pair for pair in fetched if pair[1] in known])
+    return Tracked(ref, _age(now_ms, [_fetch_seconds(repository, fetched)])) if ref else None
+
+
+def _fetch_head(repository: Repository, url: str) -> list[tuple[str, str]]:
+    """What the last ``git fetch`` brought from ``url``: (what git calls it, commit)."""
+    try:
+        text = decode((repository.git_dir / "FETCH_HEAD").read_bytes())
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in text.splitlines():
+        commit, _, rest = line.partition("\t")
+        note = rest.partition("\t")[2]
+        what, _, place = note.rpartition(" of ")
+        if _same_place(place or note, url):
+            found.append((f"FETCH_HEAD ({what})" if what else "FETCH_HEAD", commit))
+    return found
+
+
+_SCP_USER = re.compile(r"^[^/:@\s]+@(?=[^/]+:)")
+
+
+def _same_place(one: str, other: str) -> bool:
+    """Addresses as git shortens them in FETCH_HEAD: without user, ``/`` and ``.git`` at the end."""
+    return _shortened(one) == _shortened(other)
+
+
+def _shortened(url: str) -> str:
+    plain = re.sub(r"(?<=://)[^/@\s]*@", "", clean_url(url))
+    return _SCP_USER.sub("", plain).rstrip("/").removesuffix(".git")
+
+
+def _fetch_seconds(repository: Repository, fetched: Sequence[object]) -> float | None:
+    # FETCH_HEAD holds no time; git rewrites it at every fetch.
+    return _modified(repository.git_dir / "FETCH_HEAD") if fetched else None
+
+
+def _reflog_seconds(repository: Repository, ref: str) -> float | None:
+    """When ``ref`` last changed here: by its reflog, else by the file that holds it."""
+    try:
+        with (repository.common_dir / "logs" / ref).open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - _LAST_ENTRY_BYTES))
+            match = re.search(rb"> (\d+) [+-]\d{4}\t[^\n]*\n?\Z", log.read())
+    except (FileNotFoundError, NotADirectoryError):
+        match = None
+    if match:
+        return float(match[1])
+    loose = _modified(repository.common_dir / ref)
+    return loose if loose is not None else _modified(repository.common_dir / "packed-refs")
+
+
+def _modified(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _age(now_ms: int, times_seconds: Iterable[float | None]) -> float | None:
+    """Seconds since the latest of the times; a time in the future counts as now."""
+    known = [time for time in times_seconds if time is not None]
+    return round(max(0.0, now_ms / 1000 - max(known)), 3) if known else None

@@ -1,0 +1,160 @@
+"""The remotes of a repository: which ones count, and what they hold.
+
+Only a *named* remote counts: checking any remote would pass a commit that the one people release
+from does not have. Addresses are recorded without credentials.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cxlocal.errors import Refused
+from cxlocal.revision.git import complaint, decode, git
+from cxlocal.revision.repository import Repository
+
+_USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^/\s]*)@")
+_QUERY = re.compile(r"(https?://[^\s?#]*)[?#][^\s'\"]*")
+
+
+class Advertised(NamedTuple):
+    """What a remote said when it was asked."""
+
+    refs: dict[str, str]
+    """Ref name to commit id; tags stand with the commit they point at."""
+    problem: str
+    """Why it did not answer; empty when it did."""
+
+
+def hide_credentials(text: str) -> str:
+    """``text`` with user names and passwords taken out of every address in it."""
+    return _QUERY.sub(r"\1", _USER.sub(_without_user, text))
+
+
+def _without_user(match: re.Match[str]) -> str:
+    # The user of an ssh address is no secret and belongs to it (git@host); a token over http is.
+    if match["scheme"].lower() in ("ssh://", "git+ssh://", "ssh+git://"):
+        return f"{match['scheme']}{match['user'].partition(':')[0]}@"
+    return match["scheme"]
+
+
+def clean_url(url: str) -> str:
+    """The address of a remote as it may be recorded: no password, token or query."""
+    return hide_credentials(decode(os.fsencode(url)))
+
+
+def remotes(repository: Repository) -> dict[str, str]:
+    """The remotes configured here: name to address without credentials."""
+    return {name: clean_url(url) for name, url in _configured(repository).items()}
+
+
+def _configured(repository: Repository) -> dict[str, str]:
+    answer = git(repository.root, "config", "-z", "--get-regexp", r"^remote\..*\.url$")
+    found: dict[str, str] = {}
+    for entry in os.fsdecode(answer.stdout).split("\0"):
+        key, _, url = entry.partition("\n")
+        name = key[len("remote.") : -len(".url")]
+        if name and url and not name.startswith("-"):
+            found.setdefault(name, url)
+    return found
+
+
+def primary_url(repository: Repository, names: Sequence[str] = ()) -> str:
+    """The address of the first remote that counts, or nothing."""
+    known = remotes(repository)
+    for name in (*names, "origin"):
+        if name in known:
+            return known[name]
+    return next(iter(known.values())) if len(known) == 1 else ""
+
+
+def counting_remotes(repository: Repository, names: Sequence[str]) -> dict[str, str]:
+    """The remotes of which any one may prove a commit: those of ``[scm] remotes`` that exist here,
+    by default ``origin`` or the only one. Empty when the repository has no remote at all.
+
+    Raises Refused: ``no-remote`` (none of the named ones is here), ``which-remote`` (several, none
+    named), ``remote-is-itself``.
+    """
+    known = _configured(repository)
+    chosen = [name for name in names if name in known]
+    if names and not chosen:
+        first = names[0]
+        raise Refused(
+            f"this repository has no remote named {' or '.join(names)}",
+            why="[scm] remotes in cx.toml names the ones a release may come from, and "
+            f"here there is {_listing(known)}",
+            hint=f"git remote add {first} ADDRESS && git fetch {first}",
+            name="no-remote",
+            remotes=sorted(known),
+        )
+    if not names:
+        chosen = ["origin"] if "origin" in known else list(known)
+        if len(chosen) > 1:
+            raise Refused(
+                f"it is not clear which remote a release must have been pushed to: {_listing(known)}",
+                why="none of them is called origin and cx.toml names none",
+                hint=f'write [scm] remotes = ["{chosen[0]}"] into cx.toml',
+                name="which-remote",
+                remotes=sorted(known),
+            )
+    return {name: _checked(repository, name, known[name]) for name in chosen}
+
+
+def _listing(known: dict[str, str]) -> str:
+    return ", ".join(sorted(known)) or "none"
+
+
+def _checked(repository: Repository, name: str, url: str) -> str:
+    if is_itself(repository, url):
+        raise Refused(
+            f"the remote {name} is this repository itself",
+            why="a commit in it has not left this working copy",
+            hint=f"git remote set-url {name} ADDRESS",
+            name="remote-is-itself",
+        )
+    return url
+
+
+def is_itself(repository: Repository, url: str) -> bool:
+    """Whether ``url`` is the path of this very repository."""
+    path = local_path(repository, url)
+    if path is None:
+        return False
+    own = {os.path.realpath(repository.common_dir), os.path.realpath(repository.root)}
+    candidates = {os.path.realpath(path), os.path.realpath(path / ".git")}
+    return bool(own & candidates)
+
+
+def local_path(repository: Repository, url: str) -> Path | None:
+    """The folder that ``url`` names, or None when it is an address (git's own rule)."""
+    if url.startswith("file://"):
+        return Path(url[len("file://") :])
+    before, colon, _ = url.partition(":")
+    if "://" in url or (colon and "/" not in before):
+        return None
+    return repository.root / Path(url).expanduser()
+
+
+def list_remote(
+    repository: Repository, place: str, *, timeout_seconds: float, everything: bool
+) -> Advertised:
+    """Ask a remote (by name or address) which commits its refs point at.
+
+    First branches and tags, which a server can list alone; ``everything`` adds the refs that CI
+    servers build from, such as ``refs/pull/7/merge``.
+    """
+    which = () if everything else ("--heads", "--tags")
+    answer = git(
+        repository.root, "ls-remote", "--quiet", *which, "--end-of-options", place,
+        timeout_seconds=max(0.05, timeout_seconds),
+    )  # fmt: skip
+    if answer.code != 0 or answer.truncated:
+        return Advertised({}, complaint(answer))
+    refs: dict[str, str] = {}
+    for line in decode(answer.stdout).splitlines():
+        commit, _, ref = line.partition("\t")
+        refs[ref.removesuffix("^{}")] = commit
+    return Advertised(refs, "")

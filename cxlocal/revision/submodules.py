@@ -1,0 +1,130 @@
+"""Submodules of a commit, and where this machine already has them.
+
+Their commits are part of what is released: each must have come from a remote like the commit that
+names it, and each is brought into a checkout from this machine, never from the network.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from cxlocal.errors import CxError, Refused, UsageError
+from cxlocal.revision.git import ask, decode, git
+from cxlocal.revision.reach import first_containing, known_objects
+from cxlocal.revision.repository import Repository, open_repository, shallow_commits
+
+DEPTH_MAX = 16
+"""Submodules within submodules; deeper is taken for a loop."""
+
+
+class Submodule(NamedTuple):
+    """A folder of a commit that is a commit of another repository."""
+
+    name: str
+    path: str
+    """Where it belongs, relative to the top of the repository that names it."""
+    commit: str
+    source: Repository | None
+    """The repository on this machine that has the commit; None when there is none."""
+
+
+def list_submodules(repository: Repository, commit: str) -> tuple[Submodule, ...]:
+    """The submodules that ``commit`` names in ``.gitmodules``, without those inside them."""
+    names = _names(repository, commit)
+    if not names:
+        return ()
+    raw = ask(
+        repository.root, "ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit
+    )  # fmt: skip
+    found = []
+    for entry in raw.split(b"\0"):
+        if not entry.startswith(b"160000 "):
+            continue
+        about, _, path_bytes = entry.partition(b"\t")
+        path, wanted = os.fsdecode(path_bytes), about.split(b" ")[2].decode("ascii")
+        if path in names:
+            name = names[path]
+            source = _source(repository, name, path, wanted)
+            found.append(Submodule(name, path, wanted, source))
+    return tuple(found)
+
+
+def _names(repository: Repository, commit: str) -> dict[str, str]:
+    """Path to name, out of the commit's ``.gitmodules``."""
+    answer = git(
+        repository.root, "config", f"--blob={commit}:.gitmodules", "-z",
+        "--get-regexp", r"^submodule\..*\.path$",
+    )  # fmt: skip
+    pairs = (e.partition("\n") for e in os.fsdecode(answer.stdout).split("\0") if e)
+    return {path: key[len("submodule.") : -len(".path")] for key, _, path in pairs}
+
+
+def _source(repository: Repository, name: str, path: str, commit: str) -> Repository | None:
+    """The repository here that holds the commit of a submodule."""
+    for folder in _candidates(repository, name, path):
+        if not folder.is_dir():
+            continue
+        try:
+            found = open_repository(folder)
+        except CxError:
+            continue
+        # A folder that is no repository of its own answers for the one around it.
+        if found.common_dir != repository.common_dir and commit in known_objects(found, [commit]):
+            return found
+    return None
+
+
+def _candidates(repository: Repository, name: str, path: str) -> Iterator[Path]:
+    # The name comes from the commit: it must not lead out of the folder of modules.
+    parts = name.split("/")
+    if name and not any(part in ("", ".", "..", ".git") for part in parts) and "\\" not in name:
+        yield repository.git_dir / "modules" / name
+        yield repository.common_dir / "modules" / name
+    if not repository.bare and ".." not in path.split("/"):
+        yield repository.root / path
+
+
+def require_pushed(repository: Repository, commit: str, depth: int = 0) -> None:
+    """Refuse a commit that names a submodule's commit which came from no remote.
+
+    Judged by what this machine knows (tracking refs, what was fetched): asking each remote of each
+    submodule would take longer than a release may. A submodule that is not here is left to the
+    checkout, which needs it. Raises Refused ``submodule-not-pushed``.
+    """
+    if depth > DEPTH_MAX:
+        raise UsageError("submodules lie too deep within each other", name="submodule-loop")
+    for module in list_submodules(repository, commit):
+        if module.source is None:
+            continue
+        if not _came_from_remote(module.source, module.commit):
+            raise Refused(
+                f"the submodule {decode(os.fsencode(module.path))} stands at commit "
+                f"{module.commit[:12]}, which has not been pushed",
+                why="no remote of the submodule is known to hold it",
+                hint=f"git -C {decode(os.fsencode(module.path))} push origin HEAD:refs/heads/NAME",
+                name="submodule-not-pushed",
+                commit=module.commit,
+            )
+        require_pushed(module.source, module.commit, depth + 1)
+
+
+def _came_from_remote(source: Repository, commit: str) -> bool:
+    raw = ask(
+        source.root, "for-each-ref", "--count=1", f"--contains={commit}", "--format=%(refname)",
+        "refs/remotes/",
+    )  # fmt: skip
+    # A boundary of a shallow clone was fetched, it cannot have been made here.
+    return bool(raw.strip()) or commit in shallow_commits(source) or _fetched(source, commit)
+
+
+def _fetched(source: Repository, commit: str) -> bool:
+    try:
+        lines = decode((source.git_dir / "FETCH_HEAD").read_bytes()).splitlines()
+    except FileNotFoundError:
+        return False
+    tips = [line.partition("\t")[0] for line in lines]
+    known = known_objects(source, [commit, *tips])
+    return bool(first_containing(source, commit, [(tip, tip) for tip in tips if tip in known]))
