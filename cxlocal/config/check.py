@@ -1,0 +1,378 @@
+"""What a type cannot say: names, relative paths, one-of keys, expressions.
+
+One function per table; ``load`` calls it with the words for the table.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, time
+from typing import Any
+
+from cxlocal.config import types
+from cxlocal.config.problems import Where, problem
+from cxlocal.domain import deliverable_id
+from cxlocal.errors import UsageError
+from cxlocal.text import clean_text
+
+NAME_LENGTH_MAX = 64
+"""Names of stages, environments, promotions and artifacts stand in file names and tables."""
+
+COUNT_MAX = 500
+"""Entries of one sort in a file; more is a generated file gone wrong."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_VARIABLES = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?", re.ASCII)
+
+RESERVED_VARIABLES = (
+    "CXLOCAL_VERSION", "CXLOCAL_RUN", "CXLOCAL_REVISION", "CXLOCAL_STAGE", "CXLOCAL_ENVIRONMENT",
+    "CXLOCAL_ENVIRONMENT_URI",
+)  # fmt: skip
+"""Variables that cxlocal itself gives to every stage."""
+
+ARTIFACT_VARIABLE = "CXLOCAL_ARTIFACT_"
+"""Begins the variables that say where artifacts are."""
+
+
+def check_name(name: str, where: Where, word: str) -> None:
+    """A name that can stand in a file name and in a placeholder. Raises ConfigError."""
+    if len(name) > NAME_LENGTH_MAX or not _NAME.fullmatch(name):
+        raise problem(
+            where,
+            f"{clean_text(name)[:80]!r} cannot name {_article(word)}",
+            why=f"a name has 1 to {NAME_LENGTH_MAX} letters (a to z), digits, '_', '-' and '.',"
+            " and begins with a letter or digit",
+            hint="give it a plain name; `title` takes any text",
+            key=clean_text(name)[:80],
+            name="bad-name",
+        )
+
+
+def _article(word: str) -> str:
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
+
+
+def check_names(names: list[str], where: Where, word: str) -> None:
+    """Names of one sort: well formed, and distinct on file systems that ignore case."""
+    if len(names) > COUNT_MAX:
+        raise problem(where, f"{len(names)} {word}s are too many", why=f"{COUNT_MAX} at most")
+    seen: dict[str, str] = {}
+    for name in names:
+        if word == "secret":
+            check_variable(name, where, "a secret")
+        else:
+            check_name(name, where, word)
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            raise problem(
+                where,
+                f"{word}s {other!r} and {name!r} differ only in case",
+                why="some file systems cannot tell their logs apart",
+                hint="rename one of them",
+                key=name,
+            )
+
+
+def check_variable(name: str, where: Where, word: str) -> None:
+    """A name that an environment variable can have and that cxlocal does not set itself."""
+    if not _VARIABLE.fullmatch(name) or len(name) > NAME_LENGTH_MAX:
+        raise problem(
+            where,
+            f"{clean_text(name)[:80]!r} cannot name {word}",
+            why="it becomes an environment variable: letters, digits and '_', no digit first",
+            hint="use a name such as DEPLOY_TOKEN",
+            key=clean_text(name)[:80],
+            name="bad-name",
+        )
+    _refuse_reserved(name, where)
+
+
+def _refuse_reserved(name: str, where: Where) -> None:
+    if name in RESERVED_VARIABLES or name.startswith(ARTIFACT_VARIABLE):
+        raise problem(
+            where,
+            f"{name} is set by cxlocal itself",
+            why="a second value would hide it from the stage",
+            hint="choose another name",
+            key=name,
+        )
+
+
+def check_pass_env(names: Iterable[str], where: Where) -> None:
+    """Names of variables, or groups such as ``LC_*``."""
+    for name in names:
+        if not _VARIABLES.fullmatch(name):
+            raise problem(
+                where,
+                f"pass_env: {clean_text(name)[:80]!r} is not the name of a variable",
+                hint="write names, or a group such as 'LC_*'",
+                key="pass_env",
+            )
+        _refuse_reserved(name, where)
+
+
+def check_path(path: str, where: Where, key: str) -> None:
+    """A path below the folder of cx.toml, written with ``/``. Raises ConfigError."""
+    why = ""
+    if not path or "\0" in path:
+        why = "it is empty" if not path else "it holds a zero byte"
+    elif path.startswith(("/", "~")):
+        why = "it does not begin in the folder of cx.toml"
+    elif ".." in path.split("/"):
+        why = "it leads out of the folder with '..'"
+    elif ".git" in path.casefold().split("/"):
+        why = "it leads into git's own folder"
+    if why:
+        raise problem(
+            where,
+            f"{key}: {clean_text(path)[:120]!r} is not a path in the checkout",
+            why=why,
+            hint="write a path such as 'dist/app.tar.gz'",
+            key=key,
+        )
+
+
+def json_problem(value: Any, depth: int = 0) -> str:
+    """Why a plan cannot hold this value as JSON; empty when it can. Plans stand in the journal."""
+    if depth > 20:
+        return "it is nested more than 20 levels deep"
+    if isinstance(value, datetime | date | time):
+        return "dates and times have no form in JSON: write them as text"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "JSON has no form for nan and inf"
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return "whole numbers have 64 bits at most"
+    inner: Iterable[Any] = ()
+    if isinstance(value, dict):
+        inner = value.values()
+    elif isinstance(value, list):
+        inner = value
+    return next((why for one in inner if (why := json_problem(one, depth + 1))), "")
+
+
+def _options(options: dict[str, Any], tool: str | None, where: Where) -> None:
+    if options and tool is None:
+        raise problem(
+            where,
+            "'with' needs a tool",
+            why="it holds the options of a tool",
+            hint="add tool = \"…\", or take 'with' out",
+            key="with",
+        )
+    for key, value in options.items():
+        why = json_problem(value)
+        if why:
+            raise problem(where, f"with.{clean_text(key)} cannot be kept", why=why, key="with")
+
+
+def deliverable(table: types.Deliverable, where: Where) -> None:
+    """The name, and the folders that bound it."""
+    try:
+        deliverable_id(table.name)
+    except UsageError as error:
+        raise problem(where, error.what, hint=error.hint, key="name", name="bad-name") from None
+    for path in table.paths:
+        check_path(path.rstrip("/") if path != "/" else path, where, "paths")
+
+
+def stamp(table: types.Stamp, where: Where) -> None:
+    """One way to find the place, and an expression that can be used."""
+    check_path(table.file, where, "stamp")
+    if (table.key is None) == (table.pattern is None):
+        raise problem(
+            where,
+            f"stamp of {table.file!r} needs either key or pattern",
+            hint='write key = "version" for JSON and TOML, else pattern = \'version: "(.*)"\'',
+            key="stamp",
+        )
+    if table.key is not None and (not table.key or "" in table.key.split(".")):
+        raise problem(where, f"stamp: {table.key!r} is not a dotted key", key="stamp")
+    if table.pattern is not None:
+        _expression(table.pattern, where)
+
+
+def _expression(pattern: str, where: Where) -> None:
+    try:
+        groups = re.compile(pattern, re.MULTILINE).groups
+    except (re.error, OverflowError, RecursionError) as error:
+        raise problem(
+            where,
+            f"stamp: {clean_text(pattern)[:80]!r} is not a regular expression",
+            why=str(error),
+            key="stamp",
+        ) from None
+    if groups != 1:
+        raise problem(
+            where,
+            f"stamp: {clean_text(pattern)[:80]!r} has {groups} groups",
+            why="the one group ( ) is what the version replaces",
+            hint="use (?: ) for further groups",
+            key="stamp",
+        )
+
+
+def version(table: types.Version, where: Where) -> None:
+    """Where the version is written; the line itself is checked by its scheme."""
+    for one in table.stamp:
+        stamp(one, where)
+
+
+def source(table: types.Source, where: Where) -> None:
+    """Exactly one place a secret comes from."""
+    given = {
+        "env": table.env, "cmd": table.cmd, "file": table.file, "keyring": table.keyring
+    }  # fmt: skip
+    used = [key for key, value in given.items() if value is not None]
+    if len(used) != 1:
+        raise problem(
+            where,
+            f"a secret has one source, not {' and '.join(used) or 'none'}",
+            hint='write { env = "NAME" }, { cmd = ["…"] }, { file = "…" } or { keyring = "…" }',
+        )
+    if not given[used[0]] or (table.cmd and not table.cmd[0]):
+        raise problem(where, f"{used[0]} is empty", key=used[0])
+    if table.env is not None and not _VARIABLE.fullmatch(table.env):
+        raise problem(
+            where, f"env: {clean_text(table.env)[:80]!r} is not the name of a variable", key="env"
+        )
+
+
+def store(table: types.Store | types.LocalStore, where: Where) -> None:
+    """A credential only where a store asks for one."""
+    if table.token is not None:
+        source(table.token, where)
+        if table.url is not None and (not table.url or table.url.startswith("sqlite:")):
+            raise problem(
+                where,
+                "token is given, but no store asks for it",
+                why="a store in a file of this machine has no members",
+                hint="take token out, or give the url of the store",
+                key="token",
+            )
+
+
+def scm(table: types.Scm, where: Where) -> None:
+    """Remotes by name, not by URL."""
+    for name in table.remotes:
+        if not name or name.startswith("-") or ":" in name or name != name.strip():
+            raise problem(
+                where,
+                f"remotes: {clean_text(name)[:80]!r} is not the name of a git remote",
+                why="remotes are named as 'git remote' lists them",
+                hint="git remote add NAME URL, then use NAME here",
+                key="remotes",
+            )
+
+
+def stage(table: types.Stage, where: Where) -> None:
+    """One thing to run, and keys that fit it."""
+    if (table.command is None) == (table.tool is None):
+        both = table.command is not None
+        raise problem(
+            where,
+            "command and tool exclude each other" if both else "there is nothing to run",
+            hint="keep one of them" if both else 'add command = "…" or tool = "…"',
+            key="command",
+        )
+    if table.command is not None:
+        _command(table.command, where)
+    if table.tool is not None and table.kind == "task":
+        raise problem(
+            where,
+            'kind = "task" is for commands',
+            why="a tool builds, tests, deploys or publishes",
+            hint="take kind out: the tool knows what it does",
+            key="kind",
+        )
+    _options(table.options, table.tool, where)
+    _outputs(table, where)
+    if table.kind == "deploy" and table.environment is None:
+        raise problem(
+            where, "a deploy needs an environment", hint='add environment = "…"', key="environment"
+        )
+    for paths in table.reports.values():
+        for path in [paths] if isinstance(paths, str) else paths:
+            check_path(path, where, "reports")
+    for cache in table.caches:
+        check_path(cache.path, where, "caches")
+        for path in cache.key_files:
+            check_path(path, where, "caches")
+    check_pass_env(table.pass_env, where)
+
+
+def _command(command: str | list[str], where: Where) -> None:
+    words = [command] if isinstance(command, str) else command
+    if not words or not words[0].strip():
+        raise problem(where, "command is empty", key="command")
+    if any("\0" in word for word in words):
+        raise problem(where, "command holds a zero byte", key="command")
+
+
+def _outputs(table: types.Stage, where: Where) -> None:
+    """Names for tools, names and paths for commands."""
+    names = list(table.produces)
+    for name in names:
+        check_name(name, where, "artifact")
+    if isinstance(table.produces, dict):
+        if table.tool is not None:
+            raise problem(
+                where,
+                "produces must be a list of names",
+                why="the tool itself says where its artifacts are",
+                hint=f"write produces = [{', '.join(map(repr, names))}]",
+                key="produces",
+            )
+        for path in table.produces.values():
+            check_path(path, where, "produces")
+    elif names and table.command is not None:
+        raise problem(
+            where,
+            "produces must say where the artifacts are",
+            why="only a tool can say so itself",
+            hint=f'write produces = {{ {names[0]} = "dist/…" }}',
+            key="produces",
+        )
+
+
+def environment(table: types.Environment, where: Where) -> None:
+    """A per-run environment has nothing to protect; a lasting one is not provisioned."""
+    _options(table.options, table.tool, where)
+    if table.lifetime == "per-run" and table.protected:
+        raise problem(
+            where,
+            "a per-run environment cannot be protected",
+            why="it is made for one run and destroyed with it",
+            hint="take protected out",
+            key="protected",
+        )
+    if table.lifetime == "lasting" and table.tool is not None:
+        raise problem(
+            where,
+            "a lasting environment takes no tool",
+            why="a tool here creates and destroys a per-run environment",
+            hint='write lifetime = "per-run", or give the tool to a deploy stage',
+            key="tool",
+        )
+    if table.secrets and table.tool is None:
+        raise problem(where, "secrets are given to the tool, and there is none", key="secrets")
+
+
+def defaults(table: types.Defaults, where: Where) -> None:
+    """Variables for every stage."""
+    check_pass_env(table.pass_env, where)
+
+
+CHECKS: dict[Any, Callable[[Any, Where], None]] = {
+    types.Deliverable: deliverable,
+    types.Version: version,
+    types.Scm: scm,
+    types.Store: store,
+    types.LocalStore: store,
+    types.Source: source,
+    types.Stage: stage,
+    types.Environment: environment,
+    types.Defaults: defaults,
+}

@@ -1,0 +1,70 @@
+"""Where configuration files are, and the folder of the journal. Cheap: imported by every command.
+
+Nothing is parsed unless a file is there that could name the folder of the journal.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+CONFIG_NAME = "cx.toml"
+LOCAL_NAME = "cx.local.toml"
+
+
+def find_config(start: str) -> str | None:
+    """The nearest ``cx.toml`` at or above the folder ``start``, or None."""
+    folder = os.path.abspath(start)
+    while True:
+        path = os.path.join(folder, CONFIG_NAME)
+        if os.path.isfile(path):
+            return path
+        above = os.path.dirname(folder)
+        if above == folder:
+            return None
+        folder = above
+
+
+def user_file(environ: Mapping[str, str]) -> str | None:
+    """Where the file of the user would be; None for a user without a home folder.
+
+    ``$XDG_CONFIG_HOME/cxlocal/config.toml``, else ``~/.config/cxlocal/config.toml``, on macOS too:
+    people keep it together with the settings of their other command line tools.
+    """
+    base = environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(base):
+        home = environ.get("HOME", "")
+        if not os.path.isabs(home):
+            return None
+        base = os.path.join(home, ".config")
+    return os.path.join(base, "cxlocal", "config.toml")
+
+
+def expand(path: str, folder: str, environ: Mapping[str, str]) -> str:
+    """A path from a file in ``folder``: ``~`` is the home folder, relative ones begin there."""
+    if path == "~" or path.startswith("~/"):
+        path = environ.get("HOME", "~") + path[1:]
+    return os.path.normpath(os.path.join(folder, path))
+
+
+def home_setting(environ: Mapping[str, str], project: str | None) -> str | None:
+    """The folder of the journal where someone has set it: absolute path, or None.
+
+    ``CXLOCAL_HOME``, then ``home`` in the ``cx.local.toml`` of the folder ``project``, then in the
+    file of the user. Raises ConfigError for a file that cannot be read.
+    """
+    found = environ.get("CXLOCAL_HOME", "")
+    if found:
+        return expand(found, os.getcwd(), environ)
+    candidates = [os.path.join(project, LOCAL_NAME)] if project else []
+    personal = user_file(environ)
+    if personal:
+        candidates.append(personal)
+    for path in candidates:
+        if os.path.isfile(path):
+            from cxlocal.config.load import read_local
+
+            home = read_local(path).home
+            if home is not None:
+                return expand(home, os.path.dirname(path), environ)
+    return None

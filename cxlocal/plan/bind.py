@@ -1,0 +1,93 @@
+"""Tools into the plan: which verb each stage asks for, its options checked before anything runs.
+
+Pure: how a tool is found and how its options are checked comes in from outside (the plugin
+manager), so that a plan can be made and shown without loading a single plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from cxlocal.config.problems import Where, problem
+from cxlocal.errors import ConfigError
+from cxlocal.hooks.tool import Tool, verbs_of
+from cxlocal.plan.types import Environment, Plan, Stage
+
+Find = Callable[[str], type[Tool]]
+Check = Callable[[type[Tool], Mapping[str, Any]], object]
+
+STAGE_VERBS = ("build", "test", "deploy", "publish")
+"""What a stage can ask of a tool. A stage without ``kind`` asks for the first the tool can do."""
+
+
+def bind(plan: Plan, find: Find, check: Check, *, file: str = "cx.toml") -> Plan:
+    """The plan with kind and verb of every stage that uses a tool.
+
+    ``find`` gives a tool by name, ``check`` its validated options; both raise ConfigError, which
+    is passed on with the name of the stage. Binding a bound plan changes nothing.
+    """
+    return msgspec.structs.replace(
+        plan,
+        stages=tuple(_stage(stage, find, check, file) for stage in plan.stages),
+        environments=tuple(_environment(one, find, check, file) for one in plan.environments),
+    )
+
+
+def _stage(stage: Stage, find: Find, check: Check, file: str) -> Stage:
+    if not stage.tool:
+        return stage
+    where = Where(file, "stage", stage.name)
+    tool = _checked(stage.tool, stage.options, find, check, where)
+    can = verbs_of(tool)
+    verb = stage.verb or next((one for one in STAGE_VERBS if one in can), "")
+    if verb not in can or not verb:
+        raise problem(
+            where,
+            f"the tool {stage.tool!r} cannot {verb or 'be used in a stage'}",
+            why=f"it can {', '.join(can) or 'do nothing'}",
+            hint="choose another kind, or another tool",
+            key="kind",
+            name="no-such-verb",
+        )
+    if verb == "deploy" and not stage.environment:
+        raise problem(
+            where, "a deploy needs an environment", hint='add environment = "…"', key="environment"
+        )
+    return msgspec.structs.replace(stage, kind=verb, verb=verb)
+
+
+def _environment(one: Environment, find: Find, check: Check, file: str) -> Environment:
+    if one.tool:
+        where = Where(file, "environment", one.name)
+        can = verbs_of(_checked(one.tool, one.options, find, check, where))
+        lacking = [verb for verb in ("provision", "destroy") if verb not in can]
+        if lacking:
+            raise problem(
+                where,
+                f"the tool {one.tool!r} cannot {' and cannot '.join(lacking)}",
+                why="a per-run environment is created and destroyed by its tool",
+                hint="choose another tool",
+                key="tool",
+                name="no-such-verb",
+            )
+    return one
+
+
+def _checked(
+    name: str, options: Mapping[str, Any], find: Find, check: Check, where: Where
+) -> type[Tool]:
+    try:
+        tool = find(name)
+        check(tool, options)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{where}: {error.what}",
+            why=error.why,
+            hint=error.hint,
+            name=error.name,
+            **{**error.data, "table": where.kind, "entry": where.name},
+        ) from error
+    return tool

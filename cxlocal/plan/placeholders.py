@@ -1,0 +1,190 @@
+"""Placeholders in the options of tools: ``{version}``, ``{artifact.wheel.path}`` and the like.
+
+::
+
+    {version} {run} {revision}          of this run
+    {artifact.NAME.path|ref|digest}     an artifact of a stage this one waits for
+    {env.NAME}                          a variable listed in pass_env
+    {{ and }}                           braces themselves
+
+They are resolved in texts only, nested in lists and tables, just before a tool is started, and
+never in commands: a shell gets variables (``CXLOCAL_VERSION``) instead, so that no value can turn
+into shell code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from cxlocal.config.problems import Where, problem, suggestion
+from cxlocal.errors import ConfigError
+from cxlocal.text import clean_text, shorten
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_PLAIN = ("version", "run", "revision")
+_FORMS = "{version}, {run}, {revision}, {artifact.NAME.path|ref|digest} and {env.NAME}"
+_FACETS = ("path", "ref", "digest")
+
+
+class Artifact(NamedTuple):
+    """What a placeholder or a variable can say of an artifact."""
+
+    path: str
+    """Absolute path of the local file."""
+    ref: str
+    """How other systems name it: a package URL or a location."""
+    digest: str
+    """``sha256:`` and hexadecimal digits."""
+
+
+class Values(NamedTuple):
+    """What placeholders stand for in one run."""
+
+    version: str
+    run: str
+    revision: str
+    artifacts: Mapping[str, Artifact]
+    environ: Mapping[str, str]
+
+
+def resolve_options(options: Mapping[str, Any], values: Values) -> dict[str, Any]:
+    """Options with every placeholder replaced.
+
+    Raises ConfigError where a value is missing: an artifact not made yet, an unset variable.
+    """
+
+    def value_of(name: str) -> str:
+        kind, _, rest = name.partition(".")
+        if kind == "artifact":
+            artifact, _, facet = rest.rpartition(".")
+            if artifact not in values.artifacts:
+                raise _missing(name, f"this run has no artifact {artifact!r} yet")
+            return str(getattr(values.artifacts[artifact], facet))
+        if kind == "env":
+            if rest not in values.environ:
+                raise _missing(name, f"the variable {rest} is not set")
+            return values.environ[rest]
+        return str(getattr(values, name))
+
+    return {key: _mapped(value, value_of) for key, value in options.items()}
+
+
+def _missing(name: str, why: str) -> ConfigError:
+    return ConfigError(f"{{{name}}} has no value", why=why, name="no-value", placeholder=name)
+
+
+def check_options(
+    options: Mapping[str, Any],
+    *,
+    artifacts: Collection[str],
+    made_by: Mapping[str, str],
+    pass_env: Sequence[str],
+    where: Where,
+) -> None:
+    """Refuse every placeholder that could not be resolved when the stage starts.
+
+    ``artifacts`` are those of the stages this one waits for, ``made_by`` names the stage of every
+    artifact of the file.
+    """
+
+    def check(name: str) -> str:
+        kind, _, rest = name.partition(".")
+        if kind == "artifact" and rest:
+            artifact, _, facet = rest.rpartition(".")
+            if facet not in _FACETS or not artifact:
+                raise _unknown(name, where)
+            if artifact not in artifacts:
+                raise _out_of_reach(name, artifact, made_by, where)
+        elif kind == "env" and rest:
+            if not _passed(rest, pass_env):
+                raise problem(
+                    where,
+                    f"{{{name}}} needs {rest} in pass_env",
+                    why="a stage sees only the variables it names",
+                    hint=f"add pass_env = [{rest!r}]; a secret is given with secrets",
+                    key="with",
+                )
+        elif name not in _PLAIN:
+            raise _unknown(name, where)
+        return ""
+
+    for key, value in options.items():
+        try:
+            _mapped(value, check)
+        except ValueError as error:
+            raise problem(
+                where,
+                f"with.{clean_text(key)}: {error}",
+                why=f"braces enclose placeholders: {_FORMS}",
+                hint="write {{ and }} for braces themselves",
+                key="with",
+                name="bad-placeholder",
+            ) from None
+
+
+def _passed(name: str, pass_env: Sequence[str]) -> bool:
+    return any(name == one or (one.endswith("*") and name.startswith(one[:-1])) for one in pass_env)
+
+
+def _unknown(name: str, where: Where) -> ConfigError:
+    return problem(
+        where,
+        f"there is no placeholder {{{shorten(clean_text(name), 60)}}}",
+        why=f"there are {_FORMS}",
+        hint="write {{ and }} for braces themselves",
+        key="with",
+        name="bad-placeholder",
+    )
+
+
+def _out_of_reach(
+    name: str, artifact: str, made_by: Mapping[str, str], where: Where
+) -> ConfigError:
+    maker = made_by.get(artifact)
+    if maker is None:
+        what, hint = "no stage makes it", suggestion(artifact, made_by, what="artifact")
+    elif maker == where.name:
+        what, hint = "this stage makes it itself", "use the path in the checkout"
+    else:
+        what = f'stage "{maker}" makes it, and this one does not wait for it'
+        hint = f"add needs = [{maker!r}]"
+    return problem(where, f"{{{name}}}: {what}", hint=hint, key="with", name="unknown-artifact")
+
+
+def _mapped(value: Any, value_of: Callable[[str], str]) -> Any:
+    """``value`` with each placeholder in its texts replaced. ValueError for a lone brace."""
+    if isinstance(value, str):
+        return _text(value, value_of) if "{" in value or "}" in value else value
+    if isinstance(value, list | tuple):
+        return [_mapped(one, value_of) for one in value]
+    if isinstance(value, dict):
+        return {key: _mapped(one, value_of) for key, one in value.items()}
+    return value
+
+
+def _text(text: str, value_of: Callable[[str], str]) -> str:
+    def replaced(match: re.Match[str]) -> str:
+        token = match[0]
+        if token in ("{{", "}}"):
+            return token[0]
+        if token in ("{", "}"):
+            raise ValueError(f"a lone {token!r} in {shorten(clean_text(text), 60)!r}")
+        return value_of(match[1])
+
+    return _TOKEN.sub(replaced, text)
+
+
+def used_artifacts(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The artifacts that placeholders in ``options`` name, sorted."""
+    found: set[str] = set()
+
+    def note(name: str) -> str:
+        if name.startswith("artifact."):
+            found.add(name.removeprefix("artifact.").rpartition(".")[0])
+        return ""
+
+    for value in options.values():
+        _mapped(value, note)
+    return tuple(sorted(found))

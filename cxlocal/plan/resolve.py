@@ -1,0 +1,274 @@
+"""From a configuration to a plan: defaults applied, names looked up, the graph closed.
+
+Pure. Every name in the file is checked here, so that a run cannot meet an unknown one half way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from cxlocal.config import types as config
+from cxlocal.config.problems import Where, problem, suggestion
+from cxlocal.numbers.schemes import SCHEMES, SUFFIX_SCHEMES, resolve_line
+from cxlocal.plan import types as plan
+from cxlocal.plan.graph import before, refuse_cycle
+from cxlocal.plan.placeholders import check_options
+from cxlocal.plan.variables import refuse_collisions
+from cxlocal.text import parse_duration
+
+DEFAULT_LINES = {"calver": "YYYY.MM", "counter": ""}
+"""What is counted on when the file names no line; every other scheme starts at ``0.1``."""
+
+
+def resolve(
+    source: config.Config,
+    *,
+    file: str = "cx.toml",
+    today: tuple[int, int, int] | None = None,
+) -> plan.Plan:
+    """The plan of a configuration.
+
+    ``today`` (year, month, day in UTC) fills in a calendar line such as ``YYYY.MM``; without it
+    the pattern stays. Raises ConfigError for unknown names, cycles and collisions.
+    """
+    _check_references(source, file)
+    waits = {name: _waits_for(source, name) for name in source.stages}
+    refuse_cycle(waits, _through(source), file=file)
+    _refuse_two_makers(source, file)
+    refuse_collisions(_artifacts(source), file=file)
+    stages = tuple(_stage(source, name, waits, file) for name in source.stages)
+    return plan.Plan(
+        deliverable=_deliverable(source.deliverable.name),
+        title=source.deliverable.title or source.deliverable.name,
+        owner=source.deliverable.owner,
+        paths=tuple(path.rstrip("/") for path in source.deliverable.paths),
+        version=_version(source.version, file, today),
+        remotes=tuple(source.scm.remotes),
+        workspace=source.defaults.workspace,
+        stages=stages,
+        promotions=tuple(
+            plan.Promotion(name=name, title=one.title or name, after=tuple(one.after))
+            for name, one in source.promotions.items()
+        ),
+        environments=tuple(
+            _environment(source, name, one, file) for name, one in source.environments.items()
+        ),
+        secrets={name: source_of(one) for name, one in source.secrets.items()},
+    )
+
+
+def source_of(one: config.Source) -> dict[str, Any]:
+    """A secret's source in the form that the plan keeps: ``{"env": "DEPLOY_TOKEN"}``."""
+    pairs = {"env": one.env, "cmd": one.cmd, "file": one.file, "keyring": one.keyring}
+    return {key: value for key, value in pairs.items() if value is not None}
+
+
+def _deliverable(name: str) -> str:
+    from cxlocal.domain import deliverable_id
+
+    return deliverable_id(name)
+
+
+def required(stage: config.Stage) -> tuple[str, ...]:
+    """The promotions a stage requires, always as a list."""
+    return (stage.requires,) if isinstance(stage.requires, str) else tuple(stage.requires)
+
+
+def _waits_for(source: config.Config, name: str) -> tuple[str, ...]:
+    stage = source.stages[name]
+    wanted = set(stage.needs)
+    for promotion in required(stage):
+        wanted.update(source.promotions[promotion].after)
+    return tuple(one for one in source.stages if one in wanted)
+
+
+def _through(source: config.Config) -> dict[tuple[str, str], str]:
+    """Which promotion stands between two stages, where no plain ``needs`` does."""
+    return {
+        (name, earner): promotion
+        for name, stage in source.stages.items()
+        for promotion in required(stage)
+        for earner in source.promotions[promotion].after
+        if earner not in stage.needs
+    }
+
+
+def _check_references(source: config.Config, file: str) -> None:
+    """Every name of a stage, promotion, environment or secret stands in the file."""
+    for name, stage in source.stages.items():
+        where = Where(file, "stage", name)
+        _known(stage.needs, source.stages, where, "needs", "stage")
+        _known(required(stage), source.promotions, where, "requires", "promotion")
+        _known(stage.secrets, source.secrets, where, "secrets", "secret")
+        if stage.environment is not None:
+            _known([stage.environment], source.environments, where, "environment", "environment")
+        hidden = [one for one in stage.pass_env if one in source.secrets]
+        if hidden:
+            raise problem(
+                where,
+                f"{hidden[0]} is a secret and cannot be in pass_env",
+                why="it would reach the stage without being masked",
+                hint=f"write secrets = [{hidden[0]!r}]",
+                key="pass_env",
+            )
+    for name, promotion in source.promotions.items():
+        where = Where(file, "promotion", name)
+        _known(promotion.after, source.stages, where, "after", "stage")
+    for name, environment in source.environments.items():
+        where = Where(file, "environment", name)
+        _known(environment.secrets, source.secrets, where, "secrets", "secret")
+
+
+def _known(names: Sequence[str], known: Iterable[str], where: Where, key: str, word: str) -> None:
+    known = list(known)
+    for index, name in enumerate(names):
+        if name not in known:
+            raise problem(
+                where,
+                f"{key} names the {word} {name!r}, which is not in the file",
+                hint=_unknown_hint(name, known, word),
+                key=key,
+                name=f"unknown-{word}",
+            )
+        if name in names[:index]:
+            raise problem(where, f"{key} names {name!r} twice", key=key)
+
+
+def _unknown_hint(name: str, known: list[str], word: str) -> str:
+    if known:
+        return suggestion(name, known, what=word)
+    table = {"stage": "stages", "promotion": "promotions", "secret": "secrets"}
+    form = {"secret": f'{name} = {{ env = "{name}" }}', "promotion": f"{name} = {{}}"}
+    if word == "environment":
+        return f"add [environments.{name}]"
+    return f"add [{table[word]}] with {form.get(word, name + ' = { … }')}"
+
+
+def _artifacts(source: config.Config) -> list[str]:
+    return [name for stage in source.stages.values() for name in stage.produces]
+
+
+def _refuse_two_makers(source: config.Config, file: str) -> None:
+    makers: dict[str, str] = {}
+    for name, stage in source.stages.items():
+        for artifact in stage.produces:
+            other = makers.setdefault(artifact, name)
+            if other != name:
+                raise problem(
+                    Where(file, "stage", name),
+                    f'artifact {artifact!r} is already made by stage "{other}"',
+                    why="an artifact is built once",
+                    hint="give one of them another name",
+                    key="produces",
+                )
+
+
+def _version(
+    source: config.Version, file: str, today: tuple[int, int, int] | None
+) -> plan.VersionRule:
+    line = source.line
+    if line is None:
+        line = DEFAULT_LINES.get(source.scheme, "0.1")
+    if source.scheme in SCHEMES:
+        SCHEMES[source.scheme].check_line(line)
+    if source.when_empty == "suffix" and source.scheme not in SUFFIX_SCHEMES:
+        raise problem(
+            Where(file, "version"),
+            f'when_empty = "suffix" does not go with the scheme {source.scheme!r}',
+            why="its texts have no place for a suffix",
+            hint=f'use when_empty = "stop", or the scheme {" or ".join(SUFFIX_SCHEMES)}',
+            key="when_empty",
+        )
+    if today is not None and source.scheme == "calver":
+        line = resolve_line(line, *today)
+    return plan.VersionRule(
+        scheme=source.scheme,
+        line=line,
+        first=source.first,
+        reserve=source.reserve,
+        ahead=source.ahead,
+        when_empty=source.when_empty,
+        stamp=tuple(
+            plan.Stamp(file=one.file, key=one.key or "", pattern=one.pattern or "")
+            for one in source.stamp
+        ),
+    )
+
+
+def _environment(
+    source: config.Config, name: str, one: config.Environment, file: str
+) -> plan.Environment:
+    where = Where(file, "environment", name)
+    check_options(one.options, artifacts=(), made_by={}, pass_env=(), where=where)
+    lasting = one.lifetime == "lasting"
+    return plan.Environment(
+        name=name,
+        title=one.title or name,
+        lifetime=one.lifetime,
+        protected=lasting if one.protected is None else one.protected,
+        tool=one.tool or "",
+        options=one.options,
+        uri=one.uri,
+        secrets=tuple(one.secrets),
+        timeout_seconds=_seconds(source.defaults.timeout, Where(file, "defaults")),
+    )
+
+
+def _seconds(text: str, where: Where) -> int:
+    seconds = parse_duration(text)
+    if not seconds:
+        raise problem(where, "timeout must be longer than nothing", key="timeout")
+    return seconds
+
+
+def _stage(
+    source: config.Config, name: str, waits: dict[str, tuple[str, ...]], file: str
+) -> plan.Stage:
+    stage, defaults = source.stages[name], source.defaults
+    where = Where(file, "stage", name)
+    made_by = {one: maker for maker, other in source.stages.items() for one in other.produces}
+    upstream = before(waits, waits[name])
+    artifacts = tuple(sorted(one for one, maker in made_by.items() if maker in upstream))
+    pass_env = tuple(dict.fromkeys([*defaults.pass_env, *stage.pass_env]))
+    check_options(
+        stage.options, artifacts=artifacts, made_by=made_by, pass_env=pass_env, where=where
+    )
+    command = tuple(stage.command) if isinstance(stage.command, list) else stage.command
+    paths = (
+        stage.produces if isinstance(stage.produces, dict) else dict.fromkeys(stage.produces, "")
+    )
+    timeout = (
+        (stage.timeout, where) if stage.timeout else (defaults.timeout, Where(file, "defaults"))
+    )
+    return plan.Stage(
+        name=name,
+        kind=stage.kind or "task",
+        command=command,
+        tool=stage.tool or "",
+        verb=(stage.kind or "") if stage.tool and stage.kind != "task" else "",
+        options=stage.options,
+        needs=tuple(stage.needs),
+        requires=required(stage),
+        waits_for=waits[name],
+        environment=stage.environment or "",
+        produces=tuple(plan.Output(name=one, path=path) for one, path in paths.items()),
+        artifacts=artifacts,
+        reports=_reports(stage.reports),
+        retries=defaults.retries if stage.retries is None else stage.retries,
+        timeout_seconds=_seconds(*timeout),
+        secrets=tuple(stage.secrets),
+        pass_env=pass_env,
+        isolated=defaults.isolated if stage.isolated is None else stage.isolated,
+        caches=tuple(
+            plan.Cache(path=one.path, key_files=tuple(one.key_files)) for one in stage.caches
+        ),
+    )
+
+
+def _reports(reports: dict[str, str | list[str]]) -> tuple[plan.ReportRule, ...]:
+    return tuple(
+        plan.ReportRule(format=kind, path=path)
+        for kind, paths in reports.items()
+        for path in ([paths] if isinstance(paths, str) else paths)
+    )

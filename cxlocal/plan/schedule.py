@@ -1,0 +1,156 @@
+"""What may start when: the steps of a run as a small machine without time or processes.
+
+The runner asks for what is ready, starts it, and says how it ended. Per-run environments are
+provisioned before their first stage and destroyed after their last one, whatever happened in
+between::
+
+    schedule = Schedule(plan, selection.now)
+    while schedule.active:
+        for step in schedule.ready():
+            ...start it...
+        schedule.finish(step, ok=True)
+"""
+
+from __future__ import annotations
+
+import graphlib
+from collections.abc import Collection
+from typing import NamedTuple
+
+from cxlocal.plan.types import Plan
+
+STAGE, PROVISION, DESTROY = "stage", "provision", "destroy"
+
+
+class Step(NamedTuple):
+    """One thing to do. ``name`` is a stage, or the environment to provision or destroy."""
+
+    kind: str
+    name: str
+
+
+class Schedule:
+    """The steps of one run, each ready once everything it waits for has ended well."""
+
+    def __init__(
+        self, plan: Plan, stages: Collection[str], *, succeeded: Collection[str] = ()
+    ) -> None:
+        """``stages`` are to run; ``succeeded`` of them are already done (see ``still_done``)."""
+        self._waits = steps(plan, [name for name in stages if name not in succeeded])
+        self._place = {step: index for index, step in enumerate(self._waits)}
+        self._sorter: graphlib.TopologicalSorter[Step] = graphlib.TopologicalSorter(self._waits)
+        self._sorter.prepare()
+        self._bad: set[Step] = set()
+        self._stopped = False
+        self._running: set[Step] = set()
+        self._provisioned: set[str] = set()
+        self.skipped: list[Step] = []
+        """Stages that did not start because something before them failed, and what belonged
+        to them."""
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is still to be done or running."""
+        return self._sorter.is_active()
+
+    @property
+    def running(self) -> frozenset[Step]:
+        """Steps handed out by ``ready`` and not yet finished."""
+        return frozenset(self._running)
+
+    def stop(self) -> None:
+        """Start no further stage; environments that were provisioned are still destroyed."""
+        self._stopped = True
+
+    def ready(self) -> list[Step]:
+        """Steps that may start now, in the order of the file. Each is handed out once."""
+        found: list[Step] = []
+        while self._sorter.is_active():
+            fresh = sorted(self._sorter.get_ready(), key=self._place.__getitem__)
+            if not fresh:
+                break
+            for step in fresh:
+                if self._may_start(step):
+                    found.append(step)
+                    self._running.add(step)
+                else:
+                    self._bad.add(step)
+                    self.skipped.append(step)
+                    self._sorter.done(step)
+        return found
+
+    def finish(self, step: Step, *, ok: bool) -> None:
+        """Say how a step ended. What waited for one that did not end well is skipped.
+
+        A step that was never handed out raises KeyError.
+        """
+        self._running.remove(step)
+        if not ok:
+            self._bad.add(step)
+        self._sorter.done(step)
+
+    def _may_start(self, step: Step) -> bool:
+        if step.kind == DESTROY:
+            return step.name in self._provisioned
+        if self._stopped or any(one in self._bad for one in self._waits[step]):
+            return False
+        if step.kind == PROVISION:
+            # Noted when handed out, not when done: half a creation is destroyed too.
+            self._provisioned.add(step.name)
+        return True
+
+
+def steps(plan: Plan, stages: Collection[str]) -> dict[Step, tuple[Step, ...]]:
+    """Every step and what it waits for, in the order of the file."""
+    per_run = {one.name for one in plan.environments if one.lifetime == "per-run"}
+    found: dict[Step, tuple[Step, ...]] = {}
+    inside: dict[str, list[Step]] = {}
+    for stage in plan.stages:
+        if stage.name not in stages:
+            continue
+        step = Step(STAGE, stage.name)
+        waits = tuple(Step(STAGE, name) for name in stage.waits_for if name in stages)
+        if stage.environment in per_run:
+            provision = Step(PROVISION, stage.environment)
+            # Created as late as its first stage allows; a later stage only adds its own waits.
+            found.setdefault(provision, waits)
+            inside.setdefault(stage.environment, []).append(step)
+            waits += (provision,)
+        found[step] = waits
+    for name, users in inside.items():
+        first = Step(PROVISION, name)
+        found[first] = _first_waits(plan, name, stages)
+        found[Step(DESTROY, name)] = (first, *users)
+    return found
+
+
+def _first_waits(plan: Plan, environment: str, stages: Collection[str]) -> tuple[Step, ...]:
+    """What all stages of an environment that start first wait for: only what every one of them
+    waits for, so that creating it early never holds up the stage that could go first."""
+    users = [stage for stage in plan.stages_in(environment) if stage.name in stages]
+    names = {stage.name for stage in users}
+    firsts = [stage for stage in users if not names & _behind(plan, stage.name)]
+    common = set.intersection(*(set(stage.waits_for) for stage in firsts))
+    return tuple(
+        Step(STAGE, stage.name) for stage in plan.stages if stage.name in common & set(stages)
+    )
+
+
+def _behind(plan: Plan, name: str) -> frozenset[str]:
+    from cxlocal.plan.graph import before, edges
+
+    return before(edges(plan), [name]) - {name}
+
+
+def still_done(plan: Plan, stages: Collection[str], succeeded: Collection[str]) -> frozenset[str]:
+    """Of the stages that succeeded before, those that need not run again when a run is resumed.
+
+    A per-run environment is gone by then: unless all its stages are done, all of them run again.
+    """
+    done = frozenset(succeeded) & frozenset(stages)
+    for environment in plan.environments:
+        if environment.lifetime == "per-run":
+            users = {stage.name for stage in plan.stages_in(environment.name)} & set(stages)
+            if not users <= done:
+                done -= users
+    return done

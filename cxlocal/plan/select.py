@@ -1,0 +1,121 @@
+"""Which stages a ``cxlocal run`` carries out now, and which remain.
+
+Without ``--to`` a run stops before the first protected environment: no stage runs that works in
+one, or that waits for a stage that does. ``--to production`` lifts the protection of that
+environment and of those its stages pass through; ``--to STAGE`` runs that stage and what it waits
+for. A rehearsal touches no lasting environment and publishes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cxlocal.config.problems import suggestion
+from cxlocal.errors import Refused, UsageError
+from cxlocal.plan.graph import before, edges, order
+from cxlocal.plan.types import Plan, Stage
+
+
+class Selection(NamedTuple):
+    """What runs now, and what could follow."""
+
+    now: tuple[str, ...]
+    """Stages to run, each after those it waits for."""
+    later: tuple[str, ...]
+    """Stages that remain, in the same order."""
+    stopped_by: str
+    """The protected environment the run stops before; empty if none holds it back."""
+
+    def arguments(self, run: str) -> tuple[str, ...]:
+        """The command line that continues ``run``; empty when nothing protected remains."""
+        if not self.stopped_by:
+            return ()
+        return ("cxlocal", "run", "--resume", run, "--to", self.stopped_by)
+
+
+def select(plan: Plan, *, to: str | None = None, rehearsal: bool = False) -> Selection:
+    """Choose the stages. ``to`` names a stage, an environment or a promotion.
+
+    Raises UsageError for an unknown name, Refused for a rehearsal that should go to a lasting place.
+    """
+    graph = edges(plan)
+    behind = {name: before(graph, [name]) for name in graph}
+    protected = {one.name for one in plan.environments if one.protected}
+    place = {stage.name: stage.environment for stage in plan.stages}
+    barred = (
+        {stage.name for stage in plan.stages if _not_in_rehearsal(plan, stage)}
+        if rehearsal
+        else {name for name in graph if place[name] in protected}
+    )
+    if to is None:
+        chosen = frozenset(graph)
+    else:
+        chosen, wanted = _wanted(plan, to)
+        if rehearsal:
+            _refuse_rehearsal(plan, chosen & barred if not wanted else wanted & barred, to)
+        else:
+            lifted = {place[name] for name in before(graph, wanted or chosen)}
+            barred = {name for name in barred if place[name] not in lifted}
+    now = frozenset(name for name in chosen if not behind[name] & barred)
+    sequence = order(graph)
+    later = tuple(name for name in sequence if name not in now)
+    held = [] if rehearsal else [place[n] for n in later if place[n] in protected]
+    return Selection(
+        now=tuple(name for name in sequence if name in now),
+        later=later,
+        stopped_by=held[0] if held else "",
+    )
+
+
+def _not_in_rehearsal(plan: Plan, stage: Stage) -> bool:
+    lasting = bool(stage.environment) and plan.environment(stage.environment).lifetime == "lasting"
+    return lasting or "publish" in (stage.kind, stage.verb)
+
+
+def _wanted(plan: Plan, to: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The stages that ``--to`` leaves in play, and those it asks for where these are all."""
+    graph = edges(plan)
+    environments = {one.name: one for one in plan.environments}
+    promotions = {one.name: one for one in plan.promotions}
+    asked: set[str] = set()
+    if to in graph:
+        asked.add(to)
+    if to in environments:
+        inside = frozenset(stage.name for stage in plan.stages_in(to))
+        if not inside:
+            raise UsageError(
+                f"no stage works in the environment {to!r}",
+                hint=f'give a stage environment = "{to}"',
+                name="empty-environment",
+            )
+        if environments[to].protected:
+            return frozenset(graph), inside | asked
+        asked |= inside
+    if to in promotions and not asked:
+        asked.update(promotions[to].after)
+        if not asked:
+            raise UsageError(
+                f"no stage earns the promotion {to!r}",
+                why="a person gives it",
+                hint="cxlocal promote VERSION " + to,
+                name="no-stage",
+            )
+    if not asked:
+        known = [*graph, *environments, *promotions]
+        raise UsageError(
+            f"--to {to}: there is no stage, environment or promotion of this name",
+            hint=suggestion(to, known, what="name"),
+            name="unknown-target",
+        )
+    return before(graph, asked), frozenset()
+
+
+def _refuse_rehearsal(plan: Plan, names: frozenset[str], to: str) -> None:
+    for stage in plan.stages:
+        if stage.name in names:
+            raise Refused(
+                f"a rehearsal cannot go to {to}",
+                why=f'stage "{stage.name}" publishes or works in a lasting environment',
+                hint="push the commit and use: cxlocal run --to " + to,
+                name="rehearsal",
+            )

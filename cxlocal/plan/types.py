@@ -1,0 +1,176 @@
+"""The plan: a pipeline with every setting settled, as it is frozen into a run.
+
+Placeholders stand unresolved and secrets stand as sources, so that a plan can be kept in the
+journal for ever. Fields are only ever added, each with a default: an older plan can be read by
+every newer cxlocal.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+FORMAT = 1
+"""Raised only when a plan could be misread by an older cxlocal."""
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """The base of all parts of a plan."""
+
+
+class Stamp(Part, frozen=True, kw_only=True):
+    """Where the version is written: ``key`` (dotted) or ``pattern`` (one group) is not empty."""
+
+    file: str
+    key: str = ""
+    pattern: str = ""
+
+
+class VersionRule(Part, frozen=True, kw_only=True):
+    """How versions of this deliverable look."""
+
+    scheme: str = "semver"
+    line: str = "0.1"
+    first: int = 0
+    reserve: int = 3
+    ahead: int = 100
+    when_empty: str = "stop"
+    stamp: tuple[Stamp, ...] = ()
+
+
+class Output(Part, frozen=True, kw_only=True):
+    """An artifact a stage makes. ``path`` (may hold ``*`` and ``?``) is empty for tools."""
+
+    name: str
+    path: str = ""
+
+
+class ReportRule(Part, frozen=True, kw_only=True):
+    """A report a stage leaves behind."""
+
+    format: str
+    path: str
+
+
+class Cache(Part, frozen=True, kw_only=True):
+    """A folder brought into the checkout; named by the content of ``key_files``."""
+
+    path: str
+    key_files: tuple[str, ...]
+
+
+class Stage(Part, frozen=True, kw_only=True):
+    """A node of the graph with all its settings."""
+
+    name: str
+    kind: str = "task"
+    """build, test, deploy, publish or task. For tools ``bind`` fills in what the tool does."""
+    command: str | tuple[str, ...] | None = None
+    """Text for ``/bin/sh -eu -c``, words without a shell, or None for a tool."""
+    tool: str = ""
+    verb: str = ""
+    """What the tool is asked to do; empty until ``bind`` has seen the tool, and for commands."""
+    options: dict[str, Any] = {}
+    """The ``with`` table, placeholders unresolved."""
+    needs: tuple[str, ...] = ()
+    """As written."""
+    requires: tuple[str, ...] = ()
+    """Promotions the version must hold when the stage starts."""
+    waits_for: tuple[str, ...] = ()
+    """Stages that must have succeeded: needs, and those that earn what it requires. File order."""
+    environment: str = ""
+    produces: tuple[Output, ...] = ()
+    artifacts: tuple[str, ...] = ()
+    """Artifacts made by the stages it waits for, directly or through others. Sorted."""
+    reports: tuple[ReportRule, ...] = ()
+    retries: int = 0
+    timeout_seconds: int = 3600
+    """For one attempt."""
+    secrets: tuple[str, ...] = ()
+    pass_env: tuple[str, ...] = ()
+    isolated: bool = False
+    caches: tuple[Cache, ...] = ()
+
+
+class Promotion(Part, frozen=True, kw_only=True):
+    """A decision. With no ``after`` a person gives it."""
+
+    name: str
+    title: str = ""
+    after: tuple[str, ...] = ()
+
+
+class Environment(Part, frozen=True, kw_only=True):
+    """A place versions are deployed to."""
+
+    name: str
+    title: str = ""
+    lifetime: str = "lasting"
+    """``per-run`` or ``lasting``."""
+    protected: bool = False
+    """``run`` stops before it unless told to go on."""
+    tool: str = ""
+    options: dict[str, Any] = {}
+    uri: str = ""
+    secrets: tuple[str, ...] = ()
+    timeout_seconds: int = 3600
+    """For provisioning and for destroying."""
+
+
+class Plan(Part, frozen=True, kw_only=True):
+    """A whole pipeline, resolved."""
+
+    format: int = FORMAT
+    deliverable: str
+    title: str = ""
+    owner: str = ""
+    paths: tuple[str, ...] = ()
+    version: VersionRule = VersionRule()
+    remotes: tuple[str, ...] = ()
+    workspace: str = "checkout"
+    """``checkout`` or ``in-place``."""
+    stages: tuple[Stage, ...] = ()
+    """In the order of the file."""
+    promotions: tuple[Promotion, ...] = ()
+    environments: tuple[Environment, ...] = ()
+    secrets: dict[str, dict[str, Any]] = {}
+    """Name to its source, such as ``{"env": "DEPLOY_TOKEN"}``; never a value."""
+
+    def stage(self, name: str) -> Stage:
+        """The stage of this name. Raises KeyError."""
+        return _named(self.stages, name)
+
+    def environment(self, name: str) -> Environment:
+        """The environment of this name. Raises KeyError."""
+        return _named(self.environments, name)
+
+    def promotion(self, name: str) -> Promotion:
+        """The promotion of this name. Raises KeyError."""
+        return _named(self.promotions, name)
+
+    def stages_in(self, environment: str) -> tuple[Stage, ...]:
+        """The stages that work in an environment, in the order of the file."""
+        return tuple(stage for stage in self.stages if stage.environment == environment)
+
+    def maker(self, artifact: str) -> Stage | None:
+        """The stage that makes an artifact."""
+        for stage in self.stages:
+            if any(output.name == artifact for output in stage.produces):
+                return stage
+        return None
+
+
+class _HasName(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_P = TypeVar("_P", bound=_HasName)
+
+
+def _named(parts: tuple[_P, ...], name: str) -> _P:
+    for part in parts:
+        if part.name == name:
+            return part
+    raise KeyError(name)
