@@ -90,34 +90,50 @@ def _is_kept(name: str) -> bool:
     return name in KEPT or name.upper().startswith(KEPT_PREFIXES)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An environment that says nothing about this machine, for fixtures of every scope."""
+    with pytest.MonkeyPatch.context() as patch:
+        real_home = Path.home()
+        for name in list(os.environ):
+            if not _is_kept(name):
+                patch.delenv(name)
+        for name, value in _world_variables(tmp_path_factory.mktemp("home")).items():
+            patch.setenv(name, value)
+        for name, file in _package_settings(real_home).items():
+            if name not in os.environ:
+                patch.setenv(name, str(file))
+        time.tzset()
+        yield
+    time.tzset()
+
+
 @pytest.fixture(autouse=True)
-def home(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
-    """An empty home folder in an environment that says nothing about this machine."""
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home folder of the test's own."""
     folder = tmp_path_factory.mktemp("home")
-    real_home = Path.home()
-    for name in list(os.environ):
-        if not _is_kept(name):
-            monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(folder))
-    for name, value in _git_identity().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("LC_ALL", "C.UTF-8")
-    monkeypatch.setenv("TZ", ZONE)
-    monkeypatch.setenv("COLUMNS", "80")
-    # Installing from a package index must still find the index this machine is set up for.
-    for variable, places in (
-        ("PIP_CONFIG_FILE", (".config/pip/pip.conf", ".pip/pip.conf")),
-        ("NPM_CONFIG_USERCONFIG", (".npmrc",)),
-    ):
-        for place in places:
-            if variable not in os.environ and (real_home / place).is_file():
-                monkeypatch.setenv(variable, str(real_home / place))
-    time.tzset()
-    yield folder
-    monkeypatch.undo()
-    time.tzset()
+    return folder
+
+
+def _world_variables(home_folder: Path) -> dict[str, str]:
+    return {
+        "HOME": str(home_folder),
+        "LC_ALL": "C.UTF-8",
+        "TZ": ZONE,
+        "COLUMNS": "80",
+        **_git_identity(),
+    }
+
+
+def _package_settings(real_home: Path) -> dict[str, Path]:
+    """What installing from a package index needs to find the index this machine is set up for."""
+    places = (
+        ("PIP_CONFIG_FILE", ".pip/pip.conf"),
+        ("PIP_CONFIG_FILE", ".config/pip/pip.conf"),
+        ("NPM_CONFIG_USERCONFIG", ".npmrc"),
+    )
+    return {name: real_home / place for name, place in places if (real_home / place).is_file()}
 
 
 def _git_identity() -> dict[str, str]:

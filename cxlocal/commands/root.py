@@ -51,8 +51,18 @@ def _blocked_names(values: tuple[str, ...]) -> tuple[str, ...]:
 @click.option("--debug", is_flag=True, help="Show the trace of an error.")
 @click.option("-q", "--quiet", count=True, help="Say less.")
 @click.option("-v", "--verbose", count=True, help="Say more.")
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto")
-@click.option("--progress", type=click.Choice(["auto", "plain"]), default="auto")
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    help="Colours in words.",
+)
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "plain"]),
+    default="auto",
+    help="Lines drawn over, or one after the other.",
+)
 @click.option("-p", "plugins", metavar="no:NAME", multiple=True, help="Leave out a plugin.")
 @click.version_option(VERSION, message="%(prog)s %(version)s")
 @click.pass_context

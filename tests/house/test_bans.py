@@ -1,0 +1,196 @@
+"""Calls that are allowed in one place only, so that one place can be looked at and tested."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Any
+
+import pytest
+
+CLOCKS = {
+    "time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter",
+    "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "datetime.datetime.now",
+    "datetime.datetime.utcnow", "datetime.date.today",
+}  # fmt: skip
+PROCESS_CALLS = {
+    "os.system", "os.popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.posix_spawnp",
+    "os.execv", "os.execve", "os.execvp", "os.execvpe", "os.execl", "os.spawnv", "pty.fork",
+    "pty.spawn",
+}  # fmt: skip
+PROCESS_MODULES = ("subprocess", "multiprocessing", "pty")
+CHANCE_MODULES = ("random", "secrets", "uuid")
+
+
+def _below(name: str, *prefixes: str) -> bool:
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+
+
+def _calls(sources: list[Any], names: set[str], *allowed: str) -> list[str]:
+    return [
+        f"{source.path}:{node.lineno}: {name}"
+        for source in sources
+        if not _below(source.name, *allowed)
+        for name, node in source.calls()
+        if name in names
+    ]
+
+
+def _imports(sources: list[Any], modules: tuple[str, ...], *allowed: str) -> list[str]:
+    return [
+        f"{source.path}:{line}: {target}"
+        for source in sources
+        if not _below(source.name, *allowed)
+        for target, line in source.imported()
+        if _below(target, *modules)
+    ]
+
+
+def test_one_module_reads_the_clock(sources: list[Any]) -> None:
+    assert _calls(sources, CLOCKS, "cxlocal.clock") == []
+
+
+def test_one_module_draws_random_bytes(sources: list[Any]) -> None:
+    assert _calls(sources, {"os.urandom", "os.getrandom"}, "cxlocal.clock") == []
+    assert _imports(sources, CHANCE_MODULES, "cxlocal.clock") == []
+
+
+def test_one_package_starts_processes(sources: list[Any]) -> None:
+    assert _imports(sources, PROCESS_MODULES, "cxlocal.processes") == []
+    assert _calls(sources, PROCESS_CALLS, "cxlocal.processes") == []
+
+
+def test_only_commands_print(sources: list[Any]) -> None:
+    assert _calls(sources, {"print", "input", "breakpoint"}, "cxlocal.commands") == []
+
+
+def test_only_main_ends_the_process(sources: list[Any]) -> None:
+    # A child between fork and exec, and the worker of a plugin task, have no main to return to.
+    allowed = ("cxlocal.commands.main", "cxlocal.processes", "cxlocal.hooks.worker")
+    assert _calls(sources, {"sys.exit", "os._exit", "exit", "quit"}, *allowed) == []
+
+
+def test_nothing_is_run_from_text_or_pickles(sources: list[Any]) -> None:
+    assert _calls(sources, {"eval", "exec", "pickle.loads", "pickle.load", "marshal.loads"}) == []
+    assert _imports(sources, ("pickle", "marshal", "shelve")) == []
+
+
+def test_no_loose_ends(sources: list[Any]) -> None:
+    words = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError)\b")
+    wrong = [
+        f"{source.path}:{number}: {line.strip()}"
+        for source in sources
+        for number, line in enumerate(source.text.splitlines(), 1)
+        if words.search(line)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_error_is_swallowed(sources: list[Any]) -> None:
+    """``except …: pass`` needs a comment that says why."""
+    wrong = []
+    for source in sources:
+        lines = source.text.splitlines()
+        for node in ast.walk(source.tree):
+            if not isinstance(node, ast.ExceptHandler) or len(node.body) != 1:
+                continue
+            said = "".join(lines[node.lineno - 1 : node.body[0].end_lineno])
+            if isinstance(node.body[0], ast.Pass) and "#" not in said:
+                wrong.append(f"{source.path}:{node.lineno}")
+    assert not wrong, "\n".join(wrong)
+
+
+SQL_START = re.compile(
+    r"\s*(select\s|insert\s+(or\s+\w+\s+)?into\s|update\s.*\sset\s|delete\s+from\s|drop\s+\w+\s"
+    r"|create\s+(table|view|index|unique|trigger|temp)|alter\s+table\s|pragma\s|attach\s|with\s.*\sas\s*\()",
+    re.IGNORECASE | re.DOTALL,
+)
+EXECUTORS = {"execute", "executemany", "executescript", "query", "one"}
+# Said beside SQL that is put together: what the varying part is, and why it is not a value.
+REASON = re.compile(r"#\s*sql:\s*\S", re.IGNORECASE)
+
+
+CONSTANT_NAME = re.compile(r"_?[A-Z][A-Z0-9_]*")
+
+
+def _is_constant(node: ast.expr) -> bool:
+    """A literal, or the name of a constant of the module."""
+    if isinstance(node, ast.FormattedValue):
+        node = node.value
+    return isinstance(node, ast.Constant) or (
+        isinstance(node, ast.Name) and CONSTANT_NAME.fullmatch(node.id) is not None
+    )
+
+
+def _put_together(node: ast.expr) -> bool:
+    """An f-string, ``%`` or ``+`` with something that is not constant, or ``.format``."""
+    if isinstance(node, ast.JoinedStr):
+        return not all(map(_is_constant, node.values))
+    if isinstance(node, ast.BinOp):
+        return not (_is_constant(node.left) and _is_constant(node.right))
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("format", "join")
+        and isinstance(node.func.value, ast.Constant)
+    )
+
+
+def _begins_as_sql(node: ast.JoinedStr) -> bool:
+    first = node.values[0] if node.values else None
+    return (
+        isinstance(first, ast.Constant)
+        and isinstance(first.value, str)
+        and SQL_START.match(first.value) is not None
+    )
+
+
+def _put_together_sql(tree: ast.Module) -> set[int]:
+    lines = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr) and _put_together(node) and _begins_as_sql(node):
+            lines.add(node.lineno)
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in EXECUTORS
+            and node.args
+            and _put_together(node.args[0])
+        ):
+            lines.add(node.args[0].lineno)
+    return lines
+
+
+def _has_reason(text: list[str], line: int) -> bool:
+    """A ``# sql:`` comment on the line, or in the comment block or statement head above it."""
+    return any(REASON.search(above) for above in text[max(0, line - 4) : line])
+
+
+def test_sql_is_not_put_together_from_values(sources: list[Any]) -> None:
+    wrong = []
+    for source in sources:
+        text = source.text.splitlines()
+        wrong += [
+            f"{source.path}:{line}: {text[line - 1].strip()}"
+            for line in sorted(_put_together_sql(source.tree))
+            if not _has_reason(text, line)
+        ]
+    assert not wrong, "say why with '# sql: …' or use parameters:\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("c.execute(f'select * from {t}')", True),
+        ("x = f'delete from {t}'", True),
+        ("c.execute(f'select {COLUMNS} from t')", False),
+        ("c.execute('select ' + name)", True),
+        ("c.execute('select %s' % name)", True),
+        ("c.execute('select ?', (f'{a}',))", False),
+        ("c.execute('select 1 ' 'from t')", False),
+        ("say(f'select one of {names}')", True),
+        ("say(f'{count} selected')", False),
+    ],
+)
+def test_the_sql_rule_sees(code: str, found: bool) -> None:
+    assert bool(_put_together_sql(ast.parse(code))) is found
