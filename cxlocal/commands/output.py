@@ -150,12 +150,12 @@ def _write_separated(
     )
     header = columns
     if header is not None and output.headers:
-        writer.writerow(header)
+        writer.writerow(map(harmless, header))
     for row in rows:
         if header is None:
             header = list(row)
             if output.headers:
-                writer.writerow(header)
+                writer.writerow(map(harmless, header))
         writer.writerow(harmless(_cell(row.get(name)), keep="\n\t") for name in header)
 
 

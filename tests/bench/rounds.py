@@ -1,0 +1,109 @@
+"""Interleaved rounds: the one way this project measures.
+
+Every round runs each case once, one after the other, so that a slow moment of the machine hits all
+of them; what is compared are the ratios within a round, and of those the median. Absolute times
+are printed beside it for orientation only.
+
+Used by the scripts in this folder, which print one JSON document each.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import platform
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+# Fewer rounds are worth nothing on a shared machine (docs/performance.md).
+ROUNDS = 9
+FEWEST_ROUNDS = 7
+
+Case = Callable[[], float | None]
+
+
+def measure(
+    cases: Mapping[str, Case], *, rounds: int = ROUNDS, warm_up: int = 1
+) -> dict[str, list[float]]:
+    """Seconds of each case, round by round.
+
+    A case that returns a number has measured itself (and that number is taken); one that returns
+    None is timed here. ``warm_up`` rounds are thrown away.
+    """
+    if rounds < FEWEST_ROUNDS:
+        raise ValueError(f"{rounds} rounds are too few; {FEWEST_ROUNDS} at least")
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for number in range(warm_up + rounds):
+        for name, case in cases.items():
+            gc.collect()
+            start = time.perf_counter()
+            own = case()
+            taken = time.perf_counter() - start if own is None else own
+            if number >= warm_up:
+                seconds[name].append(taken)
+    return seconds
+
+
+def command(argv: Sequence[str], **rest: Any) -> Case:
+    """A case that runs a program, output thrown away; an exit code other than 0 is an error."""
+
+    def run() -> None:
+        subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, **rest
+        )
+
+    return run
+
+
+def summary(values: Sequence[float], *, scale: float = 1.0, digits: int = 2) -> dict[str, float]:
+    """Median, least and greatest."""
+    return {
+        "median": round(statistics.median(values) * scale, digits),
+        "min": round(min(values) * scale, digits),
+        "max": round(max(values) * scale, digits),
+    }
+
+
+def ratios(seconds: Mapping[str, Sequence[float]], case: str, floor: str) -> dict[str, float]:
+    """``case`` as a multiple of ``floor``, from the ratios of each round."""
+    pairs = zip(seconds[case], seconds[floor], strict=True)
+    return summary([mine / theirs for mine, theirs in pairs])
+
+
+def report(
+    title: str,
+    seconds: Mapping[str, Sequence[float]],
+    bars: Sequence[tuple[str, str, float]],
+    **further: Any,
+) -> int:
+    """Print everything as JSON. ``bars`` are (case, floor, ratio allowed). Returns 1 if one is
+    missed, else 0."""
+    checked = [
+        {"case": case, "floor": floor, "allowed": allowed, **(found := ratios(seconds, case, floor)),
+         "holds": found["median"] <= allowed}
+        for case, floor, allowed in bars
+    ]  # fmt: skip
+    document = {
+        "title": title,
+        "rounds": len(next(iter(seconds.values()))),
+        "milliseconds": {name: summary(values, scale=1000) for name, values in seconds.items()},
+        "ratios": checked,
+        "machine": {
+            "python": platform.python_version(),
+            "sqlite": sqlite3.sqlite_version,
+            "system": f"{platform.system()} {platform.machine()}",
+        },
+        **further,
+    }
+    print(json.dumps(document, indent=2))
+    return int(not all(bar["holds"] for bar in checked))
+
+
+def rounds_wanted() -> int:
+    """The first argument of the script, else ``ROUNDS``."""
+    return int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS

@@ -1,0 +1,216 @@
+"""Rows come out in the forms of sqlite-utils, harmless to a terminal, the same in every form."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cxlocal.commands.frame import command
+from cxlocal.commands.output import (
+    Output,
+    json_text,
+    rows_options,
+    write_document,
+    write_rows,
+)
+from cxlocal.commands.terminal import Progress, harmless, is_live, use_color
+from cxlocal.errors import UsageError
+
+ROWS = [
+    {"version": "2.7.14", "runs": 3, "seconds": 1.23456, "note": None},
+    {"version": "2.7.114", "runs": 12, "seconds": 10.0, "note": "taken offline"},
+]
+
+
+def _written(rows: Any, columns: Any = None, **how: Any) -> str:
+    stream = io.StringIO()
+    write_rows(rows, columns, Output(**how), stream=stream)
+    return stream.getvalue()
+
+
+def test_table() -> None:
+    assert _written(ROWS) == (
+        "version  runs  seconds  note\n"
+        "-------  ----  -------  -------------\n"
+        "2.7.14      3    1.235\n"
+        "2.7.114    12     10.0  taken offline\n"
+    )
+
+
+def test_table_without_headers_and_with_columns() -> None:
+    assert _written(ROWS, ("runs", "absent"), headers=False) == " 3\n12\n"
+
+
+def test_table_of_nothing_is_nothing() -> None:
+    assert _written([], ("a",)) == ""
+
+
+def test_json_and_lines() -> None:
+    assert json.loads(_written(ROWS, shape="json")) == ROWS
+    assert [json.loads(line) for line in _written(ROWS, shape="nl").splitlines()] == ROWS
+    assert _written([], shape="json") == "[]\n"
+    assert json.loads(_written(ROWS, ("note", "absent"), shape="json"))[0] == {
+        "note": None,
+        "absent": None,
+    }
+
+
+def test_csv_and_tsv() -> None:
+    assert _written(ROWS, ("version", "note"), shape="csv") == (
+        "version,note\n2.7.14,\n2.7.114,taken offline\n"
+    )
+    assert _written(ROWS, ("version", "runs"), shape="tsv", headers=False) == (
+        "2.7.14\t3\n2.7.114\t12\n"
+    )
+    assert _written([], ("a", "b"), shape="csv") == "a,b\n"
+
+
+def test_formats_of_tabulate() -> None:
+    assert _written(ROWS, ("version", "runs"), fmt="github").splitlines()[0].startswith("| version")
+    with pytest.raises(UsageError, match="no table format 'nope'"):
+        _written(ROWS, fmt="nope")
+
+
+def test_values_that_are_not_text() -> None:
+    row = {"flag": True, "list": [1, "a"], "bytes": b"\x00\x01"}
+    assert _written([row], headers=False) == 'true  [1, "a"]  <2 bytes>\n'
+    assert json.loads(_written([row], shape="json"))[0]["bytes"] == {
+        "$base64": True,
+        "encoded": "AAE=",
+    }
+
+
+def test_escape_sequences_do_not_reach_the_terminal() -> None:
+    row = {"na\x1bme": "a\x1b]0;title\x07\nb\u202ec\x9b"}
+    for shape in ("table", "json", "nl", "csv", "tsv"):
+        text = _written([row], ["na\x1bme"], shape=shape)
+        assert not {"\x1b", "\x07", "\u202e", "\x9b"} & set(text), shape
+    assert "a\\x1b]0;title\\x07\\nb\\u202ec\\x9b" in _written([row])
+    assert json.loads(_written([row], shape="json")) == [row]
+
+
+def test_wide_characters_stay_aligned() -> None:
+    lines = _written([{"a": "日本", "b": "x"}, {"a": "long", "b": "y"}], headers=False).splitlines()
+    assert lines == ["日本  x", "long  y"]
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_cuts_the_widest_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = Terminal()
+    write_rows([{"id": "7", "text": "x" * 100, "end": "."}], stream=stream)
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= 40
+    assert "…" in lines[-1]
+    assert lines[-1].endswith(".")
+    assert "x" * 100 in _written([{"id": "7", "text": "x" * 100}])
+
+
+def test_documents() -> None:
+    stream = io.StringIO()
+    write_document({"a": [1]}, stream=stream)
+    assert json.loads(stream.getvalue()) == {"a": [1]}
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.lists(st.fixed_dictionaries({"a": TEXTS, "b": st.integers()}), max_size=5))
+def test_every_form_holds_the_same_rows(rows: list[dict[str, Any]]) -> None:
+    assert json.loads(_written(rows, ("a", "b"), shape="json")) == rows
+    assert [json.loads(line) for line in _written(rows, shape="nl").split("\n") if line] == rows
+    table = _written(rows, ("a", "b"))
+    assert table.count("\n") == (len(rows) + 2 if rows else 0)
+    read = list(csv.DictReader(io.StringIO(_written(rows, ("a", "b"), shape="csv"), newline="")))
+    assert [row["a"] for row in read] == [harmless(row["a"], keep="\n\t") for row in rows]
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.text(max_size=30))
+def test_harmless_text_is_printable_and_stable(text: str) -> None:
+    clean = harmless(text)
+    assert harmless(clean) == clean
+    clean.encode("utf-8")
+    assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 for c in clean)
+    assert json.loads(json_text([text])) == [text]
+
+
+@pytest.mark.parametrize(
+    ("choice", "environ", "terminal", "colored"),
+    [
+        ("auto", {}, True, True),
+        ("auto", {}, False, False),
+        ("auto", {"NO_COLOR": "1"}, True, False),
+        ("auto", {"FORCE_COLOR": "1"}, False, True),
+        ("auto", {"NO_COLOR": "1", "FORCE_COLOR": "1"}, True, False),
+        ("auto", {"TERM": "dumb"}, True, False),
+        ("always", {"NO_COLOR": "1"}, False, True),
+        ("never", {"FORCE_COLOR": "1"}, True, False),
+    ],
+)
+def test_who_decides_about_colour(
+    choice: str, environ: dict[str, str], terminal: bool, colored: bool
+) -> None:
+    stream = Terminal() if terminal else io.StringIO()
+    assert use_color(choice, environ, stream) is colored
+
+
+def test_lines_are_drawn_over_only_on_a_terminal() -> None:
+    assert is_live("auto", {}, Terminal())
+    assert not is_live("auto", {}, io.StringIO())
+    assert not is_live("auto", {"CI": "true"}, Terminal())
+    assert not is_live("plain", {}, Terminal())
+
+
+def test_progress() -> None:
+    stream = io.StringIO()
+    plain = Progress(stream=stream, live=False)
+    plain.now("building")
+    plain.done("built\x1b[0m")
+    assert stream.getvalue() == "built\\x1b[0m\n"
+    stream = io.StringIO()
+    live = Progress(stream=stream, live=True)
+    live.now("x" * 500)
+    live.done("built")
+    assert stream.getvalue().endswith("\r\x1b[Kbuilt\n")
+    assert "x" * 80 not in stream.getvalue()
+
+
+@command(examples=[("cxlocal list", "the list")])
+@click.option("--limit", default=9, help="How many.")
+@rows_options
+def listing(limit: int, output: Output) -> None:
+    """List."""
+    write_rows(ROWS[:limit], ("version", "runs"), output)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ([], "version  runs\n-------  ----\n2.7.14      3\n2.7.114    12\n"),
+        (["--csv"], "version,runs\n2.7.14,3\n2.7.114,12\n"),
+        (["--tsv", "--no-headers"], "2.7.14\t3\n2.7.114\t12\n"),
+        (["--nl", "--limit", "1"], '{"version": "2.7.14", "runs": 3}\n'),
+        (["--json", "--limit", "1"], '[{"version": "2.7.14", "runs": 3}]\n'),
+        (["--json", "-t", "--limit", "1"], "version  runs\n-------  ----\n2.7.14      3\n"),
+        (["--fmt", "plain", "--no-headers"], "2.7.14   3\n2.7.114  12\n"),
+    ],
+)
+def test_the_flags(arguments: list[str], wanted: str) -> None:
+    result = CliRunner().invoke(listing, arguments)
+    assert (result.exit_code, result.output) == (0, wanted)
