@@ -103,7 +103,10 @@ def encode_document(document: dict[str, Any]) -> str:
     """
     text = _ENCODER.encode(document)
     if not text.isascii():
-        text = clean_text(text)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            text = _ENCODER.encode(_clean(document))
     if len(text) * 4 > DOCUMENT_BYTES_MAX and len(text.encode()) > DOCUMENT_BYTES_MAX:
         raise Trouble(
             f"an event of type {document['context']['type']} is too long to be recorded",
@@ -112,6 +115,18 @@ def encode_document(document: dict[str, Any]) -> str:
             name="event-too-long",
         )
     return text
+
+
+def _clean(value: Any) -> Any:
+    """``value`` with every text made valid UTF-8. Cleaned before encoding: an escape written into
+    finished JSON would not be JSON any more."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        return {_clean(name): _clean(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(part) for part in value]
+    return value
 
 
 def header_bytes(

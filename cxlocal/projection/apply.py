@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from cxlocal.projection.project import Fact
 from cxlocal.projection.tables import TABLES
+from cxlocal.text import clean_text
 
 
 @lru_cache(maxsize=256)
@@ -46,8 +47,10 @@ def apply_facts(connection: sqlite3.Connection, facts: Iterable[Fact], stamp: st
 
 def _plain(value: object) -> object:
     """A value SQLite can hold. Documents come from other machines and may hold anything."""
-    if value is None or isinstance(value, str | float):
+    if isinstance(value, str):
+        return value if value.isascii() else clean_text(value)
+    if value is None or isinstance(value, float):
         return value
     if isinstance(value, int):
         return value if -(2**63) <= value < 2**63 else str(value)
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return clean_text(json.dumps(value, ensure_ascii=False, sort_keys=True))

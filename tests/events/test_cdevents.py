@@ -1,0 +1,220 @@
+"""Every event is a valid CDEvents 0.5.1 document, checked against the official schemas.
+
+The schemas are not part of this project. They are looked for in ``CXLOCAL_CDEVENTS`` (a checkout
+of cdevents/spec at tag v0.5.1) and beside the repository.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+from referencing import Registry, Resource
+
+from cxlocal.domain import Outcome
+from cxlocal.events import machines, outputs, places, runs, types
+from cxlocal.events.document import Draft, build_document, encode_document
+
+ROOT = Path(__file__).parents[2]
+SPEC = Path(os.environ.get("CXLOCAL_CDEVENTS") or ROOT.parent / "shared" / "cdevents-0.5.1")
+RUN = "0f0e0d0c-0b0a-4908-8706-050403020100"
+REF = runs.RunRef("webshop", RUN, "webshop", runs.run_uri(RUN, ""))
+ACTOR = {"id": "someone", "how": "test"}
+DIGEST = "ab" * 32
+
+
+def validators(spec: Path) -> dict[str, Draft202012Validator]:
+    """A validator per event type, and one for all custom types under ``custom``."""
+    assert spec.is_dir(), (
+        f"the official CDEvents 0.5.1 schemas are not at {spec}; set CXLOCAL_CDEVENTS to a"
+        " checkout of cdevents/spec at tag v0.5.1"
+    )
+    documents = [json.loads(path.read_text()) for path in spec.glob("schemas/**/*.json")]
+    custom = json.loads((spec / "custom" / "schema.json").read_text())
+    base = "https://cdevents.dev/0.5.1/schema/"
+    registry: Registry[Any] = Registry().with_resources(
+        (document["$id"], Resource.from_contents(document)) for document in documents
+    )
+    # References to links are relative to each schema's own id.
+    assert all(document["$id"].startswith(base) for document in documents)
+
+    def validator(schema: dict[str, Any]) -> Draft202012Validator:
+        return Draft202012Validator(schema, registry=registry, format_checker=FormatChecker())
+
+    found = {
+        kind: validator(document)
+        for document in documents
+        if "context" in document.get("properties", {})
+        for kind in document["properties"]["context"]["properties"]["type"]["enum"]
+    }
+    return {**found, "custom": validator(custom)}
+
+
+@pytest.fixture(scope="module")
+def problems() -> Callable[[dict[str, Any]], list[str]]:
+    """What the official schemas have to say against a document; empty when it is valid."""
+    by_type = validators(SPEC)
+
+    def check(document: dict[str, Any]) -> list[str]:
+        kind = document["context"]["type"]
+        chosen = by_type["custom" if types.is_custom(kind) else kind]
+        return [error.message for error in chosen.iter_errors(document)]
+
+    return check
+
+
+def drafts() -> list[Draft]:
+    """One of each builder, for every outcome where there is one."""
+    made = [
+        runs.run_queued(REF, {"kind": "release"}),
+        runs.run_started(REF, version="1.0.0", line="1.0", number=0, how="online"),
+        runs.run_resumed(REF, after=["build"], actor=ACTOR, reason=""),
+        runs.run_stamped(REF, stamps=[{"file": "a", "old": "0", "new": "1"}]),
+        runs.run_intended(
+            REF, task="t", stage="s", tool="x", verb="deploy", environment="e", handle={"pid": 1}
+        ),
+        runs.run_judged(
+            REF, gate="g", verdict="allow", reason="r", stage="s", environment="e", promotion="P",
+            data_age_seconds=None,
+        ),
+        runs.run_observed(
+            REF, environment="e", expected="1", observed="2", agrees=False, details={}
+        ),
+        runs.run_reverified(REF, proof={"kind": "confirmed"}, agrees=True),
+        runs.run_flagged(kind="note", subject="s", text="t"),
+        runs.task_started(REF, stage="s", attempt=1, facts={"kind": "task"}),
+        outputs.build_started(REF, stage="s", attempt=1, environment=""),
+        outputs.build_finished(
+            REF, stage="s", attempt=1, outcome=Outcome.FAILURE, artifact_purl=""
+        ),
+        outputs.artifact_packaged(
+            REF, name="w", purl=outputs.generic_purl("a b", "1+2", DIGEST), sha256=DIGEST, size=1,
+            version="1", revision="", repository="https://example.com/r.git", stage="s", attempt=1,
+            file_name="f", media_type="", locations=[],
+        ),
+        outputs.artifact_published(
+            REF, purl="pkg:generic/a@1", name="w", sha256=DIGEST, location="/x", user=""
+        ),
+        outputs.suite_started(
+            REF, stage="s", attempt=1, suite="u", environment="", trigger="pipeline"
+        ),
+        outputs.report_published(
+            REF, stage="s", attempt=1, suite="u", media_type="application/xml", sha256=DIGEST,
+            size=1, suite_event="x",
+        ),
+        places.environment_created(
+            REF, name="test", instance="test-1", lifetime="per-run", title="", protected=False,
+            uri="", spec_sha256="", tool="t", stage="s",
+        ),
+        places.environment_deleted(REF, name="test", instance="test-1", tool="t", reason=""),
+        places.environment_confirmed(
+            deliverable="webshop", run=RUN, name="p", instance="p", deployment="d", replaces=["e"],
+            actor=ACTOR, reason="",
+        ),
+        places.service_removed(
+            REF, service="w", environment="t", instance="t", deployments=["d"]
+        ),
+        machines.version_used(
+            deliverable="webshop", run=RUN, line="1", number=1, scheme="semver", text="1.0.1",
+            sort_key="x", how="online", lineage="l", generation=1, k=1, actor=ACTOR,
+        ),
+        machines.version_reserved(
+            deliverable="webshop", line="1", lo=1, hi=2, lineage="l", generation=1, k=1
+        ),
+        machines.version_skipped(deliverable="webshop", line="1", lo=1, hi=2, why="w"),
+        machines.node_began(
+            node="n", kept=True, host="h", platform="p", cxlocal_version="1", hint="",
+            parent=None, cause="first use",
+        ),
+        machines.node_moved(node="n", reason="r", actor=ACTOR, hint=""),
+        machines.node_mirrored(node="n", url="u", created=True, refs=[]),
+        machines.node_pruned(node="n", removed=[], freed_bytes=0),
+    ]  # fmt: skip
+    for outcome in Outcome:
+        made += [
+            runs.run_finished(
+                REF, outcome=outcome, reason="why", version="1", seconds=1, stopped_before=""
+            ),
+            runs.task_finished(
+                REF, stage="s", attempt=1, outcome=outcome, reason="why", facts={"seconds": 1}
+            ),
+            outputs.suite_finished(
+                REF, stage="s", attempt=1, suite="u", environment="", outcome=outcome,
+                facts={"problem": "half a file"}, event_id="e",
+            ),
+        ]  # fmt: skip
+    for kind in ("deployed", "upgraded", "rolledback"):
+        made.append(
+            places.service_deployed(
+                REF,
+                kind=kind,
+                event_id="d",
+                service="w",
+                environment="p",
+                instance="p",
+                artifact={},
+                version="1",
+                number=1,
+                version_run=RUN,
+                replaces=[],
+                uri="",
+                task="t",
+                actor=ACTOR,
+                reason="",
+                details={},
+            )
+        )
+    for decision in places.PROMOTION_TYPES:
+        made.append(
+            places.promotion_decided(
+                deliverable="webshop",
+                run=RUN,
+                name="PASSED_TEST",
+                title="",
+                decision=decision,
+                version="1",
+                number=1,
+                digests={},
+                automatic=True,
+                actor=ACTOR,
+                reason="",
+                evidence=[],
+                data_age_seconds=None,
+            )
+        )
+    return made
+
+
+@pytest.mark.parametrize("draft", drafts(), ids=lambda draft: draft.type.split("dev.")[1])
+def test_every_builder_makes_a_valid_event(
+    draft: Draft, problems: Callable[[dict[str, Any]], list[str]]
+) -> None:
+    link = {"linkType": "PATH", "from": {"contextId": "before"}}
+    document = build_document(
+        draft._replace(links=(*draft.links, link)),
+        event_id="id",
+        source="urn:cxlocal:machine:n",
+        time_ms=1,
+    )
+    assert problems(json.loads(encode_document(document))) == []
+
+
+def test_every_type_we_write_has_a_builder_here() -> None:
+    assert {draft.type for draft in drafts()} == types.KNOWN
+
+
+def test_the_schemas_do_refuse(problems: Callable[[dict[str, Any]], list[str]]) -> None:
+    draft = runs.run_finished(
+        REF, outcome=Outcome.SUCCESS, reason="", version="1", seconds=1, stopped_before=""
+    )
+    document = build_document(draft, event_id="id", source="urn:x", time_ms=1)
+    document["subject"]["content"]["outcome"] = "great"
+    assert problems(document)
+    document = build_document(draft, event_id="id", source="urn:x", time_ms=1)
+    document["context"]["version"] = "0.5.1"
+    assert problems(document)

@@ -1,0 +1,307 @@
+"""Order does not matter: any interleaving of the same events gives equal tables."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cxlocal.clock import SystemIds
+from cxlocal.domain import Outcome
+from cxlocal.events import types
+from cxlocal.events.document import Draft, Event, hash_of
+from cxlocal.events.machines import version_reserved, version_skipped, version_used
+from cxlocal.events.outputs import artifact_packaged, suite_finished, suite_started
+from cxlocal.events.places import (
+    environment_created,
+    environment_deleted,
+    promotion_decided,
+    service_deployed,
+    service_removed,
+)
+from cxlocal.events.runs import (
+    RunRef,
+    run_finished,
+    run_queued,
+    run_reverified,
+    run_started,
+    task_finished,
+    task_started,
+)
+from cxlocal.journal.file import Journal
+from cxlocal.journal.read import all_events
+from cxlocal.journal.rebuild import catch_up, rebuild
+from cxlocal.journal.receive import receive
+from cxlocal.journal.verify import dump, verify
+from cxlocal.projection.tables import TABLES
+
+RUNS = ["run-a", "run-b", "run-c"]
+ACTOR = {"id": "someone", "how": "test"}
+
+
+class Ticking:
+    """Each look is a millisecond later."""
+
+    def __init__(self, start: int) -> None:
+        self.ms = start
+
+    def now_ms(self) -> int:
+        self.ms += 1
+        return self.ms
+
+    def monotonic(self) -> float:
+        return self.ms / 1000
+
+
+def draft_of(choice: int, run: str, deliverable: str, extra: int) -> Draft:
+    """One of every kind of event, over few keys so that they meet."""
+    ref = RunRef(deliverable, run, deliverable, f"urn:uuid:{run}")
+    environment = ["test", "production"][extra % 2]
+    artifact = {"name": "wheel", "sha256": f"{extra:064d}", "purl": "pkg:generic/x@1"}
+    made: list[Draft] = [
+        run_queued(
+            ref,
+            {
+                "kind": "release",
+                "actor": ACTOR,
+                "plan": {"n": extra},
+                "plan_sha256": str(extra),
+                "changes": {"total": 1, "listed": [{"commit": f"c{extra}", "subject": "s"}]},
+            },
+        ),
+        run_started(ref, version=f"1.{extra}", line="1", number=extra, how="online"),
+        run_finished(
+            ref,
+            outcome=list(Outcome)[extra % 4],
+            reason=f"why {extra}",
+            version="1",
+            seconds=extra,
+            stopped_before="",
+        ),
+        run_reverified(ref, proof={}, agrees=bool(extra % 2)),
+        task_started(ref, stage="s", attempt=extra % 2, facts={"kind": "task", "host": str(extra)}),
+        task_finished(
+            ref,
+            stage="s",
+            attempt=extra % 2,
+            outcome=Outcome.SUCCESS,
+            reason="",
+            facts={"seconds": extra},
+        ),
+        suite_started(ref, stage="s", attempt=0, suite="u", environment="", trigger="pipeline"),
+        suite_finished(
+            ref,
+            stage="s",
+            attempt=0,
+            suite="u",
+            environment="",
+            outcome=Outcome.FAILURE,
+            facts={"total": extra, "cases": [{"name": f"t{extra}", "outcome": "failed"}]},
+            event_id="",
+        ),
+        artifact_packaged(
+            ref,
+            name="wheel",
+            purl="pkg:generic/x@1",
+            sha256=artifact["sha256"],
+            size=extra,
+            version="1",
+            revision="c",
+            repository="",
+            stage="s",
+            attempt=1,
+            file_name="f",
+            media_type="",
+            locations=[f"/{extra}"],
+        ),
+        environment_created(
+            ref,
+            name=environment,
+            instance=environment,
+            lifetime="lasting",
+            title=f"T{extra}",
+            protected=True,
+            uri="",
+            spec_sha256="",
+            tool="t",
+            stage="s",
+        ),
+        environment_deleted(
+            ref, name=environment, instance=environment, tool="t", reason=str(extra)
+        ),
+        service_deployed(
+            ref,
+            kind="deployed",
+            event_id=f"d{extra}",
+            service=deliverable,
+            environment=environment,
+            instance=environment,
+            artifact=artifact,
+            version="1",
+            number=extra,
+            version_run=RUNS[extra % 3],
+            replaces=[f"d{extra - 1}"],
+            uri="",
+            task="",
+            actor=ACTOR,
+            reason=str(run),
+            details={},
+        ),
+        service_removed(
+            ref,
+            service=deliverable,
+            environment=environment,
+            instance=environment,
+            deployments=[f"d{extra}"],
+        ),
+        promotion_decided(
+            deliverable=deliverable,
+            run=run,
+            name="P",
+            title="P",
+            decision="granted",
+            version="1",
+            number=extra,
+            digests={"wheel": str(extra)},
+            automatic=True,
+            actor=ACTOR,
+            reason="",
+            evidence=[],
+            data_age_seconds=None,
+            event_id=f"p{extra}",
+        ),
+        version_used(
+            deliverable=deliverable,
+            run=run,
+            line="1",
+            number=extra,
+            scheme="semver",
+            text=f"1.{extra}",
+            sort_key=str(extra),
+            how="online",
+            lineage="L",
+            generation=1,
+            k=extra,
+            actor=ACTOR,
+        ),
+        version_reserved(
+            deliverable=deliverable,
+            line="1",
+            lo=extra,
+            hi=extra + 2,
+            lineage="L",
+            generation=1,
+            k=1,
+        ),
+        version_skipped(deliverable=deliverable, line="1", lo=extra, hi=extra, why=f"w{run}"),
+        Draft("dev.cdevents.ticket.created.0.2.0", "t", {"summary": "x"}, {}, deliverable, run),
+        Draft("dev.cdeventsx.cxlocal-future.thing.9.9.9", "t", {}, {"a": [1]}, None, None),
+        Draft(types.TASK_STARTED, "broken", {}, {"stage": 5}, deliverable, run),
+    ]
+    return made[choice % len(made)]
+
+
+steps = st.lists(
+    st.tuples(
+        st.integers(0, 19),
+        st.sampled_from(RUNS),
+        st.sampled_from(["shop", "Ünï/cö<d>e"]),
+        st.integers(0, 4),
+    ),
+    min_size=1,
+    max_size=14,
+)
+
+
+def history(folder: Path, name: str, work: list[tuple[int, str, str, int]]) -> list[Event]:
+    """What one machine records for the given steps."""
+    journal = Journal.open(
+        folder / name / "journal.db", clock=Ticking(1_795_400_000_000), ids=SystemIds()
+    )
+    with journal:
+        with journal.write() as transaction:
+            for choice, run, deliverable, extra in work:
+                transaction.append(draft_of(choice, run, deliverable, extra))
+        return [event for _, event in all_events(journal)]
+
+
+def forked(events: list[Event]) -> list[Event]:
+    """A second history of the same node from the middle on, as a copied journal writes one."""
+    middle = len(events) // 2
+    again: list[Event] = []
+    previous = events[middle - 1].hash
+    for event in events[middle:]:
+        document = event.document.replace('"timestamp":"2026', '"timestamp":"2025', 1)
+        other = event._replace(
+            document=document,
+            previous=previous,
+            deliverable=None,
+            deliverable_sequence=None,
+            previous_in_deliverable=bytes(32),
+        )
+        other = other._replace(hash=hash_of(other))
+        again.append(other)
+        previous = other.hash
+    return again
+
+
+def tables_after(folder: Path, name: str, batches: list[list[Event]]) -> dict[str, Any]:
+    journal = Journal.open(
+        folder / name / "journal.db", clock=Ticking(1_795_500_000_000), ids=SystemIds()
+    )
+    with journal:
+        for batch in batches:
+            with journal.write() as transaction:
+                receive(transaction, batch)
+            catch_up(journal)
+        found = {
+            table: without_receipt(dump(journal.connection, table), journal, table)
+            for table in TABLES
+        }
+        assert rebuild(journal) == journal.one("SELECT count(*) AS n FROM event")["n"]  # type: ignore[index]
+        again = {
+            table: without_receipt(dump(journal.connection, table), journal, table)
+            for table in TABLES
+        }
+        assert again == found, "rebuild changes nothing"
+        assert [f for f in verify(journal).findings if f.kind == "projection"] == []
+    return found
+
+
+def without_receipt(rows: dict[Any, Any], journal: Journal, table: str) -> dict[Any, Any]:
+    """Rows without the time *this* journal got them, which differs between machines by nature."""
+    names = [row["name"] for row in journal.query(f"SELECT name FROM pragma_table_info('{table}')")]
+    return {
+        key: tuple(v for v, name in zip(row, names, strict=True) if name != "received_at")
+        for key, row in rows.items()
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(first=steps, second=steps, seed=st.integers(0, 2**32), fork=st.booleans())
+def test_any_interleaving_with_duplicates_and_branches_gives_equal_tables(
+    first: list[Any], second: list[Any], seed: int, fork: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        chains = [history(folder, "one", first), history(folder, "two", second)]
+        if fork and len(chains[0]) > 2:
+            chains.append(forked(chains[0]))
+        straight = tables_after(folder, "straight", chains)
+        rng = random.Random(seed)
+        mixed: list[list[Event]] = []
+        # The fork can only connect once its root is there; everything else interleaves freely.
+        queues = [list(chain) for chain in chains[:2]]
+        while any(queues):
+            queue = rng.choice([q for q in queues if q])
+            mixed.append([queue.pop(0)])
+            if rng.random() < 0.3:
+                mixed.append(list(mixed[rng.randrange(len(mixed))]))
+        for chain in chains[2:]:
+            at = mixed.index([chains[0][len(chains[0]) // 2 - 1]]) + 1
+            mixed[at:at] = [[event] for event in chain]
+        assert tables_after(folder, "mixed", mixed) == straight

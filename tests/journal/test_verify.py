@@ -1,0 +1,111 @@
+"""P15: verify notices any change to an event, its coordinates or a projected row."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from cxlocal.domain import Outcome
+from cxlocal.errors import Conflict
+from cxlocal.events.document import Event
+from cxlocal.events.runs import RunRef, run_finished, run_queued, run_started, task_started
+from cxlocal.journal.file import Journal
+from cxlocal.journal.read import all_events
+from cxlocal.journal.receive import receive
+from cxlocal.journal.verify import verify
+
+
+@pytest.fixture
+def written(make_journal: Callable[..., Journal]) -> Iterator[Journal]:
+    journal = make_journal("written")
+    ref = RunRef("shop", "3e0b2c4e-0000-4000-8000-000000000001", "shop", "urn:uuid:1")
+    journal.append(run_queued(ref, {"kind": "release", "actor": {"id": "a", "how": "t"}}))
+    journal.append(run_started(ref, version="1.0.0", line="1.0", number=0, how="online"))
+    journal.append(task_started(ref, stage="s", attempt=1, facts={"kind": "task"}))
+    journal.append(
+        run_finished(
+            ref, outcome=Outcome.SUCCESS, reason="", version="1.0.0", seconds=1, stopped_before=""
+        )
+    )
+    yield journal
+
+
+def tamper(journal: Journal, statement: str, parameters: tuple[object, ...] = ()) -> None:
+    """Change the file as somebody with a database tool would, around the triggers."""
+    direct = sqlite3.connect(journal.path)
+    direct.execute("DROP TRIGGER IF EXISTS event_no_update")
+    direct.execute("DROP TRIGGER IF EXISTS event_no_delete")
+    assert direct.execute(statement, parameters).rowcount != 0
+    direct.commit()
+    direct.close()
+
+
+def test_p15_an_untouched_journal_is_clean(written: Journal) -> None:
+    checked = verify(written)
+    assert checked.findings == [] and checked.events == 5 and checked.rows > 3
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("sequence", "99"), ("clock", "clock + 1"), ("time", "time + 1000"),
+        ("type", "(SELECT min(id) FROM type_lookup)"), ("run", "NULL"), ("deliverable", "NULL"),
+        ("deliverable_sequence", "7"), ("previous", "zeroblob(32)"),
+        ("previous_in_deliverable", "randomblob(32)"), ("hash", "randomblob(32)"),
+        ("document", "replace(document, '1.0.0', '1.0.1')"),
+    ],
+)  # fmt: skip
+def test_p15_every_changed_coordinate_is_noticed(written: Journal, column: str, value: str) -> None:
+    tamper(written, f"UPDATE event SET {column} = {value} WHERE id = 3")
+    findings = verify(written).findings
+    assert findings, f"a changed {column} went unnoticed"
+    assert any("event 3" in finding.where for finding in findings), findings
+
+
+def test_p15_a_removed_event_is_noticed(written: Journal) -> None:
+    tamper(written, "DELETE FROM event WHERE id = 3")
+    assert {finding.kind for finding in verify(written).findings} >= {"chain"}
+
+
+@pytest.mark.parametrize(
+    "table", ["node_lookup", "type_lookup", "deliverable_lookup", "run_lookup"]
+)
+def test_p15_a_changed_look_up_is_noticed(written: Journal, table: str) -> None:
+    tamper(written, f"UPDATE {table} SET name = name || 'x' WHERE id = 1")
+    assert verify(written).findings
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE run SET outcome = 'failure'",
+        "DELETE FROM task_run",
+        "INSERT INTO deliverable (id, title) VALUES ('ghost', 'Ghost')",
+        "UPDATE run SET started_from = 'x'",
+    ],
+)
+def test_p15_a_changed_projected_row_is_noticed(written: Journal, statement: str) -> None:
+    tamper(written, statement)
+    assert {finding.kind for finding in verify(written).findings} == {"projection"}
+
+
+def test_p15_every_flipped_byte_of_a_document_is_noticed(
+    written: Journal, make_journal: Callable[..., Journal]
+) -> None:
+    events = [event for _, event in all_events(written)]
+    target = make_journal("target")
+    document = events[2].document
+    for place in range(0, len(document), 7):
+        flipped = document[:place] + chr(ord(document[place]) ^ 1) + document[place + 1 :]
+        batch: list[Event] = [*events[:2], events[2]._replace(document=flipped)]
+        with pytest.raises(Conflict, match="changed on the way"), target.write() as transaction:
+            receive(transaction, batch)
+    assert target.one("SELECT count(*) AS n FROM event") == {"n": 0}
+
+
+def test_the_first_bad_event_is_named(written: Journal) -> None:
+    tamper(written, "UPDATE event SET document = replace(document, 'shop', 'chop') WHERE id >= 3")
+    first = verify(written).findings[0]
+    assert first.kind == "hash" and "event 3" in first.where
