@@ -62,6 +62,10 @@ def _carry_out(arguments: list[str]) -> int:
             result = cli.invoke(context)
     except click.exceptions.Exit as done:
         return done.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        # A group called without a command: its help is the answer, though not the one asked for.
+        print(error.format_message(), file=sys.stderr)
+        return ExitCode.USAGE
     except click.ClickException as error:
         raise _from_click(error) from error
     except click.Abort as error:

@@ -24,7 +24,7 @@ import os, sys
 sys.argv = ["cxlocal", *sys.argv[2:]]
 import click
 from cxlocal import errors
-from cxlocal.commands.frame import command
+from cxlocal.commands.frame import command, group
 from cxlocal.commands.root import cli
 code = os.environ["ENDING"]
 
@@ -41,6 +41,15 @@ def give():
     "Give a code."
     return 7
 
+@group("many", examples=[("cxlocal many one", "it")])
+def many():
+    "Many things."
+
+@many.command(examples=[("cxlocal many one", "it")])
+def one():
+    "One thing."
+
+cli.add_command(many)
 cli.add_command(end)
 cli.add_command(give)
 from cxlocal.commands.main import main
@@ -156,6 +165,12 @@ def test_the_system_says_no() -> None:
 def test_a_command_may_return_its_exit_code() -> None:
     assert _end("", "give").returncode == 7
     assert _end("", "end").returncode == 0
+
+
+def test_a_group_without_a_command_shows_its_help_as_words() -> None:
+    done = _end("", "many")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: cxlocal many")
 
 
 def test_foreign_bytes_in_errors_are_written_out() -> None:
