@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
+
+from cxlocal.commands.table import COMMANDS
+from cxlocal.errors import ConfigError
 
 if TYPE_CHECKING:
     import click
@@ -48,7 +51,11 @@ def offered_by_plugins(root: click.Group, ctx: click.Context) -> list[tuple[str,
     if not any_plugin_installed(sys.path):
         return []
     register_plugin_commands(root, ctx)
-    return [(name, found.get_short_help_str(60)) for name, found in root.commands.items()]
+    return [
+        (name, found.get_short_help_str(60))
+        for name, found in root.commands.items()
+        if name not in COMMANDS  # a name of ours is ours: this one could never be called
+    ]
 
 
 def register_plugin_commands(root: click.Group, ctx: click.Context) -> None:
@@ -57,5 +64,32 @@ def register_plugin_commands(root: click.Group, ctx: click.Context) -> None:
     A plugin that cannot be loaded, or that raises, is named in a warning and left out: it never
     keeps a command of ours, or of another plugin, from running.
     """
-    blocked = [value.removeprefix("no:") for value in ctx.find_root().params.get("plugins") or ()]
-    _ = (root, blocked)
+    from cxlocal.commands.terminal import warn
+    from cxlocal.hooks.manager import load
+
+    values = ctx.find_root().params.get("plugins") or ()
+    left_out = [value.removeprefix("no:") for value in values]
+    blocked = _blocked_here(warn)
+    if blocked is None:
+        return
+    manager = load(os.environ, block=blocked, no=left_out, warn=warn)
+    manager.each("cxlocal_register_commands", cli=root)
+
+
+def _blocked_here(warn: Callable[[str], None]) -> Sequence[str] | None:
+    """``[plugins] block`` of the nearest cx.toml; None if it cannot be read.
+
+    Then no plugin is loaded at all: one of them might be the one that is blocked.
+    """
+    from cxlocal.config.locate import find_config
+
+    path = find_config(os.getcwd())
+    if path is None:
+        return ()
+    from cxlocal.config.load import read
+
+    try:
+        return read(path).plugins.block
+    except ConfigError as error:
+        warn(f"commands of plugins are left out: {error.what}")
+        return None
