@@ -50,7 +50,12 @@ _CHOICES: dict[str, list[str]] = {
     "workspace": ["checkout", "in-place"],
     "lifetime": ["per-run", "lasting"],
     "output": ["table", "json", "nl", "csv", "tsv"],
+    "stamp": ["file", "key", "pattern"],
+    "token": ["env", "cmd", "file", "keyring"],
+    "caches": ["path", "key_files"],
 }
+"""The texts a key can hold, or the keys of a table inside one; for suggestions. A test compares
+them with the types."""
 
 
 def read(path: str) -> types.Config:

@@ -135,11 +135,13 @@ def translate(
         key = f"{place}.{match['key']}" if place else match["key"]
         return problem(where, f"the key {key!r} is missing", key=key, hint=f"add {key} = …")
     if match := _UNKNOWN.match(body):
+        known = choices.get(re.sub(r"\[\d+\]$", "", place), [])
         return problem(
             where,
-            f"{place} has an unknown key {match['key']!r}",
+            f"{place} has no key {clean_text(match['key'])!r}",
             key=place,
-            hint="see the key list in docs/configuration.md, or 'cxlocal config schema'",
+            hint=suggestion(match["key"], known, what="key"),
+            name="unknown-key",
         )
     got = "" if value is ... else f", not {shown(value)}"
     if match := _TYPE.match(body):

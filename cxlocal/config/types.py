@@ -20,7 +20,9 @@ FORMAT = 1
 
 def says(description: str, unit: str = "", **limits: Any) -> msgspec.Meta:
     """The sentence about a key, its unit, and the limits of its value."""
-    return msgspec.Meta(description=description, extra={"unit": unit}, **limits)
+    # The unit goes into the schema too; editors show `$comment` or leave it aside.
+    comment = {"$comment": f"unit: {unit}"} if unit else None
+    return msgspec.Meta(description=description, extra_json_schema=comment, **limits)
 
 
 Duration = Annotated[
@@ -133,8 +135,9 @@ class Store(Table, frozen=True, kw_only=True):
     url: Annotated[str, says("Where the store is; left out: a store of this machine alone.")] = ""
     token: Annotated[Source | None, says("Where the credential for the store comes from.")] = None
     patience: Annotated[
-        Duration, says("How long a passing CI job waits for its number.", "duration")
-    ] = "60s"
+        Duration | None,
+        says("How long a passing CI job waits for its number; left out: `60s`.", "duration"),
+    ] = None
 
 
 class Defaults(Table, frozen=True, kw_only=True):

@@ -1,0 +1,199 @@
+"""How this machine takes part: store, home, jobs, output, mirrors, sources of secrets.
+
+Precedence, highest first: a flag of the command, a ``CXLOCAL_*`` variable, ``cx.local.toml``,
+``cx.toml``, the file of the user, the default. Every value has an origin, which ``cxlocal config
+show --origin`` prints. What a release *is* stands in ``cx.toml`` of the revision alone, and nothing
+here can change it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from cxlocal.config import types
+from cxlocal.config.load import parse_local, read_local
+from cxlocal.config.locate import LOCAL_NAME, expand, user_file
+from cxlocal.config.problems import Where, problem
+from cxlocal.errors import ConfigError, UsageError
+from cxlocal.plan.resolve import source_of
+from cxlocal.text import parse_duration
+
+VARIABLES = {
+    "CXLOCAL_HOME": "home",
+    "CXLOCAL_STORE": "store.url",
+    "CXLOCAL_PATIENCE": "store.patience",
+    "CXLOCAL_JOBS": "jobs",
+    "CXLOCAL_OUTPUT": "output",
+}
+"""The variables that set something, and what they set."""
+
+DEFAULTS: dict[str, Any] = {
+    "home": None,
+    "store.url": "",
+    "store.token": None,
+    "store.patience": "60s",
+    "output": "table",
+    "scm.mirrors": (),
+}
+"""What holds when nobody said anything. ``jobs`` is the number of processors."""
+
+
+class Settings(NamedTuple):
+    """The effective values."""
+
+    store_url: str
+    """Empty: the store of this machine alone."""
+    store_token: dict[str, Any] | None
+    """A source, as secrets have them."""
+    store_patience_seconds: int
+    home: str | None
+    """Absolute; None is the place the platform suggests."""
+    jobs: int
+    output: str
+    mirrors: tuple[str, ...]
+    """Paths and URLs of repositories; relative paths are already made absolute."""
+    secrets: dict[str, dict[str, Any]]
+    """Name to source."""
+    origins: dict[str, str]
+    """Key (``store.url``, ``secrets.DEPLOY_TOKEN``) to where its value comes from."""
+
+
+class _Layer(NamedTuple):
+    origin: str
+    values: Mapping[str, Any]
+
+
+def settings(
+    config: types.Config | None,
+    *,
+    folder: str | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """The effective values for a project.
+
+    ``folder`` is where ``cx.toml`` is (None outside a project), ``flags`` are those of the command
+    by key (``jobs``, ``store.url``), None where not given. Raises ConfigError.
+    """
+    layers = [
+        _Layer("flag", {key: one for key, one in (flags or {}).items() if one is not None}),
+        _from_environment(environ),
+        *_local_layers(folder, environ),
+    ]
+    if config is not None:
+        # cx.toml ranks above the file of the user, which is the last of the layers so far.
+        personal = [layers.pop()] if layers[-1].origin == "user file" else []
+        layers += [_Layer("cx.toml", _shared(config)), *personal]
+    layers.append(_Layer("default", {**DEFAULTS, "jobs": processors()}))
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer in layers:
+        for key, value in layer.values.items():
+            if key not in merged:
+                merged[key], origins[key] = value, layer.origin
+    return Settings(
+        store_url=merged["store.url"],
+        store_token=merged["store.token"],
+        store_patience_seconds=parse_duration(merged["store.patience"]),
+        home=merged["home"],
+        jobs=merged["jobs"],
+        output=merged["output"],
+        mirrors=tuple(merged["scm.mirrors"]),
+        secrets={
+            key.removeprefix("secrets."): value
+            for key, value in merged.items()
+            if key.startswith("secrets.")
+        },
+        origins=origins,
+    )
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux; macOS has no such thing
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _from_environment(environ: Mapping[str, str]) -> _Layer:
+    """The variables, checked as the same keys are in a file."""
+    found: dict[str, Any] = {}
+    for variable, key in VARIABLES.items():
+        text = environ.get(variable, "")
+        if text:
+            found[key] = _variable(variable, key, text)
+    return _Layer("environment", found)
+
+
+def _variable(variable: str, key: str, text: str) -> Any:
+    where = Where(variable)
+    if key == "home":
+        return os.path.abspath(text)
+    if key == "jobs":
+        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 256):
+            raise problem(where, f"{text!r} is not a number from 1 to 256", key=key)
+        return int(text)
+    if key == "store.patience":
+        try:
+            parse_duration(text)
+        except UsageError as error:
+            raise problem(where, error.what, hint=error.hint, key=key) from None
+    if key == "output":
+        quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+        try:
+            return parse_local(f'output = "{quoted}"', file=variable).output
+        except ConfigError as error:
+            raise problem(where, error.what.partition(": ")[2], hint=error.hint, key=key) from None
+    return text
+
+
+def _local_layers(folder: str | None, environ: Mapping[str, str]) -> list[_Layer]:
+    """``cx.local.toml`` and the file of the user, as far as they are there."""
+    files = [("cx.local.toml", os.path.join(folder, LOCAL_NAME))] if folder else []
+    personal = user_file(environ)
+    if personal:
+        files.append(("user file", personal))
+    return [
+        _Layer(origin, _own(read_local(path), os.path.dirname(path), environ))
+        for origin, path in files
+        if os.path.isfile(path)
+    ]
+
+
+def _own(local: types.LocalConfig, folder: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """The keys a file of this machine sets."""
+    found = {
+        "home": None if local.home is None else expand(local.home, folder, environ),
+        "jobs": local.jobs,
+        "output": local.output,
+        "store.url": local.store.url,
+        "store.token": None if local.store.token is None else source_of(local.store.token),
+        "store.patience": local.store.patience,
+        "scm.mirrors": tuple(_location(one, folder, environ) for one in local.scm.mirrors) or None,
+    }
+    found.update({f"secrets.{name}": source_of(one) for name, one in local.secrets.items()})
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _location(text: str, folder: str, environ: Mapping[str, str]) -> str:
+    """A path becomes absolute; a URL and the short form ``host:path`` stay."""
+    head = text.partition("/")[0]
+    return text if ":" in head else expand(text, folder, environ)
+
+
+def _shared(config: types.Config) -> dict[str, Any]:
+    """The keys of ``cx.toml`` that this machine may override."""
+    found: dict[str, Any] = {
+        f"secrets.{name}": source_of(one) for name, one in config.secrets.items()
+    }
+    if config.store.url:
+        found["store.url"] = config.store.url
+    if config.store.token is not None:
+        found["store.token"] = source_of(config.store.token)
+    if config.store.patience is not None:
+        found["store.patience"] = config.store.patience
+    if config.defaults.jobs is not None:
+        found["jobs"] = config.defaults.jobs
+    return found
