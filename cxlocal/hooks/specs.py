@@ -4,12 +4,13 @@ Names begin with ``cxlocal_``. Implementations take any subset of the arguments 
 keyword. This file is the source of the hook page in the docs.
 """
 
+# Specifications have no bodies: what they return is said for those who implement them.
+# mypy: disable-error-code="empty-body"
+
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
-
-import pluggy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,14 +21,69 @@ if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
     from cxlocal.hooks.place import Place
     from cxlocal.hooks.report import ReportReader
-    from cxlocal.hooks.task import GateQuestion, GateAnswer, TaskResult, TaskView
+    from cxlocal.hooks.task import GateAnswer, GateQuestion, TaskView
     from cxlocal.hooks.tool import Tool
     from cxlocal.numbers.schemes import Scheme
 
 PROJECT = "cxlocal"
 
-hookspec = pluggy.HookspecMarker(PROJECT)
-hookimpl = pluggy.HookimplMarker(PROJECT)
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Marker(Protocol):
+    """What ``hookimpl`` is: a decorator, with or without options in parentheses."""
+
+    @overload
+    def __call__(self, function: Function) -> Function: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        wrapper: bool = False,
+        tryfirst: bool = False,
+        trylast: bool = False,
+        optionalhook: bool = False,
+    ) -> Callable[[Function], Function]: ...
+
+
+def _marker(attribute: str, **defaults: object) -> Any:
+    """A decorator that leaves its options on a function, where pluggy looks for them.
+
+    pluggy's own markers do the same. These do not import it: a plugin is also loaded by worker
+    processes that call a tool and no hook, and they must start fast (a test compares the two).
+    """
+
+    def mark(function: Any = None, **options: object) -> Any:
+        def leave(marked: Any) -> Any:
+            setattr(marked, attribute, {**defaults, **options})
+            return marked
+
+        return leave if function is None else leave(function)
+
+    return mark
+
+
+class SpecMarker(Protocol):
+    """What ``hookspec`` is."""
+
+    @overload
+    def __call__(self, function: Function) -> Function: ...
+    @overload
+    def __call__(self, *, firstresult: bool = False) -> Callable[[Function], Function]: ...
+
+
+hookspec: SpecMarker = _marker(
+    f"{PROJECT}_spec", firstresult=False, historic=False, warn_on_impl=None, warn_on_impl_args=None
+)
+hookimpl: Marker = _marker(
+    f"{PROJECT}_impl",
+    wrapper=False,
+    hookwrapper=False,
+    optionalhook=False,
+    tryfirst=False,
+    trylast=False,
+    specname=None,
+)
 
 
 @hookspec

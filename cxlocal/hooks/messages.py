@@ -1,0 +1,135 @@
+"""What a task's worker and its parent say to each other: JSON, one message a line.
+
+Down: first the request (``request_of``), later ``{"recorded": true}`` or ``{"refused": why}`` as the
+answer to an intent. Up, in any number: ``progress``, ``intend``, ``daemon``; and exactly one of
+``result``, ``failure``, ``error``, which ends the task.
+
+JSON is written in ASCII, so that paths which are not UTF-8 (lone surrogates, PEP 383) survive.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+
+from cxlocal.hooks.tool import (
+    ArtifactRef,
+    Deployed,
+    Done,
+    EnvironmentRef,
+    Observed,
+    Previous,
+    Tool,
+)
+
+Result = Done | Deployed | Observed
+
+RESULTS: Mapping[str, type[Done | Deployed | Observed]] = {
+    "deploy": Deployed,
+    "undo": Deployed,
+    "observe": Observed,
+}
+"""What a verb returns; every other verb returns Done (or nothing, which counts as ``Done()``)."""
+
+HANDLE_BYTES = 64 * 1024
+"""Largest handle of an intent: it becomes part of an event, and events hold 256 KiB."""
+
+
+class Fields(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verb is told, as its ``ctx`` will show it. The text fields may be empty."""
+
+    checkout: Path
+    scratch: Path
+    version: str = ""
+    run: str = ""
+    revision: str = ""
+    stage: str = ""
+    deliverable: str = ""
+    environment: EnvironmentRef | None = None
+    artifacts: dict[str, ArtifactRef] = {}
+    previous: Previous | None = None
+    handle: Any = None
+
+
+def dump(message: object) -> bytes:
+    """One message. Raises TypeError or ValueError for what JSON has no word for."""
+    return json.dumps(message, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+def load(line: bytes) -> Any:
+    """One message. Raises ValueError."""
+    return json.loads(line)
+
+
+def plain(value: object) -> Any:
+    """Structs, paths and tuples as JSON values. Raises TypeError for anything else."""
+    return msgspec.to_builtins(value, enc_hook=_plain_path, str_keys=True)
+
+
+def _plain_path(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def typed(value: object, kind: Any) -> Any:
+    """JSON values as ``kind``. Raises msgspec.ValidationError."""
+    return msgspec.convert(value, kind, dec_hook=_typed_path)
+
+
+def _typed_path(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise msgspec.ValidationError(f"expected {kind.__name__}, got {type(value).__name__}")
+
+
+def reference(tool: type[Tool]) -> dict[str, str]:
+    """Where a worker finds this class: module and name, and the file for what is on no path."""
+    module = sys.modules.get(tool.__module__)
+    return {
+        "name": tool.name,
+        "module": tool.__module__,
+        "qualname": tool.__qualname__,
+        "file": getattr(module, "__file__", None) or "",
+        "sha256": getattr(module, "__cxlocal_sha256__", ""),
+    }
+
+
+def request_of(
+    tool: type[Tool],
+    verb: str,
+    options: Mapping[str, Any],
+    fields: Fields,
+    *,
+    secrets: Mapping[str, str],
+    timeout_seconds: float | None,
+) -> bytes:
+    """The request. Raises TypeError or ValueError when an option is no JSON value."""
+    return dump(
+        {
+            "path": [entry for entry in sys.path if entry],
+            "tool": reference(tool),
+            "verb": verb,
+            "options": plain(options),
+            "fields": plain(fields),
+            "secrets": dict(secrets),
+            "timeout_seconds": timeout_seconds,
+        }
+    )
+
+
+def result_problem(verb: str, result: object) -> str:
+    """Why this cannot be the result of the verb; empty when it can."""
+    wanted = RESULTS.get(verb, Done)
+    if isinstance(result, wanted) or (result is None and wanted is Done):
+        return ""
+    got = "nothing" if result is None else type(result).__name__
+    return f"{verb} must return {wanted.__name__}, not {got}"
+
+
+assert set(RESULTS.values()) | {Done} == set(get_args(Result))

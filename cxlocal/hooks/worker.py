@@ -1,0 +1,124 @@
+"""The process that carries out one verb of one tool. Started by its path, never imported.
+
+A tool may hang, crash the interpreter or exhaust the memory: here it does so alone. The parent
+speaks through two pipes (``cxlocal.hooks.messages``); standard output is the stage's log, so a tool
+may print what it likes. Secrets come through the pipe, never in arguments or environment.
+
+The interpreter is started with ``-P`` and ``-E``: neither the checkout, which is the working
+folder, nor a PYTHON* variable can put modules in the place of ours. Until the request has brought
+the parent's module path, only the standard library is there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from cxlocal.hooks.context import Link
+
+TRACE_CHARACTERS = 16 * 1024
+"""Kept of a trace: the end, where the cause stands."""
+
+
+class Stopped(BaseException):
+    """The parent asked us to end. Raised inside the verb, so that its ``finally`` parts run."""
+
+
+def main(argv: list[str]) -> NoReturn:
+    """Carry out the request that arrives on descriptor ``argv[0]``; answer on ``argv[1]``."""
+    reads, writes = int(argv[0]), int(argv[1])
+    for descriptor in (reads, writes):
+        os.set_inheritable(descriptor, False)
+    line = _first_line(reads)
+    import json
+
+    request = json.loads(line)
+    sys.path += [entry for entry in request["path"] if entry not in sys.path]
+    from cxlocal.hooks.context import Link
+
+    link = Link(reads, writes)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        answer = _carry_out(request, link)
+    except BaseException as error:  # noqa: BLE001  (whatever a tool does is reported)
+        answer = {"error": _error(error)}
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    link.send(**answer)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            continue  # The tool closed or replaced it; its answer is already with the parent.
+    # Not sys.exit: threads and exit handlers that a tool left behind must not hold up the run.
+    os._exit(0)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped(f"signal {number}")
+
+
+def _first_line(descriptor: int) -> bytes:
+    """Read up to the first line end, byte-exact: what follows belongs to the link."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        # The parent sends nothing after the request until we speak, so a chunk cannot hold more.
+        chunk = os.read(descriptor, 65536)
+        if not chunk:
+            os._exit(0)  # The parent is gone before it said what to do.
+        line += chunk
+    return bytes(line)
+
+
+def _carry_out(request: dict[str, Any], link: Link) -> dict[str, Any]:
+    from cxlocal.hooks.context import WorkerContext
+    from cxlocal.hooks.load import tool_class
+    from cxlocal.hooks.messages import Fields, plain, result_problem, typed
+    from cxlocal.hooks.tool import Done, ToolFailure
+
+    tool = tool_class(request["tool"])
+    verb = request["verb"]
+    options = typed(request["options"], tool.Options)
+    fields = typed(request["fields"], Fields)
+    context = WorkerContext(fields, options, request["secrets"], request["timeout_seconds"], link)
+    try:
+        result = getattr(tool(), verb)(context)
+    except ToolFailure as failure:
+        return {"failure": str(failure) or "the tool gave no reason"}
+    problem = result_problem(verb, result)
+    if problem:
+        return {"error": {"reason": problem, "trace": ""}}
+    try:
+        return _sendable({"result": plain(Done() if result is None else result)})
+    except (TypeError, ValueError) as error:
+        return {"error": {"reason": f"what {verb} returned is not JSON: {error}", "trace": ""}}
+
+
+def _sendable(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer, if it can be sent. Raises TypeError, ValueError."""
+    from cxlocal.hooks.messages import dump
+    from cxlocal.processes.channel import MESSAGE_BYTES
+
+    size = len(dump(answer))
+    if size > MESSAGE_BYTES:
+        raise ValueError(f"it has {size} bytes, {MESSAGE_BYTES} at most")
+    return answer
+
+
+def _error(error: BaseException) -> dict[str, str]:
+    import traceback
+
+    if isinstance(error, Stopped):
+        reason = "it was stopped"
+    elif isinstance(error, SystemExit):
+        reason = f"it called sys.exit({error.code!r})"
+    else:
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return {"reason": reason[:4096], "trace": traceback.format_exc()[-TRACE_CHARACTERS:]}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
