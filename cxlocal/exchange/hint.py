@@ -1,14 +1,16 @@
 """Where a file lies, in a form that changes when the file is copied or moved elsewhere.
 
-A hint is ``machine id | inode | file-system id``. It is weak evidence: a copy of a whole virtual
-machine keeps all three. The contact token decides; the hint only makes a machine careful while it
-cannot ask (DESIGN §5). The device number is left out because it changes at reboot.
+A hint is machine, inode and file-system id. It is weak evidence: a copy of a whole virtual machine
+keeps all three. The contact token decides; the hint only makes a machine careful while it cannot
+ask (DESIGN §5). The device number is left out because it changes at reboot. The machine's id is
+hashed, since machine-id(5) calls the raw value confidential and the hint is sent to the store.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 _LINUX_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
@@ -20,7 +22,8 @@ def machine_id() -> str:
         return _mac_id()
     for name in _LINUX_FILES:
         try:
-            text = Path(name).read_text(encoding="ascii").strip()
+            with open(name, encoding="ascii") as file:
+                text = file.read().strip()
         except (OSError, ValueError):
             continue
         if text and text != "uninitialized":
@@ -38,9 +41,10 @@ def _mac_id() -> str:
 
 
 def file_hint(path: str | Path) -> str:
-    """The hint of an existing file. Raises OSError."""
-    inode = os.stat(path).st_ino
-    return f"{machine_id()}|{inode}|{os.statvfs(path).f_fsid}"
+    """The hint of an existing file: machine, inode, file system. Raises OSError."""
+    raw = machine_id()
+    machine = sha256(b"cxlocal hint:" + raw.encode()).hexdigest()[:16] if raw else ""
+    return f"{machine}|{os.stat(path).st_ino}|{os.statvfs(path).f_fsid}"
 
 
 def same_place(known: str, seen: str) -> bool:

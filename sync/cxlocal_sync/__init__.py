@@ -1,0 +1,1 @@
+"""The stores' back ends. sync/README.md describes what they speak."""

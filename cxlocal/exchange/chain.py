@@ -1,0 +1,32 @@
+"""Where an event belongs among those already held. Pure; used by machines and stores alike.
+
+A place is (sequence, branch). An event is held, continues a branch, begins a new one beside an
+event that disagrees with it, or cannot be placed because what comes before it is missing.
+"""
+
+from __future__ import annotations
+
+from cxlocal.events.document import NO_HASH, Event
+
+HELD = -1
+GAP = -2
+NEW_BRANCH = -3
+
+Known = dict[int, list[tuple[int, bytes]]]
+"""By sequence: (branch, hash) of the events held of one node around the one in question."""
+
+
+def place(event: Event, known: Known) -> int:
+    """The branch ``event`` goes to, or HELD, GAP or NEW_BRANCH."""
+    here = known.get(event.sequence, [])
+    if any(value == event.hash for _, value in here):
+        return HELD
+    if event.sequence == 1:
+        parents = [0] if event.previous == NO_HASH else []
+    else:
+        before = known.get(event.sequence - 1, [])
+        parents = [branch for branch, value in before if value == event.previous]
+    if not parents:
+        return GAP
+    taken = {branch for branch, _ in here}
+    return next((branch for branch in parents if branch not in taken), NEW_BRANCH)

@@ -1,0 +1,342 @@
+"""One round trip with a store: what we send, and what its answer changes here.
+
+``talk`` sends and returns the answer; nothing of it has taken effect here yet. ``apply`` does that
+inside a write transaction of the caller, so that for example a granted number and the event that
+uses it become durable in one commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cxlocal.errors import CxError, NotSignedIn, Refused
+from cxlocal.exchange import state as known
+from cxlocal.exchange.copies import ensure_node, go_on_as_copy
+from cxlocal.exchange.hint import file_hint
+from cxlocal.exchange.messages import (
+    BATCH_BYTES_MAX,
+    BATCH_EVENTS_MAX,
+    PROTOCOL,
+    PULL_MAX,
+    BadMessage,
+    decode,
+    encode,
+    entry_in,
+    event_out,
+    text_of,
+    whole_of,
+)  # fmt: skip
+from cxlocal.exchange.receive import take_items
+from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.exchange.token import token_out
+from cxlocal.numbers import holdings
+from cxlocal.numbers.log import RESERVE, Entry
+
+if TYPE_CHECKING:
+    from cxlocal.exchange.store import Store
+    from cxlocal.journal.file import Journal, Transaction
+
+ANSWER_SECONDS = 2.0
+"""How long one answer is waited for (DESIGN §6: connect within 2 s)."""
+
+TURNS_MAX = 6
+"""Times one contact is begun anew because another process of the journal was faster, or because
+the journal went on under a new id. Each turn needs another contact in between."""
+
+
+class Wish(NamedTuple):
+    """Numbers asked for in a contact."""
+
+    kind: str
+    """``online`` or ``reserve``."""
+    deliverable: str
+    line: str
+    nonce: str
+    """Drawn by the asking process and held in its memory only."""
+    run: str = ""
+    above: int = -1
+    first: int = 0
+    tagged: int = -1
+    size: int = 1
+    ahead: int = 1
+    held: tuple[int, int] | None = None
+
+
+class Reply(NamedTuple):
+    """An answer, and what it answers."""
+
+    answer: dict[str, Any]
+    sent: known.ContactRow
+    batch_node: str
+    wishes: tuple[Wish, ...]
+    url: str
+
+
+class Applied(NamedTuple):
+    """What an answer changed here."""
+
+    pulled: int = 0
+    pushed: int = 0
+    more: bool = False
+    """There is more to pull."""
+    granted: Mapping[str, Entry] = MappingProxyType({})
+    """By nonce."""
+    refused: Mapping[str, dict[str, Any]] = MappingProxyType({})
+    stopped: tuple[dict[str, Any], ...] = ()
+    """Why the store hands out no numbers."""
+
+
+def talk(
+    journal: Journal,
+    store: Store,
+    *,
+    wishes: Sequence[Wish] = (),
+    push: bool = True,
+    timeout: float = ANSWER_SECONDS,
+    recovery: dict[str, Any] | None = None,
+) -> Reply:
+    """Carry out one contact. Raises StoreUnreachable, Refused, NotSignedIn.
+
+    A journal that the store takes for a copy goes on under a new node id and tries again.
+    """
+    for _ in range(TURNS_MAX):
+        row = known.contact_row(journal.connection, journal.node) if journal.node else None
+        if row is None:
+            with journal.write() as transaction:
+                row = ensure_node(transaction)
+        message, batch_node = build(journal, row, wishes, push=push)
+        if recovery is not None:
+            message["recover"] = recovery
+        answer = _ask(store, message, timeout)
+        refused = answer.get("refusal")
+        if refused is None:
+            return Reply(answer, row, batch_node, tuple(wishes), store.url)
+        if refused.get("name") != "copy":
+            raise as_error(refused)
+        go_on_as_copy(journal, row)
+    raise StoreUnreachable(
+        "the store cannot be used just now",
+        why=f"{TURNS_MAX} contacts in a row were overtaken by other processes of this machine",
+        hint="run the command again",
+        url=store.url,
+    )
+
+
+def _ask(store: Store, message: dict[str, Any], timeout: float) -> dict[str, Any]:
+    raw = store.exchange(encode(message), timeout=timeout)
+    try:
+        answer = decode(raw)
+        if "refusal" not in answer:
+            _check_shape(answer)
+    except BadMessage as error:
+        raise _unreadable(store.url, error) from error
+    return answer
+
+
+def _check_shape(answer: dict[str, Any]) -> None:
+    try:
+        store, ack = answer["store"], answer["ack"]
+        text_of(store["lineage"])
+        whole_of(store["generation"])
+        whole_of(ack["sequence"])
+        text_of(ack["hash"])
+        list(answer["grant"])
+        list(answer["push"])
+    except (KeyError, TypeError) as error:
+        raise BadMessage("the answer cannot be read", why=repr(error)) from error
+
+
+def _unreadable(url: str, error: CxError) -> StoreUnreachable:
+    return StoreUnreachable(
+        "the store's answer cannot be used",
+        why=f"{error.what}: {error.why}" if error.why else error.what,
+        hint="see 'cxlocal doctor'; releases go on from the reserve",
+        url=url,
+    )
+
+
+def build(
+    journal: Journal, row: known.ContactRow, wishes: Sequence[Wish], *, push: bool
+) -> tuple[dict[str, Any], str]:
+    """The request, and the node whose events it carries."""
+    connection = journal.connection
+    state = known.store_state(connection)
+    lines = {(wish.deliverable, wish.line) for wish in wishes}
+    heads = [[*line, *holdings.log_head(connection, *line)] for line in sorted(lines)]
+    batch = _batch(journal) if push else []
+    message: dict[str, Any] = {
+        "protocol": PROTOCOL,
+        "contact": {
+            "lineage": state.lineage,
+            "generation": state.generation,
+            "node": row.node,
+            "token": token_out(row.token),
+            "proposal": token_out(row.proposal),
+            "hint": file_hint(journal.path),
+            "cursor": {"position": state.position, "hash": state.hash},
+            "heads": heads,
+        },
+        "push": [{"events": batch}] if batch else [],
+        "grant": [wish._asdict() for wish in wishes],
+        "pull": {
+            "cursor": {"position": state.position, "hash": state.hash}, "limit": PULL_MAX
+        },
+    }  # fmt: skip
+    return message, batch[0]["node"] if batch else ""
+
+
+def _batch(journal: Journal) -> list[dict[str, Any]]:
+    from cxlocal.journal.read import node_events
+
+    tails = known.unsent(journal.connection)
+    if not tails:
+        return []
+    node, acked, _ = tails[0]
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for event in node_events(journal, node, acked + 1, BATCH_EVENTS_MAX):
+        size += len(event.document)
+        if batch and size > BATCH_BYTES_MAX:
+            break
+        batch.append(event_out(event))
+    return batch
+
+
+def apply(transaction: Transaction, reply: Reply) -> Applied:
+    """Let an answer take effect here. Raises StoreUnreachable where it does not check; the
+    transaction must then be left by that exception."""
+    try:
+        return _apply(transaction, reply)
+    except BadMessage as error:
+        raise _unreadable(reply.url, error) from error
+
+
+def _apply(transaction: Transaction, reply: Reply) -> Applied:
+    journal, connection, answer = transaction.journal, transaction.connection, reply.answer
+    state = _meet_store(transaction, reply)
+    row = known.contact_row(connection, reply.sent.node)
+    if row is not None:
+        known.save_contact(
+            connection,
+            known.accepted_contact(row, reply.sent, file_hint(journal.path), journal.ids),
+        )
+    holdings.lock_reserves(connection, False)
+    connection.execute("DELETE FROM breaker WHERE url = ?", (reply.url,))
+    pushed = _note_acks(transaction, reply, state.generation)
+    granted, refused = _note_grants(transaction, reply, state)
+    part = answer.get("pull") or {}
+    before = known.store_state(connection)
+    pulled = 0
+    if part.get("void"):
+        state = state._replace(position=0, hash=known.NO_CURSOR_HASH)
+    elif (before.position, before.hash) == (state.position, state.hash):
+        items = [item for item in part.get("items", []) if item["position"] > state.position]
+        state, pulled = take_items(transaction, items, state)
+    if state != before:
+        known.save_store_state(connection, state)
+    stopped = tuple(answer["store"].get("stopped") or ())
+    more = bool(part.get("more") or part.get("void"))
+    return Applied(pulled, pushed, more, granted, refused, stopped)
+
+
+def _meet_store(transaction: Transaction, reply: Reply) -> known.StoreState:
+    """Take note of the store's lineage and generation. A new generation voids what an older one
+    granted for new spending, and what it had acknowledged."""
+    connection = transaction.connection
+    state = known.store_state(connection)
+    told = reply.answer["store"]
+    lineage, generation = told["lineage"], told["generation"]
+    if state.lineage not in ("", lineage):
+        raise BadMessage("another store answered", why=f"{lineage[:8]}…")
+    if generation > state.generation > 0:
+        connection.execute("DELETE FROM ack")
+        why = "the store was recovered; numbers it granted before may be in use elsewhere"
+        holdings.give_up_reserves(transaction, why, generation)
+    met = state._replace(
+        url=reply.url, lineage=lineage, generation=max(state.generation, generation)
+    )
+    if met != state:
+        known.save_store_state(connection, met)
+    return met
+
+
+def _note_acks(transaction: Transaction, reply: Reply, generation: int) -> int:
+    """Store how far the store has our chains, as it says, where it speaks of our history."""
+    connection = transaction.connection
+    told = [*reply.answer["push"], reply.answer["ack"]]
+    best: dict[str, known.Ack] = {}
+    for item in told:
+        node, ack = text_of(item["node"]), known.Ack(item["sequence"], item["hash"])
+        if ack.sequence == 0:
+            ack = known.Ack(0, "")
+        elif known.hash_at(connection, node, ack.sequence) != ack.hash:
+            if not item.get("gap"):
+                continue
+            ack = known.Ack(0, "")  # it has another history here: begin where both agree
+        if ack.sequence >= best.get(node, known.Ack(-1)).sequence:
+            best[node] = ack
+    for node, ack in best.items():
+        if known.ack_of(connection, node) != ack:
+            known.save_ack(connection, node, 0, ack, generation)
+    return sum(int(item.get("appended", 0)) for item in reply.answer["push"])
+
+
+def _note_grants(
+    transaction: Transaction, reply: Reply, state: known.StoreState
+) -> tuple[dict[str, Entry], dict[str, dict[str, Any]]]:
+    by_nonce = {wish.nonce: wish for wish in reply.wishes}
+    granted: dict[str, Entry] = {}
+    refused: dict[str, dict[str, Any]] = {}
+    for item in reply.answer["grant"]:
+        wish = by_nonce.get(item.get("nonce"))
+        if wish is None:
+            raise BadMessage("the answer grants what nobody asked for")
+        if item.get("refusal"):
+            refused[wish.nonce] = item["refusal"]
+        if not item.get("entry"):
+            continue
+        deliverable, line, entry = entry_in(item["entry"])
+        if (deliverable, line, entry.kind) != (wish.deliverable, wish.line, wish.kind):
+            raise BadMessage("the answer grants what nobody asked for")
+        if entry.generation != state.generation:
+            raise BadMessage("the answer grants numbers of another life of the store")
+        granted[wish.nonce] = entry
+        if entry.kind == RESERVE and reply.sent.node == transaction.journal.node:
+            holdings.keep_entry(transaction.connection, deliverable, line, entry, open_=False)
+            holdings.install_reserve(transaction, deliverable, line, entry, state.lineage)
+    return granted, refused
+
+
+def as_error(refusal: dict[str, Any]) -> CxError:
+    """The error for a refusal in an answer."""
+    cause = str(refusal.get("cause", "the store gave no reason"))
+    kind = NotSignedIn if refusal.get("name") == "not-signed-in" else Refused
+    data = refusal.get("data")
+    extra = {str(key): value for key, value in data.items()} if isinstance(data, dict) else {}
+    for taken in ("why", "hint", "name", "what"):
+        extra.pop(taken, None)
+    return kind(
+        "the store says no",
+        why=cause,
+        hint=str(refusal.get("fix", "")),
+        name=str(refusal.get("name", "refused")),
+        **extra,
+    )
+
+
+def reserve_wish(
+    journal: Journal, deliverable: str, line: str, count: int, ahead: int, first: int = 0
+) -> Wish:
+    """The wish for a reserve on a line, which the store grants only when one is due."""
+    connection = journal.connection
+    state = known.store_state(connection)
+    held = holdings.reserve_of(connection, deliverable, line)
+    left = held is not None and held.left > 0 and held.generation == state.generation
+    return Wish(
+        RESERVE, deliverable, line, journal.ids.token(),
+        above=holdings.highest_known(connection, deliverable, line, state.lineage),
+        first=first, size=count, ahead=ahead,
+        held=(held.next, held.hi) if held is not None and left else None,
+    )  # fmt: skip

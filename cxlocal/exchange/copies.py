@@ -1,0 +1,84 @@
+"""When a journal turns out to be a copy or a restored backup: it goes on under a new node id.
+
+Nothing is rewritten and nothing is lost. What was reserved is given up, because the other copy
+holds the same numbers. The new chain's first event names the chain, sequence and hash it continues
+from; the unacknowledged tail of the old chain is pushed unchanged under the old id, where the store
+keeps it beside the other copy's events.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cxlocal.exchange.hint import file_hint, same_place
+from cxlocal.exchange.state import ContactRow, contact_row, fresh_contact, hash_at, save_contact
+from cxlocal.numbers.holdings import give_up_reserves, lock_reserves
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal, Transaction
+
+
+def ensure_node(transaction: Transaction) -> ContactRow:
+    """Our node id and its token row; both made where they are new."""
+    journal = transaction.journal
+    if not journal.node:
+        _begin(transaction, None, "first use")
+    row = contact_row(transaction.connection, journal.node)
+    if row is None:
+        row = fresh_contact(journal.node, journal.ids)
+        save_contact(transaction.connection, row)
+    return row
+
+
+def go_on_as_copy(journal: Journal, refused: ContactRow) -> bool:
+    """Begin a new node id because the store refused ``refused`` as a copy.
+
+    False where the token row has changed since: another process was in contact meanwhile, and the
+    refusal does not count.
+    """
+    with journal.write() as transaction:
+        if contact_row(transaction.connection, journal.node) != refused:
+            return False
+        sequence = transaction.connection.execute(
+            "SELECT max(e.sequence) FROM event e JOIN node_lookup n ON n.id = e.node"
+            " WHERE n.name = ? AND e.branch = 0",
+            (refused.node,),
+        ).fetchone()[0]
+        last = int(sequence or 0)
+        parent = {
+            "node": refused.node, "sequence": last,
+            "hash": hash_at(transaction.connection, refused.node, last),
+        }  # fmt: skip
+        _begin(transaction, parent, "copy or restored backup")
+        give_up_reserves(transaction, "the journal was copied or restored; the other copy holds it")
+        save_contact(transaction.connection, fresh_contact(journal.node, journal.ids))
+    return True
+
+
+def _begin(transaction: Transaction, parent: dict[str, object] | None, cause: str) -> None:
+    from cxlocal.journal.machine import first_event
+
+    journal = transaction.journal
+    node = journal.ids.token()
+    transaction.set_value("node", node)
+    transaction.append(first_event(journal, node, parent=parent, cause=cause))
+
+
+def lies_elsewhere(journal: Journal) -> bool:
+    """Whether the journal lies elsewhere than at its last accepted contact."""
+    row = contact_row(journal.connection, journal.node)
+    return row is not None and not same_place(row.hint, file_hint(journal.path))
+
+
+def journal_was_moved(journal: Journal, reason: str, actor: dict[str, str]) -> None:
+    """A person says that the journal was moved, not copied (``--journal-was-moved``): its reserve
+    may be spent again. Recorded. Said of a copy, it can lead to one number in two runs."""
+    from cxlocal.events.machines import node_moved
+
+    with journal.write() as transaction:
+        row = ensure_node(transaction)
+        save_contact(transaction.connection, row._replace(hint=file_hint(journal.path)))
+        lock_reserves(transaction.connection, False)
+        transaction.append(
+            node_moved(node=journal.node, reason=reason, actor=actor, hint=file_hint(journal.path))
+        )

@@ -1,0 +1,185 @@
+"""The one form of requests and answers, for HTTP, files, folders and sticks alike.
+
+A message is a JSON object, UTF-8, optionally compressed. What is not known is ignored by readers
+and, inside events, carried on unchanged: events travel as the exact text that was hashed. The
+parts and their fields are described in sync/README.md, section 2.
+
+Limits are checked before anything is believed: how many bytes come in, and how many they unpack
+to. A message of another protocol number is refused by name, never guessed at.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any
+
+from cxlocal.errors import CxError
+from cxlocal.events.document import Event
+from cxlocal.numbers.log import Entry
+
+PROTOCOL = 1
+
+MESSAGE_BYTES_MAX = 8 * 1024 * 1024
+"""Of an encoded message. Eight full batches."""
+UNPACKED_BYTES_MAX = 32 * 1024 * 1024
+"""Of a message once unpacked: bounds memory against a decompression bomb."""
+BATCH_EVENTS_MAX = 500
+BATCH_BYTES_MAX = 1024 * 1024
+"""Of a batch of events (DESIGN §6): what an interrupted exchange may have to send again."""
+PULL_MAX = 500
+
+_PACKED = b"CXZ1"
+_PACK_FROM_BYTES = 2048
+"""Shorter messages are not compressed: it would cost more time than it saves bytes."""
+
+
+class BadMessage(CxError):
+    """Bytes that are not a message of this protocol."""
+
+    default_name = "bad-message"
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """A message as bytes. Raises BadMessage when it is too long to be accepted anywhere."""
+    raw = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+    if len(raw) > UNPACKED_BYTES_MAX:
+        raise BadMessage("the message is too long", why=f"{len(raw)} bytes", name="too-long")
+    if len(raw) < _PACK_FROM_BYTES:
+        return raw
+    return _PACKED + zlib.compress(raw, 1)
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """The message in ``data``. Raises BadMessage, whose name says what is wrong with it."""
+    if len(data) > MESSAGE_BYTES_MAX:
+        raise BadMessage(
+            "the message is too long", why=f"{len(data)} bytes, {MESSAGE_BYTES_MAX} at most",
+            name="too-long",
+        )  # fmt: skip
+    try:
+        message = json.loads(_unpack(data))
+    except (ValueError, RecursionError) as error:
+        raise BadMessage("the message cannot be read", why=f"not JSON: {error}") from error
+    if not isinstance(message, dict):
+        raise BadMessage("the message cannot be read", why="it is not a JSON object")
+    if message.get("protocol") != PROTOCOL:
+        raise BadMessage(
+            f"the message speaks protocol {message.get('protocol')!r}, we speak {PROTOCOL}",
+            hint="bring both sides to one release of cxlocal",
+            name="unknown-protocol",
+        )
+    return message
+
+
+def _unpack(data: bytes) -> bytes:
+    if not data.startswith(_PACKED):
+        return data
+    unpacker = zlib.decompressobj()
+    try:
+        raw = unpacker.decompress(data[len(_PACKED) :], UNPACKED_BYTES_MAX)
+    except zlib.error as error:
+        raise BadMessage("the message cannot be unpacked", why=str(error)) from error
+    if unpacker.unconsumed_tail:
+        raise BadMessage(
+            "the message unpacks to too many bytes", why=f"{UNPACKED_BYTES_MAX} at most",
+            name="too-long",
+        )  # fmt: skip
+    if not unpacker.eof:
+        raise BadMessage("the message was cut off")
+    return raw
+
+
+def refusal(name: str, cause: str, fix: str, **data: object) -> dict[str, Any]:
+    """The refusal part of an answer: what is refused, why, and what resolves it."""
+    return {"name": name, "cause": cause, "fix": fix, "data": data}
+
+
+def event_out(event: Event) -> dict[str, Any]:
+    """An event as it travels; hashes in hexadecimal, the document as the text that was hashed."""
+    return {
+        "node": event.node,
+        "sequence": event.sequence,
+        "type": event.type,
+        "deliverable": event.deliverable,
+        "deliverable_sequence": event.deliverable_sequence,
+        "clock": event.clock,
+        "previous": event.previous.hex(),
+        "previous_in_deliverable": event.previous_in_deliverable.hex(),
+        "hash": event.hash.hex(),
+        "run": event.run,
+        "document": event.document,
+    }
+
+
+def event_in(item: Any) -> Event:
+    """The event in a message. Raises BadMessage when a field is missing or of the wrong kind.
+
+    Its hash is not checked here (see ``cxlocal.events.document.hash_of``); its branch is a matter
+    of the place that stores it.
+    """
+    try:
+        event = Event(
+            _text(item["node"]), _whole(item["sequence"]), 0, _text(item["type"]),
+            _maybe_text(item.get("deliverable")), _maybe_whole(item.get("deliverable_sequence")),
+            _whole(item["clock"]), bytes.fromhex(item["previous"]),
+            bytes.fromhex(item["previous_in_deliverable"]), bytes.fromhex(item["hash"]),
+            _text(item["document"]), _maybe_text(item.get("run")),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadMessage("the message holds a malformed event", why=repr(error)) from error
+    if event.sequence < 1 or {len(event.previous), len(event.hash)} != {32}:
+        raise BadMessage("the message holds a malformed event", why="sequence or hash")
+    return event
+
+
+def entry_out(deliverable: str, line: str, entry: Entry) -> dict[str, Any]:
+    """An entry of a grant log as it travels."""
+    return {"deliverable": deliverable, "line": line, **entry._asdict()}
+
+
+def entry_in(item: Any) -> tuple[str, str, Entry]:
+    """Deliverable, line and entry in a message. Raises BadMessage."""
+    try:
+        entry = Entry(
+            _whole(item["k"]), _text(item["kind"]), _whole(item["lo"]), _whole(item["hi"]),
+            _text(item["node"]), _text(item["run"]), _text(item["nonce"]),
+            _whole(item["generation"]), _text(item["why"]), _text(item["previous"]),
+            _text(item["hash"]),
+        )  # fmt: skip
+        return _text(item["deliverable"]), _text(item["line"]), entry
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadMessage("the message holds a malformed grant", why=repr(error)) from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    return value
+
+
+def _whole(value: Any) -> int:
+    # 2**63 - 1 is the largest integer SQLite and PostgreSQL keep; bool is an int to Python only.
+    if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value < 2**63:
+        raise TypeError(f"{value!r} is not a whole number")
+    return value
+
+
+def _maybe_text(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _maybe_whole(value: Any) -> int | None:
+    return None if value is None else _whole(value)
+
+
+def read_part(message: dict[str, Any], name: str) -> Any:
+    """The part ``name``, or None where it is absent. Raises BadMessage for a wrong kind."""
+    value = message.get(name)
+    if value is not None and not isinstance(value, (dict, list)):
+        raise BadMessage("the message cannot be read", why=f"its part {name!r} is malformed")
+    return value
+
+
+text_of = _text
+whole_of = _whole

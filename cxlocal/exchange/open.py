@@ -1,0 +1,33 @@
+"""From ``store.url`` to a store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cxlocal.errors import ConfigError
+from cxlocal.exchange.store import Store
+
+EMBEDDED = "sqlite:"
+"""Where no store is configured: a file beside the journal."""
+
+
+def open_store(url: str | None, home: Path, stores: Mapping[str, Any]) -> Store:
+    """The store at ``url``; nothing is opened or reached yet.
+
+    ``stores`` maps URL schemes to classes taking (url, home): the merged results of the hook
+    ``cxlocal_register_stores``. Raises ConfigError for a scheme nobody registered.
+    """
+    address = url or EMBEDDED
+    scheme = address.partition(":")[0]
+    factory = stores.get(scheme)
+    if factory is None or ":" not in address:
+        raise ConfigError(
+            f"no store speaks {address!r}",
+            why=f"there are stores for {', '.join(f'{name}:' for name in sorted(stores))}",
+            hint="correct [store] url in cx.toml or cx.local.toml, or leave it out to work alone",
+            name="unknown-store",
+        )
+    store: Store = factory(address, home)
+    return store

@@ -1,0 +1,142 @@
+"""Taking in what a store tells: other machines' events, and grant logs.
+
+Nothing is believed that does not check: every event's hash, its place in its chain, every grant's
+hash, and the running hash over all of it up to the cursor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from cxlocal.events.document import Event, hash_of
+from cxlocal.events.hybrid import merge_value, wall_ms
+from cxlocal.exchange.chain import GAP, HELD, NEW_BRANCH, Known, place
+from cxlocal.exchange.messages import BadMessage, entry_in, event_in, text_of, whole_of
+from cxlocal.exchange.state import Ack, StoreState, is_ours, save_ack
+from cxlocal.numbers import holdings
+from cxlocal.numbers.log import Entry, entry_hash
+from cxlocal.text import parse_utc
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal, Transaction
+
+
+def take_items(
+    transaction: Transaction, items: Sequence[Any], state: StoreState
+) -> tuple[StoreState, int]:
+    """Store pulled items, in order; the state with its new cursor, and how many events were new.
+
+    Raises BadMessage when something does not check; the transaction must then be rolled back.
+    """
+    position, running, new = state.position, bytes.fromhex(state.hash), 0
+    for item in items:
+        try:
+            at = whole_of(item["position"])
+            value, fresh = _take_item(transaction, item, state)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadMessage("the answer holds a malformed item", why=repr(error)) from error
+        if at != position + 1:
+            raise BadMessage("the answer leaves something out", why=f"after position {position}")
+        position, running = at, sha256(running + value).digest()
+        new += fresh
+    return state._replace(position=position, hash=running.hex()), new
+
+
+def _take_item(transaction: Transaction, item: Any, state: StoreState) -> tuple[bytes, bool]:
+    if "event" in item:
+        event = event_in(item["event"])
+        return event.hash, take_event(transaction, event, state.generation)
+    if "grant" in item:
+        deliverable, line, entry = entry_in(item["grant"])
+        take_grant(transaction, deliverable, line, entry, state.lineage)
+        return bytes.fromhex(entry.hash), False
+    return bytes.fromhex(text_of(item["hash"])), False
+
+
+def take_event(transaction: Transaction, event: Event, generation: int) -> bool:
+    """Store one event of another chain; False where it is here already. Raises BadMessage."""
+    from cxlocal.journal.append import insert_event
+
+    if hash_of(event) != event.hash:
+        raise BadMessage("an event was changed on the way", why="its hash does not match")
+    journal = transaction.journal
+    known = _known(journal, event)
+    branch = place(event, known)
+    if branch == GAP:
+        raise BadMessage("the answer leaves something out", why=f"before event {event.sequence}")
+    if branch == HELD:
+        branch = next(each for each, value in known[event.sequence] if value == event.hash)
+        fresh = False
+    else:
+        branch = _next_branch(journal, event.node) if branch == NEW_BRANCH else branch
+        now_ms = journal.clock.now_ms()
+        stored = event._replace(branch=branch, received_at_ms=now_ms)
+        insert_event(journal, stored, _said_at(event))
+        _follow_clock(transaction, event, now_ms)
+        fresh = True
+    if not is_ours(transaction.connection, event.node):
+        ack = Ack(event.sequence, event.hash.hex())
+        save_ack(transaction.connection, event.node, branch, ack, generation)
+    return fresh
+
+
+def take_grant(
+    transaction: Transaction, deliverable: str, line: str, entry: Entry, lineage: str
+) -> None:
+    """Copy one entry of a grant log. One granted to us that we know nothing of is marked open.
+    Raises BadMessage."""
+    if entry_hash(lineage, deliverable, line, entry) != entry.hash:
+        raise BadMessage("a grant was changed on the way", why="its hash does not match")
+    connection = transaction.connection
+    ours = entry.kind != "raise" and entry.node == transaction.journal.node
+    holdings.keep_entry(
+        connection, deliverable, line, entry,
+        open_=ours and not _accounted(transaction, deliverable, line, entry),
+    )  # fmt: skip
+
+
+def _accounted(transaction: Transaction, deliverable: str, line: str, entry: Entry) -> bool:
+    row = transaction.connection.execute(
+        "SELECT 1 FROM spent WHERE deliverable = :d AND line = :l AND number BETWEEN :lo AND :hi"
+        " UNION ALL SELECT 1 FROM reserve WHERE deliverable = :d AND line = :l AND lo = :lo"
+        " UNION ALL SELECT 1 FROM given_up WHERE deliverable = :d AND line = :l"
+        " AND lo <= :hi AND hi >= :lo LIMIT 1",
+        {"d": deliverable, "l": line, "lo": entry.lo, "hi": entry.hi},
+    ).fetchone()
+    return row is not None
+
+
+def _known(journal: Journal, event: Event) -> Known:
+    known: Known = {}
+    rows = journal.connection.execute(
+        "SELECT e.sequence, e.branch, e.hash FROM event e JOIN node_lookup n ON n.id = e.node"
+        " WHERE n.name = ? AND e.sequence BETWEEN ? AND ?",
+        (event.node, event.sequence - 1, event.sequence),
+    )
+    for sequence, branch, value in rows.fetchall():
+        known.setdefault(sequence, []).append((branch, value))
+    return known
+
+
+def _next_branch(journal: Journal, node: str) -> int:
+    row = journal.connection.execute(
+        "SELECT max(e.branch) FROM event e JOIN node_lookup n ON n.id = e.node WHERE n.name = ?",
+        (node,),
+    ).fetchone()
+    return int(row[0]) + 1
+
+
+def _said_at(event: Event) -> int:
+    try:
+        return parse_utc(event.parsed()["context"]["timestamp"])
+    except (KeyError, TypeError, ValueError):
+        return wall_ms(event.clock)  # an event of a later form: close enough for a list of events
+
+
+def _follow_clock(transaction: Transaction, event: Event, now_ms: int) -> None:
+    last = int(transaction.journal.value("clock") or 0)
+    merged = merge_value(last, event.clock, now_ms)
+    if merged != last:
+        transaction.set_value("clock", str(merged))

@@ -1,0 +1,45 @@
+"""The tables of this machine that belong to the exchange with a store. Local, not events."""
+
+from __future__ import annotations
+
+SCHEMA = """
+-- The store this journal belongs to, and how far we have it. One row, absent before the first
+-- contact.
+CREATE TABLE IF NOT EXISTS store_state (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    url TEXT NOT NULL,              -- as last reached
+    lineage TEXT NOT NULL,          -- random id of the store's life
+    generation INTEGER NOT NULL,    -- raised by each recovery of the store
+    position INTEGER NOT NULL,      -- cursor: last item of the store that we have
+    hash TEXT NOT NULL              -- the store's running hash there; a restored store has another
+);
+
+-- The contact token of each of our node ids, and the proposal that all processes share.
+CREATE TABLE IF NOT EXISTS contact (
+    node TEXT PRIMARY KEY,
+    token_count INTEGER NOT NULL,
+    token TEXT NOT NULL,
+    proposal_count INTEGER NOT NULL,
+    proposal TEXT NOT NULL,
+    hint TEXT NOT NULL,             -- where the journal lay at the last accepted contact
+    accepted INTEGER NOT NULL       -- contacts accepted so far
+) WITHOUT ROWID;
+
+-- How far the store has the events of each node. What the store says counts, also when it goes
+-- back. An acknowledgement is never permission to delete.
+CREATE TABLE IF NOT EXISTS ack (
+    node TEXT NOT NULL,
+    branch INTEGER NOT NULL DEFAULT 0,
+    sequence INTEGER NOT NULL,
+    hash TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    PRIMARY KEY (node, branch)
+) WITHOUT ROWID;
+
+-- A store that did not answer is left alone for a minute. A remembered time in the future is void.
+CREATE TABLE IF NOT EXISTS breaker (
+    url TEXT PRIMARY KEY,
+    failed_at_ms INTEGER NOT NULL,
+    why TEXT NOT NULL
+) WITHOUT ROWID;
+"""

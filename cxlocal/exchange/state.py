@@ -1,0 +1,135 @@
+"""What a journal remembers of its store: the SQL of ``cxlocal.exchange.schema``."""
+
+from __future__ import annotations
+
+from sqlite3 import Connection
+from typing import NamedTuple
+
+from cxlocal.clock import Ids
+from cxlocal.exchange.token import NO_TOKEN, Token, propose
+
+NO_CURSOR_HASH = "0" * 64
+
+
+class StoreState(NamedTuple):
+    """The store this journal belongs to, and how far we have it."""
+
+    url: str = ""
+    lineage: str = ""
+    generation: int = 0
+    position: int = 0
+    hash: str = NO_CURSOR_HASH
+
+
+class ContactRow(NamedTuple):
+    """The contact token of one node id."""
+
+    node: str
+    token: Token
+    proposal: Token
+    hint: str
+    accepted: int
+
+
+class Ack(NamedTuple):
+    """How far the store has a chain of ours."""
+
+    sequence: int = 0
+    hash: str = ""
+
+
+def store_state(connection: Connection) -> StoreState:
+    """The store's row; empty before the first contact."""
+    row = connection.execute(
+        "SELECT url, lineage, generation, position, hash FROM store_state"
+    ).fetchone()
+    return StoreState(*row) if row else StoreState()
+
+
+def save_store_state(connection: Connection, state: StoreState) -> None:
+    """Remember the store."""
+    connection.execute("INSERT OR REPLACE INTO store_state VALUES (1, ?, ?, ?, ?, ?)", state)
+
+
+def contact_row(connection: Connection, node: str) -> ContactRow | None:
+    """The token of a node id; None where it never prepared a contact."""
+    row = connection.execute(
+        "SELECT node, token_count, token, proposal_count, proposal, hint, accepted FROM contact"
+        " WHERE node = ?",
+        (node,),
+    ).fetchone()
+    if row is None:
+        return None
+    return ContactRow(row[0], Token(row[1], row[2]), Token(row[3], row[4]), row[5], row[6])
+
+
+def save_contact(connection: Connection, row: ContactRow) -> None:
+    """Store a token and the proposal all processes of the journal share."""
+    connection.execute(
+        "INSERT OR REPLACE INTO contact VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (row.node, *row.token, *row.proposal, row.hint, row.accepted),
+    )
+
+
+def fresh_contact(node: str, ids: Ids) -> ContactRow:
+    """The row of a node id that was never in contact."""
+    return ContactRow(node, NO_TOKEN, propose(NO_TOKEN, ids.token()), "", 0)
+
+
+def accepted_contact(row: ContactRow, sent: ContactRow, hint: str, ids: Ids) -> ContactRow:
+    """The row after the store accepted ``sent``.
+
+    The next proposal is drawn now, so that the next contact needs no write before it speaks.
+    Where another process has been faster the row has moved on already and stays as it is.
+    """
+    if row.token != sent.token:
+        return row._replace(hint=hint, accepted=row.accepted + 1)
+    return ContactRow(
+        row.node, sent.proposal, propose(sent.proposal, ids.token()), hint, row.accepted + 1
+    )
+
+
+def ack_of(connection: Connection, node: str) -> Ack:
+    """How far the store said it has our history of ``node``."""
+    row = connection.execute(
+        "SELECT sequence, hash FROM ack WHERE node = ? AND branch = 0", (node,)
+    ).fetchone()
+    return Ack(*row) if row else Ack()
+
+
+def save_ack(connection: Connection, node: str, branch: int, ack: Ack, generation: int) -> None:
+    """Remember how far the store has a chain, as it says."""
+    connection.execute(
+        "INSERT OR REPLACE INTO ack VALUES (?, ?, ?, ?, ?)",
+        (node, branch, ack.sequence, ack.hash, generation),
+    )
+
+
+def unsent(connection: Connection) -> list[tuple[str, int, int]]:
+    """(node, last acknowledged sequence, head sequence) of each of our chains with a tail the
+    store does not have; older ids first."""
+    return connection.execute(
+        "SELECT name, acked, head FROM (SELECT l.name, l.id,"
+        " coalesce((SELECT sequence FROM ack WHERE node = l.name AND branch = 0), 0) AS acked,"
+        " coalesce((SELECT max(sequence) FROM event e WHERE e.node = l.id AND e.branch = 0), 0)"
+        " AS head"
+        " FROM node_lookup l WHERE l.name IN (SELECT node FROM contact"
+        " UNION SELECT value FROM local_value WHERE name = 'node'))"
+        " WHERE head > acked ORDER BY id"
+    ).fetchall()
+
+
+def is_ours(connection: Connection, node: str) -> bool:
+    """Whether ``node`` is or was an id of this journal."""
+    row = connection.execute("SELECT 1 FROM contact WHERE node = ?", (node,)).fetchone()
+    return row is not None
+
+
+def hash_at(connection: Connection, node: str, sequence: int) -> str:
+    """The hash of an event of ours, hexadecimal; empty where we have none there."""
+    row = connection.execute(
+        "SELECT e.hash FROM event e JOIN node_lookup l ON l.id = e.node"
+        " WHERE l.name = ? AND e.sequence = ? AND e.branch = 0",
+        (node, sequence),
+    ).fetchone()
+    return row[0].hex() if row else ""

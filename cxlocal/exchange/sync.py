@@ -1,0 +1,167 @@
+"""Bringing a journal and its store together: push what it lacks, pull what we lack, keep reserves
+fresh, settle what got lost on the way.
+
+Bounded: one answer is waited for at most ``ANSWER_SECONDS``, all together at most the budget, and a
+store that did not answer is left alone for a minute. Cutting it off anywhere costs at most one
+batch sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cxlocal.exchange import state as known
+from cxlocal.exchange.asking import nobody_asks
+from cxlocal.exchange.breaker import remember_failure, why_resting
+from cxlocal.exchange.contact import (
+    ANSWER_SECONDS,
+    Applied,
+    Reply,
+    apply,
+    reserve_wish,
+    talk,
+)  # fmt: skip
+from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.numbers import holdings
+
+if TYPE_CHECKING:
+    from cxlocal.exchange.store import Store
+    from cxlocal.journal.file import Journal
+
+BUDGET_SECONDS = 3.0
+"""What a command may spend on the store beside its own work (promise P17)."""
+
+LEAST_SECONDS = 0.05
+"""With less than this left no further contact is begun: it could only fail."""
+
+
+class ReserveWish(NamedTuple):
+    """A reserve this machine should hold."""
+
+    deliverable: str
+    line: str
+    size: int
+    ahead: int
+
+
+class SyncReport(NamedTuple):
+    """What an exchange moved."""
+
+    reached: bool
+    why: str = ""
+    """Why the store was not reached, in words."""
+    pushed: int = 0
+    """Events the store did not have before."""
+    pulled: int = 0
+    """Events this journal did not have before."""
+    pending: int = 0
+    """Own events the store still lacks."""
+    reserves: tuple[str, ...] = ()
+    """Reserves received, such as ``webshop 2.7: 114 to 116``."""
+    stopped: str = ""
+    """Why the store hands out no numbers; empty when it does."""
+
+
+def pending(journal: Journal) -> int:
+    """How many of our own events the store has not acknowledged."""
+    return sum(head - acked for _, acked, head in known.unsent(journal.connection))
+
+
+def synchronise(
+    journal: Journal,
+    store: Store,
+    *,
+    budget_seconds: float = BUDGET_SECONDS,
+    use_breaker: bool = True,
+    wanted: Sequence[ReserveWish] = (),
+) -> SyncReport:
+    """Exchange until both sides are level or the budget is used up.
+
+    An absent store is no error: the report says so. Raises Refused where the store answers but
+    says no (another store, another protocol).
+    """
+    report = SyncReport(False)
+    resting = why_resting(journal, store.url) if use_breaker else ""
+    if resting:
+        return report._replace(why=resting, pending=pending(journal))
+    deadline = journal.clock.monotonic() + budget_seconds
+    try:
+        report = _rounds(journal, store, deadline, wanted)
+    except StoreUnreachable as error:
+        why = error.why or error.what
+        remember_failure(journal, store.url, why)
+        report = report._replace(why=why)
+    return report._replace(pending=pending(journal))
+
+
+def _rounds(
+    journal: Journal, store: Store, deadline: float, wanted: Sequence[ReserveWish]
+) -> SyncReport:
+    report = SyncReport(True)
+    with journal.write() as transaction:
+        for wish in wanted:
+            holdings.remember_wish(transaction.connection, *wish)
+    while (left := deadline - journal.clock.monotonic()) > LEAST_SECONDS:
+        wishes = [reserve_wish(journal, *wish) for wish in holdings.wishes(journal.connection)]
+        reply = talk(journal, store, wishes=wishes, timeout=min(left, ANSWER_SECONDS))
+        applied = take_in(journal, reply, settle=True)
+        report = report._replace(
+            pushed=report.pushed + applied.pushed,
+            pulled=report.pulled + applied.pulled,
+            reserves=report.reserves + _said(reply, applied),
+            stopped="; ".join(str(stop.get("why", "")) for stop in applied.stopped),
+        )
+        if not applied.more and not known.unsent(journal.connection):
+            break
+    return report
+
+
+def take_in(journal: Journal, reply: Reply, *, settle: bool) -> Applied:
+    """Let an answer take effect in a transaction of its own, and project what came with it."""
+    with nobody_asks(journal.home) as alone, journal.write() as transaction:
+        if settle and alone:
+            holdings.settle_open(transaction)
+        applied = apply(transaction, reply)
+    if applied.pulled:
+        project_pulled(journal)
+    return applied
+
+
+def project_pulled(journal: Journal) -> None:
+    """A pull appends first and projects after."""
+    from cxlocal.journal.rebuild import catch_up
+
+    catch_up(journal)
+
+
+def _said(reply: Reply, applied: Applied) -> tuple[str, ...]:
+    return tuple(
+        f"{wish.deliverable} {wish.line}: {entry.lo} to {entry.hi}"
+        for wish in reply.wishes
+        if (entry := applied.granted.get(wish.nonce)) is not None
+    )
+
+
+def recover_store(journal: Journal, store: Store, *, margin: int = 1000) -> SyncReport:
+    """Begin the next generation of a store that lost part of its memory, was copied or moved, or
+    whose file is gone: it continues ``margin`` above everything this journal knows to be in use.
+
+    Raises StoreUnreachable and Refused.
+    """
+    connection = journal.connection
+    rows = connection.execute(
+        "SELECT deliverable, line, max(high) FROM ("
+        " SELECT deliverable, line, hi AS high FROM grant_entry"
+        " UNION ALL SELECT deliverable, line, hi FROM reserve"
+        " UNION ALL SELECT deliverable, line, number FROM spent WHERE number IS NOT NULL"
+        " UNION ALL SELECT deliverable, line, number FROM version WHERE number >= 0"
+        ") GROUP BY deliverable, line"
+    ).fetchall()
+    recovery: dict[str, Any] = {
+        "evidence": [list(row) for row in rows],
+        "margin": margin,
+        "generation": known.store_state(connection).generation,
+    }
+    take_in(journal, talk(journal, store, push=False, recovery=recovery), settle=False)
+    return synchronise(journal, store, use_breaker=False, budget_seconds=60.0)

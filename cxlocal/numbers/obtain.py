@@ -1,0 +1,361 @@
+"""Getting the number of a run.
+
+The same run asking again gets the same number. With the store reachable it is the next online
+number; without it, the lowest of the reserve. Either way the number, the event that says so and
+the row that keeps it unique are durable in one commit before anybody sees it. What a crash leaves
+in between is skipped, never handed out again.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from cxlocal.errors import ConfigError, Conflict, CxError, Refused, StoreNeeded
+from cxlocal.events.machines import version_used
+from cxlocal.exchange import state as known
+from cxlocal.exchange.asking import asking
+from cxlocal.exchange.breaker import remember_failure, why_resting
+from cxlocal.exchange.contact import (
+    ANSWER_SECONDS,
+    Applied,
+    Wish,
+    apply,
+    as_error,
+    reserve_wish,
+    talk,
+)
+from cxlocal.exchange.copies import lies_elsewhere
+from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.exchange.sync import project_pulled
+from cxlocal.numbers import holdings
+from cxlocal.numbers.holdings import Reserve, Taken
+from cxlocal.numbers.log import ONLINE, Entry
+from cxlocal.numbers.schemes import Scheme, suffix_text
+
+if TYPE_CHECKING:
+    from cxlocal.exchange.store import Store
+    from cxlocal.journal.file import Journal, Transaction
+
+TRIES_MAX = 50
+"""Numbers asked for in a row when each turns out unusable (its text is in use already). More means
+that the line or the scheme is wrong, not that the next number will do."""
+
+PAUSE_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Pauses between tries of a passing machine, the last one repeated."""
+
+
+class NumberRequest(NamedTuple):
+    """Which number is asked for."""
+
+    deliverable: str
+    line: str
+    scheme: Scheme
+    run: str
+    actor: dict[str, str]
+    kept: bool = True
+    """False for a passing machine: it neither takes from a reserve nor holds one."""
+    reserve: int = 3
+    ahead: int = 100
+    first: int = 0
+    """[version] from."""
+    when_empty: str = "stop"
+    """``stop`` or ``suffix``."""
+    tagged: int = -1
+    """The highest number of this line that tags or other journal folders hold."""
+
+
+class Number(NamedTuple):
+    """The version of a run."""
+
+    number: int | None
+    """None only where the text is unique by construction (``how`` is suffix)."""
+    text: str
+    sort_key: str
+    how: str
+    """online, reserve or suffix."""
+    online: bool
+    line: str
+    run: str
+
+
+def number_of_run(journal: Journal, deliverable: str, run: str) -> Number | None:
+    """The version a run holds, taken here or on another machine whose events have arrived."""
+    taken = holdings.taken_by(journal.connection, deliverable, run)
+    if taken is not None:
+        return _number(taken)
+    row = journal.connection.execute(
+        "SELECT line, number, text, sort_key, how, lineage FROM version"
+        " WHERE run = ? AND deliverable = ? AND used_at IS NOT NULL",
+        (run, deliverable),
+    ).fetchone()
+    if row is None:
+        return None
+    line, number, text, sort_key, how, lineage = row
+    counted = number if number >= 0 else None
+    return _number(Taken(deliverable, run, line, counted, text, sort_key, how, lineage or ""))
+
+
+def _number(taken: Taken) -> Number:
+    return Number(
+        taken.number, taken.text, taken.sort_key, taken.how, taken.how == ONLINE, taken.line,
+        taken.run,
+    )  # fmt: skip
+
+
+def obtain_number(
+    journal: Journal, store: Store | None, request: NumberRequest, *, patience_seconds: float = 0.0
+) -> Number:
+    """The number of ``request.run``, durable when this returns.
+
+    ``store`` is None where it must not be asked (``--offline``). A passing machine waits up to
+    ``patience_seconds`` for the store. Raises StoreNeeded when neither store nor reserve has one,
+    Refused where the store's rules or the reserve's lock say no, ConfigError for an unfit line.
+    """
+    request.scheme.check_line(request.line)
+    found = number_of_run(journal, request.deliverable, request.run)
+    if found is not None:
+        return found
+    trouble: CxError | None = None
+    if store is not None:
+        try:
+            with asking(journal.home):
+                return _ask_patiently(journal, store, request, patience_seconds)
+        except (StoreUnreachable, Refused) as error:
+            if isinstance(error, Refused) and error.name != "grants-stopped":
+                raise
+            trouble = error
+    return take_offline(journal, request, trouble)
+
+
+def _ask_patiently(
+    journal: Journal, store: Store, request: NumberRequest, patience_seconds: float
+) -> Number:
+    resting = why_resting(journal, store.url)
+    if resting and not patience_seconds and _has_reserve(journal, request):
+        raise StoreUnreachable("the store cannot be reached", why=resting, url=store.url)
+    deadline = journal.clock.monotonic() + patience_seconds
+    for turn in range(10**9):
+        try:
+            return _ask_online(journal, store, request)
+        except StoreUnreachable as error:
+            pause = PAUSE_SECONDS[min(turn, len(PAUSE_SECONDS) - 1)]
+            # Up to half as long again, so that many jobs do not come back in step.
+            pause *= 1 + int(journal.ids.token()[:4], 16) / 131072
+            if journal.clock.monotonic() + pause > deadline:
+                remember_failure(journal, store.url, error.why or error.what)
+                raise
+            time.sleep(pause)
+    raise AssertionError("unreachable")
+
+
+def _has_reserve(journal: Journal, request: NumberRequest) -> bool:
+    reserve = holdings.reserve_of(journal.connection, request.deliverable, request.line)
+    return request.kept and reserve is not None and reserve.left > 0
+
+
+def _ask_online(journal: Journal, store: Store, request: NumberRequest) -> Number:
+    connection = journal.connection
+    for _ in range(TRIES_MAX):
+        lineage = known.store_state(connection).lineage
+        wish = Wish(
+            ONLINE, request.deliverable, request.line, journal.ids.token(), run=request.run,
+            above=holdings.highest_known(connection, request.deliverable, request.line, lineage),
+            first=request.first, tagged=request.tagged,
+        )  # fmt: skip
+        wishes = [wish]
+        if request.kept and request.reserve > 0:
+            wishes.append(
+                reserve_wish(
+                    journal, request.deliverable, request.line, request.reserve, request.ahead
+                )
+            )
+        reply = talk(journal, store, wishes=wishes, timeout=ANSWER_SECONDS)
+        with journal.write() as transaction:
+            applied = apply(transaction, reply)
+            number = _use_online(transaction, request, wish, applied)
+        if applied.pulled:
+            project_pulled(journal)
+        if wish.nonce in applied.refused and number is None:
+            raise as_error(applied.refused[wish.nonce])
+        if number is not None:
+            return number
+    raise Conflict(
+        f"no usable number was found on line {request.line!r}",
+        why=f"the texts of {TRIES_MAX} numbers in a row are in use already",
+        hint="see 'cxlocal version list'; set [version] from, or change the line",
+        name="texts-in-use",
+    )
+
+
+def _use_online(
+    transaction: Transaction, request: NumberRequest, wish: Wish, applied: Applied
+) -> Number | None:
+    """Use the number granted for ``wish``; None where it cannot be used and another is needed."""
+    connection = transaction.connection
+    entry = applied.granted.get(wish.nonce)
+    already = holdings.taken_by(connection, request.deliverable, request.run)
+    if entry is None:
+        return _number(already) if already else None
+    holdings.keep_entry(connection, request.deliverable, request.line, entry, open_=False)
+    holdings.close_entry(connection, request.deliverable, request.line, entry.k)
+    given_up = holdings.is_given_up(connection, request.deliverable, request.line, entry.lo)
+    if already is not None:
+        if not given_up:
+            why = "another process of the same run had taken a number already"
+            holdings.give_up(
+                transaction, request.deliverable, request.line, entry.lo, entry.hi, why
+            )
+        return _number(already)
+    if given_up:
+        return None
+    taken = _taken(request, entry.lo, ONLINE, known.store_state(connection).lineage)
+    if holdings.order_in_use(connection, request.deliverable, taken.sort_key):
+        why = f"its text {taken.text} is in use already"
+        holdings.give_up(transaction, request.deliverable, request.line, entry.lo, entry.hi, why)
+        return None
+    if request.kept and request.reserve > 0:
+        holdings.remember_wish(
+            connection, request.deliverable, request.line, request.reserve, request.ahead
+        )
+    return _record(transaction, request, taken, entry.generation, entry.k)
+
+
+def _taken(request: NumberRequest, number: int, how: str, lineage: str) -> Taken:
+    text = request.scheme.render(request.line, number)
+    return Taken(
+        request.deliverable, request.run, request.line, number, text,
+        _sort_key(request.scheme, text), how, lineage,
+    )  # fmt: skip
+
+
+def _sort_key(scheme: Scheme, text: str) -> str:
+    try:
+        return scheme.sort_key(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"the scheme {scheme.name!r} cannot order its own text {text!r}",
+            why=str(error),
+            hint="change [version] line or scheme in cx.toml",
+            name="bad-scheme",
+        ) from error
+
+
+def _record(
+    transaction: Transaction, request: NumberRequest, taken: Taken, generation: int, k: int
+) -> Number:
+    holdings.take(transaction.connection, taken)
+    transaction.append(
+        version_used(
+            deliverable=taken.deliverable, run=taken.run, line=taken.line, number=taken.number,
+            scheme=request.scheme.name, text=taken.text, sort_key=taken.sort_key, how=taken.how,
+            lineage=taken.lineage, generation=generation, k=k, actor=request.actor,
+        )
+    )  # fmt: skip
+    return _number(taken)
+
+
+def take_offline(
+    journal: Journal, request: NumberRequest, trouble: CxError | None = None
+) -> Number:
+    """The lowest number of the reserve, without asking anybody.
+
+    ``trouble`` is why the store did not give one. Raises StoreNeeded and Refused.
+    """
+    moved = lies_elsewhere(journal)
+    if moved:
+        with journal.write() as transaction:
+            holdings.lock_reserves(transaction.connection, True)
+    with journal.write() as transaction:
+        connection = transaction.connection
+        already = holdings.taken_by(connection, request.deliverable, request.run)
+        if already is not None:
+            return _number(already)
+        state = known.store_state(connection)
+        reserve = holdings.reserve_of(connection, request.deliverable, request.line)
+        if reserve is not None and reserve.left and request.kept:
+            _check_lock(reserve)
+            if (reserve.lineage, reserve.generation) == (state.lineage, state.generation):
+                number = _spend(transaction, request, reserve)
+                if number is not None:
+                    return number
+        if request.when_empty == "suffix":
+            return _take_suffix(transaction, request, state.lineage)
+    raise _store_needed(request, trouble)
+
+
+def _check_lock(reserve: Reserve) -> None:
+    if reserve.locked:
+        raise Refused(
+            f"the {reserve.left} numbers held for line {reserve.line!r} are locked",
+            why="the journal lies elsewhere than at its last contact with the store, so it may be"
+            " a copy, and the other copy may hold the same numbers",
+            hint="reach the store ('cxlocal sync'); or, if the journal was moved and no other copy"
+            " is in use, add --journal-was-moved 'why'",
+            name="reserve-locked",
+        )
+
+
+def _spend(transaction: Transaction, request: NumberRequest, reserve: Reserve) -> Number | None:
+    """Take the lowest usable number of the reserve; None where none is left.
+
+    Numbers that would not exceed everything known to be in use, or whose text is in use, are given
+    up on the way.
+    """
+    connection = transaction.connection
+    highest = holdings.highest_known(connection, request.deliverable, request.line, reserve.lineage)
+    for number in range(max(reserve.next, highest + 1), reserve.hi + 1):
+        taken = _taken(request, number, "reserve", reserve.lineage)
+        if not holdings.order_in_use(connection, request.deliverable, taken.sort_key):
+            why = "a higher number or the same text was in use already"
+            holdings.give_up(
+                transaction, request.deliverable, request.line, reserve.next, number - 1, why
+            )
+            holdings.spend_lowest(connection, reserve, number)
+            return _record(transaction, request, taken, reserve.generation, reserve.k)
+    return None
+
+
+def _take_suffix(transaction: Transaction, request: NumberRequest, lineage: str) -> Number:
+    connection = transaction.connection
+    highest = holdings.highest_known(connection, request.deliverable, request.line, lineage)
+    node = known_node(transaction)
+    count = connection.execute("SELECT count(*) FROM spent WHERE how = 'suffix'").fetchone()[0] + 1
+    text = suffix_text(request.scheme, request.line, max(highest, request.first - 1), node, count)
+    taken = Taken(
+        request.deliverable, request.run, request.line, None, text,
+        _sort_key(request.scheme, text), "suffix", lineage,
+    )  # fmt: skip
+    return _record(transaction, request, taken, 0, 0)
+
+
+def known_node(transaction: Transaction) -> str:
+    """Our node id, made where there is none yet."""
+    from cxlocal.exchange.copies import ensure_node
+
+    return ensure_node(transaction).node
+
+
+def _store_needed(request: NumberRequest, trouble: CxError | None) -> StoreNeeded:
+    if not request.kept:
+        held = "a passing machine holds no reserve"
+    else:
+        held = f"this machine holds no number for line {request.line!r} any more"
+    cause = (trouble.why or trouble.what) if trouble is not None else "it was not to be asked"
+    ways = ["run it again once the store answers"]
+    if trouble is not None and trouble.name == "grants-stopped":
+        ways = [trouble.hint]
+    ways.append("release from a machine that still holds numbers ('cxlocal status' there)")
+    if request.when_empty != "suffix":
+        ways.append('or set when_empty = "suffix" in [version] (semver and counter)')
+    return StoreNeeded(
+        "there is no version number for this run",
+        why=f"{held}, and the store gave none: {cause}",
+        hint="; ".join(ways),
+        name="no-number",
+        deliverable=request.deliverable,
+        line=request.line,
+    )
+
+
+__all__ = ["Entry", "Number", "NumberRequest", "number_of_run", "obtain_number", "take_offline"]

@@ -1,0 +1,290 @@
+"""Version schemes: how a line and a counted number become a text, and how texts are ordered.
+
+A scheme is a value with three pure methods. ``render`` gives different texts for different numbers
+of one line; ``sort_key`` gives a string whose plain comparison (Python, SQLite's BINARY, any
+byte-wise index) orders the versions of one deliverable. All four schemes share one form of key, so
+that a deliverable may change its scheme without its history falling out of order::
+
+    2.7.14            ->  "012017" "0214"  FINAL      each number is length + digits
+    2.7.15-offline…   ->  "012017" "0215"  EARLY …    a pre-release sorts below its final text
+
+Trailing zeros of the release part are left out of keys (PEP 440 calls 2.7 and 2.7.0 equal), so two
+texts a package index could confuse have equal keys, and the uniqueness check sees it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Protocol
+
+from cxlocal.errors import ConfigError
+
+NUMBER_MAX = 10**15
+"""The highest number of a line: well inside 2**53, which is where JSON readers begin to round."""
+
+FINAL = "#(~"
+"""Ends the key of a final text. Sorts below any digit, so 2.7 < 2.7.1."""
+
+EARLY = "!"
+"""Begins the rest of a pre-release's key. Sorts below FINAL."""
+
+
+class Scheme(Protocol):
+    """How the texts of versions are made. Plugins register further ones."""
+
+    name: str
+
+    def check_line(self, line: str) -> None:
+        """Raises ConfigError when this scheme cannot count on ``line``."""
+
+    def render(self, line: str, number: int) -> str:
+        """The text of ``number`` on ``line``; another number gives another text."""
+
+    def sort_key(self, text: str) -> str:
+        """A string that sorts as the version does. Raises ValueError for a foreign text."""
+
+
+def counted(number: int) -> str:
+    """A number as text that sorts by value: two digits of length, then the digits."""
+    digits = str(number)
+    return f"{len(digits):02d}{digits}"
+
+
+def release_key(parts: Iterable[int]) -> str:
+    """The key of a dotted release, trailing zeros left out."""
+    numbers = list(parts)
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return "".join(map(counted, numbers))
+
+
+def identifiers_key(text: str) -> str:
+    """The key of dot-separated pre-release identifiers (SemVer 2.0.0, rule 11)."""
+    parts = (
+        f"1{counted(int(part))}" if part.isascii() and part.isdigit() else f"2{part} "
+        for part in text.split(".")
+    )
+    return EARLY + "".join(parts) + "0"
+
+
+def bad_line(scheme: str, line: str, wanted: str) -> ConfigError:
+    """The error for a line a scheme cannot count on."""
+    return ConfigError(
+        f"[version] line {line!r} does not suit the scheme {scheme!r}",
+        why=f"a line of this scheme looks like {wanted}",
+        hint="change [version] line or scheme in cx.toml",
+        name="bad-line",
+    )
+
+
+class Semver:
+    """``2.7`` + 14 = ``2.7.14`` (SemVer 2.0.0)."""
+
+    name = "semver"
+    _line = re.compile(r"(0|[1-9]\d{0,17})\.(0|[1-9]\d{0,17})", re.ASCII)
+    _text = re.compile(
+        r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?"
+        r"(?:\+[0-9A-Za-z.-]+)?",
+        re.ASCII,
+    )
+
+    def check_line(self, line: str) -> None:
+        """Two numbers: major and minor."""
+        if not self._line.fullmatch(line):
+            raise bad_line(self.name, line, "'2.7'")
+
+    def render(self, line: str, number: int) -> str:
+        """``line.number``."""
+        return f"{line}.{number}"
+
+    def sort_key(self, text: str) -> str:
+        """By SemVer's precedence; build metadata takes no part in it."""
+        match = self._text.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not a SemVer version")
+        release = release_key(int(match[index]) for index in (1, 2, 3))
+        return release + (identifiers_key(match[4]) if match[4] else FINAL)
+
+
+class Pep440:
+    """``2.7`` + 14 = ``2.7.14``, any count of parts, ordered as Python packages are."""
+
+    name = "pep440"
+    _line = re.compile(
+        r"(?:[1-9]\d{0,17}!)?(?:0|[1-9]\d{0,17})(?:\.(?:0|[1-9]\d{0,17})){0,9}", re.ASCII
+    )
+    _text = re.compile(
+        r"(?:(\d+)!)?(\d+(?:\.\d+)*)(?:(a|b|rc)(\d+))?(?:\.post(\d+))?(?:\.dev(\d+))?", re.ASCII
+    )
+
+    def check_line(self, line: str) -> None:
+        """One to ten numbers, optionally with an epoch (``1!2.7``)."""
+        if not self._line.fullmatch(line):
+            raise bad_line(self.name, line, "'2.7' or '1!2.7'")
+
+    def render(self, line: str, number: int) -> str:
+        """``line.number``."""
+        return f"{line}.{number}"
+
+    def sort_key(self, text: str) -> str:
+        """By PEP 440, normalised texts without a local part (package indexes refuse those)."""
+        match = self._text.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not a normalised, public PEP 440 version")
+        epoch, release, kind, early, post, dev = match.groups()
+        key = f"~{counted(int(epoch))}" if epoch and int(epoch) else ""
+        key += release_key(int(part) for part in release.split("."))
+        if kind:
+            key += f"{EARLY}1{kind[0]}{counted(int(early))}"
+        else:
+            key += f"{EARLY}0" if dev is not None and post is None else FINAL[0]
+        key += f"){counted(int(post))}" if post is not None else FINAL[1]
+        return key + (counted(int(dev)) if dev is not None else FINAL[2])
+
+
+class Calver:
+    """``2026.11`` + 3 = ``2026.11.3``. A line may be a pattern of dates: see ``resolve_line``."""
+
+    name = "calver"
+    _line = re.compile(r"\d{2,4}(?:\.\d{1,2}){0,2}", re.ASCII)
+    _text = re.compile(r"\d+(?:\.\d+)+", re.ASCII)
+
+    def check_line(self, line: str) -> None:
+        """A year, optionally a month or week and a day, or a pattern of them."""
+        if not self._line.fullmatch(resolve_line(line, 2026, 11, 23)):
+            raise bad_line(self.name, line, "'2026.11' or 'YYYY.MM'")
+
+    def render(self, line: str, number: int) -> str:
+        """``line.number``."""
+        return f"{line}.{number}"
+
+    def sort_key(self, text: str) -> str:
+        """Part by part as numbers: 2026.9 < 2026.11."""
+        if not self._text.fullmatch(text):
+            raise ValueError(f"{text!r} is not a calendar version")
+        return release_key(int(part) for part in text.split(".")) + FINAL
+
+
+class Counter:
+    """A bare ``14``, or ``nightly.14`` with a line."""
+
+    name = "counter"
+    _line = re.compile(r"(?:[0-9A-Za-z]+(?:[._-][0-9A-Za-z]+)*)?", re.ASCII)
+    _early = re.compile(r"(.+)-(offline\.m[0-9a-f]+\.\d+)", re.ASCII)
+
+    def check_line(self, line: str) -> None:
+        """Nothing, or words and numbers joined by dots, dashes and underscores."""
+        if not self._line.fullmatch(line) or len(line) > 60 or "offline" in line:
+            raise bad_line(self.name, line, "'' or 'nightly' (60 characters, not 'offline')")
+
+    def render(self, line: str, number: int) -> str:
+        """``number`` or ``line.number``."""
+        return f"{line}.{number}" if line else str(number)
+
+    def sort_key(self, text: str) -> str:
+        """Numbers by value, words by letter, numbers before words."""
+        early = self._early.fullmatch(text)
+        base = early[1] if early else text
+        if not base or not self._line.fullmatch(base):
+            raise ValueError(f"{text!r} is not a counted version")
+        if base.isdigit():
+            key = counted(int(base))
+        else:
+            parts = re.split(r"([._-])", base)
+            key = "".join(
+                counted(int(part)) if part.isdigit() else f"a{part} " for part in parts if part
+            )
+        return key + (identifiers_key(early[2]) if early else FINAL)
+
+
+SCHEMES: dict[str, Scheme] = {
+    scheme.name: scheme for scheme in (Semver(), Pep440(), Calver(), Counter())
+}
+"""The schemes cxlocal brings along, by name."""
+
+SUFFIX_SCHEMES = ("semver", "counter")
+"""Schemes whose texts can carry the by-construction unique name of an empty reserve: PEP 440 and
+calendar versions have no place for it that package tools accept."""
+
+
+def scheme_named(name: str, further: Iterable[Scheme] = ()) -> Scheme:
+    """The scheme called ``name`` among ours and ``further`` ones. Raises ConfigError."""
+    found = {**{scheme.name: scheme for scheme in further}, **SCHEMES}.get(name)
+    if found is None:
+        raise ConfigError(
+            f"no version scheme is called {name!r}",
+            why=f"there are {', '.join(sorted(SCHEMES))}, and those of plugins",
+            hint="correct [version] scheme in cx.toml, or see 'cxlocal plugins'",
+            name="unknown-scheme",
+        )
+    return found
+
+
+_DATE_PARTS = re.compile(r"YYYY|YY|0M|MM|0D|DD")
+
+
+def resolve_line(line: str, year: int, month: int, day: int) -> str:
+    """A calendar line with its date parts filled in; other lines come back as they are.
+
+    ``YYYY`` 2026, ``YY`` 26, ``MM`` 4, ``0M`` 04, ``DD`` 5, ``0D`` 05 (the notation of
+    calver.org). The caller takes the date once, when the plan is frozen: nothing here reads a
+    clock.
+    """
+    parts = {
+        "YYYY": f"{year}", "YY": f"{year % 100}", "MM": f"{month}", "0M": f"{month:02d}",
+        "DD": f"{day}", "0D": f"{day:02d}",
+    }  # fmt: skip
+    return _DATE_PARTS.sub(lambda match: parts[match[0]], line)
+
+
+def rehearsal_text(run: str) -> str:
+    """What a rehearsal carries in place of a version: sorts below every release."""
+    return f"0.0.0-rehearsal.{run}"
+
+
+def suffix_text(scheme: Scheme, line: str, last_known: int, node: str, count: int) -> str:
+    """A name that is unique without any store: last known number + 1, machine, own count.
+
+    64 bits of the node id keep machines apart; the leading ``m`` keeps the part a valid SemVer
+    identifier even when all its digits are decimal and the first is 0. Raises ConfigError for
+    schemes whose texts have no place for it.
+    """
+    if scheme.name not in SUFFIX_SCHEMES:
+        raise ConfigError(
+            f'[version] when_empty = "suffix" cannot be used with the scheme {scheme.name!r}',
+            why="its texts have no part that could name the machine",
+            hint='use when_empty = "stop", or the scheme semver or counter',
+            name="suffix-impossible",
+        )
+    return f"{scheme.render(line, last_known + 1)}-offline.m{node[:16]}.{count}"
+
+
+_DIGITS = re.compile(r"\d+", re.ASCII)
+
+
+def number_in(scheme: Scheme, line: str, text: str) -> int | None:
+    """Which number of ``line`` renders as ``text``; None when it is of another line or scheme.
+
+    Works for every scheme by trying the runs of digits in the text, last one first.
+    """
+    for match in reversed(list(_DIGITS.finditer(text))):
+        number = int(match[0]) if len(match[0]) <= 15 else -1
+        if number >= 0 and scheme.render(line, number) == text:
+            return number
+    return None
+
+
+def numbers_in_tags(scheme: Scheme, deliverable: str, line: str, tags: Iterable[str]) -> set[int]:
+    """The numbers of ``line`` that tags such as ``v2.7.3`` or ``webshop-2.7.3`` speak of."""
+    found = set()
+    for tag in tags:
+        text = tag.rsplit("/", 1)[-1]
+        for sign in ("-", "_", "@"):
+            text = text.removeprefix(deliverable + sign)
+        number = number_in(scheme, line, text)
+        if number is None and text[:1] in ("v", "V"):
+            number = number_in(scheme, line, text[1:])
+        if number is not None:
+            found.add(number)
+    return found

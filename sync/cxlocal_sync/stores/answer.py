@@ -1,0 +1,196 @@
+"""What a store says to a message: one transaction for all its parts, or a refusal for all.
+
+The caller has begun the transaction and commits it when ``answer`` returns; when it raises, it
+rolls back and sends the refusal. Order within a message: who speaks (token), what they bring
+(push), what they remember of us (witness), what they wish (grant), what they lack (pull). So an
+emergency number that is pushed lifts the cursor before a number is asked for.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from cxlocal.errors import CxError
+from cxlocal.exchange import token
+from cxlocal.exchange.messages import (
+    PROTOCOL,
+    BadMessage,
+    read_part,
+    refusal,
+    text_of,
+    whole_of,
+)  # fmt: skip
+from cxlocal_sync.stores.chains import Chains
+from cxlocal_sync.stores.feed import Feed, StoreRow, pull, read_store, running_at
+from cxlocal_sync.stores.grants import RECOVER, Granter
+from cxlocal_sync.stores.recover import recover
+
+WENT_BACK = "the store lost part of its memory: a machine knows more of it than it does itself"
+
+
+class Refusal(CxError):
+    """A message that is refused as a whole; nothing of it takes effect."""
+
+    default_name = "refused"
+
+
+def refuse(error: CxError) -> dict[str, Any]:
+    """The answer to a message that is refused as a whole."""
+    cause = f"{error.what}: {error.why}" if error.why else error.what
+    return {"protocol": PROTOCOL, "refusal": refusal(error.name, cause, error.hint, **error.data)}
+
+
+def answer(connection: sqlite3.Connection, message: dict[str, Any], here: str) -> dict[str, Any]:
+    """Carry out ``message``; ``here`` is the hint of where the store lies now.
+
+    Raises Refusal and BadMessage; the transaction must then be rolled back.
+    """
+    store = read_store(connection)
+    who = _read_contact(message)
+    if who["lineage"] not in ("", store.lineage):
+        raise Refusal(
+            "this is another store than the one the journal belongs to",
+            why=f"it was {who['lineage'][:8]}…, this is {store.lineage[:8]}…",
+            hint="correct store.url, or use the journal that belongs to this store",
+            name="wrong-lineage",
+        )
+    if read_part(message, "recover") is not None:
+        recover(connection, store, message["recover"], who["node"], here)
+        store = read_store(connection)
+    feed = Feed(connection, store)
+    granter = Granter(connection, store, feed)
+    chains = Chains(connection, feed, granter)
+    went_back = _meet(connection, store, who, chains)
+    pushed = [chains.push(batch) for batch in read_part(message, "push") or []]
+    _witness(connection, store, who, granter, went_back, here)
+    wishes = read_part(message, "grant") or []
+    granted = [granter.answer(wish, who["node"]) for wish in wishes]
+    feed.close()
+    reply: dict[str, Any] = {
+        "protocol": PROTOCOL,
+        "store": _introduce(connection, store, feed, granter),
+        "ack": chains.head(who["node"]),
+        "push": pushed,
+        "grant": granted,
+    }
+    asked = read_part(message, "pull")
+    if asked is not None:
+        reply["pull"] = pull(connection, asked, who["node"], read_head(feed))
+    return reply
+
+
+def read_head(feed: Feed) -> Any:
+    """The head of the feed as it stands in this transaction."""
+    from cxlocal_sync.stores.feed import Head
+
+    return Head(feed.position, feed.hash)
+
+
+def _introduce(
+    connection: sqlite3.Connection, store: StoreRow, feed: Feed, granter: Granter
+) -> dict[str, Any]:
+    stops = connection.execute("SELECT deliverable, cause, why FROM stop LIMIT 20").fetchall()
+    return {
+        "lineage": store.lineage,
+        "generation": store.generation,
+        "head": {"position": feed.position, "hash": feed.hash.hex()},
+        "stopped": [{"deliverable": d, "cause": cause, "why": why} for d, cause, why in stops],
+    }
+
+
+def _read_contact(message: dict[str, Any]) -> dict[str, Any]:
+    try:
+        part = message["contact"]
+        heads = [
+            (text_of(each[0]), text_of(each[1]), whole_of(each[2]), text_of(each[3]))
+            for each in part.get("heads", [])
+        ]
+        cursor = part.get("cursor") or {"position": 0, "hash": "00" * 32}
+        return {
+            "lineage": text_of(part.get("lineage", "")),
+            "generation": whole_of(part.get("generation", 0)),
+            "node": _node_name(part["node"]),
+            "token": token.token_in(part["token"]),
+            "proposal": token.token_in(part["proposal"]),
+            "hint": text_of(part.get("hint", ""))[:200],
+            "heads": heads,
+            "position": whole_of(cursor["position"]),
+            "hash": bytes.fromhex(text_of(cursor["hash"])),
+        }
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise BadMessage("the message holds a malformed contact", why=repr(error)) from error
+
+
+def _node_name(value: Any) -> str:
+    name = text_of(value)
+    if len(name) != 32 or any(char not in "0123456789abcdef" for char in name):
+        raise ValueError("a node is named by 32 hexadecimal digits")
+    return name
+
+
+def _meet(
+    connection: sqlite3.Connection, store: StoreRow, who: dict[str, Any], chains: Chains
+) -> bool:
+    """Judge the token and keep the proposal. True when it shows that we went back.
+
+    Raises Refusal for a copy.
+    """
+    row = connection.execute(
+        "SELECT token_count, token FROM node WHERE node = ? AND token_count IS NOT NULL",
+        (who["node"],),
+    ).fetchone()
+    stored = token.Token(*row) if row else None
+    if stored is None and who["generation"] < store.generation:
+        stored = token.NO_TOKEN  # a recovery forgot all tokens: the first contact sets it anew
+    verdict = token.judge(who["token"], who["proposal"], stored)
+    if verdict == token.COPY:
+        raise Refusal(
+            "another copy of this journal has been in contact",
+            why="its contact token is no longer valid: the journal was copied or restored",
+            hint="the journal continues under a new id by itself; nothing is lost",
+            name="copy",
+        )
+    if verdict == token.STORE_WENT_BACK:
+        return True
+    node_id = chains.node_id(who["node"])
+    connection.execute(
+        "UPDATE node SET token_count = ?, token = ?, hint = ? WHERE id = ?",
+        (who["proposal"].step, who["proposal"].value, who["hint"], node_id),
+    )
+    return False
+
+
+def _witness(
+    connection: sqlite3.Connection,
+    store: StoreRow,
+    who: dict[str, Any],
+    granter: Granter,
+    went_back: bool,
+    here: str,
+) -> None:
+    """Compare what the speaker remembers of us with what we are; stop granting where it differs."""
+    if store.hint and here and store.hint != here:
+        granter.stop(
+            "", "moved", "the store's file was copied or moved since it was made;"
+            " if the other copy still hands out numbers, two runs would get the same one",
+        )  # fmt: skip
+    if who["generation"] > store.generation:
+        granter.stop("", "went-back", WENT_BACK)
+        return
+    older = who["generation"] < store.generation and who["generation"] > 0
+    if older:
+        return  # what it remembers is from before a recovery, which already lies above it
+    lost = went_back or running_at(connection, who["position"]) not in (who["hash"], None)
+    lost = lost or who["position"] > granter.feed.position
+    for deliverable, line, k, value in who["heads"]:
+        row = connection.execute(
+            "SELECT hash FROM grant_entry WHERE deliverable = ? AND line = ? AND k = ?",
+            (deliverable, line, k),
+        ).fetchone()
+        lost = lost or (k > 0 and (row is None or row[0] != value))
+    if lost:
+        granter.stop("", "went-back", WENT_BACK)
+
+
+__all__ = ["RECOVER", "Refusal", "answer", "refuse"]

@@ -1,0 +1,156 @@
+"""The feed: events and grants in the order of their commits, each at a position of its own.
+
+The running hash over the feed is what a cursor carries. A store that was restored from a backup
+has another hash at some position, or none there at all, and every machine that pulled further
+notices it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from cxlocal.events.document import Event
+from cxlocal.exchange.messages import (
+    BATCH_BYTES_MAX,
+    PULL_MAX,
+    BadMessage,
+    entry_out,
+    event_out,
+    text_of,
+    whole_of,
+)  # fmt: skip
+from cxlocal.numbers.log import Entry
+
+ROOT = bytes(32)
+
+
+class Head(NamedTuple):
+    """The end of the feed."""
+
+    position: int
+    hash: bytes
+
+
+class StoreRow(NamedTuple):
+    """The store's own row."""
+
+    lineage: str
+    generation: int
+    position: int
+    hash: bytes
+    hint: str
+
+
+def read_store(connection: sqlite3.Connection) -> StoreRow:
+    """The store's own row."""
+    row = connection.execute("SELECT lineage, generation, position, hash, hint FROM store")
+    return StoreRow(*row.fetchone())
+
+
+class Feed:
+    """Hands out positions within one transaction; ``close`` writes the counter row."""
+
+    def __init__(self, connection: sqlite3.Connection, store: StoreRow) -> None:
+        self.connection = connection
+        self.start = store.position
+        self.position = store.position
+        self.hash = store.hash
+
+    def step(self, item_hash: bytes) -> tuple[int, bytes]:
+        """The next position and the running hash there."""
+        self.position += 1
+        self.hash = sha256(self.hash + item_hash).digest()
+        return self.position, self.hash
+
+    def close(self) -> None:
+        """Write the head, if it moved."""
+        if self.position != self.start:
+            self.connection.execute(
+                "UPDATE store SET position = ?, hash = ?", (self.position, self.hash)
+            )
+
+
+def running_at(connection: sqlite3.Connection, position: int) -> bytes | None:
+    """The running hash at a position; None where the feed does not reach."""
+    if position == 0:
+        return ROOT
+    row = connection.execute(
+        "SELECT running FROM event WHERE position = :p"
+        " UNION ALL SELECT running FROM grant_entry WHERE position = :p",
+        {"p": position},
+    ).fetchone()
+    return row[0] if row else None
+
+
+_EVENT_COLUMNS = (
+    "e.position, n.node, e.sequence, e.branch, e.type, e.deliverable, e.deliverable_sequence,"
+    " e.clock, e.previous, e.previous_in_deliverable, e.hash, e.document, e.run"
+)
+_GRANT_COLUMNS = (
+    "position, deliverable, line, k, kind, lo, hi, node, run, nonce, generation, why, previous,"
+    " hash"
+)
+
+
+def pull(connection: sqlite3.Connection, part: Any, node: str, head: Head) -> dict[str, Any]:
+    """The answer to a pull part: items after the cursor, or *void* when the cursor is not ours.
+
+    Items that the asker brought itself, or filtered out by deliverable, are named by hash only,
+    so that the running hash can be followed all the same.
+    """
+    position, cursor_hash, limit, wanted = _read_pull(part)
+    if running_at(connection, position) != cursor_hash:
+        return {"void": True, "items": [], "more": False}
+    events = connection.execute(
+        f"SELECT {_EVENT_COLUMNS} FROM event e JOIN node n ON n.id = e.node"
+        " WHERE e.position > ? ORDER BY e.position LIMIT ?",
+        (position, limit),
+    )
+    grants = connection.execute(
+        f"SELECT {_GRANT_COLUMNS} FROM grant_entry WHERE position > ? ORDER BY position LIMIT ?",
+        (position, limit),
+    )
+    rows = sorted(
+        [(row[0], "event", row) for row in events] + [(row[0], "grant", row) for row in grants]
+    )
+    items: list[dict[str, Any]] = []
+    size = 0
+    for at, kind, row in rows[:limit]:
+        item = _event_item(row, node, wanted) if kind == "event" else _grant_item(row, wanted)
+        size += len(item["event"]["document"]) if "event" in item else 300
+        if items and size > BATCH_BYTES_MAX:
+            break
+        items.append({"position": at, **item})
+    last = items[-1]["position"] if items else position
+    return {"void": False, "items": items, "more": last < head.position}
+
+
+def _read_pull(part: Any) -> tuple[int, bytes, int, set[str] | None]:
+    try:
+        cursor = part["cursor"]
+        wanted = part.get("deliverables")
+        return (
+            whole_of(cursor["position"]),
+            bytes.fromhex(text_of(cursor["hash"])),
+            max(1, min(whole_of(part.get("limit", PULL_MAX)), PULL_MAX)),
+            None if wanted is None else {text_of(name) for name in wanted},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadMessage("the message holds a malformed pull part", why=repr(error)) from error
+
+
+def _event_item(row: Any, node: str, wanted: set[str] | None) -> dict[str, Any]:
+    event = Event(*row[1:13])
+    foreign = wanted is not None and event.deliverable is not None
+    if event.node == node or (foreign and event.deliverable not in (wanted or ())):
+        return {"hash": event.hash.hex()}
+    return {"event": {**event_out(event), "branch": event.branch}}
+
+
+def _grant_item(row: Any, wanted: set[str] | None) -> dict[str, Any]:
+    deliverable, line = row[1], row[2]
+    if wanted is not None and deliverable not in wanted:
+        return {"hash": row[13]}
+    return {"grant": entry_out(deliverable, line, Entry(*row[3:14]))}

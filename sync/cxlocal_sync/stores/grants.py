@@ -1,0 +1,229 @@
+"""Handing out numbers: the rules of ``cxlocal.numbers.log``, applied within one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from cxlocal.errors import CxError
+from cxlocal.exchange.messages import BadMessage, entry_out, refusal, text_of, whole_of
+from cxlocal.numbers import log
+from cxlocal.numbers.schemes import NUMBER_MAX
+from cxlocal_sync.stores.feed import Feed, StoreRow
+
+RECOVER = "cxlocal store recover"
+
+
+class NoGrant(CxError):
+    """A request for numbers that is refused; the rest of its message stands."""
+
+    default_name = "no-grant"
+
+
+class Granter:
+    """The grant logs of one store, within one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, store: StoreRow, feed: Feed) -> None:
+        self.connection = connection
+        self.store = store
+        self.feed = feed
+
+    def state(self, deliverable: str, line: str) -> log.LogState:
+        """What the log of a line amounts to."""
+        row = self.connection.execute(
+            "SELECT online, high, k, hash FROM cursor WHERE deliverable = ? AND line = ?",
+            (deliverable, line),
+        ).fetchone()
+        if row is None:
+            return log.EMPTY
+        held = self.connection.execute(
+            "SELECT lo, hi, node, k FROM grant_entry WHERE deliverable = ? AND line = ?"
+            " AND hi > ? AND kind = 'reserve' ORDER BY lo",
+            (deliverable, line, row[0]),
+        )
+        return log.LogState(row[0], row[1], tuple(log.Held(*each) for each in held), row[2], row[3])
+
+    def append(
+        self, deliverable: str, line: str, state: log.LogState, kind: str, lo: int, hi: int, *,
+        node: str, run: str = "", nonce: str = "", why: str = "",
+    ) -> tuple[log.Entry, log.LogState]:  # fmt: skip
+        """Write the next entry of a log. Raises LogBroken for one that breaks a rule."""
+        entry = log.make_entry(
+            state, (self.store.lineage, deliverable, line), kind, lo, hi,
+            node=node, run=run, nonce=nonce, generation=self.store.generation, why=why,
+        )  # fmt: skip
+        after = log.apply(state, entry)
+        position, running = self.feed.step(bytes.fromhex(entry.hash))
+        marks = ", ".join("?" * 15)
+        self.connection.execute(
+            f"INSERT INTO grant_entry VALUES ({marks})",
+            (position, deliverable, line, *entry, running),
+        )
+        self.connection.execute(
+            "INSERT INTO cursor VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " online = excluded.online, high = excluded.high, k = excluded.k, hash = excluded.hash",
+            (deliverable, line, after.online, after.high, after.k, after.hash),
+        )
+        return entry, after
+
+    def granted(self, deliverable: str, line: str, number: int) -> bool:
+        """Whether an online or reserve entry covers ``number``."""
+        row = self.connection.execute(
+            "SELECT 1 FROM grant_entry WHERE deliverable = ? AND line = ? AND hi >= ? AND lo <= ?"
+            " AND kind != 'raise' LIMIT 1",
+            (deliverable, line, number, number),
+        ).fetchone()
+        return row is not None
+
+    def raise_to(self, deliverable: str, line: str, number: int, *, node: str, why: str) -> None:
+        """Lift the online cursor of a line to ``number``, if it is below."""
+        state = self.state(deliverable, line)
+        span = log.raise_range(state, number)
+        if span is not None:
+            self.append(deliverable, line, state, log.RAISE, *span, node=node, why=why)
+
+    def stop(
+        self, deliverable: str, cause: str, why: str, line: str = "", number: int = -1
+    ) -> None:
+        """Hand out no more numbers of ``deliverable`` (empty: of any) until recovered."""
+        self.connection.execute(
+            "INSERT OR IGNORE INTO stop VALUES (?, ?, ?, ?, ?)",
+            (deliverable, cause, why, line, number),
+        )
+
+    def stopped(self, deliverable: str) -> tuple[str, str] | None:
+        """(cause, why) when no numbers of ``deliverable`` are handed out."""
+        row: tuple[str, str] | None = self.connection.execute(
+            "SELECT cause, why FROM stop WHERE deliverable IN ('', ?) LIMIT 1", (deliverable,)
+        ).fetchone()
+        return row
+
+    def saw_in_use(
+        self, deliverable: str, line: str, number: int, *, ours: bool, node: str
+    ) -> bool:
+        """Take note of a number that an event or a request says is in use.
+
+        A number we granted lifts the cursor. One we did not never moves it: it stops grants and
+        stays as evidence. ``ours`` says whether it was granted by this lineage. Returns whether
+        the number was one of ours.
+        """
+        if ours and self.granted(deliverable, line, number):
+            why = f"number {number} is in use; it was taken while the store could not be reached"
+            self.raise_to(deliverable, line, number, node=node, why=why)
+            return True
+        self.stop(
+            deliverable, "unknown-number",
+            f"number {number} of line {line!r} is in use, and this store never granted it",
+            line, number,
+        )  # fmt: skip
+        return False
+
+    def answer(self, want: Any, node: str) -> dict[str, Any]:
+        """The answer to one wish: an entry, nothing due, or a refusal."""
+        wish = _read_wish(want)
+        try:
+            entry = self._grant(wish, node)
+        except NoGrant as error:
+            no = refusal(error.name, f"{error.what}: {error.why}", error.hint, **error.data)
+            return {"nonce": wish["nonce"], "entry": None, "refusal": no}
+        shown = entry and entry_out(wish["deliverable"], wish["line"], entry)
+        return {"nonce": wish["nonce"], "entry": shown, "refusal": None}
+
+    def _grant(self, wish: dict[str, Any], node: str) -> log.Entry | None:
+        deliverable, line = wish["deliverable"], wish["line"]
+        repeated = self._by_nonce(wish, node)
+        if repeated is not None:
+            return repeated
+        state = self._floor(wish, node)
+        above = wish["above"]
+        if above > state.online:
+            self.saw_in_use(deliverable, line, above, ours=True, node=node)
+        self._check_stop(deliverable)
+        state = self.state(deliverable, line)
+        if wish["kind"] == log.ONLINE:
+            lo = hi = log.next_online(state)
+        elif log.exchange_due(state, wish["held"], wish["ahead"]):
+            lo, hi = log.place_reserve(state, wish["size"], wish["ahead"])
+        else:
+            return None
+        if hi > NUMBER_MAX:
+            raise NoGrant(
+                "no number is left on this line", why=f"{hi} is above {NUMBER_MAX}",
+                hint="change [version] line in cx.toml", name="line-used-up",
+            )  # fmt: skip
+        entry, _ = self.append(
+            deliverable, line, state, wish["kind"], lo, hi,
+            node=node, run=wish["run"], nonce=wish["nonce"],
+        )  # fmt: skip
+        return entry
+
+    def _check_stop(self, deliverable: str) -> None:
+        found = self.stopped(deliverable)
+        if found is not None:
+            raise NoGrant(
+                "the store hands out no numbers", why=found[1],
+                hint=f"run '{RECOVER}': it continues above everything that may be in use",
+                name="grants-stopped", cause=found[0],
+            )  # fmt: skip
+
+    def _floor(self, wish: dict[str, Any], node: str) -> log.LogState:
+        """Where a line begins: [version] from, and never below what tags already use."""
+        deliverable, line, first = wish["deliverable"], wish["line"], wish["first"]
+        state = self.state(deliverable, line)
+        if state.k == 0 and wish["tagged"] >= first:
+            raise NoGrant(
+                f"line {line!r} would start at {first}",
+                why=f"number {wish['tagged']} of it is already in use by a tag or another journal",
+                hint=f"set from = {wish['tagged'] + 1} in the [version] table of cx.toml",
+                name="starts-too-low", tagged=wish["tagged"],
+            )  # fmt: skip
+        if first > NUMBER_MAX:
+            raise NoGrant(
+                "[version] from is too high", why=f"{first} is above {NUMBER_MAX}",
+                hint="lower [version] from in cx.toml", name="line-used-up",
+            )  # fmt: skip
+        span = log.raise_range(state, first - 1)
+        if span is None or self.stopped(deliverable):
+            return state
+        why = f"the line was set to start at {first}"
+        return self.append(deliverable, line, state, log.RAISE, *span, node=node, why=why)[1]
+
+    def _by_nonce(self, wish: dict[str, Any], node: str) -> log.Entry | None:
+        row = self.connection.execute(
+            "SELECT k, kind, lo, hi, node, run, nonce, generation, why, previous, hash"
+            " FROM grant_entry WHERE nonce = ? AND deliverable = ? AND line = ? AND node = ?",
+            (wish["nonce"], wish["deliverable"], wish["line"], node),
+        ).fetchone()
+        return log.Entry(*row) if row else None
+
+
+def _read_wish(want: Any) -> dict[str, Any]:
+    try:
+        held = want.get("held")
+        wish: dict[str, Any] = {
+            "kind": text_of(want["kind"]),
+            "deliverable": text_of(want["deliverable"]),
+            "line": text_of(want["line"]),
+            "run": text_of(want.get("run", "")),
+            "nonce": text_of(want["nonce"]),
+            "above": whole_of(want.get("above", -1)),
+            "first": whole_of(want.get("first", 0)),
+            "tagged": whole_of(want.get("tagged", -1)),
+            "size": whole_of(want.get("size", 1)),
+            "ahead": whole_of(want.get("ahead", 1)),
+            "held": None if held is None else (whole_of(held[0]), whole_of(held[1])),
+        }
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise BadMessage("the message holds a malformed wish", why=repr(error)) from error
+    sound = (
+        wish["kind"] in (log.ONLINE, log.RESERVE)
+        and wish["nonce"]
+        and 1 <= wish["size"] <= log.COUNT_MAX
+        and 1 <= wish["ahead"] <= log.AHEAD_MAX
+    )
+    if not sound:
+        raise BadMessage(
+            "the message holds a malformed wish",
+            why=f"kind {wish['kind']!r}, size {wish['size']}, ahead {wish['ahead']}",
+        )
+    return wish

@@ -1,0 +1,257 @@
+"""The embedded store: one SQLite file on this machine.
+
+It lives by the journal's file rules (rollback journal in TRUNCATE mode, ``synchronous=FULL``,
+every message one ``BEGIN IMMEDIATE`` transaction), and is spoken to in encoded messages like any
+other store: no ATTACH, no shared connection. Whatever keeps the file from answering (gone, locked,
+read-only, damaged, too slow) is ``StoreUnreachable`` with its cause in words.
+
+The file is made at the first contact of a journal that belongs to no store yet. A journal that
+does belong to one never gets a fresh file in its place: numbers would start over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sys
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
+from cxlocal.errors import Conflict, CxError
+from cxlocal.exchange.hint import file_hint
+from cxlocal.exchange.messages import decode, encode, read_part
+from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.numbers.log import LogBroken
+from cxlocal_sync.stores.answer import answer, refuse
+from cxlocal_sync.stores.feed import ROOT
+from cxlocal_sync.stores.schema import APPLICATION_ID, FORMAT, SCHEMA
+
+FILE_NAME = "store.db"
+
+_STEPS = 20_000
+"""SQLite instructions between two looks at the time: about every millisecond."""
+
+
+class SqliteStore:
+    """A store in a file. ``sqlite:`` is ``store.db`` in the home folder; ``sqlite:///path`` any."""
+
+    def __init__(
+        self, url: str, home: Path, *, clock: Clock | None = None, ids: Ids | None = None
+    ) -> None:
+        self.url = url or "sqlite:"
+        self.path = path_of(self.url, home)
+        self._clock = clock or SystemClock()
+        self._ids = ids or SystemIds()
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+
+    def exchange(self, request: bytes, *, timeout: float) -> bytes:
+        """Answer one message. Raises StoreUnreachable."""
+        try:
+            message = decode(request)
+        except CxError as error:
+            return encode(refuse(error))
+        deadline = self._clock.monotonic() + timeout
+        try:
+            connection = self._open(message, timeout)
+            connection.execute(f"PRAGMA busy_timeout={max(1, int(timeout * 1000))}")
+            connection.set_progress_handler(lambda: self._clock.monotonic() > deadline, _STEPS)
+            return encode(self._carry_out(connection, message))
+        except sqlite3.Error as error:
+            self.close()
+            raise self._unreachable(explain(error)) from error
+        except OSError as error:
+            self.close()
+            raise self._unreachable(error.strerror or str(error)) from error
+
+    def _carry_out(self, connection: sqlite3.Connection, message: dict[str, Any]) -> dict[str, Any]:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            reply = answer(connection, message, file_hint(self.path))
+            connection.execute("COMMIT")
+        except LogBroken as error:
+            raise sqlite3.DatabaseError(f"its grant log is damaged: {error}") from error
+        except CxError as error:
+            return refuse(error)
+        finally:
+            # Whatever did not reach COMMIT must not stay open: it would lock everybody out. An
+            # outcome that SQLite itself does not know is settled by closing (see exchange).
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        return reply
+
+    def _open(self, message: dict[str, Any], timeout: float) -> sqlite3.Connection:
+        try:
+            inode = os.stat(self.path).st_ino
+        except FileNotFoundError:
+            inode = 0
+        if self._connection is not None:
+            if inode == self._inode:
+                return self._connection
+            self.close()
+        if not inode and not _may_create(message):
+            raise self._unreachable("its file is gone, and the journal belongs to it")
+        if not inode:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        connection = sqlite3.connect(
+            self.path, timeout=timeout, isolation_level=None, cached_statements=128
+        )
+        try:
+            self._prepare(connection, message)
+            self._inode = os.stat(self.path).st_ino
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection, message: dict[str, Any]) -> None:
+        connection.execute("PRAGMA journal_mode=TRUNCATE").fetchone()
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA trusted_schema=OFF")
+        if sys.platform == "darwin":
+            connection.execute("PRAGMA fullfsync=ON")
+        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+            self._create(connection, message)
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if application != APPLICATION_ID:
+            raise sqlite3.DatabaseError("its file is a database of another program")
+        if version != FORMAT:
+            raise sqlite3.DatabaseError(f"its file has format {version}, this cxlocal {FORMAT}")
+
+    def _create(self, connection: sqlite3.Connection, message: dict[str, Any]) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+            if empty and not _may_create(message):
+                raise self._unreachable("its file is empty, and the journal belongs to it")
+            if empty:
+                self._fill(connection, message)
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _fill(self, connection: sqlite3.Connection, message: dict[str, Any]) -> None:
+        statement = ""
+        for line in SCHEMA.splitlines(keepends=True):
+            statement += line
+            if sqlite3.complete_statement(statement):
+                connection.execute(statement)
+                statement = ""
+        told = message.get("contact") or {}
+        lineage = str(told.get("lineage") or "") or self._ids.token()
+        connection.execute(
+            "INSERT INTO store VALUES (1, ?, '', ?, 0, ?, ?)",
+            (lineage, 1, ROOT, file_hint(self.path)),
+        )
+        connection.execute("INSERT INTO member (id, name) VALUES (1, 'this machine')")
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={FORMAT}")
+
+    def _unreachable(self, cause: str) -> StoreUnreachable:
+        return StoreUnreachable(
+            "the store cannot be reached",
+            why=f"{self.path}: {cause}",
+            hint="see 'cxlocal doctor'; releases go on from the reserve",
+            url=self.url,
+        )
+
+    def missing_blobs(self, digests: list[str], *, timeout: float) -> list[str]:
+        """Which of these SHA-256 digests are not held."""
+        self._check_there()
+        return [digest for digest in digests if not self._blob(digest).is_file()]
+
+    def put_blob(self, digest: str, content: bytes, *, timeout: float) -> None:
+        """Keep ``content``, durable when it returns. Raises Conflict for another digest."""
+        self._check_there()
+        if sha256(content).hexdigest() != digest:
+            raise Conflict(
+                "these are not the bytes of that digest", why=digest, name="blob-differs"
+            )
+        target = self._blob(digest)
+        temporary = target.with_name(f".{digest}.{self._ids.token()}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+            handle = os.open(target.parent, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise self._unreachable(error.strerror or str(error)) from error
+
+    def get_blob(self, digest: str, *, timeout: float) -> bytes | None:
+        """The bytes of a digest, checked, or None."""
+        self._check_there()
+        try:
+            content = self._blob(digest).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unreachable(error.strerror or str(error)) from error
+        return content if sha256(content).hexdigest() == digest else None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _blob(self, digest: str) -> Path:
+        if len(digest) != 64 or any(char not in "0123456789abcdef" for char in digest):
+            raise CxError("a digest is 64 hexadecimal digits", why=digest[:80], name="bad-digest")
+        return self.path.with_name(f"{self.path.name}.blobs") / digest[:2] / digest
+
+    def _check_there(self) -> None:
+        if not self.path.is_file():
+            raise self._unreachable("its file is gone")
+
+
+def path_of(url: str, home: Path) -> Path:
+    """The file of a ``sqlite:`` address; relative ones lie in the home folder."""
+    rest = url.removeprefix("sqlite:")
+    rest = rest.removeprefix("//")
+    if "%" in rest:
+        from urllib.parse import unquote
+
+        rest = unquote(rest)
+    return home / (rest or FILE_NAME)
+
+
+def _may_create(message: dict[str, Any]) -> bool:
+    told = message.get("contact")
+    known = isinstance(told, dict) and told.get("lineage")
+    return not known or read_part(message, "recover") is not None
+
+
+_CAUSES = {
+    sqlite3.SQLITE_BUSY: "another process has it locked",
+    sqlite3.SQLITE_LOCKED: "another process has it locked",
+    sqlite3.SQLITE_READONLY: "its file or folder cannot be written",
+    sqlite3.SQLITE_PERM: "its file or folder cannot be written",
+    sqlite3.SQLITE_CANTOPEN: "its file or folder cannot be opened",
+    sqlite3.SQLITE_CORRUPT: "its file is damaged",
+    sqlite3.SQLITE_NOTADB: "its file is damaged: it is not a database",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_IOERR: "the disk reported an error",
+    sqlite3.SQLITE_INTERRUPT: "it did not answer in time",
+}
+
+
+def explain(error: sqlite3.Error) -> str:
+    """An SQLite error in words an operator can act on."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    cause = _CAUSES.get(code)
+    return f"{cause} ({error})" if cause else str(error)
