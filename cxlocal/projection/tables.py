@@ -435,6 +435,7 @@ CREATE INDEX IF NOT EXISTS deployment_replaced ON deployment_replaces(replaced);
 CREATE INDEX IF NOT EXISTS promotion_by_run ON promotion(run);
 CREATE INDEX IF NOT EXISTS verdict_by_run ON verdict(run);
 CREATE INDEX IF NOT EXISTS version_by_run ON version(run);
+CREATE INDEX IF NOT EXISTS version_by_order ON version(deliverable, sort_key);
 """
 
 
