@@ -213,8 +213,7 @@ def remove_checkout(target: Path) -> None:
             return
         except PermissionError:
             # Builds leave read-only folders (Go's module cache does).
-            for folder, _, _ in os.walk(target):
-                os.chmod(folder, 0o700)
+            _unlock(target)
             shutil.rmtree(target)
     except OSError as error:
         raise Trouble(
@@ -223,6 +222,16 @@ def remove_checkout(target: Path) -> None:
             hint="see what still uses it, then: cxlocal prune",
             name="not-removed",
         ) from error
+
+
+def _unlock(target: Path) -> None:
+    """Make every folder below ``target`` ours to change; links stay as they are."""
+    target.chmod(0o700)
+    for folder, names, _ in os.walk(target):
+        for name in names:
+            inner = os.path.join(folder, name)
+            if not os.path.islink(inner):
+                os.chmod(inner, 0o700)
 
 
 def require_clean(repository: Repository, paths: Sequence[str] = ()) -> None:
