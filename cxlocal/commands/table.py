@@ -24,6 +24,18 @@ class Row(NamedTuple):
 # One row a line, in the order of the help. `target` is looked up in cxlocal.commands.
 # fmt: off
 ROWS = (
+    Row("status", "status:status", "Show what is live, what ran last and what waits. Asks nobody over the network.", "Look"),
+    Row("log", "log:log", "Show the runs this machine knows of, newest first.", "Look"),
+    Row("show", "show:show", "Tell the story of one run: why, what, where, and how it went.", "Look"),
+    Row("version", "version:version", "Hand out, list and explain version numbers.", "Look"),
+    Row("sync", "sync:sync", "Send and fetch history, and refresh the reserve of numbers.", "Places and copies"),
+    Row("export", "export:export", "Print events, one JSON document a line.", "Places and copies"),
+    Row("verify", "verify:verify", "Check that the journal holds what was written.", "Journal"),
+    Row("journal", "journal:journal", "Find the journal of this machine, or rebuild its tables.", "Journal"),
+    Row("doctor", "doctor:doctor", "Try everything a release needs, also one without the store.", "Set-up"),
+    Row("init", "init:init", "Describe the release of this repository: write a first cx.toml.", "Start"),
+    Row("mirror", "mirror:mirror", "Keep a remote of this machine for when the git host is down.", "Places and copies"),
+    Row("config", "config:config", "Show the configuration, where it comes from, and its schema.", "Set-up"),
     Row("completion", "completion:completion", "Print the completion script of a shell.", "Set-up"),
 )
 # fmt: on

@@ -29,6 +29,7 @@ INSERT = (
     " clock, received, previous, previous_in_deliverable, hash, document)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+LAST_ID = "SELECT max(id) FROM event"
 HEAD = (
     "SELECT sequence, hash, clock FROM event WHERE node = ? AND branch = 0"
     " ORDER BY sequence DESC LIMIT 1"
@@ -41,48 +42,99 @@ DELIVERABLE_HEAD = (
 RUN_HEAD = "SELECT document ->> '$.context.id' FROM event WHERE run = ? ORDER BY id DESC LIMIT 1"
 
 
+class Heads:
+    """The ends of our own chains, kept between appends of one process.
+
+    They hold as long as the last row of the table is the one we know: any other writer leaves a
+    newer one. A transaction that fails forgets them.
+    """
+
+    __slots__ = ("clock", "deliverables", "hash", "last_id", "node", "node_id", "runs", "sequence")
+
+    def __init__(self, journal: Journal, node: str, last_id: int) -> None:
+        self.node = node
+        self.node_id = look_up(journal, "node", node)
+        self.last_id = last_id
+        head = journal.connection.execute(HEAD, (self.node_id,)).fetchone() or (0, NO_HASH, 0)
+        self.sequence, self.hash = int(head[0]), bytes(head[1])
+        raised = journal.value("clock")
+        # Pulled events may have raised our clock above our own last event.
+        self.clock = max(int(head[2]), int(raised)) if raised else int(head[2])
+        self.deliverables: dict[str, tuple[int, bytes]] = {}
+        self.runs: dict[str, str] = {}
+
+    def deliverable(self, journal: Journal, name: str) -> tuple[int, bytes]:
+        """Sequence and hash of our last event of a deliverable; (0, zeros) for none."""
+        found = self.deliverables.get(name)
+        if found is None:
+            wanted = (look_up(journal, "deliverable", name), self.node_id)
+            found = journal.connection.execute(DELIVERABLE_HEAD, wanted).fetchone() or (0, NO_HASH)
+        return found
+
+    def run(self, journal: Journal, run: str) -> str:
+        """Context id of the last event of a run; empty for none."""
+        found = self.runs.get(run)
+        if found is None:
+            wanted = (look_up(journal, "run", run),)
+            row = journal.connection.execute(RUN_HEAD, wanted).fetchone()
+            found = str(row[0]) if row and row[0] is not None else ""
+        return found
+
+
 def append_draft(journal: Journal, draft: Draft) -> Event:
     """Store ``draft`` as the next event of our own chain and project it."""
-    node = journal.node or _begin_node(journal)
-    connection = journal.connection
+    heads = _heads(journal)
     now_ms = journal.clock.now_ms()
-    node_id = look_up(journal, "node", node)
-    head = connection.execute(HEAD, (node_id,)).fetchone() or (0, NO_HASH, 0)
-    sequence, previous, clock = head[0] + 1, head[1], next_value(_last_clock(journal, head), now_ms)
+    at_ms = draft.at_ms or now_ms
+    event_id = draft.id or journal.ids.uuid()
+    sequence, clock = heads.sequence + 1, next_value(heads.clock, now_ms)
     deliverable_sequence, previous_in_deliverable = None, NO_HASH
     if draft.deliverable is not None:
-        deliverable_id = look_up(journal, "deliverable", draft.deliverable)
-        found = connection.execute(DELIVERABLE_HEAD, (deliverable_id, node_id)).fetchone()
-        deliverable_sequence = found[0] + 1 if found else 1
-        previous_in_deliverable = found[1] if found else NO_HASH
+        last, previous_in_deliverable = heads.deliverable(journal, draft.deliverable)
+        deliverable_sequence = last + 1
     document = build_document(
-        draft._replace(links=(*draft.links, *_path_links(journal, draft))),
-        event_id=draft.id or journal.ids.uuid(),
-        source=f"urn:cxlocal:machine:{node}",
-        time_ms=draft.at_ms or now_ms,
+        draft._replace(links=(*draft.links, *_path_links(journal, heads, draft))),
+        event_id=event_id,
+        source=f"urn:cxlocal:machine:{heads.node}",
+        time_ms=at_ms,
     )
     text = encode_document(document)
     header = header_bytes(
-        node, sequence, draft.deliverable, deliverable_sequence, draft.type, clock
+        heads.node, sequence, draft.deliverable, deliverable_sequence, draft.type, clock
     )
     event = Event(
-        node,
+        heads.node,
         sequence,
         0,
         draft.type,
         draft.deliverable,
         deliverable_sequence,
         clock,
-        previous,
+        heads.hash,
         previous_in_deliverable,
-        event_hash(previous, previous_in_deliverable, header, text),
+        event_hash(heads.hash, previous_in_deliverable, header, text),
         text,
         draft.run,
         now_ms,
     )
-    position = insert_event(journal, event, draft.at_ms or now_ms)
-    project_next(connection, event, document, position)
+    position = insert_event(journal, event, at_ms)
+    project_next(journal.connection, event, document, position)
+    heads.last_id, heads.sequence, heads.hash, heads.clock = position, sequence, event.hash, clock
+    if draft.deliverable is not None and deliverable_sequence is not None:
+        heads.deliverables[draft.deliverable] = (deliverable_sequence, event.hash)
+    if draft.run is not None:
+        heads.runs[draft.run] = event_id
     return event
+
+
+def _heads(journal: Journal) -> Heads:
+    last_id = int(journal.connection.execute(LAST_ID).fetchone()[0] or 0)
+    heads = journal.heads
+    if heads is None or heads.last_id != last_id:
+        node = journal.node or _begin_node(journal)
+        last_id = int(journal.connection.execute(LAST_ID).fetchone()[0] or 0)
+        heads = journal.heads = Heads(journal, node, last_id)
+    return heads
 
 
 def insert_event(journal: Journal, event: Event, time_ms: int) -> int:
@@ -146,22 +198,15 @@ def look_up(journal: Journal, table: str, name: str) -> int:
     return found
 
 
-def _last_clock(journal: Journal, head: tuple[int, bytes, int]) -> int:
-    """Our clock's last value: our own last event's, or what pulled events raised it to."""
-    raised = journal.value("clock")
-    return max(head[2], int(raised)) if raised else head[2]
-
-
-def _path_links(journal: Journal, draft: Draft) -> tuple[dict[str, Any], ...]:
+def _path_links(journal: Journal, heads: Heads, draft: Draft) -> tuple[dict[str, Any], ...]:
     """CDEvents links: PATH from the event before it in the run, END on the run's last."""
     if draft.run is None:
         return ()
-    run_id = look_up(journal, "run", draft.run)
-    row = journal.connection.execute(RUN_HEAD, (run_id,)).fetchone()
-    if row is None or row[0] is None:
+    before = heads.run(journal, draft.run)
+    if not before:
         return ()
     kind = "END" if draft.type == types.PIPELINE_FINISHED else "PATH"
-    return ({"linkType": kind, "from": {"contextId": row[0]}},)
+    return ({"linkType": kind, "from": {"contextId": before}},)
 
 
 def _begin_node(journal: Journal) -> str:
@@ -170,5 +215,7 @@ def _begin_node(journal: Journal) -> str:
 
     node = journal.ids.token()
     journal.connection.execute("INSERT INTO local_value (name, value) VALUES ('node', ?)", (node,))
+    journal.heads = Heads(journal, node, 0)
+    journal.heads.last_id = int(journal.connection.execute(LAST_ID).fetchone()[0] or 0)
     append_draft(journal, first_event(journal, node))
     return node

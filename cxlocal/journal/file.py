@@ -15,12 +15,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cxlocal.clock import Clock, Ids
 from cxlocal.errors import CxError, JournalDamaged, Trouble
 from cxlocal.events.document import Draft, Event
 from cxlocal.journal.schema import APPLICATION_ID, EVENT_SQL, FORMAT
+
+if TYPE_CHECKING:
+    from cxlocal.journal.append import Heads
 
 BUSY_MS = 5_000
 """How long a writer waits for another writer before it is told who is in the way."""
@@ -41,6 +44,8 @@ class Journal:
         self.ids = ids
         self._inode = os.stat(path).st_ino
         self.lookups: dict[tuple[str, str], int] = {}
+        self.heads: Heads | None = None
+        """What appending remembers between transactions (``append.Heads``)."""
         self.listeners: list[Any] = []
         """Called with each list of events after they are durable (hook event_recorded)."""
 
@@ -180,6 +185,7 @@ class Journal:
 
     def _roll_back(self) -> None:
         self.lookups.clear()
+        self.heads = None
         if self.connection.in_transaction:
             try:
                 self.connection.execute("ROLLBACK")
@@ -206,6 +212,8 @@ class Transaction:
 
     def set_value(self, name: str, value: str) -> None:
         """Remember a fact about this file."""
+        # The node and the clock are among them, and appending keeps both in memory.
+        self.journal.heads = None
         self.connection.execute(
             "INSERT INTO local_value (name, value) VALUES (?, ?)"
             " ON CONFLICT (name) DO UPDATE SET value = excluded.value",

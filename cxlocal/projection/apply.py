@@ -38,11 +38,16 @@ def apply_facts(connection: sqlite3.Connection, facts: Iterable[Fact], stamp: st
     """Write facts of one event. ``stamp`` says which event (``project.stamp``)."""
     for table, key, group, values in facts:
         if group:
-            columns = TABLES[table].groups[group]
+            columns = _columns(table, group)
             row = (*map(_plain, key), *(_plain(values.get(name)) for name in columns), stamp)
         else:
             row = tuple(map(_plain, key))
         connection.execute(upsert_sql(table, group), row)
+
+
+@lru_cache(maxsize=256)
+def _columns(table: str, group: str) -> tuple[str, ...]:
+    return TABLES[table].groups[group]
 
 
 def _plain(value: object) -> object:

@@ -1,0 +1,93 @@
+"""``cxlocal doctor``: does this machine have what a release needs, also without the store?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import command
+from cxlocal.commands.output import Output, rows_options, write_rows
+from cxlocal.commands.terminal import say
+
+if TYPE_CHECKING:
+    from cxlocal.commands.project import Project
+    from cxlocal.doctor.check import Check
+    from cxlocal.journal.file import Journal
+
+COLUMNS = ("state", "name", "found", "to_do")
+STORE_SECONDS = 3.0
+
+
+@command(
+    examples=[
+        ("cxlocal doctor", "try everything a release needs"),
+        ("cxlocal doctor --json", "the same for a program"),
+    ]
+)
+@rows_options
+@pass_app
+def doctor(app: App, output: Output) -> int:
+    """Try everything a release needs, also one without the store."""
+    from cxlocal.commands.project import load_project
+    from cxlocal.doctor.check import BAD, readiness
+    from cxlocal.doctor.machine import check_disk, check_journal, check_plugins, check_sqlite
+
+    # A broken plugin must not keep doctor from saying so; it is loaded like any other and named.
+    project = load_project(app)
+    checks: list[Check] = [check_disk(app.home()), check_sqlite(), *check_plugins(project.manager)]
+    with app.journal() as journal:
+        checks.append(check_journal(journal))
+        if project.config is not None:
+            checks += _project_checks(app, project, journal)
+    write_rows([check._asdict() for check in checks], COLUMNS, output)
+    if project.config is None:
+        say("No cx.toml here: 'cxlocal init' writes one. Only the machine was looked at.")
+    elif output.for_people:
+        say(readiness(checks).sentence())
+    return 1 if any(check.state == BAD for check in checks) else 0
+
+
+def _project_checks(app: App, project: Project, journal: Journal) -> list[Check]:
+    from functools import partial
+
+    from cxlocal.commands.project import open_project_store
+    from cxlocal.doctor.check import BAD, Check
+    from cxlocal.doctor.machine import check_git
+    from cxlocal.doctor.project import (
+        check_artifacts,
+        check_reserve,
+        check_revision,
+        check_secrets,
+        check_store,
+        check_tools,
+    )
+    from cxlocal.errors import CxError
+    from cxlocal.exchange.sync import synchronise
+    from cxlocal.hooks.manager import check_options, find_tool
+    from cxlocal.journal.rebuild import catch_up
+    from cxlocal.plan.bind import bind
+    from cxlocal.plan.resolve import resolve
+    from cxlocal.text import utc_text
+
+    assert project.config is not None and project.root is not None
+    year, month, day = utc_text(app.clock.now_ms())[:10].split("-")
+    try:
+        resolved = resolve(project.config, today=(int(year), int(month), int(day)))
+        plan = bind(resolved, partial(find_tool, project.manager), check_options)
+    except CxError as problem:
+        return [Check("cx.toml", BAD, problem.what, problem.hint, offline=True)]
+    store = open_project_store(app, project)
+    try:
+        report = synchronise(journal, store, budget_seconds=STORE_SECONDS, use_breaker=False)
+    finally:
+        store.close()
+    catch_up(journal)
+    return [
+        check_git(project.root),
+        *check_tools(plan, project.manager),
+        *check_secrets(project.settings, app.environ, project.root),
+        check_revision(plan, project.root, journal.home, app.clock),
+        check_store(report),
+        check_reserve(plan, journal),
+        *check_artifacts(plan, journal),
+    ]

@@ -1,0 +1,60 @@
+"""Which run a person means: an id, the beginning of one, a version, or the latest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cxlocal.errors import Conflict, UsageError
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
+
+SHORTEST_PREFIX = 4
+"""A shorter beginning of an id is more likely a version."""
+
+
+def find_run(journal: Journal, wanted: str, deliverable: str | None = None) -> dict[str, Any]:
+    """The row of ``run_board`` that ``wanted`` means. Call after ``catch_up``.
+
+    ``latest`` (or nothing) is the newest release of ``deliverable``. Raises UsageError when
+    nothing fits, and Conflict when several runs do: two runs that hold one version must be told
+    apart by their ids (DESIGN §3).
+    """
+    narrowed = " AND (:deliverable IS NULL OR deliverable = :deliverable)"
+    if wanted in ("", "latest"):
+        where = "kind = 'release'" + narrowed
+        rows = _rows(journal, where + " ORDER BY queued_at DESC LIMIT 1", wanted, deliverable)
+    else:
+        rows = _rows(journal, "run = :wanted" + narrowed, wanted, deliverable)
+        rows = rows or _rows(journal, "version = :wanted" + narrowed, wanted, deliverable)
+        if not rows and len(wanted) >= SHORTEST_PREFIX:
+            where = "substr(run, 1, length(:wanted)) = :wanted" + narrowed
+            rows = _rows(journal, where, wanted, deliverable)
+    if len(rows) > 1:
+        raise Conflict(
+            f"{wanted!r} fits {len(rows)} runs",
+            why="; ".join(
+                f"{row['run'][:8]} is {row['version'] or 'without a version'} of"
+                f" {row['deliverable']}, {row['queued_at']}"
+                for row in rows[:5]
+            ),
+            hint="name the run by more of its id ('cxlocal log' lists them)",
+            name="several-runs",
+            runs=[row["run"] for row in rows],
+        )
+    if not rows:
+        raise UsageError(
+            f"no run is known here as {wanted!r}" if wanted else "no release is known here yet",
+            hint="'cxlocal log --all' lists the runs of this machine; 'cxlocal sync' fetches others",
+            name="no-such-run",
+        )
+    return rows[0]
+
+
+def _rows(
+    journal: Journal, where: str, wanted: str, deliverable: str | None
+) -> list[dict[str, Any]]:
+    # `where` comes from the fixed texts above.
+    return journal.query(
+        "SELECT * FROM run_board WHERE " + where, {"wanted": wanted, "deliverable": deliverable}
+    )

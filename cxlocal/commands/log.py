@@ -1,0 +1,70 @@
+"""``cxlocal log``: the runs this machine knows of, newest first."""
+
+from __future__ import annotations
+
+import click
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import command
+from cxlocal.commands.output import Output, rows_options, write_rows
+from cxlocal.commands.terminal import say
+
+COLUMNS = (
+    "version", "outcome", "number", "deliverable", "place", "started", "duration", "subject", "run",
+)  # fmt: skip
+
+
+@command(
+    examples=[
+        ("cxlocal log", "the last 20 releases"),
+        ("cxlocal log --all -n 5", "the last 5 runs, rehearsals included"),
+        ("cxlocal log --json", "the same for a program"),
+    ]
+)
+@click.option("-n", "limit", default=20, show_default=True, help="How many runs.")
+@click.option("-d", "--deliverable", help="Only runs of this deliverable.")
+@click.option("--outcome", type=click.Choice(["success", "failure", "cancel", "error", "open"]))
+@click.option("--all", "with_rehearsals", is_flag=True, help="Rehearsals and drills too.")
+@rows_options
+@pass_app
+def log(
+    app: App,
+    limit: int,
+    deliverable: str | None,
+    outcome: str | None,
+    with_rehearsals: bool,
+    output: Output,
+) -> None:
+    """Show the runs this machine knows of, newest first."""
+    from cxlocal.journal.rebuild import catch_up
+
+    with app.journal(create=False) as journal:
+        catch_up(journal)
+        found = journal.query(
+            "SELECT * FROM run_board WHERE (:kinds OR kind = 'release' OR kind IS NULL)"
+            " AND (:deliverable IS NULL OR deliverable = :deliverable)"
+            " AND (:outcome IS NULL OR outcome = :outcome)"
+            " ORDER BY queued_at DESC, run LIMIT :limit",
+            {
+                "kinds": with_rehearsals,
+                "deliverable": deliverable,
+                "outcome": outcome,
+                "limit": limit,
+            },
+        )
+    write_rows([_row(run) for run in found], COLUMNS, output)
+    if not found and output.for_people:
+        say("No such run has been recorded here. 'cxlocal run' makes a release.")
+
+
+def _row(run: dict[str, object]) -> dict[str, object]:
+    from cxlocal.text import duration_text
+
+    seconds = run["duration_seconds"]
+    return {
+        **run,
+        "number": run["number_state"],
+        "started": run["started_at"] or run["queued_at"],
+        "duration": duration_text(seconds) if isinstance(seconds, float | int) else None,
+        "subject": run["revision_subject"],
+    }

@@ -1,0 +1,62 @@
+"""What the commands of a project share: its configuration, its store, its plugins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from cxlocal.commands.context import App
+from cxlocal.commands.terminal import warn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cxlocal.config.settings import Settings
+    from cxlocal.config.types import Config
+    from cxlocal.exchange.store import Store
+    from cxlocal.hooks.manager import Manager
+
+
+class Project(NamedTuple):
+    """A working tree with a cx.toml, or the machine alone (``root`` and ``config`` are None)."""
+
+    root: Path | None
+    config: Config | None
+    settings: Settings
+    manager: Manager
+
+    @property
+    def deliverable(self) -> str | None:
+        """The deliverable of this folder."""
+        return None if self.config is None else self.config.deliverable.name
+
+
+def load_project(app: App, *, needed: bool = False, shipped_only: bool = False) -> Project:
+    """The project around the working directory, as the files there are now.
+
+    Without a cx.toml it is the machine alone, unless ``needed``. Raises UsageError, ConfigError.
+    """
+    from cxlocal.config.load import read
+    from cxlocal.config.settings import settings
+    from cxlocal.hooks.manager import load
+
+    root = app.project() if needed else app.find_project()
+    config = None if root is None else read(str(root / "cx.toml"))
+    chosen = settings(config, folder=None if root is None else str(root), environ=app.environ)
+    manager = load(
+        app.environ,
+        block=() if config is None else config.plugins.block,
+        no=app.blocked,
+        shipped_only=shipped_only,
+        warn=warn,
+    )
+    return Project(root, config, chosen, manager)
+
+
+def open_project_store(app: App, project: Project) -> Store:
+    """The store the settings name; the store of this machine where they name none."""
+    from cxlocal.exchange.open import open_store
+
+    stores: dict[str, type[Store]] = {}
+    for _, found in project.manager.each("cxlocal_register_stores"):
+        stores.update(found)
+    return open_store(project.settings.store_url, app.home(), stores)

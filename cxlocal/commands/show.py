@@ -1,0 +1,162 @@
+"""``cxlocal show``: the story of one run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import command
+from cxlocal.commands.output import json_option, write_document, write_rows
+from cxlocal.commands.terminal import harmless
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
+
+PARTS = {
+    "timeline": "SELECT at, what, name, result, environment, waiting_seconds, duration_seconds,"
+    " words FROM run_timeline WHERE run = ? ORDER BY at, what",
+    "changes": "SELECT revision, subject, author, committed_at FROM run_change WHERE run = ?"
+    " ORDER BY position",
+    "artifacts": "SELECT name, file_name, size_bytes, sha256, purl FROM artifact WHERE run = ?"
+    " ORDER BY name",
+    "reports": "SELECT id, stage, suite, outcome, total, passed, failed, errors, skipped, flaky,"
+    " problem FROM report WHERE run = ? ORDER BY id",
+    "cases": "SELECT report, suite, name, outcome, message FROM report_case WHERE report IN"
+    " (SELECT id FROM report WHERE run = ?) ORDER BY report, suite, name",
+    "logs": "SELECT stage, attempt, log, log_bytes, log_sha256 FROM task_run WHERE run = ?"
+    " AND log IS NOT NULL ORDER BY started_at",
+    "verdicts": "SELECT gate, verdict, reason, stage, environment, judged_at FROM verdict"
+    " WHERE run = ? ORDER BY judged_at",
+    "flags": "SELECT kind, text, raised_at FROM flag WHERE run = ? ORDER BY raised_at",
+}
+
+
+@command(
+    examples=[
+        ("cxlocal show", "the latest release"),
+        ("cxlocal show 2.7.14", "the run that made a version"),
+        ("cxlocal show 3f2a --log unit", "what stage 'unit' of a run printed"),
+    ]
+)
+@click.argument("run", default="latest")
+@click.option("-d", "--deliverable", help="Where several deliverables have that version.")
+@click.option("--log", "stage", metavar="STAGE", help="Print the log of a stage instead.")
+@click.option("--plan", is_flag=True, help="Print the plan as it was when it ran.")
+@json_option
+@pass_app
+def show(
+    app: App, run: str, deliverable: str | None, stage: str | None, plan: bool, as_json: bool
+) -> None:
+    """Tell the story of one run: why, what, where, and how it went."""
+    from cxlocal.commands.find_run import find_run
+    from cxlocal.journal.rebuild import catch_up
+
+    with app.journal(create=False) as journal:
+        catch_up(journal)
+        found = find_run(journal, run, deliverable)
+        if stage is not None:
+            _print_log(journal, found, stage)
+        elif plan:
+            _print_plan(journal, found)
+        elif as_json:
+            parts = {name: journal.query(sql, (found["run"],)) for name, sql in PARTS.items()}
+            write_document({**found, **parts})
+        else:
+            _tell(journal, found)
+
+
+def _tell(journal: Journal, run: dict[str, Any]) -> None:
+    for line in _story(journal, run):
+        click.echo(harmless(line))
+    sections = (
+        ("timeline", ("at", "what", "name", "result", "environment", "took", "words")),
+        ("changes", ("revision", "subject", "author")),
+        ("artifacts", ("name", "file_name", "size_bytes", "sha256")),
+        ("cases", ("name", "outcome", "message")),
+        ("flags", ("kind", "text")),
+    )
+    for name, columns in sections:
+        rows = journal.query(PARTS[name], (run["run"],))
+        if rows:
+            click.echo(f"\n{name.capitalize()}")
+            write_rows([_short(row) for row in rows], columns)
+
+
+def _story(journal: Journal, run: dict[str, Any]) -> list[str]:
+    row = journal.one("SELECT * FROM run WHERE id = ?", (run["run"],)) or {}
+    title = f"{run['deliverable']} {run['version'] or '(no version)'}: {run['outcome']}"
+    lines = [title, f"  run {run['run']}, {row.get('kind') or 'kind unknown'}"]
+    if run["outcome_reason"]:
+        lines.append(f"  because {run['outcome_reason']}")
+    place = run["place"] or "a place unknown here"
+    lines.append(f"  by {run['actor'] or 'unknown'} on {place} {run['host'] or ''}".rstrip())
+    if run["reason"]:
+        lines.append(f"  reason given: {run['reason']}")
+    lines.append(f"  asked for {run['queued_at']}, ended {run['finished_at'] or '(still open)'}")
+    if run["revision"]:
+        proof = f"{run['proof'] or 'no proof'} {row.get('proof_remote') or ''}".rstrip()
+        lines.append(f"  from {run['revision'][:12]} {run['revision_subject']} ({proof})")
+    if row.get("changes_total") is not None:
+        since = row.get("changes_since") or "the beginning"
+        lines.append(f"  {row['changes_total']} commits since {since}")
+    online = {1: "with the store", 0: "without the store", None: ""}[run["online"]]
+    lines.append(f"  number: {run['number_state']} {online}".rstrip())
+    if run["stopped_before"]:
+        lines.append(
+            f"  stopped before {run['stopped_before']}; go on with:"
+            f" cxlocal run --resume {run['run'][:8]} --to {run['stopped_before']}"
+        )
+    return lines
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    from cxlocal.text import duration_text
+
+    seconds = row.get("duration_seconds")
+    short = {**row, "took": duration_text(seconds) if isinstance(seconds, int | float) else None}
+    for name in ("sha256", "revision"):
+        if isinstance(row.get(name), str):
+            short[name] = row[name][:12]
+    return short
+
+
+def _print_log(journal: Journal, run: dict[str, Any], stage: str) -> None:
+    """The last attempt's log, byte for byte as it was kept, control characters made visible."""
+    from cxlocal.errors import Trouble, UsageError
+
+    logs = journal.query(PARTS["logs"], (run["run"],))
+    of_stage = [row for row in logs if row["stage"] == stage]
+    if not of_stage:
+        names = ", ".join(dict.fromkeys(row["stage"] for row in logs)) or "none"
+        raise UsageError(
+            f"run {run['run'][:8]} has no log of a stage {stage!r}",
+            why=f"stages with a log: {names}",
+            name="no-such-log",
+        )
+    path = journal.home / of_stage[-1]["log"]
+    try:
+        with open(path, encoding="utf-8", errors="backslashreplace") as file:
+            for line in file:
+                click.echo(harmless(line, keep="\n\t"), nl=False)
+    except OSError as problem:
+        raise Trouble(
+            f"the log of {stage} cannot be read",
+            why=f"{problem.strerror}: {path}; the run may have been elsewhere, or pruned",
+            name="log-gone",
+        ) from problem
+
+
+def _print_plan(journal: Journal, run: dict[str, Any]) -> None:
+    import json
+
+    from cxlocal.errors import UsageError
+
+    row = journal.one(
+        "SELECT plan FROM plan JOIN run ON run.plan_sha256 = plan.sha256 WHERE run.id = ?",
+        (run["run"],),
+    )
+    if row is None:
+        raise UsageError(f"the plan of run {run['run'][:8]} is not known here", name="no-plan")
+    write_document(json.loads(row["plan"]))

@@ -1,0 +1,140 @@
+"""``cxlocal status``: what is live, what ran last, what waits, at a glance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import command
+from cxlocal.commands.output import json_option, write_document, write_rows
+from cxlocal.commands.terminal import harmless
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
+
+BOARD = """
+SELECT title, environment_title AS environment, version, state, since, actor AS by, promotions, uri
+FROM release_board WHERE (:name IS NULL OR deliverable = :name) ORDER BY title, environment
+"""
+LAST = """
+SELECT run, version, outcome, kind, revision_subject, queued_at, stopped_before FROM run_board
+WHERE (:name IS NULL OR deliverable = :name) AND kind = 'release'
+ORDER BY queued_at DESC LIMIT 1
+"""
+OPEN = """
+SELECT run_board.run, version, kind, host, queued_at, process.pid FROM run_board
+LEFT JOIN process ON process.run = run_board.run
+WHERE outcome = 'open' AND (:name IS NULL OR deliverable = :name) ORDER BY queued_at DESC LIMIT 10
+"""
+
+
+@command(
+    examples=[
+        ("cxlocal status", "this folder's deliverable; all of them outside a project"),
+        ("cxlocal", "the same"),
+        ("cxlocal status --json", "the same for a program"),
+    ]
+)
+@json_option
+@pass_app
+def status(app: App, as_json: bool) -> None:
+    """Show what is live, what ran last and what waits. Asks nobody over the network."""
+    from cxlocal.journal.rebuild import catch_up
+
+    name = _deliverable(app)
+    if not app.journal_path().exists():
+        _say_empty(name, as_json)
+        return
+    with app.journal() as journal:
+        catch_up(journal)
+        facts = _facts(journal, name)
+    if as_json:
+        write_document(facts)
+    else:
+        _tell(facts)
+
+
+def _deliverable(app: App) -> str | None:
+    if app.find_project() is None:
+        return None
+    from cxlocal.config.load import read
+
+    return read(str(app.project() / "cx.toml")).deliverable.name
+
+
+def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
+    from cxlocal.exchange.sync import pending
+    from cxlocal.numbers.ledger import reserves
+
+    held = [r for r in reserves(journal) if name is None or r.deliverable == name]
+    owed = "SELECT run, environment, tool FROM owed WHERE paid IS NULL AND lifetime = 'per-run'"
+    return {
+        "deliverable": name,
+        "live": journal.query(BOARD, {"name": name}),
+        "last_release": journal.one(LAST, {"name": name}),
+        "open_runs": journal.query(OPEN, {"name": name}),
+        "reserve": [r._asdict() for r in held],
+        "waiting_events": pending(journal),
+        "store_trouble": journal.one("SELECT url, why FROM breaker ORDER BY failed_at_ms DESC"),
+        "owed_environments": journal.query(owed),
+        "flags": journal.query(
+            "SELECT kind, text, raised_at FROM flag WHERE (:name IS NULL OR deliverable = :name)"
+            " ORDER BY raised_at DESC LIMIT 5",
+            {"name": name},
+        ),
+    }
+
+
+def _tell(facts: dict[str, Any]) -> None:
+    if facts["live"]:
+        write_rows(facts["live"])
+    else:
+        click.echo("Nothing is live yet.")
+    click.echo()
+    for line in _lines(facts):
+        click.echo(harmless(line))
+
+
+def _lines(facts: dict[str, Any]) -> list[str]:
+    lines = []
+    last = facts["last_release"]
+    if last:
+        words = f"Last release: {last['version']} {last['outcome']}, {last['queued_at']}"
+        lines.append(words + (f", {last['revision_subject']}" if last["revision_subject"] else ""))
+        if last["stopped_before"]:
+            place = last["stopped_before"]
+            lines.append(
+                f"  it stopped before {place}; go on with:"
+                f" cxlocal run --resume {last['run'][:8]} --to {place}"
+            )
+    for run in facts["open_runs"]:
+        where = f"process {run['pid']} here" if run["pid"] else f"on {run['host'] or 'elsewhere'}"
+        lines.append(f"Open: {run['version'] or run['run'][:8]} ({run['kind']}), {where}")
+    for reserve in facts["reserve"]:
+        left = reserve["hi"] - reserve["next"] + 1
+        state = ", locked until the store was asked" if reserve["locked"] else ""
+        lines.append(
+            f"Reserve of {reserve['deliverable']} {reserve['line']}: {left} numbers, next"
+            f" {reserve['next']}{state}"
+        )
+    if facts["waiting_events"]:
+        lines.append(f"Not yet sent: {facts['waiting_events']} events ('cxlocal sync')")
+    if facts["store_trouble"]:
+        lines.append(f"The store did not answer lately: {facts['store_trouble']['why']}")
+    for debt in facts["owed_environments"]:
+        lines.append(f"Left behind: environment {debt['environment']} ('cxlocal env reap')")
+    lines += [f"Look at: {flag['text']}" for flag in facts["flags"]]
+    return lines
+
+
+def _say_empty(name: str | None, as_json: bool) -> None:
+    if as_json:
+        write_document({"deliverable": name, "live": [], "last_release": None, "open_runs": []})
+    elif name is None:
+        click.echo(
+            "No cx.toml here and no journal yet. 'cxlocal init' begins, 'cxlocal demo' shows."
+        )
+    else:
+        click.echo(f"{name} has not been released from this machine yet. 'cxlocal run' does it.")

@@ -1,0 +1,118 @@
+"""``cxlocal sync``: bring copies upstream, fetch what others recorded, refresh the reserve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import command
+from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.terminal import say
+
+if TYPE_CHECKING:
+    from cxlocal.commands.project import Project
+    from cxlocal.exchange.sync import ReserveWish, SyncReport
+    from cxlocal.journal.file import Journal
+
+BUDGET_SECONDS = 60.0
+"""A person who says ``sync`` waits longer than a run does; still not for ever."""
+
+
+@command(
+    examples=[
+        ("cxlocal sync", "send what is new here, fetch what is new there"),
+        ("cxlocal sync --require-sync", "exit code 6 unless everything arrived"),
+    ]
+)
+@click.option("--require-sync", is_flag=True, help="Fail (6) unless the store has everything.")
+@json_option
+@pass_app
+def sync(app: App, require_sync: bool, as_json: bool) -> None:
+    """Send and fetch history, and refresh the reserve of numbers."""
+    from cxlocal.commands.project import load_project, open_project_store
+    from cxlocal.exchange.sync import synchronise
+    from cxlocal.journal.rebuild import catch_up
+
+    project = load_project(app)
+    with app.journal() as journal:
+        store = open_project_store(app, project)
+        try:
+            report = synchronise(
+                journal,
+                store,
+                budget_seconds=BUDGET_SECONDS,
+                use_breaker=False,
+                wanted=_wishes(project, journal),
+                full=True,
+            )
+        finally:
+            store.close()
+        catch_up(journal)
+        settled = _reverify(app, project, journal) if report.reached else []
+    if as_json:
+        write_document({**report._asdict(), "reverified": settled})
+    else:
+        say(describe(report))
+        for line in settled:
+            say(line)
+    _end(report, require_sync)
+
+
+def describe(report: SyncReport) -> str:
+    """What moved, in one line."""
+    if not report.reached:
+        waiting = f"{report.pending} events wait here" if report.pending else "nothing waits here"
+        return f"The store cannot be reached ({report.why}); {waiting}."
+    parts = [f"{report.pushed} events sent", f"{report.pulled} received"]
+    parts += [f"reserve {text}" for text in report.reserves]
+    if report.pending:
+        parts.append(f"{report.pending} still to send")
+    if report.stopped:
+        parts.append(f"numbers are stopped: {report.stopped}")
+    return f"In step with the store: {', '.join(parts)}."
+
+
+def _wishes(project: Project, journal: Journal) -> list[ReserveWish]:
+    """A machine that has released the deliverable holds a reserve of it (DESIGN §5)."""
+    from cxlocal.exchange.sync import ReserveWish
+    from cxlocal.numbers.ledger import lines_of
+
+    if project.config is None:
+        return []
+    rule = project.config.version
+    name = project.config.deliverable.name
+    return [
+        ReserveWish(name, line, rule.reserve, rule.ahead)
+        for line in lines_of(journal, name)
+        if rule.reserve and line == (rule.line or line)
+    ]
+
+
+def _reverify(app: App, project: Project, journal: Journal) -> list[str]:
+    """Ask the remote again about runs whose proof was not confirmed (DESIGN §7)."""
+    if project.root is None or project.config is None:
+        return []
+    from cxlocal.runner.reverify import reverify_runs
+
+    return reverify_runs(journal, project.root, project.config, app.clock)
+
+
+def _end(report: SyncReport, require_sync: bool) -> None:
+    from cxlocal.errors import NotSynced
+    from cxlocal.exchange.store import StoreUnreachable
+
+    if not report.reached:
+        raise StoreUnreachable(
+            "the store cannot be reached",
+            why=f"{report.why}; nothing is lost: {report.pending} events wait here",
+            hint="run 'cxlocal sync' again later; 'cxlocal run' works without it",
+            pending=report.pending,
+        )
+    if require_sync and report.pending:
+        raise NotSynced(
+            f"{report.pending} events are still to be sent",
+            hint="run 'cxlocal sync' again",
+            pending=report.pending,
+        )

@@ -1,0 +1,52 @@
+"""``cxlocal verify``: does the journal hold what was written?"""
+
+from __future__ import annotations
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import command
+from cxlocal.commands.output import Output, rows_options, write_rows
+from cxlocal.commands.terminal import say
+
+COLUMNS = ("kind", "where", "what")
+
+
+@command(
+    examples=[
+        ("cxlocal verify", "recompute every hash and every projected row"),
+        ("cxlocal verify --json", "the findings for a program; an empty list when all is well"),
+    ]
+)
+@rows_options
+@pass_app
+def verify(app: App, output: Output) -> None:
+    """Check that the journal holds what was written."""
+    from cxlocal.errors import JournalDamaged
+    from cxlocal.journal.verify import verify as check
+
+    with app.journal(create=False) as journal:
+        checked = check(journal)
+        path = journal.path
+    write_rows([finding._asdict() for finding in checked.findings], COLUMNS, output)
+    if checked.findings:
+        first = checked.findings[0]
+        raise JournalDamaged(
+            "the journal does not hold what was written",
+            why=f"{len(checked.findings)} findings, the first: {first.where}: {first.what}",
+            hint=_advice({finding.kind for finding in checked.findings}, str(path)),
+            name="journal-changed",
+            findings=len(checked.findings),
+        )
+    if output.for_people:
+        say(
+            f"{checked.events} events and {checked.rows} projected rows checked; all is well."
+            f"\n{path}"
+        )
+
+
+def _advice(kinds: set[str], path: str) -> str:
+    if kinds == {"projection"}:
+        return "the events themselves are sound: 'cxlocal journal rebuild' makes the rows anew"
+    return (
+        f"keep {path} as it is, restore a backup beside it and compare; events that were synced"
+        " come back from the store"
+    )

@@ -1,0 +1,1 @@
+"""Checks a person can ask for: is this machine ready, above all for a release without the store?"""

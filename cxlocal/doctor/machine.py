@@ -1,0 +1,75 @@
+"""Checks of the machine: disk, SQLite, git, the journal, plugins."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxlocal.doctor.check import BAD, NOTE, OK, Check
+from cxlocal.errors import CxError
+
+if TYPE_CHECKING:
+    from cxlocal.hooks.manager import Manager
+    from cxlocal.journal.file import Journal
+
+FREE_BYTES_MIN = 2_000_000_000
+"""A run refuses below this (DESIGN §4): a full disk in mid-release helps nobody."""
+
+
+def check_disk(home: Path) -> Check:
+    """Free space where the journal lives."""
+    stat = os.statvfs(home if home.exists() else home.anchor)
+    free = stat.f_bavail * stat.f_frsize
+    found = f"{free / 1e9:.1f} GB free in {home}"
+    if free < FREE_BYTES_MIN:
+        return Check("disk", BAD, found, "cxlocal prune, or free some space", offline=True)
+    return Check("disk", OK, found, offline=True)
+
+
+def check_sqlite() -> Check:
+    """The library; our journal mode avoids the WAL-reset defect of older ones (3.7.0 to 3.51.2)."""
+    return Check("SQLite", OK, f"version {sqlite3.sqlite_version}, journal without WAL")
+
+
+def check_journal(journal: Journal) -> Check:
+    """The file and its last events. The whole chain is the work of ``cxlocal verify``."""
+    try:
+        (answer,) = journal.connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as problem:
+        answer = str(problem)
+    if answer != "ok":
+        return Check("journal", BAD, answer, "cxlocal verify", offline=True)
+    row = journal.one("SELECT count(*) AS events FROM event") or {"events": 0}
+    return Check("journal", OK, f"{row['events']} events in {journal.path}", offline=True)
+
+
+def check_plugins(manager: Manager) -> list[Check]:
+    """Every plugin that could not be loaded, by name."""
+    broken = [row for row in manager.rows if row.error]
+    if not broken:
+        return [Check("plugins", OK, f"{len(manager.rows)} loaded")]
+    return [
+        Check(
+            f"plugin {row.name}",
+            BAD,
+            str(row.error),
+            f"repair or remove {row.distribution or row.name}, or block it: [plugins] block",
+        )
+        for row in broken
+    ]
+
+
+def check_git(root: Path) -> Check:
+    """git itself, by using it."""
+    from cxlocal.revision.repository import open_repository
+
+    try:
+        repository = open_repository(root)
+    except CxError as problem:
+        return Check("git", BAD, problem.what, problem.hint, offline=True)
+    words = f"repository {repository.root}"
+    if repository.shallow:
+        return Check("git", NOTE, f"{words} is shallow: changes since the last release may be cut")
+    return Check("git", OK, words, offline=True)

@@ -1,0 +1,155 @@
+"""Checks of the project: plan, tools, secrets, remotes, store, reserve, kept artifacts."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxlocal.doctor.check import BAD, NOTE, OK, Check
+from cxlocal.errors import CxError
+from cxlocal.text import duration_text
+
+if TYPE_CHECKING:
+    from cxlocal.clock import Clock
+    from cxlocal.config.settings import Settings
+    from cxlocal.exchange.sync import SyncReport
+    from cxlocal.hooks.manager import Manager
+    from cxlocal.journal.file import Journal
+    from cxlocal.plan.types import Plan
+
+REMOTE_SECONDS = 5.0
+"""How long a remote may take to answer a check."""
+
+LIVE = """
+SELECT n.environment, n.version, n.artifact_sha256 AS sha256 FROM deployments_now n
+JOIN environment e ON e.deliverable = n.deliverable AND e.instance = n.instance
+WHERE n.deliverable = :name AND e.lifetime = 'lasting'
+UNION SELECT d.environment, d.version, d.artifact_sha256 FROM deployments_now n
+JOIN deployment_replaces r ON r.deployment = n.deployment
+JOIN deployment d ON d.id = r.replaced
+WHERE n.deliverable = :name
+"""
+
+
+def check_tools(plan: Plan, manager: Manager) -> list[Check]:
+    """Every tool of the plan and every program it needs is here."""
+    from cxlocal.hooks.manager import find_tool
+
+    checks = []
+    for name in dict.fromkeys(stage.tool for stage in plan.stages if stage.tool):
+        try:
+            tool = find_tool(manager, name)
+        except CxError as problem:
+            checks.append(Check(f"tool {name}", BAD, problem.what, problem.hint, offline=True))
+            continue
+        missing = [program for program in tool.executables if shutil.which(program) is None]
+        if missing:
+            found = f"{', '.join(missing)} not on PATH"
+            checks.append(Check(f"tool {name}", BAD, found, "install it", offline=True))
+        else:
+            checks.append(Check(f"tool {name}", OK, "found", offline=True))
+    for stage in plan.stages:
+        program = stage.command[0] if isinstance(stage.command, tuple) else "sh"
+        if "/" not in program and shutil.which(program) is None:
+            found = f"{program} not on PATH"
+            checks.append(Check(f"stage {stage.name}", BAD, found, "install it", offline=True))
+    return checks
+
+
+def check_secrets(settings: Settings, environ: Mapping[str, str], root: Path) -> list[Check]:
+    """Every secret can be had, without showing it."""
+    from cxlocal.secrets import probe
+
+    return [
+        Check(
+            f"secret {found.name}",
+            OK if found.ok else BAD,
+            found.source if found.ok else found.problem,
+            "" if found.ok else f"see [secrets] {found.name} in cx.toml",
+            offline=True,
+        )
+        for found in probe(settings.secrets, environ=environ, folder=root)
+    ]
+
+
+def check_revision(plan: Plan, root: Path, home: Path, clock: Clock) -> Check:
+    """Whether HEAD could be released: pushed to a named remote, or held by a mirror."""
+    from cxlocal.revision.mirrors import list_mirrors
+    from cxlocal.revision.proof import prove
+    from cxlocal.revision.repository import open_repository, repository_key, resolve
+
+    try:
+        repository = open_repository(root)
+        revision = resolve(repository)
+        mirrors = list_mirrors(home, repository_key(repository, revision.commit))
+        proof = prove(
+            repository,
+            revision.commit,
+            plan.remotes,
+            mirrors,
+            clock=clock,
+            budget_seconds=REMOTE_SECONDS,
+        )
+    except CxError as problem:
+        return Check("revision", BAD, problem.what, problem.hint, offline=True)
+    age = "" if proof.age_seconds is None else f", {duration_text(proof.age_seconds)} old"
+    words = f"{revision.commit[:12]} is at {proof.remote} ({proof.kind}{age})"
+    if proof.kind == "confirmed" and not mirrors:
+        hint = "cxlocal mirror add PATH keeps you working while the git host is down"
+        return Check("revision", OK, words, hint, offline=True)
+    return Check("revision", OK, words, offline=True)
+
+
+def check_store(report: SyncReport) -> Check:
+    """Whether the store answers, and what waits to be sent."""
+    if report.stopped:
+        return Check("store", BAD, f"numbers are stopped: {report.stopped}", "cxlocal sync")
+    if not report.reached:
+        found = f"cannot be reached: {report.why}; {report.pending} events wait here"
+        return Check("store", NOTE, found, "cxlocal sync, once it is back")
+    return Check("store", OK, f"answers; {report.pending} events wait to be sent")
+
+
+def check_reserve(plan: Plan, journal: Journal) -> Check:
+    """Whether a number could be taken without the store."""
+    from cxlocal.numbers.ledger import reserves
+
+    if plan.version.when_empty == "suffix":
+        return Check("reserve", OK, "not needed: when_empty is 'suffix'", offline=True)
+    held = [
+        reserve
+        for reserve in reserves(journal)
+        if reserve.deliverable == plan.deliverable and reserve.line == plan.version.line
+    ]
+    left = sum(reserve.hi - reserve.next + 1 for reserve in held)
+    if any(reserve.locked for reserve in held):
+        found = "locked: the journal looks moved or copied"
+        return Check("reserve", BAD, found, "cxlocal sync", offline=True)
+    if left <= 0:
+        found = f"no number of line {plan.version.line} is held here"
+        hint = "cxlocal sync, after the first release with the store"
+        return Check("reserve", BAD, found, hint, offline=True)
+    first = min(reserve.next for reserve in held)
+    found = f"{left} numbers of line {plan.version.line} from {first} on"
+    return Check("reserve", OK, found, offline=True)
+
+
+def check_artifacts(plan: Plan, journal: Journal) -> list[Check]:
+    """The bytes of what is live and of what was live before: needed to deploy and roll back."""
+    from cxlocal.journal.blobs import check_blob
+
+    checks = []
+    for row in journal.query(LIVE, {"name": plan.deliverable}):
+        if not row["sha256"]:
+            continue
+        name = f"artifact {row['version']}"
+        try:
+            check_blob(journal.home, row["sha256"])
+        except CxError as problem:
+            checks.append(Check(name, BAD, problem.what, problem.hint, offline=True))
+        else:
+            found = f"here, for {row['environment']}"
+            checks.append(Check(name, OK, found, offline=True))
+    return checks
