@@ -59,6 +59,7 @@ def reset(journal: Journal) -> None:
 
 def drop_projection(connection: sqlite3.Connection) -> None:
     """Remove projected tables and views. Names come from our own lists."""
+    # sql: names of our own lists, never of data
     for name in reversed(VIEWS):
         connection.execute(f"DROP VIEW IF EXISTS {name}")
     for name in TABLES:

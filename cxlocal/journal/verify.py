@@ -152,6 +152,7 @@ def _compare(journal: Journal, fresh: sqlite3.Connection) -> tuple[int, list[Fin
 def dump(connection: sqlite3.Connection, table: str) -> dict[tuple[Any, ...], tuple[Any, ...]]:
     """All rows of a projected table by natural key; equal dumps mean equal tables."""
     keys = TABLES[table].key
+    # sql: a name out of TABLES
     cursor = connection.execute(f"SELECT * FROM {table}")
     names = [column[0] for column in cursor.description]
     places = [names.index(key) for key in keys]

@@ -145,6 +145,7 @@ def create_views_sql() -> str:
     """The DDL of all views, made afresh: a view holds nothing, so dropping one loses nothing."""
     statements = []
     for name, (meaning, body) in VIEWS.items():
+        # sql: DDL out of VIEWS, a constant of this module
         statements.append(
             f"DROP VIEW IF EXISTS {name};\n-- {meaning}\nCREATE VIEW {name} AS{body.rstrip()};"
         )
