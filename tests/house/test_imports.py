@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -132,12 +131,12 @@ def test_each_module_imports_alone(sources: list[Any]) -> None:
 
 
 LOADED = """
-import json, sys
+import sys
 before = set(sys.modules)
 sys.argv[0] = "cxlocal"
 from cxlocal.commands.main import main
 code = main()
-print(json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr)
+print(*(set(sys.modules) - before), file=sys.stderr)
 sys.exit(code)
 """
 
@@ -150,7 +149,7 @@ def _loaded_by(*arguments: str, cwd: Path) -> set[str]:
         cwd=cwd,
         check=False,
     )
-    return set(json.loads(done.stderr.splitlines()[-1]))
+    return set(done.stderr.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("completion", "--help")])

@@ -267,6 +267,15 @@ def test_without_a_project_bare_cxlocal_shows_the_help(cx: Any, tmp_path: Path) 
     assert result.err == ""
 
 
+def test_in_a_project_bare_cxlocal_shows_the_status(cx: Any, tmp_path: Path) -> None:
+    (tmp_path / "cx.toml").write_text('[deliverable]\nname = "webshop"\n')
+    (tmp_path / "below").mkdir()
+    bare = cx(cwd=tmp_path / "below")
+    assert not bare.out.startswith("Usage:")
+    assert bare == cx("status", cwd=tmp_path / "below")
+    assert bare == cx("-C", tmp_path)
+
+
 def test_version_with_other_options(cx: Any) -> None:
     assert cx.ok("-v", "--version").out == cx.ok("--version").out
 
