@@ -54,7 +54,7 @@ def find_run(journal: Journal, wanted: str, deliverable: str | None = None) -> d
 def _rows(
     journal: Journal, where: str, wanted: str, deliverable: str | None
 ) -> list[dict[str, Any]]:
-    # `where` comes from the fixed texts above.
+    # sql: `where` is one of the fixed texts above
     return journal.query(
         "SELECT * FROM run_board WHERE " + where, {"wanted": wanted, "deliverable": deliverable}
     )

@@ -179,6 +179,7 @@ def project_next(
         apply_facts(connection, project(event, document), stamp(event))
 
 
+# sql: the four names below
 LOOKUP_SELECT = {
     name: f"SELECT id FROM {name}_lookup WHERE name = ?"
     for name in ("node", "type", "deliverable", "run")

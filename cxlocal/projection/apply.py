@@ -22,11 +22,13 @@ def upsert_sql(table: str, group: str) -> str:
     keys = ", ".join(spec.key)
     if not group:
         marks = ", ".join("?" * len(spec.key))
+        # sql: names out of TABLES; values are marks
         return f"INSERT INTO {table} ({keys}) VALUES ({marks}) ON CONFLICT DO NOTHING"
     columns = (*spec.groups[group], f"{group}_from")
     names = ", ".join(f'"{name}"' for name in (*spec.key, *columns))
     marks = ", ".join("?" * (len(spec.key) + len(columns)))
     updates = ", ".join(f'"{name}" = excluded."{name}"' for name in columns)
+    # sql: names out of TABLES; values are marks
     return (
         f"INSERT INTO {table} ({names}) VALUES ({marks})"
         f" ON CONFLICT ({keys}) DO UPDATE SET {updates}"

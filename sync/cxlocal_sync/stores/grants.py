@@ -54,6 +54,7 @@ class Granter:
         )  # fmt: skip
         after = log.apply(state, entry)
         position, running = self.feed.step(bytes.fromhex(entry.hash))
+        # sql: marks only
         marks = ", ".join("?" * 15)
         self.connection.execute(
             f"INSERT INTO grant_entry VALUES ({marks})",
@@ -189,12 +190,19 @@ class Granter:
         return self.append(deliverable, line, state, log.RAISE, *span, node=node, why=why)[1]
 
     def _by_nonce(self, wish: dict[str, Any], node: str) -> log.Entry | None:
+        """What this very request was granted before. Raises BadMessage for a borrowed nonce."""
         row = self.connection.execute(
-            "SELECT k, kind, lo, hi, node, run, nonce, generation, why, previous, hash"
-            " FROM grant_entry WHERE nonce = ? AND deliverable = ? AND line = ? AND node = ?",
-            (wish["nonce"], wish["deliverable"], wish["line"], node),
+            "SELECT deliverable, line, k, kind, lo, hi, node, run, nonce, generation, why,"
+            " previous, hash FROM grant_entry WHERE nonce = ?",
+            (wish["nonce"],),
         ).fetchone()
-        return log.Entry(*row) if row else None
+        if row is None:
+            return None
+        entry = log.Entry(*row[2:])
+        asked = (wish["deliverable"], wish["line"], wish["kind"], node)
+        if (row[0], row[1], entry.kind, entry.node) != asked:
+            raise BadMessage("the message repeats the nonce of another request")
+        return entry
 
 
 def _read_wish(want: Any) -> dict[str, Any]:

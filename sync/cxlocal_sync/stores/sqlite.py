@@ -57,6 +57,7 @@ class SqliteStore:
         deadline = self._clock.monotonic() + timeout
         try:
             connection = self._open(message, timeout)
+            # sql: a number, and PRAGMA takes no parameters
             connection.execute(f"PRAGMA busy_timeout={max(1, int(timeout * 1000))}")
             connection.set_progress_handler(lambda: self._clock.monotonic() > deadline, _STEPS)
             return encode(self._carry_out(connection, message))
