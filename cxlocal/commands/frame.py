@@ -64,6 +64,11 @@ class Group(click.Group):
         """Write sentence, examples, then explanation."""
         _write_help_text(self, formatter)
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Commands before options: they are what one looks for."""
+        self.format_commands(ctx, formatter)
+        click.Command.format_options(self, ctx, formatter)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order they were written, which is the order of use."""
         return list(self.commands)

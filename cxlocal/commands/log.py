@@ -23,7 +23,11 @@ COLUMNS = (
 )
 @click.option("-n", "limit", default=20, show_default=True, help="How many runs.")
 @click.option("-d", "--deliverable", help="Only runs of this deliverable.")
-@click.option("--outcome", type=click.Choice(["success", "failure", "cancel", "error", "open"]))
+@click.option(
+    "--outcome",
+    type=click.Choice(["success", "failure", "cancel", "error", "open"]),
+    help="Only runs that ended so.",
+)
 @click.option("--all", "with_rehearsals", is_flag=True, help="Rehearsals and drills too.")
 @rows_options
 @pass_app

@@ -40,7 +40,10 @@ WHERE outcome = 'open' AND (:name IS NULL OR deliverable = :name) ORDER BY queue
 @json_option
 @pass_app
 def status(app: App, as_json: bool) -> None:
-    """Show what is live, what ran last and what waits. Asks nobody over the network."""
+    """Show what is live, what ran last and what waits.
+
+    Asks nobody over the network.
+    """
     from cxlocal.journal.rebuild import catch_up
 
     name = _deliverable(app)

@@ -24,7 +24,7 @@ class Row(NamedTuple):
 # One row a line, in the order of the help. `target` is looked up in cxlocal.commands.
 # fmt: off
 ROWS = (
-    Row("status", "status:status", "Show what is live, what ran last and what waits. Asks nobody over the network.", "Look"),
+    Row("status", "status:status", "Show what is live, what ran last and what waits.", "Look"),
     Row("log", "log:log", "Show the runs this machine knows of, newest first.", "Look"),
     Row("show", "show:show", "Tell the story of one run: why, what, where, and how it went.", "Look"),
     Row("version", "version:version", "Hand out, list and explain version numbers.", "Look"),
