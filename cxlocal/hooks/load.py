@@ -65,3 +65,12 @@ def _module(name: str, file: str, sha256: str) -> ModuleType:
             name="plugin-changed",
         )
     return module_from_bytes("cxlocal_tool" if name == "__main__" else name, Path(file), source)
+
+
+def imported(target: str) -> object:
+    """The object of an entry point, ``module`` or ``module:object``. Raises what the import raises."""
+    name, _, attributes = target.partition(":")
+    found: object = importlib.import_module(name)
+    for part in attributes.split(".") if attributes else ():
+        found = getattr(found, part)
+    return found

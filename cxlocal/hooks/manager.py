@@ -1,0 +1,336 @@
+"""Plugins: found, loaded one by one, checked, and called so that none can harm the others.
+
+pluggy keeps the registry and the order of calls. The calls themselves are made here, one plugin at
+a time: under a time limit, every exception caught, every answer checked. A plugin that fails is
+named with its distribution, warned of once and left out; CXLOCAL_STRICT_PLUGINS=1 makes that an
+error instead. Nothing is imported before the first hook is called, and then only once.
+
+Shipped plugins come first in the list and last in the calls, so that an installed one is asked
+before ours.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pluggy
+
+from cxlocal.errors import ConfigError, Refused
+from cxlocal.hooks import specs
+from cxlocal.hooks.calls import CALL_SECONDS, call, guarded
+from cxlocal.hooks.found import Found, installed
+from cxlocal.hooks.implementations import Mistake, check_hooks, first_result
+from cxlocal.hooks.load import imported, module_from_bytes
+from cxlocal.hooks.open_task import OpenTask
+from cxlocal.hooks.options import check_options, check_verb
+from cxlocal.hooks.shipped import SHIPPED, Shipped
+from cxlocal.hooks.task import GateAnswer, GateQuestion, TaskView
+from cxlocal.hooks.toolbox import find_tool, tools
+from cxlocal.hooks.trust import ProjectPlugins, read_project
+
+LOAD_SECONDS = 20.0
+"""For importing one plugin. Large ones (cloud SDKs) need a few seconds on a slow disk."""
+
+
+class PluginRow(NamedTuple):
+    """One plugin, as ``cxlocal plugins`` shows it."""
+
+    name: str
+    distribution: str
+    version: str
+    hooks: tuple[str, ...]
+    origin: str
+    """shipped, installed or project."""
+    state: str
+    """loaded, blocked, broken, untrusted, or not loaded (nobody has asked for it yet)."""
+    error: str
+    file: str
+
+
+class Manager:
+    """The plugins of one command."""
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        left_out: Container[str],
+        shipped_only: bool,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._registry = pluggy.PluginManager(specs.PROJECT)
+        self._registry.add_hookspecs(specs)
+        self._rows: dict[str, PluginRow] = {}
+        self._warn = warn
+        self._strict = environ.get("CXLOCAL_STRICT_PLUGINS", "") not in ("", "0")
+        self._silent: set[tuple[str, str]] = set()
+        self._installed: list[Found] = []
+        self.tool_table: dict[str, tuple[type[Any], str]] | None = None
+        """What ``cxlocal.hooks.toolbox`` keeps here: tools by name, with their plugin."""
+        for row in SHIPPED:
+            state = "blocked" if row.name in left_out else "not loaded"
+            self._rows[row.name] = PluginRow(
+                row.name, "cxlocal", "", row.hooks, "shipped", state, "", ""
+            )
+        self._list_installed(environ, left_out, shipped_only)
+
+    @property
+    def rows(self) -> list[PluginRow]:
+        """Every plugin, loaded as far as this command loads any."""
+        for shipped in SHIPPED:
+            self._load_shipped(shipped)
+        self._load_installed()
+        return list(self._rows.values())
+
+    def each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
+        """Ask every plugin: its name and answer, where it has one. Wrong answers are left out."""
+        found: list[tuple[str, Any]] = []
+        for impl in self._implementations(hook):
+            try:
+                answer = call(impl, hook, arguments)
+            except Mistake as mistake:
+                self._break(impl.plugin_name, str(mistake))
+                continue
+            if answer is not None:
+                found.append((impl.plugin_name, answer))
+        return found
+
+    def first(self, hook: str, **arguments: Any) -> Any | None:
+        """Ask until one answers."""
+        assert first_result(hook), f"{hook} gives a list"
+        for impl in self._implementations(hook):
+            try:
+                answer = call(impl, hook, arguments)
+            except Mistake as mistake:
+                self._break(impl.plugin_name, str(mistake))
+                continue
+            if answer is not None:
+                return answer
+        return None
+
+    def gate(self, question: GateQuestion) -> list[GateAnswer]:
+        """Every opinion. A gate that fails or talks nonsense is *undecided*, never silent."""
+        answers: list[GateAnswer] = []
+        for impl in self._implementations("cxlocal_gate"):
+            try:
+                answer = call(impl, "cxlocal_gate", {"question": question})
+            except Mistake as mistake:
+                reason = f"plugin {impl.plugin_name}: {mistake}"
+                answer = GateAnswer(impl.plugin_name, "undecided", reason)
+            if answer is not None:
+                answers.append(answer)
+        return answers
+
+    def open_task(self, view: TaskView) -> OpenTask:
+        """Start the wrappers of a task; ``close`` the result when it has ended."""
+        return OpenTask(list(self._implementations("cxlocal_run_task")), view, self.complain)
+
+    def event_recorded(self, event: Any) -> None:
+        """Tell observers. What goes wrong there changes nothing."""
+        for impl in self._implementations("cxlocal_event_recorded"):
+            try:
+                call(impl, "cxlocal_event_recorded", {"event": event})
+            except Mistake as mistake:
+                self.complain(impl.plugin_name, "cxlocal_event_recorded", str(mistake))
+
+    def complain(self, plugin: str, hook: str, error: str) -> None:
+        """Warn of an observer once, and do not ask it again in this process."""
+        self._silent.add((plugin, hook))
+        self._rows[plugin] = self._rows[plugin]._replace(error=error)
+        self._say(plugin, error)
+
+    def reject(self, plugin: str, error: str) -> None:
+        """Leave a plugin out from now on, because of what it registered."""
+        self._break(plugin, error)
+
+    def add_project(self, folder: Path, trusted: Container[str]) -> None:
+        """Load the plugins of a checkout (``.cx/plugins``). They are part of the process, so
+        nothing goes on without them.
+
+        Raises Refused, name ``untrusted-plugins``, unless their digest is in ``trusted``, and
+        ConfigError when one is broken.
+        """
+        project = read_project(folder)
+        if not project.files:
+            return
+        if project.digest not in trusted:
+            self._note_project(project, "untrusted")
+            raise Refused(
+                f"{project.folder} holds {len(project.files)} plugins that nobody has trusted here",
+                why="they are code of the repository and would run with your rights;"
+                f" their digest is {project.digest}",
+                hint="read them, then: cxlocal trust   (in CI: CXLOCAL_TRUST="
+                + project.digest
+                + ")",
+                name="untrusted-plugins",
+                digest=project.digest,
+            )
+        self._note_project(project, "not loaded")
+        for file in project.files:
+            module = f"cxlocal_project_{project.digest[7:19]}_{file.name}"
+            self._load(
+                file.name,
+                partial(module_from_bytes, module, file.path, file.source),
+            )
+        self.tool_table = None
+
+    def list_project(self, folder: Path, trusted: Container[str]) -> None:
+        """Only list the plugins of a working tree."""
+        project = read_project(folder)
+        self._note_project(project, "not loaded" if project.digest in trusted else "untrusted")
+
+    # loading
+
+    def _note_project(self, project: ProjectPlugins, state: str) -> None:
+        for file in project.files:
+            if file.name in self._rows and self._rows[file.name].origin != "project":
+                raise ConfigError(
+                    f"{file.path}: another plugin is already called {file.name}",
+                    hint="rename the file",
+                    name="plugin-name-taken",
+                )
+            self._rows[file.name] = PluginRow(
+                file.name, "", "", (), "project", state, "", str(file.path)
+            )
+
+    def _list_installed(
+        self, environ: Mapping[str, str], left_out: Container[str], shipped_only: bool
+    ) -> None:
+        wanted = environ.get("CXLOCAL_LOAD_PLUGINS")
+        names = None if wanted is None else wanted.replace(",", " ").split()
+        for found in installed(sys.path):
+            if found.name in self._rows:
+                other = self._rows[found.name]
+                self._say(
+                    f"{found.name} of {found.distribution}",
+                    f"{other.distribution} {other.version} has a plugin of that name",
+                )
+                continue
+            chosen = names is None or found.name in names or found.distribution in names
+            blocked = found.name in left_out or found.distribution in left_out or not chosen
+            self._rows[found.name] = PluginRow(
+                found.name,
+                found.distribution,
+                found.version,
+                (),
+                "installed",
+                "blocked" if blocked else "not loaded",
+                "",
+                "",
+            )
+            if not blocked and not shipped_only:
+                self._installed.append(found)
+
+    def _load_installed(self) -> None:
+        while self._installed:
+            found = self._installed.pop(0)
+            self._load(found.name, partial(imported, found.target))
+
+    def _load_shipped(self, shipped: Shipped) -> None:
+        if self._rows[shipped.name].state == "not loaded":
+            self._load(shipped.name, partial(imported, shipped.module))
+
+    def load_installed(self, name: str) -> PluginRow:
+        """Load one installed plugin by name (``cxlocal plugins`` does it in a process apart)."""
+        for found in [one for one in self._installed if one.name == name]:
+            self._installed.remove(found)
+            self._load(name, partial(imported, found.target))
+        for hook in self._rows[name].hooks:
+            if hook in _REGISTRATIONS:
+                self.each(hook)
+        return self._rows[name]
+
+    def _load(self, name: str, importing: Callable[[], object]) -> None:
+        file = self._rows[name].file
+        try:
+            plugin = guarded(LOAD_SECONDS, importing)
+            file = str(getattr(plugin, "__file__", "") or sys.modules[_module(plugin)].__file__)
+            self._rows[name] = self._rows[name]._replace(file=file)
+            hooks = check_hooks(plugin, file)
+            self._registry.register(plugin, name)
+        except (Mistake, pluggy.PluginValidationError, ValueError) as problem:
+            self._break(name, str(problem))
+        else:
+            self._rows[name] = self._rows[name]._replace(hooks=hooks, state="loaded")
+
+    def _break(self, name: str, error: str) -> None:
+        row = self._rows[name] = self._rows[name]._replace(state="broken", error=error)
+        if self._registry.get_plugin(name) is not None:
+            self._registry.unregister(name=name)
+        if row.origin == "project":
+            raise ConfigError(
+                f"plugin {row.file} of this project is broken",
+                why=error,
+                hint="correct it, push, and trust it anew: cxlocal trust",
+                name="broken-plugin",
+            )
+        if self._strict:
+            raise ConfigError(
+                f"plugin {_shown(row)} is broken", why=error, name="broken-plugin", plugin=name
+            )
+        self._say(_shown(row), f"{error}; it is left out (for good: -p no:{name})")
+
+    def _say(self, plugin: str, error: str) -> None:
+        self._warn(f"plugin {plugin}: {error}")
+
+    def _implementations(self, hook: str) -> Iterator[pluggy.HookImpl]:
+        """The functions to call, in pluggy's order, installed ones before shipped ones."""
+        for shipped in SHIPPED:
+            if hook in shipped.hooks:
+                self._load_shipped(shipped)
+        self._load_installed()
+        found = reversed(getattr(self._registry.hook, hook).get_hookimpls())
+        yield from sorted(
+            (one for one in found if (one.plugin_name, hook) not in self._silent),
+            key=lambda one: (
+                one.trylast - one.tryfirst,
+                self._rows[one.plugin_name].origin == "shipped",
+            ),
+        )
+
+
+_REGISTRATIONS = (
+    "cxlocal_register_tools",
+    "cxlocal_register_version_schemes",
+    "cxlocal_register_report_readers",
+    "cxlocal_register_stores",
+    "cxlocal_register_sinks",
+)
+"""Hooks that can be called at any time to see whether they answer properly."""
+
+
+def load(
+    environ: Mapping[str, str],
+    *,
+    block: Sequence[str] = (),
+    no: Sequence[str] = (),
+    shipped_only: bool = False,
+    warn: Callable[[str], None],
+) -> Manager:
+    """The plugins of this command. Imports none yet.
+
+    ``block`` is ``[plugins] block``, ``no`` what ``-p no:NAME`` gave: names of plugins or of
+    distributions. ``shipped_only`` for the commands that must work whatever is installed (doctor,
+    plugins, config, journal, help). ``warn`` shows a line to a person. CXLOCAL_LOAD_PLUGINS limits
+    installed plugins to those named in it (empty: none).
+    """
+    return Manager(environ, left_out={*block, *no}, shipped_only=shipped_only, warn=warn)
+
+
+def _module(plugin: object) -> str:
+    return getattr(plugin, "__module__", None) or type(plugin).__module__
+
+
+def _shown(row: PluginRow) -> str:
+    origin = f"{row.distribution} {row.version}".strip()
+    return f"{row.name} ({origin})" if origin else row.name
+
+
+__all__ = [
+    "CALL_SECONDS", "LOAD_SECONDS", "Manager", "PluginRow", "check_options", "check_verb",
+    "find_tool", "load", "tools",
+]  # fmt: skip

@@ -1,0 +1,21 @@
+"""The plugins that come with cxlocal, as data. They load through the same hooks as anyone else's.
+
+Each row says which hooks a module implements, so that only the modules a command needs are
+imported; a test compares the rows with the modules.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Shipped(NamedTuple):
+    """One shipped plugin."""
+
+    name: str
+    """What ``-p no:NAME`` and ``[plugins] block`` call it."""
+    module: str
+    hooks: tuple[str, ...]
+
+
+SHIPPED: tuple[Shipped, ...] = ()

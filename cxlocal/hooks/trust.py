@@ -1,0 +1,156 @@
+"""Plugins of a project (``.cx/plugins/*.py``), and whether a person has allowed them.
+
+They are code out of a checkout and run with the person's rights, so they run only after ``cxlocal
+trust`` recorded the digest of exactly these files on this machine (or CXLOCAL_TRUST names it, for
+CI). Any change makes another digest, and the question is asked again. What was read for the digest
+is what runs: the files are not opened a second time.
+
+The digest covers the ``*.py`` files of that one folder. Code that they load from elsewhere is
+theirs to answer for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cxlocal.errors import ConfigError, Refused, Trouble
+
+FOLDER = Path(".cx", "plugins")
+"""Below the folder of ``cx.toml``."""
+
+FILES_MAX = 100
+FILE_BYTES = 1024 * 1024
+"""Limits of what is read before anybody has agreed to anything."""
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class ProjectFile(NamedTuple):
+    """One plugin file as it was read."""
+
+    name: str
+    path: Path
+    source: bytes
+
+
+class ProjectPlugins(NamedTuple):
+    """The plugin files of a project. No files: empty digest."""
+
+    folder: Path
+    files: tuple[ProjectFile, ...]
+    digest: str
+
+
+def read_project(folder: Path) -> ProjectPlugins:
+    """The plugins in ``folder``. Raises Refused for links and for more than the limits."""
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".py"))
+    except (FileNotFoundError, NotADirectoryError):
+        names = []
+    if len(names) > FILES_MAX:
+        raise Refused(f"{folder} holds {len(names)} plugins", why=f"{FILES_MAX} at most")
+    files = tuple(ProjectFile(name[:-3], folder / name, _read(folder / name)) for name in names)
+    if not files:
+        return ProjectPlugins(folder, (), "")
+    total = hashlib.sha256(b"cxlocal plugins 1\n")
+    for file in files:
+        name = os.fsencode(file.path.name)
+        total.update(b"%d %s %s\n" % (len(name), name, hashlib.sha256(file.source).digest()))
+    return ProjectPlugins(folder, files, f"sha256:{total.hexdigest()}")
+
+
+def project_digest(folder: Path) -> str:
+    """The digest that ``cxlocal trust`` records; empty when there are no plugins."""
+    return read_project(folder).digest
+
+
+def _read(path: Path) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise Refused(f"{path} is not a plain file", name="bad-plugin-file")
+            source = file.read(FILE_BYTES + 1)
+    except OSError as error:
+        raise Refused(
+            f"{path} cannot be read as a plugin",
+            why="it is a link" if path.is_symlink() else str(error.strerror),
+            hint="put the file itself there",
+            name="bad-plugin-file",
+        ) from error
+    if len(source) > FILE_BYTES:
+        raise Refused(f"{path} is too large", why=f"{FILE_BYTES} bytes at most")
+    return source
+
+
+def trusted(home: Path, environ: Mapping[str, str]) -> frozenset[str]:
+    """The digests that may run here. Raises ConfigError for a CXLOCAL_TRUST that is none."""
+    named = environ.get("CXLOCAL_TRUST", "").replace(",", " ").split()
+    for digest in named:
+        if not _DIGEST.fullmatch(digest):
+            raise ConfigError(
+                f"CXLOCAL_TRUST: {digest[:80]!r} is not a digest",
+                hint="cxlocal trust --digest prints the one to put there",
+                name="bad-trust",
+            )
+    return frozenset(named) | entries(home).keys()
+
+
+def entries(home: Path) -> dict[str, dict[str, Any]]:
+    """What was trusted on this machine: digest to folder and time. Raises Trouble."""
+    path = _list(home)
+    try:
+        document = json.loads(path.read_bytes())
+        found = {str(digest): dict(entry) for digest, entry in document["trusted"].items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Trouble(
+            f"{path} cannot be read",
+            why=str(error),
+            hint=f"delete {path}; then trust the plugins anew: cxlocal trust",
+            name="trust-unreadable",
+        ) from error
+    return found
+
+
+def add(home: Path, digest: str, *, folder: Path, at: str) -> None:
+    """Record that ``digest`` may run here. ``at`` is a time for people. Raises Trouble."""
+    _write(home, {**entries(home), digest: {"folder": str(folder), "at": at}})
+
+
+def remove(home: Path, digest: str) -> None:
+    """Take it back. Raises Refused when it was not trusted."""
+    known = entries(home)
+    if digest not in known:
+        raise Refused(f"{digest} is not trusted here", hint="cxlocal trust --list")
+    _write(home, {one: entry for one, entry in known.items() if one != digest})
+
+
+def _list(home: Path) -> Path:
+    return home / "trust.json"
+
+
+def _write(home: Path, known: Mapping[str, Mapping[str, Any]]) -> None:
+    """Replace the list as a whole: it is complete or the old one, whatever happens."""
+    path = _list(home)
+    document = json.dumps({"format": 1, "trusted": known}, indent=1)
+    fresh = path.with_suffix(f".{os.getpid()}")
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(document.encode() + b"\n")
+            file.flush()
+            os.fsync(descriptor)
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise Trouble(f"{path} cannot be written", why=str(error.strerror)) from error
