@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cxlocal.commands.table import COMMANDS
@@ -18,37 +18,12 @@ from cxlocal.errors import ConfigError
 if TYPE_CHECKING:
     import click
 
-SECTION = b"[cxlocal]"
-
-
-def any_plugin_installed(folders: Sequence[str]) -> bool:
-    """Whether a distribution in one of ``folders`` (``sys.path``) has our entry point group."""
-    return any(SECTION in _entry_points(path) for path in _metadata_folders(folders))
-
-
-def _metadata_folders(folders: Sequence[str]) -> Iterable[str]:
-    for folder in folders:
-        try:
-            entries = os.listdir(folder or ".")
-        except OSError:
-            continue  # sys.path may name archives and folders that are not there
-        for name in entries:
-            if name.endswith((".dist-info", ".egg-info")):
-                yield os.path.join(folder, name)
-
-
-def _entry_points(metadata_folder: str) -> bytes:
-    try:
-        descriptor = os.open(os.path.join(metadata_folder, "entry_points.txt"), os.O_RDONLY)
-    except OSError:
-        return b""  # most distributions have none
-    with open(descriptor, "rb", buffering=0) as file:
-        return file.read()
-
 
 def offered_by_plugins(root: click.Group, ctx: click.Context) -> list[tuple[str, str]]:
     """Name and sentence of each plugin's command, for the list in the help."""
-    if not any_plugin_installed(sys.path):
+    from cxlocal.hooks.found import installed
+
+    if not installed(sys.path):
         return []
     register_plugin_commands(root, ctx)
     return [

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from cxlocal.commands.extra import any_plugin_installed
 
 GOOD = """
 import click
@@ -87,8 +86,14 @@ def test_a_configuration_that_cannot_be_read_keeps_plugins_out(
     assert cx.ok("--help", cwd=tmp_path).out.startswith("Usage:")
 
 
-def test_whether_a_plugin_is_installed_is_seen_without_importing(tmp_path: Path) -> None:
-    assert not any_plugin_installed([str(tmp_path), str(tmp_path / "absent"), ""])
-    _install(tmp_path, "greeter", GOOD)
-    assert any_plugin_installed([str(tmp_path)])
-    assert "greeter" not in sys.modules
+def test_without_plugins_the_help_does_not_load_the_manager(site: Path) -> None:
+    code = "import sys; from cxlocal.commands.main import main; main(); print(*sys.modules)"
+    quiet = subprocess.run(
+        [sys.executable, "-c", code, "--help"], stdout=subprocess.PIPE, check=True
+    )
+    assert b"cxlocal.hooks.manager" not in quiet.stdout
+    _install(site, "greeter", GOOD)
+    asked = subprocess.run(
+        [sys.executable, "-c", code, "--help"], stdout=subprocess.PIPE, check=True
+    )
+    assert b"cxlocal.hooks.manager" in asked.stdout
