@@ -53,6 +53,9 @@ def init(only_print: bool, force: bool) -> None:
     if only_print:
         click.echo(proposal.text, nl=False)
         return
+    if _text(folder / CONFIG_NAME) == proposal.text:
+        say(f"{CONFIG_NAME} is already there, as it would be written now.")
+        return
     _write(folder / CONFIG_NAME, proposal.text, force=force)
     say(f"Wrote {CONFIG_NAME} for {proposal.title}.")
     if proposal.because:
@@ -151,15 +154,8 @@ def _write(path: Path, text: str, *, force: bool) -> None:
 def _refuse(path: Path, text: str) -> None:
     import difflib
 
-    old = _text(path)
-    if old == text:
-        raise Refused(
-            f"{path.name} is already there, as it would be written now",
-            hint="cxlocal run --dry-run shows what it does",
-            name="already-there",
-        )
     lines = difflib.unified_diff(
-        (old or "").splitlines(), text.splitlines(), path.name, "proposed", lineterm="", n=1
+        (_text(path) or "").splitlines(), text.splitlines(), path.name, "proposed", lineterm="", n=1
     )
     for line in lines:
         say(line)

@@ -27,7 +27,7 @@ SIZE_MAX_BYTES = 1024 * 1024
 
 T = TypeVar("T", bound=types.Table)
 
-_SINGLE: dict[str, type[types.Table]] = {
+SINGLE: dict[str, type[types.Table]] = {
     "deliverable": types.Deliverable,
     "version": types.Version,
     "scm": types.Scm,
@@ -36,7 +36,7 @@ _SINGLE: dict[str, type[types.Table]] = {
     "keep": types.Keep,
     "plugins": types.Plugins,
 }
-_NAMED: dict[str, tuple[str, type[types.Table]]] = {
+NAMED: dict[str, tuple[str, type[types.Table]]] = {
     "stages": ("stage", types.Stage),
     "promotions": ("promotion", types.Promotion),
     "environments": ("environment", types.Environment),
@@ -44,7 +44,7 @@ _NAMED: dict[str, tuple[str, type[types.Table]]] = {
 }
 _LOCAL: dict[str, type[types.Table]] = {"scm": types.LocalScm, "store": types.LocalStore}
 
-_CHOICES: dict[str, list[str]] = {
+CHOICES: dict[str, list[str]] = {
     "kind": ["build", "test", "deploy", "publish", "task"],
     "when_empty": ["stop", "suffix"],
     "workspace": ["checkout", "in-place"],
@@ -68,7 +68,7 @@ def parse(text: str | bytes, *, file: str = "cx.toml") -> types.Config:
     raw = _toml(text, file)
     top = Where(file)
     _check_format(raw, top)
-    _check_keys(raw, ["cx", *_SINGLE, *_NAMED], top, "")
+    _check_keys(raw, ["cx", *SINGLE, *NAMED], top, "")
     if "deliverable" not in raw:
         raise problem(
             top,
@@ -78,10 +78,10 @@ def parse(text: str | bytes, *, file: str = "cx.toml") -> types.Config:
             key="deliverable",
         )
     parts: dict[str, Any] = {}
-    for key, kind in _SINGLE.items():
+    for key, kind in SINGLE.items():
         if key in raw:
             parts[key] = _table(raw[key], kind, Where(file, key), key)
-    for key, (word, kind) in _NAMED.items():
+    for key, (word, kind) in NAMED.items():
         if key in raw:
             parts[key] = _entries(raw[key], kind, file, key, word)
     return types.Config(cx=1, **parts)
@@ -106,7 +106,7 @@ def parse_local(text: str | bytes, *, file: str = "cx.local.toml") -> types.Loca
             plain[key] = value
     top = Where(file)
     for key in plain:
-        if key in _SINGLE or key in _NAMED or key == "cx":
+        if key in SINGLE or key in NAMED or key == "cx":
             raise problem(
                 top,
                 f"{key!r} cannot stand in this file",
@@ -169,7 +169,7 @@ def _syntax_problem(message: str, text: str, where: Where) -> ConfigError:
     match = _AT_LINE.search(message)
     said = message[: match.start()] if match else message
     if match is None or match[1] is None:
-        return problem(where, "the file ends too early", why=said, name="syntax")
+        return problem(where, "the end of the file is not valid TOML", why=said, name="syntax")
     line, column = int(match[1]), int(match[2])
     lines = text.splitlines()
     content = lines[line - 1] if line <= len(lines) else ""
@@ -248,7 +248,7 @@ def _table(
     try:
         table = msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
-        raise translate(error, raw, where, _CHOICES) from None
+        raise translate(error, raw, where, CHOICES) from None
     if parts:
         table = msgspec.structs.replace(table, **parts)
     check_values: Callable[[T, Where], None] | None = check.CHECKS.get(kind)

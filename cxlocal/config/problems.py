@@ -92,6 +92,10 @@ def _wanted(types: str) -> str:
     return " or ".join(words)
 
 
+_TEXTS = ("str", "str | null")
+_DURATIONS = ("timeout", "patience", "logs", "reports")
+DURATION_HINT = "write it like '90s', '15m', '1h 30m' or '90d'"
+
 _PATH = re.compile(r" - at `(key in )?\$(?P<path>[^`]*)`$")
 _TYPE = re.compile(r"Expected `(?P<wanted>[^`]+)`, got `(?P<got>[^`]+)`$")
 _MISSING = re.compile(r"Object missing required field `(?P<key>[^`]+)`$")
@@ -145,7 +149,9 @@ def translate(
         )
     got = "" if value is ... else f", not {shown(value)}"
     if match := _TYPE.match(body):
-        return problem(where, f"{place} must be {_wanted(match['wanted'])}{got}", key=place)
+        wanted = _wanted(match["wanted"])
+        hint = DURATION_HINT if place in _DURATIONS and match["wanted"] in _TEXTS else ""
+        return problem(where, f"{place} must be {wanted}{got}", key=place, hint=hint)
     if _CHOICE.match(body):
         allowed = choices.get(place, [])
         return problem(
@@ -162,6 +168,6 @@ def translate(
             where,
             f"{place} must be a duration{got}",
             key=place,
-            hint="write it like '90s', '15m', '1h 30m' or '90d'",
+            hint=DURATION_HINT,
         )
     return problem(where, f"{place}: {body}" if place else body, key=place)

@@ -5,6 +5,7 @@ A test generates it again and compares; ``python -m cxlocal.config.reference FIL
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from cxlocal.config import types
@@ -58,7 +59,7 @@ def insert(page: str) -> str:
 
 def _section(title: str, name: str, definitions: dict[str, Any]) -> str:
     table = definitions[name]
-    sentence = getattr(types, name).__doc__.strip()
+    sentence = inspect.getdoc(getattr(types, name)) or ""
     lines = [
         f"### {title}",
         "",

@@ -20,9 +20,10 @@ def schema(kind: type[Config | LocalConfig] = Config) -> dict[str, Any]:
 
 
 def _tidy(value: Any) -> None:
-    """TOML has no null: leave it out of choices and defaults."""
+    """TOML has no null: leave it out of choices and defaults (tables have theirs key by key)."""
     if isinstance(value, dict):
-        if value.get("default", ...) is None:
+        default = value.get("default", ...)
+        if default is None or isinstance(default, dict):
             del value["default"]
         choices = value.get("anyOf")
         if choices:

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cxlocal.config import types
-from cxlocal.config.load import parse_local, read_local
+from cxlocal.config.load import CHOICES, read_local
 from cxlocal.config.locate import LOCAL_NAME, expand, user_file
-from cxlocal.config.problems import Where, problem
-from cxlocal.errors import ConfigError, UsageError
+from cxlocal.config.problems import Where, problem, suggestion
+from cxlocal.errors import UsageError
 from cxlocal.plan.resolve import source_of
 from cxlocal.text import parse_duration
 
@@ -140,12 +140,9 @@ def _variable(variable: str, key: str, text: str) -> Any:
             parse_duration(text)
         except UsageError as error:
             raise problem(where, error.what, hint=error.hint, key=key) from None
-    if key == "output":
-        quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-        try:
-            return parse_local(f'output = "{quoted}"', file=variable).output
-        except ConfigError as error:
-            raise problem(where, error.what.partition(": ")[2], hint=error.hint, key=key) from None
+    if key == "output" and text not in CHOICES["output"]:
+        hint = suggestion(text, CHOICES["output"], what="form")
+        raise problem(where, f"{text!r} is no form of output", hint=hint, key=key)
     return text
 
 

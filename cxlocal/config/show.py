@@ -31,6 +31,7 @@ def values(config: types.Config, raw: dict[str, Any], effective: Settings) -> li
         _single(table, key, value, raw, effective)
         for table in SINGLE
         for key, value in _items(getattr(config, table))
+        if (table, key) != ("defaults", "jobs")  # stands among the values of this machine
     ]
     for table in NAMED:
         for name, one in getattr(config, table).items():
@@ -59,7 +60,14 @@ def machine(effective: Settings) -> list[Value]:
 
 def _items(table: types.Table) -> list[tuple[str, Any]]:
     builtins: dict[str, Any] = msgspec.to_builtins(table)
-    return list(builtins.items())
+    return [(key, _without_none(value)) for key, value in builtins.items()]
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null: inside lists and tables, what is not set is not shown."""
+    if isinstance(value, dict):
+        return {key: _without_none(one) for key, one in value.items() if one is not None}
+    return [_without_none(one) for one in value] if isinstance(value, list) else value
 
 
 def _single(table: str, key: str, value: Any, raw: dict[str, Any], effective: Settings) -> Value:

@@ -43,7 +43,7 @@ def thaw(content: bytes | str) -> Plan:
                 name="newer-plan",
             )
         return msgspec.json.decode(content, type=Plan)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise ConfigError(
             "this is not a frozen plan", why=str(error), hint="cxlocal verify", name="bad-plan"
         ) from None

@@ -1,0 +1,115 @@
+"""Tools into the plan: verbs, options, and errors that name the stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+
+from cxlocal.config.load import parse
+from cxlocal.errors import ConfigError
+from cxlocal.hooks.tool import Context, Deployed, Done, Tool
+from cxlocal.plan.bind import bind
+from cxlocal.plan.resolve import resolve
+from cxlocal.plan.types import Plan
+
+HEAD = 'cx = 1\n[deliverable]\nname = "shop"\n'
+
+
+class Wheel(Tool):
+    """Builds and publishes."""
+
+    name: ClassVar[str] = "wheel"
+
+    def build(self, ctx: Context) -> Done:
+        return Done()
+
+    def publish(self, ctx: Context) -> Done:
+        return Done()
+
+
+class Service(Tool):
+    """Deploys, and makes places."""
+
+    name: ClassVar[str] = "service"
+
+    class Options(Tool.Options, frozen=True, forbid_unknown_fields=True):
+        module: str = ""
+
+    def provision(self, ctx: Context) -> Done:
+        return Done()
+
+    def destroy(self, ctx: Context) -> Done:
+        return Done()
+
+    def deploy(self, ctx: Context) -> Deployed:
+        return Deployed(service="x")
+
+
+TOOLS: dict[str, type[Tool]] = {"wheel": Wheel, "service": Service}
+
+
+def find(name: str) -> type[Tool]:
+    if name not in TOOLS:
+        raise ConfigError(f"no tool is called {name!r}", hint="cxlocal plugins", name="no-tool")
+    return TOOLS[name]
+
+
+def check(tool: type[Tool], options: Mapping[str, Any]) -> object:
+    try:
+        return msgspec.convert(options, tool.Options)
+    except msgspec.ValidationError as error:
+        raise ConfigError(str(error)) from error
+
+
+def bound(text: str) -> Plan:
+    return bind(resolve(parse(HEAD + text)), find, check)
+
+
+def test_the_verb_is_what_the_tool_can_do() -> None:
+    plan = bound(
+        "[stages]\na = { tool = 'wheel' }\nb = { tool = 'wheel', kind = 'publish' }\n"
+        "c = { tool = 'service', environment = 'e' }\nd = { command = 'x' }\n[environments.e]"
+    )
+    assert [(one.kind, one.verb) for one in plan.stages] == [
+        ("build", "build"), ("publish", "publish"), ("deploy", "deploy"), ("task", ""),
+    ]  # fmt: skip
+    assert bind(plan, find, check) == plan
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("[stages]\na = { tool = 'weel' }", "cx.toml, stage \"a\": no tool is called 'weel'"),
+        (
+            "[stages]\na = { tool = 'wheel', with = { x = 1 } }",
+            'cx.toml, stage "a": Object contains unknown field `x`',
+        ),
+        (
+            "[stages]\na = { tool = 'wheel', kind = 'test' }",
+            "cx.toml, stage \"a\": the tool 'wheel' cannot test",
+        ),
+        (
+            "[stages]\na = { tool = 'service' }",
+            'cx.toml, stage "a": a deploy needs an environment',
+        ),
+        (
+            "[environments.e]\nlifetime = 'per-run'\ntool = 'wheel'",
+            "cx.toml, environment \"e\": the tool 'wheel' cannot provision and cannot destroy",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said_with_the_stage(text: str, what: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        bound(text)
+    assert caught.value.what == what
+    assert caught.value.data["entry"] in ("a", "e")
+
+
+def test_an_environment_with_its_own_tool() -> None:
+    plan = bound(
+        "[environments.e]\nlifetime = 'per-run'\ntool = 'service'\nwith = { module = '{version}' }"
+    )
+    assert plan.environment("e").options == {"module": "{version}"}

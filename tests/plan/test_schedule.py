@@ -1,0 +1,181 @@
+"""What may start when: order, failures, environments, resume. Any graph, any way of ending."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cxlocal.plan.schedule import DESTROY, PROVISION, STAGE, Schedule, Step, steps, still_done
+from cxlocal.plan.types import Environment, Plan, Stage
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """Graphs without circles: a stage waits only for some that stand before it."""
+    count = draw(st.integers(1, 8))
+    places = st.sampled_from(["", "", "one", "two", "lasting"])
+    stages = [
+        Stage(
+            name=f"s{index}",
+            waits_for=tuple(f"s{other}" for other in range(index) if draw(st.integers(0, 2)) == 0),
+            environment=draw(places),
+        )
+        for index in range(count)
+    ]
+    shuffled = draw(st.permutations(stages))
+    return Plan(
+        deliverable="x",
+        stages=tuple(shuffled),
+        environments=(
+            Environment(name="one", lifetime="per-run"),
+            Environment(name="two", lifetime="per-run"),
+            Environment(name="lasting"),
+        ),
+    )
+
+
+def play(
+    plan: Plan, schedule: Schedule, draw: st.DataObject
+) -> tuple[list[Step], list[Step], set[Step]]:
+    """Run to the end, every step ending as it may, in any order. Started, ended, failed."""
+    started: list[Step] = []
+    ended: list[Step] = []
+    failed: set[Step] = set()
+    running: list[Step] = []
+    while schedule.active:
+        fresh = schedule.ready()
+        started += fresh
+        running += fresh
+        if not running:
+            assert not schedule.active
+            break
+        step = running.pop(draw.draw(st.integers(0, len(running) - 1)))
+        if step.kind == STAGE:
+            for name in plan.stage(step.name).waits_for:
+                assert Step(STAGE, name) in ended
+                assert Step(STAGE, name) not in failed
+        ok = draw.draw(st.integers(0, 3)) > 0
+        if not ok:
+            failed.add(step)
+        if draw.draw(st.integers(0, 15)) == 0:
+            schedule.stop()
+        schedule.finish(step, ok=ok)
+        ended.append(step)
+    return started, ended, failed
+
+
+@settings(deadline=None, max_examples=100)
+@given(plans(), st.data())
+def test_every_step_is_started_once_or_skipped(plan: Plan, data: st.DataObject) -> None:
+    names = [stage.name for stage in plan.stages]
+    schedule = Schedule(plan, names)
+    started, ended, failed = play(plan, schedule, data)
+    assert sorted(started) == sorted(ended)
+    assert len(set(started)) == len(started)
+    everything = set(steps(plan, names))
+    assert set(started) | set(schedule.skipped) == everything
+    assert not set(started) & set(schedule.skipped)
+    for step in started:
+        if step.kind == STAGE and plan.stage(step.name).environment in ("one", "two"):
+            provision = Step(PROVISION, plan.stage(step.name).environment)
+            assert ended.index(provision) < ended.index(step)
+            assert provision not in failed
+    for name in ("one", "two"):
+        assert (Step(PROVISION, name) in started) == (Step(DESTROY, name) in started)
+        if Step(DESTROY, name) in started:
+            after = started[started.index(Step(DESTROY, name)) :]
+            assert not [
+                s for s in after if s.kind == STAGE and plan.stage(s.name).environment == name
+            ]
+
+
+@settings(deadline=None, max_examples=100)
+@given(plans())
+def test_without_failures_everything_runs(plan: Plan) -> None:
+    schedule = Schedule(plan, [stage.name for stage in plan.stages])
+    done: list[str] = []
+    while schedule.active:
+        ready = schedule.ready()
+        assert ready or schedule.running
+        for step in ready:
+            if step.kind == STAGE:
+                assert set(plan.stage(step.name).waits_for) <= set(done)
+            schedule.finish(step, ok=True)
+            done.append(step.name if step.kind == STAGE else "")
+    assert schedule.skipped == []
+    assert set(done) - {""} == {stage.name for stage in plan.stages}
+
+
+SHOP = Plan(
+    deliverable="shop",
+    stages=(
+        Stage(name="build"),
+        Stage(name="unit", waits_for=("build",)),
+        Stage(name="up", waits_for=("build",), environment="test"),
+        Stage(name="smoke", waits_for=("up", "unit"), environment="test"),
+        Stage(name="docs", waits_for=("smoke",)),
+    ),
+    environments=(Environment(name="test", lifetime="per-run"),),
+)
+NAMES = [stage.name for stage in SHOP.stages]
+
+
+def started(schedule: Schedule) -> list[tuple[str, str]]:
+    return [tuple(step) for step in schedule.ready()]
+
+
+def test_the_environment_lives_from_its_first_to_its_last_stage() -> None:
+    schedule = Schedule(SHOP, NAMES)
+    assert started(schedule) == [("stage", "build")]
+    schedule.finish(Step(STAGE, "build"), ok=True)
+    assert started(schedule) == [("stage", "unit"), ("provision", "test")]
+    schedule.finish(Step(STAGE, "unit"), ok=True)
+    assert started(schedule) == []
+    schedule.finish(Step(PROVISION, "test"), ok=True)
+    assert started(schedule) == [("stage", "up")]
+    schedule.finish(Step(STAGE, "up"), ok=True)
+    assert started(schedule) == [("stage", "smoke")]
+    schedule.finish(Step(STAGE, "smoke"), ok=True)
+    assert started(schedule) == [("stage", "docs"), ("destroy", "test")]
+
+
+def test_a_failed_creation_is_destroyed_too() -> None:
+    schedule = Schedule(SHOP, ["build", "up"])
+    schedule.ready()
+    schedule.finish(Step(STAGE, "build"), ok=True)
+    schedule.ready()
+    schedule.finish(Step(PROVISION, "test"), ok=False)
+    assert started(schedule) == [("destroy", "test")]
+    assert schedule.skipped == [Step(STAGE, "up")]
+
+
+def test_after_a_stop_only_destruction_starts() -> None:
+    schedule = Schedule(SHOP, NAMES)
+    schedule.ready()
+    schedule.finish(Step(STAGE, "build"), ok=True)
+    schedule.ready()
+    schedule.stop()
+    schedule.finish(Step(STAGE, "unit"), ok=True)
+    schedule.finish(Step(PROVISION, "test"), ok=True)
+    assert started(schedule) == [("destroy", "test")]
+
+
+def test_a_step_that_was_not_handed_out_cannot_end() -> None:
+    with pytest.raises(KeyError):
+        Schedule(SHOP, NAMES).finish(Step(STAGE, "docs"), ok=True)
+
+
+def test_resuming_runs_a_per_run_environment_again_unless_it_was_finished() -> None:
+    assert still_done(SHOP, NAMES, ["build", "unit", "up"]) == {"build", "unit"}
+    assert still_done(SHOP, NAMES, ["build", "unit", "up", "smoke"]) == {
+        "build", "unit", "up", "smoke",
+    }  # fmt: skip
+    assert still_done(SHOP, ["build", "up"], ["build", "up", "unit"]) == {"build", "up"}
+
+
+def test_a_resumed_schedule_starts_where_it_stopped() -> None:
+    schedule = Schedule(SHOP, NAMES, succeeded=still_done(SHOP, NAMES, ["build", "unit", "up"]))
+    assert started(schedule) == [("provision", "test")]
+    schedule.finish(Step(PROVISION, "test"), ok=True)
+    assert started(schedule) == [("stage", "up")]
