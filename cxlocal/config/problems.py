@@ -6,7 +6,6 @@ write a TOML file get them in its words.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -49,6 +48,8 @@ def problem(
 
 def near(name: str, known: Iterable[str]) -> str:
     """The known name a person most likely meant, or an empty text."""
+    import difflib  # only where something is wrong
+
     by_case = {one.casefold(): one for one in known}
     found = difflib.get_close_matches(name.casefold(), by_case, n=1, cutoff=0.6)
     return by_case[found[0]] if found else ""
@@ -96,13 +97,14 @@ _TEXTS = ("str", "str | null")
 _DURATIONS = ("timeout", "patience", "logs", "reports")
 DURATION_HINT = "write it like '90s', '15m', '1h 30m' or '90d'"
 
-_PATH = re.compile(r" - at `(key in )?\$(?P<path>[^`]*)`$")
-_TYPE = re.compile(r"Expected `(?P<wanted>[^`]+)`, got `(?P<got>[^`]+)`$")
-_MISSING = re.compile(r"Object missing required field `(?P<key>[^`]+)`$")
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>.+)`$", re.DOTALL)
-_CHOICE = re.compile(r"Invalid enum value (?P<value>.+)$", re.DOTALL)
-_LIMIT = re.compile(r"Expected `int` (?P<limit>[<>]=?) (?P<bound>-?[\d]+)$")
-_STEP = re.compile(r"\.(?P<key>[A-Za-z_-]+)|\[(?P<index>\d+|\.\.\.)\]")
+# Text, not compiled: they are needed only where something is wrong.
+_PATH = r" - at `(key in )?\$(?P<path>[^`]*)`$"
+_TYPE = r"Expected `(?P<wanted>[^`]+)`, got `(?P<got>[^`]+)`$"
+_MISSING = r"Object missing required field `(?P<key>[^`]+)`$"
+_UNKNOWN = r"(?s)Object contains unknown field `(?P<key>.+)`$"
+_CHOICE = r"(?s)Invalid enum value (?P<value>.+)$"
+_LIMIT = r"Expected `int` (?P<limit>[<>]=?) (?P<bound>-?[\d]+)$"
+_STEP = r"\.(?P<key>[A-Za-z_-]+)|\[(?P<index>\d+|\.\.\.)\]"
 
 
 def _walk(raw: Any, path: str) -> tuple[str, Any]:
@@ -111,7 +113,7 @@ def _walk(raw: Any, path: str) -> tuple[str, Any]:
     msgspec writes ``[...]`` for any key of a table: the value is then not looked up.
     """
     words, value, known = "", raw, True
-    for step in _STEP.finditer(path):
+    for step in re.finditer(_STEP, path):
         key, index = step["key"], step["index"]
         if key is not None:
             words += f".{key}" if words else key
@@ -132,13 +134,13 @@ def translate(
     ``choices`` gives the allowed texts of the keys that have such a list.
     """
     message = str(error)
-    path = _PATH.search(message)
+    path = re.search(_PATH, message)
     place, value = _walk(raw, path["path"]) if path else ("", raw)
     body = message[: path.start()] if path else message
-    if match := _MISSING.match(body):
+    if match := re.match(_MISSING, body):
         key = f"{place}.{match['key']}" if place else match["key"]
         return problem(where, f"the key {key!r} is missing", key=key, hint=f"add {key} = …")
-    if match := _UNKNOWN.match(body):
+    if match := re.match(_UNKNOWN, body):
         known = choices.get(re.sub(r"\[\d+\]$", "", place), [])
         return problem(
             where,
@@ -148,11 +150,11 @@ def translate(
             name="unknown-key",
         )
     got = "" if value is ... else f", not {shown(value)}"
-    if match := _TYPE.match(body):
+    if match := re.match(_TYPE, body):
         wanted = _wanted(match["wanted"])
         hint = DURATION_HINT if place in _DURATIONS and match["wanted"] in _TEXTS else ""
         return problem(where, f"{place} must be {wanted}{got}", key=place, hint=hint)
-    if _CHOICE.match(body):
+    if re.match(_CHOICE, body):
         allowed = choices.get(place, [])
         return problem(
             where,
@@ -160,7 +162,7 @@ def translate(
             key=place,
             hint=suggestion(str(value), allowed, what="possible value"),
         )
-    if match := _LIMIT.match(body):
+    if match := re.match(_LIMIT, body):
         limit = "at least" if match["limit"] == ">=" else "at most"
         return problem(where, f"{place} must be {limit} {match['bound']}{got}", key=place)
     if "matching regex" in body:
