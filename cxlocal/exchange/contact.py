@@ -33,6 +33,7 @@ from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.token import token_out
 from cxlocal.numbers import holdings
 from cxlocal.numbers.log import RESERVE, Entry
+from cxlocal.text import utc_text
 
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
@@ -72,6 +73,8 @@ class Reply(NamedTuple):
     batch_node: str
     wishes: tuple[Wish, ...]
     url: str
+    position: int
+    """The cursor that was sent."""
 
 
 class Applied(NamedTuple):
@@ -112,7 +115,8 @@ def talk(
         answer = _ask(store, message, timeout)
         refused = answer.get("refusal")
         if refused is None:
-            return Reply(answer, row, batch_node, tuple(wishes), store.url)
+            position = message["pull"]["cursor"]["position"]
+            return Reply(answer, row, batch_node, tuple(wishes), store.url, position)
         if refused.get("name") != "copy":
             raise as_error(refused)
         go_on_as_copy(journal, row)
@@ -226,19 +230,26 @@ def _apply(transaction: Transaction, reply: Reply) -> Applied:
     connection.execute("DELETE FROM breaker WHERE url = ?", (reply.url,))
     pushed = _note_acks(transaction, reply, state.generation)
     granted, refused = _note_grants(transaction, reply, state)
-    part = answer.get("pull") or {}
-    before = known.store_state(connection)
-    pulled = 0
-    if part.get("void"):
-        state = state._replace(position=0, hash=known.NO_CURSOR_HASH)
-    elif (before.position, before.hash) == (state.position, state.hash):
-        items = [item for item in part.get("items", []) if item["position"] > state.position]
-        state, pulled = take_items(transaction, items, state)
-    if state != before:
-        known.save_store_state(connection, state)
+    pulled, more = _take_pulled(transaction, reply, state)
     stopped = tuple(answer["store"].get("stopped") or ())
-    more = bool(part.get("more") or part.get("void"))
     return Applied(pulled, pushed, more, granted, refused, stopped)
+
+
+def _take_pulled(
+    transaction: Transaction, reply: Reply, state: known.StoreState
+) -> tuple[int, bool]:
+    """Store what was pulled; how many events were new, and whether there is more to pull."""
+    part = reply.answer.get("pull") or {}
+    if part.get("void"):
+        after, pulled = state._replace(position=0, hash=known.NO_CURSOR_HASH), 0
+    elif reply.position > state.position:
+        return 0, True  # our cursor went back meanwhile: what was asked for does not follow it
+    else:
+        items = [item for item in part.get("items", []) if item["position"] > state.position]
+        after, pulled = take_items(transaction, items, state)
+    if after != state:
+        known.save_store_state(transaction.connection, after)
+    return pulled, bool(part.get("more") or part.get("void"))
 
 
 def _meet_store(transaction: Transaction, reply: Reply) -> known.StoreState:
@@ -251,7 +262,11 @@ def _meet_store(transaction: Transaction, reply: Reply) -> known.StoreState:
     if state.lineage not in ("", lineage):
         raise BadMessage("another store answered", why=f"{lineage[:8]}…")
     if generation > state.generation > 0:
+        # Its logs and its feed may continue differently from where we had them: begin anew.
         connection.execute("DELETE FROM ack")
+        holdings.settle_open(transaction)
+        connection.execute("DELETE FROM grant_entry")
+        state = state._replace(position=0, hash=known.NO_CURSOR_HASH)
         why = "the store was recovered; numbers it granted before may be in use elsewhere"
         holdings.give_up_reserves(transaction, why, generation)
     met = state._replace(
@@ -280,6 +295,8 @@ def _note_acks(transaction: Transaction, reply: Reply, generation: int) -> int:
     for node, ack in best.items():
         if known.ack_of(connection, node) != ack:
             known.save_ack(connection, node, 0, ack, generation)
+            at = utc_text(transaction.journal.clock.now_ms())
+            known.save_ack_step(connection, node, ack.sequence, generation, at)
     return sum(int(item.get("appended", 0)) for item in reply.answer["push"])
 
 

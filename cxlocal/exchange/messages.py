@@ -90,7 +90,7 @@ def _unpack(data: bytes) -> bytes:
     return raw
 
 
-def refusal(name: str, cause: str, fix: str, **data: object) -> dict[str, Any]:
+def refusal(name: str, cause: str, fix: str, /, **data: object) -> dict[str, Any]:
     """The refusal part of an answer: what is refused, why, and what resolves it."""
     return {"name": name, "cause": cause, "fix": fix, "data": data}
 

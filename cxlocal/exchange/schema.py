@@ -36,6 +36,16 @@ CREATE TABLE IF NOT EXISTS ack (
     PRIMARY KEY (node, branch)
 ) WITHOUT ROWID;
 
+-- When we learned that the store has a chain of ours up to where: says when a number was confirmed.
+-- One row for each contact that brought something there.
+CREATE TABLE IF NOT EXISTS ack_step (
+    node TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,      -- the store has the chain up to here
+    at TEXT NOT NULL,               -- since when we know (UTC)
+    PRIMARY KEY (node, generation, sequence)
+) WITHOUT ROWID;
+
 -- A store that did not answer is left alone for a minute. A remembered time in the future is void.
 CREATE TABLE IF NOT EXISTS breaker (
     url TEXT PRIMARY KEY,

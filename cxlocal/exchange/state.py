@@ -105,6 +105,16 @@ def save_ack(connection: Connection, node: str, branch: int, ack: Ack, generatio
     )
 
 
+def save_ack_step(
+    connection: Connection, node: str, sequence: int, generation: int, at: str
+) -> None:
+    """Remember since when (UTC text) we know that the store has our chain up to ``sequence``."""
+    connection.execute(
+        "INSERT OR IGNORE INTO ack_step (node, generation, sequence, at) VALUES (?, ?, ?, ?)",
+        (node, generation, sequence, at),
+    )
+
+
 def unsent(connection: Connection) -> list[tuple[str, int, int]]:
     """(node, last acknowledged sequence, head sequence) of each of our chains with a tail the
     store does not have; older ids first."""

@@ -269,7 +269,7 @@ def number_in(scheme: Scheme, line: str, text: str) -> int | None:
     Works for every scheme by trying the runs of digits in the text, last one first.
     """
     for match in reversed(list(_DIGITS.finditer(text))):
-        number = int(match[0]) if len(match[0]) <= 15 else -1
+        number = int(match[0]) if len(match[0]) <= len(str(NUMBER_MAX)) else -1
         if number >= 0 and scheme.render(line, number) == text:
             return number
     return None

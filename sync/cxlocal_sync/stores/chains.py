@@ -142,8 +142,15 @@ class Chains:
         line, number = custom.get("line"), custom.get("number")
         if event.deliverable is None or not isinstance(line, str) or not _counted(number):
             return  # unique by construction, or from a version of cxlocal that says it otherwise
-        ours = custom.get("lineage") == self.granter.store.lineage
-        self.granter.saw_in_use(event.deliverable, line, number, ours=ours, node=event.node)
+        generation = custom.get("generation")
+        self.granter.saw_in_use(
+            event.deliverable,
+            line,
+            number,
+            node=event.node,
+            ours=custom.get("lineage") == self.granter.store.lineage,
+            older=_counted(generation) and generation < self.granter.store.generation,
+        )
 
 
 def _counted(number: Any) -> TypeGuard[int]:

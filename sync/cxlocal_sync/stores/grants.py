@@ -100,17 +100,20 @@ class Granter:
         return row
 
     def saw_in_use(
-        self, deliverable: str, line: str, number: int, *, ours: bool, node: str
+        self, deliverable: str, line: str, number: int, *, node: str, ours: bool, older: bool
     ) -> bool:
         """Take note of a number that an event or a request says is in use.
 
         A number we granted lifts the cursor. One we did not never moves it: it stops grants and
-        stays as evidence. ``ours`` says whether it was granted by this lineage. Returns whether
-        the number was one of ours.
+        stays as evidence. ``ours``: this lineage granted it, as far as the event says; ``older``:
+        in a generation before the last recovery, whose grants may be lost to us. Such a number is
+        expected as long as it lies below where the recovery continued. Returns whether all is well.
         """
         if ours and self.granted(deliverable, line, number):
             why = f"number {number} is in use; it was taken while the store could not be reached"
             self.raise_to(deliverable, line, number, node=node, why=why)
+            return True
+        if ours and older and number <= self.state(deliverable, line).online:
             return True
         self.stop(
             deliverable, "unknown-number",
@@ -138,7 +141,7 @@ class Granter:
         state = self._floor(wish, node)
         above = wish["above"]
         if above > state.online:
-            self.saw_in_use(deliverable, line, above, ours=True, node=node)
+            self.saw_in_use(deliverable, line, above, node=node, ours=True, older=False)
         self._check_stop(deliverable)
         state = self.state(deliverable, line)
         if wish["kind"] == log.ONLINE:
@@ -164,7 +167,7 @@ class Granter:
             raise NoGrant(
                 "the store hands out no numbers", why=found[1],
                 hint=f"run '{RECOVER}': it continues above everything that may be in use",
-                name="grants-stopped", cause=found[0],
+                name="grants-stopped", stop=found[0],
             )  # fmt: skip
 
     def _floor(self, wish: dict[str, Any], node: str) -> log.LogState:

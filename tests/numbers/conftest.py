@@ -1,0 +1,52 @@
+"""Machines (journals in homes of their own) and stores, shared by the tests of numbers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# The kit stands beside the contract suite; test folders are no packages.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
+
+from cxlocal_sync.stores.sqlite import SqliteStore
+from numbers_kit import ElsewhereStore, FaultyStore, open_journal
+
+from cxlocal.journal.file import Journal
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Callable[..., Journal]]:
+    """Opens the journal of a machine by name, in a home of its own."""
+    opened: list[Journal] = []
+
+    def make(name: str = "laptop", clock: Any = None) -> Journal:
+        journal = open_journal(tmp_path / name, clock)
+        opened.append(journal)
+        return journal
+
+    yield make
+    for journal in opened:
+        journal.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FaultyStore]:
+    """A store in this process that misbehaves on demand."""
+    (tmp_path / "central").mkdir()
+    faulty = FaultyStore(SqliteStore("sqlite:", tmp_path / "central"))
+    yield faulty
+    faulty.close()
+
+
+@pytest.fixture(params=["embedded", "elsewhere"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """Each store of the contract suite."""
+    home = tmp_path / "central"
+    home.mkdir()
+    made = SqliteStore("sqlite:", home) if request.param == "embedded" else ElsewhereStore(home)
+    yield made
+    made.close()

@@ -1,0 +1,166 @@
+"""Schemes: different numbers, different texts; keys that sort as the versions do."""
+
+from __future__ import annotations
+
+import pytest
+import semver
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packaging.version import Version
+
+from cxlocal.errors import ConfigError
+from cxlocal.numbers.schemes import (
+    NUMBER_MAX,
+    SCHEMES,
+    number_in,
+    numbers_in_tags,
+    rehearsal_text,
+    resolve_line,
+    scheme_named,
+    suffix_text,
+)
+
+LINES = {
+    "semver": ("2.7", "0.0", "10.20"),
+    "pep440": ("2.7", "3", "1!2.0", "2.7.1.0"),
+    "calver": ("2026.11", "2026", "26.4.5"),
+    "counter": ("", "nightly", "build-7"),
+}
+PLACES = [(name, line) for name, lines in LINES.items() for line in lines]
+numbers = st.integers(0, NUMBER_MAX)
+small = st.integers(0, 30)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.sampled_from(PLACES), numbers, numbers)
+def test_texts_are_distinct_and_keys_sort_by_number(place: tuple[str, str], a: int, b: int) -> None:
+    name, line = place
+    scheme = SCHEMES[name]
+    scheme.check_line(line)
+    first, second = scheme.render(line, a), scheme.render(line, b)
+    assert (first == second) == (a == b)
+    assert (scheme.sort_key(first) < scheme.sort_key(second)) == (a < b)
+    assert number_in(scheme, line, first) == a
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.tuples(small, small, small), st.tuples(small, small, small))
+def test_semver_keys_across_lines(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    key = SCHEMES["semver"].sort_key
+    first, second = (".".join(map(str, each)) for each in (a, b))
+    assert (key(first) < key(second)) == (a < b)
+
+
+identifiers = st.lists(
+    st.one_of(small.map(str), st.sampled_from(["rc", "rc1", "alpha", "a-b", "offline", "Z"])),
+    min_size=0, max_size=3,
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=100)
+@given(small, identifiers, small, identifiers)
+def test_semver_keys_agree_with_the_standard(
+    a: int, early_a: list[str], b: int, early_b: list[str]
+) -> None:
+    key = SCHEMES["semver"].sort_key
+    first = f"2.7.{a}" + ("-" + ".".join(early_a) if early_a else "")
+    second = f"2.7.{b}" + ("-" + ".".join(early_b) if early_b else "")
+    wanted = semver.Version.parse(first).compare(second)
+    assert (key(first) > key(second)) - (key(first) < key(second)) == wanted
+
+
+pep_texts = st.builds(
+    lambda epoch, release, pre, post, dev: epoch + ".".join(map(str, release)) + pre + post + dev,
+    st.sampled_from(["", "1!"]),
+    st.lists(small, min_size=1, max_size=4),
+    st.sampled_from(["", "a1", "b2", "rc1", "rc10"]),
+    st.sampled_from(["", ".post1", ".post12"]),
+    st.sampled_from(["", ".dev0", ".dev3"]),
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(pep_texts, pep_texts)
+def test_pep440_keys_agree_with_packaging(first: str, second: str) -> None:
+    key = SCHEMES["pep440"].sort_key
+    a, b = Version(first), Version(second)
+    assert (key(first) < key(second)) == (a < b)
+    assert (key(first) == key(second)) == (a == b)
+
+
+def test_a_changed_scheme_keeps_the_order() -> None:
+    texts = [("semver", "2.7.9"), ("pep440", "2.7.10"), ("calver", "2026.1.3"), ("pep440", "1!0.1")]
+    keys = [SCHEMES[name].sort_key(text) for name, text in texts]
+    assert keys == sorted(keys)
+
+
+def test_suffix_sorts_below_the_number_it_stands_for() -> None:
+    scheme = SCHEMES["semver"]
+    text = suffix_text(scheme, "2.7", 14, "00" * 16, 1)
+    assert text == "2.7.15-offline.m0000000000000000.1"
+    semver.Version.parse(text)
+    below, above = scheme.sort_key("2.7.14"), scheme.sort_key("2.7.15")
+    assert below < scheme.sort_key(text) < above
+    counter = SCHEMES["counter"]
+    text = suffix_text(counter, "", 14, "ab" * 16, 2)
+    assert counter.sort_key("14") < counter.sort_key(text) < counter.sort_key("15")
+    assert suffix_text(scheme, "2.7", 1, "ab" * 16, 1) != suffix_text(
+        scheme, "2.7", 1, "cd" * 16, 1
+    )
+    with pytest.raises(ConfigError, match="suffix"):
+        suffix_text(SCHEMES["pep440"], "2.7", 14, "ab" * 16, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("semver", "2"), ("semver", "2.07"), ("semver", "2.7.1"), ("semver", "٢.7"),
+        ("pep440", ""), ("pep440", "2.7+local"), ("pep440", "v2"), ("calver", "november"),
+        ("calver", "2026.111"), ("counter", "a b"), ("counter", "x" * 61), ("counter", "offline"),
+        ("semver", "2.7\n"),
+    ],
+)  # fmt: skip
+def test_unfit_lines_are_refused(name: str, line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        SCHEMES[name].check_line(line)
+    assert caught.value.why
+    assert caught.value.hint
+
+
+def test_foreign_texts_have_no_key() -> None:
+    for name, text in [("semver", "2.7"), ("pep440", "2.7+x"), ("calver", "x"), ("counter", "a b")]:
+        with pytest.raises(ValueError, match="not"):
+            SCHEMES[name].sort_key(text)
+
+
+def test_tags_tell_what_is_in_use() -> None:
+    tags = ["v2.7.3", "webshop-2.7.9", "webshop/v2.7.4", "2.6.99", "v2.7.x", "nonsense", "V2.7.1"]
+    assert numbers_in_tags(SCHEMES["semver"], "webshop", "2.7", tags) == {1, 3, 4, 9}
+    assert numbers_in_tags(SCHEMES["semver"], "webshop", "3.0", tags) == set()
+
+
+def test_lines_of_dates() -> None:
+    assert resolve_line("YYYY.MM", 2026, 4, 5) == "2026.4"
+    assert resolve_line("YY.0M.0D", 2026, 4, 5) == "26.04.05"
+    assert resolve_line("2.7", 2026, 4, 5) == "2.7"
+    SCHEMES["calver"].check_line("YYYY.0M")
+
+
+def test_unknown_scheme_and_plugins() -> None:
+    with pytest.raises(ConfigError, match="romver"):
+        scheme_named("romver")
+
+    class Romver:
+        name = "romver"
+
+        def check_line(self, line: str) -> None:
+            pass
+
+        def render(self, line: str, number: int) -> str:
+            return f"{line}-{number}"
+
+        def sort_key(self, text: str) -> str:
+            return text
+
+    assert scheme_named("romver", [Romver()]).render("X", 1) == "X-1"
+    assert rehearsal_text("abc") == "0.0.0-rehearsal.abc"

@@ -1,0 +1,167 @@
+"""The contract of ``cxlocal.exchange.store``, over every store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from numbers_kit import FAULTS, ElsewhereStore, open_journal, request
+
+from cxlocal.errors import CxError
+from cxlocal.exchange.messages import decode, encode
+from cxlocal.exchange.sync import pending, synchronise
+from cxlocal.journal.file import Journal
+from cxlocal.numbers.ledger import ledger
+from cxlocal.numbers.obtain import obtain_number
+
+Machine = Callable[..., Journal]
+
+
+def contact(**rest: Any) -> dict[str, Any]:
+    return {
+        "node": "a" * 32,
+        "token": {"count": 0, "value": ""},
+        "proposal": {"count": 1, "value": "p1"},
+        **rest,
+    }
+
+
+def wish(nonce: str, **rest: Any) -> dict[str, Any]:
+    made = {"kind": "online", "deliverable": "webshop", "line": "2.7", "nonce": nonce, "run": "r"}
+    return {**made, **rest}
+
+
+def say(store: Any, **parts: Any) -> dict[str, Any]:
+    message = {"protocol": 1, "contact": contact(), **parts}
+    return decode(store.exchange(encode(message), timeout=5))
+
+
+def test_one_request_one_answer(any_store: Any) -> None:
+    answer = say(any_store, grant=[wish("n1")])
+    assert answer["grant"][0]["entry"]["lo"] == 0
+    assert answer["store"]["head"]["position"] == 1
+    assert answer["ack"] == {"node": "a" * 32, "sequence": 0, "hash": "00" * 32}
+
+
+def test_a_repeated_request_gets_the_same_grant(any_store: Any) -> None:
+    first = say(any_store, grant=[wish("n1")])
+    again = say(any_store, grant=[wish("n1")])
+    assert again["grant"] == first["grant"]
+    assert say(any_store, grant=[wish("n2")])["grant"][0]["entry"]["lo"] == 1
+
+
+def test_a_nonce_is_worth_nothing_to_another_node(any_store: Any) -> None:
+    say(any_store, grant=[wish("n1")])
+    other = contact(node="b" * 32)
+    with_stolen = {"protocol": 1, "contact": other, "grant": [wish("n1")]}
+    answer = decode(any_store.exchange(encode(with_stolen), timeout=5))
+    assert answer["refusal"]["name"] == "bad-message"
+    assert say(any_store, grant=[wish("n3")])["grant"][0]["entry"]["lo"] == 1
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"contact": contact(node="short")},
+        {"contact": contact(token={"count": -5, "value": ""})},
+        {"push": [{"events": []}]},
+        {"push": [{"events": [{"node": "x"}]}]},
+        {"push": "all"},
+        {"grant": [{"kind": "online"}]},
+        {"grant": [wish("n", kind="raise")]},
+        {"grant": [wish("n", kind="reserve", size=10**9)]},
+        {"grant": [wish("n", above=2**70)]},
+        {"grant": [wish("")]},
+        {"pull": {"cursor": {"position": "0", "hash": "00"}}},
+        {"contact": contact(heads=[["webshop"]])},
+        {"recover": {"evidence": [["webshop", "2.7"]]}},
+    ],
+)
+def test_a_malformed_part_refuses_the_whole_message(any_store: Any, broken: dict[str, Any]) -> None:
+    say(any_store, grant=[wish("n1")])
+    answer = say(any_store, **{"grant": [wish("n2")], **broken})
+    assert answer["refusal"]["name"] == "bad-message"
+    after = say(any_store)
+    assert after["store"]["head"]["position"] == 1, "a refused message left something behind"
+
+
+def test_another_protocol_is_refused_by_name(any_store: Any) -> None:
+    raw = encode({"protocol": 2, "contact": contact()})
+    answer = decode(any_store.exchange(raw, timeout=5))
+    assert answer["refusal"]["name"] == "unknown-protocol"
+    assert answer["refusal"]["fix"]
+
+
+def test_unknown_fields_are_ignored(any_store: Any) -> None:
+    answer = say(any_store, grant=[wish("n1", colour="red")], later={"what": 1})
+    assert answer["grant"][0]["entry"]["lo"] == 0
+
+
+def test_another_lineage_is_refused(any_store: Any) -> None:
+    say(any_store)
+    answer = say(any_store, contact=contact(lineage="f" * 32))
+    assert answer["refusal"]["name"] == "wrong-lineage"
+
+
+def test_blobs_by_digest(any_store: Any) -> None:
+    say(any_store)
+    content = b"report" * 1000
+    digest = sha256(content).hexdigest()
+    assert any_store.missing_blobs([digest], timeout=5) == [digest]
+    any_store.put_blob(digest, content, timeout=5)
+    any_store.put_blob(digest, content, timeout=5)
+    assert any_store.missing_blobs([digest], timeout=5) == []
+    assert any_store.get_blob(digest, timeout=5) == content
+    assert any_store.get_blob("0" * 64, timeout=5) is None
+    with pytest.raises(CxError):
+        any_store.put_blob("0" * 64, content, timeout=5)
+    with pytest.raises(CxError):
+        any_store.get_blob("../../etc/passwd", timeout=5)
+
+
+def test_machines_level_through_the_store(any_store: Any, machine: Machine) -> None:
+    one, two = machine("one"), machine("two")
+    for index in range(3):
+        obtain_number(one, any_store, request(f"one-{index}"))
+        obtain_number(two, any_store, request(f"two-{index}"))
+    for journal in (one, two, one, two):
+        synchronise(journal, any_store)
+    runs = [
+        [row["run"] for row in journal.query("SELECT run FROM version ORDER BY number")]
+        for journal in (one, two)
+    ]
+    assert runs[0] == runs[1] == ["one-0", "two-0", "one-1", "two-1", "one-2", "two-2"]
+    assert [span[:4] for span in ledger(one, "webshop", "2.7") if span.run] == [
+        span[:4] for span in ledger(two, "webshop", "2.7") if span.run
+    ]
+    assert pending(one) == pending(two) == 0
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_number_survives_every_fault(fault: str, tmp_path: Any) -> None:
+    home = tmp_path / "central"
+    home.mkdir()
+    store = ElsewhereStore(home)
+    journal = open_journal(tmp_path / "laptop")
+    try:
+        first = obtain_number(journal, store, request("r0"))
+        store.faults = [fault]
+        second = obtain_number(journal, store, request("r1"))
+        assert obtain_number(journal, store, request("r1")) == second
+        third = obtain_number(journal, store, request("r2"))
+        for _ in range(3):
+            synchronise(journal, store, use_breaker=False)
+        fourth = obtain_number(journal, store, request("r3"))
+        numbers = [each.number for each in (first, second, third, fourth)]
+        assert numbers == sorted(set(numbers), key=lambda number: number or 0), numbers
+        spans = ledger(journal, "webshop", "2.7")
+        covered = [number for span in spans for number in range(span.lo, span.hi + 1)]
+        assert covered == list(range(len(covered))), "a number has no state, or two"
+        assert pending(journal) == 0 or synchronise(journal, store).pending == 0
+        lost = [span for span in spans if "answer was lost" in span.why]
+        assert bool(lost) == (fault in ("delay", "lose-reply", "fail-after-commit"))
+    finally:
+        journal.close()
+        store.close()
