@@ -36,6 +36,8 @@ ROWS = (
     Row("init", "init:init", "Describe the release of this repository: write a first cx.toml.", "Start"),
     Row("mirror", "mirror:mirror", "Keep a remote of this machine for when the git host is down.", "Places and copies"),
     Row("config", "config:config", "Show the configuration, where it comes from, and its schema.", "Set-up"),
+    Row("plugins", "plugins:plugins", "List plugins, shipped, installed and of this project.", "Set-up"),
+    Row("trust", "trust:trust", "Allow the plugins of this project to run on this machine.", "Set-up"),
     Row("completion", "completion:completion", "Print the completion script of a shell.", "Set-up"),
 )
 # fmt: on

@@ -40,6 +40,12 @@ REASON_CHARACTERS = 1000
 _WORKER = Path(__file__).with_name("worker.py")
 
 
+def worker_command(channel: Channel) -> list[str]:
+    """How a worker is started that gets ``channel``."""
+    descriptors = [str(descriptor) for descriptor in channel.passed]
+    return [sys.executable, "-P", "-E", "-u", str(_WORKER), *descriptors]
+
+
 class TaskRequest(NamedTuple):
     """One verb to carry out."""
 
@@ -117,9 +123,8 @@ class TaskWorker:
         except (TypeError, ValueError) as error:
             channel.close()
             raise Trouble(f"{self._name} cannot be asked", why=str(error)) from error
-        reads, writes = channel.passed
         return supervisor.start(
-            [sys.executable, "-P", "-E", "-u", str(_WORKER), str(reads), str(writes)],
+            worker_command(channel),
             cwd=request.fields.checkout,
             env=env,
             sink=sink,

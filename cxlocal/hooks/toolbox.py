@@ -17,15 +17,15 @@ _HOOK = "cxlocal_register_tools"
 def tools(manager: Manager) -> dict[str, type[Tool]]:
     """Every tool by its name.
 
-    A name belongs to the shipped tool, else to the plugin that comes first by distribution; a
+    A name belongs to the shipped tool, else to the plugin that comes first in the list; a
     second plugin with a tool of that name is left out with a warning. To replace a shipped tool,
     leave out its plugin (``-p no:NAME``).
     """
     if manager.tool_table is None:
         table: dict[str, tuple[type[Tool], str]] = {}
         registered = manager.each(_HOOK)
-        origin = {row.name: row.origin == "shipped" for row in manager.rows}
-        registered.sort(key=lambda one: not origin[one[0]])
+        order = [row.name for row in manager.rows]
+        registered.sort(key=lambda one: order.index(one[0]))
         for plugin, classes in registered:
             _take(manager, table, plugin, list(classes))
         manager.tool_table = table

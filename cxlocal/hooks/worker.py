@@ -1,4 +1,4 @@
-"""The process that carries out one verb of one tool. Started by its path, never imported.
+"""The process that carries out one verb of one tool, or looks at one plugin. Started by its path.
 
 A tool may hang, crash the interpreter or exhaust the memory: here it does so alone. The parent
 speaks through two pipes (``cxlocal.hooks.messages``); standard output is the stage's log, so a tool
@@ -43,7 +43,7 @@ def main(argv: list[str]) -> NoReturn:
     link = Link(reads, writes)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        answer = _carry_out(request, link)
+        answer = _look(request) if "look" in request else _carry_out(request, link)
     except BaseException as error:  # noqa: BLE001  (whatever a tool does is reported)
         answer = {"error": _error(error)}
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -95,6 +95,14 @@ def _carry_out(request: dict[str, Any], link: Link) -> dict[str, Any]:
         return _sendable({"result": plain(Done() if result is None else result)})
     except (TypeError, ValueError) as error:
         return {"error": {"reason": f"what {verb} returned is not JSON: {error}", "trace": ""}}
+
+
+def _look(request: dict[str, Any]) -> dict[str, Any]:
+    """What one installed plugin is and whether it can be loaded (``cxlocal.hooks.look``)."""
+    from cxlocal.hooks.manager import load
+
+    manager = load({"CXLOCAL_LOAD_PLUGINS": request["look"]}, warn=lambda text: None)
+    return {"result": manager.load_installed(request["look"])._asdict()}
 
 
 def _sendable(answer: dict[str, Any]) -> dict[str, Any]:

@@ -215,7 +215,7 @@ class Example(Tool):
     def way_intend_and_hide(self, ctx: Context) -> None:
         try:
             ctx.intend({"n": 1})
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (what a careless tool does)
             print("hidden", error)
 
     def way_intend_huge(self, ctx: Context) -> None:

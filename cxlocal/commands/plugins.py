@@ -1,0 +1,86 @@
+"""``cxlocal plugins``: what extends cxlocal here, and what of it is broken.
+
+It works whatever is installed: only shipped plugins are loaded in this process.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import command
+from cxlocal.commands.output import Output, rows_options, write_rows
+from cxlocal.commands.terminal import say, warn
+
+if TYPE_CHECKING:
+    from cxlocal.hooks.manager import Manager, PluginRow
+
+COLUMNS = ("name", "version", "origin", "state", "hooks", "distribution", "file", "error")
+
+
+@command(
+    examples=[
+        ("cxlocal plugins", "all of them, the broken ones too"),
+        ("cxlocal plugins --hook gate", "who has a say before a step"),
+        ("cxlocal plugins --json", "the same for a program"),
+    ]
+)
+@click.option("--hook", metavar="NAME", help="Only plugins that implement this hook.")
+@rows_options
+@pass_app
+def plugins(app: App, hook: str | None, output: Output) -> None:
+    """List plugins, shipped, installed and of this project.
+
+    Installed plugins are loaded in processes of their own, so a plugin that breaks everything else
+    is still named here. Leave one out with -p no:NAME, or for good with [plugins] block.
+    """
+    from cxlocal.hooks.look import look
+
+    wanted = None if hook is None else _hook(hook)
+    rows = look(_listed(app).rows, app.environ, app.clock)
+    shown = [row for row in rows if wanted is None or wanted in row.hooks]
+    write_rows([_row(row, output) for row in shown], COLUMNS, output)
+    if not shown and output.for_people:
+        say("No plugin implements it." if wanted else "There are no plugins.")
+
+
+def _listed(app: App) -> Manager:
+    """Every plugin there is: shipped ones loaded, the others only named."""
+    from cxlocal.config.load import read
+    from cxlocal.errors import ConfigError
+    from cxlocal.hooks.manager import load
+    from cxlocal.hooks.trust import FOLDER, trusted
+
+    project = app.find_project()
+    block: list[str] = []
+    if project is not None:
+        try:
+            block = list(read(str(project / "cx.toml")).plugins.block)
+        except ConfigError as error:
+            warn(f"[plugins] block is not known: {error.what}")
+    manager = load(app.environ, block=block, no=app.blocked, shipped_only=True, warn=warn)
+    if project is not None:
+        manager.list_project(project / FOLDER, trusted(app.home(), app.environ))
+    return manager
+
+
+def _hook(name: str) -> str:
+    """The full name of a hook. Raises UsageError."""
+    from cxlocal.config.problems import suggestion
+    from cxlocal.errors import UsageError
+    from cxlocal.hooks.implementations import hook_names
+
+    known = hook_names()
+    full = name if name.startswith("cxlocal_") else f"cxlocal_{name}"
+    if full not in known:
+        hint = suggestion(full, known, what="hook")
+        raise UsageError(f"there is no hook {name!r}", hint=hint, name="no-such-hook")
+    return full
+
+
+def _row(row: PluginRow, output: Output) -> dict[str, object]:
+    hooks = [hook.removeprefix("cxlocal_") for hook in row.hooks]
+    listed: object = hooks if output.shape in ("json", "nl") else ", ".join(hooks)
+    return {**row._asdict(), "hooks": listed}

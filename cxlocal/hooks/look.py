@@ -1,0 +1,77 @@
+"""What installed plugins are, found out without importing them here.
+
+``cxlocal plugins`` is what people call when a plugin has broken everything, so it must survive a
+plugin that crashes the interpreter: each is loaded in a process of its own, several at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cxlocal.clock import Clock
+from cxlocal.hooks.manager import LOAD_SECONDS, PluginRow
+from cxlocal.hooks.messages import dump, load
+from cxlocal.hooks.task_worker import worker_command
+from cxlocal.processes.channel import Channel
+from cxlocal.processes.child import End
+from cxlocal.processes.supervisor import Supervisor
+
+_AT_ONCE = 4
+
+
+class _Look:
+    """One plugin being looked at. What it prints while it is imported is nobody's business."""
+
+    def __init__(self, row: PluginRow) -> None:
+        self.row = row
+        self.channel = Channel(self.hear)
+        self.answer: Any = None
+        self.channel.send(dump({"path": [entry for entry in sys.path if entry], "look": row.name}))
+
+    def write(self, chunk: bytes) -> None:
+        """Take output."""
+
+    def hear(self, line: bytes) -> None:
+        """Take the answer."""
+        try:
+            self.answer = load(line)
+        except ValueError:
+            self.answer = None
+
+    def seen(self, end: End) -> PluginRow:
+        """The plugin as it was found, or why it could not be."""
+        try:
+            if "result" in self.answer:
+                found = self.answer["result"]
+                return PluginRow(**{**found, "hooks": tuple(found["hooks"])})
+            why = str(self.answer["error"]["reason"])
+        except (TypeError, KeyError):
+            why = f"loading it ended without an answer: {end.words}"
+        return self.row._replace(state="broken", error=why)
+
+
+def look(rows: Sequence[PluginRow], environ: Mapping[str, str], clock: Clock) -> list[PluginRow]:
+    """The same rows, those of installed plugins completed by loading each in a process apart."""
+    waiting = [row for row in rows if row.origin == "installed" and row.state == "not loaded"]
+    seen: dict[str, PluginRow] = {}
+    with Supervisor(clock) as supervisor:
+        while waiting or supervisor.children:
+            while waiting and len(supervisor.children) < _AT_ONCE:
+                one = _Look(waiting.pop(0))
+                supervisor.start(
+                    worker_command(one.channel),
+                    cwd=Path("/"),
+                    env=environ,
+                    sink=one,
+                    timeout_seconds=LOAD_SECONDS,
+                    control=one.channel,
+                    tag=one,
+                    grace_seconds=0.5,
+                )
+            for end in supervisor.wait(None):
+                assert isinstance(end.child.tag, _Look)
+                seen[end.child.tag.row.name] = end.child.tag.seen(end)
+    return [seen.get(row.name, row) for row in rows]

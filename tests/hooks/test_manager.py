@@ -1,0 +1,421 @@
+"""Plugins that are right, broken, hanging, nonsensical: loaded and called through real packages."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cxlocal.errors import ConfigError
+from cxlocal.hooks import calls, manager
+from cxlocal.hooks.found import entry_points, installed
+from cxlocal.hooks.implementations import check_hooks, hook_names
+from cxlocal.hooks.load import imported
+from cxlocal.hooks.shipped import SHIPPED
+from cxlocal.hooks.task import GateAnswer, GateQuestion, TaskResult, TaskView
+
+HEAD = """
+from cxlocal.hooks.specs import hookimpl
+from cxlocal.hooks.tool import Done, Tool
+
+"""
+TOOL = (
+    HEAD
+    + """
+class {kind}(Tool):
+    name = "{name}"
+    def build(self, ctx):
+        return Done()
+
+@hookimpl
+def cxlocal_register_tools():
+    return [{kind}]
+"""
+)
+VIEW = TaskView("shop", "1.0", "run", "unit", 1, "pytest", "test", "", "now", {})
+QUESTION = GateQuestion("deploy", "shop", "1.0", "run", "production", "", None, {})
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on our own module path."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
+
+
+def install(site: Path, name: str, code: str, *, target: str = "") -> None:
+    """A distribution ``cxlocal-NAME`` with one module of a name of its own."""
+    module = f"plugin_{site.parent.name}_{name}".replace("-", "_")
+    metadata = site / f"cxlocal_{name.replace('-', '_')}-1.2.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: cxlocal-{name}\nVersion: 1.2")
+    (metadata / "entry_points.txt").write_text(
+        f"[console_scripts]\nx = y\n\n[cxlocal]\n{name} = {target or module}\n"
+    )
+    (site / f"{module}.py").write_text(code)
+
+
+class Seen:
+    """A manager with what it warned of."""
+
+    def __init__(self, environ: dict[str, str] | None = None, **options: Any) -> None:
+        self.warnings: list[str] = []
+        self.manager = manager.load(environ or {}, warn=self.warnings.append, **options)
+
+    def row(self, name: str) -> manager.PluginRow:
+        return {row.name: row for row in self.manager.rows}[name]
+
+
+def test_a_plugin_brings_a_tool(site: Path) -> None:
+    install(site, "good", TOOL.format(kind="Good", name="good-tool"))
+    seen = Seen()
+    assert seen.row("good").state == "loaded"
+    tool = manager.find_tool(seen.manager, "good-tool")
+    assert tool.name == "good-tool" and seen.warnings == []
+    row = seen.row("good")
+    assert (row.distribution, row.version, row.origin) == ("cxlocal-good", "1.2", "installed")
+    assert row.hooks == ("cxlocal_register_tools",) and row.file.endswith("_good.py")
+
+
+def test_nothing_is_imported_before_a_hook_is_called(site: Path) -> None:
+    install(site, "lazy", "import sys\nsys.cxlocal_lazy = getattr(sys, 'cxlocal_lazy', 0) + 1\n")
+    seen = Seen()
+    assert not hasattr(sys, "cxlocal_lazy")
+    seen.manager.each("cxlocal_register_tools")
+    seen.manager.first("cxlocal_identify_ci", environ={})
+    assert sys.cxlocal_lazy == 1  # type: ignore[attr-defined]
+    del sys.cxlocal_lazy  # type: ignore[attr-defined]
+
+
+MISTAKES = {
+    "raises": ("raise RuntimeError('broken at import')", "RuntimeError: broken at import"),
+    "exits": ("import sys; sys.exit(3)", "SystemExit: 3"),
+    "syntax": ("def (:", "SyntaxError"),
+    "missing": ("import no_such_module_anywhere", "ModuleNotFoundError"),
+    "unknown": (HEAD + "@hookimpl\ndef cxlocal_register_tool(): pass", "did you mean cxlocal_reg"),
+    "unmarked": (HEAD + "def cxlocal_gate(question): pass", "is not marked: write @hookimpl"),
+    "coroutine": (HEAD + "@hookimpl\nasync def cxlocal_gate(question): pass", "is async"),
+    "arguments": (HEAD + "@hookimpl\ndef cxlocal_gate(question, mood): pass", "takes mood"),
+    "default": (HEAD + "@hookimpl\ndef cxlocal_gate(question=None): pass", "default value"),
+    "unwrapped": (HEAD + "@hookimpl\ndef cxlocal_run_task(task): yield", "must be a wrapper"),
+    "wrapping": (HEAD + "@hookimpl(wrapper=True)\ndef cxlocal_gate(question): yield", "cannot be"),
+    "unyielding": (HEAD + "@hookimpl(wrapper=True)\ndef cxlocal_run_task(task): pass", "yield"),
+    "no-function": (HEAD + "@hookimpl\nclass cxlocal_gate: pass", "not a function"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_named_warned_of_once_and_stops_nothing(site: Path, name: str) -> None:
+    code, words = MISTAKES[name]
+    install(site, name, code)
+    install(site, "good", TOOL.format(kind="Good", name="good-tool"))
+    seen = Seen()
+    assert "good-tool" in manager.tools(seen.manager)
+    manager.tools(seen.manager)
+    row = seen.row(name)
+    assert row.state == "broken" and words in row.error
+    (warning,) = seen.warnings
+    assert f"{name} (cxlocal-{name} 1.2)" in warning and f"-p no:{name}" in warning
+    if "def cxlocal_" in code:
+        assert "hook cxlocal_" in row.error and ".py" in row.error
+    with pytest.raises(ConfigError, match="is broken"):
+        manager.tools(Seen({"CXLOCAL_STRICT_PLUGINS": "1"}).manager)
+
+
+REGISTER = HEAD + "@hookimpl\ndef cxlocal_register_tools():\n    return {}\n"
+NONSENSE = {
+    "a number": ("42", "must return a list of tool classes, not 42"),
+    "a text": ("'tool'", "must return a list of tool classes"),
+    "no classes": ("[1]", "derived from cxlocal.hooks.tool.Tool, not 1"),
+    "an instance": ("[Tool()]", "derived from cxlocal.hooks.tool.Tool"),
+    "no name": ("[type('T', (Tool,), {'build': print})]", ".name must be a word"),
+    "bad name": ("[type('T', (Tool,), {'name': 'A B', 'build': print})]", "not 'A B'"),
+    "other api": ("[type('T', (Tool,), {'name': 't', 'api': 2})]", "interface 2, this cxlocal has"),
+    "no verbs": ("[type('T', (Tool,), {'name': 't'})]", "tool t has no verb"),
+    "options": ("[type('T', (Tool,), {'name': 't', 'Options': dict})]", "must be a msgspec.Struct"),
+    "secrets": ("[type('T', (Tool,), {'name': 't', 'secrets': 'TOKEN'})]", "tuple of names"),
+    "hidden": ("[type('T', (Tool,), {'name': 't', 'build': lambda s, c: 1})]", "at the top of"),
+    "raising": ("[][1]", "IndexError"),
+    "generator": ("(1 // 0 for _ in 'x')", "ZeroDivisionError"),
+}
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_nonsense_registrations(site: Path, name: str) -> None:
+    expression, words = NONSENSE[name]
+    install(site, "nonsense", REGISTER.format(expression))
+    seen = Seen()
+    assert (
+        manager.tools(seen.manager).keys()
+        == manager.tools(Seen({"CXLOCAL_LOAD_PLUGINS": ""}).manager).keys()
+    )
+    row = seen.row("nonsense")
+    assert row.state == "broken" and words in row.error
+    assert "hook cxlocal_register_tools in " in row.error and row.file in row.error
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("async def build(self, ctx): pass", "is async: a verb is a plain method"),
+        ("def biuld(self, ctx): pass", "is no verb: did you mean 'build'?"),
+    ],
+)
+def test_verbs_that_would_never_run(site: Path, method: str, words: str) -> None:
+    code = f"class T(Tool):\n    name = 't'\n    {method}\n"
+    install(site, "verbs", HEAD + code + "@hookimpl\ndef cxlocal_register_tools(): return [T]\n")
+    assert words in _broken(Seen(), "verbs")
+
+
+def _broken(seen: Seen, name: str) -> str:
+    manager.tools(seen.manager)
+    assert seen.row(name).state == "broken"
+    return seen.row(name).error
+
+
+OTHER_HOOKS = {
+    "cxlocal_register_stores": ("[]", "mapping of URL scheme"),
+    "cxlocal_register_report_readers": ("[1]", "needs a 'format'"),
+    "cxlocal_register_version_schemes": ("[1]", "needs a 'name'"),
+    "cxlocal_register_sinks": ("[1]", "needs a 'name'"),
+}
+
+
+@pytest.mark.parametrize("hook", OTHER_HOOKS)
+def test_nonsense_in_other_hooks(site: Path, hook: str) -> None:
+    answer, words = OTHER_HOOKS[hook]
+    install(site, "other", HEAD + f"@hookimpl\ndef {hook}(): return {answer}\n")
+    seen = Seen()
+    assert not [one for one in seen.manager.each(hook) if one[0] == "other"]
+    assert words in seen.row("other").error
+
+
+def test_the_first_answer_wins_and_a_wrong_one_does_not_count(site: Path) -> None:
+    hook = HEAD + "@hookimpl{}\ndef cxlocal_resolve_revision(name):\n    return {}\n"
+    install(site, "one", hook.format("", "None"))
+    install(site, "two", hook.format("(trylast=True)", "'from two: ' + name"))
+    install(site, "three", hook.format("(tryfirst=True)", "42"))
+    seen = Seen()
+    found = seen.manager.first("cxlocal_resolve_revision", repository=Path(), name="T-1")
+    assert found == "from two: T-1"
+    assert "must return str or None, not 42" in seen.row("three").error
+
+
+def test_two_tools_of_one_name(site: Path) -> None:
+    install(site, "aaa", TOOL.format(kind="One", name="same"))
+    install(site, "bbb", TOOL.format(kind="Two", name="same"))
+    seen = Seen()
+    assert manager.find_tool(seen.manager, "same").__name__ == "One"
+    row = seen.row("bbb")
+    assert row.state == "broken" and "a tool named 'same' is already there" in row.error
+    assert seen.row("aaa").file in row.error and row.file in row.error
+    assert manager.find_tool(Seen(no=["aaa"]).manager, "same").__name__ == "Two"
+
+
+def test_leaving_plugins_out(site: Path) -> None:
+    install(site, "good", TOOL.format(kind="Good", name="good-tool"))
+    for seen in (
+        Seen(no=["good"]),
+        Seen(block=["cxlocal-good"]),
+        Seen({"CXLOCAL_LOAD_PLUGINS": ""}),
+        Seen({"CXLOCAL_LOAD_PLUGINS": "others, more"}),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            manager.find_tool(seen.manager, "good-tool")
+        assert "good (blocked)" in caught.value.why
+        assert seen.row("good").state == "blocked" and seen.warnings == []
+    assert manager.find_tool(Seen({"CXLOCAL_LOAD_PLUGINS": "good"}).manager, "good-tool")
+
+
+def test_recovery_commands_load_shipped_ones_only(site: Path) -> None:
+    install(site, "wrecked", "raise RuntimeError")
+    seen = Seen(shipped_only=True)
+    manager.tools(seen.manager)
+    assert seen.row("wrecked").state == "not loaded" and seen.warnings == []
+
+
+def test_a_tool_nobody_has(site: Path) -> None:
+    install(site, "good", TOOL.format(kind="Good", name="good-tool"))
+    install(site, "wrecked", "raise RuntimeError")
+    with pytest.raises(ConfigError) as caught:
+        manager.find_tool(Seen().manager, "god-tool")
+    assert "did you mean 'good-tool'?" in caught.value.hint
+    assert "wrecked (broken)" in caught.value.why
+
+
+def test_a_hanging_plugin_is_interrupted(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager, "LOAD_SECONDS", 0.3)
+    monkeypatch.setattr(calls, "CALL_SECONDS", 0.3)
+    install(site, "sleeper", "import time; time.sleep(60)")
+    stubborn = "    while True:\n        try:\n            time.sleep(60)\n        except Exception: pass\n"
+    install(
+        site,
+        "stubborn",
+        HEAD + "import time\n@hookimpl\ndef cxlocal_register_tools():\n" + stubborn,
+    )
+    before = signal.getitimer(signal.ITIMER_REAL)[0]
+    began = time.monotonic()
+    seen = Seen()
+    manager.tools(seen.manager)
+    assert time.monotonic() - began < 5
+    assert "no answer within" in seen.row("sleeper").error
+    assert "no answer within" in seen.row("stubborn").error
+    left = signal.getitimer(signal.ITIMER_REAL)[0]  # pytest's own alarm still rings
+    assert (before == left == 0) or before - 10 < left <= before
+
+
+def test_gates_that_fail_are_undecided(site: Path) -> None:
+    gate = (
+        HEAD
+        + "from cxlocal.hooks.task import GateAnswer\n@hookimpl\ndef cxlocal_gate(question):\n    {}\n"
+    )
+    install(site, "allows", gate.format("return GateAnswer('office hours', 'allow', 'it is ten')"))
+    install(site, "silent", gate.format("return None"))
+    install(site, "raises", gate.format("raise OSError('no route to host')"))
+    install(site, "lies", gate.format("return True"))
+    install(site, "odd", gate.format("return GateAnswer('odd', 'maybe', '')"))
+    seen = Seen()
+    for _ in range(2):
+        answers = {answer.gate: answer for answer in seen.manager.gate(QUESTION)}
+        assert answers["office hours"] == GateAnswer("office hours", "allow", "it is ten")
+        assert {name: one.verdict for name, one in answers.items() if name != "office hours"} == {
+            "raises": "undecided", "lies": "undecided", "odd": "undecided"
+        }  # fmt: skip
+        assert "no route to host" in answers["raises"].reason
+
+
+WRAPPER = (
+    HEAD
+    + """
+import sys
+@hookimpl(wrapper=True)
+def cxlocal_run_task(task):
+    task.variables["TRACEPARENT"] = "00-1"
+    sys.cxlocal_said.append("start " + task.stage)
+    {before}
+    result = yield
+    sys.cxlocal_said.append("end " + task.stage + " " + result.outcome)
+    {after}
+"""
+)
+
+
+def test_task_wrappers_run_at_the_same_time(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(sys, "cxlocal_said", said, raising=False)
+    install(site, "tracing", WRAPPER.format(before="", after=""))
+    seen = Seen()
+    view = VIEW._replace(variables={})
+    one = seen.manager.open_task(view)
+    two = seen.manager.open_task(VIEW._replace(stage="lint", variables={}))
+    assert view.variables == {"TRACEPARENT": "00-1"}
+    one.close(TaskResult("success", "", 1.0))
+    two.close(TaskResult("failure", "", 1.0))
+    two.close(TaskResult("failure", "", 1.0))
+    assert said == ["start unit", "start lint", "end unit success", "end lint failure"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("1 / 0", "", "ZeroDivisionError"),
+        ("", "raise OSError('pager')", "OSError: pager"),
+        ("", "yield", "yields more than once"),
+    ],
+)
+def test_a_failing_wrapper_changes_nothing(
+    site: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str, words: str
+) -> None:
+    monkeypatch.setattr(sys, "cxlocal_said", [], raising=False)
+    install(site, "tracing", WRAPPER.format(before=before, after=after))
+    seen = Seen()
+    for _ in range(2):
+        seen.manager.open_task(VIEW).close(TaskResult("success", "", 1.0))
+    (warning,) = seen.warnings
+    assert words in warning and seen.row("tracing").state == "loaded"
+
+
+def test_a_failing_observer_is_asked_once(site: Path) -> None:
+    install(site, "watching", HEAD + "@hookimpl\ndef cxlocal_event_recorded(event): 1 / event\n")
+    seen = Seen()
+    seen.manager.event_recorded(1)
+    seen.manager.event_recorded(0)
+    seen.manager.event_recorded(0)
+    assert len(seen.warnings) == 1 and "ZeroDivisionError" in seen.warnings[0]
+
+
+def test_a_plugin_object_beside_others(site: Path) -> None:
+    code = (
+        HEAD
+        + "class P:\n    @hookimpl\n    def cxlocal_resolve_revision(self, name): return name\nplugin = P()\n"
+    )
+    module = f"plugin_{site.parent.name}_object".replace("-", "_")
+    install(site, "object", code, target=f"{module}:plugin [extra]")
+    seen = Seen()
+    assert seen.manager.first("cxlocal_resolve_revision", repository=Path(), name="x") == "x"
+    assert seen.row("object").file.endswith("_object.py")
+
+
+def test_one_name_in_two_distributions(site: Path) -> None:
+    install(site, "good", TOOL.format(kind="Good", name="good-tool"))
+    twin = site / "zz_other-3.dist-info"
+    twin.mkdir()
+    (twin / "entry_points.txt").write_text("[cxlocal]\ngood = whatever\n")
+    seen = Seen()
+    assert "zz-other" in seen.warnings[0] and "has a plugin of that name" in seen.warnings[0]
+    assert manager.find_tool(seen.manager, "good-tool")
+
+
+def test_reading_entry_points() -> None:
+    text = "[a]\nx=y\n[cxlocal]\n# no\nfirst = pkg.mod:thing [extra]\n second=pkg \n\n[b]\nz = q\n"
+    assert list(entry_points(text)) == [("first", "pkg.mod:thing"), ("second", "pkg")]
+    assert installed(["/nowhere", __file__]) == []
+
+
+def test_the_table_of_shipped_plugins_is_right() -> None:
+    for shipped in SHIPPED:
+        module = imported(shipped.module)
+        assert set(check_hooks(module, shipped.module)) == set(shipped.hooks), shipped
+        assert set(shipped.hooks) <= set(hook_names())
+
+
+def test_shipped_plugins_load_without_a_word() -> None:
+    seen = Seen({"CXLOCAL_STRICT_PLUGINS": "1", "CXLOCAL_LOAD_PLUGINS": ""})
+    for name in ("tools", "stores", "report_readers", "version_schemes", "sinks"):
+        seen.manager.each(f"cxlocal_register_{name}")
+    assert {row.state for row in seen.manager.rows if row.origin == "shipped"} <= {"loaded"}
+    assert seen.warnings == []
+
+
+def test_the_command_survives_a_plugin_that_crashes_the_interpreter(
+    site: Path, cx: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    install(site, "good", TOOL.format(kind="Good", name="good-tool"))
+    install(site, "crash", "import os\nos.kill(os.getpid(), 11)\n")
+    install(site, "chatty", "print('x' * 100000)\nimport os; os.write(1, b'{}\\n')\n")
+    install(site, "mistaken", REGISTER.format("[1]"))
+    result = cx.ok("plugins", "--json")
+    rows = {row["name"]: row for row in json.loads(result.out)}
+    assert rows["good"]["state"] == "loaded" and rows["good"]["hooks"] == ["register_tools"]
+    assert rows["crash"]["state"] == "broken" and "SIGSEGV" in rows["crash"]["error"]
+    assert rows["chatty"]["state"] == "loaded"
+    assert rows["mistaken"]["state"] == "broken" and "derived from" in rows["mistaken"]["error"]
+    assert rows["good"].keys() == {
+        "name", "version", "origin", "state", "hooks", "distribution", "file", "error"
+    }  # fmt: skip
+    only = cx.ok("plugins", "--hook", "register_tools", "--json").json()
+    assert "good" in {row["name"] for row in only} and "crash" not in {row["name"] for row in only}
+    wrong = cx("plugins", "--hook", "register_tool")
+    assert wrong.code == 2 and "cxlocal_register_tools" in wrong.err
+    left = cx.ok("-p", "no:good", "plugins", "--json").json()
+    assert {row["name"]: row["state"] for row in left}["good"] == "blocked"
+    assert os.getpid()
