@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from cxlocal.projection.references import REFERENCES
+
 PROJECTION_VERSION = 1
 """Raised whenever the same events would project differently; a newer binary then rebuilds."""
 
@@ -443,7 +445,9 @@ def create_sql() -> str:
     """The DDL of all projected tables, with the meaning of each table and column beside it."""
     statements = []
     for name, table in TABLES.items():
-        lines = [f"  {column} {spec.type}, -- {spec.meaning}" for column, spec in _typed(table)]
+        lines = [
+            f"  {column} {spec.type}, -- {spec.meaning}" for column, spec in _typed(name, table)
+        ]
         lines += [
             f"  {group}_from TEXT, -- Event that wrote {', '.join(columns[:2])} …: sequence.hash"
             for group, columns in table.groups.items()
@@ -457,11 +461,14 @@ def create_sql() -> str:
     return "\n".join(statements) + INDEXES
 
 
-def _typed(table: Table) -> list[tuple[str, Column]]:
+def _typed(name: str, table: Table) -> list[tuple[str, Column]]:
     return [
-        (
-            f'"{name}"',
-            column._replace(type=column.type + (" NOT NULL" if name in table.key else "")),
-        )
-        for name, column in table.columns.items()
+        (f'"{column}"', spec._replace(type=spec.type + _constraints(name, table, column)))
+        for column, spec in table.columns.items()
     ]
+
+
+def _constraints(name: str, table: Table, column: str) -> str:
+    target = REFERENCES.get((name, column))
+    not_null = " NOT NULL" if column in table.key else ""
+    return not_null + (f" REFERENCES {target}({TABLES[target].key[0]})" if target else "")

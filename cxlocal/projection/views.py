@@ -43,6 +43,11 @@ SELECT v.deliverable, v.line, v.number, v.run, v.text AS version, v.how, v.used_
       WHERE a.node = v.node AND a.branch = 0 AND a.sequence >= v.sequence)
       THEN 'in use, confirmed'
     ELSE 'in use, not yet confirmed' END AS state,
+  CASE WHEN EXISTS (SELECT 1 FROM ack a JOIN store_state s ON s.generation = a.generation
+      WHERE a.node = v.node AND a.branch = 0 AND a.sequence >= v.sequence)
+    THEN coalesce((SELECT min(k.at) FROM ack_step k JOIN store_state s
+      ON s.generation = k.generation WHERE k.node = v.node AND k.sequence >= v.sequence),
+      v.received_at) END AS confirmed_at,
   v.node, v.sequence
 FROM version v WHERE v.used_at IS NOT NULL
 """,
@@ -128,8 +133,9 @@ SELECT k.deliverable, k.line, k.number,
     WHEN s.why IS NOT NULL THEN s.why
     WHEN k.only_passed THEN 'passed over'
     ELSE NULL END AS why,
-  u.version, u.run, u.how, u.used_at, k.node AS machine
+  u.version, u.run, u.how, u.used_at, coalesce(m.host, substr(k.node, 1, 8)) AS machine
 FROM known k
+LEFT JOIN machine m ON m.node = k.node
 LEFT JOIN number_uses u ON u.deliverable = k.deliverable AND u.line = k.line
   AND u.number = k.number
 LEFT JOIN (SELECT deliverable, line, lo, hi, min(why) AS why FROM number_skip

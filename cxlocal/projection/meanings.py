@@ -1,0 +1,170 @@
+"""What the columns of views mean, and what pages make of tables: labels, order, facets.
+
+Columns of projected tables carry their meaning in ``tables``; those of the journal's own tables as
+comments in their DDL. Views have no place for either, so theirs stand here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+_VIEW_COLUMNS = {
+    "deployments_now": """
+        deliverable | Deliverable that runs there.
+        environment | Name of the environment.
+        instance | Id of the environment: its name, or name and run for a per-run one.
+        service | Service that runs it.
+        version | Version that is live.
+        number | Its number; empty for rehearsals.
+        uri | Address of the service; empty when it has none.
+        since | Since when it is live (UTC).
+        actor | On whose behalf it was put there.
+        reason | Reason given.
+        kind | deployed (first), upgraded or rolledback.
+        version_run | Run that made the version.
+        run | Run that deployed it.
+        artifact_sha256 | Digest of the artifact deployed.
+        deployment | Id of the deployment.
+        disputed | 1 when another deployment claims the same place, 0 when not.
+        """,
+    "release_board": """
+        deliverable | Name of the deliverable.
+        title | Title of the deliverable for readers.
+        environment | Name of the environment.
+        environment_title | Title of the environment for readers.
+        version | Version that is live.
+        since | Since when it is live (UTC).
+        actor | On whose behalf it was put there.
+        reason | Reason given.
+        state | State of its number, or disputed when two deployments claim the place.
+        promotions | Promotions the version has, separated by commas.
+        uri | Address of the service; empty when it has none.
+        run | Run that made the version.
+        deployment | Id of the deployment.
+        """,
+    "number_uses": """
+        deliverable | Deliverable.
+        line | Version line, such as 2.7.
+        number | The number; -1 where the text is unique without one (suffix).
+        run | Run that holds it.
+        version | The version text.
+        how | How it was taken: online, reserve or suffix.
+        used_at | When it was taken (UTC).
+        actor | On whose behalf.
+        state | in use, confirmed · in use, not yet confirmed · conflicted.
+        confirmed_at | When this machine learned that the store knows of it (UTC); empty until then.
+        node | Id of the journal chain whose event took it.
+        sequence | Position of that event in the chain.
+        """,
+    "number_ledger": """
+        deliverable | Deliverable.
+        line | Version line, such as 2.7.
+        number | The number.
+        state | in use (confirmed or not), reserved, skipped or conflicted.
+        why | Why it is skipped; empty otherwise.
+        version | Version text made of it; empty while it is not in use.
+        run | Run that holds it.
+        how | How it was taken: online or reserve.
+        used_at | When it was taken (UTC).
+        machine | Machine that took it or holds it.
+        """,
+    "run_board": """
+        run | Id of the run (UUID).
+        deliverable | Deliverable it is a run of.
+        kind | release, rehearsal or drill.
+        version | Version text of the run.
+        outcome | success, failure, cancel, error; open while it runs; not yet seen.
+        number_state | State of its number; no number where it has none.
+        outcome_reason | Why it ended so.
+        stopped_before | Protected environment the run stopped before; empty if none.
+        place | Which CI server, or laptop.
+        host | Host name where it began.
+        actor | On whose behalf it ran.
+        reason | Reason given for the run.
+        revision | Commit the run was made from.
+        revision_subject | First line of the commit message.
+        proof | How we know it was pushed: confirmed, tracking ref or mirror only.
+        online | 1 when the store answered at the start, 0 when it did not.
+        queued_at | When it was asked for (UTC).
+        started_at | When it had its version and began (UTC).
+        finished_at | When it ended (UTC); empty while it is open.
+        duration_seconds | Time from start to end, in seconds.
+        place_url | Page of the run at the CI server.
+        """,
+    "run_timeline": """
+        run | Run it happened in.
+        at | When (UTC); for a stage, when it started.
+        what | stage, tests, deployment, promotion or number.
+        name | Name of the stage, suite, service or promotion, or the version text.
+        result | Outcome, kind of deployment, decision, or how the number was taken.
+        environment | Environment it was in; empty for none.
+        waiting_seconds | For a stage: time from ready to start, in seconds.
+        duration_seconds | For a stage or tests: time it took, in seconds.
+        words | Why it ended so, how many tests passed, the version, or the version line.
+        """,
+    "event_log": """
+        id | Order of arrival in this file.
+        happened_at | When it happened (UTC), as the event says.
+        received_at | When this file first held it (UTC).
+        type | What happened: the CDEvents type.
+        deliverable | Deliverable it belongs to; empty for none.
+        run | Run it belongs to; empty for none.
+        node | Id of the journal chain it belongs to.
+        sequence | Position in that chain, from 1.
+        branch | 0, or which second history of the chain.
+        hash | SHA-256 that chains it to the event before, in hexadecimal.
+        document | The event itself: a CDEvents document (JSON).
+        """,
+}
+
+EVENT_LOG_MEANING = "Every event of the journal with names and times, in order of arrival."
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs = (line.split("|", 1) for line in text.strip().splitlines())
+    return {name.strip(): meaning.strip() for name, meaning in pairs}
+
+
+VIEW_COLUMNS: dict[str, dict[str, str]] = {
+    view: _pairs(text) for view, text in _VIEW_COLUMNS.items()
+}
+"""View, column: its meaning, with its unit."""
+
+
+class Shape(NamedTuple):
+    """How pages show a table or view."""
+
+    label: str = ""
+    """Column that names a row where another table refers to it."""
+    newest: str = ""
+    """Column to sort by, newest first."""
+    facets: tuple[str, ...] = ()
+    """Columns to count by; only where a table stays small."""
+
+
+SHAPES: dict[str, Shape] = {
+    "deliverable": Shape("title"),
+    "run": Shape("version", "queued_at", ("kind", "outcome", "place_kind")),
+    "plan": Shape("sha256"),
+    "run_change": Shape("", "committed_at"),
+    "task_run": Shape("stage", "started_at"),
+    "artifact": Shape("", "packaged_at"),
+    "artifact_location": Shape("", "since"),
+    "report": Shape("suite", "finished_at"),
+    "environment": Shape("", "created_at"),
+    "deployment": Shape("version", "deployed_at", ("environment",)),
+    "deployment_replaces": Shape("", "since"),
+    "promotion": Shape("name", "decided_at", ("name", "decision")),
+    "verdict": Shape("gate", "judged_at"),
+    "version": Shape("", "used_at"),
+    "number_range": Shape("", "reserved_at"),
+    "number_skip": Shape("", "skipped_at"),
+    "machine": Shape("host", "began_at"),
+    "flag": Shape("", "raised_at", ("kind",)),
+    "deployments_now": Shape("", "since"),
+    "release_board": Shape("", "since"),
+    "number_uses": Shape("", "used_at"),
+    "run_board": Shape("", "queued_at"),
+    "run_timeline": Shape("", "at"),
+    "event_log": Shape("", "id"),
+}

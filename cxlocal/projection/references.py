@@ -1,0 +1,35 @@
+"""Which column of a projected table names a row of which other table.
+
+Declared in the DDL so that whatever reads the file (Datasette, sqlite-utils, a diagram tool) links
+runs, deployments and machines by itself. SQLite does not enforce them: ``foreign_keys`` stays off,
+because events arrive in any order and a deployment may be here before its environment.
+"""
+
+from __future__ import annotations
+
+_REFERENCES = {
+    "run": "deliverable>deliverable plan_sha256>plan node>machine",
+    "run_change": "run>run",
+    "task_run": "run>run",
+    "artifact": "run>run deliverable>deliverable",
+    "report": "run>run task_run>task_run",
+    "report_case": "report>report",
+    "environment": "deliverable>deliverable created_by_run>run",
+    "deployment": "deliverable>deliverable version_run>run run>run task_run>task_run",
+    "deployment_replaces": "deployment>deployment replaced>deployment",
+    "promotion": "deliverable>deliverable run>run",
+    "promotion_artifact": "promotion>promotion",
+    "verdict": "run>run",
+    "version": "deliverable>deliverable run>run node>machine",
+    "number_range": "deliverable>deliverable node>machine",
+    "number_skip": "deliverable>deliverable node>machine",
+    "machine": "parent>machine",
+    "flag": "deliverable>deliverable run>run",
+}
+
+REFERENCES: dict[tuple[str, str], str] = {
+    (table, column): target
+    for table, pairs in _REFERENCES.items()
+    for column, _, target in (pair.partition(">") for pair in pairs.split())
+}
+"""(table, column): the table whose only key column it holds."""
