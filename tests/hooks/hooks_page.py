@@ -1,0 +1,107 @@
+"""Writes docs/hooks.md from cxlocal/hooks/specs.py and the shipped plugins (``--write``)."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from pathlib import Path
+
+from cxlocal.hooks import specs, tool
+from cxlocal.hooks.calls import CALL_SECONDS
+from cxlocal.hooks.implementations import first_result, hook_names
+from cxlocal.hooks.messages import RESULTS
+from cxlocal.hooks.shipped import SHIPPED
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "hooks.md"
+
+HEAD = f"""\
+# Hooks
+
+This page is made from `cxlocal/hooks/specs.py`; a test compares them
+(`python tests/hooks/hooks_page.py --write`). How to build a tool, from nothing:
+[own-tool.md](own-tool.md).
+
+A plugin is a Python module (or an object in one) with functions that are named after hooks and
+marked with `@hookimpl`:
+
+```python
+from cxlocal.hooks.specs import hookimpl
+```
+
+An installed plugin is announced by its distribution under the entry point group `cxlocal`. A
+project can keep plugins in `.cx/plugins/*.py`; they run only after `cxlocal trust`.
+
+## Rules
+
+- Arguments are given by name, and a function takes only those it wants. No default values.
+- Plain functions only. An unknown name, a forgotten `@hookimpl`, an `async def`, an unknown
+  argument or an answer of the wrong type is an error that names plugin, hook and file.
+- Plugins are loaded one by one. One that fails is warned of once and left out; nothing else stops.
+  `CXLOCAL_STRICT_PLUGINS=1` makes it an error. A broken plugin of the project itself always is one.
+- A call in cxlocal's own process may take {CALL_SECONDS:.0f} seconds. The verbs of tools run in
+  worker processes under the time limit of their stage.
+- Leave a plugin out: `-p no:NAME`, or for good `[plugins] block = ["NAME"]`. Load only some:
+  `CXLOCAL_LOAD_PLUGINS=a,b` (empty: none but the shipped ones). See them: `cxlocal plugins`.
+- `doctor`, `plugins`, `config`, `journal` and `help` load shipped plugins only.
+- A gate that fails is *undecided*, which never means allow.
+
+"""
+
+
+def render() -> str:
+    """The page."""
+    functions = {
+        node.name: node
+        for node in ast.parse(inspect.getsource(specs)).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    parts = [HEAD, "## The hooks, in the order of a release's life\n"]
+    for name in hook_names():
+        parts.append(_hook(name, functions[name]))
+    parts.append(_tools())
+    return "\n".join(parts)
+
+
+def _hook(name: str, node: ast.FunctionDef) -> str:
+    returns = ast.unparse(node.returns) if node.returns else "None"
+    text = " ".join(inspect.cleandoc(ast.get_docstring(node) or "").split())
+    users = [f"`{one.name}`" for one in SHIPPED if name in one.hooks]
+    lines = [
+        f"### {name}\n",
+        f"```python\ndef {name}({ast.unparse(node.args)}) -> {returns}\n```\n",
+    ]
+    lines.append(text + "\n")
+    if first_result(name):
+        lines.append("Plugins are asked until one answers.\n")
+    if users:
+        lines.append(f"Used by the shipped {', '.join(users)}.\n")
+    return "\n".join(lines)
+
+
+def _tools() -> str:
+    rows = [
+        f"| `{verb}` | `{RESULTS[verb].__name__}` |"
+        if verb in RESULTS
+        else f"| `{verb}` | `Done`, or nothing |"
+        for verb in tool.VERBS
+    ]
+    members = []
+    for node in ast.parse(inspect.getsource(tool.Context)).body[0].body:  # type: ignore[attr-defined]
+        if isinstance(node, ast.FunctionDef):
+            text = " ".join((ast.get_docstring(node) or "").split())
+            members.append(f"- `ctx.{node.name}({ast.unparse(node.args)})`: {text}")
+    return (
+        "## Verbs and what they return\n\n| verb | returns |\n|---|---|\n"
+        + "\n".join(rows)
+        + "\n\n## What `ctx` can do\n\n"
+        + "\n".join(line.replace("(self, ", "(").replace("(self)", "()") for line in members)
+        + "\n"
+    )
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv:
+        PAGE.write_text(render(), encoding="utf-8")
+    else:
+        print(render())
