@@ -15,6 +15,9 @@ LINES_MAX = 25
 IGNORED = ("cx.local.toml", ".cx/run")
 """What git is told to ignore: settings of one machine, and the run a folder is in."""
 
+TEMPLATES = (("0.1", 0), ("1.0", 0))
+"""Versions that a project has before its first release."""
+
 NEXT = "# To deploy, add [environments.production] and a stage that works in it."
 
 
@@ -66,9 +69,10 @@ def _version(recipe: Recipe, counted: Counted | None) -> list[str]:
     scheme, line, first = recipe.scheme, "0.1", 0
     if counted:
         line = counted.line
-        # What a file or a tag names may be published: count above it. 1.2.0 in a file without
-        # any tag is usually the version to come.
-        released = counted.said_by.startswith("the tag") or counted.number > 0
+        # What a tag or a file names may be published: count above it. Only what templates begin
+        # with says nothing.
+        untouched = (counted.line, counted.number) in TEMPLATES
+        released = counted.said_by.startswith("the tag") or not untouched
         first = counted.number + 1 if released else 0
     if counted and int(line.partition(".")[0]) >= 2000:
         scheme, line, first = "calver", "YYYY.MM", 0

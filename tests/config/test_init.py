@@ -129,7 +129,7 @@ def test_python() -> None:
 def test_python_with_its_version_in_a_module() -> None:
     plan = made(KINDS["python-dynamic"])
     assert plan.version.stamp[0].file == "src/shop/__init__.py"
-    assert (plan.version.line, plan.version.first) == ("1.4", 0)
+    assert (plan.version.line, plan.version.first) == ("1.4", 1)
     assert [stage.name for stage in plan.stages] == ["build"]
     assert made(KINDS["python-old"]).version.stamp[0].file == "setup.py"
 
@@ -148,6 +148,13 @@ def test_node() -> None:
     assert plan.stage("pack").produces[0].path == "scope-shop-*.tgz"
     assert (plan.version.line, plan.version.first) == ("2.1", 4)
     assert plan.version.stamp[0].key == "version"
+
+
+@pytest.mark.parametrize(("version", "first"), [("0.1.0", 0), ("1.0.0", 0), ("7.0.0", 1)])
+def test_a_version_in_a_file_may_be_published(version: str, first: int) -> None:
+    plan = made({"package.json": f'{{"name": "shop", "version": "{version}"}}'})
+    assert plan.version.first == first
+    assert made({"package.json": "{}"}, tags=("v0.1.0",)).version.first == 1
 
 
 def test_make() -> None:
