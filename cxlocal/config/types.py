@@ -200,7 +200,10 @@ class Stage(Table, frozen=True, kw_only=True):
     ] = []
     reports: Annotated[
         dict[str, str | Names],
-        says('Reports the stage leaves behind: format to path or paths (`junit = "junit.xml"`).'),
+        says(
+            "Reports the stage leaves behind: format to path or paths"
+            ' (`junit = "junit.xml"`), where `*` and `?` match any number of files.'
+        ),
     ] = {}
     retries: Annotated[
         Attempts | None,
