@@ -108,6 +108,18 @@ def test_no_loose_ends(sources: list[Any]) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_no_test_is_skipped(root: Any) -> None:
+    """A test that needs a program says so with the mark ``needs``; ``tests/run`` installs it."""
+    words = re.compile(r"\b(pytest\.(skip|importorskip|mark\.skip\w*)|unittest\.skip\w*)\b")
+    wrong = [
+        f"{path}:{number}"
+        for path in sorted((root / "tests").rglob("*.py"))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if words.search(line) and path.name != "test_bans.py"
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_no_error_is_swallowed(sources: list[Any]) -> None:
     """``except …: pass`` needs a comment that says why."""
     wrong = []
