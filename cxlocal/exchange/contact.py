@@ -105,10 +105,7 @@ def talk(
     A journal that the store takes for a copy goes on under a new node id and tries again.
     """
     for _ in range(TURNS_MAX):
-        row = known.contact_row(journal.connection, journal.node) if journal.node else None
-        if row is None:
-            with journal.write() as transaction:
-                row = ensure_node(transaction)
+        row = _prepare(journal)
         message, batch_node = build(journal, row, wishes, push=push)
         if recovery is not None:
             message["recover"] = recovery
@@ -126,6 +123,16 @@ def talk(
         hint="run the command again",
         url=store.url,
     )
+
+
+def _prepare(journal: Journal) -> known.ContactRow:
+    """Our token with a proposal that is durable before it is sent."""
+    with journal.write() as transaction:
+        row = ensure_node(transaction)
+        proposing = known.proposing_contact(row, journal.ids)
+        if proposing != row:
+            known.save_contact(transaction.connection, proposing)
+    return proposing
 
 
 def _ask(store: Store, message: dict[str, Any], timeout: float) -> dict[str, Any]:
@@ -224,7 +231,7 @@ def _apply(transaction: Transaction, reply: Reply) -> Applied:
     if row is not None:
         known.save_contact(
             connection,
-            known.accepted_contact(row, reply.sent, file_hint(journal.path), journal.ids),
+            known.accepted_contact(row, reply.sent, file_hint(journal.path)),
         )
     holdings.lock_reserves(connection, False)
     connection.execute("DELETE FROM breaker WHERE url = ?", (reply.url,))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cxlocal.exchange.hint import file_hint, same_place
+from cxlocal.exchange.hint import file_hint, hint_digest, same_place
 from cxlocal.exchange.state import ContactRow, contact_row, fresh_contact, hash_at, save_contact
 from cxlocal.numbers.holdings import give_up_reserves, lock_reserves
 
@@ -25,7 +25,7 @@ def ensure_node(transaction: Transaction) -> ContactRow:
         _begin(transaction, None, "first use")
     row = contact_row(transaction.connection, journal.node)
     if row is None:
-        row = fresh_contact(journal.node, journal.ids)
+        row = fresh_contact(journal.node)
         save_contact(transaction.connection, row)
     return row
 
@@ -51,7 +51,7 @@ def go_on_as_copy(journal: Journal, refused: ContactRow) -> bool:
         }  # fmt: skip
         _begin(transaction, parent, "copy or restored backup")
         give_up_reserves(transaction, "the journal was copied or restored; the other copy holds it")
-        save_contact(transaction.connection, fresh_contact(journal.node, journal.ids))
+        save_contact(transaction.connection, fresh_contact(journal.node))
     return True
 
 
@@ -80,5 +80,7 @@ def journal_was_moved(journal: Journal, reason: str, actor: dict[str, str]) -> N
         save_contact(transaction.connection, row._replace(hint=file_hint(journal.path)))
         lock_reserves(transaction.connection, False)
         transaction.append(
-            node_moved(node=journal.node, reason=reason, actor=actor, hint=file_hint(journal.path))
+            node_moved(
+                node=journal.node, reason=reason, actor=actor, hint=hint_digest(journal.path)
+            )
         )

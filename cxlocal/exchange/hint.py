@@ -47,6 +47,14 @@ def file_hint(path: str | Path) -> str:
     return f"{machine}|{os.stat(path).st_ino}|{os.statvfs(path).f_fsid}"
 
 
+def hint_digest(path: str | Path) -> str:
+    """The hint in the form that events carry: the machine id in it is confidential
+    (machine-id(5)), and events travel. Raises OSError."""
+    from hashlib import sha256
+
+    return sha256(file_hint(path).encode()).hexdigest()
+
+
 def same_place(known: str, seen: str) -> bool:
     """Whether two hints speak of one place. An empty one is not known yet and matches all."""
     return not known or not seen or known == seen

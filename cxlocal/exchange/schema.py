@@ -16,11 +16,11 @@ CREATE TABLE IF NOT EXISTS store_state (
 
 -- The contact token of each of our node ids, and the proposal that all processes share.
 CREATE TABLE IF NOT EXISTS contact (
-    node TEXT PRIMARY KEY,
-    token_count INTEGER NOT NULL,
-    token TEXT NOT NULL,
-    proposal_count INTEGER NOT NULL,
-    proposal TEXT NOT NULL,
+    node TEXT PRIMARY KEY,          -- the chain of events
+    token_count INTEGER NOT NULL,   -- how many contacts the token has seen
+    token TEXT NOT NULL,            -- what the store expects next
+    proposal_count INTEGER NOT NULL,-- count of the token proposed
+    proposal TEXT NOT NULL,         -- the token proposed; stored before it is sent
     hint TEXT NOT NULL,             -- where the journal lay at the last accepted contact
     accepted INTEGER NOT NULL       -- contacts accepted so far
 ) WITHOUT ROWID;
@@ -28,19 +28,19 @@ CREATE TABLE IF NOT EXISTS contact (
 -- How far the store has the events of each node. What the store says counts, also when it goes
 -- back. An acknowledgement is never permission to delete.
 CREATE TABLE IF NOT EXISTS ack (
-    node TEXT NOT NULL,
+    node TEXT NOT NULL,             -- the chain of events
     branch INTEGER NOT NULL DEFAULT 0,
-    sequence INTEGER NOT NULL,
-    hash TEXT NOT NULL,
-    generation INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,      -- last event the store has
+    hash TEXT NOT NULL,             -- hash of this entry: the next one names it
+    generation INTEGER NOT NULL,    -- the store's generation then
     PRIMARY KEY (node, branch)
 ) WITHOUT ROWID;
 
 -- When we learned that the store has a chain of ours up to where: says when a number was confirmed.
 -- One row for each contact that brought something there.
 CREATE TABLE IF NOT EXISTS ack_step (
-    node TEXT NOT NULL,
-    generation INTEGER NOT NULL,
+    node TEXT NOT NULL,             -- the chain of events
+    generation INTEGER NOT NULL,    -- the store's generation then
     sequence INTEGER NOT NULL,      -- the store has the chain up to here
     at TEXT NOT NULL,               -- since when we know (UTC)
     PRIMARY KEY (node, generation, sequence)
@@ -48,8 +48,8 @@ CREATE TABLE IF NOT EXISTS ack_step (
 
 -- A store that did not answer is left alone for a minute. A remembered time in the future is void.
 CREATE TABLE IF NOT EXISTS breaker (
-    url TEXT PRIMARY KEY,
-    failed_at_ms INTEGER NOT NULL,
+    url TEXT PRIMARY KEY,           -- which store
+    failed_at_ms INTEGER NOT NULL,  -- when it last did not answer, milliseconds since 1970 (UTC)
     why TEXT NOT NULL
 ) WITHOUT ROWID;
 """

@@ -71,22 +71,28 @@ def save_contact(connection: Connection, row: ContactRow) -> None:
     )
 
 
-def fresh_contact(node: str, ids: Ids) -> ContactRow:
+def fresh_contact(node: str) -> ContactRow:
     """The row of a node id that was never in contact."""
-    return ContactRow(node, NO_TOKEN, propose(NO_TOKEN, ids.token()), "", 0)
+    return ContactRow(node, NO_TOKEN, NO_TOKEN, "", 0)
 
 
-def accepted_contact(row: ContactRow, sent: ContactRow, hint: str, ids: Ids) -> ContactRow:
+def accepted_contact(row: ContactRow, sent: ContactRow, hint: str) -> ContactRow:
     """The row after the store accepted ``sent``.
 
-    The next proposal is drawn now, so that the next contact needs no write before it speaks.
-    Where another process has been faster the row has moved on already and stays as it is.
+    No proposal is pending then: a copy of the journal made between contacts holds only a token
+    that is used up at the original's next contact. Where another process has been faster the row
+    has moved on already and stays as it is.
     """
     if row.token != sent.token:
         return row._replace(hint=hint, accepted=row.accepted + 1)
-    return ContactRow(
-        row.node, sent.proposal, propose(sent.proposal, ids.token()), hint, row.accepted + 1
-    )
+    return ContactRow(row.node, sent.proposal, sent.proposal, hint, row.accepted + 1)
+
+
+def proposing_contact(row: ContactRow, ids: Ids) -> ContactRow:
+    """The row with a proposal pending; one that is pending already is shared, not replaced."""
+    if row.proposal.step > row.token.step:
+        return row
+    return row._replace(proposal=propose(row.token, ids.token()))
 
 
 def ack_of(connection: Connection, node: str) -> Ack:

@@ -22,9 +22,7 @@ def first_event(
     journal: Journal, node: str, *, parent: dict[str, Any] | None = None, cause: str = "first use"
 ) -> Draft:
     """The event that begins a chain; ``parent`` where it continues another one."""
-    from hashlib import sha256
-
-    from cxlocal.exchange.hint import file_hint
+    from cxlocal.exchange.hint import hint_digest
     from cxlocal.version import VERSION
 
     return node_began(
@@ -33,8 +31,7 @@ def first_event(
         host=host_name(),
         platform=f"{sys.platform} {os.uname().machine}",
         cxlocal_version=VERSION,
-        # A digest: the machine id inside is confidential (machine-id(5)), and events travel.
-        hint=sha256(file_hint(journal.path).encode()).hexdigest(),
+        hint=hint_digest(journal.path),
         parent=parent,
         cause=cause,
     )

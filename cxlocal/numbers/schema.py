@@ -23,19 +23,19 @@ CREATE TABLE IF NOT EXISTS reserve (
 -- Our copy of the store's grant logs, pulled like events. Its last entry is what we hold a store
 -- to that claims to be the one we know.
 CREATE TABLE IF NOT EXISTS grant_entry (
-    deliverable TEXT NOT NULL,
-    line TEXT NOT NULL,
+    deliverable TEXT NOT NULL,      -- whose numbers
+    line TEXT NOT NULL,             -- on which line
     k INTEGER NOT NULL,             -- position in the log of this line, from 1
     kind TEXT NOT NULL,             -- online, reserve, raise
-    lo INTEGER NOT NULL,
-    hi INTEGER NOT NULL,
+    lo INTEGER NOT NULL,            -- first number
+    hi INTEGER NOT NULL,            -- last number
     node TEXT NOT NULL,             -- who asked
     run TEXT NOT NULL,              -- for which run; empty for a reserve
     nonce TEXT NOT NULL,            -- told apart from a repeated request by this
-    generation INTEGER NOT NULL,
+    generation INTEGER NOT NULL,    -- the store's generation then
     why TEXT NOT NULL,              -- why a cursor was raised
     previous TEXT NOT NULL,         -- hash of the entry before
-    hash TEXT NOT NULL,
+    hash TEXT NOT NULL,             -- hash of this entry: the next one names it
     open INTEGER NOT NULL DEFAULT 0, -- 1: granted to us, and neither taken, held nor given up yet
     PRIMARY KEY (deliverable, line, k)
 ) WITHOUT ROWID;
@@ -44,9 +44,9 @@ CREATE INDEX IF NOT EXISTS grant_open ON grant_entry (deliverable, line) WHERE o
 -- Versions this machine has taken: one for each run and deliverable. Written in the transaction of
 -- the event; asked before every new number, which a projection that lags behind could not answer.
 CREATE TABLE IF NOT EXISTS spent (
-    deliverable TEXT NOT NULL,
-    run TEXT NOT NULL,
-    line TEXT NOT NULL,
+    deliverable TEXT NOT NULL,      -- whose numbers
+    run TEXT NOT NULL,              -- the run that holds it
+    line TEXT NOT NULL,             -- on which line
     number INTEGER,                 -- empty where the text is unique by construction
     text TEXT NOT NULL,             -- never used twice
     sort_key TEXT NOT NULL,         -- neither is its place in the order
@@ -60,8 +60,8 @@ CREATE UNIQUE INDEX IF NOT EXISTS spent_sort_key ON spent (deliverable, sort_key
 -- Lines this machine has released on, and the reserve it wants to hold for each.
 CREATE TABLE IF NOT EXISTS reserve_wish (
     id INTEGER PRIMARY KEY,         -- the most recent line has the highest
-    deliverable TEXT NOT NULL,
-    line TEXT NOT NULL,
+    deliverable TEXT NOT NULL,      -- whose numbers
+    line TEXT NOT NULL,             -- on which line
     count INTEGER NOT NULL,         -- numbers to hold
     ahead INTEGER NOT NULL,         -- how far above the online numbers
     UNIQUE (deliverable, line)
@@ -69,11 +69,11 @@ CREATE TABLE IF NOT EXISTS reserve_wish (
 
 -- Numbers granted to this machine that it will never use, so that no process of it does.
 CREATE TABLE IF NOT EXISTS given_up (
-    deliverable TEXT NOT NULL,
-    line TEXT NOT NULL,
-    lo INTEGER NOT NULL,
-    hi INTEGER NOT NULL,
-    why TEXT NOT NULL,
+    deliverable TEXT NOT NULL,      -- whose numbers
+    line TEXT NOT NULL,             -- on which line
+    lo INTEGER NOT NULL,            -- first number
+    hi INTEGER NOT NULL,            -- last number
+    why TEXT NOT NULL,              -- what explain says
     PRIMARY KEY (deliverable, line, lo)
 ) WITHOUT ROWID;
 """

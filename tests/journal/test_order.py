@@ -32,10 +32,10 @@ from cxlocal.events.runs import (
     task_finished,
     task_started,
 )
+from cxlocal.exchange.receive import take_event
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
 from cxlocal.journal.rebuild import catch_up, rebuild
-from cxlocal.journal.receive import receive
 from cxlocal.journal.verify import dump, verify
 from cxlocal.projection.tables import TABLES
 
@@ -256,7 +256,8 @@ def tables_after(folder: Path, name: str, batches: list[list[Event]]) -> dict[st
     with journal:
         for batch in batches:
             with journal.write() as transaction:
-                receive(transaction, batch)
+                for event in batch:
+                    take_event(transaction, event, 1)
             catch_up(journal)
         found = {
             table: without_receipt(dump(journal.connection, table), journal, table)

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cxlocal.domain import Outcome
-from cxlocal.errors import Conflict
 from cxlocal.events.document import Event
 from cxlocal.events.runs import RunRef, run_finished, run_queued, run_started, task_started
+from cxlocal.exchange.messages import BadMessage
+from cxlocal.exchange.receive import take_event
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
-from cxlocal.journal.receive import receive
 from cxlocal.journal.verify import verify
 
 
@@ -100,8 +100,9 @@ def test_p15_every_flipped_byte_of_a_document_is_noticed(
     for place in range(0, len(document), 7):
         flipped = document[:place] + chr(ord(document[place]) ^ 1) + document[place + 1 :]
         batch: list[Event] = [*events[:2], events[2]._replace(document=flipped)]
-        with pytest.raises(Conflict, match="changed on the way"), target.write() as transaction:
-            receive(transaction, batch)
+        with pytest.raises(BadMessage, match="changed on the way"), target.write() as transaction:
+            for event in batch:
+                take_event(transaction, event, 1)
     assert target.one("SELECT count(*) AS n FROM event") == {"n": 0}
 
 
