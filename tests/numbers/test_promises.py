@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_p4_ten_machines_in_contact_between_skip_nothing(
     assert numbers == [0, 1, 2, 3, 4, 5]
     held = sorted((each.lo, each.hi) for agent in others for each in reserves(agent))
     assert len(held) == 10
-    assert all(a[1] < b[0] for a, b in zip(held, held[1:], strict=False))
+    assert all(a[1] < b[0] for a, b in pairwise(held))
     assert held[0][0] == 100
 
 
@@ -249,7 +250,7 @@ def test_p5_grants_ascend_and_never_overlap(machine: Machine, store: FaultyStore
         last = number
     level(store, *journals)
     rows = journals[0].query("SELECT lo, hi FROM grant_entry WHERE kind != 'raise' ORDER BY lo")
-    assert all(a["hi"] < b["lo"] for a, b in zip(rows, rows[1:], strict=False))
+    assert all(a["hi"] < b["lo"] for a, b in pairwise(rows))
 
 
 def test_p6_no_number_depends_on_a_clock(tmp_path: Path, machine: Machine) -> None:

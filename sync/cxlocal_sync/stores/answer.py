@@ -60,7 +60,7 @@ def answer(connection: sqlite3.Connection, message: dict[str, Any], here: str) -
         store = read_store(connection)
     feed = Feed(connection, store)
     granter = Granter(connection, store, feed)
-    chains = Chains(connection, feed, granter)
+    chains = Chains(connection, feed, granter, who["node"])
     went_back = _meet(connection, store, who, chains)
     pushed = [chains.push(batch) for batch in read_part(message, "push") or []]
     _witness(connection, store, who, granter, went_back, here)

@@ -22,13 +22,16 @@ from cxlocal.exchange.messages import (
 from cxlocal_sync.stores.feed import Feed
 from cxlocal_sync.stores.grants import Granter
 
-_INSERT = f"INSERT INTO event VALUES ({', '.join('?' * 14)})"
+_INSERT = f"INSERT INTO event VALUES ({', '.join('?' * 15)})"
 
 
 class Chains:
-    """The chains of one store, within one transaction."""
+    """The chains of one store, within one transaction. ``carrier`` is the node that speaks."""
 
-    def __init__(self, connection: sqlite3.Connection, feed: Feed, granter: Granter) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, feed: Feed, granter: Granter, carrier: str
+    ) -> None:
+        self.carrier = carrier
         self.connection = connection
         self.feed = feed
         self.granter = granter
@@ -126,7 +129,7 @@ class Chains:
             (
                 position, node_id, event.sequence, branch, event.type, event.deliverable,
                 event.deliverable_sequence, event.clock, event.previous,
-                event.previous_in_deliverable, event.hash, event.run, event.document, running,
+                event.previous_in_deliverable, event.hash, event.run, event.document, running, self.node_id(self.carrier),
             ),
         )  # fmt: skip
         if event.type == types.VERSION_USED:

@@ -86,7 +86,7 @@ def running_at(connection: sqlite3.Connection, position: int) -> bytes | None:
 
 _EVENT_COLUMNS = (
     "e.position, n.node, e.sequence, e.branch, e.type, e.deliverable, e.deliverable_sequence,"
-    " e.clock, e.previous, e.previous_in_deliverable, e.hash, e.document, e.run"
+    " e.clock, e.previous, e.previous_in_deliverable, e.hash, e.document, e.run, c.node"
 )
 _GRANT_COLUMNS = (
     "position, deliverable, line, k, kind, lo, hi, node, run, nonce, generation, why, previous,"
@@ -105,6 +105,7 @@ def pull(connection: sqlite3.Connection, part: Any, node: str, head: Head) -> di
         return {"void": True, "items": [], "more": False}
     events = connection.execute(
         f"SELECT {_EVENT_COLUMNS} FROM event e JOIN node n ON n.id = e.node"
+        " JOIN node c ON c.id = e.carrier"
         " WHERE e.position > ? ORDER BY e.position LIMIT ?",
         (position, limit),
     )
@@ -144,7 +145,7 @@ def _read_pull(part: Any) -> tuple[int, bytes, int, set[str] | None]:
 def _event_item(row: Any, node: str, wanted: set[str] | None) -> dict[str, Any]:
     event = Event(*row[1:13])
     foreign = wanted is not None and event.deliverable is not None
-    if event.node == node or (foreign and event.deliverable not in (wanted or ())):
+    if row[13] == node or (foreign and event.deliverable not in (wanted or ())):
         return {"hash": event.hash.hex()}
     return {"event": {**event_out(event), "branch": event.branch}}
 

@@ -55,6 +55,7 @@ CREATE TABLE event (
     run TEXT,
     document TEXT NOT NULL,
     running BLOB NOT NULL,             -- running hash of the feed at this position
+    carrier INTEGER NOT NULL REFERENCES node(id), -- who brought it; needs it back from nobody
     UNIQUE (node, sequence, branch)
 );
 

@@ -97,8 +97,14 @@ class SqliteStore:
             raise self._unreachable("its file is gone, and the journal belongs to it")
         if not inode:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # A file that vanishes right now must not come back empty: only a first contact creates.
+        mode = "rw" if inode else "rwc"
         connection = sqlite3.connect(
-            self.path, timeout=timeout, isolation_level=None, cached_statements=128
+            f"file:{_uri_path(self.path)}?mode={mode}",
+            uri=True,
+            timeout=timeout,
+            isolation_level=None,
+            cached_statements=128,
         )
         try:
             self._prepare(connection, message)
@@ -189,7 +195,8 @@ class SqliteStore:
             finally:
                 os.close(handle)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             raise self._unreachable(error.strerror or str(error)) from error
 
     def get_blob(self, digest: str, *, timeout: float) -> bytes | None:
@@ -229,6 +236,10 @@ def path_of(url: str, home: Path) -> Path:
 
         rest = unquote(rest)
     return home / (rest or FILE_NAME)
+
+
+def _uri_path(path: Path) -> str:
+    return str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def _may_create(message: dict[str, Any]) -> bool:
