@@ -360,7 +360,7 @@ def reserve_wish(
     left = held is not None and held.left > 0 and held.generation == state.generation
     return Wish(
         RESERVE, deliverable, line, journal.ids.token(),
-        above=holdings.highest_known(connection, deliverable, line, state.lineage),
+        above=holdings.highest_known(connection, deliverable, line),
         first=first, size=count, ahead=ahead,
         held=(held.next, held.hi) if held is not None and left else None,
     )  # fmt: skip

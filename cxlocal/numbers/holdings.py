@@ -120,20 +120,25 @@ def is_given_up(connection: Connection, deliverable: str, line: str, number: int
     return row is not None
 
 
-def highest_known(connection: Connection, deliverable: str, line: str, lineage: str) -> int:
-    """The highest number of the line that this machine took or knows to be in use; -1 for none."""
-    spent = connection.execute(
-        "SELECT number FROM spent WHERE deliverable = ? AND line = ? AND lineage = ?"
-        " AND number IS NOT NULL ORDER BY number DESC LIMIT 1",
-        (deliverable, line, lineage),
+def highest_spent(connection: Connection, deliverable: str, line: str) -> int:
+    """The highest number of the line that this machine took; -1 for none."""
+    row = connection.execute(
+        "SELECT number FROM spent WHERE deliverable = ? AND line = ? AND number IS NOT NULL"
+        " ORDER BY number DESC LIMIT 1",
+        (deliverable, line),
     ).fetchone()
+    return row[0] if row else -1
+
+
+def highest_known(connection: Connection, deliverable: str, line: str) -> int:
+    """The highest number of the line that this machine took or knows to be in use; -1 for none."""
     # Online and raise entries only ever climb, so the last one is the highest.
     row = connection.execute(
         "SELECT hi FROM grant_entry WHERE deliverable = ? AND line = ? AND kind != 'reserve'"
         " ORDER BY k DESC LIMIT 1",
         (deliverable, line),
     ).fetchone()
-    return max(spent[0] if spent else -1, row[0] if row else -1)
+    return max(highest_spent(connection, deliverable, line), row[0] if row else -1)
 
 
 def give_up(

@@ -9,6 +9,7 @@ in between is skipped, never handed out again.
 from __future__ import annotations
 
 import time
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.errors import ConfigError, Conflict, CxError, Refused, StoreNeeded
@@ -41,7 +42,7 @@ TRIES_MAX = 50
 """Numbers asked for in a row when each turns out unusable (its text is in use already). More means
 that the line or the scheme is wrong, not that the next number will do."""
 
-PAUSE_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Pauses between tries of a passing machine, the last one repeated."""
 
 
@@ -119,8 +120,7 @@ def obtain_number(
     trouble: CxError | None = None
     if store is not None:
         try:
-            with asking(journal.home):
-                return _ask_patiently(journal, store, request, patience_seconds)
+            return _ask_patiently(journal, store, request, patience_seconds)
         except (StoreUnreachable, Refused) as error:
             if isinstance(error, Refused) and error.name != "grants-stopped":
                 raise
@@ -131,22 +131,35 @@ def obtain_number(
 def _ask_patiently(
     journal: Journal, store: Store, request: NumberRequest, patience_seconds: float
 ) -> Number:
-    resting = why_resting(journal, store.url)
-    if resting and not patience_seconds and _has_reserve(journal, request):
-        raise StoreUnreachable("the store cannot be reached", why=resting, url=store.url)
     deadline = journal.clock.monotonic() + patience_seconds
-    for turn in range(10**9):
+    for pause in chain(PAUSES_SECONDS, repeat(PAUSES_SECONDS[-1])):
+        # Up to half as long again, so that many jobs do not come back in step.
+        pause *= 1 + int(journal.ids.token()[:4], 16) / 131072
+        last = journal.clock.monotonic() + pause > deadline
+        try:
+            return _ask_in_turn(journal, store, request, last and not patience_seconds)
+        except StoreUnreachable:
+            if last:
+                raise
+        time.sleep(pause)
+    raise AssertionError("repeat never ends")
+
+
+def _ask_in_turn(
+    journal: Journal, store: Store, request: NumberRequest, heed_breaker: bool
+) -> Number:
+    """Ask while no other process of this machine does. What those before us learned of an absent
+    store is heeded, so that a row of waiting processes waits for it once, not in turn."""
+    with asking(journal.home, journal.clock, ANSWER_SECONDS):
+        resting = why_resting(journal, store.url) if heed_breaker else ""
+        if resting and _has_reserve(journal, request):
+            raise StoreUnreachable("the store cannot be reached", why=resting, url=store.url)
         try:
             return _ask_online(journal, store, request)
         except StoreUnreachable as error:
-            pause = PAUSE_SECONDS[min(turn, len(PAUSE_SECONDS) - 1)]
-            # Up to half as long again, so that many jobs do not come back in step.
-            pause *= 1 + int(journal.ids.token()[:4], 16) / 131072
-            if journal.clock.monotonic() + pause > deadline:
+            if heed_breaker:
                 remember_failure(journal, store.url, error.why or error.what)
-                raise
-            time.sleep(pause)
-    raise AssertionError("unreachable")
+            raise
 
 
 def _has_reserve(journal: Journal, request: NumberRequest) -> bool:
@@ -157,10 +170,9 @@ def _has_reserve(journal: Journal, request: NumberRequest) -> bool:
 def _ask_online(journal: Journal, store: Store, request: NumberRequest) -> Number:
     connection = journal.connection
     for _ in range(TRIES_MAX):
-        lineage = known.store_state(connection).lineage
         wish = Wish(
             ONLINE, request.deliverable, request.line, journal.ids.token(), run=request.run,
-            above=holdings.highest_known(connection, request.deliverable, request.line, lineage),
+            above=holdings.highest_known(connection, request.deliverable, request.line),
             first=request.first, tagged=request.tagged,
         )  # fmt: skip
         wishes = [wish]
@@ -208,6 +220,10 @@ def _use_online(
             )
         return _number(already)
     if given_up:
+        return None
+    if entry.lo <= holdings.highest_spent(connection, request.deliverable, request.line):
+        why = "another process of the machine had taken a higher number meanwhile"
+        holdings.give_up(transaction, request.deliverable, request.line, entry.lo, entry.hi, why)
         return None
     taken = _taken(request, entry.lo, ONLINE, known.store_state(connection).lineage)
     if holdings.order_in_use(connection, request.deliverable, taken.sort_key):
@@ -303,7 +319,7 @@ def _spend(transaction: Transaction, request: NumberRequest, reserve: Reserve) -
     up on the way.
     """
     connection = transaction.connection
-    highest = holdings.highest_known(connection, request.deliverable, request.line, reserve.lineage)
+    highest = holdings.highest_known(connection, request.deliverable, request.line)
     for number in range(max(reserve.next, highest + 1), reserve.hi + 1):
         taken = _taken(request, number, "reserve", reserve.lineage)
         if not holdings.order_in_use(connection, request.deliverable, taken.sort_key):
@@ -318,7 +334,7 @@ def _spend(transaction: Transaction, request: NumberRequest, reserve: Reserve) -
 
 def _take_suffix(transaction: Transaction, request: NumberRequest, lineage: str) -> Number:
     connection = transaction.connection
-    highest = holdings.highest_known(connection, request.deliverable, request.line, lineage)
+    highest = holdings.highest_known(connection, request.deliverable, request.line)
     node = known_node(transaction)
     count = connection.execute("SELECT count(*) FROM spent WHERE how = 'suffix'").fetchone()[0] + 1
     text = suffix_text(request.scheme, request.line, max(highest, request.first - 1), node, count)

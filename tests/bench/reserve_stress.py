@@ -157,7 +157,9 @@ class Stress:
                 faults.append(f"no state, or two, before {span.lo}")
             following = span.hi + 1
             states[span.state.value] = states.get(span.state.value, 0) + span.hi - span.lo + 1
-        if [span[:4] for span in spans] != [span[:4] for span in ledger(journals[1], "webshop", "2.7")]:
+        if [span[:4] for span in spans] != [
+            span[:4] for span in ledger(journals[1], "webshop", "2.7")
+        ]:
             faults.append("the machines disagree")
         if set(states) & {"conflicted", "in use, not yet confirmed"}:
             faults.append(f"states: {states}")
