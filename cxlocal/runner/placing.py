@@ -1,0 +1,294 @@
+"""Environments, deployments, promotions of a run; and what this machine still has to destroy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cxlocal.events import places, runs
+from cxlocal.events.document import Draft
+from cxlocal.journal.rebuild import catch_up
+
+if TYPE_CHECKING:
+    from cxlocal.domain import Actor
+    from cxlocal.hooks.tool import ArtifactRef
+    from cxlocal.journal.file import Journal
+    from cxlocal.plan.types import Environment, Stage
+    from cxlocal.runner.record import RunRecord
+
+
+class Debt(NamedTuple):
+    """Something a tool created that has to be destroyed one day."""
+
+    id: int
+    run: str
+    deliverable: str
+    environment: str
+    instance: str
+    stage: str
+    tool: str
+    options: dict[str, Any]
+    handle: Any
+    lifetime: str
+
+
+def instance_of(record: RunRecord, environment: Environment) -> str:
+    """The id of an environment: its name, and the run's where it lives for one run only."""
+    if environment.lifetime == "per-run":
+        return f"{environment.name}-{record.run[:8]}"
+    return environment.name
+
+
+def environment_created_draft(
+    record: RunRecord,
+    environment: Environment,
+    *,
+    tool: str,
+    stage: str,
+    uri: str = "",
+    spec_sha256: str = "",
+) -> Draft:
+    """An environment exists from now on."""
+    return places.environment_created(
+        record.ref,
+        name=environment.name,
+        instance=instance_of(record, environment),
+        lifetime=environment.lifetime,
+        title=environment.title or environment.name,
+        protected=environment.protected,
+        uri=uri or environment.uri,
+        spec_sha256=spec_sha256,
+        tool=tool,
+        stage=stage,
+    )
+
+
+def environment_deleted_draft(
+    record: RunRecord, environment: str, instance: str, *, tool: str, reason: str
+) -> Draft:
+    """An environment is gone."""
+    return places.environment_deleted(
+        record.ref, name=environment, instance=instance, tool=tool, reason=reason
+    )
+
+
+def is_known(record: RunRecord, instance: str) -> bool:
+    """Whether the journal holds the environment as created and not destroyed."""
+    catch_up(record.journal)
+    row = record.journal.one(
+        "SELECT created_at, deleted_at FROM environment WHERE deliverable = ? AND instance = ?",
+        (record.ref.deliverable, instance),
+    )
+    return bool(row and row["created_at"] and not row["deleted_at"])
+
+
+def live(record: RunRecord, instance: str, service: str | None = None) -> list[dict[str, Any]]:
+    """What the journal says runs in an environment; two rows of one service are disputed."""
+    catch_up(record.journal)
+    return record.journal.query(
+        "SELECT * FROM deployments_now WHERE deliverable = ? AND instance = ?"
+        " AND (? IS NULL OR service = ?) ORDER BY since",
+        (record.ref.deliverable, instance, service, service),
+    )
+
+
+def deployed_drafts(
+    record: RunRecord,
+    environment: Environment,
+    *,
+    service: str,
+    artifact: ArtifactRef | None,
+    uri: str,
+    task: str,
+    actor: Actor,
+    kind: str = "",
+    reason: str = "",
+    details: Mapping[str, Any] | None = None,
+    version_of: RunRecord | None = None,
+) -> list[Draft]:
+    """A version runs in an environment now; it replaces what the journal says was live there.
+
+    ``version_of`` is the run that made the version, where it is not this one (rollback, deploy of
+    an older run). ``kind`` is worked out: deployed the first time, else upgraded.
+    """
+    made_by = version_of or record
+    instance = instance_of(record, environment)
+    before = live(record, instance, service)
+    chosen = kind or ("upgraded" if before else "deployed")
+    described = {} if artifact is None else _describe(artifact)
+    drafts = [] if is_known(record, instance) else [
+        environment_created_draft(record, environment, tool="", stage="")
+    ]  # fmt: skip
+    drafts.append(
+        places.service_deployed(
+            record.ref,
+            kind=chosen,
+            event_id=record.journal.ids.uuid(),
+            service=service,
+            environment=environment.name,
+            instance=instance,
+            artifact=described,
+            version=made_by.version,
+            number=made_by.number,
+            version_run=made_by.run,
+            replaces=[row["deployment"] for row in before],
+            uri=uri,
+            task=task,
+            actor=actor._asdict(),
+            reason=reason,
+            details=dict(details or {}),
+        )
+    )
+    return drafts
+
+
+def _describe(artifact: ArtifactRef) -> dict[str, Any]:
+    return {"name": artifact.name, "purl": artifact.purl, "sha256": artifact.sha256}
+
+
+def removed_drafts(record: RunRecord, environment: str, instance: str) -> list[Draft]:
+    """Every service the journal says is live in an instance runs there no longer."""
+    by_service: dict[str, list[str]] = {}
+    for row in live(record, instance):
+        by_service.setdefault(row["service"], []).append(row["deployment"])
+    return [
+        places.service_removed(
+            record.ref,
+            service=service,
+            environment=environment,
+            instance=instance,
+            deployments=deployments,
+        )
+        for service, deployments in by_service.items()
+    ]
+
+
+def promotion_draft(
+    record: RunRecord,
+    name: str,
+    decision: str,
+    *,
+    digests: Mapping[str, str],
+    automatic: bool,
+    actor: Actor,
+    reason: str = "",
+    evidence: Sequence[str] = (),
+    data_age_seconds: float | None = None,
+) -> Draft:
+    """A decision about the version of this run. ``digests``: artifact name to SHA-256."""
+    titles = {promotion.name: promotion.title for promotion in record.plan.promotions}
+    return places.promotion_decided(
+        deliverable=record.ref.deliverable,
+        run=record.run,
+        name=name,
+        title=titles.get(name) or name,
+        decision=decision,
+        version=record.version,
+        number=record.number,
+        digests=dict(digests),
+        automatic=automatic,
+        actor=actor._asdict(),
+        reason=reason,
+        evidence=list(evidence),
+        data_age_seconds=data_age_seconds,
+    )
+
+
+def promotions(record: RunRecord) -> dict[str, str]:
+    """The decisions about this run by name: the latest recorded one of each.
+
+    Of decisions by several machines whose order is unknown the strictest counts: denied before
+    overridden and granted.
+    """
+    catch_up(record.journal)
+    rows = record.journal.query(
+        "SELECT name, decision, decided_at FROM promotion WHERE run = ? AND decision <> 'undecided'"
+        " ORDER BY decided_at, decision = 'denied'",
+        (record.run,),
+    )
+    return {row["name"]: row["decision"] for row in rows}
+
+
+def intended(
+    record: RunRecord,
+    stage: Stage,
+    *,
+    task: str,
+    environment: str,
+    instance: str,
+    handle: Any,
+    lifetime: str,
+    tool: str = "",
+    verb: str = "",
+    options: Mapping[str, Any] | None = None,
+) -> None:
+    """Make a tool's handle durable before its side effect, with the debt it may become."""
+    text = json.dumps(handle)
+    with record.journal.write() as transaction:
+        transaction.append(
+            runs.run_intended(
+                record.ref,
+                task=task,
+                stage=stage.name,
+                tool=tool or stage.tool,
+                verb=verb or stage.verb,
+                environment=environment,
+                handle=json.loads(text),
+            )
+        )
+        transaction.connection.execute(
+            "INSERT INTO owed (run, deliverable, environment, instance, stage, tool, options,"
+            " handle, lifetime, since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                record.run,
+                record.ref.deliverable,
+                environment,
+                instance,
+                stage.name,
+                tool or stage.tool,
+                json.dumps(dict(options if options is not None else stage.options)),
+                text,
+                lifetime,
+                record.journal.clock.now_ms(),
+            ),
+        )
+
+
+def debts(journal: Journal, run: str | None = None, *, lasting: bool = False) -> list[Debt]:
+    """Unpaid debts, newest first: what was made last is destroyed first.
+
+    Lasting environments are never owed at a run's end; ``lasting`` lists them too (for the last
+    handle of a tool).
+    """
+    rows = journal.query(
+        "SELECT id, run, deliverable, environment, instance, stage, tool, options, handle, lifetime"
+        " FROM owed WHERE paid IS NULL AND (? IS NULL OR run = ?) AND (? OR lifetime = 'per-run')"
+        " ORDER BY id DESC",
+        (run, run, lasting),
+    )
+    return [
+        Debt(**{**row, "options": json.loads(row["options"]), "handle": json.loads(row["handle"])})
+        for row in rows
+    ]
+
+
+def handle_of(journal: Journal, deliverable: str, instance: str, tool: str) -> Any:
+    """The last handle a tool made durable for an environment on this machine; None if none."""
+    row = journal.one(
+        "SELECT handle FROM owed WHERE deliverable = ? AND instance = ? AND tool = ?"
+        " AND paid IS NULL ORDER BY id DESC LIMIT 1",
+        (deliverable, instance, tool),
+    )
+    return json.loads(row["handle"]) if row else None
+
+
+def paid(journal: Journal, debt_ids: Sequence[int], *drafts: Draft) -> None:
+    """Debts are paid; ``drafts`` say so in the same commit."""
+    with journal.write() as transaction:
+        for debt in debt_ids:
+            transaction.connection.execute(
+                "UPDATE owed SET paid = ? WHERE id = ?", (journal.clock.now_ms(), debt)
+            )
+        for draft in drafts:
+            transaction.append(draft)

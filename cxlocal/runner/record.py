@@ -1,0 +1,363 @@
+"""The record of a run: what is said about it in the journal, and nothing else.
+
+It schedules nothing and starts no process. ``cxlocal run`` is built on it, and so are the single
+commands that a Makefile or five CI jobs call: any process can ``attach`` to a run and go on saying
+what happens.
+
+Methods that record return when the event is durable. Methods ending in ``_draft`` or ``_drafts``
+only prepare, so that what belongs together goes into one commit (``record``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cxlocal.domain import Actor, Outcome
+from cxlocal.errors import UsageError
+from cxlocal.events import outputs, runs
+from cxlocal.events.document import Draft, Event
+from cxlocal.events.runs import RunRef
+from cxlocal.journal.machine import host_name
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.text import shorten, utc_text
+
+if TYPE_CHECKING:
+    from cxlocal.hooks.place import Place
+    from cxlocal.journal.file import Journal
+    from cxlocal.plan.types import Plan, Stage
+    from cxlocal.processes.log import LogEntry
+    from cxlocal.revision.repository import Revision
+
+UNCOMMITTED_MAX = 50
+"""Names of uncommitted files that travel with a run; their count is complete."""
+
+
+class RunFacts(NamedTuple):
+    """What is known when a run is asked for, and can never be asked later."""
+
+    kind: str
+    actor: Actor
+    place: Place
+    plan_bytes: bytes
+    plan_sha256: str
+    reason: str = ""
+    trigger: str = "manual"
+    planned: bool = True
+    online: bool | None = None
+    revision: Revision | None = None
+    repository: dict[str, str] | None = None
+    """url (without credentials), path, root."""
+    proof: dict[str, Any] | None = None
+    changes: dict[str, Any] | None = None
+    uncommitted: tuple[str, ...] = ()
+
+
+class RunRecord:
+    """One run, as seen from one process."""
+
+    def __init__(
+        self, journal: Journal, ref: RunRef, plan: Plan, kind: str, actor: Actor, revision: str
+    ) -> None:
+        self.journal = journal
+        self.ref = ref
+        self.plan = plan
+        self.kind = kind
+        self.actor = actor
+        self.revision = revision
+        self.repository = ""
+        self.version = ""
+        self.number: int | None = None
+        self.line = ""
+
+    @property
+    def run(self) -> str:
+        """The id of the run."""
+        return self.ref.run
+
+    @classmethod
+    def begin(
+        cls,
+        journal: Journal,
+        plan: Plan,
+        facts: RunFacts,
+        *,
+        run: str = "",
+        extra: Draft | None = None,
+    ) -> RunRecord:
+        """Record that a run was asked for. The plan goes in whole the first time this machine
+        uses it, later by digest."""
+        run = run or journal.ids.uuid()
+        uri = runs.run_uri(run, facts.place.run_url)
+        ref = RunRef(plan.deliverable, run, plan.title or plan.deliverable, uri)
+        known = journal.one("SELECT 1 FROM plan WHERE sha256 = ?", (facts.plan_sha256,))
+        custom = _queued_facts(plan, facts)
+        if known is None:
+            custom["plan"] = facts.plan_bytes.decode()
+        revision = facts.revision.commit if facts.revision else ""
+        record = cls(journal, ref, plan, facts.kind, facts.actor, revision)
+        record.repository = (facts.repository or {}).get("url", "")
+        drafts = [runs.run_queued(ref, custom)]
+        record.record(*drafts, *([extra] if extra else []))
+        return record
+
+    @classmethod
+    def attach(cls, journal: Journal, run: str, actor: Actor | None = None) -> RunRecord:
+        """A run that began earlier, perhaps in another process or on another machine.
+
+        Raises UsageError when it is not known here or has no plan here.
+        """
+        from cxlocal.plan.freeze import thaw
+
+        catch_up(journal)
+        row = journal.one(
+            "SELECT run.*, plan.plan, deliverable.repository FROM run"
+            " LEFT JOIN plan ON plan.sha256 = run.plan_sha256"
+            " LEFT JOIN deliverable ON deliverable.id = run.deliverable WHERE run.id = ?",
+            (run,),
+        )
+        if row is None or row["queued_at"] is None or row["plan"] is None:
+            raise UsageError(
+                f"run {run} is not known on this machine",
+                why="its beginning or its plan is not in the journal here",
+                hint="'cxlocal log --all' lists the runs known here; 'cxlocal sync' fetches others",
+                name="no-such-run",
+                run=run,
+            )
+        plan = thaw(row["plan"])
+        uri = runs.run_uri(run, row["place_url"] or "")
+        ref = RunRef(row["deliverable"], run, plan.title or plan.deliverable, uri)
+        who = actor or Actor(row["actor"] or "", row["actor_how"] or "")
+        record = cls(journal, ref, plan, row["kind"] or "", who, row["revision"] or "")
+        record.version, record.number = row["version"] or "", row["number"]
+        record.line, record.repository = row["line"] or "", row["repository"] or ""
+        return record
+
+    def record(self, *drafts: Draft) -> list[Event]:
+        """Write drafts in one commit."""
+        return self.journal.append(*drafts) if drafts else []
+
+    def started_draft(self, version: str, line: str, number: int | None, how: str) -> Draft:
+        """The run has its version. ``how``: online, reserve, suffix or rehearsal."""
+        self.version, self.line, self.number = version, line, number
+        return runs.run_started(self.ref, version=version, line=line, number=number, how=how)
+
+    def started(self, version: str, line: str, number: int | None, how: str) -> None:
+        """As ``started_draft``, recorded."""
+        self.record(self.started_draft(version, line, number, how))
+
+    def task_started(
+        self, stage: Stage, attempt: int, *, ready_at_ms: int, instance: str = ""
+    ) -> None:
+        """A stage begins: one commit. A build or test stage says so in CDEvents' own words too."""
+        facts = {
+            "kind": stage.kind,
+            "tool": stage.tool or "command",
+            "verb": stage.verb,
+            "environment": stage.environment,
+            "instance": instance,
+            "ready_at": utc_text(ready_at_ms),
+            "host": host_name(),
+        }
+        drafts = [runs.task_started(self.ref, stage=stage.name, attempt=attempt, facts=facts)]
+        if stage.kind == "build":
+            drafts.append(
+                outputs.build_started(
+                    self.ref, stage=stage.name, attempt=attempt, environment=stage.environment
+                )
+            )
+        elif stage.kind == "test":
+            drafts.append(self.suite_started_draft(stage, attempt))
+        self.record(*drafts)
+
+    def suite_started_draft(self, stage: Stage, attempt: int, suite: str = "") -> Draft:
+        """A test suite begins; by default the one named like the stage."""
+        return outputs.suite_started(
+            self.ref,
+            stage=stage.name,
+            attempt=attempt,
+            suite=suite or stage.name,
+            environment=stage.environment,
+            trigger="pipeline",
+        )
+
+    def task_finished(
+        self,
+        stage: Stage,
+        attempt: int,
+        outcome: Outcome,
+        reason: str,
+        *,
+        started_ms: int,
+        finished_ms: int,
+        exit_code: int | None = None,
+        log: LogEntry | None = None,
+        tool_version: str = "",
+        details: dict[str, Any] | None = None,
+        extra: Sequence[Draft] = (),
+    ) -> None:
+        """A stage ended: one commit, together with all it brought (``extra``)."""
+        facts: dict[str, Any] = {
+            "started_at": utc_text(started_ms),
+            "finished_at": utc_text(finished_ms),
+            "seconds": round((finished_ms - started_ms) / 1000, 3),
+            "exit_code": exit_code,
+            "tool_version": tool_version,
+            "host": host_name(),
+        }
+        if log is not None:
+            facts["log"] = self._log_facts(log)
+        if details:
+            facts["details"] = details
+        drafts = list(extra)
+        if stage.kind == "build":
+            purls = [draft.subject for draft in extra if draft.custom.get("sha256")]
+            drafts.append(
+                outputs.build_finished(
+                    self.ref,
+                    stage=stage.name,
+                    attempt=attempt,
+                    outcome=outcome,
+                    artifact_purl=purls[0] if purls else "",
+                )
+            )
+        drafts.append(
+            runs.task_finished(
+                self.ref,
+                stage=stage.name,
+                attempt=attempt,
+                outcome=outcome,
+                reason=reason,
+                facts=facts,
+            )
+        )
+        self.record(*drafts)
+
+    def _log_facts(self, log: LogEntry) -> dict[str, Any]:
+        try:
+            path = str(log.path.relative_to(self.journal.home))
+        except ValueError:
+            path = str(log.path)
+        return {"path": path, "size": log.size, "sha256": log.sha256, "capped": log.capped}
+
+    def judged_draft(
+        self,
+        *,
+        gate: str,
+        verdict: str,
+        reason: str,
+        stage: str = "",
+        environment: str = "",
+        promotion: str = "",
+        data_age_seconds: float | None = None,
+    ) -> Draft:
+        """What a gate said before a step."""
+        return runs.run_judged(
+            self.ref,
+            gate=gate,
+            verdict=verdict,
+            reason=reason,
+            stage=stage,
+            environment=environment,
+            promotion=promotion,
+            data_age_seconds=data_age_seconds,
+        )
+
+    def flag_draft(self, kind: str, text: str, subject: str = "") -> Draft:
+        """Something a person should look at."""
+        return runs.run_flagged(
+            kind=kind,
+            subject=subject or self.run,
+            text=text,
+            deliverable=self.ref.deliverable,
+            run=self.run,
+        )
+
+    def resumed(self, after: Sequence[str], actor: Actor, reason: str) -> None:
+        """The run goes on; ``after`` are the stages whose success is kept."""
+        self.record(
+            runs.run_resumed(self.ref, after=list(after), actor=actor._asdict(), reason=reason)
+        )
+
+    def succeeded(self) -> dict[str, int]:
+        """Stages whose last attempt succeeded, with that attempt."""
+        found: dict[str, int] = {}
+        for stage, (attempt, outcome) in self.attempts().items():
+            if outcome == Outcome.SUCCESS:
+                found[stage] = attempt
+        return found
+
+    def attempts(self) -> dict[str, tuple[int, str | None]]:
+        """The last attempt of every stage so far, with its outcome (None: still running)."""
+        catch_up(self.journal)
+        rows = self.journal.query(
+            "SELECT stage, attempt, outcome FROM task_run WHERE run = ? ORDER BY attempt",
+            (self.run,),
+        )
+        return {row["stage"]: (row["attempt"], row["outcome"]) for row in rows if row["stage"]}
+
+    def outcome(self) -> str | None:
+        """How the run ended, as last recorded; None while it is open."""
+        catch_up(self.journal)
+        row = self.journal.one("SELECT outcome FROM run WHERE id = ?", (self.run,))
+        return row["outcome"] if row else None
+
+    def finish(
+        self, outcome: Outcome, reason: str, *, seconds: float, stopped_before: str = ""
+    ) -> None:
+        """The run ended, or stopped where it was told to."""
+        self.record(
+            runs.run_finished(
+                self.ref,
+                outcome=outcome,
+                reason=reason,
+                version=self.version,
+                seconds=seconds,
+                stopped_before=stopped_before,
+            )
+        )
+
+
+def _queued_facts(plan: Plan, facts: RunFacts) -> dict[str, Any]:
+    from cxlocal.version import VERSION
+
+    revision = facts.revision
+    return {
+        "kind": facts.kind,
+        "actor": facts.actor._asdict(),
+        "reason": shorten(facts.reason, 1000),
+        "trigger": facts.trigger,
+        "planned": facts.planned,
+        "place": facts.place._asdict(),
+        "host": host_name(),
+        "online": facts.online,
+        "revision": None
+        if revision is None
+        else {
+            "commit": revision.commit,
+            "subject": shorten(revision.subject, 300),
+            "author": shorten(revision.author, 200),
+            "committed_at": revision.committed_at,
+            "branch": revision.branch,
+            "tags": list(revision.tags),
+        },
+        "repository": facts.repository or {},
+        "proof": facts.proof,
+        "plan_sha256": facts.plan_sha256,
+        "changes": facts.changes,
+        "uncommitted": list(facts.uncommitted[:UNCOMMITTED_MAX]),
+        "uncommitted_total": len(facts.uncommitted),
+        "deliverable_title": plan.title or plan.deliverable,
+        "owner": plan.owner,
+        "cxlocal_version": VERSION,
+    }
+
+
+def plan_text(record: RunRecord) -> dict[str, Any]:
+    """The frozen plan of a run as JSON values."""
+    row = record.journal.one(
+        "SELECT plan.plan FROM run JOIN plan ON plan.sha256 = run.plan_sha256 WHERE run.id = ?",
+        (record.run,),
+    )
+    return dict(json.loads(row["plan"])) if row else {}
