@@ -1,0 +1,97 @@
+"""The version reaches the bytes: only the value changes, and only where it is meant."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from cxlocal.errors import ConfigError
+from cxlocal.numbers.stamp import Stamp, Stamped, apply_stamps, check_stamps
+
+PACKAGE = """{
+    "name": "web",   "dependencies": { "version": "1.0", "x": {"version": "9"} },
+  "description": "a \\"version\\": \\"8\\" of sorts",
+  "version" :  "0.0.0"
+}\r\n"""
+PROJECT = """# version = "not this one"
+[tool.other]
+version = "7"  # nor this
+[project]
+name = 'x'
+version = '0.0.0' # this one
+text = \"\"\"
+version = "9"
+\"\"\"
+inline = { version = "5" }
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    (folder / "package.json").write_bytes(PACKAGE.encode())
+    (folder / "pyproject.toml").write_text(PROJECT)
+    (folder / "version.h").write_text('#define NAME "x"\n#define VERSION "0.0.0"\n')
+    return folder
+
+
+def test_json_toml_and_pattern(checkout: Path) -> None:
+    stamps = [
+        Stamp("package.json", key="version"),
+        Stamp("pyproject.toml", key="project.version"),
+        Stamp("pyproject.toml", key="project.inline.version"),
+        Stamp("version.h", pattern=r'^#define VERSION "([^"]*)"'),
+    ]
+    assert [each.old for each in check_stamps(checkout, stamps)] == ["0.0.0", "0.0.0", "5", "0.0.0"]
+    done = apply_stamps(checkout, stamps, "2.7.114")
+    assert done[0] == Stamped("package.json", "version", "0.0.0", "2.7.114")
+    package = (checkout / "package.json").read_bytes().decode()
+    assert package == PACKAGE.replace('"version" :  "0.0.0"', '"version" :  "2.7.114"')
+    assert json.loads(package)["dependencies"]["version"] == "1.0"
+    project = (checkout / "pyproject.toml").read_text()
+    assert tomllib.loads(project)["project"]["version"] == "2.7.114"
+    assert tomllib.loads(project)["project"]["inline"]["version"] == "2.7.114"
+    assert project == PROJECT.replace("'0.0.0'", '"2.7.114"').replace('"5"', '"2.7.114"')
+    assert '#define VERSION "2.7.114"' in (checkout / "version.h").read_text()
+    assert apply_stamps(checkout, stamps, "2.7.114")[0].old == "2.7.114", "again is no error"
+
+
+@pytest.mark.parametrize(
+    ("stamp", "name"),
+    [
+        (Stamp("gone.json", key="version"), "stamp-missing"),
+        (Stamp("package.json", key="dependencies"), "stamp-missing"),
+        (Stamp("package.json", key="nowhere.version"), "stamp-missing"),
+        (Stamp("pyproject.toml", key="version"), "stamp-missing"),
+        (Stamp("version.h", key="VERSION"), "stamp-no-key"),
+        (Stamp("version.h", pattern="nothing (x)"), "stamp-ambiguous"),
+        (Stamp("version.h", pattern='"([^"]*)"'), "stamp-ambiguous"),
+        (Stamp("version.h", pattern="VERSION"), "stamp-pattern"),
+        (Stamp("version.h", pattern="("), "stamp-pattern"),
+        (Stamp("../outside.json", key="version"), "stamp-outside"),
+        (Stamp("link.json", key="version"), "stamp-outside"),
+        (Stamp("binary.json", key="version"), "stamp-unreadable"),
+        (Stamp("broken.json", key="version"), "stamp-unreadable"),
+    ],
+)
+def test_errors_name_the_file_and_change_nothing(checkout: Path, stamp: Stamp, name: str) -> None:
+    (checkout.parent / "outside.json").write_text('{"version": "1"}')
+    (checkout / "link.json").symlink_to(checkout.parent / "outside.json")
+    (checkout / "binary.json").write_bytes(b"\xff\xfe")
+    (checkout / "broken.json").write_text('{"version": ')
+    before = {path: path.read_bytes() for path in checkout.iterdir()}
+    good = Stamp("package.json", key="version")
+    for check in (
+        lambda: apply_stamps(checkout, [good, stamp], "1.0.0"),
+        lambda: check_stamps(checkout, [stamp]),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            check()
+        assert caught.value.name == name
+        assert stamp.file in caught.value.what
+        assert caught.value.hint
+    assert before == {path: path.read_bytes() for path in checkout.iterdir()}
