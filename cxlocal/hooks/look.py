@@ -6,14 +6,13 @@ plugin that crashes the interpreter: each is loaded in a process of its own, sev
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cxlocal.clock import Clock
 from cxlocal.hooks.manager import LOAD_SECONDS, PluginRow
-from cxlocal.hooks.messages import dump, load
+from cxlocal.hooks.messages import dump, load, module_path
 from cxlocal.hooks.task_worker import worker_command
 from cxlocal.processes.channel import Channel
 from cxlocal.processes.child import End
@@ -29,7 +28,7 @@ class _Look:
         self.row = row
         self.channel = Channel(self.hear)
         self.answer: Any = None
-        self.channel.send(dump({"path": [entry for entry in sys.path if entry], "look": row.name}))
+        self.channel.send(dump({"path": module_path(), "look": row.name}))
 
     def write(self, chunk: bytes) -> None:
         """Take output."""

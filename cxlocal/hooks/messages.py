@@ -10,6 +10,7 @@ JSON is written in ASCII, so that paths which are not UTF-8 (lone surrogates, PE
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -100,6 +101,11 @@ def reference(tool: type[Tool]) -> dict[str, str]:
     }
 
 
+def module_path() -> list[str]:
+    """Where a worker finds modules: where we do, but never in the folder it happens to work in."""
+    return [os.path.abspath(entry) for entry in sys.path if entry]
+
+
 def request_of(
     tool: type[Tool],
     verb: str,
@@ -112,7 +118,7 @@ def request_of(
     """The request. Raises TypeError or ValueError when an option is no JSON value."""
     return dump(
         {
-            "path": [entry for entry in sys.path if entry],
+            "path": module_path(),
             "tool": reference(tool),
             "verb": verb,
             "options": plain(options),

@@ -37,7 +37,7 @@ def main(argv: list[str]) -> NoReturn:
     import json
 
     request = json.loads(line)
-    sys.path += [entry for entry in request["path"] if entry not in sys.path]
+    sys.path[:] = request["path"]
     from cxlocal.hooks.context import Link
 
     link = Link(reads, writes)

@@ -41,8 +41,8 @@ _LOOK_SECONDS = (0.0002, 0.05)
 
 _CHUNK_BYTES = 65536
 
-_DRAIN_READS = 32
-"""Reads after the end: 2 MiB, more than a pipe holds, yet no endless chatter of a leftover."""
+_LAST_MESSAGES = 128
+"""Reads of a channel after the end: 8 MiB, more than a pipe and the longest message hold."""
 
 _CLOSE_SECONDS = 5.0
 
@@ -271,9 +271,6 @@ class Supervisor:
 
     def _settle_exited(self, child: Child, now: float) -> None:
         if child._linger_until is None:
-            for _ in range(_DRAIN_READS):
-                if child._output < 0 or not self._hear_output(child):
-                    break
             grace = child._kill_at if child.stopping and not child._killed else 0.0
             child._linger_until = max(now + LINGER_SECONDS, grace)
         if child._output < 0:
@@ -312,7 +309,6 @@ class Supervisor:
             _signal_group(child, signal.SIGCONT)  # A suspended process cannot hear SIGTERM.
             child._linger_until = None
         child._kill_at = min(child._kill_at, kill_at)
-        child._look_at = min(child._look_at, child._kill_at)
 
     def _kill(self, child: Child, now: float) -> None:
         _signal_group(child, signal.SIGKILL)
@@ -371,7 +367,7 @@ class Supervisor:
     def _close_channel(self, child: Child) -> None:
         channel = child._channel
         assert channel is not None
-        for _ in range(_DRAIN_READS):
+        for _ in range(_LAST_MESSAGES):
             if channel.incoming < 0 or not self._hear_channel(child):
                 break
         if channel.incoming >= 0:

@@ -255,7 +255,9 @@ def test_a_hanging_plugin_is_interrupted(site: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(manager, "LOAD_SECONDS", 0.3)
     monkeypatch.setattr(calls, "CALL_SECONDS", 0.3)
     install(site, "sleeper", "import time; time.sleep(60)")
-    stubborn = "    while True:\n        try:\n            time.sleep(60)\n        except Exception: pass\n"
+    stubborn = (
+        "    try:\n        time.sleep(60)\n    except BaseException:\n        time.sleep(60)\n"
+    )
     install(
         site,
         "stubborn",

@@ -193,7 +193,7 @@ class Example(Tool):
         ctx.exec(["no-such-tool-anywhere"])
 
     def way_exec_hang(self, ctx: Context) -> None:
-        ctx.exec(["sh", "-c", "echo $$; exec sleep 100"])
+        ctx.exec(["sh", "-c", "sleep 100 & echo $!; wait"])
 
     def way_exec_gigabytes(self, ctx: Context) -> Done:
         done = ctx.exec(["sh", "-c", "yes | head -c 60000000; echo end"])

@@ -84,14 +84,15 @@ def test_a_full_disk_ends_the_log_not_the_stage(tmp_path: Path) -> None:
         "log = StageLog.create(Path(sys.argv[1]), 'full');"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
-        "log.write(b'x' * 5000); log.write(b'y'); e = log.close(); print(e.size, e.problem)"
+        "log.write(b'x' * 5000); log.write(b'y'); e = log.close(); print(e.size, e.sha256, e.problem)"
     )
     import sys
 
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith("4096 the log is incomplete: ")
+    digest = hashlib.sha256(b"x" * 4096).hexdigest()
+    assert done.stdout.startswith(f"4096 {digest} the log is incomplete: ")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

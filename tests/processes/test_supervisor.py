@@ -90,7 +90,7 @@ def gone(pid: int) -> bool:
 
 def test_both_streams_in_order_and_the_exit_code(supervisor: Supervisor) -> None:
     sink = Kept()
-    child = start(supervisor, "echo one; echo two >&2; echo three; exit 7", sink=sink)
+    child = start(supervisor, "echo one; echo two >&2; echo three; sleep 0.3; exit 7", sink=sink)
     assert child.identity is not None and alive(*child.identity)
     end = finish(supervisor)
     assert bytes(sink.content) == b"one\ntwo\nthree\n"
@@ -208,9 +208,24 @@ def test_a_stubborn_member_is_killed_after_the_grace(supervisor: Supervisor) -> 
     assert gone(int(sink.content.split()[0]))
 
 
+def test_a_silent_member_that_ignores_sigterm_goes_with_its_leader(supervisor: Supervisor) -> None:
+    """Its output has ended, so nothing is waited for; it must not be forgotten."""
+    sink = Kept()
+    inner = "trap '' TERM; echo $$; exec >&- 2>&-; while :; do sleep 0.05; done"
+    child = start(
+        supervisor, f'sh -c "{inner.replace("$", chr(92) + "$")}" & exec >&- 2>&-; wait', sink=sink
+    )
+    while not sink.content:
+        supervisor.wait(0.05)
+    supervisor.stop(child, "enough")
+    assert finish(supervisor).seconds < 3
+    assert gone(int(sink.content))
+
+
 def test_a_suspended_child_can_be_ended(supervisor: Supervisor) -> None:
     child = start(supervisor, "sleep 100")
     os.kill(child.pid, signal.SIGSTOP)
+    assert os.WIFSTOPPED(os.waitpid(child.pid, os.WUNTRACED)[1])
     supervisor.stop(child, "enough")
     assert finish(supervisor).seconds < 3
 
