@@ -6,7 +6,7 @@ SCHEMA = """
 -- The store this journal belongs to, and how far we have it. One row, absent before the first
 -- contact.
 CREATE TABLE IF NOT EXISTS store_state (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
+    id INTEGER PRIMARY KEY CHECK (id = 1), -- one row
     url TEXT NOT NULL,              -- as last reached
     lineage TEXT NOT NULL,          -- random id of the store's life
     generation INTEGER NOT NULL,    -- raised by each recovery of the store

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Self
 from cxlocal.clock import Clock, Ids
 from cxlocal.errors import CxError, JournalDamaged, Trouble
 from cxlocal.events.document import Draft, Event
-from cxlocal.journal.schema import APPLICATION_ID, EVENT_SQL, FORMAT
+from cxlocal.journal.migrate import is_current, migrate
+from cxlocal.journal.schema import APPLICATION_ID, FORMAT
 
 if TYPE_CHECKING:
     from cxlocal.journal.append import Heads
@@ -236,7 +237,7 @@ def _initialise(connection: sqlite3.Connection, path: Path) -> None:
         " (SELECT user_version FROM pragma_user_version),"
         " (SELECT count(*) FROM sqlite_master)"
     ).fetchone()
-    if application == APPLICATION_ID and version >= FORMAT:
+    if application == APPLICATION_ID and version >= FORMAT and is_current(connection):
         return
     if count and application != APPLICATION_ID:
         raise JournalDamaged(
@@ -245,18 +246,7 @@ def _initialise(connection: sqlite3.Connection, path: Path) -> None:
             hint="set CXLOCAL_HOME to another folder, or move that file away",
             name="not-a-journal",
         )
-    from cxlocal.journal.migrate import create_tables
-
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        create_tables(connection, EVENT_SQL)
-        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version={FORMAT}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    migrate(connection, path)
 
 
 def explain_sqlite_error(problem: sqlite3.Error, path: Path) -> CxError:
