@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS contact (
 -- back. An acknowledgement is never permission to delete.
 CREATE TABLE IF NOT EXISTS ack (
     node TEXT NOT NULL,             -- the chain of events
-    branch INTEGER NOT NULL DEFAULT 0,
+    branch INTEGER NOT NULL DEFAULT 0, -- 0, or which second history of it
     sequence INTEGER NOT NULL,      -- last event the store has
     hash TEXT NOT NULL,             -- hash of this entry: the next one names it
     generation INTEGER NOT NULL,    -- the store's generation then
@@ -50,6 +50,6 @@ CREATE TABLE IF NOT EXISTS ack_step (
 CREATE TABLE IF NOT EXISTS breaker (
     url TEXT PRIMARY KEY,           -- which store
     failed_at_ms INTEGER NOT NULL,  -- when it last did not answer, milliseconds since 1970 (UTC)
-    why TEXT NOT NULL
+    why TEXT NOT NULL               -- what was seen
 ) WITHOUT ROWID;
 """

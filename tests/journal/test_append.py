@@ -183,6 +183,7 @@ def test_a_replaced_file_is_noticed_before_writing(journal: Journal) -> None:
 def test_a_waiting_commit_outlasts_a_reader(make_journal: Callable[..., Journal]) -> None:
     journal = make_journal()
     journal.append(flag())
+    journal.connection.execute("PRAGMA busy_timeout=50")
     reader = sqlite3.connect(journal.path)
     cursor = reader.execute("SELECT * FROM event")
     cursor.fetchone()
@@ -212,6 +213,7 @@ def test_a_reader_that_never_lets_go_is_named_and_nothing_is_kept(
 ) -> None:
     journal = make_journal()
     journal.append(flag())
+    journal.connection.execute("PRAGMA busy_timeout=50")
     reader = sqlite3.connect(journal.path)
     cursor = reader.execute("SELECT * FROM event")
     cursor.fetchone()
