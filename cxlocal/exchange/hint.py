@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
 _LINUX_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 
 
+@cache
 def machine_id() -> str:
-    """The platform's id of this machine, or an empty text where it has none (many containers)."""
+    """The platform's id of this machine, or an empty text where it has none (many containers).
+    It does not change under a running process, so it is read once."""
     if sys.platform == "darwin":
         return _mac_id()
     for name in _LINUX_FILES:
