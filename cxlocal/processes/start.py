@@ -1,9 +1,10 @@
 """Start a program: the only module that does.
 
-Three forms. ``run_captured`` for short questions (``git rev-parse``, ``tool --version``): the answer
+Four forms. ``run_captured`` for short questions (``git rev-parse``, ``tool --version``): the answer
 is kept in memory up to a limit, nothing is shown, and the program cannot outlive its time.
 ``start_child`` for work that people watch: the supervisor beside this module reads its output while
-it runs. ``start_daemon`` for services that outlive us.
+it runs. ``start_daemon`` for services that outlive us. ``run_attached`` for a program that shares our
+terminal, as if it had been typed.
 
 A program is never started through a shell of ours. It gets its own session, so that its whole group can be
 killed at once and so that it has no terminal to ask a person for a password on.
@@ -89,6 +90,19 @@ def run_captured(
     )
 
 
+def run_attached(
+    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdout: int | None = None
+) -> int:
+    """Run a program that shares our terminal and our signals, as a shell would; its exit status.
+
+    ``stdout`` is a descriptor for its standard output; None is ours. Raises Trouble (names as in
+    ``cannot_start``).
+    """
+    process = _open(argv, cwd, env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=None,
+                    own_session=False)  # fmt: skip
+    return process.wait()
+
+
 def kill_group(pid: int) -> None:
     """Kill the session that ``pid`` leads; nothing happens when it is gone.
 
@@ -169,8 +183,8 @@ def _open(
     env: Mapping[str, str] | None,
     *,
     stdin: int,
-    stderr: int,
-    stdout: int = subprocess.PIPE,
+    stderr: int | None,
+    stdout: int | None = subprocess.PIPE,
     passed: tuple[int, ...] = (),
     own_session: bool = True,
 ) -> subprocess.Popen[bytes]:
