@@ -12,10 +12,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cxlocal.clock import SystemIds
 from cxlocal.domain import Outcome
 from cxlocal.events.document import Draft, Event
-from cxlocal.events.machines import node_began, version_reserved, version_skipped, version_used
+from cxlocal.events.machines import node_mirrored, version_reserved, version_skipped, version_used
 from cxlocal.events.outputs import artifact_packaged, suite_finished, suite_started
 from cxlocal.events.places import (
     environment_confirmed,
@@ -35,9 +37,9 @@ from cxlocal.events.runs import (
     task_finished,
     task_started,
 )
+from cxlocal.exchange.receive import take_event
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
-from cxlocal.journal.receive import receive
 from cxlocal.text import utc_text
 
 SHOP = "webshop"
@@ -81,10 +83,12 @@ class Machine:
 
     def __init__(self, folder: Path, clock: HandClock, host: str, *, ci: bool = False) -> None:
         self.journal, self.clock, self.host, self.ci = open_journal(folder, clock), clock, host, ci
-        self.journal.append(
-            node_began(node=self.journal.node, kept=not ci, host=host, platform="linux",
-                       cxlocal_version="0.1.0", hint="h", parent=None, cause="first write")
-        )  # fmt: skip
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("cxlocal.journal.machine.host_name", lambda: host)
+            patch.setenv("CXLOCAL_NODE", "passing" if ci else "kept")
+            self.say(
+                node_mirrored(node=host, url="/srv/shop.git", created=True, refs=[]), minutes=0
+            )
 
     def say(self, *drafts: Draft, minutes: float = 1) -> None:
         """Record, then let time pass."""
@@ -251,7 +255,7 @@ def run_id(name: str) -> str:
 
 def build_full_journal(folder: Path) -> Journal:
     """The full journal in ``folder``, opened. The laptop writes; what a CI job and a colleague's
-    laptop recorded arrives by ``receive``."""
+    laptop recorded arrives by ``take_event``."""
     clock = HandClock()
     laptop = Machine(folder, clock, "laptop-ada")
     _quiet_days(laptop)
@@ -280,7 +284,8 @@ def take_in(journal: Journal, events: list[Event]) -> None:
     from cxlocal.journal.rebuild import catch_up
 
     with journal.write() as transaction:
-        receive(transaction, events)
+        for event in events:
+            take_event(transaction, event, 1)
     assert catch_up(journal)
 
 
@@ -392,7 +397,7 @@ def _note_store(journal: Journal) -> None:
                 (deliverable, line, k, kind, lo, hi, node, run, f"nonce{k}", held),
             )
         execute(
-            "INSERT INTO ack SELECT n.name, 0, max(e.sequence), '', 1 FROM event e"
+            "INSERT OR REPLACE INTO ack SELECT n.name, 0, max(e.sequence), '', 1 FROM event e"
             " JOIN node_lookup n ON n.id = e.node WHERE n.name <> ? GROUP BY n.name",
             (journal.node,),
         )

@@ -27,6 +27,8 @@ ROWS = (
     Row("status", "status:status", "Show what is live, what ran last and what waits.", "Look"),
     Row("log", "log:log", "Show the runs this machine knows of, newest first.", "Look"),
     Row("show", "show:show", "Tell the story of one run: why, what, where, and how it went.", "Look"),
+    Row("browse", "browse:browse", "Look at the history of this machine in the browser.", "Look"),
+    Row("sql", "sql:sql", "Ask the journal in SQL; nothing can be changed by it.", "Look"),
     Row("version", "version:version", "Hand out, list and explain version numbers.", "Look"),
     Row("sync", "sync:sync", "Send and fetch history, and refresh the reserve of numbers.", "Places and copies"),
     Row("export", "export:export", "Print events, one JSON document a line.", "Places and copies"),

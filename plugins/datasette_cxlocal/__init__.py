@@ -1,0 +1,100 @@
+"""Datasette pages of a cxlocal journal: a home that begins with what is live, readable times,
+durations and states, links from a run to its story.
+
+One module serves Datasette 0.65 and 1.0: hooks that a line does not know are ignored there, and
+where the two differ we look for the feature, never for the version. On databases that are not
+journals nothing changes. Only reads.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from datasette import hookimpl
+
+from datasette_cxlocal.cells import Place, show_cell
+from datasette_cxlocal.functions import register_functions
+from datasette_cxlocal.home import home_of
+from datasette_cxlocal.journals import first_journal, is_journal, story_address
+
+
+@hookimpl
+def prepare_connection(conn: sqlite3.Connection) -> None:
+    """Give SQL ``human_duration()`` and ``hlc_time()``."""
+    register_functions(conn)
+
+
+@hookimpl
+def render_cell(
+    row: Any, value: Any, column: str, table: str | None, database: str, datasette: Any
+) -> Callable[[], Awaitable[Any]] | None:
+    """Times, durations, digests, states and runs of a journal in readable form."""
+    if value is None or value == "":
+        return None
+
+    async def shown() -> Any:
+        if not await is_journal(datasette, database):
+            return None
+        place = Place(
+            column=column,
+            table=table,
+            run=row["id"] if table == "run" else None,
+            story=await story_address(datasette, database),
+        )
+        return show_cell(value, place)
+
+    return shown
+
+
+@hookimpl
+def extra_css_urls(database: str | None, datasette: Any) -> Callable[[], Awaitable[list[str]]]:
+    """Our style sheet, on pages of journals and where a journal is listed."""
+
+    async def urls() -> list[str]:
+        if database is None:
+            wanted = await first_journal(datasette) is not None
+        else:
+            wanted = await is_journal(datasette, database)
+        return [datasette.urls.static_plugins("cxlocal", "cxlocal.css")] if wanted else []
+
+    return urls
+
+
+@hookimpl
+def extra_template_vars(
+    template: str, database: str | None, request: Any, datasette: Any
+) -> Callable[[], Awaitable[dict[str, Any]]]:
+    """What ``cxlocal_home.html`` shows, on the home page and on a journal's own."""
+
+    async def variables() -> dict[str, Any]:
+        name = None
+        if template == "index.html":
+            name = await first_journal(datasette)
+        elif template.startswith("database") and database is not None:
+            name = database if await is_journal(datasette, database) else None
+        actor = getattr(request, "actor", None)
+        return {"cxlocal_home": await home_of(datasette, name, actor) if name else None}
+
+    return variables
+
+
+@hookimpl
+def menu_links(datasette: Any) -> Callable[[], Awaitable[list[dict[str, str]]]]:
+    """The ways into a journal, in the menu of every page."""
+
+    async def links() -> list[dict[str, str]]:
+        name = await first_journal(datasette)
+        if name is None:
+            return []
+        return [
+            {"href": datasette.urls.table(name, view), "label": label}
+            for view, label in (
+                ("release_board", "Release board"),
+                ("run_board", "Runs"),
+                ("number_ledger", "Numbers"),
+            )
+        ]
+
+    return links

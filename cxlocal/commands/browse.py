@@ -1,0 +1,217 @@
+"""``cxlocal browse``: the history of this machine as pages, by Datasette, in this process.
+
+Nothing Datasette-specific is imported before the command runs. The pages, their words and their
+stored queries come from ``datasette-metadata.yml`` and the package named in ``PAGES_PACKAGE``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import command
+from cxlocal.commands.terminal import say, warn
+from cxlocal.errors import CxError, ExitCode, Trouble
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+PAGES_PACKAGE = "datasette_cxlocal"
+METADATA_NAME = "datasette-metadata.yml"
+HOST = "127.0.0.1"
+"""Only this machine: a journal names people and places."""
+SETTINGS = {
+    "sql_time_limit_ms": 1000,  # a reader keeps writers waiting (DESIGN §4)
+    "suggest_facets": False,  # each suggestion would be a query over the whole table
+    "default_cache_ttl": 0,  # what was just released must show on reload
+    "truncate_cells_html": 200,  # event documents are up to 256 KiB
+    "allow_download": False,  # a copy made while somebody writes would be torn
+}
+CLOSE_SECONDS = 2
+"""How long open pages may finish after Ctrl-C."""
+
+Scope = Any
+Asgi = Callable[[Scope, Any, Any], Awaitable[None]]
+
+
+@command(
+    examples=[
+        ("cxlocal browse", "open the history of this machine in the browser"),
+        ("cxlocal browse --no-open --port 8001", "print the address only"),
+        ("cxlocal browse --get /journal/live-now.json", "print one page, without a server"),
+    ]
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port; any free one else.")
+@click.option("--no-open", is_flag=True, help="Do not open the browser.")
+@click.option("--get", "page", metavar="PATH", help="Print the page at PATH and stop.")
+@pass_app
+def browse(app: App, port: int, no_open: bool, page: str | None) -> int:
+    """Look at the history of this machine in the browser.
+
+    Pages are read live from the journal: reload one to see what came since. Ctrl-C ends it.
+    """
+    path = app.journal_path()
+    refresh = Refresher(app)
+    refresh.now()
+    datasette = make_datasette(path)
+    if page is not None:
+        return _print_page(datasette, page)
+    with _listen(port) as listener:
+        address = f"http://{HOST}:{listener.getsockname()[1]}/"
+        click.echo(address)
+        say("Ctrl-C ends it.")
+        sys.stdout.flush()
+        if not no_open and has_display(app.environ, sys.platform):
+            import webbrowser
+
+            webbrowser.open(address)
+        _serve(Fresh(datasette.app(), refresh), listener)
+    return ExitCode.DONE
+
+
+class Refresher:
+    """Repairs and brings forward the journal before it is read.
+
+    A process killed in the middle of a commit leaves a rollback journal that a read-only reader
+    cannot use; opening the file for writing once undoes the half commit. Events that came without
+    being projected (from an older cxlocal, or pulled) are projected.
+    """
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.said = ""
+
+    def now(self) -> None:
+        """Raises CxError: no journal, damaged, busy."""
+        from cxlocal.journal.rebuild import catch_up
+
+        with self.app.journal(create=False) as journal:
+            catch_up(journal)
+
+    def quietly(self) -> None:
+        """The same while serving: a page of old rows is better than none. Says each problem once.
+
+        A busy journal is no problem here: the reader waits by itself.
+        """
+        try:
+            self.now()
+        except CxError as problem:
+            if problem.name != "journal-busy" and problem.what != self.said:
+                self.said = problem.what
+                warn(str(problem))
+
+
+class Fresh:
+    """The pages, with the journal refreshed before each of them."""
+
+    def __init__(self, pages: Asgi, refresh: Refresher) -> None:
+        self.pages = pages
+        self.refresh = refresh
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """ASGI."""
+        if scope["type"] == "http" and not scope["path"].startswith("/-/static"):
+            import asyncio
+
+            await asyncio.to_thread(self.refresh.quietly)
+        await self.pages(scope, receive, send)
+
+
+def metadata_file() -> Path:
+    """``datasette-metadata.yml``: beside the pages in an installed wheel, at the top of the
+    repository in a checkout. Raises Trouble."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    spec = find_spec(PAGES_PACKAGE)
+    package = Path(spec.origin).parent if spec is not None and spec.origin else Path()
+    for folder in (package, package.parents[1] if len(package.parents) > 1 else package):
+        if spec is not None and (folder / METADATA_NAME).is_file():
+            return folder / METADATA_NAME
+    raise Trouble(
+        f"{METADATA_NAME} is missing",
+        why=f"it should lie in {package}",
+        hint="install cxlocal again: pip install --force-reinstall cxlocal",
+        name="no-metadata",
+    )
+
+
+def make_datasette(path: Path) -> Any:
+    """A Datasette over the journal, with what the installed line understands. Raises Trouble."""
+    try:
+        import inspect
+
+        from datasette.app import Datasette
+        from datasette.utils import parse_metadata
+    except Exception as problem:  # any plugin of any distribution may raise here
+        raise Trouble(
+            "Datasette could not be loaded",
+            why=f"{type(problem).__name__}: {problem}",
+            hint="DATASETTE_LOAD_PLUGINS=cxlocal cxlocal browse   leaves other plugins out",
+            name="no-datasette",
+        ) from problem
+    text = metadata_file().read_text(encoding="utf-8")
+    arguments: dict[str, Any] = {"metadata": parse_metadata(text), "settings": SETTINGS}
+    if "config" in inspect.signature(Datasette).parameters:
+        # 1.0 takes words from metadata, and queries and page sizes from config only.
+        arguments["config"] = parse_metadata(text)
+        # The file's own are for who starts Datasette by hand; given twice they are an error.
+        arguments["config"].pop("settings", None)
+    return Datasette([str(path)], **arguments)
+
+
+def has_display(environ: Mapping[str, str], platform: str) -> bool:
+    """Whether a browser could be shown to somebody."""
+    if environ.get("CI") or environ.get("SSH_CONNECTION"):
+        return False
+    return platform == "darwin" or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
+
+
+def _listen(port: int) -> socket.socket:
+    """A socket that listens already, so that no other program takes the port in between."""
+    import socket
+
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listener.listen()
+    except OSError as problem:
+        listener.close()
+        raise Trouble(
+            f"Port {port} cannot be used",
+            why=problem.strerror or str(problem),
+            hint="leave out --port to get a free one",
+            name="port",
+        ) from problem
+    return listener
+
+
+def _serve(pages: Asgi, listener: socket.socket) -> None:
+    import uvicorn
+
+    config = uvicorn.Config(
+        pages, log_level="warning", lifespan="on", timeout_graceful_shutdown=CLOSE_SECONDS
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    except KeyboardInterrupt:
+        say("Ended.")  # how one leaves this command: not an error
+
+
+def _print_page(datasette: Any, page: str) -> int:
+    import asyncio
+
+    async def fetch() -> tuple[int, str]:
+        await datasette.invoke_startup()
+        response = await datasette.client.get(page if page.startswith("/") else f"/{page}")
+        return int(response.status_code), str(response.text)
+
+    status, text = asyncio.run(fetch())
+    click.echo(text, nl=not text.endswith("\n"))
+    return ExitCode.DONE if status == 200 else ExitCode.FAILURE

@@ -1,0 +1,202 @@
+"""``cxlocal sql``: one reading statement over the journal, or one of the stored queries."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import command
+from cxlocal.commands.output import Output, rows_options, write_rows
+from cxlocal.commands.terminal import say
+from cxlocal.errors import CxError, Refused, Trouble, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMIT_SECONDS = 30.0
+"""A reader keeps writers waiting; after this a query is better asked of a copy (DESIGN §4)."""
+CHECK_EVERY = 10_000
+"""Steps of SQLite's machine between two looks at the clock: well below a millisecond apart."""
+READING_PRAGMAS = ("table_info", "table_xinfo", "table_list", "index_list", "index_info",
+                   "foreign_key_list", "user_version", "application_id")  # fmt: skip
+
+
+@command(
+    examples=[
+        ("cxlocal sql 'SELECT * FROM release_board'", "what is live where"),
+        ("cxlocal sql --list", "stored queries: the usual questions"),
+        ("cxlocal sql -q version-history -p version 2.7.14", "run one of them"),
+        ("cxlocal sql 'SELECT * FROM run' --csv", "for a spreadsheet"),
+    ]
+)
+@click.argument("statement", required=False)
+@click.option("-q", "--query", metavar="NAME", help="A stored query instead of a statement.")
+@click.option(
+    "-p", "--param", "parameters", nargs=2, multiple=True, metavar="NAME VALUE",
+    help="Value of :NAME in the statement.",
+)  # fmt: skip
+@click.option("--list", "listing", is_flag=True, help="List the stored queries.")
+@rows_options
+@pass_app
+def sql(
+    app: App,
+    statement: str | None,
+    query: str | None,
+    parameters: tuple[tuple[str, str], ...],
+    listing: bool,
+    output: Output,
+) -> None:
+    """Ask the journal in SQL; nothing can be changed by it.
+
+    One SELECT, 30 seconds at most. Tables and views are described in docs/schema.md; values for
+    :NAME are given with -p.
+    """
+    if listing:
+        _list(output)
+        return
+    text, given = _chosen(statement, query, dict(parameters))
+    with app.journal(create=False) as journal:
+        # Opening it for writing once repairs what a killed process left, and reading sees all.
+        from cxlocal.journal.rebuild import catch_up
+
+        catch_up(journal)
+        path = journal.path
+    names, rows = read(path, text, given, app.clock.monotonic)
+    write_rows([dict(zip(names, row, strict=True)) for row in rows], names, output)
+    if not rows and output.for_people:
+        say("No rows.")
+
+
+def _list(output: Output) -> None:
+    from cxlocal.projection.queries import QUERIES
+
+    rows = [
+        {"query": name, "answers": one.title, "parameters": " ".join(one.parameters)}
+        for name, one in QUERIES.items()
+    ]
+    write_rows(rows, ("query", "answers", "parameters"), output)
+
+
+def _chosen(
+    statement: str | None, query: str | None, given: dict[str, str]
+) -> tuple[str, dict[str, str]]:
+    """Statement and parameters; a stored query's absent ones are empty. Raises UsageError."""
+    if (statement is None) == (query is None):
+        raise UsageError(
+            "Give either a statement or -q NAME",
+            hint="cxlocal sql --list shows the stored queries",
+            name="no-statement",
+        )
+    if statement is not None:
+        return statement, given
+    from cxlocal.projection.queries import QUERIES
+
+    if query not in QUERIES:
+        from difflib import get_close_matches
+
+        near = get_close_matches(str(query), QUERIES, 1)
+        raise UsageError(
+            f"There is no stored query {query!r}",
+            why=f"Did you mean {near[0]!r}?" if near else "",
+            hint="cxlocal sql --list",
+            name="no-query",
+        )
+    known = QUERIES[query].parameters
+    for name in given:
+        if name not in known:
+            raise UsageError(
+                f"The query {query} has no parameter {name!r}",
+                why=f"It has {', '.join(known)}" if known else "It has none",
+                name="no-parameter",
+            )
+    return QUERIES[query].sql, {**dict.fromkeys(known, ""), **given}
+
+
+def read(
+    path: Path, statement: str, parameters: dict[str, str], monotonic: Any
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Column names and all rows of one reading statement.
+
+    Raises UsageError (no such table, two statements, a missing value), Refused (it would change
+    something), Trouble (too slow).
+    """
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
+    deadline = monotonic() + LIMIT_SECONDS
+    try:
+        connection.execute("PRAGMA query_only=ON")
+        connection.set_authorizer(_authorize)
+        connection.set_progress_handler(lambda: monotonic() > deadline, CHECK_EVERY)
+        cursor = connection.execute(statement, parameters)
+        rows = cursor.fetchall()
+        return _distinct([column[0] for column in cursor.description or ()]), rows
+    except (sqlite3.Error, sqlite3.Warning) as problem:
+        raise _explain(problem, late=monotonic() > deadline) from problem
+    finally:
+        connection.close()
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """``a, a`` as ``a, a_2``: rows are objects with one value a name."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return result
+
+
+def _authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+    """Only what reads. A pragma may look at the schema; with a value it would set something."""
+    reading = (
+        sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION,
+        sqlite3.SQLITE_RECURSIVE,
+    )  # fmt: skip
+    if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() == "load_extension":
+        return sqlite3.SQLITE_DENY
+    if action in reading:
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_UPDATE and first == "sqlite_master":
+        # Asked for while pragma_table_info() and its like declare themselves; SQLite lets nobody
+        # write there, least of all in a file opened for reading.
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_PRAGMA and (first or "").lower() in READING_PRAGMAS:
+        named = (first or "").lower() not in ("user_version", "application_id")
+        return sqlite3.SQLITE_OK if named or second is None else sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_DENY
+
+
+def _explain(problem: Exception, *, late: bool) -> CxError:
+    code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_INTERRUPT or late:
+        return Trouble(
+            f"The query took longer than {LIMIT_SECONDS:.0f} seconds and was ended",
+            why="while it reads, no run can write to the journal",
+            hint="ask less at once, or ask a copy: cp $(cxlocal journal path) copy.db",
+            name="query-too-slow",
+        )
+    if code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
+        return Refused(
+            "cxlocal sql only reads",
+            why=f"the statement would change something: {problem}",
+            hint="write a SELECT; events are never changed",
+            name="only-reading",
+        )
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Trouble(
+            "The journal is busy",
+            why="another process is writing to it",
+            hint="run the command again",
+            name="journal-busy",
+        )
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        from cxlocal.errors import JournalDamaged
+
+        return JournalDamaged("The journal is damaged", why=str(problem), hint="cxlocal verify")
+    return UsageError(
+        f"SQLite does not accept the statement: {problem}",
+        hint="cxlocal sql 'SELECT name, type FROM sqlite_master' lists tables and views",
+        name="bad-statement",
+    )

@@ -1,0 +1,77 @@
+"""Which databases are journals, and what Datasette may show of them: the few places where the two
+Datasette lines differ."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+from urllib.parse import urlencode
+
+APPLICATION_ID = 0x43584C31
+"""``CXL1`` in the header of every journal."""
+
+_SEEN = "_cxlocal_journal"
+
+
+async def is_journal(datasette: Any, name: str | None) -> bool:
+    """Whether the database called ``name`` is a journal. Remembered on the database once true."""
+    database = datasette.databases.get(name)
+    if database is None:
+        return False
+    if getattr(database, _SEEN, False):
+        return True
+    try:
+        found = bool(await database.execute_fn(_has_mark))
+    except sqlite3.Error:
+        return False  # Datasette tells about a file that cannot be read; it is not ours to say.
+    if found:
+        setattr(database, _SEEN, True)
+    return found
+
+
+def _has_mark(connection: sqlite3.Connection) -> bool:
+    (mark,) = connection.execute("PRAGMA application_id").fetchone()
+    views = "SELECT count(*) FROM sqlite_master WHERE name IN ('release_board', 'run_timeline')"
+    return bool(mark == APPLICATION_ID and connection.execute(views).fetchone()[0] == 2)
+
+
+async def first_journal(datasette: Any) -> str | None:
+    """The name of the first journal that is open, or None."""
+    for name in list(datasette.databases):
+        if await is_journal(datasette, name):
+            return str(name)
+    return None
+
+
+async def story_address(datasette: Any, database: str) -> Any:
+    """A function from a run's id to the address of its story.
+
+    The stored query where the metadata brings it; without that the view it reads, which tells the
+    same.
+    """
+    if await has_query(datasette, database, "story"):
+        base, wanted = datasette.urls.query(database, "story"), {}
+    else:
+        base, wanted = datasette.urls.table(database, "run_timeline"), {"_sort": "at"}
+    return lambda run: f"{base}?{urlencode({'run': run, **wanted})}"
+
+
+async def has_query(datasette: Any, database: str, name: str) -> bool:
+    """Whether a stored query of that name exists."""
+    if hasattr(datasette, "get_canned_query"):  # 0.65
+        return bool(await datasette.get_canned_query(database, name, None))
+    return bool(await datasette.get_query(database, name))
+
+
+async def may_view(datasette: Any, actor: Any, database: str, table: str) -> bool:
+    """Whether ``actor`` may see a table or view."""
+    if hasattr(datasette, "permission_allowed"):  # 0.65
+        return bool(
+            await datasette.permission_allowed(
+                actor, "view-table", resource=(database, table), default=True
+            )
+        )
+    from datasette.resources import TableResource
+
+    resource = TableResource(database=database, table=table)
+    return bool(await datasette.allowed(action="view-table", resource=resource, actor=actor))

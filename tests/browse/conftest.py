@@ -1,0 +1,119 @@
+"""A full and an empty journal, and the pages over them."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+
+from cxlocal.commands.browse import make_datasette
+from cxlocal.journal.file import Journal
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+def load(name: str, path: Path) -> ModuleType:
+    """A helper module of the tests, which are no packages."""
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class Answer(NamedTuple):
+    status: int
+    text: str
+    json: Any
+
+
+class Pages:
+    """A Datasette over one journal, asked without a server."""
+
+    def __init__(self, path: Path) -> None:
+        self.datasette = make_datasette(path)
+
+    def get(self, *addresses: str) -> list[Answer]:
+        """All answers, in order."""
+        return asyncio.run(self._get(addresses))
+
+    def one(self, address: str) -> Answer:
+        return self.get(address)[0]
+
+    async def _get(self, addresses: tuple[str, ...]) -> list[Answer]:
+        await self.datasette.invoke_startup()
+        answers = []
+        for address in addresses:
+            got = await self.datasette.client.get(address, follow_redirects=True)
+            is_json = got.headers.get("content-type", "").startswith("application/json")
+            answers.append(Answer(got.status_code, got.text, got.json() if is_json else None))
+        return answers
+
+
+@pytest.fixture(scope="session")
+def journals() -> ModuleType:
+    """``tests/journals.py``."""
+    return load("cxlocal_test_journals", TESTS / "journals.py")
+
+
+@pytest.fixture(scope="session")
+def pages_script() -> ModuleType:
+    """``tests/browse/pages.py``."""
+    return load("cxlocal_test_pages", TESTS / "browse" / "pages.py")
+
+
+@pytest.fixture(scope="session")
+def full_file(journals: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The full journal's file, for tests that only read."""
+    folder = tmp_path_factory.mktemp("full")
+    journals.build_full_journal(folder).close()
+    return folder / "journal.db"
+
+
+@pytest.fixture
+def full_copy(full_file: Path, tmp_path: Path) -> Path:
+    """A copy of it, for tests that write."""
+    copy = tmp_path / "copy" / "journal.db"
+    copy.parent.mkdir()
+    shutil.copy(full_file, copy)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def empty_file(journals: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("empty")
+    journals.open_journal(folder, journals.HandClock()).close()
+    return folder / "journal.db"
+
+
+@pytest.fixture
+def full_journal(full_copy: Path, journals: ModuleType) -> Iterator[Journal]:
+    """The full journal, opened by a clock a week later."""
+    clock = journals.HandClock(journals.START_MS + 7 * journals.DAY_MS)
+    with journals.open_journal(full_copy.parent, clock) as journal:
+        yield journal
+
+
+@pytest.fixture(scope="session")
+def full_pages(full_file: Path) -> Pages:
+    return Pages(full_file)
+
+
+@pytest.fixture(scope="session")
+def empty_pages(empty_file: Path) -> Pages:
+    return Pages(empty_file)
+
+
+@pytest.fixture
+def make_pages() -> Callable[[Path], Pages]:
+    return Pages

@@ -1,0 +1,263 @@
+"""The pages, on the installed Datasette line: each answers in time, says what it must, breaks on
+no name, and shows what another process writes meanwhile."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from cxlocal.projection.meanings import VIEW_COLUMNS
+from cxlocal.projection.queries import QUERIES
+from cxlocal.projection.tables import TABLES
+
+LIMIT_SECONDS = 1.0
+PLUGIN = Path(__file__).resolve().parents[2] / "plugins" / "datasette_cxlocal"
+ADDRESSES = ["/", "/journal", *(f"/journal/{name}" for name in (*TABLES, *VIEW_COLUMNS, "event"))]
+
+
+class Elements(HTMLParser):
+    """Scripts, handlers and addresses of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.scripts: list[str] = []
+        self.handlers: list[str] = []
+        self.assets: list[str] = []
+        self.links: list[str] = []
+        self._inside = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        self._inside = tag == "script"
+        self.handlers += [name for name in given if name.startswith("on")]
+        if tag in ("script", "img") or (tag == "link" and given.get("rel") == "stylesheet"):
+            self.assets.append(given.get("src") or given.get("href") or "")
+        if tag == "a":
+            self.links.append(given.get("href") or "")
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.scripts.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = False
+
+
+def is_well(text: str) -> bool:
+    return "timed out" not in text.lower() and "time limit" not in text.lower()
+
+
+@pytest.mark.parametrize("which", ["full_pages", "empty_pages"])
+@pytest.mark.parametrize("name", QUERIES)
+def test_every_stored_query_answers_in_time(
+    request: pytest.FixtureRequest, which: str, name: str
+) -> None:
+    pages = request.getfixturevalue(which)
+    begun = time.perf_counter()
+    page, data = pages.get(f"/journal/{name}", f"/journal/{name}.json?_shape=array")
+    assert time.perf_counter() - begun < 2 * LIMIT_SECONDS
+    assert (page.status, data.status) == (200, 200), page.text[:500]
+    assert is_well(page.text) and is_well(data.text)
+    assert QUERIES[name].title in page.text
+    if which == "empty_pages":
+        assert data.json == []
+    elif name not in ("tests-of-version",):
+        assert data.json
+
+
+def test_stored_queries_answer_what_the_sql_answers(full_pages: Any, full_file: Path) -> None:
+    connection = sqlite3.connect(full_file)
+    connection.row_factory = sqlite3.Row
+    for name, query in QUERIES.items():
+        wanted = connection.execute(query.sql, dict.fromkeys(query.parameters, "")).fetchall()
+        found = full_pages.one(f"/journal/{name}.json?_shape=array").json
+        assert found == [dict(row) for row in wanted], name
+    connection.close()
+
+
+def test_parameters_reach_the_query(full_pages: Any) -> None:
+    found = full_pages.one("/journal/version-history.json?version=1.0.2&_shape=array").json
+    assert [row["what"] for row in found][:2] == ["run", "promotion"]
+
+
+@pytest.mark.parametrize("which", ["full_pages", "empty_pages"])
+def test_every_page_opens_and_breaks_on_no_name(
+    request: pytest.FixtureRequest, which: str, journals: ModuleType
+) -> None:
+    pages = request.getfixturevalue(which)
+    for address, page in zip(ADDRESSES, pages.get(*ADDRESSES), strict=True):
+        assert page.status == 200, (address, page.text[:500])
+        assert is_well(page.text), address
+        elements = Elements(page.text)
+        assert not [text for text in elements.scripts if "alert(" in text], address
+        assert "<b>bold" not in page.text and "<i>ld" not in page.text, address
+        assert elements.handlers == [], address
+        outside = [asset for asset in elements.assets if re.match("(https?:)?//", asset)]
+        assert outside == [], address
+
+
+def test_hostile_names_are_shown_as_they_are(full_pages: Any, journals: ModuleType) -> None:
+    from html import escape
+
+    page = full_pages.one("/journal/release_board")
+    assert escape(journals.HOSTILE) in page.text.replace("&#34;", "&quot;").replace(
+        "&#39;", "&#x27;"
+    )
+
+
+def test_row_pages_of_hostile_names_open(full_pages: Any) -> None:
+    page = full_pages.one("/journal/deliverable")
+    links = [link for link in Elements(page.text).links if "/journal/deliverable/" in link]
+    assert len(links) == 2
+    assert [answer.status for answer in full_pages.get(*links)] == [200, 200]
+
+
+def test_home_begins_with_what_is_live(full_pages: Any, empty_pages: Any) -> None:
+    for address in ("/", "/journal"):
+        text = full_pages.one(address).text
+        board = text.index("What is live where")
+        assert board < text.index("journal</a>") if address == "/" else board < text.index("SQL")
+        assert "1.0.101" in text and "disputed" in text
+        assert "2 numbers in use, not yet confirmed" in text
+        assert "/journal/release_board" in text
+        assert "Nothing is live yet" in empty_pages.one(address).text
+
+
+def test_a_run_leads_to_its_story(full_pages: Any, journals: ModuleType) -> None:
+    run = journals.run_id("third")
+    for address in ("/journal/run_board", "/journal/deployment", "/journal/run", "/"):
+        if address == "/":
+            run = journals.run_id("later")  # only what is live stands there
+        links = Elements(full_pages.one(address).text).links
+        assert f"/journal/story?run={run}" in links, address
+    story = full_pages.one(f"/journal/story?run={run}")
+    assert story.status == 200 and "1.0.101" in story.text
+
+
+def test_foreign_keys_read_as_names(full_pages: Any) -> None:
+    text = full_pages.one("/journal/deployment").text
+    assert ">1.0.101</a>" in text and ">Web shop</a>" in text
+    assert ">None<" not in text
+    row = full_pages.one(f"/journal/run/{_run(full_pages)}")
+    assert "task_run" in row.text and "deployment" in row.text
+
+
+def _run(pages: Any) -> str:
+    rows = pages.one("/journal/run.json?version=1.0.2&_shape=array").json
+    return str(rows[0]["id"])
+
+
+def test_times_durations_and_digests_are_readable(full_pages: Any) -> None:
+    text = full_pages.one("/journal/run_board").text
+    # The tests' zone is UTC+05:45.
+    assert "2026-11-28 09:33:20" in text and "03:48 UTC" in text
+    assert "10 min" in text
+    data = full_pages.one("/journal/run_board.json?_shape=array").json
+    assert data[0]["queued_at"] == "2026-11-28T03:48:20.000Z"
+    assert data[1]["duration_seconds"] == 600.0
+    deployments = full_pages.one("/journal/deployment").text
+    assert re.search(r'<code title="[0-9a-f]{64}">[0-9a-f]{12}…</code>', deployments)
+
+
+def test_newest_first(full_pages: Any) -> None:
+    rows = full_pages.one("/journal/run.json?_shape=array").json
+    times = [row["queued_at"] for row in rows]
+    assert times == sorted(times, reverse=True)
+
+
+def test_sql_functions(full_pages: Any) -> None:
+    asked = (
+        "select human_duration(185) as d, hlc_time(1795400000000 << 16) as t, hlc_time('x') as n"
+    )
+    found = full_pages.one(
+        f"/journal.json?sql={asked.replace(' ', '+').replace('<', '%3C')}&_shape=array"
+    )
+    assert found.json == [{"d": "3 min 5 s", "t": "2026-11-23T02:13:20.000Z", "n": None}]
+
+
+def test_nothing_is_suggested_or_written(full_pages: Any) -> None:
+    assert "suggested-facets" not in full_pages.one("/journal/task_run").text
+    answer = full_pages.one("/journal.json?sql=delete+from+run")
+    assert answer.status >= 400 and not answer.json["ok"]
+
+
+def test_quiet_on_other_databases(tmp_path: Path, make_pages: Callable[[Path], Any]) -> None:
+    other = tmp_path / "other.db"
+    connection = sqlite3.connect(other)
+    connection.execute("CREATE TABLE t (run TEXT, started_at TEXT)")
+    connection.execute("INSERT INTO t VALUES ('abcdefghijkl', '2026-11-23T02:13:20.000Z')")
+    connection.commit()
+    connection.close()
+    pages = make_pages(other)
+    for address in ("/", "/other", "/other/t"):
+        page = pages.one(address)
+        assert page.status == 200
+        assert "cx-" not in page.text and "cxlocal.css" not in page.text
+    assert "2026-11-23T02:13:20.000Z" in pages.one("/other/t").text
+
+
+def test_our_style_is_served(full_pages: Any) -> None:
+    text = full_pages.one("/journal").text
+    address = next(a for a in Elements(text).assets if "cxlocal.css" in a)
+    style = full_pages.one(address)
+    assert style.status == 200 and ".cx-board" in style.text
+
+
+def test_machinery_is_hidden_from_pages() -> None:
+    style = (PLUGIN / "static" / "cxlocal.css").read_text()
+    for column in ("node", "lineage", "generation"):
+        assert f"td.col-{column}" in style
+    words = "".join(path.read_text() for path in (PLUGIN / "templates").glob("*.html"))
+    assert not re.search(r"\b(node|grant|lineage)\b", words)
+    assert "http" not in words
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from cxlocal.clock import SystemClock, SystemIds
+from cxlocal.events.runs import run_flagged
+from cxlocal.journal.file import Journal
+journal = Journal.open(Path(sys.argv[1]), clock=SystemClock(), ids=SystemIds())
+slowest = 0
+print("ready", flush=True)
+for n in range(int(sys.argv[2])):
+    begun = time.monotonic()
+    journal.append(run_flagged(kind="tick", subject="s", text=f"tick {n}"))
+    slowest = max(slowest, time.monotonic() - begun)
+print(slowest)
+"""
+
+
+def test_pages_open_while_another_process_writes(
+    full_copy: Path, make_pages: Callable[[Path], Any]
+) -> None:
+    ticks = 150
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(full_copy), str(ticks)],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "ready\n"
+    pages = make_pages(full_copy)
+    seen = 0
+    while writer.poll() is None:
+        page, rows = pages.get("/journal", "/journal/look-at.json?_shape=array")
+        assert (page.status, rows.status) == (200, 200), page.text[:300]
+        assert len(rows.json) >= seen
+        seen = len(rows.json)
+    assert float(writer.stdout.read()) < 5, "a reader kept the writer waiting"
+    writer.stdout.close()
+    assert writer.returncode == 0
+    assert len(pages.one("/journal/look-at.json?_shape=array").json) == ticks + 2

@@ -1,0 +1,213 @@
+"""The ten questions of DESIGN §9 and the everyday ones: short SQL, and the right answers."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from cxlocal.journal.file import Journal
+from cxlocal.journal.rebuild import rebuild
+from cxlocal.projection.queries import QUERIES
+from cxlocal.projection.questions import QUESTIONS
+
+LINES_MAX = 22
+
+
+def ask(journal: Journal, name: str, **given: str) -> list[dict[str, Any]]:
+    query = QUERIES[name]
+    assert set(given) <= set(query.parameters)
+    return journal.query(query.sql, {**dict.fromkeys(query.parameters, ""), **given})
+
+
+def picked(rows: list[dict[str, Any]], *columns: str) -> list[tuple[Any, ...]]:
+    return [tuple(row[column] for column in columns) for row in rows]
+
+
+def test_there_are_ten_short_questions() -> None:
+    assert len(QUESTIONS) == 10
+    for name, query in QUERIES.items():
+        assert len(query.sql.splitlines()) <= LINES_MAX, name
+        assert query.title and query.description.endswith((".", "?")), name
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_answers_do_not_change_by_a_rebuild(full_journal: Journal, name: str) -> None:
+    before = ask(full_journal, name)
+    rebuild(full_journal)
+    assert ask(full_journal, name) == before
+
+
+def test_live_now(full_journal: Journal, journals: ModuleType) -> None:
+    rows = ask(full_journal, "live-now")
+    assert picked(rows, "deliverable", "environment", "version", "state") == [
+        ("webshop", "production", "1.0.6", "disputed"),
+        ("webshop", "production", "1.0.101", "disputed"),
+        ("webshop", "staging", "1.0.101", "in use, not yet confirmed"),
+        (journals.HOSTILE, "prod <b>&", "1.0.0", "in use, confirmed"),
+    ]
+    assert rows[1]["since"] == "2026-11-28T03:46:20.000Z"
+    assert rows[1]["actor"] == "Ada <ada@example.org>"
+    journals.confirm_live(full_journal)
+    rows = ask(full_journal, "live-now")
+    assert picked(rows, "environment", "version", "state")[0] == (
+        "production", "1.0.101", "in use, not yet confirmed",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("at", "known", "live"),
+    [
+        ("2026-11-23T03:00", "", ["1.0.0"]),
+        ("2026-11-23T04:00", "", ["1.0.2"]),
+        ("2026-11-24T04:12", "", ["1.0.3"]),
+        ("2026-11-24T05:00", "", ["1.0.2"]),  # rolled back
+        # What the CI did on the 26th arrived here on the 28th: known then, and known now.
+        ("2026-11-27", "2026-11-27", ["1.0.2"]),
+        ("2026-11-27", "", ["1.0.2", "1.0.6"]),
+        ("2026-11-22", "", []),
+    ],
+)
+def test_live_at(full_journal: Journal, at: str, known: str, live: list[str]) -> None:
+    rows = [row for row in ask(full_journal, "live-at", at=at, known=known)]
+    found = [row["version"] for row in rows if row["environment"] == "production"]
+    assert sorted(found) == live
+
+
+def test_commits(full_journal: Journal) -> None:
+    rows = ask(full_journal, "commits", run="1.0.2")
+    assert picked(rows, "position", "subject", "author") == [
+        (1, "Change 1 of third", "Bob"),
+        (2, "Change 2 of third", "Bob"),
+    ]
+    newest = ask(full_journal, "commits")
+    assert newest[0]["subject"] == "Change 1 of open"
+
+
+def test_flaky_tests(full_journal: Journal) -> None:
+    rows = ask(full_journal, "flaky-tests")
+    # test_pay failed for good in 1.0.1: not flaky. test_slow passed at the second attempt.
+    assert picked(rows, "name", "times") == [("test_clock", 1), ("test_slow", 1)]
+
+
+def test_stage_times(full_journal: Journal) -> None:
+    rows = {row["stage"]: row for row in ask(full_journal, "stage-times")}
+    assert rows["blackbox"]["mean_duration_seconds"] == 180.0
+    assert rows["blackbox"]["mean_waiting_seconds"] == 30.0
+    assert rows["unit"]["times"] == 3
+
+
+def test_lead_time(full_journal: Journal) -> None:
+    rows = ask(full_journal, "lead-time", environment="production")
+    assert picked(rows, "version") == [("1.0.101",), ("1.0.6",), ("1.0.3",), ("1.0.2",), ("1.0.0",)]
+    first = rows[-1]
+    # Commits one and two hours before the run was asked for, live fifteen minutes after.
+    assert (first["newest_commit_seconds"], first["oldest_commit_seconds"]) == (4500.0, 8100.0)
+
+
+def test_promoted_by_hand(full_journal: Journal) -> None:
+    rows = ask(full_journal, "promoted-by-hand")
+    assert picked(rows, "version", "name", "decision", "actor", "reason") == [
+        ("1.0.100", "RELEASED", "overridden", "Carol <carol@example.org>", "gate host down")
+    ]
+
+
+def test_offline_numbers(full_journal: Journal) -> None:
+    rows = ask(full_journal, "offline-numbers")
+    assert picked(rows, "version", "state", "confirmed_at") == [
+        ("1.0.101", "in use, not yet confirmed", None),
+        ("1.0.100", "in use, confirmed", "2026-11-28T03:30:20.000Z"),
+    ]
+
+
+def test_releases_by_place(full_journal: Journal) -> None:
+    rows = ask(full_journal, "releases-by-place")
+    assert [tuple(row.values()) for row in rows] == [
+        ("2026-11", "laptop", 11, 7),
+        ("2026-11", "GitHub Actions", 2, 2),
+    ]
+
+
+def test_same_image(full_journal: Journal) -> None:
+    rows = {row["version"]: row for row in ask(full_journal, "same-image")}
+    assert rows["1.0.3"]["same_artifact"] == rows["1.0.3"]["same_environment_image"] == "yes"
+    assert rows["1.0.101"]["same_artifact"] == "yes"
+    assert rows["1.0.101"]["same_environment_image"] == "no"
+
+
+def test_story(full_journal: Journal) -> None:
+    rows = ask(full_journal, "story", run="1.0.2")
+    assert picked(rows, "what", "name", "result") == [
+        ("number", "1.0.2", "online"),
+        ("tests", "unit", "failure"),
+        ("stage", "unit", "failure"),
+        ("tests", "unit", "success"),
+        ("stage", "unit", "success"),
+        ("stage", "build", "success"),
+        ("promotion", "PASSED_TEST", "granted"),
+        ("deployment", "shop", "upgraded"),
+    ]
+    run = rows and full_journal.one("SELECT id FROM run WHERE version = '1.0.2'")
+    assert run
+    assert ask(full_journal, "story", run=run["id"][:8]) == rows
+
+
+def test_version_history(full_journal: Journal) -> None:
+    rows = ask(full_journal, "version-history", version="1.0.2")
+    assert picked(rows, "what", "name", "result") == [
+        ("run", "webshop", "success"),
+        ("promotion", "PASSED_TEST", "granted"),
+        ("deployment", "production", "upgraded"),
+        ("replaced", "production", "by 1.0.3"),
+        ("deployment", "production", "rolledback"),
+        ("replaced", "production", "by 1.0.101"),
+    ]
+
+
+def test_numbers(full_journal: Journal) -> None:
+    rows = ask(full_journal, "numbers", deliverable="webshop")
+    assert picked(rows, "number", "state")[:7] == [
+        (102, "reserved"),
+        (101, "in use, not yet confirmed"),
+        (100, "in use, confirmed"),
+        (9, "skipped"),
+        (8, "skipped"),
+        (7, "in use, not yet confirmed"),
+        (6, "conflicted"),
+    ]
+    assert rows[1]["machine"] == "laptop-ada"
+    assert rows[3]["why"] == "passed over"
+    # One state for each number: only the conflicted one has two rows, one for each run.
+    assert len({row["number"] for row in rows}) == len(rows) - 1
+    assert picked(ask(full_journal, "numbers-unconfirmed"), "version") == [("1.0.7",), ("1.0.101",)]
+
+
+def test_failed_runs(full_journal: Journal) -> None:
+    rows = ask(full_journal, "failed-runs")
+    assert picked(rows, "version", "outcome", "stage", "outcome_reason") == [
+        ("1.0.5", "error", "build", "the disk was full"),
+        ("1.0.4", "cancel", "build", "stopped by SIGINT"),
+        ("1.0.1", "failure", "unit", "stage unit: 1 of 10 failed"),
+    ]
+
+
+def test_slowest_stages(full_journal: Journal) -> None:
+    rows = ask(full_journal, "slowest-stages")
+    assert picked(rows, "stage", "times", "median_seconds", "slow_tenth_seconds")[:2] == [
+        ("blackbox", 5, 180.0, 180.0),
+        ("build", 10, 120.0, 120.0),
+    ]
+
+
+def test_tests_of_version(full_journal: Journal) -> None:
+    rows = ask(full_journal, "tests-of-version", run="1.0.2")
+    assert picked(rows, "outcome", "passed", "flaky", "cases") == [
+        ("failure", 9, 0, "test_slow (failed)"),
+        ("success", 10, 1, "test_clock (flaky)"),
+    ]
+
+
+def test_look_at(full_journal: Journal) -> None:
+    kinds = picked(ask(full_journal, "look-at"), "kind")
+    assert kinds == [("changed-outside",), ("report-unreadable",)]

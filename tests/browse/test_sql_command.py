@@ -1,0 +1,135 @@
+"""``cxlocal sql``: reads, in every form; changes nothing, whatever it is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cxlocal.commands import sql as module
+from cxlocal.errors import CxError, Trouble
+from cxlocal.projection.queries import QUERIES
+
+
+@pytest.fixture
+def env(full_copy: Path) -> dict[str, str]:
+    return {"CXLOCAL_HOME": str(full_copy.parent)}
+
+
+def test_a_statement_in_every_form(cx: Any, env: dict[str, str]) -> None:
+    statement = "SELECT version, number FROM run WHERE version IN (:one, '1.0.3') ORDER BY number"
+    given = (statement, "-p", "one", "1.0.2")
+    assert cx.ok("sql", *given, "--json", env=env).json() == [
+        {"version": "1.0.2", "number": 2},
+        {"version": "1.0.3", "number": 3},
+    ]
+    assert cx.ok("sql", *given, "--csv", env=env).out == "version,number\n1.0.2,2\n1.0.3,3\n"
+    assert cx.ok("sql", *given, env=env).out.splitlines()[2].split() == ["1.0.2", "2"]
+
+
+def test_stored_queries(cx: Any, env: dict[str, str]) -> None:
+    listed = cx.ok("sql", "--list", "--json", env=env).json()
+    assert [row["query"] for row in listed] == list(QUERIES)
+    rows = cx.ok("sql", "-q", "live-now", "--nl", env=env).out.splitlines()
+    assert [json.loads(row)["version"] for row in rows][:2] == ["1.0.6", "1.0.101"]
+    given = ("sql", "-q", "version-history", "-p", "version", "1.0.2", "--json")
+    assert len(cx.ok(*given, env=env).json()) == 6
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_every_stored_query_runs(full_file: Path, name: str) -> None:
+    query = QUERIES[name]
+    columns, _ = module.read(full_file, query.sql, dict.fromkeys(query.parameters, ""), lambda: 0)
+    assert len(set(columns)) == len(columns) > 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM run",
+        "UPDATE run SET version = 'x'",
+        "INSERT INTO local_value VALUES ('a', 'b')",
+        "DROP TABLE run",
+        "CREATE TEMP TABLE t (x)",
+        "ATTACH ':memory:' AS other",
+        "PRAGMA query_only = OFF",
+        "PRAGMA user_version = 9",
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA writable_schema = ON",
+        "VACUUM INTO '/tmp/never'",
+        "BEGIN IMMEDIATE",
+        "SELECT load_extension('x')",
+        "WITH a AS (SELECT 1) DELETE FROM run",
+        "REINDEX",
+        "UPDATE sqlite_master SET sql = ''",
+        "ANALYZE",
+    ],
+)
+def test_changes_nothing(full_copy: Path, statement: str) -> None:
+    before = hashlib.sha256(full_copy.read_bytes()).hexdigest()
+    with pytest.raises(CxError) as caught:
+        module.read(full_copy, statement, {}, lambda: 0)
+    assert caught.value.name in ("only-reading", "bad-statement")
+    assert caught.value.exit_code in (2, 3)
+    assert hashlib.sha256(full_copy.read_bytes()).hexdigest() == before
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "said"),
+    [
+        ("SELECT 1; SELECT 2", 2, "one statement"),
+        ("SELECT * FROM no_such", 2, "no such table"),
+        ("SELEC 1", 2, "syntax error"),
+        ("SELECT :a", 2, "a"),
+        ("DELETE FROM event", 3, "only reads"),
+    ],
+)
+def test_words_of_refusal(
+    cx: Any, env: dict[str, str], statement: str, code: int, said: str
+) -> None:
+    result = cx("sql", statement, env=env)
+    assert result.code == code and said in result.err
+    assert "Traceback" not in result.err and "To do:" in result.err
+
+
+def test_unknown_names(cx: Any, env: dict[str, str]) -> None:
+    result = cx("sql", "-q", "live-nwo", env=env)
+    assert result.code == 2 and "live-now" in result.err
+    result = cx("sql", "-q", "live-now", "-p", "x", "1", env=env)
+    assert result.code == 2 and "no parameter 'x'" in result.err
+    assert cx("sql", env=env).code == 2
+    assert cx("sql", "SELECT 1", "-q", "live-now", env=env).code == 2
+
+
+def test_a_slow_query_is_ended(full_file: Path) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum(i) FROM n"
+    looks = iter(range(10_000))
+    with pytest.raises(Trouble) as caught:
+        module.read(full_file, endless, {}, lambda: next(looks))
+    assert caught.value.name == "query-too-slow"
+
+
+def test_looking_at_the_schema_is_reading(full_file: Path) -> None:
+    _, rows = module.read(full_file, "PRAGMA table_info(run)", {}, lambda: 0)
+    assert len(rows) > 30
+    _, rows = module.read(full_file, "SELECT name FROM pragma_table_info('run')", {}, lambda: 0)
+    assert len(rows) > 30
+
+
+def test_columns_of_one_name_are_all_there(cx: Any, env: dict[str, str]) -> None:
+    assert cx.ok("sql", "SELECT 1 AS a, 2 AS a", "--json", env=env).json() == [{"a": 1, "a_2": 2}]
+
+
+def test_hostile_text_does_not_reach_the_terminal(cx: Any, env: dict[str, str]) -> None:
+    out = cx.ok("sql", "SELECT char(27) || '[31m' AS red", env=env).out
+    assert "\x1b" not in out
+
+
+def test_no_rows_and_no_journal(cx: Any, env: dict[str, str], tmp_path: Path) -> None:
+    result = cx.ok("sql", "SELECT * FROM run WHERE 0", env=env)
+    assert (result.out, "No rows." in result.err) == ("", True)
+    assert cx.ok("sql", "SELECT * FROM run WHERE 0", "--json", env=env).out == "[]\n"
+    assert cx("sql", "SELECT 1", env={"CXLOCAL_HOME": str(tmp_path / "no")}).code == 9
