@@ -13,7 +13,7 @@ from cxlocal.commands.terminal import say
 
 if TYPE_CHECKING:
     from cxlocal.commands.project import Project
-    from cxlocal.exchange.sync import ReserveWish, SyncReport
+    from cxlocal.exchange.sync import SyncReport
     from cxlocal.journal.file import Journal
 
 BUDGET_SECONDS = 60.0
@@ -44,8 +44,6 @@ def sync(app: App, require_sync: bool, as_json: bool) -> None:
                 store,
                 budget_seconds=BUDGET_SECONDS,
                 use_breaker=False,
-                wanted=_wishes(project, journal),
-                full=True,
             )
         finally:
             store.close()
@@ -72,22 +70,6 @@ def describe(report: SyncReport) -> str:
     if report.stopped:
         parts.append(f"numbers are stopped: {report.stopped}")
     return f"In step with the store: {', '.join(parts)}."
-
-
-def _wishes(project: Project, journal: Journal) -> list[ReserveWish]:
-    """A machine that has released the deliverable holds a reserve of it (DESIGN §5)."""
-    from cxlocal.exchange.sync import ReserveWish
-    from cxlocal.numbers.ledger import lines_of
-
-    if project.config is None:
-        return []
-    rule = project.config.version
-    name = project.config.deliverable.name
-    return [
-        ReserveWish(name, line, rule.reserve, rule.ahead)
-        for line in lines_of(journal, name)
-        if rule.reserve and line == (rule.line or line)
-    ]
 
 
 def _reverify(app: App, project: Project, journal: Journal) -> list[str]:
