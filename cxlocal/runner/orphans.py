@@ -1,0 +1,174 @@
+"""Runs whose process is gone: ended by kill -9, a power cut or a reboot.
+
+Every run notes its process here before it does anything. A later command on the same machine sees
+that the process is dead, ends what it left running, records the outcome *error*, and pays what it
+owes. A row of another machine (a home folder on a network disk) or of another container is left
+alone: whether its process lives cannot be known from here.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from cxlocal.domain import Outcome, path_part
+from cxlocal.errors import UsageError
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.text import parse_utc
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
+    from cxlocal.runner.record import RunRecord
+
+GONE = "the process of the run ended without a word (kill -9, a crash, a power cut or a reboot)"
+
+
+class Orphan(NamedTuple):
+    """A run that nobody carries out any more."""
+
+    run: str
+    command: str
+
+
+def here() -> str:
+    """This machine, this boot and this pid namespace, as kept with a run."""
+    from hashlib import sha256
+
+    from cxlocal.exchange.hint import machine_id
+    from cxlocal.processes.identity import boot
+
+    return f"{sha256(machine_id().encode()).hexdigest()[:12]} {boot()}"
+
+
+def run_folder(home: Path, run: str) -> Path:
+    """The folder of a run: checkout, scratch folders, the pids of its stages."""
+    return home / "checkouts" / path_part(run)
+
+
+def register(journal: Journal, run: str, command: str, *, pieces: bool = False) -> None:
+    """Note that this process carries out ``run``. Raises Trouble."""
+    from cxlocal.processes.identity import own_identity
+
+    own = own_identity()
+    with journal.write() as transaction:
+        transaction.connection.execute(
+            "INSERT OR REPLACE INTO process (run, pid, started, boot, command, pieces)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (run, own.pid, own.start, here(), command, int(pieces)),
+        )
+
+
+def finish_run(
+    record: RunRecord, outcome: Outcome, reason: str, *, seconds: float, stopped_before: str = ""
+) -> None:
+    """The run has ended and nobody carries it out any more: one commit, so that a row that is
+    left behind always means a run that was cut off."""
+    from cxlocal.events.runs import run_finished
+
+    with record.journal.write() as transaction:
+        transaction.append(
+            run_finished(
+                record.ref,
+                outcome=outcome,
+                reason=reason,
+                version=record.version,
+                seconds=seconds,
+                stopped_before=stopped_before,
+            )
+        )
+        transaction.connection.execute("DELETE FROM process WHERE run = ?", (record.run,))
+
+
+def unregister(journal: Journal, run: str) -> None:
+    """Nobody carries out the run any more, and it never really began."""
+    with journal.write() as transaction:
+        transaction.connection.execute("DELETE FROM process WHERE run = ?", (run,))
+
+
+def orphans(journal: Journal) -> list[Orphan]:
+    """Runs of this machine whose process is dead."""
+    rows = journal.query(
+        "SELECT run, pid, started, boot, command FROM process WHERE pieces = 0 ORDER BY rowid"
+    )
+    return [Orphan(row["run"], row["command"]) for row in rows if _is_dead(row)] if rows else []
+
+
+def is_carried_out(journal: Journal, run: str) -> int:
+    """The pid of the process that carries out ``run`` on this machine now; 0 for none."""
+    row = journal.one(
+        "SELECT pid, started, boot FROM process WHERE run = ? AND pieces = 0", (run,)
+    )
+    return 0 if row is None or _is_dead(row) else int(row["pid"])
+
+
+def _is_dead(row: dict[str, object]) -> bool:
+    from cxlocal.processes.identity import alive
+
+    machine, _, boot = str(row["boot"]).partition(" ")
+    own_machine, _, own_boot = here().partition(" ")
+    if machine != own_machine:
+        return False
+    if boot.partition(" ")[0] != own_boot.partition(" ")[0]:
+        return True
+    if boot != own_boot:
+        return False
+    pid = int(str(row["pid"]))
+    return pid != os.getpid() and not alive(pid, str(row["started"]))
+
+
+def note_child(folder: Path, pid: int, start: str) -> None:
+    """Remember a program of a stage, so that it can be ended should we die before it."""
+    with open(folder / "pids", "a", encoding="ascii") as file:
+        file.write(f"{pid} {start}\n")
+
+
+def end_children(folder: Path) -> int:
+    """Kill the programs a dead run left running; how many there were."""
+    from cxlocal.processes.identity import end_leftover
+
+    try:
+        lines = (folder / "pids").read_text("ascii").splitlines()
+    except FileNotFoundError:
+        return 0
+    found = (line.partition(" ") for line in lines)
+    return sum(end_leftover(int(pid), start) for pid, _, start in found if pid.isdigit())
+
+
+def end_orphan(journal: Journal, orphan: Orphan) -> None:
+    """Record that the tasks and the run ended in error. Debts are paid by the caller."""
+    from cxlocal.runner.record import RunRecord
+
+    end_children(run_folder(journal.home, orphan.run))
+    catch_up(journal)
+    try:
+        record = RunRecord.attach(journal, orphan.run)
+    except UsageError:
+        # It died before its first event was durable: there is nothing to end.
+        unregister(journal, orphan.run)
+        return
+    now = journal.clock.now_ms()
+    started = _end_tasks(record, now)
+    finish_run(record, Outcome.ERROR, GONE, seconds=max(0, now - started) / 1000)
+
+
+def _end_tasks(record: RunRecord, now: int) -> int:
+    """Record that the tasks that were running ended in error; when the run began."""
+    rows = record.journal.query(
+        "SELECT stage, attempt, started_at FROM task_run"
+        " WHERE run = ? AND outcome IS NULL AND started_at IS NOT NULL",
+        (record.run,),
+    )
+    for row in rows:
+        record.task_finished(
+            record.plan.stage(row["stage"]),
+            row["attempt"],
+            Outcome.ERROR,
+            GONE,
+            started_ms=parse_utc(row["started_at"]),
+            finished_ms=now,
+        )
+    row = record.journal.one(
+        "SELECT coalesce(started_at, queued_at) AS at FROM run WHERE id = ?", (record.run,)
+    )
+    return parse_utc(row["at"]) if row and row["at"] else now

@@ -1,0 +1,51 @@
+"""How a stage ended, judged from how its program ended. Pure.
+
+*failure* is the work saying no; *error* is trouble around it, worth a retry; *cancel* is a person
+or a system that wanted it to stop. A program that crashes by itself (a segmentation fault, an
+abort) failed; one that was killed from outside (out of memory, a stray ``kill``) met trouble.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from cxlocal.domain import Outcome
+
+if TYPE_CHECKING:
+    from cxlocal.processes.child import End
+
+FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
+"""Signals a program does not send itself."""
+
+NOT_RUN = {
+    126: "exit code 126: a program was found and could not be run",
+    127: "exit code 127: a program was not found",
+}
+"""What POSIX shells say when the work could not even begin (sh(1), EXIT STATUS)."""
+
+
+def judge(end: End) -> tuple[Outcome, str]:
+    """Outcome and reason of a plain command; the reason of a success is empty."""
+    if end.timed_out:
+        return Outcome.ERROR, end.words
+    if end.cancelled:
+        return Outcome.CANCEL, end.words
+    if end.signal is not None:
+        outside = end.signal in FROM_OUTSIDE
+        return (Outcome.ERROR if outside else Outcome.FAILURE), end.words
+    if end.code is None:
+        return Outcome.ERROR, end.words
+    if end.code in NOT_RUN:
+        return Outcome.ERROR, NOT_RUN[end.code]
+    return (Outcome.FAILURE, end.words) if end.code else (Outcome.SUCCESS, "")
+
+
+def worst(outcomes: Iterable[str]) -> Outcome:
+    """The outcome of a run whose stages ended so: cancel before failure before error."""
+    found = set(outcomes)
+    for outcome in (Outcome.CANCEL, Outcome.FAILURE, Outcome.ERROR):
+        if outcome in found:
+            return outcome
+    return Outcome.SUCCESS

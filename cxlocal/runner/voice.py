@@ -1,0 +1,70 @@
+"""What the engine says while it works: to people by way of whoever implements ``Voice``.
+
+The engine prints nothing. The command line writes lines; a test collects them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from cxlocal.processes.echo import Echo
+
+
+class Opening(NamedTuple):
+    """What is known when a run begins to work."""
+
+    title: str
+    kind: str
+    version: str
+    how: str
+    """Where the number came from: online, reserve, suffix or rehearsal."""
+    why_offline: str
+    """Why the store gave none; empty when it did."""
+    run: str
+    commit: str
+    branch: str
+    subject: str
+    proof: str
+    uncommitted: tuple[str, ...]
+    changes: str
+    """``4 commits since 2.7.3``; empty when nothing was live."""
+    stages: tuple[str, ...]
+    kept: tuple[str, ...]
+    """Stages that succeeded before (resume)."""
+
+
+class Ending(NamedTuple):
+    """How one attempt of a stage, or a step of an environment, ended."""
+
+    name: str
+    outcome: str
+    seconds: float
+    reason: str
+    attempt: int
+    last: bool
+    """False where a retry follows."""
+    log: str
+    """Path of the log file; empty when there is none."""
+
+
+class Voice(Protocol):
+    """Where words go."""
+
+    def opening(self, said: Opening) -> None:
+        """The run has its version and begins."""
+
+    def started(self, name: str, attempt: int) -> None:
+        """A stage begins."""
+
+    def ended(self, said: Ending) -> None:
+        """A stage ended."""
+
+    def note(self, text: str) -> None:
+        """A line worth reading."""
+
+    def warn(self, text: str) -> None:
+        """A line that must be read."""
+
+    def echo(self, stage: str) -> Echo | None:
+        """Where the output of a stage is shown while it runs; None: only in its log."""

@@ -1,0 +1,170 @@
+"""Where stages work: the clean checkout of a run, folders of isolated stages, scratch, caches.
+
+Everything of a run lies in one folder, ``checkouts/<run>``: ``source`` (shared by the stages),
+``isolated/<stage>``, ``scratch/<stage>-<attempt>``. With ``workspace = "in-place"`` the working tree
+itself takes the place of ``source``. A rehearsal works in a checkout of HEAD with the uncommitted
+changes laid over it, so that it sees what a release would see and writes nothing into the tree.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from cxlocal.domain import path_part
+from cxlocal.errors import Refused, Trouble
+from cxlocal.runner.orphans import run_folder
+
+if TYPE_CHECKING:
+    from cxlocal.plan.types import Plan, Stage
+    from cxlocal.revision.repository import Repository
+
+FREE_BYTES = 2 * 1024**3
+"""Below this a run does not begin: a disk that fills up in the middle costs a release (DESIGN §4)."""
+
+
+class Workspace(NamedTuple):
+    """The folders of one run."""
+
+    repository: Repository
+    commit: str
+    folder: Path
+    """``checkouts/<run>``."""
+    source: Path
+    """The checkout, or the working tree."""
+    overlay: Path | None = None
+    """The working tree whose changes lie over the checkout (rehearsal)."""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether stages work in the working tree itself."""
+        return self.source != self.folder / "source"
+
+    @property
+    def project(self) -> Path:
+        """The folder of cx.toml in the checkout: where commands run and paths begin."""
+        return self.source / self.repository.prefix
+
+    def scratch(self, stage: str, attempt: int) -> Path:
+        """A fresh folder for one attempt of a stage."""
+        folder = self.folder / "scratch" / f"{path_part(stage)}-{attempt}"
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, mode=0o700)
+        return folder
+
+    def make(self, plan: Plan, target: Path) -> None:
+        """Check the revision out into ``target``, uncommitted changes over it in a rehearsal."""
+        from cxlocal.revision.checkout import checkout
+
+        checkout(self.repository, self.commit, target, paths=plan.paths)
+        if self.overlay is not None:
+            _lay_over(self.repository, self.overlay, target)
+
+    def isolated(self, plan: Plan, stage: Stage, attempt: int) -> Path:
+        """A checkout of a stage's own; the folder of cx.toml in it."""
+        target = self.folder / "isolated" / f"{path_part(stage.name)}-{attempt}"
+        if target.exists():
+            from cxlocal.revision.checkout import remove_checkout
+
+            remove_checkout(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.make(plan, target)
+        return target / self.repository.prefix
+
+
+def open_workspace(
+    home: Path,
+    repository: Repository,
+    commit: str,
+    run: str,
+    *,
+    in_place: bool,
+    overlay: bool = False,
+) -> Workspace:
+    """The folders of a run; made as far as they are always needed."""
+    folder = run_folder(home, run)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    source = repository.root if in_place else folder / "source"
+    return Workspace(repository, commit, folder, source, repository.root if overlay else None)
+
+
+def _lay_over(repository: Repository, tree: Path, target: Path) -> None:
+    """Bring the uncommitted changes of a working tree into a checkout of its HEAD."""
+    from cxlocal.revision.repository import dirty
+
+    for name in dirty(repository):
+        source, copy = tree / name, target / name
+        if copy.is_symlink() or copy.is_file():
+            copy.unlink()
+        elif copy.is_dir():
+            shutil.rmtree(copy)
+        if source.is_symlink() or source.is_file():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, copy, follow_symlinks=False)
+        elif source.is_dir():
+            shutil.copytree(source, copy, symlinks=True)
+
+
+def require_space(home: Path, least_bytes: int = FREE_BYTES) -> None:
+    """Raises Refused when the disk of the home folder has less room than that."""
+    free = free_bytes(home)
+    if free < least_bytes:
+        raise Refused(
+            f"only {free / 1024**3:.1f} GB are free where {home} is",
+            why=f"a run needs at least {least_bytes / 1024**3:.1f} GB for its checkout, logs and"
+            " artifacts, and stops before it begins rather than half way",
+            hint="cxlocal prune removes old checkouts, logs and artifacts as [keep] allows",
+            name="disk-nearly-full",
+            free_bytes=free,
+        )
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes an ordinary user may still write where ``folder`` is."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def clean_up(home: Path, workspace: Workspace, *, success: bool, keep_failed: int) -> None:
+    """Remove the run's folder after a success; after a failure keep it, and only the last
+    ``keep_failed`` of those ([keep] checkouts)."""
+    from cxlocal.revision.checkout import remove_checkout
+
+    if success or workspace.in_place:
+        remove_checkout(workspace.folder)
+        return
+    found = [one for one in workspace.folder.parent.iterdir() if (one / "failed").exists()]
+    (workspace.folder / "failed").touch()
+    older = sorted(found, key=lambda one: (one / "failed").stat().st_mtime, reverse=True)
+    for folder in older[max(0, keep_failed - 1) :]:
+        if folder != workspace.folder:
+            remove_checkout(folder)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """``name`` below ``folder``, links followed. Raises Trouble when it leads out of it."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise Trouble(
+            f"{name} leads out of the checkout",
+            why="nothing outside of the checkout may become part of a release",
+            hint="correct the path in cx.toml",
+            name="outside-checkout",
+        )
+    return path
+
+
+def matches(folder: Path, pattern: str) -> Sequence[Path]:
+    """The files that ``pattern`` (may hold ``*`` and ``?``) names below ``folder``, sorted.
+
+    Raises Trouble for one that leads out of it.
+    """
+    if not any(sign in pattern for sign in "*?"):
+        path = inside(folder, pattern)
+        return [path] if path.is_file() else []
+    found = sorted(path for path in folder.glob(pattern) if path.is_file())
+    return [inside(folder, str(path.relative_to(folder))) for path in found]
