@@ -18,4 +18,6 @@ class Shipped(NamedTuple):
     hooks: tuple[str, ...]
 
 
-SHIPPED: tuple[Shipped, ...] = ()
+SHIPPED: tuple[Shipped, ...] = (
+    Shipped("sqlite-store", "cxlocal_sync.plugin", ("cxlocal_register_stores",)),
+)

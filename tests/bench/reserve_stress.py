@@ -114,11 +114,12 @@ class Stress:
 
     def check(self) -> dict[str, Any]:
         """What must hold afterwards; the findings and any faults."""
+        from cxlocal_sync.stores.sqlite import SqliteStore
+
         from cxlocal.clock import SystemClock, SystemIds
         from cxlocal.exchange.sync import synchronise
         from cxlocal.journal.file import Journal
         from cxlocal.numbers.ledger import ledger
-        from cxlocal_sync.stores.sqlite import SqliteStore
 
         store = SqliteStore("sqlite:", self.central)
         journals = [
