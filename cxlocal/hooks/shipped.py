@@ -19,5 +19,8 @@ class Shipped(NamedTuple):
 
 
 SHIPPED: tuple[Shipped, ...] = (
+    Shipped("wheel", "cxlocal_plugins.wheel", ("cxlocal_register_tools",)),
+    Shipped("pytest", "cxlocal_plugins.pytest_tool", ("cxlocal_register_tools",)),
+    Shipped("local-service", "cxlocal_plugins.local_service", ("cxlocal_register_tools",)),
     Shipped("sqlite-store", "cxlocal_sync.plugin", ("cxlocal_register_stores",)),
 )

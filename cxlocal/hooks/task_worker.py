@@ -147,7 +147,7 @@ class TaskWorker:
             return self._ended(Outcome.ERROR, f"{self._name} ended without a result: {end.words}")
         kind, content = self._answer
         if kind == "failure":
-            return self._ended(Outcome.FAILURE, str(content))
+            return self._failed(content)
         if kind == "error":
             reason, trace = self._error(content)
             return self._ended(Outcome.ERROR, f"{self._name}: {reason}", trace=trace)
@@ -221,6 +221,15 @@ class TaskWorker:
         except (msgspec.ValidationError, Trouble, OSError) as error:
             return self._ended(Outcome.ERROR, f"{self._name}: {error}")
         return self._ended(Outcome.SUCCESS, "", result=result)
+
+    def _failed(self, content: Any) -> TaskOutcome:
+        """The work said no; what it left behind (a report) counts all the same."""
+        try:
+            reason = str(content["reason"])
+            left = _checked(typed(self._masker.value(content["result"]), Done), self.request.fields)
+        except (KeyError, TypeError, msgspec.ValidationError, Trouble, OSError) as error:
+            return self._ended(Outcome.ERROR, f"{self._name}: {error}")
+        return self._ended(Outcome.FAILURE, reason, result=left)
 
     def _ended(
         self, outcome: Outcome, reason: str, *, result: Result | None = None, trace: str = ""

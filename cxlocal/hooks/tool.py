@@ -26,10 +26,6 @@ API = 1
 """The version of this interface. A tool that names another one is refused by name."""
 
 
-class ToolFailure(Exception):
-    """The work was done properly and its result is no: a test failed, a check was red."""
-
-
 class Produced(msgspec.Struct, frozen=True, kw_only=True):
     """An output of ``build``: a file in the checkout (or below ``ctx.scratch``)."""
 
@@ -58,6 +54,17 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, Any] = {}
     """Facts worth keeping with the task run (JSON values, no secrets)."""
     tool_version: str = ""
+
+
+class ToolFailure(Exception):
+    """The work was done properly and its result is no: a test failed, a check was red.
+
+    ``done`` is what the verb leaves behind all the same, such as the report of the failed tests.
+    """
+
+    def __init__(self, reason: str = "", done: Done | None = None) -> None:
+        super().__init__(reason)
+        self.done = done
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):

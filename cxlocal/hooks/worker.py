@@ -87,7 +87,9 @@ def _carry_out(request: dict[str, Any], link: Link) -> dict[str, Any]:
     try:
         result = getattr(tool(), verb)(context)
     except ToolFailure as failure:
-        return {"failure": str(failure) or "the tool gave no reason"}
+        reason = str(failure) or "the tool gave no reason"
+        left = failure.done if isinstance(failure.done, Done) else Done()
+        return _sendable({"failure": {"reason": reason, "result": plain(left)}})
     problem = result_problem(verb, result)
     if problem:
         return {"error": {"reason": problem, "trace": ""}}
