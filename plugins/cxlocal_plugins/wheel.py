@@ -21,8 +21,9 @@ from packaging.version import InvalidVersion, Version
 from cxlocal.hooks.specs import hookimpl
 from cxlocal.hooks.tool import Context, Done, Produced, Tool, ToolFailure
 
-LEGACY_REQUIRES = ("setuptools",)
-"""What a project without a ``[build-system]`` table needs (PEP 517)."""
+LEGACY_REQUIRES = ("setuptools>=70.1",)
+"""What a project without a ``[build-system]`` table needs (PEP 517); from this version on
+setuptools makes wheels without a further package."""
 METADATA_BYTES_MAX = 4 * 1024 * 1024
 """Of a wheel's METADATA; long descriptions of real packages stay below 1 MiB."""
 
@@ -101,8 +102,8 @@ def _is_here(text: str) -> bool:
 def _environment(ctx: Context) -> dict[str, str]:
     """The commit's time as the time of all files, so that the same commit gives the same bytes
     (https://reproducible-builds.org/specs/source-date-epoch/)."""
-    answer = ctx.exec(["git", "log", "-1", "--format=%ct"], check=False)
-    stamp = answer.output.strip()
+    answer = ctx.exec(["git", "log", "-1", "--format=SOURCE_DATE_EPOCH=%ct"], check=False)
+    stamp = answer.output.strip().removeprefix("SOURCE_DATE_EPOCH=")
     return {"SOURCE_DATE_EPOCH": stamp} if answer.code == 0 and stamp.isdigit() else {}
 
 
