@@ -37,8 +37,9 @@ WHERE d.deployed_at IS NOT NULL AND d.removed_at IS NULL
         """
 SELECT v.deliverable, v.line, v.number, v.run, v.text AS version, v.how, v.used_at, v.actor,
   CASE
-    WHEN (SELECT count(*) FROM version o WHERE o.deliverable = v.deliverable AND o.line = v.line
-      AND o.number = v.number AND v.number >= 0 AND o.used_at IS NOT NULL) > 1 THEN 'conflicted'
+    WHEN v.number >= 0 AND EXISTS (SELECT 1 FROM version o WHERE o.deliverable = v.deliverable
+      AND o.line = v.line AND o.number = v.number AND o.run <> v.run AND o.used_at IS NOT NULL)
+      THEN 'conflicted'
     WHEN EXISTS (SELECT 1 FROM ack a JOIN store_state s ON s.generation = a.generation
       WHERE a.node = v.node AND a.branch = 0 AND a.sequence >= v.sequence)
       THEN 'in use, confirmed'
@@ -114,34 +115,34 @@ WITH RECURSIVE span(deliverable, line, number, hi, kind, node) AS (
   SELECT deliverable, line, lo, hi, kind, node FROM grant_entry
   UNION ALL SELECT deliverable, line, number + 1, hi, kind, node FROM span WHERE number < hi
 ),
+stated AS (
+  SELECT deliverable, line, number, kind = 'raise' AS passed,
+    CASE WHEN kind <> 'raise' THEN node END AS node FROM span
+  UNION ALL SELECT deliverable, line, number, 0, node FROM version
+    WHERE used_at IS NOT NULL AND number >= 0
+),
 known AS (
-  SELECT deliverable, line, number, min(kind = 'raise') AS only_passed,
-    max(CASE WHEN kind <> 'raise' THEN node END) AS node FROM span
-  GROUP BY deliverable, line, number
-  UNION SELECT v.deliverable, v.line, v.number, 0, v.node FROM version v
-    WHERE v.used_at IS NOT NULL AND v.number >= 0 AND NOT EXISTS (SELECT 1 FROM grant_entry g
-      WHERE g.deliverable = v.deliverable AND g.line = v.line
-        AND v.number BETWEEN g.lo AND g.hi)
+  SELECT deliverable, line, number, min(passed) AS only_passed, max(node) AS node,
+    (SELECT min(s.why) FROM number_skip s WHERE s.deliverable = stated.deliverable
+      AND s.line = stated.line AND s.lo <= stated.number AND s.hi >= stated.number) AS given_up
+  FROM stated GROUP BY deliverable, line, number
 )
 SELECT k.deliverable, k.line, k.number,
   CASE
     WHEN u.state IS NOT NULL THEN u.state
-    WHEN s.why IS NOT NULL OR k.only_passed THEN 'skipped'
+    WHEN k.given_up IS NOT NULL OR k.only_passed THEN 'skipped'
     ELSE 'reserved' END AS state,
   CASE
     WHEN u.state IS NOT NULL THEN NULL
-    WHEN s.why IS NOT NULL THEN s.why
+    WHEN k.given_up IS NOT NULL THEN k.given_up
     WHEN k.only_passed THEN 'passed over'
     ELSE NULL END AS why,
-  u.version, u.run, u.how, u.used_at, coalesce(m.host, substr(k.node, 1, 8)) AS machine
+  u.version, u.run, u.how, u.used_at, coalesce(m.host, substr(coalesce(u.node, k.node), 1, 8))
+    AS machine
 FROM known k
-LEFT JOIN machine m ON m.node = k.node
 LEFT JOIN number_uses u ON u.deliverable = k.deliverable AND u.line = k.line
   AND u.number = k.number
-LEFT JOIN (SELECT deliverable, line, lo, hi, min(why) AS why FROM number_skip
-  GROUP BY deliverable, line, lo, hi) s
-  ON s.deliverable = k.deliverable AND s.line = k.line AND k.number BETWEEN s.lo AND s.hi
-GROUP BY k.deliverable, k.line, k.number, u.run
+LEFT JOIN machine m ON m.node = coalesce(u.node, k.node)
 """,
     ),
 }

@@ -12,12 +12,14 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from datasette import hookimpl
+from pluggy import HookimplMarker
 
 from datasette_cxlocal.cells import Place, show_cell
 from datasette_cxlocal.functions import register_functions
 from datasette_cxlocal.home import home_of
 from datasette_cxlocal.journals import first_journal, is_journal, story_address
+
+hookimpl = HookimplMarker("datasette")
 
 
 @hookimpl

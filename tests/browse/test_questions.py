@@ -211,3 +211,28 @@ def test_tests_of_version(full_journal: Journal) -> None:
 def test_look_at(full_journal: Journal) -> None:
     kinds = picked(ask(full_journal, "look-at"), "kind")
     assert kinds == [("changed-outside",), ("report-unreadable",)]
+
+
+def test_a_long_line_is_answered_within_a_second(full_journal: Journal) -> None:
+    """Every stored query on 20,000 numbers; a query that compares each with each needs minutes."""
+    import time
+
+    numbers = range(20_000)
+    rows = [("long", "1", n, f"r{n}", f"1.{n}", f"{n:09}", "online", "2026-11-23T02:13:20.000Z",
+             "n" * 32, n + 1) for n in numbers]  # fmt: skip
+    with full_journal.write() as transaction:
+        many = transaction.connection.executemany
+        many(
+            'INSERT INTO version (deliverable, line, number, run, "text", sort_key, how, used_at,'
+            " node, sequence) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        many(
+            "INSERT INTO grant_entry VALUES"
+            " ('long', '1', ?, 'online', ?, ?, 'n', ?, '', 1, '', '', '', 0)",
+            [(n, n, n, f"r{n}") for n in numbers],
+        )
+    for name in QUERIES:
+        begun = time.perf_counter()
+        ask(full_journal, name)
+        assert time.perf_counter() - begun < 1, name
