@@ -24,6 +24,9 @@ class Row(NamedTuple):
 # One row a line, in the order of the help. `target` is looked up in cxlocal.commands.
 # fmt: off
 ROWS = (
+    Row("run", "run:run", "Release a pushed revision, as far as it may go.", "Release"),
+    Row("rehearse", "rehearse:rehearse", "Try the process on the working tree, without a release.", "Release"),
+    Row("demo", "demo:demo", "Release a small web service twice, the second time without the store.", "Start"),
     Row("status", "status:status", "Show what is live, what ran last and what waits.", "Look"),
     Row("log", "log:log", "Show the runs this machine knows of, newest first.", "Look"),
     Row("show", "show:show", "Tell the story of one run: why, what, where, and how it went.", "Look"),
@@ -31,6 +34,7 @@ ROWS = (
     Row("sql", "sql:sql", "Ask the journal in SQL; nothing can be changed by it.", "Look"),
     Row("version", "version:version", "Hand out, list and explain version numbers.", "Look"),
     Row("sync", "sync:sync", "Send and fetch history, and refresh the reserve of numbers.", "Places and copies"),
+    Row("store", "store:store", "Recover a store that was restored, copied, moved or lost.", "Places and copies"),
     Row("export", "export:export", "Print events, one JSON document a line.", "Places and copies"),
     Row("verify", "verify:verify", "Check that the journal holds what was written.", "Journal"),
     Row("journal", "journal:journal", "Find the journal of this machine, or rebuild its tables.", "Journal"),

@@ -96,9 +96,7 @@ def orphans(journal: Journal) -> list[Orphan]:
 
 def is_carried_out(journal: Journal, run: str) -> int:
     """The pid of the process that carries out ``run`` on this machine now; 0 for none."""
-    row = journal.one(
-        "SELECT pid, started, boot FROM process WHERE run = ? AND pieces = 0", (run,)
-    )
+    row = journal.one("SELECT pid, started, boot FROM process WHERE run = ? AND pieces = 0", (run,))
     return 0 if row is None or _is_dead(row) else int(row["pid"])
 
 
@@ -168,7 +166,7 @@ def _end_tasks(record: RunRecord, now: int) -> int:
             started_ms=parse_utc(row["started_at"]),
             finished_ms=now,
         )
-    row = record.journal.one(
+    began = record.journal.one(
         "SELECT coalesce(started_at, queued_at) AS at FROM run WHERE id = ?", (record.run,)
     )
-    return parse_utc(row["at"]) if row and row["at"] else now
+    return parse_utc(began["at"]) if began and began["at"] else now

@@ -56,11 +56,11 @@ class Workspace(NamedTuple):
         folder.mkdir(parents=True, mode=0o700)
         return folder
 
-    def make(self, plan: Plan, target: Path) -> None:
+    def make(self, paths: Sequence[str], target: Path) -> None:
         """Check the revision out into ``target``, uncommitted changes over it in a rehearsal."""
         from cxlocal.revision.checkout import checkout
 
-        checkout(self.repository, self.commit, target, paths=plan.paths)
+        checkout(self.repository, self.commit, target, paths=paths)
         if self.overlay is not None:
             _lay_over(self.repository, self.overlay, target)
 
@@ -72,7 +72,7 @@ class Workspace(NamedTuple):
 
             remove_checkout(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        self.make(plan, target)
+        self.make(plan.paths, target)
         return target / self.repository.prefix
 
 

@@ -1,0 +1,236 @@
+"""``cxlocal run``: carry out the release process as the pushed revision describes it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import group
+from cxlocal.commands.output import Output, json_option, write_document, write_rows
+from cxlocal.commands.terminal import say
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
+    from cxlocal.runner.release import Request, Summary
+    from cxlocal.runner.source import Machine
+
+
+@group(
+    invoke_without_command=True,
+    examples=[
+        ("cxlocal run", "release HEAD; stops before the first protected environment"),
+        ("cxlocal run --to production", "the same, and on into production"),
+        ("cxlocal run --dry-run", "show the plan, run nothing"),
+        ("cxlocal run --resume 2.7.14", "go on with a run after its last success"),
+        ("cxlocal run --offline", "do not ask the store: take the number from the reserve"),
+    ],
+)
+@click.option("--to", metavar="NAME", help="Go as far as this stage, environment or promotion.")
+@click.option("--revision", default="HEAD", metavar="COMMIT", help="What to release.")
+@click.option("--resume", metavar="RUN", help="Go on with this run: an id, its start, a version.")
+@click.option("--offline", is_flag=True, help="Ask neither store nor remote.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and run nothing.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Stages at the same time.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; kept with the run.")
+@click.option("--unplanned", is_flag=True, help="Record it as unplanned: a hotfix, an emergency.")
+@click.option("--require-sync", is_flag=True, help="Exit with 6 unless the store has everything.")
+@click.option("--no-input", is_flag=True, help="Never ask; without a terminal that is so anyway.")
+@click.option(
+    "--journal-was-moved", "moved", default="", metavar="REASON",
+    help="Say that the journal was moved, not copied: its reserve may be used.",
+)  # fmt: skip
+@json_option
+@click.pass_context
+@pass_app
+def run(
+    app: App,
+    ctx: click.Context,
+    to: str | None,
+    revision: str,
+    resume: str | None,
+    offline: bool,
+    dry_run: bool,
+    jobs: int | None,
+    reason: str,
+    unplanned: bool,
+    require_sync: bool,
+    no_input: bool,
+    moved: str,
+    as_json: bool,
+) -> None:
+    """Release a pushed revision, as far as it may go.
+
+    Only pushed commits run, in a clean checkout, by the process that the commit itself describes.
+    Uncommitted changes stay out and are named. Everything is recorded on this machine first.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from cxlocal.errors import UsageError
+    from cxlocal.runner.release import Request
+
+    if resume and revision != "HEAD":
+        raise UsageError("--resume and --revision exclude each other",
+                         why="a run keeps its revision", name="bad-options")  # fmt: skip
+    if dry_run:
+        show_plan(app, to, revision, as_json=as_json)
+        return
+    request = Request(
+        to=to, revision=revision, offline=offline, jobs=jobs, reason=reason, planned=not unplanned,
+        moved=moved,
+    )  # fmt: skip
+    carry_out(
+        app, request, resume or "", as_json=as_json, require_sync=require_sync,
+        ask=not no_input,
+    )  # fmt: skip
+
+
+def carry_out(
+    app: App,
+    request: Request,
+    resume: str = "",
+    *,
+    as_json: bool,
+    require_sync: bool = False,
+    ask: bool = False,
+) -> None:
+    """Carry out a request, say how it went, and end in its exit code."""
+    from cxlocal.runner import release
+
+    fresh = not app.journal_path().exists()
+    with app.journal() as journal:
+        machine = make_machine(app, fresh)
+        if resume:
+            request = _resumed(journal, request, resume)
+        summary = release.carry_out(machine, journal, request)
+        while ask and _wants_to_go_on(summary, as_json):
+            say()
+            request = request._replace(
+                resume=summary.run, run_named=True, to=summary.stopped_before
+            )
+            summary = release.carry_out(machine, journal, request)
+    if as_json:
+        write_document(summary.as_json())
+    _say_ending(summary)
+    _end(summary, require_sync=require_sync)
+
+
+def make_machine(app: App, fresh: bool) -> Machine:
+    """What the runner needs to know of this process."""
+    from cxlocal.commands.voice import TerminalVoice
+    from cxlocal.runner.source import Machine
+
+    return Machine(
+        root=app.project(),
+        home=app.home(),
+        environ=app.environ,
+        clock=app.clock,
+        ids=app.ids,
+        blocked=app.blocked,
+        voice=TerminalVoice(app.verbosity),
+        command=" ".join(["cxlocal", *sys.argv[1:]])[:500],
+        fresh=fresh,
+    )
+
+
+def _resumed(journal: Journal, request: Request, wanted: str) -> Request:
+    from cxlocal.commands.find_run import find_run
+    from cxlocal.journal.rebuild import catch_up
+
+    catch_up(journal)
+    row = find_run(journal, wanted)
+    named = str(row["run"]).startswith(wanted)
+    return request._replace(resume=row["run"], run_named=named)
+
+
+def _wants_to_go_on(summary: Summary, as_json: bool) -> bool:
+    """Ask a person at a terminal whether to go on into the protected environment."""
+    if as_json or not summary.stopped_before or summary.outcome != "success":
+        return False
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    question = f"{summary.version} is ready. Go on into {summary.stopped_before} now?"
+    return click.confirm(question, default=False, err=True)
+
+
+def _say_ending(summary: Summary) -> None:
+    from cxlocal.text import duration_text
+
+    words = {
+        "success": "done", "failure": "failed", "error": "ended in error", "cancel": "cancelled",
+    }  # fmt: skip
+    what = "Rehearsal" if summary.kind == "rehearsal" else summary.version
+    line = f"{what} {words[summary.outcome]} in {duration_text(summary.seconds)}"
+    if summary.skipped and summary.outcome != "success":
+        line += f"; not run: {', '.join(summary.skipped)}"
+    say(line)
+    if summary.promotions:
+        given = [f"{name} ({decision})" for name, decision in summary.promotions.items()]
+        say(f"  promotions  {', '.join(given)}")
+    if summary.kind == "release" and summary.pending:
+        say(f"  to be sent  {summary.pending} events wait here; 'cxlocal sync' sends them")
+    if summary.stopped_before:
+        say(f"  {summary.stopped_before} is protected. To go on:")
+        say(f"    {summary.next}")
+    elif summary.next:
+        say("  once it is put right, go on after the last success with:")
+        say(f"    {summary.next}")
+    elif summary.kind == "release":
+        say("  cxlocal status shows what is live")
+
+
+def _end(summary: Summary, *, require_sync: bool) -> None:
+    """Raise what the exit code needs."""
+    from cxlocal.errors import NotSynced, OutcomeFailure, Trouble
+
+    if summary.refused is not None:
+        raise summary.refused
+    if summary.outcome == "failure":
+        raise OutcomeFailure(summary.reason, hint=_look(summary), run=summary.run)
+    if summary.outcome != "success":
+        raise Trouble(summary.reason, hint=_look(summary), name="run-error", run=summary.run)
+    if summary.kind == "release" and summary.pending and (require_sync or not summary.kept):
+        raise NotSynced(
+            f"{summary.version} is done, and {summary.pending} events are not at the store yet",
+            why="the store could not be reached",
+            hint="cxlocal sync --require-sync, before this machine goes away",
+            pending=summary.pending,
+        )
+
+
+def _look(summary: Summary) -> str:
+    return f"cxlocal show {summary.run[:8]} tells the story"
+
+
+def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None:
+    """``--dry-run``: what would run, in order, and whether the revision may."""
+    from cxlocal.plan.render import COLUMNS, render
+    from cxlocal.plan.select import select
+    from cxlocal.runner.source import make_plan, open_source
+
+    machine = make_machine(app, fresh=False)
+    source = open_source(machine, revision, {})
+    plan = make_plan(machine, source, machine.root)
+    selection = select(plan, to=to)
+    say(f"{plan.title}, commit {source.revision.commit[:12]}: {source.revision.subject}")
+    write_rows(render(plan, selection), COLUMNS, Output("json" if as_json else "table"))
+    _say_proof(app, machine, source)
+    if selection.stopped_by:
+        say(f"It stops before {selection.stopped_by}; cxlocal run --to {selection.stopped_by}")
+
+
+def _say_proof(app: App, machine: Machine, source: object) -> None:
+    from cxlocal.errors import CxError
+    from cxlocal.runner.facts import prove_revision
+    from cxlocal.runner.source import Source
+
+    assert isinstance(source, Source)
+    try:
+        proof, _ = prove_revision(machine, source, online=True, rehearsal=False)
+    except CxError as problem:
+        say(f"It could not run now: {problem.what} ({problem.hint})")
+    else:
+        assert proof is not None
+        say(f"The commit is pushed: {proof.kind} at {proof.remote}")

@@ -1,0 +1,139 @@
+"""How a run looks on a terminal and in a CI log.
+
+One line for each stage when it has ended, with a mark and a word (never colour alone), its time,
+and for a failure the last lines of its log and where the rest is. What stages print is shown with
+``-v``; without it the log files have it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from cxlocal.commands.terminal import Progress, harmless, say, warn
+from cxlocal.text import duration_text
+
+if TYPE_CHECKING:
+    from cxlocal.processes.echo import Echo
+    from cxlocal.runner.voice import Ending, Opening
+
+MARKS = {"success": "✓", "failure": "✗", "error": "!", "cancel": "–"}
+WORDS = {"success": "done", "failure": "failed", "error": "error", "cancel": "cancelled"}
+COLORS = {"success": "green", "failure": "red", "error": "yellow", "cancel": "yellow"}
+
+TAIL_LINES = 15
+"""Of a failed stage's log."""
+
+SHOWN_FILES = 3
+"""Names of uncommitted files; the rest is a count."""
+
+HOW = {
+    "online": "number from the store",
+    "reserve": "number from the reserve, not yet confirmed",
+    "suffix": "made up without the store, not yet confirmed",
+    "rehearsal": "no number: nothing is promoted, published or left behind",
+}
+
+
+class TerminalVoice:
+    """Says what the engine reports, on standard error."""
+
+    def __init__(self, verbosity: int) -> None:
+        self._verbosity = verbosity
+        self._progress = Progress()
+        self._running: list[str] = []
+        self._width = 8
+        self._unicode = _can_show("✓–…")
+
+    def opening(self, said: Opening) -> None:
+        """The block at the start."""
+        self._width = max((len(name) for name in said.stages), default=8)
+        verb = "Rehearsing" if said.kind == "rehearsal" else "Releasing"
+        how = HOW.get(said.how, said.how)
+        say(f"{verb} {said.title} {said.version}  ({how})")
+        if said.how in ("reserve", "suffix") and said.why_offline:
+            say(f"  store     not reached: {said.why_offline}")
+        branch = f" on {said.branch}" if said.branch else ""
+        say(f"  commit    {said.commit[:12]}{branch}: {harmless(said.subject)}")
+        if said.proof:
+            say(f"  pushed    {said.proof}")
+        if said.changes:
+            say(f"  changes   {said.changes}")
+        if said.uncommitted:
+            say(f"  left out  {_files(said.uncommitted)}, not committed: not in this release")
+        if said.kept:
+            say(f"  kept      {', '.join(said.kept)} (done before)")
+        say(f"  run       {said.run}")
+
+    def started(self, name: str, attempt: int) -> None:
+        """A stage runs now."""
+        self._running.append(name)
+        again = f" (attempt {attempt})" if attempt > 1 else ""
+        say(f"  > {name}{again}", verbosity=1)
+        self._show_running()
+
+    def ended(self, said: Ending) -> None:
+        """The line of a stage."""
+        if said.name in self._running:
+            self._running.remove(said.name)
+        self._progress.clear()
+        mark = MARKS[said.outcome] if self._unicode else said.outcome[0].upper()
+        line = f"  {mark} {said.name:<{self._width}}  {WORDS[said.outcome]:<9}"
+        line += f"  {duration_text(said.seconds)}"
+        if said.reason:
+            line += f"  {harmless(said.reason)}"
+        if not said.last:
+            line += "; trying again"
+        say(line, color=COLORS[said.outcome])
+        if said.outcome in ("failure", "error") and said.log:
+            self._tail(said)
+        self._show_running()
+
+    def note(self, text: str) -> None:
+        """A line beneath the stages."""
+        self._progress.clear()
+        say(f"    {harmless(text)}")
+
+    def warn(self, text: str) -> None:
+        """A warning."""
+        self._progress.clear()
+        warn(harmless(text))
+
+    def echo(self, stage: str) -> Echo | None:
+        """With ``-v``: every line, the stage's name before it."""
+        if self._verbosity < 1:
+            return None
+        from cxlocal.processes.echo import Echo
+
+        return Echo(sys.stderr.buffer, prefix=stage)
+
+    def _tail(self, said: Ending) -> None:
+        from pathlib import Path
+
+        from cxlocal.processes.log import tail
+
+        if self._verbosity < 1:
+            lines = tail(Path(said.log), TAIL_LINES)
+            for line in lines.splitlines():
+                say(f"      | {harmless(line)}")
+        say(f"      log: {said.log}")
+
+    def _show_running(self) -> None:
+        if self._running and self._verbosity == 0:
+            self._progress.now(f"    {', '.join(self._running)} …")
+        else:
+            self._progress.clear()
+
+
+def _files(names: tuple[str, ...]) -> str:
+    shown = ", ".join(harmless(name) for name in names[:SHOWN_FILES])
+    more = len(names) - SHOWN_FILES
+    return f"{shown} and {more} more files" if more > 0 else shown
+
+
+def _can_show(text: str) -> bool:
+    try:
+        text.encode(sys.stderr.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

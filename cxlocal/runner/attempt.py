@@ -1,0 +1,204 @@
+"""A stage from its first attempt to its last: start, watch, collect, record.
+
+An attempt is recorded in two commits, one when it starts and one when all it brought is known.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from cxlocal.domain import Outcome
+from cxlocal.errors import CxError
+from cxlocal.hooks.task import TaskResult, TaskView
+from cxlocal.processes.log import StageLog
+from cxlocal.processes.start import shell
+from cxlocal.runner import caches
+from cxlocal.runner.collect import Collected, collect, marks, suite_end
+from cxlocal.runner.gates import require
+from cxlocal.runner.outcomes import judge
+from cxlocal.runner.placing import instance_of
+from cxlocal.runner.voice import Ending
+from cxlocal.runner.work import Worked
+from cxlocal.text import shorten, utc_text
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from cxlocal.plan.types import Stage
+    from cxlocal.processes.child import Child, End
+    from cxlocal.processes.supervisor import Supervisor
+    from cxlocal.runner.work import Launch, Program, Work
+
+REASON_CHARACTERS = 1000
+"""Of a reason that becomes part of an event; the log has the rest."""
+
+
+class At(NamedTuple):
+    """One attempt of one stage."""
+
+    work: Work
+    stage: Stage
+    attempt: int
+    log: StageLog
+    variables: dict[str, str]
+    """Variables that wrappers of tasks added."""
+
+
+def run_stage(work: Work, stage: Stage) -> Program:
+    """All attempts of a stage. Raises Refused, Undecided and Conflict before the first."""
+    require(work, stage)
+    first = work.first_attempt.get(stage.name, 1)
+    last = first + stage.retries
+    outcome = Outcome.ERROR
+    for attempt in range(first, last + 1):
+        outcome = yield from _attempt(work, stage, attempt, is_last=attempt == last)
+        if outcome in (Outcome.SUCCESS, Outcome.CANCEL):
+            break
+    return outcome
+
+
+def _attempt(work: Work, stage: Stage, attempt: int, *, is_last: bool) -> Program:
+    record, clock = work.record, work.record.journal.clock
+    environment = work.environment_of(stage)
+    instance = "" if environment is None else instance_of(record, environment)
+    ready_ms = work.ready_at.get(stage.name) or clock.now_ms()
+    record.task_started(stage, attempt, ready_at_ms=ready_ms, instance=instance)
+    work.voice.started(stage.name, attempt)
+    began, started_ms = clock.monotonic(), clock.now_ms()
+    variables: dict[str, str] = {}
+    opened = work.manager.open_task(_view(work, stage, attempt, started_ms, variables))
+    log = StageLog.create(
+        work.log_folder, stage.name, masker=work.masker, echo=work.voice.echo(stage.name)
+    )
+    at = At(work, stage, attempt, log, variables)
+    worked, collected = yield from _tried(at, started_ms)
+    reason = _record_end(at, worked, collected)
+    seconds = clock.monotonic() - began
+    opened.close(TaskResult(collected.outcome, reason, seconds))
+    over = is_last or collected.outcome in (Outcome.SUCCESS, Outcome.CANCEL)
+    work.voice.ended(
+        Ending(stage.name, collected.outcome, seconds, reason, attempt, over, str(log.path))
+    )
+    return collected.outcome
+
+
+def _tried(at: At, started_ms: int) -> Generator[Launch, End, tuple[Worked, Collected]]:
+    """Do the work and collect what it left. Whatever goes wrong becomes the outcome."""
+    work, stage = at.work, at.stage
+    worked = Worked(Outcome.ERROR, "", started_ms, started_ms)
+    try:
+        folder = _folder(at)
+        scratch = work.workspace.scratch(stage.name, at.attempt)
+        hits = caches.bring_in(work, stage, folder)
+        before = marks(folder, stage)
+        worked = yield from _work(at, folder, scratch)
+        if hits:
+            worked = worked._replace(details={**worked.details, "caches": hits})
+        collected = collect(work, stage, at.attempt, worked, folder, before, scratch)
+        if collected.outcome == Outcome.SUCCESS:
+            caches.keep(work, stage, folder, hits)
+    except (CxError, OSError) as problem:
+        worked = worked._replace(finished_ms=work.record.journal.clock.now_ms())
+        collected = Collected(Outcome.ERROR, _words(problem), {}, [])
+    return worked, collected
+
+
+def _record_end(at: At, worked: Worked, collected: Collected) -> str:
+    """One commit with everything the attempt brought; its reason as recorded."""
+    work, outcome = at.work, collected.outcome
+    reason = shorten(work.masker.text(collected.reason), REASON_CHARACTERS)
+    if reason:
+        at.log.note(f"{outcome}: {reason}")
+    entry = at.log.close()
+    extra = [*collected.drafts, *suite_end(work, at.stage, at.attempt, collected)]
+    if outcome == Outcome.SUCCESS:
+        extra += worked.drafts
+        work.artifacts.update(collected.artifacts)
+    work.record.task_finished(
+        at.stage,
+        at.attempt,
+        outcome,
+        reason,
+        started_ms=worked.started_ms,
+        finished_ms=max(worked.finished_ms, worked.started_ms),
+        exit_code=worked.exit_code,
+        log=entry,
+        tool_version=worked.tool_version,
+        details={**worked.details, **({"log_problem": entry.problem} if entry.problem else {})},
+        extra=extra,
+    )
+    return reason
+
+
+def _view(
+    work: Work, stage: Stage, attempt: int, started_ms: int, variables: dict[str, str]
+) -> TaskView:
+    return TaskView(
+        work.plan.deliverable,
+        work.record.version,
+        work.record.run,
+        stage.name,
+        attempt,
+        stage.tool or "command",
+        stage.verb,
+        stage.environment,
+        utc_text(started_ms),
+        variables,
+    )
+
+
+def _folder(at: At) -> Path:
+    """Where the stage works: beside the other stages, or in a checkout of its own."""
+    work = at.work
+    if not at.stage.isolated:
+        return work.workspace.project
+    from cxlocal.runner.stamping import stamp
+
+    folder = work.workspace.isolated(work.plan, at.stage, at.attempt)
+    stamp(work.plan, folder, work.record.version)
+    return folder
+
+
+def _words(problem: CxError | OSError) -> str:
+    if isinstance(problem, CxError):
+        return ": ".join(part for part in (problem.what, problem.why) if part)
+    return f"{problem.strerror or problem}: {problem.filename or ''}".rstrip(": ")
+
+
+def _work(at: At, folder: Path, scratch: Path) -> Generator[Launch, End, Worked]:
+    if at.stage.tool:
+        from cxlocal.runner.tooling import work_with_tool
+
+        return (
+            yield from work_with_tool(
+                at.work, at.stage, at.attempt, folder, scratch, at.log, at.variables
+            )
+        )
+    return (yield from _command(at, folder))
+
+
+def _command(at: At, folder: Path) -> Generator[Launch, End, Worked]:
+    """A plain command: a text through the shell, a list without one."""
+    work, stage = at.work, at.stage
+    command = stage.command
+    assert command is not None
+    argv = shell(command) if isinstance(command, str) else list(command)
+    env = work.surroundings(stage, at.variables)
+    env.update({name: work.secrets[name] for name in stage.secrets})
+
+    def launch(supervisor: Supervisor, tag: object) -> Child:
+        return supervisor.start(
+            argv, cwd=folder, env=env, sink=at.log, timeout_seconds=stage.timeout_seconds, tag=tag
+        )
+
+    end = yield launch
+    outcome, reason = judge(end)
+    if end.held_open:
+        at.log.note("a process it left in the background kept its output open")
+    worked = Worked(outcome, reason, end.started_ms, end.finished_ms, end.code)
+    if stage.kind == "deploy" and outcome == Outcome.SUCCESS:
+        from cxlocal.runner.deploying import command_deployed
+
+        worked = worked._replace(drafts=tuple(command_deployed(work, stage, at.attempt)))
+    return worked

@@ -1,0 +1,145 @@
+"""Per-run environments: created before their first stage, destroyed after their last.
+
+What a tool created is owed from the moment its handle is durable, whoever created it: the
+environment's own tool, or a tool that deployed into an environment without one. A debt is paid by
+the tool's verb ``destroy``, with the handle alone, in this run or by a later command (``debts``).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from cxlocal.domain import Outcome
+from cxlocal.errors import CxError
+from cxlocal.hooks.messages import Fields
+from cxlocal.hooks.task_worker import TaskOutcome, TaskRequest, TaskWorker
+from cxlocal.processes.environment import stage_environment
+from cxlocal.processes.log import StageLog
+from cxlocal.runner.debts import HURRIED_SECONDS, Payer
+from cxlocal.runner.placing import (
+    debts,
+    environment_created_draft,
+    environment_deleted_draft,
+    instance_of,
+    intended,
+    removed_drafts,
+)
+from cxlocal.runner.voice import Ending
+from cxlocal.runner.work import environment_folder
+
+if TYPE_CHECKING:
+    from cxlocal.plan.types import Environment
+    from cxlocal.processes.child import Child, End
+    from cxlocal.processes.supervisor import Supervisor
+    from cxlocal.runner.record import RunRecord
+    from cxlocal.runner.work import Launch, Program, Work
+
+
+def provision(work: Work, environment: Environment) -> Program:
+    """Create a per-run environment; without a tool of its own it is just a name and a folder."""
+    record = work.record
+    if not environment.tool:
+        record.record(environment_created_draft(record, environment, tool="", stage=""))
+        return Outcome.SUCCESS
+    name = f"{environment.name} (create)"
+    clock = record.journal.clock
+    began = clock.monotonic()
+    work.voice.started(name, 1)
+    log = StageLog.create(
+        work.log_folder, f"provision-{environment.name}", masker=work.masker, echo=None
+    )
+    try:
+        found = yield from _provision(work, environment, log)
+    except CxError as problem:
+        outcome, reason = Outcome.ERROR, work.masker.text(problem.what)
+    else:
+        outcome, reason = Outcome(found.outcome), found.reason
+    if outcome == Outcome.SUCCESS:
+        draft = environment_created_draft(record, environment, tool=environment.tool, stage="")
+    else:
+        log.note(f"{outcome}: {reason}")
+        text = f"{environment.name} could not be created: {reason}"
+        draft = record.flag_draft("not-provisioned", text)
+    entry = log.close()
+    record.record(draft)
+    seconds = clock.monotonic() - began
+    work.voice.ended(Ending(name, outcome, seconds, reason, 1, True, str(entry.path)))
+    return outcome
+
+
+def _provision(
+    work: Work, environment: Environment, log: StageLog
+) -> Generator[Launch, End, TaskOutcome]:
+    from cxlocal.hooks.manager import find_tool
+    from cxlocal.plan.placeholders import Values, resolve_options
+    from cxlocal.plan.types import Stage
+
+    record = work.record
+    tool = find_tool(work.manager, environment.tool)
+    values = Values(record.version, record.run, record.revision, {}, {})
+    options = resolve_options(environment.options, values)
+    owner = Stage(name=f"provision-{environment.name}", tool=environment.tool, verb="provision")
+    fields = Fields(
+        checkout=work.workspace.project,
+        scratch=work.workspace.scratch(owner.name, 1),
+        version=record.version,
+        run=record.run,
+        revision=record.revision,
+        deliverable=work.plan.deliverable,
+        environment=work.place_of(environment),
+    )
+
+    def durable(handle: Any) -> None:
+        intended(
+            record,
+            owner,
+            task="",
+            environment=environment.name,
+            instance=instance_of(record, environment),
+            handle=handle,
+            lifetime=environment.lifetime,
+            options=options,
+        )
+
+    names = dict.fromkeys((*environment.secrets, *tool.secrets))
+    secrets = {name: work.secrets[name] for name in names}
+    request = TaskRequest(tool, "provision", options, fields, secrets)
+    worker = TaskWorker(request, on_intend=durable, on_progress=log.note)
+    env = stage_environment(work.environ)
+
+    def launch(supervisor: Supervisor, tag: object) -> Child:
+        return worker.start(
+            supervisor, env=env, sink=log, timeout_seconds=environment.timeout_seconds, tag=tag
+        )
+
+    end = yield launch
+    return worker.outcome(end)
+
+
+def destroy(work: Work, environment: Environment, *, hurried: bool) -> Program:
+    """Destroy a per-run environment and everything that tools created in it."""
+    instance = instance_of(work.record, environment)
+    owed = [one for one in debts(work.record.journal, work.record.run) if one.instance == instance]
+    limit = HURRIED_SECONDS if hurried else float(environment.timeout_seconds)
+    payer = Payer(work.record, work.manager, work.environ, work.secrets, limit)
+    unpaid = yield from payer.pay(owed)
+    for debt, reason in unpaid:
+        work.voice.warn(
+            f"{environment.name}: {debt.tool} could not destroy what {debt.stage} created:"
+            f" {reason}. It stays owed; the next 'cxlocal run' tries again"
+        )
+    if unpaid:
+        return Outcome.ERROR
+    close_environment(work.record, environment.name, instance, "its last stage has ended")
+    return Outcome.SUCCESS
+
+
+def close_environment(record: RunRecord, name: str, instance: str, reason: str) -> None:
+    """Say that an environment and all that ran in it is gone, and remove its folder."""
+    drafts = removed_drafts(record, name, instance)
+    drafts.append(environment_deleted_draft(record, name, instance, tool="", reason=reason))
+    record.record(*drafts)
+    folder = environment_folder(record.journal.home, record.ref.deliverable, instance)
+    shutil.rmtree(folder, ignore_errors=True)

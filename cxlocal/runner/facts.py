@@ -1,0 +1,144 @@
+"""What is known when a run is asked for: proof, what is left out, what is new in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cxlocal.errors import UsageError
+from cxlocal.runner.record import RunFacts
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
+    from cxlocal.plan.types import Plan
+    from cxlocal.revision.proof import Proof
+    from cxlocal.runner.release import Request
+    from cxlocal.runner.source import Machine, Source
+
+LIVE = """
+SELECT run.revision, deployments_now.version, deployments_now.version_run AS run
+FROM deployments_now JOIN run ON run.id = deployments_now.version_run
+WHERE deployments_now.deliverable = ? AND deployments_now.environment = ?
+ORDER BY since DESC LIMIT 1
+"""
+
+
+def prove_revision(
+    machine: Machine, source: Source, *, online: bool, rehearsal: bool
+) -> tuple[Proof | None, str]:
+    """How we know the commit was pushed (None in a rehearsal), and the repository's first commit.
+
+    Raises Refused for a commit that no remote holds.
+    """
+    from cxlocal.revision.mirrors import Mirror, list_mirrors
+    from cxlocal.revision.proof import prove
+    from cxlocal.revision.repository import identity
+
+    commit = source.revision.commit
+    root = identity(source.repository, commit).root_commit
+    if rehearsal:
+        return None, root
+    key = root or f"folder:{source.repository.common_dir}"
+    named = tuple(Mirror(location, "", key) for location in source.settings.mirrors)
+    proof = prove(
+        source.repository, commit, source.config.scm.remotes,
+        (*list_mirrors(machine.home, key), *named), clock=machine.clock, online=online,
+    )  # fmt: skip
+    return proof, root
+
+
+def left_out(source: Source, *, in_place: bool, rehearsal: bool) -> tuple[str, ...]:
+    """Uncommitted files, which are not in this release. In place they are refused."""
+    from cxlocal.revision.checkout import require_clean
+    from cxlocal.revision.repository import dirty
+
+    paths = source.config.deliverable.paths
+    if in_place:
+        require_clean(source.repository, paths)
+        _refuse_other_head(source)
+        return ()
+    return () if rehearsal else dirty(source.repository, paths)
+
+
+def _refuse_other_head(source: Source) -> None:
+    from cxlocal.revision.repository import resolve
+
+    if source.name == "HEAD":
+        return
+    head, wanted = resolve(source.repository).commit, source.revision.commit
+    if head != wanted:
+        raise UsageError(
+            f"the working tree is at {head[:12]}, not at {wanted[:12]}",
+            why='workspace = "in-place" runs the stages in the working tree itself',
+            hint=f'git checkout {wanted[:12]}, or use workspace = "checkout"',
+            name="other-revision",
+        )
+
+
+def facts_of(
+    journal: Journal,
+    source: Source,
+    plan: Plan,
+    request: Request,
+    proof: Proof | None,
+    root: str,
+    missing: tuple[str, ...],
+    online: bool | None,
+) -> RunFacts:
+    """Everything that can never be asked later."""
+    from cxlocal.plan.freeze import freeze
+
+    content, digest = freeze(plan)
+    return RunFacts(
+        kind="rehearsal" if request.rehearsal else "release",
+        actor=source.actor,
+        place=source.place,
+        plan_bytes=content,
+        plan_sha256=digest,
+        reason=request.reason,
+        trigger="manual" if source.place.kind == "laptop" else "pipeline",
+        planned=request.planned,
+        online=online,
+        revision=source.revision,
+        repository={
+            "url": proof.url if proof else "",
+            "path": source.repository.prefix,
+            "root": root,
+        },
+        proof=dict(proof.as_json()) if proof else None,
+        changes=None if request.rehearsal else changes_in(journal, source, plan, request.to),
+        uncommitted=missing,
+    )
+
+
+def changes_in(
+    journal: Journal, source: Source, plan: Plan, to: str | None
+) -> dict[str, Any] | None:
+    """The commits since the version that is live where this run leads; None when nothing is."""
+    lasting = [one.name for one in plan.environments if one.lifetime == "lasting"]
+    target = to if to in lasting else (lasting[0] if lasting else "")
+    row = journal.one(LIVE, (plan.deliverable, target)) if target else None
+    if row is None or not row["revision"]:
+        return None
+    from cxlocal.revision.changes import changes_since
+
+    found = changes_since(
+        source.repository, row["revision"], source.revision.commit, paths=plan.paths
+    )
+    return {
+        "since_version": row["version"],
+        "since_run": row["run"],
+        "since_commit": row["revision"],
+        "total": found.total,
+        "listed": [commit._asdict() for commit in found.listed],
+        "note": found.note,
+    }
+
+
+def words_of_changes(changes: dict[str, Any]) -> str:
+    """``4 commits since 2.7.3``; empty when nothing was live before."""
+    since, total = changes.get("since_version") or "", changes.get("total")
+    if not since:
+        return ""
+    count = "some commits" if total is None else f"{total} commit{'' if total == 1 else 's'}"
+    note = changes.get("note") or ""
+    return f"{count} since {since}" + (f"; {note}" if note else "")

@@ -1,0 +1,191 @@
+"""What must hold before a stage may start, and promotions that stages earn.
+
+Every verdict is recorded. *Undecided* is never taken for *allow*.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from cxlocal.domain import Verdict
+from cxlocal.errors import Conflict, Refused, Undecided
+from cxlocal.hooks.task import GateAnswer, GateQuestion
+from cxlocal.runner.placing import promotion_draft, promotions
+from cxlocal.text import parse_utc
+
+if TYPE_CHECKING:
+    from cxlocal.plan.types import Promotion, Stage
+    from cxlocal.runner.work import Work
+
+GRANTED = ("granted", "overridden")
+
+
+class Judged(NamedTuple):
+    """A verdict and the promotion it is about, if any."""
+
+    answer: GateAnswer
+    promotion: str
+
+
+def require(work: Work, stage: Stage) -> None:
+    """Let a stage start, or raise Refused (a verdict *deny*), Undecided, or Conflict.
+
+    In a rehearsal nothing is promoted, so nothing is required.
+    """
+    if work.record.kind != "release":
+        return
+    deploys = stage.kind == "deploy"
+    if not stage.requires and not deploys:
+        return
+    refuse_conflicted(work)
+    held = promotions(work.record) if stage.requires else {}
+    judged = [Judged(_standing(name, held.get(name)), name) for name in stage.requires]
+    kind = "deploy" if deploys else "stage"
+    judged += [Judged(answer, "") for answer in ask_gates(work, kind, stage.environment, "")]
+    age = data_age_seconds(work)
+    work.record.record(
+        *(
+            work.record.judged_draft(
+                gate=answer.gate,
+                verdict=answer.verdict,
+                reason=work.masker.text(answer.reason),
+                stage=stage.name,
+                environment=stage.environment,
+                promotion=promotion,
+                data_age_seconds=age,
+            )
+            for answer, promotion in judged
+        )
+    )
+    _raise_first(work, stage, judged)
+
+
+def _standing(name: str, decision: str | None) -> GateAnswer:
+    """Whether a required promotion was given."""
+    gate = f"promotion {name}"
+    if decision in GRANTED:
+        return GateAnswer(gate, Verdict.ALLOW, f"{name} is {decision}")
+    reason = f"{name} was {decision}" if decision else f"{name} was not given"
+    return GateAnswer(gate, Verdict.DENY, reason)
+
+
+def _raise_first(work: Work, stage: Stage, judged: list[Judged]) -> None:
+    for wanted, kind, words, slug in (
+        (Verdict.DENY, Refused, "was refused", "gate-denied"),
+        (Verdict.UNDECIDED, Undecided, "could not be decided", "gate-undecided"),
+    ):
+        for answer, promotion in judged:
+            if answer.verdict == wanted:
+                raise kind(
+                    f"stage {stage.name} {words}",
+                    why=f"{answer.gate}: {work.masker.text(answer.reason)}",
+                    hint=_way_out(work, stage, promotion),
+                    name=slug,
+                    gate=answer.gate,
+                )
+
+
+def _way_out(work: Work, stage: Stage, promotion: str) -> str:
+    again = f"cxlocal run --resume {work.record.run}"
+    environment = work.environment_of(stage)
+    if environment is not None and environment.protected:
+        again += f" --to {environment.name}"
+    if promotion:
+        return f"cxlocal promote {work.record.version} {promotion}, then: {again}"
+    return f"settle what it says, then: {again}"
+
+
+def ask_gates(work: Work, kind: str, environment: str, promotion: str) -> list[GateAnswer]:
+    """Every opinion of the hook ``cxlocal_gate``."""
+    question = GateQuestion(
+        kind,
+        work.plan.deliverable,
+        work.record.version,
+        work.record.run,
+        environment,
+        promotion,
+        data_age_seconds(work),
+        {"stages": sorted(work.succeeded), "actor": work.record.actor.id},
+    )
+    return work.manager.gate(question)
+
+
+def data_age_seconds(work: Work) -> float | None:
+    """How old our copy of other machines' history is; None when nothing was ever synced."""
+    row = work.record.journal.one("SELECT max(at) AS at FROM ack_step")
+    if row is None or row["at"] is None:
+        return None
+    return max(0.0, (work.record.journal.clock.now_ms() - parse_utc(row["at"])) / 1000)
+
+
+def refuse_conflicted(work: Work) -> None:
+    """Raise Conflict when another run holds our number and nobody named this run by its id."""
+    record = work.record
+    if work.run_named or record.number is None:
+        return
+    row = record.journal.one(
+        "SELECT state FROM number_uses WHERE deliverable = ? AND run = ?",
+        (record.ref.deliverable, record.run),
+    )
+    if row is not None and row["state"] == "conflicted":
+        raise Conflict(
+            f"two runs hold the version {record.version}",
+            why="nothing is promoted or deployed by a number that is in doubt",
+            hint=f"cxlocal version explain {record.number}; to go on with this one, name it:"
+            f" cxlocal run --resume {record.run}",
+            name="number-conflicted",
+            run=record.run,
+        )
+
+
+def grant_earned(work: Work, held: dict[str, str]) -> list[str]:
+    """Record promotions whose stages have all succeeded in this run; their names.
+
+    ``held`` are the decisions so far; new ones are added.
+    """
+    if work.record.kind != "release":
+        return []
+    given = []
+    for promotion in work.plan.promotions:
+        earned = promotion.after and set(promotion.after) <= work.succeeded
+        if earned and promotion.name not in held:
+            held[promotion.name] = _decide(work, promotion)
+            if held[promotion.name] == "granted":
+                given.append(promotion.name)
+    return given
+
+
+def _decide(work: Work, promotion: Promotion) -> str:
+    refuse_conflicted(work)
+    answers = ask_gates(work, "promotion", "", promotion.name)
+    verdicts = {answer.verdict for answer in answers}
+    decision = "granted"
+    if Verdict.DENY in verdicts:
+        decision = "denied"
+    elif Verdict.UNDECIDED in verdicts:
+        decision = "undecided"
+    against = [answer for answer in answers if answer.verdict != Verdict.ALLOW]
+    reason = "; ".join(f"{one.gate}: {one.reason}" for one in against)
+    age = data_age_seconds(work)
+    drafts = [
+        work.record.judged_draft(
+            gate=answer.gate, verdict=answer.verdict, reason=work.masker.text(answer.reason),
+            promotion=promotion.name, data_age_seconds=age,
+        )
+        for answer in answers
+    ]  # fmt: skip
+    drafts.append(
+        promotion_draft(
+            work.record,
+            promotion.name,
+            decision,
+            digests={name: found.sha256 for name, found in work.artifacts.items()},
+            automatic=True,
+            actor=work.record.actor,
+            reason=work.masker.text(reason) or f"earned by {', '.join(promotion.after)}",
+            evidence=promotion.after,
+            data_age_seconds=age,
+        )
+    )
+    work.record.record(*drafts)
+    return decision

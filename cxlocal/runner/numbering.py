@@ -1,0 +1,79 @@
+"""The version of a run: asked for, or made up for a rehearsal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from cxlocal.exchange.store import Store
+    from cxlocal.journal.file import Journal
+    from cxlocal.plan.types import Plan
+    from cxlocal.runner.source import Source
+
+
+class Version(NamedTuple):
+    """What a run is called."""
+
+    text: str
+    line: str
+    number: int | None
+    how: str
+
+
+def take_number(
+    journal: Journal, store: Store | None, source: Source, plan: Plan, run: str
+) -> Version:
+    """The number of a release, durable when this returns. ``store`` None: do not ask it.
+
+    Raises StoreNeeded, Refused, Conflict and ConfigError.
+    """
+    from cxlocal.numbers.obtain import NumberRequest, obtain_number
+    from cxlocal.numbers.schemes import scheme_named
+
+    further = [
+        scheme
+        for _, found in source.manager.each("cxlocal_register_version_schemes")
+        for scheme in found
+    ]
+    scheme = scheme_named(plan.version.scheme, further)
+    request = NumberRequest(
+        plan.deliverable,
+        plan.version.line,
+        scheme,
+        run,
+        source.actor._asdict(),
+        kept=source.kept,
+        reserve=plan.version.reserve,
+        ahead=plan.version.ahead,
+        first=plan.version.first,
+        when_empty=plan.version.when_empty,
+        tagged=_tagged(journal, source, plan, scheme),
+    )
+    patience = 0.0 if source.kept else float(source.settings.store_patience_seconds)
+    number = obtain_number(journal, store, request, patience_seconds=patience)
+    return Version(number.text, number.line, number.number, number.how)
+
+
+def _tagged(journal: Journal, source: Source, plan: Plan, scheme: object) -> int:
+    """The highest number of the line among the repository's tags.
+
+    Asked only while the journal knows none of the line itself: then counting could begin below
+    what was released before cxlocal came (DESIGN §5).
+    """
+    from cxlocal.numbers.holdings import highest_known
+    from cxlocal.numbers.schemes import Scheme, numbers_in_tags
+    from cxlocal.revision.repository import version_tags
+
+    line = plan.version.line
+    if highest_known(journal.connection, plan.deliverable, line) >= 0:
+        return -1
+    known: Scheme = scheme  # type: ignore[assignment]
+    tags = version_tags(source.repository)
+    return max(numbers_in_tags(known, plan.deliverable, line, tags), default=-1)
+
+
+def rehearsed(plan: Plan, run: str) -> Version:
+    """The version of a rehearsal: a text no release can have."""
+    from cxlocal.numbers.schemes import rehearsal_text
+
+    return Version(rehearsal_text(run), plan.version.line, None, "rehearsal")

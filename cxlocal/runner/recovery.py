@@ -1,0 +1,104 @@
+"""What a command does first: end runs whose process is gone, and pay what is still owed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cxlocal.errors import CxError
+from cxlocal.runner import orphans
+
+if TYPE_CHECKING:
+    from cxlocal.hooks.manager import Manager
+    from cxlocal.journal.file import Journal
+    from cxlocal.runner.placing import Debt
+    from cxlocal.runner.source import Machine
+
+DEBT_SECONDS = 60.0
+"""For destroying one thing a dead run left behind."""
+
+OWING = """
+SELECT DISTINCT owed.run FROM owed LEFT JOIN process ON process.run = owed.run
+WHERE owed.paid IS NULL AND owed.lifetime = 'per-run' AND process.run IS NULL
+"""
+STANDING = """
+SELECT run.id AS run, environment.name, environment.instance FROM environment
+JOIN run ON run.id = environment.created_by_run
+LEFT JOIN process ON process.run = run.id
+WHERE environment.lifetime = 'per-run' AND environment.deleted_at IS NULL
+  AND environment.created_at IS NOT NULL AND run.finished_at IS NOT NULL AND process.run IS NULL
+  AND run.node = ?
+"""
+
+
+def recover(journal: Journal, machine: Machine) -> list[str]:
+    """End orphans and pay debts of runs that are over; the runs that were ended."""
+    found = orphans.orphans(journal)
+    for orphan in found:
+        orphans.end_orphan(journal, orphan)
+        machine.voice.warn(
+            f"run {orphan.run[:8]} had been cut off ({orphan.command}); it is recorded as an error"
+        )
+    if found or journal.one(OWING) is not None:
+        pay_debts(journal, machine)
+    return [orphan.run for orphan in found]
+
+
+def pay_debts(journal: Journal, machine: Machine) -> list[tuple[Debt, str]]:
+    """Destroy what runs that are over left behind on this machine; what could not be, and why.
+
+    Environments that had nothing to destroy are closed too.
+    """
+    unpaid: list[tuple[Debt, str]] = []
+    for row in journal.query(OWING):
+        unpaid += _pay_run(journal, machine, row["run"])
+    still = {debt.instance for debt, _ in unpaid}
+    for row in journal.query(STANDING, (journal.node,)):
+        if row["instance"] not in still:
+            _close(journal, row["run"], row["name"], row["instance"])
+    return unpaid
+
+
+def _close(journal: Journal, run: str, name: str, instance: str) -> None:
+    from cxlocal.runner.environments import close_environment
+    from cxlocal.runner.record import RunRecord
+
+    record = RunRecord.attach(journal, run)
+    close_environment(record, name, instance, "its run was cut off")
+
+
+def _pay_run(journal: Journal, machine: Machine, run: str) -> list[tuple[Debt, str]]:
+    from cxlocal.processes.supervisor import Supervisor
+    from cxlocal.runner.debts import Payer
+    from cxlocal.runner.engine import drive
+    from cxlocal.runner.placing import debts
+    from cxlocal.runner.record import RunRecord
+
+    owed = debts(journal, run)
+    try:
+        record = RunRecord.attach(journal, run)
+        manager = _manager(machine)
+        payer = Payer(record, manager, machine.environ, {}, DEBT_SECONDS)
+        with Supervisor(machine.clock) as supervisor:
+            unpaid: list[tuple[Debt, str]] = drive(payer.pay(owed), supervisor)
+    except CxError as problem:
+        unpaid = [(debt, problem.what) for debt in owed]
+    for debt, reason in unpaid:
+        machine.voice.warn(
+            f"{debt.instance}: {debt.tool} could not destroy what it created: {reason}"
+        )
+    for debt in owed:
+        if debt not in [one for one, _ in unpaid]:
+            machine.voice.note(f"destroyed what was left of {debt.instance} ({debt.tool})")
+    return unpaid
+
+
+def _manager(machine: Machine) -> Manager:
+    from cxlocal.hooks.manager import load
+    from cxlocal.hooks.trust import FOLDER, trusted
+
+    manager = load(machine.environ, no=machine.blocked, warn=machine.voice.warn)
+    folder = machine.root / FOLDER
+    if folder.is_dir():
+        # The tool may be one of the project's own.
+        manager.add_project(folder, trusted(machine.home, machine.environ))
+    return manager

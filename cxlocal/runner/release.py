@@ -1,0 +1,201 @@
+"""A run from the first question to the last word, as a list of plain steps.
+
+Nothing is recorded before it is known that the run may begin; from then on the run ends with an
+outcome whatever happens, here or by the next command (``orphans``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cxlocal.domain import Outcome
+from cxlocal.errors import CxError, Interrupted
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.plan.schedule import Schedule
+from cxlocal.runner import orphans, recovery
+from cxlocal.runner.beginning import END_SYNC_SECONDS, Begun, begin, sync_shortly
+from cxlocal.runner.engine import Ended, Engine
+from cxlocal.runner.outcomes import worst
+from cxlocal.runner.resuming import resume
+from cxlocal.runner.signals import Signals
+from cxlocal.runner.source import Machine
+from cxlocal.runner.workspace import FREE_BYTES, clean_up, require_space
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
+
+
+class Request(NamedTuple):
+    """What was asked for."""
+
+    to: str | None = None
+    revision: str = "HEAD"
+    offline: bool = False
+    jobs: int | None = None
+    resume: str = ""
+    """The id of the run to go on with."""
+    run_named: bool = False
+    """The person named it by its id, not by its version."""
+    reason: str = ""
+    planned: bool = True
+    moved: str = ""
+    """The reason given with ``--journal-was-moved``."""
+    rehearsal: bool = False
+    least_free_bytes: int = FREE_BYTES
+
+
+class Summary(NamedTuple):
+    """How a run went, for people and for ``--json``."""
+
+    run: str
+    deliverable: str
+    kind: str
+    version: str
+    number: int | None
+    how: str
+    revision: str
+    proof: str
+    outcome: str
+    reason: str
+    stages: dict[str, str]
+    skipped: tuple[str, ...]
+    promotions: dict[str, str]
+    stopped_before: str
+    next: str
+    """The command that goes on; empty when nothing remains."""
+    seconds: float
+    pending: int
+    """Events the store still lacks."""
+    journal: str
+    kept: bool
+    """False on a passing machine."""
+    refused: CxError | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        found = self._asdict()
+        found["refused"] = None if self.refused is None else self.refused.as_json()
+        return found
+
+
+def carry_out(machine: Machine, journal: Journal, request: Request) -> Summary:
+    """Carry out one run. Raises what kept it from beginning, Interrupted when a signal ended it;
+    a stage that failed is no exception but an outcome in the summary."""
+    with Signals() as signals:
+        began = machine.clock.monotonic()
+        catch_up(journal)
+        recovery.recover(journal, machine)
+        require_space(machine.home, request.least_free_bytes)
+        if request.resume:
+            begun = resume(machine, journal, request, began)
+        else:
+            begun = begin(machine, journal, request, began)
+        return _work_off(machine, journal, request, begun, signals, began)
+
+
+def _work_off(
+    machine: Machine,
+    journal: Journal,
+    request: Request,
+    begun: Begun,
+    signals: Signals,
+    began: float,
+) -> Summary:
+    record, work = begun.record, begun.work
+    ended = Ended({}, (), None)
+    try:
+        schedule = Schedule(record.plan, begun.selection.now, succeeded=begun.kept)
+        jobs = request.jobs or begun.source.settings.jobs
+        ended = Engine(work, schedule, jobs=jobs, signals=signals).run()
+        outcome, reason = _outcome(ended, signals)
+    except Interrupted as signal:
+        outcome, reason = Outcome.CANCEL, signal.what
+    except CxError as problem:
+        outcome, reason = Outcome.ERROR, str(problem)
+        raise
+    except BaseException as problem:
+        outcome, reason = Outcome.ERROR, f"cxlocal itself failed: {problem!r}"
+        raise
+    finally:
+        seconds = machine.clock.monotonic() - began
+        stopped = begun.selection.stopped_by if outcome == Outcome.SUCCESS else ""
+        orphans.finish_run(
+            record, outcome, work.masker.text(reason), seconds=seconds, stopped_before=stopped
+        )
+    success = outcome == Outcome.SUCCESS
+    clean_up(
+        machine.home, work.workspace, success=success,
+        keep_failed=begun.source.config.keep.checkouts,
+    )  # fmt: skip
+    _last_sync(journal, begun)
+    if signals.number:
+        raise signals.interrupted()
+    return _summary(machine, begun, outcome, reason, ended, seconds)
+
+
+def _outcome(ended: Ended, signals: Signals) -> tuple[Outcome, str]:
+    if signals.number:
+        return Outcome.CANCEL, f"cancelled by {signals.name}"
+    outcome = worst(ended.outcomes.values())
+    if ended.refused is not None:
+        return max(outcome, Outcome.FAILURE, key=_weight), ended.refused.what
+    if outcome == Outcome.SUCCESS:
+        return outcome, ""
+    bad = [name for name, found in ended.outcomes.items() if found == outcome]
+    word = {"failure": "failed", "error": "ended in error", "cancel": "was cancelled"}[outcome]
+    return outcome, f"{', '.join(bad)} {word}"
+
+
+def _weight(outcome: Outcome) -> int:
+    return (Outcome.SUCCESS, Outcome.ERROR, Outcome.FAILURE, Outcome.CANCEL).index(outcome)
+
+
+def _last_sync(journal: Journal, begun: Begun) -> None:
+    """Send what was recorded; the store's absence changes nothing about the run."""
+    if begun.store is None:
+        return
+    try:
+        sync_shortly(journal, begun.store, END_SYNC_SECONDS, begun.source)
+    finally:
+        begun.store.close()
+
+
+def _summary(
+    machine: Machine,
+    begun: Begun,
+    outcome: Outcome,
+    reason: str,
+    ended: Ended,
+    seconds: float,
+) -> Summary:
+    from cxlocal.exchange.sync import pending
+    from cxlocal.runner.placing import promotions
+
+    record = begun.record
+    stopped = begun.selection.stopped_by
+    success = outcome == Outcome.SUCCESS
+    following = begun.selection.arguments(record.run) if success else ()
+    if not success and record.kind == "release":
+        following = ("cxlocal", "run", "--resume", record.run)
+    return Summary(
+        run=record.run,
+        deliverable=record.ref.deliverable,
+        kind=record.kind,
+        version=record.version,
+        number=record.number,
+        how=begun.how,
+        revision=record.revision,
+        proof=begun.proof,
+        outcome=outcome,
+        reason=begun.work.masker.text(reason),
+        stages=dict(ended.outcomes),
+        skipped=ended.skipped,
+        promotions=promotions(record) if record.plan.promotions else {},
+        stopped_before=stopped if success else "",
+        next=" ".join(following),
+        seconds=round(seconds, 3),
+        pending=pending(record.journal),
+        journal=str(record.journal.path),
+        kept=begun.source.kept,
+        refused=ended.refused,
+    )

@@ -1,0 +1,215 @@
+"""What is to be run: repository, revision, the configuration of that revision, and its plan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cxlocal.errors import ConfigError, Refused, UsageError
+
+if TYPE_CHECKING:
+    from cxlocal.clock import Clock, Ids
+    from cxlocal.config.settings import Settings
+    from cxlocal.config.types import Config
+    from cxlocal.domain import Actor
+    from cxlocal.exchange.store import Store
+    from cxlocal.hooks.manager import Manager
+    from cxlocal.hooks.place import Place
+    from cxlocal.hooks.report import ReportReader
+    from cxlocal.plan.types import Plan
+    from cxlocal.revision.repository import Repository, Revision
+    from cxlocal.runner.voice import Voice
+
+
+class Machine(NamedTuple):
+    """What a run needs to know of the process it runs in."""
+
+    root: Path
+    """The folder of cx.toml in the working tree."""
+    home: Path
+    environ: Mapping[str, str]
+    clock: Clock
+    ids: Ids
+    blocked: tuple[str, ...]
+    """Plugins left out by ``-p no:NAME``."""
+    voice: Voice
+    command: str
+    """What was typed."""
+    fresh: bool
+    """The journal was made by this command."""
+
+
+class Source(NamedTuple):
+    """A revision and what its configuration says."""
+
+    repository: Repository
+    revision: Revision
+    config: Config
+    settings: Settings
+    manager: Manager
+    place: Place
+    actor: Actor
+    kept: bool
+    """False on a passing machine."""
+    name: str
+    """What was asked for, such as HEAD."""
+
+    @property
+    def file(self) -> str:
+        """How the configuration is called in messages."""
+        return f"cx.toml at {self.revision.commit[:8]}"
+
+
+def open_source(
+    machine: Machine, name: str, flags: Mapping[str, Any], *, tree: bool = False
+) -> Source:
+    """Read what ``name`` (HEAD, a branch, whatever a plugin knows) means.
+
+    ``tree`` takes the configuration from the working tree instead (rehearsal). Raises UsageError
+    and ConfigError.
+    """
+    from cxlocal.config.load import parse, read
+    from cxlocal.config.settings import settings
+    from cxlocal.hooks.manager import load
+    from cxlocal.revision.repository import open_repository, read_file, resolve
+    from cxlocal.runner.who import find_actor, find_place, is_passing
+
+    asked = name
+    repository = open_repository(machine.root)
+    manager: Manager | None = None
+    if name != "HEAD":
+        # Only a plugin of the machine can know the name: the project's are not known before it.
+        manager = load(machine.environ, no=machine.blocked, warn=machine.voice.warn)
+        found = manager.first("cxlocal_resolve_revision", repository=repository.root, name=name)
+        name = str(found) if found else name
+    revision = resolve(repository, name)
+    if tree:
+        config = read(str(machine.root / "cx.toml"))
+    else:
+        path = os.path.join(repository.prefix, "cx.toml")
+        content = read_file(repository, revision.commit, path)
+        if content is None:
+            raise UsageError(
+                f"commit {revision.commit[:12]} has no {path}",
+                why="the process comes from the revision, never from the working tree",
+                hint=f"git add {path} && git commit && git push; or try it first: cxlocal rehearse",
+                name="no-config-in-revision",
+            )
+        config = parse(content, file=f"cx.toml at {revision.commit[:8]}")
+    chosen = settings(config, folder=str(machine.root), environ=machine.environ, flags=flags)
+    manager = load(
+        machine.environ, block=config.plugins.block, no=machine.blocked, warn=machine.voice.warn
+    )
+    place = find_place(manager, machine.environ)
+    actor = find_actor(machine.environ, place, partial(git_user, repository))
+    kept = not is_passing(machine.environ, place, machine.fresh)
+    return Source(repository, revision, config, chosen, manager, place, actor, kept, asked)
+
+
+def git_user(repository: Repository) -> str:
+    """``Name <mail>`` as git would write it into a commit; empty when it does not know."""
+    from cxlocal.revision.git import decode, git
+
+    answer = git(repository.root, "var", "GIT_AUTHOR_IDENT")
+    words = decode(answer.stdout).strip() if answer.code == 0 else ""
+    return words[: words.rfind(">") + 1]
+
+
+def open_store(source: Source, home: Path) -> Store:
+    """The store the settings name. Raises ConfigError for a kind nobody speaks."""
+    from cxlocal.exchange import open as opening
+
+    stores: dict[str, type[Store]] = {}
+    for _, found in source.manager.each("cxlocal_register_stores"):
+        stores.update(found)
+    return opening.open_store(source.settings.store_url, home, stores)
+
+
+def make_plan(machine: Machine, source: Source, folder: Path) -> Plan:
+    """The plan, with tools bound and their options checked; plugins of the project in ``folder``.
+
+    Raises ConfigError, and Refused for plugins nobody trusted.
+    """
+    from cxlocal.hooks.manager import check_options, find_tool
+    from cxlocal.hooks.trust import FOLDER, trusted
+    from cxlocal.plan.bind import bind
+    from cxlocal.plan.resolve import resolve
+
+    if (folder / FOLDER).is_dir():
+        source.manager.add_project(folder / FOLDER, trusted(machine.home, machine.environ))
+    plan = resolve(source.config, file=source.file, today=today(machine.clock))
+    if not any([stage.tool for stage in plan.stages] + [one.tool for one in plan.environments]):
+        return plan
+    return bind(plan, partial(find_tool, source.manager), check_options, file=source.file)
+
+
+def today(clock: Clock) -> tuple[int, int, int]:
+    """Year, month and day in UTC."""
+    from cxlocal.text import utc_text
+
+    year, month, day = utc_text(clock.now_ms())[:10].split("-")
+    return int(year), int(month), int(day)
+
+
+def find_readers(manager: Manager, plan: Plan) -> dict[str, ReportReader]:
+    """Readers by format. Raises ConfigError when a stage writes a format nobody reads."""
+    wanted = {rule.format: stage.name for stage in plan.stages for rule in stage.reports}
+    if not wanted and not any(stage.tool for stage in plan.stages):
+        return {}
+    readers: dict[str, ReportReader] = {}
+    for _, found in manager.each("cxlocal_register_report_readers"):
+        for reader in found:
+            readers.setdefault(reader.format, reader)
+    for form, stage in wanted.items():
+        if form not in readers:
+            raise ConfigError(
+                f"stage {stage}: nobody reads reports of the format {form!r}",
+                why=f"there are readers for {', '.join(sorted(readers)) or 'nothing'}",
+                hint="correct 'reports', or install a plugin that reads it",
+                name="no-report-reader",
+            )
+    return readers
+
+
+def find_secrets(
+    machine: Machine, source: Source, plan: Plan, stages: frozenset[str]
+) -> dict[str, str]:
+    """The secrets that the stages about to run list. Raises ConfigError and Trouble, so that a
+    missing one is noticed before a number is taken."""
+    from cxlocal.hooks.manager import find_tool
+
+    places = {plan.stage(name).environment for name in stages}
+    users = [(plan.stage(name).secrets, plan.stage(name).tool) for name in plan_order(plan, stages)]
+    users += [(one.secrets, one.tool) for one in plan.environments if one.name in places]
+    wanted: dict[str, None] = {}
+    for names, tool in users:
+        wanted.update(dict.fromkeys(names))
+        if tool:
+            wanted.update(dict.fromkeys(find_tool(source.manager, tool).secrets))
+    if not wanted:
+        return {}
+    from cxlocal.config.types import Source as SecretSource
+    from cxlocal.secrets import resolve
+
+    sources = {name: SecretSource(**one) for name, one in source.settings.secrets.items()}
+    return resolve(sources, wanted, environ=machine.environ, folder=machine.root)
+
+
+def plan_order(plan: Plan, names: frozenset[str]) -> list[str]:
+    """``names`` in the order of the file."""
+    return [stage.name for stage in plan.stages if stage.name in names]
+
+
+def refuse_stranger(known_root: str, found_root: str, deliverable: str) -> None:
+    """A deliverable belongs to the repository it was first released from. Raises Refused."""
+    if known_root and found_root and known_root != found_root:
+        raise Refused(
+            f"{deliverable!r} belongs to another repository",
+            why=f"its first release came from a history that begins at {known_root[:12]}; this one"
+            f" begins at {found_root[:12]}",
+            hint="give this deliverable a name of its own in [deliverable]",
+            name="other-repository",
+        )

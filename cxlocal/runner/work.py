@@ -1,0 +1,183 @@
+"""What the parts of the engine share while one run is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cxlocal.domain import Outcome, path_part
+from cxlocal.events.runs import task_id
+from cxlocal.plan.placeholders import Artifact, Values
+from cxlocal.plan.variables import stage_variables
+from cxlocal.processes.environment import stage_environment
+from cxlocal.processes.mask import Masker
+
+if TYPE_CHECKING:
+    from cxlocal.events.document import Draft
+    from cxlocal.hooks.manager import Manager
+    from cxlocal.hooks.report import ReportReader
+    from cxlocal.hooks.tool import ArtifactRef, EnvironmentRef, Produced, ReportFile
+    from cxlocal.plan.types import Environment, Plan, Stage
+    from cxlocal.processes.child import Child, End
+    from cxlocal.processes.supervisor import Supervisor
+    from cxlocal.runner.record import RunRecord
+    from cxlocal.runner.voice import Voice
+    from cxlocal.runner.workspace import Workspace
+
+Launch = Callable[["Supervisor", object], "Child"]
+"""Starts a program for a step; the second argument is the tag it is to carry."""
+
+Program = Generator[Launch, "End", Outcome]
+"""A step as the loop sees it: it yields what to start, is given how that ended, returns an outcome.
+
+So a step that starts several programs one after the other (observe, then deploy; three attempts)
+reads from top to bottom, while the one loop serves many of them.
+"""
+
+
+class Worked(NamedTuple):
+    """What one attempt of a stage came to."""
+
+    outcome: Outcome
+    reason: str
+    started_ms: int
+    finished_ms: int
+    exit_code: int | None = None
+    tool_version: str = ""
+    details: dict[str, Any] = {}  # noqa: RUF012  (a NamedTuple's default; never changed)
+    produced: tuple[Produced, ...] = ()
+    reports: tuple[ReportFile, ...] = ()
+    drafts: tuple[Draft, ...] = ()
+
+
+class Work:
+    """One run being carried out by this process."""
+
+    def __init__(
+        self,
+        *,
+        record: RunRecord,
+        manager: Manager,
+        workspace: Workspace,
+        environ: Mapping[str, str],
+        voice: Voice,
+        secrets: Mapping[str, str],
+        readers: Mapping[str, ReportReader],
+        run_named: bool = False,
+    ) -> None:
+        self.record = record
+        self.manager = manager
+        self.workspace = workspace
+        self.environ = environ
+        self.voice = voice
+        self.secrets = secrets
+        self.readers = readers
+        self.run_named = run_named
+        """A person named the run by its id, so a number in doubt is no obstacle."""
+        self.masker = Masker(secrets.values())
+        self.artifacts: dict[str, ArtifactRef] = {}
+        self.uris: dict[str, str] = {}
+        self.ready_at: dict[str, int] = {}
+        self.succeeded: set[str] = set()
+        self.first_attempt: dict[str, int] = {}
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the run."""
+        return self.record.plan
+
+    @property
+    def home(self) -> Path:
+        """The folder of journal, logs and artifacts."""
+        return self.record.journal.home
+
+    @property
+    def log_folder(self) -> Path:
+        """``logs/<run>``."""
+        return self.home / "logs" / path_part(self.record.run)
+
+    def task(self, stage: str, attempt: int) -> str:
+        """The id of a task run."""
+        return task_id(self.record.run, stage, attempt)
+
+    def environment_of(self, stage: Stage) -> Environment | None:
+        """The environment a stage works in."""
+        return self.plan.environment(stage.environment) if stage.environment else None
+
+    def uri_of(self, environment: Environment) -> str:
+        """Where the environment answers: what a deployment said last, else what the plan says."""
+        return self.uris.get(environment.name) or environment.uri
+
+    def place_of(self, environment: Environment) -> EnvironmentRef:
+        """The environment as tools see it."""
+        from cxlocal.hooks.tool import EnvironmentRef
+        from cxlocal.runner.placing import instance_of
+
+        instance = instance_of(self.record, environment)
+        folder = environment_folder(self.home, self.plan.deliverable, instance)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return EnvironmentRef(
+            name=environment.name,
+            instance=instance,
+            lifetime=environment.lifetime,
+            folder=folder,
+            uri=self.uri_of(environment),
+            handles=last_handles(self.record, instance),
+        )
+
+    def seen_by(self, stage: Stage) -> dict[str, ArtifactRef]:
+        """The artifacts a stage may use: those of the stages it waits for."""
+        return {name: self.artifacts[name] for name in stage.artifacts if name in self.artifacts}
+
+    def variables(self, stage: Stage) -> dict[str, str]:
+        """The ``CXLOCAL_*`` variables of a stage."""
+        environment = self.environment_of(stage)
+        return stage_variables(
+            version=self.record.version,
+            run=self.record.run,
+            revision=self.record.revision,
+            stage=stage.name,
+            environment=stage.environment,
+            environment_uri="" if environment is None else self.uri_of(environment),
+            artifacts=_described(self.seen_by(stage)),
+        )
+
+    def surroundings(self, stage: Stage, extra: Mapping[str, str]) -> dict[str, str]:
+        """The environment variables of a stage, without secrets."""
+        variables = {**extra, **self.variables(stage)}
+        return stage_environment(self.environ, pass_env=stage.pass_env, extra=variables)
+
+    def values(self, stage: Stage, environ: Mapping[str, str]) -> Values:
+        """What placeholders in a stage's options stand for."""
+        return Values(
+            self.record.version,
+            self.record.run,
+            self.record.revision,
+            _described(self.seen_by(stage)),
+            environ,
+        )
+
+
+def _described(artifacts: Mapping[str, ArtifactRef]) -> dict[str, Artifact]:
+    return {
+        name: Artifact(str(found.path), found.purl, f"sha256:{found.sha256}")
+        for name, found in artifacts.items()
+    }
+
+
+def environment_folder(home: Path, deliverable: str, instance: str) -> Path:
+    """A folder that belongs to one environment on this machine."""
+    return home / "environments" / path_part(deliverable) / path_part(instance)
+
+
+def last_handles(record: RunRecord, instance: str) -> dict[str, Any]:
+    """The last handle of every tool for an environment."""
+    import json
+
+    rows = record.journal.query(
+        "SELECT tool, handle FROM owed WHERE deliverable = ? AND instance = ? AND paid IS NULL"
+        " ORDER BY id",
+        (record.ref.deliverable, instance),
+    )
+    return {row["tool"]: json.loads(row["handle"]) for row in rows}
