@@ -63,9 +63,11 @@ def clean_text(text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if (
-            _only_escapes(text)
-        ) else text.encode("utf-8", "backslashreplace").decode("utf-8")
+        return (
+            text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            if (_only_escapes(text))
+            else text.encode("utf-8", "backslashreplace").decode("utf-8")
+        )
     return text
 
 
