@@ -117,8 +117,10 @@ def tools(shop: Shop) -> Callable[[str], None]:
             [
                 sys.executable,
                 "-c",
-                "import sys; from pathlib import Path; from cxlocal.hooks.trust import"
-                " project_digest; print(project_digest(Path(sys.argv[1])))",
+                (
+                    "import sys; from pathlib import Path; from cxlocal.hooks.trust import"
+                    " project_digest; print(project_digest(Path(sys.argv[1])))"
+                ),
                 str(folder),
             ],
             check=True,

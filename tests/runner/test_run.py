@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -163,7 +164,7 @@ def test_stages_run_in_parallel_up_to_j(shop: Any) -> None:
         "SELECT started_at, finished_at FROM task_run WHERE run = ? ORDER BY started_at",
         shop.last(),
     )
-    assert all(end <= start for (_, end), (start, _) in zip(times, times[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(times))
 
 
 def test_a_plain_stage_costs_two_commits(shop: Any) -> None:
