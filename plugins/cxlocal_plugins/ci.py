@@ -1,0 +1,199 @@
+"""Recognises the CI server a process runs on, by its environment alone.
+
+One table, in an order that keeps look-alikes apart: Gitea also sets what GitHub sets, TeamCity
+shares a variable with Jenkins. ``CXLOCAL_CI_*`` variables win over all of it, for servers that
+export nothing (Buildbot, Tekton, Argo); ``CI=false`` means that a person is at work. ``act`` runs
+GitHub workflows on a laptop and is none. Sources: the servers' own lists of variables, and the
+tables of watson/ci-info, semantic-release/env-ci and DataDog/datadog-ci.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from cxlocal.hooks.place import Place
+from cxlocal.hooks.specs import hookimpl
+
+Environ = Mapping[str, str]
+
+
+class Server(NamedTuple):
+    """How one CI server shows itself. Fields name variables; the first that is set counts."""
+
+    name: str
+    marks: tuple[str, ...]
+    """All must be set; ``NAME=value`` must have that value."""
+    run_id: tuple[str, ...]
+    number: tuple[str, ...] = ()
+    url: tuple[str, ...] | Callable[[Environ], str] = ()
+    revision: tuple[str, ...] = ()
+    branch: tuple[str, ...] = ()
+    attempt: tuple[str, ...] = ()
+    actor: tuple[str, ...] = ()
+    job: tuple[str, ...] = ()
+
+
+def _github_url(environ: Environ) -> str:
+    server, repository = environ.get("GITHUB_SERVER_URL"), environ.get("GITHUB_REPOSITORY")
+    if not (server and repository and environ.get("GITHUB_RUN_ID")):
+        return ""
+    url = f"{server}/{repository}/actions/runs/{environ['GITHUB_RUN_ID']}"
+    attempt = environ.get("GITHUB_RUN_ATTEMPT", "")
+    return f"{url}/attempts/{attempt}" if attempt else url
+
+
+def _azure_url(environ: Environ) -> str:
+    collection, project = environ.get("SYSTEM_COLLECTIONURI"), environ.get("SYSTEM_TEAMPROJECT")
+    if not (collection and project):
+        return ""
+    base = f"{collection.rstrip('/')}/{project}"
+    return f"{base}/_build/results?buildId={environ.get('BUILD_BUILDID', '')}"
+
+
+def _bitbucket_url(environ: Environ) -> str:
+    name = environ.get("BITBUCKET_REPO_FULL_NAME")
+    number = environ.get("BITBUCKET_BUILD_NUMBER")
+    return f"https://bitbucket.org/{name}/pipelines/results/{number}" if name else ""
+
+
+def _gocd_url(environ: Environ) -> str:
+    names = ("GO_PIPELINE_NAME", "GO_PIPELINE_COUNTER", "GO_STAGE_NAME", "GO_STAGE_COUNTER")
+    server = environ.get("GO_SERVER_URL", "").rstrip("/")
+    if not server or not all(environ.get(name) for name in names):
+        return ""
+    return "/".join([server, "pipelines", *(environ[name] for name in names)])
+
+
+def _appveyor_url(environ: Environ) -> str:
+    account, slug = environ.get("APPVEYOR_ACCOUNT_NAME"), environ.get("APPVEYOR_PROJECT_SLUG")
+    if not (account and slug):
+        return ""
+    base = environ.get("APPVEYOR_URL", "https://ci.appveyor.com")
+    return f"{base}/project/{account}/{slug}/builds/{environ.get('APPVEYOR_BUILD_ID', '')}"
+
+
+def _cirrus_url(environ: Environ) -> str:
+    return f"https://cirrus-ci.com/build/{environ['CIRRUS_BUILD_ID']}"
+
+
+_GITHUB = {
+    "run_id": ("GITHUB_RUN_ID",), "number": ("GITHUB_RUN_NUMBER",), "url": _github_url,
+    "revision": ("GITHUB_SHA",), "branch": ("GITHUB_HEAD_REF", "GITHUB_REF_NAME"),
+    "attempt": ("GITHUB_RUN_ATTEMPT",), "actor": ("GITHUB_ACTOR",), "job": ("GITHUB_JOB",),
+}  # fmt: skip
+
+# In the order of asking.
+SERVERS = (
+    Server("gitea-actions", ("GITEA_ACTIONS",), **_GITHUB),  # type: ignore[arg-type]
+    Server("github-actions", ("GITHUB_ACTIONS",), **_GITHUB),  # type: ignore[arg-type]
+    Server("gitlab", ("GITLAB_CI",), ("CI_PIPELINE_ID",), ("CI_PIPELINE_IID",),
+           ("CI_PIPELINE_URL", "CI_JOB_URL"), ("CI_COMMIT_SHA",), ("CI_COMMIT_REF_NAME",),
+           (), ("GITLAB_USER_LOGIN",), ("CI_JOB_NAME",)),
+    Server("teamcity", ("TEAMCITY_VERSION",), ("BUILD_ID", "BUILD_NUMBER"), ("BUILD_NUMBER",),
+           ("BUILD_URL",), ("BUILD_VCS_NUMBER",), ("TEAMCITY_BUILD_BRANCH",)),
+    Server("jenkins", ("JENKINS_URL", "BUILD_ID"), ("BUILD_TAG", "BUILD_ID"), ("BUILD_NUMBER",),
+           ("BUILD_URL",), ("GIT_COMMIT",), ("BRANCH_NAME", "GIT_BRANCH"), (),
+           ("BUILD_USER_ID", "CHANGE_AUTHOR"), ("STAGE_NAME", "JOB_NAME")),
+    Server("jenkins", ("JENKINS_HOME", "BUILD_ID"), ("BUILD_TAG", "BUILD_ID"), ("BUILD_NUMBER",),
+           ("BUILD_URL",), ("GIT_COMMIT",), ("BRANCH_NAME", "GIT_BRANCH"), (),
+           ("BUILD_USER_ID", "CHANGE_AUTHOR"), ("STAGE_NAME", "JOB_NAME")),
+    Server("azure-pipelines", ("TF_BUILD",), ("BUILD_BUILDID",), ("BUILD_BUILDNUMBER",),
+           _azure_url, ("SYSTEM_PULLREQUEST_SOURCECOMMITID", "BUILD_SOURCEVERSION"),
+           ("BUILD_SOURCEBRANCHNAME",), ("SYSTEM_JOBATTEMPT",), ("BUILD_REQUESTEDFOR",),
+           ("SYSTEM_JOBNAME",)),
+    Server("buildkite", ("BUILDKITE",), ("BUILDKITE_BUILD_ID",), ("BUILDKITE_BUILD_NUMBER",),
+           ("BUILDKITE_BUILD_URL",), ("BUILDKITE_COMMIT",), ("BUILDKITE_BRANCH",),
+           (), ("BUILDKITE_BUILD_CREATOR",), ("BUILDKITE_LABEL",)),
+    Server("circleci", ("CIRCLECI",), ("CIRCLE_WORKFLOW_ID",), ("CIRCLE_BUILD_NUM",),
+           ("CIRCLE_BUILD_URL",), ("CIRCLE_SHA1",), ("CIRCLE_BRANCH",), (),
+           ("CIRCLE_USERNAME",), ("CIRCLE_JOB",)),
+    Server("bitbucket", ("BITBUCKET_BUILD_NUMBER",),
+           ("BITBUCKET_PIPELINE_UUID", "BITBUCKET_BUILD_NUMBER"), ("BITBUCKET_BUILD_NUMBER",),
+           _bitbucket_url, ("BITBUCKET_COMMIT",), ("BITBUCKET_BRANCH",)),
+    Server("bamboo", ("bamboo_planKey",), ("bamboo_buildResultKey", "bamboo_buildNumber"),
+           ("bamboo_buildNumber",), ("bamboo_buildResultsUrl",),
+           ("bamboo_planRepository_1_revision",), ("bamboo_planRepository_1_branchName",)),
+    Server("gocd", ("GO_PIPELINE_LABEL",), ("GO_PIPELINE_COUNTER",), ("GO_PIPELINE_COUNTER",),
+           _gocd_url, ("GO_REVISION",), (), ("GO_STAGE_COUNTER",), ("GO_TRIGGER_USER",),
+           ("GO_JOB_NAME",)),
+    Server("drone", ("DRONE",), ("DRONE_BUILD_NUMBER",), ("DRONE_BUILD_NUMBER",),
+           ("DRONE_BUILD_LINK",), ("DRONE_COMMIT_SHA",), ("DRONE_BRANCH",), (),
+           ("DRONE_COMMIT_AUTHOR",), ("DRONE_STEP_NAME",)),
+    Server("woodpecker", ("CI=woodpecker",), ("CI_PIPELINE_NUMBER",), ("CI_PIPELINE_NUMBER",),
+           ("CI_PIPELINE_URL",), ("CI_COMMIT_SHA",), ("CI_COMMIT_BRANCH",), (),
+           ("CI_COMMIT_AUTHOR",), ("CI_STEP_NAME",)),
+    Server("travis", ("TRAVIS",), ("TRAVIS_BUILD_ID", "TRAVIS_BUILD_NUMBER"),
+           ("TRAVIS_BUILD_NUMBER",), ("TRAVIS_BUILD_WEB_URL",), ("TRAVIS_COMMIT",),
+           ("TRAVIS_BRANCH",)),
+    Server("appveyor", ("APPVEYOR",), ("APPVEYOR_BUILD_ID",), ("APPVEYOR_BUILD_NUMBER",),
+           _appveyor_url, ("APPVEYOR_REPO_COMMIT",), ("APPVEYOR_REPO_BRANCH",)),
+    Server("codebuild", ("CODEBUILD_BUILD_ARN",), ("CODEBUILD_BUILD_ID",),
+           ("CODEBUILD_BUILD_NUMBER",), ("CODEBUILD_BUILD_URL",),
+           ("CODEBUILD_RESOLVED_SOURCE_VERSION",), (), (), ("CODEBUILD_INITIATOR",)),
+    Server("codefresh", ("CF_BUILD_ID",), ("CF_BUILD_ID",), (), ("CF_BUILD_URL",),
+           ("CF_REVISION",), ("CF_BRANCH",), (), ("CF_BUILD_INITIATOR",)),
+    Server("semaphore", ("SEMAPHORE",), ("SEMAPHORE_WORKFLOW_ID", "SEMAPHORE_JOB_ID"),
+           ("SEMAPHORE_WORKFLOW_NUMBER",), (), ("SEMAPHORE_GIT_SHA",),
+           ("SEMAPHORE_GIT_BRANCH",), (), (), ("SEMAPHORE_JOB_NAME",)),
+    Server("bitrise", ("BITRISE_IO",), ("BITRISE_BUILD_SLUG", "BITRISE_BUILD_NUMBER"),
+           ("BITRISE_BUILD_NUMBER",), ("BITRISE_BUILD_URL",), ("BITRISE_GIT_COMMIT",),
+           ("BITRISE_GIT_BRANCH",)),
+    Server("cirrus", ("CIRRUS_CI",), ("CIRRUS_BUILD_ID",), (), _cirrus_url,
+           ("CIRRUS_CHANGE_IN_REPO",), ("CIRRUS_BRANCH",), (), ("CIRRUS_USER_COLLABORATOR",),
+           ("CIRRUS_TASK_NAME",)),
+    Server("harness", ("HARNESS_BUILD_ID",), ("HARNESS_BUILD_ID",)),
+    Server("prow", ("PROW_JOB_ID",), ("PROW_JOB_ID",), ("BUILD_ID",), (), ("PULL_PULL_SHA",)),
+    Server("cloud-build", ("BUILDER_OUTPUT",), ("BUILD_ID", "BUILDER_OUTPUT")),
+)  # fmt: skip
+
+OWN = {
+    "run_url": "CXLOCAL_CI_RUN_URL", "run_id": "CXLOCAL_CI_RUN_ID",
+    "attempt": "CXLOCAL_CI_ATTEMPT", "number": "CXLOCAL_CI_NUMBER",
+    "revision": "CXLOCAL_CI_REVISION", "branch": "CXLOCAL_CI_BRANCH",
+    "actor": "CXLOCAL_CI_ACTOR", "job": "CXLOCAL_CI_JOB",
+}  # fmt: skip
+"""Fields of a place and the variables that set them, whatever was recognised."""
+
+
+@hookimpl
+def cxlocal_identify_ci(environ: Mapping[str, str]) -> Place | None:
+    """The CI server, or None at a person's desk."""
+    if environ.get("CI", "").lower() in ("false", "0"):
+        return None
+    found = None if environ.get("ACT") == "true" else _recognise(environ)
+    named = environ.get("CXLOCAL_CI_NAME", "")
+    if found is None and not named:
+        return None
+    base = found or Place("ci")
+    own = {field: environ[name] for field, name in OWN.items() if environ.get(name)}
+    return base._replace(name=named or base.name, **own)
+
+
+def _recognise(environ: Environ) -> Place | None:
+    for server in SERVERS:
+        if all(_is_set(environ, mark) for mark in server.marks):
+            url = server.url(environ) if callable(server.url) else _first(environ, server.url)
+            return Place(
+                kind="ci",
+                name=server.name,
+                run_url=url,
+                run_id=_first(environ, server.run_id).strip("{}"),
+                attempt=_first(environ, server.attempt),
+                number=_first(environ, server.number),
+                revision=_first(environ, server.revision),
+                branch=_first(environ, server.branch),
+                actor=_first(environ, server.actor),
+                job=_first(environ, server.job),
+            )
+    return None
+
+
+def _is_set(environ: Environ, mark: str) -> bool:
+    name, separator, value = mark.partition("=")
+    found = environ.get(name, "")
+    return found == value if separator else bool(found) and found.lower() != "false"
+
+
+def _first(environ: Environ, names: tuple[str, ...]) -> str:
+    return next((environ[name] for name in names if environ.get(name)), "")
