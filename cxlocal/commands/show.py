@@ -100,9 +100,10 @@ def _story(journal: Journal, run: dict[str, Any]) -> list[str]:
         lines.append(f"  from {run['revision'][:12]} {run['revision_subject']} ({proof})")
     if row.get("changes_total") is not None:
         since = row.get("changes_since") or "the beginning"
-        lines.append(f"  {row['changes_total']} commits since {since}")
-    online = {1: "with the store", 0: "without the store", None: ""}[run["online"]]
-    lines.append(f"  number: {run['number_state']} {online}".rstrip())
+        count = row["changes_total"]
+        lines.append(f"  {count} commit{'' if count == 1 else 's'} since {since}")
+    online = {1: ", taken with the store", 0: ", taken without the store"}.get(run["online"], "")
+    lines.append(f"  number: {run['number_state']}{online}")
     if run["stopped_before"]:
         lines.append(
             f"  stopped before {run['stopped_before']}; go on with:"

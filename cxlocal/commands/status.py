@@ -69,7 +69,7 @@ def _deliverable(app: App) -> str | None:
 
 def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
     from cxlocal.exchange.sync import pending
-    from cxlocal.numbers.ledger import reserves
+    from cxlocal.numbers.holdings import reserves
 
     held = [r for r in reserves(journal) if name is None or r.deliverable == name]
     owed = "SELECT run, environment, tool FROM owed WHERE paid IS NULL AND lifetime = 'per-run'"

@@ -60,8 +60,10 @@ def check_tools(plan: Plan, manager: Manager) -> list[Check]:
 
 def check_secrets(settings: Settings, environ: Mapping[str, str], root: Path) -> list[Check]:
     """Every secret can be had, without showing it."""
+    from cxlocal.config.types import Source
     from cxlocal.secrets import probe
 
+    sources = {name: Source(**source) for name, source in settings.secrets.items()}
     return [
         Check(
             f"secret {found.name}",
@@ -70,7 +72,7 @@ def check_secrets(settings: Settings, environ: Mapping[str, str], root: Path) ->
             "" if found.ok else f"see [secrets] {found.name} in cx.toml",
             offline=True,
         )
-        for found in probe(settings.secrets, environ=environ, folder=root)
+        for found in probe(sources, environ=environ, folder=root)
     ]
 
 
@@ -114,7 +116,7 @@ def check_store(report: SyncReport) -> Check:
 
 def check_reserve(plan: Plan, journal: Journal) -> Check:
     """Whether a number could be taken without the store."""
-    from cxlocal.numbers.ledger import reserves
+    from cxlocal.numbers.holdings import reserves
 
     if plan.version.when_empty == "suffix":
         return Check("reserve", OK, "not needed: when_empty is 'suffix'", offline=True)

@@ -103,6 +103,10 @@ UNION ALL SELECT m.run, m.decided_at, 'promotion', m.name, m.decision, '', NULL,
   FROM promotion m WHERE m.decided_at IS NOT NULL
 UNION ALL SELECT v.run, v.used_at, 'number', v.text, v.how, '', NULL, NULL, v.line
   FROM version v WHERE v.used_at IS NOT NULL
+UNION ALL SELECT e.created_by_run, e.created_at, 'environment', e.instance, 'created', e.name,
+  NULL, NULL, e.lifetime FROM environment e WHERE e.created_at IS NOT NULL
+UNION ALL SELECT e.created_by_run, e.deleted_at, 'environment', e.instance, 'destroyed', e.name,
+  NULL, NULL, e.deleted_why FROM environment e WHERE e.deleted_at IS NOT NULL
 """,
     ),
     "number_ledger": (

@@ -17,6 +17,9 @@ PACKAGES = {
     "datasette_cxlocal": ROOT / "plugins" / "datasette_cxlocal",
 }
 
+# The project that ``cxlocal demo`` writes out: data of ours, not modules of the package.
+EXAMPLE = ROOT / "cxlocal" / "demo" / "webshop"
+
 
 class Source(NamedTuple):
     """One module: its dotted name, file, text and syntax tree."""
@@ -64,6 +67,8 @@ def dotted(node: ast.expr) -> str:
 def _read() -> Iterator[Source]:
     for package, folder in PACKAGES.items():
         for path in sorted(folder.rglob("*.py")):
+            if EXAMPLE in path.parents:
+                continue
             inner = path.relative_to(folder).with_suffix("").parts
             parts = [package, *(part for part in inner if part != "__init__")]
             text = path.read_text(encoding="utf-8")
