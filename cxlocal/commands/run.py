@@ -10,6 +10,7 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
 from cxlocal.commands.output import Output, json_option, write_document, write_rows
+from cxlocal.commands.pieces import finish, start
 from cxlocal.commands.terminal import say
 
 if TYPE_CHECKING:
@@ -234,3 +235,7 @@ def _say_proof(app: App, machine: Machine, source: object) -> None:
     else:
         assert proof is not None
         say(f"The commit is pushed: {proof.kind} at {proof.remote}")
+
+
+run.add_command(start)
+run.add_command(finish)

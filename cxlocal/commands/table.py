@@ -27,6 +27,7 @@ ROWS = (
     Row("run", "run:run", "Release a pushed revision, as far as it may go.", "Release"),
     Row("rehearse", "rehearse:rehearse", "Try the process on the working tree, without a release.", "Release"),
     Row("demo", "demo:demo", "Release a small web service twice, the second time without the store.", "Start"),
+    Row("step", "step:step", "Run a command as a step of the current run, and record it.", "Release"),
     Row("status", "status:status", "Show what is live, what ran last and what waits.", "Look"),
     Row("log", "log:log", "Show the runs this machine knows of, newest first.", "Look"),
     Row("show", "show:show", "Tell the story of one run: why, what, where, and how it went.", "Look"),

@@ -24,7 +24,6 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.record import RunRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from cxlocal.journal.file import Journal, Transaction
@@ -110,12 +109,10 @@ class PieceRecord(RunRecord):
     def plan(self, plan: Plan | None) -> None:
         self._plan = plan
 
-    def record(
-        self, *drafts: Draft, alongside: Callable[[Transaction], None] | None = None
-    ) -> list[Event]:
+    def record(self, *drafts: Draft) -> list[Event]:
         """As of every run; inside ``begin_step`` into the transaction that is open."""
         if self._transaction is None:
-            return super().record(*drafts, alongside=alongside)
+            return super().record(*drafts)
         return [self._transaction.append(draft) for draft in drafts]
 
     def step(self, name: str, kind: str = "") -> Step:
@@ -213,7 +210,7 @@ def attach(journal: Journal, run: str, *, deliverable: str = "") -> PieceRecord:
             raise UsageError(
                 f"run {run} is not known on this machine",
                 why="its beginning is not in the journal here",
-                hint='eval "$(cxlocal run start)" begins one; \'cxlocal sync\' fetches others',
+                hint="eval \"$(cxlocal run start)\" begins one; 'cxlocal sync' fetches others",
                 name="no-such-run",
                 run=run,
             )

@@ -1,0 +1,237 @@
+"""``cxlocal run start`` and ``run finish``: a run made of single commands; and how they find it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import Command
+from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.terminal import say, warn
+from cxlocal.errors import CxError, NotSynced, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cxlocal.journal.file import Journal
+    from cxlocal.runner.pieces import PieceRecord
+    from cxlocal.runner.starting import Started
+
+OUTCOMES = ("success", "failure", "cancel", "error")
+
+UUID = r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}"
+
+
+def open_piece(app: App, journal: Journal) -> PieceRecord:
+    """The run this process belongs to: ``CXLOCAL_RUN``, the CI server's run, ``.cx/run``.
+
+    Raises UsageError when there is none.
+    """
+    from cxlocal.runner import pieces
+
+    run = pieces.named_run(app.environ)
+    if run:
+        return pieces.attach(journal, run, deliverable=_deliverable(app, journal, run))
+    if pieces.in_ci(app.environ):
+        run = run_of_this_ci(app, journal)
+    run = run or pieces.run_of_folder(app.find_project())
+    if not run:
+        raise UsageError(
+            "no run has been started here",
+            why=f"{pieces.RUN_VARIABLE} is not set and there is no .cx/run",
+            hint='eval "$(cxlocal run start)"',
+            name="no-run",
+        )
+    return pieces.attach(journal, run)
+
+
+def run_of_this_ci(app: App, journal: Journal) -> str:
+    """The run that was started for the CI run this process belongs to; empty for none."""
+    from cxlocal.hooks.manager import load
+    from cxlocal.runner.pieces import run_of_ci
+    from cxlocal.runner.who import find_place
+
+    place = find_place(load(app.environ, no=app.blocked, warn=warn), app.environ)
+    if place.kind != "ci":
+        return ""
+    return run_of_ci(journal, place.name, place.run_id, place.attempt)
+
+
+def _deliverable(app: App, journal: Journal, run: str) -> str:
+    """For a run that began on another machine: whose it is, by the cx.toml here. Empty when the run
+    is known, or when its id is none that ``run start`` gives."""
+    known = journal.one("SELECT 1 FROM run WHERE id = ? AND queued_at IS NOT NULL", (run,))
+    if known is not None:
+        return ""
+    import re
+
+    root = app.find_project()
+    if root is None or not re.fullmatch(UUID, run):
+        return ""
+    from cxlocal.config.load import read
+
+    return read(str(root / "cx.toml")).deliverable.name
+
+
+@click.command(
+    "start",
+    cls=Command,
+    examples=[
+        ('eval "$(cxlocal run start)"', "begin a run; later commands of this shell belong to it"),
+        ("cxlocal run start --json", "the same for a program"),
+        ("cxlocal run start --no-number", "leave the number to cxlocal version next"),
+    ],
+)
+@click.option("-m", "--reason", default="", metavar="TEXT", help="Why; kept with the run.")
+@click.option("--unplanned", is_flag=True, help="Record it as unplanned: a hotfix, an emergency.")
+@click.option("--offline", is_flag=True, help="Ask neither store nor remote.")
+@click.option("--no-number", is_flag=True, help="Take no number yet; 'version next' does.")
+@click.option(
+    "--allow-uncommitted", is_flag=True, help="Begin although files differ from the commit."
+)
+@json_option
+@pass_app
+def start(
+    app: App,
+    reason: str,
+    unplanned: bool,
+    offline: bool,
+    no_number: bool,
+    allow_uncommitted: bool,
+    as_json: bool,
+) -> None:
+    """Begin a run that single commands carry out, and print what later ones need.
+
+    The commit must be pushed, as for every run. In a CI server every job of one CI run may call it:
+    the first begins the run, the others join it.
+    """
+    from cxlocal.commands.run import make_machine
+    from cxlocal.runner import pieces, starting
+
+    wanted = starting.Wanted(reason, not unplanned, offline, not no_number, allow_uncommitted)
+    fresh = not app.journal_path().exists()
+    with app.journal() as journal:
+        machine = make_machine(app, fresh)
+        joined = run_of_this_ci(app, journal) if pieces.in_ci(app.environ) else ""
+        if joined:
+            record = pieces.attach(journal, joined)
+            found = starting.Started(joined, record.ref.deliverable, record.version, "",
+                                     record.revision, "", ())  # fmt: skip
+        else:
+            _warn_of_open_run(journal, machine.root)
+            found = starting.start(machine, journal, wanted)
+    try:
+        pieces.remember_run(machine.root, found.run)
+    except OSError as problem:
+        warn(f".cx/run could not be written: {problem.strerror}; set {pieces.RUN_VARIABLE}")
+    _tell_start(found, as_json=as_json, joined=bool(joined))
+
+
+def _warn_of_open_run(journal: Journal, root: Path) -> None:
+    from cxlocal.runner.pieces import run_of_folder
+
+    before = run_of_folder(root)
+    row = journal.one("SELECT version FROM run WHERE id = ? AND finished_at IS NULL", (before,))
+    if row is not None:
+        name = row["version"] or before[:8]
+        warn(f"run {name} was started here before and stays open: "
+             f"CXLOCAL_RUN={before} cxlocal run finish")  # fmt: skip
+
+
+def _tell_start(found: Started, *, as_json: bool, joined: bool) -> None:
+    if as_json:
+        write_document({**found._asdict(), "joined": joined})
+        return
+    for name, value in (
+        ("CXLOCAL_RUN", found.run),
+        ("CXLOCAL_VERSION", found.version),
+        ("CXLOCAL_REVISION", found.revision),
+    ):
+        if value:
+            click.echo(f"export {name}={_quoted(value)}")
+    verb = "Joined" if joined else "Began"
+    say(f"{verb} run {found.run[:8]} of {found.deliverable} {found.version}".rstrip())
+    if found.uncommitted:
+        warn(f"{len(found.uncommitted)} files differ from the commit; that is recorded")
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
+
+
+@click.command(
+    "finish",
+    cls=Command,
+    examples=[
+        ("cxlocal run finish", "end the run; its outcome follows from its steps"),
+        ("cxlocal run finish --outcome cancel", "say yourself how it ended"),
+    ],
+)
+@click.option("--outcome", type=click.Choice(OUTCOMES), help="Not what follows from the steps.")
+@click.option("-m", "--reason", default="", metavar="TEXT", help="Why it ended so.")
+@click.option("--offline", is_flag=True, help="Do not ask the store.")
+@click.option("--require-sync", is_flag=True, help="Exit with 6 unless the store has everything.")
+@json_option
+@pass_app
+def finish(
+    app: App, outcome: str | None, reason: str, offline: bool, require_sync: bool, as_json: bool
+) -> None:
+    """End the run that single commands carried out, and send what was recorded.
+
+    The exit code says whether the end was recorded, not how the run ended: the steps said that.
+    """
+    from cxlocal.domain import Outcome
+    from cxlocal.runner import pieces, starting
+
+    with app.journal(create=False) as journal:
+        record = open_piece(app, journal)
+        if record.ended:
+            raise UsageError(
+                f"run {record.run[:8]} was finished before",
+                hint="cxlocal show tells how it ended",
+                name="run-over",
+            )
+        if not record.known:
+            raise UsageError(
+                f"run {record.run[:8]} began on another machine that has not sent it yet",
+                hint="cxlocal sync, or finish it where it was started",
+                name="no-such-run",
+            )
+        found = starting.finish(record, Outcome(outcome) if outcome else None, reason)
+        pieces.forget_run(app.find_project(), record.run)
+        pending = _send(app, journal, offline=offline)
+        must = require_sync or starting.passing(journal)
+    if as_json:
+        write_document({**found._asdict(), "not_sent_events": pending})
+    why = f" ({found.reason})" if found.reason else ""
+    say(f"{found.version or found.run[:8]}: {found.outcome}{why}")
+    if pending and must:
+        raise NotSynced(
+            f"the run is recorded, and {pending} events are not at the store yet",
+            why="the store could not be reached",
+            hint="cxlocal sync --require-sync, before this machine goes away",
+            pending=pending,
+        )
+
+
+def _send(app: App, journal: Journal, *, offline: bool) -> int:
+    """One bounded exchange; how many events the store still lacks."""
+    from cxlocal.commands.project import load_project, open_project_store
+    from cxlocal.exchange.sync import pending
+    from cxlocal.runner import starting
+
+    if not offline:
+        try:
+            project = load_project(app)
+            store = open_project_store(app, project)
+            try:
+                starting.send(journal, store, project.settings.store_patience_seconds)
+            finally:
+                store.close()
+        except CxError as problem:
+            warn(f"nothing was sent: {problem.what}")
+    return pending(journal)
