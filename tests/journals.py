@@ -106,7 +106,7 @@ class Story:
         self.machine, self.deliverable = machine, deliverable
         self.id = run_id(name)
         self.ref = RunRef(deliverable, self.id, deliverable, f"urn:uuid:{self.id}")
-        self.actor = {"id": facts.pop("actor", "Ada <ada@example.org>"), "how": "git config"}
+        self.actor = {"id": facts.pop("actor", "Laptop <laptop@example.org>"), "how": "git config"}
         self.version, self.number, self.kind = "", -1, facts.pop("kind", "release")
         self.revision = digest(name)[:40]
         self.say(run_queued(self.ref, self._queued(name, facts)))
@@ -119,14 +119,14 @@ class Story:
                      "run_url": "https://ci.example.org/runs/17"}  # fmt: skip
         listed = [
             {"commit": digest(f"{name}{n}")[:40], "subject": f"Change {n} of {name}",
-             "author": "Bob", "committed_at": utc_text(now - n * 3_600_000)}
+             "author": "Other", "committed_at": utc_text(now - n * 3_600_000)}
             for n in (1, 2)
         ]  # fmt: skip
         return {
             "kind": self.kind, "actor": self.actor, "reason": "a fix", "trigger": "manual",
             "planned": True, "place": place, "host": self.machine.host, "online": True,
             "revision": {"commit": self.revision, "subject": f"Change 1 of {name}",
-                         "author": "Bob", "committed_at": utc_text(now - 3_600_000),
+                         "author": "Other", "committed_at": utc_text(now - 3_600_000),
                          "branch": "main", "tags": []},
             "repository": {"url": "https://git.example.org/shop", "path": "", "root": "r" * 40},
             "proof": {"kind": "confirmed", "remote": "origin", "age_seconds": 1.5},
@@ -337,7 +337,7 @@ def _ci_days(ci: Machine) -> None:
 
 def _other_days(other: Machine) -> None:
     """A colleague's copy of a backup hands out 1.0.6 a second time."""
-    twin = other.run("twin", actor="Bob <bob@example.org>").take(6)
+    twin = other.run("twin", actor="Other <other@example.org>").take(6)
     twin.stage("build").package().end()
     other.say(
         version_reserved(deliverable=SHOP, line="1.0", lo=200, hi=202, lineage=LINEAGE,
@@ -352,7 +352,7 @@ def _offline_days(laptop: Machine) -> None:
     """Two emergency releases from the reserve; the first one is confirmed an hour later."""
     night = laptop.run("night", online=False, planned=False, reason="shop is down")
     night.release(100, how="reserve").promote(
-        "RELEASED", "overridden", automatic=False, actor="Carol <carol@example.org>",
+        "RELEASED", "overridden", automatic=False, actor="Lead <lead@example.org>",
         reason="gate host down",
     )  # fmt: skip
     night.say(
@@ -367,7 +367,7 @@ def _offline_days(laptop: Machine) -> None:
     later = laptop.run("later", online=False).release(101, how="reserve")
     later.place("staging", title="Staging", spec="cd" * 32).deploy("staging", id="s-later")
     later.deploy("production", id="p-later", replaces=("p-back",)).end()
-    laptop.run("open", actor="Ada <ada@example.org>").take(7).stage("build")
+    laptop.run("open", actor="Laptop <laptop@example.org>").take(7).stage("build")
 
 
 def confirm_live(journal: Journal) -> None:
@@ -375,7 +375,7 @@ def confirm_live(journal: Journal) -> None:
     journal.append(
         environment_confirmed(
             deliverable=SHOP, run=run_id("later"), name="production", instance="production",
-            deployment="p-later", replaces=["p-six"], actor={"id": "Ada", "how": "git config"},
+            deployment="p-later", replaces=["p-six"], actor={"id": "Laptop", "how": "git config"},
             reason="looked")
     )  # fmt: skip
 

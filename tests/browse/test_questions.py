@@ -48,7 +48,7 @@ def test_live_now(full_journal: Journal, journals: ModuleType) -> None:
         (journals.HOSTILE, "prod <b>&", "1.0.0", "in use, confirmed"),
     ]
     assert rows[1]["since"] == "2026-11-28T03:46:20.000Z"
-    assert rows[1]["actor"] == "Ada <ada@example.org>"
+    assert rows[1]["actor"] == "Laptop <laptop@example.org>"
     journals.confirm_live(full_journal)
     rows = ask(full_journal, "live-now")
     assert picked(rows, "environment", "version", "state")[0] == (
@@ -78,8 +78,8 @@ def test_live_at(full_journal: Journal, at: str, known: str, live: list[str]) ->
 def test_commits(full_journal: Journal) -> None:
     rows = ask(full_journal, "commits", run="1.0.2")
     assert picked(rows, "position", "subject", "author") == [
-        (1, "Change 1 of third", "Bob"),
-        (2, "Change 2 of third", "Bob"),
+        (1, "Change 1 of third", "Other"),
+        (2, "Change 2 of third", "Other"),
     ]
     newest = ask(full_journal, "commits")
     assert newest[0]["subject"] == "Change 1 of open"
@@ -109,7 +109,7 @@ def test_lead_time(full_journal: Journal) -> None:
 def test_promoted_by_hand(full_journal: Journal) -> None:
     rows = ask(full_journal, "promoted-by-hand")
     assert picked(rows, "version", "name", "decision", "actor", "reason") == [
-        ("1.0.100", "RELEASED", "overridden", "Carol <carol@example.org>", "gate host down")
+        ("1.0.100", "RELEASED", "overridden", "Lead <lead@example.org>", "gate host down")
     ]
 
 
