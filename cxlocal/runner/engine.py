@@ -13,9 +13,8 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import Conflict, CxError, Refused, Undecided
 from cxlocal.plan.schedule import DESTROY, PROVISION, STAGE, Schedule, Step
 from cxlocal.processes.supervisor import Supervisor
-from cxlocal.runner import orphans
+from cxlocal.runner import locks, orphans
 from cxlocal.runner.attempt import run_stage
-from cxlocal.runner.environments import destroy, provision
 from cxlocal.runner.gates import grant_earned
 from cxlocal.runner.placing import promotions
 
@@ -56,6 +55,8 @@ class Engine:
         self._held = promotions(work.record) if work.plan.promotions else {}
         self._stopping = False
         self._unstarted: list[str] = []
+        self._locks: dict[Step, locks.Lock] = {}
+        self._told: set[Step] = set()
 
     def run(self) -> Ended:
         """Carry out everything; returns when nothing runs any more."""
@@ -67,9 +68,9 @@ class Engine:
                 self._promote()
                 while self.schedule.active:
                     self._heed_signal(supervisor)
-                    self._start_ready(supervisor)
-                    if self._programs:
-                        for end in supervisor.wait(None):
+                    locked_out = self._start_ready(supervisor)
+                    if self._programs or locked_out:
+                        for end in supervisor.wait(locks.AGAIN_SECONDS if locked_out else None):
                             self._advance(supervisor, end)
         finally:
             self.signals.wake = None
@@ -77,19 +78,43 @@ class Engine:
         skipped = [step.name for step in self.schedule.skipped if step.kind == STAGE]
         return Ended(self.outcomes, (*self._unstarted, *skipped), self.refused)
 
-    def _start_ready(self, supervisor: Supervisor) -> None:
+    def _start_ready(self, supervisor: Supervisor) -> bool:
+        """Start what may start; whether something waits for a run of another process."""
         self._collect_ready()
+        locked_out: list[Step] = []
         while self._waiting and len(self._programs) < self.jobs:
             step = self._waiting.popleft()
             if self._stopping and step.kind != DESTROY:
                 self.schedule.finish(step, ok=False)
                 if step.kind == STAGE:
                     self._unstarted.append(step.name)
+            elif not self._lock(step):
+                locked_out.append(step)
             else:
                 self._programs[step] = self._program(step)
                 self._go_on(supervisor, step, next)
-            # What ended at once (an environment that is only a name) may let others start.
+            # What ended at once (an environment that is only a name) may have let others start.
             self._collect_ready()
+        self._waiting.extend(locked_out)
+        return bool(locked_out)
+
+    def _lock(self, step: Step) -> bool:
+        """Have the place to ourselves where a stage deploys into a lasting environment."""
+        stage = self.work.plan.stage(step.name) if step.kind == STAGE else None
+        if stage is None or stage.kind != "deploy" or not stage.environment:
+            return True
+        if self.work.plan.environment(stage.environment).lifetime != "lasting":
+            return True
+        path = locks.environment_lock(self.work.home, self.work.plan.deliverable, stage.environment)
+        lock = locks.take(path, f"run {self.work.record.run[:8]}, {self.work.record.version}")
+        if lock is None:
+            if step not in self._told:
+                self._told.add(step)
+                who = locks.holder(path)
+                self.work.voice.note(f"{step.name} waits: {who} deploys into {stage.environment}")
+            return False
+        self._locks[step] = lock
+        return True
 
     def _collect_ready(self) -> None:
         for step in self.schedule.ready():
@@ -100,6 +125,8 @@ class Engine:
         plan = self.work.plan
         if step.kind == STAGE:
             return run_stage(self.work, plan.stage(step.name))
+        from cxlocal.runner.environments import destroy, provision
+
         environment = plan.environment(step.name)
         if step.kind == PROVISION:
             return provision(self.work, environment)
@@ -138,6 +165,8 @@ class Engine:
 
     def _finish(self, step: Step, outcome: Outcome) -> None:
         del self._programs[step]
+        if step in self._locks:
+            self._locks.pop(step).release()
         ok = outcome == Outcome.SUCCESS
         if step.kind == STAGE:
             self.outcomes[step.name] = outcome

@@ -16,7 +16,6 @@ from cxlocal.runner import orphans, recovery
 from cxlocal.runner.beginning import END_SYNC_SECONDS, Begun, begin, sync_shortly
 from cxlocal.runner.engine import Ended, Engine
 from cxlocal.runner.outcomes import worst
-from cxlocal.runner.resuming import resume
 from cxlocal.runner.signals import Signals
 from cxlocal.runner.source import Machine
 from cxlocal.runner.workspace import FREE_BYTES, clean_up, require_space
@@ -87,6 +86,8 @@ def carry_out(machine: Machine, journal: Journal, request: Request) -> Summary:
         recovery.recover(journal, machine)
         require_space(machine.home, request.least_free_bytes)
         if request.resume:
+            from cxlocal.runner.resuming import resume
+
             begun = resume(machine, journal, request, began)
         else:
             begun = begin(machine, journal, request, began)
@@ -127,6 +128,8 @@ def _work_off(
         machine.home, work.workspace, success=success,
         keep_failed=begun.source.config.keep.checkouts,
     )  # fmt: skip
+    if work.workspace.lock is not None:
+        work.workspace.lock.release()
     _last_sync(journal, begun)
     if signals.number:
         raise signals.interrupted()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import path_part
 from cxlocal.errors import Refused, Trouble
+from cxlocal.runner.locks import Lock, holder, take
 from cxlocal.runner.orphans import run_folder
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Workspace(NamedTuple):
     """The checkout, or the working tree."""
     overlay: Path | None = None
     """The working tree whose changes lie over the checkout (rehearsal)."""
+    lock: Lock | None = None
+    """Keeps other runs out of a working tree that stages work in."""
 
     @property
     def in_place(self) -> bool:
@@ -88,8 +91,20 @@ def open_workspace(
     """The folders of a run; made as far as they are always needed."""
     folder = run_folder(home, run)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    source = repository.root if in_place else folder / "source"
-    return Workspace(repository, commit, folder, source, repository.root if overlay else None)
+    if not in_place:
+        tree = repository.root if overlay else None
+        return Workspace(repository, commit, folder, folder / "source", tree)
+    path = repository.git_dir / "cxlocal.lock"
+    lock = take(path, f"run {run[:8]}")
+    if lock is None:
+        folder.rmdir()
+        raise Refused(
+            f"{holder(path)} works in this tree",
+            why='with workspace = "in-place" two runs would write over each other\'s files',
+            hint="wait for it; or leave 'workspace' out, then every run has a checkout",
+            name="tree-in-use",
+        )
+    return Workspace(repository, commit, folder, repository.root, None, lock)
 
 
 def _lay_over(repository: Repository, tree: Path, target: Path) -> None:

@@ -353,3 +353,30 @@ title = "Live"
     assert "cxlocal promote 0.1.0 APPROVED" in done.err
     assert shop.query("SELECT verdict, promotion FROM verdict") == [("deny", "APPROVED")]
     assert shop.query("SELECT outcome FROM run") == ["failure"]
+
+
+def test_two_runs_deploy_one_after_the_other(shop: Any, tmp_path: Any) -> None:
+    shop.write(f"""
+[stages]
+live = {{ kind = "deploy", command = "test ! -e {tmp_path}/in; touch {tmp_path}/in; sleep 1; rm {tmp_path}/in", environment = "production" }}
+[environments.production]
+title = "Live"
+""")
+    both = [shop.start("run", "--to", "production") for _ in range(2)]
+    said = [one.communicate(timeout=40)[1].decode() for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    assert sum("waits: run" in text for text in said) == 1
+    assert sorted(shop.query("SELECT version FROM run")) == ["0.1.0", "0.1.1"]
+    assert shop.query("SELECT count(*) FROM deployments_now") == [1]
+
+
+def test_two_runs_in_one_tree_are_refused(shop: Any) -> None:
+    shop.write('[defaults]\nworkspace = "in-place"\n[stages]\na = { command = "sleep 2" }\n')
+    first = shop.start("run")
+    import time
+
+    time.sleep(1)
+    second = shop.run()
+    first.communicate(timeout=20)
+    assert first.returncode == 0
+    assert second.code == 3 and "works in this tree" in second.err
