@@ -21,7 +21,8 @@ def find_run(journal: Journal, wanted: str, deliverable: str | None = None) -> d
     apart by their ids (DESIGN §3).
     """
     narrowed = " AND (:deliverable IS NULL OR deliverable = :deliverable)"
-    if wanted in ("", "latest"):
+    newest = wanted in ("", "latest")
+    if newest:
         where = "kind = 'release'" + narrowed
         rows = _rows(journal, where + " ORDER BY queued_at DESC LIMIT 1", wanted, deliverable)
     else:
@@ -44,8 +45,9 @@ def find_run(journal: Journal, wanted: str, deliverable: str | None = None) -> d
         )
     if not rows:
         raise UsageError(
-            f"no run is known here as {wanted!r}" if wanted else "no release is known here yet",
-            hint="'cxlocal log --all' lists the runs of this machine; 'cxlocal sync' fetches others",
+            "no release is known here yet" if newest else f"no run is known here as {wanted!r}",
+            hint="'cxlocal run' makes a release; 'cxlocal log --all' lists the runs known here;"
+            " 'cxlocal sync' fetches others",
             name="no-such-run",
         )
     return rows[0]

@@ -94,7 +94,7 @@ def _tell(facts: dict[str, Any]) -> None:
     if facts["live"]:
         write_rows(facts["live"])
     else:
-        click.echo("Nothing is live yet.")
+        click.echo("Nothing is live yet. 'cxlocal run' makes a release, 'cxlocal log' lists them.")
     click.echo()
     for line in _lines(facts):
         click.echo(harmless(line))
