@@ -1,0 +1,142 @@
+"""What a run is made from, and what it says and records about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+BUILD = '[stages]\nbuild = { command = "true" }\n'
+
+LIVE = """
+[stages]
+build = { command = "echo $CXLOCAL_VERSION > app.txt", kind = "build", produces = { app = "app.txt" } }
+live  = { command = "true", kind = "deploy", needs = ["build"], environment = "production" }
+[environments.production]
+"""
+
+
+def test_the_plan_of_the_commit_counts_not_the_one_in_the_tree(shop: Any) -> None:
+    shop.write(BUILD)
+    text = (shop.tree / "cx.toml").read_text()
+    (shop.tree / "cx.toml").write_text(text.replace('"true"', '"false"'))
+    result = shop.run()
+    assert result.code == 0, result.err
+    assert "cx.toml" in result.err
+    assert shop.query("SELECT uncommitted_total FROM run") == [1]
+
+
+def test_another_revision_runs_with_its_own_plan(shop: Any) -> None:
+    shop.write('[stages]\nold = { command = "true" }\n')
+    shop.cx("--version")
+    first = shop.tree.joinpath(".git", "refs", "heads", "main").read_text().strip()
+    shop.write('[stages]\nnew = { command = "true" }\n')
+    assert shop.run("--revision", first[:12]).code == 0
+    assert shop.outcomes() == {"old": "success"}
+
+
+def test_what_is_not_committed_is_not_in_the_release(shop: Any) -> None:
+    shop.write('[stages]\nbuild = { command = "test ! -e extra.txt" }\n')
+    (shop.tree / "extra.txt").write_text("x")
+    result = shop.run()
+    assert result.code == 0, result.err
+    assert "extra.txt" in result.err
+    assert "not in this release" in result.err
+
+
+def test_actor_reason_and_place_are_recorded(shop: Any) -> None:
+    shop.write(BUILD)
+    shop.run("--reason", "the shop is down", "--unplanned", env={"CXLOCAL_ACTOR": None})
+    assert shop.query("SELECT actor, actor_how, reason, planned, place_kind FROM run") == [
+        ("Test Author <author@example.org>", "git config", "the shop is down", 0, "laptop")
+    ]
+
+
+def test_the_second_deployment_replaces_the_first_and_lists_its_commits(shop: Any) -> None:
+    shop.write(LIVE)
+    shop.run("--to", "production")
+    shop.push("a fix")
+    assert shop.run("--to", "production").code == 0
+    assert shop.query("SELECT version FROM deployments_now") == ["0.1.1"]
+    assert shop.query("SELECT subject FROM run_change WHERE run = ?", shop.last()) == ["a fix"]
+    assert shop.query("SELECT changes_total FROM run WHERE id = ?", shop.last()) == [1]
+
+
+def test_the_same_bytes_are_built_deployed_and_recorded(shop: Any) -> None:
+    shop.write(LIVE)
+    shop.run("--to", "production")
+    assert shop.query("SELECT sha256 FROM artifact") == shop.query(
+        "SELECT artifact_sha256 FROM deployments_now"
+    )
+
+
+def test_links_out_of_the_checkout_never_become_artifacts(shop: Any, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    command = f"ln -s {tmp_path}/secret app.bin"
+    shop.write(f'[stages]\nbuild = {{ command = "{command}", produces = {{ app = "app.bin" }} }}\n')
+    assert shop.run().code == 9
+    assert shop.query("SELECT count(*) FROM artifact") == [0]
+
+
+def test_a_promised_file_must_be_there_and_be_the_only_one(shop: Any) -> None:
+    stage = 'build = { command = "touch a.bin b.bin", produces = { app = "*.bin" } }\n'
+    shop.write("[stages]\n" + stage)
+    assert shop.run().code == 9
+    assert "2" in shop.query("SELECT reason FROM task_run")[0]
+    shop.write("[stages]\n" + stage.replace("*.bin", "c.bin"))
+    assert shop.run().code == 9
+    assert "c.bin" in shop.query("SELECT reason FROM task_run")[1]
+
+
+def test_the_number_is_stamped_before_anything_is_built(shop: Any) -> None:
+    shop.write(
+        '[version]\nstamp = [{ file = "package.json", key = "version" }]\n'
+        "[stages]\nbuild = { command = 'grep -q 0.1.0 package.json' }\n",
+        {"package.json": '{"name": "x", "version": "0.0.0"}\n'},
+    )
+    assert shop.run().code == 0
+    assert "0.0.0" in (shop.tree / "package.json").read_text()
+
+
+def test_a_deliverable_in_a_folder_of_the_repository(shop: Any) -> None:
+    (shop.tree / "services").mkdir()
+    (shop.tree / "other").write_text("not ours")
+    shop.write('[stages]\nbuild = { command = "test -e cx.toml && test ! -e ../other" }\n')
+    text = (shop.tree / "cx.toml").read_text()
+    (shop.tree / "cx.toml").unlink()
+    (shop.tree / "services" / "cx.toml").write_text(
+        text.replace('"shop"', '"shop"\npaths = ["services"]')
+    )
+    shop.push("move")
+    shop.tree = shop.tree / "services"
+    result = shop.run()
+    assert result.code == 0, result.err
+
+
+def test_offline_numbers_come_from_the_reserve_and_lie_ahead(shop: Any) -> None:
+    shop.write(BUILD)
+    for _ in range(2):
+        shop.run()
+    done = json.loads(shop.run("--offline", "--json").out)
+    assert done["how"] == "reserve"
+    assert done["number"] > 50
+    assert shop.query("SELECT number_how FROM run ORDER BY queued_at") == [
+        "online", "online", "reserve",
+    ]  # fmt: skip
+    assert shop.run("--offline", "--require-sync").code == 6
+    assert shop.run("--require-sync").code == 0
+    assert shop.query("SELECT DISTINCT state FROM number_uses") == ["in use, confirmed"]
+
+
+def test_a_missing_program_is_an_error_that_names_it(shop: Any) -> None:
+    shop.write('[stages]\nbuild = { command = ["no-such-program-here"] }\n')
+    assert shop.run().code == 9
+    assert "no-such-program-here" in shop.query("SELECT reason FROM task_run")[0]
+
+
+def test_a_missing_tool_is_named_before_a_run_begins(shop: Any) -> None:
+    shop.write('[stages]\nbuild = { tool = "no-such-tool" }\n')
+    result = shop.run()
+    assert result.code == 2
+    assert "no-such-tool" in result.err
+    assert shop.query("SELECT count(*) FROM run") == [0]
