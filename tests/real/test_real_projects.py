@@ -22,7 +22,10 @@ name = "colorama"
 scheme = "pep440"
 line = "0.4"
 from = 7
-stamp = [{ file = "colorama/__init__.py", pattern = "__version__ = '([^']+)'" }]
+stamp = [
+  { file = "colorama/__init__.py", pattern = "__version__ = '([^']+)'" },
+  { file = "PKG-INFO", pattern = "^Version: (.+)$" }, # hatchling believes a source archive's own
+]
 [stages]
 build = { tool = "wheel", produces = ["wheel"] }
 unit = { tool = "pytest", needs = ["build"], with = { paths = ["colorama/tests"], args = ["-o", "python_files=*_test.py"], install = ["wheel"] } }
