@@ -203,7 +203,7 @@ def finish(
             )
         found = starting.finish(record, Outcome(outcome) if outcome else None, reason)
         pieces.forget_run(app.find_project(), record.run)
-        pending = _send(app, journal, offline=offline)
+        pending = send_copies(app, journal, offline=offline)
         must = require_sync or starting.passing(journal)
     if as_json:
         write_document({**found._asdict(), "not_sent_events": pending})
@@ -218,7 +218,7 @@ def finish(
         )
 
 
-def _send(app: App, journal: Journal, *, offline: bool) -> int:
+def send_copies(app: App, journal: Journal, *, offline: bool = False) -> int:
     """One bounded exchange; how many events the store still lacks."""
     from cxlocal.commands.project import load_project, open_project_store
     from cxlocal.exchange.sync import pending

@@ -8,6 +8,7 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Interrupted, Refused
 from cxlocal.events.runs import run_stamped
 from cxlocal.plan.select import Selection, select
+from cxlocal.processes.mask import Masker
 from cxlocal.runner import orphans
 from cxlocal.runner.facts import facts_of, left_out, prove_revision, words_of_changes
 from cxlocal.runner.numbering import Version, rehearsed, take_number
@@ -80,6 +81,7 @@ def begin(machine: Machine, journal: Journal, request: Request, began: float) ->
         discard(workspace)
         raise
     online, why_offline = meet(journal, store, source)
+    request = request._replace(reason=Masker(secrets.values()).text(request.reason))
     facts = facts_of(journal, source, plan, request, proof, root, missing, online)
     orphans.register(journal, run, machine.command)
     listen(journal, source)

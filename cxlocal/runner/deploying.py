@@ -1,4 +1,8 @@
-"""Deployments: ask the environment what it runs, deploy, say what runs now."""
+"""Deployments: ask the environment what it runs, deploy or undo, say what runs now.
+
+A run does this at its deploy stages; ``cxlocal deploy`` and ``cxlocal rollback`` do the same for a
+version that was built before (``cxlocal.runner.shipping``).
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,10 @@ if TYPE_CHECKING:
 
 
 def deploy(at: ToolStage) -> Generator[Launch, End, Worked]:
-    """Observe what runs there (where the tool can), then deploy with what ran before."""
+    """Observe what runs there (where the tool can), then deploy with what ran before.
+
+    A stage whose verb is ``undo`` lets the tool put back what it had before.
+    """
     work, stage = at.work, at.stage
     environment = work.plan.environment(stage.environment)
     instance = instance_of(work.record, environment)
@@ -35,10 +42,14 @@ def deploy(at: ToolStage) -> Generator[Launch, End, Worked]:
         _note_observed(at, environment, known, found.result, found.reason)
     previous = None
     if known:
-        previous = Previous(version=known[-1]["version"], run=known[-1]["run"], handle=handle)
-    found, end = yield from ask(at, "deploy", previous=previous, handle=handle)
+        last = known[-1]
+        previous = Previous(version=last["version"], run=last["version_run"], handle=handle)
+    found, end = yield from ask(at, stage.verb, previous=previous, handle=handle)
     worked = as_worked(found, end)
     if isinstance(found.result, Deployed):
+        elsewhere = _undone_to_another(at, found.result)
+        if elsewhere:
+            return worked._replace(outcome=Outcome.ERROR, reason=elsewhere)
         if found.result.uri:
             work.uris[environment.name] = found.result.uri
         drafts = deployed_drafts(
@@ -49,10 +60,23 @@ def deploy(at: ToolStage) -> Generator[Launch, End, Worked]:
             uri=found.result.uri,
             task=at.task,
             actor=work.record.actor,
+            kind=work.deployment_kind,
+            reason=work.deployment_reason,
             details=found.result.details,
         )
         worked = worked._replace(drafts=tuple(drafts))
     return worked
+
+
+def _undone_to_another(at: ToolStage, result: Deployed) -> str:
+    """Why an undo did not come to the version it was meant to; empty when it did, or does not say."""
+    said = str(result.details.get("version", ""))
+    if at.stage.verb != "undo" or not said or said == at.work.record.version:
+        return ""
+    return (
+        f"the tool went back to {said}, and {at.work.record.version} was meant;"
+        f" 'cxlocal deploy' puts a version there by its bytes"
+    )
 
 
 def deployed_artifact(work: Work, stage: Stage) -> ArtifactRef | None:
@@ -113,4 +137,6 @@ def command_deployed(work: Work, stage: Stage, attempt: int) -> list[Draft]:
         uri=work.uri_of(environment),
         task=work.task(stage.name, attempt),
         actor=work.record.actor,
+        kind=work.deployment_kind,
+        reason=work.deployment_reason,
     )

@@ -73,7 +73,7 @@ class Engine:
                         for end in supervisor.wait(locks.AGAIN_SECONDS if locked_out else None):
                             self._advance(supervisor, end)
         finally:
-            self.signals.wake = None
+            self.signals.wake = note_only
             self.signals.kill = None
         skipped = [step.name for step in self.schedule.skipped if step.kind == STAGE]
         return Ended(self.outcomes, (*self._unstarted, *skipped), self.refused)
@@ -208,6 +208,10 @@ def start(
             return launch(supervisor, tag)
         except CxError as problem:
             launch = program.throw(problem)
+
+
+def note_only() -> None:
+    """What a first signal does while the end of a run is being recorded: it is noted, no more."""
 
 
 def kill_all(supervisor: Supervisor) -> None:

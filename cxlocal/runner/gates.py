@@ -39,7 +39,7 @@ def require(work: Work, stage: Stage) -> None:
         return
     refuse_conflicted(work)
     held = promotions(work.record) if stage.requires else {}
-    judged = [Judged(_standing(name, held.get(name)), name) for name in stage.requires]
+    judged = [Judged(_standing(work, name, held.get(name)), name) for name in stage.requires]
     kind = "deploy" if deploys else "stage"
     judged += [Judged(answer, "") for answer in ask_gates(work, kind, stage.environment, "")]
     age = data_age_seconds(work)
@@ -60,13 +60,23 @@ def require(work: Work, stage: Stage) -> None:
     _raise_first(work, stage, judged)
 
 
-def _standing(name: str, decision: str | None) -> GateAnswer:
+def _standing(work: Work, name: str, decision: str | None) -> GateAnswer:
     """Whether a required promotion was given."""
     gate = f"promotion {name}"
     if decision in GRANTED:
         return GateAnswer(gate, Verdict.ALLOW, f"{name} is {decision}")
+    if decision is None and _left_undecided(work, name):
+        return GateAnswer(gate, Verdict.UNDECIDED, f"{name} could not be decided")
     reason = f"{name} was {decision}" if decision else f"{name} was not given"
     return GateAnswer(gate, Verdict.DENY, reason)
+
+
+def _left_undecided(work: Work, name: str) -> bool:
+    found = work.record.journal.one(
+        "SELECT 1 FROM promotion WHERE run = ? AND name = ? AND decision = 'undecided'",
+        (work.record.run, name),
+    )
+    return found is not None
 
 
 def _raise_first(work: Work, stage: Stage, judged: list[Judged]) -> None:
@@ -188,4 +198,6 @@ def _decide(work: Work, promotion: Promotion) -> str:
         )
     )
     work.record.record(*drafts)
+    if decision != "granted":
+        work.voice.warn(f"{promotion.name} was {decision}: {work.masker.text(reason)}")
     return decision

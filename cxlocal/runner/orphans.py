@@ -137,14 +137,21 @@ def end_orphan(journal: Journal, orphan: Orphan) -> None:
     """Record that the tasks and the run ended in error. Debts are paid by the caller."""
     from cxlocal.runner.record import RunRecord
 
-    end_children(run_folder(journal.home, orphan.run))
+    folder = run_folder(journal.home, orphan.run)
+    end_children(folder)
     catch_up(journal)
     try:
         record = RunRecord.attach(journal, orphan.run)
     except UsageError:
         # It died before its first event was durable: there is nothing to end.
+        from cxlocal.revision.checkout import remove_checkout
+
+        remove_checkout(folder)
         unregister(journal, orphan.run)
         return
+    if folder.is_dir():
+        # Its checkout is kept as that of any failed run, and goes when its turn comes.
+        (folder / "failed").touch()
     now = journal.clock.now_ms()
     started = _end_tasks(record, now)
     finish_run(record, Outcome.ERROR, GONE, seconds=max(0, now - started) / 1000)

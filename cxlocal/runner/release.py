@@ -14,7 +14,7 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.schedule import Schedule
 from cxlocal.runner import orphans, recovery
 from cxlocal.runner.beginning import END_SYNC_SECONDS, Begun, begin, sync_shortly
-from cxlocal.runner.engine import Ended, Engine
+from cxlocal.runner.engine import Ended, Engine, note_only
 from cxlocal.runner.outcomes import worst
 from cxlocal.runner.signals import Signals
 from cxlocal.runner.source import Machine
@@ -104,6 +104,7 @@ def _work_off(
 ) -> Summary:
     record, work = begun.record, begun.work
     ended = Ended({}, (), None)
+    signals.wake = note_only
     try:
         schedule = Schedule(record.plan, begun.selection.now, succeeded=begun.kept)
         jobs = request.jobs or begun.source.settings.jobs

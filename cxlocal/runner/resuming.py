@@ -64,7 +64,7 @@ def resume(machine: Machine, journal: Journal, request: Request, began: float) -
     _, why_offline = meet(journal, store, source)
     orphans.register(journal, record.run, machine.command)
     listen(journal, source)
-    record.resumed(sorted(kept), source.actor, request.reason)
+    record.resumed(sorted(kept), source.actor, work.masker.text(request.reason))
     version = _version(machine, journal, work, source, store, began)
     opening = opening_of(work, source, version, why_offline, selection, tuple(sorted(kept)))
     machine.voice.opening(opening)

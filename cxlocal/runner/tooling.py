@@ -126,7 +126,7 @@ def work_with_tool(
 ) -> Generator[Launch, End, Worked]:
     """One attempt of a stage that names a tool."""
     at = open_tool(work, stage, attempt, folder, scratch, log, extra)
-    if stage.verb == "deploy":
+    if stage.verb in ("deploy", "undo"):
         from cxlocal.runner.deploying import deploy
 
         return (yield from deploy(at))

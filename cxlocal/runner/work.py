@@ -81,6 +81,9 @@ class Work:
         self.ready_at: dict[str, int] = {}
         self.succeeded: set[str] = set()
         self.first_attempt: dict[str, int] = {}
+        self.deployment_kind = ""
+        """``rolledback`` where a deployment goes back; empty: worked out from what was live."""
+        self.deployment_reason = ""
 
     @property
     def plan(self) -> Plan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sqlite3
 from typing import Any
 
 CHAIN = """
@@ -380,3 +381,49 @@ def test_two_runs_in_one_tree_are_refused(shop: Any) -> None:
     first.communicate(timeout=20)
     assert first.returncode == 0
     assert second.code == 3 and "works in this tree" in second.err
+
+
+def test_a_number_in_two_runs_is_neither_promoted_nor_deployed(shop: Any) -> None:
+    shop.write(CHAIN)
+    assert shop.run().code == 0
+    run = shop.last()
+    with sqlite3.connect(shop.home / "journal.db") as journal:
+        journal.execute(
+            "INSERT INTO version (deliverable, line, number, run, text, used_at)"
+            " SELECT deliverable, line, number, 'another run', text, used_at FROM version"
+        )
+    done = shop.run("--resume", "0.1.0", "--to", "production")
+    assert done.code == 10, done.err
+    assert run in done.err
+    done = shop.run("--resume", run, "--to", "production")
+    assert done.code == 0, done.err
+
+
+def test_reasons_are_masked_too(shop: Any) -> None:
+    shop.write("""
+[stages]
+uses = { command = "true", secrets = ["TOKEN"] }
+[secrets]
+TOKEN = { env = "MY_TOKEN" }
+""")
+    secret = "hunter2-secret-value"
+    done = shop.run("--reason", f"because {secret}", "--unplanned", env={"MY_TOKEN": secret})
+    assert done.code == 0, done.err
+    assert shop.query("SELECT reason, planned FROM run") == [("because ***", 0)]
+
+
+def test_a_store_that_is_away_costs_nothing_but_time(shop: Any) -> None:
+    shop.write(CHAIN)
+    assert shop.run().code == 0
+    (shop.home / "store.db").rename(shop.home / "store.away")
+    done = shop.run("--to", "production", "--json")
+    assert done.code == 0, done.err
+    said = done.json()
+    assert (said["how"], said["number"]) == ("reserve", 100) and said["pending"] > 0
+    assert shop.query("SELECT online FROM run WHERE id = ?", said["run"]) == [0]
+    assert shop.run("--require-sync").code == 6
+    assert shop.run("--offline").code == 0
+    (shop.home / "store.away").rename(shop.home / "store.db")
+    assert shop.command("sync").code == 0
+    states = shop.query("SELECT DISTINCT state FROM number_uses")
+    assert states == ["in use, confirmed"]
