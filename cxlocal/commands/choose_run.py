@@ -1,0 +1,70 @@
+"""Which version a command is about: named by version, run or digest, or the run that is going on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from cxlocal.commands.context import App
+from cxlocal.errors import Conflict, UsageError
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
+
+
+class Chosen(NamedTuple):
+    """A run, and whether it was named beyond doubt (by its id or by a digest of its bytes)."""
+
+    run: str
+    named: bool
+
+
+def choose_run(app: App, journal: Journal, wanted: str, deliverable: str | None) -> Chosen:
+    """The run that ``wanted`` (version, run id or its beginning, ``sha256:`` digest) means; nothing
+    means the run that single commands carry out here.
+
+    Raises UsageError, and Conflict when several runs fit.
+    """
+    from cxlocal.commands.find_run import find_run
+    from cxlocal.journal.rebuild import catch_up
+
+    catch_up(journal)
+    if not wanted:
+        return Chosen(_run_here(app, journal), True)
+    if wanted.startswith("sha256:"):
+        return Chosen(_run_of_digest(journal, wanted.removeprefix("sha256:")), True)
+    row = find_run(journal, wanted, deliverable)
+    return Chosen(str(row["run"]), str(row["run"]).startswith(wanted))
+
+
+def _run_here(app: App, journal: Journal) -> str:
+    from cxlocal.commands.pieces import open_piece
+
+    try:
+        return open_piece(app, journal).run
+    except UsageError as problem:
+        raise UsageError(
+            "which version is meant?",
+            why="no run of single commands is open here",
+            hint="name a version or a run; 'cxlocal log' lists them",
+            name="no-version-named",
+        ) from problem
+
+
+def _run_of_digest(journal: Journal, digest: str) -> str:
+    rows = journal.query(
+        "SELECT DISTINCT run FROM artifact WHERE sha256 = ? AND packaged_at IS NOT NULL", (digest,)
+    )
+    if not rows:
+        raise UsageError(
+            f"no artifact with the digest sha256:{digest[:12]}… is known here",
+            hint="cxlocal show lists the artifacts of a run",
+            name="no-such-artifact",
+        )
+    if len(rows) > 1:
+        raise Conflict(
+            f"{len(rows)} runs made the same bytes",
+            why=", ".join(row["run"][:8] for row in rows),
+            hint="name the run",
+            name="several-runs",
+        )
+    return str(rows[0]["run"])

@@ -1,0 +1,83 @@
+"""``cxlocal deploy``: bring a version that was built before into a lasting environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import command
+from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.terminal import say, warn
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
+    from cxlocal.runner.shipping import Order, Shipped
+
+
+@command(
+    examples=[
+        ("cxlocal deploy 2.7.14 --to production", "the very bytes that were built and tested"),
+        ("cxlocal deploy 4f1c22aa --to production", "the version of that run"),
+        ("cxlocal deploy --to staging", "of the run that single commands carry out here"),
+    ]
+)
+@click.argument("which", metavar="[VERSION|RUN]", default="")
+@click.option("--to", "environment", required=True, metavar="NAME", help="The environment.")
+@click.option("-m", "--reason", default="", metavar="TEXT", help="Why; kept with the deployment.")
+@click.option("--allow-older", is_flag=True, help="Also when something newer is live there.")
+@click.option("--offline", is_flag=True, help="Do not ask the store.")
+@json_option
+@pass_app
+def deploy(
+    app: App,
+    which: str,
+    environment: str,
+    reason: str,
+    allow_older: bool,
+    offline: bool,
+    as_json: bool,
+) -> None:
+    """Deploy a version that was built before; nothing is built again.
+
+    What its deploy stage requires is checked as in a run. The environment is asked what it runs
+    first, where its tool can tell.
+    """
+    from cxlocal.commands.choose_run import choose_run
+    from cxlocal.runner.shipping import Order
+
+    with app.journal(create=False) as journal:
+        chosen = choose_run(app, journal, which, None)
+        order = Order(chosen.run, environment, reason, chosen.named, allow_older)
+        carry_out(app, journal, order, offline=offline, as_json=as_json)
+
+
+def carry_out(app: App, journal: Journal, order: Order, *, offline: bool, as_json: bool) -> None:
+    """Do it, say what came of it, send it, and end in its exit code."""
+    from cxlocal.commands.pieces import send_copies
+    from cxlocal.commands.run import make_machine
+    from cxlocal.runner.shipping import as_error, ship
+
+    machine = make_machine(app, fresh=False)
+    if not offline:
+        # What others deployed meanwhile decides what this replaces.
+        send_copies(app, journal)
+    shipped = ship(machine, journal, order)
+    pending = send_copies(app, journal, offline=offline)
+    if as_json:
+        write_document({**shipped._asdict(), "not_sent_events": pending})
+    _tell(shipped, pending)
+    error = as_error(shipped, f"cxlocal show {shipped.run[:8]} tells the story")
+    if error is not None:
+        raise error
+
+
+def _tell(shipped: Shipped, pending: int) -> None:
+    if shipped.outcome != "success":
+        return
+    where = f" at {shipped.uri}" if shipped.uri else ""
+    before = f", before it {', '.join(shipped.before)}" if shipped.before else ""
+    say(f"{shipped.version} is live in {shipped.environment}{where}{before}")
+    if pending:
+        warn(f"{pending} events are not with the store yet; 'cxlocal sync' sends them")

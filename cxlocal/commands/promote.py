@@ -1,0 +1,71 @@
+"""``cxlocal promote``: a decision about a version, recorded with who took it and why."""
+
+from __future__ import annotations
+
+import click
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import command
+from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.terminal import say
+
+
+@command(
+    examples=[
+        ("cxlocal promote 2.7.14 READY", "give the promotion READY to version 2.7.14"),
+        ("cxlocal promote READY", "to the version of the run that is going on here"),
+        ("cxlocal promote 2.7.14 READY --deny -m 'too slow'", "refuse it, for good"),
+        ("cxlocal promote 2.7.14 READY --override -m WHY", "although something speaks against it"),
+    ]
+)
+@click.argument("words", metavar="[VERSION|RUN] NAME", nargs=-1, required=True)
+@click.option("--run", "run", default="", metavar="RUN", help="The run whose version it is.")
+@click.option("--version", "version", default="", metavar="VERSION", help="The version.")
+@click.option("-m", "--reason", default="", metavar="TEXT", help="Why; kept with the decision.")
+@click.option("--deny", is_flag=True, help="Decide against it.")
+@click.option("--override", is_flag=True, help="Pass over what is missing; never counts as passed.")
+@json_option
+@pass_app
+def promote(
+    app: App,
+    words: tuple[str, ...],
+    run: str,
+    version: str,
+    reason: str,
+    deny: bool,
+    override: bool,
+    as_json: bool,
+) -> None:
+    """Decide about a version: give it a promotion, or refuse it.
+
+    The stages that earn the promotion must have succeeded, and no gate may speak against it. A
+    sha256: digest of an artifact names a version, too.
+    """
+    from cxlocal.commands.choose_run import choose_run
+    from cxlocal.commands.run import make_machine
+    from cxlocal.errors import UsageError
+    from cxlocal.runner.deciding import Asked, decide
+    from cxlocal.runner.record import RunRecord
+    from cxlocal.runner.source import open_source
+
+    *before, name = words
+    named = [one for one in (*before, run, version) if one]
+    if len(named) > 1:
+        raise UsageError("name the version once, and the promotion last", name="bad-options")
+    if deny and override:
+        raise UsageError("--deny and --override exclude each other", name="bad-options")
+    with app.journal(create=False) as journal:
+        machine = make_machine(app, fresh=False)
+        chosen = choose_run(app, journal, named[0] if named else "", None)
+        record = RunRecord.attach(journal, chosen.run)
+        source = open_source(machine, record.revision, {})
+        asked = Asked(name, reason, deny, override, chosen.named)
+        decision = decide(machine, source, record, asked)
+    if as_json:
+        found = decision._asdict()
+        found["refusal"] = decision.refusal.as_json() if decision.refusal else None
+        write_document(found)
+    else:
+        say(f"{decision.version}: {decision.name} {decision.decision} by {decision.actor}")
+    if decision.refusal is not None:
+        raise decision.refusal

@@ -1,0 +1,99 @@
+"""``cxlocal rollback``: put the version before back into an environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import command
+from cxlocal.commands.output import json_option
+from cxlocal.commands.terminal import say
+from cxlocal.errors import Conflict, UsageError
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
+    from cxlocal.runner.shipping import Order
+
+
+@command(
+    examples=[
+        ("cxlocal rollback production", "back to the version that was live before"),
+        ("cxlocal rollback production --to 2.7.11", "back to this version"),
+        ("cxlocal rollback production -m 'orders fail'", "and say why"),
+    ]
+)
+@click.argument("environment", default="")
+@click.option("--env", "env", default="", metavar="NAME", help="The environment.")
+@click.option("--to", "which", default="", metavar="VERSION", help="Not simply the one before.")
+@click.option("-m", "--reason", default="", metavar="TEXT", help="Why; kept with the deployment.")
+@click.option("--offline", is_flag=True, help="Do not ask the store.")
+@json_option
+@pass_app
+def rollback(
+    app: App, environment: str, env: str, which: str, reason: str, offline: bool, as_json: bool
+) -> None:
+    """Put the version before back, or the one that is named.
+
+    A tool that can undo does that; otherwise the older version is deployed again from its own
+    bytes. Either is recorded as a rollback, with what it replaces.
+    """
+    from cxlocal.commands.deploy import carry_out
+    from cxlocal.commands.project import load_project
+
+    name = environment or env
+    if not name or (environment and env and environment != env):
+        raise UsageError("name one environment", hint="cxlocal rollback production",
+                         name="no-environment")  # fmt: skip
+    project = load_project(app, needed=True)
+    with app.journal(create=False) as journal:
+        order = plan_rollback(app, journal, str(project.deliverable), name, which)
+        carry_out(app, journal, order._replace(reason=reason), offline=offline, as_json=as_json)
+
+
+def plan_rollback(
+    app: App, journal: Journal, deliverable: str, environment: str, which: str
+) -> Order:
+    """Where to go back to. Raises UsageError when there is nothing before, Conflict when it is
+    disputed what is live."""
+    from cxlocal.commands.choose_run import choose_run
+    from cxlocal.journal.rebuild import catch_up
+    from cxlocal.runner.shipping import Order, chain_of, version_before
+
+    catch_up(journal)
+    rows = journal.query(
+        "SELECT * FROM deployments_now WHERE deliverable = ? AND instance = ? ORDER BY since",
+        (deliverable, environment),
+    )
+    if not rows:
+        raise UsageError(
+            f"nothing of {deliverable} is live in {environment}",
+            why="as far as the journal here knows",
+            hint="cxlocal status shows what is live; 'cxlocal sync' fetches what others did",
+            name="nothing-live",
+        )
+    if any(row["disputed"] for row in rows):
+        versions = ", ".join(row["version"] for row in rows)
+        raise Conflict(
+            f"it is disputed what is live in {environment}: {versions}",
+            hint=f"cxlocal env confirm {environment} --live VERSION --reason WHY",
+            name="disputed",
+        )
+    before = version_before(chain_of(journal, rows[-1]))
+    if which:
+        chosen = choose_run(app, journal, which, deliverable)
+        direct = before is not None and before.version_run == chosen.run
+        undo = direct and rows[-1]["kind"] != "rolledback"
+        return Order(chosen.run, environment, "", chosen.named, True, True, undo)
+    if before is None:
+        raise UsageError(
+            f"there is no version before {rows[-1]['version']} in {environment}",
+            why="it is the first one the journal knows there",
+            hint=f"cxlocal deploy VERSION --to {environment} --allow-older",
+            name="nothing-before",
+        )
+    say(f"Going back from {rows[-1]['version']} to {before.version}")
+    # The tool remembers one version: after a rollback that is the one we came from.
+    undo = rows[-1]["kind"] != "rolledback"
+    return Order(before.version_run, environment, "", True, True, True, undo)
