@@ -1,0 +1,163 @@
+"""What a run costs: twelve stages that do nothing, against a bare loop, nox, tox and invoke.
+
+``python tests/bench/runner.py [ROUNDS]`` with the Python that has cxlocal installed. The peers are
+measured where they are installed beside it (``pip install nox tox invoke``); others are listed as
+absent. The floor is a Python process that runs ``/bin/true`` twelve times and writes two durable
+rows around each, in the SQLite mode of the journal (TRUNCATE, FULL). The stages form a chain, work in
+place, and the store of this machine answers.
+
+The cost of a stage is (twelve stages − one stage) / 11, so that starting is left out of it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rounds import Case, command, measure, report, rounds_wanted
+
+STAGES = 12
+STAGE_ALLOWED = 2.0
+WHOLE_ALLOWED = 2.5
+
+LOOP = """\
+import sqlite3, subprocess, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA journal_mode=TRUNCATE").fetchall()
+connection.execute("PRAGMA synchronous=FULL")
+connection.execute("CREATE TABLE IF NOT EXISTS event (id INTEGER PRIMARY KEY, document TEXT)")
+
+def write(text):
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("INSERT INTO event (document) VALUES (?)", (text,))
+    connection.execute("COMMIT")
+
+for number in range(int(sys.argv[2])):
+    write(f"step {number} began " + "x" * 700)
+    subprocess.run(["/bin/true"], check=True)
+    write(f"step {number} ended " + "x" * 700)
+"""
+
+NOX = "import nox\n" + "\n".join(
+    f"@nox.session(python=False)\ndef s{number}(session):\n"
+    '    session.run("/bin/true", external=True)\n'
+    for number in range(STAGES)
+)
+TOX = (
+    "env_list = ["
+    + ", ".join(f'"s{number}"' for number in range(STAGES))
+    + ']\nno_package = true\n[env_run_base]\nskip_install = true\nallowlist_externals = ["/bin/true"]\n'
+    'commands = [["/bin/true"]]\n'
+)
+INVOKE = (
+    "from invoke import task\n"
+    + "\n".join(f'@task\ndef s{n}(c):\n    c.run("/bin/true")\n' for n in range(STAGES))
+    + "\n@task(pre=["
+    + ", ".join(f"s{number}" for number in range(STAGES))
+    + "])\ndef all(c):\n    pass\n"
+)
+
+
+def project(root: Path, stages: int) -> Case:
+    """A deliverable of ``stages`` stages in a chain; a case that releases it."""
+    tree = root / f"project-{stages}"
+    tree.mkdir()
+    lines = [
+        f's{number} = {{ command = ["/bin/true"]'
+        + (f', needs = ["s{number - 1}"]' if number else "")
+        + " }"
+        for number in range(stages)
+    ]
+    (tree / "cx.toml").write_text(
+        f'cx = 1\n[deliverable]\nname = "bench-{stages}"\n'
+        '[defaults]\nworkspace = "in-place"\n[stages]\n' + "\n".join(lines) + "\n"
+    )
+    remote = str(root / f"remote-{stages}.git")
+    environ = {
+        **os.environ,
+        "CXLOCAL_HOME": str(root / f"home-{stages}"),
+        "GIT_CONFIG_COUNT": "2",
+        "GIT_CONFIG_KEY_0": "user.name",
+        "GIT_CONFIG_VALUE_0": "Bench",
+        "GIT_CONFIG_KEY_1": "user.email",
+        "GIT_CONFIG_VALUE_1": "bench@example.org",
+    }
+    environ.pop("CI", None)
+    for argv in (
+        ["git", "init", "-q", "--bare", remote],
+        ["git", "init", "-q", "."],
+        ["git", "remote", "add", "origin", remote],
+        ["git", "add", "-A"],
+        ["git", "commit", "-qm", "first"],
+        ["git", "push", "-q", "origin", "HEAD:main"],
+    ):
+        subprocess.run(argv, cwd=tree, env=environ, check=True)
+    program = str(Path(sys.executable).with_name("cxlocal"))
+    argv = [program, "-q", "run"]
+    return command(argv, cwd=tree, env=environ, stderr=subprocess.DEVNULL)
+
+
+def loop(root: Path, steps: int) -> Case:
+    """The floor."""
+    script = root / "loop.py"
+    script.write_text(LOOP)
+    return command([sys.executable, str(script), str(root / "loop.db"), str(steps)])
+
+
+def peers(root: Path) -> tuple[dict[str, Case], list[str]]:
+    """The peers that are installed, and the names of those that are not."""
+    (root / "noxfile.py").write_text(NOX)
+    (root / "tox.toml").write_text(TOX)
+    (root / "tasks.py").write_text(INVOKE)
+    found: dict[str, Case] = {}
+    absent = []
+    for name, arguments in (("nox", []), ("tox", ["-q"]), ("invoke", ["all"])):
+        program = Path(sys.executable).with_name(name)
+        if program.exists():
+            case = command([str(program), *arguments], cwd=root, stderr=subprocess.DEVNULL)
+            found[f"{name}, {STAGES} steps"] = case
+        else:
+            absent.append(name)
+    return found, absent
+
+
+def per_stage(seconds: dict[str, list[float]], whole: str, one: str) -> list[float]:
+    """The cost of one more stage, round by round."""
+    return [(a - b) / (STAGES - 1) for a, b in zip(seconds[whole], seconds[one], strict=True)]
+
+
+def main() -> int:
+    """Measure and print; 1 when a bar is missed."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        others, absent = peers(root)
+        cases: dict[str, Any] = {
+            "loop, 1 step": loop(root, 1),
+            f"loop, {STAGES} steps": loop(root, STAGES),
+            "cxlocal run, 1 stage": project(root, 1),
+            f"cxlocal run, {STAGES} stages": project(root, STAGES),
+            **others,
+        }
+        # Two warm-up rounds: the first release of a journal makes its tables, the second none.
+        seconds = measure(cases, rounds=rounds_wanted(), warm_up=2)
+    seconds["one more step of the loop"] = per_stage(
+        seconds, f"loop, {STAGES} steps", "loop, 1 step"
+    )
+    seconds["one more stage of cxlocal"] = per_stage(
+        seconds, f"cxlocal run, {STAGES} stages", "cxlocal run, 1 stage"
+    )
+    whole = f"cxlocal run, {STAGES} stages"
+    bars = [
+        ("one more stage of cxlocal", "one more step of the loop", STAGE_ALLOWED),
+        (whole, f"loop, {STAGES} steps", WHOLE_ALLOWED),
+        *((whole, name, 1.0) for name in others),
+    ]
+    return report("runner", seconds, bars, absent=absent)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
