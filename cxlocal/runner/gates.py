@@ -101,7 +101,7 @@ def _way_out(work: Work, stage: Stage, promotion: str) -> str:
     if environment is not None and environment.protected:
         again += f" --to {environment.name}"
     if promotion:
-        return f"cxlocal promote {promotion} {work.record.version}, then: {again}"
+        return f"cxlocal promote {work.record.version} {promotion}, then: {again}"
     return f"settle what it says, then: {again}"
 
 
