@@ -176,7 +176,7 @@ def _say_ending(summary: Summary) -> None:
         say(f"  {summary.stopped_before} is protected. To go on:")
         say(f"    {summary.next}")
     elif summary.next:
-        say("  once it is put right, go on after the last success with:")
+        say("  to try this commit again after its last success:")
         say(f"    {summary.next}")
     elif summary.kind == "release":
         say("  cxlocal status shows what is live")

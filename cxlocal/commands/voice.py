@@ -49,6 +49,7 @@ class TerminalVoice:
         """The block at the start."""
         self._width = max((len(name) for name in said.stages), default=8)
         verb = "Rehearsing" if said.kind == "rehearsal" else "Releasing"
+        verb = "Going on with" if said.resumed else verb
         how = HOW.get(said.how, said.how)
         say(f"{verb} {said.title} {said.version}  ({how})")
         if said.how in ("reserve", "suffix") and said.why_offline:
@@ -85,7 +86,7 @@ class TerminalVoice:
         if not said.last:
             line += "; trying again"
         say(line, color=COLORS[said.outcome])
-        if said.outcome in ("failure", "error") and said.log:
+        if said.outcome in ("failure", "error") and said.log and said.last:
             self._tail(said)
         self._show_running()
 
@@ -115,7 +116,8 @@ class TerminalVoice:
         if self._verbosity < 1:
             lines = tail(Path(said.log), TAIL_LINES)
             for line in lines.splitlines():
-                say(f"      | {harmless(line)}")
+                if not line.startswith("[cxlocal] "):
+                    say(f"      | {harmless(line)}")
         say(f"      log: {said.log}")
 
     def _show_running(self) -> None:

@@ -224,6 +224,8 @@ def opening_of(
     why_offline: str,
     selection: Selection,
     kept: tuple[str, ...] = (),
+    *,
+    resumed: bool = False,
 ) -> Opening:
     """What is said when the work begins."""
     return Opening(
@@ -241,4 +243,5 @@ def opening_of(
         changes="",
         stages=selection.now,
         kept=kept,
+        resumed=resumed,
     )

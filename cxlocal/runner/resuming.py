@@ -66,7 +66,9 @@ def resume(machine: Machine, journal: Journal, request: Request, began: float) -
     listen(journal, source)
     record.resumed(sorted(kept), source.actor, work.masker.text(request.reason))
     version = _version(machine, journal, work, source, store, began)
-    opening = opening_of(work, source, version, why_offline, selection, tuple(sorted(kept)))
+    opening = opening_of(
+        work, source, version, why_offline, selection, tuple(sorted(kept)), resumed=True
+    )
     machine.voice.opening(opening)
     row = journal.one("SELECT proof FROM run WHERE id = ?", (record.run,))
     proof = (row and row["proof"]) or ""

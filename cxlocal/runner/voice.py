@@ -32,6 +32,8 @@ class Opening(NamedTuple):
     stages: tuple[str, ...]
     kept: tuple[str, ...]
     """Stages that succeeded before (resume)."""
+    resumed: bool
+    """The run began earlier."""
 
 
 class Ending(NamedTuple):
