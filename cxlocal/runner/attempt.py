@@ -89,13 +89,12 @@ def _tried(at: At, started_ms: int) -> Generator[Launch, End, tuple[Worked, Coll
     worked = Worked(Outcome.ERROR, "", started_ms, started_ms)
     try:
         folder = _folder(at)
-        scratch = work.workspace.scratch(stage.name, at.attempt)
         hits = caches.bring_in(work, stage, folder)
         before = marks(folder, stage)
-        worked = yield from _work(at, folder, scratch)
+        worked = yield from _work(at, folder)
         if hits:
             worked = worked._replace(details={**worked.details, "caches": hits})
-        collected = collect(work, stage, at.attempt, worked, folder, before, scratch)
+        collected = collect(work, stage, at.attempt, worked, folder, before)
         if collected.outcome == Outcome.SUCCESS:
             caches.keep(work, stage, folder, hits)
     except (CxError, OSError) as problem:
@@ -166,9 +165,11 @@ def _words(problem: CxError | OSError) -> str:
     return f"{problem.strerror or problem}: {problem.filename or ''}".rstrip(": ")
 
 
-def _work(at: At, folder: Path, scratch: Path) -> Generator[Launch, End, Worked]:
+def _work(at: At, folder: Path) -> Generator[Launch, End, Worked]:
     if at.stage.tool:
         from cxlocal.runner.tooling import work_with_tool
+
+        scratch = at.work.workspace.scratch(at.stage.name, at.attempt)
 
         return (
             yield from work_with_tool(

@@ -55,7 +55,6 @@ def collect(
     worked: Worked,
     folder: Path,
     before: Mapping[Path, Mark],
-    scratch: Path,
 ) -> Collected:
     """Read and keep what the plan and the tool name. A success that lacks an output is none.
 
@@ -67,7 +66,7 @@ def collect(
     drafts: list[Draft] = []
     problems: list[str] = []
     for report, path in reports:
-        drafts += _kept_report(work, stage, attempt, report, path, scratch)
+        drafts += _kept_report(work, stage, attempt, report, path)
         if report.problem:
             problem = f"report {_shown(folder, path)} could not be read: {report.problem}"
             problems.append(work.masker.text(problem))
@@ -157,13 +156,11 @@ def _read(work: Work, form: str, path: Path, suite: str) -> Report:
     return found._replace(suite=suite)
 
 
-def _kept_report(
-    work: Work, stage: Stage, attempt: int, report: Report, path: Path, scratch: Path
-) -> list[Draft]:
+def _kept_report(work: Work, stage: Stage, attempt: int, report: Report, path: Path) -> list[Draft]:
     """The drafts of a report, whose bytes are kept without secrets in them."""
     raw = path
     if work.masker:
-        raw = scratch / f"report-{work.record.journal.ids.token()}"
+        raw = work.workspace.folder / f"report-{work.record.journal.ids.token()}"
         with path.open("rb") as source, raw.open("wb") as target:
             work.masker.copy(source, target)
         report = report._replace(
@@ -175,7 +172,10 @@ def _kept_report(
                 for case in report.cases
             ),
         )
-    return report_drafts(work.record, stage, attempt, report, raw)
+    drafts = report_drafts(work.record, stage, attempt, report, raw)
+    if raw != path:
+        raw.unlink()
+    return drafts
 
 
 def _judge_reports(

@@ -289,3 +289,36 @@ def test_kill_9_then_the_next_run_pays(shop: Any, tools: Any) -> None:
     assert shop.query(
         "SELECT count(*) FROM environment WHERE lifetime = 'per-run' AND deleted_at IS NULL"
     ) == [0]
+
+
+def test_secrets_are_masked_in_kept_reports(shop: Any, tools: Any) -> None:
+    desk(shop, tools)
+    shop.write("""
+[stages]
+unit = { kind = "test", command = "echo $TOKEN passed > report.txt", reports = { lines = "report.txt" }, secrets = ["TOKEN"] }
+[secrets]
+TOKEN = { env = "MY_TOKEN" }
+""")
+    done = shop.run(env={"MY_TOKEN": "hunter2-secret-value"})
+    assert done.code == 0, done.err
+    kept = b"".join(path.read_bytes() for path in shop.home.rglob("*") if path.is_file())
+    assert b"hunter2-secret-value" not in kept
+    assert b"*** passed" in kept
+
+
+def test_a_store_that_hangs_is_waited_for_three_seconds_in_all(shop: Any, tools: Any) -> None:
+    """P17: a store that never answers costs a run at most 3 s."""
+    desk(shop, tools)
+    shop.write('[stages]\na = { command = "true" }\n')
+    assert shop.run().code == 0
+    import sqlite3
+
+    with sqlite3.connect(shop.home / "store.db", isolation_level=None) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        done = shop.run()
+        took = time.monotonic() - began
+        holder.execute("ROLLBACK")
+    assert done.code == 0, done.err
+    assert "number from the reserve" in done.err
+    assert took < 3 + 2, took
