@@ -38,10 +38,7 @@ class Asked:
         if timeout:
             from cxlocal.text import parse_duration
 
-            try:
-                self.timeout_seconds = parse_duration(timeout)
-            except ValueError as error:
-                raise UsageError(f"--timeout {timeout}: {error}", name="bad-duration") from error
+            self.timeout_seconds = parse_duration(timeout)
 
     def step(self, record: PieceRecord | None) -> Step:
         """The step, with what the plan of the run says about it."""

@@ -26,7 +26,7 @@ class Row(NamedTuple):
 ROWS = (
     Row("run", "run:run", "Release a pushed revision, as far as it may go.", "Release"),
     Row("rehearse", "rehearse:rehearse", "Try the process on the working tree, without a release.", "Release"),
-    Row("demo", "demo:demo", "Release a small web service twice, the second time without the store.", "Start"),
+    Row("demo", "demo:demo", "Release a small web service twice, once without the store.", "Start"),
     Row("step", "step:step", "Run a command as a step of the current run, and record it.", "Release"),
     Row("promote", "promote:promote", "Decide about a version: give it a promotion, or refuse it.", "Release"),
     Row("deploy", "deploy:deploy", "Deploy a version that was built before; nothing is built again.", "Release"),
@@ -44,6 +44,8 @@ ROWS = (
     Row("journal", "journal:journal", "Find the journal of this machine, or rebuild its tables.", "Journal"),
     Row("doctor", "doctor:doctor", "Try everything a release needs, also one without the store.", "Set-up"),
     Row("init", "init:init", "Describe the release of this repository: write a first cx.toml.", "Start"),
+    Row("env", "env:env", "Show what is where, settle disputes, clear what is left.", "Places and copies"),
+    Row("prune", "prune:prune", "Remove checkouts, logs and artifacts not to be kept.", "Places and copies"),
     Row("mirror", "mirror:mirror", "Keep a remote of this machine for when the git host is down.", "Places and copies"),
     Row("config", "config:config", "Show the configuration, where it comes from, and its schema.", "Set-up"),
     Row("plugins", "plugins:plugins", "List plugins, shipped, installed and of this project.", "Set-up"),

@@ -130,3 +130,39 @@ def _deliverable(app: App) -> str:
     project = load_project(app, needed=True)
     assert project.config is not None
     return project.config.deliverable.name
+
+
+@version.command(
+    name="next",
+    examples=[
+        ("cxlocal version next", "the number of the current run; the same run gets the same"),
+        ("VERSION=$(cxlocal version next --plain)", "only the text"),
+    ],
+)
+@click.option("--plain", is_flag=True, help="Say nothing beside the version itself.")
+@click.option("--offline", is_flag=True, help="Do not ask the store; use the reserve.")
+@json_option
+@pass_app
+def next_number(app: App, plain: bool, offline: bool, as_json: bool) -> None:
+    """Take the number of the run that single commands carry out."""
+    from cxlocal.commands.pieces import open_piece
+    from cxlocal.commands.run import make_machine
+    from cxlocal.runner.starting import next_version
+
+    with app.journal(create=False) as journal:
+        record = open_piece(app, journal)
+        machine = make_machine(app, fresh=False)
+        found = next_version(machine, journal, record.run, offline=offline)
+    if as_json:
+        write_document({"run": record.run, **found._asdict()})
+        return
+    click.echo(found.text)
+    if not plain:
+        say(HOW.get(found.how, ""), verbosity=0)
+
+
+HOW = {
+    "online": "number from the store",
+    "reserve": "number from the reserve of this machine, not yet confirmed",
+    "suffix": "no number was left: the text is unique without one, not yet confirmed",
+}

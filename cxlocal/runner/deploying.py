@@ -39,7 +39,7 @@ def deploy(at: ToolStage) -> Generator[Launch, End, Worked]:
         found, end = yield from ask(at, "observe", handle=handle)
         if found.outcome == Outcome.CANCEL:
             return as_worked(found, end)
-        _note_observed(at, environment, known, found.result, found.reason)
+        note_observed(at, environment, known, found.result, found.reason)
     previous = None
     if known:
         last = known[-1]
@@ -88,18 +88,19 @@ def deployed_artifact(work: Work, stage: Stage) -> ArtifactRef | None:
     return seen[named[0]] if named else None
 
 
-def _note_observed(
+def note_observed(
     at: ToolStage,
     environment: Environment,
     known: list[dict[str, Any]],
     observed: object,
     problem: str,
-) -> None:
-    """Record what the environment said, and show it where it differs from what we know."""
+) -> bool | None:
+    """Record what the environment said, and show it where it differs from what we know; whether it
+    agrees, None when it could not be asked."""
     work = at.work
     if not isinstance(observed, Observed):
         work.voice.warn(f"{environment.name} could not be asked what it runs: {problem}")
-        return
+        return None
     versions = [row["version"] for row in known]
     expected = ", ".join(versions)
     agrees = observed.version in versions if versions else not observed.version
@@ -118,6 +119,7 @@ def _note_observed(
             f"{environment.name} was changed outside: it runs {observed.version or 'nothing'},"
             f" the journal says {expected or 'nothing'}"
         )
+    return agrees
 
 
 def command_deployed(work: Work, stage: Stage, attempt: int) -> list[Draft]:

@@ -1,0 +1,277 @@
+"""``cxlocal env``: what is where, disputes, and what is left to destroy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import group
+from cxlocal.commands.output import Output, json_option, rows_options, write_document, write_rows
+from cxlocal.commands.terminal import say
+from cxlocal.errors import Trouble, UsageError
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
+    from cxlocal.runner.source import Machine
+
+LIST = """
+SELECT e.deliverable, e.name AS environment, e.instance, e.lifetime, n.service, n.version, n.since,
+  n.actor, n.disputed, coalesce(nullif(n.uri, ''), e.uri) AS uri,
+  (SELECT count(*) FROM owed WHERE owed.deliverable = e.deliverable
+    AND owed.instance = e.instance AND owed.paid IS NULL AND owed.lifetime = 'per-run') AS owed
+FROM environment e LEFT JOIN deployments_now n
+  ON n.deliverable = e.deliverable AND n.instance = e.instance
+WHERE (? IS NULL OR e.deliverable = ?) AND e.created_at IS NOT NULL AND e.deleted_at IS NULL
+ORDER BY e.deliverable, e.lifetime, e.name, n.since
+"""
+COLUMNS = ("environment", "lifetime", "service", "version", "since", "actor", "state", "uri")
+HISTORY = """
+SELECT deployed_at, version, kind, service, actor, reason, uri, id AS deployment, run
+FROM deployment WHERE deliverable = ? AND instance = ? AND deployed_at IS NOT NULL
+ORDER BY deployed_at DESC, id LIMIT ?
+"""
+HISTORY_ROWS = 20
+
+
+@group(
+    examples=[
+        ("cxlocal env list", "what is where"),
+        ("cxlocal env show production", "and what was there before"),
+        ("cxlocal env observe production", "ask the environment itself"),
+        ("cxlocal env confirm production --live 2.7.14 -m WHY", "settle what is disputed"),
+        ("cxlocal env reap", "destroy what runs that were cut off left behind"),
+    ]
+)
+def env() -> None:
+    """Show what is where, settle disputes, clear what is left."""
+
+
+@env.command(name="list", examples=[("cxlocal env list", "the environments that exist now")])
+@click.option("--all", "everything", is_flag=True, help="Of every deliverable.")
+@rows_options
+@pass_app
+def list_environments(app: App, everything: bool, output: Output) -> None:
+    """List the environments that exist, and what runs there."""
+    name = None if everything or app.find_project() is None else _deliverable(app)
+    with app.journal(create=False) as journal:
+        _catch_up(journal)
+        rows = journal.query(LIST, (name, name))
+    for row in rows:
+        row["state"] = _state(row)
+    columns = COLUMNS if name is not None else ("deliverable", *COLUMNS)
+    write_rows(rows, columns if output.for_people else None, output)
+    if not rows and output.for_people:
+        say("No environment is known yet. cxlocal run makes them.")
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["disputed"]:
+        return "disputed"
+    if row["owed"]:
+        return "to be destroyed"
+    return "live" if row["version"] else "nothing runs there"
+
+
+@env.command(examples=[("cxlocal env show production", "its newest deployments")])
+@click.argument("environment")
+@click.option("-n", "limit", default=HISTORY_ROWS, show_default=True, help="How many.")
+@rows_options
+@pass_app
+def show(app: App, environment: str, limit: int, output: Output) -> None:
+    """Show what was deployed into an environment, newest first."""
+    name = _deliverable(app)
+    with app.journal(create=False) as journal:
+        _catch_up(journal)
+        rows = journal.query(HISTORY, (name, environment, limit))
+        live = {row["deployment"] for row in _live(journal, name, environment)}
+    for row in rows:
+        row["live"] = row["deployment"] in live
+    columns = ("deployed_at", "version", "kind", "live", "service", "actor", "reason")
+    write_rows(rows, columns if output.for_people else None, output)
+    if not rows and output.for_people:
+        say(f"Nothing of {name} was ever deployed into {environment}, as far as is known here.")
+
+
+@env.command(
+    examples=[
+        ("cxlocal env confirm production --live 2.7.14 -m 'asked the load balancer'", "settle it")
+    ]
+)
+@click.argument("environment")
+@click.option("--live", "which", required=True, metavar="VERSION|DEPLOYMENT", help="What is live.")
+@click.option("-m", "--reason", required=True, metavar="TEXT", help="How that is known.")
+@pass_app
+def confirm(app: App, environment: str, which: str, reason: str) -> None:
+    """Say which of two disputed deployments is live."""
+    from cxlocal.commands.run import make_machine
+    from cxlocal.events.places import environment_confirmed
+    from cxlocal.runner.source import open_source
+
+    name = _deliverable(app)
+    with app.journal(create=False) as journal:
+        _catch_up(journal)
+        rows = _live(journal, name, environment)
+        chosen = _chosen(rows, environment, which)
+        others = [
+            row["deployment"]
+            for row in rows
+            if row["deployment"] != chosen["deployment"] and row["service"] == chosen["service"]
+        ]
+        if not others:
+            say(f"{chosen['version']} is live in {environment}; nothing is disputed.")
+            return
+        source = open_source(make_machine(app, fresh=False), "HEAD", {})
+        journal.append(
+            environment_confirmed(
+                deliverable=name,
+                run=chosen["run"],
+                name=environment,
+                instance=environment,
+                deployment=chosen["deployment"],
+                replaces=others,
+                actor=source.actor._asdict(),
+                reason=reason,
+            )
+        )
+    say(f"{chosen['version']} is live in {environment}")
+
+
+def _chosen(rows: list[dict[str, Any]], environment: str, which: str) -> dict[str, Any]:
+    found = [
+        row
+        for row in rows
+        if which == row["version"]
+        or (len(which) >= 4 and str(row["deployment"]).startswith(which))
+        or (len(which) >= 4 and str(row["run"]).startswith(which))
+    ]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(f"{row['version']} ({row['deployment'][:8]})" for row in rows) or "nothing"
+    if found:
+        raise UsageError(
+            f"{which} fits {len(found)} deployments that may be live in {environment}",
+            why=known,
+            hint="name the deployment by its id",
+            name="several-deployments",
+        )
+    raise UsageError(
+        f"{which} is not among what may be live in {environment}",
+        why=f"the journal knows {known}",
+        hint=f"cxlocal deploy {which} --to {environment} puts it there, and records that",
+        name="not-live",
+    )
+
+
+@env.command(examples=[("cxlocal env reap", "destroy what is owed on this machine")])
+@click.option("--dry-run", is_flag=True, help="Show what is owed and destroy nothing.")
+@rows_options
+@pass_app
+def reap(app: App, dry_run: bool, output: Output) -> None:
+    """Destroy environments that runs left behind on this machine.
+
+    A tool gets the handle it made durable before it created anything, and nothing else. Runs whose
+    process was cut off are recorded as ended first.
+    """
+    from cxlocal.runner import recovery
+    from cxlocal.runner.placing import debts
+
+    with app.journal(create=False) as journal:
+        _catch_up(journal)
+        machine = _machine(app)
+        if not dry_run:
+            recovery.recover(journal, machine)
+        open_runs = {row["run"] for row in journal.query("SELECT run FROM process")}
+        owed = [one for one in debts(journal) if dry_run or one.run not in open_runs]
+        unpaid = [] if dry_run else recovery.pay_debts(journal, machine)
+    problems = {debt.id: why for debt, why in unpaid}
+    rows = [
+        {
+            "run": one.run, "environment": one.environment, "instance": one.instance,
+            "tool": one.tool, "state": "owed" if one.run not in open_runs else "in use",
+            "problem": problems.get(one.id, ""),
+        }
+        for one in owed
+    ]  # fmt: skip
+    write_rows(rows, None, output)
+    if not rows and output.for_people:
+        say("Nothing is left behind on this machine.")
+    if unpaid:
+        raise Trouble(
+            f"{len(unpaid)} of {len(owed)} could not be destroyed",
+            why="; ".join(f"{debt.instance}: {why}" for debt, why in unpaid[:3]),
+            hint="put right what they say, then run it again",
+            name="not-destroyed",
+        )
+
+
+def _machine(app: App) -> Machine:
+    """As for a run, but debts can be paid outside of any project, too."""
+    from cxlocal.commands.voice import TerminalVoice
+    from cxlocal.runner.source import Machine
+
+    return Machine(
+        root=app.find_project() or app.directory,
+        home=app.home(),
+        environ=app.environ,
+        clock=app.clock,
+        ids=app.ids,
+        blocked=app.blocked,
+        voice=TerminalVoice(app.verbosity),
+        command="cxlocal env reap",
+        fresh=False,
+    )
+
+
+@env.command(examples=[("cxlocal env observe production", "what it says it runs")])
+@click.argument("environment")
+@json_option
+@pass_app
+def observe(app: App, environment: str, as_json: bool) -> None:
+    """Ask an environment what it runs, by the tool that deploys there."""
+    from cxlocal.runner.observing import observe as ask
+    from cxlocal.runner.record import RunRecord
+    from cxlocal.runner.source import open_source
+
+    name = _deliverable(app)
+    with app.journal(create=False) as journal:
+        _catch_up(journal)
+        rows = _live(journal, name, environment)
+        if not rows:
+            raise UsageError(
+                f"nothing of {name} is live in {environment}, as far as is known here",
+                hint="cxlocal env list shows what is where",
+                name="nothing-live",
+            )
+        machine = _machine(app)
+        record = RunRecord.attach(journal, rows[-1]["version_run"])
+        source = open_source(machine, record.revision, {})
+        seen = ask(machine, source, record, environment)
+    if as_json:
+        write_document(seen._asdict())
+    elif seen.agrees is not None:
+        health = {True: ", healthy", False: ", not healthy", None: ""}[seen.healthy]
+        click.echo(f"{environment} runs {seen.observed or 'nothing'}{health}")
+    if seen.agrees is None:
+        raise Trouble(f"{environment} could not be asked", why=seen.problem, name="not-observed")
+
+
+def _deliverable(app: App) -> str:
+    """The deliverable of this folder. Raises UsageError without one."""
+    from cxlocal.commands.project import load_project
+
+    return str(load_project(app, needed=True).deliverable)
+
+
+def _catch_up(journal: Journal) -> None:
+    from cxlocal.journal.rebuild import catch_up
+
+    catch_up(journal)
+
+
+def _live(journal: Journal, deliverable: str, environment: str) -> list[dict[str, Any]]:
+    return journal.query(
+        "SELECT * FROM deployments_now WHERE deliverable = ? AND instance = ? ORDER BY since",
+        (deliverable, environment),
+    )

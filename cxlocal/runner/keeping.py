@@ -1,0 +1,302 @@
+"""What stays on this machine and what may go: the rules of ``[keep]``, and carrying them out.
+
+Events stay for ever. Files are found by what the journal says of them; a file nobody knows is left
+alone. The choice is pure; removing is done in batches, each recorded before it is carried out, so
+that no removal is ever without its event.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cxlocal.domain import path_part
+from cxlocal.events.machines import node_pruned
+from cxlocal.journal.blobs import blob_path
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.runner.shipping import chain_of, version_before
+from cxlocal.text import parse_utc
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
+
+BATCH = 200
+"""Removals in one event, which holds 256 KiB: paths of ours are shorter than 500 bytes."""
+
+LEFTOVER_MS = 24 * 3600 * 1000
+"""A working folder without a run that this machine carries out is left alone for a day: a command
+that just began may not have said so yet."""
+
+RUNS = """
+SELECT run.id, run.kind, run.queued_at, run.finished_at,
+  EXISTS (SELECT 1 FROM process WHERE process.run = run.id) AS carried_out
+FROM run WHERE run.deliverable = ? AND run.queued_at IS NOT NULL
+"""
+ARTIFACTS = "SELECT run, name, sha256, deliverable FROM artifact WHERE packaged_at IS NOT NULL"
+REPORTS = """
+SELECT report.run, report.sha256, report.finished_at, run.deliverable FROM report
+LEFT JOIN run ON run.id = report.run WHERE report.sha256 IS NOT NULL
+"""
+
+
+class Rules(NamedTuple):
+    """``[keep]`` in numbers."""
+
+    logs_ms: int
+    reports_ms: int
+    artifacts: int
+    """Versions."""
+    checkouts: int
+    """Failed runs."""
+
+
+class KnownRun(NamedTuple):
+    """A run as the rules see it. Times are milliseconds since 1970 (UTC)."""
+
+    id: str
+    kind: str
+    queued_ms: int
+    finished_ms: int | None
+    carried_out: bool = False
+    """Open, or a process of this machine works on it."""
+
+
+class KeptFile(NamedTuple):
+    """Bytes kept by digest for a run. Several runs may need the same."""
+
+    sha256: str
+    run: str
+    at_ms: int = 0
+
+
+class Folder(NamedTuple):
+    """The working folder of a run that failed or was cut off."""
+
+    run: str
+    changed_ms: int
+
+
+def logs_to_remove(runs: Iterable[KnownRun], rules: Rules, now_ms: int) -> list[str]:
+    """Runs whose logs are older than the rule says. Pure."""
+    return [
+        run.id
+        for run in runs
+        if run.finished_ms is not None
+        and not run.carried_out
+        and run.finished_ms < now_ms - rules.logs_ms
+    ]
+
+
+def runs_to_keep(runs: Iterable[KnownRun], needed: Iterable[str], rules: Rules) -> set[str]:
+    """Runs whose artifacts stay: what is live and was before it (``needed``), the last versions,
+    and whatever is still open. Pure."""
+    known = list(runs)
+    kept = set(needed)
+    kept |= {run.id for run in known if run.finished_ms is None or run.carried_out}
+    releases = sorted(
+        (run for run in known if run.kind == "release"),
+        key=lambda run: (run.queued_ms, run.id),
+        reverse=True,
+    )
+    return kept | {run.id for run in releases[: rules.artifacts]}
+
+
+def artifacts_to_remove(
+    files: Iterable[KeptFile], known: Iterable[str], kept: Iterable[str]
+) -> list[KeptFile]:
+    """Artifacts of the ``known`` runs none of whose runs is kept. Pure.
+
+    Runs that are not known (of another deliverable) keep their bytes.
+    """
+    of_ours, staying = set(known), set(kept)
+    found = list(files)
+    needed = {one.sha256 for one in found if one.run in staying or one.run not in of_ours}
+    return [one for one in found if one.sha256 not in needed]
+
+
+def reports_to_remove(
+    files: Iterable[KeptFile], known: Iterable[str], rules: Rules, now_ms: int
+) -> list[KeptFile]:
+    """Raw reports older than the rule says, unless a newer report has the same bytes. Pure."""
+    of_ours, found = set(known), list(files)
+    oldest = now_ms - rules.reports_ms
+    needed = {one.sha256 for one in found if one.at_ms >= oldest or one.run not in of_ours}
+    return [one for one in found if one.sha256 not in needed]
+
+
+def folders_to_remove(
+    folders: Iterable[Folder], runs: Iterable[KnownRun], rules: Rules, now_ms: int
+) -> list[Folder]:
+    """Checkouts beyond the last failed ones. Pure."""
+    known = {run.id: run for run in runs}
+    old: list[Folder] = []
+    failed: list[Folder] = []
+    for folder in folders:
+        run = known.get(folder.run)
+        if run is None:
+            if folder.changed_ms < now_ms - LEFTOVER_MS:
+                old.append(folder)
+        elif run.finished_ms is not None and not run.carried_out:
+            failed.append(folder)
+    failed.sort(key=lambda one: (one.changed_ms, one.run), reverse=True)
+    return old + failed[rules.checkouts :]
+
+
+class Removal(NamedTuple):
+    """One thing that may go."""
+
+    kind: str
+    """checkout, log, artifact or report."""
+    run: str
+    path: str
+    """Below the folder of the journal."""
+    sha256: str
+    size: int
+    """Bytes; what links to the same bytes elsewhere is counted once."""
+
+
+def find_removals(journal: Journal, deliverable: str, rules: Rules, now_ms: int) -> list[Removal]:
+    """What the rules let go of one deliverable, as far as it is here."""
+    catch_up(journal)
+    runs = [_run(row) for row in journal.query(RUNS, (deliverable,))]
+    ids = [run.id for run in runs]
+    kept = runs_to_keep(runs, _needed(journal, deliverable), rules)
+    artifacts = [KeptFile(row["sha256"], row["run"]) for row in journal.query(ARTIFACTS)]
+    reports = [
+        KeptFile(row["sha256"], row["run"], parse_utc(row["finished_at"]))
+        for row in journal.query(REPORTS)
+        if row["finished_at"]
+    ]
+    going = artifacts_to_remove(artifacts, ids, kept)
+    old_reports = reports_to_remove(reports, ids, rules, now_ms)
+    # The same bytes may be an artifact and a report: they go when both rules let go of them.
+    wanted_reports = {one.sha256 for one in reports} - {one.sha256 for one in old_reports}
+    wanted_artifacts = {one.sha256 for one in artifacts} - {one.sha256 for one in going}
+    found = _folders(journal, runs, rules, now_ms)
+    found += _logs(journal.home, logs_to_remove(runs, rules, now_ms))
+    found += _blobs(journal.home, "artifact", going, wanted_reports)
+    found += _blobs(journal.home, "report", old_reports, wanted_artifacts)
+    return list({one.path: one for one in found}.values())
+
+
+def _run(row: dict[str, Any]) -> KnownRun:
+    finished = parse_utc(row["finished_at"]) if row["finished_at"] else None
+    return KnownRun(
+        row["id"], row["kind"] or "", parse_utc(row["queued_at"]), finished,
+        bool(row["carried_out"]),
+    )  # fmt: skip
+
+
+def _needed(journal: Journal, deliverable: str) -> set[str]:
+    """Runs whose version is live somewhere, and those a rollback would lead to."""
+    needed: set[str] = set()
+    rows = journal.query("SELECT * FROM deployments_now WHERE deliverable = ?", (deliverable,))
+    for row in rows:
+        needed.add(row["version_run"] or "")
+        before = version_before(chain_of(journal, row))
+        if before is not None:
+            needed.add(before.version_run)
+    return needed
+
+
+def _folders(
+    journal: Journal, runs: Sequence[KnownRun], rules: Rules, now_ms: int
+) -> list[Removal]:
+    root = journal.home / "checkouts"
+    names = {path_part(run.id): run.id for run in runs}
+    others = {
+        path_part(row["id"]) for row in journal.query("SELECT id FROM run")
+    } - names.keys()  # of other deliverables, whose own rules hold
+    found: list[Folder] = []
+    for path in _listed(root):
+        if path.name not in others and path.is_dir() and not path.is_symlink():
+            changed = int(path.stat().st_mtime * 1000)
+            found.append(Folder(names.get(path.name, path.name), changed))
+    going = {one.run for one in folders_to_remove(found, runs, rules, now_ms)}
+    return [
+        Removal("checkout", one.run, f"checkouts/{name}", "", size_of(root / name))
+        for one in found
+        if one.run in going
+        for name in [path_part(one.run) if one.run in names.values() else one.run]
+    ]
+
+
+def _logs(home: Path, runs: Iterable[str]) -> list[Removal]:
+    found = ((run, f"logs/{path_part(run)}") for run in runs)
+    return [
+        Removal("log", run, path, "", size_of(home / path))
+        for run, path in found
+        if (home / path).is_dir()
+    ]
+
+
+def _blobs(
+    home: Path, kind: str, files: Iterable[KeptFile], needed_otherwise: set[str]
+) -> list[Removal]:
+    found: list[Removal] = []
+    for one in files:
+        if one.sha256 in needed_otherwise:
+            continue
+        path = blob_path(home, one.sha256)
+        named = home / "artifacts" / path_part(one.run) / one.sha256[:12]
+        if path.is_file():
+            size = path.stat().st_size
+            found.append(Removal(kind, one.run, str(path.relative_to(home)), one.sha256, size))
+        if kind == "artifact" and named.is_dir():
+            # Hard links to the bytes above: they free nothing by themselves.
+            linked = str(named.relative_to(home))
+            found.append(Removal(kind, one.run, linked, one.sha256, 0))
+    return found
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def size_of(path: Path) -> int:
+    """Bytes of the files below a folder; links are not followed."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_size
+            except FileNotFoundError:
+                continue  # somebody else removed it meanwhile
+    return total
+
+
+def remove(journal: Journal, removals: Sequence[Removal]) -> list[tuple[Removal, str]]:
+    """Record and remove; what could not be removed, with the reason."""
+    failed: list[tuple[Removal, str]] = []
+    for first in range(0, len(removals), BATCH):
+        batch = removals[first : first + BATCH]
+        journal.append(
+            node_pruned(
+                node=journal.node,
+                removed=[one._asdict() for one in batch],
+                freed_bytes=sum(one.size for one in batch),
+            )
+        )
+        for one in batch:
+            try:
+                _remove(journal.home / one.path, one.kind)
+            except OSError as problem:
+                failed.append((one, problem.strerror or str(problem)))
+    return failed
+
+
+def _remove(path: Path, kind: str) -> None:
+    if kind == "checkout":
+        from cxlocal.revision.checkout import remove_checkout
+
+        remove_checkout(path)
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
