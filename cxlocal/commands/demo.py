@@ -37,7 +37,7 @@ WHERE kind = 'release' ORDER BY queued_at
 @json_option
 @pass_app
 def demo(app: App, folder: Path | None, as_json: bool) -> None:
-    """Release a small web service twice, the second time without the store."""
+    """Release a small web service twice, once without the store."""
     import tempfile
 
     if folder is not None:

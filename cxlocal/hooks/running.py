@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.identity import Identity, alive, identity, own_identity
+from cxlocal.processes.start import become
 
-__all__ = ["Identity", "alive", "identity", "own_identity", "stage_environment"]
+__all__ = ["Identity", "alive", "become", "identity", "own_identity", "stage_environment"]

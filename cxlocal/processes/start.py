@@ -19,7 +19,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, NoReturn
 
 from cxlocal.clock import Clock, SystemClock
 from cxlocal.errors import Trouble
@@ -101,6 +101,11 @@ def run_attached(
     process = _open(argv, cwd, env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=None,
                     own_session=False)  # fmt: skip
     return process.wait()
+
+
+def become(argv: Sequence[str]) -> NoReturn:
+    """Let this process go on as another program, under the same pid. Raises OSError."""
+    os.execv(argv[0], list(argv))
 
 
 def kill_group(pid: int) -> None:

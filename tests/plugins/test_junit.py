@@ -36,7 +36,7 @@ def test_what_pytest_writes(tmp_path: Path) -> None:
         "def test_both(breaks): assert False\n"
         "def test_late(breaks): pass\n"
         "def test_early(broken): pass\n"
-        "@pytest.mark.skip(reason='not today')\ndef test_skipped(): pass\n"
+        "def test_skipped(): raise pytest.skip.Exception('not today')\n"
         "@pytest.mark.xfail\ndef test_expected(): assert False\n"
         "def test_control(): raise ValueError('\\x1b[31mred\\x00')\n"
     )

@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from cxlocal.hooks.running import own_identity
+from cxlocal.hooks.running import become, own_identity
 
 IDENTITY, ENDED = "process.json", "ended"
 
@@ -25,7 +25,7 @@ def main(folder: Path, command: list[str]) -> None:
     part.write_text(json.dumps([own.pid, own.start]))
     os.replace(part, folder / IDENTITY)
     if not (folder / ENDED).exists():
-        os.execv(command[0], command)
+        become(command)
 
 
 if __name__ == "__main__":
