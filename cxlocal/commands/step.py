@@ -178,9 +178,11 @@ def _wrap(asked: Asked, words: tuple[str, ...], *, strict: bool) -> int:
             outer = app.environ.get("CXLOCAL_STAGE", "")
             wrapped.details = {"within": outer} if outer else {}
         secrets = _secrets(asked, wrapped)
+        if secrets:
+            wrapped.hide(secrets)
         wrapped.begin()
-        env = {**app.environ, **_variables(asked, wrapped)}
-        ran = wrapped.run(words, cwd=os.getcwd(), env=env, secrets=secrets)
+        env = {**app.environ, **_variables(asked, wrapped), **secrets}
+        ran = wrapped.run(words, cwd=os.getcwd(), env=env)
         if ran.code in (126, 127) and ran.exit_code is None:
             warn(ran.reason)
         wrapped.end(ran, lambda attempt: _collect(asked, wrapped, attempt, ran))

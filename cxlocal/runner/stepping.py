@@ -197,6 +197,7 @@ class Wrapped:
         self.attempt = 0
         self.masker: Masker | None = None
         self.log: StageLog | None = None
+        self._sink: StageLog | Shown | None = None
         self.details: dict[str, Any] = {}
 
     def begin(self) -> None:
@@ -208,26 +209,31 @@ class Wrapped:
         except (CxError, OSError) as problem:
             self.troubles.take(problem, f"step {self.step.name} is not recorded yet: ")
 
-    def run(
-        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], secrets: Mapping[str, str]
-    ) -> Ran:
-        """Run the command; its output goes to standard output and into the log."""
-        if secrets:
-            from cxlocal.processes.mask import Masker
+    def hide(self, secrets: Mapping[str, str]) -> None:
+        """Keep values out of everything that is shown, logged or recorded from now on."""
+        from cxlocal.processes.mask import Masker
 
-            self.masker = Masker(secrets.values())
-        sink = self._open_sink()
-        ran = run_command(
+        self.masker = Masker(secrets.values())
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        timeout_seconds: float | None = None,
+    ) -> Ran:
+        """Run a command; its output goes to standard output and into the log of the step."""
+        if self._sink is None:
+            self._sink = self._open_sink()
+        return run_command(
             argv,
             cwd=cwd,
-            env={**env, **secrets},
-            sink=sink,
-            timeout_seconds=self.step.timeout_seconds,
+            env=env,
+            sink=self._sink,
+            timeout_seconds=timeout_seconds or self.step.timeout_seconds,
             clock=self.clock,
         )
-        if isinstance(sink, Shown):
-            sink.close()
-        return ran
 
     def _open_sink(self) -> StageLog | Shown:
         echo = Through()
@@ -247,6 +253,8 @@ class Wrapped:
     def end(self, ran: Ran, collect: Callable[[int], Sequence[Draft]]) -> None:
         """Record the end with what the command left behind; ``collect`` gets the attempt."""
         entry: LogEntry | None = self.log.close() if self.log is not None else None
+        if isinstance(self._sink, Shown):
+            self._sink.close()
         if self.record is None:
             return
         try:

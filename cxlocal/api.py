@@ -1,0 +1,418 @@
+"""The pieces for Python: a run, its tasks, what they made.
+
+::
+
+    import cxlocal
+
+    with cxlocal.open_run() as run:
+        with run.task("build", kind="build") as task:
+            task.exec(["make", "all"])
+            task.artifact("app", "dist/app.bin")
+        with run.task("unit", kind="test") as task:
+            task.exec(["make", "test"])
+            task.report("junit", "unit.xml")
+        run.promote("READY")
+
+It records what the commands ``run start``, ``step``, ``promote`` and ``run finish`` record. Leaving
+a block by an exception says how it ended: an ``OutcomeFailure`` (a command that failed) is a
+failure, ``KeyboardInterrupt`` a cancel, anything else an error; the exception goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
+from cxlocal.domain import Outcome
+from cxlocal.errors import CxError, Interrupted, OutcomeFailure, Trouble
+
+if TYPE_CHECKING:
+    from cxlocal.events.document import Draft
+    from cxlocal.hooks.manager import Manager
+    from cxlocal.journal.file import Journal
+    from cxlocal.processes.echo import Echo
+    from cxlocal.runner.outputs import Outputs
+    from cxlocal.runner.pieces import PieceRecord
+    from cxlocal.runner.source import Machine
+    from cxlocal.runner.stepping import Troubles, Wrapped
+    from cxlocal.runner.voice import Ending, Opening
+
+
+class _Silent:
+    """A voice that says nothing: the caller has exceptions and the record."""
+
+    def opening(self, said: Opening) -> None:
+        """Nothing."""
+
+    def started(self, name: str, attempt: int) -> None:
+        """Nothing."""
+
+    def ended(self, said: Ending) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def warn(self, text: str) -> None:
+        """A Python warning."""
+        import warnings
+
+        warnings.warn(text, stacklevel=2)
+
+    def echo(self, stage: str) -> Echo | None:
+        """Nowhere."""
+        return None
+
+
+class Task:
+    """One step of a run, for the length of a ``with`` block."""
+
+    def __init__(self, run: Run, name: str, kind: str) -> None:
+        self._run = run
+        self._name = name
+        self._kind = kind
+        self._outputs: Outputs | None = None
+        self._wrapped: Wrapped | None = None
+        self._started_ms = 0
+        self._exit_code: int | None = None
+
+    @property
+    def attempt(self) -> int:
+        """Which try of this step it is, from 1."""
+        return self._open.attempt
+
+    @property
+    def _open(self) -> Wrapped:
+        if self._wrapped is None:
+            raise Trouble(f"task {self._name} is not open", hint="with run.task(...) as task:")
+        return self._wrapped
+
+    def exec(
+        self,
+        command: Sequence[str | os.PathLike[str]],
+        *,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        check: bool = True,
+        timeout: float | None = None,
+    ) -> int:
+        """Run a program; its output goes to standard output and into the task's log. Its exit code.
+
+        ``env`` is added to the environment, which also has ``CXLOCAL_VERSION`` and the like.
+        ``timeout`` is in seconds. Raises OutcomeFailure for an exit code other than 0 unless
+        ``check`` is false, Trouble for a program that cannot be started or took too long, and
+        Interrupted when a signal came.
+        """
+        wrapped = self._open
+        words = [os.fspath(word) for word in command]
+        ran = wrapped.run(
+            words,
+            cwd=os.fspath(cwd) if cwd is not None else os.getcwd(),
+            env={**os.environ, **self._run.variables(self._name), **(env or {})},
+            timeout_seconds=timeout,
+        )
+        self._exit_code = ran.exit_code
+        if ran.signal:
+            raise Interrupted(ran.reason, signal_number=ran.signal)
+        if ran.outcome == Outcome.ERROR and ran.exit_code is None:
+            raise Trouble(f"{words[0]}: {ran.reason}", name="not-run")
+        if ran.code and check:
+            raise OutcomeFailure(f"{words[0]}: {ran.reason}", name="command-failed")
+        return ran.code
+
+    def artifact(self, name: str, path: str | os.PathLike[str]) -> None:
+        """Keep a file as an artifact of the run, by digest. Recorded with the end of the task."""
+        self._wanted.artifacts.append((name, self._existing(path)))
+
+    def report(self, format: str, path: str | os.PathLike[str]) -> None:
+        """Read and keep a report (``junit``). Recorded with the end of the task, failed or not."""
+        self._wanted.reports.append((format, self._existing(path)))
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a fact (a JSON value) with the task."""
+        self._open.details[name] = value
+
+    @property
+    def _wanted(self) -> Outputs:
+        if self._outputs is None:
+            from cxlocal.runner.outputs import Outputs
+
+            self._outputs = Outputs()
+        return self._outputs
+
+    def _existing(self, path: str | os.PathLike[str]) -> Path:
+        found = Path(path).absolute()
+        if not found.is_file():
+            raise Trouble(f"there is no file {found}", name="no-file")
+        return found
+
+    def __enter__(self) -> Self:
+        from cxlocal.runner.stepping import Wrapped
+
+        record = self._run.record
+        step = record.step(self._name, self._kind)
+        self._wrapped = Wrapped(record, step, self._run.troubles(), self._run.clock)
+        self._started_ms = self._run.clock.now_ms()
+        self._wrapped.begin()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        from cxlocal.runner.stepping import Ran
+
+        outcome, reason = outcome_of(problem)
+        wrapped = self._open
+        seconds = (self._run.clock.now_ms() - self._started_ms) / 1000
+        ran = Ran(outcome, reason, 0, self._exit_code, self._started_ms, seconds)
+        if problem is not None:
+            # The way out must stay the exception that led here, whatever recording meets.
+            wrapped.troubles.strict = False
+        wrapped.end(ran, self._collect)
+        self._wrapped = None
+
+    def _collect(self, attempt: int) -> Sequence[Draft]:
+        if self._outputs is None:
+            return ()
+        from cxlocal.runner.outputs import output_drafts
+
+        wrapped = self._open
+        manager = self._run.manager() if self._outputs.reports else None
+        return output_drafts(
+            self._run.record, wrapped.step, attempt, self._outputs, wrapped.troubles,
+            manager=manager, masker=wrapped.masker,
+        )  # fmt: skip
+
+
+class Run:
+    """A run, for the length of a ``with`` block."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        version: bool = True,
+        reason: str = "",
+        planned: bool = True,
+        offline: bool = False,
+        allow_uncommitted: bool = False,
+        strict: bool = True,
+        environ: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+    ) -> None:
+        self._folder = folder
+        self._wanted = (reason, planned, offline, version, allow_uncommitted)
+        self._strict = strict
+        self._environ: Mapping[str, str] = environ if environ is not None else os.environ
+        self.clock: Clock = clock or SystemClock()
+        self._ids: Ids = ids or SystemIds()
+        self._journal: Journal | None = None
+        self._record: PieceRecord | None = None
+        self._joined = False
+
+    @property
+    def id(self) -> str:
+        """The id of the run."""
+        return self.record.run
+
+    @property
+    def version(self) -> str:
+        """The version of the run; empty for ``version=False``."""
+        return self.record.version
+
+    @property
+    def revision(self) -> str:
+        """The commit it is made from."""
+        return self.record.revision
+
+    @property
+    def record(self) -> PieceRecord:
+        """What is recorded with. Raises Trouble outside of the ``with`` block."""
+        if self._record is None:
+            raise Trouble("the run is not open", hint="with cxlocal.open_run() as run:")
+        return self._record
+
+    def task(self, name: str, *, kind: str = "") -> Task:
+        """A step of this run; a stage of cx.toml of that name gives its kind."""
+        return Task(self, name, kind)
+
+    def promote(self, name: str, *, reason: str = "") -> None:
+        """Give the version a promotion. Raises Refused, Undecided, Conflict and UsageError."""
+        from cxlocal.runner.deciding import Asked, decide
+        from cxlocal.runner.source import open_source
+
+        machine = self._machine(fresh=False)
+        source = open_source(machine, self.revision, {})
+        decision = decide(machine, source, self.record, Asked(name, reason, run_named=True))
+        if decision.refusal is not None:
+            raise decision.refusal
+
+    def variables(self, stage: str) -> dict[str, str]:
+        """What programs of a task are told."""
+        return {
+            "CXLOCAL_RUN": self.id,
+            "CXLOCAL_VERSION": self.version,
+            "CXLOCAL_REVISION": self.revision,
+            "CXLOCAL_STAGE": stage,
+        }
+
+    def troubles(self) -> Troubles:
+        """What to do about trouble with recording: raise, or warn when not strict."""
+        import warnings
+
+        from cxlocal.runner.stepping import Troubles
+
+        return Troubles(lambda text: warnings.warn(text, stacklevel=3), strict=self._strict)
+
+    def manager(self) -> Manager:
+        """The plugins of this machine."""
+        from cxlocal.hooks.manager import load
+
+        return load(self._environ, warn=lambda text: None)
+
+    def __enter__(self) -> Self:
+        from cxlocal.config.locate import home_setting
+        from cxlocal.journal.file import Journal
+        from cxlocal.journal.home import home_folder, journal_file
+        from cxlocal.runner import pieces
+
+        chosen = home_setting(self._environ, str(self._folder))
+        home = Path(chosen) if chosen else home_folder(self._environ, self._ids)
+        path = journal_file(home)
+        fresh = not path.exists()
+        journal = self._journal = Journal.open(path, clock=self.clock, ids=self._ids)
+        try:
+            run = pieces.named_run(self._environ)
+            self._joined = bool(run)
+            if not run:
+                from cxlocal.runner.starting import Wanted, start
+
+                run = start(self._machine(fresh), journal, Wanted(*self._wanted)).run
+            self._record = pieces.attach(journal, run)
+        except BaseException:
+            journal.close()
+            self._journal = None
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        journal = self._journal
+        assert journal is not None
+        try:
+            # A run that others began is theirs to finish.
+            if not self._joined:
+                self._finish(problem)
+        except CxError:
+            if problem is None:
+                raise
+        finally:
+            journal.close()
+            self._journal = self._record = None
+
+    def _finish(self, problem: BaseException | None) -> None:
+        from cxlocal.runner.starting import finish
+
+        outcome: Outcome | None = None
+        reason = ""
+        if problem is not None:
+            outcome, reason = outcome_of(problem)
+        finish(self.record, outcome, reason)
+        self._send()
+
+    def _send(self) -> None:
+        """One bounded exchange; an absent store changes nothing about the run."""
+        from cxlocal.config.load import read
+        from cxlocal.config.settings import settings
+        from cxlocal.exchange.open import open_store
+        from cxlocal.runner.starting import send
+
+        journal = self.record.journal
+        if self._wanted[2]:
+            return
+        config = read(str(self._folder / "cx.toml"))
+        chosen = settings(config, folder=str(self._folder), environ=self._environ)
+        stores: dict[str, Any] = {}
+        for _, found in self.manager().each("cxlocal_register_stores"):
+            stores.update(found)
+        store = open_store(chosen.store_url, journal.home, stores)
+        try:
+            send(journal, store, chosen.store_patience_seconds)
+        finally:
+            store.close()
+
+    def _machine(self, fresh: bool) -> Machine:
+        from cxlocal.runner.source import Machine
+
+        assert self._journal is not None
+        return Machine(
+            root=self._folder,
+            home=self._journal.home,
+            environ=self._environ,
+            clock=self.clock,
+            ids=self._ids,
+            blocked=(),
+            voice=_Silent(),
+            command="cxlocal.open_run",
+            fresh=fresh,
+        )
+
+
+def outcome_of(problem: BaseException | None) -> tuple[Outcome, str]:
+    """What an exception that leaves a block means, with its reason. Pure."""
+    if problem is None:
+        return Outcome.SUCCESS, ""
+    words = problem.what if isinstance(problem, CxError) else str(problem)
+    if isinstance(problem, KeyboardInterrupt | Interrupted):
+        return Outcome.CANCEL, words or "interrupted"
+    if isinstance(problem, OutcomeFailure):
+        return Outcome.FAILURE, words
+    if isinstance(problem, CxError):
+        return Outcome.ERROR, words
+    return Outcome.ERROR, f"{type(problem).__name__}: {words}"
+
+
+def open_run(
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    version: bool = True,
+    reason: str = "",
+    planned: bool = True,
+    offline: bool = False,
+    allow_uncommitted: bool = False,
+    strict: bool = True,
+) -> Run:
+    """A run of the project around ``folder`` (the working directory), to be used with ``with``.
+
+    ``version=False`` takes no number. Where ``CXLOCAL_RUN`` names a run, that one is joined and left
+    open. ``strict=False`` turns trouble with recording a task into warnings. Raises UsageError
+    without a ``cx.toml``, and on entering what keeps a run from beginning.
+    """
+    from cxlocal.config.locate import find_config
+    from cxlocal.errors import UsageError
+
+    start = os.fspath(folder) if folder is not None else os.getcwd()
+    found = find_config(start)
+    if found is None:
+        raise UsageError(
+            "There is no cx.toml here or in any folder above",
+            why=f"Looked from {start} upward",
+            hint="cxlocal init writes one",
+            name="no-project",
+        )
+    return Run(
+        Path(found).parent, version=version, reason=reason, planned=planned, offline=offline,
+        allow_uncommitted=allow_uncommitted, strict=strict,
+    )  # fmt: skip
