@@ -240,8 +240,7 @@ def test_memory_stays_small_whatever_the_size(
     block = piece * 10_000
     with open(file, "w", encoding="ascii") as target:
         target.write(begin)
-        for _ in range(count // 10_000):
-            target.write(block)
+        target.writelines(block for _ in range(count // 10_000))
         target.write(end)
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, str(file)], capture_output=True, text=True, check=True
