@@ -3,7 +3,8 @@
 One table, in an order that keeps look-alikes apart: Gitea also sets what GitHub sets, TeamCity
 shares a variable with Jenkins. ``CXLOCAL_CI_*`` variables win over all of it, for servers that
 export nothing (Buildbot, Tekton, Argo); ``CI=false`` means that a person is at work. ``act`` runs
-GitHub workflows on a laptop and is none. Sources: the servers' own lists of variables, and the
+GitHub workflows on a laptop and is none. An environment without any mark is a laptop, too:
+``CI=true`` alone says nothing about where. Sources: the servers' own lists of variables, and the
 tables of watson/ci-info, semantic-release/env-ci and DataDog/datadog-ci.
 """
 
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 from cxlocal.hooks.place import Place
 from cxlocal.hooks.specs import hookimpl
+from cxlocal.text import clean_text
 
 Environ = Mapping[str, str]
 
@@ -24,10 +26,11 @@ class Server(NamedTuple):
     name: str
     marks: tuple[str, ...]
     """All must be set; ``NAME=value`` must have that value."""
-    run_id: tuple[str, ...]
+    run_id: tuple[str, ...] | Callable[[Environ], str]
+    """The same in all jobs of a run, and in no other run of that server."""
     number: tuple[str, ...] = ()
     url: tuple[str, ...] | Callable[[Environ], str] = ()
-    revision: tuple[str, ...] = ()
+    revision: tuple[str, ...] | Callable[[Environ], str] = ()
     branch: tuple[str, ...] = ()
     attempt: tuple[str, ...] = ()
     actor: tuple[str, ...] = ()
@@ -65,6 +68,29 @@ def _gocd_url(environ: Environ) -> str:
     return "/".join([server, "pipelines", *(environ[name] for name in names)])
 
 
+def _gocd_run(environ: Environ) -> str:
+    """The counter counts the runs of one pipeline only."""
+    name, counter = environ.get("GO_PIPELINE_NAME", ""), environ.get("GO_PIPELINE_COUNTER", "")
+    return f"{name}/{counter}" if name else counter
+
+
+def _gocd_revision(environ: Environ) -> str:
+    """With several materials each has its own; only a single one is beyond doubt."""
+    if environ.get("GO_REVISION"):
+        return environ["GO_REVISION"]
+    found = {value for name, value in environ.items() if name.startswith("GO_REVISION_")}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _concourse_url(environ: Environ) -> str:
+    base = environ["ATC_EXTERNAL_URL"].rstrip("/")
+    parts = ("BUILD_TEAM_NAME", "BUILD_PIPELINE_NAME", "BUILD_JOB_NAME", "BUILD_NAME")
+    if not all(environ.get(part) for part in parts):
+        return f"{base}/builds/{environ['BUILD_ID']}"
+    team, pipeline, job, build = (environ[part] for part in parts)
+    return f"{base}/teams/{team}/pipelines/{pipeline}/jobs/{job}/builds/{build}"
+
+
 def _appveyor_url(environ: Environ) -> str:
     account, slug = environ.get("APPVEYOR_ACCOUNT_NAME"), environ.get("APPVEYOR_PROJECT_SLUG")
     if not (account and slug):
@@ -81,6 +107,12 @@ _GITHUB = {
     "run_id": ("GITHUB_RUN_ID",), "number": ("GITHUB_RUN_NUMBER",), "url": _github_url,
     "revision": ("GITHUB_SHA",), "branch": ("GITHUB_HEAD_REF", "GITHUB_REF_NAME"),
     "attempt": ("GITHUB_RUN_ATTEMPT",), "actor": ("GITHUB_ACTOR",), "job": ("GITHUB_JOB",),
+}  # fmt: skip
+
+_CODEBUILD = {
+    "run_id": ("CODEBUILD_BUILD_ID",), "number": ("CODEBUILD_BUILD_NUMBER",),
+    "url": ("CODEBUILD_BUILD_URL",), "revision": ("CODEBUILD_RESOLVED_SOURCE_VERSION",),
+    "actor": ("CODEBUILD_INITIATOR",),
 }  # fmt: skip
 
 # In the order of asking.
@@ -114,8 +146,11 @@ SERVERS = (
     Server("bamboo", ("bamboo_planKey",), ("bamboo_buildResultKey", "bamboo_buildNumber"),
            ("bamboo_buildNumber",), ("bamboo_buildResultsUrl",),
            ("bamboo_planRepository_1_revision",), ("bamboo_planRepository_1_branchName",)),
-    Server("gocd", ("GO_PIPELINE_LABEL",), ("GO_PIPELINE_COUNTER",), ("GO_PIPELINE_COUNTER",),
-           _gocd_url, ("GO_REVISION",), (), ("GO_STAGE_COUNTER",), ("GO_TRIGGER_USER",),
+    Server("bamboo", ("bamboo_agentId",), ("bamboo_buildResultKey", "bamboo_buildNumber"),
+           ("bamboo_buildNumber",), ("bamboo_buildResultsUrl",),
+           ("bamboo_planRepository_1_revision",), ("bamboo_planRepository_1_branchName",)),
+    Server("gocd", ("GO_PIPELINE_LABEL",), _gocd_run, ("GO_PIPELINE_COUNTER",),
+           _gocd_url, _gocd_revision, (), ("GO_STAGE_COUNTER",), ("GO_TRIGGER_USER",),
            ("GO_JOB_NAME",)),
     Server("drone", ("DRONE",), ("DRONE_BUILD_NUMBER",), ("DRONE_BUILD_NUMBER",),
            ("DRONE_BUILD_LINK",), ("DRONE_COMMIT_SHA",), ("DRONE_BRANCH",), (),
@@ -128,9 +163,8 @@ SERVERS = (
            ("TRAVIS_BRANCH",)),
     Server("appveyor", ("APPVEYOR",), ("APPVEYOR_BUILD_ID",), ("APPVEYOR_BUILD_NUMBER",),
            _appveyor_url, ("APPVEYOR_REPO_COMMIT",), ("APPVEYOR_REPO_BRANCH",)),
-    Server("codebuild", ("CODEBUILD_BUILD_ARN",), ("CODEBUILD_BUILD_ID",),
-           ("CODEBUILD_BUILD_NUMBER",), ("CODEBUILD_BUILD_URL",),
-           ("CODEBUILD_RESOLVED_SOURCE_VERSION",), (), (), ("CODEBUILD_INITIATOR",)),
+    Server("codebuild", ("CODEBUILD_BUILD_ARN",), **_CODEBUILD),
+    Server("codebuild", ("CODEBUILD_CI",), **_CODEBUILD),
     Server("codefresh", ("CF_BUILD_ID",), ("CF_BUILD_ID",), (), ("CF_BUILD_URL",),
            ("CF_REVISION",), ("CF_BRANCH",), (), ("CF_BUILD_INITIATOR",)),
     Server("semaphore", ("SEMAPHORE",), ("SEMAPHORE_WORKFLOW_ID", "SEMAPHORE_JOB_ID"),
@@ -145,6 +179,9 @@ SERVERS = (
     Server("harness", ("HARNESS_BUILD_ID",), ("HARNESS_BUILD_ID",)),
     Server("prow", ("PROW_JOB_ID",), ("PROW_JOB_ID",), ("BUILD_ID",), (), ("PULL_PULL_SHA",)),
     Server("cloud-build", ("BUILDER_OUTPUT",), ("BUILD_ID", "BUILDER_OUTPUT")),
+    # Only in get and put steps; a task of Concourse cannot know where it runs.
+    Server("concourse", ("ATC_EXTERNAL_URL", "BUILD_ID"), ("BUILD_ID",), ("BUILD_NAME",),
+           _concourse_url),
 )  # fmt: skip
 
 OWN = {
@@ -159,32 +196,35 @@ OWN = {
 @hookimpl
 def cxlocal_identify_ci(environ: Mapping[str, str]) -> Place | None:
     """The CI server, or None at a person's desk."""
-    if environ.get("CI", "").lower() in ("false", "0"):
-        return None
-    found = None if environ.get("ACT") == "true" else _recognise(environ)
     named = environ.get("CXLOCAL_CI_NAME", "")
+    found = None if _is_desk(environ) else _recognise(environ)
     if found is None and not named:
         return None
     base = found or Place("ci")
-    own = {field: environ[name] for field, name in OWN.items() if environ.get(name)}
-    return base._replace(name=named or base.name, **own)
+    own = {field: clean_text(environ[name]) for field, name in OWN.items() if environ.get(name)}
+    return base._replace(name=clean_text(named) or base.name, **own)
+
+
+def _is_desk(environ: Environ) -> bool:
+    """A person says so, or ``act`` does: it invents run ids, so nothing of it is believed."""
+    return environ.get("CI", "").lower() in ("false", "0") or _is_set(environ, "ACT")
 
 
 def _recognise(environ: Environ) -> Place | None:
     for server in SERVERS:
         if all(_is_set(environ, mark) for mark in server.marks):
-            url = server.url(environ) if callable(server.url) else _first(environ, server.url)
             return Place(
                 kind="ci",
                 name=server.name,
-                run_url=url,
-                run_id=_first(environ, server.run_id).strip("{}"),
-                attempt=_first(environ, server.attempt),
-                number=_first(environ, server.number),
-                revision=_first(environ, server.revision),
-                branch=_first(environ, server.branch),
-                actor=_first(environ, server.actor),
-                job=_first(environ, server.job),
+                run_url=_fact(environ, server.url),
+                # Bitbucket writes its ids in braces.
+                run_id=_fact(environ, server.run_id).strip("{}"),
+                attempt=_fact(environ, server.attempt),
+                number=_fact(environ, server.number),
+                revision=_fact(environ, server.revision),
+                branch=_fact(environ, server.branch),
+                actor=_fact(environ, server.actor),
+                job=_fact(environ, server.job),
             )
     return None
 
@@ -192,8 +232,10 @@ def _recognise(environ: Environ) -> Place | None:
 def _is_set(environ: Environ, mark: str) -> bool:
     name, separator, value = mark.partition("=")
     found = environ.get(name, "")
-    return found == value if separator else bool(found) and found.lower() != "false"
+    return found == value if separator else bool(found) and found.lower() not in ("false", "0")
 
 
-def _first(environ: Environ, names: tuple[str, ...]) -> str:
-    return next((environ[name] for name in names if environ.get(name)), "")
+def _fact(environ: Environ, source: tuple[str, ...] | Callable[[Environ], str]) -> str:
+    if callable(source):
+        return clean_text(source(environ))
+    return clean_text(next((environ[name] for name in source if environ.get(name)), ""))
