@@ -10,6 +10,7 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
+from cxlocal.commands.main import AtOnce
 from cxlocal.commands.terminal import warn
 from cxlocal.errors import CxError, UsageError
 
@@ -108,8 +109,8 @@ def step(
         )
     asked = Asked(app, name, kind, reports, artifacts, timeout)
     if not words:
-        return _report_only(asked, ended, reason)
-    return _wrap(asked, words, strict=strict)
+        return AtOnce(_report_only(asked, ended, reason))
+    return AtOnce(_wrap(asked, words, strict=strict))
 
 
 def _pair(text: str, what: str, example: str) -> tuple[str, str]:
