@@ -23,7 +23,7 @@ SELECT e.deliverable, e.name AS environment, e.instance, e.lifetime, n.service, 
     AND owed.instance = e.instance AND owed.paid IS NULL AND owed.lifetime = 'per-run') AS owed
 FROM environment e LEFT JOIN deployments_now n
   ON n.deliverable = e.deliverable AND n.instance = e.instance
-WHERE (? IS NULL OR e.deliverable = ?) AND e.created_at IS NOT NULL AND e.deleted_at IS NULL
+WHERE (? IS NULL OR e.deliverable = ?) AND e.created_from > coalesce(e.deleted_from, '')
 ORDER BY e.deliverable, e.lifetime, e.name, n.since
 """
 COLUMNS = ("environment", "lifetime", "service", "version", "since", "actor", "state", "uri")
@@ -204,6 +204,68 @@ def reap(app: App, dry_run: bool, output: Output) -> None:
             hint="put right what they say, then run it again",
             name="not-destroyed",
         )
+
+
+@env.command(examples=[("cxlocal env destroy staging", "take it down, after asking")])
+@click.argument("environment")
+@click.option("-m", "--reason", default="", metavar="TEXT", help="Why; kept with it.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_app
+def destroy(app: App, environment: str, reason: str, yes: bool) -> None:
+    """Take down a lasting environment that this machine made.
+
+    The tools that made it destroy what they made, by the handles they made durable. It is gone
+    from the board afterwards; its history stays.
+    """
+    from cxlocal.commands.project import load_project
+    from cxlocal.runner.recovery import destroy_environment
+
+    name = str(load_project(app, needed=True).deliverable)
+    with app.journal(create=False) as journal:
+        _catch_up(journal)
+        if not _stands(journal, name, environment):
+            raise UsageError(
+                f"{environment} does not stand",
+                why=f"the journal knows no such environment of {name}, or it was destroyed",
+                hint="cxlocal env list shows those that do",
+                name="no-environment",
+            )
+        _ask(environment, yes)
+        unpaid = destroy_environment(
+            journal, _machine(app), name, environment, reason or "destroyed by command"
+        )
+    if unpaid:
+        raise Trouble(
+            f"{environment} could not be destroyed",
+            why="; ".join(f"{debt.tool}: {why}" for debt, why in unpaid[:3]),
+            hint="put right what they say, then run it again",
+            name="not-destroyed",
+        )
+    say(f"{environment} is gone.")
+
+
+def _stands(journal: Journal, deliverable: str, instance: str) -> bool:
+    row = journal.one(
+        "SELECT created_from > coalesce(deleted_from, '') AS stands FROM environment"
+        " WHERE deliverable = ? AND instance = ?",
+        (deliverable, instance),
+    )
+    return bool(row and row["stands"])
+
+
+def _ask(environment: str, yes: bool) -> None:
+    import sys
+
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"destroying {environment} needs a yes",
+            why="nobody is there to be asked",
+            hint=f"cxlocal env destroy {environment} --yes",
+            name="needs-yes",
+        )
+    click.confirm(f"Destroy {environment} and everything that runs there?", abort=True)
 
 
 def _machine(app: App) -> Machine:

@@ -29,7 +29,7 @@ WHERE d.deployed_at <= asked.at AND d.received_at <= asked.k
   AND NOT EXISTS (SELECT 1 FROM deployment_replaces r WHERE r.replaced = d.id
     AND r.since <= asked.at AND r.received_at <= asked.k)
   AND NOT EXISTS (SELECT 1 FROM environment e WHERE e.deliverable = d.deliverable
-    AND e.instance = d.instance AND (e.lifetime = 'per-run' OR e.deleted_at <= asked.at))
+    AND e.instance = d.instance AND e.lifetime = 'per-run')
 ORDER BY d.deliverable, d.environment
 """,
     ),

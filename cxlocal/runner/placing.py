@@ -77,10 +77,11 @@ def is_known(record: RunRecord, instance: str) -> bool:
     """Whether the journal holds the environment as created and not destroyed."""
     catch_up(record.journal)
     row = record.journal.one(
-        "SELECT created_at, deleted_at FROM environment WHERE deliverable = ? AND instance = ?",
+        "SELECT created_from > coalesce(deleted_from, '') AS stands FROM environment"
+        " WHERE deliverable = ? AND instance = ?",
         (record.ref.deliverable, instance),
     )
-    return bool(row and row["created_at"] and not row["deleted_at"])
+    return bool(row and row["stands"])
 
 
 def live(record: RunRecord, instance: str, service: str | None = None) -> list[dict[str, Any]]:

@@ -58,22 +58,46 @@ def pay_debts(journal: Journal, machine: Machine) -> list[tuple[Debt, str]]:
     return unpaid
 
 
-def _close(journal: Journal, run: str, name: str, instance: str) -> None:
+def destroy_environment(
+    journal: Journal, machine: Machine, deliverable: str, instance: str, reason: str
+) -> list[tuple[Debt, str]]:
+    """Take down a lasting environment on a person's word: everything tools made for it on this
+    machine is destroyed, newest first. What could not be, and why; then it is not closed."""
+    from cxlocal.runner.placing import debts
+
+    owed = [
+        debt
+        for debt in debts(journal, lasting=True)
+        if debt.deliverable == deliverable and debt.instance == instance
+    ]
+    unpaid: list[tuple[Debt, str]] = []
+    for run in dict.fromkeys(debt.run for debt in owed):
+        unpaid += _pay_run(journal, machine, run, [debt for debt in owed if debt.run == run])
+    if owed and not unpaid:
+        _close(journal, owed[0].run, owed[0].environment, instance, reason)
+    return unpaid
+
+
+def _close(
+    journal: Journal, run: str, name: str, instance: str, reason: str = "its run was cut off"
+) -> None:
     from cxlocal.runner.environments import close_environment
     from cxlocal.runner.record import RunRecord
 
     record = RunRecord.attach(journal, run)
-    close_environment(record, name, instance, "its run was cut off")
+    close_environment(record, name, instance, reason)
 
 
-def _pay_run(journal: Journal, machine: Machine, run: str) -> list[tuple[Debt, str]]:
+def _pay_run(
+    journal: Journal, machine: Machine, run: str, owed: list[Debt] | None = None
+) -> list[tuple[Debt, str]]:
     from cxlocal.processes.supervisor import Supervisor
     from cxlocal.runner.debts import Payer
     from cxlocal.runner.engine import drive
     from cxlocal.runner.placing import debts
     from cxlocal.runner.record import RunRecord
 
-    owed = debts(journal, run)
+    owed = debts(journal, run) if owed is None else owed
     try:
         record = RunRecord.attach(journal, run)
         manager = _manager(machine)

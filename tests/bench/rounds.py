@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import platform
 import sqlite3
 import statistics
@@ -50,12 +51,19 @@ def measure(
 
 
 def command(argv: Sequence[str], **rest: Any) -> Case:
-    """A case that runs a program, output thrown away; an exit code other than 0 is an error."""
+    """A case that runs a program, output thrown away; an exit code other than 0 is an error.
+
+    Python may write bytecode, also where the caller's shell forbids it: what is measured is an
+    installed program, which is not compiled anew at every start.
+    """
+    environ = dict(rest.pop("env", os.environ))
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def run() -> None:
         subprocess.run(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, **rest
-        )
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, env=environ,
+            **rest,
+        )  # fmt: skip
 
     return run
 

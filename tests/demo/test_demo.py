@@ -86,6 +86,12 @@ def test_kept_it_can_be_played_with(tmp_path: Path, cx: Any) -> None:
         cx.ok("rollback", "production", cwd=place.shop)
         with urllib.request.urlopen(f"{board[0]['uri']}/version", timeout=5) as answer:
             assert json.load(answer) == "1.0.0"
+        # Taken down and put up again: the same bytes, on the board again.
+        cx.ok("env", "destroy", "production", "--yes", cwd=place.shop)
+        assert json.loads(cx.ok("status", "--json", cwd=place.shop).out)["live"] == []
+        cx.ok("deploy", "1.0.100", "--to", "production", cwd=place.shop)
+        board = json.loads(cx.ok("status", "--json", cwd=place.shop).out)["live"]
+        assert [row["version"] for row in board] == ["1.0.100"]
     finally:
         cx.ok("env", "destroy", "production", "--yes", cwd=place.shop)
     assert processes_in(folder) == []
