@@ -127,9 +127,11 @@ def test_a_signal_at_any_moment_leaves_nothing_open(shop: Any, delay_ms: int) ->
 def test_after_kill_9_the_next_run_records_the_error_and_ends_what_was_left(
     shop: Any, home: Path
 ) -> None:
-    shop.write(HOLD.replace("60", "6123"))
+    # A time nobody else sleeps for, so that what is found is ours.
+    sleep = f"sleep 6{os.getpid()}"
+    shop.write(HOLD.replace("sleep 60", sleep))
     process = shop.start("run")
-    wait_for(lambda: processes_with("sleep 6123"))
+    wait_for(lambda: processes_with(sleep))
     process.kill()
     process.communicate()
     shop.write(BUILD)
@@ -137,7 +139,7 @@ def test_after_kill_9_the_next_run_records_the_error_and_ends_what_was_left(
     assert result.code == 0, result.err
     assert shop.query("SELECT outcome FROM run ORDER BY queued_at") == ["error", "success"]
     assert shop.query("SELECT outcome FROM task_run WHERE stage = 'hold'") == ["error"]
-    assert processes_with("sleep 6123") == []
+    assert processes_with(sleep) == []
     assert shop.command("verify").code == 0
 
 
@@ -212,10 +214,11 @@ live = { command = "mkdir $HOME/busy && sleep 0.5 && rmdir $HOME/busy", kind = "
 
 
 def test_a_time_limit_ends_a_stage_with_everything_it_started(shop: Any) -> None:
-    shop.write('[stages]\nslow = { command = "sleep 6234 & sleep 6234", timeout = "1s" }\n')
+    sleep = f"sleep 7{os.getpid()}"
+    shop.write(f'[stages]\nslow = {{ command = "{sleep} & {sleep}", timeout = "1s" }}\n')
     assert shop.run().code == 9
     assert "time limit" in shop.query("SELECT reason FROM task_run")[0]
-    assert processes_with("sleep 6234") == []
+    assert processes_with(sleep) == []
 
 
 SULK = '''
