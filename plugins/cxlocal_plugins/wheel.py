@@ -2,30 +2,28 @@
 
 It works without a network where everything the build needs is installed beside cxlocal: the build
 then runs in this environment. Otherwise the build makes an environment of its own, for which pip
-needs an index or a folder of wheels (``PIP_FIND_LINKS``).
+needs an index or a folder of wheels.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sys
-import tomllib
-import zipfile
-from email.parser import Parser
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from cxlocal.errors import Trouble
 from cxlocal.hooks.specs import hookimpl
-from cxlocal.hooks.tool import Context, Done, Produced, Tool, ToolFailure
+from cxlocal.hooks.tool import Completed, Context, Done, Produced, Tool, ToolFailure
+from cxlocal_plugins.build_wheel import MISSING, NOT_INSTALLED
+from cxlocal_plugins.wheel_file import Metadata, read_metadata
 
-LEGACY_REQUIRES = ("setuptools>=70.1",)
-"""What a project without a ``[build-system]`` table needs (PEP 517); from this version on
-setuptools makes wheels without a further package."""
-METADATA_BYTES_MAX = 4 * 1024 * 1024
-"""Of a wheel's METADATA; long descriptions of real packages stay below 1 MiB."""
+PIP = {"PIP_RETRIES": "2", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+"""An index that is away must be noticed within seconds."""
 
 
 class Wheel(Tool):
@@ -43,68 +41,76 @@ class Wheel(Tool):
 
     def build(self, ctx: Context) -> Done:
         """Build, then read name and version from the wheel itself."""
-        source = (ctx.checkout / ctx.options.folder).resolve()
-        if not source.is_relative_to(ctx.checkout.resolve()):
-            raise ToolFailure(f"folder {ctx.options.folder!r} lies outside of the checkout")
-        if not (source / "pyproject.toml").is_file() and not (source / "setup.py").is_file():
-            raise ToolFailure(f"there is no pyproject.toml in {ctx.options.folder}")
+        source = _source(ctx)
         target = ctx.scratch / "dist"
-        here = missing_requirements(source)
-        command = [sys.executable, "-P", "-m", "build", "--wheel", "--outdir", str(target)]
-        if not here:
-            command += ["--no-isolation"]
-        else:
-            ctx.progress(f"not installed beside cxlocal: {', '.join(here)}; building isolated")
-        ctx.exec([*command, str(source)], env=_environment(ctx))
+        target.mkdir()
+        command = [sys.executable, "-P", "-m", "cxlocal_plugins.build_wheel"]
+        built = ctx.exec(
+            [*command, str(source), str(target)],
+            # Not in the checkout: pip must not find modules there.
+            cwd=ctx.scratch,
+            env=_environment(ctx),
+            check=False,
+        )
+        missing = _missing(target)
+        if built.code:
+            raise _problem(built, missing)
         path = _only_wheel(target)
-        name, said = read_metadata(path)
-        if not same_version(said, ctx.version):
-            raise ToolFailure(
-                f"the wheel says version {said}, the run has {ctx.version}: add the place where"
-                " the version is written to [version] stamp in cx.toml"
-            )
+        metadata = _checked(path, ctx.version)
         made = Produced(
             name=ctx.options.artifact,
             path=path,
-            purl=f"pkg:pypi/{name}@{said}",
+            purl=metadata.purl,
             # In the run's own spelling: the metadata may hold it in the normal form of PEP 440.
             version=ctx.version,
             media_type="application/zip",
         )
-        details = {"isolated": bool(here), "file": path.name}
+        details = {"isolated": bool(missing), "file": path.name}
         return Done(artifacts=(made,), details=details, tool_version=version("build"))
 
 
-def missing_requirements(source: Path) -> list[str]:
-    """What the build needs and this environment lacks; empty when all is here."""
+def _source(ctx: Context) -> Path:
+    source: Path = (ctx.checkout / ctx.options.folder).resolve()
+    if not source.is_relative_to(ctx.checkout.resolve()):
+        raise ToolFailure(f"folder {ctx.options.folder!r} lies outside of the checkout")
+    if not (source / "pyproject.toml").is_file() and not (source / "setup.py").is_file():
+        raise ToolFailure(f"there is no pyproject.toml in {ctx.options.folder}")
+    return source
+
+
+def _missing(target: Path) -> list[str]:
+    """What the build needed and this environment lacks; empty when all was here."""
     try:
-        table: dict[str, Any] = tomllib.loads((source / "pyproject.toml").read_text("utf-8"))
+        return [str(one) for one in json.loads((target / MISSING).read_text("utf-8"))]
     except FileNotFoundError:
-        table = {}
-    requires = table.get("build-system", {}).get("requires", list(LEGACY_REQUIRES))
-    return [text for text in requires if not _is_here(text)]
+        return []
 
 
-def _is_here(text: str) -> bool:
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement:
-        return False
-    if requirement.marker is not None and not requirement.marker.evaluate():
-        return True
-    try:
-        found = version(requirement.name)
-    except PackageNotFoundError:
-        return False
-    return requirement.specifier.contains(found, prereleases=True)
+def _problem(built: Completed, missing: list[str]) -> Exception:
+    if built.code == NOT_INSTALLED:
+        return Trouble(
+            f"the build needs {', '.join(missing)}, which is not installed beside cxlocal and"
+            " could not be fetched: install it there while there is a network, or keep its wheels"
+            f" in a folder and set PIP_FIND_LINKS ({_last_line(built.output)})"
+        )
+    return ToolFailure(
+        f"the build ended with exit code {built.code}: {_last_line(built.output) or 'no output'}"
+    )
+
+
+def _last_line(output: str) -> str:
+    return next((line.strip()[:300] for line in reversed(output.splitlines()) if line.strip()), "")
 
 
 def _environment(ctx: Context) -> dict[str, str]:
     """The commit's time as the time of all files, so that the same commit gives the same bytes
     (https://reproducible-builds.org/specs/source-date-epoch/)."""
+    found = {name: value for name, value in PIP.items() if name not in os.environ}
     answer = ctx.exec(["git", "log", "-1", "--format=SOURCE_DATE_EPOCH=%ct"], check=False)
     stamp = answer.output.strip().removeprefix("SOURCE_DATE_EPOCH=")
-    return {"SOURCE_DATE_EPOCH": stamp} if answer.code == 0 and stamp.isdigit() else {}
+    if answer.code == 0 and stamp.isdigit():
+        found["SOURCE_DATE_EPOCH"] = stamp
+    return found
 
 
 def _only_wheel(folder: Path) -> Path:
@@ -114,24 +120,21 @@ def _only_wheel(folder: Path) -> Path:
     return wheels[0]
 
 
-def read_metadata(path: Path) -> tuple[str, str]:
-    """Name and version from a wheel's METADATA. Raises ToolFailure when it has none."""
+def _checked(path: Path, expected: str) -> Metadata:
+    """What the wheel says of itself, once within and in its name. Raises ToolFailure."""
+    metadata = read_metadata(path)
+    if not same_version(metadata.version, expected):
+        raise ToolFailure(
+            f"the wheel says version {metadata.version}, the run has {expected}: add the place"
+            " where the version is written to [version] stamp in cx.toml"
+        )
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [
-                name
-                for name in archive.namelist()
-                if name.endswith(".dist-info/METADATA") and name.count("/") == 1
-            ]
-            with archive.open(names[0]) as file:
-                text = file.read(METADATA_BYTES_MAX).decode("utf-8", "replace")
-    except (zipfile.BadZipFile, IndexError, KeyError, OSError) as problem:
-        raise ToolFailure(f"{path.name} is not a wheel: {problem!r}") from problem
-    headers = Parser().parsestr(text, headersonly=True)
-    name, said = headers.get("Name"), headers.get("Version")
-    if not name or not said:
-        raise ToolFailure(f"the metadata of {path.name} lacks a name or a version")
-    return str(name), str(said)
+        _, named, _, _ = parse_wheel_filename(path.name)
+    except InvalidWheelFilename as problem:
+        raise ToolFailure(f"{path.name} is no name of a wheel: {problem}") from problem
+    if not same_version(str(named), metadata.version):
+        raise ToolFailure(f"{path.name} says version {metadata.version} within")
+    return metadata
 
 
 def same_version(one: str, other: str) -> bool:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cxlocal_plugins.wheel import Wheel, missing_requirements, read_metadata, same_version
+from cxlocal_plugins.wheel import Wheel, same_version
+from cxlocal_plugins.wheel_file import read_metadata, unpack
+
+from cxlocal.hooks.tool import ToolFailure
 
 Run = Callable[..., Any]
 
@@ -25,7 +29,7 @@ def test_the_wheel_carries_the_version(run_verb: Run, checkout: Path) -> None:
     assert ran.outcome.outcome == "success", ran.log
     (made,) = ran.outcome.result.artifacts
     assert (made.name, made.version, made.purl) == ("wheel", "2.7.14", "pkg:pypi/webshop@2.7.14")
-    assert read_metadata(made.path) == ("webshop", "2.7.14")
+    assert read_metadata(made.path)[:2] == ("webshop", "2.7.14")
     assert ran.outcome.result.details["isolated"] is False, "nothing had to be fetched"
 
 
@@ -69,11 +73,76 @@ def test_modules_of_the_checkout_do_not_take_part_in_the_build(
     assert run_verb(Wheel, "build").outcome.outcome == "success"
 
 
-def test_what_is_missing_is_named(checkout: Path) -> None:
-    assert missing_requirements(checkout) == []
+def test_what_is_missing_and_out_of_reach_is_trouble(run_verb: Run, checkout: Path) -> None:
+    """As without a network: there is no index, and nothing is found."""
     wanted = "requires = ['hatchling>=99', 'no-such-thing', \"x; python_version<'3'\"]"
     (checkout / "pyproject.toml").write_text(f"[build-system]\n{wanted}\n")
-    assert missing_requirements(checkout) == ["hatchling>=99", "no-such-thing"]
+    ran = run_verb(Wheel, "build", env={"PIP_NO_INDEX": "1"})
+    assert ran.outcome.outcome == "error"
+    assert "the build needs hatchling>=99, no-such-thing, which is not" in ran.outcome.reason
+    assert b"No matching distribution found" in ran.log
+
+
+BACKEND = """
+import os, zipfile
+def get_requires_for_build_wheel(config_settings=None):
+    return REQUIRES
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    for name in NAMES:
+        with zipfile.ZipFile(os.path.join(folder, name), "w") as file:
+            file.writestr("it-1.0.dist-info/METADATA", "Name: Some_Thing.x\\nVersion: 1.0+a\\n")
+    return NAMES[0]
+"""
+
+
+def own_backend(checkout: Path, names: list[str], requires: list[str]) -> None:
+    table = "[build-system]\nrequires = []\nbackend-path = ['.']\nbuild-backend = 'own'\n"
+    (checkout / "pyproject.toml").write_text(table)
+    text = BACKEND.replace("NAMES", repr(names)).replace("REQUIRES", repr(requires))
+    (checkout / "own.py").write_text(text)
+
+
+def test_what_the_backend_asks_for_is_looked_for_as_well(run_verb: Run, checkout: Path) -> None:
+    own_backend(checkout, ["it-1.0+a-py3-none-any.whl"], ["no-such-thing"])
+    ran = run_verb(Wheel, "build", version="1.0+a", env={"PIP_NO_INDEX": "1"})
+    assert ran.outcome.outcome == "error" and "no-such-thing" in ran.outcome.reason
+    own_backend(checkout, ["it-1.0+a-py3-none-any.whl"], ["packaging"])
+    ran = run_verb(Wheel, "build", version="1.0+a")
+    assert ran.outcome.result.artifacts[0].purl == "pkg:pypi/some-thing-x@1.0%2Ba"
+
+
+def test_what_is_missing_is_fetched_for_this_build_only(
+    run_verb: Run, checkout: Path, tmp_path: Path
+) -> None:
+    """From a folder of wheels here; from an index where there is a network."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    shutil.copy(run_verb(Wheel, "build").outcome.result.artifacts[0].path, folder)
+    own_backend(checkout, ["it-1.0+a-py3-none-any.whl"], ["webshop"])
+    with open(checkout / "own.py", "a", encoding="utf-8") as file:
+        file.write("build_wheel_ = build_wheel\ndef build_wheel(*args, **others):\n")
+        file.write("    import webshop\n    return build_wheel_(*args, **others)\n")
+    (checkout / "pip.py").write_text("raise SystemExit('pip from the checkout')\n")
+    env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
+    ran = run_verb(Wheel, "build", version="1.0+a", env=env)
+    assert ran.outcome.outcome == "success", ran.log
+    assert ran.outcome.result.details["isolated"] is True
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["it-2.0-py3-none-any.whl"], "says version 1.0+a within"),
+        (["nonsense.whl"], "is no name of a wheel"),
+        (["a-1-py3-none-any.whl", "b-1-py3-none-any.whl"], "made 2 wheels"),
+    ],
+)
+def test_a_build_that_lies_is_refused(
+    run_verb: Run, checkout: Path, names: list[str], words: str
+) -> None:
+    own_backend(checkout, names, [])
+    ran = run_verb(Wheel, "build", version="1.0+a")
+    assert ran.outcome.outcome == "failure" and words in ran.outcome.reason
 
 
 @pytest.mark.parametrize(
@@ -88,15 +157,62 @@ def test_versions_are_compared_as_pep_440_does(one: str, other: str, same: bool)
     assert same_version(one, other) is same
 
 
-@pytest.mark.parametrize("content", [b"", b"not a zip", None])
-def test_what_is_no_wheel_is_said_to_be_none(tmp_path: Path, content: bytes | None) -> None:
-    from cxlocal.hooks.tool import ToolFailure
+def wheel_of(path: Path, **files: str) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name.replace("__", "/"), text)
+    return path
 
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04" + b"x" * 40])
+def test_what_is_no_wheel_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.whl"
-    if content is None:
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("x.dist-info/METADATA", "Summary: nameless\n")
-    else:
-        path.write_bytes(content)
-    with pytest.raises(ToolFailure):
+    path.write_bytes(content)
+    with pytest.raises(ToolFailure, match="not a wheel"):
         read_metadata(path)
+
+
+@pytest.mark.parametrize("text", ["Summary: nameless\n", "Name: a\nVersion: 1\nRequires-Dist: !\n"])
+def test_metadata_that_says_nothing_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ToolFailure):
+        read_metadata(wheel_of(tmp_path / "x.whl", **{"x.dist-info__METADATA": text}))
+
+
+def test_needs_for_other_machines_and_extras_do_not_count(tmp_path: Path) -> None:
+    lines = ["a>=1", "b; extra == 'x'", "c; sys_platform == 'win32'", "d; python_version > '3'"]
+    text = "Name: n\nVersion: 1\n" + "".join(f"Requires-Dist: {line}\n" for line in lines)
+    found = read_metadata(wheel_of(tmp_path / "x.whl", **{"x.dist-info__METADATA": text}))
+    assert [one.partition(";")[0] for one in found.requires] == ["a>=1", "d"]
+
+
+def test_a_wheel_that_was_changed_is_not_unpacked(run_verb: Run, tmp_path: Path) -> None:
+    wheel = run_verb(Wheel, "build").outcome.result.artifacts[0].path
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    unpack(wheel, good, good, "python")
+    assert (good / "webshop" / "__init__.py").is_file()
+    with zipfile.ZipFile(wheel) as source:
+        files = {name: source.read(name) for name in source.namelist()}
+    files["webshop/__init__.py"] += b"# changed\n"
+    changed = tmp_path / wheel.name
+    with zipfile.ZipFile(changed, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    with pytest.raises(ToolFailure, match="cannot be unpacked"):
+        unpack(changed, bad, bad, "python")
+
+
+def test_no_file_of_a_wheel_lands_outside(tmp_path: Path) -> None:
+    import base64
+    import hashlib
+
+    digest = base64.urlsafe_b64encode(hashlib.sha256(b"x").digest()).decode().rstrip("=")
+    record = f"../../evil.txt,sha256={digest},1\nit-1.dist-info/RECORD,,\n"
+    with zipfile.ZipFile(tmp_path / "it-1-py3-none-any.whl", "w") as archive:
+        archive.writestr("../../evil.txt", "x")
+        archive.writestr("it-1.dist-info/METADATA", "Name: it\nVersion: 1\n")
+        archive.writestr("it-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n")
+        archive.writestr("it-1.dist-info/RECORD", record)
+    inner = tmp_path / "a" / "b"
+    with pytest.raises(ToolFailure):
+        unpack(tmp_path / "it-1-py3-none-any.whl", inner, inner, "python")
+    assert not list(tmp_path.rglob("evil.txt"))

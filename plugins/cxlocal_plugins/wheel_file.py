@@ -1,0 +1,98 @@
+"""What a wheel says about itself, and how it is unpacked.
+
+A wheel comes from a build that nobody here wrote: what is read of it is bounded, and whatever is
+wrong with it is a reason, not a crash.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from cxlocal.hooks.tool import ToolFailure
+
+METADATA_BYTES_MAX = 4 * 1024 * 1024
+"""Of a wheel's METADATA; long descriptions of real packages stay below 1 MiB."""
+
+
+class Metadata(NamedTuple):
+    """The part of a wheel's METADATA that matters here."""
+
+    name: str
+    version: str
+    requires: tuple[str, ...]
+    """What it needs on this machine, extras aside."""
+
+    @property
+    def purl(self) -> str:
+        """The package URL (https://github.com/package-url/purl-spec, type ``pypi``)."""
+        return f"pkg:pypi/{canonicalize_name(self.name)}@{quote(self.version, safe='')}"
+
+
+def read_metadata(path: Path) -> Metadata:
+    """Name, version and needs of a wheel. Raises ToolFailure when it has none."""
+    headers = _headers(path)
+    name, said = headers.get("Name"), headers.get("Version")
+    if not name or not said:
+        raise ToolFailure(f"the metadata of {path.name} lacks a name or a version")
+    try:
+        wanted = [Requirement(str(text)) for text in headers.get_all("Requires-Dist") or []]
+    except InvalidRequirement as problem:
+        raise ToolFailure(f"{path.name} requires what is no requirement: {problem}") from problem
+    requires = tuple(
+        str(one) for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})
+    )
+    return Metadata(str(name).strip(), str(said).strip(), requires)
+
+
+def _headers(path: Path) -> Message[str, str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [
+                name
+                for name in archive.namelist()
+                if name.endswith(".dist-info/METADATA") and name.count("/") == 1
+            ]
+            if len(names) != 1:
+                raise ToolFailure(f"{path.name} is not a wheel: it has {len(names)} METADATA files")
+            with archive.open(names[0]) as file:
+                text = file.read(METADATA_BYTES_MAX).decode("utf-8", "replace")
+    # RuntimeError: it is encrypted. NotImplementedError is one: an unknown compression.
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as problem:
+        raise ToolFailure(f"{path.name} is not a wheel: {problem or type(problem)}") from problem
+    return Parser().parsestr(text, headersonly=True)
+
+
+def unpack(path: Path, packages: Path, prefix: Path, python: Path | str) -> None:
+    """Install a wheel's files: modules into ``packages``, scripts and data below ``prefix``.
+
+    Needs no network and no pip. The digests in the wheel's RECORD are checked, no file can land
+    outside of the two folders. Raises ToolFailure.
+    """
+    from installer import install
+    from installer.destinations import SchemeDictionaryDestination
+    from installer.exceptions import InstallerError
+    from installer.sources import WheelFile
+
+    scheme = {
+        "purelib": str(packages),
+        "platlib": str(packages),
+        "headers": str(prefix / "include"),
+        "scripts": str(prefix / "bin"),
+        "data": str(prefix),
+    }
+    destination = SchemeDictionaryDestination(scheme, str(python), "posix")
+    try:
+        with WheelFile.open(path) as source:
+            source.validate_record(validate_contents=True)
+            install(source, destination, additional_metadata={"INSTALLER": b"cxlocal"})
+    except (InstallerError, zipfile.BadZipFile, zlib.error, ValueError) as problem:
+        raise ToolFailure(f"{path.name} cannot be unpacked: {problem}") from problem
