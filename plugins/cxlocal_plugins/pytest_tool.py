@@ -6,13 +6,16 @@ trouble (https://docs.pytest.org/en/stable/reference/exit-codes.html).
 
 from __future__ import annotations
 
+import signal
 import sys
-import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
+from cxlocal.hooks.report import Report
 from cxlocal.hooks.specs import hookimpl
 from cxlocal.hooks.tool import Completed, Context, Done, ReportFile, Tool, ToolFailure
+from cxlocal_plugins.junit import JUnit
+from cxlocal_plugins.wheel_file import unpack
 
 TESTS_FAILED, NOTHING_COLLECTED = 1, 5
 MEANINGS = {
@@ -20,6 +23,11 @@ MEANINGS = {
     3: "pytest had an internal error",
     4: "pytest was called wrongly, or its configuration is broken",
 }
+START = "import sys; sys.path[:] = filter(None, sys.path); import pytest; sys.exit(pytest.console_main())"
+"""As ``python -P -m pytest``, which a Python before 3.11 does not know: the sources of the checkout
+must not come before unpacked wheels. A variable would reach the processes that tests start."""
+NAMED_MAX = 3
+"""Failed tests named in the reason; the report has all."""
 
 
 class Pytest(Tool):
@@ -45,40 +53,67 @@ class Pytest(Tool):
         """Run the tests. Raises ToolFailure when one fails."""
         report = ctx.scratch / "report.xml"
         python = _interpreter(ctx)
-        command = [python, "-P", "-m", "pytest", f"--junitxml={report}", "-p", "no:cacheprovider"]
+        command = [python, "-c", START, *ctx.options.args, f"--junitxml={report}"]
         found = ctx.exec(
-            [*command, *ctx.options.args, *ctx.options.paths],
+            # After what the project says, so that it holds. Leaving the cache out altogether would
+            # refuse projects that have options of it in their own configuration.
+            [*command, "-o", f"cache_dir={ctx.scratch / 'cache'}", *ctx.options.paths],
             env={
                 "PYTHONPATH": ":".join(map(str, _search_path(ctx))),
                 # The checkout stays as it came: later stages build from it.
                 "PYTHONDONTWRITEBYTECODE": "1",
+                "HYPOTHESIS_STORAGE_DIRECTORY": str(ctx.scratch / "hypothesis"),
             },
             check=False,
         )
-        reports = (ReportFile(path=report),) if report.is_file() else ()
-        done = Done(
-            reports=reports,
-            details={"python": python},
-            tool_version="" if ctx.options.python else version("pytest"),
-        )
-        return _judge(ctx, found, done)
+        return _judge(ctx, found, _done(ctx, report, python))
+
+
+def _done(ctx: Context, report: Path, python: str) -> Done:
+    return Done(
+        reports=(ReportFile(path=report),) if report.is_file() else (),
+        details={"python": python},
+        tool_version="" if ctx.options.python else version("pytest"),
+    )
 
 
 def _judge(ctx: Context, found: Completed, done: Done) -> Done:
+    """By the exit code; a test that ends the process itself cannot pretend that all went well."""
+    if found.code in (0, TESTS_FAILED, NOTHING_COLLECTED) and not done.reports:
+        raise RuntimeError(
+            f"pytest ended with exit code {found.code} and left no report; is it installed there,"
+            f" or does a test end the process? ({_last_line(found.output)})"
+        )
     if found.code == 0 or (found.code == NOTHING_COLLECTED and ctx.options.allow_empty):
         return done
     if found.code == TESTS_FAILED:
-        raise ToolFailure(_last_line(found.output) or "tests failed", done)
+        report = JUnit().read(done.reports[0].path, suite="")
+        raise ToolFailure(summary(report) or _last_line(found.output), done)
     if found.code == NOTHING_COLLECTED:
         raise ToolFailure("pytest found no tests (allow_empty = true lets that pass)", done)
-    words = MEANINGS.get(found.code, f"pytest ended with exit code {found.code}")
-    raise RuntimeError(f"{words}: {_last_line(found.output)}")
+    raise RuntimeError(f"{_meaning(found.code)}: {_last_line(found.output)}")
+
+
+def summary(report: Report) -> str:
+    """``3 of 41 tests failed: name, name, name``; empty when the report knows of none. Pure."""
+    bad = [case for case in report.cases if case.outcome in ("failed", "error")]
+    if not bad:
+        return ""
+    named = ", ".join(case.name for case in bad[:NAMED_MAX])
+    more = f" and {len(bad) - NAMED_MAX} more" if len(bad) > NAMED_MAX else ""
+    return f"{len(bad)} of {len(report.cases)} tests failed: {named}{more}"
+
+
+def _meaning(code: int) -> str:
+    if code < 0:
+        return f"pytest was ended by {signal.Signals(-code).name}"
+    return MEANINGS.get(code, f"pytest ended with exit code {code}")
 
 
 def _last_line(output: str) -> str:
     """pytest's own summary, such as ``1 failed, 2 passed in 0.12s``."""
     lines = [line.strip("= ") for line in output.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
+    return lines[-1][:300] if lines else "no output"
 
 
 def _interpreter(ctx: Context) -> str:
@@ -101,10 +136,9 @@ def _unpack(ctx: Context, name: str) -> Path:
     if artifact is None:
         known = ", ".join(sorted(ctx.artifacts)) or "none"
         raise ToolFailure(f"there is no artifact {name!r} here (there is: {known})")
-    target = ctx.scratch / f"installed-{len(list(ctx.scratch.iterdir()))}"
-    with zipfile.ZipFile(artifact.path) as archive:
-        # ZipFile.extractall keeps every member below the target.
-        archive.extractall(target)
+    # A folder each: two wheels may have files alike.
+    target = ctx.scratch / f"installed-{ctx.options.install.index(name)}"
+    unpack(artifact.path, target, target, _interpreter(ctx))
     return target
 
 

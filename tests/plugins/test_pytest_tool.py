@@ -29,9 +29,17 @@ def test_a_failing_test_is_a_failure_and_its_report_is_kept(run_verb: Run, check
     (checkout / "tests" / "test_red.py").write_text("def test_red():\n    assert 1 == 2\n")
     ran = run_verb(Pytest, "test", OURS)
     assert ran.outcome.outcome == "failure"
-    assert "1 failed, 3 passed" in ran.outcome.reason
+    assert ran.outcome.reason == "1 of 4 tests failed: test_red"
     (report,) = ran.outcome.result.reports
     assert b"test_red" in report.path.read_bytes()
+
+
+def test_only_some_of_many_are_named(run_verb: Run, checkout: Path) -> None:
+    many = "import pytest\n@pytest.mark.parametrize('x', range(9))\ndef test_x(x):\n    assert 0\n"
+    (checkout / "tests" / "test_red.py").write_text(many)
+    ran = run_verb(Pytest, "test", OURS)
+    words = "9 of 12 tests failed: test_x[0], test_x[1], test_x[2] and 6 more"
+    assert ran.outcome.reason == words
 
 
 def test_finding_nothing_is_a_failure_unless_allowed(run_verb: Run, checkout: Path) -> None:
@@ -66,3 +74,67 @@ def test_the_wheel_itself_can_be_tested(run_verb: Run, checkout: Path) -> None:
     assert run_verb(Pytest, "test", OURS).outcome.outcome == "error"
     missing = run_verb(Pytest, "test", {**OURS, "install": ["nothing"]}, artifacts=artifacts)
     assert missing.outcome.outcome == "failure" and "'nothing'" in missing.outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("import os\n    os._exit(0)", "exit code 0 and left no report"),
+        ("import os\n    os._exit(1)", "exit code 1 and left no report"),
+        ("import os\n    os.kill(os.getpid(), 9)", "ended by SIGKILL"),
+    ],
+)
+def test_a_test_that_ends_the_process_does_not_pass(
+    run_verb: Run, checkout: Path, body: str, words: str
+) -> None:
+    (checkout / "tests" / "test_end.py").write_text(f"def test_end():\n    {body}\n")
+    ran = run_verb(Pytest, "test", OURS)
+    assert ran.outcome.outcome == "error" and words in ran.outcome.reason
+
+
+def test_the_report_stays_ours_whatever_the_project_says(run_verb: Run, checkout: Path) -> None:
+    ini = "[pytest]\naddopts = --ff --junitxml=other.xml\ntestpaths = tests\n"
+    (checkout / "pytest.ini").write_text(ini)
+    before = sorted(checkout.rglob("*"))
+    ran = run_verb(Pytest, "test", {"args": ["--junitxml=third.xml"]})
+    assert ran.outcome.outcome == "success", ran.log
+    assert ran.outcome.result.reports and sorted(checkout.rglob("*")) == before
+
+
+def test_processes_that_tests_start_are_as_ever(run_verb: Run, checkout: Path) -> None:
+    (checkout / "tests" / "helper.py").write_text("VALUE = 5\n")
+    (checkout / "tests" / "script.py").write_text("import helper\nprint(helper.VALUE)\n")
+    (checkout / "tests" / "test_script.py").write_text(
+        "import subprocess, sys\ndef test_it():\n"
+        "    assert subprocess.check_output([sys.executable, 'tests/script.py']) == b'5\\n'\n"
+    )
+    ran = run_verb(Pytest, "test", OURS)
+    assert ran.outcome.outcome == "success", ran.log
+
+
+def test_it_works_without_options(run_verb: Run, checkout: Path) -> None:
+    import shutil
+
+    shutil.rmtree(checkout / "smoke")
+    assert run_verb(Pytest, "test").outcome.outcome == "success"
+
+
+def test_a_flat_project_and_an_interpreter_of_its_own(run_verb: Run, tmp_path: Path) -> None:
+    import venv
+
+    flat = tmp_path / "flat"
+    (flat / "shop").mkdir(parents=True)
+    (flat / "shop" / "__init__.py").write_text("PRICE = 3\n")
+    (flat / "test_shop.py").write_text(
+        "import sys, shop\ndef test_it():\n    assert '.own' in sys.prefix and shop.PRICE == 3\n"
+    )
+    venv.create(flat / ".own", symlinks=True)
+    (site,) = (flat / ".own" / "lib").glob("python*/site-packages")
+    (site / "ours.pth").write_text(str(Path(pytest.__file__).parents[1]))
+    ran = run_verb(Pytest, "test", {"python": ".own/bin/python"}, checkout=flat)
+    assert ran.outcome.outcome == "success", ran.log
+    (site / "ours.pth").unlink()
+    ran = run_verb(Pytest, "test", {"python": ".own/bin/python"}, checkout=flat)
+    assert ran.outcome.outcome == "error" and "No module named 'pytest'" in ran.outcome.reason
+    ran = run_verb(Pytest, "test", {"python": "nowhere/python"}, checkout=flat)
+    assert ran.outcome.outcome == "error" and "nowhere/python" in ran.outcome.reason
