@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from cxlocal.errors import UsageError
 
@@ -13,8 +14,13 @@ _DURATION = re.compile(r"(\d+)\s*([smhdwy])")
 
 def utc_text(time_ms: int) -> str:
     """Milliseconds since the epoch as ``2026-11-23T02:14:05.123Z``."""
-    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
+    return f"{_second_text(time_ms // 1000)}.{time_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second_text(seconds: int) -> str:
+    # Every event says the time several times, and events come close together.
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def parse_utc(text: str) -> int:

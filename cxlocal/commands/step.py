@@ -130,7 +130,7 @@ def _report_only(asked: Asked, ended: str | None, reason: str) -> int:
     from cxlocal.domain import Outcome
 
     app = asked.app
-    with app.journal(create=False) as journal:
+    with app.journal(create=bool(app.environ.get("CXLOCAL_RUN"))) as journal:
         record = open_piece(app, journal)
         chosen = asked.step(record)
         if ended is None:
@@ -208,7 +208,9 @@ def _open(asked: Asked, troubles: Troubles) -> tuple[Journal | None, PieceRecord
     journal = None
     try:
         path = app.journal_path()
-        journal = Journal.open(path, clock=app.clock, ids=app.ids, create=False)
+        # A job on another machine may be the first to say anything there.
+        create = bool(app.environ.get("CXLOCAL_RUN"))
+        journal = Journal.open(path, clock=app.clock, ids=app.ids, create=create)
         record = open_piece(app, journal)
     except (CxError, OSError) as problem:
         if troubles.strict and journal is not None:

@@ -20,8 +20,6 @@ from cxlocal.projection.project import project, stamp
 from cxlocal.projection.tables import PROJECTION_VERSION
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from cxlocal.journal.file import Journal
 
 INSERT = (
@@ -29,7 +27,9 @@ INSERT = (
     " clock, received, previous, previous_in_deliverable, hash, document)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-LAST_ID = "SELECT max(id) FROM event"
+DATA_VERSION = "PRAGMA data_version"
+PROJECTION = "SELECT version, behind_from FROM projection_state"
+BEHIND = "UPDATE projection_state SET behind_from = ? WHERE behind_from IS NULL"
 HEAD = (
     "SELECT sequence, hash, clock FROM event WHERE node = ? AND branch = 0"
     " ORDER BY sequence DESC LIMIT 1"
@@ -45,16 +45,19 @@ RUN_HEAD = "SELECT document ->> '$.context.id' FROM event WHERE run = ? ORDER BY
 class Heads:
     """The ends of our own chains, kept between appends of one process.
 
-    They hold as long as the last row of the table is the one we know: any other writer leaves a
-    newer one. A transaction that fails forgets them.
+    They hold until another connection has written anything at all, which SQLite tells by
+    ``PRAGMA data_version``. A transaction of ours that fails, or sets a local value, forgets them.
     """
 
-    __slots__ = ("clock", "deliverables", "hash", "last_id", "node", "node_id", "runs", "sequence")
+    __slots__ = (
+        "clock", "data_version", "deliverables", "hash", "node", "node_id", "projects", "runs",
+        "sequence",
+    )  # fmt: skip
 
-    def __init__(self, journal: Journal, node: str, last_id: int) -> None:
+    def __init__(self, journal: Journal, node: str) -> None:
         self.node = node
         self.node_id = look_up(journal, "node", node)
-        self.last_id = last_id
+        self.data_version = _data_version(journal)
         head = journal.connection.execute(HEAD, (self.node_id,)).fetchone() or (0, NO_HASH, 0)
         self.sequence, self.hash = int(head[0]), bytes(head[1])
         raised = journal.value("clock")
@@ -62,6 +65,10 @@ class Heads:
         self.clock = max(int(head[2]), int(raised)) if raised else int(head[2])
         self.deliverables: dict[str, tuple[int, bytes]] = {}
         self.runs: dict[str, str] = {}
+        state = journal.connection.execute(PROJECTION).fetchone()
+        self.projects = state == (PROJECTION_VERSION, None)
+        """Whether our events are projected as they are written: nothing waits before them, and
+        the tables are of our version."""
 
     def deliverable(self, journal: Journal, name: str) -> tuple[int, bytes]:
         """Sequence and hash of our last event of a deliverable; (0, zeros) for none."""
@@ -117,9 +124,14 @@ def append_draft(journal: Journal, draft: Draft) -> Event:
         draft.run,
         now_ms,
     )
-    position = insert_event(journal, event, at_ms)
-    project_next(journal.connection, event, document, position)
-    heads.last_id, heads.sequence, heads.hash, heads.clock = position, sequence, event.hash, clock
+    insert_event(journal, event, at_ms, projected=heads.projects)
+    if heads.projects:
+        facts = project(event, document)
+        if draft.run is not None and draft.run in heads.runs:
+            # The bare row of a run is there since its first event.
+            facts = [fact for fact in facts if fact.group or fact.table != "run"]
+        apply_facts(journal.connection, facts, stamp(event))
+    heads.sequence, heads.hash, heads.clock = sequence, event.hash, clock
     if draft.deliverable is not None and deliverable_sequence is not None:
         heads.deliverables[draft.deliverable] = (deliverable_sequence, event.hash)
     if draft.run is not None:
@@ -128,17 +140,23 @@ def append_draft(journal: Journal, draft: Draft) -> Event:
 
 
 def _heads(journal: Journal) -> Heads:
-    last_id = int(journal.connection.execute(LAST_ID).fetchone()[0] or 0)
     heads = journal.heads
-    if heads is None or heads.last_id != last_id:
-        node = journal.node or _begin_node(journal)
-        last_id = int(journal.connection.execute(LAST_ID).fetchone()[0] or 0)
-        heads = journal.heads = Heads(journal, node, last_id)
+    if heads is None or heads.data_version != _data_version(journal):
+        heads = journal.heads = Heads(journal, journal.node or _begin_node(journal))
     return heads
 
 
-def insert_event(journal: Journal, event: Event, time_ms: int) -> int:
-    """Store the row; returns its local id. Raises sqlite3.IntegrityError for a taken place."""
+def _data_version(journal: Journal) -> int:
+    """Changes when another connection has committed; read inside our transaction."""
+    return int(journal.connection.execute(DATA_VERSION).fetchone()[0])
+
+
+def insert_event(journal: Journal, event: Event, time_ms: int, *, projected: bool = False) -> int:
+    """Store the row; returns its local id. Raises sqlite3.IntegrityError for a taken place.
+
+    Unless the caller projects it in the same transaction, it is noted as waiting:
+    ``rebuild.catch_up`` projects what waits before anyone reads.
+    """
     cursor = journal.connection.execute(
         INSERT,
         (
@@ -160,26 +178,12 @@ def insert_event(journal: Journal, event: Event, time_ms: int) -> int:
             event.document,
         ),
     )
-    return int(cursor.lastrowid or 0)
+    position = int(cursor.lastrowid or 0)
+    if not projected:
+        journal.connection.execute(BEHIND, (position,))
+    return position
 
 
-def project_next(
-    connection: sqlite3.Connection, event: Event, document: dict[str, Any], position: int
-) -> None:
-    """Project an event in its own transaction, if the projection stood just before it.
-
-    Where it is behind (a newer cxlocal wrote it, or a pull appended first) it stays behind:
-    ``rebuild.catch_up`` brings it forward before anyone reads.
-    """
-    moved = connection.execute(
-        "UPDATE projection_state SET position = ? WHERE position = ? AND version = ?",
-        (position, position - 1, PROJECTION_VERSION),
-    ).rowcount
-    if moved:
-        apply_facts(connection, project(event, document), stamp(event))
-
-
-# sql: the four names below
 LOOKUP_SELECT = {
     name: f"SELECT id FROM {name}_lookup WHERE name = ?"
     for name in ("node", "type", "deliverable", "run")
@@ -216,7 +220,6 @@ def _begin_node(journal: Journal) -> str:
 
     node = journal.ids.token()
     journal.connection.execute("INSERT INTO local_value (name, value) VALUES ('node', ?)", (node,))
-    journal.heads = Heads(journal, node, 0)
-    journal.heads.last_id = int(journal.connection.execute(LAST_ID).fetchone()[0] or 0)
+    journal.heads = Heads(journal, node)
     append_draft(journal, first_event(journal, node))
     return node

@@ -52,7 +52,7 @@ def steps() -> Migrations:
         for text in (EVENT_SQL, local_schemas(), create_sql(), create_views_sql()):
             run_script(db.conn, text)
         db.conn.execute(
-            "INSERT OR IGNORE INTO projection_state (id, version, position) VALUES (1, ?, 0)",
+            "INSERT OR IGNORE INTO projection_state (id, version) VALUES (1, ?)",
             (PROJECTION_VERSION,),
         )
         # Pragmas take no parameters; both values are our own constants.

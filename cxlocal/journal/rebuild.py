@@ -23,17 +23,17 @@ def catch_up(journal: Journal, *, pages: int | None = None) -> bool:
     long. A projection written by a newer cxlocal is left alone (False): its tables may mean more
     than this version knows.
     """
-    version, position, last = _state(journal)
+    version, behind = _state(journal)
     if version > PROJECTION_VERSION:
         return False
     if version < PROJECTION_VERSION:
         reset(journal)
-        position = 0
+        behind = 1
     done = 0
-    while position < last:
+    while behind is not None:
         if pages is not None and done >= pages:
             return False
-        position = _project_page(journal)
+        behind = _project_page(journal)
         done += 1
     return True
 
@@ -53,7 +53,7 @@ def reset(journal: Journal) -> None:
         run_script(transaction.connection, create_sql())
         run_script(transaction.connection, create_views_sql())
         transaction.connection.execute(
-            "UPDATE projection_state SET version = ?, position = 0", (PROJECTION_VERSION,)
+            "UPDATE projection_state SET version = ?, behind_from = 1", (PROJECTION_VERSION,)
         )
 
 
@@ -66,22 +66,26 @@ def drop_projection(connection: sqlite3.Connection) -> None:
         connection.execute(f"DROP TABLE IF EXISTS {name}")
 
 
-def _project_page(journal: Journal) -> int:
+def _project_page(journal: Journal) -> int | None:
+    """Project the next page; where the one after it begins, None when nothing waits any more."""
     with journal.write() as transaction:
+        connection = transaction.connection
         # Read inside the transaction: another process may have got further meanwhile.
-        position = int(
-            transaction.connection.execute("SELECT position FROM projection_state").fetchone()[0]
-        )
-        page = events_after(journal, position, PAGE_EVENTS)
+        _, behind = _state(journal)
+        if behind is None:
+            return None
+        page = events_after(journal, behind - 1, PAGE_EVENTS)
         for _, event in page:
-            apply_facts(transaction.connection, project(event), stamp(event))
-        position = page[-1][0] if page else position
-        transaction.connection.execute("UPDATE projection_state SET position = ?", (position,))
-    return position
+            apply_facts(connection, project(event), stamp(event))
+        following = page[-1][0] + 1 if len(page) == PAGE_EVENTS else None
+        connection.execute("UPDATE projection_state SET behind_from = ?", (following,))
+        # What appending remembers says whether it projects.
+        journal.heads = None
+    return following
 
 
-def _state(journal: Journal) -> tuple[int, int, int]:
-    version, position, last = journal.connection.execute(
-        "SELECT version, position, (SELECT coalesce(max(id), 0) FROM event) FROM projection_state"
+def _state(journal: Journal) -> tuple[int, int | None]:
+    version, behind = journal.connection.execute(
+        "SELECT version, behind_from FROM projection_state"
     ).fetchone()
-    return int(version), int(position), int(last)
+    return int(version), None if behind is None else int(behind)

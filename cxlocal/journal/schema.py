@@ -73,7 +73,7 @@ CREATE TABLE IF NOT EXISTS local_value (
 CREATE TABLE IF NOT EXISTS projection_state (
   id INTEGER PRIMARY KEY CHECK (id = 1), -- One row.
   version INTEGER NOT NULL, -- Version of the projector that wrote the tables.
-  position INTEGER NOT NULL -- Last event.id that was projected.
+  behind_from INTEGER -- First event.id that is not projected yet; NULL when all are.
 );
 -- The log with names and times, for people.
 CREATE VIEW IF NOT EXISTS event_log AS

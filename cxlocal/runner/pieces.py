@@ -20,6 +20,7 @@ from cxlocal.domain import Actor, Outcome
 from cxlocal.errors import UsageError
 from cxlocal.events.document import Draft, Event
 from cxlocal.events.runs import RunRef, run_uri
+from cxlocal.events.types import PIPELINE_QUEUED
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.record import RunRecord
 
@@ -43,9 +44,6 @@ CI_VARIABLES = (
 )  # fmt: skip
 """One of these is set in every CI server we know of. Only then are plugins asked which it is."""
 
-CI_RUNS = 200
-"""How many of a CI server's newest runs are looked through for its id."""
-
 KINDS = ("build", "test", "deploy", "publish", "task")
 
 RUN = """
@@ -60,12 +58,13 @@ WHERE plan.sha256 = ? AND stage.value ->> '$.name' = ?
 """
 LAST_ATTEMPT = "SELECT max(attempt) FROM task_run WHERE run = ? AND stage = ?"
 OF_CI = """
-SELECT run.id AS id, event.document AS document
-FROM run JOIN run_lookup ON run_lookup.name = run.id JOIN event ON event.run = run_lookup.id
+SELECT run.id AS id FROM run
+  JOIN run_lookup ON run_lookup.name = run.id JOIN event ON event.run = run_lookup.id
 WHERE run.place_kind = 'ci' AND run.place = ?
-  AND event.document ->> '$.customData.place.run_id' = ?
-  AND coalesce(event.document ->> '$.customData.place.attempt', '') = ?
-ORDER BY run.queued_at DESC LIMIT ?
+  AND event.type = (SELECT id FROM type_lookup WHERE name = ?)
+  AND event.document ->> '$.customData.cxlocal.place.run_id' = ?
+  AND coalesce(event.document ->> '$.customData.cxlocal.place.attempt', '') = ?
+ORDER BY run.queued_at DESC LIMIT 1
 """
 
 
@@ -242,7 +241,9 @@ def named_run(environ: Mapping[str, str]) -> str:
 
 def in_ci(environ: Mapping[str, str]) -> bool:
     """Whether this may be a CI server, by a look at the environment alone."""
-    return any(environ.get(name) for name in CI_VARIABLES)
+    return any(environ.get(name) for name in CI_VARIABLES) or any(
+        name.startswith("CXLOCAL_CI_") for name in environ
+    )
 
 
 def run_of_ci(journal: Journal, place: str, run_id: str, attempt: str) -> str:
@@ -250,7 +251,7 @@ def run_of_ci(journal: Journal, place: str, run_id: str, attempt: str) -> str:
     if not run_id:
         return ""
     catch_up(journal)
-    row = journal.one(OF_CI, (place, run_id, attempt, CI_RUNS))
+    row = journal.one(OF_CI, (place, PIPELINE_QUEUED, run_id, attempt))
     return str(row["id"]) if row else ""
 
 

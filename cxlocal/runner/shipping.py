@@ -170,6 +170,7 @@ def deploy_stages(record: RunRecord, environment: str) -> list[Stage]:
         raise UsageError(
             f"{record.version} knows no environment {environment!r}",
             why=f"its plan has {', '.join(known) or 'none'}",
+            hint="name one of them, or add it to [environments] of cx.toml and release again",
             name="no-such-environment",
         )
     if plan.environment(environment).lifetime != "lasting":

@@ -96,7 +96,7 @@ def test_repairs_it_while_serving(
 def test_brings_forward_what_was_not_projected(cx: Any, full_copy: Path) -> None:
     connection = sqlite3.connect(full_copy)
     connection.execute("DELETE FROM run")
-    connection.execute("UPDATE projection_state SET position = 0")
+    connection.execute("UPDATE projection_state SET behind_from = 1")
     connection.commit()
     connection.close()
     env = {"CXLOCAL_HOME": str(full_copy.parent)}

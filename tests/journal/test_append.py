@@ -119,25 +119,47 @@ def test_the_file_is_in_the_durable_mode(journal: Journal) -> None:
     assert journal.connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
+def elsewhere(journal: Journal, statement: str) -> None:
+    """What another release of cxlocal does to the file, in a process of its own."""
+    other = sqlite3.connect(journal.path)
+    other.execute(statement)
+    other.commit()
+    other.close()
+
+
 def test_an_older_cxlocal_appends_and_leaves_the_projection_behind(journal: Journal) -> None:
     journal.append(flag("before"))
-    journal.connection.execute("UPDATE projection_state SET version = version + 1")
-    journal.append(flag("after"))
+    elsewhere(journal, "UPDATE projection_state SET version = version + 1")
+    journal.append(flag("after"), flag("and after"))
     assert [row["text"] for row in journal.query("SELECT text FROM flag")] == ["before"]
     assert catch_up(journal) is False, "tables of a newer version are left alone"
-    journal.connection.execute("UPDATE projection_state SET version = ?", (PROJECTION_VERSION,))
+    # The newer one finds out where it has to go on.
+    elsewhere(journal, f"UPDATE projection_state SET version = {PROJECTION_VERSION}")
     assert catch_up(journal) is True
-    assert len(journal.query("SELECT text FROM flag")) == 2
+    assert len(journal.query("SELECT text FROM flag")) == 3
+    journal.append(flag("again at once"))
+    assert len(journal.query("SELECT text FROM flag")) == 4
 
 
 def test_a_newer_cxlocal_projects_anew_in_steps(journal: Journal) -> None:
     for _ in range(3):
         journal.append(flag())
-    journal.connection.execute("UPDATE projection_state SET version = 0")
-    journal.connection.execute("DELETE FROM flag")
+    elsewhere(journal, "UPDATE projection_state SET version = 0")
+    elsewhere(journal, "DELETE FROM flag")
     journal.append(flag())
     assert catch_up(journal)
     assert journal.one("SELECT count(*) AS n FROM flag") == {"n": 4}
+
+
+def test_another_process_is_noticed_between_two_appends(
+    make_journal: Callable[..., Journal],
+) -> None:
+    one, two = make_journal(), make_journal()
+    one.append(flag(deliverable="a", run="r"))
+    two.append(flag(deliverable="a", run="r"))
+    (third,) = one.append(flag(deliverable="a", run="r"))
+    assert (third.sequence, third.deliverable_sequence) == (4, 3)
+    assert verify(one).findings == []
 
 
 def test_a_file_of_another_program_is_not_touched(tmp_path: Path, clock: object) -> None:

@@ -1,0 +1,145 @@
+"""A pushed project, and shells that report to its runs: every command a process of its own."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+CONFIG = """\
+cx = 1
+[deliverable]
+name = "shop"
+[version]
+line = "2.7"
+[stages]
+build = { kind = "build", command = "make", produces = { app = "app.bin" } }
+unit = { kind = "test", command = "make test", needs = ["build"] }
+
+[stages.deploy]
+kind = "deploy"
+command = "sh deploy.sh"
+needs = ["unit"]
+environment = "production"
+requires = ["READY"]
+
+[promotions]
+READY = { after = ["unit"] }
+APPROVED = {}
+[environments]
+production = { lifetime = "lasting" }
+"""
+DEPLOY = 'mkdir -p "$LIVE" && cp "$CXLOCAL_ARTIFACT_APP" "$LIVE/app.bin"\n'
+
+
+class Told(NamedTuple):
+    """What a shell left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Desk:
+    """A working tree with its remote, and a journal of its own."""
+
+    def __init__(self, root: Path, cx: Any) -> None:
+        self.root = root
+        self.cx = cx
+        self.tree = root / "tree"
+        self.home = root / "home"
+        self.live = root / "live"
+        self.tree.mkdir()
+        self.environ = {
+            "CXLOCAL_HOME": str(self.home),
+            "CXLOCAL_ACTOR": "Ann <ann@example.org>",
+            "PATH": f"{Path(cx.program).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        self.git("init", "-q", ".")
+        self.git("init", "-q", "--bare", str(root / "remote.git"))
+        self.git("remote", "add", "origin", str(root / "remote.git"))
+
+    def git(self, *words: str) -> None:
+        """Run git in the tree."""
+        subprocess.run(["git", *words], cwd=self.tree, check=True, capture_output=True)
+
+    def write(self, files: Mapping[str, str]) -> None:
+        """Write files, commit and push."""
+        for name, content in files.items():
+            (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.tree / name).write_text(content)
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", "a change")
+        self.git("push", "-q", "origin", "HEAD:main")
+
+    def __call__(
+        self, *words: str, env: Mapping[str, str | None] | None = None, **rest: Any
+    ) -> Any:
+        """One command."""
+        rest.setdefault("cwd", self.tree)
+        return self.cx(*words, env={**self.environ, **(env or {})}, **rest)
+
+    def shell(
+        self, script: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> Told:
+        """One shell that ends at its first failing command."""
+        done = subprocess.run(
+            ["/bin/sh", "-eu", "-c", script],
+            cwd=cwd or self.tree,
+            env={**os.environ, **self.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=50,
+            check=False,
+        )
+        decoded = (one.decode("utf-8", "backslashreplace") for one in (done.stdout, done.stderr))
+        return Told(done.returncode, *decoded)
+
+    def start(self, *words: str, env: Mapping[str, str | None] | None = None) -> str:
+        """Begin a run; its id."""
+        done = self("run", "start", "--json", *words, env=env)
+        assert done.code == 0, done.err
+        return str(done.json()["run"])
+
+    def rows(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
+        """Rows of the journal."""
+        connection = sqlite3.connect(f"file:{self.home}/journal.db?mode=ro", uri=True)
+        connection.row_factory = sqlite3.Row
+        try:
+            return [dict(row) for row in connection.execute(sql, parameters)]
+        finally:
+            connection.close()
+
+    def tasks(self) -> list[tuple[str, int, str | None, int | None]]:
+        """Stage, attempt, outcome and exit code of every task run, as they began."""
+        rows = self.rows("SELECT stage, attempt, outcome, exit_code FROM task_run ORDER BY rowid")
+        return [(one["stage"], one["attempt"], one["outcome"], one["exit_code"]) for one in rows]
+
+    def release(self) -> str:
+        """A whole run of single commands; its version."""
+        done = self.shell(
+            'eval "$(cxlocal run start)"; cxlocal step build -- sh -c'
+            " 'echo $CXLOCAL_VERSION > app.bin'; cxlocal step unit -- true; cxlocal run finish;"
+            " cxlocal promote READY >&2; echo $CXLOCAL_VERSION"
+        )
+        assert done.code == 0, done.err
+        return done.out.split()[-1]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, cx: Any) -> Desk:
+    """The project, pushed."""
+    made = Desk(tmp_path, cx)
+    made.write(
+        {
+            "cx.toml": CONFIG,
+            "deploy.sh": f'LIVE="{made.live}"\n{DEPLOY}',
+            ".gitignore": ".cx/run\n*.bin\n*.xml\n",
+        }
+    )
+    return made
