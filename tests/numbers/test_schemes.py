@@ -163,4 +163,4 @@ def test_unknown_scheme_and_plugins() -> None:
             return text
 
     assert scheme_named("romver", [Romver()]).render("X", 1) == "X-1"
-    assert rehearsal_text("abc") == "0.0.0+rehearsal.ab12"
+    assert rehearsal_text("abc") == "0.0.0+rehearsal.abc"
