@@ -53,10 +53,21 @@ def run_of_this_ci(app: App, journal: Journal) -> str:
     from cxlocal.runner.pieces import run_of_ci
     from cxlocal.runner.who import find_place
 
+    root = app.find_project()
+    if root is None:
+        return ""
     place = find_place(load(app.environ, no=app.blocked, warn=warn), app.environ)
     if place.kind != "ci":
         return ""
-    return run_of_ci(journal, place.name, place.run_id, place.attempt)
+    # One CI run may release several deliverables of one repository.
+    name = _name_in(root)
+    return run_of_ci(journal, name, place.name, place.run_id, place.attempt)
+
+
+def _name_in(root: Path) -> str:
+    from cxlocal.config.load import read
+
+    return read(str(root / "cx.toml")).deliverable.name
 
 
 def _deliverable(app: App, journal: Journal, run: str) -> str:
@@ -70,9 +81,7 @@ def _deliverable(app: App, journal: Journal, run: str) -> str:
     root = app.find_project()
     if root is None or not re.fullmatch(UUID, run):
         return ""
-    from cxlocal.config.load import read
-
-    return read(str(root / "cx.toml")).deliverable.name
+    return _name_in(root)
 
 
 @click.command(

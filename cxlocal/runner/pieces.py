@@ -60,7 +60,7 @@ LAST_ATTEMPT = "SELECT max(attempt) FROM task_run WHERE run = ? AND stage = ?"
 OF_CI = """
 SELECT run.id AS id FROM run
   JOIN run_lookup ON run_lookup.name = run.id JOIN event ON event.run = run_lookup.id
-WHERE run.place_kind = 'ci' AND run.place = ?
+WHERE run.place_kind = 'ci' AND run.place = ? AND run.deliverable = ?
   AND event.type = (SELECT id FROM type_lookup WHERE name = ?)
   AND event.document ->> '$.customData.cxlocal.place.run_id' = ?
   AND coalesce(event.document ->> '$.customData.cxlocal.place.attempt', '') = ?
@@ -246,12 +246,12 @@ def in_ci(environ: Mapping[str, str]) -> bool:
     )
 
 
-def run_of_ci(journal: Journal, place: str, run_id: str, attempt: str) -> str:
-    """The run that was started for a CI server's run; empty for none."""
+def run_of_ci(journal: Journal, deliverable: str, place: str, run_id: str, attempt: str) -> str:
+    """The run of a deliverable that was started for a CI server's run; empty for none."""
     if not run_id:
         return ""
     catch_up(journal)
-    row = journal.one(OF_CI, (place, PIPELINE_QUEUED, run_id, attempt))
+    row = journal.one(OF_CI, (place, deliverable, PIPELINE_QUEUED, run_id, attempt))
     return str(row["id"]) if row else ""
 
 
