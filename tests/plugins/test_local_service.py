@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cxlocal_plugins.local_service import release
+from cxlocal_plugins.local_service import process, web
 from cxlocal_plugins.local_service.state import read_state
 from cxlocal_plugins.local_service.tool import LocalService
 from cxlocal_plugins.wheel import Wheel
@@ -59,7 +59,7 @@ class Place:
     def process(self) -> Any:
         state = read_state(self.folder / "webshop")
         assert state.current is not None
-        return release.identity_in(self.folder / "webshop" / state.current.folder)
+        return process.identity_in(self.folder / "webshop" / state.current.folder)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_the_next_version_takes_over_the_address_and_undo_gives_it_back(place: P
     second = place.do("deploy", "1.0.1").outcome.result.uri
     assert second == first and place.says(first) == "1.0.1"
     assert not alive(old.pid, old.start)
-    undone = place.do("undo").outcome
+    undone = place.do("undo", "1.0.0").outcome
     assert undone.result.uri == first and undone.result.details["version"] == "1.0.0"
     assert place.says(first) == "1.0.0"
 
@@ -118,7 +118,7 @@ def test_a_version_that_is_not_healthy_changes_nothing(place: Place) -> None:
 
 def test_undo_without_a_version_before_is_refused(place: Place) -> None:
     place.do("deploy", "1.0.0")
-    ran = place.do("undo")
+    ran = place.do("undo", "0.9.0")
     assert ran.outcome.outcome == "failure" and "no version before" in ran.outcome.reason
 
 
@@ -158,8 +158,8 @@ def test_a_service_destroyed_while_it_starts_never_comes_to_life(tmp_path: Path)
 
     folder = tmp_path / "release"
     folder.mkdir()
-    release.end(folder)
-    launch = Path(release.__file__).with_name("launch.py")
+    process.end(folder)
+    launch = Path(process.__file__).with_name("launch.py")
     command = [sys.executable, str(launch), str(folder), "/bin/sh", "-c", "echo alive > lived"]
     subprocess.run(command, cwd=folder, check=True)
     assert not (folder / "lived").exists()
@@ -182,7 +182,7 @@ def test_a_port_somebody_else_has_is_refused(place: Place) -> None:
     import socket
 
     with socket.socket() as other:
-        other.bind((release.LOOPBACK, 0))
+        other.bind((web.LOOPBACK, 0))
         other.listen()
         port = other.getsockname()[1]
         ran = place.do("deploy", "1.0.0", options={"port": port})

@@ -2,7 +2,8 @@
 
 A version runs in a virtual environment of its own, made from the wheel of the run, as a process
 that answers HTTP on a loopback port. ``state.json`` in the environment's folder says what runs and
-what ran before; ``release`` makes and starts one version, ``tool`` decides.
+what ran before; ``install``, ``process`` and ``web`` care for one version, ``rotate`` puts one in the
+place of another, ``tool`` has the verbs.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from cxlocal.hooks.running import become, own_identity
+from cxlocal.hooks.running import become, boot, own_identity
 
 IDENTITY, ENDED = "process.json", "ended"
 
@@ -22,7 +22,7 @@ def main(folder: Path, command: list[str]) -> None:
     """Write who we are, then become ``command`` unless the service was ended meanwhile."""
     own = own_identity()
     part = folder / f"{IDENTITY}.{own.pid}.part"
-    part.write_text(json.dumps([own.pid, own.start]))
+    part.write_text(json.dumps({"pid": own.pid, "start": own.start, "boot": boot()}))
     os.replace(part, folder / IDENTITY)
     if not (folder / ENDED).exists():
         become(command)

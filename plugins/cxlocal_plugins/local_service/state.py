@@ -1,8 +1,13 @@
 """What an environment's folder remembers: the version that runs, the one before, the port.
 
-``state.json``: ``{"current": RELEASE | null, "previous": RELEASE | null, "port": N}``, where a
-RELEASE is ``{"folder", "version", "run", "sha256", "module", "port"}`` and ``folder`` is relative
-to the environment's folder. It is replaced whole, so a reader never sees half of it.
+``state.json``::
+
+    {"format": 1, "current": RELEASE | null, "previous": RELEASE | null,
+     "next": RELEASE | null, "port": N}
+
+A RELEASE is ``{"folder", "version", "run", "sha256", "command"}``; ``folder`` is relative to the
+environment's folder. ``next`` is set while a version takes over the port, so that whoever comes
+after a crash knows whom to look for. The file is replaced whole: a reader never sees half of it.
 """
 
 from __future__ import annotations
@@ -12,7 +17,10 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cxlocal.hooks.tool import ToolFailure
+
 FILE = "state.json"
+FORMAT = 1
 
 
 class Release(NamedTuple):
@@ -23,7 +31,7 @@ class Release(NamedTuple):
     run: str
     sha256: str
     command: tuple[str, ...]
-    """What is started, after the interpreter."""
+    """What is started. A program without a slash is looked for in the virtual environment first."""
 
 
 class State(NamedTuple):
@@ -33,14 +41,23 @@ class State(NamedTuple):
     previous: Release | None = None
     port: int = 0
     """The port the service has here; 0 before the first deployment."""
+    next: Release | None = None
 
 
 def read_state(folder: Path) -> State:
-    """The state of a service; an absent or unreadable file means that nothing runs."""
+    """The state of a service; an absent or damaged file means that nothing is known.
+
+    Raises ToolFailure for a file that a newer cxlocal wrote.
+    """
     try:
         content = json.loads((folder / FILE).read_text("utf-8"))
+        if content["format"] > FORMAT:
+            raise ToolFailure(f"{folder / FILE} was written by a newer cxlocal")
         return State(
-            _release(content["current"]), _release(content["previous"]), int(content["port"])
+            _release(content["current"]),
+            _release(content["previous"]),
+            int(content["port"]),
+            _release(content["next"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return State()
@@ -49,8 +66,10 @@ def read_state(folder: Path) -> State:
 def write_state(folder: Path, state: State) -> None:
     """Replace the state, durably."""
     content = {
+        "format": FORMAT,
         "current": state.current._asdict() if state.current else None,
         "previous": state.previous._asdict() if state.previous else None,
+        "next": state.next._asdict() if state.next else None,
         "port": state.port,
     }
     part = folder / f"{FILE}.part"
@@ -59,6 +78,11 @@ def write_state(folder: Path, state: State) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, folder / FILE)
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _release(content: Any) -> Release | None:

@@ -1,20 +1,22 @@
-"""The verbs of ``local-service``.
-
-Deploying rotates: the new version is installed beside the old one and first tried on a port of its
-own; only when it is healthy there the old one is ended and the new one takes over its port. If it
-then fails on that port, the old one is put back. A failed check changes nothing.
-"""
+"""The verbs of ``local-service``."""
 
 from __future__ import annotations
 
+import os
 import shutil
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from cxlocal.domain import path_part
-from cxlocal.hooks.tool import Context, Deployed, Done, Observed, Tool, ToolFailure
-from cxlocal_plugins.local_service import release as service
-from cxlocal_plugins.local_service.state import Release, State, read_state, write_state
+from cxlocal.hooks.tool import ArtifactRef, Context, Deployed, Done, Observed, Tool, ToolFailure
+from cxlocal_plugins.local_service.install import install
+from cxlocal_plugins.local_service.process import end, is_running
+from cxlocal_plugins.local_service.rotate import running, settle, take_over, try_aside
+from cxlocal_plugins.local_service.state import FILE, Release, State, read_state
+from cxlocal_plugins.local_service.web import LOOPBACK, ask, is_free, look
+
+RELEASES = "releases"
 
 
 class LocalService(Tool):
@@ -25,20 +27,32 @@ class LocalService(Tool):
     title = "Service on this machine"
 
     class Options(Tool.Options, frozen=True):
-        """``module``: started as ``python -m MODULE``; it finds HOST and PORT in its environment.
-        ``args`` follow it. ``artifact``: which wheel. ``service``: its name, by default the
-        module's. ``port``: a fixed port; by default a free one, kept for later versions.
-        ``health``: a path that must answer below 400 within ``start_timeout`` seconds.
-        ``version_path``: a path whose answer must hold the version."""
+        """``module``: started as ``python -m MODULE``; or ``command``: a program of the wheel, with
+        arguments. It finds HOST and PORT in its environment. ``args`` follow it. ``artifact``:
+        which wheel. ``service``: its name, by default the module's. ``shared``: dependencies are
+        those installed beside cxlocal. ``port``: a fixed port; by default a free one, kept for
+        later versions. ``health``: a path that must answer below 400 within ``start_timeout``
+        seconds. ``version_path``: a path whose answer must hold the version."""
 
-        module: str
+        module: str = ""
+        command: tuple[str, ...] = ()
         args: tuple[str, ...] = ()
         artifact: str = "wheel"
         service: str = ""
+        shared: bool = False
         port: int = 0
         health: str = "/"
         version_path: str = ""
         start_timeout: float = 15.0
+
+        def __post_init__(self) -> None:
+            """Raises ValueError for what cannot be started."""
+            if bool(self.module) == bool(self.command):
+                raise ValueError("give either module or command")
+            if not 0 <= self.port < 65536:
+                raise ValueError(f"{self.port} is no port")
+            if not all(path.startswith("/") for path in (self.health, self.version_path or "/")):
+                raise ValueError("health and version_path are paths: they begin with a slash")
 
     def deploy(self, ctx: Context) -> Deployed:
         """Install the run's wheel and rotate it in. Raises ToolFailure."""
@@ -46,143 +60,155 @@ class LocalService(Tool):
         if artifact is None:
             raise ToolFailure(f"there is no artifact {ctx.options.artifact!r} to deploy")
         root = _root(ctx)
-        fresh = Release(
-            folder=f"releases/{path_part(ctx.version)}-{ctx.run[:8]}-{artifact.sha256[:8]}",
-            version=ctx.version,
-            run=ctx.run,
-            sha256=artifact.sha256,
-            command=("-m", ctx.options.module, *ctx.options.args),
-        )
-        state = read_state(root)
+        fresh = _fresh(ctx, root, artifact)
         # Before the first file: whoever finds this handle can take everything back.
         ctx.intend({"root": str(root), "release": fresh.folder})
-        if state.current is not None and state.current.folder == fresh.folder:
-            service.end(root / fresh.folder)
-        service.install(ctx, artifact, root / fresh.folder)
-        self._try_aside(ctx, root, fresh)
-        port = self._take_over(ctx, root, state, fresh)
-        self._forget_older(root, state, fresh)
-        return Deployed(
-            service=_name(ctx),
-            uri=f"http://{service.LOOPBACK}:{port}",
-            details={"port": port, "folder": fresh.folder},
-        )
+        (root / RELEASES).mkdir(parents=True, exist_ok=True)
+        state = settle(root, read_state(root))
+        if _is_live(ctx, root, state, fresh):
+            return _deployed(ctx, state, fresh)
+        install(ctx, artifact.path, root / fresh.folder)
+        try_aside(ctx, root, fresh)
+        take_over(ctx, root, state, fresh)
+        state = read_state(root)
+        _forget_others(root, state)
+        return _deployed(ctx, state, fresh)
 
     def undo(self, ctx: Context) -> Deployed:
-        """Put the version before back. Raises ToolFailure when there is none."""
+        """Put the version before back; ``ctx.version`` is the one that is meant.
+
+        Raises ToolFailure when another one, or none, is kept here. Twice does no harm.
+        """
         root = _root(ctx)
         state = read_state(root)
-        if state.previous is None:
+        live = running(root, state)
+        if live is not None and _is_meant(ctx, live):
+            return _deployed(ctx, state, live)
+        kept = state.previous
+        if kept is None:
             raise ToolFailure("there is no version before this one to go back to")
-        ctx.intend({"root": str(root), "release": state.previous.folder})
-        port = self._take_over(ctx, root, state, state.previous)
-        return Deployed(
-            service=_name(ctx),
-            uri=f"http://{service.LOOPBACK}:{port}",
-            details={"port": port, "version": state.previous.version, "run": state.previous.run},
-        )
+        if not _is_meant(ctx, kept):
+            raise ToolFailure(f"the version before is {kept.version} here, not {ctx.version}")
+        ctx.intend({"root": str(root), "release": kept.folder})
+        take_over(ctx, root, settle(root, state), kept)
+        return _deployed(ctx, read_state(root), kept)
 
     def health(self, ctx: Context) -> Done:
         """Raises ToolFailure unless the service that should run is healthy."""
         root = _root(ctx)
         state = read_state(root)
-        if state.current is None:
+        live = running(root, state)
+        if live is None:
             raise ToolFailure("nothing runs here")
-        problem = service.look(
-            state.port, ctx.options.health, ctx.options.version_path, state.current.version
-        )
+        problem = look(state.port, ctx.options.health, ctx.options.version_path, live.version)
         if problem:
             raise ToolFailure(problem)
-        return Done(details={"version": state.current.version})
+        return Done(details={"version": live.version})
 
     def observe(self, ctx: Context) -> Observed:
         """What runs here now, by the process and by asking it."""
         root = _root(ctx)
         state = read_state(root)
-        current = state.current
-        if current is None or not service.is_running(root / current.folder):
-            return Observed(details={"known": current.version if current else ""})
-        status, _ = service.ask(state.port, ctx.options.health)
+        live = running(root, state)
+        if live is None:
+            return Observed(details={"known": state.current.version if state.current else ""})
+        status, _ = ask(state.port, ctx.options.health)
         return Observed(
-            version=current.version,
-            digest=current.sha256,
-            uri=f"http://{service.LOOPBACK}:{state.port}",
+            version=live.version,
+            digest=live.sha256,
+            uri=f"http://{LOOPBACK}:{state.port}",
             healthy=status is not None and status < 400,
         )
 
     def destroy(self, ctx: Context) -> Done:
-        """End every process and remove the folder. Harmless where nothing was made."""
-        root = _root(ctx)
-        ended = [folder.name for folder in sorted(root.glob("releases/*")) if service.end(folder)]
-        shutil.rmtree(root, ignore_errors=True)
+        """End every process and remove what was made. Harmless where nothing was made."""
+        root = _owed_root(ctx)
+        folders = sorted((root / RELEASES).glob("*"))
+        ended = [folder.name for folder in folders if end(folder)]
+        if (root / RELEASES).is_dir():
+            shutil.rmtree(root / RELEASES)
+        # Only what is ours: a handle is a text in a file, and must not be able to empty a disk.
+        for name in (FILE, f"{FILE}.part"):
+            (root / name).unlink(missing_ok=True)
+        if root.is_dir() and not any(root.iterdir()):
+            root.rmdir()
         return Done(details={"ended": ended})
 
     remove = destroy
 
     def probe(self, ctx: Context) -> Done:
         """Whether a service could be started here."""
-        with_port = ctx.options.port
-        if with_port and not service.is_free(with_port):
-            raise ToolFailure(f"port {with_port} is in use")
+        port = ctx.options.port
+        live = ctx.environment is not None and running(_root(ctx), read_state(_root(ctx)))
+        if port and not live and not is_free(port):
+            raise ToolFailure(f"port {port} is in use by another program")
         return Done()
 
-    def _try_aside(self, ctx: Context, root: Path, fresh: Release) -> None:
-        port = service.free_port()
-        service.start(ctx, root, fresh, port)
-        problem = service.wait_until_healthy(ctx, root / fresh.folder, port, fresh.version)
-        service.end(root / fresh.folder)
-        if problem:
-            shutil.rmtree(root / fresh.folder, ignore_errors=True)
-            raise ToolFailure(f"{fresh.version} is not healthy, nothing was changed: {problem}")
 
-    def _take_over(self, ctx: Context, root: Path, state: State, chosen: Release) -> int:
-        """End what runs, start ``chosen`` on its port, and put the old one back if that fails."""
-        old = state.current
-        if old is not None:
-            service.end(root / old.folder)
-        port = _port(ctx, state)
-        service.start(ctx, root, chosen, port)
-        problem = service.wait_until_healthy(ctx, root / chosen.folder, port, chosen.version)
-        if problem:
-            service.end(root / chosen.folder)
-            if old is not None:
-                service.start(ctx, root, old, port)
-                problem += f"; {old.version} was put back"
-            raise ToolFailure(f"{chosen.version} is not healthy on port {port}: {problem}")
-        before = old if old is not None and old.folder != chosen.folder else state.previous
-        write_state(root, State(chosen, before, port))
-        return port
+def _fresh(ctx: Context, root: Path, artifact: ArtifactRef) -> Release:
+    """The release to be made, in a folder of its own: what was cut off earlier may still stir."""
+    options = ctx.options
+    command = options.command or ("python", "-m", options.module)
+    base = f"{RELEASES}/{path_part(ctx.version)}-{ctx.run[:8]}-{artifact.sha256[:8]}"
+    names = chain([base], (f"{base}-{number}" for number in count(2)))
+    folder = next(name for name in names if not (root / name).exists())
+    return Release(folder, ctx.version, ctx.run, artifact.sha256, (*command, *options.args))
 
-    def _forget_older(self, root: Path, before: State, fresh: Release) -> None:
-        """Only the version that runs and the one before it are kept."""
-        kept = {fresh.folder, *(r.folder for r in (before.current,) if r is not None)}
-        for folder in root.glob("releases/*"):
-            if f"releases/{folder.name}" not in kept:
-                service.end(folder)
-                shutil.rmtree(folder, ignore_errors=True)
+
+def _is_live(ctx: Context, root: Path, state: State, fresh: Release) -> bool:
+    """Whether exactly this runs already, and well: an earlier attempt may have got that far."""
+    current = state.current
+    return (
+        current is not None
+        and current._replace(folder="") == fresh._replace(folder="")
+        and ctx.options.port in (0, state.port)
+        and is_running(root / current.folder)
+        and not look(state.port, ctx.options.health, ctx.options.version_path, current.version)
+    )
+
+
+def _is_meant(ctx: Context, release: Release) -> bool:
+    return release.version == ctx.version and release.run == ctx.run
+
+
+def _deployed(ctx: Context, state: State, release: Release) -> Deployed:
+    return Deployed(
+        service=_name(ctx),
+        uri=f"http://{LOOPBACK}:{state.port}",
+        details={"port": state.port, "version": release.version, "run": release.run},
+    )
+
+
+def _forget_others(root: Path, state: State) -> None:
+    """Only the version that runs and the one before it are kept."""
+    kept = {one.folder for one in (state.current, state.previous) if one is not None}
+    for folder in root.glob(f"{RELEASES}/*"):
+        if f"{RELEASES}/{folder.name}" not in kept:
+            end(folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _name(ctx: Context) -> str:
-    return str(ctx.options.service or ctx.options.module)
+    options = ctx.options
+    return str(options.service or options.module or os.path.basename(options.command[0]))
 
 
 def _root(ctx: Context) -> Path:
-    """The service's own folder in the environment's; from the handle where only that is left."""
+    """The service's own folder in the environment's: several services may live in one. From the
+    handle where only that is left."""
+    if ctx.environment is None:
+        return _owed_root(ctx)
+    return Path(ctx.environment.folder) / path_part(_name(ctx))
+
+
+def _owed_root(ctx: Context) -> Path:
+    """Where the deployment with this handle was made. Raises ToolFailure."""
     handle: Any = ctx.handle
     if isinstance(handle, dict) and isinstance(handle.get("root"), str):
-        return Path(handle["root"])
+        root = Path(handle["root"])
+        if not root.is_absolute():
+            raise ToolFailure(f"{handle['root']!r} is no folder of a service")
+        return root
     if ctx.environment is None:
         raise ToolFailure("local-service works in an environment; name one for the stage")
-    root = ctx.environment.folder / path_part(_name(ctx))
-    root.mkdir(parents=True, exist_ok=True)
-    return root
-
-
-def _port(ctx: Context, state: State) -> int:
-    """The fixed port, else the one the service has here already, else a free one."""
-    wanted = ctx.options.port or state.port
-    if wanted and service.is_free(wanted):
-        return int(wanted)
-    if ctx.options.port:
-        raise ToolFailure(f"port {wanted} is in use by another program")
-    return service.free_port()
+    return Path(ctx.environment.folder) / path_part(_name(ctx))

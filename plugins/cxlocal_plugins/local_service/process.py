@@ -1,0 +1,130 @@
+"""The process of one version: started, found again, ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+from cxlocal.hooks.running import Clock, Identity, SystemClock, alive, boot, stage_environment
+from cxlocal.hooks.tool import Context, ToolFailure
+from cxlocal_plugins.local_service.install import VENV
+from cxlocal_plugins.local_service.launch import ENDED, IDENTITY
+from cxlocal_plugins.local_service.state import Release
+from cxlocal_plugins.local_service.web import LOOPBACK
+
+CLOCK: Clock = SystemClock()
+LOOK_SECONDS = 0.05
+"""Between two looks at a process that is starting or ending."""
+BEGIN_SECONDS = 10.0
+"""A new process says who it is within this time, even on a busy machine."""
+END_SECONDS = 5.0
+"""A service has this long to end after SIGTERM, and the system as long after SIGKILL."""
+LOG = "service.log"
+WORDS_BYTES = 2000
+
+
+def start(ctx: Context, root: Path, release: Release, port: int) -> Identity:
+    """Start an installed version on a port. Raises ToolFailure when it does not come to life."""
+    folder = root / release.folder
+    for mark in (IDENTITY, ENDED):
+        (folder / mark).unlink(missing_ok=True)
+    environment = _environment(ctx, folder, release, port)
+    command = [_program(release.command[0], environment["PATH"]), *release.command[1:]]
+    launch = [sys.executable, "-P", str(Path(__file__).with_name("launch.py")), str(folder)]
+    ctx.daemon([*launch, *command], cwd=folder, env=environment, log=folder / LOG)
+    deadline = CLOCK.monotonic() + BEGIN_SECONDS
+    while CLOCK.monotonic() < deadline:
+        found = identity_in(folder)
+        if found is not None:
+            return found
+        # Waiting for another process: there is nothing to be woken by.
+        time.sleep(LOOK_SECONDS)
+    raise ToolFailure(f"the service was started and never said who it is: {last_words(folder)}")
+
+
+def _environment(ctx: Context, folder: Path, release: Release, port: int) -> dict[str, str]:
+    base = stage_environment(os.environ)
+    own = {
+        "PATH": f"{folder / VENV / 'bin'}:{base['PATH']}",
+        "VIRTUAL_ENV": str(folder / VENV),
+        "HOST": LOOPBACK,
+        "PORT": str(port),
+        "CXLOCAL_VERSION": release.version,
+        "CXLOCAL_RUN": release.run,
+        "CXLOCAL_DELIVERABLE": ctx.deliverable,
+        "CXLOCAL_ENVIRONMENT": ctx.environment.name if ctx.environment else "",
+    }
+    # What the stage lists under ``secrets`` is for the service: there is no other way to it.
+    return {**base, **ctx.secrets, **own}
+
+
+def _program(name: str, path: str) -> str:
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise ToolFailure(f"there is no program {name!r}, neither in the wheel nor on PATH")
+    return found
+
+
+def identity_in(folder: Path) -> Identity | None:
+    """The process last started in a release's folder, if it belongs to this boot."""
+    try:
+        said = json.loads((folder / IDENTITY).read_text())
+        if said["boot"] != boot():
+            return None
+        return Identity(int(said["pid"]), str(said["start"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def is_running(folder: Path) -> bool:
+    """Whether the process last started there is alive."""
+    found = identity_in(folder)
+    return found is not None and alive(found.pid, found.start)
+
+
+def end(folder: Path) -> bool:
+    """End the process of a release: SIGTERM, then SIGKILL; whether there was one.
+
+    Also keeps a process from coming to life that is just being started there. Raises ToolFailure
+    when the system does not let go of it.
+    """
+    if not folder.is_dir():
+        return False
+    (folder / ENDED).touch()
+    found = identity_in(folder)
+    if found is None or not alive(found.pid, found.start):
+        return False
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        _signal(found, number)
+        deadline = CLOCK.monotonic() + END_SECONDS
+        while CLOCK.monotonic() < deadline:
+            if not alive(found.pid, found.start):
+                return True
+            # Waiting for another process: there is nothing to be woken by.
+            time.sleep(LOOK_SECONDS)
+    raise ToolFailure(f"process {found.pid} does not end, not even by SIGKILL")
+
+
+def _signal(found: Identity, number: int) -> None:
+    """To the whole session of the service; its pid was just seen alive with its start time."""
+    try:
+        os.killpg(found.pid, number)
+    except (ProcessLookupError, PermissionError):
+        # It ended in between, or only a zombie is left (EPERM on macOS).
+        return
+
+
+def last_words(folder: Path) -> str:
+    """The end of a service's output, for a message."""
+    try:
+        with open(folder / LOG, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - WORDS_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return "none"
+    return " / ".join(text.strip().splitlines()[-3:]) or "none"
