@@ -13,6 +13,7 @@ from cxlocal.runner.deploying import note_observed
 from cxlocal.runner.engine import drive
 from cxlocal.runner.placing import handle_of, instance_of, live
 from cxlocal.runner.products import artifacts
+from cxlocal.runner.shipping import add_plugins
 from cxlocal.runner.source import find_secrets
 from cxlocal.runner.tooling import ask, open_tool
 from cxlocal.runner.work import Work, environment_folder
@@ -42,6 +43,7 @@ class Seen(NamedTuple):
 def observe(machine: Machine, source: Source, record: RunRecord, environment: str) -> Seen:
     """Ask the tool that deploys into ``environment``; the answer is recorded with the run of the
     version that is live there. Raises UsageError when no tool can tell."""
+    add_plugins(machine, source.manager, machine.root)
     stage = _observer(source, record, environment)
     secrets = find_secrets(machine, source, record.plan, frozenset([stage.name]))
     home = record.journal.home

@@ -29,6 +29,7 @@ from cxlocal.runner.workspace import open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from cxlocal.hooks.manager import Manager
     from cxlocal.journal.file import Journal
@@ -233,10 +234,10 @@ def _ship(
     _refuse_other(source, record)
     record.actor = source.actor
     names = frozenset(stage.name for stage in stages)
-    order = order._replace(undo=order.undo and can_undo(source.manager, stages))
     workspace = _workspace(machine, source, record)
     try:
-        _add_plugins(machine, source.manager, workspace)
+        add_plugins(machine, source.manager, workspace.project)
+        order = order._replace(undo=order.undo and can_undo(source.manager, stages))
         work = Work(
             record=record, manager=source.manager, workspace=workspace, environ=machine.environ,
             voice=machine.voice, secrets=find_secrets(machine, source, record.plan, names),
@@ -297,10 +298,11 @@ def _workspace(machine: Machine, source: Source, record: RunRecord) -> Workspace
     return found
 
 
-def _add_plugins(machine: Machine, manager: Manager, workspace: Workspace) -> None:
+def add_plugins(machine: Machine, manager: Manager, project: Path) -> None:
+    """Load the tools of the project itself. Raises Refused for some nobody trusted."""
     from cxlocal.hooks.trust import FOLDER, trusted
 
-    folder = workspace.project / FOLDER
+    folder = project / FOLDER
     if folder.is_dir():
         manager.add_project(folder, trusted(machine.home, machine.environ))
 
