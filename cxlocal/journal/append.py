@@ -184,10 +184,12 @@ def insert_event(journal: Journal, event: Event, time_ms: int, *, projected: boo
     return position
 
 
+# sql: the names of our own four look-up tables
 LOOKUP_SELECT = {
     name: f"SELECT id FROM {name}_lookup WHERE name = ?"
     for name in ("node", "type", "deliverable", "run")
 }
+# sql: the same names
 LOOKUP_INSERT = {name: f"INSERT INTO {name}_lookup (name) VALUES (?)" for name in LOOKUP_SELECT}
 
 

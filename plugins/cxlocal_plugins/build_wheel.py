@@ -12,9 +12,9 @@ The exit code says what happened; ``TARGET/missing.json`` names what was missing
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
-from subprocess import CalledProcessError
 
 from build import BuildBackendException, BuildException, ProjectBuilder, check_dependency
 from build.env import DefaultIsolatedEnv
@@ -57,7 +57,7 @@ def _build_isolated(source: str, target: str) -> int:
         try:
             env.install(builder.build_system_requires)
             env.install(builder.get_requires_for_build("wheel"))
-        except CalledProcessError as error:
+        except subprocess.CalledProcessError as error:
             sys.stderr.buffer.write((error.stdout or b"") + (error.stderr or b""))
             return NOT_INSTALLED
         builder.build("wheel", target)

@@ -65,7 +65,7 @@ def _headers(path: Path) -> Message[str, str]:
                 raise ToolFailure(f"{path.name} is not a wheel: it has {len(names)} METADATA files")
             with archive.open(names[0]) as file:
                 text = file.read(METADATA_BYTES_MAX).decode("utf-8", "replace")
-    # RuntimeError: it is encrypted. NotImplementedError is one: an unknown compression.
+    # RuntimeError: it is encrypted, or compressed in a way nobody here knows.
     except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as problem:
         raise ToolFailure(f"{path.name} is not a wheel: {problem or type(problem)}") from problem
     return Parser().parsestr(text, headersonly=True)
