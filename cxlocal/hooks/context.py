@@ -20,11 +20,13 @@ from cxlocal.hooks.messages import HANDLE_BYTES, Fields, dump, load, plain
 from cxlocal.hooks.tool import Completed, Tool, ToolFailure
 from cxlocal.processes.identity import identity
 from cxlocal.processes.mask import Masker
-from cxlocal.processes.start import start_child, start_daemon
+from cxlocal.processes.start import kill_group, start_child, start_daemon
 from cxlocal.text import duration_text
 
 if TYPE_CHECKING:
     from cxlocal.hooks.task_worker import TaskOutcome
+    from cxlocal.processes.child import Child, End
+    from cxlocal.processes.supervisor import Supervisor
 
 OUTPUT_BYTES = 64 * 1024
 """How much of a process's output ``exec`` gives back: the last part."""
@@ -34,6 +36,9 @@ _QUIET_SECONDS = 0.25
 
 _GRACE_SECONDS = 5.0
 """Between SIGTERM and SIGKILL for a process that exceeds its own limit."""
+
+
+_KILL_LOOK_SECONDS = 0.01
 
 
 class Link:
@@ -224,11 +229,15 @@ def run_tool_here(
     timeout_seconds: float = 30.0,
     env: Mapping[str, str] | None = None,
     on_intend: Callable[[Any], None] | None = None,
+    kill_after_seconds: float | None = None,
+    mask_log: bool = True,
 ) -> Ran:
     """Run one verb in a real worker and wait for it: for tests of tools.
 
     Options are checked as a plan's are (ConfigError). ``on_intend`` may raise, to see what a tool
-    does when the journal refuses.
+    does when the journal refuses. With ``kill_after_seconds`` the worker is killed by SIGKILL so
+    long after its first intent became durable; with 0 before it learns that it did.
+    Without ``mask_log`` the log shows secrets, for those who look whether a tool says any.
     """
     from cxlocal.hooks.options import check_options, check_verb
     from cxlocal.hooks.task_worker import TaskRequest, TaskWorker
@@ -245,6 +254,8 @@ def run_tool_here(
         if on_intend is not None:
             on_intend(handle)
         intents.append(handle)
+        if kill_after_seconds == 0:
+            kill_group(child.pid)
 
     worker = TaskWorker(
         TaskRequest(tool, verb, with_table or {}, fields, dict(secrets or {})),
@@ -254,15 +265,31 @@ def run_tool_here(
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder, Supervisor(SystemClock()) as supervisor:
-        masker = Masker((secrets or {}).values())
+        masker = Masker((secrets or {}).values() if mask_log else ())
         log = StageLog.create(Path(folder), fields.stage or verb, masker=masker)
-        worker.start(
+        child = worker.start(
             supervisor,
             env=stage_environment(os.environ, extra=env),
             sink=log,
             timeout_seconds=timeout_seconds,
         )
-        (end,) = supervisor.wait(None)
+        end = _wait(supervisor, child, kill_after_seconds, intents)
         entry = log.close()
         outcome = worker.outcome(end)
         return Ran(outcome, entry.path.read_bytes(), tuple(intents), tuple(said))
+
+
+def _wait(
+    supervisor: Supervisor, child: Child, kill_after_seconds: float | None, intents: list[Any]
+) -> End:
+    """Wait for a worker to end; kill it when its time has come."""
+    if not kill_after_seconds:
+        (end,) = supervisor.wait(None)
+        return end
+    clock, due = SystemClock(), float("inf")
+    while not (ends := supervisor.wait(_KILL_LOOK_SECONDS)):
+        if intents and due == float("inf"):
+            due = clock.monotonic() + kill_after_seconds
+        if clock.monotonic() >= due:
+            kill_group(child.pid)
+    return ends[0]

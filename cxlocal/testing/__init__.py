@@ -1,0 +1,28 @@
+"""For those who write tools: a bench to run verbs on, and a contract every tool should keep.
+
+::
+
+    from cxlocal.testing import ToolContract
+
+    class TestMine(ToolContract):
+        tool = Mine
+        with_table = {"folder": "src"}
+
+        def prepare(self, bench):
+            (bench.checkout / "src").mkdir()
+
+pytest finds the tests of the contract in the class. Everything runs in real worker processes.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+# Before the import, so that a broken promise is shown with its values.
+pytest.register_assert_rewrite("cxlocal.testing.contract")
+
+from cxlocal.testing.bench import Bench
+from cxlocal.testing.contract import ToolContract
+from cxlocal.testing.fixtures import bench
+
+__all__ = ["Bench", "ToolContract", "bench"]

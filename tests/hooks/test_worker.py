@@ -352,7 +352,8 @@ def test_ways_to_go_wrong(fields: Fields, way: str, outcome: Outcome, reason: st
     ran = run(fields, way)
     assert ran.outcome.outcome is outcome
     assert reason in ran.outcome.reason
-    assert ran.outcome.result is None
+    # A failure has a result, for what it leaves behind; these leave nothing.
+    assert ran.outcome.result == (Done() if outcome is Outcome.FAILURE else None)
 
 
 def test_a_raising_tool_shows_where(fields: Fields) -> None:
@@ -494,6 +495,9 @@ def test_a_service_outlives_the_task(fields: Fields) -> None:
     assert isinstance(ran.outcome.result, Done)
     assert ran.outcome.result.details == {"pid": daemon.pid}
     assert alive(*daemon) and os.getpgid(daemon.pid) == daemon.pid
+    until = time.monotonic() + 5
+    while not (fields.scratch / "service" / "log").stat().st_size and time.monotonic() < until:
+        time.sleep(0.02)
     os.kill(daemon.pid, signal.SIGKILL)
     assert (fields.scratch / "service" / "log").read_bytes() == b"serving\n"
     assert (fields.scratch / "service" / "log").stat().st_mode & 0o077 == 0

@@ -1,0 +1,201 @@
+"""What every tool should keep, as tests: ``ToolContract``.
+
+A release trusts its tools with little: that options are checked, that a thing is announced before
+it is made, that what was announced can be destroyed by its handle alone whatever happened in
+between, that asking twice does no harm, and that no secret is said aloud.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from cxlocal.clock import SystemClock, SystemIds
+from cxlocal.domain import Outcome
+from cxlocal.errors import ConfigError
+from cxlocal.hooks.checks import check_tool
+from cxlocal.hooks.context import Ran
+from cxlocal.hooks.options import check_options
+from cxlocal.hooks.tool import ArtifactRef, Tool, verbs_of
+from cxlocal.processes.identity import alive
+from cxlocal.processes.mask import MARK
+from cxlocal.processes.supervisor import GRACE_SECONDS
+from cxlocal.testing.bench import Bench
+
+LIFE = ("probe", "build", "test", "provision", "create", "deploy", "health", "observe")
+"""In this order the verbs of one life are tried, as far as the tool has them; then it ends."""
+MAKERS = ("deploy", "create", "provision", "apply")
+"""Verbs that make something outside of the checkout: they owe an intent."""
+ENDERS = ("destroy", "remove")
+SLACK_SECONDS = 5.0
+"""Granted to a busy machine beyond the limit of a task and its time for ending."""
+SECRET = "CXLOCAL_CONTRACT_SECRET"
+
+
+class ToolContract:
+    """Derive a test class from it. ``tool`` is needed; the rest as the tool needs it."""
+
+    tool: ClassVar[type[Tool]]
+    with_table: ClassVar[Mapping[str, Any]] = {}
+    """The options, as a stage would give them."""
+    life: ClassVar[tuple[str, ...]] = LIFE
+    """Verbs that must succeed on a prepared bench, in order."""
+    versions: ClassVar[tuple[str, str]] = ("1.0.0", "1.0.1")
+    limit_seconds: ClassVar[float] = 30.0
+    kill_after_seconds: ClassVar[tuple[float, ...]] = (0.0, 0.05, 0.3, 1.0)
+    """Moments after the intent at which the worker is killed."""
+
+    def prepare(self, bench: Bench) -> None:
+        """Put into ``bench.checkout`` what the tool works on."""
+
+    def artifacts(self, bench: Bench, version: str) -> Mapping[str, ArtifactRef]:
+        """What an earlier stage of the release of ``version`` has made."""
+        return {}
+
+    def remains(self, bench: Bench, handle: Any) -> list[str]:
+        """What is left in the world of the thing a handle speaks of, in words.
+
+        The environment's folder and processes started by ``ctx.daemon`` are looked after anyway.
+        """
+        return []
+
+    @pytest.fixture
+    def bench(self, tmp_path: Path) -> Iterator[Bench]:
+        """A prepared bench; what was made on it is destroyed afterwards."""
+        made = Bench(tmp_path / "bench")
+        self.prepare(made)
+        yield made
+        if self._ender() and made.last_handle() is not None:
+            self._run(made, self._ender())
+
+    def test_it_is_a_tool(self) -> None:
+        """Name, api, options and verbs are as the loader wants them."""
+        assert check_tool(self.tool) == ""
+
+    def test_options_are_checked(self) -> None:
+        """The options of this class are taken, an unknown one is refused."""
+        check_options(self.tool, self.with_table)
+        with pytest.raises(ConfigError):
+            check_options(self.tool, {**self.with_table, "no_such_option": "x"})
+
+    def test_a_life_ends_well_and_no_secret_is_said(self, bench: Bench) -> None:
+        """Every verb of ``life`` succeeds; a secret shows in no log, reason, result or handle."""
+        value = SystemIds().token()
+        secrets = dict.fromkeys((SECRET, *self.tool.secrets), value)
+        can = verbs_of(self.tool)
+        for verb in [verb for verb in (*self.life, *ENDERS[:1]) if verb in can]:
+            ran = self._run(bench, verb, secrets=secrets, mask_log=False)
+            assert ran.outcome.outcome is Outcome.SUCCESS, f"{verb}: {_said(ran)}"
+            assert value.encode() not in ran.log, f"{verb} writes a secret into the log"
+            # What else it says is masked before anybody sees it; so the mark gives it away.
+            said = f"{ran.outcome} {ran.progress}"
+            assert MARK.decode() not in said, f"{verb} says a secret: {said}"
+
+    def test_nothing_is_made_before_it_was_announced(self, bench: Bench) -> None:
+        """Where the intent cannot be recorded nothing is made, and destroying it does no harm."""
+        for verb in self._makers():
+            before = _files(bench)
+            ran, announced = self._refused(bench, verb)
+            assert announced, f"{verb} makes something and never calls ctx.intend: {_said(ran)}"
+            handle, seen = announced[-1]
+            assert seen == before, "something was made before ctx.intend was called"
+            assert ran.outcome.outcome is Outcome.ERROR, "it goes on although it may not"
+            assert _files(bench) == before, "something was made although ctx.intend was refused"
+            assert not ran.outcome.daemons and self.remains(bench, handle) == []
+            self._destroy(bench, handle)
+
+    def test_killed_at_any_moment_it_can_be_destroyed(self, bench: Bench) -> None:
+        """After kill -9 the handle alone is enough to leave nothing behind."""
+        for verb in self._makers():
+            for seconds in self.kill_after_seconds:
+                ran = self._run(bench, verb, kill_after_seconds=seconds)
+                if not ran.intents:
+                    # Trouble of its own kept it from beginning; another test tells.
+                    continue
+                self._destroy(bench, ran.intents[-1])
+                left = [daemon.pid for daemon in ran.outcome.daemons if alive(*daemon)]
+                assert left == [], f"processes are left {seconds} s after the intent: {left}"
+
+    def test_twice_is_as_good_as_once(self, bench: Bench) -> None:
+        """deploy, observe, undo and destroy may be repeated: a run may be resumed anywhere."""
+        can = verbs_of(self.tool)
+        for verb in self._makers():
+            for _ in range(2):
+                ran = self._run(bench, verb)
+                assert ran.outcome.outcome is Outcome.SUCCESS, f"{verb}: {_said(ran)}"
+        if "observe" in can:
+            seen = [self._run(bench, "observe").outcome for _ in range(2)]
+            assert seen[0].result == seen[1].result and seen[0].outcome is Outcome.SUCCESS
+        if "undo" in can and "deploy" in can:
+            first, second = self.versions
+            assert self._run(bench, "deploy", version=second).outcome.outcome is Outcome.SUCCESS
+            undone = [self._run(bench, "undo", version=first) for _ in range(2)]
+            assert [ran.outcome.outcome for ran in undone] == ["success"] * 2, _said(undone[-1])
+            assert undone[0].outcome.result == undone[1].outcome.result
+        if self._makers():
+            handle = bench.last_handle()
+            for _ in range(2):
+                self._destroy(bench, handle)
+
+    def test_a_time_limit_ends_it(self, bench: Bench) -> None:
+        """A verb that is not done in time ends in time, and can be cleaned up after."""
+        clock = SystemClock()
+        verb = next(verb for verb in (*MAKERS, *verbs_of(self.tool)) if verb in verbs_of(self.tool))
+        limit = 0.2
+        # What a verb works on is made before the clock runs.
+        self.artifacts(bench, self.versions[0])
+        began = clock.monotonic()
+        ran = self._run(bench, verb, limit_seconds=limit)
+        took = clock.monotonic() - began
+        assert took < limit + GRACE_SECONDS + SLACK_SECONDS, f"{verb} took {took:.1f} s"
+        if ran.intents:
+            self._destroy(bench, ran.intents[-1])
+
+    def _refused(self, bench: Bench, verb: str) -> tuple[Ran, list[tuple[Any, list[Path]]]]:
+        """Run a verb whose intents cannot be recorded; each with the files of that moment."""
+        announced: list[tuple[Any, list[Path]]] = []
+
+        def refuse(handle: Any) -> None:
+            announced.append((handle, _files(bench)))
+            raise OSError("the disk is full")
+
+        return self._run(bench, verb, on_intend=refuse), announced
+
+    def _makers(self) -> tuple[str, ...]:
+        can = verbs_of(self.tool)
+        return tuple(verb for verb in MAKERS if verb in can)
+
+    def _ender(self) -> str:
+        can = verbs_of(self.tool)
+        return next((verb for verb in ENDERS if verb in can), "")
+
+    def _run(self, bench: Bench, verb: str, *, version: str = "", **others: Any) -> Ran:
+        version = version or self.versions[0]
+        given = {"limit_seconds": self.limit_seconds, **others}
+        artifacts = self.artifacts(bench, version)
+        return bench.run(
+            self.tool, verb, self.with_table, version=version, artifacts=artifacts, **given
+        )
+
+    def _destroy(self, bench: Bench, handle: Any) -> None:
+        """By the handle alone, twice; nothing is left."""
+        ender = self._ender()
+        assert ender, "a tool that makes something needs the verb destroy"
+        for _ in range(2):
+            ran = self._run(bench, ender, handle=handle)
+            assert ran.outcome.outcome is Outcome.SUCCESS, f"{ender}: {_said(ran)}"
+            assert ran.intents == (), f"{ender} creates nothing, so it has nothing to intend"
+        assert _files(bench) == [], "files are left in the environment's folder"
+        assert self.remains(bench, handle) == []
+
+
+def _files(bench: Bench) -> list[Path]:
+    return sorted(bench.environment.folder.rglob("*"))
+
+
+def _said(ran: Ran) -> str:
+    log = ran.log.decode("utf-8", "replace")
+    return f"{ran.outcome.outcome}: {ran.outcome.reason}\n{ran.outcome.trace}\n{log}"

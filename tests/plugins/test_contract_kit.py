@@ -1,0 +1,140 @@
+"""The contract finds what it is for: each of these tools breaks one promise."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+GOOD = """
+import json, os, pathlib, shutil, signal, sys, time
+from cxlocal.hooks.running import alive, identity
+from cxlocal.hooks.tool import Context, Deployed, Done, Observed, Tool, ToolFailure
+from cxlocal.testing import ToolContract
+
+
+class Mine(Tool):
+    name = "mine"
+    api = 1
+
+    class Options(Tool.Options, frozen=True):
+        size: int = 1
+
+    def deploy(self, ctx):
+        root = ctx.environment.folder / "mine"
+        ctx.intend({"root": str(root)})
+        root.mkdir(exist_ok=True)
+        (root / "version").write_text(ctx.version)
+        return Deployed(service="mine", uri="http://127.0.0.1:1")
+
+    def undo(self, ctx):
+        root = pathlib.Path(ctx.handle["root"])
+        (root / "version").write_text(ctx.version)
+        return Deployed(service="mine")
+
+    def observe(self, ctx):
+        return Observed(version=pathlib.Path(ctx.handle["root"], "version").read_text())
+
+    def destroy(self, ctx):
+        shutil.rmtree(ctx.handle["root"], ignore_errors=True)
+
+
+class TestMine(ToolContract):
+    tool = Mine
+    kill_after_seconds = (0.0, 0.2)
+"""
+
+BROKEN = {
+    "takes any option": (
+        "class Options(Tool.Options, frozen=True):",
+        "class Options(Tool.Options, frozen=True, forbid_unknown_fields=False):",
+        "test_options_are_checked",
+    ),
+    "makes first and says it then": (
+        "        ctx.intend(",
+        "        root.mkdir(exist_ok=True)\n        ctx.intend(",
+        "test_nothing_is_made_before_it_was_announced",
+    ),
+    "never says what it makes": (
+        '        ctx.intend({"root": str(root)})\n',
+        "",
+        "test_nothing_is_made_before_it_was_announced",
+    ),
+    "goes on when the intent is refused": (
+        '        ctx.intend({"root": str(root)})\n',
+        ("        try:\n            ctx.intend({'root': str(root)})\n        except Exception:\n"
+        "            pass\n"),
+        "test_nothing_is_made_before_it_was_announced",
+    ),
+    "prints a secret": (
+        "        root = ctx.environment.folder",
+        "        print(*ctx.secrets.values(), flush=True)\n        root = ctx.environment.folder",
+        "test_a_life_ends_well_and_no_secret_is_said",
+    ),
+    "keeps a secret in its result": (
+        'uri="http://127.0.0.1:1")',
+        'uri="http://" + "".join(ctx.secrets.values()))',
+        "test_a_life_ends_well_and_no_secret_is_said",
+    ),
+    "destroys only once": (", ignore_errors=True)", ")", "test_twice_is_as_good_as_once"),
+    "leaves files behind": (
+        'shutil.rmtree(ctx.handle["root"], ignore_errors=True)',
+        'pathlib.Path(ctx.handle["root"], "version").unlink(missing_ok=True)',
+        "test_killed_at_any_moment_it_can_be_destroyed",
+    ),
+    "leaves a process behind": (
+        "        root.mkdir(exist_ok=True)\n",
+        ("        root.mkdir(exist_ok=True)\n"
+        "        ctx.daemon([sys.executable, '-c', 'import time; time.sleep(5)'],\n"
+        "                   cwd=ctx.scratch, env=dict(os.environ), log=ctx.scratch / 'log')\n"
+        "        time.sleep(0.5)\n"),
+        "test_killed_at_any_moment_it_can_be_destroyed",
+    ),
+    "deploys only once": ("root.mkdir(exist_ok=True)", "root.mkdir()", "test_twice_is_as_good"),
+    "sees something else each time": (
+        'return Observed(version=pathlib.Path(ctx.handle["root"], "version").read_text())',
+        "return Observed(version=str(time.time()))",
+        "test_twice_is_as_good_as_once",
+    ),
+    "has no destroy": ("def destroy(", "def health(", "test_nothing_is_made_before"),
+    "fails": ("        root.mkdir(", "        raise ToolFailure('no')\n        root.mkdir(",
+              "test_a_life_ends_well"),
+    "has no name": ('name = "mine"', 'name = "Mine!"', "test_it_is_a_tool"),
+}  # fmt: skip
+
+
+def run_contract(folder: Path, text: str, *arguments: str) -> str:
+    (folder / "test_mine.py").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-x", "--tb=line", "-rf",
+         "test_mine.py", *arguments],
+        cwd=folder, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+    )  # fmt: skip
+    return done.stdout + done.stderr
+
+
+def test_a_good_tool_keeps_it(tmp_path: Path) -> None:
+    assert "7 passed" in run_contract(tmp_path, GOOD)
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_promise_is_found(tmp_path: Path, fault: str) -> None:
+    good, bad, name = BROKEN[fault]
+    assert good in GOOD
+    said = run_contract(tmp_path, GOOD.replace(good, bad), "-k", name)
+    assert re.search(rf"FAILED test_mine.py::TestMine::{name}", said), said
+
+
+def test_the_tool_of_the_page_keeps_it(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "own-tool.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "cxlocal_tarball.py").write_text(blocks[0])
+    said = run_contract(tmp_path, next(block for block in blocks if "ToolContract" in block))
+    assert "8 passed" in said, said
