@@ -30,8 +30,8 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run_verb(checkout: Path, tmp_path: Path) -> Callable[..., Ran]:
-    """Runs one verb of a tool in a worker. Options go in as ``with_table``, ``env`` and ``secrets``
-    as such, the rest are fields."""
+    """Runs one verb of a tool in a worker. Options go in as ``with_table``, ``env``, ``secrets``
+    and ``kill_after_seconds`` as such, the rest are fields."""
     numbers = iter(range(1000))
 
     def call(
@@ -43,7 +43,8 @@ def run_verb(checkout: Path, tmp_path: Path) -> Callable[..., Ran]:
             "version": "0.0.0", "run": RUN, "revision": "c" * 40, "stage": verb,
             "deliverable": "webshop", "checkout": checkout, "scratch": scratch,
         }  # fmt: skip
-        given = {name: fields.pop(name, None) for name in ("env", "secrets")}
+        names = ("env", "secrets", "kill_after_seconds")
+        given = {name: fields.pop(name, None) for name in names}
         return run_tool_here(
             tool, verb, Fields(**{**known, **fields}), with_table=with_table, **given
         )
