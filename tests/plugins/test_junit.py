@@ -171,6 +171,12 @@ def test_encodings(file: Path, encoding: str, declared: str) -> None:
     assert outcomes(report) == {"Prüfung.größer": "passed"} and report.problem == ""
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32-le", "utf-8", "latin-1"])
+def test_plain_text_in_any_encoding(file: Path, encoding: str) -> None:
+    report = read(file, '<testsuite><testcase name="plain"/></testsuite>'.encode(encoding))
+    assert outcomes(report) == {".plain": "passed"} and report.problem == ""
+
+
 def test_bytes_of_another_encoding_do_not_lose_the_rest(file: Path) -> None:
     content = (
         b'<testsuite><testcase name="a"><failure message="gr\xfc\xdfe\x1b[0m\x00"/></testcase>'

@@ -237,6 +237,20 @@ def test_what_was_cut_off_while_taking_over_is_found(place: Place) -> None:
     assert kept.previous is not None and kept.previous.version == "1.0.1" and kept.next is None
 
 
+def test_a_version_that_kills_its_deployment_is_found_all_the_same(place: Place) -> None:
+    """At the worst moment: the old one has ended, the new one runs, nobody wrote it down."""
+    uri = place.do("deploy", "1.0.0").outcome.result.uri
+    port = uri.rpartition(":")[2]
+    main = place.checkout / "src" / "webshop" / "__main__.py"
+    good = main.read_text()
+    kill = f"import os\nif os.environ['PORT'] == '{port}': os.kill(os.getppid(), 9)\n"
+    main.write_text(good.replace("import os\n", kill))
+    assert place.do("deploy", "1.0.1").outcome.outcome == "error"
+    assert place.do("observe").outcome.result.version == "1.0.1"
+    main.write_text(good)
+    assert place.do("deploy", "1.0.2").outcome.result.uri == uri and place.says(uri) == "1.0.2"
+
+
 @pytest.mark.parametrize("after_seconds", [0.7, 1.3, 2.0])
 def test_kill_9_while_rotating_loses_neither_address_nor_service(
     place: Place, after_seconds: float
