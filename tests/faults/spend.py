@@ -1,4 +1,5 @@
-"""Takes three numbers from the reserve and prints each once it has it. Run by test_power_cut."""
+"""Takes numbers from the reserve and prints each once it has it: ``spend.py HOME [COUNT]``.
+Run by test_power_cut."""
 
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from cxlocal.numbers.schemes import scheme_named
 journal = Journal.open(
     Path(sys.argv[1]) / "journal.db", clock=SystemClock(), ids=SystemIds(), create=False
 )
-for _ in range(3):
+for _ in range(int(sys.argv[2]) if len(sys.argv) > 2 else 1):
     request = NumberRequest(
         "shop", "1.0", scheme_named("semver"), SystemIds().uuid(), {"id": "a", "how": "test"}
     )
