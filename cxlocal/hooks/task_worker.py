@@ -226,9 +226,7 @@ class TaskWorker:
         """The work said no; what it left behind (a report) counts all the same."""
         try:
             reason = str(content["reason"])
-            left = content["result"]
-            if left is not None:
-                left = _checked(typed(self._masker.value(left), Done), self.request.fields)
+            left = _checked(typed(self._masker.value(content["result"]), Done), self.request.fields)
         except (KeyError, TypeError, msgspec.ValidationError, Trouble, OSError) as error:
             return self._ended(Outcome.ERROR, f"{self._name}: {error}")
         return self._ended(Outcome.FAILURE, reason, result=left)

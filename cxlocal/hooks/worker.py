@@ -88,8 +88,8 @@ def _carry_out(request: dict[str, Any], link: Link) -> dict[str, Any]:
         result = getattr(tool(), verb)(context)
     except ToolFailure as failure:
         reason = str(failure) or "the tool gave no reason"
-        left = plain(failure.done) if isinstance(failure.done, Done) else None
-        return _sendable({"failure": {"reason": reason, "result": left}})
+        left = failure.done if isinstance(failure.done, Done) else Done()
+        return _sendable({"failure": {"reason": reason, "result": plain(left)}})
     problem = result_problem(verb, result)
     if problem:
         return {"error": {"reason": problem, "trace": ""}}
