@@ -6,6 +6,7 @@ trouble (https://docs.pytest.org/en/stable/reference/exit-codes.html).
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from importlib.metadata import version
@@ -26,6 +27,7 @@ MEANINGS = {
 START = "import sys; sys.path[:] = filter(None, sys.path); import pytest; sys.exit(pytest.console_main())"
 """As ``python -P -m pytest``, which a Python before 3.11 does not know: the sources of the checkout
 must not come before unpacked wheels. A variable would reach the processes that tests start."""
+FRONT = Path(__file__).with_name("pytest_front.py")
 NAMED_MAX = 3
 """Failed tests named in the reason; the report has all."""
 
@@ -53,13 +55,15 @@ class Pytest(Tool):
         """Run the tests. Raises ToolFailure when one fails."""
         report = ctx.scratch / "report.xml"
         python = _interpreter(ctx)
-        command = [python, "-c", START, *ctx.options.args, f"--junitxml={report}"]
+        places = _search_path(ctx)
+        front = ["-p", FRONT.stem] if ctx.options.install else []
+        command = [python, "-c", START, *front, *ctx.options.args, f"--junitxml={report}"]
         found = ctx.exec(
             # After what the project says, so that it holds. Leaving the cache out altogether would
             # refuse projects that have options of it in their own configuration.
             [*command, "-o", f"cache_dir={ctx.scratch / 'cache'}", *ctx.options.paths],
             env={
-                "PYTHONPATH": ":".join(map(str, _search_path(ctx))),
+                "PYTHONPATH": ":".join(map(str, places)),
                 # The checkout stays as it came: later stages build from it.
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "HYPOTHESIS_STORAGE_DIRECTORY": str(ctx.scratch / "hypothesis"),
@@ -126,18 +130,27 @@ def _interpreter(ctx: Context) -> str:
 def _search_path(ctx: Context) -> list[Path]:
     """Unpacked wheels first; else the sources, in ``src`` where there is one."""
     if ctx.options.install:
-        return [_unpack(ctx, name) for name in ctx.options.install]
+        return _unpack_all(ctx)
     source = ctx.checkout / "src"
     return [source, ctx.checkout] if source.is_dir() else [ctx.checkout]
 
 
-def _unpack(ctx: Context, name: str) -> Path:
+def _unpack_all(ctx: Context) -> list[Path]:
+    """The folders of the wheels, and the one with the plugin that puts them first."""
+    front = ctx.scratch / "front"
+    front.mkdir()
+    folders = [_unpack(ctx, name, front) for name in ctx.options.install]
+    shutil.copy(FRONT, front)
+    return [*folders, front]
+
+
+def _unpack(ctx: Context, name: str, front: Path) -> Path:
     artifact = ctx.artifacts.get(name)
     if artifact is None:
         known = ", ".join(sorted(ctx.artifacts)) or "none"
         raise ToolFailure(f"there is no artifact {name!r} here (there is: {known})")
     # A folder each: two wheels may have files alike.
-    target = ctx.scratch / f"installed-{ctx.options.install.index(name)}"
+    target = front / f"{ctx.options.install.index(name):03}"
     unpack(artifact.path, target, target, _interpreter(ctx))
     return target
 
