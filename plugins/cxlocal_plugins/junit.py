@@ -39,8 +39,9 @@ TAG_BYTES_MAX = 16 * CHUNK_BYTES
 DEPTH_MAX = 64
 """Suites nest; deeper than this is no report."""
 
-RANK = {"passed": 0, "skipped": 1, "flaky": 2, "failed": 3, "error": 4}
-"""Which of two results for one test counts: the worse one."""
+RANK = {"passed": 0, "skipped": 1, "flaky": 2, "error": 3, "failed": 4}
+"""Which of two results for one test counts: the worse one. A failed test has said no, whatever went
+wrong while it was cleaned up; an error may be trouble and worth a retry."""
 RESULTS = {"failure": "failed", "error": "error", "skipped": "skipped"}
 RETRIES = ("flakyFailure", "flakyError", "rerunFailure", "rerunError")
 """Surefire: flaky… stand in a case that passed in the end, rerun… in one that did not."""
@@ -207,7 +208,7 @@ class _Handler:
         """Whether one more case is kept; of those that failed, some more."""
         if len(self._found) < CASES_MAX and self._kept_characters < KEPT_CHARACTERS_MAX:
             return True
-        if RANK[case.outcome] < RANK["failed"] or self._bad_kept >= BAD_CASES_MAX:
+        if RANK[case.outcome] < RANK["error"] or self._bad_kept >= BAD_CASES_MAX:
             return False
         self._bad_kept += 1
         return True
