@@ -16,7 +16,7 @@ from cxlocal.hooks.report import Report
 from cxlocal.hooks.specs import hookimpl
 from cxlocal.hooks.tool import Completed, Context, Done, ReportFile, Tool, ToolFailure
 from cxlocal_plugins.junit import JUnit
-from cxlocal_plugins.wheel_file import unpack
+from cxlocal_plugins.wheel_file import check_fits, unpack
 
 TESTS_FAILED, NOTHING_COLLECTED = 1, 5
 MEANINGS = {
@@ -151,6 +151,8 @@ def _unpack(ctx: Context, name: str, front: Path) -> Path:
         raise ToolFailure(f"there is no artifact {name!r} here (there is: {known})")
     # A folder each: two wheels may have files alike.
     target = front / f"{ctx.options.install.index(name):03}"
+    if not ctx.options.python:
+        check_fits(artifact.path)
     unpack(artifact.path, target, target, _interpreter(ctx))
     return target
 

@@ -6,6 +6,7 @@ wrong with it is a reason, not a crash.
 
 from __future__ import annotations
 
+import platform
 import zipfile
 import zlib
 from email.message import Message
@@ -15,7 +16,9 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import sys_tags
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from cxlocal.hooks.tool import ToolFailure
 
@@ -30,6 +33,8 @@ class Metadata(NamedTuple):
     version: str
     requires: tuple[str, ...]
     """What it needs on this machine, extras aside."""
+    python: str = ""
+    """Which Python it is for, such as ``>=3.11``."""
 
     @property
     def purl(self) -> str:
@@ -50,7 +55,23 @@ def read_metadata(path: Path) -> Metadata:
     requires = tuple(
         str(one) for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})
     )
-    return Metadata(str(name).strip(), str(said).strip(), requires)
+    python = str(headers.get("Requires-Python") or "").strip()
+    return Metadata(str(name).strip(), str(said).strip(), requires, python)
+
+
+def check_fits(path: Path) -> None:
+    """Raise ToolFailure when a wheel is for another Python or platform than the running one."""
+    here = f"here is Python {platform.python_version()} on {platform.platform()}"
+    wanted = read_metadata(path).python
+    try:
+        _, _, _, tags = parse_wheel_filename(path.name)
+        fits = SpecifierSet(wanted).contains(platform.python_version(), prereleases=True)
+    except (InvalidWheelFilename, InvalidSpecifier) as problem:
+        raise ToolFailure(f"{path.name} does not say what it is for: {problem}") from problem
+    if not fits:
+        raise ToolFailure(f"{path.name} is for Python {wanted}; {here}")
+    if tags.isdisjoint(sys_tags()):
+        raise ToolFailure(f"{path.name} is for another Python or platform; {here}")
 
 
 def _headers(path: Path) -> Message[str, str]:

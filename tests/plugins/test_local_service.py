@@ -79,7 +79,9 @@ class Place:
 def place(run_verb: Run, checkout: Path, tmp_path: Path) -> Iterator[Place]:
     made = Place(run_verb, checkout, tmp_path / "environment")
     yield made
-    made.do("destroy")
+    # By what is there: a test may have given its service another name.
+    for root in list(made.folder.iterdir()):
+        made.do("destroy", environment=None, handle={"root": str(root)})
 
 
 def test_a_version_is_deployed_observed_and_destroyed(place: Place) -> None:
@@ -127,6 +129,13 @@ def test_a_version_that_is_not_healthy_changes_nothing(place: Place) -> None:
         assert place.process() == running, "the old version was not even restarted"
     kept = [folder.name for folder in (place.folder / "webshop" / "releases").iterdir()]
     assert len(kept) == 1, "what failed is not left lying about"
+
+
+def test_a_service_that_says_another_version_is_seen(place: Place) -> None:
+    place.do("deploy", "1.0.0", options={"version_path": ""})
+    told = place.do("observe", options={"version_path": "/prices"}).outcome.result
+    assert (told.version, told.healthy) == ("1.0.0", False)
+    assert told.details == {"problem": "/prices does not say 1.0.0"}
 
 
 def test_undo_without_a_version_before_is_refused(place: Place) -> None:

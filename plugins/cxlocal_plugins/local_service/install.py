@@ -17,7 +17,7 @@ from pathlib import Path
 from cxlocal.errors import Trouble
 from cxlocal.hooks.tool import Context, ToolFailure
 from cxlocal_plugins.wheel import PIP
-from cxlocal_plugins.wheel_file import read_metadata, unpack
+from cxlocal_plugins.wheel_file import check_fits, read_metadata, unpack
 
 VENV = "venv"
 SHARED = "cxlocal-shared.pth"
@@ -25,6 +25,7 @@ SHARED = "cxlocal-shared.pth"
 
 def install(ctx: Context, wheel: Path, folder: Path) -> None:
     """Make ``folder``, with the wheel in it, or leave none. Raises ToolFailure, Trouble."""
+    check_fits(wheel)
     requires = read_metadata(wheel).requires
     lacking = _unmet(requires) if ctx.options.shared else []
     if lacking:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cxlocal.hooks.running import Clock, Identity, SystemClock, alive, boot, stage_environment
 from cxlocal.hooks.tool import Context, ToolFailure
+from cxlocal_plugins.local_service.group import is_left
 from cxlocal_plugins.local_service.install import VENV
 from cxlocal_plugins.local_service.launch import ENDED, IDENTITY
 from cxlocal_plugins.local_service.state import Release
@@ -88,22 +89,22 @@ def is_running(folder: Path) -> bool:
 
 
 def end(folder: Path) -> bool:
-    """End the process of a release: SIGTERM, then SIGKILL; whether there was one.
+    """End the processes of a release: SIGTERM, then SIGKILL; whether there were any.
 
     Also keeps a process from coming to life that is just being started there. Raises ToolFailure
-    when the system does not let go of it.
+    when the system does not let go of one.
     """
     if not folder.is_dir():
         return False
     (folder / ENDED).touch()
     found = identity_in(folder)
-    if found is None or not alive(found.pid, found.start):
+    if found is None or not is_left(found, folder):
         return False
     for number in (signal.SIGTERM, signal.SIGKILL):
         _signal(found, number)
         deadline = CLOCK.monotonic() + END_SECONDS
         while CLOCK.monotonic() < deadline:
-            if not alive(found.pid, found.start):
+            if not is_left(found, folder):
                 return True
             # Waiting for another process: there is nothing to be woken by.
             time.sleep(LOOK_SECONDS)
@@ -111,7 +112,7 @@ def end(folder: Path) -> bool:
 
 
 def _signal(found: Identity, number: int) -> None:
-    """To the whole session of the service; its pid was just seen alive with its start time."""
+    """To the whole group of the service; one of it was just seen alive."""
     try:
         os.killpg(found.pid, number)
     except (ProcessLookupError, PermissionError):

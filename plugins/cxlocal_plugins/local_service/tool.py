@@ -14,7 +14,7 @@ from cxlocal_plugins.local_service.install import install
 from cxlocal_plugins.local_service.process import end, is_running
 from cxlocal_plugins.local_service.rotate import running, settle, take_over, try_aside
 from cxlocal_plugins.local_service.state import FILE, Release, State, read_state
-from cxlocal_plugins.local_service.web import LOOPBACK, ask, is_free, look
+from cxlocal_plugins.local_service.web import LOOPBACK, is_free, look
 
 RELEASES = "releases"
 
@@ -112,12 +112,13 @@ class LocalService(Tool):
         live = running(root, state)
         if live is None:
             return Observed(details={"known": state.current.version if state.current else ""})
-        status, _ = ask(state.port, ctx.options.health)
+        problem = look(state.port, ctx.options.health, ctx.options.version_path, live.version)
         return Observed(
             version=live.version,
             digest=live.sha256,
             uri=f"http://{LOOPBACK}:{state.port}",
-            healthy=status is not None and status < 400,
+            healthy=not problem,
+            details={"problem": problem} if problem else {},
         )
 
     def destroy(self, ctx: Context) -> Done:

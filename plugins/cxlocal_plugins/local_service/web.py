@@ -7,13 +7,20 @@ limit of its own, whatever is answered.
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import threading
+
+from cxlocal_plugins.wheel import same_version
 
 LOOPBACK = "127.0.0.1"
 ANSWER_SECONDS = 2.0
 """For the whole of one answer."""
 ANSWER_BYTES_MAX = 64 * 1024
+WORDS = re.compile(r"(?<![\w.+-])v?\d[\w.+-]*\w")
+"""What may be a version: a word that begins with a digit."""
+WORD_CHARACTERS_MAX = 200
+"""Of a version; comparing longer ones could take long."""
 
 
 def free_port() -> int:
@@ -44,9 +51,22 @@ def look(port: int, health: str, version_path: str, version: str) -> str:
         return f"{health} answers with status {status}"
     if version_path:
         status, body = ask(port, version_path)
-        if status is None or status >= 400 or version.encode() not in body:
+        if status is None or status >= 400 or not says(body, version):
             return f"{version_path} does not say {version}"
     return ""
+
+
+def says(body: bytes, version: str) -> bool:
+    """Whether an answer holds the version as a whole word, in its own spelling or PEP 440's.
+
+    ``1.0.1`` is not said by ``1.0.10``, by ``1.0.1-rc.1`` or by ``21.0.1``. Pure.
+    """
+    text = body.decode("utf-8", "replace")
+    own = rf"(?<![0-9A-Za-z.]){re.escape(version)}(?![.+-]?[0-9A-Za-z])"
+    if re.search(own, text):
+        return True
+    words = WORDS.findall(text)
+    return any(same_version(word, version) for word in words if len(word) <= WORD_CHARACTERS_MAX)
 
 
 def ask(port: int, path: str) -> tuple[int | None, bytes]:
