@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,9 @@ CASES_MAX = 200_000
 """Cases kept of one file."""
 BAD_CASES_MAX = 10_000
 """Failed and erroneous cases kept beyond that: a failure must not hide behind many passes."""
-KEPT_CHARACTERS_MAX = 64 * 1024 * 1024
-"""Of all names and messages of one file together; with CASES_MAX it bounds the memory."""
+KEPT_BYTES_MAX = 96 * 1024 * 1024
+"""Of all names and messages of one file together, as they lie in memory: characters beyond U+FFFF
+make every character of a text take four bytes. With CASES_MAX it bounds the memory."""
 MESSAGE_BYTES_MAX = 1024
 NAME_CHARACTERS_MAX = 1024
 """Of a suite or test name; a longer one is cut and told apart by a digest of the whole."""
@@ -78,7 +80,7 @@ class _Handler:
         self.is_report = False
         self.first_suite = ""
         self._left_out = 0
-        self._kept_characters = 0
+        self._kept_bytes = 0
         self._bad_kept = 0
         self._found: dict[tuple[str, str], Case] = {}
         self._suites: list[str] = []
@@ -201,12 +203,12 @@ class _Handler:
         if before is None and not self._has_room(case):
             self._left_out += 1
         else:
-            self._kept_characters += len(case.suite) + len(case.name) + len(case.message)
+            self._kept_bytes += sum(map(sys.getsizeof, (case.suite, case.name, case.message)))
             self._found[key] = case
 
     def _has_room(self, case: Case) -> bool:
         """Whether one more case is kept; of those that failed, some more."""
-        if len(self._found) < CASES_MAX and self._kept_characters < KEPT_CHARACTERS_MAX:
+        if len(self._found) < CASES_MAX and self._kept_bytes < KEPT_BYTES_MAX:
             return True
         if RANK[case.outcome] < RANK["error"] or self._bad_kept >= BAD_CASES_MAX:
             return False

@@ -209,6 +209,14 @@ def test_failures_do_not_hide_behind_many_passes(
     assert report.outcome == "failure"
 
 
+def test_wide_characters_count_as_what_they_take(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(junit, "KEPT_BYTES_MAX", 40_000)
+    cases = "".join(f'<testcase name="{"😀" * 1000}{number}"/>' for number in range(30))
+    assert 8 <= len(read(file, f"<testsuite>{cases}</testsuite>").cases) <= 11
+
+
 @pytest.mark.parametrize("kind", ["absent", "folder", "pipe", "nul"])
 def test_what_is_no_file(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "it"
