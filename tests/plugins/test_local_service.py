@@ -271,7 +271,7 @@ def test_kill_9_while_rotating_loses_neither_address_nor_service(
     assert again.result.uri == uri and place.says(uri) == "1.0.1"
     assert place.do("undo", "1.0.0").outcome.result.uri == uri
     listing = subprocess.run(
-        ["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True
+        ["ps", "-ww", "-A", "-o", "args="], capture_output=True, text=True, check=True
     )
     alive_here = [line for line in listing.stdout.splitlines() if str(place.folder) in line]
     assert len(alive_here) == 1, "and nothing else is left running"

@@ -72,7 +72,7 @@ class TestLocalService(ToolContract):
     def remains(self, bench: Bench, handle: Any) -> list[str]:
         """Processes whose program lies in the environment."""
         listing = subprocess.run(
-            ["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=True
+            ["ps", "-ww", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=True
         ).stdout
         folder = os.fspath(bench.environment.folder)
         return [line for line in listing.splitlines() if folder in line]
