@@ -28,7 +28,7 @@ stamp = [
 ]
 [stages]
 build = { tool = "wheel", produces = ["wheel"] }
-unit = { tool = "pytest", needs = ["build"], with = { paths = ["colorama/tests"], args = ["-o", "python_files=*_test.py"], install = ["wheel"] } }
+unit = { tool = "pytest", needs = ["build"], with = { paths = ["colorama/tests"], args = ["-o", "python_files=*_test.py"] } }
 """
 NODE = """
 cx = 1
