@@ -83,12 +83,28 @@ class Stress:
         ]  # fmt: skip
         return subprocess.Popen([sys.executable, "-c", WORKER, *arguments])
 
+    def meet(self) -> None:
+        """Each machine meets the store once: one that has never met any store would make its own
+        where the file is away, which is right for it and not what is tried here."""
+        from cxlocal_sync.stores.sqlite import SqliteStore
+
+        from cxlocal.clock import SystemClock, SystemIds
+        from cxlocal.exchange.sync import synchronise
+        from cxlocal.journal.file import Journal
+
+        for machine in range(MACHINES):
+            path = self.root / f"machine-{machine}" / "journal.db"
+            with Journal.open(path, clock=SystemClock(), ids=SystemIds()) as journal:
+                report = synchronise(journal, SqliteStore("sqlite:", self.central))
+            assert report.reached, report.why
+
     def reported(self) -> int:
         """Numbers printed so far."""
         return sum(path.read_bytes().count(b"\n") for path in self.reports if path.exists())
 
     def run(self, wanted: int, limit_seconds: float) -> None:
         """Kill, take away, bring back, until ``wanted`` numbers are printed."""
+        self.meet()
         self.workers = [self.start(slot) for slot in range(len(self.slots))]
         deadline = time.monotonic() + limit_seconds
         file, away = self.central / "store.db", self.central / "away.db"
