@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -155,6 +156,11 @@ def _git_identity() -> dict[str, str]:
 def cx() -> Cx:
     """Call it like the command: ``cx("status", "--json", cwd=folder)``."""
     return Cx()
+
+
+def pytest_configure() -> None:
+    """Under ``nohup`` SIGHUP is ignored, and every command of a test would inherit that."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -171,3 +172,15 @@ def test_the_schemas_do_refuse(problems: Callable[[dict[str, Any]], list[str]]) 
     document = build_document(draft, event_id="id", source="urn:x", time_ms=1)
     document["context"]["version"] = "0.5.1"
     assert problems(document)
+
+
+def test_without_the_schemas_the_recorded_shapes_refuse(shapes: Any, tmp_path: Path) -> None:
+    draft = runs.run_queued(REF, {"kind": "release"})
+    document = build_document(draft, event_id="id", source="urn:x", time_ms=1)
+    adding = type(shapes)(tmp_path / "shapes", add=True)
+    assert adding.problems(document) == []
+    recorded = type(shapes)(tmp_path / "shapes", add=False)
+    assert recorded.problems(document) == []
+    document["subject"]["content"]["surprise"] = "x"
+    assert recorded.problems(document)
+    assert shapes.problems(document)
