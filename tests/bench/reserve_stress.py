@@ -87,7 +87,7 @@ class Stress:
         if process == 0:
             try:
                 work(home, self.central, self.reports[machine], f"p{self.started}")
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - it must not go on as its parent
                 traceback.print_exc()
             finally:
                 os._exit(0)
