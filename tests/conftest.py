@@ -159,8 +159,12 @@ def cx() -> Cx:
 
 
 def pytest_configure() -> None:
-    """Under ``nohup`` SIGHUP is ignored, and every command of a test would inherit that."""
+    """Signals as at a terminal: ``nohup`` ignores SIGHUP, a script's ``&`` ignores SIGINT and
+    SIGQUIT, and every command of a test would inherit that."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -24,10 +24,10 @@ def _write_examples(examples: Sequence[Example], formatter: click.HelpFormatter)
 
 def _write_help_text(command: click.Command, formatter: click.HelpFormatter) -> None:
     """The first sentence, the examples, then the rest of the docstring."""
-    first, _, rest = (command.help or "").strip().partition("\n")
+    _, _, rest = (command.help or "").strip().partition("\n")
     formatter.write_paragraph()
     with formatter.indentation():
-        formatter.write_text(first)
+        formatter.write_text(sentence(command))
     examples = getattr(command, "examples", ())
     if examples:
         _write_examples(examples, formatter)
@@ -37,6 +37,11 @@ def _write_help_text(command: click.Command, formatter: click.HelpFormatter) -> 
         formatter.write_paragraph()
         with formatter.indentation():
             formatter.write_text(inspect.cleandoc("\n" + rest))
+
+
+def sentence(command: click.Command) -> str:
+    """What a command does, in the one sentence shown in lists."""
+    return (command.short_help or command.help or "").strip().partition("\n")[0]
 
 
 class Command(click.Command):
@@ -68,6 +73,14 @@ class Group(click.Group):
         """Commands before options: they are what one looks for."""
         self.format_commands(ctx, formatter)
         click.Command.format_options(self, ctx, formatter)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The first line of each in full; click cuts it off."""
+        found = [(name, self.commands[name]) for name in self.list_commands(ctx)]
+        shown = [(name, sentence(each)) for name, each in found if not each.hidden]
+        if shown:
+            with formatter.section("Commands"):
+                formatter.write_dl(shown)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order they were written, which is the order of use."""

@@ -148,7 +148,7 @@ def _uses(uses: Iterable[Use]) -> list[Span]:
             spans.append(Span(number, number, NumberState.CONFLICTED, why, None, None, first.text))
             continue
         how = "from the reserve" if first.how == "reserve" else "online"
-        why = f"run {first.run} took it {how} as {first.text}"
+        why = f"taken {how}"
         state = NumberState(first.state)
         spans.append(Span(number, number, state, why, first.run, first.node, first.text))
     return spans

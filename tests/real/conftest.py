@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,9 +36,7 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def debian() -> Path:
         state = folder / "apt"
         (state / "lists" / "partial").mkdir(parents=True)
-        sources = state / "all.sources"
-        text = Path("/etc/apt/sources.list.d/debian.sources").read_text()
-        sources.write_text(text.replace("Types: deb\n", "Types: deb-src\n"))
+        sources = debian_sources(state)
         apt = [
             "apt-get", "-q", "-o", f"Dir::Etc::sourcelist={sources}",
             "-o", "Dir::Etc::sourceparts=-", "-o", f"Dir::State::lists={state / 'lists'}",
@@ -59,13 +56,28 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return get
 
 
+def debian_sources(folder: Path) -> Path:
+    """The machine's Debian addresses, for source packages, in whichever form it has them."""
+    many = Path("/etc/apt/sources.list.d/debian.sources")
+    if many.exists():
+        sources = folder / "all.sources"
+        sources.write_text(many.read_text().replace("Types: deb\n", "Types: deb-src\n"))
+        return sources
+    sources = folder / "all.list"
+    lines = Path("/etc/apt/sources.list").read_text().splitlines()
+    wanted = [f"deb-src {line[4:]}\n" for line in lines if line.startswith("deb ")]
+    sources.write_text("".join(wanted))
+    return sources
+
+
 @pytest.fixture
 def repository(archives: Callable[[str], Path], tmp_path: Path) -> Callable[[str, str], Path]:
     """A pushed git repository of an archive's content and a cx.toml, and nothing else."""
 
     def make(registry: str, cx_toml: str) -> Path:
-        with tarfile.open(archives(registry)) as archive:
-            archive.extractall(tmp_path / "unpacked", filter="data")
+        (tmp_path / "unpacked").mkdir()
+        unpack = ["tar", "--no-same-owner", "-xf", str(archives(registry))]
+        subprocess.run(unpack, cwd=tmp_path / "unpacked", check=True)
         (folder,) = (tmp_path / "unpacked").iterdir()
         (folder / "cx.toml").write_text(cx_toml)
         remote = tmp_path / "remote.git"
