@@ -152,6 +152,11 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def abandon(self) -> None:
+        """Undo what a signal cut off between BEGIN and the work it was for."""
+        if self.connection.in_transaction:
+            self._roll_back()
+
     def _begin(self) -> None:
         try:
             self.connection.execute("BEGIN IMMEDIATE")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.domain import Outcome
-from cxlocal.errors import CxError, Interrupted, Refused
+from cxlocal.errors import CxError, Refused
 from cxlocal.events.runs import run_stamped
 from cxlocal.plan.select import Selection, select
 from cxlocal.processes.mask import Masker
@@ -77,15 +77,17 @@ def begin(machine: Machine, journal: Journal, request: Request, began: float) ->
         _check_owner(journal, plan, root)
         readers = find_readers(source.manager, plan)
         store = None if request.offline or rehearsal else open_store(source, machine.home)
+        online, why_offline = meet(journal, store, source)
+        request = request._replace(reason=Masker(secrets.values()).text(request.reason))
+        facts = facts_of(journal, source, plan, request, proof, root, missing, online)
+        listen(journal, source)
+        record = RunRecord.begin(
+            journal, plan, facts, run=run,
+            beside=lambda t: orphans.register(t, run, machine.command),
+        )  # fmt: skip
     except BaseException:
         discard(workspace)
         raise
-    online, why_offline = meet(journal, store, source)
-    request = request._replace(reason=Masker(secrets.values()).text(request.reason))
-    facts = facts_of(journal, source, plan, request, proof, root, missing, online)
-    orphans.register(journal, run, machine.command)
-    listen(journal, source)
-    record = RunRecord.begin(journal, plan, facts, run=run)
     work = Work(
         record=record, manager=source.manager, workspace=workspace, environ=machine.environ,
         voice=machine.voice, secrets=secrets, readers=readers,
@@ -191,7 +193,7 @@ def number_and_stamp(
     began: float,
 ) -> Version:
     """The version, in the journal and in the files; a run that fails here has ended before it
-    raises."""
+    raises. One that a signal meets is ended by the caller (``orphans.end_own``)."""
     record = work.record
     try:
         if record.kind == "rehearsal":
@@ -204,12 +206,8 @@ def number_and_stamp(
             drafts.append(run_stamped(record.ref, stamps=[one._asdict() for one in stamps]))
         record.record(*drafts)
         return version
-    except BaseException as problem:
-        outcome = Outcome.ERROR
-        if isinstance(problem, Interrupted):
-            outcome = Outcome.CANCEL
-        elif isinstance(problem, Refused):
-            outcome = Outcome.FAILURE
+    except Exception as problem:
+        outcome = Outcome.FAILURE if isinstance(problem, Refused) else Outcome.ERROR
         reason = problem.what if isinstance(problem, CxError) else repr(problem)
         seconds = machine.clock.monotonic() - began
         orphans.finish_run(record, outcome, reason, seconds=seconds)

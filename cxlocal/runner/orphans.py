@@ -1,6 +1,6 @@
 """Runs whose process is gone: ended by kill -9, a power cut or a reboot.
 
-Every run notes its process here before it does anything. A later command on the same machine sees
+Every run notes its process here in the commit of its first event. A later command on the same machine sees
 that the process is dead, ends what it left running, records the outcome *error*, and pays what it
 owes. A row of another machine (a home folder on a network disk) or of another container is left
 alone: whether its process lives cannot be known from here.
@@ -9,16 +9,17 @@ alone: whether its process lives cannot be known from here.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import Outcome, path_part
-from cxlocal.errors import UsageError
+from cxlocal.errors import CxError
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
+    from cxlocal.journal.file import Journal, Transaction
     from cxlocal.runner.record import RunRecord
 
 GONE = "the process of the run ended without a word (kill -9, a crash, a power cut or a reboot)"
@@ -46,17 +47,16 @@ def run_folder(home: Path, run: str) -> Path:
     return home / "checkouts" / path_part(run)
 
 
-def register(journal: Journal, run: str, command: str, *, pieces: bool = False) -> None:
-    """Note that this process carries out ``run``. Raises Trouble."""
+def register(transaction: Transaction, run: str, command: str, *, pieces: bool = False) -> None:
+    """Note that this process carries out ``run``, in the commit of the event that says so."""
     from cxlocal.processes.identity import own_identity
 
     own = own_identity()
-    with journal.write() as transaction:
-        transaction.connection.execute(
-            "INSERT OR REPLACE INTO process (run, pid, started, boot, command, pieces)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (run, own.pid, own.start, here(), command, int(pieces)),
-        )
+    transaction.connection.execute(
+        "INSERT OR REPLACE INTO process (run, pid, started, boot, command, pieces)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (run, own.pid, own.start, here(), command, int(pieces)),
+    )
 
 
 def finish_run(
@@ -80,10 +80,29 @@ def finish_run(
         transaction.connection.execute("DELETE FROM process WHERE run = ?", (record.run,))
 
 
-def unregister(journal: Journal, run: str) -> None:
-    """Nobody carries out the run any more, and it never really began."""
-    with journal.write() as transaction:
-        transaction.connection.execute("DELETE FROM process WHERE run = ?", (run,))
+def end_own(journal: Journal, outcome: Outcome, reason: str) -> None:
+    """Record the end of runs this process was carrying out and did not end: a signal may come
+    between any two of its steps."""
+    with suppress(CxError):
+        # A journal that takes nothing any more keeps the row, and the next command does this.
+        _end_own(journal, outcome, reason)
+
+
+def _end_own(journal: Journal, outcome: Outcome, reason: str) -> None:
+    from cxlocal.runner.record import RunRecord
+
+    journal.abandon()
+    rows = journal.query(
+        "SELECT run FROM process WHERE pid = ? AND boot = ? AND pieces = 0", (os.getpid(), here())
+    )
+    for row in rows:
+        folder = run_folder(journal.home, row["run"])
+        end_children(folder)
+        record = RunRecord.attach(journal, row["run"])
+        now = journal.clock.now_ms()
+        started = _end_tasks(record, now, outcome, reason)
+        _keep_as_failed(folder)
+        finish_run(record, outcome, reason, seconds=max(0, now - started) / 1000)
 
 
 def orphans(journal: Journal) -> list[Orphan]:
@@ -133,6 +152,12 @@ def end_children(folder: Path) -> int:
     return sum(end_leftover(int(pid), start) for pid, _, start in found if pid.isdigit())
 
 
+def _keep_as_failed(folder: Path) -> None:
+    """Its checkout is kept as that of any failed run, and goes when its turn comes."""
+    if folder.is_dir():
+        (folder / "failed").touch()
+
+
 def end_orphan(journal: Journal, orphan: Orphan) -> None:
     """Record that the tasks and the run ended in error. Debts are paid by the caller."""
     from cxlocal.runner.record import RunRecord
@@ -140,25 +165,15 @@ def end_orphan(journal: Journal, orphan: Orphan) -> None:
     folder = run_folder(journal.home, orphan.run)
     end_children(folder)
     catch_up(journal)
-    try:
-        record = RunRecord.attach(journal, orphan.run)
-    except UsageError:
-        # It died before its first event was durable: there is nothing to end.
-        from cxlocal.revision.checkout import remove_checkout
-
-        remove_checkout(folder)
-        unregister(journal, orphan.run)
-        return
-    if folder.is_dir():
-        # Its checkout is kept as that of any failed run, and goes when its turn comes.
-        (folder / "failed").touch()
+    record = RunRecord.attach(journal, orphan.run)
+    _keep_as_failed(folder)
     now = journal.clock.now_ms()
-    started = _end_tasks(record, now)
+    started = _end_tasks(record, now, Outcome.ERROR, GONE)
     finish_run(record, Outcome.ERROR, GONE, seconds=max(0, now - started) / 1000)
 
 
-def _end_tasks(record: RunRecord, now: int) -> int:
-    """Record that the tasks that were running ended in error; when the run began."""
+def _end_tasks(record: RunRecord, now: int, outcome: Outcome, reason: str) -> int:
+    """Record the end of the tasks that were running; when the run began."""
     rows = record.journal.query(
         "SELECT stage, attempt, started_at FROM task_run"
         " WHERE run = ? AND outcome IS NULL AND started_at IS NOT NULL",
@@ -168,8 +183,8 @@ def _end_tasks(record: RunRecord, now: int) -> int:
         record.task_finished(
             record.plan.stage(row["stage"]),
             row["attempt"],
-            Outcome.ERROR,
-            GONE,
+            outcome,
+            reason,
             started_ms=parse_utc(row["started_at"]),
             finished_ms=now,
         )

@@ -11,7 +11,7 @@ only prepare, so that what belongs together goes into one commit (``record``).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.domain import Actor, Outcome
@@ -25,11 +25,13 @@ from cxlocal.text import shorten, utc_text
 
 if TYPE_CHECKING:
     from cxlocal.hooks.place import Place
-    from cxlocal.journal.file import Journal
+    from cxlocal.journal.file import Journal, Transaction
     from cxlocal.plan.types import Plan, Stage
     from cxlocal.processes.log import LogEntry
     from cxlocal.revision.repository import Revision
 
+Beside = Callable[["Transaction"], None]
+"""Writes into the commit of an event."""
 UNCOMMITTED_MAX = 50
 """Names of uncommitted files that travel with a run; their count is complete."""
 
@@ -84,10 +86,10 @@ class RunRecord:
         facts: RunFacts,
         *,
         run: str = "",
-        extra: Draft | None = None,
+        beside: Beside | None = None,
     ) -> RunRecord:
         """Record that a run was asked for. The plan goes in whole the first time this machine
-        uses it, later by digest."""
+        uses it, later by digest. ``beside`` writes what belongs into the same commit."""
         run = run or journal.ids.uuid()
         uri = runs.run_uri(run, facts.place.run_url)
         ref = RunRef(plan.deliverable, run, plan.title or plan.deliverable, uri)
@@ -98,8 +100,7 @@ class RunRecord:
         revision = facts.revision.commit if facts.revision else ""
         record = cls(journal, ref, plan, facts.kind, facts.actor, revision)
         record.repository = (facts.repository or {}).get("url", "")
-        drafts = [runs.run_queued(ref, custom)]
-        record.record(*drafts, *([extra] if extra else []))
+        record._record_with(runs.run_queued(ref, custom), beside)
         return record
 
     @classmethod
@@ -274,11 +275,18 @@ class RunRecord:
             run=self.run,
         )
 
-    def resumed(self, after: Sequence[str], actor: Actor, reason: str) -> None:
+    def resumed(
+        self, after: Sequence[str], actor: Actor, reason: str, beside: Beside | None = None
+    ) -> None:
         """The run goes on; ``after`` are the stages whose success is kept."""
-        self.record(
-            runs.run_resumed(self.ref, after=list(after), actor=actor._asdict(), reason=reason)
-        )
+        told = runs.run_resumed(self.ref, after=list(after), actor=actor._asdict(), reason=reason)
+        self._record_with(told, beside)
+
+    def _record_with(self, draft: Draft, beside: Beside | None) -> None:
+        with self.journal.write() as transaction:
+            if beside is not None:
+                beside(transaction)
+            transaction.append(draft)
 
     def succeeded(self) -> dict[str, int]:
         """Stages whose last attempt succeeded, with that attempt."""

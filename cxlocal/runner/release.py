@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.domain import Outcome
-from cxlocal.errors import CxError, Interrupted
+from cxlocal.errors import CxError
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.schedule import Schedule
 from cxlocal.runner import orphans, recovery
 from cxlocal.runner.beginning import END_SYNC_SECONDS, Begun, begin, sync_shortly
 from cxlocal.runner.engine import Ended, Engine, note_only
 from cxlocal.runner.outcomes import worst
-from cxlocal.runner.signals import Signals
+from cxlocal.runner.signals import SignalCame, Signals
 from cxlocal.runner.source import Machine
 from cxlocal.runner.workspace import FREE_BYTES, clean_up, require_space
 
@@ -85,13 +85,20 @@ def carry_out(machine: Machine, journal: Journal, request: Request) -> Summary:
         catch_up(journal)
         recovery.recover(journal, machine)
         require_space(machine.home, request.least_free_bytes)
-        if request.resume:
-            from cxlocal.runner.resuming import resume
+        try:
+            if request.resume:
+                from cxlocal.runner.resuming import resume
 
-            begun = resume(machine, journal, request, began)
-        else:
-            begun = begin(machine, journal, request, began)
-        return _work_off(machine, journal, request, begun, signals, began)
+                begun = resume(machine, journal, request, began)
+            else:
+                begun = begin(machine, journal, request, began)
+            return _work_off(machine, journal, request, begun, signals, began)
+        except SignalCame:
+            orphans.end_own(journal, Outcome.CANCEL, signals.interrupted().what)
+            raise
+        except Exception as problem:
+            orphans.end_own(journal, Outcome.ERROR, str(problem))
+            raise
 
 
 def _work_off(
@@ -110,8 +117,8 @@ def _work_off(
         jobs = request.jobs or begun.source.settings.jobs
         ended = Engine(work, schedule, jobs=jobs, signals=signals).run()
         outcome, reason = _outcome(ended, signals)
-    except Interrupted as signal:
-        outcome, reason = Outcome.CANCEL, signal.what
+    except SignalCame:
+        outcome, reason = Outcome.CANCEL, signals.interrupted().what
     except CxError as problem:
         outcome, reason = Outcome.ERROR, str(problem)
         raise

@@ -62,9 +62,11 @@ def resume(machine: Machine, journal: Journal, request: Request, began: float) -
     _take_up(work)
     store = None if request.offline else open_store(source, machine.home)
     _, why_offline = meet(journal, store, source)
-    orphans.register(journal, record.run, machine.command)
     listen(journal, source)
-    record.resumed(sorted(kept), source.actor, work.masker.text(request.reason))
+    record.resumed(
+        sorted(kept), source.actor, work.masker.text(request.reason),
+        beside=lambda t: orphans.register(t, record.run, machine.command),
+    )  # fmt: skip
     version = _version(machine, journal, work, source, store, began)
     opening = opening_of(
         work, source, version, why_offline, selection, tuple(sorted(kept)), resumed=True

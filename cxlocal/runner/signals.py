@@ -1,7 +1,8 @@
 """Signals that end a run: the first cancels it properly, a second ends the process at once.
 
 While stages run the first signal is only noted, and the loop is woken; at any other time it raises
-``Interrupted`` where it meets the work. What is cut off by the second is found by the next command.
+``SignalCame`` where it meets the work, and ``Interrupted`` leaves the block. What is cut off by the
+second is found by the next command.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from typing import Any, Self
 from cxlocal.errors import Interrupted
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class SignalCame(KeyboardInterrupt):
+    """A signal met the work. No error of ours: nobody who handles those may take it for one."""
 
 
 class Signals:
@@ -41,9 +46,11 @@ class Signals:
                 self._before[number] = signal.signal(number, self._hear)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if isinstance(error, SignalCame):
+            raise self.interrupted() from error
 
     def interrupted(self) -> Interrupted:
         """The error the command ends in."""
@@ -62,5 +69,5 @@ class Signals:
             return
         self.number = number
         if self.wake is None:
-            raise self.interrupted()
+            raise SignalCame
         self.wake()

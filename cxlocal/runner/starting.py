@@ -72,9 +72,11 @@ def start(machine: Machine, journal: Journal, wanted: Wanted) -> Started:
         request = Request(reason=wanted.reason, planned=wanted.planned)
         facts = facts_of(journal, source, plan, request, proof, root, changed, online)
         run = machine.ids.uuid()
-        orphans.register(journal, run, machine.command, pieces=True)
         listen(journal, source)
-        record = RunRecord.begin(journal, plan, facts, run=run)
+        record = RunRecord.begin(
+            journal, plan, facts, run=run,
+            beside=lambda t: orphans.register(t, run, machine.command, pieces=True),
+        )  # fmt: skip
         if changed:
             text = f"the files of this run differ from its commit: {', '.join(changed[:5])}"
             record.record(record.flag_draft("uncommitted-changes", text))

@@ -121,6 +121,69 @@ def test_a_signal_at_any_moment_leaves_nothing_open(shop: Any, delay_ms: int) ->
         assert shop.query("SELECT count(*) FROM process") == [0]
 
 
+# Sends itself a signal when it enters its n-th function of cxlocal, counted from the first exchange
+# with the journal on, and leaves their count in a file.
+AT_CALL = """
+import inspect, os, signal, sys
+wanted = int(sys.argv.pop(1))
+calls = 0
+def count(frame, event, argument):
+    global calls
+    code = frame.f_code
+    # A generator that is being closed swallows what is raised in it, and says so.
+    if event == "call" and "cxlocal" in code.co_filename and not code.co_flags & inspect.CO_GENERATOR:
+        calls += 1
+        if calls == wanted:
+            os.kill(os.getpid(), signal.SIGTERM)
+from cxlocal.commands.main import main
+from cxlocal.runner import release
+carry_out = release.carry_out
+def counted(*arguments):
+    sys.setprofile(count)
+    try:
+        return carry_out(*arguments)
+    finally:
+        sys.setprofile(None)
+        open(os.path.expanduser("~/calls"), "w").write(str(calls))
+release.carry_out = counted
+sys.argv[0] = "cxlocal"
+sys.exit(main())
+"""
+
+
+def test_a_signal_at_sampled_calls_leaves_nothing_open(shop: Any, home: Path) -> None:
+    shop.write('[stages]\na = { command = "true" }\n')
+
+    def run(call: int) -> tuple[int, str]:
+        argv = [sys.executable, "-c", AT_CALL, str(call), "run"]
+        environ = {**os.environ, **shop.environ}
+        return end(
+            subprocess.Popen(
+                argv, cwd=shop.tree, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+        )
+
+    code, err = run(0)
+    assert code == 0, err
+    total = int((home / "calls").read_text())
+    assert total > 1000
+    cut_off = 0
+    # A prime step, so that no loop of the program is hit at the same place each time.
+    for call in range(total % 97 + 1, total, total // 20):
+        code, err = run(call)
+        assert code in (0, 143), f"call {call}: {err}"
+        assert "Traceback" not in err, f"call {call}: {err}"
+        cut_off += code == 143
+        assert shop.query("SELECT count(*) FROM run WHERE outcome IS NULL") == [0], call
+        assert shop.query("SELECT count(*) FROM process") == [0], call
+        for checkout in (shop.home / "checkouts").glob("*"):
+            assert (checkout / "failed").exists(), f"call {call}: nobody will remove {checkout}"
+    assert cut_off > 10
+    assert shop.command("verify").code == 0
+    numbers = shop.query("SELECT number FROM run WHERE number IS NOT NULL ORDER BY queued_at")
+    assert numbers == sorted(set(numbers))
+
+
 # kill -9
 
 
