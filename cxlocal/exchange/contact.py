@@ -20,6 +20,7 @@ from cxlocal.exchange.messages import (
     BATCH_EVENTS_MAX,
     PROTOCOL,
     PULL_MAX,
+    STORE_MOVED,
     BadMessage,
     decode,
     encode,
@@ -228,17 +229,23 @@ def _apply(transaction: Transaction, reply: Reply) -> Applied:
     journal, connection, answer = transaction.journal, transaction.connection, reply.answer
     state = _meet_store(transaction, reply)
     row = known.contact_row(connection, reply.sent.node)
+    stopped = tuple(answer["store"].get("stopped") or ())
+    # A store that was copied along with the journal cannot vouch for it: the other pair may be
+    # spending the same reserve.
+    copied = any(stop.get("cause") == STORE_MOVED for stop in stopped)
     if row is not None:
         known.save_contact(
             connection,
-            known.accepted_contact(row, reply.sent, file_hint(journal.path)),
+            known.accepted_contact(
+                row, reply.sent, row.hint if copied else file_hint(journal.path)
+            ),
         )
-    holdings.lock_reserves(connection, False)
+    if not copied:
+        holdings.lock_reserves(connection, False)
     connection.execute("DELETE FROM breaker WHERE url = ?", (reply.url,))
     pushed = _note_acks(transaction, reply, state.generation)
     granted, refused = _note_grants(transaction, reply, state)
     pulled, more = _take_pulled(transaction, reply, state)
-    stopped = tuple(answer["store"].get("stopped") or ())
     return Applied(pulled, pushed, more, granted, refused, stopped)
 
 
@@ -351,7 +358,13 @@ def as_error(refusal: dict[str, Any]) -> CxError:
 
 
 def reserve_wish(
-    journal: Journal, deliverable: str, line: str, count: int, ahead: int, first: int = 0
+    journal: Journal,
+    deliverable: str,
+    line: str,
+    count: int,
+    ahead: int,
+    first: int = 0,
+    tagged: int = -1,
 ) -> Wish:
     """The wish for a reserve on a line, which the store grants only when one is due."""
     connection = journal.connection
@@ -361,6 +374,6 @@ def reserve_wish(
     return Wish(
         RESERVE, deliverable, line, journal.ids.token(),
         above=holdings.highest_known(connection, deliverable, line),
-        first=first, size=count, ahead=ahead,
+        first=first, tagged=tagged, size=count, ahead=ahead,
         held=(held.next, held.hi) if held is not None and left else None,
     )  # fmt: skip

@@ -27,6 +27,8 @@ UNPACKED_BYTES_MAX = 32 * 1024 * 1024
 BATCH_EVENTS_MAX = 500
 BATCH_BYTES_MAX = 1024 * 1024
 """Of a batch of events (DESIGN §6): what an interrupted exchange may have to send again."""
+STORE_MOVED = "moved"
+"""Cause of a store's stop: its file lies elsewhere than where it was made."""
 PULL_MAX = 500
 
 _PACKED = b"CXZ1"

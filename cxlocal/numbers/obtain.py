@@ -179,7 +179,13 @@ def _ask_online(journal: Journal, store: Store, request: NumberRequest) -> Numbe
         if request.kept and request.reserve > 0:
             wishes.append(
                 reserve_wish(
-                    journal, request.deliverable, request.line, request.reserve, request.ahead
+                    journal,
+                    request.deliverable,
+                    request.line,
+                    request.reserve,
+                    request.ahead,
+                    first=request.first,
+                    tagged=request.tagged,
                 )
             )
         reply = talk(journal, store, wishes=wishes, timeout=ANSWER_SECONDS)
@@ -290,7 +296,7 @@ def take_offline(
         state = known.store_state(connection)
         reserve = holdings.reserve_of(connection, request.deliverable, request.line)
         if reserve is not None and reserve.left and request.kept:
-            _check_lock(reserve)
+            _check_lock(reserve, trouble)
             if (reserve.lineage, reserve.generation) == (state.lineage, state.generation):
                 number = _spend(transaction, request, reserve)
                 if number is not None:
@@ -300,13 +306,17 @@ def take_offline(
     raise _store_needed(request, trouble)
 
 
-def _check_lock(reserve: Reserve) -> None:
+def _check_lock(reserve: Reserve, trouble: CxError | None) -> None:
+    """``trouble``: why the store, if it answered, gave no number."""
     if reserve.locked:
+        stopped = isinstance(trouble, Refused)
+        reach = "'cxlocal store recover'" if stopped else "reach the store ('cxlocal sync')"
         raise Refused(
             f"the {reserve.left} numbers held for line {reserve.line!r} are locked",
             why="the journal lies elsewhere than at its last contact with the store, so it may be"
-            " a copy, and the other copy may hold the same numbers",
-            hint="reach the store ('cxlocal sync'); or, if the journal was moved and no other copy"
+            " a copy, and the other copy may hold the same numbers"
+            + (f"; and {trouble.why}" if trouble is not None and stopped else ""),
+            hint=f"{reach}; or, if the journal was moved and no other copy"
             " is in use, add --journal-was-moved 'why'",
             name="reserve-locked",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 
 import cxlocal_sync
 import pytest
+from cxlocal_sync.stores.sqlite import SqliteStore
 from numbers_kit import FaultyStore, TestClock, request
 
 import cxlocal.numbers
@@ -254,16 +256,13 @@ def test_p5_grants_ascend_and_never_overlap(machine: Machine, store: FaultyStore
 
 
 def test_p6_no_number_depends_on_a_clock(tmp_path: Path, machine: Machine) -> None:
-    from cxlocal_sync.stores.sqlite import SqliteStore
-    from numbers_kit import FaultyStore as Faulty
-
     stories = []
     for name, step in (("steady", 1), ("frozen", 0), ("back", -7_200_000), ("wild", 10**11)):
         clock = TestClock()
         clock.step = step
         home = tmp_path / f"central-{name}"
         home.mkdir()
-        store = Faulty(SqliteStore("sqlite:", home, clock=clock))
+        store = FaultyStore(SqliteStore("sqlite:", home, clock=clock))
         laptop = machine(f"laptop-{name}", clock)
         story = []
         for index in range(8):
@@ -490,12 +489,40 @@ def test_p20_every_refusal_names_cause_and_way_out(
 
 
 def test_tags_decide_where_an_adopter_starts(machine: Machine, store: FaultyStore) -> None:
-    laptop = machine()
-    with pytest.raises(Refused) as caught:
-        obtain_number(laptop, store, request("r0", tagged=7))
-    assert "from = 8" in caught.value.hint
+    laptop, other = machine(), machine("other")
+    for turn in range(3):
+        with pytest.raises(Refused) as caught:
+            obtain_number(laptop, store, request(f"r{turn}", tagged=7))
+        assert "from = 8" in caught.value.hint
+        synchronise(laptop, store)
     assert released(laptop, store, "r0", tagged=7, first=8) == [8]
     assert released(laptop, store, "r1", tagged=8, first=8) == [9]
+    # A tag on a release of our own, taken from a reserve the store has not heard of yet.
+    ahead = obtain_number(laptop, None, request("night")).number
+    assert released(other, store, "r2", tagged=ahead, first=8) == [10]
+
+
+def test_p1_a_home_copied_with_its_store_gives_nothing_twice(
+    machine: Machine, tmp_path: Path
+) -> None:
+    laptop = machine()
+    store = SqliteStore("sqlite:", laptop.home)
+    assert released(laptop, store, "r0") == [0]
+    store.close()
+    laptop.close()
+    shutil.copytree(laptop.home, tmp_path / "copy")
+    copy, laptop = machine("copy"), machine()
+    copied = SqliteStore("sqlite:", copy.home)
+    for turn in range(2):
+        with pytest.raises(Refused) as caught:
+            obtain_number(copy, copied, request(f"night-{turn}"))
+        assert caught.value.name == "reserve-locked"
+        assert "cxlocal store recover" in caught.value.hint
+        synchronise(copy, copied, use_breaker=False)
+    assert released(laptop, None, "night") == [100]
+    recover_store(copy, copied)
+    assert released(copy, copied, "day")[0] > 1000
+    copied.close()
 
 
 def test_an_empty_reserve_may_fall_back_to_a_unique_name(

@@ -15,6 +15,7 @@ from cxlocal.errors import CxError
 from cxlocal.exchange import token
 from cxlocal.exchange.messages import (
     PROTOCOL,
+    STORE_MOVED,
     BadMessage,
     read_part,
     refusal,
@@ -172,7 +173,7 @@ def _witness(
     """Compare what the speaker remembers of us with what we are; stop granting where it differs."""
     if store.hint and here and store.hint != here:
         granter.stop(
-            "", "moved", "the store's file was copied or moved since it was made;"
+            "", STORE_MOVED, "the store's file was copied or moved since it was made;"
             " if the other copy still hands out numbers, two runs would get the same one",
         )  # fmt: skip
     if who["generation"] > store.generation:

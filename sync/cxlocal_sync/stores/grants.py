@@ -173,13 +173,15 @@ class Granter:
     def _floor(self, wish: dict[str, Any], node: str) -> log.LogState:
         """Where a line begins: [version] from, and never below what tags already use."""
         deliverable, line, first = wish["deliverable"], wish["line"], wish["first"]
-        state = self.state(deliverable, line)
-        if state.k == 0 and wish["tagged"] >= first:
+        state, tagged = self.state(deliverable, line), wish["tagged"]
+        following = max(first, state.online + 1)
+        # A tag on a number that was granted here is one of our own releases.
+        if tagged >= following and not self.granted(deliverable, line, tagged):
             raise NoGrant(
-                f"line {line!r} would start at {first}",
-                why=f"number {wish['tagged']} of it is already in use by a tag or another journal",
-                hint=f"set from = {wish['tagged'] + 1} in the [version] table of cx.toml",
-                name="starts-too-low", tagged=wish["tagged"],
+                f"line {line!r} would go on at {following}",
+                why=f"number {tagged} of it is already in use by a tag or another journal",
+                hint=f"set from = {tagged + 1} in the [version] table of cx.toml",
+                name="starts-too-low", tagged=tagged,
             )  # fmt: skip
         if first > NUMBER_MAX:
             raise NoGrant(
