@@ -62,6 +62,7 @@ def _project_checks(app: App, project: Project, journal: Journal) -> list[Check]
         check_tools,
     )
     from cxlocal.errors import CxError
+    from cxlocal.exchange.open import is_own
     from cxlocal.exchange.sync import synchronise
     from cxlocal.hooks.manager import check_options, find_tool
     from cxlocal.journal.rebuild import catch_up
@@ -87,7 +88,7 @@ def _project_checks(app: App, project: Project, journal: Journal) -> list[Check]
         *check_tools(plan, project.manager),
         *check_secrets(project.settings, app.environ, project.root),
         check_revision(plan, project.root, journal.home, app.clock),
-        check_store(report),
+        check_store(report, own=is_own(project.settings.store_url)),
         check_reserve(plan, journal),
         *check_artifacts(plan, journal),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from cxlocal.journal.file import Journal
     from cxlocal.runner.pieces import PieceRecord
-    from cxlocal.runner.starting import Started
+    from cxlocal.runner.starting import Started, Wanted
 
 OUTCOMES = ("success", "failure", "cancel", "error")
 
@@ -116,10 +117,22 @@ def start(
     The commit must be pushed, as for every run. In a CI server every job of one CI run may call it:
     the first begins the run, the others join it.
     """
+    from cxlocal.runner.starting import Wanted
+
+    wanted = Wanted(reason, not unplanned, offline, not no_number, allow_uncommitted)
+    try:
+        _start(app, wanted, as_json=as_json)
+    except CxError as problem:
+        if not as_json and not sys.stdout.isatty():
+            # The shell evaluates what we print, and an empty text would be a success to it.
+            click.echo(f"(exit {int(problem.exit_code)})")
+        raise
+
+
+def _start(app: App, wanted: Wanted, *, as_json: bool) -> None:
     from cxlocal.commands.run import make_machine
     from cxlocal.runner import pieces, starting
 
-    wanted = starting.Wanted(reason, not unplanned, offline, not no_number, allow_uncommitted)
     fresh = not app.journal_path().exists()
     with app.journal() as journal:
         machine = make_machine(app, fresh)

@@ -148,6 +148,7 @@ def next_number(app: App, plain: bool, offline: bool, as_json: bool) -> None:
     from cxlocal.commands.pieces import open_piece
     from cxlocal.commands.run import make_machine
     from cxlocal.runner.starting import next_version
+    from cxlocal.runner.voice import NUMBER_FROM
 
     with app.journal(create=False) as journal:
         record = open_piece(app, journal)
@@ -158,11 +159,4 @@ def next_number(app: App, plain: bool, offline: bool, as_json: bool) -> None:
         return
     click.echo(found.text)
     if not plain:
-        say(HOW.get(found.how, ""), verbosity=0)
-
-
-HOW = {
-    "online": "number from the store",
-    "reserve": "number from the reserve of this machine, not yet confirmed",
-    "suffix": "no number was left: the text is unique without one, not yet confirmed",
-}
+        say(NUMBER_FROM.get(found.how, ""), verbosity=0)

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cxlocal.commands.terminal import Progress, harmless, say, warn
+from cxlocal.runner.voice import NUMBER_FROM
 from cxlocal.text import duration_text
 
 if TYPE_CHECKING:
@@ -26,13 +27,6 @@ TAIL_LINES = 15
 
 SHOWN_FILES = 3
 """Names of uncommitted files; the rest is a count."""
-
-HOW = {
-    "online": "number from the store",
-    "reserve": "number from the reserve, not yet confirmed",
-    "suffix": "made up without the store, not yet confirmed",
-    "rehearsal": "no number: nothing is promoted, published or left behind",
-}
 
 
 class TerminalVoice:
@@ -50,7 +44,8 @@ class TerminalVoice:
         self._width = max((len(name) for name in said.stages), default=8)
         verb = "Rehearsing" if said.kind == "rehearsal" else "Releasing"
         verb = "Going on with" if said.resumed else verb
-        how = HOW.get(said.how, said.how)
+        own = said.how == "online" and said.own_store
+        how = NUMBER_FROM.get("own" if own else said.how, said.how)
         say(f"{verb} {said.title} {said.version}  ({how})")
         if said.how in ("reserve", "suffix") and said.why_offline:
             say(f"  store     not reached: {said.why_offline}")

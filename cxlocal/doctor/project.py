@@ -104,14 +104,18 @@ def check_revision(plan: Plan, root: Path, home: Path, clock: Clock) -> Check:
     return Check("revision", OK, words, offline=True)
 
 
-def check_store(report: SyncReport) -> Check:
-    """Whether the store answers, and what waits to be sent."""
+def check_store(report: SyncReport, *, own: bool) -> Check:
+    """Whether the store answers, and what waits to be sent. ``own``: only this machine has it."""
     if report.stopped:
         return Check("store", BAD, f"numbers are stopped: {report.stopped}", "cxlocal sync")
     if not report.reached:
         found = f"cannot be reached: {report.why}; {report.pending} events wait here"
         return Check("store", NOTE, found, "cxlocal sync, once it is back")
-    return Check("store", OK, f"answers; {report.pending} events wait to be sent")
+    found = f"answers; {report.pending} events wait to be sent"
+    if own:
+        found += "; it is this machine's own: any other would hand out the same numbers"
+        return Check("store", NOTE, found, "set [store] url before a second machine releases this")
+    return Check("store", OK, found)
 
 
 def check_reserve(plan: Plan, journal: Journal) -> Check:

@@ -13,6 +13,13 @@ EMBEDDED = "sqlite:"
 """Where no store is configured: a file beside the journal."""
 
 
+def is_own(url: str | None) -> bool:
+    """Whether ``url`` names a file in the home folder: a store nobody else can use, and which goes
+    when the home goes."""
+    address = url or EMBEDDED
+    return address.startswith(EMBEDDED) and not address.startswith(("sqlite:/", "sqlite:%2f"))
+
+
 def open_store(url: str | None, home: Path, stores: Mapping[str, Any]) -> Store:
     """The store at ``url``; nothing is opened or reached yet.
 
@@ -26,7 +33,8 @@ def open_store(url: str | None, home: Path, stores: Mapping[str, Any]) -> Store:
         raise ConfigError(
             f"no store speaks {address!r}",
             why=f"there are stores for {', '.join(f'{name}:' for name in sorted(stores))}",
-            hint="correct [store] url in cx.toml or cx.local.toml, or leave it out to work alone",
+            hint="set [store] url in cx.toml or cx.local.toml, such as 'sqlite:///srv/cx/store.db';"
+            " without it this machine has a store of its own",
             name="unknown-store",
         )
     store: Store = factory(address, home)

@@ -226,11 +226,14 @@ def opening_of(
     resumed: bool = False,
 ) -> Opening:
     """What is said when the work begins."""
+    from cxlocal.exchange.open import is_own
+
     return Opening(
         title=work.plan.title or work.plan.deliverable,
         kind=work.record.kind,
         version=version.text,
         how=version.how,
+        own_store=is_own(source.settings.store_url),
         why_offline=why_offline,
         run=work.record.run,
         commit=source.revision.commit,

@@ -119,9 +119,19 @@ def git_user(repository: Repository) -> str:
 
 
 def open_store(source: Source, home: Path) -> Store:
-    """The store the settings name. Raises ConfigError for a kind nobody speaks."""
+    """The store the settings name. Raises ConfigError for a kind nobody speaks, and Refused where a
+    passing machine has none that outlives it."""
     from cxlocal.exchange import open as opening
 
+    if not source.kept and opening.is_own(source.settings.store_url):
+        raise Refused(
+            "this machine has no store that outlives it",
+            why="it is a passing machine (a CI job with an empty home folder) and [store] url is not"
+            " set: the next job would hand out the same numbers",
+            hint="set [store] url (see docs/numbers.md), or CXLOCAL_NODE=kept where the home folder"
+            " stays",
+            name="store-passes",
+        )
     stores: dict[str, type[Store]] = {}
     for _, found in source.manager.each("cxlocal_register_stores"):
         stores.update(found)

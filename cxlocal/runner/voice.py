@@ -11,6 +11,16 @@ if TYPE_CHECKING:
     from cxlocal.processes.echo import Echo
 
 
+NUMBER_FROM = {
+    "online": "number from the store",
+    "own": "number from this machine's own store",
+    "reserve": "number from the reserve, not yet confirmed",
+    "suffix": "made up without the store, not yet confirmed",
+    "rehearsal": "no number: nothing is promoted, published or left behind",
+}
+"""How a number was come by, in words."""
+
+
 class Opening(NamedTuple):
     """What is known when a run begins to work."""
 
@@ -19,6 +29,8 @@ class Opening(NamedTuple):
     version: str
     how: str
     """Where the number came from: online, reserve, suffix or rehearsal."""
+    own_store: bool
+    """Nobody but this machine can use the store."""
     why_offline: str
     """Why the store gave none; empty when it did."""
     run: str

@@ -11,7 +11,7 @@ import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "pieces.md"
 GITHUB = {
-    "CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "8123456789",
+    "CI": "true", "CXLOCAL_NODE": "kept", "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "8123456789",
     "GITHUB_RUN_ATTEMPT": "1", "GITHUB_REPOSITORY": "o/r",
     "GITHUB_SERVER_URL": "https://github.example", "GITHUB_ACTOR": "octo",
 }  # fmt: skip

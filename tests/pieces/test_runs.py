@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 GITHUB = {
-    "CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "8123456789",
+    "CI": "true", "CXLOCAL_NODE": "kept", "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "8123456789",
     "GITHUB_RUN_ATTEMPT": "1", "GITHUB_RUN_NUMBER": "42", "GITHUB_REPOSITORY": "o/r",
     "GITHUB_SERVER_URL": "https://github.example", "GITHUB_ACTOR": "octo",
 }  # fmt: skip
 GITLAB = {
-    "CI": "true", "GITLAB_CI": "true", "CI_PIPELINE_ID": "777", "CI_PIPELINE_IID": "7",
+    "CI": "true", "CXLOCAL_NODE": "kept", "GITLAB_CI": "true", "CI_PIPELINE_ID": "777", "CI_PIPELINE_IID": "7",
     "CI_PIPELINE_URL": "https://gitlab.example/p/777", "GITLAB_USER_LOGIN": "lab",
 }  # fmt: skip
 JENKINS = {
-    "JENKINS_URL": "https://jenkins.example/", "BUILD_TAG": "jenkins-shop-12", "BUILD_ID": "12",
+    "CXLOCAL_NODE": "kept", "JENKINS_URL": "https://jenkins.example/", "BUILD_TAG": "jenkins-shop-12", "BUILD_ID": "12",
     "BUILD_NUMBER": "12", "BUILD_URL": "https://jenkins.example/job/shop/12/", "JOB_NAME": "shop",
 }  # fmt: skip
 
@@ -105,7 +105,11 @@ def test_the_file_of_another_ci_run_is_not_believed(desk: Any) -> None:
 def test_only_pushed_and_committed_files_begin_a_run(desk: Any) -> None:
     (desk.tree / "deploy.sh").write_text("true\n")
     done = desk("run", "start")
-    assert (done.code, done.out) == (3, "")
+    assert (done.code, done.out) == (3, "(exit 3)\n")
+    # What the shell evaluates is a failure, so that nothing is built without a version.
+    assert desk.shell('set -e; eval "$(cxlocal run start)"; touch went-on').code == 3
+    assert desk.shell('eval "$(cxlocal run start)" && touch went-on').code == 3
+    assert not (desk.tree / "went-on").exists()
     found = desk("run", "start", "--json", "--allow-uncommitted").json()
     assert found["uncommitted"] == ["deploy.sh"]
     assert desk.rows("SELECT kind FROM flag") == [{"kind": "uncommitted-changes"}]

@@ -140,3 +140,30 @@ def test_a_missing_tool_is_named_before_a_run_begins(shop: Any) -> None:
     assert result.code == 2
     assert "no-such-tool" in result.err
     assert shop.query("SELECT count(*) FROM run") == [0]
+
+
+def test_p1_a_passing_machine_needs_a_store_that_outlives_it(shop: Any, tmp_path: Path) -> None:
+    shop.write('[stages]\nbuild = { command = "true" }\n')
+    passing = {"CI": "true", "GITHUB_ACTIONS": "true"}
+    done = shop.run("--json", env=passing)
+    assert done.code == 3
+    error = json.loads(done.err)
+    assert error["error"] == "store-passes"
+    assert "CXLOCAL_NODE=kept" in error["hint"]
+    # Two such jobs, each with an empty home, and one store.
+    versions = []
+    for job in ("one", "two"):
+        env = {**passing, "CXLOCAL_HOME": str(tmp_path / job),
+               "CXLOCAL_STORE": f"sqlite://{tmp_path}/shared/store.db"}  # fmt: skip
+        versions.append(json.loads(shop.run("--json", env=env).out)["version"])
+    assert versions == ["0.1.0", "0.1.1"]
+
+
+def test_it_is_said_when_nobody_else_counts_with_this_store(shop: Any, tmp_path: Path) -> None:
+    shop.write('[stages]\nbuild = { command = "true" }\n')
+    assert "number from this machine's own store" in shop.run().err
+    shared = {"CXLOCAL_STORE": f"sqlite://{tmp_path}/shared/store.db",
+              "CXLOCAL_HOME": str(tmp_path / "other")}  # fmt: skip
+    assert "(number from the store)" in shop.run(env=shared).err
+    row = next(row for row in shop.command("doctor", "--json").json() if row["name"] == "store")
+    assert "any other would hand out the same numbers" in row["found"]
