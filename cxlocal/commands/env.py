@@ -214,8 +214,9 @@ def reap(app: App, dry_run: bool, output: Output) -> None:
 def destroy(app: App, environment: str, reason: str, yes: bool) -> None:
     """Take down a lasting environment that this machine made.
 
-    The tools that made it destroy what they made, by the handles they made durable. It is gone
-    from the board afterwards; its history stays.
+    The tools that made it destroy what they made, by the handles they made durable. What plain
+    commands made no tool can destroy: take it down yourself. It is gone from the board afterwards;
+    its history stays.
     """
     from cxlocal.commands.project import load_project
     from cxlocal.runner.recovery import destroy_environment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cxlocal.errors import CxError
+from cxlocal.errors import CxError, Refused
 from cxlocal.runner import orphans
 
 if TYPE_CHECKING:
@@ -62,7 +62,11 @@ def destroy_environment(
     journal: Journal, machine: Machine, deliverable: str, instance: str, reason: str
 ) -> list[tuple[Debt, str]]:
     """Take down a lasting environment on a person's word: everything tools made for it on this
-    machine is destroyed, newest first. What could not be, and why; then it is not closed."""
+    machine is destroyed, newest first. What could not be, and why; then it is not closed.
+
+    What plain commands made there nobody can destroy: it is only recorded as gone. Raises Refused
+    where a tool made it on another machine, which alone has the handles.
+    """
     from cxlocal.runner.placing import debts
 
     owed = [
@@ -73,9 +77,34 @@ def destroy_environment(
     unpaid: list[tuple[Debt, str]] = []
     for run in dict.fromkeys(debt.run for debt in owed):
         unpaid += _pay_run(journal, machine, run, [debt for debt in owed if debt.run == run])
-    if owed and not unpaid:
+    if unpaid:
+        return unpaid
+    if owed:
         _close(journal, owed[0].run, owed[0].environment, instance, reason)
-    return unpaid
+    else:
+        _close_unowed(journal, deliverable, instance, reason)
+    return []
+
+
+def _close_unowed(journal: Journal, deliverable: str, instance: str, reason: str) -> None:
+    rows = journal.query(
+        "SELECT d.environment, d.run, t.tool, t.host, d.deployed_at AS at FROM deployment d"
+        " LEFT JOIN task_run t ON t.id = d.task_run WHERE d.deliverable = :d AND d.instance = :i"
+        " UNION ALL SELECT name, created_by_run, tool, '', created_at FROM environment"
+        " WHERE deliverable = :d AND instance = :i ORDER BY at DESC",
+        {"d": deliverable, "i": instance},
+    )
+    elsewhere = [row for row in rows if row["tool"] not in (None, "", "command")]
+    if elsewhere:
+        tool, host = elsewhere[0]["tool"], elsewhere[0]["host"] or "another machine"
+        raise Refused(
+            f"{instance} was not made by this machine",
+            why=f"{tool} made it on {host}, and only its journal has what it takes to destroy it",
+            hint=f"cxlocal env destroy {instance}, on {host}",
+            name="made-elsewhere",
+        )
+    if rows:
+        _close(journal, rows[0]["run"], rows[0]["environment"], instance, reason)
 
 
 def _close(

@@ -43,6 +43,30 @@ def test_an_older_version_needs_a_word(desk: Any) -> None:
     assert live(desk) == first
 
 
+def test_what_commands_made_is_recorded_as_gone(desk: Any) -> None:
+    version = desk.release()
+    assert desk("deploy", version, "--to", "production").code == 0
+    done = desk("env", "destroy", "production", "--yes", "-m", "moved away")
+    assert (done.code, "production is gone" in done.err) == (0, True)
+    assert desk.rows("SELECT * FROM deployments_now") == []
+    (row,) = desk.rows("SELECT deleted_why FROM environment WHERE deleted_at IS NOT NULL")
+    assert row["deleted_why"] == "moved away"
+    done = desk("env", "destroy", "production", "--yes")
+    assert (done.code, "does not stand" in done.err) == (2, True)
+    assert desk("deploy", version, "--to", "production").code == 0
+    assert len(desk.rows("SELECT * FROM deployments_now")) == 1
+
+
+def test_what_a_tool_made_elsewhere_is_not_called_gone(desk: Any) -> None:
+    version = desk.release()
+    assert desk("deploy", version, "--to", "production").code == 0
+    with sqlite3.connect(desk.home / "journal.db") as connection:
+        connection.execute("UPDATE task_run SET tool = 'local-service', host = 'web-3'")
+    done = desk("env", "destroy", "production", "--yes")
+    assert (done.code, "web-3" in done.err) == (3, True)
+    assert len(desk.rows("SELECT * FROM deployments_now")) == 1
+
+
 def test_rollbacks_go_further_back_and_never_forth(desk: Any) -> None:
     versions = [desk.release() for _ in range(3)]
     for version in versions:
