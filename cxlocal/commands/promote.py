@@ -22,7 +22,7 @@ from cxlocal.commands.terminal import say
 @click.option("--run", "run", default="", metavar="RUN", help="The run whose version it is.")
 @click.option("--version", "version", default="", metavar="VERSION", help="The version.")
 @click.option("-m", "--reason", default="", metavar="TEXT", help="Why; kept with the decision.")
-@click.option("--deny", is_flag=True, help="Decide against it.")
+@click.option("--deny", is_flag=True, help="Decide against it, until an override.")
 @click.option("--override", is_flag=True, help="Pass over what is missing; never counts as passed.")
 @json_option
 @pass_app

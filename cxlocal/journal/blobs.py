@@ -7,6 +7,7 @@ its SHA-256, so nothing needs to be trusted when it is read back.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -44,6 +45,10 @@ def keep_file(home: Path, source: Path, *, unique: str) -> tuple[str, int]:
                 state.update(chunk)
                 size += len(chunk)
                 out.write(chunk)
+            if os.stat(source).st_mode & stat.S_IXUSR:
+                # A program stays one: what is deployed later is called by this very file.
+                mode = os.fstat(out.fileno()).st_mode
+                os.fchmod(out.fileno(), mode | (mode & 0o444) >> 2)
             out.flush()
             os.fsync(out.fileno())
         digest = state.hexdigest()

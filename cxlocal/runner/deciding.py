@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.domain import Verdict
 from cxlocal.errors import CxError, Refused, Undecided, UsageError
 from cxlocal.events.runs import task_id
-from cxlocal.runner.gates import ask_gates, data_age_seconds, refuse_conflicted
+from cxlocal.hooks.task import GateAnswer
+from cxlocal.runner.gates import (
+    PERSON,
+    ask_gates,
+    data_age_seconds,
+    denied_by_person,
+    refuse_conflicted,
+)
 from cxlocal.runner.placing import promotion_draft
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import Workspace
 
 if TYPE_CHECKING:
-    from cxlocal.hooks.task import GateAnswer
     from cxlocal.plan.types import Promotion
     from cxlocal.runner.record import RunRecord
     from cxlocal.runner.source import Machine, Source
@@ -66,7 +72,16 @@ def decide(machine: Machine, source: Source, record: RunRecord, asked: Asked) ->
     refuse_conflicted(work)
     _check_override(record, asked)
     if asked.deny:
-        return _record(work, promotion, "denied", asked.reason, ())
+        no = GateAnswer(PERSON, Verdict.DENY, asked.reason)
+        return _record(work, promotion, "denied", asked.reason, [no])
+    denied = denied_by_person(record, promotion.name)
+    if denied is not None and not asked.override:
+        raise Refused(
+            f"{promotion.name} was denied to {record.version}",
+            why=denied,
+            hint="--override --reason WHY passes over it, and is recorded as an override",
+            name="denied",
+        )
     missing = [name for name in promotion.after if name not in work.succeeded]
     if missing and not asked.override:
         raise Refused(
@@ -85,15 +100,15 @@ def decide(machine: Machine, source: Source, record: RunRecord, asked: Asked) ->
         return _record(work, promotion, "overridden", reason, answers)
     if not against:
         return _record(work, promotion, "granted", asked.reason, answers)
-    denied = any(one.verdict == Verdict.DENY for one in against)
-    kind = Refused if denied else Undecided
-    decision = _record(work, promotion, "denied" if denied else "undecided", words, answers)
+    refused = any(one.verdict == Verdict.DENY for one in against)
+    kind = Refused if refused else Undecided
+    decision = _record(work, promotion, "denied" if refused else "undecided", words, answers)
     refusal = kind(
         f"{promotion.name} for {record.version} "
-        + ("was refused" if denied else "could not be decided"),
+        + ("was refused" if refused else "could not be decided"),
         why=words,
         hint="settle what it says and ask again; --override --reason WHY passes over it",
-        name="gate-denied" if denied else "gate-undecided",
+        name="gate-denied" if refused else "gate-undecided",
     )
     return decision._replace(refusal=refusal)
 

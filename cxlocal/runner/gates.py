@@ -15,6 +15,7 @@ from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
     from cxlocal.plan.types import Promotion, Stage
+    from cxlocal.runner.record import RunRecord
     from cxlocal.runner.work import Work
 
 GRANTED = ("granted", "overridden")
@@ -68,6 +69,8 @@ def _standing(work: Work, name: str, decision: str | None) -> GateAnswer:
     if decision is None and _left_undecided(work, name):
         return GateAnswer(gate, Verdict.UNDECIDED, f"{name} could not be decided")
     reason = f"{name} was {decision}" if decision else f"{name} was not given"
+    if denied := denied_by_person(work.record, name):
+        reason += f" by {denied}"
     return GateAnswer(gate, Verdict.DENY, reason)
 
 
@@ -96,13 +99,44 @@ def _raise_first(work: Work, stage: Stage, judged: list[Judged]) -> None:
 
 
 def _way_out(work: Work, stage: Stage, promotion: str) -> str:
-    again = f"cxlocal run --resume {work.record.run}"
+    again = work.again or f"cxlocal run --resume {work.record.run}"
     environment = work.environment_of(stage)
-    if environment is not None and environment.protected:
+    if not work.again and environment is not None and environment.protected:
         again += f" --to {environment.name}"
-    if promotion:
-        return f"cxlocal promote {work.record.version} {promotion}, then: {again}"
-    return f"settle what it says, then: {again}"
+    if not promotion:
+        return f"settle what it says, then: {again}"
+    decide = f"cxlocal promote {work.record.version} {promotion}"
+    override = f"{decide} --override --reason WHY"
+    if denied_by_person(work.record, promotion) is not None:
+        return f"{override}, then: {again}"
+    after = [one.after for one in work.plan.promotions if one.name == promotion]
+    missing = [name for names in after for name in names if name not in work.succeeded]
+    if missing:
+        return f"let {', '.join(missing)} succeed, or: {override}; then: {again}"
+    return f"{decide}, then: {again}"
+
+
+PERSON = "person"
+"""Stands for the gate where a person refused a promotion."""
+
+
+def denied_by_person(record: RunRecord, name: str) -> str | None:
+    """Who refused a promotion of this run for good, and why; None where nobody did, or somebody
+    passed over it since. What a gate refused can be asked again when its reason is gone."""
+    row = record.journal.one(
+        "SELECT decision, actor, reason FROM promotion WHERE run = ? AND name = ?"
+        " ORDER BY decided_at DESC, decision = 'denied' DESC LIMIT 1",
+        (record.run, name),
+    )
+    if row is None or row["decision"] != "denied":
+        return None
+    by_person = record.journal.one(
+        "SELECT 1 FROM verdict WHERE run = ? AND promotion = ? AND gate = ?"
+        # Both texts may have been shortened, to different lengths.
+        " AND substr(reason, 1, 100) = substr(?, 1, 100)",
+        (record.run, name, PERSON, row["reason"]),
+    )
+    return None if by_person is None else f"{row['actor']}: {row['reason']}"
 
 
 def ask_gates(work: Work, kind: str, environment: str, promotion: str) -> list[GateAnswer]:

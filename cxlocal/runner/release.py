@@ -141,7 +141,7 @@ def _work_off(
     _last_sync(journal, begun)
     if signals.number:
         raise signals.interrupted()
-    return _summary(machine, begun, outcome, reason, ended, seconds)
+    return _summary(machine, request, begun, outcome, reason, ended, seconds)
 
 
 def _outcome(ended: Ended, signals: Signals) -> tuple[Outcome, str]:
@@ -173,6 +173,7 @@ def _last_sync(journal: Journal, begun: Begun) -> None:
 
 def _summary(
     machine: Machine,
+    request: Request,
     begun: Begun,
     outcome: Outcome,
     reason: str,
@@ -188,6 +189,7 @@ def _summary(
     following = begun.selection.arguments(record.run) if success else ()
     if not success and record.kind == "release":
         following = ("cxlocal", "run", "--resume", record.run)
+        following += ("--to", request.to) if request.to else ()
     return Summary(
         run=record.run,
         deliverable=record.ref.deliverable,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import stat
 from typing import TYPE_CHECKING
 
 from cxlocal.errors import Refused, UsageError
@@ -68,6 +71,8 @@ def resume(machine: Machine, journal: Journal, request: Request, began: float) -
         beside=lambda t: orphans.register(t, record.run, machine.command),
     )  # fmt: skip
     version = _version(machine, journal, work, source, store, began)
+    if not workspace.in_place:
+        _put_back(work, kept)
     opening = opening_of(
         work, source, version, why_offline, selection, tuple(sorted(kept)), resumed=True
     )
@@ -149,6 +154,22 @@ def _take_up(work: Work) -> None:
         for row in live(record, instance_of(record, environment)):
             if row["uri"]:
                 work.uris[environment.name] = row["uri"]
+
+
+def _put_back(work: Work, kept: frozenset[str]) -> None:
+    """The artifacts of stages that need not run again lie in the checkout where those left them:
+    all stages share it, and a later one may look for them there."""
+    for stage in work.plan.stages:
+        for output in stage.produces if stage.name in kept else ():
+            reference = work.artifacts.get(output.name)
+            folder = os.path.dirname(output.path)
+            if reference is None or not output.path or "*" in folder or "?" in folder:
+                continue
+            target = work.workspace.project / folder / reference.path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # A copy, as a stage may change it; the kept bytes may not be.
+            shutil.copy(reference.path, target)
+            target.chmod(target.stat().st_mode | stat.S_IWUSR)
 
 
 def _version(

@@ -242,6 +242,7 @@ def _ship(
             record=record, manager=source.manager, workspace=workspace, environ=machine.environ,
             voice=machine.voice, secrets=find_secrets(machine, source, record.plan, names),
             readers=find_readers(source.manager, record.plan), run_named=order.run_named,
+            again=f"cxlocal deploy {record.version} --to {order.environment}",
         )  # fmt: skip
         _take_up(work, order, names)
         stages = [_as_ordered(stage, order) for stage in stages]

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import Outcome
-from cxlocal.errors import CxError, UsageError
+from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.runner import orphans
 from cxlocal.runner.beginning import listen, meet
 from cxlocal.runner.facts import facts_of, prove_revision
@@ -98,7 +98,18 @@ def _changed(source: Source, wanted: Wanted) -> tuple[str, ...]:
 
     paths = source.config.deliverable.paths
     if not wanted.allow_uncommitted:
-        require_clean(source.repository, paths)
+        try:
+            require_clean(source.repository, paths)
+        except Refused as problem:
+            raise Refused(
+                problem.what,
+                why="the commands of such a run work in the tree as it lies: what they build would"
+                " not be what was pushed",
+                hint="commit and push them, add what is built to .gitignore, or:"
+                " cxlocal run start --allow-uncommitted",
+                name=problem.name,
+                **problem.data,
+            ) from problem
         return ()
     return dirty(source.repository, paths)
 

@@ -65,6 +65,7 @@ class Work:
         secrets: Mapping[str, str],
         readers: Mapping[str, ReportReader],
         run_named: bool = False,
+        again: str = "",
     ) -> None:
         self.record = record
         self.manager = manager
@@ -75,6 +76,8 @@ class Work:
         self.readers = readers
         self.run_named = run_named
         """A person named the run by its id, so a number in doubt is no obstacle."""
+        self.again = again
+        """The command that tries again what is refused; empty: going on with the run does."""
         self.masker = Masker(secrets.values())
         self.artifacts: dict[str, ArtifactRef] = {}
         self.uris: dict[str, str] = {}

@@ -112,7 +112,16 @@ def test_a_denial_holds(desk: Any) -> None:
     version = desk.release()
     assert desk("promote", version, "READY", "--deny", "-m", "too slow").code == 0
     done = desk("deploy", version, "--to", "production")
-    assert (done.code, "READY was denied" in done.err) == (3, True)
+    assert (done.code, "READY was denied by Ann <ann@example.org>: too slow" in done.err) == (
+        3,
+        True,
+    )
+    assert f"cxlocal promote {version} READY --override --reason WHY" in done.err
+    assert f"then: cxlocal deploy {version} --to production" in done.err
+    again = desk("promote", version, "READY")
+    assert (again.code, "READY was denied to" in again.err) == (3, True)
+    assert desk("promote", version, "READY", "--override", "-m", "fast enough").code == 0
+    assert desk("deploy", version, "--to", "production").code == 0
 
 
 def test_an_override_needs_a_named_person(desk: Any) -> None:

@@ -50,6 +50,10 @@ class Shop:
             path.write_text(content)
         self.push("a change")
 
+    def git(self, *arguments: str) -> str:
+        """Run git in the working tree."""
+        return git(self.tree, *arguments)
+
     def push(self, message: str) -> None:
         """Commit everything and push it."""
         git(self.tree, "add", "-A")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import sqlite3
@@ -111,6 +112,23 @@ test = {{ command = "test -e {flag}; grep 0.1.0 version.txt $CXLOCAL_ARTIFACT_OU
     assert shop.query("SELECT version, outcome FROM run") == [("0.1.0", "success")]
     attempts = shop.query("SELECT stage, attempt, outcome FROM task_run ORDER BY stage, attempt")
     assert attempts == [("build", 1, "success"), ("test", 1, "failure"), ("test", 2, "success")]
+
+
+def test_a_resumed_stage_finds_earlier_artifacts_where_they_were(shop: Any, tmp_path: Any) -> None:
+    flag = tmp_path / "flag"
+    shop.write(f"""
+[stages]
+build = {{ command = "mkdir dist; echo bytes > dist/app-1.zip; echo 'echo ran' > tool; chmod +x tool", produces = {{ app = "dist/*.zip", tool = "tool" }} }}
+test = {{ command = "test -e {flag}; grep bytes dist/app-1.zip; echo more >> dist/app-1.zip; ./tool", needs = ["build"] }}
+""")  # fmt: skip
+    assert shop.run().code == 1
+    flag.touch()
+    done = shop.run("--resume", "0.1.0")
+    assert done.code == 0, done.err
+    assert "ran" in (shop.home / "logs" / shop.last() / "test.2.log").read_text()
+    assert shop.command("doctor", "--json").json()
+    kept = shop.query("SELECT sha256 FROM artifact WHERE name = 'app'")
+    assert kept == [hashlib.sha256(b"bytes\n").hexdigest()]
 
 
 def test_retries_are_attempts_of_their_own(shop: Any, tmp_path: Any) -> None:
@@ -351,7 +369,9 @@ title = "Live"
 """)
     done = shop.run("--to", "production")
     assert done.code == 3, done.err
-    assert "cxlocal promote 0.1.0 APPROVED" in done.err
+    assert "cxlocal promote 0.1.0 APPROVED, then: cxlocal run --resume" in done.err
+    ways = [line for line in done.err.splitlines() if "--resume" in line]
+    assert all("--to production" in line for line in ways), ways
     assert shop.query("SELECT verdict, promotion FROM verdict") == [("deny", "APPROVED")]
     assert shop.query("SELECT outcome FROM run") == ["failure"]
 

@@ -167,3 +167,25 @@ def test_it_is_said_when_nobody_else_counts_with_this_store(shop: Any, tmp_path:
     assert "(number from the store)" in shop.run(env=shared).err
     row = next(row for row in shop.command("doctor", "--json").json() if row["name"] == "store")
     assert "any other would hand out the same numbers" in row["found"]
+
+
+def test_a_mirror_only_release_is_asked_about_until_the_remote_holds_it(
+    shop: Any, tmp_path: Path
+) -> None:
+    shop.write(BUILD)
+    assert shop.command("mirror", "add", str(tmp_path / "mirror.git")).code == 0
+    away = shop.remote.with_name("away.git")
+    shop.remote.rename(away)
+    shop.git("commit", "-q", "--allow-empty", "-m", "a fix at night")
+    shop.git("push", "-q", str(tmp_path / "mirror.git"), "HEAD:main")
+    assert shop.run().code == 0
+    away.rename(shop.remote)
+    assert "does NOT hold the commit of 0.1.0" in shop.command("sync").err
+    events = shop.query("SELECT count(*) FROM event")
+    for _ in range(3):
+        assert "0.1.0" not in shop.command("sync").err
+    assert shop.query("SELECT count(*) FROM event") == events, "an idle sync records nothing"
+    assert "does not hold the commit" in shop.command("status").out
+    shop.git("push", "-q", "origin", "HEAD:main")
+    assert "holds the commit of 0.1.0" in shop.command("sync").err
+    assert "does not hold the commit" not in shop.command("status").out
