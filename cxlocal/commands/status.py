@@ -83,8 +83,8 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
         "store_trouble": journal.one("SELECT url, why FROM breaker ORDER BY failed_at_ms DESC"),
         "owed_environments": journal.query(owed),
         "flags": journal.query(
-            "SELECT kind, text, raised_at FROM flag WHERE (:name IS NULL OR deliverable = :name)"
-            " ORDER BY raised_at DESC LIMIT 5",
+            "SELECT kind, text, raised_at, version, run FROM open_flags"
+            " WHERE (:name IS NULL OR deliverable = :name) ORDER BY raised_at DESC LIMIT 5",
             {"name": name},
         ),
     }
@@ -128,8 +128,13 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         lines.append(f"The store did not answer lately: {facts['store_trouble']['why']}")
     for debt in facts["owed_environments"]:
         lines.append(f"Left behind: environment {debt['environment']} ('cxlocal env reap')")
-    lines += [f"Look at: {flag['text']}" for flag in facts["flags"]]
+    lines += [f"Look at: {_about(flag)}{flag['text']}" for flag in facts["flags"]]
     return lines
+
+
+def _about(flag: dict[str, Any]) -> str:
+    name = flag["version"] or str(flag["run"] or "")[:8]
+    return f"{name}: " if name else ""
 
 
 def _say_empty(name: str | None, as_json: bool) -> None:

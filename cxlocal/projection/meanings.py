@@ -91,6 +91,15 @@ _VIEW_COLUMNS = {
         duration_seconds | Time from start to end, in seconds.
         place_url | Page of the run at the CI server.
         """,
+    "open_flags": """
+        raised_at | When it was noticed (UTC).
+        kind | Slug of what it is.
+        text | What it is, as a sentence.
+        deliverable | Deliverable it is about; empty for none.
+        version | Version of the run it is about; empty for none.
+        run | Run it is about; empty for none.
+        subject | What it is about: a run, an environment, a journal chain.
+        """,
     "run_timeline": """
         run | Run it happened in.
         at | When (UTC); for a stage, when it started.
@@ -165,6 +174,7 @@ SHAPES: dict[str, Shape] = {
     "release_board": Shape("", "since"),
     "number_uses": Shape("", "used_at"),
     "run_board": Shape("", "queued_at"),
+    "open_flags": Shape("", "raised_at", ("kind",)),
     "run_timeline": Shape("", "at"),
     "event_log": Shape("", "id"),
 }

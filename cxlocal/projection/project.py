@@ -374,11 +374,11 @@ def _observed(said: Said) -> list[Fact]:
         f" {custom.get('observed') or 'nothing'}, the journal says"
         f" {custom.get('expected') or 'nothing'}"
     )
-    return [_flag_fact(said, "changed-outside", text)]
+    return [_flag_fact(said, "changed-outside", text, subject=str(custom.get("environment") or ""))]
 
 
-def _flag_fact(said: Said, kind: str, text: str) -> Fact:
-    subject = str(said.custom.get("subject") or said.subject)
+def _flag_fact(said: Said, kind: str, text: str, subject: str = "") -> Fact:
+    subject = subject or str(said.custom.get("subject") or said.subject)
     values = _flag(kind, subject, said.event.deliverable, said.event.run, text, said.at)
     return Fact("flag", (said.id,), "raised", values)
 

@@ -135,8 +135,10 @@ ORDER BY p.started_at
     ),
     "look-at": (
         "What somebody should look at",
-        "Things cxlocal noticed that need a person, newest first.",
-        "SELECT raised_at, kind, text, deliverable, run FROM flag ORDER BY raised_at DESC",
+        "Things cxlocal noticed that need a person and nothing has settled since, newest first.",
+        """
+SELECT raised_at, kind, text, deliverable, version, run FROM open_flags ORDER BY raised_at DESC
+""",
     ),
 }
 

@@ -109,6 +109,26 @@ UNION ALL SELECT e.created_by_run, e.deleted_at, 'environment', e.instance, 'des
   NULL, NULL, e.deleted_why FROM environment e WHERE e.deleted_at IS NOT NULL
 """,
     ),
+    "open_flags": (
+        "What somebody should look at and nothing has settled since.",
+        """
+SELECT f.raised_at, f.kind, f.text, f.deliverable, r.version, f.run, f.subject
+FROM flag f LEFT JOIN run r ON r.id = f.run
+WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
+  AND NOT (f.kind = 'changed-outside' AND (
+    EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = f.deliverable
+      AND d.environment = f.subject
+      AND (d.deployed_at > f.raised_at OR d.removed_at > f.raised_at))
+    OR EXISTS (SELECT 1 FROM flag later WHERE later.kind = f.kind AND later.subject = f.subject
+      AND later.deliverable = f.deliverable AND later.raised_at > f.raised_at)))
+  AND NOT (f.kind IN ('uncommitted-changes', 'unreadable-report', 'not-provisioned') AND
+    EXISTS (SELECT 1 FROM run later WHERE later.deliverable = f.deliverable
+      AND later.kind = 'release' AND later.outcome = 'success' AND later.queued_at > r.queued_at))
+  AND NOT (f.kind = 'not-destroyed' AND EXISTS (SELECT 1 FROM environment e
+    WHERE e.deliverable = f.deliverable AND e.instance = f.subject
+      AND e.deleted_at > f.raised_at))
+""",
+    ),
     "number_ledger": (
         (
             "What became of every number up to the highest granted: exactly one state each, and why."
