@@ -271,6 +271,7 @@ class Wrapped:
                 ran.outcome,
                 self.masker.text(reason) if self.masker else reason,
                 started_ms=ran.started_ms,
+                seconds=ran.seconds,
                 exit_code=ran.exit_code,
                 log=entry,
                 details=self.details,

@@ -154,15 +154,20 @@ class FailingDisk:
 
 
 @pytest.fixture(scope="session")
-def failing_disk_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    library = tmp_path_factory.mktemp("failing-disk") / "failing_disk.so"
-    call("gcc", "-shared", "-fPIC", "-O1", "-o", library, HERE / "failing_disk.c", "-ldl")
-    return library
+def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes the library of a C file beside this one, for LD_PRELOAD."""
+
+    def make(name: str) -> Path:
+        library = tmp_path_factory.mktemp("preloaded") / f"{name}.so"
+        call("gcc", "-shared", "-fPIC", "-O1", "-o", library, HERE / f"{name}.c", "-ldl")
+        return library
+
+    return make
 
 
 @pytest.fixture
-def failing_disk(failing_disk_library: Path, tmp_path: Path) -> FailingDisk:
-    return FailingDisk(failing_disk_library, tmp_path / "calls")
+def failing_disk(preloaded: Callable[[str], Path], tmp_path: Path) -> FailingDisk:
+    return FailingDisk(preloaded("failing_disk"), tmp_path / "calls")
 
 
 def _account(home: Path) -> list[int]:
