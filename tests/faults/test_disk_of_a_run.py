@@ -21,7 +21,7 @@ test = { lifetime = "per-run" }
 [promotions]
 PASSED = { after = ["unit"] }
 """
-SAMPLES = 7
+SAMPLES = 5
 """Of some seven hundred calls. Which ones moves with the length of the run, so that not every
 change of the program is tried at the same places."""
 
