@@ -100,7 +100,9 @@ def _from_click(error: Exception) -> UsageError:
     context = getattr(error, "ctx", None)
     what = error.format_message().rstrip(".")  # type: ignore[attr-defined]
     path = context.command_path if context is not None else PROGRAM
-    return UsageError(what, hint=f"{path} --help")
+    return UsageError(
+        what, why="the command line is not one that cxlocal knows", hint=f"{path} --help"
+    )
 
 
 def _end(error: BaseException, arguments: list[str]) -> int:
@@ -142,6 +144,7 @@ def as_known(error: BaseException) -> CxError:
         )
     return Bug(
         f"This is a bug in cxlocal: {type(error).__name__}: {error}",
+        why="nobody foresaw this; what was recorded before is safe",
         hint="run it again with --debug and report the trace",
     )
 

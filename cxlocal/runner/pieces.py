@@ -235,6 +235,7 @@ def named_run(environ: Mapping[str, str]) -> str:
     if run and not re.fullmatch(RUN_ID, run):
         raise UsageError(
             f"{RUN_VARIABLE} does not hold the id of a run: {run[:60]!r}",
+            why="the id of a run is 36 characters, as 'cxlocal run start' prints it",
             hint='set it with: eval "$(cxlocal run start)"',
             name="bad-run",
         )
