@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cxlocal.commands.context import App
+from cxlocal.errors import Trouble
 
 RELEASE = """
 [stages]
@@ -21,7 +25,7 @@ test = { lifetime = "per-run" }
 [promotions]
 PASSED = { after = ["unit"] }
 """
-SAMPLES = 5
+SAMPLES = 4
 """Of some seven hundred calls. Which ones moves with the length of the run, so that not every
 change of the program is tried at the same places."""
 
@@ -123,3 +127,31 @@ def test_a_small_disk_that_fills_up_during_a_run(
         "success", "error", "success"
     ], numbers  # fmt: skip
     assert len(numbers) == 3
+
+
+@pytest.mark.needs("mount", "umount")
+def test_a_checkout_that_cannot_be_removed_changes_no_outcome(shop: Any) -> None:
+    # A file system in the middle of the checkout: not even root can remove its folder.
+    shop.write('[stages]\nbuild = { command = "mkdir busy; mount -t tmpfs tmpfs busy" }\n')
+    try:
+        result = shop.run()
+    finally:
+        for busy in shop.home.glob("checkouts/*/source/busy"):
+            subprocess.run(["umount", str(busy)], check=True)
+    assert result.code == 0, result.err
+    assert "something of the checkout stays" in result.err
+    assert shop.query("SELECT outcome FROM run") == ["success"]
+
+
+def test_a_disk_that_fails_while_reading_is_no_bug(tmp_path: Path) -> None:
+    app = App(environ={"CXLOCAL_HOME": str(tmp_path)})
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    with pytest.raises(Trouble, match="the disk is full"), app.journal():
+        raise full
+    with pytest.raises(Trouble, match="the disk reported an error"), app.journal() as journal:
+        # As after a commit whose outcome nobody knows.
+        journal.close()
+        journal.connection.execute("SELECT 1")
+    with pytest.raises(sqlite3.OperationalError, match="no such table"), app.journal() as journal:
+        journal.connection.execute("SELECT * FROM nowhere")
