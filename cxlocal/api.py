@@ -88,7 +88,11 @@ class Task:
     @property
     def _open(self) -> Wrapped:
         if self._wrapped is None:
-            raise Trouble(f"task {self._name} is not open", hint="with run.task(...) as task:")
+            raise Trouble(
+                f"task {self._name} is not open",
+                why="what is reported belongs to a task between its begin and its end",
+                hint="with run.task(...) as task:",
+            )
         return self._wrapped
 
     def exec(
@@ -119,9 +123,19 @@ class Task:
         if ran.signal:
             raise Interrupted(ran.reason, signal_number=ran.signal)
         if ran.outcome == Outcome.ERROR and ran.exit_code is None:
-            raise Trouble(f"{words[0]}: {ran.reason}", name="not-run")
+            raise Trouble(
+                f"{words[0]}: {ran.reason}",
+                why="the system did not start it, or it was ended from outside",
+                hint="look at the program, its folder and its limit; 'cxlocal show' has the log",
+                name="not-run",
+            )
         if ran.code and check:
-            raise OutcomeFailure(f"{words[0]}: {ran.reason}", name="command-failed")
+            raise OutcomeFailure(
+                f"{words[0]}: {ran.reason}",
+                why="the command said so by its exit code",
+                hint="'cxlocal show' has its log; with check=False a failure is no exception",
+                name="command-failed",
+            )
         return ran.code
 
     def artifact(self, name: str, path: str | os.PathLike[str]) -> None:
@@ -147,7 +161,12 @@ class Task:
     def _existing(self, path: str | os.PathLike[str]) -> Path:
         found = Path(path).absolute()
         if not found.is_file():
-            raise Trouble(f"there is no file {found}", name="no-file")
+            raise Trouble(
+                f"there is no file {found}",
+                why="only a plain file can be kept with a task",
+                hint="name a file that the task has made",
+                name="no-file",
+            )
         return found
 
     def __enter__(self) -> Self:
@@ -237,7 +256,11 @@ class Run:
     def record(self) -> PieceRecord:
         """What is recorded with. Raises Trouble outside of the ``with`` block."""
         if self._record is None:
-            raise Trouble("the run is not open", hint="with cxlocal.open_run() as run:")
+            raise Trouble(
+                "the run is not open",
+                why="it is used outside of its with block",
+                hint="with cxlocal.open_run() as run:",
+            )
         return self._record
 
     def task(self, name: str, *, kind: str = "") -> Task:

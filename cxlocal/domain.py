@@ -80,6 +80,7 @@ def deliverable_id(text: str) -> str:
     if problem:
         raise UsageError(
             f"{text!r} cannot name a deliverable: {problem}",
+            why="the name stands in every record, path and page",
             hint="choose a name a person can read, such as 'webshop'",
             name="bad-name",
         )

@@ -169,6 +169,7 @@ def _from_keyring(
     if not service or not user:
         raise ConfigError(
             f"secret {name}: {source.keyring!r} does not name an entry of the keyring",
+            why="an entry of the keyring has a service and a user",
             hint="write it as service/user",
             name="bad-keyring-entry",
         )

@@ -40,7 +40,9 @@ def parse_duration(text: str) -> int:
     parts = _DURATION.findall(stripped)
     if not parts or _DURATION.sub("", stripped).strip():
         raise UsageError(
-            f"{text!r} is not a duration", hint="write it like '90s', '15m', '1h 30m' or '90d'"
+            f"{text!r} is not a duration",
+            why="a duration is one or more numbers, each with a unit",
+            hint="write it like '90s', '15m', '1h 30m' or '90d'",
         )
     return sum(int(count) * _UNIT_SECONDS[unit] for count, unit in parts)
 

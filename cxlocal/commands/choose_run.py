@@ -57,6 +57,7 @@ def _run_of_digest(journal: Journal, digest: str) -> str:
     if not rows:
         raise UsageError(
             f"no artifact with the digest sha256:{digest[:12]}… is known here",
+            why="the journal here has no such artifact",
             hint="cxlocal show lists the artifacts of a run",
             name="no-such-artifact",
         )

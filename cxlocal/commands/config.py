@@ -56,6 +56,7 @@ def show(app: App, key: str | None, origin: bool, output: Output) -> None:
         if not chosen:
             raise UsageError(
                 f"there is no value {key!r}",
+                why="neither the files nor the defaults have this key",
                 hint=suggestion(key, [one.key for one in found], what="key"),
                 name="unknown-key",
             )

@@ -93,11 +93,19 @@ class App:
         Made when absent; with ``create=False`` an absent one raises Trouble, which is right for
         commands that only look.
         """
-        from cxlocal.journal.file import Journal
+        import sqlite3
+
+        from cxlocal.journal.file import Journal, explain_sqlite_error, is_fault_of_the_file
 
         opened = Journal.open(self.journal_path(), clock=self.clock, ids=self.ids, create=create)
         try:
             yield opened
+        except sqlite3.Error as problem:
+            # Reading may meet a full or failing disk too: what a killed writer left is put right
+            # by whoever reads next.
+            if not is_fault_of_the_file(problem):
+                raise
+            raise explain_sqlite_error(problem, opened.path) from problem
         finally:
             opened.close()
 

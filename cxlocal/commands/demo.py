@@ -58,6 +58,7 @@ def _empty(folder: Path) -> Path:
     if root.exists() and any(root.iterdir()):
         raise UsageError(
             f"{root} is not empty",
+            why="the demo would mix its files with yours",
             hint="name a folder that does not exist yet: cxlocal demo --keep DIR",
             name="not-empty",
         )

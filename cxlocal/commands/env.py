@@ -304,6 +304,7 @@ def observe(app: App, environment: str, as_json: bool) -> None:
         if not rows:
             raise UsageError(
                 f"nothing of {name} is live in {environment}, as far as is known here",
+                why="the journal here knows of no deployment there",
                 hint="cxlocal env list shows what is where",
                 name="nothing-live",
             )
@@ -317,7 +318,13 @@ def observe(app: App, environment: str, as_json: bool) -> None:
         health = {True: ", healthy", False: ", not healthy", None: ""}[seen.healthy]
         click.echo(f"{environment} runs {seen.observed or 'nothing'}{health}")
     if seen.agrees is None:
-        raise Trouble(f"{environment} could not be asked", why=seen.problem, name="not-observed")
+        raise Trouble(
+            f"{environment} could not be asked",
+            why=seen.problem,
+            hint="see that its tool and its address are up, then: cxlocal env observe "
+            + environment,
+            name="not-observed",
+        )
 
 
 def _deliverable(app: App) -> str:

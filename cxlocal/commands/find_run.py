@@ -46,6 +46,7 @@ def find_run(journal: Journal, wanted: str, deliverable: str | None = None) -> d
     if not rows:
         raise UsageError(
             "no release is known here yet" if newest else f"no run is known here as {wanted!r}",
+            why="the journal of this machine does not hold it",
             hint="'cxlocal run' makes a release; 'cxlocal log --all' lists the runs known here;"
             " 'cxlocal sync' fetches others",
             name="no-such-run",

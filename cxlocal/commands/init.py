@@ -147,6 +147,7 @@ def _write(path: Path, text: str, *, force: bool) -> None:
         raise CxError(
             f"{path.name} could not be written",
             why=error.strerror or str(error),
+            hint="see who may write to the folder, or show it with: cxlocal init --print",
             name="not-written",
         ) from error
 
@@ -161,6 +162,7 @@ def _refuse(path: Path, text: str) -> None:
         say(line)
     raise Refused(
         f"{path.name} is already there and differs from what would be written",
+        why="what a person wrote is not replaced unasked",
         hint="change it by hand, or replace it with: cxlocal init --force",
         name="already-there",
     )

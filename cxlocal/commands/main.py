@@ -100,7 +100,9 @@ def _from_click(error: Exception) -> UsageError:
     context = getattr(error, "ctx", None)
     what = error.format_message().rstrip(".")  # type: ignore[attr-defined]
     path = context.command_path if context is not None else PROGRAM
-    return UsageError(what, hint=f"{path} --help")
+    return UsageError(
+        what, why="the command line is not one that cxlocal knows", hint=f"{path} --help"
+    )
 
 
 def _end(error: BaseException, arguments: list[str]) -> int:
@@ -136,14 +138,26 @@ def as_known(error: BaseException) -> CxError:
         return Trouble(
             f"{error.strerror}{where}",
             why="the operating system refused it",
-            hint="--debug shows where in cxlocal it happened",
+            hint=_hint_of_the_system(error.errno),
             name="system",
             errno=error.errno,
         )
     return Bug(
         f"This is a bug in cxlocal: {type(error).__name__}: {error}",
+        why="nobody foresaw this; what was recorded before is safe",
         hint="run it again with --debug and report the trace",
     )
+
+
+def _hint_of_the_system(number: int) -> str:
+    """What helps against an error of the operating system."""
+    import errno
+
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space, for example with 'cxlocal prune', and run the command again"
+    if number == errno.EIO:
+        return "look at the disk; what was recorded is safe, and the command can be run again"
+    return "run it again with --debug, which shows where in cxlocal it happened"
 
 
 def _print_error(error: CxError, *, as_json: bool) -> None:

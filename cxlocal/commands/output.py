@@ -255,6 +255,7 @@ def _write_formatted(
     if output.fmt not in tabulate_formats:
         raise UsageError(
             f"There is no table format {output.fmt!r}",
+            why="tabulate draws the tables, and does not know it",
             hint="use one of " + ", ".join(tabulate_formats),
         )
     names, values = _matrix(rows, columns)

@@ -214,12 +214,14 @@ def finish(
         if record.ended:
             raise UsageError(
                 f"run {record.run[:8]} was finished before",
+                why="the end of a run is recorded once",
                 hint="cxlocal show tells how it ended",
                 name="run-over",
             )
         if not record.known:
             raise UsageError(
                 f"run {record.run[:8]} began on another machine that has not sent it yet",
+                why="its beginning is not in the journal here",
                 hint="cxlocal sync, or finish it where it was started",
                 name="no-such-run",
             )

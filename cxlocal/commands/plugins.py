@@ -76,7 +76,12 @@ def _hook(name: str) -> str:
     full = name if name.startswith("cxlocal_") else f"cxlocal_{name}"
     if full not in known:
         hint = suggestion(full, known, what="hook")
-        raise UsageError(f"there is no hook {name!r}", hint=hint, name="no-such-hook")
+        raise UsageError(
+            f"there is no hook {name!r}",
+            why="cxlocal calls no hook of this name",
+            hint=hint,
+            name="no-such-hook",
+        )
     return full
 
 

@@ -51,9 +51,19 @@ def promote(
     *before, name = words
     named = [one for one in (*before, run, version) if one]
     if len(named) > 1:
-        raise UsageError("name the version once, and the promotion last", name="bad-options")
+        raise UsageError(
+            "name the version once, and the promotion last",
+            why="two different versions may be meant",
+            hint="cxlocal promote VERSION PROMOTION",
+            name="bad-options",
+        )
     if deny and override:
-        raise UsageError("--deny and --override exclude each other", name="bad-options")
+        raise UsageError(
+            "--deny and --override exclude each other",
+            why="one refuses, the other grants",
+            hint="give one of them, with --reason WHY",
+            name="bad-options",
+        )
     with app.journal(create=False) as journal:
         machine = make_machine(app, fresh=False)
         chosen = choose_run(app, journal, named[0] if named else "", None)

@@ -44,8 +44,12 @@ def rollback(
 
     name = environment or env
     if not name or (environment and env and environment != env):
-        raise UsageError("name one environment", hint="cxlocal rollback production",
-                         name="no-environment")  # fmt: skip
+        raise UsageError(
+            "name one environment",
+            why="each environment has a version before of its own",
+            hint="cxlocal rollback production",
+            name="no-environment",
+        )
     project = load_project(app, needed=True)
     with app.journal(create=False) as journal:
         order = plan_rollback(app, journal, str(project.deliverable), name, which)
@@ -77,6 +81,7 @@ def plan_rollback(
         versions = ", ".join(row["version"] for row in rows)
         raise Conflict(
             f"it is disputed what is live in {environment}: {versions}",
+            why="two deployments there do not know of each other",
             hint=f"cxlocal env confirm {environment} --live VERSION --reason WHY",
             name="disputed",
         )

@@ -26,7 +26,10 @@ def _enter(directory: str | None) -> None:
         os.chdir(directory)
     except OSError as error:
         raise UsageError(
-            f"-C {directory}: cannot go there", why=error.strerror or "", name="no-directory"
+            f"-C {directory}: cannot go there",
+            why=error.strerror or "",
+            hint="name a folder that you may enter",
+            name="no-directory",
         ) from error
 
 
@@ -35,7 +38,9 @@ def _blocked_names(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         if not value.startswith("no:") or len(value) == len("no:"):
             raise UsageError(
-                f"-p {value} is not understood", hint="write -p no:NAME to leave a plugin out"
+                f"-p {value} is not understood",
+                why="-p only leaves plugins out",
+                hint="write -p no:NAME to leave a plugin out",
             )
     return tuple(value.removeprefix("no:") for value in values)
 

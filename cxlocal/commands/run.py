@@ -73,8 +73,12 @@ def run(
     from cxlocal.runner.release import Request
 
     if resume and revision != "HEAD":
-        raise UsageError("--resume and --revision exclude each other",
-                         why="a run keeps its revision", name="bad-options")  # fmt: skip
+        raise UsageError(
+            "--resume and --revision exclude each other",
+            why="a run keeps its revision",
+            hint="leave --revision out, or begin another run without --resume",
+            name="bad-options",
+        )
     if dry_run:
         show_plan(app, to, revision, as_json=as_json)
         return
@@ -189,9 +193,17 @@ def _end(summary: Summary, *, require_sync: bool) -> None:
     if summary.refused is not None:
         raise summary.refused
     if summary.outcome == "failure":
-        raise OutcomeFailure(summary.reason, hint=_look(summary), run=summary.run)
+        raise OutcomeFailure(
+            summary.reason, why=_why(summary), hint=_look(summary), run=summary.run
+        )
     if summary.outcome != "success":
-        raise Trouble(summary.reason, hint=_look(summary), name="run-error", run=summary.run)
+        raise Trouble(
+            summary.reason,
+            why=_why(summary),
+            hint=_look(summary),
+            name="run-error",
+            run=summary.run,
+        )
     if summary.kind == "release" and summary.pending and (require_sync or not summary.kept):
         raise NotSynced(
             f"{summary.version} is done, and {summary.pending} events are not at the store yet",
@@ -199,6 +211,12 @@ def _end(summary: Summary, *, require_sync: bool) -> None:
             hint="cxlocal sync --require-sync, before this machine goes away",
             pending=summary.pending,
         )
+
+
+def _why(summary: Summary) -> str:
+    if summary.outcome == "failure":
+        return "the work itself says no; the log of the stage has its words"
+    return "something around the work went wrong, which may be worth a second try"
 
 
 def _look(summary: Summary) -> str:

@@ -134,6 +134,7 @@ def _print_log(journal: Journal, run: dict[str, Any], stage: str) -> None:
         raise UsageError(
             f"run {run['run'][:8]} has no log of a stage {stage!r}",
             why=f"stages with a log: {names}",
+            hint="name one of these stages",
             name="no-such-log",
         )
     path = journal.home / of_stage[-1]["log"]
@@ -145,6 +146,7 @@ def _print_log(journal: Journal, run: dict[str, Any], stage: str) -> None:
         raise Trouble(
             f"the log of {stage} cannot be read",
             why=f"{problem.strerror}: {path}; the run may have been elsewhere, or pruned",
+            hint="cxlocal show tells where the run was; the log may still be there",
             name="log-gone",
         ) from problem
 
@@ -159,5 +161,10 @@ def _print_plan(journal: Journal, run: dict[str, Any]) -> None:
         (run["run"],),
     )
     if row is None:
-        raise UsageError(f"the plan of run {run['run'][:8]} is not known here", name="no-plan")
+        raise UsageError(
+            f"the plan of run {run['run'][:8]} is not known here",
+            why="it is sent whole with the first run of a machine that used it",
+            hint="cxlocal sync fetches it, where the store has it",
+            name="no-plan",
+        )
     write_document(json.loads(row["plan"]))

@@ -87,6 +87,7 @@ def _chosen(
     if (statement is None) == (query is None):
         raise UsageError(
             "Give either a statement or -q NAME",
+            why="one question is asked at a time",
             hint="cxlocal sql --list shows the stored queries",
             name="no-statement",
         )
@@ -110,6 +111,7 @@ def _chosen(
             raise UsageError(
                 f"The query {query} has no parameter {name!r}",
                 why=f"It has {', '.join(known)}" if known else "It has none",
+                hint="cxlocal sql --list shows the queries with their parameters",
                 name="no-parameter",
             )
     return QUERIES[query].sql, {**dict.fromkeys(known, ""), **given}
@@ -197,6 +199,7 @@ def _explain(problem: Exception, *, late: bool) -> CxError:
         return JournalDamaged("The journal is damaged", why=str(problem), hint="cxlocal verify")
     return UsageError(
         f"SQLite does not accept the statement: {problem}",
+        why="it is not SQL, or names what is not there",
         hint="cxlocal sql 'SELECT name, type FROM sqlite_master' lists tables and views",
         name="bad-statement",
     )

@@ -100,10 +100,16 @@ def step(
     from cxlocal.runner.pieces import KINDS
 
     if kind and kind not in KINDS:
-        raise UsageError(f"--kind {kind}", why=f"it is one of {', '.join(KINDS)}", name="bad-kind")
+        raise UsageError(
+            f"--kind {kind}",
+            why=f"it is one of {', '.join(KINDS)}",
+            hint=f"cxlocal step NAME --kind {KINDS[0]} -- COMMAND",
+            name="bad-kind",
+        )
     if (bool(words) + began + (ended is not None)) != 1:
         raise UsageError(
             "a step needs a command, or --began, or --ended, and only one of them",
+            why="it either runs a command or tells of one",
             hint=f"cxlocal step {name} -- COMMAND",
             name="no-command",
         )
@@ -118,6 +124,7 @@ def _pair(text: str, what: str, example: str) -> tuple[str, str]:
     if not (name and sign and path):
         raise UsageError(
             f"--{what} {text}: a name, '=' and a file are wanted",
+            why="it names a file and what it is to be kept as",
             hint=f"--{what} {example}",
             name=f"bad-{what}",
         )

@@ -95,6 +95,7 @@ def _end(report: SyncReport, require_sync: bool) -> None:
     if require_sync and report.pending:
         raise NotSynced(
             f"{report.pending} events are still to be sent",
+            why="one exchange takes a bounded time",
             hint="run 'cxlocal sync' again",
             pending=report.pending,
         )

@@ -90,8 +90,13 @@ def _ask() -> None:
     if not sys.stdin.isatty():
         raise UsageError(
             "nobody is here to be asked",
+            why="trusting takes a person who has read the files",
             hint="read the files, then: cxlocal trust --yes",
             name="nobody-to-ask",
         )
     if not click.confirm("Have you read them, and may they run with your rights?", err=True):
-        raise Refused("nothing was trusted")
+        raise Refused(
+            "nothing was trusted",
+            why="the question was not answered with yes",
+            hint="read the files, then: cxlocal trust",
+        )

@@ -107,6 +107,7 @@ def _which(app: App, number: str, line: str | None) -> tuple[str, int]:
     if not tail.isdigit():
         raise UsageError(
             f"{number!r} is not a number or a version with a counted last part",
+            why="only counted numbers have a state",
             hint="write 'cxlocal version explain 13' or 'cxlocal version explain 2.7.13'",
             name="bad-number",
         )

@@ -58,7 +58,11 @@ class Link:
         """The next message. Raises Trouble when the parent is gone."""
         line = self._down.readline()
         if not line.endswith(b"\n"):
-            raise Trouble("cxlocal itself has ended", why="nobody is left to record what happens")
+            raise Trouble(
+                "cxlocal itself has ended",
+                why="nobody is left to record what happens",
+                hint="run the command again; it settles what this task had begun",
+            )
         return load(line)
 
 
@@ -149,7 +153,11 @@ class WorkerContext:
         self._link.send(intend=plain(handle))
         answer = self._link.receive()
         if "refused" in answer:
-            raise Trouble("the intent could not be recorded", why=str(answer["refused"]))
+            raise Trouble(
+                "the intent could not be recorded",
+                why=str(answer["refused"]),
+                hint="nothing was done; see the reason above, then run the stage again",
+            )
 
     def _follow(self, process: subprocess.Popen[bytes], timeout: float | None) -> bytes | None:
         """Hand output on until the process has ended; its last part. None: time is up."""

@@ -44,7 +44,11 @@ def tool_class(where: dict[str, str]) -> type[Tool]:
     for part in where["qualname"].split("."):
         found = getattr(found, part, None)
     if not isinstance(found, type):
-        raise Trouble(f"tool {where['name']}: {where['module']} has no {where['qualname']}")
+        raise Trouble(
+            f"tool {where['name']}: {where['module']} has no {where['qualname']}",
+            why="the plugin has changed since its tools were registered",
+            hint="run the command again",
+        )
     return found
 
 

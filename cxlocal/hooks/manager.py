@@ -190,6 +190,7 @@ class Manager:
             if file.name in self._rows and self._rows[file.name].origin != "project":
                 raise ConfigError(
                     f"{file.path}: another plugin is already called {file.name}",
+                    why="each plugin is known by its name",
                     hint="rename the file",
                     name="plugin-name-taken",
                 )
@@ -270,7 +271,11 @@ class Manager:
             )
         if self._strict:
             raise ConfigError(
-                f"plugin {_shown(row)} is broken", why=error, name="broken-plugin", plugin=name
+                f"plugin {_shown(row)} is broken",
+                why=error,
+                hint=f"correct it, or leave it out: -p no:{name}",
+                name="broken-plugin",
+                plugin=name,
             )
         self._say(_shown(row), f"{error}; it is left out (for good: -p no:{name})")
 

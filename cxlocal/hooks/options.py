@@ -27,6 +27,7 @@ def check_options(
     if unknown and forbids:
         raise ConfigError(
             f"{head}tool {tool.name} has no option {unknown[0]!r}",
+            why=f"it has: {', '.join(known)}" if known else "it has none",
             hint=suggestion(unknown[0], known, what="options")
             if known
             else "it takes no options: leave out 'with'",
@@ -43,6 +44,7 @@ def check_options(
             f"{head}tool {tool.name}, option {key}: {_lower(text)}"
             if key
             else f"{head}tool {tool.name}: {_lower(text)}",
+            why="options are checked before anything runs",
             hint=f"see: cxlocal plugins --hook register_tools; its options are {', '.join(known)}",
             name="bad-option",
             tool=tool.name,

@@ -122,7 +122,11 @@ class TaskWorker:
             )
         except (TypeError, ValueError) as error:
             channel.close()
-            raise Trouble(f"{self._name} cannot be asked", why=str(error)) from error
+            raise Trouble(
+                f"{self._name} cannot be asked",
+                why=str(error),
+                hint="look at its options in cx.toml: they must be plain values",
+            ) from error
         return supervisor.start(
             worker_command(channel),
             cwd=request.fields.checkout,
@@ -252,14 +256,26 @@ def _checked(done: Done, fields: Fields) -> Done:
     roots = (fields.checkout.resolve(), fields.scratch.resolve())
     names = [artifact.name for artifact in done.artifacts]
     if len(set(names)) < len(names):
-        raise Trouble(f"it names two artifacts alike: {', '.join(sorted(names))}")
+        raise Trouble(
+            f"it names two artifacts alike: {', '.join(sorted(names))}",
+            why="an artifact is found by its name",
+            hint="give each artifact of the tool a name of its own",
+        )
 
     def located(path: Path) -> Path:
         real = (fields.checkout / path).resolve()
         if not any(real.is_relative_to(root) for root in roots):
-            raise Trouble(f"{path} lies outside of the checkout")
+            raise Trouble(
+                f"{path} lies outside of the checkout",
+                why="nothing else of this machine may become part of a release",
+                hint="let the tool write into the checkout or its scratch folder",
+            )
         if not real.is_file():
-            raise Trouble(f"it says it made {path}, and there is no such file")
+            raise Trouble(
+                f"it says it made {path}, and there is no such file",
+                why="a result may only name files that exist",
+                hint="correct the tool, or the path in its options",
+            )
         return real
 
     return msgspec.structs.replace(

@@ -55,7 +55,11 @@ def read_project(folder: Path) -> ProjectPlugins:
     except (FileNotFoundError, NotADirectoryError):
         names = []
     if len(names) > FILES_MAX:
-        raise Refused(f"{folder} holds {len(names)} plugins", why=f"{FILES_MAX} at most")
+        raise Refused(
+            f"{folder} holds {len(names)} plugins",
+            why=f"{FILES_MAX} at most",
+            hint="put them into fewer files, or into a package that is installed",
+        )
     files = tuple(ProjectFile(name[:-3], folder / name, _read(folder / name)) for name in names)
     if not files:
         return ProjectPlugins(folder, (), "")
@@ -76,7 +80,12 @@ def _read(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise Refused(f"{path} is not a plain file", name="bad-plugin-file")
+                raise Refused(
+                    f"{path} is not a plain file",
+                    why="a device or pipe can hold other bytes each time it is read",
+                    hint="put the file itself there",
+                    name="bad-plugin-file",
+                )
             source = file.read(FILE_BYTES + 1)
     except OSError as error:
         raise Refused(
@@ -86,7 +95,11 @@ def _read(path: Path) -> bytes:
             name="bad-plugin-file",
         ) from error
     if len(source) > FILE_BYTES:
-        raise Refused(f"{path} is too large", why=f"{FILE_BYTES} bytes at most")
+        raise Refused(
+            f"{path} is too large",
+            why=f"{FILE_BYTES} bytes at most",
+            hint="split it, or make it a package that is installed",
+        )
     return source
 
 
@@ -97,6 +110,7 @@ def trusted(home: Path, environ: Mapping[str, str]) -> frozenset[str]:
         if not _DIGEST.fullmatch(digest):
             raise ConfigError(
                 f"CXLOCAL_TRUST: {digest[:80]!r} is not a digest",
+                why="a digest is sha256: and 64 hexadecimal digits",
                 hint="cxlocal trust --digest prints the one to put there",
                 name="bad-trust",
             )
@@ -130,7 +144,11 @@ def remove(home: Path, digest: str) -> None:
     """Take it back. Raises Refused when it was not trusted."""
     known = entries(home)
     if digest not in known:
-        raise Refused(f"{digest} is not trusted here", hint="cxlocal trust --list")
+        raise Refused(
+            f"{digest} is not trusted here",
+            why="the list of this machine does not hold it",
+            hint="cxlocal trust --list",
+        )
     _write(home, {one: entry for one, entry in known.items() if one != digest})
 
 
@@ -153,4 +171,8 @@ def _write(home: Path, known: Mapping[str, Mapping[str, Any]]) -> None:
         fresh.replace(path)
     except OSError as error:
         fresh.unlink(missing_ok=True)
-        raise Trouble(f"{path} cannot be written", why=str(error.strerror)) from error
+        raise Trouble(
+            f"{path} cannot be written",
+            why=str(error.strerror),
+            hint=f"see who may write to {home}, and whether the disk has room",
+        ) from error

@@ -254,9 +254,32 @@ def _initialise(connection: sqlite3.Connection, path: Path) -> None:
     migrate(connection, path)
 
 
+_FAULTS = frozenset(
+    (
+        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_IOERR,
+    )
+)  # fmt: skip
+
+
+def is_fault_of_the_file(problem: sqlite3.Error) -> bool:
+    """Whether disk, lock or file are to blame, and not a statement of ours."""
+    return _code(problem) in _FAULTS or _is_closed(problem)
+
+
+def _code(problem: sqlite3.Error) -> int:
+    return getattr(problem, "sqlite_errorcode", 0) & 0xFF
+
+
+def _is_closed(problem: sqlite3.Error) -> bool:
+    """A connection whose commit ended in an input/output error has been given up."""
+    return isinstance(problem, sqlite3.ProgrammingError) and "closed database" in str(problem)
+
+
 def explain_sqlite_error(problem: sqlite3.Error, path: Path) -> CxError:
     """An SQLite error in words a person can act on."""
-    code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
+    code = _code(problem)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         from cxlocal.journal.holders import describe_holders
 
@@ -277,7 +300,8 @@ def explain_sqlite_error(problem: sqlite3.Error, path: Path) -> CxError:
         return Trouble(
             "the journal cannot be written",
             why=f"{path}: {problem}",
-            hint="check the permissions of the file and its folder, or set CXLOCAL_HOME",
+            hint="check the permissions of the file and its folder, and the room on the disk; or set"
+            " CXLOCAL_HOME to another folder",
             name="journal-read-only",
         )
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
@@ -287,7 +311,7 @@ def explain_sqlite_error(problem: sqlite3.Error, path: Path) -> CxError:
             hint="run 'cxlocal verify' to see what is readable; keep the file, and restore a"
             " backup or move it away to begin a new one",
         )
-    if code == sqlite3.SQLITE_IOERR:
+    if code == sqlite3.SQLITE_IOERR or _is_closed(problem):
         return Trouble(
             "the disk reported an error",
             why=f"{path}: {problem}; whether the last write arrived is unknown",
@@ -295,5 +319,9 @@ def explain_sqlite_error(problem: sqlite3.Error, path: Path) -> CxError:
             name="disk-error",
         )
     return Trouble(
-        "the journal refused a statement", why=f"{path}: {problem}", name="journal-error"
+        "the journal refused a statement",
+        why=f"{path}: {problem}",
+        hint="'cxlocal verify' says whether the journal is whole; run the command again with"
+        " --debug and report the trace",
+        name="journal-error",
     )

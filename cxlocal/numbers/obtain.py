@@ -153,7 +153,12 @@ def _ask_in_turn(
     with asking(journal.home, journal.clock, ANSWER_SECONDS):
         resting = why_resting(journal, store.url) if heed_breaker else ""
         if resting and _has_reserve(journal, request):
-            raise StoreUnreachable("the store cannot be reached", why=resting, url=store.url)
+            raise StoreUnreachable(
+                "the store cannot be reached",
+                why=resting,
+                hint="'cxlocal sync' asks it at once",
+                url=store.url,
+            )
         try:
             return _ask_online(journal, store, request)
         except StoreUnreachable as error:

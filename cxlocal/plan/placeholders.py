@@ -72,7 +72,13 @@ def resolve_options(options: Mapping[str, Any], values: Values) -> dict[str, Any
 
 
 def _missing(name: str, why: str) -> ConfigError:
-    return ConfigError(f"{{{name}}} has no value", why=why, name="no-value", placeholder=name)
+    return ConfigError(
+        f"{{{name}}} has no value",
+        why=why,
+        hint="correct the placeholder in cx.toml, or see that it has a value by then",
+        name="no-value",
+        placeholder=name,
+    )
 
 
 def check_options(

@@ -85,6 +85,7 @@ def _wanted(plan: Plan, to: str) -> tuple[frozenset[str], frozenset[str]]:
         if not inside:
             raise UsageError(
                 f"no stage works in the environment {to!r}",
+                why="there is nothing to do on the way there",
                 hint=f'give a stage environment = "{to}"',
                 name="empty-environment",
             )
@@ -104,6 +105,7 @@ def _wanted(plan: Plan, to: str) -> tuple[frozenset[str], frozenset[str]]:
         known = [*graph, *environments, *promotions]
         raise UsageError(
             f"--to {to}: there is no stage, environment or promotion of this name",
+            why="--to goes to something that cx.toml names",
             hint=suggestion(to, known, what="name"),
             name="unknown-target",
         )

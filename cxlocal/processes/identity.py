@@ -42,7 +42,11 @@ def own_identity() -> Identity:
     """This process. Raises Trouble where the system does not tell."""
     found = identity(os.getpid())
     if found is None:
-        raise Trouble("this process cannot be told apart from others", why="no /proc and no ps")
+        raise Trouble(
+            "this process cannot be told apart from others",
+            why="no /proc and no ps",
+            hint="mount /proc, or install ps (Debian: apt install procps)",
+        )
     return found
 
 

@@ -90,7 +90,12 @@ class StageLog:
                 hint="make room or permission there, or set another 'home'",
                 name="log-not-writable",
             ) from error
-        raise Trouble(f"{folder} holds {_ATTEMPTS_MAX} logs of stage {stage}", name="too-many-logs")
+        raise Trouble(
+            f"{folder} holds {_ATTEMPTS_MAX} logs of stage {stage}",
+            why="each attempt has a log of its own, and none is written over",
+            hint="remove old ones, for example with 'cxlocal prune'",
+            name="too-many-logs",
+        )
 
     def write(self, chunk: bytes) -> None:
         """Take output of the stage."""

@@ -170,6 +170,7 @@ def start_daemon(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], log:
         raise Trouble(
             f"{argv[0]} cannot be started",
             why=f"its log {log} cannot be opened: {error.strerror}",
+            hint="see who may write there, and whether the disk has room",
             name="log-not-writable",
         ) from error
     try:
@@ -220,7 +221,12 @@ def cannot_start(
     what = f"{program} cannot be started"
     if argv and isinstance(error, OSError):
         if not os.path.isdir(cwd):
-            return Trouble(f"{what} in {cwd}", why="there is no such folder", name="bad-folder")
+            return Trouble(
+                f"{what} in {cwd}",
+                why="there is no such folder",
+                hint="name a folder that the commit holds or an earlier stage makes",
+                name="bad-folder",
+            )
         if isinstance(error, FileNotFoundError):
             return _missing(what, program, cwd, env)
         if isinstance(error, PermissionError):
@@ -238,7 +244,12 @@ def cannot_start(
                 name="program-not-executable",
             )
     why = error.strerror if isinstance(error, OSError) else str(error)
-    return Trouble(what, why=why or type(error).__name__, name="not-started")
+    return Trouble(
+        what,
+        why=why or type(error).__name__,
+        hint="see whether it can be started by hand, in the same folder",
+        name="not-started",
+    )
 
 
 def _missing(what: str, program: str, cwd: Path, env: Mapping[str, str] | None) -> Trouble:

@@ -58,12 +58,19 @@ def checkout(
     nothing is left in ``target`` then. UsageError: ``bad-path``, ``target-in-use``.
     """
     if not is_commit_id(commit):
-        raise UsageError(f"{commit!r} is not a full commit id", name="bad-revision-name")
+        raise UsageError(
+            f"{commit!r} is not a full commit id",
+            why="a checkout is of one commit",
+            hint="give all digits, as 'git rev-parse HEAD' prints them",
+            name="bad-revision-name",
+        )
     if target.exists() and any(target.iterdir()):
         raise UsageError(
             f"{decode(os.fsencode(target))} is not empty",
-            why="a checkout is made in a folder of its own", name="target-in-use",
-        )  # fmt: skip
+            why="a checkout is made in a folder of its own",
+            hint="name a folder that is empty or does not exist yet",
+            name="target-in-use",
+        )
     patterns = sparse_patterns(paths)
     try:
         files = _fill(repository, commit, target, patterns, lfs)
@@ -86,6 +93,7 @@ def sparse_patterns(paths: Sequence[str]) -> tuple[str, ...]:
             raise UsageError(
                 f"{path!r} cannot be one of the deliverable's paths",
                 why="it leads out of the repository or holds a line break",
+                hint="correct 'paths' in [deliverable] of cx.toml",
                 name="bad-path",
             )
     escaped = [re.sub(r"([*?\[\]\\ ])", r"\\\1", path.removeprefix("./")) for path in cleaned]
@@ -169,7 +177,12 @@ def _add_submodules(
     if not (target / ".gitmodules").exists():
         return
     if depth > DEPTH_MAX:
-        raise Trouble("submodules lie too deep within each other", name="checkout-failed")
+        raise Trouble(
+            "submodules lie too deep within each other",
+            why=f"more than {DEPTH_MAX} levels; one of them may hold itself",
+            hint="look at .gitmodules of the submodules",
+            name="checkout-failed",
+        )
     for module in list_submodules(source, commit):
         place = target / module.path
         # Left out by `paths`, or led elsewhere by a link in the commit: git made no folder for it.

@@ -213,7 +213,10 @@ def _create(repository: Repository, place: str) -> bool:
     )  # fmt: skip
     if answer.code != 0:
         raise Trouble(
-            f"git cannot make a repository in {path}", why=complaint(answer), name="mirror-not-made"
+            f"git cannot make a repository in {path}",
+            why=complaint(answer),
+            hint="choose another folder, or make it by hand (git init --bare) and add that",
+            name="mirror-not-made",
         )
     return True
 
@@ -269,6 +272,7 @@ def _locked(home: Path) -> Iterator[None]:
     except Timeout as error:
         raise Trouble(
             "the list of mirrors is in use by another command",
+            why="two commands that change it at once would undo each other",
             hint="try again when it has ended",
             name="mirrors-busy",
         ) from error

@@ -83,7 +83,12 @@ def prove(
     ``remote-is-itself``, ``submodule-not-pushed``. UsageError for what is no commit id.
     """
     if not is_commit_id(commit):
-        raise UsageError(f"{commit!r} is not a full commit id", name="bad-revision-name")
+        raise UsageError(
+            f"{commit!r} is not a full commit id",
+            why="what is proven is one commit, and a name may mean another tomorrow",
+            hint="give all digits, as 'git rev-parse HEAD' prints them",
+            name="bad-revision-name",
+        )
     counting = counting_remotes(repository, names)
     checked_at = utc_text(clock.now_ms())
     proof, answers = None, dict.fromkeys(counting, Answer("unknown", "", "working offline"))

@@ -216,8 +216,12 @@ def read_files(
     wanted = list(paths)
     for path in wanted:
         if "\n" in path or "\0" in path:
-            raise UsageError(f"{path!r} cannot be read from a commit", name="bad-path",
-                             why="its name holds a line break")  # fmt: skip
+            raise UsageError(
+                f"{path!r} cannot be read from a commit",
+                name="bad-path",
+                why="its name holds a line break",
+                hint="give the file a name without line breaks",
+            )
     if not wanted:
         return {}
     questions = b"".join(os.fsencode(f"{commit}:{path}\n") for path in wanted)

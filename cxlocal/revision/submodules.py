@@ -95,7 +95,12 @@ def require_pushed(repository: Repository, commit: str, depth: int = 0) -> None:
     checkout, which needs it. Raises Refused ``submodule-not-pushed``.
     """
     if depth > DEPTH_MAX:
-        raise UsageError("submodules lie too deep within each other", name="submodule-loop")
+        raise UsageError(
+            "submodules lie too deep within each other",
+            why=f"more than {DEPTH_MAX} levels; one of them may hold itself",
+            hint="look at .gitmodules of the submodules",
+            name="submodule-loop",
+        )
     for module in list_submodules(repository, commit):
         if module.source is None:
             continue

@@ -121,6 +121,7 @@ def _record_end(at: At, worked: Worked, collected: Collected) -> str:
         reason,
         started_ms=worked.started_ms,
         finished_ms=max(worked.finished_ms, worked.started_ms),
+        seconds=worked.seconds,
         exit_code=worked.exit_code,
         log=entry,
         tool_version=worked.tool_version,
@@ -197,7 +198,7 @@ def _command(at: At, folder: Path) -> Generator[Launch, End, Worked]:
     outcome, reason = judge(end)
     if end.held_open:
         at.log.note("a process it left in the background kept its output open")
-    worked = Worked(outcome, reason, end.started_ms, end.finished_ms, end.code)
+    worked = Worked(outcome, reason, end.started_ms, end.finished_ms, end.code, seconds=end.seconds)
     if stage.kind == "deploy" and outcome == Outcome.SUCCESS:
         from cxlocal.runner.deploying import command_deployed
 

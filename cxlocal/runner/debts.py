@@ -114,7 +114,11 @@ class Payer(NamedTuple):
 
 
 def _refuse_intent(handle: Any) -> None:
-    raise Trouble("destroy creates nothing, so it has nothing to intend")
+    raise Trouble(
+        "destroy creates nothing, so it has nothing to intend",
+        why="an intent names what a later destroy has to take away",
+        hint="leave ctx.intend out of the tool's destroy",
+    )
 
 
 def latest(owed: list[Debt]) -> list[tuple[Debt, list[int]]]:

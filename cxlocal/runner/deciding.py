@@ -119,6 +119,7 @@ def find_promotion(record: RunRecord, name: str) -> Promotion:
         raise Refused(
             f"run {record.run[:8]} has no version to promote",
             why="only releases are promoted",
+            hint="'cxlocal log' lists the releases; 'cxlocal run' makes one",
             name="not-a-release",
         )
     for promotion in record.plan.promotions:
@@ -138,7 +139,12 @@ def _check_override(record: RunRecord, asked: Asked) -> None:
         return
     what = "an override" if asked.override else "a denial"
     if not asked.reason.strip():
-        raise UsageError(f"{what} needs a reason", hint="--reason WHY", name="no-reason")
+        raise UsageError(
+            f"{what} needs a reason",
+            why="what a person decides is kept with the reason for it",
+            hint="--reason WHY",
+            name="no-reason",
+        )
     if asked.override and record.actor.how == "operating system":
         raise Refused(
             "an override needs a named person",

@@ -50,7 +50,14 @@ class Outputs:
             files = find_files(folder, pattern)
             self.reports += [(form, path) for path in files]
             if not files:
-                troubles.take(Trouble(f"the report {pattern} was not written", name="no-report"))
+                troubles.take(
+                    Trouble(
+                        f"the report {pattern} was not written",
+                        why="no such file is there",
+                        hint="let the command write it, or correct its path in cx.toml",
+                        name="no-report",
+                    )
+                )
 
 
 def find_files(folder: Path, pattern: str) -> list[Path]:
@@ -67,6 +74,7 @@ def _not_one(name: str, pattern: str, found: Sequence[Path]) -> Trouble:
     return Trouble(
         f"artifact {name!r} was not kept",
         why=f"{pattern} fits {count}, and an artifact is one file",
+        hint="name one file, or give each its own artifact",
         name="no-artifact",
     )
 
@@ -87,8 +95,12 @@ def output_drafts(
     for name, path in wanted.artifacts:
         try:
             if not path.is_file():
-                raise Trouble(f"artifact {name!r} was not kept", why=f"there is no file {path}",
-                              name="no-artifact")  # fmt: skip
+                raise Trouble(
+                    f"artifact {name!r} was not kept",
+                    why=f"there is no file {path}",
+                    hint="name a file that the command leaves behind",
+                    name="no-artifact",
+                )
             drafts += artifact_drafts(record, stage, attempt, name, path)[1]
         except (CxError, OSError) as problem:
             troubles.take(problem)
@@ -140,7 +152,12 @@ def _report(
             with open(path, "rb") as source, open(raw, "wb") as target:
                 masker.copy(source, target)
         if not raw.is_file():
-            raise Trouble("it was not written", why=f"there is no file {path}", name="no-report")
+            raise Trouble(
+                "it was not written",
+                why=f"there is no file {path}",
+                hint="let the command write it, or correct its path",
+                name="no-report",
+            )
         try:
             report = reader.read(raw, suite=suite)
         except CxError:
@@ -149,5 +166,9 @@ def _report(
             # A reader is a plugin's, the file a build's: neither may cost us the record.
             report = Report("", suite, (), f"{type(problem).__name__}: {problem}"[:300])
         if not isinstance(report, Report):
-            raise Trouble(f"its reader gave a {type(report).__name__}, not a report")
+            raise Trouble(
+                f"its reader gave a {type(report).__name__}, not a report",
+                why="the plugin that reads this format is wrong",
+                hint="'cxlocal plugins' names it; leave it out with -p no:NAME",
+            )
         return report_drafts(record, as_stage(step), attempt, report, raw)

@@ -157,6 +157,7 @@ class PieceRecord(RunRecord):
         reason: str,
         *,
         started_ms: int,
+        seconds: float | None = None,
         exit_code: int | None = None,
         log: LogEntry | None = None,
         details: dict[str, Any] | None = None,
@@ -170,6 +171,7 @@ class PieceRecord(RunRecord):
             reason,
             started_ms=started_ms,
             finished_ms=max(started_ms, self.journal.clock.now_ms()),
+            seconds=seconds,
             exit_code=exit_code,
             log=log,
             details=details,
@@ -233,6 +235,7 @@ def named_run(environ: Mapping[str, str]) -> str:
     if run and not re.fullmatch(RUN_ID, run):
         raise UsageError(
             f"{RUN_VARIABLE} does not hold the id of a run: {run[:60]!r}",
+            why="the id of a run is 36 characters, as 'cxlocal run start' prints it",
             hint='set it with: eval "$(cxlocal run start)"',
             name="bad-run",
         )

@@ -158,7 +158,8 @@ class RunRecord:
             "verb": stage.verb,
             "environment": stage.environment,
             "instance": instance,
-            "ready_at": utc_text(ready_at_ms),
+            # A clock that was set back must not make it wait less than nothing.
+            "ready_at": utc_text(min(ready_at_ms, self.journal.clock.now_ms())),
             "host": host_name(),
         }
         drafts = [runs.task_started(self.ref, stage=stage.name, attempt=attempt, facts=facts)]
@@ -192,17 +193,24 @@ class RunRecord:
         *,
         started_ms: int,
         finished_ms: int,
+        seconds: float | None = None,
         exit_code: int | None = None,
         log: LogEntry | None = None,
         tool_version: str = "",
         details: dict[str, Any] | None = None,
         extra: Sequence[Draft] = (),
     ) -> None:
-        """A stage ended: one commit, together with all it brought (``extra``)."""
+        """A stage ended: one commit, together with all it brought (``extra``).
+
+        ``seconds`` is how long it took where that was measured; the clock that people read may
+        have been set in between.
+        """
+        if seconds is None:
+            seconds = max(0, finished_ms - started_ms) / 1000
         facts: dict[str, Any] = {
             "started_at": utc_text(started_ms),
             "finished_at": utc_text(finished_ms),
-            "seconds": round((finished_ms - started_ms) / 1000, 3),
+            "seconds": round(seconds, 3),
             "exit_code": exit_code,
             "tool_version": tool_version,
             "host": host_name(),

@@ -132,10 +132,14 @@ def _work_off(
             record, outcome, work.masker.text(reason), seconds=seconds, stopped_before=stopped
         )
     success = outcome == Outcome.SUCCESS
-    clean_up(
-        machine.home, work.workspace, success=success,
-        keep_failed=begun.source.config.keep.checkouts,
-    )  # fmt: skip
+    try:
+        clean_up(
+            machine.home, work.workspace, success=success,
+            keep_failed=begun.source.config.keep.checkouts,
+        )  # fmt: skip
+    except (CxError, OSError) as problem:
+        # The end is recorded: what is left lying about does not change how the run went.
+        machine.voice.warn(f"something of the checkout stays: {problem}")
     if work.workspace.lock is not None:
         work.workspace.lock.release()
     _last_sync(journal, begun)

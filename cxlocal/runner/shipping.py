@@ -185,6 +185,7 @@ def deploy_stages(record: RunRecord, environment: str) -> list[Stage]:
         raise Refused(
             f"run {record.run[:8]} has no version to deploy",
             why="only releases are deployed into lasting environments",
+            hint="'cxlocal log' lists the releases; 'cxlocal run' makes one",
             name="not-a-release",
         )
     found = [one for one in plan.stages_in(environment) if one.kind == "deploy"]
@@ -384,5 +385,16 @@ def as_error(shipped: Shipped, show: str) -> CxError | None:
     words = f"{bad} did not succeed; what is live in {shipped.environment} was not changed in"
     words += " the record"
     if shipped.outcome == Outcome.FAILURE:
-        return OutcomeFailure(words, hint=show, run=shipped.run)
-    return Trouble(words, hint=show, name="outcome-error", run=shipped.run)
+        return OutcomeFailure(
+            words,
+            why="a stage said no, or something around it failed; its log tells",
+            hint=show,
+            run=shipped.run,
+        )
+    return Trouble(
+        words,
+        why="a stage said no, or something around it failed; its log tells",
+        hint=show,
+        name="outcome-error",
+        run=shipped.run,
+    )

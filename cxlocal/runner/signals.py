@@ -57,6 +57,7 @@ class Signals:
         return Interrupted(
             f"cancelled by {self.name}",
             why="what was going on is recorded as cancelled",
+            hint="'cxlocal log' shows the run; 'cxlocal run --resume RUN' goes on with it",
             signal_number=self.number,
         )
 

@@ -142,6 +142,7 @@ def next_version(machine: Machine, journal: Journal, run: str, *, offline: bool)
     if record.outcome() is not None:
         raise UsageError(
             f"run {run[:8]} is over and never had a number",
+            why="a number is taken while a run is open",
             hint='eval "$(cxlocal run start)" begins another one',
             name="run-over",
         )

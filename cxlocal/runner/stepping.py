@@ -59,8 +59,18 @@ class Troubles:
 def _as_trouble(problem: BaseException) -> CxError:
     if isinstance(problem, OSError):
         where = f": {os.fsdecode(problem.filename)}" if problem.filename else ""
-        return Trouble(f"{problem.strerror or problem}{where}", name="system")
-    return Trouble(f"{type(problem).__name__}: {problem}", name="bug")
+        return Trouble(
+            f"{problem.strerror or problem}{where}",
+            why="the operating system refused it",
+            hint="look at the file, its folder and the room on the disk",
+            name="system",
+        )
+    return Trouble(
+        f"{type(problem).__name__}: {problem}",
+        why="nobody foresaw this: it is a bug in cxlocal",
+        hint="run it again with --debug and report the trace",
+        name="bug",
+    )
 
 
 class Through(Echo):
@@ -271,6 +281,7 @@ class Wrapped:
                 ran.outcome,
                 self.masker.text(reason) if self.masker else reason,
                 started_ms=ran.started_ms,
+                seconds=ran.seconds,
                 exit_code=ran.exit_code,
                 log=entry,
                 details=self.details,

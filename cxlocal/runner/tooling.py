@@ -152,4 +152,5 @@ def as_worked(found: TaskOutcome, end: End) -> Worked:
         details=details,
         produced=done.artifacts,
         reports=done.reports,
+        seconds=end.seconds,
     )

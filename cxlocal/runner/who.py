@@ -63,6 +63,7 @@ def is_passing(environ: Mapping[str, str], place: Place, fresh: bool) -> bool:
         raise UsageError(
             f"CXLOCAL_NODE is {told!r}",
             why="it says whether this machine keeps its journal: 'kept' or 'passing'",
+            hint="set it to one of the two, or unset it",
             name="bad-node",
         )
     return told == "passing" if told else place.kind == "ci" and fresh

@@ -49,6 +49,8 @@ class Worked(NamedTuple):
     produced: tuple[Produced, ...] = ()
     reports: tuple[ReportFile, ...] = ()
     drafts: tuple[Draft, ...] = ()
+    seconds: float | None = None
+    """How long it took, measured; None where nothing was started."""
 
 
 class Work:

@@ -89,9 +89,10 @@ def _missing(target: Path) -> list[str]:
 def _problem(built: Completed, missing: list[str]) -> Exception:
     if built.code == NOT_INSTALLED:
         return Trouble(
-            f"the build needs {', '.join(missing)}, which is not installed beside cxlocal and"
-            " could not be fetched: install it there while there is a network, or keep its wheels"
-            f" in a folder and set PIP_FIND_LINKS ({_last_line(built.output)})"
+            f"the build needs {', '.join(missing)}, which is not installed beside cxlocal",
+            why=f"it could not be fetched ({_last_line(built.output)})",
+            hint="install it there while there is a network, or keep its wheels in a folder and set"
+            " PIP_FIND_LINKS",
         )
     return ToolFailure(
         f"the build ended with exit code {built.code}: {_last_line(built.output) or 'no output'}"

@@ -1,4 +1,5 @@
-"""A disk that loses power, and a writer that is killed at a chosen system call.
+"""Disks that lose power, fail or fill up; writers killed at a chosen system call; and the question
+whether a journal still accounts for everything.
 
 The writer works on an ext4 file system in an image file. Killing it at its Nth write, sync,
 truncate or unlink and copying the image at that moment, while the file system is still mounted,
@@ -8,14 +9,23 @@ copy is then mounted (its own journal replays) and looked at.
 
 from __future__ import annotations
 
+import errno
+import importlib.util
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+
+from cxlocal.clock import SystemClock, SystemIds
+from cxlocal.journal.file import Journal
+from cxlocal.journal.verify import verify
+
+HERE = Path(__file__).resolve().parent
 
 IMAGE_MEGABYTES = 24
 # Long enough that nothing reaches the image on its own during a test.
@@ -98,3 +108,83 @@ def _run_to_call(script: Path, argument: Path, number: int, action: str = "signa
 def run_to_call() -> Callable[..., Killed]:
     """Runs a writer up to its Nth system call on a disk."""
     return _run_to_call
+
+
+def _load(name: str, path: Path) -> Any:
+    """A helper module of the tests, which are no packages."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+# The deliverable that the tests of the runner release.
+shop = _load("cxlocal_test_shop", HERE.parent / "runner" / "conftest.py").shop
+
+
+class FailingDisk:
+    """Calls that write below a folder, made by a command and all it starts, fail from one of them
+    on: see failing_disk.c."""
+
+    FULL_FOR = 1_000_000
+    """A full disk stays full; a broken one fails once."""
+
+    def __init__(self, library: Path, counter: Path) -> None:
+        self.library, self.counter = library, counter
+
+    def environ(self, under: Path, error: str, at: int) -> dict[str, str]:
+        """Variables for the command. ``at`` is the number of the call, from 1; 0 only counts."""
+        self.counter.write_bytes(bytes(struct.calcsize("l")))
+        number = getattr(errno, error)
+        calls = self.FULL_FOR if number == errno.ENOSPC else 1
+        return {
+            "LD_PRELOAD": str(self.library),
+            "FAILING_DISK_UNDER": str(under),
+            "FAILING_DISK_COUNTER": str(self.counter),
+            "FAILING_DISK_AT": str(at or 2**40),
+            "FAILING_DISK_CALLS": str(calls),
+            "FAILING_DISK_ERROR": str(number),
+        }
+
+    def count(self) -> int:
+        """Calls of the last command."""
+        return int(struct.unpack("l", self.counter.read_bytes())[0])
+
+
+@pytest.fixture(scope="session")
+def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes the library of a C file beside this one, for LD_PRELOAD."""
+
+    def make(name: str) -> Path:
+        library = tmp_path_factory.mktemp("preloaded") / f"{name}.so"
+        call("gcc", "-shared", "-fPIC", "-O1", "-o", library, HERE / f"{name}.c", "-ldl")
+        return library
+
+    return make
+
+
+@pytest.fixture
+def failing_disk(preloaded: Callable[[str], Path], tmp_path: Path) -> FailingDisk:
+    return FailingDisk(preloaded("failing_disk"), tmp_path / "calls")
+
+
+def _account(home: Path) -> list[int]:
+    """The numbers in use, in the order they were taken, after asking whether the journal in
+    ``home`` is whole and no number was used twice."""
+    with Journal.open(home / "journal.db", clock=SystemClock(), ids=SystemIds()) as journal:
+        assert verify(journal).findings == []
+        assert journal.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        rows = journal.query(
+            "SELECT number, run FROM version WHERE number IS NOT NULL ORDER BY sequence"
+        )
+    numbers = [row["number"] for row in rows]
+    assert numbers == sorted(set(numbers))
+    return numbers
+
+
+@pytest.fixture
+def account() -> Callable[[Path], list[int]]:
+    """Checks a journal; gives the numbers in use."""
+    return _account

@@ -62,9 +62,9 @@ def _install_with_pip(ctx: Context, wheel: Path, own: Path, requires: tuple[str,
     )
     if installed.code:
         raise Trouble(
-            f"what {wheel.name} needs could not be installed ({', '.join(requires)}): pip needs an"
-            " index or a folder of wheels (PIP_FIND_LINKS); shared = true takes what is installed"
-            " beside cxlocal"
+            f"what {wheel.name} needs could not be installed ({', '.join(requires)})",
+            why="pip needs an index, or a folder of wheels (PIP_FIND_LINKS)",
+            hint="give it one of them; shared = true takes what is installed beside cxlocal",
         )
 
 

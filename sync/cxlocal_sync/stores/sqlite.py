@@ -178,7 +178,10 @@ class SqliteStore:
         self._check_there()
         if sha256(content).hexdigest() != digest:
             raise Conflict(
-                "these are not the bytes of that digest", why=digest, name="blob-differs"
+                "these are not the bytes of that digest",
+                why=digest,
+                hint="send them again; they changed on the way, or the file did",
+                name="blob-differs",
             )
         target = self._blob(digest)
         temporary = target.with_name(f".{digest}.{self._ids.token()}")
@@ -219,7 +222,12 @@ class SqliteStore:
 
     def _blob(self, digest: str) -> Path:
         if len(digest) != 64 or any(char not in "0123456789abcdef" for char in digest):
-            raise CxError("a digest is 64 hexadecimal digits", why=digest[:80], name="bad-digest")
+            raise CxError(
+                "a digest is 64 hexadecimal digits",
+                why=digest[:80],
+                hint="give the SHA-256 of the bytes in small letters",
+                name="bad-digest",
+            )
         return self.path.with_name(f"{self.path.name}.blobs") / digest[:2] / digest
 
     def _check_there(self) -> None:

@@ -1,0 +1,74 @@
+"""docs/faults.md: every promise and every fault stands there, with tests that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "faults.md"
+PROMISES = [f"P{number}" for number in range(1, 21)]
+FAULTS = {
+    "Broken or unknown keys", "Cycles", "A missing tool", "A tool that hangs",
+    "A tool that dies or lies", "A tool that prints gigabytes or binary",
+    "Malformed, huge or hostile JUnit XML", "Disk full", "EIO at any write",
+    "Journal locked by a forgotten reader", "Journal read-only", "Journal damaged",
+    "Journal deleted or moved", "Two runs of one deliverable at once",
+    "Clock set back and forward", "SIGINT, SIGTERM, SIGHUP", "kill -9",
+    "Power cut at any system call of a spend",
+    "A plugin that raises, hangs or registers nonsense", "Non-UTF-8 paths and output",
+    "A deliverable name with awkward characters", "A newer and an older cxlocal on one journal",
+}  # fmt: skip
+
+
+def rows(section: str) -> dict[str, tuple[str, list[str]]]:
+    """The table of a section: its bold words, with what the tool does and the tests named."""
+    text = PAGE.read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("| **"):
+            subject, deed, shown = (cell.strip() for cell in line.strip("|").split(" | "))
+            named = re.match(r"\*\*(.+?)\*\*", subject)
+            assert named is not None and named[1] not in found, line
+            found[named[1]] = (deed, re.findall(r"`([^`]+)`", shown))
+    return found
+
+
+@cache
+def defined(path: Path) -> set[str]:
+    """Names a test file gives to tests: functions, classes, and classes made by assignment."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return {name for name in names if name.lower().startswith("test")}
+
+
+def test_each_named_test_exists() -> None:
+    wrong = []
+    for section in ("Promises", "Faults"):
+        for subject, (_, tests) in rows(section).items():
+            for test in tests:
+                file, _, name = test.partition("::")
+                if not (ROOT / file).is_file() or name not in defined(ROOT / file):
+                    wrong.append(f"{subject}: {test}")
+    assert wrong == []
+
+
+def test_every_promise_has_a_test_or_is_said_not_to_be_built() -> None:
+    found = rows("Promises")
+    assert [name for name, (deed, tests) in found.items() if not deed or not tests] == []
+    text = PAGE.read_text(encoding="utf-8")
+    waiting = re.findall(r"^\*\*(P\d+)\*\* [^|]*?not built yet", text, re.MULTILINE)
+    assert sorted([*found, *waiting]) == sorted(PROMISES)
+
+
+def test_every_fault_has_a_test() -> None:
+    found = rows("Faults")
+    assert set(found) == FAULTS
+    assert [name for name, (deed, tests) in found.items() if not deed or not tests] == []
