@@ -22,8 +22,13 @@ def environment_created(
     spec_sha256: str,
     tool: str,
     stage: str,
+    turn: int = 0,
 ) -> Draft:
-    """An environment exists from now on. ``instance`` is its id: per run, or the name itself."""
+    """An environment exists from now on. ``instance`` is its id: per run, or the name itself.
+
+    ``turn`` counts the creations and destructions of it that were known: the greatest holds,
+    whichever machine says it (decision 11).
+    """
     content = {"name": name}
     if "://" in uri:
         content["uri"] = uri
@@ -37,13 +42,16 @@ def environment_created(
         "spec_sha256": spec_sha256,
         "tool": tool,
         "stage": stage,
+        "turn": turn,
     }
     return Draft(types.ENVIRONMENT_CREATED, instance, content, custom, ref.deliverable, ref.run)
 
 
-def environment_deleted(ref: RunRef, *, name: str, instance: str, tool: str, reason: str) -> Draft:
-    """An environment is gone; the debt of its creation is paid."""
-    custom = {"name": name, "instance": instance, "tool": tool, "reason": reason}
+def environment_deleted(
+    ref: RunRef, *, name: str, instance: str, tool: str, reason: str, turn: int = 0
+) -> Draft:
+    """An environment is gone; the debt of its creation is paid. ``turn`` as at its creation."""
+    custom = {"name": name, "instance": instance, "tool": tool, "reason": reason, "turn": turn}
     return Draft(
         types.ENVIRONMENT_DELETED, instance, {"name": name}, custom, ref.deliverable, ref.run
     )
@@ -167,10 +175,12 @@ def promotion_decided(
     evidence: list[str],
     data_age_seconds: float | None,
     event_id: str = "",
+    turn: int = 0,
 ) -> Draft:
     """A decision about a version: granted, denied, undecided, or overridden by a named person.
 
-    ``digests`` names the artifacts decided about; ``evidence`` the task runs it rests on.
+    ``digests`` names the artifacts decided about; ``evidence`` the task runs it rests on; ``turn``
+    counts the decisions about it that were known.
     """
     custom = {
         "name": name,
@@ -184,6 +194,7 @@ def promotion_decided(
         "reason": shorten(reason, 1024),
         "evidence": evidence,
         "data_age_seconds": data_age_seconds,
+        "turn": turn,
     }
     subject = f"{run}/{name}"
     return Draft(

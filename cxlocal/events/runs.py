@@ -56,9 +56,15 @@ def run_queued(ref: RunRef, facts: dict[str, Any], *, at_ms: int = 0) -> Draft:
     )
 
 
-def run_started(ref: RunRef, *, version: str, line: str, number: int | None, how: str) -> Draft:
-    """The run has its version and begins. ``how``: online, reserve, suffix, rehearsal."""
-    custom = {"version": version, "line": line, "number": number, "how": how}
+def run_started(
+    ref: RunRef, *, version: str, line: str, number: int | None, how: str, turn: int = 0
+) -> Draft:
+    """The run has its version and begins. ``how``: online, reserve, suffix, rehearsal.
+
+    ``turn`` counts how often the run was taken up again, here or elsewhere: what a later turn says
+    holds, whichever machine says it (decision 11).
+    """
+    custom = {"version": version, "line": line, "number": number, "how": how, **_turn(turn)}
     return Draft(
         types.PIPELINE_STARTED,
         ref.run,
@@ -69,8 +75,19 @@ def run_started(ref: RunRef, *, version: str, line: str, number: int | None, how
     )
 
 
+def _turn(turn: int) -> dict[str, int]:
+    return {"turn": turn} if turn else {}
+
+
 def run_finished(
-    ref: RunRef, *, outcome: Outcome, reason: str, version: str, seconds: float, stopped_before: str
+    ref: RunRef,
+    *,
+    outcome: Outcome,
+    reason: str,
+    version: str,
+    seconds: float,
+    stopped_before: str,
+    turn: int = 0,
 ) -> Draft:
     """The run ended. ``stopped_before``: the protected environment it waits at, or empty."""
     content: dict[str, Any] = {"pipelineName": ref.pipeline, "uri": ref.uri, "outcome": outcome}
@@ -81,13 +98,16 @@ def run_finished(
         "reason": shorten(reason, MESSAGE_CHARACTERS_MAX),
         "seconds": round(seconds, 3),
         "stopped_before": stopped_before,
+        **_turn(turn),
     }
     return Draft(types.PIPELINE_FINISHED, ref.run, content, custom, ref.deliverable, ref.run)
 
 
-def run_resumed(ref: RunRef, *, after: list[str], actor: dict[str, str], reason: str) -> Draft:
+def run_resumed(
+    ref: RunRef, *, after: list[str], actor: dict[str, str], reason: str, turn: int = 0
+) -> Draft:
     """A run goes on. ``after``: stages whose success is kept."""
-    custom = {"after": after, "actor": actor, "reason": reason}
+    custom = {"after": after, "actor": actor, "reason": reason, **_turn(turn)}
     return Draft(types.RUN_RESUMED, ref.run, {}, custom, ref.deliverable, ref.run)
 
 

@@ -55,8 +55,26 @@ def project(event: Event, document: dict[str, Any] | None = None) -> list[Fact]:
 
 
 def stamp(event: Event) -> str:
-    """Which event wrote a group: comparable, the same on every machine."""
-    return f"{event.sequence:010d}.{event.hash[:8].hex()}"
+    """Which event wrote a group: comparable, the same on every machine.
+
+    Several machines may say something about one run or environment, and their sequences do not
+    compare; the turn in the event does (decision 11).
+    """
+    return f"{_turn_of(event):06d}.{event.sequence:010d}.{event.hash[:8].hex()}"
+
+
+TURN_MAX = 999_999
+
+
+def _turn_of(event: Event) -> int:
+    # Few events have one; the look into the text saves parsing all others a second time.
+    if '"turn":' not in event.document:
+        return 0
+    try:
+        turn = event.parsed()["customData"]["cxlocal"]["turn"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return 0
+    return turn if type(turn) is int and 0 <= turn <= TURN_MAX else 0
 
 
 def _take_apart(event: Event, document: dict[str, Any]) -> Said:
@@ -303,6 +321,7 @@ def _promotion(said: Said) -> list[Fact]:
         "deliverable": said.event.deliverable, "run": said.run, "version": custom.get("version"),
         "number": custom.get("number"), "name": custom.get("name"), "title": custom.get("title"),
         "decision": custom.get("decision"), "automatic": _flag_value(custom.get("automatic")),
+        "turn": custom.get("turn") or 0,
         "actor": (custom.get("actor") or {}).get("id"), "reason": custom.get("reason"),
         "data_age_seconds": custom.get("data_age_seconds"), "decided_at": said.at,
     }  # fmt: skip

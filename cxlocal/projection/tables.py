@@ -2,8 +2,9 @@
 
 Every column belongs to a *group*. All columns of a group are written together by one kind of
 event, and the group remembers in ``<group>_from`` which event that was, as
-``<sequence>.<start of its hash>``. Where two events claim the same group of the same row, the
-greater ``_from`` wins: highest sequence first, then the hash. That comparison does not depend on
+``<turn>.<sequence>.<start of its hash>``. Where two events claim the same group of the same row, the
+greater ``_from`` wins: highest turn first (of what several machines may say: decision 11), then the
+sequence, then the hash. That comparison does not depend on
 arrival, so any order, with duplicates and branches, ends in the same row (DESIGN §3).
 
 Three rules come out of this one mechanism: *owned* (a row only one machine writes: its highest
@@ -314,6 +315,7 @@ TABLES: dict[str, Table] = {
         name TEXT decided | Name of the promotion, such as PASSED_TEST.
         title TEXT decided | Title for readers.
         decision TEXT decided | granted, denied, undecided or overridden.
+        turn INTEGER decided | Decisions about it known when it was made; the greatest holds.
         automatic INTEGER decided | 1 earned by its stages, 0 decided by a person.
         actor TEXT decided | On whose behalf.
         reason TEXT decided | Why.
@@ -449,7 +451,7 @@ def create_sql() -> str:
             f"  {column} {spec.type}, -- {spec.meaning}" for column, spec in _typed(name, table)
         ]
         lines += [
-            f"  {group}_from TEXT, -- Event that wrote {', '.join(columns[:2])} …: sequence.hash"
+            f"  {group}_from TEXT, -- Event that wrote {', '.join(columns[:2])} …: turn.sequence.hash"
             for group, columns in table.groups.items()
         ]
         lines.append(f"  PRIMARY KEY ({', '.join(table.key)})")

@@ -25,8 +25,6 @@ SELECT d.deliverable, d.environment, d.instance, d.service, d.version, d.number,
 FROM deployment d
 WHERE d.deployed_at IS NOT NULL AND d.removed_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM deployment_replaces r WHERE r.replaced = d.id)
-  AND NOT EXISTS (SELECT 1 FROM environment e WHERE e.deliverable = d.deliverable
-    AND e.instance = d.instance AND e.deleted_from > coalesce(e.created_from, ''))
 """,
     ),
     "number_uses": (

@@ -125,7 +125,7 @@ def denied_by_person(record: RunRecord, name: str) -> str | None:
     passed over it since. What a gate refused can be asked again when its reason is gone."""
     row = record.journal.one(
         "SELECT decision, actor, reason FROM promotion WHERE run = ? AND name = ?"
-        " ORDER BY decided_at DESC, decision = 'denied' DESC LIMIT 1",
+        " ORDER BY turn DESC, decision = 'denied' DESC LIMIT 1",
         (record.run, name),
     )
     if row is None or row["decision"] != "denied":

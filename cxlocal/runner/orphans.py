@@ -75,6 +75,7 @@ def finish_run(
                 version=record.version,
                 seconds=seconds,
                 stopped_before=stopped_before,
+                turn=record.turn,
             )
         )
         transaction.connection.execute("DELETE FROM process WHERE run = ?", (record.run,))

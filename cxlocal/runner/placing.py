@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cxlocal.events import places, runs
 from cxlocal.events.document import Draft
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.projection.project import TURN_MAX
 
 if TYPE_CHECKING:
     from cxlocal.domain import Actor
@@ -61,7 +62,19 @@ def environment_created_draft(
         spec_sha256=spec_sha256,
         tool=tool,
         stage=stage,
+        turn=_next_turn(record, instance_of(record, environment)),
     )
+
+
+def _next_turn(record: RunRecord, instance: str) -> int:
+    """The turn of what is said next about an environment: above all that is known of it."""
+    catch_up(record.journal)
+    row = record.journal.one(
+        "SELECT max(coalesce(created_from, ''), coalesce(deleted_from, '')) AS last"
+        " FROM environment WHERE deliverable = ? AND instance = ?",
+        (record.ref.deliverable, instance),
+    )
+    return min(int(row["last"].partition(".")[0]) + 1, TURN_MAX) if row and row["last"] else 0
 
 
 def environment_deleted_draft(
@@ -69,8 +82,9 @@ def environment_deleted_draft(
 ) -> Draft:
     """An environment is gone."""
     return places.environment_deleted(
-        record.ref, name=environment, instance=instance, tool=tool, reason=reason
-    )
+        record.ref, name=environment, instance=instance, tool=tool, reason=reason,
+        turn=_next_turn(record, instance),
+    )  # fmt: skip
 
 
 def is_known(record: RunRecord, instance: str) -> bool:
@@ -179,6 +193,10 @@ def promotion_draft(
 ) -> Draft:
     """A decision about the version of this run. ``digests``: artifact name to SHA-256."""
     titles = {promotion.name: promotion.title for promotion in record.plan.promotions}
+    catch_up(record.journal)
+    last = record.journal.one(
+        "SELECT max(turn) AS turn FROM promotion WHERE run = ? AND name = ?", (record.run, name)
+    )
     return places.promotion_decided(
         deliverable=record.ref.deliverable,
         run=record.run,
@@ -193,19 +211,20 @@ def promotion_draft(
         reason=reason,
         evidence=list(evidence),
         data_age_seconds=data_age_seconds,
+        turn=0 if last is None or last["turn"] is None else last["turn"] + 1,
     )
 
 
 def promotions(record: RunRecord) -> dict[str, str]:
-    """The decisions about this run by name: the latest recorded one of each.
+    """The decisions about this run by name: the one made in knowledge of all others of each.
 
-    Of decisions by several machines whose order is unknown the strictest counts: denied before
-    overridden and granted.
+    Of decisions by several machines that did not know of each other the strictest counts: denied
+    before overridden and granted. No clock takes part.
     """
     catch_up(record.journal)
     rows = record.journal.query(
-        "SELECT name, decision, decided_at FROM promotion WHERE run = ? AND decision <> 'undecided'"
-        " ORDER BY decided_at, decision = 'denied'",
+        "SELECT name, decision FROM promotion WHERE run = ? AND decision <> 'undecided'"
+        " ORDER BY turn, decision = 'denied', decision = 'overridden', id",
         (record.run,),
     )
     return {row["name"]: row["decision"] for row in rows}

@@ -19,6 +19,7 @@ from cxlocal.errors import UsageError
 from cxlocal.events import outputs, runs
 from cxlocal.events.document import Draft, Event
 from cxlocal.events.runs import RunRef
+from cxlocal.events.types import PIPELINE_FINISHED, RUN_RESUMED
 from cxlocal.journal.machine import host_name
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import shorten, utc_text
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 
 Beside = Callable[["Transaction"], None]
 """Writes into the commit of an event."""
+LAST_TURN = """
+SELECT coalesce(max(CAST(e.document ->> '$.customData.cxlocal.turn' AS INTEGER)), 0) AS turn
+FROM event e
+JOIN run_lookup r ON r.id = e.run JOIN type_lookup t ON t.id = e.type
+WHERE r.name = ? AND t.name IN (?, ?)
+"""
 UNCOMMITTED_MAX = 50
 """Names of uncommitted files that travel with a run; their count is complete."""
 
@@ -72,6 +79,8 @@ class RunRecord:
         self.version = ""
         self.number: int | None = None
         self.line = ""
+        self.turn = 0
+        """How often the run was taken up again, as far as is known here."""
 
     @property
     def run(self) -> str:
@@ -133,6 +142,7 @@ class RunRecord:
         record = cls(journal, ref, plan, row["kind"] or "", who, row["revision"] or "")
         record.version, record.number = row["version"] or "", row["number"]
         record.line, record.repository = row["line"] or "", row["repository"] or ""
+        record.turn = journal.query(LAST_TURN, (run, PIPELINE_FINISHED, RUN_RESUMED))[0]["turn"]
         return record
 
     def record(self, *drafts: Draft) -> list[Event]:
@@ -142,7 +152,9 @@ class RunRecord:
     def started_draft(self, version: str, line: str, number: int | None, how: str) -> Draft:
         """The run has its version. ``how``: online, reserve, suffix or rehearsal."""
         self.version, self.line, self.number = version, line, number
-        return runs.run_started(self.ref, version=version, line=line, number=number, how=how)
+        return runs.run_started(
+            self.ref, version=version, line=line, number=number, how=how, turn=self.turn
+        )
 
     def started(self, version: str, line: str, number: int | None, how: str) -> None:
         """As ``started_draft``, recorded."""
@@ -287,7 +299,10 @@ class RunRecord:
         self, after: Sequence[str], actor: Actor, reason: str, beside: Beside | None = None
     ) -> None:
         """The run goes on; ``after`` are the stages whose success is kept."""
-        told = runs.run_resumed(self.ref, after=list(after), actor=actor._asdict(), reason=reason)
+        self.turn += 1
+        told = runs.run_resumed(
+            self.ref, after=list(after), actor=actor._asdict(), reason=reason, turn=self.turn
+        )
         self._record_with(told, beside)
 
     def _record_with(self, draft: Draft, beside: Beside | None) -> None:
@@ -318,21 +333,6 @@ class RunRecord:
         catch_up(self.journal)
         row = self.journal.one("SELECT outcome FROM run WHERE id = ?", (self.run,))
         return row["outcome"] if row else None
-
-    def finish(
-        self, outcome: Outcome, reason: str, *, seconds: float, stopped_before: str = ""
-    ) -> None:
-        """The run ended, or stopped where it was told to."""
-        self.record(
-            runs.run_finished(
-                self.ref,
-                outcome=outcome,
-                reason=reason,
-                version=self.version,
-                seconds=seconds,
-                stopped_before=stopped_before,
-            )
-        )
 
 
 def _queued_facts(plan: Plan, facts: RunFacts) -> dict[str, Any]:

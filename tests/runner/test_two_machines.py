@@ -1,0 +1,108 @@
+"""Two machines with one store carry on what the other began."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class Machines:
+    """Two homes, one store, one working tree."""
+
+    def __init__(self, shop: Any, root: Path) -> None:
+        self.shop = shop
+        self.store = {"CXLOCAL_STORE": f"sqlite://{root}/shared/store.db"}
+        self.homes = {name: str(root / name) for name in ("one", "two")}
+
+    def __call__(self, name: str, *arguments: str) -> Any:
+        env = {**self.store, "CXLOCAL_HOME": self.homes[name]}
+        return self.shop.command(*arguments, env=env)
+
+    def level(self) -> None:
+        """Both hold everything."""
+        for name in ("one", "two", "one", "two"):
+            assert self(name, "sync").code == 0
+
+    def rows(self, name: str, sql: str) -> Any:
+        return self(name, "sql", sql, "--json").json()
+
+
+@pytest.fixture
+def machines(shop: Any, tmp_path: Path) -> Machines:
+    return Machines(shop, tmp_path)
+
+
+def test_a_run_resumed_elsewhere_ends_as_it_ended_there(
+    machines: Machines, shop: Any, tmp_path: Path
+) -> None:
+    flag = tmp_path / "flag"
+    shop.write(f'[stages]\na = {{ command = "test -e {flag}" }}\n')
+    # The chain of the first machine is longer: its sequences are greater than all of the second.
+    for _ in range(3):
+        assert machines("one", "run").code == 1
+    run = machines.rows("one", "SELECT id FROM run ORDER BY queued_at DESC LIMIT 1")[0]["id"]
+    machines.level()
+    flag.touch()
+    assert machines("two", "run", "--resume", run).code == 0
+    machines.level()
+    ask = f"SELECT outcome, outcome_reason FROM run WHERE id = '{run}'"
+    for name in ("one", "two"):
+        assert machines.rows(name, ask) == [{"outcome": "success", "outcome_reason": ""}]
+        assert machines(name, "verify").code == 0
+
+
+def test_an_environment_made_again_elsewhere_stands(machines: Machines, shop: Any) -> None:
+    shop.write("""
+[stages]
+live = { kind = "deploy", command = "true", environment = "staging" }
+[environments.staging]
+lifetime = "lasting"
+protected = false
+""")
+    for _ in range(3):
+        assert machines("one", "run").code == 0
+    assert machines("one", "env", "destroy", "staging", "--yes").code == 0
+    machines.level()
+    for name in ("one", "two"):
+        assert machines.rows(name, "SELECT 1 FROM deployments_now") == []
+        assert "staging" not in machines(name, "env", "list").out
+    assert machines("two", "run").code == 0
+    machines.level()
+    for name in ("one", "two"):
+        assert len(machines.rows(name, "SELECT 1 FROM deployments_now")) == 1
+        assert "staging" in machines(name, "env", "list").out
+    assert machines("two", "env", "destroy", "staging", "--yes").code == 0
+    machines.level()
+    for name in ("one", "two"):
+        assert machines.rows(name, "SELECT 1 FROM deployments_now") == []
+        assert "staging" not in machines(name, "env", "list").out
+
+
+def test_a_decision_in_knowledge_of_another_holds(machines: Machines, shop: Any) -> None:
+    shop.write("""
+[stages]
+a = { command = "true" }
+live = { kind = "deploy", command = "true", needs = ["a"], environment = "production", requires = "APPROVED" }
+[promotions]
+APPROVED = { title = "Approved" }
+[environments.production]
+""")
+    assert machines("one", "run").code == 0
+    machines.level()
+    assert machines("one", "promote", "0.1.0", "APPROVED", "--deny", "-m", "no").code == 0
+    machines.level()
+    assert machines("two", "promote", "0.1.0", "APPROVED", "--override", "-m", "yes").code == 0
+    machines.level()
+    # Whatever their clocks said.
+    ask = "SELECT decision, turn FROM promotion ORDER BY turn"
+    for name in ("one", "two"):
+        assert machines.rows(name, ask) == [
+            {"decision": "denied", "turn": 0},
+            {"decision": "overridden", "turn": 1},
+        ]
+        done = machines(name, "deploy", "0.1.0", "--to", "production", "--json")
+        assert done.code == 0, done.err
+        assert json.loads(done.out)
