@@ -27,8 +27,9 @@ from cxlocal.exchange.contact import (
     talk,
 )
 from cxlocal.exchange.copies import lies_elsewhere
+from cxlocal.exchange.messages import RUN_HAS_NUMBER
 from cxlocal.exchange.store import StoreUnreachable
-from cxlocal.exchange.sync import project_pulled
+from cxlocal.exchange.sync import project_pulled, synchronise
 from cxlocal.numbers import holdings
 from cxlocal.numbers.holdings import Reserve, Taken
 from cxlocal.numbers.log import ONLINE, Entry
@@ -200,7 +201,11 @@ def _ask_online(journal: Journal, store: Store, request: NumberRequest) -> Numbe
         if applied.pulled:
             project_pulled(journal)
         if wish.nonce in applied.refused and number is None:
-            raise as_error(applied.refused[wish.nonce])
+            refused = applied.refused[wish.nonce]
+            if refused.get("name") == RUN_HAS_NUMBER:
+                number = _of_another_machine(journal, store, request)
+            if number is None:
+                raise as_error(refused)
         if number is not None:
             return number
     raise Conflict(
@@ -209,6 +214,12 @@ def _ask_online(journal: Journal, store: Store, request: NumberRequest) -> Numbe
         hint="see 'cxlocal version list'; set [version] from, or change the line",
         name="texts-in-use",
     )
+
+
+def _of_another_machine(journal: Journal, store: Store, request: NumberRequest) -> Number | None:
+    """The number another machine took for this run, if the store has heard of it."""
+    synchronise(journal, store, budget_seconds=ANSWER_SECONDS, use_breaker=False)
+    return number_of_run(journal, request.deliverable, request.run)
 
 
 def _use_online(

@@ -67,6 +67,7 @@ JOIN run r ON r.id = n.version_run AND r.kind = 'release'
 LEFT JOIN deliverable p ON p.id = n.deliverable
 LEFT JOIN environment e ON e.deliverable = n.deliverable AND e.instance = n.instance
 LEFT JOIN number_uses u ON u.deliverable = n.deliverable AND u.run = n.version_run
+  AND u.version = n.version
 WHERE coalesce(e.lifetime, 'lasting') = 'lasting'
 """,
     ),
@@ -81,6 +82,7 @@ SELECT r.id AS run, r.deliverable, r.kind, r.version,
   r.revision_subject, r.proof, r.online, r.queued_at, r.started_at, r.finished_at,
   r.duration_seconds, r.place_url
 FROM run r LEFT JOIN number_uses u ON u.run = r.id AND u.deliverable = r.deliverable
+  AND u.version = r.version
 """,
     ),
     "run_timeline": (

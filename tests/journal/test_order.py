@@ -81,6 +81,7 @@ def draft_of(choice: int, run: str, deliverable: str, extra: int) -> Draft:
             version="1",
             seconds=extra,
             stopped_before="",
+            turn=extra % 3,
         ),
         run_reverified(ref, proof={}, agrees=bool(extra % 2)),
         task_started(ref, stage="s", attempt=extra % 2, facts={"kind": "task", "host": str(extra)}),
@@ -129,9 +130,10 @@ def draft_of(choice: int, run: str, deliverable: str, extra: int) -> Draft:
             spec_sha256="",
             tool="t",
             stage="s",
+            turn=extra % 3,
         ),
         environment_deleted(
-            ref, name=environment, instance=environment, tool="t", reason=str(extra)
+            ref, name=environment, instance=environment, tool="t", reason=str(extra), turn=extra % 2
         ),
         service_deployed(
             ref,

@@ -39,6 +39,7 @@ class Fleet(RuleBasedStateMachine):
         self.store = FaultyStore(SqliteStore("sqlite:", self.root / "central"))
         self.journals = [open_journal(self.root / f"m{index}") for index in range(MACHINES)]
         self.numbers: dict[int, str] = {}
+        self.asked = 0
         self.runs: list[tuple[int, str, Any]] = []
         self.pending: list[tuple[int, str, Wish, Any]] = []
 
@@ -52,7 +53,8 @@ class Fleet(RuleBasedStateMachine):
         journal = self.journals[machine]
         journal.connection.execute("DELETE FROM breaker")
         self.store.faults = [fault] if fault else []
-        run = f"run-{len(self.runs)}-{len(self.pending)}"
+        self.asked += 1
+        run = f"run-{self.asked}"
         try:
             self.note(machine, run, obtain_number(journal, self.store, request(run, ahead=8)))
         except StoreNeeded:

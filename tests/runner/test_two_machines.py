@@ -106,3 +106,25 @@ APPROVED = { title = "Approved" }
         done = machines(name, "deploy", "0.1.0", "--to", "production", "--json")
         assert done.code == 0, done.err
         assert json.loads(done.out)
+
+
+def test_a_run_has_one_number_on_all_machines(machines: Machines, shop: Any) -> None:
+    shop.write('[version]\nline = "2.7"\n[stages]\na = { command = "true" }\n')
+    for name in ("one", "two"):
+        assert machines(name, "run").code == 0
+    begun = machines("one", "run", "start", "--no-number", "--json").json()["run"]
+    machines.level()
+    texts = []
+    for name in ("one", "two", "one"):
+        env = {**machines.store, "CXLOCAL_HOME": machines.homes[name], "CXLOCAL_RUN": begun}
+        done = shop.command("version", "next", "--plain", env=env)
+        if name == "two":
+            assert (done.code, "has its number already" in done.err) == (3, True), done.err
+            assert machines("one", "sync").code == 0
+            done = shop.command("version", "next", "--plain", env=env)
+        assert done.code == 0, done.err
+        texts.append(done.out)
+    assert len(set(texts)) == 1
+    machines.level()
+    for name in ("one", "two"):
+        assert len(machines.rows(name, f"SELECT 1 FROM run_board WHERE run = '{begun}'")) == 1

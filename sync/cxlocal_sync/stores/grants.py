@@ -6,7 +6,14 @@ import sqlite3
 from typing import Any
 
 from cxlocal.errors import CxError
-from cxlocal.exchange.messages import BadMessage, entry_out, refusal, text_of, whole_of
+from cxlocal.exchange.messages import (
+    RUN_HAS_NUMBER,
+    BadMessage,
+    entry_out,
+    refusal,
+    text_of,
+    whole_of,
+)
 from cxlocal.numbers import log
 from cxlocal.numbers.schemes import NUMBER_MAX
 from cxlocal_sync.stores.feed import Feed, StoreRow
@@ -138,6 +145,7 @@ class Granter:
         repeated = self._by_nonce(wish, node)
         if repeated is not None:
             return repeated
+        self._check_run(wish, node)
         state = self._floor(wish, node)
         above = wish["above"]
         if above > state.online:
@@ -160,6 +168,24 @@ class Granter:
             node=node, run=wish["run"], nonce=wish["nonce"],
         )  # fmt: skip
         return entry
+
+    def _check_run(self, wish: dict[str, Any], node: str) -> None:
+        """A run has one number, also when commands on two machines ask for it."""
+        if wish["kind"] != log.ONLINE or not wish["run"]:
+            return
+        row = self.connection.execute(
+            "SELECT line, lo FROM grant_entry WHERE deliverable = ? AND run = ? AND kind = 'online'"
+            " AND node <> ? LIMIT 1",
+            (wish["deliverable"], wish["run"], node),
+        ).fetchone()
+        if row is not None:
+            raise NoGrant(
+                "this run has its number already",
+                why=f"number {row[1]} of line {row[0]!r} was granted for it to another machine,"
+                " which has not reported its use yet",
+                hint="run 'cxlocal sync' there and then here; or begin a new run",
+                name=RUN_HAS_NUMBER,
+            )  # fmt: skip
 
     def _check_stop(self, deliverable: str) -> None:
         found = self.stopped(deliverable)
