@@ -252,7 +252,11 @@ def require_clean(repository: Repository, paths: Sequence[str] = ()) -> None:
 
     Raises Refused ``uncommitted-changes``.
     """
-    files = dirty(repository, paths)
+    refuse_changes(dirty(repository, paths))
+
+
+def refuse_changes(files: Sequence[str]) -> None:
+    """Raise Refused ``uncommitted-changes`` if there are any."""
     if not files:
         return
     more = f" and {len(files) - SHOWN_FILES} more" if len(files) > SHOWN_FILES else ""

@@ -190,8 +190,11 @@ def is_commit_id(text: str) -> bool:
     return _COMMIT.fullmatch(text) is not None
 
 
-def dirty(repository: Repository, paths: Sequence[str] = ()) -> tuple[str, ...]:
+def dirty(
+    repository: Repository, paths: Sequence[str] = (), *, untracked: bool = True
+) -> tuple[str, ...]:
     """Files here that differ from the checked-out commit, or that it does not know, by name.
+    Without ``untracked`` only those it knows.
 
     Ignored files do not count, nor do the files by which we remember an open run. ``paths`` limits
     the question to what belongs to a deliverable.
@@ -199,8 +202,8 @@ def dirty(repository: Repository, paths: Sequence[str] = ()) -> tuple[str, ...]:
     if repository.bare:
         return ()
     raw = ask(
-        repository.root, "status", "--porcelain=v1", "-z", "--untracked-files=normal",
-        "--no-renames", "--", *(f":(literal){path}" for path in paths), OUR_FILE,
+        repository.root, "status", "--porcelain=v1", "-z",
+        "--untracked-files=normal" if untracked else "--untracked-files=no", "--no-renames", "--", *(f":(literal){path}" for path in paths), OUR_FILE,
     )  # fmt: skip
     return tuple(decode(entry[3:]) for entry in raw.split(b"\0") if entry)
 

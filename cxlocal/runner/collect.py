@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+import stat
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -231,6 +233,22 @@ def _artifacts(
         )  # fmt: skip
         drafts += more
     return Outcome.SUCCESS, "", found, drafts
+
+
+def put_back(work: Work, stages: Collection[str]) -> None:
+    """The artifacts of ``stages``, which do not run again, lie in the checkout where those left
+    them: all stages share it, and a later one may look for them there."""
+    for stage in work.plan.stages:
+        for output in stage.produces if stage.name in stages else ():
+            reference = work.artifacts.get(output.name)
+            folder = os.path.dirname(output.path)
+            if reference is None or not output.path or "*" in folder or "?" in folder:
+                continue
+            target = work.workspace.project / folder / reference.path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # A copy, as a stage may change it; the kept bytes may not be.
+            shutil.copy(reference.path, target)
+            target.chmod(target.stat().st_mode | stat.S_IWUSR)
 
 
 def _count(paths: Sequence[Path]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.errors import UsageError
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
     from cxlocal.plan.types import Plan
     from cxlocal.revision.proof import Proof
+    from cxlocal.runner.record import RunRecord
     from cxlocal.runner.release import Request
     from cxlocal.runner.source import Machine, Source
 
@@ -57,6 +60,49 @@ def left_out(source: Source, *, in_place: bool, rehearsal: bool) -> tuple[str, .
         _refuse_other_head(source)
         return ()
     return () if rehearsal else dirty(source.repository, paths)
+
+
+def require_own_tree(source: Source, record: RunRecord) -> None:
+    """A run that works in place goes on in the tree it left: its commit, the version written into
+    it, and files git does not know. Raises Refused for other changes, UsageError for another commit.
+    """
+    from cxlocal.revision.checkout import refuse_changes
+    from cxlocal.revision.repository import dirty
+
+    _refuse_other_head(source)
+    repository = source.repository
+    changed = dirty(repository, source.config.deliverable.paths, untracked=False)
+    own = _stamped_files(source, record) if changed else {}
+    refuse_changes(
+        [name for name in changed if own.get(name, b"") != _bytes_of(repository.root / name)]
+    )
+
+
+def _stamped_files(source: Source, record: RunRecord) -> dict[str, bytes]:
+    """What the stamped files hold with the version in them, by name in the repository."""
+    from tempfile import TemporaryDirectory
+
+    from cxlocal.revision.repository import read_file
+    from cxlocal.runner.stamping import stamp
+
+    repository, names = source.repository, {one.file for one in record.plan.version.stamp}
+    if not record.version or not names:
+        return {}
+    with TemporaryDirectory() as folder:
+        for name in names:
+            content = read_file(repository, record.revision, os.path.join(repository.prefix, name))
+            target = Path(folder) / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content or b"")
+        stamp(record.plan, Path(folder), record.version)
+        return {
+            os.path.join(repository.prefix, name): (Path(folder) / name).read_bytes()
+            for name in names
+        }
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() and not path.is_symlink() else None
 
 
 def _refuse_other_head(source: Source) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import stat
 from typing import TYPE_CHECKING
 
 from cxlocal.errors import Refused, UsageError
@@ -19,7 +16,8 @@ from cxlocal.runner.beginning import (
     number_and_stamp,
     opening_of,
 )
-from cxlocal.runner.facts import left_out
+from cxlocal.runner.collect import put_back
+from cxlocal.runner.facts import require_own_tree
 from cxlocal.runner.numbering import Version
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.source import (
@@ -72,7 +70,7 @@ def resume(machine: Machine, journal: Journal, request: Request, began: float) -
     )  # fmt: skip
     version = _version(machine, journal, work, source, store, began)
     if not workspace.in_place:
-        _put_back(work, kept)
+        put_back(work, kept)
     opening = opening_of(
         work, source, version, why_offline, selection, tuple(sorted(kept)), resumed=True
     )
@@ -121,7 +119,7 @@ def _workspace(machine: Machine, source: Source, record: RunRecord) -> Workspace
     """A new checkout of the same commit; of the last one only the artifacts are used again."""
     in_place = record.plan.workspace == "in-place"
     if in_place:
-        left_out(source, in_place=True, rehearsal=False)
+        require_own_tree(source, record)
     found = open_workspace(
         machine.home, source.repository, record.revision, record.run, in_place=in_place
     )
@@ -154,22 +152,6 @@ def _take_up(work: Work) -> None:
         for row in live(record, instance_of(record, environment)):
             if row["uri"]:
                 work.uris[environment.name] = row["uri"]
-
-
-def _put_back(work: Work, kept: frozenset[str]) -> None:
-    """The artifacts of stages that need not run again lie in the checkout where those left them:
-    all stages share it, and a later one may look for them there."""
-    for stage in work.plan.stages:
-        for output in stage.produces if stage.name in kept else ():
-            reference = work.artifacts.get(output.name)
-            folder = os.path.dirname(output.path)
-            if reference is None or not output.path or "*" in folder or "?" in folder:
-                continue
-            target = work.workspace.project / folder / reference.path.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # A copy, as a stage may change it; the kept bytes may not be.
-            shutil.copy(reference.path, target)
-            target.chmod(target.stat().st_mode | stat.S_IWUSR)
 
 
 def _version(

@@ -15,8 +15,8 @@ from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import locks, orphans
 from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.beginning import discard, listen
+from cxlocal.runner.collect import put_back
 from cxlocal.runner.engine import CANCEL_GRACE_SECONDS, kill_all, start
-from cxlocal.runner.facts import left_out
 from cxlocal.runner.gates import grant_earned
 from cxlocal.runner.placing import live, promotions
 from cxlocal.runner.products import artifacts
@@ -246,6 +246,7 @@ def _ship(
             again=f"cxlocal deploy {record.version} --to {order.environment}",
         )  # fmt: skip
         _take_up(work, order, names)
+        put_back(work, record.succeeded())
         stages = [_as_ordered(stage, order) for stage in stages]
         listen(record.journal, source)
         before = tuple(row["version"] for row in live(record, order.environment))
@@ -283,20 +284,15 @@ def _refuse_other(source: Source, record: RunRecord) -> None:
 
 
 def _workspace(machine: Machine, source: Source, record: RunRecord) -> Workspace:
-    """A checkout of the version's commit: commands of the plan may be scripts that lie in it."""
-    in_place = record.plan.workspace == "in-place"
-    if in_place:
-        left_out(source, in_place=True, rehearsal=False)
+    """A checkout of the version's commit: commands of the plan may be scripts that lie in it. The
+    working tree may be at any other commit, so a plan that works in place gets one, too."""
     # Not the folder of the run: after a failure its checkout is kept for people to look into.
     name = f"{record.run}.deploy"
-    found = open_workspace(
-        machine.home, source.repository, record.revision, name, in_place=in_place
-    )
-    if not in_place:
-        discard(found)
-        found.folder.mkdir(parents=True, mode=0o700)
-        found.make(record.plan.paths, found.source)
-        stamp(record.plan, found.project, record.version)
+    found = open_workspace(machine.home, source.repository, record.revision, name, in_place=False)
+    discard(found)
+    found.folder.mkdir(parents=True, mode=0o700)
+    found.make(record.plan.paths, found.source)
+    stamp(record.plan, found.project, record.version)
     return found
 
 

@@ -131,6 +131,35 @@ test = {{ command = "test -e {flag}; grep bytes dist/app-1.zip; echo more >> dis
     assert kept == [hashlib.sha256(b"bytes\n").hexdigest()]
 
 
+def test_a_run_in_place_goes_on_in_the_tree_it_left(shop: Any) -> None:
+    shop.write("""
+[version]
+stamp = [{ file = "v.json", key = "version" }]
+[defaults]
+workspace = "in-place"
+[stages]
+build = { command = "cp v.json out.txt", produces = { out = "out.txt" } }
+live = { kind = "deploy", command = "grep 0.1.0 out.txt v.json $CXLOCAL_ARTIFACT_OUT", needs = ["build"], environment = "production" }
+[environments.production]
+title = "Live"
+""", {"v.json": '{"version": "0"}', "other": "1"})  # fmt: skip
+    assert shop.run().code == 0
+    (shop.tree / "other").write_text("2")
+    done = shop.run("--resume", "0.1.0", "--to", "production")
+    assert (done.code, "uncommitted changes: other" in done.err) == (3, True)
+    (shop.tree / "other").write_text("1")
+    (shop.tree / "v.json").write_text('{"version": "0.1.0", "more": 1}')
+    assert shop.run("--resume", "0.1.0", "--to", "production").code == 3
+    (shop.tree / "v.json").write_text('{"version": "0.1.0"}')
+    done = shop.run("--resume", "0.1.0", "--to", "production")
+    assert done.code == 0, done.err
+    # A later deploy has a checkout: the tree may be at any other commit by then.
+    (shop.tree / "v.json").write_text('{"version": "0"}')
+    shop.push("further")
+    done = shop.command("deploy", "0.1.0", "--to", "production")
+    assert done.code == 0, done.err
+
+
 def test_retries_are_attempts_of_their_own(shop: Any, tmp_path: Any) -> None:
     shop.write(f"""
 [stages]
