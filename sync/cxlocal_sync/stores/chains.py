@@ -104,9 +104,10 @@ class Chains:
         if event.deliverable is None:
             return
         first = event.deliverable_sequence == 1
+        # The plus keeps the planner from walking the whole chain by its sequence.
         row = first or self.connection.execute(
             "SELECT 1 FROM event WHERE node = ? AND hash = ? AND deliverable = ?"
-            " AND deliverable_sequence = ? AND sequence < ? LIMIT 1",
+            " AND deliverable_sequence = ? AND +sequence < ? LIMIT 1",
             (
                 node_id, event.previous_in_deliverable, event.deliverable,
                 (event.deliverable_sequence or 0) - 1, event.sequence,

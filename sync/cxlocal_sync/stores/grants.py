@@ -174,8 +174,8 @@ class Granter:
         if wish["kind"] != log.ONLINE or not wish["run"]:
             return
         row = self.connection.execute(
-            "SELECT line, lo FROM grant_entry WHERE deliverable = ? AND run = ? AND kind = 'online'"
-            " AND node <> ? LIMIT 1",
+            "SELECT line, lo FROM grant_entry WHERE deliverable = ? AND run = ? AND run != ''"
+            " AND kind = 'online' AND node <> ? LIMIT 1",
             (wish["deliverable"], wish["run"], node),
         ).fetchone()
         if row is not None:
@@ -224,7 +224,7 @@ class Granter:
         """What this very request was granted before. Raises BadMessage for a borrowed nonce."""
         row = self.connection.execute(
             "SELECT deliverable, line, k, kind, lo, hi, node, run, nonce, generation, why,"
-            " previous, hash FROM grant_entry WHERE nonce = ?",
+            " previous, hash FROM grant_entry WHERE nonce = ? AND nonce != ''",
             (wish["nonce"],),
         ).fetchone()
         if row is None:

@@ -59,6 +59,9 @@ CREATE TABLE event (
     UNIQUE (node, sequence, branch)
 );
 
+-- Each event names the one before it of its chain within its deliverable; that is looked up.
+CREATE INDEX event_in_deliverable ON event (node, deliverable, deliverable_sequence);
+
 -- The grant logs. A number is granted by exactly one entry of kind online or reserve.
 CREATE TABLE grant_entry (
     position INTEGER PRIMARY KEY,
@@ -79,6 +82,8 @@ CREATE TABLE grant_entry (
     UNIQUE (deliverable, line, k)
 );
 CREATE INDEX grant_by_number ON grant_entry (deliverable, line, hi);
+-- A run has one number; a second machine that asks for it is told so.
+CREATE INDEX grant_by_run ON grant_entry (deliverable, run) WHERE run != '';
 -- A request that comes twice is recognised by what its process drew at random.
 CREATE UNIQUE INDEX grant_by_nonce ON grant_entry (nonce) WHERE nonce != '';
 
