@@ -24,7 +24,7 @@ WHERE (:name IS NULL OR deliverable = :name) AND kind = 'release'
 ORDER BY queued_at DESC LIMIT 1
 """
 OPEN = """
-SELECT run_board.run, version, kind, host, queued_at, process.pid FROM run_board
+SELECT run_board.run, version, kind, host, queued_at, process.pid, process.pieces FROM run_board
 LEFT JOIN process ON process.run = run_board.run
 WHERE outcome = 'open' AND (:name IS NULL OR deliverable = :name) ORDER BY queued_at DESC LIMIT 10
 """
@@ -114,6 +114,8 @@ def _lines(facts: dict[str, Any]) -> list[str]:
             )
     for run in facts["open_runs"]:
         where = f"process {run['pid']} here" if run["pid"] else f"on {run['host'] or 'elsewhere'}"
+        if run["pieces"]:
+            where = "single commands, begun here; 'cxlocal run finish' ends it"
         lines.append(f"Open: {run['version'] or run['run'][:8]} ({run['kind']}), {where}")
     for reserve in facts["reserve"]:
         left = reserve["hi"] - reserve["next"] + 1

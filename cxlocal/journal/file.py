@@ -131,11 +131,22 @@ class Journal:
     def query(self, sql: str, parameters: Parameters = ()) -> list[dict[str, Any]]:
         """All rows of one statement. The cursor is closed at once: an open one blocks writers."""
         try:
-            cursor = self.connection.execute(sql, parameters)
+            cursor = self._ask(sql, parameters)
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
         except sqlite3.Error as problem:
             raise explain_sqlite_error(problem, self.path) from problem
+
+    def _ask(self, sql: str, parameters: Parameters) -> sqlite3.Cursor:
+        try:
+            return self.connection.execute(sql, parameters)
+        except UnicodeEncodeError:
+            # Words of a command line that are not UTF-8 are looked for as they are stored.
+            if isinstance(parameters, Mapping):
+                cleaned: Parameters = {name: _clean(value) for name, value in parameters.items()}
+            else:
+                cleaned = [_clean(value) for value in parameters]
+            return self.connection.execute(sql, cleaned)
 
     def one(self, sql: str, parameters: Parameters = ()) -> dict[str, Any] | None:
         """The first row, or None."""
@@ -198,6 +209,12 @@ class Journal:
             except sqlite3.Error:
                 # The outcome of a failed commit is unknown: this connection is not used again.
                 self.connection.close()
+
+
+def _clean(value: object) -> object:
+    from cxlocal.text import clean_text
+
+    return clean_text(value) if isinstance(value, str) else value
 
 
 class Transaction:

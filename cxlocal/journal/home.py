@@ -71,18 +71,41 @@ def machine_folder(root: Path, ids: Ids) -> str:
     if raw:
         return sha256(b"cxlocal:" + raw.encode()).hexdigest()
     kept = root / "machine-id"
+    return _read(kept) or _remember(kept, ids.token())
+
+
+def _read(path: Path) -> str:
+    """What the file says; empty where there is none. Raises Trouble for one that says nothing: any
+    other id would mean another home, and a history that seems lost."""
     try:
-        return kept.read_text().strip() or _remember(kept, ids.token())
+        text = path.read_bytes().decode("ascii", "replace").strip()
     except FileNotFoundError:
-        return _remember(kept, ids.token())
+        return ""
+    if len(text) != 32 or any(char not in "0123456789abcdef" for char in text):
+        raise Trouble(
+            f"{path} does not hold an id",
+            why="it names the folder of this machine's journal, and was cut off or changed",
+            hint="write the 32 hexadecimal digits back into it (folders beside it begin with 16"
+            " digits of a hash), or remove it to begin a new journal; CXLOCAL_HOME goes around it",
+            name="machine-id-damaged",
+        )
+    return text
 
 
 def _remember(path: Path, value: str) -> str:
+    """Write ``value`` whole or not at all; of two processes that begin together one wins, and both
+    use what it wrote."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".machine-id.{value}")
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip() or value
-    with os.fdopen(handle, "w") as file:
-        file.write(value)
-    return value
+        with open(temporary, "x", encoding="ascii") as file:
+            file.write(value)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return _read(path)
+        return value
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -62,6 +62,8 @@ class KnownRun(NamedTuple):
     finished_ms: int | None
     carried_out: bool = False
     """Open, or a process of this machine works on it."""
+    built: bool = True
+    """It has artifacts: one that failed before it had any must not push out another's."""
 
 
 class KeptFile(NamedTuple):
@@ -97,7 +99,7 @@ def runs_to_keep(runs: Iterable[KnownRun], needed: Iterable[str], rules: Rules) 
     kept = set(needed)
     kept |= {run.id for run in known if run.finished_ms is None or run.carried_out}
     releases = sorted(
-        (run for run in known if run.kind == "release"),
+        (run for run in known if run.kind == "release" and run.built),
         key=lambda run: (run.queued_ms, run.id),
         reverse=True,
     )
@@ -163,8 +165,10 @@ def find_removals(journal: Journal, deliverable: str, rules: Rules, now_ms: int)
     catch_up(journal)
     runs = [_run(row) for row in journal.query(RUNS, (deliverable,))]
     ids = [run.id for run in runs]
-    kept = runs_to_keep(runs, _needed(journal, deliverable), rules)
     artifacts = [KeptFile(row["sha256"], row["run"]) for row in journal.query(ARTIFACTS)]
+    built = {one.run for one in artifacts}
+    runs = [run._replace(built=run.id in built) for run in runs]
+    kept = runs_to_keep(runs, _needed(journal, deliverable), rules)
     reports = [
         KeptFile(row["sha256"], row["run"], parse_utc(row["finished_at"]))
         for row in journal.query(REPORTS)

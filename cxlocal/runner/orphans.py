@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.domain import Outcome, path_part
 from cxlocal.errors import CxError
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.text import parse_utc
+from cxlocal.text import clean_text, parse_utc
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal, Transaction
@@ -55,7 +55,7 @@ def register(transaction: Transaction, run: str, command: str, *, pieces: bool =
     transaction.connection.execute(
         "INSERT OR REPLACE INTO process (run, pid, started, boot, command, pieces)"
         " VALUES (?, ?, ?, ?, ?, ?)",
-        (run, own.pid, own.start, here(), command, int(pieces)),
+        (run, own.pid, own.start, here(), clean_text(command), int(pieces)),
     )
 
 
@@ -121,11 +121,15 @@ def is_carried_out(journal: Journal, run: str) -> int:
 
 
 def _is_dead(row: dict[str, object]) -> bool:
+    from cxlocal.exchange.hint import machine_id
     from cxlocal.processes.identity import alive
 
     machine, _, boot = str(row["boot"]).partition(" ")
     own_machine, _, own_boot = here().partition(" ")
     if machine != own_machine:
+        return False
+    if not machine_id() and boot != own_boot:
+        # Machines without an id look alike: this may be another one at work, not a reboot.
         return False
     if boot.partition(" ")[0] != own_boot.partition(" ")[0]:
         return True

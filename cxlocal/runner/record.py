@@ -97,12 +97,16 @@ class RunRecord:
         run: str = "",
         beside: Beside | None = None,
     ) -> RunRecord:
-        """Record that a run was asked for. The plan goes in whole the first time this machine
-        uses it, later by digest. ``beside`` writes what belongs into the same commit."""
+        """Record that a run was asked for. The plan goes in whole in the first event of this node
+        that uses it, later by digest. ``beside`` writes what belongs into the same commit."""
         run = run or journal.ids.uuid()
         uri = runs.run_uri(run, facts.place.run_url)
         ref = RunRef(plan.deliverable, run, plan.title or plan.deliverable, uri)
-        known = journal.one("SELECT 1 FROM plan WHERE sha256 = ?", (facts.plan_sha256,))
+        # Another machine's event may have brought it, but may be missing where ours will be read.
+        known = journal.one(
+            "SELECT 1 FROM run WHERE plan_sha256 = ? AND node = ? LIMIT 1",
+            (facts.plan_sha256, journal.node),
+        )
         custom = _queued_facts(plan, facts)
         if known is None:
             custom["plan"] = facts.plan_bytes.decode()

@@ -31,6 +31,7 @@ runs = st.lists(
         st.integers(0, NOW),
         st.none() | st.integers(0, NOW),
         st.booleans(),
+        st.booleans(),
     ),
     max_size=8,
     unique_by=lambda run: run.id,
@@ -51,7 +52,7 @@ def test_what_is_needed_or_open_or_recent_never_goes(
     kept = runs_to_keep(known, needed, keep)
     assert needed <= kept
     assert {run.id for run in known if run.finished_ms is None or run.carried_out} <= kept
-    releases = [run for run in known if run.kind == "release"]
+    releases = [run for run in known if run.kind == "release" and run.built]
     newest = sorted(releases, key=lambda run: (run.queued_ms, run.id), reverse=True)
     assert {run.id for run in newest[: keep.artifacts]} <= kept
     going = {one.sha256 for one in artifacts_to_remove(found, [run.id for run in known], kept)}

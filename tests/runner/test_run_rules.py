@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +190,35 @@ def test_a_mirror_only_release_is_asked_about_until_the_remote_holds_it(
     shop.git("push", "-q", "origin", "HEAD:main")
     assert "holds the commit of 0.1.0" in shop.command("sync").err
     assert "does not hold the commit" not in shop.command("status").out
+
+
+def test_words_that_are_not_utf8_are_taken_and_looked_for(shop: Any) -> None:
+    shop.write(BUILD + '[promotions]\nREADY = { title = "Ready" }\n')
+    odd = os.fsdecode(b"why \xff")
+    assert shop.run("--reason", odd).code == 0
+    assert shop.query("SELECT reason FROM run") == ["why \\xff"]
+    for words in (["show", odd], ["run", "--resume", odd], ["promote", odd, "READY"],
+                  ["rollback", odd], ["deploy", odd, "--to", odd], ["log", "-d", odd],
+                  ["version", "explain", odd], ["env", "show", odd]):  # fmt: skip
+        done = shop.command(*words)
+        assert "bug" not in done.err, (words, done.err)
+        assert done.code in (0, 2, 3), (words, done.err)
+    assert shop.command("promote", "0.1.0", "READY", "-m", odd).code == 0
+    assert shop.command("verify").code == 0
+
+
+def test_failed_runs_push_out_no_good_version(shop: Any) -> None:
+    config = """
+[stages]
+build = { command = "echo $CXLOCAL_VERSION > app.txt; test ! -e broken", produces = { app = "app.txt" } }
+[keep]
+artifacts = 2
+"""
+    shop.write(config)
+    assert shop.run().code == 0
+    (good,) = shop.query("SELECT sha256 FROM artifact WHERE packaged_at IS NOT NULL")
+    shop.write(config, {"broken": "1"})
+    for _ in range(3):
+        assert shop.run().code == 1
+    assert shop.command("prune").code == 0
+    assert (shop.home / "blobs" / good[:2] / good).exists()

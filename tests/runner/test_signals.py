@@ -110,3 +110,27 @@ def test_nohup_is_respected(shop: Any, tmp_path: Path) -> None:
     process.send_signal(signal.SIGHUP)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 0, err.decode()
+
+
+def test_without_machine_ids_another_boot_is_no_proof_of_death(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Containers without an id on one shared home: a run of one is not ended by the other."""
+    import cxlocal.exchange.hint
+    from cxlocal.clock import SystemClock, SystemIds
+    from cxlocal.journal.file import Journal
+    from cxlocal.runner.orphans import here, orphans, register
+
+    path = shop.home / "journal.db"
+    for raw, dead in (("", False), ("0123456789abcdef", True)):
+        monkeypatch.setattr(cxlocal.exchange.hint, "machine_id", lambda raw=raw: raw)
+        with Journal.open(path, clock=SystemClock(), ids=SystemIds()) as journal:
+            with journal.write() as transaction:
+                register(transaction, f"run {raw}", "cxlocal run")
+            machine, _, boot = here().partition(" ")
+            another = f"{machine} another-boot{boot[12:]}"
+            with journal.write() as transaction:
+                transaction.connection.execute(
+                    "UPDATE process SET boot = ?, pid = 1 WHERE run = ?", (another, f"run {raw}")
+                )
+            assert (f"run {raw}" in [one.run for one in orphans(journal)]) is dead

@@ -128,3 +128,17 @@ def test_a_run_has_one_number_on_all_machines(machines: Machines, shop: Any) -> 
     machines.level()
     for name in ("one", "two"):
         assert len(machines.rows(name, f"SELECT 1 FROM run_board WHERE run = '{begun}'")) == 1
+
+
+def test_each_chain_brings_the_plans_it_uses(machines: Machines, shop: Any) -> None:
+    shop.write('[stages]\na = { command = "true" }\n')
+    assert machines("one", "run").code == 0
+    machines.level()
+    for _ in range(2):
+        assert machines("two", "run").code == 0
+    plans = (
+        "SELECT document ->> '$.customData.cxlocal.plan' IS NOT NULL AS whole FROM event_log"
+        " WHERE type LIKE '%pipelinerun.queued%' ORDER BY id"
+    )
+    # The first of each chain brings it whole, the next by its digest.
+    assert [row["whole"] for row in machines.rows("two", plans)] == [1, 1, 0]
