@@ -174,6 +174,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="leave out the tests of programs this machine lacks (they fail otherwise)",
     )
+    parser.addoption("--stories", type=int, default=0, help="tell that many more simulated stories")
     parser.addoption(
         "--failed-before",
         default="",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cxlocal.errors import CxError, NotSignedIn, Refused
 from cxlocal.exchange import state as known
 from cxlocal.exchange.copies import ensure_node, go_on_as_copy
-from cxlocal.exchange.hint import file_hint
+from cxlocal.exchange.hint import file_hint, same_place
 from cxlocal.exchange.messages import (
     BATCH_BYTES_MAX,
     BATCH_EVENTS_MAX,
@@ -29,7 +29,7 @@ from cxlocal.exchange.messages import (
     text_of,
     whole_of,
 )  # fmt: skip
-from cxlocal.exchange.receive import take_items
+from cxlocal.exchange.receive import Taken, take_items
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.token import token_out
 from cxlocal.numbers import holdings
@@ -85,6 +85,8 @@ class Applied(NamedTuple):
     pushed: int = 0
     more: bool = False
     """There is more to pull."""
+    lacking: bool = False
+    """Whole items are to be asked for (``receive.Taken``)."""
     granted: Mapping[str, Entry] = MappingProxyType({})
     """By nonce."""
     refused: Mapping[str, dict[str, Any]] = MappingProxyType({})
@@ -100,6 +102,7 @@ def talk(
     push: bool = True,
     timeout: float = ANSWER_SECONDS,
     recovery: dict[str, Any] | None = None,
+    whole: bool = False,
 ) -> Reply:
     """Carry out one contact. Raises StoreUnreachable, Refused, NotSignedIn.
 
@@ -110,6 +113,8 @@ def talk(
         message, batch_node = build(journal, row, wishes, push=push)
         if recovery is not None:
             message["recover"] = recovery
+        if whole:
+            message["pull"]["whole"] = True
         answer = _ask(store, message, timeout)
         refused = answer.get("refusal")
         if refused is None:
@@ -241,29 +246,33 @@ def _apply(transaction: Transaction, reply: Reply) -> Applied:
             ),
         )
     if not copied:
+        if row is not None and not same_place(row.hint, file_hint(journal.path)):
+            why = "the journal lies elsewhere; what it was copied from may hold the same numbers"
+            holdings.give_up_reserves(transaction, why)
         holdings.lock_reserves(connection, False)
     connection.execute("DELETE FROM breaker WHERE url = ?", (reply.url,))
     pushed = _note_acks(transaction, reply, state.generation)
     granted, refused = _note_grants(transaction, reply, state)
-    pulled, more = _take_pulled(transaction, reply, state)
-    return Applied(pulled, pushed, more, granted, refused, stopped)
+    taken, more = _take_pulled(transaction, reply, state)
+    return Applied(taken.new, pushed, more, taken.lacking, granted, refused, stopped)
 
 
 def _take_pulled(
     transaction: Transaction, reply: Reply, state: known.StoreState
-) -> tuple[int, bool]:
-    """Store what was pulled; how many events were new, and whether there is more to pull."""
+) -> tuple[Taken, bool]:
+    """Store what was pulled; what came of it, and whether there is more to pull."""
     part = reply.answer.get("pull") or {}
     if part.get("void"):
-        after, pulled = state._replace(position=0, hash=known.NO_CURSOR_HASH), 0
+        taken = Taken(state._replace(position=0, hash=known.NO_CURSOR_HASH), 0, False)
     elif reply.position > state.position:
-        return 0, True  # our cursor went back meanwhile: what was asked for does not follow it
+        # Our cursor went back meanwhile: what was asked for does not follow it.
+        return Taken(state, 0, False), True
     else:
         items = [item for item in part.get("items", []) if item["position"] > state.position]
-        after, pulled = take_items(transaction, items, state)
-    if after != state:
-        known.save_store_state(transaction.connection, after)
-    return pulled, bool(part.get("more") or part.get("void"))
+        taken = take_items(transaction, items, state)
+    if taken.state != state:
+        known.save_store_state(transaction.connection, taken.state)
+    return taken, bool(part.get("more") or part.get("void") or taken.lacking)
 
 
 def _meet_store(transaction: Transaction, reply: Reply) -> known.StoreState:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.events.document import Event, hash_of
 from cxlocal.events.hybrid import merge_value, wall_ms
@@ -23,25 +23,52 @@ if TYPE_CHECKING:
     from cxlocal.journal.file import Journal, Transaction
 
 
-def take_items(
-    transaction: Transaction, items: Sequence[Any], state: StoreState
-) -> tuple[StoreState, int]:
-    """Store pulled items, in order; the state with its new cursor, and how many events were new.
+class Taken(NamedTuple):
+    """What pulled items came to."""
+
+    state: StoreState
+    """With its new cursor."""
+    new: int
+    """Events this journal did not have."""
+    lacking: bool
+    """The store left an event out that it believes we brought, and we do not have it: a copy of
+    this journal brought it under the same id. The cursor stands before it; ask for whole items."""
+
+
+def take_items(transaction: Transaction, items: Sequence[Any], state: StoreState) -> Taken:
+    """Store pulled items, in order.
 
     Raises BadMessage when something does not check; the transaction must then be rolled back.
     """
-    position, running, new = state.position, bytes.fromhex(state.hash), 0
+    position, running, new, lacking = state.position, bytes.fromhex(state.hash), 0, False
     for item in items:
         try:
             at = whole_of(item["position"])
+            lacking = "brought" in item and not _held(transaction, item, state.generation)
+            if lacking:
+                break
             value, fresh = _take_item(transaction, item, state)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise BadMessage("the answer holds a malformed item", why=repr(error)) from error
         if at != position + 1:
             raise BadMessage("the answer leaves something out", why=f"after position {position}")
         position, running = at, sha256(running + value).digest()
         new += fresh
-    return state._replace(position=position, hash=running.hex()), new
+    return Taken(state._replace(position=position, hash=running.hex()), new, lacking)
+
+
+def _held(transaction: Transaction, item: Any, generation: int) -> bool:
+    """Whether we have an event the store believes we brought. That it has it is noted."""
+    node, sequence = text_of(item["brought"][0]), whole_of(item["brought"][1])
+    value = text_of(item["hash"])
+    row = transaction.connection.execute(
+        "SELECT e.branch FROM event e JOIN node_lookup n ON n.id = e.node"
+        " WHERE n.name = ? AND e.sequence = ? AND e.hash = ?",
+        (node, sequence, bytes.fromhex(value)),
+    ).fetchone()
+    if row is not None and row[0] > 0:
+        save_ack(transaction.connection, node, row[0], Ack(sequence, value), generation)
+    return row is not None
 
 
 def _take_item(transaction: Transaction, item: Any, state: StoreState) -> tuple[bytes, bool]:
@@ -76,7 +103,8 @@ def take_event(transaction: Transaction, event: Event, generation: int) -> bool:
         insert_event(journal, stored, _said_at(event))
         _follow_clock(transaction, event, now_ms)
         fresh = True
-    if not is_ours(transaction.connection, event.node):
+    # Of our own first history the answers to our pushes say how far the store has it.
+    if branch > 0 or not is_ours(transaction.connection, event.node):
         ack = Ack(event.sequence, event.hash.hex())
         save_ack(transaction.connection, event.node, branch, ack, generation)
     return fresh

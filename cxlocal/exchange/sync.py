@@ -98,14 +98,16 @@ def synchronise(
 def _rounds(
     journal: Journal, store: Store, deadline: float, wanted: Sequence[ReserveWish]
 ) -> SyncReport:
-    report = SyncReport(True)
+    report, whole = SyncReport(True), False
     with journal.write() as transaction:
         for wish in wanted:
             holdings.remember_wish(transaction.connection, *wish)
     while (left := deadline - journal.clock.monotonic()) > LEAST_SECONDS:
         wishes = [reserve_wish(journal, *wish) for wish in holdings.wishes(journal.connection)]
-        reply = talk(journal, store, wishes=wishes, timeout=min(left, ANSWER_SECONDS))
+        limit = min(left, ANSWER_SECONDS)
+        reply = talk(journal, store, wishes=wishes, timeout=limit, whole=whole)
         applied = take_in(journal, reply, settle=True)
+        whole = applied.lacking
         report = report._replace(
             pushed=report.pushed + applied.pushed,
             pulled=report.pulled + applied.pulled,

@@ -31,8 +31,7 @@ class Token(NamedTuple):
 
 
 NO_TOKEN = Token()
-"""What a node presents that was never in contact, and what a store has of a node whose token it
-was told to forget."""
+"""What a node presents that was never in contact."""
 
 
 def propose(current: Token, value: str) -> Token:
@@ -44,7 +43,11 @@ def judge(presented: Token, proposal: Token, stored: Token | None) -> str:
     """What the store makes of a contact; ``stored`` is None for a node it has never heard of."""
     if stored is None:
         return ACCEPTED if presented == NO_TOKEN else STORE_WENT_BACK
-    if stored == NO_TOKEN or presented == stored or proposal == stored:
+    if not stored.value:
+        # Forgotten by a recovery, but not how far it had come: of two copies the one that stopped
+        # earlier must not set it back, or the other would take the store for restored.
+        return ACCEPTED if proposal.step >= stored.step else COPY
+    if presented == stored or proposal == stored:
         return ACCEPTED
     return STORE_WENT_BACK if presented.step > stored.step else COPY
 

@@ -39,11 +39,17 @@ SELECT v.deliverable, v.line, v.number, v.run, v.text AS version, v.how, v.used_
       AND o.line = v.line AND o.number = v.number AND o.run <> v.run AND o.used_at IS NOT NULL)
       THEN 'conflicted'
     WHEN EXISTS (SELECT 1 FROM ack a JOIN store_state s ON s.generation = a.generation
-      WHERE a.node = v.node AND a.branch = 0 AND a.sequence >= v.sequence)
+      JOIN node_lookup l ON l.name = a.node JOIN event e ON e.node = l.id
+      AND e.sequence = v.sequence AND e.branch = a.branch
+      AND lower(hex(substr(e.hash, 1, 8))) = substr(v.used_from, 19)
+      WHERE a.node = v.node AND a.sequence >= v.sequence)
       THEN 'in use, confirmed'
     ELSE 'in use, not yet confirmed' END AS state,
   CASE WHEN EXISTS (SELECT 1 FROM ack a JOIN store_state s ON s.generation = a.generation
-      WHERE a.node = v.node AND a.branch = 0 AND a.sequence >= v.sequence)
+      JOIN node_lookup l ON l.name = a.node JOIN event e ON e.node = l.id
+      AND e.sequence = v.sequence AND e.branch = a.branch
+      AND lower(hex(substr(e.hash, 1, 8))) = substr(v.used_from, 19)
+      WHERE a.node = v.node AND a.sequence >= v.sequence)
     THEN coalesce((SELECT min(k.at) FROM ack_step k JOIN store_state s
       ON s.generation = k.generation WHERE k.node = v.node AND k.sequence >= v.sequence),
       v.received_at) END AS confirmed_at,

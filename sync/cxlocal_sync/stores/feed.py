@@ -98,9 +98,12 @@ def pull(connection: sqlite3.Connection, part: Any, node: str, head: Head) -> di
     """The answer to a pull part: items after the cursor, or *void* when the cursor is not ours.
 
     Items that the asker brought itself, or filtered out by deliverable, are named by hash only,
-    so that the running hash can be followed all the same.
+    so that the running hash can be followed all the same. An asker that lacks what it should have
+    brought (a copy of it did, under the same id) asks for ``whole`` items.
     """
     position, cursor_hash, limit, wanted = _read_pull(part)
+    # A node id is 32 digits: no event was brought by an empty one.
+    node = "" if part.get("whole") is True else node
     if running_at(connection, position) != cursor_hash:
         return {"void": True, "items": [], "more": False}
     events = connection.execute(
@@ -145,8 +148,10 @@ def _read_pull(part: Any) -> tuple[int, bytes, int, set[str] | None]:
 def _event_item(row: Any, node: str, wanted: set[str] | None) -> dict[str, Any]:
     event = Event(*row[1:13])
     foreign = wanted is not None and event.deliverable is not None
-    if row[13] == node or (foreign and event.deliverable not in (wanted or ())):
+    if foreign and event.deliverable not in (wanted or ()):
         return {"hash": event.hash.hex()}
+    if row[13] == node:
+        return {"hash": event.hash.hex(), "brought": [event.node, event.sequence]}
     return {"event": {**event_out(event), "branch": event.branch}}
 
 

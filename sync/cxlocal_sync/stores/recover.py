@@ -46,7 +46,7 @@ def recover(
         granter.raise_to(deliverable, line, target, node=node, why=why)
     feed.close()
     connection.execute("DELETE FROM stop")
-    connection.execute("UPDATE node SET token_count = 0, token = '' WHERE token_count IS NOT NULL")
+    connection.execute("UPDATE node SET token = '' WHERE token_count IS NOT NULL")
 
 
 def _read_recovery(part: Any) -> tuple[int, list[tuple[str, str, int]], int]:
