@@ -72,7 +72,7 @@ def run(
     if ctx.invoked_subcommand is not None:
         return ExitCode.DONE
     from cxlocal.errors import UsageError
-    from cxlocal.runner.release import Request
+    from cxlocal.revision.early import ask_about_head, early_questions
 
     if resume and revision != "HEAD":
         raise UsageError(
@@ -84,14 +84,19 @@ def run(
     if dry_run:
         show_plan(app, to, revision, as_json=as_json)
         return ExitCode.DONE
-    request = Request(
-        to=to, revision=revision, offline=offline, jobs=jobs, reason=reason, planned=not unplanned,
-        moved=moved,
-    )  # fmt: skip
-    return carry_out(
-        app, request, resume or "", as_json=as_json, require_sync=require_sync,
-        ask=not no_input,
-    )  # fmt: skip
+    with early_questions():
+        if revision == "HEAD" and not resume:
+            ask_about_head(app.project())
+        from cxlocal.runner.release import Request
+
+        request = Request(
+            to=to, revision=revision, offline=offline, jobs=jobs, reason=reason,
+            planned=not unplanned, moved=moved,
+        )  # fmt: skip
+        return carry_out(
+            app, request, resume or "", as_json=as_json, require_sync=require_sync,
+            ask=not no_input,
+        )  # fmt: skip
 
 
 def carry_out(
