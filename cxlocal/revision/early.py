@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cxlocal.errors import CxError
-from cxlocal.revision.git import ABOUT_USER, ask_early, forget_early
+from cxlocal.processes.start import Captured
+from cxlocal.revision.git import ABOUT_USER, ask_early, forget_early, know_early
 from cxlocal.revision.remotes import ABOUT_REMOTES, about_refs, counting_remotes
 from cxlocal.revision.repository import (
     ABOUT_REPOSITORY,
@@ -23,8 +24,9 @@ from cxlocal.revision.repository import (
     about_changes,
     about_identity,
     about_revision,
+    read_files,
 )
-from cxlocal.revision.submodules import about_submodules
+from cxlocal.revision.submodules import GITMODULES, about_submodules
 
 
 def ask_about_head(folder: Path) -> None:
@@ -40,10 +42,15 @@ def ask_about_head(folder: Path) -> None:
             return
 
 
-def ask_about_commit(repository: Repository, commit: str) -> None:
-    """What is asked once it is known which commit is to be released."""
+def read_file(repository: Repository, commit: str, path: str) -> bytes | None:
+    """As ``repository.read_file``; on the way it begins what is asked once the commit is known,
+    and sees whether the commit names submodules at all: most do not."""
     ask_early(repository.root, *about_identity(commit))
-    ask_early(repository.root, *about_submodules(commit))
+    found = read_files(repository, commit, (path, GITMODULES))
+    if found[GITMODULES] is None:
+        none = Captured(1, b"", b"", timed_out=False)
+        know_early(repository.root, *about_submodules(commit), answer=none)
+    return found[path]
 
 
 def ask_about_push(

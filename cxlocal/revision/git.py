@@ -116,12 +116,12 @@ def git(
 
 
 class _Early:
-    """A question on its way, and how often it will be asked."""
+    """A question on its way or answered, and how often it will be asked."""
 
-    def __init__(self, asked: Asked, times: int) -> None:
+    def __init__(self, asked: Asked | None, times: int, answer: Captured | None = None) -> None:
         self.asked = asked
         self.times = times
-        self.answer: Captured | None = None
+        self.answer = answer
 
 
 _early: dict[tuple[Path, tuple[str, ...]], _Early] = {}
@@ -149,20 +149,28 @@ def _answer_early(
 ) -> Captured | None:
     """The answer to a question that was begun early; None if it was not."""
     early = _early.get((folder, arguments))
-    if early is None or early.asked.wants_input != bool(input):
+    if early is None or (early.asked is not None and early.asked.wants_input != bool(input)):
         return None
     early.times -= 1
     if early.times <= 0:
         del _early[folder, arguments]
     if early.answer is None:
+        assert early.asked is not None
         early.answer = early.asked.answer(seconds, input=input, output_limit=limit)
     return early.answer
+
+
+def know_early(folder: Path, *arguments: str, answer: Captured) -> None:
+    """Spare git a question whose answer follows from another one."""
+    _early[folder, arguments] = _Early(None, 1, answer)
 
 
 def forget_early() -> None:
     """Drop the questions nobody asked after all: their answers grow old."""
     while _early:
-        _early.popitem()[1].asked.drop()
+        asked = _early.popitem()[1].asked
+        if asked is not None:
+            asked.drop()
 
 
 def ask(

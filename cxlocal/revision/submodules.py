@@ -16,6 +16,8 @@ from cxlocal.revision.git import ask, decode, git
 from cxlocal.revision.reach import first_containing, known_objects
 from cxlocal.revision.repository import Repository, open_repository, shallow_commits
 
+GITMODULES = ".gitmodules"
+
 DEPTH_MAX = 16
 """Submodules within submodules; deeper is taken for a loop."""
 
@@ -62,7 +64,7 @@ def _names(repository: Repository, commit: str) -> dict[str, str]:
 def about_submodules(commit: str) -> tuple[str, ...]:
     """The first question ``list_submodules`` asks git."""
     pattern = r"^submodule\..*\.path$"
-    return "config", f"--blob={commit}:.gitmodules", "-z", "--get-regexp", pattern
+    return "config", f"--blob={commit}:{GITMODULES}", "-z", "--get-regexp", pattern
 
 
 def _source(repository: Repository, name: str, path: str, commit: str) -> Repository | None:

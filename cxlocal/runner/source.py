@@ -93,13 +93,12 @@ def open_source(
         found = manager.first("cxlocal_resolve_revision", repository=repository.root, name=name)
         name = str(found) if found else name
     revision = resolve(repository, name)
-    if push:
-        early.ask_about_commit(repository, revision.commit)
     if tree:
         config = read(str(machine.root / "cx.toml"))
     else:
         path = os.path.join(repository.prefix, "cx.toml")
-        content = read_file(repository, revision.commit, path)
+        of_commit = early.read_file if push else read_file
+        content = of_commit(repository, revision.commit, path)
         if content is None:
             raise UsageError(
                 f"commit {revision.commit[:12]} has no {path}",

@@ -19,6 +19,7 @@ from cxlocal.revision.repository import (
     read_file,
     resolve,
 )
+from cxlocal.revision.submodules import list_submodules
 
 
 def _pushed(desk: Any) -> Any:
@@ -34,9 +35,8 @@ def _all_answers(folder: Path, *, early_too: bool) -> list[Any]:
         early.ask_about_head(folder)
     repository = open_repository(folder)
     revision = resolve(repository)
-    if early_too:
-        early.ask_about_commit(repository, revision.commit)
-    content = read_file(repository, revision.commit, "cx/toml")
+    read = early.read_file if early_too else read_file
+    content = read(repository, revision.commit, "cx/toml")
     if early_too:
         early.ask_about_push(repository, (), ())
     root = identity(repository, revision.commit)
@@ -56,6 +56,17 @@ def test_the_answers_are_those_of_questions_asked_in_time(desk: Any) -> None:
     assert found == _all_answers(folder.path, early_too=False)
     assert found[2] == b"cx = 1\n"
     assert found[-1] == ("new.txt",)
+
+
+def test_submodules_are_seen_as_ever(desk: Any) -> None:
+    work, library = desk.new("work"), desk.new("library")
+    library.commit()
+    work.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", library.path, "lib")
+    commit = work.commit("with a submodule", cx__toml="cx = 1\n")
+    with early.early_questions():
+        assert early.read_file(work.open(), commit, "cx/toml") == b"cx = 1\n"
+        [module] = list_submodules(work.open(), commit)
+    assert (module.path, module.commit) == ("lib", library.head())
 
 
 def test_an_answer_is_given_once(desk: Any) -> None:
