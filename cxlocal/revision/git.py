@@ -16,6 +16,7 @@ helpers and ``safe.directory``.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -88,7 +89,7 @@ def git(
     ``extra`` adds variables. Raises UsageError ``no-git`` when there is no git, Trouble when git
     cannot be started.
     """
-    if _early and not extra:
+    if _begun.questions and not extra:
         answer = _answer_early(folder, arguments, input, timeout_seconds, output_limit)
         if answer is not None:
             return answer
@@ -124,7 +125,14 @@ class _Early:
         self.answer = answer
 
 
-_early: dict[tuple[Path, tuple[str, ...]], _Early] = {}
+class _Begun(threading.local):
+    """What was begun by this thread; no other one takes or drops its answers."""
+
+    def __init__(self) -> None:
+        self.questions: dict[tuple[Path, tuple[str, ...]], _Early] = {}
+
+
+_begun = _Begun()
 
 
 def ask_early(folder: Path, *arguments: str, wants_input: bool = False, times: int = 1) -> None:
@@ -133,7 +141,7 @@ def ask_early(folder: Path, *arguments: str, wants_input: bool = False, times: i
     Nothing else changes: who asks gets the answer, ``times`` times, and says how long to wait for
     it. A git that cannot be started is no error here; the question itself will tell.
     """
-    if (folder, arguments) not in _early:
+    if (folder, arguments) not in _begun.questions:
         with suppress(Trouble):
             asked = Asked(
                 ("git", *_OPTIONS, *arguments),
@@ -141,19 +149,19 @@ def ask_early(folder: Path, *arguments: str, wants_input: bool = False, times: i
                 env=git_environment(),
                 wants_input=wants_input,
             )
-            _early[folder, arguments] = _Early(asked, times)
+            _begun.questions[folder, arguments] = _Early(asked, times)
 
 
 def _answer_early(
     folder: Path, arguments: tuple[str, ...], input: bytes, seconds: float, limit: int
 ) -> Captured | None:
     """The answer to a question that was begun early; None if it was not."""
-    early = _early.get((folder, arguments))
+    early = _begun.questions.get((folder, arguments))
     if early is None or (early.asked is not None and early.asked.wants_input != bool(input)):
         return None
     early.times -= 1
     if early.times <= 0:
-        del _early[folder, arguments]
+        del _begun.questions[folder, arguments]
     if early.answer is None:
         assert early.asked is not None
         early.answer = early.asked.answer(seconds, input=input, output_limit=limit)
@@ -162,13 +170,13 @@ def _answer_early(
 
 def know_early(folder: Path, *arguments: str, answer: Captured) -> None:
     """Spare git a question whose answer follows from another one."""
-    _early[folder, arguments] = _Early(None, 1, answer)
+    _begun.questions[folder, arguments] = _Early(None, 1, answer)
 
 
 def forget_early() -> None:
     """Drop the questions nobody asked after all: their answers grow old."""
-    while _early:
-        asked = _early.popitem()[1].asked
+    while _begun.questions:
+        asked = _begun.questions.popitem()[1].asked
         if asked is not None:
             asked.drop()
 

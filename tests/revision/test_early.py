@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def test_the_answers_are_those_of_questions_asked_in_time(desk: Any) -> None:
     with early.early_questions():
         found = _all_answers(folder.path, early_too=True)
         # Each was asked, so none was begun for nothing.
-        assert git._early == {}
+        assert git._begun.questions == {}
     assert found == _all_answers(folder.path, early_too=False)
     assert found[2] == b"cx = 1\n"
     assert found[-1] == ("new.txt",)
@@ -84,7 +85,7 @@ def test_what_nobody_asked_is_dropped(desk: Any) -> None:
     with early.early_questions():
         early.ask_about_head(folder.path)
         early.ask_about_push(folder.open(), (), ())
-    assert git._early == {}
+    assert git._begun.questions == {}
     folder.write("new.txt", "written later")
     assert dirty(folder.open()) == ("new.txt",)
 
@@ -93,7 +94,7 @@ def test_a_remote_is_left_alone_offline(desk: Any) -> None:
     folder = _pushed(desk)
     with early.early_questions():
         early.ask_about_push(folder.open(), None, ())
-        assert [words[0] for _, words in git._early] == ["status"]
+        assert [words[0] for _, words in git._begun.questions] == ["status"]
 
 
 def test_a_remote_that_hangs_does_not_outlive_the_question(
@@ -106,7 +107,7 @@ def test_a_remote_that_hangs_does_not_outlive_the_question(
     monkeypatch.setenv("GIT_SSH_COMMAND", f"sleep 1; touch {sign}; false")
     with early.early_questions():
         early.ask_about_push(folder.open(), (), ())
-        assert any(words[0] == "ls-remote" for _, words in git._early)
+        assert any(words[0] == "ls-remote" for _, words in git._begun.questions)
         time.sleep(0.2)
     time.sleep(1.2)
     assert not sign.exists()
@@ -117,7 +118,7 @@ def test_remotes_that_are_not_clear_are_told_by_the_proof_alone(desk: Any) -> No
     folder.commit()
     with early.early_questions():
         early.ask_about_push(folder.open(), ("upstream",), ())
-        assert not any(words[0] == "ls-remote" for _, words in git._early)
+        assert not any(words[0] == "ls-remote" for _, words in git._begun.questions)
 
 
 def test_outside_of_a_repository_nothing_is_begun_in_vain(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_outside_of_a_repository_nothing_is_begun_in_vain(tmp_path: Path) -> Non
         early.ask_about_head(tmp_path)
         with pytest.raises(UsageError, match="not in a git repository"):
             open_repository(tmp_path)
-        assert git._early == {}
+        assert git._begun.questions == {}
 
 
 def test_without_git_the_question_itself_says_so(
@@ -136,3 +137,20 @@ def test_without_git_the_question_itself_says_so(
         early.ask_about_head(tmp_path)
         with pytest.raises(UsageError, match="git was not found"):
             open_repository(tmp_path)
+
+
+def test_another_thread_takes_and_drops_nothing(desk: Any) -> None:
+    folder = _pushed(desk)
+
+    def other() -> None:
+        with early.early_questions():
+            resolve(folder.open())
+
+    with early.early_questions():
+        early.ask_about_head(folder.path)
+        begun = len(git._begun.questions)
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        assert len(git._begun.questions) == begun
+        assert resolve(open_repository(folder.path)).commit == folder.head()
