@@ -20,7 +20,7 @@ COMPLETE_VARIABLE = "_CXLOCAL_COMPLETE"
 # signal module is not needed for anything else here.
 BROKEN_PIPE = 141
 SIGINT = 2
-# Starting a command makes some 50,000 objects that stay. Python would look through them for cycles
+# Starting a run makes some 40,000 objects that stay. Python would look through them for cycles
 # after every 700, which is a tenth of a start.
 OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
