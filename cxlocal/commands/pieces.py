@@ -9,9 +9,10 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import Command
+from cxlocal.commands.main import AtOnce
 from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.terminal import say, warn
-from cxlocal.errors import CxError, NotSynced, UsageError
+from cxlocal.errors import CxError, ExitCode, NotSynced, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,22 +112,27 @@ def start(
     no_number: bool,
     allow_uncommitted: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Begin a run that single commands carry out, and print what later ones need.
 
     The commit must be pushed, as for every run. In a CI server every job of one CI run may call it:
     the first begins the run, the others join it.
     """
-    from cxlocal.runner.starting import Wanted
+    from cxlocal.revision.early import ask_about_head, early_questions
 
-    wanted = Wanted(reason, not unplanned, offline, not no_number, allow_uncommitted)
     try:
-        _start(app, wanted, as_json=as_json)
+        with early_questions():
+            ask_about_head(app.project())
+            from cxlocal.runner.starting import Wanted
+
+            wanted = Wanted(reason, not unplanned, offline, not no_number, allow_uncommitted)
+            _start(app, wanted, as_json=as_json)
     except CxError as problem:
         if not as_json and not sys.stdout.isatty():
             # The shell evaluates what we print, and an empty text would be a success to it.
             click.echo(f"(exit {int(problem.exit_code)})")
         raise
+    return AtOnce(ExitCode.DONE)
 
 
 def _start(app: App, wanted: Wanted, *, as_json: bool) -> None:
@@ -201,7 +207,7 @@ def _quoted(text: str) -> str:
 @pass_app
 def finish(
     app: App, outcome: str | None, reason: str, offline: bool, require_sync: bool, as_json: bool
-) -> None:
+) -> int:
     """End the run that single commands carried out, and send what was recorded.
 
     The exit code says whether the end was recorded, not how the run ended: the steps said that.
@@ -240,6 +246,7 @@ def finish(
             hint="cxlocal sync --require-sync, before this machine goes away",
             pending=pending,
         )
+    return AtOnce(ExitCode.DONE)
 
 
 def send_copies(app: App, journal: Journal, *, offline: bool = False) -> int:

@@ -20,7 +20,7 @@ from cxlocal.commands.output import json_option
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept with the run.")
 @json_option
 @pass_app
-def rehearse(app: App, to: str | None, jobs: int | None, reason: str, as_json: bool) -> None:
+def rehearse(app: App, to: str | None, jobs: int | None, reason: str, as_json: bool) -> int:
     """Try the process on the working tree, without a release.
 
     It works on a copy of the tree, uncommitted changes included. It takes no number, promotes and
@@ -30,4 +30,4 @@ def rehearse(app: App, to: str | None, jobs: int | None, reason: str, as_json: b
     from cxlocal.runner.release import Request
 
     request = Request(to=to, jobs=jobs, reason=reason, rehearsal=True)
-    carry_out(app, request, as_json=as_json)
+    return carry_out(app, request, as_json=as_json)

@@ -9,9 +9,11 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
+from cxlocal.commands.main import AtOnce
 from cxlocal.commands.output import Output, json_option, write_document, write_rows
 from cxlocal.commands.pieces import finish, start
 from cxlocal.commands.terminal import say
+from cxlocal.errors import ExitCode
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -61,16 +63,16 @@ def run(
     no_input: bool,
     moved: str,
     as_json: bool,
-) -> None:
+) -> int:
     """Release a pushed revision, as far as it may go.
 
     Only pushed commits run, in a clean checkout, by the process that the commit itself describes.
     Uncommitted changes stay out and are named. Everything is recorded on this machine first.
     """
     if ctx.invoked_subcommand is not None:
-        return
+        return ExitCode.DONE
     from cxlocal.errors import UsageError
-    from cxlocal.runner.release import Request
+    from cxlocal.revision.early import ask_about_head, early_questions
 
     if resume and revision != "HEAD":
         raise UsageError(
@@ -81,15 +83,20 @@ def run(
         )
     if dry_run:
         show_plan(app, to, revision, as_json=as_json)
-        return
-    request = Request(
-        to=to, revision=revision, offline=offline, jobs=jobs, reason=reason, planned=not unplanned,
-        moved=moved,
-    )  # fmt: skip
-    carry_out(
-        app, request, resume or "", as_json=as_json, require_sync=require_sync,
-        ask=not no_input,
-    )  # fmt: skip
+        return ExitCode.DONE
+    with early_questions():
+        if revision == "HEAD" and not resume:
+            ask_about_head(app.project())
+        from cxlocal.runner.release import Request
+
+        request = Request(
+            to=to, revision=revision, offline=offline, jobs=jobs, reason=reason,
+            planned=not unplanned, moved=moved,
+        )  # fmt: skip
+        return carry_out(
+            app, request, resume or "", as_json=as_json, require_sync=require_sync,
+            ask=not no_input,
+        )  # fmt: skip
 
 
 def carry_out(
@@ -100,7 +107,7 @@ def carry_out(
     as_json: bool,
     require_sync: bool = False,
     ask: bool = False,
-) -> None:
+) -> int:
     """Carry out a request, say how it went, and end in its exit code."""
     from cxlocal.runner import release
 
@@ -120,6 +127,7 @@ def carry_out(
         write_document(summary.as_json())
     _say_ending(summary)
     _end(summary, require_sync=require_sync)
+    return AtOnce(ExitCode.DONE)
 
 
 def make_machine(app: App, fresh: bool) -> Machine:

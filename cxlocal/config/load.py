@@ -243,7 +243,7 @@ def _table(
     """One table as its type, its values checked. ``parts`` are tables that were done before."""
     if not isinstance(raw, dict):
         raise problem(where, f"this must be a table, not {clean_text(repr(raw))[:60]}")
-    known = [info.encode_name for info in msgspec.structs.fields(kind)]
+    known = list(kind.__struct_encode_fields__)
     _check_keys(raw, known, where, sort)
     try:
         table = msgspec.convert(raw, kind)

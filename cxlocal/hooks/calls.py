@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -50,6 +49,8 @@ def guarded(seconds: float, function: Callable[[], Result]) -> Result:
     except OutOfTime as error:
         raise Mistake(f"no answer within {seconds:.0f} s") from error
     except BaseException as error:  # sys.exit in a plugin must not end us
+        import traceback  # only where something is wrong
+
         last = traceback.extract_tb(error.__traceback__)[-1:]
         at = f" ({os.path.basename(last[0].filename)} line {last[0].lineno})" if last else ""
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

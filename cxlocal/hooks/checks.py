@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -63,6 +62,8 @@ def check_tool(tool: object) -> str:
             return f"{tool.__qualname__}.{listed} must be a tuple of names, not {shown(value)}"
     for attribute, value in _own(tool):
         if isinstance(value, FunctionType) and attribute not in VERBS:
+            import difflib  # only where something is wrong
+
             near = difflib.get_close_matches(attribute, VERBS, n=1, cutoff=0.75)
             if near and not attribute.startswith("_"):
                 return f"{tool.__qualname__}.{attribute} is no verb: did you mean {near[0]!r}?"

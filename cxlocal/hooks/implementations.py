@@ -7,7 +7,6 @@ is an error with a name.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -63,6 +62,8 @@ def _marked(
 def _check(hook: str, function: Callable[..., Any], options: Mapping[str, Any], where: str) -> None:
     known = hook_names()
     if hook not in known:
+        import difflib  # only where something is wrong
+
         near = difflib.get_close_matches(hook, known, n=1)
         raise Mistake(
             f"{where} does not exist"

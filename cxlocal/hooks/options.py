@@ -21,7 +21,7 @@ def check_options(
     Raises ConfigError naming the tool, the key and what is known.
     """
     head = f"{where}: " if where else ""
-    known = [field.encode_name for field in msgspec.structs.fields(tool.Options)]
+    known = list(tool.Options.__struct_encode_fields__)
     unknown = [key for key in with_table if key not in known]
     forbids = tool.Options.__struct_config__.forbid_unknown_fields
     if unknown and forbids:

@@ -68,26 +68,63 @@ def run_captured(
     Raises Trouble, name ``program-missing``, when there is no such program, and ``not-started``
     when the system refuses to start it.
     """
-    watch = clock or SystemClock()
-    process = _start(argv, cwd, env, wants_input=bool(input))
-    exchange = _Exchange(process, input, output_limit)
-    try:
-        timed_out = _attend(exchange, watch, watch.monotonic() + timeout_seconds)
-    except BaseException:
-        # A signal handler raised in here (Ctrl-C): the program must not outlive the question.
-        if process.returncode is None:
-            kill_group(process.pid)
-            process.wait()
-        raise
-    finally:
-        exchange.close()
-    return Captured(
-        process.wait(),
-        bytes(exchange.kept["stdout"]),
-        bytes(exchange.kept["stderr"]),
-        timed_out,
-        exchange.truncated,
-    )
+    asked = Asked(argv, cwd=cwd, env=env, wants_input=bool(input))
+    return asked.answer(timeout_seconds, input=input, output_limit=output_limit, clock=clock)
+
+
+class Asked:
+    """A question to a program that is at work on it; the answer is waited for later."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        wants_input: bool = False,
+    ) -> None:
+        """Start the program. Raises Trouble as ``run_captured`` does."""
+        self.wants_input = wants_input
+        self._process = _start(argv, cwd, env, wants_input=wants_input)
+        self._exchange = _Exchange(self._process)
+
+    def answer(
+        self,
+        timeout_seconds: float,
+        *,
+        input: bytes = b"",
+        output_limit: int = OUTPUT_LIMIT_BYTES,
+        clock: Clock | None = None,
+    ) -> Captured:
+        """Wait for the end of the program, from now at most so long; then it is killed.
+
+        ``input`` is only for one that ``wants_input``.
+        """
+        watch = clock or SystemClock()
+        exchange = self._exchange
+        exchange.unsent, exchange.limit = memoryview(input), output_limit
+        try:
+            timed_out = _attend(exchange, watch, watch.monotonic() + timeout_seconds)
+        except BaseException:
+            # A signal handler raised in here (Ctrl-C): the program must not outlive the question.
+            self.drop()
+            raise
+        finally:
+            exchange.close()
+        return Captured(
+            self._process.wait(),
+            bytes(exchange.kept["stdout"]),
+            bytes(exchange.kept["stderr"]),
+            timed_out,
+            exchange.truncated,
+        )
+
+    def drop(self) -> None:
+        """Kill the program: nobody wants its answer any more."""
+        if self._process.returncode is None:
+            kill_group(self._process.pid)
+            self._process.wait()
+        self._exchange.close()
 
 
 def run_attached(
@@ -275,10 +312,10 @@ def _missing(what: str, program: str, cwd: Path, env: Mapping[str, str] | None) 
 class _Exchange:
     """The pipes of one running program and what came through them so far."""
 
-    def __init__(self, process: subprocess.Popen[bytes], input: bytes, limit: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
-        self.unsent = memoryview(input)
-        self.limit = limit
+        self.unsent = memoryview(b"")
+        self.limit = OUTPUT_LIMIT_BYTES
         self.kept = {"stdout": bytearray(), "stderr": bytearray()}
         self.truncated = False
         self.selector = selectors.DefaultSelector()
@@ -332,7 +369,7 @@ class _Exchange:
 
     def close(self) -> None:
         """Close every pipe that is still open."""
-        for key in list(self.selector.get_map().values()):
+        for key in list((self.selector.get_map() or {}).values()):
             self._drop(key.data)
         self.selector.close()
 

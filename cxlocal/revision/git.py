@@ -16,11 +16,13 @@ helpers and ``safe.directory``.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cxlocal.errors import Trouble, UsageError
-from cxlocal.processes.start import OUTPUT_LIMIT_BYTES, Captured, run_captured
+from cxlocal.processes.start import OUTPUT_LIMIT_BYTES, Asked, Captured, run_captured
 
 LOCAL_SECONDS = 60.0
 """For questions answered from the disk. Far above any measured (a status of 100,000 files on a cold
@@ -35,6 +37,8 @@ _OPTIONS = (
     "-c", "advice.detachedHead=false",
     "-c", "color.ui=false",
 )  # fmt: skip
+
+ABOUT_USER = ("var", "GIT_AUTHOR_IDENT")
 
 _DROPPED = frozenset(
     {
@@ -85,6 +89,10 @@ def git(
     ``extra`` adds variables. Raises UsageError ``no-git`` when there is no git, Trouble when git
     cannot be started.
     """
+    if _begun.questions and not extra:
+        answer = _answer_early(folder, arguments, input, timeout_seconds, output_limit)
+        if answer is not None:
+            return answer
     environment = git_environment()
     if extra:
         environment |= extra
@@ -106,6 +114,71 @@ def git(
             hint="install git (Debian: apt install git; macOS: xcode-select --install)",
             name="no-git",
         ) from error
+
+
+class _Early:
+    """A question on its way or answered, and how often it will be asked."""
+
+    def __init__(self, asked: Asked | None, times: int, answer: Captured | None = None) -> None:
+        self.asked = asked
+        self.times = times
+        self.answer = answer
+
+
+class _Begun(threading.local):
+    """What was begun by this thread; no other one takes or drops its answers."""
+
+    def __init__(self) -> None:
+        self.questions: dict[tuple[Path, tuple[str, ...]], _Early] = {}
+
+
+_begun = _Begun()
+
+
+def ask_early(folder: Path, *arguments: str, wants_input: bool = False, times: int = 1) -> None:
+    """Let git begin with a question that ``git`` will be asked in these very words.
+
+    Nothing else changes: who asks gets the answer, ``times`` times, and says how long to wait for
+    it. A git that cannot be started is no error here; the question itself will tell.
+    """
+    if (folder, arguments) not in _begun.questions:
+        with suppress(Trouble):
+            asked = Asked(
+                ("git", *_OPTIONS, *arguments),
+                cwd=folder,
+                env=git_environment(),
+                wants_input=wants_input,
+            )
+            _begun.questions[folder, arguments] = _Early(asked, times)
+
+
+def _answer_early(
+    folder: Path, arguments: tuple[str, ...], input: bytes, seconds: float, limit: int
+) -> Captured | None:
+    """The answer to a question that was begun early; None if it was not."""
+    early = _begun.questions.get((folder, arguments))
+    if early is None or (early.asked is not None and early.asked.wants_input != bool(input)):
+        return None
+    early.times -= 1
+    if early.times <= 0:
+        del _begun.questions[folder, arguments]
+    if early.answer is None:
+        assert early.asked is not None
+        early.answer = early.asked.answer(seconds, input=input, output_limit=limit)
+    return early.answer
+
+
+def know_early(folder: Path, *arguments: str, answer: Captured) -> None:
+    """Spare git a question whose answer follows from another one."""
+    _begun.questions[folder, arguments] = _Early(None, 1, answer)
+
+
+def forget_early() -> None:
+    """Drop the questions nobody asked after all: their answers grow old."""
+    while _begun.questions:
+        asked = _begun.questions.popitem()[1].asked
+        if asked is not None:
+            asked.drop()
 
 
 def ask(

@@ -16,6 +16,8 @@ from cxlocal.errors import Refused
 from cxlocal.revision.git import complaint, decode, git
 from cxlocal.revision.repository import Repository
 
+ABOUT_REMOTES = ("config", "-z", "--get-regexp", r"^remote\..*\.url$")
+
 _USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^/\s]*)@")
 _QUERY = re.compile(r"(https?://[^\s?#]*)[?#][^\s'\"]*")
 
@@ -52,7 +54,7 @@ def remotes(repository: Repository) -> dict[str, str]:
 
 
 def _configured(repository: Repository) -> dict[str, str]:
-    answer = git(repository.root, "config", "-z", "--get-regexp", r"^remote\..*\.url$")
+    answer = git(repository.root, *ABOUT_REMOTES)
     found: dict[str, str] = {}
     for entry in os.fsdecode(answer.stdout).split("\0"):
         key, _, url = entry.partition("\n")
@@ -146,11 +148,9 @@ def list_remote(
     First branches and tags, which a server can list alone; ``everything`` adds the refs that CI
     servers build from, such as ``refs/pull/7/merge``.
     """
-    which = () if everything else ("--heads", "--tags")
     answer = git(
-        repository.root, "ls-remote", "--quiet", *which, "--end-of-options", place,
-        timeout_seconds=max(0.05, timeout_seconds),
-    )  # fmt: skip
+        repository.root, *about_refs(place, everything), timeout_seconds=max(0.05, timeout_seconds)
+    )
     if answer.code != 0 or answer.truncated:
         return Advertised({}, complaint(answer))
     refs: dict[str, str] = {}
@@ -158,3 +158,9 @@ def list_remote(
         commit, _, ref = line.partition("\t")
         refs[ref.removesuffix("^{}")] = commit
     return Advertised(refs, "")
+
+
+def about_refs(place: str, everything: bool = False) -> tuple[str, ...]:
+    """The question ``list_remote`` asks git."""
+    which = () if everything else ("--heads", "--tags")
+    return "ls-remote", "--quiet", *which, "--end-of-options", place

@@ -23,6 +23,13 @@ OUR_FILE = ":(exclude,glob)**/.cx/run"
 FILE_LIMIT_BYTES = 16 * 1024 * 1024
 """The largest file read out of a commit in one go (cx.toml, a plugin). Larger ones are refused."""
 
+ABOUT_REPOSITORY = (
+    "rev-parse", "--is-bare-repository", "--is-shallow-repository", "--show-object-format",
+    "--show-prefix", "--absolute-git-dir", "--git-common-dir", "--show-toplevel",
+)  # fmt: skip
+
+CONTENTS = ("cat-file", "--batch")
+
 _NAME = re.compile(r"[^\x00-\x20\x7f:?*\[\\]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
@@ -79,11 +86,7 @@ def open_repository(folder: Path) -> Repository:
     Raises UsageError: ``no-git``, ``not-a-repository``, ``unsafe-repository`` (owned by another
     user and not marked safe).
     """
-    questions = (
-        "rev-parse", "--is-bare-repository", "--is-shallow-repository", "--show-object-format",
-        "--show-prefix", "--absolute-git-dir", "--git-common-dir", "--show-toplevel",
-    )  # fmt: skip
-    answer = git(folder, *questions)
+    answer = git(folder, *ABOUT_REPOSITORY)
     lines = os.fsdecode(answer.stdout).split("\n")
     # In a bare repository, and inside a git folder, only the last question fails: no working tree.
     if answer.code != 0 and len(lines) < 7:
@@ -133,12 +136,7 @@ def resolve(repository: Repository, name: str = "HEAD") -> Revision:
             hint="name a branch, a tag or a commit id: cxlocal run --revision main",
             name="bad-revision-name",
         )
-    answer = git(
-        repository.root, "log", "-1", "--no-show-signature", "--no-color", "--encoding=UTF-8",
-        "--decorate=full", "--decorate-refs=HEAD", "--decorate-refs=refs/heads/",
-        "--decorate-refs=refs/tags/", "--format=%H%x00%P%x00%ct%x00%D%x00%an <%ae>%x00%s%x00",
-        "--end-of-options", f"{name}^{{commit}}", "--",
-    )  # fmt: skip
+    answer = git(repository.root, *about_revision(name))
     if answer.code != 0:
         raise _not_resolved(repository, name, answer)
     commit, parents, seconds, refs, author, subject = decode(answer.stdout).split("\0")[:6]
@@ -153,6 +151,16 @@ def resolve(repository: Repository, name: str = "HEAD") -> Revision:
         tags=tags,
         parents=len(parents.split()),
     )
+
+
+def about_revision(name: str) -> tuple[str, ...]:
+    """The question ``resolve`` asks git."""
+    return (
+        "log", "-1", "--no-show-signature", "--no-color", "--encoding=UTF-8",
+        "--decorate=full", "--decorate-refs=HEAD", "--decorate-refs=refs/heads/",
+        "--decorate-refs=refs/tags/", "--format=%H%x00%P%x00%ct%x00%D%x00%an <%ae>%x00%s%x00",
+        "--end-of-options", f"{name}^{{commit}}", "--",
+    )  # fmt: skip
 
 
 def _read_refs(decoration: str, name: str) -> tuple[str, tuple[str, ...]]:
@@ -201,11 +209,17 @@ def dirty(
     """
     if repository.bare:
         return ()
-    raw = ask(
-        repository.root, "status", "--porcelain=v1", "-z",
-        "--untracked-files=normal" if untracked else "--untracked-files=no", "--no-renames", "--", *(f":(literal){path}" for path in paths), OUR_FILE,
-    )  # fmt: skip
+    raw = ask(repository.root, *about_changes(paths, untracked=untracked))
     return tuple(decode(entry[3:]) for entry in raw.split(b"\0") if entry)
+
+
+def about_changes(paths: Sequence[str], *, untracked: bool = True) -> tuple[str, ...]:
+    """The question ``dirty`` asks git."""
+    return (
+        "status", "--porcelain=v1", "-z",
+        "--untracked-files=normal" if untracked else "--untracked-files=no", "--no-renames", "--",
+        *(f":(literal){path}" for path in paths), OUR_FILE,
+    )  # fmt: skip
 
 
 def read_files(
@@ -228,10 +242,9 @@ def read_files(
     if not wanted:
         return {}
     questions = b"".join(os.fsencode(f"{commit}:{path}\n") for path in wanted)
-    arguments = ("cat-file", "--batch")
-    answer = git(repository.root, *arguments, input=questions, output_limit=FILE_LIMIT_BYTES)
+    answer = git(repository.root, *CONTENTS, input=questions, output_limit=FILE_LIMIT_BYTES)
     if answer.code != 0 or answer.truncated:
-        raise failed(arguments, answer)
+        raise failed(CONTENTS, answer)
     return dict(zip(wanted, _contents(answer.stdout, questions.splitlines()), strict=True))
 
 
@@ -265,12 +278,15 @@ def list_files(repository: Repository, commit: str, under: str) -> tuple[str, ..
 
 def identity(repository: Repository, commit: str) -> Identity:
     """What tells this repository from others, and the folder it was opened from."""
-    raw = ask(
-        repository.root, "rev-list", "--first-parent", "--max-parents=0", "--end-of-options", commit
-    )
+    raw = ask(repository.root, *about_identity(commit))
     roots = decode(raw).split()
     unknown = repository.shallow and bool(roots) and roots[-1] in shallow_commits(repository)
     return Identity("" if unknown or not roots else roots[-1], repository.prefix)
+
+
+def about_identity(commit: str) -> tuple[str, ...]:
+    """The question ``identity`` asks git."""
+    return "rev-list", "--first-parent", "--max-parents=0", "--end-of-options", commit
 
 
 def shallow_commits(repository: Repository) -> frozenset[str]:

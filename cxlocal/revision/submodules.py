@@ -16,6 +16,8 @@ from cxlocal.revision.git import ask, decode, git
 from cxlocal.revision.reach import first_containing, known_objects
 from cxlocal.revision.repository import Repository, open_repository, shallow_commits
 
+GITMODULES = ".gitmodules"
+
 DEPTH_MAX = 16
 """Submodules within submodules; deeper is taken for a loop."""
 
@@ -54,12 +56,15 @@ def list_submodules(repository: Repository, commit: str) -> tuple[Submodule, ...
 
 def _names(repository: Repository, commit: str) -> dict[str, str]:
     """Path to name, out of the commit's ``.gitmodules``."""
-    answer = git(
-        repository.root, "config", f"--blob={commit}:.gitmodules", "-z",
-        "--get-regexp", r"^submodule\..*\.path$",
-    )  # fmt: skip
+    answer = git(repository.root, *about_submodules(commit))
     pairs = (e.partition("\n") for e in os.fsdecode(answer.stdout).split("\0") if e)
     return {path: key[len("submodule.") : -len(".path")] for key, _, path in pairs}
+
+
+def about_submodules(commit: str) -> tuple[str, ...]:
+    """The first question ``list_submodules`` asks git."""
+    pattern = r"^submodule\..*\.path$"
+    return "config", f"--blob={commit}:{GITMODULES}", "-z", "--get-regexp", pattern
 
 
 def _source(repository: Repository, name: str, path: str, commit: str) -> Repository | None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cxlocal.exchange.sync import SyncReport
     from cxlocal.journal.file import Journal
     from cxlocal.plan.types import Plan
+    from cxlocal.revision.proof import Proof
     from cxlocal.runner.release import Request
 
 START_SYNC_SECONDS = 2.0
@@ -59,14 +60,7 @@ def begin(machine: Machine, journal: Journal, request: Request, began: float) ->
     """A new run. Raises what keeps it from beginning; what goes wrong after its first event is
     recorded as its outcome before it is raised."""
     rehearsal = request.rehearsal
-    source = open_source(machine, request.revision, {"jobs": request.jobs}, tree=rehearsal)
-    if request.moved:
-        from cxlocal.exchange.copies import journal_was_moved
-
-        journal_was_moved(journal, request.moved, source.actor._asdict())
-    proof, root = prove_revision(machine, source, online=not request.offline, rehearsal=rehearsal)
-    in_place = source.config.defaults.workspace == "in-place" and not rehearsal
-    missing = left_out(source, in_place=in_place, rehearsal=rehearsal)
+    in_place, source, proof, root, missing = _ask_git(machine, journal, request)
     run = machine.ids.uuid()
     commit = source.revision.commit
     workspace = open_workspace(
@@ -102,6 +96,29 @@ def begin(machine: Machine, journal: Journal, request: Request, began: float) ->
     )
     kind = "" if proof is None else proof.kind
     return Begun(record, work, source, selection, frozenset(), store, version.how, kind)
+
+
+def _ask_git(
+    machine: Machine, journal: Journal, request: Request
+) -> tuple[bool, Source, Proof | None, str, tuple[str, ...]]:
+    """Whether the run works in place; what is to be run, the proof that it was pushed, the first
+    commit of its repository, and what is left out of it."""
+    from cxlocal.revision.early import early_questions
+
+    rehearsal, online = request.rehearsal, not request.offline
+    push = "" if rehearsal else "online" if online else "offline"
+    with early_questions():
+        source = open_source(
+            machine, request.revision, {"jobs": request.jobs}, tree=rehearsal, push=push
+        )
+        if request.moved:
+            from cxlocal.exchange.copies import journal_was_moved
+
+            journal_was_moved(journal, request.moved, source.actor._asdict())
+        proof, root = prove_revision(machine, source, online=online, rehearsal=rehearsal)
+        in_place = source.config.defaults.workspace == "in-place" and not rehearsal
+        missing = left_out(source, in_place=in_place, rehearsal=rehearsal)
+    return in_place, source, proof, root, missing
 
 
 def _check_out(

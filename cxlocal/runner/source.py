@@ -64,16 +64,23 @@ class Source(NamedTuple):
 
 
 def open_source(
-    machine: Machine, name: str, flags: Mapping[str, Any], *, tree: bool = False
+    machine: Machine,
+    name: str,
+    flags: Mapping[str, Any],
+    *,
+    tree: bool = False,
+    push: str = "",
 ) -> Source:
     """Read what ``name`` (HEAD, a branch, whatever a plugin knows) means.
 
-    ``tree`` takes the configuration from the working tree instead (rehearsal). Raises UsageError
-    and ConfigError.
+    ``tree`` takes the configuration from the working tree instead (rehearsal). ``push`` says that a
+    proof of the push will be asked for next, ``online`` or ``offline``: the questions are begun
+    here, for a caller inside ``early_questions``. Raises UsageError and ConfigError.
     """
     from cxlocal.config.load import parse, read
     from cxlocal.config.settings import settings
     from cxlocal.hooks.manager import load
+    from cxlocal.revision import early
     from cxlocal.revision.repository import open_repository, read_file, resolve
     from cxlocal.runner.who import find_actor, find_place, is_passing
 
@@ -90,7 +97,8 @@ def open_source(
         config = read(str(machine.root / "cx.toml"))
     else:
         path = os.path.join(repository.prefix, "cx.toml")
-        content = read_file(repository, revision.commit, path)
+        of_commit = early.read_file if push else read_file
+        content = of_commit(repository, revision.commit, path)
         if content is None:
             raise UsageError(
                 f"commit {revision.commit[:12]} has no {path}",
@@ -99,6 +107,9 @@ def open_source(
                 name="no-config-in-revision",
             )
         config = parse(content, file=f"cx.toml at {revision.commit[:8]}")
+    if push:
+        remotes = config.scm.remotes if push == "online" else None
+        early.ask_about_push(repository, remotes, config.deliverable.paths)
     chosen = settings(config, folder=str(machine.root), environ=machine.environ, flags=flags)
     manager = load(
         machine.environ, block=config.plugins.block, no=machine.blocked, warn=machine.voice.warn
@@ -111,9 +122,9 @@ def open_source(
 
 def git_user(repository: Repository) -> str:
     """``Name <mail>`` as git would write it into a commit; empty when it does not know."""
-    from cxlocal.revision.git import decode, git
+    from cxlocal.revision.git import ABOUT_USER, decode, git
 
-    answer = git(repository.root, "var", "GIT_AUTHOR_IDENT")
+    answer = git(repository.root, *ABOUT_USER)
     words = decode(answer.stdout).strip() if answer.code == 0 else ""
     return words[: words.rfind(">") + 1]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
+from cxlocal.revision.early import early_questions
 from cxlocal.runner import orphans
 from cxlocal.runner.beginning import listen, meet
 from cxlocal.runner.facts import facts_of, prove_revision
@@ -57,9 +58,10 @@ class Started(NamedTuple):
 def start(machine: Machine, journal: Journal, wanted: Wanted) -> Started:
     """Begin a run. Raises what keeps a run from beginning; a run whose number cannot be had is
     recorded as ended before that is raised."""
-    source = open_source(machine, "HEAD", {})
-    proof, root = prove_revision(machine, source, online=not wanted.offline, rehearsal=False)
-    changed = _changed(source, wanted)
+    with early_questions():
+        source = open_source(machine, "HEAD", {}, push="offline" if wanted.offline else "online")
+        proof, root = prove_revision(machine, source, online=not wanted.offline, rehearsal=False)
+        changed = _changed(source, wanted)
     plan = make_plan(machine, source, machine.root)
     row = journal.one("SELECT repository_root FROM deliverable WHERE id = ?", (plan.deliverable,))
     refuse_stranger((row and row["repository_root"]) or "", root, plan.deliverable)

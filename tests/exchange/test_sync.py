@@ -18,6 +18,7 @@ from cxlocal_sync.plugin import cxlocal_register_stores
 from cxlocal_sync.stores.sqlite import SqliteStore, path_of
 from numbers_kit import FaultyStore, TestClock, open_journal, request
 
+from cxlocal.clock import SystemClock
 from cxlocal.errors import ConfigError, Refused
 from cxlocal.events.document import Draft
 from cxlocal.exchange import contact
@@ -445,3 +446,35 @@ def test_os_errors_of_blobs_are_unreachable(store: FaultyStore, machine: Machine
         store.put_blob("2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881", b"x",
                        timeout=1)  # fmt: skip
     os.unlink(folder)
+
+
+def test_an_event_costs_the_same_at_the_end_of_a_long_chain(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The store looks at the clock every so many instructions of SQLite: a measure without noise.
+    monkeypatch.setattr("cxlocal_sync.stores.sqlite._STEPS", 50)
+
+    class Looked(SystemClock):
+        times = 0
+
+        def monotonic(self) -> float:
+            self.times += 1
+            return super().monotonic()
+
+    clock = Looked()
+    (tmp_path / "central").mkdir()
+    store = SqliteStore("sqlite:", tmp_path / "central", clock=clock)
+    journal = machine()
+
+    def looks() -> int:
+        note(journal, 20)
+        before = clock.times
+        full_sync(journal, store)
+        return clock.times - before
+
+    full_sync(journal, store)
+    short = looks()
+    note(journal, 2000)
+    full_sync(journal, store)
+    assert looks() <= short * 1.5
+    store.close()

@@ -41,6 +41,13 @@ def give():
     "Give a code."
     return 7
 
+@command("leave", examples=[("cxlocal leave", "it")])
+def leave():
+    "Leave at once."
+    from cxlocal.commands.main import AtOnce
+    exec(code)
+    return AtOnce(7)
+
 @group("many", examples=[("cxlocal many one", "it")])
 def many():
     "Many things."
@@ -52,6 +59,7 @@ def one():
 cli.add_command(many)
 cli.add_command(end)
 cli.add_command(give)
+cli.add_command(leave)
 from cxlocal.commands.main import main
 sys.exit(main())
 """
@@ -165,6 +173,18 @@ def test_the_system_says_no() -> None:
 def test_a_command_may_return_its_exit_code() -> None:
     assert _end("", "give").returncode == 7
     assert _end("", "end").returncode == 0
+
+
+def test_leaving_at_once_loses_no_word_and_forgets_no_plugin() -> None:
+    code = "import atexit; atexit.register(print, 'the last word', flush=True); print('first')"
+    done = _end(code, "leave")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "first\nthe last word\n", "")
+
+
+def test_leaving_waits_for_threads() -> None:
+    code = "import threading; threading.Timer(0.2, print, ['late']).start(); print('first')"
+    done = _end(code, "leave")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "first\nlate\n", "")
 
 
 def test_a_group_without_a_command_shows_its_help_as_words() -> None:
