@@ -65,8 +65,11 @@ class Event(NamedTuple):
     received_at_ms: int = 0
 
     def parsed(self) -> dict[str, Any]:
-        """The document as a dictionary."""
-        parsed: dict[str, Any] = json.loads(self.document)
+        """The document as a dictionary. Raises ValueError for one that cannot be read."""
+        try:
+            parsed: dict[str, Any] = json.loads(self.document)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
         return parsed
 
 

@@ -50,8 +50,8 @@ class Heads:
     """
 
     __slots__ = (
-        "clock", "data_version", "deliverables", "hash", "node", "node_id", "projects", "runs",
-        "sequence",
+        "clock", "data_version", "deliverables", "hash", "node", "node_id", "projects", "rows",
+        "runs", "sequence",
     )  # fmt: skip
 
     def __init__(self, journal: Journal, node: str) -> None:
@@ -65,6 +65,8 @@ class Heads:
         self.clock = max(int(head[2]), int(raised)) if raised else int(head[2])
         self.deliverables: dict[str, tuple[int, bytes]] = {}
         self.runs: dict[str, str] = {}
+        self.rows: set[object] = set()
+        """Runs whose row is known to be there."""
         state = journal.connection.execute(PROJECTION).fetchone()
         self.projects = state == (PROJECTION_VERSION, None)
         """Whether our events are projected as they are written: nothing waits before them, and
@@ -126,11 +128,14 @@ def append_draft(journal: Journal, draft: Draft) -> Event:
     )
     insert_event(journal, event, at_ms, projected=heads.projects)
     if heads.projects:
-        facts = project(event, document)
-        if draft.run is not None and draft.run in heads.runs:
-            # The bare row of a run is there since its first event.
-            facts = [fact for fact in facts if fact.group or fact.table != "run"]
+        # The bare row of a run is written once, by whichever event says first that there is one.
+        facts = [
+            fact
+            for fact in project(event, document)
+            if fact.group or fact.table != "run" or fact.key[0] not in heads.rows
+        ]
         apply_facts(journal.connection, facts, stamp(event))
+        heads.rows.update(fact.key[0] for fact in facts if fact.table == "run")
     heads.sequence, heads.hash, heads.clock = sequence, event.hash, clock
     if draft.deliverable is not None and deliverable_sequence is not None:
         heads.deliverables[draft.deliverable] = (deliverable_sequence, event.hash)

@@ -68,9 +68,7 @@ class Journal:
         try:
             if fresh:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            connection = sqlite3.connect(
-                path, timeout=BUSY_MS / 1000, isolation_level=None, cached_statements=256
-            )
+            connection = _connect(path)
             _configure(connection)
             _initialise(connection, path)
         except sqlite3.Error as problem:
@@ -194,11 +192,23 @@ class Journal:
                 self.connection.execute("COMMIT")
                 return
             except sqlite3.OperationalError as problem:
-                busy = problem.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY,)
-                if not busy or self.clock.monotonic() > deadline:
+                code = problem.sqlite_errorcode & 0xFF
+                if code != sqlite3.SQLITE_BUSY or self.clock.monotonic() > deadline:
                     self._roll_back()
+                    if code == sqlite3.SQLITE_IOERR:
+                        self._open_anew()
                     raise explain_sqlite_error(problem, self.path) from problem
             time.sleep(COMMIT_PAUSE_SECONDS)
+
+    def _open_anew(self) -> None:
+        """After an error of the disk at COMMIT nobody knows what the file holds; what this
+        connection has in memory must not decide it (DESIGN §4)."""
+        self.connection.close()
+        try:
+            self.connection = _connect(self.path)
+            _configure(self.connection)
+        except sqlite3.Error:
+            self.connection.close()  # whoever asks again is told that it cannot be read
 
     def _roll_back(self) -> None:
         self.lookups.clear()
@@ -242,6 +252,12 @@ class Transaction:
             " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (name, value),
         )
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
+        path, timeout=BUSY_MS / 1000, isolation_level=None, cached_statements=256
+    )
 
 
 def _configure(connection: sqlite3.Connection) -> None:

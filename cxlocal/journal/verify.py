@@ -14,8 +14,9 @@ from cxlocal.events.document import NO_HASH, Event, hash_of
 from cxlocal.journal.migrate import run_script
 from cxlocal.journal.read import all_events
 from cxlocal.projection.apply import apply_facts
-from cxlocal.projection.project import project, stamp
+from cxlocal.projection.project import Fact, project, stamp
 from cxlocal.projection.tables import PROJECTION_VERSION, TABLES, create_sql
+from cxlocal.projection.views import create_views_sql
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -42,28 +43,98 @@ class Checked(NamedTuple):
 
 
 def verify(journal: Journal) -> Checked:
-    """Check the whole journal. Reads only."""
+    """Check the whole journal. Reads only.
+
+    Another process may write meanwhile, so that events and rows read at different moments differ:
+    it is looked at again, the last time in one reading transaction.
+    """
+    for last in (False, False, True):
+        before = _data_version(journal.connection)
+        if last:
+            journal.connection.execute("BEGIN")
+        try:
+            checked = _verify_once(journal)
+        finally:
+            if last:
+                journal.connection.execute("ROLLBACK")
+        disturbed = _data_version(journal.connection) != before
+        if not checked.findings or not disturbed:
+            break
+    return checked
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+def _verify_once(journal: Journal) -> Checked:
     findings = list(_check_file(journal.connection))
     fresh = sqlite3.connect(":memory:", isolation_level=None)
     try:
         run_script(fresh, create_sql())
+        run_script(fresh, create_views_sql())
         events = 0
         state = _Chains()
         try:
             for position, event in all_events(journal):
                 events += 1
                 if len(findings) < FINDINGS_MAX:
-                    findings += _check_event(journal, state, position, event)
-                apply_facts(fresh, project(event), stamp(event))
+                    findings += _check_safely(journal, state, position, event)
+                facts, mark = _said_by(event)
+                apply_facts(fresh, facts, mark)
         except sqlite3.DatabaseError as problem:
-            findings.append(Finding("file", str(journal.path), f"cannot be read: {problem}"))
+            findings.append(_unreadable(journal, str(problem)))
             return Checked(events, 0, findings)
         findings += state.gaps()
+        findings += state.misplaced()
+        findings += _check_ends(journal)
         rows, differences = _compare(journal, fresh)
         findings += differences
     finally:
         fresh.close()
     return Checked(events, rows, findings[:FINDINGS_MAX])
+
+
+def _said_by(event: Event) -> tuple[list[Fact], str]:
+    try:
+        return project(event), stamp(event)
+    except (AttributeError, TypeError, ValueError):
+        return [], ""  # columns of other types than we write; that is a finding already
+
+
+def _check_safely(
+    journal: Journal, state: _Chains, position: int, event: Event
+) -> Iterator[Finding]:
+    try:
+        yield from _check_event(journal, state, position, event)
+    except (AttributeError, TypeError, ValueError, OverflowError) as problem:
+        yield Finding("hash", f"event {position}", f"its row cannot be read: {problem}")
+
+
+def _unreadable(journal: Journal, problem: str) -> Finding:
+    """Name the first event that SQLite cannot give out, if it is one event's fault."""
+    try:
+        rows = journal.connection.execute("SELECT id FROM event ORDER BY id").fetchall()
+    except sqlite3.DatabaseError:
+        return Finding("file", str(journal.path), f"cannot be read: {problem}")
+    for (position,) in rows:
+        try:
+            journal.connection.execute("SELECT * FROM event WHERE id = ?", (position,)).fetchone()
+        except sqlite3.DatabaseError as found:
+            return Finding("hash", f"event {position}", f"its row cannot be read: {found}")
+    return Finding("file", str(journal.path), f"cannot be read: {problem}")
+
+
+def _check_ends(journal: Journal) -> Iterator[Finding]:
+    """A chain must not end before what a store has acknowledged of it."""
+    rows = journal.connection.execute(
+        "SELECT a.node, a.branch, a.sequence FROM ack a WHERE a.sequence > coalesce(("
+        " SELECT max(e.sequence) FROM event e JOIN node_lookup n ON n.id = e.node"
+        " WHERE n.name = a.node AND e.branch = a.branch), 0)"
+    ).fetchall()
+    for node, branch, sequence in rows:
+        where = f"{node[:8]} {sequence}" + (f" branch {branch}" if branch else "")
+        yield Finding("chain", where, "a store acknowledged it, and it is not here")
 
 
 class _Chains:
@@ -73,6 +144,20 @@ class _Chains:
         self.by_place: dict[tuple[str, int], set[bytes]] = {}
         self.deliverable: dict[tuple[str, str, int], set[bytes]] = {}
         self.lowest_unlinked: dict[str, int] = {}
+        self.branches: dict[tuple[str, int], dict[int, tuple[bytes, bytes]]] = {}
+        """Chain and sequence to branch, hash and previous hash."""
+
+    def misplaced(self) -> Iterator[Finding]:
+        """An event continues the branch of the one before it, unless another does already."""
+        for (node, sequence), here in self.branches.items():
+            before = self.branches.get((node, sequence - 1), {})
+            parents = {value: branch for branch, (value, _) in before.items()}
+            for branch, (_, previous) in here.items():
+                parent = 0 if sequence == 1 else parents.get(previous)
+                if parent is not None and parent != branch and parent not in here:
+                    yield Finding(
+                        "coordinates", f"{node[:8]} {sequence}", "it stands on another branch"
+                    )
 
     def gaps(self) -> Iterator[Finding]:
         for node, sequence in self.lowest_unlinked.items():
@@ -103,6 +188,8 @@ def _check_event(
         place = (event.node, event.deliverable, event.deliverable_sequence)
         state.deliverable.setdefault(place, set()).add(event.hash)
     state.by_place.setdefault((event.node, event.sequence), set()).add(event.hash)
+    place_ = (event.node, event.sequence)
+    state.branches.setdefault(place_, {})[event.branch] = (event.hash, event.previous)
 
 
 def _check_coordinates(
@@ -135,10 +222,12 @@ def _compare(journal: Journal, fresh: sqlite3.Connection) -> tuple[int, list[Fin
     state = journal.connection.execute(
         "SELECT version, behind_from FROM projection_state"
     ).fetchone()
+    if state is not None and state[0] > PROJECTION_VERSION:
+        return 0, []  # tables of a newer cxlocal, which may mean more than this one knows
     if state != (PROJECTION_VERSION, None):
-        # Behind is not wrong: the next reader brings it forward.
-        return 0, []
-    rows, findings = 0, []
+        what = "says that events wait to be projected; nothing compared"
+        return 0, [Finding("projection", "projection_state", what)]
+    rows, findings = 0, _compare_views(journal.connection, fresh)
     for table in TABLES:
         stored, expected = dump(journal.connection, table), dump(fresh, table)
         rows += len(stored)
@@ -147,6 +236,17 @@ def _compare(journal: Journal, fresh: sqlite3.Connection) -> tuple[int, list[Fin
                 what = "differs from what the events say"
                 findings.append(Finding("projection", f"{table} {key}", what))
     return rows, findings
+
+
+def _compare_views(stored: sqlite3.Connection, fresh: sqlite3.Connection) -> list[Finding]:
+    """A view is what people read; it must be the one that this version makes."""
+    ask = "SELECT name, sql FROM sqlite_master WHERE type = 'view'"
+    found, wanted = dict(stored.execute(ask).fetchall()), dict(fresh.execute(ask).fetchall())
+    return [
+        Finding("projection", f"view {name}", "is not the one this version makes")
+        for name, sql in wanted.items()
+        if found.get(name) != sql
+    ]
 
 
 def dump(connection: sqlite3.Connection, table: str) -> dict[tuple[Any, ...], tuple[Any, ...]]:

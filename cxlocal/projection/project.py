@@ -47,8 +47,11 @@ def project(event: Event, document: dict[str, Any] | None = None) -> list[Fact]:
         return []
     try:
         said = _take_apart(event, document if document is not None else event.parsed())
-        return handler(said)
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        facts = handler(said)
+        if any(None in fact.key for fact in facts):
+            raise ValueError("it does not name what it is about")
+        return facts
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as problem:
         text = f"an event of type {event.type} could not be read: {problem!r}"[:1024]
         values = _flag("unreadable-event", event.node, event.deliverable, event.run, text, "")
         return [Fact("flag", (event.hash.hex(),), "raised", values)]

@@ -20,6 +20,7 @@ from cxlocal.journal.migrate import local_schemas
 from cxlocal.journal.read import all_events
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.verify import verify
+from cxlocal.projection.project import project
 from cxlocal.projection.tables import PROJECTION_VERSION
 
 
@@ -268,3 +269,71 @@ def test_every_local_column_has_its_reason_beside_it() -> None:
         text = line.strip()
         if line.startswith(" ") and not text.startswith(words):
             assert "--" in line, f"no reason beside: {text}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "custom"),
+    [
+        (types.VERSION_USED, {"line": None, "number": 3, "text": "1.3"}),
+        (types.SUITE_FINISHED, {"cases": [{"name": None, "outcome": "failed"}]}),
+        (types.SERVICE_DEPLOYED, {"replaces": [None], "service": "s"}),
+        (types.ENVIRONMENT_CREATED, {"turn": "many"}),
+        (types.ENVIRONMENT_CREATED, {"turn": 10**30}),
+    ],
+)
+def test_an_odd_event_stops_nothing(journal: Journal, kind: str, custom: dict[str, object]) -> None:
+    """Whatever another version or a hostile peer writes: it is kept, and tables stay readable."""
+    journal.append(Draft(kind, "subject", {}, custom, "shop", "run-1"))
+    journal.append(flag("after it"))
+    assert journal.query("SELECT text FROM flag WHERE text = 'after it'")
+    assert verify(journal).findings == []
+    reset_and_again = journal.query("SELECT count(*) AS n FROM flag")
+    with journal.write() as transaction:
+        transaction.connection.execute("UPDATE projection_state SET behind_from = 1")
+    catch_up(journal)
+    assert journal.query("SELECT count(*) AS n FROM flag") == reset_and_again
+
+
+def test_a_document_that_is_nested_too_deeply_stops_nothing(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (event,) = journal.append(flag())
+    deep = event.document[:-1] + ',"x":' + "[" * 100_000 + "]" * 100_000 + "}"
+    with pytest.raises(ValueError, match="nested too deeply"):
+        event._replace(document=deep).parsed()
+    assert [fact.table for fact in project(event._replace(document=deep))] == ["flag"]
+
+
+class FailingOnce:
+    """A connection whose next COMMIT ends in an error of the disk."""
+
+    def __init__(self, real: sqlite3.Connection) -> None:
+        self.real = real
+        self.closed = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.real, name)
+
+    def execute(self, sql: str, *parameters: object) -> object:
+        if sql == "COMMIT":
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            raise error
+        return self.real.execute(sql, *parameters)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        self.closed = True
+        self.real.close()
+
+
+def test_after_an_error_at_commit_the_file_is_read_anew(journal: Journal) -> None:
+    journal.append(flag("before"))
+    failing = FailingOnce(journal.connection)
+    journal.connection = failing  # type: ignore[assignment]
+    with pytest.raises(CxError, match="journal"):
+        journal.append(flag("lost"))
+    assert failing.closed, "what it had in memory must decide nothing"
+    journal.append(flag("after"))
+    texts = [row["text"] for row in journal.query("SELECT text FROM flag ORDER BY raised_at, text")]
+    assert sorted(texts) == ["after", "before"]
+    assert verify(journal).findings == []

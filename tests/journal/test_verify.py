@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from cxlocal.domain import Outcome
 from cxlocal.events.document import Event
-from cxlocal.events.runs import RunRef, run_finished, run_queued, run_started, task_started
+from cxlocal.events.runs import (
+    RunRef,
+    run_finished,
+    run_flagged,
+    run_queued,
+    run_started,
+    task_started,
+)
 from cxlocal.exchange.messages import BadMessage
 from cxlocal.exchange.receive import take_event
 from cxlocal.journal.file import Journal
@@ -55,6 +64,9 @@ def test_p15_an_untouched_journal_is_clean(written: Journal) -> None:
         ("deliverable_sequence", "7"), ("previous", "zeroblob(32)"),
         ("previous_in_deliverable", "randomblob(32)"), ("hash", "randomblob(32)"),
         ("document", "replace(document, '1.0.0', '1.0.1')"),
+        ("document", "CAST(document AS BLOB)"), ("sequence", "'three'"), ("hash", "'text'"),
+        ("document", "CAST(x'ff' || document AS TEXT)"),
+        ("document", "'{\"a\":' || replace(hex(zeroblob(60000)), '00', '[')"),
     ],
 )  # fmt: skip
 def test_p15_every_changed_coordinate_is_noticed(written: Journal, column: str, value: str) -> None:
@@ -84,11 +96,59 @@ def test_p15_a_changed_look_up_is_noticed(written: Journal, table: str) -> None:
         "DELETE FROM task_run",
         "INSERT INTO deliverable (id, title) VALUES ('ghost', 'Ghost')",
         "UPDATE run SET started_from = 'x'",
+        "UPDATE run SET outcome = 'failure'; UPDATE projection_state SET behind_from = 5",
+        "UPDATE run SET outcome = 'failure'; UPDATE projection_state SET version = 0",
+        "UPDATE run SET outcome = 'failure'; DELETE FROM projection_state",
+        "DROP VIEW run_board; CREATE VIEW run_board AS SELECT 'all is well' AS run",
     ],
 )
 def test_p15_a_changed_projected_row_is_noticed(written: Journal, statement: str) -> None:
-    tamper(written, statement)
+    for each in statement.split("; "):
+        tamper(written, each)
     assert {finding.kind for finding in verify(written).findings} == {"projection"}
+
+
+def test_p15_an_event_moved_to_another_branch_is_noticed(written: Journal) -> None:
+    tamper(written, "UPDATE event SET branch = 1 WHERE id = (SELECT max(id) FROM event)")
+    assert "coordinates" in {finding.kind for finding in verify(written).findings}
+
+
+def test_p15_the_last_event_may_not_go_once_a_store_has_it(written: Journal) -> None:
+    node = written.node
+    last = written.query("SELECT max(sequence) AS n FROM event")[0]["n"]
+    tamper(written, "INSERT INTO ack VALUES (?, 0, ?, '', 1)", (node, last))
+    assert verify(written).findings == []
+    tamper(written, "DELETE FROM event WHERE id = (SELECT max(id) FROM event)")
+    tamper(written, "UPDATE run SET outcome = NULL, outcome_reason = NULL, stopped_before = NULL,"
+           " finished_at = NULL, duration_seconds = NULL, finished_from = NULL")  # fmt: skip
+    assert [finding.kind for finding in verify(written).findings] == ["chain"]
+
+
+def test_a_journal_that_is_being_written_is_not_called_changed(written: Journal) -> None:
+    program = (
+        "import sys; from pathlib import Path; from cxlocal.clock import SystemClock, SystemIds\n"
+        "from cxlocal.journal.file import Journal; from cxlocal.events.runs import run_flagged\n"
+        "journal = Journal.open(Path(sys.argv[1]), clock=SystemClock(), ids=SystemIds())\n"
+        "for n in range(400): journal.append(run_flagged(kind='k', subject='s', text=str(n)))\n"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", program, str(written.path)])
+    checks = 0
+    while writer.poll() is None:
+        assert verify(written).findings == []
+        checks += 1
+    assert writer.returncode == 0
+    assert checks > 3
+
+
+def test_a_row_is_written_whatever_says_first_that_a_run_is(written: Journal) -> None:
+    """A notice about a run, before anything of the run itself is known."""
+    ref = RunRef("shop", "unknown-run", "shop", "urn:uuid:2")
+    written.append(
+        run_flagged(kind="k", subject=ref.run, text="t", deliverable="shop", run=ref.run)
+    )
+    written.append(task_started(ref, stage="s", attempt=1, facts={"kind": "task"}))
+    assert written.one("SELECT 1 AS found FROM run WHERE id = 'unknown-run'") == {"found": 1}
+    assert verify(written).findings == []
 
 
 def test_p15_every_flipped_byte_of_a_document_is_noticed(
