@@ -68,6 +68,7 @@ def _project_checks(app: App, project: Project, journal: Journal) -> list[Check]
     from cxlocal.journal.rebuild import catch_up
     from cxlocal.plan.bind import bind
     from cxlocal.plan.resolve import resolve
+    from cxlocal.runner.source import find_scheme
     from cxlocal.text import utc_text
 
     assert project.config is not None and project.root is not None
@@ -75,6 +76,7 @@ def _project_checks(app: App, project: Project, journal: Journal) -> list[Check]
     try:
         resolved = resolve(project.config, today=(int(year), int(month), int(day)))
         plan = bind(resolved, partial(find_tool, project.manager), check_options)
+        find_scheme(project.manager, plan)
     except CxError as problem:
         return [Check("cx.toml", BAD, problem.what, problem.hint, offline=True)]
     store = open_project_store(app, project)

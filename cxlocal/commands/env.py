@@ -175,14 +175,18 @@ def reap(app: App, dry_run: bool, output: Output) -> None:
     process was cut off are recorded as ended first.
     """
     from cxlocal.runner import recovery
+    from cxlocal.runner.orphans import orphans
     from cxlocal.runner.placing import debts
 
     with app.journal(create=False) as journal:
         _catch_up(journal)
         machine = _machine(app)
+        cut_off = [orphan.run for orphan in orphans(journal)]
+        made = {one.id: one for one in debts(journal) if one.run in cut_off}
         if not dry_run:
             recovery.recover(journal, machine)
         open_runs = {row["run"] for row in journal.query("SELECT run FROM process")}
+        open_runs -= set(cut_off)
         owed = [one for one in debts(journal) if dry_run or one.run not in open_runs]
         unpaid = [] if dry_run else recovery.pay_debts(journal, machine)
     problems = {debt.id: why for debt, why in unpaid}
@@ -195,8 +199,14 @@ def reap(app: App, dry_run: bool, output: Output) -> None:
         for one in owed
     ]  # fmt: skip
     write_rows(rows, None, output)
-    if not rows and output.for_people:
-        say("Nothing is left behind on this machine.")
+    if output.for_people:
+        done = [one.instance for number, one in made.items() if number not in problems]
+        if dry_run and cut_off:
+            say(f"{len(cut_off)} runs were cut off and are to be recorded as ended.")
+        elif not dry_run and done:
+            say(f"Destroyed: {', '.join(done)}.")
+        elif not rows:
+            say("Nothing is left behind on this machine.")
     if unpaid:
         raise Trouble(
             f"{len(unpaid)} of {len(owed)} could not be destroyed",

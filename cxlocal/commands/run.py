@@ -233,34 +233,39 @@ def _look(summary: Summary) -> str:
 
 def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None:
     """``--dry-run``: what would run, in order, and whether the revision may."""
+    from cxlocal.errors import CxError
     from cxlocal.plan.render import COLUMNS, render
     from cxlocal.plan.select import select
+    from cxlocal.runner.facts import prove_revision
     from cxlocal.runner.source import make_plan, open_source
 
     machine = make_machine(app, fresh=False)
     source = open_source(machine, revision, {})
     plan = make_plan(machine, source, machine.root)
     selection = select(plan, to=to)
-    say(f"{plan.title}, commit {source.revision.commit[:12]}: {source.revision.subject}")
-    write_rows(render(plan, selection), COLUMNS, Output("json" if as_json else "table"))
-    _say_proof(app, machine, source)
-    if selection.stopped_by:
-        say(f"It stops before {selection.stopped_by}; cxlocal run --to {selection.stopped_by}")
-
-
-def _say_proof(app: App, machine: Machine, source: object) -> None:
-    from cxlocal.errors import CxError
-    from cxlocal.runner.facts import prove_revision
-    from cxlocal.runner.source import Source
-
-    assert isinstance(source, Source)
+    rows = render(plan, selection)
+    proof, refused = None, None
     try:
         proof, _ = prove_revision(machine, source, online=True, rehearsal=False)
     except CxError as problem:
-        say(f"It could not run now: {problem.what} ({problem.hint})")
+        refused = problem
+    if as_json:
+        write_document({
+            "deliverable": plan.deliverable, "revision": source.revision.commit, "stages": rows,
+            "stopped_before": selection.stopped_by,
+            "proof": None if proof is None else proof._asdict(),
+            "refused": None if refused is None else refused.as_json(),
+        })  # fmt: skip
     else:
-        assert proof is not None
-        say(f"The commit is pushed: {proof.kind} at {proof.remote}")
+        say(f"{plan.title}, commit {source.revision.commit[:12]}: {source.revision.subject}")
+        write_rows(rows, COLUMNS, Output("table"))
+        if proof is not None:
+            say(f"The commit is pushed: {proof.kind} at {proof.remote}")
+        if selection.stopped_by:
+            say(f"It stops before {selection.stopped_by}; cxlocal run --to {selection.stopped_by}")
+    if refused is not None:
+        # What would run is shown all the same; that it could not is what the command ends in.
+        raise refused
 
 
 run.add_command(start)

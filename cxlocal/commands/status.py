@@ -70,6 +70,7 @@ def _deliverable(app: App) -> str | None:
 def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
     from cxlocal.exchange.sync import pending
     from cxlocal.numbers.holdings import reserves
+    from cxlocal.runner.orphans import is_carried_out
 
     held = [r for r in reserves(journal) if name is None or r.deliverable == name]
     owed = "SELECT run, environment, tool FROM owed WHERE paid IS NULL AND lifetime = 'per-run'"
@@ -77,7 +78,10 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
         "deliverable": name,
         "live": journal.query(BOARD, {"name": name}),
         "last_release": journal.one(LAST, {"name": name}),
-        "open_runs": journal.query(OPEN, {"name": name}),
+        "open_runs": [
+            {**row, "alive": bool(is_carried_out(journal, row["run"]))}
+            for row in journal.query(OPEN, {"name": name})
+        ],
         "reserve": [r._asdict() for r in held],
         "waiting_events": pending(journal),
         "store_trouble": journal.one("SELECT url, why FROM breaker ORDER BY failed_at_ms DESC"),
@@ -104,7 +108,8 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     lines = []
     last = facts["last_release"]
     if last:
-        words = f"Last release: {last['version']} {last['outcome']}, {last['queued_at']}"
+        name = last["version"] or f"{last['run'][:8]}, which got no number,"
+        words = f"Last release: {name} {last['outcome']}, {last['queued_at']}"
         lines.append(words + (f", {last['revision_subject']}" if last["revision_subject"] else ""))
         if last["stopped_before"]:
             place = last["stopped_before"]
@@ -114,6 +119,8 @@ def _lines(facts: dict[str, Any]) -> list[str]:
             )
     for run in facts["open_runs"]:
         where = f"process {run['pid']} here" if run["pid"] else f"on {run['host'] or 'elsewhere'}"
+        if run["pid"] and not run["pieces"] and not run["alive"]:
+            where = "cut off: its process here is gone; 'cxlocal env reap' records and tidies it up"
         if run["pieces"]:
             where = "single commands, begun here; 'cxlocal run finish' ends it"
         lines.append(f"Open: {run['version'] or run['run'][:8]} ({run['kind']}), {where}")

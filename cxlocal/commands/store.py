@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
 from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.terminal import say
+
+if TYPE_CHECKING:
+    from cxlocal.exchange.store import Store
 
 
 @group(
@@ -32,15 +37,21 @@ def store() -> None:
     show_default=True,
     help="Numbers to leave free above the highest one known.",
 )
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @pass_app
-def recover(app: App, margin: int, as_json: bool) -> None:
-    """Let a store that stopped handing out numbers go on, above all that may be in use."""
+def recover(app: App, margin: int, yes: bool, as_json: bool) -> None:
+    """Let a store that stopped handing out numbers go on, above all that may be in use.
+
+    Where its file is not there, a new one is made in its place: make sure first that the disk it
+    lies on is really gone, and not only unmounted.
+    """
     from cxlocal.commands.project import load_project, open_project_store
     from cxlocal.commands.sync import describe
     from cxlocal.exchange.sync import recover_store
 
     opened = open_project_store(app, load_project(app))
+    _ask(opened, margin, yes)
     try:
         with app.journal() as journal:
             report = recover_store(journal, opened, margin=margin)
@@ -50,3 +61,25 @@ def recover(app: App, margin: int, as_json: bool) -> None:
         write_document(report._asdict())
     else:
         say(f"The store goes on above everything that may be in use. {describe(report)}")
+
+
+def _ask(opened: Store, margin: int, yes: bool) -> None:
+    """Skipping numbers for good, perhaps beside a store that is only away, wants a yes."""
+    import sys
+
+    from cxlocal.errors import UsageError
+
+    path = getattr(opened, "path", None)
+    gone = path is not None and not path.exists()
+    what = f"A NEW store is made at {path}, which is not there" if gone else "The store goes on"
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "recovering a store needs a yes",
+            why=f"{what}; {margin} numbers of each line are skipped for good, and nobody is there"
+            " to be asked",
+            hint=f"cxlocal store recover --margin {margin} --yes",
+            name="needs-yes",
+        )
+    click.confirm(f"{what}, {margin} numbers of each line are skipped. Go on?", abort=True)

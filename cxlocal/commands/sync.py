@@ -68,7 +68,9 @@ def describe(report: SyncReport) -> str:
     if report.pending:
         parts.append(f"{report.pending} still to send")
     if report.stopped:
-        parts.append(f"numbers are stopped: {report.stopped}")
+        parts.append(
+            f"but it hands out no numbers: {report.stopped}; 'cxlocal store recover' lets it go on"
+        )
     return f"In step with the store: {', '.join(parts)}."
 
 

@@ -48,7 +48,7 @@ class TerminalVoice:
         how = NUMBER_FROM.get("own" if own else said.how, said.how)
         say(f"{verb} {said.title} {said.version}  ({how})")
         if said.how in ("reserve", "suffix") and said.why_offline:
-            say(f"  store     not reached: {said.why_offline}")
+            say(f"  store     {said.why_offline}")
         branch = f" on {said.branch}" if said.branch else ""
         say(f"  commit    {said.commit[:12]}{branch}: {harmless(said.subject)}")
         if said.proof:

@@ -107,7 +107,8 @@ def check_revision(plan: Plan, root: Path, home: Path, clock: Clock) -> Check:
 def check_store(report: SyncReport, *, own: bool) -> Check:
     """Whether the store answers, and what waits to be sent. ``own``: only this machine has it."""
     if report.stopped:
-        return Check("store", BAD, f"numbers are stopped: {report.stopped}", "cxlocal sync")
+        found = f"hands out no numbers: {report.stopped}"
+        return Check("store", BAD, found, "cxlocal store recover")
     if not report.reached:
         found = f"cannot be reached: {report.why}; {report.pending} events wait here"
         return Check("store", NOTE, found, "cxlocal sync, once it is back")
@@ -120,6 +121,7 @@ def check_store(report: SyncReport, *, own: bool) -> Check:
 
 def check_reserve(plan: Plan, journal: Journal) -> Check:
     """Whether a number could be taken without the store."""
+    from cxlocal.exchange.copies import lies_elsewhere
     from cxlocal.numbers.holdings import reserves
 
     if plan.version.when_empty == "suffix":
@@ -130,7 +132,7 @@ def check_reserve(plan: Plan, journal: Journal) -> Check:
         if reserve.deliverable == plan.deliverable and reserve.line == plan.version.line
     ]
     left = sum(reserve.hi - reserve.next + 1 for reserve in held)
-    if any(reserve.locked for reserve in held):
+    if held and (lies_elsewhere(journal) or any(reserve.locked for reserve in held)):
         found = "locked: the journal looks moved or copied"
         return Check("reserve", BAD, found, "cxlocal sync", offline=True)
     if left <= 0:

@@ -166,11 +166,13 @@ def discard(workspace: Workspace) -> None:
 def meet(journal: Journal, store: Store | None, source: Source) -> tuple[bool | None, str]:
     """The first, bounded exchange: whether the store answered, and why not."""
     if store is None:
-        return False, "it was not to be asked"
+        return False, "not reached: it was not to be asked"
     report = sync_shortly(journal, store, START_SYNC_SECONDS, source)
     if report is None:
-        return False, "it answers, and refuses us; 'cxlocal sync' says why"
-    return report.reached, report.why
+        return False, "answers, and refuses us; 'cxlocal sync' says why"
+    if report.stopped:
+        return True, f"hands out no numbers: {report.stopped}; 'cxlocal store recover' mends it"
+    return report.reached, report.why and f"not reached: {report.why}"
 
 
 def sync_shortly(

@@ -28,14 +28,9 @@ def take_number(
     Raises StoreNeeded, Refused, Conflict and ConfigError.
     """
     from cxlocal.numbers.obtain import NumberRequest, obtain_number
-    from cxlocal.numbers.schemes import scheme_named
+    from cxlocal.runner.source import find_scheme
 
-    further = [
-        scheme
-        for _, found in source.manager.each("cxlocal_register_version_schemes")
-        for scheme in found
-    ]
-    scheme = scheme_named(plan.version.scheme, further)
+    scheme = find_scheme(source.manager, plan)
     request = NumberRequest(
         plan.deliverable,
         plan.version.line,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cxlocal.hooks.manager import Manager
     from cxlocal.hooks.place import Place
     from cxlocal.hooks.report import ReportReader
+    from cxlocal.numbers.schemes import Scheme
     from cxlocal.plan.types import Plan
     from cxlocal.revision.repository import Repository, Revision
     from cxlocal.runner.voice import Voice
@@ -162,9 +163,20 @@ def make_plan(machine: Machine, source: Source, folder: Path) -> Plan:
     if (folder / FOLDER).is_dir():
         source.manager.add_project(folder / FOLDER, trusted(machine.home, machine.environ))
     plan = resolve(source.config, file=source.file, today=today(machine.clock))
+    find_scheme(source.manager, plan)
     if not any([stage.tool for stage in plan.stages] + [one.tool for one in plan.environments]):
         return plan
     return bind(plan, partial(find_tool, source.manager), check_options, file=source.file)
+
+
+def find_scheme(manager: Manager, plan: Plan) -> Scheme:
+    """The version scheme of a plan, ours or a plugin's. Raises ConfigError."""
+    from cxlocal.numbers.schemes import scheme_named
+
+    further = [
+        scheme for _, found in manager.each("cxlocal_register_version_schemes") for scheme in found
+    ]
+    return scheme_named(plan.version.scheme, further)
 
 
 def today(clock: Clock) -> tuple[int, int, int]:

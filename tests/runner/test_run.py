@@ -240,8 +240,15 @@ def test_dry_run_shows_the_plan_and_writes_nothing(shop: Any) -> None:
     assert done.code == 0, done.err
     assert "live" in done.out and "later" in done.out
     assert not (shop.home / "journal.db").exists()
-    rows = json.loads(shop.run("--dry-run", "--json").out)
-    assert [row["stage"] for row in rows] == ["build", "unit", "up", "smoke", "live"]
+    shown = json.loads(shop.run("--dry-run", "--json").out)
+    assert [row["stage"] for row in shown["stages"]] == ["build", "unit", "up", "smoke", "live"]
+    assert (shown["proof"]["kind"], shown["refused"]) == ("confirmed", None)
+    shop.git("commit", "-q", "--allow-empty", "-m", "not pushed")
+    done = shop.run("--dry-run", "--json")
+    assert done.code == 3
+    assert json.loads(done.out)["refused"]["error"] == json.loads(done.err)["error"] == "not-pushed"
+    done = shop.run("--dry-run")
+    assert (done.code, "live" in done.out, "git push" in done.err) == (3, True, True)
 
 
 def test_in_place_refuses_a_dirty_tree(shop: Any) -> None:

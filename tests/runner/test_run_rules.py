@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +223,46 @@ artifacts = 2
         assert shop.run().code == 1
     assert shop.command("prune").code == 0
     assert (shop.home / "blobs" / good[:2] / good).exists()
+
+
+def test_a_scheme_nobody_has_is_found_before_anything_is_recorded(shop: Any) -> None:
+    shop.write('[version]\nscheme = "semvar"\n' + BUILD)
+    for words in (["run"], ["run", "--dry-run"], ["rehearse"], ["run", "start"]):
+        done = shop.command(*words)
+        assert (done.code, "no version scheme is called 'semvar'" in done.err) == (2, True), words
+    row = next(row for row in shop.command("doctor", "--json").json() if row["name"] == "cx.toml")
+    assert row["state"] == "bad"
+    assert not shop.query("SELECT 1 FROM run")
+
+
+def test_a_stopped_store_says_how_to_go_on(shop: Any, tmp_path: Path) -> None:
+    shop.write(BUILD)
+    assert shop.run().code == 0
+    (shop.home / "store.db").rename(shop.home / "kept.db")
+    shutil.copy(shop.home / "kept.db", shop.home / "store.db")
+    (shop.home / "kept.db").rename(tmp_path / "kept.db")
+    done = shop.run()
+    assert (done.code, "cxlocal store recover" in done.err) == (0, True), done.err
+    assert "'cxlocal store recover' lets it go on" in shop.command("sync").err
+    row = next(row for row in shop.command("doctor", "--json").json() if row["name"] == "store")
+    assert (row["state"], row["to_do"]) == ("bad", "cxlocal store recover")
+    done = shop.command("store", "recover")
+    assert (done.code, "needs a yes" in done.err) == (2, True)
+    assert shop.command("store", "recover", "--yes").code == 0
+    assert "number from this machine's own store" in shop.run().err
+    (shop.home / "store.db").unlink()
+    done = shop.command("store", "recover")
+    assert (done.code, "A NEW store is made at" in done.err) == (2, True)
+
+
+def test_doctor_sees_a_locked_reserve(shop: Any, tmp_path: Path) -> None:
+    shop.write(BUILD)
+    away = {"CXLOCAL_STORE": f"sqlite://{tmp_path}/shared/store.db"}
+    assert shop.run(env=away).code == 0
+    shutil.copytree(shop.home, tmp_path / "copied")
+    (tmp_path / "shared").rename(tmp_path / "gone")
+    env = {**away, "CXLOCAL_HOME": str(tmp_path / "copied")}
+    assert shop.run(env=env).code == 3
+    done = shop.command("doctor", "--json", env=env)
+    row = next(row for row in done.json() if row["name"] == "reserve")
+    assert (row["state"], "looks moved or copied" in row["found"]) == ("bad", True)

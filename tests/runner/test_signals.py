@@ -89,6 +89,8 @@ def test_kill_9_leaves_no_stage_running(shop: Any, tmp_path: Path) -> None:
     pid = int(flag.read_text())
     assert identity(pid) is not None
     cut = shop.last()
+    assert "cut off: its process here is gone" in shop.command("status").out
+    assert "1 runs were cut off" in shop.command("env", "reap", "--dry-run").err
     done = shop.run("--resume", "0.1.0", "--to", "slow", "--dry-run")
     assert done.code == 0
     shop.write('[stages]\nslow = { command = "true" }\n')
