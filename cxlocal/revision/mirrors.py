@@ -266,9 +266,10 @@ def _locked(home: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     home.mkdir(parents=True, exist_ok=True)
+    # A soft lock outlives the process that made it; without the kernel's there is none.
+    lock = FileLock(home / f"{FILE}.lock", timeout=LOCK_SECONDS, fallback_to_soft=False)
     try:
-        with FileLock(home / f"{FILE}.lock", timeout=LOCK_SECONDS):
-            yield
+        lock.acquire()
     except Timeout as error:
         raise Trouble(
             "the list of mirrors is in use by another command",
@@ -276,3 +277,14 @@ def _locked(home: Path) -> Iterator[None]:
             hint="try again when it has ended",
             name="mirrors-busy",
         ) from error
+    except OSError as error:
+        raise Trouble(
+            f"the list of mirrors in {decode(os.fsencode(home))} cannot be locked",
+            why=error.strerror or str(error),
+            hint="keep the home folder on a file system that has locks: CXLOCAL_HOME=FOLDER",
+            name="mirrors-not-locked",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -192,6 +194,23 @@ def test_two_commands_at_once_both_count(desk: Any, home: Path) -> None:
         thread.join()
     key = repository_key(work.open(), work.head())
     assert sorted(mirror.location for mirror in list_mirrors(home, key)) == places
+
+
+@pytest.mark.needs("strace")
+def test_without_locks_the_list_is_not_changed(home: Path) -> None:
+    """A lock file that somebody must take away again (a soft lock) is no lock."""
+    code = (
+        "import sys; from pathlib import Path; from cxlocal.revision.mirrors import _change;"
+        " _change(Path(sys.argv[1]), list)"
+    )
+    done = subprocess.run(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=flock:error=ENOSYS",
+         sys.executable, "-c", code, str(home)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "cannot be locked" in done.stderr, done.stderr
+    assert "Function not implemented" in done.stderr
+    assert not (home / "mirrors.json").exists()
 
 
 @pytest.mark.parametrize(
