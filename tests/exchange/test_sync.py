@@ -413,6 +413,18 @@ def test_addresses(tmp_path: Path) -> None:
         assert "sqlite:" in caught.value.why
 
 
+@pytest.mark.parametrize("slashes", ["/", "//", "///"])
+def test_a_path_that_begins_with_several_slashes(
+    machine: Machine, tmp_path: Path, slashes: str
+) -> None:
+    folder = f"{slashes}{str(tmp_path).lstrip('/')}"
+    for url, home in ((f"sqlite://{folder}/a ?#%25.db", tmp_path), ("sqlite:", Path(folder))):
+        store = SqliteStore(url, home)
+        full_sync(machine(store.path.stem), store)
+        store.close()
+    assert {path.name for path in tmp_path.glob("*.db")} == {"a ?#%.db", "store.db"}
+
+
 def test_a_fresh_journal_may_sync_before_anything_happened(
     machine: Machine, store: FaultyStore
 ) -> None:

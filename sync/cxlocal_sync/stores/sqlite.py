@@ -247,7 +247,10 @@ def path_of(url: str, home: Path) -> Path:
 
 
 def _uri_path(path: Path) -> str:
-    return str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    # The empty host is written out: a path may begin with two slashes, and what follows
+    # "file://" is taken for the name of a machine.
+    escaped = str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return f"//{escaped}"
 
 
 def _may_create(message: dict[str, Any]) -> bool:
