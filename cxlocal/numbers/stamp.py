@@ -104,13 +104,14 @@ def _find(text: str, stamp: Stamp) -> tuple[int, int]:
     wanted = _set(_parse(parse, text, stamp), stamp.key, _MARKER)
     if wanted is None:
         raise _wrong(stamp, "there is no such key, or it is not a text", "stamp-missing")
+    shown = _shown(wanted, stamp)
     for match in literals.finditer(text):
         start, end = match.span("value")
         tried = text[:start] + json.dumps(_MARKER) + text[end:]
         try:
-            if parse(tried) == wanted:
+            if repr(parse(tried)) == shown:
                 return start, end
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # this one stands in a comment or a longer text
     raise _wrong(stamp, "the key is written in a form that cannot be replaced", "stamp-missing")
 
@@ -132,6 +133,20 @@ def _parse(parse: Callable[[str], Any], text: str, stamp: Stamp) -> Any:
         return parse(text)
     except ValueError as error:
         raise _wrong(stamp, f"the file cannot be read: {error}", "stamp-unreadable") from error
+    except RecursionError as error:
+        raise _too_deep(stamp) from error
+
+
+def _shown(tree: Any, stamp: Stamp) -> str:
+    """``tree`` as a text to compare by: a nan in it does not equal itself."""
+    try:
+        return repr(tree)
+    except RecursionError as error:
+        raise _too_deep(stamp) from error
+
+
+def _too_deep(stamp: Stamp) -> ConfigError:
+    return _wrong(stamp, "the file is nested too deeply to be read", "stamp-unreadable")
 
 
 def _set(tree: Any, key: str, value: str) -> Any | None:

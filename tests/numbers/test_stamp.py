@@ -76,6 +76,8 @@ def test_json_toml_and_pattern(checkout: Path) -> None:
         (Stamp("link.json", key="version"), "stamp-outside"),
         (Stamp("binary.json", key="version"), "stamp-unreadable"),
         (Stamp("broken.json", key="version"), "stamp-unreadable"),
+        (Stamp("deep.json", key="version"), "stamp-unreadable"),
+        (Stamp("deep.toml", key="version"), "stamp-unreadable"),
     ],
 )
 def test_errors_name_the_file_and_change_nothing(checkout: Path, stamp: Stamp, name: str) -> None:
@@ -83,6 +85,9 @@ def test_errors_name_the_file_and_change_nothing(checkout: Path, stamp: Stamp, n
     (checkout / "link.json").symlink_to(checkout.parent / "outside.json")
     (checkout / "binary.json").write_bytes(b"\xff\xfe")
     (checkout / "broken.json").write_text('{"version": ')
+    deep = "[" * 300_000 + "]" * 300_000
+    (checkout / "deep.json").write_text(f'{{"version": "1", "x": {deep}}}')
+    (checkout / "deep.toml").write_text(f'version = "1"\nx = {deep}\n')
     before = {path: path.read_bytes() for path in checkout.iterdir()}
     good = Stamp("package.json", key="version")
     for check in (
@@ -95,3 +100,15 @@ def test_errors_name_the_file_and_change_nothing(checkout: Path, stamp: Stamp, n
         assert stamp.file in caught.value.what
         assert caught.value.hint
     assert before == {path: path.read_bytes() for path in checkout.iterdir()}
+
+
+def test_numbers_that_do_not_equal_themselves(checkout: Path) -> None:
+    toml = 'version = "1"  # version\nlow = -inf\nnothing = nan\n'
+    (checkout / "odd.toml").write_text(toml)
+    (checkout / "odd.json").write_text('{"x": [NaN, {"version": "1"}], "version": "1"}')
+    stamps = [Stamp("odd.toml", key="version"), Stamp("odd.json", key="version")]
+    assert [each.old for each in apply_stamps(checkout, stamps, "2.0.0")] == ["1", "1"]
+    assert (checkout / "odd.toml").read_text() == toml.replace('"1"', '"2.0.0"')
+    assert (checkout / "odd.json").read_text() == (
+        '{"x": [NaN, {"version": "1"}], "version": "2.0.0"}'
+    )
