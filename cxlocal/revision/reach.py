@@ -90,12 +90,29 @@ def known_objects(
     repository: Repository, ids: Iterable[str], extra: Mapping[str, str] = {}
 ) -> frozenset[str]:
     """Those of ``ids`` that are commits in this repository."""
+    kinds = object_kinds(repository, ids, extra)
+    return frozenset(id for id, kind in kinds.items() if kind == "commit")
+
+
+def object_kinds(
+    repository: Repository, ids: Iterable[str], extra: Mapping[str, str] = {}
+) -> dict[str, str]:
+    """What those of ``ids`` are that are here: ``commit``, ``tag``, ``tree`` or ``blob``."""
     raw = ask(
         repository.root, "cat-file", "--batch-check=%(objectname) %(objecttype)",
         input="\n".join(ids).encode() + b"\n", extra={"GIT_NO_LAZY_FETCH": "1"} | dict(extra),
     )  # fmt: skip
     lines = (line.split(" ") for line in decode(raw).splitlines())
-    return frozenset(words[0] for words in lines if words[-1] == "commit")
+    return {words[0]: words[1] for words in lines if words[1] in _KINDS}
+
+
+_KINDS = ("commit", "tag", "tree", "blob")
+
+
+def _unsettled(kinds: Mapping[str, str], refs: Mapping[str, str]) -> list[str]:
+    """The refs of which it cannot be said here what they reach. A tag may point at a tree or a
+    blob: that reaches no commit, and leaves no question open."""
+    return [ref for ref, tip in refs.items() if kinds.get(tip, "tag") == "tag"]
 
 
 def first_containing(
@@ -137,9 +154,9 @@ def _look_further(
 ) -> Answer:
     """The remote's branches and tags, none of which is known to reach the commit: fetch those we
     do not have, aside, and look again."""
-    known = known_objects(repository, {commit, *refs.values()})
-    unknown = sorted((ref for ref, tip in refs.items() if tip not in known), key=_preference)
-    if commit not in known:
+    kinds = object_kinds(repository, {commit, *refs.values()})
+    unknown = sorted(_unsettled(kinds, refs), key=_preference)
+    if kinds.get(commit) != "commit":
         return Answer("unknown", "", "the commit is not in this clone, so its place in the "
                       "remote's history cannot be looked up")  # fmt: skip
     if unknown:
@@ -182,7 +199,7 @@ def _fetch_aside(
         ref = _find(repository, commit, refs, aside)
         if ref:
             return Answer("held", ref, "")
-        still = set(refs.values()) - known_objects(repository, refs.values(), aside)
+        still = _unsettled(object_kinds(repository, refs.values(), aside), refs)
     return Answer("unknown", "", f"{moved_on}, in too many branches") if still else None
 
 

@@ -251,6 +251,27 @@ def test_a_remote_that_moved_on_still_holds_it(desk: Any) -> None:
     assert work.git("count-objects", "-v") == before, "asking writes no objects"
 
 
+@pytest.mark.parametrize("ours", [True, False], ids=["here", "there only"])
+def test_tags_on_files_and_folders_do_not_hide_that_it_was_pushed_away(
+    desk: Any, ours: bool
+) -> None:
+    work, remote = desk.project()
+    commit = work.commit("will vanish")
+    work.git("push", "-q", "origin", "main")
+    tagger = work if ours else desk.clone(remote, "tagger")
+    tagger.commit("not pushed", **{"key.asc": "a key" if ours else "another key"})
+    tagger.git("tag", "key", "HEAD:key.asc")
+    tagger.git("tag", "-a", "-m", "signed", "key-signed", "HEAD:key.asc")
+    tagger.git("tag", "folder", "HEAD^{tree}")
+    tagger.git("push", "-q", "origin", "key", "key-signed", "folder")
+    assert proof_of(work, commit).kind == "confirmed"
+    remote.git("update-ref", "refs/heads/main", commit + "~1")
+    for _ in range(2):
+        assert refusal_of(work, commit).name == "pushed-away"
+        assert reverify(work.open(), commit, clock=SystemClock()).verdict == "absent"
+        work.git("fetch", "-q", "origin", "refs/tags/*:refs/tags/*")
+
+
 def test_a_branch_deleted_at_the_remote(desk: Any) -> None:
     work, remote = desk.project()
     work.git("checkout", "-q", "-b", "topic")
