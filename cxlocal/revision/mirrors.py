@@ -148,7 +148,8 @@ def _not_pushed(repository: Repository, mirror: Mirror, words: str) -> Refused:
 
 def remove_mirror(home: Path, key: str, location: str) -> Mirror:
     """Forget a mirror; what it holds stays. Raises UsageError ``no-such-mirror``."""
-    wanted = {location, os.path.realpath(os.path.expanduser(location))}
+    path = local_path(Path.cwd(), location)
+    wanted = {location, os.path.realpath(path or location)}
     known = list_mirrors(home, key)
     found = next((mirror for mirror in known if mirror.location in wanted), None)
     if found is not None:
@@ -179,8 +180,8 @@ def _place(repository: Repository, location: str) -> str:
             name="bad-mirror",
         )
     # A relative path is relative to the folder the command was given in, which -C has entered.
-    path = local_path(repository, location)
-    place = location if path is None else os.path.realpath(_from_here(location))
+    path = local_path(Path.cwd(), location)
+    place = location if path is None else os.path.realpath(path)
     if is_itself(repository, place):
         raise Refused(
             f"{clean_url(location)} is this repository itself",
@@ -191,13 +192,9 @@ def _place(repository: Repository, location: str) -> str:
     return place
 
 
-def _from_here(location: str) -> str:
-    return os.path.expanduser(location.removeprefix("file://"))
-
-
 def _create(repository: Repository, place: str) -> bool:
     """Make the bare repository of a mirror in a folder; True when it was not there."""
-    path = local_path(repository, place)
+    path = local_path(repository.root, place)
     if path is None or (path.is_dir() and any(path.iterdir())):
         return False
     try:

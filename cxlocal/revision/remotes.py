@@ -121,23 +121,59 @@ def _checked(repository: Repository, name: str, url: str) -> str:
 
 
 def is_itself(repository: Repository, url: str) -> bool:
-    """Whether ``url`` is the path of this very repository."""
-    path = local_path(repository, url)
-    if path is None:
-        return False
-    own = {os.path.realpath(repository.common_dir), os.path.realpath(repository.root)}
-    candidates = {os.path.realpath(path), os.path.realpath(path / ".git")}
-    return bool(own & candidates)
+    """Whether ``url`` is the path of this very repository or of a working tree of it."""
+    path = local_path(repository.root, url)
+    return path is not None and _common_dir(path) == repository.common_dir
 
 
-def local_path(repository: Repository, url: str) -> Path | None:
-    """The folder that ``url`` names, or None when it is an address (git's own rule)."""
+_ENDINGS = ("/.git", "", ".git/.git", ".git")
+"""What git adds to the path of a remote until there is a repository, in its order."""
+
+
+def _common_dir(path: Path) -> Path | None:
+    """Where the repository that git finds at ``path`` keeps what its working trees share
+    (gitrepository-layout). Read here: asking git costs more than all of the rest."""
+    for ending in _ENDINGS:
+        place = Path(f"{path}{ending}")
+        try:
+            if place.is_file():
+                place = place.parent / _line_of(place).removeprefix("gitdir: ")
+            if (place / "commondir").is_file():
+                place = place / _line_of(place / "commondir")
+            if (place / "objects").is_dir():
+                return Path(os.path.realpath(place))
+        except OSError:
+            continue  # what we may not read, git may not either
+    return None
+
+
+def _line_of(file: Path) -> str:
+    with file.open("rb") as content:
+        return os.fsdecode(content.readline(_LINE_BYTES)).rstrip("\r\n")
+
+
+_LINE_BYTES = 8192
+"""More than any path has; the file may be anything."""
+
+
+def local_path(folder: Path, url: str) -> Path | None:
+    """The folder that ``url`` names, seen from ``folder``, or None when it is an address (git's
+    own rule). In a ``file:`` address git skips the name of a machine, whichever it is."""
     if url.startswith("file://"):
-        return Path(url[len("file://") :])
+        _, slash, rest = url[len("file://") :].partition("/")
+        return Path(os.fsdecode(_ESCAPE.sub(_byte, os.fsencode(slash + rest)))) if slash else None
     before, colon, _ = url.partition(":")
-    if "://" in url or (colon and "/" not in before):
+    if _SCHEME.match(url) or (colon and "/" not in before):
         return None
-    return repository.root / Path(url).expanduser()
+    return folder / os.path.expanduser(url)
+
+
+_SCHEME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.-]*://")
+_ESCAPE = re.compile(rb"%(?!00)([0-9A-Fa-f]{2})")
+
+
+def _byte(match: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(match[1].decode("ascii"))
 
 
 def list_remote(

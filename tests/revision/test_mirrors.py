@@ -81,10 +81,13 @@ def test_a_rewritten_branch_is_not_forced_over_the_one_there(desk: Any, home: Pa
 
 def test_a_url_of_a_repository_that_is_there(desk: Any, home: Path) -> None:
     work, _ = desk.project()
-    bare = desk.bare("there.git")
-    done = add(work, home, f"file://{bare.path}")
+    bare = desk.bare("the re.git")
+    address = f"file://localhost{bare.path}".replace(" ", "%20")
+    done = add(work, home, address)
     assert not done.created
+    assert done.mirror.location == str(bare.path)
     assert bare.head("main") == work.head()
+    assert remove_mirror(home, done.mirror.key, address) == done.mirror
 
 
 def test_relative_paths_are_remembered_whole(
@@ -114,11 +117,14 @@ def test_a_password_is_not_written_down(desk: Any, home: Path) -> None:
     assert not (home / "mirrors.json").exists()
 
 
-@pytest.mark.parametrize("how", [".", "{path}", "file://{path}", "{path}/.git"])
+@pytest.mark.parametrize(
+    "how", [".", "{path}", "file://{path}", "{path}/.git", "../tree", "file://localhost{path}"]
+)
 def test_the_repository_itself_is_no_mirror(
     desk: Any, home: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work, _ = desk.project()
+    work.git("worktree", "add", "-q", "../tree")
     monkeypatch.chdir(work.path)
     with pytest.raises(Refused) as error:
         add(work, home, how.format(path=work.path))

@@ -347,13 +347,26 @@ def test_no_remote_at_all(desk: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("how", [".", "../shop", "../shop/.git", "file"])
-def test_a_remote_that_is_the_repository_itself(desk: Any, how: str) -> None:
-    work = desk.new("shop")
+@pytest.mark.parametrize(
+    "how",
+    [
+        ".", "../shop é", "../shop é/.git", "file://{path}", "file://localhost{path}",
+        "file://elsewhere.example/{path}", "file://{folder}/sho%70%20%c3%A9", "../tree",
+        "../tree/.git", "../shop é/.git/worktrees/tree", "file://{folder}/tree",
+        "../short",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("from_tree", [False, True], ids=["main tree", "linked tree"])
+def test_a_remote_that_is_the_repository_itself(desk: Any, how: str, from_tree: bool) -> None:
+    work = desk.new("shop é")
     work.commit()
-    address = f"file://{work.path}" if how == "file" else how
+    work.git("worktree", "add", "-q", "../tree")
+    (desk.folder / "short.git").symlink_to(work.path / ".git")
+    address = how.format(path=work.path, folder=desk.folder)
     work.git("remote", "add", "origin", address)
     work.git("fetch", "-q", "origin")
+    if from_tree:
+        work = type(work)(desk.folder / "tree")
     error = refusal_of(work)
     assert error.name == "remote-is-itself"
     assert str(error) == (
@@ -457,10 +470,24 @@ def test_mirror_only(desk: Any) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("how", ["{path}", "../other clone", "file://localhost{escaped}"])
+def test_another_repository_of_this_machine_is_a_remote(desk: Any, how: str) -> None:
+    work = desk.new("shop")
+    work.commit()
+    other = desk.clone(work, "other clone")
+    escaped = str(other.path).replace(" ", "%20")
+    work.git("remote", "add", "origin", how.format(path=other.path, escaped=escaped))
+    assert proof_of(work).kind == "confirmed"
+
+
 def test_a_mirror_that_is_the_repository_itself_does_not_count(desk: Any) -> None:
     work = desk.new("shop")
     work.commit()
-    for place in (str(work.path), f"file://{work.path}", str(work.path / ".git")):
+    work.git("worktree", "add", "-q", "../tree")
+    for place in (
+        str(work.path), f"file://{work.path}", str(work.path / ".git"), str(desk.folder / "tree"),
+        f"file://localhost{work.path}",
+    ):  # fmt: skip
         assert refusal_of(work, mirrors=[Mirror("k", place, "")]).name == "no-remote"
 
 
