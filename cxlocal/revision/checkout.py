@@ -19,7 +19,7 @@ from cxlocal.errors import Refused, Trouble, UsageError
 from cxlocal.revision.git import ask, complaint, decode, git
 from cxlocal.revision.lfs import bring_in
 from cxlocal.revision.remotes import primary_url
-from cxlocal.revision.repository import Repository, dirty, is_commit_id
+from cxlocal.revision.repository import Repository, dirty, is_commit_id, shown
 from cxlocal.revision.submodules import DEPTH_MAX, Submodule, list_submodules
 
 CHECKOUT_SECONDS = 600.0
@@ -259,12 +259,13 @@ def refuse_changes(files: Sequence[str]) -> None:
     """Raise Refused ``uncommitted-changes`` if there are any."""
     if not files:
         return
-    more = f" and {len(files) - SHOWN_FILES} more" if len(files) > SHOWN_FILES else ""
+    names = shown(files)
+    more = f" and {len(names) - SHOWN_FILES} more" if len(names) > SHOWN_FILES else ""
     raise Refused(
-        f"the working tree has uncommitted changes: {', '.join(files[:SHOWN_FILES])}{more}",
+        f"the working tree has uncommitted changes: {', '.join(names[:SHOWN_FILES])}{more}",
         why='workspace = "in-place" releases the tree as it lies here, and this one is not the '
         "commit",
         hint="git stash --include-untracked, or commit and push them",
         name="uncommitted-changes",
-        files=list(files[:200]),
+        files=list(names[:200]),
     )

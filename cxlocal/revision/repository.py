@@ -201,8 +201,9 @@ def is_commit_id(text: str) -> bool:
 def dirty(
     repository: Repository, paths: Sequence[str] = (), *, untracked: bool = True
 ) -> tuple[str, ...]:
-    """Files here that differ from the checked-out commit, or that it does not know, by name.
-    Without ``untracked`` only those it knows.
+    """Files here that differ from the checked-out commit, or that it does not know, by the
+    name under which they can be opened (``shown`` is for people). Without ``untracked`` only those
+    it knows.
 
     Ignored files do not count, nor do the files by which we remember an open run. ``paths`` limits
     the question to what belongs to a deliverable.
@@ -210,7 +211,12 @@ def dirty(
     if repository.bare:
         return ()
     raw = ask(repository.root, *about_changes(paths, untracked=untracked))
-    return tuple(decode(entry[3:]) for entry in raw.split(b"\0") if entry)
+    return tuple(os.fsdecode(entry[3:]) for entry in raw.split(b"\0") if entry)
+
+
+def shown(names: Iterable[str]) -> tuple[str, ...]:
+    """File names as they can be printed and recorded: bytes that are no UTF-8 stand as ``\\xff``."""
+    return tuple(decode(os.fsencode(name)) for name in names)
 
 
 def about_changes(paths: Sequence[str], *, untracked: bool = True) -> tuple[str, ...]:

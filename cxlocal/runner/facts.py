@@ -52,14 +52,14 @@ def prove_revision(
 def left_out(source: Source, *, in_place: bool, rehearsal: bool) -> tuple[str, ...]:
     """Uncommitted files, which are not in this release. In place they are refused."""
     from cxlocal.revision.checkout import require_clean
-    from cxlocal.revision.repository import dirty
+    from cxlocal.revision.repository import dirty, shown
 
     paths = source.config.deliverable.paths
     if in_place:
         require_clean(source.repository, paths)
         _refuse_other_head(source)
         return ()
-    return () if rehearsal else dirty(source.repository, paths)
+    return () if rehearsal else shown(dirty(source.repository, paths))
 
 
 def require_own_tree(source: Source, record: RunRecord) -> None:

@@ -96,7 +96,7 @@ def _changed(source: Source, wanted: Wanted) -> tuple[str, ...]:
     """Uncommitted files. The commands of such a run work in the tree as it lies, so what they build
     would not be what was pushed: refused, unless somebody takes that upon himself."""
     from cxlocal.revision.checkout import require_clean
-    from cxlocal.revision.repository import dirty
+    from cxlocal.revision.repository import dirty, shown
 
     paths = source.config.deliverable.paths
     if not wanted.allow_uncommitted:
@@ -113,7 +113,7 @@ def _changed(source: Source, wanted: Wanted) -> tuple[str, ...]:
                 **problem.data,
             ) from problem
         return ()
-    return dirty(source.repository, paths)
+    return shown(dirty(source.repository, paths))
 
 
 def _number(

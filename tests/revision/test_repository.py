@@ -19,6 +19,7 @@ from cxlocal.revision.repository import (
     read_files,
     repository_key,
     resolve,
+    shown,
     version_tags,
 )
 
@@ -213,7 +214,8 @@ def test_file_names_that_are_no_utf8(desk: Any) -> None:
     work, _ = desk.project()
     raw = b"caf\xe9\n\"'.txt"
     (work.path / os.fsdecode(raw)).write_text("x")
-    assert dirty(work.open()) == ("caf\\xe9\n\"'.txt",)
+    assert dirty(work.open()) == (os.fsdecode(raw),), "it can be opened by this name"
+    assert shown(dirty(work.open())) == ("caf\\xe9\n\"'.txt",)
     work.git("add", "-A")
     work.git("commit", "-q", "-m", "odd")
     plain = b"dir/na\xefve"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import sqlite3
 from typing import Any
 
@@ -277,6 +278,21 @@ def test_a_rehearsal_leaves_no_trace_in_release_views(shop: Any) -> None:
         assert shop.query(f"SELECT count(*) FROM {view}") == [0], view
     assert shop.run("--json").json()["version"] == "0.1.0"
     assert shop.run("--resume", said["run"]).code == 3
+
+
+def test_a_rehearsal_sees_files_whose_names_are_no_utf8(shop: Any) -> None:
+    shop.write('[stages]\nsee = { command = "cat n*.txt" }\n')
+    odd = shop.tree / os.fsdecode(b"n\xff.txt")
+    odd.write_text("uncommitted")
+    done = shop.command("rehearse")
+    assert done.code == 0, done.err
+    assert "uncommitted" in shop.log("see")
+    done = shop.run("--json")
+    assert "n\\xff.txt" in done.err, done.err
+    shop.write('[defaults]\nworkspace = "in-place"\n[stages]\na = { command = "true" }\n')
+    odd.write_text("changed")
+    refused = shop.run()
+    assert refused.code == 3 and "n\\xff.txt" in refused.err
 
 
 def test_secrets_reach_their_stage_and_no_file(shop: Any) -> None:
