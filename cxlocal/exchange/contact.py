@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.errors import CxError, NotSignedIn, Refused
 from cxlocal.exchange import state as known
+from cxlocal.exchange.answers import Answer, Refusal, Stop, read_answer
 from cxlocal.exchange.copies import ensure_node, go_on_as_copy
 from cxlocal.exchange.hint import file_hint, same_place
 from cxlocal.exchange.messages import (
@@ -24,16 +25,13 @@ from cxlocal.exchange.messages import (
     BadMessage,
     decode,
     encode,
-    entry_in,
     event_out,
-    text_of,
-    whole_of,
 )  # fmt: skip
 from cxlocal.exchange.receive import Taken, take_items
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.token import token_out
 from cxlocal.numbers import holdings
-from cxlocal.numbers.log import RESERVE, Entry
+from cxlocal.numbers.log import RESERVE, Entry, entry_hash
 from cxlocal.text import utc_text
 
 if TYPE_CHECKING:
@@ -69,7 +67,7 @@ class Wish(NamedTuple):
 class Reply(NamedTuple):
     """An answer, and what it answers."""
 
-    answer: dict[str, Any]
+    answer: Answer
     sent: known.ContactRow
     batch_node: str
     wishes: tuple[Wish, ...]
@@ -89,8 +87,8 @@ class Applied(NamedTuple):
     """Whole items are to be asked for (``receive.Taken``)."""
     granted: Mapping[str, Entry] = MappingProxyType({})
     """By nonce."""
-    refused: Mapping[str, dict[str, Any]] = MappingProxyType({})
-    stopped: tuple[dict[str, Any], ...] = ()
+    refused: Mapping[str, Refusal] = MappingProxyType({})
+    stopped: tuple[Stop, ...] = ()
     """Why the store hands out no numbers."""
 
 
@@ -116,12 +114,11 @@ def talk(
         if whole:
             message["pull"]["whole"] = True
         answer = _ask(store, message, timeout)
-        refused = answer.get("refusal")
-        if refused is None:
+        if isinstance(answer, Answer):
             position = message["pull"]["cursor"]["position"]
             return Reply(answer, row, batch_node, tuple(wishes), store.url, position)
-        if refused.get("name") != "copy":
-            raise as_error(refused)
+        if answer.name != "copy":
+            raise as_error(answer)
         go_on_as_copy(journal, row)
     raise StoreUnreachable(
         "the store cannot be used just now",
@@ -141,28 +138,12 @@ def _prepare(journal: Journal) -> known.ContactRow:
     return proposing
 
 
-def _ask(store: Store, message: dict[str, Any], timeout: float) -> dict[str, Any]:
+def _ask(store: Store, message: dict[str, Any], timeout: float) -> Answer | Refusal:
     raw = store.exchange(encode(message), timeout=timeout)
     try:
-        answer = decode(raw)
-        if "refusal" not in answer:
-            _check_shape(answer)
+        return read_answer(decode(raw))
     except BadMessage as error:
         raise _unreadable(store.url, error) from error
-    return answer
-
-
-def _check_shape(answer: dict[str, Any]) -> None:
-    try:
-        store, ack = answer["store"], answer["ack"]
-        text_of(store["lineage"])
-        whole_of(store["generation"])
-        whole_of(ack["sequence"])
-        text_of(ack["hash"])
-        list(answer["grant"])
-        list(answer["push"])
-    except (KeyError, TypeError) as error:
-        raise BadMessage("the answer cannot be read", why=repr(error)) from error
 
 
 def _unreadable(url: str, error: CxError) -> StoreUnreachable:
@@ -234,10 +215,9 @@ def _apply(transaction: Transaction, reply: Reply) -> Applied:
     journal, connection, answer = transaction.journal, transaction.connection, reply.answer
     state = _meet_store(transaction, reply)
     row = known.contact_row(connection, reply.sent.node)
-    stopped = tuple(answer["store"].get("stopped") or ())
     # A store that was copied along with the journal cannot vouch for it: the other pair may be
     # spending the same reserve.
-    copied = any(stop.get("cause") == STORE_MOVED for stop in stopped)
+    copied = any(stop.cause == STORE_MOVED for stop in answer.stopped)
     if row is not None:
         known.save_contact(
             connection,
@@ -254,25 +234,25 @@ def _apply(transaction: Transaction, reply: Reply) -> Applied:
     pushed = _note_acks(transaction, reply, state.generation)
     granted, refused = _note_grants(transaction, reply, state)
     taken, more = _take_pulled(transaction, reply, state)
-    return Applied(taken.new, pushed, more, taken.lacking, granted, refused, stopped)
+    return Applied(taken.new, pushed, more, taken.lacking, granted, refused, answer.stopped)
 
 
 def _take_pulled(
     transaction: Transaction, reply: Reply, state: known.StoreState
 ) -> tuple[Taken, bool]:
     """Store what was pulled; what came of it, and whether there is more to pull."""
-    part = reply.answer.get("pull") or {}
-    if part.get("void"):
+    part = reply.answer.pull
+    if part.void:
         taken = Taken(state._replace(position=0, hash=known.NO_CURSOR_HASH), 0, False)
     elif reply.position > state.position:
         # Our cursor went back meanwhile: what was asked for does not follow it.
         return Taken(state, 0, False), True
     else:
-        items = [item for item in part.get("items", []) if item["position"] > state.position]
+        items = [item for item in part.items if item.position > state.position]
         taken = take_items(transaction, items, state)
     if taken.state != state:
         known.save_store_state(transaction.connection, taken.state)
-    return taken, bool(part.get("more") or part.get("void") or taken.lacking)
+    return taken, part.more or part.void or taken.lacking
 
 
 def _meet_store(transaction: Transaction, reply: Reply) -> known.StoreState:
@@ -280,8 +260,7 @@ def _meet_store(transaction: Transaction, reply: Reply) -> known.StoreState:
     granted for new spending, and what it had acknowledged."""
     connection = transaction.connection
     state = known.store_state(connection)
-    told = reply.answer["store"]
-    lineage, generation = told["lineage"], told["generation"]
+    lineage, generation = reply.answer.lineage, reply.answer.generation
     if state.lineage not in ("", lineage):
         raise BadMessage("another store answered", why=f"{lineage[:8]}…")
     if generation > state.generation > 0:
@@ -303,14 +282,13 @@ def _meet_store(transaction: Transaction, reply: Reply) -> known.StoreState:
 def _note_acks(transaction: Transaction, reply: Reply, generation: int) -> int:
     """Store how far the store has our chains, as it says, where it speaks of our history."""
     connection = transaction.connection
-    told = [*reply.answer["push"], reply.answer["ack"]]
     best: dict[str, known.Ack] = {}
-    for item in told:
-        node, ack = text_of(item["node"]), known.Ack(item["sequence"], item["hash"])
+    for held in (*reply.answer.push, reply.answer.ack):
+        node, ack = held.node, known.Ack(held.sequence, held.hash)
         if ack.sequence == 0:
             ack = known.Ack(0, "")
         elif known.hash_at(connection, node, ack.sequence) != ack.hash:
-            if not item.get("gap"):
+            if not held.gap:
                 continue
             ack = known.Ack(0, "")  # it has another history here: begin where both agree
         if ack.sequence >= best.get(node, known.Ack(-1)).sequence:
@@ -320,49 +298,43 @@ def _note_acks(transaction: Transaction, reply: Reply, generation: int) -> int:
             known.save_ack(connection, node, 0, ack, generation)
             at = utc_text(transaction.journal.clock.now_ms())
             known.save_ack_step(connection, node, ack.sequence, generation, at)
-    return sum(int(item.get("appended", 0)) for item in reply.answer["push"])
+    return sum(held.appended for held in reply.answer.push)
 
 
 def _note_grants(
     transaction: Transaction, reply: Reply, state: known.StoreState
-) -> tuple[dict[str, Entry], dict[str, dict[str, Any]]]:
+) -> tuple[dict[str, Entry], dict[str, Refusal]]:
     by_nonce = {wish.nonce: wish for wish in reply.wishes}
     granted: dict[str, Entry] = {}
-    refused: dict[str, dict[str, Any]] = {}
-    for item in reply.answer["grant"]:
-        wish = by_nonce.get(item.get("nonce"))
+    refused: dict[str, Refusal] = {}
+    for nonce, deliverable, line, entry, refusal in reply.answer.grant:
+        wish = by_nonce.get(nonce)
         if wish is None:
             raise BadMessage("the answer grants what nobody asked for")
-        if item.get("refusal"):
-            refused[wish.nonce] = item["refusal"]
-        if not item.get("entry"):
+        if refusal is not None:
+            refused[nonce] = refusal
+        if entry is None:
             continue
-        deliverable, line, entry = entry_in(item["entry"])
         if (deliverable, line, entry.kind) != (wish.deliverable, wish.line, wish.kind):
             raise BadMessage("the answer grants what nobody asked for")
         if entry.generation != state.generation:
             raise BadMessage("the answer grants numbers of another life of the store")
-        granted[wish.nonce] = entry
+        if entry_hash(state.lineage, deliverable, line, entry) != entry.hash:
+            raise BadMessage("a grant was changed on the way", why="its hash does not match")
+        granted[nonce] = entry
         if entry.kind == RESERVE and reply.sent.node == transaction.journal.node:
             holdings.keep_entry(transaction.connection, deliverable, line, entry, open_=False)
             holdings.install_reserve(transaction, deliverable, line, entry, state.lineage)
     return granted, refused
 
 
-def as_error(refusal: dict[str, Any]) -> CxError:
+def as_error(refusal: Refusal) -> CxError:
     """The error for a refusal in an answer."""
-    cause = str(refusal.get("cause", "the store gave no reason"))
-    kind = NotSignedIn if refusal.get("name") == "not-signed-in" else Refused
-    data = refusal.get("data")
-    extra = {str(key): value for key, value in data.items()} if isinstance(data, dict) else {}
-    for taken in ("why", "hint", "name", "what"):
-        extra.pop(taken, None)
+    kind = NotSignedIn if refusal.name == "not-signed-in" else Refused
+    taken = ("why", "hint", "name", "what")
+    extra = {key: value for key, value in refusal.data.items() if key not in taken}
     return kind(
-        "the store says no",
-        why=cause,
-        hint=str(refusal.get("fix", "")),
-        name=str(refusal.get("name", "refused")),
-        **extra,
+        "the store says no", why=refusal.cause, hint=refusal.fix, name=refusal.name, **extra
     )
 
 

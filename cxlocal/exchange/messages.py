@@ -16,7 +16,7 @@ from typing import Any
 
 from cxlocal.errors import CxError
 from cxlocal.events.document import Event
-from cxlocal.numbers.log import Entry
+from cxlocal.numbers.log import KINDS, Entry
 
 PROTOCOL = 1
 
@@ -151,15 +151,30 @@ def entry_in(item: Any) -> tuple[str, str, Entry]:
             _whole(item["generation"]), _text(item["why"]), _text(item["previous"]),
             _text(item["hash"]),
         )  # fmt: skip
-        return _text(item["deliverable"]), _text(item["line"]), entry
+        deliverable, line = _text(item["deliverable"]), _text(item["line"])
     except (KeyError, TypeError, ValueError) as error:
-        raise BadMessage("the message holds a malformed grant", why=repr(error)) from error
+        raise BadMessage("the message holds a malformed grant", why=repr(error)[:300]) from error
+    if entry.k < 1 or entry.kind not in KINDS or not 0 <= entry.lo <= entry.hi:
+        raise BadMessage("the message holds a malformed grant", why="its kind or its numbers")
+    return deliverable, line, entry
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not text")
+    if not value.isascii():
+        value.encode()  # half of a pair of surrogates is no character, and SQLite refuses it
     return value
+
+
+def hash_of_text(value: Any) -> str:
+    """A SHA-256 as it travels: 64 hexadecimal digits. Raises TypeError and ValueError."""
+    if len(_text(value)) != 64 or not _HEXADECIMAL.issuperset(value):
+        raise ValueError(f"{value[:80]!r} is not a SHA-256")
+    return str(value)
+
+
+_HEXADECIMAL = frozenset("0123456789abcdef")
 
 
 def _whole(value: Any) -> int:

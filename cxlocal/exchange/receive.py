@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.events.document import Event, hash_of
 from cxlocal.events.hybrid import merge_value, wall_ms
+from cxlocal.exchange.answers import Item
 from cxlocal.exchange.chain import GAP, HELD, NEW_BRANCH, Known, place
-from cxlocal.exchange.messages import BadMessage, entry_in, event_in, text_of, whole_of
+from cxlocal.exchange.messages import BadMessage
 from cxlocal.exchange.state import Ack, StoreState, is_ours, save_ack
 from cxlocal.numbers import holdings
 from cxlocal.numbers.log import Entry, entry_hash
@@ -35,51 +36,44 @@ class Taken(NamedTuple):
     this journal brought it under the same id. The cursor stands before it; ask for whole items."""
 
 
-def take_items(transaction: Transaction, items: Sequence[Any], state: StoreState) -> Taken:
+def take_items(transaction: Transaction, items: Sequence[Item], state: StoreState) -> Taken:
     """Store pulled items, in order.
 
     Raises BadMessage when something does not check; the transaction must then be rolled back.
     """
     position, running, new, lacking = state.position, bytes.fromhex(state.hash), 0, False
     for item in items:
-        try:
-            at = whole_of(item["position"])
-            lacking = "brought" in item and not _held(transaction, item, state.generation)
-            if lacking:
-                break
-            value, fresh = _take_item(transaction, item, state)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise BadMessage("the answer holds a malformed item", why=repr(error)) from error
-        if at != position + 1:
+        if item.position != position + 1:
             raise BadMessage("the answer leaves something out", why=f"after position {position}")
-        position, running = at, sha256(running + value).digest()
-        new += fresh
+        lacking = not _held(transaction, item, state.generation)
+        if lacking:
+            break
+        new += _take_item(transaction, item, state)
+        position, running = item.position, sha256(running + bytes.fromhex(item.hash)).digest()
     return Taken(state._replace(position=position, hash=running.hex()), new, lacking)
 
 
-def _held(transaction: Transaction, item: Any, generation: int) -> bool:
-    """Whether we have an event the store believes we brought. That it has it is noted."""
-    node, sequence = text_of(item["brought"][0]), whole_of(item["brought"][1])
-    value = text_of(item["hash"])
+def _held(transaction: Transaction, item: Item, generation: int) -> bool:
+    """False for an event that the store believes we brought and we do not have. Of one we have it
+    is noted that the store has it."""
+    if item.brought is None:
+        return True
+    node, sequence = item.brought
     row = transaction.connection.execute(
         "SELECT e.branch FROM event e JOIN node_lookup n ON n.id = e.node"
         " WHERE n.name = ? AND e.sequence = ? AND e.hash = ?",
-        (node, sequence, bytes.fromhex(value)),
+        (node, sequence, bytes.fromhex(item.hash)),
     ).fetchone()
     if row is not None and row[0] > 0:
-        save_ack(transaction.connection, node, row[0], Ack(sequence, value), generation)
+        save_ack(transaction.connection, node, row[0], Ack(sequence, item.hash), generation)
     return row is not None
 
 
-def _take_item(transaction: Transaction, item: Any, state: StoreState) -> tuple[bytes, bool]:
-    if "event" in item:
-        event = event_in(item["event"])
-        return event.hash, take_event(transaction, event, state.generation)
-    if "grant" in item:
-        deliverable, line, entry = entry_in(item["grant"])
-        take_grant(transaction, deliverable, line, entry, state.lineage)
-        return bytes.fromhex(entry.hash), False
-    return bytes.fromhex(text_of(item["hash"])), False
+def _take_item(transaction: Transaction, item: Item, state: StoreState) -> bool:
+    """Store what an item holds; whether it was an event this journal did not have."""
+    if item.grant is not None:
+        take_grant(transaction, *item.grant, state.lineage)
+    return item.event is not None and take_event(transaction, item.event, state.generation)
 
 
 def take_event(transaction: Transaction, event: Event, generation: int) -> bool:

@@ -112,7 +112,7 @@ def _rounds(
             pushed=report.pushed + applied.pushed,
             pulled=report.pulled + applied.pulled,
             reserves=report.reserves + _said(reply, applied),
-            stopped="; ".join(str(stop.get("why", "")) for stop in applied.stopped),
+            stopped="; ".join(stop.why for stop in applied.stopped),
         )
         if not applied.more and not known.unsent(journal.connection):
             break

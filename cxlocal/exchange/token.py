@@ -61,5 +61,5 @@ def token_in(item: Any) -> Token:
     """The token in a message. Raises BadMessage."""
     try:
         return Token(whole_of(item["count"]), text_of(item["value"]))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise BadMessage("the message holds a malformed token", why=repr(error)) from error

@@ -202,7 +202,7 @@ def _ask_online(journal: Journal, store: Store, request: NumberRequest) -> Numbe
             project_pulled(journal)
         if wish.nonce in applied.refused and number is None:
             refused = applied.refused[wish.nonce]
-            if refused.get("name") == RUN_HAS_NUMBER:
+            if refused.name == RUN_HAS_NUMBER:
                 number = _of_another_machine(journal, store, request)
             if number is None:
                 raise as_error(refused)

@@ -33,6 +33,7 @@ PURE = (
     "cxlocal.plan",
     "cxlocal.numbers.log",
     "cxlocal.numbers.schemes",
+    "cxlocal.exchange.answers",
     "cxlocal.exchange.messages",
     "cxlocal.exchange.token",
 )

@@ -1,0 +1,201 @@
+"""What a store answers, read in one place. Pure.
+
+``read_answer`` turns the whole message into tuples of known types, or raises BadMessage: behind it
+nobody meets a part that is missing or of the wrong kind. Whether what is said is *true* (hashes,
+order, whose numbers) is looked at where it is used. Fields that are not known are ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from cxlocal.events.document import Event
+from cxlocal.exchange.messages import (
+    BadMessage,
+    entry_in,
+    event_in,
+    hash_of_text,
+    text_of,
+    whole_of,
+)
+from cxlocal.numbers.log import Entry
+
+
+class Refusal(NamedTuple):
+    """What is refused, why, and what resolves it."""
+
+    name: str
+    cause: str
+    fix: str
+    data: Mapping[str, Any]
+
+
+class Stop(NamedTuple):
+    """Why a store hands out no numbers."""
+
+    deliverable: str
+    """Empty: of no deliverable."""
+    cause: str
+    why: str
+
+
+class Held(NamedTuple):
+    """How far a store has a chain."""
+
+    node: str
+    sequence: int
+    hash: str
+    appended: int = 0
+    """Events of the batch it did not have before."""
+    gap: bool = False
+
+
+class Granted(NamedTuple):
+    """The answer to a wish: an entry, a refusal, or neither where nothing is due."""
+
+    nonce: str
+    deliverable: str = ""
+    line: str = ""
+    entry: Entry | None = None
+    refusal: Refusal | None = None
+
+
+class Item(NamedTuple):
+    """One position of the feed."""
+
+    position: int
+    hash: str
+    event: Event | None = None
+    grant: tuple[str, str, Entry] | None = None
+    """Deliverable, line and entry."""
+    brought: tuple[str, int] | None = None
+    """Node and sequence of an event that is left out because we brought it."""
+
+
+class Pulled(NamedTuple):
+    """The feed after our cursor."""
+
+    items: tuple[Item, ...] = ()
+    void: bool = False
+    """The cursor is not of this feed."""
+    more: bool = False
+
+
+class Answer(NamedTuple):
+    """What a store answers to a message it does not refuse."""
+
+    lineage: str
+    generation: int
+    stopped: tuple[Stop, ...]
+    ack: Held
+    push: tuple[Held, ...]
+    grant: tuple[Granted, ...]
+    pull: Pulled
+
+
+def read_answer(message: Mapping[str, Any]) -> Answer | Refusal:
+    """The answer in a decoded message. Raises BadMessage."""
+    try:
+        if message.get("refusal") is not None:
+            return _refusal(message["refusal"])
+        store = _object(message["store"])
+        return Answer(
+            lineage=_named(store["lineage"]),
+            generation=_counted(store["generation"], least=1),
+            stopped=_each(_stop, store.get("stopped")),
+            ack=_held(message["ack"]),
+            push=_each(_held, message["push"]),
+            grant=_each(_granted, message["grant"]),
+            pull=_pulled(message.get("pull")),
+        )
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise BadMessage("the answer cannot be read", why=repr(error)[:300]) from error
+
+
+_Read = TypeVar("_Read")
+
+
+def _each(read: Callable[[Any], _Read], values: Any) -> tuple[_Read, ...]:
+    if values is not None and not isinstance(values, list):
+        raise TypeError(f"{type(values).__name__} is not a list")
+    return tuple(read(value) for value in values or ())
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{type(value).__name__} is not an object")
+    return value
+
+
+def _counted(value: Any, least: int = 0) -> int:
+    if whole_of(value) < least:
+        raise ValueError(f"{value} is below {least}")
+    return int(value)
+
+
+def _named(value: Any) -> str:
+    if not text_of(value):
+        raise ValueError("a name is empty")
+    return str(value)
+
+
+def _said(value: Any) -> bool:
+    if value is not None and not isinstance(value, bool):
+        raise TypeError(f"{type(value).__name__} is neither true nor false")
+    return bool(value)
+
+
+def _refusal(value: Any) -> Refusal:
+    told = _object(value)
+    return Refusal(
+        _named(told.get("name", "refused")),
+        text_of(told.get("cause", "the store gave no reason")),
+        text_of(told.get("fix", "")),
+        _object(told.get("data") or {}),
+    )
+
+
+def _stop(value: Any) -> Stop:
+    told = _object(value)
+    return Stop(*(text_of(told.get(name, "")) for name in Stop._fields))
+
+
+def _held(value: Any) -> Held:
+    told = _object(value)
+    return Held(
+        _named(told["node"]),
+        _counted(told["sequence"]),
+        hash_of_text(told["hash"]),
+        _counted(told.get("appended", 0)),
+        _said(told.get("gap")),
+    )
+
+
+def _granted(value: Any) -> Granted:
+    told = _object(value)
+    nonce, refused, entry = _named(told["nonce"]), told.get("refusal"), told.get("entry")
+    if refused is not None:
+        return Granted(nonce, refusal=_refusal(refused))
+    return Granted(nonce, *entry_in(entry)) if entry is not None else Granted(nonce)
+
+
+def _pulled(value: Any) -> Pulled:
+    told = _object({} if value is None else value)
+    return Pulled(_each(_item, told.get("items")), _said(told.get("void")), _said(told.get("more")))
+
+
+def _item(value: Any) -> Item:
+    told = _object(value)
+    position = _counted(told["position"], least=1)
+    if "event" in told:
+        event = event_in(told["event"])
+        return Item(position, event.hash.hex(), event=event)
+    if "grant" in told:
+        grant = entry_in(told["grant"])
+        return Item(position, hash_of_text(grant[2].hash), grant=grant)
+    brought = None
+    if "brought" in told:
+        node, sequence = told["brought"]
+        brought = (_named(node), _counted(sequence, least=1))
+    return Item(position, hash_of_text(told["hash"]), brought=brought)
