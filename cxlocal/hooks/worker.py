@@ -121,6 +121,11 @@ def _sendable(answer: dict[str, Any]) -> dict[str, Any]:
 def _error(error: BaseException) -> dict[str, str]:
     import traceback
 
+    from cxlocal.errors import Trouble
+
+    if isinstance(error, Trouble):
+        # The tool knows what is wrong and says it; where in the tool that was helps nobody.
+        return {"reason": str(error)[:4096], "trace": ""}
     if isinstance(error, Stopped):
         reason = "it was stopped"
     elif isinstance(error, SystemExit):

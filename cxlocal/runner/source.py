@@ -57,11 +57,13 @@ class Source(NamedTuple):
     """False on a passing machine."""
     name: str
     """What was asked for, such as HEAD."""
+    tree: bool = False
+    """The configuration is that of the working tree (rehearsal)."""
 
     @property
     def file(self) -> str:
         """How the configuration is called in messages."""
-        return f"cx.toml at {self.revision.commit[:8]}"
+        return "cx.toml" if self.tree else f"cx.toml at {self.revision.commit[:8]}"
 
 
 def open_source(
@@ -118,7 +120,7 @@ def open_source(
     place = find_place(manager, machine.environ)
     actor = find_actor(machine.environ, place, partial(git_user, repository))
     kept = not is_passing(machine.environ, place, machine.fresh)
-    return Source(repository, revision, config, chosen, manager, place, actor, kept, asked)
+    return Source(repository, revision, config, chosen, manager, place, actor, kept, asked, tree)
 
 
 def git_user(repository: Repository) -> str:

@@ -12,6 +12,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from cxlocal.errors import Trouble
 from cxlocal.hooks.report import Report
 from cxlocal.hooks.specs import hookimpl
 from cxlocal.hooks.tool import Completed, Context, Done, ReportFile, Tool, ToolFailure
@@ -24,11 +25,12 @@ MEANINGS = {
     3: "pytest had an internal error",
     4: "pytest was called wrongly, or its configuration is broken",
 }
-START = "import sys; sys.path[:] = filter(None, sys.path); import pytest; sys.exit(pytest.console_main())"
+START = "import sys; sys.path[:] = filter(None, sys.path); import pytest; sys.exit(pytest.main())"
 """As ``python -P -m pytest``, which a Python before 3.11 does not know: the sources of the checkout
 must not come before unpacked wheels. A variable would reach the processes that tests start."""
 FRONT = Path(__file__).with_name("pytest_front.py")
 NAMED_MAX = 3
+COMPLAINTS_MAX = 6
 """Failed tests named in the reason; the report has all."""
 
 
@@ -84,9 +86,10 @@ def _done(ctx: Context, report: Path, python: str) -> Done:
 def _judge(ctx: Context, found: Completed, done: Done) -> Done:
     """By the exit code; a test that ends the process itself cannot pretend that all went well."""
     if found.code in (0, TESTS_FAILED, NOTHING_COLLECTED) and not done.reports:
-        raise RuntimeError(
-            f"pytest ended with exit code {found.code} and left no report; is it installed there,"
-            f" or does a test end the process? ({_last_line(found.output)})"
+        raise Trouble(
+            f"pytest ended with exit code {found.code} and left no report: {_last_line(found.output)}",
+            why="it is not installed there, or a test ends the process",
+            hint="the log of the stage has all it said",
         )
     if found.code == 0 or (found.code == NOTHING_COLLECTED and ctx.options.allow_empty):
         return done
@@ -95,7 +98,11 @@ def _judge(ctx: Context, found: Completed, done: Done) -> Done:
         raise ToolFailure(summary(report) or _last_line(found.output), done)
     if found.code == NOTHING_COLLECTED:
         raise ToolFailure("pytest found no tests (allow_empty = true lets that pass)", done)
-    raise RuntimeError(f"{_meaning(found.code)}: {_last_line(found.output)}")
+    raise Trouble(
+        f"{_meaning(found.code)}: {_last_line(found.output)}",
+        why=_complaints(found.output),
+        hint="the log of the stage has all it said",
+    )
 
 
 def summary(report: Report) -> str:
@@ -112,6 +119,13 @@ def _meaning(code: int) -> str:
     if code < 0:
         return f"pytest was ended by {signal.Signals(-code).name}"
     return MEANINGS.get(code, f"pytest ended with exit code {code}")
+
+
+def _complaints(output: str) -> str:
+    """The lines in which pytest says what is wrong: ``ERROR ...`` and ``E   ...``."""
+    lines = [line.strip() for line in output.splitlines()]
+    said = [line for line in lines if line.startswith(("ERROR", "E   ", "ERROR:"))]
+    return "\n".join(dict.fromkeys(line[:200] for line in said[:COMPLAINTS_MAX]))
 
 
 def _last_line(output: str) -> str:

@@ -21,6 +21,7 @@ from cxlocal.errors import StoreNeeded
 from cxlocal.exchange.contact import Wish, apply, talk
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import synchronise
+from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers.ledger import ledger
 from cxlocal.numbers.obtain import _use_online, obtain_number
 
@@ -131,6 +132,7 @@ class Fleet(RuleBasedStateMachine):
             assert (report.reached, report.pending, report.stopped) == (True, 0, ""), report
         pictures = []
         for index, journal in enumerate(self.journals):
+            catch_up(journal)  # as every command does before it reads
             own = [
                 row["number"]
                 for row in journal.query(

@@ -138,3 +138,12 @@ def test_a_flat_project_and_an_interpreter_of_its_own(run_verb: Run, tmp_path: P
     assert ran.outcome.outcome == "error" and "No module named 'pytest'" in ran.outcome.reason
     ran = run_verb(Pytest, "test", {"python": "nowhere/python"}, checkout=flat)
     assert ran.outcome.outcome == "error" and "nowhere/python" in ran.outcome.reason
+
+
+def test_what_pytest_complains_of_is_the_reason(run_verb: Run, checkout: Path) -> None:
+    (checkout / "tests" / "test_broken.py").write_text("import nothing_of_that_name\n")
+    ran = run_verb(Pytest, "test", {})
+    assert ran.outcome.outcome == "error"
+    assert "could not collect the tests" in ran.outcome.reason
+    assert "No module named 'nothing_of_that_name'" in ran.outcome.reason
+    assert ran.outcome.trace == ""

@@ -266,3 +266,11 @@ def test_doctor_sees_a_locked_reserve(shop: Any, tmp_path: Path) -> None:
     done = shop.command("doctor", "--json", env=env)
     row = next(row for row in done.json() if row["name"] == "reserve")
     assert (row["state"], "looks moved or copied" in row["found"]) == ("bad", True)
+
+
+def test_a_rehearsal_blames_the_tree_for_what_is_in_the_tree(shop: Any) -> None:
+    shop.write(BUILD)
+    config = shop.tree / "cx.toml"
+    config.write_text(config.read_text() + 'unit = { command = "true", needs = ["bild"] }\n')
+    done = shop.command("rehearse")
+    assert (done.code, "'bild'" in done.err, "cx.toml at" in done.err) == (2, True, False)
