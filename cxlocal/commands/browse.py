@@ -70,7 +70,7 @@ def browse(app: App, port: int, no_open: bool, page: str | None) -> int:
             import webbrowser
 
             webbrowser.open(address)
-        _serve(Fresh(datasette.app(), refresh), listener)
+        _serve(OwnHost(Fresh(datasette.app(), refresh)), listener)
     return ExitCode.DONE
 
 
@@ -104,6 +104,35 @@ class Refresher:
             if problem.name != "journal-busy" and problem.what != self.said:
                 self.said = problem.what
                 warn(str(problem))
+
+
+class OwnHost:
+    """The pages, for those who ask this machine by one of its own names.
+
+    A web page elsewhere can point a name of its own at 127.0.0.1 and read whatever answers there
+    (DNS rebinding); its name then stands in the Host header.
+    """
+
+    NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+    def __init__(self, pages: Asgi) -> None:
+        self.pages = pages
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or self.is_own(dict(scope["headers"]).get(b"host", b"")):
+            await self.pages(scope, receive, send)
+            return
+        body = b"This is the journal of one machine: open it as http://127.0.0.1 or localhost.\n"
+        headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 421, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    @classmethod
+    def is_own(cls, header: bytes) -> bool:
+        """Whether a Host header names this machine, with or without a port. Pure."""
+        name, colon, port = header.decode("latin-1").lower().rpartition(":")
+        return (name if colon and port.isdigit() else header.decode("latin-1").lower()) in cls.NAMES
 
 
 class Fresh:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import shutil
@@ -54,6 +55,26 @@ def test_serves_until_interrupted(browsing: tuple[subprocess.Popen[str], str]) -
     assert process.stderr is not None
     said = process.stderr.read()
     assert "Ended." in said and "Traceback" not in said
+
+
+def test_only_names_of_this_machine_are_answered(
+    browsing: tuple[subprocess.Popen[str], str],
+) -> None:
+    """DNS rebinding: a page elsewhere must not read the journal under a name of its own."""
+    _, address = browsing
+    port = address.rsplit(":", 1)[1].strip("/")
+    for host, status in (
+        (f"localhost:{port}", 200), ("127.0.0.1", 200), (f"[::1]:{port}", 200),
+        ("evil.example", 421), (f"evil.example:{port}", 421), ("localhost.evil.example", 421),
+        ("127.0.0.1.evil.example", 421), ("", 421),
+    ):  # fmt: skip
+        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=20)
+        connection.putrequest("GET", "/journal/live-now.json", skip_host=True)
+        connection.putheader("Host", host)
+        connection.endheaders()
+        answer = connection.getresponse()
+        assert (answer.status, b"1.0.101" in answer.read()) == (status, status == 200), host
+        connection.close()
 
 
 def leave_hot(path: Path) -> None:
