@@ -39,6 +39,7 @@ ROWS = (
     Row("version", "version:version", "Hand out, list and explain version numbers.", "Look"),
     Row("sync", "sync:sync", "Send and fetch history, and refresh the reserve of numbers.", "Places and copies"),
     Row("store", "store:store", "Recover a store that was restored, copied, moved or lost.", "Places and copies"),
+    Row("serve", "serve:serve", "Serve a store to other machines.", "Places and copies"),
     Row("export", "export:export", "Print events, one JSON document a line.", "Places and copies"),
     Row("verify", "verify:verify", "Check that the journal holds what was written.", "Journal"),
     Row("journal", "journal:journal", "Find the journal of this machine, or rebuild its tables.", "Journal"),
