@@ -40,6 +40,7 @@ class ThreadServer:
         self.server: Server = make_server(
             lambda: SqliteStore("sqlite:", home), Members(self.members_path), tls
         )
+        self.service = self.server.service
         self.thread = threading.Thread(
             target=self.server.run, kwargs={"sockets": [self.listener]}, daemon=True
         )
