@@ -70,7 +70,6 @@ def serve(
         own = f"{'http' if tls is None else 'https'}://{_shown(host)}:{listener.getsockname()[1]}"
         reached = (address or own).rstrip("/")
         enrolled.set_value(local.ADDRESS, reached)
-        click.echo(own)
         say(f"Serving {chosen}; Ctrl-C ends it.")
         if not enrolled.anybody():
             code = enrolled.invite(FIRST_MEMBER, roster.Rights(manage=True))
@@ -78,6 +77,8 @@ def serve(
                 "Nobody who may invite others is enrolled. On the machine that shall, within a day:"
             )
             say(f"  cxlocal store join {reached} --code {code}")
+        # Last, so that whoever waits for the address finds everything said.
+        click.echo(own)
         sys.stdout.flush()
         threads = STORE_THREADS.get(chosen.partition(":")[0], THREADS)
         try:

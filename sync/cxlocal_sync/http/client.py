@@ -165,14 +165,16 @@ class HttpStore:
         """One request within ``timeout`` seconds. Raises StoreUnreachable and what was refused."""
         headers["accept-encoding"] = "identity"
         if path != wire.JOIN:
-            headers["authorization"] = f"Bearer {self._token()}"
+            headers["authorization"] = f"Bearer {self.token}"
         asking = _Asking(self, (method, self.url + path, content, headers), timeout, longest)
         answer = asking.result()
         if answer.status == 200:
             return answer.content
         raise self._refusal(answer)
 
-    def _token(self) -> str:
+    @property
+    def token(self) -> str:
+        """The token of this machine. Raises NotSignedIn where there is none."""
         if self._find_token is not None:
             return self._find_token()
         if self._credential is None:

@@ -30,7 +30,8 @@ def members_path(url: str, home: Path) -> Path:
 class LocalManagement:
     """What ``HttpStore`` offers for members, on the file itself."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, url: str, path: Path) -> None:
+        self.url = url
         if not path.is_file():
             raise UsageError(
                 "this machine does not serve that store",
