@@ -54,16 +54,12 @@ def test_from_nothing_to_two_machines(served: ProcessServer, at: Any) -> None:
     assert {row["member"] for row in status["machines"]} == {"admin", "build"}
     assert all(row["last_contact"] for row in status["machines"])
     assert (status["reached"], status["pending"], status["generation"]) == (True, 0, 1)
-    shown = at("laptop", "store", "status").out
-    assert "(this one)" in shown
-    assert "build" in shown
     assert at("build", "store", "invite", "x").code == 3
     assert at("build", "store", "revoke", "admin").code == 3
     assert at("laptop", "store", "revoke", "build").code == 0
     away = at("build", "sync")
     assert away.code == 4
     assert "store join" in away.err
-    assert at("laptop", "store", "revoke", "build", "--json").code == 0
     assert at("laptop", "store", "revoke", "nobody").code == 3
 
 
@@ -92,7 +88,7 @@ def test_a_ci_server_gets_a_token_and_the_job_keeps_nothing(
     project = tmp_path / "job"
     project.mkdir()
     (project / "cx.local.toml").write_text(snippet)
-    (project / "cx.toml").write_text('[deliverable]\nname = "shop"\n')
+    (project / "cx.toml").write_text('cx = 1\n[deliverable]\nname = "shop"\n')
     env = {"CXLOCAL_HOME": str(tmp_path / "job-home"), "STORE_TOKEN": token}
     done = cx("sync", cwd=project, env=env)
     assert done.code == 0, done.err
@@ -104,9 +100,10 @@ def test_rights_by_command(served: ProcessServer, at: Any) -> None:
     at("laptop", "store", "join", served.url, "--code", _first_code(served))
     for options, expected in (
         ((), {"take": ["*"], "push": ["*"], "read": ["*"], "manage": False}),
-        (("--deliverable", "shop"), {"take": ["shop"], "push": ["shop"], "read": ["shop"]}),
-        (("--read", "*"), {"take": [], "push": [], "read": ["*"]}),
-        (("--push", "a", "--push", "b", "--manage"), {"push": ["a", "b"], "manage": True}),
+        (
+            ("--deliverable", "shop", "--read", "*", "--push", "b", "--manage"),
+            {"take": ["shop"], "push": ["b", "shop"], "read": ["*"], "manage": True},
+        ),
     ):
         code = at("laptop", "store", "invite", "m", *options).out.strip()
         rights = at("m", "store", "join", served.url, "--code", code, "--json").json()["rights"]
