@@ -285,7 +285,8 @@ def _open_management(app: App, url: str | None) -> Any:
 
 def _not_served(url: str) -> UsageError:
     return UsageError(
-        f"{url} has no members: whoever may open it may use it",
+        f"{url} has no members",
+        why="nobody serves it: whoever may open it may use it",
         hint="cxlocal serve --store URL   serves a store to machines that are let in",
         name="not-served",
     )

@@ -115,6 +115,7 @@ def _store_to_serve(app: App, url: str | None) -> tuple[str, Callable[[], Store]
     if chosen.startswith(("http:", "https:")):
         raise UsageError(
             f"{chosen} is served already",
+            why="a server stands before a store, not before another server",
             hint="name the store behind it: cxlocal serve --store sqlite:///srv/cx/store.db",
             name="served-already",
         )
@@ -128,6 +129,7 @@ def _tls(serving: Any, cert: str | None, key: str | None) -> Any:
     if not cert or not key:
         raise UsageError(
             "TLS needs a certificate and its key",
+            why="only one of the two is given",
             hint="give both --cert and --key",
             name="half-tls",
         )

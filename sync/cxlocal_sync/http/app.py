@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cxlocal.errors import CxError, ExitCode, Trouble, UsageError
+from cxlocal.errors import CxError, ExitCode, Trouble
 from cxlocal.exchange.messages import PROTOCOL
 from cxlocal.version import VERSION
 from cxlocal_sync.http import wire
@@ -166,7 +166,7 @@ class Routes:
         try:
             return json.loads(raw)
         except (ValueError, RecursionError) as error:
-            raise UsageError("the body is not JSON", why=str(error)) from error
+            raise wire.BadRequest("the body is not JSON", str(error)) from error
 
 
 class _Held(Response):
@@ -199,7 +199,12 @@ def guarded(
         except Exception:  # noqa: BLE001 - whatever it was, the server goes on
             _log.exception("answering %s %s", request.method, request.url.path)
             return error_response(
-                Trouble("the server made a mistake", why="its log says which", name="bug")
+                Trouble(
+                    "the server made a mistake",
+                    why="its log says which",
+                    hint="report what the log of 'cxlocal serve' says",
+                    name="bug",
+                )
             )
 
     return answer
@@ -222,10 +227,10 @@ def error_response(error: CxError) -> Response:
 
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    known = UsageError(
+    known = wire.BadRequest(
         f"the store answers no {request.method} {request.url.path[:200]}",
-        hint=f"GET {wire.DESCRIPTION} describes what it answers",
-        name="not-found" if error.status_code == 404 else "no-such-method",
+        "there is nothing under that address",
+        "not-found" if error.status_code == 404 else "no-such-method",
     )
     return JSONResponse(known.as_json(), error.status_code, headers=error.headers)
 
@@ -258,6 +263,6 @@ async def _discard(request: Request) -> None:
             return
 
 
-def too_long(most: int) -> UsageError:
+def too_long(most: int) -> wire.BadRequest:
     """The error for a body that is longer than it may be."""
-    return UsageError("the body is too long", why=f"{most} bytes at most", name="too-long")
+    return wire.BadRequest("the body is too long", f"{most} bytes at most", "too-long")

@@ -81,7 +81,10 @@ class HttpStore:
     def put_blob(self, digest: str, content: bytes, *, timeout: float) -> None:
         if sha256(content).hexdigest() != digest:
             raise Conflict(
-                "these are not the bytes of that digest", why=digest[:80], name="blob-differs"
+                "these are not the bytes of that digest",
+                why=digest[:80],
+                hint="the file changed while it was read: run the command again",
+                name="blob-differs",
             )
         if len(content) > wire.BLOB_BYTES_MAX:
             raise Refused(
@@ -95,7 +98,7 @@ class HttpStore:
 
     def get_blob(self, digest: str, *, timeout: float) -> bytes | None:
         if not wire.is_digest(digest):
-            raise CxError("a digest is 64 hexadecimal digits", why=digest[:80], name="bad-digest")
+            raise wire.BadRequest("a digest is 64 hexadecimal digits", digest[:80], "bad-digest")
         try:
             content = self._ask("GET", wire.BLOB + digest, b"", timeout, {}, wire.BLOB_BYTES_MAX)
         except CxError as error:

@@ -37,7 +37,7 @@ _SCHEMAS: dict[str, Schema] = {
             "error": _TEXT, "what": _TEXT, "why": _TEXT, "hint": _TEXT,
             "exit_code": {"type": "integer"}, "data": {"type": "object"},
         },
-        description="The shape in which 'cxlocal --json' says what went wrong.",
+        description="What went wrong, as the command line says it with --json.",
     ),
     "Health": _object({"store": _TEXT, "protocol": {"const": PROTOCOL}, "cxlocal": _TEXT}),
     "Digests": _object({"digests": {"type": "array", "items": _DIGEST, "maxItems": 1000}}),

@@ -212,6 +212,7 @@ class Members:
             if not ended and not void:
                 raise Refused(
                     f"no member is called {name!r}",
+                    why="nobody was invited or enrolled under that name",
                     hint="cxlocal store status   lists them",
                     name="no-such-member",
                 )

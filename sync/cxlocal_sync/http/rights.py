@@ -68,4 +68,9 @@ def may(names: frozenset[str] | None, deliverable: str) -> bool:
 
 
 def _malformed(why: str) -> UsageError:
-    return UsageError("the rights cannot be read", why=why, name="bad-rights")
+    return UsageError(
+        "the rights cannot be read",
+        why=why,
+        hint="cxlocal store invite NAME --take shop --push shop --read '*'",
+        name="bad-rights",
+    )

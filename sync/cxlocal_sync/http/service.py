@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cxlocal.clock import Clock, SystemClock
-from cxlocal.errors import CxError, NotSignedIn, Refused, UsageError
+from cxlocal.errors import CxError, NotSignedIn, Refused
 from cxlocal.exchange.messages import PROTOCOL, decode, encode
 from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal_sync.http import limits, wire
@@ -112,7 +112,9 @@ class Service:
         """Which blobs the store lacks. Raises UsageError."""
         digests = asked.get("digests") if isinstance(asked, dict) else None
         if not isinstance(digests, list) or len(digests) > wire.DIGESTS_MAX:
-            raise UsageError("the body names no digests", why=f"at most {wire.DIGESTS_MAX}")
+            raise wire.BadRequest(
+                "the body names no digests", f"a list of {wire.DIGESTS_MAX} at most"
+            )
         for digest in digests:
             check_digest(digest)
         return await self._blobs.call(
@@ -137,7 +139,12 @@ class Service:
             lambda store: store.get_blob(digest, timeout=limits.STORE_SECONDS)
         )
         if content is None:
-            raise Refused("the store does not have it", why=digest, name="no-such-blob")
+            raise Refused(
+                "the store does not have it",
+                why=digest,
+                hint="run 'cxlocal sync' where it was made",
+                name="no-such-blob",
+            )
         return content
 
     async def join(self, address: str, asked: Any) -> dict[str, Any]:
@@ -146,7 +153,9 @@ class Service:
         code = asked.get("code") if isinstance(asked, dict) else None
         token = asked.get("token_sha256") if isinstance(asked, dict) else None
         if not isinstance(code, str) or not isinstance(token, str) or not wire.is_digest(token):
-            raise UsageError("the body names no code and no hash of a token")
+            raise wire.BadRequest(
+                "the body names no code and no hash of a token", "both are needed"
+            )
         sender = limits.network_of(address)
         if self._codes.left(sender) < 1:
             raise limits.TooOften(
@@ -172,7 +181,7 @@ class Service:
         self._check_manager(member)
         name = asked.get("name") if isinstance(asked, dict) else None
         if not isinstance(name, str):
-            raise UsageError("the body names no member")
+            raise wire.BadRequest("the body names no member", "it needs a name")
         rights = rights_from_json(asked.get("rights", {}))
         return {"name": name, "code": self.members.invite(name, rights)}
 
@@ -181,7 +190,7 @@ class Service:
         self._check_manager(member)
         name = asked.get("name") if isinstance(asked, dict) else None
         if not isinstance(name, str):
-            raise UsageError("the body names no member")
+            raise wire.BadRequest("the body names no member", "it needs a name")
         return {"name": name, "machines": self.members.revoke(name)}
 
     def listing(self) -> dict[str, Any]:
@@ -233,6 +242,4 @@ def probe(lineage: str) -> bytes:
 def check_digest(digest: object) -> None:
     """Raises UsageError for what is no digest."""
     if not isinstance(digest, str) or not wire.is_digest(digest):
-        raise UsageError(
-            "a digest is 64 hexadecimal digits", why=str(digest)[:80], name="bad-digest"
-        )
+        raise wire.BadRequest("a digest is 64 hexadecimal digits", str(digest)[:80], "bad-digest")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from cxlocal.errors import ConfigError
+from cxlocal.errors import ConfigError, UsageError
 from cxlocal.exchange.messages import MESSAGE_BYTES_MAX
 
 EXCHANGE = "/v1/exchange"
@@ -29,6 +29,16 @@ JSON_BYTES_MAX = 128 * 1024
 DIGESTS_MAX = 1000
 
 DEFAULT_PORT = 8377
+
+
+class BadRequest(UsageError):
+    """A request that no client of cxlocal makes: it passes between programs."""
+
+    default_name = "bad-request"
+
+    def __init__(self, what: str, why: str, name: str | None = None) -> None:
+        hint = f"GET {DESCRIPTION} describes what the store answers"
+        super().__init__(what, why=why, hint=hint, name=name)
 
 
 def is_loopback(host: str) -> bool:
