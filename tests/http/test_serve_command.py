@@ -188,3 +188,18 @@ def test_the_embedded_store_loads_none_of_it(arguments: tuple[str, ...], tmp_pat
     assert "cxlocal.commands" in loaded
     wrong = ("cxlocal_sync.http", "httpx2", "starlette", "uvicorn")
     assert [name for name in loaded if name.startswith(wrong)] == []
+
+
+def test_doctor_says_what_the_store_says(tmp_path: Path, cx: Any, served: ProcessServer) -> None:
+    project = tmp_path / "work"
+    project.mkdir()
+    (project / "cx.toml").write_text(
+        f'cx = 1\n[deliverable]\nname = "shop"\n[version]\nline = "1.0"\n'
+        f'[store]\nurl = "{served.url}"\n[stages.build]\ncommand = "true"\n'
+    )
+    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    env = {"CXLOCAL_HOME": str(tmp_path / "home")}
+    rows = cx("doctor", "--json", cwd=project, env=env).json()
+    (store,) = [row for row in rows if row["name"] == "store"]
+    assert "not enrolled" in store["found"]
+    assert "store join" in store["to_do"]

@@ -125,15 +125,15 @@ class Routes:
 
     async def listing(self, request: Request, member: Member) -> Response:
         """Members and machines."""
-        return JSONResponse(self.service.listing())
+        return JSONResponse(await self.service.listing())
 
     async def invite(self, request: Request, member: Member) -> Response:
         """A code for a new member."""
-        return JSONResponse(self.service.invite(member, await self._json(request)))
+        return JSONResponse(await self.service.invite(member, await self._json(request)))
 
     async def revoke(self, request: Request, member: Member) -> Response:
         """End a member."""
-        return JSONResponse(self.service.revoke(member, await self._json(request)))
+        return JSONResponse(await self.service.revoke(member, await self._json(request)))
 
     async def join(self, request: Request) -> Response:
         """Enrol by a one-time code."""

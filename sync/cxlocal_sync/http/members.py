@@ -4,8 +4,9 @@ One SQLite file beside the store, and not in it: it is about who may come in thr
 must not travel with a copy of the store, and it serves whichever engine stands behind. Tokens and
 codes are drawn with 256 and 80 random bits and kept as SHA-256 only, so the file lets nobody in.
 
-Looked at on every request, so what it says is kept in memory and read again when another process
-(``cxlocal store revoke`` on the server) has changed the file.
+Looked at on every request, so the members are kept in memory and read again when another process
+(``cxlocal store revoke`` on the server) has changed the file. Machines are looked up: a CI server
+makes a new one with every job.
 """
 
 from __future__ import annotations
@@ -86,7 +87,6 @@ class Members:
         self._prepare()
         self._version = -1
         self._by_token: dict[str, Member] = {}
-        self._owners: dict[str, int] = {}
         self._seen: dict[str, str] = {}
         self._wrong = {"wrong_codes": 0, "wrong_tokens": 0}
 
@@ -116,22 +116,23 @@ class Members:
 
     def speak_as(self, node: str, member: Member) -> bool:
         """Whether ``member`` may speak as ``node``: it is the first to, or always was."""
+        at = utc_text(self._clock.now_ms())
         with self._lock:
-            self._refresh()
-            at = utc_text(self._clock.now_ms())
-            owner = self._owners.get(node)
+            owner = self._owner(node)
             if owner is None:
                 # Two members may come at once in two processes: the file decides.
                 self._connection.execute(
                     "INSERT OR IGNORE INTO machine VALUES (?, ?, ?, ?)", (node, member.id, at, at)
                 )
-                row = self._connection.execute(
-                    "SELECT member FROM machine WHERE node = ?", (node,)
-                ).fetchone()
-                owner = self._owners[node] = int(row[0])
+                owner = self._owner(node)
             if owner == member.id:
                 self._seen[node] = at
             return owner == member.id
+
+    def _owner(self, node: str) -> int | None:
+        row = self._connection.execute("SELECT member FROM machine WHERE node = ?", (node,))
+        found = row.fetchone()
+        return int(found[0]) if found else None
 
     def invite(self, name: str, rights: Rights) -> str:
         """A one-time code for ``name``; an older one of the same name is void.
@@ -306,7 +307,6 @@ class Members:
             digest: Member(key, name, rights_from_json(json.loads(rights)))
             for key, name, rights, digest in members
         }
-        self._owners = dict(self._connection.execute("SELECT node, member FROM machine"))
         self._version = version
 
     def _draw_code(self) -> str:

@@ -163,7 +163,7 @@ class Service:
                 after_seconds=round(1 / limits.CODES_PER_SECOND),
             )
         try:
-            member = self.members.join(code, token)
+            member = await asyncio.to_thread(self.members.join, code, token)
         except NotSignedIn:
             self._codes.spend(sender)
             if self._late >= limits.WRONG_CODES_AT_ONCE:
@@ -176,26 +176,28 @@ class Service:
             raise
         return {"member": member.name, "rights": member.rights.as_json()}
 
-    def invite(self, member: Member, asked: Any) -> dict[str, Any]:
+    async def invite(self, member: Member, asked: Any) -> dict[str, Any]:
         """A code for a new member. Raises NotAllowed and UsageError."""
         self._check_manager(member)
         name = asked.get("name") if isinstance(asked, dict) else None
         if not isinstance(name, str):
             raise wire.BadRequest("the body names no member", "it needs a name")
         rights = rights_from_json(asked.get("rights", {}))
-        return {"name": name, "code": self.members.invite(name, rights)}
+        code = await asyncio.to_thread(self.members.invite, name, rights)
+        return {"name": name, "code": code}
 
-    def revoke(self, member: Member, asked: Any) -> dict[str, Any]:
+    async def revoke(self, member: Member, asked: Any) -> dict[str, Any]:
         """End a member. Raises NotAllowed, UsageError and Refused."""
         self._check_manager(member)
         name = asked.get("name") if isinstance(asked, dict) else None
         if not isinstance(name, str):
             raise wire.BadRequest("the body names no member", "it needs a name")
-        return {"name": name, "machines": self.members.revoke(name)}
+        count = await asyncio.to_thread(self.members.revoke, name)
+        return {"name": name, "machines": count}
 
-    def listing(self) -> dict[str, Any]:
+    async def listing(self) -> dict[str, Any]:
         """Members and machines."""
-        return self.members.listing()
+        return await asyncio.to_thread(self.members.listing)
 
     async def healthy(self) -> bool:
         """Whether the store behind answers, and is the one that was here before."""
