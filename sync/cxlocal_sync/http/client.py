@@ -1,47 +1,31 @@
 """The store behind ``https://`` (and ``http://`` on this machine): one POST for each message.
 
-The whole of a request, looking up the name included, happens in a thread that is waited for as long
-as the caller allows and then left behind. Time limits of sockets hold for one read each, and a
-server that sends a byte a second, or a name server that does not answer, would pass them all.
-
-Sending a request again is harmless (sync/README.md, 2.3, 2.6, 2.7). So one that met a connection
-which had been lying idle, and was closed by the other end meanwhile, is sent a second time.
+Sending a request again is harmless (sync/README.md, 2.3, 2.6, 2.7).
 """
 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
-from cxlocal.errors import ConfigError, Conflict, CxError, NotSignedIn, Refused, error_from_json
+from cxlocal.errors import Conflict, CxError, NotSignedIn, Refused, error_from_json
 from cxlocal.exchange.messages import MESSAGE_BYTES_MAX
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal_sync.http import wire
-from cxlocal_sync.http.credentials import Credential, keep_credential, read_credential
+from cxlocal_sync.http.credentials import (
+    Credential,
+    forget_credential,
+    keep_credential,
+    read_credential,
+)
+from cxlocal_sync.http.line import Answer, Line, NoAnswer
 
-if TYPE_CHECKING:
-    import httpx2
-
-CONNECT_SECONDS = 2.0
-"""How long a connection may take (DESIGN §6)."""
 MANAGE_SECONDS = 30.0
 """For enrolling and looking after members: a person waits, and wrong codes are answered late."""
-IDLE_SECONDS = 20.0
-"""A connection idle for longer is not used again; the server keeps it a little longer."""
-
-
-class Answer(NamedTuple):
-    """What came back."""
-
-    status: int
-    content: bytes
-    is_json: bool
 
 
 class HttpStore:
@@ -52,13 +36,11 @@ class HttpStore:
     ) -> None:
         self.url = wire.check_address(url)
         self.home = home
-        self._host = urlsplit(self.url).hostname or ""
         self._clock = clock or SystemClock()
         self._ids = ids or SystemIds()
         self._find_token: Callable[[], str] | None = None
         self._credential: Credential | None = None
-        self._client: httpx2.Client | None = None
-        self._used = False
+        self._line = Line(self.url, self._trust)
 
     def sign_in(self, find_token: Callable[[], str]) -> None:
         """Use the token that ``find_token`` gives (``[store] token``) when one is first needed."""
@@ -108,9 +90,7 @@ class HttpStore:
         return content if sha256(content).hexdigest() == digest else None
 
     def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        self._line.close()
 
     # Members
 
@@ -129,9 +109,14 @@ class HttpStore:
         self._credential = drawn._replace(authority=authority)
         self.close()
         told = {"code": code, "token_sha256": sha256(drawn.token.encode()).hexdigest()}
-        found = self._manage("POST", wire.JOIN, told, MANAGE_SECONDS)
+        try:
+            found = self._manage("POST", wire.JOIN, told, MANAGE_SECONDS)
+        except NotSignedIn:
+            forget_credential(self.home, waiting)
+            raise
         kept = Credential(str(found.get("member", "")), drawn.token, authority)
-        keep_credential(self.home, self.url, kept, forget=waiting)
+        keep_credential(self.home, self.url, kept)
+        forget_credential(self.home, waiting)
         self._credential = kept
         return found
 
@@ -169,8 +154,10 @@ class HttpStore:
         headers["accept-encoding"] = "identity"
         if path != wire.JOIN:
             headers["authorization"] = f"Bearer {self.token}"
-        asking = _Asking(self, (method, self.url + path, content, headers), timeout, longest)
-        answer = asking.result()
+        try:
+            answer = self._line.ask((method, self.url + path, content, headers), timeout, longest)
+        except NoAnswer as error:
+            raise self._unreachable(error.why, error.hint) from error
         if answer.status == 200:
             return answer.content
         raise self._refusal(answer)
@@ -178,8 +165,8 @@ class HttpStore:
     @property
     def token(self) -> str:
         """The token of this machine. Raises NotSignedIn where there is none."""
-        if self._find_token is not None:
-            return self._find_token()
+        if self._credential is None and self._find_token is not None:
+            self._credential = Credential("", self._find_token())
         if self._credential is None:
             self._credential = read_credential(self.home, self.url)
         if self._credential is None:
@@ -216,129 +203,8 @@ class HttpStore:
             url=self.url,
         )
 
-    def client(self) -> httpx2.Client:
-        """The client of the library, made at first use. Raises ConfigError where it is missing."""
-        if self._client is None:
-            try:
-                import httpx2
-            except ImportError as error:
-                raise ConfigError(
-                    f"{self.url} needs a library that is not installed",
-                    why=str(error),
-                    hint="pip install 'cxlocal[https]'",
-                    name="no-http-library",
-                ) from error
-            plain = self.url.startswith("http:")
-            self._client = httpx2.Client(
-                # Plain HTTP stays on this machine: a proxy would be another one.
-                trust_env=not plain,
-                verify=False if plain else self._trust(),
-                limits=httpx2.Limits(max_connections=1, keepalive_expiry=IDLE_SECONDS),
-            )
-            self._used = False
-        return self._client
-
-    def _trust(self) -> Any:
-        credential = self._credential
-        if credential is None and self._find_token is None:
-            credential = read_credential(self.home, self.url)
-        if credential is None or not credential.authority:
-            return True
-        import ssl
-
-        try:
-            return ssl.create_default_context(cadata=credential.authority)
-        except ssl.SSLError as error:
-            raise ConfigError(
-                "the file of --ca holds no certificate",
-                why=str(error),
-                hint="it must be PEM text: -----BEGIN CERTIFICATE-----",
-                name="bad-authority",
-            ) from error
-
-
-class _Asking:
-    """One request in a thread of its own, waited for ``timeout`` seconds in all."""
-
-    def __init__(
-        self, store: HttpStore, request: tuple[str, str, bytes, dict[str, str]], timeout: float,
-        longest: int,
-    ) -> None:  # fmt: skip
-        self._store = store
-        self._client = store.client()
-        self._request = request
-        self._timeout = max(timeout, 0.001)
-        self._longest = longest
-        self._lock = threading.Lock()
-        self._given_up = False
-        self._answer: Answer | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="cxlocal-exchange", daemon=True)
-
-    def result(self) -> Answer:
-        """The answer. Raises StoreUnreachable."""
-        store = self._store
-        self._thread.start()
-        self._thread.join(self._timeout)
-        with self._lock:
-            self._given_up = self._answer is None and self._error is None
-        if self._given_up:
-            # The thread closes the client when it comes back; nobody uses it again.
-            store._client = None
-            raise store._unreachable(f"no answer from {store._host} in time")
-        if self._error is None and self._answer is not None:
-            store._used = True
-            return self._answer
-        store.close()
-        error = self._error
-        if isinstance(error, CxError):
-            raise error
-        from cxlocal_sync.http.reasons import explain
-
-        assert error is not None
-        why, hint = explain(error, store._host)
-        raise store._unreachable(why, hint) from error
-
-    def _run(self) -> None:
-        answer: Answer | None = None
-        error: BaseException | None = None
-        try:
-            answer = self._send()
-        except BaseException as caught:  # noqa: BLE001 - it is raised where it is waited for
-            error = caught
-        with self._lock:
-            self._answer, self._error = answer, error
-            given_up = self._given_up
-        if given_up:
-            self._client.close()
-
-    def _send(self) -> Answer:
-        import httpx2
-
-        try:
-            return self._once()
-        except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
-            if not self._store._used or self._given_up:
-                raise
-            self._store._used = False
-            return self._once()
-
-    def _once(self) -> Answer:
-        import httpx2
-
-        method, url, content, headers = self._request
-        limit = httpx2.Timeout(self._timeout, connect=min(CONNECT_SECONDS, self._timeout))
-        with self._client.stream(
-            method, url, content=content, headers=headers, timeout=limit
-        ) as response:
-            parts: list[bytes] = []
-            size = 0
-            for part in response.iter_raw():
-                size += len(part)
-                if size > self._longest:
-                    raise self._store._unreachable(
-                        f"its answer has more than {self._longest} bytes"
-                    )
-                parts.append(part)
-            kind = response.headers.get("content-type", "")
-            return Answer(response.status_code, b"".join(parts), kind.startswith(wire.JSON_TYPE))
+    def _trust(self) -> str:
+        """PEM text of the one authority to trust; empty for those of the system."""
+        if self._credential is None and self._find_token is None:
+            self._credential = read_credential(self.home, self.url)
+        return "" if self._credential is None else self._credential.authority

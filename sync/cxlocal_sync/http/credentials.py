@@ -36,12 +36,20 @@ def read_credential(home: Path, url: str) -> Credential | None:
     return Credential(found["member"], found["token"], found.get("authority", ""))
 
 
-def keep_credential(home: Path, url: str, credential: Credential, *, forget: str = "") -> Path:
-    """Write the entry for ``url``, durable when this returns; the file it stands in. The entry
-    ``forget`` goes."""
+def keep_credential(home: Path, url: str, credential: Credential) -> None:
+    """Write the entry for ``url``, durable when this returns."""
+    _write(home, {**_read(home / FILE_NAME), url: credential._asdict()})
+
+
+def forget_credential(home: Path, url: str) -> None:
+    """Take the entry for ``url`` out, if there is one."""
+    entries = _read(home / FILE_NAME)
+    if entries.pop(url, None) is not None:
+        _write(home, entries)
+
+
+def _write(home: Path, entries: dict[str, Any]) -> None:
     path = home / FILE_NAME
-    entries = {**_read(path), url: credential._asdict()}
-    entries.pop(forget, None)
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{FILE_NAME}.{os.getpid()}")
     with suppress(FileNotFoundError):
@@ -53,7 +61,6 @@ def keep_credential(home: Path, url: str, credential: Credential, *, forget: str
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
-    return path
 
 
 def _read(path: Path) -> dict[str, Any]:

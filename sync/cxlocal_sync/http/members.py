@@ -14,51 +14,19 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import ConfigError, NotSignedIn, Refused, UsageError
 from cxlocal.text import utc_text
+from cxlocal_sync.http.codes import digest, draw_code, plain
+from cxlocal_sync.http.members_schema import APPLICATION_ID, SCHEMA
 from cxlocal_sync.http.rights import Rights, rights_from_json
 
 CODE_MS = 24 * 3600 * 1000
 """How long a one-time code is good for."""
 NAME_MAX = 64
-_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's: none is taken for another."""
-APPLICATION_ID = 0x63784D42
-"""``cxMB`` in the file header."""
-
-SCHEMA = """
--- Credential holders. A revoked one stays, so that its machines stay refused.
-CREATE TABLE IF NOT EXISTS member (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    token_sha256 TEXT NOT NULL DEFAULT '',  -- empty: revoked
-    rights TEXT NOT NULL,                   -- JSON
-    joined_at TEXT NOT NULL,
-    revoked_at TEXT NOT NULL DEFAULT ''
-);
--- One-time codes. A used one stays until it would have ended, so that the same machine may ask again.
-CREATE TABLE IF NOT EXISTS code (
-    sha256 TEXT PRIMARY KEY,
-    name TEXT NOT NULL,
-    rights TEXT NOT NULL,
-    until_ms INTEGER NOT NULL,
-    used_by TEXT NOT NULL DEFAULT ''        -- token_sha256 of who used it
-);
--- Machines (chains of events) and the member that first spoke as them.
-CREATE TABLE IF NOT EXISTS machine (
-    node TEXT PRIMARY KEY,
-    member INTEGER NOT NULL,               -- 0: its member was revoked
-    first_at TEXT NOT NULL,
-    last_at TEXT NOT NULL
-);
--- Lineage of the store behind, the address machines use, counters.
-CREATE TABLE IF NOT EXISTS value (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
 
 
 class Member(NamedTuple):
@@ -109,7 +77,7 @@ class Members:
         """Whose token this is. None, and counted, when it is nobody's."""
         with self._lock:
             self._refresh()
-            found = self._by_token.get(_digest(token))
+            found = self._by_token.get(digest(token))
             if found is None:
                 self._wrong["wrong_tokens"] += 1
             return found
@@ -147,7 +115,7 @@ class Members:
                 hint="cxlocal store invite build-server",
                 name="bad-member-name",
             )
-        code = self._draw_code()
+        code = draw_code(self._ids)
         now = self._clock.now_ms()
         with self._lock, self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -156,7 +124,7 @@ class Members:
             )
             self._connection.execute(
                 "INSERT INTO code VALUES (?, ?, ?, ?, '')",
-                (_digest(_plain(code)), name, json.dumps(rights.as_json()), now + CODE_MS),
+                (digest(plain(code)), name, json.dumps(rights.as_json()), now + CODE_MS),
             )
         return code
 
@@ -169,7 +137,7 @@ class Members:
             self._connection.execute("BEGIN IMMEDIATE")
             row = self._connection.execute(
                 "SELECT name, rights, used_by FROM code WHERE sha256 = ? AND until_ms >= ?",
-                (_digest(_plain(code)), self._clock.now_ms()),
+                (digest(plain(code)), self._clock.now_ms()),
             ).fetchone()
             if row is None or row[2] not in ("", token_sha256):
                 self._wrong["wrong_codes"] += 1
@@ -191,7 +159,7 @@ class Members:
                 )
                 self._connection.execute(
                     "UPDATE code SET used_by = ? WHERE sha256 = ?",
-                    (token_sha256, _digest(_plain(code))),
+                    (token_sha256, digest(plain(code))),
                 )
             found = self._connection.execute("SELECT id FROM member WHERE name = ?", (name,))
             member = Member(int(found.fetchone()[0]), name, rights_from_json(json.loads(rights)))
@@ -308,18 +276,3 @@ class Members:
             for key, name, rights, digest in members
         }
         self._version = version
-
-    def _draw_code(self) -> str:
-        number = int(self._ids.token()[:20], 16)
-        letters = "".join(_LETTERS[number >> shift & 31] for shift in range(75, -1, -5))
-        return "-".join(letters[start : start + 4] for start in range(0, 16, 4))
-
-
-def _plain(code: str) -> str:
-    """A code as it is compared: people type small letters, and O for 0."""
-    letters = code.upper().replace("-", "").replace(" ", "")
-    return letters.replace("O", "0").replace("I", "1").replace("L", "1")
-
-
-def _digest(secret: str) -> str:
-    return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -23,6 +23,8 @@ from cxlocal_sync.stores.answer import refuse
 
 FLUSH_SECONDS = 5.0
 """How old what people see of contacts may be."""
+HEALTH_SECONDS = 1.0
+"""How old what is said of the store's health may be."""
 BLOB_THREADS = 2
 """Blobs have threads of their own: writing 64 MiB must not keep a number waiting."""
 LINEAGE = "lineage"
@@ -42,6 +44,7 @@ class Service:
         self._requests = limits.Rate(self.clock, limits.REQUESTS_PER_SECOND, limits.BURST)
         self._codes = limits.Rate(self.clock, limits.CODES_PER_SECOND, limits.CODES_BURST)
         self._late = 0
+        self._health = (-HEALTH_SECONDS, True)
         self._lineage_known = bool(members.value(LINEAGE))
         self.bytes = limits.Budget(limits.BODIES_BYTES_MAX)
 
@@ -200,7 +203,18 @@ class Service:
         return await asyncio.to_thread(self.members.listing)
 
     async def healthy(self) -> bool:
-        """Whether the store behind answers, and is the one that was here before."""
+        """Whether the store behind answers, and is the one that was here before.
+
+        Anybody may ask, so the store is asked once a second at most.
+        """
+        now = self.clock.monotonic()
+        if now - self._health[0] < HEALTH_SECONDS:
+            return self._health[1]
+        self._health = now, self._health[1]
+        self._health = now, await self._ask_health()
+        return self._health[1]
+
+    async def _ask_health(self) -> bool:
 
         def ask(store: Store) -> bytes:
             asked = probe(self.members.value(LINEAGE))
