@@ -359,7 +359,7 @@ class Run:
         """One bounded exchange; an absent store changes nothing about the run."""
         from cxlocal.config.load import read
         from cxlocal.config.settings import settings
-        from cxlocal.exchange.open import open_store
+        from cxlocal.exchange.open import open_store, token_finder
         from cxlocal.runner.starting import send
 
         journal = self.record.journal
@@ -370,7 +370,8 @@ class Run:
         stores: dict[str, Any] = {}
         for _, found in self.manager().each("cxlocal_register_stores"):
             stores.update(found)
-        store = open_store(chosen.store_url, journal.home, stores)
+        find_token = token_finder(chosen.store_token, self._environ, self._folder)
+        store = open_store(chosen.store_url, journal.home, stores, find_token)
         try:
             send(journal, store, chosen.store_patience_seconds)
         finally:

@@ -176,10 +176,29 @@ class Interrupted(CxError):
         self.exit_code = 128 + signal_number
 
 
-REMOTE_KINDS: dict[str, type[CxError]] = {
-    kind.default_name: kind
+_BY_EXIT_CODE: dict[int, type[CxError]] = {
+    int(kind.exit_code): kind
     for kind in (
-        UsageError, ConfigError, Refused, NotSignedIn, StoreNeeded, NotSynced, JournalDamaged,
-        Undecided, Trouble, Conflict, OutcomeFailure,
+        UsageError, Refused, NotSignedIn, StoreNeeded, NotSynced, JournalDamaged, Undecided,
+        Trouble, Conflict, OutcomeFailure,
     )
 }  # fmt: skip
+
+
+def error_from_json(shape: object) -> CxError | None:
+    """The error that ``as_json`` made ``shape`` of, here or at a store; None for another shape."""
+    if not isinstance(shape, dict) or not isinstance(shape.get("what"), str):
+        return None
+    name, data = shape.get("error"), shape.get("data")
+    code = shape.get("exit_code")
+    kind = _BY_EXIT_CODE.get(code, Trouble) if isinstance(code, int) else Trouble
+    extra = {str(key): value for key, value in data.items()} if isinstance(data, dict) else {}
+    for taken in ("what", "why", "hint", "name"):
+        extra.pop(taken, None)
+    return kind(
+        shape["what"],
+        why=str(shape.get("why", "")),
+        hint=str(shape.get("hint", "")),
+        name=name if isinstance(name, str) else None,
+        **extra,
+    )

@@ -60,6 +60,7 @@ def _project_checks(app: App, project: Project, journal: Journal) -> list[Check]
         check_secrets,
         check_store,
         check_tools,
+        refused_by_store,
     )
     from cxlocal.errors import CxError
     from cxlocal.exchange.open import is_own
@@ -79,18 +80,22 @@ def _project_checks(app: App, project: Project, journal: Journal) -> list[Check]
         find_scheme(project.manager, plan)
     except CxError as problem:
         return [Check("cx.toml", BAD, problem.what, problem.hint, offline=True)]
-    store = open_project_store(app, project)
     try:
-        report = synchronise(journal, store, budget_seconds=STORE_SECONDS, use_breaker=False)
-    finally:
-        store.close()
+        store = open_project_store(app, project)
+        try:
+            report = synchronise(journal, store, budget_seconds=STORE_SECONDS, use_breaker=False)
+        finally:
+            store.close()
+        answered = check_store(report, own=is_own(project.settings.store_url))
+    except CxError as problem:
+        answered = refused_by_store(problem)
     catch_up(journal)
     return [
         check_git(project.root),
         *check_tools(plan, project.manager),
         *check_secrets(project.settings, app.environ, project.root),
         check_revision(plan, project.root, journal.home, app.clock),
-        check_store(report, own=is_own(project.settings.store_url)),
+        answered,
         check_reserve(plan, journal),
         *check_artifacts(plan, journal),
     ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.commands.context import App
 from cxlocal.commands.terminal import warn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from cxlocal.config.settings import Settings
@@ -52,11 +53,27 @@ def load_project(app: App, *, needed: bool = False, shipped_only: bool = False) 
     return Project(root, config, chosen, manager)
 
 
-def open_project_store(app: App, project: Project) -> Store:
-    """The store the settings name; the store of this machine where they name none."""
+def open_project_store(app: App, project: Project, url: str | None = None) -> Store:
+    """The store the settings name, or ``url``; the store of this machine where neither does."""
     from cxlocal.exchange.open import open_store
 
-    stores: dict[str, type[Store]] = {}
+    configured = project.settings.store_url
+    chosen = url or configured
+    # The token was named for the configured store; no other one shall see it.
+    find_token = token_of(app, project) if chosen == configured else None
+    return open_store(chosen, app.home(), stores_of(project), find_token)
+
+
+def stores_of(project: Project) -> dict[str, Any]:
+    """What opens a store, by URL scheme."""
+    stores: dict[str, Any] = {}
     for _, found in project.manager.each("cxlocal_register_stores"):
         stores.update(found)
-    return open_store(project.settings.store_url, app.home(), stores)
+    return stores
+
+
+def token_of(app: App, project: Project) -> Callable[[], str] | None:
+    """What reads ``[store] token``; None where it is not set."""
+    from cxlocal.exchange.open import token_finder
+
+    return token_finder(project.settings.store_token, app.environ, project.root or app.directory)

@@ -1,4 +1,4 @@
-"""``cxlocal store``: what the store says, and recovering one that lost part of its memory."""
+"""``cxlocal store``: who takes part, what it knows, and recovering one that lost its memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
+from cxlocal.commands.members import invite, join, revoke, status
 from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.terminal import say
 
@@ -17,11 +18,17 @@ if TYPE_CHECKING:
 
 @group(
     examples=[
+        ("cxlocal store status", "machines, last contacts, reserves, what waits"),
+        ("cxlocal store join https://store.example.org:8377 --code CODE", "enrol this machine"),
         ("cxlocal store recover", "go on handing out numbers after a store was restored or moved"),
     ]
 )
 def store() -> None:
-    """Recover a store that was restored, copied, moved or lost."""
+    """Look after the store: who takes part, what it knows, recovery."""
+
+
+for _member in (status, join, invite, revoke):
+    store.add_command(_member)
 
 
 @store.command(

@@ -119,6 +119,12 @@ def check_store(report: SyncReport, *, own: bool) -> Check:
     return Check("store", OK, found)
 
 
+def refused_by_store(problem: CxError) -> Check:
+    """The store answers and says no: not enrolled, not allowed, another store, another protocol."""
+    found = f"{problem.what}: {problem.why}" if problem.why else problem.what
+    return Check("store", BAD, found, problem.hint)
+
+
 def check_reserve(plan: Plan, journal: Journal) -> Check:
     """Whether a number could be taken without the store."""
     from cxlocal.exchange.copies import lies_elsewhere

@@ -24,6 +24,10 @@ MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 """Of an encoded message. Eight full batches."""
 UNPACKED_BYTES_MAX = 32 * 1024 * 1024
 """Of a message once unpacked: bounds memory against a decompression bomb."""
+ELEMENTS_MAX = 2_000_000
+"""Commas and opening brackets in a message, wherever they stand. Each makes an object of some 60
+bytes, so 32 MiB of brackets would unpack once more, to gigabytes. A full batch, even one of nothing
+but commas, has less."""
 BATCH_EVENTS_MAX = 500
 BATCH_BYTES_MAX = 1024 * 1024
 """Of a batch of events (DESIGN §6): what an interrupted exchange may have to send again."""
@@ -61,8 +65,13 @@ def decode(data: bytes) -> dict[str, Any]:
             "the message is too long", why=f"{len(data)} bytes, {MESSAGE_BYTES_MAX} at most",
             name="too-long",
         )  # fmt: skip
+    raw = _unpack(data)
+    if sum(map(raw.count, (b",", b"[", b"{"))) > ELEMENTS_MAX:
+        raise BadMessage(
+            "the message holds too many things", why=f"{ELEMENTS_MAX} at most", name="too-long"
+        )
     try:
-        message = json.loads(_unpack(data))
+        message = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise BadMessage("the message cannot be read", why=f"not JSON: {error}") from error
     if not isinstance(message, dict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ EMBEDDED = "sqlite:"
 """Where no store is configured: a file beside the journal."""
 
 
+STORE_TOKEN = "[store] token"
+
+
 def is_own(url: str | None) -> bool:
     """Whether ``url`` names a file in the home folder: a store nobody else can use, and which goes
     when the home goes."""
@@ -20,11 +23,17 @@ def is_own(url: str | None) -> bool:
     return address.startswith(EMBEDDED) and not address.startswith(("sqlite:/", "sqlite:%2f"))
 
 
-def open_store(url: str | None, home: Path, stores: Mapping[str, Any]) -> Store:
+def open_store(
+    url: str | None,
+    home: Path,
+    stores: Mapping[str, Any],
+    find_token: Callable[[], str] | None = None,
+) -> Store:
     """The store at ``url``; nothing is opened or reached yet.
 
     ``stores`` maps URL schemes to classes taking (url, home): the merged results of the hook
-    ``cxlocal_register_stores``. Raises ConfigError for a scheme nobody registered.
+    ``cxlocal_register_stores``. ``find_token`` reads ``[store] token`` where it is set. Raises
+    ConfigError for a scheme nobody registered.
     """
     address = url or EMBEDDED
     scheme = address.partition(":")[0]
@@ -38,4 +47,27 @@ def open_store(url: str | None, home: Path, stores: Mapping[str, Any]) -> Store:
             name="unknown-store",
         )
     store: Store = factory(address, home)
+    sign_in = getattr(store, "sign_in", None)
+    if find_token is not None and sign_in is not None:
+        sign_in(find_token)
     return store
+
+
+def token_finder(
+    source: Mapping[str, Any] | None, environ: Mapping[str, str], folder: Path
+) -> Callable[[], str] | None:
+    """What reads ``[store] token``, at the first request; None where it is not set.
+
+    ``source`` is as in the settings; relative files and commands start at ``folder``.
+    """
+    if source is None:
+        return None
+
+    def find() -> str:
+        from cxlocal.config.types import Source
+        from cxlocal.secrets import resolve
+
+        named = {STORE_TOKEN: Source(**source)}
+        return resolve(named, [STORE_TOKEN], environ=environ, folder=folder)[STORE_TOKEN]
+
+    return find

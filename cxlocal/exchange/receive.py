@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
-from cxlocal.events.document import Event, hash_of
+from cxlocal.events.document import NO_HASH, Event, hash_of
 from cxlocal.events.hybrid import merge_value, wall_ms
 from cxlocal.exchange.answers import Item
 from cxlocal.exchange.chain import GAP, HELD, NEW_BRANCH, Known, place
 from cxlocal.exchange.messages import BadMessage
 from cxlocal.exchange.state import Ack, StoreState, is_ours, save_ack
+from cxlocal.journal.schema import PARTIAL
 from cxlocal.numbers import holdings
 from cxlocal.numbers.log import Entry, entry_hash
 from cxlocal.text import parse_utc
@@ -86,7 +87,12 @@ def take_event(transaction: Transaction, event: Event, generation: int) -> bool:
     known = _known(journal, event)
     branch = place(event, known)
     if branch == GAP:
-        raise BadMessage("the answer leaves something out", why=f"before event {event.sequence}")
+        if not _follows_in_part(journal, event):
+            raise BadMessage(
+                "the answer leaves something out", why=f"before event {event.sequence}"
+            )
+        transaction.set_value(PARTIAL + event.node, "1")
+        branch = NEW_BRANCH if event.sequence in known else 0
     if branch == HELD:
         branch = next(each for each, value in known[event.sequence] if value == event.hash)
         fresh = False
@@ -102,6 +108,22 @@ def take_event(transaction: Transaction, event: Event, generation: int) -> bool:
         ack = Ack(event.sequence, event.hash.hex())
         save_ack(transaction.connection, event.node, branch, ack, generation)
     return fresh
+
+
+def _follows_in_part(journal: Journal, event: Event) -> bool:
+    """Whether ``event`` may follow a gap: a store that lets us read some deliverables only leaves
+    out what other machines did for the rest. What it lets us read continues without a gap within
+    its deliverable; the chain as a whole is known to be partial from then on."""
+    if is_ours(journal.connection, event.node):
+        return False
+    if event.deliverable is None or event.deliverable_sequence == 1:
+        return event.deliverable is None or event.previous_in_deliverable == NO_HASH
+    row = journal.connection.execute(
+        "SELECT 1 FROM event e JOIN node_lookup n ON n.id = e.node"
+        " WHERE n.name = ? AND e.hash = ? AND e.sequence < ?",
+        (event.node, event.previous_in_deliverable, event.sequence),
+    ).fetchone()
+    return row is not None
 
 
 def take_grant(

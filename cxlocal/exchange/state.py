@@ -51,6 +51,14 @@ def save_store_state(connection: Connection, state: StoreState) -> None:
     connection.execute("INSERT OR REPLACE INTO store_state VALUES (1, ?, ?, ?, ?, ?)", state)
 
 
+def forget_cursor(connection: Connection) -> None:
+    """Pull the feed from its beginning at the next contact; what is here already is skipped.
+
+    After the store began to let us read more than before.
+    """
+    connection.execute("UPDATE store_state SET position = 0, hash = ?", (NO_CURSOR_HASH,))
+
+
 def contact_row(connection: Connection, node: str) -> ContactRow | None:
     """The token of a node id; None where it never prepared a contact."""
     row = connection.execute(

@@ -108,8 +108,8 @@ def cxlocal_register_report_readers() -> Iterable[ReportReader]:
 
 
 @hookspec
-def cxlocal_register_stores() -> Mapping[str, type[Store]]:
-    """Store back ends by URL scheme."""
+def cxlocal_register_stores() -> Mapping[str, Callable[[str, Path], Store]]:
+    """Store back ends by URL scheme: what makes a store of (url, home folder)."""
 
 
 @hookspec(firstresult=True)

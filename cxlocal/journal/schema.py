@@ -14,6 +14,10 @@ APPLICATION_ID = 0x43584C31
 FORMAT = 1
 """The format of the event table; stands in ``user_version``. It does not change."""
 
+PARTIAL = "partial "
+"""Followed by a node id, the name of a local value: our copy of that chain lacks events that the
+store does not let us read. Its deliverables' own chains are whole."""
+
 EVENT_SQL = """
 -- Ids of chains. Text would be repeated in every event; an integer keeps the file small.
 CREATE TABLE IF NOT EXISTS node_lookup (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cxlocal.events.document import NO_HASH, Event, hash_of
 from cxlocal.journal.migrate import run_script
 from cxlocal.journal.read import all_events
+from cxlocal.journal.schema import PARTIAL
 from cxlocal.projection.apply import apply_facts
 from cxlocal.projection.project import Fact, project, stamp
 from cxlocal.projection.tables import PROJECTION_VERSION, TABLES, create_sql
@@ -178,7 +179,7 @@ def _check_event(
         linked = event.previous == NO_HASH
     else:
         linked = event.previous in before
-    if not linked:
+    if not linked and journal.value(PARTIAL + event.node) is None:
         state.lowest_unlinked.setdefault(event.node, event.sequence)
     if event.deliverable is not None and event.deliverable_sequence is not None:
         key = (event.node, event.deliverable, event.deliverable_sequence - 1)

@@ -12,7 +12,7 @@ import time
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
-from cxlocal.errors import ConfigError, Conflict, CxError, Refused, StoreNeeded
+from cxlocal.errors import ConfigError, Conflict, CxError, NotSignedIn, Refused, StoreNeeded
 from cxlocal.events.machines import version_used
 from cxlocal.exchange import state as known
 from cxlocal.exchange.asking import asking
@@ -126,7 +126,18 @@ def obtain_number(
             if isinstance(error, Refused) and error.name != "grants-stopped":
                 raise
             trouble = error
+        except NotSignedIn as error:
+            # A reserve was granted while the store knew us. If it had to wait for the store to know
+            # us again, a lost file of members would stop every release.
+            if not _holds_some(journal, request):
+                raise
+            trouble = error
     return take_offline(journal, request, trouble)
+
+
+def _holds_some(journal: Journal, request: NumberRequest) -> bool:
+    reserve = holdings.reserve_of(journal.connection, request.deliverable, request.line)
+    return reserve is not None and bool(reserve.left) and request.kept
 
 
 def _ask_patiently(

@@ -70,7 +70,7 @@ def begin(machine: Machine, journal: Journal, request: Request, began: float) ->
         plan, secrets, selection = _check_out(machine, source, workspace, request)
         _check_owner(journal, plan, root)
         readers = find_readers(source.manager, plan)
-        store = None if request.offline or rehearsal else open_store(source, machine.home)
+        store = None if request.offline or rehearsal else open_store(source, machine)
         online, why_offline = meet(journal, store, source)
         request = request._replace(reason=Masker(secrets.values()).text(request.reason))
         facts = facts_of(journal, source, plan, request, proof, root, missing, online)

@@ -61,7 +61,7 @@ def resume(machine: Machine, journal: Journal, request: Request, began: float) -
         voice=machine.voice, secrets=secrets, readers=readers, run_named=request.run_named,
     )  # fmt: skip
     _take_up(work)
-    store = None if request.offline else open_store(source, machine.home)
+    store = None if request.offline else open_store(source, machine)
     _, why_offline = meet(journal, store, source)
     listen(journal, source)
     record.resumed(

@@ -132,7 +132,7 @@ def git_user(repository: Repository) -> str:
     return words[: words.rfind(">") + 1]
 
 
-def open_store(source: Source, home: Path) -> Store:
+def open_store(source: Source, machine: Machine) -> Store:
     """The store the settings name. Raises ConfigError for a kind nobody speaks, and Refused where a
     passing machine has none that outlives it."""
     from cxlocal.exchange import open as opening
@@ -146,10 +146,12 @@ def open_store(source: Source, home: Path) -> Store:
             " stays",
             name="store-passes",
         )
-    stores: dict[str, type[Store]] = {}
+    stores: dict[str, Any] = {}
     for _, found in source.manager.each("cxlocal_register_stores"):
         stores.update(found)
-    return opening.open_store(source.settings.store_url, home, stores)
+    chosen = source.settings
+    find_token = opening.token_finder(chosen.store_token, machine.environ, machine.root)
+    return opening.open_store(chosen.store_url, machine.home, stores, find_token)
 
 
 def make_plan(machine: Machine, source: Source, folder: Path) -> Plan:

@@ -68,7 +68,7 @@ def start(machine: Machine, journal: Journal, wanted: Wanted) -> Started:
     if not source.kept:
         # Read when the first event of this journal says what kind of machine it is.
         os.environ["CXLOCAL_NODE"] = "passing"
-    store = None if wanted.offline else open_store(source, machine.home)
+    store = None if wanted.offline else open_store(source, machine)
     try:
         online, _ = meet(journal, store, source)
         request = Request(reason=wanted.reason, planned=wanted.planned)
@@ -149,7 +149,7 @@ def next_version(machine: Machine, journal: Journal, run: str, *, offline: bool)
             name="run-over",
         )
     source = open_source(machine, record.revision, {})
-    store = None if offline else open_store(source, machine.home)
+    store = None if offline else open_store(source, machine)
     try:
         version = take_number(journal, store, source, record.plan, run)
     finally:

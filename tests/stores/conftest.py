@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
 
 from cxlocal_sync.stores.sqlite import SqliteStore
+from http_kit import ServedStore, ThreadServer
 from numbers_kit import ElsewhereStore, FaultyStore, open_journal
 
 from cxlocal.journal.file import Journal
@@ -42,11 +43,28 @@ def store(tmp_path: Path) -> Iterator[FaultyStore]:
     faulty.close()
 
 
-@pytest.fixture(params=["embedded", "elsewhere"])
+@pytest.fixture(params=["embedded", "elsewhere", "http"])
 def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """Each store of the contract suite."""
     home = tmp_path / "central"
     home.mkdir()
+    if request.param == "http":
+        server = ThreadServer(home)
+        client = server.enrol(tmp_path / "client")
+        yield client
+        client.close()
+        server.close()
+        return
     made = SqliteStore("sqlite:", home) if request.param == "embedded" else ElsewhereStore(home)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["elsewhere", "http"])
+def faulty_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """Each store that stands in a process of its own, with ``faults`` used up one a request."""
+    home = tmp_path / "central"
+    home.mkdir()
+    made = ElsewhereStore(home) if request.param == "elsewhere" else ServedStore(home)
     yield made
     made.close()

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from numbers_kit import FAULTS, ElsewhereStore, open_journal, request
+from numbers_kit import FAULTS, request
 
 from cxlocal.errors import CxError
 from cxlocal.exchange.messages import decode, encode
@@ -140,28 +140,21 @@ def test_machines_level_through_the_store(any_store: Any, machine: Machine) -> N
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_number_survives_every_fault(fault: str, tmp_path: Any) -> None:
-    home = tmp_path / "central"
-    home.mkdir()
-    store = ElsewhereStore(home)
-    journal = open_journal(tmp_path / "laptop")
-    try:
-        first = obtain_number(journal, store, request("r0"))
-        store.faults = [fault]
-        second = obtain_number(journal, store, request("r1"))
-        assert obtain_number(journal, store, request("r1")) == second
-        third = obtain_number(journal, store, request("r2"))
-        for _ in range(3):
-            synchronise(journal, store, use_breaker=False)
-        fourth = obtain_number(journal, store, request("r3"))
-        numbers = [each.number for each in (first, second, third, fourth)]
-        assert numbers == sorted(set(numbers), key=lambda number: number or 0), numbers
-        spans = ledger(journal, "webshop", "2.7")
-        covered = [number for span in spans for number in range(span.lo, span.hi + 1)]
-        assert covered == list(range(len(covered))), "a number has no state, or two"
-        assert pending(journal) == 0 or synchronise(journal, store).pending == 0
-        lost = [span for span in spans if "answer was lost" in span.why]
-        assert bool(lost) == (fault in ("delay", "lose-reply", "fail-after-commit"))
-    finally:
-        journal.close()
-        store.close()
+def test_a_number_survives_every_fault(fault: str, faulty_store: Any, machine: Machine) -> None:
+    store, journal = faulty_store, machine()
+    first = obtain_number(journal, store, request("r0"))
+    store.faults = [fault]
+    second = obtain_number(journal, store, request("r1"))
+    assert obtain_number(journal, store, request("r1")) == second
+    third = obtain_number(journal, store, request("r2"))
+    for _ in range(3):
+        synchronise(journal, store, use_breaker=False)
+    fourth = obtain_number(journal, store, request("r3"))
+    numbers = [each.number for each in (first, second, third, fourth)]
+    assert numbers == sorted(set(numbers), key=lambda number: number or 0), numbers
+    spans = ledger(journal, "webshop", "2.7")
+    covered = [number for span in spans for number in range(span.lo, span.hi + 1)]
+    assert covered == list(range(len(covered))), "a number has no state, or two"
+    assert pending(journal) == 0 or synchronise(journal, store).pending == 0
+    lost = [span for span in spans if "answer was lost" in span.why]
+    assert bool(lost) == (fault in ("delay", "lose-reply", "fail-after-commit"))

@@ -1,0 +1,292 @@
+"""``cxlocal store invite, join, revoke, status``: who takes part in a store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import command
+from cxlocal.commands.output import json_option, write_document, write_rows
+from cxlocal.commands.terminal import harmless, say
+from cxlocal.errors import CxError, UsageError
+
+if TYPE_CHECKING:
+    from cxlocal.commands.project import Project
+    from cxlocal.exchange.store import Store
+
+STATUS_SECONDS = 5.0
+"""What asking the store for news may take before the status is shown as it was."""
+
+_STORE = click.option("--store", "url", metavar="URL", help="The store; else that of [store] url.")
+
+
+@command(
+    examples=[
+        ("cxlocal store invite build-server", "print a code that enrols one machine"),
+        ("cxlocal store invite shop-ci --deliverable shop", "for one deliverable only"),
+        ("cxlocal store invite board --read '*'", "one that may read everything, and no more"),
+        ("cxlocal store invite admin --manage --store sqlite:///srv/cx/store.db", "on the server"),
+    ]
+)
+@click.argument("name")
+@click.option("--deliverable", "both", multiple=True, help="May take, push and read this one.")
+@click.option("--take", multiple=True, help="May take numbers of this deliverable; * for all.")
+@click.option("--push", multiple=True, help="May push history of this deliverable; * for all.")
+@click.option("--read", multiple=True, help="May read history of this deliverable; * for all.")
+@click.option("--manage", is_flag=True, help="May invite, revoke and recover, too.")
+@_STORE
+@json_option
+@pass_app
+def invite(
+    app: App, name: str, both: tuple[str, ...], take: tuple[str, ...], push: tuple[str, ...],
+    read: tuple[str, ...], manage: bool, url: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Print a one-time code that enrols a machine, good for a day.
+
+    Without rights it may take, push and read everything. For a name that is enrolled already the
+    code gives a new token and these rights.
+    """
+    from cxlocal.domain import deliverable_id
+
+    everything = not (both or take or push or read)
+    rights: dict[str, Any] = {
+        kind: ["*"] if everything else [
+            each if each == "*" else deliverable_id(each) for each in (*both, *named)
+        ]
+        for kind, named in (("take", take), ("push", push), ("read", read))
+    }  # fmt: skip
+    managed = _open_management(app, url)
+    try:
+        found = managed.invite(name, {**rights, "manage": manage})
+    finally:
+        managed.close()
+    address = str(found.get("url") or managed.url)
+    if as_json:
+        write_document({**found, "url": address})
+        return
+    click.echo(found["code"])
+    say(f"On the machine that shall be {name!r}, within a day:")
+    say(f"  cxlocal store join {harmless(address)} --code {found['code']}")
+
+
+@command(
+    examples=[
+        ("cxlocal store join https://store.example.org:8377 --code CODE", "enrol this machine"),
+        ("cxlocal store join URL --code CODE --ca company.pem", "trust an authority of your own"),
+        ("cxlocal store join URL --code CODE --print-token", "for a CI server's secrets"),
+    ]
+)
+@click.argument("url")
+@click.option("--code", help="The one-time code; asked for if it is left out.")
+@click.option("--ca", type=click.Path(dir_okay=False), help="Authority of the store's certificate.")
+@click.option("--print-token", is_flag=True, help="Print the token; keep nothing on this machine.")
+@json_option
+@pass_app
+def join(
+    app: App, url: str, code: str | None, ca: str | None, print_token: bool, as_json: bool
+) -> None:
+    """Enrol this machine at a store by a one-time code.
+
+    The token is kept in the home folder, readable by its owner alone.
+    """
+    from pathlib import Path
+
+    from cxlocal.commands.project import load_project, open_project_store
+
+    code = code or click.prompt("Code", err=True)
+    authority = Path(ca).read_text(encoding="ascii", errors="replace") if ca else ""
+    project = load_project(app)
+    if print_token:
+        _print_token(project, url, code, authority)
+        return
+    store: Any = open_project_store(app, project, url)
+    try:
+        if not hasattr(store, "join"):
+            raise _not_served(url)
+        found = store.join(code, authority)
+    finally:
+        store.close()
+    _read_anew(app)
+    if as_json:
+        write_document({**found, "url": store.url})
+        return
+    say(f"This machine is enrolled at {store.url} as {found['member']!r}.")
+    if project.settings.store_url.rstrip("/") != store.url:
+        say(f'To use it, write into cx.toml or cx.local.toml:\n  [store]\n  url = "{store.url}"')
+
+
+def _read_anew(app: App) -> None:
+    """A second code may have brought other rights: what could not be read before is fetched."""
+    from cxlocal.exchange.state import forget_cursor
+
+    if app.journal_path().exists():
+        with app.journal() as journal, journal.write() as transaction:
+            forget_cursor(transaction.connection)
+
+
+def _print_token(project: Project, url: str, code: str, authority: str) -> None:
+    """Enrol in a folder that goes again; the token goes to standard output alone."""
+    import tempfile
+    from pathlib import Path
+
+    from cxlocal.commands.project import stores_of
+    from cxlocal.exchange.open import open_store
+
+    with tempfile.TemporaryDirectory() as folder:
+        store: Any = open_store(url, Path(folder), stores_of(project))
+        try:
+            if not hasattr(store, "join"):
+                raise _not_served(url)
+            found = store.join(code, authority)
+            token = store.token
+        finally:
+            store.close()
+    click.echo(token)
+    say(f"That is the token of {found['member']!r}. Where a CI server keeps it as STORE_TOKEN:")
+    say(f'  [store]\n  url = "{store.url}"\n  token = {{ env = "STORE_TOKEN" }}')
+
+
+@command(
+    examples=[
+        ("cxlocal store revoke build-server", "its token is void, its machines are refused"),
+    ]
+)
+@click.argument("name")
+@_STORE
+@json_option
+@pass_app
+def revoke(app: App, name: str, url: str | None, as_json: bool) -> None:
+    """End a member: its token and codes are void, its machines are refused.
+
+    What it brought stays. A machine that is invited again goes on under a new id by itself.
+    """
+    managed = _open_management(app, url)
+    try:
+        found = managed.revoke(name)
+    finally:
+        managed.close()
+    if as_json:
+        write_document(found)
+    else:
+        say(f"{name!r} is revoked, with {found['machines']} machines.")
+
+
+@command(
+    examples=[
+        ("cxlocal store status", "machines, last contacts, reserves and how far numbers are"),
+        ("cxlocal store status --json", "the same for a program"),
+    ]
+)
+@json_option
+@pass_app
+def status(app: App, as_json: bool) -> None:
+    """Show the store: machines, last contacts, reserves, what waits."""
+    from cxlocal.commands.project import load_project, open_project_store
+    from cxlocal.exchange.overview import overview
+    from cxlocal.exchange.sync import synchronise
+    from cxlocal.journal.rebuild import catch_up
+
+    store = open_project_store(app, load_project(app))
+    try:
+        with app.journal() as journal:
+            report = synchronise(journal, store, budget_seconds=STATUS_SECONDS, use_breaker=False)
+            catch_up(journal)
+            facts = {
+                "url": store.url,
+                "reached": report.reached,
+                "why": report.why,
+                "stopped": report.stopped,
+                **overview(journal),
+                **_members_of(store, report.reached),
+            }
+            _name_members(facts)
+    finally:
+        store.close()
+    if as_json:
+        write_document(facts)
+    else:
+        _tell(facts)
+
+
+def _members_of(store: Store, reached: bool) -> dict[str, Any]:
+    ask = getattr(store, "members", None)
+    if ask is None or not reached:
+        return {"members": [], "contacts": []}
+    found = ask()
+    return {"contacts": found.pop("machines"), **found}
+
+
+def _name_members(facts: dict[str, Any]) -> None:
+    """Say beside each machine who it belongs to and when it was last in contact."""
+    contacts = {row["node"]: row for row in facts.pop("contacts")}
+    for row in facts["machines"]:
+        seen = contacts.pop(row["node"], {})
+        row["member"], row["last_contact"] = seen.get("member"), seen.get("last_at")
+    facts["machines"] += [
+        {"node": node, "host": None, "events": 0, "member": row["member"],
+         "last_contact": row["last_at"], "here": False}
+        for node, row in contacts.items()
+    ]  # fmt: skip
+
+
+def _tell(facts: dict[str, Any]) -> None:
+    where = facts["url"] + ("" if facts["reached"] else f": cannot be reached ({facts['why']})")
+    click.echo(harmless(f"Store: {where}"))
+    if facts["generation"]:
+        click.echo(f"Generation {facts['generation']}, {facts['position']} entries")
+    if facts["stopped"]:
+        click.echo(harmless(f"Numbers are stopped: {facts['stopped']}"))
+        click.echo("To do: cxlocal store recover")
+    waiting = f"{facts['pending']} events wait here to be sent"
+    click.echo(waiting if facts["pending"] else "Nothing waits here to be sent")
+    if facts["machines"]:
+        click.echo()
+        rows = [{**row, "machine": _machine(row)} for row in facts["machines"]]
+        write_rows(rows, ("machine", "member", "last_contact", "events"))
+    if facts["lines"]:
+        click.echo()
+        rows = [{**row, "reserves": _reserves(row["reserves"])} for row in facts["lines"]]
+        write_rows(rows, ("deliverable", "line", "online_up_to", "reserves"))
+    if facts.get("wrong_codes"):
+        click.echo(f"\nWrong codes tried so far: {facts['wrong_codes']}")
+
+
+def _machine(row: dict[str, Any]) -> str:
+    name = row["host"] or f"({row['node'][:8]})"
+    return f"{name} (this one)" if row["here"] else str(name)
+
+
+def _reserves(held: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{one['lo']} to {one['hi']} ({one['machine']})" for one in held)
+
+
+def _open_management(app: App, url: str | None) -> Any:
+    """What invites and revokes: the store itself where it is served, the file of its members where
+    this machine serves it. Raises UsageError."""
+    from cxlocal.commands.project import load_project, open_project_store
+    from cxlocal.exchange.open import EMBEDDED
+
+    project = load_project(app)
+    chosen = url or project.settings.store_url or EMBEDDED
+    if chosen.startswith(("http:", "https:")):
+        return open_project_store(app, project, chosen)
+    from cxlocal.commands.serve import server_part
+
+    local = server_part("local")
+    try:
+        return local.LocalManagement(chosen, local.members_path(chosen, app.home()))
+    except CxError as error:
+        if error.name == "not-served" and not url:
+            raise _not_served(chosen) from error
+        raise
+
+
+def _not_served(url: str) -> UsageError:
+    return UsageError(
+        f"{url} has no members",
+        why="nobody serves it: whoever may open it may use it",
+        hint="cxlocal serve --store URL   serves a store to machines that are let in",
+        name="not-served",
+    )

@@ -1,0 +1,150 @@
+"""``cxlocal serve``: the store of this machine for other machines, over HTTPS.
+
+The server is the package of the stores; it is imported by its name, since the core imports none of
+the packages beside it, and only when it is needed.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import command
+from cxlocal.commands.terminal import say
+from cxlocal.errors import ConfigError, ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cxlocal.exchange.store import Store
+
+DEFAULT_PORT = 8377
+STORE_THREADS = {"sqlite": 1}
+"""Exchanges at once by engine. SQLite lets one write at a time; the others get THREADS."""
+THREADS = 8
+FIRST_MEMBER = "admin"
+
+
+@command(
+    examples=[
+        ("cxlocal serve --store sqlite:///srv/cx/store.db", "for this machine alone, to try it"),
+        (
+            "cxlocal serve --store sqlite:///srv/cx/store.db --host 0.0.0.0 --cert c.pem --key k.pem",
+            "for others, with TLS",
+        ),
+    ]
+)
+@click.option("--store", "url", metavar="URL", help="The store to serve; else that of [store] url.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True,
+    help="Port to listen at; 0 takes any free one.",
+)  # fmt: skip
+@click.option(
+    "--cert", type=click.Path(dir_okay=False), help="TLS certificate with its chain, PEM."
+)
+@click.option("--key", type=click.Path(dir_okay=False), help="Key of the certificate, PEM.")
+@click.option("--members", type=click.Path(dir_okay=False), help="File of those enrolled.")
+@click.option("--address", help="Where machines reach this, if it is not host and port.")
+@click.option("--behind-proxy", metavar="IP", default="", help="A proxy does TLS; its address.")
+@pass_app
+def serve(
+    app: App, url: str | None, host: str, port: int, cert: str | None, key: str | None,
+    members: str | None, address: str | None, behind_proxy: str,
+) -> int:  # fmt: skip
+    """Serve a store to other machines.
+
+    The first start prints a code that enrols a machine which may invite others. Ctrl-C or SIGTERM
+    ends it; machines carry on with their reserves meanwhile.
+    """
+    serving, local, roster = (server_part(name) for name in ("serving", "local", "members"))
+    tls = _tls(serving, cert, key)
+    serving.check_open(host, tls, bool(behind_proxy))
+    chosen, open_one = _store_to_serve(app, url)
+    path = local.members_path(chosen, app.home())
+    enrolled = roster.Members(app.directory / members if members else path)
+    with serving.listen(host, port) as listener:
+        own = f"{'http' if tls is None else 'https'}://{_shown(host)}:{listener.getsockname()[1]}"
+        reached = (address or own).rstrip("/")
+        enrolled.set_value(local.ADDRESS, reached)
+        say(f"Serving {chosen}; Ctrl-C ends it.")
+        if not enrolled.anybody():
+            code = enrolled.invite(FIRST_MEMBER, roster.Rights(manage=True))
+            say(
+                "Nobody who may invite others is enrolled. On the machine that shall, within a day:"
+            )
+            say(f"  cxlocal store join {reached} --code {code}")
+        # Last, so that whoever waits for the address finds everything said.
+        click.echo(own)
+        sys.stdout.flush()
+        threads = STORE_THREADS.get(chosen.partition(":")[0], THREADS)
+        try:
+            server = serving.make_server(
+                open_one, enrolled, tls, threads=threads, proxies=behind_proxy
+            )
+            server.run(sockets=[listener])
+        except KeyboardInterrupt:
+            say("Ended.")  # how one leaves this command: not an error
+    return ExitCode.DONE
+
+
+def server_part(name: str) -> Any:
+    """A module of the server. Raises ConfigError where its libraries are missing."""
+    import importlib
+
+    try:
+        return importlib.import_module(f"cxlocal_sync.http.{name}")
+    except ImportError as error:
+        raise ConfigError(
+            "serving a store needs libraries that are not installed",
+            why=str(error),
+            hint="pip install 'cxlocal[server]'",
+            name="no-server-library",
+        ) from error
+
+
+def _store_to_serve(app: App, url: str | None) -> tuple[str, Callable[[], Store]]:
+    from cxlocal.commands.project import load_project, open_project_store
+    from cxlocal.exchange.open import EMBEDDED
+
+    project = load_project(app)
+    chosen = url or project.settings.store_url or EMBEDDED
+    if chosen.startswith(("http:", "https:")):
+        raise UsageError(
+            f"{chosen} is served already",
+            why="a server stands before a store, not before another server",
+            hint="name the store behind it: cxlocal serve --store sqlite:///srv/cx/store.db",
+            name="served-already",
+        )
+    open_project_store(app, project, chosen).close()  # a wrong address is said at once
+    return chosen, lambda: open_project_store(app, project, chosen)
+
+
+def _tls(serving: Any, cert: str | None, key: str | None) -> Any:
+    if not cert and not key:
+        return None
+    if not cert or not key:
+        raise UsageError(
+            "TLS needs a certificate and its key",
+            why="only one of the two is given",
+            hint="give both --cert and --key",
+            name="half-tls",
+        )
+    from pathlib import Path
+
+    for name in (cert, key):
+        with open(name, "rb"):  # said by name here, not somewhere inside the server
+            pass
+    return serving.Tls(Path(cert), Path(key))
+
+
+def _shown(host: str) -> str:
+    """A host as other machines may name it."""
+    if host in ("0.0.0.0", "::"):
+        import socket
+
+        return socket.getfqdn()
+    return f"[{host}]" if ":" in host else host

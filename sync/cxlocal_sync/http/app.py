@@ -1,0 +1,268 @@
+"""The HTTP side of a served store: routes, bodies, errors in the one shape of the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from cxlocal.errors import CxError, ExitCode, Trouble
+from cxlocal.exchange.messages import PROTOCOL
+from cxlocal.version import VERSION
+from cxlocal_sync.http import wire
+from cxlocal_sync.http.description import describe
+from cxlocal_sync.http.limits import Busy, TooOften
+from cxlocal_sync.http.members import Member
+from cxlocal_sync.http.service import Service
+
+STATUSES: dict[int, int] = {
+    ExitCode.USAGE: 400,
+    ExitCode.REFUSED: 403,
+    ExitCode.NOT_SIGNED_IN: 401,
+    ExitCode.STORE_NEEDED: 503,
+    ExitCode.CONFLICT: 409,
+}
+"""HTTP status by the exit code of an error; 500 for the rest."""
+NAMED_STATUSES = {"no-such-blob": 404, "no-such-member": 404, "not-found": 404, "too-long": 413}
+"""Errors that HTTP has a better status for."""
+
+_log = logging.getLogger("cxlocal.server")
+
+
+def make_app(service: Service) -> Starlette:
+    """The ASGI application of a served store; closing it closes ``service``."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        flushing = asyncio.create_task(service.flush())
+        try:
+            yield
+        finally:
+            flushing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await flushing
+            await asyncio.to_thread(service.close)
+
+    routes = Routes(service)
+    plain: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
+        ("GET", wire.HEALTH, routes.health),
+        ("GET", wire.DESCRIPTION, routes.description),
+        ("POST", wire.JOIN, routes.join),
+    ]
+    members: list[tuple[str, str, Callable[[Request, Member], Awaitable[Response]]]] = [
+        ("POST", wire.EXCHANGE, routes.exchange),
+        ("POST", wire.MISSING, routes.missing),
+        ("PUT", wire.BLOB + "{digest}", routes.put_blob),
+        ("GET", wire.BLOB + "{digest}", routes.get_blob),
+        ("GET", wire.MEMBERS, routes.listing),
+        ("POST", wire.INVITE, routes.invite),
+        ("POST", wire.REVOKE, routes.revoke),
+    ]
+    table = [Route(path, guarded(handler), methods=[method]) for method, path, handler in plain]
+    table += [
+        Route(path, guarded(routes.for_members(handler)), methods=[method])
+        for method, path, handler in members
+    ]
+    return Starlette(routes=table, lifespan=lifespan, exception_handlers={HTTPException: _no_route})
+
+
+class Routes:
+    """One method for each path."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.described = describe()
+
+    def for_members(
+        self, handler: Callable[[Request, Member], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Let members through only. Nobody else's body is kept in memory."""
+
+        async def check(request: Request) -> Response:
+            try:
+                member = self.service.admit(request.headers.get("authorization", ""))
+            except CxError:
+                await _discard(request)
+                raise
+            return await handler(request, member)
+
+        return check
+
+    async def exchange(self, request: Request, member: Member) -> Response:
+        """Pass a message on."""
+        async with self._body(request, wire.EXCHANGE_BYTES_MAX) as body:
+            answer = await self.service.exchange(member, body)
+        return Response(answer, media_type=wire.MESSAGE_TYPE)
+
+    async def missing(self, request: Request, member: Member) -> Response:
+        """Which blobs the store lacks."""
+        return JSONResponse({"missing": await self.service.missing(await self._json(request))})
+
+    async def put_blob(self, request: Request, member: Member) -> Response:
+        """Keep a blob."""
+        async with self._body(request, wire.BLOB_BYTES_MAX) as body:
+            await self.service.put(member, request.path_params["digest"], body)
+        return JSONResponse({})
+
+    async def get_blob(self, request: Request, member: Member) -> Response:
+        """Give a blob."""
+        self.service.bytes.hold(wire.BLOB_BYTES_MAX)
+        try:
+            content = await self.service.get(member, request.path_params["digest"])
+        finally:
+            self.service.bytes.release(wire.BLOB_BYTES_MAX)
+        return _Held(self.service, content)
+
+    async def listing(self, request: Request, member: Member) -> Response:
+        """Members and machines."""
+        return JSONResponse(await self.service.listing())
+
+    async def invite(self, request: Request, member: Member) -> Response:
+        """A code for a new member."""
+        return JSONResponse(await self.service.invite(member, await self._json(request)))
+
+    async def revoke(self, request: Request, member: Member) -> Response:
+        """End a member."""
+        return JSONResponse(await self.service.revoke(member, await self._json(request)))
+
+    async def join(self, request: Request) -> Response:
+        """Enrol by a one-time code."""
+        asked = await self._json(request)
+        address = request.client.host if request.client else ""
+        return JSONResponse(await self.service.join(address, asked))
+
+    async def health(self, request: Request) -> Response:
+        """Whether the server and the store behind it answer."""
+        well = await self.service.healthy()
+        told = {"store": "answers" if well else "does not answer", "protocol": PROTOCOL}
+        return JSONResponse({**told, "cxlocal": VERSION}, status_code=200 if well else 503)
+
+    async def description(self, request: Request) -> Response:
+        """The OpenAPI description."""
+        return JSONResponse(self.described)
+
+    @asynccontextmanager
+    async def _body(self, request: Request, most: int) -> AsyncIterator[bytes]:
+        """The body, counted among the bytes in memory as long as it is used."""
+        size = _announced(request, most)
+        self.service.bytes.hold(size)
+        try:
+            yield await _read(request, size)
+        finally:
+            self.service.bytes.release(size)
+
+    async def _json(self, request: Request) -> Any:
+        raw = await _read(request, _announced(request, wire.JSON_BYTES_MAX))
+        try:
+            return json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise wire.BadRequest("the body is not JSON", str(error)) from error
+
+
+class _Held(Response):
+    """A blob on its way, counted among the bytes in memory until it is sent."""
+
+    def __init__(self, service: Service, content: bytes) -> None:
+        super().__init__(content, media_type=wire.BYTES_TYPE)
+        self._budget = service.bytes
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self._budget.hold(len(self.body))
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._budget.release(len(self.body))
+
+
+def guarded(
+    handler: Callable[[Request], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """Turn every error into an answer of the one shape."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except CxError as error:
+            return error_response(error)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody hears it
+        except Exception:  # noqa: BLE001 - whatever it was, the server goes on
+            _log.exception("answering %s %s", request.method, request.url.path)
+            return error_response(
+                Trouble(
+                    "the server made a mistake",
+                    why="its log says which",
+                    hint="report what the log of 'cxlocal serve' says",
+                    name="bug",
+                )
+            )
+
+    return answer
+
+
+def error_response(error: CxError) -> Response:
+    """An error as it is answered."""
+    status = NAMED_STATUSES.get(error.name) or STATUSES.get(int(error.exit_code), 500)
+    headers = {}
+    if isinstance(error, Busy):
+        status = 429 if isinstance(error, TooOften) else 503
+        headers["retry-after"] = str(error.after_seconds)
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if status in (401, 413, 429):
+        # What is left of the body is not waited for.
+        headers["connection"] = "close"
+    return JSONResponse(error.as_json(), status_code=status, headers=headers)
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    known = wire.BadRequest(
+        f"the store answers no {request.method} {request.url.path[:200]}",
+        "there is nothing under that address",
+        "not-found" if error.status_code == 404 else "no-such-method",
+    )
+    return JSONResponse(known.as_json(), error.status_code, headers=error.headers)
+
+
+def _announced(request: Request, most: int) -> int:
+    """How many bytes the body has; ``most`` where it does not say. Raises too-long."""
+    length = request.headers.get("content-length", "")
+    size = int(length) if length.isdecimal() else most
+    if size > most:
+        raise too_long(most)
+    return size
+
+
+async def _read(request: Request, size: int) -> bytes:
+    content = bytearray()
+    async for part in request.stream():
+        content += part
+        if len(content) > size:
+            raise too_long(size)
+    return bytes(content)
+
+
+async def _discard(request: Request) -> None:
+    """Read and forget a body of ordinary length. Closing before it was read would tear down the
+    connection before the other side has read why."""
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > wire.EXCHANGE_BYTES_MAX:
+            return
+
+
+def too_long(most: int) -> wire.BadRequest:
+    """The error for a body that is longer than it may be."""
+    return wire.BadRequest("the body is too long", f"{most} bytes at most", "too-long")

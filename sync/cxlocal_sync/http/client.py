@@ -1,0 +1,210 @@
+"""The store behind ``https://`` (and ``http://`` on this machine): one POST for each message.
+
+Sending a request again is harmless (sync/README.md, 2.3, 2.6, 2.7).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
+from cxlocal.errors import Conflict, CxError, NotSignedIn, Refused, error_from_json
+from cxlocal.exchange.messages import MESSAGE_BYTES_MAX
+from cxlocal.exchange.store import StoreUnreachable
+from cxlocal_sync.http import wire
+from cxlocal_sync.http.credentials import (
+    Credential,
+    forget_credential,
+    keep_credential,
+    read_credential,
+)
+from cxlocal_sync.http.line import Answer, Line, NoAnswer
+
+MANAGE_SECONDS = 30.0
+"""For enrolling and looking after members: a person waits, and wrong codes are answered late."""
+
+
+class HttpStore:
+    """A store behind an address. Nothing is reached before the first request."""
+
+    def __init__(
+        self, url: str, home: Path, *, clock: Clock | None = None, ids: Ids | None = None
+    ) -> None:
+        self.url = wire.check_address(url)
+        self.home = home
+        self._clock = clock or SystemClock()
+        self._ids = ids or SystemIds()
+        self._find_token: Callable[[], str] | None = None
+        self._credential: Credential | None = None
+        self._line = Line(self.url, self._trust)
+
+    def sign_in(self, find_token: Callable[[], str]) -> None:
+        """Use the token that ``find_token`` gives (``[store] token``) when one is first needed."""
+        self._find_token = find_token
+
+    def exchange(self, request: bytes, *, timeout: float) -> bytes:
+        headers = {"content-type": wire.MESSAGE_TYPE}
+        return self._ask("POST", wire.EXCHANGE, request, timeout, headers, MESSAGE_BYTES_MAX)
+
+    def missing_blobs(self, digests: list[str], *, timeout: float) -> list[str]:
+        deadline = self._clock.monotonic() + timeout
+        missing: list[str] = []
+        for start in range(0, len(digests), wire.DIGESTS_MAX):
+            asked = digests[start : start + wire.DIGESTS_MAX]
+            left = deadline - self._clock.monotonic()
+            found = self._manage("POST", wire.MISSING, {"digests": asked}, left)
+            missing += [each for each in found.get("missing", []) if each in asked]
+        return missing
+
+    def put_blob(self, digest: str, content: bytes, *, timeout: float) -> None:
+        if sha256(content).hexdigest() != digest:
+            raise Conflict(
+                "these are not the bytes of that digest",
+                why=digest[:80],
+                hint="the file changed while it was read: run the command again",
+                name="blob-differs",
+            )
+        if len(content) > wire.BLOB_BYTES_MAX:
+            raise Refused(
+                "the file is too long for the store",
+                why=f"{len(content)} bytes, {wire.BLOB_BYTES_MAX} at most",
+                hint="keep it as an artifact",
+                name="too-long",
+            )
+        headers = {"content-type": wire.BYTES_TYPE}
+        self._ask("PUT", wire.BLOB + digest, content, timeout, headers, wire.JSON_BYTES_MAX)
+
+    def get_blob(self, digest: str, *, timeout: float) -> bytes | None:
+        if not wire.is_digest(digest):
+            raise wire.BadRequest("a digest is 64 hexadecimal digits", digest[:80], "bad-digest")
+        try:
+            content = self._ask("GET", wire.BLOB + digest, b"", timeout, {}, wire.BLOB_BYTES_MAX)
+        except CxError as error:
+            if error.name == "no-such-blob":
+                return None
+            raise
+        return content if sha256(content).hexdigest() == digest else None
+
+    def close(self) -> None:
+        self._line.close()
+
+    # Members
+
+    def join(self, code: str, authority: str = "") -> dict[str, Any]:
+        """Enrol this machine by a one-time code; what the store says about the member.
+
+        The token is drawn here and kept before it is used, and the store is only told its hash: an
+        answer that is lost costs nothing, the same command may be given again. ``authority`` is
+        the PEM text of the certificate authority to trust. Raises NotSignedIn for a wrong code.
+        """
+        waiting = f"{self.url} {sha256(code.encode()).hexdigest()[:16]}"
+        drawn = read_credential(self.home, waiting)
+        if drawn is None:
+            drawn = Credential("", self._ids.token() + self._ids.token(), authority)
+            keep_credential(self.home, waiting, drawn)
+        self._credential = drawn._replace(authority=authority)
+        self.close()
+        told = {"code": code, "token_sha256": sha256(drawn.token.encode()).hexdigest()}
+        try:
+            found = self._manage("POST", wire.JOIN, told, MANAGE_SECONDS)
+        except NotSignedIn:
+            forget_credential(self.home, waiting)
+            raise
+        kept = Credential(str(found.get("member", "")), drawn.token, authority)
+        keep_credential(self.home, self.url, kept)
+        forget_credential(self.home, waiting)
+        self._credential = kept
+        return found
+
+    def members(self) -> dict[str, Any]:
+        """Who is enrolled, and which machines were in contact when."""
+        return self._manage("GET", wire.MEMBERS, None, MANAGE_SECONDS)
+
+    def invite(self, name: str, rights: Mapping[str, Any]) -> dict[str, Any]:
+        """A one-time code for the member ``name``. Raises Refused without the right to invite."""
+        return self._manage("POST", wire.INVITE, {"name": name, "rights": rights}, MANAGE_SECONDS)
+
+    def revoke(self, name: str) -> dict[str, Any]:
+        """End a member and its machines. Raises Refused without the right to."""
+        return self._manage("POST", wire.REVOKE, {"name": name}, MANAGE_SECONDS)
+
+    # The wire
+
+    def _manage(self, method: str, path: str, body: Any, timeout: float) -> dict[str, Any]:
+        content = b"" if body is None else json.dumps(body).encode()
+        headers = {"content-type": wire.JSON_TYPE}
+        raw = self._ask(method, path, content, timeout, headers, MESSAGE_BYTES_MAX)
+        try:
+            found = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise self._unreachable(f"its answer cannot be read: {error}") from error
+        if not isinstance(found, dict):
+            raise self._unreachable("its answer cannot be read: not an object")
+        return found
+
+    def _ask(
+        self, method: str, path: str, content: bytes, timeout: float, headers: dict[str, str],
+        longest: int,
+    ) -> bytes:  # fmt: skip
+        """One request within ``timeout`` seconds. Raises StoreUnreachable and what was refused."""
+        headers["accept-encoding"] = "identity"
+        if path != wire.JOIN:
+            headers["authorization"] = f"Bearer {self.token}"
+        try:
+            answer = self._line.ask((method, self.url + path, content, headers), timeout, longest)
+        except NoAnswer as error:
+            raise self._unreachable(error.why, error.hint) from error
+        if answer.status == 200:
+            return answer.content
+        raise self._refusal(answer)
+
+    @property
+    def token(self) -> str:
+        """The token of this machine. Raises NotSignedIn where there is none."""
+        if self._credential is None and self._find_token is not None:
+            self._credential = Credential("", self._find_token())
+        if self._credential is None:
+            self._credential = read_credential(self.home, self.url)
+        if self._credential is None:
+            raise NotSignedIn(
+                f"this machine is not enrolled at {self.url}",
+                why="there is no token for it in the home folder",
+                hint=f"ask for a code ('cxlocal store invite NAME'), then: "
+                f"cxlocal store join {self.url} --code CODE",
+            )
+        return self._credential.token
+
+    def _refusal(self, answer: Answer) -> CxError:
+        if 300 <= answer.status < 400:
+            return self._unreachable(
+                "it sends us to another address", "correct [store] url in cx.toml"
+            )
+        error = None
+        if answer.is_json:
+            try:
+                error = error_from_json(json.loads(answer.content))
+            except (ValueError, RecursionError):
+                error = None
+        if error is None:
+            return self._unreachable(f"it answered {answer.status}, and not as a store does")
+        if answer.status >= 500 or answer.status == 429:
+            return self._unreachable(": ".join(filter(None, (error.what, error.why))), error.hint)
+        return error
+
+    def _unreachable(self, why: str, hint: str = "") -> StoreUnreachable:
+        return StoreUnreachable(
+            "the store cannot be reached",
+            why=why,
+            hint=hint or "see 'cxlocal doctor'; releases go on from the reserve",
+            url=self.url,
+        )
+
+    def _trust(self) -> str:
+        """PEM text of the one authority to trust; empty for those of the system."""
+        if self._credential is None and self._find_token is None:
+            self._credential = read_credential(self.home, self.url)
+        return "" if self._credential is None else self._credential.authority

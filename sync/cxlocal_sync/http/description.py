@@ -1,0 +1,163 @@
+"""The OpenAPI description of the served store, for people and tools that are not cxlocal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cxlocal.exchange.messages import PROTOCOL
+from cxlocal.version import VERSION
+from cxlocal_sync.http import wire
+from cxlocal_sync.http.rights import NAMES_MAX
+
+Schema = dict[str, Any]
+
+_TEXT: Schema = {"type": "string"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_DIGEST: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_NAMES: Schema = {
+    "type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": NAMES_MAX,
+    "description": "Ids of deliverables; * stands for all.",
+}  # fmt: skip
+_RIGHTS: Schema = {
+    "type": "object",
+    "properties": {
+        "take": _NAMES, "push": _NAMES, "read": _NAMES, "manage": {"type": "boolean"},
+    },
+    "additionalProperties": False,
+}  # fmt: skip
+
+
+def _object(required: Schema, **rest: Any) -> Schema:
+    return {"type": "object", "properties": required, "required": list(required), **rest}
+
+
+_SCHEMAS: dict[str, Schema] = {
+    "Error": _object(
+        {
+            "error": _TEXT, "what": _TEXT, "why": _TEXT, "hint": _TEXT,
+            "exit_code": {"type": "integer"}, "data": {"type": "object"},
+        },
+        description="What went wrong, as the command line says it with --json.",
+    ),
+    "Health": _object({"store": _TEXT, "protocol": {"const": PROTOCOL}, "cxlocal": _TEXT}),
+    "Digests": _object({"digests": {"type": "array", "items": _DIGEST, "maxItems": 1000}}),
+    "Missing": _object({"missing": {"type": "array", "items": _DIGEST}}),
+    "Join": _object({"code": _TEXT, "token_sha256": _DIGEST}),
+    "Joined": _object({"member": _TEXT, "rights": _RIGHTS}),
+    "Invite": {
+        "type": "object", "required": ["name"],
+        "properties": {
+            "name": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}, "rights": _RIGHTS,
+        },
+    },
+    "Invited": _object({"name": _TEXT, "code": _TEXT}),
+    "Revoke": _object({"name": _TEXT}),
+    "Revoked": _object({"name": _TEXT, "machines": _COUNT}),
+    "Members": _object(
+        {
+            "members": {"type": "array", "items": _object({"name": _TEXT, "rights": _RIGHTS})},
+            "machines": {"type": "array", "items": _object({"node": _TEXT, "last_at": _TEXT})},
+            "wrong_codes": _COUNT, "wrong_tokens": _COUNT,
+        }
+    ),
+}  # fmt: skip
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
+def _content(schema: str) -> Schema:
+    return {wire.JSON_TYPE: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+
+
+def _errors(*statuses: int) -> Schema:
+    texts = {
+        400: "The request cannot be read", 401: "No token, or one nobody has",
+        403: "The member may not", 404: "There is no such thing", 409: "Not the bytes named",
+        413: "Too long", 429: "Too often", 500: "The server made a mistake",
+        503: "The store behind does not answer, or has too much to do",
+    }  # fmt: skip
+    return {
+        str(status): {"description": texts[status], "content": _content("Error")}
+        for status in (*statuses, 429, 500, 503)
+    }
+
+
+def _operation(
+    name: str, summary: str, answer: Schema, errors: tuple[int, ...], *, body: Schema | None = None,
+    member: bool = True, parameters: tuple[Schema, ...] = (),
+) -> Schema:  # fmt: skip
+    found: Schema = {
+        "operationId": name,
+        "summary": summary,
+        "responses": {
+            "200": {"description": "Done", "content": answer},
+            **_errors(*errors, *((401,) if member else ())),
+        },
+    }
+    if body is not None:
+        found["requestBody"] = {"required": True, "content": body}
+    if parameters:
+        found["parameters"] = list(parameters)
+    if not member:
+        found["security"] = []
+    return found
+
+
+def describe() -> Schema:
+    """The description as an OpenAPI 3.1 document."""
+    digest = {"name": "digest", "in": "path", "required": True, "schema": _DIGEST}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "cxlocal store", "version": VERSION,
+            "description": "What the messages are: sync/README.md of cxlocal.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "security": [{"token": []}],
+        "paths": {
+            wire.EXCHANGE: {"post": _operation(
+                "exchange", "One message, one transaction, one answer", {wire.MESSAGE_TYPE: _BINARY},
+                (400, 413), body={wire.MESSAGE_TYPE: _BINARY},
+            )},
+            wire.MISSING: {"post": _operation(
+                "missing", "Which blobs the store lacks", _content("Missing"), (400, 413),
+                body=_content("Digests"),
+            )},
+            wire.BLOB + "{digest}": {
+                "put": _operation(
+                    "put", "Keep a blob", {wire.JSON_TYPE: {"schema": {"type": "object"}}},
+                    (400, 403, 409, 413), body={wire.BYTES_TYPE: _BINARY}, parameters=(digest,),
+                ),
+                "get": _operation(
+                    "get", "A blob by its SHA-256", {wire.BYTES_TYPE: _BINARY}, (400, 403, 404),
+                    parameters=(digest,),
+                ),
+            },
+            wire.HEALTH: {"get": _operation(
+                "health", "Whether server and store answer", _content("Health"), (), member=False
+            )},
+            wire.JOIN: {"post": _operation(
+                "join", "Enrol by a one-time code", _content("Joined"), (400, 401, 413),
+                body=_content("Join"), member=False,
+            )},
+            wire.MEMBERS: {"get": _operation(
+                "members", "Who is enrolled, and who was in contact when", _content("Members"), ()
+            )},
+            wire.INVITE: {"post": _operation(
+                "invite", "A one-time code", _content("Invited"), (400, 403, 413),
+                body=_content("Invite"),
+            )},
+            wire.REVOKE: {"post": _operation(
+                "revoke", "End a member and its machines", _content("Revoked"),
+                (400, 403, 404, 413), body=_content("Revoke"),
+            )},
+            wire.DESCRIPTION: {"get": _operation(
+                "description", "This document",
+                {wire.JSON_TYPE: {"schema": {"type": "object"}}}, (), member=False,
+            )},
+        },
+        "components": {
+            "schemas": _SCHEMAS,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }  # fmt: skip

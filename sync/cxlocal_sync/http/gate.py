@@ -1,0 +1,137 @@
+"""Between the wire and the store: may this member say this? Pure but for the members' file.
+
+What is looked at is the message as the store will read it: same bytes, same decoder. A part that
+cannot be read is left to the store, which refuses it; where rights are limited it is refused here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cxlocal.errors import Refused
+from cxlocal.exchange.messages import BadMessage, read_part, refusal
+from cxlocal_sync.http.members import Member, Members
+from cxlocal_sync.http.rights import Rights, may
+
+ASK = "ask for the right: cxlocal store invite NAME with --take, --push or --read"
+
+
+class NotAllowed(Refused):
+    """A message that its member may not send."""
+
+    default_name = "not-allowed"
+
+
+class Gate:
+    """One message of one member: ``enter`` before the store is asked, ``leave`` after."""
+
+    def __init__(self, member: Member, members: Members) -> None:
+        self.member = member
+        self.members = members
+        self._no: list[dict[str, Any]] = []
+
+    def enter(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """Check; the message to send on instead, or None to send it on as it came.
+
+        Raises NotAllowed and BadMessage: the whole message is refused.
+        """
+        self._check_speaker(message)
+        rights = self.member.rights
+        if read_part(message, "recover") is not None and not rights.manage:
+            raise NotAllowed(
+                f"{self.member.name} may not recover the store",
+                why="it can invite nobody either", hint="run it on a machine that may",
+            )  # fmt: skip
+        if rights.unlimited:
+            return None
+        self._check_push(message, rights)
+        changed = self._take_wishes(message, rights)
+        asked = read_part(message, "pull")
+        if rights.read is not None and asked is not None:
+            message["pull"] = _narrowed(asked, rights.read)
+            changed = True
+        return message if changed else None
+
+    def leave(self, answer: dict[str, Any]) -> dict[str, Any] | None:
+        """The answer to give instead of the store's, or None to give that."""
+        read = self.member.rights.read
+        if "refusal" in answer or (read is None and not self._no):
+            return None
+        answer["grant"] = [*answer.get("grant", []), *self._no]
+        if read is not None:
+            told = answer["store"].get("stopped", [])
+            answer["store"]["stopped"] = [
+                stop for stop in told if stop["deliverable"] in ("", *read)
+            ]
+        return answer
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether ``leave`` has to see the answer."""
+        return bool(self._no) or self.member.rights.read is not None
+
+    def _check_speaker(self, message: dict[str, Any]) -> None:
+        part = message.get("contact")
+        node = part.get("node") if isinstance(part, dict) else None
+        # What is no name of a machine the store refuses; it must not fill the file of machines.
+        if not isinstance(node, str) or len(node) != 32 or set(node) - set("0123456789abcdef"):
+            raise BadMessage("the message holds a malformed contact", why="who speaks?")
+        if not self.members.speak_as(node, self.member):
+            # To the machine this is the same as being a copy, and so is what it has to do: it
+            # goes on under a new id and brings what it has.
+            raise NotAllowed(
+                "this journal belongs to another member, or to one that was revoked",
+                hint="the journal continues under a new id by itself; nothing is lost",
+                name="copy",
+            )
+
+    def _check_push(self, message: dict[str, Any], rights: Rights) -> None:
+        if rights.push is None:
+            return
+        for batch in read_part(message, "push") or []:
+            for event in _list_in(batch, "events"):
+                name = event.get("deliverable") if isinstance(event, dict) else 0
+                if name is not None and not isinstance(name, str):
+                    raise BadMessage("the message holds a malformed event", why="deliverable")
+                if name is not None and not may(rights.push, name):
+                    raise NotAllowed(
+                        f"{self.member.name} may not push history of {name!r}", hint=ASK
+                    )
+
+    def _take_wishes(self, message: dict[str, Any], rights: Rights) -> bool:
+        """Take out the wishes that are not allowed: the rest of the message stands (2.7)."""
+        wishes = read_part(message, "grant")
+        if rights.take is None or not wishes:
+            return False
+        left = []
+        for wish in wishes:
+            name = wish.get("deliverable") if isinstance(wish, dict) else None
+            if not isinstance(name, str):
+                raise BadMessage("the message holds a malformed wish", why="deliverable")
+            if may(rights.take, name):
+                left.append(wish)
+                continue
+            cause = f"{self.member.name} may not take numbers of {name!r}"
+            no = refusal("not-allowed", cause, ASK)
+            self._no.append({"nonce": wish.get("nonce"), "entry": None, "refusal": no})
+        message["grant"] = left
+        return bool(self._no)
+
+
+def _narrowed(asked: Any, read: frozenset[str]) -> dict[str, Any]:
+    """The pull part with nothing but what may be read."""
+    if not isinstance(asked, dict):
+        raise BadMessage("the message holds a malformed pull part")
+    wanted = asked.get("deliverables")
+    if wanted is None:
+        return {**asked, "deliverables": sorted(read)}
+    if not isinstance(wanted, list) or not all(isinstance(each, str) for each in wanted):
+        raise BadMessage("the message holds a malformed pull part", why="deliverables")
+    return {**asked, "deliverables": sorted(read.intersection(wanted))}
+
+
+def _list_in(batch: Any, name: str) -> list[Any]:
+    found = batch.get(name) if isinstance(batch, dict) else None
+    if not isinstance(found, list):
+        raise BadMessage("the message holds a malformed batch")
+    return found

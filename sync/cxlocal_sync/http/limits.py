@@ -1,0 +1,123 @@
+"""What a server allows: how often, how much at once, how long. Every limit has its reason here."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+from cxlocal.clock import Clock
+from cxlocal.errors import Trouble
+
+STORE_SECONDS = 10.0
+"""What the store gets for one answer. Machines wait 2 s; a large first push may take longer."""
+HEAD_SECONDS = 10.0
+"""From the first byte of a request to the end of its header; also an open, silent connection."""
+REQUEST_SECONDS = 60.0
+"""From the first byte of a request to the last byte of its answer on the way. 64 MiB in a minute
+is about 9 Mbit/s; who is slower sends smaller things."""
+KEEP_SECONDS = 30
+"""How long an idle connection is kept; longer than clients use one again (20 s)."""
+CONNECTIONS_MAX = 2000
+"""At once, in all: about 100 KiB of memory each at the worst, and below usual file limits."""
+CONNECTIONS_PER_ADDRESS = 500
+"""At once from one address: a site behind one address stays within it, and cannot take it all."""
+WAITING_MAX = 128
+"""Requests waiting for the store. At 3 ms each the last one is answered within half a second."""
+BODIES_BYTES_MAX = 256 * 1024 * 1024
+"""Of all bodies in memory at once, requests and answers that carry blobs."""
+REQUESTS_PER_SECOND = 200.0
+"""Of one member, after a burst of ``BURST``: a machine that pushes as fast as it can stays below."""
+BURST = 2000
+CODES_PER_SECOND = 0.2
+"""Wrong codes of one address, after a burst of ``CODES_BURST``. A code has 80 random bits and lives
+a day: 17,000 guesses in that time find it with a chance of 1 in 10**20."""
+CODES_BURST = 5
+WRONG_CODE_SECONDS = 1.0
+"""A wrong code is answered this late."""
+WRONG_CODES_AT_ONCE = 50
+"""Wrong codes being answered late at once; further ones are answered at once, with 429."""
+ADDRESSES_MAX = 10_000
+"""Addresses remembered for limits; the one longest unseen is forgotten first."""
+
+
+class Busy(Trouble):
+    """The server has as much to do as it takes on. The same request will do later."""
+
+    default_name = "busy"
+
+    def __init__(self, why: str, *, after_seconds: int = 1) -> None:
+        super().__init__(
+            "the store has too much to do", why=why, hint="run the command again", name="busy"
+        )
+        self.after_seconds = after_seconds
+
+
+class TooOften(Busy):
+    """One sender asks more often than it may."""
+
+
+class _Bucket(NamedTuple):
+    left: float
+    at: float
+
+
+class Rate:
+    """Token buckets by key: ``burst`` at once, ``per_second`` in the long run."""
+
+    def __init__(self, clock: Clock, per_second: float, burst: int) -> None:
+        self._clock = clock
+        self._per_second = per_second
+        self._burst = burst
+        self._buckets: OrderedDict[object, _Bucket] = OrderedDict()
+
+    def left(self, key: object) -> float:
+        """How many ``key`` may still do now."""
+        now = self._clock.monotonic()
+        found = self._buckets.get(key)
+        if found is None:
+            return float(self._burst)
+        return min(self._burst, found.left + (now - found.at) * self._per_second)
+
+    def spend(self, key: object) -> None:
+        """Count one of ``key``."""
+        self._buckets[key] = _Bucket(self.left(key) - 1, self._clock.monotonic())
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > ADDRESSES_MAX:
+            self._buckets.popitem(last=False)
+
+    def take(self, key: object, why: str) -> None:
+        """Spend one, or raise TooOften."""
+        if self.left(key) < 1:
+            raise TooOften(why, after_seconds=max(1, round(1 / self._per_second)))
+        self.spend(key)
+
+
+class Budget:
+    """Bytes in memory at once. Used by the event loop only."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.held = 0
+
+    def hold(self, size: int) -> None:
+        """Count ``size`` more. Raises Busy."""
+        if self.held + size > self.most:
+            raise Busy("it holds as many bytes as it may")
+        self.held += size
+
+    def release(self, size: int) -> None:
+        """Count ``size`` less."""
+        self.held -= size
+
+
+def network_of(address: str) -> str:
+    """What limits count for one sender: an IPv4 address, or the /64 an IPv6 address lies in, all
+    of which belong to one subscriber."""
+    if ":" not in address:
+        return address
+    import ipaddress
+
+    try:
+        return str(ipaddress.ip_network(f"{address.partition('%')[0]}/64", strict=False))
+    except ValueError:
+        return address

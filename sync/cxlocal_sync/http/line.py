@@ -1,0 +1,193 @@
+"""The line to a server: requests within a time, by the HTTP library, in words when it fails.
+
+The whole of a request, looking up the name included, happens in a thread that is waited for as long
+as the caller allows and then left behind. Time limits of sockets hold for one read each, and a
+server that sends a byte a second, or a name server that does not answer, would pass them all.
+
+A request that met a connection which had been lying idle, and was closed by the other end
+meanwhile, is sent a second time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from cxlocal.errors import ConfigError
+from cxlocal_sync.http import wire
+
+if TYPE_CHECKING:
+    import httpx2
+
+CONNECT_SECONDS = 2.0
+"""How long a connection may take (DESIGN §6)."""
+IDLE_SECONDS = 20.0
+"""A connection idle for longer is not used again; the server keeps it a little longer."""
+
+Request = tuple[str, str, bytes, dict[str, str]]
+"""Method, address, body, headers."""
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    content: bytes
+    is_json: bool
+
+
+class NoAnswer(Exception):
+    """Nothing came back that could be used."""
+
+    def __init__(self, why: str, hint: str = "") -> None:
+        super().__init__(why)
+        self.why = why
+        self.hint = hint
+
+
+class Line:
+    """One kept connection to the server at ``url``; used by one thread at a time.
+
+    ``find_authority`` gives PEM text of the one certificate authority to trust, or an empty text
+    for those of the system. Asked when a connection is first needed.
+    """
+
+    def __init__(self, url: str, find_authority: Callable[[], str]) -> None:
+        self.url = url
+        self.host = urlsplit(url).hostname or ""
+        self.used = False
+        self._find_authority = find_authority
+        self._client: httpx2.Client | None = None
+
+    def ask(self, request: Request, timeout: float, longest: int) -> Answer:
+        """Send ``request``; its answer, of ``longest`` bytes at most, within ``timeout`` seconds.
+
+        Raises NoAnswer, and ConfigError where the library or the certificate is wrong.
+        """
+        asking = _Asking(self, self._open(), request, max(timeout, 0.001), longest)
+        answer, error = asking.wait()
+        if answer is not None:
+            self.used = True
+            return answer
+        if error is None:
+            # The thread closes its client when it comes back; nobody uses it again.
+            self._client = None
+            raise NoAnswer(f"no answer from {self.host} in time")
+        self.close()
+        if isinstance(error, NoAnswer):
+            raise error
+        from cxlocal_sync.http.reasons import explain
+
+        raise NoAnswer(*explain(error, self.host)) from error
+
+    def close(self) -> None:
+        """Close the connection; the next request makes another."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _open(self) -> httpx2.Client:
+        if self._client is None:
+            try:
+                import httpx2
+            except ImportError as error:
+                raise ConfigError(
+                    f"{self.url} needs a library that is not installed",
+                    why=str(error),
+                    hint="pip install 'cxlocal[https]'",
+                    name="no-http-library",
+                ) from error
+            plain = self.url.startswith("http:")
+            self._client = httpx2.Client(
+                # Plain HTTP stays on this machine: a proxy would be another one.
+                trust_env=not plain,
+                verify=False if plain else _trust(self._find_authority()),
+                limits=httpx2.Limits(max_connections=1, keepalive_expiry=IDLE_SECONDS),
+            )
+            self.used = False
+        return self._client
+
+
+def _trust(authority: str) -> Any:
+    if not authority:
+        return True
+    import ssl
+
+    try:
+        return ssl.create_default_context(cadata=authority)
+    except ssl.SSLError as error:
+        raise ConfigError(
+            "the file of --ca holds no certificate",
+            why=str(error),
+            hint="it must be PEM text: -----BEGIN CERTIFICATE-----",
+            name="bad-authority",
+        ) from error
+
+
+class _Asking:
+    """One request in a thread of its own."""
+
+    def __init__(
+        self, line: Line, client: httpx2.Client, request: Request, timeout: float, longest: int
+    ) -> None:
+        self._line = line
+        self._client = client
+        self._request = request
+        self._timeout = timeout
+        self._longest = longest
+        self._lock = threading.Lock()
+        self._given_up = False
+        self._answer: Answer | None = None
+        self._error: BaseException | None = None
+
+    def wait(self) -> tuple[Answer | None, BaseException | None]:
+        """The answer or the error; neither when the time was up first."""
+        thread = threading.Thread(target=self._run, name="cxlocal-exchange", daemon=True)
+        thread.start()
+        thread.join(self._timeout)
+        with self._lock:
+            self._given_up = self._answer is None and self._error is None
+            return self._answer, self._error
+
+    def _run(self) -> None:
+        answer: Answer | None = None
+        error: BaseException | None = None
+        try:
+            answer = self._send()
+        except BaseException as caught:  # noqa: BLE001 - it is raised where it is waited for
+            error = caught
+        with self._lock:
+            self._answer, self._error = answer, error
+            given_up = self._given_up
+        if given_up:
+            self._client.close()
+
+    def _send(self) -> Answer:
+        import httpx2
+
+        try:
+            return self._once()
+        except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
+            if not self._line.used or self._given_up:
+                raise
+            return self._once()
+
+    def _once(self) -> Answer:
+        import httpx2
+
+        method, url, content, headers = self._request
+        limit = httpx2.Timeout(self._timeout, connect=min(CONNECT_SECONDS, self._timeout))
+        with self._client.stream(
+            method, url, content=content, headers=headers, timeout=limit
+        ) as response:
+            parts: list[bytes] = []
+            size = 0
+            for part in response.iter_raw():
+                size += len(part)
+                if size > self._longest:
+                    raise NoAnswer(f"its answer has more than {self._longest} bytes")
+                parts.append(part)
+            kind = response.headers.get("content-type", "")
+            return Answer(response.status_code, b"".join(parts), kind.startswith(wire.JSON_TYPE))

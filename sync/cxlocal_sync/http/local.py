@@ -1,0 +1,59 @@
+"""Looking after the members of a store that this machine serves, without going through the server.
+
+The way in when nobody who may invite is left, and before anybody is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from cxlocal.errors import UsageError
+from cxlocal_sync.http.members import Members
+from cxlocal_sync.http.rights import rights_from_json
+from cxlocal_sync.stores.sqlite import path_of
+
+ADDRESS = "address"
+"""The value under which a server remembers where machines reach it."""
+
+
+def members_path(url: str, home: Path) -> Path:
+    """Where the members of a served store are kept: beside an embedded store, else in ``home``."""
+    if url.startswith("sqlite:"):
+        path = path_of(url, home)
+        return path.with_name(f"{path.name}.members")
+    return home / f"served-{sha256(url.encode()).hexdigest()[:16]}.members"
+
+
+class LocalManagement:
+    """What ``HttpStore`` offers for members, on the file itself."""
+
+    def __init__(self, url: str, path: Path) -> None:
+        self.url = url
+        if not path.is_file():
+            raise UsageError(
+                "this machine does not serve that store",
+                why=f"there is no {path}",
+                hint="cxlocal serve --store URL   begins to; elsewhere name its https:// address",
+                name="not-served",
+            )
+        self._members = Members(path)
+
+    def members(self) -> dict[str, Any]:
+        """Who is enrolled, and which machines were in contact when."""
+        return self._members.listing()
+
+    def invite(self, name: str, rights: Mapping[str, Any]) -> dict[str, Any]:
+        """A one-time code, and the address to use it at."""
+        code = self._members.invite(name, rights_from_json(rights))
+        return {"name": name, "code": code, "url": self._members.value(ADDRESS)}
+
+    def revoke(self, name: str) -> dict[str, Any]:
+        """End a member and its machines."""
+        return {"name": name, "machines": self._members.revoke(name)}
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._members.close()

@@ -1,0 +1,278 @@
+"""Who may talk to a served store: members, their machines, one-time codes.
+
+One SQLite file beside the store, and not in it: it is about who may come in through this door, it
+must not travel with a copy of the store, and it serves whichever engine stands behind. Tokens and
+codes are drawn with 256 and 80 random bits and kept as SHA-256 only, so the file lets nobody in.
+
+Looked at on every request, so the members are kept in memory and read again when another process
+(``cxlocal store revoke`` on the server) has changed the file. Machines are looked up: a CI server
+makes a new one with every job.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
+from cxlocal.errors import ConfigError, NotSignedIn, Refused, UsageError
+from cxlocal.text import utc_text
+from cxlocal_sync.http.codes import digest, draw_code, plain
+from cxlocal_sync.http.members_schema import APPLICATION_ID, SCHEMA
+from cxlocal_sync.http.rights import Rights, rights_from_json
+
+CODE_MS = 24 * 3600 * 1000
+"""How long a one-time code is good for."""
+NAME_MAX = 64
+
+
+class Member(NamedTuple):
+    """A credential holder."""
+
+    id: int
+    name: str
+    rights: Rights
+
+
+class Members:
+    """The members of one served store. Safe to use from several threads."""
+
+    def __init__(self, path: Path, *, clock: Clock | None = None, ids: Ids | None = None) -> None:
+        self.path = path
+        self._clock = clock or SystemClock()
+        self._ids = ids or SystemIds()
+        self._lock = threading.RLock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        self._connection = sqlite3.connect(
+            path, isolation_level=None, timeout=5.0, check_same_thread=False
+        )
+        self._connection.execute("PRAGMA journal_mode=TRUNCATE").fetchone()
+        self._connection.execute("PRAGMA synchronous=FULL")
+        self._prepare()
+        self._version = -1
+        self._by_token: dict[str, Member] = {}
+        self._seen: dict[str, str] = {}
+        self._wrong = {"wrong_codes": 0, "wrong_tokens": 0}
+
+    def _prepare(self) -> None:
+        found = self._connection.execute("PRAGMA application_id").fetchone()[0]
+        tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and found != APPLICATION_ID:
+            self._connection.close()
+            raise ConfigError(
+                f"{self.path} is not a file of members",
+                why="it is a database of another kind",
+                hint="name another file: cxlocal serve --members FILE",
+                name="not-members",
+            )
+        if not tables:
+            self._connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        self._connection.executescript(SCHEMA)
+
+    def by_token(self, token: str) -> Member | None:
+        """Whose token this is. None, and counted, when it is nobody's."""
+        with self._lock:
+            self._refresh()
+            found = self._by_token.get(digest(token))
+            if found is None:
+                self._wrong["wrong_tokens"] += 1
+            return found
+
+    def speak_as(self, node: str, member: Member) -> bool:
+        """Whether ``member`` may speak as ``node``: it is the first to, or always was."""
+        at = utc_text(self._clock.now_ms())
+        with self._lock:
+            owner = self._owner(node)
+            if owner is None:
+                # Two members may come at once in two processes: the file decides.
+                self._connection.execute(
+                    "INSERT OR IGNORE INTO machine VALUES (?, ?, ?, ?)", (node, member.id, at, at)
+                )
+                owner = self._owner(node)
+            if owner == member.id:
+                self._seen[node] = at
+            return owner == member.id
+
+    def _owner(self, node: str) -> int | None:
+        row = self._connection.execute("SELECT member FROM machine WHERE node = ?", (node,))
+        found = row.fetchone()
+        return int(found[0]) if found else None
+
+    def invite(self, name: str, rights: Rights) -> str:
+        """A one-time code for ``name``; an older one of the same name is void.
+
+        For a name that is enrolled already it gives a new token and these rights. Raises
+        UsageError for a name that cannot be shown.
+        """
+        if not name or len(name) > NAME_MAX or not name.isprintable() or name != name.strip():
+            raise UsageError(
+                "a member needs a name",
+                why=f"1 to {NAME_MAX} printable characters",
+                hint="cxlocal store invite build-server",
+                name="bad-member-name",
+            )
+        code = draw_code(self._ids)
+        now = self._clock.now_ms()
+        with self._lock, self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(
+                "DELETE FROM code WHERE (name = ? AND used_by = '') OR until_ms < ?", (name, now)
+            )
+            self._connection.execute(
+                "INSERT INTO code VALUES (?, ?, ?, ?, '')",
+                (digest(plain(code)), name, json.dumps(rights.as_json()), now + CODE_MS),
+            )
+        return code
+
+    def join(self, code: str, token_sha256: str) -> Member:
+        """Use a code up. The same code with the same token again is answered again.
+
+        Raises NotSignedIn for a code that is wrong, used or too old; it is counted.
+        """
+        with self._lock, self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            row = self._connection.execute(
+                "SELECT name, rights, used_by FROM code WHERE sha256 = ? AND until_ms >= ?",
+                (digest(plain(code)), self._clock.now_ms()),
+            ).fetchone()
+            if row is None or row[2] not in ("", token_sha256):
+                self._wrong["wrong_codes"] += 1
+                raise NotSignedIn(
+                    "the code is not accepted",
+                    why="it is wrong, was used already, or is more than a day old",
+                    hint="ask for a new one: cxlocal store invite NAME",
+                    name="wrong-code",
+                )
+            name, rights, used_by = row
+            if not used_by:
+                at = utc_text(self._clock.now_ms())
+                self._connection.execute(
+                    "INSERT INTO member (name, token_sha256, rights, joined_at)"
+                    " VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
+                    " token_sha256 = excluded.token_sha256, rights = excluded.rights,"
+                    " joined_at = excluded.joined_at, revoked_at = ''",
+                    (name, token_sha256, rights, at),
+                )
+                self._connection.execute(
+                    "UPDATE code SET used_by = ? WHERE sha256 = ?",
+                    (token_sha256, digest(plain(code))),
+                )
+            found = self._connection.execute("SELECT id FROM member WHERE name = ?", (name,))
+            member = Member(int(found.fetchone()[0]), name, rights_from_json(json.loads(rights)))
+            self._version = -1
+        return member
+
+    def revoke(self, name: str) -> int:
+        """End a member: its token and its open codes are void, its machines refused.
+
+        Returns how many machines it had. Raises Refused where nobody has that name.
+        """
+        with self._lock, self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            void = self._connection.execute("DELETE FROM code WHERE name = ?", (name,)).rowcount
+            ended = self._connection.execute(
+                "UPDATE member SET token_sha256 = '', revoked_at = ? WHERE name = ?",
+                (utc_text(self._clock.now_ms()), name),
+            ).rowcount
+            if not ended and not void:
+                raise Refused(
+                    f"no member is called {name!r}",
+                    why="nobody was invited or enrolled under that name",
+                    hint="cxlocal store status   lists them",
+                    name="no-such-member",
+                )
+            # Given to nobody: a machine of a revoked member goes on under a new id even where
+            # the name is invited again.
+            self._connection.execute(
+                "UPDATE machine SET member = 0"
+                " WHERE member = (SELECT id FROM member WHERE name = ?)",
+                (name,),
+            )
+            count = self._connection.execute("SELECT changes()").fetchone()[0]
+            self._version = -1
+        return int(count)
+
+    def listing(self) -> dict[str, Any]:
+        """Members and machines for people; nothing secret."""
+        self.flush()
+        with self._lock:
+            members = self._connection.execute(
+                "SELECT name, rights, joined_at, revoked_at FROM member ORDER BY name"
+            ).fetchall()
+            machines = self._connection.execute(
+                "SELECT c.node, coalesce(m.name, ''), c.first_at, c.last_at FROM machine c"
+                " LEFT JOIN member m ON m.id = c.member ORDER BY c.last_at DESC"
+            ).fetchall()
+            return {
+                "members": [
+                    {"name": name, "rights": json.loads(rights), "joined_at": joined,
+                     "revoked_at": revoked or None}
+                    for name, rights, joined, revoked in members
+                ],
+                "machines": [
+                    {"node": node, "member": name or None, "first_at": first, "last_at": last}
+                    for node, name, first, last in machines
+                ],
+                **{name: int(self.value(name) or 0) for name in self._wrong},
+            }  # fmt: skip
+
+    def anybody(self) -> bool:
+        """Whether a member that may invite others is enrolled."""
+        with self._lock:
+            self._refresh()
+            return any(member.rights.manage for member in self._by_token.values())
+
+    def value(self, name: str) -> str:
+        """A remembered value, or an empty text."""
+        with self._lock:
+            row = self._connection.execute("SELECT value FROM value WHERE name = ?", (name,))
+            found = row.fetchone()
+            return str(found[0]) if found else ""
+
+    def set_value(self, name: str, value: str) -> None:
+        """Remember a value."""
+        with self._lock:
+            self._connection.execute("INSERT OR REPLACE INTO value VALUES (?, ?)", (name, value))
+
+    def flush(self) -> None:
+        """Write when machines were last seen, and the counters. Not done at every request: it
+        would double what a number costs, and nothing but people depends on it."""
+        with self._lock:
+            seen, self._seen = self._seen, {}
+            wrong, self._wrong = self._wrong, dict.fromkeys(self._wrong, 0)
+            if not seen and not any(wrong.values()):
+                return
+            with self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._connection.executemany(
+                    "UPDATE machine SET last_at = ? WHERE node = ?",
+                    [(at, node) for node, at in seen.items()],
+                )
+                for name, count in wrong.items():
+                    self._connection.execute(
+                        "INSERT INTO value VALUES (?, ?) ON CONFLICT DO UPDATE SET"
+                        " value = CAST(value AS INTEGER) + CAST(excluded.value AS INTEGER)",
+                        (name, str(count)),
+                    )
+
+    def close(self) -> None:
+        """Write what is left and let go of the file."""
+        self.flush()
+        self._connection.close()
+
+    def _refresh(self) -> None:
+        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        if version == self._version:
+            return
+        members = self._connection.execute(
+            "SELECT id, name, rights, token_sha256 FROM member WHERE token_sha256 != ''"
+        )
+        self._by_token = {
+            digest: Member(key, name, rights_from_json(json.loads(rights)))
+            for key, name, rights, digest in members
+        }
+        self._version = version

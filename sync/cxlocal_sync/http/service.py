@@ -1,0 +1,261 @@
+"""What a served store does, apart from HTTP: let members in, pass messages on, keep blobs.
+
+Works over any object of the ``Store`` contract, which it speaks to in the encoded messages that
+came in. Whatever goes wrong is an error of ``cxlocal.errors``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from cxlocal.clock import Clock, SystemClock
+from cxlocal.errors import CxError, NotSignedIn, Refused
+from cxlocal.exchange.messages import PROTOCOL, decode, encode
+from cxlocal.exchange.store import Store, StoreUnreachable
+from cxlocal_sync.http import limits, wire
+from cxlocal_sync.http.gate import Gate, NotAllowed
+from cxlocal_sync.http.members import Member, Members
+from cxlocal_sync.http.rights import rights_from_json
+from cxlocal_sync.http.threads import StoreThreads
+from cxlocal_sync.stores.answer import refuse
+
+FLUSH_SECONDS = 5.0
+"""How old what people see of contacts may be."""
+HEALTH_SECONDS = 1.0
+"""How old what is said of the store's health may be."""
+BLOB_THREADS = 2
+"""Blobs have threads of their own: writing 64 MiB must not keep a number waiting."""
+LINEAGE = "lineage"
+
+
+class Service:
+    """A served store. Methods raise errors of ``cxlocal.errors``."""
+
+    def __init__(
+        self, open_store: Callable[[], Store], members: Members, *, threads: int = 1,
+        clock: Clock | None = None,
+    ) -> None:  # fmt: skip
+        self.members = members
+        self.clock = clock or SystemClock()
+        self._exchanges = StoreThreads(open_store, threads, self.clock, "exchange")
+        self._blobs = StoreThreads(open_store, BLOB_THREADS, self.clock, "blob")
+        self._requests = limits.Rate(self.clock, limits.REQUESTS_PER_SECOND, limits.BURST)
+        self._codes = limits.Rate(self.clock, limits.CODES_PER_SECOND, limits.CODES_BURST)
+        self._late = 0
+        self._health = (-HEALTH_SECONDS, True)
+        self._lineage_known = bool(members.value(LINEAGE))
+        self.bytes = limits.Budget(limits.BODIES_BYTES_MAX)
+
+    def admit(self, authorization: str) -> Member:
+        """The member a request comes from. Raises NotSignedIn and TooOften."""
+        scheme, _, token = authorization.partition(" ")
+        member = self.members.by_token(token) if scheme.lower() == "bearer" else None
+        if member is None:
+            raise NotSignedIn(
+                "the store does not know this machine",
+                why="it has no token, or its member was revoked",
+                hint="ask for a code ('cxlocal store invite NAME'), then: "
+                "cxlocal store join URL --code CODE",
+            )
+        self._requests.take(member.id, f"{member.name} asks more often than it may")
+        return member
+
+    async def exchange(self, member: Member, request: bytes) -> bytes:
+        """Answer a message; what is refused is said in the answer. Raises StoreUnreachable."""
+        return await self._exchanges.call(lambda store: self._exchange(store, member, request))
+
+    def _exchange(self, store: Store, member: Member, request: bytes) -> bytes:
+        try:
+            message = decode(request)
+            gate = Gate(member, self.members)
+            changed = gate.enter(message)
+        except StoreUnreachable:
+            raise
+        except CxError as error:
+            return encode(refuse(error))
+        contact = message["contact"]
+        if not contact.get("lineage"):
+            self._check_same(store)
+        if changed is not None:
+            request = encode(changed)
+        message = {}  # a full one is some hundred MiB of objects: let go of it before the store reads
+        reply = store.exchange(request, timeout=limits.STORE_SECONDS)
+        if not self._lineage_known:
+            self._note_lineage(reply)
+        if not gate.looks_back:
+            return reply
+        answer = decode(reply)
+        left = gate.leave(answer)
+        return reply if left is None else encode(left)
+
+    def _check_same(self, store: Store) -> None:
+        """A store that was here before and is gone (a disk that is not mounted) must not be made
+        anew by the first contact that comes along: numbers would start over."""
+        known = self.members.value(LINEAGE)
+        if not known:
+            return
+        refused = decode(store.exchange(probe(known), timeout=limits.STORE_SECONDS)).get("refusal")
+        if refused and refused.get("name") == "wrong-lineage":
+            raise StoreUnreachable(
+                "another store lies where this server's store was",
+                why=str(refused.get("cause", "")),
+                hint="put the right one back, or serve this one with a new --members FILE",
+            )
+
+    def _note_lineage(self, reply: bytes) -> None:
+        store = decode(reply).get("store")
+        if isinstance(store, dict):
+            self._lineage_known = True
+            if not self.members.value(LINEAGE):
+                self.members.set_value(LINEAGE, str(store["lineage"]))
+
+    async def missing(self, asked: Any) -> list[str]:
+        """Which blobs the store lacks. Raises UsageError."""
+        digests = asked.get("digests") if isinstance(asked, dict) else None
+        if not isinstance(digests, list) or len(digests) > wire.DIGESTS_MAX:
+            raise wire.BadRequest(
+                "the body names no digests", f"a list of {wire.DIGESTS_MAX} at most"
+            )
+        for digest in digests:
+            check_digest(digest)
+        return await self._blobs.call(
+            lambda store: store.missing_blobs(digests, timeout=limits.STORE_SECONDS)
+        )
+
+    async def put(self, member: Member, digest: str, content: bytes) -> None:
+        """Keep a blob. Raises NotAllowed and Conflict."""
+        check_digest(digest)
+        if member.rights.push == frozenset():
+            raise NotAllowed(f"{member.name} may push nothing")
+        await self._blobs.call(
+            lambda store: store.put_blob(digest, content, timeout=limits.STORE_SECONDS)
+        )
+
+    async def get(self, member: Member, digest: str) -> bytes:
+        """A blob. Raises Refused, name ``no-such-blob``."""
+        check_digest(digest)
+        if member.rights.read == frozenset():
+            raise NotAllowed(f"{member.name} may read nothing")
+        content = await self._blobs.call(
+            lambda store: store.get_blob(digest, timeout=limits.STORE_SECONDS)
+        )
+        if content is None:
+            raise Refused(
+                "the store does not have it",
+                why=digest,
+                hint="run 'cxlocal sync' where it was made",
+                name="no-such-blob",
+            )
+        return content
+
+    async def join(self, address: str, asked: Any) -> dict[str, Any]:
+        """Enrol by a one-time code. Wrong ones are counted, answered late, and limited for each
+        address. Raises NotSignedIn, TooOften."""
+        code = asked.get("code") if isinstance(asked, dict) else None
+        token = asked.get("token_sha256") if isinstance(asked, dict) else None
+        if not isinstance(code, str) or not isinstance(token, str) or not wire.is_digest(token):
+            raise wire.BadRequest(
+                "the body names no code and no hash of a token", "both are needed"
+            )
+        sender = limits.network_of(address)
+        if self._codes.left(sender) < 1:
+            raise limits.TooOften(
+                "too many wrong codes came from there",
+                after_seconds=round(1 / limits.CODES_PER_SECOND),
+            )
+        try:
+            member = await asyncio.to_thread(self.members.join, code, token)
+        except NotSignedIn:
+            self._codes.spend(sender)
+            if self._late >= limits.WRONG_CODES_AT_ONCE:
+                raise limits.TooOften("too many wrong codes are being tried") from None
+            self._late += 1
+            try:
+                await asyncio.sleep(limits.WRONG_CODE_SECONDS)
+            finally:
+                self._late -= 1
+            raise
+        return {"member": member.name, "rights": member.rights.as_json()}
+
+    async def invite(self, member: Member, asked: Any) -> dict[str, Any]:
+        """A code for a new member. Raises NotAllowed and UsageError."""
+        self._check_manager(member)
+        name = asked.get("name") if isinstance(asked, dict) else None
+        if not isinstance(name, str):
+            raise wire.BadRequest("the body names no member", "it needs a name")
+        rights = rights_from_json(asked.get("rights", {}))
+        code = await asyncio.to_thread(self.members.invite, name, rights)
+        return {"name": name, "code": code}
+
+    async def revoke(self, member: Member, asked: Any) -> dict[str, Any]:
+        """End a member. Raises NotAllowed, UsageError and Refused."""
+        self._check_manager(member)
+        name = asked.get("name") if isinstance(asked, dict) else None
+        if not isinstance(name, str):
+            raise wire.BadRequest("the body names no member", "it needs a name")
+        count = await asyncio.to_thread(self.members.revoke, name)
+        return {"name": name, "machines": count}
+
+    async def listing(self) -> dict[str, Any]:
+        """Members and machines."""
+        return await asyncio.to_thread(self.members.listing)
+
+    async def healthy(self) -> bool:
+        """Whether the store behind answers, and is the one that was here before.
+
+        Anybody may ask, so the store is asked once a second at most.
+        """
+        now = self.clock.monotonic()
+        if now - self._health[0] < HEALTH_SECONDS:
+            return self._health[1]
+        self._health = now, self._health[1]
+        self._health = now, await self._ask_health()
+        return self._health[1]
+
+    async def _ask_health(self) -> bool:
+
+        def ask(store: Store) -> bytes:
+            asked = probe(self.members.value(LINEAGE))
+            return store.exchange(asked, timeout=limits.STORE_SECONDS)
+
+        try:
+            refused = decode(await self._exchanges.call(ask)).get("refusal") or {}
+        except CxError:
+            return False
+        return refused.get("name") == "bad-message"
+
+    async def flush(self) -> None:
+        """Write what is kept in memory for people, again and again."""
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await asyncio.to_thread(self.members.flush)
+
+    def close(self) -> None:
+        """Finish what waits, and let go of everything."""
+        self._exchanges.close()
+        self._blobs.close()
+        self.members.close()
+
+    @staticmethod
+    def _check_manager(member: Member) -> None:
+        if not member.rights.manage:
+            raise NotAllowed(
+                f"{member.name} may not invite or revoke members",
+                hint="do it on a machine that may, or on the server with --store",
+            )
+
+
+def probe(lineage: str) -> bytes:
+    """A message that every store refuses, and says by the name of the refusal whether it is the one
+    of ``lineage``. It changes nothing; a store with a lineage is not made anew by it."""
+    token = {"count": 0, "value": ""}
+    contact = {"lineage": lineage, "node": "0" * 32, "token": token, "proposal": token}
+    return encode({"protocol": PROTOCOL, "contact": contact, "push": [{"events": []}]})
+
+
+def check_digest(digest: object) -> None:
+    """Raises UsageError for what is no digest."""
+    if not isinstance(digest, str) or not wire.is_digest(digest):
+        raise wire.BadRequest("a digest is 64 hexadecimal digits", str(digest)[:80], "bad-digest")

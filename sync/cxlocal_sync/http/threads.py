@@ -1,0 +1,88 @@
+"""Stores answer in threads of their own, so that a slow disk never holds up the event loop.
+
+Each thread opens a store for itself: a store is used by one thread. An embedded store gets one
+thread, since SQLite lets one write at a time anyway; engines that do more at once get several.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+from cxlocal.clock import Clock
+from cxlocal.exchange.store import Store
+from cxlocal_sync.http.limits import STORE_SECONDS, WAITING_MAX, Busy
+
+Result = TypeVar("Result")
+
+
+class _Job(NamedTuple):
+    work: Callable[[Store], Any]
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+    until: float
+
+
+class StoreThreads:
+    """``count`` threads with a store each, and a queue of bounded length before them."""
+
+    def __init__(
+        self, open_store: Callable[[], Store], count: int, clock: Clock, name: str
+    ) -> None:
+        self._open_store = open_store
+        self._clock = clock
+        self._jobs: queue.Queue[_Job | None] = queue.Queue(WAITING_MAX)
+        self._threads = [
+            threading.Thread(target=self._work, name=f"cxlocal-{name}-{index}", daemon=True)
+            for index in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    async def call(self, work: Callable[[Store], Result]) -> Result:
+        """What ``work`` returns or raises. Raises Busy when too many wait already."""
+        loop = asyncio.get_running_loop()
+        job = _Job(work, loop.create_future(), loop, self._clock.monotonic() + STORE_SECONDS)
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            raise Busy("too many requests wait for it") from None
+        result: Result = await job.future
+        return result
+
+    def close(self) -> None:
+        """Let the threads finish what waits, and end."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join(2 * STORE_SECONDS)
+
+    def _work(self) -> None:
+        store: Store | None = None
+        while (job := self._jobs.get()) is not None:
+            outcome: Any = None
+            error: BaseException | None = None
+            try:
+                if self._clock.monotonic() > job.until:
+                    # Nobody waits for it any more; the client asks again.
+                    raise Busy("the request had to wait too long")
+                if store is None:
+                    store = self._open_store()
+                outcome = job.work(store)
+            except BaseException as caught:  # noqa: BLE001 - it is raised where it is waited for
+                error = caught
+            job.loop.call_soon_threadsafe(_settle, job.future, outcome, error)
+        if store is not None:
+            store.close()
+
+
+def _settle(future: asyncio.Future[Any], outcome: Any, error: BaseException | None) -> None:
+    if future.done():
+        return  # whoever asked has gone
+    if error is None:
+        future.set_result(outcome)
+    else:
+        future.set_exception(error)

@@ -1,0 +1,177 @@
+"""What the served store costs: against a bare uvicorn with a counter, and against raw SQLite.
+
+``python tests/bench/serving.py [ROUNDS] [FOLDER]``. *A number* is one online number by a message of
+its own, over one kept connection; its floor a POST to a bare ASGI application under uvicorn that
+raises a counter in a SQLite file (TRUNCATE and FULL, as the store). *A batch* is a push of 500 events
+of another machine each time; its floor the same rows with the same unique index in one transaction,
+no HTTP. *Sent again* is the same batch a second time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
+
+import httpx2
+from http_kit import ProcessServer
+from numbers_kit import open_journal
+from rounds import measure, report, rounds_wanted
+
+from cxlocal.events.machines import node_moved
+from cxlocal.exchange.copies import ensure_node
+from cxlocal.exchange.messages import decode, encode, event_out
+from cxlocal.journal.read import node_events
+
+NUMBERS = 100
+"""A round."""
+BATCHES = 4
+EVENTS = 500
+BARE = """
+import sqlite3, sys, uvicorn
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA journal_mode=TRUNCATE")
+db.execute("PRAGMA synchronous=FULL")
+db.execute("CREATE TABLE counter (n INTEGER)")
+db.execute("INSERT INTO counter VALUES (0)")
+async def app(scope, receive, send):
+    while (await receive()).get("more_body"):
+        pass
+    n = db.execute("UPDATE counter SET n = n + 1 RETURNING n").fetchall()[0][0]
+    head = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await send({"type": "http.response.body", "body": b'{"n": %d}' % n})
+uvicorn.run(app, port=int(sys.argv[2]), log_level="error", http="h11", loop="asyncio", lifespan="off")
+"""
+
+
+class Numbers:
+    """One machine that asks for numbers."""
+
+    def __init__(self, store: Any) -> None:
+        self.store, self.count, self.lineage = store, 0, ""
+
+    def ask(self) -> None:
+        count = self.count
+        token = {"count": count, "value": f"t{count}" if count else ""}
+        proposal = {"count": count + 1, "value": f"t{count + 1}"}
+        wish = {"kind": "online", "deliverable": "s", "line": "1", "nonce": f"n{count}", "run": "r"}
+        contact = {"lineage": self.lineage, "node": "a" * 32, "token": token, "proposal": proposal}
+        message = encode({"protocol": 1, "contact": contact, "grant": [wish]})
+        self.lineage = decode(self.store.exchange(message, timeout=10))["store"]["lineage"]
+        self.count += 1
+
+    def round(self) -> float:
+        start = time.perf_counter()
+        for _ in range(NUMBERS):
+            self.ask()
+        return time.perf_counter() - start
+
+
+def batches(folder: Path, lineage: str) -> Iterator[tuple[bytes, list[Any]]]:
+    """Pushes of 500 events, each of a machine of its own, and their rows."""
+    actor = {"id": "someone@example.org", "how": "bench"}
+    number = 0
+    while True:
+        journal = open_journal(folder / f"m{number}")
+        number += 1
+        with journal.write() as transaction:
+            ensure_node(transaction)
+            for index in range(EVENTS - 1):
+                transaction.append(
+                    node_moved(node=journal.node, reason=f"r{index}", actor=actor, hint="")
+                )
+        events = node_events(journal, journal.node, 1, EVENTS)
+        contact = {
+            "lineage": lineage, "node": journal.node, "token": {"count": 0, "value": ""},
+            "proposal": {"count": 1, "value": "p"},
+        }  # fmt: skip
+        push = [{"events": [event_out(event) for event in events]}]
+        yield encode({"protocol": 1, "contact": contact, "push": push}), events
+        journal.close()
+
+
+def raw_file(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=TRUNCATE")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute(
+        "CREATE TABLE event (id INTEGER PRIMARY KEY, node TEXT, sequence INT, type TEXT,"
+        " hash BLOB, previous BLOB, document TEXT, UNIQUE (node, sequence))"
+    )
+    return connection
+
+
+def main(rounds: int, folder: Path) -> int:
+    server = ProcessServer(folder / "central")
+    numbers = Numbers(server.enrol(folder / "client", "numbers"))
+    numbers.ask()
+    pusher = server.enrol(folder / "pusher", "pusher")
+    port = str(server.port + 1)
+    bare = subprocess.Popen([sys.executable, "-c", BARE, str(folder / "bare.db"), port])
+    client = httpx2.Client(trust_env=False, verify=False)
+    raw = raw_file(folder / "raw.db")
+    made = batches(folder, numbers.lineage)
+    waiting: list[tuple[bytes, list[Any]]] = []
+
+    def counter() -> float:
+        start = time.perf_counter()
+        for _ in range(NUMBERS):
+            client.post(f"http://127.0.0.1:{port}/", content=b'{"deliverable": "s"}').json()
+        return time.perf_counter() - start
+
+    def ingest() -> float:
+        waiting[:] = [next(made) for _ in range(BATCHES)]
+        start = time.perf_counter()
+        for _, events in waiting:
+            raw.execute("BEGIN IMMEDIATE")
+            raw.executemany(
+                "INSERT INTO event (node, sequence, type, hash, previous, document)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                [(e.node, e.sequence, e.type, e.hash, e.previous, e.document) for e in events],
+            )
+            raw.execute("COMMIT")
+        return time.perf_counter() - start
+
+    def push() -> float:
+        start = time.perf_counter()
+        for message, _ in waiting:
+            answer = decode(pusher.exchange(message, timeout=30))
+            assert answer["push"][0]["sequence"] == EVENTS, answer
+        return time.perf_counter() - start
+
+    try:
+        time.sleep(1)
+        seconds = measure(
+            {
+                "bare counter": counter, "a number": numbers.round, "raw ingest": ingest,
+                "a batch": push, "sent again": push,
+            },
+            rounds=rounds,
+        )  # fmt: skip
+    finally:
+        bare.kill()
+        bare.wait()
+        client.close()
+        server.stop()
+    return report(
+        "serving",
+        seconds,
+        [
+            ("a number", "bare counter", 1 / 0.5),
+            ("a batch", "raw ingest", 1 / 0.7),
+            ("sent again", "a batch", 1.0),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as name:
+        sys.exit(main(rounds_wanted(), Path(name)))

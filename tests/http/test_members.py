@@ -1,0 +1,491 @@
+"""Members: what each may do, how one is let in and put out, and what is kept of it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cxlocal_sync.http import limits, wire
+from cxlocal_sync.http.client import HttpStore
+from cxlocal_sync.http.members import CODE_MS, Members
+from cxlocal_sync.http.rights import Rights, rights_from_json
+from http_kit import ThreadServer
+from numbers_kit import TestClock, request
+
+from cxlocal.errors import ConfigError, NotSignedIn, Refused, UsageError
+from cxlocal.exchange.messages import decode, encode
+from cxlocal.exchange.state import forget_cursor
+from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.exchange.sync import pending, recover_store, synchronise
+from cxlocal.journal.file import Journal
+from cxlocal.journal.verify import verify
+from cxlocal.numbers.obtain import obtain_number
+
+Machine = Callable[..., Journal]
+
+
+def _for(*names: str) -> Rights:
+    some = frozenset(names)
+    return Rights(some, some, some)
+
+
+def _deliverables(journal: Journal) -> set[str]:
+    rows = journal.query("SELECT DISTINCT deliverable FROM event_log WHERE deliverable IS NOT NULL")
+    return {row["deliverable"] for row in rows}
+
+
+def _level(journal: Journal, store: HttpStore) -> Any:
+    for _ in range(2):
+        report = synchronise(journal, store, use_breaker=False, budget_seconds=10)
+    return report
+
+
+# Rights
+
+
+def test_a_member_takes_pushes_and_reads_what_it_may(
+    server: ThreadServer, machine: Machine, tmp_path: Path
+) -> None:
+    everything = server.enrol(tmp_path / "all", "all")
+    shop_only = server.enrol(tmp_path / "shop", "shop", _for("shop"))
+    boss, shop = machine("boss"), machine("shopkeeper")
+    obtain_number(boss, everything, request("b0", deliverable="bank"))
+    obtain_number(boss, everything, request("s0", deliverable="shop"))
+    assert obtain_number(shop, shop_only, request("s1", deliverable="shop")).number == 1
+    _level(boss, everything)
+    report = _level(shop, shop_only)
+    assert report.pending == 0
+    assert _deliverables(shop) == {"shop"}
+    assert verify(shop).findings == []
+    assert not shop.query("SELECT 1 FROM grant_entry WHERE deliverable = 'bank'")
+    assert _deliverables(boss) == {"shop", "bank"}
+    with pytest.raises(Refused, match="may not take numbers of 'bank'"):
+        obtain_number(shop, shop_only, request("b1", deliverable="bank"))
+    assert _level(shop, shop_only).reached, "what it may not do stops nothing else"
+    assert _level(shop, shop_only)[:4] == (True, "", 0, 0), "idle"
+    for store in (everything, shop_only):
+        store.close()
+
+
+def test_a_member_that_may_read_more_gets_what_it_missed(
+    server: ThreadServer, machine: Machine, tmp_path: Path
+) -> None:
+    everything = server.enrol(tmp_path / "all", "all")
+    boss, late = machine("boss"), machine("late")
+    for index in range(3):
+        obtain_number(boss, everything, request(f"b{index}", deliverable="bank"))
+        obtain_number(boss, everything, request(f"s{index}", deliverable="shop"))
+    _level(boss, everything)
+    narrow = server.enrol(tmp_path / "late", "late", _for("shop"))
+    _level(late, narrow)
+    assert _deliverables(late) == {"shop"}
+    narrow.close()
+    wide = server.enrol(tmp_path / "late", "late", _for("shop", "bank"))
+    with late.write() as transaction:
+        forget_cursor(transaction.connection)
+    _level(late, wide)
+    assert _deliverables(late) == {"shop", "bank"}
+    count = "SELECT count(*) AS n FROM event_log WHERE deliverable IS NOT NULL"
+    assert late.one(count) == boss.one(count)
+    assert verify(late).findings == []
+    for store in (everything, wide):
+        store.close()
+
+
+def test_what_may_not_be_pushed_is_refused_and_stays(
+    server: ThreadServer, machine: Machine, tmp_path: Path
+) -> None:
+    everything = server.enrol(tmp_path / "m", "m")
+    journal = machine()
+    obtain_number(journal, everything, request("b0", deliverable="bank"))
+    everything.close()
+    before = pending(journal)
+    assert before
+    narrow = server.enrol(tmp_path / "m", "m", _for("shop"))
+    with pytest.raises(Refused, match="may not push history of 'bank'") as caught:
+        synchronise(journal, narrow, use_breaker=False)
+    assert caught.value.name == "not-allowed"
+    assert pending(journal) == before
+    narrow.close()
+
+
+def test_a_reader_reads_and_no_more(server: ThreadServer, machine: Machine, tmp_path: Path) -> None:
+    everything = server.enrol(tmp_path / "all", "all")
+    boss = machine("boss")
+    obtain_number(boss, everything, request("s0", deliverable="shop"))
+    _level(boss, everything)
+    board = server.enrol(tmp_path / "board", "board", Rights(frozenset(), frozenset(), None))
+    screen = machine("screen")
+    assert _level(screen, board).reached
+    assert _deliverables(screen) == {"shop"}
+    with pytest.raises(Refused, match="take"):
+        obtain_number(screen, board, request("s1", deliverable="shop"))
+    with pytest.raises(Refused, match="may push nothing"):
+        board.put_blob("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", b"",
+                       timeout=5)  # fmt: skip
+    for call in (lambda: board.invite("x", {}), lambda: board.revoke("all")):
+        with pytest.raises(Refused, match="may not invite or revoke"):
+            call()
+    with pytest.raises(Refused, match="may not recover"):
+        recover_store(screen, board)
+    assert board.members()["members"]
+    for store in (everything, board):
+        store.close()
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [None, [], {"take": "all"}, {"take": [1]}, {"fly": []}, {"manage": 1}, {"take": [""]},
+     {"read": ["x"] * 2000}],
+)  # fmt: skip
+def test_rights_of_another_shape_are_refused(shape: Any) -> None:
+    with pytest.raises(UsageError):
+        rights_from_json(shape)
+
+
+def test_rights_travel() -> None:
+    for rights in (Rights(), Rights(manage=True), _for("a", "b"), Rights(frozenset(), None)):
+        assert rights_from_json(json.loads(json.dumps(rights.as_json()))) == rights
+    assert rights_from_json({}) == _for()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"push": {"events": 1}}, {"push": [1]}, {"push": [{"events": [1]}]}, {"grant": [1]},
+        {"push": [{"events": [{"deliverable": ["shop"]}]}]}, {"grant": [{"deliverable": None}]},
+        {"pull": [1]}, {"pull": {"cursor": 1, "deliverables": "shop"}}, {"grant": {"a": 1}},
+    ],
+)  # fmt: skip
+def test_malformed_parts_slip_through_no_gate(
+    server: ThreadServer, tmp_path: Path, part: dict[str, Any]
+) -> None:
+    store = server.enrol(tmp_path / "shop", "shop", _for("shop"))
+    token = {"count": 0, "value": ""}
+    contact = {"node": "a" * 32, "token": token, "proposal": {"count": 1, "value": "p"}}
+    answer = store.exchange(encode({"protocol": 1, "contact": contact, **part}), timeout=5)
+    assert decode(answer)["refusal"]["name"] == "bad-message"
+    store.close()
+
+
+# Coming and going
+
+
+def test_a_revoked_member_is_out_at_once_and_comes_back_under_a_new_id(
+    server: ThreadServer, machine: Machine, tmp_path: Path
+) -> None:
+    store = server.enrol(tmp_path / "laptop", "laptop")
+    journal = machine()
+    for index in range(3):
+        obtain_number(journal, store, request(f"r{index}"))
+    _level(journal, store)
+    # As 'cxlocal store revoke' does on the server, in another process.
+    members = Members(server.members_path)
+    assert members.revoke("laptop") == 1
+    with pytest.raises(NotSignedIn, match="revoked"):
+        synchronise(journal, store, use_breaker=False)
+    with pytest.raises(Refused, match="no member is called"):
+        members.revoke("nobody")
+    members.close()
+    # What it holds it may spend, as it could with the cable pulled.
+    held = obtain_number(journal, store, request("emergency"))
+    assert held.how == "reserve"
+    with pytest.raises(NotSignedIn):
+        obtain_number(journal, store, request("e1", deliverable="other"))
+    store.close()
+    node = journal.node
+    again = server.enrol(tmp_path / "laptop", "laptop")
+    number = obtain_number(journal, again, request("r3")).number
+    assert journal.node != node, "a machine of a revoked member has no place any more"
+    assert number is not None
+    assert number > (held.number or 0)
+    assert _level(journal, again).pending == 0
+    numbers = [row["number"] for row in journal.query("SELECT number FROM version ORDER BY 1")]
+    assert numbers == [0, 1, 2, held.number, number]
+    assert verify(journal).findings == []
+    again.close()
+
+
+def test_a_second_code_gives_a_new_token_and_the_machine_stays(
+    server: ThreadServer, machine: Machine, tmp_path: Path
+) -> None:
+    store = server.enrol(tmp_path / "laptop", "laptop")
+    journal = machine()
+    obtain_number(journal, store, request("r0"))
+    node, old = journal.node, store.token
+    store.close()
+    again = server.enrol(tmp_path / "laptop", "laptop")
+    assert again.token != old
+    assert obtain_number(journal, again, request("r1")).number == 1
+    assert journal.node == node
+    again.close()
+    stale = HttpStore(server.url, tmp_path / "stale")
+    stale.sign_in(lambda: old)
+    with pytest.raises(NotSignedIn):
+        stale.members()
+    stale.close()
+
+
+def test_a_journal_in_the_hands_of_another_member_goes_on_under_a_new_id(
+    server: ThreadServer, machine: Machine, tmp_path: Path
+) -> None:
+    mine = server.enrol(tmp_path / "me", "me")
+    journal = machine("me")
+    obtain_number(journal, mine, request("r0"))
+    shutil.copy(tmp_path / "me" / "journal.db", tmp_path / "copy.db")
+    (tmp_path / "other").mkdir()
+    shutil.copy(tmp_path / "copy.db", tmp_path / "other" / "journal.db")
+    theirs = server.enrol(tmp_path / "other", "other")
+    copied = machine("other")
+    assert copied.node == journal.node
+    assert obtain_number(copied, theirs, request("r1")).number == 1
+    assert copied.node != journal.node
+    assert obtain_number(journal, mine, request("r2")).number == 2
+    owners = {row["member"] for row in mine.members()["machines"]}
+    assert owners == {"me", "other"}
+    for store in (mine, theirs):
+        store.close()
+
+
+def test_relayed_events_are_marked(server: ThreadServer, machine: Machine, tmp_path: Path) -> None:
+    """What a machine brings of another is kept with the name of who brought it."""
+    source, courier = machine("source"), machine("courier")
+    first = server.enrol(tmp_path / "source", "source")
+    obtain_number(source, first, request("r0"))
+    _level(source, first)
+    second = server.enrol(tmp_path / "courier", "courier")
+    _level(courier, second)
+    with sqlite3.connect(server.home / "store.db") as store:
+        rows = store.execute(
+            "SELECT n.node, c.node FROM event e JOIN node n ON n.id = e.node"
+            " JOIN node c ON c.id = e.carrier"
+        ).fetchall()
+    store.close()
+    assert {row for row in rows if row[0] == source.node} == {(source.node, source.node)}
+    for each in (first, second):
+        each.close()
+
+
+# Codes
+
+
+def test_a_code_works_once(tmp_path: Path) -> None:
+    clock = TestClock()
+    members = Members(tmp_path / "m", clock=clock)
+    code = members.invite("laptop", Rights())
+    assert members.join(code.lower().replace("-", " "), "1" * 64).name == "laptop"
+    assert members.join(code, "1" * 64).name == "laptop", "the same machine may ask again"
+    with pytest.raises(NotSignedIn):
+        members.join(code, "2" * 64)
+    first = members.invite("build", Rights())
+    second = members.invite("build", Rights())
+    with pytest.raises(NotSignedIn):
+        members.join(first, "3" * 64)
+    clock.ms += CODE_MS + 1
+    with pytest.raises(NotSignedIn, match="a day old"):
+        members.join(second, "3" * 64)
+    assert members.listing()["wrong_codes"] == 3
+    members.close()
+
+
+def test_codes_are_long_and_all_different(tmp_path: Path) -> None:
+    members = Members(tmp_path / "m")
+    codes = {members.invite(f"m{index}", Rights()) for index in range(100)}
+    assert len(codes) == 100
+    assert {len(code.replace("-", "")) for code in codes} == {16}
+    letters = {letter for code in codes for letter in code}
+    assert not letters & set("ILOU")
+    members.close()
+
+
+def test_neither_tokens_nor_codes_are_kept(server: ThreadServer, tmp_path: Path) -> None:
+    members = Members(server.members_path)
+    code = members.invite("laptop", Rights())
+    members.close()
+    store = HttpStore(server.url, tmp_path / "laptop")
+    store.join(code)
+    store.members()
+    kept = b"".join(path.read_bytes() for path in server.home.rglob("*") if path.is_file())
+    for secret in (store.token, code, code.replace("-", "")):
+        assert secret.encode() not in kept
+    assert server.members_path.stat().st_mode & 0o777 == 0o600
+    store.close()
+
+
+def _try_code(port: int, code: str, source: str) -> int:
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", port, timeout=10, source_address=(source, 0)
+    )
+    try:
+        body = json.dumps({"code": code, "token_sha256": "0" * 64})
+        connection.request("POST", wire.JOIN, body)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_guesses_of_codes_are_slowed_and_counted(server: ThreadServer, tmp_path: Path) -> None:
+    """A flood of guesses finds nothing, and keeps nobody else out."""
+    members = Members(server.members_path)
+    code = members.invite("good", Rights())
+    statuses: list[int] = []
+
+    def guess() -> None:
+        for index in range(10):
+            statuses.append(_try_code(server.port, f"GUES-{index}", "127.0.0.2"))
+
+    threads = [threading.Thread(target=guess) for _ in range(8)]
+    started = time.monotonic()
+    for thread in threads:
+        thread.start()
+    good = HttpStore(server.url, tmp_path / "good")
+    assert good.join(code)["member"] == "good"
+    for thread in threads:
+        thread.join()
+    assert set(statuses) == {401, 429}
+    slow = statuses.count(401)
+    assert slow <= limits.CODES_BURST + len(threads)
+    assert time.monotonic() - started >= limits.WRONG_CODE_SECONDS
+    assert _try_code(server.port, "GUES-S", "127.0.0.2") == 429
+    assert good.members()["wrong_codes"] == slow
+    members.close()
+    good.close()
+
+
+def test_limits_count_a_subscriber_as_one() -> None:
+    assert limits.network_of("192.0.2.1") != limits.network_of("192.0.2.2")
+    assert limits.network_of("2001:db8::1") == limits.network_of("2001:db8::2:0:0:1")
+    assert limits.network_of("2001:db8::1") != limits.network_of("2001:db8:0:1::1")
+    assert limits.network_of("fe80::1%eth0") == limits.network_of("fe80::2")
+
+
+def test_a_rate_refills(tmp_path: Path) -> None:
+    class Slow(TestClock):
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock = Slow()
+    rate = limits.Rate(clock, 2.0, 3)
+    for _ in range(3):
+        rate.take("a", "too often")
+    with pytest.raises(limits.TooOften):
+        rate.take("a", "too often")
+    rate.take("b", "too often")
+    clock.now = 0.5
+    rate.take("a", "too often")
+    with pytest.raises(limits.TooOften):
+        rate.take("a", "too often")
+    for index in range(limits.ADDRESSES_MAX + 10):
+        rate.spend(index)
+    assert len(rate._buckets) <= limits.ADDRESSES_MAX
+
+
+# The store behind
+
+
+def test_a_store_that_is_gone_is_not_made_anew(tmp_path: Path, machine: Machine) -> None:
+    """A disk that is not mounted after a restart: numbers must not start over."""
+    home = tmp_path / "central"
+    server = ThreadServer(home)
+    store = server.enrol(tmp_path / "one", "one")
+    obtain_number(machine("one"), store, request("r0"))
+    store.close()
+    server.close()
+    shutil.move(home / "store.db", tmp_path / "elsewhere.db")
+    server = ThreadServer(home)
+    store = server.enrol(tmp_path / "two", "two")
+    assert not synchronise(machine("two"), store).reached
+    assert not (home / "store.db").exists()
+    assert _health(server) == 503
+    store.close()
+    server.close()
+    shutil.move(tmp_path / "elsewhere.db", home / "store.db")
+    server = ThreadServer(home)
+    assert _health(server) == 200
+    store = server.enrol(tmp_path / "two", "two")
+    assert synchronise(machine("three"), store, use_breaker=False).reached
+    store.close()
+    server.close()
+
+
+def test_another_store_in_its_place_is_noticed(tmp_path: Path, machine: Machine) -> None:
+    home = tmp_path / "central"
+    server = ThreadServer(home)
+    store = server.enrol(tmp_path / "one", "one")
+    obtain_number(machine("one"), store, request("r0"))
+    store.close()
+    server.close()
+    (home / "store.db").unlink()
+    members = (home / "store.db.members").rename(tmp_path / "kept")
+    other = ThreadServer(home)
+    stranger = other.enrol(tmp_path / "x", "x")
+    obtain_number(machine("x"), stranger, request("r0"))
+    stranger.close()
+    other.close()
+    members.rename(home / "store.db.members")
+    server = ThreadServer(home)
+    store = server.enrol(tmp_path / "two", "two")
+    report = synchronise(machine("two"), store)
+    assert "another store" in report.why
+    store.close()
+    server.close()
+
+
+def _health(server: ThreadServer) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    try:
+        connection.request("GET", wire.HEALTH)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_a_file_of_another_program_is_no_file_of_members(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "other.db") as other:
+        other.execute("CREATE TABLE t (x)")
+    other.close()
+    with pytest.raises(ConfigError, match="not a file of members"):
+        Members(tmp_path / "other.db")
+
+
+def test_two_members_cannot_both_have_a_machine(tmp_path: Path) -> None:
+    one, two = Members(tmp_path / "m"), Members(tmp_path / "m")
+    codes = [one.invite(name, Rights()) for name in ("a", "b")]
+    a, b = one.join(codes[0], "1" * 64), two.join(codes[1], "2" * 64)
+    assert one.speak_as("c" * 32, a)
+    assert not two.speak_as("c" * 32, b)
+    assert one.speak_as("c" * 32, a)
+    one.close()
+    two.close()
+
+
+def test_the_server_goes_on_when_the_disk_is_away_for_a_moment(
+    server: ThreadServer, machine: Machine, tmp_path: Path
+) -> None:
+    store = server.enrol(tmp_path / "laptop")
+    journal = machine()
+    obtain_number(journal, store, request("r0"))
+    (server.home / "store.db").rename(tmp_path / "away.db")
+    with pytest.raises(StoreUnreachable, match="gone"):
+        store.exchange(encode({"protocol": 1, "contact": _full_contact(journal)}), timeout=5)
+    (tmp_path / "away.db").rename(server.home / "store.db")
+    assert obtain_number(journal, store, request("r1")).number == 1
+    store.close()
+
+
+def _full_contact(journal: Journal) -> dict[str, Any]:
+    from cxlocal.exchange.state import store_state
+
+    token = {"count": 0, "value": ""}
+    lineage = store_state(journal.connection).lineage
+    return {"lineage": lineage, "node": "b" * 32, "token": token, "proposal": token}
