@@ -51,6 +51,9 @@ def near(name: str, known: Iterable[str]) -> str:
     import difflib  # only where something is wrong
 
     by_case = {one.casefold(): one for one in known}
+    begun = [one for key, one in by_case.items() if name and key.startswith(name.casefold())]
+    if len(begun) == 1:
+        return begun[0]
     found = difflib.get_close_matches(name.casefold(), by_case, n=1, cutoff=0.6)
     return by_case[found[0]] if found else ""
 

@@ -125,11 +125,15 @@ def find_promotion(record: RunRecord, name: str) -> Promotion:
     for promotion in record.plan.promotions:
         if promotion.name == name:
             return promotion
+    from cxlocal.config.problems import near
+
     known = ", ".join(one.name for one in record.plan.promotions) or "none"
     raise UsageError(
         f"{record.version} knows no promotion {name!r}",
         why=f"the plan of its run has {known}",
-        hint="add it to [promotions] of cx.toml, and release again",
+        hint=f"did you mean {close!r}?"
+        if (close := near(name, [one.name for one in record.plan.promotions]))
+        else "add it to [promotions] of cx.toml, and release again",
         name="no-such-promotion",
     )
 

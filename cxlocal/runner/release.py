@@ -144,7 +144,9 @@ def _work_off(
         work.workspace.lock.release()
     _last_sync(journal, begun)
     if signals.number:
-        raise signals.interrupted()
+        again = f"cxlocal run --resume {record.run}" if record.kind == "release" else ""
+        again += f" --to {request.to}" if again and request.to else ""
+        raise signals.interrupted(again, run=record.run, version=record.version)
     return _summary(machine, request, begun, outcome, reason, ended, seconds)
 
 

@@ -168,10 +168,14 @@ def deploy_stages(record: RunRecord, environment: str) -> list[Stage]:
     plan = record.plan
     known = [one.name for one in plan.environments]
     if environment not in known:
+        from cxlocal.config.problems import near
+
         raise UsageError(
             f"{record.version} knows no environment {environment!r}",
             why=f"its plan has {', '.join(known) or 'none'}",
-            hint="name one of them, or add it to [environments] of cx.toml and release again",
+            hint=f"did you mean {close!r}?"
+            if (close := near(environment, known))
+            else "name one of them, or add it to [environments] of cx.toml and release again",
             name="no-such-environment",
         )
     if plan.environment(environment).lifetime != "lasting":

@@ -52,13 +52,14 @@ class Signals:
         if isinstance(error, SignalCame):
             raise self.interrupted() from error
 
-    def interrupted(self) -> Interrupted:
-        """The error the command ends in."""
+    def interrupted(self, hint: str = "", **data: object) -> Interrupted:
+        """The error the command ends in. ``hint``: the command that goes on."""
         return Interrupted(
             f"cancelled by {self.name}",
             why="what was going on is recorded as cancelled",
-            hint="'cxlocal log' shows the run; 'cxlocal run --resume RUN' goes on with it",
+            hint=hint or "'cxlocal log' shows the run; 'cxlocal run --resume RUN' goes on with it",
             signal_number=self.number,
+            **data,
         )
 
     def _hear(self, number: int, frame: FrameType | None) -> None:

@@ -136,6 +136,8 @@ def test_a_person_gives_what_no_stage_earns(desk: Any) -> None:
     found = desk("promote", "APPROVED", "--version", version, "--json").json()
     assert (found["decision"], found["actor"]) == ("granted", "Ann <ann@example.org>")
     assert desk("promote", version, "NO_SUCH").code == 2
+    assert "did you mean 'APPROVED'?" in desk("promote", version, "APROVED").err
+    assert "did you mean 'production'?" in desk("deploy", version, "--to", "prod").err
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ def test_a_signal_is_recorded_as_cancel(shop: Any, tmp_path: Path, number: signa
     process.send_signal(number)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 128 + number, err.decode()
+    assert f"To do: cxlocal run --resume {shop.last()}" in err.decode()
     assert time.monotonic() - began < 10
     assert shop.query("SELECT outcome, outcome_reason FROM run") == [
         ("cancel", f"cancelled by {number.name}")
