@@ -10,8 +10,12 @@ from __future__ import annotations
 
 COUNTER_BITS = 16
 AHEAD_MS_MAX = 5 * 60 * 1000
-"""A value further ahead of our wall clock than this is kept and flagged, and does not move ours:
-one machine with a wrong clock must not drag all others into the future."""
+"""A value further ahead of our wall clock than this is kept and flagged (view ``open_flags``), and
+does not move ours: one machine with a wrong clock must not drag all others into the future."""
+
+# sql: two constants of this module. An index serves a view only where both say the same words.
+IS_AHEAD_SQL = f"clock >> {COUNTER_BITS} > received + {AHEAD_MS_MAX}"
+"""``is_ahead`` of an event at the time it arrived, as SQL over the event table."""
 
 
 def next_value(last: int, now_ms: int) -> int:

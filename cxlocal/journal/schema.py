@@ -8,6 +8,8 @@ will.
 
 from __future__ import annotations
 
+from cxlocal.events.hybrid import IS_AHEAD_SQL
+
 APPLICATION_ID = 0x43584C31
 """``CXL1`` in the file header, so that ``file`` and we can tell a journal from any other file."""
 
@@ -18,7 +20,8 @@ PARTIAL = "partial "
 """Followed by a node id, the name of a local value: our copy of that chain lacks events that the
 store does not let us read. Its deliverables' own chains are whole."""
 
-EVENT_SQL = """
+# sql: a constant of events.hybrid
+EVENT_SQL = f"""
 -- Ids of chains. Text would be repeated in every event; an integer keeps the file small.
 CREATE TABLE IF NOT EXISTS node_lookup (
   id INTEGER PRIMARY KEY, -- Local to this file; never sent.
@@ -63,6 +66,8 @@ CREATE INDEX IF NOT EXISTS event_by_run ON event(run) WHERE run IS NOT NULL;
 -- The chain within a deliverable: its head at append, its events for a partial replica.
 CREATE INDEX IF NOT EXISTS event_by_deliverable
   ON event(deliverable, node, deliverable_sequence) WHERE deliverable IS NOT NULL;
+-- Events from the future, so that nobody has to read all others to find them. Almost always empty.
+CREATE INDEX IF NOT EXISTS event_ahead ON event(node, sequence) WHERE {IS_AHEAD_SQL};
 -- What was written stays written.
 CREATE TRIGGER IF NOT EXISTS event_no_update BEFORE UPDATE ON event
   BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;

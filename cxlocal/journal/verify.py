@@ -15,7 +15,7 @@ from cxlocal.journal.migrate import run_script
 from cxlocal.journal.read import all_events
 from cxlocal.journal.schema import PARTIAL
 from cxlocal.projection.apply import apply_facts
-from cxlocal.projection.project import Fact, project, stamp
+from cxlocal.projection.project import project, stamp
 from cxlocal.projection.tables import PROJECTION_VERSION, TABLES, create_sql
 from cxlocal.projection.views import create_views_sql
 
@@ -41,6 +41,9 @@ class Checked(NamedTuple):
     events: int
     rows: int
     findings: list[Finding]
+    newer_projection: int = 0
+    """The version of a newer cxlocal that wrote the rows; they were not compared. 0 where they
+    were."""
 
 
 def verify(journal: Journal) -> Checked:
@@ -77,39 +80,59 @@ def _verify_once(journal: Journal) -> Checked:
         events = 0
         state = _Chains()
         try:
+            findings += _out_of_reach(journal.connection)
             for position, event in all_events(journal):
                 events += 1
+                if not _is_of_our_kinds(event):
+                    what = "its row holds values of another kind than was written"
+                    findings.append(Finding("hash", f"event {position}", what))
+                    continue
                 if len(findings) < FINDINGS_MAX:
-                    findings += _check_safely(journal, state, position, event)
-                facts, mark = _said_by(event)
-                apply_facts(fresh, facts, mark)
+                    findings += _check_event(journal, state, position, event)
+                apply_facts(fresh, project(event), stamp(event))
         except sqlite3.DatabaseError as problem:
             findings.append(_unreadable(journal, str(problem)))
             return Checked(events, 0, findings)
         findings += state.gaps()
         findings += state.misplaced()
         findings += _check_ends(journal)
-        rows, differences = _compare(journal, fresh)
+        newer, waits = _projected_by(journal.connection)
+        rows, differences = (0, waits) if newer or waits else _compare(journal.connection, fresh)
         findings += differences
     finally:
         fresh.close()
-    return Checked(events, rows, findings[:FINDINGS_MAX])
+    return Checked(events, rows, findings[:FINDINGS_MAX], newer)
 
 
-def _said_by(event: Event) -> tuple[list[Fact], str]:
-    try:
-        return project(event), stamp(event)
-    except (AttributeError, TypeError, ValueError):
-        return [], ""  # columns of other types than we write; that is a finding already
+LATEST_MS = 253_402_300_799_999
+"""The end of the year 9999; no text says a later time."""
 
 
-def _check_safely(
-    journal: Journal, state: _Chains, position: int, event: Event
-) -> Iterator[Finding]:
-    try:
-        yield from _check_event(journal, state, position, event)
-    except (AttributeError, TypeError, ValueError, OverflowError) as problem:
-        yield Finding("hash", f"event {position}", f"its row cannot be read: {problem}")
+def _is_of_our_kinds(event: Event) -> bool:
+    """SQLite keeps anything in any column; hashing and projecting want what they wrote."""
+    texts = (event.node, event.type, event.document, event.deliverable or "", event.run or "")
+    numbers = (
+        event.sequence, event.branch, event.clock, event.received_at_ms,
+        0 if event.deliverable_sequence is None else event.deliverable_sequence,
+    )  # fmt: skip
+    hashes = (event.previous, event.previous_in_deliverable, event.hash)
+    return (
+        all(type(part) is str for part in texts)
+        and all(type(part) is int for part in numbers)
+        and all(type(part) is bytes for part in hashes)
+        and 0 <= event.received_at_ms <= LATEST_MS
+    )
+
+
+def _out_of_reach(connection: sqlite3.Connection) -> Iterator[Finding]:
+    """Rows that no reader is given."""
+    rows = connection.execute(
+        "SELECT id FROM event WHERE id < 1 OR node NOT IN (SELECT id FROM node_lookup)"
+        " OR type NOT IN (SELECT id FROM type_lookup) ORDER BY id"
+    ).fetchall()
+    for (position,) in rows:
+        what = "its chain or type is not known here, or its place is none"
+        yield Finding("coordinates", f"event {position}", what)
 
 
 def _unreadable(journal: Journal, problem: str) -> Finding:
@@ -145,20 +168,18 @@ class _Chains:
         self.by_place: dict[tuple[str, int], set[bytes]] = {}
         self.deliverable: dict[tuple[str, str, int], set[bytes]] = {}
         self.lowest_unlinked: dict[str, int] = {}
-        self.branches: dict[tuple[str, int], dict[int, tuple[bytes, bytes]]] = {}
-        """Chain and sequence to branch, hash and previous hash."""
+        self.branches: dict[tuple[str, int], dict[int, tuple[bytes, bytes, str]]] = {}
+        """Chain and sequence to branch: hash, previous hash, and how the event is named."""
 
     def misplaced(self) -> Iterator[Finding]:
         """An event continues the branch of the one before it, unless another does already."""
         for (node, sequence), here in self.branches.items():
             before = self.branches.get((node, sequence - 1), {})
-            parents = {value: branch for branch, (value, _) in before.items()}
-            for branch, (_, previous) in here.items():
+            parents = {value: branch for branch, (value, _, _) in before.items()}
+            for branch, (_, previous, where) in here.items():
                 parent = 0 if sequence == 1 else parents.get(previous)
                 if parent is not None and parent != branch and parent not in here:
-                    yield Finding(
-                        "coordinates", f"{node[:8]} {sequence}", "it stands on another branch"
-                    )
+                    yield Finding("coordinates", where, "it stands on another branch")
 
     def gaps(self) -> Iterator[Finding]:
         for node, sequence in self.lowest_unlinked.items():
@@ -189,8 +210,8 @@ def _check_event(
         place = (event.node, event.deliverable, event.deliverable_sequence)
         state.deliverable.setdefault(place, set()).add(event.hash)
     state.by_place.setdefault((event.node, event.sequence), set()).add(event.hash)
-    place_ = (event.node, event.sequence)
-    state.branches.setdefault(place_, {})[event.branch] = (event.hash, event.previous)
+    branches = state.branches.setdefault((event.node, event.sequence), {})
+    branches[event.branch] = (event.hash, event.previous, where)
 
 
 def _check_coordinates(
@@ -219,18 +240,26 @@ def _check_file(connection: sqlite3.Connection) -> Iterator[Finding]:
         yield Finding("file", "journal", str(problem))
 
 
-def _compare(journal: Journal, fresh: sqlite3.Connection) -> tuple[int, list[Finding]]:
-    state = journal.connection.execute(
-        "SELECT version, behind_from FROM projection_state"
-    ).fetchone()
-    if state is not None and state[0] > PROJECTION_VERSION:
-        return 0, []  # tables of a newer cxlocal, which may mean more than this one knows
-    if state != (PROJECTION_VERSION, None):
-        what = "says that events wait to be projected; nothing compared"
-        return 0, [Finding("projection", "projection_state", what)]
-    rows, findings = 0, _compare_views(journal.connection, fresh)
+def _projected_by(connection: sqlite3.Connection) -> tuple[int, list[Finding]]:
+    """Who wrote the rows: the version if it is newer than ours, and what keeps from comparing."""
+    what = "says that events wait to be projected; nothing compared"
+    try:
+        state = connection.execute("SELECT version, behind_from FROM projection_state").fetchone()
+    except sqlite3.DatabaseError as problem:
+        return 0, [Finding("projection", "projection_state", f"cannot be read: {problem}")]
+    if state == (PROJECTION_VERSION, None):
+        return 0, []
+    if state is not None and type(state[0]) is int and state[0] > PROJECTION_VERSION:
+        return state[0], []  # its rows may mean more than this version knows
+    return 0, [Finding("projection", "projection_state", what)]
+
+
+def _compare(
+    connection: sqlite3.Connection, fresh: sqlite3.Connection
+) -> tuple[int, list[Finding]]:
+    rows, findings = 0, _compare_views(connection, fresh)
     for table in TABLES:
-        stored, expected = dump(journal.connection, table), dump(fresh, table)
+        stored, expected = dump(connection, table), dump(fresh, table)
         rows += len(stored)
         for key in sorted(stored.keys() | expected.keys(), key=repr):
             if stored.get(key) != expected.get(key):

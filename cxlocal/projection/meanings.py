@@ -93,7 +93,7 @@ _VIEW_COLUMNS = {
         """,
     "open_flags": """
         raised_at | When it was noticed (UTC).
-        kind | Slug of what it is.
+        kind | Slug of what it is; clock-ahead is said of a machine, everything else of an event.
         text | What it is, as a sentence.
         deliverable | Deliverable it is about; empty for none.
         version | Version of the run it is about; empty for none.

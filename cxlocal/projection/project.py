@@ -48,8 +48,11 @@ def project(event: Event, document: dict[str, Any] | None = None) -> list[Fact]:
     try:
         said = _take_apart(event, document if document is not None else event.parsed())
         facts = handler(said)
-        if any(None in fact.key for fact in facts):
-            raise ValueError("it does not name what it is about")
+        for fact in facts:
+            for part in fact.key:
+                # Anything else is no name, and what is not a number is NULL to SQLite.
+                if not isinstance(part, str | int):
+                    raise TypeError("it does not name what it is about")
         return facts
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as problem:
         text = f"an event of type {event.type} could not be read: {problem!r}"[:1024]

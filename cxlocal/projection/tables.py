@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 from cxlocal.projection.references import REFERENCES
 
-PROJECTION_VERSION = 1
-"""Raised whenever the same events would project differently; a newer binary then rebuilds."""
+PROJECTION_VERSION = 2
+"""Raised whenever the same events would project differently or a view says something else; a newer
+binary then rebuilds."""
 
 
 class Column(NamedTuple):

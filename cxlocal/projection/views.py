@@ -6,6 +6,29 @@ durations end in ``_seconds``.
 
 from __future__ import annotations
 
+from cxlocal.events.hybrid import AHEAD_MS_MAX, COUNTER_BITS, IS_AHEAD_SQL
+
+# A flag that depends on when an event arrived here is no projected fact: it would differ between
+# two journals with the same events. Settled once the chain's newest event says a time that is not
+# ahead; its hybrid clock never goes back, and stays ahead longer.
+# sql: constants of events.hybrid
+_CLOCKS_AHEAD = f"""
+UNION ALL SELECT strftime('%Y-%m-%dT%H:%M:%fZ', a.first / 1000.0, 'unixepoch'), 'clock-ahead',
+  'the clock of ' || coalesce(m.host, substr(n.name, 1, 8)) || ' is '
+    || CASE WHEN a.seconds >= 172800 THEN (a.seconds / 86400) || ' days'
+      WHEN a.seconds >= 7200 THEN (a.seconds / 3600) || ' hours'
+      ELSE (a.seconds / 60) || ' minutes' END
+    || ' ahead of the clock here, or the one here is behind',
+  NULL, NULL, NULL, n.name
+FROM (SELECT node, min(received) AS first, max((clock >> {COUNTER_BITS}) - received) / 1000 AS seconds
+  FROM event WHERE {IS_AHEAD_SQL} GROUP BY node) a
+JOIN node_lookup n ON n.id = a.node
+LEFT JOIN machine m ON m.node = n.name
+WHERE n.name <> coalesce((SELECT value FROM local_value WHERE name = 'node'), '')
+  AND (SELECT newest.time > newest.received + {AHEAD_MS_MAX} FROM event newest
+    WHERE newest.node = a.node ORDER BY newest.sequence DESC LIMIT 1)
+"""
+
 VIEWS: dict[str, tuple[str, str]] = {
     "deployments_now": (
         (
@@ -133,7 +156,8 @@ WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
   AND NOT (f.kind = 'not-destroyed' AND EXISTS (SELECT 1 FROM environment e
     WHERE e.deliverable = f.deliverable AND e.instance = f.subject
       AND e.deleted_at > f.raised_at))
-""",
+"""
+        + _CLOCKS_AHEAD,
     ),
     "number_ledger": (
         (

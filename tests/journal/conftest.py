@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -49,3 +52,23 @@ def make_journal(tmp_path: Path, clock: SetClock) -> Iterator[Callable[..., Jour
 @pytest.fixture
 def journal(make_journal: Callable[..., Journal]) -> Journal:
     return make_journal()
+
+
+@pytest.fixture(scope="session")
+def journals() -> ModuleType:
+    """``tests/journals.py``; the tests are no packages."""
+    name, path = "cxlocal_test_journals", Path(__file__).resolve().parents[1] / "journals.py"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+@pytest.fixture
+def full(tmp_path: Path, journals: ModuleType) -> Iterator[Journal]:
+    """A journal with every kind of event that changes a table."""
+    journal: Journal = journals.build_full_journal(tmp_path / "full")
+    yield journal
+    journal.close()

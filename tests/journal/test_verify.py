@@ -6,6 +6,8 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,6 +76,60 @@ def test_p15_every_changed_coordinate_is_noticed(written: Journal, column: str, 
     findings = verify(written).findings
     assert findings, f"a changed {column} went unnoticed"
     assert any("event 3" in finding.where for finding in findings), findings
+
+
+ODD_VALUES = [
+    "NULL", "''", "'abc'", "x'fffe'", "-1", "9223372036854775807", "1e300", "3.5",
+    "CAST(x'ff' AS TEXT)", "zeroblob(32)", "replace(hex(zeroblob(60000)), '00', '[')",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        *(("event", name) for name in (
+            "node", "sequence", "branch", "type", "deliverable", "deliverable_sequence", "run",
+            "time", "clock", "received", "previous", "previous_in_deliverable", "hash", "document",
+        )),
+        *((f"{name}_lookup", "name") for name in ("node", "type", "deliverable", "run")),
+        ("projection_state", "version"),
+    ],
+)  # fmt: skip
+def test_p15_whatever_a_column_is_made_to_hold_is_a_finding(
+    written: Journal, make_journal: Callable[..., Journal], table: str, column: str
+) -> None:
+    """Never an exception, and the event itself is named."""
+    where = "WHERE id = 3" if table == "event" else "WHERE id = 1"
+    whole = written.path.read_bytes()
+    written.close()
+    for number, value in enumerate(ODD_VALUES):
+        path = written.path.parent.parent / f"odd-{number}" / "journal.db"
+        path.parent.mkdir()
+        path.write_bytes(whole)
+        journal = make_journal(path.parent.name)
+        try:
+            tamper(journal, f"UPDATE {table} SET {column} = {value} {where}")
+        except sqlite3.IntegrityError:
+            continue  # the column itself refuses it
+        checked = verify(journal)
+        if column == "version" and value == "9223372036854775807":
+            assert (checked.findings, checked.newer_projection) == ([], 2**63 - 1)
+            continue
+        assert checked.findings, f"{column} = {value} went unnoticed"
+        if table == "event":
+            assert "event 3" in {finding.where[:7] for finding in checked.findings}, value
+
+
+def test_p15_rows_that_were_not_compared_are_not_called_well(
+    written: Journal, cx: Any, tmp_path: Path
+) -> None:
+    """A newer cxlocal wrote them, or somebody says so to hide a changed row."""
+    tamper(written, "UPDATE run SET outcome = 'failure'")
+    tamper(written, "UPDATE projection_state SET version = 99")
+    home = {"CXLOCAL_HOME": str(written.home)}
+    told = cx.ok("verify", cwd=tmp_path, env=home)
+    assert "were not compared" in told.err and "all is well" not in told.err + told.out
+    assert "were not compared" in cx.ok("verify", "--json", cwd=tmp_path, env=home).err
 
 
 def test_p15_a_removed_event_is_noticed(written: Journal) -> None:
