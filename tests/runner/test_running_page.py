@@ -27,3 +27,11 @@ def test_every_option_of_the_page_exists(cx: Any) -> None:
     told = set(re.findall(r"`(--?[a-z-]+)", PAGE.read_text("utf-8")))
     shown = cx("run", "--help").out + cx("--help").out
     assert {one for one in told if one not in shown} == set()
+
+
+def test_the_page_names_every_server_that_is_recognised() -> None:
+    from cxlocal_plugins.ci import SERVERS
+
+    (told,) = re.findall(r"Recognised are (.*?);", PAGE.read_text("utf-8"), re.DOTALL)
+    names = re.split(r",\s+|\s+and\s+", told)
+    assert names == sorted({server.name for server in SERVERS})
