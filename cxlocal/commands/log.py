@@ -21,7 +21,9 @@ COLUMNS = (
         ("cxlocal log --json", "the same for a program"),
     ]
 )
-@click.option("-n", "limit", default=20, show_default=True, help="How many runs.")
+@click.option(
+    "-n", "limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs."
+)
 @click.option("-d", "--deliverable", help="Only runs of this deliverable.")
 @click.option(
     "--outcome",

@@ -49,12 +49,18 @@ PARTS = {
 def show(
     app: App, run: str, deliverable: str | None, stage: str | None, plan: bool, as_json: bool
 ) -> None:
-    """Tell the story of one run: why, what, where, and how it went."""
+    """Tell the story of one run: why, what, where, and how it went.
+
+    Without a name: the newest release of this folder's deliverable, of all outside a project.
+    """
     from cxlocal.commands.find_run import find_run
+    from cxlocal.commands.status import deliverable_here
     from cxlocal.journal.rebuild import catch_up
 
     with app.journal(create=False) as journal:
         catch_up(journal)
+        if deliverable is None and run in ("", "latest"):
+            deliverable = deliverable_here(app)
         found = find_run(journal, run, deliverable)
         if stage is not None:
             _print_log(journal, found, stage)

@@ -46,7 +46,7 @@ def status(app: App, as_json: bool) -> None:
     """
     from cxlocal.journal.rebuild import catch_up
 
-    name = _deliverable(app)
+    name = deliverable_here(app)
     if not app.journal_path().exists():
         _say_empty(name, as_json)
         return
@@ -59,7 +59,8 @@ def status(app: App, as_json: bool) -> None:
         _tell(facts)
 
 
-def _deliverable(app: App) -> str | None:
+def deliverable_here(app: App) -> str | None:
+    """The deliverable of the folder one stands in; None outside a project. Raises ConfigError."""
     if app.find_project() is None:
         return None
     from cxlocal.config.load import read

@@ -274,3 +274,15 @@ def test_a_rehearsal_blames_the_tree_for_what_is_in_the_tree(shop: Any) -> None:
     config.write_text(config.read_text() + 'unit = { command = "true", needs = ["bild"] }\n')
     done = shop.command("rehearse")
     assert (done.code, "'bild'" in done.err, "cx.toml at" in done.err) == (2, True, False)
+
+
+def test_show_without_a_name_is_about_this_folder(shop: Any, tmp_path: Path) -> None:
+    shop.write(BUILD)
+    assert shop.run().code == 0
+    config = shop.tree / "cx.toml"
+    config.write_text(config.read_text().replace('name = "shop"', 'name = "other"'))
+    shop.push("another deliverable")
+    assert "no release is known" in shop.command("show").err
+    config.write_text(config.read_text().replace('name = "other"', 'name = "shop"'))
+    assert shop.command("show").out.startswith("shop 0.1.0")
+    assert shop.command("log", "-n", "0").code == 2
