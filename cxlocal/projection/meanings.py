@@ -59,7 +59,8 @@ _VIEW_COLUMNS = {
     "number_ledger": """
         deliverable | Deliverable.
         line | Version line, such as 2.7.
-        number | The number.
+        lo | The number, or the first of a stretch of one fate.
+        hi | The last number of the stretch; the same for a number in use.
         state | in use (confirmed or not), reserved, skipped or conflicted.
         why | Why it is skipped; empty otherwise.
         version | Version text made of it; empty while it is not in use.

@@ -79,13 +79,13 @@ WHERE state = 'in use, not yet confirmed' ORDER BY used_at DESC
     "numbers": (
         "What became of every number",
         (
-            "Each number up to the highest one handed out has exactly one state. Empty: every"
-            " deliverable."
+            "Each number up to the highest one handed out has exactly one state; neighbours of one"
+            " fate stand in one row, from lo to hi. Empty: every deliverable."
         ),
         """
-SELECT deliverable, line, number, state, why, version, how, used_at, machine, run
+SELECT deliverable, line, lo, hi, state, why, version, how, used_at, machine, run
 FROM number_ledger WHERE :deliverable IN ('', deliverable)
-ORDER BY deliverable, line, number DESC
+ORDER BY deliverable, line, lo DESC
 """,
     ),
     "failed-runs": (

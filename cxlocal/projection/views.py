@@ -29,6 +29,82 @@ WHERE n.name <> coalesce((SELECT value FROM local_value WHERE name = 'node'), ''
     WHERE newest.node = a.node ORDER BY newest.sequence DESC LIMIT 1)
 """
 
+# A sweep along each line: what begins and ends at every edge is summed up, so that a stretch of a
+# million numbers costs as much as one, and 10,000 stretches are not compared with each other. The
+# last stretch to begin is known by the highest mark (first number, last number, who, why); only
+# where it has ended and an older one goes on are all looked at.
+_NUMBER_LEDGER = """
+WITH layer(deliverable, line, lo, hi, kind, node, why) AS (
+  SELECT deliverable, line, lo, hi, iif(kind = 'raise', 'passed', 'granted'), node, ''
+    FROM grant_entry
+  UNION ALL SELECT deliverable, line, lo, hi, 'skipped', coalesce(node, ''), coalesce(why, '')
+    FROM number_skip
+    WHERE skipped_at IS NOT NULL
+  UNION ALL SELECT DISTINCT deliverable, line, number, number, 'used', '', '' FROM version
+    WHERE used_at IS NOT NULL
+),
+sound AS (
+  SELECT * FROM layer WHERE typeof(lo) = 'integer' AND typeof(hi) = 'integer' AND lo >= 0
+    AND lo <= hi
+),
+edge(deliverable, line, at, kind, step, mark) AS (
+  SELECT deliverable, line, lo, kind, 1, printf('%019d%019d', lo, hi) || node || char(10) || why
+    FROM sound
+  UNION ALL SELECT deliverable, line, hi + 1, kind, -1, NULL FROM sound
+),
+stretch AS (
+  SELECT deliverable, line, at AS lo, lead(at) OVER here - 1 AS hi,
+    sum(sum(step * (kind = 'passed'))) OVER here AS passed,
+    sum(sum(step * (kind = 'granted'))) OVER here AS granted,
+    sum(sum(step * (kind = 'skipped'))) OVER here AS skipped,
+    sum(sum(step * (kind = 'used'))) OVER here AS used,
+    max(max(iif(kind = 'granted', mark, ''))) OVER here AS grant_mark,
+    max(max(iif(kind = 'skipped', mark, ''))) OVER here AS skip_mark
+  FROM edge GROUP BY deliverable, line, at
+  WINDOW here AS (PARTITION BY deliverable, line ORDER BY at)
+),
+unused AS (
+  SELECT deliverable, line, lo, hi, granted, skipped,
+    CASE WHEN NOT skipped AND NOT granted THEN char(10) || 'passed over'
+      WHEN skipped AND CAST(substr(skip_mark, 20, 19) AS INTEGER) >= lo THEN substr(skip_mark, 39)
+      WHEN skipped THEN (SELECT coalesce(s.node, '') || char(10) || coalesce(s.why, '')
+        FROM number_skip s
+        WHERE s.deliverable = stretch.deliverable AND s.line = stretch.line
+          AND s.lo <= stretch.lo AND s.hi >= stretch.lo ORDER BY s.lo DESC LIMIT 1)
+      WHEN CAST(substr(grant_mark, 20, 19) AS INTEGER) >= lo THEN substr(grant_mark, 39)
+      ELSE (SELECT g.node || char(10) FROM grant_entry g
+        WHERE g.deliverable = stretch.deliverable AND g.line = stretch.line AND g.kind <> 'raise'
+          AND g.lo <= stretch.lo AND g.hi >= stretch.lo ORDER BY g.lo DESC LIMIT 1) END AS who_why
+  FROM stretch WHERE NOT used AND (passed OR granted OR skipped)
+),
+fate AS (
+  SELECT deliverable, line, lo, hi, iif(granted AND NOT skipped, 'reserved', 'skipped') AS state,
+    who_why FROM unused
+),
+turn AS (
+  SELECT *, coalesce(lag(hi) OVER here = lo - 1 AND lag(state) OVER here = state
+    AND lag(who_why) OVER here = who_why, 0) AS goes_on
+  FROM fate WINDOW here AS (PARTITION BY deliverable, line ORDER BY lo)
+),
+joined AS (
+  SELECT deliverable, line, min(lo) AS lo, max(hi) AS hi, state,
+    substr(who_why, 1, instr(who_why, char(10)) - 1) AS node,
+    substr(who_why, instr(who_why, char(10)) + 1) AS why
+  FROM (SELECT *, sum(NOT goes_on) OVER (PARTITION BY deliverable, line ORDER BY lo) AS stretch
+    FROM turn)
+  GROUP BY deliverable, line, stretch
+)
+SELECT j.deliverable, j.line, j.lo, j.hi, j.state, nullif(j.why, '') AS why, NULL AS version,
+  NULL AS run, NULL AS how, NULL AS used_at, coalesce(m.host, nullif(substr(j.node, 1, 8), ''))
+  AS machine
+FROM joined j LEFT JOIN machine m ON m.node = j.node
+UNION ALL
+SELECT u.deliverable, u.line, u.number, u.number, u.state, NULL, u.version, u.run, u.how, u.used_at,
+  coalesce(m.host, substr(u.node, 1, 8))
+FROM number_uses u LEFT JOIN machine m ON m.node = u.node
+WHERE typeof(u.number) = 'integer' AND u.number >= 0
+"""
+
 VIEWS: dict[str, tuple[str, str]] = {
     "deployments_now": (
         (
@@ -161,43 +237,10 @@ WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
     ),
     "number_ledger": (
         (
-            "What became of every number up to the highest granted: exactly one state each, and why."
-            " Numbers without a row are free."
+            "What became of every number up to the highest granted, in stretches of one fate: exactly"
+            " one state each, and why. Numbers without a row are free."
         ),
-        """
-WITH RECURSIVE span(deliverable, line, number, hi, kind, node) AS (
-  SELECT deliverable, line, lo, hi, kind, node FROM grant_entry
-  UNION ALL SELECT deliverable, line, number + 1, hi, kind, node FROM span WHERE number < hi
-),
-stated AS (
-  SELECT deliverable, line, number, kind = 'raise' AS passed,
-    CASE WHEN kind <> 'raise' THEN node END AS node FROM span
-  UNION ALL SELECT deliverable, line, number, 0, node FROM version
-    WHERE used_at IS NOT NULL AND number >= 0
-),
-known AS (
-  SELECT deliverable, line, number, min(passed) AS only_passed, max(node) AS node,
-    (SELECT min(s.why) FROM number_skip s WHERE s.deliverable = stated.deliverable
-      AND s.line = stated.line AND s.lo <= stated.number AND s.hi >= stated.number) AS given_up
-  FROM stated GROUP BY deliverable, line, number
-)
-SELECT k.deliverable, k.line, k.number,
-  CASE
-    WHEN u.state IS NOT NULL THEN u.state
-    WHEN k.given_up IS NOT NULL OR k.only_passed THEN 'skipped'
-    ELSE 'reserved' END AS state,
-  CASE
-    WHEN u.state IS NOT NULL THEN NULL
-    WHEN k.given_up IS NOT NULL THEN k.given_up
-    WHEN k.only_passed THEN 'passed over'
-    ELSE NULL END AS why,
-  u.version, u.run, u.how, u.used_at, coalesce(m.host, substr(coalesce(u.node, k.node), 1, 8))
-    AS machine
-FROM known k
-LEFT JOIN number_uses u ON u.deliverable = k.deliverable AND u.line = k.line
-  AND u.number = k.number
-LEFT JOIN machine m ON m.node = coalesce(u.node, k.node)
-""",
+        _NUMBER_LEDGER,
     ),
 }
 

@@ -167,19 +167,20 @@ def test_version_history(full_journal: Journal) -> None:
 
 def test_numbers(full_journal: Journal) -> None:
     rows = ask(full_journal, "numbers", deliverable="webshop")
-    assert picked(rows, "number", "state")[:7] == [
-        (102, "reserved"),
-        (101, "in use, not yet confirmed"),
-        (100, "in use, confirmed"),
-        (9, "skipped"),
-        (8, "skipped"),
-        (7, "in use, not yet confirmed"),
-        (6, "conflicted"),
+    assert picked(rows, "lo", "hi", "state")[:7] == [
+        (200, 202, "skipped"),
+        (102, 102, "reserved"),
+        (101, 101, "in use, not yet confirmed"),
+        (100, 100, "in use, confirmed"),
+        (8, 9, "skipped"),
+        (7, 7, "in use, not yet confirmed"),
+        (6, 6, "conflicted"),
     ]
-    assert rows[1]["machine"] == "laptop-ada"
-    assert rows[3]["why"] == "passed over"
+    assert picked(rows, "why", "machine")[0] == ("the journal was copied", "laptop-bob")
+    assert rows[2]["machine"] == "laptop-ada"
+    assert rows[4]["why"] == "passed over"
     # One state for each number: only the conflicted one has two rows, one for each run.
-    assert len({row["number"] for row in rows}) == len(rows) - 1
+    assert len({row["lo"] for row in rows}) == len(rows) - 1
     assert picked(ask(full_journal, "numbers-unconfirmed"), "version") == [("1.0.7",), ("1.0.101",)]
 
 
