@@ -48,7 +48,7 @@ def answer(connection: sqlite3.Connection, message: dict[str, Any], here: str) -
     Raises Refusal and BadMessage; the transaction must then be rolled back.
     """
     store = read_store(connection)
-    who = _read_contact(message)
+    who = read_contact(message)
     if who["lineage"] not in ("", store.lineage):
         raise Refusal(
             "this is another store than the one the journal belongs to",
@@ -100,7 +100,8 @@ def _introduce(
     }
 
 
-def _read_contact(message: dict[str, Any]) -> dict[str, Any]:
+def read_contact(message: dict[str, Any]) -> dict[str, Any]:
+    """The contact part of a message, checked. Raises BadMessage."""
     try:
         part = message["contact"]
         heads = [

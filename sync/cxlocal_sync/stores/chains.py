@@ -124,22 +124,10 @@ class Chains:
         return int(row.fetchone()[0]) + 1
 
     def _insert(self, event: Event, node_id: int, branch: int) -> None:
-        position, running = self.feed.step(event.hash)
-        self.connection.execute(
-            _INSERT,
-            (
-                position, node_id, event.sequence, branch, event.type, event.deliverable,
-                event.deliverable_sequence, event.clock, event.previous,
-                event.previous_in_deliverable, event.hash, event.run, event.document, running, self.node_id(self.carrier),
-            ),
-        )  # fmt: skip
+        carrier_id = self.node_id(self.carrier)
+        insert_event(self.connection, self.feed, event, (node_id, branch, carrier_id))
         if event.type == types.VERSION_USED:
             self._note_number(event)
-        elif event.type == types.NODE_BEGAN and event.sequence == 1:
-            parent = _custom(event).get("parent") or {}
-            self.connection.execute(
-                "UPDATE node SET parent = ? WHERE id = ?", (str(parent.get("node", "")), node_id)
-            )
 
     def _note_number(self, event: Event) -> None:
         custom = _custom(event)
@@ -154,6 +142,28 @@ class Chains:
             node=event.node,
             ours=custom.get("lineage") == self.granter.store.lineage,
             older=_counted(generation) and generation < self.granter.store.generation,
+        )
+
+
+def insert_event(
+    connection: sqlite3.Connection, feed: Feed, event: Event, place_: tuple[int, int, int]
+) -> None:
+    """Append an event to the feed. ``place_``: its node's row, its branch, its carrier's row."""
+    node_id, branch, carrier_id = place_
+    position, running = feed.step(event.hash)
+    connection.execute(
+        _INSERT,
+        (
+            position, node_id, event.sequence, branch, event.type, event.deliverable,
+            event.deliverable_sequence, event.clock, event.previous,
+            event.previous_in_deliverable, event.hash, event.run, event.document, running,
+            carrier_id,
+        ),
+    )  # fmt: skip
+    if event.type == types.NODE_BEGAN and event.sequence == 1:
+        parent = _custom(event).get("parent") or {}
+        connection.execute(
+            "UPDATE node SET parent = ? WHERE id = ?", (str(parent.get("node", "")), node_id)
         )
 
 

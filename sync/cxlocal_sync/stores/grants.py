@@ -59,6 +59,12 @@ class Granter:
             state, (self.store.lineage, deliverable, line), kind, lo, hi,
             node=node, run=run, nonce=nonce, generation=self.store.generation, why=why,
         )  # fmt: skip
+        return entry, self.keep(deliverable, line, state, entry)
+
+    def keep(
+        self, deliverable: str, line: str, state: log.LogState, entry: log.Entry
+    ) -> log.LogState:
+        """Append a finished entry to its log and to the feed. Raises LogBroken."""
         after = log.apply(state, entry)
         position, running = self.feed.step(bytes.fromhex(entry.hash))
         # sql: marks only
@@ -72,7 +78,7 @@ class Granter:
             " online = excluded.online, high = excluded.high, k = excluded.k, hash = excluded.hash",
             (deliverable, line, after.online, after.high, after.k, after.hash),
         )
-        return entry, after
+        return after
 
     def granted(self, deliverable: str, line: str, number: int) -> bool:
         """Whether an online or reserve entry covers ``number``."""

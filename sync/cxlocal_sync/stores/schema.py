@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 APPLICATION_ID = 0x63785354
 """``cxST`` in the file header: ``file`` and every SQLite tool can tell a store from a journal."""
 
@@ -125,3 +127,13 @@ CREATE TRIGGER generation_rises BEFORE UPDATE ON store
 WHEN new.generation < old.generation OR new.position < old.position OR new.lineage != old.lineage
 BEGIN SELECT raise(ABORT, 'a store never goes back'); END;
 """
+
+
+def create_tables(connection: sqlite3.Connection, schema: str = SCHEMA) -> None:
+    """Carry out ``schema`` statement by statement, within the caller's transaction."""
+    statement = ""
+    for line in schema.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            connection.execute(statement)
+            statement = ""

@@ -27,7 +27,7 @@ from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.numbers.log import LogBroken
 from cxlocal_sync.stores.answer import answer, refuse
 from cxlocal_sync.stores.feed import ROOT
-from cxlocal_sync.stores.schema import APPLICATION_ID, FORMAT, SCHEMA
+from cxlocal_sync.stores.schema import APPLICATION_ID, FORMAT, create_tables
 
 FILE_NAME = "store.db"
 
@@ -144,12 +144,7 @@ class SqliteStore:
                 connection.execute("ROLLBACK")
 
     def _fill(self, connection: sqlite3.Connection, message: dict[str, Any]) -> None:
-        statement = ""
-        for line in SCHEMA.splitlines(keepends=True):
-            statement += line
-            if sqlite3.complete_statement(statement):
-                connection.execute(statement)
-                statement = ""
+        create_tables(connection)
         told = message.get("contact") or {}
         lineage = str(told.get("lineage") or "") or self._ids.token()
         connection.execute(
