@@ -8,10 +8,11 @@ emergency number that is pushed lifts the cursor before a number is asked for.
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Callable
 from typing import Any
 
 from cxlocal.errors import CxError
+from cxlocal.events.document import Event
 from cxlocal.exchange import token
 from cxlocal.exchange.messages import (
     PROTOCOL,
@@ -22,10 +23,11 @@ from cxlocal.exchange.messages import (
     text_of,
     whole_of,
 )  # fmt: skip
-from cxlocal_sync.stores.chains import Chains
-from cxlocal_sync.stores.feed import Feed, StoreRow, pull, read_store, running_at
-from cxlocal_sync.stores.grants import RECOVER, Granter
+from cxlocal_sync.stores.chains import Chains, number_of, read_batch
+from cxlocal_sync.stores.feed import Feed, Head, StoreRow, pull, read_store, running_at
+from cxlocal_sync.stores.grants import RECOVER, Granter, read_wish
 from cxlocal_sync.stores.recover import recover
+from cxlocal_sync.stores.session import Place, Session
 
 WENT_BACK = "the store lost part of its memory: a machine knows more of it than it does itself"
 
@@ -42,13 +44,34 @@ def refuse(error: CxError) -> dict[str, Any]:
     return {"protocol": PROTOCOL, "refusal": refusal(error.name, cause, error.hint, **error.data)}
 
 
-def answer(connection: sqlite3.Connection, message: dict[str, Any], here: str) -> dict[str, Any]:
-    """Carry out ``message``; ``here`` is the hint of where the store lies now.
+def judge_file(known: str, here: str) -> Place:
+    """What a store in a file makes of lying elsewhere than where it was made."""
+    if not known or not here or known == here:
+        return Place(known)
+    why = (
+        "the store's file was copied or moved since it was made;"
+        " if the other copy still hands out numbers, two runs would get the same one"
+    )
+    return Place(known, (STORE_MOVED, why))
+
+
+def answer(
+    session: Session,
+    message: dict[str, Any],
+    here: str,
+    judge: Callable[[str, str], Place] = judge_file,
+) -> dict[str, Any]:
+    """Carry out ``message``; ``here`` is the hint of where the store lies now, and ``judge`` what
+    the store makes of it.
 
     Raises Refusal and BadMessage; the transaction must then be rolled back.
     """
-    store = read_store(connection)
     who = read_contact(message)
+    batches = [read_batch(batch) for batch in read_part(message, "push") or []]
+    wishes = [read_wish(want) for want in read_part(message, "grant") or []]
+    recovery = read_part(message, "recover")
+    session.hold([] if recovery is not None else _touched(who["node"], batches, wishes))
+    store = read_store(session)
     if who["lineage"] not in ("", store.lineage):
         raise Refusal(
             "this is another store than the one the journal belongs to",
@@ -56,42 +79,56 @@ def answer(connection: sqlite3.Connection, message: dict[str, Any], here: str) -
             hint="correct store.url, or use the journal that belongs to this store",
             name="wrong-lineage",
         )
-    if read_part(message, "recover") is not None:
-        recover(connection, store, message["recover"], who["node"], here)
-        store = read_store(connection)
-    feed = Feed(connection, store)
-    granter = Granter(connection, store, feed)
-    chains = Chains(connection, feed, granter, who["node"])
-    went_back = _meet(connection, store, who, chains)
-    pushed = [chains.push(batch) for batch in read_part(message, "push") or []]
-    _witness(connection, store, who, granter, went_back, here)
-    wishes = read_part(message, "grant") or []
+    if recovery is not None:
+        recover(session, store, recovery, who["node"], here)
+        store = read_store(session)
+    feed = Feed(session, store)
+    granter = Granter(session, store, feed)
+    chains = Chains(session, feed, granter, who["node"])
+    went_back = _meet(session, store, who, chains)
+    pushed = [chains.push(batch) for batch in batches]
+    place = judge(store.hint, here)
+    _witness(session, store, who, granter, went_back, place)
     granted = [granter.answer(wish, who["node"]) for wish in wishes]
     feed.close()
     reply: dict[str, Any] = {
         "protocol": PROTOCOL,
-        "store": _introduce(connection, store, feed, granter),
+        "store": _introduce(session, store, feed),
         "ack": chains.head(who["node"]),
         "push": pushed,
         "grant": granted,
     }
     asked = read_part(message, "pull")
     if asked is not None:
-        reply["pull"] = pull(connection, asked, who["node"], read_head(feed))
+        reply["pull"] = pull(session, asked, who["node"], read_head(feed))
     return reply
 
 
-def read_head(feed: Feed) -> Any:
-    """The head of the feed as it stands in this transaction."""
-    from cxlocal_sync.stores.feed import Head
+def _touched(
+    node: str, batches: list[list[Event]], wishes: list[dict[str, Any]]
+) -> set[tuple[str, ...]]:
+    """What the answer depends on and changes: chains, lines, runs. Where messages are answered side
+    by side, those about the same take turns."""
+    names: set[tuple[str, ...]] = {("node", node)}
+    for batch in batches:
+        names.add(("node", batch[0].node))
+        names.update(("line", *used[:2]) for event in batch if (used := number_of(event)))
+    for wish in wishes:
+        names.add(("line", wish["deliverable"], wish["line"]))
+        if wish["run"]:
+            names.add(("run", wish["deliverable"], wish["run"]))
+    return names
 
+
+def read_head(feed: Feed) -> Head:
+    """The head of the feed as it stands in this transaction."""
     return Head(feed.position, feed.hash)
 
 
-def _introduce(
-    connection: sqlite3.Connection, store: StoreRow, feed: Feed, granter: Granter
-) -> dict[str, Any]:
-    stops = connection.execute("SELECT deliverable, cause, why FROM stop LIMIT 20").fetchall()
+def _introduce(session: Session, store: StoreRow, feed: Feed) -> dict[str, Any]:
+    stops = session.execute(
+        "SELECT deliverable, cause, why FROM stop ORDER BY deliverable, cause, line, number LIMIT 20"
+    ).fetchall()
     return {
         "lineage": store.lineage,
         "generation": store.generation,
@@ -131,14 +168,12 @@ def _node_name(value: Any) -> str:
     return name
 
 
-def _meet(
-    connection: sqlite3.Connection, store: StoreRow, who: dict[str, Any], chains: Chains
-) -> bool:
+def _meet(session: Session, store: StoreRow, who: dict[str, Any], chains: Chains) -> bool:
     """Judge the token and keep the proposal. True when it shows that we went back.
 
     Raises Refusal for a copy.
     """
-    row = connection.execute(
+    row = session.execute(
         "SELECT token_count, token FROM node WHERE node = ? AND token_count IS NOT NULL",
         (who["node"],),
     ).fetchone()
@@ -156,7 +191,7 @@ def _meet(
     if verdict == token.STORE_WENT_BACK:
         return True
     node_id = chains.node_id(who["node"])
-    connection.execute(
+    session.execute(
         "UPDATE node SET token_count = ?, token = ?, hint = ? WHERE id = ?",
         (who["proposal"].step, who["proposal"].value, who["hint"], node_id),
     )
@@ -164,29 +199,28 @@ def _meet(
 
 
 def _witness(
-    connection: sqlite3.Connection,
+    session: Session,
     store: StoreRow,
     who: dict[str, Any],
     granter: Granter,
     went_back: bool,
-    here: str,
+    place: Place,
 ) -> None:
     """Compare what the speaker remembers of us with what we are; stop granting where it differs."""
-    if store.hint and here and store.hint != here:
-        granter.stop(
-            "", STORE_MOVED, "the store's file was copied or moved since it was made;"
-            " if the other copy still hands out numbers, two runs would get the same one",
-        )  # fmt: skip
+    if place.stop is not None:
+        granter.stop("", *place.stop)
+    if place.hint != store.hint:
+        session.execute("UPDATE store SET hint = ?", (place.hint,))
     if who["generation"] > store.generation:
         granter.stop("", "went-back", WENT_BACK)
         return
     older = who["generation"] < store.generation and who["generation"] > 0
     if older:
         return  # what it remembers is from before a recovery, which already lies above it
-    lost = went_back or running_at(connection, who["position"]) not in (who["hash"], None)
+    lost = went_back or running_at(session, who["position"]) not in (who["hash"], None)
     lost = lost or who["position"] > granter.feed.position
     for deliverable, line, k, value in who["heads"]:
-        row = connection.execute(
+        row = session.execute(
             "SELECT hash FROM grant_entry WHERE deliverable = ? AND line = ? AND k = ?",
             (deliverable, line, k),
         ).fetchone()

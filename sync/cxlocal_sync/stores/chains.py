@@ -7,7 +7,6 @@ gap is answered with what the store has, so that the sender can go back there.
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any, TypeGuard
 
 from cxlocal.events import types
@@ -21,33 +20,33 @@ from cxlocal.exchange.messages import (
 )  # fmt: skip
 from cxlocal_sync.stores.feed import Feed
 from cxlocal_sync.stores.grants import Granter
+from cxlocal_sync.stores.session import Session
 
-_INSERT = f"INSERT INTO event VALUES ({', '.join('?' * 15)})"
+Placed = tuple[Event, int]
+"""An event and the branch it goes to."""
 
 
 class Chains:
     """The chains of one store, within one transaction. ``carrier`` is the node that speaks."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, feed: Feed, granter: Granter, carrier: str
-    ) -> None:
+    def __init__(self, session: Session, feed: Feed, granter: Granter, carrier: str) -> None:
         self.carrier = carrier
-        self.connection = connection
+        self.session = session
         self.feed = feed
         self.granter = granter
 
     def node_id(self, node: str) -> int:
         """The row of a chain; made where it is new. Enrolled under the member who brings it."""
-        row = self.connection.execute("SELECT id FROM node WHERE node = ?", (node,)).fetchone()
+        row = self.session.execute("SELECT id FROM node WHERE node = ?", (node,)).fetchone()
         if row is None:
-            row = self.connection.execute(
+            row = self.session.execute(
                 "INSERT INTO node (node, member) VALUES (?, 1) RETURNING id", (node,)
             ).fetchone()
         return int(row[0])
 
     def head(self, node: str) -> dict[str, Any]:
         """How far we have a chain: its last event on branch 0."""
-        row = self.connection.execute(
+        row = self.session.execute(
             "SELECT e.sequence, e.hash FROM event e JOIN node n ON n.id = e.node"
             " WHERE n.node = ? AND e.branch = 0 ORDER BY e.sequence DESC LIMIT 1",
             (node,),
@@ -55,47 +54,40 @@ class Chains:
         sequence, value = row or (0, NO_HASH)
         return {"node": node, "sequence": sequence, "hash": value.hex()}
 
-    def push(self, batch: Any) -> dict[str, Any]:
-        """Take one batch; the answer says how far its chain is held now. Raises BadMessage."""
-        events = _read_batch(batch)
+    def push(self, events: list[Event]) -> dict[str, Any]:
+        """Take one batch (of ``read_batch``); the answer says how far its chain is held now. Raises
+        BadMessage."""
         node, first = events[0].node, events[0].sequence
         node_id = self.node_id(node)
         known: Known = {}
-        rows = self.connection.execute(
+        rows = self.session.execute(
             "SELECT sequence, branch, hash FROM event WHERE node = ?"
             " AND sequence BETWEEN ? AND ? ORDER BY sequence, branch",
             (node_id, first - 1, events[-1].sequence),
         )
         for sequence, branch, value in rows:
             known.setdefault(sequence, []).append((branch, value))
-        appended = 0
+        taken: list[Placed] = []
         held: Event | None = None
         for event in events:
-            found = self._take(event, node_id, known)
-            if found is None:
+            branch = place(event, known)
+            if branch == GAP:
                 break
-            appended += found
             held = event
+            if branch == HELD:
+                continue
+            self._check(event, node_id, taken)
+            if branch == NEW_BRANCH:
+                branch = self._next_branch(node_id, taken)
+            taken.append((event, branch))
+            known.setdefault(event.sequence, []).append((branch, event.hash))
+        self._append(taken, node_id)
         if held is None:
             return {**self.head(node), "appended": 0, "gap": True}
         ack = {"node": node, "sequence": held.sequence, "hash": held.hash.hex()}
-        return {**ack, "appended": appended, "gap": held is not events[-1]}
+        return {**ack, "appended": len(taken), "gap": held is not events[-1]}
 
-    def _take(self, event: Event, node_id: int, known: Known) -> bool | None:
-        """True appended, False already here, None: what comes before it is missing."""
-        branch = place(event, known)
-        if branch == HELD:
-            return False
-        if branch == GAP:
-            return None
-        self._check(event, node_id)
-        if branch == NEW_BRANCH:
-            branch = self._next_branch(node_id)
-        self._insert(event, node_id, branch)
-        known.setdefault(event.sequence, []).append((branch, event.hash))
-        return True
-
-    def _check(self, event: Event, node_id: int) -> None:
+    def _check(self, event: Event, node_id: int, taken: list[Placed]) -> None:
         if hash_of(event) != event.hash:
             raise BadMessage(
                 f"event {event.sequence} of the batch was changed on the way",
@@ -105,38 +97,51 @@ class Chains:
             return
         first = event.deliverable_sequence == 1
         # The plus keeps the planner from walking the whole chain by its sequence.
-        row = first or self.connection.execute(
-            "SELECT 1 FROM event WHERE node = ? AND hash = ? AND deliverable = ?"
-            " AND deliverable_sequence = ? AND +sequence < ? LIMIT 1",
-            (
-                node_id, event.previous_in_deliverable, event.deliverable,
-                (event.deliverable_sequence or 0) - 1, event.sequence,
-            ),
-        ).fetchone()  # fmt: skip
+        follows = (
+            event.previous_in_deliverable,
+            event.deliverable,
+            (event.deliverable_sequence or 0) - 1,
+        )
+        # Most often it follows the one just taken.
+        row = first or any(
+            (each.hash, each.deliverable, each.deliverable_sequence) == follows
+            for each, _ in reversed(taken)
+        )
+        row = (
+            row
+            or self.session.execute(
+                "SELECT 1 FROM event WHERE node = ? AND hash = ? AND deliverable = ?"
+                " AND deliverable_sequence = ? AND +sequence < ? LIMIT 1",
+                (node_id, *follows, event.sequence),
+            ).fetchone()
+        )
         if not row or (first and event.previous_in_deliverable != NO_HASH):
             raise BadMessage(
                 f"event {event.sequence} does not continue its chain",
                 why="its place within the deliverable is wrong", name="bad-chain",
             )  # fmt: skip
 
-    def _next_branch(self, node_id: int) -> int:
-        row = self.connection.execute("SELECT max(branch) FROM event WHERE node = ?", (node_id,))
-        return int(row.fetchone()[0]) + 1
+    def _next_branch(self, node_id: int, taken: list[Placed]) -> int:
+        row = self.session.execute("SELECT max(branch) FROM event WHERE node = ?", (node_id,))
+        branches = [branch for _, branch in taken]
+        return max(row.fetchone()[0] or 0, *branches, 0) + 1
 
-    def _insert(self, event: Event, node_id: int, branch: int) -> None:
-        carrier_id = self.node_id(self.carrier)
-        insert_event(self.connection, self.feed, event, (node_id, branch, carrier_id))
-        if event.type == types.VERSION_USED:
+    def _append(self, taken: list[Placed], node_id: int) -> None:
+        if not taken:
+            return
+        insert_events(self.session, self.feed, taken, (node_id, self.node_id(self.carrier)))
+        for event, _ in taken:
             self._note_number(event)
 
     def _note_number(self, event: Event) -> None:
-        custom = _custom(event)
-        line, number = custom.get("line"), custom.get("number")
-        if event.deliverable is None or not isinstance(line, str) or not _counted(number):
+        used = number_of(event)
+        if used is None:
             return  # unique by construction, or from a version of cxlocal that says it otherwise
+        deliverable, line, number = used
+        custom = _custom(event)
         generation = custom.get("generation")
         self.granter.saw_in_use(
-            event.deliverable,
+            deliverable,
             line,
             number,
             node=event.node,
@@ -145,26 +150,43 @@ class Chains:
         )
 
 
-def insert_event(
-    connection: sqlite3.Connection, feed: Feed, event: Event, place_: tuple[int, int, int]
-) -> None:
-    """Append an event to the feed. ``place_``: its node's row, its branch, its carrier's row."""
-    node_id, branch, carrier_id = place_
-    position, running = feed.step(event.hash)
-    connection.execute(
-        _INSERT,
-        (
-            position, node_id, event.sequence, branch, event.type, event.deliverable,
-            event.deliverable_sequence, event.clock, event.previous,
-            event.previous_in_deliverable, event.hash, event.run, event.document, running,
-            carrier_id,
-        ),
-    )  # fmt: skip
-    if event.type == types.NODE_BEGAN and event.sequence == 1:
-        parent = _custom(event).get("parent") or {}
-        connection.execute(
-            "UPDATE node SET parent = ? WHERE id = ?", (str(parent.get("node", "")), node_id)
-        )
+def insert_events(session: Session, feed: Feed, taken: list[Placed], rows: tuple[int, int]) -> None:
+    """Append events of one chain to the feed. ``rows``: of its node, and of who brings them."""
+    node_id, carrier_id = rows
+    values = []
+    for event, branch in taken:
+        position, running = feed.step(event.hash)
+        values.append(
+            (
+                position, node_id, event.sequence, branch, event.type, event.deliverable,
+                event.deliverable_sequence, event.clock, event.previous,
+                event.previous_in_deliverable, event.hash, event.run, event.document, running,
+                carrier_id,
+            )
+        )  # fmt: skip
+    session.append_events(values)
+    for event, _ in taken:
+        if event.type == types.NODE_BEGAN and event.sequence == 1:
+            parent = _custom(event).get("parent")
+            named = str(parent.get("node", "")) if isinstance(parent, dict) else ""
+            session.execute("UPDATE node SET parent = ? WHERE id = ?", (named, node_id))
+
+
+def insert_event(session: Session, feed: Feed, event: Event, at: tuple[int, int, int]) -> None:
+    """Append one event. ``at``: the row of its node, its branch, the row of who brings it."""
+    node_id, branch, carrier_id = at
+    insert_events(session, feed, [(event, branch)], (node_id, carrier_id))
+
+
+def number_of(event: Event) -> tuple[str, str, int] | None:
+    """(deliverable, line, number) that an event says is in use; None where it counts none."""
+    if event.type != types.VERSION_USED or event.deliverable is None:
+        return None
+    custom = _custom(event)
+    line, number = custom.get("line"), custom.get("number")
+    if not isinstance(line, str) or not _counted(number):
+        return None
+    return event.deliverable, line, number
 
 
 def _counted(number: Any) -> TypeGuard[int]:
@@ -179,7 +201,8 @@ def _custom(event: Event) -> dict[str, Any]:
     return custom if isinstance(custom, dict) else {}
 
 
-def _read_batch(batch: Any) -> list[Event]:
+def read_batch(batch: Any) -> list[Event]:
+    """The events of a batch, checked. Raises BadMessage."""
     if not isinstance(batch, dict) or not isinstance(batch.get("events"), list):
         raise BadMessage("the message holds a malformed batch")
     events = [event_in(item) for item in batch["events"]]

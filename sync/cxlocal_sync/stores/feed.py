@@ -7,7 +7,6 @@ notices it.
 
 from __future__ import annotations
 
-import sqlite3
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from cxlocal.exchange.messages import (
     whole_of,
 )  # fmt: skip
 from cxlocal.numbers.log import Entry
+from cxlocal_sync.stores.session import Session
 
 ROOT = bytes(32)
 
@@ -43,43 +43,48 @@ class StoreRow(NamedTuple):
     hint: str
 
 
-def read_store(connection: sqlite3.Connection) -> StoreRow:
+def read_store(session: Session) -> StoreRow:
     """The store's own row."""
-    row = connection.execute("SELECT lineage, generation, position, hash, hint FROM store")
+    row = session.execute("SELECT lineage, generation, position, hash, hint FROM store")
     return StoreRow(*row.fetchone())
 
 
 class Feed:
     """Hands out positions within one transaction; ``close`` writes the counter row."""
 
-    def __init__(self, connection: sqlite3.Connection, store: StoreRow) -> None:
-        self.connection = connection
-        self.start = store.position
+    def __init__(self, session: Session, store: StoreRow) -> None:
+        self.session = session
+        self.held = False
         self.position = store.position
         self.hash = store.hash
 
     def step(self, item_hash: bytes) -> tuple[int, bytes]:
         """The next position and the running hash there."""
+        if not self.held:
+            head = self.session.hold_feed()
+            self.held = True
+            if head is not None:
+                self.position, self.hash = head
         self.position += 1
         self.hash = sha256(self.hash + item_hash).digest()
         return self.position, self.hash
 
     def close(self) -> None:
         """Write the head, if it moved."""
-        if self.position != self.start:
-            self.connection.execute(
+        if self.held:
+            self.session.execute(
                 "UPDATE store SET position = ?, hash = ?", (self.position, self.hash)
             )
 
 
-def running_at(connection: sqlite3.Connection, position: int) -> bytes | None:
+def running_at(session: Session, position: int) -> bytes | None:
     """The running hash at a position; None where the feed does not reach."""
     if position == 0:
         return ROOT
-    row = connection.execute(
-        "SELECT running FROM event WHERE position = :p"
-        " UNION ALL SELECT running FROM grant_entry WHERE position = :p",
-        {"p": position},
+    row = session.execute(
+        "SELECT running FROM event WHERE position = ?"
+        " UNION ALL SELECT running FROM grant_entry WHERE position = ?",
+        (position, position),
     ).fetchone()
     return row[0] if row else None
 
@@ -94,7 +99,7 @@ _GRANT_COLUMNS = (
 )
 
 
-def pull(connection: sqlite3.Connection, part: Any, node: str, head: Head) -> dict[str, Any]:
+def pull(session: Session, part: Any, node: str, head: Head) -> dict[str, Any]:
     """The answer to a pull part: items after the cursor, or *void* when the cursor is not ours.
 
     Items that the asker brought itself, or filtered out by deliverable, are named by hash only,
@@ -104,17 +109,20 @@ def pull(connection: sqlite3.Connection, part: Any, node: str, head: Head) -> di
     position, cursor_hash, limit, wanted = _read_pull(part)
     # A node id is 32 digits: no event was brought by an empty one.
     node = "" if part.get("whole") is True else node
-    if running_at(connection, position) != cursor_hash:
+    if running_at(session, position) != cursor_hash:
         return {"void": True, "items": [], "more": False}
-    events = connection.execute(
+    # Two statements need not see the same moment: what is committed after the head was read could
+    # let a cursor pass by something in between.
+    events = session.execute(
         f"SELECT {_EVENT_COLUMNS} FROM event e JOIN node n ON n.id = e.node"
         " JOIN node c ON c.id = e.carrier"
-        " WHERE e.position > ? ORDER BY e.position LIMIT ?",
-        (position, limit),
+        " WHERE e.position > ? AND e.position <= ? ORDER BY e.position LIMIT ?",
+        (position, head.position, limit),
     )
-    grants = connection.execute(
-        f"SELECT {_GRANT_COLUMNS} FROM grant_entry WHERE position > ? ORDER BY position LIMIT ?",
-        (position, limit),
+    grants = session.execute(
+        f"SELECT {_GRANT_COLUMNS} FROM grant_entry"
+        " WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
+        (position, head.position, limit),
     )
     rows = sorted(
         [(row[0], "event", row) for row in events] + [(row[0], "grant", row) for row in grants]

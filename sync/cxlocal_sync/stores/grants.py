@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from cxlocal.errors import CxError
@@ -17,6 +16,7 @@ from cxlocal.exchange.messages import (
 from cxlocal.numbers import log
 from cxlocal.numbers.schemes import NUMBER_MAX
 from cxlocal_sync.stores.feed import Feed, StoreRow
+from cxlocal_sync.stores.session import Session
 
 RECOVER = "cxlocal store recover"
 
@@ -30,20 +30,20 @@ class NoGrant(CxError):
 class Granter:
     """The grant logs of one store, within one transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, store: StoreRow, feed: Feed) -> None:
-        self.connection = connection
+    def __init__(self, session: Session, store: StoreRow, feed: Feed) -> None:
+        self.session = session
         self.store = store
         self.feed = feed
 
     def state(self, deliverable: str, line: str) -> log.LogState:
         """What the log of a line amounts to."""
-        row = self.connection.execute(
+        row = self.session.execute(
             "SELECT online, high, k, hash FROM cursor WHERE deliverable = ? AND line = ?",
             (deliverable, line),
         ).fetchone()
         if row is None:
             return log.EMPTY
-        held = self.connection.execute(
+        held = self.session.execute(
             "SELECT lo, hi, node, k FROM grant_entry WHERE deliverable = ? AND line = ?"
             " AND hi > ? AND kind = 'reserve' ORDER BY lo",
             (deliverable, line, row[0]),
@@ -69,12 +69,12 @@ class Granter:
         position, running = self.feed.step(bytes.fromhex(entry.hash))
         # sql: marks only
         marks = ", ".join("?" * 15)
-        self.connection.execute(
+        self.session.execute(
             f"INSERT INTO grant_entry VALUES ({marks})",
             (position, deliverable, line, *entry, running),
         )
-        self.connection.execute(
-            "INSERT INTO cursor VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        self.session.execute(
+            "INSERT INTO cursor VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (deliverable, line) DO UPDATE SET"
             " online = excluded.online, high = excluded.high, k = excluded.k, hash = excluded.hash",
             (deliverable, line, after.online, after.high, after.k, after.hash),
         )
@@ -82,7 +82,7 @@ class Granter:
 
     def granted(self, deliverable: str, line: str, number: int) -> bool:
         """Whether an online or reserve entry covers ``number``."""
-        row = self.connection.execute(
+        row = self.session.execute(
             "SELECT 1 FROM grant_entry WHERE deliverable = ? AND line = ? AND hi >= ? AND lo <= ?"
             " AND kind != 'raise' LIMIT 1",
             (deliverable, line, number, number),
@@ -100,14 +100,14 @@ class Granter:
         self, deliverable: str, cause: str, why: str, line: str = "", number: int = -1
     ) -> None:
         """Hand out no more numbers of ``deliverable`` (empty: of any) until recovered."""
-        self.connection.execute(
-            "INSERT OR IGNORE INTO stop VALUES (?, ?, ?, ?, ?)",
+        self.session.execute(
+            "INSERT INTO stop VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (deliverable, cause, why, line, number),
         )
 
     def stopped(self, deliverable: str) -> tuple[str, str] | None:
         """(cause, why) when no numbers of ``deliverable`` are handed out."""
-        row: tuple[str, str] | None = self.connection.execute(
+        row: tuple[str, str] | None = self.session.execute(
             "SELECT cause, why FROM stop WHERE deliverable IN ('', ?) LIMIT 1", (deliverable,)
         ).fetchone()
         return row
@@ -135,9 +135,8 @@ class Granter:
         )  # fmt: skip
         return False
 
-    def answer(self, want: Any, node: str) -> dict[str, Any]:
-        """The answer to one wish: an entry, nothing due, or a refusal."""
-        wish = _read_wish(want)
+    def answer(self, wish: dict[str, Any], node: str) -> dict[str, Any]:
+        """The answer to one wish (of ``read_wish``): an entry, nothing due, or a refusal."""
         try:
             entry = self._grant(wish, node)
         except NoGrant as error:
@@ -179,7 +178,7 @@ class Granter:
         """A run has one number, also when commands on two machines ask for it."""
         if wish["kind"] != log.ONLINE or not wish["run"]:
             return
-        row = self.connection.execute(
+        row = self.session.execute(
             "SELECT line, lo FROM grant_entry WHERE deliverable = ? AND run = ? AND run != ''"
             " AND kind = 'online' AND node <> ? LIMIT 1",
             (wish["deliverable"], wish["run"], node),
@@ -228,7 +227,7 @@ class Granter:
 
     def _by_nonce(self, wish: dict[str, Any], node: str) -> log.Entry | None:
         """What this very request was granted before. Raises BadMessage for a borrowed nonce."""
-        row = self.connection.execute(
+        row = self.session.execute(
             "SELECT deliverable, line, k, kind, lo, hi, node, run, nonce, generation, why,"
             " previous, hash FROM grant_entry WHERE nonce = ? AND nonce != ''",
             (wish["nonce"],),
@@ -242,7 +241,8 @@ class Granter:
         return entry
 
 
-def _read_wish(want: Any) -> dict[str, Any]:
+def read_wish(want: Any) -> dict[str, Any]:
+    """A wish of a message, checked. Raises BadMessage."""
     try:
         held = want.get("held")
         wish: dict[str, Any] = {

@@ -8,32 +8,30 @@ machines still hold of the lost history comes back with their next pushes.
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from cxlocal.exchange.messages import BadMessage, text_of, whole_of
 from cxlocal.numbers.schemes import NUMBER_MAX
 from cxlocal_sync.stores.feed import Feed, StoreRow, read_store
 from cxlocal_sync.stores.grants import Granter
+from cxlocal_sync.stores.session import Session
 
 MARGIN = 1000
 """How far above the highest number known a recovered line continues: what was granted after the
 backup was taken and is known to nobody who has called yet lies below it."""
 
 
-def recover(
-    connection: sqlite3.Connection, store: StoreRow, part: Any, node: str, here: str
-) -> None:
+def recover(session: Session, store: StoreRow, part: Any, node: str, here: str) -> None:
     """Begin the next generation of the store, within the caller's transaction."""
     margin, told, generation = _read_recovery(part)
-    connection.execute(
+    session.execute(
         "UPDATE store SET generation = ?, hint = ?", (max(store.generation, generation) + 1, here)
     )
-    store = read_store(connection)
-    feed = Feed(connection, store)
-    granter = Granter(connection, store, feed)
+    store = read_store(session)
+    feed = Feed(session, store)
+    granter = Granter(session, store, feed)
     highest: dict[tuple[str, str], int] = {}
-    rows = connection.execute(
+    rows = session.execute(
         "SELECT deliverable, line, high FROM cursor"
         " UNION ALL SELECT deliverable, line, number FROM stop WHERE number >= 0"
     ).fetchall()
@@ -45,8 +43,8 @@ def recover(
         why = f"the store was recovered; numbers up to {target} may have been in use before"
         granter.raise_to(deliverable, line, target, node=node, why=why)
     feed.close()
-    connection.execute("DELETE FROM stop")
-    connection.execute("UPDATE node SET token = '' WHERE token_count IS NOT NULL")
+    session.execute("DELETE FROM stop")
+    session.execute("UPDATE node SET token = '' WHERE token_count IS NOT NULL")
 
 
 def _read_recovery(part: Any) -> tuple[int, list[tuple[str, str, int]], int]:

@@ -1,41 +1,46 @@
-"""The tables of a store and why they are as they are."""
+"""The tables of a store and why they are as they are: one list of steps for both SQL dialects.
+
+A step is carried out once in the life of a store, in order, in one transaction. Where the dialects
+have other words for the same thing the text says ``$word``; what only one of them needs stands in
+the step as text of its own.
+"""
 
 from __future__ import annotations
 
 import sqlite3
+from string import Template
+from typing import NamedTuple
 
 APPLICATION_ID = 0x63785354
 """``cxST`` in the file header: ``file`` and every SQLite tool can tell a store from a journal."""
 
-FORMAT = 1
-
-SCHEMA = """
+_TABLES = """
 -- The store itself: one row. ``position`` and ``hash`` are the head of the one feed in which
 -- events and grants stand in the order of their commits. A counter row and no sequence: a reader
 -- that has seen position n has seen everything below it.
 CREATE TABLE store (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
+    id $whole PRIMARY KEY CHECK (id = 1),
     lineage TEXT NOT NULL,             -- random, for the life of this store
     parent_lineage TEXT NOT NULL,      -- the store this one took over from; empty for none
-    generation INTEGER NOT NULL,       -- raised at every recovery, never lowered
-    position INTEGER NOT NULL,         -- last position given
-    hash BLOB NOT NULL,                -- running hash over all items up to there
+    generation $whole NOT NULL,        -- raised at every recovery, never lowered
+    position $whole NOT NULL,          -- last position given
+    hash $bytes NOT NULL,              -- running hash over all items up to there
     hint TEXT NOT NULL                 -- where the file lay when it was made or recovered
 );
 
 -- Credential holders. The embedded store knows one: whoever may open the file.
 CREATE TABLE member (
-    id INTEGER PRIMARY KEY,
+    id $key,
     name TEXT NOT NULL UNIQUE
 );
 
 -- Chains of events and who brings them.
 CREATE TABLE node (
-    id INTEGER PRIMARY KEY,
+    id $key,
     node TEXT NOT NULL UNIQUE,
-    member INTEGER NOT NULL REFERENCES member(id),
+    member $whole NOT NULL REFERENCES member(id),
     parent TEXT NOT NULL DEFAULT '',   -- the chain this one continues, from its first event
-    token_count INTEGER,               -- contact token: empty for a chain only heard of
+    token_count $whole,                -- contact token: empty for a chain only heard of
     token TEXT,
     hint TEXT NOT NULL DEFAULT ''      -- where the journal said it lay; for people who look
 );
@@ -43,21 +48,21 @@ CREATE TABLE node (
 -- The events, as they were hashed. Branch 0 is the first history under a node id; a second one
 -- that disagrees with it is kept beside it.
 CREATE TABLE event (
-    position INTEGER PRIMARY KEY,
-    node INTEGER NOT NULL REFERENCES node(id),
-    sequence INTEGER NOT NULL,
-    branch INTEGER NOT NULL,
+    position $whole PRIMARY KEY,
+    node $whole NOT NULL REFERENCES node(id),
+    sequence $whole NOT NULL,
+    branch $whole NOT NULL,
     type TEXT NOT NULL,
     deliverable TEXT,
-    deliverable_sequence INTEGER,
-    clock INTEGER NOT NULL,            -- hybrid clock: display order only
-    previous BLOB NOT NULL,
-    previous_in_deliverable BLOB NOT NULL,
-    hash BLOB NOT NULL,
+    deliverable_sequence $whole,
+    clock $whole NOT NULL,             -- hybrid clock: display order only
+    previous $bytes NOT NULL,
+    previous_in_deliverable $bytes NOT NULL,
+    hash $bytes NOT NULL,
     run TEXT,
     document TEXT NOT NULL,
-    running BLOB NOT NULL,             -- running hash of the feed at this position
-    carrier INTEGER NOT NULL REFERENCES node(id), -- who brought it; needs it back from nobody
+    running $bytes NOT NULL,           -- running hash of the feed at this position
+    carrier $whole NOT NULL REFERENCES node(id), -- who brought it; needs it back from nobody
     UNIQUE (node, sequence, branch)
 );
 
@@ -66,21 +71,21 @@ CREATE INDEX event_in_deliverable ON event (node, deliverable, deliverable_seque
 
 -- The grant logs. A number is granted by exactly one entry of kind online or reserve.
 CREATE TABLE grant_entry (
-    position INTEGER PRIMARY KEY,
+    position $whole PRIMARY KEY,
     deliverable TEXT NOT NULL,
     line TEXT NOT NULL,
-    k INTEGER NOT NULL,
+    k $whole NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('online', 'reserve', 'raise')),
-    lo INTEGER NOT NULL,
-    hi INTEGER NOT NULL CHECK (hi >= lo),
+    lo $whole NOT NULL,
+    hi $whole NOT NULL CHECK (hi >= lo),
     node TEXT NOT NULL,
     run TEXT NOT NULL,
     nonce TEXT NOT NULL,
-    generation INTEGER NOT NULL,
+    generation $whole NOT NULL,
     why TEXT NOT NULL,
     previous TEXT NOT NULL,
     hash TEXT NOT NULL,
-    running BLOB NOT NULL,
+    running $bytes NOT NULL,
     UNIQUE (deliverable, line, k)
 );
 CREATE INDEX grant_by_number ON grant_entry (deliverable, line, hi);
@@ -93,12 +98,12 @@ CREATE UNIQUE INDEX grant_by_nonce ON grant_entry (nonce) WHERE nonce != '';
 CREATE TABLE cursor (
     deliverable TEXT NOT NULL,
     line TEXT NOT NULL,
-    online INTEGER NOT NULL,
-    high INTEGER NOT NULL,
-    k INTEGER NOT NULL,
+    online $whole NOT NULL,
+    high $whole NOT NULL,
+    k $whole NOT NULL,
     hash TEXT NOT NULL,
     PRIMARY KEY (deliverable, line)
-) WITHOUT ROWID;
+) $packed;
 
 -- Why no numbers are handed out: for one deliverable, or for all (empty name).
 CREATE TABLE stop (
@@ -106,10 +111,12 @@ CREATE TABLE stop (
     cause TEXT NOT NULL,               -- slug
     why TEXT NOT NULL,                 -- in words
     line TEXT NOT NULL DEFAULT '',
-    number INTEGER NOT NULL DEFAULT -1, -- a number seen in use that nobody here granted
+    number $whole NOT NULL DEFAULT -1, -- a number seen in use that nobody here granted
     PRIMARY KEY (deliverable, cause, line, number)
-) WITHOUT ROWID;
+) $packed;
+"""
 
+_SQLITE_RULES = """
 CREATE TRIGGER cursor_never_falls BEFORE UPDATE ON cursor
 WHEN new.online < old.online OR new.high < old.high OR new.k <= old.k
 BEGIN SELECT raise(ABORT, 'a cursor may only rise'); END;
@@ -127,6 +134,77 @@ CREATE TRIGGER generation_rises BEFORE UPDATE ON store
 WHEN new.generation < old.generation OR new.position < old.position OR new.lineage != old.lineage
 BEGIN SELECT raise(ABORT, 'a store never goes back'); END;
 """
+
+_POSTGRESQL_RULES = """
+-- The number of the last step carried out. (SQLite keeps it in the header of its file.)
+CREATE TABLE format (number BIGINT NOT NULL);
+
+-- Reports, logs and artifacts by their SHA-256. (The embedded store keeps files.)
+CREATE TABLE blob (
+    digest TEXT PRIMARY KEY,
+    content BYTEA NOT NULL
+);
+-- They come compressed where that is worth it.
+ALTER TABLE blob ALTER COLUMN content SET STORAGE EXTERNAL;
+
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION USING MESSAGE = tg_argv[0], ERRCODE = 'check_violation'; END $$;
+CREATE TRIGGER cursor_never_falls BEFORE UPDATE ON cursor FOR EACH ROW
+WHEN (new.online < old.online OR new.high < old.high OR new.k <= old.k)
+EXECUTE FUNCTION refuse('a cursor may only rise');
+CREATE TRIGGER cursor_stays BEFORE DELETE OR TRUNCATE ON cursor
+EXECUTE FUNCTION refuse('a cursor is never forgotten');
+CREATE TRIGGER event_keeps BEFORE UPDATE ON event
+EXECUTE FUNCTION refuse('an event is never rewritten');
+CREATE TRIGGER event_stays BEFORE DELETE OR TRUNCATE ON event
+EXECUTE FUNCTION refuse('an event is never forgotten');
+CREATE TRIGGER grant_keeps BEFORE UPDATE ON grant_entry
+EXECUTE FUNCTION refuse('a grant is never rewritten');
+CREATE TRIGGER grant_stays BEFORE DELETE OR TRUNCATE ON grant_entry
+EXECUTE FUNCTION refuse('a grant is never forgotten');
+CREATE TRIGGER generation_rises BEFORE UPDATE ON store FOR EACH ROW
+WHEN (new.generation < old.generation OR new.position < old.position OR new.lineage <> old.lineage)
+EXECUTE FUNCTION refuse('a store never goes back');
+CREATE TRIGGER store_stays BEFORE DELETE OR TRUNCATE ON store
+EXECUTE FUNCTION refuse('a store is never forgotten');
+"""
+
+
+class Step(NamedTuple):
+    """One change of the tables."""
+
+    common: str
+    """For both dialects, with ``$word`` for what they say differently."""
+    sqlite: str = ""
+    postgresql: str = ""
+
+
+STEPS = (Step(_TABLES, _SQLITE_RULES, _POSTGRESQL_RULES),)
+
+FORMAT = len(STEPS)
+
+_SQLITE = {
+    "whole": "INTEGER", "bytes": "BLOB", "key": "INTEGER PRIMARY KEY", "packed": "WITHOUT ROWID",
+}  # fmt: skip
+_POSTGRESQL = {
+    "whole": "BIGINT", "bytes": "BYTEA", "packed": "",
+    "key": "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY",
+}  # fmt: skip
+
+
+def sqlite_steps(done: int = 0) -> str:
+    """The steps after the first ``done``, as SQLite says them."""
+    return "".join(Template(step.common).substitute(_SQLITE) + step.sqlite for step in STEPS[done:])
+
+
+def postgresql_steps(done: int = 0) -> str:
+    """The steps after the first ``done``, as PostgreSQL says them."""
+    return "".join(
+        Template(step.common).substitute(_POSTGRESQL) + step.postgresql for step in STEPS[done:]
+    )
+
+
+SCHEMA = sqlite_steps()
 
 
 def create_tables(connection: sqlite3.Connection, schema: str = SCHEMA) -> None:

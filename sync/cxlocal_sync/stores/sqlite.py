@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
-from cxlocal.errors import Conflict, CxError
+from cxlocal.errors import CxError
 from cxlocal.exchange.hint import file_hint
-from cxlocal.exchange.messages import decode, encode, read_part
+from cxlocal.exchange.messages import decode, encode
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.numbers.log import LogBroken
 from cxlocal_sync.stores.answer import answer, refuse
-from cxlocal_sync.stores.feed import ROOT
-from cxlocal_sync.stores.schema import APPLICATION_ID, FORMAT, create_tables
+from cxlocal_sync.stores.founding import check_content, check_digest, found, may_found
+from cxlocal_sync.stores.schema import APPLICATION_ID, FORMAT, create_tables, sqlite_steps
+from cxlocal_sync.stores.session import SqliteSession
 
 FILE_NAME = "store.db"
 
@@ -45,7 +46,7 @@ class SqliteStore:
         self.path = path_of(self.url, home)
         self._clock = clock or SystemClock()
         self._ids = ids or SystemIds()
-        self._connection: sqlite3.Connection | None = None
+        self._connection: SqliteSession | None = None
         self._inode = 0
 
     def exchange(self, request: bytes, *, timeout: float) -> bytes:
@@ -68,7 +69,7 @@ class SqliteStore:
             self.close()
             raise self._unreachable(error.strerror or str(error)) from error
 
-    def _carry_out(self, connection: sqlite3.Connection, message: dict[str, Any]) -> dict[str, Any]:
+    def _carry_out(self, connection: SqliteSession, message: dict[str, Any]) -> dict[str, Any]:
         connection.execute("BEGIN IMMEDIATE")
         try:
             reply = answer(connection, message, file_hint(self.path))
@@ -84,7 +85,7 @@ class SqliteStore:
                 connection.execute("ROLLBACK")
         return reply
 
-    def _open(self, message: dict[str, Any], timeout: float) -> sqlite3.Connection:
+    def _open(self, message: dict[str, Any], timeout: float) -> SqliteSession:
         try:
             inode = os.stat(self.path).st_ino
         except FileNotFoundError:
@@ -93,7 +94,7 @@ class SqliteStore:
             if inode == self._inode:
                 return self._connection
             self.close()
-        if not inode and not _may_create(message):
+        if not inode and not may_found(message):
             raise self._unreachable("its file is gone, and the journal belongs to it")
         if not inode:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -105,6 +106,7 @@ class SqliteStore:
             timeout=timeout,
             isolation_level=None,
             cached_statements=128,
+            factory=SqliteSession,
         )
         try:
             self._prepare(connection, message)
@@ -115,14 +117,14 @@ class SqliteStore:
         self._connection = connection
         return connection
 
-    def _prepare(self, connection: sqlite3.Connection, message: dict[str, Any]) -> None:
+    def _prepare(self, connection: SqliteSession, message: dict[str, Any]) -> None:
         connection.execute("PRAGMA journal_mode=TRUNCATE").fetchone()
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA trusted_schema=OFF")
         if sys.platform == "darwin":
             connection.execute("PRAGMA fullfsync=ON")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-            self._create(connection, message)
+        if connection.execute("PRAGMA user_version").fetchone()[0] < FORMAT:
+            self._prepare_tables(connection, message)
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if application != APPLICATION_ID:
@@ -130,30 +132,25 @@ class SqliteStore:
         if version != FORMAT:
             raise sqlite3.DatabaseError(f"its file has format {version}, this cxlocal {FORMAT}")
 
-    def _create(self, connection: sqlite3.Connection, message: dict[str, Any]) -> None:
+    def _prepare_tables(self, connection: SqliteSession, message: dict[str, Any]) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
             empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-            if empty and not _may_create(message):
+            if empty and not may_found(message):
                 raise self._unreachable("its file is empty, and the journal belongs to it")
+            application = connection.execute("PRAGMA application_id").fetchone()[0]
+            done = connection.execute("PRAGMA user_version").fetchone()[0]
+            if empty or (application == APPLICATION_ID and done < FORMAT):
+                create_tables(connection, sqlite_steps(done))
+                # sql: numbers of ours, and PRAGMA takes no parameters
+                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version={FORMAT}")
             if empty:
-                self._fill(connection, message)
+                found(connection, message, self._ids, file_hint(self.path))
             connection.execute("COMMIT")
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-
-    def _fill(self, connection: sqlite3.Connection, message: dict[str, Any]) -> None:
-        create_tables(connection)
-        told = message.get("contact") or {}
-        lineage = str(told.get("lineage") or "") or self._ids.token()
-        connection.execute(
-            "INSERT INTO store VALUES (1, ?, '', ?, 0, ?, ?)",
-            (lineage, 1, ROOT, file_hint(self.path)),
-        )
-        connection.execute("INSERT INTO member (id, name) VALUES (1, 'this machine')")
-        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version={FORMAT}")
 
     def _unreachable(self, cause: str) -> StoreUnreachable:
         return StoreUnreachable(
@@ -171,13 +168,7 @@ class SqliteStore:
     def put_blob(self, digest: str, content: bytes, *, timeout: float) -> None:
         """Keep ``content``, durable when it returns. Raises Conflict for another digest."""
         self._check_there()
-        if sha256(content).hexdigest() != digest:
-            raise Conflict(
-                "these are not the bytes of that digest",
-                why=digest,
-                hint="send them again; they changed on the way, or the file did",
-                name="blob-differs",
-            )
+        check_content(digest, content)
         target = self._blob(digest)
         temporary = target.with_name(f".{digest}.{self._ids.token()}")
         try:
@@ -216,13 +207,7 @@ class SqliteStore:
             self._connection = None
 
     def _blob(self, digest: str) -> Path:
-        if len(digest) != 64 or any(char not in "0123456789abcdef" for char in digest):
-            raise CxError(
-                "a digest is 64 hexadecimal digits",
-                why=digest[:80],
-                hint="give the SHA-256 of the bytes in small letters",
-                name="bad-digest",
-            )
+        check_digest(digest)
         return self.path.with_name(f"{self.path.name}.blobs") / digest[:2] / digest
 
     def _check_there(self) -> None:
@@ -246,12 +231,6 @@ def _uri_path(path: Path) -> str:
     # "file://" is taken for the name of a machine.
     escaped = str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     return f"//{escaped}"
-
-
-def _may_create(message: dict[str, Any]) -> bool:
-    told = message.get("contact")
-    known = isinstance(told, dict) and told.get("lineage")
-    return not known or read_part(message, "recover") is not None
 
 
 _CAUSES = {
