@@ -252,7 +252,7 @@ def probe(lineage: str) -> bytes:
     of ``lineage``. It changes nothing; a store with a lineage is not made anew by it."""
     token = {"count": 0, "value": ""}
     contact = {"lineage": lineage, "node": "0" * 32, "token": token, "proposal": token}
-    return encode({"protocol": PROTOCOL, "contact": contact, "push": [{"events": []}]})
+    return encode({"protocol": PROTOCOL, "contact": contact, "pull": {"cursor": None}})
 
 
 def check_digest(digest: object) -> None:
