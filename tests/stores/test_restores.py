@@ -1,0 +1,218 @@
+"""Stores that went back, were doubled or were mistaken, over every store (P1, P8, P10, P11, P12).
+
+Numbers in brackets are those of docs/faults.md.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cxlocal_sync.stores.sqlite import SqliteStore
+from http_kit import ThreadServer
+from numbers_kit import request
+
+from cxlocal.domain import NumberState
+from cxlocal.errors import Refused, StoreNeeded
+from cxlocal.events.runs import run_flagged
+from cxlocal.exchange.sync import recover_store, synchronise
+from cxlocal.journal.file import Journal
+from cxlocal.numbers.ledger import explain
+from cxlocal.numbers.obtain import obtain_number
+
+Machine = Callable[..., Journal]
+
+
+class Central:
+    """A store in a folder whose state can be kept and brought back, and which can be doubled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "central"
+        self.home.mkdir(parents=True)
+        self.start()
+
+    def start(self) -> None:
+        self.store: Any = SqliteStore("sqlite:", self.home)
+
+    def stop(self) -> None:
+        self.store.close()
+
+    def keep(self, name: str) -> None:
+        """Take a backup."""
+        self.stop()
+        shutil.copytree(self.home, self.folder / name)
+        self.start()
+
+    def bring_back(self, name: str) -> None:
+        """Put a backup in the place of the store; every file keeps its inode, as a snapshot of a
+        whole disk does."""
+        self.stop()
+        for path in (self.folder / name).rglob("*"):
+            if path.is_file():
+                target = self.home / path.relative_to(self.folder / name)
+                target.write_bytes(path.read_bytes())
+        self.start()
+
+    close = stop
+
+
+class ServedCentral(Central):
+    """The same behind a server."""
+
+    def start(self) -> None:
+        self.server = ThreadServer(self.home)
+        self.store = self.server.enrol(self.folder / "client", f"m{self.server.port}")
+
+    def stop(self) -> None:
+        self.store.close()
+        self.server.close()
+
+    close = stop
+
+
+KINDS: dict[str, Callable[[Path], Any]] = {"embedded": Central, "http": ServedCentral}
+
+
+@pytest.fixture(params=sorted(KINDS))
+def central(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    made = KINDS[request.param](tmp_path / "store")
+    yield made
+    made.close()
+
+
+def level(central: Any, *journals: Journal) -> None:
+    for _ in range(3):
+        for journal in journals:
+            report = synchronise(journal, central.store, use_breaker=False, budget_seconds=20)
+            assert report.reached, report
+
+
+def released(central: Any, journal: Journal, run: str) -> int:
+    number = obtain_number(journal, central.store, request(run)).number
+    assert number is not None
+    return number
+
+
+def used(journal: Journal) -> list[Any]:
+    rows = journal.query("SELECT run, number FROM version ORDER BY number, run")
+    return [tuple(row.values()) for row in rows]
+
+
+def note(journal: Journal, text: str) -> None:
+    journal.append(run_flagged(kind="note", subject="s", text=text))
+
+
+def notes(journal: Journal) -> set[str]:
+    rows = journal.query(
+        "SELECT document ->> '$.customData.cxlocal.text' AS text FROM event"
+        " WHERE document ->> '$.customData.cxlocal.text' IS NOT NULL"
+    )
+    return {row["text"] for row in rows}
+
+
+def test_p11_a_restored_store_grants_nothing_until_it_is_recovered(
+    central: Any, machine: Machine
+) -> None:
+    """[23] It takes what is pushed, refuses numbers, and goes on above all of them afterwards."""
+    one, two = machine("one"), machine("two")
+    released(central, one, "r0")
+    level(central, one, two)
+    central.keep("backup")
+    before = [released(central, one, "r1"), released(central, two, "r2")]
+    level(central, one, two)
+    central.bring_back("backup")
+    note(one, "while it is stopped")
+    report = synchronise(one, central.store, use_breaker=False)
+    assert "lost part of its memory" in report.stopped
+    assert report.pending == 0, "what is pushed is taken"
+    night = obtain_number(two, central.store, request("night"))
+    assert night.how == "reserve", "a stopped store is as good as an absent one"
+    assert recover_store(one, central.store).stopped == ""
+    after = [released(central, one, "r3"), released(central, two, "r4")]
+    numbers = [0, *before, night.number, *after]
+    assert len(set(numbers)) == len(numbers)
+    assert min(after) > max(night.number or 0, *before)
+    level(central, one, two)
+    assert used(one) == used(two)
+    assert len(used(one)) == 6
+    assert "while it is stopped" in notes(two)
+
+
+def test_p8_cursors_stay_above_what_any_generation_granted(central: Any, machine: Machine) -> None:
+    """[23] Three restores of the same old backup, one after the other."""
+    one = machine("one")
+    released(central, one, "r")
+    level(central, one)
+    central.keep("backup")
+    last = 0
+    for turn in range(3):
+        number = released(central, one, f"before-{turn}")
+        assert number > last
+        level(central, one)
+        central.bring_back("backup")
+        assert synchronise(one, central.store, use_breaker=False).stopped
+        recover_store(one, central.store)
+        last = released(central, one, f"after-{turn}")
+        assert last > number
+        level(central, one)
+    online = one.query("SELECT lo FROM grant_entry WHERE kind = 'online' ORDER BY k")
+    assert [row["lo"] for row in online] == sorted({row["lo"] for row in online})
+
+
+def test_p10_a_restored_store_that_nobody_noticed(central: Any, machine: Machine) -> None:
+    """[24] No machine that has seen more calls before numbers are taken: the risk the manual names.
+    The number in two runs is shown to both as soon as they meet."""
+    ahead, late = machine("ahead"), machine("late")
+    released(central, late, "r0")
+    level(central, late)
+    central.keep("backup")
+    assert released(central, ahead, "r1") == 1
+    level(central, ahead)
+    central.bring_back("backup")
+    assert released(central, late, "r2") == 1
+    assert synchronise(ahead, central.store, use_breaker=False).stopped
+    recover_store(ahead, central.store)
+    level(central, ahead, late)
+    for journal in (ahead, late):
+        assert explain(journal, "webshop", "2.7", 1).state == NumberState.CONFLICTED
+    assert used(ahead) == used(late)
+
+
+def test_p11_two_stores_of_one_life(central: Any, machine: Machine) -> None:
+    """[26] A store is doubled, and both go on: a machine that has seen one stops the other."""
+    one, two = machine("one"), machine("two")
+    released(central, one, "r0")
+    level(central, one, two)
+    central.keep("double")
+    seen = [released(central, one, "r1"), released(central, one, "r2")]
+    level(central, one)
+    central.bring_back("double")
+    for journal in (one, two):
+        with pytest.raises((Refused, StoreNeeded), match="memory"):
+            obtain_number(journal, central.store, request(journal.node, kept=False))
+        report = synchronise(one, central.store, use_breaker=False)
+        assert "lost part of its memory" in report.stopped
+    recover_store(one, central.store)
+    assert released(central, two, "r5") > max(seen)
+
+
+def test_p1_a_store_of_somebody_else(central: Any, machine: Machine, tmp_path: Path) -> None:
+    """[27] The address leads to another store: nothing is leaked into it, nothing taken from it."""
+    one, stranger = machine("one"), machine("stranger")
+    released(central, one, "r0")
+    level(central, one)
+    other = Central(tmp_path / "elsewhere")
+    try:
+        released(other, stranger, "theirs")
+        level(other, stranger)
+        with pytest.raises(Refused, match="another store"):
+            synchronise(one, other.store, use_breaker=False)
+        level(other, stranger)
+        assert used(stranger) == [("theirs", 0)]
+        assert used(one) == [("r0", 0)]
+    finally:
+        other.close()
