@@ -1,7 +1,7 @@
 """Between the wire and the store: may this member say this? Pure but for the members' file.
 
-What is looked at is the message as the store will read it: same bytes, same decoder. A part that
-cannot be read is left to the store, which refuses it; where rights are limited it is refused here.
+What is looked at is the very message the store is handed: decoded once. A part that cannot be read is
+left to the store, which refuses it; where rights are limited it is refused here.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Gate:
         self.members = members
         self._no: list[dict[str, Any]] = []
 
-    def enter(self, message: dict[str, Any]) -> dict[str, Any] | None:
-        """Check; the message to send on instead, or None to send it on as it came.
+    def enter(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Check; the message to hand on, without what is not allowed.
 
         Raises NotAllowed and BadMessage: the whole message is refused.
         """
@@ -43,20 +43,19 @@ class Gate:
                 why="it can invite nobody either", hint="run it on a machine that may",
             )  # fmt: skip
         if rights.unlimited:
-            return None
+            return message
         self._check_push(message, rights)
-        changed = self._take_wishes(message, rights)
+        self._take_wishes(message, rights)
         asked = read_part(message, "pull")
         if rights.read is not None and asked is not None:
             message["pull"] = _narrowed(asked, rights.read)
-            changed = True
-        return message if changed else None
+        return message
 
-    def leave(self, answer: dict[str, Any]) -> dict[str, Any] | None:
-        """The answer to give instead of the store's, or None to give that."""
+    def leave(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """The answer to give, without what may not be read."""
         read = self.member.rights.read
         if "refusal" in answer or (read is None and not self._no):
-            return None
+            return answer
         answer["grant"] = [*answer.get("grant", []), *self._no]
         if read is not None:
             told = answer["store"].get("stopped", [])
@@ -64,11 +63,6 @@ class Gate:
                 stop for stop in told if stop["deliverable"] in ("", *read)
             ]
         return answer
-
-    @property
-    def looks_back(self) -> bool:
-        """Whether ``leave`` has to see the answer."""
-        return bool(self._no) or self.member.rights.read is not None
 
     def _check_speaker(self, message: dict[str, Any]) -> None:
         part = message.get("contact")
@@ -98,11 +92,11 @@ class Gate:
                         f"{self.member.name} may not push history of {name!r}", hint=ASK
                     )
 
-    def _take_wishes(self, message: dict[str, Any], rights: Rights) -> bool:
+    def _take_wishes(self, message: dict[str, Any], rights: Rights) -> None:
         """Take out the wishes that are not allowed: the rest of the message stands (2.7)."""
         wishes = read_part(message, "grant")
         if rights.take is None or not wishes:
-            return False
+            return
         left = []
         for wish in wishes:
             name = wish.get("deliverable") if isinstance(wish, dict) else None
@@ -115,7 +109,6 @@ class Gate:
             no = refusal("not-allowed", cause, ASK)
             self._no.append({"nonce": wish.get("nonce"), "entry": None, "refusal": no})
         message["grant"] = left
-        return bool(self._no)
 
 
 def _narrowed(asked: Any, read: frozenset[str]) -> dict[str, Any]:

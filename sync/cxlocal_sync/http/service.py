@@ -1,7 +1,6 @@
 """What a served store does, apart from HTTP: let members in, pass messages on, keep blobs.
 
-Works over any object of the ``Store`` contract, which it speaks to in the encoded messages that
-came in. Whatever goes wrong is an error of ``cxlocal.errors``.
+Works over any ``ServableStore``, which it hands the messages that came in, decoded once. Whatever goes wrong is an error of ``cxlocal.errors``.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from typing import Any
 from cxlocal.clock import Clock, SystemClock
 from cxlocal.errors import CxError, NotSignedIn, Refused
 from cxlocal.exchange.messages import PROTOCOL, decode, encode
-from cxlocal.exchange.store import Store, StoreUnreachable
+from cxlocal.exchange.store import StoreUnreachable
 from cxlocal_sync.http import limits, wire
 from cxlocal_sync.http.gate import Gate, NotAllowed
 from cxlocal_sync.http.members import Member, Members
 from cxlocal_sync.http.rights import rights_from_json
 from cxlocal_sync.http.threads import StoreThreads
-from cxlocal_sync.stores.answer import refuse
+from cxlocal_sync.stores.answer import ServableStore, refuse
 
 FLUSH_SECONDS = 5.0
 """How old what people see of contacts may be."""
@@ -34,7 +33,7 @@ class Service:
     """A served store. Methods raise errors of ``cxlocal.errors``."""
 
     def __init__(
-        self, open_store: Callable[[], Store], members: Members, *, threads: int = 1,
+        self, open_store: Callable[[], ServableStore], members: Members, *, threads: int = 1,
         clock: Clock | None = None,
     ) -> None:  # fmt: skip
         self.members = members
@@ -66,11 +65,11 @@ class Service:
         """Answer a message; what is refused is said in the answer. Raises StoreUnreachable."""
         return await self._exchanges.call(lambda store: self._exchange(store, member, request))
 
-    def _exchange(self, store: Store, member: Member, request: bytes) -> bytes:
+    def _exchange(self, store: ServableStore, member: Member, request: bytes) -> bytes:
         try:
             message = decode(request)
             gate = Gate(member, self.members)
-            changed = gate.enter(message)
+            message = gate.enter(message)
         except StoreUnreachable:
             raise
         except CxError as error:
@@ -78,19 +77,12 @@ class Service:
         contact = message["contact"]
         if not contact.get("lineage"):
             self._check_same(store)
-        if changed is not None:
-            request = encode(changed)
-        message = {}  # a full one is some hundred MiB of objects: let go of it before the store reads
-        reply = store.exchange(request, timeout=limits.STORE_SECONDS)
+        answer = store.answer(message, timeout=limits.STORE_SECONDS)
         if not self._lineage_known:
-            self._note_lineage(reply)
-        if not gate.looks_back:
-            return reply
-        answer = decode(reply)
-        left = gate.leave(answer)
-        return reply if left is None else encode(left)
+            self._note_lineage(answer)
+        return encode(gate.leave(answer))
 
-    def _check_same(self, store: Store) -> None:
+    def _check_same(self, store: ServableStore) -> None:
         """A store that was here before and is gone (a disk that is not mounted) must not be made
         anew by the first contact that comes along: numbers would start over."""
         known = self.members.value(LINEAGE)
@@ -104,8 +96,8 @@ class Service:
                 hint="put the right one back, or serve this one with a new --members FILE",
             )
 
-    def _note_lineage(self, reply: bytes) -> None:
-        store = decode(reply).get("store")
+    def _note_lineage(self, answer: dict[str, Any]) -> None:
+        store = answer.get("store")
         if isinstance(store, dict):
             self._lineage_known = True
             if not self.members.value(LINEAGE):
@@ -216,7 +208,7 @@ class Service:
 
     async def _ask_health(self) -> bool:
 
-        def ask(store: Store) -> bytes:
+        def ask(store: ServableStore) -> bytes:
             asked = probe(self.members.value(LINEAGE))
             return store.exchange(asked, timeout=limits.STORE_SECONDS)
 

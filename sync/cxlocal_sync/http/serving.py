@@ -14,13 +14,13 @@ from typing import NamedTuple
 import uvicorn
 
 from cxlocal.errors import Trouble, UsageError
-from cxlocal.exchange.store import Store
 from cxlocal_sync.http.app import make_app
 from cxlocal_sync.http.connection import GuardedProtocol, watch
 from cxlocal_sync.http.limits import CONNECTIONS_MAX, HEAD_SECONDS, KEEP_SECONDS
 from cxlocal_sync.http.members import Members
 from cxlocal_sync.http.service import Service
 from cxlocal_sync.http.wire import is_loopback
+from cxlocal_sync.stores.answer import ServableStore
 
 CLOSE_SECONDS = 10
 """How long requests may go on after SIGTERM."""
@@ -70,7 +70,7 @@ def check_open(host: str, tls: Tls | None, behind_proxy: bool) -> None:
 
 
 def make_server(
-    open_store: Callable[[], Store],
+    open_store: Callable[[], ServableStore],
     members: Members,
     tls: Tls | None = None,
     *,

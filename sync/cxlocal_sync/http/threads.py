@@ -13,14 +13,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from cxlocal.clock import Clock
-from cxlocal.exchange.store import Store
 from cxlocal_sync.http.limits import STORE_SECONDS, WAITING_MAX, Busy
+from cxlocal_sync.stores.answer import ServableStore
 
 Result = TypeVar("Result")
 
 
 class _Job(NamedTuple):
-    work: Callable[[Store], Any]
+    work: Callable[[ServableStore], Any]
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
     until: float
@@ -30,7 +30,7 @@ class StoreThreads:
     """``count`` threads with a store each, and a queue of bounded length before them."""
 
     def __init__(
-        self, open_store: Callable[[], Store], count: int, clock: Clock, name: str
+        self, open_store: Callable[[], ServableStore], count: int, clock: Clock, name: str
     ) -> None:
         self._open_store = open_store
         self._clock = clock
@@ -42,7 +42,7 @@ class StoreThreads:
         for thread in self._threads:
             thread.start()
 
-    async def call(self, work: Callable[[Store], Result]) -> Result:
+    async def call(self, work: Callable[[ServableStore], Result]) -> Result:
         """What ``work`` returns or raises. Raises Busy when too many wait already."""
         loop = asyncio.get_running_loop()
         job = _Job(work, loop.create_future(), loop, self._clock.monotonic() + STORE_SECONDS)
@@ -61,7 +61,7 @@ class StoreThreads:
             thread.join(2 * STORE_SECONDS)
 
     def _work(self) -> None:
-        store: Store | None = None
+        store: ServableStore | None = None
         while (job := self._jobs.get()) is not None:
             outcome: Any = None
             error: BaseException | None = None

@@ -9,7 +9,7 @@ emergency number that is pushed lifts the cursor before a number is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from cxlocal.errors import CxError
 from cxlocal.events.document import Event
@@ -18,11 +18,14 @@ from cxlocal.exchange.messages import (
     PROTOCOL,
     STORE_MOVED,
     BadMessage,
+    decode,
+    encode,
     read_part,
     refusal,
     text_of,
     whole_of,
 )  # fmt: skip
+from cxlocal.exchange.store import Store
 from cxlocal_sync.stores.chains import Chains, number_of, read_batch
 from cxlocal_sync.stores.feed import Feed, Head, StoreRow, pull, read_store, running_at
 from cxlocal_sync.stores.grants import RECOVER, Granter, read_wish
@@ -42,6 +45,30 @@ def refuse(error: CxError) -> dict[str, Any]:
     """The answer to a message that is refused as a whole."""
     cause = f"{error.what}: {error.why}" if error.why else error.what
     return {"protocol": PROTOCOL, "refusal": refusal(error.name, cause, error.hint, **error.data)}
+
+
+class ServableStore(Store, Protocol):
+    """A store that can stand behind a server."""
+
+    def answer(self, message: dict[str, Any], *, timeout: float) -> dict[str, Any]:
+        """The answer to one decoded message; a refusal too. Raises StoreUnreachable."""
+
+
+class Answering:
+    """The one way into a store: encoded messages. Who has decoded one already, to see whether it
+    may come in (``cxlocal_sync.http``), goes on with ``answer``."""
+
+    def exchange(self, request: bytes, *, timeout: float) -> bytes:
+        """Answer one encoded message. Raises StoreUnreachable."""
+        try:
+            message = decode(request)
+        except CxError as error:
+            return encode(refuse(error))
+        return encode(self.answer(message, timeout=timeout))
+
+    def answer(self, message: dict[str, Any], *, timeout: float) -> dict[str, Any]:
+        """The answer to one message; a refusal too. Raises StoreUnreachable."""
+        raise NotImplementedError
 
 
 def judge_file(known: str, here: str) -> Place:
@@ -229,4 +256,4 @@ def _witness(
         granter.stop("", "went-back", WENT_BACK)
 
 
-__all__ = ["RECOVER", "Refusal", "answer", "refuse"]
+__all__ = ["RECOVER", "Answering", "Refusal", "ServableStore", "answer", "refuse"]

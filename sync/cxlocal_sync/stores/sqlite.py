@@ -22,10 +22,9 @@ from typing import Any
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import CxError
 from cxlocal.exchange.hint import file_hint
-from cxlocal.exchange.messages import decode, encode
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.numbers.log import LogBroken
-from cxlocal_sync.stores.answer import answer, refuse
+from cxlocal_sync.stores.answer import Answering, answer, refuse
 from cxlocal_sync.stores.founding import check_content, check_digest, found, may_found
 from cxlocal_sync.stores.schema import APPLICATION_ID, FORMAT, create_tables, sqlite_steps
 from cxlocal_sync.stores.session import SqliteSession
@@ -36,7 +35,7 @@ _STEPS = 20_000
 """SQLite instructions between two looks at the time: about every millisecond."""
 
 
-class SqliteStore:
+class SqliteStore(Answering):
     """A store in a file. ``sqlite:`` is ``store.db`` in the home folder; ``sqlite:///path`` any."""
 
     def __init__(
@@ -49,19 +48,15 @@ class SqliteStore:
         self._connection: SqliteSession | None = None
         self._inode = 0
 
-    def exchange(self, request: bytes, *, timeout: float) -> bytes:
-        """Answer one message. Raises StoreUnreachable."""
-        try:
-            message = decode(request)
-        except CxError as error:
-            return encode(refuse(error))
+    def answer(self, message: dict[str, Any], *, timeout: float) -> dict[str, Any]:
+        """The answer to one message; a refusal too. Raises StoreUnreachable."""
         deadline = self._clock.monotonic() + timeout
         try:
             connection = self._open(message, timeout)
             # sql: a number, and PRAGMA takes no parameters
             connection.execute(f"PRAGMA busy_timeout={max(1, int(timeout * 1000))}")
             connection.set_progress_handler(lambda: self._clock.monotonic() > deadline, _STEPS)
-            return encode(self._carry_out(connection, message))
+            return self._carry_out(connection, message)
         except sqlite3.Error as error:
             self.close()
             raise self._unreachable(explain(error)) from error
