@@ -4,16 +4,20 @@
 its own, over one kept connection; its floor a POST to a bare ASGI application under uvicorn that
 raises a counter in a SQLite file (TRUNCATE and FULL, as the store). *A batch* is a push of 500 events
 of another machine each time; its floor the same rows with the same unique index in one transaction,
-no HTTP. *Sent again* is the same batch a second time.
+no HTTP. *Sent again* is the same batch a second time. *A sync* is all that a machine does to bring
+1,000 events: reading its journal, two contacts, noting what was acknowledged; its floor one POST of the
+same events to the bare application, which unpacks and keeps them in one transaction.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,8 @@ from rounds import measure, report, rounds_wanted
 from cxlocal.events.machines import node_moved
 from cxlocal.exchange.copies import ensure_node
 from cxlocal.exchange.messages import decode, encode, event_out
+from cxlocal.exchange.sync import synchronise
+from cxlocal.journal.file import Journal
 from cxlocal.journal.read import node_events
 
 NUMBERS = 100
@@ -35,15 +41,27 @@ NUMBERS = 100
 BATCHES = 4
 EVENTS = 500
 BARE = """
-import sqlite3, sys, uvicorn
+import json, sqlite3, sys, uvicorn, zlib
 db = sqlite3.connect(sys.argv[1], isolation_level=None)
 db.execute("PRAGMA journal_mode=TRUNCATE")
 db.execute("PRAGMA synchronous=FULL")
 db.execute("CREATE TABLE counter (n INTEGER)")
 db.execute("INSERT INTO counter VALUES (0)")
+db.execute("CREATE TABLE event (id INTEGER PRIMARY KEY, node TEXT, sequence INT, type TEXT,"
+    " hash TEXT, previous TEXT, document TEXT, UNIQUE (node, sequence))")
+def keep(body):
+    events = json.loads(zlib.decompress(body))["events"]
+    db.execute("BEGIN IMMEDIATE")
+    db.executemany("INSERT INTO event (node, sequence, type, hash, previous, document)"
+        " VALUES (:node, :sequence, :type, :hash, :previous, :document)", events)
+    db.execute("COMMIT")
 async def app(scope, receive, send):
-    while (await receive()).get("more_body"):
-        pass
+    body, more = b"", True
+    while more:
+        part = await receive()
+        body, more = body + part.get("body", b""), part.get("more_body")
+    if scope["path"] == "/events":
+        keep(body)
     n = db.execute("UPDATE counter SET n = n + 1 RETURNING n").fetchall()[0][0]
     head = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": 200, "headers": head})
@@ -98,6 +116,19 @@ def batches(folder: Path, lineage: str) -> Iterator[tuple[bytes, list[Any]]]:
         journal.close()
 
 
+def machine(home: Path) -> Journal:
+    """A machine with 1,000 events that nobody has yet, and that has been in no contact."""
+    journal = open_journal(home)
+    actor = {"id": "someone@example.org", "how": "bench"}
+    with journal.write() as transaction:
+        ensure_node(transaction)
+        for index in range(999):
+            transaction.append(
+                node_moved(node=journal.node, reason=f"r{index}", actor=actor, hint="")
+            )
+    return journal
+
+
 def raw_file(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode=TRUNCATE")
@@ -120,6 +151,7 @@ def main(rounds: int, folder: Path) -> int:
     raw = raw_file(folder / "raw.db")
     made = batches(folder, numbers.lineage)
     waiting: list[tuple[bytes, list[Any]]] = []
+    syncing: list[tuple[Journal, ProcessServer, Any]] = []
 
     def counter() -> float:
         start = time.perf_counter()
@@ -140,6 +172,27 @@ def main(rounds: int, folder: Path) -> int:
             raw.execute("COMMIT")
         return time.perf_counter() - start
 
+    def bare_post() -> float:
+        journal = machine(folder / f"s{len(syncing)}")
+        own = ProcessServer(folder / f"own{len(syncing)}")  # with nothing in it to be pulled
+        syncing.append((journal, own, own.enrol(journal.home)))
+        events = [event_out(event) for event in node_events(journal, journal.node, 1, 1000)]
+        start = time.perf_counter()
+        body = zlib.compress(json.dumps({"events": events}).encode(), 1)
+        client.post(f"http://127.0.0.1:{port}/events", content=body).raise_for_status()
+        return time.perf_counter() - start
+
+    def sync() -> float:
+        journal, own, store = syncing[-1]
+        start = time.perf_counter()
+        told = synchronise(journal, store, budget_seconds=30)
+        taken = time.perf_counter() - start
+        assert (told.reached, told.pushed, told.pending) == (True, 1000, 0), told
+        for each in (journal, store):
+            each.close()
+        own.stop()
+        return taken
+
     def push() -> float:
         start = time.perf_counter()
         for message, _ in waiting:
@@ -152,7 +205,7 @@ def main(rounds: int, folder: Path) -> int:
         seconds = measure(
             {
                 "bare counter": counter, "a number": numbers.round, "raw ingest": ingest,
-                "a batch": push, "sent again": push,
+                "a batch": push, "sent again": push, "bare POST": bare_post, "a sync": sync,
             },
             rounds=rounds,
         )  # fmt: skip
@@ -168,6 +221,7 @@ def main(rounds: int, folder: Path) -> int:
             ("a number", "bare counter", 1 / 0.5),
             ("a batch", "raw ingest", 1 / 0.7),
             ("sent again", "a batch", 1.0),
+            ("a sync", "bare POST", 1 / 0.5),
         ],
     )
 
