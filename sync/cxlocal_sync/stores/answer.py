@@ -8,6 +8,7 @@ emergency number that is pushed lifts the cursor before a number is asked for.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -54,7 +55,7 @@ class ServableStore(Store, Protocol):
         """The answer to one decoded message; a refusal too. Raises StoreUnreachable."""
 
 
-class Answering:
+class Answering(ABC):
     """The one way into a store: encoded messages. Who has decoded one already, to see whether it
     may come in (``cxlocal_sync.http``), goes on with ``answer``."""
 
@@ -66,9 +67,9 @@ class Answering:
             return encode(refuse(error))
         return encode(self.answer(message, timeout=timeout))
 
+    @abstractmethod
     def answer(self, message: dict[str, Any], *, timeout: float) -> dict[str, Any]:
         """The answer to one message; a refusal too. Raises StoreUnreachable."""
-        raise NotImplementedError
 
 
 def judge_file(known: str, here: str) -> Place:
