@@ -1,7 +1,10 @@
 """Where a file lies, in a form that changes when the file is copied or moved elsewhere.
 
-A hint is machine, inode and file-system id. It is weak evidence: a copy of a whole virtual machine
-keeps all three. The contact token decides; the hint only makes a machine careful while it cannot
+A hint is machine, inode, file-system id and the time the inode was made. It is weak evidence: a copy
+of a whole virtual machine keeps all four. The time is there because a file system gives the number of a
+deleted file to the next one: a home that was removed and unpacked from a backup would look untouched.
+It is a label that is compared, never a time that is calculated with, and left out where the file system
+does not keep it. The contact token decides; the hint only makes a machine careful while it cannot
 ask (DESIGN §5). The device number is left out because it changes at reboot. The machine's id is
 hashed, since machine-id(5) calls the raw value confidential and the hint is sent to the store.
 """
@@ -9,6 +12,7 @@ hashed, since machine-id(5) calls the raw value confidential and the hint is sen
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from functools import cache
 from hashlib import sha256
@@ -44,20 +48,56 @@ def _mac_id() -> str:
 
 
 def file_hint(path: str | Path) -> str:
-    """The hint of an existing file: machine, inode, file system. Raises OSError."""
+    """The hint of an existing file: machine, inode, file system, birth of the inode. Raises
+    OSError."""
     raw = machine_id()
     machine = sha256(b"cxlocal hint:" + raw.encode()).hexdigest()[:16] if raw else ""
-    return f"{machine}|{os.stat(path).st_ino}|{os.statvfs(path).f_fsid}"
+    seen = os.stat(path)
+    place = f"{machine}|{seen.st_ino}|{os.statvfs(path).f_fsid}"
+    born = _born(path, seen)
+    return f"{place}|{born}" if born else place
+
+
+def _born(path: str | Path, seen: os.stat_result) -> str:
+    """When the inode was made, as the file system says it; empty where it does not."""
+    told = getattr(seen, "st_birthtime", None)
+    if told is not None:
+        return str(told)
+    return _born_linux(path) if sys.platform == "linux" else ""
+
+
+def _born_linux(path: str | Path) -> str:
+    """By statx(2), which Python does not call. It takes a path: a file that SQLite has open must not
+    be opened and closed beside it, that would release its locks."""
+    import ctypes
+
+    try:
+        statx = ctypes.CDLL(None).statx
+    except AttributeError:
+        return ""  # a C library before it
+    found = ctypes.create_string_buffer(_STATX_BYTES)
+    if statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, found) != 0:
+        return ""
+    (mask,) = struct.unpack_from("I", found, 0)
+    seconds, nanoseconds = struct.unpack_from("qI", found, _BTIME_OFFSET)
+    return f"{seconds}.{nanoseconds:09}" if mask & _STATX_BTIME else ""
+
+
+# statx(2): <linux/stat.h>, <fcntl.h>
+_AT_FDCWD = -100
+_STATX_BTIME = 0x800
+_STATX_BYTES = 256
+_BTIME_OFFSET = 80
 
 
 def hint_digest(path: str | Path) -> str:
     """The hint in the form that events carry: the machine id in it is confidential
     (machine-id(5)), and events travel. Raises OSError."""
-    from hashlib import sha256
-
     return sha256(file_hint(path).encode()).hexdigest()
 
 
 def same_place(known: str, seen: str) -> bool:
-    """Whether two hints speak of one place. An empty one is not known yet and matches all."""
-    return not known or not seen or known == seen
+    """Whether two hints speak of one place. An empty one is not known yet and matches all; where one
+    was taken without the inode's birth, the rest is compared."""
+    fields = min(known.count("|"), seen.count("|")) + 1
+    return not known or not seen or known.split("|")[:fields] == seen.split("|")[:fields]

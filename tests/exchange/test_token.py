@@ -84,6 +84,34 @@ def test_hints(tmp_path) -> None:  # type: ignore[no-untyped-def]
     assert same_place("", before)
 
 
+def test_a_hint_of_a_file_that_was_made_anew(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """A file system may give the inode of a deleted file to the next one."""
+    path = tmp_path / "journal.db"
+    reused = 0
+    for _ in range(50):
+        path.write_text("x")
+        before, inode = file_hint(path), path.stat().st_ino
+        path.unlink()
+        path.write_text("x")
+        reused += path.stat().st_ino == inode
+        assert not same_place(before, file_hint(path))
+        path.write_text("more")
+        path.chmod(0o600)
+        again = file_hint(path)
+        path.write_text("and more")
+        assert same_place(again, file_hint(path)), "writing and new rights change nothing"
+        path.unlink()
+    if reused == 0:
+        assert before.count("|") == 3, "nothing was tried on this file system"
+
+
+def test_hints_with_and_without_the_birth_of_the_inode() -> None:
+    assert same_place("m|7|9", "m|7|9|1700000000.5")
+    assert same_place("m|7|9|1700000000.5", "m|7|9")
+    assert not same_place("m|7|9|1700000000.5", "m|7|9|1700000001.5")
+    assert not same_place("m|7|9", "m|8|9|1700000000.5")
+
+
 def test_p9_a_restored_backup_is_noticed_at_its_first_contact() -> None:
     for later in range(1, 4):
         store: list[Token | None] = [None]

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from cxlocal.errors import CxError
 from cxlocal.events.document import Event
 from cxlocal.exchange import token
+from cxlocal.exchange.hint import same_place
 from cxlocal.exchange.messages import (
     PROTOCOL,
     STORE_MOVED,
@@ -74,7 +75,7 @@ class Answering(ABC):
 
 def judge_file(known: str, here: str) -> Place:
     """What a store in a file makes of lying elsewhere than where it was made."""
-    if not known or not here or known == here:
+    if same_place(known, here):
         return Place(known)
     why = (
         "the store's file was copied or moved since it was made;"
