@@ -1,4 +1,5 @@
-"""``cxlocal store``: who takes part, what it knows, and recovering one that lost its memory."""
+"""``cxlocal store``: beginning one, who takes part, what it knows, and recovering one that lost its
+memory."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.create_store import create
 from cxlocal.commands.frame import group
 from cxlocal.commands.members import invite, join, revoke, status
 from cxlocal.commands.output import json_option, write_document
@@ -20,14 +22,15 @@ if TYPE_CHECKING:
     examples=[
         ("cxlocal store status", "machines, last contacts, reserves, what waits"),
         ("cxlocal store join https://store.example.org:8377 --code CODE", "enrol this machine"),
+        ("cxlocal store create folder:///mnt/team", "begin a store in a shared folder"),
         ("cxlocal store recover", "go on handing out numbers after a store was restored or moved"),
     ]
 )
 def store() -> None:
-    """Look after the store: who takes part, what it knows, recovery."""
+    """Look after the store: begin one, who takes part, what it knows, recovery."""
 
 
-for _member in (status, join, invite, revoke):
+for _member in (status, create, join, invite, revoke):
     store.add_command(_member)
 
 

@@ -33,6 +33,8 @@ BATCH_BYTES_MAX = 1024 * 1024
 """Of a batch of events (DESIGN §6): what an interrupted exchange may have to send again."""
 RUN_HAS_NUMBER = "run-has-number"
 """Name of the refusal of a number to a run that was granted one through another machine."""
+GRANTS_ELSEWHERE = "grants-elsewhere"
+"""Name of the refusal of a number by a store whose numbers another machine hands out."""
 STORE_MOVED = "moved"
 """Cause of a store's stop: its file lies elsewhere than where it was made."""
 PULL_MAX = 500

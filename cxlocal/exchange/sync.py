@@ -103,6 +103,7 @@ def _rounds(
         for wish in wanted:
             holdings.remember_wish(transaction.connection, *wish)
     while (left := deadline - journal.clock.monotonic()) > LEAST_SECONDS:
+        before = known.unsent(journal.connection)
         wishes = [reserve_wish(journal, *wish) for wish in holdings.wishes(journal.connection)]
         limit = min(left, ANSWER_SECONDS)
         reply = talk(journal, store, wishes=wishes, timeout=limit, whole=whole)
@@ -114,7 +115,9 @@ def _rounds(
             reserves=report.reserves + _said(reply, applied),
             stopped="; ".join(stop.why for stop in applied.stopped),
         )
-        if not applied.more and not known.unsent(journal.connection):
+        unsent = known.unsent(journal.connection)
+        # A store whose acknowledgements come with a later contact has nothing more to say now.
+        if not applied.more and unsent in ([], before):
             break
     return report
 

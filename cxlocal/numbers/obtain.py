@@ -27,7 +27,7 @@ from cxlocal.exchange.contact import (
     talk,
 )
 from cxlocal.exchange.copies import lies_elsewhere
-from cxlocal.exchange.messages import RUN_HAS_NUMBER
+from cxlocal.exchange.messages import GRANTS_ELSEWHERE, RUN_HAS_NUMBER
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import project_pulled, synchronise
 from cxlocal.numbers import holdings
@@ -36,8 +36,13 @@ from cxlocal.numbers.log import ONLINE, Entry
 from cxlocal.numbers.schemes import Scheme, suffix_text
 
 if TYPE_CHECKING:
+    from sqlite3 import Connection
+
     from cxlocal.exchange.store import Store
     from cxlocal.journal.file import Journal, Transaction
+
+NONE_NOW = ("grants-stopped", GRANTS_ELSEWHERE)
+"""Names of refusals that a reserve is for."""
 
 TRIES_MAX = 50
 """Numbers asked for in a row when each turns out unusable (its text is in use already). More means
@@ -123,7 +128,7 @@ def obtain_number(
         try:
             return _ask_patiently(journal, store, request, patience_seconds)
         except (StoreUnreachable, Refused) as error:
-            if isinstance(error, Refused) and error.name != "grants-stopped":
+            if isinstance(error, Refused) and error.name not in NONE_NOW:
                 raise
             trouble = error
         except NotSignedIn as error:
@@ -209,6 +214,9 @@ def _ask_online(journal: Journal, store: Store, request: NumberRequest) -> Numbe
         with journal.write() as transaction:
             applied = apply(transaction, reply)
             number = _use_online(transaction, request, wish, applied)
+            refused = applied.refused.get(wish.nonce)
+            if refused is not None and refused.name == GRANTS_ELSEWHERE:
+                _remember_reserve(connection, request)
         if applied.pulled:
             project_pulled(journal)
         if wish.nonce in applied.refused and number is None:
@@ -263,11 +271,15 @@ def _use_online(
         why = f"its text {taken.text} is in use already"
         holdings.give_up(transaction, request.deliverable, request.line, entry.lo, entry.hi, why)
         return None
+    _remember_reserve(connection, request)
+    return _record(transaction, request, taken, entry.generation, entry.k)
+
+
+def _remember_reserve(connection: Connection, request: NumberRequest) -> None:
     if request.kept and request.reserve > 0:
         holdings.remember_wish(
             connection, request.deliverable, request.line, request.reserve, request.ahead
         )
-    return _record(transaction, request, taken, entry.generation, entry.k)
 
 
 def _taken(request: NumberRequest, number: int, how: str, lineage: str) -> Taken:
@@ -396,7 +408,7 @@ def _store_needed(request: NumberRequest, trouble: CxError | None) -> StoreNeede
         held = f"this machine holds no number for line {request.line!r} any more"
     cause = (trouble.why or trouble.what) if trouble is not None else "it was not to be asked"
     ways = ["run it again once the store answers"]
-    if trouble is not None and trouble.name == "grants-stopped":
+    if trouble is not None and trouble.name in NONE_NOW:
         ways = [trouble.hint]
     ways.append("release from a machine that still holds numbers ('cxlocal status' there)")
     if request.when_empty != "suffix":

@@ -13,12 +13,30 @@ from cxlocal_sync.stores.sqlite import SqliteStore
 @hookimpl
 def cxlocal_register_stores() -> Mapping[str, Callable[[str, Path], Store]]:
     """``sqlite:``: the embedded store, a file beside the journal or elsewhere on this machine.
-    ``https:`` and, on this machine, ``http:``: a store that somebody serves."""
-    return {"sqlite": SqliteStore, "https": _served, "http": _served}
+    ``https:`` and, on this machine, ``http:``: a store that somebody serves. ``folder:`` and ``s3:``:
+    a shared folder or a bucket, without a server."""
+    return {
+        "sqlite": SqliteStore, "https": _served, "http": _served, "folder": _in_folder,
+        "s3": _in_bucket,
+    }  # fmt: skip
+
+
+# Imported for who uses them: the embedded store needs none of it.
 
 
 def _served(url: str, home: Path) -> Store:
-    # Imported for who uses it: the embedded store needs none of it.
     from cxlocal_sync.http.client import HttpStore
 
     return HttpStore(url, home)
+
+
+def _in_folder(url: str, home: Path) -> Store:
+    from cxlocal_sync.keys.open import folder_store
+
+    return folder_store(url, home)
+
+
+def _in_bucket(url: str, home: Path) -> Store:
+    from cxlocal_sync.keys.open import object_store
+
+    return object_store(url, home)

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
 
 from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import ServedStore, ThreadServer
+from keys_kit import make_folder_store
 from numbers_kit import ElsewhereStore, FaultyStore, open_journal
 
 from cxlocal.journal.file import Journal
@@ -43,7 +44,7 @@ def store(tmp_path: Path) -> Iterator[FaultyStore]:
     faulty.close()
 
 
-@pytest.fixture(params=["embedded", "elsewhere", "http"])
+@pytest.fixture(params=["embedded", "elsewhere", "http", "folder"])
 def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """Each store of the contract suite."""
     home = tmp_path / "central"
@@ -55,7 +56,12 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
         client.close()
         server.close()
         return
-    made = SqliteStore("sqlite:", home) if request.param == "embedded" else ElsewhereStore(home)
+    kinds: dict[str, Callable[[], Any]] = {
+        "embedded": lambda: SqliteStore("sqlite:", home),
+        "elsewhere": lambda: ElsewhereStore(home),
+        "folder": lambda: make_folder_store(tmp_path / "share", home),
+    }
+    made = kinds[request.param]()
     yield made
     made.close()
 

@@ -1,0 +1,150 @@
+"""Keys as objects in a bucket, by obstore (the extra ``s3``).
+
+An object is put with the condition ``If-None-Match: *``. A server that ignores it is found by the
+probe and refused (``cxlocal_sync.keys.space``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from cxlocal.errors import ConfigError
+from cxlocal_sync.keys.space import SpaceError, SpaceMissing, SpaceUnclear
+
+OPTIONS = ("endpoint", "region")
+"""What the address may name behind ``?``; credentials never stand there."""
+
+
+class ObjectSpace:
+    """Keys below ``s3://bucket/prefix``. ``seconds`` bound each request."""
+
+    readers = 16
+
+    def __init__(self, url: str, seconds: float) -> None:
+        self._errors, self._obstore, self._store = _open(url, seconds)
+
+    def get(self, key: str) -> bytes | None:
+        """The content of a key, or None."""
+        try:
+            return bytes(self._obstore.get(self._store, key).bytes())
+        except FileNotFoundError:
+            return None
+        except self._errors.BaseError as error:
+            raise _explained(error) from error
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """Write an object on the condition that there is none."""
+        try:
+            self._obstore.put(self._store, key, content, mode="create", use_multipart=False)
+        except self._errors.AlreadyExistsError:
+            return False
+        except self._errors.BaseError as error:
+            found = _explained(error)
+            # The request may have arrived all the same; only a clear answer says it did not.
+            raise found if _is_clear(error, self._errors) else SpaceUnclear(str(found)) from error
+        return True
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write an object whether it exists or not."""
+        try:
+            self._obstore.put(self._store, key, content, use_multipart=False)
+        except self._errors.BaseError as error:
+            raise _explained(error) from error
+
+    def names(self, folder: str) -> list[str]:
+        """The last parts of the names right below ``folder``."""
+        try:
+            found = self._obstore.list_with_delimiter(self._store, f"{folder}/")
+        except FileNotFoundError:
+            return []
+        except self._errors.BaseError as error:
+            raise _explained(error) from error
+        paths = [str(each["path"]) for each in found["objects"]]
+        paths += [str(each) for each in found["common_prefixes"]]
+        return [path.rstrip("/").rpartition("/")[2] for path in paths]
+
+    def remove(self, key: str) -> None:
+        """Take an object away."""
+        try:
+            self._obstore.delete(self._store, key)
+        except FileNotFoundError:
+            return
+        except self._errors.BaseError as error:
+            raise _explained(error) from error
+
+    def close(self) -> None:
+        """Nothing is held between two messages but idle connections."""
+
+
+def _open(url: str, seconds: float) -> tuple[Any, Any, Any]:
+    try:
+        import obstore
+        from obstore import exceptions
+        from obstore.store import S3Store
+    except ImportError as error:
+        raise ConfigError(
+            f"the store {url} needs a library that is not installed",
+            why="obstore speaks to object storage",
+            hint="install it: pip install 'cxlocal[s3]'",
+            name="missing-library",
+        ) from error
+    bucket, prefix, options = parts_of(url)
+    settings = dict(options)
+    if settings.get("endpoint", "").startswith("http://"):
+        settings["allow_http"] = "true"
+    wait = timedelta(seconds=max(seconds, 0.1))
+    store = S3Store(
+        bucket,
+        prefix=prefix or None,
+        config=settings,  # type: ignore[arg-type]
+        client_options={"timeout": wait, "connect_timeout": min(wait, timedelta(seconds=2))},
+        retry_config={
+            "max_retries": 2,
+            "retry_timeout": wait,
+            "backoff": {
+                "init_backoff": timedelta(milliseconds=50),
+                "max_backoff": timedelta(milliseconds=400),
+                "base": 2,
+            },
+        },
+    )
+    return exceptions, obstore, store
+
+
+def parts_of(url: str) -> tuple[str, str, Mapping[str, str]]:
+    """Bucket, prefix and options of ``s3://bucket/prefix?endpoint=…&region=…``. Raises
+    ConfigError."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    unknown = sorted(set(options) - set(OPTIONS))
+    if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc or unknown:
+        raise ConfigError(
+            f"the store address {url!r} cannot be understood",
+            why=f"it names {', '.join(unknown)}" if unknown else "it names no bucket",
+            hint="write s3://BUCKET/PREFIX, and ?endpoint=URL&region=NAME where it is not Amazon's;"
+            " credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            name="bad-store-url",
+        )
+    return parts.netloc, parts.path.strip("/"), options
+
+
+def _is_clear(error: Exception, errors: Any) -> bool:
+    """Whether the server said no, rather than nothing."""
+    clear = (
+        errors.PermissionDeniedError, errors.UnauthenticatedError, errors.PreconditionError,
+        FileNotFoundError,
+    )  # fmt: skip
+    return isinstance(error, clear)
+
+
+def _explained(error: Exception) -> SpaceError:
+    text = " ".join(str(error).split())
+    name = type(error).__name__
+    if name in ("PermissionDeniedError", "UnauthenticatedError"):
+        return SpaceError("the server does not accept the credentials (AWS_ACCESS_KEY_ID …)")
+    if "NoSuchBucket" in text:
+        return SpaceMissing("there is no such bucket")
+    return SpaceError(text.partition(" Debug source")[0][:300])

@@ -1,0 +1,71 @@
+"""Contact tokens as keys: the token a node holds is the last one written in its folder.
+
+A proposal becomes the token by being the first to take the name with its count, so two copies of a
+journal that present one token cannot both go on (``cxlocal.exchange.token``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cxlocal.exchange.token import NO_TOKEN, Token
+from cxlocal_sync.keys import names
+from cxlocal_sync.keys.follow import StoreDamaged
+from cxlocal_sync.keys.form import Damaged, seal, unseal
+from cxlocal_sync.keys.space import KeySpace, claim
+from cxlocal_sync.stores.session import SqliteSession
+
+
+def stored_token(space: KeySpace, who: dict[str, Any], generation: int) -> Token | None:
+    """The token the store has of the speaker, as far as it matters for judging what it presents."""
+    presented, proposal, node = who["token"], who["proposal"], who["node"]
+    if presented != NO_TOKEN and who["generation"] < generation:
+        # It was never in contact since the recovery, or never heard of it: look at all there are.
+        found = names.counts(space.names(names.contacts_of(generation, node)))
+        return _read(space, generation, node, found[-1]) if found else None
+    following = _read(space, generation, node, proposal.step)
+    if following is None:
+        return None if presented == NO_TOKEN else _read(space, generation, node, presented.step)
+    if following == proposal:
+        # The same message again; or a very late one, which its node has moved on from since.
+        return _read(space, generation, node, proposal.step + 1) or following
+    return following
+
+
+def keep_token(space: KeySpace, who: dict[str, Any], generation: int) -> bool:
+    """Make the proposal the token; False where another one took its place."""
+    proposal: Token = who["proposal"]
+    content = seal({"kind": "contact", "node": who["node"], "token": list(proposal)})
+    return claim(space, names.contact_key(generation, who["node"], proposal.step), content)
+
+
+def load_token(connection: SqliteSession, node: str, token: Token | None) -> None:
+    """Put the token into the copy, where the rules look for it."""
+    connection.execute("INSERT OR IGNORE INTO node (node, member) VALUES (?, 1)", (node,))
+    connection.execute(
+        "UPDATE node SET token_count = ?, token = ? WHERE node = ?",
+        (*(token or (None, None)), node),
+    )
+
+
+def token_of(connection: SqliteSession, node: str) -> Token | None:
+    """The token in the copy."""
+    row = connection.execute(
+        "SELECT token_count, token FROM node WHERE node = ? AND token_count IS NOT NULL", (node,)
+    ).fetchone()
+    return Token(*row) if row else None
+
+
+def _read(space: KeySpace, generation: int, node: str, count: int) -> Token | None:
+    key = names.contact_key(generation, node, count)
+    content = space.get(key)
+    if content is None:
+        return None
+    try:
+        value = unseal(content, "contact")
+        token = Token(int(value["token"][0]), str(value["token"][1]))
+        if (value["node"], token.step) != (node, count):
+            raise Damaged("it is the token of another contact")
+    except (Damaged, KeyError, TypeError, ValueError, IndexError) as error:
+        raise StoreDamaged(f"{key}: {error}") from error
+    return token
