@@ -6,6 +6,7 @@ probe and refused (``cxlocal_sync.keys.space``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -141,10 +142,14 @@ def _is_clear(error: Exception, errors: Any) -> bool:
 
 
 def _explained(error: Exception) -> SpaceError:
+    """What went wrong in words, without addresses and headers."""
     text = " ".join(str(error).split())
-    name = type(error).__name__
-    if name in ("PermissionDeniedError", "UnauthenticatedError"):
+    code = next(iter(re.findall(r"<Code>(\w+)</Code>", text)), "")
+    status = next(iter(re.findall(r"status code: (\d+ [\w ]+)", text)), "")
+    if isinstance(error, PermissionError) or status.startswith(("401", "403")):
         return SpaceError("the server does not accept the credentials (AWS_ACCESS_KEY_ID …)")
-    if "NoSuchBucket" in text:
+    if code == "NoSuchBucket":
         return SpaceMissing("there is no such bucket")
-    return SpaceError(text.partition(" Debug source")[0][:300])
+    if not status and ("error sending request" in text or "timed out" in text):
+        return SpaceError("its server does not answer")
+    return SpaceError(f"its server said {code} ({status})" if status else text[:200])

@@ -68,14 +68,16 @@ class KeyStore(Answering):
     def create(self, granter: str = "", *, lineage: str = "") -> str:
         """Make a store here; its lineage. ``granter``: the one node that hands out numbers, for a
         folder that a sync program carries. Raises Refused and StoreUnreachable."""
-        lineage = lineage or self._ids.token()
-        self._patiently(CREATE_SECONDS, lambda left: self._create(lineage, granter, left))
-        return lineage
+        made = lineage or self._ids.token()
+        self._patiently(CREATE_SECONDS, lambda left: self._create(made, granter, left, not lineage))
+        return made
 
-    def _create(self, lineage: str, granter: str, left: float) -> None:
+    def _create(self, lineage: str, granter: str, left: float, new: bool) -> None:
         with contextlib.closing(self._open_space(left)) as space:
             if space.get(names.MARKER) is not None:
                 raise _there_already(self.url)
+            if new and (space.names("log") or space.names(names.GENERATIONS)):
+                raise _remains(self.url)
             wrong = ignores_conditions(space, self._ids)
             if wrong:
                 raise _unfit(self.url, wrong)
@@ -191,6 +193,16 @@ def _there_already(url: str) -> CxError:
         why=url,
         hint="set [store] url to it and run 'cxlocal sync'",
         name="store-exists",
+    )
+
+
+def _remains(url: str) -> CxError:
+    return Refused(
+        "what is left of another store lies there",
+        why=f"{url} has a log, but no {names.MARKER} that says whose it is",
+        hint="choose an empty place; or, for the store this journal belongs to,"
+        " 'cxlocal store create --again'",
+        name="store-remains",
     )
 
 
