@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     ]
 )
 def store() -> None:
-    """Look after the store: begin one, who takes part, what it knows, recovery."""
+    """Look after the store: begin one, members, status, recovery."""
 
 
 for _member in (status, create, join, invite, revoke):

@@ -38,7 +38,7 @@ ROWS = (
     Row("sql", "sql:sql", "Ask the journal in SQL; nothing can be changed by it.", "Look"),
     Row("version", "version:version", "Hand out, list and explain version numbers.", "Look"),
     Row("sync", "sync:sync", "Send and fetch history, and refresh the reserve of numbers.", "Places and copies"),
-    Row("store", "store:store", "Look after the store: begin one, who takes part, what it knows, recovery.", "Places and copies"),
+    Row("store", "store:store", "Look after the store: begin one, members, status, recovery.", "Places and copies"),
     Row("serve", "serve:serve", "Serve a store to other machines.", "Places and copies"),
     Row("export", "export:export", "Print events, one JSON document a line.", "Places and copies"),
     Row("verify", "verify:verify", "Check that the journal holds what was written.", "Journal"),

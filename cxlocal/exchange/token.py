@@ -39,6 +39,11 @@ def propose(current: Token, value: str) -> Token:
     return Token(current.step + 1, value)
 
 
+def follows(current: Token, proposal: Token) -> bool:
+    """Whether ``proposal`` may be one for the token after ``current``."""
+    return proposal.step == current.step + 1 and bool(proposal.value)
+
+
 def judge(presented: Token, proposal: Token, stored: Token | None) -> str:
     """What the store makes of a contact; ``stored`` is None for a node it has never heard of."""
     if stored is None:

@@ -24,7 +24,7 @@ from cxlocal.events.document import Draft
 from cxlocal.exchange import contact
 from cxlocal.exchange.messages import decode, encode
 from cxlocal.exchange.open import open_store
-from cxlocal.exchange.state import contact_row, store_state
+from cxlocal.exchange.state import contact_row, proposing_contact, store_state
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import pending, recover_store, synchronise
 from cxlocal.journal.file import Journal
@@ -131,7 +131,7 @@ def _row(journal: Journal, store: FaultyStore) -> Any:
     note(journal, 3)
     row = contact_row(journal.connection, journal.node)
     assert row is not None
-    return row
+    return proposing_contact(row, journal.ids)
 
 
 def test_p15_an_answer_that_leaves_something_out_is_noticed(

@@ -16,6 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from bucket_kit import credentials, seaweedfs
 from cxlocal_sync.keys.open import folder_store
 from cxlocal_sync.keys.store import KeyStore
 from keys_kit import make_folder_store
@@ -100,3 +101,6 @@ def mount(tmp_path: Path) -> Iterator[Callable[..., Mount]]:
     yield make
     for each in mounted:
         each.unmount()
+
+
+__all__ = ["credentials", "seaweedfs"]

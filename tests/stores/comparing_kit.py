@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cxlocal_sync.keys.open import folder_store
 from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import ThreadServer
 from numbers_kit import ElsewhereStore
@@ -56,6 +57,14 @@ def served(folder: Path) -> Opened:
     return Opened("http", store, close)
 
 
+def in_folder(folder: Path) -> Opened:
+    """In a folder, without a server. A bucket holds the same keys."""
+    (folder / "share").mkdir()
+    store = folder_store(f"folder://{folder / 'share'}", folder / "home")
+    store.create(lineage=LINEAGE)
+    return Opened("folder", store, store.close)
+
+
 @contextmanager
 def side_by_side(folder: Path, kinds: list[Callable[[Path], Opened]]) -> Iterator[list[Opened]]:
     """One store of each kind, all fresh."""
@@ -78,6 +87,8 @@ class Teller:
         self.node = node
         self.count = 0
         self.value = ""
+        self.generation = 0
+        """The store's, as last heard of."""
         self.chain: list[Event] = []
         self.cursor: dict[str, Any] = {"position": 0, "hash": "0" * 64}
 
@@ -85,7 +96,7 @@ class Teller:
         """The contact part; ``accepted`` takes note that it was."""
         return {
             "lineage": LINEAGE,
-            "generation": 0,
+            "generation": self.generation,
             "node": self.node,
             "token": {"count": self.count, "value": self.value},
             "proposal": {"count": self.count + 1, "value": f"{self.node[:4]}-{self.count + 1}"},

@@ -12,11 +12,13 @@ import pytest
 # The kit stands beside the contract suite; test folders are no packages.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
 
+from bucket_kit import credentials, make_bucket_store, seaweedfs
 from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import ServedStore, ThreadServer
 from keys_kit import make_folder_store
 from numbers_kit import ElsewhereStore, FaultyStore, open_journal
 
+from cxlocal.clock import SystemIds
 from cxlocal.journal.file import Journal
 
 
@@ -44,7 +46,7 @@ def store(tmp_path: Path) -> Iterator[FaultyStore]:
     faulty.close()
 
 
-@pytest.fixture(params=["embedded", "elsewhere", "http", "folder"])
+@pytest.fixture(params=["embedded", "elsewhere", "http", "folder", "bucket"])
 def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """Each store of the contract suite."""
     home = tmp_path / "central"
@@ -56,10 +58,14 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
         client.close()
         server.close()
         return
+    if request.param == "bucket":
+        server = request.getfixturevalue("seaweedfs")
+        request.getfixturevalue("credentials")
     kinds: dict[str, Callable[[], Any]] = {
         "embedded": lambda: SqliteStore("sqlite:", home),
         "elsewhere": lambda: ElsewhereStore(home),
         "folder": lambda: make_folder_store(tmp_path / "share", home),
+        "bucket": lambda: make_bucket_store(server, SystemIds().token(), home),
     }
     made = kinds[request.param]()
     yield made
@@ -74,3 +80,6 @@ def faulty_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any
     made = ElsewhereStore(home) if request.param == "elsewhere" else ServedStore(home)
     yield made
     made.close()
+
+
+__all__ = ["any_store", "credentials", "faulty_store", "machine", "seaweedfs", "store"]

@@ -13,14 +13,23 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from comparing_kit import LINEAGE, Opened, Teller, elsewhere, embedded, served, side_by_side
+from comparing_kit import (
+    LINEAGE,
+    Opened,
+    Teller,
+    elsewhere,
+    embedded,
+    in_folder,
+    served,
+    side_by_side,
+)
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from cxlocal.exchange.messages import decode, encode
 
-KINDS: list[Callable[[Path], Opened]] = [embedded, elsewhere, served]
+KINDS: list[Callable[[Path], Opened]] = [embedded, elsewhere, served, in_folder]
 NODES = [letter * 32 for letter in "abc"]
 DELIVERABLES = st.sampled_from(["webshop", "tool", "ünicode/näme"])
 LINES = st.sampled_from(["2.7", "3.0"])
@@ -57,7 +66,7 @@ class Comparing(RuleBasedStateMachine):
     def say(self, node: str, contact: dict[str, Any] | None = None, **parts: Any) -> dict[str, Any]:
         """The one answer of all stores."""
         teller = self.tellers[node]
-        told = teller.contact(generation=self.generation, **(contact or {}))
+        told = teller.contact(**(contact or {}))
         message = {"protocol": 1, "contact": told, **parts}
         self.last = message
         answers = [
@@ -69,8 +78,9 @@ class Comparing(RuleBasedStateMachine):
         answer = answers[0][1]
         if "refusal" not in answer:
             assert answer["store"]["lineage"] == LINEAGE
+            self.generation = teller.generation = answer["store"]["generation"]
             teller.accepted()
-            self.generation = answer["store"]["generation"]
+            teller.count, teller.value = told["proposal"]["count"], told["proposal"]["value"]
         self.recover_soon = bool(answer.get("store", {}).get("stopped"))
         return answer
 
@@ -166,7 +176,14 @@ class Comparing(RuleBasedStateMachine):
     def copy(self, node: str, count: int, odd: bool) -> None:
         """A token that is not the one the store has."""
         if odd:
-            self.say(node, contact={"token": {"count": count, "value": "of a copy"}})
+            token = {"count": count, "value": "of a copy" if count else ""}
+            proposal = {"count": count + 1, "value": "also of a copy"}
+            self.say(node, contact={"token": token, "proposal": proposal})
+
+    @rule(node=TELLERS, count=SMALL, odd=SELDOM)
+    def propose_anything(self, node: str, count: int, odd: bool) -> None:
+        if odd:
+            self.say(node, contact={"proposal": {"count": count, "value": "x" * (count % 2)}})
 
     @rule(node=TELLERS, position=SMALL, odd=SELDOM)
     def remember_more(self, node: str, position: int, odd: bool) -> None:

@@ -10,11 +10,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import obstore
 import pytest
+from bucket_kit import BUCKET, Server, make_bucket_store
+from cxlocal_sync.keys.open import folder_store, object_store
 from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import ThreadServer
+from keys_kit import make_folder_store
 from numbers_kit import request
+from obstore.store import S3Store
 
+from cxlocal.clock import SystemIds
 from cxlocal.domain import NumberState
 from cxlocal.errors import Refused, StoreNeeded
 from cxlocal.events.runs import run_flagged
@@ -74,11 +80,81 @@ class ServedCentral(Central):
     close = stop
 
 
-KINDS: dict[str, Callable[[Path], Any]] = {"embedded": Central, "http": ServedCentral}
+class FolderCentral(Central):
+    """A store in a shared folder. The machine's own copy of it stays when the folder goes back."""
+
+    def start(self) -> None:
+        self.share = self.folder / "share"
+        if not self.share.exists():
+            make_folder_store(self.share, self.home).close()
+        self.store = folder_store(f"folder://{self.share}", self.home)
+
+    def keep(self, name: str) -> None:
+        shutil.copytree(self.share, self.folder / name)
+
+    def bring_back(self, name: str) -> None:
+        self.stop()
+        shutil.rmtree(self.share)
+        shutil.copytree(self.folder / name, self.share)
+        self.start()
+
+
+class ForgottenFolderCentral(FolderCentral):
+    """The same, and nobody has a copy any more."""
+
+    def bring_back(self, name: str) -> None:
+        super().bring_back(name)
+        self.stop()
+        shutil.rmtree(self.home)
+        self.home.mkdir()
+        self.start()
+
+
+class BucketCentral(Central):
+    """A store in a bucket, whose objects are copied and put back."""
+
+    server: Server
+
+    def start(self) -> None:
+        if not hasattr(self, "prefix"):
+            self.prefix = SystemIds().token()
+            self.kept: dict[str, dict[str, bytes]] = {}
+            make_bucket_store(self.server, self.prefix, self.home).close()
+        self.store = object_store(self.server.url(self.prefix), self.home)
+
+    def objects(self) -> Any:
+        return S3Store(
+            BUCKET, prefix=self.prefix, endpoint=f"http://127.0.0.1:{self.server.port}",
+            region="us-east-1", client_options={"allow_http": True},
+        )  # fmt: skip
+
+    def keep(self, name: str) -> None:
+        bucket = self.objects()
+        paths = [each["path"] for page in obstore.list(bucket) for each in page]
+        self.kept[name] = {path: bytes(obstore.get(bucket, path).bytes()) for path in paths}
+
+    def bring_back(self, name: str) -> None:
+        bucket = self.objects()
+        for page in obstore.list(bucket):
+            obstore.delete(bucket, [each["path"] for each in page])
+        for path, content in self.kept[name].items():
+            obstore.put(bucket, path, content)
+
+
+KINDS: dict[str, Callable[[Path], Any]] = {
+    "embedded": Central,
+    "http": ServedCentral,
+    "folder": FolderCentral,
+    "folder, no copy": ForgottenFolderCentral,
+    "bucket": BucketCentral,
+}
 
 
 @pytest.fixture(params=sorted(KINDS))
 def central(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    if request.param == "bucket":
+        request.getfixturevalue("credentials")
+        BucketCentral.server = request.getfixturevalue("seaweedfs")
     made = KINDS[request.param](tmp_path / "store")
     yield made
     made.close()

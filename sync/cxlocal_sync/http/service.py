@@ -242,8 +242,8 @@ class Service:
 def probe(lineage: str) -> bytes:
     """A message that every store refuses, and says by the name of the refusal whether it is the one
     of ``lineage``. It changes nothing; a store with a lineage is not made anew by it."""
-    token = {"count": 0, "value": ""}
-    contact = {"lineage": lineage, "node": "0" * 32, "token": token, "proposal": token}
+    token, proposal = {"count": 0, "value": ""}, {"count": 1, "value": "probe"}
+    contact = {"lineage": lineage, "node": "0" * 32, "token": token, "proposal": proposal}
     return encode({"protocol": PROTOCOL, "contact": contact, "pull": {"cursor": None}})
 
 

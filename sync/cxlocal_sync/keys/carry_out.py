@@ -74,9 +74,12 @@ def _decide(
     tokens.load_token(connection, who["node"], stored)
     reply = answer(connection, message, "")
     change = change_since(connection, before, at, who["node"], tools.ids.token())
-    accepted = tokens.token_of(connection, who["node"]) == who["proposal"] != stored
+    recovered = change is not None and change.entry.recovered
+    taken = tokens.token_of(connection, who["node"]) == who["proposal"]
+    # A new generation knows no tokens, not even one that was kept before its recovery was repeated.
+    accepted = taken and (recovered or who["proposal"] != stored)
     generation = int(reply["store"]["generation"])
-    if change is not None and change.entry.recovered:
+    if change is not None and recovered:
         put_change(tools, change)
         if accepted and not tokens.keep_token(space, who, generation):
             raise LostRace

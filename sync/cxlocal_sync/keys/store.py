@@ -83,6 +83,8 @@ class KeyStore(Answering):
                 raise _unfit(self.url, wrong)
             if not claim(space, names.MARKER, marker_out(lineage, granter)):
                 raise _there_already(self.url)
+        # Who has a copy has tried the place, and does not do so again.
+        open_cache(self._cache, left).close()
 
     def missing_blobs(self, digests: list[str], *, timeout: float) -> list[str]:
         """Which of these SHA-256 digests are not held."""

@@ -175,12 +175,15 @@ def read_contact(message: dict[str, Any]) -> dict[str, Any]:
             for each in part.get("heads", [])
         ]
         cursor = part.get("cursor") or {"position": 0, "hash": "00" * 32}
+        presented, proposal = token.token_in(part["token"]), token.token_in(part["proposal"])
+        if (presented.step == 0) != (not presented.value) or not token.follows(presented, proposal):
+            raise ValueError("the proposal does not follow the token")
         return {
             "lineage": text_of(part.get("lineage", "")),
             "generation": whole_of(part.get("generation", 0)),
             "node": _node_name(part["node"]),
-            "token": token.token_in(part["token"]),
-            "proposal": token.token_in(part["proposal"]),
+            "token": presented,
+            "proposal": proposal,
             "hint": text_of(part.get("hint", ""))[:200],
             "heads": heads,
             "position": whole_of(cursor["position"]),
