@@ -34,7 +34,9 @@ def doctor(app: App, output: Output) -> int:
 
     # A broken plugin must not keep doctor from saying so; it is loaded like any other and named.
     project = load_project(app)
+    own = _add_own_plugins(app, project)
     checks: list[Check] = [check_disk(app.home()), check_sqlite(), *check_plugins(project.manager)]
+    checks += own
     with app.journal() as journal:
         checks.append(check_journal(journal))
         if project.config is not None:
@@ -45,6 +47,21 @@ def doctor(app: App, output: Output) -> int:
     elif output.for_people:
         say(readiness(checks).sentence())
     return 1 if any(check.state == BAD for check in checks) else 0
+
+
+def _add_own_plugins(app: App, project: Project) -> list[Check]:
+    """Load the plugins of the working tree, as a run would; what keeps them out is a finding."""
+    from cxlocal.doctor.check import BAD, Check
+    from cxlocal.errors import CxError
+    from cxlocal.hooks.trust import FOLDER, trusted
+
+    if project.root is None:
+        return []
+    try:
+        project.manager.add_project(project.root / FOLDER, trusted(app.home(), app.environ))
+    except CxError as problem:
+        return [Check("own plugins", BAD, problem.what, problem.hint, offline=True)]
+    return []
 
 
 def _project_checks(app: App, project: Project, journal: Journal) -> list[Check]:

@@ -33,13 +33,14 @@ COLUMNS = ("name", "version", "origin", "state", "hooks", "distribution", "file"
 def plugins(app: App, hook: str | None, output: Output) -> None:
     """List plugins, shipped, installed and of this project.
 
-    Installed plugins are loaded in processes of their own, so a plugin that breaks everything else
-    is still named here. Leave one out with -p no:NAME, or for good with [plugins] block.
+    Installed plugins, and those of this project that you trust, are loaded in processes of their
+    own, so a plugin that breaks everything else is still named here. Leave one out with -p no:NAME, or for good with [plugins] block.
     """
     from cxlocal.hooks.look import look
+    from cxlocal.hooks.trust import trusted
 
     wanted = None if hook is None else _hook(hook)
-    rows = look(_listed(app).rows, app.environ, app.clock)
+    rows = look(_listed(app).rows, app.environ, app.clock, trusted(app.home(), app.environ))
     shown = [row for row in rows if wanted is None or wanted in row.hooks]
     write_rows([_row(row, output) for row in shown], COLUMNS, output)
     if not shown and output.for_people:

@@ -241,7 +241,7 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
 
     machine = make_machine(app, fresh=False)
     source = open_source(machine, revision, {})
-    plan = make_plan(machine, source, machine.root)
+    plan = make_plan(machine, source, None)
     selection = select(plan, to=to)
     rows = render(plan, selection)
     proof, refused = None, None

@@ -1,4 +1,4 @@
-"""What installed plugins are, found out without importing them here.
+"""What plugins are, found out without importing them here.
 
 ``cxlocal plugins`` is what people call when a plugin has broken everything, so it must survive a
 plugin that crashes the interpreter: each is loaded in a process of its own, several at once.
@@ -6,7 +6,7 @@ plugin that crashes the interpreter: each is loaded in a process of its own, sev
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,13 @@ _AT_ONCE = 4
 class _Look:
     """One plugin being looked at. What it prints while it is imported is nobody's business."""
 
-    def __init__(self, row: PluginRow) -> None:
+    def __init__(self, row: PluginRow, trusted: Collection[str]) -> None:
         self.row = row
         self.channel = Channel(self.hear)
         self.answer: Any = None
-        self.channel.send(dump({"path": module_path(), "look": row.name}))
+        folder = str(Path(row.file).parent) if row.origin == "project" else ""
+        request = {"look": row.name, "folder": folder, "trusted": sorted(trusted)}
+        self.channel.send(dump({"path": module_path(), **request}))
 
     def write(self, chunk: bytes) -> None:
         """Take output."""
@@ -52,14 +54,20 @@ class _Look:
         return self.row._replace(state="broken", error=why)
 
 
-def look(rows: Sequence[PluginRow], environ: Mapping[str, str], clock: Clock) -> list[PluginRow]:
-    """The same rows, those of installed plugins completed by loading each in a process apart."""
-    waiting = [row for row in rows if row.origin == "installed" and row.state == "not loaded"]
+def look(
+    rows: Sequence[PluginRow],
+    environ: Mapping[str, str],
+    clock: Clock,
+    trusted: Collection[str] = (),
+) -> list[PluginRow]:
+    """The same rows, those of installed and of trusted plugins of the project completed by loading each
+    in a process apart. ``trusted``: digests of plugins of projects that may be loaded."""
+    waiting = [row for row in rows if row.state == "not loaded"]
     seen: dict[str, PluginRow] = {}
     with Supervisor(clock) as supervisor:
         while waiting or supervisor.children:
             while waiting and len(supervisor.children) < _AT_ONCE:
-                one = _Look(waiting.pop(0))
+                one = _Look(waiting.pop(0), trusted)
                 supervisor.start(
                     worker_command(one.channel),
                     cwd=Path("/"),

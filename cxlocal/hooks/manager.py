@@ -11,6 +11,7 @@ before ours.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import partial
@@ -30,7 +31,7 @@ from cxlocal.hooks.options import check_options, check_verb
 from cxlocal.hooks.shipped import SHIPPED, Shipped
 from cxlocal.hooks.task import GateAnswer, GateQuestion, TaskView
 from cxlocal.hooks.toolbox import find_tool, tools
-from cxlocal.hooks.trust import ProjectPlugins, read_project
+from cxlocal.hooks.trust import ProjectFile, ProjectPlugins, read_project
 
 LOAD_SECONDS = 20.0
 """For importing one plugin. Large ones (cloud SDKs) need a few seconds on a slow disk."""
@@ -154,13 +155,17 @@ class Manager:
         Raises Refused, name ``untrusted-plugins``, unless their digest is in ``trusted``, and
         ConfigError when one is broken.
         """
-        project = read_project(folder)
+        self.add_plugins(read_project(folder), trusted)
+
+    def add_plugins(self, project: ProjectPlugins, trusted: Container[str]) -> None:
+        """The same with files that have been read already."""
         if not project.files:
             return
         if project.digest not in trusted:
             self._note_project(project, "untrusted")
             raise Refused(
-                f"{project.folder} holds {len(project.files)} plugins that nobody has trusted here",
+                f"{project.folder} holds {len(project.files)} plugin{'s'[: len(project.files) > 1]}"
+                " that nobody has trusted here",
                 why="they are code of the repository and would run with your rights;"
                 f" their digest is {project.digest}",
                 hint="read them, then: cxlocal trust   (in CI: CXLOCAL_TRUST="
@@ -171,12 +176,12 @@ class Manager:
             )
         self._note_project(project, "not loaded")
         for file in project.files:
-            module = f"cxlocal_project_{project.digest[7:19]}_{file.name}"
-            self._load(
-                file.name,
-                partial(module_from_bytes, module, file.path, file.source),
-            )
+            self._load_own(project, file)
         self.tool_table = None
+
+    def _load_own(self, project: ProjectPlugins, file: ProjectFile) -> None:
+        module = f"cxlocal_project_{project.digest[7:19]}_{file.name}"
+        self._load(file.name, partial(module_from_bytes, module, file.path, file.source))
 
     def list_project(self, folder: Path, trusted: Container[str]) -> None:
         """Only list the plugins of a working tree."""
@@ -240,6 +245,20 @@ class Manager:
         for found in [one for one in self._installed if one.name == name]:
             self._installed.remove(found)
             self._load(name, partial(imported, found.target))
+        return self._registered(name)
+
+    def load_own(self, folder: Path, trusted: Container[str], name: str) -> PluginRow:
+        """Load one plugin of a project by name, likewise, if somebody trusts the files there."""
+        project = read_project(folder)
+        allowed = project.digest in trusted
+        self._note_project(project, "not loaded" if allowed else "untrusted")
+        for file in project.files:
+            if allowed and file.name == name:
+                with contextlib.suppress(ConfigError):  # the row says it
+                    self._load_own(project, file)
+        return self._registered(name)
+
+    def _registered(self, name: str) -> PluginRow:
         for hook in self._rows[name].hooks:
             if hook in _REGISTRATIONS:
                 self.each(hook)

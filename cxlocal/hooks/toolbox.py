@@ -70,7 +70,7 @@ def find_tool(manager: Manager, name: str) -> type[Tool]:
         f"there is no tool {name!r}",
         why=f"plugins that are left out: {', '.join(absent)}" if absent else "",
         hint=suggestion(name, sorted(known), what="tool")
-        + (f" (or install the plugin: pip install cxlocal-{name})" if name.isascii() else ""),
+        + "; a tool of your own is a plugin, installed or in .cx/plugins (docs/own-tool.md)",
         name="no-such-tool",
         tool=name,
     )

@@ -60,7 +60,16 @@ def read_project(folder: Path) -> ProjectPlugins:
             why=f"{FILES_MAX} at most",
             hint="put them into fewer files, or into a package that is installed",
         )
-    files = tuple(ProjectFile(name[:-3], folder / name, _read(folder / name)) for name in names)
+    return as_project(folder, {name: _read(folder / name) for name in names})
+
+
+def as_project(folder: Path, sources: Mapping[str, bytes]) -> ProjectPlugins:
+    """The plugins of ``folder`` whose files have been read already, by file name."""
+    files = tuple(
+        ProjectFile(name[:-3], folder / name, sources[name])
+        for name in sorted(sources)
+        if name.endswith(".py")
+    )
     if not files:
         return ProjectPlugins(folder, (), "")
     total = hashlib.sha256(b"cxlocal plugins 1\n")

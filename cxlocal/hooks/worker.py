@@ -100,10 +100,15 @@ def _carry_out(request: dict[str, Any], link: Link) -> dict[str, Any]:
 
 
 def _look(request: dict[str, Any]) -> dict[str, Any]:
-    """What one installed plugin is and whether it can be loaded (``cxlocal.hooks.look``)."""
+    """What one plugin is and whether it can be loaded (``cxlocal.hooks.look``)."""
+    from pathlib import Path
+
     from cxlocal.hooks.manager import load
 
     manager = load({"CXLOCAL_LOAD_PLUGINS": request["look"]}, warn=lambda text: None)
+    if request["folder"]:
+        row = manager.load_own(Path(request["folder"]), request["trusted"], request["look"])
+        return {"result": row._asdict()}
     return {"result": manager.load_installed(request["look"])._asdict()}
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cxlocal.hooks.manager import Manager
     from cxlocal.hooks.place import Place
     from cxlocal.hooks.report import ReportReader
+    from cxlocal.hooks.trust import ProjectPlugins
     from cxlocal.numbers.schemes import Scheme
     from cxlocal.plan.types import Plan
     from cxlocal.revision.repository import Repository, Revision
@@ -154,8 +155,9 @@ def open_store(source: Source, machine: Machine) -> Store:
     return opening.open_store(chosen.store_url, machine.home, stores, find_token)
 
 
-def make_plan(machine: Machine, source: Source, folder: Path) -> Plan:
-    """The plan, with tools bound and their options checked; plugins of the project in ``folder``.
+def make_plan(machine: Machine, source: Source, folder: Path | None) -> Plan:
+    """The plan, with tools bound and their options checked; plugins of the project in ``folder``, or
+    as they are in the revision where it is None.
 
     Raises ConfigError, and Refused for plugins nobody trusted.
     """
@@ -164,13 +166,31 @@ def make_plan(machine: Machine, source: Source, folder: Path) -> Plan:
     from cxlocal.plan.bind import bind
     from cxlocal.plan.resolve import resolve
 
-    if (folder / FOLDER).is_dir():
+    if folder is None:
+        plugins = plugins_of_revision(source, machine.root)
+        source.manager.add_plugins(plugins, trusted(machine.home, machine.environ))
+    elif (folder / FOLDER).is_dir():
         source.manager.add_project(folder / FOLDER, trusted(machine.home, machine.environ))
     plan = resolve(source.config, file=source.file, today=today(machine.clock))
     find_scheme(source.manager, plan)
     if not any([stage.tool for stage in plan.stages] + [one.tool for one in plan.environments]):
         return plan
     return bind(plan, partial(find_tool, source.manager), check_options, file=source.file)
+
+
+def plugins_of_revision(source: Source, root: Path) -> ProjectPlugins:
+    """The plugins the revision brings, for whoever makes no checkout of it."""
+    from cxlocal.hooks.trust import FOLDER, as_project
+    from cxlocal.revision.repository import list_files, read_files
+
+    under = os.path.join(source.repository.prefix, FOLDER)
+    commit = source.revision.commit
+    names = list_files(source.repository, commit, under)
+    contents = read_files(
+        source.repository, commit, (name for name in names if os.path.dirname(name) == under)
+    )
+    sources = {os.path.basename(name): content or b"" for name, content in contents.items()}
+    return as_project(root / FOLDER, sources)
 
 
 def find_scheme(manager: Manager, plan: Plan) -> Scheme:

@@ -162,7 +162,7 @@ def test_the_command(project: Path, cx: Any) -> None:
     digest = cx.ok("trust", "--digest", cwd=project).out.strip()
     assert digest == trust.project_digest(project / trust.FOLDER)
     assert digest in cx.ok("trust", "--yes", cwd=project).err
-    assert state() == "not loaded"
+    assert state() == "loaded"
     assert digest in cx.ok("trust", "--list", cwd=project).out
     assert "already" in cx.ok("trust", cwd=project).err
     cx.ok("trust", "--remove", digest, cwd=project)
