@@ -77,7 +77,10 @@ def _tell(shipped: Shipped, pending: int) -> None:
     if shipped.outcome != "success":
         return
     where = f" at {shipped.uri}" if shipped.uri else ""
-    before = f", before it {', '.join(shipped.before)}" if shipped.before else ""
+    others = [version for version in shipped.before if version != shipped.version]
+    before = f", before it {', '.join(others)}" if others else ""
+    if shipped.before and not others:
+        before = "; it was before, too, and was deployed anew"
     say(f"{shipped.version} is live in {shipped.environment}{where}{before}")
     if pending:
         warn(f"{pending} events are not with the store yet; 'cxlocal sync' sends them")

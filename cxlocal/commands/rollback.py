@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -92,13 +92,25 @@ def plan_rollback(
         undo = direct and rows[-1]["kind"] != "rolledback"
         return Order(chosen.run, environment, "", chosen.named, True, True, undo)
     if before is None:
+        others = [row["version"] for row in _others(journal, rows[-1])]
         raise UsageError(
             f"there is no version before {rows[-1]['version']} in {environment}",
-            why="it is the first one the journal knows there",
-            hint=f"cxlocal deploy VERSION --to {environment} --allow-older",
+            why=f"it was live there before {' and '.join(others)}, which were gone back from"
+            if others
+            else "it is the first one the journal knows there",
+            hint=f"cxlocal rollback {environment} --to {others[-1] if others else 'VERSION'}",
             name="nothing-before",
         )
     say(f"Going back from {rows[-1]['version']} to {before.version}")
     # The tool remembers one version: after a rollback that is the one we came from.
     undo = rows[-1]["kind"] != "rolledback"
     return Order(before.version_run, environment, "", True, True, True, undo)
+
+
+def _others(journal: Journal, live: dict[str, Any]) -> list[dict[str, Any]]:
+    """Other versions that were live in the same place."""
+    return journal.query(
+        "SELECT version FROM deployment WHERE deliverable = :deliverable AND instance = :instance"
+        " AND version <> :version GROUP BY version ORDER BY min(deployed_at)",
+        live,
+    )

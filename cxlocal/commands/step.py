@@ -174,7 +174,7 @@ def _outputs(asked: Asked) -> Outputs | None:
 
 
 def _wrap(asked: Asked, words: tuple[str, ...], *, strict: bool) -> int:
-    from cxlocal.runner.stepping import Troubles, Wrapped
+    from cxlocal.runner.stepping import TIMED_OUT, Troubles, Wrapped
 
     app = asked.app
     troubles = Troubles(warn, strict=strict)
@@ -191,8 +191,8 @@ def _wrap(asked: Asked, words: tuple[str, ...], *, strict: bool) -> int:
         wrapped.begin()
         env = {**app.environ, **_variables(asked, wrapped), **secrets}
         ran = wrapped.run(words, cwd=os.getcwd(), env=env)
-        if ran.code in (126, 127) and ran.exit_code is None:
-            warn(ran.reason)
+        if (ran.code in (126, 127) and ran.exit_code is None) or ran.code == TIMED_OUT:
+            warn(f"{asked.name}: {ran.reason}")
         wrapped.end(ran, lambda attempt: _collect(asked, wrapped, attempt, ran))
         return ran.code
     except CxError:

@@ -108,6 +108,21 @@ def live(record: RunRecord, instance: str, service: str | None = None) -> list[d
     )
 
 
+def _kind(journal: Journal, run: str, before: Sequence[str]) -> str:
+    if not before:
+        return "deployed"
+    keys = {
+        row["run"]: row["sort_key"]
+        for row in journal.query(
+            "SELECT run, sort_key FROM version WHERE run IN (SELECT value FROM json_each(?))"
+            " AND sort_key IS NOT NULL",
+            (json.dumps([run, *before]),),
+        )
+    }
+    newest = max((keys[one] for one in before if one in keys), default="")
+    return "rolledback" if keys.get(run, newest) < newest else "upgraded"
+
+
 def deployed_drafts(
     record: RunRecord,
     environment: Environment,
@@ -125,12 +140,13 @@ def deployed_drafts(
     """A version runs in an environment now; it replaces what the journal says was live there.
 
     ``version_of`` is the run that made the version, where it is not this one (rollback, deploy of
-    an older run). ``kind`` is worked out: deployed the first time, else upgraded.
+    an older run). ``kind`` is worked out: deployed the first time, rolledback where something newer is
+    replaced, else upgraded.
     """
     made_by = version_of or record
     instance = instance_of(record, environment)
     before = live(record, instance, service)
-    chosen = kind or ("upgraded" if before else "deployed")
+    chosen = kind or _kind(record.journal, made_by.run, [row["version_run"] for row in before])
     described = {} if artifact is None else _describe(artifact)
     drafts = [] if is_known(record, instance) else [
         environment_created_draft(record, environment, tool="", stage="")

@@ -275,6 +275,9 @@ class Wrapped:
             if self.troubles.strict and self.troubles.first and ran.outcome == Outcome.SUCCESS:
                 ran = ran._replace(outcome=Outcome.ERROR)
                 reason = self.troubles.first.what
+            elif self.troubles.first and not reason:
+                # The step did its work; whoever reads of it is told what of it is missing here.
+                reason = f"not all of it could be recorded: {self.troubles.first.what}"
             self.record.end_step(
                 self.step,
                 self.attempt,

@@ -77,6 +77,8 @@ def test_rollbacks_go_further_back_and_never_forth(desk: Any) -> None:
     assert live(desk) == versions[0]
     done = desk("rollback", "production")
     assert (done.code, "no version before" in done.err) == (2, True)
+    assert f"was live there before {versions[1]}" in done.err, "the others are not forgotten"
+    assert f"cxlocal rollback production --to {versions[2]}" in done.err
     assert desk("rollback", "production", "--to", versions[2]).code == 0
     assert live(desk) == versions[2]
     rows = desk.rows("SELECT version, kind, reason FROM deployment ORDER BY deployed_at")[3:]
@@ -85,6 +87,20 @@ def test_rollbacks_go_further_back_and_never_forth(desk: Any) -> None:
         (versions[0], "rolledback", ""),
         (versions[2], "rolledback", ""),
     ]
+
+
+def test_deploying_what_is_live_and_what_is_older(desk: Any) -> None:
+    older, newer = desk.release(), desk.release()
+    for version in (older, newer):
+        assert desk("deploy", version, "--to", "production").code == 0
+    done = desk("deploy", newer, "--to", "production")
+    assert "it was before, too" in done.out + done.err
+    done = desk("deploy", older, "--to", "production", "--allow-older")
+    assert f"before it {newer}" in done.out + done.err
+    rows = desk.rows("SELECT version, kind FROM deployment ORDER BY deployed_at")
+    assert [tuple(row.values()) for row in rows] == [
+        (older, "deployed"), (newer, "upgraded"), (newer, "upgraded"), (older, "rolledback"),
+    ]  # fmt: skip
 
 
 def test_what_a_deployment_requires_is_checked(desk: Any) -> None:

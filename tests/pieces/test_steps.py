@@ -79,6 +79,7 @@ def test_time_limits_end_the_command_and_everything_it_started(desk: Any) -> Non
     desk.start()
     done = desk("step", "slow", "--timeout", "1s", "--", "sh", "-c", "sleep 30 & sleep 30")
     assert done.code == 124
+    assert "slow: " in done.err and "time limit" in done.err
     row = desk.rows("SELECT outcome, reason FROM task_run")[0]
     assert (row["outcome"], row["reason"]) == ("error", "time limit of 1.0 s reached")
 
@@ -189,6 +190,14 @@ def test_artifacts_are_built_once(desk: Any) -> None:
     done = desk("step", "build", "--", *write)
     assert (done.code, "already built in this run" in done.err) == (0, True)
     assert len(desk.rows("SELECT * FROM artifact")) == 1
+
+
+def test_what_was_promised_and_is_not_there_stands_in_the_record(desk: Any) -> None:
+    desk.start()
+    done = desk("step", "unit", "--report", "junit=none.xml", "--", "true")
+    assert (done.code, "none.xml" in done.err) == (0, True), "the command did its work"
+    assert "not all of it could be recorded" in desk("show").out
+    assert desk("--strict", "step", "more", "--artifact", "app=none.zip", "--", "true").code != 0
 
 
 def test_reports_are_read_also_of_commands_that_failed(desk: Any) -> None:
