@@ -60,7 +60,8 @@ def log(
         )
     write_rows([_row(run) for run in found], COLUMNS, output)
     if not found and output.for_people:
-        say("No such run has been recorded here. 'cxlocal run' makes a release.")
+        whose = f" of {deliverable}" if deliverable else ""
+        say(f"No such run{whose} has been recorded here. 'cxlocal status' lists what is known.")
 
 
 def _row(run: dict[str, object]) -> dict[str, object]:

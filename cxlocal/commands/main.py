@@ -118,9 +118,14 @@ def _from_click(error: Exception) -> UsageError:
     context = getattr(error, "ctx", None)
     what = error.format_message().rstrip(".")  # type: ignore[attr-defined]
     path = context.command_path if context is not None else PROGRAM
-    return UsageError(
-        what, why="the command line is not one that cxlocal knows", hint=f"{path} --help"
-    )
+    hint = f"{path} --help"
+    option = getattr(error, "option_name", "")
+    root = context.find_root() if context is not None else None
+    if option and root is not None and root is not context:
+        ours = [name for parameter in root.command.params for name in parameter.opts]
+        if option in ours:
+            hint = f"put it before the command: {PROGRAM} {option} {path.partition(' ')[2]}"
+    return UsageError(what, why="the command line is not one that cxlocal knows", hint=hint)
 
 
 def _end(error: BaseException, arguments: list[str]) -> int:

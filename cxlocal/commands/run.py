@@ -261,6 +261,8 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
         write_rows(rows, COLUMNS, Output("table"))
         if proof is not None:
             say(f"The commit is pushed: {proof.kind} at {proof.remote}")
+        if selection.asked:
+            say(f"It ends with {selection.asked}, as asked")
         if selection.stopped_by:
             say(f"It stops before {selection.stopped_by}; cxlocal run --to {selection.stopped_by}")
     if refused is not None:

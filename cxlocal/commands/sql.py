@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -197,6 +198,14 @@ def _explain(problem: Exception, *, late: bool) -> CxError:
         from cxlocal.errors import JournalDamaged
 
         return JournalDamaged("The journal is damaged", why=str(problem), hint="cxlocal verify")
+    unbound = re.search(r"binding parameter :(\w+)", str(problem))
+    if unbound:
+        return UsageError(
+            f"the statement asks for a value of :{unbound[1]}",
+            why="none was given",
+            hint=f"cxlocal sql -p {unbound[1]} VALUE 'SELECT …'",
+            name="no-value",
+        )
     return UsageError(
         f"SQLite does not accept the statement: {problem}",
         why="it is not SQL, or names what is not there",

@@ -9,7 +9,7 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
-from cxlocal.commands.output import write_rows
+from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.terminal import harmless, say
 
 if TYPE_CHECKING:
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 @click.option("--digest", "only_digest", is_flag=True, help="Print the digest; change nothing.")
 @click.option("--list", "listing", is_flag=True, help="List what was trusted; change nothing.")
 @click.option("--remove", metavar="DIGEST", help="Take it back.")
+@rows_options
 @pass_app
-def trust(app: App, yes: bool, only_digest: bool, listing: bool, remove: str | None) -> None:
+def trust(
+    app: App, yes: bool, only_digest: bool, listing: bool, remove: str | None, output: Output
+) -> None:
     """Allow the plugins of this project to run on this machine.
 
     The files in .cx/plugins are code of the repository and run with your rights. Read them first.
@@ -39,7 +42,7 @@ def trust(app: App, yes: bool, only_digest: bool, listing: bool, remove: str | N
     if listing:
         known = trusting.entries(app.home())
         rows = [{"digest": digest, **entry} for digest, entry in known.items()]
-        write_rows(rows, ("digest", "folder", "at"))
+        write_rows(rows, ("digest", "folder", "at"), output)
         return
     if remove is not None:
         trusting.remove(app.home(), remove)

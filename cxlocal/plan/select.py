@@ -25,9 +25,13 @@ class Selection(NamedTuple):
     """Stages that remain, in the same order."""
     stopped_by: str
     """The protected environment the run stops before; empty if none holds it back."""
+    asked: str = ""
+    """The stage the run was asked to end with, where more would follow."""
 
     def arguments(self, run: str) -> tuple[str, ...]:
-        """The command line that continues ``run``; empty when nothing protected remains."""
+        """The command line that continues ``run``; empty when it has come to its end."""
+        if self.asked:
+            return ("cxlocal", "run", "--resume", run)
         if not self.stopped_by:
             return ()
         return ("cxlocal", "run", "--resume", run, "--to", self.stopped_by)
@@ -59,11 +63,13 @@ def select(plan: Plan, *, to: str | None = None, rehearsal: bool = False) -> Sel
     now = frozenset(name for name in chosen if not behind[name] & barred)
     sequence = order(graph)
     later = tuple(name for name in sequence if name not in now)
-    held = [] if rehearsal else [place[n] for n in later if place[n] in protected]
+    asked = to if to in graph and later and not rehearsal else ""
+    held = [] if rehearsal or asked else [place[n] for n in later if place[n] in protected]
     return Selection(
         now=tuple(name for name in sequence if name in now),
         later=later,
         stopped_by=held[0] if held else "",
+        asked=asked or "",
     )
 
 
