@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
 from comparing_kit import (
     LINEAGE,
     Opened,
@@ -214,9 +215,10 @@ class Comparing(RuleBasedStateMachine):
 
 
 Comparing.TestCase.settings = settings(
-    max_examples=20,
+    max_examples=12,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 TestComparing = Comparing.TestCase
+TestComparing.pytestmark = [pytest.mark.timeout(150)]
