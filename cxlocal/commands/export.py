@@ -1,11 +1,24 @@
-"""``cxlocal export``: events for other programs."""
+"""``cxlocal export``: events for other programs, and bundles and receipts for other machines."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
+from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.terminal import say, warn
+from cxlocal.errors import UsageError
+
+if TYPE_CHECKING:
+    from cxlocal.exchange.packing import Packed
+    from cxlocal.exchange.receipts import Written
+
+RECEIPT_SECONDS = 60.0
+"""For all questions of all machines; what is left unanswered is answered by the next receipt."""
 
 
 @command(
@@ -14,6 +27,9 @@ from cxlocal.commands.frame import command
         ("cxlocal export --format cdevents --run 2.7.14", "the events of one run"),
         ("cxlocal export --format cloudevents", "the same in CloudEvents envelopes"),
         ("cxlocal export --format journal", "with coordinates and hashes, as kept here"),
+        ("cxlocal export --bundle /media/stick/a.bundle", "what the store lacks, to carry there"),
+        ("cxlocal export --bundle all.bundle --all", "everything, for a machine with nothing"),
+        ("cxlocal export --receipt /media/stick/a.receipt", "what the store says, to carry back"),
     ]
 )
 @click.option(
@@ -26,9 +42,108 @@ from cxlocal.commands.frame import command
 )
 @click.option("--run", "wanted", help="Only events of this run (id or version).")
 @click.option("-d", "--deliverable", help="Only events of this deliverable.")
+@click.option("--bundle", metavar="FILE", help="Write a bundle: what the store may lack.")
+@click.option("--all", "everything", is_flag=True, help="Bundle: everything this journal holds.")
+@click.option("--reports", is_flag=True, help="Bundle: with the raw reports of its runs.")
+@click.option("--receipt", metavar="FILE", help="Write a receipt for bundles imported here.")
+@json_option
 @pass_app
-def export(app: App, form: str, wanted: str | None, deliverable: str | None) -> None:
-    """Print events, one JSON document a line."""
+def export(
+    app: App,
+    form: str,
+    wanted: str | None,
+    deliverable: str | None,
+    bundle: str | None,
+    everything: bool,
+    reports: bool,
+    receipt: str | None,
+    as_json: bool,
+) -> None:
+    """Print events, or write them into a file for another machine.
+
+    Without a file: one JSON document a line. A bundle carries history to a store that this machine
+    cannot reach, by stick or mail; 'cxlocal import' takes it in. A receipt carries back what the
+    store said to it. Both files are as confidential as the journal.
+    """
+    chosen = [name for name, given in (("--bundle", bundle), ("--receipt", receipt)) if given]
+    if len(chosen) > 1 or (chosen and (wanted or deliverable)):
+        raise UsageError(
+            "a bundle, a receipt and printed events exclude each other",
+            why=f"given: {', '.join(chosen)}"
+            + (" with --run or --deliverable" if wanted or deliverable else ""),
+            hint="cxlocal export --bundle FILE, or cxlocal export --receipt FILE",
+            name="bad-options",
+        )
+    if (everything or reports) and not bundle:
+        raise UsageError(
+            "--all and --reports belong to a bundle",
+            why="printed events and receipts have none of them",
+            hint="cxlocal export --bundle FILE --all",
+            name="bad-options",
+        )
+    if bundle:
+        packed = _write_bundle(app, Path(bundle), everything=everything, reports=reports)
+        _tell(packed, describe_bundle(packed), as_json=as_json)
+    elif receipt:
+        written = _write_receipt(app, Path(receipt))
+        _tell(written, _describe_receipt(written), as_json=as_json)
+        for why in written.unanswered:
+            warn(f"the store did not answer a machine's questions: {why}")
+    else:
+        _print_events(app, form, wanted, deliverable)
+
+
+def _tell(what: Packed | Written, words: str, *, as_json: bool) -> None:
+    if as_json:
+        write_document(what._asdict())
+    else:
+        say(words)
+
+
+def _write_bundle(app: App, path: Path, *, everything: bool, reports: bool) -> Packed:
+    from cxlocal.exchange.packing import ALL, UNSENT, pack
+    from cxlocal.journal.rebuild import catch_up
+
+    with app.journal(create=False) as journal:
+        catch_up(journal)
+        return pack(journal, path, scope=ALL if everything else UNSENT, reports=reports)
+
+
+def describe_bundle(packed: Packed) -> str:
+    """What a bundle holds, in one line."""
+    machines = "this machine" if packed.machines <= 1 else f"{packed.machines} machines"
+    parts = [f"{packed.events} events of {machines}"]
+    if packed.reports:
+        parts.append(f"{packed.reports} raw reports")
+    if packed.asks:
+        parts.append(f"asks for a reserve of {', '.join(packed.asks)}")
+    return f"Wrote {packed.path}: {', '.join(parts)}; {packed.bytes} bytes."
+
+
+def _write_receipt(app: App, path: Path) -> Written:
+    from cxlocal.commands.project import load_project, open_project_store
+    from cxlocal.exchange.receipts import write_receipt
+    from cxlocal.exchange.sync import synchronise
+
+    store = open_project_store(app, load_project(app))
+    try:
+        with app.journal(create=False) as journal:
+            # The newest word of the store, where it can be had; else what it said last.
+            synchronise(journal, store, budget_seconds=RECEIPT_SECONDS, use_breaker=False)
+            return write_receipt(journal, store, path, RECEIPT_SECONDS)
+    finally:
+        store.close()
+
+
+def _describe_receipt(written: Written) -> str:
+    machines = f"{written.machines} machine" + ("" if written.machines == 1 else "s")
+    return (
+        f"Wrote {written.path}: the store's word to {machines},"
+        f" with {written.answers} answered; {written.bytes} bytes."
+    )
+
+
+def _print_events(app: App, form: str, wanted: str | None, deliverable: str | None) -> None:
     from cxlocal.commands.find_run import find_run
     from cxlocal.events.export import FORMS
     from cxlocal.journal.read import all_events, run_events

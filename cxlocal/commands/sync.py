@@ -9,7 +9,7 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document
-from cxlocal.commands.terminal import say
+from cxlocal.commands.terminal import say, warn
 
 if TYPE_CHECKING:
     from cxlocal.commands.project import Project
@@ -30,7 +30,10 @@ BUDGET_SECONDS = 60.0
 @json_option
 @pass_app
 def sync(app: App, require_sync: bool, as_json: bool) -> None:
-    """Send and fetch history, and refresh the reserve of numbers."""
+    """Send and fetch history, and refresh the reserve of numbers.
+
+    What came here in bundles of other machines ('cxlocal import') is brought to the store too.
+    """
     from cxlocal.commands.project import load_project, open_project_store
     from cxlocal.exchange.sync import synchronise
     from cxlocal.journal.rebuild import catch_up
@@ -44,6 +47,7 @@ def sync(app: App, require_sync: bool, as_json: bool) -> None:
                 store,
                 budget_seconds=BUDGET_SECONDS,
                 use_breaker=False,
+                again=True,
             )
         finally:
             store.close()
@@ -55,6 +59,8 @@ def sync(app: App, require_sync: bool, as_json: bool) -> None:
         say(describe(report))
         for line in settled:
             say(line)
+        for why in report.not_taken:
+            warn(f"the store does not take the history of another machine: {why}")
     _end(report, require_sync)
 
 
@@ -65,6 +71,10 @@ def describe(report: SyncReport) -> str:
         return f"The store cannot be reached ({report.why}); {waiting}."
     parts = [f"{report.pushed} events sent", f"{report.pulled} received"]
     parts += [f"reserve {text}" for text in report.reserves]
+    if report.relayed:
+        parts.append(f"{report.relayed} of other machines brought")
+    if report.to_relay:
+        parts.append(f"{report.to_relay} of other machines still to bring")
     if report.pending:
         parts.append(f"{report.pending} still to send")
     if report.stopped:
@@ -94,10 +104,11 @@ def _end(report: SyncReport, require_sync: bool) -> None:
             hint="run 'cxlocal sync' again later; 'cxlocal run' works without it",
             pending=report.pending,
         )
-    if require_sync and report.pending:
+    waiting = report.pending + report.to_relay
+    if require_sync and waiting:
         raise NotSynced(
-            f"{report.pending} events are still to be sent",
-            why="one exchange takes a bounded time",
+            f"{waiting} events are still to be sent",
+            why="; ".join(report.not_taken) or "one exchange takes a bounded time",
             hint="run 'cxlocal sync' again",
-            pending=report.pending,
+            pending=waiting,
         )

@@ -98,22 +98,24 @@ def talk(
     *,
     wishes: Sequence[Wish] = (),
     push: bool = True,
+    batch: Sequence[dict[str, Any]] = (),
     timeout: float = ANSWER_SECONDS,
     recovery: dict[str, Any] | None = None,
     whole: bool = False,
 ) -> Reply:
     """Carry out one contact. Raises StoreUnreachable, Refused, NotSignedIn.
 
-    A journal that the store takes for a copy goes on under a new node id and tries again.
+    ``batch`` holds events to bring instead of our own: what another machine gave us to carry. A
+    journal that the store takes for a copy goes on under a new node id and tries again.
     """
     for _ in range(TURNS_MAX):
-        row = _prepare(journal)
-        message, batch_node = build(journal, row, wishes, push=push)
+        row = prepare(journal)
+        message, batch_node = build(journal, row, wishes, push=push, batch=batch)
         if recovery is not None:
             message["recover"] = recovery
         if whole:
             message["pull"]["whole"] = True
-        answer = _ask(store, message, timeout)
+        answer = ask(store, message, timeout)[1]
         if isinstance(answer, Answer):
             position = message["pull"]["cursor"]["position"]
             return Reply(answer, row, batch_node, tuple(wishes), store.url, position)
@@ -128,7 +130,7 @@ def talk(
     )
 
 
-def _prepare(journal: Journal) -> known.ContactRow:
+def prepare(journal: Journal) -> known.ContactRow:
     """Our token with a proposal that is durable before it is sent."""
     with journal.write() as transaction:
         row = ensure_node(transaction)
@@ -138,10 +140,14 @@ def _prepare(journal: Journal) -> known.ContactRow:
     return proposing
 
 
-def _ask(store: Store, message: dict[str, Any], timeout: float) -> Answer | Refusal:
+def ask(
+    store: Store, message: dict[str, Any], timeout: float
+) -> tuple[dict[str, Any], Answer | Refusal]:
+    """The answer to one message, as it came and as it was read. Raises StoreUnreachable."""
     raw = store.exchange(encode(message), timeout=timeout)
     try:
-        return read_answer(decode(raw))
+        message_back = decode(raw)
+        return message_back, read_answer(message_back)
     except BadMessage as error:
         raise _unreadable(store.url, error) from error
 
@@ -156,14 +162,19 @@ def _unreadable(url: str, error: CxError) -> StoreUnreachable:
 
 
 def build(
-    journal: Journal, row: known.ContactRow, wishes: Sequence[Wish], *, push: bool
+    journal: Journal,
+    row: known.ContactRow,
+    wishes: Sequence[Wish],
+    *,
+    push: bool,
+    batch: Sequence[dict[str, Any]] = (),
 ) -> tuple[dict[str, Any], str]:
     """The request, and the node whose events it carries."""
     connection = journal.connection
     state = known.store_state(connection)
     lines = {(wish.deliverable, wish.line) for wish in wishes}
     heads = [[*line, *holdings.log_head(connection, *line)] for line in sorted(lines)]
-    batch = _batch(journal) if push else []
+    batch = list(batch) or (_batch(journal) if push else [])
     message: dict[str, Any] = {
         "protocol": PROTOCOL,
         "contact": {
@@ -186,15 +197,20 @@ def build(
 
 
 def _batch(journal: Journal) -> list[dict[str, Any]]:
-    from cxlocal.journal.read import node_events
-
     tails = known.unsent(journal.connection)
     if not tails:
         return []
     node, acked, _ = tails[0]
+    return next_batch(journal, node, acked)
+
+
+def next_batch(journal: Journal, node: str, after: int, branch: int = 0) -> list[dict[str, Any]]:
+    """The events of a chain that follow sequence ``after``, as they travel: one batch at most."""
+    from cxlocal.journal.read import node_events
+
     batch: list[dict[str, Any]] = []
     size = 0
-    for event in node_events(journal, node, acked + 1, BATCH_EVENTS_MAX):
+    for event in node_events(journal, node, after + 1, BATCH_EVENTS_MAX, branch):
         size += len(event.document)
         if batch and size > BATCH_BYTES_MAX:
             break
@@ -213,7 +229,7 @@ def apply(transaction: Transaction, reply: Reply) -> Applied:
 
 def _apply(transaction: Transaction, reply: Reply) -> Applied:
     journal, connection, answer = transaction.journal, transaction.connection, reply.answer
-    state = _meet_store(transaction, reply)
+    state = meet_store(transaction, answer.lineage, answer.generation, reply.url)
     row = known.contact_row(connection, reply.sent.node)
     # A store that was copied along with the journal cannot vouch for it: the other pair may be
     # spending the same reserve.
@@ -255,12 +271,13 @@ def _take_pulled(
     return taken, part.more or part.void or taken.lacking
 
 
-def _meet_store(transaction: Transaction, reply: Reply) -> known.StoreState:
+def meet_store(
+    transaction: Transaction, lineage: str, generation: int, url: str
+) -> known.StoreState:
     """Take note of the store's lineage and generation. A new generation voids what an older one
-    granted for new spending, and what it had acknowledged."""
+    granted for new spending, and what it had acknowledged. Raises BadMessage for another store."""
     connection = transaction.connection
     state = known.store_state(connection)
-    lineage, generation = reply.answer.lineage, reply.answer.generation
     if state.lineage not in ("", lineage):
         raise BadMessage("another store answered", why=f"{lineage[:8]}…")
     if generation > state.generation > 0:
@@ -271,9 +288,7 @@ def _meet_store(transaction: Transaction, reply: Reply) -> known.StoreState:
         state = state._replace(position=0, hash=known.NO_CURSOR_HASH)
         why = "the store was recovered; numbers it granted before may be in use elsewhere"
         holdings.give_up_reserves(transaction, why, generation)
-    met = state._replace(
-        url=reply.url, lineage=lineage, generation=max(state.generation, generation)
-    )
+    met = state._replace(url=url, lineage=lineage, generation=max(state.generation, generation))
     if met != state:
         known.save_store_state(connection, met)
     return met
@@ -282,20 +297,22 @@ def _meet_store(transaction: Transaction, reply: Reply) -> known.StoreState:
 def _note_acks(transaction: Transaction, reply: Reply, generation: int) -> int:
     """Store how far the store has our chains, as it says, where it speaks of our history."""
     connection = transaction.connection
-    best: dict[str, known.Ack] = {}
+    best: dict[tuple[str, int], known.Ack] = {}
     for held in (*reply.answer.push, reply.answer.ack):
         node, ack = held.node, known.Ack(held.sequence, held.hash)
-        if ack.sequence == 0:
-            ack = known.Ack(0, "")
-        elif known.hash_at(connection, node, ack.sequence) != ack.hash:
-            if not held.gap:
+        branch = known.branch_at(connection, node, *ack) if ack.sequence else 0
+        if branch is None and not held.gap:
+            continue
+        if branch is None or not ack.sequence:
+            # It has nothing, or another history here: begin where both agree.
+            branch, ack = 0, known.Ack(0, "")
+        if ack.sequence >= best.get((node, branch), known.Ack(-1)).sequence:
+            best[node, branch] = ack
+    for (node, branch), ack in best.items():
+        if known.ack_of(connection, node, branch) != ack:
+            known.save_ack(connection, node, branch, ack, generation)
+            if branch:
                 continue
-            ack = known.Ack(0, "")  # it has another history here: begin where both agree
-        if ack.sequence >= best.get(node, known.Ack(-1)).sequence:
-            best[node] = ack
-    for node, ack in best.items():
-        if known.ack_of(connection, node) != ack:
-            known.save_ack(connection, node, 0, ack, generation)
             at = utc_text(transaction.journal.clock.now_ms())
             known.save_ack_step(connection, node, ack.sequence, generation, at)
     return sum(held.appended for held in reply.answer.push)

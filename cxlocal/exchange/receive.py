@@ -77,8 +77,12 @@ def _take_item(transaction: Transaction, item: Item, state: StoreState) -> bool:
     return item.event is not None and take_event(transaction, item.event, state.generation)
 
 
-def take_event(transaction: Transaction, event: Event, generation: int) -> bool:
-    """Store one event of another chain; False where it is here already. Raises BadMessage."""
+def take_event(transaction: Transaction, event: Event, generation: int | None) -> bool:
+    """Store one event of another chain; False where it is here already. Raises BadMessage.
+
+    ``generation`` is that of the store it came from, which therefore has it; None where it came
+    from elsewhere.
+    """
     from cxlocal.journal.append import insert_event
 
     if hash_of(event) != event.hash:
@@ -104,7 +108,7 @@ def take_event(transaction: Transaction, event: Event, generation: int) -> bool:
         _follow_clock(transaction, event, now_ms)
         fresh = True
     # Of our own first history the answers to our pushes say how far the store has it.
-    if branch > 0 or not is_ours(transaction.connection, event.node):
+    if generation is not None and (branch > 0 or not is_ours(transaction.connection, event.node)):
         ack = Ack(event.sequence, event.hash.hex())
         save_ack(transaction.connection, event.node, branch, ack, generation)
     return fresh

@@ -53,3 +53,33 @@ CREATE TABLE IF NOT EXISTS breaker (
     why TEXT NOT NULL               -- what was seen
 ) WITHOUT ROWID;
 """
+
+BUNDLES = """
+-- Chains of other machines that came in a bundle: whatever the store lacks of them, we bring.
+CREATE TABLE IF NOT EXISTS relayed (
+    node TEXT NOT NULL,             -- the chain of events
+    branch INTEGER NOT NULL,        -- 0, or which second history of it
+    lineage TEXT NOT NULL,          -- the store it belongs to; empty for none yet
+    arrived_at TEXT NOT NULL,       -- when the last of it came (UTC)
+    refused TEXT NOT NULL DEFAULT '', -- why the store does not take it; empty while it may
+    PRIMARY KEY (node, branch)
+) WITHOUT ROWID;
+
+-- What a machine without a network asks of the store, in a bundle: carried there when a receipt is
+-- written for it.
+CREATE TABLE IF NOT EXISTS carried (
+    node TEXT PRIMARY KEY,          -- the machine that asks
+    ask TEXT NOT NULL,              -- random id of the question
+    request TEXT NOT NULL,          -- the message, without events (JSON)
+    arrived_at TEXT NOT NULL        -- when it came (UTC)
+) WITHOUT ROWID;
+
+-- What this machine asked of the store in bundles. An answer counts only to a question that stands
+-- here, and only where the journal still lies.
+CREATE TABLE IF NOT EXISTS asked (
+    ask TEXT PRIMARY KEY,           -- random id of the question
+    request TEXT NOT NULL,          -- the message, without events (JSON)
+    hint TEXT NOT NULL,             -- where the journal lay then
+    asked_at TEXT NOT NULL          -- when (UTC)
+) WITHOUT ROWID;
+"""

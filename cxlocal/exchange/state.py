@@ -103,10 +103,10 @@ def proposing_contact(row: ContactRow, ids: Ids) -> ContactRow:
     return row._replace(proposal=propose(row.token, ids.token()))
 
 
-def ack_of(connection: Connection, node: str) -> Ack:
+def ack_of(connection: Connection, node: str, branch: int = 0) -> Ack:
     """How far the store said it has our history of ``node``."""
     row = connection.execute(
-        "SELECT sequence, hash FROM ack WHERE node = ? AND branch = 0", (node,)
+        "SELECT sequence, hash FROM ack WHERE node = ? AND branch = ?", (node, branch)
     ).fetchone()
     return Ack(*row) if row else Ack()
 
@@ -157,3 +157,17 @@ def hash_at(connection: Connection, node: str, sequence: int) -> str:
         (node, sequence),
     ).fetchone()
     return row[0].hex() if row else ""
+
+
+def branch_at(connection: Connection, node: str, sequence: int, value: str) -> int | None:
+    """Which of our histories of ``node`` has the event of this hash (hexadecimal) there."""
+    try:
+        wanted = bytes.fromhex(value)
+    except ValueError:
+        return None
+    row = connection.execute(
+        "SELECT e.branch FROM event e JOIN node_lookup l ON l.id = e.node"
+        " WHERE l.name = ? AND e.sequence = ? AND e.hash = ?",
+        (node, sequence, wanted),
+    ).fetchone()
+    return row[0] if row else None

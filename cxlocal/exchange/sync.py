@@ -61,6 +61,12 @@ class SyncReport(NamedTuple):
     """Reserves received, such as ``webshop 2.7: 114 to 116``."""
     stopped: str = ""
     """Why the store hands out no numbers; empty when it does."""
+    relayed: int = 0
+    """Events of other machines, which came here in bundles, that the store did not have before."""
+    to_relay: int = 0
+    """Such events the store still lacks."""
+    not_taken: tuple[str, ...] = ()
+    """Why the store does not take some of them."""
 
 
 def pending(journal: Journal) -> int:
@@ -75,24 +81,51 @@ def synchronise(
     budget_seconds: float = BUDGET_SECONDS,
     use_breaker: bool = True,
     wanted: Sequence[ReserveWish] = (),
+    again: bool = False,
 ) -> SyncReport:
     """Exchange until both sides are level or the budget is used up.
 
-    An absent store is no error: the report says so. Raises Refused where the store answers but
-    says no (another store, another protocol).
+    ``again``: offer the store also what it refused of other machines' histories. An absent store is
+    no error: the report says so. Raises Refused where the store answers but says no (another store,
+    another protocol).
     """
     report = SyncReport(False)
     resting = why_resting(journal, store.url) if use_breaker else ""
     if resting:
-        return report._replace(why=resting, pending=pending(journal))
+        return _counted(journal, report._replace(why=resting))
     deadline = journal.clock.monotonic() + budget_seconds
     try:
         report = _rounds(journal, store, deadline, wanted)
+        report = _relay(journal, store, deadline, report, again)
     except StoreUnreachable as error:
         why = error.why or error.what
         remember_failure(journal, store.url, why)
-        report = report._replace(why=why)
-    return report._replace(pending=pending(journal))
+        report = report._replace(reached=False, why=why)
+    return _counted(journal, report)
+
+
+def _counted(journal: Journal, report: SyncReport) -> SyncReport:
+    return report._replace(pending=pending(journal), to_relay=to_relay(journal))
+
+
+def to_relay(journal: Journal) -> int:
+    """How many events of other machines, which came in bundles, the store has not acknowledged."""
+    from cxlocal.exchange import carrying
+
+    lineage = known.store_state(journal.connection).lineage
+    chains = carrying.waiting(journal.connection, lineage)
+    return sum(chain.head - chain.acked for chain in chains)
+
+
+def _relay(
+    journal: Journal, store: Store, deadline: float, report: SyncReport, again: bool
+) -> SyncReport:
+    if not to_relay(journal):
+        return report
+    from cxlocal.exchange.relaying import relay
+
+    relayed = relay(journal, store, deadline, again=again)
+    return report._replace(relayed=relayed.moved, not_taken=relayed.refused)
 
 
 def _rounds(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
 
 SET_NAME = "cxlocal"
-NEWEST_STEP = 1
+NEWEST_STEP = 2
 """How many steps there are; a journal with as many needs no look at this file's imports."""
 LOCK_SECONDS = 30
 """Making the tables takes milliseconds; whoever holds the lock longer is stuck."""
@@ -30,11 +30,12 @@ LOCK_SECONDS = 30
 
 def local_schemas() -> str:
     """The DDL of all local tables, in the order of the parts that own them."""
+    from cxlocal.exchange.schema import BUNDLES as bundles
     from cxlocal.exchange.schema import SCHEMA as exchange
     from cxlocal.numbers.schema import SCHEMA as numbers
     from cxlocal.runner.schema import SCHEMA as runner
 
-    return f"{numbers}\n{exchange}\n{runner}"
+    return f"{numbers}\n{exchange}\n{bundles}\n{runner}"
 
 
 def steps() -> Migrations:
@@ -58,6 +59,12 @@ def steps() -> Migrations:
         # Pragmas take no parameters; both values are our own constants.
         db.conn.execute(f"PRAGMA application_id={APPLICATION_ID}")
         db.conn.execute(f"PRAGMA user_version={FORMAT}")
+
+    @migrations()
+    def m002_bundles(db: Database) -> None:
+        from cxlocal.exchange.schema import BUNDLES
+
+        run_script(db.conn, BUNDLES)
 
     return migrations
 

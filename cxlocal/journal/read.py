@@ -45,13 +45,15 @@ def all_events(journal: Journal) -> Iterator[tuple[int, Event]]:
         position = page[-1][0]
 
 
-def node_events(journal: Journal, node: str, first: int, limit: int) -> list[Event]:
-    """Consecutive events of one chain (branch 0) from sequence ``first`` on."""
+def node_events(
+    journal: Journal, node: str, first: int, limit: int, branch: int = 0
+) -> list[Event]:
+    """Consecutive events of one chain and branch from sequence ``first`` on."""
     sql = SELECT + (
-        " WHERE n.name = ? AND event.branch = 0 AND event.sequence >= ?"
+        " WHERE n.name = ? AND event.branch = ? AND event.sequence >= ?"
         " ORDER BY event.sequence LIMIT ?"
     )
-    rows = journal.connection.execute(sql, (node, first, limit)).fetchall()
+    rows = journal.connection.execute(sql, (node, branch, first, limit)).fetchall()
     return [event_of(row) for row in rows]
 
 

@@ -20,6 +20,8 @@ FAULTS = {
     "Power cut at any system call of a spend",
     "A plugin that raises, hangs or registers nonsense", "Non-UTF-8 paths and output",
     "A deliverable name with awkward characters", "A newer and an older cxlocal on one journal",
+    "Bundles that are torn, changed or hostile", "Killed during an import",
+    "A copy or a backup meets a receipt",
 }  # fmt: skip
 
 

@@ -1,0 +1,163 @@
+"""``cxlocal import``: bundles and receipts of other machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.frame import command
+from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.terminal import say, warn
+from cxlocal.errors import Refused
+
+if TYPE_CHECKING:
+    from cxlocal.exchange.receipts import Received
+    from cxlocal.exchange.sync import SyncReport
+    from cxlocal.exchange.taking import Taken
+    from cxlocal.exchange.unpacking import Contents
+    from cxlocal.journal.file import Journal
+
+SYNC_SECONDS = 60.0
+
+
+@command(
+    "import",
+    examples=[
+        ("cxlocal import /media/stick/a.bundle", "take it in and bring it to the store"),
+        ("cxlocal import /media/stick/a.receipt", "what the store said to a bundle of ours"),
+        ("cxlocal import --offline a.bundle", "take it in; the next sync brings it to the store"),
+    ],
+)
+@click.argument("file")
+@click.option("--offline", is_flag=True, help="Do not ask the store.")
+@click.option("--require-sync", is_flag=True, help="Fail (6) unless the store has everything.")
+@json_option
+@pass_app
+def import_(
+    app: App,
+    file: str,
+    offline: bool,
+    require_sync: bool,
+    as_json: bool,
+) -> None:
+    """Take in a bundle or a receipt of another machine.
+
+    A bundle is checked as a whole before anything of it is taken. What is here already is skipped,
+    what disagrees is kept beside it, and nothing is lost by importing twice. This machine then
+    brings to the store what the store lacks of it, now or with the next 'cxlocal sync'.
+    """
+    from cxlocal.exchange.packing import RECEIPT
+    from cxlocal.exchange.receipts import take_receipt
+    from cxlocal.exchange.unpacking import look
+
+    path = Path(file)
+    with app.journal() as journal:
+        contents = look(path, journal.node)
+        if contents.header.kind == RECEIPT:
+            received = take_receipt(journal, path, contents.header)
+            _tell_receipt(received, as_json=as_json)
+            return
+        taken, report = _take(app, journal, path, contents, offline)
+        waiting = _waiting(journal)
+    _tell_bundle(taken, report, waiting, as_json=as_json)
+    if require_sync and waiting:
+        from cxlocal.errors import NotSynced
+
+        raise NotSynced(
+            f"{waiting} events are here and not at the store yet",
+            why=_why_not(report),
+            hint="cxlocal sync --require-sync",
+            pending=waiting,
+        )
+
+
+def _take(
+    app: App, journal: Journal, path: Path, contents: Contents, offline: bool
+) -> tuple[Taken, SyncReport | None]:
+    from cxlocal.exchange.taking import take_bundle
+    from cxlocal.journal.rebuild import catch_up
+
+    try:
+        taken = take_bundle(journal, path, contents)
+    except Refused as problem:
+        if offline or problem.name != "bundle-gap":
+            raise
+        # The store may have what comes before it.
+        if not _sync(app, journal).reached:
+            raise
+        taken = take_bundle(journal, path, contents)
+    catch_up(journal)
+    report = None if offline else _sync(app, journal)
+    catch_up(journal)
+    return taken, report
+
+
+def _sync(app: App, journal: Journal) -> SyncReport:
+    from cxlocal.commands.project import load_project, open_project_store
+    from cxlocal.exchange.sync import synchronise
+
+    store = open_project_store(app, load_project(app))
+    try:
+        return synchronise(
+            journal, store, budget_seconds=SYNC_SECONDS, use_breaker=False, again=True
+        )
+    finally:
+        store.close()
+
+
+def _waiting(journal: Journal) -> int:
+    from cxlocal.exchange.sync import pending, to_relay
+
+    return pending(journal) + to_relay(journal)
+
+
+def _why_not(report: SyncReport | None) -> str:
+    if report is None:
+        return "it was not to be asked"
+    if not report.reached:
+        return report.why
+    return "; ".join(report.not_taken) or "one exchange takes a bounded time"
+
+
+def _tell_bundle(taken: Taken, report: SyncReport | None, waiting: int, *, as_json: bool) -> None:
+    if as_json:
+        told: dict[str, Any] = {**taken._asdict(), "waiting": waiting}
+        told["sync"] = None if report is None else report._asdict()
+        write_document(told)
+        return
+    parts = [f"{taken.new} events taken in", f"{taken.known} were here"]
+    if taken.reports:
+        parts.append(f"{taken.reports} raw reports")
+    if taken.asks:
+        parts.append("it asks the store for something: 'cxlocal export --receipt FILE' answers")
+    say(f"{', '.join(parts)}.")
+    if taken.branches:
+        warn(f"{taken.branches} events disagree with what was here; both are kept")
+    if taken.restored:
+        warn(
+            "the bundle held events of this very machine that its journal had lost: the journal was"
+            " restored from a backup; it goes on under a new id and gave up its reserve"
+        )
+    if report is not None and report.reached:
+        say(f"{report.relayed} of them were new to the store.")
+    if waiting:
+        say(f"{waiting} events wait here for the store ({_why_not(report)}).")
+
+
+def _tell_receipt(received: Received, *, as_json: bool) -> None:
+    if as_json:
+        write_document(received._asdict())
+        return
+    if received.old:
+        say("Nothing in this receipt is new here.")
+        return
+    parts = [f"the store has {received.acknowledged} events more of what is here"]
+    if received.pulled:
+        parts.append(f"{received.pulled} events received")
+    parts += [f"reserve {text}" for text in received.reserves]
+    say(f"By this receipt {', '.join(parts)}.")
+    if received.unanswered:
+        warn(f"the store did not answer what this machine asked: {received.unanswered}")

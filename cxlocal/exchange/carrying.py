@@ -1,0 +1,111 @@
+"""What this machine carries for others: the SQL of the tables of bundles (``schema.BUNDLES``)."""
+
+from __future__ import annotations
+
+import json
+from sqlite3 import Connection
+from typing import Any, NamedTuple
+
+ASKED_MAX = 20
+"""Questions of ours that wait for an answer; of more, the oldest are forgotten. Their numbers are
+skipped when the log of grants arrives."""
+
+
+class Chain(NamedTuple):
+    """One history of one node that came in a bundle."""
+
+    node: str
+    branch: int
+    acked: int
+    """How far the store has it."""
+    head: int
+    refused: str
+    """Why the store does not take it."""
+
+
+class Question(NamedTuple):
+    """What a machine asks of the store, in a bundle."""
+
+    id: str
+    node: str
+    request: dict[str, Any]
+
+
+_CHAINS = """
+SELECT r.node, r.branch,
+  coalesce((SELECT sequence FROM ack a WHERE a.node = r.node AND a.branch = r.branch),
+    (SELECT min(e.sequence) - 1 FROM event e WHERE e.node = l.id AND e.branch = r.branch)) AS acked,
+  (SELECT max(e.sequence) FROM event e WHERE e.node = l.id AND e.branch = r.branch) AS head,
+  r.refused
+FROM relayed r JOIN node_lookup l ON l.name = r.node
+WHERE r.lineage IN ('', :lineage) OR :lineage = ''
+ORDER BY l.id, r.branch
+"""
+
+
+def chains(connection: Connection, lineage: str) -> list[Chain]:
+    """Every chain that came in a bundle and belongs to this store (or to none yet)."""
+    return [Chain(*row) for row in connection.execute(_CHAINS, {"lineage": lineage}).fetchall()]
+
+
+def waiting(connection: Connection, lineage: str) -> list[Chain]:
+    """Those of which the store lacks something, as far as we know."""
+    return [chain for chain in chains(connection, lineage) if chain.head > chain.acked]
+
+
+def note_relayed(connection: Connection, node: str, branch: int, lineage: str, at: str) -> None:
+    """Bring this chain to the store from now on; ``at`` is UTC text."""
+    connection.execute(
+        "INSERT INTO relayed VALUES (?, ?, ?, ?, '') ON CONFLICT DO UPDATE SET"
+        " lineage = CASE excluded.lineage WHEN '' THEN lineage ELSE excluded.lineage END,"
+        " arrived_at = excluded.arrived_at, refused = ''",
+        (node, branch, lineage, at),
+    )
+
+
+def note_refused(connection: Connection, chain: Chain, why: str) -> None:
+    """The store does not take this chain; empty when it may be tried again."""
+    connection.execute(
+        "UPDATE relayed SET refused = ? WHERE node = ? AND branch = ?",
+        (why, chain.node, chain.branch),
+    )
+
+
+def keep_question(connection: Connection, question: Question, at: str) -> None:
+    """Keep what a machine asks; it replaces what the same machine asked before."""
+    connection.execute(
+        "INSERT OR REPLACE INTO carried VALUES (?, ?, ?, ?)",
+        (question.node, question.id, json.dumps(question.request), at),
+    )
+
+
+def questions(connection: Connection) -> list[Question]:
+    """What other machines ask."""
+    rows = connection.execute("SELECT ask, node, request FROM carried ORDER BY node").fetchall()
+    return [Question(row[0], row[1], json.loads(row[2])) for row in rows]
+
+
+def note_asked(connection: Connection, question: Question, hint: str, at: str) -> None:
+    """Remember a question of our own."""
+    connection.execute(
+        "INSERT INTO asked VALUES (?, ?, ?, ?)",
+        (question.id, json.dumps(question.request), hint, at),
+    )
+    connection.execute(
+        "DELETE FROM asked WHERE ask NOT IN"
+        " (SELECT ask FROM asked ORDER BY asked_at DESC, ask LIMIT ?)",
+        (ASKED_MAX,),
+    )
+
+
+def asked(connection: Connection, identity: str) -> tuple[dict[str, Any], str] | None:
+    """(request, hint) of a question of our own that still waits."""
+    row = connection.execute(
+        "SELECT request, hint FROM asked WHERE ask = ?", (identity,)
+    ).fetchone()
+    return (json.loads(row[0]), row[1]) if row else None
+
+
+def forget_asked(connection: Connection, identity: str) -> None:
+    """The question was answered."""
+    connection.execute("DELETE FROM asked WHERE ask = ?", (identity,))

@@ -1,0 +1,221 @@
+"""Reading a bundle before anything of it is believed: every check that needs no journal.
+
+The file is read twice. The first time nothing is kept but a summary, so that a bundle that is torn,
+changed or malformed anywhere leaves no trace. The second time the same checks run again while its
+parts are taken in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cxlocal.errors import Trouble
+from cxlocal.events.document import DOCUMENT_BYTES_MAX, Event, hash_of
+from cxlocal.exchange.bundle import MESSAGE, PIECE_BYTES_MAX, Frame, damaged, read_frames
+from cxlocal.exchange.carrying import Question
+from cxlocal.exchange.messages import (
+    BATCH_EVENTS_MAX,
+    PROTOCOL,
+    BadMessage,
+    event_in,
+    text_of,
+    whole_of,
+)
+from cxlocal.exchange.packing import BLOB_BYTES_MAX, JOURNAL, RECEIPT
+from cxlocal.exchange.token import token_in
+from cxlocal.text import parse_utc
+
+
+class Header(NamedTuple):
+    """Whose bundle it is."""
+
+    kind: str
+    """``journal`` or ``receipt``."""
+    node: str
+    lineage: str
+    """The store it belongs to; empty where its machine was never in contact with one."""
+    generation: int
+    written_at: str
+
+
+class Contents(NamedTuple):
+    """What a bundle holds, checked as far as it can be without a journal."""
+
+    header: Header
+    firsts: tuple[Event, ...]
+    """The first event of each node."""
+    own_lasts: tuple[Event, ...]
+    """The last event of each batch of the node that was asked about."""
+    events: int
+
+
+class Blob(NamedTuple):
+    """A file in a bundle; its pieces follow."""
+
+    sha256: str
+    size: int
+    pieces: int
+
+
+def look(path: Path, own: str) -> Contents:
+    """Read the whole file and check it. ``own`` is the node id of the journal that will take it.
+
+    Raises UsageError and Trouble as ``bundle.read_frames``; Trouble where it cannot be read.
+    """
+    firsts: dict[str, Event] = {}
+    own_lasts: list[Event] = []
+    header, count = None, 0
+    for frame in frames_of(path):
+        if header is None:
+            header = header_of(frame, path)
+            continue
+        for event in events_of(frame, path):
+            firsts.setdefault(event.node, event)
+            count += 1
+            last = event
+        if frame.message.get("push") and last.node == own:
+            own_lasts.append(last)
+    if header is None:
+        raise damaged(str(path), "it says nothing about itself")
+    return Contents(header, tuple(firsts.values()), tuple(own_lasts), count)
+
+
+def frames_of(path: Path) -> Iterator[Frame]:
+    """The frames of a file. Raises Trouble where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            yield from read_frames(file, str(path))
+    except OSError as problem:
+        raise Trouble(
+            f"{path} cannot be read",
+            why=problem.strerror or str(problem),
+            hint="name a bundle that 'cxlocal export --bundle' or '--receipt' wrote",
+            name="bundle-unreadable",
+        ) from problem
+
+
+def header_of(frame: Frame, path: Path) -> Header:
+    """The first message. Raises Trouble."""
+    try:
+        told = frame.message["bundle"]
+        header = Header(
+            text_of(told["kind"]), text_of(told["node"]), text_of(told["lineage"]),
+            whole_of(told["generation"]), text_of(told["written_at"])[:40],
+        )  # fmt: skip
+    except (KeyError, TypeError) as error:
+        raise damaged(str(path), "it says nothing about itself") from error
+    if header.kind not in (JOURNAL, RECEIPT):
+        raise damaged(str(path), f"it is of the unknown kind {header.kind[:40]!r}")
+    return header
+
+
+def events_of(frame: Frame, path: Path) -> list[Event]:
+    """The events of a frame; none where it holds something else. Raises Trouble."""
+    batches = frame.message.get("push")
+    if frame.kind != MESSAGE or batches is None:
+        return []
+    try:
+        [batch] = batches
+        events = [event_in(item) for item in batch["events"]]
+        _check_batch(events)
+    except BadMessage as error:
+        raise damaged(
+            str(path), f"{error.what}: {error.why}" if error.why else error.what
+        ) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(str(path), "a batch of events cannot be read") from error
+    return events
+
+
+def _check_batch(events: list[Event]) -> None:
+    if not 1 <= len(events) <= BATCH_EVENTS_MAX:
+        raise BadMessage("it holds a malformed batch", why=f"{len(events)} events")
+    before = None
+    for event in events:
+        if before is not None and (event.node, event.sequence, event.previous) != (
+            before.node,
+            before.sequence + 1,
+            before.hash,
+        ):
+            raise BadMessage(f"event {event.sequence} does not follow the one before it")
+        _check_event(event)
+        before = event
+
+
+def _check_event(event: Event) -> None:
+    if len(event.node) != 32 or any(sign not in "0123456789abcdef" for sign in event.node):
+        raise BadMessage("it holds an event of a node without a name")
+    if hash_of(event) != event.hash:
+        raise BadMessage(f"event {event.sequence} was changed", why="its hash does not match")
+    if len(event.document.encode()) > DOCUMENT_BYTES_MAX:
+        raise BadMessage(f"event {event.sequence} is too long")
+    if (event.deliverable is None) != (event.deliverable_sequence is None):
+        raise BadMessage(f"event {event.sequence} has half a deliverable")
+    try:
+        document = json.loads(event.document)
+    except (ValueError, RecursionError) as error:
+        raise BadMessage(f"event {event.sequence} is no document") from error
+    context = document.get("context") if isinstance(document, dict) else None
+    if not isinstance(context, dict):
+        raise BadMessage(f"event {event.sequence} is no document")
+    # What stands beside the document must be what it says; the run is not even in the hash.
+    if (context.get("type"), context.get("chainId")) != (event.type, event.run):
+        raise BadMessage(f"event {event.sequence} was changed", why="it names another type or run")
+    try:
+        parse_utc(context["timestamp"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadMessage(f"event {event.sequence} does not say when it happened") from error
+
+
+def question_of(frame: Frame, path: Path) -> Question | None:
+    """What the machine asks of the store; None where the frame holds something else.
+
+    Only a contact, wishes for reserves and a pull may be asked for in another's name: what else
+    stands there is left out. Raises Trouble.
+    """
+    if "ask" not in frame.message:
+        return None
+    try:
+        told = frame.message["ask"]
+        request = told["request"]
+        contact = request["contact"]
+        node = text_of(told["node"])
+        if text_of(contact["node"]) != node:
+            raise BadMessage("it asks in another's name")
+        token_in(contact["token"])
+        token_in(contact["proposal"])
+        text_of(contact["lineage"])
+        cursor = request["pull"]["cursor"]
+        asked: dict[str, Any] = {
+            "protocol": PROTOCOL,
+            "contact": contact,
+            "push": [],
+            "grant": [wish for wish in request["grant"] if wish["kind"] == "reserve"],
+            "pull": {
+                "cursor": {
+                    "position": whole_of(cursor["position"]), "hash": text_of(cursor["hash"])
+                },
+                "limit": whole_of(request["pull"]["limit"]),
+            },
+        }  # fmt: skip
+        return Question(text_of(told["id"])[:64], node, asked)
+    except (KeyError, TypeError, BadMessage) as error:
+        raise damaged(str(path), "what it asks of the store cannot be read") from error
+
+
+def blob_of(frame: Frame, path: Path) -> Blob | None:
+    """The head of a file in the bundle; None where the frame holds something else. Raises Trouble."""
+    if "blob" not in frame.message:
+        return None
+    try:
+        told = frame.message["blob"]
+        blob = Blob(text_of(told["sha256"]), whole_of(told["size"]), whole_of(told["pieces"]))
+    except (KeyError, TypeError) as error:
+        raise damaged(str(path), "a file in it has no name") from error
+    sound = len(blob.sha256) == 64 and all(sign in "0123456789abcdef" for sign in blob.sha256)
+    if not sound or blob.size > BLOB_BYTES_MAX or blob.pieces != -(-blob.size // PIECE_BYTES_MAX):
+        raise damaged(str(path), "a file in it has a malformed name or is too long")
+    return blob
