@@ -360,6 +360,7 @@ class Run:
         from cxlocal.config.load import read
         from cxlocal.config.settings import settings
         from cxlocal.exchange.open import open_store, token_finder
+        from cxlocal.runner.leaving import leave_bundle
         from cxlocal.runner.starting import send
 
         journal = self.record.journal
@@ -376,6 +377,8 @@ class Run:
             send(journal, store, chosen.store_patience_seconds)
         finally:
             store.close()
+            # A passing machine leaves what the store lacks in the workspace.
+            leave_bundle(journal, self._folder)
 
     def _machine(self, fresh: bool) -> Machine:
         from cxlocal.runner.source import Machine

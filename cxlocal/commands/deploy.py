@@ -56,21 +56,33 @@ def deploy(
 def carry_out(app: App, journal: Journal, order: Order, *, offline: bool, as_json: bool) -> None:
     """Do it, say what came of it, send it, and end in its exit code."""
     from cxlocal.commands.pieces import send_copies
-    from cxlocal.commands.run import make_machine
+    from cxlocal.commands.run import how_to_send, leave, make_machine
+    from cxlocal.errors import NotSynced
     from cxlocal.runner.shipping import as_error, ship
 
     machine = make_machine(app, fresh=False)
     if not offline:
         # What others deployed meanwhile decides what this replaces.
-        send_copies(app, journal)
+        send_copies(app, journal, patient=False)
     shipped = ship(machine, journal, order)
     pending = send_copies(app, journal, offline=offline)
+    bundle = leave(journal, machine.root)
     if as_json:
-        write_document({**shipped._asdict(), "not_sent_events": pending})
+        write_document({**shipped._asdict(), "not_sent_events": pending, "bundle": bundle})
+    elif bundle:
+        click.echo(bundle)
     _tell(shipped, pending)
     error = as_error(shipped, f"cxlocal show {shipped.run[:8]} tells the story")
     if error is not None:
         raise error
+    if bundle:
+        raise NotSynced(
+            f"{shipped.version} is deployed, and {pending} events are not at the store yet",
+            why="the store could not be reached",
+            hint=how_to_send(bundle),
+            pending=pending,
+            bundle=bundle,
+        )
 
 
 def _tell(shipped: Shipped, pending: int) -> None:

@@ -212,8 +212,10 @@ def finish(
 
     The exit code says whether the end was recorded, not how the run ended: the steps said that.
     """
+    from cxlocal.commands.run import how_to_send, leave
     from cxlocal.domain import Outcome
     from cxlocal.runner import pieces, starting
+    from cxlocal.runner.leaving import is_passing
 
     with app.journal(create=False) as journal:
         record = open_piece(app, journal)
@@ -234,23 +236,28 @@ def finish(
         found = starting.finish(record, Outcome(outcome) if outcome else None, reason)
         pieces.forget_run(app.find_project(), record.run)
         pending = send_copies(app, journal, offline=offline)
-        must = require_sync or starting.passing(journal)
+        bundle = leave(journal, app.find_project() or app.directory)
+        must = require_sync or is_passing(journal)
     if as_json:
-        write_document({**found._asdict(), "not_sent_events": pending})
+        write_document({**found._asdict(), "not_sent_events": pending, "bundle": bundle})
+    elif bundle:
+        click.echo(bundle)
     why = f" ({found.reason})" if found.reason else ""
     say(f"{found.version or found.run[:8]}: {found.outcome}{why}")
     if pending and must:
         raise NotSynced(
             f"the run is recorded, and {pending} events are not at the store yet",
             why="the store could not be reached",
-            hint="cxlocal sync --require-sync, before this machine goes away",
+            hint=how_to_send(bundle),
             pending=pending,
+            bundle=bundle,
         )
     return AtOnce(ExitCode.DONE)
 
 
-def send_copies(app: App, journal: Journal, *, offline: bool = False) -> int:
-    """One bounded exchange; how many events the store still lacks."""
+def send_copies(app: App, journal: Journal, *, offline: bool = False, patient: bool = True) -> int:
+    """One bounded exchange; how many events the store still lacks. A passing machine waits for
+    the store as long as its patience lasts, if ``patient``."""
     from cxlocal.commands.project import load_project, open_project_store
     from cxlocal.exchange.sync import pending
     from cxlocal.runner import starting
@@ -260,7 +267,8 @@ def send_copies(app: App, journal: Journal, *, offline: bool = False) -> int:
             project = load_project(app)
             store = open_project_store(app, project)
             try:
-                starting.send(journal, store, project.settings.store_patience_seconds)
+                patience = project.settings.store_patience_seconds if patient else 0
+                starting.send(journal, store, patience)
             finally:
                 store.close()
         except CxError as problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +13,7 @@ from cxlocal.commands.frame import group
 from cxlocal.commands.main import AtOnce
 from cxlocal.commands.output import Output, json_option, write_document, write_rows
 from cxlocal.commands.pieces import finish, start
-from cxlocal.commands.terminal import say
+from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -110,24 +111,52 @@ def carry_out(
 ) -> int:
     """Carry out a request, say how it went, and end in its exit code."""
     from cxlocal.runner import release
+    from cxlocal.runner.leaving import is_passing
 
     fresh = not app.journal_path().exists()
     with app.journal() as journal:
-        machine = make_machine(app, fresh)
+        machine = make_machine(app, fresh or is_passing(journal))
         if resume:
             request = _resumed(journal, request, resume)
-        summary = release.carry_out(machine, journal, request)
-        while ask and _wants_to_go_on(summary, as_json):
-            say()
-            request = request._replace(
-                resume=summary.run, run_named=True, to=summary.stopped_before
-            )
+        try:
             summary = release.carry_out(machine, journal, request)
+            while ask and _wants_to_go_on(summary, as_json):
+                say()
+                request = request._replace(
+                    resume=summary.run, run_named=True, to=summary.stopped_before
+                )
+                summary = release.carry_out(machine, journal, request)
+        except BaseException:
+            if not request.rehearsal:
+                leave(journal, machine.root)
+            raise
+        if summary.kind == "release":
+            summary = summary._replace(bundle=leave(journal, machine.root))
+    if summary.bundle and not as_json:
+        click.echo(summary.bundle)
     if as_json:
         write_document(summary.as_json())
     _say_ending(summary)
     _end(summary, require_sync=require_sync)
     return AtOnce(ExitCode.DONE)
+
+
+def leave(journal: Journal, folder: Path) -> str:
+    """Where a passing machine left what the store lacks, if it had to; never the reason why a
+    command fails."""
+    from cxlocal.errors import CxError
+    from cxlocal.runner.leaving import leave_bundle
+
+    try:
+        packed = leave_bundle(journal, folder)
+    except CxError as problem:
+        warn(f"what the store lacks goes with this machine: {problem.what}: {problem.why}")
+        return ""
+    if packed is None:
+        return ""
+    say(f"The store has not got everything yet: {packed.events} events wait in {packed.path}")
+    say(f"  keep that file; on any machine: cxlocal import {Path(packed.path).name}")
+    return packed.path
 
 
 def make_machine(app: App, fresh: bool) -> Machine:
@@ -216,9 +245,17 @@ def _end(summary: Summary, *, require_sync: bool) -> None:
         raise NotSynced(
             f"{summary.version} is done, and {summary.pending} events are not at the store yet",
             why="the store could not be reached",
-            hint="cxlocal sync --require-sync, before this machine goes away",
+            hint=how_to_send(summary.bundle),
             pending=summary.pending,
+            bundle=summary.bundle,
         )
+
+
+def how_to_send(bundle: str) -> str:
+    """What to do about events the store lacks."""
+    if not bundle:
+        return "cxlocal sync --require-sync, before this machine goes away"
+    return f"keep {bundle}; 'cxlocal import' of it, on any machine, brings it to the store"
 
 
 def _why(summary: Summary) -> str:

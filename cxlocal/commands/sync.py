@@ -13,6 +13,7 @@ from cxlocal.commands.terminal import say, warn
 
 if TYPE_CHECKING:
     from cxlocal.commands.project import Project
+    from cxlocal.exchange.store import Store
     from cxlocal.exchange.sync import SyncReport
     from cxlocal.journal.file import Journal
 
@@ -35,33 +36,40 @@ def sync(app: App, require_sync: bool, as_json: bool) -> None:
     What came here in bundles of other machines ('cxlocal import') is brought to the store too.
     """
     from cxlocal.commands.project import load_project, open_project_store
-    from cxlocal.exchange.sync import synchronise
+    from cxlocal.commands.run import leave
     from cxlocal.journal.rebuild import catch_up
 
     project = load_project(app)
     with app.journal() as journal:
         store = open_project_store(app, project)
         try:
-            report = synchronise(
-                journal,
-                store,
-                budget_seconds=BUDGET_SECONDS,
-                use_breaker=False,
-                again=True,
-            )
+            report = _exchange(project, journal, store)
         finally:
             store.close()
         catch_up(journal)
         settled = _reverify(app, project, journal) if report.reached else []
+        bundle = leave(journal, project.root or app.directory)
     if as_json:
-        write_document({**report._asdict(), "reverified": settled})
+        write_document({**report._asdict(), "reverified": settled, "bundle": bundle})
     else:
+        if bundle:
+            click.echo(bundle)
         say(describe(report))
         for line in settled:
             say(line)
         for why in report.not_taken:
             warn(f"the store does not take the history of another machine: {why}")
-    _end(report, require_sync)
+    _end(report, require_sync, bundle)
+
+
+def _exchange(project: Project, journal: Journal, store: Store) -> SyncReport:
+    """One exchange; a passing machine has its patience, as what it does not send is lost."""
+    from cxlocal.exchange.sync import synchronise
+    from cxlocal.runner.leaving import is_passing, send_patiently
+
+    if is_passing(journal):
+        return send_patiently(journal, store, float(project.settings.store_patience_seconds))
+    return synchronise(journal, store, budget_seconds=BUDGET_SECONDS, use_breaker=False, again=True)
 
 
 def describe(report: SyncReport) -> str:
@@ -93,10 +101,19 @@ def _reverify(app: App, project: Project, journal: Journal) -> list[str]:
     return reverify_runs(journal, project.root, project.config, app.clock)
 
 
-def _end(report: SyncReport, require_sync: bool) -> None:
+def _end(report: SyncReport, require_sync: bool, bundle: str) -> None:
+    from cxlocal.commands.run import how_to_send
     from cxlocal.errors import NotSynced
     from cxlocal.exchange.store import StoreUnreachable
 
+    if bundle:
+        raise NotSynced(
+            f"{report.pending} events are still to be sent",
+            why=report.why or "one exchange takes a bounded time",
+            hint=how_to_send(bundle),
+            pending=report.pending,
+            bundle=bundle,
+        )
     if not report.reached:
         raise StoreUnreachable(
             "the store cannot be reached",

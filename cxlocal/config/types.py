@@ -136,7 +136,10 @@ class Store(Table, frozen=True, kw_only=True):
     token: Annotated[Source | None, says("Where the credential for the store comes from.")] = None
     patience: Annotated[
         Duration | None,
-        says("How long a passing CI job waits for its number; left out: `60s`.", "duration"),
+        says(
+            "How long a passing CI job waits for its number, and to send what it recorded; left out: `60s`.",
+            "duration",
+        ),
     ] = None
 
 

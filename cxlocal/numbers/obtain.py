@@ -9,6 +9,7 @@ in between is skipped, never handed out again.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,6 +39,7 @@ from cxlocal.numbers.schemes import Scheme, suffix_text
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
+    from cxlocal.clock import Ids
     from cxlocal.exchange.store import Store
     from cxlocal.journal.file import Journal, Transaction
 
@@ -145,13 +147,18 @@ def _holds_some(journal: Journal, request: NumberRequest) -> bool:
     return reserve is not None and bool(reserve.left) and request.kept
 
 
+def pauses(ids: Ids) -> Iterator[float]:
+    """Pauses of a machine that waits for the store, in seconds, without end. Each is up to half as
+    long again as it says above, so that many jobs do not come back in step."""
+    for pause in chain(PAUSES_SECONDS, repeat(PAUSES_SECONDS[-1])):
+        yield pause * (1 + int(ids.token()[:4], 16) / 131072)
+
+
 def _ask_patiently(
     journal: Journal, store: Store, request: NumberRequest, patience_seconds: float
 ) -> Number:
     deadline = journal.clock.monotonic() + patience_seconds
-    for pause in chain(PAUSES_SECONDS, repeat(PAUSES_SECONDS[-1])):
-        # Up to half as long again, so that many jobs do not come back in step.
-        pause *= 1 + int(journal.ids.token()[:4], 16) / 131072
+    for pause in pauses(journal.ids):
         last = journal.clock.monotonic() + pause > deadline
         try:
             return _ask_in_turn(journal, store, request, last and not patience_seconds)
@@ -159,7 +166,7 @@ def _ask_patiently(
             if last:
                 raise
         time.sleep(pause)
-    raise AssertionError("repeat never ends")
+    raise AssertionError("pauses never end")
 
 
 def _ask_in_turn(

@@ -11,6 +11,7 @@ from cxlocal.plan.select import Selection, select
 from cxlocal.processes.mask import Masker
 from cxlocal.runner import orphans
 from cxlocal.runner.facts import facts_of, left_out, prove_revision, words_of_changes
+from cxlocal.runner.leaving import say_passing
 from cxlocal.runner.numbering import Version, rehearsed, take_number
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.source import (
@@ -111,6 +112,8 @@ def _ask_git(
         source = open_source(
             machine, request.revision, {"jobs": request.jobs}, tree=rehearsal, push=push
         )
+        if not source.kept:
+            say_passing()
         if request.moved:
             from cxlocal.exchange.copies import journal_was_moved
 
@@ -178,10 +181,7 @@ def meet(journal: Journal, store: Store | None, source: Source) -> tuple[bool | 
 def sync_shortly(
     journal: Journal, store: Store, seconds: float, source: Source
 ) -> SyncReport | None:
-    """One bounded exchange; None where the store answered and refused.
-
-    A passing machine has its patience: what it does not send now is lost with it.
-    """
+    """One bounded exchange; None where the store answered and refused."""
     from cxlocal.exchange.sync import synchronise
 
     budget = seconds if source.kept else float(source.settings.store_patience_seconds)

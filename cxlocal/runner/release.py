@@ -15,6 +15,7 @@ from cxlocal.plan.schedule import Schedule
 from cxlocal.runner import orphans, recovery
 from cxlocal.runner.beginning import END_SYNC_SECONDS, Begun, begin, sync_shortly
 from cxlocal.runner.engine import Ended, Engine, note_only
+from cxlocal.runner.leaving import send_patiently
 from cxlocal.runner.outcomes import worst
 from cxlocal.runner.signals import SignalCame, Signals
 from cxlocal.runner.source import Machine
@@ -69,6 +70,8 @@ class Summary(NamedTuple):
     kept: bool
     """False on a passing machine."""
     refused: CxError | None = None
+    bundle: str = ""
+    """Where a passing machine left what the store lacks; empty where there is nothing."""
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -142,7 +145,7 @@ def _work_off(
         machine.voice.warn(f"something of the checkout stays: {problem}")
     if work.workspace.lock is not None:
         work.workspace.lock.release()
-    _last_sync(journal, begun)
+    _last_sync(journal, begun, signals)
     if signals.number:
         again = f"cxlocal run --resume {record.run}" if record.kind == "release" else ""
         again += f" --to {request.to}" if again and request.to else ""
@@ -167,12 +170,20 @@ def _weight(outcome: Outcome) -> int:
     return (Outcome.SUCCESS, Outcome.ERROR, Outcome.FAILURE, Outcome.CANCEL).index(outcome)
 
 
-def _last_sync(journal: Journal, begun: Begun) -> None:
-    """Send what was recorded; the store's absence changes nothing about the run."""
+def _last_sync(journal: Journal, begun: Begun, signals: Signals) -> None:
+    """Send what was recorded; the store's absence changes nothing about the run. A passing machine
+    has its patience, unless a signal ends it."""
     if begun.store is None:
         return
     try:
-        sync_shortly(journal, begun.store, END_SYNC_SECONDS, begun.source)
+        if begun.source.kept:
+            sync_shortly(journal, begun.store, END_SYNC_SECONDS, begun.source)
+            return
+        patience = float(begun.source.settings.store_patience_seconds)
+        send_patiently(journal, begun.store, patience, lambda: bool(signals.number))
+    except CxError as problem:
+        # What a store refuses, 'sync' shows in full; the run went as it went.
+        begun.work.voice.warn(f"nothing was sent: {problem.what}")
     finally:
         begun.store.close()
 

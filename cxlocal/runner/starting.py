@@ -6,7 +6,6 @@ number taken. No process carries it out afterwards; it stays open until somebody
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import Outcome
@@ -15,6 +14,7 @@ from cxlocal.revision.early import early_questions
 from cxlocal.runner import orphans
 from cxlocal.runner.beginning import listen, meet
 from cxlocal.runner.facts import facts_of, prove_revision
+from cxlocal.runner.leaving import is_passing, say_passing, send_patiently
 from cxlocal.runner.numbering import Version, take_number
 from cxlocal.runner.outcomes import worst
 from cxlocal.runner.record import RunRecord
@@ -66,8 +66,7 @@ def start(machine: Machine, journal: Journal, wanted: Wanted) -> Started:
     row = journal.one("SELECT repository_root FROM deliverable WHERE id = ?", (plan.deliverable,))
     refuse_stranger((row and row["repository_root"]) or "", root, plan.deliverable)
     if not source.kept:
-        # Read when the first event of this journal says what kind of machine it is.
-        os.environ["CXLOCAL_NODE"] = "passing"
+        say_passing()
     store = None if wanted.offline else open_store(source, machine)
     try:
         online, _ = meet(journal, store, source)
@@ -200,16 +199,10 @@ def finish(record: PieceRecord, outcome: Outcome | None, reason: str) -> Finishe
     return Finished(record.run, record.version, chosen, said, seconds)
 
 
-def passing(journal: Journal) -> bool:
-    """Whether this journal is that of a machine that goes away."""
-    row = journal.one("SELECT kept FROM machine WHERE node = ?", (journal.node,))
-    return bool(row) and row is not None and row["kept"] == 0
-
-
 def send(journal: Journal, store: Store, patience_seconds: float) -> SyncReport:
     """The last exchange; a passing machine has its patience, as what it does not send is lost."""
     from cxlocal.exchange.sync import synchronise
 
-    away = passing(journal)
-    budget = max(END_SECONDS, patience_seconds) if away else END_SECONDS
-    return synchronise(journal, store, budget_seconds=budget, use_breaker=not away)
+    if is_passing(journal):
+        return send_patiently(journal, store, max(END_SECONDS, patience_seconds))
+    return synchronise(journal, store, budget_seconds=END_SECONDS)
