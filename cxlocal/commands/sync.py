@@ -10,6 +10,7 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.terminal import say, warn
+from cxlocal.errors import UsageError
 
 if TYPE_CHECKING:
     from cxlocal.commands.project import Project
@@ -25,24 +26,48 @@ BUDGET_SECONDS = 60.0
     examples=[
         ("cxlocal sync", "send what is new here, fetch what is new there"),
         ("cxlocal sync --require-sync", "exit code 6 unless everything arrived"),
+        ("cxlocal sync --watch", "go on doing so, and say what moved"),
     ]
 )
 @click.option("--require-sync", is_flag=True, help="Fail (6) unless the store has everything.")
+@click.option("--watch", is_flag=True, help="Keep doing so until a signal ends it.")
+@click.option(
+    "--every", metavar="DURATION", default="30s", show_default=True, help="Watch: how often."
+)
 @json_option
 @pass_app
-def sync(app: App, require_sync: bool, as_json: bool) -> None:
+def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -> None:
     """Send and fetch history, and refresh the reserve of numbers.
 
     What came here in bundles of other machines ('cxlocal import') is brought to the store too.
+    With --watch a line is written whenever something moved, and when the store goes away or comes
+    back.
     """
     from cxlocal.commands.project import load_project, open_project_store
     from cxlocal.commands.run import leave
     from cxlocal.journal.rebuild import catch_up
+    from cxlocal.text import parse_duration
 
+    if watch and require_sync:
+        raise UsageError(
+            "--watch and --require-sync exclude each other",
+            why="a watch ends only by a signal",
+            hint="cxlocal sync --require-sync, when it has to be done",
+            name="bad-options",
+        )
     project = load_project(app)
     with app.journal() as journal:
         store = open_project_store(app, project)
         try:
+            if watch:
+                from cxlocal.commands.watching import EVERY_SECONDS_MIN, Watch, watch_store
+
+                watched = Watch(
+                    journal, store, app.ids, max(EVERY_SECONDS_MIN, parse_duration(every)),
+                    lambda: _reverify(app, project, journal),
+                )  # fmt: skip
+                watch_store(watched, describe, as_json=as_json)
+                return
             report = _exchange(project, journal, store)
         finally:
             store.close()
