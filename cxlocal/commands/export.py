@@ -84,6 +84,11 @@ def export(
     if bundle:
         packed = _write_bundle(app, Path(bundle), everything=everything, reports=reports)
         _tell(packed, describe_bundle(packed), as_json=as_json)
+        if packed.left_out:
+            warn(
+                f"{packed.left_out} machines' histories are not in it: this machine does not follow"
+                " all they worked on ('cxlocal store follow --all', then 'cxlocal sync')"
+            )
     elif receipt:
         written = _write_receipt(app, Path(receipt))
         _tell(written, _describe_receipt(written), as_json=as_json)

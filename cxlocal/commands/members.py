@@ -184,6 +184,7 @@ def revoke(app: App, name: str, url: str | None, as_json: bool) -> None:
 def status(app: App, as_json: bool) -> None:
     """Show the store: machines, last contacts, reserves, what waits."""
     from cxlocal.commands.project import load_project, open_project_store
+    from cxlocal.exchange.following import read_with as followed
     from cxlocal.exchange.overview import overview
     from cxlocal.exchange.sync import synchronise
     from cxlocal.journal.rebuild import catch_up
@@ -198,6 +199,7 @@ def status(app: App, as_json: bool) -> None:
                 "reached": report.reached,
                 "why": report.why,
                 "stopped": report.stopped,
+                "follows": followed(journal),
                 **overview(journal),
                 **_members_of(store, report.reached),
             }
@@ -239,6 +241,8 @@ def _tell(facts: dict[str, Any]) -> None:
     if facts["stopped"]:
         click.echo(harmless(f"Numbers are stopped: {facts['stopped']}"))
         click.echo("To do: cxlocal store recover")
+    if facts["follows"] is not None:
+        click.echo(harmless(f"This machine follows {', '.join(facts['follows'])} only"))
     waiting = f"{facts['pending']} events wait here to be sent"
     click.echo(waiting if facts["pending"] else "Nothing waits here to be sent")
     if facts["machines"]:

@@ -9,6 +9,7 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.create_store import create
+from cxlocal.commands.follow import follow
 from cxlocal.commands.frame import group
 from cxlocal.commands.members import invite, join, revoke, status
 from cxlocal.commands.output import json_option, write_document
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 @group(
     examples=[
         ("cxlocal store status", "machines, last contacts, reserves, what waits"),
+        ("cxlocal store follow webshop engine", "hold the history of these deliverables only"),
         ("cxlocal store join https://store.example.org:8377 --code CODE", "enrol this machine"),
         ("cxlocal store create folder:///mnt/team", "begin a store in a shared folder"),
         ("cxlocal store recover", "go on handing out numbers after a store was restored or moved"),
@@ -30,7 +32,7 @@ def store() -> None:
     """Look after the store: begin one, members, status, recovery."""
 
 
-for _member in (status, create, join, invite, revoke):
+for _member in (status, follow, create, join, invite, revoke):
     store.add_command(_member)
 
 

@@ -45,6 +45,7 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
     """
     from cxlocal.commands.project import load_project, open_project_store
     from cxlocal.commands.run import leave
+    from cxlocal.exchange.following import include
     from cxlocal.journal.rebuild import catch_up
     from cxlocal.text import parse_duration
 
@@ -57,6 +58,8 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
         )
     project = load_project(app)
     with app.journal() as journal:
+        if project.deliverable is not None:
+            include(journal, project.deliverable)
         store = open_project_store(app, project)
         try:
             if watch:

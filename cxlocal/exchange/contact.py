@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.errors import CxError, NotSignedIn, Refused
+from cxlocal.exchange import following
 from cxlocal.exchange import state as known
 from cxlocal.exchange.answers import Answer, Refusal, Stop, read_answer
 from cxlocal.exchange.copies import ensure_node, go_on_as_copy
@@ -74,6 +75,8 @@ class Reply(NamedTuple):
     url: str
     position: int
     """The cursor that was sent."""
+    follows: list[str] | None = None
+    """The deliverables whose history was asked for; None for every one."""
 
 
 class Applied(NamedTuple):
@@ -118,7 +121,8 @@ def talk(
         answer = ask(store, message, timeout)[1]
         if isinstance(answer, Answer):
             position = message["pull"]["cursor"]["position"]
-            return Reply(answer, row, batch_node, tuple(wishes), store.url, position)
+            follows = message["pull"].get("deliverables")
+            return Reply(answer, row, batch_node, tuple(wishes), store.url, position, follows)
         if answer.name != "copy":
             raise as_error(answer)
         go_on_as_copy(journal, row)
@@ -134,6 +138,7 @@ def prepare(journal: Journal) -> known.ContactRow:
     """Our token with a proposal that is durable before it is sent."""
     with journal.write() as transaction:
         row = ensure_node(transaction)
+        following.settle(transaction)
         proposing = known.proposing_contact(row, journal.ids)
         if proposing != row:
             known.save_contact(transaction.connection, proposing)
@@ -193,6 +198,9 @@ def build(
             "cursor": {"position": state.position, "hash": state.hash}, "limit": PULL_MAX
         },
     }  # fmt: skip
+    follows = following.read_with(journal)
+    if follows is not None:
+        message["pull"]["deliverables"] = follows
     return message, batch[0]["node"] if batch else ""
 
 
@@ -260,14 +268,18 @@ def _take_pulled(
     part = reply.answer.pull
     if part.void:
         taken = Taken(state._replace(position=0, hash=known.NO_CURSOR_HASH), 0, False)
-    elif reply.position > state.position:
-        # Our cursor went back meanwhile: what was asked for does not follow it.
+    elif reply.position > state.position or reply.follows != following.read_with(
+        transaction.journal
+    ):
+        # Our cursor went back meanwhile, or more is wanted: what came does not follow it.
         return Taken(state, 0, False), True
     else:
         items = [item for item in part.items if item.position > state.position]
         taken = take_items(transaction, items, state)
     if taken.state != state:
         known.save_store_state(transaction.connection, taken.state)
+    if not (part.more or part.void or taken.lacking):
+        following.is_level(transaction)
     return taken, part.more or part.void or taken.lacking
 
 

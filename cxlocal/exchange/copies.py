@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cxlocal.exchange.following import forget
 from cxlocal.exchange.hint import file_hint, hint_digest, same_place
 from cxlocal.exchange.state import ContactRow, contact_row, fresh_contact, hash_at, save_contact
 from cxlocal.numbers.holdings import give_up_reserves, lock_reserves
@@ -52,6 +53,7 @@ def go_on_as_copy(journal: Journal, refused: ContactRow) -> bool:
         _begin(transaction, parent, "copy or restored backup")
         give_up_reserves(transaction, "the journal was copied or restored; the other copy holds it")
         save_contact(transaction.connection, fresh_contact(journal.node))
+        forget(transaction)
     return True
 
 

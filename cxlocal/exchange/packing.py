@@ -21,6 +21,7 @@ from cxlocal.exchange.carrying import Question
 from cxlocal.exchange.contact import Wish, build, next_batch, prepare, reserve_wish
 from cxlocal.exchange.hint import file_hint
 from cxlocal.exchange.messages import PROTOCOL
+from cxlocal.journal.read import partial_nodes
 from cxlocal.numbers import holdings
 from cxlocal.text import utc_text
 
@@ -61,6 +62,8 @@ class Packed(NamedTuple):
     asks: tuple[str, ...]
     """Lines of which a reserve is asked for, such as ``webshop 2.7``."""
     bytes: int
+    left_out: int = 0
+    """Machines whose histories are here in part only and are therefore not in it."""
 
 
 def pack(
@@ -97,14 +100,18 @@ def pack(
             carrying.note_asked(transaction.connection, question, hint, now)
     wishes = question.request["grant"] if question is not None else []
     asks = tuple(f"{wish['deliverable']} {wish['line']}" for wish in wishes)
-    return Packed(str(path), events, len({node for node, _, _ in chains}), blobs, asks, size)
+    left_out = len(partial_nodes(journal)) if scope == ALL else 0
+    machines = len({node for node, _, _ in chains})
+    return Packed(str(path), events, machines, blobs, asks, size, left_out)
 
 
 def _chains(journal: Journal, scope: str) -> Iterable[tuple[str, int, int]]:
     """(node, branch, after which sequence) of what goes in."""
     connection = journal.connection
     if scope == ALL:
-        return connection.execute(_EVERY_CHAIN).fetchall()
+        # A chain held in part is nothing that somebody else could continue.
+        partial = frozenset(partial_nodes(journal))
+        return [row for row in connection.execute(_EVERY_CHAIN) if row[0] not in partial]
     if scope == OWN:
         return [(journal.node, 0, 0)] if journal.node else []
     lineage = known.store_state(connection).lineage

@@ -32,6 +32,7 @@ from cxlocal.exchange.contact import (
     ask,
     meet_store,
 )
+from cxlocal.exchange.following import read_with
 from cxlocal.exchange.hint import file_hint, same_place
 from cxlocal.exchange.messages import PROTOCOL, BadMessage, text_of, whole_of
 from cxlocal.exchange.packing import RECEIPT, write_file, write_header
@@ -245,13 +246,14 @@ def _take_answer(
         if row is None:
             return received, answering
         wishes = tuple(_wish(wish) for wish in found[0]["grant"])
+        follows = found[0]["pull"].get("deliverables")
     else:
-        row, wishes = _row_now(journal), ()
+        row, wishes, follows = _row_now(journal), (), read_with(journal)
     with journal.write() as transaction:
         before = known.ack_of(transaction.connection, journal.node)
         _check_answer(journal, header, answer, wishes)
         url = known.store_state(transaction.connection).url
-        reply = Reply(answer, row, "", wishes, url, whole_of(told["after"]))
+        reply = Reply(answer, row, "", wishes, url, whole_of(told["after"]), follows)
         applied = apply(transaction, reply)
         carrying.forget_asked(transaction.connection, identity)
         after = known.ack_of(transaction.connection, journal.node)

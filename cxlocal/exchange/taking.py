@@ -20,6 +20,7 @@ from cxlocal.exchange import state as known
 from cxlocal.exchange.bundle import PIECE, damaged
 from cxlocal.exchange.contact import prepare
 from cxlocal.exchange.copies import go_on_as_copy
+from cxlocal.exchange.following import chosen
 from cxlocal.exchange.messages import BadMessage
 from cxlocal.exchange.receive import take_event
 from cxlocal.exchange.unpacking import (
@@ -119,8 +120,9 @@ def _check_before(journal: Journal, event: Event) -> None:
         "the bundle continues something that is not here",
         why=f"it begins with event {event.sequence} of machine {event.node[:8]}, and this journal"
         f" has its events up to {last}; nothing was taken",
-        hint="import the bundle before it first, or run 'cxlocal sync'; there,"
-        " 'cxlocal export --bundle FILE --all' writes everything",
+        hint="import the bundle before it first, or run 'cxlocal sync'"
+        + ("" if chosen(journal) is None else " after 'cxlocal store follow --all'")
+        + "; there, 'cxlocal export --bundle FILE --all' writes everything",
         name="bundle-gap",
         node=event.node,
         first=event.sequence,

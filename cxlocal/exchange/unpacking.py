@@ -201,6 +201,10 @@ def question_of(frame: Frame, path: Path) -> Question | None:
                 "limit": whole_of(request["pull"]["limit"]),
             },
         }  # fmt: skip
+        if request["pull"].get("deliverables") is not None:
+            asked["pull"]["deliverables"] = [
+                text_of(each) for each in request["pull"]["deliverables"]
+            ]
         return Question(text_of(told["id"])[:64], node, asked)
     except (KeyError, TypeError, BadMessage) as error:
         raise damaged(str(path), "what it asks of the store cannot be read") from error

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.events.document import Event
+from cxlocal.journal.schema import PARTIAL
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -61,3 +62,12 @@ def run_events(journal: Journal, run: str) -> list[Event]:
     """The events of one run, in order of arrival."""
     sql = SELECT + " WHERE r.name = ? ORDER BY event.id"
     return [event_of(row) for row in journal.connection.execute(sql, (run,)).fetchall()]
+
+
+def partial_nodes(journal: Journal) -> list[str]:
+    """Chains of which this journal lacks events that were not asked for or not to be read."""
+    rows = journal.connection.execute(
+        "SELECT substr(name, ?) FROM local_value WHERE name > ? AND name < ? ORDER BY name",
+        (len(PARTIAL) + 1, PARTIAL, PARTIAL[:-1] + "!"),
+    )
+    return [row[0] for row in rows.fetchall()]

@@ -17,8 +17,8 @@ FORMAT = 1
 """The format of the event table; stands in ``user_version``. It does not change."""
 
 PARTIAL = "partial "
-"""Followed by a node id, the name of a local value: our copy of that chain lacks events that the
-store does not let us read. Its deliverables' own chains are whole."""
+"""Followed by a node id, the name of a local value: our copy of that chain lacks events of
+deliverables that this machine does not follow or may not read. Its deliverables' own chains are whole."""
 
 # sql: a constant of events.hybrid
 EVENT_SQL = f"""

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.events.document import NO_HASH, Event, hash_of
 from cxlocal.journal.migrate import run_script
-from cxlocal.journal.read import all_events
-from cxlocal.journal.schema import PARTIAL
+from cxlocal.journal.read import all_events, partial_nodes
 from cxlocal.projection.apply import apply_facts
 from cxlocal.projection.project import project, stamp
 from cxlocal.projection.tables import PROJECTION_VERSION, TABLES, create_sql
@@ -78,7 +77,7 @@ def _verify_once(journal: Journal) -> Checked:
         run_script(fresh, create_sql())
         run_script(fresh, create_views_sql())
         events = 0
-        state = _Chains()
+        state = _Chains(frozenset(partial_nodes(journal)))
         try:
             findings += _out_of_reach(journal.connection)
             for position, event in all_events(journal):
@@ -164,16 +163,21 @@ def _check_ends(journal: Journal) -> Iterator[Finding]:
 class _Chains:
     """The heads seen so far, per chain and per deliverable within it."""
 
-    def __init__(self) -> None:
+    def __init__(self, partial: frozenset[str]) -> None:
+        self.partial = partial
+        """Chains that are known to be held in part."""
         self.by_place: dict[tuple[str, int], set[bytes]] = {}
         self.deliverable: dict[tuple[str, str, int], set[bytes]] = {}
-        self.lowest_unlinked: dict[str, int] = {}
+        self.unlinked: list[tuple[str, int, bytes]] = []
+        """Chain, sequence and previous hash of events whose predecessor had not arrived before."""
         self.branches: dict[tuple[str, int], dict[int, tuple[bytes, bytes, str]]] = {}
         """Chain and sequence to branch: hash, previous hash, and how the event is named."""
 
     def misplaced(self) -> Iterator[Finding]:
         """An event continues the branch of the one before it, unless another does already."""
         for (node, sequence), here in self.branches.items():
+            if node in self.partial:
+                continue  # its branches were numbered without knowing all of it
             before = self.branches.get((node, sequence - 1), {})
             parents = {value: branch for branch, (value, _, _) in before.items()}
             for branch, (_, previous, where) in here.items():
@@ -182,7 +186,12 @@ class _Chains:
                     yield Finding("coordinates", where, "it stands on another branch")
 
     def gaps(self) -> Iterator[Finding]:
-        for node, sequence in self.lowest_unlinked.items():
+        lowest: dict[str, int] = {}
+        for node, sequence, previous in self.unlinked:
+            # What came before it may have arrived after it.
+            if previous not in self.by_place.get((node, sequence - 1), set()):
+                lowest[node] = min(sequence, lowest.get(node, sequence))
+        for node, sequence in lowest.items():
             yield Finding(
                 "chain", f"{node[:8]} {sequence}", "the event before it is missing or another one"
             )
@@ -200,8 +209,8 @@ def _check_event(
         linked = event.previous == NO_HASH
     else:
         linked = event.previous in before
-    if not linked and journal.value(PARTIAL + event.node) is None:
-        state.lowest_unlinked.setdefault(event.node, event.sequence)
+    if not linked and event.node not in state.partial:
+        state.unlinked.append((event.node, event.sequence, event.previous))
     if event.deliverable is not None and event.deliverable_sequence is not None:
         key = (event.node, event.deliverable, event.deliverable_sequence - 1)
         expected = state.deliverable.get(key, {NO_HASH} if key[2] == 0 else set())

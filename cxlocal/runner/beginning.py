@@ -168,8 +168,11 @@ def discard(workspace: Workspace) -> None:
 
 def meet(journal: Journal, store: Store | None, source: Source) -> tuple[bool | None, str]:
     """The first, bounded exchange: whether the store answered, and why not."""
+    from cxlocal.exchange.following import include
+
     if store is None:
         return False, "not reached: it was not to be asked"
+    include(journal, source.config.deliverable.name)
     report = sync_shortly(journal, store, START_SYNC_SECONDS, source)
     if report is None:
         return False, "answers, and refuses us; 'cxlocal sync' says why"
