@@ -1,4 +1,4 @@
-"""``cxlocal import``: bundles and receipts of other machines."""
+"""``cxlocal import``: bundles and receipts of other machines; versions from tags."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.terminal import say, warn
-from cxlocal.errors import Refused
+from cxlocal.errors import Refused, UsageError
 
 if TYPE_CHECKING:
     from cxlocal.exchange.receipts import Received
@@ -29,31 +29,49 @@ SYNC_SECONDS = 60.0
         ("cxlocal import /media/stick/a.bundle", "take it in and bring it to the store"),
         ("cxlocal import /media/stick/a.receipt", "what the store said to a bundle of ours"),
         ("cxlocal import --offline a.bundle", "take it in; the next sync brings it to the store"),
+        ("cxlocal import --tags 'v*'", "count on above the versions that tags speak of"),
     ],
 )
-@click.argument("file")
+@click.argument("file", required=False, metavar="[FILE]")
+@click.option("--tags", metavar="PATTERN", help="Adopt versions from the repository's tags.")
 @click.option("--offline", is_flag=True, help="Do not ask the store.")
 @click.option("--require-sync", is_flag=True, help="Fail (6) unless the store has everything.")
 @json_option
 @pass_app
 def import_(
     app: App,
-    file: str,
+    file: str | None,
+    tags: str | None,
     offline: bool,
     require_sync: bool,
     as_json: bool,
 ) -> None:
-    """Take in a bundle or a receipt of another machine.
+    """Take in a bundle, a receipt, or versions from tags.
 
     A bundle is checked as a whole before anything of it is taken. What is here already is skipped,
     what disagrees is kept beside it, and nothing is lost by importing twice. This machine then
     brings to the store what the store lacks of it, now or with the next 'cxlocal sync'.
     """
+    if (file is None) == (tags is None):
+        raise UsageError(
+            "either a file or --tags is needed",
+            why="both were given" if file else "neither was given",
+            hint="cxlocal import FILE, or cxlocal import --tags 'v*'",
+            name="bad-options",
+        )
+    if tags is not None:
+        from cxlocal.commands.adopting import adopt_tags
+
+        adopt_tags(app, tags, offline=offline, as_json=as_json)
+        return
+    _import_file(app, Path(str(file)), offline, require_sync, as_json=as_json)
+
+
+def _import_file(app: App, path: Path, offline: bool, require_sync: bool, *, as_json: bool) -> None:
     from cxlocal.exchange.packing import RECEIPT
     from cxlocal.exchange.receipts import take_receipt
     from cxlocal.exchange.unpacking import look
 
-    path = Path(file)
     with app.journal() as journal:
         contents = look(path, journal.node)
         if contents.header.kind == RECEIPT:

@@ -41,7 +41,7 @@ ROWS = (
     Row("store", "store:store", "Look after the store: begin one, members, status, recovery.", "Places and copies"),
     Row("serve", "serve:serve", "Serve a store to other machines.", "Places and copies"),
     Row("export", "export:export", "Print events, or write them into a file for another machine.", "Places and copies"),
-    Row("import", "importing:import_", "Take in a bundle or a receipt of another machine.", "Places and copies"),
+    Row("import", "importing:import_", "Take in a bundle, a receipt, or versions from tags.", "Places and copies"),
     Row("verify", "verify:verify", "Check that the journal holds what was written.", "Journal"),
     Row("journal", "journal:journal", "Find the journal of this machine, or rebuild its tables.", "Journal"),
     Row("doctor", "doctor:doctor", "Try everything a release needs, also one without the store.", "Set-up"),

@@ -280,12 +280,48 @@ def numbers_in_tags(scheme: Scheme, deliverable: str, line: str, tags: Iterable[
     """The numbers of ``line`` that tags such as ``v2.7.3`` or ``webshop-2.7.3`` speak of."""
     found = set()
     for tag in tags:
-        text = tag.rsplit("/", 1)[-1]
-        for sign in ("-", "_", "@"):
-            text = text.removeprefix(deliverable + sign)
-        number = number_in(scheme, line, text)
-        if number is None and text[:1] in ("v", "V"):
-            number = number_in(scheme, line, text[1:])
-        if number is not None:
-            found.add(number)
+        for text in texts_in_tag(deliverable, tag):
+            number = number_in(scheme, line, text)
+            if number is not None:
+                found.add(number)
+                break
     return found
+
+
+def lines_in_tags(
+    scheme: Scheme, deliverable: str, line: str, tags: Iterable[str]
+) -> dict[str, dict[int, str]]:
+    """The versions that tags speak of: by line and number, the tag. ``line`` is tried first; other
+    lines are what stands before the number."""
+    found: dict[str, dict[int, str]] = {}
+    for tag in tags:
+        for text in texts_in_tag(deliverable, tag):
+            named = _line_and_number(scheme, line, text)
+            if named is not None:
+                found.setdefault(named[0], {}).setdefault(named[1], tag)
+                break
+    return found
+
+
+def texts_in_tag(deliverable: str, tag: str) -> tuple[str, ...]:
+    """The version texts that a tag may stand for, likeliest first."""
+    text = tag.rsplit("/", 1)[-1]
+    for sign in ("-", "_", "@"):
+        text = text.removeprefix(deliverable + sign)
+    return (text, text[1:]) if text[:1] in ("v", "V") else (text,)
+
+
+def _line_and_number(scheme: Scheme, line: str, text: str) -> tuple[str, int] | None:
+    number = number_in(scheme, line, text)
+    if number is not None:
+        return line, number
+    for match in reversed(list(_DIGITS.finditer(text))):
+        other = text[: match.start()].rstrip(".-")
+        try:
+            scheme.check_line(other)
+        except ConfigError:
+            continue
+        number = number_in(scheme, other, text)
+        if number is not None:
+            return other, number
+    return None

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
     from cxlocal.journal.file import Journal
+    from cxlocal.numbers.schemes import Scheme
     from cxlocal.plan.types import Plan
+    from cxlocal.revision.repository import Repository
     from cxlocal.runner.source import Source
 
 
@@ -40,31 +42,42 @@ def take_number(
         kept=source.kept,
         reserve=plan.version.reserve,
         ahead=plan.version.ahead,
-        first=plan.version.first,
+        first=max(plan.version.first, adopted(journal, plan.deliverable, plan.version.line)),
         when_empty=plan.version.when_empty,
-        tagged=_tagged(journal, source, plan, scheme),
+        tagged=tagged(journal, source.repository, plan, scheme),
     )
     patience = 0.0 if source.kept else float(source.settings.store_patience_seconds)
     number = obtain_number(journal, store, request, patience_seconds=patience)
     return Version(number.text, number.line, number.number, number.how)
 
 
-def _tagged(journal: Journal, source: Source, plan: Plan, scheme: object) -> int:
+def adopted(journal: Journal, deliverable: str, line: str) -> int:
+    """Where a line goes on above what was released before cxlocal came (``import --tags``); 0 for
+    nothing. That is a span skipped from the very beginning of the line, here or on any machine
+    whose events have arrived."""
+    row = journal.one(
+        "SELECT max(hi) AS hi FROM number_skip WHERE deliverable = ? AND line = ? AND lo = 0"
+        " AND why IS NOT NULL",
+        (deliverable, line),
+    )
+    return row["hi"] + 1 if row and row["hi"] is not None else 0
+
+
+def tagged(journal: Journal, repository: Repository, plan: Plan, scheme: Scheme) -> int:
     """The highest number of the line among the repository's tags.
 
     Asked only while the journal knows none of the line itself: then counting could begin below
     what was released before cxlocal came (DESIGN §5).
     """
     from cxlocal.numbers.holdings import highest_known
-    from cxlocal.numbers.schemes import Scheme, numbers_in_tags
+    from cxlocal.numbers.schemes import numbers_in_tags
     from cxlocal.revision.repository import version_tags
 
     line = plan.version.line
     if highest_known(journal.connection, plan.deliverable, line) >= 0:
         return -1
-    known: Scheme = scheme  # type: ignore[assignment]
-    tags = version_tags(source.repository)
-    return max(numbers_in_tags(known, plan.deliverable, line, tags), default=-1)
+    tags = version_tags(repository)
+    return max(numbers_in_tags(scheme, plan.deliverable, line, tags), default=-1)
 
 
 def rehearsed(plan: Plan, run: str) -> Version:

@@ -98,7 +98,7 @@ def test_require_sync_says_that_the_store_lacks_it(places: Places) -> None:
         (["export", "--bundle", "cx.toml"], "no bundle"),
         (["import", "cx.toml"], "not a bundle"),
         (["import", "absent"], "cannot be read"),
-        (["import"], "Missing argument"),
+        (["import"], "neither was given"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments: list[str], said: str, places: Places) -> None:

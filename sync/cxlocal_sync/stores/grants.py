@@ -211,7 +211,8 @@ class Granter:
             raise NoGrant(
                 f"line {line!r} would go on at {following}",
                 why=f"number {tagged} of it is already in use by a tag or another journal",
-                hint=f"set from = {tagged + 1} in the [version] table of cx.toml",
+                hint=f"adopt it: cxlocal import --tags '*'; or set from = {tagged + 1} in the"
+                " [version] table of cx.toml",
                 name="starts-too-low", tagged=tagged,
             )  # fmt: skip
         if first > NUMBER_MAX:
