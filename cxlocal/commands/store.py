@@ -12,6 +12,7 @@ from cxlocal.commands.create_store import create
 from cxlocal.commands.follow import follow
 from cxlocal.commands.frame import group
 from cxlocal.commands.members import invite, join, revoke, status
+from cxlocal.commands.moving import adopt
 from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.terminal import say
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         ("cxlocal store follow webshop engine", "hold the history of these deliverables only"),
         ("cxlocal store join https://store.example.org:8377 --code CODE", "enrol this machine"),
         ("cxlocal store create folder:///mnt/team", "begin a store in a shared folder"),
+        ("cxlocal store adopt https://store.example.org:8377", "move to a shared store"),
         ("cxlocal store recover", "go on handing out numbers after a store was restored or moved"),
     ]
 )
@@ -32,7 +34,7 @@ def store() -> None:
     """Look after the store: begin one, members, status, recovery."""
 
 
-for _member in (status, follow, create, join, invite, revoke):
+for _member in (status, follow, create, adopt, join, invite, revoke):
     store.add_command(_member)
 
 

@@ -92,6 +92,10 @@ class Answer(NamedTuple):
     push: tuple[Held, ...]
     grant: tuple[Granted, ...]
     pull: Pulled
+    retired: tuple[tuple[str, str, int], ...] | None = None
+    """Deliverable, line and highest number of a store that stopped because we asked it to."""
+    adopted: bool | None = None
+    """Whether what was to be adopted was new to the store."""
 
 
 def read_answer(message: Mapping[str, Any]) -> Answer | Refusal:
@@ -108,6 +112,8 @@ def read_answer(message: Mapping[str, Any]) -> Answer | Refusal:
             push=_each(_held, message["push"]),
             grant=_each(_granted, message["grant"]),
             pull=_pulled(message.get("pull")),
+            retired=None if message.get("retired") is None else _each(_line, message["retired"]),
+            adopted=None if message.get("adopted") is None else _said(message["adopted"]),
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise BadMessage("the answer cannot be read", why=repr(error)[:300]) from error
@@ -170,6 +176,11 @@ def _held(value: Any) -> Held:
         _counted(told.get("appended", 0)),
         _said(told.get("gap")),
     )
+
+
+def _line(value: Any) -> tuple[str, str, int]:
+    deliverable, line, number = value
+    return _named(deliverable), text_of(line), whole_of(number)
 
 
 def _granted(value: Any) -> Granted:

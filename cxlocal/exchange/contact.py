@@ -103,19 +103,18 @@ def talk(
     push: bool = True,
     batch: Sequence[dict[str, Any]] = (),
     timeout: float = ANSWER_SECONDS,
-    recovery: dict[str, Any] | None = None,
+    parts: Mapping[str, Any] = MappingProxyType({}),
     whole: bool = False,
 ) -> Reply:
     """Carry out one contact. Raises StoreUnreachable, Refused, NotSignedIn.
 
-    ``batch`` holds events to bring instead of our own: what another machine gave us to carry. A
+    ``parts`` are further parts of the message. ``batch`` holds events to bring instead of our own: what another machine gave us to carry. A
     journal that the store takes for a copy goes on under a new node id and tries again.
     """
     for _ in range(TURNS_MAX):
         row = prepare(journal)
         message, batch_node = build(journal, row, wishes, push=push, batch=batch)
-        if recovery is not None:
-            message["recover"] = recovery
+        message.update(parts)
         if whole:
             message["pull"]["whole"] = True
         answer = ask(store, message, timeout)[1]

@@ -181,25 +181,26 @@ def _said(reply: Reply, applied: Applied) -> tuple[str, ...]:
     )
 
 
+_EVIDENCE = """
+SELECT deliverable, line, max(high) FROM (
+  SELECT deliverable, line, hi AS high FROM grant_entry
+  UNION ALL SELECT deliverable, line, hi FROM reserve
+  UNION ALL SELECT deliverable, line, number FROM spent WHERE number IS NOT NULL
+  UNION ALL SELECT deliverable, line, number FROM version WHERE number >= 0
+) GROUP BY deliverable, line
+"""
+
+
 def recover_store(journal: Journal, store: Store, *, margin: int = 1000) -> SyncReport:
     """Begin the next generation of a store that lost part of its memory, was copied or moved, or
     whose file is gone: it continues ``margin`` above everything this journal knows to be in use.
 
     Raises StoreUnreachable and Refused.
     """
-    connection = journal.connection
-    rows = connection.execute(
-        "SELECT deliverable, line, max(high) FROM ("
-        " SELECT deliverable, line, hi AS high FROM grant_entry"
-        " UNION ALL SELECT deliverable, line, hi FROM reserve"
-        " UNION ALL SELECT deliverable, line, number FROM spent WHERE number IS NOT NULL"
-        " UNION ALL SELECT deliverable, line, number FROM version WHERE number >= 0"
-        ") GROUP BY deliverable, line"
-    ).fetchall()
     recovery: dict[str, Any] = {
-        "evidence": [list(row) for row in rows],
+        "evidence": [list(row) for row in journal.connection.execute(_EVIDENCE).fetchall()],
         "margin": margin,
-        "generation": known.store_state(connection).generation,
+        "generation": known.store_state(journal.connection).generation,
     }
-    take_in(journal, talk(journal, store, push=False, recovery=recovery), settle=False)
+    take_in(journal, talk(journal, store, push=False, parts={"recover": recovery}), settle=False)
     return synchronise(journal, store, use_breaker=False, budget_seconds=60.0)

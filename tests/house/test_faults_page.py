@@ -21,6 +21,7 @@ FAULTS = {
     "A plugin that raises, hangs or registers nonsense", "Non-UTF-8 paths and output",
     "A deliverable name with awkward characters", "A newer and an older cxlocal on one journal",
     "Bundles that are torn, changed or hostile", "Killed during an import",
+    "Moving to another store is cut off",
     "The store is away and the machine goes",
     "A copy or a backup meets a receipt",
 }  # fmt: skip

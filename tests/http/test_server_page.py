@@ -152,7 +152,7 @@ def test_every_command_of_the_page_exists(cx: Any) -> None:
         if words[:1] == ["cxlocal"] and line not in walked:
             named = {word for word in words if word.startswith("--")}
             options.setdefault(" ".join(words[1:3]), set()).update(named)
-    assert set(options) == {"store invite", "store join", "store revoke"}
+    assert set(options) == {"store adopt", "store invite", "store join", "store revoke"}
     for command, named in options.items():
         shown = cx.ok(*command.split(), "--help").out
         assert all(option in shown for option in named)

@@ -42,8 +42,14 @@ class Gate:
                 f"{self.member.name} may not recover the store",
                 why="it can invite nobody either", hint="run it on a machine that may",
             )  # fmt: skip
+        if read_part(message, "retire") is not None and not rights.manage:
+            raise NotAllowed(
+                f"{self.member.name} may not stop the store",
+                why="it can invite nobody either", hint="run it on a machine that may",
+            )  # fmt: skip
         if rights.unlimited:
             return message
+        self._check_adoption(message, rights)
         self._check_push(message, rights)
         self._take_wishes(message, rights)
         asked = read_part(message, "pull")
@@ -78,6 +84,18 @@ class Gate:
                 hint="the journal continues under a new id by itself; nothing is lost",
                 name="copy",
             )
+
+    def _check_adoption(self, message: dict[str, Any], rights: Rights) -> None:
+        """Counting on from elsewhere is taking numbers."""
+        part = read_part(message, "adopt")
+        if part is None or rights.take is None:
+            return
+        for line in _list_in(part, "lines"):
+            name = line[0] if isinstance(line, list) and line else None
+            if not isinstance(name, str):
+                raise BadMessage("the message holds a malformed adoption", why="deliverable")
+            if not may(rights.take, name):
+                raise NotAllowed(f"{self.member.name} may not take numbers of {name!r}", hint=ASK)
 
     def _check_push(self, message: dict[str, Any], rights: Rights) -> None:
         if rights.push is None:

@@ -28,6 +28,7 @@ from cxlocal.exchange.messages import (
     whole_of,
 )  # fmt: skip
 from cxlocal.exchange.store import Store
+from cxlocal_sync.stores.adopt import adopt, retire
 from cxlocal_sync.stores.chains import Chains, number_of, read_batch
 from cxlocal_sync.stores.feed import Feed, Head, StoreRow, pull, read_store, running_at
 from cxlocal_sync.stores.grants import RECOVER, Granter, read_wish
@@ -98,8 +99,8 @@ def answer(
     who = read_contact(message)
     batches = [read_batch(batch) for batch in read_part(message, "push") or []]
     wishes = [read_wish(want) for want in read_part(message, "grant") or []]
-    recovery = read_part(message, "recover")
-    session.hold([] if recovery is not None else _touched(who["node"], batches, wishes))
+    recovery, moving = read_part(message, "recover"), _moving(message)
+    session.hold([] if recovery is not None or moving else _touched(who["node"], batches, wishes))
     store = read_store(session)
     if who["lineage"] not in ("", store.lineage):
         raise Refusal(
@@ -115,6 +116,8 @@ def answer(
     granter = Granter(session, store, feed)
     chains = Chains(session, feed, granter, who["node"])
     went_back = _meet(session, store, who, chains)
+    # Before anything is pushed: its numbers are expected then.
+    moved = _move(session, granter, message, who["node"]) if moving else {}
     pushed = [chains.push(batch) for batch in batches]
     place = judge(store.hint, here)
     _witness(session, store, who, granter, went_back, place)
@@ -126,11 +129,27 @@ def answer(
         "ack": chains.head(who["node"]),
         "push": pushed,
         "grant": granted,
+        **moved,
     }
     asked = read_part(message, "pull")
     if asked is not None:
         reply["pull"] = pull(session, asked, who["node"], read_head(feed))
     return reply
+
+
+def _moving(message: dict[str, Any]) -> bool:
+    return any(read_part(message, name) is not None for name in ("retire", "adopt"))
+
+
+def _move(session: Session, granter: Granter, message: dict[str, Any], node: str) -> dict[str, Any]:
+    """Carry out the parts ``retire`` and ``adopt``; what the answer says of them."""
+    told: dict[str, Any] = {}
+    leaving, coming = read_part(message, "retire"), read_part(message, "adopt")
+    if leaving is not None:
+        told["retired"] = retire(session, granter, leaving, node)
+    if coming is not None:
+        told["adopted"] = adopt(session, granter, coming, node)
+    return told
 
 
 def _touched(

@@ -145,7 +145,7 @@ class Chains:
             line,
             number,
             node=event.node,
-            ours=custom.get("lineage") == self.granter.store.lineage,
+            lineage=str(custom.get("lineage") or ""),
             older=_counted(generation) and generation < self.granter.store.generation,
         )
 

@@ -19,6 +19,8 @@ from cxlocal_sync.stores.feed import Feed, StoreRow
 from cxlocal_sync.stores.session import Session
 
 RECOVER = "cxlocal store recover"
+MOVED = "moved"
+"""Why a store stopped that another one took over from."""
 
 
 class NoGrant(CxError):
@@ -89,6 +91,15 @@ class Granter:
         ).fetchone()
         return row is not None
 
+    def adopted(self, deliverable: str, line: str, number: int, lineage: str) -> bool:
+        """Whether ``number`` was counted by a store of that lineage, which was adopted."""
+        row = self.session.execute(
+            "SELECT 1 FROM grant_entry WHERE deliverable = ? AND line = ? AND hi >= ?"
+            " AND kind = 'raise' AND run = ? AND run <> '' LIMIT 1",
+            (deliverable, line, number, lineage),
+        ).fetchone()
+        return row is not None
+
     def raise_to(self, deliverable: str, line: str, number: int, *, node: str, why: str) -> None:
         """Lift the online cursor of a line to ``number``, if it is below."""
         state = self.state(deliverable, line)
@@ -113,20 +124,24 @@ class Granter:
         return row
 
     def saw_in_use(
-        self, deliverable: str, line: str, number: int, *, node: str, ours: bool, older: bool
+        self, deliverable: str, line: str, number: int, *, node: str, lineage: str, older: bool
     ) -> bool:
         """Take note of a number that an event or a request says is in use.
 
         A number we granted lifts the cursor. One we did not never moves it: it stops grants and
-        stays as evidence. ``ours``: this lineage granted it, as far as the event says; ``older``:
-        in a generation before the last recovery, whose grants may be lost to us. Such a number is
-        expected as long as it lies below where the recovery continued. Returns whether all is well.
+        stays as evidence. ``lineage`` granted it, as far as the event says; ``older``: in a
+        generation before the last recovery, whose grants may be lost to us. Such a number is
+        expected as long as it lies below where the recovery continued, and one of a store that was
+        adopted as long as it lies below where that ended. Returns whether all is well.
         """
+        ours = lineage == self.store.lineage
         if ours and self.granted(deliverable, line, number):
             why = f"number {number} is in use; it was taken while the store could not be reached"
             self.raise_to(deliverable, line, number, node=node, why=why)
             return True
         if ours and older and number <= self.state(deliverable, line).online:
+            return True
+        if not ours and self.adopted(deliverable, line, number, lineage):
             return True
         self.stop(
             deliverable, "unknown-number",
@@ -154,7 +169,9 @@ class Granter:
         state = self._floor(wish, node)
         above = wish["above"]
         if above > state.online:
-            self.saw_in_use(deliverable, line, above, node=node, ours=True, older=False)
+            self.saw_in_use(
+                deliverable, line, above, node=node, lineage=self.store.lineage, older=False
+            )
         self._check_stop(deliverable)
         state = self.state(deliverable, line)
         if wish["kind"] == log.ONLINE:
@@ -195,9 +212,12 @@ class Granter:
     def _check_stop(self, deliverable: str) -> None:
         found = self.stopped(deliverable)
         if found is not None:
+            moved = found[0] == MOVED
             raise NoGrant(
                 "the store hands out no numbers", why=found[1],
-                hint=f"run '{RECOVER}': it continues above everything that may be in use",
+                hint="follow it there, and set [store] url"
+                if moved
+                else f"run '{RECOVER}': it continues above everything that may be in use",
                 name="grants-stopped", stop=found[0],
             )  # fmt: skip
 

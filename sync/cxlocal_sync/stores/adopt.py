@@ -1,0 +1,114 @@
+"""Moving from one store to another: the old one hands out nothing more, the new one counts above it.
+
+The old store says how far its lines were counted when it stops: nothing was granted above that,
+and nothing is granted after. The new store raises its cursors to there by entries that name
+the old one's lineage. A number of that lineage that lies below such an entry is then expected.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cxlocal.errors import Refused
+from cxlocal.exchange.messages import BadMessage, text_of, whole_of
+from cxlocal.numbers import log
+from cxlocal.numbers.schemes import NUMBER_MAX
+from cxlocal_sync.stores.grants import MOVED, Granter
+from cxlocal_sync.stores.session import Session
+
+LINES_MAX = 100_000
+"""Lines in one adoption: more than a store of one person ever counts."""
+WORDS_MAX = 300
+
+
+_IN_CONTACT = """
+SELECT node FROM node WHERE token_count IS NOT NULL
+UNION SELECT n.node FROM node n WHERE EXISTS (SELECT 1 FROM event e WHERE e.carrier = n.id)
+UNION SELECT node FROM grant_entry WHERE kind <> 'raise'
+"""
+"""Who spoke to this store. Not every kind of store keeps the tokens of all in one place."""
+
+
+def retire(session: Session, granter: Granter, part: Any, node: str) -> list[list[Any]]:
+    """Hand out nothing more; (deliverable, line, highest number ever granted) of every line.
+
+    Raises Refused where other machines use this store, unless the message says that they are known.
+    """
+    try:
+        to, others = text_of(part["to"])[:WORDS_MAX], part.get("others") is True
+        own = {text_of(each) for each in part.get("own", [])} | {node}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadMessage("the message holds a malformed farewell", why=repr(error)) from error
+    rows = session.execute(_IN_CONTACT).fetchall()
+    strangers = sorted({row[0] for row in rows} - own)
+    if strangers and not others:
+        raise Refused(
+            "other machines use this store",
+            why=f"{len(strangers)} of them were in contact, such as {strangers[0][:8]}; none of them"
+            " would get a number from it any more",
+            hint=f"cxlocal store adopt {to} --with-others, and then the same on each of them",
+            name="not-alone",
+        )
+    why = f"its history and its numbers go on at {to}: cxlocal store adopt {to}"
+    granter.stop("", MOVED, why)
+    found = session.execute(
+        "SELECT deliverable, line, online, high FROM cursor ORDER BY deliverable, line"
+    ).fetchall()
+    # Reserves too, given up or not: what was granted once is never granted again.
+    return [[deliverable, line, max(online, high)] for deliverable, line, online, high in found]
+
+
+def adopt(session: Session, granter: Granter, part: Any, node: str) -> bool:
+    """Count above what another store counted. Whether anything was, or with ``only_ask`` would be,
+    new here.
+
+    Raises Refused where this store has counted one of the lines itself: two runs could hold the same
+    number then, and both are kept and shown as conflicted, so a person has to say that it is known.
+    """
+    lineage, lines, known, only_ask = _read_adoption(part)
+    fresh = [each for each in lines if not granter.adopted(*each, lineage)]
+    counted = [each for each in fresh if _counted_here(session, lineage, *each[:2])]
+    if counted and not known:
+        deliverable, line, number = counted[0]
+        raise Refused(
+            f"this store counts line {line!r} of {deliverable} already",
+            why=f"the other one counted it up to {number}: the same numbers may be in use twice",
+            hint="set another [version] line; or adopt it all the same, with such numbers shown as"
+            " conflicted: cxlocal store adopt URL --conflicts-known",
+            name="counted-already",
+        )
+    if only_ask:
+        return bool(fresh)
+    for deliverable, line, number in fresh:
+        state = granter.state(deliverable, line)
+        # Where it is above already, one number is skipped to say whose numbers are expected.
+        span = (state.online + 1, max(number, state.online + 1))
+        why = f"numbers up to {number} were counted by another store, which was adopted"
+        granter.append(deliverable, line, state, log.RAISE, *span, node=node, run=lineage, why=why)
+    session.execute("UPDATE store SET parent_lineage = ? WHERE parent_lineage = ''", (lineage,))
+    return bool(fresh)
+
+
+def _counted_here(session: Session, lineage: str, deliverable: str, line: str) -> bool:
+    """Whether this store granted numbers of a line before it heard of that lineage."""
+    row = session.execute(
+        "SELECT 1 FROM grant_entry WHERE deliverable = ? AND line = ? AND kind <> 'raise'"
+        " AND NOT EXISTS (SELECT 1 FROM grant_entry a WHERE a.deliverable = ? AND a.line = ?"
+        " AND a.kind = 'raise' AND a.run = ?) LIMIT 1",
+        (deliverable, line, deliverable, line, lineage),
+    ).fetchone()
+    return row is not None
+
+
+def _read_adoption(part: Any) -> tuple[str, list[tuple[str, str, int]], bool, bool]:
+    try:
+        lineage = text_of(part["lineage"])
+        lines = [(text_of(one[0]), text_of(one[1]), whole_of(one[2])) for one in part["lines"]]
+        known, only_ask = part.get("conflicts_known") is True, part.get("only_ask") is True
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise BadMessage("the message holds a malformed adoption", why=repr(error)) from error
+    if not lineage or len(lines) > LINES_MAX:
+        raise BadMessage("the message holds a malformed adoption", why="lineage or lines")
+    if any(not 0 <= number <= NUMBER_MAX for _, _, number in lines):
+        raise BadMessage("the message holds a malformed adoption", why="a number out of range")
+    return lineage, lines, known, only_ask
