@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cxlocal.commands.project import Project
     from cxlocal.doctor.check import Check
     from cxlocal.journal.file import Journal
+    from cxlocal.plan.types import Plan
 
 COLUMNS = ("state", "name", "found", "to_do")
 STORE_SECONDS = 3.0
@@ -34,13 +35,13 @@ def doctor(app: App, output: Output) -> int:
 
     # A broken plugin must not keep doctor from saying so; it is loaded like any other and named.
     project = load_project(app)
-    own = _add_own_plugins(app, project)
+    own = add_own_plugins(app, project)
     checks: list[Check] = [check_disk(app.home()), check_sqlite(), *check_plugins(project.manager)]
     checks += own
     with app.journal() as journal:
         checks.append(check_journal(journal))
         if project.config is not None:
-            checks += _project_checks(app, project, journal)
+            checks += project_checks(app, project, journal)
     write_rows([check._asdict() for check in checks], COLUMNS, output)
     if project.config is None:
         say("No cx.toml here: 'cxlocal init' writes one. Only the machine was looked at.")
@@ -49,7 +50,7 @@ def doctor(app: App, output: Output) -> int:
     return 1 if any(check.state == BAD for check in checks) else 0
 
 
-def _add_own_plugins(app: App, project: Project) -> list[Check]:
+def add_own_plugins(app: App, project: Project) -> list[Check]:
     """Load the plugins of the working tree, as a run would; what keeps them out is a finding."""
     from cxlocal.doctor.check import BAD, Check
     from cxlocal.errors import CxError
@@ -64,14 +65,14 @@ def _add_own_plugins(app: App, project: Project) -> list[Check]:
     return []
 
 
-def _project_checks(app: App, project: Project, journal: Journal) -> list[Check]:
-    from functools import partial
-
+def project_checks(app: App, project: Project, journal: Journal) -> list[Check]:
+    """Everything a release of this project needs, tried."""
     from cxlocal.commands.project import open_project_store
     from cxlocal.doctor.check import BAD, Check
     from cxlocal.doctor.machine import check_git
     from cxlocal.doctor.project import (
         check_artifacts,
+        check_caches,
         check_reserve,
         check_revision,
         check_secrets,
@@ -82,19 +83,11 @@ def _project_checks(app: App, project: Project, journal: Journal) -> list[Check]
     from cxlocal.errors import CxError
     from cxlocal.exchange.open import is_own
     from cxlocal.exchange.sync import synchronise
-    from cxlocal.hooks.manager import check_options, find_tool
     from cxlocal.journal.rebuild import catch_up
-    from cxlocal.plan.bind import bind
-    from cxlocal.plan.resolve import resolve
-    from cxlocal.runner.source import find_scheme
-    from cxlocal.text import utc_text
 
-    assert project.config is not None and project.root is not None
-    year, month, day = utc_text(app.clock.now_ms())[:10].split("-")
+    assert project.root is not None
     try:
-        resolved = resolve(project.config, today=(int(year), int(month), int(day)))
-        plan = bind(resolved, partial(find_tool, project.manager), check_options)
-        find_scheme(project.manager, plan)
+        plan = plan_of(app, project)
     except CxError as problem:
         return [Check("cx.toml", BAD, problem.what, problem.hint, offline=True)]
     try:
@@ -115,4 +108,21 @@ def _project_checks(app: App, project: Project, journal: Journal) -> list[Check]
         answered,
         check_reserve(plan, journal),
         *check_artifacts(plan, journal),
+        *check_caches(plan, project.root, journal.home),
     ]
+
+
+def plan_of(app: App, project: Project) -> Plan:
+    """The plan of the files as they are now. Raises ConfigError and UsageError."""
+    from functools import partial
+
+    from cxlocal.hooks.manager import check_options, find_tool
+    from cxlocal.plan.bind import bind
+    from cxlocal.plan.resolve import resolve
+    from cxlocal.runner.source import find_scheme, today
+
+    assert project.config is not None
+    resolved = resolve(project.config, today=today(app.clock))
+    plan = bind(resolved, partial(find_tool, project.manager), check_options)
+    find_scheme(project.manager, plan)
+    return plan

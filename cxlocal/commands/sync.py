@@ -14,6 +14,7 @@ from cxlocal.errors import UsageError
 
 if TYPE_CHECKING:
     from cxlocal.commands.project import Project
+    from cxlocal.exchange.blobs import Carried
     from cxlocal.exchange.store import Store
     from cxlocal.exchange.sync import SyncReport
     from cxlocal.journal.file import Journal
@@ -39,14 +40,15 @@ BUDGET_SECONDS = 60.0
 def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -> None:
     """Send and fetch history, and refresh the reserve of numbers.
 
-    What came here in bundles of other machines ('cxlocal import') is brought to the store too.
+    The artifacts of what is live go along, so that other machines can roll back to them ('cxlocal
+    prepare' there). What came here in bundles of other machines ('cxlocal import') is brought to the store too.
     With --watch a line is written whenever something moved, and when the store goes away or comes
     back.
     """
     from cxlocal.commands.project import load_project, open_project_store
     from cxlocal.commands.run import leave
+    from cxlocal.exchange.blobs import Carried
     from cxlocal.exchange.following import include
-    from cxlocal.journal.rebuild import catch_up
     from cxlocal.text import parse_duration
 
     if watch and require_sync:
@@ -67,22 +69,29 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
 
                 watched = Watch(
                     journal, store, app.ids, max(EVERY_SECONDS_MIN, parse_duration(every)),
-                    lambda: _reverify(app, project, journal),
+                    lambda: _look_after(app, project, journal, store)[1],
                 )  # fmt: skip
                 watch_store(watched, describe, as_json=as_json)
                 return
             report = _exchange(project, journal, store)
+            carried = Carried()
+            settled: list[str] = []
+            if report.reached:
+                carried, settled = _look_after(app, project, journal, store)
         finally:
             store.close()
-        catch_up(journal)
-        settled = _reverify(app, project, journal) if report.reached else []
         bundle = leave(journal, project.root or app.directory)
     if as_json:
-        write_document({**report._asdict(), "reverified": settled, "bundle": bundle})
+        told = {**report._asdict(), "artifacts_sent": carried.sent}
+        write_document({**told, "reverified": settled, "bundle": bundle})
     else:
         if bundle:
             click.echo(bundle)
         say(describe(report))
+        if carried.sent:
+            say(f"{carried.sent} artifacts of what is live sent.")
+        for why in carried.problems:
+            warn(f"an artifact of what is live was not sent: {why}")
         for line in settled:
             say(line)
         for why in report.not_taken:
@@ -118,6 +127,19 @@ def describe(report: SyncReport) -> str:
             f"but it hands out no numbers: {report.stopped}; 'cxlocal store recover' lets it go on"
         )
     return f"In step with the store: {', '.join(parts)}."
+
+
+def _look_after(
+    app: App, project: Project, journal: Journal, store: Store
+) -> tuple[Carried, list[str]]:
+    """What else a contact is good for: artifacts of what is live for others, and proofs."""
+    from cxlocal.exchange.blobs import carry
+    from cxlocal.journal.rebuild import catch_up
+    from cxlocal.runner.needed import all_needed
+
+    catch_up(journal)
+    carried = carry(journal, store, all_needed(journal), BUDGET_SECONDS, fetch=False)
+    return carried, _reverify(app, project, journal)
 
 
 def _reverify(app: App, project: Project, journal: Journal) -> list[str]:

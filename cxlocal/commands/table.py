@@ -37,6 +37,7 @@ ROWS = (
     Row("browse", "browse:browse", "Look at the history of this machine in the browser.", "Look"),
     Row("sql", "sql:sql", "Ask the journal in SQL; nothing can be changed by it.", "Look"),
     Row("version", "version:version", "Hand out, list and explain version numbers.", "Look"),
+    Row("prepare", "prepare:prepare", "Fetch what an outage needs: history, numbers, artifacts.", "Places and copies"),
     Row("sync", "sync:sync", "Send and fetch history, and refresh the reserve of numbers.", "Places and copies"),
     Row("store", "store:store", "Look after the store: begin one, members, status, recovery.", "Places and copies"),
     Row("serve", "serve:serve", "Serve a store to other machines.", "Places and copies"),

@@ -22,16 +22,6 @@ if TYPE_CHECKING:
 REMOTE_SECONDS = 5.0
 """How long a remote may take to answer a check."""
 
-LIVE = """
-SELECT n.environment, n.version, n.artifact_sha256 AS sha256 FROM deployments_now n
-JOIN environment e ON e.deliverable = n.deliverable AND e.instance = n.instance
-WHERE n.deliverable = :name AND e.lifetime = 'lasting'
-UNION SELECT d.environment, d.version, d.artifact_sha256 FROM deployments_now n
-JOIN deployment_replaces r ON r.deployment = n.deployment
-JOIN deployment d ON d.id = r.replaced
-WHERE n.deliverable = :name
-"""
-
 
 def check_tools(plan: Plan, manager: Manager) -> list[Check]:
     """Every tool of the plan and every program it needs is here."""
@@ -151,19 +141,41 @@ def check_reserve(plan: Plan, journal: Journal) -> Check:
 
 
 def check_artifacts(plan: Plan, journal: Journal) -> list[Check]:
-    """The bytes of what is live and of what was live before: needed to deploy and roll back."""
+    """The bytes of what is live and of what a rollback leads to: needed to deploy them again."""
     from cxlocal.journal.blobs import check_blob
+    from cxlocal.runner.needed import needed_artifacts
 
     checks = []
-    for row in journal.query(LIVE, {"name": plan.deliverable}):
-        if not row["sha256"]:
-            continue
-        name = f"artifact {row['version']}"
+    for one in needed_artifacts(journal, plan.deliverable):
+        name = f"artifact {one.name} {one.version}".rstrip()
         try:
-            check_blob(journal.home, row["sha256"])
+            check_blob(journal.home, one.sha256)
         except CxError as problem:
-            checks.append(Check(name, BAD, problem.what, problem.hint, offline=True))
+            hint = "'cxlocal sync' where it is, then here: cxlocal prepare"
+            checks.append(Check(name, BAD, problem.what, hint, offline=True))
         else:
-            found = f"here, for {row['environment']}"
-            checks.append(Check(name, OK, found, offline=True))
+            checks.append(Check(name, OK, f"{one.size} bytes are here", offline=True))
+    return checks
+
+
+def check_caches(plan: Plan, root: Path, home: Path) -> list[Check]:
+    """Whether what stages keep between runs is here for the present lock files."""
+    from cxlocal.runner.caches import kept_folder, key_of
+
+    checks = []
+    for stage in plan.stages:
+        for cache in stage.caches:
+            name = f"cache {cache.path}"
+            try:
+                here = kept_folder(home, plan.deliverable, key_of(root, cache)).is_dir()
+            except (CxError, OSError) as problem:
+                checks.append(Check(name, NOTE, str(problem)))
+                continue
+            if here:
+                checks.append(Check(name, OK, f"kept, for stage {stage.name}"))
+            else:
+                found = f"stage {stage.name} would have to make it anew"
+                checks.append(
+                    Check(name, NOTE, found, "cxlocal rehearse, while there is a network")
+                )
     return checks

@@ -52,8 +52,10 @@ def artifact_packaged(
     file_name: str,
     media_type: str,
     locations: list[str],
+    executable: bool = False,
 ) -> Draft:
-    """An artifact exists: immutable bytes with a digest. ``size`` in bytes."""
+    """An artifact exists: immutable bytes with a digest. ``size`` in bytes; ``executable``: it is a
+    program, and stays one where it is fetched to."""
     change: dict[str, str] = {"id": revision or "none"}
     if repository:
         change["source"] = repository
@@ -67,6 +69,7 @@ def artifact_packaged(
         "file_name": file_name,
         "media_type": media_type,
         "locations": locations,
+        **({"executable": True} if executable else {}),
     }
     return Draft(
         types.ARTIFACT_PACKAGED, purl, {"change": change}, custom, ref.deliverable, ref.run

@@ -8,8 +8,6 @@ the store lacks of it (``relay``).
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -196,7 +194,8 @@ def _keep_blob(journal: Journal, path: Path, blob: Blob, pieces: list[bytes]) ->
     """Keep a raw report that an event here speaks of; 1 where it was not here."""
     from hashlib import sha256
 
-    from cxlocal.journal.blobs import blob_path, keep_file
+    from cxlocal.exchange.blobs import keep_bytes
+    from cxlocal.journal.blobs import blob_path
     from cxlocal.journal.rebuild import catch_up
 
     content = b"".join(pieces)
@@ -206,14 +205,5 @@ def _keep_blob(journal: Journal, path: Path, blob: Blob, pieces: list[bytes]) ->
     wanted = journal.one("SELECT 1 FROM report WHERE sha256 = ? LIMIT 1", (blob.sha256,))
     if wanted is None or blob_path(journal.home, blob.sha256).exists():
         return 0
-    unique = journal.ids.token()
-    folder = journal.home / "blobs"
-    folder.mkdir(parents=True, exist_ok=True)
-    arrived = folder / f".{unique}.arrived"
-    try:
-        arrived.write_bytes(content)
-        keep_file(journal.home, arrived, unique=unique)
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(arrived)
+    keep_bytes(journal, content)
     return 1

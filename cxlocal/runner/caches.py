@@ -62,4 +62,9 @@ def keep(work: Work, stage: Stage, folder: Path, found: Sequence[dict[str, Any]]
 
 
 def _kept(work: Work, key: str) -> Path:
-    return work.home / "caches" / path_part(work.plan.deliverable) / key
+    return kept_folder(work.home, work.plan.deliverable, key)
+
+
+def kept_folder(home: Path, deliverable: str, key: str) -> Path:
+    """Where a cache is kept."""
+    return home / "caches" / path_part(deliverable) / key

@@ -17,7 +17,7 @@ from cxlocal.domain import path_part
 from cxlocal.events.machines import node_pruned
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.runner.shipping import chain_of, version_before
+from cxlocal.runner.needed import needed_runs
 from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def find_removals(journal: Journal, deliverable: str, rules: Rules, now_ms: int)
     artifacts = [KeptFile(row["sha256"], row["run"]) for row in journal.query(ARTIFACTS)]
     built = {one.run for one in artifacts}
     runs = [run._replace(built=run.id in built) for run in runs]
-    kept = runs_to_keep(runs, _needed(journal, deliverable), rules)
+    kept = runs_to_keep(runs, needed_runs(journal, deliverable), rules)
     reports = [
         KeptFile(row["sha256"], row["run"], parse_utc(row["finished_at"]))
         for row in journal.query(REPORTS)
@@ -192,18 +192,6 @@ def _run(row: dict[str, Any]) -> KnownRun:
         row["id"], row["kind"] or "", parse_utc(row["queued_at"]), finished,
         bool(row["carried_out"]),
     )  # fmt: skip
-
-
-def _needed(journal: Journal, deliverable: str) -> set[str]:
-    """Runs whose version is live somewhere, and those a rollback would lead to."""
-    needed: set[str] = set()
-    rows = journal.query("SELECT * FROM deployments_now WHERE deliverable = ?", (deliverable,))
-    for row in rows:
-        needed.add(row["version_run"] or "")
-        before = version_before(chain_of(journal, row))
-        if before is not None:
-            needed.add(before.version_run)
-    return needed
 
 
 def _folders(

@@ -27,6 +27,8 @@ LEAST_SECONDS = 1.0
 """For the only exchange where there is no patience."""
 ROUND_SECONDS = 4.0
 """For one exchange: signals are heeded in between."""
+BYTES_SECONDS = 10.0
+"""For the artifacts of what is live, at least."""
 WINK_SECONDS = 0.1
 """Between two looks at signals while waiting."""
 
@@ -64,6 +66,8 @@ def send_patiently(
         budget = min(max(left, LEAST_SECONDS), ROUND_SECONDS)
         report = synchronise(journal, store, budget_seconds=budget, use_breaker=False)
         if report.reached and not report.pending:
+            if not hurried():
+                _send_bytes(journal, store, max(left, BYTES_SECONDS))
             return report
         moves = report.reached and report.pushed > 0
         until = clock.monotonic() + (0.0 if moves else next(waits))
@@ -73,6 +77,16 @@ def send_patiently(
             if hurried():
                 return report
             time.sleep(WINK_SECONDS)
+
+
+def _send_bytes(journal: Journal, store: Store, seconds: float) -> None:
+    """What is live goes with this machine otherwise: whoever rolls back to it needs its bytes."""
+    from cxlocal.exchange.blobs import carry
+    from cxlocal.journal.rebuild import catch_up
+    from cxlocal.runner.needed import all_needed
+
+    catch_up(journal)
+    carry(journal, store, all_needed(journal), seconds, fetch=False)
 
 
 def leave_bundle(journal: Journal, folder: Path) -> Packed | None:

@@ -69,6 +69,7 @@ def artifact_drafts(
         file_name=file_name,
         media_type=media_type,
         locations=[],
+        executable=os.access(path, os.X_OK),
     )
     return reference, [draft]
 

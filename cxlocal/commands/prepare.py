@@ -1,0 +1,116 @@
+"""``cxlocal prepare``: fetch what an outage needs, while there is a network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.doctor import COLUMNS, add_own_plugins, project_checks
+from cxlocal.commands.frame import command
+from cxlocal.commands.output import Output, rows_options, write_rows
+from cxlocal.commands.terminal import say, warn
+
+if TYPE_CHECKING:
+    from cxlocal.commands.project import Project
+    from cxlocal.exchange.blobs import Carried
+    from cxlocal.exchange.sync import ReserveWish, SyncReport
+    from cxlocal.journal.file import Journal
+    from cxlocal.plan.types import Plan
+
+SECONDS = 60.0
+"""For history and numbers, and again for artifacts."""
+
+
+@command(
+    examples=[
+        ("cxlocal prepare", "before the train, the move, the maintenance night"),
+        ("cxlocal prepare --json", "the same for a program"),
+    ]
+)
+@rows_options
+@pass_app
+def prepare(app: App, output: Output) -> int:
+    """Fetch what an outage needs: history, numbers, artifacts.
+
+    Artifacts come from the store, where 'cxlocal sync' of another machine brought them. Ends with
+    what 'cxlocal doctor' says of a release without the store: exit code 0 only if it would work.
+    """
+    from cxlocal.commands.project import load_project
+    from cxlocal.doctor.check import readiness
+    from cxlocal.doctor.machine import check_disk, check_journal
+
+    project = load_project(app, needed=True)
+    own = add_own_plugins(app, project)
+    with app.journal() as journal:
+        report, carried = _fetch(app, project, journal)
+        _tell(report, carried)
+        checks = [check_disk(app.home()), check_journal(journal), *own]
+        checks += project_checks(app, project, journal)
+    write_rows([check._asdict() for check in checks], COLUMNS, output)
+    ready = readiness(checks)
+    say(ready.sentence())
+    return 0 if ready.ready else 1
+
+
+def _fetch(app: App, project: Project, journal: Journal) -> tuple[SyncReport, Carried]:
+    from cxlocal.commands.project import open_project_store
+    from cxlocal.exchange.blobs import Carried, carry
+    from cxlocal.exchange.following import include
+    from cxlocal.exchange.sync import synchronise
+    from cxlocal.journal.rebuild import catch_up
+    from cxlocal.plan.resolve import resolve
+    from cxlocal.runner.needed import needed_artifacts
+    from cxlocal.runner.source import today
+
+    assert project.config is not None
+    plan = resolve(project.config, today=today(app.clock))
+    include(journal, plan.deliverable)
+    store = open_project_store(app, project)
+    try:
+        report = synchronise(journal, store, use_breaker=False, budget_seconds=SECONDS)
+        catch_up(journal)
+        wanted = _wanted(plan, journal)
+        if report.reached and wanted:
+            more = synchronise(
+                journal, store, use_breaker=False, budget_seconds=SECONDS, wanted=wanted
+            )
+            report = more._replace(
+                pushed=report.pushed + more.pushed, pulled=report.pulled + more.pulled,
+                reserves=report.reserves + more.reserves,
+            )  # fmt: skip
+            catch_up(journal)
+        carried = Carried()
+        if report.reached:
+            carried = carry(journal, store, needed_artifacts(journal, plan.deliverable), SECONDS)
+    finally:
+        store.close()
+    return report, carried
+
+
+def _wanted(plan: Plan, journal: Journal) -> list[ReserveWish]:
+    """A reserve of the line, if it is counted already: the first number of all is to come from the
+    store, which looks at tags and at ``from``. A machine that goes away holds none."""
+    from cxlocal.exchange.sync import ReserveWish
+    from cxlocal.numbers.holdings import highest_known
+    from cxlocal.runner.leaving import is_passing
+
+    rules = plan.version
+    counted = highest_known(journal.connection, plan.deliverable, rules.line) >= 0
+    if not counted or rules.reserve < 1 or is_passing(journal):
+        return []
+    return [ReserveWish(plan.deliverable, rules.line, rules.reserve, rules.ahead)]
+
+
+def _tell(report: SyncReport, carried: Carried) -> None:
+    from cxlocal.commands.sync import describe
+
+    say(describe(report))
+    if carried.fetched or carried.sent:
+        say(f"{carried.fetched} artifacts fetched, {carried.sent} sent.")
+    if carried.lacking:
+        warn(
+            f"{len(carried.lacking)} artifacts are neither here nor at the store: run 'cxlocal sync'"
+            " on a machine that has them"
+        )
+    for why in carried.problems:
+        warn(f"an artifact was not moved: {why}")

@@ -1,0 +1,80 @@
+"""What an outage needs of the past: the bytes of what is live, and of what a rollback leads to."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from cxlocal.events import types
+from cxlocal.runner.shipping import chain_of, version_before
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
+
+
+class Needed(NamedTuple):
+    """One artifact."""
+
+    sha256: str
+    size: int
+    """Bytes; 0 where it is not known."""
+    executable: bool
+    version: str
+    name: str
+
+
+_ARTIFACTS = """
+SELECT sha256, size_bytes, version, name FROM artifact WHERE run = ? AND packaged_at IS NOT NULL
+ORDER BY name
+"""
+_SAID = """
+SELECT e.document FROM event e JOIN type_lookup t ON t.id = e.type JOIN run_lookup r ON r.id = e.run
+WHERE r.name = ? AND t.name = ?
+"""
+
+
+def needed_runs(journal: Journal, deliverable: str) -> set[str]:
+    """Runs whose version is live somewhere, and those a rollback would lead to."""
+    needed: set[str] = set()
+    rows = journal.query("SELECT * FROM deployments_now WHERE deliverable = ?", (deliverable,))
+    for row in rows:
+        needed.add(row["version_run"] or "")
+        before = version_before(chain_of(journal, row))
+        if before is not None:
+            needed.add(before.version_run)
+    return needed - {""}
+
+
+def needed_artifacts(journal: Journal, deliverable: str) -> list[Needed]:
+    """All artifacts of those runs: a deployment takes up every one. Call after ``catch_up``."""
+    found: dict[str, Needed] = {}
+    for run in sorted(needed_runs(journal, deliverable)):
+        rows = journal.query(_ARTIFACTS, (run,))
+        programs = _programs(journal, run) if rows else frozenset()
+        for row in rows:
+            digest = row["sha256"]
+            found[digest] = Needed(
+                digest,
+                row["size_bytes"] or 0,
+                digest in programs,
+                row["version"] or "",
+                row["name"],
+            )
+    return list(found.values())
+
+
+def all_needed(journal: Journal) -> list[Needed]:
+    """The same of every deliverable that runs somewhere."""
+    rows = journal.query("SELECT DISTINCT deliverable FROM deployments_now ORDER BY deliverable")
+    return [one for row in rows for one in needed_artifacts(journal, row["deliverable"])]
+
+
+def _programs(journal: Journal, run: str) -> frozenset[str]:
+    """Digests of the artifacts that were executable files when they were made."""
+    rows = journal.connection.execute(_SAID, (run, types.ARTIFACT_PACKAGED)).fetchall()
+    found = set()
+    for (document,) in rows:
+        custom = json.loads(document).get("customData", {}).get("cxlocal", {})
+        if custom.get("executable") is True:
+            found.add(custom.get("sha256"))
+    return frozenset(found)
