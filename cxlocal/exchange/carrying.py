@@ -1,10 +1,16 @@
-"""What this machine carries for others: the SQL of the tables of bundles (``schema.BUNDLES``)."""
+"""What this machine carries for others: the SQL of the tables of bundles (``schema.BUNDLES``).
+
+After a recovery of the store it carries every history it has: what the store lost comes back from
+whoever holds it (promise P12), also where the machine it came from is gone.
+"""
 
 from __future__ import annotations
 
 import json
 from sqlite3 import Connection
 from typing import Any, NamedTuple
+
+from cxlocal.journal.schema import PARTIAL
 
 ASKED_MAX = 20
 """Questions of ours that wait for an answer; of more, the oldest are forgotten. Their numbers are
@@ -21,6 +27,8 @@ class Chain(NamedTuple):
     head: int
     refused: str
     """Why the store does not take it."""
+    given: bool = True
+    """It came in a bundle. Else we have it from the store, which may have lost it since."""
 
 
 class Question(NamedTuple):
@@ -36,7 +44,7 @@ SELECT r.node, r.branch,
   coalesce((SELECT sequence FROM ack a WHERE a.node = r.node AND a.branch = r.branch),
     (SELECT min(e.sequence) - 1 FROM event e WHERE e.node = l.id AND e.branch = r.branch)) AS acked,
   (SELECT max(e.sequence) FROM event e WHERE e.node = l.id AND e.branch = r.branch) AS head,
-  r.refused
+  r.refused, r.arrived_at <> ''
 FROM relayed r JOIN node_lookup l ON l.name = r.node
 WHERE r.lineage IN ('', :lineage) OR :lineage = ''
 ORDER BY l.id, r.branch
@@ -45,7 +53,8 @@ ORDER BY l.id, r.branch
 
 def chains(connection: Connection, lineage: str) -> list[Chain]:
     """Every chain that came in a bundle and belongs to this store (or to none yet)."""
-    return [Chain(*row) for row in connection.execute(_CHAINS, {"lineage": lineage}).fetchall()]
+    rows = connection.execute(_CHAINS, {"lineage": lineage}).fetchall()
+    return [Chain(row[0], row[1], row[2], row[3], row[4], bool(row[5])) for row in rows]
 
 
 def waiting(connection: Connection, lineage: str) -> list[Chain]:
@@ -61,6 +70,28 @@ def note_relayed(connection: Connection, node: str, branch: int, lineage: str, a
         " arrived_at = excluded.arrived_at, refused = ''",
         (node, branch, lineage, at),
     )
+
+
+def offer_all(connection: Connection, lineage: str) -> None:
+    """Offer the store every history that is not sent anyway and that we have whole."""
+    connection.execute(
+        "INSERT INTO relayed SELECT l.name, e.branch, ?, '', ''"
+        " FROM (SELECT DISTINCT node, branch FROM event) e JOIN node_lookup l ON l.id = e.node"
+        " WHERE NOT (e.branch = 0 AND l.name IN (SELECT node FROM contact))"
+        " AND NOT EXISTS (SELECT 1 FROM local_value v WHERE v.name = ? || l.name)"
+        " ON CONFLICT DO UPDATE SET refused = ''",
+        (lineage, PARTIAL),
+    )
+
+
+def forget_offered(connection: Connection, lineage: str) -> None:
+    """Histories that nobody gave us to carry, and that the store has now or does not want from us."""
+    done = [
+        (chain.node, chain.branch)
+        for chain in chains(connection, lineage)
+        if not chain.given and (chain.refused or chain.head <= chain.acked)
+    ]
+    connection.executemany("DELETE FROM relayed WHERE node = ? AND branch = ?", done)
 
 
 def note_refused(connection: Connection, chain: Chain, why: str) -> None:

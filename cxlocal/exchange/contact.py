@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.errors import CxError, NotSignedIn, Refused
-from cxlocal.exchange import following
+from cxlocal.exchange import carrying, following
 from cxlocal.exchange import state as known
 from cxlocal.exchange.answers import Answer, Refusal, Stop, read_answer
 from cxlocal.exchange.copies import ensure_node, go_on_as_copy
@@ -299,6 +299,7 @@ def meet_store(
         state = state._replace(position=0, hash=known.NO_CURSOR_HASH)
         why = "the store was recovered; numbers it granted before may be in use elsewhere"
         holdings.give_up_reserves(transaction, why, generation)
+        carrying.offer_all(connection, lineage)
     met = state._replace(url=url, lineage=lineage, generation=max(state.generation, generation))
     if met != state:
         known.save_store_state(connection, met)

@@ -65,7 +65,8 @@ def _held(transaction: Transaction, item: Item, generation: int) -> bool:
         " WHERE n.name = ? AND e.sequence = ? AND e.hash = ?",
         (node, sequence, bytes.fromhex(item.hash)),
     ).fetchone()
-    if row is not None and row[0] > 0:
+    # Of our own first history the answers to our pushes say how far the store has it.
+    if row is not None and (row[0] > 0 or not is_ours(transaction.connection, node)):
         save_ack(transaction.connection, node, row[0], Ack(sequence, item.hash), generation)
     return row is not None
 

@@ -1,5 +1,5 @@
-"""Bringing to the store what came in bundles, under our own contact: the batches of other nodes,
-unchanged. The store marks them as brought by us.
+"""Bringing to the store what came in bundles, and what a recovered store may have lost, under our own
+contact: the batches of other nodes, unchanged. The store marks them as brought by us.
 
 What the store refuses (a chain it cannot place, a deliverable we may not push) is remembered with
 its reason and holds up nothing else: our own history is sent before it, other chains after it.
@@ -39,6 +39,8 @@ def relay(journal: Journal, store: Store, deadline: float, *, again: bool = Fals
         if chain.refused and not again:
             continue
         moved += _relay_chain(journal, store, chain, deadline)
+    with journal.write() as transaction:
+        carrying.forget_offered(transaction.connection, lineage)
     left = carrying.waiting(journal.connection, lineage)
     return Relayed(moved, tuple(f"{one.node[:8]}: {one.refused}" for one in left if one.refused))
 

@@ -55,12 +55,13 @@ CREATE TABLE IF NOT EXISTS breaker (
 """
 
 BUNDLES = """
--- Chains of other machines that came in a bundle: whatever the store lacks of them, we bring.
+-- Chains of other machines that came in a bundle, and all we have after a recovery of the store:
+-- whatever it lacks of them, we bring.
 CREATE TABLE IF NOT EXISTS relayed (
     node TEXT NOT NULL,             -- the chain of events
     branch INTEGER NOT NULL,        -- 0, or which second history of it
     lineage TEXT NOT NULL,          -- the store it belongs to; empty for none yet
-    arrived_at TEXT NOT NULL,       -- when the last of it came (UTC)
+    arrived_at TEXT NOT NULL,       -- when the last of it came in a bundle (UTC); else empty
     refused TEXT NOT NULL DEFAULT '', -- why the store does not take it; empty while it may
     PRIMARY KEY (node, branch)
 ) WITHOUT ROWID;

@@ -62,7 +62,8 @@ class SyncReport(NamedTuple):
     stopped: str = ""
     """Why the store hands out no numbers; empty when it does."""
     relayed: int = 0
-    """Events of other machines, which came here in bundles, that the store did not have before."""
+    """Events of other machines that the store did not have before: they came here in bundles, or the
+    store had lost them."""
     to_relay: int = 0
     """Such events the store still lacks."""
     not_taken: tuple[str, ...] = ()
@@ -95,8 +96,9 @@ def synchronise(
         return _counted(journal, report._replace(why=resting))
     deadline = journal.clock.monotonic() + budget_seconds
     try:
-        report = _rounds(journal, store, deadline, wanted)
-        report = _relay(journal, store, deadline, report, again)
+        report, level = _rounds(journal, store, deadline, wanted)
+        if level:
+            report = _relay(journal, store, deadline, report, again)
     except StoreUnreachable as error:
         why = error.why or error.what
         remember_failure(journal, store.url, why)
@@ -109,7 +111,8 @@ def _counted(journal: Journal, report: SyncReport) -> SyncReport:
 
 
 def to_relay(journal: Journal) -> int:
-    """How many events of other machines, which came in bundles, the store has not acknowledged."""
+    """How many events of other machines, which came in bundles or before the store was recovered, the
+    store has not acknowledged."""
     from cxlocal.exchange import carrying
 
     lineage = known.store_state(journal.connection).lineage
@@ -130,7 +133,8 @@ def _relay(
 
 def _rounds(
     journal: Journal, store: Store, deadline: float, wanted: Sequence[ReserveWish]
-) -> SyncReport:
+) -> tuple[SyncReport, bool]:
+    """The report, and whether we have seen all the store has: only then is it known what it lacks."""
     report, whole = SyncReport(True), False
     with journal.write() as transaction:
         for wish in wanted:
@@ -151,8 +155,8 @@ def _rounds(
         unsent = known.unsent(journal.connection)
         # A store whose acknowledgements come with a later contact has nothing more to say now.
         if not applied.more and unsent in ([], before):
-            break
-    return report
+            return report, True
+    return report, False
 
 
 def take_in(journal: Journal, reply: Reply, *, settle: bool) -> Applied:

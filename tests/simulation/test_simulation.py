@@ -15,6 +15,9 @@ FOUND = {
     "events of a copy counted as not confirmed at the original": (224, 80),
     "a moved copy was given back the reserve that the original spends": (136, 80),
     "two copies had the store recovered by turns for ever": (204, 80),
+    "what a restored store lost stayed with the machines that had it": (526, 80),
+    "the same with a number in use among it": (697, 80),
+    "the same with a second history": (808, 80),
 }
 """Stories that found something: what, and the seed and length that tell it."""
 

@@ -17,7 +17,7 @@ from cxlocal_sync.keys.open import folder_store, object_store
 from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import ThreadServer
 from keys_kit import make_folder_store
-from numbers_kit import request
+from numbers_kit import open_journal, request
 from obstore.store import S3Store
 
 from cxlocal.clock import SystemIds
@@ -216,6 +216,37 @@ def test_p11_a_restored_store_grants_nothing_until_it_is_recovered(
     assert used(one) == used(two)
     assert len(used(one)) == 6
     assert "while it is stopped" in notes(two)
+
+
+def test_p12_what_a_restored_store_lost_comes_back_from_others(
+    central: Any, machine: Machine, tmp_path: Path
+) -> None:
+    """[23] The machine it came from is gone, with branches of a copy of it; another one has it all."""
+    gone, other, fresh = machine("gone"), machine("other"), machine("fresh")
+    released(central, gone, "r0")
+    level(central, gone, other)
+    central.keep("backup")
+    note(gone, "told before the disk died")
+    copied = tmp_path / "copied"
+    shutil.copytree(gone.home, copied)
+    copy = open_journal(copied)
+    released(central, gone, "r1")
+    note(copy, "told by a copy")
+    level(central, gone, copy, other)
+    copy.close()
+    gone.close()
+    shutil.rmtree(gone.home)
+    shutil.rmtree(copied)
+    central.bring_back("backup")
+    assert synchronise(other, central.store, use_breaker=False).stopped
+    recover_store(other, central.store)
+    level(central, other)
+    report = synchronise(other, central.store, use_breaker=False)
+    assert (report.relayed, report.to_relay, report.not_taken) == (0, 0, ())
+    level(central, fresh)
+    assert notes(fresh) >= {"told before the disk died", "told by a copy"}
+    assert used(fresh) == used(other)
+    assert other.query("SELECT * FROM relayed") == [], "nothing is carried for ever"
 
 
 def test_p8_cursors_stay_above_what_any_generation_granted(central: Any, machine: Machine) -> None:
