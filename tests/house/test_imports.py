@@ -120,6 +120,7 @@ sys.exit(getattr(sys, "exitcode", 0))
 """
 
 
+@pytest.mark.timeout(240)  # a process for each of some three hundred modules
 def test_each_module_imports_alone(sources: list[Any]) -> None:
     names = [source.name for source in sources if not source.name.endswith("__main__")]
     done = subprocess.run(
