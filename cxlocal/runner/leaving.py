@@ -65,11 +65,13 @@ def send_patiently(
         left = deadline - clock.monotonic()
         budget = min(max(left, LEAST_SECONDS), ROUND_SECONDS)
         report = synchronise(journal, store, budget_seconds=budget, use_breaker=False)
-        if report.reached and not report.pending:
+        # What the store refuses of others' histories is not made better by waiting.
+        waits_on = report.pending or (report.to_relay and not report.not_taken)
+        if report.reached and not waits_on:
             if not hurried():
                 _send_bytes(journal, store, max(left, BYTES_SECONDS))
             return report
-        moves = report.reached and report.pushed > 0
+        moves = report.reached and report.pushed + report.relayed > 0
         until = clock.monotonic() + (0.0 if moves else next(waits))
         if until > deadline:
             return report

@@ -92,9 +92,12 @@ def test_a_passing_machine_leaves_a_bundle_that_brings_its_run_in(ci: Ci, shop: 
 def test_the_import_may_happen_in_another_passing_job(ci: Ci, shop: Any) -> None:
     shop.write(lose_store(ci))
     assert shop.run(env=ci.job("job")).code == 6
-    ci.back()
     [path] = ci.bundles()
-    done = shop.command("import", path, "--require-sync", "--json", env=ci.job("courier"))
+    done = shop.command("import", path, env=ci.job("early"))
+    assert done.code == 6 and f"keep {path}" in done.err, done.err
+    assert len(ci.bundles()) == 1, "its own history alone is not worth a file of its own"
+    ci.back()
+    done = shop.command("import", path, "--json", env=ci.job("courier"))
     assert done.code == 0, done.err
     assert done.json()["sync"]["to_relay"] == 0 and done.json()["new"] > 3
 
