@@ -105,6 +105,26 @@ def test_another_lineage_is_refused(any_store: Any) -> None:
     assert answer["refusal"]["name"] == "wrong-lineage"
 
 
+def test_p9_a_copy_is_refused_whatever_it_presents(any_store: Any) -> None:
+    """The node made its first contact since a recovery with a count of its own: there is no first
+    count that a copy could be compared with."""
+    recovery = {"evidence": [], "margin": 1000, "generation": 0}
+    made = say(any_store, recover=recovery)["store"]
+
+    def come(count: int, value: str, generation: int = made["generation"]) -> Any:
+        told = contact(
+            node="b" * 32, lineage=made["lineage"], generation=generation,
+            token={"count": count, "value": value},
+            proposal={"count": count + 1, "value": f"after {value}"},
+        )  # fmt: skip
+        return say(any_store, contact=told).get("refusal", {}).get("name")
+
+    assert come(12, "one", made["generation"] - 1) is None
+    assert come(0, "") == "copy"
+    assert come(11, "of a copy") == "copy"
+    assert come(13, "after one") is None
+
+
 def test_blobs_by_digest(any_store: Any) -> None:
     say(any_store)
     content = b"report" * 1000

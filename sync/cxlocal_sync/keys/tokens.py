@@ -19,17 +19,18 @@ from cxlocal_sync.stores.session import SqliteSession
 def stored_token(space: KeySpace, who: dict[str, Any], generation: int) -> Token | None:
     """The token the store has of the speaker, as far as it matters for judging what it presents."""
     presented, proposal, node = who["token"], who["proposal"], who["node"]
-    if presented != NO_TOKEN and who["generation"] < generation:
-        # It was never in contact since the recovery, or never heard of it: look at all there are.
-        found = names.counts(space.names(names.contacts_of(generation, node)))
-        return _read(space, generation, node, found[-1]) if found else None
-    following = _read(space, generation, node, proposal.step)
-    if following is None:
-        return None if presented == NO_TOKEN else _read(space, generation, node, presented.step)
-    if following == proposal:
-        # The same message again; or a very late one, which its node has moved on from since.
-        return _read(space, generation, node, proposal.step + 1) or following
-    return following
+    if presented != NO_TOKEN and who["generation"] >= generation:
+        following = _read(space, generation, node, proposal.step)
+        if following == proposal:
+            # The same message again; or a very late one, which its node has moved on from since.
+            return _read(space, generation, node, proposal.step + 1) or following
+        known = following or _read(space, generation, node, presented.step)
+        if known is not None:
+            return known
+    # It was never in contact, or not since the recovery, or it is a copy of one that was, with
+    # whatever count: look at all there are.
+    found = names.counts(space.names(names.contacts_of(generation, node)))
+    return _read(space, generation, node, found[-1]) if found else None
 
 
 def keep_token(space: KeySpace, who: dict[str, Any], generation: int) -> bool:
