@@ -270,10 +270,11 @@ def _open_management(app: App, url: str | None) -> Any:
     """What invites and revokes: the store itself where it is served, the file of its members where
     this machine serves it. Raises UsageError."""
     from cxlocal.commands.project import load_project, open_project_store
+    from cxlocal.exchange.address import argument_address
     from cxlocal.exchange.open import EMBEDDED
 
     project = load_project(app)
-    chosen = url or project.settings.store_url or EMBEDDED
+    chosen = argument_address(url) or project.settings.store_url or EMBEDDED
     if chosen.startswith(("http:", "https:")):
         return open_project_store(app, project, chosen)
     from cxlocal.commands.serve import server_part
@@ -288,8 +289,10 @@ def _open_management(app: App, url: str | None) -> Any:
 
 
 def _not_served(url: str) -> UsageError:
+    from cxlocal.exchange.address import public_address
+
     return UsageError(
-        f"{url} has no members",
+        f"{public_address(url)} has no members",
         why="nobody serves it: whoever may open it may use it",
         hint="cxlocal serve --store URL   serves a store to machines that are let in",
         name="not-served",

@@ -39,12 +39,14 @@ def adopt(app: App, url: str, with_others: bool, conflicts_known: bool, as_json:
     this machine. A move that was cut off goes on when it is given again.
     """
     from cxlocal.commands.project import load_project, open_project_store
+    from cxlocal.exchange.address import argument_address
     from cxlocal.exchange.moving import move
     from cxlocal.exchange.open import EMBEDDED
     from cxlocal.exchange.state import store_state
     from cxlocal.exchange.sync import synchronise
     from cxlocal.journal.rebuild import catch_up
 
+    argument_address(url)  # raises where it holds a password
     project = load_project(app)
     with app.journal() as journal:
         before = store_state(journal.connection).url

@@ -60,6 +60,8 @@ def serve(
     The first start prints a code that enrols a machine which may invite others. Ctrl-C or SIGTERM
     ends it; machines carry on with their reserves meanwhile.
     """
+    from cxlocal.exchange.address import public_address
+
     serving, local, roster = (server_part(name) for name in ("serving", "local", "members"))
     tls = _tls(serving, cert, key)
     serving.check_open(host, tls, bool(behind_proxy))
@@ -70,7 +72,7 @@ def serve(
         own = f"{'http' if tls is None else 'https'}://{_shown(host)}:{listener.getsockname()[1]}"
         reached = (address or own).rstrip("/")
         enrolled.set_value(local.ADDRESS, reached)
-        say(f"Serving {chosen}; Ctrl-C ends it.")
+        say(f"Serving {public_address(chosen)}; Ctrl-C ends it.")
         if not enrolled.anybody():
             code = enrolled.invite(FIRST_MEMBER, roster.Rights(manage=True))
             say(
@@ -108,13 +110,14 @@ def server_part(name: str) -> Any:
 
 def _store_to_serve(app: App, url: str | None) -> tuple[str, Callable[[], Store]]:
     from cxlocal.commands.project import load_project, open_project_store
+    from cxlocal.exchange.address import argument_address, public_address
     from cxlocal.exchange.open import EMBEDDED
 
     project = load_project(app)
-    chosen = url or project.settings.store_url or EMBEDDED
+    chosen = argument_address(url) or project.settings.store_url or EMBEDDED
     if chosen.startswith(("http:", "https:")):
         raise UsageError(
-            f"{chosen} is served already",
+            f"{public_address(chosen)} is served already",
             why="a server stands before a store, not before another server",
             hint="name the store behind it: cxlocal serve --store sqlite:///srv/cx/store.db",
             name="served-already",

@@ -8,6 +8,7 @@ import msgspec
 
 from cxlocal.config import types
 from cxlocal.config.settings import Settings
+from cxlocal.exchange.address import public_address
 
 SINGLE = ("deliverable", "version", "scm", "store", "defaults", "keep", "plugins")
 NAMED = ("stages", "promotions", "environments")
@@ -73,7 +74,7 @@ def _without_none(value: Any) -> Any:
 def _single(table: str, key: str, value: Any, raw: dict[str, Any], effective: Settings) -> Value:
     name = f"{table}.{key}"
     settled = {
-        "store.url": effective.store_url,
+        "store.url": public_address(effective.store_url),
         "store.token": effective.store_token,
         "store.patience": f"{effective.store_patience_seconds}s",
     }

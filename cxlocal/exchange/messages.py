@@ -170,11 +170,19 @@ def entry_in(item: Any) -> tuple[str, str, Entry]:
     return deliverable, line, entry
 
 
+def is_keepable(text: str) -> bool:
+    """Whether every store can keep ``text``: SQLite and PostgreSQL take no half of a surrogate pair,
+    and PostgreSQL no zero byte."""
+    if text.isascii():
+        return "\0" not in text
+    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not text")
-    if not value.isascii():
-        value.encode()  # half of a pair of surrogates is no character, and SQLite refuses it
+    if not is_keepable(value):
+        raise TypeError("a text holds what no store can keep")
     return value
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cxlocal.errors import ConfigError
+from cxlocal.exchange.address import public_address
 from cxlocal.exchange.store import Store
 
 EMBEDDED = "sqlite:"
@@ -40,7 +41,7 @@ def open_store(
     factory = stores.get(scheme)
     if factory is None or ":" not in address:
         raise ConfigError(
-            f"no store speaks {address!r}",
+            f"no store speaks {public_address(address)!r}",
             why=f"there are stores for {', '.join(f'{name}:' for name in sorted(stores))}",
             hint="set [store] url in cx.toml or cx.local.toml, such as 'sqlite:///srv/cx/store.db';"
             " without it this machine has a store of its own",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from cxlocal.errors import ConfigError
 from cxlocal.exchange.store import Store
 from cxlocal.hooks.specs import hookimpl
 from cxlocal_sync.stores.sqlite import SqliteStore
@@ -14,10 +15,10 @@ from cxlocal_sync.stores.sqlite import SqliteStore
 def cxlocal_register_stores() -> Mapping[str, Callable[[str, Path], Store]]:
     """``sqlite:``: the embedded store, a file beside the journal or elsewhere on this machine.
     ``https:`` and, on this machine, ``http:``: a store that somebody serves. ``folder:`` and ``s3:``:
-    a shared folder or a bucket, without a server."""
+    a shared folder or a bucket, without a server. ``postgresql:``: a database."""
     return {
         "sqlite": SqliteStore, "https": _served, "http": _served, "folder": _in_folder,
-        "s3": _in_bucket,
+        "s3": _in_bucket, "postgresql": _postgresql,
     }  # fmt: skip
 
 
@@ -40,3 +41,16 @@ def _in_bucket(url: str, home: Path) -> Store:
     from cxlocal_sync.keys.open import object_store
 
     return object_store(url, home)
+
+
+def _postgresql(url: str, home: Path) -> Store:
+    try:
+        from cxlocal_sync.postgresql.store import PostgresqlStore
+    except ImportError as error:
+        raise ConfigError(
+            "a store in PostgreSQL needs a library that is not installed",
+            why=str(error),
+            hint="pip install 'cxlocal[postgresql]'",
+            name="no-postgresql-library",
+        ) from error
+    return PostgresqlStore(url, home)

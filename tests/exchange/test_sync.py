@@ -407,7 +407,7 @@ def test_addresses(tmp_path: Path) -> None:
         assert store.url == "sqlite:"
         store.close()
     assert not list(tmp_path.iterdir()), "nothing is made before the first contact"
-    for url in ("postgresql://x", "nonsense"):
+    for url in ("mysql://x", "nonsense"):
         with pytest.raises(ConfigError) as caught:
             open_store(url, tmp_path, stores)
         assert "sqlite:" in caught.value.why

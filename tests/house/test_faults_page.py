@@ -24,6 +24,8 @@ FAULTS = {
     "Moving to another store is cut off",
     "The store is away and the machine goes",
     "A copy or a backup meets a receipt",
+    "The database server of the store is lost",
+    "The database of the store is restored, copied or loaded from a dump",
 }  # fmt: skip
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cxlocal_sync.keys.open import folder_store
+from cxlocal_sync.postgresql.store import PostgresqlStore
 from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import ThreadServer
 from numbers_kit import ElsewhereStore
+from postgresql_kit import Databases
 
 from cxlocal.events import types
 from cxlocal.events.document import NO_HASH, Event, hash_of
@@ -63,6 +65,16 @@ def in_folder(folder: Path) -> Opened:
     store = folder_store(f"folder://{folder / 'share'}", folder / "home")
     store.create(lineage=LINEAGE)
     return Opened("folder", store, store.close)
+
+
+def in_database(databases: Databases) -> Callable[[Path], Opened]:
+    """In a database of its own on that server."""
+
+    def made(folder: Path) -> Opened:
+        store = PostgresqlStore(databases.fresh(), folder)
+        return Opened("postgresql", store, store.close)
+
+    return made
 
 
 @contextmanager

@@ -13,10 +13,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
 
 from bucket_kit import credentials, make_bucket_store, seaweedfs
+from cxlocal_sync.postgresql.store import PostgresqlStore
 from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import ServedStore, ThreadServer
 from keys_kit import make_folder_store
 from numbers_kit import ElsewhereStore, FaultyStore, open_journal
+from postgresql_kit import Databases, FaultyDatabase
 
 from cxlocal.clock import SystemIds
 from cxlocal.journal.file import Journal
@@ -46,7 +48,27 @@ def store(tmp_path: Path) -> Iterator[FaultyStore]:
     faulty.close()
 
 
-@pytest.fixture(params=["embedded", "elsewhere", "http", "folder", "bucket"])
+POSTGRESQL = pytest.param("postgresql", marks=pytest.mark.needs("pg_ctlcluster"))
+
+
+@pytest.fixture(scope="session")
+def made_databases() -> Iterator[list[Databases]]:
+    """Filled at the first use: a server that no test needs is not started."""
+    made: list[Databases] = []
+    yield made
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def databases(made_databases: list[Databases]) -> Databases:
+    """A PostgreSQL server with a fresh database for each test."""
+    if not made_databases:
+        made_databases.append(Databases())
+    return made_databases[0]
+
+
+@pytest.fixture(params=["embedded", "elsewhere", "http", "folder", "bucket", POSTGRESQL])
 def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """Each store of the contract suite."""
     home = tmp_path / "central"
@@ -61,23 +83,31 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     if request.param == "bucket":
         server = request.getfixturevalue("seaweedfs")
         request.getfixturevalue("credentials")
+    if request.param == "postgresql":
+        address = request.getfixturevalue("databases").fresh()
     kinds: dict[str, Callable[[], Any]] = {
         "embedded": lambda: SqliteStore("sqlite:", home),
         "elsewhere": lambda: ElsewhereStore(home),
         "folder": lambda: make_folder_store(tmp_path / "share", home),
         "bucket": lambda: make_bucket_store(server, SystemIds().token(), home),
+        "postgresql": lambda: PostgresqlStore(address, home),
     }
     made = kinds[request.param]()
     yield made
     made.close()
 
 
-@pytest.fixture(params=["elsewhere", "http"])
+@pytest.fixture(params=["elsewhere", "http", POSTGRESQL])
 def faulty_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """Each store that stands in a process of its own, with ``faults`` used up one a request."""
     home = tmp_path / "central"
     home.mkdir()
-    made = ElsewhereStore(home) if request.param == "elsewhere" else ServedStore(home)
+    kinds = {
+        "elsewhere": lambda: ElsewhereStore(home),
+        "http": lambda: ServedStore(home),
+        "postgresql": FaultyDatabase,
+    }
+    made: Any = kinds[request.param]()
     yield made
     made.close()
 

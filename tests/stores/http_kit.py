@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cxlocal_sync.http.client import HttpStore
+from cxlocal_sync.http.local import members_path
 from cxlocal_sync.http.members import Members
 from cxlocal_sync.http.rights import Rights
 from cxlocal_sync.http.serving import Server, Tls, listen, make_server
@@ -75,10 +76,11 @@ def enrol(
 class ProcessServer:
     """``cxlocal serve`` in a process of its own, on a port that stays the same over restarts."""
 
-    def __init__(self, home: Path, *options: str) -> None:
+    def __init__(self, home: Path, *options: str, store: str = "") -> None:
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
-        self.members_path = home / "store.db.members"
+        self.store = store or f"sqlite://{home / 'store.db'}"
+        self.members_path = members_path(self.store, home / "own")
         self.options = options
         self.port = 0
         self.url = ""
@@ -88,7 +90,7 @@ class ProcessServer:
     def start(self) -> None:
         command = [
             str(Path(sys.executable).with_name("cxlocal")), "serve", "--store",
-            f"sqlite://{self.home / 'store.db'}", "--port", str(self.port), *self.options,
+            self.store, "--port", str(self.port), *self.options,
         ]  # fmt: skip
         env = {**os.environ, "CXLOCAL_HOME": str(self.home / "own")}
         with open(self.home / "server.err", "ab") as errors:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from comparing_kit import (
     Teller,
     elsewhere,
     embedded,
+    in_database,
     in_folder,
     served,
     side_by_side,
@@ -27,6 +28,7 @@ from comparing_kit import (
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from postgresql_kit import Databases
 
 from cxlocal.exchange.messages import decode, encode
 
@@ -40,14 +42,29 @@ SELDOM = st.sampled_from([False] * 7 + [True])
 """What makes a store stop, or refuse: often enough to be met, seldom enough to get past it."""
 
 
+pytestmark = pytest.mark.needs("pg_ctlcluster")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[None]:
+    """One database server for all stories."""
+    Comparing.databases = Databases()
+    yield
+    Comparing.databases.close()
+
+
 class Comparing(RuleBasedStateMachine):
     """One story."""
+
+    databases: Databases
 
     def __init__(self) -> None:
         super().__init__()
         self.stack = ExitStack()
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
-        self.stores = self.stack.enter_context(side_by_side(folder, KINDS))
+        self.stores = self.stack.enter_context(
+            side_by_side(folder, [*KINDS, in_database(self.databases)])
+        )
         self.tellers = {node: Teller(node) for node in NODES}
         self.nonces = 0
         self.generation = 0

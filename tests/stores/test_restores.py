@@ -14,11 +14,13 @@ import obstore
 import pytest
 from bucket_kit import BUCKET, Server, make_bucket_store
 from cxlocal_sync.keys.open import folder_store, object_store
+from cxlocal_sync.postgresql.store import PostgresqlStore
 from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import ThreadServer
 from keys_kit import make_folder_store
 from numbers_kit import open_journal, request
 from obstore.store import S3Store
+from postgresql_kit import Databases
 
 from cxlocal.clock import SystemIds
 from cxlocal.domain import NumberState
@@ -141,20 +143,52 @@ class BucketCentral(Central):
             obstore.put(bucket, path, content)
 
 
+class DatabaseCentral(Central):
+    """A store in a database that is copied within its server: by what the server says of itself
+    nothing has happened."""
+
+    databases: Databases
+
+    def start(self) -> None:
+        if not hasattr(self, "url"):
+            self.url = self.databases.fresh()
+        self.store = PostgresqlStore(self.url, self.home)
+
+    def keep(self, name: str) -> None:
+        self.stop()
+        self.databases.copy(self.url, f"{self.url}_{name}")
+        self.start()
+
+    def bring_back(self, name: str) -> None:
+        self.stop()
+        self.databases.copy(f"{self.url}_{name}", self.url)
+        self.start()
+
+
 KINDS: dict[str, Callable[[Path], Any]] = {
     "embedded": Central,
     "http": ServedCentral,
     "folder": FolderCentral,
     "folder, no copy": ForgottenFolderCentral,
     "bucket": BucketCentral,
+    "postgresql": DatabaseCentral,
 }
 
 
-@pytest.fixture(params=sorted(KINDS))
+@pytest.fixture(
+    params=[
+        pytest.param(kind, marks=pytest.mark.needs("pg_ctlcluster"))
+        if kind == "postgresql"
+        else kind
+        for kind in sorted(KINDS)
+    ]
+)
 def central(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     if request.param == "bucket":
         request.getfixturevalue("credentials")
         BucketCentral.server = request.getfixturevalue("seaweedfs")
+    if request.param == "postgresql":
+        DatabaseCentral.databases = request.getfixturevalue("databases")
     made = KINDS[request.param](tmp_path / "store")
     yield made
     made.close()

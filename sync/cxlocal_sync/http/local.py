@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cxlocal.errors import UsageError
+from cxlocal.exchange.address import public_address
 from cxlocal_sync.http.members import Members
 from cxlocal_sync.http.rights import rights_from_json
 from cxlocal_sync.stores.sqlite import path_of
@@ -24,14 +25,14 @@ def members_path(url: str, home: Path) -> Path:
     if url.startswith("sqlite:"):
         path = path_of(url, home)
         return path.with_name(f"{path.name}.members")
-    return home / f"served-{sha256(url.encode()).hexdigest()[:16]}.members"
+    return home / f"served-{sha256(public_address(url).encode()).hexdigest()[:16]}.members"
 
 
 class LocalManagement:
     """What ``HttpStore`` offers for members, on the file itself."""
 
     def __init__(self, url: str, path: Path) -> None:
-        self.url = url
+        self.url = public_address(url)
         if not path.is_file():
             raise UsageError(
                 "this machine does not serve that store",

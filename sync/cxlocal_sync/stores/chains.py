@@ -16,6 +16,7 @@ from cxlocal.exchange.messages import (
     BATCH_EVENTS_MAX,
     BadMessage,
     event_in,
+    is_keepable,
     text_of,
 )  # fmt: skip
 from cxlocal_sync.stores.feed import Feed
@@ -169,6 +170,7 @@ def insert_events(session: Session, feed: Feed, taken: list[Placed], rows: tuple
         if event.type == types.NODE_BEGAN and event.sequence == 1:
             parent = _custom(event).get("parent")
             named = str(parent.get("node", "")) if isinstance(parent, dict) else ""
+            named = named if is_keepable(named) else ""
             session.execute("UPDATE node SET parent = ? WHERE id = ?", (named, node_id))
 
 
@@ -184,7 +186,7 @@ def number_of(event: Event) -> tuple[str, str, int] | None:
         return None
     custom = _custom(event)
     line, number = custom.get("line"), custom.get("number")
-    if not isinstance(line, str) or not _counted(number):
+    if not isinstance(line, str) or not is_keepable(line) or not _counted(number):
         return None
     return event.deliverable, line, number
 

@@ -119,7 +119,9 @@ class Granter:
     def stopped(self, deliverable: str) -> tuple[str, str] | None:
         """(cause, why) when no numbers of ``deliverable`` are handed out."""
         row: tuple[str, str] | None = self.session.execute(
-            "SELECT cause, why FROM stop WHERE deliverable IN ('', ?) LIMIT 1", (deliverable,)
+            "SELECT cause, why FROM stop WHERE deliverable IN ('', ?)"
+            " ORDER BY deliverable, cause LIMIT 1",
+            (deliverable,),
         ).fetchone()
         return row
 

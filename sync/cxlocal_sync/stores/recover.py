@@ -38,7 +38,7 @@ def recover(session: Session, store: StoreRow, part: Any, node: str, here: str) 
     for deliverable, line, number in (*rows, *told):
         key = (deliverable, line)
         highest[key] = max(highest.get(key, -1), number)
-    for (deliverable, line), number in highest.items():
+    for (deliverable, line), number in sorted(highest.items()):  # the same order in every store
         target = min(number + margin, NUMBER_MAX)
         why = f"the store was recovered; numbers up to {target} may have been in use before"
         granter.raise_to(deliverable, line, target, node=node, why=why)

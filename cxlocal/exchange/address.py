@@ -1,0 +1,60 @@
+"""The address of a store as it may be shown, stored and compared: without what is secret in it.
+Pure."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from cxlocal.errors import UsageError
+
+_SECRET = ("password", "secret", "token", "scram")
+"""What the name of a parameter holds whose value nobody may see."""
+
+
+def public_address(url: str) -> str:
+    """``url`` without its passwords; where it cannot be told apart, rather too little is left.
+
+    ``postgresql://user:password@host/db?sslpassword=x`` becomes ``postgresql://user@host/db``.
+    """
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return url
+    user, place = split_user(rest)
+    name = user.partition(":")[0]
+    rest = f"{name}@{place}" if name else place
+    base, mark_query, query = rest.partition("?")
+    kept = [part for part in query.split("&") if not _is_secret(part)]
+    return f"{scheme}://{base}{mark_query if kept and kept != [''] else ''}{'&'.join(kept)}"
+
+
+def argument_address(url: str | None) -> str | None:
+    """``url`` as an argument of a command, which every user of the machine can see in the list of
+    processes. Raises UsageError where it holds a password."""
+    if url is not None and public_address(url) != url:
+        raise UsageError(
+            "a password does not belong into an argument",
+            why="everybody on this machine can read the arguments of a command",
+            hint="leave it out and put it into the file of PGPASSFILE (see docs/postgresql.md)",
+            name="secret-argument",
+        )
+    return url
+
+
+def split_user(rest: str) -> tuple[str, str]:
+    """What stands before and after the ``@`` of an address (without its scheme). Where a password
+    holds ``@``, ``/``, ``?`` or ``#`` as they are, all of it is on the left."""
+    ends = [rest.index(char) for char in "/?#" if char in rest]
+    authority = rest[: min(ends, default=len(rest))]
+    if "@" in authority:
+        user, _, _ = authority.rpartition("@")
+        return user, rest[len(user) + 1 :]
+    port = authority.rpartition(":")[2]
+    if ":" in authority and "@" in rest and not port.isdigit() and "]" not in port:
+        user, _, place = rest.rpartition("@")
+        return user, place
+    return "", rest
+
+
+def _is_secret(part: str) -> bool:
+    name = unquote(part.partition("=")[0]).lower()
+    return any(word in name for word in _SECRET)
