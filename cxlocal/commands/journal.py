@@ -1,4 +1,4 @@
-"""``cxlocal journal``: where the journal is, and making its tables anew."""
+"""``cxlocal journal``: where the journal is, making its tables anew, and going on after damage."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from cxlocal.commands.terminal import say
     examples=[
         ("cxlocal journal path", "the file that holds the history of this machine"),
         ("cxlocal journal rebuild", "make all tables anew from the events"),
+        ("cxlocal journal recover", "go on with what a damaged file still holds"),
     ]
 )
 def journal() -> None:
-    """Find the journal of this machine, or rebuild its tables."""
+    """Find the journal of this machine, rebuild or recover it."""
 
 
 @journal.command(examples=[("sqlite-utils tables $(cxlocal journal path)", "open it elsewhere")])
@@ -35,3 +36,58 @@ def rebuild(app: App) -> None:
     with app.journal(create=False) as opened:
         events = make_anew(opened)
     say(f"All tables were made anew from {events} events.")
+
+
+@journal.command(examples=[("cxlocal journal recover", "after 'cxlocal verify' found damage")])
+@pass_app
+def recover(app: App) -> None:
+    """Go on with what a damaged journal still holds.
+
+    The damaged file is kept beside the new one. This machine goes on under a new id and gives up the
+    numbers it held: what cannot be read may have used them. 'cxlocal sync' brings back what the store
+    has.
+    """
+    from cxlocal.errors import Trouble
+    from cxlocal.exchange.salvage import recover_journal
+    from cxlocal.text import utc_text
+
+    path = app.journal_path()
+    if not path.exists():
+        raise Trouble(
+            "there is no journal yet",
+            why=f"{path} does not exist",
+            hint="the first 'cxlocal run' makes it",
+            name="no-journal",
+        )
+    if not _is_damaged(app):
+        say("The journal holds what was written; nothing is to be recovered.")
+        return
+    label = utc_text(app.clock.now_ms())[:19].replace(":", "").replace("-", "")
+    salvaged = recover_journal(path, clock=app.clock, ids=app.ids, label=label)
+    say(f"{salvaged.events} events were taken over. The damaged file is kept: {salvaged.aside}")
+    if salvaged.left or salvaged.unread:
+        say(
+            f"{salvaged.left} events follow something that cannot be read, and {salvaged.unread}"
+            " rows cannot be read; what of them the store has comes back with 'cxlocal sync'."
+        )
+    say("This machine goes on under a new id and holds no numbers until 'cxlocal sync'.")
+
+
+def _is_damaged(app: App) -> bool:
+    """Raises CxError for a file that is none of ours."""
+    import sqlite3
+
+    from cxlocal.errors import JournalDamaged
+    from cxlocal.journal.verify import verify
+
+    try:
+        with app.journal(create=False) as opened:
+            (answer,) = opened.connection.execute("PRAGMA quick_check(1)").fetchone()
+            findings = verify(opened).findings
+    except JournalDamaged as problem:
+        if problem.name == "not-a-journal":
+            raise
+        return True
+    except sqlite3.DatabaseError:
+        return True
+    return answer != "ok" or any(finding.kind != "projection" for finding in findings)

@@ -43,7 +43,7 @@ def verify(app: App, output: Output) -> None:
         raise JournalDamaged(
             "the journal does not hold what was written",
             why=f"{len(checked.findings)} findings, the first: {first.where}: {first.what}",
-            hint=_advice({finding.kind for finding in checked.findings}, str(path)),
+            hint=_advice({finding.kind for finding in checked.findings}),
             name="journal-changed",
             findings=len(checked.findings),
         )
@@ -61,10 +61,10 @@ def verify(app: App, output: Output) -> None:
         )
 
 
-def _advice(kinds: set[str], path: str) -> str:
+def _advice(kinds: set[str]) -> str:
     if kinds == {"projection"}:
         return "the events themselves are sound: 'cxlocal journal rebuild' makes the rows anew"
     return (
-        f"keep {path} as it is, restore a backup beside it and compare; events that were synced"
-        " come back from the store"
+        "'cxlocal journal recover' goes on with what is whole and keeps the damaged file; events that"
+        " were synced come back from the store"
     )

@@ -10,8 +10,6 @@ import json
 from sqlite3 import Connection
 from typing import Any, NamedTuple
 
-from cxlocal.journal.schema import PARTIAL
-
 ASKED_MAX = 20
 """Questions of ours that wait for an answer; of more, the oldest are forgotten. Their numbers are
 skipped when the log of grants arrives."""
@@ -73,23 +71,34 @@ def note_relayed(connection: Connection, node: str, branch: int, lineage: str, a
 
 
 def offer_all(connection: Connection, lineage: str) -> None:
-    """Offer the store every history that is not sent anyway and that we have whole."""
+    """Offer the store every history that is not sent anyway."""
     connection.execute(
         "INSERT INTO relayed SELECT l.name, e.branch, ?, '', ''"
         " FROM (SELECT DISTINCT node, branch FROM event) e JOIN node_lookup l ON l.id = e.node"
         " WHERE NOT (e.branch = 0 AND l.name IN (SELECT node FROM contact))"
-        " AND NOT EXISTS (SELECT 1 FROM local_value v WHERE v.name = ? || l.name)"
         " ON CONFLICT DO UPDATE SET refused = ''",
-        (lineage, PARTIAL),
+        (lineage,),
     )
 
 
+def is_whole(connection: Connection, chain: Chain) -> bool:
+    """Whether the chain has no gap. One may have been filled by now, where it was only damage here."""
+    first, last, count = connection.execute(
+        "SELECT min(e.sequence), max(e.sequence), count(*) FROM event e"
+        " JOIN node_lookup l ON l.id = e.node WHERE l.name = ? AND e.branch = ?",
+        (chain.node, chain.branch),
+    ).fetchone()
+    return bool(count) and count == last - first + 1
+
+
 def forget_offered(connection: Connection, lineage: str) -> None:
-    """Histories that nobody gave us to carry, and that the store has now or does not want from us."""
+    """Histories that nobody gave us to carry, and that the store has now, does not want from us, or
+    that we have in part only, now that we have seen all it has."""
     done = [
         (chain.node, chain.branch)
         for chain in chains(connection, lineage)
-        if not chain.given and (chain.refused or chain.head <= chain.acked)
+        if not chain.given
+        and (chain.refused or chain.head <= chain.acked or not is_whole(connection, chain))
     ]
     connection.executemany("DELETE FROM relayed WHERE node = ? AND branch = ?", done)
 

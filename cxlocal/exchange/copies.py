@@ -23,7 +23,7 @@ def ensure_node(transaction: Transaction) -> ContactRow:
     """Our node id and its token row; both made where they are new."""
     journal = transaction.journal
     if not journal.node:
-        _begin(transaction, None, "first use")
+        begin_again(transaction, None, "first use")
     row = contact_row(transaction.connection, journal.node)
     if row is None:
         row = fresh_contact(journal.node)
@@ -50,14 +50,15 @@ def go_on_as_copy(journal: Journal, refused: ContactRow) -> bool:
             "node": refused.node, "sequence": last,
             "hash": hash_at(transaction.connection, refused.node, last),
         }  # fmt: skip
-        _begin(transaction, parent, "copy or restored backup")
+        begin_again(transaction, parent, "copy or restored backup")
         give_up_reserves(transaction, "the journal was copied or restored; the other copy holds it")
         save_contact(transaction.connection, fresh_contact(journal.node))
         forget(transaction)
     return True
 
 
-def _begin(transaction: Transaction, parent: dict[str, object] | None, cause: str) -> None:
+def begin_again(transaction: Transaction, parent: dict[str, object] | None, cause: str) -> None:
+    """Go on under a new node id, whose first event names the chain it continues, and why."""
     from cxlocal.journal.machine import first_event
 
     journal = transaction.journal

@@ -38,6 +38,8 @@ def relay(journal: Journal, store: Store, deadline: float, *, again: bool = Fals
     for chain in carrying.waiting(journal.connection, lineage):
         if chain.refused and not again:
             continue
+        if not (chain.given or carrying.is_whole(journal.connection, chain)):
+            continue
         moved += _relay_chain(journal, store, chain, deadline)
     with journal.write() as transaction:
         carrying.forget_offered(transaction.connection, lineage)

@@ -341,8 +341,7 @@ def explain_sqlite_error(problem: sqlite3.Error, path: Path) -> CxError:
         return JournalDamaged(
             "the journal is damaged",
             why=f"{path}: {problem}",
-            hint="run 'cxlocal verify' to see what is readable; keep the file, and restore a"
-            " backup or move it away to begin a new one",
+            hint="'cxlocal journal recover' goes on with what can be read and keeps the damaged file",
         )
     if code == sqlite3.SQLITE_IOERR or _is_closed(problem):
         return Trouble(
