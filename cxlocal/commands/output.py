@@ -24,8 +24,10 @@ Result = TypeVar("Result")
 
 # Between two columns of the table.
 GAP = "  "
-# No column is cut below this many characters to make a table fit its terminal.
-NARROWEST = 12
+# No column is cut below this many characters to make a table fit its terminal: less tells no
+# state from another. Numbers and times are never cut, because a part of one says something else.
+NARROWEST = 16
+_TIME = r"\d{4}-\d\d-\d\d([T ][\d:.]+Z?)?"
 # What JSON may hold raw but a terminal must not: JSON text can always write it as an escape.
 _JSON_HARMFUL = r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
@@ -183,7 +185,10 @@ def _matrix(
 def _write_table(
     rows: Iterable[Row], columns: Sequence[str] | None, output: Output, stream: TextIO
 ) -> None:
-    """An aligned table; nothing at all without rows (the command says what is missing)."""
+    """An aligned table, or a record for each row where the terminal is too narrow for one.
+
+    Nothing at all without rows (the command says what is missing).
+    """
     names, values = _matrix(rows, columns)
     if not values:
         return
@@ -194,12 +199,30 @@ def _write_table(
         cells.insert(0, heads)
     widths = [max(_width(line[index]) for line in cells) for index in range(len(names))]
     if stream.isatty():
-        widths = _fitted(widths, terminal_columns(stream))
+        whole = [right[i] or _is_time(line[i] for line in values) for i in range(len(names))]
+        fitted = _fitted(widths, whole, terminal_columns(stream))
+        if fitted is None:
+            _write_records(heads, cells[1:] if output.headers else cells, output, stream)
+            return
+        widths = fitted
     if output.headers:
         cells.insert(1, ["-" * width for width in widths])
     for line in cells:
         padded = map(_padded, line, widths, right)
         stream.write(GAP.join(padded).rstrip() + "\n")
+
+
+def _write_records(
+    heads: list[str], cells: list[list[str]], output: Output, stream: TextIO
+) -> None:
+    """One line a value, whole, and an empty line between two rows."""
+    widest = max(map(_width, heads))
+    for place, line in enumerate(cells):
+        if place:
+            stream.write("\n")
+        for head, cell in zip(heads, line, strict=True):
+            name = _padded(head, widest, False) + GAP if output.headers else ""
+            stream.write((name + cell).rstrip() + "\n")
 
 
 def _shown(value: object) -> str:
@@ -211,6 +234,13 @@ def _is_numeric(values: Iterable[object]) -> bool:
     present = [value for value in values if value is not None]
     return bool(present) and all(
         isinstance(value, int | float) and not isinstance(value, bool) for value in present
+    )
+
+
+def _is_time(values: Iterable[object]) -> bool:
+    present = [value for value in values if value not in (None, "")]
+    return bool(present) and all(
+        isinstance(value, str) and re.fullmatch(_TIME, value) is not None for value in present
     )
 
 
@@ -226,13 +256,18 @@ def _width(text: str) -> int:
     )
 
 
-def _fitted(widths: list[int], available: int) -> list[int]:
-    """Narrow the widest columns until the table fits, none below ``NARROWEST``."""
+def _fitted(widths: list[int], whole: list[bool], available: int) -> list[int] | None:
+    """Narrow the widest columns until the table fits; None where that would cut too much.
+
+    ``whole`` says which columns are not to be cut.
+    """
     widths = list(widths)
     excess = sum(widths) + len(GAP) * (len(widths) - 1) - available
-    while excess > 0 and max(widths) > NARROWEST:
-        widest = widths.index(max(widths))
-        widths[widest] -= 1
+    while excess > 0:
+        room = [0 if keep else width for width, keep in zip(widths, whole, strict=True)]
+        if max(room) <= NARROWEST:
+            return None
+        widths[room.index(max(room))] -= 1
         excess -= 1
     return widths
 

@@ -120,6 +120,47 @@ def test_a_terminal_cuts_the_widest_column(monkeypatch: pytest.MonkeyPatch) -> N
     assert "x" * 100 in _written([{"id": "7", "text": "x" * 100}])
 
 
+def test_a_terminal_too_narrow_gets_a_record_for_each_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    rows = [
+        {
+            "version": f"2.7.{number}",
+            "number": "in use, not yet confirmed",
+            "started": f"2026-11-23T02:14:{number}.123Z",
+            "subject": "Let the shop open on Sundays",
+            "note": None,
+        }
+        for number in (14, 15)
+    ]
+    stream = Terminal()
+    write_rows(rows, stream=stream)
+    assert stream.getvalue() == "\n".join(
+        f"version  2.7.{number}\n"
+        "number   in use, not yet confirmed\n"
+        f"started  2026-11-23T02:14:{number}.123Z\n"
+        "subject  Let the shop open on Sundays\n"
+        "note\n"
+        for number in (14, 15)
+    )
+    stream = Terminal()
+    write_rows(
+        rows, ("version", "number", "started", "subject"), Output(headers=False), stream=stream
+    )
+    assert stream.getvalue().splitlines()[:2] == ["2.7.14", "in use, not yet confirmed"]
+
+
+def test_numbers_and_times_are_never_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "64")
+    row = {"at": "2026-11-23T02:14:05.123Z", "size": 12345678901234567890, "text": "x" * 60}
+    stream = Terminal()
+    write_rows([row], stream=stream)
+    lines = stream.getvalue().splitlines()
+    assert lines[-1] == f"{row['at']}  {row['size']}  {'x' * 15}…"
+    assert max(map(len, lines)) <= 64
+
+
 def test_documents() -> None:
     stream = io.StringIO()
     write_document({"a": [1]}, stream=stream)
