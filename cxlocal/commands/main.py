@@ -122,9 +122,12 @@ def _from_click(error: Exception) -> UsageError:
     option = getattr(error, "option_name", "")
     root = context.find_root() if context is not None else None
     if option and root is not None and root is not context:
-        ours = [name for parameter in root.command.params for name in parameter.opts]
-        if option in ours:
-            hint = f"put it before the command: {PROGRAM} {option} {path.partition(' ')[2]}"
+        for parameter in root.command.params:
+            if option in parameter.opts:
+                taken = getattr(parameter, "is_flag", False) or getattr(parameter, "count", False)
+                value = "" if taken else f" {parameter.make_metavar(root)}"
+                command = path.partition(" ")[2]
+                hint = f"put it before the command: {PROGRAM} {option}{value} {command}"
     return UsageError(what, why="the command line is not one that cxlocal knows", hint=hint)
 
 

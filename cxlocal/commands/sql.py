@@ -206,6 +206,13 @@ def _explain(problem: Exception, *, late: bool) -> CxError:
             hint=f"cxlocal sql -p {unbound[1]} VALUE 'SELECT …'",
             name="no-value",
         )
+    if re.search(r"Binding \d+ has no name|Incorrect number of bindings", str(problem)):
+        return UsageError(
+            "the statement asks for a value without a name",
+            why="-p gives values by name",
+            hint="cxlocal sql -p a VALUE 'SELECT … :a'",
+            name="no-value",
+        )
     return UsageError(
         f"SQLite does not accept the statement: {problem}",
         why="it is not SQL, or names what is not there",

@@ -98,8 +98,10 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
 def _tell(facts: dict[str, Any]) -> None:
     if facts["live"]:
         write_rows(facts["live"])
+    elif facts["last_release"]:
+        click.echo("Nothing is live. 'cxlocal log' lists the releases.")
     else:
-        click.echo("Nothing is live yet. 'cxlocal run' makes a release, 'cxlocal log' lists them.")
+        click.echo("Nothing is live yet. 'cxlocal run' makes a release.")
     click.echo()
     for line in _lines(facts):
         click.echo(harmless(line))

@@ -87,7 +87,8 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
     else:
         if bundle:
             click.echo(bundle)
-        say(describe(report))
+        if report.reached:  # else the error below says so
+            say(describe(report))
         if carried.sent:
             say(f"{carried.sent} artifacts of what is live sent.")
         for why in carried.problems:

@@ -76,7 +76,9 @@ def destroy_environment(
     ]
     unpaid: list[tuple[Debt, str]] = []
     for run in dict.fromkeys(debt.run for debt in owed):
-        unpaid += _pay_run(journal, machine, run, [debt for debt in owed if debt.run == run])
+        of_run = [debt for debt in owed if debt.run == run]
+        unpaid += _pay_run(journal, machine, run, of_run, quietly=True)
+    _tell_paid(machine, owed, unpaid)
     if unpaid:
         return unpaid
     if owed:
@@ -118,7 +120,12 @@ def _close(
 
 
 def _pay_run(
-    journal: Journal, machine: Machine, run: str, owed: list[Debt] | None = None
+    journal: Journal,
+    machine: Machine,
+    run: str,
+    owed: list[Debt] | None = None,
+    *,
+    quietly: bool = False,
 ) -> list[tuple[Debt, str]]:
     from cxlocal.processes.supervisor import Supervisor
     from cxlocal.runner.debts import Payer
@@ -139,10 +146,16 @@ def _pay_run(
         machine.voice.warn(
             f"{debt.instance}: {debt.tool} could not destroy what it created: {reason}"
         )
-    for debt in owed:
-        if debt not in [one for one, _ in unpaid]:
-            machine.voice.note(f"destroyed what was left of {debt.instance} ({debt.tool})")
+    if not quietly:
+        _tell_paid(machine, owed, unpaid)
     return unpaid
+
+
+def _tell_paid(machine: Machine, owed: list[Debt], unpaid: list[tuple[Debt, str]]) -> None:
+    """Each deployment owes its deletion: four of them in one place are one thing to be told of."""
+    left = [one for one, _ in unpaid]
+    for instance, tool in dict.fromkeys((d.instance, d.tool) for d in owed if d not in left):
+        machine.voice.note(f"destroyed what was left of {instance} ({tool})")
 
 
 def _manager(machine: Machine) -> Manager:

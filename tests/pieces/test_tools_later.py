@@ -224,4 +224,5 @@ def test_a_local_service_goes_forward_and_back(desk: Any) -> None:
         done = desk("deploy", versions[1], "--to", "production")
         assert done.code == 0, done.err
     finally:
-        desk("env", "destroy", "production", "--yes")
+        done = desk("env", "destroy", "production", "--yes")
+    assert done.err.count("destroyed what was left of production") == 1, done.err

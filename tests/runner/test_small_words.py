@@ -42,11 +42,38 @@ def test_an_option_of_the_program_after_the_command(shop: Any, option: str) -> N
     )
 
 
+def test_an_option_with_a_value_after_the_command(shop: Any) -> None:
+    done = shop.command("status", "-C", ".")
+    assert (done.code, "cxlocal -C DIR status" in done.err) == (2, True), done.err
+
+
+def test_status_after_a_release_that_deploys_nothing(shop: Any) -> None:
+    shop.write('[stages]\nbuild = { command = "true" }\n')
+    assert "'cxlocal run'" in shop.command("status").out
+    assert shop.run().code == 0
+    done = shop.command("status")
+    assert "Nothing is live" in done.out and "'cxlocal log'" in done.out
+    assert "'cxlocal run' makes a release" not in done.out
+
+
+def test_a_store_that_is_away_is_told_of_once(shop: Any) -> None:
+    shop.write('[stages]\nbuild = { command = "true" }\n')
+    assert shop.run().code == 0
+    store = shop.home / "store.db"
+    store.rename(shop.home / "elsewhere.db")
+    store.mkdir()
+    done = shop.command("sync")
+    assert (done.code, done.err.lower().count("store cannot be reached")) == (5, 1), done.err
+
+
 def test_questions_that_find_nothing(shop: Any) -> None:
     shop.write('[stages]\nbuild = { command = "true" }\n')
     assert shop.run().code == 0
     done = shop.command("log", "-d", "nosuch")
     assert "No such run of nosuch" in done.out + done.err
-    done = shop.command("sql", "SELECT :a")
-    assert (done.code, "-p a VALUE" in done.err) == (2, True)
+    for statement in ("SELECT :a", "SELECT ?"):
+        done = shop.command("sql", statement)
+        assert (done.code, "-p a VALUE" in done.err) == (2, True)
+    for number in ("0", "-3"):
+        assert shop.command("log", "-n", number).code == 2
     assert json.loads(shop.command("trust", "--list", "--json").out) == []
