@@ -18,6 +18,7 @@ from datasette_cxlocal.cells import Place, show_cell
 from datasette_cxlocal.functions import register_functions
 from datasette_cxlocal.home import home_of
 from datasette_cxlocal.journals import first_journal, is_journal, story_address
+from datasette_cxlocal.story import STORY, story_of
 
 hookimpl = HookimplMarker("datasette")
 
@@ -68,7 +69,8 @@ def extra_css_urls(database: str | None, datasette: Any) -> Callable[[], Awaitab
 def extra_template_vars(
     template: str, database: str | None, request: Any, datasette: Any
 ) -> Callable[[], Awaitable[dict[str, Any]]]:
-    """What ``cxlocal_home.html`` shows, on the home page and on a journal's own."""
+    """What ``cxlocal_home.html`` shows, on the home page and on a journal's own, and what
+    ``cxlocal_story.html`` shows above the story of a run."""
 
     async def variables() -> dict[str, Any]:
         name = None
@@ -77,7 +79,19 @@ def extra_template_vars(
         elif template.startswith("database") and database is not None:
             name = database if await is_journal(datasette, database) else None
         actor = getattr(request, "actor", None)
-        return {"cxlocal_home": await home_of(datasette, name, actor) if name else None}
+        story = None
+        if (
+            template.startswith("query")
+            and request is not None
+            and request.path.endswith(f"/{STORY}")
+        ):
+            asked = request.args.get("run") or ""
+            if await is_journal(datasette, database):
+                story = await story_of(datasette, str(database), actor, asked)
+        return {
+            "cxlocal_home": await home_of(datasette, name, actor) if name else None,
+            "cxlocal_story": story,
+        }
 
     return variables
 

@@ -145,6 +145,26 @@ def test_a_run_leads_to_its_story(full_pages: Any, journals: ModuleType) -> None
     assert story.status == 200 and "1.0.101" in story.text
 
 
+def test_a_story_says_first_which_run_it_is_of(full_pages: Any, journals: ModuleType) -> None:
+    run = journals.run_id("third")
+    rows = full_pages.one("/journal/run.json?_shape=array").json
+    row = next(row for row in rows if row["id"] == run)
+    for asked in (run, row["version"]):
+        text = full_pages.one(f"/journal/story?run={asked}").text
+        head = text[text.index('class="cx-story"') : text.index("<form")]
+        assert row["version"] in head and "Laptop &lt;laptop@example.org&gt;" in head
+        assert row["revision"][:12] in head and row["outcome"] in head
+    assert "<b>bold" not in text
+
+
+def test_a_story_of_an_unknown_run_says_so(full_pages: Any, empty_pages: Any) -> None:
+    page = full_pages.one("/journal/story?run=%3Ci%3E9.9.9")
+    assert page.status == 200 and "knows of no run" in page.text and "run_board" in page.text
+    assert "&lt;i&gt;9.9.9" in page.text and "<i>9.9.9" not in page.text
+    assert "No run yet" in empty_pages.one("/journal/story").text
+    assert "cx-story" not in full_pages.one("/journal/commits").text
+
+
 def test_foreign_keys_read_as_names(full_pages: Any) -> None:
     text = full_pages.one("/journal/deployment").text
     assert ">1.0.101</a>" in text and ">Web shop</a>" in text
