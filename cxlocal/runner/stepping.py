@@ -38,6 +38,10 @@ NOT_STARTED = {"program-missing": NOT_FOUND, "program-not-executable": NOT_EXECU
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+SAID_MAX = 5
+"""A reason is one line that somebody reads: more than these were warned of on the spot."""
+
+
 class Troubles:
     """What to do about trouble of our own: warn, or raise for a strict caller."""
 
@@ -45,6 +49,8 @@ class Troubles:
         self.warn = warn
         self.strict = strict
         self.first: CxError | None = None
+        self.said: list[str] = []
+        """What was warned of, without the reasons: these name files of this machine."""
 
     def take(self, problem: BaseException, what: str = "") -> None:
         """Raises ``problem`` (as a CxError) when strict."""
@@ -52,6 +58,7 @@ class Troubles:
         self.first = self.first or known
         if self.strict:
             raise known
+        self.said.append(f"{what}{known.what}")
         why = f": {known.why}" if known.why else ""
         self.warn(f"{what}{known.what}{why}")
 
@@ -275,9 +282,10 @@ class Wrapped:
             if self.troubles.strict and self.troubles.first and ran.outcome == Outcome.SUCCESS:
                 ran = ran._replace(outcome=Outcome.ERROR)
                 reason = self.troubles.first.what
-            elif self.troubles.first and not reason:
+            elif self.troubles.said and not reason:
                 # The step did its work; whoever reads of it is told what of it is missing here.
-                reason = f"not all of it could be recorded: {self.troubles.first.what}"
+                said = "; ".join(self.troubles.said[:SAID_MAX])
+                reason = f"not all of it could be recorded: {said}"
             self.record.end_step(
                 self.step,
                 self.attempt,

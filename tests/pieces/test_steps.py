@@ -194,9 +194,15 @@ def test_artifacts_are_built_once(desk: Any) -> None:
 
 def test_what_was_promised_and_is_not_there_stands_in_the_record(desk: Any) -> None:
     desk.start()
-    done = desk("step", "unit", "--report", "junit=none.xml", "--", "true")
+    done = desk(
+        "step", "unit", "--report", "junit=none.xml", "--artifact", "app=none.zip", "--", "true"
+    )
     assert (done.code, "none.xml" in done.err) == (0, True), "the command did its work"
-    assert "not all of it could be recorded" in desk("show").out
+    (row,) = desk.rows("SELECT outcome, reason FROM task_run")
+    assert row["outcome"] == "success"
+    assert "not all of it could be recorded" in row["reason"]
+    assert "none.xml" in row["reason"] and "'app'" in row["reason"], "each of them is named"
+    assert row["reason"] in desk("show").out
     assert desk("--strict", "step", "more", "--artifact", "app=none.zip", "--", "true").code != 0
 
 
