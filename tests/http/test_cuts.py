@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
+import socket
 import sqlite3
+import ssl
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 from cxlocal_sync.http.client import HttpStore
 from cxlocal_sync.http.credentials import Credential, keep_credential
+from cxlocal_sync.http.serving import Tls
 from http_kit import CuttingProxy, ThreadServer
 from numbers_kit import open_journal, request
 
@@ -166,3 +171,21 @@ def test_an_interrupted_push_sends_one_batch_again(
     # twice more for what "whole" had brought.
     assert bytes_sent[cut] <= bytes_sent[whole] * 1.02 + limit + 64 * 1024 + 4 * 1500
     assert synchronise(whole, way, use_breaker=False, budget_seconds=20).pulled >= 1200
+
+
+def test_a_machine_that_vanished_does_not_hold_up_a_restart(tmp_path: Path) -> None:
+    """Whoever lies behind a pulled cable answers no goodbye of TLS."""
+    authority = trustme.CA()
+    leaf = authority.issue_cert("localhost")
+    tls = Tls(tmp_path / "cert.pem", tmp_path / "key.pem")
+    leaf.cert_chain_pems[0].write_to_path(tls.certificate)
+    leaf.private_key_pem.write_to_path(tls.key)
+    server = ThreadServer(tmp_path / "central", tls)
+    trust = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+    raw = socket.create_connection(("127.0.0.1", server.port))
+    with trust.wrap_socket(raw, server_hostname="localhost") as silent:
+        silent.sendall(b"GET /v1/health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert silent.recv(100).startswith(b"HTTP/1.1 200")
+        began = time.monotonic()
+        server.close()
+        assert time.monotonic() - began < 6

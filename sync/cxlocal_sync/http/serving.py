@@ -24,6 +24,8 @@ from cxlocal_sync.stores.answer import ServableStore
 
 CLOSE_SECONDS = 10
 """How long requests may go on after SIGTERM."""
+GOODBYE_SECONDS = 1.0
+"""How long a closing TLS connection waits for the other end, which may be a pulled cable."""
 HEADER_BYTES_MAX = 32 * 1024
 BACKLOG = 1024
 FILES_BESIDE = 200
@@ -142,5 +144,7 @@ def _allow_connections() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    # uvicorn has no setting for it; asyncio's own limit of 60 s lets silence hold many files.
+    # uvicorn has no settings for these. asyncio's own limit of 60 s lets silence hold many files,
+    # and its 30 s for goodbyes would let one machine that vanished hold up every restart.
     constants.SSL_HANDSHAKE_TIMEOUT = HEAD_SECONDS
+    constants.SSL_SHUTDOWN_TIMEOUT = GOODBYE_SECONDS
