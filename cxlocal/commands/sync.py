@@ -78,6 +78,9 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
             settled: list[str] = []
             if report.reached:
                 carried, settled = _look_after(app, project, journal, store)
+            if settled:
+                # What the remote said is an event too: "in step" is to be true of it as well.
+                report = _both(report, _exchange(project, journal, store))
         finally:
             store.close()
         bundle = leave(journal, project.root or app.directory)
@@ -108,6 +111,16 @@ def _exchange(project: Project, journal: Journal, store: Store) -> SyncReport:
     if is_passing(journal):
         return send_patiently(journal, store, float(project.settings.store_patience_seconds))
     return synchronise(journal, store, budget_seconds=BUDGET_SECONDS, use_breaker=False, again=True)
+
+
+def _both(first: SyncReport, second: SyncReport) -> SyncReport:
+    """What two exchanges moved together, and how the second left things."""
+    return second._replace(
+        pushed=first.pushed + second.pushed,
+        pulled=first.pulled + second.pulled,
+        relayed=first.relayed + second.relayed,
+        reserves=first.reserves + second.reserves,
+    )
 
 
 def describe(report: SyncReport) -> str:
