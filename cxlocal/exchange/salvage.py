@@ -135,6 +135,7 @@ def _go_on(transaction: Transaction, remains: Remains) -> str:
             chosen = [name for name in names if name in found]
             marks = ", ".join("?" * len(chosen))
             with contextlib.suppress(sqlite3.IntegrityError):
+                # sql: names out of our own schema, values as parameters
                 connection.execute(
                     f"INSERT INTO {table} ({', '.join(chosen)}) VALUES ({marks})",
                     [found[name] for name in chosen],
