@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,20 @@ def cluster() -> Iterator[Cluster]:
     made.close()
 
 
+@pytest.fixture
+def enrol() -> Iterator[Callable[[str, str], Machine]]:
+    """Makes machines, and lets go of their connections also when the test fails."""
+    made: list[Machine] = []
+
+    def make(url: str, letter: str) -> Machine:
+        made.append(Machine(url, letter))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.store.close()
+
+
 def both(one: Server, other: Server) -> str:
     """The address with both servers in it."""
     return f"postgresql://postgres@127.0.0.1:{one.port},127.0.0.1:{other.port}/postgres"
@@ -49,6 +63,15 @@ def set_standbys(server: Server, names: str) -> None:
         time.sleep(0.03)
 
 
+def wait_for_copy(one: Server, other: Server) -> None:
+    """Until the standby has replayed all that the primary has written so far."""
+    written = one.sql("SELECT pg_current_wal_lsn()::text")[0][0]
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not other.sql(f"SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn")[0][0]:
+        assert time.monotonic() < deadline, other.said()
+        time.sleep(0.03)
+
+
 def kept_by(server: Server) -> tuple[dict[str, int], set[bytes]]:
     """What a server holds: numbers by nonce, and hashes of events."""
     grants = server.sql("SELECT nonce, lo FROM cxlocal.grant_entry WHERE kind = 'online'")
@@ -56,7 +79,7 @@ def kept_by(server: Server) -> tuple[dict[str, int], set[bytes]]:
 
 
 def test_p1_p12_the_primary_is_killed_under_load_and_a_standby_promoted(
-    cluster: Cluster, tmp_path: Path
+    cluster: Cluster, enrol: Callable[[str, str], Machine], tmp_path: Path
 ) -> None:
     """With a standby that confirms every commit: machines go on by themselves, no number is granted
     twice, nothing acknowledged is lost."""
@@ -64,7 +87,7 @@ def test_p1_p12_the_primary_is_killed_under_load_and_a_standby_promoted(
     other = cluster.standby(one, "b")
     set_standbys(one, "b")
     url = both(one, other)
-    machines = [Machine(url, letter) for letter in "cdef"]
+    machines = [enrol(url, letter) for letter in "cdef"]
     machines[0].begin()
     journal, store = open_journal(tmp_path / "laptop"), PostgresqlStore(url, tmp_path)
     first = obtain_number(journal, store, request("r0")).number
@@ -95,26 +118,27 @@ def test_p1_p12_the_primary_is_killed_under_load_and_a_standby_promoted(
     assert {value for each in machines for value in each.hashes} <= hashes
     assert len({first, then.number, *told.values()}) == len(told) + 2
     assert min(before) >= 5, "there was no load"
-    for each in machines:
-        each.store.close()
     store.close()
     journal.close()
 
 
-def test_p11_a_standby_that_lagged_behind_grants_nothing_until_recovered(cluster: Cluster) -> None:
+def test_p11_a_standby_that_lagged_behind_grants_nothing_until_recovered(
+    cluster: Cluster, enrol: Callable[[str, str], Machine]
+) -> None:
     """[F25] Asynchronous replication: numbers that were told are lost to the promoted server. It
     takes what is pushed; after the recovery it goes on above them."""
     one = cluster.primary()
     other = cluster.standby(one, "b")
-    ahead = Machine(both(one, other), "c")
+    ahead = enrol(both(one, other), "c")
     ahead.begin()
     ahead.work()
+    wait_for_copy(one, other)
     other.stop()
     lost = [ahead.work()["grant"][0]["entry"]["lo"] for _ in range(3)]
     one.kill()
     other.start()
     other.sql("SELECT pg_promote(true, 30)")
-    fresh = Machine(both(one, other), "d")
+    fresh = enrol(both(one, other), "d")
     answer = fresh.work()
     assert [each["cause"] for each in answer["store"]["stopped"]] == [MOVED]
     assert "timeline went from 1 to 2" in answer["store"]["stopped"][0]["why"]
@@ -126,33 +150,33 @@ def test_p11_a_standby_that_lagged_behind_grants_nothing_until_recovered(cluster
     assert answer["store"]["stopped"] == []
     fresh.teller.generation = answer["store"]["generation"]
     assert fresh.work()["grant"][0]["entry"]["lo"] > max(lost)
-    for each in (ahead, fresh):
-        each.store.close()
 
 
 def test_p11_an_asynchronous_standby_is_not_trusted_even_if_it_has_everything(
-    cluster: Cluster,
+    cluster: Cluster, enrol: Callable[[str, str], Machine]
 ) -> None:
     """Nobody can know that it does."""
     one = cluster.primary()
     other = cluster.standby(one, "b")
-    machine = Machine(both(one, other), "c")
+    machine = enrol(both(one, other), "c")
     machine.begin()
     machine.work()
+    wait_for_copy(one, other)
     one.kill()
     other.sql("SELECT pg_promote(true, 30)")
     answer = machine.work()
     assert [each["cause"] for each in answer["store"]["stopped"]] == [MOVED]
-    machine.store.close()
 
 
-def test_p12_nothing_is_acknowledged_that_the_standby_lacks(cluster: Cluster) -> None:
+def test_p12_nothing_is_acknowledged_that_the_standby_lacks(
+    cluster: Cluster, enrol: Callable[[str, str], Machine]
+) -> None:
     """While the standby is away nothing is confirmed; the same message is answered afterwards, with
     the same number."""
     one = cluster.primary()
     other = cluster.standby(one, "b")
     set_standbys(one, "b")
-    machine = Machine(one.url(), "c")
+    machine = enrol(one.url(), "c")
     machine.begin()
     machine.work()
     other.stop()
@@ -161,18 +185,17 @@ def test_p12_nothing_is_acknowledged_that_the_standby_lacks(cluster: Cluster) ->
             machine.work(timeout=1)
     other.start()
     assert machine.work()["grant"][0]["entry"]["lo"] == 1
-    machine.store.close()
 
 
 def test_p12_a_store_whose_standby_was_taken_off_the_list_does_not_go_on_alone(
-    cluster: Cluster,
+    cluster: Cluster, enrol: Callable[[str, str], Machine]
 ) -> None:
     """The standby believes that it has everything. Were it promoted later, what was granted alone
     would be granted again."""
     one = cluster.primary()
     cluster.standby(one, "b")
     set_standbys(one, "b")
-    machine = Machine(one.url(), "c")
+    machine = enrol(one.url(), "c")
     machine.begin()
     machine.work()
     set_standbys(one, "")
@@ -185,13 +208,14 @@ def test_p12_a_store_whose_standby_was_taken_off_the_list_does_not_go_on_alone(
     set_standbys(one, "")
     machine.recover(machine.teller.generation)
     assert machine.work()["grant"][0]["entry"]["lo"] > 1
-    machine.store.close()
 
 
-def test_p11_a_point_in_time_restore_grants_nothing_until_recovered(cluster: Cluster) -> None:
+def test_p11_a_point_in_time_restore_grants_nothing_until_recovered(
+    cluster: Cluster, enrol: Callable[[str, str], Machine]
+) -> None:
     """[F25] Whoever calls first, with or without a memory of what came after the backup."""
     one = cluster.primary()
-    machine = Machine(one.url(), "c")
+    machine = enrol(one.url(), "c")
     machine.begin()
     machine.work()
     restored = cluster.restored(one, "pitr")
@@ -201,20 +225,18 @@ def test_p11_a_point_in_time_restore_grants_nothing_until_recovered(cluster: Clu
         "-c", "restore_command=false", "-c", "recovery_target=immediate",
         "-c", "recovery_target_action=promote",
     )  # fmt: skip
-    stranger = Machine(restored.url(), "d")
+    stranger = enrol(restored.url(), "d")
     answer = stranger.work()
     assert [each["cause"] for each in answer["store"]["stopped"]] == [MOVED]
     assert answer["grant"][0]["entry"] is None
-    stranger.store.close()
-    machine.store.close()
 
 
 def test_p11_a_database_loaded_from_a_dump_grants_nothing_until_recovered(
-    cluster: Cluster,
+    cluster: Cluster, enrol: Callable[[str, str], Machine]
 ) -> None:
     """[F25] The same server, the same timeline; but the tables are others."""
     one = cluster.primary()
-    machine = Machine(one.url(), "c")
+    machine = enrol(one.url(), "c")
     machine.begin()
     machine.work()
     dumped = subprocess.run(
@@ -225,10 +247,8 @@ def test_p11_a_database_loaded_from_a_dump_grants_nothing_until_recovered(
         [str(programs() / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "-d", one.url("loaded")],
         input=dumped.stdout, stdout=subprocess.DEVNULL, check=True,
     )  # fmt: skip
-    stranger = Machine(one.url("loaded"), "d")
+    stranger = enrol(one.url("loaded"), "d")
     answer = stranger.work()
     assert [each["cause"] for each in answer["store"]["stopped"]] == [MOVED]
     assert stranger.recover(answer["store"]["generation"])["store"]["stopped"] == []
     assert stranger.work()["grant"][0]["entry"]["lo"] > 0
-    for each in (machine, stranger):
-        each.store.close()
