@@ -180,7 +180,7 @@ def test_a_machine_that_vanished_does_not_hold_up_a_restart(tmp_path: Path) -> N
     tls = Tls(tmp_path / "cert.pem", tmp_path / "key.pem")
     leaf.cert_chain_pems[0].write_to_path(tls.certificate)
     leaf.private_key_pem.write_to_path(tls.key)
-    server = ThreadServer(tmp_path / "central", tls)
+    server = ThreadServer(tmp_path / "central", tls=tls)
     trust = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
     raw = socket.create_connection(("127.0.0.1", server.port))
     with trust.wrap_socket(raw, server_hostname="localhost") as silent:

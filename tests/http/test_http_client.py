@@ -297,7 +297,7 @@ def _tls_server(tmp_path: Path, leaf: trustme.LeafCert) -> ThreadServer:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     leaf.cert_chain_pems[0].write_to_path(certificate)
     leaf.private_key_pem.write_to_path(key)
-    return ThreadServer(tmp_path / "central", Tls(certificate, key))
+    return ThreadServer(tmp_path / "central", tls=Tls(certificate, key))
 
 
 def _code(server: ThreadServer) -> str:

@@ -12,13 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cxlocal_sync.keys.open import folder_store
+from bucket_kit import Server
+from cxlocal_sync.keys.open import folder_store, object_store
 from cxlocal_sync.postgresql.store import PostgresqlStore
 from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import ThreadServer
 from numbers_kit import ElsewhereStore
 from postgresql_kit import Databases
 
+from cxlocal.clock import SystemIds
 from cxlocal.events import types
 from cxlocal.events.document import NO_HASH, Event, hash_of
 from cxlocal.exchange.messages import event_out
@@ -49,18 +51,21 @@ def elsewhere(folder: Path) -> Opened:
 
 def served(folder: Path) -> Opened:
     """Behind a server."""
-    server = ThreadServer(folder / "served")
+    return _behind("http", ThreadServer(folder / "served"), folder)
+
+
+def _behind(name: str, server: ThreadServer, folder: Path) -> Opened:
     store = server.enrol(folder / "client")
 
     def close() -> None:
         store.close()
         server.close()
 
-    return Opened("http", store, close)
+    return Opened(name, store, close)
 
 
 def in_folder(folder: Path) -> Opened:
-    """In a folder, without a server. A bucket holds the same keys."""
+    """In a folder, without a server."""
     (folder / "share").mkdir()
     store = folder_store(f"folder://{folder / 'share'}", folder / "home")
     store.create(lineage=LINEAGE)
@@ -73,6 +78,28 @@ def in_database(databases: Databases) -> Callable[[Path], Opened]:
     def made(folder: Path) -> Opened:
         store = PostgresqlStore(databases.fresh(), folder)
         return Opened("postgresql", store, store.close)
+
+    return made
+
+
+def served_from_database(databases: Databases) -> Callable[[Path], Opened]:
+    """Behind a server that keeps it in a database of its own."""
+
+    def made(folder: Path) -> Opened:
+        address = databases.fresh()
+        server = ThreadServer(folder / "served", lambda: PostgresqlStore(address, folder))
+        return _behind("http-postgresql", server, folder)
+
+    return made
+
+
+def in_bucket(storage: Server) -> Callable[[Path], Opened]:
+    """In object storage, below a prefix of its own."""
+
+    def made(folder: Path) -> Opened:
+        store = object_store(storage.url(SystemIds().token()), folder)
+        store.create(lineage=LINEAGE)
+        return Opened("bucket", store, store.close)
 
     return made
 

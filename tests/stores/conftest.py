@@ -68,13 +68,21 @@ def databases(made_databases: list[Databases]) -> Databases:
     return made_databases[0]
 
 
-@pytest.fixture(params=["embedded", "elsewhere", "http", "folder", "bucket", POSTGRESQL])
+SERVED_POSTGRESQL = pytest.param("http-postgresql", marks=pytest.mark.needs("pg_ctlcluster"))
+
+
+@pytest.fixture(
+    params=["embedded", "elsewhere", "http", SERVED_POSTGRESQL, "folder", "bucket", POSTGRESQL]
+)
 def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """Each store of the contract suite."""
     home = tmp_path / "central"
     home.mkdir()
-    if request.param == "http":
-        server = ThreadServer(home)
+    if "postgresql" in request.param:
+        address = request.getfixturevalue("databases").fresh()
+    if request.param in ("http", "http-postgresql"):
+        opener = None if request.param == "http" else lambda: PostgresqlStore(address, home)
+        server = ThreadServer(home, opener)
         client = server.enrol(tmp_path / "client")
         yield client
         client.close()
@@ -83,8 +91,6 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     if request.param == "bucket":
         server = request.getfixturevalue("seaweedfs")
         request.getfixturevalue("credentials")
-    if request.param == "postgresql":
-        address = request.getfixturevalue("databases").fresh()
     kinds: dict[str, Callable[[], Any]] = {
         "embedded": lambda: SqliteStore("sqlite:", home),
         "elsewhere": lambda: ElsewhereStore(home),
@@ -97,7 +103,7 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     made.close()
 
 
-@pytest.fixture(params=["elsewhere", "http", POSTGRESQL])
+@pytest.fixture(params=["elsewhere", "http", SERVED_POSTGRESQL, POSTGRESQL])
 def faulty_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """Each store that stands in a process of its own, with ``faults`` used up one a request."""
     home = tmp_path / "central"
@@ -105,6 +111,9 @@ def faulty_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any
     kinds = {
         "elsewhere": lambda: ElsewhereStore(home),
         "http": lambda: ServedStore(home),
+        "http-postgresql": lambda: ServedStore(
+            home, store=request.getfixturevalue("databases").fresh()
+        ),
         "postgresql": FaultyDatabase,
     }
     made: Any = kinds[request.param]()

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from cxlocal_sync.http.local import members_path
 from cxlocal_sync.http.members import Members
 from cxlocal_sync.http.rights import Rights
 from cxlocal_sync.http.serving import Server, Tls, listen, make_server
+from cxlocal_sync.stores.answer import ServableStore
 from cxlocal_sync.stores.sqlite import SqliteStore
 
 from cxlocal.clock import SystemIds
@@ -28,9 +30,13 @@ START_SECONDS = 20.0
 
 
 class ThreadServer:
-    """A real server on a real socket, in a thread of the test: starts in a moment."""
+    """A real server on a real socket, in a thread of the test: starts in a moment. Serves a SQLite
+    store in ``home``, or what ``opener`` opens."""
 
-    def __init__(self, home: Path, tls: Tls | None = None, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, home: Path, opener: Callable[[], ServableStore] | None = None, *,
+        tls: Tls | None = None, host: str = "127.0.0.1",
+    ) -> None:  # fmt: skip
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
         self.members_path = home / "store.db.members"
@@ -39,7 +45,7 @@ class ThreadServer:
         self.port = self.listener.getsockname()[1]
         self.url = f"{scheme}://localhost:{self.port}" if tls else f"{scheme}://{host}:{self.port}"
         self.server: Server = make_server(
-            lambda: SqliteStore("sqlite:", home), Members(self.members_path), tls
+            opener or (lambda: SqliteStore("sqlite:", home)), Members(self.members_path), tls
         )
         self.service = self.server.service
         self.thread = threading.Thread(
@@ -226,8 +232,8 @@ class ServedStore:
     """An HttpStore whose ``faults`` are used up one a request, like those of ElsewhereStore: the
     server behind really is killed, and replies are really lost on the way."""
 
-    def __init__(self, home: Path, patience: float = 0.4) -> None:
-        self.server = ProcessServer(home)
+    def __init__(self, home: Path, patience: float = 0.4, *, store: str = "") -> None:
+        self.server = ProcessServer(home, store=store)
         self.proxy = CuttingProxy(self.server.port)
         self.home = home / "client"
         enrolled = self.server.enrol(self.home)

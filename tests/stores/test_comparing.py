@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bucket_kit import CREDENTIALS, Server
 from comparing_kit import (
     LINEAGE,
     Opened,
     Teller,
     elsewhere,
     embedded,
+    in_bucket,
     in_database,
     in_folder,
     served,
+    served_from_database,
     side_by_side,
 )
 from hypothesis import HealthCheck, settings
@@ -46,10 +49,13 @@ pytestmark = pytest.mark.needs("pg_ctlcluster")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def server() -> Iterator[None]:
-    """One database server for all stories."""
-    Comparing.databases = Databases()
-    yield
+def servers(seaweedfs: Server) -> Iterator[None]:
+    """One database server and one of object storage for all stories."""
+    Comparing.databases, Comparing.storage = Databases(), seaweedfs
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        yield
     Comparing.databases.close()
 
 
@@ -57,13 +63,22 @@ class Comparing(RuleBasedStateMachine):
     """One story."""
 
     databases: Databases
+    storage: Server
 
     def __init__(self) -> None:
         super().__init__()
         self.stack = ExitStack()
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
         self.stores = self.stack.enter_context(
-            side_by_side(folder, [*KINDS, in_database(self.databases)])
+            side_by_side(
+                folder,
+                [
+                    *KINDS,
+                    in_database(self.databases),
+                    served_from_database(self.databases),
+                    in_bucket(self.storage),
+                ],
+            )
         )
         self.tellers = {node: Teller(node) for node in NODES}
         self.nonces = 0
