@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,14 @@ from numbers_kit import FaultyStore, TestClock, request
 
 import cxlocal.numbers
 from cxlocal.domain import NumberState
-from cxlocal.errors import CxError, Refused, StoreNeeded
+from cxlocal.errors import CxError, Refused
 from cxlocal.exchange.contact import ANSWER_SECONDS
 from cxlocal.exchange.copies import journal_was_moved
 from cxlocal.exchange.sync import pending, recover_store, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.numbers.holdings import reserves
-from cxlocal.numbers.ledger import explain, ledger, lines_of
-from cxlocal.numbers.obtain import number_of_run, obtain_number
+from cxlocal.numbers.ledger import explain, ledger
+from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
 
@@ -44,123 +43,6 @@ def level(store: Any, *journals: Journal) -> None:
     for journal in (*journals, *journals):
         report = synchronise(journal, store, use_breaker=False, budget_seconds=20)
         assert report.reached, report.why
-
-
-def test_p4_six_online_releases_in_a_row_are_0_to_5(machine: Machine, store: FaultyStore) -> None:
-    laptop = machine()
-    numbers = []
-    for index in range(6):
-        numbers += released(laptop, store, f"r{index}")
-        synchronise(laptop, store)
-    assert numbers == [0, 1, 2, 3, 4, 5]
-
-
-def test_p4_ten_machines_in_contact_between_skip_nothing(
-    machine: Machine, store: FaultyStore
-) -> None:
-    laptop, others = machine(), [machine(f"agent-{index}") for index in range(10)]
-    numbers = []
-    for index in range(6):
-        numbers += released(laptop, store, f"r{index}")
-        for agent in others:
-            if index == 0:
-                numbers_of_agents = released(agent, store, f"{agent.home.name}", line="3.0")
-                assert numbers_of_agents
-            synchronise(agent, store)
-    assert numbers == [0, 1, 2, 3, 4, 5]
-    held = sorted((each.lo, each.hi) for agent in others for each in reserves(agent))
-    assert len(held) == 10
-    assert all(a[1] < b[0] for a, b in pairwise(held))
-    assert held[0][0] == 100
-
-
-def test_p4_a_reserve_lies_ahead_and_an_emergency_is_recognisable(
-    machine: Machine, store: FaultyStore
-) -> None:
-    laptop = machine()
-    assert released(laptop, store, *(f"r{index}" for index in range(15)))[-1] == 14
-    # The reserve came with the first release; the cursor is not yet within half of the distance.
-    assert [(each.lo, each.hi) for each in reserves(laptop)] == [(100, 102)]
-    store.down = True
-    assert released(laptop, store, "night") == [100]
-    store.down = False
-    level(store, laptop)
-    passed = explain(laptop, "webshop", "2.7", 50)
-    assert passed.state is NumberState.SKIPPED
-    assert "passed over" in passed.why
-    assert released(laptop, store, "after") == [103], "100 to 102 are the reserve's"
-    assert [each.lo for each in reserves(laptop)] == [200]
-    assert explain(laptop, "webshop", "2.7", 101).state is NumberState.SKIPPED
-
-
-def test_p4_a_reserve_is_exchanged_when_the_numbers_in_use_come_close(
-    machine: Machine, store: FaultyStore
-) -> None:
-    laptop, agent = machine(), machine("agent")
-    released(laptop, store, "r0", ahead=10)
-    released(agent, store, *(f"a{index}" for index in range(4)), ahead=10)
-    synchronise(laptop, store)
-    assert [each.lo for each in reserves(laptop)] == [10]
-    released(agent, store, "a4", ahead=10)
-    synchronise(laptop, store)
-    [held] = reserves(laptop)
-    assert held.lo > 13
-    level(store, laptop, agent)
-    given_up = explain(agent, "webshop", "2.7", 10)
-    assert given_up.state is NumberState.SKIPPED
-    assert "newer reserve" in given_up.why
-
-
-def test_p1_no_number_twice_through_outages_and_lost_answers(
-    machine: Machine, store: FaultyStore
-) -> None:
-    one, two = machine("one"), machine("two")
-    seen: list[int | None] = []
-    faults = ["", "lose-reply", "lose-request", "twice", "late-request", "lose-reply", ""]
-    for index, fault in enumerate(faults * 2):
-        for journal in (one, two):
-            store.faults = [fault] if fault else []
-            try:
-                seen += released(journal, store, f"{journal.home.name}-{index}")
-            except StoreNeeded:
-                synchronise(journal, store, use_breaker=False)
-            store.deliver_late()
-        journal.connection.execute("DELETE FROM breaker")
-    assert len(seen) == len(set(seen))
-    level(store, one, two)
-    texts = one.query("SELECT number, count(*) AS uses FROM version GROUP BY number")
-    assert all(row["uses"] == 1 for row in texts)
-
-
-def test_p1_the_same_run_gets_the_same_number(machine: Machine, store: FaultyStore) -> None:
-    laptop, agent = machine(), machine("agent")
-    first = obtain_number(laptop, store, request("r0"))
-    assert obtain_number(laptop, store, request("r0")) == first
-    assert obtain_number(laptop, None, request("r0")) == first
-    assert number_of_run(laptop, "webshop", "r0") == first
-    level(store, laptop, agent)
-    # A later job of the same run on another machine finds it too.
-    assert number_of_run(agent, "webshop", "r0") == first
-    store.down = True
-    night = obtain_number(laptop, store, request("night"))
-    store.down = False
-    assert obtain_number(laptop, store, request("night")) == night
-
-
-def test_p1_a_late_request_burns_its_number_and_no_more(
-    machine: Machine, store: FaultyStore
-) -> None:
-    laptop = machine()
-    released(laptop, store, "r0")
-    store.faults = ["late-request"]
-    assert released(laptop, store, "r1") == [100]
-    level(store, laptop)
-    store.deliver_late()
-    level(store, laptop)
-    assert obtain_number(laptop, store, request("r1")).number == 100
-    numbers = released(laptop, store, "r2", "r3")
-    assert len({100, *numbers}) == 3
-    assert covered(laptop) == list(range(len(covered(laptop))))
 
 
 def test_p1_a_process_that_is_still_asking_asks_again(machine: Machine, store: FaultyStore) -> None:
@@ -211,50 +93,6 @@ def test_p2_a_number_is_durable_before_it_is_printed(machine: Machine, store: Fa
     assert database[-1] < synced[-1] < ended[-1], "not durable when it was printed"
 
 
-def test_p3_numbers_of_one_machine_strictly_increase(machine: Machine, store: FaultyStore) -> None:
-    laptop, agent = machine(), machine("agent")
-    numbers: list[int | None] = []
-    for index in range(12):
-        store.down = index % 4 == 2
-        laptop.connection.execute("DELETE FROM breaker")
-        numbers += released(laptop, store, f"r{index}")
-        store.down = False
-        released(agent, store, f"a{index}")
-    assert numbers == sorted(set(numbers), key=lambda number: number or 0)
-
-
-def test_p4_an_offline_number_exceeds_all_known_to_be_in_use(
-    machine: Machine, store: FaultyStore
-) -> None:
-    laptop, agent = machine(), machine("agent")
-    released(laptop, store, "r0", ahead=4)
-    assert [each.lo for each in reserves(laptop)] == [4]
-    released(agent, store, *(f"a{index}" for index in range(8)), ahead=4)
-    # The grant of a fresh reserve is lost, while what the others did becomes known.
-    from cxlocal.exchange.contact import talk
-    from cxlocal.exchange.sync import take_in
-
-    take_in(laptop, talk(laptop, store), settle=False)
-    store.down = True
-    known = max(row["number"] for row in laptop.query("SELECT number FROM version"))
-    with pytest.raises(StoreNeeded):
-        released(laptop, store, "night", ahead=4)
-    assert known >= 8
-
-
-def test_p5_grants_ascend_and_never_overlap(machine: Machine, store: FaultyStore) -> None:
-    journals = [machine(f"m{index}") for index in range(3)]
-    last = -1
-    for index in range(9):
-        [number] = released(journals[index % 3], store, f"r{index}", ahead=5)
-        assert number is not None
-        assert number > last
-        last = number
-    level(store, *journals)
-    rows = journals[0].query("SELECT lo, hi FROM grant_entry WHERE kind != 'raise' ORDER BY lo")
-    assert all(a["hi"] < b["lo"] for a, b in pairwise(rows))
-
-
 def test_p6_no_number_depends_on_a_clock(tmp_path: Path, machine: Machine) -> None:
     stories = []
     for name, step in (("steady", 1), ("frozen", 0), ("back", -7_200_000), ("wild", 10**11)):
@@ -291,32 +129,6 @@ def test_p6_the_rules_read_no_clock() -> None:
             if isinstance(node, ast.Name | ast.Attribute)
         }
         assert not names & {"now_ms", "monotonic", "time", "datetime"}, path
-
-
-def test_p7_every_number_has_exactly_one_state(machine: Machine, store: FaultyStore) -> None:
-    laptop, agent = machine(), machine("agent")
-    released(laptop, store, "r0", "r1", first=5)
-    released(agent, store, "a0", first=5)
-    store.faults = ["lose-reply"]
-    released(laptop, store, "r2", first=5)
-    level(store, laptop, agent)
-    released(laptop, store, "r3", first=5)
-    level(store, laptop, agent)
-    for journal in (laptop, agent):
-        numbers = covered(journal)
-        top = journal.one("SELECT max(hi) AS top FROM grant_entry")
-        assert top is not None
-        assert numbers == list(range(top["top"] + 1))
-        states = {span.state for span in ledger(journal, "webshop", "2.7")}
-        assert NumberState.CONFIRMED in states
-        assert all(span.why for span in ledger(journal, "webshop", "2.7"))
-    low = explain(agent, "webshop", "2.7", 2)
-    assert (low.state, "start at 5" in low.why) == (NumberState.SKIPPED, True)
-    lost = explain(agent, "webshop", "2.7", 8)
-    assert lost.state is NumberState.SKIPPED
-    assert "answer was lost" in lost.why
-    assert explain(agent, "webshop", "2.7", 10**6).state is NumberState.FREE
-    assert lines_of(agent, "webshop") == ["2.7"]
 
 
 def test_p8_cursors_never_fall_recovery_included(machine: Machine, store: FaultyStore) -> None:
@@ -385,34 +197,6 @@ def test_p11_a_store_whose_file_is_gone_is_made_anew_only_by_recovery(
     held = store.inner._connection
     assert held is not None
     assert held.execute("SELECT count(*) FROM event").fetchone()[0] >= 6
-
-
-def test_a_number_nobody_granted_stops_grants_and_moves_no_cursor(
-    machine: Machine, store: FaultyStore
-) -> None:
-    from cxlocal.events.machines import version_used
-
-    laptop, rogue = machine(), machine("rogue")
-    released(laptop, store, "r0")
-    level(store, rogue)
-    rogue.append(
-        version_used(
-            deliverable="webshop", run="x", line="2.7", number=5_000, scheme="semver",
-            text="2.7.5000", sort_key="x", how="online", lineage="?", generation=1, k=1,
-            actor={"id": "x", "how": "x"},
-        )
-    )  # fmt: skip
-    level(store, rogue)
-    assert released(laptop, store, "r1") == [100]
-    released(laptop, store, "other", deliverable="shop")
-    connection = store.inner._connection
-    assert connection is not None
-    online = connection.execute("SELECT online FROM cursor WHERE deliverable = 'webshop'")
-    assert online.fetchone()[0] <= 100
-    recover_store(laptop, store)
-    [number] = released(laptop, store, "r2")
-    assert number is not None
-    assert number > 5_000
 
 
 def test_p17_an_absent_store_costs_at_most_the_fixed_delay(
@@ -488,20 +272,6 @@ def test_p20_every_refusal_names_cause_and_way_out(
     assert not {"node", "token", "lineage", "grant"} & set(str(error).split())
 
 
-def test_tags_decide_where_an_adopter_starts(machine: Machine, store: FaultyStore) -> None:
-    laptop, other = machine(), machine("other")
-    for turn in range(3):
-        with pytest.raises(Refused) as caught:
-            obtain_number(laptop, store, request(f"r{turn}", tagged=7))
-        assert "from = 8" in caught.value.hint
-        synchronise(laptop, store)
-    assert released(laptop, store, "r0", tagged=7, first=8) == [8]
-    assert released(laptop, store, "r1", tagged=8, first=8) == [9]
-    # A tag on a release of our own, taken from a reserve the store has not heard of yet.
-    ahead = obtain_number(laptop, None, request("night")).number
-    assert released(other, store, "r2", tagged=ahead, first=8) == [10]
-
-
 def test_p1_a_home_copied_with_its_store_gives_nothing_twice(
     machine: Machine, tmp_path: Path
 ) -> None:
@@ -551,38 +321,3 @@ def test_a_text_in_use_is_passed_by(machine: Machine, store: FaultyStore) -> Non
     second = obtain_number(laptop, store, request("r1", line="2.7.0", scheme="pep440"))
     assert second.text == "2.7.0.1", "2.7.0.0 equals 2.7.0"
     assert "in use" in explain(laptop, "webshop", "2.7.0", 0).why
-
-
-def test_a_passing_machine_holds_and_takes_no_reserve(machine: Machine, store: FaultyStore) -> None:
-    job = machine("job")
-    assert released(job, store, "r0", kept=False) == [0]
-    assert reserves(job) == []
-    store.down = True
-    with pytest.raises(StoreNeeded, match="passing machine"):
-        obtain_number(job, store, request("r1", kept=False), patience_seconds=0.3)
-    assert len(store.requests) == 1
-
-
-def test_p18_idle_syncs_change_nothing(machine: Machine, store: FaultyStore) -> None:
-    laptop, agent = machine(), machine("agent")
-    released(laptop, store, "r0")
-    released(agent, store, "a0")
-    level(store, laptop, agent)
-
-    def picture() -> Any:
-        connection = store.inner._connection
-        assert connection is not None
-        return (
-            connection.execute("SELECT position, hash FROM store").fetchone(),
-            [
-                journal.query("SELECT count(*) AS n FROM event UNION ALL SELECT count(*) FROM"
-                              " grant_entry UNION ALL SELECT sum(sequence) FROM ack")
-                for journal in (laptop, agent)
-            ],
-            [ledger(journal, "webshop", "2.7") for journal in (laptop, agent)],
-        )  # fmt: skip
-
-    before = picture()
-    for _ in range(5):
-        level(store, laptop, agent)
-    assert picture() == before

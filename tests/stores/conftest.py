@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
 
 from bucket_kit import credentials, make_bucket_store, seaweedfs
+from cxlocal_sync.keys.open import folder_store, object_store
 from cxlocal_sync.postgresql.store import PostgresqlStore
 from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import ServedStore, ThreadServer
@@ -37,15 +40,6 @@ def machine(tmp_path: Path) -> Iterator[Callable[..., Journal]]:
     yield make
     for journal in opened:
         journal.close()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[FaultyStore]:
-    """A store in this process that misbehaves on demand."""
-    (tmp_path / "central").mkdir()
-    faulty = FaultyStore(SqliteStore("sqlite:", tmp_path / "central"))
-    yield faulty
-    faulty.close()
 
 
 POSTGRESQL = pytest.param("postgresql", marks=pytest.mark.needs("pg_ctlcluster"))
@@ -74,33 +68,63 @@ SERVED_POSTGRESQL = pytest.param("http-postgresql", marks=pytest.mark.needs("pg_
 @pytest.fixture(
     params=["embedded", "elsewhere", "http", SERVED_POSTGRESQL, "folder", "bucket", POSTGRESQL]
 )
-def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    """Each store of the contract suite."""
+def open_any(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Any]]:
+    """For each kind of store: opens it, at every call as another machine of the company does."""
     home = tmp_path / "central"
     home.mkdir()
-    if "postgresql" in request.param:
+    with ExitStack() as stack:
+        open_one = _opener(request, home, tmp_path, stack)
+
+        def opened() -> Any:
+            made = open_one()
+            stack.callback(made.close)
+            return made
+
+        yield opened
+
+
+def _opener(
+    request: pytest.FixtureRequest, home: Path, folder: Path, stack: ExitStack
+) -> Callable[[], Any]:
+    kind: str = request.param
+    numbers = count()
+
+    def client() -> Path:
+        return folder / f"client-{next(numbers)}"
+
+    if "postgresql" in kind:
         address = request.getfixturevalue("databases").fresh()
-    if request.param in ("http", "http-postgresql"):
-        opener = None if request.param == "http" else lambda: PostgresqlStore(address, home)
+        if kind == "postgresql":
+            return lambda: PostgresqlStore(address, home)
+    if "http" in kind:
+        opener = None if kind == "http" else lambda: PostgresqlStore(address, home)
         server = ThreadServer(home, opener)
-        client = server.enrol(tmp_path / "client")
-        yield client
-        client.close()
-        server.close()
-        return
-    if request.param == "bucket":
-        server = request.getfixturevalue("seaweedfs")
+        stack.callback(server.close)
+        # Another code for a name ends the first.
+        return lambda: server.enrol(home := client(), home.name)
+    if kind == "folder":
+        make_folder_store(folder / "share", client()).close()
+        return lambda: folder_store(f"folder://{folder / 'share'}", client())
+    if kind == "bucket":
         request.getfixturevalue("credentials")
-    kinds: dict[str, Callable[[], Any]] = {
-        "embedded": lambda: SqliteStore("sqlite:", home),
-        "elsewhere": lambda: ElsewhereStore(home),
-        "folder": lambda: make_folder_store(tmp_path / "share", home),
-        "bucket": lambda: make_bucket_store(server, SystemIds().token(), home),
-        "postgresql": lambda: PostgresqlStore(address, home),
-    }
-    made = kinds[request.param]()
-    yield made
-    made.close()
+        storage, prefix = request.getfixturevalue("seaweedfs"), SystemIds().token()
+        make_bucket_store(storage, prefix, client()).close()
+        return lambda: object_store(storage.url(prefix), client())
+    if kind == "elsewhere":
+        return lambda: ElsewhereStore(home)
+    return lambda: SqliteStore("sqlite:", home)
+
+
+@pytest.fixture
+def any_store(open_any: Callable[[], Any]) -> Any:
+    """Each store of the contract suite."""
+    return open_any()
+
+
+@pytest.fixture
+def central(any_store: Any) -> FaultyStore:
+    """Each store, with requests and replies that are lost, doubled or late on demand."""
+    return FaultyStore(any_store)
 
 
 @pytest.fixture(params=["elsewhere", "http", SERVED_POSTGRESQL, POSTGRESQL])
@@ -121,4 +145,4 @@ def faulty_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any
     made.close()
 
 
-__all__ = ["any_store", "credentials", "faulty_store", "machine", "seaweedfs", "store"]
+__all__ = ["any_store", "credentials", "faulty_store", "machine", "seaweedfs"]

@@ -132,9 +132,9 @@ class ElsewhereStore:
 
 
 class FaultyStore:
-    """A store in this process whose requests and replies can be lost, doubled or delivered late."""
+    """A store whose requests and replies can be lost, doubled or delivered late."""
 
-    def __init__(self, store: SqliteStore, faults: Sequence[str] = ()) -> None:
+    def __init__(self, store: Any, faults: Sequence[str] = ()) -> None:
         self.inner = store
         self.url = store.url
         self.faults = list(faults)

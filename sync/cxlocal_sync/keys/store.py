@@ -31,6 +31,7 @@ from cxlocal_sync.keys.space import (
     claim,
     ignores_conditions,
     keep_content,
+    overwrites,
 )
 from cxlocal_sync.keys.synced import exchange_synced
 from cxlocal_sync.stores.answer import Answering, refuse
@@ -138,12 +139,13 @@ class KeyStore(Answering):
                 return refuse(error)
 
     def _copy(self, space: KeySpace, left: float) -> SqliteSession:
-        """The copy of this machine. One that is new here tries the key space first."""
+        """The copy of this machine. One that is new here tries the key space first, as its own way
+        there may lead through another server; its first number must not wait for a race."""
         if self._connection is not None and not is_current(self._cache, self._inode):
             self.close()
         if self._connection is None:
             fresh = not self._cache.exists()
-            wrong = ignores_conditions(space, self._ids) if fresh else ""
+            wrong = overwrites(space, self._ids) if fresh else ""
             if wrong:
                 raise _unfit(self.url, wrong)
             self._connection = open_cache(self._cache, left)
