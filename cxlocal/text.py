@@ -12,6 +12,15 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536
 _DURATION = re.compile(r"(\d+)\s*([smhdwy])")
 
 
+_HEXADECIMAL = frozenset("0123456789abcdef")
+
+
+def is_hexadecimal(text: str, digits: int) -> bool:
+    """Whether ``text`` is that many hexadecimal digits in small letters: 32 name a node or a lineage,
+    64 are a SHA-256. Such a text may stand in a path."""
+    return len(text) == digits and _HEXADECIMAL.issuperset(text)
+
+
 def utc_text(time_ms: int) -> str:
     """Milliseconds since the epoch as ``2026-11-23T02:14:05.123Z``."""
     return f"{_second_text(time_ms // 1000)}.{time_ms % 1000:03d}Z"

@@ -15,8 +15,9 @@ import zlib
 from typing import Any
 
 from cxlocal.errors import CxError
-from cxlocal.events.document import Event
+from cxlocal.events.document import Event, what_is_wrong
 from cxlocal.numbers.log import KINDS, Entry
+from cxlocal.text import is_hexadecimal
 
 PROTOCOL = 1
 
@@ -130,8 +131,9 @@ def event_out(event: Event) -> dict[str, Any]:
 def event_in(item: Any) -> Event:
     """The event in a message. Raises BadMessage when a field is missing or of the wrong kind.
 
-    Its hash is not checked here (see ``cxlocal.events.document.hash_of``); its branch is a matter
-    of the place that stores it.
+    Whoever it comes from, what is taken here may stand in a path and a table, and every reader can
+    read it. Its hash is not checked here (see ``cxlocal.events.document.hash_of``); its branch is a
+    matter of the place that stores it.
     """
     try:
         event = Event(
@@ -143,8 +145,9 @@ def event_in(item: Any) -> Event:
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadMessage("the message holds a malformed event", why=repr(error)) from error
-    if event.sequence < 1 or {len(event.previous), len(event.hash)} != {32}:
-        raise BadMessage("the message holds a malformed event", why="sequence or hash")
+    wrong = what_is_wrong(event)
+    if wrong:
+        raise BadMessage("the message holds a malformed event", why=wrong)
     return event
 
 
@@ -188,12 +191,9 @@ def _text(value: Any) -> str:
 
 def hash_of_text(value: Any) -> str:
     """A SHA-256 as it travels: 64 hexadecimal digits. Raises TypeError and ValueError."""
-    if len(_text(value)) != 64 or not _HEXADECIMAL.issuperset(value):
+    if not is_hexadecimal(_text(value), 64):
         raise ValueError(f"{value[:80]!r} is not a SHA-256")
     return str(value)
-
-
-_HEXADECIMAL = frozenset("0123456789abcdef")
 
 
 def _whole(value: Any) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cxlocal.clock import Ids
 from cxlocal.errors import Trouble
+from cxlocal.text import is_hexadecimal
 
 FILE_NAME = "journal.db"
 STORE_NAME = "store.db"
@@ -81,7 +82,7 @@ def _read(path: Path) -> str:
         text = path.read_bytes().decode("ascii", "replace").strip()
     except FileNotFoundError:
         return ""
-    if len(text) != 32 or any(char not in "0123456789abcdef" for char in text):
+    if not is_hexadecimal(text, 32):
         raise Trouble(
             f"{path} does not hold an id",
             why="it names the folder of this machine's journal, and was cut off or changed",

@@ -33,6 +33,7 @@ ROUNDS = 21
 """Of each measurement at each size; the median counts."""
 NODES = 1000
 TEXT = "x" * 250
+TYPE = "dev.cdevents.taskrun.finished.0.3.0"
 CHUNK = 50_000
 
 
@@ -43,10 +44,14 @@ def rows(first: int, last: int) -> Iterator[tuple[Any, ...]]:
         sequence = 1 + position // NODES
         deliverable = f"deliverable-{node % 200}"
         digest = position.to_bytes(32, "big")
-        document = f'{{"customData": {{"cxlocal": {{"text": "{position} {TEXT}"}}}}}}'
+        run = f"run-{position // 40}"
+        document = (
+            f'{{"context":{{"chainId":"{run}","timestamp":"2026-11-23T02:14:05Z","type":"{TYPE}"}},'
+            f'"customData":{{"cxlocal":{{"text":"{position} {TEXT}"}}}}}}'
+        )
         yield (
-            position + 1, node, sequence, 0, "dev.cdevents.taskrun.finished.0.2.0", deliverable,
-            sequence, position << 16, digest, digest, digest, f"run-{position // 40}", document,
+            position + 1, node, sequence, 0, TYPE, deliverable,
+            sequence, position << 16, digest, digest, digest, run, document,
             digest, node,
         )  # fmt: skip
 

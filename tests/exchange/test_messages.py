@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -63,9 +64,24 @@ def test_p19_another_protocol_is_refused_by_name() -> None:
         assert caught.value.name == "unknown-protocol"
 
 
+NOT_WRITTEN_BY_ANY_JOURNAL: list[tuple[str, Any]] = [
+    ("node", "../../../etc"), ("node", "A" * 32), ("node", ""), ("node", "a" * 31 + "/"),
+    ("deliverable_sequence", None), ("deliverable", None), ("deliverable", "x" * 1025),
+    ("type", "another"), ("run", "another"), ("run", None), ("document", "no document"),
+    ("document", "[]"), ("document", "{}"), ("document", "[" * 100_000),
+    ("document", '{"context":{"type":"t","chainId":"run","timestamp":"yesterday"}}'),
+    ("document", '{"context":{"type":"t","chainId":"run","timestamp":"2026-11-23T02:14:05"}}'),
+    ("document", '{"context":{"type":"t","chainId":"run"}}'),
+    ("document", '{"context":{"type":"t","chainId":"run","timestamp":"2026-11-23T02:14:05Z"}}'
+     + " " * 256 * 1024),
+]  # fmt: skip
+
+DOCUMENT = '{"context":{"type":"t","chainId":"run","timestamp":"2026-11-23T02:14:05.123Z"}}'
+
+
 def test_p15_events_with_wrong_fields_are_refused() -> None:
     event = Event(
-        "a" * 32, 1, 0, "t", "webshop", 1, 5, bytes(32), bytes(32), b"h" * 32, "{}", "run"
+        "a" * 32, 1, 0, "t", "webshop", 1, 5, bytes(32), bytes(32), b"h" * 32, DOCUMENT, "run"
     )
     out = event_out(event)
     assert event_in(out) == event
@@ -73,6 +89,7 @@ def test_p15_events_with_wrong_fields_are_refused() -> None:
     for name, value in [
         ("sequence", 0), ("sequence", "1"), ("sequence", True), ("sequence", 2**63), ("hash", "00"),
         ("hash", "zz" * 32), ("document", None), ("node", 5), ("clock", 1.5), ("previous", None),
+        *NOT_WRITTEN_BY_ANY_JOURNAL,
     ]:  # fmt: skip
         with pytest.raises(BadMessage):
             event_in({**out, name: value})

@@ -116,7 +116,7 @@ def test_p15_a_changed_event_is_noticed_on_either_side(
             raw = decode(super().exchange(request, timeout=timeout))
             for item in raw["pull"]["items"]:
                 if "event" in item:
-                    item["event"]["document"] = item["event"]["document"].replace("y", "z", 1)
+                    item["event"]["document"] = item["event"]["document"].replace("yy", "yz", 1)
             return encode(raw)
 
     liar = Liar(store.inner)

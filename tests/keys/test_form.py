@@ -62,3 +62,15 @@ def test_names_sort_and_strangers_are_passed_over() -> None:
     name = names.batch_key(NODE, 1, 9, digest).rpartition("/")[2]
     assert names.spans([name, name + ".part", f"{name} (Ada's conflicted copy)"]) == [(1, 9, name)]
     assert names.nodes([NODE, ".DS_Store", NODE + "~"]) == [NODE]
+
+
+@pytest.mark.parametrize("odd", ["../../escaped", "", "A" * 32, "a" * 31 + "/", "a" * 33])
+def test_what_a_message_says_names_no_file(odd: str) -> None:
+    for make in (
+        lambda: names.batch_key(odd, 1, 2, "b" * 64),
+        lambda: names.contact_key(1, odd, 1),
+        lambda: names.wish_key(odd, "a" * 32),
+        lambda: names.wish_key("a" * 32, odd),
+    ):
+        with pytest.raises(ValueError, match="not 32 hexadecimal digits"):
+            make()

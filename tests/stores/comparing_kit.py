@@ -156,13 +156,14 @@ class Teller:
             line, number, generation = used
             custom |= {"line": line, "number": number, "generation": generation}
             custom["lineage"] = LINEAGE
+        kind = types.VERSION_USED if used is not None else types.RUN_FLAGGED
+        context = {"type": kind, "timestamp": "2026-11-23T02:14:05Z"}
         event = Event(
-            self.node, len(self.chain) + 1, 0,
-            types.VERSION_USED if used is not None else types.RUN_FLAGGED,
+            self.node, len(self.chain) + 1, 0, kind,
             deliverable, len(same) + 1 if deliverable is not None else None, len(self.chain),
             before.hash if before else NO_HASH,
             same[-1].hash if same and deliverable is not None else NO_HASH,
-            b"", json.dumps({"customData": {"cxlocal": custom}}), None,
+            b"", json.dumps({"context": context, "customData": {"cxlocal": custom}}), None,
         )  # fmt: skip
         event = event._replace(hash=hash_of(event))
         self.chain.append(event)

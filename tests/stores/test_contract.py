@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
+from comparing_kit import Teller
 from numbers_kit import FAULTS, request
 
 from cxlocal.errors import CxError
-from cxlocal.exchange.messages import decode, encode
+from cxlocal.events.document import hash_of
+from cxlocal.exchange.messages import decode, encode, event_out
 from cxlocal.exchange.sync import pending, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.numbers.ledger import ledger
@@ -87,7 +90,29 @@ def test_a_malformed_part_refuses_the_whole_message(any_store: Any, broken: dict
     assert after["store"]["head"]["position"] == 1, "a refused message left something behind"
 
 
-def test_another_protocol_is_refused_by_name(any_store: Any) -> None:
+WRONG_EVENTS: list[tuple[str, Any]] = [
+    ("node", "../../../escaped"), ("type", "another"), ("run", "another"), ("document", "[]"),
+    ("deliverable_sequence", None), ("deliverable", "x" * 5000),
+    ("document", '{"commas":"' + "," * 1_000_000 + '"}'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_EVENTS)
+def test_p15_an_event_no_journal_wrote_is_refused(
+    any_store: Any, tmp_path: Path, name: str, value: Any
+) -> None:
+    """Its hash is right. Kept, it would end every sync of every machine, or lie outside the store."""
+    say(any_store, grant=[wish("n1")])
+    teller = Teller("b" * 32)
+    event = teller.append("webshop", "news")._replace(**{name: value})
+    event = event._replace(hash=hash_of(event))
+    answer = say(any_store, push=[{"events": [event_out(event)]}])
+    assert answer["refusal"]["name"] == "bad-message"
+    assert say(any_store)["store"]["head"]["position"] == 1
+    assert not [path for path in tmp_path.rglob("*escaped*")]
+
+
+def test_p19_another_protocol_is_refused_by_name(any_store: Any) -> None:
     raw = encode({"protocol": 2, "contact": contact()})
     answer = decode(any_store.exchange(raw, timeout=5))
     assert answer["refusal"]["name"] == "unknown-protocol"

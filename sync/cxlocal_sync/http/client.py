@@ -15,6 +15,7 @@ from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import Conflict, CxError, NotSignedIn, Refused, error_from_json
 from cxlocal.exchange.messages import MESSAGE_BYTES_MAX
 from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.text import is_hexadecimal
 from cxlocal_sync.http import wire
 from cxlocal_sync.http.credentials import (
     Credential,
@@ -79,7 +80,7 @@ class HttpStore:
         self._ask("PUT", wire.BLOB + digest, content, timeout, headers, wire.JSON_BYTES_MAX)
 
     def get_blob(self, digest: str, *, timeout: float) -> bytes | None:
-        if not wire.is_digest(digest):
+        if not is_hexadecimal(digest, 64):
             raise wire.BadRequest("a digest is 64 hexadecimal digits", digest[:80], "bad-digest")
         try:
             content = self._ask("GET", wire.BLOB + digest, b"", timeout, {}, wire.BLOB_BYTES_MAX)

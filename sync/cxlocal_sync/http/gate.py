@@ -10,6 +10,7 @@ from typing import Any
 
 from cxlocal.errors import Refused
 from cxlocal.exchange.messages import BadMessage, read_part, refusal
+from cxlocal.text import is_hexadecimal
 from cxlocal_sync.http.members import Member, Members
 from cxlocal_sync.http.rights import Rights, may
 
@@ -74,7 +75,7 @@ class Gate:
         part = message.get("contact")
         node = part.get("node") if isinstance(part, dict) else None
         # What is no name of a machine the store refuses; it must not fill the file of machines.
-        if not isinstance(node, str) or len(node) != 32 or set(node) - set("0123456789abcdef"):
+        if not isinstance(node, str) or not is_hexadecimal(node, 32):
             raise BadMessage("the message holds a malformed contact", why="who speaks?")
         if not self.members.speak_as(node, self.member):
             # To the machine this is the same as being a copy, and so is what it has to do: it

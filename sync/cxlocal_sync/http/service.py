@@ -13,6 +13,7 @@ from cxlocal.clock import Clock, SystemClock
 from cxlocal.errors import CxError, NotSignedIn, Refused
 from cxlocal.exchange.messages import PROTOCOL, decode, encode
 from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.text import is_hexadecimal
 from cxlocal_sync.http import limits, wire
 from cxlocal_sync.http.gate import Gate, NotAllowed
 from cxlocal_sync.http.members import Member, Members
@@ -147,7 +148,7 @@ class Service:
         address. Raises NotSignedIn, TooOften."""
         code = asked.get("code") if isinstance(asked, dict) else None
         token = asked.get("token_sha256") if isinstance(asked, dict) else None
-        if not isinstance(code, str) or not isinstance(token, str) or not wire.is_digest(token):
+        if not isinstance(code, str) or not isinstance(token, str) or not is_hexadecimal(token, 64):
             raise wire.BadRequest(
                 "the body names no code and no hash of a token", "both are needed"
             )
@@ -249,5 +250,5 @@ def probe(lineage: str) -> bytes:
 
 def check_digest(digest: object) -> None:
     """Raises UsageError for what is no digest."""
-    if not isinstance(digest, str) or not wire.is_digest(digest):
+    if not isinstance(digest, str) or not is_hexadecimal(digest, 64):
         raise wire.BadRequest("a digest is 64 hexadecimal digits", str(digest)[:80], "bad-digest")

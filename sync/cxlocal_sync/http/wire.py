@@ -87,8 +87,3 @@ def _bad(shown: str, why: str) -> ConfigError:
         hint="set [store] url such as 'https://store.example.org:8377'",
         name="bad-store-address",
     )
-
-
-def is_digest(text: str) -> bool:
-    """Whether ``text`` is a SHA-256 digest in lower-case hexadecimal."""
-    return len(text) == 64 and all(char in "0123456789abcdef" for char in text)

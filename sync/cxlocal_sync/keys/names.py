@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import re
 
+from cxlocal.text import is_hexadecimal
+
 MARKER = "cxlocal-store"
 GENERATIONS = "generation"
 JOURNALS = "journal"
@@ -28,6 +30,14 @@ SHARD = 1000
 _WHOLE = re.compile(r"[0-9]{12}")
 _NODE = re.compile(r"[0-9a-f]{32}")
 _BATCH = re.compile(r"([0-9]{12})-([0-9]{12})-([0-9a-f]{64})")
+
+
+def named(text: str) -> str:
+    """``text``, if it may stand in a key as a node id or a nonce. Raises ValueError: who speaks to a
+    store must not choose the place of a file."""
+    if not is_hexadecimal(text, 32):
+        raise ValueError(f"{text[:80]!r} is not 32 hexadecimal digits")
+    return text
 
 
 def shard_of(generation: int, n: int) -> str:
@@ -47,7 +57,7 @@ def generation_key(generation: int) -> str:
 
 def contacts_of(generation: int, node: str) -> str:
     """The folder of a node's contact tokens."""
-    return f"contact/{generation:012}/{node}"
+    return f"contact/{generation:012}/{named(node)}"
 
 
 def contact_key(generation: int, node: str, count: int) -> str:
@@ -57,12 +67,12 @@ def contact_key(generation: int, node: str, count: int) -> str:
 
 def batch_key(node: str, first: int, last: int, digest: str) -> str:
     """The key of a batch of events."""
-    return f"{JOURNALS}/{node}/{first:012}-{last:012}-{digest}"
+    return f"{JOURNALS}/{named(node)}/{first:012}-{last:012}-{digest}"
 
 
 def wish_key(node: str, nonce: str) -> str:
     """The key of a reserve that a node asks for."""
-    return f"{WISHES}/{node}/{nonce}"
+    return f"{WISHES}/{named(node)}/{named(nonce)}"
 
 
 def blob_key(digest: str) -> str:

@@ -21,6 +21,7 @@ from cxlocal.exchange.messages import (
     refusal,
 )
 from cxlocal.numbers.log import RESERVE, Entry
+from cxlocal.text import is_hexadecimal
 from cxlocal_sync.keys import names, tokens
 from cxlocal_sync.keys.cache import events_in, stand, writing
 from cxlocal_sync.keys.carry_out import Tools, carry_out, put_change
@@ -192,6 +193,8 @@ def _wish(tools: Tools, want: Any, who: dict[str, Any], granter: str) -> dict[st
             "run 'cxlocal sync' here, there, and here again: it brings a reserve; or release there",
         )
         return {"nonce": nonce, "entry": None, "refusal": no}
+    if not is_hexadecimal(nonce, 32):
+        raise BadMessage("the message holds a malformed wish", why="its nonce would name a file")
     entry = _granted(tools.connection, wish, who)
     shown = entry and entry_out(wish["deliverable"], wish["line"], entry)
     if entry is not None:

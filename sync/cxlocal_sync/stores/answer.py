@@ -28,6 +28,7 @@ from cxlocal.exchange.messages import (
     whole_of,
 )  # fmt: skip
 from cxlocal.exchange.store import Store
+from cxlocal.text import is_hexadecimal
 from cxlocal_sync.stores.adopt import adopt, retire
 from cxlocal_sync.stores.chains import Chains, number_of, read_batch
 from cxlocal_sync.stores.feed import Feed, Head, StoreRow, pull, read_store, running_at
@@ -214,7 +215,7 @@ def read_contact(message: dict[str, Any]) -> dict[str, Any]:
 
 def _node_name(value: Any) -> str:
     name = text_of(value)
-    if len(name) != 32 or any(char not in "0123456789abcdef" for char in name):
+    if not is_hexadecimal(name, 32):
         raise ValueError("a node is named by 32 hexadecimal digits")
     return name
 

@@ -8,6 +8,7 @@ from typing import Any
 from cxlocal.clock import Ids
 from cxlocal.errors import Conflict, CxError
 from cxlocal.exchange.messages import read_part
+from cxlocal.text import is_hexadecimal
 from cxlocal_sync.stores.feed import ROOT
 from cxlocal_sync.stores.session import Session
 
@@ -30,7 +31,7 @@ def found(session: Session, message: dict[str, Any], ids: Ids, here: str) -> Non
 
 def check_digest(digest: str) -> str:
     """``digest``, if it is one. Raises CxError."""
-    if len(digest) != 64 or any(char not in "0123456789abcdef" for char in digest):
+    if not is_hexadecimal(digest, 64):
         raise CxError(
             "a digest is 64 hexadecimal digits",
             why=digest[:80],
