@@ -42,6 +42,15 @@ def machine(tmp_path: Path) -> Iterator[Callable[..., Journal]]:
         journal.close()
 
 
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FaultyStore]:
+    """A store in this process that misbehaves on demand, where one kind is enough."""
+    (tmp_path / "central").mkdir()
+    faulty = FaultyStore(SqliteStore("sqlite:", tmp_path / "central"))
+    yield faulty
+    faulty.close()
+
+
 POSTGRESQL = pytest.param("postgresql", marks=pytest.mark.needs("pg_ctlcluster"))
 
 
@@ -145,4 +154,4 @@ def faulty_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any
     made.close()
 
 
-__all__ = ["any_store", "credentials", "faulty_store", "machine", "seaweedfs"]
+__all__ = ["any_store", "credentials", "faulty_store", "machine", "seaweedfs", "store"]
