@@ -163,7 +163,7 @@ def test_a_body_that_trickles_is_cut_off(
                 connection.sendall(b"x")
                 time.sleep(0.05)
         assert time.monotonic() - started < 4
-    _until(lambda: _service(server).bytes.held == 0)
+    _until(lambda: _service(server).message_bytes.held == 0)
     asker.ask()
 
 
@@ -192,7 +192,7 @@ def test_a_reader_that_does_not_read_is_cut_off(
     for connection in slow:
         with connection:
             assert _drained(connection) < len(content), "it was never cut off"
-    _until(lambda: _service(server).bytes.held == 0)
+    _until(lambda: _service(server).blob_bytes.held == 0)
     asker.ask()
 
 

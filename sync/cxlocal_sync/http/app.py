@@ -21,7 +21,7 @@ from cxlocal.exchange.messages import PROTOCOL
 from cxlocal.version import VERSION
 from cxlocal_sync.http import wire
 from cxlocal_sync.http.description import describe
-from cxlocal_sync.http.limits import Busy, TooOften
+from cxlocal_sync.http.limits import Budget, Busy, TooOften
 from cxlocal_sync.http.members import Member
 from cxlocal_sync.http.service import Service
 
@@ -49,9 +49,11 @@ def make_app(service: Service) -> Starlette:
             yield
         finally:
             flushing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await flushing
-            await asyncio.to_thread(service.close)
+            try:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await flushing
+            finally:
+                await asyncio.to_thread(service.close)
 
     routes = Routes(service)
     plain: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
@@ -100,7 +102,8 @@ class Routes:
 
     async def exchange(self, request: Request, member: Member) -> Response:
         """Pass a message on."""
-        async with self._body(request, wire.EXCHANGE_BYTES_MAX) as body:
+        budget = self.service.message_bytes
+        async with _body(request, wire.EXCHANGE_BYTES_MAX, budget, member) as body:
             answer = await self.service.exchange(member, body)
         return Response(answer, media_type=wire.MESSAGE_TYPE)
 
@@ -110,18 +113,16 @@ class Routes:
 
     async def put_blob(self, request: Request, member: Member) -> Response:
         """Keep a blob."""
-        async with self._body(request, wire.BLOB_BYTES_MAX) as body:
-            await self.service.put(member, request.path_params["digest"], body)
+        digest, budget = request.path_params["digest"], self.service.blob_bytes
+        self.service.check_put(member, digest)
+        async with _body(request, wire.BLOB_BYTES_MAX, budget, member) as body:
+            await self.service.put(digest, body)
         return JSONResponse({})
 
     async def get_blob(self, request: Request, member: Member) -> Response:
         """Give a blob."""
-        self.service.bytes.hold(wire.BLOB_BYTES_MAX)
-        try:
-            content = await self.service.get(member, request.path_params["digest"])
-        finally:
-            self.service.bytes.release(wire.BLOB_BYTES_MAX)
-        return _Held(self.service, content)
+        content = await self.service.get(member, request.path_params["digest"])
+        return _Held(self.service.blob_bytes, member, content)
 
     async def listing(self, request: Request, member: Member) -> Response:
         """Members and machines."""
@@ -151,16 +152,6 @@ class Routes:
         """The OpenAPI description."""
         return JSONResponse(self.described)
 
-    @asynccontextmanager
-    async def _body(self, request: Request, most: int) -> AsyncIterator[bytes]:
-        """The body, counted among the bytes in memory as long as it is used."""
-        size = _announced(request, most)
-        self.service.bytes.hold(size)
-        try:
-            yield await _read(request, size)
-        finally:
-            self.service.bytes.release(size)
-
     async def _json(self, request: Request) -> Any:
         raw = await _read(request, _announced(request, wire.JSON_BYTES_MAX))
         try:
@@ -169,19 +160,41 @@ class Routes:
             raise wire.BadRequest("the body is not JSON", str(error)) from error
 
 
+@asynccontextmanager
+async def _body(
+    request: Request, most: int, budget: Budget, member: Member
+) -> AsyncIterator[bytes]:
+    """The body, counted among the bytes in memory as long as it is used."""
+    size = _announced(request, most)
+    content = bytearray()
+    try:
+        async for part in request.stream():
+            budget.hold(member.id, len(part))
+            content += part
+            if len(content) > size:
+                raise too_long(size)
+        yield bytes(content)
+    finally:
+        budget.release(member.id, len(content))
+
+
 class _Held(Response):
     """A blob on its way, counted among the bytes in memory until it is sent."""
 
-    def __init__(self, service: Service, content: bytes) -> None:
+    def __init__(self, budget: Budget, member: Member, content: bytes) -> None:
         super().__init__(content, media_type=wire.BYTES_TYPE)
-        self._budget = service.bytes
+        self._budget, self._member = budget, member.id
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self._budget.hold(len(self.body))
+        try:
+            self._budget.hold(self._member, len(self.body))
+        except Busy as error:
+            await error_response(error)(scope, receive, send)
+            return
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._budget.release(len(self.body))
+            self._budget.release(self._member, len(self.body))
 
 
 def guarded(
@@ -219,7 +232,7 @@ def error_response(error: CxError) -> Response:
         headers["retry-after"] = str(error.after_seconds)
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    if status in (401, 413, 429):
+    if status in (401, 413, 429) or isinstance(error, Busy):
         # What is left of the body is not waited for.
         headers["connection"] = "close"
     return JSONResponse(error.as_json(), status_code=status, headers=headers)

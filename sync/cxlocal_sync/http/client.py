@@ -167,7 +167,7 @@ class HttpStore:
     def token(self) -> str:
         """The token of this machine. Raises NotSignedIn where there is none."""
         if self._credential is None and self._find_token is not None:
-            self._credential = Credential("", self._find_token())
+            self._credential = Credential("", _checked(self._find_token()))
         if self._credential is None:
             self._credential = read_credential(self.home, self.url)
         if self._credential is None:
@@ -209,3 +209,15 @@ class HttpStore:
         if self._credential is None and self._find_token is None:
             self._credential = read_credential(self.home, self.url)
         return "" if self._credential is None else self._credential.authority
+
+
+def _checked(token: str) -> str:
+    """``token``, if a header can carry it. Raises NotSignedIn, without showing it."""
+    if token and token.isascii() and token.isprintable() and " " not in token:
+        return token
+    raise NotSignedIn(
+        "the token of [store] token is none",
+        why="it is empty, or holds a line break, a space or another character that no token has",
+        hint="look at what the source named there gives: the token alone, without a second line",
+        name="bad-token",
+    )

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from cxlocal.errors import Refused
-from cxlocal.exchange.messages import BadMessage, read_part, refusal
+from cxlocal.events import types
+from cxlocal.exchange.messages import WITNESS, BadMessage, read_part, refusal
 from cxlocal.text import is_hexadecimal
 from cxlocal_sync.http.members import Member, Members
 from cxlocal_sync.http.rights import Rights, may
@@ -48,8 +49,11 @@ class Gate:
                 f"{self.member.name} may not stop the store",
                 why="it can invite nobody either", hint="run it on a machine that may",
             )  # fmt: skip
+        message.pop(WITNESS, None)
         if rights.unlimited:
             return message
+        if rights.take is not None:
+            message[WITNESS] = sorted(rights.take)
         self._check_adoption(message, rights)
         self._check_push(message, rights)
         self._take_wishes(message, rights)
@@ -110,6 +114,17 @@ class Gate:
                     raise NotAllowed(
                         f"{self.member.name} may not push history of {name!r}", hint=ASK
                     )
+                if name is None:
+                    self._check_machine_event(event, rights.push)
+
+    def _check_machine_event(self, event: dict[str, Any], push: frozenset[str]) -> None:
+        """What names no deliverable must be about none, and who may push nothing speaks for its own
+        machines only: nobody else's chain is continued or forked by it."""
+        kind, node = event.get("type"), event.get("node")
+        if kind in types.KNOWN and kind not in types.WITHOUT_DELIVERABLE:
+            raise NotAllowed(f"{self.member.name} may not push {kind} without a deliverable")
+        if not push and not (isinstance(node, str) and self.members.owns(self.member, node)):
+            raise NotAllowed(f"{self.member.name} may not push history of others", hint=ASK)
 
     def _take_wishes(self, message: dict[str, Any], rights: Rights) -> None:
         """Take out the wishes that are not allowed: the rest of the message stands (2.7)."""

@@ -23,8 +23,10 @@ CONNECTIONS_PER_ADDRESS = 500
 """At once from one address: a site behind one address stays within it, and cannot take it all."""
 WAITING_MAX = 128
 """Requests waiting for the store. At 3 ms each the last one is answered within half a second."""
-BODIES_BYTES_MAX = 256 * 1024 * 1024
-"""Of all bodies in memory at once, requests and answers that carry blobs."""
+MESSAGES_BYTES_MAX = 64 * 1024 * 1024
+"""Of all messages in memory at once."""
+BLOBS_BYTES_MAX = 192 * 1024 * 1024
+"""Of all blobs in memory at once, coming and going: they must not keep messages out."""
 REQUESTS_PER_SECOND = 200.0
 """Of one member, after a burst of ``BURST``: a machine that pushes as fast as it can stays below."""
 BURST = 2000
@@ -93,21 +95,28 @@ class Rate:
 
 
 class Budget:
-    """Bytes in memory at once. Used by the event loop only."""
+    """Bytes in memory at once, half of them of one member at most. Counted as they come: what is
+    only announced takes nobody's place. Used by the event loop only."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.held = 0
+        self._by_member: dict[int, int] = {}
 
-    def hold(self, size: int) -> None:
-        """Count ``size`` more. Raises Busy."""
-        if self.held + size > self.most:
+    def hold(self, member: int, size: int) -> None:
+        """Count ``size`` more of a member. Raises Busy."""
+        own = self._by_member.get(member, 0) + size
+        if self.held + size > self.most or own > self.most // 2:
             raise Busy("it holds as many bytes as it may")
         self.held += size
+        self._by_member[member] = own
 
-    def release(self, size: int) -> None:
-        """Count ``size`` less."""
+    def release(self, member: int, size: int) -> None:
+        """Count ``size`` less of a member."""
         self.held -= size
+        own = self._by_member.pop(member, 0) - size
+        if own:
+            self._by_member[member] = own
 
 
 def network_of(address: str) -> str:

@@ -11,6 +11,7 @@ makes a new one with every job.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
@@ -27,6 +28,8 @@ from cxlocal_sync.http.rights import Rights, rights_from_json
 CODE_MS = 24 * 3600 * 1000
 """How long a one-time code is good for."""
 NAME_MAX = 64
+READ_SECONDS = 0.2
+"""How long a look at the file waits for a commit to end."""
 
 
 class Member(NamedTuple):
@@ -53,6 +56,11 @@ class Members:
         self._connection.execute("PRAGMA journal_mode=TRUNCATE").fetchone()
         self._connection.execute("PRAGMA synchronous=FULL")
         self._prepare()
+        # Every request looks a token up, on the event loop: it never waits for who writes.
+        self._reader = sqlite3.connect(
+            path, isolation_level=None, timeout=READ_SECONDS, check_same_thread=False
+        )
+        self._reading = threading.Lock()
         self._version = -1
         self._by_token: dict[str, Member] = {}
         self._seen: dict[str, str] = {}
@@ -75,7 +83,7 @@ class Members:
 
     def by_token(self, token: str) -> Member | None:
         """Whose token this is. None, and counted, when it is nobody's."""
-        with self._lock:
+        with self._reading:
             self._refresh()
             found = self._by_token.get(digest(token))
             if found is None:
@@ -85,21 +93,27 @@ class Members:
     def speak_as(self, node: str, member: Member) -> bool:
         """Whether ``member`` may speak as ``node``: it is the first to, or always was."""
         at = utc_text(self._clock.now_ms())
-        with self._lock:
-            owner = self._owner(node)
-            if owner is None:
+        owner = self._owner(node)
+        if owner is None:
+            with self._lock:
                 # Two members may come at once in two processes: the file decides.
                 self._connection.execute(
                     "INSERT OR IGNORE INTO machine VALUES (?, ?, ?, ?)", (node, member.id, at, at)
                 )
-                owner = self._owner(node)
-            if owner == member.id:
+            owner = self._owner(node)
+        if owner == member.id:
+            with self._reading:
                 self._seen[node] = at
-            return owner == member.id
+        return owner == member.id
+
+    def owns(self, member: Member, node: str) -> bool:
+        """Whether ``node`` has spoken as a machine of ``member``."""
+        return self._owner(node) == member.id
 
     def _owner(self, node: str) -> int | None:
-        row = self._connection.execute("SELECT member FROM machine WHERE node = ?", (node,))
-        found = row.fetchone()
+        with self._reading:
+            row = self._reader.execute("SELECT member FROM machine WHERE node = ?", (node,))
+            found = row.fetchone()
         return int(found[0]) if found else None
 
     def invite(self, name: str, rights: Rights) -> str:
@@ -163,7 +177,6 @@ class Members:
                 )
             found = self._connection.execute("SELECT id FROM member WHERE name = ?", (name,))
             member = Member(int(found.fetchone()[0]), name, rights_from_json(json.loads(rights)))
-            self._version = -1
         return member
 
     def revoke(self, name: str) -> int:
@@ -193,7 +206,6 @@ class Members:
                 (name,),
             )
             count = self._connection.execute("SELECT changes()").fetchone()[0]
-            self._version = -1
         return int(count)
 
     def listing(self) -> dict[str, Any]:
@@ -222,14 +234,14 @@ class Members:
 
     def anybody(self) -> bool:
         """Whether a member that may invite others is enrolled."""
-        with self._lock:
+        with self._reading:
             self._refresh()
             return any(member.rights.manage for member in self._by_token.values())
 
     def value(self, name: str) -> str:
         """A remembered value, or an empty text."""
-        with self._lock:
-            row = self._connection.execute("SELECT value FROM value WHERE name = ?", (name,))
+        with self._reading:
+            row = self._reader.execute("SELECT value FROM value WHERE name = ?", (name,))
             found = row.fetchone()
             return str(found[0]) if found else ""
 
@@ -241,34 +253,46 @@ class Members:
     def flush(self) -> None:
         """Write when machines were last seen, and the counters. Not done at every request: it
         would double what a number costs, and nothing but people depends on it."""
-        with self._lock:
+        with self._reading:
             seen, self._seen = self._seen, {}
             wrong, self._wrong = self._wrong, dict.fromkeys(self._wrong, 0)
-            if not seen and not any(wrong.values()):
-                return
-            with self._connection:
-                self._connection.execute("BEGIN IMMEDIATE")
-                self._connection.executemany(
-                    "UPDATE machine SET last_at = ? WHERE node = ?",
-                    [(at, node) for node, at in seen.items()],
-                )
+        if not seen and not any(wrong.values()):
+            return
+        try:
+            self._write_seen(seen, wrong)
+        except sqlite3.Error:
+            with self._reading:
+                self._seen = {**seen, **self._seen}
                 for name, count in wrong.items():
-                    self._connection.execute(
-                        "INSERT INTO value VALUES (?, ?) ON CONFLICT DO UPDATE SET"
-                        " value = CAST(value AS INTEGER) + CAST(excluded.value AS INTEGER)",
-                        (name, str(count)),
-                    )
+                    self._wrong[name] += count
+            raise
+
+    def _write_seen(self, seen: dict[str, str], wrong: dict[str, int]) -> None:
+        with self._lock, self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany(
+                "UPDATE machine SET last_at = ? WHERE node = ?",
+                [(at, node) for node, at in seen.items()],
+            )
+            for name, count in wrong.items():
+                self._connection.execute(
+                    "INSERT INTO value VALUES (?, ?) ON CONFLICT DO UPDATE SET"
+                    " value = CAST(value AS INTEGER) + CAST(excluded.value AS INTEGER)",
+                    (name, str(count)),
+                )
 
     def close(self) -> None:
-        """Write what is left and let go of the file."""
-        self.flush()
+        """Write what is left, if that can be done now, and let go of the file."""
+        with contextlib.suppress(sqlite3.Error):
+            self.flush()
+        self._reader.close()
         self._connection.close()
 
     def _refresh(self) -> None:
-        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        version = self._reader.execute("PRAGMA data_version").fetchone()[0]
         if version == self._version:
             return
-        members = self._connection.execute(
+        members = self._reader.execute(
             "SELECT id, name, rights, token_sha256 FROM member WHERE token_sha256 != ''"
         )
         self._by_token = {

@@ -24,6 +24,9 @@ def explain(error: BaseException, host: str) -> tuple[str, str]:
             return f"{host}: {one.strerror or one}", ""
     if isinstance(error, httpx2.ProxyError):
         return f"the proxy says no: {error}", "see HTTPS_PROXY and NO_PROXY"
+    if isinstance(error, httpx2.LocalProtocolError):
+        # Its text repeats what it could not send, and that may be a secret.
+        return "the request cannot be sent: a header would not be one", ""
     if isinstance(error, httpx2.ConnectTimeout):
         return f"no connection to {host} in time", ""
     if isinstance(error, httpx2.TimeoutException):

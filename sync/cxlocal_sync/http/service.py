@@ -6,6 +6,8 @@ Works over any ``ServableStore``, which it hands the messages that came in, deco
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -46,7 +48,8 @@ class Service:
         self._late = 0
         self._health = (-HEALTH_SECONDS, True)
         self._lineage_known = bool(members.value(LINEAGE))
-        self.bytes = limits.Budget(limits.BODIES_BYTES_MAX)
+        self.message_bytes = limits.Budget(limits.MESSAGES_BYTES_MAX)
+        self.blob_bytes = limits.Budget(limits.BLOBS_BYTES_MAX)
 
     def admit(self, authorization: str) -> Member:
         """The member a request comes from. Raises NotSignedIn and TooOften."""
@@ -117,11 +120,15 @@ class Service:
             lambda store: store.missing_blobs(digests, timeout=limits.STORE_SECONDS)
         )
 
-    async def put(self, member: Member, digest: str, content: bytes) -> None:
-        """Keep a blob. Raises NotAllowed and Conflict."""
+    @staticmethod
+    def check_put(member: Member, digest: str) -> None:
+        """Before the bytes are listened to. Raises NotAllowed."""
         check_digest(digest)
         if member.rights.push == frozenset():
             raise NotAllowed(f"{member.name} may push nothing")
+
+    async def put(self, digest: str, content: bytes) -> None:
+        """Keep a blob. Raises Conflict."""
         await self._blobs.call(
             lambda store: store.put_blob(digest, content, timeout=limits.STORE_SECONDS)
         )
@@ -223,7 +230,9 @@ class Service:
         """Write what is kept in memory for people, again and again."""
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
-            await asyncio.to_thread(self.members.flush)
+            # Whoever holds the file lets go of it some time; what was not written is kept.
+            with contextlib.suppress(sqlite3.Error):
+                await asyncio.to_thread(self.members.flush)
 
     def close(self) -> None:
         """Finish what waits, and let go of everything."""

@@ -19,6 +19,7 @@ from cxlocal.exchange.hint import same_place
 from cxlocal.exchange.messages import (
     PROTOCOL,
     STORE_MOVED,
+    WITNESS,
     BadMessage,
     decode,
     encode,
@@ -121,7 +122,13 @@ def answer(
     moved = _move(session, granter, message, who["node"]) if moving else {}
     pushed = [chains.push(batch) for batch in batches]
     place = judge(store.hint, here)
-    _witness(session, store, who, granter, went_back, place)
+    if place.stop is not None:
+        granter.stop("", *place.stop)
+    if place.hint != store.hint:
+        session.execute("UPDATE store SET hint = ?", (place.hint,))
+    if _knows_more(session, store, who, feed, went_back):
+        for deliverable in _believed(message):
+            granter.stop(deliverable, "went-back", WENT_BACK)
     granted = [granter.answer(wish, who["node"]) for wish in wishes]
     feed.close()
     reply: dict[str, Any] = {
@@ -250,35 +257,40 @@ def _meet(session: Session, store: StoreRow, who: dict[str, Any], chains: Chains
     return False
 
 
-def _witness(
-    session: Session,
-    store: StoreRow,
-    who: dict[str, Any],
-    granter: Granter,
-    went_back: bool,
-    place: Place,
-) -> None:
-    """Compare what the speaker remembers of us with what we are; stop granting where it differs."""
-    if place.stop is not None:
-        granter.stop("", *place.stop)
-    if place.hint != store.hint:
-        session.execute("UPDATE store SET hint = ?", (place.hint,))
+def _believed(message: dict[str, Any]) -> list[str]:
+    """Whose numbers stop where the speaker remembers more than we do; an empty name is everybody's.
+
+    Whoever speaks to a store itself could also write to it. A server names what a member of few
+    rights may take: it must not stop the releases of others.
+    """
+    named = read_part(message, WITNESS)
+    if named is None:
+        return [""]
+    if not isinstance(named, list):
+        raise BadMessage("the message cannot be read", why="its part 'witness' is malformed")
+    try:
+        return [text_of(name) for name in named if name]
+    except TypeError as error:
+        raise BadMessage("the message cannot be read", why=str(error)) from error
+
+
+def _knows_more(
+    session: Session, store: StoreRow, who: dict[str, Any], feed: Feed, went_back: bool
+) -> bool:
+    """Whether the speaker remembers of us what we are not."""
     if who["generation"] > store.generation:
-        granter.stop("", "went-back", WENT_BACK)
-        return
-    older = who["generation"] < store.generation and who["generation"] > 0
-    if older:
-        return  # what it remembers is from before a recovery, which already lies above it
+        return True
+    if 0 < who["generation"] < store.generation:
+        return False  # what it remembers is from before a recovery, which already lies above it
     lost = went_back or running_at(session, who["position"]) not in (who["hash"], None)
-    lost = lost or who["position"] > granter.feed.position
+    lost = lost or who["position"] > feed.position
     for deliverable, line, k, value in who["heads"]:
         row = session.execute(
             "SELECT hash FROM grant_entry WHERE deliverable = ? AND line = ? AND k = ?",
             (deliverable, line, k),
         ).fetchone()
         lost = lost or (k > 0 and (row is None or row[0] != value))
-    if lost:
-        granter.stop("", "went-back", WENT_BACK)
+    return lost
 
 
 __all__ = ["RECOVER", "Answering", "Refusal", "ServableStore", "answer", "refuse"]
