@@ -50,12 +50,13 @@ RUN_STAMPED = _OURS + "run.stamped.0.1.0"
 RUN_FLAGGED = _OURS + "run.flagged.0.1.0"
 """Something a person should look at: an orphan, a report that could not be read, a lying tool."""
 
-WITHOUT_DELIVERABLE = frozenset({NODE_BEGAN, NODE_MOVED, NODE_MIRRORED, NODE_PRUNED, RUN_FLAGGED})
-"""What a machine may say that is about no deliverable."""
-
 KNOWN = frozenset(
     value for name, value in list(globals().items()) if name.isupper() and "dev." in str(value)
 ) - {_OURS}
+
+
+WITHOUT_DELIVERABLE = frozenset({NODE_BEGAN, NODE_MOVED, NODE_MIRRORED, NODE_PRUNED, RUN_FLAGGED})
+"""What a machine may say that is about no deliverable."""
 
 
 def is_custom(event_type: str) -> bool:

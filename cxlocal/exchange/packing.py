@@ -23,7 +23,7 @@ from cxlocal.exchange.hint import file_hint
 from cxlocal.exchange.messages import PROTOCOL
 from cxlocal.journal.read import partial_nodes
 from cxlocal.numbers import holdings
-from cxlocal.text import utc_text
+from cxlocal.text import is_hexadecimal, utc_text
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -162,6 +162,8 @@ def _write_reports(journal: Journal, writer: BundleWriter, runs: Iterable[str]) 
     digests = {row["sha256"]: None for run in runs for row in journal.query(_REPORTS, (run,))}
     written = 0
     for digest in digests:
+        if not is_hexadecimal(digest or "", 64):
+            continue
         path = blob_path(journal.home, digest)
         if not path.is_file() or path.stat().st_size > BLOB_BYTES_MAX:
             continue

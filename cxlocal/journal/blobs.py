@@ -12,13 +12,22 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from cxlocal.errors import Conflict, Trouble
+from cxlocal.errors import Conflict, Trouble, UsageError
+from cxlocal.text import is_hexadecimal
 
 CHUNK_BYTES = 1024 * 1024
 
 
 def blob_path(home: Path, digest: str) -> Path:
-    """Where the bytes of a digest lie (or would lie)."""
+    """Where the bytes of a digest lie (or would lie). Raises UsageError for what is no digest: an
+    event from elsewhere must not name a file."""
+    if not is_hexadecimal(digest, 64):
+        raise UsageError(
+            "a digest is 64 hexadecimal digits",
+            why=repr(digest[:80]),
+            hint="give the SHA-256 of the bytes in small letters",
+            name="bad-digest",
+        )
     return home / "blobs" / digest[:2] / digest
 
 

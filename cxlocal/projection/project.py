@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from cxlocal.events import types
 from cxlocal.events.document import Event
-from cxlocal.text import parse_utc, utc_text
+from cxlocal.text import is_hexadecimal, parse_utc, utc_text
 
 
 class Fact(NamedTuple):
@@ -81,6 +81,13 @@ def _turn_of(event: Event) -> int:
     except (KeyError, TypeError, ValueError, RecursionError):
         return 0
     return turn if type(turn) is int and 0 <= turn <= TURN_MAX else 0
+
+
+def _digest(value: Any) -> str | None:
+    """A SHA-256, or nothing. Raises ValueError: what stands here names files of this machine."""
+    if value is not None and not (isinstance(value, str) and is_hexadecimal(value, 64)):
+        raise ValueError(f"{str(value)[:80]!r} is not a SHA-256")
+    return value
 
 
 def _take_apart(event: Event, document: dict[str, Any]) -> Said:
@@ -200,7 +207,7 @@ def _task_finished(said: Said) -> list[Fact]:
         "tool_version": custom.get("tool_version"), "outcome": said.content.get("outcome"),
         "reason": custom.get("reason"), "exit_code": custom.get("exit_code"),
         "finished_at": said.at, "duration_seconds": custom.get("seconds"),
-        "log": log.get("path"), "log_bytes": log.get("size"), "log_sha256": log.get("sha256"),
+        "log": log.get("path"), "log_bytes": log.get("size"), "log_sha256": _digest(log.get("sha256")),
         "details": _json(custom["details"]) if custom.get("details") else None,
     }  # fmt: skip
     return [Fact("task_run", (said.subject,), "finished", values)]
@@ -215,13 +222,18 @@ def _packaged(said: Said) -> list[Fact]:
         "stage": custom.get("stage"), "revision": said.content["change"]["id"],
         "packaged_at": said.at,
     }  # fmt: skip
-    key = (said.run, custom["name"], custom["sha256"])
+    key = (said.run, custom["name"], _digest(custom["sha256"]))
     return [Fact("artifact", key, "packaged", values), _run_stub(said), *_locations(said)]
 
 
 def _locations(said: Said) -> list[Fact]:
     return [
-        Fact("artifact_location", (said.custom["sha256"], place), "stated", {"since": said.at})
+        Fact(
+            "artifact_location",
+            (_digest(said.custom["sha256"]), place),
+            "stated",
+            {"since": said.at},
+        )
         for place in said.custom.get("locations") or []
     ]
 
@@ -248,7 +260,7 @@ def _suite_finished(said: Said) -> list[Fact]:
         **{name: custom.get(name) for name in counts},
         "duration_seconds": custom.get("seconds"),
         "problem": custom.get("problem"),
-        "sha256": raw.get("sha256"),
+        "sha256": _digest(raw.get("sha256")),
         "size_bytes": raw.get("size"),
         "finished_at": said.at,
     }
@@ -302,7 +314,7 @@ def _deployed(said: Said) -> list[Fact]:
         "kind": custom.get("kind"), "version": custom.get("version"),
         "number": custom.get("number"), "version_run": custom.get("version_run"),
         "run": said.run, "task_run": custom.get("task"),
-        "artifact_sha256": artifact.get("sha256"), "uri": custom.get("uri"),
+        "artifact_sha256": _digest(artifact.get("sha256")), "uri": custom.get("uri"),
         "actor": (custom.get("actor") or {}).get("id"), "reason": custom.get("reason"),
         "deployed_at": said.at, "received_at": said.received_at,
     }  # fmt: skip
@@ -333,7 +345,9 @@ def _promotion(said: Said) -> list[Fact]:
     }  # fmt: skip
     facts = [Fact("promotion", (said.id,), "decided", values), _run_stub(said)]
     for name, digest in sorted((custom.get("digests") or {}).items()):
-        facts.append(Fact("promotion_artifact", (said.id, name), "decided", {"sha256": digest}))
+        facts.append(
+            Fact("promotion_artifact", (said.id, name), "decided", {"sha256": _digest(digest)})
+        )
     return facts
 
 

@@ -18,7 +18,7 @@ from cxlocal.events.machines import node_pruned
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.needed import needed_runs
-from cxlocal.text import parse_utc
+from cxlocal.text import is_hexadecimal, parse_utc
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -230,7 +230,7 @@ def _blobs(
 ) -> list[Removal]:
     found: list[Removal] = []
     for one in files:
-        if one.sha256 in needed_otherwise:
+        if one.sha256 in needed_otherwise or not is_hexadecimal(one.sha256, 64):
             continue
         path = blob_path(home, one.sha256)
         named = home / "artifacts" / path_part(one.run) / one.sha256[:12]

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from cxlocal.errors import UsageError
 from cxlocal.events.document import Event
+from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
 from cxlocal.projection.apply import apply_facts
@@ -59,3 +61,37 @@ def test_an_event_that_names_nothing_is_flagged(full: Journal, odd: str) -> None
     text = json.dumps(document).replace(f'"{MARK}"', odd)
     facts = project(event._replace(document=text))
     assert [(fact.table, fact.values["kind"]) for fact in facts] == [("flag", "unreadable-event")]
+
+
+@pytest.mark.parametrize("odd", ["../victim.txt", "/etc/hostname", "", "A" * 64, "a" * 63])
+def test_p15_no_event_names_a_file_of_this_machine(full: Journal, odd: str) -> None:
+    """Digests become names of files: `prune` removes them, a bundle with reports carries them."""
+    changed = 0
+    for event in {event.type: event for _, event in all_events(full)}.values():
+        document = json.loads(event.document)
+        for place in list(digests(document)):
+            odd_one = json.loads(event.document)
+            put(odd_one, place, odd)
+            facts = project(event._replace(document=json.dumps(odd_one)))
+            assert [fact.values.get("kind") for fact in facts] == ["unreadable-event"], place
+            changed += 1
+    assert changed >= 4
+    with pytest.raises(UsageError, match="64 hexadecimal digits"):
+        blob_path(full.home, odd)
+
+
+def digests(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where a document names bytes: artifacts, reports, logs."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            inside = (*place, name)
+            named = name == "sha256" or place[-1:] == ("digests",)
+            if named and isinstance(part, str) and inside[0] == "customData":
+                yield inside
+            yield from digests(part, inside)
+
+
+def put(document: Any, place: tuple[Any, ...], value: Any) -> None:
+    for name in place[:-1]:
+        document = document[name]
+    document[place[-1]] = value
