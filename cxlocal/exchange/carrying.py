@@ -81,24 +81,31 @@ def offer_all(connection: Connection, lineage: str) -> None:
     )
 
 
-def is_whole(connection: Connection, chain: Chain) -> bool:
-    """Whether the chain has no gap. One may have been filled by now, where it was only damage here."""
-    first, last, count = connection.execute(
-        "SELECT min(e.sequence), max(e.sequence), count(*) FROM event e"
-        " JOIN node_lookup l ON l.id = e.node WHERE l.name = ? AND e.branch = ?",
-        (chain.node, chain.branch),
+def before_gap(connection: Connection, chain: Chain) -> int:
+    """The sequence up to which the chain can be brought: its head, or the event before the first gap
+    after what the store has. A gap may be filled by now, where it was only damage here."""
+    row = connection.execute(
+        "SELECT e.sequence FROM event e JOIN node_lookup l ON l.id = e.node"
+        " WHERE l.name = ? AND e.branch = ? AND e.sequence > ? AND NOT EXISTS (SELECT 1 FROM event f"
+        " WHERE f.node = e.node AND f.branch = e.branch AND f.sequence = e.sequence + 1)"
+        " ORDER BY e.sequence LIMIT 1",
+        (chain.node, chain.branch, chain.acked),
     ).fetchone()
-    return bool(count) and count == last - first + 1
+    first = connection.execute(
+        "SELECT min(e.sequence) FROM event e JOIN node_lookup l ON l.id = e.node"
+        " WHERE l.name = ? AND e.branch = ? AND e.sequence > ?",
+        (chain.node, chain.branch, chain.acked),
+    ).fetchone()[0]
+    return int(row[0]) if row and first == chain.acked + 1 else chain.acked
 
 
 def forget_offered(connection: Connection, lineage: str) -> None:
-    """Histories that nobody gave us to carry, and that the store has now, does not want from us, or
-    that we have in part only, now that we have seen all it has."""
+    """Histories that nobody gave us to carry, and that the store has now as far as we do without a
+    gap, or does not want from us."""
     done = [
         (chain.node, chain.branch)
         for chain in chains(connection, lineage)
-        if not chain.given
-        and (chain.refused or chain.head <= chain.acked or not is_whole(connection, chain))
+        if not chain.given and (chain.refused or before_gap(connection, chain) <= chain.acked)
     ]
     connection.executemany("DELETE FROM relayed WHERE node = ? AND branch = ?", done)
 

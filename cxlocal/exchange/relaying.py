@@ -38,20 +38,20 @@ def relay(journal: Journal, store: Store, deadline: float, *, again: bool = Fals
     for chain in carrying.waiting(journal.connection, lineage):
         if chain.refused and not again:
             continue
-        if not (chain.given or carrying.is_whole(journal.connection, chain)):
-            continue
-        moved += _relay_chain(journal, store, chain, deadline)
+        last = chain.head if chain.given else carrying.before_gap(journal.connection, chain)
+        moved += _relay_chain(journal, store, chain, last, deadline)
     with journal.write() as transaction:
         carrying.forget_offered(transaction.connection, lineage)
     left = carrying.waiting(journal.connection, lineage)
     return Relayed(moved, tuple(f"{one.node[:8]}: {one.refused}" for one in left if one.refused))
 
 
-def _relay_chain(journal: Journal, store: Store, chain: Chain, deadline: float) -> int:
+def _relay_chain(journal: Journal, store: Store, chain: Chain, last: int, deadline: float) -> int:
     after, moved = chain.acked, 0
     seen = {after}
     while (left := deadline - journal.clock.monotonic()) > LEAST_SECONDS:
         batch = next_batch(journal, chain.node, after, chain.branch)
+        batch = [event for event in batch if event["sequence"] <= last]
         if not batch:
             return moved
         try:

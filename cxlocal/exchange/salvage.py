@@ -24,6 +24,7 @@ from cxlocal.exchange import state as known
 from cxlocal.exchange.copies import begin_again
 from cxlocal.exchange.messages import BadMessage
 from cxlocal.exchange.receive import take_event
+from cxlocal.journal.exclusion import keep_writers_out
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import SELECT, event_of
 from cxlocal.journal.rebuild import catch_up
@@ -63,22 +64,27 @@ class Remains(NamedTuple):
 
 def recover_journal(path: Path, *, clock: Clock, ids: Ids, label: str) -> Salvaged:
     """Put a new journal in the place of the damaged one at ``path``, which is kept beside it under a
-    name that ends in ``label``. Raises Trouble; the damaged file is then still in its place."""
+    name that ends in ``label``. Raises Trouble; the damaged file is then still in its place.
+
+    From the first byte that is copied to the swap nobody else can write to the damaged file: what is
+    acknowledged is in the file that is read, or in the new one.
+    """
     fresh_path = path.with_name(f"{path.name}.recovering")
     scratch = path.with_name(f"{path.name}.salvage")
-    for each in (fresh_path, scratch):
-        _remove(each)
-    fresh = Journal.open(fresh_path, clock=clock, ids=ids)
-    try:
-        for suffix in ("", "-journal"):
+    with keep_writers_out(path, clock) as damaged:
+        for each in (fresh_path, scratch):
+            _remove(each)
+        fresh = Journal.open(fresh_path, clock=clock, ids=ids)
+        try:
+            _copy(damaged, scratch)
             with contextlib.suppress(FileNotFoundError):
-                shutil.copyfile(f"{path}{suffix}", f"{scratch}{suffix}")
-        events, left, unread = _take_over(fresh, scratch)
-    finally:
-        fresh.close()
-        _remove(scratch)
-    aside = path.with_name(f"{path.name}.damaged-{label}")
-    _swap(path, fresh_path, aside)
+                shutil.copyfile(f"{path}-journal", f"{scratch}-journal")
+            events, left, unread = _take_over(fresh, scratch)
+        finally:
+            fresh.close()
+            _remove(scratch)
+        aside = path.with_name(f"{path.name}.damaged-{label}")
+        _swap(path, fresh_path, aside, damaged)
     return Salvaged(events, left, unread, aside)
 
 
@@ -193,13 +199,21 @@ def _one_by_one(connection: sqlite3.Connection, wanted: range) -> tuple[list[Eve
     return found, failed
 
 
-def _swap(path: Path, fresh: Path, aside: Path) -> None:
+def _copy(source: int, target: Path) -> None:
+    # By the handle that holds the lock: on some systems closing another one would give it up.
+    os.lseek(source, 0, os.SEEK_SET)
+    with open(target, "wb") as out, open(source, "rb", closefd=False) as file:
+        shutil.copyfileobj(file, out)
+
+
+def _swap(path: Path, fresh: Path, aside: Path, damaged: int) -> None:
     """There is a journal at ``path`` at every moment."""
     try:
         os.link(path, aside)
     except OSError:  # no hard links there
-        shutil.copyfile(path, aside)
-    # A log of changes that belongs to the old file must not be applied to the new one.
+        _copy(damaged, aside)
+    # A log of changes that belongs to the old file must not be applied to the new one: a crash that
+    # leaves the old file without it costs less than a new file that takes it for its own.
     with contextlib.suppress(FileNotFoundError):
         if os.stat(f"{path}-journal").st_size:
             os.replace(f"{path}-journal", f"{aside}-journal")

@@ -12,10 +12,12 @@ from numbers_kit import FaultyStore, open_journal, request
 
 from cxlocal.clock import SystemIds
 from cxlocal.domain import NumberState
-from cxlocal.errors import JournalDamaged, StoreNeeded
+from cxlocal.errors import CxError, JournalDamaged, StoreNeeded, Trouble
 from cxlocal.events.runs import run_flagged
+from cxlocal.exchange import salvage
 from cxlocal.exchange.salvage import recover_journal
 from cxlocal.exchange.sync import synchronise
+from cxlocal.journal.exclusion import keep_writers_out
 from cxlocal.journal.file import Journal
 from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves
@@ -135,6 +137,99 @@ def test_what_was_not_sent_yet_is_sent_by_the_new_life(
         assert obtain_number(again, store, request("night")).number == 100, "it has its number"
     finally:
         again.close()
+
+
+def change_text(path: Path, before: str, after: str) -> None:
+    """Damage that leaves a database whole: one event says something else."""
+    with sqlite3.connect(path) as connection:
+        for (name,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'event'"
+        ).fetchall():
+            connection.execute(f'DROP TRIGGER "{name}"')
+        changed = connection.execute(
+            "UPDATE event SET document = replace(document, ?, ?) WHERE document LIKE ?",
+            (before, after, f"%{before}%"),
+        )
+        assert changed.rowcount == 1
+    connection.close()
+
+
+def test_p7_p12_what_precedes_a_gap_is_brought_to_the_store(
+    machine: Machine, store: FaultyStore
+) -> None:
+    """A number out of the reserve, then an event that is hurt, then one that can be read."""
+    laptop, other = machine(), machine("other")
+    obtain_number(laptop, store, request("r0"))
+    level(store, laptop, other)
+    assert obtain_number(laptop, None, request("night")).number == 100
+    for text in ("hurt", "later"):
+        laptop.append(run_flagged(kind="note", subject="s", text=text))
+    laptop.close()
+    change_text(laptop.home / "journal.db", "hurt", "HURT")
+    again, told = recovered(laptop.home)
+    try:
+        assert told.left == 1
+        level(store, again, other)
+        for journal in (again, other):
+            assert explain(journal, "webshop", "2.7", 100).state is NumberState.CONFIRMED
+    finally:
+        again.close()
+
+
+def test_nobody_writes_to_the_damaged_file_meanwhile(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first byte that is copied to the swap. What came before it is taken over."""
+    laptop = machine()
+    for text in ("hurt", "later"):
+        laptop.append(run_flagged(kind="note", subject="s", text=text))
+    change_text(laptop.path, "hurt", "HURT")
+    take_over = salvage._take_over
+    tried = []
+
+    def while_others_write(*arguments: Any) -> Any:
+        done = take_over(*arguments)
+        other = sqlite3.connect(laptop.path, timeout=0.1, isolation_level=None)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        other.close()
+        with (
+            pytest.raises(Trouble, match="in use"),
+            keep_writers_out(laptop.path, open_clock(), seconds=0.1),
+        ):
+            pass
+        tried.append(True)
+        return done
+
+    monkeypatch.setattr(salvage, "_take_over", while_others_write)
+    again, _ = recovered(laptop.home)
+    try:
+        assert tried
+        with pytest.raises(CxError) as caught:
+            laptop.append(run_flagged(kind="note", subject="s", text="too late"))
+        assert caught.value.name == "journal-replaced"
+        assert verify(again).findings == []
+    finally:
+        again.close()
+
+
+def test_a_journal_that_is_being_read_is_waited_for(machine: Machine) -> None:
+    laptop = machine()
+    laptop.append(run_flagged(kind="note", subject="s", text="hurt"))
+    change_text(laptop.path, "hurt", "HURT")
+    reader = sqlite3.connect(laptop.path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM event").fetchone()
+    with (
+        pytest.raises(Trouble, match="in use") as caught,
+        keep_writers_out(laptop.path, open_clock(), seconds=0.2),
+    ):
+        pass
+    assert "browse" in caught.value.hint
+    reader.execute("ROLLBACK")
+    reader.close()
+    again, _ = recovered(laptop.home)
+    again.close()
 
 
 def test_a_file_that_was_cut_off(machine: Machine, store: FaultyStore) -> None:
