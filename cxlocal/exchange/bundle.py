@@ -214,11 +214,11 @@ def _torn(name: str, at: int) -> Trouble:
     )
 
 
-def damaged(name: str, where: str) -> Trouble:
+def damaged(name: str, where: str, taken: str = "nothing of it was taken") -> Trouble:
     """The error for a bundle that is not as it was written."""
     return Trouble(
         f"{name} was changed after it was written",
-        why=f"{where}; nothing of it was taken",
+        why=f"{where}; {taken}",
         hint="copy it again; if it was written so, 'cxlocal export --bundle' writes it anew",
         name="bundle-damaged",
     )

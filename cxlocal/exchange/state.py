@@ -143,6 +143,16 @@ def unsent(connection: Connection) -> list[tuple[str, int, int]]:
     ).fetchall()
 
 
+def own_nodes(connection: Connection) -> list[str]:
+    """The ids of this journal that have a history here, older ones first."""
+    rows = connection.execute(
+        "SELECT l.name FROM node_lookup l WHERE l.name IN (SELECT node FROM contact"
+        " UNION SELECT value FROM local_value WHERE name = 'node')"
+        " AND EXISTS (SELECT 1 FROM event e WHERE e.node = l.id AND e.branch = 0) ORDER BY l.id"
+    )
+    return [row[0] for row in rows]
+
+
 def is_ours(connection: Connection, node: str) -> bool:
     """Whether ``node`` is or was an id of this journal."""
     row = connection.execute("SELECT 1 FROM contact WHERE node = ?", (node,)).fetchone()

@@ -157,7 +157,9 @@ def _take_batch(
                 carrying.note_relayed(transaction.connection, last.node, branch, header.lineage, at)
     except BadMessage as error:
         raise damaged(
-            str(path), f"{error.what}: {error.why}" if error.why else error.what
+            str(path),
+            f"{error.what}: {error.why}" if error.why else error.what,
+            f"the {taken.new} new events before it were taken, they are sound",
         ) from error
     return taken._replace(
         new=taken.new + new,

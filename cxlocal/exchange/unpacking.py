@@ -40,14 +40,18 @@ class Header(NamedTuple):
     written_at: str
 
 
+CHAINS_MAX = 100_000
+"""Machines in a bundle, and batches of its reader's own: some hundred bytes of memory each."""
+
+
 class Contents(NamedTuple):
     """What a bundle holds, checked as far as it can be without a journal."""
 
     header: Header
     firsts: tuple[Event, ...]
-    """The first event of each node."""
+    """The first event of each node, without its document."""
     own_lasts: tuple[Event, ...]
-    """The last event of each batch of the node that was asked about."""
+    """The last event of each batch of the node that was asked about, without its document."""
     events: int
 
 
@@ -72,11 +76,14 @@ def look(path: Path, own: str) -> Contents:
             header = header_of(frame, path)
             continue
         for event in events_of(frame, path):
-            firsts.setdefault(event.node, event)
+            # Where it stands, not what it says: a bundle may hold millions of long ones.
+            last = event._replace(document="")
+            firsts.setdefault(event.node, last)
             count += 1
-            last = event
         if frame.message.get("push") and last.node == own:
             own_lasts.append(last)
+        if max(len(firsts), len(own_lasts)) > CHAINS_MAX:
+            raise damaged(str(path), f"it holds more than {CHAINS_MAX} machines or batches")
     if header is None:
         raise damaged(str(path), "it says nothing about itself")
     return Contents(header, tuple(firsts.values()), tuple(own_lasts), count)

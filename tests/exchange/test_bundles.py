@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from comparing_kit import Teller
 from cxlocal_sync.stores.sqlite import SqliteStore
 from numbers_kit import FaultyStore, request
 
@@ -20,6 +21,8 @@ from cxlocal.errors import CxError, NotSynced, Refused, StoreNeeded, Trouble, Us
 from cxlocal.events.document import Draft, Event, hash_of
 from cxlocal.exchange import carrying
 from cxlocal.exchange.bundle import MAGIC, BundleWriter, read_frames
+from cxlocal.exchange.contact import prepare
+from cxlocal.exchange.copies import go_on_as_copy
 from cxlocal.exchange.messages import PROTOCOL, encode, event_out
 from cxlocal.exchange.packing import ALL, OWN, Packed, pack
 from cxlocal.exchange.receipts import Received, take_receipt, write_receipt
@@ -347,6 +350,73 @@ def test_hostile_parts_are_refused_with_bounded_memory(
     assert caught.value.name == "bundle-damaged"
     assert peak < 100_000_000
     assert hashes(two) == before
+
+
+def write_by_hand(path: Path, batches: list[list[Event]]) -> Path:
+    """A bundle of these batches, as a program other than ours could write it."""
+    header = {
+        "kind": "journal", "node": batches[0][0].node, "lineage": "", "generation": 0,
+        "written_at": "x", "cxlocal": "0",
+    }  # fmt: skip
+    with path.open("wb") as file:
+        writer = BundleWriter(file, "x")
+        writer.message({"protocol": PROTOCOL, "bundle": header})
+        for batch in batches:
+            events = [event_out(event) for event in batch]
+            writer.message({"protocol": PROTOCOL, "push": [{"events": events}]})
+        writer.close()
+    return path
+
+
+def test_a_bundle_of_many_machines_costs_memory_for_one_frame(stick: Path) -> None:
+    """Four megabytes that unpack to a quarter of a gigabyte of documents."""
+    import tracemalloc
+
+    batches = []
+    for index in range(1000):
+        teller = Teller(f"{index:032x}")
+        batches.append([teller.append(None, "x" * 250_000)])
+    path = write_by_hand(stick / "many", batches)
+    batches.clear()
+    tracemalloc.start()
+    contents = look(path, "f" * 32)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(contents.firsts), contents.events) == (1000, 1000)
+    assert peak < 30_000_000
+
+
+def test_a_bundle_that_turns_out_unsound_says_what_was_taken(machine: Machine, stick: Path) -> None:
+    """Whether an event continues its deliverable shows only where it is kept."""
+    teller, two = Teller("b" * 32), machine("two")
+    first = teller.append("shop", "news")
+    second = teller.append("shop", "more")._replace(deliverable_sequence=7)
+    second = second._replace(hash=hash_of(second))
+    path = write_by_hand(stick / "unsound", [[first], [second]])
+    with pytest.raises(Trouble) as caught:
+        take(two, path)
+    assert "the 1 new events before it were taken" in caught.value.why
+    assert first.hash in hashes(two)
+    assert second.hash not in hashes(two)
+    catch_up(two)
+    sound(two)
+
+
+def test_p12_a_job_that_went_on_under_a_new_id_takes_both_histories_along(
+    machine: Machine, store: FaultyStore, stick: Path
+) -> None:
+    """A job got its number, was then taken for a copy, and the store went away."""
+    job, office = machine("job"), machine("office")
+    assert obtain_number(job, store, request("r0", kept=False)).number == 0
+    old = job.node
+    go_on_as_copy(job, prepare(job))
+    assert job.node != old
+    pack(job, stick / "job", scope=OWN, ask=False)
+    take(office, stick / "job")
+    sync(office, store)
+    runs = {row["run"] for row in office.query("SELECT run FROM version")}
+    assert runs == {"r0"}
+    assert set(hashes(job)) <= set(hashes(office))
 
 
 def test_what_is_no_bundle_is_said_to_be_none(machine: Machine, stick: Path) -> None:
