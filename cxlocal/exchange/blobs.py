@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cxlocal.errors import CxError
+from cxlocal.exchange.messages import BLOB_BYTES_MAX
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.journal.blobs import blob_path, keep_file
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
     from cxlocal.journal.file import Journal
 
-BLOB_BYTES_MAX = 64 * 1024 * 1024
-"""Of one blob in a store; longer ones stay where they were made."""
 BLOB_SECONDS = 60.0
 """For one blob: 64 MiB over a line of ten megabits a second."""
 LEAST_SECONDS = 0.5

@@ -95,6 +95,15 @@ class Applied(NamedTuple):
     """Why the store hands out no numbers."""
 
 
+def reserves_told(wishes: Sequence[Wish], applied: Applied) -> tuple[str, ...]:
+    """The reserves an answer brought, such as ``webshop 2.7: 114 to 116``."""
+    return tuple(
+        f"{wish.deliverable} {wish.line}: {entry.lo} to {entry.hi}"
+        for wish in wishes
+        if (entry := applied.granted.get(wish.nonce)) is not None
+    )
+
+
 def talk(
     journal: Journal,
     store: Store,

@@ -41,6 +41,9 @@ STORE_MOVED = "moved"
 WITNESS = "witness"
 """Part a server adds: the deliverables whose numbers may be stopped by what the speaker remembers."""
 PULL_MAX = 500
+BLOB_BYTES_MAX = 64 * 1024 * 1024
+"""Of a raw report in a store or a bundle: several are in the memory of a server at once. Longer ones
+stay where they were made; artifacts have places of their own."""
 
 _PACKED = b"CXZ1"
 _PACK_FROM_BYTES = 2048

@@ -20,7 +20,7 @@ from cxlocal.exchange.bundle import FAMILY, PIECE_BYTES_MAX, BundleWriter
 from cxlocal.exchange.carrying import Question
 from cxlocal.exchange.contact import Wish, build, next_batch, prepare, reserve_wish
 from cxlocal.exchange.hint import file_hint
-from cxlocal.exchange.messages import PROTOCOL
+from cxlocal.exchange.messages import BLOB_BYTES_MAX, PROTOCOL
 from cxlocal.journal.read import partial_nodes
 from cxlocal.numbers import holdings
 from cxlocal.text import is_hexadecimal, utc_text
@@ -39,9 +39,6 @@ OWN = "own"
 """Everything this machine ever recorded: what a passing one leaves behind."""
 ALL = "all"
 """Everything in the journal, other machines' histories too."""
-
-BLOB_BYTES_MAX = 64 * 1024 * 1024
-"""Of one raw report in a bundle; longer ones stay where they are."""
 
 _EVERY_CHAIN = """
 SELECT DISTINCT l.name, e.branch, 0 FROM event e JOIN node_lookup l ON l.id = e.node

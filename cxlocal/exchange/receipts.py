@@ -25,12 +25,12 @@ from cxlocal.exchange.bundle import BundleWriter, damaged
 from cxlocal.exchange.carrying import Question
 from cxlocal.exchange.contact import (
     ANSWER_SECONDS,
-    Applied,
     Reply,
     Wish,
     apply,
     ask,
     meet_store,
+    reserves_told,
 )
 from cxlocal.exchange.following import read_with
 from cxlocal.exchange.hint import file_hint, same_place
@@ -261,7 +261,7 @@ def _take_answer(
         received._replace(
             acknowledged=received.acknowledged + max(0, after.sequence - before.sequence),
             pulled=received.pulled + applied.pulled,
-            reserves=received.reserves + _said(wishes, applied),
+            reserves=received.reserves + reserves_told(wishes, applied),
         ),
         identity,
     )
@@ -317,11 +317,3 @@ def _overlaps(journal: Journal, deliverable: str, line: str, entry: Entry) -> bo
         {"d": deliverable, "l": line, "lo": entry.lo, "hi": entry.hi, "hash": entry.hash},
     ).fetchone()
     return row is not None
-
-
-def _said(wishes: tuple[Wish, ...], applied: Applied) -> tuple[str, ...]:
-    return tuple(
-        f"{wish.deliverable} {wish.line}: {entry.lo} to {entry.hi}"
-        for wish in wishes
-        if (entry := applied.granted.get(wish.nonce)) is not None
-    )

@@ -20,6 +20,7 @@ from cxlocal.exchange.contact import (
     Reply,
     apply,
     reserve_wish,
+    reserves_told,
     talk,
 )  # fmt: skip
 from cxlocal.exchange.store import StoreUnreachable
@@ -149,7 +150,7 @@ def _rounds(
         report = report._replace(
             pushed=report.pushed + applied.pushed,
             pulled=report.pulled + applied.pulled,
-            reserves=report.reserves + _said(reply, applied),
+            reserves=report.reserves + reserves_told(reply.wishes, applied),
             stopped="; ".join(stop.why for stop in applied.stopped),
         )
         unsent = known.unsent(journal.connection)
@@ -175,14 +176,6 @@ def project_pulled(journal: Journal) -> None:
     from cxlocal.journal.rebuild import catch_up
 
     catch_up(journal)
-
-
-def _said(reply: Reply, applied: Applied) -> tuple[str, ...]:
-    return tuple(
-        f"{wish.deliverable} {wish.line}: {entry.lo} to {entry.hi}"
-        for wish in reply.wishes
-        if (entry := applied.granted.get(wish.nonce)) is not None
-    )
 
 
 _EVIDENCE = """

@@ -17,13 +17,14 @@ from cxlocal.exchange.bundle import MESSAGE, PIECE_BYTES_MAX, Frame, damaged, re
 from cxlocal.exchange.carrying import Question
 from cxlocal.exchange.messages import (
     BATCH_EVENTS_MAX,
+    BLOB_BYTES_MAX,
     PROTOCOL,
     BadMessage,
     event_in,
     text_of,
     whole_of,
 )
-from cxlocal.exchange.packing import BLOB_BYTES_MAX, JOURNAL, RECEIPT
+from cxlocal.exchange.packing import JOURNAL, RECEIPT
 from cxlocal.exchange.token import token_in
 from cxlocal.text import is_hexadecimal
 

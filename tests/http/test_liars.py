@@ -21,7 +21,7 @@ from numbers_kit import request
 from cxlocal.errors import NotSignedIn
 from cxlocal.events import types
 from cxlocal.events.document import hash_of
-from cxlocal.exchange.messages import decode, encode, event_out
+from cxlocal.exchange.messages import BLOB_BYTES_MAX, decode, encode, event_out
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.numbers.obtain import obtain_number
@@ -124,7 +124,7 @@ def test_bodies_that_are_announced_take_nobodys_place(
         connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
         head = (
             f"PUT {wire.BLOB}{index:064x} HTTP/1.1\r\nhost: x\r\n"
-            f"authorization: Bearer {bad.token}\r\ncontent-length: {wire.BLOB_BYTES_MAX}\r\n\r\n"
+            f"authorization: Bearer {bad.token}\r\ncontent-length: {BLOB_BYTES_MAX}\r\n\r\n"
         )
         connection.sendall(head.encode())
         held.append(connection)

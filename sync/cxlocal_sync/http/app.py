@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cxlocal.errors import CxError, ExitCode, Trouble
-from cxlocal.exchange.messages import PROTOCOL
+from cxlocal.exchange.messages import BLOB_BYTES_MAX, PROTOCOL
 from cxlocal.version import VERSION
 from cxlocal_sync.http import wire
 from cxlocal_sync.http.description import describe
@@ -115,7 +115,7 @@ class Routes:
         """Keep a blob."""
         digest, budget = request.path_params["digest"], self.service.blob_bytes
         self.service.check_put(member, digest)
-        async with _body(request, wire.BLOB_BYTES_MAX, budget, member) as body:
+        async with _body(request, BLOB_BYTES_MAX, budget, member) as body:
             await self.service.put(digest, body)
         return JSONResponse({})
 

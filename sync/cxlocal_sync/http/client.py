@@ -13,7 +13,7 @@ from typing import Any
 
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import Conflict, CxError, NotSignedIn, Refused, error_from_json
-from cxlocal.exchange.messages import MESSAGE_BYTES_MAX
+from cxlocal.exchange.messages import BLOB_BYTES_MAX, MESSAGE_BYTES_MAX
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.text import is_hexadecimal
 from cxlocal_sync.http import wire
@@ -69,10 +69,10 @@ class HttpStore:
                 hint="the file changed while it was read: run the command again",
                 name="blob-differs",
             )
-        if len(content) > wire.BLOB_BYTES_MAX:
+        if len(content) > BLOB_BYTES_MAX:
             raise Refused(
                 "the file is too long for the store",
-                why=f"{len(content)} bytes, {wire.BLOB_BYTES_MAX} at most",
+                why=f"{len(content)} bytes, {BLOB_BYTES_MAX} at most",
                 hint="keep it as an artifact",
                 name="too-long",
             )
@@ -83,7 +83,7 @@ class HttpStore:
         if not is_hexadecimal(digest, 64):
             raise wire.BadRequest("a digest is 64 hexadecimal digits", digest[:80], "bad-digest")
         try:
-            content = self._ask("GET", wire.BLOB + digest, b"", timeout, {}, wire.BLOB_BYTES_MAX)
+            content = self._ask("GET", wire.BLOB + digest, b"", timeout, {}, BLOB_BYTES_MAX)
         except CxError as error:
             if error.name == "no-such-blob":
                 return None

@@ -22,13 +22,9 @@ BYTES_TYPE = "application/octet-stream"
 JSON_TYPE = "application/json"
 
 EXCHANGE_BYTES_MAX = MESSAGE_BYTES_MAX
-BLOB_BYTES_MAX = 64 * 1024 * 1024
-"""A report or log of a release. Larger things are artifacts, which have places of their own."""
 JSON_BYTES_MAX = 128 * 1024
 """Of a body that is no message and no blob: 1,000 digests with room to spare."""
 DIGESTS_MAX = 1000
-
-DEFAULT_PORT = 8377
 
 
 class BadRequest(UsageError):
