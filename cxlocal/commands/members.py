@@ -199,6 +199,7 @@ def status(app: App, as_json: bool) -> None:
                 "reached": report.reached,
                 "why": report.why,
                 "stopped": report.stopped,
+                "left": report.left,
                 "follows": followed(journal),
                 **overview(journal),
                 **_members_of(store, report.reached),
@@ -240,7 +241,8 @@ def _tell(facts: dict[str, Any]) -> None:
         click.echo(f"Generation {facts['generation']}, {facts['position']} entries")
     if facts["stopped"]:
         click.echo(harmless(f"Numbers are stopped: {facts['stopped']}"))
-        click.echo("To do: cxlocal store recover")
+        if not facts["left"]:
+            click.echo("To do: cxlocal store recover")
     if facts["follows"] is not None:
         click.echo(harmless(f"This machine follows {', '.join(facts['follows'])} only"))
     waiting = f"{facts['pending']} events wait here to be sent"

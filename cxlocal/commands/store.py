@@ -15,6 +15,7 @@ from cxlocal.commands.members import invite, join, revoke, status
 from cxlocal.commands.moving import adopt
 from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.terminal import say
+from cxlocal.numbers.log import AHEAD_MAX, COUNT_MAX
 
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
@@ -46,7 +47,7 @@ for _member in (status, follow, create, adopt, join, invite, revoke):
 )
 @click.option(
     "--margin",
-    type=click.IntRange(1, 10**9),
+    type=click.IntRange(AHEAD_MAX + COUNT_MAX, 10**9),  # above any reserve that may be lost
     default=1000,
     show_default=True,
     help="Numbers to leave free above the highest one known.",

@@ -125,6 +125,8 @@ def _both(first: SyncReport, second: SyncReport) -> SyncReport:
 
 def describe(report: SyncReport) -> str:
     """What moved, in one line."""
+    from cxlocal.exchange.sync import why_no_numbers
+
     if not report.reached:
         waiting = f"{report.pending} events wait here" if report.pending else "nothing waits here"
         return f"The store cannot be reached ({report.why}); {waiting}."
@@ -137,9 +139,7 @@ def describe(report: SyncReport) -> str:
     if report.pending:
         parts.append(f"{report.pending} still to send")
     if report.stopped:
-        parts.append(
-            f"but it hands out no numbers: {report.stopped}; 'cxlocal store recover' lets it go on"
-        )
+        parts.append(f"but it hands out no numbers: {why_no_numbers(report)}")
     return f"In step with the store: {', '.join(parts)}."
 
 

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from cxlocal.numbers.log import AHEAD_MAX, COUNT_MAX
+
 FORMAT = 1
 """The value of ``cx`` this version reads."""
 
@@ -94,12 +96,12 @@ class Version(Table, frozen=True, kw_only=True):
             "How many numbers a kept machine holds for the day the store cannot be reached.",
             "numbers",
             ge=0,
-            le=1000,
+            le=COUNT_MAX,
         ),
     ] = 3
     ahead: Annotated[
         int,
-        says("How far above the online numbers reserves lie.", "numbers", ge=1, le=1_000_000),
+        says("How far above the online numbers reserves lie.", "numbers", ge=1, le=AHEAD_MAX),
     ] = 100
     when_empty: Annotated[
         WhenEmpty,

@@ -98,7 +98,8 @@ def check_store(report: SyncReport, *, own: bool) -> Check:
     """Whether the store answers, and what waits to be sent. ``own``: only this machine has it."""
     if report.stopped:
         found = f"hands out no numbers: {report.stopped}"
-        return Check("store", BAD, found, "cxlocal store recover")
+        hint = "set [store] url to where it went on" if report.left else "cxlocal store recover"
+        return Check("store", BAD, found, hint)
     if not report.reached:
         found = f"cannot be reached: {report.why}; {report.pending} events wait here"
         return Check("store", NOTE, found, "cxlocal sync, once it is back")

@@ -38,6 +38,8 @@ GRANTS_ELSEWHERE = "grants-elsewhere"
 """Name of the refusal of a number by a store whose numbers another machine hands out."""
 STORE_MOVED = "moved"
 """Cause of a store's stop: its file lies elsewhere than where it was made."""
+STORE_LEFT = "left"
+"""Cause of a store's stop: another one counts on above it (``cxlocal store adopt``). For good."""
 WITNESS = "witness"
 """Part a server adds: the deliverables whose numbers may be stopped by what the speaker remembers."""
 PULL_MAX = 500

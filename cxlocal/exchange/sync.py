@@ -23,6 +23,7 @@ from cxlocal.exchange.contact import (
     reserves_told,
     talk,
 )  # fmt: skip
+from cxlocal.exchange.messages import STORE_LEFT
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.numbers import holdings
 
@@ -62,6 +63,8 @@ class SyncReport(NamedTuple):
     """Reserves received, such as ``webshop 2.7: 114 to 116``."""
     stopped: str = ""
     """Why the store hands out no numbers; empty when it does."""
+    left: bool = False
+    """It never will again: another store has taken over from it."""
     relayed: int = 0
     """Events of other machines that the store did not have before: they came here in bundles, or the
     store had lost them."""
@@ -69,6 +72,13 @@ class SyncReport(NamedTuple):
     """Such events the store still lacks."""
     not_taken: tuple[str, ...] = ()
     """Why the store does not take some of them."""
+
+
+def why_no_numbers(report: SyncReport) -> str:
+    """Why the store hands out no numbers and what to do about it, as one clause; empty when it does."""
+    if not report.stopped or report.left:
+        return report.stopped  # where it went on to, its reason says
+    return f"{report.stopped}; 'cxlocal store recover' lets it go on"
 
 
 def pending(journal: Journal) -> int:
@@ -152,6 +162,7 @@ def _rounds(
             pulled=report.pulled + applied.pulled,
             reserves=report.reserves + reserves_told(reply.wishes, applied),
             stopped="; ".join(stop.why for stop in applied.stopped),
+            left=any(stop.cause == STORE_LEFT for stop in applied.stopped),
         )
         unsent = known.unsent(journal.connection)
         # A store whose acknowledgements come with a later contact has nothing more to say now.

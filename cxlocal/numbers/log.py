@@ -29,11 +29,12 @@ KINDS = (ONLINE, RESERVE, RAISE)
 ROOT = "0" * 64
 """What the first entry of a log names as the hash before it."""
 
-COUNT_MAX = 10_000
+COUNT_MAX = 100
 """Numbers in one reserve. Far above need (the default is 3); bounds what one request can burn."""
 
-AHEAD_MAX = 1_000_000
-"""How far ahead a reserve may lie; the same reason."""
+AHEAD_MAX = 500
+"""How far ahead a reserve may lie. A store that is recovered from a backup goes on 1,000 above all it
+knows; a reserve that only the lost history knew must lie below that, and be far from it."""
 
 
 class LogBroken(ValueError):

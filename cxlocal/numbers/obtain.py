@@ -28,7 +28,7 @@ from cxlocal.exchange.contact import (
     talk,
 )
 from cxlocal.exchange.copies import lies_elsewhere
-from cxlocal.exchange.messages import GRANTS_ELSEWHERE, RUN_HAS_NUMBER
+from cxlocal.exchange.messages import GRANTS_ELSEWHERE, RUN_HAS_NUMBER, STORE_LEFT
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import project_pulled, synchronise
 from cxlocal.numbers import holdings
@@ -356,7 +356,10 @@ def _check_lock(reserve: Reserve, trouble: CxError | None) -> None:
     """``trouble``: why the store, if it answered, gave no number."""
     if reserve.locked:
         stopped = isinstance(trouble, Refused)
-        reach = "'cxlocal store recover'" if stopped else "reach the store ('cxlocal sync')"
+        reach = "reach the store ('cxlocal sync')"
+        if stopped:
+            left = trouble is not None and trouble.data.get("stop") == STORE_LEFT
+            reach = "set [store] url to where it went on" if left else "'cxlocal store recover'"
         raise Refused(
             f"the {reserve.left} numbers held for line {reserve.line!r} are locked",
             why="the journal lies elsewhere than at its last contact with the store, so it may be"

@@ -177,7 +177,9 @@ def meet(journal: Journal, store: Store | None, source: Source) -> tuple[bool | 
     if report is None:
         return False, "answers, and refuses us; 'cxlocal sync' says why"
     if report.stopped:
-        return True, f"hands out no numbers: {report.stopped}; 'cxlocal store recover' mends it"
+        from cxlocal.exchange.sync import why_no_numbers
+
+        return True, f"hands out no numbers: {why_no_numbers(report)}"
     return report.reached, report.why and f"not reached: {report.why}"
 
 

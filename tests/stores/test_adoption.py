@@ -13,12 +13,13 @@ from http_kit import ThreadServer
 from keys_kit import make_folder_store
 from numbers_kit import FaultyStore, request
 
+from cxlocal.commands.sync import describe
 from cxlocal.errors import CxError, Refused, StoreNeeded
 from cxlocal.exchange.following import choose
 from cxlocal.exchange.moving import move
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.store import StoreUnreachable
-from cxlocal.exchange.sync import SyncReport, pending, synchronise
+from cxlocal.exchange.sync import SyncReport, pending, recover_store, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves
@@ -90,6 +91,34 @@ def test_history_and_counters_move(any_store: Any, old: SqliteStore, machine: Ma
     assert any_store.url in caught.value.why
     # Nothing is left to move.
     assert move(lone, old, any_store).already
+
+
+def test_p1_a_store_that_was_left_never_counts_again(
+    any_store: Any, tmp_path: Path, machine: Machine
+) -> None:
+    """What a machine that did not follow is told leads it to the new store, not to a recovery: both
+    would count one line then."""
+    (tmp_path / "new").mkdir()
+    new = SqliteStore("sqlite:", tmp_path / "new")
+    one, two = machine("one"), machine("two")
+    used = [take(one, any_store, f"a{turn}") for turn in range(3)]
+    sync(two, any_store)
+    move(one, any_store, new, others=True)
+    report = sync(two, any_store)
+    assert report.left
+    assert "store adopt" in report.stopped
+    assert "recover" not in describe(report)
+    with pytest.raises(Refused) as caught:
+        recover_store(two, any_store)
+    assert caught.value.name == "store-left"
+    assert "store adopt" in caught.value.why + caught.value.hint
+    assert sync(two, any_store).left, "it is as it was"
+    with pytest.raises(StoreNeeded, match="no version number"):
+        take(two, any_store, "b0", kept=False)
+    move(two, any_store, new, others=True)
+    used += [take(two, new, "b1"), take(one, new, "c1")]
+    assert len(used) == len(set(used))
+    new.close()
 
 
 def test_p1_other_machines_of_the_old_store_follow(

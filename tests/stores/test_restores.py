@@ -15,6 +15,7 @@ import pytest
 from bucket_kit import BUCKET, Server, make_bucket_store
 from cxlocal_sync.keys.open import folder_store, object_store
 from cxlocal_sync.postgresql.store import PostgresqlStore
+from cxlocal_sync.stores.recover import MARGIN
 from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import ThreadServer
 from keys_kit import make_folder_store
@@ -29,6 +30,7 @@ from cxlocal.events.runs import run_flagged
 from cxlocal.exchange.sync import recover_store, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.numbers.ledger import explain
+from cxlocal.numbers.log import AHEAD_MAX, COUNT_MAX
 from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
@@ -281,6 +283,28 @@ def test_p12_what_a_restored_store_lost_comes_back_from_others(
     assert notes(fresh) >= {"told before the disk died", "told by a copy"}
     assert used(fresh) == used(other)
     assert other.query("SELECT * FROM relayed") == [], "nothing is carried for ever"
+
+
+def test_p1_a_reserve_that_only_the_lost_history_knew_lies_below_the_recovery(
+    central: Any, machine: Machine
+) -> None:
+    """As far ahead and as large as a reserve may be; its machine stays away."""
+    ci, away = machine("ci"), machine("away")
+    released(central, ci, "r0")
+    level(central, ci)
+    central.keep("backup")
+    obtain_number(away, central.store, request("r1", ahead=AHEAD_MAX, reserve=COUNT_MAX))
+    level(central, ci)
+    central.bring_back("backup")
+    assert synchronise(ci, central.store, use_breaker=False).stopped
+    recover_store(ci, central.store)
+    online = {released(central, ci, f"after-{turn}") for turn in range(3)}
+    offline = {
+        obtain_number(away, None, request(f"night-{turn}")).number for turn in range(COUNT_MAX)
+    }
+    assert len(offline) == COUNT_MAX
+    assert not online & offline
+    assert AHEAD_MAX + COUNT_MAX < MARGIN / 1.5, "numbers granted online may be lost as well"
 
 
 def test_p8_cursors_stay_above_what_any_generation_granted(central: Any, machine: Machine) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from cxlocal.errors import Refused
-from cxlocal.exchange.messages import BadMessage, text_of, whole_of
+from cxlocal.exchange.messages import STORE_LEFT, BadMessage, text_of, whole_of
 from cxlocal.numbers import log
 from cxlocal.numbers.schemes import NUMBER_MAX
-from cxlocal_sync.stores.grants import MOVED, Granter
+from cxlocal_sync.stores.grants import Granter
 from cxlocal_sync.stores.session import Session
 
 LINES_MAX = 100_000
@@ -50,7 +50,7 @@ def retire(session: Session, granter: Granter, part: Any, node: str) -> list[lis
             name="not-alone",
         )
     why = f"its history and its numbers go on at {to}: cxlocal store adopt {to}"
-    granter.stop("", MOVED, why)
+    granter.stop("", STORE_LEFT, why)
     found = session.execute(
         "SELECT deliverable, line, online, high FROM cursor ORDER BY deliverable, line"
     ).fetchall()

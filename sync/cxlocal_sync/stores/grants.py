@@ -7,6 +7,7 @@ from typing import Any
 from cxlocal.errors import CxError
 from cxlocal.exchange.messages import (
     RUN_HAS_NUMBER,
+    STORE_LEFT,
     BadMessage,
     entry_out,
     refusal,
@@ -19,8 +20,6 @@ from cxlocal_sync.stores.feed import Feed, StoreRow
 from cxlocal_sync.stores.session import Session
 
 RECOVER = "cxlocal store recover"
-MOVED = "moved"
-"""Why a store stopped that another one took over from."""
 
 
 class NoGrant(CxError):
@@ -214,11 +213,10 @@ class Granter:
     def _check_stop(self, deliverable: str) -> None:
         found = self.stopped(deliverable)
         if found is not None:
-            moved = found[0] == MOVED
             raise NoGrant(
                 "the store hands out no numbers", why=found[1],
                 hint="follow it there, and set [store] url"
-                if moved
+                if found[0] == STORE_LEFT
                 else f"run '{RECOVER}': it continues above everything that may be in use",
                 name="grants-stopped", stop=found[0],
             )  # fmt: skip

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cxlocal.exchange.messages import BadMessage, text_of, whole_of
+from cxlocal.errors import Refused
+from cxlocal.exchange.messages import STORE_LEFT, BadMessage, text_of, whole_of
 from cxlocal.numbers.schemes import NUMBER_MAX
 from cxlocal_sync.stores.feed import Feed, StoreRow, read_store
 from cxlocal_sync.stores.grants import Granter
@@ -18,12 +19,14 @@ from cxlocal_sync.stores.session import Session
 
 MARGIN = 1000
 """How far above the highest number known a recovered line continues: what was granted after the
-backup was taken and is known to nobody who has called yet lies below it."""
+backup was taken and is known to nobody who has called yet lies below it. A reserve lies at most
+``AHEAD_MAX`` ahead and has at most ``COUNT_MAX`` numbers, so hundreds of lost numbers are covered."""
 
 
 def recover(session: Session, store: StoreRow, part: Any, node: str, here: str) -> None:
     """Begin the next generation of the store, within the caller's transaction."""
     margin, told, generation = _read_recovery(part)
+    _refuse_left(session)
     session.execute(
         "UPDATE store SET generation = ?, hint = ?", (max(store.generation, generation) + 1, here)
     )
@@ -45,6 +48,19 @@ def recover(session: Session, store: StoreRow, part: Any, node: str, here: str) 
     feed.close()
     session.execute("DELETE FROM stop")
     session.execute("UPDATE node SET token = '' WHERE token_count IS NOT NULL")
+
+
+def _refuse_left(session: Session) -> None:
+    """Raises Refused where another store counts on above this one: both would count one line."""
+    row = session.execute("SELECT why FROM stop WHERE cause = ?", (STORE_LEFT,)).fetchone()
+    if row is not None:
+        raise Refused(
+            "another store has taken over from this one",
+            why=row[0],
+            hint="follow it there, and set [store] url; if that store is lost for good, begin a new"
+            " one and adopt that: cxlocal store adopt URL",
+            name="store-left",
+        )
 
 
 def _read_recovery(part: Any) -> tuple[int, list[tuple[str, str, int]], int]:
