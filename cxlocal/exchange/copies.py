@@ -26,7 +26,7 @@ def ensure_node(transaction: Transaction) -> ContactRow:
         begin_again(transaction, None, "first use")
     row = contact_row(transaction.connection, journal.node)
     if row is None:
-        row = fresh_contact(journal.node)
+        row = fresh_contact(journal.node)._replace(hint=file_hint(journal.path))
         save_contact(transaction.connection, row)
     return row
 
@@ -40,21 +40,32 @@ def go_on_as_copy(journal: Journal, refused: ContactRow) -> bool:
     with journal.write() as transaction:
         if contact_row(transaction.connection, journal.node) != refused:
             return False
-        sequence = transaction.connection.execute(
-            "SELECT max(e.sequence) FROM event e JOIN node_lookup n ON n.id = e.node"
-            " WHERE n.name = ? AND e.branch = 0",
-            (refused.node,),
-        ).fetchone()[0]
-        last = int(sequence or 0)
-        parent = {
-            "node": refused.node, "sequence": last,
-            "hash": hash_at(transaction.connection, refused.node, last),
-        }  # fmt: skip
-        begin_again(transaction, parent, "copy or restored backup")
-        give_up_reserves(transaction, "the journal was copied or restored; the other copy holds it")
-        save_contact(transaction.connection, fresh_contact(journal.node))
-        forget(transaction)
+        _continue(transaction, "copy or restored backup")
     return True
+
+
+def continue_elsewhere(transaction: Transaction) -> None:
+    """Begin a new node id because the journal lies elsewhere than before, and may be a copy."""
+    _continue(transaction, "the journal lies elsewhere than before")
+
+
+def _continue(transaction: Transaction, cause: str) -> None:
+    node = transaction.journal.node
+    sequence = transaction.connection.execute(
+        "SELECT max(e.sequence) FROM event e JOIN node_lookup n ON n.id = e.node"
+        " WHERE n.name = ? AND e.branch = 0",
+        (node,),
+    ).fetchone()[0]
+    last = int(sequence or 0)
+    parent = {
+        "node": node, "sequence": last, "hash": hash_at(transaction.connection, node, last),
+    }  # fmt: skip
+    begin_again(transaction, parent, cause)
+    give_up_reserves(transaction, "the journal was copied or restored; the other copy holds it")
+    journal = transaction.journal
+    row = fresh_contact(journal.node)._replace(hint=file_hint(journal.path))
+    save_contact(transaction.connection, row)
+    forget(transaction)
 
 
 def begin_again(transaction: Transaction, parent: dict[str, object] | None, cause: str) -> None:

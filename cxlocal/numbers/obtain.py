@@ -27,7 +27,7 @@ from cxlocal.exchange.contact import (
     reserve_wish,
     talk,
 )
-from cxlocal.exchange.copies import lies_elsewhere
+from cxlocal.exchange.copies import continue_elsewhere, lies_elsewhere
 from cxlocal.exchange.messages import GRANTS_ELSEWHERE, RUN_HAS_NUMBER, STORE_LEFT
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import project_pulled, synchronise
@@ -158,10 +158,11 @@ def _ask_patiently(
     journal: Journal, store: Store, request: NumberRequest, patience_seconds: float
 ) -> Number:
     deadline = journal.clock.monotonic() + patience_seconds
+    nonce = _Nonce(journal.ids)
     for pause in pauses(journal.ids):
         last = journal.clock.monotonic() + pause > deadline
         try:
-            return _ask_in_turn(journal, store, request, last and not patience_seconds)
+            return _ask_in_turn(journal, store, request, nonce, last and not patience_seconds)
         except StoreUnreachable:
             if last:
                 raise
@@ -169,8 +170,21 @@ def _ask_patiently(
     raise AssertionError("pauses never end")
 
 
+class _Nonce:
+    """Names one wish until it is answered: an answer that was lost is asked for again, and burns no
+    number. In memory only: a later process, or a copy of the journal, asks for another number."""
+
+    def __init__(self, ids: Ids) -> None:
+        self._ids = ids
+        self.value = ids.token()
+
+    def renew(self) -> None:
+        """The wish was answered."""
+        self.value = self._ids.token()
+
+
 def _ask_in_turn(
-    journal: Journal, store: Store, request: NumberRequest, heed_breaker: bool
+    journal: Journal, store: Store, request: NumberRequest, nonce: _Nonce, heed_breaker: bool
 ) -> Number:
     """Ask while no other process of this machine does. What those before us learned of an absent
     store is heeded, so that a row of waiting processes waits for it once, not in turn."""
@@ -184,7 +198,7 @@ def _ask_in_turn(
                 url=store.url,
             )
         try:
-            return _ask_online(journal, store, request)
+            return _ask_online(journal, store, request, nonce)
         except StoreUnreachable as error:
             if heed_breaker:
                 remember_failure(journal, store.url, error.why or error.what)
@@ -196,11 +210,11 @@ def _has_reserve(journal: Journal, request: NumberRequest) -> bool:
     return request.kept and reserve is not None and reserve.left > 0
 
 
-def _ask_online(journal: Journal, store: Store, request: NumberRequest) -> Number:
+def _ask_online(journal: Journal, store: Store, request: NumberRequest, nonce: _Nonce) -> Number:
     connection = journal.connection
     for _ in range(TRIES_MAX):
         wish = Wish(
-            ONLINE, request.deliverable, request.line, journal.ids.token(), run=request.run,
+            ONLINE, request.deliverable, request.line, nonce.value, run=request.run,
             above=holdings.highest_known(connection, request.deliverable, request.line),
             first=request.first, tagged=request.tagged,
         )  # fmt: skip
@@ -218,6 +232,7 @@ def _ask_online(journal: Journal, store: Store, request: NumberRequest) -> Numbe
                 )
             )
         reply = talk(journal, store, wishes=wishes, timeout=ANSWER_SECONDS)
+        nonce.renew()
         with journal.write() as transaction:
             applied = apply(transaction, reply)
             number = _use_online(transaction, request, wish, applied)
@@ -348,6 +363,9 @@ def take_offline(
                 if number is not None:
                     return number
         if request.when_empty == "suffix":
+            if moved:
+                # The name is unique by the id of its node, and a copy has that of its original.
+                continue_elsewhere(transaction)
             return _take_suffix(transaction, request, state.lineage)
     raise _store_needed(request, trouble)
 

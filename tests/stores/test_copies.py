@@ -223,6 +223,32 @@ def test_p9_a_machine_restored_from_a_backup(
         restored.close()
 
 
+def test_p1_a_copy_that_names_its_releases_itself_does_so_under_an_id_of_its_own(
+    any_store: Any, machine: Machine, copy_of: Any
+) -> None:
+    """No store, no number left: the text holds the id of the machine, which a copy has as well."""
+    laptop, other = machine(), machine("other")
+
+    def suffix(journal: Journal, run: str) -> str:
+        return obtain_number(journal, None, request(run, when_empty="suffix")).text
+
+    obtain_number(laptop, any_store, request("r0"))
+    for turn in range(4):
+        suffix(laptop, f"night-{turn}")
+    copy = copy_of(laptop, "copy")
+    copy_of_copy = copy_of(copy, "again")
+    texts = [
+        suffix(journal, f"{run}-{turn}")
+        for turn in range(2)
+        for run, journal in (("a", laptop), ("b", copy), ("c", copy_of_copy))
+    ]
+    assert len(set(texts)) == 6, texts
+    level(any_store, laptop, copy, copy_of_copy, other)
+    rows = other.query("SELECT text, count(*) AS n FROM version GROUP BY text HAVING n > 1")
+    assert rows == []
+    agree(laptop, copy, copy_of_copy, other)
+
+
 def test_p7_a_journal_that_was_deleted(any_store: Any, machine: Machine) -> None:
     """[20] A new machine comes in its place; what the old one held is reserved by a machine that
     nobody hears from, and stays so: it may be in use."""

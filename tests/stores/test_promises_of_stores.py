@@ -192,6 +192,32 @@ def test_p1_a_late_request_burns_its_number_and_no_more(
     assert covered(laptop) == list(range(len(covered(laptop))))
 
 
+def test_p1_an_answer_that_was_lost_is_asked_for_again(
+    machine: Machine, central: FaultyStore
+) -> None:
+    """A machine that waits for its number asks under the same nonce: no number is burnt."""
+    job, laptop = machine("job"), machine()
+    central.faults = ["lose-reply"]
+    asked = request("r0", kept=False)
+    assert obtain_number(job, central, asked, patience_seconds=10).number == 0
+    level(central, job, laptop)
+    assert covered(laptop) == [0]
+    assert released(laptop, central, "r1") == [1]
+
+
+def test_p1_a_run_has_one_number_also_where_it_came_from_a_reserve(
+    machine: Machine, central: FaultyStore
+) -> None:
+    """Another job of the run asks before it has heard of the first one."""
+    laptop, job = machine(), machine("job")
+    released(laptop, central, "r0")
+    taken = obtain_number(laptop, None, request("night"))
+    synchronise(laptop, central, use_breaker=False)
+    assert obtain_number(job, central, request("night", kept=False)).number == taken.number == 100
+    level(central, laptop, job)
+    assert covered(job) == covered(laptop)
+
+
 def test_p3_numbers_of_one_machine_strictly_increase(
     machine: Machine, central: FaultyStore
 ) -> None:

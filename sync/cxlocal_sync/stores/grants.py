@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cxlocal.errors import CxError
+from cxlocal.events.types import VERSION_USED
 from cxlocal.exchange.messages import (
     RUN_HAS_NUMBER,
     STORE_LEFT,
@@ -209,6 +210,20 @@ class Granter:
                 hint="run 'cxlocal sync' there and then here; or begin a new run",
                 name=RUN_HAS_NUMBER,
             )  # fmt: skip
+        # sql: a constant, so that the index over such events alone is used
+        used = self.session.execute(
+            "SELECT n.node FROM event e JOIN node n ON n.id = e.node"
+            f" WHERE e.run = ? AND e.type = '{VERSION_USED}' AND e.deliverable = ? AND n.node <> ?"
+            " LIMIT 1",
+            (wish["run"], wish["deliverable"], node),
+        ).fetchone()
+        if used is not None:
+            raise NoGrant(
+                "this run has its number already",
+                why=f"machine {used[0][:8]} has taken one for it from its reserve",
+                hint="run 'cxlocal sync' and give the command again; or begin a new run",
+                name=RUN_HAS_NUMBER,
+            )
 
     def _check_stop(self, deliverable: str) -> None:
         found = self.stopped(deliverable)
