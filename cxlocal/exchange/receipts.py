@@ -204,11 +204,15 @@ def take_receipt(journal: Journal, path: Path, header: Header) -> Received:
 
 def _take_acks(journal: Journal, header: Header, frame: Frame) -> int:
     """Note how far the store has what is here. A receipt may be older than what we know: it never
-    takes an acknowledgement back, as the store itself may."""
+    takes an acknowledgement back, as the store itself may. And a file alone is no word of a recovery:
+    what it says of a later generation waits for an answer of the store."""
     count = 0
     with journal.write() as transaction:
         connection = transaction.connection
-        url = known.store_state(connection).url
+        before_it = known.store_state(connection)
+        if before_it.lineage and header.generation > before_it.generation:
+            return 0
+        url = before_it.url
         state = meet_store(transaction, header.lineage, header.generation, url)
         now = utc_text(journal.clock.now_ms())
         for item in frame.message["acks"]:

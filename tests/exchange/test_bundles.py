@@ -419,6 +419,32 @@ def test_p12_a_job_that_went_on_under_a_new_id_takes_both_histories_along(
     assert set(hashes(job)) <= set(hashes(office))
 
 
+def test_p1_a_receipt_alone_is_no_word_of_a_recovery(
+    machine: Machine, store: FaultyStore, stick: Path
+) -> None:
+    """A later generation voids reserves, and told to the store it stops all numbers."""
+    laptop, other = machine(), machine("other")
+    obtain_number(laptop, store, request("r0"))
+    sync(laptop, store)
+    before = store_state(laptop.connection)
+    header = {
+        "kind": "receipt", "node": "b" * 32, "lineage": before.lineage, "generation": 99,
+        "written_at": "x", "cxlocal": "0",
+    }  # fmt: skip
+    with (stick / "receipt").open("wb") as file:
+        writer = BundleWriter(file, "x")
+        writer.message({"protocol": PROTOCOL, "bundle": header})
+        writer.message({"protocol": PROTOCOL, "acks": []})
+        writer.close()
+    received = take(laptop, stick / "receipt")
+    assert isinstance(received, Received)
+    assert received.old
+    assert store_state(laptop.connection) == before
+    assert obtain_number(laptop, None, request("night")).number == 100
+    assert not sync(laptop, store).stopped
+    assert obtain_number(other, store, request("r1")).how == "online"
+
+
 def test_what_is_no_bundle_is_said_to_be_none(machine: Machine, stick: Path) -> None:
     two = machine("two")
     for content, name in (
