@@ -183,6 +183,8 @@ def _hint_of_the_system(number: int) -> str:
         return "free some space, for example with 'cxlocal prune', and run the command again"
     if number == errno.EIO:
         return "look at the disk; what was recorded is safe, and the command can be run again"
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return "let your user write and read there; what cxlocal keeps lies in CXLOCAL_HOME"
     return "run it again with --debug, which shows where in cxlocal it happened"
 
 

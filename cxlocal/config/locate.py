@@ -51,11 +51,12 @@ def home_setting(environ: Mapping[str, str], project: str | None) -> str | None:
     """The folder of the journal where someone has set it: absolute path, or None.
 
     ``CXLOCAL_HOME``, then ``home`` in the ``cx.local.toml`` of the folder ``project``, then in the
-    file of the user. Raises ConfigError for a file that cannot be read.
+    file of the user. Raises ConfigError for a file that cannot be read, and for a setting that can
+    be no folder: it is a file, or lies below one.
     """
     found = environ.get("CXLOCAL_HOME", "")
     if found:
-        return expand(found, os.getcwd(), environ)
+        return _folder(expand(found, os.getcwd(), environ), "CXLOCAL_HOME")
     candidates = [os.path.join(project, LOCAL_NAME)] if project else []
     personal = user_file(environ)
     if personal:
@@ -66,5 +67,29 @@ def home_setting(environ: Mapping[str, str], project: str | None) -> str | None:
 
             home = read_local(path).home
             if home is not None:
-                return expand(home, os.path.dirname(path), environ)
+                return _folder(expand(home, os.path.dirname(path), environ), f"'home' in {path}")
     return None
+
+
+def _folder(path: str, setting: str) -> str:
+    """``path``, unless it can be no folder. Whether it can be made is seen when it is made."""
+    import stat
+
+    try:
+        in_the_way = not stat.S_ISDIR(os.stat(path).st_mode)
+    except NotADirectoryError:
+        in_the_way = True
+    except OSError:
+        in_the_way = False
+    if in_the_way:
+        from cxlocal.errors import ConfigError
+
+        while not os.path.lexists(path):
+            path = os.path.dirname(path)
+        raise ConfigError(
+            "the journal has no folder",
+            why=f"{setting} is or lies below {path}, which is not a folder",
+            hint=f"set {setting} to a folder on a local disk, or leave it out",
+            name="home-not-a-folder",
+        )
+    return path

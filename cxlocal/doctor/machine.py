@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cxlocal.doctor.check import BAD, NOTE, OK, Check
 from cxlocal.errors import CxError
+from cxlocal.journal.home import WAY_OUT
 
 if TYPE_CHECKING:
     from cxlocal.hooks.manager import Manager
@@ -41,6 +42,9 @@ def check_journal(journal: Journal) -> Check:
         answer = str(problem)
     if answer != "ok":
         return Check("journal", BAD, answer, "cxlocal verify", offline=True)
+    if not (os.access(journal.path, os.W_OK) and os.access(journal.home, os.W_OK | os.X_OK)):
+        found = f"{journal.path} or its folder is read-only for this user"
+        return Check("journal", BAD, found, WAY_OUT, offline=True)
     row = journal.one("SELECT count(*) AS events FROM event") or {"events": 0}
     return Check("journal", OK, f"{row['events']} events in {journal.path}", offline=True)
 

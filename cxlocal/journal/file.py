@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from cxlocal.clock import Clock, Ids
 from cxlocal.errors import CxError, JournalDamaged, Trouble
 from cxlocal.events.document import Draft, Event
+from cxlocal.journal.home import WAY_OUT
 from cxlocal.journal.migrate import is_current, migrate
 from cxlocal.journal.schema import APPLICATION_ID, FORMAT
 
@@ -77,7 +78,7 @@ class Journal:
             raise Trouble(
                 "the journal's folder cannot be made",
                 why=f"{problem.strerror}: {path.parent}",
-                hint="set CXLOCAL_HOME to a folder you can write to",
+                hint=WAY_OUT,
                 name="no-home",
             ) from problem
         return cls(path, connection, clock, ids)
@@ -310,6 +311,13 @@ def _is_closed(problem: sqlite3.Error) -> bool:
     return isinstance(problem, sqlite3.ProgrammingError) and "closed database" in str(problem)
 
 
+def _of_the_folder(path: Path) -> str:
+    # SQLite only says that it could not; whether the folder is to blame, the system knows.
+    if path.parent.is_dir() and not os.access(path.parent, os.W_OK | os.X_OK):
+        return f"; the folder {path.parent} is read-only for this user"
+    return ""
+
+
 def explain_sqlite_error(problem: sqlite3.Error, path: Path) -> CxError:
     """An SQLite error in words a person can act on."""
     code = _code(problem)
@@ -332,9 +340,8 @@ def explain_sqlite_error(problem: sqlite3.Error, path: Path) -> CxError:
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return Trouble(
             "the journal cannot be written",
-            why=f"{path}: {problem}",
-            hint="check the permissions of the file and its folder, and the room on the disk; or set"
-            " CXLOCAL_HOME to another folder",
+            why=f"{path}: {problem}{_of_the_folder(path)}",
+            hint=WAY_OUT,
             name="journal-read-only",
         )
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):

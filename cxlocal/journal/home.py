@@ -7,8 +7,10 @@ sub-folder per machine id, so that a home directory shared by several hosts hold
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from cxlocal.clock import Ids
@@ -17,6 +19,11 @@ from cxlocal.text import is_hexadecimal
 
 FILE_NAME = "journal.db"
 STORE_NAME = "store.db"
+WAY_OUT = (
+    "let your user write there, or set CXLOCAL_HOME, or 'home' in cx.local.toml, to a folder on a"
+    " local disk that it may write to"
+)
+"""What helps where the home folder cannot be written."""
 
 
 def home_folder(
@@ -38,6 +45,23 @@ def home_folder(
 def journal_file(home: Path) -> Path:
     """The journal inside a home folder."""
     return home / FILE_NAME
+
+
+@contextmanager
+def writing_home(home: Path) -> Iterator[None]:
+    """Turns the refusal of the system to write in the home folder into a Trouble that names the way
+    out. Errors of the disk pass."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno not in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT):
+            raise
+        raise Trouble(
+            "the folder of the journal cannot be written",
+            why=f"{problem.strerror}: {os.fsdecode(problem.filename or home)}",
+            hint=WAY_OUT,
+            name="home-read-only",
+        ) from problem
 
 
 def _user_data_folder(environ: Mapping[str, str]) -> Path:
@@ -72,7 +96,8 @@ def machine_folder(root: Path, ids: Ids) -> str:
     if raw:
         return sha256(b"cxlocal:" + raw.encode()).hexdigest()
     kept = root / "machine-id"
-    return _read(kept) or _remember(kept, ids.token())
+    with writing_home(root):
+        return _read(kept) or _remember(kept, ids.token())
 
 
 def _read(path: Path) -> str:

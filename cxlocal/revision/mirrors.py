@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from cxlocal.clock import Clock
 from cxlocal.errors import Refused, Trouble, UsageError
+from cxlocal.journal.home import writing_home
 from cxlocal.revision.git import complaint, decode, git
 from cxlocal.revision.reach import Answer, ask_remote
 from cxlocal.revision.remotes import clean_url, is_itself, local_path
@@ -262,11 +263,13 @@ def _change(home: Path, edit: Callable[[list[Mirror]], list[Mirror]]) -> list[Mi
 def _locked(home: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
-    home.mkdir(parents=True, exist_ok=True)
+    with writing_home(home):
+        home.mkdir(parents=True, exist_ok=True)
     # A soft lock outlives the process that made it; without the kernel's there is none.
     lock = FileLock(home / f"{FILE}.lock", timeout=LOCK_SECONDS, fallback_to_soft=False)
     try:
-        lock.acquire()
+        with writing_home(home):
+            lock.acquire()
     except Timeout as error:
         raise Trouble(
             "the list of mirrors is in use by another command",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import path_part
 from cxlocal.errors import Refused, Trouble
+from cxlocal.journal.home import writing_home
 from cxlocal.runner.locks import Lock, holder, take
 from cxlocal.runner.orphans import run_folder
 
@@ -90,7 +91,8 @@ def open_workspace(
 ) -> Workspace:
     """The folders of a run; made as far as they are always needed."""
     folder = run_folder(home, run)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with writing_home(home):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not in_place:
         tree = repository.root if overlay else None
         return Workspace(repository, commit, folder, folder / "source", tree)

@@ -15,6 +15,7 @@ FAULTS = {
     "A tool that dies or lies", "A tool that prints gigabytes or binary",
     "Malformed, huge or hostile JUnit XML", "Disk full", "EIO at any write",
     "Journal locked by a forgotten reader", "Journal read-only", "Journal damaged",
+    "A home folder that cannot be written, or is a file",
     "Journal deleted or moved", "Two runs of one deliverable at once",
     "Clock set back and forward", "SIGINT, SIGTERM, SIGHUP", "kill -9",
     "Power cut at any system call of a spend",
