@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.terminal import say, warn
+
+if TYPE_CHECKING:
+    from cxlocal.journal.verify import Finding
 
 COLUMNS = ("kind", "where", "what")
 
@@ -38,15 +44,7 @@ def verify(app: App, output: Output) -> None:
         checked = check(journal)
         path = journal.path
     write_rows([finding._asdict() for finding in checked.findings], COLUMNS, output)
-    if checked.findings:
-        first = checked.findings[0]
-        raise JournalDamaged(
-            "the journal does not hold what was written",
-            why=f"{len(checked.findings)} findings, the first: {first.where}: {first.what}",
-            hint=_advice({finding.kind for finding in checked.findings}),
-            name="journal-changed",
-            findings=len(checked.findings),
-        )
+    raise_findings(checked.findings)
     if checked.newer_projection:
         warn(
             f"the rows were written by a newer cxlocal (projection {checked.newer_projection}, this"
@@ -58,6 +56,21 @@ def verify(app: App, output: Output) -> None:
         say(
             f"{checked.events} events and {checked.rows} projected rows checked; all is well."
             f"\n{path}"
+        )
+
+
+def raise_findings(findings: Sequence[Finding]) -> None:
+    """Raises JournalDamaged for what a check found, with the first of it; nothing found is well."""
+    from cxlocal.errors import JournalDamaged
+
+    if findings:
+        first = findings[0]
+        raise JournalDamaged(
+            "the journal does not hold what was written",
+            why=f"{len(findings)} findings, the first: {first.where}: {first.what}",
+            hint=_advice({finding.kind for finding in findings}),
+            name="journal-changed",
+            findings=len(findings),
         )
 
 

@@ -132,6 +132,30 @@ def test_p15_rows_that_were_not_compared_are_not_called_well(
     assert "were not compared" in cx.ok("verify", "--json", cwd=tmp_path, env=home).err
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE event SET document = replace(document, 'shop', 'chop') WHERE id >= 3",
+        "UPDATE event SET document = 'no document' WHERE id = 3",
+        "DELETE FROM event WHERE id = 3",
+    ],
+)
+def test_p15_a_rebuild_from_changed_events_says_so(
+    written: Journal, cx: Any, tmp_path: Path, change: str
+) -> None:
+    home = {"CXLOCAL_HOME": str(written.path.parent)}
+    assert cx.ok("journal", "rebuild", cwd=tmp_path, env=home).err.startswith(
+        "All tables were made"
+    )
+    tamper(written, change)
+    rebuilt = cx("journal", "rebuild", cwd=tmp_path, env=home)
+    checked = cx("verify", cwd=tmp_path, env=home)
+    assert rebuilt.code == checked.code == 7
+    said = rebuilt.err[rebuilt.err.index("Error: the journal") :]
+    assert "the first: " in said and "cxlocal journal recover" in said
+    assert said == checked.err[checked.err.index("Error: the journal") :]
+
+
 def test_p15_a_removed_event_is_noticed(written: Journal) -> None:
     tamper(written, "DELETE FROM event WHERE id = 3")
     assert {finding.kind for finding in verify(written).findings} >= {"chain"}
