@@ -29,6 +29,11 @@ LEFT JOIN process ON process.run = run_board.run
 WHERE outcome = 'open' AND (:name IS NULL OR deliverable = :name) ORDER BY queued_at DESC LIMIT 10
 """
 
+FLAGS = """
+SELECT kind, text, raised_at, version, run FROM open_flags
+WHERE (:name IS NULL OR deliverable = :name) ORDER BY raised_at DESC LIMIT 5
+"""
+
 
 @command(
     examples=[
@@ -71,6 +76,7 @@ def deliverable_here(app: App) -> str | None:
 def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
     from cxlocal.exchange.sync import pending
     from cxlocal.numbers.holdings import reserves
+    from cxlocal.projection.flags import settled_by
     from cxlocal.runner.orphans import is_carried_out
 
     held = [r for r in reserves(journal) if name is None or r.deliverable == name]
@@ -87,11 +93,10 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
         "waiting_events": pending(journal),
         "store_trouble": journal.one("SELECT url, why FROM breaker ORDER BY failed_at_ms DESC"),
         "owed_environments": journal.query(owed),
-        "flags": journal.query(
-            "SELECT kind, text, raised_at, version, run FROM open_flags"
-            " WHERE (:name IS NULL OR deliverable = :name) ORDER BY raised_at DESC LIMIT 5",
-            {"name": name},
-        ),
+        "flags": [
+            {**row, "settled_by": settled_by(row["kind"])}
+            for row in journal.query(FLAGS, {"name": name})
+        ],
     }
 
 
@@ -140,7 +145,9 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         lines.append(f"The store did not answer lately: {facts['store_trouble']['why']}")
     for debt in facts["owed_environments"]:
         lines.append(f"Left behind: environment {debt['environment']} ('cxlocal env reap')")
-    lines += [f"Look at: {_about(flag)}{flag['text']}" for flag in facts["flags"]]
+    for flag in facts["flags"]:
+        lines.append(f"Look at: {_about(flag)}{flag['text']}")
+        lines.append(f"  settled by {flag['settled_by']}")
     return lines
 
 

@@ -187,7 +187,9 @@ def test_a_mirror_only_release_is_asked_about_until_the_remote_holds_it(
     for _ in range(3):
         assert "0.1.0" not in shop.command("sync").err
     assert shop.query("SELECT count(*) FROM event") == events, "an idle sync records nothing"
-    assert "does not hold the commit" in shop.command("status").out
+    status = shop.command("status").out
+    assert "does not hold the commit" in status
+    assert "  settled by the commit, on a remote of the project again" in status
     shop.git("push", "-q", "origin", "HEAD:main")
     assert "holds the commit of 0.1.0" in shop.command("sync").err
     assert "does not hold the commit" not in shop.command("status").out

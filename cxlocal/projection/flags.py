@@ -1,0 +1,28 @@
+"""What settles each kind of flag.
+
+A flag is settled by what happens, never by somebody's word for it: the view ``open_flags`` looks for
+the later event that answers it. What is disputed or conflicted is no flag; a person names the right
+one there ('cxlocal env confirm', a promotion or deploy by run or digest).
+"""
+
+from __future__ import annotations
+
+SETTLED_BY = {
+    "revision-gone": (
+        "the commit, on a remote of the project again: push it there, then 'cxlocal sync' asks"
+    ),
+    "changed-outside": "the next deployment to that environment, or a removal there",
+    "uncommitted-changes": "the next release of this deliverable that succeeds",
+    "unreadable-report": "the next release of this deliverable that succeeds",
+    "not-provisioned": "the next release of this deliverable that succeeds",
+    "not-destroyed": "the end of that environment: 'cxlocal env reap' tries it again",
+    "clock-ahead": "the next event of that machine with its clock set right",
+    "unreadable-event": "a newer cxlocal that can read the event",
+}
+"""By the slug of its kind, as the view ``open_flags`` has it."""
+UNKNOWN = "whatever a newer cxlocal, which raised it, has for it"
+
+
+def settled_by(kind: str) -> str:
+    """What settles an open flag of this kind, in words after "settled by"."""
+    return SETTLED_BY.get(kind, UNKNOWN)
