@@ -215,14 +215,36 @@ def _write_table(
 def _write_records(
     heads: list[str], cells: list[list[str]], output: Output, stream: TextIO
 ) -> None:
-    """One line a value, whole, and an empty line between two rows."""
+    """Each value whole, on lines of its own, and an empty line between two rows.
+
+    Sentences are broken between words; ids, paths and other long words never, so that they can be
+    copied.
+    """
     widest = max(map(_width, heads))
-    for place, line in enumerate(cells):
+    margin = widest + len(GAP) if output.headers else 0
+    room = max(terminal_columns(stream) - margin, NARROWEST)
+    for place, row in enumerate(cells):
         if place:
             stream.write("\n")
-        for head, cell in zip(heads, line, strict=True):
+        for head, cell in zip(heads, row, strict=True):
             name = _padded(head, widest, False) + GAP if output.headers else ""
-            stream.write((name + cell).rstrip() + "\n")
+            first, *rest = _broken(cell, room)
+            stream.write((name + first).rstrip() + "\n")
+            stream.writelines(" " * margin + line + "\n" for line in rest)
+
+
+def _broken(text: str, room: int) -> list[str]:
+    """``text`` in lines of ``room`` columns, as far as it has spaces; at least one line."""
+    if _width(text) <= room or text[:1] in "{[":  # JSON stays what it is
+        return [text]
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if lines[-1] and _width(longer) > room:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def _shown(value: object) -> str:

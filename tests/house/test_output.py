@@ -151,6 +151,33 @@ def test_a_terminal_too_narrow_gets_a_record_for_each_row(
     assert stream.getvalue().splitlines()[:2] == ["2.7.14", "in use, not yet confirmed"]
 
 
+def test_sentences_of_a_record_are_broken_between_words_and_ids_never(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    digest = "sha256:" + "0123456789abcdef" * 4
+    row = {
+        "version": "2.7.14", "digest": digest, "why": "held for the day the store is away, until then",
+        "who": "店を開ける 日曜日に店を開ける", "n": 1, "plan": '{"name": "a plan of the shop"}',
+    }  # fmt: skip
+    stream = Terminal()
+    write_rows([row], stream=stream)
+    assert stream.getvalue() == (
+        "version  2.7.14\n"
+        f"digest   {digest}\n"
+        "why      held for the day the\n"
+        "         store is away, until\n"
+        "         then\n"
+        "who      店を開ける\n"
+        "         日曜日に店を開ける\n"
+        "n        1\n"
+        'plan     {"name": "a plan of the shop"}\n'
+    )
+    piped = io.StringIO()
+    write_rows([row], stream=piped)
+    assert "held for the day the store is away, until then" in piped.getvalue()
+
+
 def test_numbers_and_times_are_never_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "64")
     row = {"at": "2026-11-23T02:14:05.123Z", "size": 12345678901234567890, "text": "x" * 60}
