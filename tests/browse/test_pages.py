@@ -145,6 +145,17 @@ def test_a_run_leads_to_its_story(full_pages: Any, journals: ModuleType) -> None
     assert story.status == 200 and "1.0.101" in story.text
 
 
+def window_title(text: str) -> str:
+    """What the tab of the browser shows."""
+    return text[text.index("<title>") : text.index("</title>")].partition(">")[2]
+
+
+def test_the_window_of_a_stored_query_has_its_title_not_its_sql(full_pages: Any) -> None:
+    """Datasette writes the statement there."""
+    title = window_title(full_pages.one("/journal/commits").text)
+    assert "SELECT" not in title.upper() and title.endswith(": journal"), title
+
+
 def test_a_story_says_first_which_run_it_is_of(full_pages: Any, journals: ModuleType) -> None:
     run = journals.run_id("third")
     rows = full_pages.one("/journal/run.json?_shape=array").json
@@ -154,6 +165,7 @@ def test_a_story_says_first_which_run_it_is_of(full_pages: Any, journals: Module
         head = text[text.index('class="cx-story"') : text.index("<form")]
         assert row["version"] in head and "Laptop &lt;laptop@example.org&gt;" in head
         assert row["revision"][:12] in head and row["outcome"] in head
+        assert row["version"] in window_title(text)
     assert "<b>bold" not in text
 
 
