@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "faults.md"
+BETWEEN = "Faults between machines and stores"
 PROMISES = [f"P{number}" for number in range(1, 21)]
 FAULTS = {
     "Broken or unknown keys", "Cycles", "A missing tool", "A tool that hangs",
@@ -58,7 +59,7 @@ def defined(path: Path) -> set[str]:
 
 def test_each_named_test_exists() -> None:
     wrong = []
-    for section in ("Promises", "Faults"):
+    for section in ("Promises", "Faults", BETWEEN):
         for subject, (_, tests) in rows(section).items():
             for test in tests:
                 file, _, name = test.partition("::")
@@ -78,4 +79,10 @@ def test_every_promise_has_a_test_or_is_said_not_to_be_built() -> None:
 def test_every_fault_has_a_test() -> None:
     found = rows("Faults")
     assert set(found) == FAULTS
+    assert [name for name, (deed, tests) in found.items() if not deed or not tests] == []
+
+
+def test_every_fault_between_machines_has_a_test() -> None:
+    found = rows(BETWEEN)
+    assert list(found) == [f"F{number}" for number in range(1, 44)]
     assert [name for name, (deed, tests) in found.items() if not deed or not tests] == []

@@ -95,6 +95,8 @@ def test_deploying_what_is_live_and_what_is_older(desk: Any) -> None:
         assert desk("deploy", version, "--to", "production").code == 0
     done = desk("deploy", newer, "--to", "production")
     assert "it was before, too" in done.out + done.err
+    done = desk("deploy", older, "--to", "production")
+    assert (done.code, f"{older} is older than {newer}" in done.err) == (3, True)
     done = desk("deploy", older, "--to", "production", "--allow-older")
     assert f"before it {newer}" in done.out + done.err
     rows = desk.rows("SELECT version, kind FROM deployment ORDER BY deployed_at")
