@@ -19,9 +19,20 @@ KINDS = [
 BENCH = Path(__file__).parents[1] / "bench"
 sys.path.insert(0, str(BENCH))
 
-from stress_check import Printed, grant_faults, ledger_faults, out_of_order
+from numbers_kit import request
+from stress_backs import opened
+from stress_check import (
+    Printed,
+    accounted,
+    grant_faults,
+    ledger_faults,
+    open_journal,
+    out_of_order,
+)
 
+from cxlocal.exchange.sync import synchronise
 from cxlocal.numbers.ledger import NumberState, Span
+from cxlocal.numbers.obtain import obtain_number
 
 
 def stress(folder: Path, *options: str) -> dict[str, Any]:
@@ -90,3 +101,36 @@ def test_a_number_without_a_state_or_an_explanation_is_found() -> None:
     assert list(ledger_faults([span(0, 1, NumberState.SKIPPED), held], {}))
     assert list(ledger_faults([span(0, 9, NumberState.RESERVED, "granted to a run")], {}))
     assert list(ledger_faults([span(0, 0, NumberState.CONFLICTED)], {}))
+
+
+def test_a_report_that_no_journal_bears_out_is_found(tmp_path: Path) -> None:
+    homes = [tmp_path / name for name in ("one", "two", "witness")]
+    reports = [tmp_path / "one.txt", tmp_path / "two.txt"]
+    (tmp_path / "central").mkdir()
+    stores = [opened(f"sqlite://{tmp_path}/central/store.db", home) for home in homes]
+    for moment in range(4):
+        at = moment % 2
+        with open_journal(homes[at]) as journal:
+            run = f"run-{moment}"
+            number = obtain_number(journal, stores[at], request(run))
+            with reports[at].open("a") as report:
+                report.write(f"{number.number} {run} {number.how} {moment}0 {moment}9\n")
+    found, faults = accounted(homes, reports, stores)
+    assert (faults, found["numbers"], found["online"]) == ([], 4, 4)
+
+    said = reports[0].read_text()
+    reports[0].write_text(said + said.splitlines()[0] + "\n")
+    assert "a number was printed twice" in accounted(homes, reports, stores)[1]
+    reports[0].write_text(said + "77 run-9 online 90 99\n")
+    faults = accounted(homes, reports, stores)[1]
+    assert "77 was printed and is not in the journal" in faults
+    assert "77 was printed as online and not granted to run-9" in faults
+    reports[0].write_text(said)
+
+    # A machine holds what the store never said, and the store's own memory says less than that.
+    with open_journal(homes[0]) as journal:
+        synchronise(journal, stores[0])
+        journal.connection.execute("UPDATE grant_entry SET hash = 'x' WHERE k = 1")
+    assert "a machine knows other grants than the store" in accounted(homes, reports, stores)[1]
+    for store in stores:
+        store.close()  # type: ignore[attr-defined]
