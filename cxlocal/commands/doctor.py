@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
@@ -10,6 +10,8 @@ from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.terminal import say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cxlocal.commands.project import Project
     from cxlocal.doctor.check import Check
     from cxlocal.journal.file import Journal
@@ -36,12 +38,13 @@ def doctor(app: App, output: Output) -> int:
     # A broken plugin must not keep doctor from saying so; it is loaded like any other and named.
     project = load_project(app)
     own = add_own_plugins(app, project)
+    passing = _is_passing(app, project)
     checks: list[Check] = [check_disk(app.home()), check_sqlite(), *check_plugins(project.manager)]
     checks += own
     with app.journal() as journal:
         checks.append(check_journal(journal))
         if project.config is not None:
-            checks += project_checks(app, project, journal)
+            checks += project_checks(app, project, journal, passing=passing)
     write_rows([check._asdict() for check in checks], COLUMNS, output)
     if project.config is None:
         say("No cx.toml here: 'cxlocal init' writes one. Only the machine was looked at.")
@@ -65,7 +68,22 @@ def add_own_plugins(app: App, project: Project) -> list[Check]:
     return []
 
 
-def project_checks(app: App, project: Project, journal: Journal) -> list[Check]:
+def _is_passing(app: App, project: Project) -> bool:
+    """Whether this machine goes away. Looked at before a journal is made here."""
+    from cxlocal.runner.leaving import is_passing as was_passing
+    from cxlocal.runner.leaving import say_passing
+    from cxlocal.runner.who import find_place, is_passing
+
+    if app.journal_path().exists():
+        with app.journal() as journal:
+            return was_passing(journal)
+    passing = is_passing(app.environ, find_place(project.manager, app.environ), fresh=True)
+    if passing:
+        say_passing()
+    return passing
+
+
+def project_checks(app: App, project: Project, journal: Journal, *, passing: bool) -> list[Check]:
     """Everything a release of this project needs, tried."""
     from cxlocal.commands.project import open_project_store
     from cxlocal.doctor.check import BAD, Check
@@ -73,6 +91,7 @@ def project_checks(app: App, project: Project, journal: Journal) -> list[Check]:
     from cxlocal.doctor.project import (
         check_artifacts,
         check_caches,
+        check_lender,
         check_reserve,
         check_revision,
         check_secrets,
@@ -100,16 +119,30 @@ def project_checks(app: App, project: Project, journal: Journal) -> list[Check]:
     except CxError as problem:
         answered = refused_by_store(problem)
     catch_up(journal)
+    invents = plan.version.when_empty == "suffix"
     return [
         check_git(project.root),
         *check_tools(plan, project.manager),
         *check_secrets(project.settings, app.environ, project.root),
         check_revision(plan, project.root, journal.home, app.clock),
         answered,
-        check_reserve(plan, journal),
+        *([] if passing and not invents else [check_reserve(plan, journal)]),
+        *check_lender(plan, _lender_of(app, project), passing=passing),
         *check_artifacts(plan, journal),
         *check_caches(plan, project.root, journal.home),
     ]
+
+
+def _lender_of(app: App, project: Project) -> Callable[[], Any] | None:
+    from cxlocal.commands.project import stores_of
+    from cxlocal.exchange.open import open_lender, token_finder
+
+    chosen = project.settings
+    if not chosen.store_lender:
+        return None
+    root = project.root or app.directory
+    find_token = token_finder(chosen.store_lender_token, app.environ, root)
+    return lambda: open_lender(chosen.store_lender, app.home(), stores_of(project), find_token)
 
 
 def plan_of(app: App, project: Project) -> Plan:

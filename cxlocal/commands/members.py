@@ -113,7 +113,9 @@ def join(
         write_document({**found, "url": store.url})
         return
     say(f"This machine is enrolled at {store.url} as {found['member']!r}.")
-    if project.settings.store_url.rstrip("/") != store.url:
+    if found.get("lends"):
+        say("It lends numbers to CI jobs; they get a token of their own with --print-token.")
+    elif project.settings.store_url.rstrip("/") != store.url:
         say(f'To use it, write into cx.toml or cx.local.toml:\n  [store]\n  url = "{store.url}"')
 
 
@@ -144,6 +146,12 @@ def _print_token(project: Project, url: str, code: str, authority: str) -> None:
         finally:
             store.close()
     click.echo(token)
+    if found.get("lends"):
+        say(
+            f"That is the token of {found['member']!r}. Where a CI server keeps it as LENDER_TOKEN:"
+        )
+        say(f'  [store]\n  lender = "{store.url}"\n  lender_token = {{ env = "LENDER_TOKEN" }}')
+        return
     say(f"That is the token of {found['member']!r}. Where a CI server keeps it as STORE_TOKEN:")
     say(f'  [store]\n  url = "{store.url}"\n  token = {{ env = "STORE_TOKEN" }}')
 

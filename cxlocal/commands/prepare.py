@@ -38,6 +38,7 @@ def prepare(app: App, output: Output) -> int:
     from cxlocal.commands.project import load_project
     from cxlocal.doctor.check import readiness
     from cxlocal.doctor.machine import check_disk, check_journal
+    from cxlocal.runner.leaving import is_passing
 
     project = load_project(app, needed=True)
     own = add_own_plugins(app, project)
@@ -45,7 +46,7 @@ def prepare(app: App, output: Output) -> int:
         report, carried = _fetch(app, project, journal)
         _tell(report, carried)
         checks = [check_disk(app.home()), check_journal(journal), *own]
-        checks += project_checks(app, project, journal)
+        checks += project_checks(app, project, journal, passing=is_passing(journal))
     write_rows([check._asdict() for check in checks], COLUMNS, output)
     ready = readiness(checks)
     say(ready.sentence())
@@ -69,7 +70,7 @@ def _fetch(app: App, project: Project, journal: Journal) -> tuple[SyncReport, Ca
     try:
         report = synchronise(journal, store, use_breaker=False, budget_seconds=SECONDS)
         catch_up(journal)
-        wanted = _wanted(plan, journal)
+        wanted = wanted_reserve(plan, journal, project.settings.store_lends)
         if report.reached and wanted:
             more = synchronise(
                 journal, store, use_breaker=False, budget_seconds=SECONDS, wanted=wanted
@@ -87,18 +88,20 @@ def _fetch(app: App, project: Project, journal: Journal) -> tuple[SyncReport, Ca
     return report, carried
 
 
-def _wanted(plan: Plan, journal: Journal) -> list[ReserveWish]:
+def wanted_reserve(plan: Plan, journal: Journal, lends: int) -> list[ReserveWish]:
     """A reserve of the line, if it is counted already: the first number of all is to come from the
-    store, which looks at tags and at ``from``. A machine that goes away holds none."""
+    store, which looks at tags and at ``from``. A machine that goes away holds none, one that lends at
+    least ``lends`` numbers."""
     from cxlocal.exchange.sync import ReserveWish
     from cxlocal.numbers.holdings import highest_known
     from cxlocal.runner.leaving import is_passing
 
     rules = plan.version
     counted = highest_known(journal.connection, plan.deliverable, rules.line) >= 0
-    if not counted or rules.reserve < 1 or is_passing(journal):
+    count = max(rules.reserve, lends)
+    if not counted or count < 1 or is_passing(journal):
         return []
-    return [ReserveWish(plan.deliverable, rules.line, rules.reserve, rules.ahead)]
+    return [ReserveWish(plan.deliverable, rules.line, count, rules.ahead)]
 
 
 def _tell(report: SyncReport, carried: Carried) -> None:

@@ -1,4 +1,5 @@
-"""``cxlocal serve``: the store of this machine for other machines, over HTTPS.
+"""``cxlocal serve``: the store of this machine, or numbers of its reserve, for other machines, over
+HTTPS.
 
 The server is the package of the stores; it is imported by its name, since the core imports none of
 the packages beside it, and only when it is needed.
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
 
 DEFAULT_PORT = 8377
-STORE_THREADS = {"sqlite": 1}
+STORE_THREADS = {"sqlite": 1, "lend": 1}
 """Exchanges at once by engine. SQLite lets one write at a time; the others get THREADS."""
 THREADS = 8
 FIRST_MEMBER = "admin"
@@ -35,9 +36,16 @@ FIRST_MEMBER = "admin"
             "cxlocal serve --store sqlite:///srv/cx/store.db --host 0.0.0.0 --cert c.pem --key k.pem",
             "for others, with TLS",
         ),
+        (
+            "cxlocal serve --lend --host 0.0.0.0 --cert c.pem --key k.pem",
+            "no store: number CI jobs while the store is down",
+        ),
     ]
 )
 @click.option("--store", "url", metavar="URL", help="The store to serve; else that of [store] url.")
+@click.option(
+    "--lend", is_flag=True, help="Serve no store: lend numbers of the reserve to CI jobs."
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True,
@@ -52,27 +60,39 @@ FIRST_MEMBER = "admin"
 @click.option("--behind-proxy", metavar="IP", default="", help="A proxy does TLS; its address.")
 @pass_app
 def serve(
-    app: App, url: str | None, host: str, port: int, cert: str | None, key: str | None,
+    app: App, url: str | None, lend: bool, host: str, port: int, cert: str | None, key: str | None,
     members: str | None, address: str | None, behind_proxy: str,
 ) -> int:  # fmt: skip
     """Serve a store to other machines.
 
     The first start prints a code that enrols a machine which may invite others. Ctrl-C or SIGTERM
-    ends it; machines carry on with their reserves meanwhile.
+    ends it; machines carry on with their reserves meanwhile. With --lend this machine keeps its
+    reserve fresh, and gives passing CI jobs a number of it when they cannot reach the store.
     """
+    from contextlib import nullcontext
+
     from cxlocal.exchange.address import public_address
 
     serving, local, roster = (server_part(name) for name in ("serving", "local", "members"))
     tls = _tls(serving, cert, key)
     serving.check_open(host, tls, bool(behind_proxy))
-    chosen, open_one = _store_to_serve(app, url)
+    fresh: Any = nullcontext()
+    if lend:
+        from cxlocal.commands.lending import LENDING, Lending
+
+        lending = Lending(app, url)
+        chosen, open_one, fresh = LENDING, lending.open, lending.kept_fresh()
+    else:
+        chosen, open_one = _store_to_serve(app, url)
     path = local.members_path(chosen, app.home())
     enrolled = roster.Members(app.directory / members if members else path)
-    with serving.listen(host, port) as listener:
+    with fresh, serving.listen(host, port) as listener:
         own = f"{'http' if tls is None else 'https'}://{_shown(host)}:{listener.getsockname()[1]}"
         reached = (address or own).rstrip("/")
         enrolled.set_value(local.ADDRESS, reached)
-        say(f"Serving {public_address(chosen)}; Ctrl-C ends it.")
+        enrolled.set_value(local.LENDS, "1" if lend else "")
+        what = "Lending numbers" if lend else f"Serving {public_address(chosen)}"
+        say(f"{what}; Ctrl-C ends it.")
         if not enrolled.anybody():
             code = enrolled.invite(FIRST_MEMBER, roster.Rights(manage=True))
             say(

@@ -47,7 +47,7 @@ class TerminalVoice:
         own = said.how == "online" and said.own_store
         how = NUMBER_FROM.get("own" if own else said.how, said.how)
         say(f"{verb} {said.title} {said.version}  ({how})")
-        if said.how in ("reserve", "suffix") and said.why_offline:
+        if said.how in ("reserve", "lent", "suffix") and said.why_offline:
             say(f"  store     {said.why_offline}")
         branch = f" on {said.branch}" if said.branch else ""
         say(f"  commit    {said.commit[:12]}{branch}: {harmless(said.subject)}")

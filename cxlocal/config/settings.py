@@ -24,6 +24,7 @@ VARIABLES = {
     "CXLOCAL_HOME": "home",
     "CXLOCAL_STORE": "store.url",
     "CXLOCAL_PATIENCE": "store.patience",
+    "CXLOCAL_LENDER": "store.lender",
     "CXLOCAL_JOBS": "jobs",
     "CXLOCAL_OUTPUT": "output",
 }
@@ -34,6 +35,9 @@ DEFAULTS: dict[str, Any] = {
     "store.url": "",
     "store.token": None,
     "store.patience": "60s",
+    "store.lender": "",
+    "store.lender_token": None,
+    "store.lends": 0,
     "output": "table",
     "scm.mirrors": (),
 }
@@ -48,6 +52,12 @@ class Settings(NamedTuple):
     store_token: dict[str, Any] | None
     """A source, as secrets have them."""
     store_patience_seconds: int
+    store_lender: str
+    """Empty: nobody lends numbers to passing machines."""
+    store_lender_token: dict[str, Any] | None
+    """A source, as secrets have them."""
+    store_lends: int
+    """Numbers to hold for each line at least, so that some can be lent."""
     home: str | None
     """Absolute; None is the place the platform suggests."""
     jobs: int
@@ -97,6 +107,9 @@ def settings(
         store_url=merged["store.url"],
         store_token=merged["store.token"],
         store_patience_seconds=parse_duration(merged["store.patience"]),
+        store_lender=merged["store.lender"],
+        store_lender_token=merged["store.lender_token"],
+        store_lends=merged["store.lends"],
         home=merged["home"],
         jobs=merged["jobs"],
         output=merged["output"],
@@ -166,12 +179,19 @@ def _own(local: types.LocalConfig, folder: str, environ: Mapping[str, str]) -> d
         "jobs": local.jobs,
         "output": local.output,
         "store.url": local.store.url,
-        "store.token": None if local.store.token is None else source_of(local.store.token),
+        "store.token": _source(local.store.token),
         "store.patience": local.store.patience,
+        "store.lender": local.store.lender,
+        "store.lender_token": _source(local.store.lender_token),
+        "store.lends": local.store.lends,
         "scm.mirrors": tuple(_location(one, folder, environ) for one in local.scm.mirrors) or None,
     }
     found.update({f"secrets.{name}": source_of(one) for name, one in local.secrets.items()})
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _source(source: types.Source | None) -> dict[str, Any] | None:
+    return None if source is None else source_of(source)
 
 
 def _location(text: str, folder: str, environ: Mapping[str, str]) -> str:
@@ -191,6 +211,10 @@ def _shared(config: types.Config) -> dict[str, Any]:
         found["store.token"] = source_of(config.store.token)
     if config.store.patience is not None:
         found["store.patience"] = config.store.patience
+    if config.store.lender:
+        found["store.lender"] = config.store.lender
+    if config.store.lender_token is not None:
+        found["store.lender_token"] = source_of(config.store.lender_token)
     if config.defaults.jobs is not None:
         found["jobs"] = config.defaults.jobs
     return found

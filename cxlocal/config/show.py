@@ -77,6 +77,8 @@ def _single(table: str, key: str, value: Any, raw: dict[str, Any], effective: Se
         "store.url": public_address(effective.store_url),
         "store.token": effective.store_token,
         "store.patience": f"{effective.store_patience_seconds}s",
+        "store.lender": effective.store_lender,
+        "store.lender_token": effective.store_lender_token,
     }
     if name in settled:
         return Value(name, settled[name], effective.origins[name])

@@ -38,6 +38,7 @@ Duration = Annotated[
 Names = list[str]
 Jobs = Annotated[int, msgspec.Meta(ge=1, le=256)]
 Attempts = Annotated[int, msgspec.Meta(ge=0, le=10)]
+Lends = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Kind = Literal["build", "test", "deploy", "publish", "task"]
 WhenEmpty = Literal["stop", "suffix"]
 Workspace = Literal["checkout", "in-place"]
@@ -142,6 +143,13 @@ class Store(Table, frozen=True, kw_only=True):
             "How long a passing CI job waits for its number, and to send what it recorded; left out: `60s`.",
             "duration",
         ),
+    ] = None
+    lender: Annotated[
+        str,
+        says("The machine that numbers passing CI jobs while the store is down (`serve --lend`)."),
+    ] = ""
+    lender_token: Annotated[
+        Source | None, says("Where the credential for the lender comes from.")
     ] = None
 
 
@@ -315,6 +323,12 @@ class LocalStore(Table, frozen=True, kw_only=True):
     url: Annotated[str | None, says("As in cx.toml.")] = None
     token: Annotated[Source | None, says("As in cx.toml.")] = None
     patience: Annotated[Duration | None, says("As in cx.toml.", "duration")] = None
+    lender: Annotated[str | None, says("As in cx.toml.")] = None
+    lender_token: Annotated[Source | None, says("As in cx.toml.")] = None
+    lends: Annotated[
+        Lends | None,
+        says("Numbers this machine holds for each line at least, to lend some.", "numbers"),
+    ] = None
 
 
 class LocalConfig(Table, frozen=True, kw_only=True):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cxlocal.doctor.check import BAD, NOTE, OK, Check
 from cxlocal.errors import CxError
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
     from cxlocal.plan.types import Plan
 
+LENDER_SECONDS = 3.0
+"""How long a machine that lends numbers may take to answer a check."""
 REMOTE_SECONDS = 5.0
 """How long a remote may take to answer a check."""
 
@@ -114,6 +116,35 @@ def refused_by_store(problem: CxError) -> Check:
     """The store answers and says no: not enrolled, not allowed, another store, another protocol."""
     found = f"{problem.what}: {problem.why}" if problem.why else problem.what
     return Check("store", BAD, found, problem.hint)
+
+
+def check_lender(plan: Plan, lender: Callable[[], Any] | None, *, passing: bool) -> list[Check]:
+    """Whether a passing machine could be numbered while the store is down: ``lender`` opens the
+    machine that lends, None where there is none."""
+    if plan.version.when_empty == "suffix" or (lender is None and not passing):
+        return []
+    if lender is None:
+        found = "none is set: without one a CI job cannot number releases while the store is down"
+        hint = "set [store] lender to a kept machine that runs 'cxlocal serve --lend'"
+        return [Check("lender", BAD, found, hint, offline=True)]
+    try:
+        opened = lender()
+        try:
+            asked = {"deliverable": plan.deliverable, "line": plan.version.line}
+            told = opened.left(asked, timeout=LENDER_SECONDS)
+        finally:
+            opened.close()
+    except CxError as problem:
+        found = f"{problem.what}: {problem.why}" if problem.why else problem.what
+        # A kept machine has a reserve of its own; that it may not ask the lender is no fault of it.
+        return [Check("lender", BAD if passing else NOTE, found, problem.hint, offline=passing)]
+    left = 0 if told.get("locked") else told.get("left")
+    if not isinstance(left, int) or left <= 0:
+        found = f"it answers and has no number of line {plan.version.line} to lend"
+        hint = "on that machine: cxlocal sync"
+        return [Check("lender", BAD if passing else NOTE, found, hint, offline=passing)]
+    found = f"answers; holds {left} numbers of line {plan.version.line}"
+    return [Check("lender", OK, found, offline=passing)]
 
 
 def check_reserve(plan: Plan, journal: Journal) -> Check:

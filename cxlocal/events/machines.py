@@ -22,10 +22,13 @@ def version_used(
     generation: int,
     k: int,
     actor: dict[str, str],
+    lent: dict[str, str] | None = None,
     event_id: str = "",
 ) -> Draft:
-    """A number was taken for a run and is final. ``how``: online, reserve, suffix;
-    a suffix text is unique by construction and has no number."""
+    """A number was taken for a run and is final. ``how``: online, reserve, suffix, lent;
+    a suffix text is unique by construction and has no number. ``lent`` names the other machine where
+    one machine's reserve numbers a run of another: ``to`` on the one that held it, ``by`` on the
+    other."""
     custom = {
         "line": line,
         "number": number,
@@ -38,6 +41,8 @@ def version_used(
         "k": k,
         "actor": actor,
     }
+    if lent is not None:
+        custom["lent"] = lent
     subject = f"{deliverable}@{text}"
     return Draft(
         types.VERSION_USED, subject, {"version": text}, custom, deliverable, run, id=event_id

@@ -385,14 +385,18 @@ def reserve_wish(
     first: int = 0,
     tagged: int = -1,
 ) -> Wish:
-    """The wish for a reserve on a line, which the store grants only when one is due."""
+    """The wish for a reserve on a line, which the store grants only when one is due.
+
+    One that was granted smaller than what is wanted now is not mentioned, so that it is exchanged.
+    """
     connection = journal.connection
     state = known.store_state(connection)
     held = holdings.reserve_of(connection, deliverable, line)
     left = held is not None and held.left > 0 and held.generation == state.generation
+    large = held is not None and held.hi - held.lo + 1 >= count
     return Wish(
         RESERVE, deliverable, line, journal.ids.token(),
         above=holdings.highest_known(connection, deliverable, line),
         first=first, tagged=tagged, size=count, ahead=ahead,
-        held=(held.next, held.hi) if held is not None and left else None,
+        held=(held.next, held.hi) if held is not None and left and large else None,
     )  # fmt: skip

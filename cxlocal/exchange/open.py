@@ -54,6 +54,24 @@ def open_store(
     return store
 
 
+def open_lender(
+    url: str,
+    home: Path,
+    stores: Mapping[str, Any],
+    find_token: Callable[[], str] | None = None,
+) -> Any:
+    """The machine at ``url`` that lends numbers (``cxlocal.numbers.borrowing.Lender``); nothing is
+    reached yet. Raises ConfigError for what is no address of one."""
+    if url.startswith(("http:", "https:")):
+        return open_store(url, home, stores, find_token)
+    raise ConfigError(
+        f"{public_address(url)!r} is no address of a machine that lends numbers",
+        why="numbers are lent over HTTPS",
+        hint="set [store] lender to the address that 'cxlocal serve --lend' prints there",
+        name="bad-lender",
+    )
+
+
 def token_finder(
     source: Mapping[str, Any] | None, environ: Mapping[str, str], folder: Path
 ) -> Callable[[], str] | None:

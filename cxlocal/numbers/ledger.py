@@ -61,6 +61,7 @@ class Explained(NamedTuple):
     text: str | None
 
 
+_HOW = {"reserve": "from the reserve", "lent": "from the reserve of another machine, which lent it"}
 FREE_WHY = "no machine has it yet"
 
 
@@ -147,8 +148,7 @@ def _uses(uses: Iterable[Use]) -> list[Span]:
             why = f"two runs hold it: {runs}; name a run or a digest instead"
             spans.append(Span(number, number, NumberState.CONFLICTED, why, None, None, first.text))
             continue
-        how = "from the reserve" if first.how == "reserve" else "online"
-        why = f"taken {how}"
+        why = f"taken {_HOW.get(first.how, 'online')}"
         state = NumberState(first.state)
         spans.append(Span(number, number, state, why, first.run, first.node, first.text))
     return spans

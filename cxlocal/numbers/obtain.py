@@ -9,7 +9,7 @@ in between is skipped, never handed out again.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from cxlocal.clock import Ids
     from cxlocal.exchange.store import Store
     from cxlocal.journal.file import Journal, Transaction
+    from cxlocal.numbers.borrowing import Lender
+
+LENT = "lent"
+"""How a run got a number that another machine held."""
 
 NONE_NOW = ("grants-stopped", GRANTS_ELSEWHERE)
 """Names of refusals that a reserve is for."""
@@ -72,6 +76,10 @@ class NumberRequest(NamedTuple):
     """``stop`` or ``suffix``."""
     tagged: int = -1
     """The highest number of this line that tags or other journal folders hold."""
+    above: int = -1
+    """A number from the reserve must lie above this one: the borrower knows it to be in use."""
+    lent: dict[str, str] | None = None
+    """To whom the number is lent (``version_used``), where the run is another machine's."""
 
 
 class Number(NamedTuple):
@@ -82,7 +90,7 @@ class Number(NamedTuple):
     text: str
     sort_key: str
     how: str
-    """online, reserve or suffix."""
+    """online, reserve, lent or suffix."""
     online: bool
     line: str
     run: str
@@ -113,13 +121,15 @@ def _number(taken: Taken) -> Number:
 
 
 def obtain_number(
-    journal: Journal, store: Store | None, request: NumberRequest, *, patience_seconds: float = 0.0
-) -> Number:
+    journal: Journal, store: Store | None, request: NumberRequest, *, patience_seconds: float = 0.0,
+    find_lender: Callable[[], Lender] | None = None,
+) -> Number:  # fmt: skip
     """The number of ``request.run``, durable when this returns.
 
     ``store`` is None where it must not be asked (``--offline``). A passing machine waits up to
-    ``patience_seconds`` for the store. Raises StoreNeeded when neither store nor reserve has one,
-    Refused where the store's rules or the reserve's lock say no, ConfigError for an unfit line.
+    ``patience_seconds`` for the store, and then asks the machine that ``find_lender`` opens, if there
+    is one. Raises StoreNeeded when nobody has one, Refused where the store's rules or the reserve's
+    lock say no, ConfigError for an unfit line.
     """
     request.scheme.check_line(request.line)
     found = number_of_run(journal, request.deliverable, request.run)
@@ -139,6 +149,13 @@ def obtain_number(
             if not _holds_some(journal, request):
                 raise
             trouble = error
+    if find_lender is not None and not request.kept:
+        from cxlocal.numbers.borrowing import borrow
+
+        try:
+            return borrow(journal, find_lender, request)
+        except CxError as error:
+            return take_offline(journal, request, trouble, error)
     return take_offline(journal, request, trouble)
 
 
@@ -288,13 +305,13 @@ def _use_online(
         why = "another process of the machine had taken a higher number meanwhile"
         holdings.give_up(transaction, request.deliverable, request.line, entry.lo, entry.hi, why)
         return None
-    taken = _taken(request, entry.lo, ONLINE, known.store_state(connection).lineage)
+    taken = taken_of(request, entry.lo, ONLINE, known.store_state(connection).lineage)
     if holdings.order_in_use(connection, request.deliverable, taken.sort_key):
         why = f"its text {taken.text} is in use already"
         holdings.give_up(transaction, request.deliverable, request.line, entry.lo, entry.hi, why)
         return None
     _remember_reserve(connection, request)
-    return _record(transaction, request, taken, entry.generation, entry.k)
+    return record_use(transaction, request, taken, entry.generation, entry.k)
 
 
 def _remember_reserve(connection: Connection, request: NumberRequest) -> None:
@@ -304,7 +321,8 @@ def _remember_reserve(connection: Connection, request: NumberRequest) -> None:
         )
 
 
-def _taken(request: NumberRequest, number: int, how: str, lineage: str) -> Taken:
+def taken_of(request: NumberRequest, number: int, how: str, lineage: str) -> Taken:
+    """The version that ``number`` makes for the run. Raises ConfigError."""
     text = request.scheme.render(request.line, number)
     return Taken(
         request.deliverable, request.run, request.line, number, text,
@@ -324,26 +342,32 @@ def _sort_key(scheme: Scheme, text: str) -> str:
         ) from error
 
 
-def _record(
+def record_use(
     transaction: Transaction, request: NumberRequest, taken: Taken, generation: int, k: int
 ) -> Number:
+    """Take a version for good: the row that keeps it unique and the event, with the transaction."""
     holdings.take(transaction.connection, taken)
     transaction.append(
         version_used(
             deliverable=taken.deliverable, run=taken.run, line=taken.line, number=taken.number,
             scheme=request.scheme.name, text=taken.text, sort_key=taken.sort_key, how=taken.how,
             lineage=taken.lineage, generation=generation, k=k, actor=request.actor,
+            lent=request.lent,
         )
     )  # fmt: skip
     return _number(taken)
 
 
 def take_offline(
-    journal: Journal, request: NumberRequest, trouble: CxError | None = None
+    journal: Journal,
+    request: NumberRequest,
+    trouble: CxError | None = None,
+    unlent: CxError | None = None,
 ) -> Number:
     """The lowest number of the reserve, without asking anybody.
 
-    ``trouble`` is why the store did not give one. Raises StoreNeeded and Refused.
+    ``trouble`` is why the store did not give one, ``unlent`` why no other machine did. Raises
+    StoreNeeded and Refused.
     """
     moved = lies_elsewhere(journal)
     if moved:
@@ -367,7 +391,7 @@ def take_offline(
                 # The name is unique by the id of its node, and a copy has that of its original.
                 continue_elsewhere(transaction)
             return _take_suffix(transaction, request, state.lineage)
-    raise _store_needed(request, trouble)
+    raise _store_needed(request, trouble, unlent)
 
 
 def _check_lock(reserve: Reserve, trouble: CxError | None) -> None:
@@ -396,16 +420,18 @@ def _spend(transaction: Transaction, request: NumberRequest, reserve: Reserve) -
     up on the way.
     """
     connection = transaction.connection
-    highest = holdings.highest_known(connection, request.deliverable, request.line)
+    known_here = holdings.highest_known(connection, request.deliverable, request.line)
+    highest = max(known_here, request.above)
+    how = "reserve" if request.lent is None else LENT
     for number in range(max(reserve.next, highest + 1), reserve.hi + 1):
-        taken = _taken(request, number, "reserve", reserve.lineage)
+        taken = taken_of(request, number, how, reserve.lineage)
         if not holdings.order_in_use(connection, request.deliverable, taken.sort_key):
             why = "a higher number or the same text was in use already"
             holdings.give_up(
                 transaction, request.deliverable, request.line, reserve.next, number - 1, why
             )
             holdings.spend_lowest(connection, reserve, number)
-            return _record(transaction, request, taken, reserve.generation, reserve.k)
+            return record_use(transaction, request, taken, reserve.generation, reserve.k)
     return None
 
 
@@ -419,7 +445,7 @@ def _take_suffix(transaction: Transaction, request: NumberRequest, lineage: str)
         request.deliverable, request.run, request.line, None, text,
         _sort_key(request.scheme, text), "suffix", lineage,
     )  # fmt: skip
-    return _record(transaction, request, taken, 0, 0)
+    return record_use(transaction, request, taken, 0, 0)
 
 
 def known_node(transaction: Transaction) -> str:
@@ -429,7 +455,9 @@ def known_node(transaction: Transaction) -> str:
     return ensure_node(transaction).node
 
 
-def _store_needed(request: NumberRequest, trouble: CxError | None) -> StoreNeeded:
+def _store_needed(
+    request: NumberRequest, trouble: CxError | None, unlent: CxError | None
+) -> StoreNeeded:
     if not request.kept:
         held = "a passing machine holds no reserve"
     else:
@@ -439,6 +467,12 @@ def _store_needed(request: NumberRequest, trouble: CxError | None) -> StoreNeede
     if trouble is not None and trouble.name in NONE_NOW:
         ways = [trouble.hint]
     ways.append("release from a machine that still holds numbers ('cxlocal status' there)")
+    if unlent is not None:
+        cause += f"; and the lender gave none: {unlent.what}"
+        cause += f" ({unlent.why})" if unlent.why else ""
+        ways.append(f"mend the lender: {unlent.hint}")
+    elif not request.kept:
+        ways.append("set [store] lender to a machine that lends numbers ('cxlocal serve --lend')")
     if request.when_empty != "suffix":
         ways.append('or set when_empty = "suffix" in [version] (semver and counter)')
     return StoreNeeded(

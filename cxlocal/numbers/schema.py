@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS spent (
     number INTEGER,                 -- empty where the text is unique by construction
     text TEXT NOT NULL,             -- never used twice
     sort_key TEXT NOT NULL,         -- neither is its place in the order
-    how TEXT NOT NULL,              -- online, reserve, suffix
+    how TEXT NOT NULL,              -- online, reserve, lent, suffix
     lineage TEXT NOT NULL,          -- the store that granted it; empty for none
     PRIMARY KEY (deliverable, run)
 ) WITHOUT ROWID;

@@ -48,7 +48,7 @@ _VIEW_COLUMNS = {
         number | The number; -1 where the text is unique without one (suffix).
         run | Run that holds it.
         version | The version text.
-        how | How it was taken: online, reserve or suffix.
+        how | How it was taken: online, reserve, lent or suffix.
         used_at | When it was taken (UTC).
         actor | On whose behalf.
         state | in use, confirmed · in use, not yet confirmed · conflicted.
@@ -65,7 +65,7 @@ _VIEW_COLUMNS = {
         why | Why it is skipped; empty otherwise.
         version | Version text made of it; empty while it is not in use.
         run | Run that holds it.
-        how | How it was taken: online or reserve.
+        how | How it was taken: online, reserve or lent.
         used_at | When it was taken (UTC).
         machine | Machine that took it or holds it.
         """,

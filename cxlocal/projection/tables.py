@@ -89,7 +89,7 @@ TABLES: dict[str, Table] = {
         version TEXT started | Version text of the run.
         line TEXT started | Version line, such as 2.7.
         number INTEGER started | The counted number; empty for rehearsals.
-        number_how TEXT started | How the number came: online, reserve or suffix.
+        number_how TEXT started | How the number came: online, reserve, lent or suffix.
         outcome TEXT finished | success, failure, cancel or error; empty while it is open.
         outcome_reason TEXT finished | Why it ended so.
         stopped_before TEXT finished | Protected environment the run stopped before; empty if none.
@@ -363,7 +363,7 @@ TABLES: dict[str, Table] = {
         text TEXT used | The version text, made once and never made again.
         scheme TEXT used | Scheme that made it.
         sort_key TEXT used | Orders versions of one deliverable by plain comparison.
-        how TEXT used | online, reserve or suffix.
+        how TEXT used | online, reserve, lent or suffix.
         actor TEXT used | On whose behalf.
         used_at TEXT used | When it was taken (UTC).
         lineage TEXT used | Store it was granted by.

@@ -223,7 +223,7 @@ def number_and_stamp(
         if record.kind == "rehearsal":
             version = rehearsed(record.plan, record.run)
         else:
-            version = take_number(journal, store, source, record.plan, record.run)
+            version = take_number(machine, journal, store, source, record.plan, record.run)
         drafts = [record.started_draft(version.text, version.line, version.number, version.how)]
         stamps = stamp(record.plan, work.workspace.project, version.text)
         if stamps:

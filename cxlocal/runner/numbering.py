@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from cxlocal.numbers.schemes import Scheme
     from cxlocal.plan.types import Plan
     from cxlocal.revision.repository import Repository
-    from cxlocal.runner.source import Source
+    from cxlocal.runner.source import Machine, Source
 
 
 class Version(NamedTuple):
@@ -23,14 +23,14 @@ class Version(NamedTuple):
 
 
 def take_number(
-    journal: Journal, store: Store | None, source: Source, plan: Plan, run: str
+    machine: Machine, journal: Journal, store: Store | None, source: Source, plan: Plan, run: str
 ) -> Version:
-    """The number of a release, durable when this returns. ``store`` None: do not ask it.
+    """The number of a release, durable when this returns. ``store`` None: do not ask anybody.
 
     Raises StoreNeeded, Refused, Conflict and ConfigError.
     """
     from cxlocal.numbers.obtain import NumberRequest, obtain_number
-    from cxlocal.runner.source import find_scheme
+    from cxlocal.runner.source import find_scheme, lender_finder
 
     scheme = find_scheme(source.manager, plan)
     request = NumberRequest(
@@ -40,14 +40,17 @@ def take_number(
         run,
         source.actor._asdict(),
         kept=source.kept,
-        reserve=plan.version.reserve,
+        reserve=max(plan.version.reserve, source.settings.store_lends),
         ahead=plan.version.ahead,
         first=max(plan.version.first, adopted(journal, plan.deliverable, plan.version.line)),
         when_empty=plan.version.when_empty,
         tagged=tagged(journal, source.repository, plan, scheme),
     )
     patience = 0.0 if source.kept else float(source.settings.store_patience_seconds)
-    number = obtain_number(journal, store, request, patience_seconds=patience)
+    find_lender = None if store is None else lender_finder(source, machine)
+    number = obtain_number(
+        journal, store, request, patience_seconds=patience, find_lender=find_lender
+    )
     return Version(number.text, number.line, number.number, number.how)
 
 

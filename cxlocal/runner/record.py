@@ -154,7 +154,7 @@ class RunRecord:
         return self.journal.append(*drafts) if drafts else []
 
     def started_draft(self, version: str, line: str, number: int | None, how: str) -> Draft:
-        """The run has its version. ``how``: online, reserve, suffix or rehearsal."""
+        """The run has its version. ``how``: online, reserve, lent, suffix or rehearsal."""
         self.version, self.line, self.number = version, line, number
         return runs.run_started(
             self.ref, version=version, line=line, number=number, how=how, turn=self.turn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cxlocal.hooks.place import Place
     from cxlocal.hooks.report import ReportReader
     from cxlocal.hooks.trust import ProjectPlugins
+    from cxlocal.numbers.borrowing import Lender
     from cxlocal.numbers.schemes import Scheme
     from cxlocal.plan.types import Plan
     from cxlocal.revision.repository import Repository, Revision
@@ -147,12 +148,29 @@ def open_store(source: Source, machine: Machine) -> Store:
             " stays",
             name="store-passes",
         )
+    chosen = source.settings
+    find_token = opening.token_finder(chosen.store_token, machine.environ, machine.root)
+    return opening.open_store(chosen.store_url, machine.home, _stores(source), find_token)
+
+
+def lender_finder(source: Source, machine: Machine) -> Callable[[], Lender] | None:
+    """What opens the machine that lends numbers; None where a machine needs none or has none."""
+    from cxlocal.exchange import open as opening
+
+    chosen = source.settings
+    if source.kept or not chosen.store_lender:
+        return None
+    find_token = opening.token_finder(chosen.store_lender_token, machine.environ, machine.root)
+    return lambda: opening.open_lender(
+        chosen.store_lender, machine.home, _stores(source), find_token
+    )
+
+
+def _stores(source: Source) -> dict[str, Any]:
     stores: dict[str, Any] = {}
     for _, found in source.manager.each("cxlocal_register_stores"):
         stores.update(found)
-    chosen = source.settings
-    find_token = opening.token_finder(chosen.store_token, machine.environ, machine.root)
-    return opening.open_store(chosen.store_url, machine.home, stores, find_token)
+    return stores
 
 
 def make_plan(machine: Machine, source: Source, folder: Path | None) -> Plan:

@@ -120,7 +120,7 @@ def _number(
 ) -> Version:
     began = machine.clock.monotonic()
     try:
-        version = take_number(journal, store, source, record.plan, record.run)
+        version = take_number(machine, journal, store, source, record.plan, record.run)
     except CxError as problem:
         seconds = machine.clock.monotonic() - began
         orphans.finish_run(record, Outcome.ERROR, problem.what, seconds=seconds)
@@ -150,7 +150,7 @@ def next_version(machine: Machine, journal: Journal, run: str, *, offline: bool)
     source = open_source(machine, record.revision, {})
     store = None if offline else open_store(source, machine)
     try:
-        version = take_number(journal, store, source, record.plan, run)
+        version = take_number(machine, journal, store, source, record.plan, run)
     finally:
         if store is not None:
             store.close()

@@ -15,6 +15,7 @@ NUMBER_FROM = {
     "online": "number from the store",
     "own": "number from this machine's own store",
     "reserve": "number from the reserve, not yet confirmed",
+    "lent": "number lent by another machine, not yet confirmed",
     "suffix": "made up without the store, not yet confirmed",
     "rehearsal": "no number: nothing is promoted, published or left behind",
 }
@@ -28,7 +29,7 @@ class Opening(NamedTuple):
     kind: str
     version: str
     how: str
-    """Where the number came from: online, reserve, suffix or rehearsal."""
+    """Where the number came from: online, reserve, lent, suffix or rehearsal."""
     own_store: bool
     """Nobody but this machine can use the store."""
     why_offline: str

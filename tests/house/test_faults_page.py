@@ -25,6 +25,7 @@ FAULTS = {
     "Bundles that are torn, changed or hostile", "Killed during an import",
     "Moving to another store is cut off",
     "The store is away and the machine goes",
+    "The store is away and a CI job needs a number",
     "A copy or a backup meets a receipt",
     "The database server of the store is lost",
     "The database of the store is restored, copied or loaded from a dump",

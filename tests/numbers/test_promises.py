@@ -118,8 +118,8 @@ def test_p6_the_rules_read_no_clock() -> None:
     """Static: the modules that decide about numbers do not even mention one."""
     numbers = Path(cxlocal.numbers.__file__).parent
     stores = Path(cxlocal_sync.__file__).parent / "stores"
-    # obtain and sqlite look at time only to know how long to wait; see the next test.
-    waiting = {"obtain.py", "sqlite.py"}
+    # These look at time only to know how long to wait; see the next test.
+    waiting = {"borrowing.py", "obtain.py", "sqlite.py"}
     for path in [*numbers.glob("*.py"), *stores.glob("*.py")]:
         if path.name in waiting:
             continue

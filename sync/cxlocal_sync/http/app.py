@@ -69,6 +69,8 @@ def make_app(service: Service) -> Starlette:
         ("GET", wire.MEMBERS, routes.listing),
         ("POST", wire.INVITE, routes.invite),
         ("POST", wire.REVOKE, routes.revoke),
+        ("POST", wire.LEND, routes.lend),
+        ("POST", wire.LEFT, routes.left),
     ]
     table = [Route(path, guarded(handler), methods=[method]) for method, path, handler in plain]
     table += [
@@ -135,6 +137,14 @@ class Routes:
     async def revoke(self, request: Request, member: Member) -> Response:
         """End a member."""
         return JSONResponse(await self.service.revoke(member, await self._json(request)))
+
+    async def lend(self, request: Request, member: Member) -> Response:
+        """A number for a run."""
+        return JSONResponse(await self.service.lend(member, await self._json(request)))
+
+    async def left(self, request: Request, member: Member) -> Response:
+        """How many numbers could be lent."""
+        return JSONResponse(await self.service.left(member, await self._json(request)))
 
     async def join(self, request: Request) -> Response:
         """Enrol by a one-time code."""

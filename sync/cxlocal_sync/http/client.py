@@ -133,6 +133,35 @@ class HttpStore:
         """End a member and its machines. Raises Refused without the right to."""
         return self._manage("POST", wire.REVOKE, {"name": name}, MANAGE_SECONDS)
 
+    # Lent numbers
+
+    def lend(self, asked: dict[str, Any], *, timeout: float) -> dict[str, Any]:
+        """The number of a run out of the reserve of the machine there. Asking again is harmless.
+        Raises StoreUnreachable, and what the machine refuses."""
+        return self._of_lender(wire.LEND, asked, timeout)
+
+    def left(self, asked: dict[str, Any], *, timeout: float) -> dict[str, Any]:
+        """How many numbers of a line could be lent. Raises as ``lend``."""
+        return self._of_lender(wire.LEFT, asked, timeout)
+
+    def _of_lender(self, path: str, asked: dict[str, Any], timeout: float) -> dict[str, Any]:
+        try:
+            return self._manage("POST", path, asked, timeout)
+        except StoreUnreachable as error:
+            raise StoreUnreachable(
+                "the lender cannot be reached",
+                why=error.why,
+                hint=f"see that 'cxlocal serve --lend' runs at {self.url}",
+                url=self.url,
+            ) from error
+        except NotSignedIn as error:
+            raise NotSignedIn(
+                "the lender does not know this machine",
+                why=error.why,
+                hint="ask for a code ('cxlocal store invite NAME --store lend:' on the lender), then:"
+                f" cxlocal store join {self.url} --code CODE --print-token",
+            ) from error
+
     # The wire
 
     def _manage(self, method: str, path: str, body: Any, timeout: float) -> dict[str, Any]:

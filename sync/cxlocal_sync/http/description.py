@@ -43,7 +43,7 @@ _SCHEMAS: dict[str, Schema] = {
     "Digests": _object({"digests": {"type": "array", "items": _DIGEST, "maxItems": 1000}}),
     "Missing": _object({"missing": {"type": "array", "items": _DIGEST}}),
     "Join": _object({"code": _TEXT, "token_sha256": _DIGEST}),
-    "Joined": _object({"member": _TEXT, "rights": _RIGHTS}),
+    "Joined": _object({"member": _TEXT, "rights": _RIGHTS, "lends": {"type": "boolean"}}),
     "Invite": {
         "type": "object", "required": ["name"],
         "properties": {
@@ -53,6 +53,22 @@ _SCHEMAS: dict[str, Schema] = {
     "Invited": _object({"name": _TEXT, "code": _TEXT}),
     "Revoke": _object({"name": _TEXT}),
     "Revoked": _object({"name": _TEXT, "machines": _COUNT}),
+    "Loan": _object(
+        {
+            "deliverable": _TEXT, "line": _TEXT, "scheme": _TEXT, "run": _TEXT,
+            "node": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+            "actor": {"type": "object", "additionalProperties": _TEXT},
+            "above": {"type": "integer", "minimum": -1},
+        }
+    ),
+    "Lent": _object(
+        {
+            "line": _TEXT, "number": _COUNT, "text": _TEXT, "lineage": _TEXT, "generation": _COUNT,
+            "k": _COUNT, "node": _TEXT,
+        }
+    ),
+    "Line": _object({"deliverable": _TEXT, "line": _TEXT}),
+    "Left": _object({"left": _COUNT, "locked": {"type": "boolean"}}),
     "Members": _object(
         {
             "members": {"type": "array", "items": _object({"name": _TEXT, "rights": _RIGHTS})},
@@ -150,6 +166,14 @@ def describe() -> Schema:
             wire.REVOKE: {"post": _operation(
                 "revoke", "End a member and its machines", _content("Revoked"),
                 (400, 403, 404, 413), body=_content("Revoke"),
+            )},
+            wire.LEND: {"post": _operation(
+                "lend", "A number for a run out of this machine's reserve ('serve --lend')",
+                _content("Lent"), (400, 403, 409, 413), body=_content("Loan"),
+            )},
+            wire.LEFT: {"post": _operation(
+                "left", "How many numbers of a line this machine could lend", _content("Left"),
+                (400, 403, 413), body=_content("Line"),
             )},
             wire.DESCRIPTION: {"get": _operation(
                 "description", "This document",

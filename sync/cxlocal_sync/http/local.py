@@ -19,6 +19,9 @@ from cxlocal_sync.stores.sqlite import path_of
 ADDRESS = "address"
 """The value under which a server remembers where machines reach it."""
 
+LENDS = "lends"
+"""The value that is not empty where numbers are lent and no store is served."""
+
 
 def members_path(url: str, home: Path) -> Path:
     """Where the members of a served store are kept: beside an embedded store, else in ``home``."""

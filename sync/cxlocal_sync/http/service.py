@@ -17,9 +17,11 @@ from cxlocal.exchange.messages import PROTOCOL, decode, encode
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.text import is_hexadecimal
 from cxlocal_sync.http import limits, wire
-from cxlocal_sync.http.gate import Gate, NotAllowed
+from cxlocal_sync.http.gate import ASK, Gate, NotAllowed
+from cxlocal_sync.http.lending import LendingStore
+from cxlocal_sync.http.local import LENDS
 from cxlocal_sync.http.members import Member, Members
-from cxlocal_sync.http.rights import rights_from_json
+from cxlocal_sync.http.rights import may, rights_from_json
 from cxlocal_sync.http.threads import StoreThreads
 from cxlocal_sync.stores.answer import ServableStore, refuse
 
@@ -177,7 +179,8 @@ class Service:
             finally:
                 self._late -= 1
             raise
-        return {"member": member.name, "rights": member.rights.as_json()}
+        lends = bool(self.members.value(LENDS))
+        return {"member": member.name, "rights": member.rights.as_json(), "lends": lends}
 
     async def invite(self, member: Member, asked: Any) -> dict[str, Any]:
         """A code for a new member. Raises NotAllowed and UsageError."""
@@ -197,6 +200,16 @@ class Service:
             raise wire.BadRequest("the body names no member", "it needs a name")
         count = await asyncio.to_thread(self.members.revoke, name)
         return {"name": name, "machines": count}
+
+    async def lend(self, member: Member, asked: Any) -> dict[str, Any]:
+        """A number for a run. Raises NotAllowed and what ``cxlocal.numbers.lending`` raises."""
+        check_lending(member, asked)
+        return await self._exchanges.call(lambda store: lending(store).lend(member.name, asked))
+
+    async def left(self, member: Member, asked: Any) -> dict[str, Any]:
+        """How many numbers could be lent. Raises NotAllowed, UsageError."""
+        check_lending(member, asked)
+        return await self._exchanges.call(lambda store: lending(store).left(asked))
 
     async def listing(self) -> dict[str, Any]:
         """Members and machines."""
@@ -255,6 +268,27 @@ def probe(lineage: str) -> bytes:
     token, proposal = {"count": 0, "value": ""}, {"count": 1, "value": "probe"}
     contact = {"lineage": lineage, "node": "0" * 32, "token": token, "proposal": proposal}
     return encode({"protocol": PROTOCOL, "contact": contact, "pull": {"cursor": None}})
+
+
+def check_lending(member: Member, asked: Any) -> None:
+    """Raises NotAllowed where the member may take no numbers of what it asks for."""
+    name = asked.get("deliverable") if isinstance(asked, dict) else None
+    if not isinstance(name, str):
+        raise wire.BadRequest("the body names no deliverable", "numbers are of one")
+    if not may(member.rights.take, name):
+        raise NotAllowed(f"{member.name} may not take numbers of {name!r}", hint=ASK)
+
+
+def lending(store: ServableStore) -> LendingStore:
+    """What lends. Raises Refused where this is a store."""
+    if isinstance(store, LendingStore):
+        return store
+    raise Refused(
+        "this is a store, and lends nothing",
+        why="numbers are lent by a machine that holds a reserve of them",
+        hint="on such a machine: cxlocal serve --lend; then set [store] lender to its address",
+        name="not-lending",
+    )
 
 
 def check_digest(digest: object) -> None:

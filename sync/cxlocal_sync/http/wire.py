@@ -15,6 +15,8 @@ JOIN = "/v1/join"
 MEMBERS = "/v1/members"
 INVITE = "/v1/members/invite"
 REVOKE = "/v1/members/revoke"
+LEND = "/v1/lend"
+LEFT = "/v1/lend/left"
 DESCRIPTION = "/v1/openapi.json"
 
 MESSAGE_TYPE = "application/vnd.cxlocal.message"
