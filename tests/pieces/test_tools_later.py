@@ -190,6 +190,7 @@ def test_reap_destroys_what_a_killed_run_left_behind(desk: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)  # installs into three environments of their own
 def test_a_local_service_goes_forward_and_back(desk: Any) -> None:
     import urllib.request
 
