@@ -330,6 +330,10 @@ inline judge(m) {
     :: m.step == store.step[m.node] && m.value == store.value[m.node] -> answer[g].verdict = ACCEPTED
     :: m.pstep == store.step[m.node] && m.pvalue == store.value[m.node] ->
       answer[g].verdict = ACCEPTED
+#ifndef LATE_SETS_BACK
+    /* RULE (LATE_SETS_BACK): who comes from before a recovery, with a higher token, sets it anew */
+    :: m.step > store.step[m.node] && m.gen < store.gen -> answer[g].verdict = ACCEPTED
+#endif
     :: else -> answer[g].verdict = (m.step > store.step[m.node] -> WENT_BACK : COPY)
     fi
 #endif
@@ -387,9 +391,7 @@ inline witness(m) {
   :: m.gen > store.gen -> store.stop = true
   :: m.gen <= store.gen && (m.gen == 0 || m.gen == store.gen) &&
      (answer[g].verdict == WENT_BACK || LACKS(m)) ->
-#ifdef STOP_ONCE
      assert(recoveries == 0); /* recovered once is enough */
-#endif
      store.stop = true
   :: else
   fi

@@ -30,6 +30,13 @@ RIGHT = {
     "a journal, its copy, late messages": {**CLONES, "LATES": 1, "SENDS": 3, "SPENDS": 2},
     "two machines, late messages": {**LATE, "SENDS": 3, "SPENDS": 2},
     "two machines, a restored store": {**RESTORE, "SENDS": 4, "SPENDS": 1},
+    "a restored store, a message late": {
+        **RESTORE,
+        "MACHINES": 1,
+        "LATES": 1,
+        "SENDS": 4,
+        "SPENDS": 1,
+    },
 }
 
 
@@ -61,8 +68,7 @@ BROKEN = {
     "RISK_WHOLE": Broken({**CLONES, **THREE}, "P1"),
     "RISK_MOVED": Broken({**CLONES, **THREE}, "P1"),
     "RISK_RESTORE": Broken({**RESTORE, **FOUR}, "P1"),
-    # No number is in danger, but the operator is asked twice: docs/model.md, "What it found".
-    "STOP_ONCE": Broken(
+    "LATE_SETS_BACK": Broken(
         {**RESTORE, **FOUR, "MACHINES": 1, "LATES": 1, "SPENDS": 0}, "recovered once is enough"
     ),
 }

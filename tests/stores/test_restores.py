@@ -19,7 +19,7 @@ from cxlocal_sync.stores.recover import MARGIN
 from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import ThreadServer
 from keys_kit import make_folder_store
-from numbers_kit import open_journal, request
+from numbers_kit import FaultyStore, open_journal, request
 from obstore.store import S3Store
 from postgresql_kit import Databases
 
@@ -305,6 +305,31 @@ def test_p1_a_reserve_that_only_the_lost_history_knew_lies_below_the_recovery(
     assert len(offline) == COUNT_MAX
     assert not online & offline
     assert AHEAD_MAX + COUNT_MAX < MARGIN / 1.5, "numbers granted online may be lost as well"
+
+
+def test_a_late_message_from_before_a_restore_costs_no_second_recovery(
+    central: Any, machine: Machine
+) -> None:
+    """The story that the search of the model found (docs/model.md)."""
+    one, two = machine("one"), machine("two")
+    released(central, two, "r0")
+    level(central, two)
+    central.keep("backup")
+    first = FaultyStore(central.store)
+    synchronise(one, first, use_breaker=False)
+    for turn in range(3):
+        released(central, one, f"r1-{turn}")
+    level(central, one, two)
+    central.bring_back("backup")
+    assert synchronise(two, central.store, use_breaker=False).stopped
+    recover_store(two, central.store)
+    central.store.exchange(first.requests[0], timeout=20)
+    for turn in range(3):
+        report = synchronise(one, central.store, use_breaker=False)
+        assert (report.reached, report.stopped) == (True, "")
+        assert released(central, one, f"after-{turn}") > 1000
+    level(central, one, two)
+    assert used(one) == used(two)
 
 
 def test_p8_cursors_stay_above_what_any_generation_granted(central: Any, machine: Machine) -> None:

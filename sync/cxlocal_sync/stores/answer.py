@@ -247,7 +247,11 @@ def _meet(session: Session, store: StoreRow, who: dict[str, Any], chains: Chains
             hint="the journal continues under a new id by itself; nothing is lost",
             name="copy",
         )
-    if verdict == token.STORE_WENT_BACK:
+    # From before a recovery: what it remembers is not held against the store, which may have taken a
+    # late message of it since. Its token goes on where it is, or the next contact would seem to come
+    # from a store that went back (docs/model.md).
+    older = 0 < who["generation"] < store.generation
+    if verdict == token.STORE_WENT_BACK and not older:
         return True
     node_id = chains.node_id(who["node"])
     session.execute(
