@@ -39,6 +39,8 @@ def overview(journal: Journal) -> dict[str, Any]:
 
 def _line(journal: Journal, deliverable: str, line: str, hosts: dict[str, str]) -> dict[str, Any]:
     folded = log.fold(log_entries(journal.connection, deliverable, line))
+    # A machine that was given a newer reserve gave the older one up.
+    newest = {held.node: held.k for held in sorted(folded.reserves, key=lambda held: held.k)}
     return {
         "deliverable": deliverable,
         "line": line,
@@ -47,5 +49,6 @@ def _line(journal: Journal, deliverable: str, line: str, hosts: dict[str, str]) 
         "reserves": [
             {"lo": held.lo, "hi": held.hi, "machine": hosts.get(held.node) or held.node[:8]}
             for held in folded.reserves
+            if newest[held.node] == held.k
         ],
     }

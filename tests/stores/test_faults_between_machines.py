@@ -25,10 +25,12 @@ from cxlocal.clock import SystemIds
 from cxlocal.errors import CxError, JournalDamaged
 from cxlocal.events.runs import run_flagged
 from cxlocal.exchange import asking
+from cxlocal.exchange.overview import overview
 from cxlocal.exchange.sync import pending, recover_store, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.home import home_folder
 from cxlocal.journal.verify import verify
+from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.ledger import ledger
 from cxlocal.numbers.obtain import obtain_number
 
@@ -322,3 +324,20 @@ def test_p8_a_store_that_is_recovered_while_a_machine_is_paused(
     level(store, laptop, other)
     assert len(set(online)) == 3
     assert not [row for row in ledger(other, "webshop", "2.7") if row.state == "conflicted"]
+
+
+def test_the_overview_names_the_reserves_that_are_held(
+    machine: Machine, store: FaultyStore
+) -> None:
+    """One for each machine: what was exchanged for a newer one is nobody's any more."""
+    laptop, other = machine(), machine("other")
+    released(laptop, store, "r0")
+    released(other, store, "o0")
+    for index in range(3):
+        released(laptop, None, f"n{index}")
+    level(store, laptop, other)
+    (line,) = overview(laptop)["lines"]
+    spans = [(held["lo"], held["hi"]) for held in line["reserves"]]
+    assert spans == sorted(
+        (held.lo, held.hi) for each in (laptop, other) for held in reserves(each)
+    )
