@@ -19,6 +19,7 @@ from cxlocal.hooks.tool import ToolFailure
 
 WORKER = """
 import os, signal, sys, time
+LAST = "import os, signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
 if os.fork() == 0:
     if sys.argv[1] == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -28,9 +29,13 @@ if os.fork() == 0:
             open("drained", "w").close()
             os._exit(0)
         signal.signal(signal.SIGTERM, drain)
+    if sys.argv[1] == "nameless":
+        def forget(*_):
+            os.execve(sys.executable, [sys.executable, "-c", LAST], {})
+        signal.signal(signal.SIGTERM, forget)
     open("ready", "w").write(str(os.getpid()))
     time.sleep(60)
-if sys.argv[1] == "orphan":
+if sys.argv[1] in ("orphan", "nameless"):
     while not os.path.exists("ready"):
         time.sleep(0.01)
     os._exit(1)
@@ -65,7 +70,7 @@ def begin(folder: Path, kind: str) -> Identity:
     (folder / "first").write_text(str(first.pid))
     assert until(lambda: bool((folder / "ready").exists() and (folder / "ready").read_text()))
     second = identity(int((folder / "ready").read_text()))
-    if kind == "orphan":
+    if kind in ("orphan", "nameless"):
         first.wait()
     first.returncode = 0
     assert second is not None
@@ -86,6 +91,16 @@ def test_what_a_dead_first_process_left_behind_ends(folder: Path) -> None:
     """Where the system tells whose it is, which only Linux does."""
     second = begin(folder, "orphan")
     assert not process.is_running(folder)
+    assert process.end(folder) is group.LINUX
+    assert alive(second.pid, second.start) is not group.LINUX
+
+
+def test_one_that_was_seen_and_has_no_environment_any_more_is_waited_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every process that ends is like that for a moment; this one stays so."""
+    monkeypatch.setattr(process, "END_SECONDS", 1.0)
+    second = begin(folder, "nameless")
     assert process.end(folder) is group.LINUX
     assert alive(second.pid, second.start) is not group.LINUX
 

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from cxlocal.hooks.running import Identity, alive
+from cxlocal.hooks.running import Identity, alive, identity
 from cxlocal_plugins.local_service.install import VENV
 
 LINUX = sys.platform.startswith("linux")
@@ -19,22 +19,27 @@ ENDED_STATES = (b"Z", b"X", b"x")
 """Of proc_pid_stat(5): nothing it could still do."""
 
 
-def is_left(first: Identity, folder: Path) -> bool:
-    """Whether anything of the service whose release lies in ``folder`` is still alive.
+def left(first: Identity, folder: Path) -> frozenset[Identity]:
+    """What is alive of the service whose release lies in ``folder``.
 
     ``first`` leads the group. Where it is gone its number may be somebody else's by now, so the
-    others are known by their environment, which names the folder. Only Linux tells that.
+    others are known by their environment, which names the folder. Only Linux tells that. A process
+    that ends loses its environment first: wait for those that were seen, not for nobody to be found.
     """
-    return alive(first.pid, first.start) or (LINUX and _is_group_left(first.pid, folder))
+    found = {first} if alive(first.pid, first.start) else set()
+    if LINUX:
+        found |= _group_of(first.pid, folder)
+    return frozenset(found)
 
 
-def _is_group_left(group: int, folder: Path) -> bool:
+def _group_of(group: int, folder: Path) -> set[Identity]:
     mark = os.fsencode(folder / VENV)
-    return any(
-        _group(place) == group and mark in _environment(place)
+    of_group = (
+        identity(int(place.name))
         for place in Path("/proc").iterdir()
-        if place.name.isdecimal()
+        if place.name.isdecimal() and _group(place) == group and mark in _environment(place)
     )
+    return {each for each in of_group if each is not None}
 
 
 def _group(place: Path) -> int:

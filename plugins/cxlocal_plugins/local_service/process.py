@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cxlocal.hooks.running import Clock, Identity, SystemClock, alive, boot, stage_environment
 from cxlocal.hooks.tool import Context, ToolFailure
-from cxlocal_plugins.local_service.group import is_left
+from cxlocal_plugins.local_service.group import left
 from cxlocal_plugins.local_service.install import VENV
 from cxlocal_plugins.local_service.launch import ENDED, IDENTITY
 from cxlocal_plugins.local_service.state import Release
@@ -98,13 +98,15 @@ def end(folder: Path) -> bool:
         return False
     (folder / ENDED).touch()
     found = identity_in(folder)
-    if found is None or not is_left(found, folder):
+    seen = left(found, folder) if found is not None else frozenset()
+    if found is None or not seen:
         return False
     for number in (signal.SIGTERM, signal.SIGKILL):
         _signal(found, number)
         deadline = CLOCK.monotonic() + END_SECONDS
         while CLOCK.monotonic() < deadline:
-            if not is_left(found, folder):
+            seen = frozenset(each for each in seen if alive(*each)) | left(found, folder)
+            if not seen:
                 return True
             # Waiting for another process: there is nothing to be woken by.
             time.sleep(LOOK_SECONDS)
