@@ -53,9 +53,20 @@ _PACK_FROM_BYTES = 2048
 
 
 class BadMessage(CxError):
-    """Bytes that are not a message of this protocol."""
+    """Bytes that are not a message of this protocol. No user writes one, so the way out depends on
+    the name alone: what changed on the way, and what a program got wrong."""
 
     default_name = "bad-message"
+
+    def __init__(
+        self, what: str, *, why: str = "", hint: str = "", name: str | None = None, **data: object
+    ) -> None:
+        way_out = _CHANGED if name == "bad-hash" else _AT_FAULT
+        super().__init__(what, why=why, hint=hint or way_out, name=name, **data)
+
+
+_CHANGED = "run 'cxlocal sync' again; if that does not help, 'cxlocal verify' where the events were recorded"
+_AT_FAULT = "compare 'cxlocal --version' on both sides, and update the older one"
 
 
 def encode(message: dict[str, Any]) -> bytes:

@@ -461,7 +461,7 @@ def _store_needed(
     if not request.kept:
         held = "a passing machine holds no reserve"
     else:
-        held = f"this machine holds no number for line {request.line!r} any more"
+        held = f"this machine holds no number for line {request.line!r}"
     cause = (trouble.why or trouble.what) if trouble is not None else "it was not to be asked"
     ways = ["run it again once the store answers"]
     if trouble is not None and trouble.name in NONE_NOW:

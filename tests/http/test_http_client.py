@@ -6,8 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from cxlocal_sync.http.members import Members
 from cxlocal_sync.http.rights import Rights
 from cxlocal_sync.http.serving import Tls
 from cxlocal_sync.plugin import cxlocal_register_stores
-from http_kit import ThreadServer
+from http_kit import ThreadServer, answering
 from numbers_kit import open_journal, request
 
 from cxlocal.errors import ConfigError, CxError, NotSignedIn, Trouble
@@ -43,37 +42,6 @@ def _client(url: str, home: Path) -> HttpStore:
     store = HttpStore(url, home)
     keep_credential(home, store.url, Credential("tester", "secret-token"))
     return store
-
-
-@contextmanager
-def answering(answer: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A server that does to each connection what ``answer`` does."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    over = threading.Event()
-
-    def work(connection: socket.socket) -> None:
-        with connection:
-            try:
-                answer(connection)
-            except OSError:
-                return  # the client has gone
-            over.wait(10)
-
-    def accept() -> None:
-        while not over.is_set():
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=work, args=(connection,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        over.set()
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
 
 
 def _fails(port: int, home: Path, *, timeout: float = 2.0) -> StoreUnreachable:

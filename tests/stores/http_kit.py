@@ -1,5 +1,5 @@
-"""Served stores for tests: a server in a thread, one in a process that can be killed, and a TCP
-proxy that cuts requests or replies at any byte."""
+"""Served stores for tests: a server in a thread, one in a process that can be killed, a TCP
+proxy that cuts requests or replies at any byte, and a listener that is no store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -279,3 +280,34 @@ class ServedStore:
 
 
 __all__ = ["CuttingProxy", "ProcessServer", "ServedStore", "StoreUnreachable", "ThreadServer"]
+
+
+@contextmanager
+def answering(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server that does to each connection what ``answer`` does."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    over = threading.Event()
+
+    def work(connection: socket.socket) -> None:
+        with connection:
+            try:
+                answer(connection)
+            except OSError:
+                return  # the client has gone
+            over.wait(10)
+
+    def accept() -> None:
+        while not over.is_set():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=work, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        over.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()

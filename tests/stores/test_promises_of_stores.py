@@ -19,6 +19,7 @@ from numbers_kit import ACTOR, FaultyStore, request
 
 from cxlocal.domain import NumberState
 from cxlocal.errors import Refused, StoreNeeded
+from cxlocal.events.document import Draft
 from cxlocal.events.machines import version_used
 from cxlocal.events.runs import run_flagged
 from cxlocal.exchange.contact import talk
@@ -26,6 +27,7 @@ from cxlocal.exchange.messages import decode, encode
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.sync import pending, recover_store, synchronise, take_in
 from cxlocal.journal.file import Journal
+from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.ledger import explain, ledger, lines_of
 from cxlocal.numbers.obtain import number_of_run, obtain_number
@@ -411,6 +413,50 @@ def test_p15_a_changed_event_is_refused_by_the_store(
     answer = say(central, contact, push=[batch])
     assert answer["refusal"]["name"] == "bad-hash"
     assert say(central, contact)["ack"]["sequence"] == 0
+
+
+def test_p19_what_is_unknown_here_travels_unchanged(machine: Machine, central: FaultyStore) -> None:
+    """A newer cxlocal writes events nobody here can project, and known ones with more in them."""
+    newer, older = machine("newer"), machine("older")
+    known = run_flagged(kind="note", subject="s", text="t")
+    unknown = Draft(
+        "dev.cdeventsx.cxlocal-forecast.made.1.0.0", "f", {"sky": "blue"}, {}, "webshop", None
+    )
+    with newer.write() as transaction:
+        transaction.append(unknown)
+        transaction.append(known._replace(custom={**known.custom, "mood": ["calm", {"since": 3}]}))
+    level(central, newer, older)
+    there, here = (
+        {row["hash"]: row["document"] for row in journal.query("SELECT hash, document FROM event")}
+        for journal in (newer, older)
+    )
+    assert there.items() <= here.items()
+    assert sum("sky" in document or "mood" in document for document in here.values()) == 2
+    assert not verify(older).findings
+    assert released(older, central, "r0") == [0]
+
+
+def test_p20_every_refusal_of_the_store_names_cause_and_way_out(any_store: Any) -> None:
+    teller = Teller("b" * 32)
+    teller.append("webshop", "as it was")
+    contact, batch = teller.contact(lineage=""), teller.batch(0, 1)
+    batch["events"][0]["document"] = batch["events"][0]["document"].replace("was", "is")
+    say(any_store, contact)
+    wish = {"kind": "online", "deliverable": "webshop", "line": "2.7", "nonce": "n", "run": "r"}
+    refused = {
+        "unknown-protocol": say(any_store, contact, protocol=2),
+        "wrong-lineage": say(any_store, {**contact, "lineage": "f" * 32}),
+        "bad-message": say(any_store, contact, grant=[{**wish, "kind": "raise"}]),
+        "bad-hash": say(any_store, contact, push=[batch]),
+    }
+    for name, answer in refused.items():
+        assert answer["refusal"]["name"] == name
+        assert answer["refusal"]["cause"] and answer["refusal"]["fix"], answer
+    stopping = say(any_store, contact, grant=[{**wish, "tagged": 7, "first": 0}])
+    below = stopping["grant"][0]["refusal"]
+    assert (below["name"], bool(below["cause"]), bool(below["fix"])) == (
+        "starts-too-low", True, True,
+    )  # fmt: skip
 
 
 def say(store: Any, contact: dict[str, Any], **parts: Any) -> dict[str, Any]:

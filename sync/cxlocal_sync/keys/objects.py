@@ -151,5 +151,9 @@ def _explained(error: Exception) -> SpaceError:
     if code == "NoSuchBucket":
         return SpaceMissing("there is no such bucket")
     if not status and ("error sending request" in text or "timed out" in text):
-        return SpaceError("its server does not answer")
+        # What the system said of the connection stands innermost in the error's own description.
+        system = re.findall(r'\b(?:message|error): "([^"]+)"', text)
+        late = "TimedOut" in text or "timed out" in text
+        said = "did not answer in time" if late else "does not answer"
+        return SpaceError(f"its server {said}" + (f" ({system[-1]})" if system else ""))
     return SpaceError(f"its server said {code} ({status})" if status else text[:200])
