@@ -1,6 +1,6 @@
 """Processes on many machines take numbers while they are killed and the store comes and goes.
 
-``python tests/bench/reserve_stress.py --store http --nodes 8 --numbers 17000`` prints one JSON
+``python tests/bench/reserve_stress.py --store http --nodes 8 --numbers 60000`` prints one JSON
 document and exits 1 when a number was handed out twice, was printed without being in a journal or a
 grant, fell below an earlier one of its machine or, online, below one that somebody had before it was
 asked for, has no state or two, or when machines and store do not agree afterwards. The suite runs
