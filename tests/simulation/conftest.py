@@ -20,15 +20,15 @@ import cxlocal.exchange.copies
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[int], Any]]:
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Makes the world of a seed."""
     for module in (cxlocal.exchange.contact, cxlocal.exchange.copies, cxlocal_sync.stores.sqlite):
         monkeypatch.setattr(module, "file_hint", place_of)
     monkeypatch.setattr(cxlocal.exchange.copies, "hint_digest", place_of)
     made: list[World] = []
 
-    def make(seed: int) -> World:
-        made.append(World(tmp_path / f"{seed}-{len(made)}", seed))
+    def make(seed: int, kind: str = "embedded") -> World:
+        made.append(World(tmp_path / f"{seed}-{len(made)}", seed, kind))
         return made[-1]
 
     yield make

@@ -1,6 +1,7 @@
 """A deterministic world of machines and one store: clock, disk, network and chance come from a seed.
 
-``World(root, seed)`` carries out ``steps`` drawn from its seed: releases, notes, exchanges; messages
+The store is the embedded one, or one in a folder, where each machine keeps a copy of it in its home and
+answers itself. ``World(root, seed, kind)`` carries out ``steps`` drawn from its seed: releases, notes, exchanges; messages
 lost, doubled and late; partitions in either direction; crashes around every commit; file copies and
 whole-machine copies (which keep every sign of their place), restores of machines and of the store,
 clocks that jump, disks that are full. It keeps a book of what was promised to people, checks it
@@ -21,6 +22,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from cxlocal_sync.keys.folder import FolderSpace
+from cxlocal_sync.keys.space import KeySpace, SpaceError, SpaceUnclear
+from cxlocal_sync.keys.store import KeyStore
 from cxlocal_sync.stores.sqlite import SqliteStore
 from numbers_kit import FaultyStore, request
 
@@ -39,6 +43,8 @@ START_MS = 1_795_400_000_000
 DAY_MS = 86_400_000
 MACHINES_MAX = 7
 FAULTS = ("lose-request", "lose-reply", "twice", "late-request")
+FAULTS_OF_FOLDERS = (*FAULTS, SpaceError, SpaceUnclear, SpaceUnclear)
+"""The last: nobody knows whether it was put."""
 
 
 class Crash(BaseException):
@@ -82,6 +88,82 @@ def place_of(path: str | Path) -> str:
     return sign.read_text()
 
 
+class Embedded:
+    """One store for all machines, in a file that knows where it lies."""
+
+    knows_its_place = True
+
+    def __init__(self, world: World) -> None:
+        (world.central / "place").write_text("central")
+        self.store = SqliteStore("sqlite:", world.central, clock=SimulatedClock(), ids=world.ids)
+
+    def opened_for(self, machine: Machine) -> SqliteStore:
+        return self.store
+
+    def tables(self, machine: Machine) -> Any:
+        """The tables of the store, as the machine knows them."""
+        connection = self.store._connection
+        assert connection is not None
+        return connection
+
+    def let_go(self, machine: Machine) -> None:
+        """Nothing of the store lies in a machine's home."""
+
+    def close(self) -> None:
+        self.store.close()
+
+
+class Folder:
+    """A store in a folder, seen by each machine through a copy in its own home. A backup that is put
+    in its place looks like itself."""
+
+    knows_its_place = False
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._store(world.root / "founder", SimulatedClock(), list).create()
+
+    def _store(self, home: Path, clock: SimulatedClock, trouble: Callable[[], object]) -> KeyStore:
+        def open_space(_seconds: float) -> KeySpace:
+            return UnsteadySpace(self.world.central, trouble)
+
+        url = f"folder://{self.world.central}"
+        return KeyStore(url, home, open_space, clock=clock, ids=self.world.ids)
+
+    def opened_for(self, machine: Machine) -> KeyStore:
+        return self._store(machine.home, machine.clock, machine.use_folder)
+
+    def tables(self, machine: Machine) -> Any:
+        connection = machine.link.inner._connection
+        assert connection is not None
+        return connection
+
+    def let_go(self, machine: Machine) -> None:
+        """Before its home is copied or replaced."""
+        machine.link.close()
+
+    def close(self) -> None:
+        for machine in self.world.machines:
+            self.let_go(machine)
+
+
+KINDS = {"embedded": Embedded, "folder": Folder}
+
+
+class UnsteadySpace(FolderSpace):
+    """A folder that calls ``trouble`` before and after each thing that is put into it."""
+
+    def __init__(self, root: Path, trouble: Callable[[], object]) -> None:
+        super().__init__(root)
+        self.trouble = trouble
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        self.trouble()
+        put = super().put_new(key, content)
+        self.trouble()
+        return put
+
+
 class Machine:
     """A home folder with its journal, and its side of the network."""
 
@@ -90,7 +172,10 @@ class Machine:
         self.name = name
         self.home = world.root / name
         self.clock = SimulatedClock()
-        self.link = FaultyStore(world.store)
+        self.link = FaultyStore(world.back.opened_for(self))
+        self.puts_left = -1
+        """What it puts into a folder until something goes wrong there; -1 for never."""
+        self.put_trouble: type[BaseException] = SpaceError
         self.snapshot: Path | None = None
         self.blind_contacts = 0
         """Its reserve may be another machine's, too, until so many more accepted contacts: a copy is
@@ -101,6 +186,13 @@ class Machine:
         """Generation from which on what it was granted is sound: it was granted by a store that
         had forgotten some of its grants, and nobody had told it yet."""
         self.journal: Journal = None  # type: ignore[assignment]
+
+    def use_folder(self) -> None:
+        """Before and after each thing it puts into the store's folder."""
+        self.puts_left -= self.puts_left >= 0
+        if self.puts_left == 0:
+            self.puts_left = -1
+            raise self.put_trouble("simulated")
 
     def open(self) -> None:
         """Start the machine's software."""
@@ -124,15 +216,17 @@ class Machine:
 
     def close(self) -> None:
         self.journal.close()
+        self.world.back.let_go(self)
 
     def restart(self) -> None:
         """After a crash: what was not committed is gone."""
         self.journal.connection.close()
+        self.world.back.let_go(self)
         self.open()
 
     def copy_to(self, folder: Path) -> None:
         """The files as they lie on the disk now."""
-        self.journal.close()
+        self.close()
         shutil.copytree(self.home, folder)
         self.open()
 
@@ -140,16 +234,16 @@ class Machine:
 class World:
     """Machines, a store, a book of promises."""
 
-    def __init__(self, root: Path, seed: int) -> None:
+    def __init__(self, root: Path, seed: int, kind: str = "embedded") -> None:
         self.root = root
         self.seed = seed
+        self.kind = kind
         self.chance = random.Random(seed)
         self.ids = SimulatedIds(self.chance)
         self.central = root / "central"
         self.central.mkdir(parents=True)
-        (self.central / "place").write_text("central")
-        self.store = SqliteStore("sqlite:", self.central, clock=SimulatedClock(), ids=self.ids)
         self.machines: list[Machine] = []
+        self.back = KINDS[kind](self)
         self.store_snapshot: Path | None = None
         self.store_forgot = False
         """It was restored, unnoticed so far: nobody who has seen more has called since."""
@@ -199,11 +293,16 @@ class World:
     def trouble(self, machine: Machine, likely: float = 0.3) -> Iterator[None]:
         """Perhaps one message of what follows goes wrong."""
         if self.chance.random() < likely:
-            machine.link.faults = [self.chance.choice(FAULTS)]
+            fault = self.chance.choice(FAULTS if self.kind == "embedded" else FAULTS_OF_FOLDERS)
+            if isinstance(fault, str):
+                machine.link.faults = [fault]
+            else:
+                machine.puts_left, machine.put_trouble = self.chance.randrange(1, 9), fault
         try:
             yield
         finally:
             machine.link.faults = []
+            machine.puts_left = -1
 
     def release(self) -> None:
         machine = self.any_machine()
@@ -272,13 +371,8 @@ class World:
         if self.store_forgot:
             generation = machine.journal.one("SELECT generation FROM store_state")
             machine.doubted_until = (generation["generation"] if generation else 0) + 1
-        if self.granting_is_stopped():
+        if self.back.tables(machine).execute("SELECT 1 FROM stop LIMIT 1").fetchone():
             self.store_forgot = False
-
-    def granting_is_stopped(self) -> bool:
-        connection = self.store._connection
-        assert connection is not None
-        return connection.execute("SELECT 1 FROM stop LIMIT 1").fetchone() is not None
 
     def partition(self) -> None:
         self.any_machine().link.down = True
@@ -307,7 +401,10 @@ class World:
                 commit()
             raise Crash
 
-        journal._commit = cut  # type: ignore[method-assign]
+        if self.kind == "folder" and self.chance.random() < 0.5:
+            machine.puts_left, machine.put_trouble = self.chance.randrange(1, 9), Crash
+        else:
+            journal._commit = cut  # type: ignore[method-assign]
         before = {number: set(runs) for number, runs in self.holders.items()}
         try:
             if self.chance.random() < 0.5:
@@ -318,6 +415,7 @@ class World:
             # Nothing was printed: whatever number it was is skipped.
             self.holders = defaultdict(set, before)
         finally:
+            machine.puts_left = -1
             machine.restart()
 
     def clock_jumps(self) -> None:
@@ -382,7 +480,7 @@ class World:
                 holders.add(machine.name)
 
     def take_store_snapshot(self) -> None:
-        self.store.close()
+        self.back.close()
         if self.store_snapshot is not None:
             shutil.rmtree(self.store_snapshot)
         self.store_snapshot = self.root / "central-snapshot"
@@ -396,10 +494,10 @@ class World:
         """The store goes back; half of the time nothing at its place tells so."""
         if self.store_snapshot is None:
             return
-        self.store.close()
+        self.back.close()
         shutil.rmtree(self.central)
         shutil.copytree(self.store_snapshot, self.central)
-        if self.chance.random() < 0.5:
+        if self.chance.random() < 0.5 and self.back.knows_its_place:
             (self.central / "place").write_text(f"central again {self.ids.token()}")
         else:
             self.store_forgot = True
@@ -537,13 +635,12 @@ class World:
 
     def check_grants(self) -> None:
         """P5: disjoint grants, ascending online grants."""
-        connection = self.store._connection
-        assert connection is not None
-        grants = connection.execute(
+        tables = self.back.tables(self.machines[0])
+        grants = tables.execute(
             "SELECT lo, hi FROM grant_entry WHERE kind != 'raise' ORDER BY lo"
         ).fetchall()
         assert all(a[1] < b[0] for a, b in pairwise(grants)), "P5: grants overlap"
-        online = connection.execute(
+        online = tables.execute(
             "SELECT lo FROM grant_entry WHERE kind = 'online' ORDER BY k"
         ).fetchall()
         assert all(a < b for a, b in pairwise(online)), "P5: online grants do not ascend"
@@ -551,7 +648,7 @@ class World:
     def close(self) -> None:
         for machine in self.machines:
             machine.journal.connection.close()
-        self.store.close()
+        self.back.close()
 
 
 def differences(one: list[Any], other: list[Any]) -> list[Any]:

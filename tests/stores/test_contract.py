@@ -151,6 +151,30 @@ def test_p9_a_copy_is_refused_whatever_it_presents(any_store: Any) -> None:
     assert come(13, "after one") is None
 
 
+def test_p9_copies_that_come_back_after_a_recovery_are_told_apart(any_store: Any) -> None:
+    """Both held a token of the store that was lost, of different ages: one goes on."""
+    recovery = {"evidence": [], "margin": 1000, "generation": 0}
+    made = say(any_store, recover=recovery)["store"]
+
+    def come(count: int, value: str, generation: int = made["generation"]) -> Any:
+        told = contact(
+            node="b" * 32, lineage=made["lineage"], generation=generation,
+            token={"count": count, "value": value},
+            proposal={"count": count + 1, "value": f"after {value}"},
+        )  # fmt: skip
+        return say(any_store, contact=told).get("refusal", {}).get("name")
+
+    older = made["generation"] - 1
+    assert come(12, "one", older) is None
+    assert come(13, "after one") is None
+    assert come(20, "two", older) is None
+    assert come(20, "two", older) is None, "the same message again"
+    assert come(14, "after after one") == "copy"
+    assert come(12, "one", older) == "copy", "late, or twice"
+    assert come(21, "after two") is None
+    assert come(15, "after after after one") == "copy"
+
+
 def test_blobs_by_digest(any_store: Any) -> None:
     say(any_store)
     content = b"report" * 1000

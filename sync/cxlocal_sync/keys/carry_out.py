@@ -79,16 +79,14 @@ def _decide(
     # A new generation knows no tokens, not even one that was kept before its recovery was repeated.
     accepted = taken and (recovered or who["proposal"] != stored)
     generation = int(reply["store"]["generation"])
+    follows = stored == who["token"] and not recovered
     if change is not None and recovered:
         put_change(tools, change)
-        if accepted and not tokens.keep_token(space, who, generation):
-            raise LostRace
-    else:
-        if accepted and not tokens.keep_token(space, who, generation):
-            raise LostRace
-        if change is not None:
-            put_change(tools, change)
-            _check_generation(space, followed.newest_generation)
+    if accepted and not tokens.keep_token(space, who, generation, follows=follows):
+        raise LostRace
+    if change is not None and not recovered:
+        put_change(tools, change)
+        _check_generation(space, followed.newest_generation)
     return reply
 
 

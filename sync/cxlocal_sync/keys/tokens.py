@@ -1,7 +1,9 @@
 """Contact tokens as keys: the token a node holds is the last one written in its folder.
 
 A proposal becomes the token by being the first to take the name with its count, so two copies of a
-journal that present one token cannot both go on (``cxlocal.exchange.token``).
+journal that present one token cannot both go on (``cxlocal.exchange.token``). After a recovery a node's
+count goes on from wherever it was. What does not follow the last token here takes the name after it as
+well, so that whoever held that one finds the way on taken: it would never look far enough ahead.
 """
 
 from __future__ import annotations
@@ -33,11 +35,20 @@ def stored_token(space: KeySpace, who: dict[str, Any], generation: int) -> Token
     return _read(space, generation, node, found[-1]) if found else None
 
 
-def keep_token(space: KeySpace, who: dict[str, Any], generation: int) -> bool:
-    """Make the proposal the token; False where another one took its place."""
+def keep_token(space: KeySpace, who: dict[str, Any], generation: int, *, follows: bool) -> bool:
+    """Make the proposal the token; False where another one took its place. ``follows``: what was
+    presented is the token of this generation."""
     proposal: Token = who["proposal"]
     content = seal({"kind": "contact", "node": who["node"], "token": list(proposal)})
-    return claim(space, names.contact_key(generation, who["node"], proposal.step), content)
+    counts = [proposal.step]
+    if not follows:
+        found = names.counts(space.names(names.contacts_of(generation, who["node"])))
+        after_last = (found[-1] if found else 0) + 1
+        if after_last < proposal.step:
+            counts = [after_last, proposal.step]
+    return all(
+        claim(space, names.contact_key(generation, who["node"], count), content) for count in counts
+    )
 
 
 def load_token(connection: SqliteSession, node: str, token: Token | None) -> None:
@@ -65,7 +76,7 @@ def _read(space: KeySpace, generation: int, node: str, count: int) -> Token | No
     try:
         value = unseal(content, "contact")
         token = Token(int(value["token"][0]), str(value["token"][1]))
-        if (value["node"], token.step) != (node, count):
+        if value["node"] != node or token.step < count:
             raise Damaged("it is the token of another contact")
     except (Damaged, KeyError, TypeError, ValueError, IndexError) as error:
         raise StoreDamaged(f"{key}: {error}") from error
