@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from world import KINDS
 
 STEPS = 60
 FOUND = {
@@ -30,7 +31,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("seed", range(1, 21 + metafunc.config.getoption("--stories")))
 
 
-@pytest.mark.parametrize("kind", ["embedded", "folder"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_p1_p3_p5_p7_p9_p10_p12_p15_p18_hold_in_any_story(world: Any, seed: int, kind: str) -> None:
     tell(world(seed, kind), STEPS)
 
@@ -41,7 +42,7 @@ def test_what_stories_found_stays_mended(world: Any, about: str) -> None:
     tell(world(seed, kind), steps)
 
 
-@pytest.mark.parametrize("kind", ["embedded", "folder"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_seed_repeats_its_story(world: Any, kind: str) -> None:
     first, second = world(7, kind), world(7, kind)
     for each in (first, second):

@@ -4,7 +4,7 @@ The store is the embedded one, or one in a folder, where each machine keeps a co
 answers itself. ``World(root, seed, kind)`` carries out ``steps`` drawn from its seed: releases, notes, exchanges; messages
 lost, doubled and late; partitions in either direction; crashes around every commit; file copies and
 whole-machine copies (which keep every sign of their place), restores of machines and of the store,
-clocks that jump, disks that are full. It keeps a book of what was promised to people, checks it
+clocks that jump, disks that are full, numbers that are lent. It keeps a book of what was promised to people, checks it
 after every step, and after ``heal`` checks that everybody agrees.
 
 What the design names as residual risk (DESIGN §11) is booked when it happens, and only that excuses a
@@ -29,13 +29,17 @@ from cxlocal_sync.stores.sqlite import SqliteStore
 from numbers_kit import FaultyStore, request
 
 from cxlocal.domain import NumberState
-from cxlocal.errors import CxError, Refused, StoreNeeded, Trouble
+from cxlocal.errors import Conflict, CxError, Refused, StoreNeeded, Trouble
 from cxlocal.events.runs import run_flagged
+from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import recover_store, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.verify import verify
+from cxlocal.numbers.borrowing import borrow
 from cxlocal.numbers.ledger import ledger
+from cxlocal.numbers.lending import lend
 from cxlocal.numbers.obtain import obtain_number
+from cxlocal.numbers.schemes import SCHEMES
 
 DELIVERABLE, LINE = "webshop", "2.7"
 RESERVE, AHEAD = 3, 20
@@ -147,7 +151,8 @@ class Folder:
             self.let_go(machine)
 
 
-KINDS = {"embedded": Embedded, "folder": Folder}
+KINDS = {"embedded": Embedded, "folder": Folder, "lending": Embedded}
+"""*lending* is the embedded store, and machines that number runs of others out of their reserve."""
 
 
 class UnsteadySpace(FolderSpace):
@@ -162,6 +167,26 @@ class UnsteadySpace(FolderSpace):
         put = super().put_new(key, content)
         self.trouble()
         return put
+
+
+class LendingMachine:
+    """What ``cxlocal serve --lend`` is to who borrows; the first answer may be lost on the way."""
+
+    url = "lender:"
+
+    def __init__(self, journal: Journal, *, loses_first: bool) -> None:
+        self.journal = journal
+        self.loses = loses_first
+
+    def lend(self, asked: dict[str, Any], *, timeout: float) -> dict[str, Any]:
+        lent = lend(self.journal, asked, SCHEMES.__getitem__, "member")
+        if self.loses:
+            self.loses = False
+            raise StoreUnreachable("the lender cannot be reached", why="lost", url=self.url)
+        return lent
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class Machine:
@@ -279,6 +304,8 @@ class World:
             (1, self.restore_store), (2, self.recover), (2, self.disk_full),
             (1, self.journal_was_moved),
         ]  # fmt: skip
+        if self.kind == "lending":
+            actions.append((6, self.borrow))
         weights = [weight for weight, _ in actions]
         for _ in range(steps):
             ((_, action),) = self.chance.choices(actions, weights)
@@ -328,6 +355,27 @@ class World:
         if number.how == "online":
             self.learn(machine)
         self.story[-1] += f" {machine.name}: {number.number} {number.how}"
+        self.holders[number.number].add(run)
+        if blind:
+            self.excused.add(number.number)
+
+    def borrow(self) -> None:
+        """A machine gets the number of a run from another one."""
+        machine, lender = self.any_machine(), self.any_machine()
+        loses_first = self.chance.random() < 0.3
+        if lender is machine:
+            return
+        self.runs += 1
+        run = f"run-{self.runs}"
+        blind = lender.spends_blindly or self.store_forgot or self.is_doubted(lender)
+        there = LendingMachine(lender.journal, loses_first=loses_first)
+        try:
+            number = borrow(machine.journal, lambda: there, request(run, kept=False))
+        except (Conflict, Refused) as error:
+            self.note_story(f"{machine.name} of {lender.name}: {error.name}")
+            return
+        assert number.number is not None and number.how == "lent"
+        self.note_story(f"{machine.name} of {lender.name}: {number.number}")
         self.holders[number.number].add(run)
         if blind:
             self.excused.add(number.number)
