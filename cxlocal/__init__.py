@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 """As typing has it, whose import every start of the command line would pay for."""
 
 if TYPE_CHECKING:
-    from cxlocal.api import Run, Task, open_run
+    from cxlocal.api import Run, StageWork, open_run
     from cxlocal.errors import (
         ConfigError,
         Conflict,
@@ -40,8 +40,8 @@ __all__ = [
     "OutcomeFailure",
     "Refused",
     "Run",
+    "StageWork",
     "StoreNeeded",
-    "Task",
     "Trouble",
     "Undecided",
     "UsageError",
@@ -49,7 +49,7 @@ __all__ = [
     "open_run",
 ]
 
-_HOMES = {"Run": "cxlocal.api", "Task": "cxlocal.api", "open_run": "cxlocal.api",
+_HOMES = {"Run": "cxlocal.api", "StageWork": "cxlocal.api", "open_run": "cxlocal.api",
           "hookimpl": "cxlocal.hooks.specs"}  # fmt: skip
 
 

@@ -1,19 +1,19 @@
-"""The pieces for Python: a run, its tasks, what they made.
+"""The pieces for Python: a run, its stages, what they made.
 
 ::
 
     import cxlocal
 
     with cxlocal.open_run() as run:
-        with run.task("build", kind="build") as task:
-            task.exec(["make", "all"])
-            task.artifact("app", "dist/app.bin")
-        with run.task("unit", kind="test") as task:
-            task.exec(["make", "test"])
-            task.report("junit", "unit.xml")
+        with run.stage("build", kind="build") as stage:
+            stage.exec(["make", "all"])
+            stage.artifact("app", "dist/app.bin")
+        with run.stage("unit", kind="test") as stage:
+            stage.exec(["make", "test"])
+            stage.report("junit", "unit.xml")
         run.promote("READY")
 
-It records what the commands ``run start``, ``step``, ``promote`` and ``run finish`` record. Leaving
+It records what the commands ``run start``, ``stage``, ``promote`` and ``run finish`` record. Leaving
 a block by an exception says how it ended: an ``OutcomeFailure`` (a command that failed) is a
 failure, ``KeyboardInterrupt`` a cancel, anything else an error; the exception goes on.
 """
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from cxlocal.processes.echo import Echo
     from cxlocal.runner.outputs import Outputs
     from cxlocal.runner.pieces import PieceRecord
+    from cxlocal.runner.pieces_stage import Troubles, Wrapped
     from cxlocal.runner.source import Machine
-    from cxlocal.runner.stepping import Troubles, Wrapped
     from cxlocal.runner.voice import Ending, Opening
 
 
@@ -68,8 +68,8 @@ class _Silent:
         return None
 
 
-class Task:
-    """One step of a run, for the length of a ``with`` block."""
+class StageWork:
+    """One stage of a run, for the length of a ``with`` block."""
 
     def __init__(self, run: Run, name: str, kind: str) -> None:
         self._run = run
@@ -82,16 +82,16 @@ class Task:
 
     @property
     def attempt(self) -> int:
-        """Which try of this step it is, from 1."""
+        """Which try of this stage it is, from 1."""
         return self._open.attempt
 
     @property
     def _open(self) -> Wrapped:
         if self._wrapped is None:
             raise Trouble(
-                f"task {self._name} is not open",
-                why="what is reported belongs to a task between its begin and its end",
-                hint="with run.task(...) as task:",
+                f"stage {self._name} is not open",
+                why="what is reported belongs to a stage between its begin and its end",
+                hint="with run.stage(...) as stage:",
             )
         return self._wrapped
 
@@ -104,7 +104,7 @@ class Task:
         check: bool = True,
         timeout: float | None = None,
     ) -> int:
-        """Run a program; its output goes to standard output and into the task's log. Its exit code.
+        """Run a program; its output goes to standard output and into the log of the stage. Its exit code.
 
         ``env`` is added to the environment, which also has ``CXLOCAL_VERSION`` and the like.
         ``timeout`` is in seconds. Raises OutcomeFailure for an exit code other than 0 unless
@@ -139,15 +139,15 @@ class Task:
         return ran.code
 
     def artifact(self, name: str, path: str | os.PathLike[str]) -> None:
-        """Keep a file as an artifact of the run, by digest. Recorded with the end of the task."""
+        """Keep a file as an artifact of the run, by digest. Recorded with the end of the stage."""
         self._wanted.artifacts.append((name, self._existing(path)))
 
     def report(self, format: str, path: str | os.PathLike[str]) -> None:
-        """Read and keep a report (``junit``). Recorded with the end of the task, failed or not."""
+        """Read and keep a report (``junit``). Recorded with the end of the stage, failed or not."""
         self._wanted.reports.append((format, self._existing(path)))
 
     def note(self, name: str, value: Any) -> None:
-        """Keep a fact (a JSON value) with the task."""
+        """Keep a fact (a JSON value) with the stage."""
         self._open.details[name] = value
 
     @property
@@ -163,18 +163,18 @@ class Task:
         if not found.is_file():
             raise Trouble(
                 f"there is no file {found}",
-                why="only a plain file can be kept with a task",
-                hint="name a file that the task has made",
+                why="only a plain file can be kept with a stage",
+                hint="name a file that the stage has made",
                 name="no-file",
             )
         return found
 
     def __enter__(self) -> Self:
-        from cxlocal.runner.stepping import Wrapped
+        from cxlocal.runner.pieces_stage import Wrapped
 
         record = self._run.record
-        step = record.step(self._name, self._kind)
-        self._wrapped = Wrapped(record, step, self._run.troubles(), self._run.clock)
+        stage = record.stage(self._name, self._kind)
+        self._wrapped = Wrapped(record, stage, self._run.troubles(), self._run.clock)
         self._started_ms = self._run.clock.now_ms()
         self._wrapped.begin()
         return self
@@ -185,7 +185,7 @@ class Task:
         problem: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        from cxlocal.runner.stepping import Ran
+        from cxlocal.runner.pieces_stage import Ran
 
         outcome, reason = outcome_of(problem)
         wrapped = self._open
@@ -205,7 +205,7 @@ class Task:
         wrapped = self._open
         manager = self._run.manager() if self._outputs.reports else None
         return output_drafts(
-            self._run.record, wrapped.step, attempt, self._outputs, wrapped.troubles,
+            self._run.record, wrapped.stage, attempt, self._outputs, wrapped.troubles,
             manager=manager, masker=wrapped.masker,
         )  # fmt: skip
 
@@ -263,13 +263,13 @@ class Run:
             )
         return self._record
 
-    def task(self, name: str, *, kind: str = "") -> Task:
-        """A step of this run; a stage of cx.toml of that name gives its kind."""
-        return Task(self, name, kind)
+    def stage(self, name: str, *, kind: str = "") -> StageWork:
+        """A stage of this run; a stage of cx.toml of that name gives its kind."""
+        return StageWork(self, name, kind)
 
     def promote(self, name: str, *, reason: str = "") -> None:
         """Give the version a promotion. Raises Refused, Undecided, Conflict and UsageError."""
-        from cxlocal.runner.deciding import Asked, decide
+        from cxlocal.runner.decision import Asked, decide
         from cxlocal.runner.source import open_source
 
         machine = self._machine(fresh=False)
@@ -279,7 +279,7 @@ class Run:
             raise decision.refusal
 
     def variables(self, stage: str) -> dict[str, str]:
-        """What programs of a task are told."""
+        """What programs of a stage are told."""
         return {
             "CXLOCAL_RUN": self.id,
             "CXLOCAL_VERSION": self.version,
@@ -291,7 +291,7 @@ class Run:
         """What to do about trouble with recording: raise, or warn when not strict."""
         import warnings
 
-        from cxlocal.runner.stepping import Troubles
+        from cxlocal.runner.pieces_stage import Troubles
 
         return Troubles(lambda text: warnings.warn(text, stacklevel=3), strict=self._strict)
 
@@ -316,7 +316,7 @@ class Run:
             run = pieces.named_run(self._environ)
             self._joined = bool(run)
             if not run:
-                from cxlocal.runner.starting import Wanted, start
+                from cxlocal.runner.pieces_run import Wanted, start
 
                 run = start(self._machine(fresh), journal, Wanted(*self._wanted)).run
             self._record = pieces.attach(journal, run)
@@ -346,7 +346,7 @@ class Run:
             self._journal = self._record = None
 
     def _finish(self, problem: BaseException | None) -> None:
-        from cxlocal.runner.starting import finish
+        from cxlocal.runner.pieces_run import finish
 
         outcome: Outcome | None = None
         reason = ""
@@ -360,8 +360,8 @@ class Run:
         from cxlocal.config.load import read
         from cxlocal.config.settings import settings
         from cxlocal.exchange.open import open_store, token_finder
-        from cxlocal.runner.leaving import leave_bundle
-        from cxlocal.runner.starting import send
+        from cxlocal.runner.handover import leave_bundle
+        from cxlocal.runner.pieces_run import send
 
         journal = self.record.journal
         if self._wanted[2]:
@@ -424,7 +424,7 @@ def open_run(
     """A run of the project around ``folder`` (the working directory), to be used with ``with``.
 
     ``version=False`` takes no number. Where ``CXLOCAL_RUN`` names a run, that one is joined and left
-    open. ``strict=False`` turns trouble with recording a task into warnings. Raises UsageError
+    open. ``strict=False`` turns trouble with recording a stage into warnings. Raises UsageError
     without a ``cx.toml``, and on entering what keeps a run from beginning.
     """
     from cxlocal.config.locate import find_config

@@ -18,7 +18,7 @@ on the file systems we write to, once shortened by ``path_part``."""
 
 
 class Outcome(StrEnum):
-    """How a run, a task run or a test suite ended (CDEvents 0.5.1)."""
+    """How a run, a stage run or a test suite ended (CDEvents 0.5.1)."""
 
     SUCCESS = "success"
     FAILURE = "failure"

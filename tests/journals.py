@@ -34,8 +34,8 @@ from cxlocal.events.runs import (
     run_observed,
     run_queued,
     run_started,
-    task_finished,
-    task_started,
+    stage_finished,
+    stage_started,
 )
 from cxlocal.exchange.receive import take_event
 from cxlocal.journal.file import Journal
@@ -157,11 +157,11 @@ class Story:
         clock.pass_minutes(waits)
         facts = {"kind": "task", "tool": "command", "verb": "", "environment": "",
                  "ready_at": ready, "host": self.machine.host}  # fmt: skip
-        self.say(task_started(self.ref, stage=name, attempt=attempt, facts=facts), minutes=works)
+        self.say(stage_started(self.ref, stage=name, attempt=attempt, facts=facts), minutes=works)
         done = {"seconds": works * 60, "exit_code": int(outcome != Outcome.SUCCESS),
                 "log": {"path": f"logs/{name}.log", "size": 10, "sha256": digest(name)}}  # fmt: skip
         return self.say(
-            task_finished(self.ref, stage=name, attempt=attempt, outcome=outcome, reason=reason,
+            stage_finished(self.ref, stage=name, attempt=attempt, outcome=outcome, reason=reason,
                           facts=done), minutes=0
         )  # fmt: skip
 
@@ -216,7 +216,7 @@ class Story:
                 self.ref, kind=kind or ("upgraded" if replaces else "deployed"), event_id=id,
                 service="shop", environment=where, instance=instance or where, artifact=artifact,
                 version=made.version, number=made.number, version_run=made.id,
-                replaces=list(replaces), uri="http://127.0.0.1:8080/", task="",
+                replaces=list(replaces), uri="http://127.0.0.1:8080/", stage_run="",
                 actor=self.actor, reason="release", details={})
         )  # fmt: skip
 

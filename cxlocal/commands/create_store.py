@@ -74,7 +74,7 @@ def create(app: App, url: str | None, synced: bool, again: bool, as_json: bool) 
 
 
 def _own_node(journal: Journal) -> str:
-    from cxlocal.numbers.obtain import known_node
+    from cxlocal.allocation.request import known_node
 
     with journal.write() as transaction:
         return known_node(transaction)

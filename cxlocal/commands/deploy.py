@@ -13,7 +13,7 @@ from cxlocal.commands.terminal import say, warn
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
-    from cxlocal.runner.shipping import Order, Shipped
+    from cxlocal.runner.redeploy import Order, Shipped
 
 
 @command(
@@ -45,7 +45,7 @@ def deploy(
     first, where its tool can tell.
     """
     from cxlocal.commands.choose_run import choose_run
-    from cxlocal.runner.shipping import Order
+    from cxlocal.runner.redeploy import Order
 
     with app.journal(create=False) as journal:
         chosen = choose_run(app, journal, which, None)
@@ -56,9 +56,9 @@ def deploy(
 def carry_out(app: App, journal: Journal, order: Order, *, offline: bool, as_json: bool) -> None:
     """Do it, say what came of it, send it, and end in its exit code."""
     from cxlocal.commands.pieces import send_copies
-    from cxlocal.commands.run import how_to_send, leave, make_machine
+    from cxlocal.commands.project import how_to_send, leave, make_machine
     from cxlocal.errors import NotSynced
-    from cxlocal.runner.shipping import as_error, ship
+    from cxlocal.runner.redeploy import as_error, ship
 
     machine = make_machine(app, fresh=False)
     if not offline:

@@ -70,9 +70,9 @@ def add_own_plugins(app: App, project: Project) -> list[Check]:
 
 def _is_passing(app: App, project: Project) -> bool:
     """Whether this machine goes away. Looked at before a journal is made here."""
-    from cxlocal.runner.leaving import is_passing as was_passing
-    from cxlocal.runner.leaving import say_passing
-    from cxlocal.runner.who import find_place, is_passing
+    from cxlocal.runner.handover import is_passing as was_passing
+    from cxlocal.runner.handover import say_passing
+    from cxlocal.runner.source import find_place, is_passing
 
     if app.journal_path().exists():
         with app.journal() as journal:

@@ -105,7 +105,7 @@ def show(app: App, environment: str, limit: int, output: Output) -> None:
 @pass_app
 def confirm(app: App, environment: str, which: str, reason: str) -> None:
     """Say which of two disputed deployments is live."""
-    from cxlocal.commands.run import make_machine
+    from cxlocal.commands.project import make_machine
     from cxlocal.events.places import environment_confirmed
     from cxlocal.runner.source import open_source
 
@@ -175,8 +175,8 @@ def reap(app: App, dry_run: bool, output: Output) -> None:
     process was cut off are recorded as ended first.
     """
     from cxlocal.runner import recovery
+    from cxlocal.runner.debts import debts
     from cxlocal.runner.orphans import orphans
-    from cxlocal.runner.placing import debts
 
     with app.journal(create=False) as journal:
         _catch_up(journal)
@@ -303,7 +303,7 @@ def _machine(app: App) -> Machine:
 @pass_app
 def observe(app: App, environment: str, as_json: bool) -> None:
     """Ask an environment what it runs, by the tool that deploys there."""
-    from cxlocal.runner.observing import observe as ask
+    from cxlocal.runner.observation import observe as ask
     from cxlocal.runner.record import RunRecord
     from cxlocal.runner.source import open_source
 

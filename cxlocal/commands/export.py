@@ -14,8 +14,8 @@ from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import UsageError
 
 if TYPE_CHECKING:
-    from cxlocal.exchange.packing import Packed
-    from cxlocal.exchange.receipts import Written
+    from cxlocal.bundles.receipts import Written
+    from cxlocal.bundles.writer import Packed
 
 RECEIPT_SECONDS = 60.0
 """For all questions of all machines; what is left unanswered is answered by the next receipt."""
@@ -106,7 +106,7 @@ def _tell(what: Packed | Written, words: str, *, as_json: bool) -> None:
 
 
 def _write_bundle(app: App, path: Path, *, everything: bool, reports: bool) -> Packed:
-    from cxlocal.exchange.packing import ALL, UNSENT, pack
+    from cxlocal.bundles.writer import ALL, UNSENT, pack
     from cxlocal.journal.rebuild import catch_up
 
     with app.journal(create=False) as journal:
@@ -126,8 +126,8 @@ def describe_bundle(packed: Packed) -> str:
 
 
 def _write_receipt(app: App, path: Path) -> Written:
+    from cxlocal.bundles.receipts import write_receipt
     from cxlocal.commands.project import load_project, open_project_store
-    from cxlocal.exchange.receipts import write_receipt
     from cxlocal.exchange.sync import synchronise
 
     store = open_project_store(app, load_project(app))

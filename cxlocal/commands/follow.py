@@ -29,7 +29,7 @@ def follow(app: App, deliverables: tuple[str, ...], everything: bool, as_json: b
     machine takes numbers of are always followed, and one that is worked on here is added by itself.
     """
     from cxlocal.domain import deliverable_id
-    from cxlocal.exchange.following import choose, chosen
+    from cxlocal.exchange.followed import choose, chosen
 
     if deliverables and everything:
         raise UsageError(

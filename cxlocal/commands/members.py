@@ -192,7 +192,7 @@ def revoke(app: App, name: str, url: str | None, as_json: bool) -> None:
 def status(app: App, as_json: bool) -> None:
     """Show the store: machines, last contacts, reserves, what waits."""
     from cxlocal.commands.project import load_project, open_project_store
-    from cxlocal.exchange.following import read_with as followed
+    from cxlocal.exchange.followed import read_with as followed
     from cxlocal.exchange.overview import overview
     from cxlocal.exchange.sync import synchronise
     from cxlocal.journal.rebuild import catch_up
@@ -279,8 +279,8 @@ def _reserves(held: list[dict[str, Any]]) -> str:
 def _open_management(app: App, url: str | None) -> Any:
     """What invites and revokes: the store itself where it is served, the file of its members where
     this machine serves it. Raises UsageError."""
+    from cxlocal.address import argument_address
     from cxlocal.commands.project import load_project, open_project_store
-    from cxlocal.exchange.address import argument_address
     from cxlocal.exchange.open import EMBEDDED
 
     project = load_project(app)
@@ -299,7 +299,7 @@ def _open_management(app: App, url: str | None) -> Any:
 
 
 def _not_served(url: str) -> UsageError:
-    from cxlocal.exchange.address import public_address
+    from cxlocal.address import public_address
 
     return UsageError(
         f"{public_address(url)} has no members",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cxlocal.journal.file import Journal
     from cxlocal.runner.pieces import PieceRecord
-    from cxlocal.runner.starting import Started, Wanted
+    from cxlocal.runner.pieces_run import Started, Wanted
 
 OUTCOMES = ("success", "failure", "cancel", "error")
 
@@ -53,7 +53,7 @@ def run_of_this_ci(app: App, journal: Journal) -> str:
     """The run that was started for the CI run this process belongs to; empty for none."""
     from cxlocal.hooks.manager import load
     from cxlocal.runner.pieces import run_of_ci
-    from cxlocal.runner.who import find_place
+    from cxlocal.runner.source import find_place
 
     root = app.find_project()
     if root is None:
@@ -123,7 +123,7 @@ def start(
     try:
         with early_questions():
             ask_about_head(app.project())
-            from cxlocal.runner.starting import Wanted
+            from cxlocal.runner.pieces_run import Wanted
 
             wanted = Wanted(reason, not unplanned, offline, not no_number, allow_uncommitted)
             _start(app, wanted, as_json=as_json)
@@ -136,8 +136,9 @@ def start(
 
 
 def _start(app: App, wanted: Wanted, *, as_json: bool) -> None:
-    from cxlocal.commands.run import make_machine
-    from cxlocal.runner import pieces, starting
+    from cxlocal.commands.project import make_machine
+    from cxlocal.runner import pieces
+    from cxlocal.runner import pieces_run as starting
 
     fresh = not app.journal_path().exists()
     with app.journal() as journal:
@@ -195,11 +196,11 @@ def _quoted(text: str) -> str:
     "finish",
     cls=Command,
     examples=[
-        ("cxlocal run finish", "end the run; its outcome follows from its steps"),
+        ("cxlocal run finish", "end the run; its outcome follows from its stages"),
         ("cxlocal run finish --outcome cancel", "say yourself how it ended"),
     ],
 )
-@click.option("--outcome", type=click.Choice(OUTCOMES), help="Not what follows from the steps.")
+@click.option("--outcome", type=click.Choice(OUTCOMES), help="Not what follows from the stages.")
 @click.option("-m", "--reason", default="", metavar="TEXT", help="Why it ended so.")
 @click.option("--offline", is_flag=True, help="Do not ask the store.")
 @click.option("--require-sync", is_flag=True, help="Exit with 6 unless the store has everything.")
@@ -210,12 +211,13 @@ def finish(
 ) -> int:
     """End the run that single commands carried out, and send what was recorded.
 
-    The exit code says whether the end was recorded, not how the run ended: the steps said that.
+    The exit code says whether the end was recorded, not how the run ended: the stages said that.
     """
-    from cxlocal.commands.run import how_to_send, leave
+    from cxlocal.commands.project import how_to_send, leave
     from cxlocal.domain import Outcome
-    from cxlocal.runner import pieces, starting
-    from cxlocal.runner.leaving import is_passing
+    from cxlocal.runner import pieces
+    from cxlocal.runner import pieces_run as starting
+    from cxlocal.runner.handover import is_passing
 
     with app.journal(create=False) as journal:
         record = open_piece(app, journal)
@@ -260,7 +262,7 @@ def send_copies(app: App, journal: Journal, *, offline: bool = False, patient: b
     the store as long as its patience lasts, if ``patient``."""
     from cxlocal.commands.project import load_project, open_project_store
     from cxlocal.exchange.sync import pending
-    from cxlocal.runner import starting
+    from cxlocal.runner import pieces_run as starting
 
     if not offline:
         try:

@@ -23,7 +23,7 @@ COLUMNS = ("name", "version", "origin", "state", "hooks", "distribution", "file"
 @command(
     examples=[
         ("cxlocal plugins", "all of them, the broken ones too"),
-        ("cxlocal plugins --hook gate", "who has a say before a step"),
+        ("cxlocal plugins --hook gate", "who has a say before a stage"),
         ("cxlocal plugins --json", "the same for a program"),
     ]
 )

@@ -38,7 +38,7 @@ def prepare(app: App, output: Output) -> int:
     from cxlocal.commands.project import load_project
     from cxlocal.doctor.check import readiness
     from cxlocal.doctor.machine import check_disk, check_journal
-    from cxlocal.runner.leaving import is_passing
+    from cxlocal.runner.handover import is_passing
 
     project = load_project(app, needed=True)
     own = add_own_plugins(app, project)
@@ -56,7 +56,7 @@ def prepare(app: App, output: Output) -> int:
 def _fetch(app: App, project: Project, journal: Journal) -> tuple[SyncReport, Carried]:
     from cxlocal.commands.project import open_project_store
     from cxlocal.exchange.blobs import Carried, carry
-    from cxlocal.exchange.following import include
+    from cxlocal.exchange.followed import include
     from cxlocal.exchange.sync import synchronise
     from cxlocal.journal.rebuild import catch_up
     from cxlocal.plan.resolve import resolve
@@ -94,7 +94,7 @@ def wanted_reserve(plan: Plan, journal: Journal, lends: int) -> list[ReserveWish
     least ``lends`` numbers."""
     from cxlocal.exchange.sync import ReserveWish
     from cxlocal.numbers.holdings import highest_known
-    from cxlocal.runner.leaving import is_passing
+    from cxlocal.runner.handover import is_passing
 
     rules = plan.version
     counted = highest_known(journal.connection, plan.deliverable, rules.line) >= 0

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.commands.context import App
-from cxlocal.commands.terminal import warn
+from cxlocal.commands.terminal import say, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from cxlocal.config.settings import Settings
     from cxlocal.config.types import Config
     from cxlocal.exchange.store import Store
     from cxlocal.hooks.manager import Manager
+    from cxlocal.journal.file import Journal
+    from cxlocal.runner.source import Machine
 
 
 class Project(NamedTuple):
@@ -77,3 +80,46 @@ def token_of(app: App, project: Project) -> Callable[[], str] | None:
     from cxlocal.exchange.open import token_finder
 
     return token_finder(project.settings.store_token, app.environ, project.root or app.directory)
+
+
+def leave(journal: Journal, folder: Path) -> str:
+    """Where a passing machine left what the store lacks, if it had to; never the reason why a
+    command fails."""
+    from cxlocal.errors import CxError
+    from cxlocal.runner.handover import leave_bundle
+
+    try:
+        packed = leave_bundle(journal, folder)
+    except CxError as problem:
+        warn(f"what the store lacks goes with this machine: {problem.what}: {problem.why}")
+        return ""
+    if packed is None:
+        return ""
+    say(f"The store has not got everything yet: {packed.events} events wait in {packed.path}")
+    say(f"  keep that file; on any machine: cxlocal import {Path(packed.path).name}")
+    return packed.path
+
+
+def make_machine(app: App, fresh: bool) -> Machine:
+    """What the runner needs to know of this process."""
+    from cxlocal.commands.voice import TerminalVoice
+    from cxlocal.runner.source import Machine
+
+    return Machine(
+        root=app.project(),
+        home=app.home(),
+        environ=app.environ,
+        clock=app.clock,
+        ids=app.ids,
+        blocked=app.blocked,
+        voice=TerminalVoice(app.verbosity),
+        command=" ".join(["cxlocal", *sys.argv[1:]])[:500],
+        fresh=fresh,
+    )
+
+
+def how_to_send(bundle: str) -> str:
+    """What to do about events the store lacks."""
+    if not bundle:
+        return "cxlocal sync --require-sync, before this machine goes away"
+    return f"keep {bundle}; 'cxlocal import' of it, on any machine, brings it to the store"

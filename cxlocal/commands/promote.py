@@ -42,9 +42,9 @@ def promote(
     sha256: digest of an artifact names a version, too.
     """
     from cxlocal.commands.choose_run import choose_run
-    from cxlocal.commands.run import make_machine
+    from cxlocal.commands.project import make_machine
     from cxlocal.errors import UsageError
-    from cxlocal.runner.deciding import Asked, decide
+    from cxlocal.runner.decision import Asked, decide
     from cxlocal.runner.record import RunRecord
     from cxlocal.runner.source import open_source
 

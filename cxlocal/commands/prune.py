@@ -13,7 +13,7 @@ from cxlocal.commands.terminal import say
 
 if TYPE_CHECKING:
     from cxlocal.config.types import Keep
-    from cxlocal.runner.keeping import Rules
+    from cxlocal.runner.retention import Rules
 
 COLUMNS = ("kind", "run", "path", "size")
 
@@ -35,7 +35,7 @@ def prune(app: App, dry_run: bool, output: Output) -> None:
     """
     from cxlocal.commands.project import load_project
     from cxlocal.errors import Trouble
-    from cxlocal.runner.keeping import find_removals, remove
+    from cxlocal.runner.retention import find_removals, remove
 
     project = load_project(app, needed=True)
     assert project.config is not None
@@ -60,7 +60,7 @@ def prune(app: App, dry_run: bool, output: Output) -> None:
 
 def rules(keep: Keep) -> Rules:
     """``[keep]`` in numbers. Raises ConfigError where it was not checked before."""
-    from cxlocal.runner.keeping import Rules
+    from cxlocal.runner.retention import Rules
     from cxlocal.text import parse_duration
 
     return Rules(

@@ -27,7 +27,7 @@ def rehearse(app: App, to: str | None, jobs: int | None, reason: str, as_json: b
     publishes nothing, and touches no lasting environment: those stages are left out.
     """
     from cxlocal.commands.run import carry_out
-    from cxlocal.runner.release import Request
+    from cxlocal.runner.request import Request
 
     request = Request(to=to, jobs=jobs, reason=reason, rehearsal=True)
     return carry_out(app, request, as_json=as_json)

@@ -14,7 +14,7 @@ from cxlocal.errors import Conflict, UsageError
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
-    from cxlocal.runner.shipping import Order
+    from cxlocal.runner.redeploy import Order
 
 
 @command(
@@ -63,7 +63,8 @@ def plan_rollback(
     disputed what is live."""
     from cxlocal.commands.choose_run import choose_run
     from cxlocal.journal.rebuild import catch_up
-    from cxlocal.runner.shipping import Order, chain_of, version_before
+    from cxlocal.runner.deployment_chain import chain_of, version_before
+    from cxlocal.runner.redeploy import Order
 
     catch_up(journal)
     rows = journal.query(

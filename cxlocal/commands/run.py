@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,13 +12,13 @@ from cxlocal.commands.frame import group
 from cxlocal.commands.main import AtOnce
 from cxlocal.commands.output import Output, json_option, write_document, write_rows
 from cxlocal.commands.pieces import finish, start
-from cxlocal.commands.terminal import say, warn
+from cxlocal.commands.project import how_to_send, leave, make_machine
+from cxlocal.commands.terminal import say
 from cxlocal.errors import ExitCode
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
-    from cxlocal.runner.release import Request, Summary
-    from cxlocal.runner.source import Machine
+    from cxlocal.runner.request import Request, Summary
 
 
 @group(
@@ -88,7 +87,7 @@ def run(
     with early_questions():
         if revision == "HEAD" and not resume:
             ask_about_head(app.project())
-        from cxlocal.runner.release import Request
+        from cxlocal.runner.request import Request
 
         request = Request(
             to=to, revision=revision, offline=offline, jobs=jobs, reason=reason,
@@ -111,7 +110,7 @@ def carry_out(
 ) -> int:
     """Carry out a request, say how it went, and end in its exit code."""
     from cxlocal.runner import release
-    from cxlocal.runner.leaving import is_passing
+    from cxlocal.runner.handover import is_passing
 
     fresh = not app.journal_path().exists()
     with app.journal() as journal:
@@ -139,42 +138,6 @@ def carry_out(
     _say_ending(summary)
     _end(summary, require_sync=require_sync)
     return AtOnce(ExitCode.DONE)
-
-
-def leave(journal: Journal, folder: Path) -> str:
-    """Where a passing machine left what the store lacks, if it had to; never the reason why a
-    command fails."""
-    from cxlocal.errors import CxError
-    from cxlocal.runner.leaving import leave_bundle
-
-    try:
-        packed = leave_bundle(journal, folder)
-    except CxError as problem:
-        warn(f"what the store lacks goes with this machine: {problem.what}: {problem.why}")
-        return ""
-    if packed is None:
-        return ""
-    say(f"The store has not got everything yet: {packed.events} events wait in {packed.path}")
-    say(f"  keep that file; on any machine: cxlocal import {Path(packed.path).name}")
-    return packed.path
-
-
-def make_machine(app: App, fresh: bool) -> Machine:
-    """What the runner needs to know of this process."""
-    from cxlocal.commands.voice import TerminalVoice
-    from cxlocal.runner.source import Machine
-
-    return Machine(
-        root=app.project(),
-        home=app.home(),
-        environ=app.environ,
-        clock=app.clock,
-        ids=app.ids,
-        blocked=app.blocked,
-        voice=TerminalVoice(app.verbosity),
-        command=" ".join(["cxlocal", *sys.argv[1:]])[:500],
-        fresh=fresh,
-    )
 
 
 def _resumed(journal: Journal, request: Request, wanted: str) -> Request:
@@ -249,13 +212,6 @@ def _end(summary: Summary, *, require_sync: bool) -> None:
             pending=summary.pending,
             bundle=summary.bundle,
         )
-
-
-def how_to_send(bundle: str) -> str:
-    """What to do about events the store lacks."""
-    if not bundle:
-        return "cxlocal sync --require-sync, before this machine goes away"
-    return f"keep {bundle}; 'cxlocal import' of it, on any machine, brings it to the store"
 
 
 def _why(summary: Summary) -> str:

@@ -25,7 +25,7 @@ PARTS = {
     " problem FROM report WHERE run = ? ORDER BY id",
     "cases": "SELECT report, suite, name, outcome, message FROM report_case WHERE report IN"
     " (SELECT id FROM report WHERE run = ?) ORDER BY report, suite, name",
-    "logs": "SELECT stage, attempt, log, log_bytes, log_sha256 FROM task_run WHERE run = ?"
+    "logs": "SELECT stage, attempt, log, log_bytes, log_sha256 FROM stage_run WHERE run = ?"
     " AND log IS NOT NULL ORDER BY started_at",
     "verdicts": "SELECT gate, verdict, reason, stage, environment, judged_at FROM verdict"
     " WHERE run = ? ORDER BY judged_at",

@@ -12,8 +12,8 @@ from cxlocal.commands.create_store import create
 from cxlocal.commands.follow import follow
 from cxlocal.commands.frame import group
 from cxlocal.commands.members import invite, join, revoke, status
-from cxlocal.commands.moving import adopt
 from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.store_adopt import adopt
 from cxlocal.commands.terminal import say
 from cxlocal.numbers.log import AHEAD_MAX, COUNT_MAX
 

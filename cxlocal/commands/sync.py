@@ -45,10 +45,9 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
     With --watch a line is written whenever something moved, and when the store goes away or comes
     back.
     """
-    from cxlocal.commands.project import load_project, open_project_store
-    from cxlocal.commands.run import leave
+    from cxlocal.commands.project import leave, load_project, open_project_store
     from cxlocal.exchange.blobs import Carried
-    from cxlocal.exchange.following import include
+    from cxlocal.exchange.followed import include
     from cxlocal.text import parse_duration
 
     if watch and require_sync:
@@ -65,7 +64,7 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
         store = open_project_store(app, project)
         try:
             if watch:
-                from cxlocal.commands.watching import EVERY_SECONDS_MIN, Watch, watch_store
+                from cxlocal.commands.sync_watch import EVERY_SECONDS_MIN, Watch, watch_store
 
                 watched = Watch(
                     journal, store, app.ids, max(EVERY_SECONDS_MIN, parse_duration(every)),
@@ -106,7 +105,7 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
 def _exchange(project: Project, journal: Journal, store: Store) -> SyncReport:
     """One exchange; a passing machine has its patience, as what it does not send is lost."""
     from cxlocal.exchange.sync import synchronise
-    from cxlocal.runner.leaving import is_passing, send_patiently
+    from cxlocal.runner.handover import is_passing, send_patiently
 
     if is_passing(journal):
         return send_patiently(journal, store, float(project.settings.store_patience_seconds))
@@ -166,7 +165,7 @@ def _reverify(app: App, project: Project, journal: Journal) -> list[str]:
 
 
 def _end(report: SyncReport, require_sync: bool, bundle: str) -> None:
-    from cxlocal.commands.run import how_to_send
+    from cxlocal.commands.project import how_to_send
     from cxlocal.errors import NotSynced
     from cxlocal.exchange.store import StoreUnreachable
 

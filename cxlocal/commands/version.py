@@ -147,8 +147,8 @@ def _deliverable(app: App) -> str:
 def next_number(app: App, plain: bool, offline: bool, as_json: bool) -> None:
     """Take the number of the run that single commands carry out."""
     from cxlocal.commands.pieces import open_piece
-    from cxlocal.commands.run import make_machine
-    from cxlocal.runner.starting import next_version
+    from cxlocal.commands.project import make_machine
+    from cxlocal.runner.pieces_run import next_version
     from cxlocal.runner.voice import NUMBER_FROM
 
     with app.journal(create=False) as journal:

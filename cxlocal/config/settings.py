@@ -16,8 +16,8 @@ from cxlocal.config import types
 from cxlocal.config.load import CHOICES, read_local
 from cxlocal.config.locate import LOCAL_NAME, expand, user_file
 from cxlocal.config.problems import Where, problem, suggestion
+from cxlocal.config.types import source_of
 from cxlocal.errors import UsageError
-from cxlocal.plan.resolve import source_of
 from cxlocal.text import parse_duration
 
 VARIABLES = {

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from cxlocal.address import public_address
 from cxlocal.config import types
 from cxlocal.config.settings import Settings
-from cxlocal.exchange.address import public_address
 
 SINGLE = ("deliverable", "version", "scm", "store", "defaults", "keep", "plugins")
 NAMED = ("stages", "promotions", "environments")

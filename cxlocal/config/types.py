@@ -183,7 +183,7 @@ class Cache(Table, frozen=True, kw_only=True):
 
 
 class Stage(Table, frozen=True, kw_only=True):
-    """A node of the pipeline: one task, and what it waits for."""
+    """A node of the pipeline: what is done, and what it waits for."""
 
     command: Annotated[
         str | list[str] | None,
@@ -345,3 +345,9 @@ class LocalConfig(Table, frozen=True, kw_only=True):
     scm: LocalScm = LocalScm()
     store: LocalStore = LocalStore()
     secrets: dict[str, Source] = {}
+
+
+def source_of(one: Source) -> dict[str, Any]:
+    """A secret's source in the form that the plan keeps: ``{"env": "DEPLOY_TOKEN"}``."""
+    pairs = {"env": one.env, "cmd": one.cmd, "file": one.file, "keyring": one.keyring}
+    return {key: value for key, value in pairs.items() if value is not None}

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from cxlocal.domain import Outcome
 from cxlocal.events import types
 from cxlocal.events.document import Draft
-from cxlocal.events.runs import RunRef, task_id
+from cxlocal.events.runs import RunRef, stage_run_id
 from cxlocal.text import shorten
 
 CASES_MAX = 200
@@ -23,7 +23,7 @@ def generic_purl(name: str, version: str, digest: str) -> str:
 def build_started(ref: RunRef, *, stage: str, attempt: int, environment: str) -> Draft:
     """A build begins. CDEvents wants empty content here; the environment is ours to add."""
     custom = {"stage": stage, "attempt": attempt, "environment": environment}
-    subject = task_id(ref.run, stage, attempt)
+    subject = stage_run_id(ref.run, stage, attempt)
     return Draft(types.BUILD_STARTED, subject, {}, custom, ref.deliverable, ref.run)
 
 
@@ -33,7 +33,7 @@ def build_finished(
     """A build ended; ``artifact_purl`` is empty when it made nothing."""
     content = {"artifactId": artifact_purl} if artifact_purl else {}
     custom = {"stage": stage, "attempt": attempt, "outcome": outcome}
-    subject = task_id(ref.run, stage, attempt)
+    subject = stage_run_id(ref.run, stage, attempt)
     return Draft(types.BUILD_FINISHED, subject, content, custom, ref.deliverable, ref.run)
 
 
@@ -101,7 +101,7 @@ def suite_started(
 
 def suite_id(run: str, stage: str, attempt: int, suite: str) -> str:
     """The id of a test suite run, which is also the id of its report."""
-    return f"{task_id(run, stage, attempt)}/{suite}"
+    return f"{stage_run_id(run, stage, attempt)}/{suite}"
 
 
 def suite_finished(

@@ -94,7 +94,7 @@ def service_deployed(
     version_run: str,
     replaces: list[str],
     uri: str,
-    task: str,
+    stage_run: str,
     actor: dict[str, str],
     reason: str,
     details: dict[str, Any],
@@ -126,7 +126,7 @@ def service_deployed(
         "version_run": version_run,
         "replaces": replaces,
         "uri": uri,
-        "task": task,
+        "task": stage_run,
         "actor": actor,
         "reason": reason,
         "details": details,
@@ -179,7 +179,7 @@ def promotion_decided(
 ) -> Draft:
     """A decision about a version: granted, denied, undecided, or overridden by a named person.
 
-    ``digests`` names the artifacts decided about; ``evidence`` the task runs it rests on; ``turn``
+    ``digests`` names the artifacts decided about; ``evidence`` the stage runs it rests on; ``turn``
     counts the decisions about it that were known.
     """
     custom = {

@@ -31,8 +31,8 @@ def run_uri(run: str, ci_url: str) -> str:
     return ci_url if "://" in ci_url else f"urn:uuid:{run}"
 
 
-def task_id(run: str, stage: str, attempt: int) -> str:
-    """The id of a task run."""
+def stage_run_id(run: str, stage: str, attempt: int) -> str:
+    """The id of a stage run."""
     return f"{run}/{stage}/{attempt}"
 
 
@@ -117,11 +117,11 @@ def run_stamped(ref: RunRef, *, stamps: list[dict[str, str]]) -> Draft:
 
 
 def run_intended(
-    ref: RunRef, *, task: str, stage: str, tool: str, verb: str, environment: str, handle: Any
+    ref: RunRef, *, stage_run: str, stage: str, tool: str, verb: str, environment: str, handle: Any
 ) -> Draft:
     """A tool is about to change something outside; ``handle`` is all its clean-up will get."""
     custom = {
-        "task": task,
+        "task": stage_run,
         "stage": stage,
         "tool": tool,
         "verb": verb,
@@ -142,7 +142,7 @@ def run_judged(
     promotion: str,
     data_age_seconds: float | None,
 ) -> Draft:
-    """A gate gave its verdict before a step."""
+    """A gate gave its verdict before a stage."""
     custom = {
         "gate": gate,
         "verdict": verdict,
@@ -183,15 +183,15 @@ def run_flagged(
     return Draft(types.RUN_FLAGGED, run or subject, {}, custom, deliverable, run)
 
 
-def task_started(ref: RunRef, *, stage: str, attempt: int, facts: dict[str, Any]) -> Draft:
+def stage_started(ref: RunRef, *, stage: str, attempt: int, facts: dict[str, Any]) -> Draft:
     """A stage begins. ``facts``: kind, tool, verb, environment, instance, ready_at, host."""
     content = {"taskName": stage, "pipelineRun": {"id": ref.run}}
     custom = {"stage": stage, "attempt": attempt, **facts}
-    subject = task_id(ref.run, stage, attempt)
+    subject = stage_run_id(ref.run, stage, attempt)
     return Draft(types.TASK_STARTED, subject, content, custom, ref.deliverable, ref.run)
 
 
-def task_finished(
+def stage_finished(
     ref: RunRef, *, stage: str, attempt: int, outcome: Outcome, reason: str, facts: dict[str, Any]
 ) -> Draft:
     """A stage ended. ``facts``: started_at, finished_at, seconds, exit_code, log{path, size,
@@ -209,5 +209,5 @@ def task_finished(
         "reason": shorten(reason, MESSAGE_CHARACTERS_MAX),
         **facts,
     }
-    subject = task_id(ref.run, stage, attempt)
+    subject = stage_run_id(ref.run, stage, attempt)
     return Draft(types.TASK_FINISHED, subject, content, custom, ref.deliverable, ref.run)

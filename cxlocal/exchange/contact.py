@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.errors import CxError, NotSignedIn, Refused
-from cxlocal.exchange import carrying, following
+from cxlocal.exchange import carried as carrying
+from cxlocal.exchange import followed as following
 from cxlocal.exchange import state as known
 from cxlocal.exchange.answers import Answer, Refusal, Stop, read_answer
 from cxlocal.exchange.copies import ensure_node, go_on_as_copy
-from cxlocal.exchange.hint import file_hint, same_place
 from cxlocal.exchange.messages import (
     BATCH_BYTES_MAX,
     BATCH_EVENTS_MAX,
@@ -31,6 +31,7 @@ from cxlocal.exchange.messages import (
 from cxlocal.exchange.receive import Taken, take_items
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.token import token_out
+from cxlocal.journal.whereabouts import file_hint, same_place
 from cxlocal.numbers import holdings
 from cxlocal.numbers.log import RESERVE, Entry, entry_hash
 from cxlocal.text import utc_text

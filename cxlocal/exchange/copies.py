@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cxlocal.exchange.following import forget
-from cxlocal.exchange.hint import file_hint, hint_digest, same_place
+from cxlocal.exchange.followed import forget
 from cxlocal.exchange.state import ContactRow, contact_row, fresh_contact, hash_at, save_contact
+from cxlocal.journal.whereabouts import file_hint, hint_digest, same_place
 from cxlocal.numbers.holdings import give_up_reserves, lock_reserves
 
 if TYPE_CHECKING:

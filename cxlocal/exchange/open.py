@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cxlocal.address import public_address
 from cxlocal.errors import ConfigError
-from cxlocal.exchange.address import public_address
 from cxlocal.exchange.store import Store
 
 EMBEDDED = "sqlite:"
@@ -60,7 +60,7 @@ def open_lender(
     stores: Mapping[str, Any],
     find_token: Callable[[], str] | None = None,
 ) -> Any:
-    """The machine at ``url`` that lends numbers (``cxlocal.numbers.borrowing.Lender``); nothing is
+    """The machine at ``url`` that lends numbers (``cxlocal.allocation.borrower.Lender``); nothing is
     reached yet. Raises ConfigError for what is no address of one."""
     if url.startswith(("http:", "https:")):
         return open_store(url, home, stores, find_token)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.clock import Clock, Ids
 from cxlocal.events.document import Event
-from cxlocal.exchange import carrying
+from cxlocal.exchange import carried as carrying
 from cxlocal.exchange import state as known
 from cxlocal.exchange.copies import begin_again
 from cxlocal.exchange.messages import BadMessage

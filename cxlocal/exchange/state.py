@@ -1,4 +1,4 @@
-"""What a journal remembers of its store: the SQL of ``cxlocal.exchange.schema``."""
+"""What a journal remembers of its store: the SQL of ``cxlocal.journal.local_tables``."""
 
 from __future__ import annotations
 

@@ -11,25 +11,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cxlocal.errors import Refused
+from cxlocal.exchange import carried as carrying
 from cxlocal.exchange import state as known
-from cxlocal.exchange.asking import nobody_asks
 from cxlocal.exchange.breaker import remember_failure, why_resting
+from cxlocal.exchange.carried import Chain
 from cxlocal.exchange.contact import (
     ANSWER_SECONDS,
     Applied,
     Reply,
     apply,
+    next_batch,
     reserve_wish,
     reserves_told,
     talk,
 )  # fmt: skip
 from cxlocal.exchange.messages import STORE_LEFT
+from cxlocal.exchange.number_lock import nobody_asks
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.numbers import holdings
 
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
     from cxlocal.journal.file import Journal
+
 
 BUDGET_SECONDS = 3.0
 """What a command may spend on the store beside its own work (promise P17)."""
@@ -124,7 +129,7 @@ def _counted(journal: Journal, report: SyncReport) -> SyncReport:
 def to_relay(journal: Journal) -> int:
     """How many events of other machines, which came in bundles or before the store was recovered, the
     store has not acknowledged."""
-    from cxlocal.exchange import carrying
+    from cxlocal.exchange import carried as carrying
 
     lineage = known.store_state(journal.connection).lineage
     chains = carrying.waiting(journal.connection, lineage)
@@ -136,7 +141,6 @@ def _relay(
 ) -> SyncReport:
     if not to_relay(journal):
         return report
-    from cxlocal.exchange.relaying import relay
 
     relayed = relay(journal, store, deadline, again=again)
     return report._replace(relayed=relayed.moved, not_taken=relayed.refused)
@@ -212,3 +216,55 @@ def recover_store(journal: Journal, store: Store, *, margin: int = 1000) -> Sync
     }
     take_in(journal, talk(journal, store, push=False, parts={"recover": recovery}), settle=False)
     return synchronise(journal, store, use_breaker=False, budget_seconds=60.0)
+
+
+class Relayed(NamedTuple):
+    """What came of it."""
+
+    moved: int = 0
+    """Events the store did not have before."""
+    refused: tuple[str, ...] = ()
+    """Why the store does not take a chain, one sentence each."""
+
+
+def relay(journal: Journal, store: Store, deadline: float, *, again: bool = False) -> Relayed:
+    """Bring what waits until ``deadline`` (monotonic seconds). ``again``: try what was refused
+    before, too. Raises StoreUnreachable."""
+    lineage = known.store_state(journal.connection).lineage
+    moved = 0
+    for chain in carrying.waiting(journal.connection, lineage):
+        if chain.refused and not again:
+            continue
+        last = chain.head if chain.given else carrying.before_gap(journal.connection, chain)
+        moved += _relay_chain(journal, store, chain, last, deadline)
+    with journal.write() as transaction:
+        carrying.forget_offered(transaction.connection, lineage)
+    left = carrying.waiting(journal.connection, lineage)
+    return Relayed(moved, tuple(f"{one.node[:8]}: {one.refused}" for one in left if one.refused))
+
+
+def _relay_chain(journal: Journal, store: Store, chain: Chain, last: int, deadline: float) -> int:
+    after, moved = chain.acked, 0
+    seen = {after}
+    while (left := deadline - journal.clock.monotonic()) > LEAST_SECONDS:
+        batch = next_batch(journal, chain.node, after, chain.branch)
+        batch = [event for event in batch if event["sequence"] <= last]
+        if not batch:
+            return moved
+        try:
+            reply = talk(journal, store, batch=batch, timeout=min(left, ANSWER_SECONDS))
+        except Refused as error:
+            _refuse(journal, chain, error.why or error.what)
+            return moved
+        moved += take_in(journal, reply, settle=False).pushed
+        after = known.ack_of(journal.connection, chain.node, chain.branch).sequence
+        if after in seen:
+            _refuse(journal, chain, "the store has nothing that this history continues")
+            return moved
+        seen.add(after)
+    return moved
+
+
+def _refuse(journal: Journal, chain: Chain, why: str) -> None:
+    with journal.write() as transaction:
+        carrying.note_refused(transaction.connection, chain, why)

@@ -10,7 +10,7 @@ from typing import Any
 
 from cxlocal.domain import Verdict
 from cxlocal.hooks.place import Place
-from cxlocal.hooks.task import GateAnswer
+from cxlocal.hooks.stage_view import GateAnswer
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _COROUTINE = 0x80 | 0x100 | 0x200
@@ -151,4 +151,4 @@ RESULT_CHECKS: Mapping[str, Callable[[Any], str]] = {
     "cxlocal_gate": lambda value: "" if value is None else check_gate_answer(value),
     "cxlocal_event_recorded": _nothing,
 }
-"""For each hook with a result: what is wrong with it. ``cxlocal_run_task`` is checked as it runs."""
+"""For each hook with a result: what is wrong with it. ``cxlocal_run_stage`` is checked as it runs."""

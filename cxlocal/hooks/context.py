@@ -1,7 +1,7 @@
 """The ``ctx`` of a verb, inside the worker process.
 
 Everything a tool does to the outside passes here: processes are started in the worker's own group
-(so that the task's limit ends them too), their output goes to the stage's log, and an intent is
+(so that the limit of the stage ends them too), their output goes to the stage's log, and an intent is
 durable in the journal before ``intend`` returns.
 """
 
@@ -24,7 +24,7 @@ from cxlocal.processes.start import kill_group, start_child, start_daemon
 from cxlocal.text import duration_text
 
 if TYPE_CHECKING:
-    from cxlocal.hooks.task_worker import TaskOutcome
+    from cxlocal.hooks.tool_worker import ToolOutcome
     from cxlocal.processes.child import Child, End
     from cxlocal.processes.supervisor import Supervisor
 
@@ -61,7 +61,7 @@ class Link:
             raise Trouble(
                 "cxlocal itself has ended",
                 why="nobody is left to record what happens",
-                hint="run the command again; it settles what this task had begun",
+                hint="run the command again; it settles what this stage had begun",
             )
         return load(line)
 
@@ -134,7 +134,7 @@ class WorkerContext:
     def daemon(
         self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path
     ) -> int:
-        """Start a process that outlives this task. Raises Trouble. Its pid."""
+        """Start a process that outlives this stage. Raises Trouble. Its pid."""
         argv = [os.fspath(part) for part in command]
         pid = start_daemon(argv, cwd=cwd, env=env, log=log)
         found = identity(pid)
@@ -219,7 +219,7 @@ def _shown(argv: list[str]) -> str:
 class Ran(NamedTuple):
     """What ``run_tool_here`` saw."""
 
-    outcome: TaskOutcome
+    outcome: ToolOutcome
     log: bytes
     """The stage's log, secrets masked."""
     intents: tuple[Any, ...]
@@ -248,7 +248,7 @@ def run_tool_here(
     Without ``mask_log`` the log shows secrets, for those who look whether a tool says any.
     """
     from cxlocal.hooks.options import check_options, check_verb
-    from cxlocal.hooks.task_worker import TaskRequest, TaskWorker
+    from cxlocal.hooks.tool_worker import ToolRequest, ToolWorker
     from cxlocal.processes.environment import stage_environment
     from cxlocal.processes.log import StageLog
     from cxlocal.processes.supervisor import Supervisor
@@ -265,8 +265,8 @@ def run_tool_here(
         if kill_after_seconds == 0:
             kill_group(child.pid)
 
-    worker = TaskWorker(
-        TaskRequest(tool, verb, with_table or {}, fields, dict(secrets or {})),
+    worker = ToolWorker(
+        ToolRequest(tool, verb, with_table or {}, fields, dict(secrets or {})),
         on_intend=keep,
         on_progress=said.append,
     )

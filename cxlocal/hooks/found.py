@@ -76,3 +76,22 @@ def _read(metadata_folder: str) -> str:
         return ""  # most distributions have none
     # Only a handful of distributions have our group; the others are not even decoded.
     return content.decode("utf-8", "replace") if f"[{GROUP}]".encode() in content else ""
+
+
+class Shipped(NamedTuple):
+    """One shipped plugin."""
+
+    name: str
+    """What ``-p no:NAME`` and ``[plugins] block`` call it."""
+    module: str
+    hooks: tuple[str, ...]
+
+
+SHIPPED: tuple[Shipped, ...] = (
+    Shipped("wheel", "cxlocal_plugins.wheel", ("cxlocal_register_tools",)),
+    Shipped("pytest", "cxlocal_plugins.pytest_tool", ("cxlocal_register_tools",)),
+    Shipped("local-service", "cxlocal_plugins.local_service", ("cxlocal_register_tools",)),
+    Shipped("junit", "cxlocal_plugins.junit", ("cxlocal_register_report_readers",)),
+    Shipped("ci", "cxlocal_plugins.ci", ("cxlocal_identify_ci",)),
+    Shipped("sqlite-store", "cxlocal_sync.plugin", ("cxlocal_register_stores",)),
+)

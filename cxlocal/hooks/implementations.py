@@ -74,11 +74,11 @@ def _check(hook: str, function: Callable[..., Any], options: Mapping[str, Any], 
     wrapper = bool(options.get("wrapper"))
     if options.get("hookwrapper"):
         raise Mistake(f"{where}: write hookimpl(wrapper=True) instead of hookwrapper")
-    if wrapper != (hook == "cxlocal_run_task"):
+    if wrapper != (hook == "cxlocal_run_stage"):
         must = "must be" if not wrapper else "cannot be"
         raise Mistake(f"{where} {must} a wrapper (hookimpl(wrapper=True))")
     if wrapper and not _code(function, where).co_flags & _GENERATOR:
-        raise Mistake(f"{where} must have a yield: before it the task starts, after it ended")
+        raise Mistake(f"{where} must have a yield: before it the stage starts, after it ended")
     _check_arguments(hook, function, where)
 
 

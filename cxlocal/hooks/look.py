@@ -13,7 +13,7 @@ from typing import Any
 from cxlocal.clock import Clock
 from cxlocal.hooks.manager import LOAD_SECONDS, PluginRow
 from cxlocal.hooks.messages import dump, load, module_path
-from cxlocal.hooks.task_worker import worker_command
+from cxlocal.hooks.tool_worker import worker_command
 from cxlocal.processes.channel import Channel
 from cxlocal.processes.child import End
 from cxlocal.processes.supervisor import Supervisor

@@ -16,22 +16,25 @@ import sys
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pluggy
 
+from cxlocal.config.problems import suggestion
 from cxlocal.errors import ConfigError, Refused
 from cxlocal.hooks import specs
 from cxlocal.hooks.calls import CALL_SECONDS, call, guarded
-from cxlocal.hooks.found import Found, installed
+from cxlocal.hooks.found import SHIPPED, Found, Shipped, installed
 from cxlocal.hooks.implementations import Mistake, check_hooks, first_result
 from cxlocal.hooks.load import imported, module_from_bytes
-from cxlocal.hooks.open_task import OpenTask
+from cxlocal.hooks.open_stage import OpenStage
 from cxlocal.hooks.options import check_options, check_verb
-from cxlocal.hooks.shipped import SHIPPED, Shipped
-from cxlocal.hooks.task import GateAnswer, GateQuestion, TaskView
-from cxlocal.hooks.toolbox import find_tool, tools
+from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageView
 from cxlocal.hooks.trust import ProjectFile, ProjectPlugins, read_project
+
+if TYPE_CHECKING:
+    from cxlocal.hooks.tool import Tool
+
 
 LOAD_SECONDS = 20.0
 """For importing one plugin. Large ones (cloud SDKs) need a few seconds on a slow disk."""
@@ -71,7 +74,7 @@ class Manager:
         self._silent: set[tuple[str, str]] = set()
         self._installed: list[Found] = []
         self.tool_table: dict[str, tuple[type[Any], str]] | None = None
-        """What ``cxlocal.hooks.toolbox`` keeps here: tools by name, with their plugin."""
+        """What ``cxlocal.hooks.manager`` keeps here: tools by name, with their plugin."""
         for row in SHIPPED:
             state = "blocked" if row.name in left_out else "not loaded"
             self._rows[row.name] = PluginRow(
@@ -126,9 +129,9 @@ class Manager:
                 answers.append(answer)
         return answers
 
-    def open_task(self, view: TaskView) -> OpenTask:
-        """Start the wrappers of a task; ``close`` the result when it has ended."""
-        return OpenTask(list(self._implementations("cxlocal_run_task")), view, self.complain)
+    def open_stage(self, view: StageView) -> OpenStage:
+        """Start the wrappers of a stage; ``close`` the result when it has ended."""
+        return OpenStage(list(self._implementations("cxlocal_run_stage")), view, self.complain)
 
     def event_recorded(self, event: Any) -> None:
         """Tell observers. What goes wrong there changes nothing."""
@@ -358,3 +361,68 @@ __all__ = [
     "CALL_SECONDS", "LOAD_SECONDS", "Manager", "PluginRow", "check_options", "check_verb",
     "find_tool", "load", "tools",
 ]  # fmt: skip
+
+
+_HOOK = "cxlocal_register_tools"
+
+
+def tools(manager: Manager) -> dict[str, type[Tool]]:
+    """Every tool by its name.
+
+    A name belongs to the shipped tool, else to the plugin that comes first in the list; a
+    second plugin with a tool of that name is left out with a warning. To replace a shipped tool,
+    leave out its plugin (``-p no:NAME``).
+    """
+    if manager.tool_table is None:
+        table: dict[str, tuple[type[Tool], str]] = {}
+        registered = manager.each(_HOOK)
+        order = [row.name for row in manager.rows]
+        registered.sort(key=lambda one: order.index(one[0]))
+        for plugin, classes in registered:
+            _take(manager, table, plugin, list(classes))
+        manager.tool_table = table
+    return {name: found for name, (found, _) in manager.tool_table.items()}
+
+
+def _take(
+    manager: Manager,
+    table: dict[str, tuple[type[Tool], str]],
+    plugin: str,
+    classes: list[type[Tool]],
+) -> None:
+    for tool in classes:
+        holder = table.get(tool.name)
+        if holder is not None:
+            for name in [name for name, (_, owner) in table.items() if owner == plugin]:
+                del table[name]
+            manager.reject(
+                plugin,
+                f"hook {_HOOK} in {_file(manager, plugin)}: a tool named {tool.name!r} is"
+                f" already there, from {_file(manager, holder[1])}",
+            )
+            return
+        table[tool.name] = (tool, plugin)
+
+
+def _file(manager: Manager, plugin: str) -> str:
+    return next((row.file for row in manager.rows if row.name == plugin), plugin)
+
+
+def find_tool(manager: Manager, name: str) -> type[Tool]:
+    """The tool of that name. Raises ConfigError, which also names plugins that are left out."""
+    known = tools(manager)
+    if name in known:
+        return known[name]
+    absent = [
+        f"{row.name} ({row.state})"
+        for row in manager.rows
+        if row.state in ("broken", "blocked", "untrusted")
+    ]
+    raise ConfigError(
+        f"there is no tool {name!r}",
+        why=f"plugins that are left out: {', '.join(absent)}" if absent else "",
+        hint=suggestion(name, sorted(known), what="tool")
+        + "; a tool of your own is a plugin, installed or in .cx/plugins (docs/own-tool.md)",
+        name="no-such-tool",
+        tool=name,
+    )

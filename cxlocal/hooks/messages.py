@@ -1,8 +1,8 @@
-"""What a task's worker and its parent say to each other: JSON, one message a line.
+"""What the worker of a tool and its parent say to each other: JSON, one message a line.
 
 Down: first the request (``request_of``), later ``{"recorded": true}`` or ``{"refused": why}`` as the
 answer to an intent. Up, in any number: ``progress``, ``intend``, ``daemon``; and exactly one of
-``result``, ``failure``, ``error``, which ends the task.
+``result``, ``failure``, ``error``, which ends the work.
 
 JSON is written in ASCII, so that paths which are not UTF-8 (lone surrogates, PEP 383) survive.
 """

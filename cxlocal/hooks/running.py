@@ -1,4 +1,4 @@
-"""Processes that outlive a task: for tools that start services.
+"""Processes that outlive a stage: for tools that start services.
 
 A pid alone names nobody for long; with the start time of the process and the boot it belongs to it
 does. What a tool keeps in its handle or state file is an ``Identity`` and the ``boot``.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
     from cxlocal.hooks.place import Place
     from cxlocal.hooks.report import ReportReader
-    from cxlocal.hooks.task import GateAnswer, GateQuestion, TaskView
+    from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageView
     from cxlocal.hooks.tool import Tool
     from cxlocal.numbers.schemes import Scheme
 
@@ -130,9 +130,9 @@ def cxlocal_gate(question: GateQuestion) -> GateAnswer | None:
 
 
 @hookspec
-def cxlocal_run_task(task: TaskView) -> Iterator[None]:
-    """Around every task run, for tracing and notification. Write it as a wrapper
-    (``hookimpl(wrapper=True)``): the code after ``yield`` gets the ``TaskResult``. It can observe;
+def cxlocal_run_stage(stage: StageView) -> Iterator[None]:
+    """Around every stage run, for tracing and notification. Write it as a wrapper
+    (``hookimpl(wrapper=True)``): the code after ``yield`` gets the ``StageResult``. It can observe;
     it cannot change a result."""
 
 

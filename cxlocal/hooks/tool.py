@@ -52,7 +52,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     artifacts: tuple[Produced, ...] = ()
     reports: tuple[ReportFile, ...] = ()
     details: dict[str, Any] = {}
-    """Facts worth keeping with the task run (JSON values, no secrets)."""
+    """Facts worth keeping with the stage run (JSON values, no secrets)."""
     tool_version: str = ""
 
 
@@ -139,7 +139,7 @@ class Context(Protocol):
     checkout: Path
     """The working folder of this stage: the clean checkout."""
     scratch: Path
-    """An empty folder for this task run, deleted with the run's checkout."""
+    """An empty folder for this stage run, deleted with the run's checkout."""
     options: Any
     """The validated ``with`` table, an instance of the tool's ``Options``."""
     environment: EnvironmentRef | None
@@ -168,7 +168,7 @@ class Context(Protocol):
     def daemon(
         self, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path
     ) -> int:
-        """Start a process that outlives this task (a service) in a session of its own. Its pid."""
+        """Start a process that outlives this stage (a service) in a session of its own. Its pid."""
 
     def progress(self, text: str) -> None:
         """A line for people; also in the log."""

@@ -90,7 +90,7 @@ def machine_folder(root: Path, ids: Ids) -> str:
     """
     from hashlib import sha256
 
-    from cxlocal.exchange.hint import machine_id
+    from cxlocal.journal.whereabouts import machine_id
 
     raw = machine_id()
     if raw:

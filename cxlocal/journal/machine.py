@@ -22,7 +22,7 @@ def first_event(
     journal: Journal, node: str, *, parent: dict[str, Any] | None = None, cause: str = "first use"
 ) -> Draft:
     """The event that begins a chain; ``parent`` where it continues another one."""
-    from cxlocal.exchange.hint import hint_digest
+    from cxlocal.journal.whereabouts import hint_digest
     from cxlocal.version import VERSION
 
     return node_began(

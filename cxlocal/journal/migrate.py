@@ -28,16 +28,6 @@ LOCK_SECONDS = 30
 """Making the tables takes milliseconds; whoever holds the lock longer is stuck."""
 
 
-def local_schemas() -> str:
-    """The DDL of all local tables, in the order of the parts that own them."""
-    from cxlocal.exchange.schema import BUNDLES as bundles
-    from cxlocal.exchange.schema import SCHEMA as exchange
-    from cxlocal.numbers.schema import SCHEMA as numbers
-    from cxlocal.runner.schema import SCHEMA as runner
-
-    return f"{numbers}\n{exchange}\n{bundles}\n{runner}"
-
-
 def steps() -> Migrations:
     """Every step, in order."""
     from sqlite_utils import Migrations
@@ -46,11 +36,12 @@ def steps() -> Migrations:
 
     @migrations()
     def m001_first_tables(db: Database) -> None:
+        from cxlocal.journal.local_tables import ALL
         from cxlocal.journal.schema import APPLICATION_ID, EVENT_SQL, FORMAT
         from cxlocal.projection.tables import PROJECTION_VERSION, create_sql
         from cxlocal.projection.views import create_views_sql
 
-        for text in (EVENT_SQL, local_schemas(), create_sql(), create_views_sql()):
+        for text in (EVENT_SQL, ALL, create_sql(), create_views_sql()):
             run_script(db.conn, text)
         db.conn.execute(
             "INSERT OR IGNORE INTO projection_state (id, version) VALUES (1, ?)",
@@ -62,7 +53,7 @@ def steps() -> Migrations:
 
     @migrations()
     def m002_bundles(db: Database) -> None:
-        from cxlocal.exchange.schema import BUNDLES
+        from cxlocal.journal.local_tables import BUNDLES
 
         run_script(db.conn, BUNDLES)
 

@@ -9,7 +9,7 @@ from cxlocal.journal.migrate import run_script
 from cxlocal.journal.read import PAGE_EVENTS, events_after
 from cxlocal.projection.apply import apply_facts
 from cxlocal.projection.project import project, stamp
-from cxlocal.projection.tables import PROJECTION_VERSION, TABLES, create_sql
+from cxlocal.projection.tables import FORMER_TABLES, PROJECTION_VERSION, TABLES, create_sql
 from cxlocal.projection.views import VIEWS, create_views_sql
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def drop_projection(connection: sqlite3.Connection) -> None:
     # sql: names of our own lists, never of data
     for name in reversed(VIEWS):
         connection.execute(f"DROP VIEW IF EXISTS {name}")
-    for name in TABLES:
+    for name in (*TABLES, *FORMER_TABLES):
         connection.execute(f"DROP TABLE IF EXISTS {name}")
 
 

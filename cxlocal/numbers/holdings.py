@@ -1,6 +1,6 @@
 """What this machine holds: its reserve, its copy of the grant logs, what it has taken and given up.
 
-The SQL of ``cxlocal.numbers.schema``. Every function that writes works inside the caller's
+The SQL of ``cxlocal.journal.local_tables``. Every function that writes works inside the caller's
 transaction, so that a number and the event that says so become durable together or not at all.
 """
 

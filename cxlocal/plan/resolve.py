@@ -6,10 +6,10 @@ Pure. Every name in the file is checked here, so that a run cannot meet an unkno
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from cxlocal.config import types as config
 from cxlocal.config.problems import Where, problem, suggestion
+from cxlocal.config.types import source_of
 from cxlocal.numbers.schemes import SCHEMES, SUFFIX_SCHEMES, resolve_line
 from cxlocal.plan import types as plan
 from cxlocal.plan.graph import before, refuse_cycle
@@ -56,12 +56,6 @@ def resolve(
         ),
         secrets={name: source_of(one) for name, one in source.secrets.items()},
     )
-
-
-def source_of(one: config.Source) -> dict[str, Any]:
-    """A secret's source in the form that the plan keeps: ``{"env": "DEPLOY_TOKEN"}``."""
-    pairs = {"env": one.env, "cmd": one.cmd, "file": one.file, "keyring": one.keyring}
-    return {key: value for key, value in pairs.items() if value is not None}
 
 
 def _deliverable(name: str) -> str:

@@ -181,7 +181,7 @@ def start_child(
     """Start a program whose output, both streams in one pipe, is read while it runs.
 
     ``stdin`` is a descriptor to hand on; None is nothing to read. ``passed`` descriptors keep their
-    numbers in the child. ``own_session`` is False only for what a task's own worker starts, which
+    numbers in the child. ``own_session`` is False only for what the worker of a tool starts, which
     has to end with the worker. Raises Trouble (names as in ``cannot_start``).
     """
     return _open(

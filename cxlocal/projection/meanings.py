@@ -157,7 +157,7 @@ SHAPES: dict[str, Shape] = {
     "run": Shape("version", "queued_at", ("kind", "outcome", "place_kind")),
     "plan": Shape("sha256"),
     "run_change": Shape("", "committed_at"),
-    "task_run": Shape("stage", "started_at"),
+    "stage_run": Shape("stage", "started_at"),
     "artifact": Shape("", "packaged_at"),
     "artifact_location": Shape("", "since"),
     "report": Shape("suite", "finished_at"),

@@ -188,7 +188,7 @@ def _reverified(said: Said) -> list[Fact]:
     return facts
 
 
-def _task_started(said: Said) -> list[Fact]:
+def _stage_started(said: Said) -> list[Fact]:
     custom = said.custom
     ready = custom.get("ready_at")
     waiting = (parse_utc(said.at) - parse_utc(ready)) / 1000 if ready else None
@@ -198,10 +198,10 @@ def _task_started(said: Said) -> list[Fact]:
         "environment": custom.get("environment"), "ready_at": ready, "started_at": said.at,
         "waiting_seconds": waiting, "host": custom.get("host"),
     }  # fmt: skip
-    return [Fact("task_run", (said.subject,), "started", values), _run_stub(said)]
+    return [Fact("stage_run", (said.subject,), "started", values), _run_stub(said)]
 
 
-def _task_finished(said: Said) -> list[Fact]:
+def _stage_finished(said: Said) -> list[Fact]:
     custom, log = said.custom, said.custom.get("log") or {}
     values = {
         "tool_version": custom.get("tool_version"), "outcome": said.content.get("outcome"),
@@ -210,7 +210,7 @@ def _task_finished(said: Said) -> list[Fact]:
         "log": log.get("path"), "log_bytes": log.get("size"), "log_sha256": _digest(log.get("sha256")),
         "details": _json(custom["details"]) if custom.get("details") else None,
     }  # fmt: skip
-    return [Fact("task_run", (said.subject,), "finished", values)]
+    return [Fact("stage_run", (said.subject,), "finished", values)]
 
 
 def _packaged(said: Said) -> list[Fact]:
@@ -242,7 +242,7 @@ def _suite_started(said: Said) -> list[Fact]:
     custom = said.custom
     values = {
         "run": said.run,
-        "task_run": f"{said.run}/{custom['stage']}/{custom['attempt']}",
+        "stage_run": f"{said.run}/{custom['stage']}/{custom['attempt']}",
         "stage": custom["stage"],
         "suite": custom["suite"],
         "environment": custom.get("environment"),
@@ -313,7 +313,7 @@ def _deployed(said: Said) -> list[Fact]:
         "instance": custom.get("instance"), "service": custom.get("service"),
         "kind": custom.get("kind"), "version": custom.get("version"),
         "number": custom.get("number"), "version_run": custom.get("version_run"),
-        "run": said.run, "task_run": custom.get("task"),
+        "run": said.run, "stage_run": custom.get("task"),
         "artifact_sha256": _digest(artifact.get("sha256")), "uri": custom.get("uri"),
         "actor": (custom.get("actor") or {}).get("id"), "reason": custom.get("reason"),
         "deployed_at": said.at, "received_at": said.received_at,
@@ -452,8 +452,8 @@ HANDLERS: dict[str, Callable[[Said], list[Fact]]] = {
     types.PIPELINE_QUEUED: _queued,
     types.PIPELINE_STARTED: _started,
     types.PIPELINE_FINISHED: _finished,
-    types.TASK_STARTED: _task_started,
-    types.TASK_FINISHED: _task_finished,
+    types.TASK_STARTED: _stage_started,
+    types.TASK_FINISHED: _stage_finished,
     types.ARTIFACT_PACKAGED: _packaged,
     types.ARTIFACT_PUBLISHED: _locations,
     types.SUITE_STARTED: _suite_started,

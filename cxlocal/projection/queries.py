@@ -95,7 +95,7 @@ ORDER BY deliverable, line, lo DESC
             " With the first stage that ended badly."
         ),
         """
-SELECT deliverable, version, outcome, (SELECT stage FROM task_run t WHERE t.run = r.id
+SELECT deliverable, version, outcome, (SELECT stage FROM stage_run t WHERE t.run = r.id
     AND t.outcome <> 'success' ORDER BY t.finished_at LIMIT 1) AS stage,
   outcome_reason, queued_at, actor, coalesce(nullif(place, ''), place_kind) AS place, id AS run
 FROM run r WHERE outcome <> 'success' ORDER BY queued_at DESC
@@ -108,7 +108,7 @@ FROM run r WHERE outcome <> 'success' ORDER BY queued_at DESC
 WITH ranked AS (SELECT r.deliverable, t.stage, t.duration_seconds,
     row_number() OVER (PARTITION BY r.deliverable, t.stage ORDER BY t.duration_seconds) AS rank,
     count(*) OVER (PARTITION BY r.deliverable, t.stage) AS times
-  FROM task_run t JOIN run r ON r.id = t.run
+  FROM stage_run t JOIN run r ON r.id = t.run
   WHERE t.outcome = 'success' AND t.duration_seconds IS NOT NULL)
 SELECT deliverable, stage, max(times) AS times,
   max(CASE WHEN rank = (times + 1) / 2 THEN duration_seconds END) AS median_seconds,

@@ -73,7 +73,7 @@ SELECT r.deliverable, t.stage, count(*) AS times,
   round(avg(t.waiting_seconds), 3) AS mean_waiting_seconds,
   round(avg(t.duration_seconds), 3) AS mean_duration_seconds,
   round(sum(t.duration_seconds), 3) AS total_duration_seconds
-FROM task_run t JOIN run r ON r.id = t.run WHERE t.outcome IS NOT NULL
+FROM stage_run t JOIN run r ON r.id = t.run WHERE t.outcome IS NOT NULL
 GROUP BY r.deliverable, t.stage ORDER BY r.deliverable, mean_duration_seconds DESC
 """,
     ),

@@ -18,9 +18,12 @@ from typing import NamedTuple
 
 from cxlocal.projection.references import REFERENCES
 
-PROJECTION_VERSION = 2
+PROJECTION_VERSION = 3
 """Raised whenever the same events would project differently or a view says something else; a newer
 binary then rebuilds."""
+
+FORMER_TABLES = ("task_run",)
+"""What earlier versions called their tables: a rebuild takes them away."""
 
 
 class Column(NamedTuple):
@@ -149,7 +152,7 @@ TABLES: dict[str, Table] = {
         committed_at TEXT listed | Commit time (UTC).
         """,
     ),
-    "task_run": _table(
+    "stage_run": _table(
         "One execution of a stage.",
         "owned",
         "id",
@@ -214,7 +217,7 @@ TABLES: dict[str, Table] = {
         """
         id TEXT - | run/stage/attempt/suite.
         run TEXT started | Run it belongs to.
-        task_run TEXT started | Task run it belongs to.
+        stage_run TEXT started | Stage run it belongs to.
         stage TEXT started | Stage that made it.
         suite TEXT started | Name of the suite.
         environment TEXT started | Environment the tests ran in; empty for the checkout.
@@ -282,7 +285,7 @@ TABLES: dict[str, Table] = {
         number INTEGER deployed | Its number; empty for rehearsals.
         version_run TEXT deployed | Run that made the version.
         run TEXT deployed | Run that deployed it.
-        task_run TEXT deployed | Task run that deployed it.
+        stage_run TEXT deployed | Stage run that deployed it.
         artifact_sha256 TEXT deployed | Digest of the artifact deployed.
         uri TEXT deployed | Address of the service.
         actor TEXT deployed | On whose behalf.
@@ -335,7 +338,7 @@ TABLES: dict[str, Table] = {
         """,
     ),
     "verdict": _table(
-        "What a gate said before a step.",
+        "What a gate said before a stage.",
         "owned",
         "id",
         """
@@ -433,7 +436,7 @@ TABLES: dict[str, Table] = {
 
 INDEXES = """
 CREATE INDEX IF NOT EXISTS run_by_deliverable ON run(deliverable, queued_at);
-CREATE INDEX IF NOT EXISTS task_run_by_run ON task_run(run);
+CREATE INDEX IF NOT EXISTS stage_run_by_run ON stage_run(run);
 CREATE INDEX IF NOT EXISTS report_by_run ON report(run);
 CREATE INDEX IF NOT EXISTS deployment_by_place ON deployment(deliverable, instance);
 CREATE INDEX IF NOT EXISTS deployment_replaced ON deployment_replaces(replaced);

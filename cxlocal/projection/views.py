@@ -198,7 +198,7 @@ FROM run r LEFT JOIN number_uses u ON u.run = r.id AND u.deliverable = r.deliver
         """
 SELECT t.run, t.started_at AS at, 'stage' AS what, t.stage AS name,
   coalesce(t.outcome, 'running') AS result, t.environment, t.waiting_seconds, t.duration_seconds,
-  t.reason AS words FROM task_run t WHERE t.started_at IS NOT NULL
+  t.reason AS words FROM stage_run t WHERE t.started_at IS NOT NULL
 UNION ALL SELECT p.run, p.finished_at, 'tests', p.suite, p.outcome, p.environment, NULL,
   p.duration_seconds, p.passed || ' of ' || p.total || ' passed' FROM report p
   WHERE p.finished_at IS NOT NULL

@@ -5,19 +5,22 @@ An attempt is recorded in two commits, one when it starts and one when all it br
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
-from cxlocal.hooks.task import TaskResult, TaskView
+from cxlocal.hooks.stage_view import StageResult, StageView
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.start import shell
 from cxlocal.runner import caches
-from cxlocal.runner.collect import Collected, collect, marks, suite_end
+from cxlocal.runner.deployment import deploy
 from cxlocal.runner.gates import require
 from cxlocal.runner.outcomes import judge
-from cxlocal.runner.placing import instance_of
+from cxlocal.runner.placements import instance_of
+from cxlocal.runner.stage_outputs import Collected, collect, marks, suite_end
+from cxlocal.runner.tool_stage import as_worked, ask, open_tool
 from cxlocal.runner.voice import Ending
 from cxlocal.runner.work import Worked
 from cxlocal.text import shorten, utc_text
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from cxlocal.processes.child import Child, End
     from cxlocal.processes.supervisor import Supervisor
     from cxlocal.runner.work import Launch, Program, Work
+
 
 REASON_CHARACTERS = 1000
 """Of a reason that becomes part of an event; the log has the rest."""
@@ -42,7 +46,7 @@ class At(NamedTuple):
     attempt: int
     log: StageLog
     variables: dict[str, str]
-    """Variables that wrappers of tasks added."""
+    """Variables that wrappers of stages added."""
 
 
 def run_stage(work: Work, stage: Stage) -> Program:
@@ -63,11 +67,11 @@ def _attempt(work: Work, stage: Stage, attempt: int, *, is_last: bool) -> Progra
     environment = work.environment_of(stage)
     instance = "" if environment is None else instance_of(record, environment)
     ready_ms = work.ready_at.get(stage.name) or clock.now_ms()
-    record.task_started(stage, attempt, ready_at_ms=ready_ms, instance=instance)
+    record.stage_started(stage, attempt, ready_at_ms=ready_ms, instance=instance)
     work.voice.started(stage.name, attempt)
     began, started_ms = clock.monotonic(), clock.now_ms()
     variables: dict[str, str] = {}
-    opened = work.manager.open_task(_view(work, stage, attempt, started_ms, variables))
+    opened = work.manager.open_stage(_view(work, stage, attempt, started_ms, variables))
     log = StageLog.create(
         work.log_folder, stage.name, masker=work.masker, echo=work.voice.echo(stage.name)
     )
@@ -75,7 +79,7 @@ def _attempt(work: Work, stage: Stage, attempt: int, *, is_last: bool) -> Progra
     worked, collected = yield from _tried(at, started_ms)
     reason = _record_end(at, worked, collected)
     seconds = clock.monotonic() - began
-    opened.close(TaskResult(collected.outcome, reason, seconds))
+    opened.close(StageResult(collected.outcome, reason, seconds))
     over = is_last or collected.outcome in (Outcome.SUCCESS, Outcome.CANCEL)
     work.voice.ended(
         Ending(stage.name, collected.outcome, seconds, reason, attempt, over, str(log.path))
@@ -114,7 +118,7 @@ def _record_end(at: At, worked: Worked, collected: Collected) -> str:
     if outcome == Outcome.SUCCESS:
         extra += worked.drafts
         work.artifacts.update(collected.artifacts)
-    work.record.task_finished(
+    work.record.stage_finished(
         at.stage,
         at.attempt,
         outcome,
@@ -133,8 +137,8 @@ def _record_end(at: At, worked: Worked, collected: Collected) -> str:
 
 def _view(
     work: Work, stage: Stage, attempt: int, started_ms: int, variables: dict[str, str]
-) -> TaskView:
-    return TaskView(
+) -> StageView:
+    return StageView(
         work.plan.deliverable,
         work.record.version,
         work.record.run,
@@ -153,7 +157,7 @@ def _folder(at: At) -> Path:
     work = at.work
     if not at.stage.isolated:
         return work.workspace.project
-    from cxlocal.runner.stamping import stamp
+    from cxlocal.runner.run_version import stamp
 
     folder = work.workspace.isolated(work.plan, at.stage, at.attempt)
     stamp(work.plan, folder, work.record.version)
@@ -168,8 +172,6 @@ def _words(problem: CxError | OSError) -> str:
 
 def _work(at: At, folder: Path) -> Generator[Launch, End, Worked]:
     if at.stage.tool:
-        from cxlocal.runner.tooling import work_with_tool
-
         scratch = at.work.workspace.scratch(at.stage.name, at.attempt)
 
         return (
@@ -200,7 +202,24 @@ def _command(at: At, folder: Path) -> Generator[Launch, End, Worked]:
         at.log.note("a process it left in the background kept its output open")
     worked = Worked(outcome, reason, end.started_ms, end.finished_ms, end.code, seconds=end.seconds)
     if stage.kind == "deploy" and outcome == Outcome.SUCCESS:
-        from cxlocal.runner.deploying import command_deployed
+        from cxlocal.runner.deployment import command_deployed
 
         worked = worked._replace(drafts=tuple(command_deployed(work, stage, at.attempt)))
     return worked
+
+
+def work_with_tool(
+    work: Work,
+    stage: Stage,
+    attempt: int,
+    folder: Path,
+    scratch: Path,
+    log: StageLog,
+    extra: Mapping[str, str],
+) -> Generator[Launch, End, Worked]:
+    """One attempt of a stage that names a tool."""
+    at = open_tool(work, stage, attempt, folder, scratch, log, extra)
+    if stage.verb in ("deploy", "undo"):
+        return (yield from deploy(at))
+    found, end = yield from ask(at, stage.verb)
+    return as_worked(found, end)

@@ -16,7 +16,7 @@ from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import locks, orphans
 from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.gates import grant_earned
-from cxlocal.runner.placing import promotions
+from cxlocal.runner.promotions import promotions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
 from cxlocal.hooks.messages import Fields
-from cxlocal.hooks.task_worker import TaskOutcome, TaskRequest, TaskWorker
+from cxlocal.hooks.tool_worker import ToolOutcome, ToolRequest, ToolWorker
 from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.log import StageLog
-from cxlocal.runner.debts import HURRIED_SECONDS, Payer
-from cxlocal.runner.placing import (
-    debts,
+from cxlocal.runner.debts import debts, intended
+from cxlocal.runner.payer import HURRIED_SECONDS, Payer
+from cxlocal.runner.placements import (
     environment_created_draft,
     environment_deleted_draft,
     instance_of,
-    intended,
     removed_drafts,
 )
 from cxlocal.runner.voice import Ending
@@ -71,7 +70,7 @@ def provision(work: Work, environment: Environment) -> Program:
 
 def _provision(
     work: Work, environment: Environment, log: StageLog
-) -> Generator[Launch, End, TaskOutcome]:
+) -> Generator[Launch, End, ToolOutcome]:
     from cxlocal.hooks.manager import find_tool
     from cxlocal.plan.placeholders import Values, resolve_options
     from cxlocal.plan.types import Stage
@@ -95,7 +94,7 @@ def _provision(
         intended(
             record,
             owner,
-            task="",
+            stage_run="",
             environment=environment.name,
             instance=instance_of(record, environment),
             handle=handle,
@@ -105,8 +104,8 @@ def _provision(
 
     names = dict.fromkeys((*environment.secrets, *tool.secrets))
     secrets = {name: work.secrets[name] for name in names}
-    request = TaskRequest(tool, "provision", options, fields, secrets)
-    worker = TaskWorker(request, on_intend=durable, on_progress=log.note)
+    request = ToolRequest(tool, "provision", options, fields, secrets)
+    worker = ToolWorker(request, on_intend=durable, on_progress=log.note)
     env = stage_environment(work.environ)
 
     def launch(supervisor: Supervisor, tag: object) -> Child:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cxlocal.plan.types import Plan
     from cxlocal.revision.proof import Proof
     from cxlocal.runner.record import RunRecord
-    from cxlocal.runner.release import Request
+    from cxlocal.runner.request import Request
     from cxlocal.runner.source import Machine, Source
 
 LIVE = """
@@ -83,7 +83,7 @@ def _stamped_files(source: Source, record: RunRecord) -> dict[str, bytes]:
     from tempfile import TemporaryDirectory
 
     from cxlocal.revision.repository import read_file
-    from cxlocal.runner.stamping import stamp
+    from cxlocal.runner.run_version import stamp
 
     repository, names = source.repository, {one.file for one in record.plan.version.stamp}
     if not record.version or not names:

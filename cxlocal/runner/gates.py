@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import Verdict
 from cxlocal.errors import Conflict, Refused, Undecided
-from cxlocal.hooks.task import GateAnswer, GateQuestion
-from cxlocal.runner.placing import promotion_draft, promotions
+from cxlocal.hooks.stage_view import GateAnswer, GateQuestion
+from cxlocal.runner.promotions import promotion_draft, promotions
 from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:

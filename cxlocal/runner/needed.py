@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.events import types
-from cxlocal.runner.shipping import chain_of, version_before
+from cxlocal.runner.deployment_chain import chain_of, version_before
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal

@@ -36,7 +36,7 @@ def here() -> str:
     """This machine, this boot and this pid namespace, as kept with a run."""
     from hashlib import sha256
 
-    from cxlocal.exchange.hint import machine_id
+    from cxlocal.journal.whereabouts import machine_id
     from cxlocal.processes.identity import boot
 
     return f"{sha256(machine_id().encode()).hexdigest()[:12]} {boot()}"
@@ -101,7 +101,7 @@ def _end_own(journal: Journal, outcome: Outcome, reason: str) -> None:
         end_children(folder)
         record = RunRecord.attach(journal, row["run"])
         now = journal.clock.now_ms()
-        started = _end_tasks(record, now, outcome, reason)
+        started = _end_stages(record, now, outcome, reason)
         _keep_as_failed(folder)
         finish_run(record, outcome, reason, seconds=max(0, now - started) / 1000)
 
@@ -121,7 +121,7 @@ def is_carried_out(journal: Journal, run: str) -> int:
 
 
 def _is_dead(row: dict[str, object]) -> bool:
-    from cxlocal.exchange.hint import machine_id
+    from cxlocal.journal.whereabouts import machine_id
     from cxlocal.processes.identity import alive
 
     machine, _, boot = str(row["boot"]).partition(" ")
@@ -164,7 +164,7 @@ def _keep_as_failed(folder: Path) -> None:
 
 
 def end_orphan(journal: Journal, orphan: Orphan) -> None:
-    """Record that the tasks and the run ended in error. Debts are paid by the caller."""
+    """Record that the stages and the run ended in error. Debts are paid by the caller."""
     from cxlocal.runner.record import RunRecord
 
     folder = run_folder(journal.home, orphan.run)
@@ -173,19 +173,19 @@ def end_orphan(journal: Journal, orphan: Orphan) -> None:
     record = RunRecord.attach(journal, orphan.run)
     _keep_as_failed(folder)
     now = journal.clock.now_ms()
-    started = _end_tasks(record, now, Outcome.ERROR, GONE)
+    started = _end_stages(record, now, Outcome.ERROR, GONE)
     finish_run(record, Outcome.ERROR, GONE, seconds=max(0, now - started) / 1000)
 
 
-def _end_tasks(record: RunRecord, now: int, outcome: Outcome, reason: str) -> int:
-    """Record the end of the tasks that were running; when the run began."""
+def _end_stages(record: RunRecord, now: int, outcome: Outcome, reason: str) -> int:
+    """Record the end of the stages that were running; when the run began."""
     rows = record.journal.query(
-        "SELECT stage, attempt, started_at FROM task_run"
+        "SELECT stage, attempt, started_at FROM stage_run"
         " WHERE run = ? AND outcome IS NULL AND started_at IS NOT NULL",
         (record.run,),
     )
     for row in rows:
-        record.task_finished(
+        record.stage_finished(
             record.plan.stage(row["stage"]),
             row["attempt"],
             outcome,

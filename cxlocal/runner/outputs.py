@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from cxlocal.events.document import Draft
     from cxlocal.hooks.manager import Manager
     from cxlocal.processes.mask import Masker
-    from cxlocal.runner.pieces import PieceRecord, Step
-    from cxlocal.runner.stepping import Troubles
+    from cxlocal.runner.pieces import PieceRecord, PieceStage
+    from cxlocal.runner.pieces_stage import Troubles
 
 
 class Outputs:
-    """Where the outputs of one step are looked for."""
+    """Where the outputs of one stage are looked for."""
 
     def __init__(
         self,
@@ -33,10 +33,10 @@ class Outputs:
     def __bool__(self) -> bool:
         return bool(self.artifacts or self.reports)
 
-    def add_planned(self, step: Step, folder: Path, troubles: Troubles, *, ok: bool) -> None:
+    def add_planned(self, stage: PieceStage, folder: Path, troubles: Troubles, *, ok: bool) -> None:
         """What the plan says the stage leaves in ``folder``; after a failure only its reports."""
         named = {name for name, _ in self.artifacts}
-        for name, pattern in step.produces if ok else ():
+        for name, pattern in stage.produces if ok else ():
             if name in named:
                 continue
             found = find_files(folder, pattern)
@@ -46,7 +46,7 @@ class Outputs:
                 troubles.take(_not_one(name, pattern, found))
         if self.reports:
             return
-        for form, pattern in step.reports:
+        for form, pattern in stage.reports:
             files = find_files(folder, pattern)
             self.reports += [(form, path) for path in files]
             if not files:
@@ -81,7 +81,7 @@ def _not_one(name: str, pattern: str, found: Sequence[Path]) -> Trouble:
 
 def output_drafts(
     record: PieceRecord,
-    step: Step,
+    stage: PieceStage,
     attempt: int,
     wanted: Outputs,
     troubles: Troubles,
@@ -91,7 +91,7 @@ def output_drafts(
 ) -> list[Draft]:
     """Keep the files and say so. What cannot be kept or read goes to ``troubles``."""
     drafts: list[Draft] = []
-    stage = as_stage(step)
+    kept = as_stage(stage)
     for name, path in wanted.artifacts:
         try:
             if not path.is_file():
@@ -101,13 +101,13 @@ def output_drafts(
                     hint="name a file that the command leaves behind",
                     name="no-artifact",
                 )
-            drafts += artifact_drafts(record, stage, attempt, name, path)[1]
+            drafts += artifact_drafts(record, kept, attempt, name, path)[1]
         except (CxError, OSError) as problem:
             troubles.take(problem)
     readers = _readers(manager) if manager is not None and wanted.reports else {}
     for form, path in wanted.reports:
         several = len(wanted.reports) > 1
-        suite = f"{step.name}: {path.name}" if several else step.name
+        suite = f"{stage.name}: {path.name}" if several else stage.name
         try:
             reader = readers.get(form)
             if reader is None:
@@ -117,7 +117,7 @@ def output_drafts(
                     hint="install a plugin that reads it, or correct the format",
                     name="no-report-reader",
                 )
-            drafts += _report(record, step, attempt, reader, path, suite, masker)
+            drafts += _report(record, stage, attempt, reader, path, suite, masker)
         except (CxError, OSError) as problem:
             troubles.take(problem, f"report {path.name}: ")
     return drafts
@@ -133,7 +133,7 @@ def _readers(manager: Manager) -> dict[str, Any]:
 
 def _report(
     record: PieceRecord,
-    step: Step,
+    stage: PieceStage,
     attempt: int,
     reader: Any,
     path: Path,
@@ -171,4 +171,4 @@ def _report(
                 why="the plugin that reads this format is wrong",
                 hint="'cxlocal plugins' names it; leave it out with -p no:NAME",
             )
-        return report_drafts(record, as_stage(step), attempt, report, raw)
+        return report_drafts(record, as_stage(stage), attempt, report, raw)

@@ -1,4 +1,4 @@
-"""A run made of single commands: found again by every process, reported to step by step.
+"""A run made of single commands: found again by every process, reported to stage by stage.
 
 A Makefile, a Jenkinsfile or five CI jobs each call short commands. Nothing but the journal holds
 such a run together, so every process finds it anew: by ``CXLOCAL_RUN``, in a CI server by that
@@ -56,7 +56,7 @@ STAGE = """
 SELECT stage.value AS stage FROM plan, json_each(plan.plan, '$.stages') AS stage
 WHERE plan.sha256 = ? AND stage.value ->> '$.name' = ?
 """
-LAST_ATTEMPT = "SELECT max(attempt) FROM task_run WHERE run = ? AND stage = ?"
+LAST_ATTEMPT = "SELECT max(attempt) FROM stage_run WHERE run = ? AND stage = ?"
 OF_CI = """
 SELECT run.id AS id FROM run
   JOIN run_lookup ON run_lookup.name = run.id JOIN event ON event.run = run_lookup.id
@@ -68,8 +68,8 @@ ORDER BY run.queued_at DESC LIMIT 1
 """
 
 
-class Step(NamedTuple):
-    """One step of a run: what the plan says about the stage of that name, or a free name."""
+class PieceStage(NamedTuple):
+    """One stage of a run: what the plan says about the stage of that name, or a free name."""
 
     name: str
     kind: str = "task"
@@ -109,18 +109,18 @@ class PieceRecord(RunRecord):
         self._plan = plan
 
     def record(self, *drafts: Draft) -> list[Event]:
-        """As of every run; inside ``begin_step`` into the transaction that is open."""
+        """As of every run; inside ``begin_stage`` into the transaction that is open."""
         if self._transaction is None:
             return super().record(*drafts)
         return [self._transaction.append(draft) for draft in drafts]
 
-    def step(self, name: str, kind: str = "") -> Step:
-        """What is to be known about a step before it begins."""
+    def stage(self, name: str, kind: str = "") -> PieceStage:
+        """What is to be known about a stage before it begins."""
         row = self.journal.one(STAGE, (self.plan_sha256, name)) if self.plan_sha256 else None
         if row is None:
-            return Step(name, kind or "task")
+            return PieceStage(name, kind or "task")
         stage: dict[str, Any] = json.loads(row["stage"])
-        return Step(
+        return PieceStage(
             name,
             kind or str(stage.get("kind", "task")),
             environment=str(stage.get("environment", "")),
@@ -133,25 +133,25 @@ class PieceRecord(RunRecord):
             ),
         )
 
-    def begin_step(self, step: Step, instance: str = "") -> int:
-        """Record that a step begins; which attempt it is. Two processes never get the same."""
+    def begin_stage(self, stage: PieceStage, instance: str = "") -> int:
+        """Record that a stage begins; which attempt it is. Two processes never get the same."""
         catch_up(self.journal)
         with self.journal.write() as transaction:
-            row = transaction.connection.execute(LAST_ATTEMPT, (self.run, step.name)).fetchone()
+            row = transaction.connection.execute(LAST_ATTEMPT, (self.run, stage.name)).fetchone()
             attempt = int(row[0] or 0) + 1
             self._transaction = transaction
             try:
-                self.task_started(
-                    as_stage(step), attempt, ready_at_ms=self.journal.clock.now_ms(),
+                self.stage_started(
+                    as_stage(stage), attempt, ready_at_ms=self.journal.clock.now_ms(),
                     instance=instance,
                 )  # fmt: skip
             finally:
                 self._transaction = None
         return attempt
 
-    def end_step(
+    def end_stage(
         self,
-        step: Step,
+        stage: PieceStage,
         attempt: int,
         outcome: Outcome,
         reason: str,
@@ -163,9 +163,9 @@ class PieceRecord(RunRecord):
         details: dict[str, Any] | None = None,
         extra: Sequence[Draft] = (),
     ) -> None:
-        """Record that a step ended now."""
-        self.task_finished(
-            as_stage(step),
+        """Record that a stage ended now."""
+        self.stage_finished(
+            as_stage(stage),
             attempt,
             outcome,
             reason,
@@ -179,22 +179,22 @@ class PieceRecord(RunRecord):
         )
 
     def open_attempt(self, name: str) -> tuple[int, int] | None:
-        """The last attempt of a step that has begun and not ended: number, and when it began in
+        """The last attempt of a stage that has begun and not ended: number, and when it began in
         milliseconds since 1970. None when there is none."""
         from cxlocal.text import parse_utc
 
         catch_up(self.journal)
         row = self.journal.one(
-            "SELECT attempt, started_at FROM task_run WHERE run = ? AND stage = ?"
+            "SELECT attempt, started_at FROM stage_run WHERE run = ? AND stage = ?"
             " AND outcome IS NULL AND started_at IS NOT NULL ORDER BY attempt DESC LIMIT 1",
             (self.run, name),
         )
         return None if row is None else (int(row["attempt"]), parse_utc(row["started_at"]))
 
 
-def as_stage(step: Step) -> Stage:
-    """A step where a stage of the plan is asked for: recording reads no more than it has."""
-    return cast("Stage", step)
+def as_stage(stage: PieceStage) -> Stage:
+    """A stage where a stage of the plan is asked for: recording reads no more than it has."""
+    return cast("Stage", stage)
 
 
 def attach(journal: Journal, run: str, *, deliverable: str = "") -> PieceRecord:

@@ -164,7 +164,7 @@ class RunRecord:
         """As ``started_draft``, recorded."""
         self.record(self.started_draft(version, line, number, how))
 
-    def task_started(
+    def stage_started(
         self, stage: Stage, attempt: int, *, ready_at_ms: int, instance: str = ""
     ) -> None:
         """A stage begins: one commit. A build or test stage says so in CDEvents' own words too."""
@@ -178,7 +178,7 @@ class RunRecord:
             "ready_at": utc_text(min(ready_at_ms, self.journal.clock.now_ms())),
             "host": host_name(),
         }
-        drafts = [runs.task_started(self.ref, stage=stage.name, attempt=attempt, facts=facts)]
+        drafts = [runs.stage_started(self.ref, stage=stage.name, attempt=attempt, facts=facts)]
         if stage.kind == "build":
             drafts.append(
                 outputs.build_started(
@@ -200,7 +200,7 @@ class RunRecord:
             trigger="pipeline",
         )
 
-    def task_finished(
+    def stage_finished(
         self,
         stage: Stage,
         attempt: int,
@@ -248,7 +248,7 @@ class RunRecord:
                 )
             )
         drafts.append(
-            runs.task_finished(
+            runs.stage_finished(
                 self.ref,
                 stage=stage.name,
                 attempt=attempt,
@@ -277,7 +277,7 @@ class RunRecord:
         promotion: str = "",
         data_age_seconds: float | None = None,
     ) -> Draft:
-        """What a gate said before a step."""
+        """What a gate said before a stage."""
         return runs.run_judged(
             self.ref,
             gate=gate,
@@ -327,7 +327,7 @@ class RunRecord:
         """The last attempt of every stage so far, with its outcome (None: still running)."""
         catch_up(self.journal)
         rows = self.journal.query(
-            "SELECT stage, attempt, outcome FROM task_run WHERE run = ? ORDER BY attempt",
+            "SELECT stage, attempt, outcome FROM stage_run WHERE run = ? ORDER BY attempt",
             (self.run,),
         )
         return {row["stage"]: (row["attempt"], row["outcome"]) for row in rows if row["stage"]}

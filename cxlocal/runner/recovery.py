@@ -10,7 +10,7 @@ from cxlocal.runner import orphans
 if TYPE_CHECKING:
     from cxlocal.hooks.manager import Manager
     from cxlocal.journal.file import Journal
-    from cxlocal.runner.placing import Debt
+    from cxlocal.runner.debts import Debt
     from cxlocal.runner.source import Machine
 
 DEBT_SECONDS = 60.0
@@ -67,7 +67,7 @@ def destroy_environment(
     What plain commands made there nobody can destroy: it is only recorded as gone. Raises Refused
     where a tool made it on another machine, which alone has the handles.
     """
-    from cxlocal.runner.placing import debts
+    from cxlocal.runner.debts import debts
 
     owed = [
         debt
@@ -91,7 +91,7 @@ def destroy_environment(
 def _close_unowed(journal: Journal, deliverable: str, instance: str, reason: str) -> None:
     rows = journal.query(
         "SELECT d.environment, d.run, t.tool, t.host, d.deployed_at AS at FROM deployment d"
-        " LEFT JOIN task_run t ON t.id = d.task_run WHERE d.deliverable = :d AND d.instance = :i"
+        " LEFT JOIN stage_run t ON t.id = d.stage_run WHERE d.deliverable = :d AND d.instance = :i"
         " UNION ALL SELECT name, created_by_run, tool, '', created_at FROM environment"
         " WHERE deliverable = :d AND instance = :i ORDER BY at DESC",
         {"d": deliverable, "i": instance},
@@ -128,9 +128,9 @@ def _pay_run(
     quietly: bool = False,
 ) -> list[tuple[Debt, str]]:
     from cxlocal.processes.supervisor import Supervisor
-    from cxlocal.runner.debts import Payer
+    from cxlocal.runner.debts import debts
     from cxlocal.runner.engine import drive
-    from cxlocal.runner.placing import debts
+    from cxlocal.runner.payer import Payer
     from cxlocal.runner.record import RunRecord
 
     owed = debts(journal, run) if owed is None else owed

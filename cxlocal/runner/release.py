@@ -6,78 +6,24 @@ outcome whatever happens, here or by the next command (``orphans``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.schedule import Schedule
 from cxlocal.runner import orphans, recovery
-from cxlocal.runner.beginning import END_SYNC_SECONDS, Begun, begin, sync_shortly
 from cxlocal.runner.engine import Ended, Engine, note_only
-from cxlocal.runner.leaving import send_patiently
+from cxlocal.runner.handover import send_patiently
+from cxlocal.runner.opening import END_SYNC_SECONDS, Begun, begin, sync_shortly
 from cxlocal.runner.outcomes import worst
+from cxlocal.runner.request import Request, Summary
 from cxlocal.runner.signals import SignalCame, Signals
 from cxlocal.runner.source import Machine
-from cxlocal.runner.workspace import FREE_BYTES, clean_up, require_space
+from cxlocal.runner.workspace import clean_up, require_space
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
-
-
-class Request(NamedTuple):
-    """What was asked for."""
-
-    to: str | None = None
-    revision: str = "HEAD"
-    offline: bool = False
-    jobs: int | None = None
-    resume: str = ""
-    """The id of the run to go on with."""
-    run_named: bool = False
-    """The person named it by its id, not by its version."""
-    reason: str = ""
-    planned: bool = True
-    moved: str = ""
-    """The reason given with ``--journal-was-moved``."""
-    rehearsal: bool = False
-    least_free_bytes: int = FREE_BYTES
-
-
-class Summary(NamedTuple):
-    """How a run went, for people and for ``--json``."""
-
-    run: str
-    deliverable: str
-    kind: str
-    version: str
-    number: int | None
-    how: str
-    revision: str
-    proof: str
-    outcome: str
-    reason: str
-    stages: dict[str, str]
-    skipped: tuple[str, ...]
-    promotions: dict[str, str]
-    stopped_before: str
-    next: str
-    """The command that goes on; empty when nothing remains."""
-    seconds: float
-    pending: int
-    """Events the store still lacks."""
-    journal: str
-    kept: bool
-    """False on a passing machine."""
-    refused: CxError | None = None
-    bundle: str = ""
-    """Where a passing machine left what the store lacks; empty where there is nothing."""
-
-    def as_json(self) -> dict[str, Any]:
-        """For ``--json``."""
-        found = self._asdict()
-        found["refused"] = None if self.refused is None else self.refused.as_json()
-        return found
 
 
 def carry_out(machine: Machine, journal: Journal, request: Request) -> Summary:
@@ -198,7 +144,7 @@ def _summary(
     seconds: float,
 ) -> Summary:
     from cxlocal.exchange.sync import pending
-    from cxlocal.runner.placing import promotions
+    from cxlocal.runner.promotions import promotions
 
     record = begun.record
     stopped = begun.selection.stopped_by

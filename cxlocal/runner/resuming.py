@@ -8,18 +8,10 @@ from cxlocal.errors import Refused, UsageError
 from cxlocal.plan.schedule import still_done
 from cxlocal.plan.select import select
 from cxlocal.runner import orphans
-from cxlocal.runner.beginning import (
-    Begun,
-    discard,
-    listen,
-    meet,
-    number_and_stamp,
-    opening_of,
-)
-from cxlocal.runner.collect import put_back
 from cxlocal.runner.facts import require_own_tree
-from cxlocal.runner.numbering import Version
+from cxlocal.runner.opening import Begun, listen, meet, number_and_stamp, opening_of
 from cxlocal.runner.record import RunRecord
+from cxlocal.runner.run_version import Version, stamp
 from cxlocal.runner.source import (
     Machine,
     Source,
@@ -28,14 +20,14 @@ from cxlocal.runner.source import (
     open_source,
     open_store,
 )
-from cxlocal.runner.stamping import stamp
+from cxlocal.runner.stage_outputs import put_back
 from cxlocal.runner.work import Work
-from cxlocal.runner.workspace import Workspace, open_workspace
+from cxlocal.runner.workspace import Workspace, discard, open_workspace
 
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
     from cxlocal.journal.file import Journal
-    from cxlocal.runner.release import Request
+    from cxlocal.runner.request import Request
 
 
 def resume(machine: Machine, journal: Journal, request: Request, began: float) -> Begun:
@@ -141,7 +133,7 @@ def _load_plugins(machine: Machine, source: Source, workspace: Workspace) -> Non
 
 def _take_up(work: Work) -> None:
     """What the run has so far: its artifacts, where it deployed, its attempts."""
-    from cxlocal.runner.placing import instance_of, live
+    from cxlocal.runner.placements import instance_of, live
     from cxlocal.runner.products import artifacts
 
     record = work.record

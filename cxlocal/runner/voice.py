@@ -50,7 +50,7 @@ class Opening(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """How one attempt of a stage, or a step of an environment, ended."""
+    """How one attempt of a stage, or of the work on an environment, ended."""
 
     name: str
     outcome: str

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.domain import Outcome, path_part
-from cxlocal.events.runs import task_id
+from cxlocal.events.runs import stage_run_id
 from cxlocal.plan.placeholders import Artifact, Values
 from cxlocal.plan.variables import stage_variables
 from cxlocal.processes.environment import stage_environment
@@ -105,9 +105,9 @@ class Work:
         """``logs/<run>``."""
         return self.home / "logs" / path_part(self.record.run)
 
-    def task(self, stage: str, attempt: int) -> str:
-        """The id of a task run."""
-        return task_id(self.record.run, stage, attempt)
+    def stage_run(self, stage: str, attempt: int) -> str:
+        """The id of a stage run."""
+        return stage_run_id(self.record.run, stage, attempt)
 
     def environment_of(self, stage: Stage) -> Environment | None:
         """The environment a stage works in."""
@@ -120,7 +120,7 @@ class Work:
     def place_of(self, environment: Environment) -> EnvironmentRef:
         """The environment as tools see it."""
         from cxlocal.hooks.tool import EnvironmentRef
-        from cxlocal.runner.placing import instance_of
+        from cxlocal.runner.placements import instance_of
 
         instance = instance_of(self.record, environment)
         folder = environment_folder(self.home, self.plan.deliverable, instance)

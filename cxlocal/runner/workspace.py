@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cxlocal.plan.types import Plan, Stage
     from cxlocal.revision.repository import Repository
 
+
 FREE_BYTES = 2 * 1024**3
 """Below this a run does not begin: a disk that fills up in the middle costs a release (DESIGN §4)."""
 
@@ -185,3 +186,10 @@ def matches(folder: Path, pattern: str) -> Sequence[Path]:
         return [path] if path.is_file() else []
     found = sorted(path for path in folder.glob(pattern) if path.is_file())
     return [inside(folder, str(path.relative_to(folder))) for path in found]
+
+
+def discard(workspace: Workspace) -> None:
+    """Remove the folders of a run."""
+    from cxlocal.revision.checkout import remove_checkout
+
+    remove_checkout(workspace.folder)

@@ -31,7 +31,7 @@ MAKERS = ("deploy", "create", "provision", "apply")
 """Verbs that make something outside of the checkout: they owe an intent."""
 ENDERS = ("destroy", "remove")
 SLACK_SECONDS = 5.0
-"""Granted to a busy machine beyond the limit of a task and its time for ending."""
+"""Granted to a busy machine beyond the limit of a tool and its time for ending."""
 SECRET = "CXLOCAL_CONTRACT_SECRET"
 
 

@@ -2,7 +2,7 @@
 
 ``python tests/bench/appending.py [ROUNDS] [FOLDER]``. The floor writes one row of the same size
 into a table with the same unique index, one commit each, TRUNCATE and FULL. *Not projected* leaves
-the projection out (an event type nobody projects), so that the difference to *a task's two events*
+the projection out (an event type nobody projects), so that the difference to *a stage's two events*
 is what the projection costs. WAL is reported beside it for orientation; the journal does not use
 it (docs/decisions/0001).
 """
@@ -21,7 +21,7 @@ from rounds import measure, report, rounds_wanted
 from cxlocal.clock import SystemClock, SystemIds
 from cxlocal.domain import Outcome
 from cxlocal.events.document import Draft
-from cxlocal.events.runs import RunRef, run_queued, task_finished, task_started
+from cxlocal.events.runs import RunRef, run_queued, stage_finished, stage_started
 from cxlocal.journal.file import Journal
 
 EACH = 200
@@ -71,10 +71,10 @@ def task_events(journal: Journal, ref: RunRef) -> Callable[[], float]:
         start = time.perf_counter()
         for number in (next(numbers) for _ in range(EACH // 2)):
             facts = {"kind": "task", "tool": "command", "ready_at": "2026-11-23T00:00:00.000Z"}
-            journal.append(task_started(ref, stage=f"s{number}", attempt=1, facts=facts))
+            journal.append(stage_started(ref, stage=f"s{number}", attempt=1, facts=facts))
             ended = {"seconds": 0.1, "exit_code": 0, "log": {"path": "logs/x", "size": 0}}
             journal.append(
-                task_finished(
+                stage_finished(
                     ref, stage=f"s{number}", attempt=1, outcome=Outcome.SUCCESS, reason="",
                     facts=ended,
                 )
@@ -111,11 +111,11 @@ def main() -> int:
         cases = {
             floor: raw(raw_file(folder / "raw.db", "TRUNCATE")),
             "raw, WAL and FULL": raw(raw_file(folder / "wal.db", "WAL")),
-            "a task's two events": task_events(*opened(folder, "tasks")),
+            "a stage's two events": task_events(*opened(folder, "tasks")),
             "not projected": plain_events(*opened(folder, "plain")),
         }
         seconds = measure(cases, rounds=rounds)
-    bars = [(case, floor, ALLOWED) for case in ("a task's two events", "not projected")]
+    bars = [(case, floor, ALLOWED) for case in ("a stage's two events", "not projected")]
     return report(f"{EACH} events, one commit each", seconds, bars)
 
 

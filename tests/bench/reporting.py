@@ -2,7 +2,7 @@
 
 ``python tests/bench/reporting.py [ROUNDS]`` with the Python that has cxlocal installed, the package
 compiled (as an installer leaves it). A pure report finds the run, opens the journal, appends
-durably and exits. ``step -- true`` does that twice and runs a program in between.
+durably and exits. ``stage -- true`` does that twice and runs a program in between.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def main() -> int:
             {
                 "bare command": command([python, str(script), "hello"]),
                 "true": command(["true"]),
-                "step --began": command([program, "step", "a", "--began"]),
-                "step --ended": command([program, "step", "a", "--ended", "success"]),
-                "step -- true": command([program, "step", "b", "--", "true"]),
+                "stage --began": command([program, "stage", "a", "--began"]),
+                "stage --ended": command([program, "stage", "a", "--ended", "success"]),
+                "stage -- true": command([program, "stage", "b", "--", "true"]),
             },
             rounds=rounds_wanted(),
             warm_up=2,
@@ -45,9 +45,9 @@ def main() -> int:
         "reporting commands",
         seconds,
         [
-            ("step --began", "bare command", ALLOWED),
-            ("step --ended", "bare command", ALLOWED),
-            ("step -- true", "bare command", 2.0),
+            ("stage --began", "bare command", ALLOWED),
+            ("stage --ended", "bare command", ALLOWED),
+            ("stage -- true", "bare command", 2.0),
         ],
     )
 

@@ -27,9 +27,10 @@ from typing import Any
 from stress_backs import BACKS, Served, opened, ready_for_buckets
 from stress_check import DELIVERABLE, LINE, accounted, open_journal
 
+from cxlocal.allocation.allocator import obtain_number
+from cxlocal.allocation.request import NumberRequest
 from cxlocal.errors import StoreNeeded, Trouble
 from cxlocal.exchange.sync import synchronise
-from cxlocal.numbers.obtain import NumberRequest, obtain_number
 from cxlocal.numbers.schemes import SCHEMES
 
 RESERVE, AHEAD = 20, 200

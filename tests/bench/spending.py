@@ -19,10 +19,11 @@ from pathlib import Path
 from cxlocal_sync.stores.sqlite import SqliteStore
 from rounds import measure, report, rounds_wanted
 
+from cxlocal.allocation.allocator import obtain_number, take_offline
+from cxlocal.allocation.request import NumberRequest
 from cxlocal.clock import SystemClock, SystemIds
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
-from cxlocal.numbers.obtain import NumberRequest, obtain_number, take_offline
 from cxlocal.numbers.schemes import SCHEMES
 
 EACH = 200

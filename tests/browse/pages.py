@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import yaml
 from sqlite_utils import Database
 
-from cxlocal.journal.migrate import local_schemas, steps
+from cxlocal.journal.local_tables import ALL as LOCAL_TABLES
+from cxlocal.journal.migrate import steps
 from cxlocal.journal.schema import EVENT_SQL
 from cxlocal.projection.meanings import EVENT_LOG_MEANING, SHAPES, VIEW_COLUMNS
 from cxlocal.projection.queries import QUERIES
@@ -136,7 +137,7 @@ def _commented(sql: str) -> dict[str, str]:
 
 def _above(name: str) -> str:
     """The comment above a CREATE TABLE of the journal's own DDL."""
-    text = f"{EVENT_SQL}\n{local_schemas()}"
+    text = f"{EVENT_SQL}\n{LOCAL_TABLES}"
     found = re.search(rf"((?:^--[^\n]*\n)+)CREATE TABLE IF NOT EXISTS {name}\b", text, re.MULTILINE)
     return " ".join(line.strip("- ") for line in found[1].splitlines()) if found else ""
 

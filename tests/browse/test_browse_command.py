@@ -86,7 +86,7 @@ c.execute("PRAGMA journal_mode=TRUNCATE").fetchall()
 c.execute("PRAGMA cache_size=2")
 c.execute("BEGIN IMMEDIATE")
 c.execute("UPDATE run SET reason = hex(zeroblob(20000))")
-c.execute("UPDATE task_run SET reason = hex(zeroblob(20000))")
+c.execute("UPDATE stage_run SET reason = hex(zeroblob(20000))")
 os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)

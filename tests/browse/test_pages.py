@@ -182,7 +182,7 @@ def test_foreign_keys_read_as_names(full_pages: Any) -> None:
     assert ">1.0.101</a>" in text and ">Web shop</a>" in text
     assert ">None<" not in text
     row = full_pages.one(f"/journal/run/{_run(full_pages)}")
-    assert "task_run" in row.text and "deployment" in row.text
+    assert "stage_run" in row.text and "deployment" in row.text
 
 
 def _run(pages: Any) -> str:
@@ -219,7 +219,7 @@ def test_sql_functions(full_pages: Any) -> None:
 
 
 def test_nothing_is_suggested_or_written(full_pages: Any) -> None:
-    assert "suggested-facets" not in full_pages.one("/journal/task_run").text
+    assert "suggested-facets" not in full_pages.one("/journal/stage_run").text
     answer = full_pages.one("/journal.json?sql=delete+from+run")
     assert answer.status >= 400 and not answer.json["ok"]
 

@@ -30,7 +30,7 @@ def drafts() -> list[Draft]:
         runs.run_resumed(REF, after=["build"], actor=ACTOR, reason=""),
         runs.run_stamped(REF, stamps=[{"file": "a", "old": "0", "new": "1"}]),
         runs.run_intended(
-            REF, task="t", stage="s", tool="x", verb="deploy", environment="e", handle={"pid": 1}
+            REF, stage_run="t", stage="s", tool="x", verb="deploy", environment="e", handle={"pid": 1}
         ),
         runs.run_judged(
             REF, gate="g", verdict="allow", reason="r", stage="s", environment="e", promotion="P",
@@ -41,7 +41,7 @@ def drafts() -> list[Draft]:
         ),
         runs.run_reverified(REF, proof={"kind": "confirmed"}, agrees=True),
         runs.run_flagged(kind="note", subject="s", text="t"),
-        runs.task_started(REF, stage="s", attempt=1, facts={"kind": "task"}),
+        runs.stage_started(REF, stage="s", attempt=1, facts={"kind": "task"}),
         outputs.build_started(REF, stage="s", attempt=1, environment=""),
         outputs.build_finished(
             REF, stage="s", attempt=1, outcome=Outcome.FAILURE, artifact_purl=""
@@ -94,7 +94,7 @@ def drafts() -> list[Draft]:
             runs.run_finished(
                 REF, outcome=outcome, reason="why", version="1", seconds=1, stopped_before=""
             ),
-            runs.task_finished(
+            runs.stage_finished(
                 REF, stage="s", attempt=1, outcome=outcome, reason="why", facts={"seconds": 1}
             ),
             outputs.suite_finished(
@@ -117,7 +117,7 @@ def drafts() -> list[Draft]:
                 version_run=RUN,
                 replaces=[],
                 uri="",
-                task="t",
+                stage_run="t",
                 actor=ACTOR,
                 reason="",
                 details={},

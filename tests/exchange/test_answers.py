@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from numbers_kit import FaultyStore, request
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import CxError, Refused
 from cxlocal.events.document import hash_of
 from cxlocal.exchange.answers import Answer, Refusal, Stop, read_answer
@@ -19,7 +20,6 @@ from cxlocal.exchange.state import unsent
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import pending, synchronise
 from cxlocal.journal.file import Journal
-from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
 Changed = Callable[[dict[str, Any]], None]

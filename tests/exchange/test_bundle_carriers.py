@@ -11,17 +11,17 @@ from cxlocal_sync.http.rights import Rights
 from http_kit import ThreadServer
 from numbers_kit import request
 
+from cxlocal.allocation.allocator import obtain_number
+from cxlocal.bundles.intake import Taken, take_bundle
+from cxlocal.bundles.reader import look
+from cxlocal.bundles.receipts import Received, take_receipt, write_receipt
+from cxlocal.bundles.writer import pack
 from cxlocal.events.document import Draft
 from cxlocal.exchange.contact import reserve_wish
-from cxlocal.exchange.packing import pack
-from cxlocal.exchange.receipts import Received, take_receipt, write_receipt
 from cxlocal.exchange.sync import SyncReport, pending, synchronise
-from cxlocal.exchange.taking import Taken, take_bundle
-from cxlocal.exchange.unpacking import look
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.verify import verify
-from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
 

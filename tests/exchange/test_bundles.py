@@ -16,27 +16,27 @@ from comparing_kit import Teller
 from cxlocal_sync.stores.sqlite import SqliteStore
 from numbers_kit import FaultyStore, request
 
+from cxlocal.allocation.allocator import obtain_number
+from cxlocal.bundles.form import MAGIC, BundleWriter, read_frames
+from cxlocal.bundles.intake import Taken, take_bundle
+from cxlocal.bundles.reader import look
+from cxlocal.bundles.receipts import Received, take_receipt, write_receipt
+from cxlocal.bundles.writer import ALL, OWN, Packed, pack
 from cxlocal.clock import SystemIds
 from cxlocal.errors import CxError, NotSynced, Refused, StoreNeeded, Trouble, UsageError
 from cxlocal.events.document import Draft, Event, hash_of
-from cxlocal.exchange import carrying
-from cxlocal.exchange.bundle import MAGIC, BundleWriter, read_frames
+from cxlocal.exchange import carried as carrying
 from cxlocal.exchange.contact import prepare
 from cxlocal.exchange.copies import go_on_as_copy
 from cxlocal.exchange.messages import PROTOCOL, encode, event_out
-from cxlocal.exchange.packing import ALL, OWN, Packed, pack
-from cxlocal.exchange.receipts import Received, take_receipt, write_receipt
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.sync import SyncReport, pending, synchronise, to_relay
-from cxlocal.exchange.taking import Taken, take_bundle
-from cxlocal.exchange.unpacking import look
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.ledger import explain
-from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from numbers_kit import FaultyStore, open_journal, request
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.clock import SystemIds
 from cxlocal.domain import NumberState
 from cxlocal.errors import CxError, JournalDamaged, StoreNeeded, Trouble
@@ -22,7 +23,6 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.ledger import explain
-from cxlocal.numbers.obtain import obtain_number
 
 FATES = (NumberState.RESERVED, NumberState.SKIPPED, NumberState.UNCONFIRMED, NumberState.CONFIRMED)
 """Of what the damaged journal held: nothing that could be handed out once more."""

@@ -18,6 +18,7 @@ from cxlocal_sync.plugin import cxlocal_register_stores
 from cxlocal_sync.stores.sqlite import SqliteStore, path_of
 from numbers_kit import FaultyStore, TestClock, open_journal, request
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.clock import SystemClock
 from cxlocal.errors import ConfigError, Refused
 from cxlocal.events.document import Draft
@@ -30,7 +31,6 @@ from cxlocal.exchange.sync import pending, recover_store, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.ledger import ledger
-from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import product
 
 from cxlocal.exchange.breaker import PAUSE_MS, rests
-from cxlocal.exchange.hint import file_hint, same_place
 from cxlocal.exchange.token import ACCEPTED, COPY, NO_TOKEN, STORE_WENT_BACK, Token, judge, propose
+from cxlocal.journal.whereabouts import file_hint, same_place
 
 
 class Holder:

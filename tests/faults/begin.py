@@ -6,9 +6,10 @@ from pathlib import Path
 
 from cxlocal_sync.stores.sqlite import SqliteStore
 
+from cxlocal.allocation.allocator import obtain_number
+from cxlocal.allocation.request import NumberRequest
 from cxlocal.clock import SystemClock, SystemIds
 from cxlocal.journal.file import Journal
-from cxlocal.numbers.obtain import NumberRequest, obtain_number
 from cxlocal.numbers.schemes import scheme_named
 
 home = Path(sys.argv[1])

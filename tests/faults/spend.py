@@ -4,9 +4,10 @@ Run by test_power_cut."""
 import sys
 from pathlib import Path
 
+from cxlocal.allocation.allocator import obtain_number
+from cxlocal.allocation.request import NumberRequest
 from cxlocal.clock import SystemClock, SystemIds
 from cxlocal.journal.file import Journal
-from cxlocal.numbers.obtain import NumberRequest, obtain_number
 from cxlocal.numbers.schemes import scheme_named
 
 journal = Journal.open(

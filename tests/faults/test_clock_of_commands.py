@@ -57,7 +57,7 @@ def test_p6_releases_with_the_clock_far_back_and_far_ahead(
     assert account(shop.home) == [0, 1, 2, 3]
     # What was deployed last is live, however early it says it was.
     assert shop.query("SELECT version FROM deployments_now") == ["0.1.3"]
-    assert shop.query("SELECT count(*) FROM task_run WHERE duration_seconds < 0") == [0]
+    assert shop.query("SELECT count(*) FROM stage_run WHERE duration_seconds < 0") == [0]
     for look in (["status"], ["log"], ["version", "list"], ["verify"], ["env", "list"]):
         assert shop.command(*look, env=at_clock("-3d")).code == 0, look
     assert shop.command("sync", env=at_clock("+20y")).code == 0
@@ -101,8 +101,8 @@ def test_the_clock_is_set_during_a_run(
     assert (ended < began) == (jump == "-2h"), "the clock was not set: nothing was tested"
     # How long something took is not asked of a clock that people set.
     assert 0 <= shop.query("SELECT duration_seconds FROM run")[0] < 30
-    lengths = shop.query("SELECT duration_seconds FROM task_run ORDER BY rowid")
+    lengths = shop.query("SELECT duration_seconds FROM stage_run ORDER BY rowid")
     assert 0 < lengths[0] < 30 and 0 <= lengths[1] < 30
-    assert shop.query("SELECT count(*) FROM task_run WHERE waiting_seconds < 0") == [0]
+    assert shop.query("SELECT count(*) FROM stage_run WHERE waiting_seconds < 0") == [0]
     assert shop.run().code == 0
     assert account(shop.home) == [0, 1]

@@ -56,12 +56,12 @@ def test_p12_kill_9_at_random_moments_of_a_run(
     for version, run, stages in told:
         assert shop.query("SELECT version FROM run WHERE id = ?", run) == [version], f"seed {seed}"
         recorded = shop.query(
-            "SELECT stage FROM task_run WHERE run = ? AND outcome = 'success'", run
+            "SELECT stage FROM stage_run WHERE run = ? AND outcome = 'success'", run
         )
         assert stages <= set(recorded), f"seed {seed}"
     for nothing_open in (
         "SELECT count(*) FROM run WHERE outcome IS NULL",
-        "SELECT count(*) FROM task_run WHERE started_at IS NOT NULL AND outcome IS NULL",
+        "SELECT count(*) FROM stage_run WHERE started_at IS NOT NULL AND outcome IS NULL",
         "SELECT count(*) FROM environment WHERE lifetime = 'per-run' AND deleted_at IS NULL",
         "SELECT count(*) FROM process",
         "SELECT count(*) FROM owed WHERE paid IS NULL",

@@ -74,6 +74,7 @@ def test_tables_of_an_older_cxlocal_are_made_anew(shop: Path, cx: Any) -> None:
     older = sqlite3.connect(path)
     older.executescript(
         "DROP VIEW IF EXISTS release_board; DROP TABLE verdict; DELETE FROM run;"
+        "CREATE TABLE task_run (id TEXT PRIMARY KEY);"
         "UPDATE projection_state SET version = 0;"
     )
     older.close()
@@ -81,3 +82,7 @@ def test_tables_of_an_older_cxlocal_are_made_anew(shop: Path, cx: Any) -> None:
     rows = json.loads(cx.ok("log", "--json", cwd=shop).out)
     assert [row["version"] for row in rows] == ["1.0.1", "1.0.0"]
     cx.ok("verify", cwd=shop)
+    with sqlite3.connect(path) as now:
+        names = {name for (name,) in now.execute("SELECT name FROM sqlite_schema")}
+    assert "stage_run" in names
+    assert "task_run" not in names, "what it was called before is gone"

@@ -143,7 +143,7 @@ def test_disk_errors_at_every_call_of_a_spend(
 
 def _at_home(home: Path) -> None:
     """Let a copied journal believe that it lies where it always did."""
-    from cxlocal.exchange.hint import file_hint
+    from cxlocal.journal.whereabouts import file_hint
 
     opened = Journal.open(home / "journal.db", clock=SystemClock(), ids=SystemIds())
     with opened as journal, journal.write() as transaction:

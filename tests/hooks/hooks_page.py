@@ -9,9 +9,9 @@ from pathlib import Path
 
 from cxlocal.hooks import specs, tool
 from cxlocal.hooks.calls import CALL_SECONDS
+from cxlocal.hooks.found import SHIPPED
 from cxlocal.hooks.implementations import first_result, hook_names
 from cxlocal.hooks.messages import RESULTS
-from cxlocal.hooks.shipped import SHIPPED
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "hooks.md"
 

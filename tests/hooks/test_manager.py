@@ -14,11 +14,10 @@ import pytest
 
 from cxlocal.errors import ConfigError
 from cxlocal.hooks import calls, manager
-from cxlocal.hooks.found import entry_points, installed
+from cxlocal.hooks.found import SHIPPED, entry_points, installed
 from cxlocal.hooks.implementations import check_hooks, hook_names
 from cxlocal.hooks.load import imported
-from cxlocal.hooks.shipped import SHIPPED
-from cxlocal.hooks.task import GateAnswer, GateQuestion, TaskResult, TaskView
+from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageResult, StageView
 
 HEAD = """
 from cxlocal.hooks.specs import hookimpl
@@ -38,7 +37,7 @@ def cxlocal_register_tools():
     return [{kind}]
 """
 )
-VIEW = TaskView("shop", "1.0", "run", "unit", 1, "pytest", "test", "", "now", {})
+VIEW = StageView("shop", "1.0", "run", "unit", 1, "pytest", "test", "", "now", {})
 QUESTION = GateQuestion("deploy", "shop", "1.0", "run", "production", "", None, {})
 
 
@@ -105,9 +104,9 @@ MISTAKES = {
     "coroutine": (HEAD + "@hookimpl\nasync def cxlocal_gate(question): pass", "is async"),
     "arguments": (HEAD + "@hookimpl\ndef cxlocal_gate(question, mood): pass", "takes mood"),
     "default": (HEAD + "@hookimpl\ndef cxlocal_gate(question=None): pass", "default value"),
-    "unwrapped": (HEAD + "@hookimpl\ndef cxlocal_run_task(task): yield", "must be a wrapper"),
+    "unwrapped": (HEAD + "@hookimpl\ndef cxlocal_run_stage(stage): yield", "must be a wrapper"),
     "wrapping": (HEAD + "@hookimpl(wrapper=True)\ndef cxlocal_gate(question): yield", "cannot be"),
-    "unyielding": (HEAD + "@hookimpl(wrapper=True)\ndef cxlocal_run_task(task): pass", "yield"),
+    "unyielding": (HEAD + "@hookimpl(wrapper=True)\ndef cxlocal_run_stage(stage): pass", "yield"),
     "no-function": (HEAD + "@hookimpl\nclass cxlocal_gate: pass", "not a function"),
 }
 
@@ -277,7 +276,7 @@ def test_a_hanging_plugin_is_interrupted(site: Path, monkeypatch: pytest.MonkeyP
 def test_gates_that_fail_are_undecided(site: Path) -> None:
     gate = (
         HEAD
-        + "from cxlocal.hooks.task import GateAnswer\n@hookimpl\ndef cxlocal_gate(question):\n    {}\n"
+        + "from cxlocal.hooks.stage_view import GateAnswer\n@hookimpl\ndef cxlocal_gate(question):\n    {}\n"
     )
     install(site, "allows", gate.format("return GateAnswer('office hours', 'allow', 'it is ten')"))
     install(site, "silent", gate.format("return None"))
@@ -299,12 +298,12 @@ WRAPPER = (
     + """
 import sys
 @hookimpl(wrapper=True)
-def cxlocal_run_task(task):
-    task.variables["TRACEPARENT"] = "00-1"
-    sys.cxlocal_said.append("start " + task.stage)
+def cxlocal_run_stage(stage):
+    stage.variables["TRACEPARENT"] = "00-1"
+    sys.cxlocal_said.append("start " + stage.name)
     {before}
     result = yield
-    sys.cxlocal_said.append("end " + task.stage + " " + result.outcome)
+    sys.cxlocal_said.append("end " + stage.name + " " + result.outcome)
     {after}
 """
 )
@@ -316,12 +315,12 @@ def test_task_wrappers_run_at_the_same_time(site: Path, monkeypatch: pytest.Monk
     install(site, "tracing", WRAPPER.format(before="", after=""))
     seen = Seen()
     view = VIEW._replace(variables={})
-    one = seen.manager.open_task(view)
-    two = seen.manager.open_task(VIEW._replace(stage="lint", variables={}))
+    one = seen.manager.open_stage(view)
+    two = seen.manager.open_stage(VIEW._replace(stage="lint", variables={}))
     assert view.variables == {"TRACEPARENT": "00-1"}
-    one.close(TaskResult("success", "", 1.0))
-    two.close(TaskResult("failure", "", 1.0))
-    two.close(TaskResult("failure", "", 1.0))
+    one.close(StageResult("success", "", 1.0))
+    two.close(StageResult("failure", "", 1.0))
+    two.close(StageResult("failure", "", 1.0))
     assert said == ["start unit", "start lint", "end unit success", "end lint failure"]
 
 
@@ -340,7 +339,7 @@ def test_a_failing_wrapper_changes_nothing(
     install(site, "tracing", WRAPPER.format(before=before, after=after))
     seen = Seen()
     for _ in range(2):
-        seen.manager.open_task(VIEW).close(TaskResult("success", "", 1.0))
+        seen.manager.open_stage(VIEW).close(StageResult("success", "", 1.0))
     (warning,) = seen.warnings
     assert words in warning and seen.row("tracing").state == "loaded"
 

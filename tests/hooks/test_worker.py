@@ -18,7 +18,6 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import Refused
 from cxlocal.hooks.context import Ran, run_tool_here
 from cxlocal.hooks.messages import Fields
-from cxlocal.hooks.task_worker import TaskRequest, TaskWorker
 from cxlocal.hooks.tool import (
     ArtifactRef,
     Context,
@@ -32,6 +31,7 @@ from cxlocal.hooks.tool import (
     Tool,
     ToolFailure,
 )
+from cxlocal.hooks.tool_worker import ToolRequest, ToolWorker
 from cxlocal.processes.identity import alive, identity
 from cxlocal.processes.supervisor import Supervisor
 
@@ -382,8 +382,8 @@ def test_a_tool_that_ignores_sigterm(fields: Fields, tmp_path: Path) -> None:
         def write(self, chunk: bytes) -> None:
             pass
 
-    worker = TaskWorker(
-        TaskRequest(Example, "build", {"way": "stubborn"}, fields, {}), on_intend=print
+    worker = ToolWorker(
+        ToolRequest(Example, "build", {"way": "stubborn"}, fields, {}), on_intend=print
     )
     with Supervisor(SystemClock()) as supervisor:
         worker.start(
@@ -402,7 +402,7 @@ def test_cancelling_is_neither_failure_nor_error(fields: Fields) -> None:
         def write(self, chunk: bytes) -> None:
             pass
 
-    worker = TaskWorker(TaskRequest(Example, "build", {"way": "hang"}, fields, {}), on_intend=print)
+    worker = ToolWorker(ToolRequest(Example, "build", {"way": "hang"}, fields, {}), on_intend=print)
     with Supervisor(SystemClock()) as supervisor:
         child = worker.start(supervisor, env={"PATH": "/bin"}, sink=Nowhere(), timeout_seconds=20)
         assert supervisor.wait(0.3) == []
@@ -532,7 +532,7 @@ def test_several_workers_beside_plain_commands(fields: Fields) -> None:
             pass
 
     workers = {
-        way: TaskWorker(TaskRequest(Example, "build", {"way": way}, fields, {}), on_intend=print)
+        way: ToolWorker(ToolRequest(Example, "build", {"way": way}, fields, {}), on_intend=print)
         for way in ("nothing", "fail", "return")
     }
     with Supervisor(SystemClock()) as supervisor:

@@ -147,7 +147,7 @@ def test_every_command_that_a_message_names_exists(sources: list[Any]) -> None:
         ("run 'cxlocal runn'", "there is no command runn"),
         ("cxlocal version tell 13", "version has no command tell"),
         ("cxlocal verify --quickly", "verify has no option --quickly"),
-        ("cxlocal step build -- make --fast", ""),
+        ("cxlocal stage build -- make --fast", ""),
         ("what cxlocal itself does", ""),
     ],
 )

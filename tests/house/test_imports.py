@@ -34,7 +34,7 @@ PURE = (
     "cxlocal.numbers.log",
     "cxlocal.numbers.schemes",
     "cxlocal.exchange.answers",
-    "cxlocal.exchange.address",
+    "cxlocal.address",
     "cxlocal.exchange.messages",
     "cxlocal.exchange.token",
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import cxlocal.exchange.hint
+import cxlocal.journal.whereabouts
 from cxlocal.clock import SystemIds
 from cxlocal.errors import Trouble
 from cxlocal.journal.home import machine_folder
@@ -15,7 +15,7 @@ from cxlocal.journal.home import machine_folder
 
 @pytest.fixture(autouse=True)
 def no_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cxlocal.exchange.hint, "machine_id", lambda: "")
+    monkeypatch.setattr(cxlocal.journal.whereabouts, "machine_id", lambda: "")
 
 
 def test_it_stays_the_same(tmp_path: Path) -> None:

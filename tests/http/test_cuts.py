@@ -18,6 +18,7 @@ from cxlocal_sync.http.serving import Tls
 from http_kit import CuttingProxy, ThreadServer
 from numbers_kit import open_journal, request
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.events.machines import node_moved
 from cxlocal.exchange.copies import ensure_node
 from cxlocal.exchange.messages import decode, encode, event_out
@@ -26,7 +27,6 @@ from cxlocal.exchange.sync import pending, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import node_events
 from cxlocal.numbers.ledger import ledger
-from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
 

@@ -27,12 +27,12 @@ from cxlocal_sync.plugin import cxlocal_register_stores
 from http_kit import ThreadServer, answering
 from numbers_kit import open_journal, request
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import ConfigError, CxError, NotSignedIn, Trouble
 from cxlocal.exchange.messages import decode
 from cxlocal.exchange.open import open_store, token_finder
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import synchronise
-from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Any]
 

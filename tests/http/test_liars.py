@@ -18,13 +18,13 @@ from cxlocal_sync.http.rights import Rights
 from http_kit import ProcessServer, ThreadServer
 from numbers_kit import request
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import NotSignedIn
 from cxlocal.events import types
 from cxlocal.events.document import hash_of
 from cxlocal.exchange.messages import BLOB_BYTES_MAX, decode, encode, event_out
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
-from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
 READER = Rights(frozenset(), frozenset(), None)

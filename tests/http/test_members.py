@@ -20,6 +20,7 @@ from cxlocal_sync.http.rights import Rights, rights_from_json
 from http_kit import ThreadServer
 from numbers_kit import TestClock, request
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import ConfigError, NotSignedIn, Refused, UsageError
 from cxlocal.exchange.messages import decode, encode
 from cxlocal.exchange.state import forget_cursor
@@ -27,7 +28,6 @@ from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import pending, recover_store, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.verify import verify
-from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
 

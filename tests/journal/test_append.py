@@ -16,7 +16,7 @@ from cxlocal.events import types
 from cxlocal.events.document import DOCUMENT_BYTES_MAX, NO_HASH, Draft, hash_of
 from cxlocal.events.hybrid import COUNTER_BITS
 from cxlocal.journal.file import Journal
-from cxlocal.journal.migrate import local_schemas
+from cxlocal.journal.local_tables import ALL as LOCAL_TABLES
 from cxlocal.journal.read import all_events
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.verify import verify
@@ -265,7 +265,7 @@ def test_a_reader_that_never_lets_go_is_named_and_nothing_is_kept(
 
 def test_every_local_column_has_its_reason_beside_it() -> None:
     words = ("PRIMARY KEY (", "CHECK (", "UNIQUE (")
-    for line in local_schemas().splitlines():
+    for line in LOCAL_TABLES.splitlines():
         text = line.strip()
         if line.startswith(" ") and not text.startswith(words):
             assert "--" in line, f"no reason beside: {text}"

@@ -29,8 +29,8 @@ from cxlocal.events.runs import (
     run_queued,
     run_reverified,
     run_started,
-    task_finished,
-    task_started,
+    stage_finished,
+    stage_started,
 )
 from cxlocal.exchange.receive import take_event
 from cxlocal.journal.file import Journal
@@ -84,8 +84,10 @@ def draft_of(choice: int, run: str, deliverable: str, extra: int) -> Draft:
             turn=extra % 3,
         ),
         run_reverified(ref, proof={}, agrees=bool(extra % 2)),
-        task_started(ref, stage="s", attempt=extra % 2, facts={"kind": "task", "host": str(extra)}),
-        task_finished(
+        stage_started(
+            ref, stage="s", attempt=extra % 2, facts={"kind": "task", "host": str(extra)}
+        ),
+        stage_finished(
             ref,
             stage="s",
             attempt=extra % 2,
@@ -148,7 +150,7 @@ def draft_of(choice: int, run: str, deliverable: str, extra: int) -> Draft:
             version_run=RUNS[extra % 3],
             replaces=[f"d{extra - 1}"],
             uri="",
-            task="",
+            stage_run="",
             actor=ACTOR,
             reason=str(run),
             details={},

@@ -19,7 +19,7 @@ from cxlocal.events.runs import (
     run_flagged,
     run_queued,
     run_started,
-    task_started,
+    stage_started,
 )
 from cxlocal.exchange.messages import BadMessage
 from cxlocal.exchange.receive import take_event
@@ -34,7 +34,7 @@ def written(make_journal: Callable[..., Journal]) -> Iterator[Journal]:
     ref = RunRef("shop", "3e0b2c4e-0000-4000-8000-000000000001", "shop", "urn:uuid:1")
     journal.append(run_queued(ref, {"kind": "release", "actor": {"id": "a", "how": "t"}}))
     journal.append(run_started(ref, version="1.0.0", line="1.0", number=0, how="online"))
-    journal.append(task_started(ref, stage="s", attempt=1, facts={"kind": "task"}))
+    journal.append(stage_started(ref, stage="s", attempt=1, facts={"kind": "task"}))
     journal.append(
         run_finished(
             ref, outcome=Outcome.SUCCESS, reason="", version="1.0.0", seconds=1, stopped_before=""
@@ -173,7 +173,7 @@ def test_p15_a_changed_look_up_is_noticed(written: Journal, table: str) -> None:
     "statement",
     [
         "UPDATE run SET outcome = 'failure'",
-        "DELETE FROM task_run",
+        "DELETE FROM stage_run",
         "INSERT INTO deliverable (id, title) VALUES ('ghost', 'Ghost')",
         "UPDATE run SET started_from = 'x'",
         "UPDATE run SET outcome = 'failure'; UPDATE projection_state SET behind_from = 5",
@@ -226,7 +226,7 @@ def test_a_row_is_written_whatever_says_first_that_a_run_is(written: Journal) ->
     written.append(
         run_flagged(kind="k", subject=ref.run, text="t", deliverable="shop", run=ref.run)
     )
-    written.append(task_started(ref, stage="s", attempt=1, facts={"kind": "task"}))
+    written.append(stage_started(ref, stage="s", attempt=1, facts={"kind": "task"}))
     assert written.one("SELECT 1 AS found FROM run WHERE id = 'unknown-run'") == {"found": 1}
     assert verify(written).findings == []
 

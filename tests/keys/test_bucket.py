@@ -12,12 +12,12 @@ from bucket_kit import Server, start_rclone, start_seaweedfs
 from cxlocal_sync.keys.open import object_store
 from numbers_kit import request
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import Refused, StoreNeeded
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.numbers.ledger import ledger
-from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
 

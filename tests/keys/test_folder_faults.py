@@ -23,11 +23,12 @@ from cxlocal_sync.keys.space import SpaceError, SpaceMissing
 from cxlocal_sync.keys.store import KeyStore
 from numbers_kit import request
 
+from cxlocal.allocation.allocator import obtain_number
+from cxlocal.allocation.request import Number
 from cxlocal.errors import Refused, StoreNeeded
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import recover_store, synchronise
 from cxlocal.journal.file import Journal
-from cxlocal.numbers.obtain import Number, obtain_number
 
 WORKER = Path(__file__).with_name("worker.py")
 Machine = Callable[..., Journal]

@@ -13,10 +13,11 @@ from cxlocal_sync.keys.store import KeyStore
 from keys_kit import make_folder_store
 from numbers_kit import request
 
+from cxlocal.allocation.allocator import obtain_number
+from cxlocal.allocation.request import known_node
 from cxlocal.errors import StoreNeeded
 from cxlocal.exchange.sync import recover_store, synchronise
 from cxlocal.journal.file import Journal
-from cxlocal.numbers.obtain import known_node, obtain_number
 
 Machine = Callable[..., Journal]
 Seen = Callable[..., KeyStore]

@@ -15,9 +15,9 @@ import pytest
 from cxlocal_sync.keys.store import KeyStore
 from numbers_kit import open_journal, request
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.exchange.sync import synchronise
 from cxlocal.numbers.ledger import ledger
-from cxlocal.numbers.obtain import obtain_number
 
 WORKER = Path(__file__).with_name("worker.py")
 MACHINES, COUNT = 4, 25

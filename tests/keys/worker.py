@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
 from cxlocal_sync.plugin import cxlocal_register_stores
 from numbers_kit import open_journal, request
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import StoreNeeded
 from cxlocal.exchange.open import open_store
-from cxlocal.numbers.obtain import obtain_number
 
 
 def main(url: str, home: Path, name: str, count: int) -> None:

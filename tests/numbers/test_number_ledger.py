@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxlocal.domain import NumberState
-from cxlocal.journal.migrate import local_schemas, run_script
+from cxlocal.journal.local_tables import ALL as LOCAL_TABLES
+from cxlocal.journal.migrate import run_script
 from cxlocal.journal.schema import EVENT_SQL
 from cxlocal.numbers import holdings
 from cxlocal.numbers.ledger import Skip, Use, account
@@ -25,7 +26,7 @@ VIEW = "SELECT lo, hi, state, why, machine FROM number_ledger ORDER BY lo, hi"
 
 def tables() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    for text in (EVENT_SQL, local_schemas(), create_sql(), create_views_sql()):
+    for text in (EVENT_SQL, LOCAL_TABLES, create_sql(), create_views_sql()):
         run_script(connection, text)
     return connection
 

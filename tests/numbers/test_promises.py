@@ -17,6 +17,7 @@ from cxlocal_sync.stores.sqlite import SqliteStore
 from numbers_kit import FaultyStore, TestClock, request
 
 import cxlocal.numbers
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.domain import NumberState
 from cxlocal.errors import CxError, Refused
 from cxlocal.exchange.contact import ANSWER_SECONDS
@@ -25,7 +26,6 @@ from cxlocal.exchange.sync import pending, recover_store, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.ledger import explain, ledger
-from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
 
@@ -47,8 +47,8 @@ def level(store: Any, *journals: Journal) -> None:
 
 def test_p1_a_process_that_is_still_asking_asks_again(machine: Machine, store: FaultyStore) -> None:
     """A number given up in the meantime is never used, however late its answer comes."""
+    from cxlocal.allocation.allocator import _use_online
     from cxlocal.exchange.contact import Wish, apply, talk
-    from cxlocal.numbers.obtain import _use_online
 
     laptop = machine()
     released(laptop, store, "r0")
@@ -68,7 +68,7 @@ def test_p2_a_number_is_durable_before_it_is_printed(machine: Machine, store: Fa
     laptop.close()
     script = (
         "import sys; from pathlib import Path; from numbers_kit import open_journal, request\n"
-        "from cxlocal.numbers.obtain import take_offline\n"
+        "from cxlocal.allocation.allocator import take_offline\n"
         "journal = open_journal(Path(sys.argv[1]))\n"
         "print('GO', flush=True)\n"
         "print(take_offline(journal, request('night')).text, flush=True)\n"

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from numbers_kit import FaultyStore, open_journal, request
 
+from cxlocal.allocation.allocator import _use_online, obtain_number
 from cxlocal.errors import StoreNeeded
 from cxlocal.exchange.contact import Wish, apply, talk
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers.ledger import ledger
-from cxlocal.numbers.obtain import _use_online, obtain_number
 
 MACHINES = 3
 machines = st.integers(0, MACHINES - 1)

@@ -30,9 +30,9 @@ from stress_check import (
     out_of_order,
 )
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.exchange.sync import synchronise
 from cxlocal.numbers.ledger import NumberState, Span
-from cxlocal.numbers.obtain import obtain_number
 
 
 def stress(folder: Path, *options: str) -> dict[str, Any]:

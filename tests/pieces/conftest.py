@@ -115,16 +115,16 @@ class Desk:
         finally:
             connection.close()
 
-    def tasks(self) -> list[tuple[str, int, str | None, int | None]]:
-        """Stage, attempt, outcome and exit code of every task run, as they began."""
-        rows = self.rows("SELECT stage, attempt, outcome, exit_code FROM task_run ORDER BY rowid")
+    def stages(self) -> list[tuple[str, int, str | None, int | None]]:
+        """Stage, attempt, outcome and exit code of every stage run, as they began."""
+        rows = self.rows("SELECT stage, attempt, outcome, exit_code FROM stage_run ORDER BY rowid")
         return [(one["stage"], one["attempt"], one["outcome"], one["exit_code"]) for one in rows]
 
     def release(self) -> str:
         """A whole run of single commands; its version."""
         done = self.shell(
-            'eval "$(cxlocal run start)"; cxlocal step build -- sh -c'
-            " 'echo $CXLOCAL_VERSION > app.bin'; cxlocal step unit -- true; cxlocal run finish;"
+            'eval "$(cxlocal run start)"; cxlocal stage build -- sh -c'
+            " 'echo $CXLOCAL_VERSION > app.bin'; cxlocal stage unit -- true; cxlocal run finish;"
             " cxlocal promote READY >&2; echo $CXLOCAL_VERSION"
         )
         assert done.code == 0, done.err

@@ -26,19 +26,19 @@ def at_desk(desk: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_release_in_python(at_desk: Any) -> None:
     with cxlocal.open_run(reason="by a script") as run:
         assert run.version == "2.7.0"
-        with run.task("build", kind="build") as task:
-            assert task.exec(["sh", "-c", "echo $CXLOCAL_VERSION > app.bin"]) == 0
-            task.exec([sys.executable, "-c", "print('two')"])
-            task.artifact("app", "app.bin")
-            task.note("compiler", {"name": "cc"})
-        with run.task("unit") as task:
-            assert task.exec(["sh", "-c", "exit 3"], check=False) == 3
+        with run.stage("build", kind="build") as stage:
+            assert stage.exec(["sh", "-c", "echo $CXLOCAL_VERSION > app.bin"]) == 0
+            stage.exec([sys.executable, "-c", "print('two')"])
+            stage.artifact("app", "app.bin")
+            stage.note("compiler", {"name": "cc"})
+        with run.stage("unit") as stage:
+            assert stage.exec(["sh", "-c", "exit 3"], check=False) == 3
         run.promote("READY", reason="it works")
     row = at_desk.rows("SELECT outcome, version, reason FROM run")[0]
     assert tuple(row.values()) == ("success", "2.7.0", "by a script")
-    assert at_desk.tasks() == [("build", 1, "success", 0), ("unit", 1, "success", 3)]
+    assert at_desk.stages() == [("build", 1, "success", 0), ("unit", 1, "success", 3)]
     assert at_desk.rows("SELECT name FROM artifact") == [{"name": "app"}]
-    details = at_desk.rows("SELECT details ->> '$.compiler.name' AS n FROM task_run")[0]
+    details = at_desk.rows("SELECT details ->> '$.compiler.name' AS n FROM stage_run")[0]
     assert details == {"n": "cc"}
     assert at_desk.rows("SELECT decision FROM promotion") == [{"decision": "granted"}]
     log = next((at_desk.home / "logs").glob("*/build.log"))
@@ -58,30 +58,30 @@ def test_a_release_in_python(at_desk: Any) -> None:
 def test_exceptions_are_recorded_and_go_on(
     at_desk: Any, problem: BaseException, outcome: str
 ) -> None:
-    with pytest.raises(type(problem)), cxlocal.open_run() as run, run.task("work"):
+    with pytest.raises(type(problem)), cxlocal.open_run() as run, run.stage("work"):
         raise problem
-    assert at_desk.tasks()[0][2] == outcome
+    assert at_desk.stages()[0][2] == outcome
     assert at_desk.rows("SELECT outcome FROM run") == [{"outcome": outcome}]
 
 
 def test_a_failure_that_was_dealt_with(at_desk: Any) -> None:
     with cxlocal.open_run() as run:
-        with pytest.raises(cxlocal.OutcomeFailure), run.task("work") as task:
-            task.exec(["false"])
-        with run.task("work") as task:
-            assert task.attempt == 2
+        with pytest.raises(cxlocal.OutcomeFailure), run.stage("work") as stage:
+            stage.exec(["false"])
+        with run.stage("work") as stage:
+            assert stage.attempt == 2
     assert at_desk.rows("SELECT outcome FROM run") == [{"outcome": "success"}]
 
 
 def test_programs_that_cannot_be_run_are_trouble(at_desk: Any) -> None:
     with cxlocal.open_run(version=False) as run:
         assert run.version == ""
-        with pytest.raises(cxlocal.Trouble, match="no-such"), run.task("work") as task:
-            task.exec(["no-such-program"])
-        with pytest.raises(cxlocal.Trouble, match="time limit"), run.task("slow") as task:
-            task.exec(["sleep", "30"], timeout=0.2)
-        with pytest.raises(cxlocal.Trouble, match="no file"), run.task("make") as task:
-            task.artifact("app", "missing.bin")
+        with pytest.raises(cxlocal.Trouble, match="no-such"), run.stage("work") as stage:
+            stage.exec(["no-such-program"])
+        with pytest.raises(cxlocal.Trouble, match="time limit"), run.stage("slow") as stage:
+            stage.exec(["sleep", "30"], timeout=0.2)
+        with pytest.raises(cxlocal.Trouble, match="no file"), run.stage("make") as stage:
+            stage.artifact("app", "missing.bin")
 
 
 def test_a_run_of_others_is_joined_and_left_open(
@@ -89,7 +89,7 @@ def test_a_run_of_others_is_joined_and_left_open(
 ) -> None:
     run_id = at_desk.start()
     monkeypatch.setenv("CXLOCAL_RUN", run_id)
-    with cxlocal.open_run() as run, run.task("work"):
+    with cxlocal.open_run() as run, run.stage("work"):
         assert run.id == run_id
     assert at_desk.rows("SELECT outcome FROM run") == [{"outcome": None}]
 
@@ -111,7 +111,7 @@ def test_outcomes_of_exceptions() -> None:
 def test_public_names_are_those_and_cost_nothing_until_asked_for() -> None:
     assert set(cxlocal.__all__) == {
         "ConfigError", "Conflict", "CxError", "Interrupted", "JournalDamaged", "NotSignedIn",
-        "NotSynced", "OutcomeFailure", "Refused", "Run", "StoreNeeded", "Task", "Trouble",
+        "NotSynced", "OutcomeFailure", "Refused", "Run", "StageWork", "StoreNeeded", "Trouble",
         "Undecided", "UsageError", "hookimpl", "open_run",
     }  # fmt: skip
     for name in cxlocal.__all__:

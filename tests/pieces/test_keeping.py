@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxlocal.runner.keeping import (
+from cxlocal.runner.retention import (
     Folder,
     KeptFile,
     KnownRun,
@@ -154,7 +154,7 @@ def test_old_logs_reports_and_checkouts_go(desk: Any) -> None:
 
 def test_an_open_run_keeps_everything(desk: Any) -> None:
     desk.start()
-    assert desk("step", "build", "--", "touch", "app.bin").code == 0
+    assert desk("stage", "build", "--", "touch", "app.bin").code == 0
     config = (desk.tree / "cx.toml").read_text()
     keep = '[keep]\nlogs = "0d"\nreports = "0d"\nartifacts = 0\ncheckouts = 0\n'
     (desk.tree / "cx.toml").write_text(config + keep)

@@ -70,7 +70,7 @@ def test_the_makefile(page: Any) -> None:
     _ok(page, "make -s release")
     assert (page.tree / "app.zip").read_text() == "2.7.0\n"
     assert page.rows("SELECT outcome FROM run") == [{"outcome": "success"}]
-    assert [one[:3] for one in page.tasks()] == [("build", 1, "success"), ("unit", 1, "success")]
+    assert [one[:3] for one in page.stages()] == [("build", 1, "success"), ("unit", 1, "success")]
 
 
 def test_the_five_jobs(page: Any) -> None:

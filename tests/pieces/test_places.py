@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxlocal.runner.shipping import Deployment, version_before
+from cxlocal.runner.deployment_chain import Deployment, version_before
 
 
 def live(desk: Any) -> str:
@@ -61,7 +61,7 @@ def test_what_a_tool_made_elsewhere_is_not_called_gone(desk: Any) -> None:
     version = desk.release()
     assert desk("deploy", version, "--to", "production").code == 0
     with sqlite3.connect(desk.home / "journal.db") as connection:
-        connection.execute("UPDATE task_run SET tool = 'local-service', host = 'web-3'")
+        connection.execute("UPDATE stage_run SET tool = 'local-service', host = 'web-3'")
     done = desk("env", "destroy", "production", "--yes")
     assert (done.code, "web-3" in done.err) == (3, True)
     assert len(desk.rows("SELECT * FROM deployments_now")) == 1
@@ -107,7 +107,7 @@ def test_deploying_what_is_live_and_what_is_older(desk: Any) -> None:
 
 def test_what_a_deployment_requires_is_checked(desk: Any) -> None:
     done = desk.shell(
-        'eval "$(cxlocal run start)"; cxlocal step build -- touch app.bin; cxlocal run finish'
+        'eval "$(cxlocal run start)"; cxlocal stage build -- touch app.bin; cxlocal run finish'
     )
     assert done.code == 0
     done = desk("deploy", "2.7.0", "--to", "production")
@@ -184,7 +184,7 @@ def test_a_failed_deployment_changes_nothing_of_the_record(desk: Any) -> None:
     done = desk("deploy", second, "--to", "production")
     assert done.code == 1
     assert [row["version"] for row in desk.rows("SELECT version FROM deployments_now")] == [first]
-    assert desk.tasks()[-1] == ("deploy", 1, "failure", 3)
+    assert desk.stages()[-1] == ("deploy", 1, "failure", 3)
 
 
 def test_bytes_that_were_changed_are_not_deployed(desk: Any) -> None:
@@ -259,7 +259,7 @@ def _dispute(desk: Any, first: str, second: str) -> None:
                 RunRef("shop", row["id"], "shop", "urn:x"), kind="deployed",
                 event_id=journal.ids.uuid(), service="shop", environment="production",
                 instance="production", artifact={}, version=second, number=1,
-                version_run=row["id"], replaces=[], uri="", task="", actor={}, reason="",
+                version_run=row["id"], replaces=[], uri="", stage_run="", actor={}, reason="",
                 details={},
             )
         )  # fmt: skip

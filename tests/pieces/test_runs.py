@@ -30,8 +30,8 @@ def test_a_release_made_of_five_separate_shells(desk: Any) -> None:
     assert f"export CXLOCAL_RUN={run}\n" in begun
     assert "export CXLOCAL_VERSION=2.7.0\n" in begun
     for script in (
-        "cxlocal step build -- sh -c 'echo $CXLOCAL_VERSION > app.bin'",
-        "cxlocal step unit -- grep -q 2.7.0 app.bin",
+        "cxlocal stage build -- sh -c 'echo $CXLOCAL_VERSION > app.bin'",
+        "cxlocal stage unit -- grep -q 2.7.0 app.bin",
         "cxlocal promote READY",
         "cxlocal deploy --to production",
         "cxlocal run finish",
@@ -54,18 +54,18 @@ def test_a_release_driven_by_make(desk: Any) -> None:
     desk.write(
         {
             "Makefile": (
-                'release: ; eval "$$(cxlocal run start)" && $(MAKE) -s steps; cxlocal run finish\n'
-                "steps: build unit\n"
-                "build: ; cxlocal step build -- $(MAKE) -s app.bin\n"
+                'release: ; eval "$$(cxlocal run start)" && $(MAKE) -s stages; cxlocal run finish\n'
+                "stages: build unit\n"
+                "build: ; cxlocal stage build -- $(MAKE) -s app.bin\n"
                 "app.bin: ; echo $$CXLOCAL_VERSION > app.bin\n"
-                "unit: ; cxlocal step unit -- grep -q 2.7 app.bin\n"
-                'broken: ; eval "$$(cxlocal run start)" && cxlocal step unit -- false\n'
+                "unit: ; cxlocal stage unit -- grep -q 2.7 app.bin\n"
+                'broken: ; eval "$$(cxlocal run start)" && cxlocal stage unit -- false\n'
             )
         }
     )
     done = desk.shell("make -s release")
     assert done.code == 0, done.err
-    assert desk.tasks() == [("build", 1, "success", 0), ("unit", 1, "success", 0)]
+    assert desk.stages() == [("build", 1, "success", 0), ("unit", 1, "success", 0)]
     assert (desk.tree / "app.bin").read_text() == "2.7.0\n"
     done = desk.shell("make -s broken")
     assert done.code == 2  # make's own: a recipe failed
@@ -78,7 +78,7 @@ def test_jobs_of_one_ci_run_find_each_other(desk: Any, ci: dict[str, str]) -> No
     assert desk.shell("cxlocal run start", env=ci).code == 0
     # Another job: another checkout, so no .cx/run.
     (desk.tree / ".cx" / "run").unlink()
-    assert desk.shell("cxlocal step unit -- true", env=ci).code == 0
+    assert desk.shell("cxlocal stage unit -- true", env=ci).code == 0
     (desk.tree / ".cx" / "run").unlink(missing_ok=True)
     joined = desk("run", "start", "--json", env=ci).json()
     assert joined["joined"] is True
@@ -86,7 +86,7 @@ def test_jobs_of_one_ci_run_find_each_other(desk: Any, ci: dict[str, str]) -> No
     assert desk.shell("cxlocal run finish", env=ci).code == 0
     rows = desk.rows("SELECT id, outcome, place_kind FROM run")
     assert [tuple(row.values()) for row in rows] == [(joined["run"], "success", "ci")]
-    assert desk.tasks() == [("unit", 1, "success", 0)]
+    assert desk.stages() == [("unit", 1, "success", 0)]
     if ci is GITHUB:
         again = desk("run", "start", "--json", env={**ci, "GITHUB_RUN_ATTEMPT": "2"}).json()
         assert (again["joined"], again["version"]) == (False, "2.7.1")
@@ -98,8 +98,8 @@ def test_the_file_of_another_ci_run_is_not_believed(desk: Any) -> None:
     assert desk("run", "start", "--json", env=other).json()["joined"] is False
     first, second = (row["id"] for row in desk.rows("SELECT id FROM run ORDER BY queued_at"))
     assert (desk.tree / ".cx" / "run").read_text().strip() == second
-    desk.shell("cxlocal step unit -- true", env=GITHUB)
-    assert [row["run"] for row in desk.rows("SELECT run FROM task_run")] == [first]
+    desk.shell("cxlocal stage unit -- true", env=GITHUB)
+    assert [row["run"] for row in desk.rows("SELECT run FROM stage_run")] == [first]
 
 
 def test_only_pushed_and_committed_files_begin_a_run(desk: Any) -> None:
@@ -138,12 +138,12 @@ def test_offline_the_number_comes_from_the_reserve(desk: Any) -> None:
     ("steps", "outcome"),
     [
         ("", "success"),
-        ("cxlocal step a -- true; cxlocal step b -- true;", "success"),
-        ("cxlocal step a -- false || true; cxlocal step a -- true;", "success"),
-        ("cxlocal step a -- false || true; cxlocal step b -- true;", "failure"),
-        ("cxlocal step a -- no-such-program || true;", "error"),
-        ("cxlocal step a --began;", "error"),
-        ("cxlocal step a --ended cancel; cxlocal step b -- false || true;", "cancel"),
+        ("cxlocal stage a -- true; cxlocal stage b -- true;", "success"),
+        ("cxlocal stage a -- false || true; cxlocal stage a -- true;", "success"),
+        ("cxlocal stage a -- false || true; cxlocal stage b -- true;", "failure"),
+        ("cxlocal stage a -- no-such-program || true;", "error"),
+        ("cxlocal stage a --began;", "error"),
+        ("cxlocal stage a --ended cancel; cxlocal stage b -- false || true;", "cancel"),
     ],
 )
 def test_the_outcome_follows_from_the_last_attempts(desk: Any, steps: str, outcome: str) -> None:
@@ -160,8 +160,8 @@ def test_a_run_is_finished_once(desk: Any) -> None:
     assert tuple(row.values()) == ("cancel", "changed our mind")
     done = desk("run", "finish", env={"CXLOCAL_RUN": run})
     assert (done.code, "finished before" in done.err) == (2, True)
-    late = desk("step", "late", "--", "true", env={"CXLOCAL_RUN": run})
-    assert (late.code, "was finished before this step" in late.err) == (0, True)
+    late = desk("stage", "late", "--", "true", env={"CXLOCAL_RUN": run})
+    assert (late.code, "was finished before this stage" in late.err) == (0, True)
 
 
 def test_an_open_run_is_open_and_the_next_command_does_not_end_it(desk: Any) -> None:
@@ -176,36 +176,36 @@ def test_an_open_run_is_open_and_the_next_command_does_not_end_it(desk: Any) -> 
 @pytest.mark.parametrize("run", ["../../etc", "a b", "x" * 300, "$(id)"])
 def test_nonsense_in_the_variable_is_refused(desk: Any, run: str) -> None:
     desk.start()
-    done = desk("step", "a", "--strict", "--", "true", env={"CXLOCAL_RUN": run})
+    done = desk("stage", "a", "--strict", "--", "true", env={"CXLOCAL_RUN": run})
     assert (done.code, "does not hold the id of a run" in done.err) == (2, True)
 
 
 def test_nonsense_in_the_file_is_no_run(desk: Any) -> None:
     desk.start()
     (desk.tree / ".cx" / "run").write_bytes(b"\xff../../etc\n")
-    assert desk("step", "a", "--strict", "--", "true").code == 2
+    assert desk("stage", "a", "--strict", "--", "true").code == 2
 
 
 def test_a_run_of_another_machine_can_be_reported_to(desk: Any, tmp_path: Any) -> None:
     run = desk.start()
     other = {"CXLOCAL_HOME": str(tmp_path / "other"), "CXLOCAL_RUN": run}
-    done = desk("step", "elsewhere", "--", "true", env=other)
+    done = desk("stage", "elsewhere", "--", "true", env=other)
     assert (done.code, done.err) == (0, "")
-    script = "SELECT run, stage, outcome FROM task_run"
+    script = "SELECT run, stage, outcome FROM stage_run"
     found = desk("sql", script, "--json", env=other).json()
     assert found == [{"run": run, "stage": "elsewhere", "outcome": "success"}]
     assert desk("run", "finish", env=other).code == 2
 
 
-def test_kill_9_of_a_step_leaves_the_run_open_and_the_journal_whole(desk: Any) -> None:
+def test_kill_9_of_a_stage_leaves_the_run_open_and_the_journal_whole(desk: Any) -> None:
     desk.start()
     script = "kill -9 $PPID; sleep 0.2"
     process = subprocess.run(
-        [desk.cx.program, "step", "work", "--", "sh", "-c", script],
+        [desk.cx.program, "stage", "work", "--", "sh", "-c", script],
         cwd=desk.tree, env={**os.environ, **desk.environ}, capture_output=True, check=False,
     )  # fmt: skip
     assert process.returncode == -9
     assert desk("verify").code == 0
-    assert desk.tasks() == [("work", 1, None, None)]
-    assert desk("step", "work", "--", "true").code == 0
+    assert desk.stages() == [("work", 1, None, None)]
+    assert desk("stage", "work", "--", "true").code == 0
     assert desk("run", "finish", "--json").json()["outcome"] == "success"

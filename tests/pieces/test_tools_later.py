@@ -89,7 +89,7 @@ def test_a_tool_deploys_observes_and_undoes(desk: Any) -> None:
     done = desk("rollback", "production", "-m", "bad night")
     assert done.code == 0, done.err
     assert _said(desk) == [first, second, first]
-    row = desk.rows("SELECT verb, outcome FROM task_run ORDER BY started_at DESC LIMIT 1")[0]
+    row = desk.rows("SELECT verb, outcome FROM stage_run ORDER BY started_at DESC LIMIT 1")[0]
     assert tuple(row.values()) == ("undo", "success")
     row = desk.rows("SELECT version, kind, reason FROM deployment ORDER BY deployed_at DESC")[0]
     assert tuple(row.values()) == (first, "rolledback", "bad night")
@@ -118,7 +118,7 @@ def test_what_was_changed_outside_is_shown(desk: Any) -> None:
     done = desk("env", "observe", "production")
     assert (done.code, done.out) == (0, "production runs 0.0.9, healthy\n")
     assert "changed outside" in done.err
-    assert len(desk.rows("SELECT id FROM task_run WHERE stage LIKE '%observe%'")) == 0
+    assert len(desk.rows("SELECT id FROM stage_run WHERE stage LIKE '%observe%'")) == 0
 
 
 def _until(condition: Any) -> None:
@@ -135,14 +135,14 @@ def test_a_deployment_that_was_killed_can_be_repeated(desk: Any) -> None:
     _until(lambda: (desk.live / "production").exists())
     process.kill()
     process.wait()
-    assert desk.tasks()[-1] == ("deploy", 1, None, None)
+    assert desk.stages()[-1] == ("deploy", 1, None, None)
     assert desk("verify").code == 0
     process = _start(desk, "deploy", version, "--to", "production")
     _until(lambda: len(_said(desk)) == 2)
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 143
-    tasks = desk.tasks()
-    assert [one[:3] for one in tasks[-2:]] == [("deploy", 1, "error"), ("deploy", 2, "cancel")]
+    stages = desk.stages()
+    assert [one[:3] for one in stages[-2:]] == [("deploy", 1, "error"), ("deploy", 2, "cancel")]
     assert desk.rows("SELECT * FROM deployments_now") == []
 
 

@@ -89,7 +89,7 @@ class Shop:
     def outcomes(self) -> dict[str, str]:
         """Stages of the newest run with the outcome of their last attempt."""
         rows = self.query(
-            "SELECT stage, outcome FROM task_run WHERE run = ? ORDER BY attempt", self.last()
+            "SELECT stage, outcome FROM stage_run WHERE run = ? ORDER BY attempt", self.last()
         )
         return dict(rows)
 

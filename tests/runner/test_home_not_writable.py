@@ -80,10 +80,10 @@ def test_a_home_that_is_a_file_is_refused_by_every_command(shop: Any, below: str
     assert shop.home.read_text() == "a file"
 
 
-def test_a_step_runs_without_a_home_and_warns(shop: Any, home: Path) -> None:
+def test_a_stage_runs_without_a_home_and_warns(shop: Any, home: Path) -> None:
     shop.write(BUILD)
     shop.home.write_text("a file")
-    result = shop.command("step", "build", "--", "touch", str(home / "stepped"))
+    result = shop.command("stage", "build", "--", "touch", str(home / "stepped"))
     assert result.code == 0
     assert "CXLOCAL_HOME is or lies below" in result.err
     assert (home / "stepped").exists()

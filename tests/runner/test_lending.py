@@ -221,8 +221,8 @@ def test_a_lender_killed_around_its_commit_lends_no_number_twice(
 DYING = """
 import os, sys
 if "serve" in sys.argv:
-    import cxlocal.numbers.obtain as obtain
-    import cxlocal.numbers.lending as lending
+    import cxlocal.allocation.allocator as obtain
+    import cxlocal.allocation.lender as lending
     def die(*given, **named):
         os._exit(9)
     if os.environ["DIES"] == "before":

@@ -169,7 +169,7 @@ def test_single_commands_leave_a_bundle_at_the_end(ci: Ci, shop: Any) -> None:
     env = ci.job("job", CXLOCAL_NODE="passing", GITHUB_RUN_ID="7", GITHUB_RUN_ATTEMPT="1")
     assert shop.command("run", "start", env=env).code == 0
     ci.away()
-    assert shop.command("step", "build", "--", "true", env=env).code == 0
+    assert shop.command("stage", "build", "--", "true", env=env).code == 0
     done = shop.command("run", "finish", env=env)
     assert done.code == 6, done.err
     [path] = ci.bundles()
@@ -178,7 +178,7 @@ def test_single_commands_leave_a_bundle_at_the_end(ci: Ci, shop: Any) -> None:
     assert (done.code, done.out) == (6, f"{path}\n")
     ci.back()
     assert shop.command("import", path, env=ci.laptop).code == 0
-    assert ci.known("SELECT stage, outcome FROM task_run") == [
+    assert ci.known("SELECT stage, outcome FROM stage_run") == [
         {"stage": "build", "outcome": "success"}
     ]
 

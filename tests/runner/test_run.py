@@ -111,7 +111,7 @@ test = {{ command = "test -e {flag}; grep 0.1.0 version.txt $CXLOCAL_ARTIFACT_OU
     assert second.code == 0, second.err
     assert (tmp_path / "built").read_text() == "x\n"
     assert shop.query("SELECT version, outcome FROM run") == [("0.1.0", "success")]
-    attempts = shop.query("SELECT stage, attempt, outcome FROM task_run ORDER BY stage, attempt")
+    attempts = shop.query("SELECT stage, attempt, outcome FROM stage_run ORDER BY stage, attempt")
     assert attempts == [("build", 1, "success"), ("test", 1, "failure"), ("test", 2, "success")]
 
 
@@ -168,7 +168,7 @@ flaky = {{ command = "test -e {tmp_path}/x || {{ touch {tmp_path}/x; exit 1; }}"
 """)
     done = shop.run()
     assert done.code == 0, done.err
-    assert shop.query("SELECT attempt, outcome FROM task_run ORDER BY attempt") == [
+    assert shop.query("SELECT attempt, outcome FROM stage_run ORDER BY attempt") == [
         (1, "failure"),
         (2, "success"),
     ]
@@ -193,7 +193,7 @@ slow = { command = "sleep 60", timeout = "1s" }
         "crashed": "failure",
         "slow": "error",
     }
-    reasons = dict(shop.query("SELECT stage, reason FROM task_run"))
+    reasons = dict(shop.query("SELECT stage, reason FROM stage_run"))
     assert "time limit" in reasons["slow"] and "SIGSEGV" in reasons["crashed"]
 
 
@@ -206,11 +206,11 @@ def test_stages_run_in_parallel_up_to_j(shop: Any) -> None:
     stages = "\n".join(f's{i} = {{ command = "sleep 0.5" }}' for i in range(4))
     shop.write(f"[stages]\n{stages}\n")
     assert shop.run("-j", "4").code == 0
-    times = shop.query("SELECT started_at, finished_at FROM task_run")
+    times = shop.query("SELECT started_at, finished_at FROM stage_run")
     assert max(start for start, _ in times) < min(end for _, end in times)
     assert shop.run("-j", "1").code == 0
     times = shop.query(
-        "SELECT started_at, finished_at FROM task_run WHERE run = ? ORDER BY started_at",
+        "SELECT started_at, finished_at FROM stage_run WHERE run = ? ORDER BY started_at",
         shop.last(),
     )
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(times))
@@ -340,7 +340,7 @@ deps = { command = "test -e deps/made || { mkdir deps; echo made > deps/made; ec
     assert "fresh" in shop.log("deps")
     assert shop.run().code == 0
     assert "fresh" not in shop.log("deps")
-    details = json.loads(shop.query("SELECT details FROM task_run ORDER BY started_at")[1])
+    details = json.loads(shop.query("SELECT details FROM stage_run ORDER BY started_at")[1])
     assert details["caches"][0]["hit"] is True
     (shop.tree / "lock").write_text("2")
     shop.push("new lock")

@@ -201,7 +201,7 @@ def test_after_kill_9_the_next_run_records_the_error_and_ends_what_was_left(
     result = shop.run()
     assert result.code == 0, result.err
     assert shop.query("SELECT outcome FROM run ORDER BY queued_at") == ["error", "success"]
-    assert shop.query("SELECT outcome FROM task_run WHERE stage = 'hold'") == ["error"]
+    assert shop.query("SELECT outcome FROM stage_run WHERE stage = 'hold'") == ["error"]
     assert processes_with(sleep) == []
     assert shop.command("verify").code == 0
 
@@ -241,7 +241,7 @@ hold  = { command = "grep made $CXLOCAL_ARTIFACT_APP; touch $HOME/working; test 
     done = json.loads(shop.run("--resume", run, "--json").out)
     assert (done["run"], done["number"], done["outcome"]) == (run, 0, "success")
     assert (home / "built").read_text() == "x\n"
-    assert shop.query("SELECT attempt FROM task_run WHERE stage = 'hold'") == [1, 2]
+    assert shop.query("SELECT attempt FROM stage_run WHERE stage = 'hold'") == [1, 2]
 
 
 def test_a_run_that_is_carried_out_cannot_be_resumed(shop: Any, home: Path) -> None:
@@ -280,7 +280,7 @@ def test_a_time_limit_ends_a_stage_with_everything_it_started(shop: Any) -> None
     sleep = f"sleep 7{os.getpid()}"
     shop.write(f'[stages]\nslow = {{ command = "{sleep} & {sleep}", timeout = "1s" }}\n')
     assert shop.run().code == 9
-    assert "time limit" in shop.query("SELECT reason FROM task_run")[0]
+    assert "time limit" in shop.query("SELECT reason FROM stage_run")[0]
     assert processes_with(sleep) == []
 
 
@@ -320,7 +320,7 @@ def test_a_tool_that_goes_wrong_ends_its_stage_with_a_reason(
     shop.write(f'[stages]\n{stage} = {{ tool = "sulk", timeout = "2s" }}\n')
     result = shop.run()
     assert result.code == 9, result.err
-    assert words in shop.query("SELECT reason FROM task_run")[0]
+    assert words in shop.query("SELECT reason FROM stage_run")[0]
     assert f"about to {stage}" in shop.log(stage)
 
 
@@ -347,7 +347,7 @@ def test_gigabytes_of_output_cost_neither_memory_nor_the_run(shop: Any) -> None:
     assert code == 0
     # Linux counts in KiB, macOS in bytes; both stay far below what was printed.
     assert most < (150_000 if sys.platform == "linux" else 150_000_000)
-    size = shop.query("SELECT log_bytes FROM task_run")[0]
+    size = shop.query("SELECT log_bytes FROM stage_run")[0]
     assert 500_000_000 < size < 600_000_000
     shutil.rmtree(shop.home / "logs")
 
@@ -356,7 +356,7 @@ def test_output_that_is_no_text_is_kept_as_it_came_and_shown_harmless(shop: Any)
     shop.write("[stages]\nraw = { command = '''printf \"\\\\377\\\\000\\\\033]0;x\"; exit 1''' }\n")
     result = shop.run()
     assert result.code == 1
-    (log,) = shop.query("SELECT log FROM task_run")
+    (log,) = shop.query("SELECT log FROM stage_run")
     assert (shop.home / log).read_bytes().startswith(b"\xff\x00\x1b]0;x")
     assert "\x1b" not in result.err
 

@@ -84,10 +84,10 @@ def test_a_promised_file_must_be_there_and_be_the_only_one(shop: Any) -> None:
     stage = 'build = { command = "touch a.bin b.bin", produces = { app = "*.bin" } }\n'
     shop.write("[stages]\n" + stage)
     assert shop.run().code == 9
-    assert "2" in shop.query("SELECT reason FROM task_run")[0]
+    assert "2" in shop.query("SELECT reason FROM stage_run")[0]
     shop.write("[stages]\n" + stage.replace("*.bin", "c.bin"))
     assert shop.run().code == 9
-    assert "c.bin" in shop.query("SELECT reason FROM task_run")[1]
+    assert "c.bin" in shop.query("SELECT reason FROM stage_run")[1]
 
 
 def test_the_number_is_stamped_before_anything_is_built(shop: Any) -> None:
@@ -133,7 +133,7 @@ def test_offline_numbers_come_from_the_reserve_and_lie_ahead(shop: Any) -> None:
 def test_a_missing_program_is_an_error_that_names_it(shop: Any) -> None:
     shop.write('[stages]\nbuild = { command = ["no-such-program-here"] }\n')
     assert shop.run().code == 9
-    assert "no-such-program-here" in shop.query("SELECT reason FROM task_run")[0]
+    assert "no-such-program-here" in shop.query("SELECT reason FROM stage_run")[0]
 
 
 def test_a_missing_tool_is_named_before_a_run_begins(shop: Any) -> None:

@@ -48,7 +48,7 @@ def test_a_signal_is_recorded_as_cancel(shop: Any, tmp_path: Path, number: signa
     wait_for(flag)
     again.send_signal(signal.SIGTERM)
     again.communicate(timeout=20)
-    assert shop.query("SELECT stage, attempt, outcome FROM task_run") == [
+    assert shop.query("SELECT stage, attempt, outcome FROM stage_run") == [
         ("slow", 1, "cancel"),
         ("slow", 2, "cancel"),
     ]
@@ -119,14 +119,14 @@ def test_without_machine_ids_another_boot_is_no_proof_of_death(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Containers without an id on one shared home: a run of one is not ended by the other."""
-    import cxlocal.exchange.hint
+    import cxlocal.journal.whereabouts
     from cxlocal.clock import SystemClock, SystemIds
     from cxlocal.journal.file import Journal
     from cxlocal.runner.orphans import here, orphans, register
 
     path = shop.home / "journal.db"
     for raw, dead in (("", False), ("0123456789abcdef", True)):
-        monkeypatch.setattr(cxlocal.exchange.hint, "machine_id", lambda raw=raw: raw)
+        monkeypatch.setattr(cxlocal.journal.whereabouts, "machine_id", lambda raw=raw: raw)
         with Journal.open(path, clock=SystemClock(), ids=SystemIds()) as journal:
             with journal.write() as transaction:
                 register(transaction, f"run {raw}", "cxlocal run")

@@ -15,7 +15,7 @@ from pathlib import Path
 from cxlocal.hooks.specs import hookimpl
 from cxlocal.hooks.tool import Deployed, Done, Observed, Tool
 from cxlocal.hooks.report import Case, Report
-from cxlocal.hooks.task import GateAnswer
+from cxlocal.hooks.stage_view import GateAnswer
 import msgspec
 
 DESK = Path("@DESK@")
@@ -138,7 +138,7 @@ def test_a_failed_deploy_is_destroyed_too(shop: Any, tools: Any) -> None:
     shop.write(pipe(more=', fail = "boom"'))
     done = shop.run()
     assert done.code == 9, done.err
-    assert "boom" in shop.query("SELECT reason FROM task_run WHERE stage = 'up'")[0]
+    assert "boom" in shop.query("SELECT reason FROM stage_run WHERE stage = 'up'")[0]
     assert list(table.glob("*.json")) == []
     assert shop.outcomes() == {"up": "error"}
 
@@ -208,7 +208,7 @@ def test_a_success_without_its_report_is_an_error(shop: Any, tools: Any) -> None
     desk(shop, tools)
     shop.write(REPORTS.format(command="true"))
     assert shop.run().code == 9
-    assert "report missing" in shop.query("SELECT reason FROM task_run")[0]
+    assert "report missing" in shop.query("SELECT reason FROM stage_run")[0]
 
 
 def test_a_report_from_before_does_not_speak_for_this_attempt(shop: Any, tools: Any) -> None:
@@ -283,7 +283,7 @@ def test_kill_9_then_the_next_run_pays(shop: Any, tools: Any) -> None:
     assert done.code == 0, done.err
     assert "had been cut off" in done.err
     assert shop.query("SELECT outcome FROM run WHERE id = ?", cut) == ["error"]
-    assert shop.query("SELECT outcome FROM task_run WHERE run = ?", cut) == ["error"]
+    assert shop.query("SELECT outcome FROM stage_run WHERE run = ?", cut) == ["error"]
     assert list(table.glob("test-*.json")) == []
     assert shop.query("SELECT count(*) FROM process") == [0]
     assert shop.query(

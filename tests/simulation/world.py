@@ -28,6 +28,9 @@ from cxlocal_sync.keys.store import KeyStore
 from cxlocal_sync.stores.sqlite import SqliteStore
 from numbers_kit import FaultyStore, request
 
+from cxlocal.allocation.allocator import obtain_number
+from cxlocal.allocation.borrower import borrow
+from cxlocal.allocation.lender import lend
 from cxlocal.domain import NumberState
 from cxlocal.errors import Conflict, CxError, Refused, StoreNeeded, Trouble
 from cxlocal.events.runs import run_flagged
@@ -35,10 +38,7 @@ from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import recover_store, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.verify import verify
-from cxlocal.numbers.borrowing import borrow
 from cxlocal.numbers.ledger import ledger
-from cxlocal.numbers.lending import lend
-from cxlocal.numbers.obtain import obtain_number
 from cxlocal.numbers.schemes import SCHEMES
 
 DELIVERABLE, LINE = "webshop", "2.7"

@@ -14,10 +14,10 @@ from typing import Any
 
 from cxlocal_sync.stores.sqlite import SqliteStore
 
+from cxlocal.allocation.request import NumberRequest
 from cxlocal.clock import SystemClock, SystemIds
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.journal.file import Journal
-from cxlocal.numbers.obtain import NumberRequest
 from cxlocal.numbers.schemes import SCHEMES
 
 ACTOR = {"id": "someone@example.org", "how": "test"}

@@ -13,10 +13,11 @@ from http_kit import ThreadServer
 from keys_kit import make_folder_store
 from numbers_kit import FaultyStore, request
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.commands.sync import describe
 from cxlocal.errors import CxError, Refused, StoreNeeded
-from cxlocal.exchange.following import choose
-from cxlocal.exchange.moving import move
+from cxlocal.exchange.adoption import move
+from cxlocal.exchange.followed import choose
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import SyncReport, pending, recover_store, synchronise
@@ -24,7 +25,6 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.ledger import explain, ledger
-from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
 

@@ -17,11 +17,11 @@ from cxlocal_sync.plugin import cxlocal_register_stores
 from http_kit import answering
 from numbers_kit import FaultyStore, request
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import StoreNeeded
 from cxlocal.exchange.open import open_store
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
-from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
 

@@ -11,13 +11,13 @@ import pytest
 from comparing_kit import Teller
 from numbers_kit import FAULTS, request
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import CxError
 from cxlocal.events.document import hash_of
 from cxlocal.exchange.messages import decode, encode, event_out
 from cxlocal.exchange.sync import pending, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.numbers.ledger import ledger
-from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
 

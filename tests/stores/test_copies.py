@@ -16,6 +16,7 @@ from numbers_kit import ACTOR, open_journal, request
 
 import cxlocal.exchange.contact
 import cxlocal.exchange.copies
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.domain import NumberState
 from cxlocal.errors import Refused
 from cxlocal.events.runs import run_flagged
@@ -25,7 +26,6 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.ledger import explain, ledger
-from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
 

@@ -18,9 +18,9 @@ from failover_kit import Machine
 from numbers_kit import open_journal, request
 from postgresql_kit import Cluster, Server, programs
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import synchronise
-from cxlocal.numbers.obtain import obtain_number
 
 pytestmark = pytest.mark.needs("pg_ctlcluster")
 

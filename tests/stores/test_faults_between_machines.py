@@ -20,11 +20,12 @@ from typing import Any
 import pytest
 from numbers_kit import FaultyStore, open_journal, request
 
-import cxlocal.exchange.hint
+import cxlocal.journal.whereabouts
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.clock import SystemIds
 from cxlocal.errors import CxError, JournalDamaged
 from cxlocal.events.runs import run_flagged
-from cxlocal.exchange import asking
+from cxlocal.exchange import number_lock as asking
 from cxlocal.exchange.overview import overview
 from cxlocal.exchange.sync import pending, recover_store, synchronise
 from cxlocal.journal.file import Journal
@@ -32,7 +33,6 @@ from cxlocal.journal.home import home_folder
 from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.ledger import ledger
-from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
 KIT = Path(__file__).resolve().parent
@@ -166,7 +166,7 @@ def test_one_home_that_several_hosts_share_holds_a_journal_each(
     environ = {"HOME": str(tmp_path / "home")}
     homes = []
     for host in ("a" * 32, "b" * 32):
-        monkeypatch.setattr(cxlocal.exchange.hint, "machine_id", lambda host=host: host)
+        monkeypatch.setattr(cxlocal.journal.whereabouts, "machine_id", lambda host=host: host)
         homes.append(home_folder(environ, SystemIds()))
     assert homes[0] != homes[1]
     nodes = set()

@@ -12,9 +12,9 @@ import pytest
 from cxlocal_sync.stores import sqlite
 from numbers_kit import open_journal, request
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.clock import SystemClock
 from cxlocal.exchange.sync import synchronise
-from cxlocal.numbers.obtain import obtain_number
 
 
 class Counting(SystemClock):

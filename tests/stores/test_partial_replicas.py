@@ -14,19 +14,19 @@ from cxlocal_sync.http.rights import Rights
 from http_kit import ThreadServer
 from numbers_kit import FaultyStore, open_journal, request
 
+from cxlocal.allocation.allocator import obtain_number
+from cxlocal.bundles.intake import take_bundle
+from cxlocal.bundles.reader import look
+from cxlocal.bundles.receipts import Received, take_receipt, write_receipt
+from cxlocal.bundles.writer import ALL, pack
 from cxlocal.events.document import Draft
 from cxlocal.exchange.contact import apply, prepare, talk
-from cxlocal.exchange.following import choose, chosen, include
-from cxlocal.exchange.packing import ALL, pack
-from cxlocal.exchange.receipts import Received, take_receipt, write_receipt
+from cxlocal.exchange.followed import choose, chosen, include
 from cxlocal.exchange.sync import pending, synchronise
-from cxlocal.exchange.taking import take_bundle
-from cxlocal.exchange.unpacking import look
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import partial_nodes
 from cxlocal.journal.verify import verify
 from cxlocal.numbers.ledger import explain
-from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
 NAMES = ("webshop", "engine", "Ünïcode / name", None)

@@ -25,9 +25,9 @@ from http_kit import ProcessServer
 from numbers_kit import open_journal, request
 from postgresql_kit import Databases
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.exchange.messages import decode, encode
 from cxlocal.exchange.store import StoreUnreachable
-from cxlocal.numbers.obtain import obtain_number
 
 needs_server = pytest.mark.needs("pg_ctlcluster")
 

@@ -17,8 +17,8 @@ from cxlocal_sync.postgresql.place import (
 )
 from cxlocal_sync.postgresql.store import PostgresqlStore
 
+from cxlocal.address import argument_address, public_address
 from cxlocal.errors import ConfigError, UsageError
-from cxlocal.exchange.address import argument_address, public_address
 
 HERE = Where("7", 1, 16400, ())
 

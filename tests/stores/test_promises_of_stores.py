@@ -17,6 +17,8 @@ import pytest
 from comparing_kit import Teller
 from numbers_kit import ACTOR, FaultyStore, request
 
+from cxlocal.allocation.allocator import obtain_number
+from cxlocal.allocation.request import number_of_run
 from cxlocal.domain import NumberState
 from cxlocal.errors import Refused, StoreNeeded
 from cxlocal.events.document import Draft
@@ -30,7 +32,6 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.ledger import explain, ledger, lines_of
-from cxlocal.numbers.obtain import number_of_run, obtain_number
 
 Machine = Callable[..., Journal]
 

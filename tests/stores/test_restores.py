@@ -23,6 +23,7 @@ from numbers_kit import FaultyStore, open_journal, request
 from obstore.store import S3Store
 from postgresql_kit import Databases
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.clock import SystemIds
 from cxlocal.domain import NumberState
 from cxlocal.errors import Refused, StoreNeeded
@@ -31,7 +32,6 @@ from cxlocal.exchange.sync import recover_store, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.numbers.ledger import explain
 from cxlocal.numbers.log import AHEAD_MAX, COUNT_MAX
-from cxlocal.numbers.obtain import obtain_number
 
 Machine = Callable[..., Journal]
 

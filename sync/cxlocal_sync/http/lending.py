@@ -8,10 +8,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from cxlocal.allocation.lender import left_to_lend, lend
 from cxlocal.errors import Refused
 from cxlocal.exchange.messages import BadMessage
 from cxlocal.journal.file import Journal
-from cxlocal.numbers.lending import left_to_lend, lend
 from cxlocal.numbers.schemes import Scheme
 from cxlocal_sync.stores.answer import Answering, refuse
 
@@ -31,12 +31,12 @@ class LendingStore(Answering):
         self._find_scheme = find_scheme
 
     def lend(self, member: str, asked: Any) -> dict[str, Any]:
-        """See ``cxlocal.numbers.lending.lend``."""
+        """See ``cxlocal.allocation.lender.lend``."""
         with self._open_journal() as journal:
             return lend(journal, asked, self._find_scheme, member)
 
     def left(self, asked: Any) -> dict[str, Any]:
-        """See ``cxlocal.numbers.lending.left_to_lend``."""
+        """See ``cxlocal.allocation.lender.left_to_lend``."""
         with self._open_journal() as journal:
             return left_to_lend(journal, asked)
 

@@ -10,8 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from cxlocal.address import public_address
 from cxlocal.errors import UsageError
-from cxlocal.exchange.address import public_address
 from cxlocal_sync.http.members import Members
 from cxlocal_sync.http.rights import rights_from_json
 from cxlocal_sync.stores.sqlite import path_of

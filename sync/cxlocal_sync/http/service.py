@@ -202,7 +202,7 @@ class Service:
         return {"name": name, "machines": count}
 
     async def lend(self, member: Member, asked: Any) -> dict[str, Any]:
-        """A number for a run. Raises NotAllowed and what ``cxlocal.numbers.lending`` raises."""
+        """A number for a run. Raises NotAllowed and what ``cxlocal.allocation.lender`` raises."""
         check_lending(member, asked)
         return await self._exchanges.call(lambda store: lending(store).lend(member.name, asked))
 

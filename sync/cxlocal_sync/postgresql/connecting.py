@@ -16,9 +16,9 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from cxlocal.address import split_user
 from cxlocal.clock import Clock
 from cxlocal.errors import ConfigError
-from cxlocal.exchange.address import split_user
 from cxlocal_sync.postgresql.place import Where
 from cxlocal_sync.postgresql.reasons import telling
 from cxlocal_sync.postgresql.session import Connection, Late

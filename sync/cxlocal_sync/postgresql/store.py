@@ -18,9 +18,9 @@ from typing import Any, NoReturn, TypeVar
 
 import psycopg
 
+from cxlocal.address import public_address
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import CxError
-from cxlocal.exchange.address import public_address
 from cxlocal.exchange.messages import BadMessage
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.numbers.log import LogBroken

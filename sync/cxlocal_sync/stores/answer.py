@@ -15,7 +15,6 @@ from typing import Any, Protocol
 from cxlocal.errors import CxError
 from cxlocal.events.document import Event
 from cxlocal.exchange import token
-from cxlocal.exchange.hint import same_place
 from cxlocal.exchange.messages import (
     PROTOCOL,
     STORE_MOVED,
@@ -29,6 +28,7 @@ from cxlocal.exchange.messages import (
     whole_of,
 )  # fmt: skip
 from cxlocal.exchange.store import Store
+from cxlocal.journal.whereabouts import same_place
 from cxlocal.text import is_hexadecimal
 from cxlocal_sync.stores.adopt import adopt, retire
 from cxlocal_sync.stores.chains import Chains, number_of, read_batch

@@ -21,8 +21,8 @@ from typing import Any
 
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import CxError
-from cxlocal.exchange.hint import file_hint
 from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.journal.whereabouts import file_hint
 from cxlocal.numbers.log import LogBroken
 from cxlocal_sync.stores.answer import Answering, answer, refuse
 from cxlocal_sync.stores.founding import check_content, check_digest, found, may_found

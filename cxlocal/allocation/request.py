@@ -1,0 +1,136 @@
+"""What is asked for when a run wants its number, what it is given, and how that is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, NamedTuple
+
+from cxlocal.errors import ConfigError
+from cxlocal.events.machines import version_used
+from cxlocal.numbers import holdings
+from cxlocal.numbers.holdings import Taken
+from cxlocal.numbers.log import ONLINE
+from cxlocal.numbers.schemes import Scheme
+
+if TYPE_CHECKING:
+    from cxlocal.clock import Ids
+    from cxlocal.journal.file import Journal, Transaction
+
+LENT = "lent"
+"""How a run got a number that another machine held."""
+PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Pauses between tries of a passing machine, the last one repeated."""
+
+
+class NumberRequest(NamedTuple):
+    """Which number is asked for."""
+
+    deliverable: str
+    line: str
+    scheme: Scheme
+    run: str
+    actor: dict[str, str]
+    kept: bool = True
+    """False for a passing machine: it neither takes from a reserve nor holds one."""
+    reserve: int = 3
+    ahead: int = 100
+    first: int = 0
+    """[version] from."""
+    when_empty: str = "stop"
+    """``stop`` or ``suffix``."""
+    tagged: int = -1
+    """The highest number of this line that tags or other journal folders hold."""
+    above: int = -1
+    """A number from the reserve must lie above this one: the borrower knows it to be in use."""
+    lent: dict[str, str] | None = None
+    """To whom the number is lent (``version_used``), where the run is another machine's."""
+
+
+class Number(NamedTuple):
+    """The version of a run."""
+
+    number: int | None
+    """None only where the text is unique by construction (``how`` is suffix)."""
+    text: str
+    sort_key: str
+    how: str
+    """online, reserve, lent or suffix."""
+    online: bool
+    line: str
+    run: str
+
+
+def number_of_run(journal: Journal, deliverable: str, run: str) -> Number | None:
+    """The version a run holds, taken here or on another machine whose events have arrived."""
+    taken = holdings.taken_by(journal.connection, deliverable, run)
+    if taken is not None:
+        return _number(taken)
+    row = journal.connection.execute(
+        "SELECT line, number, text, sort_key, how, lineage FROM version"
+        " WHERE run = ? AND deliverable = ? AND used_at IS NOT NULL",
+        (run, deliverable),
+    ).fetchone()
+    if row is None:
+        return None
+    line, number, text, sort_key, how, lineage = row
+    counted = number if number >= 0 else None
+    return _number(Taken(deliverable, run, line, counted, text, sort_key, how, lineage or ""))
+
+
+def _number(taken: Taken) -> Number:
+    return Number(
+        taken.number, taken.text, taken.sort_key, taken.how, taken.how == ONLINE, taken.line,
+        taken.run,
+    )  # fmt: skip
+
+
+def pauses(ids: Ids) -> Iterator[float]:
+    """Pauses of a machine that waits for the store, in seconds, without end. Each is up to half as
+    long again as it says above, so that many jobs do not come back in step."""
+    for pause in chain(PAUSES_SECONDS, repeat(PAUSES_SECONDS[-1])):
+        yield pause * (1 + int(ids.token()[:4], 16) / 131072)
+
+
+def taken_of(request: NumberRequest, number: int, how: str, lineage: str) -> Taken:
+    """The version that ``number`` makes for the run. Raises ConfigError."""
+    text = request.scheme.render(request.line, number)
+    return Taken(
+        request.deliverable, request.run, request.line, number, text,
+        _sort_key(request.scheme, text), how, lineage,
+    )  # fmt: skip
+
+
+def _sort_key(scheme: Scheme, text: str) -> str:
+    try:
+        return scheme.sort_key(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"the scheme {scheme.name!r} cannot order its own text {text!r}",
+            why=str(error),
+            hint="change [version] line or scheme in cx.toml",
+            name="bad-scheme",
+        ) from error
+
+
+def record_use(
+    transaction: Transaction, request: NumberRequest, taken: Taken, generation: int, k: int
+) -> Number:
+    """Take a version for good: the row that keeps it unique and the event, with the transaction."""
+    holdings.take(transaction.connection, taken)
+    transaction.append(
+        version_used(
+            deliverable=taken.deliverable, run=taken.run, line=taken.line, number=taken.number,
+            scheme=request.scheme.name, text=taken.text, sort_key=taken.sort_key, how=taken.how,
+            lineage=taken.lineage, generation=generation, k=k, actor=request.actor,
+            lent=request.lent,
+        )
+    )  # fmt: skip
+    return _number(taken)
+
+
+def known_node(transaction: Transaction) -> str:
+    """Our node id, made where there is none yet."""
+    from cxlocal.exchange.copies import ensure_node
+
+    return ensure_node(transaction).node

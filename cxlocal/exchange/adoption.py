@@ -1,0 +1,225 @@
+"""From a store of one's own to one that is shared: ``cxlocal store adopt``.
+
+In this order, and every step may be repeated after a cut: ask the new store whether it would take
+us; give up our reserves; let the old store stop and say how far it counted; let the new one count
+above that; change over in the journal, in one transaction. What was sent to the old store is sent to
+the new one as if it had never been sent, other machines' histories included.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cxlocal.errors import Refused
+from cxlocal.exchange import carried as carrying
+from cxlocal.exchange import followed as following
+from cxlocal.exchange import state as known
+from cxlocal.exchange.answers import Answer, Refusal
+from cxlocal.exchange.contact import ANSWER_SECONDS, as_error, ask, talk
+from cxlocal.exchange.copies import ensure_node
+from cxlocal.exchange.messages import PROTOCOL
+from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.exchange.sync import synchronise, take_in
+from cxlocal.exchange.token import NO_TOKEN, propose, token_out
+from cxlocal.journal.whereabouts import file_hint
+from cxlocal.numbers import holdings
+from cxlocal.text import utc_text
+
+if TYPE_CHECKING:
+    from cxlocal.exchange.store import Store
+    from cxlocal.journal.file import Journal, Transaction
+
+_PROPOSAL = "proposal to another store"
+"""Local value: the contact token offered to the new store, the same in every attempt."""
+SYNC_SECONDS = 60.0
+
+_USED = """
+SELECT deliverable, line, max(number) FROM (
+  SELECT deliverable, line, number FROM spent WHERE number IS NOT NULL
+  UNION ALL SELECT deliverable, line, number FROM version WHERE number >= 0
+) GROUP BY deliverable, line
+"""
+
+Lines = list[tuple[str, str, int]]
+"""Deliverable, line, highest number."""
+
+
+class Moved(NamedTuple):
+    """What a change of stores came to."""
+
+    lines: int
+    """Lines the new store goes on counting."""
+    events: int
+    """Events that are to be sent to it."""
+    already: bool = False
+    """The journal belonged to it before."""
+
+
+def move(
+    journal: Journal, old: Store, new: Store, *, others: bool = False, conflicts: bool = False
+) -> Moved:
+    """Change over from ``old`` to ``new``. ``others``: more machines use the old one and will
+    follow; ``conflicts``: it is known that both may have counted the same numbers.
+
+    Raises StoreUnreachable and Refused; everything is as before then, but for reserves given up and
+    an old store that stopped.
+    """
+    state = known.store_state(journal.connection)
+    if not state.lineage:
+        return Moved(0, 0, already=True)
+    _refuse_partial(journal)
+    request = _Request(journal, new, state.lineage, conflicts)
+    if not request.would_take(_used(journal)):
+        return Moved(0, 0, already=True)
+    _level(journal, old)
+    with journal.write() as transaction:
+        why = f"this machine moves from its store to {new.url}"
+        holdings.give_up_reserves(transaction, why)
+    lines = _retire(journal, old, new.url, others)
+    answer = request.adopt(lines)
+    events = _change_over(journal, new.url, answer, request.proposal)
+    return Moved(len(lines), events)
+
+
+def _refuse_partial(journal: Journal) -> None:
+    if following.chosen(journal) is None:
+        return
+    raise Refused(
+        "this machine holds the history of some deliverables only",
+        why="the new store gets what is here, and the rest would be left behind",
+        hint="cxlocal store follow --all; cxlocal sync; then again",
+        name="followed-in-part",
+    )
+
+
+def _level(journal: Journal, old: Store) -> None:
+    """Fetch what only the old store has. Raises StoreUnreachable."""
+    report = synchronise(journal, old, use_breaker=False, budget_seconds=SYNC_SECONDS)
+    while report.reached and report.pulled:
+        report = synchronise(journal, old, use_breaker=False, budget_seconds=SYNC_SECONDS)
+    if not report.reached:
+        raise StoreUnreachable(
+            "the store this machine moves from cannot be reached",
+            why=f"{report.why}; only it knows every number it handed out",
+            hint="bring it back; if it is lost: cxlocal store recover, then again",
+            url=old.url,
+        )
+
+
+def _retire(journal: Journal, old: Store, to: str, others: bool) -> Lines:
+    own = [row["node"] for row in journal.query("SELECT node FROM contact")]
+    part = {"to": to, "others": others, "own": own}
+    reply = talk(journal, old, push=False, parts={"retire": part})
+    if reply.answer.retired is None:
+        raise _too_old(old)
+    take_in(journal, reply, settle=False)
+    highest = {(name, line): number for name, line, number in reply.answer.retired}
+    for name, line, number in _used(journal):
+        highest[name, line] = max(number, highest.get((name, line), -1))
+    return [(*where, number) for where, number in sorted(highest.items()) if number >= 0]
+
+
+def _used(journal: Journal) -> Lines:
+    return journal.connection.execute(_USED).fetchall()
+
+
+class _Request:
+    """Speaks to the new store, which has never heard of this journal."""
+
+    def __init__(self, journal: Journal, new: Store, lineage: str, conflicts: bool) -> None:
+        self.new = new
+        self.lineage = lineage
+        self.conflicts = conflicts
+        self.hint = file_hint(journal.path)
+        with journal.write() as transaction:
+            self.node = ensure_node(transaction).node
+            self.proposal = _proposal(transaction, new.url, self.node)
+
+    def would_take(self, lines: Lines) -> bool:
+        """Whether it is another store than ours. Raises Refused where it would not take us."""
+        try:
+            answer = self._ask(lines, only_ask=True)
+        except Refused as error:
+            # Ours under another name knows this machine by another token.
+            if error.name == "copy":
+                return False
+            raise
+        return answer.lineage != self.lineage
+
+    def adopt(self, lines: Lines) -> Answer:
+        """Let it count above ``lines``. Raises Refused, StoreUnreachable."""
+        return self._ask(lines, only_ask=False)
+
+    def _ask(self, lines: Lines, *, only_ask: bool) -> Answer:
+        message: dict[str, Any] = {
+            "protocol": PROTOCOL,
+            "contact": {
+                "lineage": "", "generation": 0, "node": self.node, "hint": self.hint,
+                "token": token_out(NO_TOKEN), "proposal": token_out(self.proposal), "heads": [],
+                "cursor": {"position": 0, "hash": known.NO_CURSOR_HASH},
+            },
+            "push": [],
+            "grant": [],
+            "adopt": {
+                "lineage": self.lineage, "lines": [list(line) for line in lines],
+                "conflicts_known": self.conflicts, "only_ask": only_ask,
+            },
+        }  # fmt: skip
+        _, answer = ask(self.new, message, ANSWER_SECONDS)
+        if isinstance(answer, Refusal):
+            raise as_error(answer)
+        if answer.adopted is None:
+            raise _too_old(self.new)
+        return answer
+
+
+def _proposal(transaction: Transaction, url: str, node: str) -> Any:
+    kept = json.loads(transaction.journal.value(_PROPOSAL) or "{}")
+    if (kept.get("url"), kept.get("node")) != (url, node):
+        kept = {"url": url, "node": node, "value": transaction.journal.ids.token()}
+        transaction.set_value(_PROPOSAL, json.dumps(kept))
+    return propose(NO_TOKEN, kept["value"])
+
+
+def _too_old(store: Store) -> Refused:
+    return Refused(
+        "the store does not know how to move",
+        why=f"{store.url} is kept by an older release of cxlocal",
+        hint="bring it to this release, then: cxlocal store adopt URL",
+        name="store-too-old",
+    )
+
+
+def _change_over(journal: Journal, url: str, answer: Answer, proposal: Any) -> int:
+    """Let the journal belong to the new store; how many events it is to be sent."""
+    with journal.write() as transaction:
+        connection = transaction.connection
+        holdings.settle_open(transaction)
+        # A process that took numbers meanwhile may have been granted a reserve.
+        holdings.give_up_reserves(transaction, f"this machine moved from its store to {url}")
+        for table in ("ack", "grant_entry", "reserve", "asked", "carried", "relayed", "breaker"):
+            connection.execute(f"DELETE FROM {table}")  # sql: a name of ours
+        state = known.StoreState(url, answer.lineage, answer.generation)
+        known.save_store_state(connection, state)
+        for row in connection.execute("SELECT node FROM contact").fetchall():
+            known.save_contact(connection, known.fresh_contact(row[0]))
+        sent = known.fresh_contact(journal.node)._replace(proposal=proposal)
+        accepted = known.accepted_contact(sent, sent, file_hint(journal.path))
+        known.save_contact(connection, accepted)
+        transaction.set_value(_PROPOSAL, "")
+        at = utc_text(journal.clock.now_ms())
+        _bring(connection, connection.execute(_FOREIGN).fetchall(), answer.lineage, at)
+        return int(connection.execute("SELECT count(*) FROM event").fetchone()[0])
+
+
+_FOREIGN = """
+SELECT DISTINCT l.name, e.branch FROM event e JOIN node_lookup l ON l.id = e.node
+WHERE e.branch > 0 OR l.name NOT IN (SELECT node FROM contact)
+"""
+
+
+def _bring(connection: Any, chains: Iterable[tuple[str, int]], lineage: str, at: str) -> None:
+    for node, branch in chains:
+        carrying.note_relayed(connection, node, branch, lineage, at)

@@ -1,0 +1,52 @@
+"""What hooks see of stages and gates."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class StageView(NamedTuple):
+    """A stage about to run."""
+
+    deliverable: str
+    version: str
+    run: str
+    name: str
+    attempt: int
+    tool: str
+    verb: str
+    environment: str
+    started_at: str
+    variables: dict[str, str]
+    """Environment variables for the stage; a wrapper may add some (TRACEPARENT)."""
+
+
+class StageResult(NamedTuple):
+    """How a stage run ended."""
+
+    outcome: str
+    reason: str
+    seconds: float
+
+
+class GateQuestion(NamedTuple):
+    """What is about to happen, and what is known here."""
+
+    kind: str
+    """``stage``, ``deploy`` or ``promotion``."""
+    deliverable: str
+    version: str
+    run: str
+    environment: str
+    promotion: str
+    data_age_seconds: float | None
+    """How old our copy of other machines' history is; None when nothing was ever synced."""
+    facts: dict[str, Any]
+
+
+class GateAnswer(NamedTuple):
+    """A verdict and its reason. ``gate`` names who says so."""
+
+    gate: str
+    verdict: str
+    reason: str

@@ -1,0 +1,204 @@
+"""A promotion decided by a person: checked, recorded with who and why, never taken for another.
+
+An override is a decision of its own kind: it lets the version pass, and is nowhere counted as
+passed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from cxlocal.domain import Verdict
+from cxlocal.errors import CxError, Refused, Undecided, UsageError
+from cxlocal.events.runs import stage_run_id
+from cxlocal.hooks.stage_view import GateAnswer
+from cxlocal.runner.gates import (
+    PERSON,
+    ask_gates,
+    data_age_seconds,
+    denied_by_person,
+    refuse_conflicted,
+)
+from cxlocal.runner.products import artifacts
+from cxlocal.runner.promotions import promotion_draft
+from cxlocal.runner.work import Work
+from cxlocal.runner.workspace import Workspace
+
+if TYPE_CHECKING:
+    from cxlocal.plan.types import Promotion
+    from cxlocal.runner.record import RunRecord
+    from cxlocal.runner.source import Machine, Source
+
+
+class Decision(NamedTuple):
+    """What was recorded."""
+
+    run: str
+    deliverable: str
+    version: str
+    name: str
+    decision: str
+    """granted, denied, undecided or overridden."""
+    reason: str
+    actor: str
+    refusal: CxError | None = None
+    """What the command ends in, where the answer was not yes."""
+
+
+class Asked(NamedTuple):
+    """What the person wants."""
+
+    name: str
+    reason: str = ""
+    deny: bool = False
+    override: bool = False
+    run_named: bool = False
+
+
+def decide(machine: Machine, source: Source, record: RunRecord, asked: Asked) -> Decision:
+    """Decide about the version of a run and record it.
+
+    Raises what keeps the question from being asked: UsageError, Conflict; and Refused for a
+    promotion whose stages have not succeeded (nothing is recorded then, as nothing was decided).
+    """
+    promotion = find_promotion(record, asked.name)
+    record.actor = source.actor
+    work = Work(
+        record=record, manager=source.manager, workspace=_nowhere(source, record),
+        environ=machine.environ, voice=machine.voice, secrets={}, readers={},
+        run_named=asked.run_named,
+    )  # fmt: skip
+    work.succeeded = set(record.succeeded())
+    refuse_conflicted(work)
+    _check_override(record, asked)
+    if asked.deny:
+        no = GateAnswer(PERSON, Verdict.DENY, asked.reason)
+        return _record(work, promotion, "denied", asked.reason, [no])
+    denied = denied_by_person(record, promotion.name)
+    if denied is not None and not asked.override:
+        raise Refused(
+            f"{promotion.name} was denied to {record.version}",
+            why=denied,
+            hint="--override --reason WHY passes over it, and is recorded as an override",
+            name="denied",
+        )
+    missing = [name for name in promotion.after if name not in work.succeeded]
+    if missing and not asked.override:
+        raise Refused(
+            f"{record.version} has not earned {promotion.name}",
+            why=f"these have not succeeded in run {record.run[:8]}: {', '.join(missing)}",
+            hint="run them, or say --override --reason WHY; that is recorded as an override",
+            name="not-earned",
+            missing=missing,
+        )
+    answers = ask_gates(work, "promotion", "", promotion.name)
+    against = [one for one in answers if one.verdict != Verdict.ALLOW]
+    words = "; ".join(f"{one.gate}: {one.reason}" for one in against)
+    if asked.override:
+        passed_over = "; ".join([*(f"{name} has not succeeded" for name in missing), words])
+        reason = f"{asked.reason} (passed over: {passed_over.strip('; ') or 'nothing'})"
+        return _record(work, promotion, "overridden", reason, answers)
+    if not against:
+        return _record(work, promotion, "granted", asked.reason, answers)
+    refused = any(one.verdict == Verdict.DENY for one in against)
+    kind = Refused if refused else Undecided
+    decision = _record(work, promotion, "denied" if refused else "undecided", words, answers)
+    refusal = kind(
+        f"{promotion.name} for {record.version} "
+        + ("was refused" if refused else "could not be decided"),
+        why=words,
+        hint="settle what it says and ask again; --override --reason WHY passes over it",
+        name="gate-denied" if refused else "gate-undecided",
+    )
+    return decision._replace(refusal=refusal)
+
+
+def find_promotion(record: RunRecord, name: str) -> Promotion:
+    """The promotion in the plan of the run. Raises UsageError, Refused for a rehearsal."""
+    if record.kind != "release" or not record.version:
+        raise Refused(
+            f"run {record.run[:8]} has no version to promote",
+            why="only releases are promoted",
+            hint="'cxlocal log' lists the releases; 'cxlocal run' makes one",
+            name="not-a-release",
+        )
+    for promotion in record.plan.promotions:
+        if promotion.name == name:
+            return promotion
+    from cxlocal.config.problems import near
+
+    known = ", ".join(one.name for one in record.plan.promotions) or "none"
+    raise UsageError(
+        f"{record.version} knows no promotion {name!r}",
+        why=f"the plan of its run has {known}",
+        hint=f"did you mean {close!r}?"
+        if (close := near(name, [one.name for one in record.plan.promotions]))
+        else "add it to [promotions] of cx.toml, and release again",
+        name="no-such-promotion",
+    )
+
+
+def _check_override(record: RunRecord, asked: Asked) -> None:
+    if not (asked.override or asked.deny):
+        return
+    what = "an override" if asked.override else "a denial"
+    if not asked.reason.strip():
+        raise UsageError(
+            f"{what} needs a reason",
+            why="what a person decides is kept with the reason for it",
+            hint="--reason WHY",
+            name="no-reason",
+        )
+    if asked.override and record.actor.how == "operating system":
+        raise Refused(
+            "an override needs a named person",
+            why=f"all that is known here is the login {record.actor.id!r}",
+            hint="set user.name and user.email in git, or CXLOCAL_ACTOR",
+            name="nobody-named",
+        )
+
+
+def _record(
+    work: Work,
+    promotion: Promotion,
+    decision: str,
+    reason: str,
+    answers: tuple[GateAnswer, ...] | list[GateAnswer],
+) -> Decision:
+    record, age = work.record, data_age_seconds(work)
+    attempts = record.succeeded()
+    drafts = [
+        record.judged_draft(
+            gate=one.gate, verdict=one.verdict, reason=one.reason, promotion=promotion.name,
+            data_age_seconds=age,
+        )
+        for one in answers
+    ]  # fmt: skip
+    drafts.append(
+        promotion_draft(
+            record,
+            promotion.name,
+            decision,
+            digests={name: one.sha256 for name, one in artifacts(record, check=False).items()},
+            automatic=False,
+            actor=record.actor,
+            reason=reason,
+            evidence=[
+                stage_run_id(record.run, name, attempts[name])
+                for name in promotion.after
+                if name in attempts
+            ],
+            data_age_seconds=age,
+        )
+    )
+    record.record(*drafts)
+    return Decision(
+        record.run, record.ref.deliverable, record.version, promotion.name, decision, reason,
+        record.actor.id,
+    )  # fmt: skip
+
+
+def _nowhere(source: Source, record: RunRecord) -> Workspace:
+    """No folders: deciding touches no files."""
+    root = source.repository.root
+    return Workspace(source.repository, record.revision, root, root)

@@ -1,0 +1,145 @@
+"""Deployments: ask the environment what it runs, deploy or undo, say what runs now.
+
+A run does this at its deploy stages; ``cxlocal deploy`` and ``cxlocal rollback`` do the same for a
+version that was built before (``cxlocal.runner.redeploy``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cxlocal.domain import Outcome
+from cxlocal.events.runs import run_observed
+from cxlocal.hooks.tool import Deployed, Observed, Previous, verbs_of
+from cxlocal.plan.placeholders import used_artifacts
+from cxlocal.runner.debts import handle_of
+from cxlocal.runner.placements import deployed_drafts, instance_of, live
+from cxlocal.runner.tool_stage import ToolStage, as_worked, ask
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from cxlocal.events.document import Draft
+    from cxlocal.hooks.tool import ArtifactRef
+    from cxlocal.plan.types import Environment, Stage
+    from cxlocal.processes.child import End
+    from cxlocal.runner.work import Launch, Work, Worked
+
+
+def deploy(at: ToolStage) -> Generator[Launch, End, Worked]:
+    """Observe what runs there (where the tool can), then deploy with what ran before.
+
+    A stage whose verb is ``undo`` lets the tool put back what it had before.
+    """
+    work, stage = at.work, at.stage
+    environment = work.plan.environment(stage.environment)
+    instance = instance_of(work.record, environment)
+    handle = handle_of(work.record.journal, work.plan.deliverable, instance, stage.tool)
+    known = live(work.record, instance)
+    if environment.lifetime == "lasting" and "observe" in verbs_of(at.tool):
+        found, end = yield from ask(at, "observe", handle=handle)
+        if found.outcome == Outcome.CANCEL:
+            return as_worked(found, end)
+        note_observed(at, environment, known, found.result, found.reason)
+    previous = None
+    if known:
+        last = known[-1]
+        previous = Previous(version=last["version"], run=last["version_run"], handle=handle)
+    found, end = yield from ask(at, stage.verb, previous=previous, handle=handle)
+    worked = as_worked(found, end)
+    if isinstance(found.result, Deployed):
+        elsewhere = _undone_to_another(at, found.result)
+        if elsewhere:
+            return worked._replace(outcome=Outcome.ERROR, reason=elsewhere)
+        if found.result.uri:
+            work.uris[environment.name] = found.result.uri
+        drafts = deployed_drafts(
+            work.record,
+            environment,
+            service=found.result.service,
+            artifact=deployed_artifact(work, stage),
+            uri=found.result.uri,
+            stage_run=at.stage_run,
+            actor=work.record.actor,
+            kind=work.deployment_kind,
+            reason=work.deployment_reason,
+            details=found.result.details,
+        )
+        worked = worked._replace(drafts=tuple(drafts))
+    return worked
+
+
+def _undone_to_another(at: ToolStage, result: Deployed) -> str:
+    """Why an undo did not come to the version it was meant to; empty when it did, or does not say."""
+    said = str(result.details.get("version", ""))
+    if at.stage.verb != "undo" or not said or said == at.work.record.version:
+        return ""
+    return (
+        f"the tool went back to {said}, and {at.work.record.version} was meant;"
+        f" 'cxlocal deploy' puts a version there by its bytes"
+    )
+
+
+def deployed_artifact(work: Work, stage: Stage) -> ArtifactRef | None:
+    """What a deploy stage deploys: the artifact its options name, else the only one it sees."""
+    seen = work.seen_by(stage)
+    named = [name for name in used_artifacts(stage.options) if name in seen]
+    if not named and len(seen) == 1:
+        named = list(seen)
+    return seen[named[0]] if named else None
+
+
+def note_observed(
+    at: ToolStage,
+    environment: Environment,
+    known: list[dict[str, Any]],
+    observed: object,
+    problem: str,
+) -> bool | None:
+    """Record what the environment said, and show it where it differs from what we know; whether it
+    agrees, None when it could not be asked."""
+    work = at.work
+    if not isinstance(observed, Observed):
+        work.voice.warn(f"{environment.name} could not be asked what it runs: {problem}")
+        return None
+    versions = [row["version"] for row in known]
+    expected = ", ".join(versions)
+    agrees = observed.version in versions if versions else not observed.version
+    work.record.record(
+        run_observed(
+            work.record.ref,
+            environment=environment.name,
+            expected=expected,
+            observed=observed.version,
+            agrees=agrees,
+            details={**observed.details, "healthy": observed.healthy, "uri": observed.uri},
+        )
+    )
+    if not agrees:
+        work.voice.warn(
+            f"{environment.name} was changed outside: it runs {observed.version or 'nothing'},"
+            f" the journal says {expected or 'nothing'}"
+        )
+    return agrees
+
+
+def command_deployed(work: Work, stage: Stage, attempt: int) -> list[Draft]:
+    """What a plain command of kind ``deploy`` did, in the words every deployment has.
+
+    Its service is named after the deliverable, or after the stage where several deploy there.
+    """
+    environment = work.environment_of(stage)
+    if environment is None:
+        return []
+    others = [one for one in work.plan.stages_in(environment.name) if one.kind == "deploy"]
+    return deployed_drafts(
+        work.record,
+        environment,
+        service=work.plan.deliverable if len(others) == 1 else stage.name,
+        artifact=deployed_artifact(work, stage),
+        uri=work.uri_of(environment),
+        stage_run=work.stage_run(stage.name, attempt),
+        actor=work.record.actor,
+        kind=work.deployment_kind,
+        reason=work.deployment_reason,
+    )

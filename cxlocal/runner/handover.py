@@ -1,0 +1,105 @@
+"""What a passing machine leaves behind when the store stays away: its journal, in a bundle.
+
+Its home goes with the job. The bundle lies in the workspace, where CI servers collect files from,
+and 'cxlocal import' on any machine brings it to the store.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxlocal.allocation.request import pauses
+from cxlocal.domain import path_part
+from cxlocal.exchange.sync import SyncReport, pending, synchronise
+
+if TYPE_CHECKING:
+    from cxlocal.bundles.writer import Packed
+    from cxlocal.exchange.store import Store
+    from cxlocal.journal.file import Journal
+
+HURRY_SECONDS = 2.0
+"""For the last exchange when a signal ends the run: with the bundle all is done in ten seconds."""
+LEAST_SECONDS = 1.0
+"""For the only exchange where there is no patience."""
+ROUND_SECONDS = 4.0
+"""For one exchange: signals are heeded in between."""
+BYTES_SECONDS = 10.0
+"""For the artifacts of what is live, at least."""
+WINK_SECONDS = 0.1
+"""Between two looks at signals while waiting."""
+
+_LAST_RUN = "SELECT id FROM run ORDER BY queued_at DESC, rowid DESC LIMIT 1"
+
+
+def say_passing() -> None:
+    """Let the first event of this journal say that its machine goes away: read there."""
+    os.environ["CXLOCAL_NODE"] = "passing"
+
+
+def is_passing(journal: Journal) -> bool:
+    """Whether this journal is that of a machine that goes away."""
+    row = journal.one("SELECT kept FROM machine WHERE node = ?", (journal.node,))
+    return row is not None and row["kept"] == 0
+
+
+def send_patiently(
+    journal: Journal,
+    store: Store,
+    patience_seconds: float,
+    hurried: Callable[[], bool] = lambda: False,
+) -> SyncReport:
+    """Exchange until the store has everything or patience ends: what is not sent is lost with the
+    machine. ``hurried`` says whether a signal asks us to end, which leaves ``HURRY_SECONDS``.
+
+    Raises Refused where the store answers and says no.
+    """
+    clock, waits = journal.clock, pauses(journal.ids)
+    deadline = clock.monotonic() + patience_seconds
+    if hurried():
+        deadline = min(deadline, clock.monotonic() + HURRY_SECONDS)
+    while True:
+        left = deadline - clock.monotonic()
+        budget = min(max(left, LEAST_SECONDS), ROUND_SECONDS)
+        report = synchronise(journal, store, budget_seconds=budget, use_breaker=False)
+        # What the store refuses of others' histories is not made better by waiting.
+        waits_on = report.pending or (report.to_relay and not report.not_taken)
+        if report.reached and not waits_on:
+            if not hurried():
+                _send_bytes(journal, store, max(left, BYTES_SECONDS))
+            return report
+        moves = report.reached and report.pushed + report.relayed > 0
+        until = clock.monotonic() + (0.0 if moves else next(waits))
+        if until > deadline:
+            return report
+        while clock.monotonic() < until:
+            if hurried():
+                return report
+            time.sleep(WINK_SECONDS)
+
+
+def _send_bytes(journal: Journal, store: Store, seconds: float) -> None:
+    """What is live goes with this machine otherwise: whoever rolls back to it needs its bytes."""
+    from cxlocal.exchange.blobs import carry
+    from cxlocal.journal.rebuild import catch_up
+    from cxlocal.runner.needed import all_needed
+
+    catch_up(journal)
+    carry(journal, store, all_needed(journal), seconds, fetch=False)
+
+
+def leave_bundle(journal: Journal, folder: Path) -> Packed | None:
+    """Write ``cxlocal-<run>.bundle`` into ``folder`` if this machine goes away with something the
+    store lacks; None otherwise. Raises Trouble where it cannot be written."""
+    if not is_passing(journal) or not pending(journal):
+        return None
+    from cxlocal.bundles.writer import OWN, pack
+    from cxlocal.journal.rebuild import catch_up
+
+    catch_up(journal)
+    row = journal.one(_LAST_RUN)
+    name = path_part(row["id"]) if row else journal.node
+    return pack(journal, folder / f"cxlocal-{name}.bundle", scope=OWN, reports=True, ask=False)

@@ -1,0 +1,95 @@
+"""Asking an environment what it runs, outside of any deployment."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cxlocal.errors import UsageError
+from cxlocal.hooks.tool import Observed, verbs_of
+from cxlocal.processes.log import StageLog
+from cxlocal.processes.supervisor import Supervisor
+from cxlocal.runner.debts import handle_of
+from cxlocal.runner.deployment import note_observed
+from cxlocal.runner.engine import drive
+from cxlocal.runner.placements import instance_of, live
+from cxlocal.runner.products import artifacts
+from cxlocal.runner.redeploy import add_plugins
+from cxlocal.runner.source import find_secrets
+from cxlocal.runner.tool_stage import ask, open_tool
+from cxlocal.runner.work import Work, environment_folder
+from cxlocal.runner.workspace import Workspace
+
+if TYPE_CHECKING:
+    from cxlocal.plan.types import Stage
+    from cxlocal.runner.record import RunRecord
+    from cxlocal.runner.source import Machine, Source
+
+
+class Seen(NamedTuple):
+    """What a tool said, beside what the journal says."""
+
+    environment: str
+    expected: tuple[str, ...]
+    observed: str
+    """The version that runs there; empty for none."""
+    healthy: bool | None
+    uri: str
+    agrees: bool | None
+    """None when the tool could not tell."""
+    problem: str
+    details: dict[str, Any]
+
+
+def observe(machine: Machine, source: Source, record: RunRecord, environment: str) -> Seen:
+    """Ask the tool that deploys into ``environment``; the answer is recorded with the run of the
+    version that is live there. Raises UsageError when no tool can tell."""
+    add_plugins(machine, source.manager, machine.root)
+    stage = _observer(source, record, environment)
+    secrets = find_secrets(machine, source, record.plan, frozenset([stage.name]))
+    home = record.journal.home
+    place = record.plan.environment(environment)
+    instance = instance_of(record, place)
+    scratch = (
+        environment_folder(home, record.ref.deliverable, instance)
+        / f".observe-{machine.ids.token()[:8]}"
+    )
+    scratch.mkdir(parents=True, mode=0o700)
+    workspace = Workspace(source.repository, record.revision, scratch, scratch)
+    work = Work(
+        record=record, manager=source.manager, workspace=workspace, environ=machine.environ,
+        voice=machine.voice, secrets=secrets, readers={},
+    )  # fmt: skip
+    work.artifacts = artifacts(record, check=False)
+    known = live(record, instance)
+    log = StageLog.create(work.log_folder, f"observe-{environment}", masker=work.masker)
+    try:
+        at = open_tool(work, stage, 1, scratch, scratch, log, {})
+        handle = handle_of(record.journal, record.ref.deliverable, instance, stage.tool)
+        with Supervisor(machine.clock) as supervisor:
+            found, _ = drive(ask(at, "observe", handle=handle), supervisor)
+        agrees = note_observed(at, place, known, found.result, found.reason)
+    finally:
+        log.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+    said = found.result if isinstance(found.result, Observed) else Observed()
+    return Seen(
+        environment, tuple(row["version"] for row in known), said.version, said.healthy, said.uri,
+        agrees, "" if agrees is not None else found.reason, dict(said.details),
+    )  # fmt: skip
+
+
+def _observer(source: Source, record: RunRecord, environment: str) -> Stage:
+    from cxlocal.hooks.manager import find_tool
+
+    stages = [one for one in record.plan.stages_in(environment) if one.kind == "deploy"]
+    for stage in stages:
+        if stage.tool and "observe" in verbs_of(find_tool(source.manager, stage.tool)):
+            return stage
+    tools = ", ".join(one.tool or "a plain command" for one in stages) or "nothing"
+    raise UsageError(
+        f"{environment} cannot be asked what it runs",
+        why=f"it is deployed by {tools}, which cannot observe",
+        hint="cxlocal env show tells what the journal knows",
+        name="cannot-observe",
+    )

@@ -1,0 +1,302 @@
+"""A command wrapped as a stage of a run: its output through and logged, its end and outputs kept.
+
+The work matters more than the record of it. Whatever goes wrong with recording is handed to a
+``Troubles``, which warns or, if the caller asked to be strict, raises; the command is run all the
+same and its own exit code is given back.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from cxlocal.domain import Outcome
+from cxlocal.errors import CxError, Trouble
+from cxlocal.processes.echo import Echo
+from cxlocal.processes.supervisor import Supervisor
+from cxlocal.runner.outcomes import judge
+
+if TYPE_CHECKING:
+    from cxlocal.clock import Clock
+    from cxlocal.events.document import Draft
+    from cxlocal.processes.child import End, Sink
+    from cxlocal.processes.log import LogEntry, StageLog
+    from cxlocal.processes.mask import Masker
+    from cxlocal.runner.pieces import PieceRecord, PieceStage
+
+TIMED_OUT = 124
+"""What timeout(1) says when it had to end the command."""
+NOT_FOUND = 127
+NOT_EXECUTABLE = 126
+"""What shells say (POSIX, 2.8.2)."""
+NOT_STARTED = {"program-missing": NOT_FOUND, "program-not-executable": NOT_EXECUTABLE}
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+SAID_MAX = 5
+"""A reason is one line that somebody reads: more than these were warned of on the spot."""
+
+
+class Troubles:
+    """What to do about trouble of our own: warn, or raise for a strict caller."""
+
+    def __init__(self, warn: Callable[[str], None], *, strict: bool) -> None:
+        self.warn = warn
+        self.strict = strict
+        self.first: CxError | None = None
+        self.said: list[str] = []
+        """What was warned of, without the reasons: these name files of this machine."""
+
+    def take(self, problem: BaseException, what: str = "") -> None:
+        """Raises ``problem`` (as a CxError) when strict."""
+        known = problem if isinstance(problem, CxError) else _as_trouble(problem)
+        self.first = self.first or known
+        if self.strict:
+            raise known
+        self.said.append(f"{what}{known.what}")
+        why = f": {known.why}" if known.why else ""
+        self.warn(f"{what}{known.what}{why}")
+
+
+def _as_trouble(problem: BaseException) -> CxError:
+    if isinstance(problem, OSError):
+        where = f": {os.fsdecode(problem.filename)}" if problem.filename else ""
+        return Trouble(
+            f"{problem.strerror or problem}{where}",
+            why="the operating system refused it",
+            hint="look at the file, its folder and the room on the disk",
+            name="system",
+        )
+    return Trouble(
+        f"{type(problem).__name__}: {problem}",
+        why="nobody foresaw this: it is a bug in cxlocal",
+        hint="run it again with --debug and report the trace",
+        name="bug",
+    )
+
+
+class Through(Echo):
+    """Hands output on as it is, all of it: the reader may be a program."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stdout.buffer, raw=True)
+        self._left = sys.maxsize
+
+
+class Shown:
+    """Output that is only shown, because there is no log."""
+
+    def __init__(self, echo: Echo, masker: Masker | None) -> None:
+        self._echo = echo
+        self._mask = masker.stream() if masker else None
+
+    def write(self, chunk: bytes) -> None:
+        """Show it, secrets masked."""
+        self._echo.write(self._mask.feed(chunk) if self._mask else chunk)
+
+    def close(self) -> None:
+        """Show what was held back."""
+        if self._mask and (rest := self._mask.end()):
+            self._echo.write(rest)
+
+
+class Ran(NamedTuple):
+    """How a command ended."""
+
+    outcome: Outcome
+    reason: str
+    code: int
+    """What to end in, as a shell would tell it."""
+    exit_code: int | None
+    """The exit status, where there was one."""
+    started_ms: int
+    seconds: float
+    signal: int = 0
+    """The signal that we were sent meanwhile."""
+
+
+def run_command(
+    argv: Sequence[str],
+    *,
+    cwd: str,
+    env: Mapping[str, str],
+    sink: Sink,
+    timeout_seconds: float | None,
+    clock: Clock,
+) -> Ran:
+    """Run a command to its end. Signals sent to us end it, and are told in the result."""
+    started_ms = clock.now_ms()
+    with Supervisor(clock) as supervisor, _Signals(supervisor) as heard:
+        try:
+            supervisor.start(
+                argv, cwd=cwd, env=env, sink=sink, timeout_seconds=timeout_seconds,
+                stdin=None if sys.stdin is None else 0,
+            )  # fmt: skip
+        except Trouble as problem:
+            code = NOT_STARTED.get(problem.name, NOT_EXECUTABLE)
+            return Ran(Outcome.ERROR, problem.what, code, None, started_ms, 0.0)
+        ended: list[End] = []
+        while not ended:
+            ended = supervisor.wait(None)
+            heard.pass_on()
+        end = ended[0]
+    if heard.number:
+        name = signal.Signals(heard.number).name
+        return Ran(
+            Outcome.CANCEL, f"cancelled: {name}", 128 + heard.number, end.code, started_ms,
+            end.seconds, heard.number,
+        )  # fmt: skip
+    outcome, reason = judge(end)
+    return Ran(outcome, reason, _shell_code(end), end.code, started_ms, end.seconds)
+
+
+def _shell_code(end: End) -> int:
+    if end.timed_out:
+        return TIMED_OUT
+    if end.code is not None:
+        return end.code
+    return 128 + end.signal if end.signal else NOT_EXECUTABLE
+
+
+class _Signals:
+    """The first signal ends the command with time to clean up, a second one at once."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.number = 0
+        self._count = 0
+        self._told = 0
+        self._supervisor = supervisor
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in SIGNALS:
+            # Who started us under nohup wants SIGHUP ignored, and the command inherits that.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                try:
+                    self._before[number] = signal.signal(number, self._hear)
+                except ValueError:
+                    break  # not the main thread: signals are somebody else's
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.number = self.number or number
+        self._count += 1
+        self._supervisor.wake()
+
+    def pass_on(self) -> None:
+        """Tell the command about signals that came."""
+        if self._count == self._told:
+            return
+        grace_seconds = 0.0 if self._count > 1 else None
+        self._told = self._count
+        self._supervisor.cancel_all(signal.Signals(self.number).name, grace_seconds=grace_seconds)
+
+
+class Wrapped:
+    """One stage round one command: begin, run, end. ``record`` is None where there is no run."""
+
+    def __init__(
+        self, record: PieceRecord | None, stage: PieceStage, troubles: Troubles, clock: Clock
+    ) -> None:
+        self.record = record
+        self.stage = stage
+        self.troubles = troubles
+        self.clock = clock
+        self.attempt = 0
+        self.masker: Masker | None = None
+        self.log: StageLog | None = None
+        self._sink: StageLog | Shown | None = None
+        self.details: dict[str, Any] = {}
+
+    def begin(self) -> None:
+        """Record the beginning."""
+        if self.record is None:
+            return
+        try:
+            self.attempt = self.record.begin_stage(self.stage)
+        except (CxError, OSError) as problem:
+            self.troubles.take(problem, f"stage {self.stage.name} is not recorded yet: ")
+
+    def hide(self, secrets: Mapping[str, str]) -> None:
+        """Keep values out of everything that is shown, logged or recorded from now on."""
+        from cxlocal.processes.mask import Masker
+
+        self.masker = Masker(secrets.values())
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        timeout_seconds: float | None = None,
+    ) -> Ran:
+        """Run a command; its output goes to standard output and into the log of the stage."""
+        if self._sink is None:
+            self._sink = self._open_sink()
+        return run_command(
+            argv,
+            cwd=cwd,
+            env=env,
+            sink=self._sink,
+            timeout_seconds=timeout_seconds or self.stage.timeout_seconds,
+            clock=self.clock,
+        )
+
+    def _open_sink(self) -> StageLog | Shown:
+        echo = Through()
+        if self.record is not None:
+            from cxlocal.domain import path_part
+            from cxlocal.processes.log import StageLog
+
+            folder = self.record.journal.home / "logs" / path_part(self.record.run)
+            try:
+                self.log = StageLog.create(folder, self.stage.name, masker=self.masker, echo=echo)
+            except CxError as problem:
+                self.troubles.take(problem)
+            else:
+                return self.log
+        return Shown(echo, self.masker)
+
+    def end(self, ran: Ran, collect: Callable[[int], Sequence[Draft]]) -> None:
+        """Record the end with what the command left behind; ``collect`` gets the attempt."""
+        entry: LogEntry | None = self.log.close() if self.log is not None else None
+        if isinstance(self._sink, Shown):
+            self._sink.close()
+        if self.record is None:
+            return
+        try:
+            if not self.attempt:
+                self.attempt = self.record.begin_stage(self.stage)
+            extra = collect(self.attempt)
+            reason = ran.reason
+            if self.troubles.strict and self.troubles.first and ran.outcome == Outcome.SUCCESS:
+                ran = ran._replace(outcome=Outcome.ERROR)
+                reason = self.troubles.first.what
+            elif self.troubles.said and not reason:
+                # The stage did its work; whoever reads of it is told what of it is missing here.
+                said = "; ".join(self.troubles.said[:SAID_MAX])
+                reason = f"not all of it could be recorded: {said}"
+            self.record.end_stage(
+                self.stage,
+                self.attempt,
+                ran.outcome,
+                self.masker.text(reason) if self.masker else reason,
+                started_ms=ran.started_ms,
+                seconds=ran.seconds,
+                exit_code=ran.exit_code,
+                log=entry,
+                details=self.details,
+                extra=extra,
+            )
+        except (CxError, OSError) as problem:
+            self.troubles.take(problem, f"the end of stage {self.stage.name} is not recorded: ")

@@ -1,0 +1,341 @@
+"""Deploying a version that was built before, and going back to one.
+
+Nothing is built: the bytes are those of the version's run, by digest. What happens is recorded in
+that run, as later events of it, so that the story of a version is in one place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from cxlocal.domain import Outcome
+from cxlocal.errors import CxError, Refused, Trouble, UsageError
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.processes.supervisor import Supervisor
+from cxlocal.runner import locks, orphans
+from cxlocal.runner.attempt import run_stage
+from cxlocal.runner.engine import CANCEL_GRACE_SECONDS, kill_all, start
+from cxlocal.runner.gates import grant_earned
+from cxlocal.runner.opening import listen
+from cxlocal.runner.placements import live
+from cxlocal.runner.products import artifacts
+from cxlocal.runner.promotions import promotions
+from cxlocal.runner.record import RunRecord
+from cxlocal.runner.run_version import stamp
+from cxlocal.runner.signals import Signals
+from cxlocal.runner.source import Machine, find_readers, find_secrets, open_source
+from cxlocal.runner.stage_outputs import put_back
+from cxlocal.runner.work import Work
+from cxlocal.runner.workspace import discard, open_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cxlocal.hooks.manager import Manager
+    from cxlocal.journal.file import Journal
+    from cxlocal.plan.types import Stage
+    from cxlocal.runner.source import Source
+    from cxlocal.runner.workspace import Workspace
+
+
+SORT_KEY = "SELECT sort_key FROM version WHERE run = ? AND used_at IS NOT NULL"
+OPEN_STAGES = """
+SELECT attempt, started_at FROM stage_run
+WHERE run = ? AND stage = ? AND outcome IS NULL AND started_at IS NOT NULL
+"""
+
+
+class Order(NamedTuple):
+    """What is to be deployed, and how."""
+
+    run: str
+    environment: str
+    reason: str = ""
+    run_named: bool = False
+    """The person named the run by its id, not by its version."""
+    allow_older: bool = False
+    back: bool = False
+    """It is a rollback."""
+    undo: bool = False
+    """Let the tool put back what it had, if it can."""
+
+
+class Shipped(NamedTuple):
+    """What became of it."""
+
+    run: str
+    deliverable: str
+    version: str
+    environment: str
+    outcome: Outcome
+    stages: dict[str, Outcome]
+    uri: str
+    before: tuple[str, ...]
+    """Versions that were live there."""
+    verb: str
+
+
+def ship(machine: Machine, journal: Journal, order: Order) -> Shipped:
+    """Deploy the version of a run into an environment.
+
+    Raises UsageError where that cannot be asked, Refused, Undecided and Conflict where it may not
+    be done, Interrupted when a signal ended it. A deployment that failed is an outcome.
+    """
+    catch_up(journal)
+    record = RunRecord.attach(journal, order.run)
+    stages = deploy_stages(record, order.environment)
+    _refuse_running(journal, record)
+    if not order.allow_older:
+        refuse_older(record, order.environment)
+    path = locks.environment_lock(journal.home, record.ref.deliverable, order.environment)
+    lock = locks.take(path, f"deploy of {record.version}")
+    if lock is None:
+        raise Refused(
+            f"another command deploys into {order.environment}",
+            why=locks.holder(path),
+            hint="run this again when it is done",
+            name="environment-busy",
+        )
+    try:
+        with Signals() as signals:
+            return _ship(machine, record, stages, order, signals)
+    finally:
+        lock.release()
+
+
+def deploy_stages(record: RunRecord, environment: str) -> list[Stage]:
+    """The stages of the run's plan that deploy into an environment. Raises UsageError, Refused."""
+    plan = record.plan
+    known = [one.name for one in plan.environments]
+    if environment not in known:
+        from cxlocal.config.problems import near
+
+        raise UsageError(
+            f"{record.version} knows no environment {environment!r}",
+            why=f"its plan has {', '.join(known) or 'none'}",
+            hint=f"did you mean {close!r}?"
+            if (close := near(environment, known))
+            else "name one of them, or add it to [environments] of cx.toml and release again",
+            name="no-such-environment",
+        )
+    if plan.environment(environment).lifetime != "lasting":
+        raise UsageError(
+            f"{environment} lives for one run only",
+            why="it is created and destroyed by that run",
+            hint="cxlocal run",
+            name="per-run-environment",
+        )
+    if record.kind != "release" or not record.version:
+        raise Refused(
+            f"run {record.run[:8]} has no version to deploy",
+            why="only releases are deployed into lasting environments",
+            hint="'cxlocal log' lists the releases; 'cxlocal run' makes one",
+            name="not-a-release",
+        )
+    found = [one for one in plan.stages_in(environment) if one.kind == "deploy"]
+    if not found:
+        raise UsageError(
+            f"no stage of {record.version} deploys into {environment}",
+            why="the plan is that of the commit the version was made from",
+            hint=f'give a stage of cx.toml kind = "deploy" and environment = "{environment}"',
+            name="no-deploy-stage",
+        )
+    return found
+
+
+def _refuse_running(journal: Journal, record: RunRecord) -> None:
+    pid = orphans.is_carried_out(journal, record.run)
+    if pid:
+        raise Refused(
+            f"run {record.run[:8]} is still being carried out",
+            why=f"by process {pid} on this machine",
+            hint="wait for it: it deploys by itself",
+            name="still-running",
+        )
+
+
+def refuse_older(record: RunRecord, environment: str) -> None:
+    """Raise Refused when something newer is live there. *Older* compares sort keys."""
+    journal = record.journal
+    mine = journal.one(SORT_KEY, (record.run,))
+    for row in live(record, environment):
+        theirs = journal.one(SORT_KEY, (row["version_run"],))
+        if mine is None or theirs is None or not mine["sort_key"] or not theirs["sort_key"]:
+            continue
+        if mine["sort_key"] < theirs["sort_key"]:
+            raise Refused(
+                f"{record.version} is older than {row['version']}, which is live in {environment}",
+                why="a deployment that goes back is easily a mistake",
+                hint=f"cxlocal rollback {environment} goes back and says so;"
+                " --allow-older deploys it all the same",
+                name="older-than-live",
+            )
+
+
+def _ship(
+    machine: Machine, record: RunRecord, stages: list[Stage], order: Order, signals: Signals
+) -> Shipped:
+    source = open_source(machine, record.revision, {})
+    _refuse_other(source, record)
+    record.actor = source.actor
+    names = frozenset(stage.name for stage in stages)
+    workspace = _workspace(machine, source, record)
+    try:
+        add_plugins(machine, source.manager, workspace.project)
+        order = order._replace(undo=order.undo and can_undo(source.manager, stages))
+        work = Work(
+            record=record, manager=source.manager, workspace=workspace, environ=machine.environ,
+            voice=machine.voice, secrets=find_secrets(machine, source, record.plan, names),
+            readers=find_readers(source.manager, record.plan), run_named=order.run_named,
+            again=f"cxlocal deploy {record.version} --to {order.environment}",
+        )  # fmt: skip
+        _take_up(work, order, names)
+        put_back(work, record.succeeded())
+        stages = [_as_ordered(stage, order) for stage in stages]
+        listen(record.journal, source)
+        before = tuple(row["version"] for row in live(record, order.environment))
+        outcomes: dict[str, Outcome] = {}
+        with Supervisor(machine.clock) as supervisor:
+            for stage in stages:
+                outcomes[stage.name] = _carry_out(work, stage, supervisor, signals)
+                if outcomes[stage.name] != Outcome.SUCCESS:
+                    break
+                work.succeeded.add(stage.name)
+        if record.plan.promotions:
+            grant_earned(work, promotions(record))
+        if signals.number:
+            raise signals.interrupted()
+    finally:
+        if not workspace.in_place:
+            discard(workspace)
+        elif workspace.lock is not None:
+            workspace.lock.release()
+    worst = next((one for one in outcomes.values() if one != Outcome.SUCCESS), Outcome.SUCCESS)
+    return Shipped(
+        record.run, record.ref.deliverable, record.version, order.environment, worst, outcomes,
+        work.uris.get(order.environment, ""), before, stages[0].verb or "deploy",
+    )  # fmt: skip
+
+
+def _refuse_other(source: Source, record: RunRecord) -> None:
+    if source.config.deliverable.name != record.ref.deliverable:
+        raise UsageError(
+            f"{record.version} is a version of {record.ref.deliverable!r}",
+            why=f"this folder is {source.config.deliverable.name!r}",
+            hint="call it in the folder of that deliverable, or with -C DIR",
+            name="other-deliverable",
+        )
+
+
+def _workspace(machine: Machine, source: Source, record: RunRecord) -> Workspace:
+    """A checkout of the version's commit: commands of the plan may be scripts that lie in it. The
+    working tree may be at any other commit, so a plan that works in place gets one, too."""
+    # Not the folder of the run: after a failure its checkout is kept for people to look into.
+    name = f"{record.run}.deploy"
+    found = open_workspace(machine.home, source.repository, record.revision, name, in_place=False)
+    discard(found)
+    found.folder.mkdir(parents=True, mode=0o700)
+    found.make(record.plan.paths, found.source)
+    stamp(record.plan, found.project, record.version)
+    return found
+
+
+def add_plugins(machine: Machine, manager: Manager, project: Path) -> None:
+    """Load the tools of the project itself. Raises Refused for some nobody trusted."""
+    from cxlocal.hooks.trust import FOLDER, trusted
+
+    folder = project / FOLDER
+    if folder.is_dir():
+        manager.add_project(folder, trusted(machine.home, machine.environ))
+
+
+def _take_up(work: Work, order: Order, names: frozenset[str]) -> None:
+    """What the run has made so far, and what an earlier deployment of it left open."""
+    record = work.record
+    try:
+        work.artifacts = artifacts(record)
+    except CxError:
+        # An undo needs the tool's handle alone; a deployment needs the bytes.
+        if not order.undo:
+            raise
+    work.succeeded = set(record.succeeded())
+    _close_cut_off(record, names)
+    work.first_attempt = {name: last + 1 for name, (last, _) in record.attempts().items()}
+    work.deployment_reason = order.reason
+    work.deployment_kind = "rolledback" if order.back else ""
+
+
+def _close_cut_off(record: RunRecord, names: frozenset[str]) -> None:
+    """An attempt that never ended was cut off: nobody else may deploy there while we may."""
+    from cxlocal.text import parse_utc
+
+    for name in names:
+        for row in record.journal.query(OPEN_STAGES, (record.run, name)):
+            record.stage_finished(
+                record.plan.stage(name), row["attempt"], Outcome.ERROR, orphans.GONE,
+                started_ms=parse_utc(row["started_at"]),
+                finished_ms=record.journal.clock.now_ms(),
+            )  # fmt: skip
+
+
+def _as_ordered(stage: Stage, order: Order) -> Stage:
+    """The stage with the verb ``undo`` where that was ordered, and without retries: those are for
+    runs; a person who deploys sees what happens and decides."""
+    from msgspec.structs import replace
+
+    return replace(stage, retries=0, verb="undo" if order.undo else stage.verb)
+
+
+def can_undo(manager: Manager, stages: Sequence[Stage]) -> bool:
+    """Whether every stage has a tool that can undo."""
+    from cxlocal.hooks.manager import find_tool
+    from cxlocal.hooks.tool import verbs_of
+
+    return all(one.tool and "undo" in verbs_of(find_tool(manager, one.tool)) for one in stages)
+
+
+def _carry_out(work: Work, stage: Stage, supervisor: Supervisor, signals: Signals) -> Outcome:
+    """One stage to its end. A signal cancels it, and that is recorded."""
+    program = run_stage(work, stage)
+    signals.wake, signals.kill = supervisor.wake, lambda: kill_all(supervisor)
+    try:
+        launch = next(program)
+        while True:
+            child = start(launch, program, supervisor, stage.name)
+            ends = supervisor.wait(None)
+            while not ends:
+                if signals.number:
+                    reason, grace = signals.name, CANCEL_GRACE_SECONDS
+                    supervisor.stop(child, reason, grace_seconds=grace)
+                ends = supervisor.wait(None)
+            launch = program.send(ends[0])
+    except StopIteration as stop:
+        return Outcome(stop.value)
+    finally:
+        signals.wake = signals.kill = None
+
+
+def as_error(shipped: Shipped, show: str) -> CxError | None:
+    """The error a command ends in; None when all is well."""
+    from cxlocal.errors import OutcomeFailure
+
+    if shipped.outcome == Outcome.SUCCESS:
+        return None
+    bad = ", ".join(name for name, one in shipped.stages.items() if one != Outcome.SUCCESS)
+    words = f"{bad} did not succeed; what is live in {shipped.environment} was not changed in"
+    words += " the record"
+    if shipped.outcome == Outcome.FAILURE:
+        return OutcomeFailure(
+            words,
+            why="a stage said no, or something around it failed; its log tells",
+            hint=show,
+            run=shipped.run,
+        )
+    return Trouble(
+        words,
+        why="a stage said no, or something around it failed; its log tells",
+        hint=show,
+        name="outcome-error",
+        run=shipped.run,
+    )

@@ -1,0 +1,63 @@
+"""What is asked of a run, and what came of it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from cxlocal.errors import CxError
+from cxlocal.runner.workspace import FREE_BYTES
+
+
+class Request(NamedTuple):
+    """What was asked for."""
+
+    to: str | None = None
+    revision: str = "HEAD"
+    offline: bool = False
+    jobs: int | None = None
+    resume: str = ""
+    """The id of the run to go on with."""
+    run_named: bool = False
+    """The person named it by its id, not by its version."""
+    reason: str = ""
+    planned: bool = True
+    moved: str = ""
+    """The reason given with ``--journal-was-moved``."""
+    rehearsal: bool = False
+    least_free_bytes: int = FREE_BYTES
+
+
+class Summary(NamedTuple):
+    """How a run went, for people and for ``--json``."""
+
+    run: str
+    deliverable: str
+    kind: str
+    version: str
+    number: int | None
+    how: str
+    revision: str
+    proof: str
+    outcome: str
+    reason: str
+    stages: dict[str, str]
+    skipped: tuple[str, ...]
+    promotions: dict[str, str]
+    stopped_before: str
+    next: str
+    """The command that goes on; empty when nothing remains."""
+    seconds: float
+    pending: int
+    """Events the store still lacks."""
+    journal: str
+    kept: bool
+    """False on a passing machine."""
+    refused: CxError | None = None
+    bundle: str = ""
+    """Where a passing machine left what the store lacks; empty where there is nothing."""
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        found = self._asdict()
+        found["refused"] = None if self.refused is None else self.refused.as_json()
+        return found

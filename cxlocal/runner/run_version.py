@@ -1,0 +1,111 @@
+"""The version of a run: asked for, or made up for a rehearsal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from cxlocal.exchange.store import Store
+    from cxlocal.journal.file import Journal
+    from cxlocal.numbers.schemes import Scheme
+    from cxlocal.numbers.stamp import Stamped
+    from cxlocal.plan.types import Plan
+    from cxlocal.revision.repository import Repository
+    from cxlocal.runner.source import Machine, Source
+
+
+class Version(NamedTuple):
+    """What a run is called."""
+
+    text: str
+    line: str
+    number: int | None
+    how: str
+
+
+def take_number(
+    machine: Machine, journal: Journal, store: Store | None, source: Source, plan: Plan, run: str
+) -> Version:
+    """The number of a release, durable when this returns. ``store`` None: do not ask anybody.
+
+    Raises StoreNeeded, Refused, Conflict and ConfigError.
+    """
+    from cxlocal.allocation.allocator import obtain_number
+    from cxlocal.allocation.request import NumberRequest
+    from cxlocal.runner.source import find_scheme, lender_finder
+
+    scheme = find_scheme(source.manager, plan)
+    request = NumberRequest(
+        plan.deliverable,
+        plan.version.line,
+        scheme,
+        run,
+        source.actor._asdict(),
+        kept=source.kept,
+        reserve=max(plan.version.reserve, source.settings.store_lends),
+        ahead=plan.version.ahead,
+        first=max(plan.version.first, adopted(journal, plan.deliverable, plan.version.line)),
+        when_empty=plan.version.when_empty,
+        tagged=tagged(journal, source.repository, plan, scheme),
+    )
+    patience = 0.0 if source.kept else float(source.settings.store_patience_seconds)
+    find_lender = None if store is None else lender_finder(source, machine)
+    number = obtain_number(
+        journal, store, request, patience_seconds=patience, find_lender=find_lender
+    )
+    return Version(number.text, number.line, number.number, number.how)
+
+
+def adopted(journal: Journal, deliverable: str, line: str) -> int:
+    """Where a line goes on above what was released before cxlocal came (``import --tags``); 0 for
+    nothing. That is a span skipped from the very beginning of the line, here or on any machine
+    whose events have arrived."""
+    row = journal.one(
+        "SELECT max(hi) AS hi FROM number_skip WHERE deliverable = ? AND line = ? AND lo = 0"
+        " AND why IS NOT NULL",
+        (deliverable, line),
+    )
+    return row["hi"] + 1 if row and row["hi"] is not None else 0
+
+
+def tagged(journal: Journal, repository: Repository, plan: Plan, scheme: Scheme) -> int:
+    """The highest number of the line among the repository's tags.
+
+    Asked only while the journal knows none of the line itself: then counting could begin below
+    what was released before cxlocal came (DESIGN §5).
+    """
+    from cxlocal.numbers.holdings import highest_known
+    from cxlocal.numbers.schemes import numbers_in_tags
+    from cxlocal.revision.repository import version_tags
+
+    line = plan.version.line
+    if highest_known(journal.connection, plan.deliverable, line) >= 0:
+        return -1
+    tags = version_tags(repository)
+    return max(numbers_in_tags(scheme, plan.deliverable, line, tags), default=-1)
+
+
+def rehearsed(plan: Plan, run: str) -> Version:
+    """The version of a rehearsal: a text no release can have."""
+    from cxlocal.numbers.schemes import rehearsal_text
+
+    return Version(rehearsal_text(run), plan.version.line, None, "rehearsal")
+
+
+def stamp(plan: Plan, folder: Path, version: str) -> list[Stamped]:
+    """Write ``version`` at every stamp of the plan below ``folder``. Raises ConfigError."""
+    if not plan.version.stamp:
+        return []
+    from cxlocal.numbers.stamp import Stamp, apply_stamps
+
+    stamps = [Stamp(one.file, one.key, one.pattern) for one in plan.version.stamp]
+    return apply_stamps(folder, stamps, version)
+
+
+def check(plan: Plan, folder: Path) -> None:
+    """Raise ConfigError where a stamp would not find its place, before a number is taken."""
+    if plan.version.stamp:
+        from cxlocal.numbers.stamp import Stamp, check_stamps
+
+        check_stamps(folder, [Stamp(one.file, one.key, one.pattern) for one in plan.version.stamp])

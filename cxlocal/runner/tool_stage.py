@@ -1,0 +1,138 @@
+"""Stages whose work a tool does: the verb in a worker of its own, its handles durable first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cxlocal.domain import Outcome
+from cxlocal.hooks.manager import check_options, find_tool
+from cxlocal.hooks.messages import Fields
+from cxlocal.hooks.tool import Deployed, Done
+from cxlocal.hooks.tool_worker import ToolOutcome, ToolRequest, ToolWorker
+from cxlocal.plan.placeholders import resolve_options
+from cxlocal.runner.debts import intended
+from cxlocal.runner.placements import instance_of
+from cxlocal.runner.work import Worked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from cxlocal.hooks.tool import Previous, Tool
+    from cxlocal.plan.types import Stage
+    from cxlocal.processes.child import Child, End
+    from cxlocal.processes.log import StageLog
+    from cxlocal.processes.supervisor import Supervisor
+    from cxlocal.runner.work import Launch, Work
+
+
+class ToolStage(NamedTuple):
+    """One attempt of a tool at its stage."""
+
+    work: Work
+    stage: Stage
+    stage_run: str
+    tool: type[Tool]
+    options: dict[str, Any]
+    folder: Path
+    scratch: Path
+    log: StageLog
+    env: dict[str, str]
+
+
+def open_tool(
+    work: Work,
+    stage: Stage,
+    attempt: int,
+    folder: Path,
+    scratch: Path,
+    log: StageLog,
+    extra: Mapping[str, str],
+) -> ToolStage:
+    """Find the tool and resolve its options. Raises ConfigError."""
+    tool = find_tool(work.manager, stage.tool)
+    env = work.surroundings(stage, extra)
+    options = resolve_options(stage.options, work.values(stage, env))
+    check_options(tool, options, where=f"stage {stage.name}")
+    stage_run = work.stage_run(stage.name, attempt)
+    return ToolStage(work, stage, stage_run, tool, options, folder, scratch, log, env)
+
+
+def ask(
+    at: ToolStage, verb: str, *, previous: Previous | None = None, handle: Any = None
+) -> Generator[Launch, End, tuple[ToolOutcome, End]]:
+    """Carry out one verb."""
+    work, stage = at.work, at.stage
+    environment = work.environment_of(stage)
+    fields = Fields(
+        checkout=at.folder,
+        scratch=at.scratch,
+        version=work.record.version,
+        run=work.record.run,
+        revision=work.record.revision,
+        stage=stage.name,
+        deliverable=work.plan.deliverable,
+        environment=None if environment is None else work.place_of(environment),
+        artifacts=work.seen_by(stage),
+        previous=previous,
+        handle=handle,
+    )
+    names = dict.fromkeys((*stage.secrets, *at.tool.secrets))
+    request = ToolRequest(
+        at.tool, verb, at.options, fields, {name: work.secrets[name] for name in names}
+    )
+    worker = ToolWorker(request, on_intend=_durable(at, verb), on_progress=at.log.note)
+
+    def launch(supervisor: Supervisor, tag: object) -> Child:
+        return worker.start(
+            supervisor, env=at.env, sink=at.log, timeout_seconds=stage.timeout_seconds, tag=tag
+        )
+
+    end = yield launch
+    found = worker.outcome(end)
+    if found.trace:
+        at.log.write(found.trace.encode("utf-8", "backslashreplace") + b"\n")
+    return found, end
+
+
+def _durable(at: ToolStage, verb: str) -> Callable[[Any], None]:
+    work, stage = at.work, at.stage
+    environment = work.environment_of(stage)
+
+    def record(handle: Any) -> None:
+        intended(
+            work.record,
+            stage,
+            stage_run=at.stage_run,
+            environment=stage.environment,
+            instance="" if environment is None else instance_of(work.record, environment),
+            handle=handle,
+            lifetime="lasting" if environment is None else environment.lifetime,
+            verb=verb,
+            options=at.options,
+        )
+
+    return record
+
+
+def as_worked(found: ToolOutcome, end: End) -> Worked:
+    """The result of a verb in the form every attempt has."""
+    result = found.result
+    details: dict[str, Any] = {}
+    if found.daemons:
+        details["daemons"] = [list(one) for one in found.daemons]
+    if isinstance(result, Done | Deployed):
+        details = {**result.details, **details}
+    done = result if isinstance(result, Done) else Done()
+    return Worked(
+        Outcome(found.outcome),
+        found.reason,
+        end.started_ms,
+        end.finished_ms,
+        tool_version=result.tool_version if isinstance(result, Done | Deployed) else "",
+        details=details,
+        produced=done.artifacts,
+        reports=done.reports,
+        seconds=end.seconds,
+    )
