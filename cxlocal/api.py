@@ -21,24 +21,35 @@ failure, ``KeyboardInterrupt`` a cancel, anything else an error; the exception g
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
+from cxlocal.config.load import read
+from cxlocal.config.locate import find_config, home_setting
+from cxlocal.config.settings import settings
 from cxlocal.domain import Outcome
-from cxlocal.errors import CxError, Interrupted, OutcomeFailure, Trouble
+from cxlocal.errors import CxError, Interrupted, OutcomeFailure, Trouble, UsageError
+from cxlocal.exchange.open import open_store, token_finder
+from cxlocal.hooks.manager import load
+from cxlocal.journal.file import Journal
+from cxlocal.journal.home import home_folder, journal_file
+from cxlocal.runner import pieces
+from cxlocal.runner.decision import Asked, decide
+from cxlocal.runner.handover import leave_bundle
+from cxlocal.runner.outputs import Outputs, output_drafts
+from cxlocal.runner.pieces_run import Wanted, finish, send, start
+from cxlocal.runner.pieces_stage import Ran, Troubles, Wrapped
+from cxlocal.runner.source import Machine, open_source
 
 if TYPE_CHECKING:
     from cxlocal.events.document import Draft
     from cxlocal.hooks.manager import Manager
-    from cxlocal.journal.file import Journal
     from cxlocal.processes.echo import Echo
-    from cxlocal.runner.outputs import Outputs
     from cxlocal.runner.pieces import PieceRecord
-    from cxlocal.runner.pieces_stage import Troubles, Wrapped
-    from cxlocal.runner.source import Machine
     from cxlocal.runner.voice import Ending, Opening
 
 
@@ -59,8 +70,6 @@ class _Silent:
 
     def warn(self, text: str) -> None:
         """A Python warning."""
-        import warnings
-
         warnings.warn(text, stacklevel=2)
 
     def echo(self, stage: str) -> Echo | None:
@@ -153,8 +162,6 @@ class StageWork:
     @property
     def _wanted(self) -> Outputs:
         if self._outputs is None:
-            from cxlocal.runner.outputs import Outputs
-
             self._outputs = Outputs()
         return self._outputs
 
@@ -170,8 +177,6 @@ class StageWork:
         return found
 
     def __enter__(self) -> Self:
-        from cxlocal.runner.pieces_stage import Wrapped
-
         record = self._run.record
         stage = record.stage(self._name, self._kind)
         self._wrapped = Wrapped(record, stage, self._run.troubles(), self._run.clock)
@@ -185,8 +190,6 @@ class StageWork:
         problem: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        from cxlocal.runner.pieces_stage import Ran
-
         outcome, reason = outcome_of(problem)
         wrapped = self._open
         seconds = (self._run.clock.now_ms() - self._started_ms) / 1000
@@ -200,8 +203,6 @@ class StageWork:
     def _collect(self, attempt: int) -> Sequence[Draft]:
         if self._outputs is None:
             return ()
-        from cxlocal.runner.outputs import output_drafts
-
         wrapped = self._open
         manager = self._run.manager() if self._outputs.reports else None
         return output_drafts(
@@ -269,9 +270,6 @@ class Run:
 
     def promote(self, name: str, *, reason: str = "") -> None:
         """Give the version a promotion. Raises Refused, Undecided, Conflict and UsageError."""
-        from cxlocal.runner.decision import Asked, decide
-        from cxlocal.runner.source import open_source
-
         machine = self._machine(fresh=False)
         source = open_source(machine, self.revision, {})
         decision = decide(machine, source, self.record, Asked(name, reason, run_named=True))
@@ -289,24 +287,13 @@ class Run:
 
     def troubles(self) -> Troubles:
         """What to do about trouble with recording: raise, or warn when not strict."""
-        import warnings
-
-        from cxlocal.runner.pieces_stage import Troubles
-
         return Troubles(lambda text: warnings.warn(text, stacklevel=3), strict=self._strict)
 
     def manager(self) -> Manager:
         """The plugins of this machine."""
-        from cxlocal.hooks.manager import load
-
         return load(self._environ, warn=lambda text: None)
 
     def __enter__(self) -> Self:
-        from cxlocal.config.locate import home_setting
-        from cxlocal.journal.file import Journal
-        from cxlocal.journal.home import home_folder, journal_file
-        from cxlocal.runner import pieces
-
         chosen = home_setting(self._environ, str(self._folder))
         home = Path(chosen) if chosen else home_folder(self._environ, self._ids)
         path = journal_file(home)
@@ -316,8 +303,6 @@ class Run:
             run = pieces.named_run(self._environ)
             self._joined = bool(run)
             if not run:
-                from cxlocal.runner.pieces_run import Wanted, start
-
                 run = start(self._machine(fresh), journal, Wanted(*self._wanted)).run
             self._record = pieces.attach(journal, run)
         except BaseException:
@@ -346,8 +331,6 @@ class Run:
             self._journal = self._record = None
 
     def _finish(self, problem: BaseException | None) -> None:
-        from cxlocal.runner.pieces_run import finish
-
         outcome: Outcome | None = None
         reason = ""
         if problem is not None:
@@ -357,12 +340,6 @@ class Run:
 
     def _send(self) -> None:
         """One bounded exchange; an absent store changes nothing about the run."""
-        from cxlocal.config.load import read
-        from cxlocal.config.settings import settings
-        from cxlocal.exchange.open import open_store, token_finder
-        from cxlocal.runner.handover import leave_bundle
-        from cxlocal.runner.pieces_run import send
-
         journal = self.record.journal
         if self._wanted[2]:
             return
@@ -381,8 +358,6 @@ class Run:
             leave_bundle(journal, self._folder)
 
     def _machine(self, fresh: bool) -> Machine:
-        from cxlocal.runner.source import Machine
-
         assert self._journal is not None
         return Machine(
             root=self._folder,
@@ -427,9 +402,6 @@ def open_run(
     open. ``strict=False`` turns trouble with recording a stage into warnings. Raises UsageError
     without a ``cx.toml``, and on entering what keeps a run from beginning.
     """
-    from cxlocal.config.locate import find_config
-    from cxlocal.errors import UsageError
-
     start = os.fspath(folder) if folder is not None else os.getcwd()
     found = find_config(start)
     if found is None:

@@ -5,6 +5,7 @@ The words and their meanings are those of the glossary (docs/glossary.md).
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from enum import StrEnum
@@ -102,8 +103,6 @@ def path_part(name: str) -> str:
     )
     if len(encoded) <= 120:
         return encoded
-    import hashlib
-
     return f"{encoded[:80]}%-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 

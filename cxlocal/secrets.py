@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 
 from cxlocal.errors import ConfigError, CxError, Trouble
 from cxlocal.processes.mask import LEAST_CHARACTERS
+from cxlocal.processes.start import run_captured
 
 ANSWER_SECONDS = 60.0
 """Limit for a secret command or a keyring: long enough for a person to touch a hardware key."""
@@ -140,8 +141,6 @@ def _ask(
     name: str, source: SecretSource, argv: list[str], environ: Mapping[str, str], folder: Path
 ) -> bytes:
     """What a command prints. It gets our whole environment: it is the person's own tool."""
-    from cxlocal.processes.start import run_captured
-
     try:
         answer = run_captured(
             argv,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.errors import ConfigError
 from cxlocal.events.machines import version_used
+from cxlocal.exchange.copies import ensure_node
 from cxlocal.numbers import holdings
 from cxlocal.numbers.holdings import Taken
 from cxlocal.numbers.log import ONLINE
@@ -131,6 +132,4 @@ def record_use(
 
 def known_node(transaction: Transaction) -> str:
     """Our node id, made where there is none yet."""
-    from cxlocal.exchange.copies import ensure_node
-
     return ensure_node(transaction).node

@@ -8,6 +8,7 @@ the store lacks of it (``relay``).
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,11 +26,14 @@ from cxlocal.errors import Refused
 from cxlocal.events.document import NO_HASH, Event
 from cxlocal.exchange import carried as carrying
 from cxlocal.exchange import state as known
+from cxlocal.exchange.blobs import keep_bytes
 from cxlocal.exchange.contact import prepare
 from cxlocal.exchange.copies import go_on_as_copy
 from cxlocal.exchange.followed import chosen
 from cxlocal.exchange.messages import BadMessage
 from cxlocal.exchange.receive import take_event
+from cxlocal.journal.blobs import blob_path
+from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import utc_text
 
 if TYPE_CHECKING:
@@ -194,12 +198,6 @@ def _check_deliverable(transaction: Transaction, event: Event) -> None:
 
 def _keep_blob(journal: Journal, path: Path, blob: Blob, pieces: list[bytes]) -> int:
     """Keep a raw report that an event here speaks of; 1 where it was not here."""
-    from hashlib import sha256
-
-    from cxlocal.exchange.blobs import keep_bytes
-    from cxlocal.journal.blobs import blob_path
-    from cxlocal.journal.rebuild import catch_up
-
     content = b"".join(pieces)
     if len(content) != blob.size or sha256(content).hexdigest() != blob.sha256:
         raise damaged(str(path), "a report in it has other bytes than its name says")

@@ -20,10 +20,12 @@ from cxlocal.exchange import state as known
 from cxlocal.exchange.carried import Question
 from cxlocal.exchange.contact import Wish, build, next_batch, prepare, reserve_wish
 from cxlocal.exchange.messages import BLOB_BYTES_MAX, PROTOCOL
+from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.read import partial_nodes
 from cxlocal.journal.whereabouts import file_hint
 from cxlocal.numbers import holdings
 from cxlocal.text import is_hexadecimal, utc_text
+from cxlocal.version import VERSION
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -119,8 +121,6 @@ def _chains(journal: Journal, scope: str) -> Iterable[tuple[str, int, int]]:
 
 
 def _header(journal: Journal, kind: str) -> dict[str, Any]:
-    from cxlocal.version import VERSION
-
     state = known.store_state(journal.connection)
     return {
         "protocol": PROTOCOL,
@@ -155,8 +155,6 @@ def _write_chain(
 
 def _write_reports(journal: Journal, writer: BundleWriter, runs: Iterable[str]) -> int:
     """Raw reports of ``runs`` that are here, each once."""
-    from cxlocal.journal.blobs import blob_path
-
     digests = {row["sha256"]: None for run in runs for row in journal.query(_REPORTS, (run,))}
     written = 0
     for digest in digests:

@@ -6,20 +6,23 @@ stored queries come from ``datasette-metadata.yml`` and the package named in ``P
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import sys
+import webbrowser
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import click
+import uvicorn
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, ExitCode, Trouble
-
-if TYPE_CHECKING:
-    import socket
-    from pathlib import Path
+from cxlocal.journal.rebuild import catch_up
 
 PAGES_PACKAGE = "datasette_cxlocal"
 METADATA_NAME = "datasette-metadata.yml"
@@ -67,8 +70,6 @@ def browse(app: App, port: int, no_open: bool, page: str | None) -> int:
         say("Ctrl-C ends it.")
         sys.stdout.flush()
         if not no_open and has_display(app.environ, sys.platform):
-            import webbrowser
-
             webbrowser.open(address)
         _serve(OwnHost(Fresh(datasette.app(), refresh)), listener)
     return ExitCode.DONE
@@ -88,8 +89,6 @@ class Refresher:
 
     def now(self) -> None:
         """Raises CxError: no journal, damaged, busy."""
-        from cxlocal.journal.rebuild import catch_up
-
         with self.app.journal(create=False) as journal:
             catch_up(journal)
 
@@ -145,8 +144,6 @@ class Fresh:
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """ASGI."""
         if scope["type"] == "http" and not scope["path"].startswith("/-/static"):
-            import asyncio
-
             await asyncio.to_thread(self.refresh.quietly)
         await self.pages(scope, receive, send)
 
@@ -154,9 +151,6 @@ class Fresh:
 def metadata_file() -> Path:
     """``datasette-metadata.yml``: beside the pages in an installed wheel, at the top of the
     repository in a checkout. Raises Trouble."""
-    from importlib.util import find_spec
-    from pathlib import Path
-
     spec = find_spec(PAGES_PACKAGE)
     package = Path(spec.origin).parent if spec is not None and spec.origin else Path()
     for folder in (package, package.parents[1] if len(package.parents) > 1 else package):
@@ -201,8 +195,6 @@ def has_display(environ: Mapping[str, str], platform: str) -> bool:
 
 def _listen(port: int) -> socket.socket:
     """A socket that listens already, so that no other program takes the port in between."""
-    import socket
-
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -220,8 +212,6 @@ def _listen(port: int) -> socket.socket:
 
 
 def _serve(pages: Asgi, listener: socket.socket) -> None:
-    import uvicorn
-
     config = uvicorn.Config(
         pages, log_level="warning", lifespan="on", timeout_graceful_shutdown=CLOSE_SECONDS
     )
@@ -232,8 +222,6 @@ def _serve(pages: Asgi, listener: socket.socket) -> None:
 
 
 def _print_page(datasette: Any, page: str) -> int:
-    import asyncio
-
     async def fetch() -> tuple[int, str]:
         await datasette.invoke_startup()
         response = await datasette.client.get(page if page.startswith("/") else f"/{page}")

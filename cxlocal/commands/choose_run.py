@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.commands.context import App
 from cxlocal.errors import Conflict, UsageError
+from cxlocal.journal.rebuild import catch_up
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -25,7 +26,6 @@ def choose_run(app: App, journal: Journal, wanted: str, deliverable: str | None)
     Raises UsageError, and Conflict when several runs fit.
     """
     from cxlocal.commands.find_run import find_run
-    from cxlocal.journal.rebuild import catch_up
 
     catch_up(journal)
     if not wanted:

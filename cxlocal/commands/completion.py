@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from click.shell_completion import get_completion_class
 
 from cxlocal.commands.frame import command
 
@@ -20,8 +21,6 @@ COMPLETE_VARIABLE = "_CXLOCAL_COMPLETE"
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script of a shell."""
-    from click.shell_completion import get_completion_class
-
     kind = get_completion_class(shell)
     assert kind is not None, "click knows the three shells of the choice"
     print(kind(ctx.find_root().command, {}, "cxlocal", COMPLETE_VARIABLE).source())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tomllib
 from typing import TYPE_CHECKING
 
 import click
@@ -10,10 +12,16 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
 from cxlocal.commands.output import Output, rows_options, write_document, write_rows
 from cxlocal.commands.terminal import say
+from cxlocal.config.load import read
+from cxlocal.config.locate import CONFIG_NAME, LOCAL_NAME, user_file
+from cxlocal.config.problems import suggestion
+from cxlocal.config.settings import settings
+from cxlocal.config.show import machine, values
+from cxlocal.config.types import Config, LocalConfig
+from cxlocal.errors import UsageError
 
 if TYPE_CHECKING:
     from cxlocal.config.settings import Settings
-    from cxlocal.config.types import Config
 
 
 @group(
@@ -45,10 +53,6 @@ def show(app: App, key: str | None, origin: bool, output: Output) -> None:
     Highest first: a flag, a CXLOCAL_* variable, cx.local.toml, cx.toml, the file of the user, the
     default. Sources of secrets are shown, their values never.
     """
-    from cxlocal.config.problems import suggestion
-    from cxlocal.config.show import machine, values
-    from cxlocal.errors import UsageError
-
     source, raw, effective = _effective(app)
     found = values(source, raw, effective) if source else machine(effective)
     if key is not None:
@@ -71,14 +75,9 @@ def show(app: App, key: str | None, origin: bool, output: Output) -> None:
 
 def _effective(app: App) -> tuple[Config | None, dict[str, object], Settings]:
     """The configuration of the working folder, as parsed and as it holds."""
-    from cxlocal.config.load import read
-    from cxlocal.config.settings import settings
-
     project = app.find_project()
     if project is None:
         return None, {}, settings(None, folder=None, environ=app.environ)
-    import tomllib
-
     path = project / "cx.toml"
     source = read(str(path))
     raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -95,7 +94,6 @@ def _effective(app: App) -> tuple[Config | None, dict[str, object], Settings]:
 def schema(local: bool) -> None:
     """Print the JSON Schema of cx.toml, for editors that complete and check."""
     from cxlocal.config.schema import schema as made
-    from cxlocal.config.types import Config, LocalConfig
 
     write_document(made(LocalConfig if local else Config))
 
@@ -105,10 +103,6 @@ def schema(local: bool) -> None:
 @pass_app
 def path(app: App, output: Output) -> None:
     """Print which configuration files are read here, and whether they are there."""
-    import os
-
-    from cxlocal.config.locate import CONFIG_NAME, LOCAL_NAME, user_file
-
     project = app.find_project()
     folder = str(project) if project else os.getcwd()
     personal = user_file(app.environ)

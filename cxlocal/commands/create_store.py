@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cxlocal.allocation.request import known_node
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.project import load_project, open_project_store
 from cxlocal.commands.terminal import say
 from cxlocal.errors import UsageError
+from cxlocal.exchange.state import store_state
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -44,8 +47,6 @@ def create(app: App, url: str | None, synced: bool, again: bool, as_json: bool) 
     is what an unmounted share looks like. It is tried first whether two machines can ever be given
     one number there.
     """
-    from cxlocal.commands.project import load_project, open_project_store
-
     opened = open_project_store(app, load_project(app), url)
     try:
         make = getattr(opened, "create", None)
@@ -74,15 +75,11 @@ def create(app: App, url: str | None, synced: bool, again: bool, as_json: bool) 
 
 
 def _own_node(journal: Journal) -> str:
-    from cxlocal.allocation.request import known_node
-
     with journal.write() as transaction:
         return known_node(transaction)
 
 
 def _own_lineage(journal: Journal) -> str:
-    from cxlocal.exchange.state import store_state
-
     lineage = store_state(journal.connection).lineage
     if not lineage:
         raise UsageError(

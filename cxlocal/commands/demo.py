@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +14,15 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.terminal import say
+from cxlocal.demo.story import Place, play
+from cxlocal.errors import Trouble, UsageError
+from cxlocal.journal.file import Journal
+from cxlocal.journal.home import journal_file
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.processes.start import run_attached, run_captured
 
 if TYPE_CHECKING:
-    from cxlocal.demo.story import Act, Place
+    from cxlocal.demo.story import Act
 
 RUNS = """
 SELECT run, version, outcome, number_state, online, revision_subject FROM run_board
@@ -38,8 +47,6 @@ WHERE kind = 'release' ORDER BY queued_at
 @pass_app
 def demo(app: App, folder: Path | None, as_json: bool) -> None:
     """Release a small web service twice, once without the store."""
-    import tempfile
-
     if folder is not None:
         _play(app, _empty(folder), as_json=as_json, kept=True)
         return
@@ -52,8 +59,6 @@ def demo(app: App, folder: Path | None, as_json: bool) -> None:
 
 
 def _empty(folder: Path) -> Path:
-    from cxlocal.errors import UsageError
-
     root = folder.expanduser().resolve()
     if root.exists() and any(root.iterdir()):
         raise UsageError(
@@ -67,8 +72,6 @@ def _empty(folder: Path) -> Path:
 
 
 def _play(app: App, root: Path, *, as_json: bool, kept: bool) -> None:
-    from cxlocal.demo.story import Place, play
-
     place = Place(root)
     caller = Caller(app, quiet=as_json)
     say(f"Everything happens in {root}")
@@ -96,11 +99,6 @@ class Caller:
 
         Raises Trouble when it fails: what it said is on the screen already.
         """
-        import shlex
-
-        from cxlocal.errors import Trouble
-        from cxlocal.processes.start import run_attached
-
         shown = shlex.join(words)
         say(f"\n$ {shown}")
         code = run_attached(
@@ -128,18 +126,12 @@ def _environment(app: App) -> dict[str, str]:
 
 def _found(words: tuple[str, ...]) -> list[str]:
     """``cxlocal`` is the one that runs now, wherever PATH points."""
-    import sys
-
     if words[0] == "cxlocal":
         return [sys.executable, "-m", "cxlocal", *words[1:]]
     return list(words)
 
 
 def _summary(app: App, place: Place) -> dict[str, Any]:
-    from cxlocal.journal.file import Journal
-    from cxlocal.journal.home import journal_file
-    from cxlocal.journal.rebuild import catch_up
-
     path = journal_file(place.root / "home")
     with Journal.open(path, clock=app.clock, ids=app.ids, create=False) as journal:
         catch_up(journal)
@@ -180,9 +172,6 @@ def _say_end(place: Place, summary: dict[str, Any], kept: bool) -> None:
 
 def _stop_services(app: App, root: Path) -> None:
     """No process stays behind, however the demo ended."""
-    from cxlocal.demo.story import Place
-    from cxlocal.processes.start import run_captured
-
     place = Place(root)
     if (root / "home" / "journal.db").exists():
         run_captured(

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cxlocal.commands.choose_run import choose_run
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.project import how_to_send, leave, make_machine
 from cxlocal.commands.terminal import say, warn
+from cxlocal.errors import NotSynced
+from cxlocal.runner.redeploy import Order, as_error, ship
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
-    from cxlocal.runner.redeploy import Order, Shipped
+    from cxlocal.runner.redeploy import Shipped
 
 
 @command(
@@ -44,9 +48,6 @@ def deploy(
     What its deploy stage requires is checked as in a run. The environment is asked what it runs
     first, where its tool can tell.
     """
-    from cxlocal.commands.choose_run import choose_run
-    from cxlocal.runner.redeploy import Order
-
     with app.journal(create=False) as journal:
         chosen = choose_run(app, journal, which, None)
         order = Order(chosen.run, environment, reason, chosen.named, allow_older)
@@ -56,9 +57,6 @@ def deploy(
 def carry_out(app: App, journal: Journal, order: Order, *, offline: bool, as_json: bool) -> None:
     """Do it, say what came of it, send it, and end in its exit code."""
     from cxlocal.commands.pieces import send_copies
-    from cxlocal.commands.project import how_to_send, leave, make_machine
-    from cxlocal.errors import NotSynced
-    from cxlocal.runner.redeploy import as_error, ship
 
     machine = make_machine(app, fresh=False)
     if not offline:

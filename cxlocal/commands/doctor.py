@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
+from cxlocal.commands.project import load_project, open_project_store, stores_of
 from cxlocal.commands.terminal import say
+from cxlocal.doctor.check import BAD, Check, readiness
+from cxlocal.doctor.machine import check_disk, check_git, check_journal, check_plugins, check_sqlite
+from cxlocal.doctor.project import (
+    check_artifacts,
+    check_caches,
+    check_lender,
+    check_reserve,
+    check_revision,
+    check_secrets,
+    check_store,
+    check_tools,
+    refused_by_store,
+)
+from cxlocal.errors import CxError
+from cxlocal.exchange.open import is_own, open_lender, token_finder
+from cxlocal.exchange.sync import synchronise
+from cxlocal.hooks.manager import check_options, find_tool
+from cxlocal.hooks.trust import FOLDER, trusted
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.plan.bind import bind
+from cxlocal.plan.resolve import resolve
+from cxlocal.runner.handover import is_passing as was_passing
+from cxlocal.runner.handover import say_passing
+from cxlocal.runner.source import find_place, find_scheme, is_passing, today
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cxlocal.commands.project import Project
-    from cxlocal.doctor.check import Check
     from cxlocal.journal.file import Journal
     from cxlocal.plan.types import Plan
 
@@ -31,10 +56,6 @@ STORE_SECONDS = 3.0
 @pass_app
 def doctor(app: App, output: Output) -> int:
     """Try everything a release needs, also one without the store."""
-    from cxlocal.commands.project import load_project
-    from cxlocal.doctor.check import BAD, readiness
-    from cxlocal.doctor.machine import check_disk, check_journal, check_plugins, check_sqlite
-
     # A broken plugin must not keep doctor from saying so; it is loaded like any other and named.
     project = load_project(app)
     own = add_own_plugins(app, project)
@@ -55,10 +76,6 @@ def doctor(app: App, output: Output) -> int:
 
 def add_own_plugins(app: App, project: Project) -> list[Check]:
     """Load the plugins of the working tree, as a run would; what keeps them out is a finding."""
-    from cxlocal.doctor.check import BAD, Check
-    from cxlocal.errors import CxError
-    from cxlocal.hooks.trust import FOLDER, trusted
-
     if project.root is None:
         return []
     try:
@@ -70,10 +87,6 @@ def add_own_plugins(app: App, project: Project) -> list[Check]:
 
 def _is_passing(app: App, project: Project) -> bool:
     """Whether this machine goes away. Looked at before a journal is made here."""
-    from cxlocal.runner.handover import is_passing as was_passing
-    from cxlocal.runner.handover import say_passing
-    from cxlocal.runner.source import find_place, is_passing
-
     if app.journal_path().exists():
         with app.journal() as journal:
             return was_passing(journal)
@@ -85,25 +98,6 @@ def _is_passing(app: App, project: Project) -> bool:
 
 def project_checks(app: App, project: Project, journal: Journal, *, passing: bool) -> list[Check]:
     """Everything a release of this project needs, tried."""
-    from cxlocal.commands.project import open_project_store
-    from cxlocal.doctor.check import BAD, Check
-    from cxlocal.doctor.machine import check_git
-    from cxlocal.doctor.project import (
-        check_artifacts,
-        check_caches,
-        check_lender,
-        check_reserve,
-        check_revision,
-        check_secrets,
-        check_store,
-        check_tools,
-        refused_by_store,
-    )
-    from cxlocal.errors import CxError
-    from cxlocal.exchange.open import is_own
-    from cxlocal.exchange.sync import synchronise
-    from cxlocal.journal.rebuild import catch_up
-
     assert project.root is not None
     try:
         plan = plan_of(app, project)
@@ -134,9 +128,6 @@ def project_checks(app: App, project: Project, journal: Journal, *, passing: boo
 
 
 def _lender_of(app: App, project: Project) -> Callable[[], Any] | None:
-    from cxlocal.commands.project import stores_of
-    from cxlocal.exchange.open import open_lender, token_finder
-
     chosen = project.settings
     if not chosen.store_lender:
         return None
@@ -147,13 +138,6 @@ def _lender_of(app: App, project: Project) -> Callable[[], Any] | None:
 
 def plan_of(app: App, project: Project) -> Plan:
     """The plan of the files as they are now. Raises ConfigError and UsageError."""
-    from functools import partial
-
-    from cxlocal.hooks.manager import check_options, find_tool
-    from cxlocal.plan.bind import bind
-    from cxlocal.plan.resolve import resolve
-    from cxlocal.runner.source import find_scheme, today
-
     assert project.config is not None
     resolved = resolve(project.config, today=today(app.clock))
     plan = bind(resolved, partial(find_tool, project.manager), check_options)

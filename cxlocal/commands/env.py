@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,8 +10,10 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
 from cxlocal.commands.output import Output, json_option, rows_options, write_document, write_rows
+from cxlocal.commands.project import load_project, make_machine
 from cxlocal.commands.terminal import say
 from cxlocal.errors import Trouble, UsageError
+from cxlocal.journal.rebuild import catch_up
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -105,7 +108,6 @@ def show(app: App, environment: str, limit: int, output: Output) -> None:
 @pass_app
 def confirm(app: App, environment: str, which: str, reason: str) -> None:
     """Say which of two disputed deployments is live."""
-    from cxlocal.commands.project import make_machine
     from cxlocal.events.places import environment_confirmed
     from cxlocal.runner.source import open_source
 
@@ -228,7 +230,6 @@ def destroy(app: App, environment: str, reason: str, yes: bool) -> None:
     commands made no tool can destroy: take it down yourself. It is gone from the board afterwards;
     its history stays.
     """
-    from cxlocal.commands.project import load_project
     from cxlocal.runner.recovery import destroy_environment
 
     name = str(load_project(app, needed=True).deliverable)
@@ -265,8 +266,6 @@ def _stands(journal: Journal, deliverable: str, instance: str) -> bool:
 
 
 def _ask(environment: str, yes: bool) -> None:
-    import sys
-
     if yes:
         return
     if not sys.stdin.isatty():
@@ -339,14 +338,10 @@ def observe(app: App, environment: str, as_json: bool) -> None:
 
 def _deliverable(app: App) -> str:
     """The deliverable of this folder. Raises UsageError without one."""
-    from cxlocal.commands.project import load_project
-
     return str(load_project(app, needed=True).deliverable)
 
 
 def _catch_up(journal: Journal) -> None:
-    from cxlocal.journal.rebuild import catch_up
-
     catch_up(journal)
 
 

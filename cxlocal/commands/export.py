@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cxlocal.bundles.receipts import write_receipt
+from cxlocal.bundles.writer import ALL, UNSENT, pack
 from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.find_run import find_run
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.project import load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import UsageError
+from cxlocal.events.export import FORMS
+from cxlocal.exchange.sync import synchronise
+from cxlocal.journal.read import all_events, run_events
+from cxlocal.journal.rebuild import catch_up
 
 if TYPE_CHECKING:
     from cxlocal.bundles.receipts import Written
@@ -106,9 +114,6 @@ def _tell(what: Packed | Written, words: str, *, as_json: bool) -> None:
 
 
 def _write_bundle(app: App, path: Path, *, everything: bool, reports: bool) -> Packed:
-    from cxlocal.bundles.writer import ALL, UNSENT, pack
-    from cxlocal.journal.rebuild import catch_up
-
     with app.journal(create=False) as journal:
         catch_up(journal)
         return pack(journal, path, scope=ALL if everything else UNSENT, reports=reports)
@@ -126,10 +131,6 @@ def describe_bundle(packed: Packed) -> str:
 
 
 def _write_receipt(app: App, path: Path) -> Written:
-    from cxlocal.bundles.receipts import write_receipt
-    from cxlocal.commands.project import load_project, open_project_store
-    from cxlocal.exchange.sync import synchronise
-
     store = open_project_store(app, load_project(app))
     try:
         with app.journal(create=False) as journal:
@@ -149,11 +150,6 @@ def _describe_receipt(written: Written) -> str:
 
 
 def _print_events(app: App, form: str, wanted: str | None, deliverable: str | None) -> None:
-    from cxlocal.commands.find_run import find_run
-    from cxlocal.events.export import FORMS
-    from cxlocal.journal.read import all_events, run_events
-    from cxlocal.journal.rebuild import catch_up
-
     with app.journal(create=False) as journal:
         if wanted is not None:
             catch_up(journal)

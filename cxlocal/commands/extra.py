@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from cxlocal.commands.table import COMMANDS
 from cxlocal.errors import ConfigError
+from cxlocal.hooks.found import installed
 
 if TYPE_CHECKING:
     import click
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 def offered_by_plugins(root: click.Group, ctx: click.Context) -> list[tuple[str, str]]:
     """Name and sentence of each plugin's command, for the list in the help."""
-    from cxlocal.hooks.found import installed
-
     if not installed(sys.path):
         return []
     register_plugin_commands(root, ctx)

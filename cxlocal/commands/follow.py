@@ -8,7 +8,9 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.terminal import say
+from cxlocal.domain import deliverable_id
 from cxlocal.errors import UsageError
+from cxlocal.exchange.followed import choose, chosen
 
 
 @command(
@@ -28,9 +30,6 @@ def follow(app: App, deliverables: tuple[str, ...], everything: bool, as_json: b
     Without a choice it is that of every deliverable. What is here stays here. Deliverables that this
     machine takes numbers of are always followed, and one that is worked on here is added by itself.
     """
-    from cxlocal.domain import deliverable_id
-    from cxlocal.exchange.followed import choose, chosen
-
     if deliverables and everything:
         raise UsageError(
             "name deliverables or give --all",

@@ -6,6 +6,8 @@ print them before the options. The docstring's first line is the sentence shown 
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -32,8 +34,6 @@ def _write_help_text(command: click.Command, formatter: click.HelpFormatter) -> 
     if examples:
         _write_examples(examples, formatter)
     if rest.strip():
-        import inspect
-
         formatter.write_paragraph()
         with formatter.indentation():
             formatter.write_text(inspect.cleandoc("\n" + rest))
@@ -127,8 +127,6 @@ class RootGroup(Group):
         row = COMMANDS.get(cmd_name)
         if row is None:
             return self.commands.get(cmd_name) or self._from_plugins(ctx, cmd_name)
-        import importlib
-
         module, _, attribute = row.target.partition(":")
         found = getattr(importlib.import_module(f"cxlocal.commands.{module}"), attribute)
         assert isinstance(found, click.Command), f"{row.target} is not a command"

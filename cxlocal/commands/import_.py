@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cxlocal.bundles.intake import take_bundle
+from cxlocal.bundles.reader import look
+from cxlocal.bundles.receipts import take_receipt
+from cxlocal.bundles.writer import RECEIPT
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
+from cxlocal.commands.import_tags import adopt_tags
 from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.project import load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
-from cxlocal.errors import Refused, UsageError
+from cxlocal.errors import NotSynced, Refused, UsageError
+from cxlocal.exchange.sync import pending, synchronise, to_relay
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.runner.handover import is_passing, say_passing, send_patiently
 
 if TYPE_CHECKING:
     from cxlocal.bundles.intake import Taken
@@ -60,19 +69,12 @@ def import_(
             name="bad-options",
         )
     if tags is not None:
-        from cxlocal.commands.import_tags import adopt_tags
-
         adopt_tags(app, tags, offline=offline, as_json=as_json)
         return
     _import_file(app, Path(str(file)), offline, require_sync, as_json=as_json)
 
 
 def _import_file(app: App, path: Path, offline: bool, require_sync: bool, *, as_json: bool) -> None:
-    from cxlocal.bundles.reader import look
-    from cxlocal.bundles.receipts import take_receipt
-    from cxlocal.bundles.writer import RECEIPT
-    from cxlocal.runner.handover import is_passing
-
     _say_passing(app)
     with app.journal() as journal:
         contents = look(path, journal.node)
@@ -85,8 +87,6 @@ def _import_file(app: App, path: Path, offline: bool, require_sync: bool, *, as_
         must = require_sync or is_passing(journal)
     _tell_bundle(taken, report, waiting, as_json=as_json)
     if must and waiting:
-        from cxlocal.errors import NotSynced
-
         raise NotSynced(
             f"{waiting} events are here and not at the store yet",
             why=_why_not(report),
@@ -97,8 +97,6 @@ def _import_file(app: App, path: Path, offline: bool, require_sync: bool, *, as_
 
 def _say_passing(app: App) -> None:
     """A CI job with an empty home that carries others' history goes away like any other."""
-    from cxlocal.commands.project import load_project
-    from cxlocal.runner.handover import say_passing
     from cxlocal.runner.source import find_place, is_passing
 
     if app.journal_path().exists():
@@ -111,9 +109,6 @@ def _say_passing(app: App) -> None:
 def _take(
     app: App, journal: Journal, path: Path, contents: Contents, offline: bool
 ) -> tuple[Taken, SyncReport | None]:
-    from cxlocal.bundles.intake import take_bundle
-    from cxlocal.journal.rebuild import catch_up
-
     try:
         taken = take_bundle(journal, path, contents)
     except Refused as problem:
@@ -130,10 +125,6 @@ def _take(
 
 
 def _sync(app: App, journal: Journal) -> SyncReport:
-    from cxlocal.commands.project import load_project, open_project_store
-    from cxlocal.exchange.sync import synchronise
-    from cxlocal.runner.handover import is_passing, send_patiently
-
     project = load_project(app)
     store = open_project_store(app, project)
     try:
@@ -148,8 +139,6 @@ def _sync(app: App, journal: Journal) -> SyncReport:
 
 
 def _waiting(journal: Journal) -> int:
-    from cxlocal.exchange.sync import pending, to_relay
-
     return pending(journal) + to_relay(journal)
 
 

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from cxlocal.commands.context import App
 from cxlocal.commands.output import Output, write_rows
+from cxlocal.commands.project import load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
+from cxlocal.exchange.sync import synchronise
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.plan.resolve import resolve
+from cxlocal.revision.repository import open_repository, version_tags
+from cxlocal.runner.source import find_scheme, today
+from cxlocal.runner.tag_adoption import adopt
 
 if TYPE_CHECKING:
     from cxlocal.commands.project import Project
@@ -18,13 +25,6 @@ COLUMNS = ("line", "up_to", "tags", "newest", "state")
 
 def adopt_tags(app: App, pattern: str, *, offline: bool, as_json: bool) -> None:
     """Let counting start above the versions that the repository's tags speak of."""
-    from cxlocal.commands.project import load_project
-    from cxlocal.journal.rebuild import catch_up
-    from cxlocal.plan.resolve import resolve
-    from cxlocal.revision.repository import open_repository, version_tags
-    from cxlocal.runner.source import find_scheme, today
-    from cxlocal.runner.tag_adoption import adopt
-
     project = load_project(app, needed=True)
     assert project.config is not None and project.root is not None
     plan = resolve(project.config, today=today(app.clock))
@@ -42,9 +42,6 @@ def adopt_tags(app: App, pattern: str, *, offline: bool, as_json: bool) -> None:
 
 def _sync(app: App, project: Project, journal: Journal) -> None:
     """What other machines adopted counts here, and the reverse. An absent store hinders nothing."""
-    from cxlocal.commands.project import open_project_store
-    from cxlocal.exchange.sync import synchronise
-
     store = open_project_store(app, project)
     try:
         synchronise(journal, store, use_breaker=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,17 @@ import click
 
 from cxlocal.commands.frame import command
 from cxlocal.commands.terminal import say, warn
+from cxlocal.config.load import parse
 from cxlocal.config.locate import CONFIG_NAME
+from cxlocal.config.propose import IGNORED, propose
+from cxlocal.config.recipes import MODULES
+from cxlocal.config.survey import LOOKED_AT, Survey
 from cxlocal.errors import CxError, Refused, UsageError
+from cxlocal.plan.resolve import resolve
+from cxlocal.revision.remotes import remotes
+from cxlocal.revision.repository import open_repository, version_tags
 
 if TYPE_CHECKING:
-    from cxlocal.config.survey import Survey
     from cxlocal.revision.repository import Repository
 
 READ_MAX_BYTES = 1024 * 1024
@@ -41,10 +48,6 @@ def init(only_print: bool, force: bool) -> None:
     Makefile, Chart.yaml or Dockerfile, the remotes and the version tags. The file is yours from
     then on: at most 25 lines, with comments.
     """
-    from cxlocal.config.load import parse
-    from cxlocal.config.propose import propose
-    from cxlocal.plan.resolve import resolve
-
     folder = Path.cwd()
     repository = _repository(folder)
     proposal = propose(_survey(folder, repository))
@@ -71,8 +74,6 @@ def init(only_print: bool, force: bool) -> None:
 
 
 def _repository(folder: Path) -> Repository | None:
-    from cxlocal.revision.repository import open_repository
-
     try:
         return open_repository(folder)
     except UsageError as error:
@@ -82,22 +83,16 @@ def _repository(folder: Path) -> Repository | None:
 
 
 def _survey_remotes(repository: Repository) -> tuple[str, ...]:
-    from cxlocal.revision.remotes import remotes
-
     return tuple(remotes(repository))
 
 
 def _survey(folder: Path, repository: Repository | None) -> Survey:
     """What there is to know. Files that cannot be read count as absent."""
-    from cxlocal.config.survey import LOOKED_AT, Survey
-
     names = frozenset(entry.name + ("/" if entry.is_dir() else "") for entry in os.scandir(folder))
     paths = [*LOOKED_AT, *_modules(folder)]
     found = {path: text for path in paths if (text := _text(folder / path)) is not None}
     tags: tuple[str, ...] = ()
     if repository is not None:
-        from cxlocal.revision.repository import version_tags
-
         tags = version_tags(repository)
     return Survey(
         folder=folder.name,
@@ -111,8 +106,6 @@ def _survey(folder: Path, repository: Repository | None) -> Survey:
 
 def _modules(folder: Path) -> Iterator[str]:
     """Python modules that may hold the version."""
-    from cxlocal.config.recipes import MODULES
-
     count = 0
     for pattern in [f"{base}*{name}" for base in ("", "src/") for name in MODULES]:
         for path in sorted(folder.glob(pattern)):
@@ -153,8 +146,6 @@ def _write(path: Path, text: str, *, force: bool) -> None:
 
 
 def _refuse(path: Path, text: str) -> None:
-    import difflib
-
     lines = difflib.unified_diff(
         (_text(path) or "").splitlines(), text.splitlines(), path.name, "proposed", lineterm="", n=1
     )
@@ -170,8 +161,6 @@ def _refuse(path: Path, text: str) -> None:
 
 def _ignore(folder: Path) -> None:
     """Add our lines to .gitignore where they are missing."""
-    from cxlocal.config.propose import IGNORED
-
     path = folder / ".gitignore"
     if path.is_symlink():
         warn(".gitignore is a link; add these lines yourself: " + ", ".join(IGNORED))

@@ -7,6 +7,8 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
 from cxlocal.commands.terminal import say
+from cxlocal.errors import JournalDamaged, Trouble
+from cxlocal.text import utc_text
 
 
 @group(
@@ -61,9 +63,7 @@ def recover(app: App) -> None:
     numbers it held: what cannot be read may have used them. 'cxlocal sync' brings back what the store
     has.
     """
-    from cxlocal.errors import Trouble
     from cxlocal.exchange.salvage import recover_journal
-    from cxlocal.text import utc_text
 
     path = app.journal_path()
     if not path.exists():
@@ -91,7 +91,6 @@ def _is_damaged(app: App) -> bool:
     """Raises CxError for a file that is none of ours."""
     import sqlite3
 
-    from cxlocal.errors import JournalDamaged
     from cxlocal.journal.verify import verify
 
     try:

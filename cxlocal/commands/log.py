@@ -8,6 +8,8 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.terminal import say
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.text import duration_text
 
 COLUMNS = (
     "version", "outcome", "number", "deliverable", "place", "started", "duration", "subject", "run",
@@ -42,8 +44,6 @@ def log(
     output: Output,
 ) -> None:
     """Show the runs this machine knows of, newest first."""
-    from cxlocal.journal.rebuild import catch_up
-
     with app.journal(create=False) as journal:
         catch_up(journal)
         found = journal.query(
@@ -65,8 +65,6 @@ def log(
 
 
 def _row(run: dict[str, object]) -> dict[str, object]:
-    from cxlocal.text import duration_text
-
     seconds = run["duration_seconds"]
     return {
         **run,

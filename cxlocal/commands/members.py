@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cxlocal.address import argument_address, public_address
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document, write_rows
+from cxlocal.commands.project import load_project, open_project_store, stores_of
+from cxlocal.commands.serve import server_part
 from cxlocal.commands.terminal import harmless, say
+from cxlocal.domain import deliverable_id
 from cxlocal.errors import CxError, UsageError
+from cxlocal.exchange.followed import read_with as followed
+from cxlocal.exchange.open import EMBEDDED, open_store
+from cxlocal.exchange.overview import overview
+from cxlocal.exchange.state import forget_cursor
+from cxlocal.exchange.sync import synchronise
+from cxlocal.journal.rebuild import catch_up
 
 if TYPE_CHECKING:
     from cxlocal.commands.project import Project
@@ -48,8 +60,6 @@ def invite(
     Without rights it may take, push and read everything. For a name that is enrolled already the
     code gives a new token and these rights.
     """
-    from cxlocal.domain import deliverable_id
-
     everything = not (both or take or push or read)
     rights: dict[str, Any] = {
         kind: ["*"] if everything else [
@@ -91,10 +101,6 @@ def join(
 
     The token is kept in the home folder, readable by its owner alone.
     """
-    from pathlib import Path
-
-    from cxlocal.commands.project import load_project, open_project_store
-
     code = code or click.prompt("Code", err=True)
     authority = Path(ca).read_text(encoding="ascii", errors="replace") if ca else ""
     project = load_project(app)
@@ -121,8 +127,6 @@ def join(
 
 def _read_anew(app: App) -> None:
     """A second code may have brought other rights: what could not be read before is fetched."""
-    from cxlocal.exchange.state import forget_cursor
-
     if app.journal_path().exists():
         with app.journal() as journal, journal.write() as transaction:
             forget_cursor(transaction.connection)
@@ -130,12 +134,6 @@ def _read_anew(app: App) -> None:
 
 def _print_token(project: Project, url: str, code: str, authority: str) -> None:
     """Enrol in a folder that goes again; the token goes to standard output alone."""
-    import tempfile
-    from pathlib import Path
-
-    from cxlocal.commands.project import stores_of
-    from cxlocal.exchange.open import open_store
-
     with tempfile.TemporaryDirectory() as folder:
         store: Any = open_store(url, Path(folder), stores_of(project))
         try:
@@ -191,12 +189,6 @@ def revoke(app: App, name: str, url: str | None, as_json: bool) -> None:
 @pass_app
 def status(app: App, as_json: bool) -> None:
     """Show the store: machines, last contacts, reserves, what waits."""
-    from cxlocal.commands.project import load_project, open_project_store
-    from cxlocal.exchange.followed import read_with as followed
-    from cxlocal.exchange.overview import overview
-    from cxlocal.exchange.sync import synchronise
-    from cxlocal.journal.rebuild import catch_up
-
     store = open_project_store(app, load_project(app))
     try:
         with app.journal() as journal:
@@ -279,16 +271,10 @@ def _reserves(held: list[dict[str, Any]]) -> str:
 def _open_management(app: App, url: str | None) -> Any:
     """What invites and revokes: the store itself where it is served, the file of its members where
     this machine serves it. Raises UsageError."""
-    from cxlocal.address import argument_address
-    from cxlocal.commands.project import load_project, open_project_store
-    from cxlocal.exchange.open import EMBEDDED
-
     project = load_project(app)
     chosen = argument_address(url) or project.settings.store_url or EMBEDDED
     if chosen.startswith(("http:", "https:")):
         return open_project_store(app, project, chosen)
-    from cxlocal.commands.serve import server_part
-
     local = server_part("local")
     try:
         return local.LocalManagement(chosen, local.members_path(chosen, app.home()))
@@ -299,8 +285,6 @@ def _open_management(app: App, url: str | None) -> Any:
 
 
 def _not_served(url: str) -> UsageError:
-    from cxlocal.address import public_address
-
     return UsageError(
         f"{public_address(url)} has no members",
         why="nobody serves it: whoever may open it may use it",

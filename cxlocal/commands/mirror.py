@@ -10,6 +10,8 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
 from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.terminal import say
+from cxlocal.revision.mirrors import add_mirror, list_mirrors, remove_mirror
+from cxlocal.revision.repository import open_repository, repository_key, resolve
 
 if TYPE_CHECKING:
     from cxlocal.revision.repository import Repository
@@ -45,9 +47,6 @@ def add(app: App, location: str) -> None:
     All branches and tags and the commit checked out here are pushed, and looked for afterwards. Do
     it again after each new commit while the git host is down.
     """
-    from cxlocal.revision.mirrors import add_mirror
-    from cxlocal.revision.repository import resolve
-
     repository = _repository(app)
     revision = resolve(repository)
     home, commit = app.home(), revision.commit
@@ -63,8 +62,6 @@ def add(app: App, location: str) -> None:
 @pass_app
 def list_(app: App, output: Output) -> None:
     """List the mirrors of this repository on this machine."""
-    from cxlocal.revision.mirrors import list_mirrors
-
     found = list_mirrors(app.home(), _key(_repository(app)))
     write_rows([_row(known.location, known.added_at) for known in found], COLUMNS, output)
     if not found and output.for_people:
@@ -78,21 +75,15 @@ def list_(app: App, output: Output) -> None:
 @pass_app
 def remove(app: App, location: str) -> None:
     """Forget a mirror; what it holds stays there."""
-    from cxlocal.revision.mirrors import remove_mirror
-
     gone = remove_mirror(app.home(), _key(_repository(app)), location)
     say(f"{gone.location} is no mirror of this repository any more.")
 
 
 def _repository(app: App) -> Repository:
-    from cxlocal.revision.repository import open_repository
-
     return open_repository(app.directory)
 
 
 def _key(repository: Repository) -> str:
-    from cxlocal.revision.repository import repository_key, resolve
-
     return repository_key(repository, resolve(repository).commit)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -78,8 +79,6 @@ def _deliverable(app: App, journal: Journal, run: str) -> str:
     known = journal.one("SELECT 1 FROM run WHERE id = ? AND queued_at IS NOT NULL", (run,))
     if known is not None:
         return ""
-    import re
-
     root = app.find_project()
     if root is None or not re.fullmatch(UUID, run):
         return ""

@@ -13,6 +13,13 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.terminal import say, warn
+from cxlocal.config.load import read
+from cxlocal.config.problems import suggestion
+from cxlocal.errors import ConfigError, UsageError
+from cxlocal.hooks.implementations import hook_names
+from cxlocal.hooks.look import look
+from cxlocal.hooks.manager import load
+from cxlocal.hooks.trust import FOLDER, trusted
 
 if TYPE_CHECKING:
     from cxlocal.hooks.manager import Manager, PluginRow
@@ -36,9 +43,6 @@ def plugins(app: App, hook: str | None, output: Output) -> None:
     Installed plugins, and those of this project that you trust, are loaded in processes of their
     own, so a plugin that breaks everything else is still named here. Leave one out with -p no:NAME, or for good with [plugins] block.
     """
-    from cxlocal.hooks.look import look
-    from cxlocal.hooks.trust import trusted
-
     wanted = None if hook is None else _hook(hook)
     rows = look(_listed(app).rows, app.environ, app.clock, trusted(app.home(), app.environ))
     shown = [row for row in rows if wanted is None or wanted in row.hooks]
@@ -49,11 +53,6 @@ def plugins(app: App, hook: str | None, output: Output) -> None:
 
 def _listed(app: App) -> Manager:
     """Every plugin there is: shipped ones loaded, the others only named."""
-    from cxlocal.config.load import read
-    from cxlocal.errors import ConfigError
-    from cxlocal.hooks.manager import load
-    from cxlocal.hooks.trust import FOLDER, trusted
-
     project = app.find_project()
     block: list[str] = []
     if project is not None:
@@ -69,10 +68,6 @@ def _listed(app: App) -> Manager:
 
 def _hook(name: str) -> str:
     """The full name of a hook. Raises UsageError."""
-    from cxlocal.config.problems import suggestion
-    from cxlocal.errors import UsageError
-    from cxlocal.hooks.implementations import hook_names
-
     known = hook_names()
     full = name if name.startswith("cxlocal_") else f"cxlocal_{name}"
     if full not in known:

@@ -8,12 +8,24 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.doctor import COLUMNS, add_own_plugins, project_checks
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
+from cxlocal.commands.project import load_project, open_project_store
+from cxlocal.commands.sync import describe
 from cxlocal.commands.terminal import say, warn
+from cxlocal.doctor.check import readiness
+from cxlocal.doctor.machine import check_disk, check_journal
+from cxlocal.exchange.blobs import Carried, carry
+from cxlocal.exchange.followed import include
+from cxlocal.exchange.sync import ReserveWish, synchronise
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.numbers.holdings import highest_known
+from cxlocal.plan.resolve import resolve
+from cxlocal.runner.handover import is_passing
+from cxlocal.runner.needed import needed_artifacts
+from cxlocal.runner.source import today
 
 if TYPE_CHECKING:
     from cxlocal.commands.project import Project
-    from cxlocal.exchange.blobs import Carried
-    from cxlocal.exchange.sync import ReserveWish, SyncReport
+    from cxlocal.exchange.sync import SyncReport
     from cxlocal.journal.file import Journal
     from cxlocal.plan.types import Plan
 
@@ -35,11 +47,6 @@ def prepare(app: App, output: Output) -> int:
     Artifacts come from the store, where 'cxlocal sync' of another machine brought them. Ends with
     what 'cxlocal doctor' says of a release without the store: exit code 0 only if it would work.
     """
-    from cxlocal.commands.project import load_project
-    from cxlocal.doctor.check import readiness
-    from cxlocal.doctor.machine import check_disk, check_journal
-    from cxlocal.runner.handover import is_passing
-
     project = load_project(app, needed=True)
     own = add_own_plugins(app, project)
     with app.journal() as journal:
@@ -54,15 +61,6 @@ def prepare(app: App, output: Output) -> int:
 
 
 def _fetch(app: App, project: Project, journal: Journal) -> tuple[SyncReport, Carried]:
-    from cxlocal.commands.project import open_project_store
-    from cxlocal.exchange.blobs import Carried, carry
-    from cxlocal.exchange.followed import include
-    from cxlocal.exchange.sync import synchronise
-    from cxlocal.journal.rebuild import catch_up
-    from cxlocal.plan.resolve import resolve
-    from cxlocal.runner.needed import needed_artifacts
-    from cxlocal.runner.source import today
-
     assert project.config is not None
     plan = resolve(project.config, today=today(app.clock))
     include(journal, plan.deliverable)
@@ -92,10 +90,6 @@ def wanted_reserve(plan: Plan, journal: Journal, lends: int) -> list[ReserveWish
     """A reserve of the line, if it is counted already: the first number of all is to come from the
     store, which looks at tags and at ``from``. A machine that goes away holds none, one that lends at
     least ``lends`` numbers."""
-    from cxlocal.exchange.sync import ReserveWish
-    from cxlocal.numbers.holdings import highest_known
-    from cxlocal.runner.handover import is_passing
-
     rules = plan.version
     counted = highest_known(journal.connection, plan.deliverable, rules.line) >= 0
     count = max(rules.reserve, lends)
@@ -105,8 +99,6 @@ def wanted_reserve(plan: Plan, journal: Journal, lends: int) -> list[ReserveWish
 
 
 def _tell(report: SyncReport, carried: Carried) -> None:
-    from cxlocal.commands.sync import describe
-
     say(describe(report))
     if carried.fetched or carried.sent:
         say(f"{carried.fetched} artifacts fetched, {carried.sent} sent.")

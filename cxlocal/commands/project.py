@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.commands.context import App
 from cxlocal.commands.terminal import say, warn
+from cxlocal.errors import CxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +86,6 @@ def token_of(app: App, project: Project) -> Callable[[], str] | None:
 def leave(journal: Journal, folder: Path) -> str:
     """Where a passing machine left what the store lacks, if it had to; never the reason why a
     command fails."""
-    from cxlocal.errors import CxError
     from cxlocal.runner.handover import leave_bundle
 
     try:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import click
 
+from cxlocal.commands.choose_run import choose_run
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.project import make_machine
 from cxlocal.commands.terminal import say
+from cxlocal.errors import UsageError
+from cxlocal.runner.decision import Asked, decide
+from cxlocal.runner.record import RunRecord
+from cxlocal.runner.source import open_source
 
 
 @command(
@@ -41,13 +47,6 @@ def promote(
     The stages that earn the promotion must have succeeded, and no gate may speak against it. A
     sha256: digest of an artifact names a version, too.
     """
-    from cxlocal.commands.choose_run import choose_run
-    from cxlocal.commands.project import make_machine
-    from cxlocal.errors import UsageError
-    from cxlocal.runner.decision import Asked, decide
-    from cxlocal.runner.record import RunRecord
-    from cxlocal.runner.source import open_source
-
     *before, name = words
     named = [one for one in (*before, run, version) if one]
     if len(named) > 1:

@@ -9,11 +9,14 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
+from cxlocal.commands.project import load_project
 from cxlocal.commands.terminal import say
+from cxlocal.errors import Trouble
+from cxlocal.runner.retention import Rules, find_removals, remove
+from cxlocal.text import parse_duration
 
 if TYPE_CHECKING:
     from cxlocal.config.types import Keep
-    from cxlocal.runner.retention import Rules
 
 COLUMNS = ("kind", "run", "path", "size")
 
@@ -33,10 +36,6 @@ def prune(app: App, dry_run: bool, output: Output) -> None:
     [keep] of cx.toml says what stays, of reports, too. What is live, what was live before it, and
     what is still open always stay. Every removal is recorded.
     """
-    from cxlocal.commands.project import load_project
-    from cxlocal.errors import Trouble
-    from cxlocal.runner.retention import find_removals, remove
-
     project = load_project(app, needed=True)
     assert project.config is not None
     with app.journal(create=False) as journal:
@@ -60,9 +59,6 @@ def prune(app: App, dry_run: bool, output: Output) -> None:
 
 def rules(keep: Keep) -> Rules:
     """``[keep]`` in numbers. Raises ConfigError where it was not checked before."""
-    from cxlocal.runner.retention import Rules
-    from cxlocal.text import parse_duration
-
     return Rules(
         int(parse_duration(keep.logs) * 1000),
         int(parse_duration(keep.reports) * 1000),

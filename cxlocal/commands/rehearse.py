@@ -7,6 +7,8 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option
+from cxlocal.commands.run import carry_out
+from cxlocal.runner.request import Request
 
 
 @command(
@@ -26,8 +28,5 @@ def rehearse(app: App, to: str | None, jobs: int | None, reason: str, as_json: b
     It works on a copy of the tree, uncommitted changes included. It takes no number, promotes and
     publishes nothing, and touches no lasting environment: those stages are left out.
     """
-    from cxlocal.commands.run import carry_out
-    from cxlocal.runner.request import Request
-
     request = Request(to=to, jobs=jobs, reason=reason, rehearsal=True)
     return carry_out(app, request, as_json=as_json)

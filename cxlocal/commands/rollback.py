@@ -6,15 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cxlocal.commands.choose_run import choose_run
 from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.deploy import carry_out
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option
+from cxlocal.commands.project import load_project
 from cxlocal.commands.terminal import say
 from cxlocal.errors import Conflict, UsageError
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.runner.deployment_chain import chain_of, version_before
+from cxlocal.runner.redeploy import Order
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
-    from cxlocal.runner.redeploy import Order
 
 
 @command(
@@ -39,9 +44,6 @@ def rollback(
     A tool that can undo does that; otherwise the older version is deployed again from its own
     bytes. Either is recorded as a rollback, with what it replaces.
     """
-    from cxlocal.commands.deploy import carry_out
-    from cxlocal.commands.project import load_project
-
     name = environment or env
     if not name or (environment and env and environment != env):
         raise UsageError(
@@ -61,11 +63,6 @@ def plan_rollback(
 ) -> Order:
     """Where to go back to. Raises UsageError when there is nothing before, Conflict when it is
     disputed what is live."""
-    from cxlocal.commands.choose_run import choose_run
-    from cxlocal.journal.rebuild import catch_up
-    from cxlocal.runner.deployment_chain import chain_of, version_before
-    from cxlocal.runner.redeploy import Order
-
     catch_up(journal)
     rows = journal.query(
         "SELECT * FROM deployments_now WHERE deliverable = ? AND instance = ? ORDER BY since",

@@ -14,7 +14,7 @@ from cxlocal.commands.output import Output, json_option, write_document, write_r
 from cxlocal.commands.pieces import finish, start
 from cxlocal.commands.project import how_to_send, leave, make_machine
 from cxlocal.commands.terminal import say
-from cxlocal.errors import ExitCode
+from cxlocal.errors import CxError, ExitCode, NotSynced, OutcomeFailure, Trouble, UsageError
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -71,7 +71,6 @@ def run(
     """
     if ctx.invoked_subcommand is not None:
         return ExitCode.DONE
-    from cxlocal.errors import UsageError
     from cxlocal.revision.early import ask_about_head, early_questions
 
     if resume and revision != "HEAD":
@@ -188,8 +187,6 @@ def _say_ending(summary: Summary) -> None:
 
 def _end(summary: Summary, *, require_sync: bool) -> None:
     """Raise what the exit code needs."""
-    from cxlocal.errors import NotSynced, OutcomeFailure, Trouble
-
     if summary.refused is not None:
         raise summary.refused
     if summary.outcome == "failure":
@@ -226,7 +223,6 @@ def _look(summary: Summary) -> str:
 
 def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None:
     """``--dry-run``: what would run, in order, and whether the revision may."""
-    from cxlocal.errors import CxError
     from cxlocal.plan.render import COLUMNS, render
     from cxlocal.plan.select import select
     from cxlocal.runner.facts import prove_revision

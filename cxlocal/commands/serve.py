@@ -7,18 +7,30 @@ the packages beside it, and only when it is needed.
 
 from __future__ import annotations
 
+import importlib
+import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cxlocal.address import argument_address, public_address
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
+from cxlocal.commands.prepare import wanted_reserve
+from cxlocal.commands.project import load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import ConfigError, CxError, ExitCode, Refused, UsageError
+from cxlocal.exchange.open import EMBEDDED, is_own
+from cxlocal.exchange.sync import synchronise
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.numbers.schemes import scheme_named
+from cxlocal.plan.resolve import resolve
+from cxlocal.runner.source import today
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,10 +87,6 @@ def serve(
     ends it; machines carry on with their reserves meanwhile. With --lend this machine keeps its
     reserve fresh, and gives passing CI jobs a number of it when they cannot reach the store.
     """
-    from contextlib import nullcontext
-
-    from cxlocal.address import public_address
-
     serving, local, roster = (server_part(name) for name in ("serving", "local", "members"))
     tls = _tls(serving, cert, key)
     serving.check_open(host, tls, bool(behind_proxy))
@@ -119,8 +127,6 @@ def serve(
 
 def server_part(name: str) -> Any:
     """A module of the server. Raises ConfigError where its libraries are missing."""
-    import importlib
-
     try:
         return importlib.import_module(f"cxlocal_sync.http.{name}")
     except ImportError as error:
@@ -133,10 +139,6 @@ def server_part(name: str) -> Any:
 
 
 def _store_to_serve(app: App, url: str | None) -> tuple[str, Callable[[], Store]]:
-    from cxlocal.address import argument_address, public_address
-    from cxlocal.commands.project import load_project, open_project_store
-    from cxlocal.exchange.open import EMBEDDED
-
     project = load_project(app)
     chosen = argument_address(url) or project.settings.store_url or EMBEDDED
     if chosen.startswith(("http:", "https:")):
@@ -160,8 +162,6 @@ def _tls(serving: Any, cert: str | None, key: str | None) -> Any:
             hint="give both --cert and --key",
             name="half-tls",
         )
-    from pathlib import Path
-
     for name in (cert, key):
         with open(name, "rb"):  # said by name here, not somewhere inside the server
             pass
@@ -171,8 +171,6 @@ def _tls(serving: Any, cert: str | None, key: str | None) -> Any:
 def _shown(host: str) -> str:
     """A host as other machines may name it."""
     if host in ("0.0.0.0", "::"):
-        import socket
-
         return socket.getfqdn()
     return f"[{host}]" if ":" in host else host
 
@@ -190,9 +188,6 @@ class Lending:
     has nothing anybody could borrow."""
 
     def __init__(self, app: App, url: str | None) -> None:
-        from cxlocal.commands.project import load_project
-        from cxlocal.exchange.open import is_own
-
         if url:
             raise UsageError(
                 "--lend and --store exclude each other",
@@ -248,13 +243,6 @@ class Lending:
         self._why = why
 
     def _exchange(self) -> str:
-        from cxlocal.commands.prepare import wanted_reserve
-        from cxlocal.commands.project import open_project_store
-        from cxlocal.exchange.sync import synchronise
-        from cxlocal.journal.rebuild import catch_up
-        from cxlocal.plan.resolve import resolve
-        from cxlocal.runner.source import today
-
         store = open_project_store(self.app, self.project)
         try:
             with self.app.journal() as journal:
@@ -274,8 +262,6 @@ class Lending:
         return report.why or report.stopped
 
     def _scheme(self, name: str) -> Scheme:
-        from cxlocal.numbers.schemes import scheme_named
-
         further = [
             scheme
             for _, found in self.project.manager.each("cxlocal_register_version_schemes")

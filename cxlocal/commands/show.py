@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.find_run import find_run
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document, write_rows
+from cxlocal.commands.status import deliverable_here
 from cxlocal.commands.terminal import harmless
+from cxlocal.errors import Trouble, UsageError
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.text import duration_text
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -53,10 +59,6 @@ def show(
 
     Without a name: the newest release of this folder's deliverable, of all outside a project.
     """
-    from cxlocal.commands.find_run import find_run
-    from cxlocal.commands.status import deliverable_here
-    from cxlocal.journal.rebuild import catch_up
-
     with app.journal(create=False) as journal:
         catch_up(journal)
         if deliverable is None and run in ("", "latest"):
@@ -119,8 +121,6 @@ def _story(journal: Journal, run: dict[str, Any]) -> list[str]:
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
-    from cxlocal.text import duration_text
-
     seconds = row.get("duration_seconds")
     short = {**row, "took": duration_text(seconds) if isinstance(seconds, int | float) else None}
     for name in ("sha256", "revision"):
@@ -131,8 +131,6 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
 
 def _print_log(journal: Journal, run: dict[str, Any], stage: str) -> None:
     """The last attempt's log, byte for byte as it was kept, control characters made visible."""
-    from cxlocal.errors import Trouble, UsageError
-
     logs = journal.query(PARTS["logs"], (run["run"],))
     of_stage = [row for row in logs if row["stage"] == stage]
     if not of_stage:
@@ -158,10 +156,6 @@ def _print_log(journal: Journal, run: dict[str, Any], stage: str) -> None:
 
 
 def _print_plan(journal: Journal, run: dict[str, Any]) -> None:
-    import json
-
-    from cxlocal.errors import UsageError
-
     row = journal.one(
         "SELECT plan FROM plan JOIN run ON run.plan_sha256 = plan.sha256 WHERE run.id = ?",
         (run["run"],),

@@ -12,7 +12,8 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.terminal import say
-from cxlocal.errors import CxError, Refused, Trouble, UsageError
+from cxlocal.errors import CxError, JournalDamaged, Refused, Trouble, UsageError
+from cxlocal.journal.rebuild import catch_up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,8 +62,6 @@ def sql(
     text, given = _chosen(statement, query, dict(parameters))
     with app.journal(create=False) as journal:
         # Opening it for writing once repairs what a killed process left, and reading sees all.
-        from cxlocal.journal.rebuild import catch_up
-
         catch_up(journal)
         path = journal.path
     names, rows = read(path, text, given, app.clock.monotonic)
@@ -195,8 +194,6 @@ def _explain(problem: Exception, *, late: bool) -> CxError:
             name="journal-busy",
         )
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        from cxlocal.errors import JournalDamaged
-
         return JournalDamaged("The journal is damaged", why=str(problem), hint="cxlocal verify")
     unbound = re.search(r"binding parameter :(\w+)", str(problem))
     if unbound:

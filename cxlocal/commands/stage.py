@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,13 +12,17 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.main import AtOnce
+from cxlocal.commands.pieces import open_piece
 from cxlocal.commands.terminal import warn
+from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, UsageError
+from cxlocal.journal.file import Journal
+from cxlocal.runner.pieces import KINDS, PieceStage
+from cxlocal.text import parse_duration
 
 if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
     from cxlocal.runner.outputs import Outputs
-    from cxlocal.runner.pieces import PieceRecord, PieceStage
+    from cxlocal.runner.pieces import PieceRecord
     from cxlocal.runner.pieces_stage import Ran, Troubles, Wrapped
 
 ENDINGS = ("success", "failure", "cancel", "error")
@@ -37,14 +42,10 @@ class Asked:
         self.artifacts = [_pair(one, "artifact", "wheel=dist/app.whl") for one in artifacts]
         self.timeout_seconds: float | None = None
         if timeout:
-            from cxlocal.text import parse_duration
-
             self.timeout_seconds = parse_duration(timeout)
 
     def stage(self, record: PieceRecord | None) -> PieceStage:
         """The stage, with what the plan of the run says about it."""
-        from cxlocal.runner.pieces import PieceStage
-
         stage = PieceStage(self.name, self.kind or "task")
         if record is not None:
             stage = record.stage(self.name, self.kind)
@@ -97,8 +98,6 @@ def stage(
     cx.toml gives kind, reports, artifacts, secrets and time limit. Trouble with recording is a
     warning, and the command is run all the same, unless --strict.
     """
-    from cxlocal.runner.pieces import KINDS
-
     if kind and kind not in KINDS:
         raise UsageError(
             f"--kind {kind}",
@@ -133,9 +132,6 @@ def _pair(text: str, what: str, example: str) -> tuple[str, str]:
 
 def _report_only(asked: Asked, ended: str | None, reason: str) -> int:
     """``--began`` and ``--ended``: these have nothing to do but to record, so they raise."""
-    from cxlocal.commands.pieces import open_piece
-    from cxlocal.domain import Outcome
-
     app = asked.app
     with app.journal(create=bool(app.environ.get("CXLOCAL_RUN"))) as journal:
         record = open_piece(app, journal)
@@ -163,8 +159,6 @@ def _report_only(asked: Asked, ended: str | None, reason: str) -> int:
 def _outputs(asked: Asked) -> Outputs | None:
     if not (asked.artifacts or asked.reports):
         return None
-    from pathlib import Path
-
     from cxlocal.runner.outputs import Outputs
 
     return Outputs(
@@ -208,9 +202,6 @@ def _wrap(asked: Asked, words: tuple[str, ...], *, strict: bool) -> int:
 
 def _open(asked: Asked, troubles: Troubles) -> tuple[Journal | None, PieceRecord | None]:
     """The journal and the run; None for what cannot be had."""
-    from cxlocal.commands.pieces import open_piece
-    from cxlocal.journal.file import Journal
-
     app = asked.app
     journal = None
     try:

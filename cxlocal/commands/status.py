@@ -10,6 +10,7 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document, write_rows
 from cxlocal.commands.terminal import harmless
+from cxlocal.journal.rebuild import catch_up
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -49,8 +50,6 @@ def status(app: App, as_json: bool) -> None:
 
     Asks nobody over the network.
     """
-    from cxlocal.journal.rebuild import catch_up
-
     name = deliverable_here(app)
     if not app.journal_path().exists():
         _say_empty(name, as_json)

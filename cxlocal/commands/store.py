@@ -3,6 +3,7 @@ memory."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -13,8 +14,12 @@ from cxlocal.commands.follow import follow
 from cxlocal.commands.frame import group
 from cxlocal.commands.members import invite, join, revoke, status
 from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.project import load_project, open_project_store
 from cxlocal.commands.store_adopt import adopt
+from cxlocal.commands.sync import describe
 from cxlocal.commands.terminal import say
+from cxlocal.errors import UsageError
+from cxlocal.exchange.sync import recover_store
 from cxlocal.numbers.log import AHEAD_MAX, COUNT_MAX
 
 if TYPE_CHECKING:
@@ -61,10 +66,6 @@ def recover(app: App, margin: int, yes: bool, as_json: bool) -> None:
     Where its file is not there, a new one is made in its place: make sure first that the disk it
     lies on is really gone, and not only unmounted.
     """
-    from cxlocal.commands.project import load_project, open_project_store
-    from cxlocal.commands.sync import describe
-    from cxlocal.exchange.sync import recover_store
-
     opened = open_project_store(app, load_project(app))
     _ask(opened, margin, yes)
     try:
@@ -80,10 +81,6 @@ def recover(app: App, margin: int, yes: bool, as_json: bool) -> None:
 
 def _ask(opened: Store, margin: int, yes: bool) -> None:
     """Skipping numbers for good, perhaps beside a store that is only away, wants a yes."""
-    import sys
-
-    from cxlocal.errors import UsageError
-
     path = getattr(opened, "path", None)
     gone = path is not None and not path.exists()
     what = f"A NEW store is made at {path}, which is not there" if gone else "The store goes on"

@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cxlocal.address import argument_address
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.project import load_project, open_project_store
+from cxlocal.commands.sync import describe
 from cxlocal.commands.terminal import say
+from cxlocal.exchange.adoption import move
+from cxlocal.exchange.open import EMBEDDED
+from cxlocal.exchange.state import store_state
+from cxlocal.exchange.sync import synchronise
+from cxlocal.journal.rebuild import catch_up
 
 if TYPE_CHECKING:
     from cxlocal.exchange.adoption import Moved
@@ -38,14 +46,6 @@ def adopt(app: App, url: str, with_others: bool, conflicts_known: bool, as_json:
     gets all history that is here. Set [store] url to the new one afterwards, in every project of
     this machine. A move that was cut off goes on when it is given again.
     """
-    from cxlocal.address import argument_address
-    from cxlocal.commands.project import load_project, open_project_store
-    from cxlocal.exchange.adoption import move
-    from cxlocal.exchange.open import EMBEDDED
-    from cxlocal.exchange.state import store_state
-    from cxlocal.exchange.sync import synchronise
-    from cxlocal.journal.rebuild import catch_up
-
     argument_address(url)  # raises where it holds a password
     project = load_project(app)
     with app.journal() as journal:
@@ -67,8 +67,6 @@ def adopt(app: App, url: str, with_others: bool, conflicts_known: bool, as_json:
 
 
 def _tell(moved: Moved, report: SyncReport, url: str, *, configured: bool) -> None:
-    from cxlocal.commands.sync import describe
-
     if moved.already:
         say("This machine belongs to that store, or to none yet: there is nothing to move.")
     else:

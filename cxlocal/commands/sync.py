@@ -9,12 +9,20 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.project import how_to_send, leave, load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
-from cxlocal.errors import UsageError
+from cxlocal.errors import NotSynced, UsageError
+from cxlocal.exchange.blobs import Carried, carry
+from cxlocal.exchange.followed import include
+from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.exchange.sync import synchronise, why_no_numbers
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.runner.handover import is_passing, send_patiently
+from cxlocal.runner.needed import all_needed
+from cxlocal.text import parse_duration
 
 if TYPE_CHECKING:
     from cxlocal.commands.project import Project
-    from cxlocal.exchange.blobs import Carried
     from cxlocal.exchange.store import Store
     from cxlocal.exchange.sync import SyncReport
     from cxlocal.journal.file import Journal
@@ -45,11 +53,6 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
     With --watch a line is written whenever something moved, and when the store goes away or comes
     back.
     """
-    from cxlocal.commands.project import leave, load_project, open_project_store
-    from cxlocal.exchange.blobs import Carried
-    from cxlocal.exchange.followed import include
-    from cxlocal.text import parse_duration
-
     if watch and require_sync:
         raise UsageError(
             "--watch and --require-sync exclude each other",
@@ -104,9 +107,6 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
 
 def _exchange(project: Project, journal: Journal, store: Store) -> SyncReport:
     """One exchange; a passing machine has its patience, as what it does not send is lost."""
-    from cxlocal.exchange.sync import synchronise
-    from cxlocal.runner.handover import is_passing, send_patiently
-
     if is_passing(journal):
         return send_patiently(journal, store, float(project.settings.store_patience_seconds))
     return synchronise(journal, store, budget_seconds=BUDGET_SECONDS, use_breaker=False, again=True)
@@ -124,8 +124,6 @@ def _both(first: SyncReport, second: SyncReport) -> SyncReport:
 
 def describe(report: SyncReport) -> str:
     """What moved, in one line."""
-    from cxlocal.exchange.sync import why_no_numbers
-
     if not report.reached:
         waiting = f"{report.pending} events wait here" if report.pending else "nothing waits here"
         return f"The store cannot be reached ({report.why}); {waiting}."
@@ -146,10 +144,6 @@ def _look_after(
     app: App, project: Project, journal: Journal, store: Store
 ) -> tuple[Carried, list[str]]:
     """What else a contact is good for: artifacts of what is live for others, and proofs."""
-    from cxlocal.exchange.blobs import carry
-    from cxlocal.journal.rebuild import catch_up
-    from cxlocal.runner.needed import all_needed
-
     catch_up(journal)
     carried = carry(journal, store, all_needed(journal), BUDGET_SECONDS, fetch=False)
     return carried, _reverify(app, project, journal)
@@ -165,10 +159,6 @@ def _reverify(app: App, project: Project, journal: Journal) -> list[str]:
 
 
 def _end(report: SyncReport, require_sync: bool, bundle: str) -> None:
-    from cxlocal.commands.project import how_to_send
-    from cxlocal.errors import NotSynced
-    from cxlocal.exchange.store import StoreUnreachable
-
     if bundle:
         raise NotSynced(
             f"{report.pending} events are still to be sent",

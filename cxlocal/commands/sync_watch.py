@@ -11,6 +11,10 @@ import click
 from cxlocal.commands.output import json_text
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError
+from cxlocal.exchange.sync import synchronise
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.runner.engine import note_only
+from cxlocal.runner.signals import SignalCame, Signals
 
 if TYPE_CHECKING:
     from cxlocal.clock import Ids
@@ -42,9 +46,6 @@ def watch_store(watch: Watch, describe: Callable[[SyncReport], str], *, as_json:
 
     Raises Refused where the store answers and says no, Trouble where the journal cannot be used.
     """
-    from cxlocal.runner.engine import note_only
-    from cxlocal.runner.signals import SignalCame, Signals
-
     said = Said(describe, as_json=as_json)
     asked = -REVERIFY_SECONDS
     with Signals() as signals:
@@ -70,9 +71,6 @@ def watch_store(watch: Watch, describe: Callable[[SyncReport], str], *, as_json:
 
 def _round(watch: Watch, said: Said) -> tuple[bool, bool]:
     """One exchange: whether more is to move at once, and whether the store was reached."""
-    from cxlocal.exchange.sync import synchronise
-    from cxlocal.journal.rebuild import catch_up
-
     journal = watch.journal
     began = journal.clock.monotonic()
     try:

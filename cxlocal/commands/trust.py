@@ -11,6 +11,9 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.terminal import harmless, say
+from cxlocal.errors import Refused, UsageError
+from cxlocal.hooks import trust as trusting
+from cxlocal.hooks.trust import FOLDER, read_project
 
 if TYPE_CHECKING:
     from cxlocal.hooks.trust import ProjectPlugins
@@ -37,8 +40,6 @@ def trust(
     The files in .cx/plugins are code of the repository and run with your rights. Read them first.
     Any change to them makes another digest, and the question is asked again.
     """
-    from cxlocal.hooks import trust as trusting
-
     if listing:
         known = trusting.entries(app.home())
         rows = [{"digest": digest, **entry} for digest, entry in known.items()]
@@ -66,9 +67,6 @@ def trust(
 
 
 def _found(app: App) -> ProjectPlugins:
-    from cxlocal.errors import UsageError
-    from cxlocal.hooks.trust import FOLDER, read_project
-
     found = read_project(app.project() / FOLDER)
     if not found.files:
         raise UsageError(
@@ -88,8 +86,6 @@ def _show(found: ProjectPlugins) -> None:
 
 def _ask() -> None:
     """Raises UsageError without a person to ask, Refused when the answer is no."""
-    from cxlocal.errors import Refused, UsageError
-
     if not sys.stdin.isatty():
         raise UsageError(
             "nobody is here to be asked",

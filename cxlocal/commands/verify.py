@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.terminal import say, warn
+from cxlocal.errors import JournalDamaged
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.journal.verify import verify as check
+from cxlocal.projection.tables import PROJECTION_VERSION
 
 if TYPE_CHECKING:
     from cxlocal.journal.verify import Finding
@@ -26,14 +32,6 @@ COLUMNS = ("kind", "where", "what")
 @pass_app
 def verify(app: App, output: Output) -> None:
     """Check that the journal holds what was written."""
-    import sqlite3
-    from contextlib import suppress
-
-    from cxlocal.errors import JournalDamaged
-    from cxlocal.journal.rebuild import catch_up
-    from cxlocal.journal.verify import verify as check
-    from cxlocal.projection.tables import PROJECTION_VERSION
-
     with app.journal(create=False) as journal:
         # What a pull left to be projected is projected first: only then is there something to
         # compare. What keeps from it is what the check finds.
@@ -61,8 +59,6 @@ def verify(app: App, output: Output) -> None:
 
 def raise_findings(findings: Sequence[Finding]) -> None:
     """Raises JournalDamaged for what a check found, with the first of it; nothing found is well."""
-    from cxlocal.errors import JournalDamaged
-
     if findings:
         first = findings[0]
         raise JournalDamaged(

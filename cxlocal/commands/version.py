@@ -9,7 +9,13 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
 from cxlocal.commands.output import Output, json_option, rows_options, write_document, write_rows
+from cxlocal.commands.project import load_project, make_machine
 from cxlocal.commands.terminal import say
+from cxlocal.errors import UsageError
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.numbers.ledger import explain as look
+from cxlocal.numbers.ledger import ledger, lines_of
+from cxlocal.text import utc_text
 
 if TYPE_CHECKING:
     from cxlocal.numbers.ledger import Explained
@@ -39,9 +45,6 @@ def version() -> None:
 @pass_app
 def list_numbers(app: App, deliverable: str | None, line: str | None, output: Output) -> None:
     """List what became of every number."""
-    from cxlocal.journal.rebuild import catch_up
-    from cxlocal.numbers.ledger import ledger, lines_of
-
     name = deliverable or _deliverable(app)
     rows: list[dict[str, object]] = []
     with app.journal(create=False) as journal:
@@ -74,9 +77,6 @@ def explain(
     app: App, number: str, deliverable: str | None, line: str | None, as_json: bool
 ) -> None:
     """Say what became of a number, and why."""
-    from cxlocal.journal.rebuild import catch_up
-    from cxlocal.numbers.ledger import explain as look
-
     name = deliverable or _deliverable(app)
     with app.journal(create=False) as journal:
         catch_up(journal)
@@ -99,8 +99,6 @@ def sentence(deliverable: str, line: str, found: Explained) -> str:
 
 def _which(app: App, number: str, line: str | None) -> tuple[str, int]:
     """Line and number from ``13`` or ``2.7.13``. Raises UsageError."""
-    from cxlocal.errors import UsageError
-
     if number.isdigit():
         return line if line is not None else _line(app), int(number)
     head, _, tail = number.rpartition(".")
@@ -115,9 +113,7 @@ def _which(app: App, number: str, line: str | None) -> tuple[str, int]:
 
 
 def _line(app: App) -> str:
-    from cxlocal.commands.project import load_project
     from cxlocal.plan.resolve import resolve
-    from cxlocal.text import utc_text
 
     project = load_project(app, needed=True)
     assert project.config is not None
@@ -126,8 +122,6 @@ def _line(app: App) -> str:
 
 
 def _deliverable(app: App) -> str:
-    from cxlocal.commands.project import load_project
-
     project = load_project(app, needed=True)
     assert project.config is not None
     return project.config.deliverable.name
@@ -147,7 +141,6 @@ def _deliverable(app: App) -> str:
 def next_number(app: App, plain: bool, offline: bool, as_json: bool) -> None:
     """Take the number of the run that single commands carry out."""
     from cxlocal.commands.pieces import open_piece
-    from cxlocal.commands.project import make_machine
     from cxlocal.runner.pieces_run import next_version
     from cxlocal.runner.voice import NUMBER_FROM
 

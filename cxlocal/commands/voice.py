@@ -8,6 +8,7 @@ and for a failure the last lines of its log and where the rest is. What stages p
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxlocal.commands.terminal import Progress, harmless, say, warn
@@ -104,8 +105,6 @@ class TerminalVoice:
         return Echo(sys.stderr.buffer, prefix=stage)
 
     def _tail(self, said: Ending) -> None:
-        from pathlib import Path
-
         from cxlocal.processes.log import tail
 
         if self._verbosity < 1:

@@ -6,7 +6,10 @@ Nothing is parsed unless a file is there that could name the folder of the journ
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
+
+from cxlocal.errors import ConfigError
 
 CONFIG_NAME = "cx.toml"
 LOCAL_NAME = "cx.local.toml"
@@ -73,8 +76,6 @@ def home_setting(environ: Mapping[str, str], project: str | None) -> str | None:
 
 def _folder(path: str, setting: str) -> str:
     """``path``, unless it can be no folder. Whether it can be made is seen when it is made."""
-    import stat
-
     try:
         in_the_way = not stat.S_ISDIR(os.stat(path).st_mode)
     except NotADirectoryError:
@@ -82,8 +83,6 @@ def _folder(path: str, setting: str) -> str:
     except OSError:
         in_the_way = False
     if in_the_way:
-        from cxlocal.errors import ConfigError
-
         while not os.path.lexists(path):
             path = os.path.dirname(path)
         raise ConfigError(

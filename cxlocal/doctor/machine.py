@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cxlocal.doctor.check import BAD, NOTE, OK, Check
 from cxlocal.errors import CxError
 from cxlocal.journal.home import WAY_OUT
+from cxlocal.revision.repository import open_repository
 
 if TYPE_CHECKING:
     from cxlocal.hooks.manager import Manager
@@ -67,8 +68,6 @@ def check_plugins(manager: Manager) -> list[Check]:
 
 def check_git(root: Path) -> Check:
     """git itself, by using it."""
-    from cxlocal.revision.repository import open_repository
-
     try:
         repository = open_repository(root)
     except CxError as problem:

@@ -7,8 +7,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cxlocal.config.types import Source
 from cxlocal.doctor.check import BAD, NOTE, OK, Check
 from cxlocal.errors import CxError
+from cxlocal.exchange.copies import lies_elsewhere
+from cxlocal.hooks.manager import find_tool
+from cxlocal.journal.blobs import check_blob
+from cxlocal.numbers.holdings import reserves
+from cxlocal.revision.mirrors import list_mirrors
+from cxlocal.revision.proof import prove
+from cxlocal.revision.repository import open_repository, repository_key, resolve
+from cxlocal.runner.caches import kept_folder, key_of
+from cxlocal.runner.needed import needed_artifacts
+from cxlocal.secrets import probe
 from cxlocal.text import duration_text
 
 if TYPE_CHECKING:
@@ -27,8 +38,6 @@ REMOTE_SECONDS = 5.0
 
 def check_tools(plan: Plan, manager: Manager) -> list[Check]:
     """Every tool of the plan and every program it needs is here."""
-    from cxlocal.hooks.manager import find_tool
-
     checks = []
     for name in dict.fromkeys(stage.tool for stage in plan.stages if stage.tool):
         try:
@@ -52,9 +61,6 @@ def check_tools(plan: Plan, manager: Manager) -> list[Check]:
 
 def check_secrets(settings: Settings, environ: Mapping[str, str], root: Path) -> list[Check]:
     """Every secret can be had, without showing it."""
-    from cxlocal.config.types import Source
-    from cxlocal.secrets import probe
-
     sources = {name: Source(**source) for name, source in settings.secrets.items()}
     return [
         Check(
@@ -70,10 +76,6 @@ def check_secrets(settings: Settings, environ: Mapping[str, str], root: Path) ->
 
 def check_revision(plan: Plan, root: Path, home: Path, clock: Clock) -> Check:
     """Whether HEAD could be released: pushed to a named remote, or held by a mirror."""
-    from cxlocal.revision.mirrors import list_mirrors
-    from cxlocal.revision.proof import prove
-    from cxlocal.revision.repository import open_repository, repository_key, resolve
-
     try:
         repository = open_repository(root)
         revision = resolve(repository)
@@ -149,9 +151,6 @@ def check_lender(plan: Plan, lender: Callable[[], Any] | None, *, passing: bool)
 
 def check_reserve(plan: Plan, journal: Journal) -> Check:
     """Whether a number could be taken without the store."""
-    from cxlocal.exchange.copies import lies_elsewhere
-    from cxlocal.numbers.holdings import reserves
-
     if plan.version.when_empty == "suffix":
         return Check("reserve", OK, "not needed: when_empty is 'suffix'", offline=True)
     held = [
@@ -174,9 +173,6 @@ def check_reserve(plan: Plan, journal: Journal) -> Check:
 
 def check_artifacts(plan: Plan, journal: Journal) -> list[Check]:
     """The bytes of what is live and of what a rollback leads to: needed to deploy them again."""
-    from cxlocal.journal.blobs import check_blob
-    from cxlocal.runner.needed import needed_artifacts
-
     checks = []
     for one in needed_artifacts(journal, plan.deliverable):
         name = f"artifact {one.name} {one.version}".rstrip()
@@ -192,8 +188,6 @@ def check_artifacts(plan: Plan, journal: Journal) -> list[Check]:
 
 def check_caches(plan: Plan, root: Path, home: Path) -> list[Check]:
     """Whether what stages keep between runs is here for the present lock files."""
-    from cxlocal.runner.caches import kept_folder, key_of
-
     checks = []
     for stage in plan.stages:
         for cache in stage.caches:

@@ -31,6 +31,7 @@ from cxlocal.exchange.messages import (
 from cxlocal.exchange.receive import Taken, take_items
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.token import token_out
+from cxlocal.journal.read import node_events
 from cxlocal.journal.whereabouts import file_hint, same_place
 from cxlocal.numbers import holdings
 from cxlocal.numbers.log import RESERVE, Entry, entry_hash
@@ -223,8 +224,6 @@ def _batch(journal: Journal) -> list[dict[str, Any]]:
 
 def next_batch(journal: Journal, node: str, after: int, branch: int = 0) -> list[dict[str, Any]]:
     """The events of a chain that follow sequence ``after``, as they travel: one batch at most."""
-    from cxlocal.journal.read import node_events
-
     batch: list[dict[str, Any]] = []
     size = 0
     for event in node_events(journal, node, after + 1, BATCH_EVENTS_MAX, branch):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cxlocal.events.machines import node_moved
 from cxlocal.exchange.followed import forget
 from cxlocal.exchange.state import ContactRow, contact_row, fresh_contact, hash_at, save_contact
 from cxlocal.journal.whereabouts import file_hint, hint_digest, same_place
@@ -87,8 +88,6 @@ def lies_elsewhere(journal: Journal) -> bool:
 def journal_was_moved(journal: Journal, reason: str, actor: dict[str, str]) -> None:
     """A person says that the journal was moved, not copied (``--journal-was-moved``): its reserve
     may be spent again. Recorded. Said of a copy, it can lead to one number in two runs."""
-    from cxlocal.events.machines import node_moved
-
     with journal.write() as transaction:
         row = ensure_node(transaction)
         save_contact(transaction.connection, row._replace(hint=file_hint(journal.path)))

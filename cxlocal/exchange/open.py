@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cxlocal.address import public_address
+from cxlocal.config.types import Source
 from cxlocal.errors import ConfigError
 from cxlocal.exchange.store import Store
 
@@ -83,7 +84,6 @@ def token_finder(
         return None
 
     def find() -> str:
-        from cxlocal.config.types import Source
         from cxlocal.secrets import resolve
 
         named = {STORE_TOKEN: Source(**source)}

@@ -29,6 +29,7 @@ from cxlocal.exchange.contact import (
 from cxlocal.exchange.messages import STORE_LEFT
 from cxlocal.exchange.number_lock import nobody_asks
 from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers import holdings
 
 if TYPE_CHECKING:
@@ -129,8 +130,6 @@ def _counted(journal: Journal, report: SyncReport) -> SyncReport:
 def to_relay(journal: Journal) -> int:
     """How many events of other machines, which came in bundles or before the store was recovered, the
     store has not acknowledged."""
-    from cxlocal.exchange import carried as carrying
-
     lineage = known.store_state(journal.connection).lineage
     chains = carrying.waiting(journal.connection, lineage)
     return sum(chain.head - chain.acked for chain in chains)
@@ -188,8 +187,6 @@ def take_in(journal: Journal, reply: Reply, *, settle: bool) -> Applied:
 
 def project_pulled(journal: Journal) -> None:
     """A pull appends first and projects after."""
-    from cxlocal.journal.rebuild import catch_up
-
     catch_up(journal)
 
 

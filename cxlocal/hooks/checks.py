@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
 from typing import Any
 
+from msgspec import Struct
+
 from cxlocal.domain import Verdict
 from cxlocal.hooks.place import Place
 from cxlocal.hooks.stage_view import GateAnswer
+from cxlocal.hooks.tool import API, VERBS, Tool, verbs_of
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _COROUTINE = 0x80 | 0x100 | 0x200
@@ -40,10 +43,6 @@ def _listing(value: object, what: str, check: Callable[[Any], str]) -> str:
 
 def check_tool(tool: object) -> str:
     """What is wrong with a tool class; empty when nothing is."""
-    from msgspec import Struct
-
-    from cxlocal.hooks.tool import API, VERBS, Tool, verbs_of
-
     if not isinstance(tool, type) or not issubclass(tool, Tool):
         return f"a tool is a class derived from cxlocal.hooks.tool.Tool, not {shown(tool)}"
     name = getattr(tool, "name", None)

@@ -11,14 +11,22 @@ the parent's module path, only the standard library is there.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
+import traceback
+from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-if TYPE_CHECKING:
-    from cxlocal.hooks.context import Link
+from cxlocal.errors import Trouble
+from cxlocal.hooks.context import Link, WorkerContext
+from cxlocal.hooks.load import tool_class
+from cxlocal.hooks.manager import load
+from cxlocal.hooks.messages import Fields, dump, plain, result_problem, typed
+from cxlocal.hooks.tool import Done, ToolFailure
+from cxlocal.processes.channel import MESSAGE_BYTES
 
 TRACE_CHARACTERS = 16 * 1024
 """Kept of a trace: the end, where the cause stands."""
@@ -34,12 +42,8 @@ def main(argv: list[str]) -> NoReturn:
     for descriptor in (reads, writes):
         os.set_inheritable(descriptor, False)
     line = _first_line(reads)
-    import json
-
     request = json.loads(line)
     sys.path[:] = request["path"]
-    from cxlocal.hooks.context import Link
-
     link = Link(reads, writes)
     signal.signal(signal.SIGTERM, _stop)
     try:
@@ -74,11 +78,6 @@ def _first_line(descriptor: int) -> bytes:
 
 
 def _carry_out(request: dict[str, Any], link: Link) -> dict[str, Any]:
-    from cxlocal.hooks.context import WorkerContext
-    from cxlocal.hooks.load import tool_class
-    from cxlocal.hooks.messages import Fields, plain, result_problem, typed
-    from cxlocal.hooks.tool import Done, ToolFailure
-
     tool = tool_class(request["tool"])
     verb = request["verb"]
     options = typed(request["options"], tool.Options)
@@ -101,10 +100,6 @@ def _carry_out(request: dict[str, Any], link: Link) -> dict[str, Any]:
 
 def _look(request: dict[str, Any]) -> dict[str, Any]:
     """What one plugin is and whether it can be loaded (``cxlocal.hooks.look``)."""
-    from pathlib import Path
-
-    from cxlocal.hooks.manager import load
-
     manager = load({"CXLOCAL_LOAD_PLUGINS": request["look"]}, warn=lambda text: None)
     if request["folder"]:
         row = manager.load_own(Path(request["folder"]), request["trusted"], request["look"])
@@ -114,9 +109,6 @@ def _look(request: dict[str, Any]) -> dict[str, Any]:
 
 def _sendable(answer: dict[str, Any]) -> dict[str, Any]:
     """The answer, if it can be sent. Raises TypeError, ValueError."""
-    from cxlocal.hooks.messages import dump
-    from cxlocal.processes.channel import MESSAGE_BYTES
-
     size = len(dump(answer))
     if size > MESSAGE_BYTES:
         raise ValueError(f"it has {size} bytes, {MESSAGE_BYTES} at most")
@@ -124,10 +116,6 @@ def _sendable(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _error(error: BaseException) -> dict[str, str]:
-    import traceback
-
-    from cxlocal.errors import Trouble
-
     if isinstance(error, Trouble):
         # The tool knows what is wrong and says it; where in the tool that was helps nobody.
         return {"reason": str(error)[:4096], "trace": ""}

@@ -15,6 +15,7 @@ from cxlocal.events.document import (
     header_bytes,
 )
 from cxlocal.events.hybrid import next_value
+from cxlocal.journal.machine import first_event
 from cxlocal.projection.apply import apply_facts
 from cxlocal.projection.project import project, stamp
 from cxlocal.projection.tables import PROJECTION_VERSION
@@ -223,8 +224,6 @@ def _path_links(journal: Journal, heads: Heads, draft: Draft) -> tuple[dict[str,
 
 def _begin_node(journal: Journal) -> str:
     """The first write makes the node: nothing is made at install time (images get cloned)."""
-    from cxlocal.journal.machine import first_event
-
     node = journal.ids.token()
     journal.connection.execute("INSERT INTO local_value (name, value) VALUES ('node', ?)", (node,))
     journal.heads = Heads(journal, node)

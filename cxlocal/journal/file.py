@@ -23,6 +23,7 @@ from cxlocal.events.document import Draft, Event
 from cxlocal.journal.home import WAY_OUT
 from cxlocal.journal.migrate import is_current, migrate
 from cxlocal.journal.schema import APPLICATION_ID, FORMAT
+from cxlocal.text import clean_text
 
 if TYPE_CHECKING:
     from cxlocal.journal.append import Heads
@@ -223,8 +224,6 @@ class Journal:
 
 
 def _clean(value: object) -> object:
-    from cxlocal.text import clean_text
-
     return clean_text(value) if isinstance(value, str) else value
 
 

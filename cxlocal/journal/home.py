@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,8 +68,6 @@ def writing_home(home: Path) -> Iterator[None]:
 def _user_data_folder(environ: Mapping[str, str]) -> Path:
     # The rules of platformdirs for one application, without its import on the hot path; a test
     # holds the two equal.
-    import sys
-
     if not environ.get("HOME") and not environ.get("XDG_DATA_HOME"):
         raise Trouble(
             "there is no folder for the journal",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxlocal.events.document import Draft
 from cxlocal.events.machines import node_began
+from cxlocal.version import VERSION
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -23,7 +24,6 @@ def first_event(
 ) -> Draft:
     """The event that begins a chain; ``parent`` where it continues another one."""
     from cxlocal.journal.whereabouts import hint_digest
-    from cxlocal.version import VERSION
 
     return node_began(
         node=node,

@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxlocal.errors import Trouble
+from cxlocal.journal.schema import APPLICATION_ID, EVENT_SQL, FORMAT
+from cxlocal.projection.tables import PROJECTION_VERSION, create_sql
+from cxlocal.projection.views import create_views_sql
 
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
@@ -37,9 +40,6 @@ def steps() -> Migrations:
     @migrations()
     def m001_first_tables(db: Database) -> None:
         from cxlocal.journal.local_tables import ALL
-        from cxlocal.journal.schema import APPLICATION_ID, EVENT_SQL, FORMAT
-        from cxlocal.projection.tables import PROJECTION_VERSION, create_sql
-        from cxlocal.projection.views import create_views_sql
 
         for text in (EVENT_SQL, ALL, create_sql(), create_views_sql()):
             run_script(db.conn, text)

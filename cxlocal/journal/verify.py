@@ -17,6 +17,7 @@ from cxlocal.projection.apply import apply_facts
 from cxlocal.projection.project import project, stamp
 from cxlocal.projection.tables import PROJECTION_VERSION, TABLES, create_sql
 from cxlocal.projection.views import create_views_sql
+from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -227,8 +228,6 @@ def _check_coordinates(
     journal: Journal, where: str, position: int, event: Event
 ) -> Iterator[Finding]:
     """Columns outside the hash must agree with the document, which is inside."""
-    from cxlocal.text import parse_utc
-
     try:
         context = event.parsed()["context"]
         said = (context["type"], context.get("chainId"), parse_utc(context["timestamp"]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -121,8 +122,6 @@ def _grammar(stamp: Stamp) -> tuple[Callable[[str], Any], re.Pattern[str]]:
     if stamp.file.endswith(".json"):
         return json.loads, re.compile(rf'"{name}"\s*:\s*(?P<value>"(?:[^"\\]|\\.)*")')
     if stamp.file.endswith(".toml"):
-        import tomllib
-
         value = r'(?P<value>"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\')'
         return tomllib.loads, re.compile(rf"(?:\b|[\"']){name}[\"']?\s*=\s*{value}")
     raise _wrong(stamp, "keys are understood in .json and .toml files only", "stamp-no-key")

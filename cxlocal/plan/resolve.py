@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from cxlocal.config import types as config
 from cxlocal.config.problems import Where, problem, suggestion
 from cxlocal.config.types import source_of
+from cxlocal.domain import deliverable_id
 from cxlocal.numbers.schemes import SCHEMES, SUFFIX_SCHEMES, resolve_line
 from cxlocal.plan import types as plan
 from cxlocal.plan.graph import before, refuse_cycle
@@ -59,8 +60,6 @@ def resolve(
 
 
 def _deliverable(name: str) -> str:
-    from cxlocal.domain import deliverable_id
-
     return deliverable_id(name)
 
 

@@ -17,6 +17,7 @@ import graphlib
 from collections.abc import Collection
 from typing import NamedTuple
 
+from cxlocal.plan.graph import before, edges
 from cxlocal.plan.types import Plan
 
 STAGE, PROVISION, DESTROY = "stage", "provision", "destroy"
@@ -137,8 +138,6 @@ def _first_waits(plan: Plan, environment: str, stages: Collection[str]) -> tuple
 
 
 def _behind(plan: Plan, name: str) -> frozenset[str]:
-    from cxlocal.plan.graph import before, edges
-
     return before(edges(plan), [name]) - {name}
 
 

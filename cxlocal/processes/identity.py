@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cxlocal.errors import Trouble
+from cxlocal.processes.start import run_captured
 
 _ASK_SECONDS = 5.0
 """Limit for ``ps`` and ``sysctl`` on macOS, which answer within milliseconds."""
@@ -91,8 +92,6 @@ def _ps_start(pid: int) -> str:
 
 
 def _ask(argv: list[str]) -> str:
-    from cxlocal.processes.start import run_captured
-
     # LC_ALL: the date is compared as text, so its language must not change between two commands.
     answer = run_captured(
         argv, cwd=Path("/"), env={"LC_ALL": "C", "TZ": "UTC"}, timeout_seconds=_ASK_SECONDS

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from cxlocal.domain import path_part
 from cxlocal.errors import Trouble
-from cxlocal.processes.echo import Echo
+from cxlocal.processes.echo import Echo, plain
 from cxlocal.processes.mask import Masker
 
 CAP_BYTES = 512 * 1024 * 1024
@@ -157,8 +157,6 @@ class StageLog:
 
 def tail(path: Path, lines: int = 20) -> str:
     """The last lines of a log, for a message: plain text, whatever the stage printed."""
-    from cxlocal.processes.echo import plain
-
     try:
         with path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))

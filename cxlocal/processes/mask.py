@@ -13,6 +13,7 @@ tail of one secret is left beside another.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
@@ -139,8 +140,6 @@ class MaskStream:
 
 def forms_of(value: str) -> set[bytes]:
     """The bytes by which ``value`` may appear in output. Pure."""
-    import json
-
     raw = value.encode("utf-8", "surrogateescape" if _decodable(value) else "surrogatepass")
     forms = {raw, _percent(raw, upper=True), _percent(raw, upper=False)}
     forms.add(_percent(raw, upper=True).replace(b"%20", b"+"))

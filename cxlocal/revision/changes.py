@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cxlocal.revision.git import ask, decode
+from cxlocal.revision.git import ask, decode, git
 from cxlocal.revision.reach import known_objects
 from cxlocal.revision.repository import Repository, shallow_commits
 from cxlocal.text import utc_text
@@ -75,8 +75,6 @@ def _direction(repository: Repository, old: str, new: str) -> str:
         return ""
     if not gained:
         return f"goes back: {_commits(lost)} of what was live before are not in it"
-    from cxlocal.revision.git import git
-
     base = git(repository.root, "merge-base", "--end-of-options", old, new)
     if base.code != 0 and not repository.shallow:
         return "the two revisions have no common history"

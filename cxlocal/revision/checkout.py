@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -217,8 +218,6 @@ def remove_checkout(target: Path) -> None:
 
     Nothing happens when it is gone. Raises Trouble ``not-removed`` when the system refuses.
     """
-    import shutil
-
     try:
         try:
             shutil.rmtree(target)

@@ -15,10 +15,11 @@ from cxlocal.hooks.stage_view import StageResult, StageView
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.start import shell
 from cxlocal.runner import caches
-from cxlocal.runner.deployment import deploy
+from cxlocal.runner.deployment import command_deployed, deploy
 from cxlocal.runner.gates import require
 from cxlocal.runner.outcomes import judge
 from cxlocal.runner.placements import instance_of
+from cxlocal.runner.run_version import stamp
 from cxlocal.runner.stage_outputs import Collected, collect, marks, suite_end
 from cxlocal.runner.tool_stage import as_worked, ask, open_tool
 from cxlocal.runner.voice import Ending
@@ -157,8 +158,6 @@ def _folder(at: At) -> Path:
     work = at.work
     if not at.stage.isolated:
         return work.workspace.project
-    from cxlocal.runner.run_version import stamp
-
     folder = work.workspace.isolated(work.plan, at.stage, at.attempt)
     stamp(work.plan, folder, work.record.version)
     return folder
@@ -202,8 +201,6 @@ def _command(at: At, folder: Path) -> Generator[Launch, End, Worked]:
         at.log.note("a process it left in the background kept its output open")
     worked = Worked(outcome, reason, end.started_ms, end.finished_ms, end.code, seconds=end.seconds)
     if stage.kind == "deploy" and outcome == Outcome.SUCCESS:
-        from cxlocal.runner.deployment import command_deployed
-
         worked = worked._replace(drafts=tuple(command_deployed(work, stage, at.attempt)))
     return worked
 

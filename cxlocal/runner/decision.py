@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from cxlocal.config.problems import near
 from cxlocal.domain import Verdict
 from cxlocal.errors import CxError, Refused, Undecided, UsageError
 from cxlocal.events.runs import stage_run_id
@@ -125,8 +126,6 @@ def find_promotion(record: RunRecord, name: str) -> Promotion:
     for promotion in record.plan.promotions:
         if promotion.name == name:
             return promotion
-    from cxlocal.config.problems import near
-
     known = ", ".join(one.name for one in record.plan.promotions) or "none"
     raise UsageError(
         f"{record.version} knows no promotion {name!r}",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cxlocal.domain import Outcome
 from cxlocal.errors import Conflict, CxError, Refused, Undecided
 from cxlocal.plan.schedule import DESTROY, PROVISION, STAGE, Schedule, Step
+from cxlocal.processes.start import kill_group
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import locks, orphans
 from cxlocal.runner.attempt import run_stage
@@ -216,8 +217,6 @@ def note_only() -> None:
 
 def kill_all(supervisor: Supervisor) -> None:
     """Kill every running child's group at once."""
-    from cxlocal.processes.start import kill_group
-
     for child in supervisor.children:
         kill_group(child.pid)
 

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
+from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.tool_worker import ToolOutcome, ToolRequest, ToolWorker
+from cxlocal.plan.placeholders import Values, resolve_options
+from cxlocal.plan.types import Stage
 from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.log import StageLog
 from cxlocal.runner.debts import debts, intended
@@ -71,10 +74,6 @@ def provision(work: Work, environment: Environment) -> Program:
 def _provision(
     work: Work, environment: Environment, log: StageLog
 ) -> Generator[Launch, End, ToolOutcome]:
-    from cxlocal.hooks.manager import find_tool
-    from cxlocal.plan.placeholders import Values, resolve_options
-    from cxlocal.plan.types import Stage
-
     record = work.record
     tool = find_tool(work.manager, environment.tool)
     values = Values(record.version, record.run, record.revision, {}, {})

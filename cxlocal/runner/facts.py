@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxlocal.errors import UsageError
 from cxlocal.runner.record import RunFacts
+from cxlocal.runner.run_version import stamp
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -83,7 +84,6 @@ def _stamped_files(source: Source, record: RunRecord) -> dict[str, bytes]:
     from tempfile import TemporaryDirectory
 
     from cxlocal.revision.repository import read_file
-    from cxlocal.runner.run_version import stamp
 
     repository, names = source.repository, {one.file for one in record.plan.version.stamp}
     if not record.version or not names:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from cxlocal.allocation.request import pauses
 from cxlocal.domain import path_part
 from cxlocal.exchange.sync import SyncReport, pending, synchronise
+from cxlocal.journal.rebuild import catch_up
 
 if TYPE_CHECKING:
     from cxlocal.bundles.writer import Packed
@@ -84,7 +85,6 @@ def send_patiently(
 def _send_bytes(journal: Journal, store: Store, seconds: float) -> None:
     """What is live goes with this machine otherwise: whoever rolls back to it needs its bytes."""
     from cxlocal.exchange.blobs import carry
-    from cxlocal.journal.rebuild import catch_up
     from cxlocal.runner.needed import all_needed
 
     catch_up(journal)
@@ -97,7 +97,6 @@ def leave_bundle(journal: Journal, folder: Path) -> Packed | None:
     if not is_passing(journal) or not pending(journal):
         return None
     from cxlocal.bundles.writer import OWN, pack
-    from cxlocal.journal.rebuild import catch_up
 
     catch_up(journal)
     row = journal.one(_LAST_RUN)

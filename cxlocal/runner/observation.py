@@ -6,6 +6,7 @@ import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.errors import UsageError
+from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.tool import Observed, verbs_of
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.supervisor import Supervisor
@@ -80,8 +81,6 @@ def observe(machine: Machine, source: Source, record: RunRecord, environment: st
 
 
 def _observer(source: Source, record: RunRecord, environment: str) -> Stage:
-    from cxlocal.hooks.manager import find_tool
-
     stages = [one for one in record.plan.stages_in(environment) if one.kind == "deploy"]
     for stage in stages:
         if stage.tool and "observe" in verbs_of(find_tool(source.manager, stage.tool)):

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused
 from cxlocal.events.runs import run_stamped
+from cxlocal.exchange.copies import journal_was_moved
+from cxlocal.exchange.followed import include
+from cxlocal.exchange.sync import synchronise, why_no_numbers
 from cxlocal.plan.select import Selection, select
 from cxlocal.processes.mask import Masker
 from cxlocal.runner import orphans
@@ -114,8 +117,6 @@ def _ask_git(
         if not source.kept:
             say_passing()
         if request.moved:
-            from cxlocal.exchange.copies import journal_was_moved
-
             journal_was_moved(journal, request.moved, source.actor._asdict())
         proof, root = prove_revision(machine, source, online=online, rehearsal=rehearsal)
         in_place = source.config.defaults.workspace == "in-place" and not rehearsal
@@ -160,8 +161,6 @@ def _check_owner(journal: Journal, plan: Plan, root: str) -> None:
 
 def meet(journal: Journal, store: Store | None, source: Source) -> tuple[bool | None, str]:
     """The first, bounded exchange: whether the store answered, and why not."""
-    from cxlocal.exchange.followed import include
-
     if store is None:
         return False, "not reached: it was not to be asked"
     include(journal, source.config.deliverable.name)
@@ -169,8 +168,6 @@ def meet(journal: Journal, store: Store | None, source: Source) -> tuple[bool | 
     if report is None:
         return False, "answers, and refuses us; 'cxlocal sync' says why"
     if report.stopped:
-        from cxlocal.exchange.sync import why_no_numbers
-
         return True, f"hands out no numbers: {why_no_numbers(report)}"
     return report.reached, report.why and f"not reached: {report.why}"
 
@@ -179,8 +176,6 @@ def sync_shortly(
     journal: Journal, store: Store, seconds: float, source: Source
 ) -> SyncReport | None:
     """One bounded exchange; None where the store answered and refused."""
-    from cxlocal.exchange.sync import synchronise
-
     budget = seconds if source.kept else float(source.settings.store_patience_seconds)
     try:
         return synchronise(journal, store, budget_seconds=budget, use_breaker=source.kept)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,8 +35,6 @@ class Orphan(NamedTuple):
 
 def here() -> str:
     """This machine, this boot and this pid namespace, as kept with a run."""
-    from hashlib import sha256
-
     from cxlocal.journal.whereabouts import machine_id
     from cxlocal.processes.identity import boot
 

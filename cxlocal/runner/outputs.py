@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.errors import CxError, Trouble
+from cxlocal.hooks.report import Report
 from cxlocal.runner.pieces import as_stage
 from cxlocal.runner.products import artifact_drafts, report_drafts
 
@@ -142,8 +143,6 @@ def _report(
 ) -> list[Draft]:
     """Read one report, secrets taken out before anything else sees it."""
     import tempfile
-
-    from cxlocal.hooks.report import Report
 
     with tempfile.TemporaryDirectory(prefix="cxlocal-") as folder:
         raw = path

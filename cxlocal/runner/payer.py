@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.domain import Outcome, path_part
 from cxlocal.errors import CxError, Trouble
+from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.tool import EnvironmentRef, Tool, verbs_of
 from cxlocal.hooks.tool_worker import ToolRequest, ToolWorker
@@ -58,8 +59,6 @@ class Payer(NamedTuple):
         return unpaid
 
     def _pay(self, debt: Debt) -> Generator[Launch, End, str]:
-        from cxlocal.hooks.manager import find_tool
-
         tool = find_tool(self.manager, debt.tool)
         if "destroy" not in verbs_of(tool):
             return f"the tool {debt.tool} has no verb destroy"

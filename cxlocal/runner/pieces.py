@@ -23,6 +23,7 @@ from cxlocal.events.runs import RunRef, run_uri
 from cxlocal.events.types import PIPELINE_QUEUED
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.record import RunRecord
+from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,8 +182,6 @@ class PieceRecord(RunRecord):
     def open_attempt(self, name: str) -> tuple[int, int] | None:
         """The last attempt of a stage that has begun and not ended: number, and when it began in
         milliseconds since 1970. None when there is none."""
-        from cxlocal.text import parse_utc
-
         catch_up(self.journal)
         row = self.journal.one(
             "SELECT attempt, started_at FROM stage_run WHERE run = ? AND stage = ?"

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
+from cxlocal.exchange.sync import synchronise
 from cxlocal.revision.early import early_questions
+from cxlocal.revision.repository import dirty, shown
 from cxlocal.runner import orphans
 from cxlocal.runner.facts import facts_of, prove_revision
 from cxlocal.runner.handover import is_passing, say_passing, send_patiently
@@ -20,6 +22,7 @@ from cxlocal.runner.record import RunRecord
 from cxlocal.runner.request import Request
 from cxlocal.runner.run_version import Version, take_number
 from cxlocal.runner.source import make_plan, open_source, open_store, refuse_stranger
+from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
@@ -95,7 +98,6 @@ def _changed(source: Source, wanted: Wanted) -> tuple[str, ...]:
     """Uncommitted files. The commands of such a run work in the tree as it lies, so what they build
     would not be what was pushed: refused, unless somebody takes that upon himself."""
     from cxlocal.revision.checkout import require_clean
-    from cxlocal.revision.repository import dirty, shown
 
     paths = source.config.deliverable.paths
     if not wanted.allow_uncommitted:
@@ -186,8 +188,6 @@ def judged(attempts: dict[str, tuple[int, str | None]]) -> tuple[Outcome, str]:
 
 def finish(record: PieceRecord, outcome: Outcome | None, reason: str) -> Finished:
     """Record the end of a run; without ``outcome`` it is worked out from the stages."""
-    from cxlocal.text import parse_utc
-
     found, words = judged(record.attempts())
     chosen = outcome or found
     said = reason or (words if chosen == found else "")
@@ -201,8 +201,6 @@ def finish(record: PieceRecord, outcome: Outcome | None, reason: str) -> Finishe
 
 def send(journal: Journal, store: Store, patience_seconds: float) -> SyncReport:
     """The last exchange; a passing machine has its patience, as what it does not send is lost."""
-    from cxlocal.exchange.sync import synchronise
-
     if is_passing(journal):
         return send_patiently(journal, store, max(END_SECONDS, patience_seconds))
     return synchronise(journal, store, budget_seconds=END_SECONDS)

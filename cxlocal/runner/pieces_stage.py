@@ -14,9 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from cxlocal.domain import Outcome
+from cxlocal.domain import Outcome, path_part
 from cxlocal.errors import CxError, Trouble
 from cxlocal.processes.echo import Echo
+from cxlocal.processes.log import StageLog
+from cxlocal.processes.mask import Masker
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner.outcomes import judge
 
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
     from cxlocal.clock import Clock
     from cxlocal.events.document import Draft
     from cxlocal.processes.child import End, Sink
-    from cxlocal.processes.log import LogEntry, StageLog
-    from cxlocal.processes.mask import Masker
+    from cxlocal.processes.log import LogEntry
     from cxlocal.runner.pieces import PieceRecord, PieceStage
 
 TIMED_OUT = 124
@@ -228,8 +229,6 @@ class Wrapped:
 
     def hide(self, secrets: Mapping[str, str]) -> None:
         """Keep values out of everything that is shown, logged or recorded from now on."""
-        from cxlocal.processes.mask import Masker
-
         self.masker = Masker(secrets.values())
 
     def run(
@@ -255,9 +254,6 @@ class Wrapped:
     def _open_sink(self) -> StageLog | Shown:
         echo = Through()
         if self.record is not None:
-            from cxlocal.domain import path_part
-            from cxlocal.processes.log import StageLog
-
             folder = self.record.journal.home / "logs" / path_part(self.record.run)
             try:
                 self.log = StageLog.create(folder, self.stage.name, masker=self.masker, echo=echo)

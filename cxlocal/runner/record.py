@@ -23,6 +23,7 @@ from cxlocal.events.types import PIPELINE_FINISHED, RUN_RESUMED
 from cxlocal.journal.machine import host_name
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import shorten, utc_text
+from cxlocal.version import VERSION
 
 if TYPE_CHECKING:
     from cxlocal.hooks.place import Place
@@ -340,8 +341,6 @@ class RunRecord:
 
 
 def _queued_facts(plan: Plan, facts: RunFacts) -> dict[str, Any]:
-    from cxlocal.version import VERSION
-
     revision = facts.revision
     return {
         "kind": facts.kind,

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cxlocal.errors import CxError, Refused
+from cxlocal.hooks.manager import load
+from cxlocal.hooks.trust import FOLDER, trusted
+from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import orphans
+from cxlocal.runner.debts import debts
+from cxlocal.runner.engine import drive
+from cxlocal.runner.record import RunRecord
 
 if TYPE_CHECKING:
     from cxlocal.hooks.manager import Manager
@@ -67,8 +73,6 @@ def destroy_environment(
     What plain commands made there nobody can destroy: it is only recorded as gone. Raises Refused
     where a tool made it on another machine, which alone has the handles.
     """
-    from cxlocal.runner.debts import debts
-
     owed = [
         debt
         for debt in debts(journal, lasting=True)
@@ -113,7 +117,6 @@ def _close(
     journal: Journal, run: str, name: str, instance: str, reason: str = "its run was cut off"
 ) -> None:
     from cxlocal.runner.environments import close_environment
-    from cxlocal.runner.record import RunRecord
 
     record = RunRecord.attach(journal, run)
     close_environment(record, name, instance, reason)
@@ -127,11 +130,7 @@ def _pay_run(
     *,
     quietly: bool = False,
 ) -> list[tuple[Debt, str]]:
-    from cxlocal.processes.supervisor import Supervisor
-    from cxlocal.runner.debts import debts
-    from cxlocal.runner.engine import drive
     from cxlocal.runner.payer import Payer
-    from cxlocal.runner.record import RunRecord
 
     owed = debts(journal, run) if owed is None else owed
     try:
@@ -159,9 +158,6 @@ def _tell_paid(machine: Machine, owed: list[Debt], unpaid: list[tuple[Debt, str]
 
 
 def _manager(machine: Machine) -> Manager:
-    from cxlocal.hooks.manager import load
-    from cxlocal.hooks.trust import FOLDER, trusted
-
     manager = load(machine.environ, no=machine.blocked, warn=machine.voice.warn)
     folder = machine.root / FOLDER
     if folder.is_dir():

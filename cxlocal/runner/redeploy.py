@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
+from cxlocal.config.problems import near
 from cxlocal.domain import Outcome
-from cxlocal.errors import CxError, Refused, Trouble, UsageError
+from cxlocal.errors import CxError, OutcomeFailure, Refused, Trouble, UsageError
+from cxlocal.hooks.manager import find_tool
+from cxlocal.hooks.tool import verbs_of
+from cxlocal.hooks.trust import FOLDER, trusted
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import locks, orphans
@@ -27,6 +33,7 @@ from cxlocal.runner.source import Machine, find_readers, find_secrets, open_sour
 from cxlocal.runner.stage_outputs import put_back
 from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import discard, open_workspace
+from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,8 +116,6 @@ def deploy_stages(record: RunRecord, environment: str) -> list[Stage]:
     plan = record.plan
     known = [one.name for one in plan.environments]
     if environment not in known:
-        from cxlocal.config.problems import near
-
         raise UsageError(
             f"{record.version} knows no environment {environment!r}",
             why=f"its plan has {', '.join(known) or 'none'}",
@@ -243,8 +248,6 @@ def _workspace(machine: Machine, source: Source, record: RunRecord) -> Workspace
 
 def add_plugins(machine: Machine, manager: Manager, project: Path) -> None:
     """Load the tools of the project itself. Raises Refused for some nobody trusted."""
-    from cxlocal.hooks.trust import FOLDER, trusted
-
     folder = project / FOLDER
     if folder.is_dir():
         manager.add_project(folder, trusted(machine.home, machine.environ))
@@ -268,8 +271,6 @@ def _take_up(work: Work, order: Order, names: frozenset[str]) -> None:
 
 def _close_cut_off(record: RunRecord, names: frozenset[str]) -> None:
     """An attempt that never ended was cut off: nobody else may deploy there while we may."""
-    from cxlocal.text import parse_utc
-
     for name in names:
         for row in record.journal.query(OPEN_STAGES, (record.run, name)):
             record.stage_finished(
@@ -282,16 +283,11 @@ def _close_cut_off(record: RunRecord, names: frozenset[str]) -> None:
 def _as_ordered(stage: Stage, order: Order) -> Stage:
     """The stage with the verb ``undo`` where that was ordered, and without retries: those are for
     runs; a person who deploys sees what happens and decides."""
-    from msgspec.structs import replace
-
     return replace(stage, retries=0, verb="undo" if order.undo else stage.verb)
 
 
 def can_undo(manager: Manager, stages: Sequence[Stage]) -> bool:
     """Whether every stage has a tool that can undo."""
-    from cxlocal.hooks.manager import find_tool
-    from cxlocal.hooks.tool import verbs_of
-
     return all(one.tool and "undo" in verbs_of(find_tool(manager, one.tool)) for one in stages)
 
 
@@ -318,8 +314,6 @@ def _carry_out(work: Work, stage: Stage, supervisor: Supervisor, signals: Signal
 
 def as_error(shipped: Shipped, show: str) -> CxError | None:
     """The error a command ends in; None when all is well."""
-    from cxlocal.errors import OutcomeFailure
-
     if shipped.outcome == Outcome.SUCCESS:
         return None
     bad = ", ".join(name for name, one in shipped.stages.items() if one != Outcome.SUCCESS)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
+from cxlocal.exchange.sync import pending
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.schedule import Schedule
 from cxlocal.runner import orphans, recovery
@@ -17,6 +18,7 @@ from cxlocal.runner.engine import Ended, Engine, note_only
 from cxlocal.runner.handover import send_patiently
 from cxlocal.runner.opening import END_SYNC_SECONDS, Begun, begin, sync_shortly
 from cxlocal.runner.outcomes import worst
+from cxlocal.runner.promotions import promotions
 from cxlocal.runner.request import Request, Summary
 from cxlocal.runner.signals import SignalCame, Signals
 from cxlocal.runner.source import Machine
@@ -143,9 +145,6 @@ def _summary(
     ended: Ended,
     seconds: float,
 ) -> Summary:
-    from cxlocal.exchange.sync import pending
-    from cxlocal.runner.promotions import promotions
-
     record = begun.record
     stopped = begun.selection.stopped_by
     success = outcome == Outcome.SUCCESS

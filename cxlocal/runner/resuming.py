@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cxlocal.errors import Refused, UsageError
+from cxlocal.hooks.trust import FOLDER, trusted
 from cxlocal.plan.schedule import still_done
 from cxlocal.plan.select import select
 from cxlocal.runner import orphans
 from cxlocal.runner.facts import require_own_tree
 from cxlocal.runner.opening import Begun, listen, meet, number_and_stamp, opening_of
+from cxlocal.runner.placements import instance_of, live
+from cxlocal.runner.products import artifacts
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.run_version import Version, stamp
 from cxlocal.runner.source import (
@@ -124,8 +127,6 @@ def _workspace(machine: Machine, source: Source, record: RunRecord) -> Workspace
 
 def _load_plugins(machine: Machine, source: Source, workspace: Workspace) -> None:
     """The project's plugins; the plan itself stays as it was frozen."""
-    from cxlocal.hooks.trust import FOLDER, trusted
-
     folder = workspace.project / FOLDER
     if folder.is_dir():
         source.manager.add_project(folder, trusted(machine.home, machine.environ))
@@ -133,9 +134,6 @@ def _load_plugins(machine: Machine, source: Source, workspace: Workspace) -> Non
 
 def _take_up(work: Work) -> None:
     """What the run has so far: its artifacts, where it deployed, its attempts."""
-    from cxlocal.runner.placements import instance_of, live
-    from cxlocal.runner.products import artifacts
-
     record = work.record
     work.artifacts = artifacts(record)
     work.succeeded = set(record.succeeded())

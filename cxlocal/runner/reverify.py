@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cxlocal.events.runs import RunRef, run_reverified
+from cxlocal.revision.proof import reverify
+from cxlocal.revision.repository import open_repository
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,9 +32,6 @@ def reverify_runs(journal: Journal, root: Path, config: Config, clock: Clock) ->
     A remote that cannot be asked settles nothing, and one that lacked the commit is asked again
     until it holds it: somebody may push it meanwhile. Call after ``catch_up``.
     """
-    from cxlocal.revision.proof import reverify
-    from cxlocal.revision.repository import open_repository
-
     rows = journal.query(UNSETTLED, (config.deliverable.name, RUNS_MAX))
     if not rows:
         return []

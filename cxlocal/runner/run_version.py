@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from cxlocal.allocation.request import NumberRequest
+from cxlocal.numbers.holdings import highest_known
+from cxlocal.numbers.schemes import numbers_in_tags, rehearsal_text
+from cxlocal.runner.source import find_scheme, lender_finder
+
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
     from cxlocal.journal.file import Journal
@@ -32,8 +37,6 @@ def take_number(
     Raises StoreNeeded, Refused, Conflict and ConfigError.
     """
     from cxlocal.allocation.allocator import obtain_number
-    from cxlocal.allocation.request import NumberRequest
-    from cxlocal.runner.source import find_scheme, lender_finder
 
     scheme = find_scheme(source.manager, plan)
     request = NumberRequest(
@@ -75,8 +78,6 @@ def tagged(journal: Journal, repository: Repository, plan: Plan, scheme: Scheme)
     Asked only while the journal knows none of the line itself: then counting could begin below
     what was released before cxlocal came (DESIGN §5).
     """
-    from cxlocal.numbers.holdings import highest_known
-    from cxlocal.numbers.schemes import numbers_in_tags
     from cxlocal.revision.repository import version_tags
 
     line = plan.version.line
@@ -88,8 +89,6 @@ def tagged(journal: Journal, repository: Repository, plan: Plan, scheme: Scheme)
 
 def rehearsed(plan: Plan, run: str) -> Version:
     """The version of a rehearsal: a text no release can have."""
-    from cxlocal.numbers.schemes import rehearsal_text
-
     return Version(rehearsal_text(run), plan.version.line, None, "rehearsal")
 
 

@@ -8,9 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cxlocal.config.load import parse, read
+from cxlocal.config.settings import settings
+from cxlocal.config.types import Source as SecretSource
 from cxlocal.domain import Actor
 from cxlocal.errors import ConfigError, Refused, UsageError
+from cxlocal.hooks.manager import check_options, find_tool, load
 from cxlocal.hooks.place import Place
+from cxlocal.hooks.trust import FOLDER, as_project, trusted
+from cxlocal.text import utc_text
 
 if TYPE_CHECKING:
     from cxlocal.allocation.borrower import Lender
@@ -82,9 +88,6 @@ def open_source(
     proof of the push will be asked for next, ``online`` or ``offline``: the questions are begun
     here, for a caller inside ``early_questions``. Raises UsageError and ConfigError.
     """
-    from cxlocal.config.load import parse, read
-    from cxlocal.config.settings import settings
-    from cxlocal.hooks.manager import load
     from cxlocal.revision import early
     from cxlocal.revision.repository import open_repository, read_file, resolve
 
@@ -178,8 +181,6 @@ def make_plan(machine: Machine, source: Source, folder: Path | None) -> Plan:
 
     Raises ConfigError, and Refused for plugins nobody trusted.
     """
-    from cxlocal.hooks.manager import check_options, find_tool
-    from cxlocal.hooks.trust import FOLDER, trusted
     from cxlocal.plan.bind import bind
     from cxlocal.plan.resolve import resolve
 
@@ -197,7 +198,6 @@ def make_plan(machine: Machine, source: Source, folder: Path | None) -> Plan:
 
 def plugins_of_revision(source: Source, root: Path) -> ProjectPlugins:
     """The plugins the revision brings, for whoever makes no checkout of it."""
-    from cxlocal.hooks.trust import FOLDER, as_project
     from cxlocal.revision.repository import list_files, read_files
 
     under = os.path.join(source.repository.prefix, FOLDER)
@@ -222,8 +222,6 @@ def find_scheme(manager: Manager, plan: Plan) -> Scheme:
 
 def today(clock: Clock) -> tuple[int, int, int]:
     """Year, month and day in UTC."""
-    from cxlocal.text import utc_text
-
     year, month, day = utc_text(clock.now_ms())[:10].split("-")
     return int(year), int(month), int(day)
 
@@ -253,8 +251,6 @@ def find_secrets(
 ) -> dict[str, str]:
     """The secrets that the stages about to run list. Raises ConfigError and Trouble, so that a
     missing one is noticed before a number is taken."""
-    from cxlocal.hooks.manager import find_tool
-
     places = {plan.stage(name).environment for name in stages}
     users = [(plan.stage(name).secrets, plan.stage(name).tool) for name in plan_order(plan, stages)]
     users += [(one.secrets, one.tool) for one in plan.environments if one.name in places]
@@ -265,7 +261,6 @@ def find_secrets(
             wanted.update(dict.fromkeys(find_tool(source.manager, tool).secrets))
     if not wanted:
         return {}
-    from cxlocal.config.types import Source as SecretSource
     from cxlocal.secrets import resolve
 
     sources = {name: SecretSource(**one) for name, one in source.settings.secrets.items()}

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.events import outputs, types
+from cxlocal.hooks.calls import guarded
+from cxlocal.hooks.implementations import Mistake
+from cxlocal.hooks.report import Report
 from cxlocal.runner.products import artifact_drafts, report_drafts
 from cxlocal.runner.workspace import matches
 from cxlocal.text import clean_text
 
 if TYPE_CHECKING:
     from cxlocal.events.document import Draft
-    from cxlocal.hooks.report import Report
     from cxlocal.hooks.tool import ArtifactRef
     from cxlocal.plan.types import Stage
     from cxlocal.runner.work import Work, Worked
@@ -142,10 +144,6 @@ def _shown(folder: Path, path: Path) -> str:
 
 
 def _read(work: Work, form: str, path: Path, suite: str) -> Report:
-    from cxlocal.hooks.calls import guarded
-    from cxlocal.hooks.implementations import Mistake
-    from cxlocal.hooks.report import Report
-
     reader = work.readers.get(form)
     if reader is None:
         return Report(form, suite, (), f"no plugin reads the format {form!r}")

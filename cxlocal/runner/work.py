@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.domain import Outcome, path_part
 from cxlocal.events.runs import stage_run_id
+from cxlocal.hooks.tool import EnvironmentRef
 from cxlocal.plan.placeholders import Artifact, Values
 from cxlocal.plan.variables import stage_variables
 from cxlocal.processes.environment import stage_environment
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from cxlocal.events.document import Draft
     from cxlocal.hooks.manager import Manager
     from cxlocal.hooks.report import ReportReader
-    from cxlocal.hooks.tool import ArtifactRef, EnvironmentRef, Produced, ReportFile
+    from cxlocal.hooks.tool import ArtifactRef, Produced, ReportFile
     from cxlocal.plan.types import Environment, Plan, Stage
     from cxlocal.processes.child import Child, End
     from cxlocal.processes.supervisor import Supervisor
@@ -119,7 +121,6 @@ class Work:
 
     def place_of(self, environment: Environment) -> EnvironmentRef:
         """The environment as tools see it."""
-        from cxlocal.hooks.tool import EnvironmentRef
         from cxlocal.runner.placements import instance_of
 
         instance = instance_of(self.record, environment)
@@ -181,8 +182,6 @@ def environment_folder(home: Path, deliverable: str, instance: str) -> Path:
 
 def last_handles(record: RunRecord, instance: str) -> dict[str, Any]:
     """The last handle of every tool for an environment."""
-    import json
-
     rows = record.journal.query(
         "SELECT tool, handle FROM owed WHERE deliverable = ? AND instance = ? AND paid IS NULL"
         " ORDER BY id",

@@ -14,6 +14,8 @@ import sys
 import venv
 from pathlib import Path
 
+from build import check_dependency
+
 from cxlocal.errors import Trouble
 from cxlocal.hooks.tool import Context, ToolFailure
 from cxlocal_plugins.wheel import PIP
@@ -69,8 +71,6 @@ def _install_with_pip(ctx: Context, wheel: Path, own: Path, requires: tuple[str,
 
 
 def _unmet(requires: tuple[str, ...]) -> list[str]:
-    from build import check_dependency
-
     return sorted({" needs ".join(chain) for one in requires for chain in check_dependency(one)})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -124,8 +125,6 @@ def network_of(address: str) -> str:
     of which belong to one subscriber."""
     if ":" not in address:
         return address
-    import ipaddress
-
     try:
         return str(ipaddress.ip_network(f"{address.partition('%')[0]}/64", strict=False))
     except ValueError:

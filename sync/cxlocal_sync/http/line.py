@@ -10,16 +10,17 @@ meanwhile, is sent a second time.
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+
+import httpx2
 
 from cxlocal.errors import ConfigError
 from cxlocal_sync.http import wire
-
-if TYPE_CHECKING:
-    import httpx2
+from cxlocal_sync.http.reasons import explain
 
 CONNECT_SECONDS = 2.0
 """How long a connection may take (DESIGN §6)."""
@@ -78,8 +79,6 @@ class Line:
         self.close()
         if isinstance(error, NoAnswer):
             raise error
-        from cxlocal_sync.http.reasons import explain
-
         raise NoAnswer(*explain(error, self.host)) from error
 
     def close(self) -> None:
@@ -113,8 +112,6 @@ class Line:
 def _trust(authority: str) -> Any:
     if not authority:
         return True
-    import ssl
-
     try:
         return ssl.create_default_context(cadata=authority)
     except ssl.SSLError as error:
@@ -165,8 +162,6 @@ class _Asking:
             self._client.close()
 
     def _send(self) -> Answer:
-        import httpx2
-
         try:
             return self._once()
         except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
@@ -175,8 +170,6 @@ class _Asking:
             return self._once()
 
     def _once(self) -> Answer:
-        import httpx2
-
         method, url, content, headers = self._request
         limit = httpx2.Timeout(self._timeout, connect=min(CONNECT_SECONDS, self._timeout))
         with self._client.stream(

@@ -6,11 +6,11 @@ import socket
 import ssl
 from collections.abc import Iterator
 
+import httpx2
+
 
 def explain(error: BaseException, host: str) -> tuple[str, str]:
     """What was seen, and what to do about it (empty: nothing but waiting)."""
-    import httpx2
-
     for one in _chain(error):
         if isinstance(one, ssl.SSLCertVerificationError):
             return _certificate(one, host)

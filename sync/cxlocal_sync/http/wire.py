@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from urllib.parse import urlsplit
 
 from cxlocal.errors import ConfigError, UsageError
@@ -43,8 +44,6 @@ def is_loopback(host: str) -> bool:
     """Whether a host name or address is this machine, so that plain HTTP leaves nothing open."""
     if host == "localhost":
         return True
-    import ipaddress
-
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

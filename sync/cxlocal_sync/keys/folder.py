@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import sys
 from collections.abc import Iterator
@@ -216,8 +217,6 @@ def _take_rights(handle: int, mode: int) -> None:
 def _sync(handle: int) -> None:
     try:
         if sys.platform == "darwin":
-            import fcntl
-
             fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
         else:
             os.fsync(handle)

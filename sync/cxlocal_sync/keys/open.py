@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from cxlocal.errors import ConfigError
 from cxlocal_sync.keys.folder import FolderSpace
+from cxlocal_sync.keys.objects import ObjectSpace, parts_of
 from cxlocal_sync.keys.space import KeySpace
 from cxlocal_sync.keys.store import KeyStore
 
@@ -19,8 +20,6 @@ def folder_store(url: str, home: Path) -> KeyStore:
 
 def object_store(url: str, home: Path) -> KeyStore:
     """The store in the bucket that ``s3://bucket/prefix`` names. Raises ConfigError."""
-    from cxlocal_sync.keys.objects import ObjectSpace, parts_of
-
     parts_of(url)
 
     def open_space(seconds: float) -> KeySpace:

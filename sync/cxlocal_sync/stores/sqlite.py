@@ -18,6 +18,7 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import CxError
@@ -215,8 +216,6 @@ def path_of(url: str, home: Path) -> Path:
     rest = url.removeprefix("sqlite:")
     rest = rest.removeprefix("//")
     if "%" in rest:
-        from urllib.parse import unquote
-
         rest = unquote(rest)
     return home / (rest or FILE_NAME)
 
