@@ -31,8 +31,7 @@ from cxlocal.hooks.trust import FOLDER, trusted
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.bind import bind
 from cxlocal.plan.resolve import resolve
-from cxlocal.runner.handover import is_passing as was_passing
-from cxlocal.runner.handover import say_passing
+from cxlocal.runner.handover import goes_away
 from cxlocal.runner.source import find_place, find_scheme, is_passing, today
 
 if TYPE_CHECKING:
@@ -63,6 +62,7 @@ def doctor(app: App, output: Output) -> int:
     checks: list[Check] = [check_disk(app.home()), check_sqlite(), *check_plugins(project.manager)]
     checks += own
     with app.journal() as journal:
+        journal.passing = passing
         checks.append(check_journal(journal))
         if project.config is not None:
             checks += project_checks(app, project, journal, passing=passing)
@@ -89,11 +89,8 @@ def _is_passing(app: App, project: Project) -> bool:
     """Whether this machine goes away. Looked at before a journal is made here."""
     if app.journal_path().exists():
         with app.journal() as journal:
-            return was_passing(journal)
-    passing = is_passing(app.environ, find_place(project.manager, app.environ), fresh=True)
-    if passing:
-        say_passing()
-    return passing
+            return goes_away(journal)
+    return is_passing(app.environ, find_place(project.manager, app.environ), fresh=True)
 
 
 def project_checks(app: App, project: Project, journal: Journal, *, passing: bool) -> list[Check]:

@@ -20,7 +20,8 @@ from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import NotSynced, Refused, UsageError
 from cxlocal.exchange.sync import pending, synchronise, to_relay
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.runner.handover import is_passing, say_passing, send_patiently
+from cxlocal.runner.handover import goes_away, send_patiently
+from cxlocal.runner.source import find_place, is_passing
 
 if TYPE_CHECKING:
     from cxlocal.bundles.intake import Taken
@@ -75,8 +76,9 @@ def import_(
 
 
 def _import_file(app: App, path: Path, offline: bool, require_sync: bool, *, as_json: bool) -> None:
-    _say_passing(app)
+    passing = _is_passing(app)
     with app.journal() as journal:
+        journal.passing = passing
         contents = look(path, journal.node)
         if contents.header.kind == RECEIPT:
             received = take_receipt(journal, path, contents.header)
@@ -84,7 +86,7 @@ def _import_file(app: App, path: Path, offline: bool, require_sync: bool, *, as_
             return
         taken, report = _take(app, journal, path, contents, offline)
         waiting = _waiting(journal)
-        must = require_sync or is_passing(journal)
+        must = require_sync or goes_away(journal)
     _tell_bundle(taken, report, waiting, as_json=as_json)
     if must and waiting:
         raise NotSynced(
@@ -95,15 +97,12 @@ def _import_file(app: App, path: Path, offline: bool, require_sync: bool, *, as_
         )
 
 
-def _say_passing(app: App) -> None:
+def _is_passing(app: App) -> bool:
     """A CI job with an empty home that carries others' history goes away like any other."""
-    from cxlocal.runner.source import find_place, is_passing
-
     if app.journal_path().exists():
-        return
+        return False
     place = find_place(load_project(app).manager, app.environ)
-    if is_passing(app.environ, place, fresh=True):
-        say_passing()
+    return is_passing(app.environ, place, fresh=True)
 
 
 def _take(
@@ -128,7 +127,7 @@ def _sync(app: App, journal: Journal) -> SyncReport:
     project = load_project(app)
     store = open_project_store(app, project)
     try:
-        if is_passing(journal):
+        if goes_away(journal):
             patience = float(project.settings.store_patience_seconds)
             return send_patiently(journal, store, patience)
         return synchronise(

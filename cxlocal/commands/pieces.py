@@ -216,7 +216,7 @@ def finish(
     from cxlocal.domain import Outcome
     from cxlocal.runner import pieces
     from cxlocal.runner import pieces_run as starting
-    from cxlocal.runner.handover import is_passing
+    from cxlocal.runner.handover import goes_away
 
     with app.journal(create=False) as journal:
         record = open_piece(app, journal)
@@ -238,7 +238,7 @@ def finish(
         pieces.forget_run(app.find_project(), record.run)
         pending = send_copies(app, journal, offline=offline)
         bundle = leave(journal, app.find_project() or app.directory)
-        must = require_sync or is_passing(journal)
+        must = require_sync or goes_away(journal)
     if as_json:
         write_document({**found._asdict(), "not_sent_events": pending, "bundle": bundle})
     elif bundle:

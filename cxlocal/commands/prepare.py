@@ -19,7 +19,7 @@ from cxlocal.exchange.sync import ReserveWish, synchronise
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers.holdings import highest_known
 from cxlocal.plan.resolve import resolve
-from cxlocal.runner.handover import is_passing
+from cxlocal.runner.handover import goes_away
 from cxlocal.runner.needed import needed_artifacts
 from cxlocal.runner.source import today
 
@@ -53,7 +53,7 @@ def prepare(app: App, output: Output) -> int:
         report, carried = _fetch(app, project, journal)
         _tell(report, carried)
         checks = [check_disk(app.home()), check_journal(journal), *own]
-        checks += project_checks(app, project, journal, passing=is_passing(journal))
+        checks += project_checks(app, project, journal, passing=goes_away(journal))
     write_rows([check._asdict() for check in checks], COLUMNS, output)
     ready = readiness(checks)
     say(ready.sentence())
@@ -93,7 +93,7 @@ def wanted_reserve(plan: Plan, journal: Journal, lends: int) -> list[ReserveWish
     rules = plan.version
     counted = highest_known(journal.connection, plan.deliverable, rules.line) >= 0
     count = max(rules.reserve, lends)
-    if not counted or count < 1 or is_passing(journal):
+    if not counted or count < 1 or goes_away(journal):
         return []
     return [ReserveWish(plan.deliverable, rules.line, count, rules.ahead)]
 

@@ -109,11 +109,11 @@ def carry_out(
 ) -> int:
     """Carry out a request, say how it went, and end in its exit code."""
     from cxlocal.runner import release
-    from cxlocal.runner.handover import is_passing
+    from cxlocal.runner.handover import goes_away
 
     fresh = not app.journal_path().exists()
     with app.journal() as journal:
-        machine = make_machine(app, fresh or is_passing(journal))
+        machine = make_machine(app, fresh or goes_away(journal))
         if resume:
             request = _resumed(journal, request, resume)
         try:

@@ -17,7 +17,7 @@ from cxlocal.exchange.followed import include
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import synchronise, why_no_numbers
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.runner.handover import is_passing, send_patiently
+from cxlocal.runner.handover import goes_away, send_patiently
 from cxlocal.runner.needed import all_needed
 from cxlocal.text import parse_duration
 
@@ -107,7 +107,7 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
 
 def _exchange(project: Project, journal: Journal, store: Store) -> SyncReport:
     """One exchange; a passing machine has its patience, as what it does not send is lost."""
-    if is_passing(journal):
+    if goes_away(journal):
         return send_patiently(journal, store, float(project.settings.store_patience_seconds))
     return synchronise(journal, store, budget_seconds=BUDGET_SECONDS, use_breaker=False, again=True)
 

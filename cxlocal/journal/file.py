@@ -49,6 +49,9 @@ class Journal:
         self.lookups: dict[tuple[str, str], int] = {}
         self.heads: Heads | None = None
         """What appending remembers between transactions (``append.Heads``)."""
+        self.passing = os.environ.get("CXLOCAL_NODE") == "passing"
+        """Whether this machine goes away with its journal; the first event says it. A command that
+        recognises such a machine otherwise (a CI job with an empty home) sets it."""
         self.listeners: list[Any] = []
         """Called with each list of events after they are durable (hook event_recorded)."""
 

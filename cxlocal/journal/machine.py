@@ -27,7 +27,7 @@ def first_event(
 
     return node_began(
         node=node,
-        kept=is_kept(os.environ.get("CXLOCAL_NODE", "")),
+        kept=not journal.passing,
         host=host_name(),
         platform=f"{sys.platform} {os.uname().machine}",
         cxlocal_version=VERSION,
@@ -35,9 +35,3 @@ def first_event(
         parent=parent,
         cause=cause,
     )
-
-
-def is_kept(setting: str) -> bool:
-    """A node is kept unless ``CXLOCAL_NODE=passing`` says otherwise; the command line sets that
-    variable in a recognised CI job whose home is fresh."""
-    return setting != "passing"

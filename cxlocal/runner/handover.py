@@ -6,7 +6,6 @@ and 'cxlocal import' on any machine brings it to the store.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,12 +35,7 @@ WINK_SECONDS = 0.1
 _LAST_RUN = "SELECT id FROM run ORDER BY queued_at DESC, rowid DESC LIMIT 1"
 
 
-def say_passing() -> None:
-    """Let the first event of this journal say that its machine goes away: read there."""
-    os.environ["CXLOCAL_NODE"] = "passing"
-
-
-def is_passing(journal: Journal) -> bool:
+def goes_away(journal: Journal) -> bool:
     """Whether this journal is that of a machine that goes away."""
     row = journal.one("SELECT kept FROM machine WHERE node = ?", (journal.node,))
     return row is not None and row["kept"] == 0
@@ -94,7 +88,7 @@ def _send_bytes(journal: Journal, store: Store, seconds: float) -> None:
 def leave_bundle(journal: Journal, folder: Path) -> Packed | None:
     """Write ``cxlocal-<run>.bundle`` into ``folder`` if this machine goes away with something the
     store lacks; None otherwise. Raises Trouble where it cannot be written."""
-    if not is_passing(journal) or not pending(journal):
+    if not goes_away(journal) or not pending(journal):
         return None
     from cxlocal.bundles.writer import OWN, pack
 

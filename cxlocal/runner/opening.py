@@ -14,7 +14,6 @@ from cxlocal.plan.select import Selection, select
 from cxlocal.processes.mask import Masker
 from cxlocal.runner import orphans
 from cxlocal.runner.facts import facts_of, left_out, prove_revision, words_of_changes
-from cxlocal.runner.handover import say_passing
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.run_version import Version, check, rehearsed, stamp, take_number
 from cxlocal.runner.source import (
@@ -114,8 +113,7 @@ def _ask_git(
         source = open_source(
             machine, request.revision, {"jobs": request.jobs}, tree=rehearsal, push=push
         )
-        if not source.kept:
-            say_passing()
+        journal.passing = not source.kept
         if request.moved:
             journal_was_moved(journal, request.moved, source.actor._asdict())
         proof, root = prove_revision(machine, source, online=online, rehearsal=rehearsal)

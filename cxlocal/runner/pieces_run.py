@@ -15,7 +15,7 @@ from cxlocal.revision.early import early_questions
 from cxlocal.revision.repository import dirty, shown
 from cxlocal.runner import orphans
 from cxlocal.runner.facts import facts_of, prove_revision
-from cxlocal.runner.handover import is_passing, say_passing, send_patiently
+from cxlocal.runner.handover import goes_away, send_patiently
 from cxlocal.runner.opening import listen, meet
 from cxlocal.runner.outcomes import worst
 from cxlocal.runner.record import RunRecord
@@ -68,8 +68,7 @@ def start(machine: Machine, journal: Journal, wanted: Wanted) -> Started:
     plan = make_plan(machine, source, machine.root)
     row = journal.one("SELECT repository_root FROM deliverable WHERE id = ?", (plan.deliverable,))
     refuse_stranger((row and row["repository_root"]) or "", root, plan.deliverable)
-    if not source.kept:
-        say_passing()
+    journal.passing = not source.kept
     store = None if wanted.offline else open_store(source, machine)
     try:
         online, _ = meet(journal, store, source)
@@ -201,6 +200,6 @@ def finish(record: PieceRecord, outcome: Outcome | None, reason: str) -> Finishe
 
 def send(journal: Journal, store: Store, patience_seconds: float) -> SyncReport:
     """The last exchange; a passing machine has its patience, as what it does not send is lost."""
-    if is_passing(journal):
+    if goes_away(journal):
         return send_patiently(journal, store, max(END_SECONDS, patience_seconds))
     return synchronise(journal, store, budget_seconds=END_SECONDS)

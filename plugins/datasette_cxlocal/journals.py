@@ -7,8 +7,6 @@ import sqlite3
 from typing import Any
 from urllib.parse import urlencode
 
-from datasette.resources import TableResource
-
 APPLICATION_ID = 0x43584C31
 """``CXL1`` in the header of every journal."""
 
@@ -73,5 +71,7 @@ async def may_view(datasette: Any, actor: Any, database: str, table: str) -> boo
                 actor, "view-table", resource=(database, table), default=True
             )
         )
+    from datasette.resources import TableResource
+
     resource = TableResource(database=database, table=table)
     return bool(await datasette.allowed(action="view-table", resource=resource, actor=actor))

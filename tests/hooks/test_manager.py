@@ -309,14 +309,14 @@ def cxlocal_run_stage(stage):
 )
 
 
-def test_task_wrappers_run_at_the_same_time(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stage_wrappers_run_at_the_same_time(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(sys, "cxlocal_said", said, raising=False)
     install(site, "tracing", WRAPPER.format(before="", after=""))
     seen = Seen()
     view = VIEW._replace(variables={})
     one = seen.manager.open_stage(view)
-    two = seen.manager.open_stage(VIEW._replace(stage="lint", variables={}))
+    two = seen.manager.open_stage(VIEW._replace(name="lint", variables={}))
     assert view.variables == {"TRACEPARENT": "00-1"}
     one.close(StageResult("success", "", 1.0))
     two.close(StageResult("failure", "", 1.0))
