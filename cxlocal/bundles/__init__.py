@@ -1,0 +1,4 @@
+"""History, numbers and receipts in files, for machines without a network.
+
+Not here: what is done at a contact (exchange).
+"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.commands.context import App
+from cxlocal.commands.find_run import find_run
 from cxlocal.errors import Conflict, UsageError
 from cxlocal.journal.rebuild import catch_up
 
@@ -25,8 +26,6 @@ def choose_run(app: App, journal: Journal, wanted: str, deliverable: str | None)
 
     Raises UsageError, and Conflict when several runs fit.
     """
-    from cxlocal.commands.find_run import find_run
-
     catch_up(journal)
     if not wanted:
         return Chosen(_run_here(app, journal), True)

@@ -10,6 +10,7 @@ from cxlocal.commands.choose_run import choose_run
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.pieces import send_copies
 from cxlocal.commands.project import how_to_send, leave, make_machine
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import NotSynced
@@ -56,8 +57,6 @@ def deploy(
 
 def carry_out(app: App, journal: Journal, order: Order, *, offline: bool, as_json: bool) -> None:
     """Do it, say what came of it, send it, and end in its exit code."""
-    from cxlocal.commands.pieces import send_copies
-
     machine = make_machine(app, fresh=False)
     if not offline:
         # What others deployed meanwhile decides what this replaces.

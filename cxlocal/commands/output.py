@@ -8,6 +8,7 @@ change it. Every form shows the same rows with the same columns.
 from __future__ import annotations
 
 import functools
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -115,8 +116,6 @@ def write_document(document: object, *, stream: TextIO | None = None) -> None:
 
 def json_text(value: object, *, indent: int | None = None) -> str:
     """``value`` as JSON that is safe on a terminal; bytes as sqlite-utils writes them."""
-    import json
-
     encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
     text = json.dumps(value, ensure_ascii=encoding != "utf8", indent=indent, default=_plain)
     return re.sub(_JSON_HARMFUL, lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -10,6 +10,7 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document, write_rows
 from cxlocal.commands.terminal import harmless
+from cxlocal.config.load import read
 from cxlocal.journal.rebuild import catch_up
 
 if TYPE_CHECKING:
@@ -67,8 +68,6 @@ def deliverable_here(app: App) -> str | None:
     """The deliverable of the folder one stands in; None outside a project. Raises ConfigError."""
     if app.find_project() is None:
         return None
-    from cxlocal.config.load import read
-
     return read(str(app.project() / "cx.toml")).deliverable.name
 
 

@@ -14,6 +14,7 @@ from cxlocal.commands.terminal import harmless, say
 from cxlocal.errors import Refused, UsageError
 from cxlocal.hooks import trust as trusting
 from cxlocal.hooks.trust import FOLDER, read_project
+from cxlocal.text import utc_text
 
 if TYPE_CHECKING:
     from cxlocal.hooks.trust import ProjectPlugins
@@ -59,8 +60,6 @@ def trust(
     _show(found)
     if not yes:
         _ask()
-    from cxlocal.text import utc_text
-
     at = utc_text(app.clock.now_ms())
     trusting.add(app.home(), found.digest, folder=found.folder, at=at)
     say(f"Trusted on this machine. In CI: CXLOCAL_TRUST={found.digest}")

@@ -1,1 +1,4 @@
-"""Checks a person can ask for: is this machine ready, above all for a release without the store?"""
+"""Checks a person can ask for: is this machine ready, above all without the store?
+
+Not here: rules of their own: a check asks whoever does the deed.
+"""

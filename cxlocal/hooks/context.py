@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import selectors
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,20 +17,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cxlocal.clock import Clock, SystemClock
 from cxlocal.errors import Trouble
 from cxlocal.hooks.messages import HANDLE_BYTES, Fields, dump, load, plain
-from cxlocal.hooks.options import check_options, check_verb
 from cxlocal.hooks.tool import Completed, Tool, ToolFailure
-from cxlocal.hooks.tool_worker import ToolRequest, ToolWorker
-from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.identity import identity
-from cxlocal.processes.log import StageLog
 from cxlocal.processes.mask import Masker
 from cxlocal.processes.start import kill_group, start_child, start_daemon
-from cxlocal.processes.supervisor import Supervisor
 from cxlocal.text import duration_text
 
 if TYPE_CHECKING:
     from cxlocal.hooks.tool_worker import ToolOutcome
     from cxlocal.processes.child import Child, End
+    from cxlocal.processes.supervisor import Supervisor
 
 OUTPUT_BYTES = 64 * 1024
 """How much of a process's output ``exec`` gives back: the last part."""
@@ -252,6 +247,12 @@ def run_tool_here(
     long after its first intent became durable; with 0 before it learns that it did.
     Without ``mask_log`` the log shows secrets, for those who look whether a tool says any.
     """
+    from cxlocal.hooks.options import check_options, check_verb
+    from cxlocal.hooks.tool_worker import ToolRequest, ToolWorker
+    from cxlocal.processes.environment import stage_environment
+    from cxlocal.processes.log import StageLog
+    from cxlocal.processes.supervisor import Supervisor
+
     check_verb(tool, verb)
     check_options(tool, with_table or {})
     intents: list[Any] = []
@@ -269,6 +270,8 @@ def run_tool_here(
         on_intend=keep,
         on_progress=said.append,
     )
+    import tempfile
+
     with tempfile.TemporaryDirectory() as folder, Supervisor(SystemClock()) as supervisor:
         masker = Masker((secrets or {}).values() if mask_log else ())
         log = StageLog.create(Path(folder), fields.stage or verb, masker=masker)

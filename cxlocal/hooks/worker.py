@@ -15,7 +15,6 @@ import json
 import os
 import signal
 import sys
-import traceback
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -23,10 +22,8 @@ from typing import Any, NoReturn
 from cxlocal.errors import Trouble
 from cxlocal.hooks.context import Link, WorkerContext
 from cxlocal.hooks.load import tool_class
-from cxlocal.hooks.manager import load
 from cxlocal.hooks.messages import Fields, dump, plain, result_problem, typed
 from cxlocal.hooks.tool import Done, ToolFailure
-from cxlocal.processes.channel import MESSAGE_BYTES
 
 TRACE_CHARACTERS = 16 * 1024
 """Kept of a trace: the end, where the cause stands."""
@@ -100,6 +97,8 @@ def _carry_out(request: dict[str, Any], link: Link) -> dict[str, Any]:
 
 def _look(request: dict[str, Any]) -> dict[str, Any]:
     """What one plugin is and whether it can be loaded (``cxlocal.hooks.look``)."""
+    from cxlocal.hooks.manager import load
+
     manager = load({"CXLOCAL_LOAD_PLUGINS": request["look"]}, warn=lambda text: None)
     if request["folder"]:
         row = manager.load_own(Path(request["folder"]), request["trusted"], request["look"])
@@ -109,6 +108,8 @@ def _look(request: dict[str, Any]) -> dict[str, Any]:
 
 def _sendable(answer: dict[str, Any]) -> dict[str, Any]:
     """The answer, if it can be sent. Raises TypeError, ValueError."""
+    from cxlocal.processes.channel import MESSAGE_BYTES
+
     size = len(dump(answer))
     if size > MESSAGE_BYTES:
         raise ValueError(f"it has {size} bytes, {MESSAGE_BYTES} at most")
@@ -116,6 +117,8 @@ def _sendable(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _error(error: BaseException) -> dict[str, str]:
+    import traceback
+
     if isinstance(error, Trouble):
         # The tool knows what is wrong and says it; where in the tool that was helps nobody.
         return {"reason": str(error)[:4096], "trace": ""}

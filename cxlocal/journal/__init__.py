@@ -1,1 +1,4 @@
-"""The journal: an append-only log of events in one SQLite file on this machine."""
+"""The journal: an append-only log of events in one SQLite file on this machine.
+
+Not here: what the events mean (projection), who else has them (exchange).
+"""

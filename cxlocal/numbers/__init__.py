@@ -1,6 +1,7 @@
-"""Version numbers: how they are counted, granted, held in reserve, spent and accounted for.
+"""Version numbers: schemes, the rules of grants, what a machine holds, what became of each.
 
-``schemes`` makes texts of numbers, ``log`` holds the rules of the grant log (pure), ``obtain``
-gets a number for a run, ``ledger`` says what became of every number, ``stamp`` writes a version
-into a checkout.
+Not here: asking anybody for one (allocation).
+
+``schemes`` makes texts of numbers, ``log`` holds the rules of the grant log (pure), ``ledger``
+says what became of every number, ``stamp`` writes a version into a checkout.
 """

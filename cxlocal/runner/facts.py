@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.errors import UsageError
+from cxlocal.revision.repository import dirty, identity, read_file, resolve, shown
 from cxlocal.runner.record import RunFacts
 from cxlocal.runner.run_version import stamp
 
@@ -35,7 +36,6 @@ def prove_revision(
     """
     from cxlocal.revision.mirrors import Mirror, list_mirrors
     from cxlocal.revision.proof import prove
-    from cxlocal.revision.repository import identity
 
     commit = source.revision.commit
     root = identity(source.repository, commit).root_commit
@@ -53,7 +53,6 @@ def prove_revision(
 def left_out(source: Source, *, in_place: bool, rehearsal: bool) -> tuple[str, ...]:
     """Uncommitted files, which are not in this release. In place they are refused."""
     from cxlocal.revision.checkout import require_clean
-    from cxlocal.revision.repository import dirty, shown
 
     paths = source.config.deliverable.paths
     if in_place:
@@ -68,7 +67,6 @@ def require_own_tree(source: Source, record: RunRecord) -> None:
     it, and files git does not know. Raises Refused for other changes, UsageError for another commit.
     """
     from cxlocal.revision.checkout import refuse_changes
-    from cxlocal.revision.repository import dirty
 
     _refuse_other_head(source)
     repository = source.repository
@@ -82,8 +80,6 @@ def require_own_tree(source: Source, record: RunRecord) -> None:
 def _stamped_files(source: Source, record: RunRecord) -> dict[str, bytes]:
     """What the stamped files hold with the version in them, by name in the repository."""
     from tempfile import TemporaryDirectory
-
-    from cxlocal.revision.repository import read_file
 
     repository, names = source.repository, {one.file for one in record.plan.version.stamp}
     if not record.version or not names:
@@ -106,8 +102,6 @@ def _bytes_of(path: Path) -> bytes | None:
 
 
 def _refuse_other_head(source: Source) -> None:
-    from cxlocal.revision.repository import resolve
-
     if source.name == "HEAD":
         return
     head, wanted = resolve(source.repository).commit, source.revision.commit

@@ -9,9 +9,11 @@ from cxlocal.errors import CxError, Refused
 from cxlocal.events.runs import run_stamped
 from cxlocal.exchange.copies import journal_was_moved
 from cxlocal.exchange.followed import include
+from cxlocal.exchange.open import is_own
 from cxlocal.exchange.sync import synchronise, why_no_numbers
 from cxlocal.plan.select import Selection, select
 from cxlocal.processes.mask import Masker
+from cxlocal.revision.early import early_questions
 from cxlocal.runner import orphans
 from cxlocal.runner.facts import facts_of, left_out, prove_revision, words_of_changes
 from cxlocal.runner.record import RunRecord
@@ -105,8 +107,6 @@ def _ask_git(
 ) -> tuple[bool, Source, Proof | None, str, tuple[str, ...]]:
     """Whether the run works in place; what is to be run, the proof that it was pushed, the first
     commit of its repository, and what is left out of it."""
-    from cxlocal.revision.early import early_questions
-
     rehearsal, online = request.rehearsal, not request.offline
     push = "" if rehearsal else "online" if online else "offline"
     with early_questions():
@@ -235,8 +235,6 @@ def opening_of(
     resumed: bool = False,
 ) -> Opening:
     """What is said when the work begins."""
-    from cxlocal.exchange.open import is_own
-
     return Opening(
         title=work.plan.title or work.plan.deliverable,
         kind=work.record.kind,

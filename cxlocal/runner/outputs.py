@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,8 +143,6 @@ def _report(
     masker: Masker | None,
 ) -> list[Draft]:
     """Read one report, secrets taken out before anything else sees it."""
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="cxlocal-") as folder:
         raw = path
         if masker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +80,6 @@ def give_name(record: RunRecord, digest: str, file_name: str) -> Path:
 
     A hard link into ``artifacts/<run>/<digest>/``; a copy where links are not possible.
     """
-    import shutil
-
     home = record.journal.home
     folder = home / "artifacts" / path_part(record.run) / digest[:12]
     target = folder / os.path.basename(file_name)

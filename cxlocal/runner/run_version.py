@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.allocation.request import NumberRequest
 from cxlocal.numbers.holdings import highest_known
 from cxlocal.numbers.schemes import numbers_in_tags, rehearsal_text
+from cxlocal.revision.repository import version_tags
 from cxlocal.runner.source import find_scheme, lender_finder
 
 if TYPE_CHECKING:
@@ -78,8 +79,6 @@ def tagged(journal: Journal, repository: Repository, plan: Plan, scheme: Scheme)
     Asked only while the journal knows none of the line itself: then counting could begin below
     what was released before cxlocal came (DESIGN §5).
     """
-    from cxlocal.revision.repository import version_tags
-
     line = plan.version.line
     if highest_known(journal.connection, plan.deliverable, line) >= 0:
         return -1

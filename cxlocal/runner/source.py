@@ -16,6 +16,8 @@ from cxlocal.errors import ConfigError, Refused, UsageError
 from cxlocal.hooks.manager import check_options, find_tool, load
 from cxlocal.hooks.place import Place
 from cxlocal.hooks.trust import FOLDER, as_project, trusted
+from cxlocal.revision.git import ABOUT_USER, decode, git
+from cxlocal.revision.repository import list_files, open_repository, read_file, read_files, resolve
 from cxlocal.text import utc_text
 
 if TYPE_CHECKING:
@@ -89,7 +91,6 @@ def open_source(
     here, for a caller inside ``early_questions``. Raises UsageError and ConfigError.
     """
     from cxlocal.revision import early
-    from cxlocal.revision.repository import open_repository, read_file, resolve
 
     asked = name
     repository = open_repository(machine.root)
@@ -129,8 +130,6 @@ def open_source(
 
 def git_user(repository: Repository) -> str:
     """``Name <mail>`` as git would write it into a commit; empty when it does not know."""
-    from cxlocal.revision.git import ABOUT_USER, decode, git
-
     answer = git(repository.root, *ABOUT_USER)
     words = decode(answer.stdout).strip() if answer.code == 0 else ""
     return words[: words.rfind(">") + 1]
@@ -198,8 +197,6 @@ def make_plan(machine: Machine, source: Source, folder: Path | None) -> Plan:
 
 def plugins_of_revision(source: Source, root: Path) -> ProjectPlugins:
     """The plugins the revision brings, for whoever makes no checkout of it."""
-    from cxlocal.revision.repository import list_files, read_files
-
     under = os.path.join(source.repository.prefix, FOLDER)
     commit = source.revision.commit
     names = list_files(source.repository, commit, under)

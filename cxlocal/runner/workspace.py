@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.domain import path_part
 from cxlocal.errors import Refused, Trouble
 from cxlocal.journal.home import writing_home
+from cxlocal.revision.repository import dirty
 from cxlocal.runner.locks import Lock, holder, take
 from cxlocal.runner.orphans import run_folder
 
@@ -112,8 +113,6 @@ def open_workspace(
 
 def _lay_over(repository: Repository, tree: Path, target: Path) -> None:
     """Bring the uncommitted changes of a working tree into a checkout of its HEAD."""
-    from cxlocal.revision.repository import dirty
-
     for name in dirty(repository):
         source, copy = tree / name, target / name
         if copy.is_symlink() or copy.is_file():

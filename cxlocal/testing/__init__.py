@@ -1,5 +1,7 @@
 """For those who write tools: a bench to run verbs on, and a contract every tool should keep.
 
+Not here: tests of cxlocal itself.
+
 ::
 
     from cxlocal.testing import ToolContract

@@ -1,5 +1,6 @@
-"""Datasette pages of a cxlocal journal: a home that begins with what is live, readable times,
-durations and states, links from a run to its story.
+"""Pages of a journal in Datasette, for two lines of it.
+
+Not here: writing. It reads databases.
 
 One module serves Datasette 0.65 and 1.0: hooks that a line does not know are ignored there, and
 where the two differ we look for the feature, never for the version. On databases that are not

@@ -1,1 +1,4 @@
-"""The stores' back ends. sync/README.md describes what they speak."""
+"""The stores: how each kind keeps what it is told, and the server.
+
+Not here: what a machine does with the answers (cxlocal.exchange).
+"""
