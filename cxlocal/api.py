@@ -40,10 +40,12 @@ from cxlocal.journal.home import home_folder, journal_file
 from cxlocal.runner import pieces
 from cxlocal.runner.decision import Asked, decide
 from cxlocal.runner.handover import leave_bundle
+from cxlocal.runner.opening import find_run
 from cxlocal.runner.outputs import Outputs, output_drafts
-from cxlocal.runner.pieces_run import Wanted, finish, send, start
+from cxlocal.runner.pieces_run import finish, send, start
 from cxlocal.runner.pieces_stage import Ran, Troubles, Wrapped
-from cxlocal.runner.source import Machine, open_source
+from cxlocal.runner.request import Request
+from cxlocal.runner.source import Machine
 
 if TYPE_CHECKING:
     from cxlocal.events.document import Draft
@@ -229,7 +231,9 @@ class Run:
         ids: Ids | None = None,
     ) -> None:
         self._folder = folder
-        self._wanted = (reason, planned, offline, version, allow_uncommitted)
+        self._request = Request(reason=reason, planned=planned, offline=offline, pieces=True)
+        self._number = version
+        self._allow_uncommitted = allow_uncommitted
         self._strict = strict
         self._environ: Mapping[str, str] = environ if environ is not None else os.environ
         self.clock: Clock = clock or SystemClock()
@@ -271,8 +275,8 @@ class Run:
     def promote(self, name: str, *, reason: str = "") -> None:
         """Give the version a promotion. Raises Refused, Undecided, Conflict and UsageError."""
         machine = self._machine(fresh=False)
-        source = open_source(machine, self.revision, {})
-        decision = decide(machine, source, self.record, Asked(name, reason, run_named=True))
+        source, record = find_run(machine, self.record.journal, self.id)
+        decision = decide(machine, source, record, Asked(name, reason, run_named=True))
         if decision.refusal is not None:
             raise decision.refusal
 
@@ -303,7 +307,10 @@ class Run:
             run = pieces.named_run(self._environ)
             self._joined = bool(run)
             if not run:
-                run = start(self._machine(fresh), journal, Wanted(*self._wanted)).run
+                run = start(
+                    self._machine(fresh), journal, self._request, number=self._number,
+                    allow_uncommitted=self._allow_uncommitted,
+                ).run  # fmt: skip
             self._record = pieces.attach(journal, run)
         except BaseException:
             journal.close()
@@ -341,7 +348,7 @@ class Run:
     def _send(self) -> None:
         """One bounded exchange; an absent store changes nothing about the run."""
         journal = self.record.journal
-        if self._wanted[2]:
+        if self._request.offline:
             return
         config = read(str(self._folder / "cx.toml"))
         chosen = settings(config, folder=str(self._folder), environ=self._environ)

@@ -1,7 +1,7 @@
 """Time and chance: the only module that reads a clock or draws random bytes.
 
 Everything else gets a ``Clock`` and an ``Ids`` passed in, so that tests decide what time it is and
-which ids come next (DESIGN §2).
+which ids come next.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class RunKind(StrEnum):
 
 
 class NumberState(StrEnum):
-    """The states of a number, the only ones (DESIGN §1)."""
+    """The states of a number, the only ones."""
 
     FREE = "free"
     RESERVED = "reserved"

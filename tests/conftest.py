@@ -174,6 +174,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="leave out the tests of programs this machine lacks (they fail otherwise)",
     )
+    parser.addoption(
+        "--fast",
+        action="store_true",
+        help="only what needs no whole command, no server and no program but git",
+    )
     parser.addoption("--stories", type=int, default=0, help="tell that many more simulated stories")
     parser.addoption(
         "--failed-before",
@@ -187,11 +192,32 @@ def _missing_tools(item: pytest.Item) -> list[str]:
     return [tool for tool in wanted if shutil.which(tool) is None]
 
 
+SLOW_FOLDERS = {
+    "browse", "demo", "drill", "faults", "http", "keys", "model", "pieces", "plugins", "real",
+    "runner", "simulation", "stores",
+}  # fmt: skip
+"""Most tests in them start whole commands, servers, or machines that live for a while."""
+
+
+def _is_fast(item: pytest.Item) -> bool:
+    fixtures: Sequence[str] = getattr(item, "fixturenames", ())
+    marks = [str(tool) for mark in item.iter_markers("needs") for tool in mark.args]
+    return (
+        item.path.parent.name not in SLOW_FOLDERS
+        and "cx" not in fixtures
+        and item.get_closest_marker("slow") is None
+        and set(marks) <= {"git"}
+    )
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``--allow-missing-tools`` deselect the tests whose program is not there."""
-    if not config.getoption("--allow-missing-tools"):
-        return
-    gone = [item for item in items if _missing_tools(item)]
+    """Deselect what ``--fast`` and ``--allow-missing-tools`` leave out."""
+    gone = [
+        item
+        for item in items
+        if (config.getoption("--fast") and not _is_fast(item))
+        or (config.getoption("--allow-missing-tools") and _missing_tools(item))
+    ]
     if gone:
         config.hook.pytest_deselected(items=gone)
         items[:] = [item for item in items if item not in gone]

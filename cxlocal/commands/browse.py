@@ -29,7 +29,7 @@ METADATA_NAME = "datasette-metadata.yml"
 HOST = "127.0.0.1"
 """Only this machine: a journal names people and places."""
 SETTINGS = {
-    "sql_time_limit_ms": 1000,  # a reader keeps writers waiting (DESIGN §4)
+    "sql_time_limit_ms": 1000,  # a reader keeps writers waiting
     "suggest_facets": False,  # each suggestion would be a query over the whole table
     "default_cache_ttl": 0,  # what was just released must show on reload
     "truncate_cells_html": 200,  # event documents are up to 256 KiB

@@ -59,7 +59,7 @@ def list_environments(app: App, everything: bool, output: Output) -> None:
     """List the environments that exist, and what runs there."""
     name = None if everything or app.find_project() is None else _deliverable(app)
     with app.journal(create=False) as journal:
-        _catch_up(journal)
+        catch_up(journal)
         rows = journal.query(LIST, (name, name))
     for row in rows:
         row["state"] = _state(row)
@@ -86,7 +86,7 @@ def show(app: App, environment: str, limit: int, output: Output) -> None:
     """Show what was deployed into an environment, newest first."""
     name = _deliverable(app)
     with app.journal(create=False) as journal:
-        _catch_up(journal)
+        catch_up(journal)
         rows = journal.query(HISTORY, (name, environment, limit))
         live = {row["deployment"] for row in _live(journal, name, environment)}
     for row in rows:
@@ -113,7 +113,7 @@ def confirm(app: App, environment: str, which: str, reason: str) -> None:
 
     name = _deliverable(app)
     with app.journal(create=False) as journal:
-        _catch_up(journal)
+        catch_up(journal)
         rows = _live(journal, name, environment)
         chosen = _chosen(rows, environment, which)
         others = [
@@ -181,7 +181,7 @@ def reap(app: App, dry_run: bool, output: Output) -> None:
     from cxlocal.runner.orphans import orphans
 
     with app.journal(create=False) as journal:
-        _catch_up(journal)
+        catch_up(journal)
         machine = _machine(app)
         cut_off = [orphan.run for orphan in orphans(journal)]
         made = {one.id: one for one in debts(journal) if one.run in cut_off}
@@ -234,7 +234,7 @@ def destroy(app: App, environment: str, reason: str, yes: bool) -> None:
 
     name = str(load_project(app, needed=True).deliverable)
     with app.journal(create=False) as journal:
-        _catch_up(journal)
+        catch_up(journal)
         if not _stands(journal, name, environment):
             raise UsageError(
                 f"{environment} does not stand",
@@ -303,12 +303,11 @@ def _machine(app: App) -> Machine:
 def observe(app: App, environment: str, as_json: bool) -> None:
     """Ask an environment what it runs, by the tool that deploys there."""
     from cxlocal.runner.observation import observe as ask
-    from cxlocal.runner.record import RunRecord
-    from cxlocal.runner.source import open_source
+    from cxlocal.runner.opening import find_run
 
     name = _deliverable(app)
     with app.journal(create=False) as journal:
-        _catch_up(journal)
+        catch_up(journal)
         rows = _live(journal, name, environment)
         if not rows:
             raise UsageError(
@@ -318,8 +317,7 @@ def observe(app: App, environment: str, as_json: bool) -> None:
                 name="nothing-live",
             )
         machine = _machine(app)
-        record = RunRecord.attach(journal, rows[-1]["version_run"])
-        source = open_source(machine, record.revision, {})
+        source, record = find_run(machine, journal, rows[-1]["version_run"])
         seen = ask(machine, source, record, environment)
     if as_json:
         write_document(seen._asdict())
@@ -339,10 +337,6 @@ def observe(app: App, environment: str, as_json: bool) -> None:
 def _deliverable(app: App) -> str:
     """The deliverable of this folder. Raises UsageError without one."""
     return str(load_project(app, needed=True).deliverable)
-
-
-def _catch_up(journal: Journal) -> None:
-    catch_up(journal)
 
 
 def _live(journal: Journal, deliverable: str, environment: str) -> list[dict[str, Any]]:

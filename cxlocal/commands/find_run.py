@@ -18,7 +18,7 @@ def find_run(journal: Journal, wanted: str, deliverable: str | None = None) -> d
 
     ``latest`` (or nothing) is the newest release of ``deliverable``. Raises UsageError when
     nothing fits, and Conflict when several runs do: two runs that hold one version must be told
-    apart by their ids (DESIGN §3).
+    apart by their ids.
     """
     narrowed = " AND (:deliverable IS NULL OR deliverable = :deliverable)"
     newest = wanted in ("", "latest")

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from cxlocal.journal.file import Journal
     from cxlocal.runner.pieces import PieceRecord
-    from cxlocal.runner.pieces_run import Started, Wanted
+    from cxlocal.runner.pieces_run import Started
+    from cxlocal.runner.request import Request
 
 OUTCOMES = ("success", "failure", "cancel", "error")
 
@@ -122,10 +123,13 @@ def start(
     try:
         with early_questions():
             ask_about_head(app.project())
-            from cxlocal.runner.pieces_run import Wanted
+            from cxlocal.runner.request import Request
 
-            wanted = Wanted(reason, not unplanned, offline, not no_number, allow_uncommitted)
-            _start(app, wanted, as_json=as_json)
+            request = Request(reason=reason, planned=not unplanned, offline=offline, pieces=True)
+            found, joined = _start(
+                app, request, number=not no_number, allow_uncommitted=allow_uncommitted
+            )
+        _tell_start(found, as_json=as_json, joined=joined)
     except CxError as problem:
         if not as_json and not sys.stdout.isatty():
             # The shell evaluates what we print, and an empty text would be a success to it.
@@ -134,7 +138,10 @@ def start(
     return AtOnce(ExitCode.DONE)
 
 
-def _start(app: App, wanted: Wanted, *, as_json: bool) -> None:
+def _start(
+    app: App, request: Request, *, number: bool, allow_uncommitted: bool
+) -> tuple[Started, bool]:
+    """The run that is open now, and whether it was joined."""
     from cxlocal.commands.project import make_machine
     from cxlocal.runner import pieces
     from cxlocal.runner import pieces_run as starting
@@ -149,12 +156,14 @@ def _start(app: App, wanted: Wanted, *, as_json: bool) -> None:
                                      record.revision, "", ())  # fmt: skip
         else:
             _warn_of_open_run(journal, machine.root)
-            found = starting.start(machine, journal, wanted)
+            found = starting.start(
+                machine, journal, request, number=number, allow_uncommitted=allow_uncommitted
+            )
     try:
         pieces.remember_run(machine.root, found.run)
     except OSError as problem:
         warn(f".cx/run could not be written: {problem.strerror}; set {pieces.RUN_VARIABLE}")
-    _tell_start(found, as_json=as_json, joined=bool(joined))
+    return found, bool(joined)
 
 
 def _warn_of_open_run(journal: Journal, root: Path) -> None:

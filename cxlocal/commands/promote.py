@@ -12,8 +12,7 @@ from cxlocal.commands.project import make_machine
 from cxlocal.commands.terminal import say
 from cxlocal.errors import UsageError
 from cxlocal.runner.decision import Asked, decide
-from cxlocal.runner.record import RunRecord
-from cxlocal.runner.source import open_source
+from cxlocal.runner.opening import find_run
 
 
 @command(
@@ -66,8 +65,7 @@ def promote(
     with app.journal(create=False) as journal:
         machine = make_machine(app, fresh=False)
         chosen = choose_run(app, journal, named[0] if named else "", None)
-        record = RunRecord.attach(journal, chosen.run)
-        source = open_source(machine, record.revision, {})
+        source, record = find_run(machine, journal, chosen.run)
         asked = Asked(name, reason, deny, override, chosen.named)
         decision = decide(machine, source, record, asked)
     if as_json:

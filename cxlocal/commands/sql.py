@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIMIT_SECONDS = 30.0
-"""A reader keeps writers waiting; after this a query is better asked of a copy (DESIGN §4)."""
+"""A reader keeps writers waiting; after this a query is better asked of a copy."""
 CHECK_EVERY = 10_000
 """Steps of SQLite's machine between two looks at the clock: well below a millisecond apart."""
 READING_PRAGMAS = ("table_info", "table_xinfo", "table_list", "index_list", "index_info",

@@ -150,7 +150,7 @@ def _look_after(
 
 
 def _reverify(app: App, project: Project, journal: Journal) -> list[str]:
-    """Ask the remote again about runs whose proof was not confirmed (DESIGN §7)."""
+    """Ask the remote again about runs whose proof was not confirmed."""
     if project.root is None or project.config is None:
         return []
     from cxlocal.runner.reverify import reverify_runs

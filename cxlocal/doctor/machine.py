@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
 
 FREE_BYTES_MIN = 2_000_000_000
-"""A run refuses below this (DESIGN §4): a full disk in mid-release helps nobody."""
+"""A run refuses below this: a full disk in mid-release helps nobody."""
 
 
 def check_disk(home: Path) -> Check:

@@ -9,7 +9,7 @@ the context (id, source, time, chain), encodes the document once, and chains it:
                   ‖ SHA-256(document bytes as stored) )
 
 The header is a JSON array, so that no two different headers have the same bytes. Both previous
-hashes stand in the row: a replica that holds one deliverable only can verify it alone (DESIGN §3).
+hashes stand in the row: a replica that holds one deliverable only can verify it alone.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A value is milliseconds shifted left by 16 bits plus a counter. It never goes back on one machine
 and follows what was seen from others, so that a list sorted by it reads naturally. No projected
-value, gate or number ever uses it (DESIGN §3). Idea: Kulkarni et al., "Logical Physical Clocks",
+value, gate or number ever uses it. Idea: Kulkarni et al., "Logical Physical Clocks",
 2014.
 """
 

@@ -103,7 +103,7 @@ def service_deployed(
 
     ``event_id`` is the deployment's id. ``version_run`` is the run that made the version,
     ``artifact`` its {name, purl, sha256}; ``replaces`` the deployments live there until now, as
-    far as this machine knew: that, and no clock, decides what is live (DESIGN §3).
+    far as this machine knew: that, and no clock, decides what is live.
     """
     event_type = {
         "deployed": types.SERVICE_DEPLOYED,

@@ -1,7 +1,7 @@
 """The event types cxlocal writes: CDEvents 0.5.1 and four custom subjects of our own.
 
 What CDEvents has no place for stands in ``customData``; version, promotion, node and run are the
-subjects it lacks (DESIGN §3). A custom type has single-digit version parts and letters only in
+subjects it lacks. A custom type has single-digit version parts and letters only in
 subject and predicate, because the official schema demands it.
 """
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
 
 PAUSE_MS = 60_000
-"""How long an unreachable store is left alone (DESIGN §6)."""
+"""How long an unreachable store is left alone."""
 
 
 def rests(failed_at_ms: int, now_ms: int) -> bool:

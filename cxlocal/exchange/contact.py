@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from cxlocal.journal.file import Journal, Transaction
 
 ANSWER_SECONDS = 2.0
-"""How long one answer is waited for (DESIGN §6: connect within 2 s)."""
+"""How long one answer is waited for (connecting takes 2 s at most)."""
 
 TURNS_MAX = 6
 """Times one contact is begun anew because another process of the journal was faster, or because

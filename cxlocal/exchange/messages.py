@@ -31,7 +31,7 @@ bytes, so 32 MiB of brackets would unpack once more, to gigabytes. A full batch,
 but commas, has less."""
 BATCH_EVENTS_MAX = 500
 BATCH_BYTES_MAX = 1024 * 1024
-"""Of a batch of events (DESIGN §6): what an interrupted exchange may have to send again."""
+"""Of a batch of events: what an interrupted exchange may have to send again."""
 RUN_HAS_NUMBER = "run-has-number"
 """Name of the refusal of a number to a run that was granted one through another machine."""
 GRANTS_ELSEWHERE = "grants-elsewhere"

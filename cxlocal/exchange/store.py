@@ -6,8 +6,7 @@ This docstring is the contract; ``tests/stores`` runs one suite over every imple
   messages`` encodes and decodes both). One request is one transaction at the store: either all of
   its parts took effect, or none, and a refusal says why in the answer itself.
 - A store never rewrites or forgets an event it acknowledged.
-- A store grants a number at most once, whatever is lost, repeated or delayed on the way
-  (DESIGN §5).
+- A store grants a number at most once, whatever is lost, repeated or delayed on the way.
 - When the store cannot be reached or does not answer within ``timeout`` seconds, ``exchange``
   raises ``StoreUnreachable``. The request may have taken effect all the same: the caller asks
   again with the same nonce and the same proposal, which is harmless.

@@ -85,12 +85,16 @@ class Shipped(NamedTuple):
     """What ``-p no:NAME`` and ``[plugins] block`` call it."""
     module: str
     hooks: tuple[str, ...]
+    extra: str = ""
+    """What brings the packages it imports: ``pip install 'cxlocal[EXTRA]'``."""
 
 
 SHIPPED: tuple[Shipped, ...] = (
-    Shipped("wheel", "cxlocal_plugins.wheel", ("cxlocal_register_tools",)),
+    Shipped("wheel", "cxlocal_plugins.wheel", ("cxlocal_register_tools",), "python"),
     Shipped("pytest", "cxlocal_plugins.pytest_tool", ("cxlocal_register_tools",)),
-    Shipped("local-service", "cxlocal_plugins.local_service", ("cxlocal_register_tools",)),
+    Shipped(
+        "local-service", "cxlocal_plugins.local_service", ("cxlocal_register_tools",), "python"
+    ),
     Shipped("junit", "cxlocal_plugins.junit", ("cxlocal_register_report_readers",)),
     Shipped("ci", "cxlocal_plugins.ci", ("cxlocal_identify_ci",)),
     Shipped("sqlite-store", "cxlocal_sync.plugin", ("cxlocal_register_stores",)),

@@ -276,7 +276,12 @@ class Manager:
             hooks = check_hooks(plugin, file)
             self._registry.register(plugin, name)
         except (Mistake, pluggy.PluginValidationError, ValueError) as problem:
-            self._break(name, str(problem))
+            if isinstance(problem.__cause__, ModuleNotFoundError) and name in _EXTRAS:
+                self._rows[name] = self._rows[name]._replace(
+                    state="not installed", error=f"pip install 'cxlocal[{_EXTRAS[name]}]'"
+                )
+            else:
+                self._break(name, str(problem))
         else:
             self._rows[name] = self._rows[name]._replace(hooks=hooks, state="loaded")
 
@@ -320,6 +325,7 @@ class Manager:
         )
 
 
+_EXTRAS = {row.name: row.extra for row in SHIPPED if row.extra}
 _REGISTRATIONS = (
     "cxlocal_register_tools",
     "cxlocal_register_version_schemes",
@@ -416,12 +422,15 @@ def find_tool(manager: Manager, name: str) -> type[Tool]:
     absent = [
         f"{row.name} ({row.state})"
         for row in manager.rows
-        if row.state in ("broken", "blocked", "untrusted")
+        if row.state in ("broken", "blocked", "untrusted", "not installed")
     ]
+    bring = [row.error for row in manager.rows if (row.name, row.state) == (name, "not installed")]
     raise ConfigError(
         f"there is no tool {name!r}",
         why=f"plugins that are left out: {', '.join(absent)}" if absent else "",
-        hint=suggestion(name, sorted(known), what="tool")
+        hint=bring[0]
+        if bring
+        else suggestion(name, sorted(known), what="tool")
         + "; a tool of your own is a plugin, installed or in .cx/plugins (docs/own-tool.md)",
         name="no-such-tool",
         tool=name,

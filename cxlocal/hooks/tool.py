@@ -20,7 +20,7 @@ VERBS = (
     "build", "test", "publish", "fetch", "provision", "destroy", "apply", "create", "health",
     "rotate", "drain", "remove", "deploy", "undo", "observe", "probe",
 )  # fmt: skip
-"""Every verb a tool may have (DESIGN §1). A public method with another name is not a verb."""
+"""Every verb a tool may have. A public method with another name is not a verb."""
 
 API = 1
 """The version of this interface. A tool that names another one is refused by name."""

@@ -1,6 +1,6 @@
 """One journal file: opening, writing transactions, reading.
 
-The rules of DESIGN §4 live here and nowhere else: rollback journal in TRUNCATE mode with
+The rules of docs/decisions/0001 live here and nowhere else: rollback journal in TRUNCATE mode with
 ``synchronous=FULL`` (the default mode loses the last acknowledged commit at a power cut),
 ``BEGIN IMMEDIATE`` for every write, a COMMIT that meets a reader is repeated on the same connection
 and never given up silently, and nothing is acknowledged before it is durable.
@@ -207,7 +207,7 @@ class Journal:
 
     def _open_anew(self) -> None:
         """After an error of the disk at COMMIT nobody knows what the file holds; what this
-        connection has in memory must not decide it (DESIGN §4)."""
+        connection has in memory must not decide it."""
         self.connection.close()
         try:
             self.connection = _connect(self.path)

@@ -1,8 +1,8 @@
 """Where the journal and what belongs to it live.
 
 ``$CXLOCAL_HOME``, else ``home`` of cx.local.toml, else the platform's user data folder with one
-sub-folder per machine id, so that a home directory shared by several hosts holds one journal each
-(DESIGN §4). The file is always called ``journal.db``: Datasette keys metadata by it.
+sub-folder per machine id, so that a home directory shared by several hosts holds one journal each. The
+file is always called ``journal.db``: Datasette keys metadata by it.
 """
 
 from __future__ import annotations

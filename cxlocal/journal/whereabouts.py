@@ -5,7 +5,7 @@ of a whole virtual machine keeps all four. The time is there because a file syst
 deleted file to the next one: a home that was removed and unpacked from a backup would look untouched.
 It is a label that is compared, never a time that is calculated with, and left out where the file system
 does not keep it. The contact token decides; the hint only makes a machine careful while it cannot
-ask (DESIGN §5). The device number is left out because it changes at reboot. The machine's id is
+ask. The device number is left out because it changes at reboot. The machine's id is
 hashed, since machine-id(5) calls the raw value confidential and the hint is sent to the store.
 """
 

@@ -1,4 +1,4 @@
-"""The ten questions the tables must answer in short SQL (DESIGN §9): title, description, SQL.
+"""The ten questions the tables must answer in short SQL: title, description, SQL.
 
 Each is executed by the tests on a full journal, with the answer known beforehand.
 """

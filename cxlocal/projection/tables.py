@@ -5,7 +5,7 @@ event, and the group remembers in ``<group>_from`` which event that was, as
 ``<turn>.<sequence>.<start of its hash>``. Where two events claim the same group of the same row, the
 greater ``_from`` wins: highest turn first (of what several machines may say: decision 11), then the
 sequence, then the hash. That comparison does not depend on
-arrival, so any order, with duplicates and branches, ends in the same row (DESIGN §3).
+arrival, so any order, with duplicates and branches, ends in the same row.
 
 Three rules come out of this one mechanism: *owned* (a row only one machine writes: its highest
 sequence wins), *union* (rows that are only ever added: the key is the fact), and *replaces* (a

@@ -15,7 +15,7 @@ from cxlocal.revision.repository import Repository, shallow_commits
 from cxlocal.text import utc_text
 
 LIMIT = 200
-"""Commits recorded with a run; more are only counted (DESIGN §3)."""
+"""Commits recorded with a run; more are only counted."""
 
 
 class Commit(NamedTuple):

@@ -63,7 +63,6 @@ def decide(machine: Machine, source: Source, record: RunRecord, asked: Asked) ->
     promotion whose stages have not succeeded (nothing is recorded then, as nothing was decided).
     """
     promotion = find_promotion(record, asked.name)
-    record.actor = source.actor
     work = Work(
         record=record, manager=source.manager, workspace=_nowhere(source, record),
         environ=machine.environ, voice=machine.voice, secrets={}, readers={},

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CANCEL_GRACE_SECONDS = 3.0
 """Between SIGTERM and SIGKILL for stages when a signal ends the run. With 4 s for debts and 2 s for
-the last push everything is recorded and sent within 10 s (DESIGN §7)."""
+the last push everything is recorded and sent within 10 s."""
 
 
 class Ended(NamedTuple):

@@ -15,8 +15,7 @@ from cxlocal.runner.deployment import note_observed
 from cxlocal.runner.engine import drive
 from cxlocal.runner.placements import instance_of, live
 from cxlocal.runner.products import artifacts
-from cxlocal.runner.redeploy import add_plugins
-from cxlocal.runner.source import find_secrets
+from cxlocal.runner.source import add_plugins, find_secrets
 from cxlocal.runner.tool_stage import ask, open_tool
 from cxlocal.runner.work import Work, environment_folder
 from cxlocal.runner.workspace import Workspace

@@ -1,26 +1,43 @@
-"""How a run begins: everything is checked before the first event, the number is taken last."""
+"""How a run is opened: a new one, or one that is known already; with a checkout, or by single
+commands.
+
+Everything is checked before the first event, and the number is taken last. Whoever opens a run does
+it by the same functions: ``ask_git`` and ``record_beginning`` for a new one, ``find_run`` and
+``make_work`` for one to go on with.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.domain import Outcome
-from cxlocal.errors import CxError, Refused
+from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.events.runs import run_stamped
 from cxlocal.exchange.copies import journal_was_moved
 from cxlocal.exchange.followed import include
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.sync import synchronise, why_no_numbers
+from cxlocal.plan.schedule import still_done
 from cxlocal.plan.select import Selection, select
 from cxlocal.processes.mask import Masker
 from cxlocal.revision.early import early_questions
 from cxlocal.runner import orphans
-from cxlocal.runner.facts import facts_of, left_out, prove_revision, words_of_changes
-from cxlocal.runner.record import RunRecord
-from cxlocal.runner.run_version import Version, check, rehearsed, stamp, take_number
+from cxlocal.runner.facts import (
+    facts_of,
+    left_out,
+    prove_revision,
+    require_own_tree,
+    words_of_changes,
+)
+from cxlocal.runner.placements import instance_of, live
+from cxlocal.runner.products import artifacts
+from cxlocal.runner.record import RunRecord, Version
+from cxlocal.runner.run_version import check, rehearsed, stamp, take_number
 from cxlocal.runner.source import (
     Machine,
     Source,
+    add_plugins,
     find_readers,
     find_secrets,
     make_plan,
@@ -28,11 +45,14 @@ from cxlocal.runner.source import (
     open_store,
     refuse_stranger,
 )
+from cxlocal.runner.stage_outputs import put_back
 from cxlocal.runner.voice import Opening
 from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import Workspace, discard, open_workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cxlocal.exchange.store import Store
     from cxlocal.exchange.sync import SyncReport
     from cxlocal.journal.file import Journal
@@ -46,7 +66,7 @@ END_SYNC_SECONDS = 1.0
 at the start is not asked again within a minute."""
 
 
-class Begun(NamedTuple):
+class Opened(NamedTuple):
     """A run that has its version and its checkout."""
 
     record: RunRecord
@@ -60,53 +80,49 @@ class Begun(NamedTuple):
     proof: str
 
 
-def begin(machine: Machine, journal: Journal, request: Request, began: float) -> Begun:
-    """A new run. Raises what keeps it from beginning; what goes wrong after its first event is
-    recorded as its outcome before it is raised."""
-    rehearsal = request.rehearsal
-    in_place, source, proof, root, missing = _ask_git(machine, journal, request)
-    run = machine.ids.uuid()
-    commit = source.revision.commit
-    workspace = open_workspace(
-        machine.home, source.repository, commit, run, in_place=in_place, overlay=rehearsal
-    )
-    try:
-        plan, secrets, selection = _check_out(machine, source, workspace, request)
-        _check_owner(journal, plan, root)
-        readers = find_readers(source.manager, plan)
-        store = None if request.offline or rehearsal else open_store(source, machine)
-        online, why_offline = meet(journal, store, source)
-        request = request._replace(reason=Masker(secrets.values()).text(request.reason))
-        facts = facts_of(journal, source, plan, request, proof, root, missing, online)
-        listen(journal, source)
-        record = RunRecord.begin(
-            journal, plan, facts, run=run,
-            beside=lambda t: orphans.register(t, run, machine.command),
-        )  # fmt: skip
-    except BaseException:
-        discard(workspace)
-        raise
-    work = Work(
-        record=record, manager=source.manager, workspace=workspace, environ=machine.environ,
-        voice=machine.voice, secrets=secrets, readers=readers,
-    )  # fmt: skip
-    version = number_and_stamp(machine, journal, work, source, store, began)
-    shown = "" if proof is None else f"{proof.kind} at {proof.remote}".removesuffix(" at ")
-    opening = opening_of(work, source, version, why_offline, selection)
-    machine.voice.opening(
-        opening._replace(
-            proof=shown, uncommitted=missing, changes=words_of_changes(facts.changes or {})
-        )
-    )
-    kind = "" if proof is None else proof.kind
-    return Begun(record, work, source, selection, frozenset(), store, version.how, kind)
+class Pushed(NamedTuple):
+    """What is to be run, and how we know that it was pushed."""
+
+    source: Source
+    proof: Proof | None
+    """None for a rehearsal."""
+    root: str
+    """The first commit of its repository."""
+    left_out: tuple[str, ...]
+    """Files whose changes are not in the commit."""
 
 
-def _ask_git(
-    machine: Machine, journal: Journal, request: Request
-) -> tuple[bool, Source, Proof | None, str, tuple[str, ...]]:
-    """Whether the run works in place; what is to be run, the proof that it was pushed, the first
-    commit of its repository, and what is left out of it."""
+class Begun(NamedTuple):
+    """A new run whose first event is durable."""
+
+    record: RunRecord
+    store: Store | None
+    changes: dict[str, Any]
+    why_offline: str
+
+
+def open_run(machine: Machine, journal: Journal, request: Request, began: float) -> Opened:
+    """A new run, or the one that ``request.resume`` names: the same number, the same bytes, the same
+    plan, after its last success.
+
+    Raises what keeps it from beginning: UsageError, ConfigError, Refused, StoreNeeded, Trouble.
+    What goes wrong after the first event is recorded as the outcome before it is raised; a run that
+    a signal meets is ended by the caller (``orphans.end_own``).
+    """
+    return (_resume if request.resume else _begin)(machine, journal, request, began)
+
+
+# a new run
+
+
+def ask_git(
+    machine: Machine,
+    journal: Journal,
+    request: Request,
+    left: Callable[[Source], tuple[str, ...]],
+) -> Pushed:
+    """Prove what is to be run. ``left`` says which changes of the tree are not part of it, or refuses
+    them."""
     rehearsal, online = request.rehearsal, not request.offline
     push = "" if rehearsal else "online" if online else "offline"
     with early_questions():
@@ -117,9 +133,74 @@ def _ask_git(
         if request.moved:
             journal_was_moved(journal, request.moved, source.actor._asdict())
         proof, root = prove_revision(machine, source, online=online, rehearsal=rehearsal)
-        in_place = source.config.defaults.workspace == "in-place" and not rehearsal
-        missing = left_out(source, in_place=in_place, rehearsal=rehearsal)
-    return in_place, source, proof, root, missing
+        return Pushed(source, proof, root, left(source))
+
+
+def record_beginning(
+    machine: Machine, journal: Journal, pushed: Pushed, plan: Plan, request: Request, run: str
+) -> Begun:
+    """Meet the store and write the first event. Raises Refused for a deliverable that belongs to
+    another repository."""
+    source = pushed.source
+    row = journal.one("SELECT repository_root FROM deliverable WHERE id = ?", (plan.deliverable,))
+    refuse_stranger((row and row["repository_root"]) or "", pushed.root, plan.deliverable)
+    store = None if request.offline or request.rehearsal else open_store(source, machine)
+    try:
+        online, why_offline = meet(journal, store, source)
+        facts = facts_of(
+            journal, source, plan, request, pushed.proof, pushed.root, pushed.left_out, online
+        )
+        listen(journal, source)
+        record = RunRecord.begin(
+            journal, plan, facts, run=run,
+            beside=lambda t: orphans.register(t, run, machine.command, pieces=request.pieces),
+        )  # fmt: skip
+    except BaseException:
+        if store is not None:
+            store.close()
+        raise
+    return Begun(record, store, facts.changes or {}, why_offline)
+
+
+def _begin(machine: Machine, journal: Journal, request: Request, began: float) -> Opened:
+    pushed = ask_git(machine, journal, request, lambda source: _left_out(source, request))
+    source = pushed.source
+    run = machine.ids.uuid()
+    workspace = open_workspace(
+        machine.home, source.repository, source.revision.commit, run,
+        in_place=_in_place(source, request), overlay=request.rehearsal,
+    )  # fmt: skip
+    try:
+        plan, secrets, selection = _check_out(machine, source, workspace, request)
+        readers = find_readers(source.manager, plan)
+        request = request._replace(reason=Masker(secrets.values()).text(request.reason))
+        begun = record_beginning(machine, journal, pushed, plan, request, run)
+    except BaseException:
+        discard(workspace)
+        raise
+    work = Work(
+        record=begun.record, manager=source.manager, workspace=workspace,
+        environ=machine.environ, voice=machine.voice, secrets=secrets, readers=readers,
+    )  # fmt: skip
+    version = _number_and_stamp(machine, work, source, begun.store, began)
+    proof = pushed.proof
+    shown = "" if proof is None else f"{proof.kind} at {proof.remote}".removesuffix(" at ")
+    _announce(
+        work, source, selection, version, begun.why_offline, proof=shown,
+        uncommitted=pushed.left_out, changes=words_of_changes(begun.changes),
+    )  # fmt: skip
+    kind = "" if proof is None else proof.kind
+    return Opened(
+        begun.record, work, source, selection, frozenset(), begun.store, version.how, kind
+    )
+
+
+def _in_place(source: Source, request: Request) -> bool:
+    return source.config.defaults.workspace == "in-place" and not request.rehearsal
+
+
+def _left_out(source: Source, request: Request) -> tuple[str, ...]:
+    return left_out(source, in_place=_in_place(source, request), rehearsal=request.rehearsal)
 
 
 def _check_out(
@@ -152,9 +233,142 @@ def _refuse_empty(plan: Plan, selection: Selection) -> None:
     )
 
 
-def _check_owner(journal: Journal, plan: Plan, root: str) -> None:
-    row = journal.one("SELECT repository_root FROM deliverable WHERE id = ?", (plan.deliverable,))
-    refuse_stranger((row and row["repository_root"]) or "", root, plan.deliverable)
+# a run that is known
+
+
+def find_run(
+    machine: Machine, journal: Journal, run: str, *, jobs: int | None = None
+) -> tuple[Source, RunRecord]:
+    """A run of this folder's deliverable with its source, in the name of whoever asks now.
+
+    Raises UsageError for a run that is not known, or one of another deliverable.
+    """
+    record = RunRecord.attach(journal, run)
+    source = open_source(machine, record.revision, {"jobs": jobs})
+    if source.config.deliverable.name != record.ref.deliverable:
+        raise UsageError(
+            f"run {record.version or run[:8]} is one of {record.ref.deliverable!r}",
+            why=f"this folder is {source.config.deliverable.name!r}",
+            hint="call it in the folder of that deliverable, or with -C DIR",
+            name="other-deliverable",
+        )
+    record.actor = source.actor
+    return source, record
+
+
+def refuse_running(journal: Journal, record: RunRecord, hint: str) -> None:
+    """Raise Refused where a process of this machine carries the run out."""
+    pid = orphans.is_carried_out(journal, record.run)
+    if pid:
+        raise Refused(
+            f"run {record.run[:8]} is still being carried out",
+            why=f"by process {pid} on this machine",
+            hint=hint,
+            name="still-running",
+        )
+
+
+def check_out_again(
+    machine: Machine, source: Source, record: RunRecord, *, name: str = "", in_place: bool = False
+) -> Workspace:
+    """A new checkout of the commit of a run, in a folder called ``name``; of earlier ones nothing is
+    used again. In place: the tree as that run left it."""
+    if in_place:
+        require_own_tree(source, record)
+    found = open_workspace(
+        machine.home, source.repository, record.revision, name or record.run, in_place=in_place
+    )
+    if not in_place:
+        discard(found)
+        found.folder.mkdir(parents=True, mode=0o700)
+        found.make(record.plan.paths, found.source)
+    if record.version:
+        stamp(record.plan, found.project, record.version)
+    return found
+
+
+def make_work(
+    machine: Machine,
+    source: Source,
+    record: RunRecord,
+    workspace: Workspace,
+    stages: Iterable[str],
+    *,
+    needs_bytes: bool = True,
+    run_named: bool = False,
+    again: str = "",
+) -> Work:
+    """What ``stages`` need to run once more, and what the run has so far: its artifacts, its
+    attempts.
+
+    Raises Trouble or Conflict for artifacts that are not here or damaged, if it ``needs_bytes``.
+    """
+    add_plugins(machine, source.manager, workspace.project)
+    work = Work(
+        record=record, manager=source.manager, workspace=workspace, environ=machine.environ,
+        voice=machine.voice, secrets=find_secrets(machine, source, record.plan, frozenset(stages)),
+        readers=find_readers(source.manager, record.plan), run_named=run_named, again=again,
+    )  # fmt: skip
+    try:
+        work.artifacts = artifacts(record)
+    except CxError:
+        if needs_bytes:
+            raise
+    work.succeeded = set(record.succeeded())
+    work.first_attempt = {name: last + 1 for name, (last, _) in record.attempts().items()}
+    return work
+
+
+def _resume(machine: Machine, journal: Journal, request: Request, began: float) -> Opened:
+    source, record = find_run(machine, journal, request.resume, jobs=request.jobs)
+    _refuse_to_resume(journal, record)
+    plan = record.plan
+    selection = select(plan, to=request.to)
+    kept = still_done(plan, selection.now, record.succeeded())
+    in_place = plan.workspace == "in-place"
+    workspace = check_out_again(machine, source, record, in_place=in_place)
+    work = make_work(
+        machine, source, record, workspace, set(selection.now) - kept, run_named=request.run_named
+    )
+    for environment in plan.environments:
+        for row in live(record, instance_of(record, environment)):
+            if row["uri"]:
+                work.uris[environment.name] = row["uri"]
+    store = None if request.offline else open_store(source, machine)
+    _, why_offline = meet(journal, store, source)
+    listen(journal, source)
+    record.resumed(
+        sorted(kept), source.actor, work.masker.text(request.reason),
+        beside=lambda t: orphans.register(t, record.run, machine.command),
+    )  # fmt: skip
+    version = record.known_version() or _number_and_stamp(machine, work, source, store, began)
+    if not in_place:
+        put_back(work, kept)
+    _announce(work, source, selection, version, why_offline, kept=tuple(sorted(kept)))
+    stored = journal.one("SELECT proof FROM run WHERE id = ?", (record.run,))
+    proof = (stored and stored["proof"]) or ""
+    return Opened(record, work, source, selection, kept, store, version.how, proof)
+
+
+def _refuse_to_resume(journal: Journal, record: RunRecord) -> None:
+    refuse_running(journal, record, "wait for it, or end it with Ctrl-C there")
+    if record.kind != "release":
+        raise Refused(
+            f"run {record.run[:8]} is a {record.kind}",
+            why="only releases can go on",
+            hint="start it anew: cxlocal rehearse",
+            name="not-a-release",
+        )
+    if record.outcome() is None:
+        raise Refused(
+            f"run {record.run[:8]} is open elsewhere",
+            why="it has not ended as far as this machine knows, and it is not carried out here",
+            hint="cxlocal sync, then try again; a run of single commands: cxlocal run finish",
+            name="open-elsewhere",
+        )
+
+
+# what both have in common
 
 
 def meet(journal: Journal, store: Store | None, source: Source) -> tuple[bool | None, str]:
@@ -193,63 +407,73 @@ def listen(journal: Journal, source: Source) -> None:
     journal.listeners.append(tell)
 
 
-def number_and_stamp(
-    machine: Machine,
-    journal: Journal,
-    work: Work,
-    source: Source,
-    store: Store | None,
-    began: float,
+def take_version(
+    machine: Machine, record: RunRecord, source: Source, store: Store | None
+) -> Version:
+    """A number for the run, durable when this returns; that the run has it is for the caller to
+    record. Raises StoreNeeded, Refused, Conflict."""
+    if record.kind == "rehearsal":
+        return rehearsed(record.plan, record.run)
+    return take_number(machine, record.journal, store, source, record.plan, record.run)
+
+
+def _number_and_stamp(
+    machine: Machine, work: Work, source: Source, store: Store | None, began: float
 ) -> Version:
     """The version, in the journal and in the files; a run that fails here has ended before it
-    raises. One that a signal meets is ended by the caller (``orphans.end_own``)."""
+    raises."""
     record = work.record
     try:
-        if record.kind == "rehearsal":
-            version = rehearsed(record.plan, record.run)
-        else:
-            version = take_number(machine, journal, store, source, record.plan, record.run)
-        drafts = [record.started_draft(version.text, version.line, version.number, version.how)]
+        version = take_version(machine, record, source, store)
+        drafts = [record.started_draft(version)]
         stamps = stamp(record.plan, work.workspace.project, version.text)
         if stamps:
             drafts.append(run_stamped(record.ref, stamps=[one._asdict() for one in stamps]))
         record.record(*drafts)
         return version
     except Exception as problem:
-        outcome = Outcome.FAILURE if isinstance(problem, Refused) else Outcome.ERROR
-        reason = problem.what if isinstance(problem, CxError) else repr(problem)
-        seconds = machine.clock.monotonic() - began
-        orphans.finish_run(record, outcome, reason, seconds=seconds)
+        end_unnumbered(record, problem, machine.clock.monotonic() - began)
         discard(work.workspace)
         raise
 
 
-def opening_of(
+def end_unnumbered(record: RunRecord, problem: Exception, seconds: float) -> None:
+    """Record the end of a run that got no number."""
+    outcome = Outcome.FAILURE if isinstance(problem, Refused) else Outcome.ERROR
+    reason = problem.what if isinstance(problem, CxError) else repr(problem)
+    orphans.finish_run(record, outcome, reason, seconds=seconds)
+
+
+def _announce(
     work: Work,
     source: Source,
+    selection: Selection,
     version: Version,
     why_offline: str,
-    selection: Selection,
-    kept: tuple[str, ...] = (),
     *,
-    resumed: bool = False,
-) -> Opening:
-    """What is said when the work begins."""
-    return Opening(
-        title=work.plan.title or work.plan.deliverable,
-        kind=work.record.kind,
-        version=version.text,
-        how=version.how,
-        own_store=is_own(source.settings.store_url),
-        why_offline=why_offline,
-        run=work.record.run,
-        commit=source.revision.commit,
-        branch=source.revision.branch,
-        subject=source.revision.subject,
-        proof="",
-        uncommitted=(),
-        changes="",
-        stages=selection.now,
-        kept=kept,
-        resumed=resumed,
+    kept: tuple[str, ...] | None = None,
+    proof: str = "",
+    uncommitted: tuple[str, ...] = (),
+    changes: str = "",
+) -> None:
+    """Say what begins now; ``kept`` where it goes on."""
+    work.voice.opening(
+        Opening(
+            title=work.plan.title or work.plan.deliverable,
+            kind=work.record.kind,
+            version=version.text,
+            how=version.how,
+            own_store=is_own(source.settings.store_url),
+            why_offline=why_offline,
+            run=work.record.run,
+            commit=source.revision.commit,
+            branch=source.revision.branch,
+            subject=source.revision.subject,
+            proof=proof,
+            uncommitted=uncommitted,
+            changes=changes,
+            stages=selection.now,
+            kept=kept or (),
+            resumed=kept is not None,
+        )
     )

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.exchange.sync import synchronise
-from cxlocal.revision.early import early_questions
 from cxlocal.revision.repository import dirty, shown
 from cxlocal.runner import orphans
-from cxlocal.runner.facts import facts_of, prove_revision
 from cxlocal.runner.handover import goes_away, send_patiently
-from cxlocal.runner.opening import listen, meet
+from cxlocal.runner.opening import (
+    ask_git,
+    end_unnumbered,
+    find_run,
+    record_beginning,
+    take_version,
+)
 from cxlocal.runner.outcomes import worst
-from cxlocal.runner.record import RunRecord
-from cxlocal.runner.request import Request
-from cxlocal.runner.run_version import Version, take_number
-from cxlocal.runner.source import make_plan, open_source, open_store, refuse_stranger
+from cxlocal.runner.source import make_plan, open_store
 from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
@@ -29,20 +30,12 @@ if TYPE_CHECKING:
     from cxlocal.exchange.sync import SyncReport
     from cxlocal.journal.file import Journal
     from cxlocal.runner.pieces import PieceRecord
+    from cxlocal.runner.record import Version
+    from cxlocal.runner.request import Request
     from cxlocal.runner.source import Machine, Source
 
 END_SECONDS = 1.0
 """For the last exchange with a store, as of every run (promise P17)."""
-
-
-class Wanted(NamedTuple):
-    """What ``run start`` was asked for."""
-
-    reason: str = ""
-    planned: bool = True
-    offline: bool = False
-    number: bool = True
-    allow_uncommitted: bool = False
 
 
 class Started(NamedTuple):
@@ -58,48 +51,53 @@ class Started(NamedTuple):
     uncommitted: tuple[str, ...]
 
 
-def start(machine: Machine, journal: Journal, wanted: Wanted) -> Started:
-    """Begin a run. Raises what keeps a run from beginning; a run whose number cannot be had is
-    recorded as ended before that is raised."""
-    with early_questions():
-        source = open_source(machine, "HEAD", {}, push="offline" if wanted.offline else "online")
-        proof, root = prove_revision(machine, source, online=not wanted.offline, rehearsal=False)
-        changed = _changed(source, wanted)
+def start(
+    machine: Machine,
+    journal: Journal,
+    request: Request,
+    *,
+    number: bool = True,
+    allow_uncommitted: bool = False,
+) -> Started:
+    """Begin a run that single commands report to; without ``number`` it takes none yet.
+
+    Raises what keeps a run from beginning; a run whose number cannot be had is recorded as ended
+    before that is raised.
+    """
+    pushed = ask_git(
+        machine, journal, request, lambda source: _changed(source, allowed=allow_uncommitted)
+    )
+    source, changed = pushed.source, pushed.left_out
     plan = make_plan(machine, source, machine.root)
-    row = journal.one("SELECT repository_root FROM deliverable WHERE id = ?", (plan.deliverable,))
-    refuse_stranger((row and row["repository_root"]) or "", root, plan.deliverable)
-    journal.passing = not source.kept
-    store = None if wanted.offline else open_store(source, machine)
+    run = machine.ids.uuid()
+    began = machine.clock.monotonic()
+    record, store, _, _ = record_beginning(machine, journal, pushed, plan, request, run)
     try:
-        online, _ = meet(journal, store, source)
-        request = Request(reason=wanted.reason, planned=wanted.planned)
-        facts = facts_of(journal, source, plan, request, proof, root, changed, online)
-        run = machine.ids.uuid()
-        listen(journal, source)
-        record = RunRecord.begin(
-            journal, plan, facts, run=run,
-            beside=lambda t: orphans.register(t, run, machine.command, pieces=True),
-        )  # fmt: skip
         if changed:
             text = f"the files of this run differ from its commit: {', '.join(changed[:5])}"
             record.record(record.flag_draft("uncommitted-changes", text))
-        version = _number(machine, journal, store, source, record) if wanted.number else None
+        version = take_version(machine, record, source, store) if number else None
+    except CxError as problem:
+        end_unnumbered(record, problem, machine.clock.monotonic() - began)
+        raise
     finally:
         if store is not None:
             store.close()
+    if version is not None:
+        record.record(record.started_draft(version))
     return Started(
         run, plan.deliverable, version.text if version else "", version.how if version else "",
-        source.revision.commit, proof.kind if proof else "", changed,
+        source.revision.commit, pushed.proof.kind if pushed.proof else "", changed,
     )  # fmt: skip
 
 
-def _changed(source: Source, wanted: Wanted) -> tuple[str, ...]:
+def _changed(source: Source, *, allowed: bool) -> tuple[str, ...]:
     """Uncommitted files. The commands of such a run work in the tree as it lies, so what they build
     would not be what was pushed: refused, unless somebody takes that upon himself."""
     from cxlocal.revision.checkout import require_clean
 
     paths = source.config.deliverable.paths
-    if not wanted.allow_uncommitted:
+    if not allowed:
         try:
             require_clean(source.repository, paths)
         except Refused as problem:
@@ -116,31 +114,15 @@ def _changed(source: Source, wanted: Wanted) -> tuple[str, ...]:
     return shown(dirty(source.repository, paths))
 
 
-def _number(
-    machine: Machine, journal: Journal, store: Store | None, source: Source, record: RunRecord
-) -> Version:
-    began = machine.clock.monotonic()
-    try:
-        version = take_number(machine, journal, store, source, record.plan, record.run)
-    except CxError as problem:
-        seconds = machine.clock.monotonic() - began
-        orphans.finish_run(record, Outcome.ERROR, problem.what, seconds=seconds)
-        raise
-    record.started(version.text, version.line, version.number, version.how)
-    return version
-
-
 def next_version(machine: Machine, journal: Journal, run: str, *, offline: bool) -> Version:
     """The number of a run that has none yet; the one it has, if it has one.
 
     Raises StoreNeeded, Refused, and UsageError for a run that is over.
     """
-    record = RunRecord.attach(journal, run)
-    if record.version:
-        row = journal.one("SELECT number_how FROM run WHERE id = ?", (run,))
-        return Version(
-            record.version, record.line, record.number, (row and row["number_how"]) or ""
-        )
+    source, record = find_run(machine, journal, run)
+    known = record.known_version()
+    if known is not None:
+        return known
     if record.outcome() is not None:
         raise UsageError(
             f"run {run[:8]} is over and never had a number",
@@ -148,14 +130,13 @@ def next_version(machine: Machine, journal: Journal, run: str, *, offline: bool)
             hint='eval "$(cxlocal run start)" begins another one',
             name="run-over",
         )
-    source = open_source(machine, record.revision, {})
     store = None if offline else open_store(source, machine)
     try:
-        version = take_number(machine, journal, store, source, record.plan, run)
+        version = take_version(machine, record, source, store)
     finally:
         if store is not None:
             store.close()
-    record.started(version.text, version.line, version.number, version.how)
+    record.record(record.started_draft(version))
     return version
 
 

@@ -64,6 +64,16 @@ class RunFacts(NamedTuple):
     uncommitted: tuple[str, ...] = ()
 
 
+class Version(NamedTuple):
+    """What a run is called."""
+
+    text: str
+    line: str
+    number: int | None
+    how: str
+    """online, reserve, lent, suffix or rehearsal."""
+
+
 class RunRecord:
     """One run, as seen from one process."""
 
@@ -154,16 +164,20 @@ class RunRecord:
         """Write drafts in one commit."""
         return self.journal.append(*drafts) if drafts else []
 
-    def started_draft(self, version: str, line: str, number: int | None, how: str) -> Draft:
-        """The run has its version. ``how``: online, reserve, lent, suffix or rehearsal."""
-        self.version, self.line, self.number = version, line, number
-        return runs.run_started(
-            self.ref, version=version, line=line, number=number, how=how, turn=self.turn
-        )
+    def known_version(self) -> Version | None:
+        """The version that the run has; None where it has none yet."""
+        if not self.version:
+            return None
+        row = self.journal.one("SELECT number_how FROM run WHERE id = ?", (self.run,))
+        return Version(self.version, self.line, self.number, (row and row["number_how"]) or "")
 
-    def started(self, version: str, line: str, number: int | None, how: str) -> None:
-        """As ``started_draft``, recorded."""
-        self.record(self.started_draft(version, line, number, how))
+    def started_draft(self, version: Version) -> Draft:
+        """The run has its version."""
+        self.version, self.line, self.number = version.text, version.line, version.number
+        return runs.run_started(
+            self.ref, version=version.text, line=version.line, number=version.number,
+            how=version.how, turn=self.turn,
+        )  # fmt: skip
 
     def stage_started(
         self, stage: Stage, attempt: int, *, ready_at_ms: int, instance: str = ""

@@ -15,35 +15,30 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, OutcomeFailure, Refused, Trouble, UsageError
 from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.tool import verbs_of
-from cxlocal.hooks.trust import FOLDER, trusted
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import locks, orphans
 from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.engine import CANCEL_GRACE_SECONDS, kill_all, start
 from cxlocal.runner.gates import grant_earned
-from cxlocal.runner.opening import listen
+from cxlocal.runner.opening import check_out_again, find_run, listen, make_work, refuse_running
 from cxlocal.runner.placements import live
-from cxlocal.runner.products import artifacts
 from cxlocal.runner.promotions import promotions
 from cxlocal.runner.record import RunRecord
-from cxlocal.runner.run_version import stamp
 from cxlocal.runner.signals import Signals
-from cxlocal.runner.source import Machine, find_readers, find_secrets, open_source
+from cxlocal.runner.source import Machine, add_plugins
 from cxlocal.runner.stage_outputs import put_back
 from cxlocal.runner.work import Work
-from cxlocal.runner.workspace import discard, open_workspace
+from cxlocal.runner.workspace import discard
 from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from cxlocal.hooks.manager import Manager
     from cxlocal.journal.file import Journal
     from cxlocal.plan.types import Stage
     from cxlocal.runner.source import Source
-    from cxlocal.runner.workspace import Workspace
 
 
 SORT_KEY = "SELECT sort_key FROM version WHERE run = ? AND used_at IS NOT NULL"
@@ -90,9 +85,9 @@ def ship(machine: Machine, journal: Journal, order: Order) -> Shipped:
     be done, Interrupted when a signal ended it. A deployment that failed is an outcome.
     """
     catch_up(journal)
-    record = RunRecord.attach(journal, order.run)
+    source, record = find_run(machine, journal, order.run)
     stages = deploy_stages(record, order.environment)
-    _refuse_running(journal, record)
+    refuse_running(journal, record, "wait for it: it deploys by itself")
     if not order.allow_older:
         refuse_older(record, order.environment)
     path = locks.environment_lock(journal.home, record.ref.deliverable, order.environment)
@@ -106,7 +101,7 @@ def ship(machine: Machine, journal: Journal, order: Order) -> Shipped:
         )
     try:
         with Signals() as signals:
-            return _ship(machine, record, stages, order, signals)
+            return _ship(machine, source, record, stages, order, signals)
     finally:
         lock.release()
 
@@ -149,17 +144,6 @@ def deploy_stages(record: RunRecord, environment: str) -> list[Stage]:
     return found
 
 
-def _refuse_running(journal: Journal, record: RunRecord) -> None:
-    pid = orphans.is_carried_out(journal, record.run)
-    if pid:
-        raise Refused(
-            f"run {record.run[:8]} is still being carried out",
-            why=f"by process {pid} on this machine",
-            hint="wait for it: it deploys by itself",
-            name="still-running",
-        )
-
-
 def refuse_older(record: RunRecord, environment: str) -> None:
     """Raise Refused when something newer is live there. *Older* compares sort keys."""
     journal = record.journal
@@ -179,23 +163,29 @@ def refuse_older(record: RunRecord, environment: str) -> None:
 
 
 def _ship(
-    machine: Machine, record: RunRecord, stages: list[Stage], order: Order, signals: Signals
+    machine: Machine,
+    source: Source,
+    record: RunRecord,
+    stages: list[Stage],
+    order: Order,
+    signals: Signals,
 ) -> Shipped:
-    source = open_source(machine, record.revision, {})
-    _refuse_other(source, record)
-    record.actor = source.actor
-    names = frozenset(stage.name for stage in stages)
-    workspace = _workspace(machine, source, record)
+    # Not the folder of the run: after a failure its checkout is kept for people to look into. And
+    # the working tree may be at any other commit, so a plan that works in place gets one, too.
+    workspace = check_out_again(machine, source, record, name=f"{record.run}.deploy")
     try:
         add_plugins(machine, source.manager, workspace.project)
         order = order._replace(undo=order.undo and can_undo(source.manager, stages))
-        work = Work(
-            record=record, manager=source.manager, workspace=workspace, environ=machine.environ,
-            voice=machine.voice, secrets=find_secrets(machine, source, record.plan, names),
-            readers=find_readers(source.manager, record.plan), run_named=order.run_named,
+        names = [stage.name for stage in stages]
+        # An undo needs the tool's handle alone; a deployment needs the bytes.
+        work = make_work(
+            machine, source, record, workspace, names, needs_bytes=not order.undo,
+            run_named=order.run_named,
             again=f"cxlocal deploy {record.version} --to {order.environment}",
         )  # fmt: skip
-        _take_up(work, order, names)
+        _close_cut_off(record, names)
+        work.deployment_reason = order.reason
+        work.deployment_kind = "rolledback" if order.back else ""
         put_back(work, record.succeeded())
         stages = [_as_ordered(stage, order) for stage in stages]
         listen(record.journal, source)
@@ -212,10 +202,7 @@ def _ship(
         if signals.number:
             raise signals.interrupted()
     finally:
-        if not workspace.in_place:
-            discard(workspace)
-        elif workspace.lock is not None:
-            workspace.lock.release()
+        discard(workspace)
     worst = next((one for one in outcomes.values() if one != Outcome.SUCCESS), Outcome.SUCCESS)
     return Shipped(
         record.run, record.ref.deliverable, record.version, order.environment, worst, outcomes,
@@ -223,53 +210,7 @@ def _ship(
     )  # fmt: skip
 
 
-def _refuse_other(source: Source, record: RunRecord) -> None:
-    if source.config.deliverable.name != record.ref.deliverable:
-        raise UsageError(
-            f"{record.version} is a version of {record.ref.deliverable!r}",
-            why=f"this folder is {source.config.deliverable.name!r}",
-            hint="call it in the folder of that deliverable, or with -C DIR",
-            name="other-deliverable",
-        )
-
-
-def _workspace(machine: Machine, source: Source, record: RunRecord) -> Workspace:
-    """A checkout of the version's commit: commands of the plan may be scripts that lie in it. The
-    working tree may be at any other commit, so a plan that works in place gets one, too."""
-    # Not the folder of the run: after a failure its checkout is kept for people to look into.
-    name = f"{record.run}.deploy"
-    found = open_workspace(machine.home, source.repository, record.revision, name, in_place=False)
-    discard(found)
-    found.folder.mkdir(parents=True, mode=0o700)
-    found.make(record.plan.paths, found.source)
-    stamp(record.plan, found.project, record.version)
-    return found
-
-
-def add_plugins(machine: Machine, manager: Manager, project: Path) -> None:
-    """Load the tools of the project itself. Raises Refused for some nobody trusted."""
-    folder = project / FOLDER
-    if folder.is_dir():
-        manager.add_project(folder, trusted(machine.home, machine.environ))
-
-
-def _take_up(work: Work, order: Order, names: frozenset[str]) -> None:
-    """What the run has made so far, and what an earlier deployment of it left open."""
-    record = work.record
-    try:
-        work.artifacts = artifacts(record)
-    except CxError:
-        # An undo needs the tool's handle alone; a deployment needs the bytes.
-        if not order.undo:
-            raise
-    work.succeeded = set(record.succeeded())
-    _close_cut_off(record, names)
-    work.first_attempt = {name: last + 1 for name, (last, _) in record.attempts().items()}
-    work.deployment_reason = order.reason
-    work.deployment_kind = "rolledback" if order.back else ""
-
-
-def _close_cut_off(record: RunRecord, names: frozenset[str]) -> None:
+def _close_cut_off(record: RunRecord, names: Sequence[str]) -> None:
     """An attempt that never ended was cut off: nobody else may deploy there while we may."""
     for name in names:
         for row in record.journal.query(OPEN_STAGES, (record.run, name)):

@@ -16,7 +16,7 @@ from cxlocal.plan.schedule import Schedule
 from cxlocal.runner import orphans, recovery
 from cxlocal.runner.engine import Ended, Engine, note_only
 from cxlocal.runner.handover import send_patiently
-from cxlocal.runner.opening import END_SYNC_SECONDS, Begun, begin, sync_shortly
+from cxlocal.runner.opening import END_SYNC_SECONDS, Opened, open_run, sync_shortly
 from cxlocal.runner.outcomes import worst
 from cxlocal.runner.promotions import promotions
 from cxlocal.runner.request import Request, Summary
@@ -37,13 +37,8 @@ def carry_out(machine: Machine, journal: Journal, request: Request) -> Summary:
         recovery.recover(journal, machine)
         require_space(machine.home, request.least_free_bytes)
         try:
-            if request.resume:
-                from cxlocal.runner.resuming import resume
-
-                begun = resume(machine, journal, request, began)
-            else:
-                begun = begin(machine, journal, request, began)
-            return _work_off(machine, journal, request, begun, signals, began)
+            opened = open_run(machine, journal, request, began)
+            return _work_off(machine, journal, request, opened, signals, began)
         except SignalCame:
             orphans.end_own(journal, Outcome.CANCEL, signals.interrupted().what)
             raise
@@ -56,16 +51,16 @@ def _work_off(
     machine: Machine,
     journal: Journal,
     request: Request,
-    begun: Begun,
+    opened: Opened,
     signals: Signals,
     began: float,
 ) -> Summary:
-    record, work = begun.record, begun.work
+    record, work = opened.record, opened.work
     ended = Ended({}, (), None)
     signals.wake = note_only
     try:
-        schedule = Schedule(record.plan, begun.selection.now, succeeded=begun.kept)
-        jobs = request.jobs or begun.source.settings.jobs
+        schedule = Schedule(record.plan, opened.selection.now, succeeded=opened.kept)
+        jobs = request.jobs or opened.source.settings.jobs
         ended = Engine(work, schedule, jobs=jobs, signals=signals).run()
         outcome, reason = _outcome(ended, signals)
     except SignalCame:
@@ -78,7 +73,7 @@ def _work_off(
         raise
     finally:
         seconds = machine.clock.monotonic() - began
-        stopped = begun.selection.stopped_by if outcome == Outcome.SUCCESS else ""
+        stopped = opened.selection.stopped_by if outcome == Outcome.SUCCESS else ""
         orphans.finish_run(
             record, outcome, work.masker.text(reason), seconds=seconds, stopped_before=stopped
         )
@@ -86,19 +81,19 @@ def _work_off(
     try:
         clean_up(
             machine.home, work.workspace, success=success,
-            keep_failed=begun.source.config.keep.checkouts,
+            keep_failed=opened.source.config.keep.checkouts,
         )  # fmt: skip
     except (CxError, OSError) as problem:
         # The end is recorded: what is left lying about does not change how the run went.
         machine.voice.warn(f"something of the checkout stays: {problem}")
     if work.workspace.lock is not None:
         work.workspace.lock.release()
-    _last_sync(journal, begun, signals)
+    _last_sync(journal, opened, signals)
     if signals.number:
         again = f"cxlocal run --resume {record.run}" if record.kind == "release" else ""
         again += f" --to {request.to}" if again and request.to else ""
         raise signals.interrupted(again, run=record.run, version=record.version)
-    return _summary(machine, request, begun, outcome, reason, ended, seconds)
+    return _summary(machine, request, opened, outcome, reason, ended, seconds)
 
 
 def _outcome(ended: Ended, signals: Signals) -> tuple[Outcome, str]:
@@ -118,37 +113,37 @@ def _weight(outcome: Outcome) -> int:
     return (Outcome.SUCCESS, Outcome.ERROR, Outcome.FAILURE, Outcome.CANCEL).index(outcome)
 
 
-def _last_sync(journal: Journal, begun: Begun, signals: Signals) -> None:
+def _last_sync(journal: Journal, opened: Opened, signals: Signals) -> None:
     """Send what was recorded; the store's absence changes nothing about the run. A passing machine
     has its patience, unless a signal ends it."""
-    if begun.store is None:
+    if opened.store is None:
         return
     try:
-        if begun.source.kept:
-            sync_shortly(journal, begun.store, END_SYNC_SECONDS, begun.source)
+        if opened.source.kept:
+            sync_shortly(journal, opened.store, END_SYNC_SECONDS, opened.source)
             return
-        patience = float(begun.source.settings.store_patience_seconds)
-        send_patiently(journal, begun.store, patience, lambda: bool(signals.number))
+        patience = float(opened.source.settings.store_patience_seconds)
+        send_patiently(journal, opened.store, patience, lambda: bool(signals.number))
     except CxError as problem:
         # What a store refuses, 'sync' shows in full; the run went as it went.
-        begun.work.voice.warn(f"nothing was sent: {problem.what}")
+        opened.work.voice.warn(f"nothing was sent: {problem.what}")
     finally:
-        begun.store.close()
+        opened.store.close()
 
 
 def _summary(
     machine: Machine,
     request: Request,
-    begun: Begun,
+    opened: Opened,
     outcome: Outcome,
     reason: str,
     ended: Ended,
     seconds: float,
 ) -> Summary:
-    record = begun.record
-    stopped = begun.selection.stopped_by
+    record = opened.record
+    stopped = opened.selection.stopped_by
     success = outcome == Outcome.SUCCESS
-    following = begun.selection.arguments(record.run) if success else ()
+    following = opened.selection.arguments(record.run) if success else ()
     if not success and record.kind == "release":
         following = ("cxlocal", "run", "--resume", record.run)
         following += ("--to", request.to) if request.to else ()
@@ -158,11 +153,11 @@ def _summary(
         kind=record.kind,
         version=record.version,
         number=record.number,
-        how=begun.how,
+        how=opened.how,
         revision=record.revision,
-        proof=begun.proof,
+        proof=opened.proof,
         outcome=outcome,
-        reason=begun.work.masker.text(reason),
+        reason=opened.work.masker.text(reason),
         stages=dict(ended.outcomes),
         skipped=ended.skipped,
         promotions=promotions(record) if record.plan.promotions else {},
@@ -171,6 +166,6 @@ def _summary(
         seconds=round(seconds, 3),
         pending=pending(record.journal),
         journal=str(record.journal.path),
-        kept=begun.source.kept,
+        kept=opened.source.kept,
         refused=ended.refused,
     )

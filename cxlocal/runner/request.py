@@ -24,6 +24,8 @@ class Request(NamedTuple):
     moved: str = ""
     """The reason given with ``--journal-was-moved``."""
     rehearsal: bool = False
+    pieces: bool = False
+    """No process carries the run out: single commands report what happens."""
     least_free_bytes: int = FREE_BYTES
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cxlocal.allocation.request import NumberRequest
 from cxlocal.numbers.holdings import highest_known
 from cxlocal.numbers.schemes import numbers_in_tags, rehearsal_text
 from cxlocal.revision.repository import version_tags
+from cxlocal.runner.record import Version
 from cxlocal.runner.source import find_scheme, lender_finder
 
 if TYPE_CHECKING:
@@ -19,15 +20,6 @@ if TYPE_CHECKING:
     from cxlocal.plan.types import Plan
     from cxlocal.revision.repository import Repository
     from cxlocal.runner.source import Machine, Source
-
-
-class Version(NamedTuple):
-    """What a run is called."""
-
-    text: str
-    line: str
-    number: int | None
-    how: str
 
 
 def take_number(
@@ -77,7 +69,7 @@ def tagged(journal: Journal, repository: Repository, plan: Plan, scheme: Scheme)
     """The highest number of the line among the repository's tags.
 
     Asked only while the journal knows none of the line itself: then counting could begin below
-    what was released before cxlocal came (DESIGN §5).
+    what was released before cxlocal came.
     """
     line = plan.version.line
     if highest_known(journal.connection, plan.deliverable, line) >= 0:

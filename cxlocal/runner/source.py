@@ -195,6 +195,13 @@ def make_plan(machine: Machine, source: Source, folder: Path | None) -> Plan:
     return bind(plan, partial(find_tool, source.manager), check_options, file=source.file)
 
 
+def add_plugins(machine: Machine, manager: Manager, project: Path) -> None:
+    """Load the tools of the project itself. Raises Refused for some nobody trusted."""
+    folder = project / FOLDER
+    if folder.is_dir():
+        manager.add_project(folder, trusted(machine.home, machine.environ))
+
+
 def plugins_of_revision(source: Source, root: Path) -> ProjectPlugins:
     """The plugins the revision brings, for whoever makes no checkout of it."""
     under = os.path.join(source.repository.prefix, FOLDER)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 FREE_BYTES = 2 * 1024**3
-"""Below this a run does not begin: a disk that fills up in the middle costs a release (DESIGN §4)."""
+"""Below this a run does not begin: a disk that fills up in the middle costs a release."""
 
 
 class Workspace(NamedTuple):

@@ -1,4 +1,4 @@
-"""The ten questions of DESIGN §9 and the everyday ones: short SQL, and the right answers."""
+"""The ten questions of docs/questions.md and the everyday ones: short SQL, and the right answers."""
 
 from __future__ import annotations
 

@@ -108,6 +108,19 @@ def test_no_loose_ends(sources: list[Any]) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_no_reference_to_a_page_that_is_not_there(sources: list[Any], root: Any) -> None:
+    """What binds stands in ``docs/``: a page that a comment names can be read."""
+    named = re.compile(r"\b(?:docs|sync|tests)/[\w./-]+\.(?:md|py)\b|\bDESIGN\b")
+    wrong = [
+        f"{source.path}: {name}"
+        for source in sources
+        if not source.name.startswith("cxlocal.demo")  # it writes a project with files of its own
+        for name in named.findall(source.text)
+        if not (root / name).is_file()
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_no_test_is_skipped(root: Any) -> None:
     """A test that needs a program says so with the mark ``needs``; ``tests/run`` installs it."""
     words = re.compile(r"\b(pytest\.(skip|importorskip|mark\.skip\w*)|unittest\.skip\w*)\b")

@@ -1,4 +1,4 @@
-"""Who may import whom (DESIGN §2), and what a light command may load."""
+"""Who may import whom, and what a light command may load."""
 
 from __future__ import annotations
 

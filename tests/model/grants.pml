@@ -6,7 +6,7 @@
  * arrive twice or late, a journal is copied, the store is put back to a backup and recovered.
  *
  * RULE marks a line that is a rule of the protocol, with the -D that breaks it. The names of the asserts
- * are those of the promises (DESIGN section 11). What is left out stands in docs/model.md.
+ * are those of the promises (docs/faults.md). What is left out stands in docs/model.md.
  */
 
 #ifndef SENDS

@@ -27,7 +27,7 @@ hold = { command = '''trap "" TERM; touch $HOME/working; while :; do sleep 1; do
 """
 
 RECORDED_SECONDS = 10.0
-"""From the signal until everything is recorded and sent (DESIGN §7)."""
+"""From the signal until everything is recorded and sent."""
 
 DELAY_SECONDS = 3.0
 """What a store that is away may cost a run (promise P17)."""

@@ -7,7 +7,7 @@ whole-machine copies (which keep every sign of their place), restores of machine
 clocks that jump, disks that are full, numbers that are lent. It keeps a book of what was promised to people, checks it
 after every step, and after ``heal`` checks that everybody agrees.
 
-What the design names as residual risk (DESIGN §11) is booked when it happens, and only that excuses a
+What docs/faults.md names as residual risk is booked when it happens, and only that excuses a
 number in two runs; such a number must then be shown as conflicted by everybody.
 """
 

@@ -23,7 +23,7 @@ from cxlocal_sync.http import wire
 from cxlocal_sync.http.reasons import explain
 
 CONNECT_SECONDS = 2.0
-"""How long a connection may take (DESIGN §6)."""
+"""How long a connection may take."""
 IDLE_SECONDS = 20.0
 """A connection idle for longer is not used again; the server keeps it a little longer."""
 
