@@ -15,7 +15,6 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, OutcomeFailure, Refused, Trouble, UsageError
 from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.tool import verbs_of
-from cxlocal.hooks.trust import FOLDER, trusted
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import locks, orphans
@@ -37,7 +36,6 @@ from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from cxlocal.hooks.manager import Manager
     from cxlocal.journal.file import Journal
@@ -187,7 +185,7 @@ def _ship(
     names = frozenset(stage.name for stage in stages)
     workspace = _workspace(machine, source, record)
     try:
-        add_plugins(machine, source.manager, workspace.project)
+        source.manager.add_project(workspace.project, machine.home)
         order = order._replace(undo=order.undo and can_undo(source.manager, stages))
         work = Work(
             record=record, manager=source.manager, workspace=workspace, environ=machine.environ,
@@ -244,13 +242,6 @@ def _workspace(machine: Machine, source: Source, record: RunRecord) -> Workspace
     found.make(record.plan.paths, found.source)
     stamp(record.plan, found.project, record.version)
     return found
-
-
-def add_plugins(machine: Machine, manager: Manager, project: Path) -> None:
-    """Load the tools of the project itself. Raises Refused for some nobody trusted."""
-    folder = project / FOLDER
-    if folder.is_dir():
-        manager.add_project(folder, trusted(machine.home, machine.environ))
 
 
 def _take_up(work: Work, order: Order, names: frozenset[str]) -> None:

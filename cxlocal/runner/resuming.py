@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cxlocal.errors import Refused, UsageError
-from cxlocal.hooks.trust import FOLDER, trusted
 from cxlocal.plan.schedule import still_done
 from cxlocal.plan.select import select
 from cxlocal.runner import orphans
@@ -48,7 +47,7 @@ def resume(machine: Machine, journal: Journal, request: Request, began: float) -
     selection = select(plan, to=request.to)
     kept = still_done(plan, selection.now, record.succeeded())
     workspace = _workspace(machine, source, record)
-    _load_plugins(machine, source, workspace)
+    source.manager.add_project(workspace.project, machine.home)
     secrets = find_secrets(machine, source, plan, frozenset(selection.now) - kept)
     readers = find_readers(source.manager, plan)
     work = Work(
@@ -123,13 +122,6 @@ def _workspace(machine: Machine, source: Source, record: RunRecord) -> Workspace
         found.folder.mkdir(parents=True, mode=0o700)
         found.make(record.plan.paths, found.source)
     return found
-
-
-def _load_plugins(machine: Machine, source: Source, workspace: Workspace) -> None:
-    """The project's plugins; the plan itself stays as it was frozen."""
-    folder = workspace.project / FOLDER
-    if folder.is_dir():
-        source.manager.add_project(folder, trusted(machine.home, machine.environ))
 
 
 def _take_up(work: Work) -> None:
