@@ -28,12 +28,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
-from cxlocal.config.load import read
 from cxlocal.config.locate import find_config, home_setting
-from cxlocal.config.settings import settings
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Interrupted, OutcomeFailure, Trouble, UsageError
-from cxlocal.exchange.open import open_store, token_finder
 from cxlocal.hooks.manager import load
 from cxlocal.journal.file import Journal
 from cxlocal.journal.home import home_folder, journal_file
@@ -45,7 +42,7 @@ from cxlocal.runner.outputs import Outputs, output_drafts
 from cxlocal.runner.pieces_run import finish, send, start
 from cxlocal.runner.pieces_stage import Ran, Troubles, Wrapped
 from cxlocal.runner.request import Request
-from cxlocal.runner.source import Machine
+from cxlocal.runner.source import Machine, open_source, open_store
 
 if TYPE_CHECKING:
     from cxlocal.events.document import Draft
@@ -350,15 +347,11 @@ class Run:
         journal = self.record.journal
         if self._request.offline:
             return
-        config = read(str(self._folder / "cx.toml"))
-        chosen = settings(config, folder=str(self._folder), environ=self._environ)
-        stores: dict[str, Any] = {}
-        for _, found in self.manager().each("cxlocal_register_stores"):
-            stores.update(found)
-        find_token = token_finder(chosen.store_token, self._environ, self._folder)
-        store = open_store(chosen.store_url, journal.home, stores, find_token)
+        machine = self._machine(fresh=False)
+        source = open_source(machine, self.revision, {})
+        store = open_store(source, machine)
         try:
-            send(journal, store, chosen.store_patience_seconds)
+            send(journal, store, source.settings.store_patience_seconds)
         finally:
             store.close()
             # A passing machine leaves what the store lacks in the workspace.

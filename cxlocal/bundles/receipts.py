@@ -124,7 +124,7 @@ def write_receipt(journal: Journal, store: Store, path: Path, budget_seconds: fl
             told += not why
         return told
 
-    answers, size = write_file(path, fill, journal.ids.token())
+    answers, size = write_file(path, fill)
     machines = {chain.node for chain in chains} | {question.node for question in questions}
     return Written(str(path), len(machines), answers, tuple(unanswered), size)
 

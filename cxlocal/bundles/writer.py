@@ -7,11 +7,10 @@ it was written; only the store's word, directly or by a receipt, says that it ha
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cxlocal.bundles.form import FAMILY, PIECE_BYTES_MAX, BundleWriter
 from cxlocal.errors import Trouble, UsageError
@@ -20,6 +19,7 @@ from cxlocal.exchange import state as known
 from cxlocal.exchange.carried import Question
 from cxlocal.exchange.contact import Wish, build, next_batch, prepare, reserve_wish
 from cxlocal.exchange.messages import BLOB_BYTES_MAX, PROTOCOL
+from cxlocal.files import fresh_file, take_name
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.read import partial_nodes
 from cxlocal.journal.whereabouts import file_hint
@@ -91,7 +91,7 @@ def pack(
             writer.message({"protocol": PROTOCOL, "ask": told})
         return events, _write_reports(journal, writer, runs) if reports else 0
 
-    (events, blobs), size = write_file(path, fill, journal.ids.token())
+    (events, blobs), size = write_file(path, fill)
     if question is not None:
         now = utc_text(journal.clock.now_ms())
         with journal.write() as transaction:
@@ -188,24 +188,19 @@ def _ask(journal: Journal, first_wishes: Sequence[Wish]) -> Question:
     return Question(journal.ids.token(), row.node, request)
 
 
-def write_file(
-    path: Path, fill: Callable[[BundleWriter], Filled], unique: str
-) -> tuple[Filled, int]:
+def write_file(path: Path, fill: Callable[[BundleWriter], Filled]) -> tuple[Filled, int]:
     """Write a bundle under another name and give it its own once it is whole and on the disk.
 
     Returns what ``fill`` returned, and the size in bytes. Raises UsageError and Trouble.
     """
     _check_place(path)
-    temporary = path.with_name(f".{path.name}.{unique}.part")
     try:
-        # What a journal holds is nobody else's business.
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with _removed_unless_renamed(temporary):
-            with os.fdopen(handle, "wb") as file:
-                filled = _fill(file, path, fill)
-                size = os.fstat(file.fileno()).st_size
-            os.replace(temporary, path)
-            _sync_folder(path.parent)
+        with fresh_file(path.parent) as file:
+            writer = BundleWriter(file, str(path))
+            filled = fill(writer)
+            writer.close()
+            take_name(file, path)
+            size = os.fstat(file.fileno()).st_size
     except OSError as problem:
         raise Trouble(
             f"{path} cannot be written",
@@ -214,32 +209,6 @@ def write_file(
             name="bundle-not-written",
         ) from problem
     return filled, size
-
-
-def _fill(file: BinaryIO, path: Path, fill: Callable[[BundleWriter], Filled]) -> Filled:
-    writer = BundleWriter(file, str(path))
-    filled = fill(writer)
-    writer.close()
-    file.flush()
-    os.fsync(file.fileno())
-    return filled
-
-
-@contextlib.contextmanager
-def _removed_unless_renamed(temporary: Path) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _check_place(path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
-from cxlocal.commands.project import load_project, open_project_store, stores_of
+from cxlocal.commands.project import access_of, load_project, open_project_store
 from cxlocal.commands.terminal import say
 from cxlocal.doctor.check import BAD, Check, readiness
 from cxlocal.doctor.machine import check_disk, check_git, check_journal, check_plugins, check_sqlite
@@ -24,10 +24,9 @@ from cxlocal.doctor.project import (
     refused_by_store,
 )
 from cxlocal.errors import CxError
-from cxlocal.exchange.open import is_own, open_lender, token_finder
+from cxlocal.exchange.open import is_own, open_lender
 from cxlocal.exchange.sync import synchronise
 from cxlocal.hooks.manager import check_options, find_tool
-from cxlocal.hooks.trust import FOLDER, trusted
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.bind import bind
 from cxlocal.plan.resolve import resolve
@@ -79,7 +78,7 @@ def add_own_plugins(app: App, project: Project) -> list[Check]:
     if project.root is None:
         return []
     try:
-        project.manager.add_project(project.root / FOLDER, trusted(app.home(), app.environ))
+        project.manager.add_project(project.root, app.home())
     except CxError as problem:
         return [Check("own plugins", BAD, problem.what, problem.hint, offline=True)]
     return []
@@ -125,12 +124,9 @@ def project_checks(app: App, project: Project, journal: Journal, *, passing: boo
 
 
 def _lender_of(app: App, project: Project) -> Callable[[], Any] | None:
-    chosen = project.settings
-    if not chosen.store_lender:
+    if not project.settings.store_lender:
         return None
-    root = project.root or app.directory
-    find_token = token_finder(chosen.store_lender_token, app.environ, root)
-    return lambda: open_lender(chosen.store_lender, app.home(), stores_of(project), find_token)
+    return lambda: open_lender(access_of(app, project))
 
 
 def plan_of(app: App, project: Project) -> Plan:

@@ -18,6 +18,7 @@ from cxlocal.config.propose import IGNORED, propose
 from cxlocal.config.recipes import MODULES
 from cxlocal.config.survey import LOOKED_AT, Survey
 from cxlocal.errors import CxError, Refused, UsageError
+from cxlocal.files import write_whole
 from cxlocal.plan.resolve import resolve
 from cxlocal.revision.remotes import remotes
 from cxlocal.revision.repository import open_repository, version_tags
@@ -132,10 +133,7 @@ def _write(path: Path, text: str, *, force: bool) -> None:
     if present and not force:
         _refuse(path, text)
     try:
-        # A link is replaced, not followed: it may lead anywhere.
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        fresh.write_text(text, encoding="utf-8")
-        os.replace(fresh, path)
+        write_whole(path, text, mode=0o666)
     except OSError as error:
         raise CxError(
             f"{path.name} could not be written",

@@ -12,7 +12,7 @@ from cxlocal.address import argument_address, public_address
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document, write_rows
-from cxlocal.commands.project import load_project, open_project_store, stores_of
+from cxlocal.commands.project import access_of, load_project, open_project_store
 from cxlocal.commands.serve import server_part
 from cxlocal.commands.terminal import harmless, say
 from cxlocal.domain import deliverable_id
@@ -105,7 +105,7 @@ def join(
     authority = Path(ca).read_text(encoding="ascii", errors="replace") if ca else ""
     project = load_project(app)
     if print_token:
-        _print_token(project, url, code, authority)
+        _print_token(app, project, url, code, authority)
         return
     store: Any = open_project_store(app, project, url)
     try:
@@ -132,10 +132,11 @@ def _read_anew(app: App) -> None:
             forget_cursor(transaction.connection)
 
 
-def _print_token(project: Project, url: str, code: str, authority: str) -> None:
+def _print_token(app: App, project: Project, url: str, code: str, authority: str) -> None:
     """Enrol in a folder that goes again; the token goes to standard output alone."""
     with tempfile.TemporaryDirectory() as folder:
-        store: Any = open_store(url, Path(folder), stores_of(project))
+        access = access_of(app, project)._replace(home=Path(folder))
+        store: Any = open_store(access, url)
         try:
             if not hasattr(store, "join"):
                 raise _not_served(url)

@@ -19,7 +19,7 @@ from cxlocal.errors import ConfigError, UsageError
 from cxlocal.hooks.implementations import hook_names
 from cxlocal.hooks.look import look
 from cxlocal.hooks.manager import load
-from cxlocal.hooks.trust import FOLDER, trusted
+from cxlocal.hooks.trust import trusted
 
 if TYPE_CHECKING:
     from cxlocal.hooks.manager import Manager, PluginRow
@@ -62,7 +62,7 @@ def _listed(app: App) -> Manager:
             warn(f"[plugins] block is not known: {error.what}")
     manager = load(app.environ, block=block, no=app.blocked, shipped_only=True, warn=warn)
     if project is not None:
-        manager.list_project(project / FOLDER, trusted(app.home(), app.environ))
+        manager.list_project(project, app.home())
     return manager
 
 

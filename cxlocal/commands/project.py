@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.commands.context import App
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cxlocal.config.settings import Settings
     from cxlocal.config.types import Config
+    from cxlocal.exchange.open import Access
     from cxlocal.exchange.store import Store
     from cxlocal.hooks.manager import Manager
     from cxlocal.journal.file import Journal
@@ -61,26 +60,16 @@ def open_project_store(app: App, project: Project, url: str | None = None) -> St
     """The store the settings name, or ``url``; the store of this machine where neither does."""
     from cxlocal.exchange.open import open_store
 
-    configured = project.settings.store_url
-    chosen = url or configured
-    # The token was named for the configured store; no other one shall see it.
-    find_token = token_of(app, project) if chosen == configured else None
-    return open_store(chosen, app.home(), stores_of(project), find_token)
+    return open_store(access_of(app, project), url)
 
 
-def stores_of(project: Project) -> dict[str, Any]:
-    """What opens a store, by URL scheme."""
-    stores: dict[str, Any] = {}
-    for _, found in project.manager.each("cxlocal_register_stores"):
-        stores.update(found)
-    return stores
+def access_of(app: App, project: Project) -> Access:
+    """What opening a store takes."""
+    from cxlocal.exchange.open import Access
 
-
-def token_of(app: App, project: Project) -> Callable[[], str] | None:
-    """What reads ``[store] token``; None where it is not set."""
-    from cxlocal.exchange.open import token_finder
-
-    return token_finder(project.settings.store_token, app.environ, project.root or app.directory)
+    folder = project.root or app.directory
+    stores = project.manager.stores()
+    return Access(project.settings, stores, app.home(), app.environ, folder)
 
 
 def leave(journal: Journal, folder: Path) -> str:

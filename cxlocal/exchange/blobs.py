@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from cxlocal.errors import CxError
 from cxlocal.exchange.messages import BLOB_BYTES_MAX
 from cxlocal.exchange.store import StoreUnreachable
-from cxlocal.journal.blobs import blob_path, keep_file
+from cxlocal.journal.blobs import blob_path, keep_chunks
 
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
@@ -101,18 +101,7 @@ def _carry_one(
 
 def keep_bytes(journal: Journal, content: bytes, *, executable: bool = False) -> str:
     """Keep what arrived; returns its digest. Raises Trouble where it cannot be written."""
-    unique = journal.ids.token()
-    folder = journal.home / "blobs"
-    folder.mkdir(parents=True, exist_ok=True)
-    arrived = folder / f".{unique}.arrived"
-    try:
-        arrived.write_bytes(content)
-        if executable:
-            arrived.chmod(arrived.stat().st_mode | 0o100)
-        digest, _ = keep_file(journal.home, arrived, unique=unique)
-    finally:
-        arrived.unlink(missing_ok=True)
-    return digest
+    return keep_chunks(journal.home, [content], "what arrived", executable=executable)[0]
 
 
 def _left(journal: Journal, deadline: float) -> float:

@@ -24,6 +24,7 @@ from cxlocal.exchange import state as known
 from cxlocal.exchange.copies import begin_again
 from cxlocal.exchange.messages import BadMessage
 from cxlocal.exchange.receive import take_event
+from cxlocal.files import rename
 from cxlocal.journal.exclusion import keep_writers_out
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import SELECT, event_of
@@ -216,15 +217,10 @@ def _swap(path: Path, fresh: Path, aside: Path, damaged: int) -> None:
     # leaves the old file without it costs less than a new file that takes it for its own.
     with contextlib.suppress(FileNotFoundError):
         if os.stat(f"{path}-journal").st_size:
-            os.replace(f"{path}-journal", f"{aside}-journal")
+            rename(f"{path}-journal", f"{aside}-journal")
         else:
             os.unlink(f"{path}-journal")
-    os.replace(fresh, path)
-    handle = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    rename(fresh, path)
 
 
 def _remove(path: Path) -> None:

@@ -30,7 +30,7 @@ from cxlocal.hooks.load import imported, module_from_bytes
 from cxlocal.hooks.open_stage import OpenStage
 from cxlocal.hooks.options import check_options, check_verb
 from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageView
-from cxlocal.hooks.trust import ProjectFile, ProjectPlugins, read_project
+from cxlocal.hooks.trust import FOLDER, ProjectFile, ProjectPlugins, read_project, trusted
 
 if TYPE_CHECKING:
     from cxlocal.hooks.tool import Tool
@@ -69,6 +69,7 @@ class Manager:
         self._registry = pluggy.PluginManager(specs.PROJECT)
         self._registry.add_hookspecs(specs)
         self._rows: dict[str, PluginRow] = {}
+        self._environ = environ
         self._warn = warn
         self._strict = environ.get("CXLOCAL_STRICT_PLUGINS", "") not in ("", "0")
         self._silent: set[tuple[str, str]] = set()
@@ -151,20 +152,22 @@ class Manager:
         """Leave a plugin out from now on, because of what it registered."""
         self._break(plugin, error)
 
-    def add_project(self, folder: Path, trusted: Container[str]) -> None:
-        """Load the plugins of a checkout (``.cx/plugins``). They are part of the process, so
-        nothing goes on without them.
+    def stores(self) -> dict[str, Any]:
+        """What opens a store, by the scheme of its URL."""
+        found = [stores for _, stores in self.each("cxlocal_register_stores")]
+        return {scheme: one for stores in found for scheme, one in stores.items()}
 
-        Raises Refused, name ``untrusted-plugins``, unless their digest is in ``trusted``, and
-        ConfigError when one is broken.
+    def add_project(self, root: Path | ProjectPlugins, home: Path) -> None:
+        """Load the plugins of a project, from the folder of its cx.toml or as they were read. They
+        are part of the process, so nothing goes on without them.
+
+        Raises Refused, name ``untrusted-plugins``, unless their digest was trusted on this machine,
+        and ConfigError when one is broken.
         """
-        self.add_plugins(read_project(folder), trusted)
-
-    def add_plugins(self, project: ProjectPlugins, trusted: Container[str]) -> None:
-        """The same with files that have been read already."""
+        project = root if isinstance(root, ProjectPlugins) else read_project(root / FOLDER)
         if not project.files:
             return
-        if project.digest not in trusted:
+        if project.digest not in trusted(home, self._environ):
             self._note_project(project, "untrusted")
             raise Refused(
                 f"{project.folder} holds {len(project.files)} plugin{'s'[: len(project.files) > 1]}"
@@ -186,10 +189,11 @@ class Manager:
         module = f"cxlocal_project_{project.digest[7:19]}_{file.name}"
         self._load(file.name, partial(module_from_bytes, module, file.path, file.source))
 
-    def list_project(self, folder: Path, trusted: Container[str]) -> None:
+    def list_project(self, root: Path, home: Path) -> None:
         """Only list the plugins of a working tree."""
-        project = read_project(folder)
-        self._note_project(project, "not loaded" if project.digest in trusted else "untrusted")
+        project = read_project(root / FOLDER)
+        allowed = project.digest in trusted(home, self._environ)
+        self._note_project(project, "not loaded" if allowed else "untrusted")
 
     # loading
 
@@ -250,13 +254,13 @@ class Manager:
             self._load(name, partial(imported, found.target))
         return self._registered(name)
 
-    def load_own(self, folder: Path, trusted: Container[str], name: str) -> PluginRow:
+    def load_own(self, folder: Path, allowed: Container[str], name: str) -> PluginRow:
         """Load one plugin of a project by name, likewise, if somebody trusts the files there."""
         project = read_project(folder)
-        allowed = project.digest in trusted
-        self._note_project(project, "not loaded" if allowed else "untrusted")
+        free = project.digest in allowed
+        self._note_project(project, "not loaded" if free else "untrusted")
         for file in project.files:
-            if allowed and file.name == name:
+            if free and file.name == name:
                 with contextlib.suppress(ConfigError):  # the row says it
                     self._load_own(project, file)
         return self._registered(name)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cxlocal.errors import ConfigError, Refused, Trouble
+from cxlocal.files import write_whole
 
 FOLDER = Path(".cx", "plugins")
 """Below the folder of ``cx.toml``."""
@@ -169,17 +170,10 @@ def _write(home: Path, known: Mapping[str, Mapping[str, Any]]) -> None:
     """Replace the list as a whole: it is complete or the old one, whatever happens."""
     path = _list(home)
     document = json.dumps({"format": 1, "trusted": known}, indent=1)
-    fresh = path.with_suffix(f".{os.getpid()}")
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(document.encode() + b"\n")
-            file.flush()
-            os.fsync(descriptor)
-        fresh.replace(path)
+        write_whole(path, document + "\n")
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise Trouble(
             f"{path} cannot be written",
             why=str(error.strerror),

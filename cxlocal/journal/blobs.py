@@ -7,12 +7,12 @@ its SHA-256, so nothing needs to be trusted when it is read back.
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
 from cxlocal.errors import Conflict, Trouble, UsageError
+from cxlocal.files import fresh_file, take_name
 from cxlocal.text import is_hexadecimal
 
 CHUNK_BYTES = 1024 * 1024
@@ -40,35 +40,34 @@ def digest_of(path: Path) -> tuple[str, int]:
     return state.hexdigest(), size
 
 
-def keep_file(home: Path, source: Path, *, unique: str) -> tuple[str, int]:
-    """Keep a copy of ``source``; returns its digest and size in bytes. ``unique`` names the
-    temporary file, so that two processes never share one. Raises Trouble when the disk is full.
-    """
+def keep_file(home: Path, source: Path) -> tuple[str, int]:
+    """Keep a copy of ``source``; returns its digest and size in bytes. Raises Trouble when the disk
+    is full or ``source`` cannot be read."""
+    program = os.access(source, os.X_OK)
+    return keep_chunks(home, _chunks(source), source.name, executable=program)
+
+
+def keep_chunks(
+    home: Path, chunks: Iterable[bytes], name: str, *, executable: bool = False
+) -> tuple[str, int]:
+    """The same for bytes from anywhere. A program (``executable``) stays one: what is deployed later
+    is called by this very file. ``name`` is what an error calls it."""
     folder = home / "blobs"
-    temporary = folder / f".{unique}.part"
     state, size = sha256(), 0
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as out:
-            for chunk in _chunks(source):
+        with fresh_file(folder, mode=0o777 if executable else 0o666) as out:
+            for chunk in chunks:
                 state.update(chunk)
                 size += len(chunk)
                 out.write(chunk)
-            if os.stat(source).st_mode & stat.S_IXUSR:
-                # A program stays one: what is deployed later is called by this very file.
-                mode = os.fstat(out.fileno()).st_mode
-                os.fchmod(out.fileno(), mode | (mode & 0o444) >> 2)
-            out.flush()
-            os.fsync(out.fileno())
-        digest = state.hexdigest()
-        target = blob_path(home, digest)
-        target.parent.mkdir(exist_ok=True)
-        os.replace(temporary, target)
-        _sync_folder(target.parent)
+            digest = state.hexdigest()
+            target = blob_path(home, digest)
+            target.parent.mkdir(exist_ok=True)
+            take_name(out, target)
     except OSError as problem:
-        temporary.unlink(missing_ok=True)
         raise Trouble(
-            f"{source.name} could not be kept",
+            f"{name} could not be kept",
             why=f"{problem.strerror}: {problem.filename or folder}",
             hint="free some space ('cxlocal prune') or check the folder's permissions",
             name="blob-not-kept",
@@ -107,11 +106,3 @@ def _chunks(path: Path) -> Iterator[bytes]:
     with open(path, "rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cxlocal.clock import Ids
 from cxlocal.errors import Trouble
+from cxlocal.files import fresh_file, sync
 from cxlocal.text import is_hexadecimal
 
 FILE_NAME = "journal.db"
@@ -121,16 +122,12 @@ def _remember(path: Path, value: str) -> str:
     """Write ``value`` whole or not at all; of two processes that begin together one wins, and both
     use what it wrote."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".machine-id.{value}")
-    try:
-        with open(temporary, "x", encoding="ascii") as file:
-            file.write(value)
-            file.flush()
-            os.fsync(file.fileno())
+    with fresh_file(path.parent, mode=0o644) as file:
+        file.write(value.encode())
+        file.flush()
+        sync(file.fileno())
         try:
-            os.link(temporary, path)
+            os.link(file.name, path)
         except FileExistsError:
             return _read(path)
-        return value
-    finally:
-        temporary.unlink(missing_ok=True)
+    return value

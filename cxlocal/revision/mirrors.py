@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from cxlocal.clock import Clock
 from cxlocal.errors import Refused, Trouble, UsageError
+from cxlocal.files import write_whole
 from cxlocal.journal.home import writing_home
 from cxlocal.revision.git import complaint, decode, git
 from cxlocal.revision.reach import Answer, ask_remote
@@ -250,12 +251,7 @@ def _change(home: Path, edit: Callable[[list[Mirror]], list[Mirror]]) -> list[Mi
             {"repository": m.key, "location": m.location, "added_at": m.added_at} for m in mirrors
         ]
         text = json.dumps({"format": FORMAT, "mirrors": rows}, indent=1, ensure_ascii=True)
-        fresh = home / f"{FILE}.new"
-        with fresh.open("w", encoding="ascii") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(home / FILE)
+        write_whole(home / FILE, text + "\n")
     return mirrors
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.domain import path_part
+from cxlocal.files import rename
 from cxlocal.runner.workspace import inside
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def keep(work: Work, stage: Stage, folder: Path, found: Sequence[dict[str, Any]]
         fresh = kept.with_name(f"{kept.name}.{work.record.journal.ids.token()}")
         shutil.copytree(source, fresh, symlinks=True)
         try:
-            fresh.rename(kept)
+            rename(fresh, kept, durable=False)
         except OSError:
             # Another run kept the same cache meanwhile; one copy is enough.
             shutil.rmtree(fresh)

@@ -37,7 +37,6 @@ from cxlocal.runner.run_version import check, rehearsed, stamp, take_number
 from cxlocal.runner.source import (
     Machine,
     Source,
-    add_plugins,
     find_readers,
     find_secrets,
     make_plan,
@@ -303,7 +302,7 @@ def make_work(
 
     Raises Trouble or Conflict for artifacts that are not here or damaged, if it ``needs_bytes``.
     """
-    add_plugins(machine, source.manager, workspace.project)
+    source.manager.add_project(workspace.project, machine.home)
     work = Work(
         record=record, manager=source.manager, workspace=workspace, environ=machine.environ,
         voice=machine.voice, secrets=find_secrets(machine, source, record.plan, frozenset(stages)),

@@ -14,6 +14,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from cxlocal.domain import Actor, Outcome
@@ -21,13 +22,12 @@ from cxlocal.errors import UsageError
 from cxlocal.events.document import Draft, Event
 from cxlocal.events.runs import RunRef, run_uri
 from cxlocal.events.types import PIPELINE_QUEUED
+from cxlocal.files import write_whole
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.record import RunRecord
 from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cxlocal.journal.file import Journal, Transaction
     from cxlocal.plan.types import Plan, Stage
     from cxlocal.processes.log import LogEntry
@@ -271,11 +271,9 @@ def run_of_folder(folder: Path | str | None) -> str:
 
 def remember_run(folder: Path | str, run: str) -> None:
     """Write ``.cx/run``. Raises OSError."""
-    path = os.path.join(folder, RUN_FILE)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path + ".part", "w", encoding="ascii") as file:
-        file.write(run + "\n")
-    os.replace(path + ".part", path)
+    path = Path(folder, RUN_FILE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, run + "\n", mode=0o666, durable=False)
 
 
 def forget_run(folder: Path | str | None, run: str) -> None:

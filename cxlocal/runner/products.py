@@ -39,7 +39,7 @@ def artifact_drafts(
     """Keep the bytes of an output and say so. An artifact is built once: other bytes under a name
     the run already has raise Conflict; the same bytes again say nothing new."""
     home = record.journal.home
-    digest, size = keep_file(home, path, unique=record.journal.ids.token())
+    digest, size = keep_file(home, path)
     known = artifacts(record, check=False).get(name)
     if known is not None and known.sha256 != digest:
         raise Conflict(
@@ -141,7 +141,7 @@ def report_drafts(
     suite = report.suite or stage.name
     kept: dict[str, Any] = {}
     if raw is not None:
-        digest, size = keep_file(journal.home, raw, unique=journal.ids.token())
+        digest, size = keep_file(journal.home, raw)
         kept = {"sha256": digest, "size": size}
     event_id = journal.ids.uuid()
     finished = outputs.suite_finished(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from cxlocal.errors import CxError, Refused
 from cxlocal.hooks.manager import load
-from cxlocal.hooks.trust import FOLDER, trusted
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import orphans
 from cxlocal.runner.debts import debts
@@ -159,8 +158,6 @@ def _tell_paid(machine: Machine, owed: list[Debt], unpaid: list[tuple[Debt, str]
 
 def _manager(machine: Machine) -> Manager:
     manager = load(machine.environ, no=machine.blocked, warn=machine.voice.warn)
-    folder = machine.root / FOLDER
-    if folder.is_dir():
-        # The tool may be one of the project's own.
-        manager.add_project(folder, trusted(machine.home, machine.environ))
+    # The tool may be one of the project's own.
+    manager.add_project(machine.root, machine.home)
     return manager

@@ -23,10 +23,11 @@ from cxlocal.runner.engine import CANCEL_GRACE_SECONDS, kill_all, start
 from cxlocal.runner.gates import grant_earned
 from cxlocal.runner.opening import check_out_again, find_run, listen, make_work, refuse_running
 from cxlocal.runner.placements import live
+from cxlocal.runner.products import artifacts
 from cxlocal.runner.promotions import promotions
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.signals import Signals
-from cxlocal.runner.source import Machine, add_plugins
+from cxlocal.runner.source import Machine
 from cxlocal.runner.stage_outputs import put_back
 from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import discard
@@ -174,8 +175,6 @@ def _ship(
     # the working tree may be at any other commit, so a plan that works in place gets one, too.
     workspace = check_out_again(machine, source, record, name=f"{record.run}.deploy")
     try:
-        add_plugins(machine, source.manager, workspace.project)
-        order = order._replace(undo=order.undo and can_undo(source.manager, stages))
         names = [stage.name for stage in stages]
         # An undo needs the tool's handle alone; a deployment needs the bytes.
         work = make_work(
@@ -183,6 +182,8 @@ def _ship(
             run_named=order.run_named,
             again=f"cxlocal deploy {record.version} --to {order.environment}",
         )  # fmt: skip
+        if order.undo and not can_undo(source.manager, stages):
+            order, work.artifacts = order._replace(undo=False), artifacts(record)
         _close_cut_off(record, names)
         work.deployment_reason = order.reason
         work.deployment_kind = "rolledback" if order.back else ""

@@ -15,7 +15,7 @@ from cxlocal.domain import Actor
 from cxlocal.errors import ConfigError, Refused, UsageError
 from cxlocal.hooks.manager import check_options, find_tool, load
 from cxlocal.hooks.place import Place
-from cxlocal.hooks.trust import FOLDER, as_project, trusted
+from cxlocal.hooks.trust import FOLDER, as_project
 from cxlocal.revision.git import ABOUT_USER, decode, git
 from cxlocal.revision.repository import list_files, open_repository, read_file, read_files, resolve
 from cxlocal.text import utc_text
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cxlocal.clock import Clock, Ids
     from cxlocal.config.settings import Settings
     from cxlocal.config.types import Config
+    from cxlocal.exchange.open import Access
     from cxlocal.exchange.store import Store
     from cxlocal.hooks.manager import Manager
     from cxlocal.hooks.report import ReportReader
@@ -149,29 +150,23 @@ def open_store(source: Source, machine: Machine) -> Store:
             " stays",
             name="store-passes",
         )
-    chosen = source.settings
-    find_token = opening.token_finder(chosen.store_token, machine.environ, machine.root)
-    return opening.open_store(chosen.store_url, machine.home, _stores(source), find_token)
+    return opening.open_store(_access(source, machine))
 
 
 def lender_finder(source: Source, machine: Machine) -> Callable[[], Lender] | None:
     """What opens the machine that lends numbers; None where a machine needs none or has none."""
     from cxlocal.exchange import open as opening
 
-    chosen = source.settings
-    if source.kept or not chosen.store_lender:
+    if source.kept or not source.settings.store_lender:
         return None
-    find_token = opening.token_finder(chosen.store_lender_token, machine.environ, machine.root)
-    return lambda: opening.open_lender(
-        chosen.store_lender, machine.home, _stores(source), find_token
-    )
+    return lambda: opening.open_lender(_access(source, machine))
 
 
-def _stores(source: Source) -> dict[str, Any]:
-    stores: dict[str, Any] = {}
-    for _, found in source.manager.each("cxlocal_register_stores"):
-        stores.update(found)
-    return stores
+def _access(source: Source, machine: Machine) -> Access:
+    from cxlocal.exchange.open import Access
+
+    stores = source.manager.stores()
+    return Access(source.settings, stores, machine.home, machine.environ, machine.root)
 
 
 def make_plan(machine: Machine, source: Source, folder: Path | None) -> Plan:
@@ -183,23 +178,13 @@ def make_plan(machine: Machine, source: Source, folder: Path | None) -> Plan:
     from cxlocal.plan.bind import bind
     from cxlocal.plan.resolve import resolve
 
-    if folder is None:
-        plugins = plugins_of_revision(source, machine.root)
-        source.manager.add_plugins(plugins, trusted(machine.home, machine.environ))
-    elif (folder / FOLDER).is_dir():
-        source.manager.add_project(folder / FOLDER, trusted(machine.home, machine.environ))
+    plugins = plugins_of_revision(source, machine.root) if folder is None else folder
+    source.manager.add_project(plugins, machine.home)
     plan = resolve(source.config, file=source.file, today=today(machine.clock))
     find_scheme(source.manager, plan)
     if not any([stage.tool for stage in plan.stages] + [one.tool for one in plan.environments]):
         return plan
     return bind(plan, partial(find_tool, source.manager), check_options, file=source.file)
-
-
-def add_plugins(machine: Machine, manager: Manager, project: Path) -> None:
-    """Load the tools of the project itself. Raises Refused for some nobody trusted."""
-    folder = project / FOLDER
-    if folder.is_dir():
-        manager.add_project(folder, trusted(machine.home, machine.environ))
 
 
 def plugins_of_revision(source: Source, root: Path) -> ProjectPlugins:

@@ -15,12 +15,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
 
 from bucket_kit import CREDENTIALS, make_bucket_store, start_seaweedfs
-from cxlocal_sync.plugin import cxlocal_register_stores
 from http_kit import CuttingProxy, ProcessServer, enrol
 from keys_kit import make_folder_store
+from numbers_kit import open_at
 from postgresql_kit import Cluster
 
-from cxlocal.exchange.open import open_store
 from cxlocal.exchange.store import Store
 
 REPLY_BYTES = (0, 20, 200, 2000)
@@ -28,7 +27,7 @@ REPLY_BYTES = (0, 20, 200, 2000)
 
 def opened(url: str, home: Path) -> Store:
     """The store at ``url`` as the machine at ``home`` sees it."""
-    return open_store(url, home, cxlocal_register_stores())
+    return open_at(url, home)
 
 
 class Back:

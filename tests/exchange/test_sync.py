@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cxlocal_sync.plugin import cxlocal_register_stores
 from cxlocal_sync.stores.sqlite import SqliteStore, path_of
-from numbers_kit import FaultyStore, TestClock, open_journal, request
+from numbers_kit import FaultyStore, TestClock, open_at, open_journal, request
 
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.clock import SystemClock
@@ -24,7 +23,6 @@ from cxlocal.errors import ConfigError, Refused
 from cxlocal.events.document import Draft
 from cxlocal.exchange import contact
 from cxlocal.exchange.messages import decode, encode
-from cxlocal.exchange.open import open_store
 from cxlocal.exchange.state import contact_row, proposing_contact, store_state
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import pending, recover_store, synchronise
@@ -398,18 +396,17 @@ def test_a_moved_store_stops_granting_until_recovered(
 
 
 def test_addresses(tmp_path: Path) -> None:
-    stores = cxlocal_register_stores()
     assert path_of("sqlite:", tmp_path) == tmp_path / "store.db"
     assert path_of("sqlite:///srv/team%20store.db", tmp_path) == Path("/srv/team store.db")
     assert path_of("sqlite:other.db", tmp_path) == tmp_path / "other.db"
     for url in ("", None, "sqlite:"):
-        store = open_store(url, tmp_path, stores)
+        store = open_at(url, tmp_path)
         assert store.url == "sqlite:"
         store.close()
     assert not list(tmp_path.iterdir()), "nothing is made before the first contact"
     for url in ("mysql://x", "nonsense"):
         with pytest.raises(ConfigError) as caught:
-            open_store(url, tmp_path, stores)
+            open_at(url, tmp_path)
         assert "sqlite:" in caught.value.why
 
 

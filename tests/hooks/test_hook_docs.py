@@ -106,8 +106,9 @@ def test_the_tool_of_the_page_as_a_plugin_of_the_project(checkout: Fields, tmp_p
     folder = tmp_path / ".cx" / "plugins"
     folder.mkdir(parents=True)
     (folder / "tarball.py").write_text(_blocks("python")[0])
-    manager = load({"CXLOCAL_LOAD_PLUGINS": "", "CXLOCAL_STRICT_PLUGINS": "1"}, warn=print)
-    manager.add_project(folder, {trust.project_digest(folder)})
+    environ = {"CXLOCAL_LOAD_PLUGINS": "", "CXLOCAL_STRICT_PLUGINS": "1"}
+    manager = load({**environ, "CXLOCAL_TRUST": trust.project_digest(folder)}, warn=print)
+    manager.add_project(tmp_path, tmp_path / "home")
     _packs(find_tool(manager, "tarball"), checkout)
 
 

@@ -41,15 +41,15 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def quiet() -> manager.Manager:
-    """A manager without installed plugins."""
-    return manager.load({"CXLOCAL_LOAD_PLUGINS": ""}, warn=print)
+def quiet(trusted: str = "") -> manager.Manager:
+    """A manager without installed plugins; ``trusted`` is CXLOCAL_TRUST."""
+    return manager.load({"CXLOCAL_LOAD_PLUGINS": "", "CXLOCAL_TRUST": trusted}, warn=print)
 
 
 def test_untrusted_plugins_stop_a_run_and_do_not_run(project: Path, home: Path) -> None:
     (project / trust.FOLDER / "own.py").write_text("import sys; sys.cxlocal_ran = True")
     with pytest.raises(Refused) as caught:
-        quiet().add_project(project / trust.FOLDER, trust.trusted(home, {}))
+        quiet().add_project(project, home)
     assert caught.value.name == "untrusted-plugins" and "cxlocal trust" in caught.value.hint
     import sys
 
@@ -62,7 +62,7 @@ def test_trusted_plugins_load_and_their_tools_work(
     folder = project / trust.FOLDER
     trust.add(home, trust.project_digest(folder), folder=folder, at="now")
     plugins = quiet()
-    plugins.add_project(folder, trust.trusted(home, {}))
+    plugins.add_project(project, home)
     row = next(row for row in plugins.rows if row.name == "own")
     assert (row.origin, row.state, row.hooks) == ("project", "loaded", ("cxlocal_register_tools",))
     tool = manager.find_tool(plugins, "own")
@@ -96,9 +96,7 @@ def test_every_change_asks_again(project: Path) -> None:
 def test_the_variable_for_ci(project: Path, home: Path) -> None:
     folder = project / trust.FOLDER
     digest = trust.project_digest(folder)
-    quiet().add_project(
-        folder, trust.trusted(home, {"CXLOCAL_TRUST": f"{digest},sha256:{'0' * 64}"})
-    )
+    quiet(f"{digest},sha256:{'0' * 64}").add_project(project, home)
     with pytest.raises(ConfigError, match="is not a digest"):
         trust.trusted(home, {"CXLOCAL_TRUST": "yes"})
 
@@ -128,7 +126,7 @@ def test_a_broken_plugin_of_the_project_stops_the_run(project: Path, home: Path,
     folder = project / trust.FOLDER
     (folder / "own.py").write_text(code)
     with pytest.raises(ConfigError) as caught:
-        quiet().add_project(folder, {trust.project_digest(folder)})
+        quiet(trust.project_digest(folder)).add_project(project, home)
     assert caught.value.name == "broken-plugin" and "own.py" in caught.value.what
 
 

@@ -80,6 +80,46 @@ def test_one_package_starts_processes(sources: list[Any]) -> None:
     assert wrong == []
 
 
+def test_one_module_renames(sources: list[Any]) -> None:
+    """Written, brought to the disk, renamed: once, so that nobody forgets one of the three."""
+    named = {"os.rename", "os.replace", "os.renames", "shutil.move"}
+    assert _calls(sources, named, "cxlocal.files") == []
+    # ``Path.rename`` and ``Path.replace`` take one path; ``str.replace`` and ``tree.rename`` more.
+    wrong = [
+        f"{source.path}:{node.lineno}"
+        for source in sources
+        if source.name != "cxlocal.files"
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("rename", "replace")
+        and len(node.args) == 1
+        and not node.keywords
+    ]
+    assert wrong == []
+
+
+def test_one_function_opens_stores(sources: list[Any]) -> None:
+    """What plugins registered is asked for by the manager of plugins, and used in one module."""
+    wrong = [
+        f"{source.path}:{node.lineno}"
+        for source in sources
+        for node in ast.walk(source.tree)
+        if (
+            isinstance(node, ast.Constant)
+            and node.value == "cxlocal_register_stores"
+            and not _below(source.name, "cxlocal.hooks")
+        )
+        or (
+            isinstance(node, ast.Attribute)
+            and node.attr == "stores"
+            and isinstance(node.value, ast.Name)
+            and source.name != "cxlocal.exchange.open"
+        )
+    ]
+    assert wrong == []
+
+
 def test_only_commands_print(sources: list[Any]) -> None:
     assert _calls(sources, {"print", "input", "breakpoint"}, "cxlocal.commands") == []
 

@@ -17,6 +17,7 @@ ALLOWED = {
     "cxlocal_plugins": (
         "cxlocal.hooks",
         "cxlocal.errors",
+        "cxlocal.files",
         "cxlocal.text",
         "cxlocal.domain",
         "cxlocal.testing",

@@ -23,14 +23,12 @@ from cxlocal_sync.http.credentials import (
 from cxlocal_sync.http.members import Members
 from cxlocal_sync.http.rights import Rights
 from cxlocal_sync.http.serving import Tls
-from cxlocal_sync.plugin import cxlocal_register_stores
 from http_kit import ThreadServer, answering
-from numbers_kit import open_journal, request
+from numbers_kit import open_at, open_journal, request
 
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import ConfigError, CxError, NotSignedIn, Trouble
 from cxlocal.exchange.messages import decode
-from cxlocal.exchange.open import open_store, token_finder
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import synchronise
 
@@ -168,14 +166,13 @@ def test_addresses_that_are_refused(url: str, tmp_path: Path) -> None:
 
 
 def test_addresses_have_one_form(tmp_path: Path) -> None:
-    stores = cxlocal_register_stores()
     for url, shown in {
         "https://Store.Example.org/": "https://store.example.org",
         "https://store.example.org:8377/cx/": "https://store.example.org:8377/cx",
         "http://localhost:1": "http://localhost:1",
         "http://[::1]:1/": "http://[::1]:1",
     }.items():
-        store = open_store(url, tmp_path, stores)
+        store = open_at(url, tmp_path)
         assert store.url == shown
         store.close()
     assert not list(tmp_path.iterdir()), "nothing is made before the first contact"
@@ -238,8 +235,7 @@ def test_the_token_may_come_from_a_source(tmp_path: Path, server: ThreadServer) 
     assert enrolled._credential is not None
     environ = {"STORE_TOKEN": enrolled._credential.token}
     enrolled.close()
-    find = token_finder({"env": "STORE_TOKEN"}, environ, tmp_path)
-    store = open_store(server.url, tmp_path / "job", cxlocal_register_stores(), find)
+    store = open_at(server.url, tmp_path / "job", environ, store_token={"env": "STORE_TOKEN"})
     assert decode(store.exchange(b"{}", timeout=5))["refusal"]["name"] == "unknown-protocol"
     assert not (tmp_path / "job").exists()
     store.close()

@@ -10,16 +10,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
 
-from cxlocal_sync.plugin import cxlocal_register_stores
-from numbers_kit import open_journal, request
+from numbers_kit import open_at, open_journal, request
 
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import StoreNeeded
-from cxlocal.exchange.open import open_store
 
 
 def main(url: str, home: Path, name: str, count: int) -> None:
-    store = open_store(url, home, cxlocal_register_stores())
+    store = open_at(url, home)
     journal = open_journal(home)
     print("ready", flush=True)
     for index in range(count):

@@ -159,7 +159,7 @@ def test_bytes_are_bounded_checked_and_moved_once(
     (tmp_path / "b").write_bytes(b"b" * 200)
     wanted = []
     for name in ("a", "b"):
-        digest, size = keep_file(tmp_path, tmp_path / name, unique=name)
+        digest, size = keep_file(tmp_path, tmp_path / name)
         wanted.append(Needed(digest, size, False, "1", name))
     monkeypatch.setattr(blobs, "BLOB_BYTES_MAX", 150)
     found = carry(journal, store, wanted, 10)

@@ -8,14 +8,18 @@ import select
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from cxlocal_sync.plugin import cxlocal_register_stores
 from cxlocal_sync.stores.sqlite import SqliteStore
 
 from cxlocal.allocation.request import NumberRequest
 from cxlocal.clock import SystemClock, SystemIds
+from cxlocal.config.settings import settings
+from cxlocal.exchange.open import Access, open_store
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.journal.file import Journal
 from cxlocal.numbers.schemes import SCHEMES
@@ -39,6 +43,15 @@ class TestClock:
 
     def monotonic(self) -> float:
         return SystemClock().monotonic()
+
+
+def open_at(
+    url: str | None, home: Path, environ: Mapping[str, str] = MappingProxyType({}), **chosen: Any
+) -> Any:
+    """The store at ``url`` as a command of the machine at ``home`` opens it; ``chosen`` are settings."""
+    said = {"CXLOCAL_STORE": url or "", **environ}
+    found = settings(None, folder=None, environ=said)._replace(**chosen)
+    return open_store(Access(found, cxlocal_register_stores(), home, said, home))
 
 
 def open_journal(home: Path, clock: Any = None) -> Journal:

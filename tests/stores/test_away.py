@@ -13,13 +13,11 @@ from typing import Any
 import pytest
 from bucket_kit import free_ports
 from cxlocal_sync.http.credentials import Credential, keep_credential
-from cxlocal_sync.plugin import cxlocal_register_stores
 from http_kit import answering
-from numbers_kit import FaultyStore, request
+from numbers_kit import FaultyStore, open_at, request
 
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import StoreNeeded
-from cxlocal.exchange.open import open_store
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
 
@@ -63,7 +61,7 @@ def away(kind: str, way: Any, home: Path, stack: ExitStack) -> Any:
     url = ADDRESSES[kind].format(port=stack.enter_context(there(way)))
     if kind == "http":
         keep_credential(home, url, Credential("tester", "secret-token"))
-    store = open_store(url, home, cxlocal_register_stores())
+    store = open_at(url, home)
     stack.callback(store.close)  # type: ignore[attr-defined]
     return store
 

@@ -9,10 +9,10 @@ even if the deploying process was killed in between.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
+from cxlocal.files import write_whole
 from cxlocal.hooks.running import become, boot, own_identity
 
 IDENTITY, ENDED = "process.json", "ended"
@@ -21,9 +21,8 @@ IDENTITY, ENDED = "process.json", "ended"
 def main(folder: Path, command: list[str]) -> None:
     """Write who we are, then become ``command`` unless the service was ended meanwhile."""
     own = own_identity()
-    part = folder / f"{IDENTITY}.{own.pid}.part"
-    part.write_text(json.dumps({"pid": own.pid, "start": own.start, "boot": boot()}))
-    os.replace(part, folder / IDENTITY)
+    said = json.dumps({"pid": own.pid, "start": own.start, "boot": boot()})
+    write_whole(folder / IDENTITY, said, durable=False)
     if not (folder / ENDED).exists():
         become(command)
 

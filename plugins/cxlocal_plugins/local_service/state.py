@@ -13,10 +13,10 @@ after a crash knows whom to look for. The file is replaced whole: a reader never
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cxlocal.files import write_whole
 from cxlocal.hooks.tool import ToolFailure
 
 FILE = "state.json"
@@ -72,17 +72,7 @@ def write_state(folder: Path, state: State) -> None:
         "next": state.next._asdict() if state.next else None,
         "port": state.port,
     }
-    part = folder / f"{FILE}.part"
-    with open(part, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, folder / FILE)
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    write_whole(folder / FILE, json.dumps(content, indent=1))
 
 
 def _release(content: Any) -> Release | None:

@@ -129,8 +129,8 @@ class LocalService(Tool):
         if (root / RELEASES).is_dir():
             shutil.rmtree(root / RELEASES)
         # Only what is ours: a handle is a text in a file, and must not be able to empty a disk.
-        for name in (FILE, f"{FILE}.part"):
-            (root / name).unlink(missing_ok=True)
+        for path in (root / FILE, *root.glob(".*.part")):
+            path.unlink(missing_ok=True)
         if root.is_dir() and not any(root.iterdir()):
             root.rmdir()
         return Done(details={"ended": ended})

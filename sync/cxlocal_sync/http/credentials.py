@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cxlocal.errors import NotSignedIn, Trouble
+from cxlocal.files import write_whole
 
 FILE_NAME = "credentials.json"
 OTHERS = 0o077
@@ -49,18 +49,8 @@ def forget_credential(home: Path, url: str) -> None:
 
 
 def _write(home: Path, entries: dict[str, Any]) -> None:
-    path = home / FILE_NAME
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{FILE_NAME}.{os.getpid()}")
-    with suppress(FileNotFoundError):
-        temporary.unlink()
-    # Born with its mode: a file that is closed to others only later was open for a moment.
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(entries, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    write_whole(home / FILE_NAME, json.dumps(entries, indent=1))
 
 
 def _read(path: Path) -> dict[str, Any]:

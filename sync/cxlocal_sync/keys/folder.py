@@ -15,13 +15,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from cxlocal.clock import Ids, SystemIds
+from cxlocal.files import rename, sync, sync_folder
 from cxlocal_sync.keys.space import SpaceError, SpaceMissing, SpaceUnclear
 
 TEMPORARY = "tmp"
@@ -32,7 +32,6 @@ was killed."""
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 _UNCLEAR = {errno.EIO, errno.ETIMEDOUT, errno.ESTALE, errno.EINTR, errno.ENOTCONN}
-_NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF}
 _CAUSES = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -71,7 +70,7 @@ class FolderSpace:
             try:
                 fresh = self._name(temporary, key)
                 if fresh:
-                    self._sync_folder(_above(key))
+                    sync_folder(_above(key), self._root())
             except OSError as error:
                 if error.errno in _UNCLEAR:
                     raise SpaceUnclear(_words(error)) from error
@@ -85,8 +84,7 @@ class FolderSpace:
         with self._explained():
             temporary = self._write(key, content)
             try:
-                os.rename(temporary, key, src_dir_fd=self._root(), dst_dir_fd=self._root())
-                self._sync_folder(_above(key))
+                rename(temporary, key, folder=self._root())
             finally:
                 self._forget(temporary)
 
@@ -147,7 +145,7 @@ class FolderSpace:
                 _take_rights(handle, self._mode & 0o666)
                 file.write(content)
                 file.flush()
-                _sync(handle)
+                sync(handle)
                 self._sweep(os.fstat(handle).st_mtime)
         except BaseException:
             self._forget(temporary)
@@ -168,7 +166,7 @@ class FolderSpace:
                 _take_rights(handle, self._mode & 0o7777)
             finally:
                 os.close(handle)
-            self._sync_folder(above or ".")
+            sync_folder(above or ".", self._root())
 
     def _name(self, temporary: str, key: str) -> bool:
         root = self._root()
@@ -181,13 +179,6 @@ class FolderSpace:
                 raise
             return _rename_new(root, temporary, key)
         return True
-
-    def _sync_folder(self, folder: str) -> None:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._root())
-        try:
-            _sync(handle)
-        finally:
-            os.close(handle)
 
     def _forget(self, temporary: str) -> None:
         with contextlib.suppress(OSError):
@@ -212,17 +203,6 @@ def _above(key: str) -> str:
 def _take_rights(handle: int, mode: int) -> None:
     with contextlib.suppress(OSError):
         os.fchmod(handle, mode)
-
-
-def _sync(handle: int) -> None:
-    try:
-        if sys.platform == "darwin":
-            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
-        else:
-            os.fsync(handle)
-    except OSError as error:
-        if error.errno not in _NO_SYNC:  # a file system that has no such thing for folders
-            raise
 
 
 def _rename_new(root: int, old: str, new: str) -> bool:

@@ -23,6 +23,7 @@ from urllib.parse import unquote
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import CxError
 from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.files import write_whole
 from cxlocal.journal.whereabouts import file_hint
 from cxlocal.numbers.log import LogBroken
 from cxlocal_sync.stores.answer import Answering, answer, refuse
@@ -166,22 +167,10 @@ class SqliteStore(Answering):
         self._check_there()
         check_content(digest, content)
         target = self._blob(digest)
-        temporary = target.with_name(f".{digest}.{self._ids.token()}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-            handle = os.open(target.parent, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            write_whole(target, content, mode=0o666)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
             raise self._unreachable(error.strerror or str(error)) from error
 
     def get_blob(self, digest: str, *, timeout: float) -> bytes | None:
