@@ -2,8 +2,9 @@
 
 There is no official standard; the survey at https://github.com/testmoapp/junitxml is followed. The
 file comes from an untrusted build: it is read in chunks, declarations of entities end the reading,
-and what is kept is bounded. Counts come from the cases, never from the totals in the file: pytest
-writes two cases for one test whose call and teardown both failed.
+and what is kept is bounded. Counts come from the elements (``junit_tests`` says which of them are
+one test), never from the totals in the file; only where a suite counts failures and none of its
+elements has one, that is believed, as an error of the suite itself.
 
 junitparser builds the whole tree in memory, so half a gigabyte of report would need several; expat
 with handlers needs a few megabytes whatever the size.
@@ -11,43 +12,55 @@ with handlers needs a few megabytes whatever the size.
 
 from __future__ import annotations
 
-import hashlib
 import os
+import re
 import stat
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
-from cxlocal.hooks.report import Case, Report, ReportReader
+from cxlocal.hooks.report import Report, ReportReader
 from cxlocal.hooks.specs import hookimpl
+from cxlocal_plugins.junit_tests import Element, Suite, Tests, named
 from cxlocal_plugins.junit_text import CHUNK_BYTES, Cleaner, UnknownEncoding
 
 BYTES_MAX = 2 * 1024 * 1024 * 1024
 """Read of one file. Reports of half a gigabyte exist; beyond this nobody reads them."""
-CASES_MAX = 200_000
-"""Cases kept of one file."""
-BAD_CASES_MAX = 10_000
-"""Failed and erroneous cases kept beyond that: a failure must not hide behind many passes."""
-KEPT_BYTES_MAX = 96 * 1024 * 1024
-"""Of all names and messages of one file together, as they lie in memory: characters beyond U+FFFF
-make every character of a text take four bytes. With CASES_MAX it bounds the memory."""
 MESSAGE_BYTES_MAX = 1024
-NAME_CHARACTERS_MAX = 1024
-"""Of a suite or test name; a longer one is cut and told apart by a digest of the whole."""
 TAG_BYTES_MAX = 16 * CHUNK_BYTES
 """Of one tag or comment, which the parser must hold in memory whole."""
 DEPTH_MAX = 64
 """Suites nest; deeper than this is no report."""
 
-RANK = {"passed": 0, "skipped": 1, "flaky": 2, "error": 3, "failed": 4}
-"""Which of two results for one test counts: the worse one. A failed test has said no, whatever went
-wrong while it was cleaned up; an error may be trouble and worth a retry."""
+RANK = {"passed": 0, "skipped": 1, "error": 2, "failed": 3}
+"""Which of several results of one element counts: the worst. A failed test has said no, whatever
+went wrong while it was cleaned up; an error may be trouble and worth a retry."""
 RESULTS = {"failure": "failed", "error": "error", "skipped": "skipped"}
+WORDS = {
+    **dict.fromkeys(("failed", "fail", "failure"), "failed"),
+    **dict.fromkeys(("error", "errored", "broken", "crashed", "timeout", "timedout"), "error"),
+    **dict.fromkeys(
+        ("skipped", "skip", "notrun", "not run", "not_run", "suppressed", "disabled", "ignored",
+         "pending", "todo", "untested"), "skipped",
+    ),
+}  # fmt: skip
+"""What ``status`` and ``result`` of a test case say, in small letters: GoogleTest, CTest, behave and
+others write some outcomes there alone. Any other word says nothing that the elements do not."""
 RETRIES = ("flakyFailure", "flakyError", "rerunFailure", "rerunError")
 """Surefire: flaky… stand in a case that passed in the end, rerun… in one that did not."""
+NO_PLACE = ("", "")
+_GROUPS = re.compile(r"[\s'’\u202f\u00a0]")
+"""What languages put between groups of three digits, beside the two signs."""
+_SECONDS = re.compile(r"\+?(\d{1,9}(\.\d+)?|\.\d+)([eE][+-]?\d{1,2})?")
+SECONDS_MAX = 1e9
+"""Thirty years: no test took longer."""
 SUITES = ("testsuites", "testsuite")
+ONE_NAME = (("testsuites", "pytest tests"), ("testsuite", "pytest"))
+"""What pytest calls the outermost elements of its reports. It gives no two tests one name."""
+NO_SUITE = Suite(0, (), "")
+OF_THE_SUITE = "(suite)"
+"""Stands for the test where a suite as a whole went wrong."""
 
 
 class _Refused(Exception):
@@ -70,7 +83,39 @@ class JUnit:
             problem = f"it cannot be read: {error}"  # A path that no system has: a NUL in it.
         if not problem and not handler.is_report:
             problem = "it is no JUnit report: it holds neither suites nor cases"
-        return Report(self.format, suite or handler.first_suite, handler.cases(), problem)
+        return Report(self.format, suite or handler.first_suite, handler.tests.end(), problem)
+
+
+class _Open:
+    """A test case, or what went wrong with a suite itself, while its element is being read."""
+
+    def __init__(self, attributes: Mapping[str, str], depth: int) -> None:
+        self.attributes = attributes
+        self.depth = depth
+        self.result = "passed"
+        """The worst of its elements."""
+        self.message = ""
+        self.retried = False
+
+    @property
+    def outcome(self) -> str:
+        """The worst of its elements and of what its attributes say."""
+        said = (self.attributes.get(name, "").strip().lower() for name in ("status", "result"))
+        worst = max(
+            [self.result, *(WORDS.get(word, "passed") for word in said)], key=RANK.__getitem__
+        )
+        return "flaky" if worst == "passed" and self.retried else worst
+
+
+class _OpenSuite:
+    """A suite whose element is being read."""
+
+    def __init__(self, suite: Suite, declared: str) -> None:
+        self.suite = suite
+        self.declared = declared
+        """How many failures and errors it says it has, in words; empty for none."""
+        self.bad = False
+        """An element in it failed, at least in one attempt."""
 
 
 class _Handler:
@@ -79,17 +124,13 @@ class _Handler:
     def __init__(self) -> None:
         self.is_report = False
         self.first_suite = ""
-        self._left_out = 0
-        self._kept_bytes = 0
-        self._bad_kept = 0
-        self._found: dict[tuple[str, str], Case] = {}
-        self._suites: list[str] = []
+        self.tests = Tests()
+        self._suites: list[_OpenSuite] = []
+        self._suite_count = 0
+        self._one_name = False
         self._depth = 0
-        self._case: dict[str, str] | None = None
-        self._case_depth = 0
-        self._outcome = "passed"
-        self._message = ""
-        self._retried = False
+        self._open: list[_Open] = []
+        """Test cases; some producers write those of steps into those of their test."""
         self._listening = 0
         """Depth of the element whose text becomes the message; 0 for none."""
 
@@ -128,108 +169,130 @@ class _Handler:
         parser.Parse(cleaner.end(), True)
         return ""
 
-    def cases(self) -> tuple[Case, ...]:
-        """Every test once, in the order of the file."""
-        return tuple(self._found.values())
-
     def _words_for_left_out(self) -> str:
-        if not self._left_out:
+        if not self.tests.left_out:
             return ""
-        return f"{self._left_out} cases beyond {len(self._found)} were left out"
+        return f"{self.tests.left_out} cases beyond {len(self.tests)} were left out"
 
     def _refuse_entities(self, *_: Any) -> None:
         raise _Refused("it declares entities, which no report needs; it was not read further")
 
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
+    def _start(self, full_name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
         if self._depth > DEPTH_MAX:
             raise _Refused(f"its elements nest deeper than {DEPTH_MAX}")
+        name = _local(full_name)
         if name in SUITES:
             self.is_report = True
-            label = _named(attributes.get("name", ""))
-            self._suites.append(label)
-            self.first_suite = self.first_suite or label
+            self._open_suite(name, attributes)
         elif name == "testcase":
             self.is_report = True
-            self._open_case(attributes)
-        elif self._case is not None:
-            self._start_result(name, attributes)
+            self._open.append(_Open(attributes, self._depth))
+        elif self._open:
+            if self._depth == self._open[-1].depth + 1:
+                self._take_result(name, attributes)
         elif self._suites and name in ("failure", "error"):
             # Of the suite itself: it could not be set up. It must not pass for nothing.
-            self._open_case({"classname": self._suites[-1], "name": "(suite)"})
-            self._start_result(name, attributes)
+            self._open.append(_Open({"name": OF_THE_SUITE}, self._depth))
+            self._take_result(name, attributes)
 
-    def _open_case(self, attributes: dict[str, str]) -> None:
-        self._case, self._case_depth = attributes, self._depth
-        self._outcome, self._message = "passed", ""
-        self._retried, self._listening = False, 0
+    def _open_suite(self, name: str, attributes: dict[str, str]) -> None:
+        label = named(attributes.get("name", ""))
+        self.first_suite = self.first_suite or label
+        self._one_name = self._one_name or (self._depth <= 2 and (name, label) in ONE_NAME)
+        outer = self._suites[-1].suite if self._suites else NO_SUITE
+        self._suite_count += 1
+        suite = Suite(
+            self._suite_count,
+            (*outer.path, label),
+            named(attributes.get("hostname", "")) or outer.host,
+        )
+        self._suites.append(_OpenSuite(suite, _declared(attributes)))
 
-    def _start_result(self, name: str, attributes: dict[str, str]) -> None:
-        if name in RETRIES:
-            self._retried = True
-        outcome = RESULTS.get(name)
-        if outcome is not None and RANK[outcome] > RANK[self._outcome]:
-            self._outcome = outcome
-            self._message = attributes.get("message", "")
-            self._listening = 0 if self._message else self._depth
-        elif name in RETRIES and not self._message:
-            self._message = attributes.get("message", "")
+    def _take_result(self, name: str, attributes: dict[str, str]) -> None:
+        one = self._open[-1]
+        outcome = RESULTS.get(name, "passed")
+        if RANK[outcome] > RANK[one.result]:
+            one.result = outcome
+            one.message = attributes.get("message", "")
+            self._listening = 0 if one.message else self._depth
+        elif name in RETRIES:
+            one.retried = True
+            one.message = one.message or attributes.get("message", "")
 
     def _text(self, text: str) -> None:
-        if self._listening and len(self._message) < MESSAGE_BYTES_MAX:
-            # Leading white space is no message.
-            self._message += text[:MESSAGE_BYTES_MAX] if self._message else text.lstrip()
+        if self._listening and self._open:
+            one = self._open[-1]
+            if len(one.message) < MESSAGE_BYTES_MAX:
+                # Leading white space is no message.
+                one.message += text[:MESSAGE_BYTES_MAX] if one.message else text.lstrip()
 
-    def _end(self, name: str) -> None:
+    def _end(self, full_name: str) -> None:
         if self._depth == self._listening:
             self._listening = 0
-        if self._case is not None and self._depth == self._case_depth:
-            self._keep(self._case)
-            self._case = None
-        if name in SUITES and self._suites:
-            self._suites.pop()
+        if self._open and self._depth == self._open[-1].depth:
+            self._keep(self._open.pop())
+        elif self._suites and _local(full_name) in SUITES:
+            self._close_suite(self._suites.pop())
         self._depth -= 1
 
-    def _keep(self, attributes: dict[str, str]) -> None:
-        outcome = self._outcome
-        if outcome == "passed" and self._retried:
-            outcome = "flaky"
-        suite = attributes.get("classname") or (self._suites[-1] if self._suites else "")
-        key = (_named(suite), _named(attributes.get("name", "")))
-        before = self._found.get(key)
-        if before is not None and RANK[outcome] <= RANK[before.outcome]:
-            return
-        case = Case(*key, outcome, _seconds(attributes.get("time", "")), _shortened(self._message))
-        if before is None and not self._has_room(case):
-            self._left_out += 1
-        else:
-            self._kept_bytes += sum(map(sys.getsizeof, (case.suite, case.name, case.message)))
-            self._found[key] = case
+    def _close_suite(self, closing: _OpenSuite) -> None:
+        if closing.declared and not closing.bad:
+            closing.bad = True
+            message = f"the suite counts {closing.declared}, and no test of it says so"
+            self.tests.add(
+                Element(closing.suite, "", OF_THE_SUITE, NO_PLACE, "error", None, message),
+                one_name=False,
+            )
+        if self._suites and closing.bad:
+            self._suites[-1].bad = True
 
-    def _has_room(self, case: Case) -> bool:
-        """Whether one more case is kept; of those that failed, some more."""
-        if len(self._found) < CASES_MAX and self._kept_bytes < KEPT_BYTES_MAX:
-            return True
-        if RANK[case.outcome] < RANK["error"] or self._bad_kept >= BAD_CASES_MAX:
-            return False
-        self._bad_kept += 1
-        return True
-
-
-def _named(text: str) -> str:
-    """A name of bounded length; two long ones that differ stay different."""
-    if len(text) <= NAME_CHARACTERS_MAX:
-        return text
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return f"{text[: NAME_CHARACTERS_MAX - 18]}… {digest}"
+    def _keep(self, one: _Open) -> None:
+        outcome = one.outcome
+        if self._suites and outcome not in ("passed", "skipped"):
+            self._suites[-1].bad = True
+        given = one.attributes
+        place = (given.get("file", ""), given.get("line", ""))
+        element = Element(
+            self._suites[-1].suite if self._suites else NO_SUITE,
+            named(given.get("classname", "")),
+            named(given.get("name", "")),
+            (named(place[0]), named(place[1])) if any(place) else NO_PLACE,
+            outcome,
+            seconds_of(given.get("time", "")),
+            _shortened(one.message),
+        )
+        self.tests.add(element, one_name=self._one_name)
 
 
-def _seconds(text: str) -> float | None:
-    try:
-        value = float(text.replace(",", ""))
-    except ValueError:
-        return None
-    return value if 0 <= value < 1e9 else None
+def _local(name: str) -> str:
+    """The name of an element without the prefix of its namespace."""
+    return name.rpartition(":")[2]
+
+
+def _declared(attributes: Mapping[str, str]) -> str:
+    """``2 failures``, ``1 errors``: what a suite says of itself; empty for none."""
+    counts = [(attributes.get(name, "").strip(), name) for name in ("failures", "errors")]
+    # Not as numbers: Python refuses to read very long ones.
+    return " and ".join(
+        f"{count[:9]} {name}" for count, name in counts if count.isdecimal() and count.strip("0")
+    )
+
+
+def seconds_of(text: str) -> float | None:
+    """A duration as producers write it: ``0.255``, ``0,255``, ``1,234.5``, ``1.234,5``. The last
+    sign parts the decimals, unless it stands there more than once. None for what is no number."""
+    plain = _GROUPS.sub("", text[:64])
+    last = max(plain.rfind("."), plain.rfind(","))
+    if last >= 0:
+        sign = plain[last]
+        whole, decimals = plain[:last], plain[last + 1 :]
+        if sign in whole:
+            whole, decimals = whole + decimals, ""
+        whole = whole.replace(".", "").replace(",", "")
+        plain = f"{whole}.{decimals or '0'}" if whole or decimals else ""
+    value = float(plain) if _SECONDS.fullmatch(plain) else SECONDS_MAX
+    return value if value < SECONDS_MAX else None
 
 
 def _shortened(text: str) -> str:
