@@ -95,3 +95,14 @@ def _only_escapes(text: str) -> bool:
 def shorten(text: str, limit: int) -> str:
     """At most ``limit`` characters, the end replaced by ``…`` where something was cut."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def cut_name(text: str, limit: int) -> str:
+    """A name of at most ``limit`` characters (more than 18); two long ones that differ stay
+    different."""
+    if len(text) <= limit:
+        return text
+    import hashlib  # few commands meet a name that long
+
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{text[: limit - 18]}… {digest}"

@@ -218,6 +218,9 @@ class Stage(Table, frozen=True, kw_only=True):
             ' (`junit = "junit.xml"`), where `*` and `?` match any number of files.'
         ),
     ] = {}
+    allow_empty: Annotated[
+        bool, says("Reports without a single test are fine; otherwise the stage has failed.")
+    ] = False
     retries: Annotated[
         Attempts | None,
         says("Further attempts after a failed one; left out: as in [defaults].", "attempts"),

@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+OUTCOMES = ("passed", "failed", "error", "skipped", "flaky")
+"""What may become of a test case; *flaky*: failed, then passed when it was run again."""
+
 
 class Case(NamedTuple):
-    """One test case. ``name`` is stable over runs: class name and test name."""
+    """One test case. Suite and name together are stable over runs, and one test's alone."""
 
     suite: str
     name: str
     outcome: str
-    """passed, failed, error, skipped or flaky (failed, then passed on a rerun)."""
+    """One of OUTCOMES."""
     seconds: float | None
     message: str
     """First failure or error message, at most 1 KiB of UTF-8."""

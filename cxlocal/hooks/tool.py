@@ -44,6 +44,8 @@ class ReportFile(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     format: str = "junit"
     suite: str = ""
+    may_be_empty: bool = False
+    """A report without a test is fine; otherwise the stage has failed."""
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):

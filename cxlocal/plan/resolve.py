@@ -248,6 +248,7 @@ def _stage(
         produces=tuple(plan.Output(name=one, path=path) for one, path in paths.items()),
         artifacts=artifacts,
         reports=_reports(stage.reports),
+        allow_empty=stage.allow_empty,
         retries=defaults.retries if stage.retries is None else stage.retries,
         timeout_seconds=_seconds(*timeout),
         secrets=tuple(stage.secrets),

@@ -84,6 +84,8 @@ class Stage(Part, frozen=True, kw_only=True):
     artifacts: tuple[str, ...] = ()
     """Artifacts made by the stages it waits for, directly or through others. Sorted."""
     reports: tuple[ReportRule, ...] = ()
+    allow_empty: bool = False
+    """Reports without a test are no failure."""
     retries: int = 0
     timeout_seconds: int = 3600
     """For one attempt."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cxlocal.errors import CxError, Trouble
-from cxlocal.hooks.report import Report
+from cxlocal.hooks.reading import read_report
 from cxlocal.runner.pieces import as_stage
 from cxlocal.runner.products import artifact_drafts, report_drafts
 
 if TYPE_CHECKING:
     from cxlocal.events.document import Draft
     from cxlocal.hooks.manager import Manager
+    from cxlocal.hooks.report import ReportReader
     from cxlocal.processes.mask import Masker
     from cxlocal.runner.pieces import PieceRecord, PieceStage
     from cxlocal.runner.pieces_stage import Troubles
@@ -119,14 +120,14 @@ def output_drafts(
                     hint="install a plugin that reads it, or correct the format",
                     name="no-report-reader",
                 )
-            drafts += _report(record, stage, attempt, reader, path, suite, masker)
+            drafts += _report(record, stage, attempt, reader, form, path, suite, masker)
         except (CxError, OSError) as problem:
             troubles.take(problem, f"report {path.name}: ")
     return drafts
 
 
-def _readers(manager: Manager) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _readers(manager: Manager) -> dict[str, ReportReader]:
+    found: dict[str, ReportReader] = {}
     for _, readers in manager.each("cxlocal_register_report_readers"):
         for reader in readers:
             found.setdefault(reader.format, reader)
@@ -137,7 +138,8 @@ def _report(
     record: PieceRecord,
     stage: PieceStage,
     attempt: int,
-    reader: Any,
+    reader: ReportReader,
+    form: str,
     path: Path,
     suite: str,
     masker: Masker | None,
@@ -156,17 +158,5 @@ def _report(
                 hint="let the command write it, or correct its path",
                 name="no-report",
             )
-        try:
-            report = reader.read(raw, suite=suite)
-        except CxError:
-            raise
-        except Exception as problem:  # noqa: BLE001
-            # A reader is a plugin's, the file a build's: neither may cost us the record.
-            report = Report("", suite, (), f"{type(problem).__name__}: {problem}"[:300])
-        if not isinstance(report, Report):
-            raise Trouble(
-                f"its reader gave a {type(report).__name__}, not a report",
-                why="the plugin that reads this format is wrong",
-                hint="'cxlocal plugins' names it; leave it out with -p no:NAME",
-            )
+        report = read_report(reader, form, raw, suite)
         return report_drafts(record, as_stage(stage), attempt, report, raw)

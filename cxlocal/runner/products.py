@@ -15,7 +15,7 @@ from cxlocal.hooks.report import Case, Report
 from cxlocal.hooks.tool import ArtifactRef
 from cxlocal.journal.blobs import blob_path, check_blob, keep_file
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.text import clean_text
+from cxlocal.text import clean_text, cut_name
 
 if TYPE_CHECKING:
     from cxlocal.plan.types import Stage
@@ -131,11 +131,16 @@ def artifacts(record: RunRecord, *, check: bool = True) -> dict[str, ArtifactRef
 
 
 def report_drafts(
-    record: RunRecord, stage: Stage, attempt: int, report: Report, raw: Path | None
+    record: RunRecord,
+    stage: Stage,
+    attempt: int,
+    report: Report,
+    raw: Path | None,
+    outcome: Outcome | None = None,
 ) -> list[Draft]:
     """A suite ended: counts, notable cases, and the raw file kept by digest.
 
-    ``raw`` is None where there is no file to keep.
+    ``raw`` is None where there is no file to keep, ``outcome`` where the report's own holds.
     """
     journal = record.journal
     suite = report.suite or stage.name
@@ -150,7 +155,7 @@ def report_drafts(
         attempt=attempt,
         suite=suite,
         environment=stage.environment,
-        outcome=Outcome(report.outcome),
+        outcome=outcome or Outcome(report.outcome),
         facts={**_counts(report), **_notable_cases(record, report), "report": kept},
         event_id=event_id,
     )
@@ -199,8 +204,9 @@ def _notable_cases(record: RunRecord, report: Report) -> dict[str, Any]:
 
 def _case(case: Case) -> dict[str, Any]:
     return {
-        "suite": clean_text(case.suite)[:200],
-        "name": clean_text(case.name)[:300],
+        # Together they are the key of the case in this report.
+        "suite": cut_name(clean_text(case.suite), 200),
+        "name": cut_name(clean_text(case.name), 300),
         "outcome": case.outcome,
         "message": clean_text(case.message)[:600],
         "seconds": case.seconds,

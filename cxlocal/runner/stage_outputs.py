@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.events import outputs, types
-from cxlocal.hooks.calls import guarded
-from cxlocal.hooks.implementations import Mistake
+from cxlocal.hooks.reading import read_report
 from cxlocal.hooks.report import Report
 from cxlocal.runner.products import artifact_drafts, report_drafts
+from cxlocal.runner.report_verdict import Read, judge_reports, suite_outcome, words_of_problem
 from cxlocal.runner.workspace import matches
 from cxlocal.text import clean_text
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from cxlocal.hooks.tool import ArtifactRef
     from cxlocal.plan.types import Stage
     from cxlocal.runner.work import Work, Worked
-
-READ_SECONDS = 60.0
-"""For reading one report; the largest a reader takes are read in a few seconds."""
 
 Mark = tuple[int, int, int]
 
@@ -66,18 +63,18 @@ def collect(
     does not take them.
     """
     outcome, reason = worked.outcome, worked.reason
-    reports = _reports(work, stage, worked, folder, before)
+    allow_empty = stage.allow_empty or any(one.may_be_empty for one in worked.reports)
+    files = _reports(work, stage, worked, folder, before)
+    reports = [one for one, _ in files]
     drafts: list[Draft] = []
-    problems: list[str] = []
-    for report, path in reports:
-        drafts += _kept_report(work, stage, attempt, report, path)
-        if report.problem:
-            problem = f"report {_shown(folder, path)} could not be read: {report.problem}"
-            problems.append(work.masker.text(problem))
-            stage_run = work.stage_run(stage.name, attempt)
-            drafts.append(work.record.flag_draft("unreadable-report", problems[-1], stage_run))
+    for one, path in files:
+        said = suite_outcome(one, reports, allow_empty=allow_empty)
+        drafts += _kept_report(work, stage, attempt, one.report, path, said)
+        if one.report.problem:
+            stage_run, words = work.stage_run(stage.name, attempt), words_of_problem(one)
+            drafts.append(work.record.flag_draft("unreadable-report", words, stage_run))
     if outcome == Outcome.SUCCESS:
-        outcome, reason = _judge_reports(stage, [report for report, _ in reports], problems)
+        outcome, reason = judge_reports(stage.reports, reports, allow_empty=allow_empty)
     artifacts: dict[str, ArtifactRef] = {}
     if outcome == Outcome.SUCCESS:
         outcome, reason, artifacts, more = _artifacts(work, stage, attempt, worked, folder)
@@ -112,28 +109,28 @@ def _ends(draft: Draft, stage: Stage) -> bool:
 
 def _reports(
     work: Work, stage: Stage, worked: Worked, folder: Path, before: Mapping[Path, Mark]
-) -> list[tuple[Report, Path]]:
-    files: list[tuple[str, Path, str]] = []
+) -> list[tuple[Read, Path]]:
+    files: list[tuple[str, Path, str, str]] = []
     for rule in stage.reports:
         for path in matches(folder, rule.path):
             if before.get(path) != _mark(path):
-                files.append((rule.format, path, ""))
-    known = {path for _, path, _ in files}
+                files.append((rule.format, path, "", rule.path))
+    known = {path for _, path, _, _ in files}
     for one in worked.reports:
         if one.path not in known:
-            files.append((one.format, one.path, one.suite))
-    names = _suites(stage, folder, files)
+            files.append((one.format, one.path, one.suite, ""))
+    names = _suites(stage, folder, [(path, suite) for _, path, suite, _ in files])
     return [
-        (_read(work, form, path, suite), path)
-        for (form, path, _), suite in zip(files, names, strict=True)
+        (_read(work, form, path, suite, work.masker.text(_shown(folder, path)), promised), path)
+        for (form, path, _, promised), suite in zip(files, names, strict=True)
     ]
 
 
-def _suites(stage: Stage, folder: Path, files: Sequence[tuple[str, Path, str]]) -> list[str]:
+def _suites(stage: Stage, folder: Path, files: Sequence[tuple[Path, str]]) -> list[str]:
     """A name for each: the stage's for a single one, else what tells them apart."""
     if len(files) == 1:
-        return [files[0][2] or stage.name]
-    return [suite or f"{stage.name}: {_shown(folder, path)}" for _, path, suite in files]
+        return [files[0][1] or stage.name]
+    return [suite or f"{stage.name}: {_shown(folder, path)}" for path, suite in files]
 
 
 def _shown(folder: Path, path: Path) -> str:
@@ -143,60 +140,42 @@ def _shown(folder: Path, path: Path) -> str:
         return clean_text(path.name)
 
 
-def _read(work: Work, form: str, path: Path, suite: str) -> Report:
+def _read(work: Work, form: str, path: Path, suite: str, shown: str, promised: str) -> Read:
     reader = work.readers.get(form)
     if reader is None:
-        return Report(form, suite, (), f"no plugin reads the format {form!r}")
-    try:
-        found = guarded(READ_SECONDS, lambda: reader.read(path, suite=suite))
-    except Mistake as mistake:
-        return Report(form, suite, (), f"its reader failed: {mistake}")
-    if not isinstance(found, Report):
-        return Report(form, suite, (), "its reader gave something that is no report")
-    return found._replace(suite=suite)
+        report = Report(form, suite, (), f"no plugin reads the format {form!r}")
+    else:
+        report = _masked(work, read_report(reader, form, path, suite))
+    return Read(report, shown, promised)
 
 
-def _kept_report(work: Work, stage: Stage, attempt: int, report: Report, path: Path) -> list[Draft]:
+def _masked(work: Work, report: Report) -> Report:
+    """The report without secrets in what becomes part of events."""
+    if not work.masker:
+        return report
+    hide = work.masker.text
+    return report._replace(
+        problem=hide(report.problem),
+        cases=tuple(
+            case._replace(suite=hide(case.suite), name=hide(case.name), message=hide(case.message))
+            for case in report.cases
+        ),
+    )
+
+
+def _kept_report(
+    work: Work, stage: Stage, attempt: int, report: Report, path: Path, outcome: Outcome
+) -> list[Draft]:
     """The drafts of a report, whose bytes are kept without secrets in them."""
     raw = path
     if work.masker:
         raw = work.workspace.folder / f"report-{work.record.journal.ids.token()}"
         with path.open("rb") as source, raw.open("wb") as target:
             work.masker.copy(source, target)
-        report = report._replace(
-            problem=work.masker.text(report.problem),
-            cases=tuple(
-                case._replace(
-                    name=work.masker.text(case.name), message=work.masker.text(case.message)
-                )
-                for case in report.cases
-            ),
-        )
-    drafts = report_drafts(work.record, stage, attempt, report, raw)
+    drafts = report_drafts(work.record, stage, attempt, report, raw, outcome)
     if raw != path:
         raw.unlink()
     return drafts
-
-
-def _judge_reports(
-    stage: Stage, reports: Sequence[Report], problems: Sequence[str]
-) -> tuple[Outcome, str]:
-    """Whether a stage whose program succeeded really did."""
-    if stage.reports and not reports:
-        names = ", ".join(rule.path for rule in stage.reports)
-        return Outcome.ERROR, f"report missing: {names} was not written"
-    if stage.kind != "test":
-        return Outcome.SUCCESS, ""
-    failed = sum(report.count("failed") + report.count("error") for report in reports)
-    if failed:
-        cases = "test case" if failed == 1 else "test cases"
-        return (
-            Outcome.FAILURE,
-            f"the report says {failed} {cases} failed, though the program did not",
-        )
-    if problems:
-        return Outcome.ERROR, problems[0]
-    return Outcome.SUCCESS, ""
 
 
 # artifacts

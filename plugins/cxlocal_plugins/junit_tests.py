@@ -8,13 +8,13 @@ that bears the same name is another test: rows of a table, the same scenario in 
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections import Counter
 from collections.abc import Container
 from typing import NamedTuple
 
 from cxlocal.hooks.report import Case
+from cxlocal.text import cut_name
 
 CASES_MAX = 200_000
 """Cases kept of one file."""
@@ -205,7 +205,4 @@ def _number(cases: list[Case], often: Container[tuple[str, ...]]) -> None:
 
 def named(text: str) -> str:
     """A name of bounded length; two long ones that differ stay different."""
-    if len(text) <= NAME_CHARACTERS_MAX:
-        return text
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return f"{text[: NAME_CHARACTERS_MAX - 18]}… {digest}"
+    return cut_name(text, NAME_CHARACTERS_MAX)

@@ -77,7 +77,9 @@ class Pytest(Tool):
 
 def _done(ctx: Context, report: Path, python: str) -> Done:
     return Done(
-        reports=(ReportFile(path=report),) if report.is_file() else (),
+        reports=(ReportFile(path=report, may_be_empty=ctx.options.allow_empty),)
+        if report.is_file()
+        else (),
         details={"python": python},
         tool_version="" if ctx.options.python else version("pytest"),
     )

@@ -217,10 +217,28 @@ def test_a_report_from_before_does_not_speak_for_this_attempt(shop: Any, tools: 
     assert shop.run().code == 9
 
 
-def test_a_report_that_says_failed_fails_the_stage(shop: Any, tools: Any) -> None:
+def test_a_report_counts_whatever_the_kind_of_its_stage(shop: Any, tools: Any) -> None:
+    """Each stage succeeds by its exit code; its report says what became of it."""
     desk(shop, tools)
-    shop.write(REPORTS.format(command="echo one failed > report.txt"))
-    assert shop.run().code == 1
+    one = '{{ {1} command = "printf \'{2}\' > {0}.txt", reports = {{ lines = "{0}.txt" }} }}'
+    stages = [
+        ("plain", "", "one failed", "failure"),
+        ("build", 'kind = "build",', "one error", "failure"),
+        ("good", 'kind = "publish",', "one passed", "success"),
+        ("word", "", "one fail", "error"),
+        ("empty", 'kind = "test",', "", "failure"),
+        ("allowed", "allow_empty = true,", "", "success"),
+    ]
+    shop.write("[stages]\n" + "".join(f"{row[0]} = {one.format(*row)}\n" for row in stages))
+    done = shop.run("-j", "2")
+    assert done.code == 1, done.err
+    rows = dict(shop.query("SELECT stage, outcome FROM stage_run"))
+    assert rows == {name: outcome for name, _, _, outcome in stages}
+    reasons = dict(shop.query("SELECT stage, reason FROM stage_run"))
+    assert "the outcome of 'one' is 'fail'" in reasons["word"]
+    assert "holds no test (allow_empty = true" in reasons["empty"]
+    suites = dict(shop.query("SELECT stage, outcome FROM report WHERE format = 'lines'"))
+    assert suites == {**rows, "build": "error"}, "its test had an error, and did not fail"
 
 
 def test_an_unreadable_report_is_recorded_and_flagged(shop: Any, tools: Any) -> None:
