@@ -33,6 +33,7 @@ from cxlocal.events.runs import (
     run_judged,
     run_observed,
     run_queued,
+    run_restricted,
     run_started,
     stage_finished,
     stage_started,
@@ -359,6 +360,8 @@ def _offline_days(laptop: Machine) -> None:
         run_judged(night.ref, gate="freeze", verdict="undecided", reason="calendar not reachable",
                    stage="production", environment="production", promotion="",
                    data_age_seconds=7200.0),
+        run_restricted(night.ref, plugins=[{"name": "freeze", "distribution": "acme-gates",
+                                            "version": "2", "how": "-p no:freeze"}]),
         run_observed(night.ref, environment="production", expected="1.0.2", observed="1.0.6",
                      agrees=False, details={}),
     ).end(before="production")  # fmt: skip

@@ -35,6 +35,8 @@ PARTS = {
     " AND log IS NOT NULL ORDER BY started_at",
     "verdicts": "SELECT gate, verdict, reason, stage, environment, judged_at FROM verdict"
     " WHERE run = ? ORDER BY judged_at",
+    "left_out": "SELECT plugin, distribution, version, how, at FROM left_out WHERE run = ?"
+    " ORDER BY at, plugin",
     "flags": "SELECT kind, text, raised_at FROM flag WHERE run = ? ORDER BY raised_at",
 }
 

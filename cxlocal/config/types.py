@@ -293,6 +293,9 @@ class Plugins(Table, frozen=True, kw_only=True):
     """Which installed plugins take part."""
 
     block: Annotated[Names, says("Plugins that are not loaded.")] = []
+    require: Annotated[
+        Names, says("Plugins without which nothing runs: gates, for example. Or distributions.")
+    ] = []
 
 
 class Config(Table, frozen=True, kw_only=True):

@@ -155,6 +155,11 @@ def run_judged(
     return Draft(types.RUN_JUDGED, ref.run, {}, custom, ref.deliverable, ref.run)
 
 
+def run_restricted(ref: RunRef, *, plugins: list[dict[str, str]]) -> Draft:
+    """Plugins were left out of a command of a run: name, distribution, version, how."""
+    return Draft(types.RUN_RESTRICTED, ref.run, {}, {"plugins": plugins}, ref.deliverable, ref.run)
+
+
 def run_observed(
     ref: RunRef, *, environment: str, expected: str, observed: str, agrees: bool, details: Any
 ) -> Draft:

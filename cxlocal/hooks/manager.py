@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -29,6 +29,7 @@ from cxlocal.hooks.implementations import Mistake, check_hooks, first_result
 from cxlocal.hooks.load import imported, module_from_bytes
 from cxlocal.hooks.open_stage import OpenStage
 from cxlocal.hooks.options import check_options, check_verb
+from cxlocal.hooks.plugin_row import LeftOut, PluginRow, absent_plugin
 from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageView
 from cxlocal.hooks.trust import FOLDER, ProjectFile, ProjectPlugins, read_project, trusted
 
@@ -40,21 +41,6 @@ LOAD_SECONDS = 20.0
 """For importing one plugin. Large ones (cloud SDKs) need a few seconds on a slow disk."""
 
 
-class PluginRow(NamedTuple):
-    """One plugin, as ``cxlocal plugins`` shows it."""
-
-    name: str
-    distribution: str
-    version: str
-    hooks: tuple[str, ...]
-    origin: str
-    """shipped, installed or project."""
-    state: str
-    """loaded, blocked, broken, untrusted, or not loaded (nobody has asked for it yet)."""
-    error: str
-    file: str
-
-
 class Manager:
     """The plugins of one command."""
 
@@ -62,10 +48,11 @@ class Manager:
         self,
         environ: Mapping[str, str],
         *,
-        left_out: Container[str],
+        left_out: Mapping[str, str],
         shipped_only: bool,
         warn: Callable[[str], None],
     ) -> None:
+        """``left_out``: names of plugins or of distributions, with what leaves each out."""
         self._registry = pluggy.PluginManager(specs.PROJECT)
         self._registry.add_hookspecs(specs)
         self._rows: dict[str, PluginRow] = {}
@@ -74,10 +61,17 @@ class Manager:
         self._strict = environ.get("CXLOCAL_STRICT_PLUGINS", "") not in ("", "0")
         self._silent: set[tuple[str, str]] = set()
         self._installed: list[Found] = []
+        self.left_out: list[LeftOut] = []
+        """The plugins that somebody left out of this command."""
+        self._hidden: list[tuple[str, str]] = []
+        """Plugins whose name another one has, and the words for that."""
         self.tool_table: dict[str, tuple[type[Any], str]] | None = None
         """What ``cxlocal.hooks.manager`` keeps here: tools by name, with their plugin."""
         for row in SHIPPED:
-            state = "blocked" if row.name in left_out else "not loaded"
+            state = "not loaded"
+            if how := left_out.get(row.name):
+                state = "blocked"
+                self.left_out.append(LeftOut(row.name, "cxlocal", "", how))
             self._rows[row.name] = PluginRow(
                 row.name, "cxlocal", "", row.hooks, "shipped", state, "", ""
             )
@@ -90,6 +84,19 @@ class Manager:
             self._load_shipped(shipped)
         self._load_installed()
         return list(self._rows.values())
+
+    def require(self, names: Iterable[str]) -> None:
+        """Have each of these plugins loaded, named by itself or by its distribution. Raises
+        Refused, name ``plugin-required``, for one that is not here, broken or left out."""
+        for name in names:
+            for shipped in SHIPPED:
+                if shipped.name == name:
+                    self._load_shipped(shipped)
+            self._load_installed()
+            found = [row for row in self._rows.values() if name in (row.name, row.distribution)]
+            absent = [row for row in found if row.state != "loaded"]
+            if absent or not found:
+                raise absent_plugin(name, absent[0] if absent else None, self.left_out)
 
     def each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
         """Ask every plugin: its name and answer, where it has one. Wrong answers are left out."""
@@ -118,7 +125,8 @@ class Manager:
         return None
 
     def gate(self, question: GateQuestion) -> list[GateAnswer]:
-        """Every opinion. A gate that fails or talks nonsense is *undecided*, never silent."""
+        """Every opinion. A gate that fails or talks nonsense is *undecided*, never silent; so is a
+        plugin that could not be loaded and may be a gate."""
         answers: list[GateAnswer] = []
         for impl in self._implementations("cxlocal_gate"):
             try:
@@ -128,7 +136,19 @@ class Manager:
                 answer = GateAnswer(impl.plugin_name, "undecided", reason)
             if answer is not None:
                 answers.append(answer)
-        return answers
+        return answers + [
+            GateAnswer(name, "undecided", f"plugin {name} may be a gate, and {why}")
+            for name, why in self._unheard()
+        ]
+
+    def _unheard(self) -> Iterator[tuple[str, str]]:
+        """Plugins that may have something to say about a gate, and why they cannot."""
+        yield from self._hidden
+        for row in self._rows.values():
+            # What a plugin implements is known once it was loaded; it can break later, too.
+            if row.state == "broken" and (not row.hooks or "cxlocal_gate" in row.hooks):
+                way = f"-p no:{row.name} leaves it out, and that is recorded"
+                yield row.name, f"could not be loaded: {row.error} ({way})"
 
     def open_stage(self, view: StageView) -> OpenStage:
         """Start the wrappers of a stage; ``close`` the result when it has ended."""
@@ -211,32 +231,33 @@ class Manager:
             )
 
     def _list_installed(
-        self, environ: Mapping[str, str], left_out: Container[str], shipped_only: bool
+        self, environ: Mapping[str, str], left_out: Mapping[str, str], shipped_only: bool
     ) -> None:
         wanted = environ.get("CXLOCAL_LOAD_PLUGINS")
         names = None if wanted is None else wanted.replace(",", " ").split()
         for found in installed(sys.path):
+            how = left_out.get(found.name) or left_out.get(found.distribution) or ""
+            if names is not None and not {found.name, found.distribution} & set(names):
+                how = how or "CXLOCAL_LOAD_PLUGINS"
+            if how:
+                self.left_out.append(LeftOut(found.name, found.distribution, found.version, how))
             if found.name in self._rows:
-                other = self._rows[found.name]
-                self._say(
-                    f"{found.name} of {found.distribution}",
-                    f"{other.distribution} {other.version} has a plugin of that name",
-                )
+                if not how:
+                    self._hide(found, self._rows[found.name])
                 continue
-            chosen = names is None or found.name in names or found.distribution in names
-            blocked = found.name in left_out or found.distribution in left_out or not chosen
+            state = "blocked" if how else "not loaded"
             self._rows[found.name] = PluginRow(
-                found.name,
-                found.distribution,
-                found.version,
-                (),
-                "installed",
-                "blocked" if blocked else "not loaded",
-                "",
-                "",
+                found.name, found.distribution, found.version, (), "installed", state, "", ""
             )
-            if not blocked and not shipped_only:
+            if not how and not shipped_only:
                 self._installed.append(found)
+
+    def _hide(self, found: Found, other: PluginRow) -> None:
+        """A plugin whose name another one has is not loaded."""
+        words = f"{other.distribution} {other.version} has a plugin of that name"
+        self._say(f"{found.name} of {found.distribution}", words)
+        way = f"-p no:{found.distribution} leaves it out, and that is recorded"
+        self._hidden.append((f"{found.name} of {found.distribution}", f"{words} ({way})"))
 
     def _load_installed(self) -> None:
         while self._installed:
@@ -302,13 +323,13 @@ class Manager:
             )
         if self._strict:
             raise ConfigError(
-                f"plugin {_shown(row)} is broken",
+                f"plugin {row.shown} is broken",
                 why=error,
                 hint=f"correct it, or leave it out: -p no:{name}",
                 name="broken-plugin",
                 plugin=name,
             )
-        self._say(_shown(row), f"{error}; it is left out (for good: -p no:{name})")
+        self._say(row.shown, f"{error}; it is left out (for good: -p no:{name})")
 
     def _say(self, plugin: str, error: str) -> None:
         self._warn(f"plugin {plugin}: {error}")
@@ -355,16 +376,12 @@ def load(
     plugins, config, journal, help). ``warn`` shows a line to a person. CXLOCAL_LOAD_PLUGINS limits
     installed plugins to those named in it (empty: none).
     """
-    return Manager(environ, left_out={*block, *no}, shipped_only=shipped_only, warn=warn)
+    left_out = {name: "[plugins] block" for name in block} | {name: f"-p no:{name}" for name in no}
+    return Manager(environ, left_out=left_out, shipped_only=shipped_only, warn=warn)
 
 
 def _module(plugin: object) -> str:
     return getattr(plugin, "__module__", None) or type(plugin).__module__
-
-
-def _shown(row: PluginRow) -> str:
-    origin = f"{row.distribution} {row.version}".strip()
-    return f"{row.name} ({origin})" if origin else row.name
 
 
 __all__ = [

@@ -29,6 +29,15 @@ class StageResult(NamedTuple):
     seconds: float
 
 
+class Replaced(NamedTuple):
+    """What runs in an environment before a deployment."""
+
+    service: str
+    version: str
+    run: str
+    """The run that made that version."""
+
+
 class GateQuestion(NamedTuple):
     """What is about to happen, and what is known here."""
 
@@ -42,6 +51,18 @@ class GateQuestion(NamedTuple):
     data_age_seconds: float | None
     """How old our copy of other machines' history is; None when nothing was ever synced."""
     facts: dict[str, Any]
+    rollback: bool = False
+    """A deployment that puts an older version back than one that is live there."""
+    replaces: tuple[Replaced, ...] = ()
+    """What the journal says is live there now; before a deployment only."""
+    lifetime: str = ""
+    """Of the environment: ``per-run`` or ``lasting``; empty where there is none."""
+    protected: bool = False
+    """``cxlocal run`` stops before the environment unless told to go on."""
+    planned: bool = True
+    """False for a hotfix or an emergency (``--unplanned``)."""
+    reason: str = ""
+    """Why, as the person said; secrets are masked."""
 
 
 class GateAnswer(NamedTuple):

@@ -166,6 +166,7 @@ SHAPES: dict[str, Shape] = {
     "deployment_replaces": Shape("", "since"),
     "promotion": Shape("name", "decided_at", ("name", "decision")),
     "verdict": Shape("gate", "judged_at"),
+    "left_out": Shape("plugin", "at"),
     "version": Shape("", "used_at"),
     "number_range": Shape("", "reserved_at"),
     "number_skip": Shape("", "skipped_at"),

@@ -357,6 +357,23 @@ def _judged(said: Said) -> list[Fact]:
     return [Fact("verdict", (said.id,), "judged", {**values, "judged_at": said.at})]
 
 
+def _restricted(said: Said) -> list[Fact]:
+    return [
+        Fact(
+            "left_out",
+            (said.id, plugin["name"], plugin.get("distribution") or ""),
+            "restricted",
+            {
+                "run": said.run,
+                "version": plugin.get("version"),
+                "how": plugin.get("how"),
+                "at": said.at,
+            },
+        )
+        for plugin in said.custom.get("plugins") or []
+    ]
+
+
 def _used(said: Said) -> list[Fact]:
     custom, event = said.custom, said.event
     values = {
@@ -470,6 +487,7 @@ HANDLERS: dict[str, Callable[[Said], list[Fact]]] = {
         types.PROMOTION_UNDECIDED, types.PROMOTION_OVERRIDDEN,
     )},
     types.RUN_JUDGED: _judged,
+    types.RUN_RESTRICTED: _restricted,
     types.RUN_REVERIFIED: _reverified,
     types.RUN_OBSERVED: _observed,
     types.RUN_FLAGGED: _flagged,

@@ -20,6 +20,7 @@ _REFERENCES = {
     "promotion": "deliverable>deliverable run>run",
     "promotion_artifact": "promotion>promotion",
     "verdict": "run>run",
+    "left_out": "run>run",
     "version": "deliverable>deliverable run>run node>machine",
     "number_range": "deliverable>deliverable node>machine",
     "number_skip": "deliverable>deliverable node>machine",

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from cxlocal.projection.references import REFERENCES
 
-PROJECTION_VERSION = 3
+PROJECTION_VERSION = 4
 """Raised whenever the same events would project differently or a view says something else; a newer
 binary then rebuilds."""
 
@@ -354,6 +354,20 @@ TABLES: dict[str, Table] = {
         judged_at TEXT judged | When (UTC).
         """,
     ),
+    "left_out": _table(
+        "A plugin that was left out of a command of a run.",
+        "owned",
+        "event plugin distribution",
+        """
+        event TEXT - | Id of the event.
+        plugin TEXT - | Name of the plugin.
+        distribution TEXT - | Distribution it comes from.
+        run TEXT restricted | Run the command was about.
+        version TEXT restricted | Version of that distribution.
+        how TEXT restricted | What left it out: `-p no:NAME`, `[plugins] block`, a variable.
+        at TEXT restricted | When the command began (UTC).
+        """,
+    ),
     "version": _table(
         "A number taken by a run. Two rows with one number are a conflict.",
         "owned",
@@ -442,6 +456,7 @@ CREATE INDEX IF NOT EXISTS deployment_by_place ON deployment(deliverable, instan
 CREATE INDEX IF NOT EXISTS deployment_replaced ON deployment_replaces(replaced);
 CREATE INDEX IF NOT EXISTS promotion_by_run ON promotion(run);
 CREATE INDEX IF NOT EXISTS verdict_by_run ON verdict(run);
+CREATE INDEX IF NOT EXISTS left_out_by_run ON left_out(run);
 CREATE INDEX IF NOT EXISTS version_by_run ON version(run);
 CREATE INDEX IF NOT EXISTS version_by_order ON version(deliverable, sort_key);
 """

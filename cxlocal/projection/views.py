@@ -193,7 +193,7 @@ FROM run r LEFT JOIN number_uses u ON u.run = r.id AND u.deliverable = r.deliver
     "run_timeline": (
         (
             "What happened in a run, in order: its stages with waiting and working time, tests,"
-            " deployments and decisions."
+            " deployments, decisions, what gates said, and plugins that were left out."
         ),
         """
 SELECT t.run, t.started_at AS at, 'stage' AS what, t.stage AS name,
@@ -206,6 +206,10 @@ UNION ALL SELECT d.run, d.deployed_at, 'deployment', d.service, d.kind, d.enviro
   d.version FROM deployment d WHERE d.deployed_at IS NOT NULL
 UNION ALL SELECT m.run, m.decided_at, 'promotion', m.name, m.decision, '', NULL, NULL, m.reason
   FROM promotion m WHERE m.decided_at IS NOT NULL
+UNION ALL SELECT g.run, g.judged_at, 'gate', g.gate, g.verdict, coalesce(g.environment, ''), NULL,
+  NULL, g.reason FROM verdict g WHERE g.judged_at IS NOT NULL
+UNION ALL SELECT l.run, l.at, 'plugin', l.plugin, 'left out', '', NULL, NULL, l.how
+  FROM left_out l WHERE l.at IS NOT NULL
 UNION ALL SELECT v.run, v.used_at, 'number', v.text, v.how, '', NULL, NULL, v.line
   FROM version v WHERE v.used_at IS NOT NULL
 UNION ALL SELECT e.created_by_run, e.created_at, 'environment', e.instance, 'created', e.name,

@@ -13,15 +13,11 @@ from cxlocal.domain import Verdict
 from cxlocal.errors import CxError, Refused, Undecided, UsageError
 from cxlocal.events.runs import stage_run_id
 from cxlocal.hooks.stage_view import GateAnswer
-from cxlocal.runner.gates import (
-    PERSON,
-    ask_gates,
-    data_age_seconds,
-    denied_by_person,
-    refuse_conflicted,
-)
+from cxlocal.runner.gate_question import data_age_seconds
+from cxlocal.runner.gates import PERSON, ask_gates, denied_by_person, refuse_conflicted
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.promotions import promotion_draft
+from cxlocal.runner.source import load_own_plugins
 from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import Workspace
 
@@ -91,6 +87,8 @@ def decide(machine: Machine, source: Source, record: RunRecord, asked: Asked) ->
             name="not-earned",
             missing=missing,
         )
+    load_own_plugins(machine, source, None)
+    work.reason = asked.reason
     answers = ask_gates(work, "promotion", "", promotion.name)
     against = [one for one in answers if one.verdict != Verdict.ALLOW]
     words = "; ".join(f"{one.gate}: {one.reason}" for one in against)
@@ -165,7 +163,8 @@ def _record(
 ) -> Decision:
     record, age = work.record, data_age_seconds(work)
     attempts = record.succeeded()
-    drafts = [
+    drafts = record.restricted_drafts(work.manager.left_out)
+    drafts += [
         record.judged_draft(
             gate=one.gate, verdict=one.verdict, reason=one.reason, promotion=promotion.name,
             data_age_seconds=age,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import Verdict
 from cxlocal.errors import Conflict, Refused, Undecided
-from cxlocal.hooks.stage_view import GateAnswer, GateQuestion
+from cxlocal.hooks.stage_view import GateAnswer
+from cxlocal.runner.gate_question import data_age_seconds, gate_question
 from cxlocal.runner.promotions import promotion_draft, promotions
-from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
     from cxlocal.plan.types import Promotion, Stage
@@ -141,25 +141,7 @@ def denied_by_person(record: RunRecord, name: str) -> str | None:
 
 def ask_gates(work: Work, kind: str, environment: str, promotion: str) -> list[GateAnswer]:
     """Every opinion of the hook ``cxlocal_gate``."""
-    question = GateQuestion(
-        kind,
-        work.plan.deliverable,
-        work.record.version,
-        work.record.run,
-        environment,
-        promotion,
-        data_age_seconds(work),
-        {"stages": sorted(work.succeeded), "actor": work.record.actor.id},
-    )
-    return work.manager.gate(question)
-
-
-def data_age_seconds(work: Work) -> float | None:
-    """How old our copy of other machines' history is; None when nothing was ever synced."""
-    row = work.record.journal.one("SELECT max(at) AS at FROM ack_step")
-    if row is None or row["at"] is None:
-        return None
-    return max(0.0, (work.record.journal.clock.now_ms() - parse_utc(row["at"])) / 1000)
+    return work.manager.gate(gate_question(work, kind, environment, promotion))
 
 
 def refuse_conflicted(work: Work) -> None:

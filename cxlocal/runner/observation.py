@@ -15,7 +15,7 @@ from cxlocal.runner.deployment import note_observed
 from cxlocal.runner.engine import drive
 from cxlocal.runner.placements import instance_of, live
 from cxlocal.runner.products import artifacts
-from cxlocal.runner.source import find_secrets
+from cxlocal.runner.source import find_secrets, load_own_plugins
 from cxlocal.runner.tool_stage import ask, open_tool
 from cxlocal.runner.work import Work, environment_folder
 from cxlocal.runner.workspace import Workspace
@@ -44,7 +44,7 @@ class Seen(NamedTuple):
 def observe(machine: Machine, source: Source, record: RunRecord, environment: str) -> Seen:
     """Ask the tool that deploys into ``environment``; the answer is recorded with the run of the
     version that is live there. Raises UsageError when no tool can tell."""
-    source.manager.add_project(machine.root, machine.home)
+    load_own_plugins(machine, source, machine.root)
     stage = _observer(source, record, environment)
     secrets = find_secrets(machine, source, record.plan, frozenset([stage.name]))
     home = record.journal.home

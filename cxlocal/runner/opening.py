@@ -39,6 +39,7 @@ from cxlocal.runner.source import (
     Source,
     find_readers,
     find_secrets,
+    load_own_plugins,
     make_plan,
     open_source,
     open_store,
@@ -154,6 +155,7 @@ def record_beginning(
             journal, plan, facts, run=run,
             beside=lambda t: orphans.register(t, run, machine.command, pieces=request.pieces),
         )  # fmt: skip
+        record.record(*record.restricted_drafts(source.manager.left_out))
     except BaseException:
         if store is not None:
             store.close()
@@ -302,7 +304,8 @@ def make_work(
 
     Raises Trouble or Conflict for artifacts that are not here or damaged, if it ``needs_bytes``.
     """
-    source.manager.add_project(workspace.project, machine.home)
+    # The plan itself stays as it was frozen.
+    load_own_plugins(machine, source, workspace.project)
     work = Work(
         record=record, manager=source.manager, workspace=workspace, environ=machine.environ,
         voice=machine.voice, secrets=find_secrets(machine, source, record.plan, frozenset(stages)),
@@ -329,6 +332,7 @@ def _resume(machine: Machine, journal: Journal, request: Request, began: float) 
     work = make_work(
         machine, source, record, workspace, set(selection.now) - kept, run_named=request.run_named
     )
+    work.reason = request.reason
     for environment in plan.environments:
         for row in live(record, instance_of(record, environment)):
             if row["uri"]:
@@ -340,6 +344,7 @@ def _resume(machine: Machine, journal: Journal, request: Request, began: float) 
         sorted(kept), source.actor, work.masker.text(request.reason),
         beside=lambda t: orphans.register(t, record.run, machine.command),
     )  # fmt: skip
+    record.record(*record.restricted_drafts(source.manager.left_out))
     version = record.known_version() or _number_and_stamp(machine, work, source, store, began)
     if not in_place:
         put_back(work, kept)

@@ -93,7 +93,9 @@ def live(record: RunRecord, instance: str, service: str | None = None) -> list[d
     )
 
 
-def _kind(journal: Journal, run: str, before: Sequence[str]) -> str:
+def deployment_kind(journal: Journal, run: str, before: Sequence[str]) -> str:
+    """What deploying the version of ``run`` is, where those of the runs ``before`` are live:
+    deployed, upgraded, or rolledback (something newer is replaced)."""
     if not before:
         return "deployed"
     keys = {
@@ -131,7 +133,9 @@ def deployed_drafts(
     made_by = version_of or record
     instance = instance_of(record, environment)
     before = live(record, instance, service)
-    chosen = kind or _kind(record.journal, made_by.run, [row["version_run"] for row in before])
+    chosen = kind or deployment_kind(
+        record.journal, made_by.run, [row["version_run"] for row in before]
+    )
     described = {} if artifact is None else _describe(artifact)
     drafts = [] if is_known(record, instance) else [
         environment_created_draft(record, environment, tool="", stage="")

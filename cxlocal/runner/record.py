@@ -27,6 +27,7 @@ from cxlocal.version import VERSION
 
 if TYPE_CHECKING:
     from cxlocal.hooks.place import Place
+    from cxlocal.hooks.plugin_row import LeftOut
     from cxlocal.journal.file import Journal, Transaction
     from cxlocal.plan.types import Plan, Stage
     from cxlocal.processes.log import LogEntry
@@ -303,6 +304,11 @@ class RunRecord:
             promotion=promotion,
             data_age_seconds=data_age_seconds,
         )
+
+    def restricted_drafts(self, left_out: Sequence[LeftOut]) -> list[Draft]:
+        """Plugins took no part in a command; nothing where all did."""
+        plugins = [one._asdict() for one in left_out]
+        return [runs.run_restricted(self.ref, plugins=plugins)] if plugins else []
 
     def flag_draft(self, kind: str, text: str, subject: str = "") -> Draft:
         """Something a person should look at."""

@@ -6,6 +6,7 @@ that run, as later events of it, so that the story of a version is in one place.
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
@@ -180,16 +181,17 @@ def _ship(
         work = make_work(
             machine, source, record, workspace, names, needs_bytes=not order.undo,
             run_named=order.run_named,
-            again=f"cxlocal deploy {record.version} --to {order.environment}",
+            again=again(record, order),
         )  # fmt: skip
         if order.undo and not can_undo(source.manager, stages):
             order, work.artifacts = order._replace(undo=False), artifacts(record)
         _close_cut_off(record, names)
-        work.deployment_reason = order.reason
+        work.deployment_reason = work.reason = order.reason
         work.deployment_kind = "rolledback" if order.back else ""
         put_back(work, record.succeeded())
         stages = [_as_ordered(stage, order) for stage in stages]
         listen(record.journal, source)
+        record.record(*record.restricted_drafts(source.manager.left_out))
         before = tuple(row["version"] for row in live(record, order.environment))
         outcomes: dict[str, Outcome] = {}
         with Supervisor(machine.clock) as supervisor:
@@ -209,6 +211,29 @@ def _ship(
         record.run, record.ref.deliverable, record.version, order.environment, worst, outcomes,
         work.uris.get(order.environment, ""), before, stages[0].verb or "deploy",
     )  # fmt: skip
+
+
+def again(record: RunRecord, order: Order) -> str:
+    """The command that tries this once more: a rollback stays one, an older version is allowed
+    again, and the reason is said again."""
+    which = record.run[:8] if _is_ambiguous(record) else record.version
+    words = ["cxlocal", "rollback", order.environment, "--to", which] if order.back else [
+        "cxlocal", "deploy", which, "--to", order.environment,
+    ]  # fmt: skip
+    if order.allow_older and not order.back:
+        words.append("--allow-older")
+    if order.reason:
+        words += ["-m", order.reason]
+    return shlex.join(words)
+
+
+def _is_ambiguous(record: RunRecord) -> bool:
+    """Whether another run made a version of that name, too."""
+    row = record.journal.one(
+        "SELECT count(DISTINCT run) AS count FROM version WHERE deliverable = ? AND text = ?",
+        (record.ref.deliverable, record.version),
+    )
+    return row is not None and row["count"] > 1
 
 
 def _close_cut_off(record: RunRecord, names: Sequence[str]) -> None:

@@ -101,7 +101,9 @@ def _outcome(ended: Ended, signals: Signals) -> tuple[Outcome, str]:
         return Outcome.CANCEL, f"cancelled by {signals.name}"
     outcome = worst(ended.outcomes.values())
     if ended.refused is not None:
-        return max(outcome, Outcome.FAILURE, key=_weight), ended.refused.what
+        return max(
+            outcome, Outcome.FAILURE, key=_weight
+        ), f"{ended.refused.what} ({ended.refused.why})"
     if outcome == Outcome.SUCCESS:
         return outcome, ""
     bad = [name for name, found in ended.outcomes.items() if found == outcome]

@@ -173,18 +173,29 @@ def make_plan(machine: Machine, source: Source, folder: Path | None) -> Plan:
     """The plan, with tools bound and their options checked; plugins of the project in ``folder``, or
     as they are in the revision where it is None.
 
-    Raises ConfigError, and Refused for plugins nobody trusted.
+    Raises ConfigError, and Refused for plugins nobody trusted or that are required and absent.
     """
     from cxlocal.plan.bind import bind
     from cxlocal.plan.resolve import resolve
 
-    plugins = plugins_of_revision(source, machine.root) if folder is None else folder
-    source.manager.add_project(plugins, machine.home)
+    load_own_plugins(machine, source, folder)
     plan = resolve(source.config, file=source.file, today=today(machine.clock))
     find_scheme(source.manager, plan)
     if not any([stage.tool for stage in plan.stages] + [one.tool for one in plan.environments]):
         return plan
     return bind(plan, partial(find_tool, source.manager), check_options, file=source.file)
+
+
+def load_own_plugins(machine: Machine, source: Source, folder: Path | None) -> None:
+    """Load the plugins of the project: those in ``folder``, or as they are in the revision where it
+    is None. Then every plugin that the project requires must be here.
+
+    Raises ConfigError for a broken one, Refused for those nobody trusted, and for one that is
+    required and takes no part.
+    """
+    plugins = plugins_of_revision(source, machine.root) if folder is None else folder
+    source.manager.add_project(plugins, machine.home)
+    source.manager.require(source.config.plugins.require)
 
 
 def plugins_of_revision(source: Source, root: Path) -> ProjectPlugins:

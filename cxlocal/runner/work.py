@@ -91,6 +91,8 @@ class Work:
         self.deployment_kind = ""
         """``rolledback`` where a deployment goes back; empty: worked out from what was live."""
         self.deployment_reason = ""
+        self.reason = ""
+        """Why this command was given; empty: what the run says of itself."""
 
     @property
     def plan(self) -> Plan:

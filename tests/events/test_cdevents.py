@@ -36,6 +36,9 @@ def drafts() -> list[Draft]:
             REF, gate="g", verdict="allow", reason="r", stage="s", environment="e", promotion="P",
             data_age_seconds=None,
         ),
+        runs.run_restricted(
+            REF, plugins=[{"name": "g", "distribution": "d", "version": "1", "how": "-p no:g"}]
+        ),
         runs.run_observed(
             REF, environment="e", expected="1", observed="2", agrees=False, details={}
         ),

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from cxlocal.errors import ConfigError
+from cxlocal.errors import ConfigError, Refused
 from cxlocal.hooks import calls, manager
 from cxlocal.hooks.found import SHIPPED, entry_points, installed
 from cxlocal.hooks.implementations import check_hooks, hook_names
 from cxlocal.hooks.load import imported
+from cxlocal.hooks.plugin_row import LeftOut
 from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageResult, StageView
 
 HEAD = """
@@ -291,6 +292,102 @@ def test_gates_that_fail_are_undecided(site: Path) -> None:
             "raises": "undecided", "lies": "undecided", "odd": "undecided"
         }  # fmt: skip
         assert "no route to host" in answers["raises"].reason
+
+
+GATE = (
+    HEAD
+    + "from cxlocal.hooks.stage_view import GateAnswer\n@hookimpl\ndef cxlocal_gate(question):\n"
+    "    return GateAnswer('guard', 'allow', '')\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "target"),
+    [
+        (GATE + "import holidays_that_are_gone\n", ""),
+        (GATE + "def broken(:\n", ""),
+        (GATE + "raise SystemExit(0)\n", ""),
+        (GATE + "import os\nos.environ['NOBODY_SET_THIS']\n", ""),
+        (GATE.replace("cxlocal_gate", "cxlocal_gates"), ""),
+        (GATE.replace("def cx", "async def cx"), ""),
+        (GATE.replace("(question)", "(question, more)"), ""),
+        (GATE.replace("@hookimpl\n", ""), ""),
+        (GATE, "no_such_module"),
+        (GATE, "os:no_such_object"),
+        # It was loaded, and left out afterwards for something else.
+        (GATE + "@hookimpl\ndef cxlocal_register_sinks():\n    return 3\n", ""),
+    ],
+)
+def test_what_may_be_a_gate_and_cannot_be_loaded_is_undecided(
+    site: Path, code: str, target: str
+) -> None:
+    install(site, "guard", code, target=target)
+    seen = Seen()
+    seen.manager.each("cxlocal_register_sinks")
+    for _ in range(2):
+        [answer] = seen.manager.gate(QUESTION)
+        assert (answer.gate, answer.verdict) == ("guard", "undecided")
+        assert seen.row("guard").error in answer.reason and "-p no:guard" in answer.reason
+    for without in (Seen(no=["guard"]), Seen(block=["cxlocal-guard"])):
+        assert without.manager.gate(QUESTION) == []
+
+
+def test_what_is_no_gate_may_break(site: Path) -> None:
+    """Known once it was loaded; and shipped plugins are none."""
+    install(site, "sink", HEAD + "@hookimpl\ndef cxlocal_register_sinks():\n    return 3\n")
+    install(site, "right", GATE)
+    seen = Seen()
+    seen.manager.each("cxlocal_register_sinks")
+    assert seen.row("sink").state == "broken"
+    assert [answer.verdict for answer in seen.manager.gate(QUESTION)] == ["allow"]
+
+
+@pytest.mark.parametrize("name", ["good", "junit"])
+def test_a_plugin_hidden_by_another_may_be_a_gate(site: Path, name: str) -> None:
+    install(site, "good", TOOL.format(kind="Good", name="good-tool"))
+    twin = site / "zz_other-3.dist-info"
+    twin.mkdir()
+    (twin / "entry_points.txt").write_text(f"[cxlocal]\n{name} = whatever\n")
+    [answer] = Seen().manager.gate(QUESTION)
+    assert answer.verdict == "undecided" and f"{name} of zz-other" in answer.reason
+    without = Seen(no=["zz-other"])
+    assert without.manager.gate(QUESTION) == [] and without.warnings == []
+    assert without.manager.left_out == [LeftOut(name, "zz-other", "3", "-p no:zz-other")]
+
+
+def test_what_was_left_out_is_known_with_what_did_it(site: Path) -> None:
+    install(site, "guard", GATE)
+    install(site, "good", TOOL.format(kind="Good", name="good-tool"))
+    for options, found in (
+        ({}, []),
+        ({"no": ["nobody"]}, []),
+        ({"no": ["guard"]}, [("guard", "cxlocal-guard", "1.2", "-p no:guard")]),
+        ({"no": ["cxlocal-guard"]}, [("guard", "cxlocal-guard", "1.2", "-p no:cxlocal-guard")]),
+        ({"block": ["guard"]}, [("guard", "cxlocal-guard", "1.2", "[plugins] block")]),
+        ({"environ": {"CXLOCAL_LOAD_PLUGINS": "good"}},
+         [("guard", "cxlocal-guard", "1.2", "CXLOCAL_LOAD_PLUGINS")]),
+        ({"block": ["junit"]}, [("junit", "cxlocal", "", "[plugins] block")]),
+    ):  # fmt: skip
+        assert Seen(**options).manager.left_out == found, options  # type: ignore[arg-type]
+
+
+def test_required_plugins(site: Path) -> None:
+    install(site, "guard", GATE)
+    install(site, "wrecked", "raise RuntimeError('no calendar')")
+    Seen().manager.require(["guard", "cxlocal-guard", "junit"])
+    for name, options, words in (
+        ("absent", {}, "plugin absent is not installed here"),
+        ("wrecked", {}, "plugin wrecked is broken: RuntimeError: no calendar"),
+        ("cxlocal-wrecked", {}, "plugin cxlocal-wrecked is broken"),
+        ("guard", {"no": ["guard"]}, "plugin guard was left out by -p no:guard"),
+        ("guard", {"block": ["cxlocal-guard"]}, "plugin guard was left out by [plugins] block"),
+        ("cxlocal-guard", {"environ": {"CXLOCAL_LOAD_PLUGINS": ""}},
+         "plugin cxlocal-guard was left out by CXLOCAL_LOAD_PLUGINS"),
+        ("junit", {"no": ["junit"]}, "plugin junit was left out by -p no:junit"),
+    ):  # fmt: skip
+        with pytest.raises(Refused) as caught:
+            Seen(**options).manager.require([name])  # type: ignore[arg-type]
+        assert words in caught.value.what and caught.value.name == "plugin-required"
 
 
 WRAPPER = (
