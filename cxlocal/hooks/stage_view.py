@@ -44,25 +44,31 @@ class GateQuestion(NamedTuple):
     kind: str
     """``stage``, ``deploy`` or ``promotion``."""
     deliverable: str
+    """Name of the product."""
     version: str
+    """The version that is to be deployed or promoted, or that the stage works on."""
     run: str
+    """Id of the run that made that version."""
     environment: str
+    """Where the stage works; empty where it has no environment."""
     promotion: str
+    """The promotion that is to be given; empty for a stage."""
     data_age_seconds: float | None
     """How old our copy of other machines' history is; None when nothing was ever synced."""
     facts: dict[str, Any]
+    """``stages``: those that have succeeded; ``actor``: who gave the command."""
     rollback: bool = False
-    """A deployment that puts an older version back than one that is live there."""
+    """Whether this deployment puts back a version that is older than one that is live there."""
     replaces: tuple[Replaced, ...] = ()
-    """What the journal says is live there now; before a deployment only."""
+    """Before a deployment: what the journal says is live there, as service, version and run."""
     lifetime: str = ""
     """Of the environment: ``per-run`` or ``lasting``; empty where there is none."""
     protected: bool = False
-    """``cxlocal run`` stops before the environment unless told to go on."""
+    """Whether ``cxlocal run`` stops before the environment unless told to go on."""
     planned: bool = True
     """False for a hotfix or an emergency (``--unplanned``)."""
     reason: str = ""
-    """Why, as the person said; secrets are masked."""
+    """Why, as the person said, secrets masked; empty where nobody said."""
 
 
 class GateAnswer(NamedTuple):

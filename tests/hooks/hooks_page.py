@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
+from itertools import pairwise
 from pathlib import Path
 
-from cxlocal.hooks import specs, tool
+from cxlocal.hooks import specs, stage_view, tool
 from cxlocal.hooks.calls import CALL_SECONDS
 from cxlocal.hooks.found import SHIPPED
 from cxlocal.hooks.implementations import first_result, hook_names
@@ -44,7 +45,12 @@ project can keep plugins in `.cx/plugins/*.py`; they run only after `cxlocal tru
 - Leave a plugin out: `-p no:NAME`, or for good `[plugins] block = ["NAME"]`. Load only some:
   `CXLOCAL_LOAD_PLUGINS=a,b` (empty: none but the shipped ones). See them: `cxlocal plugins`.
 - `doctor`, `plugins`, `config`, `journal` and `help` load shipped plugins only.
-- A gate that fails is *undecided*, which never means allow.
+- A gate that fails is *undecided*, which never means allow. So is an installed plugin that could not
+  be loaded and may be a gate: of which it is not known what it implements, or that it implements
+  `cxlocal_gate`. `[plugins] require = ["NAME"]` refuses to run without a plugin.
+- What was left out of a command is recorded with its run: table `left_out`, `cxlocal show`.
+- What a reader of reports answers is checked: a `Report` of `Case`s, each with one of the known outcomes,
+  seconds as a number or None, texts as texts. Anything else makes the report an unreadable one.
 
 """
 
@@ -59,6 +65,7 @@ def render() -> str:
     parts = [HEAD, "## The hooks, in the order of a release's life\n"]
     for name in hook_names():
         parts.append(_hook(name, functions[name]))
+    parts.append(_question())
     parts.append(_tools())
     return "\n".join(parts)
 
@@ -77,6 +84,21 @@ def _hook(name: str, node: ast.FunctionDef) -> str:
     if users:
         lines.append(f"Used by the shipped {', '.join(users)}.\n")
     return "\n".join(lines)
+
+
+def _question() -> str:
+    """The fields of GateQuestion with the texts below them."""
+    [kind] = ast.parse(inspect.getsource(stage_view.GateQuestion)).body
+    assert isinstance(kind, ast.ClassDef)
+    rows = []
+    for field, text in pairwise(kind.body):
+        if isinstance(field, ast.AnnAssign):
+            assert isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant), (
+                "a text each"
+            )
+            words = " ".join(str(text.value.value).split()).replace("``", "`")
+            rows.append(f"| `{ast.unparse(field.target)}` | {words} |")
+    return "## What a gate is told\n\n| field | holds |\n|---|---|\n" + "\n".join(rows) + "\n"
 
 
 def _tools() -> str:
