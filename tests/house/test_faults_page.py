@@ -29,6 +29,11 @@ FAULTS = {
     "A copy or a backup meets a receipt",
     "The database server of the store is lost",
     "The database of the store is restored, copied or loaded from a dump",
+    "Tests that bear one name, are run again, or go wrong with their suite",
+    "A report that speaks against a stage whose program succeeded",
+    "A reader of reports that answers nonsense",
+    "A gate that cannot be loaded, is hidden or was left out",
+    "A gate that refuses a deployment or a rollback",
 }  # fmt: skip
 
 
