@@ -32,20 +32,20 @@ from cxlocal.config.locate import find_config, home_setting
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Interrupted, OutcomeFailure, Trouble, UsageError
 from cxlocal.hooks.manager import load
+from cxlocal.hooks.tool import Produced, ReportFile
 from cxlocal.journal.file import Journal
 from cxlocal.journal.home import home_folder, journal_file
 from cxlocal.runner import pieces
 from cxlocal.runner.decision import Asked, decide
 from cxlocal.runner.handover import leave_bundle
 from cxlocal.runner.opening import find_run
-from cxlocal.runner.outputs import Outputs, output_drafts
+from cxlocal.runner.pieces_attempt import Surroundings, Troubles
 from cxlocal.runner.pieces_run import finish, send, start
-from cxlocal.runner.pieces_stage import Ran, Troubles, Wrapped
+from cxlocal.runner.pieces_stage import Wrapped
 from cxlocal.runner.request import Request
 from cxlocal.runner.source import Machine, open_source, open_store
 
 if TYPE_CHECKING:
-    from cxlocal.events.document import Draft
     from cxlocal.hooks.manager import Manager
     from cxlocal.processes.echo import Echo
     from cxlocal.runner.pieces import PieceRecord
@@ -83,7 +83,6 @@ class StageWork:
         self._run = run
         self._name = name
         self._kind = kind
-        self._outputs: Outputs | None = None
         self._wrapped: Wrapped | None = None
         self._started_ms = 0
         self._exit_code: int | None = None
@@ -124,7 +123,7 @@ class StageWork:
         ran = wrapped.run(
             words,
             cwd=os.fspath(cwd) if cwd is not None else os.getcwd(),
-            env={**os.environ, **self._run.variables(self._name), **(env or {})},
+            env=env,
             timeout_seconds=timeout,
         )
         self._exit_code = ran.exit_code
@@ -148,37 +147,20 @@ class StageWork:
 
     def artifact(self, name: str, path: str | os.PathLike[str]) -> None:
         """Keep a file as an artifact of the run, by digest. Recorded with the end of the stage."""
-        self._wanted.artifacts.append((name, self._existing(path)))
+        self._open.produced.append(Produced(name=name, path=Path(path).absolute()))
 
     def report(self, format: str, path: str | os.PathLike[str]) -> None:
         """Read and keep a report (``junit``). Recorded with the end of the stage, failed or not."""
-        self._wanted.reports.append((format, self._existing(path)))
+        self._open.reports.append(ReportFile(format=format, path=Path(path).absolute()))
 
     def note(self, name: str, value: Any) -> None:
         """Keep a fact (a JSON value) with the stage."""
         self._open.details[name] = value
 
-    @property
-    def _wanted(self) -> Outputs:
-        if self._outputs is None:
-            self._outputs = Outputs()
-        return self._outputs
-
-    def _existing(self, path: str | os.PathLike[str]) -> Path:
-        found = Path(path).absolute()
-        if not found.is_file():
-            raise Trouble(
-                f"there is no file {found}",
-                why="only a plain file can be kept with a stage",
-                hint="name a file that the stage has made",
-                name="no-file",
-            )
-        return found
-
     def __enter__(self) -> Self:
-        record = self._run.record
+        run, record = self._run, self._run.record
         stage = record.stage(self._name, self._kind)
-        self._wrapped = Wrapped(record, stage, self._run.troubles(), self._run.clock)
+        self._wrapped = Wrapped(record, stage, run.troubles(), run.surroundings(), run.clock)
         self._started_ms = self._run.clock.now_ms()
         self._wrapped.begin()
         return self
@@ -190,24 +172,12 @@ class StageWork:
         trace: TracebackType | None,
     ) -> None:
         outcome, reason = outcome_of(problem)
-        wrapped = self._open
+        wrapped, self._wrapped = self._open, None
         seconds = (self._run.clock.now_ms() - self._started_ms) / 1000
-        ran = Ran(outcome, reason, 0, self._exit_code, self._started_ms, seconds)
-        if problem is not None:
-            # The way out must stay the exception that led here, whatever recording meets.
-            wrapped.troubles.strict = False
-        wrapped.end(ran, self._collect)
-        self._wrapped = None
-
-    def _collect(self, attempt: int) -> Sequence[Draft]:
-        if self._outputs is None:
-            return ()
-        wrapped = self._open
-        manager = self._run.manager() if self._outputs.reports else None
-        return output_drafts(
-            self._run.record, wrapped.stage, attempt, self._outputs, wrapped.troubles,
-            manager=manager, masker=wrapped.masker,
-        )  # fmt: skip
+        # Where an exception led here it stays the way out, whatever recording meets.
+        wrapped.end(
+            outcome, reason, started_ms=self._started_ms, seconds=seconds, exit_code=self._exit_code
+        )
 
 
 class Run:
@@ -277,14 +247,9 @@ class Run:
         if decision.refusal is not None:
             raise decision.refusal
 
-    def variables(self, stage: str) -> dict[str, str]:
-        """What programs of a stage are told."""
-        return {
-            "CXLOCAL_RUN": self.id,
-            "CXLOCAL_VERSION": self.version,
-            "CXLOCAL_REVISION": self.revision,
-            "CXLOCAL_STAGE": stage,
-        }
+    def surroundings(self) -> Surroundings:
+        """What stages need to know of this process."""
+        return Surroundings(self._environ, lambda: self._folder)
 
     def troubles(self) -> Troubles:
         """What to do about trouble with recording: raise, or warn when not strict."""

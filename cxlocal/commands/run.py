@@ -14,7 +14,8 @@ from cxlocal.commands.output import Output, json_option, write_document, write_r
 from cxlocal.commands.pieces import finish, start
 from cxlocal.commands.project import how_to_send, leave, make_machine
 from cxlocal.commands.terminal import say
-from cxlocal.errors import CxError, ExitCode, NotSynced, OutcomeFailure, Trouble, UsageError
+from cxlocal.errors import CxError, ExitCode, NotSynced, UsageError
+from cxlocal.runner.outcomes import outcome_error
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -187,20 +188,11 @@ def _say_ending(summary: Summary) -> None:
 
 def _end(summary: Summary, *, require_sync: bool) -> None:
     """Raise what the exit code needs."""
-    if summary.refused is not None:
-        raise summary.refused
-    if summary.outcome == "failure":
-        raise OutcomeFailure(
-            summary.reason, why=_why(summary), hint=_look(summary), run=summary.run
-        )
-    if summary.outcome != "success":
-        raise Trouble(
-            summary.reason,
-            why=_why(summary),
-            hint=_look(summary),
-            name="run-error",
-            run=summary.run,
-        )
+    problem = summary.refused or outcome_error(
+        summary.outcome, summary.reason, why=_why(summary), hint=_look(summary), run=summary.run
+    )
+    if problem is not None:
+        raise problem
     if summary.kind == "release" and summary.pending and (require_sync or not summary.kept):
         raise NotSynced(
             f"{summary.version} is done, and {summary.pending} events are not at the store yet",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,13 +17,13 @@ from cxlocal.commands.terminal import warn
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, UsageError
 from cxlocal.journal.file import Journal
-from cxlocal.runner.pieces import KINDS, PieceStage
+from cxlocal.runner.pieces import KINDS, free_stage
+from cxlocal.runner.pieces_attempt import PieceAttempt, Surroundings, Troubles
 from cxlocal.text import parse_duration
 
 if TYPE_CHECKING:
-    from cxlocal.runner.outputs import Outputs
+    from cxlocal.plan.types import Stage
     from cxlocal.runner.pieces import PieceRecord
-    from cxlocal.runner.pieces_stage import Ran, Troubles, Wrapped
 
 ENDINGS = ("success", "failure", "cancel", "error")
 
@@ -40,18 +40,16 @@ class Asked:
         self.kind = kind
         self.reports = [_pair(one, "report", "junit=report.xml") for one in reports]
         self.artifacts = [_pair(one, "artifact", "wheel=dist/app.whl") for one in artifacts]
-        self.timeout_seconds: float | None = None
-        if timeout:
-            self.timeout_seconds = parse_duration(timeout)
+        self.timeout_seconds = parse_duration(timeout) if timeout else None
+        self.around = Surroundings(app.environ, app.find_project, app.blocked)
 
-    def stage(self, record: PieceRecord | None) -> PieceStage:
-        """The stage, with what the plan of the run says about it."""
-        stage = PieceStage(self.name, self.kind or "task")
-        if record is not None:
-            stage = record.stage(self.name, self.kind)
-        if self.timeout_seconds is not None:
-            stage = stage._replace(timeout_seconds=self.timeout_seconds)
-        return stage
+    def name_outputs(self, attempt: PieceAttempt) -> None:
+        """Tell the attempt what the caller says that the stage leaves."""
+        if self.reports or self.artifacts:
+            from cxlocal.hooks.tool import Produced, ReportFile
+
+            attempt.reports += [ReportFile(format=form, path=path) for form, path in self.reports]
+            attempt.produced += [Produced(name=name, path=path) for name, path in self.artifacts]
 
 
 @command(
@@ -95,8 +93,9 @@ def stage(
 
     Its output is passed on and logged; the exit code is the command's own (124 after --timeout,
     127 when there is no such program, 128+n when signal n ended it). A stage of that name in
-    cx.toml gives kind, reports, artifacts, secrets and time limit. Trouble with recording is a
-    warning, and the command is run all the same, unless --strict.
+    cx.toml gives kind, reports, artifacts, secrets and time limit. A command that ends with 0 and
+    leaves a red report ends in 1, one that leaves less than was promised in 9. Trouble with
+    recording is a warning, and the command is run all the same, unless --strict.
     """
     if kind and kind not in KINDS:
         raise UsageError(
@@ -118,7 +117,7 @@ def stage(
     return AtOnce(_wrap(asked, words, strict=strict))
 
 
-def _pair(text: str, what: str, example: str) -> tuple[str, str]:
+def _pair(text: str, what: str, example: str) -> tuple[str, Path]:
     name, sign, path = text.partition("=")
     if not (name and sign and path):
         raise UsageError(
@@ -127,7 +126,7 @@ def _pair(text: str, what: str, example: str) -> tuple[str, str]:
             hint=f"--{what} {example}",
             name=f"bad-{what}",
         )
-    return name, os.path.abspath(path)
+    return name, Path(os.path.abspath(path))
 
 
 def _report_only(asked: Asked, ended: str | None, reason: str) -> int:
@@ -135,73 +134,52 @@ def _report_only(asked: Asked, ended: str | None, reason: str) -> int:
     app = asked.app
     with app.journal(create=bool(app.environ.get("CXLOCAL_RUN"))) as journal:
         record = open_piece(app, journal)
-        chosen = asked.stage(record)
+        stage = record.stage(asked.name, asked.kind)
         if ended is None:
-            record.begin_stage(chosen)
+            record.begin_stage(stage)
             return 0
-        found = record.open_attempt(asked.name)
-        if found is None:
-            found = record.begin_stage(chosen), app.clock.now_ms()
-        extra = []
-        outputs = _outputs(asked)
-        if outputs:
-            from cxlocal.runner.outputs import output_drafts
-            from cxlocal.runner.pieces_stage import Troubles
-
-            troubles = Troubles(warn, strict=True)
-            extra = output_drafts(
-                record, chosen, found[0], outputs, troubles, manager=_manager(asked)
-            )
-        record.end_stage(chosen, found[0], Outcome(ended), reason, started_ms=found[1], extra=extra)
+        told = PieceAttempt(record, stage, Troubles(warn, strict=False), asked.around)
+        told.attempt, started_ms = record.open_attempt(asked.name) or (0, app.clock.now_ms())
+        asked.name_outputs(told)
+        if told.reports or stage.reports:
+            told.hide()
+        told.troubles.strict = True
+        told.end(Outcome(ended), reason, started_ms=started_ms)
     return 0
 
 
-def _outputs(asked: Asked) -> Outputs | None:
-    if not (asked.artifacts or asked.reports):
-        return None
-    from cxlocal.runner.outputs import Outputs
-
-    return Outputs(
-        [(name, Path(path)) for name, path in asked.artifacts],
-        [(form, Path(path)) for form, path in asked.reports],
-    )
-
-
 def _wrap(asked: Asked, words: tuple[str, ...], *, strict: bool) -> int:
-    from cxlocal.runner.pieces_stage import TIMED_OUT, Troubles, Wrapped
+    from cxlocal.runner.pieces_stage import TIMED_OUT, Wrapped
 
     app = asked.app
     troubles = Troubles(warn, strict=strict)
-    journal, record = _open(asked, troubles)
+    journal, record, stage = _open(asked, troubles)
     try:
-        wrapped = Wrapped(record, asked.stage(record), troubles, app.clock)
+        wrapped = Wrapped(record, stage, troubles, asked.around, app.clock)
+        asked.name_outputs(wrapped)
         if record is not None and app.environ.get("CXLOCAL_RUN") == record.run:
             # A stage within a stage (a make that calls make) says so.
             outer = app.environ.get("CXLOCAL_STAGE", "")
             wrapped.details = {"within": outer} if outer else {}
-        secrets = _secrets(asked, wrapped)
-        if secrets:
-            wrapped.hide(secrets)
         wrapped.begin()
-        env = {**app.environ, **_variables(asked, wrapped), **secrets}
-        ran = wrapped.run(words, cwd=os.getcwd(), env=env)
+        ran = wrapped.run(words, cwd=os.getcwd(), timeout_seconds=asked.timeout_seconds)
         if (ran.code in (126, 127) and ran.exit_code is None) or ran.code == TIMED_OUT:
             warn(f"{asked.name}: {ran.reason}")
-        wrapped.end(ran, lambda attempt: _collect(asked, wrapped, attempt, ran))
+        wrapped.end(
+            ran.outcome,
+            ran.reason,
+            started_ms=ran.started_ms,
+            seconds=ran.seconds,
+            exit_code=ran.exit_code,
+        )
         return ran.code
-    except CxError:
-        if "ran" in locals() and ran.code:
-            # The command's own exit code says more than our trouble with recording it.
-            warn(str(troubles.first or "").replace("\n", ": "))
-            return ran.code
-        raise
     finally:
         if journal is not None:
             journal.close()
 
 
-def _open(asked: Asked, troubles: Troubles) -> tuple[Journal | None, PieceRecord | None]:
-    """The journal and the run; None for what cannot be had."""
+def _open(asked: Asked, troubles: Troubles) -> tuple[Journal | None, PieceRecord | None, Stage]:
+    """The journal and the run, None for what cannot be had; the stage."""
     app = asked.app
     journal = None
     try:
@@ -210,100 +188,12 @@ def _open(asked: Asked, troubles: Troubles) -> tuple[Journal | None, PieceRecord
         create = bool(app.environ.get("CXLOCAL_RUN"))
         journal = Journal.open(path, clock=app.clock, ids=app.ids, create=create)
         record = open_piece(app, journal)
+        stage = record.stage(asked.name, asked.kind)
     except (CxError, OSError) as problem:
         if troubles.strict and journal is not None:
             journal.close()
         troubles.take(problem, f"stage {asked.name} is not recorded: ")
-        return journal, None
+        return journal, None, free_stage(asked.name, asked.kind)
     if record.ended:
         warn(f"run {record.version or record.run[:8]} was finished before this stage")
-    return journal, record
-
-
-def _variables(asked: Asked, wrapped: Wrapped) -> dict[str, str]:
-    """What the command is told, beside everything our caller told us."""
-    record, chosen = wrapped.record, wrapped.stage
-    if record is None:
-        return {}
-    found = {
-        "CXLOCAL_RUN": record.run,
-        "CXLOCAL_VERSION": record.version,
-        "CXLOCAL_REVISION": record.revision,
-        "CXLOCAL_STAGE": chosen.name,
-    }
-    try:
-        artifacts = _artifacts(record)
-    except (CxError, OSError) as problem:
-        wrapped.troubles.take(problem, "artifacts of this run cannot be handed on: ")
-        artifacts = {}
-    found |= artifacts
-    if chosen.environment:
-        found["CXLOCAL_ENVIRONMENT"] = chosen.environment
-        found["CXLOCAL_ENVIRONMENT_URI"] = record.plan.environment(chosen.environment).uri
-    return found
-
-
-def _artifacts(record: PieceRecord) -> dict[str, str]:
-    """Variables for the artifacts the run has so far: their bytes are checked against the digest."""
-    known = record.journal.one(
-        "SELECT 1 FROM artifact WHERE run = ? AND packaged_at IS NOT NULL LIMIT 1", (record.run,)
-    )
-    if known is None:
-        return {}
-    from cxlocal.plan.variables import artifact_variables
-    from cxlocal.runner.products import artifacts
-
-    found: dict[str, str] = {}
-    for name, one in artifacts(record).items():
-        path, digest, reference = artifact_variables(name)
-        found |= {path: str(one.path), digest: f"sha256:{one.sha256}", reference: one.purl}
-    return found
-
-
-def _secrets(asked: Asked, wrapped: Wrapped) -> dict[str, str]:
-    """Values of the secrets that the plan's stage lists."""
-    record = wrapped.record
-    if record is None or not wrapped.stage.secrets:
-        return {}
-    from cxlocal.commands.project import load_project
-    from cxlocal.config.types import Source
-    from cxlocal.secrets import resolve
-
-    try:
-        project = load_project(asked.app, needed=True)
-        named = {**record.plan.secrets, **project.settings.secrets}
-        sources = {name: Source(**source) for name, source in named.items()}
-        folder = asked.app.project()
-        return resolve(sources, wrapped.stage.secrets, environ=asked.app.environ, folder=folder)
-    except CxError as problem:
-        wrapped.troubles.take(problem, f"stage {asked.name} runs without its secrets: ")
-        return {}
-
-
-def _collect(asked: Asked, wrapped: Wrapped, attempt: int, ran: Ran) -> list[Any]:
-    """Artifacts and reports, named by the caller or by the plan."""
-    record, chosen = wrapped.record, wrapped.stage
-    assert record is not None
-    outputs = _outputs(asked)
-    if outputs is None and not (chosen.reports or chosen.produces):
-        return []
-    from cxlocal.runner.outputs import Outputs, output_drafts
-
-    outputs = outputs or Outputs()
-    root = asked.app.find_project()
-    if root is not None:
-        outputs.add_planned(chosen, root, wrapped.troubles, ok=ran.code == 0)
-    if ran.code:
-        # What a failed command did not get round to making is no trouble of its own.
-        outputs.artifacts = [one for one in outputs.artifacts if one[1].is_file()]
-        outputs.reports = [one for one in outputs.reports if one[1].is_file()]
-    manager = _manager(asked) if outputs.reports else None
-    return output_drafts(
-        record, chosen, attempt, outputs, wrapped.troubles, manager=manager, masker=wrapped.masker
-    )
-
-
-def _manager(asked: Asked) -> Any:
-    from cxlocal.hooks.manager import load
-
-    return load(asked.app.environ, no=asked.app.blocked, warn=warn)
+    return journal, record, stage

@@ -7,6 +7,7 @@ green, so an answer that is not what the types promise makes the report an unrea
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cxlocal.hooks.calls import guarded
 from cxlocal.hooks.checks import shown
@@ -14,12 +15,24 @@ from cxlocal.hooks.implementations import Mistake
 from cxlocal.hooks.report import OUTCOMES, Case, Report, ReportReader
 from cxlocal.text import clean_text, cut_name, shorten
 
+if TYPE_CHECKING:
+    from cxlocal.hooks.manager import Manager
+
 READ_SECONDS = 60.0
 """For reading one report; the largest a reader takes are read in a few seconds."""
 TEXT_CHARACTERS_MAX = 1024
 """Of a name, a message and a problem: what becomes part of events is bounded."""
 SECONDS_MAX = 1e9
 """Thirty years: no test took longer."""
+
+
+def readers_of(manager: Manager) -> dict[str, ReportReader]:
+    """Every reader by its format; where two plugins read one, the first of the list."""
+    found: dict[str, ReportReader] = {}
+    for _, readers in manager.each("cxlocal_register_report_readers"):
+        for reader in readers:
+            found.setdefault(reader.format, reader)
+    return found
 
 
 def read_report(reader: ReportReader, form: str, path: Path, suite: str) -> Report:

@@ -15,7 +15,7 @@ from cxlocal.numbers.schemes import SCHEMES, SUFFIX_SCHEMES, resolve_line
 from cxlocal.plan import types as plan
 from cxlocal.plan.graph import before, refuse_cycle
 from cxlocal.plan.placeholders import check_options
-from cxlocal.plan.variables import refuse_collisions
+from cxlocal.plan.variables import artifact_variables
 from cxlocal.text import parse_duration
 
 DEFAULT_LINES = {"calver": "YYYY.MM", "counter": ""}
@@ -37,7 +37,7 @@ def resolve(
     waits = {name: _waits_for(source, name) for name in source.stages}
     refuse_cycle(waits, _through(source), file=file)
     _refuse_two_makers(source, file)
-    refuse_collisions(_artifacts(source), file=file)
+    _refuse_collisions(_artifacts(source), file)
     stages = tuple(_stage(source, name, waits, file) for name in source.stages)
     return plan.Plan(
         deliverable=_deliverable(source.deliverable.name),
@@ -140,6 +140,26 @@ def _unknown_hint(name: str, known: list[str], word: str) -> str:
 
 def _artifacts(source: config.Config) -> list[str]:
     return [name for stage in source.stages.values() for name in stage.produces]
+
+
+def _refuse_collisions(artifacts: Iterable[str], file: str) -> None:
+    """Raise ConfigError when two artifacts would share a variable.
+
+    ``web-app`` and ``web_app`` both become ``…_WEB_APP``; ``app`` and ``app.ref`` share
+    ``…_APP_REF``.
+    """
+    taken: dict[str, str] = {}
+    for name in artifacts:
+        for variable in artifact_variables(name):
+            other = taken.setdefault(variable, name)
+            if other != name:
+                raise problem(
+                    Where(file, "stages"),
+                    f"artifacts {other!r} and {name!r} would share the variable {variable}",
+                    why="upper case and '_' are all that variables can hold",
+                    hint="rename one of them",
+                    key="produces",
+                )
 
 
 def _refuse_two_makers(source: config.Config, file: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from cxlocal.config.problems import Where, problem
 from cxlocal.domain import variable_part
-from cxlocal.plan.placeholders import Artifact
+
+if TYPE_CHECKING:
+    from cxlocal.plan.placeholders import Artifact
 
 PREFIX = "CXLOCAL_ARTIFACT_"
 
@@ -43,23 +45,3 @@ def stage_variables(
         path, digest, ref = artifact_variables(name)
         found[path], found[digest], found[ref] = artifact.path, artifact.digest, artifact.ref
     return found
-
-
-def refuse_collisions(artifacts: Iterable[str], *, file: str = "cx.toml") -> None:
-    """Raise ConfigError when two artifacts would share a variable.
-
-    ``web-app`` and ``web_app`` both become ``…_WEB_APP``; ``app`` and ``app.ref`` share
-    ``…_APP_REF``.
-    """
-    taken: dict[str, str] = {}
-    for name in artifacts:
-        for variable in artifact_variables(name):
-            other = taken.setdefault(variable, name)
-            if other != name:
-                raise problem(
-                    Where(file, "stages"),
-                    f"artifacts {other!r} and {name!r} would share the variable {variable}",
-                    why="upper case and '_' are all that variables can hold",
-                    hint="rename one of them",
-                    key="produces",
-                )

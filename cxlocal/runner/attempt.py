@@ -17,10 +17,10 @@ from cxlocal.processes.start import shell
 from cxlocal.runner import caches
 from cxlocal.runner.deployment import command_deployed, deploy
 from cxlocal.runner.gates import require
-from cxlocal.runner.outcomes import judge
+from cxlocal.runner.outcomes import REASON_CHARACTERS, judge
 from cxlocal.runner.placements import instance_of
 from cxlocal.runner.run_version import stamp
-from cxlocal.runner.stage_outputs import Collected, collect, marks, suite_end
+from cxlocal.runner.stage_outputs import Collected, collect, marks
 from cxlocal.runner.tool_stage import as_worked, ask, open_tool
 from cxlocal.runner.voice import Ending
 from cxlocal.runner.work import Worked
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
     from cxlocal.processes.child import Child, End
     from cxlocal.processes.supervisor import Supervisor
     from cxlocal.runner.work import Launch, Program, Work
-
-
-REASON_CHARACTERS = 1000
-"""Of a reason that becomes part of an event; the log has the rest."""
 
 
 class At(NamedTuple):
@@ -115,7 +111,7 @@ def _record_end(at: At, worked: Worked, collected: Collected) -> str:
     if reason:
         at.log.note(f"{outcome}: {reason}")
     entry = at.log.close()
-    extra = [*collected.drafts, *suite_end(work, at.stage, at.attempt, collected)]
+    extra = list(collected.drafts)
     if outcome == Outcome.SUCCESS:
         extra += worked.drafts
         work.artifacts.update(collected.artifacts)

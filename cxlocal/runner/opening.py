@@ -30,7 +30,6 @@ from cxlocal.runner.facts import (
     require_own_tree,
     words_of_changes,
 )
-from cxlocal.runner.placements import instance_of, live
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.record import RunRecord, Version
 from cxlocal.runner.run_version import check, rehearsed, stamp, take_number
@@ -333,10 +332,6 @@ def _resume(machine: Machine, journal: Journal, request: Request, began: float) 
         machine, source, record, workspace, set(selection.now) - kept, run_named=request.run_named
     )
     work.reason = request.reason
-    for environment in plan.environments:
-        for row in live(record, instance_of(record, environment)):
-            if row["uri"]:
-                work.uris[environment.name] = row["uri"]
     store = None if request.offline else open_store(source, machine)
     _, why_offline = meet(journal, store, source)
     listen(journal, source)

@@ -12,9 +12,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cxlocal.domain import Outcome
+from cxlocal.errors import CxError, OutcomeFailure, Trouble
 
 if TYPE_CHECKING:
     from cxlocal.processes.child import End
+
+REASON_CHARACTERS = 1000
+"""Of a reason that becomes part of an event; the log has the rest."""
 
 FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
 """Signals a program does not send itself."""
@@ -49,3 +53,12 @@ def worst(outcomes: Iterable[str]) -> Outcome:
         if outcome in found:
             return outcome
     return Outcome.SUCCESS
+
+
+def outcome_error(outcome: str, what: str, *, why: str, hint: str, run: str) -> CxError | None:
+    """The error a command ends in when what it was to do ended so; None for a success."""
+    if outcome == Outcome.SUCCESS:
+        return None
+    if outcome == Outcome.FAILURE:
+        return OutcomeFailure(what, why=why, hint=hint, run=run)
+    return Trouble(what, why=why, hint=hint, name="outcome-error", run=run)

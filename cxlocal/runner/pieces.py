@@ -4,33 +4,32 @@ A Makefile, a Jenkinsfile or five CI jobs each call short commands. Nothing but 
 such a run together, so every process finds it anew: by ``CXLOCAL_RUN``, in a CI server by that
 server's own id of the run, or by the file ``.cx/run`` that ``run start`` leaves in the project.
 
-This module is what every reporting command imports, so it imports little: neither the plan's types
-nor the configuration. A stage of the plan is read as JSON by SQLite itself.
+This module is what every reporting command imports, so it imports little: of the plan its types,
+nothing of the configuration.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING
 
-from cxlocal.domain import Actor, Outcome
+from msgspec.structs import replace
+
+from cxlocal.domain import Actor
 from cxlocal.errors import UsageError
-from cxlocal.events.document import Draft, Event
 from cxlocal.events.runs import RunRef, run_uri
 from cxlocal.events.types import PIPELINE_QUEUED
 from cxlocal.files import write_whole
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.plan.types import Stage
 from cxlocal.runner.record import RunRecord
 from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal, Transaction
-    from cxlocal.plan.types import Plan, Stage
-    from cxlocal.processes.log import LogEntry
+    from cxlocal.journal.file import Journal
 
 RUN_VARIABLE = "CXLOCAL_RUN"
 RUN_FILE = os.path.join(".cx", "run")
@@ -47,16 +46,9 @@ CI_VARIABLES = (
 
 KINDS = ("build", "test", "deploy", "publish", "task")
 
-RUN = """
-SELECT run.deliverable, run.kind, run.version, run.number, run.line, run.revision, run.actor,
-  run.actor_how, run.place_url, run.queued_at, run.finished_at, run.plan_sha256,
-  deliverable.title, deliverable.repository
-FROM run LEFT JOIN deliverable ON deliverable.id = run.deliverable WHERE run.id = ?
-"""
-STAGE = """
-SELECT stage.value AS stage FROM plan, json_each(plan.plan, '$.stages') AS stage
-WHERE plan.sha256 = ? AND stage.value ->> '$.name' = ?
-"""
+PACKAGED = (
+    "SELECT DISTINCT name FROM artifact WHERE run = ? AND packaged_at IS NOT NULL ORDER BY name"
+)
 LAST_ATTEMPT = "SELECT max(attempt) FROM stage_run WHERE run = ? AND stage = ?"
 OF_CI = """
 SELECT run.id AS id FROM run
@@ -69,115 +61,33 @@ ORDER BY run.queued_at DESC LIMIT 1
 """
 
 
-class PieceStage(NamedTuple):
-    """One stage of a run: what the plan says about the stage of that name, or a free name."""
-
-    name: str
-    kind: str = "task"
-    tool: str = ""
-    verb: str = ""
-    environment: str = ""
-    planned: bool = False
-    """The plan has a stage of this name."""
-    timeout_seconds: float | None = None
-    secrets: tuple[str, ...] = ()
-    reports: tuple[tuple[str, str], ...] = ()
-    """Format and path."""
-    produces: tuple[tuple[str, str], ...] = ()
-    """Name and path."""
-
-
 class PieceRecord(RunRecord):
-    """A run as one short command sees it. Its plan is only read when somebody asks for it."""
+    """A run as one short command sees it."""
 
-    ended = False
-    """The run has been finished."""
     known = True
     """Its beginning is in the journal here."""
-    plan_sha256 = ""
-    _plan: Plan | None = None
-    _transaction: Transaction | None = None
 
-    @property
-    def plan(self) -> Plan:
-        """The frozen plan. Raises UsageError when it is not here."""
-        if self._plan is None:
-            self._plan = RunRecord.attach(self.journal, self.run).plan
-        return self._plan
+    def stage(self, name: str, kind: str = "") -> Stage:
+        """What the plan says about the stage of that name, done by a command instead of a tool; a
+        free name has no time limit and may use all artifacts so far. Raises ConfigError for the plan of a newer cxlocal."""
+        plan = self.find_plan()
+        for stage in plan.stages if plan is not None else ():
+            if stage.name == name:
+                return replace(stage, kind=kind or stage.kind, tool="", verb="")
+        rows = self.journal.query(PACKAGED, (self.run,))
+        free = free_stage(name, kind)
+        return replace(free, artifacts=tuple(row["name"] for row in rows)) if rows else free
 
-    @plan.setter
-    def plan(self, plan: Plan | None) -> None:
-        self._plan = plan
-
-    def record(self, *drafts: Draft) -> list[Event]:
-        """As of every run; inside ``begin_stage`` into the transaction that is open."""
-        if self._transaction is None:
-            return super().record(*drafts)
-        return [self._transaction.append(draft) for draft in drafts]
-
-    def stage(self, name: str, kind: str = "") -> PieceStage:
-        """What is to be known about a stage before it begins."""
-        row = self.journal.one(STAGE, (self.plan_sha256, name)) if self.plan_sha256 else None
-        if row is None:
-            return PieceStage(name, kind or "task")
-        stage: dict[str, Any] = json.loads(row["stage"])
-        return PieceStage(
-            name,
-            kind or str(stage.get("kind", "task")),
-            environment=str(stage.get("environment", "")),
-            planned=True,
-            timeout_seconds=stage.get("timeout_seconds"),
-            secrets=tuple(stage.get("secrets", ())),
-            reports=tuple((one["format"], one["path"]) for one in stage.get("reports", ())),
-            produces=tuple(
-                (one["name"], one["path"]) for one in stage.get("produces", ()) if one["path"]
-            ),
-        )
-
-    def begin_stage(self, stage: PieceStage, instance: str = "") -> int:
+    def begin_stage(self, stage: Stage) -> int:
         """Record that a stage begins; which attempt it is. Two processes never get the same."""
         catch_up(self.journal)
         with self.journal.write() as transaction:
             row = transaction.connection.execute(LAST_ATTEMPT, (self.run, stage.name)).fetchone()
             attempt = int(row[0] or 0) + 1
-            self._transaction = transaction
-            try:
-                self.stage_started(
-                    as_stage(stage), attempt, ready_at_ms=self.journal.clock.now_ms(),
-                    instance=instance,
-                )  # fmt: skip
-            finally:
-                self._transaction = None
+            now_ms = self.journal.clock.now_ms()
+            for draft in self.stage_started_drafts(stage, attempt, ready_at_ms=now_ms):
+                transaction.append(draft)
         return attempt
-
-    def end_stage(
-        self,
-        stage: PieceStage,
-        attempt: int,
-        outcome: Outcome,
-        reason: str,
-        *,
-        started_ms: int,
-        seconds: float | None = None,
-        exit_code: int | None = None,
-        log: LogEntry | None = None,
-        details: dict[str, Any] | None = None,
-        extra: Sequence[Draft] = (),
-    ) -> None:
-        """Record that a stage ended now."""
-        self.stage_finished(
-            as_stage(stage),
-            attempt,
-            outcome,
-            reason,
-            started_ms=started_ms,
-            finished_ms=max(started_ms, self.journal.clock.now_ms()),
-            seconds=seconds,
-            exit_code=exit_code,
-            log=log,
-            details=details,
-            extra=extra,
-        )
 
     def open_attempt(self, name: str) -> tuple[int, int] | None:
         """The last attempt of a stage that has begun and not ended: number, and when it began in
@@ -191,9 +101,9 @@ class PieceRecord(RunRecord):
         return None if row is None else (int(row["attempt"]), parse_utc(row["started_at"]))
 
 
-def as_stage(stage: PieceStage) -> Stage:
-    """A stage where a stage of the plan is asked for: recording reads no more than it has."""
-    return cast("Stage", stage)
+def free_stage(name: str, kind: str = "") -> Stage:
+    """A stage that stands in no plan."""
+    return Stage(name=name, kind=kind or "task", timeout_seconds=0)
 
 
 def attach(journal: Journal, run: str, *, deliverable: str = "") -> PieceRecord:
@@ -202,10 +112,8 @@ def attach(journal: Journal, run: str, *, deliverable: str = "") -> PieceRecord:
     A run that began on another machine can be reported to before its beginning arrives here, if
     ``deliverable`` is known. Raises UsageError.
     """
-    catch_up(journal)
-    row = journal.one(RUN, (run,))
-    nobody = cast("Plan", None)
-    if row is None or row["queued_at"] is None:
+    record = PieceRecord.find(journal, run)
+    if record is None:
         if not deliverable:
             raise UsageError(
                 f"run {run} is not known on this machine",
@@ -215,16 +123,8 @@ def attach(journal: Journal, run: str, *, deliverable: str = "") -> PieceRecord:
                 run=run,
             )
         ref = RunRef(deliverable, run, deliverable, run_uri(run, ""))
-        record = PieceRecord(journal, ref, nobody, "release", Actor("", ""), "")
+        record = PieceRecord(journal, ref, None, "release", Actor("", ""), "")
         record.known = False
-        return record
-    name = row["deliverable"]
-    ref = RunRef(name, run, row["title"] or name, run_uri(run, row["place_url"] or ""))
-    actor = Actor(row["actor"] or "", row["actor_how"] or "")
-    record = PieceRecord(journal, ref, nobody, row["kind"] or "", actor, row["revision"] or "")
-    record.version, record.number = row["version"] or "", row["number"]
-    record.line, record.repository = row["line"] or "", row["repository"] or ""
-    record.plan_sha256, record.ended = row["plan_sha256"] or "", row["finished_at"] is not None
     return record
 
 

@@ -1,16 +1,14 @@
-"""A command wrapped as a stage of a run: its output through and logged, its end and outputs kept.
+"""A command wrapped as a stage of a run: its output through and logged, its own end told.
 
-The work matters more than the record of it. Whatever goes wrong with recording is handed to a
-``Troubles``, which warns or, if the caller asked to be strict, raises; the command is run all the
-same and its own exit code is given back.
+Whatever goes wrong with recording, the command is run all the same and its own exit code is given
+back.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -18,16 +16,18 @@ from cxlocal.domain import Outcome, path_part
 from cxlocal.errors import CxError, Trouble
 from cxlocal.processes.echo import Echo
 from cxlocal.processes.log import StageLog
-from cxlocal.processes.mask import Masker
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner.outcomes import judge
+from cxlocal.runner.pieces_attempt import PieceAttempt
 
 if TYPE_CHECKING:
     from cxlocal.clock import Clock
-    from cxlocal.events.document import Draft
+    from cxlocal.plan.types import Stage
     from cxlocal.processes.child import End, Sink
     from cxlocal.processes.log import LogEntry
-    from cxlocal.runner.pieces import PieceRecord, PieceStage
+    from cxlocal.processes.mask import Masker
+    from cxlocal.runner.pieces import PieceRecord
+    from cxlocal.runner.pieces_attempt import Surroundings, Troubles
 
 TIMED_OUT = 124
 """What timeout(1) says when it had to end the command."""
@@ -37,48 +37,6 @@ NOT_EXECUTABLE = 126
 NOT_STARTED = {"program-missing": NOT_FOUND, "program-not-executable": NOT_EXECUTABLE}
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-SAID_MAX = 5
-"""A reason is one line that somebody reads: more than these were warned of on the spot."""
-
-
-class Troubles:
-    """What to do about trouble of our own: warn, or raise for a strict caller."""
-
-    def __init__(self, warn: Callable[[str], None], *, strict: bool) -> None:
-        self.warn = warn
-        self.strict = strict
-        self.first: CxError | None = None
-        self.said: list[str] = []
-        """What was warned of, without the reasons: these name files of this machine."""
-
-    def take(self, problem: BaseException, what: str = "") -> None:
-        """Raises ``problem`` (as a CxError) when strict."""
-        known = problem if isinstance(problem, CxError) else _as_trouble(problem)
-        self.first = self.first or known
-        if self.strict:
-            raise known
-        self.said.append(f"{what}{known.what}")
-        why = f": {known.why}" if known.why else ""
-        self.warn(f"{what}{known.what}{why}")
-
-
-def _as_trouble(problem: BaseException) -> CxError:
-    if isinstance(problem, OSError):
-        where = f": {os.fsdecode(problem.filename)}" if problem.filename else ""
-        return Trouble(
-            f"{problem.strerror or problem}{where}",
-            why="the operating system refused it",
-            hint="look at the file, its folder and the room on the disk",
-            name="system",
-        )
-    return Trouble(
-        f"{type(problem).__name__}: {problem}",
-        why="nobody foresaw this: it is a bug in cxlocal",
-        hint="run it again with --debug and report the trace",
-        name="bug",
-    )
 
 
 class Through(Echo):
@@ -92,7 +50,7 @@ class Through(Echo):
 class Shown:
     """Output that is only shown, because there is no log."""
 
-    def __init__(self, echo: Echo, masker: Masker | None) -> None:
+    def __init__(self, echo: Echo, masker: Masker) -> None:
         self._echo = echo
         self._mask = masker.stream() if masker else None
 
@@ -202,52 +160,42 @@ class _Signals:
         self._supervisor.cancel_all(signal.Signals(self.number).name, grace_seconds=grace_seconds)
 
 
-class Wrapped:
-    """One stage round one command: begin, run, end. ``record`` is None where there is no run."""
+class Wrapped(PieceAttempt):
+    """A stage whose commands are run here, their output logged."""
 
     def __init__(
-        self, record: PieceRecord | None, stage: PieceStage, troubles: Troubles, clock: Clock
+        self,
+        record: PieceRecord | None,
+        stage: Stage,
+        troubles: Troubles,
+        around: Surroundings,
+        clock: Clock,
     ) -> None:
-        self.record = record
-        self.stage = stage
-        self.troubles = troubles
+        super().__init__(record, stage, troubles, around)
         self.clock = clock
-        self.attempt = 0
-        self.masker: Masker | None = None
         self.log: StageLog | None = None
         self._sink: StageLog | Shown | None = None
-        self.details: dict[str, Any] = {}
-
-    def begin(self) -> None:
-        """Record the beginning."""
-        if self.record is None:
-            return
-        try:
-            self.attempt = self.record.begin_stage(self.stage)
-        except (CxError, OSError) as problem:
-            self.troubles.take(problem, f"stage {self.stage.name} is not recorded yet: ")
-
-    def hide(self, secrets: Mapping[str, str]) -> None:
-        """Keep values out of everything that is shown, logged or recorded from now on."""
-        self.masker = Masker(secrets.values())
+        self._variables: dict[str, str] = {}
 
     def run(
         self,
         argv: Sequence[str],
         *,
         cwd: str,
-        env: Mapping[str, str],
+        env: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
     ) -> Ran:
-        """Run a command; its output goes to standard output and into the log of the stage."""
+        """Run a command; its output goes to standard output and into the log of the stage. ``env``
+        is added to our own environment and to what every stage is told."""
         if self._sink is None:
+            self._variables = self.variables()
             self._sink = self._open_sink()
         return run_command(
             argv,
             cwd=cwd,
-            env=env,
+            env={**self.around.environ, **self._variables, **(env or {})},
             sink=self._sink,
-            timeout_seconds=timeout_seconds or self.stage.timeout_seconds,
+            timeout_seconds=timeout_seconds or self.stage.timeout_seconds or None,
             clock=self.clock,
         )
 
@@ -263,36 +211,11 @@ class Wrapped:
                 return self.log
         return Shown(echo, self.masker)
 
-    def end(self, ran: Ran, collect: Callable[[int], Sequence[Draft]]) -> None:
-        """Record the end with what the command left behind; ``collect`` gets the attempt."""
-        entry: LogEntry | None = self.log.close() if self.log is not None else None
+    def _close(self, judged: tuple[Outcome, str] | None) -> LogEntry | None:
         if isinstance(self._sink, Shown):
             self._sink.close()
-        if self.record is None:
-            return
-        try:
-            if not self.attempt:
-                self.attempt = self.record.begin_stage(self.stage)
-            extra = collect(self.attempt)
-            reason = ran.reason
-            if self.troubles.strict and self.troubles.first and ran.outcome == Outcome.SUCCESS:
-                ran = ran._replace(outcome=Outcome.ERROR)
-                reason = self.troubles.first.what
-            elif self.troubles.said and not reason:
-                # The stage did its work; whoever reads of it is told what of it is missing here.
-                said = "; ".join(self.troubles.said[:SAID_MAX])
-                reason = f"not all of it could be recorded: {said}"
-            self.record.end_stage(
-                self.stage,
-                self.attempt,
-                ran.outcome,
-                self.masker.text(reason) if self.masker else reason,
-                started_ms=ran.started_ms,
-                seconds=ran.seconds,
-                exit_code=ran.exit_code,
-                log=entry,
-                details=self.details,
-                extra=extra,
-            )
-        except (CxError, OSError) as problem:
-            self.troubles.take(problem, f"the end of stage {self.stage.name} is not recorded: ")
+        if self.log is None:
+            return None
+        if judged is not None:
+            self.log.note(": ".join(judged))
+        return self.log.close()

@@ -93,6 +93,12 @@ def live(record: RunRecord, instance: str, service: str | None = None) -> list[d
     )
 
 
+def known_uri(record: RunRecord, environment: Environment) -> str:
+    """Where an environment answers: what its last deployment said, else what the plan says."""
+    said = [row["uri"] for row in live(record, instance_of(record, environment)) if row["uri"]]
+    return said[-1] if said else environment.uri
+
+
 def deployment_kind(journal: Journal, run: str, before: Sequence[str]) -> str:
     """What deploying the version of ``run`` is, where those of the runs ``before`` are live:
     deployed, upgraded, or rolledback (something newer is replaced)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from cxlocal.hooks.report import Case, Report
 from cxlocal.hooks.tool import ArtifactRef
 from cxlocal.journal.blobs import blob_path, check_blob, keep_file
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.plan.placeholders import Artifact
 from cxlocal.text import clean_text, cut_name
 
 if TYPE_CHECKING:
@@ -128,6 +130,14 @@ def artifacts(record: RunRecord, *, check: bool = True) -> dict[str, ArtifactRef
             purl=row["purl"] or "",
         )
     return found
+
+
+def described(artifacts: Mapping[str, ArtifactRef]) -> dict[str, Artifact]:
+    """What variables and placeholders say of artifacts."""
+    return {
+        name: Artifact(str(found.path), found.purl, f"sha256:{found.sha256}")
+        for name, found in artifacts.items()
+    }
 
 
 def report_drafts(

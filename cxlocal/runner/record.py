@@ -10,16 +10,15 @@ only prepare, so that what belongs together goes into one commit (``record``).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from cxlocal.domain import Actor, Outcome
 from cxlocal.errors import UsageError
 from cxlocal.events import outputs, runs
 from cxlocal.events.document import Draft, Event
 from cxlocal.events.runs import RunRef
-from cxlocal.events.types import PIPELINE_FINISHED, RUN_RESUMED
+from cxlocal.events.types import PIPELINE_FINISHED, RUN_RESUMED, SUITE_FINISHED
 from cxlocal.journal.machine import host_name
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import shorten, utc_text
@@ -35,6 +34,10 @@ if TYPE_CHECKING:
 
 Beside = Callable[["Transaction"], None]
 """Writes into the commit of an event."""
+RUN = """
+SELECT run.*, deliverable.title, deliverable.repository FROM run
+LEFT JOIN deliverable ON deliverable.id = run.deliverable WHERE run.id = ?
+"""
 LAST_TURN = """
 SELECT coalesce(max(CAST(e.document ->> '$.customData.cxlocal.turn' AS INTEGER)), 0) AS turn
 FROM event e
@@ -76,14 +79,24 @@ class Version(NamedTuple):
 
 
 class RunRecord:
-    """One run, as seen from one process."""
+    """One run, as seen from one process. Its plan is only read when somebody asks for it."""
+
+    plan_sha256 = ""
+    ended = False
+    """It was over when it was looked up."""
 
     def __init__(
-        self, journal: Journal, ref: RunRef, plan: Plan, kind: str, actor: Actor, revision: str
+        self,
+        journal: Journal,
+        ref: RunRef,
+        plan: Plan | None,
+        kind: str,
+        actor: Actor,
+        revision: str,
     ) -> None:
         self.journal = journal
         self.ref = ref
-        self.plan = plan
+        self._plan = plan
         self.kind = kind
         self.actor = actor
         self.revision = revision
@@ -129,37 +142,48 @@ class RunRecord:
         return record
 
     @classmethod
-    def attach(cls, journal: Journal, run: str, actor: Actor | None = None) -> RunRecord:
-        """A run that began earlier, perhaps in another process or on another machine.
-
-        Raises UsageError when it is not known here or has no plan here.
-        """
-        from cxlocal.plan.freeze import thaw
-
+    def find(cls, journal: Journal, run: str) -> Self | None:
+        """A run that began earlier, perhaps in another process or on another machine; None where
+        its beginning is not in the journal here."""
         catch_up(journal)
-        row = journal.one(
-            "SELECT run.*, plan.plan, deliverable.repository FROM run"
-            " LEFT JOIN plan ON plan.sha256 = run.plan_sha256"
-            " LEFT JOIN deliverable ON deliverable.id = run.deliverable WHERE run.id = ?",
-            (run,),
-        )
-        if row is None or row["queued_at"] is None or row["plan"] is None:
-            raise UsageError(
-                f"run {run} is not known on this machine",
-                why="its beginning or its plan is not in the journal here",
-                hint="'cxlocal log --all' lists the runs known here; 'cxlocal sync' fetches others",
-                name="no-such-run",
-                run=run,
-            )
-        plan = thaw(row["plan"])
-        uri = runs.run_uri(run, row["place_url"] or "")
-        ref = RunRef(row["deliverable"], run, plan.title or plan.deliverable, uri)
-        who = actor or Actor(row["actor"] or "", row["actor_how"] or "")
-        record = cls(journal, ref, plan, row["kind"] or "", who, row["revision"] or "")
+        row = journal.one(RUN, (run,))
+        if row is None or row["queued_at"] is None:
+            return None
+        name, uri = row["deliverable"], runs.run_uri(run, row["place_url"] or "")
+        who = Actor(row["actor"] or "", row["actor_how"] or "")
+        ref = RunRef(name, run, row["title"] or name, uri)
+        record = cls(journal, ref, None, row["kind"] or "", who, row["revision"] or "")
         record.version, record.number = row["version"] or "", row["number"]
         record.line, record.repository = row["line"] or "", row["repository"] or ""
+        record.plan_sha256, record.ended = row["plan_sha256"] or "", row["finished_at"] is not None
+        return record
+
+    @classmethod
+    def attach(cls, journal: Journal, run: str) -> Self:
+        """As ``find``, for whoever needs the plan. Raises UsageError when it or the run is not here."""
+        record = cls.find(journal, run)
+        if record is None or record.find_plan() is None:
+            raise _unknown(run)
         record.turn = journal.query(LAST_TURN, (run, PIPELINE_FINISHED, RUN_RESUMED))[0]["turn"]
         return record
+
+    def find_plan(self) -> Plan | None:
+        """The frozen plan; None where it is not here. Raises ConfigError for one of a newer cxlocal."""
+        if self._plan is None and self.plan_sha256:
+            row = self.journal.one("SELECT plan FROM plan WHERE sha256 = ?", (self.plan_sha256,))
+            if row is not None:
+                from cxlocal.plan.freeze import thaw
+
+                self._plan = thaw(row["plan"])
+        return self._plan
+
+    @property
+    def plan(self) -> Plan:
+        """The frozen plan. Raises UsageError where it is not here."""
+        plan = self.find_plan()
+        if plan is None:
+            raise _unknown(self.run)
+        return plan
 
     def record(self, *drafts: Draft) -> list[Event]:
         """Write drafts in one commit."""
@@ -183,7 +207,15 @@ class RunRecord:
     def stage_started(
         self, stage: Stage, attempt: int, *, ready_at_ms: int, instance: str = ""
     ) -> None:
-        """A stage begins: one commit. A build or test stage says so in CDEvents' own words too."""
+        """A stage begins: one commit."""
+        self.record(
+            *self.stage_started_drafts(stage, attempt, ready_at_ms=ready_at_ms, instance=instance)
+        )
+
+    def stage_started_drafts(
+        self, stage: Stage, attempt: int, *, ready_at_ms: int, instance: str = ""
+    ) -> list[Draft]:
+        """What is said then. A build or test stage says so in CDEvents' own words too."""
         facts = {
             "kind": stage.kind,
             "tool": stage.tool or "command",
@@ -203,7 +235,7 @@ class RunRecord:
             )
         elif stage.kind == "test":
             drafts.append(self.suite_started_draft(stage, attempt))
-        self.record(*drafts)
+        return drafts
 
     def suite_started_draft(self, stage: Stage, attempt: int, suite: str = "") -> Draft:
         """A test suite begins; by default the one named like the stage."""
@@ -224,7 +256,7 @@ class RunRecord:
         reason: str,
         *,
         started_ms: int,
-        finished_ms: int,
+        finished_ms: int | None = None,
         seconds: float | None = None,
         exit_code: int | None = None,
         log: LogEntry | None = None,
@@ -234,9 +266,11 @@ class RunRecord:
     ) -> None:
         """A stage ended: one commit, together with all it brought (``extra``).
 
-        ``seconds`` is how long it took where that was measured; the clock that people read may
-        have been set in between.
+        It ended now unless ``finished_ms`` says otherwise. ``seconds`` is how long it took where
+        that was measured; the clock that people read may have been set in between.
         """
+        if finished_ms is None:
+            finished_ms = max(started_ms, self.journal.clock.now_ms())
         if seconds is None:
             seconds = max(0, finished_ms - started_ms) / 1000
         facts: dict[str, Any] = {
@@ -261,6 +295,20 @@ class RunRecord:
                     attempt=attempt,
                     outcome=outcome,
                     artifact_purl=purls[0] if purls else "",
+                )
+            )
+        elif stage.kind == "test" and not any(_ends(draft, stage.name) for draft in extra):
+            # The suite that every test stage begins ends with it, also where no report speaks of it.
+            drafts.append(
+                outputs.suite_finished(
+                    self.ref,
+                    stage=stage.name,
+                    attempt=attempt,
+                    suite=stage.name,
+                    environment=stage.environment,
+                    outcome=outcome,
+                    facts={},
+                    event_id=self.journal.ids.uuid(),
                 )
             )
         drafts.append(
@@ -360,6 +408,20 @@ class RunRecord:
         return row["outcome"] if row else None
 
 
+def _ends(draft: Draft, suite: str) -> bool:
+    return draft.type == SUITE_FINISHED and draft.custom.get("suite") == suite
+
+
+def _unknown(run: str) -> UsageError:
+    return UsageError(
+        f"run {run} is not known on this machine",
+        why="its beginning or its plan is not in the journal here",
+        hint="'cxlocal log --all' lists the runs known here; 'cxlocal sync' fetches others",
+        name="no-such-run",
+        run=run,
+    )
+
+
 def _queued_facts(plan: Plan, facts: RunFacts) -> dict[str, Any]:
     revision = facts.revision
     return {
@@ -391,12 +453,3 @@ def _queued_facts(plan: Plan, facts: RunFacts) -> dict[str, Any]:
         "owner": plan.owner,
         "cxlocal_version": VERSION,
     }
-
-
-def plan_text(record: RunRecord) -> dict[str, Any]:
-    """The frozen plan of a run as JSON values."""
-    row = record.journal.one(
-        "SELECT plan.plan FROM run JOIN plan ON plan.sha256 = run.plan_sha256 WHERE run.id = ?",
-        (record.run,),
-    )
-    return dict(json.loads(row["plan"])) if row else {}

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from cxlocal.config.problems import near
 from cxlocal.domain import Outcome
-from cxlocal.errors import CxError, OutcomeFailure, Refused, Trouble, UsageError
+from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.tool import verbs_of
 from cxlocal.journal.rebuild import catch_up
@@ -23,6 +23,7 @@ from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.engine import CANCEL_GRACE_SECONDS, kill_all, start
 from cxlocal.runner.gates import grant_earned
 from cxlocal.runner.opening import check_out_again, find_run, listen, make_work, refuse_running
+from cxlocal.runner.outcomes import outcome_error
 from cxlocal.runner.placements import live
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.promotions import promotions
@@ -281,22 +282,12 @@ def _carry_out(work: Work, stage: Stage, supervisor: Supervisor, signals: Signal
 
 def as_error(shipped: Shipped, show: str) -> CxError | None:
     """The error a command ends in; None when all is well."""
-    if shipped.outcome == Outcome.SUCCESS:
-        return None
     bad = ", ".join(name for name, one in shipped.stages.items() if one != Outcome.SUCCESS)
-    words = f"{bad} did not succeed; what is live in {shipped.environment} was not changed in"
-    words += " the record"
-    if shipped.outcome == Outcome.FAILURE:
-        return OutcomeFailure(
-            words,
-            why="a stage said no, or something around it failed; its log tells",
-            hint=show,
-            run=shipped.run,
-        )
-    return Trouble(
-        words,
+    return outcome_error(
+        shipped.outcome,
+        f"{bad} did not succeed; what is live in {shipped.environment} was not changed in"
+        " the record",
         why="a stage said no, or something around it failed; its log tells",
         hint=show,
-        name="outcome-error",
         run=shipped.run,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +15,7 @@ from cxlocal.domain import Actor
 from cxlocal.errors import ConfigError, Refused, UsageError
 from cxlocal.hooks.manager import check_options, find_tool, load
 from cxlocal.hooks.place import Place
+from cxlocal.hooks.reading import readers_of
 from cxlocal.hooks.trust import FOLDER, as_project
 from cxlocal.revision.git import ABOUT_USER, decode, git
 from cxlocal.revision.repository import list_files, open_repository, read_file, read_files, resolve
@@ -231,10 +232,7 @@ def find_readers(manager: Manager, plan: Plan) -> dict[str, ReportReader]:
     wanted = {rule.format: stage.name for stage in plan.stages for rule in stage.reports}
     if not wanted and not any(stage.tool for stage in plan.stages):
         return {}
-    readers: dict[str, ReportReader] = {}
-    for _, found in manager.each("cxlocal_register_report_readers"):
-        for reader in found:
-            readers.setdefault(reader.format, reader)
+    readers = readers_of(manager)
     for form, stage in wanted.items():
         if form not in readers:
             raise ConfigError(
@@ -261,10 +259,17 @@ def find_secrets(
             wanted.update(dict.fromkeys(find_tool(source.manager, tool).secrets))
     if not wanted:
         return {}
+    return read_secrets(source.settings, wanted, machine.environ, machine.root)
+
+
+def read_secrets(
+    chosen: Settings, wanted: Iterable[str], environ: Mapping[str, str], folder: Path
+) -> dict[str, str]:
+    """The values of secrets that the settings name. Raises ConfigError and Trouble."""
     from cxlocal.secrets import resolve
 
-    sources = {name: SecretSource(**one) for name, one in source.settings.secrets.items()}
-    return resolve(sources, wanted, environ=machine.environ, folder=machine.root)
+    sources = {name: SecretSource(**one) for name, one in chosen.secrets.items()}
+    return resolve(sources, wanted, environ=environ, folder=folder)
 
 
 def plan_order(plan: Plan, names: frozenset[str]) -> list[str]:

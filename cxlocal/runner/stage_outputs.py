@@ -1,30 +1,54 @@
-"""What an attempt left behind: artifacts kept by digest, reports read and kept."""
+"""What a stage left behind: found, judged, kept. One way, whoever ran the stage."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import stat
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import Outcome
-from cxlocal.events import outputs, types
+from cxlocal.errors import Conflict
+from cxlocal.events.runs import stage_run_id
+from cxlocal.hooks.carried import carried_version
 from cxlocal.hooks.reading import read_report
 from cxlocal.hooks.report import Report
 from cxlocal.runner.products import artifact_drafts, report_drafts
-from cxlocal.runner.report_verdict import Read, judge_reports, suite_outcome, words_of_problem
+from cxlocal.runner.stage_verdict import (
+    Left,
+    Made,
+    Mark,
+    Read,
+    judge_left,
+    suite_outcome,
+    words_of_problem,
+    written,
+)
 from cxlocal.runner.workspace import matches
 from cxlocal.text import clean_text
 
 if TYPE_CHECKING:
     from cxlocal.events.document import Draft
-    from cxlocal.hooks.tool import ArtifactRef
+    from cxlocal.hooks.report import ReportReader
+    from cxlocal.hooks.tool import ArtifactRef, Produced, ReportFile
     from cxlocal.plan.types import Stage
+    from cxlocal.processes.mask import Masker
+    from cxlocal.runner.record import RunRecord
     from cxlocal.runner.work import Work, Worked
 
-Mark = tuple[int, int, int]
+Care = Callable[[str], AbstractContextManager[None]]
+"""What becomes of trouble while something is kept; the argument says what that was."""
+
+
+class Named(NamedTuple):
+    """What the tool, or whoever called, says that the stage leaves, beside the plan."""
+
+    produced: Sequence[Produced] = ()
+    reports: Sequence[ReportFile] = ()
 
 
 class Collected(NamedTuple):
@@ -36,12 +60,11 @@ class Collected(NamedTuple):
     drafts: list[Draft]
 
 
-def marks(folder: Path, stage: Stage) -> dict[Path, Mark]:
-    """The report files that lie there before an attempt. One that is still the same afterwards was
-    not written by it, and must not speak for it."""
-    return {
-        path: _mark(path) for rule in stage.reports for path in matches(folder, rule.path)
-    }  # fmt: skip
+def marks(folder: Path, stage: Stage, named: Sequence[ReportFile] = ()) -> dict[Path, Mark]:
+    """The files that lie where reports of the stage are to be."""
+    files = [path for rule in stage.reports for path in matches(folder, rule.path)]
+    files += [path for one in named if (path := one.path.resolve()).is_file()]
+    return {path: _mark(path) for path in files}
 
 
 def _mark(path: Path) -> Mark:
@@ -57,73 +80,58 @@ def collect(
     folder: Path,
     before: Mapping[Path, Mark],
 ) -> Collected:
-    """Read and keep what the plan and the tool name. A success that lacks an output is none.
+    """Read, judge and keep what the plan and the tool name. A success that lacks an output is none.
 
-    Raises Conflict for other bytes under a name that was built before, Trouble where the disk
-    does not take them.
+    Raises Trouble where the disk does not take it.
     """
-    outcome, reason = worked.outcome, worked.reason
-    allow_empty = stage.allow_empty or any(one.may_be_empty for one in worked.reports)
-    files = _reports(work, stage, worked, folder, before)
-    reports = [one for one, _ in files]
-    drafts: list[Draft] = []
-    for one, path in files:
-        said = suite_outcome(one, reports, allow_empty=allow_empty)
-        drafts += _kept_report(work, stage, attempt, one.report, path, said)
-        if one.report.problem:
-            stage_run, words = work.stage_run(stage.name, attempt), words_of_problem(one)
-            drafts.append(work.record.flag_draft("unreadable-report", words, stage_run))
-    if outcome == Outcome.SUCCESS:
-        outcome, reason = judge_reports(stage.reports, reports, allow_empty=allow_empty)
-    artifacts: dict[str, ArtifactRef] = {}
-    if outcome == Outcome.SUCCESS:
-        outcome, reason, artifacts, more = _artifacts(work, stage, attempt, worked, folder)
-        drafts = more + drafts
-    return Collected(outcome, reason, artifacts, drafts)
+    named = Named(worked.produced, worked.reports)
+    left = find_left(stage, named, folder, before, work.readers, work.masker)
+    verdict = judge_left(stage, (worked.outcome, worked.reason), left, released(work.record))
+    return keep(work.record, work.masker, stage, attempt, left, verdict)
 
 
-def suite_end(work: Work, stage: Stage, attempt: int, collected: Collected) -> list[Draft]:
-    """The suite that every test stage begins ends with it, also where no report speaks of it."""
-    if stage.kind != "test" or any(_ends(draft, stage) for draft in collected.drafts):
-        return []
-    return [
-        outputs.suite_finished(
-            work.record.ref,
-            stage=stage.name,
-            attempt=attempt,
-            suite=stage.name,
-            environment=stage.environment,
-            outcome=collected.outcome,
-            facts={},
-            event_id=work.record.journal.ids.uuid(),
-        )
+def released(record: RunRecord) -> str:
+    """The version that artifacts must not contradict; empty for a run that releases none."""
+    return record.version if record.kind == "release" else ""
+
+
+def find_left(
+    stage: Stage,
+    named: Named,
+    folder: Path,
+    before: Mapping[Path, Mark],
+    readers: Mapping[str, ReportReader],
+    masker: Masker,
+) -> Left:
+    """Look into ``folder``: which reports are new, what they say, which artifacts are there.
+
+    Raises Trouble for a path of the plan that leads out of the folder.
+    """
+    new = written(before, marks(folder, stage, named.reports))
+    files = [
+        (rule.format, path, "", rule.path)
+        for rule in stage.reports
+        for path in matches(folder, rule.path)
+        if path in new
     ]
-
-
-def _ends(draft: Draft, stage: Stage) -> bool:
-    return draft.type == types.SUITE_FINISHED and draft.custom.get("suite") == stage.name
+    known = {path for _, path, _, _ in files}
+    unwritten = []
+    for one in named.reports:
+        path = one.path.resolve()
+        if path not in new:
+            unwritten.append(_shown(folder, path))
+        elif path not in known:
+            files.append((one.format, path, one.suite, ""))
+    suites = _suites(stage, folder, [(path, suite) for _, path, suite, _ in files])
+    reports = [
+        (_read(readers, masker, form, path, suite, _shown(folder, path), promised), path)
+        for (form, path, _, promised), suite in zip(files, suites, strict=True)
+    ]
+    allow_empty = stage.allow_empty or any(one.may_be_empty for one in named.reports)
+    return Left(reports, unwritten, list(_made(stage, named.produced, folder)), allow_empty)
 
 
 # reports
-
-
-def _reports(
-    work: Work, stage: Stage, worked: Worked, folder: Path, before: Mapping[Path, Mark]
-) -> list[tuple[Read, Path]]:
-    files: list[tuple[str, Path, str, str]] = []
-    for rule in stage.reports:
-        for path in matches(folder, rule.path):
-            if before.get(path) != _mark(path):
-                files.append((rule.format, path, "", rule.path))
-    known = {path for _, path, _, _ in files}
-    for one in worked.reports:
-        if one.path not in known:
-            files.append((one.format, one.path, one.suite, ""))
-    names = _suites(stage, folder, [(path, suite) for _, path, suite, _ in files])
-    return [
-        (_read(work, form, path, suite, work.masker.text(_shown(folder, path)), promised), path)
-        for (form, path, _, promised), suite in zip(files, names, strict=True)
-    ]
 
 
 def _suites(stage: Stage, folder: Path, files: Sequence[tuple[Path, str]]) -> list[str]:
@@ -140,20 +148,28 @@ def _shown(folder: Path, path: Path) -> str:
         return clean_text(path.name)
 
 
-def _read(work: Work, form: str, path: Path, suite: str, shown: str, promised: str) -> Read:
-    reader = work.readers.get(form)
+def _read(
+    readers: Mapping[str, ReportReader],
+    masker: Masker,
+    form: str,
+    path: Path,
+    suite: str,
+    shown: str,
+    promised: str,
+) -> Read:
+    reader, suite = readers.get(form), masker.text(suite)
     if reader is None:
         report = Report(form, suite, (), f"no plugin reads the format {form!r}")
     else:
-        report = _masked(work, read_report(reader, form, path, suite))
-    return Read(report, shown, promised)
+        report = _masked(masker, read_report(reader, form, path, suite))
+    return Read(report, masker.text(shown), promised)
 
 
-def _masked(work: Work, report: Report) -> Report:
+def _masked(masker: Masker, report: Report) -> Report:
     """The report without secrets in what becomes part of events."""
-    if not work.masker:
+    if not masker:
         return report
-    hide = work.masker.text
+    hide = masker.text
     return report._replace(
         problem=hide(report.problem),
         cases=tuple(
@@ -163,53 +179,87 @@ def _masked(work: Work, report: Report) -> Report:
     )
 
 
-def _kept_report(
-    work: Work, stage: Stage, attempt: int, report: Report, path: Path, outcome: Outcome
-) -> list[Draft]:
-    """The drafts of a report, whose bytes are kept without secrets in them."""
-    raw = path
-    if work.masker:
-        raw = work.workspace.folder / f"report-{work.record.journal.ids.token()}"
-        with path.open("rb") as source, raw.open("wb") as target:
-            work.masker.copy(source, target)
-    drafts = report_drafts(work.record, stage, attempt, report, raw, outcome)
-    if raw != path:
-        raw.unlink()
-    return drafts
-
-
 # artifacts
 
 
-def _artifacts(
-    work: Work, stage: Stage, attempt: int, worked: Worked, folder: Path
-) -> tuple[Outcome, str, dict[str, ArtifactRef], list[Draft]]:
-    found: dict[str, ArtifactRef] = {}
-    drafts: list[Draft] = []
-    made = {one.name for one in worked.produced}
+def _made(stage: Stage, produced: Sequence[Produced], folder: Path) -> Iterator[Made]:
+    named = {one.name for one in produced}
     for output in stage.produces:
-        if output.name in made:
-            continue
-        if not output.path:
-            return Outcome.ERROR, f"the tool made no artifact {output.name!r}", {}, []
-        paths = matches(folder, output.path)
-        if len(paths) != 1:
-            reason = f"artifact {output.name}: {output.path} names {_count(paths)}"
-            return Outcome.ERROR, reason, {}, []
-        found[output.name], more = artifact_drafts(
-            work.record, stage, attempt, output.name, paths[0]
-        )
-        drafts += more
-    for one in worked.produced:
-        if one.version and one.version != work.record.version and work.record.kind == "release":
-            reason = f"artifact {one.name} carries version {one.version}, not {work.record.version}"
-            return Outcome.FAILURE, reason, {}, []
-        found[one.name], more = artifact_drafts(
-            work.record, stage, attempt, one.name, one.path, purl=one.purl, version=one.version,
-            media_type=one.media_type,
-        )  # fmt: skip
-        drafts += more
-    return Outcome.SUCCESS, "", found, drafts
+        if output.name not in named:
+            paths = matches(folder, output.path) if output.path else ()
+            yield Made(output.name, output.path, paths, _carried(paths))
+    for one in produced:
+        paths = [one.path] if one.path.is_file() else []
+        versions = [*_carried(paths), *filter(None, [one.version])]
+        yield Made(one.name, _shown(folder, one.path.resolve()), paths, versions, one)
+
+
+def _carried(paths: Sequence[Path]) -> list[str]:
+    return [version for path in paths if (version := carried_version(path))]
+
+
+# keeping
+
+
+def keep(
+    record: RunRecord,
+    masker: Masker,
+    stage: Stage,
+    attempt: int,
+    left: Left,
+    verdict: tuple[Outcome, str],
+    care: Care = lambda what: nullcontext(),
+) -> Collected:
+    """Keep the bytes of what was found and say so: reports always, artifacts of a success only. One
+    whose name has other bytes already in this run makes it an error."""
+    outcome, reason = verdict
+    drafts: list[Draft] = []
+    for one, path in left.reports:
+        said = suite_outcome(one, [read for read, _ in left.reports], allow_empty=left.allow_empty)
+        with care(f"report {one.shown}: "), _without_secrets(masker, path) as raw:
+            drafts += report_drafts(record, stage, attempt, one.report, raw, said)
+        if one.report.problem:
+            about = stage_run_id(record.run, stage.name, attempt)
+            drafts.append(record.flag_draft("unreadable-report", words_of_problem(one), about))
+    found: dict[str, ArtifactRef] = {}
+    packaged: list[Draft] = []
+    try:
+        for made in left.made if outcome == Outcome.SUCCESS else ():
+            with care(f"artifact {made.name}: "):
+                found[made.name], more = _kept(record, stage, attempt, made)
+                packaged += more
+    except Conflict as problem:
+        return Collected(Outcome.ERROR, f"{problem.what}: {problem.why}", {}, drafts)
+    return Collected(outcome, reason, found, packaged + drafts)
+
+
+def _kept(
+    record: RunRecord, stage: Stage, attempt: int, made: Made
+) -> tuple[ArtifactRef, list[Draft]]:
+    said = made.said
+    return artifact_drafts(
+        record,
+        stage,
+        attempt,
+        made.name,
+        made.paths[0],
+        purl=said.purl if said else "",
+        version=said.version if said else "",
+        media_type=said.media_type if said else "",
+    )
+
+
+@contextmanager
+def _without_secrets(masker: Masker, path: Path) -> Iterator[Path]:
+    """The file, or a copy without secrets where there may be some."""
+    if not masker:
+        yield path
+        return
+    with TemporaryDirectory(prefix="cxlocal-") as folder:
+        raw = Path(folder) / "report"
+        with path.open("rb") as source, raw.open("wb") as target:
+            masker.copy(source, target)
+        yield raw
 
 
 def put_back(work: Work, stages: Collection[str]) -> None:
@@ -226,10 +276,3 @@ def put_back(work: Work, stages: Collection[str]) -> None:
             # A copy, as a stage may change it; the kept bytes may not be.
             shutil.copy(reference.path, target)
             target.chmod(target.stat().st_mode | stat.S_IWUSR)
-
-
-def _count(paths: Sequence[Path]) -> str:
-    if not paths:
-        return "no file"
-    names = ", ".join(clean_text(path.name) for path in paths[:3])
-    return f"{len(paths)} files ({names}{', …' if len(paths) > 3 else ''}) where one is wanted"

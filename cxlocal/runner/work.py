@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cxlocal.domain import Outcome, path_part
 from cxlocal.events.runs import stage_run_id
 from cxlocal.hooks.tool import EnvironmentRef
-from cxlocal.plan.placeholders import Artifact, Values
+from cxlocal.plan.placeholders import Values
 from cxlocal.plan.variables import stage_variables
 from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.mask import Masker
+from cxlocal.runner.placements import instance_of, known_uri
+from cxlocal.runner.products import described
 
 if TYPE_CHECKING:
     from cxlocal.events.document import Draft
@@ -118,13 +120,11 @@ class Work:
         return self.plan.environment(stage.environment) if stage.environment else None
 
     def uri_of(self, environment: Environment) -> str:
-        """Where the environment answers: what a deployment said last, else what the plan says."""
-        return self.uris.get(environment.name) or environment.uri
+        """Where the environment answers: what was deployed last says so, else the plan."""
+        return self.uris.get(environment.name) or known_uri(self.record, environment)
 
     def place_of(self, environment: Environment) -> EnvironmentRef:
         """The environment as tools see it."""
-        from cxlocal.runner.placements import instance_of
-
         instance = instance_of(self.record, environment)
         folder = environment_folder(self.home, self.plan.deliverable, instance)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -151,7 +151,7 @@ class Work:
             stage=stage.name,
             environment=stage.environment,
             environment_uri="" if environment is None else self.uri_of(environment),
-            artifacts=_described(self.seen_by(stage)),
+            artifacts=described(self.seen_by(stage)),
         )
 
     def surroundings(self, stage: Stage, extra: Mapping[str, str]) -> dict[str, str]:
@@ -165,16 +165,9 @@ class Work:
             self.record.version,
             self.record.run,
             self.record.revision,
-            _described(self.seen_by(stage)),
+            described(self.seen_by(stage)),
             environ,
         )
-
-
-def _described(artifacts: Mapping[str, ArtifactRef]) -> dict[str, Artifact]:
-    return {
-        name: Artifact(str(found.path), found.purl, f"sha256:{found.sha256}")
-        for name, found in artifacts.items()
-    }
 
 
 def environment_folder(home: Path, deliverable: str, instance: str) -> Path:

@@ -14,9 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-from packaging.version import InvalidVersion, Version
 
 from cxlocal.errors import Trouble
+from cxlocal.hooks.carried import same_version
 from cxlocal.hooks.specs import hookimpl
 from cxlocal.hooks.tool import Completed, Context, Done, Produced, Tool, ToolFailure
 from cxlocal_plugins.build_wheel import MISSING, NOT_INSTALLED
@@ -136,14 +136,6 @@ def _checked(path: Path, expected: str) -> Metadata:
     if not same_version(str(named), metadata.version):
         raise ToolFailure(f"{path.name} says version {metadata.version} within")
     return metadata
-
-
-def same_version(one: str, other: str) -> bool:
-    """Equal as PEP 440 sees it (1.0 is 1.0.0), or letter by letter where one is no such version."""
-    try:
-        return Version(one) == Version(other)
-    except InvalidVersion:
-        return one == other
 
 
 @hookimpl

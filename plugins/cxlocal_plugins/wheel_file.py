@@ -9,8 +9,6 @@ from __future__ import annotations
 import platform
 import zipfile
 import zlib
-from email.message import Message
-from email.parser import Parser
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -20,10 +18,8 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from cxlocal.hooks.carried import wheel_headers
 from cxlocal.hooks.tool import ToolFailure
-
-METADATA_BYTES_MAX = 4 * 1024 * 1024
-"""Of a wheel's METADATA; long descriptions of real packages stay below 1 MiB."""
 
 
 class Metadata(NamedTuple):
@@ -44,7 +40,10 @@ class Metadata(NamedTuple):
 
 def read_metadata(path: Path) -> Metadata:
     """Name, version and needs of a wheel. Raises ToolFailure when it has none."""
-    headers = _headers(path)
+    try:
+        headers = wheel_headers(path)
+    except ValueError as problem:
+        raise ToolFailure(str(problem)) from problem
     name, said = headers.get("Name"), headers.get("Version")
     if not name or not said:
         raise ToolFailure(f"the metadata of {path.name} lacks a name or a version")
@@ -72,24 +71,6 @@ def check_fits(path: Path) -> None:
         raise ToolFailure(f"{path.name} is for Python {wanted}; {here}")
     if tags.isdisjoint(sys_tags()):
         raise ToolFailure(f"{path.name} is for another Python or platform; {here}")
-
-
-def _headers(path: Path) -> Message[str, str]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [
-                name
-                for name in archive.namelist()
-                if name.endswith(".dist-info/METADATA") and name.count("/") == 1
-            ]
-            if len(names) != 1:
-                raise ToolFailure(f"{path.name} is not a wheel: it has {len(names)} METADATA files")
-            with archive.open(names[0]) as file:
-                text = file.read(METADATA_BYTES_MAX).decode("utf-8", "replace")
-    # RuntimeError: it is encrypted, or compressed in a way nobody here knows.
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as problem:
-        raise ToolFailure(f"{path.name} is not a wheel: {problem or type(problem)}") from problem
-    return Parser().parsestr(text, headersonly=True)
 
 
 def unpack(path: Path, packages: Path, prefix: Path, python: Path | str) -> None:

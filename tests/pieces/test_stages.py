@@ -173,14 +173,13 @@ def test_the_plan_gives_kind_artifacts_and_environment(desk: Any) -> None:
     ]
 
 
-def test_an_output_that_is_missing_is_a_warning_or_strictly_an_error(desk: Any) -> None:
+def test_an_output_that_is_missing_is_an_error_unless_the_command_failed(desk: Any) -> None:
     desk.start()
     done = desk("stage", "build", "--", "true")
-    assert (done.code, "app.bin fits no file" in done.err) == (0, True)
-    done = desk("stage", "build", "--strict", "--", "true")
-    assert (done.code, "app.bin fits no file" in done.err) == (9, True)
+    assert (done.code, "artifact app: app.bin names no file" in done.err) == (9, True)
     done = desk("stage", "build", "--strict", "--", "sh", "-c", "exit 7")
-    assert done.code == 7
+    assert (done.code, done.err) == (7, "")
+    assert [one[2:] for one in desk.stages()] == [("error", 0), ("failure", 7)]
 
 
 def test_artifacts_are_built_once(desk: Any) -> None:
@@ -188,22 +187,24 @@ def test_artifacts_are_built_once(desk: Any) -> None:
     write = ["sh", "-c", "date +%N > app.bin"]
     assert desk("stage", "build", "--", *write).code == 0
     done = desk("stage", "build", "--", *write)
-    assert (done.code, "already built in this run" in done.err) == (0, True)
+    assert (done.code, "already built in this run" in done.err) == (9, True)
+    assert [one[2] for one in desk.stages()] == ["success", "error"]
     assert len(desk.rows("SELECT * FROM artifact")) == 1
 
 
-def test_what_was_promised_and_is_not_there_stands_in_the_record(desk: Any) -> None:
+def test_what_the_disk_does_not_take_is_trouble_and_no_outcome(desk: Any) -> None:
     desk.start()
-    done = desk(
-        "stage", "unit", "--report", "junit=none.xml", "--artifact", "app=none.zip", "--", "true"
-    )
-    assert (done.code, "none.xml" in done.err) == (0, True), "the command did its work"
+    (desk.tree / "app.zip").write_text("bytes")
+    (desk.home / "blobs").write_text("in the way")
+    words = ["--artifact", "app=app.zip", "--", "true"]
+    done = desk("stage", "free", *words)
+    assert done.code == 0 and "Warning: artifact app: " in done.err, "the command did its work"
     (row,) = desk.rows("SELECT outcome, reason FROM stage_run")
     assert row["outcome"] == "success"
-    assert "not all of it could be recorded" in row["reason"]
-    assert "none.xml" in row["reason"] and "'app'" in row["reason"], "each of them is named"
+    assert row["reason"].startswith("not all of it could be recorded: artifact app: ")
     assert row["reason"] in desk("show").out
-    assert desk("--strict", "stage", "more", "--artifact", "app=none.zip", "--", "true").code != 0
+    assert desk("stage", "free", "--strict", *words).code == 9
+    assert [one[2] for one in desk.stages()] == ["success", "error"]
 
 
 def test_reports_are_read_also_of_commands_that_failed(desk: Any) -> None:

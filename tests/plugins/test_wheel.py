@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cxlocal_plugins.wheel import Wheel, same_version
+from cxlocal_plugins.wheel import Wheel
 from cxlocal_plugins.wheel_file import read_metadata, unpack
 
+from cxlocal.hooks.carried import same_version
 from cxlocal.hooks.tool import ToolFailure
 
 Run = Callable[..., Any]

@@ -11,7 +11,7 @@ import re
 import socket
 import threading
 
-from cxlocal_plugins.wheel import same_version
+from cxlocal.hooks.carried import same_version
 
 LOOPBACK = "127.0.0.1"
 ANSWER_SECONDS = 2.0

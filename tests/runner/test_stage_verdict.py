@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cxlocal.domain import Outcome
 from cxlocal.hooks.report import OUTCOMES, Case, Report
 from cxlocal.plan.types import ReportRule
-from cxlocal.runner.report_verdict import Read, judge_reports, suite_outcome
+from cxlocal.runner.stage_verdict import Read, judge_reports, suite_outcome
 
 JUNIT = ReportRule(format="junit", path="a/*.xml")
 OTHER = ReportRule(format="junit", path="b.xml")

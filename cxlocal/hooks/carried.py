@@ -1,0 +1,55 @@
+"""The version that the bytes of an artifact carry, where they say one: a wheel does.
+
+A wheel comes from a build that nobody here wrote: what is read of it is bounded, and whatever is
+wrong with it is a reason, not a crash.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+
+from packaging.version import InvalidVersion, Version
+
+METADATA_BYTES_MAX = 4 * 1024 * 1024
+"""Of a wheel's METADATA; long descriptions of real packages stay below 1 MiB."""
+
+
+def carried_version(path: Path) -> str:
+    """What a file says its version is; empty where it says none."""
+    if path.suffix != ".whl":
+        return ""
+    try:
+        return str(wheel_headers(path).get("Version") or "").strip()
+    except ValueError:
+        return ""
+
+
+def wheel_headers(path: Path) -> Message[str, str]:
+    """The headers of a wheel's METADATA. Raises ValueError for what is no wheel."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [
+                name
+                for name in archive.namelist()
+                if name.endswith(".dist-info/METADATA") and name.count("/") == 1
+            ]
+            if len(names) != 1:
+                raise ValueError(f"{path.name} is not a wheel: it has {len(names)} METADATA files")
+            with archive.open(names[0]) as file:
+                text = file.read(METADATA_BYTES_MAX).decode("utf-8", "replace")
+    # RuntimeError: it is encrypted, or compressed in a way nobody here knows.
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as problem:
+        raise ValueError(f"{path.name} is not a wheel: {problem or type(problem)}") from problem
+    return Parser().parsestr(text, headersonly=True)
+
+
+def same_version(one: str, other: str) -> bool:
+    """Equal as PEP 440 sees it (1.0 is 1.0.0), or letter by letter where one is no such version."""
+    try:
+        return Version(one) == Version(other)
+    except InvalidVersion:
+        return one == other

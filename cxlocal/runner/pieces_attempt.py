@@ -1,0 +1,314 @@
+"""One attempt of a stage that a single command or a Python block reports: begun, judged, recorded.
+
+The work matters more than the record of it. Whatever goes wrong with recording is handed to a
+``Troubles``, which warns or, if the caller asked to be strict, raises. What the stage left behind is
+no trouble of ours: it is judged as in every run, and the outcome is the judge's.
+
+Every reporting command imports this, so what only some stages need is imported where it is needed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cxlocal.domain import Outcome
+from cxlocal.errors import CxError, Trouble
+from cxlocal.plan.variables import stage_variables
+from cxlocal.processes.mask import Masker
+from cxlocal.runner.outcomes import REASON_CHARACTERS, outcome_error
+from cxlocal.text import shorten
+
+if TYPE_CHECKING:
+    from cxlocal.events.document import Draft
+    from cxlocal.hooks.report import ReportReader
+    from cxlocal.hooks.tool import Produced, ReportFile
+    from cxlocal.plan.placeholders import Artifact
+    from cxlocal.plan.types import Stage
+    from cxlocal.processes.log import LogEntry
+    from cxlocal.runner.pieces import PieceRecord
+    from cxlocal.runner.stage_verdict import Left, Mark
+
+SAID_MAX = 5
+"""A reason is one line that somebody reads: more than these were warned of on the spot."""
+
+
+class Troubles:
+    """What to do about trouble of our own: warn, or raise for a strict caller."""
+
+    def __init__(self, warn: Callable[[str], None], *, strict: bool) -> None:
+        self.warn = warn
+        self.strict = strict
+        self.late = False
+        """The stage has run: a strict caller is told when its end is recorded."""
+        self.first: CxError | None = None
+        self.said: list[str] = []
+        """What went wrong, without the reasons: these name files of this machine."""
+
+    def take(self, problem: BaseException, what: str = "") -> None:
+        """Raises ``problem`` (as a CxError) when strict, unless it is late."""
+        known = problem if isinstance(problem, CxError) else _as_trouble(problem)
+        self.first = self.first or known
+        if self.strict and not self.late:
+            raise known
+        self.said.append(f"{what}{known.what}")
+        if not self.strict:
+            self.warn(what + _words(known))
+
+    @contextmanager
+    def care(self, what: str) -> Iterator[None]:
+        """Take what the machine refuses within the block."""
+        try:
+            yield
+        except (Trouble, OSError) as problem:
+            self.take(problem, what)
+
+
+def _words(known: CxError) -> str:
+    return ": ".join(part for part in (known.what, known.why) if part)
+
+
+def _as_trouble(problem: BaseException) -> CxError:
+    if isinstance(problem, OSError):
+        where = f": {os.fsdecode(problem.filename)}" if problem.filename else ""
+        return Trouble(
+            f"{problem.strerror or problem}{where}",
+            why="the operating system refused it",
+            hint="look at the file, its folder and the room on the disk",
+            name="system",
+        )
+    return Trouble(
+        f"{type(problem).__name__}: {problem}",
+        why="nobody foresaw this: it is a bug in cxlocal",
+        hint="run it again with --debug and report the trace",
+        name="bug",
+    )
+
+
+class Surroundings(NamedTuple):
+    """What a stage needs to know of the process it is reported by."""
+
+    environ: Mapping[str, str]
+    find_project: Callable[[], Path | None]
+    """The folder of cx.toml, if there is one."""
+    blocked: Sequence[str] = ()
+    """Plugins left out by ``-p no:NAME``."""
+
+    def folder(self) -> Path:
+        """Where the paths of the plan begin."""
+        return self.find_project() or Path.cwd()
+
+    def secrets(self, names: Sequence[str]) -> dict[str, str]:
+        """The values of secrets, from where cx.toml says. Raises ConfigError and Trouble."""
+        from cxlocal.config.load import read
+        from cxlocal.config.settings import settings
+        from cxlocal.runner.source import read_secrets
+
+        folder = self.folder()
+        config = read(str(folder / "cx.toml"))
+        chosen = settings(config, folder=str(folder), environ=self.environ)
+        return read_secrets(chosen, names, self.environ, folder)
+
+    def readers(self, home: Path | None, warn: Callable[[str], None]) -> dict[str, ReportReader]:
+        """The readers of reports, also those of the project's own plugins.
+
+        Raises Refused for plugins that nobody trusted on the machine of ``home``.
+        """
+        from cxlocal.config.load import read
+        from cxlocal.hooks.manager import load
+        from cxlocal.hooks.reading import readers_of
+
+        project = self.find_project()
+        block = () if project is None else read(str(project / "cx.toml")).plugins.block
+        manager = load(self.environ, block=block, no=self.blocked, warn=warn)
+        if project is not None and home is not None:
+            manager.add_project(project, home)
+        return readers_of(manager)
+
+
+class PieceAttempt:
+    """One attempt of one stage. ``record`` is None where there is no run."""
+
+    def __init__(
+        self,
+        record: PieceRecord | None,
+        stage: Stage,
+        troubles: Troubles,
+        around: Surroundings,
+    ) -> None:
+        self.record = record
+        self.stage = stage
+        self.troubles = troubles
+        self.around = around
+        self.attempt = 0
+        self.secrets: dict[str, str] = {}
+        self.masker = Masker()
+        self.details: dict[str, Any] = {}
+        self.produced: list[Produced] = []
+        """Artifacts that the caller names, beside those of the plan; they must be there."""
+        self.reports: list[ReportFile] = []
+        """Reports that the caller names; they must have been written since ``begin``."""
+        self._before: dict[Path, Mark] = {}
+
+    def hide(self) -> None:
+        """Have the stage's secrets, and keep them out of all that is shown, logged or recorded."""
+        try:
+            if self.stage.secrets:
+                self.secrets = self.around.secrets(self.stage.secrets)
+                self.masker = Masker(self.secrets.values())
+        except (CxError, OSError) as problem:
+            self.troubles.take(problem, f"stage {self.stage.name} is without its secrets: ")
+
+    def begin(self) -> None:
+        """Record the beginning, and look what is there before."""
+        self.hide()
+        try:
+            if self.record is not None:
+                self.attempt = self.record.begin_stage(self.stage)
+            if self.stage.reports or self.reports:
+                from cxlocal.runner.stage_outputs import marks
+
+                self._before = marks(self.around.folder(), self.stage, self.reports)
+        except (CxError, OSError) as problem:
+            self.troubles.take(problem, f"stage {self.stage.name} is not recorded yet: ")
+
+    def variables(self) -> dict[str, str]:
+        """What programs of the stage are told beside everything that we were told."""
+        record, stage = self.record, self.stage
+        if record is None:
+            return {}
+        uri = ""
+        found: dict[str, Artifact] = {}
+        try:
+            if stage.environment:
+                from cxlocal.runner.placements import known_uri
+
+                uri = known_uri(record, record.plan.environment(stage.environment))
+            if stage.artifacts:
+                from cxlocal.runner.products import artifacts, described
+
+                found = described(artifacts(record))
+        except (CxError, OSError) as problem:
+            self.troubles.take(problem, "artifacts of this run cannot be handed on: ")
+        variables = stage_variables(
+            version=record.version,
+            run=record.run,
+            revision=record.revision,
+            stage=stage.name,
+            environment=stage.environment,
+            environment_uri=uri,
+            artifacts={name: found[name] for name in stage.artifacts if name in found},
+        )
+        return {**variables, **self.secrets}
+
+    def end(
+        self,
+        outcome: Outcome,
+        reason: str,
+        *,
+        started_ms: int,
+        seconds: float | None = None,
+        exit_code: int | None = None,
+    ) -> None:
+        """Judge what the stage left behind and record the end.
+
+        Raises OutcomeFailure and Trouble for a success that the judge says is none, and trouble of
+        ours where the caller is strict and all else is well.
+        """
+        left, verdict = self._judge(outcome, reason)
+        log = self._close(verdict if verdict[0] != outcome else None)
+        troubles = self.troubles
+        troubles.late, troubles.strict = True, troubles.strict and verdict[0] == Outcome.SUCCESS
+        if self.record is not None:
+            try:
+                verdict = self._record_end(
+                    self.record, verdict, left, log, started_ms=started_ms, seconds=seconds,
+                    exit_code=exit_code,
+                )  # fmt: skip
+            except (CxError, OSError) as problem:
+                troubles.take(problem, f"the end of stage {self.stage.name} is not recorded: ")
+        if troubles.strict and troubles.first:
+            raise troubles.first
+        run = "" if self.record is None else self.record.run
+        no_success = outcome_error(
+            verdict[0],
+            f"stage {self.stage.name}: {verdict[1]}",
+            why="the command said nothing of it; what a stage leaves behind counts as well",
+            hint=f"mend that and run the stage again; cxlocal show {run[:8]} has the log".rstrip(),
+            run=run,
+        )
+        if no_success is not None and outcome == Outcome.SUCCESS:
+            raise no_success
+
+    def _close(self, judged: tuple[Outcome, str] | None) -> LogEntry | None:
+        """Output is over; ``judged`` is what the judge made of a success."""
+        return None
+
+    def _judge(self, outcome: Outcome, reason: str) -> tuple[Left | None, tuple[Outcome, str]]:
+        stage = self.stage
+        if not (stage.reports or stage.produces or self.reports or self.produced):
+            return None, (outcome, reason)
+        from cxlocal.runner.stage_outputs import Named, find_left, released
+        from cxlocal.runner.stage_verdict import judge_left
+
+        record, named = self.record, Named(self.produced, self.reports)
+        try:
+            readers: dict[str, ReportReader] = {}
+            if stage.reports or self.reports:
+                home = None if record is None else record.journal.home
+                readers = self.around.readers(home, self.troubles.warn)
+            folder = self.around.folder()
+            left = find_left(stage, named, folder, self._before, readers, self.masker)
+        except (CxError, OSError) as problem:
+            if outcome == Outcome.SUCCESS:
+                known = problem if isinstance(problem, CxError) else _as_trouble(problem)
+                outcome, reason = Outcome.ERROR, _words(known)
+            return None, (outcome, reason)
+        version = "" if record is None else released(record)
+        return left, judge_left(stage, (outcome, reason), left, version)
+
+    def _record_end(
+        self,
+        record: PieceRecord,
+        verdict: tuple[Outcome, str],
+        left: Left | None,
+        log: LogEntry | None,
+        *,
+        started_ms: int,
+        seconds: float | None,
+        exit_code: int | None,
+    ) -> tuple[Outcome, str]:
+        """Keep what was found and say all in one commit; how the stage ended in the end."""
+        if not self.attempt:
+            self.attempt = record.begin_stage(self.stage)
+        outcome, reason = verdict
+        extra: list[Draft] = []
+        if left is not None:
+            from cxlocal.runner.stage_outputs import keep
+
+            kept = keep(
+                record, self.masker, self.stage, self.attempt, left, verdict, self.troubles.care
+            )
+            outcome, reason, _, extra = kept
+        if self.troubles.strict and self.troubles.first and outcome == Outcome.SUCCESS:
+            outcome, reason = Outcome.ERROR, self.troubles.first.what
+        elif self.troubles.said and not reason:
+            # The stage did its work; whoever reads of it is told what of it is missing here.
+            said = "; ".join(self.troubles.said[:SAID_MAX])
+            reason = f"not all of it could be recorded: {said}"
+        record.stage_finished(
+            self.stage,
+            self.attempt,
+            outcome,
+            shorten(self.masker.text(reason), REASON_CHARACTERS),
+            started_ms=started_ms,
+            seconds=seconds,
+            exit_code=exit_code,
+            log=log,
+            details=self.details,
+            extra=extra,
+        )
+        return outcome, reason
