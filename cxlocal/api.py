@@ -31,7 +31,6 @@ from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.config.locate import find_config, home_setting
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Interrupted, OutcomeFailure, Trouble, UsageError
-from cxlocal.hooks.manager import load
 from cxlocal.hooks.tool import Produced, ReportFile
 from cxlocal.journal.file import Journal
 from cxlocal.journal.home import home_folder, journal_file
@@ -46,7 +45,6 @@ from cxlocal.runner.request import Request
 from cxlocal.runner.source import Machine, open_source, open_store
 
 if TYPE_CHECKING:
-    from cxlocal.hooks.manager import Manager
     from cxlocal.processes.echo import Echo
     from cxlocal.runner.pieces import PieceRecord
     from cxlocal.runner.voice import Ending, Opening
@@ -254,10 +252,6 @@ class Run:
     def troubles(self) -> Troubles:
         """What to do about trouble with recording: raise, or warn when not strict."""
         return Troubles(lambda text: warnings.warn(text, stacklevel=3), strict=self._strict)
-
-    def manager(self) -> Manager:
-        """The plugins of this machine."""
-        return load(self._environ, warn=lambda text: None)
 
     def __enter__(self) -> Self:
         chosen = home_setting(self._environ, str(self._folder))

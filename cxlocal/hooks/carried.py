@@ -14,6 +14,8 @@ from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
+from cxlocal.hooks.tool import ToolFailure
+
 METADATA_BYTES_MAX = 4 * 1024 * 1024
 """Of a wheel's METADATA; long descriptions of real packages stay below 1 MiB."""
 
@@ -24,12 +26,12 @@ def carried_version(path: Path) -> str:
         return ""
     try:
         return str(wheel_headers(path).get("Version") or "").strip()
-    except ValueError:
+    except ToolFailure:
         return ""
 
 
 def wheel_headers(path: Path) -> Message[str, str]:
-    """The headers of a wheel's METADATA. Raises ValueError for what is no wheel."""
+    """The headers of a wheel's METADATA. Raises ToolFailure for what is no wheel."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [
@@ -38,12 +40,12 @@ def wheel_headers(path: Path) -> Message[str, str]:
                 if name.endswith(".dist-info/METADATA") and name.count("/") == 1
             ]
             if len(names) != 1:
-                raise ValueError(f"{path.name} is not a wheel: it has {len(names)} METADATA files")
+                raise ToolFailure(f"{path.name} is not a wheel: it has {len(names)} METADATA files")
             with archive.open(names[0]) as file:
                 text = file.read(METADATA_BYTES_MAX).decode("utf-8", "replace")
     # RuntimeError: it is encrypted, or compressed in a way nobody here knows.
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as problem:
-        raise ValueError(f"{path.name} is not a wheel: {problem or type(problem)}") from problem
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, EOFError, OSError) as problem:
+        raise ToolFailure(f"{path.name} is not a wheel: {problem or type(problem)}") from problem
     return Parser().parsestr(text, headersonly=True)
 
 

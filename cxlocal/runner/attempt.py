@@ -5,7 +5,6 @@ An attempt is recorded in two commits, one when it starts and one when all it br
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -166,15 +165,15 @@ def _words(problem: CxError | OSError) -> str:
 
 
 def _work(at: At, folder: Path) -> Generator[Launch, End, Worked]:
-    if at.stage.tool:
-        scratch = at.work.workspace.scratch(at.stage.name, at.attempt)
-
-        return (
-            yield from work_with_tool(
-                at.work, at.stage, at.attempt, folder, scratch, at.log, at.variables
-            )
-        )
-    return (yield from _command(at, folder))
+    work, stage = at.work, at.stage
+    if not stage.tool:
+        return (yield from _command(at, folder))
+    scratch = work.workspace.scratch(stage.name, at.attempt)
+    tool = open_tool(work, stage, at.attempt, folder, scratch, at.log, at.variables)
+    if stage.verb in ("deploy", "undo"):
+        return (yield from deploy(tool))
+    found, end = yield from ask(tool, stage.verb)
+    return as_worked(found, end)
 
 
 def _command(at: At, folder: Path) -> Generator[Launch, End, Worked]:
@@ -199,20 +198,3 @@ def _command(at: At, folder: Path) -> Generator[Launch, End, Worked]:
     if stage.kind == "deploy" and outcome == Outcome.SUCCESS:
         worked = worked._replace(drafts=tuple(command_deployed(work, stage, at.attempt)))
     return worked
-
-
-def work_with_tool(
-    work: Work,
-    stage: Stage,
-    attempt: int,
-    folder: Path,
-    scratch: Path,
-    log: StageLog,
-    extra: Mapping[str, str],
-) -> Generator[Launch, End, Worked]:
-    """One attempt of a stage that names a tool."""
-    at = open_tool(work, stage, attempt, folder, scratch, log, extra)
-    if stage.verb in ("deploy", "undo"):
-        return (yield from deploy(at))
-    found, end = yield from ask(at, stage.verb)
-    return as_worked(found, end)

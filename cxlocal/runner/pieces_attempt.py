@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cxlocal.hooks.tool import Produced, ReportFile
     from cxlocal.plan.placeholders import Artifact
     from cxlocal.plan.types import Stage
-    from cxlocal.processes.log import LogEntry
+    from cxlocal.processes.log import LogEntry, StageLog
     from cxlocal.runner.pieces import PieceRecord
     from cxlocal.runner.stage_verdict import Left, Mark
 
@@ -151,6 +151,10 @@ class PieceAttempt:
         """Artifacts that the caller names, beside those of the plan; they must be there."""
         self.reports: list[ReportFile] = []
         """Reports that the caller names; they must have been written since ``begin``."""
+        self.log: StageLog | None = None
+        """Takes the output."""
+        self.logged = False
+        """It is kept, not only shown."""
         self._before: dict[Path, Mark] = {}
 
     def hide(self) -> None:
@@ -245,7 +249,12 @@ class PieceAttempt:
 
     def _close(self, judged: tuple[Outcome, str] | None) -> LogEntry | None:
         """Output is over; ``judged`` is what the judge made of a success."""
-        return None
+        if self.log is None:
+            return None
+        if judged is not None and self.logged:
+            self.log.note(": ".join(judged))
+        entry = self.log.close()
+        return entry if self.logged else None
 
     def _judge(self, outcome: Outcome, reason: str) -> tuple[Left | None, tuple[Outcome, str]]:
         stage = self.stage

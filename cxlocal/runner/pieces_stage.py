@@ -6,9 +6,11 @@ back.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from cxlocal.clock import Clock
     from cxlocal.plan.types import Stage
     from cxlocal.processes.child import End, Sink
-    from cxlocal.processes.log import LogEntry
-    from cxlocal.processes.mask import Masker
     from cxlocal.runner.pieces import PieceRecord
     from cxlocal.runner.pieces_attempt import Surroundings, Troubles
 
@@ -45,23 +45,6 @@ class Through(Echo):
     def __init__(self) -> None:
         super().__init__(sys.stdout.buffer, raw=True)
         self._left = sys.maxsize
-
-
-class Shown:
-    """Output that is only shown, because there is no log."""
-
-    def __init__(self, echo: Echo, masker: Masker) -> None:
-        self._echo = echo
-        self._mask = masker.stream() if masker else None
-
-    def write(self, chunk: bytes) -> None:
-        """Show it, secrets masked."""
-        self._echo.write(self._mask.feed(chunk) if self._mask else chunk)
-
-    def close(self) -> None:
-        """Show what was held back."""
-        if self._mask and (rest := self._mask.end()):
-            self._echo.write(rest)
 
 
 class Ran(NamedTuple):
@@ -173,8 +156,6 @@ class Wrapped(PieceAttempt):
     ) -> None:
         super().__init__(record, stage, troubles, around)
         self.clock = clock
-        self.log: StageLog | None = None
-        self._sink: StageLog | Shown | None = None
         self._variables: dict[str, str] = {}
 
     def run(
@@ -187,35 +168,28 @@ class Wrapped(PieceAttempt):
     ) -> Ran:
         """Run a command; its output goes to standard output and into the log of the stage. ``env``
         is added to our own environment and to what every stage is told."""
-        if self._sink is None:
+        if self.log is None:
             self._variables = self.variables()
-            self._sink = self._open_sink()
+            self.log = self._open_log()
         return run_command(
             argv,
             cwd=cwd,
             env={**self.around.environ, **self._variables, **(env or {})},
-            sink=self._sink,
+            sink=self.log,
             timeout_seconds=timeout_seconds or self.stage.timeout_seconds or None,
             clock=self.clock,
         )
 
-    def _open_sink(self) -> StageLog | Shown:
+    def _open_log(self) -> StageLog:
         echo = Through()
         if self.record is not None:
             folder = self.record.journal.home / "logs" / path_part(self.record.run)
             try:
-                self.log = StageLog.create(folder, self.stage.name, masker=self.masker, echo=echo)
+                log = StageLog.create(folder, self.stage.name, masker=self.masker, echo=echo)
             except CxError as problem:
                 self.troubles.take(problem)
             else:
-                return self.log
-        return Shown(echo, self.masker)
-
-    def _close(self, judged: tuple[Outcome, str] | None) -> LogEntry | None:
-        if isinstance(self._sink, Shown):
-            self._sink.close()
-        if self.log is None:
-            return None
-        if judged is not None:
-            self.log.note(": ".join(judged))
-        return self.log.close()
+                self.logged = True
+                return log
+        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        return StageLog(Path(os.devnull), nowhere, self.masker, echo, sys.maxsize)

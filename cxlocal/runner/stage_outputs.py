@@ -191,7 +191,8 @@ def _made(stage: Stage, produced: Sequence[Produced], folder: Path) -> Iterator[
     for one in produced:
         paths = [one.path] if one.path.is_file() else []
         versions = [*_carried(paths), *filter(None, [one.version])]
-        yield Made(one.name, _shown(folder, one.path.resolve()), paths, versions, one)
+        said = {"purl": one.purl, "version": one.version, "media_type": one.media_type}
+        yield Made(one.name, _shown(folder, one.path.resolve()), paths, versions, said)
 
 
 def _carried(paths: Sequence[Path]) -> list[str]:
@@ -226,27 +227,13 @@ def keep(
     try:
         for made in left.made if outcome == Outcome.SUCCESS else ():
             with care(f"artifact {made.name}: "):
-                found[made.name], more = _kept(record, stage, attempt, made)
+                found[made.name], more = artifact_drafts(
+                    record, stage, attempt, made.name, made.paths[0], **made.said
+                )
                 packaged += more
     except Conflict as problem:
         return Collected(Outcome.ERROR, f"{problem.what}: {problem.why}", {}, drafts)
     return Collected(outcome, reason, found, packaged + drafts)
-
-
-def _kept(
-    record: RunRecord, stage: Stage, attempt: int, made: Made
-) -> tuple[ArtifactRef, list[Draft]]:
-    said = made.said
-    return artifact_drafts(
-        record,
-        stage,
-        attempt,
-        made.name,
-        made.paths[0],
-        purl=said.purl if said else "",
-        version=said.version if said else "",
-        media_type=said.media_type if said else "",
-    )
 
 
 @contextmanager

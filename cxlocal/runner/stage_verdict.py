@@ -16,7 +16,6 @@ from cxlocal.text import clean_text
 
 if TYPE_CHECKING:
     from cxlocal.hooks.report import Report
-    from cxlocal.hooks.tool import Produced
     from cxlocal.plan.types import ReportRule, Stage
 
 Mark = tuple[int, int, int]
@@ -44,7 +43,8 @@ class Made(NamedTuple):
     paths: Sequence[Path]
     versions: Collection[str] = ()
     """Those that its bytes and its maker say it has."""
-    said: Produced | None = None
+    said: Mapping[str, str] = {}
+    """What its maker says of it: ``purl``, ``version``, ``media_type``."""
 
 
 class Left(NamedTuple):

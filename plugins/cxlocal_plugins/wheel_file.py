@@ -40,10 +40,7 @@ class Metadata(NamedTuple):
 
 def read_metadata(path: Path) -> Metadata:
     """Name, version and needs of a wheel. Raises ToolFailure when it has none."""
-    try:
-        headers = wheel_headers(path)
-    except ValueError as problem:
-        raise ToolFailure(str(problem)) from problem
+    headers = wheel_headers(path)
     name, said = headers.get("Name"), headers.get("Version")
     if not name or not said:
         raise ToolFailure(f"the metadata of {path.name} lacks a name or a version")

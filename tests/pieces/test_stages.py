@@ -209,8 +209,9 @@ def test_what_the_disk_does_not_take_is_trouble_and_no_outcome(desk: Any) -> Non
 
 def test_reports_are_read_also_of_commands_that_failed(desk: Any) -> None:
     desk.start()
-    (desk.tree / "unit.xml").write_text(JUNIT)
-    done = desk("stage", "unit", "--report", "junit=unit.xml", "--", "sh", "-c", "exit 1")
+    (desk.root / "unit.xml").write_text(JUNIT)
+    words = ["sh", "-c", "cp ../unit.xml .; exit 1"]
+    done = desk("stage", "unit", "--report", "junit=unit.xml", "--", *words)
     assert done.code == 1, done.err
     row = desk.rows("SELECT total, passed, failed, outcome FROM report")[0]
     assert tuple(row.values()) == (2, 1, 1, "failure")
