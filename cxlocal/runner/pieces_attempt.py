@@ -237,11 +237,12 @@ class PieceAttempt:
         if troubles.strict and troubles.first:
             raise troubles.first
         run = "" if self.record is None else self.record.run
+        look = f"; cxlocal show {run[:8]} has its log" if run else ""
         no_success = outcome_error(
             verdict[0],
-            f"stage {self.stage.name}: {verdict[1]}",
+            f"stage {self.stage.name}: {self.masker.text(verdict[1])}",
             why="the command said nothing of it; what a stage leaves behind counts as well",
-            hint=f"mend that and run the stage again; cxlocal show {run[:8]} has the log".rstrip(),
+            hint=f"mend that and run the stage again{look}",
             run=run,
         )
         if no_success is not None and outcome == Outcome.SUCCESS:

@@ -7,7 +7,6 @@ Python API.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cxlocal.domain import Outcome
@@ -15,6 +14,8 @@ from cxlocal.hooks.carried import same_version
 from cxlocal.text import clean_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cxlocal.hooks.report import Report
     from cxlocal.plan.types import ReportRule, Stage
 
