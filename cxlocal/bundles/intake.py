@@ -175,21 +175,7 @@ def _take_batch(
 def _check_deliverable(transaction: Transaction, event: Event) -> None:
     """The store checks the chain within the deliverable too: what it would refuse must not wait
     here to be sent. Raises BadMessage."""
-    if event.deliverable is None:
-        return
-    if event.deliverable_sequence == 1 and event.previous_in_deliverable == NO_HASH:
-        return
-    row = transaction.connection.execute(
-        "SELECT 1 FROM event e JOIN node_lookup n ON n.id = e.node"
-        " JOIN deliverable_lookup d ON d.id = e.deliverable"
-        " WHERE n.name = ? AND d.name = ? AND e.deliverable_sequence = ? AND e.hash = ?"
-        " AND e.sequence < ?",
-        (
-            event.node, event.deliverable, (event.deliverable_sequence or 0) - 1,
-            event.previous_in_deliverable, event.sequence,
-        ),
-    ).fetchone()  # fmt: skip
-    if row is None:
+    if not known.continues_deliverable(transaction.connection, event):
         raise BadMessage(
             f"event {event.sequence} does not continue its chain",
             why="its place within the deliverable is wrong",

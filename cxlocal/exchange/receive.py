@@ -10,12 +10,18 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
-from cxlocal.events.document import NO_HASH, Event, hash_of
+from cxlocal.events.document import Event, hash_of
 from cxlocal.events.hybrid import merge_value, wall_ms
 from cxlocal.exchange.answers import Item
 from cxlocal.exchange.chain import GAP, HELD, NEW_BRANCH, Known, place
 from cxlocal.exchange.messages import BadMessage
-from cxlocal.exchange.state import Ack, StoreState, is_ours, save_ack
+from cxlocal.exchange.state import (
+    Ack,
+    StoreState,
+    continues_deliverable,
+    is_ours,
+    save_ack,
+)
 from cxlocal.journal.schema import PARTIAL
 from cxlocal.numbers import holdings
 from cxlocal.numbers.log import Entry, entry_hash
@@ -119,16 +125,8 @@ def _follows_in_part(journal: Journal, event: Event) -> bool:
     """Whether ``event`` may follow a gap: a store that lets us read some deliverables only leaves
     out what other machines did for the rest. What it lets us read continues without a gap within
     its deliverable; the chain as a whole is known to be partial from then on."""
-    if is_ours(journal.connection, event.node):
-        return False
-    if event.deliverable is None or event.deliverable_sequence == 1:
-        return event.deliverable is None or event.previous_in_deliverable == NO_HASH
-    row = journal.connection.execute(
-        "SELECT 1 FROM event e JOIN node_lookup n ON n.id = e.node"
-        " WHERE n.name = ? AND e.hash = ? AND e.sequence < ?",
-        (event.node, event.previous_in_deliverable, event.sequence),
-    ).fetchone()
-    return row is not None
+    connection = journal.connection
+    return not is_ours(connection, event.node) and continues_deliverable(connection, event)
 
 
 def take_grant(

@@ -6,6 +6,7 @@ from sqlite3 import Connection
 from typing import NamedTuple
 
 from cxlocal.clock import Ids
+from cxlocal.events.document import NO_HASH, Event
 from cxlocal.exchange.token import NO_TOKEN, Token, propose
 
 NO_CURSOR_HASH = "0" * 64
@@ -181,3 +182,24 @@ def branch_at(connection: Connection, node: str, sequence: int, value: str) -> i
         (node, sequence, wanted),
     ).fetchone()
     return row[0] if row else None
+
+
+_BEFORE_IN_DELIVERABLE = (
+    "SELECT 1 FROM event WHERE node = (SELECT id FROM node_lookup WHERE name = ?)"
+    " AND deliverable = (SELECT id FROM deliverable_lookup WHERE name = ?)"
+    # The plus keeps the planner from walking the whole chain by its sequence.
+    " AND deliverable_sequence = ? AND hash = ? AND +sequence < ?"
+)
+
+
+def continues_deliverable(connection: Connection, event: Event) -> bool:
+    """Whether ``event`` follows what is here of its chain within its deliverable."""
+    if event.deliverable is None or event.deliverable_sequence is None:
+        return event.deliverable is None
+    if event.deliverable_sequence == 1:
+        return event.previous_in_deliverable == NO_HASH
+    wanted = (
+        event.node, event.deliverable, event.deliverable_sequence - 1,
+        event.previous_in_deliverable, event.sequence,
+    )  # fmt: skip
+    return connection.execute(_BEFORE_IN_DELIVERABLE, wanted).fetchone() is not None
