@@ -29,7 +29,11 @@ def find_run(journal: Journal, wanted: str, deliverable: str | None = None) -> d
         rows = _rows(journal, "run = :wanted" + narrowed, wanted, deliverable)
         rows = rows or _rows(journal, "version = :wanted" + narrowed, wanted, deliverable)
         if not rows and len(wanted) >= SHORTEST_PREFIX:
-            where = "substr(run, 1, length(:wanted)) = :wanted" + narrowed
+            # The first two say where in the index to look; only the third may say that it fits.
+            where = (
+                "run >= :wanted AND run <= :wanted || char(1114111)"
+                " AND substr(run, 1, length(:wanted)) = :wanted" + narrowed
+            )
             rows = _rows(journal, where, wanted, deliverable)
     if len(rows) > 1:
         raise Conflict(

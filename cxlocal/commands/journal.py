@@ -39,19 +39,22 @@ def rebuild(app: App) -> None:
     """
     import sqlite3
 
-    from cxlocal.commands.verify import raise_findings
+    from cxlocal.commands.verify import counting, raise_findings
     from cxlocal.journal.rebuild import rebuild as make_anew
     from cxlocal.journal.verify import verify
 
     with app.journal(create=False) as opened:
         try:
-            events = make_anew(opened)
+            with counting("projected") as tell:
+                events = make_anew(opened, tell)
         except (sqlite3.DatabaseError, TypeError, ValueError, ArithmeticError):
             # What no journal would have written may be no text, no number, or too large a one.
             raise_findings(verify(opened).findings)
             raise
         say(f"All tables were made anew from {events} events.")
-        raise_findings(verify(opened).findings)
+        with counting("checked") as tell:
+            findings = verify(opened, tell).findings
+        raise_findings(findings)
 
 
 @journal.command(examples=[("cxlocal journal recover", "after 'cxlocal verify' found damage")])

@@ -15,6 +15,15 @@ COLUMNS = (
     "version", "outcome", "number", "deliverable", "place", "started", "duration", "subject", "run",
 )  # fmt: skip
 
+_RUNS = """
+SELECT * FROM run_board WHERE (:kinds OR kind = 'release' OR kind IS NULL)
+  AND (:outcome IS NULL OR outcome = :outcome)
+"""
+_NEWEST = " ORDER BY queued_at DESC, run LIMIT :limit"
+RUNS = _RUNS + _NEWEST
+# A query of its own: runs of one deliverable are found by another index than those of all.
+RUNS_OF = _RUNS + " AND deliverable = :deliverable" + _NEWEST
+
 
 @command(
     examples=[
@@ -47,10 +56,7 @@ def log(
     with app.journal(create=False) as journal:
         catch_up(journal)
         found = journal.query(
-            "SELECT * FROM run_board WHERE (:kinds OR kind = 'release' OR kind IS NULL)"
-            " AND (:deliverable IS NULL OR deliverable = :deliverable)"
-            " AND (:outcome IS NULL OR outcome = :outcome)"
-            " ORDER BY queued_at DESC, run LIMIT :limit",
+            RUNS if deliverable is None else RUNS_OF,
             {
                 "kinds": with_rehearsals,
                 "deliverable": deliverable,

@@ -22,13 +22,18 @@ FROM release_board WHERE (:name IS NULL OR deliverable = :name) ORDER BY title, 
 """
 LAST = """
 SELECT run, version, outcome, kind, revision_subject, queued_at, stopped_before FROM run_board
-WHERE (:name IS NULL OR deliverable = :name) AND kind = 'release'
-ORDER BY queued_at DESC LIMIT 1
+WHERE kind = 'release' ORDER BY queued_at DESC LIMIT 1
+"""
+# A query of its own: the newest of one deliverable is found by another index than the newest of all.
+LAST_HERE = """
+SELECT run, version, outcome, kind, revision_subject, queued_at, stopped_before FROM run_board
+WHERE kind = 'release' AND deliverable = :name ORDER BY queued_at DESC LIMIT 1
 """
 OPEN = """
 SELECT run_board.run, version, kind, host, queued_at, process.pid, process.pieces FROM run_board
 LEFT JOIN process ON process.run = run_board.run
-WHERE outcome = 'open' AND (:name IS NULL OR deliverable = :name) ORDER BY queued_at DESC LIMIT 10
+WHERE run_board.run IN (SELECT id FROM run WHERE outcome IS NULL) AND outcome = 'open'
+  AND (:name IS NULL OR deliverable = :name) ORDER BY queued_at DESC LIMIT 10
 """
 
 FLAGS = """
@@ -82,7 +87,7 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
     return {
         "deliverable": name,
         "live": journal.query(BOARD, {"name": name}),
-        "last_release": journal.one(LAST, {"name": name}),
+        "last_release": journal.one(LAST if name is None else LAST_HERE, {"name": name}),
         "open_runs": [
             {**row, "alive": bool(is_carried_out(journal, row["run"]))}
             for row in journal.query(OPEN, {"name": name})

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
-from cxlocal.commands.terminal import say, warn
+from cxlocal.commands.terminal import Progress, say, warn
 from cxlocal.errors import JournalDamaged
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.verify import verify as check
@@ -39,7 +39,8 @@ def verify(app: App, output: Output) -> None:
             JournalDamaged, sqlite3.DatabaseError, TypeError, ValueError, ArithmeticError
         ):
             catch_up(journal)
-        checked = check(journal)
+        with counting("checked") as tell:
+            checked = check(journal, tell)
         path = journal.path
     write_rows([finding._asdict() for finding in checked.findings], COLUMNS, output)
     raise_findings(checked.findings)
@@ -55,6 +56,16 @@ def verify(app: App, output: Output) -> None:
             f"{checked.events} events and {checked.rows} projected rows checked; all is well."
             f"\n{path}"
         )
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """On a terminal, how many events have been ``what``, for as long as it lasts."""
+    progress = Progress()
+    try:
+        yield lambda done, total: progress.now(f"{done} of {total} events {what}")
+    finally:
+        progress.clear()
 
 
 def raise_findings(findings: Sequence[Finding]) -> None:

@@ -37,13 +37,21 @@ class Question(NamedTuple):
     request: dict[str, Any]
 
 
+# What is carried is looked for among the nodes, never the other way round: there are many of them.
+# First and second histories apart: each has an index that leads to its ends.
 _CHAINS = """
 SELECT r.node, r.branch,
   coalesce((SELECT sequence FROM ack a WHERE a.node = r.node AND a.branch = r.branch),
-    (SELECT min(e.sequence) - 1 FROM event e WHERE e.node = l.id AND e.branch = r.branch)) AS acked,
-  (SELECT max(e.sequence) FROM event e WHERE e.node = l.id AND e.branch = r.branch) AS head,
+    iif(r.branch = 0,
+      (SELECT min(e.sequence) FROM event e WHERE e.node = l.id AND e.branch = 0),
+      (SELECT min(e.sequence) FROM event e INDEXED BY event_beside WHERE e.node = l.id
+        AND e.branch = r.branch AND e.branch <> 0)) - 1) AS acked,
+  iif(r.branch = 0,
+    (SELECT max(e.sequence) FROM event e WHERE e.node = l.id AND e.branch = 0),
+    (SELECT max(e.sequence) FROM event e INDEXED BY event_beside WHERE e.node = l.id
+      AND e.branch = r.branch AND e.branch <> 0)) AS head,
   r.refused, r.arrived_at <> ''
-FROM relayed r JOIN node_lookup l ON l.name = r.node
+FROM relayed r CROSS JOIN node_lookup l ON l.name = r.node
 WHERE r.lineage IN ('', :lineage) OR :lineage = ''
 ORDER BY l.id, r.branch
 """

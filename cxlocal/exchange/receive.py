@@ -169,10 +169,11 @@ def _known(journal: Journal, event: Event) -> Known:
 
 def _next_branch(journal: Journal, node: str) -> int:
     row = journal.connection.execute(
-        "SELECT max(e.branch) FROM event e JOIN node_lookup n ON n.id = e.node WHERE n.name = ?",
+        "SELECT max(branch) FROM event WHERE branch <> 0"
+        " AND node = (SELECT id FROM node_lookup WHERE name = ?)",
         (node,),
     ).fetchone()
-    return int(row[0]) + 1
+    return int(row[0] or 0) + 1
 
 
 def _said_at(event: Event) -> int:

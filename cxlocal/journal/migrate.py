@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
 
 SET_NAME = "cxlocal"
-NEWEST_STEP = 2
+NEWEST_STEP = 3
 """How many steps there are; a journal with as many needs no look at this file's imports."""
 LOCK_SECONDS = 30
 """Making the tables takes milliseconds; whoever holds the lock longer is stuck."""
@@ -56,6 +56,13 @@ def steps() -> Migrations:
         from cxlocal.journal.local_tables import BUNDLES
 
         run_script(db.conn, BUNDLES)
+
+    @migrations()
+    def m003_second_histories(db: Database) -> None:
+        db.conn.execute(
+            "CREATE INDEX IF NOT EXISTS event_beside ON event(node, branch, sequence)"
+            " WHERE branch <> 0"
+        )
 
     return migrations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cxlocal.journal.migrate import run_script
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
 
 
-def catch_up(journal: Journal, *, pages: int | None = None) -> bool:
-    """Project what was appended without being projected; True when nothing is left.
+def catch_up(
+    journal: Journal, *, pages: int | None = None, tell: Callable[[int], None] | None = None
+) -> bool:
+    """Project what was appended without being projected; True when nothing is left. ``tell`` is told
+    after each page how many events have been.
 
     Each page is one transaction of at most ``PAGE_EVENTS`` events, so that a writer never waits
     long. A projection written by a newer cxlocal is left alone (False): its tables may mean more
@@ -35,15 +39,21 @@ def catch_up(journal: Journal, *, pages: int | None = None) -> bool:
             return False
         behind = _project_page(journal)
         done += 1
+        if tell is not None:
+            tell(done * PAGE_EVENTS)
     return True
 
 
-def rebuild(journal: Journal) -> int:
-    """Drop every projected table and make it again from the events. Returns how many events."""
+def rebuild(journal: Journal, tell: Callable[[int, int], None] | None = None) -> int:
+    """Drop every projected table and make it again from the events. Returns how many events.
+
+    ``tell`` is told how many events have been projected, of how many.
+    """
+    (total,) = journal.connection.execute("SELECT count(*) FROM event").fetchone()
     reset(journal)
-    catch_up(journal)
-    row = journal.one("SELECT count(*) AS events FROM event")
-    return int(row["events"]) if row else 0
+    catch_up(journal, tell=None if tell is None else lambda done: tell(min(done, total), total))
+    (total,) = journal.connection.execute("SELECT count(*) FROM event").fetchone()
+    return int(total)
 
 
 def reset(journal: Journal) -> None:

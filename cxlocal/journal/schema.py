@@ -68,6 +68,8 @@ CREATE INDEX IF NOT EXISTS event_by_deliverable
   ON event(deliverable, node, deliverable_sequence) WHERE deliverable IS NOT NULL;
 -- Events from the future, so that nobody has to read all others to find them. Almost always empty.
 CREATE INDEX IF NOT EXISTS event_ahead ON event(node, sequence) WHERE {IS_AHEAD_SQL};
+-- Second histories, so that nobody has to walk a chain to find what stands beside it. As rare.
+CREATE INDEX IF NOT EXISTS event_beside ON event(node, branch, sequence) WHERE branch <> 0;
 -- What was written stays written.
 CREATE TRIGGER IF NOT EXISTS event_no_update BEFORE UPDATE ON event
   BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;

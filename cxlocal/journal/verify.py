@@ -1,22 +1,24 @@
 """Does the journal hold what was written? Chains, coordinates, look-ups, projected rows.
 
 ``verify`` recomputes every hash from the stored bytes and names the first bad event; it then
-projects all events into a database in memory and compares every projected row (promise P15).
+projects all events into a temporary database and compares every projected row (promise P15). It
+reads a page at a time, and needs no more memory for a long history than for a short one.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
-from cxlocal.events.document import NO_HASH, Event, hash_of
-from cxlocal.journal.migrate import run_script
-from cxlocal.journal.read import all_events, partial_nodes
+from cxlocal.errors import Trouble
+from cxlocal.events.document import Event, hash_of
+from cxlocal.journal.chains import misplaced, unlinked, unlinked_in_deliverable
+from cxlocal.journal.comparing import changed_views, compare, empty_projection
+from cxlocal.journal.read import PAGE_EVENTS, events_after
 from cxlocal.projection.apply import apply_facts
 from cxlocal.projection.project import project, stamp
-from cxlocal.projection.tables import PROJECTION_VERSION, TABLES, create_sql
-from cxlocal.projection.views import create_views_sql
+from cxlocal.projection.tables import PROJECTION_VERSION
 from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
@@ -46,8 +48,13 @@ class Checked(NamedTuple):
     were."""
 
 
-def verify(journal: Journal) -> Checked:
-    """Check the whole journal. Reads only.
+Tell = Callable[[int, int], None]
+"""Told how many events were looked at, of how many."""
+
+
+def verify(journal: Journal, tell: Tell | None = None) -> Checked:
+    """Check the whole journal. Reads only. Raises Trouble where there is no room for the temporary
+    database.
 
     Another process may write meanwhile, so that events and rows read at different moments differ:
     it is looked at again, the last time in one reading transaction.
@@ -57,7 +64,7 @@ def verify(journal: Journal) -> Checked:
         if last:
             journal.connection.execute("BEGIN")
         try:
-            checked = _verify_once(journal)
+            checked = _verify_once(journal, tell)
         finally:
             if last:
                 journal.connection.execute("ROLLBACK")
@@ -71,30 +78,26 @@ def _data_version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
-def _verify_once(journal: Journal) -> Checked:
+def _verify_once(journal: Journal, tell: Tell | None) -> Checked:
     findings = list(_check_file(journal.connection))
-    fresh = sqlite3.connect(":memory:", isolation_level=None)
+    fresh = empty_projection()
+    events = 0
+    gaps: dict[str, int] = {}
     try:
-        run_script(fresh, create_sql())
-        run_script(fresh, create_views_sql())
-        events = 0
-        state = _Chains(frozenset(partial_nodes(journal)))
         try:
             findings += _out_of_reach(journal.connection)
-            for position, event in all_events(journal):
-                events += 1
-                if not _is_of_our_kinds(event):
-                    what = "its row holds values of another kind than was written"
-                    findings.append(Finding("hash", f"event {position}", what))
-                    continue
-                if len(findings) < FINDINGS_MAX:
-                    findings += _check_event(journal, state, position, event)
-                apply_facts(fresh, project(event), stamp(event))
+            for page in _pages(journal, tell):
+                events += len(page)
+                findings += _check_page(journal, page, FINDINGS_MAX - len(findings))
+                _lowest_gaps(journal.connection, page, gaps)
+                _project(fresh, page)
         except sqlite3.DatabaseError as problem:
             findings.append(_unreadable(journal, str(problem)))
             return Checked(events, 0, findings)
-        findings += state.gaps()
-        findings += state.misplaced()
+        findings += [
+            Finding("chain", f"{node[:8]} {gap}", "the event before it is missing or another one")
+            for node, gap in gaps.items()
+        ]
         findings += _check_ends(journal)
         newer, waits = _projected_by(journal.connection)
         rows, differences = (0, waits) if newer or waits else _compare(journal.connection, fresh)
@@ -102,6 +105,64 @@ def _verify_once(journal: Journal) -> Checked:
     finally:
         fresh.close()
     return Checked(events, rows, findings[:FINDINGS_MAX], newer)
+
+
+Page = list[tuple[int, Event]]
+
+
+def _pages(journal: Journal, tell: Tell | None) -> Iterator[Page]:
+    (total,) = journal.connection.execute("SELECT count(*) FROM event").fetchone()
+    position = seen = 0
+    while page := events_after(journal, position, PAGE_EVENTS):
+        yield page
+        position, seen = page[-1][0], seen + len(page)
+        if tell is not None:
+            tell(seen, max(seen, total))
+
+
+def _check_page(journal: Journal, page: Page, room: int) -> list[Finding]:
+    """What is wrong with the events of a page, ``room`` findings at most and a few more."""
+    findings: list[Finding] = []
+    for position, event in page:
+        if len(findings) >= room:
+            return findings
+        if _is_of_our_kinds(event):
+            findings += _check_event(journal, position, event)
+        else:
+            what = "its row holds values of another kind than was written"
+            findings.append(Finding("hash", f"event {position}", what))
+    stretch = (journal.connection, page[0][0] - 1, page[-1][0])
+    for place in unlinked_in_deliverable(*stretch):
+        what = f"its predecessor within {place.deliverable} is missing"
+        findings.append(Finding("chain", _named(*place[:3]), what))
+    for place in misplaced(*stretch):
+        what = "it stands on another branch"
+        findings.append(Finding("coordinates", _named(*place[:3]), what))
+    return findings[: max(room, 0)]
+
+
+def _lowest_gaps(connection: sqlite3.Connection, page: Page, gaps: dict[str, int]) -> None:
+    """Note in ``gaps``, by chain, the lowest event that does not follow another."""
+    for place in unlinked(connection, page[0][0] - 1, page[-1][0]):
+        known = gaps.get(place.node)
+        if known is None or place.sequence < known:
+            gaps[place.node] = place.sequence
+
+
+def _project(fresh: sqlite3.Connection, page: Page) -> None:
+    try:
+        for _, event in page:
+            if _is_of_our_kinds(event):
+                apply_facts(fresh, project(event), stamp(event))
+    except sqlite3.OperationalError as problem:
+        if problem.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise
+        raise Trouble(
+            "there is no room to check the journal",
+            why=f"its tables are made a second time in a temporary file: {problem}",
+            hint="set SQLITE_TMPDIR to a folder with as much room as the journal takes",
+            name="no-room",
+        ) from problem
 
 
 LATEST_MS = 253_402_300_799_999
@@ -128,7 +189,8 @@ def _out_of_reach(connection: sqlite3.Connection) -> Iterator[Finding]:
     """Rows that no reader is given."""
     rows = connection.execute(
         "SELECT id FROM event WHERE id < 1 OR node NOT IN (SELECT id FROM node_lookup)"
-        " OR type NOT IN (SELECT id FROM type_lookup) ORDER BY id"
+        " OR type NOT IN (SELECT id FROM type_lookup) ORDER BY id LIMIT ?",
+        (FINDINGS_MAX,),
     ).fetchall()
     for (position,) in rows:
         what = "its chain or type is not known here, or its place is none"
@@ -137,16 +199,21 @@ def _out_of_reach(connection: sqlite3.Connection) -> Iterator[Finding]:
 
 def _unreadable(journal: Journal, problem: str) -> Finding:
     """Name the first event that SQLite cannot give out, if it is one event's fault."""
+    position = 0
     try:
-        rows = journal.connection.execute("SELECT id FROM event ORDER BY id").fetchall()
-    except sqlite3.DatabaseError:
-        return Finding("file", str(journal.path), f"cannot be read: {problem}")
-    for (position,) in rows:
-        try:
-            journal.connection.execute("SELECT * FROM event WHERE id = ?", (position,)).fetchone()
-        except sqlite3.DatabaseError as found:
-            return Finding("hash", f"event {position}", f"its row cannot be read: {found}")
+        while row := journal.connection.execute(NEXT_ID, (position,)).fetchone():
+            (position,) = row
+            try:
+                journal.connection.execute(ROW, (position,)).fetchone()
+            except sqlite3.DatabaseError as found:
+                return Finding("hash", f"event {position}", f"its row cannot be read: {found}")
+    except sqlite3.DatabaseError as found:
+        problem = str(found)
     return Finding("file", str(journal.path), f"cannot be read: {problem}")
+
+
+NEXT_ID = "SELECT id FROM event WHERE id > ? ORDER BY id LIMIT 1"
+ROW = "SELECT * FROM event WHERE id = ?"
 
 
 def _check_ends(journal: Journal) -> Iterator[Finding]:
@@ -161,67 +228,15 @@ def _check_ends(journal: Journal) -> Iterator[Finding]:
         yield Finding("chain", where, "a store acknowledged it, and it is not here")
 
 
-class _Chains:
-    """The heads seen so far, per chain and per deliverable within it."""
-
-    def __init__(self, partial: frozenset[str]) -> None:
-        self.partial = partial
-        """Chains that are known to be held in part."""
-        self.by_place: dict[tuple[str, int], set[bytes]] = {}
-        self.deliverable: dict[tuple[str, str, int], set[bytes]] = {}
-        self.unlinked: list[tuple[str, int, bytes]] = []
-        """Chain, sequence and previous hash of events whose predecessor had not arrived before."""
-        self.branches: dict[tuple[str, int], dict[int, tuple[bytes, bytes, str]]] = {}
-        """Chain and sequence to branch: hash, previous hash, and how the event is named."""
-
-    def misplaced(self) -> Iterator[Finding]:
-        """An event continues the branch of the one before it, unless another does already."""
-        for (node, sequence), here in self.branches.items():
-            if node in self.partial:
-                continue  # its branches were numbered without knowing all of it
-            before = self.branches.get((node, sequence - 1), {})
-            parents = {value: branch for branch, (value, _, _) in before.items()}
-            for branch, (_, previous, where) in here.items():
-                parent = 0 if sequence == 1 else parents.get(previous)
-                if parent is not None and parent != branch and parent not in here:
-                    yield Finding("coordinates", where, "it stands on another branch")
-
-    def gaps(self) -> Iterator[Finding]:
-        lowest: dict[str, int] = {}
-        for node, sequence, previous in self.unlinked:
-            # What came before it may have arrived after it.
-            if previous not in self.by_place.get((node, sequence - 1), set()):
-                lowest[node] = min(sequence, lowest.get(node, sequence))
-        for node, sequence in lowest.items():
-            yield Finding(
-                "chain", f"{node[:8]} {sequence}", "the event before it is missing or another one"
-            )
+def _named(position: int, node: str, sequence: int) -> str:
+    return f"event {position} ({str(node)[:8]} {sequence})"
 
 
-def _check_event(
-    journal: Journal, state: _Chains, position: int, event: Event
-) -> Iterator[Finding]:
-    where = f"event {position} ({event.node[:8]} {event.sequence})"
+def _check_event(journal: Journal, position: int, event: Event) -> Iterator[Finding]:
+    where = _named(position, event.node, event.sequence)
     if hash_of(event) != event.hash:
         yield Finding("hash", where, "its content or coordinates were changed after it was written")
     yield from _check_coordinates(journal, where, position, event)
-    before = state.by_place.get((event.node, event.sequence - 1), set())
-    if event.sequence == 1:
-        linked = event.previous == NO_HASH
-    else:
-        linked = event.previous in before
-    if not linked and event.node not in state.partial:
-        state.unlinked.append((event.node, event.sequence, event.previous))
-    if event.deliverable is not None and event.deliverable_sequence is not None:
-        key = (event.node, event.deliverable, event.deliverable_sequence - 1)
-        expected = state.deliverable.get(key, {NO_HASH} if key[2] == 0 else set())
-        if event.previous_in_deliverable not in expected:
-            yield Finding("chain", where, f"its predecessor within {event.deliverable} is missing")
-        place = (event.node, event.deliverable, event.deliverable_sequence)
-        state.deliverable.setdefault(place, set()).add(event.hash)
-    state.by_place.setdefault((event.node, event.sequence), set()).add(event.hash)
-    branches = state.branches.setdefault((event.node, event.sequence), {})
-    branches[event.branch] = (event.hash, event.previous, where)
 
 
 def _check_coordinates(
@@ -265,33 +280,14 @@ def _projected_by(connection: sqlite3.Connection) -> tuple[int, list[Finding]]:
 def _compare(
     connection: sqlite3.Connection, fresh: sqlite3.Connection
 ) -> tuple[int, list[Finding]]:
-    rows, findings = 0, _compare_views(connection, fresh)
-    for table in TABLES:
-        stored, expected = dump(connection, table), dump(fresh, table)
-        rows += len(stored)
-        for key in sorted(stored.keys() | expected.keys(), key=repr):
-            if stored.get(key) != expected.get(key):
-                what = "differs from what the events say"
-                findings.append(Finding("projection", f"{table} {key}", what))
-    return rows, findings
-
-
-def _compare_views(stored: sqlite3.Connection, fresh: sqlite3.Connection) -> list[Finding]:
-    """A view is what people read; it must be the one that this version makes."""
-    ask = "SELECT name, sql FROM sqlite_master WHERE type = 'view'"
-    found, wanted = dict(stored.execute(ask).fetchall()), dict(fresh.execute(ask).fetchall())
-    return [
-        Finding("projection", f"view {name}", "is not the one this version makes")
-        for name, sql in wanted.items()
-        if found.get(name) != sql
+    views = changed_views(connection, fresh)
+    findings = [
+        Finding("projection", f"view {name}", "is not the one this version makes") for name in views
     ]
-
-
-def dump(connection: sqlite3.Connection, table: str) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-    """All rows of a projected table by natural key; equal dumps mean equal tables."""
-    keys = TABLES[table].key
-    # sql: a name out of TABLES
-    cursor = connection.execute(f"SELECT * FROM {table}")
-    names = [column[0] for column in cursor.description]
-    places = [names.index(key) for key in keys]
-    return {tuple(row[place] for place in places): row for row in cursor.fetchall()}
+    rows = 0
+    for compared in compare(connection, fresh):
+        rows += compared.rows
+        for key in compared.keys[: max(0, FINDINGS_MAX - len(findings))]:
+            what = "differs from what the events say"
+            findings.append(Finding("projection", f"{compared.table} {key}", what))
+    return rows, findings

@@ -149,9 +149,9 @@ SELECT v.deliverable, v.line, v.number, v.run, v.text AS version, v.how, v.used_
       AND e.sequence = v.sequence AND e.branch = a.branch
       AND lower(hex(substr(e.hash, 1, 8))) = substr(v.used_from, 19)
       WHERE a.node = v.node AND a.sequence >= v.sequence)
-    THEN coalesce((SELECT min(k.at) FROM ack_step k JOIN store_state s
-      ON s.generation = k.generation WHERE k.node = v.node AND k.sequence >= v.sequence),
-      v.received_at) END AS confirmed_at,
+    THEN coalesce((SELECT k.at FROM ack_step k WHERE k.node = v.node
+      AND k.generation = (SELECT generation FROM store_state) AND k.sequence >= v.sequence
+      ORDER BY k.sequence LIMIT 1), v.received_at) END AS confirmed_at,
   v.node, v.sequence
 FROM version v WHERE v.used_at IS NOT NULL
 """,
@@ -226,10 +226,11 @@ FROM flag f LEFT JOIN run r ON r.id = f.run
 WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
   AND NOT (f.kind = 'changed-outside' AND (
     EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = f.deliverable
-      AND d.environment = f.subject
-      AND (d.deployed_at > f.raised_at OR d.removed_at > f.raised_at))
+      AND d.environment = f.subject AND d.deployed_at > f.raised_at)
     OR EXISTS (SELECT 1 FROM flag later WHERE later.kind = f.kind AND later.subject = f.subject
-      AND later.deliverable = f.deliverable AND later.raised_at > f.raised_at)))
+      AND later.deliverable = f.deliverable AND later.raised_at > f.raised_at)
+    OR EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = f.deliverable
+      AND d.environment = f.subject AND d.removed_at > f.raised_at)))
   AND NOT (f.kind IN ('uncommitted-changes', 'unreadable-report', 'not-provisioned') AND
     EXISTS (SELECT 1 FROM run later WHERE later.deliverable = f.deliverable
       AND later.kind = 'release' AND later.outcome = 'success' AND later.queued_at > r.queued_at))
