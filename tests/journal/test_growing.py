@@ -33,7 +33,7 @@ from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
 from cxlocal.projection.tables import TABLES
-from cxlocal.runner.keeping import Rules, find_removals
+from cxlocal.runner.retention import Rules, find_removals
 
 YOUNG, OLD = 16, 80
 """Releases."""
