@@ -34,6 +34,7 @@ from cxlocal.errors import CxError, Interrupted, OutcomeFailure, Trouble, UsageE
 from cxlocal.hooks.tool import Produced, ReportFile
 from cxlocal.journal.file import Journal
 from cxlocal.journal.home import home_folder, journal_file
+from cxlocal.journal.witness import witness_folder
 from cxlocal.runner import pieces
 from cxlocal.runner.decision import Asked, decide
 from cxlocal.runner.handover import leave_bundle
@@ -258,7 +259,9 @@ class Run:
         home = Path(chosen) if chosen else home_folder(self._environ, self._ids)
         path = journal_file(home)
         fresh = not path.exists()
-        journal = self._journal = Journal.open(path, clock=self.clock, ids=self._ids)
+        journal = self._journal = Journal.open(
+            path, clock=self.clock, ids=self._ids, witness=witness_folder(self._environ, home)
+        )
         try:
             run = pieces.named_run(self._environ)
             self._joined = bool(run)

@@ -25,6 +25,7 @@ from cxlocal.allocation.request import (
     taken_of,
 )
 from cxlocal.errors import Conflict, CxError, NotSignedIn, Refused, StoreNeeded
+from cxlocal.events.runs import run_flagged
 from cxlocal.exchange import state as known
 from cxlocal.exchange.breaker import remember_failure, why_resting
 from cxlocal.exchange.contact import (
@@ -36,11 +37,12 @@ from cxlocal.exchange.contact import (
     reserve_wish,
     talk,
 )
-from cxlocal.exchange.copies import continue_elsewhere, lies_elsewhere
+from cxlocal.exchange.copies import continue_elsewhere, why_doubtful
 from cxlocal.exchange.messages import GRANTS_ELSEWHERE, RUN_HAS_NUMBER, STORE_LEFT
 from cxlocal.exchange.number_lock import asking
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import project_pulled, synchronise
+from cxlocal.journal.witness import has_witness, note_head
 from cxlocal.numbers import holdings
 from cxlocal.numbers.holdings import Reserve, Taken
 from cxlocal.numbers.log import ONLINE, Entry
@@ -77,6 +79,7 @@ def obtain_number(
     request.scheme.check_line(request.line)
     found = number_of_run(journal, request.deliverable, request.run)
     if found is not None:
+        note_head(journal)  # whoever took it may have been cut off before
         return found
     trouble: CxError | None = None
     if store is not None:
@@ -268,8 +271,8 @@ def take_offline(
     ``trouble`` is why the store did not give one, ``unlent`` why no other machine did. Raises
     StoreNeeded and Refused.
     """
-    moved = lies_elsewhere(journal)
-    if moved:
+    doubtful = why_doubtful(journal)
+    if doubtful:
         with journal.write() as transaction:
             holdings.lock_reserves(transaction.connection, True)
     with journal.write() as transaction:
@@ -280,21 +283,36 @@ def take_offline(
         state = known.store_state(connection)
         reserve = holdings.reserve_of(connection, request.deliverable, request.line)
         if reserve is not None and reserve.left and request.kept:
-            _check_lock(reserve, trouble)
+            _check_lock(reserve, trouble, doubtful)
             if (reserve.lineage, reserve.generation) == (state.lineage, state.generation):
                 number = _spend(transaction, request, reserve)
                 if number is not None:
+                    _flag_without_witness(transaction, request, number)
                     return number
         if request.when_empty == "suffix":
-            if moved:
+            if doubtful:
                 # The name is unique by the id of its node, and a copy has that of its original.
                 continue_elsewhere(transaction)
             return _take_suffix(transaction, request, state.lineage)
     raise _store_needed(request, trouble, unlent)
 
 
-def _check_lock(reserve: Reserve, trouble: CxError | None) -> None:
-    """``trouble``: why the store, if it answered, gave no number."""
+def _flag_without_witness(transaction: Transaction, request: NumberRequest, number: Number) -> None:
+    if has_witness(transaction.journal):
+        return
+    transaction.append(
+        run_flagged(
+            kind="no-witness", subject=transaction.journal.node, deliverable=request.deliverable,
+            run=request.run,
+            text=f"{number.text} was taken offline, and nothing outside the journal could tell"
+            " whether it was put back to an earlier state before",
+        )
+    )  # fmt: skip
+
+
+def _check_lock(reserve: Reserve, trouble: CxError | None, doubtful: str) -> None:
+    """``trouble``: why the store, if it answered, gave no number. ``doubtful``: why they may be in
+    use."""
     if reserve.locked:
         stopped = isinstance(trouble, Refused)
         reach = "reach the store ('cxlocal sync')"
@@ -303,11 +321,11 @@ def _check_lock(reserve: Reserve, trouble: CxError | None) -> None:
             reach = "set [store] url to where it went on" if left else "'cxlocal store recover'"
         raise Refused(
             f"the {reserve.left} numbers held for line {reserve.line!r} are locked",
-            why="the journal lies elsewhere than at its last contact with the store, so it may be"
-            " a copy, and the other copy may hold the same numbers"
+            why=f"the journal {doubtful or 'may be a copy'}"
             + (f"; and {trouble.why}" if trouble is not None and stopped else ""),
             hint=f"{reach}; or, if the journal was moved and no other copy"
-            " is in use, add --journal-was-moved 'why'",
+            " is in use, or if nothing was released since its state of now, add"
+            " --journal-was-moved 'why'",
             name="reserve-locked",
         )
 

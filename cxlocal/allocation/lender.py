@@ -14,7 +14,8 @@ from cxlocal.allocation.allocator import take_offline
 from cxlocal.allocation.request import NumberRequest, number_of_run
 from cxlocal.domain import deliverable_id
 from cxlocal.errors import CxError, Refused, StoreNeeded, UsageError
-from cxlocal.exchange.copies import lies_elsewhere
+from cxlocal.exchange.copies import why_doubtful
+from cxlocal.journal.witness import note_head
 from cxlocal.numbers import holdings
 from cxlocal.text import is_hexadecimal
 
@@ -46,6 +47,8 @@ def lend(
             found = take_offline(journal, request)
         except StoreNeeded as error:
             raise _empty(journal, request) from error
+    else:
+        note_head(journal)  # whoever took it may have been cut off before
     if found.number is None:
         raise Refused(
             "the run has a version without a number",
@@ -64,7 +67,7 @@ def left_to_lend(journal: Journal, asked: Any) -> dict[str, Any]:
     """How many numbers of a line could be lent now. Raises UsageError."""
     deliverable, line = _deliverable(asked), _text(asked, "line", least=0)
     reserve = holdings.reserve_of(journal.connection, deliverable, line)
-    locked = reserve is not None and (reserve.locked or lies_elsewhere(journal))
+    locked = reserve is not None and (reserve.locked or bool(why_doubtful(journal)))
     return {"left": 0 if reserve is None else reserve.left, "locked": locked}
 
 

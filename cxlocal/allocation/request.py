@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.errors import ConfigError
 from cxlocal.events.machines import version_used
 from cxlocal.exchange.copies import ensure_node
+from cxlocal.journal.witness import note_head
 from cxlocal.numbers import holdings
 from cxlocal.numbers.holdings import Taken
 from cxlocal.numbers.log import ONLINE
@@ -117,8 +118,10 @@ def _sort_key(scheme: Scheme, text: str) -> str:
 def record_use(
     transaction: Transaction, request: NumberRequest, taken: Taken, generation: int, k: int
 ) -> Number:
-    """Take a version for good: the row that keeps it unique and the event, with the transaction."""
+    """Take a version for good: the row that keeps it unique and the event, with the transaction.
+    The witness sees it before the transaction is left."""
     holdings.take(transaction.connection, taken)
+    transaction.afterwards.append(lambda: note_head(transaction.journal))
     transaction.append(
         version_used(
             deliverable=taken.deliverable, run=taken.run, line=taken.line, number=taken.number,

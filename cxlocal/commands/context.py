@@ -86,6 +86,12 @@ class App:
 
         return journal_file(self.home())
 
+    def witness(self) -> Path:
+        """Where it is kept what the journal was last seen to hold."""
+        from cxlocal.journal.witness import witness_folder
+
+        return witness_folder(self.environ, self.home())
+
     @contextmanager
     def journal(self, *, create: bool = True) -> Iterator[Journal]:
         """The journal, opened for the length of a ``with`` block.
@@ -97,7 +103,10 @@ class App:
 
         from cxlocal.journal.file import Journal, explain_sqlite_error, is_fault_of_the_file
 
-        opened = Journal.open(self.journal_path(), clock=self.clock, ids=self.ids, create=create)
+        opened = Journal.open(
+            self.journal_path(), clock=self.clock, ids=self.ids, create=create,
+            witness=self.witness(),
+        )  # fmt: skip
         try:
             yield opened
         except sqlite3.Error as problem:

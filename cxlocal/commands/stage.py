@@ -186,7 +186,9 @@ def _open(asked: Asked, troubles: Troubles) -> tuple[Journal | None, PieceRecord
         path = app.journal_path()
         # A job on another machine may be the first to say anything there.
         create = bool(app.environ.get("CXLOCAL_RUN"))
-        journal = Journal.open(path, clock=app.clock, ids=app.ids, create=create)
+        journal = Journal.open(
+            path, clock=app.clock, ids=app.ids, create=create, witness=app.witness()
+        )
         record = open_piece(app, journal)
         stage = record.stage(asked.name, asked.kind)
     except (CxError, OSError) as problem:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cxlocal.config.types import Source
 from cxlocal.doctor.check import BAD, NOTE, OK, Check
 from cxlocal.errors import CxError
-from cxlocal.exchange.copies import lies_elsewhere
+from cxlocal.exchange.copies import why_doubtful
 from cxlocal.hooks.manager import find_tool
 from cxlocal.journal.blobs import check_blob
 from cxlocal.numbers.holdings import reserves
@@ -159,8 +159,8 @@ def check_reserve(plan: Plan, journal: Journal) -> Check:
         if reserve.deliverable == plan.deliverable and reserve.line == plan.version.line
     ]
     left = sum(reserve.hi - reserve.next + 1 for reserve in held)
-    if held and (lies_elsewhere(journal) or any(reserve.locked for reserve in held)):
-        found = "locked: the journal looks moved or copied"
+    if held and (why_doubtful(journal) or any(reserve.locked for reserve in held)):
+        found = "locked: the journal looks moved, copied or put back to an earlier state"
         return Check("reserve", BAD, found, "cxlocal sync", offline=True)
     if left <= 0:
         found = f"no number of line {plan.version.line} is held here"

@@ -33,6 +33,7 @@ from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.token import token_out
 from cxlocal.journal.read import node_events
 from cxlocal.journal.whereabouts import file_hint, same_place
+from cxlocal.journal.witness import note_head, was_put_back
 from cxlocal.numbers import holdings
 from cxlocal.numbers.log import RESERVE, Entry, entry_hash
 from cxlocal.text import utc_text
@@ -261,7 +262,11 @@ def _apply(transaction: Transaction, reply: Reply) -> Applied:
         if row is not None and not same_place(row.hint, file_hint(journal.path)):
             why = "the journal lies elsewhere; what it was copied from may hold the same numbers"
             holdings.give_up_reserves(transaction, why)
+        elif was_put_back(journal):
+            why = "the journal was put back to an earlier state; what it lost may have used them"
+            holdings.give_up_reserves(transaction, why)
         holdings.lock_reserves(connection, False)
+        transaction.afterwards.append(lambda: note_head(journal, settled=True))
     connection.execute("DELETE FROM breaker WHERE url = ?", (reply.url,))
     pushed = _note_acks(transaction, reply, state.generation)
     granted, refused = _note_grants(transaction, reply, state)

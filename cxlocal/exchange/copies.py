@@ -14,6 +14,7 @@ from cxlocal.events.machines import node_moved
 from cxlocal.exchange.followed import forget
 from cxlocal.exchange.state import ContactRow, contact_row, fresh_contact, hash_at, save_contact
 from cxlocal.journal.whereabouts import file_hint, hint_digest, same_place
+from cxlocal.journal.witness import note_head, was_put_back
 from cxlocal.numbers.holdings import give_up_reserves, lock_reserves
 
 if TYPE_CHECKING:
@@ -85,13 +86,31 @@ def lies_elsewhere(journal: Journal) -> bool:
     return row is not None and not same_place(row.hint, file_hint(journal.path))
 
 
+def why_doubtful(journal: Journal) -> str:
+    """Why the numbers held here may be in use already, in words after "the journal"; empty where
+    nothing speaks for it."""
+    if lies_elsewhere(journal):
+        return (
+            "lies elsewhere than at its last contact with the store, so it may be a copy, and the"
+            " other copy may hold the same numbers"
+        )
+    if was_put_back(journal):
+        return (
+            "was put back to an earlier state: it lacks events that it once held, and they may have"
+            " used the same numbers"
+        )
+    return ""
+
+
 def journal_was_moved(journal: Journal, reason: str, actor: dict[str, str]) -> None:
-    """A person says that the journal was moved, not copied (``--journal-was-moved``): its reserve
-    may be spent again. Recorded. Said of a copy, it can lead to one number in two runs."""
+    """A person says that the journal was moved, not copied, or lost nothing that matters
+    (``--journal-was-moved``): its reserve may be spent again. Recorded. Said of a copy, it can lead to
+    one number in two runs."""
     with journal.write() as transaction:
         row = ensure_node(transaction)
         save_contact(transaction.connection, row._replace(hint=file_hint(journal.path)))
         lock_reserves(transaction.connection, False)
+        transaction.afterwards.append(lambda: note_head(journal, settled=True))
         transaction.append(
             node_moved(
                 node=journal.node, reason=reason, actor=actor, hint=hint_digest(journal.path)

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -52,12 +52,17 @@ class Journal:
         self.passing = os.environ.get("CXLOCAL_NODE") == "passing"
         """Whether this machine goes away with its journal; the first event says it. A command that
         recognises such a machine otherwise (a CI job with an empty home) sets it."""
+        self.witness: Path | None = None
+        """The folder where ``witness`` keeps what this journal was last seen to hold; None: nowhere."""
         self.listeners: list[Any] = []
         """Called with each list of events after they are durable (hook event_recorded)."""
 
     @classmethod
-    def open(cls, path: Path, *, clock: Clock, ids: Ids, create: bool = True) -> Journal:
-        """Open the journal at ``path``; make it where it is absent and ``create`` is true.
+    def open(
+        cls, path: Path, *, clock: Clock, ids: Ids, create: bool = True, witness: Path | None = None
+    ) -> Journal:
+        """Open the journal at ``path``; make it where it is absent and ``create`` is true. ``witness``
+        is the folder where it is kept what the journal was last seen to hold.
 
         Raises Trouble when it cannot be opened or written, JournalDamaged when the file is not a
         journal or cannot be read.
@@ -85,7 +90,9 @@ class Journal:
                 hint=WAY_OUT,
                 name="no-home",
             ) from problem
-        return cls(path, connection, clock, ids)
+        journal = cls(path, connection, clock, ids)
+        journal.witness = witness
+        return journal
 
     @property
     def home(self) -> Path:
@@ -120,6 +127,8 @@ class Journal:
                 raise explain_sqlite_error(problem, self.path) from problem
             raise
         self._commit()
+        for action in transaction.afterwards:
+            action()
         if transaction.events and self.listeners:
             for listener in self.listeners:
                 listener(transaction.events)
@@ -237,6 +246,8 @@ class Transaction:
         self.journal = journal
         self.connection = journal.connection
         self.events: list[Event] = []
+        self.afterwards: list[Callable[[], None]] = []
+        """Called once everything is durable, before anybody is told."""
 
     def append(self, draft: Draft) -> Event:
         """Chain, store and project one event."""

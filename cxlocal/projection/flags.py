@@ -16,6 +16,7 @@ SETTLED_BY = {
     "unreadable-report": "the next release of this deliverable that succeeds",
     "not-provisioned": "the next release of this deliverable that succeeds",
     "not-destroyed": "the end of that environment: 'cxlocal env reap' tries it again",
+    "no-witness": "the store's acknowledgement of that number: 'cxlocal sync'",
     "clock-ahead": "the next event of that machine with its clock set right",
     "unreadable-event": "a newer cxlocal that can read the event",
 }

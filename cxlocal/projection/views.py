@@ -234,6 +234,8 @@ WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
   AND NOT (f.kind IN ('uncommitted-changes', 'unreadable-report', 'not-provisioned') AND
     EXISTS (SELECT 1 FROM run later WHERE later.deliverable = f.deliverable
       AND later.kind = 'release' AND later.outcome = 'success' AND later.queued_at > r.queued_at))
+  AND NOT (f.kind = 'no-witness' AND EXISTS (SELECT 1 FROM number_uses u
+    WHERE u.run = f.run AND u.deliverable = f.deliverable AND u.state = 'in use, confirmed'))
   AND NOT (f.kind = 'not-destroyed' AND EXISTS (SELECT 1 FROM environment e
     WHERE e.deliverable = f.deliverable AND e.instance = f.subject
       AND e.deleted_at > f.raised_at))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cxlocal.errors import ConfigError
 from cxlocal.exchange.store import Store
 from cxlocal.hooks.specs import hookimpl
-from cxlocal_sync.stores.sqlite import SqliteStore
+from cxlocal.journal.witness import FOLDER, witness_folder
+from cxlocal_sync.stores.sqlite import SqliteStore, path_of
 
 
 @hookimpl
@@ -17,9 +19,16 @@ def cxlocal_register_stores() -> Mapping[str, Callable[[str, Path], Store]]:
     ``https:`` and, on this machine, ``http:``: a store that somebody serves. ``folder:`` and ``s3:``:
     a shared folder or a bucket, without a server. ``postgresql:``: a database."""
     return {
-        "sqlite": SqliteStore, "https": _served, "http": _served, "folder": _in_folder,
+        "sqlite": _in_file, "https": _served, "http": _served, "folder": _in_folder,
         "s3": _in_bucket, "postgresql": _postgresql,
     }  # fmt: skip
+
+
+def _in_file(url: str, home: Path) -> Store:
+    # What watches over a file lies elsewhere than the file.
+    inside = path_of(url, home).is_relative_to(home)
+    folder = witness_folder(os.environ, home) if inside else home / FOLDER
+    return SqliteStore(url, home, witness=folder)
 
 
 # Imported for who uses them: the embedded store needs none of it.

@@ -37,7 +37,9 @@ from cxlocal_sync.stores.grants import RECOVER, Granter, read_wish
 from cxlocal_sync.stores.recover import recover
 from cxlocal_sync.stores.session import Place, Session
 
-WENT_BACK = "the store lost part of its memory: a machine knows more of it than it does itself"
+WENT_BACK = "went-back"
+"""Why no numbers are handed out: the store was put back to an earlier state."""
+_KNOWS_MORE = "the store lost part of its memory: a machine knows more of it than it does itself"
 
 
 class Refusal(CxError):
@@ -128,7 +130,7 @@ def answer(
         session.execute("UPDATE store SET hint = ?", (place.hint,))
     if _knows_more(session, store, who, feed, went_back):
         for deliverable in _believed(message):
-            granter.stop(deliverable, "went-back", WENT_BACK)
+            granter.stop(deliverable, WENT_BACK, _KNOWS_MORE)
     granted = [granter.answer(wish, who["node"]) for wish in wishes]
     feed.close()
     reply: dict[str, Any] = {

@@ -15,6 +15,7 @@ import contextlib
 import os
 import sqlite3
 import sys
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,11 @@ from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.files import write_whole
 from cxlocal.journal.whereabouts import file_hint
 from cxlocal.numbers.log import LogBroken
-from cxlocal_sync.stores.answer import Answering, answer, refuse
+from cxlocal_sync.stores.answer import WENT_BACK, Answering, answer, judge_file, refuse
 from cxlocal_sync.stores.founding import check_content, check_digest, found, may_found
 from cxlocal_sync.stores.schema import APPLICATION_ID, FORMAT, create_tables, sqlite_steps
-from cxlocal_sync.stores.session import SqliteSession
+from cxlocal_sync.stores.session import Place, SqliteSession
+from cxlocal_sync.stores.witness import PUT_BACK, FileWitness
 
 FILE_NAME = "store.db"
 
@@ -41,7 +43,13 @@ class SqliteStore(Answering):
     """A store in a file. ``sqlite:`` is ``store.db`` in the home folder; ``sqlite:///path`` any."""
 
     def __init__(
-        self, url: str, home: Path, *, clock: Clock | None = None, ids: Ids | None = None
+        self,
+        url: str,
+        home: Path,
+        *,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        witness: Path | None = None,
     ) -> None:
         self.url = url or "sqlite:"
         self.path = path_of(self.url, home)
@@ -49,6 +57,7 @@ class SqliteStore(Answering):
         self._ids = ids or SystemIds()
         self._connection: SqliteSession | None = None
         self._inode = 0
+        self._witness = None if witness is None else FileWitness(witness, self._ids)
 
     def answer(self, message: dict[str, Any], *, timeout: float) -> dict[str, Any]:
         """The answer to one message; a refusal too. Raises StoreUnreachable."""
@@ -69,8 +78,10 @@ class SqliteStore(Answering):
     def _carry_out(self, connection: SqliteSession, message: dict[str, Any]) -> dict[str, Any]:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            reply = answer(connection, message, file_hint(self.path))
+            reply = answer(connection, message, file_hint(self.path), self._judge(connection))
             connection.execute("COMMIT")
+            if self._witness is not None:
+                self._witness.note(reply)
         except LogBroken as error:
             raise sqlite3.DatabaseError(f"its grant log is damaged: {error}") from error
         except CxError as error:
@@ -81,6 +92,19 @@ class SqliteStore(Answering):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         return reply
+
+    def _judge(self, session: SqliteSession) -> Callable[[str, str], Place]:
+        def judge(known: str, here: str) -> Place:
+            place = judge_file(known, here)
+            if (
+                place.stop is None
+                and self._witness is not None
+                and self._witness.knows_more(session)
+            ):
+                return place._replace(stop=(WENT_BACK, PUT_BACK))
+            return place
+
+        return judge
 
     def _open(self, message: dict[str, Any], timeout: float) -> SqliteSession:
         try:
