@@ -1,4 +1,4 @@
-"""``cxlocal store create``: begin a store in a shared folder or a bucket."""
+"""``cxlocal store create``: begin a store in a shared folder, a bucket or a file."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @command(
     examples=[
         ("cxlocal store create folder:///mnt/team/releases", "in a folder all machines mount"),
+        ("cxlocal store create sqlite:///srv/cx/store.db", "in a file, for homes of this machine"),
         ("cxlocal store create 's3://builds/releases?region=eu-west-1'", "in a bucket"),
         ("cxlocal store create folder:///home/ada/Dropbox/cx --synced", "this machine grants"),
         ("cxlocal store create --again", "what [store] url names was lost; then 'store recover'"),
@@ -41,11 +42,11 @@ if TYPE_CHECKING:
 @json_option
 @pass_app
 def create(app: App, url: str | None, synced: bool, again: bool, as_json: bool) -> None:
-    """Begin a store in a shared folder or a bucket.
+    """Begin a store in a shared folder, a bucket or a file.
 
-    Needed once, by one machine: a folder without a store is never taken for a new one, because that
-    is what an unmounted share looks like. It is tried first whether two machines can ever be given
-    one number there.
+    Needed once, by one machine: an empty place is never taken for a new store, because that is what
+    an unmounted share looks like. Of a folder or bucket it is tried first whether two machines can
+    ever be given one number there.
     """
     opened = open_project_store(app, load_project(app), url)
     try:

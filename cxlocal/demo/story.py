@@ -71,6 +71,7 @@ BEGINNING = Act(
         ("git", "add", "."),
         ("git", "commit", "-q", "-m", "A web shop with two prices"),
         ("git", "push", "-q", "-u", "origin", "main"),
+        ("cxlocal", "store", "create"),
     ),
 )
 FIRST = Act(

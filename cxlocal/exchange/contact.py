@@ -123,6 +123,8 @@ def talk(
     ``parts`` are further parts of the message. ``batch`` holds events to bring instead of our own: what another machine gave us to carry. A
     journal that the store takes for a copy goes on under a new node id and tries again.
     """
+    if "recover" not in parts:
+        _check_memory(journal, store, timeout)
     for _ in range(TURNS_MAX):
         row = prepare(journal)
         message, batch_node = build(journal, row, wishes, push=push, batch=batch)
@@ -143,6 +145,25 @@ def talk(
         hint="run the command again",
         url=store.url,
     )
+
+
+def _check_memory(journal: Journal, store: Store, timeout: float) -> None:
+    """Raises Refused where a journal that does not remember its store meets one without a history:
+    what is in use would be handed out again."""
+    forgot = journal.value(known.LOST_MEMORY) and not known.store_state(journal.connection).lineage
+    if not forgot:
+        return
+    message, _ = build(journal, prepare(journal), (), push=False)
+    answer = ask(store, message, timeout)[1]
+    if isinstance(answer, Answer) and not (answer.pull.items or answer.pull.void):
+        raise Refused(
+            "the store is empty, and this journal lost its memory",
+            why="it was recovered from a file in which nothing could be read; numbers that are in use"
+            " would be handed out again",
+            hint="bring the store back, or set [store] url to where it is now; if it is gone for good,"
+            " set [version] from above every number in use, then run 'cxlocal store recover'",
+            name="empty-store",
+        )
 
 
 def prepare(journal: Journal) -> known.ContactRow:
@@ -209,6 +230,8 @@ def build(
             "cursor": {"position": state.position, "hash": state.hash}, "limit": PULL_MAX
         },
     }  # fmt: skip
+    if journal.value(known.LOST_MEMORY):
+        message["contact"]["founds"] = False
     follows = following.read_with(journal)
     if follows is not None:
         message["pull"]["deliverables"] = follows
@@ -317,6 +340,7 @@ def meet_store(
     met = state._replace(url=url, lineage=lineage, generation=max(state.generation, generation))
     if met != state:
         known.save_store_state(connection, met)
+        connection.execute("DELETE FROM local_value WHERE name = ?", (known.LOST_MEMORY,))
     return met
 
 

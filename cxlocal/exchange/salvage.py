@@ -60,6 +60,8 @@ class Remains(NamedTuple):
 
     node: str
     store: tuple[Any, ...] | None
+    forgotten: bool
+    """Nobody can say any more whether there was a store."""
     tables: dict[str, list[dict[str, Any]]]
 
 
@@ -125,6 +127,8 @@ def _go_on(transaction: Transaction, remains: Remains) -> str:
         state = known.StoreState(*(remains.store or ()))
     if state.lineage:
         known.save_store_state(connection, state._replace(position=0, hash=known.NO_CURSOR_HASH))
+    elif remains.forgotten:
+        transaction.set_value(known.LOST_MEMORY, "1")
     parent = None
     row = connection.execute(
         "SELECT e.sequence FROM event e JOIN node_lookup n ON n.id = e.node"
@@ -165,7 +169,12 @@ def _remains(connection: sqlite3.Connection) -> Remains:
         names = [each[1] for each in ask(f"PRAGMA table_info({table})")]
         rows = ask(f"SELECT * FROM {table}") if names else []
         tables[table] = [dict(zip(names, row, strict=True)) for row in rows]
-    return Remains(str(values.get("node", "")), store[0] if store else None, tables)
+    found = store[0] if store else None
+    # The first event of a journal comes before its first contact.
+    forgotten = found is None and (
+        not ask("SELECT count(*) FROM store_state") or "node" not in values
+    )
+    return Remains(str(values.get("node", "")), found, forgotten, tables)
 
 
 def _pages(connection: sqlite3.Connection, size: int) -> Iterator[tuple[list[Event], int]]:

@@ -9,6 +9,8 @@ from cxlocal.clock import Ids
 from cxlocal.events.document import NO_HASH, Event
 from cxlocal.exchange.token import NO_TOKEN, Token, propose
 
+LOST_MEMORY = "lost memory"
+"""Local value: set where the journal was recovered and nothing in it said to which store it belonged."""
 NO_CURSOR_HASH = "0" * 64
 
 

@@ -6,6 +6,7 @@ until ``mend``: the folder or file is elsewhere, the server killed -9.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
 
 from bucket_kit import CREDENTIALS, make_bucket_store, start_seaweedfs
+from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import CuttingProxy, ProcessServer, enrol
 from keys_kit import make_folder_store
 from numbers_kit import open_at
@@ -84,6 +86,8 @@ class Embedded(Moving):
         (root / "central").mkdir()
         self.file = root / "central" / "store.db"
         self.url = f"sqlite://{self.file}"
+        with contextlib.closing(SqliteStore(self.url, root)) as made:
+            made.create()
 
 
 class Folder(Moving):

@@ -417,6 +417,8 @@ def test_a_path_that_begins_with_several_slashes(
     folder = f"{slashes}{str(tmp_path).lstrip('/')}"
     for url, home in ((f"sqlite://{folder}/a ?#%25.db", tmp_path), ("sqlite:", Path(folder))):
         store = SqliteStore(url, home)
+        if url != "sqlite:":
+            store.create()
         full_sync(machine(store.path.stem), store)
         store.close()
     assert {path.name for path in tmp_path.glob("*.db")} == {"a ?#%.db", "store.db"}

@@ -64,6 +64,7 @@ class Fleet:
         self.cx, self.root = cx, root
         self.store = root / "shared" / "store.db"
         self.watchers: list[Watcher] = []
+        assert self("founder", "store", "create", f"sqlite://{self.store}").code == 0
 
     def env(self, name: str) -> dict[str, str]:
         return {"CXLOCAL_HOME": str(self.root / name), "CXLOCAL_STORE": f"sqlite://{self.store}"}

@@ -27,6 +27,7 @@ FAULTS = {
     "The store is away and the machine goes",
     "The store is away and a CI job needs a number",
     "A copy or a backup meets a receipt",
+    "A file is put back where it lay", "A store that is not where it should be",
     "The database server of the store is lost",
     "The database of the store is restored, copied or loaded from a dump",
     "Tests that bear one name, are run again, or go wrong with their suite",

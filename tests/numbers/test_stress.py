@@ -107,6 +107,7 @@ def test_a_report_that_no_journal_bears_out_is_found(tmp_path: Path) -> None:
     homes = [tmp_path / name for name in ("one", "two", "witness")]
     reports = [tmp_path / "one.txt", tmp_path / "two.txt"]
     (tmp_path / "central").mkdir()
+    opened(f"sqlite://{tmp_path}/central/store.db", homes[0]).create()
     stores = [opened(f"sqlite://{tmp_path}/central/store.db", home) for home in homes]
     for moment in range(4):
         at = moment % 2

@@ -74,6 +74,7 @@ def test_other_machines_count_above_it_too(adopter: Any, tmp_path: Path) -> None
         }
         return adopter.command(*arguments, env=env)
 
+    at("one", "store", "create", f"sqlite://{tmp_path}/shared/store.db")
     assert table(at("one", "import", "--tags", "v*", "--json"))["1.0"][2] == "adopted"
     for tag in TAGS:
         adopter.git("tag", "-d", tag)  # the other one's clone has none

@@ -24,6 +24,7 @@ class Places:
         self.folder = root / "shared"
         self.stick = root / "stick"
         self.stick.mkdir()
+        assert self("office", "store", "create", f"sqlite://{self.folder}/store.db").code == 0
 
     def __call__(self, place: str, *arguments: object, away: bool = False) -> Any:
         # The ship's store is unplugged by naming a path that cannot be opened.

@@ -35,6 +35,7 @@ class Site:
         (shop.tree / ".gitignore").write_text("*.bundle\ncx.local.toml\n.cx/run\n")
         shop.push("ignore")
         self.local("[store]\nlends = 6\n")
+        shop.command("store", "create", self.common["CXLOCAL_STORE"], env=self.laptop)
 
     def local(self, text: str) -> None:
         (self.shop.tree / "cx.local.toml").write_text(text)

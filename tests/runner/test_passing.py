@@ -26,6 +26,7 @@ class Ci:
         self.store = root / "shared" / "store.db"
         self.laptop = {"CXLOCAL_HOME": str(root / "laptop"),
                        "CXLOCAL_STORE": f"sqlite://{self.store}"}  # fmt: skip
+        shop.command("store", "create", f"sqlite://{self.store}", env=self.laptop)
 
     def job(self, name: str, **more: str) -> dict[str, str]:
         return {**self.laptop, **GITHUB, "CXLOCAL_HOME": str(self.root / name),

@@ -35,6 +35,7 @@ class Places:
         self.store = root / "shared" / "store.db"
         self.live = root / "live"
         shop.write(CONFIG, {"build.sh": BUILD % self.live})
+        assert self("one", "store", "create", f"sqlite://{self.store}").code == 0
 
     def __call__(self, name: str, *arguments: str, **more: str) -> Any:
         env = {"CXLOCAL_HOME": str(self.root / name), "CXLOCAL_STORE": f"sqlite://{self.store}"}

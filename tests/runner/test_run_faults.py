@@ -418,6 +418,7 @@ def test_promise_17_a_store_that_is_away_delays_a_run_by_3_seconds_at_most(
     store = tmp_path / "stores" / "store.db"
     store.parent.mkdir()
     shop.environ["CXLOCAL_STORE"] = f"sqlite://{store}"
+    assert shop.command("store", "create", f"sqlite://{store}").code == 0
     began = time.monotonic()
     assert shop.run().code == 0
     usual = time.monotonic() - began

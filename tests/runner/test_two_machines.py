@@ -16,6 +16,7 @@ class Machines:
         self.shop = shop
         self.store = {"CXLOCAL_STORE": f"sqlite://{root}/shared/store.db"}
         self.homes = {name: str(root / name) for name in ("one", "two")}
+        assert self("one", "store", "create", self.store["CXLOCAL_STORE"]).code == 0
 
     def __call__(self, name: str, *arguments: str) -> Any:
         env = {**self.store, "CXLOCAL_HOME": self.homes[name]}

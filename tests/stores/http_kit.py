@@ -3,6 +3,7 @@ proxy that cuts requests or replies at any byte, and a listener that is no store
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -91,6 +92,9 @@ class ProcessServer:
         self.options = options
         self.port = 0
         self.url = ""
+        if not store and not (home / "store.db").exists():
+            with contextlib.closing(SqliteStore(self.store, home)) as made:
+                made.create()
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 

@@ -308,6 +308,9 @@ def test_the_command(cx: Any, machine: Machine, old: SqliteStore, tmp_path: Path
     env = {"CXLOCAL_HOME": str(tmp_path / "lone")}
     url = f"sqlite://{tmp_path}/shared/store.db"
     done = cx("store", "adopt", url, cwd=tmp_path, env=env)
+    assert done.code != 0 and f"cxlocal store create {url}" in done.err
+    assert cx("store", "create", url, cwd=tmp_path, env=env).code == 0
+    done = cx("store", "adopt", url, cwd=tmp_path, env=env)
     assert done.code == 0, done.err
     assert "goes on counting 1 line" in done.err and f'[store] url = "{url}"' in done.err
     done = cx("store", "adopt", url, "--json", cwd=tmp_path, env={**env, "CXLOCAL_STORE": url})

@@ -260,6 +260,7 @@ def test_the_command(cx: Any, tmp_path: Path) -> None:
     def run(*arguments: str) -> Any:
         return cx(*arguments, cwd=tmp_path, env=env)
 
+    assert run("store", "create", env["CXLOCAL_STORE"]).code == 0
     assert "every deliverable" in run("store", "follow").err
     done = run("store", "follow", "webshop", "engine")
     assert done.code == 0 and "follows engine, webshop" in done.err and "cxlocal sync" in done.err

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from numbers_kit import open_journal, request
 
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.allocation.lender import left_to_lend, lend
-from cxlocal.errors import Refused, StoreNeeded
+from cxlocal.clock import SystemClock, SystemIds
+from cxlocal.errors import Refused, StoreNeeded, UsageError
 from cxlocal.events.runs import run_flagged
 from cxlocal.exchange.copies import journal_was_moved
+from cxlocal.exchange.salvage import recover_journal
+from cxlocal.exchange.state import LOST_MEMORY
 from cxlocal.exchange.sync import recover_store, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
@@ -119,7 +123,7 @@ def test_p1_a_journal_put_back_in_place_spends_nothing_again(
     assert [reserve.lo for reserve in reserves(laptop.journal)] == [103]
     assert laptop.online("day").number == 1
     assert laptop.offline("next night").number == 103
-    assert laptop.flags() == [] and verify(laptop.journal).findings == []
+    assert "no-witness" not in laptop.flags() and verify(laptop.journal).findings == []
 
 
 @ways
@@ -234,6 +238,8 @@ def opened(
         stores.append(cxlocal_register_stores()["sqlite"](url, home))
         return stores[-1]
 
+    if request.param == "shared":
+        open_one().create()
     yield path, open_one
     for each in stores:
         each.close()
@@ -269,3 +275,77 @@ def test_p1_a_store_put_back_in_place_hands_out_nothing_again(
     assert obtain_number(ada, open_store(), request("four", reserve=0)).number > 2
     for journal in (ada, job):
         journal.close()
+
+
+def test_a_store_at_an_address_is_begun_by_create_only(tmp_path: Path) -> None:
+    """An unmounted disk looks like a place where no store ever was."""
+    url = f"sqlite://{tmp_path}/srv/store.db"
+    with open_journal(tmp_path / "job") as job:
+        for emptied in (False, True):
+            store = SqliteStore(url, tmp_path / "home")
+            with pytest.raises(StoreNeeded, match="store create"):
+                obtain_number(job, store, request("one"))
+            assert store.path.exists() is emptied
+            store.path.parent.mkdir(exist_ok=True)
+            store.path.touch()
+        store.path.unlink()
+        lineage = store.create()
+        assert len(lineage) == 32
+        assert obtain_number(job, store, request("one")).number == 0
+        with pytest.raises(Refused, match="already"):
+            SqliteStore(url, tmp_path / "home").create()
+        store.path.rename(tmp_path / "away")
+        # A server asks for machines that know nothing: there is no first contact through it.
+        with open_journal(tmp_path / "other") as other, pytest.raises(StoreNeeded):
+            obtain_number(other, SqliteStore(url, tmp_path / "home"), request("two"))
+        store.close()
+    for refused, granter in (("sqlite:", ""), (url, "a" * 32)):
+        with pytest.raises(UsageError):
+            SqliteStore(refused, tmp_path / "home").create(granter)
+
+
+def recovered_with_nothing_left(home: Path) -> Journal:
+    path = home / "journal.db"
+    path.write_bytes(os.urandom(20_000))
+    recover_journal(path, clock=SystemClock(), ids=SystemIds(), label="now")
+    return open_journal(home)
+
+
+@pytest.mark.parametrize("kind", ["own", "shared", "folder"])
+def test_p1_a_journal_that_lost_its_memory_takes_no_number_from_an_empty_store(
+    tmp_path: Path, kind: str
+) -> None:
+    def fresh(place: str) -> Any:
+        """A store that nobody used yet."""
+        (tmp_path / place).mkdir()
+        if kind == "own":
+            return SqliteStore("sqlite:", tmp_path / place)
+        url = f"{'folder' if kind == 'folder' else 'sqlite'}://{tmp_path}/{place}"
+        store = cxlocal_register_stores()[url.partition(":")[0]](
+            url if kind == "folder" else f"{url}/store.db", tmp_path / f"home of {place}"
+        )
+        store.create()
+        return store
+
+    store = fresh("first")
+    home = tmp_path / "laptop"
+    with open_journal(home) as journal:
+        assert obtain_number(journal, store, request("one")).number == 0
+    with recovered_with_nothing_left(home) as journal:
+        other = fresh("second")
+        for _ in range(2):
+            with pytest.raises((Refused, StoreNeeded)):
+                obtain_number(journal, other, request("two"))
+        with suppress(Refused):
+            synchronise(journal, other, use_breaker=False)
+        # The right one has a history.
+        assert obtain_number(journal, store, request("two")).number == 1
+        assert not journal.value(LOST_MEMORY)
+        other.close()
+    # Or a person says that it is gone for good.
+    with recovered_with_nothing_left(home) as journal:
+        third = fresh("third")
+        assert recover_store(journal, third).reached
+        assert obtain_number(journal, third, request("three", first=7)).number == 7
+        third.close()
+    store.close()

@@ -14,10 +14,10 @@ from cxlocal_sync.stores.session import Session
 
 
 def may_found(message: dict[str, Any]) -> bool:
-    """Whether ``message`` may make a store where there is none: its journal belongs to none yet,
-    or somebody recovers one that is gone. Numbers would start over otherwise."""
+    """Whether ``message`` may make a store where there is none: its journal belongs to none yet, as
+    far as it remembers, or somebody recovers one that is gone. Numbers would start over otherwise."""
     told = message.get("contact")
-    known = isinstance(told, dict) and told.get("lineage")
+    known = isinstance(told, dict) and (told.get("lineage") or told.get("founds") is False)
     return not known or read_part(message, "recover") is not None
 
 

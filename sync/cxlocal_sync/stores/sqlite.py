@@ -5,8 +5,10 @@ every message one ``BEGIN IMMEDIATE`` transaction), and is spoken to in encoded 
 other store: no ATTACH, no shared connection. Whatever keeps the file from answering (gone, locked,
 read-only, damaged, too slow) is ``StoreUnreachable`` with its cause in words.
 
-The file is made at the first contact of a journal that belongs to no store yet. A journal that
-does belong to one never gets a fresh file in its place: numbers would start over.
+The file of a home is made at the first contact of a journal that belongs to no store yet. One that
+was asked for by an address is made by ``cxlocal store create`` alone: an empty place there is what an
+unmounted disk looks like. A journal that belongs to a store never gets a fresh file in its place:
+numbers would start over.
 """
 
 from __future__ import annotations
@@ -22,12 +24,15 @@ from typing import Any
 from urllib.parse import unquote
 
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
-from cxlocal.errors import CxError
+from cxlocal.errors import CxError, Refused, UsageError
+from cxlocal.exchange.messages import read_part
+from cxlocal.exchange.open import is_own
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.files import write_whole
 from cxlocal.journal.whereabouts import file_hint
 from cxlocal.numbers.log import LogBroken
 from cxlocal_sync.stores.answer import WENT_BACK, Answering, answer, judge_file, refuse
+from cxlocal_sync.stores.feed import read_store
 from cxlocal_sync.stores.founding import check_content, check_digest, found, may_found
 from cxlocal_sync.stores.schema import APPLICATION_ID, FORMAT, create_tables, sqlite_steps
 from cxlocal_sync.stores.session import Place, SqliteSession
@@ -35,6 +40,8 @@ from cxlocal_sync.stores.witness import PUT_BACK, FileWitness
 
 FILE_NAME = "store.db"
 
+CREATE_SECONDS = 10.0
+"""How long making the file may take."""
 _STEPS = 20_000
 """SQLite instructions between two looks at the time: about every millisecond."""
 
@@ -57,6 +64,8 @@ class SqliteStore(Answering):
         self._ids = ids or SystemIds()
         self._connection: SqliteSession | None = None
         self._inode = 0
+        self._begins = False
+        """Set while the store is created."""
         self._witness = None if witness is None else FileWitness(witness, self._ids)
 
     def answer(self, message: dict[str, Any], *, timeout: float) -> dict[str, Any]:
@@ -115,8 +124,8 @@ class SqliteStore(Answering):
             if inode == self._inode:
                 return self._connection
             self.close()
-        if not inode and not may_found(message):
-            raise self._unreachable("its file is gone, and the journal belongs to it")
+        if not inode and not self._may_found(message):
+            raise self._missing(message, "gone")
         if not inode:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # A file that vanishes right now must not come back empty: only a first contact creates.
@@ -157,8 +166,8 @@ class SqliteStore(Answering):
         connection.execute("BEGIN IMMEDIATE")
         try:
             empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-            if empty and not may_found(message):
-                raise self._unreachable("its file is empty, and the journal belongs to it")
+            if empty and not self._may_found(message):
+                raise self._missing(message, "empty")
             application = connection.execute("PRAGMA application_id").fetchone()[0]
             done = connection.execute("PRAGMA user_version").fetchone()[0]
             if empty or (application == APPLICATION_ID and done < FORMAT):
@@ -173,11 +182,53 @@ class SqliteStore(Answering):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
 
-    def _unreachable(self, cause: str) -> StoreUnreachable:
+    def create(self, granter: str = "", *, lineage: str = "") -> str:
+        """Make the store's file; its lineage, which is ``lineage`` where that is given. Raises Refused,
+        UsageError and StoreUnreachable."""
+        if granter or is_own(self.url):
+            raise UsageError(
+                f"the store {self.url} needs no creating" if not granter else "no folder is synced",
+                why="it is made at the first use" if not granter else "the store is a file",
+                hint="run 'cxlocal sync'" if not granter else "leave out --synced",
+                name="no-creating",
+            )
+        if self.path.exists():
+            raise Refused(
+                "there is a file already",
+                why=str(self.path),
+                hint="set [store] url to it and run 'cxlocal sync'; or choose another place",
+                name="store-exists",
+            )
+        try:
+            self._begins = True
+            session = self._open({"contact": {"lineage": lineage}}, CREATE_SECONDS)
+            return str(read_store(session).lineage)
+        except sqlite3.Error as error:
+            raise self._unreachable(explain(error)) from error
+        except OSError as error:
+            raise self._unreachable(error.strerror or str(error)) from error
+        finally:
+            self._begins = False
+
+    def _may_found(self, message: dict[str, Any]) -> bool:
+        recovers = read_part(message, "recover") is not None
+        return self._begins or recovers or (is_own(self.url) and may_found(message))
+
+    def _missing(self, message: dict[str, Any], how: str) -> StoreUnreachable:
+        told = message.get("contact")
+        if is_own(self.url) or (isinstance(told, dict) and told.get("lineage")):
+            return self._unreachable(f"its file is {how}, and the journal belongs to it")
+        made = f"'cxlocal store create {self.url}'"
+        return self._unreachable(
+            f"its file is {how}; where there never was a store, {made} begins one",
+            "bring the file back, or mount the disk it is on; releases go on from the reserve",
+        )
+
+    def _unreachable(self, cause: str, hint: str = "") -> StoreUnreachable:
         return StoreUnreachable(
             "the store cannot be reached",
             why=f"{self.path}: {cause}",
-            hint="see 'cxlocal doctor'; releases go on from the reserve",
+            hint=hint or "see 'cxlocal doctor'; releases go on from the reserve",
             url=self.url,
         )
 
