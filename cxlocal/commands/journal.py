@@ -10,6 +10,9 @@ from cxlocal.commands.terminal import say
 from cxlocal.errors import JournalDamaged, Trouble
 from cxlocal.text import utc_text
 
+SOUND = ("projection", "acknowledged")
+"""Kinds of findings of 'cxlocal verify' that a recovery of the file mends nothing of."""
+
 
 @group(
     examples=[
@@ -77,7 +80,7 @@ def recover(app: App) -> None:
             name="no-journal",
         )
     if not _is_damaged(app):
-        say("The journal holds what was written; nothing is to be recovered.")
+        say("The file is whole; nothing is to be recovered.")
         return
     label = utc_text(app.clock.now_ms())[:19].replace(":", "").replace("-", "")
     salvaged = recover_journal(path, clock=app.clock, ids=app.ids, label=label)
@@ -106,4 +109,4 @@ def _is_damaged(app: App) -> bool:
         return True
     except sqlite3.DatabaseError:
         return True
-    return answer != "ok" or any(finding.kind != "projection" for finding in findings)
+    return answer != "ok" or any(finding.kind not in SOUND for finding in findings)

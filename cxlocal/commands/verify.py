@@ -84,6 +84,11 @@ def raise_findings(findings: Sequence[Finding]) -> None:
 def _advice(kinds: set[str]) -> str:
     if kinds == {"projection"}:
         return "the events themselves are sound: 'cxlocal journal rebuild' makes the rows anew"
+    if kinds <= {"projection", "acknowledged"}:
+        return (
+            "the store, and every machine that was in contact with it, holds what was recorded:"
+            " compare 'cxlocal log' there, and ask who changed this file"
+        )
     return (
         "'cxlocal journal recover' goes on with what is whole and keeps the damaged file; events that"
         " were synced come back from the store"

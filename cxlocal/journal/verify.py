@@ -32,7 +32,7 @@ class Finding(NamedTuple):
     """One thing that is not as it must be."""
 
     kind: str
-    """file, hash, chain, coordinates, projection."""
+    """file, hash, chain, acknowledged, coordinates, projection."""
     where: str
     what: str
 
@@ -217,7 +217,8 @@ ROW = "SELECT * FROM event WHERE id = ?"
 
 
 def _check_ends(journal: Journal) -> Iterator[Finding]:
-    """A chain must not end before what a store has acknowledged of it."""
+    """A chain must hold what a store has acknowledged of it. Who rewrites an event and every hash after
+    it makes a chain that is sound, and another one."""
     rows = journal.connection.execute(
         "SELECT a.node, a.branch, a.sequence FROM ack a WHERE a.sequence > coalesce(("
         " SELECT max(e.sequence) FROM event e JOIN node_lookup n ON n.id = e.node"
@@ -226,6 +227,19 @@ def _check_ends(journal: Journal) -> Iterator[Finding]:
     for node, branch, sequence in rows:
         where = f"{node[:8]} {sequence}" + (f" branch {branch}" if branch else "")
         yield Finding("chain", where, "a store acknowledged it, and it is not here")
+    rows = journal.connection.execute(
+        "SELECT a.node, a.branch, a.sequence, a.hash, lower(hex(e.hash)) FROM ack a"
+        " JOIN node_lookup n ON n.name = a.node JOIN event e ON e.node = n.id"
+        " AND e.sequence = a.sequence AND e.branch = a.branch"
+        " WHERE a.hash <> '' AND a.hash <> lower(hex(e.hash))"
+    ).fetchall()
+    for node, branch, sequence, acknowledged, here in rows:
+        where = f"{node[:8]} {sequence}" + (f" branch {branch}" if branch else "")
+        what = (
+            f"it, or one before it, was rewritten after a store acknowledged it: the store has"
+            f" {acknowledged[:16]}, here is {here[:16]}"
+        )
+        yield Finding("acknowledged", where, what)
 
 
 def _named(position: int, node: str, sequence: int) -> str:
