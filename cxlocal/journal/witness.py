@@ -8,13 +8,12 @@ durable before a number is printed. A whole machine that is put back takes its w
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from cxlocal.files import fresh_file, rename, sync
 from cxlocal.text import is_hexadecimal
 
 if TYPE_CHECKING:
@@ -60,22 +59,19 @@ def read_seen(path: Path) -> Seen | None:
     return seen if seen.place > 0 and is_hexadecimal(value, 64) else None
 
 
-def write_seen(path: Path, seen: Seen, unique: str, *, durable: bool) -> bool:
+def write_seen(path: Path, seen: Seen, *, durable: bool) -> bool:
     """Replace the witness at ``path``, whole or not at all. False where nothing can be kept there: a
-    number does not wait for that. ``unique`` tells two writers' temporary files apart."""
-    temporary = path.with_name(f".{path.name}.{unique}")
+    number does not wait for that."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(f"{seen.place} {seen.hash}\n")
+        with fresh_file(path.parent) as file:
+            file.write(f"{seen.place} {seen.hash}\n".encode())
             file.flush()
             if durable:
-                os.fsync(handle)
-        os.replace(temporary, path)
+                sync(file.fileno())
+            # Its name is not forced to the disk: the one before it tells a little less, no lie.
+            rename(file.name, path, durable=False)
     except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         return False
     return True
 
@@ -108,4 +104,4 @@ def note_head(journal: Journal, *, settled: bool = False) -> None:
     if row is not None:
         path, seen = journal.witness / journal.node, Seen(row[0], row[1].hex())
         if read_seen(path) != seen:
-            write_seen(path, seen, journal.ids.token(), durable=True)
+            write_seen(path, seen, durable=True)

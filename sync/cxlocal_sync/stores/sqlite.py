@@ -66,7 +66,7 @@ class SqliteStore(Answering):
         self._inode = 0
         self._begins = False
         """Set while the store is created."""
-        self._witness = None if witness is None else FileWitness(witness, self._ids)
+        self._witness = None if witness is None else FileWitness(witness)
 
     def answer(self, message: dict[str, Any], *, timeout: float) -> dict[str, Any]:
         """The answer to one message; a refusal too. Raises StoreUnreachable."""

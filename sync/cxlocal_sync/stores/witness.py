@@ -13,7 +13,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from cxlocal.clock import Ids
 from cxlocal.journal.witness import Seen, read_seen, write_seen
 from cxlocal_sync.stores.feed import read_store, running_at
 from cxlocal_sync.stores.session import Session
@@ -27,9 +26,8 @@ class FileWitness:
     """The witness of one store, in ``folder``. There is one for each of its generations: a recovery
     begins anew above all that may be in use."""
 
-    def __init__(self, folder: Path, ids: Ids) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ids = ids
         self._lineage = ""
         self._seen: dict[int, Seen] = {}
         """By generation."""
@@ -54,7 +52,7 @@ class FileWitness:
         head = Seen(told["head"]["position"], told["head"]["hash"])
         self._seen[told["generation"]] = head
         path = self._path(told["lineage"], told["generation"])
-        write_seen(path, head, self._ids.token(), durable=False)
+        write_seen(path, head, durable=False)
 
     def _read(self, lineage: str) -> None:
         self._lineage = lineage
