@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,10 @@ def serve(
     else:
         chosen, open_one = _store_to_serve(app, url)
     path = local.members_path(chosen, app.home())
-    enrolled = roster.Members(app.directory / members if members else path)
+    roll = app.directory / members if members else path
+    if not lend and not roll.exists():
+        _begin(chosen, open_one)
+    enrolled = roster.Members(roll)
     with fresh, serving.listen(host, port) as listener:
         own = f"{'http' if tls is None else 'https'}://{_shown(host)}:{listener.getsockname()[1]}"
         reached = (address or own).rstrip("/")
@@ -150,6 +153,14 @@ def _store_to_serve(app: App, url: str | None) -> tuple[str, Callable[[], Store]
         )
     open_project_store(app, project, chosen).close()  # a wrong address is said at once
     return chosen, lambda: open_project_store(app, project, chosen)
+
+
+def _begin(chosen: str, open_one: Callable[[], Any]) -> None:
+    """Make the file of a store at the first start of its server: where nobody was ever enrolled, nobody
+    can have been given a number by it. Later an empty place is no new store."""
+    if chosen.startswith(EMBEDDED) and not is_own(chosen):
+        with closing(open_one()) as store, suppress(Refused):
+            store.create()
 
 
 def _tls(serving: Any, cert: str | None, key: str | None) -> Any:

@@ -237,9 +237,6 @@ class Company:
     def serve(self) -> str:
         """Start the server; the code it gave out if it did."""
         said = self.folder / "said"
-        if not self.store.exists():
-            subprocess.run([PROGRAM, "store", "create", f"sqlite://{self.store}"], check=True,
-                           env={**os.environ, "CXLOCAL_HOME": str(self.folder / "srv" / "home")})  # fmt: skip
         with open(said, "w") as errors:
             self.server = subprocess.Popen(
                 self.network.centre.words(

@@ -93,8 +93,7 @@ def test_the_page_as_a_new_operator(tmp_path: Path, cx: Any) -> None:
     authority.cert_pem.write_to_path(tmp_path / "etc" / "ca.pem")
     work = _repository(tmp_path)
     walk = Walk(tmp_path, cx)
-    create, serve, join = commands[2:5]
-    assert walk.at("srv-home", create).code == 0
+    serve, join = commands[2], commands[3]
     assert serve.startswith("cxlocal serve")
     started = time.monotonic()
     try:
@@ -108,7 +107,7 @@ def test_the_page_as_a_new_operator(tmp_path: Path, cx: Any) -> None:
         (work / "cx.local.toml").write_text(
             _blocks("toml")[0].replace("https://store.example.org:8377", walk.url)
         )
-        invite, second, sync, status = commands[5:9]
+        invite, second, sync, status = commands[4:8]
         assert walk.at("laptop", invite).code == 0
         assert "as 'build-server'" in walk.at("build", second).err
         for machine in ("laptop", "build"):

@@ -3,7 +3,6 @@ proxy that cuts requests or replies at any byte, and a listener that is no store
 
 from __future__ import annotations
 
-import contextlib
 import os
 import selectors
 import signal
@@ -92,9 +91,6 @@ class ProcessServer:
         self.options = options
         self.port = 0
         self.url = ""
-        if not store and not (home / "store.db").exists():
-            with contextlib.closing(SqliteStore(self.store, home)) as made:
-                made.create()
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
