@@ -361,6 +361,7 @@ def test_the_reserve_grows_to_what_is_to_be_lent(site: Site, shop: Any) -> None:
 
 def test_a_lender_of_another_store_is_refused(site: Site, shop: Any) -> None:
     site.lender["CXLOCAL_STORE"] = f"sqlite://{site.root / 'other.db'}"
+    site.shop.command("store", "create", site.lender["CXLOCAL_STORE"], env=site.lender)
     assert shop.run(env=site.lender).code == 0
     site.enrol(site.lend())
     # This job has met its store before, so it knows that the numbers mean something else there.
