@@ -20,9 +20,11 @@ import uvicorn
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
+from cxlocal.commands.output import put
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, ExitCode, Trouble
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.processes.stdout import data
 
 PAGES_PACKAGE = "datasette_cxlocal"
 METADATA_NAME = "datasette-metadata.yml"
@@ -66,9 +68,9 @@ def browse(app: App, port: int, no_open: bool, page: str | None) -> int:
         return _print_page(datasette, page)
     with _listen(port) as listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}/"
-        click.echo(address)
+        put(address)
         say("Ctrl-C ends it.")
-        sys.stdout.flush()
+        data().flush()
         if not no_open and has_display(app.environ, sys.platform):
             webbrowser.open(address)
         _serve(OwnHost(Fresh(datasette.app(), refresh)), listener)
@@ -228,5 +230,5 @@ def _print_page(datasette: Any, page: str) -> int:
         return int(response.status_code), str(response.text)
 
     status, text = asyncio.run(fetch())
-    click.echo(text, nl=not text.endswith("\n"))
+    put(text, nl=not text.endswith("\n"))
     return ExitCode.DONE if status == 200 else ExitCode.FAILURE

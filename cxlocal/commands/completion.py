@@ -6,6 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from cxlocal.commands.frame import command
+from cxlocal.processes.stdout import data
 
 COMPLETE_VARIABLE = "_CXLOCAL_COMPLETE"
 
@@ -23,4 +24,5 @@ def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script of a shell."""
     kind = get_completion_class(shell)
     assert kind is not None, "click knows the three shells of the choice"
-    print(kind(ctx.find_root().command, {}, "cxlocal", COMPLETE_VARIABLE).source())
+    script = kind(ctx.find_root().command, {}, "cxlocal", COMPLETE_VARIABLE).source()
+    data().write(f"{script}\n")

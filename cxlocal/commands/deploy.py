@@ -9,7 +9,7 @@ import click
 from cxlocal.commands.choose_run import choose_run
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
-from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.output import after_work, json_option, put, write_document
 from cxlocal.commands.pieces import send_copies
 from cxlocal.commands.project import how_to_send, leave, make_machine
 from cxlocal.commands.terminal import say, warn
@@ -64,10 +64,11 @@ def carry_out(app: App, journal: Journal, order: Order, *, offline: bool, as_jso
     shipped = ship(machine, journal, order)
     pending = send_copies(app, journal, offline=offline)
     bundle = leave(journal, machine.root)
-    if as_json:
-        write_document({**shipped._asdict(), "not_sent_events": pending, "bundle": bundle})
-    elif bundle:
-        click.echo(bundle)
+    with after_work():
+        if as_json:
+            write_document({**shipped._asdict(), "not_sent_events": pending, "bundle": bundle})
+        elif bundle:
+            put(bundle)
     _tell(shipped, pending)
     error = as_error(shipped, f"cxlocal show {shipped.run[:8]} tells the story")
     if error is not None:

@@ -9,7 +9,14 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
-from cxlocal.commands.output import Output, json_option, rows_options, write_document, write_rows
+from cxlocal.commands.output import (
+    Output,
+    json_option,
+    put,
+    rows_options,
+    write_document,
+    write_rows,
+)
 from cxlocal.commands.project import load_project, make_machine
 from cxlocal.commands.terminal import say
 from cxlocal.errors import Trouble, UsageError
@@ -275,7 +282,7 @@ def _ask(environment: str, yes: bool) -> None:
             hint=f"cxlocal env destroy {environment} --yes",
             name="needs-yes",
         )
-    click.confirm(f"Destroy {environment} and everything that runs there?", abort=True)
+    click.confirm(f"Destroy {environment} and everything that runs there?", abort=True, err=True)
 
 
 def _machine(app: App) -> Machine:
@@ -323,7 +330,7 @@ def observe(app: App, environment: str, as_json: bool) -> None:
         write_document(seen._asdict())
     elif seen.agrees is not None:
         health = {True: ", healthy", False: ", not healthy", None: ""}[seen.healthy]
-        click.echo(f"{environment} runs {seen.observed or 'nothing'}{health}")
+        put(f"{environment} runs {seen.observed or 'nothing'}{health}")
     if seen.agrees is None:
         raise Trouble(
             f"{environment} could not be asked",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from cxlocal.commands.table import COMMANDS
 from cxlocal.errors import ConfigError
 from cxlocal.hooks.found import installed
+from cxlocal.processes.stdout import give_back
 
 if TYPE_CHECKING:
     import click
@@ -48,6 +49,8 @@ def register_plugin_commands(root: click.Group, ctx: click.Context) -> None:
         return
     manager = load(os.environ, block=blocked, no=left_out, warn=warn)
     manager.each("cxlocal_register_commands", cli=root)
+    # What follows is one of their commands, or the list of them.
+    give_back()
 
 
 def _blocked_here(warn: Callable[[str], None]) -> Sequence[str] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cxlocal.commands.frame import command
+from cxlocal.commands.output import put
 from cxlocal.commands.terminal import say, warn
 from cxlocal.config.load import parse
 from cxlocal.config.locate import CONFIG_NAME
@@ -55,7 +56,7 @@ def init(only_print: bool, force: bool) -> None:
     # What we write must hold; if it does not, that is ours to notice, before anything is written.
     resolve(parse(proposal.text))
     if only_print:
-        click.echo(proposal.text, nl=False)
+        put(proposal.text, nl=False)
         return
     if _text(folder / CONFIG_NAME) == proposal.text:
         say(f"{CONFIG_NAME} is already there, as it would be written now.")

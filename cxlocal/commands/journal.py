@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import click
-
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
+from cxlocal.commands.output import put
 from cxlocal.commands.terminal import say
 from cxlocal.errors import JournalDamaged, Trouble
 from cxlocal.text import utc_text
@@ -29,7 +28,7 @@ def journal() -> None:
 @pass_app
 def path(app: App) -> None:
     """Print where the journal of this machine is."""
-    click.echo(app.journal_path())
+    put(app.journal_path())
 
 
 @journal.command(examples=[("cxlocal journal rebuild", "after 'cxlocal verify' asked for it")])

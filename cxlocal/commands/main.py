@@ -7,11 +7,14 @@ standard error (``what``, ``why``, ``To do``) or, under ``--json``, as one JSON 
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
+import time
 
 from cxlocal.errors import CxError, ExitCode, Interrupted, Trouble, UsageError
+from cxlocal.processes import stdout
 from cxlocal.version import VERSION
 
 PROGRAM = "cxlocal"
@@ -20,6 +23,8 @@ COMPLETE_VARIABLE = "_CXLOCAL_COMPLETE"
 # signal module is not needed for anything else here.
 BROKEN_PIPE = 141
 SIGINT = 2
+THREADS_SECONDS = 1.0
+"""How long threads that a plugin left at work may keep the process from ending."""
 # Starting a run makes some 40,000 objects that stay. Python would look through them for cycles
 # after every 700, which is a tenth of a start.
 OBJECTS_BETWEEN_COLLECTIONS = 50_000
@@ -31,43 +36,43 @@ class Bug(Trouble):
     default_name = "bug"
 
 
-class AtOnce(int):
-    """An exit code after which nothing is left to do, not even for the interpreter.
-
-    Taking its modules apart costs a short command as much as a durable write. Returned by commands
-    that have closed what they opened; what a plugin registered with ``atexit`` is still called, and
-    threads of a plugin are still waited for.
-    """
-
-
 def main() -> int:
     """Run the command line of this process and return its exit code."""
     arguments = sys.argv[1:]
+    stdout.begin()
     if arguments == ["--version"]:
         print(PROGRAM, VERSION)
         return ExitCode.DONE
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     try:
         code = _carry_out(arguments)
-        sys.stdout.flush()
+        stdout.data().flush()
     except BaseException as error:  # noqa: BLE001 - this is where everything ends
-        return _end(error, arguments)
-    if isinstance(code, AtOnce):
-        _leave_at_once(code)
+        code = _end(error, arguments)
+    _prepare_exit(code)
     return code
 
 
-def _leave_at_once(code: int) -> None:
-    """End the process here, unless a thread is still at work; then the usual way."""
+def _prepare_exit(code: int) -> None:
+    """Let nothing change the exit code any more or hold it up: neither words that nobody hears, nor
+    a plugin's thread, nor the looking through all objects for what could be freed."""
+    for stream in (stdout.data(), sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            stdout.let_go(stream)
+    gc.freeze()
     threading = sys.modules.get("threading")
-    if threading is not None and threading.active_count() > 1:
+    if threading is None or all(
+        one.daemon or one is threading.main_thread() for one in threading.enumerate()
+    ):
         return
-    import atexit
 
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    def end() -> None:
+        time.sleep(THREADS_SECONDS)
+        os._exit(code)
+
+    threading.Thread(target=end, name="cxlocal-exit", daemon=True).start()
 
 
 def _carry_out(arguments: list[str]) -> int:
@@ -136,7 +141,6 @@ def _end(error: BaseException, arguments: list[str]) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     if isinstance(error, BrokenPipeError):
-        _silence_stdout()
         return BROKEN_PIPE
     known = as_known(error)
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
@@ -146,10 +150,8 @@ def _end(error: BaseException, arguments: list[str]) -> int:
 
             traceback.print_exception(error, file=sys.stderr)
         _print_error(known, as_json="--json" in own or "--nl" in own)
-        sys.stdout.flush()
     except OSError:
-        # Neither data nor words can be written any more: only the exit code is left to tell.
-        _silence_stdout()
+        pass  # No words can be written any more: only the exit code is left to tell.
     return int(known.exit_code)
 
 
@@ -177,8 +179,6 @@ def as_known(error: BaseException) -> CxError:
 
 def _hint_of_the_system(number: int) -> str:
     """What helps against an error of the operating system."""
-    import errno
-
     if number in (errno.ENOSPC, errno.EDQUOT):
         return "free some space, for example with 'cxlocal prune', and run the command again"
     if number == errno.EIO:
@@ -202,14 +202,3 @@ def _print_error(error: CxError, *, as_json: bool) -> None:
     if error.hint:
         lines.append(f"To do: {error.hint}")
     print(*(harmless(line, keep="\n\t") for line in lines), sep="\n", file=sys.stderr, flush=True)
-
-
-def _silence_stdout() -> None:
-    """Keep Python from complaining about the closed pipe a second time while it exits."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, sys.stdout.fileno())
-    except (OSError, ValueError):
-        return  # no such descriptor any more: then nothing is left to complain about
-    finally:
-        os.close(nowhere)

@@ -11,7 +11,7 @@ import click
 from cxlocal.address import argument_address, public_address
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
-from cxlocal.commands.output import json_option, write_document, write_rows
+from cxlocal.commands.output import json_option, put, write_document, write_rows
 from cxlocal.commands.project import access_of, load_project, open_project_store
 from cxlocal.commands.serve import server_part
 from cxlocal.commands.terminal import harmless, say
@@ -76,7 +76,7 @@ def invite(
     if as_json:
         write_document({**found, "url": address})
         return
-    click.echo(found["code"])
+    put(found["code"])
     say(f"On the machine that shall be {name!r}, within a day:")
     say(f"  cxlocal store join {harmless(address)} --code {found['code']}")
 
@@ -144,7 +144,7 @@ def _print_token(app: App, project: Project, url: str, code: str, authority: str
             token = store.token
         finally:
             store.close()
-    click.echo(token)
+    put(token)
     if found.get("lends"):
         say(
             f"That is the token of {found['member']!r}. Where a CI server keeps it as LENDER_TOKEN:"
@@ -237,27 +237,27 @@ def _name_members(facts: dict[str, Any]) -> None:
 
 def _tell(facts: dict[str, Any]) -> None:
     where = facts["url"] + ("" if facts["reached"] else f": cannot be reached ({facts['why']})")
-    click.echo(harmless(f"Store: {where}"))
+    put(harmless(f"Store: {where}"))
     if facts["generation"]:
-        click.echo(f"Generation {facts['generation']}, {facts['position']} entries")
+        put(f"Generation {facts['generation']}, {facts['position']} entries")
     if facts["stopped"]:
-        click.echo(harmless(f"Numbers are stopped: {facts['stopped']}"))
+        put(harmless(f"Numbers are stopped: {facts['stopped']}"))
         if not facts["left"]:
-            click.echo("To do: cxlocal store recover")
+            put("To do: cxlocal store recover")
     if facts["follows"] is not None:
-        click.echo(harmless(f"This machine follows {', '.join(facts['follows'])} only"))
+        put(harmless(f"This machine follows {', '.join(facts['follows'])} only"))
     waiting = f"{facts['pending']} events wait here to be sent"
-    click.echo(waiting if facts["pending"] else "Nothing waits here to be sent")
+    put(waiting if facts["pending"] else "Nothing waits here to be sent")
     if facts["machines"]:
-        click.echo()
+        put()
         rows = [{**row, "machine": _machine(row)} for row in facts["machines"]]
         write_rows(rows, ("machine", "member", "last_contact", "events"))
     if facts["lines"]:
-        click.echo()
+        put()
         rows = [{**row, "reserves": _reserves(row["reserves"])} for row in facts["lines"]]
         write_rows(rows, ("deliverable", "line", "online_up_to", "reserves"))
     if facts.get("wrong_codes"):
-        click.echo(f"\nWrong codes tried so far: {facts['wrong_codes']}")
+        put(f"\nWrong codes tried so far: {facts['wrong_codes']}")
 
 
 def _machine(row: dict[str, Any]) -> str:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import json
 import re
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TextIO, TypeVar
 
 import click
@@ -19,6 +19,7 @@ import click
 from cxlocal.commands.terminal import columns as terminal_columns
 from cxlocal.commands.terminal import harmless
 from cxlocal.errors import UsageError
+from cxlocal.processes.stdout import GONE, data, let_go
 
 Row = Mapping[str, object]
 Result = TypeVar("Result")
@@ -95,7 +96,7 @@ def write_rows(
     ``columns`` names and orders what is shown; without it the keys of the first row do. A key
     that a row lacks is null. JSON, CSV and TSV are written row by row; a table is read whole.
     """
-    stream = stream or sys.stdout
+    stream = stream or data()
     if output.fmt is not None:
         _write_formatted(rows, columns, output, stream)
     elif output.shape == "json":
@@ -109,14 +110,34 @@ def write_rows(
         _write_table(rows, columns, output, stream)
 
 
+def put(text: object = "", *, nl: bool = True) -> None:
+    """Write a line of data at once; without ``nl`` the text alone."""
+    stream = data()
+    stream.write(f"{text}\n" if nl else str(text))
+    stream.flush()
+
+
+@contextmanager
+def after_work() -> Iterator[None]:
+    """For the data of a command whose work is done and recorded: a reader that went away changes
+    nothing of how it ended."""
+    try:
+        yield
+        data().flush()
+    except OSError as problem:
+        if problem.errno not in GONE:
+            raise
+        let_go(data())
+
+
 def write_document(document: object, *, stream: TextIO | None = None) -> None:
     """Write one JSON document, indented."""
-    (stream or sys.stdout).write(json_text(document, indent=2) + "\n")
+    (stream or data()).write(json_text(document, indent=2) + "\n")
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
     """``value`` as JSON that is safe on a terminal; bytes as sqlite-utils writes them."""
-    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
+    encoding = (getattr(data(), "encoding", None) or "utf-8").lower().replace("-", "")
     text = json.dumps(value, ensure_ascii=encoding != "utf8", indent=indent, default=_plain)
     return re.sub(_JSON_HARMFUL, lambda match: f"\\u{ord(match[0]):04x}", text)
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import Command
-from cxlocal.commands.main import AtOnce
-from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.output import after_work, json_option, put, write_document
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, ExitCode, NotSynced, UsageError
+from cxlocal.processes.stdout import data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,11 +130,11 @@ def start(
             )
         _tell_start(found, as_json=as_json, joined=joined)
     except CxError as problem:
-        if not as_json and not sys.stdout.isatty():
+        if not as_json and not data().isatty():
             # The shell evaluates what we print, and an empty text would be a success to it.
-            click.echo(f"(exit {int(problem.exit_code)})")
+            put(f"(exit {int(problem.exit_code)})")
         raise
-    return AtOnce(ExitCode.DONE)
+    return ExitCode.DONE
 
 
 def _start(
@@ -187,7 +186,7 @@ def _tell_start(found: Started, *, as_json: bool, joined: bool) -> None:
         ("CXLOCAL_REVISION", found.revision),
     ):
         if value:
-            click.echo(f"export {name}={_quoted(value)}")
+            put(f"export {name}={_quoted(value)}")
     verb = "Joined" if joined else "Began"
     say(f"{verb} run {found.run[:8]} of {found.deliverable} {found.version}".rstrip())
     if found.uncommitted:
@@ -248,10 +247,11 @@ def finish(
         pending = send_copies(app, journal, offline=offline)
         bundle = leave(journal, app.find_project() or app.directory)
         must = require_sync or goes_away(journal)
-    if as_json:
-        write_document({**found._asdict(), "not_sent_events": pending, "bundle": bundle})
-    elif bundle:
-        click.echo(bundle)
+    with after_work():
+        if as_json:
+            write_document({**found._asdict(), "not_sent_events": pending, "bundle": bundle})
+        elif bundle:
+            put(bundle)
     why = f" ({found.reason})" if found.reason else ""
     say(f"{found.version or found.run[:8]}: {found.outcome}{why}")
     if pending and must:
@@ -262,7 +262,7 @@ def finish(
             pending=pending,
             bundle=bundle,
         )
-    return AtOnce(ExitCode.DONE)
+    return ExitCode.DONE
 
 
 def send_copies(app: App, journal: Journal, *, offline: bool = False, patient: bool = True) -> int:

@@ -9,6 +9,7 @@ import click
 from cxlocal.commands.frame import CONTEXT_SETTINGS, RootGroup
 from cxlocal.commands.table import COMMANDS
 from cxlocal.errors import UsageError
+from cxlocal.processes.environment import WITHIN
 from cxlocal.version import VERSION
 
 EXAMPLES = (
@@ -88,6 +89,10 @@ def cli(
     # Not needed for --help, which never comes here.
     from cxlocal.commands.context import App
 
+    if WITHIN in os.environ:
+        from cxlocal.runner.nesting import disown
+
+        disown(os.environ)
     del progress  # read from the context by cxlocal.commands.terminal
     _enter(directory)
     ctx.color = None if color == "auto" else color == "always"

@@ -9,8 +9,7 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
-from cxlocal.commands.main import AtOnce
-from cxlocal.commands.output import Output, json_option, write_document, write_rows
+from cxlocal.commands.output import Output, after_work, json_option, put, write_document, write_rows
 from cxlocal.commands.pieces import finish, start
 from cxlocal.commands.project import how_to_send, leave, make_machine
 from cxlocal.commands.terminal import say
@@ -131,13 +130,14 @@ def carry_out(
             raise
         if summary.kind == "release":
             summary = summary._replace(bundle=leave(journal, machine.root))
-    if summary.bundle and not as_json:
-        click.echo(summary.bundle)
-    if as_json:
-        write_document(summary.as_json())
+    with after_work():
+        if as_json:
+            write_document(summary.as_json())
+        elif summary.bundle:
+            put(summary.bundle)
     _say_ending(summary)
     _end(summary, require_sync=require_sync)
-    return AtOnce(ExitCode.DONE)
+    return ExitCode.DONE
 
 
 def _resumed(journal: Journal, request: Request, wanted: str) -> Request:
@@ -157,7 +157,10 @@ def _wants_to_go_on(summary: Summary, as_json: bool) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     question = f"{summary.version} is ready. Go on into {summary.stopped_before} now?"
-    return click.confirm(question, default=False, err=True)
+    try:
+        return click.confirm(question, default=False, err=True)
+    except (click.Abort, OSError):
+        return False  # Whoever leaves at the question, or whose terminal has gone, said no.
 
 
 def _say_ending(summary: Summary) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
@@ -21,6 +20,7 @@ import click
 from cxlocal.address import argument_address, public_address
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
+from cxlocal.commands.output import put
 from cxlocal.commands.prepare import wanted_reserve
 from cxlocal.commands.project import load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
@@ -30,6 +30,7 @@ from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers.schemes import scheme_named
 from cxlocal.plan.resolve import resolve
+from cxlocal.processes.stdout import data
 from cxlocal.runner.source import today
 
 if TYPE_CHECKING:
@@ -115,8 +116,8 @@ def serve(
             )
             say(f"  cxlocal store join {reached} --code {code}")
         # Last, so that whoever waits for the address finds everything said.
-        click.echo(own)
-        sys.stdout.flush()
+        put(own)
+        data().flush()
         threads = STORE_THREADS.get(chosen.partition(":")[0], THREADS)
         try:
             server = serving.make_server(

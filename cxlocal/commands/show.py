@@ -10,7 +10,7 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.find_run import find_run
 from cxlocal.commands.frame import command
-from cxlocal.commands.output import json_option, write_document, write_rows
+from cxlocal.commands.output import json_option, put, write_document, write_rows
 from cxlocal.commands.status import deliverable_here
 from cxlocal.commands.terminal import harmless
 from cxlocal.errors import Trouble, UsageError
@@ -79,7 +79,7 @@ def show(
 
 def _tell(journal: Journal, run: dict[str, Any]) -> None:
     for line in _story(journal, run):
-        click.echo(harmless(line))
+        put(harmless(line))
     sections = (
         ("timeline", ("at", "what", "name", "result", "environment", "took", "words")),
         ("changes", ("revision", "subject", "author")),
@@ -90,7 +90,7 @@ def _tell(journal: Journal, run: dict[str, Any]) -> None:
     for name, columns in sections:
         rows = journal.query(PARTS[name], (run["run"],))
         if rows:
-            click.echo(f"\n{name.capitalize()}")
+            put(f"\n{name.capitalize()}")
             write_rows([_short(row) for row in rows], columns)
 
 
@@ -147,7 +147,7 @@ def _print_log(journal: Journal, run: dict[str, Any], stage: str) -> None:
     try:
         with open(path, encoding="utf-8", errors="backslashreplace") as file:
             for line in file:
-                click.echo(harmless(line, keep="\n\t"), nl=False)
+                put(harmless(line, keep="\n\t"), nl=False)
     except OSError as problem:
         raise Trouble(
             f"the log of {stage} cannot be read",

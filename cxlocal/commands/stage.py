@@ -11,7 +11,6 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
-from cxlocal.commands.main import AtOnce
 from cxlocal.commands.pieces import open_piece
 from cxlocal.commands.terminal import warn
 from cxlocal.domain import Outcome
@@ -113,8 +112,8 @@ def stage(
         )
     asked = Asked(app, name, kind, reports, artifacts, timeout)
     if not words:
-        return AtOnce(_report_only(asked, ended, reason))
-    return AtOnce(_wrap(asked, words, strict=strict))
+        return _report_only(asked, ended, reason)
+    return _wrap(asked, words, strict=strict)
 
 
 def _pair(text: str, what: str, example: str) -> tuple[str, Path]:

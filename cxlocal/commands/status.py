@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
-from cxlocal.commands.output import json_option, write_document, write_rows
+from cxlocal.commands.output import json_option, put, write_document, write_rows
 from cxlocal.commands.terminal import harmless
 from cxlocal.config.load import read
 from cxlocal.journal.rebuild import catch_up
@@ -107,12 +105,12 @@ def _tell(facts: dict[str, Any]) -> None:
     if facts["live"]:
         write_rows(facts["live"])
     elif facts["last_release"]:
-        click.echo("Nothing is live. 'cxlocal log' lists the releases.")
+        put("Nothing is live. 'cxlocal log' lists the releases.")
     else:
-        click.echo("Nothing is live yet. 'cxlocal run' makes a release.")
-    click.echo()
+        put("Nothing is live yet. 'cxlocal run' makes a release.")
+    put()
     for line in _lines(facts):
-        click.echo(harmless(line))
+        put(harmless(line))
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:
@@ -163,8 +161,6 @@ def _say_empty(name: str | None, as_json: bool) -> None:
     if as_json:
         write_document({"deliverable": name, "live": [], "last_release": None, "open_runs": []})
     elif name is None:
-        click.echo(
-            "No cx.toml here and no journal yet. 'cxlocal init' begins, 'cxlocal demo' shows."
-        )
+        put("No cx.toml here and no journal yet. 'cxlocal init' begins, 'cxlocal demo' shows.")
     else:
-        click.echo(f"{name} has not been released from this machine yet. 'cxlocal run' does it.")
+        put(f"{name} has not been released from this machine yet. 'cxlocal run' does it.")

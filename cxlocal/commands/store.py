@@ -94,4 +94,6 @@ def _ask(opened: Store, margin: int, yes: bool) -> None:
             hint=f"cxlocal store recover --margin {margin} --yes",
             name="needs-yes",
         )
-    click.confirm(f"{what}, {margin} numbers of each line are skipped. Go on?", abort=True)
+    click.confirm(
+        f"{what}, {margin} numbers of each line are skipped. Go on?", abort=True, err=True
+    )

@@ -8,7 +8,7 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
-from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.output import json_option, put, write_document
 from cxlocal.commands.project import how_to_send, leave, load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import NotSynced, UsageError
@@ -91,7 +91,7 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
         write_document({**told, "reverified": settled, "bundle": bundle})
     else:
         if bundle:
-            click.echo(bundle)
+            put(bundle)
         if report.reached:  # else the error below says so
             say(describe(report))
         if carried.sent:

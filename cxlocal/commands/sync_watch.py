@@ -6,15 +6,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-import click
-
-from cxlocal.commands.output import json_text
+from cxlocal.commands.output import json_text, put
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.runner.engine import note_only
-from cxlocal.runner.signals import SignalCame, Signals
+from cxlocal.runner.signals import SignalCame, Signals, note_only
 
 if TYPE_CHECKING:
     from cxlocal.clock import Ids
@@ -102,7 +99,7 @@ class Said:
         if not (changed or report.pushed or report.pulled or report.relayed or report.reserves):
             return
         if self._as_json:
-            click.echo(json_text(report._asdict()))
+            put(json_text(report._asdict()))
         else:
             say(self._describe(report))
         if changed and not self._as_json:

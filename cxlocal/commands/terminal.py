@@ -13,6 +13,8 @@ from typing import TextIO
 
 import click
 
+from cxlocal.processes.stdout import GONE, let_go
+
 # C0 and C1 controls and DEL begin terminal escape sequences; the bidirectional controls reorder
 # what stands around them ("Trojan source"); U+2028 and U+2029 break lines; lone surrogates are
 # bytes that were not UTF-8. None of them may reach a terminal from data.
@@ -95,7 +97,18 @@ def say(text: str = "", *, verbosity: int = 0, color: str | None = None) -> None
     if color is not None:
         choice = settings.get("color", "auto")
         text = paint(text, color, on=use_color(choice, os.environ, sys.stderr))
-    print(text, file=sys.stderr, flush=True)
+    _tell(sys.stderr, text + "\n")
+
+
+def _tell(stream: TextIO, text: str) -> None:
+    """Write words. If nobody is there any more to hear them, the work goes on all the same."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError as problem:
+        if problem.errno not in GONE:
+            raise
+        let_go(stream)
 
 
 def warn(text: str) -> None:
@@ -120,17 +133,14 @@ class Progress:
         """Show ``text`` until the next call."""
         if self.live:
             room = max(columns(self.stream) - 1, 10)
-            self.stream.write("\r\x1b[K" + harmless(text)[:room])
-            self.stream.flush()
+            _tell(self.stream, "\r\x1b[K" + harmless(text)[:room])
 
     def done(self, text: str) -> None:
         """Write ``text`` as a lasting line."""
         self.clear()
-        self.stream.write(harmless(text, keep="\t") + "\n")
-        self.stream.flush()
+        _tell(self.stream, harmless(text, keep="\t") + "\n")
 
     def clear(self) -> None:
         """Take away what ``now`` showed."""
         if self.live:
-            self.stream.write("\r\x1b[K")
-            self.stream.flush()
+            _tell(self.stream, "\r\x1b[K")

@@ -9,7 +9,7 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
-from cxlocal.commands.output import Output, rows_options, write_rows
+from cxlocal.commands.output import Output, put, rows_options, write_rows
 from cxlocal.commands.terminal import harmless, say
 from cxlocal.errors import Refused, UsageError
 from cxlocal.hooks import trust as trusting
@@ -52,7 +52,7 @@ def trust(
         return
     found = _found(app)
     if only_digest:
-        click.echo(found.digest)
+        put(found.digest)
         return
     if found.digest in trusting.trusted(app.home(), app.environ):
         say("These plugins are trusted here already.")

@@ -8,7 +8,14 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
-from cxlocal.commands.output import Output, json_option, rows_options, write_document, write_rows
+from cxlocal.commands.output import (
+    Output,
+    json_option,
+    put,
+    rows_options,
+    write_document,
+    write_rows,
+)
 from cxlocal.commands.project import load_project, make_machine
 from cxlocal.commands.terminal import say
 from cxlocal.errors import UsageError
@@ -85,7 +92,7 @@ def explain(
     if as_json:
         write_document({"deliverable": name, "line": chosen, **found._asdict()})
     else:
-        click.echo(sentence(name, chosen, found))
+        put(sentence(name, chosen, found))
 
 
 def sentence(deliverable: str, line: str, found: Explained) -> str:
@@ -151,6 +158,6 @@ def next_number(app: App, plain: bool, offline: bool, as_json: bool) -> None:
     if as_json:
         write_document({"run": record.run, **found._asdict()})
         return
-    click.echo(found.text)
+    put(found.text)
     if not plain:
         say(NUMBER_FROM.get(found.how, ""), verbosity=0)

@@ -1,8 +1,8 @@
 """The ``ctx`` of a verb, inside the worker process.
 
-Everything a tool does to the outside passes here: processes are started in the worker's own group
-(so that the limit of the stage ends them too), their output goes to the stage's log, and an intent is
-durable in the journal before ``intend`` returns.
+Everything a tool does to the outside passes here: processes are started in the worker's own
+session, their output goes to the stage's log, and an intent is durable in the journal before
+``intend`` returns.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cxlocal.clock import Clock, SystemClock
+from cxlocal.clock import Clock, SystemClock, SystemIds
 from cxlocal.errors import Trouble
 from cxlocal.hooks.messages import HANDLE_BYTES, Fields, dump, load, plain
 from cxlocal.hooks.tool import Completed, Tool, ToolFailure
+from cxlocal.processes.family import MARK, Family, Sought, marked
 from cxlocal.processes.identity import identity
 from cxlocal.processes.mask import Masker
 from cxlocal.processes.start import kill_group, start_child, start_daemon
@@ -37,6 +38,9 @@ _QUIET_SECONDS = 0.25
 _GRACE_SECONDS = 5.0
 """Between SIGTERM and SIGKILL for a process that exceeds its own limit."""
 
+
+_KILL_SECONDS = 1.0
+"""How long what was killed is waited for."""
 
 _KILL_LOOK_SECONDS = 0.01
 
@@ -94,6 +98,7 @@ class WorkerContext:
         self._link = link
         self._masker = Masker(secrets.values())
         self._clock = clock or SystemClock()
+        self._ids = SystemIds()
         limit = float("inf") if timeout_seconds is None else timeout_seconds
         self._deadline = self._clock.monotonic() + limit
 
@@ -113,8 +118,12 @@ class WorkerContext:
     ) -> Completed:
         """Run a process to its end. Raises ToolFailure (``check``), Trouble, TimeoutError."""
         argv = [os.fspath(part) for part in command]
+        mark = self._ids.token()
         process = start_child(
-            argv, cwd=cwd or self.checkout, env={**os.environ, **(env or {})}, own_session=False
+            argv,
+            cwd=cwd or self.checkout,
+            env={**os.environ, **(env or {}), MARK: marked(os.environ, mark)},
+            own_session=False,
         )
         try:
             kept = self._follow(process, timeout)
@@ -123,7 +132,7 @@ class WorkerContext:
                     f"{_shown(argv)} did not end within {duration_text(timeout or 0)}"
                 )
         finally:
-            _end(process)
+            self._end(process, mark)
         completed = Completed(
             code=process.returncode, output=self._masker.whole(kept).decode("utf-8", "replace")
         )
@@ -181,6 +190,19 @@ class WorkerContext:
                     last = min(last, now + _QUIET_SECONDS)
         return None if last == float("inf") else bytes(kept)
 
+    def _end(self, process: subprocess.Popen[bytes], mark: str) -> None:
+        """Make sure that a process has ended; if that takes force, with all that it began."""
+        assert process.stdout is not None
+        process.stdout.close()
+        if process.poll() is not None:
+            return
+        known = identity(process.pid)
+        leaders = frozenset([(known.pid, known.start)] if known else [])
+        begun = Family(Sought(frozenset([mark]), leaders))
+        begun.end(self._clock, grace_seconds=_GRACE_SECONDS, seconds=_KILL_SECONDS)
+        process.kill()
+        process.wait()
+
 
 def _print(chunk: bytes) -> None:
     view = memoryview(chunk)
@@ -195,20 +217,6 @@ def _ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Make sure that a process has ended."""
-    assert process.stdout is not None
-    process.stdout.close()
-    if process.poll() is not None:
-        return
-    process.terminate()
-    try:
-        process.wait(_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _shown(argv: list[str]) -> str:

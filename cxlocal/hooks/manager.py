@@ -32,6 +32,7 @@ from cxlocal.hooks.options import check_options, check_verb
 from cxlocal.hooks.plugin_row import LeftOut, PluginRow, absent_plugin
 from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageView
 from cxlocal.hooks.trust import FOLDER, ProjectFile, ProjectPlugins, read_project, trusted
+from cxlocal.processes.stdout import set_aside
 
 if TYPE_CHECKING:
     from cxlocal.hooks.tool import Tool
@@ -294,6 +295,9 @@ class Manager:
 
     def _load(self, name: str, importing: Callable[[], object]) -> None:
         file = self._rows[name].file
+        if self._rows[name].origin != "shipped":
+            # What it prints, now or later, is not the data of this command.
+            set_aside()
         try:
             plugin = guarded(LOAD_SECONDS, importing)
             file = str(getattr(plugin, "__file__", "") or sys.modules[_module(plugin)].__file__)

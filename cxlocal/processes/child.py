@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from cxlocal.processes.channel import Channel
+from cxlocal.processes.family import Family, Process, Sought
 from cxlocal.processes.identity import Identity, identity
 from cxlocal.text import duration_text
 
@@ -30,6 +31,8 @@ class Child:
         sink: Sink,
         channel: Channel | None,
         tag: object,
+        mark: str,
+        claim: Callable[[Sequence[Process]], Iterable[Process]],
         timeout_seconds: float | None,
         grace_seconds: float,
         started_ms: int,
@@ -39,6 +42,11 @@ class Child:
         self.argv = tuple(argv)
         self.pid = process.pid
         self.tag = tag
+        self.mark = mark
+        """The word in its environment that nothing but it and what it starts have."""
+        sought = Sought(frozenset([mark]), sessions=frozenset([process.pid]))
+        self.family = Family(sought, claim=claim)
+        """It, and everything it has begun."""
         self.started_ms = started_ms
         self.timeout_seconds = timeout_seconds
         self.grace_seconds = grace_seconds
@@ -91,6 +99,8 @@ class End(NamedTuple):
     seconds: float
     held_open: bool
     """A process it left in the background still holds its output; what that prints is lost."""
+    left: tuple[str, ...] = ()
+    """What should have ended with it and could not be made to: ``4711 (postgres)``."""
 
     @property
     def ok(self) -> bool:
@@ -100,6 +110,11 @@ class End(NamedTuple):
     @property
     def words(self) -> str:
         """The end in words, without a full stop."""
+        left = f"; still running: {', '.join(self.left)}" if self.left else ""
+        return f"{self._words}{left}"
+
+    @property
+    def _words(self) -> str:
         if self.timed_out:
             return f"time limit of {duration_text(self.child.timeout_seconds or 0)} reached"
         if self.cancelled:

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+WITHIN = "CXLOCAL_WITHIN"
+"""Tells a cxlocal that a stage calls of the runs it is part of (``cxlocal.runner.nesting``)."""
+
 KEPT = (
     # where programs and the person's files are
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR",
     "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME",
     # language and time zone
     "LANG", "LANGUAGE", "LC_*", "TZ",
+    # which machine this is to cxlocal itself, and which run it stands in
+    "CXLOCAL_HOME", "CXLOCAL_STORE", "CXLOCAL_NODE", WITHIN, "CXLOCAL_MARK",
     # how output may look
     "TERM", "NO_COLOR",
     # which certificates are trusted, and the way out to the network

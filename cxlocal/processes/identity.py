@@ -11,7 +11,6 @@ only ever compared for equality.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -88,7 +87,7 @@ def _ps_start(pid: int) -> str:
     # Two options: in "stat=,lstart=" everything after the first "=" would be a heading on BSD.
     answer = _ask(["/bin/ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)])
     state, _, start = answer.partition(" ")
-    return "" if state.startswith("Z") else start.strip()
+    return "" if state.startswith("Z") else " ".join(start.split())
 
 
 def _ask(argv: list[str]) -> str:
@@ -97,18 +96,3 @@ def _ask(argv: list[str]) -> str:
         argv, cwd=Path("/"), env={"LC_ALL": "C", "TZ": "UTC"}, timeout_seconds=_ASK_SECONDS
     )
     return answer.stdout.decode("utf-8", "replace").strip() if answer.code == 0 else ""
-
-
-def end_leftover(pid: int, start: str) -> bool:
-    """Kill what an earlier, dead process of ours left running; whether there was anything.
-
-    Every child leads its own session, so its whole group goes with it. Nothing happens when the pid
-    belongs to somebody else by now, or when only members of the group are left.
-    """
-    if not alive(pid, start):
-        return False
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True

@@ -17,6 +17,7 @@ import os
 import selectors
 import signal
 import subprocess
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple, NoReturn
@@ -182,7 +183,7 @@ def start_child(
 
     ``stdin`` is a descriptor to hand on; None is nothing to read. ``passed`` descriptors keep their
     numbers in the child. ``own_session`` is False only for what the worker of a tool starts, which
-    has to end with the worker. Raises Trouble (names as in ``cannot_start``).
+    belongs to its session. Raises Trouble (names as in ``cannot_start``).
     """
     return _open(
         argv,
@@ -232,7 +233,7 @@ def _open(
     own_session: bool = True,
 ) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             list(argv),
             cwd=cwd,
             env=env,
@@ -245,6 +246,16 @@ def _open(
         )
     except (OSError, ValueError, IndexError) as error:
         raise cannot_start(error, argv, cwd, env) from error
+    _STARTED.add(process)
+    return process
+
+
+_STARTED: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+
+
+def own_pids() -> frozenset[int]:
+    """Programs this module has started and whose end somebody here waits for."""
+    return frozenset(one.pid for one in _STARTED if one.returncode is None)
 
 
 def cannot_start(

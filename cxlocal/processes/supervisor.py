@@ -2,8 +2,8 @@
 
 No threads and no asyncio: one selector waits for output, for ends and for the next time limit.
 
-- Every child leads its own session. At its limit the whole group gets SIGTERM, after a grace
-  SIGKILL; a child that even so does not go away is given up by name.
+- Every child leads its own session. At its limit it and all it has begun (``family``) get SIGTERM,
+  after a grace SIGKILL; what even so does not go away is given up by name.
 - Output is read in chunks and handed to a sink at once, so a child that prints gigabytes costs the
   same memory as one that prints nothing.
 - A child has ended when *it* has ended. What it printed by then is still read; processes it left in
@@ -19,12 +19,15 @@ import os
 import selectors
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
-from cxlocal.clock import Clock
+from cxlocal.clock import Clock, Ids, SystemIds
+from cxlocal.processes.adoption import Adoption
 from cxlocal.processes.channel import Channel
 from cxlocal.processes.child import Child, End, Sink
+from cxlocal.processes.family import MARK, marked
 from cxlocal.processes.start import start_child
 
 GRACE_SECONDS = 5.0
@@ -33,11 +36,24 @@ GRACE_SECONDS = 5.0
 LINGER_SECONDS = 0.25
 """How long output is awaited from processes that a child left behind (``cmd > >(tee log)``)."""
 
+QUIET_SECONDS = 1.0
+"""Of the grace, what is left of it to processes that neither hold the output nor have a parent left
+to wait for: servers in the background."""
+
 GIVE_UP_SECONDS = 10.0
 """How long a killed child may take to disappear; one that waits for a dead disk never does."""
 
 _LOOK_SECONDS = (0.0002, 0.05)
 """Where ends are not announced: the first and the longest pause between two looks."""
+
+_FAMILY_LOOK_SECONDS = 0.1
+"""Between two looks at all processes, which take some milliseconds, while some are awaited."""
+
+_KILL_SECONDS = 1.0
+"""How long killed members of a family are awaited before they are said to be left."""
+
+_TIDY_SECONDS = 5.0
+"""Between two times that ended orphans are let go of while stages run."""
 
 _CHUNK_BYTES = 65536
 
@@ -50,9 +66,18 @@ _CLOSE_SECONDS = 5.0
 class Supervisor:
     """Starts children and tells which have ended. A context manager; leaving it kills the rest."""
 
-    def __init__(self, clock: Clock, *, announced: bool = hasattr(os, "pidfd_open")) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        ids: Ids | None = None,
+        *,
+        announced: bool = hasattr(os, "pidfd_open"),
+    ) -> None:
         """``announced``: the system tells when a child ends (Linux). False: we look."""
-        self._clock = clock
+        self.clock = clock
+        self._ids = ids or SystemIds()
+        self._adoption = Adoption()
+        self._tidy_at = clock.monotonic() + _TIDY_SECONDS
         self._announced = announced
         self._selector = selectors.DefaultSelector()
         self._children: list[Child] = []
@@ -83,12 +108,15 @@ class Supervisor:
         grace_seconds: float = GRACE_SECONDS,
     ) -> Child:
         """Start a program. ``timeout_seconds`` None: no limit. ``stdin`` None: nothing to read.
+        Its environment gets a mark of its own beside those that ``env`` holds.
 
         Raises Trouble: ``program-missing``, ``program-not-executable``, ``bad-folder``,
         ``not-started``.
         """
-        started_ms, started = self._clock.now_ms(), self._clock.monotonic()
+        started_ms, started = self.clock.now_ms(), self.clock.monotonic()
         passed = control.passed if control else ()
+        mark = self._ids.token()
+        env = {**env, MARK: marked(env, mark)}
         try:
             process = start_child(argv, cwd=Path(cwd), env=env, stdin=stdin, passed=passed)
         except BaseException:
@@ -101,12 +129,15 @@ class Supervisor:
             sink=sink,
             channel=control,
             tag=tag,
+            mark=mark,
+            claim=partial(self._adoption.claim, mark),
             timeout_seconds=timeout_seconds,
             grace_seconds=grace_seconds,
             started_ms=started_ms,
             started=started,
         )
         self._children.append(child)
+        self._adoption.begin(mark, child.pid)
         os.set_blocking(child._output, False)
         self._watch(child._output, self._hear_output, child)
         if self._announced:
@@ -122,9 +153,12 @@ class Supervisor:
 
         Empty at the timeout, after ``wake``, and at once when nothing runs and there is no timeout.
         """
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         until = float("inf") if timeout_seconds is None else now + timeout_seconds
         while True:
+            if now >= self._tidy_at:
+                self._adoption.tidy()
+                self._tidy_at = now + _TIDY_SECONDS
             for child in self._children[:]:
                 self._settle(child, now)
             if self._ended or self._woken or now >= until:
@@ -134,7 +168,7 @@ class Supervisor:
             for key, _ in self._selector.select(self._pause(now, until)):
                 hear, child = key.data
                 hear(child)
-            now = self._clock.monotonic()
+            now = self.clock.monotonic()
         ended, self._ended, self._woken = self._ended, [], False
         return ended
 
@@ -146,7 +180,7 @@ class Supervisor:
             return  # The pipe is full of earlier calls: it will wake up.
 
     def stop(self, child: Child, reason: str, *, grace_seconds: float | None = None) -> None:
-        """Ask a child's group to end, and kill it after the grace. Returns at once."""
+        """Ask a child and all it began to end, and kill them after the grace. Returns at once."""
         if child not in self._children:
             return
         if not child.stopping:
@@ -161,9 +195,10 @@ class Supervisor:
     def close(self) -> None:
         """Kill what still runs and let go of everything."""
         self.cancel_all("the supervisor was closed", grace_seconds=0)
-        until = self._clock.monotonic() + _CLOSE_SECONDS
-        while self._children and self._clock.monotonic() < until:
+        until = self.clock.monotonic() + _CLOSE_SECONDS
+        while self._children and self.clock.monotonic() < until:
             self.wait(0.1)
+        self._adoption.close()
         self._selector.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -243,7 +278,7 @@ class Supervisor:
 
     def _pause(self, now: float, until: float) -> float | None:
         """Seconds until something is due; None for never."""
-        due = until
+        due = min(until, self._tidy_at) if self._children else until
         for child in self._children:
             if child._exited:
                 due = min(due, now if child._linger_until is None else child._linger_until)
@@ -270,18 +305,25 @@ class Supervisor:
             self._finish(child)
 
     def _settle_exited(self, child: Child, now: float) -> None:
+        if child.stopping and not child._killed and not self._outlived(child, now):
+            return
         if child._linger_until is None:
-            grace = child._kill_at if child.stopping and not child._killed else 0.0
-            child._linger_until = max(now + LINGER_SECONDS, grace)
-        if child._output < 0:
+            child._linger_until = now + LINGER_SECONDS
+        if child._output < 0 or now >= child._linger_until:
             self._finish(child)
-        elif now >= child._linger_until:
-            if child.stopping and not child._killed:
-                # Its own processes outlived it and the grace.
-                self._kill(child, now)
-                child._linger_until = now + LINGER_SECONDS
-            else:
-                self._finish(child)
+
+    def _outlived(self, child: Child, now: float) -> bool:
+        """Whether what it began is over, too: it has the rest of the grace, and not much of that
+        if nobody can see what it still does."""
+        if child._output < 0:
+            child._kill_at = min(child._kill_at, now + QUIET_SECONDS)
+        if now >= child._kill_at:
+            self._kill(child, now)
+        elif now >= child._look_at:
+            child._look_at = now + _FAMILY_LOOK_SECONDS
+            child._killed = not child.family.living()
+        child._linger_until = None if child._killed else min(child._kill_at, child._look_at)
+        return child._killed
 
     def _look(self, child: Child, now: float) -> None:
         """See whether a child has ended, where nothing announces it.
@@ -303,15 +345,14 @@ class Supervisor:
     # ending
 
     def _terminate(self, child: Child, grace_seconds: float) -> None:
-        kill_at = self._clock.monotonic() + grace_seconds
+        kill_at = self.clock.monotonic() + grace_seconds
         if child._kill_at == float("inf"):
-            _signal_group(child, signal.SIGTERM)
-            _signal_group(child, signal.SIGCONT)  # A suspended process cannot hear SIGTERM.
+            child.family.ask()
             child._linger_until = None
         child._kill_at = min(child._kill_at, kill_at)
 
     def _kill(self, child: Child, now: float) -> None:
-        _signal_group(child, signal.SIGKILL)
+        child.family.kill(self.clock, 0)
         child._killed = True
         child._give_up_at = now + GIVE_UP_SECONDS
         child._look_at = child._look_pause = 0.0
@@ -327,11 +368,12 @@ class Supervisor:
             return True
         if pid:
             child._status = status
+            child.family.forget_sessions()  # The number may be somebody else's from now on.
         return bool(pid)
 
     def _finish(self, child: Child) -> None:
-        if child.stopping and not child._killed:
-            _signal_group(child, signal.SIGKILL)  # What of its group took no notice of SIGTERM.
+        left = self._end_rest(child) if child.stopping else ()
+        self._adoption.over(child.mark)
         self._reap(child)
         held_open = child._output >= 0
         self._close_output(child)
@@ -351,10 +393,22 @@ class Supervisor:
                 child.timed_out,
                 child.cancelled,
                 child.started_ms,
-                self._clock.now_ms(),
-                self._clock.monotonic() - child._started,
+                self.clock.now_ms(),
+                self.clock.monotonic() - child._started,
                 held_open,
+                left,
             )
+        )
+
+    def _end_rest(self, child: Child) -> tuple[str, ...]:
+        """Kill what took no notice of SIGTERM; what is left even so, in words."""
+        # A child that was given up is waited for no longer; its own end is told apart.
+        seconds = _KILL_SECONDS if child._exited else 0.0
+        left = [one for one in child.family.kill(self.clock, seconds) if one.pid != child.pid]
+        unclear = self._adoption.unclear.get(child.mark, [])
+        return (
+            *(one.words for one in left),
+            *(f"{one.words}, if it is its own" for one in unclear),
         )
 
     def _close_output(self, child: Child) -> None:
@@ -375,14 +429,6 @@ class Supervisor:
         if child._writing:
             self._selector.unregister(channel.outgoing)
         channel.close()
-
-
-def _signal_group(child: Child, number: signal.Signals) -> None:
-    """Send a signal to everything in the child's group."""
-    try:
-        os.killpg(child.pid, number)
-    except (ProcessLookupError, PermissionError):
-        return  # Nobody is left; macOS says EPERM for a group of zombies.
 
 
 def _expect_ends() -> None:

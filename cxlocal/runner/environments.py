@@ -21,6 +21,7 @@ from cxlocal.plan.types import Stage
 from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.log import StageLog
 from cxlocal.runner.debts import debts, intended
+from cxlocal.runner.leftovers import end_place
 from cxlocal.runner.payer import HURRIED_SECONDS, Payer
 from cxlocal.runner.placements import (
     environment_created_draft,
@@ -105,7 +106,7 @@ def _provision(
     secrets = {name: work.secrets[name] for name in names}
     request = ToolRequest(tool, "provision", options, fields, secrets)
     worker = ToolWorker(request, on_intend=durable, on_progress=log.note)
-    env = stage_environment(work.environ)
+    env = stage_environment(work.environ, extra=work.mark_in(environment))
 
     def launch(supervisor: Supervisor, tag: object) -> Child:
         return worker.start(
@@ -130,14 +131,32 @@ def destroy(work: Work, environment: Environment, *, hurried: bool) -> Program:
         )
     if unpaid:
         return Outcome.ERROR
-    close_environment(work.record, environment.name, instance, "its last stage has ended")
+    left = close_environment(
+        work.record, environment.name, instance, "its last stage has ended", hurried=hurried
+    )
+    if left:
+        work.voice.warn(f"{environment.name}: {still_running(left)}. It stays owed")
+        return Outcome.ERROR
     return Outcome.SUCCESS
 
 
-def close_environment(record: RunRecord, name: str, instance: str, reason: str) -> None:
-    """Say that an environment and all that ran in it is gone, and remove its folder."""
+def still_running(left: tuple[str, ...]) -> str:
+    """Why an environment is not gone."""
+    return f"what runs in it could not be ended: {', '.join(left)}"
+
+
+def close_environment(
+    record: RunRecord, name: str, instance: str, reason: str, *, hurried: bool = False
+) -> tuple[str, ...]:
+    """End what still runs in an environment, say that all of it is gone, and remove its folder. In
+    words what could not be ended: then it is flagged and stays."""
+    journal, deliverable = record.journal, record.ref.deliverable
+    left = end_place(journal.home, deliverable, instance, journal.clock, hurried=hurried)
+    if left:
+        record.record(record.flag_draft("not-destroyed", still_running(left), instance))
+        return left
     drafts = removed_drafts(record, name, instance)
     drafts.append(environment_deleted_draft(record, name, instance, tool="", reason=reason))
     record.record(*drafts)
-    folder = environment_folder(record.journal.home, record.ref.deliverable, instance)
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(environment_folder(journal.home, deliverable, instance), ignore_errors=True)
+    return ()

@@ -12,7 +12,8 @@ from cxlocal.processes.log import StageLog
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner.debts import handle_of
 from cxlocal.runner.deployment import note_observed
-from cxlocal.runner.engine import drive
+from cxlocal.runner.driver import drive
+from cxlocal.runner.nesting import handed_on
 from cxlocal.runner.placements import instance_of, live
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.source import find_secrets, load_own_plugins
@@ -57,7 +58,8 @@ def observe(machine: Machine, source: Source, record: RunRecord, environment: st
     scratch.mkdir(parents=True, mode=0o700)
     workspace = Workspace(source.repository, record.revision, scratch, scratch)
     work = Work(
-        record=record, manager=source.manager, workspace=workspace, environ=machine.environ,
+        record=record, manager=source.manager, workspace=workspace,
+        environ=handed_on(machine, source, record),
         voice=machine.voice, secrets=secrets, readers={},
     )  # fmt: skip
     work.artifacts = artifacts(record, check=False)

@@ -30,6 +30,7 @@ from cxlocal.runner.facts import (
     require_own_tree,
     words_of_changes,
 )
+from cxlocal.runner.nesting import handed_on, refuse_repetition
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.record import RunRecord, Version
 from cxlocal.runner.run_version import check, rehearsed, stamp, take_number
@@ -128,6 +129,7 @@ def ask_git(
         source = open_source(
             machine, request.revision, {"jobs": request.jobs}, tree=rehearsal, push=push
         )
+        refuse_repetition(machine, source)
         journal.passing = not source.kept
         if request.moved:
             journal_was_moved(journal, request.moved, source.actor._asdict())
@@ -180,7 +182,8 @@ def _begin(machine: Machine, journal: Journal, request: Request, began: float) -
         raise
     work = Work(
         record=begun.record, manager=source.manager, workspace=workspace,
-        environ=machine.environ, voice=machine.voice, secrets=secrets, readers=readers,
+        environ=handed_on(machine, source, begun.record), voice=machine.voice, secrets=secrets,
+        readers=readers,
     )  # fmt: skip
     version = _number_and_stamp(machine, work, source, begun.store, began)
     proof = pushed.proof
@@ -306,7 +309,8 @@ def make_work(
     # The plan itself stays as it was frozen.
     load_own_plugins(machine, source, workspace.project)
     work = Work(
-        record=record, manager=source.manager, workspace=workspace, environ=machine.environ,
+        record=record, manager=source.manager, workspace=workspace,
+        environ=handed_on(machine, source, record),
         voice=machine.voice, secrets=find_secrets(machine, source, record.plan, frozenset(stages)),
         readers=find_readers(source.manager, record.plan), run_named=run_named, again=again,
     )  # fmt: skip
@@ -323,6 +327,7 @@ def make_work(
 def _resume(machine: Machine, journal: Journal, request: Request, began: float) -> Opened:
     source, record = find_run(machine, journal, request.resume, jobs=request.jobs)
     _refuse_to_resume(journal, record)
+    refuse_repetition(machine, source)
     plan = record.plan
     selection = select(plan, to=request.to)
     kept = still_done(plan, selection.now, record.succeeded())

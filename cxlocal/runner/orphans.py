@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.domain import Outcome, path_part
 from cxlocal.errors import CxError
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.runner import leftovers
 from cxlocal.text import clean_text, parse_utc
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def here() -> str:
 
 
 def run_folder(home: Path, run: str) -> Path:
-    """The folder of a run: checkout, scratch folders, the pids of its stages."""
+    """The folder of a run: checkout, scratch folders, the processes of its stages."""
     return home / "checkouts" / path_part(run)
 
 
@@ -97,7 +98,7 @@ def _end_own(journal: Journal, outcome: Outcome, reason: str) -> None:
     )
     for row in rows:
         folder = run_folder(journal.home, row["run"])
-        end_children(folder)
+        leftovers.end_left(leftovers.of_run(folder), journal.clock)
         record = RunRecord.attach(journal, row["run"])
         now = journal.clock.now_ms()
         started = _end_stages(record, now, outcome, reason)
@@ -138,42 +139,27 @@ def _is_dead(row: dict[str, object]) -> bool:
     return pid != os.getpid() and not alive(pid, str(row["started"]))
 
 
-def note_child(folder: Path, pid: int, start: str) -> None:
-    """Remember a program of a stage, so that it can be ended should we die before it."""
-    with open(folder / "pids", "a", encoding="ascii") as file:
-        file.write(f"{pid} {start}\n")
-
-
-def end_children(folder: Path) -> int:
-    """Kill the programs a dead run left running; how many there were."""
-    from cxlocal.processes.identity import end_leftover
-
-    try:
-        lines = (folder / "pids").read_text("ascii").splitlines()
-    except FileNotFoundError:
-        return 0
-    found = (line.partition(" ") for line in lines)
-    return sum(end_leftover(int(pid), start) for pid, _, start in found if pid.isdigit())
-
-
 def _keep_as_failed(folder: Path) -> None:
     """Its checkout is kept as that of any failed run, and goes when its turn comes."""
     if folder.is_dir():
         (folder / "failed").touch()
 
 
-def end_orphan(journal: Journal, orphan: Orphan) -> None:
-    """Record that the stages and the run ended in error. Debts are paid by the caller."""
+def end_orphan(journal: Journal, orphan: Orphan) -> tuple[str, ...]:
+    """End what it left running, and record that the stages and the run ended in error; in words what
+    could not be ended. Debts are paid by the caller."""
     from cxlocal.runner.record import RunRecord
 
     folder = run_folder(journal.home, orphan.run)
-    end_children(folder)
+    left = leftovers.end_left(leftovers.of_run(folder), journal.clock)
     catch_up(journal)
     record = RunRecord.attach(journal, orphan.run)
     _keep_as_failed(folder)
     now = journal.clock.now_ms()
     started = _end_stages(record, now, Outcome.ERROR, GONE)
-    finish_run(record, Outcome.ERROR, GONE, seconds=max(0, now - started) / 1000)
+    reason = f"{GONE}; still running: {', '.join(left)}" if left else GONE
+    finish_run(record, Outcome.ERROR, reason, seconds=max(0, now - started) / 1000)
+    return left
 
 
 def _end_stages(record: RunRecord, now: int, outcome: Outcome, reason: str) -> int:

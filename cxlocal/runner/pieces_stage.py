@@ -7,27 +7,29 @@ back.
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import Outcome, path_part
 from cxlocal.errors import CxError, Trouble
 from cxlocal.processes.echo import Echo
 from cxlocal.processes.log import StageLog
+from cxlocal.processes.stdout import data
 from cxlocal.processes.supervisor import Supervisor
+from cxlocal.runner.driver import drive
 from cxlocal.runner.outcomes import judge
 from cxlocal.runner.pieces_attempt import PieceAttempt
+from cxlocal.runner.signals import Signals
 
 if TYPE_CHECKING:
     from cxlocal.clock import Clock
     from cxlocal.plan.types import Stage
-    from cxlocal.processes.child import End, Sink
+    from cxlocal.processes.child import Child, End, Sink
     from cxlocal.runner.pieces import PieceRecord
     from cxlocal.runner.pieces_attempt import Surroundings, Troubles
+    from cxlocal.runner.work import Launch
 
 TIMED_OUT = 124
 """What timeout(1) says when it had to end the command."""
@@ -36,14 +38,12 @@ NOT_EXECUTABLE = 126
 """What shells say (POSIX, 2.8.2)."""
 NOT_STARTED = {"program-missing": NOT_FOUND, "program-not-executable": NOT_EXECUTABLE}
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 
 class Through(Echo):
     """Hands output on as it is, all of it: the reader may be a program."""
 
     def __init__(self) -> None:
-        super().__init__(sys.stdout.buffer, raw=True)
+        super().__init__(data().buffer, raw=True)
         self._left = sys.maxsize
 
 
@@ -73,28 +73,30 @@ def run_command(
 ) -> Ran:
     """Run a command to its end. Signals sent to us end it, and are told in the result."""
     started_ms = clock.now_ms()
-    with Supervisor(clock) as supervisor, _Signals(supervisor) as heard:
+
+    def launch(supervisor: Supervisor, tag: object) -> Child:
+        return supervisor.start(
+            argv, cwd=cwd, env=env, sink=sink, timeout_seconds=timeout_seconds, tag=tag,
+            stdin=None if sys.stdin is None else 0,
+        )  # fmt: skip
+
+    with Supervisor(clock) as supervisor, Signals(stays=True) as signals:
         try:
-            supervisor.start(
-                argv, cwd=cwd, env=env, sink=sink, timeout_seconds=timeout_seconds,
-                stdin=None if sys.stdin is None else 0,
-            )  # fmt: skip
+            end = drive(_alone(launch), supervisor, signals, grace_seconds=None)
         except Trouble as problem:
             code = NOT_STARTED.get(problem.name, NOT_EXECUTABLE)
             return Ran(Outcome.ERROR, problem.what, code, None, started_ms, 0.0)
-        ended: list[End] = []
-        while not ended:
-            ended = supervisor.wait(None)
-            heard.pass_on()
-        end = ended[0]
-    if heard.number:
-        name = signal.Signals(heard.number).name
+    if end.cancelled:
+        number = signals.number
         return Ran(
-            Outcome.CANCEL, f"cancelled: {name}", 128 + heard.number, end.code, started_ms,
-            end.seconds, heard.number,
-        )  # fmt: skip
+            Outcome.CANCEL, end.words, 128 + number, end.code, started_ms, end.seconds, number
+        )
     outcome, reason = judge(end)
     return Ran(outcome, reason, _shell_code(end), end.code, started_ms, end.seconds)
+
+
+def _alone(launch: Launch) -> Generator[Launch, End, End]:
+    return (yield launch)
 
 
 def _shell_code(end: End) -> int:
@@ -103,44 +105,6 @@ def _shell_code(end: End) -> int:
     if end.code is not None:
         return end.code
     return 128 + end.signal if end.signal else NOT_EXECUTABLE
-
-
-class _Signals:
-    """The first signal ends the command with time to clean up, a second one at once."""
-
-    def __init__(self, supervisor: Supervisor) -> None:
-        self.number = 0
-        self._count = 0
-        self._told = 0
-        self._supervisor = supervisor
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in SIGNALS:
-            # Who started us under nohup wants SIGHUP ignored, and the command inherits that.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                try:
-                    self._before[number] = signal.signal(number, self._hear)
-                except ValueError:
-                    break  # not the main thread: signals are somebody else's
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        self.number = self.number or number
-        self._count += 1
-        self._supervisor.wake()
-
-    def pass_on(self) -> None:
-        """Tell the command about signals that came."""
-        if self._count == self._told:
-            return
-        grace_seconds = 0.0 if self._count > 1 else None
-        self._told = self._count
-        self._supervisor.cancel_all(signal.Signals(self.number).name, grace_seconds=grace_seconds)
 
 
 class Wrapped(PieceAttempt):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cxlocal.errors import CxError, Refused
+from cxlocal.errors import CxError, Refused, Trouble
 from cxlocal.hooks.manager import load
 from cxlocal.processes.supervisor import Supervisor
-from cxlocal.runner import orphans
+from cxlocal.runner import leftovers, orphans
 from cxlocal.runner.debts import debts
-from cxlocal.runner.engine import drive
+from cxlocal.runner.driver import drive
 from cxlocal.runner.record import RunRecord
 
 if TYPE_CHECKING:
@@ -39,13 +39,21 @@ def recover(journal: Journal, machine: Machine) -> list[str]:
     """End orphans and pay debts of runs that are over; the runs that were ended."""
     found = orphans.orphans(journal)
     for orphan in found:
-        orphans.end_orphan(journal, orphan)
+        left = orphans.end_orphan(journal, orphan)
         machine.voice.warn(
             f"run {orphan.run[:8]} had been cut off ({orphan.command}); it is recorded as an error"
         )
+        _tell_left(machine, left)
+    left = leftovers.end_deployments(journal.home, journal.clock)
+    _tell_left(machine, left)
     if found or journal.one(OWING) is not None:
         pay_debts(journal, machine)
     return [orphan.run for orphan in found]
+
+
+def _tell_left(machine: Machine, left: tuple[str, ...]) -> None:
+    if left:
+        machine.voice.warn(f"still running, and could not be ended: {', '.join(left)}")
 
 
 def pay_debts(journal: Journal, machine: Machine) -> list[tuple[Debt, str]]:
@@ -59,7 +67,7 @@ def pay_debts(journal: Journal, machine: Machine) -> list[tuple[Debt, str]]:
     still = {debt.instance for debt, _ in unpaid}
     for row in journal.query(STANDING, (journal.node,)):
         if row["instance"] not in still:
-            _close(journal, row["run"], row["name"], row["instance"])
+            _close_cut_off(machine, journal, row["run"], row["name"], row["instance"])
     return unpaid
 
 
@@ -69,7 +77,8 @@ def destroy_environment(
     """Take down a lasting environment on a person's word: everything tools made for it on this
     machine is destroyed, newest first. What could not be, and why; then it is not closed.
 
-    What plain commands made there nobody can destroy: it is only recorded as gone. Raises Refused
+    Of what plain commands made there the processes on this machine are ended; the rest nobody can
+    destroy: it is only recorded as gone. Raises Trouble for a process that cannot be ended, Refused
     where a tool made it on another machine, which alone has the handles.
     """
     owed = [
@@ -112,13 +121,25 @@ def _close_unowed(journal: Journal, deliverable: str, instance: str, reason: str
         _close(journal, rows[0]["run"], rows[0]["environment"], instance, reason)
 
 
-def _close(
-    journal: Journal, run: str, name: str, instance: str, reason: str = "its run was cut off"
-) -> None:
-    from cxlocal.runner.environments import close_environment
+def _close(journal: Journal, run: str, name: str, instance: str, reason: str) -> None:
+    """Raises Trouble where something that runs there could not be ended."""
+    from cxlocal.runner.environments import close_environment, still_running
 
-    record = RunRecord.attach(journal, run)
-    close_environment(record, name, instance, reason)
+    left = close_environment(RunRecord.attach(journal, run), name, instance, reason)
+    if left:
+        raise Trouble(
+            f"{instance} could not be destroyed",
+            why=still_running(left),
+            hint=f"end that, then: cxlocal env destroy {instance}",
+            name="not-destroyed",
+        )
+
+
+def _close_cut_off(machine: Machine, journal: Journal, run: str, name: str, instance: str) -> None:
+    try:
+        _close(journal, run, name, instance, "its run was cut off")
+    except Trouble as problem:
+        machine.voice.warn(f"{problem.what}: {problem.why}")
 
 
 def _pay_run(

@@ -18,9 +18,9 @@ from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.tool import verbs_of
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.processes.supervisor import Supervisor
-from cxlocal.runner import locks, orphans
+from cxlocal.runner import leftovers, locks, orphans
 from cxlocal.runner.attempt import run_stage
-from cxlocal.runner.engine import CANCEL_GRACE_SECONDS, kill_all, start
+from cxlocal.runner.driver import drive
 from cxlocal.runner.gates import grant_earned
 from cxlocal.runner.opening import check_out_again, find_run, listen, make_work, refuse_running
 from cxlocal.runner.outcomes import outcome_error
@@ -31,12 +31,12 @@ from cxlocal.runner.record import RunRecord
 from cxlocal.runner.signals import Signals
 from cxlocal.runner.source import Machine
 from cxlocal.runner.stage_outputs import put_back
-from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import discard
 from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from cxlocal.hooks.manager import Manager
     from cxlocal.journal.file import Journal
@@ -104,9 +104,18 @@ def ship(machine: Machine, journal: Journal, order: Order) -> Shipped:
         )
     try:
         with Signals() as signals:
+            _end_left(machine, path)
             return _ship(machine, source, record, stages, order, signals)
     finally:
         lock.release()
+
+
+def _end_left(machine: Machine, lock: Path) -> None:
+    """End what an earlier deployment into the environment left running when it was cut off: it
+    would come to its end after ours."""
+    left = leftovers.end_left(leftovers.of_deployment(lock), machine.clock)
+    if left:
+        machine.voice.warn(f"still running, and could not be ended: {', '.join(left)}")
 
 
 def deploy_stages(record: RunRecord, environment: str) -> list[Stage]:
@@ -184,6 +193,8 @@ def _ship(
             run_named=order.run_named,
             again=again(record, order),
         )  # fmt: skip
+        lock = locks.environment_lock(work.home, record.ref.deliverable, order.environment)
+        work.notes_path = leftovers.of_deployment(lock)
         if order.undo and not can_undo(source.manager, stages):
             order, work.artifacts = order._replace(undo=False), artifacts(record)
         _close_cut_off(record, names)
@@ -197,7 +208,8 @@ def _ship(
         outcomes: dict[str, Outcome] = {}
         with Supervisor(machine.clock) as supervisor:
             for stage in stages:
-                outcomes[stage.name] = _carry_out(work, stage, supervisor, signals)
+                program = run_stage(work, stage)
+                outcomes[stage.name] = drive(program, supervisor, signals, notes=work.notes)
                 if outcomes[stage.name] != Outcome.SUCCESS:
                     break
                 work.succeeded.add(stage.name)
@@ -257,27 +269,6 @@ def _as_ordered(stage: Stage, order: Order) -> Stage:
 def can_undo(manager: Manager, stages: Sequence[Stage]) -> bool:
     """Whether every stage has a tool that can undo."""
     return all(one.tool and "undo" in verbs_of(find_tool(manager, one.tool)) for one in stages)
-
-
-def _carry_out(work: Work, stage: Stage, supervisor: Supervisor, signals: Signals) -> Outcome:
-    """One stage to its end. A signal cancels it, and that is recorded."""
-    program = run_stage(work, stage)
-    signals.wake, signals.kill = supervisor.wake, lambda: kill_all(supervisor)
-    try:
-        launch = next(program)
-        while True:
-            child = start(launch, program, supervisor, stage.name)
-            ends = supervisor.wait(None)
-            while not ends:
-                if signals.number:
-                    reason, grace = signals.name, CANCEL_GRACE_SECONDS
-                    supervisor.stop(child, reason, grace_seconds=grace)
-                ends = supervisor.wait(None)
-            launch = program.send(ends[0])
-    except StopIteration as stop:
-        return Outcome(stop.value)
-    finally:
-        signals.wake = signals.kill = None
 
 
 def as_error(shipped: Shipped, show: str) -> CxError | None:

@@ -14,13 +14,13 @@ from cxlocal.exchange.sync import pending
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.schedule import Schedule
 from cxlocal.runner import orphans, recovery
-from cxlocal.runner.engine import Ended, Engine, note_only
+from cxlocal.runner.engine import Ended, Engine
 from cxlocal.runner.handover import send_patiently
 from cxlocal.runner.opening import END_SYNC_SECONDS, Opened, open_run, sync_shortly
 from cxlocal.runner.outcomes import worst
 from cxlocal.runner.promotions import promotions
 from cxlocal.runner.request import Request, Summary
-from cxlocal.runner.signals import SignalCame, Signals
+from cxlocal.runner.signals import SignalCame, Signals, note_only
 from cxlocal.runner.source import Machine
 from cxlocal.runner.workspace import clean_up, require_space
 

@@ -1,8 +1,9 @@
-"""Signals that end a run: the first cancels it properly, a second ends the process at once.
+"""Signals that end a command: the first cancels it properly, a second ends at once what runs.
 
 While stages run the first signal is only noted, and the loop is woken; at any other time it raises
-``SignalCame`` where it meets the work, and ``Interrupted`` leaves the block. What is cut off by the
-second is found by the next command.
+``SignalCame`` where it meets the work, and ``Interrupted`` leaves the block. After the second the
+process ends too, and what is cut off by that is found by the next command; who only wraps a command
+stays to record it (``stays``).
 """
 
 from __future__ import annotations
@@ -22,13 +23,19 @@ class SignalCame(KeyboardInterrupt):
     """A signal met the work. No error of ours: nobody who handles those may take it for one."""
 
 
+def note_only() -> None:
+    """For ``wake`` while the end of something is being recorded: a first signal is noted, no more."""
+
+
 class Signals:
     """A context manager: our handlers inside, those from before outside."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, stays: bool = False) -> None:
+        """``stays``: signals are noted wherever they come, and none of them ends the process."""
+        self._stays = stays
         self.number = 0
         """The signal that came; 0 while none has."""
-        self.wake: Callable[[], None] | None = None
+        self.wake: Callable[[], None] | None = note_only if stays else None
         """Set while a loop runs that looks at ``number`` by itself."""
         self.kill: Callable[[], None] | None = None
         """Ends what was started, before a second signal ends us."""
@@ -43,7 +50,10 @@ class Signals:
         for number in ENDING:
             # nohup and friends: who started us wants this one ignored.
             if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._hear)
+                try:
+                    self._before[number] = signal.signal(number, self._hear)
+                except ValueError:
+                    break  # not the main thread: signals are somebody else's
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -63,11 +73,14 @@ class Signals:
         )
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self.number and number == signal.SIGHUP:
+            return  # A terminal that goes says so more than once, and nobody has asked twice.
         if self.number:
             if self.kill is not None:
                 self.kill()
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+            if not self._stays:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
             return
         self.number = number
         if self.wake is None:

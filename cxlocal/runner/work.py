@@ -13,7 +13,9 @@ from cxlocal.hooks.tool import EnvironmentRef
 from cxlocal.plan.placeholders import Values
 from cxlocal.plan.variables import stage_variables
 from cxlocal.processes.environment import stage_environment
+from cxlocal.processes.family import MARK, marked
 from cxlocal.processes.mask import Masker
+from cxlocal.runner.leftovers import Notes, of_run, place_word
 from cxlocal.runner.placements import instance_of, known_uri
 from cxlocal.runner.products import described
 
@@ -95,6 +97,10 @@ class Work:
         self.deployment_reason = ""
         self.reason = ""
         """Why this command was given; empty: what the run says of itself."""
+        self.word = record.journal.ids.token()
+        """In the mark of every process of this work, and of nothing else."""
+        self.notes_path = of_run(workspace.folder)
+        self._notes: Notes | None = None
 
     @property
     def plan(self) -> Plan:
@@ -156,8 +162,24 @@ class Work:
 
     def surroundings(self, stage: Stage, extra: Mapping[str, str]) -> dict[str, str]:
         """The environment variables of a stage, without secrets."""
-        variables = {**extra, **self.variables(stage)}
+        mark = self.mark_in(self.environment_of(stage))
+        variables = {**extra, **self.variables(stage), **mark}
         return stage_environment(self.environ, pass_env=stage.pass_env, extra=variables)
+
+    def mark_in(self, environment: Environment | None) -> dict[str, str]:
+        """The mark by which what is begun here is found again: of this work, and of the place."""
+        place = ""
+        if environment is not None:
+            instance = instance_of(self.record, environment)
+            place = place_word(self.home, self.plan.deliverable, instance)
+        return {MARK: marked(self.environ, self.word, place)}
+
+    @property
+    def notes(self) -> Notes:
+        """Where the processes of this work are noted."""
+        if self._notes is None:
+            self._notes = Notes(self.notes_path, self.word)
+        return self._notes
 
     def values(self, stage: Stage, environ: Mapping[str, str]) -> Values:
         """What placeholders in a stage's options stand for."""

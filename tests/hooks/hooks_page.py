@@ -42,6 +42,10 @@ project can keep plugins in `.cx/plugins/*.py`; they run only after `cxlocal tru
   `CXLOCAL_STRICT_PLUGINS=1` makes it an error. A broken plugin of the project itself always is one.
 - A call in cxlocal's own process may take {CALL_SECONDS:.0f} seconds. The verbs of tools run in
   worker processes under the time limit of their stage.
+- Standard output belongs to the data of the command: what a plugin prints, at import, in a hook, in a
+  thread or by a child process, goes to standard error. In its own commands it writes where it likes.
+- A thread it leaves at work is waited for one second when the command ends. What it registered with
+  `atexit` is called, unless such a thread goes on.
 - Leave a plugin out: `-p no:NAME`, or for good `[plugins] block = ["NAME"]`. Load only some:
   `CXLOCAL_LOAD_PLUGINS=a,b` (empty: none but the shipped ones). See them: `cxlocal plugins`.
 - `doctor`, `plugins`, `config`, `journal` and `help` load shipped plugins only.

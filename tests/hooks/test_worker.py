@@ -195,6 +195,10 @@ class Example(Tool):
     def way_exec_hang(self, ctx: Context) -> None:
         ctx.exec(["sh", "-c", "sleep 100 & echo $!; wait"])
 
+    def way_exec_hidden(self, ctx: Context) -> None:
+        hidden = "timeout 100 sh -c 'echo $$; exec sleep 100' & "
+        ctx.exec(["sh", "-c", hidden + "trap : TERM; wait"], timeout=1.0)
+
     def way_exec_gigabytes(self, ctx: Context) -> Done:
         done = ctx.exec(["sh", "-c", "yes | head -c 60000000; echo end"])
         return Done(details={"kept": len(done.output), "end": done.output.endswith("end\n")})
@@ -375,6 +379,12 @@ def test_a_hanging_tool_is_ended_with_all_it_started(fields: Fields, way: str) -
         assert b"tidied up" in ran.log
     else:
         assert identity(int(ran.log)) is None
+
+
+def test_what_exceeds_its_own_limit_is_ended_with_all_it_started(fields: Fields) -> None:
+    ran = run(fields, "exec_hidden")
+    assert "did not end within 1.0 s" in ran.outcome.reason
+    assert identity(int(ran.log)) is None
 
 
 def test_a_tool_that_ignores_sigterm(fields: Fields, tmp_path: Path) -> None:

@@ -68,6 +68,29 @@ def test_one_module_draws_random_bytes(sources: list[Any]) -> None:
     assert _imports(sources, CHANCE_MODULES, "cxlocal.clock") == []
 
 
+def test_commands_write_data_in_one_way(sources: list[Any]) -> None:
+    """``output.put`` and its like: what else goes to standard output is a plugin's, or help."""
+    shown = ("cxlocal.commands.root", "cxlocal.commands.main")
+    commands = [one for one in sources if _below(one.name, "cxlocal.commands", "cxlocal.runner")]
+    wrong = [
+        f"{source.path}:{node.lineno}: {name}"
+        for source in commands
+        if source.name not in shown
+        for name, node in source.calls()
+        if name in ("click.echo", "print", "sys.stdout.write")
+        and not any(word.arg in ("err", "file") for word in node.keywords)
+    ]
+    assert wrong == []
+    stdout = [
+        f"{source.path}:{node.lineno}"
+        for source in commands
+        if source.name != "cxlocal.commands.main"
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.stdout"
+    ]
+    assert stdout == []
+
+
 def test_one_package_starts_processes(sources: list[Any]) -> None:
     assert _imports(sources, PROCESS_MODULES, "cxlocal.processes") == []
     assert _calls(sources, PROCESS_CALLS, "cxlocal.processes") == []

@@ -43,10 +43,9 @@ def give():
 
 @command("leave", examples=[("cxlocal leave", "it")])
 def leave():
-    "Leave at once."
-    from cxlocal.commands.main import AtOnce
+    "Leave something behind."
     exec(code)
-    return AtOnce(7)
+    return 7
 
 @group("many", examples=[("cxlocal many one", "it")])
 def many():
@@ -175,16 +174,44 @@ def test_a_command_may_return_its_exit_code() -> None:
     assert _end("", "end").returncode == 0
 
 
-def test_leaving_at_once_loses_no_word_and_forgets_no_plugin() -> None:
+def test_leaving_loses_no_word_and_forgets_no_plugin() -> None:
     code = "import atexit; atexit.register(print, 'the last word', flush=True); print('first')"
     done = _end(code, "leave")
     assert (done.returncode, done.stdout, done.stderr) == (7, "first\nthe last word\n", "")
 
 
-def test_leaving_waits_for_threads() -> None:
+def test_leaving_waits_for_threads_that_are_about_to_end() -> None:
     code = "import threading; threading.Timer(0.2, print, ['late']).start(); print('first')"
     done = _end(code, "leave")
     assert (done.returncode, done.stdout, done.stderr) == (7, "first\nlate\n", "")
+
+
+@pytest.mark.parametrize(
+    ("after", "ending"),
+    [("", 7), ("raise errors.Refused('no')", 3), ("raise KeyboardInterrupt", 130)],
+)
+def test_a_thread_that_goes_on_does_not_keep_a_command_from_ending(after: str, ending: int) -> None:
+    code = f"import threading; threading.Thread(target=threading.Event().wait).start(); {after}"
+    done = _end(code, "leave", timeout=20)
+    assert (done.returncode, done.stdout) == (ending, "")
+    pool = "from concurrent.futures import ThreadPoolExecutor as P; P(2).submit(print, 'done')"
+    assert _end(f"{pool}; {after}", "leave", timeout=20).returncode == ending
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-", ">&- 2>&- <&-"])
+def test_started_without_standard_streams(tmp_path: Path, closed: str) -> None:
+    """The first file that is opened must not become standard output or error."""
+    file = tmp_path / "file"
+    code = f"f = open({str(file)!r}, 'w'); print('data'); click.echo('words', err=True); f.close()"
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$CODE" - leave {closed}', sys.executable],
+        env={**os.environ, "CODE": ENDING, "ENDING": code}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 7
+    assert file.read_text() == ""
+    assert done.stdout == ("" if " >&-" in f" {closed}" else "data\n")
+    assert done.stderr == ("" if "2>&-" in closed else "words\n")
 
 
 def test_a_group_without_a_command_shows_its_help_as_words() -> None:

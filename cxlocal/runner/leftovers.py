@@ -1,0 +1,126 @@
+"""What a command that was cut off left running, and how the next one knows it.
+
+A file says which programs were begun, and which have ended by themselves; what those left running
+stays. A run has it beside its checkout, a deployment beside the lock of its environment. Nothing is
+believed of it but words and numbers: a stage may have written to it.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxlocal.processes.family import Family, Sought, word
+from cxlocal.runner import locks
+
+if TYPE_CHECKING:
+    from cxlocal.clock import Clock
+    from cxlocal.processes.child import Child, End
+
+ENDING = "processes"
+
+KILL_SECONDS = 2.0
+"""How long killed leftovers are awaited before they are said to be left."""
+
+GRACE_SECONDS = 2.0
+"""For what still runs in an environment when its end has come."""
+
+HURRIED_SECONDS = 0.5
+"""The same after a signal."""
+
+
+class Notes:
+    """Keeps the file of one command that carries out stages."""
+
+    def __init__(self, path: Path, token: str) -> None:
+        """``token`` is the word that all its programs have in their mark: noted before the first
+        of them begins, so that none is missed."""
+        self._path = path
+        self._add(f"word {token}")
+
+    def began(self, child: Child) -> None:
+        """A program runs."""
+        known = child.identity
+        if known is not None:
+            self._add(f"began {child.mark} {known.pid} {known.start}")
+
+    def ended(self, end: End) -> None:
+        """It has ended, and whatever it left running may stay."""
+        if not end.left:
+            self._add(f"ended {end.child.mark}")
+
+    def _add(self, line: str) -> None:
+        with open(self._path, "a", encoding="ascii") as file:
+            file.write(line + "\n")
+
+
+def of_run(folder: Path) -> Path:
+    """The file of a run, by its folder."""
+    return folder / ENDING
+
+
+def of_deployment(lock: Path) -> Path:
+    """The file of a deployment, by the lock it holds."""
+    return lock.with_name(f"{lock.name}.{ENDING}")
+
+
+def left_by(path: Path) -> Family:
+    """The processes of a dead command, by what it noted in the file ``path``."""
+    try:
+        lines = path.read_text("ascii", "replace").splitlines()
+    except FileNotFoundError:
+        lines = []
+    words: set[str] = set()
+    ended: set[str] = set()
+    began: dict[str, tuple[int, str]] = {}
+    for line in lines:
+        what, _, rest = line.partition(" ")
+        mark, _, process = rest.partition(" ")
+        if not word(mark):
+            continue
+        if what == "word":
+            # Another command took the run up: what earlier ones left was dealt with then.
+            words = {mark}
+        elif what == "ended":
+            ended.add(mark)
+        elif what == "began" and (pid := process.partition(" ")[0]).isdecimal():
+            began[mark] = int(pid), process.partition(" ")[2]
+    leaders = frozenset(one for mark, one in began.items() if mark not in ended)
+    return Family(Sought(frozenset(words), leaders, spared=frozenset(ended)))
+
+
+def end_left(path: Path, clock: Clock) -> tuple[str, ...]:
+    """Kill what a dead command left running, and forget what could be; in words what could not."""
+    if not path.exists():
+        return ()
+    left = left_by(path).kill(clock, KILL_SECONDS)
+    if not left:
+        path.unlink(missing_ok=True)
+    return tuple(one.words for one in left)
+
+
+def end_deployments(home: Path, clock: Clock) -> tuple[str, ...]:
+    """The same for deployments: those whose lock is free are dead."""
+    left: list[str] = []
+    for path in (home / "locks").glob(f"*.{ENDING}"):
+        lock = locks.take(path.with_name(path.name.removesuffix(f".{ENDING}")), "a tidy-up")
+        if lock is not None:
+            left += end_left(path, clock)
+            lock.release()
+    return tuple(left)
+
+
+def place_word(home: Path, deliverable: str, instance: str) -> str:
+    """The word in the mark of everything that is begun in one environment of this machine."""
+    return sha256(f"{home.resolve()}\n{deliverable}\n{instance}".encode()).hexdigest()[:32]
+
+
+def end_place(
+    home: Path, deliverable: str, instance: str, clock: Clock, *, hurried: bool = False
+) -> tuple[str, ...]:
+    """End what still runs in an environment that has come to its end; in words what could not be."""
+    found = Family(Sought(frozenset([place_word(home, deliverable, instance)])))
+    grace = HURRIED_SECONDS if hurried else GRACE_SECONDS
+    left = found.end(clock, grace_seconds=grace, seconds=KILL_SECONDS)
+    return tuple(one.words for one in left)

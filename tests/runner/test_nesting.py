@@ -1,0 +1,172 @@
+"""cxlocal inside cxlocal: the same machine, and no run within its own run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cxlocal.processes.environment import WITHIN
+from cxlocal.runner.nesting import disown
+
+STAGE = "[stages]\na = {{ command = '''{command}''' }}\n"
+
+
+@pytest.fixture
+def inner(shop: Any) -> Any:
+    """A shop whose stages find the command."""
+    shop.environ["PATH"] = f"{Path(shop.cx.program).parent}{os.pathsep}{os.environ['PATH']}"
+    return shop
+
+
+def test_a_stage_is_this_machine(inner: Any, home: Path) -> None:
+    """The same number, the same journal, and a store that only this machine's settings name."""
+    store = f"sqlite://{inner.root}/stores/shared.db"
+    (inner.tree / ".gitignore").write_text("cx.local.toml\n")
+    (inner.tree / "cx.local.toml").write_text(
+        f'home = "{inner.root}/local"\n[store]\nurl = "{store}"\n'
+    )
+    del inner.environ["CXLOCAL_HOME"]
+    inner.home = inner.root / "local"
+    inner.write(
+        STAGE.format(
+            command="echo $CXLOCAL_HOME $CXLOCAL_STORE $CXLOCAL_NODE; cxlocal journal path;"
+            " cxlocal version next --plain; cxlocal stage inner -- true;"
+            " cxlocal config show --json | tr -d '[:space:]'"
+        )
+    )
+    done = inner.run()
+    assert done.code == 0, done.err
+    told, journal, number, settings = inner.log("a").splitlines()[:4]
+    assert told == f"{inner.home} {store} kept"
+    assert (journal, number) == (f"{inner.home}/journal.db", "0.1.0")
+    assert store in settings
+    assert inner.outcomes() == {"a": "success", "inner": "success"}
+    assert [str(one) for one in inner.root.rglob("journal.db")] == [f"{inner.home}/journal.db"]
+    assert not list(home.rglob("journal.db"))
+
+
+@pytest.mark.parametrize(
+    ("outer", "command"),
+    [
+        ("run", "cxlocal run"),
+        ("run", "unset CXLOCAL_RUN; cxlocal run --to a"),
+        ("run", "cxlocal rehearse"),
+        ("run", 'eval "$(cxlocal run start)"'),
+        ("run", "CXLOCAL_HOME=$PWD/home cxlocal run"),
+        ("rehearse", "cxlocal rehearse"),
+    ],
+)
+def test_a_run_within_its_own_run_is_refused(inner: Any, outer: str, command: str) -> None:
+    inner.write(STAGE.format(command=command))
+    done = inner.command(outer)
+    assert done.code == 1
+    log = inner.log("a")
+    assert f"this is a stage of run {inner.last()[:8]} of 'shop'" in log
+    assert "exit code 3" in log
+    assert inner.query("SELECT count(*) FROM run") == [1]
+
+
+def test_nor_by_way_of_another_project(inner: Any, tmp_path: Path) -> None:
+    """shop releases gear, and gear would release shop."""
+    gear = tmp_path / "gear"
+    gear.mkdir()
+    made = type(inner)(gear, inner.cx)
+    made.environ = inner.environ
+    inner.write(STAGE.format(command=f"cd {made.tree}; cxlocal run"))
+    made.write(STAGE.format(command=f"cd {inner.tree}; cxlocal run"))
+    (made.tree / "cx.toml").write_text((made.tree / "cx.toml").read_text().replace("shop", "gear"))
+    made.push("its name")
+    assert inner.run().code == 1
+    assert inner.query("SELECT deliverable, outcome FROM run ORDER BY queued_at") == [
+        ("shop", "failure"),
+        ("gear", "failure"),
+    ]
+    folder = next((inner.home / "logs").glob(f"{inner.last()}*"))
+    assert "this is a stage of run" in (folder / "a.log").read_text()
+
+
+SUITE = """\
+export CXLOCAL_HOME=$PWD/own GIT_AUTHOR_NAME=A GIT_AUTHOR_EMAIL=a@example.org
+export GIT_COMMITTER_NAME=A GIT_COMMITTER_EMAIL=a@example.org
+git init -q --bare t.git; git init -q t; cd t; git remote add origin ../t.git
+cp ../inner.toml cx.toml; git add cx.toml; git commit -qm it; git push -q origin HEAD:main
+cxlocal -q run; eval "$(cxlocal -q run start)"; cxlocal stage y -- true; cxlocal -q run finish
+cxlocal log --csv; cxlocal config show --json
+"""
+
+
+def test_a_test_suite_with_a_home_of_its_own_is_another_machine(inner: Any) -> None:
+    """It may play with a project of our name, and no number of it comes from our store."""
+    inner.environ["CXLOCAL_STORE"] = f"sqlite://{inner.root}/stores/real.db"
+    toml = 'cx = 1\n[deliverable]\nname = "shop"\n[stages]\nx = { command = "true" }\n'
+    inner.write(STAGE.format(command=SUITE), {"inner.toml": toml})
+    done = inner.run()
+    log = inner.log("a")
+    assert done.code == 0, log
+    assert "real.db" not in log
+    assert re.findall(r"^0\.1\.\d,success", log, re.MULTILINE) == ["0.1.1,success", "0.1.0,success"]
+    assert inner.query("SELECT version FROM run") == ["0.1.0"]
+    assert inner.outcomes() == {"a": "success"}
+
+
+def test_what_a_run_has_left_behind_may_run_it_later(inner: Any, tmp_path: Path) -> None:
+    """A service that a stage has started outlives the run, and is no part of it any more."""
+    inner.write(STAGE.format(command=f"echo $CXLOCAL_WITHIN > {tmp_path}/within"))
+    assert inner.run().code == 0
+    within = (tmp_path / "within").read_text().strip()
+    assert json.loads(within)["runs"][0]["deliverable"] == "shop"
+    again = inner.run(env={"CXLOCAL_WITHIN": within})
+    assert again.code == 0, again.err
+
+
+WORDS = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
+JSON = st.recursive(
+    st.none() | st.integers() | WORDS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["told", "runs", "run", "pid"]) | WORDS, inner, max_size=3
+        )
+    ),
+)
+
+
+@given(JSON.map(json.dumps) | WORDS)
+def test_a_variable_that_says_something_else_says_nothing(text: str) -> None:
+    environ = {WITHIN: text, "CXLOCAL_STORE": "s", "CXLOCAL_HOME": "/h", "CXLOCAL_RUN": "r"}
+    before = dict(environ)
+    disown(environ)
+    assert environ == before
+
+
+TOLD = {"CXLOCAL_HOME": "/outer", "CXLOCAL_STORE": "sqlite:///s.db", "CXLOCAL_NODE": "kept"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "gone"),
+    [
+        ({}, set()),
+        ({"CXLOCAL_HOME": "/own"}, {"CXLOCAL_STORE", "CXLOCAL_NODE", "CXLOCAL_RUN", "CXLOCAL_STAGE"}),
+        ({"CXLOCAL_HOME": ""}, {"CXLOCAL_STORE", "CXLOCAL_NODE", "CXLOCAL_RUN", "CXLOCAL_STAGE"}),
+        (
+            {"CXLOCAL_HOME": "/own", "CXLOCAL_STORE": "sqlite:///own.db", "CXLOCAL_RUN": "own"},
+            {"CXLOCAL_NODE"},
+        ),
+        ({"CXLOCAL_STORE": "sqlite:///own.db"}, set()),
+    ],
+)  # fmt: skip
+def test_who_has_another_home_was_told_nothing(changed: dict[str, str], gone: set[str]) -> None:
+    run = dict.fromkeys(("deliverable", "root", "commit", "home", "start", "here"), "")
+    told = json.dumps({"told": TOLD, "runs": [{**run, "run": "outer", "pid": str(os.getpid())}]})
+    environ = {**TOLD, WITHIN: told, "CXLOCAL_RUN": "outer", "CXLOCAL_STAGE": "a", **changed}
+    before = dict(environ)
+    disown(environ)
+    assert before.keys() - environ.keys() == gone
+    assert environ.items() <= before.items()
