@@ -298,19 +298,7 @@ class RunRecord:
                 )
             )
         elif stage.kind == "test" and not any(_ends(draft, stage.name) for draft in extra):
-            # The suite that every test stage begins ends with it, also where no report speaks of it.
-            drafts.append(
-                outputs.suite_finished(
-                    self.ref,
-                    stage=stage.name,
-                    attempt=attempt,
-                    suite=stage.name,
-                    environment=stage.environment,
-                    outcome=outcome,
-                    facts={},
-                    event_id=self.journal.ids.uuid(),
-                )
-            )
+            drafts.append(self._suite_end(stage, attempt, outcome))
         drafts.append(
             runs.stage_finished(
                 self.ref,
@@ -322,6 +310,19 @@ class RunRecord:
             )
         )
         self.record(*drafts)
+
+    def _suite_end(self, stage: Stage, attempt: int, outcome: Outcome) -> Draft:
+        """The suite that every test stage begins ends with it, also where no report speaks of it."""
+        return outputs.suite_finished(
+            self.ref,
+            stage=stage.name,
+            attempt=attempt,
+            suite=stage.name,
+            environment=stage.environment,
+            outcome=outcome,
+            facts={},
+            event_id=self.journal.ids.uuid(),
+        )
 
     def _log_facts(self, log: LogEntry) -> dict[str, Any]:
         try:
