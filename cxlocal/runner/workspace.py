@@ -23,6 +23,7 @@ from cxlocal.runner.orphans import run_folder
 
 if TYPE_CHECKING:
     from cxlocal.plan.types import Plan, Stage
+    from cxlocal.revision.checkout import Checkout
     from cxlocal.revision.repository import Repository
 
 
@@ -43,6 +44,8 @@ class Workspace(NamedTuple):
     """The working tree whose changes lie over the checkout (rehearsal)."""
     lock: Lock | None = None
     """Keeps other runs out of a working tree that stages work in."""
+    filters: tuple[str, ...] = ()
+    """Names of the git filters that work in a checkout ([scm] filters)."""
 
     @property
     def in_place(self) -> bool:
@@ -62,13 +65,16 @@ class Workspace(NamedTuple):
         folder.mkdir(parents=True, mode=0o700)
         return folder
 
-    def make(self, paths: Sequence[str], target: Path) -> None:
+    def make(self, paths: Sequence[str], target: Path) -> Checkout:
         """Check the revision out into ``target``, uncommitted changes over it in a rehearsal."""
         from cxlocal.revision.checkout import checkout
+        from cxlocal.revision.filters import agreed_filters
 
-        checkout(self.repository, self.commit, target, paths=paths)
+        filters = agreed_filters(self.repository, self.filters)
+        done = checkout(self.repository, self.commit, target, paths=paths, filters=filters)
         if self.overlay is not None:
             _lay_over(self.repository, self.overlay, target)
+        return done
 
     def isolated(self, plan: Plan, stage: Stage, attempt: int) -> Path:
         """A checkout of a stage's own; the folder of cx.toml in it."""
@@ -90,6 +96,7 @@ def open_workspace(
     *,
     in_place: bool,
     overlay: bool = False,
+    filters: Sequence[str] = (),
 ) -> Workspace:
     """The folders of a run; made as far as they are always needed."""
     folder = run_folder(home, run)
@@ -97,7 +104,8 @@ def open_workspace(
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not in_place:
         tree = repository.root if overlay else None
-        return Workspace(repository, commit, folder, folder / "source", tree)
+        source = folder / "source"
+        return Workspace(repository, commit, folder, source, tree, filters=tuple(filters))
     path = repository.git_dir / "cxlocal.lock"
     lock = take(path, f"run {run[:8]}")
     if lock is None:
