@@ -22,7 +22,6 @@ from cxlocal.plan.schedule import still_done
 from cxlocal.plan.select import Selection, select
 from cxlocal.processes.mask import Masker
 from cxlocal.revision.early import early_questions
-from cxlocal.revision.repository import shown
 from cxlocal.runner import orphans
 from cxlocal.runner.facts import (
     facts_of,
@@ -49,7 +48,7 @@ from cxlocal.runner.source import (
 from cxlocal.runner.stage_outputs import put_back
 from cxlocal.runner.voice import Opening
 from cxlocal.runner.work import Work
-from cxlocal.runner.workspace import Workspace, discard, open_workspace
+from cxlocal.runner.workspace import Workspace, discard, open_workspace, say_absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,13 +220,7 @@ def _check_out(
     absent: tuple[str, ...] = ()
     if not workspace.in_place:
         paths = tuple(path.rstrip("/") for path in source.config.deliverable.paths)
-        done = workspace.make(paths, workspace.source)
-        absent = shown(done.absent)
-        for name in done.unfiltered:
-            machine.voice.warn(
-                f"files of this commit ask for the git filter {name!r}, which [scm] filters does"
-                " not name: they are as they were committed"
-            )
+        absent = say_absent(workspace.make(paths, workspace.source), machine.voice)
     plan = make_plan(machine, source, workspace.project)
     selection = select(plan, to=request.to, rehearsal=request.rehearsal)
     _refuse_empty(plan, selection)

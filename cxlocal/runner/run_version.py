@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from cxlocal.allocation.request import NumberRequest
 from cxlocal.numbers.holdings import highest_known
 from cxlocal.numbers.schemes import numbers_in_tags, rehearsal_text
-from cxlocal.revision.proof import remote_tags
 from cxlocal.revision.repository import version_tags
 from cxlocal.runner.record import Version
 from cxlocal.runner.source import find_scheme, lender_finder
@@ -77,6 +76,8 @@ def tagged(journal: Journal, source: Source, plan: Plan, scheme: Scheme, *, onli
         return -1
     told = source.tags
     if told is None and online:
+        from cxlocal.revision.proof import remote_tags
+
         told = remote_tags(source.repository, plan.remotes)
     tags = {*version_tags(source.repository), *(told or ())}
     return max(numbers_in_tags(scheme, plan.deliverable, line, tags), default=-1)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.domain import path_part
 from cxlocal.errors import Refused, Trouble
 from cxlocal.journal.home import writing_home
-from cxlocal.revision.repository import dirty
+from cxlocal.revision.repository import dirty, shown
 from cxlocal.runner.locks import Lock, holder, take
 from cxlocal.runner.orphans import run_folder
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cxlocal.plan.types import Plan, Stage
     from cxlocal.revision.checkout import Checkout
     from cxlocal.revision.repository import Repository
+    from cxlocal.runner.voice import Voice
 
 
 FREE_BYTES = 2 * 1024**3
@@ -117,6 +118,16 @@ def open_workspace(
             name="tree-in-use",
         )
     return Workspace(repository, commit, folder, repository.root, None, lock)
+
+
+def say_absent(done: Checkout, voice: Voice) -> tuple[str, ...]:
+    """Warn of filters that did not work in a checkout; the submodules the commit itself leaves out."""
+    if done.unfiltered:
+        voice.warn(
+            "files of this commit ask for git filters that [scm] filters does not name"
+            f" ({', '.join(done.unfiltered)}): they are as they were committed"
+        )
+    return shown(done.absent)
 
 
 def _lay_over(repository: Repository, tree: Path, target: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_filter_nobody_named_is_warned_of(shop: Any) -> None:
     shop.git("config", "--global", "filter.up.smudge", "tr a-z A-Z")
     shop.write(SHOWS, FILES)
     done = shop.run()
-    assert done.code == 0 and "the git filter 'up', which [scm] filters" in done.err
+    assert done.code == 0 and "[scm] filters does not name (up)" in done.err
     assert "text\none\n" in shop.log("build")
 
 
