@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-RUN_STAGES = {"run", "rehearse", "demo", "step", "deploy", "rollback"}
+RUN_STAGES = {"run", "rehearse", "demo", "stage", "deploy", "rollback"}
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "run --dry-run": (), "run start": ("--allow-uncommitted",), "run finish": (),
