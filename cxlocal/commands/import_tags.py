@@ -11,7 +11,8 @@ from cxlocal.commands.terminal import say, warn
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.resolve import resolve
-from cxlocal.revision.repository import open_repository, version_tags
+from cxlocal.revision.proof import remote_tags
+from cxlocal.revision.repository import open_repository, tags_like, version_tags
 from cxlocal.runner.source import find_scheme, today
 from cxlocal.runner.tag_adoption import adopt
 
@@ -29,7 +30,9 @@ def adopt_tags(app: App, pattern: str, *, offline: bool, as_json: bool) -> None:
     assert project.config is not None and project.root is not None
     plan = resolve(project.config, today=today(app.clock))
     scheme = find_scheme(project.manager, plan)
-    tags = version_tags(open_repository(project.root), pattern)
+    repository = open_repository(project.root)
+    told = () if offline else remote_tags(repository, plan.remotes) or ()
+    tags = tags_like(dict.fromkeys((*version_tags(repository), *told)), pattern)
     with app.journal() as journal:
         if not offline:
             _sync(app, project, journal)

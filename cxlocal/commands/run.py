@@ -237,7 +237,7 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
         write_document({
             "deliverable": plan.deliverable, "revision": source.revision.commit, "stages": rows,
             "stopped_before": selection.stopped_by,
-            "proof": None if proof is None else proof._asdict(),
+            "proof": None if proof is None else proof.as_json(),
             "refused": None if refused is None else refused.as_json(),
         })  # fmt: skip
     else:

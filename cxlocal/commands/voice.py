@@ -58,6 +58,8 @@ class TerminalVoice:
             say(f"  changes   {said.changes}")
         if said.uncommitted:
             say(f"  left out  {_files(said.uncommitted)}, not committed: not in this release")
+        if said.absent:
+            say(f"  left out  {_files(said.absent)}: update = none in .gitmodules")
         if said.kept:
             say(f"  kept      {', '.join(said.kept)} (done before)")
         say(f"  run       {said.run}")

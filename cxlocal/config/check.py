@@ -255,7 +255,16 @@ def store(table: types.Store | types.LocalStore, where: Where) -> None:
 
 
 def scm(table: types.Scm, where: Where) -> None:
-    """Remotes by name, not by URL."""
+    """Remotes by name, not by URL; filters as attributes name them."""
+    for name in table.filters:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise problem(
+                where,
+                f"filters: {clean_text(name)[:80]!r} is not the name of a git filter",
+                why="a filter is named as .gitattributes names it: *.key filter=git-crypt",
+                hint='filters = ["git-crypt"]',
+                key="filters",
+            )
     for name in table.remotes:
         if not name or name.startswith("-") or ":" in name or name != name.strip():
             raise problem(

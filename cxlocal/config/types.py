@@ -112,13 +112,20 @@ class Version(Table, frozen=True, kw_only=True):
 
 
 class Scm(Table, frozen=True, kw_only=True):
-    """Which repositories count as pushed to."""
+    """Which repositories count as pushed to, and what their files need."""
 
     remotes: Annotated[
         Names,
         says(
             "Names of git remotes; any one that holds the commit suffices. Left out: `origin`,"
             " or the only remote."
+        ),
+    ] = []
+    filters: Annotated[
+        Names,
+        says(
+            "Git filters that files of the checkout need, such as `git-crypt`. No other runs;"
+            " Git LFS works without."
         ),
     ] = []
 

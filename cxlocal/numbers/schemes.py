@@ -303,12 +303,42 @@ def lines_in_tags(
     return found
 
 
+_WORD = r"(?:version|ver|v|releases|release|rel|r|tags|tag)"
+_PLAIN_FOLDER = re.compile(rf"(?:(?:{_WORD}|v?[\d.]+)/)+", re.ASCII | re.IGNORECASE)
+"""Folders of tags that say nothing of a name: ``release/``, ``releases/1.0/``."""
+
+_BEFORE = re.compile(rf"^(?:{_WORD}[-_.@/]?){{1,2}}(?=\d)", re.ASCII | re.IGNORECASE)
+"""What may stand before the number: ``v``, ``release-``, ``REL_``, ``release-v``."""
+
+_AFTER = re.compile(r"(?:[.-](?:final|release|ga)|\+[0-9A-Za-z.-]+)+$", re.ASCII | re.IGNORECASE)
+"""What may stand behind a version without making another one of it: build metadata, and words for
+"this is the release itself". A pre-release (``-rc.1``) is another version."""
+
+
 def texts_in_tag(deliverable: str, tag: str) -> tuple[str, ...]:
-    """The version texts that a tag may stand for, likeliest first."""
-    text = tag.rsplit("/", 1)[-1]
-    for sign in ("-", "_", "@"):
-        text = text.removeprefix(deliverable + sign)
-    return (text, text[1:]) if text[:1] in ("v", "V") else (text,)
+    """The version texts that a tag may stand for, likeliest first; none for a tag that names
+    another deliverable (``api/v1.0.5``, ``@acme/api@1.0.5``, ``api-v1.0.5`` beside ``shop``)."""
+    rest = _without_name(deliverable, tag)
+    if rest is None:
+        return ()
+    plain = _BEFORE.sub("", rest, count=1)
+    cut = _AFTER.sub("", plain)
+    dotted = cut.replace("_", ".") if re.fullmatch(r"[\d_]+", cut, re.ASCII) else cut
+    return tuple(dict.fromkeys((rest, plain, cut, dotted)))
+
+
+def _without_name(deliverable: str, tag: str) -> str | None:
+    """``tag`` without the name of the deliverable, in whatever case and behind whatever folder;
+    None for a tag in the folder or scope of another name."""
+    name = re.search(rf"(?:^|/){re.escape(deliverable)}[-_@/.]", tag, re.IGNORECASE)
+    if name is not None:
+        return tag[name.end() :]
+    folder = _PLAIN_FOLDER.match(tag)
+    rest = tag[folder.end() :] if folder else tag
+    # A name with a scope may stand there without it.
+    short = re.escape(deliverable.rpartition("/")[2])
+    rest = re.sub(rf"^{short}[-_@.]", "", rest, flags=re.IGNORECASE)
+    return None if "/" in rest else rest
 
 
 def _line_and_number(scheme: Scheme, line: str, text: str) -> tuple[str, int] | None:

@@ -4,13 +4,17 @@ A stamp names a file and either a key (JSON, TOML) or a pattern. Only the value 
 comments and order stay. The place is found by trying: every ``key = "…"`` of the right name is
 replaced by a marker in turn, and the one that changes exactly the named key when the file is parsed
 again is the right one. So no second grammar of JSON or TOML is needed, and nothing else can change.
+
+Bytes outside of the value stay as they are: the mark at the start, the encoding, the ends of lines.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import tomllib
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +35,14 @@ class Stamp(NamedTuple):
     pattern: str = ""
 
 
+class _Text(NamedTuple):
+    """The content of a file and what its bytes need beside it."""
+
+    content: str
+    mark: bytes
+    encoding: str
+
+
 class Stamped(NamedTuple):
     """What a stamp changed."""
 
@@ -42,18 +54,19 @@ class Stamped(NamedTuple):
 
 def apply_stamps(checkout: Path, stamps: Sequence[Stamp], version: str) -> list[Stamped]:
     """Write ``version`` at every stamp; all of them or none. Raises ConfigError."""
-    texts: dict[Path, str] = {}
+    texts: dict[Path, _Text] = {}
     changes = []
     for stamp in stamps:
         path = _path(checkout, stamp)
-        text = texts.get(path) or _read(path, stamp)
+        read = texts.get(path) or _read(path, stamp)
+        text = read.content
         start, end = _find(text, stamp)
         literal = version if stamp.pattern else json.dumps(version)
         old = text[start:end] if stamp.pattern else _old_value(text, stamp)
-        texts[path] = text[:start] + literal + text[end:]
+        texts[path] = read._replace(content=text[:start] + literal + text[end:])
         changes.append(Stamped(stamp.file, stamp.key or stamp.pattern, old, version))
-    for path, text in texts.items():
-        path.write_bytes(text.encode())
+    for path, read in texts.items():
+        path.write_bytes(read.mark + read.content.encode(read.encoding))
     return changes
 
 
@@ -61,7 +74,7 @@ def check_stamps(checkout: Path, stamps: Sequence[Stamp]) -> list[Stamped]:
     """What stands at every stamp now; the errors ``apply_stamps`` would raise, nothing written."""
     found = []
     for stamp in stamps:
-        text = _read(_path(checkout, stamp), stamp)
+        text = _read(_path(checkout, stamp), stamp).content
         start, end = _find(text, stamp)
         old = text[start:end] if stamp.pattern else _old_value(text, stamp)
         found.append(Stamped(stamp.file, stamp.key or stamp.pattern, old, old))
@@ -88,13 +101,31 @@ def _path(checkout: Path, stamp: Stamp) -> Path:
     return path
 
 
-def _read(path: Path, stamp: Stamp) -> str:
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins as that of UTF-16 does: asked first
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+"""What a file may begin with, and the encoding it says."""
+
+
+def _read(path: Path, stamp: Stamp) -> _Text:
     if path.stat().st_size > FILE_BYTES_MAX:
         raise _wrong(stamp, f"it has more than {FILE_BYTES_MAX} bytes", "stamp-unreadable")
+    raw = path.read_bytes()
+    mark, encoding = next((one for one in _MARKS if raw.startswith(one[0])), (b"", "utf-8"))
+    if not mark and b"\0" in raw:
+        raise _wrong(stamp, "it holds zero bytes: it is not text", "stamp-unreadable")
     try:
-        return path.read_bytes().decode()
+        return _Text(raw[len(mark) :].decode(encoding), mark, encoding)
     except UnicodeDecodeError as error:
-        raise _wrong(stamp, "it is not UTF-8 text", "stamp-unreadable") from error
+        if mark or stamp.key:
+            said = f"it is not {encoding.upper()} text"
+            raise _wrong(stamp, said, "stamp-unreadable") from error
+    # An older encoding of one byte a character: each byte is kept, and ASCII is what it is.
+    return _Text(raw.decode("latin-1"), b"", "latin-1")
 
 
 def _find(text: str, stamp: Stamp) -> tuple[int, int]:
@@ -174,8 +205,31 @@ def _find_pattern(text: str, stamp: Stamp) -> tuple[int, int]:
         raise _wrong(stamp, f"it is not a regular expression: {error}", "stamp-pattern") from error
     if pattern.groups != 1:
         raise _wrong(stamp, "it needs exactly one group, around the version", "stamp-pattern")
-    places = [match.span(1) for match in pattern.finditer(text)]
+    places = _places(pattern, text)
     if len(places) != 1:
         count = "nowhere" if not places else f"{len(places)} times"
         raise _wrong(stamp, f"it matches {count}, once is needed", "stamp-ambiguous")
+    if places[0][0] < 0:
+        raise _wrong(stamp, "its group took no part in the match", "stamp-ambiguous")
     return places[0]
+
+
+def _places(pattern: re.Pattern[str], text: str) -> list[tuple[int, int]]:
+    """Where the group of ``pattern`` lies, each time it matches; -1 where it took no part.
+
+    A pattern is written for lines that end in ``\\n``: it is tried on the text with such ends
+    first, so that ``(.*)$`` neither misses nor swallows the other half of ``\\r\\n``.
+    """
+    if "\r\n" in text:
+        found = _spans(pattern, text.replace("\r\n", "\n"))
+        if found:
+            halves = [at.start() - count for count, at in enumerate(re.finditer("\r\n", text))]
+            return [
+                (start + bisect_left(halves, start), end + bisect_left(halves, end))
+                for start, end in found
+            ]
+    return _spans(pattern, text)
+
+
+def _spans(pattern: re.Pattern[str], text: str) -> list[tuple[int, int]]:
+    return [match.span(1) for match in pattern.finditer(text)]

@@ -46,6 +46,7 @@ def resolve(
         paths=tuple(path.rstrip("/") for path in source.deliverable.paths),
         version=_version(source.version, file, today),
         remotes=tuple(source.scm.remotes),
+        filters=tuple(source.scm.filters),
         workspace=source.defaults.workspace,
         stages=stages,
         promotions=tuple(

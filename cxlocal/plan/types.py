@@ -130,6 +130,8 @@ class Plan(Part, frozen=True, kw_only=True):
     paths: tuple[str, ...] = ()
     version: VersionRule = VersionRule()
     remotes: tuple[str, ...] = ()
+    filters: tuple[str, ...] = ()
+    """Git filters that worked in the checkout, beside Git LFS."""
     workspace: str = "checkout"
     """``checkout`` or ``in-place``."""
     stages: tuple[Stage, ...] = ()

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cxlocal.revision.git import ask, decode, git
+from cxlocal.revision.git import World, ask, decode, git
 from cxlocal.revision.reach import known_objects
-from cxlocal.revision.repository import Repository, shallow_commits
+from cxlocal.revision.repository import Repository, contents_world, shallow_commits
 from cxlocal.text import utc_text
 
 LIMIT = 200
@@ -95,16 +95,18 @@ def _forward(
 ) -> Changes:
     """List and count the commits of ``new`` that are not in ``without``."""
     span = ("--end-of-options", new, *without, "--", *(f":(literal,top){path}" for path in paths))
+    world = contents_world(repository) if paths else World.HERE
     raw = ask(
-        repository.root, "log", f"--max-count={limit + 1}", "--no-show-signature", "--no-color",
-        "--encoding=UTF-8", "--no-decorate", "-z", "--format=%H%x01%ct%x01%an <%ae>%x01%s", *span,
+        repository.root, "-c", "log.follow=false", "log", f"--max-count={limit + 1}",
+        "--no-show-signature", "--no-color", "--encoding=UTF-8", "--no-decorate", "-z",
+        "--format=%H%x01%ct%x01%an <%ae>%x01%s", *span, world=world,
     )  # fmt: skip
     entries = [entry for entry in decode(raw).split("\0") if entry]
     listed = tuple(_read(entry) for entry in entries[:limit])
     truncated = len(entries) > limit
     total: int | None = len(listed)
     if truncated:
-        total = int(ask(repository.root, "rev-list", "--count", *span))
+        total = int(ask(repository.root, "rev-list", "--count", *span, world=world))
     if repository.shallow and _meets_boundary(repository, new, without):
         total = None
         note = "; ".join(filter(None, (note, "this clone is shallow, older commits are missing")))

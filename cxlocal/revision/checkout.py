@@ -3,7 +3,7 @@
 It is what ``git clone --shared --no-checkout`` and a detached checkout give, with three git calls in
 place of a clone's dozen: an empty repository that borrows the objects of the source, its tags
 (version tools ask for them), and the files. Nothing is fetched; hooks, filters and attributes of the
-user or the project are not run, so the bytes are the same on every machine. Submodules and LFS
+person or the system take no part, so the bytes are the same on every machine. Submodules and LFS
 files are brought in the same way, from objects that are already here.
 """
 
@@ -12,25 +12,30 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cxlocal.errors import Refused, Trouble, UsageError
-from cxlocal.revision.git import ask, complaint, decode, git
+from cxlocal.errors import Trouble, UsageError
+from cxlocal.revision.borrowed import borrow
+from cxlocal.revision.filters import LFS, Filter, filtered_files
+from cxlocal.revision.git import World, complaint, decode, git
 from cxlocal.revision.lfs import bring_in
-from cxlocal.revision.remotes import primary_url
-from cxlocal.revision.repository import Repository, dirty, is_commit_id, shown
-from cxlocal.revision.submodules import DEPTH_MAX, Submodule, list_submodules
+from cxlocal.revision.repository import Repository, contents_world, is_commit_id, is_partial
+from cxlocal.revision.settings import read_settings
+from cxlocal.revision.submodules import DEPTH_MAX, GITMODULES, Submodule, list_submodules
 
 CHECKOUT_SECONDS = 600.0
 """For writing the files of one repository; the largest known (4 million files) take minutes."""
 
+FETCHES_MAX = 4
+"""Of what a partial clone lacks: folders may lack folders, and then files."""
+
+LIST_BYTES = 512 * 1024 * 1024
+"""For the ids of the objects of one commit: some ten million."""
+
 ALWAYS = ("cx.toml", ".gitattributes", ".gitmodules", ".gitignore", ".cx")
 """Present in a checkout that is limited to ``paths``: the process itself and what git reads."""
-
-SHOWN_FILES = 3
-"""Names of uncommitted files in an error; the number is said for the rest."""
 
 
 class Checkout(NamedTuple):
@@ -41,6 +46,30 @@ class Checkout(NamedTuple):
     submodules: tuple[str, ...]
     """Their folders, those inside submodules included."""
     lfs_files: int
+    absent: tuple[str, ...]
+    """Folders of submodules that the commit itself leaves out (``update = none``)."""
+    unfiltered: tuple[str, ...]
+    """Filters that attributes of the commit ask for and nobody agreed to: files that need one are
+    as they were committed."""
+
+
+class _Filled(NamedTuple):
+    """One repository of a checkout, or several taken together."""
+
+    submodules: tuple[str, ...] = ()
+    lfs_files: int = 0
+    absent: tuple[str, ...] = ()
+    unfiltered: tuple[str, ...] = ()
+
+    def plus(self, inner: _Filled, folder: str) -> _Filled:
+        """With what was found in the submodule ``folder``."""
+        below = tuple(f"{folder}/{one}" for one in inner.submodules)
+        return _Filled(
+            (*self.submodules, folder, *below),
+            self.lfs_files + inner.lfs_files,
+            (*self.absent, *(f"{folder}/{one}" for one in inner.absent)),
+            tuple(dict.fromkeys((*self.unfiltered, *inner.unfiltered))),
+        )
 
 
 def checkout(
@@ -49,13 +78,12 @@ def checkout(
     target: Path,
     *,
     paths: Sequence[str] = (),
-    submodules: bool = True,
-    lfs: bool = True,
+    filters: Sequence[Filter] = (),
 ) -> Checkout:
     """Check out ``commit`` into ``target``, which must be absent or empty.
 
     ``paths`` (files or folders, relative to the top of the repository) limits it to those and
-    ``ALWAYS``. Raises Trouble: ``checkout-failed``, ``submodule-missing``, ``lfs-missing``;
+    ``ALWAYS``; ``filters`` are the only ones that work. Raises Trouble: ``checkout-failed``, ``submodule-missing``, ``lfs-missing``;
     nothing is left in ``target`` then. UsageError: ``bad-path``, ``target-in-use``.
     """
     if not is_commit_id(commit):
@@ -74,13 +102,11 @@ def checkout(
         )
     patterns = sparse_patterns(paths)
     try:
-        files = _fill(repository, commit, target, patterns, lfs)
-        found = list(_add_submodules(repository, commit, target, lfs)) if submodules else []
+        done = _fill(repository, commit, target, patterns, filters)
     except BaseException:
         remove_checkout(target)
         raise
-    folders = tuple(folder for folder, _ in found)
-    return Checkout(target, commit, folders, files + sum(count for _, count in found))
+    return Checkout(target, commit, *done)
 
 
 def sparse_patterns(paths: Sequence[str]) -> tuple[str, ...]:
@@ -101,82 +127,15 @@ def sparse_patterns(paths: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"/{path}" for path in dict.fromkeys((*ALWAYS, *escaped)))
 
 
-def _fill(source: Repository, commit: str, target: Path, patterns: Sequence[str], lfs: bool) -> int:
-    """Make a repository in ``target`` and write the files of ``commit``; the count of LFS files."""
-    target.mkdir(parents=True, exist_ok=True)
-    ask(
-        target, "init", "--quiet", "--template=", f"--object-format={source.object_format}", ".",
-        extra={"GIT_DEFAULT_REF_FORMAT": "files"},
-    )  # fmt: skip
-    _borrow(source, target / ".git", patterns)
-    # git checkout knows no --end-of-options; a commit id cannot be taken for an option.
-    command = ("checkout", "--quiet", "--detach", "--force", commit, "--")
-    answer = git(target, *command, timeout_seconds=CHECKOUT_SECONDS)
-    if answer.code != 0 and _fetch_missing(source, commit, target):
-        answer = git(target, *command, timeout_seconds=CHECKOUT_SECONDS)
-    if answer.code != 0:
-        raise Trouble(
-            f"commit {commit[:12]} could not be checked out",
-            why=complaint(answer),
-            hint="see that the disk is not full and that 'git fsck' finds nothing; "
-            "in a partial clone: git fetch --refetch",
-            name="checkout-failed",
-        )
-    return bring_in(source, target) if lfs else 0
-
-
-def _borrow(source: Repository, git_dir: Path, patterns: Sequence[str]) -> None:
-    """Let a fresh repository use the objects, tags and shallow boundary of ``source``."""
-    info = git_dir / "info"
-    info.mkdir(exist_ok=True)
-    alternates = git_dir / "objects" / "info" / "alternates"
-    alternates.parent.mkdir(exist_ok=True)
-    alternates.write_bytes(os.fsencode(source.common_dir / "objects") + b"\n")
-    if source.shallow:
-        (git_dir / "shallow").write_bytes((source.common_dir / "shallow").read_bytes())
-    tags = ask(source.root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/tags/")
-    if tags:
-        (git_dir / "packed-refs").write_bytes(tags)
-    if patterns:
-        (info / "sparse-checkout").write_bytes(os.fsencode("\n".join(patterns) + "\n"))
-    with (git_dir / "config").open("ab") as config:
-        config.write(_config(primary_url(source), bool(patterns)))
-
-
-def _config(url: str, sparse: bool) -> bytes:
-    """Configuration of a checkout: the project's bytes as they are, whatever the user's habits."""
-    lines = [
-        "[core]", "\tautocrlf = false", "\tattributesFile = /dev/null", "\thooksPath = /dev/null",
-        "\tfsmonitor = false", f"\tsparseCheckout = {str(sparse).lower()}",
-        "\tsparseCheckoutCone = false", "[gc]", "\tauto = 0",
-        '[filter "lfs"]', "\tsmudge =", "\tprocess =", "\trequired = false",
-    ]  # fmt: skip
-    if url:
-        escaped = url.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        lines += ['[remote "origin"]', f'\turl = "{escaped}"']
-    return os.fsencode("\n".join(lines) + "\n")
-
-
-def _fetch_missing(source: Repository, commit: str, target: Path) -> bool:
-    """In a partial clone, let git bring the files of ``commit`` that were left at the remote."""
-    answer = git(source.root, "config", "--get-regexp", r"^remote\..*\.promisor$", "true")
-    if answer.code != 0:
-        return False
-    index = target / ".git" / "fetch-missing-index"
-    git(
-        source.root, f"--work-tree={target}", "checkout", "--quiet", "--force", commit, "--", ":/",
-        timeout_seconds=CHECKOUT_SECONDS, extra={"GIT_INDEX_FILE": os.fspath(index)},
-    )  # fmt: skip
-    index.unlink(missing_ok=True)
-    return True
-
-
-def _add_submodules(
-    source: Repository, commit: str, target: Path, lfs: bool, depth: int = 0
-) -> Iterator[tuple[str, int]]:
-    """Check out the submodules of ``commit`` in ``target``; (folder, LFS files) of each."""
-    if not (target / ".gitmodules").exists():
-        return
+def _fill(
+    source: Repository,
+    commit: str,
+    target: Path,
+    patterns: Sequence[str],
+    filters: Sequence[Filter],
+    depth: int = 0,
+) -> _Filled:
+    """Make a repository in ``target`` and write the files of ``commit``, its submodules too."""
     if depth > DEPTH_MAX:
         raise Trouble(
             "submodules lie too deep within each other",
@@ -184,17 +143,77 @@ def _add_submodules(
             hint="look at .gitmodules of the submodules",
             name="checkout-failed",
         )
+    target.mkdir(parents=True, exist_ok=True)
+    borrow(source, target, filters=filters, sparse=patterns)
+    _write_files(source, commit, target, filters)
+    asked = filtered_files(target)
+    done = _Filled(
+        lfs_files=bring_in(source, target, [name for name, one in asked.items() if one == LFS]),
+        unfiltered=tuple(sorted(set(asked.values()) - {LFS, *(one.name for one in filters)})),
+    )
+    if not (target / GITMODULES).exists():
+        return done
     for module in list_submodules(source, commit):
         place = target / module.path
         # Left out by `paths`, or led elsewhere by a link in the commit: git made no folder for it.
         if not place.is_dir() or Path(os.path.realpath(place)) != _real(target) / module.path:
             continue
+        if not module.wanted:
+            done = done._replace(absent=(*done.absent, module.path))
+            continue
         if module.source is None:
             raise _submodule_missing(module)
-        count = _fill(module.source, module.commit, place, (), lfs)
-        yield module.path, count
-        for inner, files in _add_submodules(module.source, module.commit, place, lfs, depth + 1):
-            yield f"{module.path}/{inner}", files
+        inner = _fill(module.source, module.commit, place, (), filters, depth + 1)
+        done = done.plus(inner, module.path)
+    return done
+
+
+def _write_files(source: Repository, commit: str, target: Path, filters: Sequence[Filter]) -> None:
+    """Write the files of ``commit`` into the fresh repository ``target``."""
+    # git checkout knows no --end-of-options; a commit id cannot be taken for an option.
+    command = ("checkout", "--quiet", "--detach", "--force", commit, "--")
+    seconds = CHECKOUT_SECONDS
+    answer = git(target, *command, timeout_seconds=seconds, world=World.ALONE)
+    if answer.code != 0 and _fetch_missing(source, commit):
+        answer = git(target, *command, timeout_seconds=seconds, world=World.ALONE)
+    if answer.code != 0:
+        working = f" and that the filters work here ({', '.join(one.name for one in filters)})"
+        raise Trouble(
+            f"commit {commit[:12]} could not be checked out",
+            why=complaint(answer),
+            hint=f"see that the disk is not full{working if filters else ''} and that 'git fsck' "
+            "finds nothing; in a partial clone: git fetch --refetch",
+            name="checkout-failed",
+        )
+
+
+def _fetch_missing(source: Repository, commit: str) -> bool:
+    """In a partial clone, let git bring the objects of ``commit`` that were left at the remote."""
+    world = contents_world(source)
+    if not is_partial(source) or world is World.HERE:
+        return False
+    promised = (
+        one.key[len("remote.") : -len(".promisor")]
+        for one in read_settings(source.root)
+        if one.key.startswith("remote.") and one.key.endswith(".promisor")
+    )
+    remote = next(promised, "origin")
+    # A folder that is missing hides what is in it: another look after each fetch.
+    for _ in range(FETCHES_MAX):
+        raw = git(
+            source.root, "rev-list", "--objects", "--no-object-names", "--missing=print",
+            "--no-walk", commit, timeout_seconds=CHECKOUT_SECONDS, output_limit=LIST_BYTES,
+        ).stdout  # fmt: skip
+        missing = b"".join(line[1:] + b"\n" for line in raw.splitlines() if line[:1] == b"?")
+        if not missing:
+            break
+        git(
+            source.root, "-c", "fetch.negotiationAlgorithm=noop", "fetch", "--quiet", "--no-tags",
+            "--no-write-fetch-head", "--no-recurse-submodules", "--refmap=", "--filter=blob:none",
+            "--stdin", "--end-of-options", remote,
+            input=missing, timeout_seconds=CHECKOUT_SECONDS, world=world,
+        )  # fmt: skip
+    return True
 
 
 def _real(path: Path) -> Path:
@@ -206,7 +225,8 @@ def _submodule_missing(module: Submodule) -> Trouble:
     return Trouble(
         f"the submodule {path} is not on this machine",
         why=f"the commit needs {module.commit[:12]} of it, and a checkout is made without network",
-        hint=f"git submodule update --init --recursive -- {path}",
+        hint=f"git submodule update --init --recursive --checkout -- {path}\n"
+        "or leave it out of every release: update = none in .gitmodules",
         name="submodule-missing",
         submodule=path,
         commit=module.commit,
@@ -244,27 +264,3 @@ def _unlock(target: Path) -> None:
             inner = os.path.join(folder, name)
             if not os.path.islink(inner):
                 os.chmod(inner, 0o700)
-
-
-def require_clean(repository: Repository, paths: Sequence[str] = ()) -> None:
-    """Refuse to work in a tree with uncommitted changes, for ``workspace = "in-place"``.
-
-    Raises Refused ``uncommitted-changes``.
-    """
-    refuse_changes(dirty(repository, paths))
-
-
-def refuse_changes(files: Sequence[str]) -> None:
-    """Raise Refused ``uncommitted-changes`` if there are any."""
-    if not files:
-        return
-    names = shown(files)
-    more = f" and {len(names) - SHOWN_FILES} more" if len(names) > SHOWN_FILES else ""
-    raise Refused(
-        f"the working tree has uncommitted changes: {', '.join(names[:SHOWN_FILES])}{more}",
-        why='workspace = "in-place" releases the tree as it lies here, and this one is not the '
-        "commit",
-        hint="git stash --include-untracked, or commit and push them",
-        name="uncommitted-changes",
-        files=list(names[:200]),
-    )

@@ -16,7 +16,7 @@ from pathlib import Path
 from cxlocal.errors import CxError
 from cxlocal.processes.start import Captured
 from cxlocal.revision.git import ABOUT_USER, ask_early, forget_early, know_early
-from cxlocal.revision.remotes import ABOUT_REMOTES, about_refs, counting_remotes
+from cxlocal.revision.remotes import about_refs, counting_remotes
 from cxlocal.revision.repository import (
     ABOUT_REPOSITORY,
     CONTENTS,
@@ -26,6 +26,7 @@ from cxlocal.revision.repository import (
     about_revision,
     read_files,
 )
+from cxlocal.revision.settings import ABOUT_SETTINGS, way_to_remotes
 from cxlocal.revision.submodules import GITMODULES, about_submodules
 
 
@@ -38,7 +39,7 @@ def ask_about_head(folder: Path) -> None:
             ask_early(root, *about_revision("HEAD"))
             ask_early(root, *CONTENTS, wants_input=True)
             ask_early(root, *ABOUT_USER)
-            ask_early(root, *ABOUT_REMOTES, times=2)
+            ask_early(root, *ABOUT_SETTINGS, times=4)
             return
 
 
@@ -54,19 +55,22 @@ def read_file(repository: Repository, commit: str, path: str) -> bytes | None:
 
 
 def ask_about_push(
-    repository: Repository, remotes: Sequence[str] | None, paths: Sequence[str]
+    repository: Repository, remotes: Sequence[str] | None, paths: Sequence[str] | None
 ) -> None:
     """What is asked once the commit's configuration is known. ``remotes``: those of [scm], the
-    first of which is asked for its refs; None where none may be asked."""
-    ask_early(repository.root, *about_changes(paths))
+    first of which is asked for its refs; None where none may be asked. ``paths``: where to look
+    for what is not committed; None for nowhere."""
+    if paths is not None:
+        ask_early(repository.root, *about_changes(paths))
     if remotes is None:
         return
     try:
         first = next(iter(counting_remotes(repository, remotes)), "")
     except CxError:
         return  # Whoever asks for the proof is told.
-    if first:
-        ask_early(repository.root, *about_refs(first))
+    world, refusal = way_to_remotes(repository.root, believed=repository.believed)
+    if first and not refusal:
+        ask_early(repository.root, *about_refs(first), world=world)
 
 
 @contextmanager

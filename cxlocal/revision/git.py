@@ -9,16 +9,19 @@ What a repository or a caller's surroundings say must not change the meaning of 
 - hooks and file-system monitors named in a repository's configuration are not started;
 - names are given after ``--end-of-options`` or on standard input, so none is taken for an option.
 
-The user's own configuration stays in force for talking to remotes: it holds proxies, credential
-helpers and ``safe.directory``.
+How much of the surroundings takes part is said with each question (``World``): a remote is asked
+with the proxies and credential helpers of the person, a question about what is here reaches no
+remote, and files are written and compared by a git that knows nothing of this machine.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from enum import Enum
 from pathlib import Path
 
 from cxlocal.errors import Trouble, UsageError
@@ -29,14 +32,51 @@ LOCAL_SECONDS = 60.0
 disk took 9 s), low enough that a dead network file system does not hold a release for ever."""
 
 _OPTIONS = (
+    "--no-pager",
     "-c", "core.hooksPath=/dev/null",
     "-c", "core.fsmonitor=false",
+    "-c", "core.alternateRefsCommand=true",
+    "-c", "protocol.ext.allow=never",
+    "-c", "diff.ignoreSubmodules=none",
     "-c", "core.quotePath=false",
     "-c", "gc.auto=0",
     "-c", "maintenance.auto=false",
     "-c", "advice.detachedHead=false",
     "-c", "color.ui=false",
 )  # fmt: skip
+
+
+class World(Enum):
+    """How much of what surrounds git takes part in a question."""
+
+    HERE = "here"
+    """What is on this machine, by everyone's configuration; no remote is reached, also not for
+    objects that a partial clone lacks."""
+    REMOTE = "remote"
+    """A remote may be reached, by the ways git brings along. The caller has seen that the
+    repository's own configuration names no program (``settings.own_programs``)."""
+    BELIEVED = "believed"
+    """A remote may be reached in whatever way the repository's own configuration says."""
+    ALONE = "alone"
+    """No configuration, no attributes and no variables of the person or the system."""
+
+
+_OF_WORLD = {
+    World.HERE: {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"},
+    World.REMOTE: {"GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"},
+    World.BELIEVED: {},
+    World.ALONE: {
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_ALLOW_PROTOCOL": "none",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_SYSTEM": os.devnull,
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_ATTR_NOSYSTEM": "1",
+    },
+}
+
+_PLACE_OF_GIT = "GIT_EXEC_PATH"
+"""Where git has its own programs; as PATH, it says which git there is."""
 
 ABOUT_USER = ("var", "GIT_AUTHOR_IDENT")
 
@@ -65,14 +105,19 @@ _FIXED = {
 }
 
 
-def git_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+def git_environment(
+    environ: Mapping[str, str] | None = None, world: World = World.HERE
+) -> dict[str, str]:
     """The variables git is started with, made from ``environ`` (ours if None)."""
     source = os.environ if environ is None else environ
-    kept = {name: value for name, value in source.items() if _kept(name)}
-    return kept | _FIXED
+    alone = world is World.ALONE
+    kept = {name: value for name, value in source.items() if _kept(name, alone=alone)}
+    return kept | _FIXED | _OF_WORLD[world]
 
 
-def _kept(name: str) -> bool:
+def _kept(name: str, *, alone: bool) -> bool:
+    if alone and name.startswith("GIT_"):
+        return name == _PLACE_OF_GIT
     return name not in _DROPPED and not name.startswith("GIT_TRACE")
 
 
@@ -83,6 +128,7 @@ def git(
     timeout_seconds: float = LOCAL_SECONDS,
     output_limit: int = OUTPUT_LIMIT_BYTES,
     extra: Mapping[str, str] | None = None,
+    world: World = World.HERE,
 ) -> Captured:
     """Run ``git arguments`` in ``folder``; the caller reads exit status and output.
 
@@ -90,10 +136,11 @@ def git(
     cannot be started.
     """
     if _begun.questions and not extra:
-        answer = _answer_early(folder, arguments, input, timeout_seconds, output_limit)
+        question = (folder, arguments, world)
+        answer = _answer_early(question, input, timeout_seconds, output_limit)
         if answer is not None:
             return answer
-    environment = git_environment()
+    environment = git_environment(world=world)
     if extra:
         environment |= extra
     try:
@@ -116,6 +163,9 @@ def git(
         ) from error
 
 
+_Question = tuple[Path, tuple[str, ...], World]
+
+
 class _Early:
     """A question on its way or answered, and how often it will be asked."""
 
@@ -129,39 +179,44 @@ class _Begun(threading.local):
     """What was begun by this thread; no other one takes or drops its answers."""
 
     def __init__(self) -> None:
-        self.questions: dict[tuple[Path, tuple[str, ...]], _Early] = {}
+        self.questions: dict[_Question, _Early] = {}
 
 
 _begun = _Begun()
 
 
-def ask_early(folder: Path, *arguments: str, wants_input: bool = False, times: int = 1) -> None:
+def ask_early(
+    folder: Path,
+    *arguments: str,
+    wants_input: bool = False,
+    times: int = 1,
+    world: World = World.HERE,
+) -> None:
     """Let git begin with a question that ``git`` will be asked in these very words.
 
     Nothing else changes: who asks gets the answer, ``times`` times, and says how long to wait for
     it. A git that cannot be started is no error here; the question itself will tell.
     """
-    if (folder, arguments) not in _begun.questions:
+    question = (folder, arguments, world)
+    if question not in _begun.questions:
         with suppress(Trouble):
             asked = Asked(
                 ("git", *_OPTIONS, *arguments),
                 cwd=folder,
-                env=git_environment(),
+                env=git_environment(world=world),
                 wants_input=wants_input,
             )
-            _begun.questions[folder, arguments] = _Early(asked, times)
+            _begun.questions[question] = _Early(asked, times)
 
 
-def _answer_early(
-    folder: Path, arguments: tuple[str, ...], input: bytes, seconds: float, limit: int
-) -> Captured | None:
+def _answer_early(question: _Question, input: bytes, seconds: float, limit: int) -> Captured | None:
     """The answer to a question that was begun early; None if it was not."""
-    early = _begun.questions.get((folder, arguments))
+    early = _begun.questions.get(question)
     if early is None or (early.asked is not None and early.asked.wants_input != bool(input)):
         return None
     early.times -= 1
     if early.times <= 0:
-        del _begun.questions[folder, arguments]
+        del _begun.questions[question]
     if early.answer is None:
         assert early.asked is not None
         early.answer = early.asked.answer(seconds, input=input, output_limit=limit)
@@ -169,8 +224,8 @@ def _answer_early(
 
 
 def know_early(folder: Path, *arguments: str, answer: Captured) -> None:
-    """Spare git a question whose answer follows from another one."""
-    _begun.questions[folder, arguments] = _Early(None, 1, answer)
+    """Spare git a question about what is here whose answer follows from another one."""
+    _begun.questions[folder, arguments, World.HERE] = _Early(None, 1, answer)
 
 
 def forget_early() -> None:
@@ -182,13 +237,17 @@ def forget_early() -> None:
 
 
 def ask(
-    folder: Path, *arguments: str, input: bytes = b"", extra: Mapping[str, str] | None = None
+    folder: Path,
+    *arguments: str,
+    input: bytes = b"",
+    extra: Mapping[str, str] | None = None,
+    world: World = World.HERE,
 ) -> bytes:
     """The standard output of a local git command that has no reason to fail.
 
     Raises Trouble ``git-failed`` with git's own words if it does.
     """
-    answer = git(folder, *arguments, input=input, extra=extra)
+    answer = git(folder, *arguments, input=input, extra=extra, world=world)
     if answer.code != 0 or answer.truncated:
         raise failed(arguments, answer)
     return answer.stdout
@@ -213,11 +272,25 @@ def complaint(answer: Captured) -> str:
     words = telling[0] if telling else f"it ended with status {answer.code}"
     for prefix in ("fatal: ", "error: "):
         words = words.removeprefix(prefix)
-    from cxlocal.revision.remotes import hide_credentials
-
     return hide_credentials(words)[:500]
 
 
 def decode(raw: bytes) -> str:
     """Text that is valid UTF-8; bytes that are not stand as ``\\xff``."""
     return raw.decode("utf-8", "backslashreplace")
+
+
+_USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^/\s]*)@")
+_QUERY = re.compile(r"(https?://[^\s?#]*)[?#][^\s'\"]*")
+
+
+def hide_credentials(text: str) -> str:
+    """``text`` with user names and passwords taken out of every address in it."""
+    return _QUERY.sub(r"\1", _USER.sub(_without_user, text))
+
+
+def _without_user(match: re.Match[str]) -> str:
+    # The user of an ssh address is no secret and belongs to it (git@host); a token over http is.
+    if match["scheme"].lower() in ("ssh://", "git+ssh://", "ssh+git://"):
+        return f"{match['scheme']}{match['user'].partition(':')[0]}@"
+    return match["scheme"]

@@ -11,10 +11,11 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from cxlocal.errors import Trouble
-from cxlocal.revision.git import ask, decode, git
+from cxlocal.revision.git import World, ask, decode, git
 from cxlocal.revision.repository import Repository
 
 POINTER_BYTES_MAX = 1024
@@ -27,15 +28,14 @@ _POINTER = re.compile(
 _COPY_BYTES = 1024 * 1024
 
 
-def bring_in(source: Repository, target: Path) -> int:
-    """Put the files that LFS keeps into the checkout ``target``; how many there were.
+def bring_in(source: Repository, target: Path, names: Iterable[str]) -> int:
+    """Put the files that LFS keeps, of those called ``names``, into the checkout ``target``; how
+    many there were.
 
     Raises Trouble ``lfs-missing`` when one is not on this machine, ``lfs-damaged`` when its bytes
     are not those the commit names.
     """
-    raw = ask(target, "ls-files", "-z", "--", ":(attr:filter=lfs)")
-    names = [os.fsdecode(name) for name in raw.split(b"\0") if name]
-    pointers = [(name, pointer) for name in names if (pointer := _pointer(target / name))]
+    pointers = [(name, pointer) for name in names if (pointer := pointer_in(target / name))]
     if not pointers:
         return 0
     store = _store(source)
@@ -43,11 +43,14 @@ def bring_in(source: Repository, target: Path) -> int:
         _copy(store / digest[:2] / digest[2:4] / digest, target / name, name, digest)
     # Without git-lfs the filled-in files would look changed to tools that ask `git describe`.
     listed = b"".join(os.fsencode(name) + b"\0" for name, _ in pointers)
-    ask(target, "update-index", "--assume-unchanged", "-z", "--stdin", input=listed)
+    ask(
+        target, "update-index", "--assume-unchanged", "-z", "--stdin",
+        input=listed, world=World.ALONE,
+    )  # fmt: skip
     return len(pointers)
 
 
-def _pointer(path: Path) -> str:
+def pointer_in(path: Path) -> str:
     """The digest named by an LFS pointer, or nothing when the file is none."""
     try:
         about = path.lstat()

@@ -23,6 +23,7 @@ from cxlocal.revision.git import complaint, decode, git
 from cxlocal.revision.reach import Answer, ask_remote
 from cxlocal.revision.remotes import clean_url, is_itself, local_path
 from cxlocal.revision.repository import Repository, repository_key
+from cxlocal.revision.settings import own_programs, read_settings, way_to_remotes
 from cxlocal.text import utc_text
 
 FILE = "mirrors.json"
@@ -125,9 +126,13 @@ def push_mirror(
 def _push(repository: Repository, place: str, specs: Sequence[str], seconds: float) -> str:
     """Push; what git complained about, or nothing. A branch that could not be moved does not
     matter where the commit itself has arrived."""
+    world, refusal = way_to_remotes(repository.root, believed=repository.believed)
+    if refusal:
+        return refusal
     answer = git(
-        repository.root, "push", "--quiet", "--no-verify", "--no-recurse-submodules",
-        "--end-of-options", place, *specs, timeout_seconds=seconds,
+        repository.root, "push", "--quiet", "--no-verify", "--no-signed",
+        "--no-recurse-submodules", "--end-of-options", place, *specs,
+        timeout_seconds=seconds, world=world,
     )  # fmt: skip
     return complaint(answer) if answer.code != 0 else ""
 
@@ -138,7 +143,10 @@ def _look(repository: Repository, mirror: Mirror, commit: str, clock: Clock) -> 
 
 def _not_pushed(repository: Repository, mirror: Mirror, words: str) -> Refused:
     hint = "see that it can be written to, then: cxlocal mirror add " + clean_url(mirror.location)
-    if repository.shallow:
+    named = () if repository.believed else own_programs(read_settings(repository.root))
+    if named:
+        hint = f"git config --local --unset-all {named[0]}, and set it by git config --global"
+    elif repository.shallow:
         hint = f"this clone is shallow: git fetch --unshallow, then {hint}"
     return Refused(
         f"the mirror {clean_url(mirror.location)} does not hold the commit after the push",

@@ -19,8 +19,8 @@ from cxlocal.clock import Clock
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.revision.git import ask, decode
 from cxlocal.revision.mirrors import Mirror
-from cxlocal.revision.reach import Answer, Tracked, ask_remote, tracked
-from cxlocal.revision.remotes import clean_url, counting_remotes, is_itself
+from cxlocal.revision.reach import Answer, Tracked, ask_remote, tags_of, tracked
+from cxlocal.revision.remotes import clean_url, counting_remotes, is_itself, list_remote
 from cxlocal.revision.repository import Repository, is_commit_id
 from cxlocal.revision.submodules import require_pushed
 from cxlocal.text import utc_text
@@ -49,10 +49,14 @@ class Proof(NamedTuple):
     checked_at: str
     reason: str
     """Why it is not confirmed; empty when it is."""
+    tags: tuple[str, ...] | None = None
+    """The tags of the remotes that answered; None where none did. Not recorded."""
 
     def as_json(self) -> dict[str, object]:
         """The form in which events carry it."""
-        return self._asdict()
+        found = self._asdict()
+        del found["tags"]
+        return found
 
 
 class Standing(NamedTuple):
@@ -99,7 +103,26 @@ def prove(
     if proof is None:
         raise _refusal(repository, commit, counting, answers, clock)
     require_pushed(repository, commit)
-    return proof._replace(checked_at=checked_at)
+    told = [answer.tags for answer in answers.values() if answer.tags is not None]
+    tags = tuple(dict.fromkeys(tag for tags in told for tag in tags)) if told else None
+    return proof._replace(checked_at=checked_at, tags=tags)
+
+
+def remote_tags(
+    repository: Repository, names: Sequence[str] = (), *, budget_seconds: float = BUDGET_SECONDS
+) -> tuple[str, ...] | None:
+    """The tags of the first remote that counts and answers, for whoever needs no proof; None where
+    there is none."""
+    try:
+        counting = counting_remotes(repository, names)
+    except Refused:
+        return None
+    for name in counting:
+        share = budget_seconds / len(counting)
+        said = list_remote(repository, name, timeout_seconds=share, everything=False)
+        if not said.problem:
+            return tags_of(said)
+    return None
 
 
 def reverify(

@@ -18,6 +18,7 @@ from cxlocal.clock import Clock
 from cxlocal.revision.git import ask, complaint, decode, git
 from cxlocal.revision.remotes import Advertised, clean_url, list_remote
 from cxlocal.revision.repository import Repository
+from cxlocal.revision.settings import way_to_remotes
 
 FETCH_REFS_MAX = 64
 """How many unknown refs are looked into. A repository that gains more in the time between a fetch
@@ -35,6 +36,8 @@ class Answer(NamedTuple):
     ref: str
     reason: str
     """Why it is not known, or how it was found absent."""
+    tags: tuple[str, ...] | None = None
+    """The tags it has; None where it did not answer."""
 
 
 class Tracked(NamedTuple):
@@ -50,19 +53,40 @@ def ask_remote(
 ) -> Answer:
     """Ask the remote ``place`` (name or address) whether it holds ``commit``."""
     deadline = clock.monotonic() + budget_seconds
-    first = Advertised({}, "")
-    for everything in (False, True):
-        left = deadline - clock.monotonic()
-        said = list_remote(repository, place, timeout_seconds=left, everything=everything)
-        if said.problem:
-            # Branches and tags were listed and only the second question failed: not an answer.
-            return Answer("unknown", "", said.problem)
-        fresh = {ref: tip for ref, tip in said.refs.items() if ref not in first.refs}
-        ref = _find(repository, commit, fresh)
-        if ref:
-            return Answer("held", ref, "")
-        first = said if not everything else first
-    return _look_further(repository, commit, place, first.refs, deadline - clock.monotonic())
+    said = list_remote(repository, place, timeout_seconds=budget_seconds, everything=False)
+    if said.problem:
+        return Answer("unknown", "", said.problem)
+    answer = _answer(repository, commit, place, said.refs, clock, deadline)
+    return answer._replace(tags=tags_of(said))
+
+
+def tags_of(said: Advertised) -> tuple[str, ...]:
+    """The names of the tags among what a remote advertised."""
+    start = "refs/tags/"
+    return tuple(ref[len(start) :] for ref in said.refs if ref.startswith(start))
+
+
+def _answer(
+    repository: Repository,
+    commit: str,
+    place: str,
+    refs: Mapping[str, str],
+    clock: Clock,
+    deadline: float,
+) -> Answer:
+    """What the remote says whose branches and tags are ``refs``."""
+    ref = _find(repository, commit, refs)
+    if ref:
+        return Answer("held", ref, "")
+    left = deadline - clock.monotonic()
+    said = list_remote(repository, place, timeout_seconds=left, everything=True)
+    if said.problem:
+        # Branches and tags were listed and only the second question failed: not an answer.
+        return Answer("unknown", "", said.problem)
+    ref = _find(repository, commit, {ref: tip for ref, tip in said.refs.items() if ref not in refs})
+    if ref:
+        return Answer("held", ref, "")
+    return _look_further(repository, commit, place, refs, deadline - clock.monotonic())
 
 
 def _find(
@@ -100,7 +124,7 @@ def object_kinds(
     """What those of ``ids`` are that are here: ``commit``, ``tag``, ``tree`` or ``blob``."""
     raw = ask(
         repository.root, "cat-file", "--batch-check=%(objectname) %(objecttype)",
-        input="\n".join(ids).encode() + b"\n", extra={"GIT_NO_LAZY_FETCH": "1"} | dict(extra),
+        input="\n".join(ids).encode() + b"\n", extra=extra,
     )  # fmt: skip
     lines = (line.split(" ") for line in decode(raw).splitlines())
     return {words[0]: words[1] for words in lines if words[1] in _KINDS}
@@ -193,6 +217,7 @@ def _fetch_aside(
             repository.root, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
             "--no-recurse-submodules", "--refmap=", "--end-of-options", place, *wanted,
             timeout_seconds=seconds, extra=aside,
+            world=way_to_remotes(repository.root, believed=repository.believed)[0],
         )  # fmt: skip
         if answer.code != 0:
             return Answer("unknown", "", f"{moved_on} ({complaint(answer)})")

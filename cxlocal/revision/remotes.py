@@ -13,13 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cxlocal.errors import Refused
-from cxlocal.revision.git import complaint, decode, git
+from cxlocal.revision.git import complaint, decode, git, hide_credentials
 from cxlocal.revision.repository import Repository
-
-ABOUT_REMOTES = ("config", "-z", "--get-regexp", r"^remote\..*\.url$")
-
-_USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^/\s]*)@")
-_QUERY = re.compile(r"(https?://[^\s?#]*)[?#][^\s'\"]*")
+from cxlocal.revision.settings import Setting, read_settings, way_to_remotes
 
 
 class Advertised(NamedTuple):
@@ -29,18 +25,6 @@ class Advertised(NamedTuple):
     """Ref name to commit id; tags stand with the commit they point at."""
     problem: str
     """Why it did not answer; empty when it did."""
-
-
-def hide_credentials(text: str) -> str:
-    """``text`` with user names and passwords taken out of every address in it."""
-    return _QUERY.sub(r"\1", _USER.sub(_without_user, text))
-
-
-def _without_user(match: re.Match[str]) -> str:
-    # The user of an ssh address is no secret and belongs to it (git@host); a token over http is.
-    if match["scheme"].lower() in ("ssh://", "git+ssh://", "ssh+git://"):
-        return f"{match['scheme']}{match['user'].partition(':')[0]}@"
-    return match["scheme"]
 
 
 def clean_url(url: str) -> str:
@@ -54,23 +38,78 @@ def remotes(repository: Repository) -> dict[str, str]:
 
 
 def _configured(repository: Repository) -> dict[str, str]:
-    answer = git(repository.root, *ABOUT_REMOTES)
+    """Name to the address git goes to, ``insteadOf`` applied."""
+    settings = read_settings(repository.root)
     found: dict[str, str] = {}
-    for entry in os.fsdecode(answer.stdout).split("\0"):
-        key, _, url = entry.partition("\n")
-        name = key[len("remote.") : -len(".url")]
-        if name and url and not name.startswith("-"):
-            found.setdefault(name, url)
+    for name, url in _addresses(settings, "url"):
+        found.setdefault(name, _instead(settings, url, "insteadof"))
     return found
 
 
-def primary_url(repository: Repository, names: Sequence[str] = ()) -> str:
-    """The address of the first remote that counts, or nothing."""
-    known = remotes(repository)
-    for name in (*names, "origin"):
-        if name in known:
-            return known[name]
-    return next(iter(known.values())) if len(known) == 1 else ""
+def _addresses(settings: Sequence[Setting], kind: str) -> list[tuple[str, str]]:
+    """The values of ``remote.NAME.url`` (or ``pushurl``) with their names, in order."""
+    ending = f".{kind}"
+    return [
+        (name, one.value)
+        for one in settings
+        if one.key.startswith("remote.") and one.key.endswith(ending) and one.value
+        for name in [one.key[len("remote.") : -len(ending)]]
+        if name and not name.startswith("-")
+    ]
+
+
+def _instead(settings: Sequence[Setting], url: str, kind: str) -> str:
+    """``url`` as ``url.BASE.insteadOf`` (or ``pushInsteadOf``) rewrites it: the longest beginning
+    that fits is replaced, as git does."""
+    ending = f".{kind}"
+    fitting = [
+        (one.value, one.key[len("url.") : -len(ending)])
+        for one in settings
+        if one.key.startswith("url.") and one.key.endswith(ending) and url.startswith(one.value)
+    ]
+    before, base = max(fitting, key=lambda pair: len(pair[0]), default=("", ""))
+    return base + url[len(before) :]
+
+
+class Origin(NamedTuple):
+    """Where the remote of a checkout leads."""
+
+    url: str
+    """Empty for a repository without a remote that counts."""
+    push: tuple[str, ...]
+    """Where it pushes to, if elsewhere."""
+
+
+def origin_of(repository: Repository, names: Sequence[str] = ()) -> Origin:
+    """The first remote that counts, as it is to be written into another folder: paths are
+    absolute, and what the repository itself puts in place of addresses has been put there. What the
+    person's configuration replaces stays: git will ask it again. Without credentials."""
+    settings = read_settings(repository.root)
+    known: dict[str, list[str]] = {}
+    for name, url in _addresses(settings, "url"):
+        known.setdefault(name, []).append(url)
+    wanted = [name for name in (*names, "origin") if name in known]
+    name = next(iter(wanted), next(iter(known)) if len(known) == 1 else "")
+    if not name:
+        return Origin("", ())
+    own = [one for one in settings if one.own]
+    urls = [_instead(own, url, "insteadof") for url in known[name]]
+    push = [
+        _instead(own, url, "insteadof")
+        for named, url in _addresses(settings, "pushurl")
+        if named == name
+    ]
+    push = push or [
+        other for url in known[name] if (other := _instead(own, url, "pushinsteadof")) != url
+    ]
+    push = push or (urls if len(urls) > 1 else [])
+    url, *further = (clean_url(_absolute(repository, one)) for one in (urls[0], *push))
+    return Origin(url, tuple(further))
+
+
+def _absolute(repository: Repository, url: str) -> str:
+    path = None if url.startswith("file://") else local_path(repository.root, url)
+    return url if path is None else os.path.realpath(path)
 
 
 def counting_remotes(repository: Repository, names: Sequence[str]) -> dict[str, str]:
@@ -184,9 +223,13 @@ def list_remote(
     First branches and tags, which a server can list alone; ``everything`` adds the refs that CI
     servers build from, such as ``refs/pull/7/merge``.
     """
+    world, refusal = way_to_remotes(repository.root, believed=repository.believed)
+    if refusal:
+        return Advertised({}, refusal)
     answer = git(
-        repository.root, *about_refs(place, everything), timeout_seconds=max(0.05, timeout_seconds)
-    )
+        repository.root, *about_refs(place, everything),
+        timeout_seconds=max(0.05, timeout_seconds), world=world,
+    )  # fmt: skip
     if answer.code != 0 or answer.truncated:
         return Advertised({}, complaint(answer))
     refs: dict[str, str] = {}

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from cxlocal.errors import CxError, UsageError
 from cxlocal.processes.start import Captured
-from cxlocal.revision.git import ask, complaint, decode, failed, git
+from cxlocal.revision.git import World, ask, complaint, decode, failed, git
+from cxlocal.revision.settings import last_value, read_settings, way_to_remotes
 from cxlocal.text import utc_text
 
 OUR_FILE = ":(exclude,glob)**/.cx/run"
@@ -28,7 +29,7 @@ ABOUT_REPOSITORY = (
     "--show-prefix", "--absolute-git-dir", "--git-common-dir", "--show-toplevel",
 )  # fmt: skip
 
-CONTENTS = ("cat-file", "--batch")
+CONTENTS = ("cat-file", "--batch", "--follow-symlinks")
 
 _NAME = re.compile(r"[^\x00-\x20\x7f:?*\[\\]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -49,6 +50,8 @@ class Repository(NamedTuple):
     """``sha1`` or ``sha256``."""
     prefix: str
     """The folder it was opened from, relative to ``root``; empty at the top."""
+    believed: bool = False
+    """Programs that its own configuration names may be started to reach a remote."""
 
     @property
     def linked_worktree(self) -> bool:
@@ -80,8 +83,8 @@ class Identity(NamedTuple):
     """The folder of the deliverable, relative to the top of the repository."""
 
 
-def open_repository(folder: Path) -> Repository:
-    """The repository that ``folder`` lies in.
+def open_repository(folder: Path, *, believed: bool = False) -> Repository:
+    """The repository that ``folder`` lies in. ``believed``: by a command that runs its stages.
 
     Raises UsageError: ``no-git``, ``not-a-repository``, ``unsafe-repository`` (owned by another
     user and not marked safe).
@@ -102,6 +105,7 @@ def open_repository(folder: Path) -> Repository:
         shallow=lines[1] == "true",
         object_format=lines[2],
         prefix=lines[3].rstrip("/"),
+        believed=believed,
     )
 
 
@@ -193,6 +197,18 @@ def _not_resolved(repository: Repository, name: str, answer: Captured) -> CxErro
     )  # fmt: skip
 
 
+def contents_world(repository: Repository) -> World:
+    """How contents are read: a partial clone may have left them at its remote."""
+    if not is_partial(repository):
+        return World.HERE
+    return way_to_remotes(repository.root, believed=repository.believed)[0]
+
+
+def is_partial(repository: Repository) -> bool:
+    """Whether objects were left at a remote (``git clone --filter``)."""
+    return any((repository.common_dir / "objects" / "pack").glob("*.promisor"))
+
+
 def is_commit_id(text: str) -> bool:
     """A full commit id, as recorded: nothing git could take for something else."""
     return _COMMIT.fullmatch(text) is not None
@@ -222,7 +238,7 @@ def shown(names: Iterable[str]) -> tuple[str, ...]:
 def about_changes(paths: Sequence[str], *, untracked: bool = True) -> tuple[str, ...]:
     """The question ``dirty`` asks git."""
     return (
-        "status", "--porcelain=v1", "-z",
+        "status", "--porcelain=v1", "-z", "--ignore-submodules=none",
         "--untracked-files=normal" if untracked else "--untracked-files=no", "--no-renames", "--",
         *(f":(literal){path}" for path in paths), OUR_FILE,
     )  # fmt: skip
@@ -231,10 +247,11 @@ def about_changes(paths: Sequence[str], *, untracked: bool = True) -> tuple[str,
 def read_files(
     repository: Repository, commit: str, paths: Iterable[str]
 ) -> dict[str, bytes | None]:
-    """The content of files as they are in ``commit``; None for what it does not have.
+    """The content of files as they are in ``commit``; None for what it does not have. Links are
+    followed within the commit.
 
-    One git call for all. Raises UsageError ``bad-path`` for a path git cannot be asked for,
-    Trouble when a file is larger than ``FILE_LIMIT_BYTES``.
+    One git call for all. Raises UsageError ``bad-path`` for a path git cannot be asked for and for a
+    link that leads out of the commit, Trouble when a file is larger than ``FILE_LIMIT_BYTES``.
     """
     wanted = list(paths)
     for path in wanted:
@@ -248,14 +265,17 @@ def read_files(
     if not wanted:
         return {}
     questions = b"".join(os.fsencode(f"{commit}:{path}\n") for path in wanted)
-    answer = git(repository.root, *CONTENTS, input=questions, output_limit=FILE_LIMIT_BYTES)
+    world = contents_world(repository)
+    answer = git(
+        repository.root, *CONTENTS, input=questions, output_limit=FILE_LIMIT_BYTES, world=world
+    )
     if answer.code != 0 or answer.truncated:
         raise failed(CONTENTS, answer)
     return dict(zip(wanted, _contents(answer.stdout, questions.splitlines()), strict=True))
 
 
 def _contents(raw: bytes, questions: list[bytes]) -> Iterable[bytes | None]:
-    """Cut the output of ``cat-file --batch`` into one answer per question."""
+    """Cut the output of ``cat-file --batch --follow-symlinks`` into one answer per question."""
     position = 0
     for question in questions:
         if raw.startswith(question + b" missing\n", position):
@@ -263,9 +283,23 @@ def _contents(raw: bytes, questions: list[bytes]) -> Iterable[bytes | None]:
             yield None
             continue
         end = raw.index(b"\n", position)
-        _, kind, size = raw[position:end].split(b" ")
-        start, position = end + 1, end + 1 + int(size) + 1
-        yield raw[start : position - 1] if kind == b"blob" else None
+        first, *more = raw[position:end].split(b" ")
+        start, position = end + 1, end + 1 + int(more[-1]) + 1
+        content = raw[start : position - 1]
+        if first in (b"symlink", b"loop"):
+            raise _leads_out(question, content)
+        # Of a link to nothing (dangling, notdir) and of a folder there is no content.
+        yield content if more[0] == b"blob" else None
+
+
+def _leads_out(question: bytes, target: bytes) -> UsageError:
+    path = decode(question.partition(b":")[2])
+    return UsageError(
+        f"{path} is a link that leads out of the commit",
+        why=f"it leads to {decode(target)}; a release is made from what the commit holds",
+        hint=f"put the file itself in place of the link, or let it lead to a file beside {path}",
+        name="bad-path",
+    )
 
 
 def read_file(repository: Repository, commit: str, path: str) -> bytes | None:
@@ -278,8 +312,15 @@ def list_files(repository: Repository, commit: str, under: str) -> tuple[str, ..
     raw = ask(
         repository.root, "--literal-pathspecs", "ls-tree", "-r", "-z", "--name-only",
         "--full-tree", "--end-of-options", commit, "--", under.rstrip("/") + "/",
+        world=contents_world(repository),
     )  # fmt: skip
     return tuple(os.fsdecode(name) for name in raw.split(b"\0") if name)
+
+
+def last_excludes(repository: Repository) -> str:
+    """The file by which the person ignores files everywhere; empty for git's usual one."""
+    named = last_value(read_settings(repository.root), "core.excludesfile")
+    return os.path.expanduser(named) if named else ""
 
 
 def identity(repository: Repository, commit: str) -> Identity:
@@ -308,7 +349,12 @@ def repository_key(repository: Repository, commit: str) -> str:
     return identity(repository, commit).root_commit or f"folder:{repository.common_dir}"
 
 
-def version_tags(repository: Repository, pattern: str = "*") -> tuple[str, ...]:
-    """The repository's tags that match ``pattern`` (``v*``, ``webshop/*``), in byte order."""
+def version_tags(repository: Repository) -> tuple[str, ...]:
+    """The tags this clone has, in byte order."""
     raw = ask(repository.root, "for-each-ref", "--format=%(refname:strip=2)", "refs/tags/")
-    return tuple(tag for tag in decode(raw).splitlines() if fnmatchcase(tag, pattern))
+    return tuple(decode(raw).splitlines())
+
+
+def tags_like(tags: Iterable[str], pattern: str) -> tuple[str, ...]:
+    """Those that match ``pattern`` (``v*``, ``webshop/*``)."""
+    return tuple(tag for tag in tags if fnmatchcase(tag, pattern))

@@ -7,6 +7,7 @@ names it, and each is brought into a checkout from this machine, never from the 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,12 @@ from typing import NamedTuple
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.revision.git import ask, decode, git
 from cxlocal.revision.reach import first_containing, known_objects
-from cxlocal.revision.repository import Repository, open_repository, shallow_commits
+from cxlocal.revision.repository import (
+    Repository,
+    contents_world,
+    open_repository,
+    shallow_commits,
+)
 
 GITMODULES = ".gitmodules"
 
@@ -31,39 +37,58 @@ class Submodule(NamedTuple):
     commit: str
     source: Repository | None
     """The repository on this machine that has the commit; None when there is none."""
+    wanted: bool = True
+    """False where the commit says ``update = none``: git leaves it out, and so do we."""
 
 
 def list_submodules(repository: Repository, commit: str) -> tuple[Submodule, ...]:
     """The submodules that ``commit`` names in ``.gitmodules``, without those inside them."""
-    names = _names(repository, commit)
-    if not names:
+    named = _named(repository, commit)
+    if not named:
         return ()
     raw = ask(
-        repository.root, "ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit
+        repository.root, "--literal-pathspecs", "ls-tree", "-z", "--full-tree",
+        "--end-of-options", commit, "--", *named, world=contents_world(repository),
     )  # fmt: skip
     found = []
     for entry in raw.split(b"\0"):
-        if not entry.startswith(b"160000 "):
-            continue
         about, _, path_bytes = entry.partition(b"\t")
-        path, wanted = os.fsdecode(path_bytes), about.split(b" ")[2].decode("ascii")
-        if path in names:
-            name = names[path]
-            source = _source(repository, name, path, wanted)
-            found.append(Submodule(name, path, wanted, source))
+        path = os.fsdecode(path_bytes)
+        if not about.startswith(b"160000 ") or path not in named:
+            continue
+        name, update = named[path]
+        commit_there = about.split(b" ")[2].decode("ascii")
+        if update == "none":
+            found.append(Submodule(name, path, commit_there, None, wanted=False))
+        else:
+            source = _source(repository, name, path, commit_there)
+            found.append(Submodule(name, path, commit_there, source))
     return tuple(found)
 
 
-def _names(repository: Repository, commit: str) -> dict[str, str]:
-    """Path to name, out of the commit's ``.gitmodules``."""
-    answer = git(repository.root, *about_submodules(commit))
-    pairs = (e.partition("\n") for e in os.fsdecode(answer.stdout).split("\0") if e)
-    return {path: key[len("submodule.") : -len(".path")] for key, _, path in pairs}
+def _named(repository: Repository, commit: str) -> dict[str, tuple[str, str]]:
+    """Path to name and way of updating, out of the commit's ``.gitmodules``."""
+    world = contents_world(repository)
+    answer = git(repository.root, *about_submodules(commit), world=world)
+    said: dict[str, dict[str, str]] = {}
+    for entry in os.fsdecode(answer.stdout).split("\0"):
+        key, _, value = entry.partition("\n")
+        name, _, kind = key.removeprefix("submodule.").rpartition(".")
+        said.setdefault(name, {})[kind] = value
+    return {
+        one["path"]: (name, one.get("update", ""))
+        for name, one in said.items()
+        if _PATH.fullmatch(one.get("path", ""))
+    }
+
+
+_PATH = re.compile(r"(?!/)(?!(?:.*/)?\.\.?(?:/|$))[^\0]+(?<!/)", re.DOTALL)
+"""Of a folder in the tree; a commit may say anything."""
 
 
 def about_submodules(commit: str) -> tuple[str, ...]:
     """The first question ``list_submodules`` asks git."""
-    pattern = r"^submodule\..*\.path$"
+    pattern = r"^submodule\..*\.(path|update)$"
     return "config", f"--blob={commit}:{GITMODULES}", "-z", "--get-regexp", pattern
 
 

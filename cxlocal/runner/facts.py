@@ -52,25 +52,31 @@ def prove_revision(
 
 def left_out(source: Source, *, in_place: bool, rehearsal: bool) -> tuple[str, ...]:
     """Uncommitted files, which are not in this release. In place they are refused."""
-    from cxlocal.revision.checkout import require_clean
+    from cxlocal.revision.clean import require_clean
+    from cxlocal.revision.filters import agreed_filters
 
-    paths = source.config.deliverable.paths
+    paths, repository = source.config.deliverable.paths, source.repository
     if in_place:
-        require_clean(source.repository, paths)
         _refuse_other_head(source)
+        filters = agreed_filters(repository, source.config.scm.filters)
+        require_clean(repository, source.revision.commit, paths, filters)
         return ()
-    return () if rehearsal else shown(dirty(source.repository, paths))
+    return () if rehearsal else shown(dirty(repository, paths))
 
 
 def require_own_tree(source: Source, record: RunRecord) -> None:
     """A run that works in place goes on in the tree it left: its commit, the version written into
     it, and files git does not know. Raises Refused for other changes, UsageError for another commit.
     """
-    from cxlocal.revision.checkout import refuse_changes
+    from cxlocal.revision.clean import differences, refuse_changes
+    from cxlocal.revision.filters import agreed_filters
 
     _refuse_other_head(source)
     repository = source.repository
-    changed = dirty(repository, source.config.deliverable.paths, untracked=False)
+    changed = differences(
+        repository, record.revision, source.config.deliverable.paths,
+        filters=agreed_filters(repository, source.config.scm.filters), untracked=False,
+    )  # fmt: skip
     own = _stamped_files(source, record) if changed else {}
     refuse_changes(
         [name for name in changed if own.get(name, b"") != _bytes_of(repository.root / name)]

@@ -48,7 +48,7 @@ from cxlocal.runner.source import (
 from cxlocal.runner.stage_outputs import put_back
 from cxlocal.runner.voice import Opening
 from cxlocal.runner.work import Work
-from cxlocal.runner.workspace import Workspace, discard, open_workspace
+from cxlocal.runner.workspace import Workspace, discard, open_workspace, say_absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +90,8 @@ class Pushed(NamedTuple):
     """The first commit of its repository."""
     left_out: tuple[str, ...]
     """Files whose changes are not in the commit."""
+    absent: tuple[str, ...] = ()
+    """Submodules that the commit itself leaves out."""
 
 
 class Begun(NamedTuple):
@@ -127,13 +129,15 @@ def ask_git(
     push = "" if rehearsal else "online" if online else "offline"
     with early_questions():
         source = open_source(
-            machine, request.revision, {"jobs": request.jobs}, tree=rehearsal, push=push
-        )
+            machine, request.revision, {"jobs": request.jobs}, tree=rehearsal, push=push,
+            runs_stages=not request.pieces,
+        )  # fmt: skip
         refuse_repetition(machine, source)
         journal.passing = not source.kept
         if request.moved:
             journal_was_moved(journal, request.moved, source.actor._asdict())
         proof, root = prove_revision(machine, source, online=online, rehearsal=rehearsal)
+        source = source._replace(tags=proof.tags if proof else None)
         return Pushed(source, proof, root, left(source))
 
 
@@ -150,7 +154,7 @@ def record_beginning(
         online, why_offline = meet(journal, store, source)
         facts = facts_of(
             journal, source, plan, request, pushed.proof, pushed.root, pushed.left_out, online
-        )
+        )._replace(absent=pushed.absent)
         listen(journal, source)
         record = RunRecord.begin(
             journal, plan, facts, run=run,
@@ -171,9 +175,11 @@ def _begin(machine: Machine, journal: Journal, request: Request, began: float) -
     workspace = open_workspace(
         machine.home, source.repository, source.revision.commit, run,
         in_place=_in_place(source, request), overlay=request.rehearsal,
+        filters=source.config.scm.filters,
     )  # fmt: skip
     try:
-        plan, secrets, selection = _check_out(machine, source, workspace, request)
+        plan, secrets, selection, absent = _check_out(machine, source, workspace, request)
+        pushed = pushed._replace(absent=absent)
         readers = find_readers(source.manager, plan)
         request = request._replace(reason=Masker(secrets.values()).text(request.reason))
         begun = record_beginning(machine, journal, pushed, plan, request, run)
@@ -190,7 +196,7 @@ def _begin(machine: Machine, journal: Journal, request: Request, began: float) -
     shown = "" if proof is None else f"{proof.kind} at {proof.remote}".removesuffix(" at ")
     _announce(
         work, source, selection, version, begun.why_offline, proof=shown,
-        uncommitted=pushed.left_out, changes=words_of_changes(begun.changes),
+        uncommitted=pushed.left_out, absent=absent, changes=words_of_changes(begun.changes),
     )  # fmt: skip
     kind = "" if proof is None else proof.kind
     return Opened(
@@ -208,17 +214,19 @@ def _left_out(source: Source, request: Request) -> tuple[str, ...]:
 
 def _check_out(
     machine: Machine, source: Source, workspace: Workspace, request: Request
-) -> tuple[Plan, dict[str, str], Selection]:
-    """Bring the files, make the plan out of them, and look for all it needs."""
+) -> tuple[Plan, dict[str, str], Selection, tuple[str, ...]]:
+    """Bring the files, make the plan out of them, and look for all it needs; last, the submodules
+    that the commit itself leaves out."""
+    absent: tuple[str, ...] = ()
     if not workspace.in_place:
         paths = tuple(path.rstrip("/") for path in source.config.deliverable.paths)
-        workspace.make(paths, workspace.source)
+        absent = say_absent(workspace.make(paths, workspace.source), machine.voice)
     plan = make_plan(machine, source, workspace.project)
     selection = select(plan, to=request.to, rehearsal=request.rehearsal)
     _refuse_empty(plan, selection)
     secrets = find_secrets(machine, source, plan, frozenset(selection.now))
     check(plan, workspace.project)
-    return plan, secrets, selection
+    return plan, secrets, selection, absent
 
 
 def _refuse_empty(plan: Plan, selection: Selection) -> None:
@@ -240,14 +248,20 @@ def _refuse_empty(plan: Plan, selection: Selection) -> None:
 
 
 def find_run(
-    machine: Machine, journal: Journal, run: str, *, jobs: int | None = None
+    machine: Machine,
+    journal: Journal,
+    run: str,
+    *,
+    jobs: int | None = None,
+    runs_stages: bool = False,
 ) -> tuple[Source, RunRecord]:
-    """A run of this folder's deliverable with its source, in the name of whoever asks now.
+    """A run of this folder's deliverable with its source, in the name of whoever asks now, and
+    perhaps ``runs_stages`` of it.
 
     Raises UsageError for a run that is not known, or one of another deliverable.
     """
     record = RunRecord.attach(journal, run)
-    source = open_source(machine, record.revision, {"jobs": jobs})
+    source = open_source(machine, record.revision, {"jobs": jobs}, runs_stages=runs_stages)
     if source.config.deliverable.name != record.ref.deliverable:
         raise UsageError(
             f"run {record.version or run[:8]} is one of {record.ref.deliverable!r}",
@@ -279,8 +293,9 @@ def check_out_again(
     if in_place:
         require_own_tree(source, record)
     found = open_workspace(
-        machine.home, source.repository, record.revision, name or record.run, in_place=in_place
-    )
+        machine.home, source.repository, record.revision, name or record.run, in_place=in_place,
+        filters=record.plan.filters,
+    )  # fmt: skip
     if not in_place:
         discard(found)
         found.folder.mkdir(parents=True, mode=0o700)
@@ -325,7 +340,7 @@ def make_work(
 
 
 def _resume(machine: Machine, journal: Journal, request: Request, began: float) -> Opened:
-    source, record = find_run(machine, journal, request.resume, jobs=request.jobs)
+    source, record = find_run(machine, journal, request.resume, jobs=request.jobs, runs_stages=True)
     _refuse_to_resume(journal, record)
     refuse_repetition(machine, source)
     plan = record.plan
@@ -458,6 +473,7 @@ def _announce(
     kept: tuple[str, ...] | None = None,
     proof: str = "",
     uncommitted: tuple[str, ...] = (),
+    absent: tuple[str, ...] = (),
     changes: str = "",
 ) -> None:
     """Say what begins now; ``kept`` where it goes on."""
@@ -475,6 +491,7 @@ def _announce(
             subject=source.revision.subject,
             proof=proof,
             uncommitted=uncommitted,
+            absent=absent,
             changes=changes,
             stages=selection.now,
             kept=kept or (),

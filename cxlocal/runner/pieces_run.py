@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.exchange.sync import synchronise
-from cxlocal.revision.repository import dirty, shown
+from cxlocal.revision.clean import WHAT_COUNTS, differences, refuse_changes
+from cxlocal.revision.filters import agreed_filters
+from cxlocal.revision.repository import shown
 from cxlocal.runner import orphans
 from cxlocal.runner.handover import goes_away, send_patiently
 from cxlocal.runner.opening import (
@@ -94,24 +96,25 @@ def start(
 def _changed(source: Source, *, allowed: bool) -> tuple[str, ...]:
     """Uncommitted files. The commands of such a run work in the tree as it lies, so what they build
     would not be what was pushed: refused, unless somebody takes that upon himself."""
-    from cxlocal.revision.checkout import require_clean
-
-    paths = source.config.deliverable.paths
+    repository = source.repository
+    filters = agreed_filters(repository, source.config.scm.filters)
+    changed = differences(
+        repository, source.revision.commit, source.config.deliverable.paths, filters=filters
+    )
     if not allowed:
         try:
-            require_clean(source.repository, paths)
+            refuse_changes(changed)
         except Refused as problem:
             raise Refused(
                 problem.what,
                 why="the commands of such a run work in the tree as it lies: what they build would"
-                " not be what was pushed",
+                f" not be what was pushed; {WHAT_COUNTS}",
                 hint="commit and push them, add what is built to .gitignore, or:"
                 " cxlocal run start --allow-uncommitted",
                 name=problem.name,
                 **problem.data,
             ) from problem
-        return ()
-    return shown(dirty(source.repository, paths))
+    return shown(changed)
 
 
 def next_version(machine: Machine, journal: Journal, run: str, *, offline: bool) -> Version:

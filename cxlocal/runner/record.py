@@ -66,6 +66,8 @@ class RunFacts(NamedTuple):
     proof: dict[str, Any] | None = None
     changes: dict[str, Any] | None = None
     uncommitted: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    """Submodules that the commit itself leaves out."""
 
 
 class Version(NamedTuple):
@@ -450,6 +452,7 @@ def _queued_facts(plan: Plan, facts: RunFacts) -> dict[str, Any]:
         "changes": facts.changes,
         "uncommitted": list(facts.uncommitted[:UNCOMMITTED_MAX]),
         "uncommitted_total": len(facts.uncommitted),
+        **({"absent_submodules": list(facts.absent)} if facts.absent else {}),
         "deliverable_title": plan.title or plan.deliverable,
         "owner": plan.owner,
         "cxlocal_version": VERSION,

@@ -88,7 +88,7 @@ def ship(machine: Machine, journal: Journal, order: Order) -> Shipped:
     be done, Interrupted when a signal ended it. A deployment that failed is an outcome.
     """
     catch_up(journal)
-    source, record = find_run(machine, journal, order.run)
+    source, record = find_run(machine, journal, order.run, runs_stages=True)
     stages = deploy_stages(record, order.environment)
     refuse_running(journal, record, "wait for it: it deploys by itself")
     if not order.allow_older:

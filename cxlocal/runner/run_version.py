@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from cxlocal.numbers.schemes import Scheme
     from cxlocal.numbers.stamp import Stamped
     from cxlocal.plan.types import Plan
-    from cxlocal.revision.repository import Repository
     from cxlocal.runner.source import Machine, Source
 
 
@@ -43,7 +42,7 @@ def take_number(
         ahead=plan.version.ahead,
         first=max(plan.version.first, adopted(journal, plan.deliverable, plan.version.line)),
         when_empty=plan.version.when_empty,
-        tagged=tagged(journal, source.repository, plan, scheme),
+        tagged=tagged(journal, source, plan, scheme, online=store is not None),
     )
     patience = 0.0 if source.kept else float(source.settings.store_patience_seconds)
     find_lender = None if store is None else lender_finder(source, machine)
@@ -65,8 +64,9 @@ def adopted(journal: Journal, deliverable: str, line: str) -> int:
     return row["hi"] + 1 if row and row["hi"] is not None else 0
 
 
-def tagged(journal: Journal, repository: Repository, plan: Plan, scheme: Scheme) -> int:
-    """The highest number of the line among the repository's tags.
+def tagged(journal: Journal, source: Source, plan: Plan, scheme: Scheme, *, online: bool) -> int:
+    """The highest number of the line among the tags of the remote and of this clone: a clone of a
+    CI server has none, and one of a person may have some that are not pushed yet.
 
     Asked only while the journal knows none of the line itself: then counting could begin below
     what was released before cxlocal came.
@@ -74,7 +74,12 @@ def tagged(journal: Journal, repository: Repository, plan: Plan, scheme: Scheme)
     line = plan.version.line
     if highest_known(journal.connection, plan.deliverable, line) >= 0:
         return -1
-    tags = version_tags(repository)
+    told = source.tags
+    if told is None and online:
+        from cxlocal.revision.proof import remote_tags
+
+        told = remote_tags(source.repository, plan.remotes)
+    tags = {*version_tags(source.repository), *(told or ())}
     return max(numbers_in_tags(scheme, plan.deliverable, line, tags), default=-1)
 
 

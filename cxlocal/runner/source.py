@@ -71,6 +71,8 @@ class Source(NamedTuple):
     """What was asked for, such as HEAD."""
     tree: bool = False
     """The configuration is that of the working tree (rehearsal)."""
+    tags: tuple[str, ...] | None = None
+    """Those of the remote, as far as the proof of the push listed them."""
 
     @property
     def file(self) -> str:
@@ -85,17 +87,20 @@ def open_source(
     *,
     tree: bool = False,
     push: str = "",
+    runs_stages: bool = False,
 ) -> Source:
     """Read what ``name`` (HEAD, a branch, whatever a plugin knows) means.
 
     ``tree`` takes the configuration from the working tree instead (rehearsal). ``push`` says that a
     proof of the push will be asked for next, ``online`` or ``offline``: the questions are begun
-    here, for a caller inside ``early_questions``. Raises UsageError and ConfigError.
+    here, for a caller inside ``early_questions``. ``runs_stages``: the caller does, so programs
+    that the repository's own configuration names may reach its remote, as they may on a CI server.
+    Raises UsageError and ConfigError.
     """
     from cxlocal.revision import early
 
     asked = name
-    repository = open_repository(machine.root)
+    repository = open_repository(machine.root, believed=runs_stages)
     manager: Manager | None = None
     if name != "HEAD":
         # Only a plugin of the machine can know the name: the project's are not known before it.
@@ -119,7 +124,10 @@ def open_source(
         config = parse(content, file=f"cx.toml at {revision.commit[:8]}")
     if push:
         remotes = config.scm.remotes if push == "online" else None
-        early.ask_about_push(repository, remotes, config.deliverable.paths)
+        # What is not committed is only told of, by a run that has a checkout.
+        tells = runs_stages and config.defaults.workspace == "checkout"
+        paths = config.deliverable.paths if tells else None
+        early.ask_about_push(repository, remotes, paths)
     chosen = settings(config, folder=str(machine.root), environ=machine.environ, flags=flags)
     manager = load(
         machine.environ, block=config.plugins.block, no=machine.blocked, warn=machine.voice.warn
@@ -127,6 +135,7 @@ def open_source(
     place = find_place(manager, machine.environ)
     actor = find_actor(machine.environ, place, partial(git_user, repository))
     kept = not is_passing(machine.environ, place, machine.fresh)
+    repository = repository._replace(believed=runs_stages or place.kind != "laptop")
     return Source(repository, revision, config, chosen, manager, place, actor, kept, asked, tree)
 
 

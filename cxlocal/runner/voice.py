@@ -47,6 +47,8 @@ class Opening(NamedTuple):
     """Stages that succeeded before (resume)."""
     resumed: bool
     """The run began earlier."""
+    absent: tuple[str, ...] = ()
+    """Submodules that the commit itself leaves out."""
 
 
 class Ending(NamedTuple):

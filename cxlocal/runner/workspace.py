@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.domain import path_part
 from cxlocal.errors import Refused, Trouble
 from cxlocal.journal.home import writing_home
-from cxlocal.revision.repository import dirty
+from cxlocal.revision.repository import dirty, shown
 from cxlocal.runner.locks import Lock, holder, take
 from cxlocal.runner.orphans import run_folder
 
 if TYPE_CHECKING:
     from cxlocal.plan.types import Plan, Stage
+    from cxlocal.revision.checkout import Checkout
     from cxlocal.revision.repository import Repository
+    from cxlocal.runner.voice import Voice
 
 
 FREE_BYTES = 2 * 1024**3
@@ -43,6 +45,8 @@ class Workspace(NamedTuple):
     """The working tree whose changes lie over the checkout (rehearsal)."""
     lock: Lock | None = None
     """Keeps other runs out of a working tree that stages work in."""
+    filters: tuple[str, ...] = ()
+    """Names of the git filters that work in a checkout ([scm] filters)."""
 
     @property
     def in_place(self) -> bool:
@@ -62,13 +66,16 @@ class Workspace(NamedTuple):
         folder.mkdir(parents=True, mode=0o700)
         return folder
 
-    def make(self, paths: Sequence[str], target: Path) -> None:
+    def make(self, paths: Sequence[str], target: Path) -> Checkout:
         """Check the revision out into ``target``, uncommitted changes over it in a rehearsal."""
         from cxlocal.revision.checkout import checkout
+        from cxlocal.revision.filters import agreed_filters
 
-        checkout(self.repository, self.commit, target, paths=paths)
+        filters = agreed_filters(self.repository, self.filters)
+        done = checkout(self.repository, self.commit, target, paths=paths, filters=filters)
         if self.overlay is not None:
             _lay_over(self.repository, self.overlay, target)
+        return done
 
     def isolated(self, plan: Plan, stage: Stage, attempt: int) -> Path:
         """A checkout of a stage's own; the folder of cx.toml in it."""
@@ -90,6 +97,7 @@ def open_workspace(
     *,
     in_place: bool,
     overlay: bool = False,
+    filters: Sequence[str] = (),
 ) -> Workspace:
     """The folders of a run; made as far as they are always needed."""
     folder = run_folder(home, run)
@@ -97,7 +105,8 @@ def open_workspace(
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not in_place:
         tree = repository.root if overlay else None
-        return Workspace(repository, commit, folder, folder / "source", tree)
+        source = folder / "source"
+        return Workspace(repository, commit, folder, source, tree, filters=tuple(filters))
     path = repository.git_dir / "cxlocal.lock"
     lock = take(path, f"run {run[:8]}")
     if lock is None:
@@ -109,6 +118,16 @@ def open_workspace(
             name="tree-in-use",
         )
     return Workspace(repository, commit, folder, repository.root, None, lock)
+
+
+def say_absent(done: Checkout, voice: Voice) -> tuple[str, ...]:
+    """Warn of filters that did not work in a checkout; the submodules the commit itself leaves out."""
+    if done.unfiltered:
+        voice.warn(
+            "files of this commit ask for git filters that [scm] filters does not name"
+            f" ({', '.join(done.unfiltered)}): they are as they were committed"
+        )
+    return shown(done.absent)
 
 
 def _lay_over(repository: Repository, tree: Path, target: Path) -> None:

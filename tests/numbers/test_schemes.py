@@ -12,6 +12,7 @@ from cxlocal.errors import ConfigError
 from cxlocal.numbers.schemes import (
     NUMBER_MAX,
     SCHEMES,
+    lines_in_tags,
     number_in,
     numbers_in_tags,
     rehearsal_text,
@@ -131,6 +132,42 @@ def test_foreign_texts_have_no_key() -> None:
     for name, text in [("semver", "2.7"), ("pep440", "2.7+x"), ("calver", "x"), ("counter", "a b")]:
         with pytest.raises(ValueError, match="not"):
             SCHEMES[name].sort_key(text)
+
+
+OURS = [
+    ("shop", "v1.0.11"), ("shop", "V1.0.11"), ("shop", "1.0.11"), ("shop", "shop-1.0.11"),
+    ("shop", "shop@1.0.11"), ("shop", "shop_v1.0.11"), ("shop", "shop.1.0.11"),
+    ("shop", "Shop-1.0.11"), ("shop", "SHOP/v1.0.11"), ("shop", "services/shop/v1.0.11"),
+    ("shop", "services/shop-1.0.11"), ("shop", "@acme/shop@1.0.11"), ("shop", "release-1.0.11"),
+    ("shop", "Release-v1.0.11"), ("shop", "release/1.0.11"), ("shop", "releases/1.0/v1.0.11"),
+    ("shop", "rel_1_0_11"), ("shop", "REL1_0_11"), ("shop", "version-1.0.11"),
+    ("shop", "v1.0.11+build5"), ("shop", "1.0.11+20240101.sha-1a2b3c4"), ("shop", "1.0.11.Final"),
+    ("shop", "1.0.11.RELEASE"), ("shop", "v1.0.11-ga"), ("shop", "shop/release-1.0.11+b1"),
+    ("@acme/shop", "@acme/shop@1.0.11"), ("@acme/shop", "@Acme/Shop@v1.0.11"),
+    ("@acme/shop", "packages/@acme/shop/v1.0.11"), ("@acme/shop", "shop@1.0.11"),
+    ("@acme/shop", "release/shop-1.0.11"), ("@acme/shop", "v1.0.11"),
+    ("s3-tool2", "s3-tool2-1.0.11"), ("c++", "c++/1.0.11"),
+]  # fmt: skip
+FOREIGN = [
+    ("web", "api/v1.0.11"), ("web", "@acme/api@1.0.11"), ("web", "api-v1.0.11"),
+    ("web", "api@1.0.11"), ("web", "web-api-v1.0.11"), ("web", "web-api/v1.0.11"),
+    ("web", "web/api/v1.0.11"), ("web", "myweb-1.0.11"), ("web", "myweb/1.0.11"),
+    ("web", "services/api/v1.0.11"), ("web", "releases/api/v1.0.11"), ("@acme/web", "@other/web@1.0.11"),
+    ("@acme/web", "@acme/api@1.0.11"), ("@acme/web", "libs/web@1.0.11"), ("a.b", "axb-1.0.11"),
+    ("web", "v1.0.11-rc.1"), ("web", "1.0.11-SNAPSHOT"), ("web", "v1.0.11.5"), ("web", "v11.0.11"),
+    ("web", "x1.0.11"), ("web", "1.0.11-final-rc2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("deliverable", "tag"), OURS)
+def test_tags_of_this_deliverable(deliverable: str, tag: str) -> None:
+    assert numbers_in_tags(SCHEMES["semver"], deliverable, "1.0", [tag]) == {11}
+    assert lines_in_tags(SCHEMES["semver"], deliverable, "9.9", [tag]) == {"1.0": {11: tag}}
+
+
+@pytest.mark.parametrize(("deliverable", "tag"), FOREIGN)
+def test_tags_of_others(deliverable: str, tag: str) -> None:
+    assert numbers_in_tags(SCHEMES["semver"], deliverable, "1.0", [tag]) == set()
 
 
 def test_tags_tell_what_is_in_use() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import tomllib
 from pathlib import Path
@@ -70,6 +71,11 @@ def test_json_toml_and_pattern(checkout: Path) -> None:
         (Stamp("version.h", key="VERSION"), "stamp-no-key"),
         (Stamp("version.h", pattern="nothing (x)"), "stamp-ambiguous"),
         (Stamp("version.h", pattern='"([^"]*)"'), "stamp-ambiguous"),
+        (Stamp("version.h", pattern='^#define VERSION (?:"0.(9)"|.*)'), "stamp-ambiguous"),
+        (Stamp("version.h", pattern="VERSION (?:x(.*))?"), "stamp-ambiguous"),
+        (Stamp("zeros.h", pattern="(0)"), "stamp-unreadable"),
+        (Stamp("half.h", pattern="(0)"), "stamp-unreadable"),
+        (Stamp("latin.json", key="version"), "stamp-unreadable"),
         (Stamp("version.h", pattern="VERSION"), "stamp-pattern"),
         (Stamp("version.h", pattern="("), "stamp-pattern"),
         (Stamp("../outside.json", key="version"), "stamp-outside"),
@@ -85,6 +91,9 @@ def test_errors_name_the_file_and_change_nothing(checkout: Path, stamp: Stamp, n
     (checkout / "link.json").symlink_to(checkout.parent / "outside.json")
     (checkout / "binary.json").write_bytes(b"\xff\xfe")
     (checkout / "broken.json").write_text('{"version": ')
+    (checkout / "zeros.h").write_bytes(b"v=0\0")
+    (checkout / "half.h").write_bytes(codecs.BOM_UTF16_LE + "v=0".encode("utf-16-le")[:-1])
+    (checkout / "latin.json").write_bytes('{"version": "1", "x": "ü"}'.encode("latin-1"))
     deep = "[" * 300_000 + "]" * 300_000
     (checkout / "deep.json").write_text(f'{{"version": "1", "x": {deep}}}')
     (checkout / "deep.toml").write_text(f'version = "1"\nx = {deep}\n')
@@ -112,3 +121,62 @@ def test_numbers_that_do_not_equal_themselves(checkout: Path) -> None:
     assert (checkout / "odd.json").read_text() == (
         '{"x": [NaN, {"version": "1"}], "version": "2.0.0"}'
     )
+
+
+MARKS = {
+    "utf-8-sig": codecs.BOM_UTF8,
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+    "utf-32-le": codecs.BOM_UTF32_LE,
+    "utf-32-be": codecs.BOM_UTF32_BE,
+}
+FILES = [
+    ("package.json", '{"x": "ü",\n "version": "0.0.0"}\n', "version", ""),
+    ("Cargo.toml", '# ü\n[package]\nversion = "0.0.0" # one\nedition = "2021"\n', "package.version", ""),
+    ("v.py", '# ü\nversion = "0.0.0"\nname = "x"\n', "", '^version = "(.*)"$'),
+    ("a.properties", "version=0.0.0\n\nname=Grüße\n", "", "^version=(.*)$"),
+    ("b.properties", "# Grüße\nversion=0.0.0", "", r"^version=([0-9.]+)$"),
+    ("c.rc", "A\nB\nFILEVERSION 0.0.0\nC", "", r"A\nB\nFILEVERSION (\S+)\nC"),
+]  # fmt: skip
+
+
+# JSON and TOML are Unicode by their definitions: another encoding is refused, see above.
+ENCODED = [
+    (*file, encoding)
+    for file in FILES
+    for encoding in ("utf-8", *MARKS, *(() if file[2] else ("latin-1",)))
+]
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize(("name", "text", "key", "pattern", "encoding"), ENCODED)
+def test_mark_encoding_and_line_ends_stay(
+    tmp_path: Path, name: str, text: str, key: str, pattern: str, encoding: str, ends: str
+) -> None:
+    mark, plain = MARKS.get(encoding, b""), encoding.removesuffix("-sig")
+
+    def written(content: str) -> bytes:
+        return mark + content.replace("\n", ends).encode(plain)
+
+    (tmp_path / name).write_bytes(written(text))
+    done = apply_stamps(tmp_path, [Stamp(name, key, pattern)], "2.7.114")
+    assert [one.old for one in done] == ["0.0.0"]
+    assert (tmp_path / name).read_bytes() == written(text.replace("0.0.0", "2.7.114"))
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"^version=(.*)\r$", r"version=([^\r]*)\r\n", r"version=(.*?)\s"]
+)
+def test_a_pattern_that_knows_of_both_halves_of_a_line_end(tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "v").write_bytes(b"a=1\r\nversion=1.0.0\r\nb=\n")
+    apply_stamps(tmp_path, [Stamp("v", pattern=pattern)], "2.0.0")
+    assert (tmp_path / "v").read_bytes() == b"a=1\r\nversion=2.0.0\r\nb=\n"
+
+
+def test_the_group_of_a_long_file_is_found_at_its_place(tmp_path: Path) -> None:
+    lines = [f"line {number}\r\n" if number % 3 else f"line {number}\n" for number in range(999)]
+    lines[500] = "version=1.0.0\r\n"
+    (tmp_path / "v").write_bytes("".join(lines).encode())
+    apply_stamps(tmp_path, [Stamp("v", pattern="^version=(.*)$")], "2.0.0")
+    lines[500] = "version=2.0.0\r\n"
+    assert (tmp_path / "v").read_bytes() == "".join(lines).encode()

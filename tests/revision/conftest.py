@@ -96,3 +96,9 @@ class Desk:
 def desk(tmp_path: Path) -> Desk:
     """An empty folder to make repositories in."""
     return Desk(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """As ``desk``, for repositories that several tests look at or copy."""
+    return Desk(tmp_path_factory.mktemp("desk"))

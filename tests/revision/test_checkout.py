@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from cxlocal.errors import Refused, Trouble, UsageError
+from cxlocal.errors import Trouble, UsageError
 from cxlocal.revision.checkout import (
     checkout,
     remove_checkout,
-    require_clean,
     sparse_patterns,
 )
+from cxlocal.revision.submodules import require_pushed
 
 
 def files(folder: Path) -> set[str]:
@@ -38,7 +38,7 @@ def test_a_checkout_is_the_commit_and_nothing_else(desk: Any, tmp_path: Path) ->
     work.write("untracked", "x")
     target = tmp_path / "out" / "shop"
     done = checkout(work.open(), commit, target)
-    assert (done.path, done.commit, done.submodules, done.lfs_files) == (target, commit, (), 0)
+    assert done == (target, commit, (), 0, (), ())
     assert files(target) == {"cx.toml", "work.txt"}
     assert (target / "work.txt").read_text() == "second"
     inside = type(work)(target)
@@ -213,11 +213,55 @@ def test_a_submodule_that_is_not_here(desk: Any, tmp_path: Path) -> None:
     assert str(error.value) == (
         "the submodule lib is not on this machine\n"
         f"the commit needs {needed} of it, and a checkout is made without network\n"
-        "git submodule update --init --recursive -- lib"
+        "git submodule update --init --recursive --checkout -- lib\n"
+        "or leave it out of every release: update = none in .gitmodules"
     )
     assert not (tmp_path / "out").exists()
-    done = checkout(copy.open(), copy.head(), tmp_path / "out", submodules=False)
-    assert done.submodules == ()
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_submodule_that_the_commit_leaves_out(desk: Any, tmp_path: Path, here: bool) -> None:
+    """``update = none``: left out on every machine, whether it is here or not."""
+    work = with_library(desk, nested=True)
+    work.git("config", "-f", ".gitmodules", "submodule.lib.update", "none")
+    work.commit("leave it out")
+    source = work if here else desk.clone(work, "copy")
+    done = checkout(source.open(), work.head(), tmp_path / "out")
+    assert (done.submodules, done.absent) == ((), ("lib",))
+    assert list((tmp_path / "out/lib").iterdir()) == []
+    require_pushed(source.open(), work.head())
+
+
+def test_an_inner_submodule_that_its_commit_leaves_out(desk: Any, tmp_path: Path) -> None:
+    work = with_library(desk, nested=True)
+    inner = type(work)(work.path / "lib")
+    inner.git("config", "-f", ".gitmodules", "submodule.deep/inner.update", "none")
+    inner.commit("leave it out")
+    done = checkout(work.open(), work.commit("newer library"), tmp_path / "out")
+    assert (done.submodules, done.absent) == (("lib",), ("lib/deep/inner",))
+
+
+def test_only_the_commit_leaves_a_submodule_out(desk: Any, tmp_path: Path) -> None:
+    """What this machine says is no reason: another one would release other bytes."""
+    work = with_library(desk)
+    work.git("config", "submodule.lib.update", "none")
+    assert checkout(work.open(), work.head(), tmp_path / "out").submodules == ("lib",)
+    copy = desk.clone(work, "copy")
+    copy.git("config", "submodule.lib.update", "none")
+    with pytest.raises(Trouble) as error:
+        checkout(copy.open(), copy.head(), tmp_path / "none")
+    command = error.value.hint.splitlines()[0].removeprefix("git ").split()
+    copy.git("-c", "protocol.file.allow=always", *command)
+    assert checkout(copy.open(), copy.head(), tmp_path / "none").submodules == ("lib",)
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc", "a/../../x", ".", "lib/", "a/./b", ""])
+def test_a_submodule_whose_path_is_no_folder_of_the_tree(
+    desk: Any, tmp_path: Path, path: str
+) -> None:
+    work, _ = desk.project()
+    work.commit("odd", **{".gitmodules": f'[submodule "x"]\n\tpath = {path}\n\turl = x\n'})
+    assert checkout(work.open(), work.head(), tmp_path / "out").submodules == ()
 
 
 def test_a_submodule_outside_the_paths_is_not_needed(desk: Any, tmp_path: Path) -> None:
@@ -267,8 +311,6 @@ def test_lfs_files_come_from_this_machine(desk: Any, tmp_path: Path) -> None:
     assert (tmp_path / "out/big.bin").stat().st_mode & stat.S_IXUSR
     assert (tmp_path / "out/plain").read_text().startswith("version https://git-lfs")
     assert type(work)(tmp_path / "out").git("status", "--porcelain") == ""
-    bare = checkout(work.open(), work.head(), tmp_path / "pointers", lfs=False)
-    assert bare.lfs_files == 0
 
 
 def test_an_lfs_file_that_is_not_here(desk: Any, tmp_path: Path) -> None:
@@ -345,18 +387,3 @@ def test_removal_of_folders_a_build_locked(desk: Any) -> None:
     _, status = os.waitpid(child, 0)
     shutil.rmtree(base)
     assert os.waitstatus_to_exitcode(status) == 0
-
-
-def test_in_place_refuses_uncommitted_changes(desk: Any) -> None:
-    work, _ = desk.project()
-    require_clean(work.open())
-    for name in ("a", "b", "c", "d", "e"):
-        work.write(name, "x")
-    with pytest.raises(Refused) as error:
-        require_clean(work.open())
-    assert str(error.value) == (
-        "the working tree has uncommitted changes: a, b, c and 2 more\n"
-        'workspace = "in-place" releases the tree as it lies here, and this one is not the commit\n'
-        "git stash --include-untracked, or commit and push them"
-    )
-    assert error.value.data["files"] == ["a", "b", "c", "d", "e"]

@@ -94,7 +94,7 @@ def test_a_remote_is_left_alone_offline(desk: Any) -> None:
     folder = _pushed(desk)
     with early.early_questions():
         early.ask_about_push(folder.open(), None, ())
-        assert [words[0] for _, words in git._begun.questions] == ["status"]
+        assert [words[0] for _, words, _ in git._begun.questions] == ["status"]
 
 
 def test_a_remote_that_hangs_does_not_outlive_the_question(
@@ -107,7 +107,7 @@ def test_a_remote_that_hangs_does_not_outlive_the_question(
     monkeypatch.setenv("GIT_SSH_COMMAND", f"sleep 1; touch {sign}; false")
     with early.early_questions():
         early.ask_about_push(folder.open(), (), ())
-        assert any(words[0] == "ls-remote" for _, words in git._begun.questions)
+        assert any(words[0] == "ls-remote" for _, words, _ in git._begun.questions)
         time.sleep(0.2)
     time.sleep(1.2)
     assert not sign.exists()
@@ -118,7 +118,7 @@ def test_remotes_that_are_not_clear_are_told_by_the_proof_alone(desk: Any) -> No
     folder.commit()
     with early.early_questions():
         early.ask_about_push(folder.open(), ("upstream",), ())
-        assert not any(words[0] == "ls-remote" for _, words in git._begun.questions)
+        assert not any(words[0] == "ls-remote" for _, words, _ in git._begun.questions)
 
 
 def test_outside_of_a_repository_nothing_is_begun_in_vain(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from cxlocal.clock import SystemClock
 from cxlocal.errors import Refused, UsageError
 from cxlocal.revision.mirrors import Mirror
 from cxlocal.revision.proof import Proof, prove, reverify
-from cxlocal.revision.remotes import clean_url, primary_url, remotes
+from cxlocal.revision.remotes import clean_url, origin_of, remotes
 from cxlocal.revision.repository import resolve
 
 
@@ -581,7 +581,7 @@ def test_addresses_are_recorded_without_credentials(desk: Any, address: str, rec
     work, _ = desk.project()
     work.git("remote", "set-url", "origin", address)
     assert remotes(work.open()) == {"origin": recorded}
-    assert primary_url(work.open()) == recorded
+    assert origin_of(work.open()) == (recorded, ())
     assert clean_url(address) == recorded
     proof = proof_of(work, online=False)
     assert "secret" not in str(proof) and "token@" not in str(proof)
@@ -612,4 +612,4 @@ def test_git_is_asked_few_times(desk: Any, tmp_path: Path, monkeypatch: pytest.M
     commit = work.head()
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
     prove(repository, commit, clock=SystemClock())
-    assert len(trace.read_text().splitlines()) <= 3
+    assert len(trace.read_text().splitlines()) <= 4

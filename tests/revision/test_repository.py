@@ -20,6 +20,7 @@ from cxlocal.revision.repository import (
     repository_key,
     resolve,
     shown,
+    tags_like,
     version_tags,
 )
 
@@ -250,13 +251,53 @@ def test_files_come_from_the_commit(desk: Any) -> None:
         read_file(repository, commit, "a\nb")
 
 
+LINKS = [
+    ("to", "real/cx.toml"), ("by/way", "../real/cx.toml"), ("chain", "to"),
+    ("folder/cx.toml", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "target"), LINKS)
+def test_links_are_followed_within_the_commit(desk: Any, name: str, target: str | None) -> None:
+    work, _ = desk.project()
+    work.write("real/cx.toml", "content\n")
+    (work.path / "to").symlink_to("real/cx.toml")
+    (work.path / "folder").symlink_to("real")
+    if target and name != "to":
+        (work.path / name).parent.mkdir(exist_ok=True)
+        (work.path / name).symlink_to(target)
+    commit = work.commit("links")
+    (work.path / "real/cx.toml").write_text("of the working tree\n")
+    assert read_files(work.open(), commit, (name, "work.txt"))[name] == b"content\n"
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../outside", "itself"])
+def test_a_link_that_leads_out_of_the_commit_is_said(desk: Any, target: str) -> None:
+    work, _ = desk.project()
+    (work.path / "itself").symlink_to(target)
+    with pytest.raises(UsageError) as error:
+        read_file(work.open(), work.commit("link"), "itself")
+    assert error.value.name == "bad-path" and target in error.value.why
+
+
+@pytest.mark.parametrize("target", ["nothing", "work.txt/x", "a"])
+def test_a_link_to_nothing_has_no_content(desk: Any, target: str) -> None:
+    work, _ = desk.project()
+    (work.path / "link").symlink_to(target)
+    commit = work.commit("link", a__x="x", **{"work.txt": "y"})
+    assert read_files(work.open(), commit, ("link", "work.txt")) == {
+        "link": None, "work.txt": b"y",
+    }  # fmt: skip
+
+
 def test_tags_by_pattern(desk: Any) -> None:
     work, _ = desk.project()
     for tag in ("v1", "v2", "shop/3", "x"):
         work.git("tag", tag)
-    assert version_tags(work.open(), "v*") == ("v1", "v2")
-    assert version_tags(work.open(), "shop/*") == ("shop/3",)
-    assert len(version_tags(work.open())) == 4
+    tags = version_tags(work.open())
+    assert tags == ("shop/3", "v1", "v2", "x")
+    assert tags_like(tags, "v*") == ("v1", "v2")
+    assert tags_like(tags, "shop/*") == ("shop/3",)
 
 
 def test_a_repository_of_another_user(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:

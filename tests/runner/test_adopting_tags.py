@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 CONFIG = '[version]\nline = "1.0"\n[stages]\nbuild = { command = "true" }\n'
-TAGS = ("v0.9.3", "v1.0.0", "v1.0.6", "v1.0.7", "v1.1.0-rc1", "nightly", "shop-0.8.2", "old/v0.9.4")
+TAGS = (
+    "v0.9.3",
+    "v1.0.0",
+    "v1.0.6",
+    "v1.0.7",
+    "v1.1.0-rc1",
+    "nightly",
+    "shop-0.8.2",
+    "release/v0.9.4",
+)
 
 
 @pytest.fixture
@@ -34,7 +43,7 @@ def test_the_next_release_follows_the_newest_tag(adopter: Any) -> None:
     found = table(adopter.command("import", "--tags", "*", "--json"))
     assert found == {
         "0.8": (2, "shop-0.8.2", "adopted"),
-        "0.9": (4, "old/v0.9.4", "adopted"),
+        "0.9": (4, "release/v0.9.4", "adopted"),
         "1.0": (7, "v1.0.7", "adopted"),
     }
     assert json.loads(adopter.run("--json").out)["version"] == "1.0.8"
@@ -49,6 +58,25 @@ def test_the_next_release_follows_the_newest_tag(adopter: Any) -> None:
         "0.8": "known", "0.9": "known", "1.0": "counted",
     }  # fmt: skip
     assert adopter.query("SELECT count(*) FROM event") == events
+
+
+@pytest.mark.parametrize("how", ["run", "start", "next"])
+def test_tags_count_that_only_the_remote_has(how: str, shop: Any) -> None:
+    """As a CI server checks out: without tags."""
+    shop.write(CONFIG)
+    shop.git("tag", "v1.0.5")
+    shop.git("push", "--quiet", "origin", "v1.0.5")
+    shop.git("tag", "--delete", "v1.0.5")
+    command = {"run": ("run",), "start": ("run", "start"), "next": ("version", "next")}[how]
+    if how == "next":
+        assert shop.command("run", "start", "--no-number").code == 0
+    refused = shop.command(*command)
+    assert refused.code == 3 and "from = 6" in refused.err, refused.err
+    assert table(shop.command("import", "--tags", "*", "--json", "--offline")) == {}
+    adopted = table(shop.command("import", "--tags", "*", "--json"))
+    assert adopted == {"1.0": (5, "v1.0.5", "adopted")}
+    done = shop.command(*command)
+    assert done.code == 0 and "1.0.6" in done.out + done.err
 
 
 def test_a_pattern_chooses_and_nothing_is_said_so(adopter: Any) -> None:

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import sqlite3
+import time
 from typing import Any
 
 CHAIN = """
@@ -444,11 +445,13 @@ title = "Live"
 
 
 def test_two_runs_in_one_tree_are_refused(shop: Any) -> None:
-    shop.write('[defaults]\nworkspace = "in-place"\n[stages]\na = { command = "sleep 2" }\n')
+    sleeps = "touch began; sleep 2; rm began"
+    stage = f'[stages]\na = {{ command = ["sh", "-c", "{sleeps}"] }}\n'
+    shop.write(f'[defaults]\nworkspace = "in-place"\n{stage}', {".gitignore": "began\n"})
     first = shop.start("run")
-    import time
-
-    time.sleep(1)
+    deadline = time.monotonic() + 30
+    while not (shop.tree / "began").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
     second = shop.run()
     first.communicate(timeout=20)
     assert first.returncode == 0

@@ -1,0 +1,107 @@
+"""The git filters a project needs, by their names in ``[scm] filters`` of cx.toml.
+
+A filter is a program that turns what the commit holds into other bytes. Which programs those are is
+said by the configuration of the machine, so none runs that the commit's cx.toml does not name. For
+the known ones it is not even asked: Git LFS needs no program of its own (``lfs.py``), and how
+git-crypt is called is written here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cxlocal.errors import Trouble
+from cxlocal.revision.git import World, ask
+from cxlocal.revision.repository import Repository
+from cxlocal.revision.settings import Setting, read_settings
+
+LFS = "lfs"
+
+_GIT_CRYPT = re.compile(r"git-crypt(?:-(?P<key>[A-Za-z0-9._-]+))?")
+
+
+class Filter(NamedTuple):
+    """How one filter is called, in the words of git's configuration."""
+
+    name: str
+    smudge: str
+    clean: str
+    process: str = ""
+    state: str = ""
+    """A setting it needs beside, ``section.key``, whose value is a folder of the source."""
+
+
+def agreed_filters(repository: Repository, names: Sequence[str]) -> tuple[Filter, ...]:
+    """The filters of ``[scm] filters`` as this machine has them.
+
+    Raises Trouble ``filter-missing`` for one that is not set up here.
+    """
+    wanted = [name for name in names if name != LFS]
+    if not wanted:
+        return ()
+    known = {name: _git_crypt(name) for name in wanted}
+    settings = () if all(known.values()) else read_settings(repository.root)
+    believed = [one for one in settings if repository.believed or not one.own]
+    return tuple(known[name] or _configured(believed, name) for name in wanted)
+
+
+def _git_crypt(name: str) -> Filter | None:
+    match = _GIT_CRYPT.fullmatch(name)
+    if match is None:
+        return None
+    key = f" --key-name={match['key']}" if match["key"] else ""
+    state = "git-crypt.repoStateDir"
+    return Filter(name, f"git-crypt smudge{key}", f"git-crypt clean{key}", state=state)
+
+
+def _configured(settings: Sequence[Setting], name: str) -> Filter:
+    said = {one.key: one.value for one in settings}
+    smudge, clean, process = (
+        said.get(f"filter.{name}.{kind}", "") for kind in ("smudge", "clean", "process")
+    )
+    if not smudge and not process:
+        raise Trouble(
+            f"the git filter {name!r} is not set up on this machine",
+            why="[scm] filters of cx.toml names it: without it the files of this commit would be"
+            " others than on the machines that have it",
+            hint=f"git config --global filter.{name}.smudge COMMAND",
+            name="filter-missing",
+            filter=name,
+        )
+    return Filter(name, smudge, clean, process)
+
+
+def as_configuration(filters: Sequence[Filter], source: Repository) -> list[str]:
+    """The lines of a configuration in which exactly ``filters`` work; one that fails is an error
+    and never leaves the bytes as they are."""
+    lines = ['[filter "lfs"]', "\tsmudge =", "\tprocess =", "\trequired = false"]
+    for one in filters:
+        lines += [f'[filter "{one.name}"]', "\trequired = true"]
+        called = (("smudge", one.smudge), ("clean", one.clean), ("process", one.process))
+        lines += [f"\t{kind} = {quoted(words)}" for kind, words in called if words]
+        if one.state:
+            section, _, key = one.state.partition(".")
+            folder = source.common_dir / section
+            lines += [f"[{section}]", f"\t{key} = {quoted(os.fspath(folder))}"]
+    return lines
+
+
+def quoted(value: str) -> str:
+    """``value`` as it stands in a file of git's configuration."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def filtered_files(folder: Path) -> dict[str, str]:
+    """The files of a checkout for which its attributes ask for a filter, with the filter's name."""
+    raw = ask(folder, "ls-files", "-z", "--", ":(exclude,attr:!filter)", world=World.ALONE)
+    if not raw:
+        return {}
+    answer = ask(folder, "check-attr", "-z", "--stdin", "filter", input=raw, world=World.ALONE)
+    words = [os.fsdecode(word) for word in answer.split(b"\0")]
+    found = dict(zip(words[::3], words[2::3], strict=False))
+    return {name: value for name, value in found.items() if value not in ("set", "unset")}
