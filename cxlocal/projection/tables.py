@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from cxlocal.projection.references import REFERENCES
 
-PROJECTION_VERSION = 4
+PROJECTION_VERSION = 5
 """Raised whenever the same events would project differently or a view says something else; a newer
 binary then rebuilds."""
 

@@ -25,7 +25,7 @@ from cxlocal.commands.find_run import find_run
 from cxlocal.commands.root import cli
 from cxlocal.domain import Outcome
 from cxlocal.events.document import Event, hash_of
-from cxlocal.events.runs import run_flagged, run_judged
+from cxlocal.events.runs import run_flagged, run_judged, run_restricted
 from cxlocal.exchange import carried, followed
 from cxlocal.exchange.copies import begin_again
 from cxlocal.exchange.receive import take_event
@@ -125,6 +125,8 @@ class World:
                 environment="", promotion="", data_age_seconds=None,
             )
         )  # fmt: skip
+        plugin = {"name": "chat", "distribution": "cx-chat", "version": "1", "how": "-p no:chat"}
+        story.say(run_restricted(story.ref, plugins=[plugin]))
         story.place(f"site {name}").deploy(f"site {name}", id=f"s-{name}").end()
         trial = machine.run(f"{name} tried", "unlucky", kind="rehearsal").stage("unit")
         trial.say(
@@ -425,6 +427,7 @@ NOTICED = {
     "report_by_run": [a_run_shown],
     "promotion_by_run": [a_run_shown],
     "verdict_by_run": [a_run_shown],
+    "left_out_by_run": [a_run_shown],
     "version_by_run": [the_log],
     "deployment_by_place": [the_status],
     "deployment_by_environment": [the_flags],
