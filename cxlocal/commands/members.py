@@ -20,7 +20,8 @@ from cxlocal.errors import CxError, UsageError
 from cxlocal.exchange.followed import read_with as followed
 from cxlocal.exchange.open import EMBEDDED, open_store
 from cxlocal.exchange.overview import overview
-from cxlocal.exchange.state import forget_cursor
+from cxlocal.exchange.standing import note_standing, read_joined, words_of_staying
+from cxlocal.exchange.state import forget_cursor, store_state
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up
 
@@ -114,7 +115,7 @@ def join(
         found = store.join(code, authority)
     finally:
         store.close()
-    _read_anew(app)
+    _read_anew(app, store.url, found)
     if as_json:
         write_document({**found, "url": store.url})
         return
@@ -125,11 +126,15 @@ def join(
         say(f'To use it, write into cx.toml or cx.local.toml:\n  [store]\n  url = "{store.url}"')
 
 
-def _read_anew(app: App) -> None:
-    """A second code may have brought other rights: what could not be read before is fetched."""
-    if app.journal_path().exists():
-        with app.journal() as journal, journal.write() as transaction:
+def _read_anew(app: App, url: str, found: dict[str, Any]) -> None:
+    """A second code may have brought other rights: what could not be read before is fetched, what
+    could not be recorded before may be."""
+    if not app.journal_path().exists():
+        return
+    with app.journal() as journal, journal.write() as transaction:
+        if store_state(transaction.connection).url == url:
             forget_cursor(transaction.connection)
+            note_standing(transaction, read_joined(found))
 
 
 def _print_token(app: App, project: Project, url: str, code: str, authority: str) -> None:
@@ -202,6 +207,7 @@ def status(app: App, as_json: bool) -> None:
                 "stopped": report.stopped,
                 "left": report.left,
                 "follows": followed(journal),
+                "staying": words_of_staying(journal.connection, report.staying),
                 **overview(journal),
                 **_members_of(store, report.reached),
             }
@@ -248,6 +254,8 @@ def _tell(facts: dict[str, Any]) -> None:
         put(harmless(f"This machine follows {', '.join(facts['follows'])} only"))
     waiting = f"{facts['pending']} events wait here to be sent"
     put(waiting if facts["pending"] else "Nothing waits here to be sent")
+    for words in facts["staying"]:
+        put(harmless(words))
     if facts["machines"]:
         put()
         rows = [{**row, "machine": _machine(row)} for row in facts["machines"]]

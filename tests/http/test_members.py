@@ -16,13 +16,13 @@ import pytest
 from cxlocal_sync.http import limits, wire
 from cxlocal_sync.http.client import HttpStore
 from cxlocal_sync.http.members import CODE_MS, Members
-from cxlocal_sync.http.rights import Rights, rights_from_json
 from http_kit import ThreadServer
 from numbers_kit import TestClock, request
 
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import ConfigError, NotSignedIn, Refused, UsageError
 from cxlocal.exchange.messages import decode, encode
+from cxlocal.exchange.rights import Rights, rights_from_json
 from cxlocal.exchange.state import forget_cursor
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import pending, recover_store, synchronise

@@ -19,12 +19,12 @@ from typing import Any
 from cxlocal_sync.http.client import HttpStore
 from cxlocal_sync.http.local import members_path
 from cxlocal_sync.http.members import Members
-from cxlocal_sync.http.rights import Rights
 from cxlocal_sync.http.serving import Server, Tls, listen, make_server
 from cxlocal_sync.stores.answer import ServableStore
 from cxlocal_sync.stores.sqlite import SqliteStore
 
 from cxlocal.clock import SystemIds
+from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.store import StoreUnreachable
 
 START_SECONDS = 20.0

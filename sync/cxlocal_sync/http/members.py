@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import ConfigError, NotSignedIn, Refused, UsageError
+from cxlocal.exchange.rights import Rights, rights_from_json
 from cxlocal.text import utc_text
 from cxlocal_sync.http.codes import digest, draw_code, plain
 from cxlocal_sync.http.members_schema import APPLICATION_ID, SCHEMA
-from cxlocal_sync.http.rights import Rights, rights_from_json
 
 CODE_MS = 24 * 3600 * 1000
 """How long a one-time code is good for."""
@@ -109,6 +109,11 @@ class Members:
     def owns(self, member: Member, node: str) -> bool:
         """Whether ``node`` has spoken as a machine of ``member``."""
         return self._owner(node) == member.id
+
+    def may_part(self, member: Member, node: str) -> bool:
+        """Whether ``member`` may leave something out of the history of ``node``: it is not that of
+        somebody else."""
+        return self._owner(node) in (None, member.id)
 
     def _owner(self, node: str) -> int | None:
         with self._reading:
