@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,16 +62,10 @@ def invite(
     Without rights it may take, push and read everything. For a name that is enrolled already the
     code gives a new token and these rights.
     """
-    everything = not (both or take or push or read)
-    rights: dict[str, Any] = {
-        kind: ["*"] if everything else [
-            each if each == "*" else deliverable_id(each) for each in (*both, *named)
-        ]
-        for kind, named in (("take", take), ("push", push), ("read", read))
-    }  # fmt: skip
+    rights = rights_asked(both, take, push, read, manage)
     managed = _open_management(app, url)
     try:
-        found = managed.invite(name, {**rights, "manage": manage})
+        found = managed.invite(name, rights)
     finally:
         managed.close()
     address = str(found.get("url") or managed.url)
@@ -80,6 +75,20 @@ def invite(
     put(found["code"])
     say(f"On the machine that shall be {name!r}, within a day:")
     say(f"  cxlocal store join {harmless(address)} --code {found['code']}")
+
+
+def rights_asked(
+    both: Sequence[str], take: Sequence[str], push: Sequence[str], read: Sequence[str], manage: bool
+) -> dict[str, Any]:
+    """The rights that the options of ``invite`` name, as they travel."""
+    everything = not (both or take or push or read)
+    rights: dict[str, Any] = {
+        kind: ["*"] if everything else [
+            each if each == "*" else deliverable_id(each) for each in (*both, *named)
+        ]
+        for kind, named in (("take", take), ("push", push), ("read", read))
+    }  # fmt: skip
+    return {**rights, "manage": manage}
 
 
 @command(
