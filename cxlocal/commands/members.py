@@ -15,7 +15,7 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, put, write_document, write_rows
 from cxlocal.commands.project import access_of, load_project, open_project_store
 from cxlocal.commands.serve import server_part
-from cxlocal.commands.terminal import harmless, say
+from cxlocal.commands.terminal import harmless, say, warn
 from cxlocal.domain import deliverable_id
 from cxlocal.errors import CxError, UsageError
 from cxlocal.exchange.followed import read_with as followed
@@ -159,6 +159,11 @@ def _print_token(app: App, project: Project, url: str, code: str, authority: str
         finally:
             store.close()
     put(token)
+    if found["rights"].get("manage"):
+        warn(
+            "this token may invite and revoke members: for a CI server make a code without --manage"
+            " ('cxlocal store invite NAME')"
+        )
     if found.get("lends"):
         say(
             f"That is the token of {found['member']!r}. Where a CI server keeps it as LENDER_TOKEN:"

@@ -26,6 +26,7 @@ from cxlocal.commands.project import load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import ConfigError, CxError, ExitCode, Refused, UsageError
 from cxlocal.exchange.open import EMBEDDED, is_own
+from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers.schemes import scheme_named
@@ -46,6 +47,8 @@ STORE_THREADS = {"sqlite": 1, "lend": 1}
 """Exchanges at once by engine. SQLite lets one write at a time; the others get THREADS."""
 THREADS = 8
 FIRST_MEMBER = "admin"
+FIRST_JOB = "ci"
+"""Whom the code of a lender enrols."""
 
 
 @command(
@@ -109,12 +112,7 @@ def serve(
         enrolled.set_value(local.LENDS, "1" if lend else "")
         what = "Lending numbers" if lend else f"Serving {public_address(chosen)}"
         say(f"{what}; Ctrl-C ends it.")
-        if not enrolled.anybody():
-            code = enrolled.invite(FIRST_MEMBER, roster.Rights(manage=True))
-            say(
-                "Nobody who may invite others is enrolled. On the machine that shall, within a day:"
-            )
-            say(f"  cxlocal store join {reached} --code {code}")
+        (_invite_job if lend else _invite_first)(enrolled, reached)
         # Last, so that whoever waits for the address finds everything said.
         put(own)
         data().flush()
@@ -127,6 +125,30 @@ def serve(
         except KeyboardInterrupt:
             say("Ended.")  # how one leaves this command: not an error
     return ExitCode.DONE
+
+
+def _invite_first(enrolled: Any, reached: str) -> None:
+    """Somebody has to invite the others."""
+    if enrolled.anybody(manage=True):
+        return
+    code = enrolled.invite(FIRST_MEMBER, Rights(manage=True))
+    say("Nobody who may invite others is enrolled. On the machine that shall, within a day:")
+    say(f"  cxlocal store join {reached} --code {code}")
+
+
+def _invite_job(enrolled: Any, reached: str) -> None:
+    """The token goes to a CI server: it may borrow, and nothing else. Members of a lender are looked
+    after on the lender."""
+    if enrolled.anybody(manage=True):
+        say(
+            "A member here may invite others, and whoever holds its token: 'cxlocal store revoke NAME"
+            " --store lend:' ends it (an earlier release printed such a code; NAME was admin)."
+        )
+    if enrolled.anybody():
+        return
+    code = enrolled.invite(FIRST_JOB, Rights(push=frozenset(), read=frozenset()))
+    say("Nobody is enrolled who may borrow. For the secrets of the CI server, within a day:")
+    say(f"  cxlocal store join {reached} --code {code} --print-token")
 
 
 def server_part(name: str) -> Any:

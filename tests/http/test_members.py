@@ -111,7 +111,7 @@ def test_what_may_not_be_pushed_stays(
     assert before
     narrow = server.enrol(tmp_path / "m", "m", _for("shop"))
     report = synchronise(journal, narrow, use_breaker=False)
-    assert report.reached and report.staying == {"bank": 1}
+    assert report.reached and report.staying == {"bank": before}
     assert report.pending == pending(journal) == 0
     narrow.close()
 
@@ -137,6 +137,24 @@ def test_a_reader_reads_and_no_more(server: ThreadServer, machine: Machine, tmp_
         recover_store(screen, board)
     assert board.members()["members"]
     for store in (everything, board):
+        store.close()
+
+
+@pytest.mark.parametrize("rights", [Rights(), _for("shop"), _for()])
+def test_a_member_that_may_not_invite_sees_itself(
+    server: ThreadServer, machine: Machine, tmp_path: Path, rights: Rights
+) -> None:
+    """Names, rights and machines of the others are a map for whoever holds one stolen token."""
+    boss = server.enrol(tmp_path / "boss", "boss")
+    one = server.enrol(tmp_path / "one", "one", rights)
+    for store, name in ((boss, "boss"), (one, "one")):
+        synchronise(machine(name), store, use_breaker=False)
+    assert {row["name"] for row in boss.members()["members"]} == {"boss", "one"}
+    seen = one.members()
+    assert [(row["name"], row["rights"]) for row in seen["members"]] == [("one", rights.as_json())]
+    assert {row["member"] for row in seen["machines"]} == {"one"}
+    assert set(seen) == {"members", "machines"}
+    for store in (boss, one):
         store.close()
 
 
@@ -334,7 +352,7 @@ def _try_code(port: int, code: str, source: str) -> int:
 def test_guesses_of_codes_are_slowed_and_counted(server: ThreadServer, tmp_path: Path) -> None:
     """A flood of guesses finds nothing, and keeps nobody else out."""
     members = Members(server.members_path)
-    code = members.invite("good", Rights())
+    code = members.invite("good", Rights(manage=True))
     statuses: list[int] = []
 
     def guess() -> None:

@@ -213,17 +213,24 @@ class Members:
             count = self._connection.execute("SELECT changes()").fetchone()[0]
         return int(count)
 
-    def listing(self) -> dict[str, Any]:
-        """Members and machines for people; nothing secret."""
+    def listing(self, member: Member | None = None) -> dict[str, Any]:
+        """Members and machines for people; nothing secret. Of ``member`` alone, where it is given: who
+        takes part besides, and with which rights, is known to those who invite."""
         self.flush()
+        name = None if member is None else member.name
         with self._lock:
             members = self._connection.execute(
-                "SELECT name, rights, joined_at, revoked_at FROM member ORDER BY name"
+                "SELECT name, rights, joined_at, revoked_at FROM member"
+                " WHERE name = coalesce(?, name) ORDER BY name",
+                (name,),
             ).fetchall()
             machines = self._connection.execute(
                 "SELECT c.node, coalesce(m.name, ''), c.first_at, c.last_at FROM machine c"
-                " LEFT JOIN member m ON m.id = c.member ORDER BY c.last_at DESC"
+                " LEFT JOIN member m ON m.id = c.member WHERE ?1 IS NULL OR m.name = ?1"
+                " ORDER BY c.last_at DESC",
+                (name,),
             ).fetchall()
+            counts = {} if name else {each: int(self.value(each) or 0) for each in self._wrong}
             return {
                 "members": [
                     {"name": name, "rights": json.loads(rights), "joined_at": joined,
@@ -234,14 +241,14 @@ class Members:
                     {"node": node, "member": name or None, "first_at": first, "last_at": last}
                     for node, name, first, last in machines
                 ],
-                **{name: int(self.value(name) or 0) for name in self._wrong},
+                **counts,
             }  # fmt: skip
 
-    def anybody(self) -> bool:
-        """Whether a member that may invite others is enrolled."""
+    def anybody(self, *, manage: bool = False) -> bool:
+        """Whether anybody is enrolled; with ``manage``, anybody who may invite others."""
         with self._reading:
             self._refresh()
-            return any(member.rights.manage for member in self._by_token.values())
+            return any(member.rights.manage or not manage for member in self._by_token.values())
 
     def value(self, name: str) -> str:
         """A remembered value, or an empty text."""

@@ -211,9 +211,10 @@ class Service:
         check_lending(member, asked)
         return await self._exchanges.call(lambda store: lending(store).left(asked))
 
-    async def listing(self) -> dict[str, Any]:
-        """Members and machines."""
-        return await asyncio.to_thread(self.members.listing)
+    async def listing(self, member: Member) -> dict[str, Any]:
+        """Members and machines; of ``member`` alone where it may not invite others."""
+        only = None if member.rights.manage else member
+        return await asyncio.to_thread(self.members.listing, only)
 
     async def healthy(self) -> bool:
         """Whether the store behind answers, and is the one that was here before.
