@@ -14,7 +14,7 @@ from cxlocal.events.document import Event, hash_of
 from cxlocal.events.hybrid import merge_value, wall_ms
 from cxlocal.exchange.answers import Item
 from cxlocal.exchange.chain import GAP, HELD, NEW_BRANCH, Known, place
-from cxlocal.exchange.following import look_again
+from cxlocal.exchange.followed import look_again
 from cxlocal.exchange.messages import BadMessage
 from cxlocal.exchange.state import (
     Ack,

@@ -21,6 +21,7 @@ from cxlocal.exchange.standing import require
 from cxlocal.exchange.sync import synchronise, why_no_numbers
 from cxlocal.plan.schedule import still_done
 from cxlocal.plan.select import Selection, select
+from cxlocal.private import make_folder
 from cxlocal.processes.mask import Masker
 from cxlocal.revision.early import early_questions
 from cxlocal.runner import orphans
@@ -302,7 +303,7 @@ def check_out_again(
     )  # fmt: skip
     if not in_place:
         discard(found)
-        found.folder.mkdir(parents=True, mode=0o700)
+        make_folder(found.folder)
         found.make(record.plan.paths, found.source)
     if record.version:
         stamp(record.plan, found.project, record.version)

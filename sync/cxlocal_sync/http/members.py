@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import ConfigError, NotSignedIn, Refused, UsageError
 from cxlocal.exchange.rights import Rights, rights_from_json
+from cxlocal.private import make_file, make_folder
 from cxlocal.text import utc_text
 from cxlocal_sync.http.codes import digest, draw_code, plain
 from cxlocal_sync.http.members_schema import APPLICATION_ID, SCHEMA
@@ -48,8 +49,8 @@ class Members:
         self._clock = clock or SystemClock()
         self._ids = ids or SystemIds()
         self._lock = threading.RLock()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
+        make_folder(path.parent)
+        make_file(path)
         self._connection = sqlite3.connect(
             path, isolation_level=None, timeout=5.0, check_same_thread=False
         )
