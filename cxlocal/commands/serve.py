@@ -79,7 +79,12 @@ FIRST_JOB = "ci"
 @click.option("--key", type=click.Path(dir_okay=False), help="Key of the certificate, PEM.")
 @click.option("--members", type=click.Path(dir_okay=False), help="File of those enrolled.")
 @click.option("--address", help="Where machines reach this, if it is not host and port.")
-@click.option("--behind-proxy", metavar="IP", default="", help="A proxy does TLS; its address.")
+@click.option(
+    "--behind-proxy",
+    metavar="IP",
+    default="",
+    help="A proxy does TLS: its address, which alone is answered.",
+)
 @pass_app
 def serve(
     app: App, url: str | None, lend: bool, host: str, port: int, cert: str | None, key: str | None,
@@ -93,7 +98,8 @@ def serve(
     """
     serving, local, roster = (server_part(name) for name in ("serving", "local", "members"))
     tls = _tls(serving, cert, key)
-    serving.check_open(host, tls, bool(behind_proxy))
+    proxy = serving.proxy_address(behind_proxy)
+    serving.check_open(host, tls, bool(proxy))
     fresh: Any = nullcontext()
     if lend:
         lending = Lending(app, url)
@@ -118,9 +124,7 @@ def serve(
         data().flush()
         threads = STORE_THREADS.get(chosen.partition(":")[0], THREADS)
         try:
-            server = serving.make_server(
-                open_one, enrolled, tls, threads=threads, proxies=behind_proxy
-            )
+            server = serving.make_server(open_one, enrolled, tls, threads=threads, proxy=proxy)
             server.run(sockets=[listener])
         except KeyboardInterrupt:
             say("Ended.")  # how one leaves this command: not an error

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from cxlocal_sync.http import limits, wire
 from cxlocal_sync.http.client import HttpStore
 from cxlocal_sync.http.members import CODE_MS, Members
+from cxlocal_sync.http.serving import proxy_address
 from http_kit import ThreadServer
 from numbers_kit import TestClock, request
 
@@ -405,6 +407,61 @@ def test_a_rate_refills(tmp_path: Path) -> None:
     for index in range(limits.ADDRESSES_MAX + 10):
         rate.spend(index)
     assert len(rate._buckets) <= limits.ADDRESSES_MAX
+
+
+# A proxy in front
+
+
+def _guess(port: int, source: str, forwarded: str) -> int:
+    """Status of a guess that comes from ``source``, for ``forwarded``; 0 where nothing is answered."""
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", port, timeout=20, source_address=(source, 0)
+    )
+    try:
+        body = json.dumps({"code": "GUES-S", "token_sha256": "0" * 64})
+        connection.request("POST", wire.JOIN, body, {"x-forwarded-for": forwarded})
+        return connection.getresponse().status
+    except (ConnectionError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+def _guesses(port: int, source: str, forwarded: Callable[[int], str]) -> set[int]:
+    """Statuses of more guesses than one sender has, a few at once."""
+    with ThreadPoolExecutor(4) as pool:
+        turns = range(limits.CODES_BURST + 10)
+        return set(pool.map(lambda turn: _guess(port, source, forwarded(turn)), turns))
+
+
+def test_behind_a_proxy_nobody_else_is_answered_or_believed(tmp_path: Path) -> None:
+    server = ThreadServer(tmp_path / "central", proxy="127.0.0.3")
+    try:
+        for stranger in ("127.0.0.1", "127.0.0.4"):
+            assert _guess(server.port, stranger, "10.9.9.9") == 0, stranger
+        # Behind the proxy each sender has its own guesses.
+        assert 429 in _guesses(server.port, "127.0.0.3", lambda turn: "10.1.1.1")
+        assert _guess(server.port, "127.0.0.3", "10.2.2.2") == 401
+        # What a sender writes into the header itself stands before what the proxy adds.
+        assert 429 in _guesses(server.port, "127.0.0.3", lambda turn: f"10.3.3.{turn}, 10.4.4.4")
+    finally:
+        server.close()
+
+
+def test_without_a_proxy_the_header_is_not_believed(server: ThreadServer) -> None:
+    assert 429 in _guesses(server.port, "127.0.0.1", lambda turn: f"10.0.0.{turn}")
+
+
+@pytest.mark.parametrize("text", ["*", "proxy.example", "10.0.0.0/8", "10.0.0.1,10.0.0.2", " "])
+def test_a_proxy_has_one_address(text: str) -> None:
+    with pytest.raises(UsageError, match="no address of a proxy"):
+        proxy_address(text)
+
+
+def test_an_address_has_several_spellings() -> None:
+    assert proxy_address("") == ""
+    assert proxy_address("::ffff:10.0.0.7") == proxy_address("10.0.0.7") == "10.0.0.7"
+    assert proxy_address("2001:DB8:0::7") == "2001:db8::7"
 
 
 # The store behind
