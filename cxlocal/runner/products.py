@@ -157,7 +157,7 @@ def report_drafts(
     suite = report.suite or stage.name
     kept: dict[str, Any] = {}
     if raw is not None:
-        digest, size = keep_file(journal.home, raw)
+        digest, size = keep_file(journal.home, raw, private=True)
         kept = {"sha256": digest, "size": size}
     event_id = journal.ids.uuid()
     finished = outputs.suite_finished(
