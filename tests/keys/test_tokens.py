@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cxlocal.numbers.obtain import obtain_number
 from cxlocal_sync.keys import names
 from cxlocal_sync.keys.folder import FolderSpace
 from cxlocal_sync.keys.store import KeyStore
 from cxlocal_sync.keys.tokens import KEPT, keep_token, stored_token
 from numbers_kit import request
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.exchange.sync import synchronise
 from cxlocal.exchange.token import NO_TOKEN, Token, propose
 from cxlocal.journal.file import Journal
