@@ -194,6 +194,8 @@ class HttpStore:
             raise self._unreachable(error.why, error.hint) from error
         if answer.status == 200:
             return answer.content
+        if answer.status == 413 and not answer.is_json:
+            raise self._too_large_on_the_way(path, len(content))
         raise self._refusal(answer)
 
     @property
@@ -239,6 +241,23 @@ class HttpStore:
         if answer.status >= 500 or answer.status == 429:
             return self._unreachable(": ".join(filter(None, (error.what, error.why))), error.hint)
         return error
+
+    def _too_large_on_the_way(self, path: str, size: int) -> CxError:
+        """The store says in its own form what is too long; this is somebody before it."""
+        why = f"something before the store refuses bodies of {size} bytes (413)"
+        hint = (
+            "let it pass bodies of 64 MiB: nginx client_max_body_size 64m; Apache LimitRequestBody"
+            " 67108864; Traefik buffering maxRequestBodyBytes"
+        )
+        if path.startswith(wire.BLOB):
+            # One file is too large, and the store can be reached: what is smaller goes on.
+            return Refused(
+                "the file does not get through to the store",
+                why=f"{why}: {hint}",
+                hint=hint,
+                name="too-long-on-the-way",
+            )
+        return self._unreachable(why, hint)
 
     def _unreachable(self, why: str, hint: str = "") -> StoreUnreachable:
         return StoreUnreachable(

@@ -1,0 +1,82 @@
+"""Datasette plugins of other distributions that raise: whose it was, and how to leave it out."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from cxlocal.errors import Trouble
+
+OURS = "cxlocal"
+"""The distribution of our own pages."""
+_WATCHER = "cxlocal-watcher"
+WATCHERS: list[Callable[[BaseException], None]] = []
+"""Called with what is raised while a page is made, which Datasette turns into a page of status 500."""
+
+
+def watch_plugins() -> None:
+    """Let Datasette tell ``WATCHERS``. Once for a process: its plugins belong to the process, too."""
+    from types import ModuleType
+
+    from datasette.plugins import pm
+    from pluggy import HookimplMarker
+
+    def handle_exception(exception: BaseException) -> None:
+        """Whatever a page raises; Datasette's own answers, such as 404, have a status."""
+        if not hasattr(exception, "status"):
+            for tell in WATCHERS:
+                tell(exception)
+
+    if not pm.has_plugin(_WATCHER):
+        watcher = ModuleType(_WATCHER)  # Datasette asks its plugins for the name of a module
+        setattr(watcher, handle_exception.__name__, HookimplMarker("datasette")(handle_exception))
+        pm.register(watcher, _WATCHER)
+
+
+def blame(problem: BaseException, what: str, name: str = "page-plugin") -> Trouble:
+    """The error that names the plugin, where it is one of another distribution."""
+    others = dict(_plugins())
+    culprit = next((others[package] for package in _raised_in(problem) if package in others), "")
+    why = f"{type(problem).__name__}: {problem}"
+    left = sorted({OURS, *others.values()} - {culprit})
+    kept = ",".join(left if culprit else [OURS])
+    return Trouble(
+        f"the Datasette plugin {culprit} raises" if culprit else what,
+        why=f"{what}: {why}" if culprit else why,
+        hint=f"DATASETTE_LOAD_PLUGINS={kept} cxlocal browse   leaves"
+        f" {'it' if culprit else 'other plugins'} out",
+        name=name,
+    )
+
+
+def _raised_in(problem: BaseException | None) -> Iterator[str]:
+    """The packages in which it was raised, innermost first."""
+    for _ in range(10):
+        if problem is None:
+            return
+        if isinstance(problem, ImportError) and problem.name:
+            yield problem.name.partition(".")[0]
+        if isinstance(problem, SyntaxError) and problem.filename:
+            yield Path(problem.filename).stem
+        for frame, _ in reversed(list(traceback.walk_tb(problem.__traceback__))):
+            yield str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        problem = problem.__cause__ or problem.__context__
+
+
+def _plugins() -> Iterator[tuple[str, str]]:
+    """(package, distribution) of each installed plugin of Datasette that is not ours."""
+    from importlib.metadata import distributions
+
+    for found in distributions(path=sys.path):
+        for entry in found.entry_points:
+            if entry.group == "datasette":
+                name = str(_name_of(found))
+                if name != OURS:
+                    yield entry.value.partition(":")[0].partition(".")[0].strip(), name
+
+
+def _name_of(found: Any) -> str:
+    return str(found.metadata["Name"])
