@@ -21,7 +21,7 @@ import uvicorn
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import put
-from cxlocal.commands.page_plugins import WATCHERS, blame, watch_plugins
+from cxlocal.commands.page_plugins import WATCHERS, blame, left_out, watch_plugins
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, ExitCode, Trouble
 from cxlocal.journal.rebuild import catch_up
@@ -72,7 +72,7 @@ def browse(
     refresh = Refresher(app)
     refresh.now()
     below = f"/{prefix.strip('/')}/" if prefix.strip("/") else "/"
-    datasette = make_datasette(path, below)
+    datasette = make_datasette(path, below, app.blocked)
     if page is not None:
         return _print_page(datasette, page)
     with _listen(port) as listener:
@@ -204,12 +204,13 @@ def metadata_file() -> Path:
     )
 
 
-def make_datasette(path: Path, prefix: str = "/") -> Any:
+def make_datasette(path: Path, prefix: str = "/", without: Sequence[str] = ()) -> Any:
     """A Datasette over the journal, with what the installed line understands, its pages below
-    ``prefix``. Raises Trouble."""
+    ``prefix``; ``without`` these plugins of others. Raises Trouble."""
     try:
-        from datasette.app import Datasette
-        from datasette.utils import parse_metadata
+        with left_out(without):
+            from datasette.app import Datasette
+            from datasette.utils import parse_metadata
     except Exception as problem:  # any plugin of any distribution may raise here
         raise blame(problem, "Datasette could not be loaded", "no-datasette") from problem
     watch_plugins()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 from cxlocal.errors import Trouble
 
@@ -15,6 +15,27 @@ OURS = "cxlocal"
 _WATCHER = "cxlocal-watcher"
 WATCHERS: list[Callable[[BaseException], None]] = []
 """Called with what is raised while a page is made, which Datasette turns into a page of status 500."""
+
+
+@contextlib.contextmanager
+def left_out(names: Collection[str]) -> Iterator[None]:
+    """While Datasette is imported, and loads all plugins there are: leave those of the distributions
+    ``names`` out, which may raise when they are imported. It has no setting for that in 0.65."""
+    from pluggy import PluginManager
+
+    entries = {entry for _, name, entry in _entries() if name in names or entry in names}
+    original = PluginManager.load_setuptools_entrypoints
+
+    def load(self: PluginManager, group: str, name: str | None = None) -> int:
+        for entry in entries if group == "datasette" else ():
+            self.set_blocked(entry)
+        return original(self, group, name)
+
+    PluginManager.load_setuptools_entrypoints = load  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        PluginManager.load_setuptools_entrypoints = original  # type: ignore[method-assign]
 
 
 def watch_plugins() -> None:
@@ -38,16 +59,17 @@ def watch_plugins() -> None:
 
 def blame(problem: BaseException, what: str, name: str = "page-plugin") -> Trouble:
     """The error that names the plugin, where it is one of another distribution."""
-    others = dict(_plugins())
+    others = {package: distribution for package, distribution, _ in _entries()}
     culprit = next((others[package] for package in _raised_in(problem) if package in others), "")
     why = f"{type(problem).__name__}: {problem}"
-    left = sorted({OURS, *others.values()} - {culprit})
-    kept = ",".join(left if culprit else [OURS])
+    out = [culprit] if culprit else sorted(set(others.values()))
+    flags = "".join(f" -p no:{one}" for one in out)
     return Trouble(
         f"the Datasette plugin {culprit} raises" if culprit else what,
         why=f"{what}: {why}" if culprit else why,
-        hint=f"DATASETTE_LOAD_PLUGINS={kept} cxlocal browse   leaves"
-        f" {'it' if culprit else 'other plugins'} out",
+        hint=f"cxlocal{flags} browse   leaves {'it' if culprit else 'the plugins of others'} out"
+        if out
+        else "pip install --force-reinstall cxlocal datasette",
         name=name,
     )
 
@@ -66,17 +88,14 @@ def _raised_in(problem: BaseException | None) -> Iterator[str]:
         problem = problem.__cause__ or problem.__context__
 
 
-def _plugins() -> Iterator[tuple[str, str]]:
-    """(package, distribution) of each installed plugin of Datasette that is not ours."""
+def _entries() -> Iterator[tuple[str, str, str]]:
+    """(package, distribution, entry) of each installed plugin of Datasette that is not ours."""
     from importlib.metadata import distributions
 
     for found in distributions(path=sys.path):
         for entry in found.entry_points:
             if entry.group == "datasette":
-                name = str(_name_of(found))
+                name = str(found.metadata["Name"])
                 if name != OURS:
-                    yield entry.value.partition(":")[0].partition(".")[0].strip(), name
-
-
-def _name_of(found: Any) -> str:
-    return str(found.metadata["Name"])
+                    package = entry.value.partition(":")[0].partition(".")[0].strip()
+                    yield package, name, entry.name

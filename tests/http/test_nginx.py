@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from cxlocal_sync.http.client import HttpStore
 from http_kit import ThreadServer
+from numbers_kit import open_journal
 from postgresql_kit import free_port
 
 from cxlocal.errors import Refused
 from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.exchange.sync import synchronise
 
 pytestmark = pytest.mark.needs("nginx")
 START_SECONDS = 20.0
@@ -42,6 +44,8 @@ def before(tmp_path: Path) -> Iterator[HttpStore]:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     direct = server.enrol(tmp_path / "home")
+    with open_journal(tmp_path / "home") as journal:
+        assert synchronise(journal, direct).reached
     direct.close()
     store = HttpStore(f"http://127.0.0.1:{port}", tmp_path / "through")
     store.sign_in(lambda: direct.token)
