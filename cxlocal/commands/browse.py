@@ -207,12 +207,12 @@ def metadata_file() -> Path:
 def make_datasette(path: Path, prefix: str = "/", without: Sequence[str] = ()) -> Any:
     """A Datasette over the journal, with what the installed line understands, its pages below
     ``prefix``; ``without`` these plugins of others. Raises Trouble."""
-    try:
-        with left_out(without):
+    with left_out(without):
+        try:
             from datasette.app import Datasette
             from datasette.utils import parse_metadata
-    except Exception as problem:  # any plugin of any distribution may raise here
-        raise blame(problem, "Datasette could not be loaded", "no-datasette") from problem
+        except Exception as problem:  # any plugin of any distribution may raise here
+            raise blame(problem, "Datasette could not be loaded", "no-datasette") from problem
     watch_plugins()
     text = metadata_file().read_text(encoding="utf-8")
     arguments: dict[str, Any] = {
@@ -224,7 +224,10 @@ def make_datasette(path: Path, prefix: str = "/", without: Sequence[str] = ()) -
         arguments["config"] = parse_metadata(text)
         # The file's own are for who starts Datasette by hand; given twice they are an error.
         arguments["config"].pop("settings", None)
-    return Datasette([str(path)], **arguments)
+    try:
+        return Datasette([str(path)], **arguments)
+    except Exception as problem:  # a plugin may wrap the application already here
+        raise blame(problem, "the pages cannot be made") from problem
 
 
 def has_display(environ: Mapping[str, str], platform: str) -> bool:

@@ -6,7 +6,11 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator
+from importlib.metadata import distributions
 from pathlib import Path
+from types import ModuleType
+
+from pluggy import HookimplMarker, PluginManager
 
 from cxlocal.errors import Trouble
 
@@ -21,8 +25,6 @@ WATCHERS: list[Callable[[BaseException], None]] = []
 def left_out(names: Collection[str]) -> Iterator[None]:
     """While Datasette is imported, and loads all plugins there are: leave those of the distributions
     ``names`` out, which may raise when they are imported. It has no setting for that in 0.65."""
-    from pluggy import PluginManager
-
     entries = {entry for _, name, entry in _entries() if name in names or entry in names}
     original = PluginManager.load_setuptools_entrypoints
 
@@ -40,10 +42,6 @@ def left_out(names: Collection[str]) -> Iterator[None]:
 
 def watch_plugins() -> None:
     """Let Datasette tell ``WATCHERS``. Once for a process: its plugins belong to the process, too."""
-    from types import ModuleType
-
-    from datasette.plugins import pm
-    from pluggy import HookimplMarker
 
     def handle_exception(exception: BaseException) -> None:
         """Whatever a page raises; Datasette's own answers, such as 404, have a status."""
@@ -51,6 +49,7 @@ def watch_plugins() -> None:
             for tell in WATCHERS:
                 tell(exception)
 
+    pm: PluginManager = sys.modules["datasette.plugins"].pm
     if not pm.has_plugin(_WATCHER):
         watcher = ModuleType(_WATCHER)  # Datasette asks its plugins for the name of a module
         setattr(watcher, handle_exception.__name__, HookimplMarker("datasette")(handle_exception))
@@ -69,7 +68,7 @@ def blame(problem: BaseException, what: str, name: str = "page-plugin") -> Troub
         why=f"{what}: {why}" if culprit else why,
         hint=f"cxlocal{flags} browse   leaves {'it' if culprit else 'the plugins of others'} out"
         if out
-        else "pip install --force-reinstall cxlocal datasette",
+        else "install Datasette again: pip install --force-reinstall datasette",
         name=name,
     )
 
@@ -90,8 +89,6 @@ def _raised_in(problem: BaseException | None) -> Iterator[str]:
 
 def _entries() -> Iterator[tuple[str, str, str]]:
     """(package, distribution, entry) of each installed plugin of Datasette that is not ours."""
-    from importlib.metadata import distributions
-
     for found in distributions(path=sys.path):
         for entry in found.entry_points:
             if entry.group == "datasette":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
-import sys
 import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -14,7 +13,7 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
-from cxlocal.commands.output import Output, rows_options, write_rows
+from cxlocal.commands.output import Output, put, rows_options, write_rows
 from cxlocal.commands.terminal import say
 from cxlocal.errors import CxError, JournalDamaged, Refused, Trouble, UsageError
 from cxlocal.journal.rebuild import catch_up
@@ -107,7 +106,7 @@ def _write_aside(
             write_rows(named, names, output, stream=cast("TextIO", aside))
         aside.seek(0)
         while part := aside.read(CHUNK_BYTES):
-            sys.stdout.write(part)
+            put(part, nl=False)
 
 
 def _list(output: Output) -> None:
