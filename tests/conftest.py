@@ -59,15 +59,17 @@ class Cx:
         env: Mapping[str, str | None] | None = None,
         input: str = "",
         timeout: float = COMMAND_LIMIT_SECONDS,
+        under: Sequence[str] = (),
     ) -> Result:
-        """Run and wait. ``env`` is added to the environment; None takes a variable away."""
+        """Run and wait. ``env`` is added to the environment; None takes a variable away. ``under``: the
+        program that runs it, with its arguments."""
         environ: dict[str, str] = dict(os.environ)
         for name, value in (env or {}).items():
             environ.pop(name, None)
             if value is not None:
                 environ[name] = value
         done = subprocess.run(
-            [self.program, *map(str, arguments)],
+            [*under, self.program, *map(str, arguments)],
             cwd=cwd,
             env=environ,
             input=input.encode(),

@@ -172,6 +172,14 @@ def _read_magic(file: BinaryIO, name: str) -> None:
         return
     if MAGIC.startswith(found):
         raise _torn(name, len(found))
+    if found == MAGIC.replace(b"\n", b"\r"):  # of "\r\n", too, as many bytes are read
+        raise Trouble(
+            f"the line ends of {name} were changed on the way",
+            why="it was copied as a text: by FTP in ASCII mode, by a mail program, or by git with"
+            " core.autocrlf; nothing of it was taken",
+            hint="copy it again as a binary file; in git: *.bundle -text in .gitattributes",
+            name="bundle-line-ends",
+        )
     if found.startswith(FAMILY):
         raise UsageError(
             f"{name} is a bundle of a later form",

@@ -191,5 +191,5 @@ def _keep_blob(journal: Journal, path: Path, blob: Blob, pieces: list[bytes]) ->
     wanted = journal.one("SELECT 1 FROM report WHERE sha256 = ? LIMIT 1", (blob.sha256,))
     if wanted is None or blob_path(journal.home, blob.sha256).exists():
         return 0
-    keep_bytes(journal, content)
+    keep_bytes(journal, content, private=True)
     return 1

@@ -257,7 +257,7 @@ def _take_answer(
         before = known.ack_of(transaction.connection, journal.node)
         _check_answer(journal, header, answer, wishes)
         url = known.store_state(transaction.connection).url
-        reply = Reply(answer, row, "", wishes, url, whole_of(told["after"]), follows)
+        reply = Reply(answer, row, wishes, url, whole_of(told["after"]), follows)
         applied = apply(transaction, reply)
         carrying.forget_asked(transaction.connection, identity)
         after = known.ack_of(transaction.connection, journal.node)

@@ -17,7 +17,7 @@ from cxlocal.errors import Trouble, UsageError
 from cxlocal.exchange import carried as carrying
 from cxlocal.exchange import state as known
 from cxlocal.exchange.carried import Question
-from cxlocal.exchange.contact import Wish, build, next_batch, prepare, reserve_wish
+from cxlocal.exchange.contact import Batch, Wish, build, next_batch, prepare, reserve_wish
 from cxlocal.exchange.messages import BLOB_BYTES_MAX, PROTOCOL
 from cxlocal.files import fresh_file, take_name
 from cxlocal.journal.blobs import blob_path
@@ -115,7 +115,7 @@ def _chains(journal: Journal, scope: str) -> Iterable[tuple[str, int, int]]:
         # A machine that went on under a new id has two histories, and a CI job takes both along.
         return [(node, 0, 0) for node in known.own_nodes(connection)]
     lineage = known.store_state(connection).lineage
-    own = [(node, 0, acked) for node, acked, _ in known.unsent(connection)]
+    own = [(tail.node, 0, tail.acked) for tail in known.unsent(connection)]
     carried = carrying.waiting(connection, lineage)
     return own + [(chain.node, chain.branch, chain.acked) for chain in carried]
 
@@ -184,7 +184,7 @@ def _ask(journal: Journal, first_wishes: Sequence[Wish]) -> Question:
         for wish in holdings.wishes(journal.connection)
         if wish[:2] not in lines
     ]
-    request, _ = build(journal, row, wishes, push=False)
+    request = build(journal, row, wishes, Batch([]))
     return Question(journal.ids.token(), row.node, request)
 
 

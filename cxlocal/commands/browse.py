@@ -10,7 +10,7 @@ import asyncio
 import socket
 import sys
 import webbrowser
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import uvicorn
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import put
+from cxlocal.commands.page_plugins import WATCHERS, blame, left_out, watch_plugins
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, ExitCode, Trouble
 from cxlocal.journal.rebuild import catch_up
@@ -54,26 +55,35 @@ Asgi = Callable[[Scope, Any, Any], Awaitable[None]]
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port; any free one else.")
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
 @click.option("--get", "page", metavar="PATH", help="Print the page at PATH and stop.")
+@click.option(
+    "--name", "names", multiple=True, metavar="HOST", help="Answer to this name, too: of a proxy."
+)
+@click.option("--prefix", default="/", metavar="PATH", help="The path of the pages behind a proxy.")
 @pass_app
-def browse(app: App, port: int, no_open: bool, page: str | None) -> int:
+def browse(
+    app: App, port: int, no_open: bool, page: str | None, names: tuple[str, ...], prefix: str
+) -> int:
     """Look at the history of this machine in the browser.
 
-    Pages are read live from the journal: reload one to see what came since. Ctrl-C ends it.
+    Pages are read live from the journal: reload one to see what came since. Nothing can be changed
+    by them. Ctrl-C ends it.
     """
     path = app.journal_path()
     refresh = Refresher(app)
     refresh.now()
-    datasette = make_datasette(path)
+    below = f"/{prefix.strip('/')}/" if prefix.strip("/") else "/"
+    datasette = make_datasette(path, below, app.blocked)
     if page is not None:
         return _print_page(datasette, page)
     with _listen(port) as listener:
-        address = f"http://{HOST}:{listener.getsockname()[1]}/"
+        address = f"http://{HOST}:{listener.getsockname()[1]}{below}"
+        pages = ReadOnly(Fresh(build(datasette), refresh))
         put(address)
         say("Ctrl-C ends it.")
         data().flush()
         if not no_open and has_display(app.environ, sys.platform):
             webbrowser.open(address)
-        _serve(OwnHost(Fresh(datasette.app(), refresh)), listener)
+        _serve(OwnHost(pages, names), listener)
     return ExitCode.DONE
 
 
@@ -116,24 +126,52 @@ class OwnHost:
 
     NAMES = ("127.0.0.1", "localhost", "[::1]")
 
-    def __init__(self, pages: Asgi) -> None:
+    def __init__(self, pages: Asgi, further: Sequence[str] = ()) -> None:
+        """``further``: names of a proxy that passes requests on."""
         self.pages = pages
+        self.names = {*self.NAMES, *(name.lower() for name in further)}
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """ASGI."""
         if scope["type"] != "http" or self.is_own(dict(scope["headers"]).get(b"host", b"")):
             await self.pages(scope, receive, send)
             return
-        body = b"This is the journal of one machine: open it as http://127.0.0.1 or localhost.\n"
-        headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 421, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        body = (
+            b"This is the journal of one machine: open it as http://127.0.0.1 or localhost."
+            b" Behind a proxy: cxlocal browse --name HOST\n"
+        )
+        await _answer(send, 421, body)
 
-    @classmethod
-    def is_own(cls, header: bytes) -> bool:
-        """Whether a Host header names this machine, with or without a port. Pure."""
-        name, colon, port = header.decode("latin-1").lower().rpartition(":")
-        return (name if colon and port.isdigit() else header.decode("latin-1").lower()) in cls.NAMES
+    def is_own(self, header: bytes) -> bool:
+        """Whether a Host header names this machine, with or without a port."""
+        whole = header.decode("latin-1").lower()
+        name, colon, port = whole.rpartition(":")
+        return (name if colon and port.isdigit() else whole) in self.names
+
+
+class ReadOnly:
+    """The pages, for requests that only read: whoever reaches them through a proxy, or a plugin that
+    brings a form, changes nothing."""
+
+    METHODS = ("GET", "HEAD", "OPTIONS")
+
+    def __init__(self, pages: Asgi) -> None:
+        self.pages = pages
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """ASGI."""
+        if scope["type"] != "http" or scope["method"] in self.METHODS:
+            await self.pages(scope, receive, send)
+            return
+        await _answer(send, 405, b"These pages only read.\n", [(b"allow", b"GET, HEAD, OPTIONS")])
+
+
+async def _answer(
+    send: Any, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    plain = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body)), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": plain})
+    await send({"type": "http.response.body", "body": body})
 
 
 class Fresh:
@@ -166,26 +204,30 @@ def metadata_file() -> Path:
     )
 
 
-def make_datasette(path: Path) -> Any:
-    """A Datasette over the journal, with what the installed line understands. Raises Trouble."""
-    try:
-        from datasette.app import Datasette
-        from datasette.utils import parse_metadata
-    except Exception as problem:  # any plugin of any distribution may raise here
-        raise Trouble(
-            "Datasette could not be loaded",
-            why=f"{type(problem).__name__}: {problem}",
-            hint="DATASETTE_LOAD_PLUGINS=cxlocal cxlocal browse   leaves other plugins out",
-            name="no-datasette",
-        ) from problem
+def make_datasette(path: Path, prefix: str = "/", without: Sequence[str] = ()) -> Any:
+    """A Datasette over the journal, with what the installed line understands, its pages below
+    ``prefix``; ``without`` these plugins of others. Raises Trouble."""
+    with left_out(without):
+        try:
+            from datasette.app import Datasette
+            from datasette.utils import parse_metadata
+        except Exception as problem:  # any plugin of any distribution may raise here
+            raise blame(problem, "Datasette could not be loaded", "no-datasette") from problem
+    watch_plugins()
     text = metadata_file().read_text(encoding="utf-8")
-    arguments: dict[str, Any] = {"metadata": parse_metadata(text), "settings": SETTINGS}
+    arguments: dict[str, Any] = {
+        "metadata": parse_metadata(text),
+        "settings": {**SETTINGS, "base_url": prefix},
+    }
     if not hasattr(Datasette, "get_canned_query"):
         # 1.0 takes words from metadata, and queries and page sizes from config only.
         arguments["config"] = parse_metadata(text)
         # The file's own are for who starts Datasette by hand; given twice they are an error.
         arguments["config"].pop("settings", None)
-    return Datasette([str(path)], **arguments)
+    try:
+        return Datasette([str(path)], **arguments)
+    except Exception as problem:  # a plugin may wrap the application already here
+        raise blame(problem, "the pages cannot be made") from problem
 
 
 def has_display(environ: Mapping[str, str], platform: str) -> bool:
@@ -213,6 +255,33 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
+def build(datasette: Any) -> Asgi:
+    """The pages as an ASGI application; whoever raises while they are made is named, once. Raises
+    Trouble."""
+    said: set[str] = set()
+
+    def tell(problem: BaseException) -> None:
+        words = str(blame(problem, "a page cannot be made"))
+        if words not in said:
+            said.add(words)
+            warn(words)
+
+    try:
+        pages: Asgi = datasette.app()
+    except Exception as problem:  # a plugin wraps the application, and may raise
+        raise blame(problem, "the pages cannot be made") from problem
+    WATCHERS.append(tell)
+
+    async def guarded(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            await pages(scope, receive, send)
+        except Exception as problem:
+            tell(problem)
+            raise
+
+    return guarded
+
+
 def _serve(pages: Asgi, listener: socket.socket) -> None:
     config = uvicorn.Config(
         pages, log_level="warning", lifespan="on", timeout_graceful_shutdown=CLOSE_SECONDS
@@ -229,6 +298,15 @@ def _print_page(datasette: Any, page: str) -> int:
         response = await datasette.client.get(page if page.startswith("/") else f"/{page}")
         return int(response.status_code), str(response.text)
 
-    status, text = asyncio.run(fetch())
+    raised: list[BaseException] = []
+    WATCHERS.append(raised.append)
+    try:
+        status, text = asyncio.run(fetch())
+    except Exception as problem:  # a plugin may raise outside of what Datasette catches
+        raise blame(problem, "a page cannot be made") from problem
+    finally:
+        WATCHERS.remove(raised.append)
+    if status == 500 and raised:
+        raise blame(raised[-1], "a page cannot be made") from raised[-1]
     put(text, nl=not text.endswith("\n"))
     return ExitCode.DONE if status == 200 else ExitCode.FAILURE

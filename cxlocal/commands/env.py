@@ -20,6 +20,7 @@ from cxlocal.commands.output import (
 from cxlocal.commands.project import load_project, make_machine
 from cxlocal.commands.terminal import say
 from cxlocal.errors import Trouble, UsageError
+from cxlocal.exchange.standing import require
 from cxlocal.journal.rebuild import catch_up
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def confirm(app: App, environment: str, which: str, reason: str) -> None:
 
     name = _deliverable(app)
     with app.journal(create=False) as journal:
+        require(journal, name, "push")
         catch_up(journal)
         rows = _live(journal, name, environment)
         chosen = _chosen(rows, environment, which)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,14 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, put, write_document, write_rows
 from cxlocal.commands.project import access_of, load_project, open_project_store
 from cxlocal.commands.serve import server_part
-from cxlocal.commands.terminal import harmless, say
+from cxlocal.commands.terminal import harmless, say, warn
 from cxlocal.domain import deliverable_id
 from cxlocal.errors import CxError, UsageError
 from cxlocal.exchange.followed import read_with as followed
 from cxlocal.exchange.open import EMBEDDED, open_store
 from cxlocal.exchange.overview import overview
-from cxlocal.exchange.state import forget_cursor
+from cxlocal.exchange.standing import note_standing, read_joined, words_of_staying
+from cxlocal.exchange.state import forget_cursor, store_state
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up
 
@@ -60,16 +62,10 @@ def invite(
     Without rights it may take, push and read everything. For a name that is enrolled already the
     code gives a new token and these rights.
     """
-    everything = not (both or take or push or read)
-    rights: dict[str, Any] = {
-        kind: ["*"] if everything else [
-            each if each == "*" else deliverable_id(each) for each in (*both, *named)
-        ]
-        for kind, named in (("take", take), ("push", push), ("read", read))
-    }  # fmt: skip
+    rights = rights_asked(both, take, push, read, manage)
     managed = _open_management(app, url)
     try:
-        found = managed.invite(name, {**rights, "manage": manage})
+        found = managed.invite(name, rights)
     finally:
         managed.close()
     address = str(found.get("url") or managed.url)
@@ -79,6 +75,20 @@ def invite(
     put(found["code"])
     say(f"On the machine that shall be {name!r}, within a day:")
     say(f"  cxlocal store join {harmless(address)} --code {found['code']}")
+
+
+def rights_asked(
+    both: Sequence[str], take: Sequence[str], push: Sequence[str], read: Sequence[str], manage: bool
+) -> dict[str, Any]:
+    """The rights that the options of ``invite`` name, as they travel."""
+    everything = not (both or take or push or read)
+    rights: dict[str, Any] = {
+        kind: ["*"] if everything else [
+            each if each == "*" else deliverable_id(each) for each in (*both, *named)
+        ]
+        for kind, named in (("take", take), ("push", push), ("read", read))
+    }  # fmt: skip
+    return {**rights, "manage": manage}
 
 
 @command(
@@ -114,7 +124,7 @@ def join(
         found = store.join(code, authority)
     finally:
         store.close()
-    _read_anew(app)
+    _read_anew(app, store.url, found)
     if as_json:
         write_document({**found, "url": store.url})
         return
@@ -125,11 +135,15 @@ def join(
         say(f'To use it, write into cx.toml or cx.local.toml:\n  [store]\n  url = "{store.url}"')
 
 
-def _read_anew(app: App) -> None:
-    """A second code may have brought other rights: what could not be read before is fetched."""
-    if app.journal_path().exists():
-        with app.journal() as journal, journal.write() as transaction:
+def _read_anew(app: App, url: str, found: dict[str, Any]) -> None:
+    """A second code may have brought other rights: what could not be read before is fetched, what
+    could not be recorded before may be."""
+    if not app.journal_path().exists():
+        return
+    with app.journal() as journal, journal.write() as transaction:
+        if store_state(transaction.connection).url == url:
             forget_cursor(transaction.connection)
+            note_standing(transaction, read_joined(found))
 
 
 def _print_token(app: App, project: Project, url: str, code: str, authority: str) -> None:
@@ -145,6 +159,11 @@ def _print_token(app: App, project: Project, url: str, code: str, authority: str
         finally:
             store.close()
     put(token)
+    if found["rights"].get("manage"):
+        warn(
+            "this token may invite and revoke members: for a CI server make a code without --manage"
+            " ('cxlocal store invite NAME')"
+        )
     if found.get("lends"):
         say(
             f"That is the token of {found['member']!r}. Where a CI server keeps it as LENDER_TOKEN:"
@@ -202,6 +221,7 @@ def status(app: App, as_json: bool) -> None:
                 "stopped": report.stopped,
                 "left": report.left,
                 "follows": followed(journal),
+                "staying": words_of_staying(journal.connection, report.staying),
                 **overview(journal),
                 **_members_of(store, report.reached),
             }
@@ -248,6 +268,8 @@ def _tell(facts: dict[str, Any]) -> None:
         put(harmless(f"This machine follows {', '.join(facts['follows'])} only"))
     waiting = f"{facts['pending']} events wait here to be sent"
     put(waiting if facts["pending"] else "Nothing waits here to be sent")
+    for words in facts["staying"]:
+        put(harmless(words))
     if facts["machines"]:
         put()
         rows = [{**row, "machine": _machine(row)} for row in facts["machines"]]

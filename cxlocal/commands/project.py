@@ -57,10 +57,23 @@ def load_project(app: App, *, needed: bool = False, shipped_only: bool = False) 
 
 
 def open_project_store(app: App, project: Project, url: str | None = None) -> Store:
-    """The store the settings name, or ``url``; the store of this machine where neither does."""
+    """The store the settings name, or ``url``. Outside a project it is the one the journal belongs to;
+    the store of this machine where nothing names another."""
     from cxlocal.exchange.open import open_store
 
+    if url is None and not project.settings.store_url and project.root is None:
+        url = _store_of_journal(app)
     return open_store(access_of(app, project), url)
+
+
+def _store_of_journal(app: App) -> str:
+    """The address at which the journal last met its store; empty where it has none."""
+    from cxlocal.exchange.state import store_state
+
+    if not app.journal_path().exists():
+        return ""
+    with app.journal() as journal:
+        return store_state(journal.connection).url
 
 
 def access_of(app: App, project: Project) -> Access:

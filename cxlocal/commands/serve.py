@@ -26,6 +26,7 @@ from cxlocal.commands.project import load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import ConfigError, CxError, ExitCode, Refused, UsageError
 from cxlocal.exchange.open import EMBEDDED, is_own
+from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers.schemes import scheme_named
@@ -46,6 +47,8 @@ STORE_THREADS = {"sqlite": 1, "lend": 1}
 """Exchanges at once by engine. SQLite lets one write at a time; the others get THREADS."""
 THREADS = 8
 FIRST_MEMBER = "admin"
+FIRST_JOB = "ci"
+"""Whom the code of a lender enrols."""
 
 
 @command(
@@ -76,7 +79,12 @@ FIRST_MEMBER = "admin"
 @click.option("--key", type=click.Path(dir_okay=False), help="Key of the certificate, PEM.")
 @click.option("--members", type=click.Path(dir_okay=False), help="File of those enrolled.")
 @click.option("--address", help="Where machines reach this, if it is not host and port.")
-@click.option("--behind-proxy", metavar="IP", default="", help="A proxy does TLS; its address.")
+@click.option(
+    "--behind-proxy",
+    metavar="IP",
+    default="",
+    help="A proxy does TLS: its address, which alone is answered.",
+)
 @pass_app
 def serve(
     app: App, url: str | None, lend: bool, host: str, port: int, cert: str | None, key: str | None,
@@ -90,7 +98,8 @@ def serve(
     """
     serving, local, roster = (server_part(name) for name in ("serving", "local", "members"))
     tls = _tls(serving, cert, key)
-    serving.check_open(host, tls, bool(behind_proxy))
+    proxy = serving.proxy_address(behind_proxy)
+    serving.check_open(host, tls, bool(proxy))
     fresh: Any = nullcontext()
     if lend:
         lending = Lending(app, url)
@@ -109,24 +118,41 @@ def serve(
         enrolled.set_value(local.LENDS, "1" if lend else "")
         what = "Lending numbers" if lend else f"Serving {public_address(chosen)}"
         say(f"{what}; Ctrl-C ends it.")
-        if not enrolled.anybody():
-            code = enrolled.invite(FIRST_MEMBER, roster.Rights(manage=True))
-            say(
-                "Nobody who may invite others is enrolled. On the machine that shall, within a day:"
-            )
-            say(f"  cxlocal store join {reached} --code {code}")
+        (_invite_job if lend else _invite_first)(enrolled, reached)
         # Last, so that whoever waits for the address finds everything said.
         put(own)
         data().flush()
         threads = STORE_THREADS.get(chosen.partition(":")[0], THREADS)
         try:
-            server = serving.make_server(
-                open_one, enrolled, tls, threads=threads, proxies=behind_proxy
-            )
+            server = serving.make_server(open_one, enrolled, tls, threads=threads, proxy=proxy)
             server.run(sockets=[listener])
         except KeyboardInterrupt:
             say("Ended.")  # how one leaves this command: not an error
     return ExitCode.DONE
+
+
+def _invite_first(enrolled: Any, reached: str) -> None:
+    """Somebody has to invite the others."""
+    if enrolled.anybody(manage=True):
+        return
+    code = enrolled.invite(FIRST_MEMBER, Rights(manage=True))
+    say("Nobody who may invite others is enrolled. On the machine that shall, within a day:")
+    say(f"  cxlocal store join {reached} --code {code}")
+
+
+def _invite_job(enrolled: Any, reached: str) -> None:
+    """The token goes to a CI server: it may borrow, and nothing else. Members of a lender are looked
+    after on the lender."""
+    if enrolled.anybody(manage=True):
+        say(
+            "A member here may invite others, and whoever holds its token: 'cxlocal store revoke NAME"
+            " --store lend:' ends it (an earlier release printed such a code; NAME was admin)."
+        )
+    if enrolled.anybody():
+        return
+    code = enrolled.invite(FIRST_JOB, Rights(push=frozenset(), read=frozenset()))
+    say("Nobody is enrolled who may borrow. For the secrets of the CI server, within a day:")
+    say(f"  cxlocal store join {reached} --code {code} --print-token")
 
 
 def server_part(name: str) -> Any:

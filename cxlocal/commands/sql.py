@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
-from typing import TYPE_CHECKING, Any
+import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
-from cxlocal.commands.output import Output, rows_options, write_rows
+from cxlocal.commands.output import Output, put, rows_options, write_rows
 from cxlocal.commands.terminal import say
 from cxlocal.errors import CxError, JournalDamaged, Refused, Trouble, UsageError
 from cxlocal.journal.rebuild import catch_up
@@ -20,6 +23,15 @@ if TYPE_CHECKING:
 
 LIMIT_SECONDS = 30.0
 """A reader keeps writers waiting; after this a query is better asked of a copy."""
+VALUE_BYTES_MAX = 16 * 1024 * 1024
+"""Of one value: above any document, and below what would be felt."""
+HEAP_BYTES_MAX = 96 * 1024 * 1024
+"""What SQLite may need for a statement; sorting goes to a file beyond its cache."""
+TABLE_BYTES_MAX = 16 * 1024 * 1024
+"""Of the values of a table, which is laid out as a whole: its cells take some ten times as much."""
+ASIDE_BYTES_MAX = 256 * 1024 * 1024
+"""Of the values that are written row by row; they wait in a temporary file."""
+CHUNK_BYTES = 1024 * 1024
 CHECK_EVERY = 10_000
 """Steps of SQLite's machine between two looks at the clock: well below a millisecond apart."""
 READING_PRAGMAS = ("table_info", "table_xinfo", "table_list", "index_list", "index_info",
@@ -64,10 +76,37 @@ def sql(
         # Opening it for writing once repairs what a killed process left, and reading sees all.
         catch_up(journal)
         path = journal.path
-    names, rows = read(path, text, given, app.clock.monotonic)
-    write_rows([dict(zip(names, row, strict=True)) for row in rows], names, output)
-    if not rows and output.for_people:
-        say("No rows.")
+    bound_heap()
+    if output.shape == "table" or output.fmt is not None:
+        names, rows = read(path, text, given, app.clock.monotonic)
+        write_rows([dict(zip(names, row, strict=True)) for row in rows], names, output)
+        if not rows and output.for_people:
+            say("No rows.")
+    else:
+        _write_aside(path, text, given, app.clock.monotonic, output)
+
+
+def bound_heap() -> None:
+    """For the rest of this process: what SQLite needs for sorting, joining and putting texts together
+    stays within ``HEAP_BYTES_MAX``."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        # sql: a number of ours, and PRAGMA takes no parameters
+        connection.execute(f"PRAGMA hard_heap_limit={HEAP_BYTES_MAX}")
+
+
+def _write_aside(
+    path: Path, statement: str, given: dict[str, str], monotonic: Any, output: Output
+) -> None:
+    """Row by row into a temporary file, and from there to whoever reads: a slow reader must not keep
+    the journal open, and a large result not fill the memory."""
+    how: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogatepass", "newline": ""}
+    with tempfile.SpooledTemporaryFile(CHUNK_BYTES, "w+", **how) as aside:
+        with asked(path, statement, given, monotonic, ASIDE_BYTES_MAX) as (names, rows):
+            named = (dict(zip(names, row, strict=True)) for row in rows)
+            write_rows(named, names, output, stream=cast("TextIO", aside))
+        aside.seek(0)
+        while part := aside.read(CHUNK_BYTES):
+            put(part, nl=False)
 
 
 def _list(output: Output) -> None:
@@ -120,24 +159,55 @@ def _chosen(
 def read(
     path: Path, statement: str, parameters: dict[str, str], monotonic: Any
 ) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Column names and all rows of one reading statement.
+    """Column names and all rows of one reading statement. Raises as ``asked``."""
+    with asked(path, statement, parameters, monotonic, TABLE_BYTES_MAX) as (names, rows):
+        return names, list(rows)
+
+
+@contextlib.contextmanager
+def asked(
+    path: Path, statement: str, parameters: dict[str, str], monotonic: Any, most: int
+) -> Iterator[tuple[list[str], Iterator[tuple[Any, ...]]]]:
+    """Column names and rows of one reading statement, ``most`` bytes of them.
 
     Raises UsageError (no such table, two statements, a missing value), Refused (it would change
-    something), Trouble (too slow).
+    something), Trouble (too slow, too large).
     """
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
     deadline = monotonic() + LIMIT_SECONDS
     try:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)
         connection.execute("PRAGMA query_only=ON")
         connection.set_authorizer(_authorize)
         connection.set_progress_handler(lambda: monotonic() > deadline, CHECK_EVERY)
         cursor = connection.execute(statement, parameters)
-        rows = cursor.fetchall()
-        return _distinct([column[0] for column in cursor.description or ()]), rows
+        names = _distinct([column[0] for column in cursor.description or ()])
+        yield names, _counted(cursor, most)
+    except (MemoryError, sqlite3.DataError) as problem:
+        raise _too_large(str(problem) or "SQLite needs more memory for it than it may") from problem
     except (sqlite3.Error, sqlite3.Warning) as problem:
         raise _explain(problem, late=monotonic() > deadline) from problem
     finally:
         connection.close()
+
+
+def _counted(cursor: sqlite3.Cursor, most: int) -> Iterator[tuple[Any, ...]]:
+    size = 0
+    for row in cursor:
+        size += sum(len(each) if isinstance(each, str | bytes) else 8 for each in row)
+        if size > most:
+            raise _too_large(f"its rows have more than {most >> 20} MiB")
+        yield row
+
+
+def _too_large(why: str) -> Trouble:
+    return Trouble(
+        "the result is too large",
+        why=why,
+        hint="ask for fewer rows or columns (LIMIT, count, substr); a table holds"
+        f" {TABLE_BYTES_MAX >> 20} MiB, --nl and --csv {ASIDE_BYTES_MAX >> 20} MiB",
+        name="result-too-large",
+    )
 
 
 def _distinct(names: list[str]) -> list[str]:

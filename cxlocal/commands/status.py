@@ -75,6 +75,7 @@ def deliverable_here(app: App) -> str | None:
 
 
 def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
+    from cxlocal.exchange.state import staying
     from cxlocal.exchange.sync import pending
     from cxlocal.numbers.holdings import reserves
     from cxlocal.projection.flags import settled_by
@@ -92,6 +93,7 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
         ],
         "reserve": [r._asdict() for r in held],
         "waiting_events": pending(journal),
+        "staying_events": staying(journal.connection),
         "store_trouble": journal.one("SELECT url, why FROM breaker ORDER BY failed_at_ms DESC"),
         "owed_environments": journal.query(owed),
         "flags": [
@@ -142,6 +144,10 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         )
     if facts["waiting_events"]:
         lines.append(f"Not yet sent: {facts['waiting_events']} events ('cxlocal sync')")
+    for staying, count in facts["staying_events"].items():
+        lines.append(
+            f"Not to be sent: {count} events of {staying}, for which this machine lacks the right"
+        )
     if facts["store_trouble"]:
         lines.append(f"The store did not answer lately: {facts['store_trouble']['why']}")
     for debt in facts["owed_environments"]:

@@ -14,6 +14,7 @@ from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import NotSynced, UsageError
 from cxlocal.exchange.blobs import Carried, carry
 from cxlocal.exchange.followed import include
+from cxlocal.exchange.standing import words_of_staying
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import synchronise, why_no_numbers
 from cxlocal.journal.rebuild import catch_up
@@ -86,6 +87,7 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
         finally:
             store.close()
         bundle = leave(journal, project.root or app.directory)
+        staying = words_of_staying(journal.connection, report.staying)
     if as_json:
         told = {**report._asdict(), "artifacts_sent": carried.sent}
         write_document({**told, "reverified": settled, "bundle": bundle})
@@ -102,6 +104,8 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
             say(line)
         for why in report.not_taken:
             warn(f"the store does not take the history of another machine: {why}")
+        for why in staying:
+            warn(why)
     _end(report, require_sync, bundle)
 
 
@@ -174,11 +178,13 @@ def _end(report: SyncReport, require_sync: bool, bundle: str) -> None:
             hint="run 'cxlocal sync' again later; 'cxlocal run' works without it",
             pending=report.pending,
         )
-    waiting = report.pending + report.to_relay
+    staying = sum(report.staying.values())
+    waiting = report.pending + report.to_relay + staying
     if require_sync and waiting:
+        no_right = "this machine may not push all of its history; see above" if staying else ""
         raise NotSynced(
             f"{waiting} events are still to be sent",
-            why="; ".join(report.not_taken) or "one exchange takes a bounded time",
-            hint="run 'cxlocal sync' again",
+            why="; ".join(report.not_taken) or no_right or "one exchange takes a bounded time",
+            hint="run 'cxlocal sync' again" + (", when it has the right" if staying else ""),
             pending=waiting,
         )

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cxlocal.errors import Refused
 from cxlocal.exchange import carried as carrying
 from cxlocal.exchange import followed as following
+from cxlocal.exchange import standing
 from cxlocal.exchange import state as known
 from cxlocal.exchange.answers import Answer, Refusal
-from cxlocal.exchange.contact import ANSWER_SECONDS, as_error, ask, talk
+from cxlocal.exchange.contact import ANSWER_SECONDS, as_error, ask, talk, told_in
 from cxlocal.exchange.copies import ensure_node
 from cxlocal.exchange.messages import PROTOCOL
+from cxlocal.exchange.rights import may
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import synchronise, take_in
 from cxlocal.exchange.token import NO_TOKEN, propose, token_out
@@ -73,14 +75,14 @@ def move(
     request = _Request(journal, new, state.lineage, conflicts)
     if not request.would_take(_used(journal)):
         return Moved(0, 0, already=True)
-    _level(journal, old)
+    left = _level(journal, old)
     with journal.write() as transaction:
         why = f"this machine moves from its store to {new.url}"
         holdings.give_up_reserves(transaction, why)
-    lines = _retire(journal, old, new.url, others)
+    lines = _retire(journal, old, new.url, others) or _follow(journal, old, request, left)
     answer = request.adopt(lines)
     events = _change_over(journal, new.url, answer, request.proposal)
-    return Moved(len(lines), events)
+    return Moved(len(request.allowed(lines)), events)
 
 
 def _refuse_partial(journal: Journal) -> None:
@@ -94,8 +96,9 @@ def _refuse_partial(journal: Journal) -> None:
     )
 
 
-def _level(journal: Journal, old: Store) -> None:
-    """Fetch what only the old store has. Raises StoreUnreachable."""
+def _level(journal: Journal, old: Store) -> bool:
+    """Fetch what only the old store has; whether it stopped because another one goes on. Raises
+    StoreUnreachable."""
     report = synchronise(journal, old, use_breaker=False, budget_seconds=SYNC_SECONDS)
     while report.reached and report.pulled:
         report = synchronise(journal, old, use_breaker=False, budget_seconds=SYNC_SECONDS)
@@ -106,12 +109,35 @@ def _level(journal: Journal, old: Store) -> None:
             hint="bring it back; if it is lost: cxlocal store recover, then again",
             url=old.url,
         )
+    return report.left
 
 
-def _retire(journal: Journal, old: Store, to: str, others: bool) -> Lines:
+def _follow(journal: Journal, old: Store, request: _Request, left: bool) -> Lines:
+    """What a machine that may not stop the old store brings of its own: somebody else stopped it, and
+    the new one counts above all of it already. Raises Refused where that is not so yet."""
+    lines = _used(journal)
+    if left and not request.ask(lines).adopted:
+        return lines
+    raise Refused(
+        "this machine may not move the store",
+        why="the new store does not count above the old one yet"
+        if left
+        else f"{old.url} is in use, and only a member that may invite others may stop it",
+        hint="where such a member works: cxlocal store adopt URL --with-others; then here again",
+        name="not-allowed",
+    )
+
+
+def _retire(journal: Journal, old: Store, to: str, others: bool) -> Lines | None:
+    """Let the old store stop, which says how far it counted; None where we may not."""
     own = [row["node"] for row in journal.query("SELECT node FROM contact")]
     part = {"to": to, "others": others, "own": own}
-    reply = talk(journal, old, push=False, parts={"retire": part})
+    try:
+        reply = talk(journal, old, push=False, parts={"retire": part})
+    except Refused as error:
+        if error.name != "not-allowed":
+            raise
+        return None
     if reply.answer.retired is None:
         raise _too_old(old)
     take_in(journal, reply, settle=False)
@@ -133,6 +159,7 @@ class _Request:
         self.lineage = lineage
         self.conflicts = conflicts
         self.hint = file_hint(journal.path)
+        self.standing: standing.Standing | None = None
         with journal.write() as transaction:
             self.node = ensure_node(transaction).node
             self.proposal = _proposal(transaction, new.url, self.node)
@@ -140,7 +167,7 @@ class _Request:
     def would_take(self, lines: Lines) -> bool:
         """Whether it is another store than ours. Raises Refused where it would not take us."""
         try:
-            answer = self._ask(lines, only_ask=True)
+            answer = self.ask(lines)
         except Refused as error:
             # Ours under another name knows this machine by another token.
             if error.name == "copy":
@@ -152,7 +179,27 @@ class _Request:
         """Let it count above ``lines``. Raises Refused, StoreUnreachable."""
         return self._ask(lines, only_ask=False)
 
+    def ask(self, lines: Lines) -> Answer:
+        """What it would say to that. Raises Refused, StoreUnreachable."""
+        return self._ask(lines, only_ask=True)
+
+    def allowed(self, lines: Lines) -> Lines:
+        """Those it lets us count: the others are left to whoever may."""
+        take = None if self.standing is None else self.standing.rights.take
+        return [line for line in lines if may(take, line[0])]
+
     def _ask(self, lines: Lines, *, only_ask: bool) -> Answer:
+        answer = self._say(lines, only_ask=only_ask)
+        if isinstance(answer, Refusal) and answer.name == "not-allowed" and self.standing is None:
+            self.standing = told_in(answer)
+            answer = self._say(lines, only_ask=only_ask)
+        if isinstance(answer, Refusal):
+            raise as_error(answer)
+        if answer.adopted is None:
+            raise _too_old(self.new)
+        return answer
+
+    def _say(self, lines: Lines, *, only_ask: bool) -> Answer | Refusal:
         message: dict[str, Any] = {
             "protocol": PROTOCOL,
             "contact": {
@@ -163,16 +210,11 @@ class _Request:
             "push": [],
             "grant": [],
             "adopt": {
-                "lineage": self.lineage, "lines": [list(line) for line in lines],
+                "lineage": self.lineage, "lines": [list(line) for line in self.allowed(lines)],
                 "conflicts_known": self.conflicts, "only_ask": only_ask,
             },
         }  # fmt: skip
-        _, answer = ask(self.new, message, ANSWER_SECONDS)
-        if isinstance(answer, Refusal):
-            raise as_error(answer)
-        if answer.adopted is None:
-            raise _too_old(self.new)
-        return answer
+        return ask(self.new, message, ANSWER_SECONDS)[1]
 
 
 def _proposal(transaction: Transaction, url: str, node: str) -> Any:
@@ -209,8 +251,11 @@ def _change_over(journal: Journal, url: str, answer: Answer, proposal: Any) -> i
         accepted = known.accepted_contact(sent, sent, file_hint(journal.path))
         known.save_contact(connection, accepted)
         transaction.set_value(_PROPOSAL, "")
+        standing.forget_standing(transaction)
+        standing.note_standing(transaction, answer.standing)
         at = utc_text(journal.clock.now_ms())
-        _bring(connection, connection.execute(_FOREIGN).fetchall(), answer.lineage, at)
+        if answer.standing is None or answer.standing.rights.push is None:
+            _bring(connection, connection.execute(_FOREIGN).fetchall(), answer.lineage, at)
         return int(connection.execute("SELECT count(*) FROM event").fetchone()[0])
 
 

@@ -19,6 +19,7 @@ from cxlocal.exchange.messages import (
     text_of,
     whole_of,
 )
+from cxlocal.exchange.standing import Standing, read_standing
 from cxlocal.numbers.log import Entry
 
 
@@ -96,6 +97,8 @@ class Answer(NamedTuple):
     """Deliverable, line and highest number of a store that stopped because we asked it to."""
     adopted: bool | None = None
     """Whether what was to be adopted was new to the store."""
+    standing: Standing | None = None
+    """Who we are there and what we may do; None where that is everything."""
 
 
 def read_answer(message: Mapping[str, Any]) -> Answer | Refusal:
@@ -114,6 +117,7 @@ def read_answer(message: Mapping[str, Any]) -> Answer | Refusal:
             pull=_pulled(message.get("pull")),
             retired=None if message.get("retired") is None else _each(_line, message["retired"]),
             adopted=None if message.get("adopted") is None else _said(message["adopted"]),
+            standing=read_standing(message.get("rights")),
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise BadMessage("the answer cannot be read", why=repr(error)[:300]) from error

@@ -99,9 +99,15 @@ def _carry_one(
         return carried._replace(problems=(*carried.problems, why))
 
 
-def keep_bytes(journal: Journal, content: bytes, *, executable: bool = False) -> str:
-    """Keep what arrived; returns its digest. Raises Trouble where it cannot be written."""
-    return keep_chunks(journal.home, [content], "what arrived", executable=executable)[0]
+def keep_bytes(
+    journal: Journal, content: bytes, *, executable: bool = False, private: bool = False
+) -> str:
+    """Keep what arrived; returns its digest. ``private``: as ``keep_file``. Raises Trouble where it
+    cannot be written."""
+    kept = keep_chunks(
+        journal.home, [content], "what arrived", executable=executable, private=private
+    )
+    return kept[0]
 
 
 def _left(journal: Journal, deadline: float) -> float:

@@ -7,13 +7,14 @@ uses it become durable in one commit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.errors import CxError, NotSignedIn, Refused
 from cxlocal.exchange import carried as carrying
 from cxlocal.exchange import followed as following
+from cxlocal.exchange import standing
 from cxlocal.exchange import state as known
 from cxlocal.exchange.answers import Answer, Refusal, Stop, read_answer
 from cxlocal.exchange.copies import ensure_node, go_on_as_copy
@@ -22,6 +23,7 @@ from cxlocal.exchange.messages import (
     BATCH_EVENTS_MAX,
     PROTOCOL,
     PULL_MAX,
+    SPAN_MAX,
     STORE_MOVED,
     BadMessage,
     decode,
@@ -73,13 +75,29 @@ class Reply(NamedTuple):
 
     answer: Answer
     sent: known.ContactRow
-    batch_node: str
     wishes: tuple[Wish, ...]
     url: str
     position: int
     """The cursor that was sent."""
     follows: list[str] | None = None
     """The deliverables whose history was asked for; None for every one."""
+    followed: standing.LeftOut | None = None
+    """What was left out before, and was sent now."""
+
+
+class Batch(NamedTuple):
+    """Events of one chain, as they travel."""
+
+    events: list[dict[str, Any]]
+    in_part: bool = False
+    """Some that may not be pushed are left out before them or between them."""
+    followed: standing.LeftOut | None = None
+
+    def as_part(self) -> list[dict[str, Any]]:
+        """The part ``push`` of a message."""
+        if not self.events:
+            return []
+        return [{"events": self.events, **({"in_part": True} if self.in_part else {})}]
 
 
 class Applied(NamedTuple):
@@ -127,7 +145,8 @@ def talk(
         _check_memory(journal, store, timeout)
     for _ in range(TURNS_MAX):
         row = prepare(journal)
-        message, batch_node = build(journal, row, wishes, push=push, batch=batch)
+        sent = Batch(list(batch)) if batch else _batch(journal) if push else Batch([])
+        message = build(journal, row, wishes, sent)
         message.update(parts)
         if whole:
             message["pull"]["whole"] = True
@@ -135,10 +154,13 @@ def talk(
         if isinstance(answer, Answer):
             position = message["pull"]["cursor"]["position"]
             follows = message["pull"].get("deliverables")
-            return Reply(answer, row, batch_node, tuple(wishes), store.url, position, follows)
-        if answer.name != "copy":
+            return Reply(
+                answer, row, tuple(wishes), store.url, position, follows, sent.followed
+            )  # fmt: skip
+        if answer.name == "copy":
+            go_on_as_copy(journal, row)
+        elif batch or not _is_news(journal, answer):
             raise as_error(answer)
-        go_on_as_copy(journal, row)
     raise StoreUnreachable(
         "the store cannot be used just now",
         why=f"{TURNS_MAX} contacts in a row were overtaken by other processes of this machine",
@@ -153,7 +175,7 @@ def _check_memory(journal: Journal, store: Store, timeout: float) -> None:
     forgot = journal.value(known.LOST_MEMORY) and not known.store_state(journal.connection).lineage
     if not forgot:
         return
-    message, _ = build(journal, prepare(journal), (), push=False)
+    message = build(journal, prepare(journal), (), Batch([]))
     answer = ask(store, message, timeout)[1]
     if isinstance(answer, Answer) and not (answer.pull.items or answer.pull.void):
         raise Refused(
@@ -164,6 +186,23 @@ def _check_memory(journal: Journal, store: Store, timeout: float) -> None:
             " set [version] from above every number in use, then run 'cxlocal store recover'",
             name="empty-store",
         )
+
+
+def told_in(refusal: Refusal) -> standing.Standing | None:
+    """What a refusal says of our rights; None where it says nothing that can be read."""
+    try:
+        return standing.read_standing(refusal.data.get("rights"))
+    except ValueError:
+        return None
+
+
+def _is_news(journal: Journal, refusal: Refusal) -> bool:
+    """Whether a refusal says that we may do less than we knew: the message is then made anew."""
+    told = told_in(refusal)
+    if told is None:
+        return False
+    with journal.write() as transaction:
+        return standing.note_standing(transaction, told)
 
 
 def prepare(journal: Journal) -> known.ContactRow:
@@ -202,16 +241,13 @@ def build(
     journal: Journal,
     row: known.ContactRow,
     wishes: Sequence[Wish],
-    *,
-    push: bool,
-    batch: Sequence[dict[str, Any]] = (),
-) -> tuple[dict[str, Any], str]:
-    """The request, and the node whose events it carries."""
+    batch: Batch,
+) -> dict[str, Any]:
+    """The request."""
     connection = journal.connection
     state = known.store_state(connection)
     lines = {(wish.deliverable, wish.line) for wish in wishes}
     heads = [[*line, *holdings.log_head(connection, *line)] for line in sorted(lines)]
-    batch = list(batch) or (_batch(journal) if push else [])
     message: dict[str, Any] = {
         "protocol": PROTOCOL,
         "contact": {
@@ -224,7 +260,7 @@ def build(
             "cursor": {"position": state.position, "hash": state.hash},
             "heads": heads,
         },
-        "push": [{"events": batch}] if batch else [],
+        "push": batch.as_part(),
         "grant": [wish._asdict() for wish in wishes],
         "pull": {
             "cursor": {"position": state.position, "hash": state.hash}, "limit": PULL_MAX
@@ -235,24 +271,46 @@ def build(
     follows = following.read_with(journal)
     if follows is not None:
         message["pull"]["deliverables"] = follows
-    return message, batch[0]["node"] if batch else ""
+    return message
 
 
-def _batch(journal: Journal) -> list[dict[str, Any]]:
-    tails = known.unsent(journal.connection)
+def _batch(journal: Journal) -> Batch:
+    """What is to be sent next of our own: what was left out before and may go now, then the tails."""
+    connection = journal.connection
+    late = standing.to_follow(connection)
+    if late is not None:
+        events = next_batch(journal, late.node, late.first - 1, only=late.deliverable)
+        last = known.ack_of(connection, late.node).sequence
+        return Batch([each for each in events if each["sequence"] <= last], True, late)
+    tails = known.unsent(connection)
     if not tails:
-        return []
-    node, acked, _ = tails[0]
-    return next_batch(journal, node, acked)
+        return Batch([])
+    node, acked = tails[0].node, tails[0].acked
+    told = standing.standing_of(connection)
+    push = None if told is None else told.rights.push
+    events = next_batch(journal, node, acked, push=push)
+    in_part = events[-1]["sequence"] - acked > len(events)
+    if in_part:
+        # Before it is sent: the store may have taken it although its answer never comes.
+        with journal.write() as transaction:
+            standing.note_left_out(transaction, told, node, acked, events[-1]["sequence"])
+    return Batch(events, in_part)
 
 
-def next_batch(journal: Journal, node: str, after: int, branch: int = 0) -> list[dict[str, Any]]:
-    """The events of a chain that follow sequence ``after``, as they travel: one batch at most."""
+def next_batch(
+    journal: Journal, node: str, after: int, branch: int = 0, *,
+    push: Collection[str] | None = None, only: str | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The events of a chain that follow sequence ``after``, as they travel: one batch at most.
+
+    ``push``: without events of other deliverables than these. ``only``: those of this one alone.
+    """
     batch: list[dict[str, Any]] = []
     size = 0
-    for event in node_events(journal, node, after + 1, BATCH_EVENTS_MAX, branch):
+    wanted = (push, True) if only is None else ((only,), False)
+    for event in node_events(journal, node, after + 1, BATCH_EVENTS_MAX, branch, *wanted):
         size += len(event.document)
-        if batch and size > BATCH_BYTES_MAX:
+        if batch and (size > BATCH_BYTES_MAX or event.sequence - batch[0]["sequence"] >= SPAN_MAX):
             break
         batch.append(event_out(event))
     return batch
@@ -290,7 +348,9 @@ def _apply(transaction: Transaction, reply: Reply) -> Applied:
             holdings.give_up_reserves(transaction, why)
         holdings.lock_reserves(connection, False)
         transaction.afterwards.append(lambda: note_head(journal, settled=True))
-    connection.execute("DELETE FROM breaker WHERE url = ?", (reply.url,))
+    # Whatever was tried before: the store this journal belongs to answers.
+    connection.execute("DELETE FROM breaker")
+    standing.note_standing(transaction, answer.standing)
     pushed = _note_acks(transaction, reply, state.generation)
     granted, refused = _note_grants(transaction, reply, state)
     taken, more = _take_pulled(transaction, reply, state)
@@ -365,6 +425,9 @@ def _note_acks(transaction: Transaction, reply: Reply, generation: int) -> int:
                 continue
             at = utc_text(transaction.journal.clock.now_ms())
             known.save_ack_step(connection, node, ack.sequence, generation, at)
+    if reply.followed is not None and reply.answer.push:
+        held = reply.answer.push[0]
+        standing.note_followed(transaction, reply.followed, held.sequence, gap=held.gap)
     return sum(held.appended for held in reply.answer.push)
 
 

@@ -24,7 +24,7 @@ _CHOSEN = "follows"
 _READ = "follows, as read"
 """Local value: what the cursor was read with."""
 _FILLING = "follows more"
-"""Local value: set while the feed is read again because more is wanted."""
+"""Local value: set where chains that were held in part may be whole when the feed is read to its end."""
 
 _WORKED_ON = """
 SELECT deliverable FROM spent UNION SELECT deliverable FROM reserve
@@ -73,13 +73,19 @@ def settle(transaction: Transaction) -> None:
     if read is not None and (wanted is None or not wanted <= read):
         forget_cursor(transaction.connection)
         if wanted is None:
-            transaction.set_value(_FILLING, "1")
+            look_again(transaction)
 
 
 def read_with(journal: Journal) -> list[str] | None:
     """What the cursor was read with, and what is to be asked for; None for everything."""
     names = _read(journal, _READ)
     return None if names is None else sorted(names)
+
+
+def look_again(transaction: Transaction) -> None:
+    """Look at the end of the feed whether chains that were held in part are whole."""
+    if not transaction.journal.value(_FILLING):
+        transaction.set_value(_FILLING, "1")
 
 
 def is_level(transaction: Transaction) -> None:

@@ -32,6 +32,8 @@ but commas, has less."""
 BATCH_EVENTS_MAX = 500
 BATCH_BYTES_MAX = 1024 * 1024
 """Of a batch of events: what an interrupted exchange may have to send again."""
+SPAN_MAX = 5000
+"""From the first to the last event of a batch that leaves some out: what the store looks up at once."""
 RUN_HAS_NUMBER = "run-has-number"
 """Name of the refusal of a number to a run that was granted one through another machine."""
 GRANTS_ELSEWHERE = "grants-elsewhere"

@@ -14,6 +14,7 @@ from cxlocal.events.document import Event, hash_of
 from cxlocal.events.hybrid import merge_value, wall_ms
 from cxlocal.exchange.answers import Item
 from cxlocal.exchange.chain import GAP, HELD, NEW_BRANCH, Known, place
+from cxlocal.exchange.followed import look_again
 from cxlocal.exchange.messages import BadMessage
 from cxlocal.exchange.state import (
     Ack,
@@ -113,6 +114,8 @@ def take_event(transaction: Transaction, event: Event, generation: int | None) -
         stored = event._replace(branch=branch, received_at_ms=now_ms)
         insert_event(journal, stored, _said_at(event))
         _follow_clock(transaction, event, now_ms)
+        if event.sequence + 1 in known:
+            look_again(transaction)  # it fills a gap: the chain may be whole now
         fresh = True
     # Of our own first history the answers to our pushes say how far the store has it.
     if generation is not None and (branch > 0 or not is_ours(transaction.connection, event.node)):
@@ -160,7 +163,7 @@ def _known(journal: Journal, event: Event) -> Known:
     rows = journal.connection.execute(
         "SELECT e.sequence, e.branch, e.hash FROM event e JOIN node_lookup n ON n.id = e.node"
         " WHERE n.name = ? AND e.sequence BETWEEN ? AND ?",
-        (event.node, event.sequence - 1, event.sequence),
+        (event.node, event.sequence - 1, event.sequence + 1),
     )
     for sequence, branch, value in rows.fetchall():
         known.setdefault(sequence, []).append((branch, value))

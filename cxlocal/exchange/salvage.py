@@ -29,6 +29,7 @@ from cxlocal.journal.exclusion import keep_writers_out
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import SELECT, event_of
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.private import make_file
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Transaction
@@ -212,6 +213,7 @@ def _one_by_one(connection: sqlite3.Connection, wanted: range) -> tuple[list[Eve
 def _copy(source: int, target: Path) -> None:
     # By the handle that holds the lock: on some systems closing another one would give it up.
     os.lseek(source, 0, os.SEEK_SET)
+    make_file(target)
     with open(target, "wb") as out, open(source, "rb", closefd=False) as file:
         shutil.copyfileobj(file, out)
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from cxlocal.clock import Ids
 from cxlocal.events.document import NO_HASH, Event
+from cxlocal.exchange import standing
 from cxlocal.exchange.token import NO_TOKEN, Token, propose
 
 LOST_MEMORY = "lost memory"
@@ -132,9 +133,64 @@ def save_ack_step(
     )
 
 
-def unsent(connection: Connection) -> list[tuple[str, int, int]]:
-    """(node, last acknowledged sequence, head sequence) of each of our chains with a tail the
-    store does not have; older ids first."""
+class Tail(NamedTuple):
+    """What the store lacks of a chain of ours, of what it lets us push."""
+
+    node: str
+    acked: int
+    """Sequence of the last event it acknowledged."""
+    head: int
+    """Sequence of the last event it may have."""
+    events: int
+    """How many events it is to get."""
+
+
+def unsent(connection: Connection) -> list[Tail]:
+    """Each of our chains with a tail the store does not have; older ids first."""
+    told = standing.standing_of(connection)
+    tails = [Tail(*row, row[2] - row[1]) for row in _unsent(connection)]
+    if told is None or told.rights.push is None:
+        return tails
+    return [left for tail in tails if (left := _may_go(connection, told, tail)).events]
+
+
+def _may_go(connection: Connection, told: standing.Standing, tail: Tail) -> Tail:
+    found = standing.tail_of(connection, tail.node, tail.acked)
+    may = [each for name, each in found.items() if standing.may_push(told, name)]
+    head = max((last for _, last in may), default=tail.acked)
+    return tail._replace(head=head, events=sum(count for count, _ in may))
+
+
+def to_follow_count(connection: Connection) -> int:
+    """Own events that were left out before, and may be pushed now."""
+    left = standing.left_out(connection)
+    told = standing.standing_of(connection) if left else None
+    return sum(
+        standing.count_of(connection, one, ack_of(connection, one.node).sequence)
+        for one in left
+        if standing.may_push(told, one.deliverable)
+    )
+
+
+def staying(connection: Connection) -> dict[str, int]:
+    """Own events that may not be pushed, by deliverable: they stay here."""
+    told = standing.standing_of(connection)
+    if told is None or told.rights.push is None:
+        return {}
+    counts: dict[str, int] = {}
+    for one in standing.left_out(connection):
+        if not standing.may_push(told, one.deliverable):
+            last = ack_of(connection, one.node).sequence
+            count = standing.count_of(connection, one, last)
+            counts[one.deliverable] = counts.get(one.deliverable, 0) + count
+    for node, acked, _ in _unsent(connection):
+        for name, (count, _) in standing.tail_of(connection, node, acked).items():
+            if name is not None and not standing.may_push(told, name):
+                counts[name] = counts.get(name, 0) + count
+    return dict(sorted(counts.items()))
+
+
+def _unsent(connection: Connection) -> list[tuple[str, int, int]]:
     return connection.execute(
         "SELECT name, acked, head FROM (SELECT l.name, l.id,"
         " coalesce((SELECT sequence FROM ack WHERE node = l.name AND branch = 0), 0) AS acked,"

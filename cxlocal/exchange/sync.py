@@ -8,7 +8,8 @@ batch sent again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.errors import Refused
@@ -28,6 +29,7 @@ from cxlocal.exchange.contact import (
 )  # fmt: skip
 from cxlocal.exchange.messages import STORE_LEFT
 from cxlocal.exchange.number_lock import nobody_asks
+from cxlocal.exchange.standing import LeftOut, to_follow
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers import holdings
@@ -78,6 +80,8 @@ class SyncReport(NamedTuple):
     """Such events the store still lacks."""
     not_taken: tuple[str, ...] = ()
     """Why the store does not take some of them."""
+    staying: Mapping[str, int] = MappingProxyType({})
+    """Own events by deliverable that may not be pushed: they stay here."""
 
 
 def why_no_numbers(report: SyncReport) -> str:
@@ -88,8 +92,9 @@ def why_no_numbers(report: SyncReport) -> str:
 
 
 def pending(journal: Journal) -> int:
-    """How many of our own events the store has not acknowledged."""
-    return sum(head - acked for _, acked, head in known.unsent(journal.connection))
+    """How many of our own events the store has not acknowledged, of those that may be pushed."""
+    connection = journal.connection
+    return sum(tail.events for tail in known.unsent(connection)) + known.to_follow_count(connection)
 
 
 def synchronise(
@@ -124,7 +129,11 @@ def synchronise(
 
 
 def _counted(journal: Journal, report: SyncReport) -> SyncReport:
-    return report._replace(pending=pending(journal), to_relay=to_relay(journal))
+    return report._replace(
+        pending=pending(journal),
+        to_relay=to_relay(journal),
+        staying=known.staying(journal.connection),
+    )
 
 
 def to_relay(journal: Journal) -> int:
@@ -154,7 +163,7 @@ def _rounds(
         for wish in wanted:
             holdings.remember_wish(transaction.connection, *wish)
     while (left := deadline - journal.clock.monotonic()) > LEAST_SECONDS:
-        before = known.unsent(journal.connection)
+        before = _waiting(journal)
         wishes = [reserve_wish(journal, *wish) for wish in holdings.wishes(journal.connection)]
         limit = min(left, ANSWER_SECONDS)
         reply = talk(journal, store, wishes=wishes, timeout=limit, whole=whole)
@@ -167,11 +176,16 @@ def _rounds(
             stopped="; ".join(stop.why for stop in applied.stopped),
             left=any(stop.cause == STORE_LEFT for stop in applied.stopped),
         )
-        unsent = known.unsent(journal.connection)
+        waiting = _waiting(journal)
         # A store whose acknowledgements come with a later contact has nothing more to say now.
-        if not applied.more and unsent in ([], before):
+        if not applied.more and (waiting == before or waiting == ([], None)):
             return report, True
     return report, False
+
+
+def _waiting(journal: Journal) -> tuple[list[known.Tail], LeftOut | None]:
+    """What is to be sent of our own."""
+    return known.unsent(journal.connection), to_follow(journal.connection)
 
 
 def take_in(journal: Journal, reply: Reply, *, settle: bool) -> Applied:

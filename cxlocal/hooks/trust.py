@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from cxlocal.errors import ConfigError, Refused, Trouble
 from cxlocal.files import write_whole
+from cxlocal.private import make_home
 
 FOLDER = Path(".cx", "plugins")
 """Below the folder of ``cx.toml``."""
@@ -171,7 +172,7 @@ def _write(home: Path, known: Mapping[str, Mapping[str, Any]]) -> None:
     path = _list(home)
     document = json.dumps({"format": 1, "trusted": known}, indent=1)
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_home(home)
         write_whole(path, document + "\n")
     except OSError as error:
         raise Trouble(

@@ -13,9 +13,14 @@ from pathlib import Path
 
 from cxlocal.errors import Conflict, Trouble, UsageError
 from cxlocal.files import fresh_file, take_name
+from cxlocal.private import FILE, make_folder
 from cxlocal.text import is_hexadecimal
 
 CHUNK_BYTES = 1024 * 1024
+PLAIN = 0o644
+PROGRAM = 0o755
+"""Modes of artifacts, whatever the umask: deployments copy them with their modes to where others read
+them. Here the folders around them keep others out."""
 
 
 def blob_path(home: Path, digest: str) -> Path:
@@ -40,30 +45,36 @@ def digest_of(path: Path) -> tuple[str, int]:
     return state.hexdigest(), size
 
 
-def keep_file(home: Path, source: Path) -> tuple[str, int]:
-    """Keep a copy of ``source``; returns its digest and size in bytes. Raises Trouble when the disk
-    is full or ``source`` cannot be read."""
+def keep_file(home: Path, source: Path, *, private: bool = False) -> tuple[str, int]:
+    """Keep a copy of ``source``; returns its digest and size in bytes. ``private`` is what no command
+    copies elsewhere (a report). Raises Trouble when the disk is full or ``source`` cannot be read."""
     program = os.access(source, os.X_OK)
-    return keep_chunks(home, _chunks(source), source.name, executable=program)
+    return keep_chunks(home, _chunks(source), source.name, executable=program, private=private)
 
 
 def keep_chunks(
-    home: Path, chunks: Iterable[bytes], name: str, *, executable: bool = False
+    home: Path,
+    chunks: Iterable[bytes],
+    name: str,
+    *,
+    executable: bool = False,
+    private: bool = False,
 ) -> tuple[str, int]:
     """The same for bytes from anywhere. A program (``executable``) stays one: what is deployed later
     is called by this very file. ``name`` is what an error calls it."""
     folder = home / "blobs"
     state, size = sha256(), 0
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with fresh_file(folder, mode=0o777 if executable else 0o666) as out:
+        make_folder(folder)
+        with fresh_file(folder) as out:
+            os.fchmod(out.fileno(), FILE if private else PROGRAM if executable else PLAIN)
             for chunk in chunks:
                 state.update(chunk)
                 size += len(chunk)
                 out.write(chunk)
             digest = state.hexdigest()
             target = blob_path(home, digest)
-            target.parent.mkdir(exist_ok=True)
+            make_folder(target.parent)
             take_name(out, target)
     except OSError as problem:
         raise Trouble(

@@ -23,6 +23,7 @@ from cxlocal.events.document import Draft, Event
 from cxlocal.journal.home import WAY_OUT
 from cxlocal.journal.migrate import is_current, migrate
 from cxlocal.journal.schema import APPLICATION_ID, FORMAT
+from cxlocal.private import make_file, make_home
 from cxlocal.text import clean_text
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ class Journal:
                 name="no-journal",
             )
         try:
-            if fresh:
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_home(path.parent)
+            make_file(path)
             connection = _connect(path)
             _configure(connection)
             _initialise(connection, path)

@@ -17,6 +17,7 @@ from pathlib import Path
 from cxlocal.clock import Ids
 from cxlocal.errors import Trouble
 from cxlocal.files import fresh_file, sync
+from cxlocal.private import FILE, make_folder
 from cxlocal.text import is_hexadecimal
 
 FILE_NAME = "journal.db"
@@ -121,8 +122,8 @@ def _read(path: Path) -> str:
 def _remember(path: Path, value: str) -> str:
     """Write ``value`` whole or not at all; of two processes that begin together one wins, and both
     use what it wrote."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with fresh_file(path.parent, mode=0o644) as file:
+    make_folder(path.parent)
+    with fresh_file(path.parent, mode=FILE) as file:
         file.write(value.encode())
         file.flush()
         sync(file.fileno())

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from cxlocal.errors import Trouble
 from cxlocal.journal.schema import APPLICATION_ID, EVENT_SQL, FORMAT
+from cxlocal.private import FILE
 from cxlocal.projection.tables import PROJECTION_VERSION, create_sql
 from cxlocal.projection.views import create_views_sql
 
@@ -85,7 +86,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     from filelock import FileLock, Timeout
     from sqlite_utils import Database
 
-    lock = FileLock(f"{path}.lock", timeout=LOCK_SECONDS, fallback_to_soft=False)
+    lock = FileLock(f"{path}.lock", timeout=LOCK_SECONDS, mode=FILE, fallback_to_soft=False)
     try:
         with lock:
             connection.execute("BEGIN IMMEDIATE")

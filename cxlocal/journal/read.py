@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.events.document import Event
@@ -47,15 +48,26 @@ def all_events(journal: Journal) -> Iterator[tuple[int, Event]]:
 
 
 def node_events(
-    journal: Journal, node: str, first: int, limit: int, branch: int = 0
+    journal: Journal,
+    node: str,
+    first: int,
+    limit: int,
+    branch: int = 0,
+    deliverables: Collection[str] | None = None,
+    machine: bool = True,
 ) -> list[Event]:
-    """Consecutive events of one chain and branch from sequence ``first`` on."""
+    """Events of one chain and branch from sequence ``first`` on, in order.
+
+    ``deliverables``: only those of these, and, with ``machine``, those of no deliverable.
+    """
     sql = SELECT + (
-        " WHERE n.name = ? AND event.branch = ? AND event.sequence >= ?"
+        " WHERE n.name = ? AND event.branch = ? AND event.sequence >= ? AND (? IS NULL"
+        " OR CASE WHEN d.name IS NULL THEN ? ELSE d.name IN (SELECT value FROM json_each(?)) END)"
         " ORDER BY event.sequence LIMIT ?"
     )
-    rows = journal.connection.execute(sql, (node, branch, first, limit)).fetchall()
-    return [event_of(row) for row in rows]
+    names = None if deliverables is None else json.dumps(sorted(deliverables))
+    values = (node, branch, first, names, machine, names, limit)
+    return [event_of(row) for row in journal.connection.execute(sql, values).fetchall()]
 
 
 def run_events(journal: Journal, run: str) -> list[Event]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from cxlocal.domain import path_part
 from cxlocal.errors import Trouble
+from cxlocal.private import make_folder
 from cxlocal.processes.echo import Echo, plain
 from cxlocal.processes.mask import Masker
 
@@ -75,7 +76,7 @@ class StageLog:
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder)
             for attempt in range(1, _ATTEMPTS_MAX):
                 ending = ".log" if attempt == 1 else f".{attempt}.log"
                 path = folder / (path_part(stage) + ending)

@@ -6,16 +6,18 @@ look for. The result is the same bytes that masking the whole at once would give
 the two.
 
 What is looked for: the value, and the forms in which programs print values: base64 (alone and
-inside a longer text, as in ``Authorization: Basic``), percent-encoded, escaped for JSON, for XML
-and by ``sh -x``, and each long line of a value of several lines. Overlapping occurrences are covered together, so that no
-tail of one secret is left beside another.
+inside a longer text, as in ``Authorization: Basic``) and hexadecimal, broken into lines or not;
+percent-encoded and escaped for JSON, whichever characters were left as they are; escaped for XML and by
+``sh -x``; and each long line of a value of several lines. Overlapping occurrences are covered together,
+so that no tail of one secret is left beside another.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
+
+from cxlocal.processes.views import Folded, views_of
 
 LEAST_CHARACTERS = 4
 """Shorter values are not masked: they would blank out half of every log and stay guessable."""
@@ -33,10 +35,20 @@ class Masker:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         """Values shorter than ``LEAST_CHARACTERS`` are ignored."""
-        forms: set[bytes] = set()
+        plain: set[bytes] = set()
+        encoded: set[bytes] = set()
+        escaped: set[bytes] = set()
         for value in values:
             if len(value) >= LEAST_CHARACTERS:
-                forms |= forms_of(value)
+                found = _plain(value)
+                plain |= found
+                for raw in found:
+                    encoded |= _base64(raw) | {raw.hex().encode(), raw.hex().upper().encode()}
+                    escaped |= _escaped(raw)
+        self.views = views_of(plain, encoded)
+        forms = plain | encoded | escaped
+        for view in self.views:
+            forms.update(view.forms)
         self.forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
     def __bool__(self) -> bool:
@@ -77,28 +89,61 @@ class Masker:
             target.write(stream.feed(chunk))
         target.write(stream.end())
 
-    def spans(self, content: bytes) -> list[tuple[int, int]]:
-        """Where forms occur, as (start, end) in order of start; they may overlap."""
-        found: list[tuple[int, int]] = []
-        for form in self.forms:
-            at = content.find(form)
-            while at >= 0:
-                found.append((at, at + len(form)))
-                at = content.find(form, at + 1)
-        found.sort()
-        return found
+    def look(self, content: bytes, *, final: bool) -> tuple[list[tuple[int, int]], int]:
+        """Where forms occur, as (start, end) in order of start, which may overlap; and up to where it is
+        decided what begins there. ``final``: no more bytes will come."""
+        spans = list(_spans(self.forms, content))
+        limit = len(content) if final else _undecided_from(self.forms, content)
+        read: list[Folded] = []
+        for view in self.views:
+            decided = len(content) if final else view.decided(content)
+            whole = decided == len(content)
+            if whole and not any(trigger in content for trigger in view.triggers):
+                continue
+            folded = view.fold(content[:decided])
+            read.append(folded)
+            spans += [
+                (folded.start_of(start), folded.end_of(end))
+                for start, end in _spans(view.forms, folded.content)
+            ]
+            if not final:
+                open_from = _undecided_from(view.forms, folded.content)
+                if open_from < len(folded.content):
+                    limit = min(limit, folded.start_of(open_from))
+                elif view.begins:
+                    limit = min(limit, decided)
+        spans.sort()
+        return spans, _before_tokens(read, limit)
 
-    def undecided_from(self, content: bytes) -> int:
-        """Where the first form may begin that ``content`` holds only the beginning of."""
-        first = len(content)
-        for form in self.forms:
-            start = form[:1]
-            at = content.find(start, max(0, len(content) - len(form) + 1))
-            while 0 <= at < first and not form.startswith(content[at:]):
-                at = content.find(start, at + 1)
-            if 0 <= at < first:
-                first = at
-        return first
+
+def _spans(forms: Iterable[bytes], content: bytes) -> Iterator[tuple[int, int]]:
+    for form in forms:
+        at = content.find(form)
+        while at >= 0:
+            yield at, at + len(form)
+            at = content.find(form, at + 1)
+
+
+def _undecided_from(forms: Iterable[bytes], content: bytes) -> int:
+    """Where the first form may begin that ``content`` holds only the beginning of."""
+    first = len(content)
+    for form in forms:
+        start = form[:1]
+        at = content.find(start, max(0, len(content) - len(form) + 1))
+        while 0 <= at < first and not form.startswith(content[at:]):
+            at = content.find(start, at + 1)
+        if 0 <= at < first:
+            first = at
+    return first
+
+
+def _before_tokens(read: Iterable[Folded], limit: int) -> int:
+    """``limit`` moved back until it cuts no token: what is held is read from its beginning again."""
+    while True:
+        moved = min((folded.before_token(limit) for folded in read), default=limit)
+        if moved == limit:
+            return limit
+        limit = moved
 
 
 class MaskStream:
@@ -115,17 +160,17 @@ class MaskStream:
         if not self._masker:
             return chunk
         content = self._held + chunk
-        return self._give(content, self._masker.undecided_from(content))
+        return self._give(content, *self._masker.look(content, final=False))
 
     def end(self) -> bytes:
         """The held-back rest, once no more bytes will come."""
-        return self._give(self._held, len(self._held))
+        return self._give(self._held, *self._masker.look(self._held, final=True))
 
-    def _give(self, content: bytes, limit: int) -> bytes:
+    def _give(self, content: bytes, spans: list[tuple[int, int]], limit: int) -> bytes:
         """Give ``content`` up to ``limit``; every form beginning before it lies in ``content``."""
         out: list[bytes] = []
         done = self._covered
-        for start, end in self._masker.spans(content):
+        for start, end in spans:
             if start >= limit:
                 break
             if start >= done:
@@ -138,21 +183,15 @@ class MaskStream:
         return b"".join(out)
 
 
-def forms_of(value: str) -> set[bytes]:
-    """The bytes by which ``value`` may appear in output. Pure."""
+def _plain(value: str) -> set[bytes]:
+    """``value`` as bytes, and its long lines where it has several."""
     raw = value.encode("utf-8", "surrogateescape" if _decodable(value) else "surrogatepass")
-    forms = {raw, _percent(raw, upper=True), _percent(raw, upper=False)}
-    forms.add(_percent(raw, upper=True).replace(b"%20", b"+"))
-    for ascii_only in (True, False):
-        inner = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
-        forms.add(inner.encode("utf-8", "surrogatepass"))
-        forms.add(inner.replace("/", "\\/").encode("utf-8", "surrogatepass"))
-    forms |= _base64(raw) | _escaped(raw)
+    found = {raw}
     lines = [line.strip() for line in raw.splitlines()]
     if len(lines) > 1:
-        forms.update(line for line in lines if len(line) >= _LEAST_DERIVED)
-        forms.add(b"\r\n".join(raw.splitlines()))
-    return {form for form in forms if form}
+        found.update(line for line in lines if len(line) >= _LEAST_DERIVED)
+        found.add(b"\r\n".join(raw.splitlines()))
+    return found
 
 
 def _decodable(text: str) -> bool:
@@ -163,15 +202,6 @@ def _escaped(raw: bytes) -> set[bytes]:
     """``raw`` in XML text and attributes, and between the single quotes of a shell."""
     text = raw.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;")
     return {text, text.replace(b'"', b"&quot;"), raw.replace(b"'", b"'\\''")}
-
-
-_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-"""RFC 3986 section 2.3."""
-
-
-def _percent(raw: bytes, *, upper: bool) -> bytes:
-    form = "%%%02X" if upper else "%%%02x"
-    return "".join(chr(b) if b in _UNRESERVED else form % b for b in raw).encode("ascii")
 
 
 def _base64(raw: bytes) -> set[bytes]:

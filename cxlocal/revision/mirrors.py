@@ -19,6 +19,8 @@ from cxlocal.clock import Clock
 from cxlocal.errors import Refused, Trouble, UsageError
 from cxlocal.files import write_whole
 from cxlocal.journal.home import writing_home
+from cxlocal.private import FILE as FILE_MODE
+from cxlocal.private import make_home
 from cxlocal.revision.git import complaint, decode, git
 from cxlocal.revision.reach import Answer, ask_remote
 from cxlocal.revision.remotes import clean_url, is_itself, local_path
@@ -268,9 +270,11 @@ def _locked(home: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     with writing_home(home):
-        home.mkdir(parents=True, exist_ok=True)
+        make_home(home)
     # A soft lock outlives the process that made it; without the kernel's there is none.
-    lock = FileLock(home / f"{FILE}.lock", timeout=LOCK_SECONDS, fallback_to_soft=False)
+    lock = FileLock(
+        home / f"{FILE}.lock", timeout=LOCK_SECONDS, mode=FILE_MODE, fallback_to_soft=False
+    )
     try:
         with writing_home(home):
             lock.acquire()

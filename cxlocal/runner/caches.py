@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxlocal.domain import path_part
 from cxlocal.files import rename
+from cxlocal.private import make_folder
 from cxlocal.runner.workspace import inside
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def keep(work: Work, stage: Stage, folder: Path, found: Sequence[dict[str, Any]]
         kept, source = _kept(work, entry["key"]), inside(folder, cache.path)
         if kept.exists() or not source.is_dir():
             continue
-        kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(kept.parent)
         fresh = kept.with_name(f"{kept.name}.{work.record.journal.ids.token()}")
         shutil.copytree(source, fresh, symlinks=True)
         try:

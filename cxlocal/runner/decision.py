@@ -12,6 +12,7 @@ from cxlocal.config.problems import near
 from cxlocal.domain import Verdict
 from cxlocal.errors import CxError, Refused, Undecided, UsageError
 from cxlocal.events.runs import stage_run_id
+from cxlocal.exchange.standing import require
 from cxlocal.hooks.stage_view import GateAnswer
 from cxlocal.runner.gate_question import data_age_seconds
 from cxlocal.runner.gates import PERSON, ask_gates, denied_by_person, refuse_conflicted
@@ -58,6 +59,7 @@ def decide(machine: Machine, source: Source, record: RunRecord, asked: Asked) ->
     Raises what keeps the question from being asked: UsageError, Conflict; and Refused for a
     promotion whose stages have not succeeded (nothing is recorded then, as nothing was decided).
     """
+    require(record.journal, record.ref.deliverable, "push")
     promotion = find_promotion(record, asked.name)
     work = Work(
         record=record, manager=source.manager, workspace=_nowhere(source, record),

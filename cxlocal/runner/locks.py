@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cxlocal.domain import path_part
+from cxlocal.private import make_folder
 
 AGAIN_SECONDS = 0.5
 """Between two tries of a run that waits for another to finish its deployment."""
@@ -30,7 +31,7 @@ class Lock(NamedTuple):
 
 def take(path: Path, who: str) -> Lock | None:
     """The lock at ``path``, or None while somebody else has it. ``who`` is told to them."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cxlocal.errors import UsageError
 from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.tool import Observed, verbs_of
+from cxlocal.private import make_folder
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner.debts import handle_of
@@ -55,7 +56,7 @@ def observe(machine: Machine, source: Source, record: RunRecord, environment: st
         environment_folder(home, record.ref.deliverable, instance)
         / f".observe-{machine.ids.token()[:8]}"
     )
-    scratch.mkdir(parents=True, mode=0o700)
+    make_folder(scratch)
     workspace = Workspace(source.repository, record.revision, scratch, scratch)
     work = Work(
         record=record, manager=source.manager, workspace=workspace,

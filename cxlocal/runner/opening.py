@@ -17,9 +17,11 @@ from cxlocal.events.runs import run_stamped
 from cxlocal.exchange.copies import journal_was_moved
 from cxlocal.exchange.followed import include
 from cxlocal.exchange.open import is_own
+from cxlocal.exchange.standing import require
 from cxlocal.exchange.sync import synchronise, why_no_numbers
 from cxlocal.plan.schedule import still_done
 from cxlocal.plan.select import Selection, select
+from cxlocal.private import make_folder
 from cxlocal.processes.mask import Masker
 from cxlocal.revision.early import early_questions
 from cxlocal.runner import orphans
@@ -142,16 +144,19 @@ def ask_git(
 
 
 def record_beginning(
-    machine: Machine, journal: Journal, pushed: Pushed, plan: Plan, request: Request, run: str
-) -> Begun:
-    """Meet the store and write the first event. Raises Refused for a deliverable that belongs to
-    another repository."""
+    machine: Machine, journal: Journal, pushed: Pushed, plan: Plan, request: Request, run: str,
+    *, numbered: bool = True,
+) -> Begun:  # fmt: skip
+    """Meet the store and write the first event; ``numbered``: a number is to be taken, too. Raises
+    Refused for a deliverable that belongs to another repository, or that we may not work on."""
     source = pushed.source
     row = journal.one("SELECT repository_root FROM deliverable WHERE id = ?", (plan.deliverable,))
     refuse_stranger((row and row["repository_root"]) or "", pushed.root, plan.deliverable)
     store = None if request.offline or request.rehearsal else open_store(source, machine)
     try:
         online, why_offline = meet(journal, store, source)
+        if not request.rehearsal:
+            require(journal, plan.deliverable, *(("take", "push") if numbered else ("push",)))
         facts = facts_of(
             journal, source, plan, request, pushed.proof, pushed.root, pushed.left_out, online
         )._replace(absent=pushed.absent)
@@ -298,7 +303,7 @@ def check_out_again(
     )  # fmt: skip
     if not in_place:
         discard(found)
-        found.folder.mkdir(parents=True, mode=0o700)
+        make_folder(found.folder)
         found.make(record.plan.paths, found.source)
     if record.version:
         stamp(record.plan, found.project, record.version)
@@ -344,6 +349,7 @@ def _resume(machine: Machine, journal: Journal, request: Request, began: float) 
     _refuse_to_resume(journal, record)
     refuse_repetition(machine, source)
     plan = record.plan
+    require(journal, plan.deliverable, "push")
     selection = select(plan, to=request.to)
     kept = still_done(plan, selection.now, record.succeeded())
     in_place = plan.workspace == "in-place"

@@ -13,6 +13,7 @@ from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.tool import EnvironmentRef, Tool, verbs_of
 from cxlocal.hooks.tool_worker import ToolRequest, ToolWorker
+from cxlocal.private import make_folder
 from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.mask import Masker
@@ -65,7 +66,7 @@ class Payer(NamedTuple):
         journal = self.record.journal
         place = environment_folder(journal.home, debt.deliverable, debt.instance)
         scratch = place / f".destroy-{debt.id}-{journal.ids.token()[:8]}"
-        scratch.mkdir(parents=True, mode=0o700)
+        make_folder(scratch)
         log = StageLog.create(
             journal.home / "logs" / path_part(debt.run),
             f"destroy-{debt.stage}",

@@ -73,7 +73,9 @@ def start(
     plan = make_plan(machine, source, machine.root)
     run = machine.ids.uuid()
     began = machine.clock.monotonic()
-    record, store, _, _ = record_beginning(machine, journal, pushed, plan, request, run)
+    record, store, _, _ = record_beginning(
+        machine, journal, pushed, plan, request, run, numbered=number
+    )
     try:
         if changed:
             text = f"the files of this run differ from its commit: {', '.join(changed[:5])}"

@@ -17,6 +17,7 @@ from cxlocal.hooks.tool import ArtifactRef
 from cxlocal.journal.blobs import blob_path, check_blob, keep_file
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.placeholders import Artifact
+from cxlocal.private import make_folder
 from cxlocal.text import clean_text, cut_name
 
 if TYPE_CHECKING:
@@ -86,14 +87,14 @@ def give_name(record: RunRecord, digest: str, file_name: str) -> Path:
     folder = home / "artifacts" / path_part(record.run) / digest[:12]
     target = folder / os.path.basename(file_name)
     if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         source = blob_path(home, digest)
         try:
             os.link(source, target)
         except FileExistsError:
             return target
         except OSError:
-            shutil.copyfile(source, target)
+            shutil.copy(source, target)
     return target
 
 
@@ -156,7 +157,7 @@ def report_drafts(
     suite = report.suite or stage.name
     kept: dict[str, Any] = {}
     if raw is not None:
-        digest, size = keep_file(journal.home, raw)
+        digest, size = keep_file(journal.home, raw, private=True)
         kept = {"sha256": digest, "size": size}
     event_id = journal.ids.uuid()
     finished = outputs.suite_finished(

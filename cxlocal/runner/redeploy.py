@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from cxlocal.config.problems import near
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
+from cxlocal.exchange.standing import require
 from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.tool import verbs_of
 from cxlocal.journal.rebuild import catch_up
@@ -89,6 +90,7 @@ def ship(machine: Machine, journal: Journal, order: Order) -> Shipped:
     """
     catch_up(journal)
     source, record = find_run(machine, journal, order.run, runs_stages=True)
+    require(journal, record.ref.deliverable, "push")
     stages = deploy_stages(record, order.environment)
     refuse_running(journal, record, "wait for it: it deploys by itself")
     if not order.allow_older:

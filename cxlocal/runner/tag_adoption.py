@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.events.machines import version_skipped
+from cxlocal.exchange.standing import require
 from cxlocal.numbers import holdings
 from cxlocal.numbers.schemes import Scheme, lines_in_tags
 from cxlocal.runner.run_version import adopted
@@ -43,6 +44,7 @@ def adopt(
 
     ``line`` is that of cx.toml.
     """
+    require(journal, deliverable, "push")
     found = lines_in_tags(scheme, deliverable, line, tags)
     rows = []
     with journal.write() as transaction:

@@ -12,6 +12,7 @@ from cxlocal.events.runs import stage_run_id
 from cxlocal.hooks.tool import EnvironmentRef
 from cxlocal.plan.placeholders import Values
 from cxlocal.plan.variables import stage_variables
+from cxlocal.private import make_folder
 from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.family import MARK, marked
 from cxlocal.processes.mask import Masker
@@ -133,7 +134,7 @@ class Work:
         """The environment as tools see it."""
         instance = instance_of(self.record, environment)
         folder = environment_folder(self.home, self.plan.deliverable, instance)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         return EnvironmentRef(
             name=environment.name,
             instance=instance,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.domain import path_part
 from cxlocal.errors import Refused, Trouble
 from cxlocal.journal.home import writing_home
+from cxlocal.private import make_folder
 from cxlocal.revision.repository import dirty, shown
 from cxlocal.runner.locks import Lock, holder, take
 from cxlocal.runner.orphans import run_folder
@@ -63,7 +64,7 @@ class Workspace(NamedTuple):
         folder = self.folder / "scratch" / f"{path_part(stage)}-{attempt}"
         if folder.exists():
             shutil.rmtree(folder)
-        folder.mkdir(parents=True, mode=0o700)
+        make_folder(folder)
         return folder
 
     def make(self, paths: Sequence[str], target: Path) -> Checkout:
@@ -102,7 +103,7 @@ def open_workspace(
     """The folders of a run; made as far as they are always needed."""
     folder = run_folder(home, run)
     with writing_home(home):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
     if not in_place:
         tree = repository.root if overlay else None
         source = folder / "source"

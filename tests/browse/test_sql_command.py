@@ -112,6 +112,40 @@ def test_a_slow_query_is_ended(full_file: Path) -> None:
     assert caught.value.name == "query-too-slow"
 
 
+LARGE = {
+    "one value": "SELECT zeroblob(500000000)",
+    "one text": "SELECT replace(hex(zeroblob(8000000)), '0', 'xxxxxxxx')",
+    "many columns": "SELECT " + ", ".join(["zeroblob(15000000)"] * 20),
+    "put together": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 90)"
+    " SELECT group_concat(hex(zeroblob(100000))) || hex(zeroblob(5000000)) FROM n",
+    "many rows": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+    " SELECT i, hex(zeroblob(100000)) FROM n",
+}  # fmt: skip
+
+
+@pytest.mark.needs("prlimit")
+@pytest.mark.parametrize("shape", ["-t", "--nl"])
+@pytest.mark.parametrize("name", LARGE)
+def test_what_would_fill_the_memory_is_refused(
+    cx: Any, env: dict[str, str], name: str, shape: str
+) -> None:
+    """Under a limit of the system: 700 MiB of address space, Python and its libraries included."""
+    done = cx("sql", LARGE[name], shape, env=env, under=["prlimit", f"--as={700 << 20}"])
+    assert done.code == 9, done.err[-500:]
+    assert "too large" in done.err or "longer than 30 seconds" in done.err
+    assert "Traceback" not in done.err and len(done.out) < 1000
+
+
+def test_many_rows_go_through_in_little_memory(cx: Any, env: dict[str, str]) -> None:
+    statement = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)"
+        " SELECT i, hex(zeroblob(20000)) AS text FROM n"
+    )
+    done = cx("sql", statement, "--nl", env=env, under=["prlimit", f"--as={700 << 20}"])
+    assert done.code == 0, done.err[-500:]
+    assert len(done.out.splitlines()) == 1500 and len(done.out) > 50 << 20
+
+
 def test_looking_at_the_schema_is_reading(full_file: Path) -> None:
     _, rows = module.read(full_file, "PRAGMA table_info(run)", {}, lambda: 0)
     assert len(rows) > 30

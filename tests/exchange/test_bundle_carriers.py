@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cxlocal_sync.http.rights import Rights
 from http_kit import ThreadServer
 from numbers_kit import request
 
@@ -18,6 +17,7 @@ from cxlocal.bundles.receipts import Received, take_receipt, write_receipt
 from cxlocal.bundles.writer import pack
 from cxlocal.events.document import Draft
 from cxlocal.exchange.contact import reserve_wish
+from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.sync import SyncReport, pending, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up

@@ -451,6 +451,8 @@ def test_what_is_no_bundle_is_said_to_be_none(machine: Machine, stick: Path) -> 
         (b"PK\x03\x04 a zip file", "not-a-bundle"),
         (b"CXBUNDLE2\nlater", "bundle-unknown"),
         (b"", "bundle-torn"),
+        (b"CXBUNDLE1\r\nM...", "bundle-line-ends"),
+        (b"CXBUNDLE1\rM...", "bundle-line-ends"),
     ):
         (stick / "file").write_bytes(content)
         with pytest.raises(CxError) as caught:

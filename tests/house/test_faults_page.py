@@ -45,6 +45,18 @@ FAULTS = {
     "A reader of reports that answers nonsense",
     "A gate that cannot be loaded, is hidden or was left out",
     "A gate that refuses a deployment or a rollback",
+    "A member may not push or take a deliverable",
+    "A variable, certificate or proxy keeps a contact from being set up",
+    "The source of the store's token gives none",
+    "A pooler stands before PostgreSQL",
+    "A proxy refuses large bodies",
+    "Line ends of a bundle are changed on the way",
+    "A Datasette plugin of others raises",
+    "A secret is printed in an encoded form",
+    "The home was made by somebody else, or with another umask",
+    "The token of a CI job is stolen",
+    "A query would fill the memory",
+    "Machines are in contact with a folder again and again",
 }  # fmt: skip
 
 

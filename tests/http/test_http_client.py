@@ -21,7 +21,6 @@ from cxlocal_sync.http.credentials import (
     read_credential,
 )
 from cxlocal_sync.http.members import Members
-from cxlocal_sync.http.rights import Rights
 from cxlocal_sync.http.serving import Tls
 from http_kit import ThreadServer, answering
 from numbers_kit import open_at, open_journal, request
@@ -29,6 +28,7 @@ from numbers_kit import open_at, open_journal, request
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import ConfigError, CxError, NotSignedIn, Trouble
 from cxlocal.exchange.messages import decode
+from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import synchronise
 

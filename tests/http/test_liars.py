@@ -14,7 +14,6 @@ import pytest
 from comparing_kit import Teller
 from cxlocal_sync.http import wire
 from cxlocal_sync.http.client import HttpStore
-from cxlocal_sync.http.rights import Rights
 from http_kit import ProcessServer, ThreadServer
 from numbers_kit import request
 
@@ -23,6 +22,7 @@ from cxlocal.errors import NotSignedIn
 from cxlocal.events import types
 from cxlocal.events.document import hash_of
 from cxlocal.exchange.messages import BLOB_BYTES_MAX, decode, encode, event_out
+from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxlocal.processes.mask import MARK, Masker
+from cxlocal.processes.views import View
 
 SECRETS = st.lists(
     st.one_of(
@@ -24,14 +25,55 @@ SECRETS = st.lists(
 )
 
 
-def naive(forms: tuple[bytes, ...], content: bytes) -> bytes:
+def percent_all(raw: bytes) -> bytes:
+    return b"".join(b"%%%02x" % byte for byte in raw)
+
+
+def every_other(raw: bytes) -> bytes:
+    return b"".join(b"%%%02X" % byte if at % 2 else bytes([byte]) for at, byte in enumerate(raw))
+
+
+def in_lines(raw: bytes, width: int = 3, end: bytes = b"\n  ") -> bytes:
+    return end.join(raw[at : at + width] for at in range(0, len(raw), width))
+
+
+def as_json(raw: bytes) -> bytes:
+    return json.dumps(raw.decode("utf-8", "surrogateescape"))[1:-1].encode()
+
+
+SPELLINGS = (bytes, percent_all, every_other, in_lines, as_json)
+
+
+def decoded(view: View, content: bytes) -> list[tuple[int, int, int]]:
+    """Byte by byte: what is read, and where that stands (start, end)."""
+    tokens = {found.start(): found for found in view.token.finditer(content)}
+    units, at = [], 0
+    while at < len(content):
+        found = tokens.get(at)
+        read = None if found is None else view.decode(found[0])
+        end = at + 1 if found is None or read is None else found.end()
+        units += [(byte, at, end) for byte in (content[at:end] if read is None else read)]
+        at = end
+    return units
+
+
+def naive(masker: Masker, content: bytes) -> bytes:
     """Mark every byte that belongs to any occurrence; each run of overlapping ones is one mark."""
     found = [
         (at, at + len(form))
-        for form in forms
+        for form in masker.forms
         for at in range(len(content))
         if content.startswith(form, at)
     ]
+    for view in masker.views:
+        units = decoded(view, content)
+        read = bytes(byte for byte, _, _ in units)
+        found += [
+            (units[at][1], units[at + len(form) - 1][2])
+            for form in view.forms
+            for at in range(len(read))
+            if read.startswith(form, at)
+        ]
     out, at, reach = b"", 0, 0
     for start, end in sorted(found):
         if start >= reach:
@@ -53,9 +95,10 @@ def test_pieces_equal_the_whole(
     masker = Masker(secrets)
     parts = [piece.encode() if isinstance(piece, str) else piece for piece in pieces]
     for at in range(0, len(parts), 3):
-        parts.insert(at, data.draw(st.sampled_from(masker.forms)))
+        form = data.draw(st.sampled_from(masker.forms))
+        parts.insert(at, data.draw(st.sampled_from(SPELLINGS))(form))
     content = b"".join(parts)
-    expected = naive(masker.forms, content)
+    expected = naive(masker, content)
     assert masker.whole(content) == expected
 
     cuts = sorted(data.draw(st.lists(st.integers(0, len(content)), max_size=8)))
@@ -86,6 +129,67 @@ def test_printed_forms_are_masked(secret: str) -> None:
     if "'" not in secret and '"' not in secret and not set(secret) & set("\n\r\t"):
         assert secret not in masker.whole(quoteattr(secret).encode()).decode()
     assert MARK.decode() in masker.text(inner)
+
+
+SECRET = "not-a-real/secret+only?for=this&test 0123456789~abcdefghij'klmnop!qrstuvw/xyz\\+é"
+RAW = SECRET.encode()
+URI = "!#$&'()*+,/:;=?@-_.~"
+"""What encodeURI of JavaScript leaves as it is."""
+
+HTML_SAFE = json.dumps(SECRET)[1:-1].replace("&", "\\u0026").replace("'", "\\u0027").encode()
+"""As encoders write JSON that may stand in a page."""
+
+PRINTED: dict[str, bytes] = {
+    "quote": urllib.parse.quote(SECRET).encode(),
+    "quote all": urllib.parse.quote(SECRET, safe="").encode(),
+    "quote_plus": urllib.parse.quote_plus(SECRET).encode(),
+    "encodeURI": urllib.parse.quote(SECRET, safe=URI).encode(),
+    "encodeURIComponent": urllib.parse.quote(SECRET, safe="!'()*-_.~").encode(),
+    "mixed": every_other(RAW),
+    "every byte": percent_all(RAW),
+    "hex": RAW.hex().encode(),
+    "HEX": RAW.hex().upper().encode(),
+    "hex in lines": in_lines(RAW.hex().encode(), 60, b"\n"),
+    "json": json.dumps(SECRET)[1:-1].encode(),
+    "json as it is": json.dumps(SECRET, ensure_ascii=False)[1:-1].encode(),
+    "json in pages": HTML_SAFE,
+    "json with slashes": json.dumps(SECRET)[1:-1].replace("/", "\\/").encode(),
+}  # fmt: skip
+for _width in (19, 60, 64, 72, 76):
+    for _name, _end in (("unix", b"\n"), ("dos", b"\r\n"), ("yaml", b"\n    "), ("json", b"\\n")):
+        for _before in (b"", b"x", b"x-", b"x-access-token:"):
+            _text = base64.b64encode(_before + RAW + _before)
+            PRINTED[f"base64 {_width} {_name} {_before!r}"] = in_lines(_text, _width, _end)
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_no_spelling_of_a_secret_gets_through(name: str) -> None:
+    """Whole, in pieces of every small size, and cut at every place: nothing is left from which the
+    secret, or the half of it, can be read."""
+    printed = PRINTED[name]
+    masker = Masker([SECRET])
+    content = b"> " + printed + b" <\n"
+    masked = masker.whole(content)
+    assert masked.startswith(b"> ") and MARK in masked
+    left = masked.replace(MARK, b"")
+    # What stands around it in longer base64 depends on its neighbours and stays.
+    assert len(left) <= len(content) - len(printed) + 50, left
+    for size in (1, 2, 3, 7, 64):
+        stream = masker.stream()
+        pieces = [stream.feed(content[at : at + size]) for at in range(0, len(content), size)]
+        assert b"".join(pieces) + stream.end() == masked
+    for cut in range(len(content)):
+        stream = masker.stream()
+        assert stream.feed(content[:cut]) + stream.feed(content[cut:]) + stream.end() == masked
+
+
+def test_what_is_held_back_is_bounded() -> None:
+    """The beginning of a secret, and then something that could go on for ever."""
+    begun = base64.b64encode(RAW)[:20]
+    for endless in (b"\n", b"\n ", b"\r\n", b"\\", b"\\n", b"%", b"%4", b"\\u00", b" "):
+        stream = Masker([SECRET]).stream()
+        given = sum(len(stream.feed(each)) for each in [begun, *[endless * 100] * 50])
+        assert given > len(endless) * 5000 - 4 * len(RAW), endless
 
 
 def test_lines_of_a_long_value() -> None:

@@ -275,6 +275,29 @@ def test_strangers_and_members_without_the_right_get_nothing(site: Site, shop: A
     assert rows == [{"lent": 0}]
 
 
+def test_the_token_of_a_job_borrows_and_does_nothing_else(site: Site) -> None:
+    """It stands in the secrets of a CI server, where many can read it."""
+    site.begin()
+    for path, body in (
+        ("members/invite", {"name": "intruder", "rights": {"manage": True}}),
+        ("members/revoke", {"name": "ci"}),
+    ):
+        answer = requests.post(
+            f"{site.url}/v1/{path}", json=body, timeout=10,
+            headers={"authorization": f"Bearer {site.token}"},
+        )  # fmt: skip
+        assert (answer.status_code, answer.json()["error"]) == (403, "not-allowed"), path
+    seen = requests.get(
+        f"{site.url}/v1/members", headers={"authorization": f"Bearer {site.token}"}, timeout=10
+    ).json()
+    rights = {"take": ["*"], "push": [], "read": [], "manage": False}
+    assert [(one["name"], one["rights"]) for one in seen["members"]] == [("ci", rights)]
+    assert site.ask().status_code == 200
+    # Started again, it prints no further code.
+    site.stop()
+    assert not JOIN.search(site.lend())
+
+
 def test_malformed_questions_are_refused(site: Site) -> None:
     site.begin()
     wrong: list[dict[str, Any]] = [

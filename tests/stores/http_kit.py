@@ -19,12 +19,12 @@ from typing import Any
 from cxlocal_sync.http.client import HttpStore
 from cxlocal_sync.http.local import members_path
 from cxlocal_sync.http.members import Members
-from cxlocal_sync.http.rights import Rights
 from cxlocal_sync.http.serving import Server, Tls, listen, make_server
 from cxlocal_sync.stores.answer import ServableStore
 from cxlocal_sync.stores.sqlite import SqliteStore
 
 from cxlocal.clock import SystemIds
+from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.store import StoreUnreachable
 
 START_SECONDS = 20.0
@@ -36,7 +36,7 @@ class ThreadServer:
 
     def __init__(
         self, home: Path, opener: Callable[[], ServableStore] | None = None, *,
-        tls: Tls | None = None, host: str = "127.0.0.1",
+        tls: Tls | None = None, host: str = "127.0.0.1", proxy: str = "",
     ) -> None:  # fmt: skip
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
@@ -46,7 +46,10 @@ class ThreadServer:
         self.port = self.listener.getsockname()[1]
         self.url = f"{scheme}://localhost:{self.port}" if tls else f"{scheme}://{host}:{self.port}"
         self.server: Server = make_server(
-            opener or (lambda: SqliteStore("sqlite:", home)), Members(self.members_path), tls
+            opener or (lambda: SqliteStore("sqlite:", home)),
+            Members(self.members_path),
+            tls,
+            proxy=proxy,
         )
         self.service = self.server.service
         self.thread = threading.Thread(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cxlocal_sync.http.rights import Rights
 from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import ThreadServer
 from keys_kit import make_folder_store
@@ -18,6 +17,7 @@ from cxlocal.commands.sync import describe
 from cxlocal.errors import CxError, Refused, StoreNeeded
 from cxlocal.exchange.adoption import move
 from cxlocal.exchange.followed import choose
+from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import SyncReport, pending, recover_store, synchronise

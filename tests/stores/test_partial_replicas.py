@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cxlocal_sync.http.rights import Rights
 from http_kit import ThreadServer
 from numbers_kit import FaultyStore, open_journal, request
 
@@ -22,6 +21,7 @@ from cxlocal.bundles.writer import ALL, pack
 from cxlocal.events.document import Draft
 from cxlocal.exchange.contact import apply, prepare, talk
 from cxlocal.exchange.followed import choose, chosen, include
+from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.sync import pending, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import partial_nodes

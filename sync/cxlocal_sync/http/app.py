@@ -127,8 +127,8 @@ class Routes:
         return _Held(self.service.blob_bytes, member, content)
 
     async def listing(self, request: Request, member: Member) -> Response:
-        """Members and machines."""
-        return JSONResponse(await self.service.listing())
+        """Members and machines, as far as this member may see them."""
+        return JSONResponse(await self.service.listing(member))
 
     async def invite(self, request: Request, member: Member) -> Response:
         """A code for a new member."""

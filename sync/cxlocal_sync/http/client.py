@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
-from cxlocal.errors import Conflict, CxError, NotSignedIn, Refused, error_from_json
+from cxlocal.errors import Conflict, CxError, NotSignedIn, Refused, Trouble, error_from_json
 from cxlocal.exchange.messages import BLOB_BYTES_MAX, MESSAGE_BYTES_MAX
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.text import is_hexadecimal
@@ -27,6 +27,9 @@ from cxlocal_sync.http.line import Answer, Line, NoAnswer
 
 MANAGE_SECONDS = 30.0
 """For enrolling and looking after members: a person waits, and wrong codes are answered late."""
+
+
+UNREACHABLE_HINT = "see 'cxlocal doctor'; releases go on from the reserve"
 
 
 class HttpStore:
@@ -148,10 +151,11 @@ class HttpStore:
         try:
             return self._manage("POST", path, asked, timeout)
         except StoreUnreachable as error:
+            running = f"see that 'cxlocal serve --lend' runs at {self.url}"
             raise StoreUnreachable(
                 "the lender cannot be reached",
                 why=error.why,
-                hint=f"see that 'cxlocal serve --lend' runs at {self.url}",
+                hint=running if error.hint == UNREACHABLE_HINT else error.hint,
                 url=self.url,
             ) from error
         except NotSignedIn as error:
@@ -190,13 +194,15 @@ class HttpStore:
             raise self._unreachable(error.why, error.hint) from error
         if answer.status == 200:
             return answer.content
+        if answer.status == 413 and not answer.is_json:
+            raise self._too_large_on_the_way(path, len(content))
         raise self._refusal(answer)
 
     @property
     def token(self) -> str:
         """The token of this machine. Raises NotSignedIn where there is none."""
         if self._credential is None and self._find_token is not None:
-            self._credential = Credential("", _checked(self._find_token()))
+            self._credential = self._named_token(self._find_token)
         if self._credential is None:
             self._credential = read_credential(self.home, self.url)
         if self._credential is None:
@@ -207,6 +213,17 @@ class HttpStore:
                 f"cxlocal store join {self.url} --code CODE",
             )
         return self._credential.token
+
+    def _named_token(self, find_token: Callable[[], str]) -> Credential:
+        """The token of ``[store] token``; where its source gives none, the one this machine got when
+        it was enrolled at this very address. Raises StoreUnreachable where it has none either."""
+        kept = read_credential(self.home, self.url)
+        try:
+            return Credential("", _checked(find_token()), kept.authority if kept else "")
+        except Trouble as error:
+            if kept is not None:
+                return kept
+            raise self._unreachable(f"{error.what}: {error.why}", error.hint) from error
 
     def _refusal(self, answer: Answer) -> CxError:
         if 300 <= answer.status < 400:
@@ -225,11 +242,28 @@ class HttpStore:
             return self._unreachable(": ".join(filter(None, (error.what, error.why))), error.hint)
         return error
 
+    def _too_large_on_the_way(self, path: str, size: int) -> CxError:
+        """The store says in its own form what is too long; this is somebody before it."""
+        why = f"something before the store refuses bodies of {size} bytes (413)"
+        hint = (
+            "let it pass bodies of 64 MiB: nginx client_max_body_size 64m; Apache LimitRequestBody"
+            " 67108864; Traefik buffering maxRequestBodyBytes"
+        )
+        if path.startswith(wire.BLOB):
+            # One file is too large, and the store can be reached: what is smaller goes on.
+            return Refused(
+                "the file does not get through to the store",
+                why=f"{why}: {hint}",
+                hint=hint,
+                name="too-long-on-the-way",
+            )
+        return self._unreachable(why, hint)
+
     def _unreachable(self, why: str, hint: str = "") -> StoreUnreachable:
         return StoreUnreachable(
             "the store cannot be reached",
             why=why,
-            hint=hint or "see 'cxlocal doctor'; releases go on from the reserve",
+            hint=hint or UNREACHABLE_HINT,
             url=self.url,
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from ipaddress import IPv6Address, ip_address
 from typing import Any, ClassVar
 
 import h11
@@ -33,6 +34,8 @@ class GuardedProtocol(H11Protocol):
     address = ""
     head_limit = HEAD_SECONDS
     request_limit = REQUEST_SECONDS
+    peers: ClassVar[frozenset[str]] = frozenset()
+    """Who may connect; empty for everybody."""
     since: float | None = None
     """When what goes on began, in the time of the loop; None while nothing does."""
 
@@ -40,6 +43,8 @@ class GuardedProtocol(H11Protocol):
         """Count the connection; too many are closed at once."""
         super().connection_made(transport)
         self.since = self.loop.time()
+        if self.peers and plain_address(self.client[0] if self.client else "") not in self.peers:
+            transport.abort()
         self.address = network_of(self.client[0] if self.client else "")
         self.by_address[self.address] += 1
         crowded = self.by_address[self.address] > CONNECTIONS_PER_ADDRESS
@@ -78,6 +83,22 @@ class GuardedProtocol(H11Protocol):
         answered = self.cycle is not None and self.cycle.response_complete
         idle = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
         return answered and idle and not self._writing() and not self.transport.is_closing()
+
+
+def plain_address(text: str) -> str:
+    """An address in one spelling; an IPv4 address that came in by IPv6 as what it is. Empty for what is
+    none."""
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return ""
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return str(mapped or found)
+
+
+def protocol_for(peers: frozenset[str]) -> type[GuardedProtocol]:
+    """The protocol of a server that answers ``peers`` alone; everybody where there are none."""
+    return type("PeersProtocol", (GuardedProtocol,), {"peers": peers})
 
 
 async def watch(connections: set[Any]) -> None:

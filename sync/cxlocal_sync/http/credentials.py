@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from cxlocal.errors import NotSignedIn, Trouble
 from cxlocal.files import write_whole
+from cxlocal.private import make_home
 
 FILE_NAME = "credentials.json"
 OTHERS = 0o077
@@ -49,7 +50,7 @@ def forget_credential(home: Path, url: str) -> None:
 
 
 def _write(home: Path, entries: dict[str, Any]) -> None:
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_home(home)
     write_whole(home / FILE_NAME, json.dumps(entries, indent=1))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from cxlocal.exchange.messages import PROTOCOL
+from cxlocal.exchange.rights import NAMES_MAX
 from cxlocal.version import VERSION
 from cxlocal_sync.http import wire
-from cxlocal_sync.http.rights import NAMES_MAX
 
 Schema = dict[str, Any]
 

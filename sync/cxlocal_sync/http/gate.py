@@ -11,11 +11,9 @@ from typing import Any
 from cxlocal.errors import Refused
 from cxlocal.events import types
 from cxlocal.exchange.messages import WITNESS, BadMessage, read_part, refusal
+from cxlocal.exchange.rights import Rights, how_to_ask, may
 from cxlocal.text import is_hexadecimal
 from cxlocal_sync.http.members import Member, Members
-from cxlocal_sync.http.rights import Rights, may
-
-ASK = "ask for the right: cxlocal store invite NAME with --take, --push or --read"
 
 
 class NotAllowed(Refused):
@@ -50,6 +48,7 @@ class Gate:
                 why="it can invite nobody either", hint="run it on a machine that may",
             )  # fmt: skip
         message.pop(WITNESS, None)
+        self._check_in_part(message)
         if rights.unlimited:
             return message
         if rights.take is not None:
@@ -64,9 +63,10 @@ class Gate:
 
     def leave(self, answer: dict[str, Any]) -> dict[str, Any]:
         """The answer to give, without what may not be read."""
-        read = self.member.rights.read
-        if "refusal" in answer or (read is None and not self._no):
+        if "refusal" in answer or self.member.rights.unlimited:
             return answer
+        read = self.member.rights.read
+        answer["rights"] = self._told()
         answer["grant"] = [*answer.get("grant", []), *self._no]
         if read is not None:
             told = answer["store"].get("stopped", [])
@@ -100,7 +100,28 @@ class Gate:
             if not isinstance(name, str):
                 raise BadMessage("the message holds a malformed adoption", why="deliverable")
             if not may(rights.take, name):
-                raise NotAllowed(f"{self.member.name} may not take numbers of {name!r}", hint=ASK)
+                raise self._lacking("take", f"may not take numbers of {name!r}", name)
+
+    def _told(self) -> dict[str, Any]:
+        """What the member may do, for itself."""
+        return {"member": self.member.name, **self.member.rights.as_json()}
+
+    def _lacking(self, kind: str, what: str, name: str) -> NotAllowed:
+        hint = how_to_ask(self.member.name, self.member.rights, name, kind)
+        return NotAllowed(f"{self.member.name} {what}", hint=hint, rights=self._told())
+
+    def _check_in_part(self, message: dict[str, Any]) -> None:
+        """Who may not push all of a history leaves some out of its own, of nobody else's."""
+        for batch in read_part(message, "push") or []:
+            if not isinstance(batch, dict) or not batch.get("in_part"):
+                continue
+            events = _list_in(batch, "events")
+            nodes = {str(event.get("node")) for event in events if isinstance(event, dict)}
+            if not all(self.members.may_part(self.member, node) for node in nodes):
+                raise NotAllowed(
+                    f"{self.member.name} may not push the history of others in part",
+                    hint="push all of it, or leave it to whose it is",
+                )
 
     def _check_push(self, message: dict[str, Any], rights: Rights) -> None:
         if rights.push is None:
@@ -111,9 +132,7 @@ class Gate:
                 if name is not None and not isinstance(name, str):
                     raise BadMessage("the message holds a malformed event", why="deliverable")
                 if name is not None and not may(rights.push, name):
-                    raise NotAllowed(
-                        f"{self.member.name} may not push history of {name!r}", hint=ASK
-                    )
+                    raise self._lacking("push", f"may not push history of {name!r}", name)
                 if name is None:
                     self._check_machine_event(event, rights.push)
 
@@ -124,7 +143,10 @@ class Gate:
         if kind in types.KNOWN and kind not in types.WITHOUT_DELIVERABLE:
             raise NotAllowed(f"{self.member.name} may not push {kind} without a deliverable")
         if not push and not (isinstance(node, str) and self.members.owns(self.member, node)):
-            raise NotAllowed(f"{self.member.name} may not push history of others", hint=ASK)
+            raise NotAllowed(
+                f"{self.member.name} may not push history of others",
+                hint="leave it to a member that may push",
+            )
 
     def _take_wishes(self, message: dict[str, Any], rights: Rights) -> None:
         """Take out the wishes that are not allowed: the rest of the message stands (2.7)."""
@@ -139,8 +161,8 @@ class Gate:
             if may(rights.take, name):
                 left.append(wish)
                 continue
-            cause = f"{self.member.name} may not take numbers of {name!r}"
-            no = refusal("not-allowed", cause, ASK)
+            lacking = self._lacking("take", f"may not take numbers of {name!r}", name)
+            no = refusal("not-allowed", lacking.what, lacking.hint)
             self._no.append({"nonce": wish.get("nonce"), "entry": None, "refusal": no})
         message["grant"] = left
 

@@ -10,6 +10,7 @@ meanwhile, is sent a second time.
 
 from __future__ import annotations
 
+import os
 import ssl
 import threading
 from collections.abc import Callable
@@ -18,9 +19,10 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from cxlocal.errors import ConfigError
+from cxlocal.errors import ConfigError, CxError
 from cxlocal_sync.http import wire
-from cxlocal_sync.http.reasons import explain
+from cxlocal_sync.http.reasons import explain, explain_setting_up
+from cxlocal_sync.surroundings import proxy_for
 
 CONNECT_SECONDS = 2.0
 """How long a connection may take."""
@@ -79,7 +81,8 @@ class Line:
         self.close()
         if isinstance(error, NoAnswer):
             raise error
-        raise NoAnswer(*explain(error, self.host)) from error
+        proxy = None if self.url.startswith("http:") else proxy_for(self.url, os.environ)
+        raise NoAnswer(*explain(error, self.host, proxy)) from error
 
     def close(self) -> None:
         """Close the connection; the next request makes another."""
@@ -99,12 +102,17 @@ class Line:
                     name="no-http-library",
                 ) from error
             plain = self.url.startswith("http:")
-            self._client = httpx2.Client(
-                # Plain HTTP stays on this machine: a proxy would be another one.
-                trust_env=not plain,
-                verify=False if plain else _trust(self._find_authority()),
-                limits=httpx2.Limits(max_connections=1, keepalive_expiry=IDLE_SECONDS),
-            )
+            try:
+                self._client = httpx2.Client(
+                    # Plain HTTP stays on this machine: a proxy would be another one.
+                    trust_env=not plain,
+                    verify=False if plain else _trust(self._find_authority()),
+                    limits=httpx2.Limits(max_connections=1, keepalive_expiry=IDLE_SECONDS),
+                )
+            except CxError:
+                raise
+            except Exception as error:  # whatever a variable makes the library raise
+                raise NoAnswer(*explain_setting_up(error, os.environ)) from error
             self.used = False
         return self._client
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from cxlocal.address import public_address
 from cxlocal.errors import UsageError
+from cxlocal.exchange.rights import rights_from_json
 from cxlocal_sync.http.members import Members
-from cxlocal_sync.http.rights import rights_from_json
 from cxlocal_sync.stores.sqlite import path_of
 
 ADDRESS = "address"

@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import ConfigError, NotSignedIn, Refused, UsageError
+from cxlocal.exchange.rights import Rights, rights_from_json
+from cxlocal.private import make_file, make_folder
 from cxlocal.text import utc_text
 from cxlocal_sync.http.codes import digest, draw_code, plain
 from cxlocal_sync.http.members_schema import APPLICATION_ID, SCHEMA
-from cxlocal_sync.http.rights import Rights, rights_from_json
 
 CODE_MS = 24 * 3600 * 1000
 """How long a one-time code is good for."""
@@ -48,8 +49,8 @@ class Members:
         self._clock = clock or SystemClock()
         self._ids = ids or SystemIds()
         self._lock = threading.RLock()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
+        make_folder(path.parent)
+        make_file(path)
         self._connection = sqlite3.connect(
             path, isolation_level=None, timeout=5.0, check_same_thread=False
         )
@@ -109,6 +110,11 @@ class Members:
     def owns(self, member: Member, node: str) -> bool:
         """Whether ``node`` has spoken as a machine of ``member``."""
         return self._owner(node) == member.id
+
+    def may_part(self, member: Member, node: str) -> bool:
+        """Whether ``member`` may leave something out of the history of ``node``: it is not that of
+        somebody else."""
+        return self._owner(node) in (None, member.id)
 
     def _owner(self, node: str) -> int | None:
         with self._reading:
@@ -208,17 +214,24 @@ class Members:
             count = self._connection.execute("SELECT changes()").fetchone()[0]
         return int(count)
 
-    def listing(self) -> dict[str, Any]:
-        """Members and machines for people; nothing secret."""
+    def listing(self, member: Member | None = None) -> dict[str, Any]:
+        """Members and machines for people; nothing secret. Of ``member`` alone, where it is given: who
+        takes part besides, and with which rights, is known to those who invite."""
         self.flush()
+        name = None if member is None else member.name
         with self._lock:
             members = self._connection.execute(
-                "SELECT name, rights, joined_at, revoked_at FROM member ORDER BY name"
+                "SELECT name, rights, joined_at, revoked_at FROM member"
+                " WHERE name = coalesce(?, name) ORDER BY name",
+                (name,),
             ).fetchall()
             machines = self._connection.execute(
                 "SELECT c.node, coalesce(m.name, ''), c.first_at, c.last_at FROM machine c"
-                " LEFT JOIN member m ON m.id = c.member ORDER BY c.last_at DESC"
+                " LEFT JOIN member m ON m.id = c.member WHERE ?1 IS NULL OR m.name = ?1"
+                " ORDER BY c.last_at DESC",
+                (name,),
             ).fetchall()
+            counts = {} if name else {each: int(self.value(each) or 0) for each in self._wrong}
             return {
                 "members": [
                     {"name": name, "rights": json.loads(rights), "joined_at": joined,
@@ -229,14 +242,14 @@ class Members:
                     {"node": node, "member": name or None, "first_at": first, "last_at": last}
                     for node, name, first, last in machines
                 ],
-                **{name: int(self.value(name) or 0) for name in self._wrong},
+                **counts,
             }  # fmt: skip
 
-    def anybody(self) -> bool:
-        """Whether a member that may invite others is enrolled."""
+    def anybody(self, *, manage: bool = False) -> bool:
+        """Whether anybody is enrolled; with ``manage``, anybody who may invite others."""
         with self._reading:
             self._refresh()
-            return any(member.rights.manage for member in self._by_token.values())
+            return any(member.rights.manage or not manage for member in self._by_token.values())
 
     def value(self, name: str) -> str:
         """A remembered value, or an empty text."""

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import httpx2
 
+from cxlocal_sync.surroundings import CERTIFICATES, PROXIES, Proxy, blamed
 
-def explain(error: BaseException, host: str) -> tuple[str, str]:
-    """What was seen, and what to do about it (empty: nothing but waiting)."""
+
+def explain_setting_up(error: Exception, environ: Mapping[str, str]) -> tuple[str, str]:
+    """What a library raised before anything was sent, and which variable is to blame."""
+    of_files = isinstance(error, OSError)  # ssl.SSLError is one
+    words = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    text = f"{words} {getattr(error, 'filename', None) or ''}"
+    about = blamed(text, environ, CERTIFICATES if of_files else (*PROXIES, "NO_PROXY", "no_proxy"))
+    said = f"no contact can be set up: {public_words(words)}"
+    return (
+        f"{said} ({about})" if about else said
+    ), "correct that variable, or unset it" if about else ""
+
+
+def public_words(words: str) -> str:
+    """The first sentence of a library's words, without the user of an address in them."""
+    return re.sub(r"//[^/@\s'\"]*@", "//", words)[:200]
+
+
+def explain(error: BaseException, host: str, proxy: Proxy | None = None) -> tuple[str, str]:
+    """What was seen, and what to do about it (empty: nothing but waiting). ``proxy`` is what stands
+    between us and ``host``."""
+    if proxy is not None and isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        broken = [one for one in _chain(error) if isinstance(one, ssl.SSLError)]
+        if not broken:  # a certificate that came through it is the server's
+            return _of_proxy(error, proxy), proxy.hint(host)
     for one in _chain(error):
         if isinstance(one, ssl.SSLCertVerificationError):
             return _certificate(one, host)
@@ -23,7 +48,8 @@ def explain(error: BaseException, host: str) -> tuple[str, str]:
         if isinstance(one, OSError) and one.errno is not None:
             return f"{host}: {one.strerror or one}", ""
     if isinstance(error, httpx2.ProxyError):
-        return f"the proxy says no: {error}", "see HTTPS_PROXY and NO_PROXY"
+        named = f"the proxy {proxy.address} ({proxy.variable})" if proxy else "the proxy"
+        return f"{named} says no: {error}", proxy.hint(host) if proxy else "see HTTPS_PROXY"
     if isinstance(error, httpx2.LocalProtocolError):
         # Its text repeats what it could not send, and that may be a secret.
         return "the request cannot be sent: a header would not be one", ""
@@ -34,6 +60,18 @@ def explain(error: BaseException, host: str) -> tuple[str, str]:
     if isinstance(error, httpx2.NetworkError | httpx2.RemoteProtocolError):
         return f"the connection to {host} was cut: {error or type(error).__name__}", ""
     return f"{host}: {error or type(error).__name__}", ""
+
+
+def _of_proxy(error: BaseException, proxy: Proxy) -> str:
+    named = f"the proxy {proxy.address} ({proxy.variable})"
+    for one in _chain(error):
+        if isinstance(one, socket.gaierror):
+            return f"{named} is not known by that name"
+        if isinstance(one, ConnectionRefusedError):
+            return f"{named} refused the connection"
+        if isinstance(one, OSError) and one.errno is not None:
+            return f"{named}: {one.strerror or one}"
+    return f"{named} does not answer"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -14,14 +14,14 @@ from typing import Any
 from cxlocal.clock import Clock, SystemClock
 from cxlocal.errors import CxError, NotSignedIn, Refused
 from cxlocal.exchange.messages import PROTOCOL, decode, encode
+from cxlocal.exchange.rights import how_to_ask, may, rights_from_json
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.text import is_hexadecimal
 from cxlocal_sync.http import limits, wire
-from cxlocal_sync.http.gate import ASK, Gate, NotAllowed
+from cxlocal_sync.http.gate import Gate, NotAllowed
 from cxlocal_sync.http.lending import LendingStore
 from cxlocal_sync.http.local import LENDS
 from cxlocal_sync.http.members import Member, Members
-from cxlocal_sync.http.rights import may, rights_from_json
 from cxlocal_sync.http.threads import StoreThreads
 from cxlocal_sync.stores.answer import ServableStore, refuse
 
@@ -211,9 +211,10 @@ class Service:
         check_lending(member, asked)
         return await self._exchanges.call(lambda store: lending(store).left(asked))
 
-    async def listing(self) -> dict[str, Any]:
-        """Members and machines."""
-        return await asyncio.to_thread(self.members.listing)
+    async def listing(self, member: Member) -> dict[str, Any]:
+        """Members and machines; of ``member`` alone where it may not invite others."""
+        only = None if member.rights.manage else member
+        return await asyncio.to_thread(self.members.listing, only)
 
     async def healthy(self) -> bool:
         """Whether the store behind answers, and is the one that was here before.
@@ -276,7 +277,10 @@ def check_lending(member: Member, asked: Any) -> None:
     if not isinstance(name, str):
         raise wire.BadRequest("the body names no deliverable", "numbers are of one")
     if not may(member.rights.take, name):
-        raise NotAllowed(f"{member.name} may not take numbers of {name!r}", hint=ASK)
+        raise NotAllowed(
+            f"{member.name} may not take numbers of {name!r}",
+            hint=how_to_ask(member.name, member.rights, name, "take"),
+        )
 
 
 def lending(store: ServableStore) -> LendingStore:

@@ -15,7 +15,7 @@ import uvicorn
 
 from cxlocal.errors import Trouble, UsageError
 from cxlocal_sync.http.app import make_app
-from cxlocal_sync.http.connection import GuardedProtocol, watch
+from cxlocal_sync.http.connection import plain_address, protocol_for, watch
 from cxlocal_sync.http.limits import CONNECTIONS_MAX, HEAD_SECONDS, KEEP_SECONDS
 from cxlocal_sync.http.members import Members
 from cxlocal_sync.http.service import Service
@@ -60,6 +60,20 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def proxy_address(text: str) -> str:
+    """The address of the proxy in front, in one spelling; empty for none. Raises UsageError."""
+    found = plain_address(text)
+    if text and not found:
+        raise UsageError(
+            f"{text!r} is no address of a proxy",
+            why="what stands in front is believed and answered, and nobody else: that takes the one"
+            " address its connections come from",
+            hint="cxlocal serve --behind-proxy 127.0.0.1, or 10.0.0.7, or 2001:db8::7",
+            name="bad-proxy-address",
+        )
+    return found
+
+
 def check_open(host: str, tls: Tls | None, behind_proxy: bool) -> None:
     """Raises UsageError where tokens would travel in the clear."""
     if tls is None and not is_loopback(host) and not behind_proxy:
@@ -77,18 +91,18 @@ def make_server(
     tls: Tls | None = None,
     *,
     threads: int = 1,
-    proxies: str = "",
+    proxy: str = "",
 ) -> Server:
     """A server; its ``run(sockets=[...])`` answers until SIGINT or SIGTERM.
 
-    ``threads`` is how many exchanges the store is given at once, ``proxies`` the address whose word
-    about where a request came from is believed. Raises UsageError for files of TLS that cannot be
+    ``threads`` is how many exchanges the store is given at once, ``proxy`` the address (``proxy_address``)
+    that alone is answered, and whose word about where a request came from is believed. Raises UsageError for files of TLS that cannot be
     used.
     """
     service = Service(open_store, members, threads=threads)
     config = uvicorn.Config(
         make_app(service),
-        http=GuardedProtocol,
+        http=protocol_for(frozenset({proxy} if proxy else ())),
         loop="asyncio",
         ws="none",
         log_config=None,
@@ -96,8 +110,9 @@ def make_server(
         access_log=False,
         lifespan="on",
         server_header=False,
-        proxy_headers=bool(proxies),
-        forwarded_allow_ips=proxies or None,
+        proxy_headers=bool(proxy),
+        # The second is how an IPv4 address looks to a socket of IPv6.
+        forwarded_allow_ips=[proxy, f"::ffff:{proxy}"] if proxy else None,
         ssl_certfile=None if tls is None else tls.certificate,
         ssl_keyfile=None if tls is None else tls.key,
         timeout_keep_alive=KEEP_SECONDS,

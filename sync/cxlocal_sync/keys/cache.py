@@ -19,6 +19,7 @@ from typing import NamedTuple
 from cxlocal.events.document import Event, hash_of
 from cxlocal.exchange.messages import BadMessage, entry_in, event_in, whole_of
 from cxlocal.numbers.log import LogBroken, entry_hash
+from cxlocal.private import make_file, make_folder
 from cxlocal_sync.keys.form import NO_ENTRY, Damaged, LogEntry, Marker
 from cxlocal_sync.stores.chains import Chains, insert_event
 from cxlocal_sync.stores.feed import ROOT, Feed, read_store
@@ -64,7 +65,8 @@ def cache_path(home: Path, url: str) -> Path:
 def open_cache(path: Path, timeout: float) -> SqliteSession:
     """The copy, made where there is none; one that is damaged is thrown away. Raises
     sqlite3.Error and OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
+    make_file(path)
     try:
         return _open(path, timeout)
     except sqlite3.OperationalError:

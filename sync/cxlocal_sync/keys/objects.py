@@ -6,17 +6,24 @@ probe and refused (``cxlocal_sync.keys.space``).
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from cxlocal.errors import ConfigError
 from cxlocal_sync.keys.space import SpaceError, SpaceMissing, SpaceUnclear
+from cxlocal_sync.surroundings import CERTIFICATES, PROXIES, blamed, proxy_for
 
 OPTIONS = ("endpoint", "region")
 """What the address may name behind ``?``; credentials never stand there."""
+
+
+AMAZON = "https://s3.amazonaws.com"
+"""Where a bucket without an endpoint lies, as far as a proxy is concerned."""
 
 
 class ObjectSpace:
@@ -26,24 +33,25 @@ class ObjectSpace:
 
     def __init__(self, url: str, seconds: float) -> None:
         self._errors, self._obstore, self._store = _open(url, seconds)
+        self._server = dict(parts_of(url)[2]).get("endpoint") or AMAZON
 
     def get(self, key: str) -> bytes | None:
         """The content of a key, or None."""
         try:
-            return bytes(self._obstore.get(self._store, key).bytes())
+            return bytes(self._call("get", key).bytes())
         except FileNotFoundError:
             return None
         except self._errors.BaseError as error:
-            raise _explained(error) from error
+            raise self._explained(error) from error
 
     def put_new(self, key: str, content: bytes) -> bool:
         """Write an object on the condition that there is none."""
         try:
-            self._obstore.put(self._store, key, content, mode="create", use_multipart=False)
+            self._call("put", key, content, mode="create", use_multipart=False)
         except self._errors.AlreadyExistsError:
             return False
         except self._errors.BaseError as error:
-            found = _explained(error)
+            found = self._explained(error)
             # The request may have arrived all the same; only a clear answer says it did not.
             raise found if _is_clear(error, self._errors) else SpaceUnclear(str(found)) from error
         return True
@@ -51,18 +59,18 @@ class ObjectSpace:
     def put(self, key: str, content: bytes) -> None:
         """Write an object whether it exists or not."""
         try:
-            self._obstore.put(self._store, key, content, use_multipart=False)
+            self._call("put", key, content, use_multipart=False)
         except self._errors.BaseError as error:
-            raise _explained(error) from error
+            raise self._explained(error) from error
 
     def names(self, folder: str) -> list[str]:
         """The last parts of the names right below ``folder``."""
         try:
-            found = self._obstore.list_with_delimiter(self._store, f"{folder}/")
+            found = self._call("list_with_delimiter", f"{folder}/")
         except FileNotFoundError:
             return []
         except self._errors.BaseError as error:
-            raise _explained(error) from error
+            raise self._explained(error) from error
         paths = [str(each["path"]) for each in found["objects"]]
         paths += [str(each) for each in found["common_prefixes"]]
         return [path.rstrip("/").rpartition("/")[2] for path in paths]
@@ -70,11 +78,30 @@ class ObjectSpace:
     def remove(self, key: str) -> None:
         """Take an object away."""
         try:
-            self._obstore.delete(self._store, key)
+            self._call("delete", key)
         except FileNotFoundError:
             return
         except self._errors.BaseError as error:
-            raise _explained(error) from error
+            raise self._explained(error) from error
+
+    def _call(self, name: str, *args: Any, **options: Any) -> Any:
+        """Ask the library. It panics over variables whose text no header can carry, and what it says of
+        that is no Exception."""
+        try:
+            return getattr(self._obstore, name)(self._store, *args, **options)
+        except (Exception, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as panic:
+            about = blamed("", os.environ, VARIABLES)
+            raise SpaceUnclear(f"the request cannot be made: {panic} ({about})") from panic
+
+    def _explained(self, error: Exception) -> SpaceError:
+        """What went wrong in words, without addresses and headers."""
+        found = _explained(error)
+        proxy = proxy_for(self._server, os.environ)
+        if proxy is None or not isinstance(found, NoConnection):
+            return found
+        return SpaceError(f"the proxy {proxy.address} ({proxy.variable}) {found.said}")
 
     def close(self) -> None:
         """Nothing is held between two messages but idle connections."""
@@ -97,22 +124,43 @@ def _open(url: str, seconds: float) -> tuple[Any, Any, Any]:
     if settings.get("endpoint", "").startswith("http://"):
         settings["allow_http"] = "true"
     wait = timedelta(seconds=max(seconds, 0.1))
-    store = S3Store(
-        bucket,
-        prefix=prefix or None,
-        config=settings,  # type: ignore[arg-type]
-        client_options={"timeout": wait, "connect_timeout": min(wait, timedelta(seconds=2))},
-        retry_config={
-            "max_retries": 2,
-            "retry_timeout": wait,
-            "backoff": {
-                "init_backoff": timedelta(milliseconds=50),
-                "max_backoff": timedelta(milliseconds=400),
-                "base": 2,
+    with _setting_up():
+        store = S3Store(
+            bucket,
+            prefix=prefix or None,
+            config=settings,  # type: ignore[arg-type]
+            client_options={"timeout": wait, "connect_timeout": min(wait, timedelta(seconds=2))},
+            retry_config={
+                "max_retries": 2,
+                "retry_timeout": wait,
+                "backoff": {
+                    "init_backoff": timedelta(milliseconds=50),
+                    "max_backoff": timedelta(milliseconds=400),
+                    "base": 2,
+                },
             },
-        },
-    )
+        )
     return exceptions, obstore, store
+
+
+VARIABLES = ("AWS_*", *PROXIES, *CERTIFICATES)
+
+
+@contextlib.contextmanager
+def _setting_up() -> Iterator[None]:
+    """What the library raises because of a variable, as SpaceError. A panic of the library is no
+    Exception."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        text = str(error).partition("Debug source")[0]
+        about = blamed(text, os.environ, VARIABLES)
+        said = " ".join(text.split())[:200]
+        raise SpaceError(
+            f"no contact can be set up: {said}" + (f" ({about})" if about else "")
+        ) from error
 
 
 def parts_of(url: str) -> tuple[str, str, Mapping[str, str]]:
@@ -141,6 +189,14 @@ def _is_clear(error: Exception, errors: Any) -> bool:
     return isinstance(error, clear)
 
 
+class NoConnection(SpaceError):
+    """No answer came; ``said`` says what was seen instead."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(f"its server {said}")
+        self.said = said
+
+
 def _explained(error: Exception) -> SpaceError:
     """What went wrong in words, without addresses and headers."""
     text = " ".join(str(error).split())
@@ -155,5 +211,5 @@ def _explained(error: Exception) -> SpaceError:
         system = re.findall(r'\b(?:message|error): "([^"]+)"', text)
         late = "TimedOut" in text or "timed out" in text
         said = "did not answer in time" if late else "does not answer"
-        return SpaceError(f"its server {said}" + (f" ({system[-1]})" if system else ""))
+        return NoConnection(said + (f" ({system[-1]})" if system else ""))
     return SpaceError(f"its server said {code} ({status})" if status else text[:200])

@@ -139,7 +139,13 @@ def _by_files(
 def _leave(tools: Tools, batch: Any, carrier: str) -> dict[str, Any]:
     """Write what of a batch is neither in the log nor in a file yet; the answer says how far the
     log has the chain."""
-    events = read_batch(batch)
+    events, in_part = read_batch(batch)
+    if in_part:
+        raise BadMessage(
+            "a store that a sync program carries takes no history in part",
+            why="what is left out of it could not be told from what is still on its way",
+            hint="serve the store on the machine that hands out its numbers",
+        )
     connection, node = tools.connection, events[0].node
     store = read_store(connection)
     feed = Feed(connection, store)

@@ -2,20 +2,28 @@
 
 A proposal becomes the token by being the first to take the name with its count, so two copies of a
 journal that present one token cannot both go on (``cxlocal.exchange.token``). After a recovery a node's
-count goes on from wherever it was. What does not follow the last token here takes the name after it as
+count goes on from wherever it was. Names that were passed are removed, except the last; so whoever had
+looked before that and was held up could take one of them again, and looks once more after it did: the
+highest name is never removed. What does not follow the last token here takes the name after it as
 well, so that whoever held that one finds the way on taken: it would never look far enough ahead.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from cxlocal.exchange.token import NO_TOKEN, Token
 from cxlocal_sync.keys import names
 from cxlocal_sync.keys.follow import StoreDamaged
 from cxlocal_sync.keys.form import Damaged, seal, unseal
-from cxlocal_sync.keys.space import KeySpace, claim
+from cxlocal_sync.keys.space import KeySpace, SpaceError, claim
 from cxlocal_sync.stores.session import SqliteSession
+
+KEPT = 2
+"""Names of a node that stay."""
+FORGOTTEN_MAX = 100
+"""Names removed in one contact: of a store that was kept by an earlier release there may be many."""
 
 
 def stored_token(space: KeySpace, who: dict[str, Any], generation: int) -> Token | None:
@@ -46,9 +54,22 @@ def keep_token(space: KeySpace, who: dict[str, Any], generation: int, *, follows
         after_last = (found[-1] if found else 0) + 1
         if after_last < proposal.step:
             counts = [after_last, proposal.step]
-    return all(
-        claim(space, names.contact_key(generation, who["node"], count), content) for count in counts
-    )
+    node = who["node"]
+    if not all(
+        claim(space, names.contact_key(generation, node, count), content) for count in counts
+    ):
+        return False
+    held = names.counts(space.names(names.contacts_of(generation, node)))
+    _forget_older(space, generation, node, held[:-KEPT])
+    return held[-1:] <= [proposal.step]
+
+
+def _forget_older(space: KeySpace, generation: int, node: str, counts: list[int]) -> None:
+    """Remove names that no contact looks at any more: a contact that brings nothing leaves the store as
+    large as it was. What cannot be removed now is at a later one."""
+    with contextlib.suppress(SpaceError):
+        for count in counts[:FORGOTTEN_MAX]:
+            space.remove(names.contact_key(generation, node, count))
 
 
 def load_token(connection: SqliteSession, node: str, token: Token | None) -> None:

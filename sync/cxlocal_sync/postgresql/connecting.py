@@ -19,15 +19,11 @@ from psycopg.conninfo import conninfo_to_dict
 from cxlocal.address import split_user
 from cxlocal.clock import Clock
 from cxlocal.errors import ConfigError
-from cxlocal_sync.postgresql.place import Where
 from cxlocal_sync.postgresql.reasons import telling
 from cxlocal_sync.postgresql.session import Connection, Late
 
 HEAD_START_SECONDS = 0.25
 """What a server gets before the next one named is tried as well."""
-
-SCHEMA = "cxlocal"
-"""The schema that holds the tables. A database holds one store."""
 
 
 def read_address(url: str) -> list[dict[str, Any]]:
@@ -115,8 +111,11 @@ class _Race:
     def _run(self, server: dict[str, Any]) -> None:
         try:
             made = open_connection(server, self._clock, self._until)
-        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+        except psycopg.Error as error:
             self.results.put(error)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing was reached
+            self.results.put(psycopg.OperationalError(f"{type(error).__name__}: {error}"))
             return
         with self._lock:
             if not self._over:
@@ -126,39 +125,16 @@ class _Race:
 
 
 def open_connection(server: dict[str, Any], clock: Clock, until: float) -> Connection:
-    """A connection to one server, set up for our transactions. Raises psycopg.Error."""
+    """A connection to one server. Nothing is set on it that would outlast a transaction, and nothing is
+    prepared on it: behind a pooler the next transaction may have another session, and this session may
+    be somebody else's then. Raises psycopg.Error."""
     limit = max(2, ceil(until - clock.monotonic()))
     ours = {
         "connect_timeout": limit, "fallback_application_name": "cxlocal",
         "target_session_attrs": "read-write",
     }  # fmt: skip
     connection = Connection.connect(
-        **{**ours, **server, "client_encoding": "UTF8"}, autocommit=True
+        **{**ours, **server, "client_encoding": "UTF8"}, autocommit=True, prepare_threshold=None
     )
     connection.clock, connection.until = clock, until
-    try:
-        _set_up(connection)
-    except BaseException:
-        connection.close()
-        raise
     return connection
-
-
-def _set_up(connection: Connection) -> None:
-    row: Any = connection.execute(
-        "SELECT current_setting('server_encoding'), current_setting('synchronous_commit'),"
-        " (SELECT system_identifier FROM pg_control_system()),"
-        " pg_walfile_name(pg_current_wal_lsn()), pg_last_wal_receive_lsn() IS NOT NULL,"
-        " coalesce(nullif(current_setting('cxlocal.standby', true), ''),"
-        " current_setting('cluster_name')), set_config('search_path', %s, false)",
-        (f"{SCHEMA}, pg_temp",),
-    ).fetchone()
-    encoding, commit, system, wal_file, received, name, _ = row
-    if encoding != "UTF8":
-        raise psycopg.NotSupportedError(f"its database is encoded in {encoding}, not in UTF8")
-    if commit == "off":
-        # An acknowledgement or a number that a crash of the server forgets would be worth nothing.
-        connection.execute("SET synchronous_commit = on")
-    # The first eight digits of the name of a WAL file are the timeline, right from the promotion
-    # on; what pg_control_checkpoint() says is older.
-    connection.where = Where(str(system), int(wal_file[:8], 16), 0, (), name, received)

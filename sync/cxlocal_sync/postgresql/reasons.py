@@ -5,9 +5,12 @@ Nothing of the address is repeated, and what the server says does not hold it.
 
 from __future__ import annotations
 
+import os
+
 import psycopg
 
 from cxlocal_sync.postgresql.session import Late, Unconfirmed
+from cxlocal_sync.surroundings import blamed
 
 _OVERTAKEN = {"40001", "40P01", "23505", "55P03"}
 """Serialisation failure, deadlock, a row that another transaction was quicker to insert, a lock."""
@@ -68,4 +71,8 @@ def explain(error: psycopg.Error) -> str:
     """An error in words an operator can act on."""
     said = error.diag.message_primary or next(iter(str(error).strip().splitlines()), "")
     words = _WORDS.get(error.sqlstate or "")
+    if said.startswith("connection is bad") and "connection to server" not in said:
+        # Nothing was tried: what libpq was told cannot be used.
+        about = blamed(said, os.environ, ("PG*",))
+        return f"{said} ({about})" if about else said
     return f"{words} ({said})" if words and said else words or said or type(error).__name__

@@ -26,7 +26,22 @@ IDLE_MS = 5000
 that vanished in the middle must not keep all others waiting."""
 
 
-_WAITS_FOR = "current_setting('synchronous_standby_names'), current_setting('synchronous_commit')"
+SCHEMA = "cxlocal"
+"""The schema that holds the tables. A database holds one store."""
+
+# An acknowledgement or a number that a crash of the server forgets would be worth nothing.
+_COMMIT = "coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on')"
+_WAITS_FOR = f"current_setting('synchronous_standby_names'), {_COMMIT}"  # sql: a constant of ours
+# The first eight digits of the name of a WAL file are the timeline, right from the promotion on; what
+# pg_control_checkpoint() says is older.
+_WHERE = """
+(SELECT system_identifier FROM pg_control_system())::text,
+left(pg_walfile_name(pg_current_wal_lsn()), 8),
+coalesce((SELECT c.oid::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname = %s AND c.relname = 'store' AND c.relkind = 'r'), 0),
+coalesce(nullif(current_setting('cxlocal.standby', true), ''), current_setting('cluster_name')),
+pg_last_wal_receive_lsn() IS NOT NULL
+"""
 
 
 class Late(psycopg.OperationalError):
@@ -42,8 +57,8 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
     clock: Clock = SystemClock()
     until = float("inf")
-    where: Where | None = None
-    """The server it leads to."""
+    checked = False
+    """Whether the tables were found to be there, and of this release."""
 
     def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
         """What ``gen`` returns. Raises Late."""
@@ -84,23 +99,35 @@ class PostgresqlSession:
         self.connection = connection
         self.warnings: list[str] = []
         self.waits_for: tuple[str, ...] = ()
+        self.where: Where | None = None
+        """The server this transaction is carried out on."""
 
     def begin(self) -> str:
-        """Begin the transaction. Where the store finds itself, as a hint."""
+        """Begin the transaction. Where the store finds itself, as a hint.
+
+        All that is set holds for this transaction, and where it is carried out is asked in it: a pooler
+        may lead each one to another session, and after a failover to another server.
+        """
         connection = self.connection
         connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE")
         left = connection.until - connection.clock.monotonic()
         limit = max(1, int(left * 1000)) if left < 1e6 else 0
-        row = connection.execute(
+        row: Any = connection.execute(
             "SELECT set_config('statement_timeout', %s, true),"
             " set_config('idle_in_transaction_session_timeout', %s, true),"
-            f" {_WAITS_FOR}",
-            (str(limit), str(IDLE_MS)),
+            " set_config('search_path', %s, true),"
+            f" set_config('synchronous_commit', {_COMMIT}, true),"
+            f" {_WAITS_FOR}, current_setting('server_encoding'), {_WHERE}",
+            (str(limit), str(IDLE_MS), f"{SCHEMA}, pg_temp", SCHEMA),
         ).fetchone()
-        if row is None or connection.where is None:
-            return ""
-        self.waits_for = all_confirming(row[2], row[3])
-        return where_text(connection.where._replace(standbys=self.waits_for))
+        standbys, commit, encoding, system, timeline, tables, name, received = row[4:]
+        if encoding != "UTF8":
+            raise psycopg.NotSupportedError(f"its database is encoded in {encoding}, not in UTF8")
+        self.waits_for = all_confirming(standbys, commit)
+        self.where = Where(
+            system, int(timeline, 16), tables, self.waits_for, name, received
+        )  # fmt: skip
+        return where_text(self.where)
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Rows:
         """Carry out one statement."""

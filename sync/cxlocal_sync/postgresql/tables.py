@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from cxlocal.clock import Ids
-from cxlocal_sync.postgresql.connecting import SCHEMA
 from cxlocal_sync.postgresql.place import where_text
-from cxlocal_sync.postgresql.session import Connection, PostgresqlSession
+from cxlocal_sync.postgresql.session import SCHEMA, Connection, PostgresqlSession
 from cxlocal_sync.stores.founding import found, may_found
 from cxlocal_sync.stores.schema import FORMAT, postgresql_steps
 
@@ -22,7 +21,7 @@ class NoTables(Exception):
 
 def prepare(connection: Connection, message: dict[str, Any], ids: Ids) -> None:
     """See to it that the tables are there, made at the first contact. Raises NoTables."""
-    if _known(connection):
+    if connection.checked:
         return
     if _format(connection) != FORMAT:
         _make(connection, message, ids)
@@ -31,22 +30,18 @@ def prepare(connection: Connection, message: dict[str, Any], ids: Ids) -> None:
 
 def check(connection: Connection) -> None:
     """Raises NoTables where they are missing or of another release."""
-    if _known(connection):
+    if connection.checked:
         return
     number = _format(connection)
     if number == 0:
         raise NoTables("its tables are gone")
     if number != FORMAT:
         raise NoTables(f"its tables have format {number}, this cxlocal {FORMAT}")
-    row: Any = connection.execute("SELECT 'store'::regclass::oid, count(*) FROM store").fetchone()
-    if row[1] != 1:
+    # sql: a name of ours
+    row: Any = connection.execute(f"SELECT count(*) FROM {SCHEMA}.store").fetchone()
+    if row[0] != 1:
         raise NoTables("its tables are damaged: it does not know which store it is")
-    if connection.where is not None:
-        connection.where = connection.where._replace(tables=row[0])
-
-
-def _known(connection: Connection) -> bool:
-    return connection.where is not None and connection.where.tables != 0
+    connection.checked = True
 
 
 def _format(connection: Connection) -> int:
@@ -57,7 +52,8 @@ def _format(connection: Connection) -> int:
     ).fetchone()
     if there is None:
         return 0
-    row: Any = connection.execute("SELECT max(number) FROM format").fetchone()
+    # sql: a name of ours
+    row: Any = connection.execute(f"SELECT max(number) FROM {SCHEMA}.format").fetchone()
     return int(row[0] or 0)
 
 
@@ -73,7 +69,7 @@ def _make(connection: Connection, message: dict[str, Any], ids: Ids) -> None:
             _carry_out(connection, done)
         if done == 0:
             oid: Any = connection.execute("SELECT 'store'::regclass::oid").fetchone()
-            where = connection.where
+            where = session.where
             found(session, message, ids, where_text(where._replace(tables=oid[0])) if where else "")
         session.commit()
     except BaseException:

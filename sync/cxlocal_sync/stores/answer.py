@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from cxlocal.errors import CxError
-from cxlocal.events.document import Event
 from cxlocal.exchange import token
 from cxlocal.exchange.messages import (
     PROTOCOL,
@@ -31,7 +30,7 @@ from cxlocal.exchange.store import Store
 from cxlocal.journal.whereabouts import same_place
 from cxlocal.text import is_hexadecimal
 from cxlocal_sync.stores.adopt import adopt, retire
-from cxlocal_sync.stores.chains import Chains, number_of, read_batch
+from cxlocal_sync.stores.chains import Batch, Chains, number_of, read_batch
 from cxlocal_sync.stores.feed import Feed, Head, StoreRow, pull, read_store, running_at
 from cxlocal_sync.stores.grants import RECOVER, Granter, read_wish
 from cxlocal_sync.stores.recover import recover
@@ -162,15 +161,13 @@ def _move(session: Session, granter: Granter, message: dict[str, Any], node: str
     return told
 
 
-def _touched(
-    node: str, batches: list[list[Event]], wishes: list[dict[str, Any]]
-) -> set[tuple[str, ...]]:
+def _touched(node: str, batches: list[Batch], wishes: list[dict[str, Any]]) -> set[tuple[str, ...]]:
     """What the answer depends on and changes: chains, lines, runs. Where messages are answered side
     by side, those about the same take turns."""
     names: set[tuple[str, ...]] = {("node", node)}
     for batch in batches:
-        names.add(("node", batch[0].node))
-        names.update(("line", *used[:2]) for event in batch if (used := number_of(event)))
+        names.add(("node", batch.events[0].node))
+        names.update(("line", *used[:2]) for event in batch.events if (used := number_of(event)))
     for wish in wishes:
         names.add(("line", wish["deliverable"], wish["line"]))
         if wish["run"]:

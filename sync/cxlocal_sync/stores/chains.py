@@ -7,13 +7,14 @@ gap is answered with what the store has, so that the sender can go back there.
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from cxlocal.events import types
 from cxlocal.events.document import NO_HASH, Event, hash_of
 from cxlocal.exchange.chain import GAP, HELD, NEW_BRANCH, Known, place
 from cxlocal.exchange.messages import (
     BATCH_EVENTS_MAX,
+    SPAN_MAX,
     BadMessage,
     event_in,
     is_keepable,
@@ -25,6 +26,15 @@ from cxlocal_sync.stores.session import Session
 
 Placed = tuple[Event, int]
 """An event and the branch it goes to."""
+
+
+class Batch(NamedTuple):
+    """Events of one chain, in order."""
+
+    events: list[Event]
+    in_part: bool = False
+    """Its sender may not push some that lie before them or between them: each follows the one before
+    it within its deliverable."""
 
 
 class Chains:
@@ -55,9 +65,10 @@ class Chains:
         sequence, value = row or (0, NO_HASH)
         return {"node": node, "sequence": sequence, "hash": value.hex()}
 
-    def push(self, events: list[Event]) -> dict[str, Any]:
+    def push(self, batch: Batch) -> dict[str, Any]:
         """Take one batch (of ``read_batch``); the answer says how far its chain is held now. Raises
         BadMessage."""
+        events = batch.events
         node, first = events[0].node, events[0].sequence
         node_id = self.node_id(node)
         known: Known = {}
@@ -72,6 +83,8 @@ class Chains:
         held: Event | None = None
         for event in events:
             branch = place(event, known)
+            if batch.in_part:
+                branch = self._place_in_part(event, node_id, branch, known, taken)
             if branch == GAP:
                 break
             held = event
@@ -88,14 +101,39 @@ class Chains:
         ack = {"node": node, "sequence": held.sequence, "hash": held.hash.hex()}
         return {**ack, "appended": len(taken), "gap": held is not events[-1]}
 
+    def _place_in_part(
+        self, event: Event, node_id: int, branch: int, known: Known, taken: list[Placed]
+    ) -> int:
+        """Where an event goes that need not follow the one before it in its chain."""
+        if branch == GAP:
+            if not self._follows(event, node_id, taken):
+                return GAP
+            branch = NEW_BRANCH if event.sequence in known else 0
+        if branch == 0:
+            # It fills a gap: what lies behind it there must continue it.
+            row = self.session.execute(
+                "SELECT previous FROM event WHERE node = ? AND branch = 0 AND sequence = ?",
+                (node_id, event.sequence + 1),
+            ).fetchone()
+            return 0 if row is None or row[0] == event.hash else NEW_BRANCH
+        return branch
+
     def _check(self, event: Event, node_id: int, taken: list[Placed]) -> None:
         if hash_of(event) != event.hash:
             raise BadMessage(
                 f"event {event.sequence} of the batch was changed on the way",
                 why="its hash does not match", name="bad-hash",
             )  # fmt: skip
+        if not self._follows(event, node_id, taken):
+            raise BadMessage(
+                f"event {event.sequence} does not continue its chain",
+                why="its place within the deliverable is wrong", name="bad-chain",
+            )  # fmt: skip
+
+    def _follows(self, event: Event, node_id: int, taken: list[Placed]) -> bool:
+        """Whether it continues the chain of its deliverable."""
         if event.deliverable is None:
-            return
+            return True
         first = event.deliverable_sequence == 1
         # The plus keeps the planner from walking the whole chain by its sequence.
         follows = (
@@ -116,11 +154,7 @@ class Chains:
                 (node_id, *follows, event.sequence),
             ).fetchone()
         )
-        if not row or (first and event.previous_in_deliverable != NO_HASH):
-            raise BadMessage(
-                f"event {event.sequence} does not continue its chain",
-                why="its place within the deliverable is wrong", name="bad-chain",
-            )  # fmt: skip
+        return bool(row) and (not first or event.previous_in_deliverable == NO_HASH)
 
     def _next_branch(self, node_id: int, taken: list[Placed]) -> int:
         row = self.session.execute("SELECT max(branch) FROM event WHERE node = ?", (node_id,))
@@ -203,17 +237,22 @@ def _custom(event: Event) -> dict[str, Any]:
     return custom if isinstance(custom, dict) else {}
 
 
-def read_batch(batch: Any) -> list[Event]:
+def read_batch(batch: Any) -> Batch:
     """The events of a batch, checked. Raises BadMessage."""
     if not isinstance(batch, dict) or not isinstance(batch.get("events"), list):
         raise BadMessage("the message holds a malformed batch")
     events = [event_in(item) for item in batch["events"]]
     if not events or len(events) > BATCH_EVENTS_MAX:
         raise BadMessage("the message holds a malformed batch", why=f"{len(events)} events")
-    node = text_of(events[0].node)
-    for offset, event in enumerate(events):
-        if event.node != node or event.sequence != events[0].sequence + offset:
+    in_part = batch.get("in_part") is True
+    node, before = text_of(events[0].node), events[0].sequence - 1
+    for event in events:
+        follows = before < event.sequence if in_part else event.sequence == before + 1
+        if event.node != node or not follows:
             raise BadMessage(
                 "the message holds a malformed batch", why="its events are not consecutive"
             )
-    return events
+        before = event.sequence
+    if before - events[0].sequence > SPAN_MAX:
+        raise BadMessage("the message holds a malformed batch", why="it leaves out too much")
+    return Batch(events, in_part)

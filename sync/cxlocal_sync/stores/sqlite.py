@@ -31,6 +31,7 @@ from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.files import write_whole
 from cxlocal.journal.whereabouts import file_hint
 from cxlocal.numbers.log import LogBroken
+from cxlocal.private import FILE, close, make_file, make_folder
 from cxlocal_sync.stores.answer import WENT_BACK, Answering, answer, judge_file, refuse
 from cxlocal_sync.stores.feed import read_store
 from cxlocal_sync.stores.founding import check_content, check_digest, found, may_found
@@ -60,6 +61,7 @@ class SqliteStore(Answering):
     ) -> None:
         self.url = url or "sqlite:"
         self.path = path_of(self.url, home)
+        self._own = is_own(self.url)
         self._clock = clock or SystemClock()
         self._ids = ids or SystemIds()
         self._connection: SqliteSession | None = None
@@ -127,7 +129,9 @@ class SqliteStore(Answering):
         if not inode and not self._may_found(message):
             raise self._missing(message, "gone")
         if not inode:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self.path.parent)
+        if self._own:  # one that is shared has the rights that its folder gives
+            close(self.path, FILE) if inode else make_file(self.path)
         # A file that vanishes right now must not come back empty: only a first contact creates.
         mode = "rw" if inode else "rwc"
         connection = sqlite3.connect(
@@ -243,8 +247,8 @@ class SqliteStore(Answering):
         check_content(digest, content)
         target = self._blob(digest)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(target, content, mode=0o666)
+            make_folder(target.parent)
+            write_whole(target, content)
         except OSError as error:
             raise self._unreachable(error.strerror or str(error)) from error
 

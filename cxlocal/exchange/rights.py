@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -24,11 +25,12 @@ class Rights(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         """As they are stored and travel."""
         return {
-            **{kind: [ALL] if names is None else sorted(names) for kind, names in self._lists()},
+            **{kind: [ALL] if names is None else sorted(names) for kind, names in self.lists()},
             "manage": self.manage,
         }
 
-    def _lists(self) -> tuple[tuple[str, frozenset[str] | None], ...]:
+    def lists(self) -> tuple[tuple[str, frozenset[str] | None], ...]:
+        """Each right by its name."""
         return (("take", self.take), ("push", self.push), ("read", self.read))
 
     @property
@@ -60,6 +62,36 @@ def _names(value: object) -> frozenset[str] | None:
     if len(value) > NAMES_MAX:
         raise _malformed(f"a right names {len(value)} deliverables, {NAMES_MAX} at most")
     return None if ALL in value else frozenset(value)
+
+
+def how_to_ask(member: str, rights: Rights, deliverable: str, *kinds: str) -> str:
+    """What to do about rights of ``kinds`` (``take``, ``push``, ``read``) that ``member`` lacks.
+
+    A code replaces the rights of a member that is enrolled, so the command names those it has, too.
+    """
+    take, push, read = (
+        names if names is None or kind not in kinds else names | {deliverable}
+        for kind, names in rights.lists()
+    )
+    wanted = Rights(take, push, read, rights.manage)
+    return (
+        f"on a machine that may invite: cxlocal store invite {shlex.quote(member)}"
+        f" {' '.join(_as_options(wanted))}; then here: cxlocal store join URL --code CODE"
+    )
+
+
+def _as_options(rights: Rights) -> list[str]:
+    """The options of ``cxlocal store invite`` that give these rights; none where they are all."""
+    named = [names for _, names in rights.lists() if names is not None]
+    both = frozenset[str]()
+    if len(named) == len(rights.lists()):
+        both = frozenset.intersection(*named)
+    options = [f"--deliverable {shlex.quote(name)}" for name in sorted(both)]
+    if named:
+        for kind, names in rights.lists():
+            left = [ALL] if names is None else sorted(names - both)
+            options += [f"--{kind} {shlex.quote(name)}" for name in left]
+    return [*options, "--manage"] if rights.manage else options
 
 
 def may(names: frozenset[str] | None, deliverable: str) -> bool:
