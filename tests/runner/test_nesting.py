@@ -28,6 +28,10 @@ def inner(shop: Any) -> Any:
 def test_a_stage_is_this_machine(inner: Any, home: Path) -> None:
     """The same number, the same journal, and a store that only this machine's settings name."""
     store = f"sqlite://{inner.root}/stores/shared.db"
+    assert (
+        inner.command("store", "create", store, env={"CXLOCAL_HOME": f"{inner.root}/local"}).code
+        == 0
+    )
     (inner.tree / ".gitignore").write_text("cx.local.toml\n")
     (inner.tree / "cx.local.toml").write_text(
         f'home = "{inner.root}/local"\n[store]\nurl = "{store}"\n'
@@ -105,6 +109,7 @@ cxlocal log --csv; cxlocal config show --json
 def test_a_test_suite_with_a_home_of_its_own_is_another_machine(inner: Any) -> None:
     """It may play with a project of our name, and no number of it comes from our store."""
     inner.environ["CXLOCAL_STORE"] = f"sqlite://{inner.root}/stores/real.db"
+    assert inner.command("store", "create", inner.environ["CXLOCAL_STORE"]).code == 0
     toml = 'cx = 1\n[deliverable]\nname = "shop"\n[stages]\nx = { command = "true" }\n'
     inner.write(STAGE.format(command=SUITE), {"inner.toml": toml})
     done = inner.run()
