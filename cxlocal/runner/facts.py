@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.errors import UsageError
@@ -85,8 +86,6 @@ def require_own_tree(source: Source, record: RunRecord) -> None:
 
 def _stamped_files(source: Source, record: RunRecord) -> dict[str, bytes]:
     """What the stamped files hold with the version in them, by name in the repository."""
-    from tempfile import TemporaryDirectory
-
     repository, names = source.repository, {one.file for one in record.plan.version.stamp}
     if not record.version or not names:
         return {}
