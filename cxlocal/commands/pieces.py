@@ -11,6 +11,7 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import Command
 from cxlocal.commands.output import after_work, json_option, put, write_document
 from cxlocal.commands.terminal import say, warn
+from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, ExitCode, NotSynced, UsageError
 from cxlocal.processes.stdout import data
 
@@ -221,7 +222,6 @@ def finish(
     The exit code says whether the end was recorded, not how the run ended: the stages said that.
     """
     from cxlocal.commands.project import how_to_send, leave
-    from cxlocal.domain import Outcome
     from cxlocal.runner import pieces
     from cxlocal.runner import pieces_run as starting
     from cxlocal.runner.handover import goes_away

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.domain import Outcome, path_part
 from cxlocal.errors import CxError
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.journal.whereabouts import machine_id
 from cxlocal.runner import leftovers
 from cxlocal.text import clean_text, parse_utc
 
@@ -36,7 +37,6 @@ class Orphan(NamedTuple):
 
 def here() -> str:
     """This machine, this boot and this pid namespace, as kept with a run."""
-    from cxlocal.journal.whereabouts import machine_id
     from cxlocal.processes.identity import boot
 
     return f"{sha256(machine_id().encode()).hexdigest()[:12]} {boot()}"
@@ -121,7 +121,6 @@ def is_carried_out(journal: Journal, run: str) -> int:
 
 
 def _is_dead(row: dict[str, object]) -> bool:
-    from cxlocal.journal.whereabouts import machine_id
     from cxlocal.processes.identity import alive
 
     machine, _, boot = str(row["boot"]).partition(" ")

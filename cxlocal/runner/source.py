@@ -13,12 +13,16 @@ from cxlocal.config.settings import settings
 from cxlocal.config.types import Source as SecretSource
 from cxlocal.domain import Actor
 from cxlocal.errors import ConfigError, Refused, UsageError
+from cxlocal.exchange import open as opening
+from cxlocal.exchange.open import Access
 from cxlocal.hooks.manager import check_options, find_tool, load
 from cxlocal.hooks.place import Place
 from cxlocal.hooks.reading import readers_of
 from cxlocal.hooks.trust import FOLDER, as_project
+from cxlocal.numbers.schemes import scheme_named
 from cxlocal.revision.git import ABOUT_USER, decode, git
 from cxlocal.revision.repository import list_files, open_repository, read_file, read_files, resolve
+from cxlocal.secrets import resolve as resolve_secrets
 from cxlocal.text import utc_text
 
 if TYPE_CHECKING:
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
     from cxlocal.clock import Clock, Ids
     from cxlocal.config.settings import Settings
     from cxlocal.config.types import Config
-    from cxlocal.exchange.open import Access
     from cxlocal.exchange.store import Store
     from cxlocal.hooks.manager import Manager
     from cxlocal.hooks.report import ReportReader
@@ -149,8 +152,6 @@ def git_user(repository: Repository) -> str:
 def open_store(source: Source, machine: Machine) -> Store:
     """The store the settings name. Raises ConfigError for a kind nobody speaks, and Refused where a
     passing machine has none that outlives it."""
-    from cxlocal.exchange import open as opening
-
     if not source.kept and opening.is_own(source.settings.store_url):
         raise Refused(
             "this machine has no store that outlives it",
@@ -165,16 +166,12 @@ def open_store(source: Source, machine: Machine) -> Store:
 
 def lender_finder(source: Source, machine: Machine) -> Callable[[], Lender] | None:
     """What opens the machine that lends numbers; None where a machine needs none or has none."""
-    from cxlocal.exchange import open as opening
-
     if source.kept or not source.settings.store_lender:
         return None
     return lambda: opening.open_lender(_access(source, machine))
 
 
 def _access(source: Source, machine: Machine) -> Access:
-    from cxlocal.exchange.open import Access
-
     stores = source.manager.stores()
     return Access(source.settings, stores, machine.home, machine.environ, machine.root)
 
@@ -222,8 +219,6 @@ def plugins_of_revision(source: Source, root: Path) -> ProjectPlugins:
 
 def find_scheme(manager: Manager, plan: Plan) -> Scheme:
     """The version scheme of a plan, ours or a plugin's. Raises ConfigError."""
-    from cxlocal.numbers.schemes import scheme_named
-
     further = [
         scheme for _, found in manager.each("cxlocal_register_version_schemes") for scheme in found
     ]
@@ -275,10 +270,8 @@ def read_secrets(
     chosen: Settings, wanted: Iterable[str], environ: Mapping[str, str], folder: Path
 ) -> dict[str, str]:
     """The values of secrets that the settings name. Raises ConfigError and Trouble."""
-    from cxlocal.secrets import resolve
-
     sources = {name: SecretSource(**one) for name, one in chosen.secrets.items()}
-    return resolve(sources, wanted, environ=environ, folder=folder)
+    return resolve_secrets(sources, wanted, environ=environ, folder=folder)
 
 
 def plan_order(plan: Plan, names: frozenset[str]) -> list[str]:

@@ -23,8 +23,7 @@ import pytest
 # Before the import, so that a broken promise is shown with its values.
 pytest.register_assert_rewrite("cxlocal.testing.contract")
 
-from cxlocal.testing.bench import Bench
+from cxlocal.testing.bench import Bench, bench
 from cxlocal.testing.contract import ToolContract
-from cxlocal.testing.fixtures import bench
 
 __all__ = ["Bench", "ToolContract", "bench"]

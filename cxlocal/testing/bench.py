@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cxlocal.hooks.context import Ran, run_tool_here
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.tool import ArtifactRef, EnvironmentRef, Previous, Tool
@@ -91,3 +93,9 @@ class Bench:
     def last_handle(self) -> Any:
         """The newest handle that became durable here; None if none."""
         return next((ran.intents[-1] for ran in reversed(self.ran) if ran.intents), None)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """An empty checkout, an environment and real workers (``cxlocal.testing.Bench``)."""
+    return Bench(tmp_path / "bench")

@@ -15,8 +15,7 @@ from typing import Any
 
 from pluggy import HookimplMarker
 
-from datasette_cxlocal.cells import Place, show_cell
-from datasette_cxlocal.functions import register_functions
+from datasette_cxlocal.cells import Place, register_functions, show_cell
 from datasette_cxlocal.home import home_of
 from datasette_cxlocal.journals import first_journal, is_journal, story_address
 from datasette_cxlocal.story import STORY, story_of

@@ -11,8 +11,7 @@ import jsonschema
 import pytest
 
 from cxlocal.config import types
-from cxlocal.config.later import LATER
-from cxlocal.config.load import CHOICES, NAMED, SINGLE, parse
+from cxlocal.config.load import CHOICES, LATER, NAMED, SINGLE, parse
 from cxlocal.config.reference import BEGIN, END, insert, key_list
 from cxlocal.config.schema import schema
 from cxlocal.config.settings import VARIABLES

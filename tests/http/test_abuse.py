@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from cxlocal_sync.http import limits, wire
 from cxlocal_sync.http.client import HttpStore
-from cxlocal_sync.http.connection import GuardedProtocol
+from cxlocal_sync.http.serving import GuardedProtocol
 from http_kit import ProcessServer, ThreadServer
 
 from cxlocal.exchange.messages import UNPACKED_BYTES_MAX, decode, encode

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import trustme
-from cxlocal_sync.http.client import HttpStore
-from cxlocal_sync.http.credentials import (
+from cxlocal_sync.http.client import (
     FILE_NAME,
     Credential,
+    HttpStore,
     keep_credential,
     read_credential,
 )

@@ -244,7 +244,7 @@ class ServedStore:
         credential = enrolled._credential
         assert credential is not None
         enrolled.close()
-        from cxlocal_sync.http.credentials import keep_credential
+        from cxlocal_sync.http.client import keep_credential
 
         keep_credential(self.home, self.proxy.url, credential)
         self.inner = HttpStore(self.proxy.url, self.home, ids=SystemIds())

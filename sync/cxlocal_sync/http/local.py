@@ -5,15 +5,21 @@ The way in when nobody who may invite is left, and before anybody is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from cxlocal.address import public_address
-from cxlocal.errors import UsageError
+from cxlocal.allocation.lender import left_to_lend, lend
+from cxlocal.errors import Refused, UsageError
+from cxlocal.exchange.messages import BadMessage
 from cxlocal.exchange.rights import rights_from_json
+from cxlocal.journal.file import Journal
+from cxlocal.numbers.schemes import Scheme
 from cxlocal_sync.http.members import Members
+from cxlocal_sync.stores.answer import Answering, refuse
 from cxlocal_sync.stores.sqlite import path_of
 
 ADDRESS = "address"
@@ -61,3 +67,53 @@ class LocalManagement:
     def close(self) -> None:
         """Let go of the file."""
         self._members.close()
+
+
+class LendingStore(Answering):
+    """A journal that lends. Opened anew for each request: the file may have been replaced
+    (``journal recover``), and numbers are lent on bad days only."""
+
+    url = ""
+
+    def __init__(
+        self,
+        open_journal: Callable[[], AbstractContextManager[Journal]],
+        find_scheme: Callable[[str], Scheme],
+    ) -> None:
+        self._open_journal = open_journal
+        self._find_scheme = find_scheme
+
+    def lend(self, member: str, asked: Any) -> dict[str, Any]:
+        """See ``cxlocal.allocation.lender.lend``."""
+        with self._open_journal() as journal:
+            return lend(journal, asked, self._find_scheme, member)
+
+    def left(self, asked: Any) -> dict[str, Any]:
+        """See ``cxlocal.allocation.lender.left_to_lend``."""
+        with self._open_journal() as journal:
+            return left_to_lend(journal, asked)
+
+    def answer(self, message: dict[str, Any], *, timeout: float) -> dict[str, Any]:
+        # By the same name every store refuses what it cannot read: that is how health is asked.
+        return refuse(BadMessage("no store is served here", why="this machine lends numbers"))
+
+    def missing_blobs(self, digests: list[str], *, timeout: float) -> list[str]:
+        raise _no_store()
+
+    def put_blob(self, digest: str, content: bytes, *, timeout: float) -> None:
+        raise _no_store()
+
+    def get_blob(self, digest: str, *, timeout: float) -> bytes | None:
+        raise _no_store()
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def _no_store() -> Refused:
+    return Refused(
+        "no store is served here",
+        why="this machine lends numbers",
+        hint="set [store] url to the store, and [store] lender to this address",
+        name="no-store-here",
+    )

@@ -15,6 +15,7 @@ import contextlib
 import json
 import sqlite3
 import threading
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +24,6 @@ from cxlocal.errors import ConfigError, NotSignedIn, Refused, UsageError
 from cxlocal.exchange.rights import Rights, rights_from_json
 from cxlocal.private import make_file, make_folder
 from cxlocal.text import utc_text
-from cxlocal_sync.http.codes import digest, draw_code, plain
-from cxlocal_sync.http.members_schema import APPLICATION_ID, SCHEMA
 
 CODE_MS = 24 * 3600 * 1000
 """How long a one-time code is good for."""
@@ -313,3 +312,58 @@ class Members:
             for key, name, rights, digest in members
         }
         self._version = version
+
+
+_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+"""Crockford's: none is taken for another."""
+
+
+def draw_code(ids: Ids) -> str:
+    """A code of 80 random bits, in four groups of four letters."""
+    number = int(ids.token()[:20], 16)
+    letters = "".join(_LETTERS[number >> shift & 31] for shift in range(75, -1, -5))
+    return "-".join(letters[start : start + 4] for start in range(0, 16, 4))
+
+
+def plain(code: str) -> str:
+    """A code as it is compared: people type small letters, and O for 0."""
+    letters = code.upper().replace("-", "").replace(" ", "")
+    return letters.replace("O", "0").replace("I", "1").replace("L", "1")
+
+
+def digest(secret: str) -> str:
+    """What is kept of a token or a code. Both are drawn at random, so a plain hash will do."""
+    return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+APPLICATION_ID = 0x63784D42
+"""``cxMB`` in the file header."""
+
+SCHEMA = """
+-- Credential holders. A revoked one stays, so that its machines stay refused.
+CREATE TABLE IF NOT EXISTS member (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    token_sha256 TEXT NOT NULL DEFAULT '',  -- empty: revoked
+    rights TEXT NOT NULL,                   -- JSON
+    joined_at TEXT NOT NULL,
+    revoked_at TEXT NOT NULL DEFAULT ''
+);
+-- One-time codes. A used one stays until it would have ended, so that the same machine may ask again.
+CREATE TABLE IF NOT EXISTS code (
+    sha256 TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    rights TEXT NOT NULL,
+    until_ms INTEGER NOT NULL,
+    used_by TEXT NOT NULL DEFAULT ''        -- token_sha256 of who used it
+);
+-- Machines (chains of events) and the member that first spoke as them.
+CREATE TABLE IF NOT EXISTS machine (
+    node TEXT PRIMARY KEY,
+    member INTEGER NOT NULL,               -- 0: its member was revoked
+    first_at TEXT NOT NULL,
+    last_at TEXT NOT NULL
+);
+-- Lineage of the store behind, the address machines use, counters.
+CREATE TABLE IF NOT EXISTS value (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""

@@ -19,8 +19,7 @@ from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.text import is_hexadecimal
 from cxlocal_sync.http import limits, wire
 from cxlocal_sync.http.gate import Gate, NotAllowed
-from cxlocal_sync.http.lending import LendingStore
-from cxlocal_sync.http.local import LENDS
+from cxlocal_sync.http.local import LENDS, LendingStore
 from cxlocal_sync.http.members import Member, Members
 from cxlocal_sync.http.threads import StoreThreads
 from cxlocal_sync.stores.answer import ServableStore, refuse

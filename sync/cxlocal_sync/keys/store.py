@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -23,7 +24,6 @@ from cxlocal_sync.keys.cache import cache_path, is_current, open_cache
 from cxlocal_sync.keys.carry_out import Tools, carry_out
 from cxlocal_sync.keys.follow import StoreDamaged, read_marker
 from cxlocal_sync.keys.form import marker_out
-from cxlocal_sync.keys.patience import TookTooLong, within
 from cxlocal_sync.keys.space import (
     KeySpace,
     SpaceError,
@@ -217,3 +217,30 @@ def _unfit(url: str, wrong: str) -> CxError:
         hint="see docs/stores.md for places that can, then 'cxlocal store create' there",
         name="ignores-conditions",
     )
+
+
+class TookTooLong(Exception):
+    """No result within the time allowed."""
+
+
+def within(seconds: float, work: Callable[[], Any]) -> Any:
+    """The result of ``work``, or its exception. Raises TookTooLong."""
+    done = threading.Event()
+    result: list[Any] = []
+    trouble: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            result.append(work())
+        except BaseException as error:  # noqa: BLE001 (every kind belongs to the one who waits)
+            trouble.append(error)
+        finally:
+            done.set()
+
+    # A daemon: a process that ends does not wait for a share that never answers.
+    threading.Thread(target=run, daemon=True, name="store").start()
+    if not done.wait(seconds):
+        raise TookTooLong
+    if trouble:
+        raise trouble[0]
+    return result[0]
