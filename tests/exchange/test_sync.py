@@ -23,7 +23,7 @@ from cxlocal.errors import ConfigError, Refused
 from cxlocal.events.document import Draft
 from cxlocal.exchange import contact
 from cxlocal.exchange.messages import decode, encode
-from cxlocal.exchange.state import contact_row, proposing_contact, store_state
+from cxlocal.exchange.state import ack_of, contact_row, proposing_contact, store_state
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import pending, recover_store, synchronise
 from cxlocal.journal.file import Journal
@@ -103,7 +103,10 @@ def test_p15_a_changed_event_is_noticed_on_either_side(
 ) -> None:
     one, two = machine("one"), machine("two")
     note(one, 3)
-    message, _ = contact.build(one, _row(one, store), [], push=True)
+    row = _row(one, store)
+    acked = ack_of(one.connection, one.node).sequence
+    batch = contact.Batch(contact.next_batch(one, one.node, acked))
+    message = contact.build(one, row, [], batch)
     message["push"][0]["events"][1]["document"] += " "
     answer = decode(store.exchange(encode(message), timeout=5))
     assert answer["refusal"]["name"] == "bad-hash"

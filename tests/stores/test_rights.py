@@ -38,8 +38,10 @@ NAMES = ("shop", "engine", "Ünï \"code\" / 'x'.$", None)
 class Door:
     """A store behind a server's gate, for one member."""
 
-    def __init__(self, store: Any, members: Members, name: str, rights: Rights) -> None:
-        self.url = store.url
+    def __init__(
+        self, store: Any, members: Members, name: str, rights: Rights, url: str = ""
+    ) -> None:
+        self.url = url or store.url
         self._store, self._members, self._name = store, members, name
         self.allow(rights)
 
@@ -209,22 +211,25 @@ def test_a_follower_takes_along_what_it_may(
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
         stores.append(SqliteStore("sqlite:", tmp_path / name))
-        stores[-1].url = f"https://{name}.example"
     old, new = stores
     boss, bob = machine("boss"), machine("bob")
     fresh = Members(tmp_path / "members of the new one")
-    at_old, at_new = Door(old, members, "bob", old_rights), Door(new, fresh, "bob", new_rights)
+    urls = "https://old.example", "https://new.example"
+    at_old = Door(old, members, "bob", old_rights, urls[0])
+    at_new = Door(new, fresh, "bob", new_rights, urls[1])
+    boss_old = Door(old, members, "boss", Rights(manage=True), urls[0])
+    boss_new = Door(new, fresh, "boss", Rights(manage=True), urls[1])
     for name in ("shop", "engine"):
-        obtain_number(boss, old, request(f"boss {name}", deliverable=name))
-    sync(boss, old)
+        obtain_number(boss, boss_old, request(f"boss {name}", deliverable=name))
+    sync(boss, boss_old)
     used = obtain_number(bob, at_old, request("bob", deliverable="shop")).number
     sync(bob, at_old)
     # Before the manager has moved it, nobody else may.
     with pytest.raises(Refused, match="may not move the store"):
         move(bob, at_old, at_new, others=True)
-    assert store_state(bob.connection).url == old.url
-    move(boss, old, new, others=True)
-    sync(boss, new)
+    assert store_state(bob.connection).url == urls[0]
+    move(boss, boss_old, boss_new, others=True)
+    sync(boss, boss_new)
     moved = move(bob, at_old, at_new, others=True)
     assert not moved.already
     report = sync(bob, at_new)
