@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from cxlocal.projection.indexes import INDEXES
 from cxlocal.projection.references import REFERENCES
 
 PROJECTION_VERSION = 5
@@ -295,13 +296,38 @@ TABLES: dict[str, Table] = {
         removed_at TEXT removed | When the service was removed (UTC); empty while it runs.
         """,
     ),
+    "deployment_attempt": _table(
+        "A deployment into a lasting environment that began or was refused, and how it failed.",
+        "owned",
+        "id",
+        """
+        id TEXT - | Its id; the deployment of that id is what came of it.
+        deliverable TEXT tried | Deliverable to be deployed.
+        environment TEXT tried | Name of the environment.
+        instance TEXT tried | Id of the environment.
+        service TEXT tried | Service it was to run as.
+        kind TEXT tried | deploy or rollback.
+        version TEXT tried | Version to be deployed.
+        run TEXT tried | Run that made the version and was to deploy it.
+        stage TEXT tried | Stage that was to deploy it.
+        stage_run TEXT tried | Stage run that did; empty where it was refused.
+        actor TEXT tried | On whose behalf.
+        reason TEXT tried | Reason given.
+        watched INTEGER tried | 1 when one process saw it through, 0 when its end was to be told later.
+        node TEXT tried | Id of the journal chain that tried it.
+        tried_at TEXT tried | When it began to change the environment, or was refused (UTC).
+        outcome TEXT ended | failed, cancelled, cut off or refused; empty under way and after success.
+        why TEXT ended | Why.
+        ended_at TEXT ended | When that was recorded (UTC).
+        """,
+    ),
     "deployment_replaces": _table(
-        "What a deployment (or a person's confirmation) put an end to. Decides what is live.",
+        "What a deployment (or a confirmation, or a removal) put an end to. Decides what is live.",
         "replaces",
         "deployment replaced",
         """
-        deployment TEXT - | The deployment that took over.
-        replaced TEXT - | The deployment it replaced.
+        deployment TEXT - | The deployment that took over, or the event that says so.
+        replaced TEXT - | The deployment it replaced, or the failed attempt it made up for.
         since TEXT stated | When (UTC).
         received_at TEXT stated | When this journal first held that (UTC).
         """,
@@ -447,30 +473,6 @@ TABLES: dict[str, Table] = {
         """,
     ),
 }
-
-INDEXES = """
-CREATE INDEX IF NOT EXISTS run_by_deliverable ON run(deliverable, queued_at);
-CREATE INDEX IF NOT EXISTS run_by_time ON run(queued_at DESC, id);
-CREATE INDEX IF NOT EXISTS run_by_version ON run(version);
-CREATE INDEX IF NOT EXISTS run_open ON run(id) WHERE outcome IS NULL;
-CREATE INDEX IF NOT EXISTS run_released ON run(deliverable, queued_at)
-  WHERE kind = 'release' AND outcome = 'success';
-CREATE INDEX IF NOT EXISTS stage_run_by_run ON stage_run(run);
-CREATE INDEX IF NOT EXISTS report_by_run ON report(run);
-CREATE INDEX IF NOT EXISTS deployment_by_place ON deployment(deliverable, instance);
-CREATE INDEX IF NOT EXISTS deployment_by_environment
-  ON deployment(deliverable, environment, deployed_at);
-CREATE INDEX IF NOT EXISTS deployment_by_run ON deployment(run);
-CREATE INDEX IF NOT EXISTS deployment_replaced ON deployment_replaces(replaced);
-CREATE INDEX IF NOT EXISTS promotion_by_run ON promotion(run);
-CREATE INDEX IF NOT EXISTS verdict_by_run ON verdict(run);
-CREATE INDEX IF NOT EXISTS left_out_by_run ON left_out(run);
-CREATE INDEX IF NOT EXISTS version_by_run ON version(run);
-CREATE INDEX IF NOT EXISTS version_by_order ON version(deliverable, sort_key);
-CREATE INDEX IF NOT EXISTS environment_by_run ON environment(created_by_run);
-CREATE INDEX IF NOT EXISTS flag_by_run ON flag(run);
-CREATE INDEX IF NOT EXISTS flag_by_subject ON flag(kind, subject, raised_at);
-"""
 
 
 def create_sql() -> str:
