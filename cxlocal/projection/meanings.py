@@ -47,6 +47,22 @@ _VIEW_COLUMNS = {
         disputed | 1 when another deployment claims the same place, 0 when not.
         after_it | What failed there after it, in words; empty for nothing.
         """,
+    "services_now": """
+        deliverable | Deliverable.
+        environment | Name of the environment.
+        instance | Id of the environment: its name, or name and run for a per-run one.
+        service | Service.
+        version | Version that is live; empty where nothing is.
+        since | Since when it is live, or since when it failed where nothing is (UTC).
+        actor | On whose behalf that was done.
+        reason | Reason given, or why it failed.
+        disputed | 1 when two deployments claim the place, 0 when not.
+        after_it | What failed there after it, in words; empty for nothing.
+        uri | Address of the service; empty when it has none.
+        run | Run that made the version; empty where nothing is live.
+        deployment | Id of the deployment; empty where nothing is live.
+        partly | 1 when the services of the environment run different versions, 0 when not.
+        """,
     "release_board": """
         deliverable | Name of the deliverable.
         title | Title of the deliverable for readers.
@@ -197,6 +213,7 @@ SHAPES: dict[str, Shape] = {
     "flag": Shape("", "raised_at", ("kind",)),
     "deployments_now": Shape("", "since"),
     "deployments_unfinished": Shape("", "since"),
+    "services_now": Shape("", "since"),
     "release_board": Shape("", "since"),
     "number_uses": Shape("", "used_at"),
     "run_board": Shape("", "queued_at"),

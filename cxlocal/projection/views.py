@@ -187,6 +187,28 @@ SELECT v.deliverable, v.line, v.number, v.run, v.text AS version, v.how, v.used_
 FROM version v WHERE v.used_at IS NOT NULL
 """,
     ),
+    "services_now": (
+        (
+            "What stands in each environment, service by service: what is live, or nothing where all"
+            " that was tried failed; and what failed there after it."
+        ),
+        """
+SELECT b.*, min(b.run) OVER place <> max(b.run) OVER place AS partly FROM (
+  SELECT n.deliverable, n.environment, n.instance, n.service, n.version, n.since, n.actor, n.reason,
+    n.disputed, n.after_it, n.uri, coalesce(n.version_run, '') AS run, n.deployment
+  FROM deployments_now n
+  UNION ALL
+  SELECT u.deliverable, u.environment, u.instance, u.service, NULL, max(u.since), u.actor, u.why, 0,
+    group_concat(u.words, '; '), '', '', NULL
+  FROM deployments_unfinished u
+  WHERE NOT EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = u.deliverable
+    AND d.instance = u.instance AND d.service = u.service AND d.deployed_at IS NOT NULL
+    AND d.removed_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = d.id))
+  GROUP BY u.deliverable, u.instance, u.service
+) b WINDOW place AS (PARTITION BY b.deliverable, b.instance)
+""",
+    ),
     "release_board": (
         (
             "Deliverable by environment and service: which version is there, since when, by whom, and"
@@ -197,7 +219,7 @@ SELECT b.deliverable, coalesce(p.title, b.deliverable) AS title, b.environment,
   coalesce(e.title, b.environment) AS environment_title, b.service, b.version, b.since, b.actor,
   b.reason,
   CASE WHEN b.disputed THEN 'disputed'
-    WHEN min(b.run) OVER place <> max(b.run) OVER place THEN 'partly'
+    WHEN b.partly THEN 'partly'
     WHEN b.deployment IS NULL THEN 'nothing live'
     WHEN u.state IS NULL THEN 'no number'
     ELSE u.state END AS state,
@@ -205,25 +227,12 @@ SELECT b.deliverable, coalesce(p.title, b.deliverable) AS title, b.environment,
   (SELECT group_concat(DISTINCT pr.name) FROM promotion pr
     WHERE pr.run = b.run AND pr.decision IN ('granted', 'overridden')) AS promotions,
   b.uri, nullif(b.run, '') AS run, b.deployment
-FROM (
-  SELECT n.deliverable, n.environment, n.instance, n.service, n.version, n.since, n.actor, n.reason,
-    n.disputed, n.after_it, n.uri, n.version_run AS run, n.deployment
-  FROM deployments_now n JOIN run r ON r.id = n.version_run AND r.kind = 'release'
-  UNION ALL
-  SELECT u.deliverable, u.environment, u.instance, u.service, NULL, max(u.since), u.actor, u.why, 0,
-    group_concat(u.words, '; '), '', '', NULL
-  FROM deployments_unfinished u
-  WHERE NOT EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = u.deliverable
-    AND d.instance = u.instance AND d.service = u.service AND d.deployed_at IS NOT NULL
-    AND d.removed_at IS NULL
-    AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = d.id))
-  GROUP BY u.deliverable, u.instance, u.service
-) b
+FROM services_now b
+LEFT JOIN run r ON r.id = b.run
 LEFT JOIN deliverable p ON p.id = b.deliverable
 LEFT JOIN environment e ON e.deliverable = b.deliverable AND e.instance = b.instance
 LEFT JOIN number_uses u ON u.deliverable = b.deliverable AND u.run = b.run AND u.version = b.version
-WHERE coalesce(e.lifetime, 'lasting') = 'lasting'
-WINDOW place AS (PARTITION BY b.deliverable, b.instance)
+WHERE coalesce(e.lifetime, 'lasting') = 'lasting' AND (b.deployment IS NULL OR r.kind = 'release')
 """,
     ),
     "run_board": (

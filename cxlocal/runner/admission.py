@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused
 from cxlocal.events import places
+from cxlocal.events.runs import stage_run_id
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner import leftovers, locks, orphans
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
     from cxlocal.plan.types import Environment, Plan, Stage
 
+ASK_SECONDS = 1.0
+"""For asking what others deployed, by a command that is no run."""
 SORT_KEYS = """
 SELECT run, max(sort_key) AS sort_key FROM version
 WHERE run IN (SELECT value FROM json_each(?)) AND used_at IS NOT NULL GROUP BY run
@@ -64,7 +67,9 @@ class Others:
     it may (promise P17).
     """
 
-    def __init__(self, journal: Journal, store: Store, seconds: float, *, answers: bool) -> None:
+    def __init__(
+        self, journal: Journal, store: Store, seconds: float, *, answers: bool = True
+    ) -> None:
         self._journal = journal
         self._store = store
         self._seconds = seconds
@@ -170,7 +175,7 @@ def admit(record: RunRecord, stage: Stage, way: Way) -> None:
     )
 
 
-def begin(record: RunRecord, stage: Stage, stage_run: str, way: Way) -> None:
+def begin(record: RunRecord, stage: Stage, attempt: int, way: Way) -> None:
     """Say, durably, that the environment is about to be changed. It takes the place of what this or
     an earlier plan tried there in vain, except by stages that go on deploying beside this one."""
     place = lasting_place(record.plan, stage)
@@ -178,12 +183,10 @@ def begin(record: RunRecord, stage: Stage, stage_run: str, way: Way) -> None:
         return
     beside = {one.name for one in _deploying(record.plan, place)} - {stage.name}
     before = [row for row in unfinished(record, place.name) if row["stage"] not in beside]
+    stage_run = stage_run_id(record.run, stage.name, attempt)
+    tried = _attempt(record, place, stage, stage_run, way)
     drafts = [
-        places.deployment_started(
-            record.ref,
-            _attempt(record, place, stage, stage_run, way),
-            replaces=[row["deployment"] for row in before],
-        )
+        places.deployment_started(record.ref, tried, replaces=[row["deployment"] for row in before])
     ]
     if not is_known(record, place.name):
         drafts.insert(0, environment_created_draft(record, place, tool="", stage=""))

@@ -194,7 +194,7 @@ def _command(at: At, folder: Path) -> Generator[Launch, End, Worked]:
             argv, cwd=folder, env=env, sink=at.log, timeout_seconds=stage.timeout_seconds, tag=tag
         )
 
-    begin(work.record, stage, work.stage_run(stage.name, at.attempt), work.way_of(stage))
+    begin(work.record, stage, at.attempt, work.way_of(stage))
     end = yield launch
     outcome, reason = judge(end)
     if end.held_open:

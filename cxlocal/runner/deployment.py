@@ -48,7 +48,7 @@ def deploy(at: ToolStage) -> Generator[Launch, End, Worked]:
     if known:
         last = known[-1]
         previous = Previous(version=last["version"], run=last["version_run"], handle=handle)
-    begin(work.record, stage, at.stage_run, work.way_of(stage))
+    begin(work.record, stage, at.attempt, work.way_of(stage))
     found, end = yield from ask(at, stage.verb, previous=previous, handle=handle)
     worked = as_worked(found, end)
     if isinstance(found.result, Deployed):
