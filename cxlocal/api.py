@@ -37,7 +37,7 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.home import home_folder, journal_file
 from cxlocal.journal.witness import witness_folder
 from cxlocal.runner import pieces
-from cxlocal.runner.admission import ASK_SECONDS, Others, Way
+from cxlocal.runner.admission import Others, Way
 from cxlocal.runner.decision import Asked, decide
 from cxlocal.runner.handover import leave_bundle
 from cxlocal.runner.opening import find_run
@@ -265,7 +265,7 @@ class Run:
         if found is not None and not self._request.offline:
             # What keeps us from the store is said at the end, when something is to be sent.
             with suppress(CxError):
-                self._meet(lambda store, _: Others(self.record.journal, store, ASK_SECONDS).ask())
+                self._meet(lambda store, _: Others(self.record.journal, store).ask())
         return found
 
     def promote(self, name: str, *, reason: str = "") -> None:

@@ -17,6 +17,7 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused
 from cxlocal.events import places
 from cxlocal.events.runs import stage_run_id
+from cxlocal.exchange.open import is_own
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner import leftovers, locks, orphans
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
     from cxlocal.journal.file import Journal
     from cxlocal.plan.types import Environment, Plan, Stage
+    from cxlocal.runner.source import Source
 
 ASK_SECONDS = 1.0
-"""For asking what others deployed, by a command that is no run."""
+"""For asking what others deployed: with a run's first exchange what an absent store may cost it."""
 SORT_KEYS = """
 SELECT run, max(sort_key) AS sort_key FROM version
 WHERE run IN (SELECT value FROM json_each(?)) AND used_at IS NOT NULL GROUP BY run
@@ -67,12 +69,9 @@ class Others:
     it may (promise P17).
     """
 
-    def __init__(
-        self, journal: Journal, store: Store, seconds: float, *, answers: bool = True
-    ) -> None:
+    def __init__(self, journal: Journal, store: Store, *, answers: bool = True) -> None:
         self._journal = journal
         self._store = store
-        self._seconds = seconds
         self._answers = answers
 
     def ask(self) -> None:
@@ -80,12 +79,21 @@ class Others:
         if not self._answers:
             return
         try:
-            found = synchronise(self._journal, self._store, budget_seconds=self._seconds)
+            found = synchronise(self._journal, self._store, budget_seconds=ASK_SECONDS)
         except CxError:
             # What a store refuses, 'sync' shows in full; a run that can be carried out is.
             self._answers = False
         else:
             self._answers = found.reached
+
+
+def asking(
+    journal: Journal, store: Store | None, source: Source, why_offline: str
+) -> Callable[[], None]:
+    """How a run asks; a store of this machine alone has nothing to tell."""
+    if store is None or is_own(source.settings.store_url):
+        return nobody
+    return Others(journal, store, answers=not why_offline).ask
 
 
 def nobody() -> None:

@@ -25,7 +25,7 @@ from cxlocal.private import make_folder
 from cxlocal.processes.mask import Masker
 from cxlocal.revision.early import early_questions
 from cxlocal.runner import orphans
-from cxlocal.runner.admission import Others, nobody
+from cxlocal.runner.admission import asking
 from cxlocal.runner.facts import (
     facts_of,
     left_out,
@@ -114,9 +114,7 @@ def open_run(machine: Machine, journal: Journal, request: Request, began: float)
     What goes wrong after the first event is recorded as the outcome before it is raised; a run that
     a signal meets is ended by the caller (``orphans.end_own``).
     """
-    opened = (_resume if request.resume else _begin)(machine, journal, request, began)
-    opened.work.allow_older = request.allow_older
-    return opened
+    return (_resume if request.resume else _begin)(machine, journal, request, began)
 
 
 # a new run
@@ -199,7 +197,7 @@ def _begin(machine: Machine, journal: Journal, request: Request, began: float) -
         environ=handed_on(machine, source, begun.record), voice=machine.voice, secrets=secrets,
         readers=readers,
     )  # fmt: skip
-    work.ask_others = _others(journal, source, begun.store, begun.why_offline)
+    work.ask_others = asking(journal, begun.store, source, begun.why_offline)
     version = _number_and_stamp(machine, work, source, begun.store, began)
     proof = pushed.proof
     shown = "" if proof is None else f"{proof.kind} at {proof.remote}".removesuffix(" at ")
@@ -364,7 +362,7 @@ def _resume(machine: Machine, journal: Journal, request: Request, began: float) 
     work.reason = request.reason
     store = None if request.offline else open_store(source, machine)
     _, why_offline = meet(journal, store, source)
-    work.ask_others = _others(journal, source, store, why_offline)
+    work.ask_others = asking(journal, store, source, why_offline)
     listen(journal, source)
     record.resumed(
         sorted(kept), source.actor, work.masker.text(request.reason),
@@ -412,15 +410,6 @@ def meet(journal: Journal, store: Store | None, source: Source) -> tuple[bool | 
     if report.stopped:
         return True, f"hands out no numbers: {why_no_numbers(report)}"
     return report.reached, report.why and f"not reached: {report.why}"
-
-
-def _others(
-    journal: Journal, source: Source, store: Store | None, why_offline: str
-) -> Callable[[], None]:
-    """How to ask what other machines deployed; a store of this machine alone has nothing to tell."""
-    if store is None or is_own(source.settings.store_url):
-        return nobody
-    return Others(journal, store, END_SYNC_SECONDS, answers=not why_offline).ask
 
 
 def sync_shortly(

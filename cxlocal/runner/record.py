@@ -296,13 +296,7 @@ class RunRecord:
             facts["details"] = details
         drafts = list(extra)
         if outcome != Outcome.SUCCESS:
-            begun = self.open_deployment(runs.stage_run_id(self.run, stage.name, attempt))
-            if begun:
-                drafts.append(
-                    places.deployment_failed(
-                        self.ref, deployment=begun, outcome=outcome, cut_off=cut_off, reason=reason
-                    )
-                )
+            drafts += self._deployment_failed(stage, attempt, outcome, reason, cut_off)
         if stage.kind == "build":
             purls = [draft.subject for draft in extra if draft.custom.get("sha256")]
             drafts.append(
@@ -340,6 +334,16 @@ class RunRecord:
             facts={},
             event_id=self.journal.ids.uuid(),
         )
+
+    def _deployment_failed(
+        self, stage: Stage, attempt: int, outcome: Outcome, reason: str, cut_off: bool
+    ) -> list[Draft]:
+        begun = self.open_deployment(runs.stage_run_id(self.run, stage.name, attempt))
+        return [] if not begun else [
+            places.deployment_failed(
+                self.ref, deployment=begun, outcome=outcome, cut_off=cut_off, reason=reason
+            )
+        ]  # fmt: skip
 
     def open_deployment(self, stage_run: str) -> str:
         """The deployment that a stage run began and that has not ended; empty for none."""
