@@ -146,7 +146,7 @@ def _report_only(asked: Asked, ended: str | None, reason: str) -> int:
             told.begin()
             return 0
         # It has been done, whatever is live: that is said, not asked.
-        told.deployment = _deployment(asked, record, stage, watched=False)
+        told.deployment = _deployment(asked, record, stage, watched=False, asks=False)
         told.attempt, started_ms = record.open_attempt(asked.name) or (0, app.clock.now_ms())
         asked.name_outputs(told)
         if told.reports or stage.reports:
@@ -157,10 +157,10 @@ def _report_only(asked: Asked, ended: str | None, reason: str) -> int:
 
 
 def _deployment(
-    asked: Asked, record: PieceRecord, stage: Stage, *, watched: bool
+    asked: Asked, record: PieceRecord, stage: Stage, *, watched: bool, asks: bool = True
 ) -> ToldDeployment | None:
-    """The deployment into a lasting environment that the stage is, if it is one. Then it is asked
-    first what others deployed."""
+    """The deployment into a lasting environment that the stage is, if it is one. If it ``asks`` to be
+    let in, the store is asked first what others deployed."""
     told = asked.app.environ
     within = told.get("CXLOCAL_RUN") == record.run and told.get("CXLOCAL_STAGE")
     if not stage.environment or (within and told.get("CXLOCAL_ENVIRONMENT") == stage.environment):
@@ -172,7 +172,7 @@ def _deployment(
     again = f"cxlocal stage {stage.name} --allow-older {'-- COMMAND' if watched else '--began'}"
     way = Way(again, asked.allow_older, watched=watched)
     found = deployment_of(record, stage, way, warn)
-    if found is not None:
+    if found is not None and asks:
         send_copies(asked.app, record.journal, patient=False)
     return found
 
