@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -36,18 +37,23 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.home import home_folder, journal_file
 from cxlocal.journal.witness import witness_folder
 from cxlocal.runner import pieces
+from cxlocal.runner.admission import Others, Way
 from cxlocal.runner.decision import Asked, decide
 from cxlocal.runner.handover import leave_bundle
 from cxlocal.runner.opening import find_run
 from cxlocal.runner.pieces_attempt import Surroundings, Troubles
+from cxlocal.runner.pieces_deployment import deployment_of
 from cxlocal.runner.pieces_run import finish, send, start
 from cxlocal.runner.pieces_stage import Wrapped
 from cxlocal.runner.request import Request
 from cxlocal.runner.source import Machine, open_source, open_store
 
 if TYPE_CHECKING:
+    from cxlocal.exchange.store import Store
+    from cxlocal.plan.types import Stage
     from cxlocal.processes.echo import Echo
     from cxlocal.runner.pieces import PieceRecord
+    from cxlocal.runner.pieces_deployment import ToldDeployment
     from cxlocal.runner.voice import Ending, Opening
 
 
@@ -78,10 +84,11 @@ class _Silent:
 class StageWork:
     """One stage of a run, for the length of a ``with`` block."""
 
-    def __init__(self, run: Run, name: str, kind: str) -> None:
+    def __init__(self, run: Run, name: str, kind: str, allow_older: bool) -> None:
         self._run = run
         self._name = name
         self._kind = kind
+        self._allow_older = allow_older
         self._wrapped: Wrapped | None = None
         self._started_ms = 0
         self._exit_code: int | None = None
@@ -159,9 +166,17 @@ class StageWork:
     def __enter__(self) -> Self:
         run, record = self._run, self._run.record
         stage = record.stage(self._name, self._kind)
-        self._wrapped = Wrapped(record, stage, run.troubles(), run.surroundings(), run.clock)
+        wrapped = Wrapped(record, stage, run.troubles(), run.surroundings(), run.clock)
+        again = f"run.stage({self._name!r}, allow_older=True)"
+        way = Way(again, allow_older=self._allow_older)
+        wrapped.enter(lambda: run.deployment_of(stage, way))
         self._started_ms = self._run.clock.now_ms()
-        self._wrapped.begin()
+        try:
+            wrapped.begin()
+        except BaseException:
+            wrapped.leave()
+            raise
+        self._wrapped = wrapped
         return self
 
     def __exit__(
@@ -234,9 +249,24 @@ class Run:
             )
         return self._record
 
-    def stage(self, name: str, *, kind: str = "") -> StageWork:
-        """A stage of this run; a stage of cx.toml of that name gives its kind."""
-        return StageWork(self, name, kind)
+    def stage(self, name: str, *, kind: str = "", allow_older: bool = False) -> StageWork:
+        """A stage of this run; a stage of cx.toml of that name gives its kind.
+
+        One that deploys into a lasting environment raises Refused on entering where something newer is
+        live, unless ``allow_older``.
+        """
+        return StageWork(self, name, kind, allow_older)
+
+    def deployment_of(self, stage: Stage, way: Way) -> ToldDeployment | None:
+        """The deployment that a stage is, if it is one; what others deployed is asked first."""
+        if not stage.environment:
+            return None
+        found = deployment_of(self.record, stage, way, self.troubles().warn)
+        if found is not None and not self._request.offline:
+            # What keeps us from the store is said at the end, when something is to be sent.
+            with suppress(CxError):
+                self._meet(lambda store, _: Others(self.record.journal, store).ask())
+        return found
 
     def promote(self, name: str, *, reason: str = "") -> None:
         """Give the version a promotion. Raises Refused, Undecided, Conflict and UsageError."""
@@ -309,15 +339,21 @@ class Run:
         journal = self.record.journal
         if self._request.offline:
             return
+        try:
+            self._meet(lambda store, patience: send(journal, store, patience))
+        finally:
+            # A passing machine leaves what the store lacks in the workspace.
+            leave_bundle(journal, self._folder)
+
+    def _meet(self, exchange: Callable[[Store, float], object]) -> None:
+        """Open the store for one exchange, which gets the patience in seconds."""
         machine = self._machine(fresh=False)
         source = open_source(machine, self.revision, {})
         store = open_store(source, machine)
         try:
-            send(journal, store, source.settings.store_patience_seconds)
+            exchange(store, source.settings.store_patience_seconds)
         finally:
             store.close()
-            # A passing machine leaves what the store lacks in the workspace.
-            leave_bundle(journal, self._folder)
 
     def _machine(self, fresh: bool) -> Machine:
         assert self._journal is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,8 +17,29 @@ from cxlocal.errors import NotSynced
 from cxlocal.runner.redeploy import Order, as_error, ship
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cxlocal.journal.file import Journal
     from cxlocal.runner.redeploy import Shipped
+
+
+def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of commands that deploy what was built before: where ``run`` has them, they mean the
+    same. Nothing is asked anyway, so ``--no-input`` changes nothing."""
+    for option in reversed((
+        click.option("-m", "--reason", default="", metavar="TEXT", help="Why; kept with it."),
+        click.option("--offline", is_flag=True, help="Ask neither store nor remote."),
+        click.option(
+            "--require-sync", is_flag=True, help="Exit with 6 unless the store has everything."
+        ),
+        click.option(
+            "--no-input", is_flag=True, expose_value=False,
+            help="Never ask; without a terminal that is so anyway.",
+        ),
+        json_option,
+    )):  # fmt: skip
+        function = option(function)
+    return function
 
 
 @command(
@@ -30,18 +51,17 @@ if TYPE_CHECKING:
 )
 @click.argument("which", metavar="[VERSION|RUN]", default="")
 @click.option("--to", "environment", required=True, metavar="NAME", help="The environment.")
-@click.option("-m", "--reason", default="", metavar="TEXT", help="Why; kept with the deployment.")
-@click.option("--allow-older", is_flag=True, help="Also when something newer is live there.")
-@click.option("--offline", is_flag=True, help="Do not ask the store.")
-@json_option
+@click.option("--allow-older", is_flag=True, help="Deploy also where something newer is live.")
+@deploy_options
 @pass_app
 def deploy(
     app: App,
     which: str,
     environment: str,
-    reason: str,
     allow_older: bool,
+    reason: str,
     offline: bool,
+    require_sync: bool,
     as_json: bool,
 ) -> None:
     """Deploy a version that was built before; nothing is built again.
@@ -52,10 +72,12 @@ def deploy(
     with app.journal(create=False) as journal:
         chosen = choose_run(app, journal, which, None)
         order = Order(chosen.run, environment, reason, chosen.named, allow_older)
-        carry_out(app, journal, order, offline=offline, as_json=as_json)
+        carry_out(app, journal, order, offline=offline, as_json=as_json, require_sync=require_sync)
 
 
-def carry_out(app: App, journal: Journal, order: Order, *, offline: bool, as_json: bool) -> None:
+def carry_out(
+    app: App, journal: Journal, order: Order, *, offline: bool, as_json: bool, require_sync: bool
+) -> None:
     """Do it, say what came of it, send it, and end in its exit code."""
     machine = make_machine(app, fresh=False)
     if not offline:
@@ -73,7 +95,7 @@ def carry_out(app: App, journal: Journal, order: Order, *, offline: bool, as_jso
     error = as_error(shipped, f"cxlocal show {shipped.run[:8]} tells the story")
     if error is not None:
         raise error
-    if bundle:
+    if bundle or (pending and require_sync):
         raise NotSynced(
             f"{shipped.version} is deployed, and {pending} events are not at the store yet",
             why="the store could not be reached",

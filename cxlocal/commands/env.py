@@ -22,6 +22,7 @@ from cxlocal.commands.terminal import say
 from cxlocal.errors import Trouble, UsageError
 from cxlocal.exchange.standing import require
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.runner.unfinished import add_to, telling, unfinished
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 
 LIST = """
 SELECT e.deliverable, e.name AS environment, e.instance, e.lifetime, n.service, n.version, n.since,
-  n.actor, n.disputed, coalesce(nullif(n.uri, ''), e.uri) AS uri,
+  n.actor, n.disputed, n.partly, n.after_it, coalesce(nullif(n.uri, ''), e.uri) AS uri,
   (SELECT count(*) FROM owed WHERE owed.deliverable = e.deliverable
     AND owed.instance = e.instance AND owed.paid IS NULL AND owed.lifetime = 'per-run') AS owed
-FROM environment e LEFT JOIN deployments_now n
+FROM environment e LEFT JOIN services_now n
   ON n.deliverable = e.deliverable AND n.instance = e.instance
 WHERE (? IS NULL OR e.deliverable = ?) AND e.created_from > coalesce(e.deleted_from, '')
 ORDER BY e.deliverable, e.lifetime, e.name, n.since
@@ -40,8 +41,10 @@ ORDER BY e.deliverable, e.lifetime, e.name, n.since
 COLUMNS = ("environment", "lifetime", "service", "version", "since", "actor", "state", "uri")
 HISTORY = """
 SELECT deployed_at, version, kind, service, actor, reason, uri, id AS deployment, run
-FROM deployment WHERE deliverable = ? AND instance = ? AND deployed_at IS NOT NULL
-ORDER BY deployed_at DESC, id LIMIT ?
+FROM deployment WHERE deliverable = :name AND instance = :place AND deployed_at IS NOT NULL
+UNION ALL SELECT ended_at, version, outcome, service, actor, why, '', id, run
+FROM deployment_attempt WHERE deliverable = :name AND instance = :place AND ended_at IS NOT NULL
+ORDER BY deployed_at DESC, deployment LIMIT :limit
 """
 HISTORY_ROWS = 20
 
@@ -69,8 +72,11 @@ def list_environments(app: App, everything: bool, output: Output) -> None:
     with app.journal(create=False) as journal:
         catch_up(journal)
         rows = journal.query(LIST, (name, name))
+        add_to(rows, unfinished(journal, name))
     for row in rows:
         row["state"] = _state(row)
+        if output.for_people and row["after_it"]:
+            row["state"] += f"; {row['after_it']}"
     columns = COLUMNS if name is not None else ("deliverable", *COLUMNS)
     write_rows(rows, columns if output.for_people else None, output)
     if not rows and output.for_people:
@@ -80,6 +86,8 @@ def list_environments(app: App, everything: bool, output: Output) -> None:
 def _state(row: dict[str, Any]) -> str:
     if row["disputed"]:
         return "disputed"
+    if row["partly"]:
+        return "partly"
     if row["owed"]:
         return "to be destroyed"
     return "live" if row["version"] else "nothing runs there"
@@ -95,13 +103,17 @@ def show(app: App, environment: str, limit: int, output: Output) -> None:
     name = _deliverable(app)
     with app.journal(create=False) as journal:
         catch_up(journal)
-        rows = journal.query(HISTORY, (name, environment, limit))
+        rows = journal.query(HISTORY, {"name": name, "place": environment, "limit": limit})
+        found = unfinished(journal, name, environment)
         live = {row["deployment"] for row in _live(journal, name, environment)}
     for row in rows:
         row["live"] = row["deployment"] in live
     columns = ("deployed_at", "version", "kind", "live", "service", "actor", "reason")
     write_rows(rows, columns if output.for_people else None, output)
-    if not rows and output.for_people:
+    if output.for_people:
+        for line in telling(found):
+            say(line)
+    if not rows and not found and output.for_people:
         say(f"Nothing of {name} was ever deployed into {environment}, as far as is known here.")
 
 
@@ -115,7 +127,7 @@ def show(app: App, environment: str, limit: int, output: Output) -> None:
 @click.option("-m", "--reason", required=True, metavar="TEXT", help="How that is known.")
 @pass_app
 def confirm(app: App, environment: str, which: str, reason: str) -> None:
-    """Say which of two disputed deployments is live."""
+    """Say what is live: which of two disputed deployments, or the one before a failed one."""
     from cxlocal.events.places import environment_confirmed
     from cxlocal.runner.source import open_source
 
@@ -127,8 +139,10 @@ def confirm(app: App, environment: str, which: str, reason: str) -> None:
         chosen = _chosen(rows, environment, which)
         others = [
             row["deployment"]
-            for row in rows
-            if row["deployment"] != chosen["deployment"] and row["service"] == chosen["service"]
+            for row in [*rows, *unfinished(journal, name, environment)]
+            if row["deployment"] != chosen["deployment"]
+            and row["service"] == chosen["service"]
+            and row.get("state") != "under way"
         ]
         if not others:
             say(f"{chosen['version']} is live in {environment}; nothing is disputed.")

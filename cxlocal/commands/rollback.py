@@ -8,14 +8,13 @@ import click
 
 from cxlocal.commands.choose_run import choose_run
 from cxlocal.commands.context import App, pass_app
-from cxlocal.commands.deploy import carry_out
+from cxlocal.commands.deploy import carry_out, deploy_options
 from cxlocal.commands.frame import command
-from cxlocal.commands.output import json_option
 from cxlocal.commands.project import load_project
 from cxlocal.commands.terminal import say
 from cxlocal.errors import Conflict, UsageError
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.runner.deployment_chain import chain_of, version_before
+from cxlocal.runner.deployment_chain import goal_of, services_of
 from cxlocal.runner.redeploy import Order
 
 if TYPE_CHECKING:
@@ -32,17 +31,23 @@ if TYPE_CHECKING:
 @click.argument("environment", default="")
 @click.option("--env", "env", default="", metavar="NAME", help="The environment.")
 @click.option("--to", "which", default="", metavar="VERSION", help="Not simply the one before.")
-@click.option("-m", "--reason", default="", metavar="TEXT", help="Why; kept with the deployment.")
-@click.option("--offline", is_flag=True, help="Do not ask the store.")
-@json_option
+@deploy_options
 @pass_app
 def rollback(
-    app: App, environment: str, env: str, which: str, reason: str, offline: bool, as_json: bool
+    app: App,
+    environment: str,
+    env: str,
+    which: str,
+    reason: str,
+    offline: bool,
+    require_sync: bool,
+    as_json: bool,
 ) -> None:
     """Put the version before back, or the one that is named.
 
-    A tool that can undo does that; otherwise the older version is deployed again from its own
-    bytes. Either is recorded as a rollback, with what it replaces.
+    Where a deployment failed, was cut off, or reached some services only, that is the last version
+    that was well there. A tool that can undo does that where it helps; otherwise the older version is
+    deployed again from its own bytes. Either is recorded as a rollback, with what it replaces.
     """
     name = environment or env
     if not name or (environment and env and environment != env):
@@ -55,7 +60,10 @@ def rollback(
     project = load_project(app, needed=True)
     with app.journal(create=False) as journal:
         order = plan_rollback(app, journal, str(project.deliverable), name, which)
-        carry_out(app, journal, order._replace(reason=reason), offline=offline, as_json=as_json)
+        carry_out(
+            app, journal, order._replace(reason=reason), offline=offline, as_json=as_json,
+            require_sync=require_sync,
+        )  # fmt: skip
 
 
 def plan_rollback(
@@ -68,7 +76,8 @@ def plan_rollback(
         "SELECT * FROM deployments_now WHERE deliverable = ? AND instance = ? ORDER BY since",
         (deliverable, environment),
     )
-    if not rows:
+    services = services_of(journal, deliverable, environment)
+    if not services:
         raise UsageError(
             f"nothing of {deliverable} is live in {environment}",
             why="as far as the journal here knows",
@@ -83,26 +92,38 @@ def plan_rollback(
             hint=f"cxlocal env confirm {environment} --live VERSION --reason WHY",
             name="disputed",
         )
-    before = version_before(chain_of(journal, rows[-1]))
+    goal = goal_of(services)
     if which:
         chosen = choose_run(app, journal, which, deliverable)
-        direct = before is not None and before.version_run == chosen.run
-        undo = direct and rows[-1]["kind"] != "rolledback"
+        undo = goal is not None and goal.undo and goal.version_run == chosen.run
         return Order(chosen.run, environment, "", chosen.named, True, True, undo)
-    if before is None:
-        others = [row["version"] for row in _others(journal, rows[-1])]
-        raise UsageError(
-            f"there is no version before {rows[-1]['version']} in {environment}",
-            why=f"it was live there before {' and '.join(others)}, which were gone back from"
-            if others
-            else "it is the first one the journal knows there",
-            hint=f"cxlocal rollback {environment} --to {others[-1] if others else 'VERSION'}",
+    if goal is None:
+        raise _nothing_before(journal, deliverable, environment, rows[-1] if rows else None)
+    failed = [one.version for service in services for one in service.tried]
+    now = ", ".join(dict.fromkeys(failed or [row["version"] for row in reversed(rows)]))
+    say(f"Going back from {now} to {goal.version}")
+    return Order(goal.version_run, environment, "", True, True, True, goal.undo)
+
+
+def _nothing_before(
+    journal: Journal, deliverable: str, environment: str, live: dict[str, Any] | None
+) -> UsageError:
+    if live is None:
+        return UsageError(
+            f"there is no version to go back to in {environment}",
+            why="what failed there was the first one the journal knows there",
+            hint="cxlocal deploy VERSION --to " + environment,
             name="nothing-before",
         )
-    say(f"Going back from {rows[-1]['version']} to {before.version}")
-    # The tool remembers one version: after a rollback that is the one we came from.
-    undo = rows[-1]["kind"] != "rolledback"
-    return Order(before.version_run, environment, "", True, True, True, undo)
+    others = [row["version"] for row in _others(journal, live)]
+    return UsageError(
+        f"there is no version before {live['version']} in {environment}",
+        why=f"it was live there before {' and '.join(others)}, which were gone back from"
+        if others
+        else "it is the first one the journal knows there",
+        hint=f"cxlocal rollback {environment} --to {others[-1] if others else 'VERSION'}",
+        name="nothing-before",
+    )
 
 
 def _others(journal: Journal, live: dict[str, Any]) -> list[dict[str, Any]]:

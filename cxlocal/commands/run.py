@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 @click.option("--offline", is_flag=True, help="Ask neither store nor remote.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and run nothing.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Stages at the same time.")
-@click.option("--reason", default="", metavar="TEXT", help="Why; kept with the run.")
+@click.option("-m", "--reason", default="", metavar="TEXT", help="Why; kept with the run.")
 @click.option("--unplanned", is_flag=True, help="Record it as unplanned: a hotfix, an emergency.")
+@click.option("--allow-older", is_flag=True, help="Deploy also where something newer is live.")
 @click.option("--require-sync", is_flag=True, help="Exit with 6 unless the store has everything.")
 @click.option("--no-input", is_flag=True, help="Never ask; without a terminal that is so anyway.")
 @click.option(
@@ -59,6 +60,7 @@ def run(
     jobs: int | None,
     reason: str,
     unplanned: bool,
+    allow_older: bool,
     require_sync: bool,
     no_input: bool,
     moved: str,
@@ -90,7 +92,7 @@ def run(
 
         request = Request(
             to=to, revision=revision, offline=offline, jobs=jobs, reason=reason,
-            planned=not unplanned, moved=moved,
+            planned=not unplanned, moved=moved, allow_older=allow_older,
         )  # fmt: skip
         return carry_out(
             app, request, resume or "", as_json=as_json, require_sync=require_sync,

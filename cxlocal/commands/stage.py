@@ -11,7 +11,7 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
-from cxlocal.commands.pieces import open_piece
+from cxlocal.commands.pieces import open_piece, send_copies
 from cxlocal.commands.terminal import warn
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, UsageError
@@ -23,6 +23,7 @@ from cxlocal.text import parse_duration
 if TYPE_CHECKING:
     from cxlocal.plan.types import Stage
     from cxlocal.runner.pieces import PieceRecord
+    from cxlocal.runner.pieces_deployment import ToldDeployment
 
 ENDINGS = ("success", "failure", "cancel", "error")
 
@@ -40,6 +41,7 @@ class Asked:
         self.reports = [_pair(one, "report", "junit=report.xml") for one in reports]
         self.artifacts = [_pair(one, "artifact", "wheel=dist/app.whl") for one in artifacts]
         self.timeout_seconds = parse_duration(timeout) if timeout else None
+        self.allow_older = False
         self.around = Surroundings(app.environ, app.find_project, app.blocked)
 
     def name_outputs(self, attempt: PieceAttempt) -> None:
@@ -70,6 +72,7 @@ class Asked:
     "--artifact", "artifacts", multiple=True, metavar="NAME=FILE", help="A file it makes; kept."
 )
 @click.option("--timeout", default="", metavar="TIME", help="End it after 90s, 15m, 2h.")
+@click.option("--allow-older", is_flag=True, help="Deploy also where something newer is live.")
 @click.option("--strict", is_flag=True, help="End in an error when it cannot be recorded.")
 @click.option("--began", is_flag=True, help="Only record that the stage begins now.")
 @click.option("--ended", type=click.Choice(ENDINGS), help="Only record how the stage ended.")
@@ -83,6 +86,7 @@ def stage(
     reports: tuple[str, ...],
     artifacts: tuple[str, ...],
     timeout: str,
+    allow_older: bool,
     strict: bool,
     began: bool,
     ended: str | None,
@@ -111,6 +115,7 @@ def stage(
             name="no-command",
         )
     asked = Asked(app, name, kind, reports, artifacts, timeout)
+    asked.allow_older = allow_older
     if not words:
         return _report_only(asked, ended, reason)
     return _wrap(asked, words, strict=strict)
@@ -134,10 +139,14 @@ def _report_only(asked: Asked, ended: str | None, reason: str) -> int:
     with app.journal(create=bool(app.environ.get("CXLOCAL_RUN"))) as journal:
         record = open_piece(app, journal)
         stage = record.stage(asked.name, asked.kind)
-        if ended is None:
-            record.begin_stage(stage)
-            return 0
         told = PieceAttempt(record, stage, Troubles(warn, strict=False), asked.around)
+        if ended is None:
+            told.troubles.strict = True
+            told.enter(lambda: _deployment(asked, record, stage, watched=False))
+            told.begin()
+            return 0
+        # It has been done, whatever is live: that is said, not asked.
+        told.deployment = _deployment(asked, record, stage, watched=False, asks=False)
         told.attempt, started_ms = record.open_attempt(asked.name) or (0, app.clock.now_ms())
         asked.name_outputs(told)
         if told.reports or stage.reports:
@@ -145,6 +154,27 @@ def _report_only(asked: Asked, ended: str | None, reason: str) -> int:
         told.troubles.strict = True
         told.end(Outcome(ended), reason, started_ms=started_ms)
     return 0
+
+
+def _deployment(
+    asked: Asked, record: PieceRecord, stage: Stage, *, watched: bool, asks: bool = True
+) -> ToldDeployment | None:
+    """The deployment into a lasting environment that the stage is, if it is one. If it ``asks`` to be
+    let in, the store is asked first what others deployed."""
+    told = asked.app.environ
+    within = told.get("CXLOCAL_RUN") == record.run and told.get("CXLOCAL_STAGE")
+    if not stage.environment or (within and told.get("CXLOCAL_ENVIRONMENT") == stage.environment):
+        # The stage around this one deploys there: it was let in, and it is what is recorded.
+        return None
+    from cxlocal.runner.admission import Way
+    from cxlocal.runner.pieces_deployment import deployment_of
+
+    again = f"cxlocal stage {stage.name} --allow-older {'-- COMMAND' if watched else '--began'}"
+    way = Way(again, asked.allow_older, watched=watched)
+    found = deployment_of(record, stage, way, warn)
+    if found is not None and asks:
+        send_copies(asked.app, record.journal, patient=False)
+    return found
 
 
 def _wrap(asked: Asked, words: tuple[str, ...], *, strict: bool) -> int:
@@ -160,6 +190,9 @@ def _wrap(asked: Asked, words: tuple[str, ...], *, strict: bool) -> int:
             # A stage within a stage (a make that calls make) says so.
             outer = app.environ.get("CXLOCAL_STAGE", "")
             wrapped.details = {"within": outer} if outer else {}
+        if record is not None:
+            known = record
+            wrapped.enter(lambda: _deployment(asked, known, stage, watched=True))
         wrapped.begin()
         ran = wrapped.run(words, cwd=os.getcwd(), timeout_seconds=asked.timeout_seconds)
         if (ran.code in (126, 127) and ran.exit_code is None) or ran.code == TIMED_OUT:

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
 
 BOARD = """
-SELECT title, environment_title AS environment, version, state, since, actor AS by, promotions, uri
-FROM release_board WHERE (:name IS NULL OR deliverable = :name) ORDER BY title, environment
+SELECT title, environment_title, environment, deliverable, service, version, state, since,
+  actor AS by, promotions, uri, after_it
+FROM release_board WHERE (:name IS NULL OR deliverable = :name)
+ORDER BY title, environment_title, service
 """
 LAST = """
 SELECT run, version, outcome, kind, revision_subject, queued_at, stopped_before FROM run_board
@@ -80,12 +82,17 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
     from cxlocal.numbers.holdings import reserves
     from cxlocal.projection.flags import settled_by
     from cxlocal.runner.orphans import is_carried_out
+    from cxlocal.runner.unfinished import add_to, unfinished
 
+    found = unfinished(journal, name)
+    live = journal.query(BOARD, {"name": name})
+    add_to(live, found)
     held = [r for r in reserves(journal) if name is None or r.deliverable == name]
     owed = "SELECT run, environment, tool FROM owed WHERE paid IS NULL AND lifetime = 'per-run'"
     return {
         "deliverable": name,
-        "live": journal.query(BOARD, {"name": name}),
+        "live": live,
+        "unfinished_deployments": found,
         "last_release": journal.one(LAST if name is None else LAST_HERE, {"name": name}),
         "open_runs": [
             {**row, "alive": bool(is_carried_out(journal, row["run"]))}
@@ -105,7 +112,7 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
 
 def _tell(facts: dict[str, Any]) -> None:
     if facts["live"]:
-        write_rows(facts["live"])
+        write_rows(_board(facts["live"]))
     elif facts["last_release"]:
         put("Nothing is live. 'cxlocal log' lists the releases.")
     else:
@@ -115,7 +122,26 @@ def _tell(facts: dict[str, Any]) -> None:
         put(harmless(line))
 
 
+def _board(live: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The board for people; services are named where an environment has several."""
+    places = [(row["deliverable"], row["environment"]) for row in live]
+    several = len(set(places)) < len(places)
+    return [
+        {
+            "title": row["title"],
+            "environment": row["environment_title"],
+            **({"service": row["service"]} if several else {}),
+            "version": row["version"],
+            "state": "; ".join(part for part in (row["state"], row["after_it"]) if part),
+            **{name: row[name] for name in ("since", "by", "promotions", "uri")},
+        }
+        for row in live
+    ]
+
+
 def _lines(facts: dict[str, Any]) -> list[str]:
+    from cxlocal.runner.unfinished import telling
+
     lines = []
     last = facts["last_release"]
     if last:
@@ -128,6 +154,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
                 f"  it stopped before {place}; go on with:"
                 f" cxlocal run --resume {last['run'][:8]} --to {place}"
             )
+    lines += telling(facts["unfinished_deployments"])
     for run in facts["open_runs"]:
         where = f"process {run['pid']} here" if run["pid"] else f"on {run['host'] or 'elsewhere'}"
         if run["pid"] and not run["pieces"] and not run["alive"]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from cxlocal.events import types
 from cxlocal.events.document import Draft
@@ -48,10 +49,24 @@ def environment_created(
 
 
 def environment_deleted(
-    ref: RunRef, *, name: str, instance: str, tool: str, reason: str, turn: int = 0
+    ref: RunRef,
+    *,
+    name: str,
+    instance: str,
+    tool: str,
+    reason: str,
+    turn: int = 0,
+    replaces: Sequence[str] = (),
 ) -> Draft:
-    """An environment is gone; the debt of its creation is paid. ``turn`` as at its creation."""
-    custom = {"name": name, "instance": instance, "tool": tool, "reason": reason, "turn": turn}
+    """An environment is gone; the debt of its creation is paid. ``turn`` as at its creation.
+
+    ``replaces`` names deployments that had failed there: they went with it.
+    """
+    custom: dict[str, Any] = {
+        "name": name, "instance": instance, "tool": tool, "reason": reason, "turn": turn,
+    }  # fmt: skip
+    if replaces:
+        custom["replaces"] = list(replaces)
     return Draft(
         types.ENVIRONMENT_DELETED, instance, {"name": name}, custom, ref.deliverable, ref.run
     )
@@ -133,6 +148,62 @@ def service_deployed(
     }
     subject = f"{instance}/{service}"
     return Draft(event_type, subject, content, custom, ref.deliverable, ref.run, id=event_id)
+
+
+class Attempt(NamedTuple):
+    """A deployment on its way: what is to run where, and who wants that."""
+
+    deployment: str
+    """Its id; that of the deployment where it comes to be one."""
+    kind: str
+    """deploy or rollback."""
+    service: str
+    """As it is called there; before a tool has answered, as far as is known."""
+    environment: str
+    instance: str
+    version: str
+    stage: str
+    stage_run: str
+    """Empty where it was refused before its stage began."""
+    actor: dict[str, str]
+    reason: str
+    watched: bool
+    """One process sees it through, and keeps the environment locked meanwhile."""
+
+
+def deployment_started(ref: RunRef, attempt: Attempt, *, replaces: list[str]) -> Draft:
+    """An environment is about to be changed: durable before it is.
+
+    ``replaces`` names earlier attempts there that failed and that this one makes up for.
+    """
+    custom = {**_tried(attempt), "replaces": replaces}
+    return Draft(types.DEPLOYMENT_STARTED, attempt.deployment, {}, custom, ref.deliverable, ref.run)
+
+
+def deployment_failed(
+    ref: RunRef, *, deployment: str, outcome: str, cut_off: bool, reason: str
+) -> Draft:
+    """What had begun to change an environment did not come to its end: what runs there now nobody
+    knows. ``outcome``: failure, error or cancel; ``cut_off``: nobody saw how it ended."""
+    custom = {
+        "deployment": deployment,
+        "outcome": outcome,
+        "cut_off": cut_off,
+        "reason": shorten(reason, 1024),
+    }
+    return Draft(types.DEPLOYMENT_FAILED, deployment, {}, custom, ref.deliverable, ref.run)
+
+
+def deployment_refused(ref: RunRef, attempt: Attempt, *, newer: str, why: str) -> Draft:
+    """A version was not let into an environment; ``newer`` is live there. Nothing was changed."""
+    custom = {**_tried(attempt), "newer": newer, "why": why}
+    return Draft(types.DEPLOYMENT_REFUSED, attempt.deployment, {}, custom, ref.deliverable, ref.run)
+
+
+def _tried(attempt: Attempt) -> dict[str, Any]:
+    found = attempt._asdict()
+    found["task"] = found.pop("stage_run")
+    return found
 
 
 def service_removed(

@@ -1,7 +1,7 @@
-"""The event types cxlocal writes: CDEvents 0.5.1 and four custom subjects of our own.
+"""The event types cxlocal writes: CDEvents 0.5.1 and five custom subjects of our own.
 
-What CDEvents has no place for stands in ``customData``; version, promotion, node and run are the
-subjects it lacks. A custom type has single-digit version parts and letters only in
+What CDEvents has no place for stands in ``customData``; version, promotion, deployment, node and run
+are the subjects it lacks (its service events tell of what runs, not of what was tried). A custom type has single-digit version parts and letters only in
 subject and predicate, because the official schema demands it.
 """
 
@@ -37,6 +37,9 @@ PROMOTION_GRANTED = _OURS + "promotion.granted.0.1.0"
 PROMOTION_DENIED = _OURS + "promotion.denied.0.1.0"
 PROMOTION_UNDECIDED = _OURS + "promotion.undecided.0.1.0"
 PROMOTION_OVERRIDDEN = _OURS + "promotion.overridden.0.1.0"
+DEPLOYMENT_STARTED = _OURS + "deployment.started.0.1.0"
+DEPLOYMENT_FAILED = _OURS + "deployment.failed.0.1.0"
+DEPLOYMENT_REFUSED = _OURS + "deployment.refused.0.1.0"
 NODE_BEGAN = _OURS + "node.began.0.1.0"
 NODE_MOVED = _OURS + "node.moved.0.1.0"
 NODE_MIRRORED = _OURS + "node.mirrored.0.1.0"

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 from functools import lru_cache
 
-from cxlocal.projection.project import Fact
+from cxlocal.projection.facts import Fact
 from cxlocal.projection.tables import TABLES
 from cxlocal.text import clean_text
 

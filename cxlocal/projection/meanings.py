@@ -9,6 +9,25 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _VIEW_COLUMNS = {
+    "deployments_unfinished": """
+        deliverable | Deliverable to be deployed.
+        environment | Name of the environment.
+        instance | Id of the environment.
+        service | Service it was to run as.
+        stage | Stage that was to deploy it.
+        version | Version to be deployed.
+        state | failed, cancelled, cut off, or not ended (as far as is known here).
+        since | Since when it is so (UTC).
+        why | Why; empty while it has not ended.
+        actor | On whose behalf.
+        kind | deploy or rollback.
+        run | Run that made the version and was to deploy it.
+        stage_run | Stage run that did.
+        node | Id of the journal chain that tried it.
+        watched | 1 when one process saw it through, 0 when its end was to be told later.
+        deployment | Id of the attempt.
+        words | The same as words for people.
+        """,
     "deployments_now": """
         deliverable | Deliverable that runs there.
         environment | Name of the environment.
@@ -26,21 +45,40 @@ _VIEW_COLUMNS = {
         artifact_sha256 | Digest of the artifact deployed.
         deployment | Id of the deployment.
         disputed | 1 when another deployment claims the same place, 0 when not.
+        after_it | What failed there after it, in words; empty for nothing.
+        """,
+    "services_now": """
+        deliverable | Deliverable.
+        environment | Name of the environment.
+        instance | Id of the environment: its name, or name and run for a per-run one.
+        service | Service.
+        version | Version that is live; empty where nothing is.
+        since | Since when it is live, or since when it failed where nothing is (UTC).
+        actor | On whose behalf that was done.
+        reason | Reason given, or why it failed.
+        disputed | 1 when two deployments claim the place, 0 when not.
+        after_it | What failed there after it, in words; empty for nothing.
+        uri | Address of the service; empty when it has none.
+        run | Run that made the version; empty where nothing is live.
+        deployment | Id of the deployment; empty where nothing is live.
+        partly | 1 when the services of the environment run different versions, 0 when not.
         """,
     "release_board": """
         deliverable | Name of the deliverable.
         title | Title of the deliverable for readers.
         environment | Name of the environment.
         environment_title | Title of the environment for readers.
-        version | Version that is live.
+        service | Service that runs it.
+        version | Version that is live; empty where nothing is.
         since | Since when it is live (UTC).
         actor | On whose behalf it was put there.
         reason | Reason given.
-        state | State of its number, or disputed when two deployments claim the place.
+        state | State of its number; disputed (two deployments claim the place); partly (services differ).
+        after_it | What failed there after it, in words; empty for nothing.
         promotions | Promotions the version has, separated by commas.
         uri | Address of the service; empty when it has none.
-        run | Run that made the version.
-        deployment | Id of the deployment.
+        run | Run that made the version; empty where nothing is live.
+        deployment | Id of the deployment; empty where nothing is live.
         """,
     "number_uses": """
         deliverable | Deliverable.
@@ -106,7 +144,7 @@ _VIEW_COLUMNS = {
         at | When (UTC); for a stage, when it started.
         what | stage, tests, deployment, promotion or number.
         name | Name of the stage, suite, service or promotion, or the version text.
-        result | Outcome, kind of deployment, decision, or how the number was taken.
+        result | Outcome, kind of deployment (or how it failed), decision, or how the number was taken.
         environment | Environment it was in; empty for none.
         waiting_seconds | For a stage: time from ready to start, in seconds.
         duration_seconds | For a stage or tests: time it took, in seconds.
@@ -163,6 +201,7 @@ SHAPES: dict[str, Shape] = {
     "report": Shape("suite", "finished_at"),
     "environment": Shape("", "created_at"),
     "deployment": Shape("version", "deployed_at", ("environment",)),
+    "deployment_attempt": Shape("version", "tried_at", ("outcome",)),
     "deployment_replaces": Shape("", "since"),
     "promotion": Shape("name", "decided_at", ("name", "decision")),
     "verdict": Shape("gate", "judged_at"),
@@ -173,6 +212,8 @@ SHAPES: dict[str, Shape] = {
     "machine": Shape("host", "began_at"),
     "flag": Shape("", "raised_at", ("kind",)),
     "deployments_now": Shape("", "since"),
+    "deployments_unfinished": Shape("", "since"),
+    "services_now": Shape("", "since"),
     "release_board": Shape("", "since"),
     "number_uses": Shape("", "used_at"),
     "run_board": Shape("", "queued_at"),

@@ -4,36 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.events import types
 from cxlocal.events.document import Event
+from cxlocal.projection.attempts import attempt_failed, attempt_refused, attempt_started
+from cxlocal.projection.facts import Fact, Said, replaces, run_stub
 from cxlocal.text import is_hexadecimal, parse_utc, utc_text
-
-
-class Fact(NamedTuple):
-    """A statement about one row: the columns of one group, or nothing but that the row exists."""
-
-    table: str
-    key: tuple[Any, ...]
-    group: str
-    values: dict[str, Any]
-
-
-class Said(NamedTuple):
-    """An event taken apart once for all handlers."""
-
-    event: Event
-    subject: str
-    content: dict[str, Any]
-    custom: dict[str, Any]
-    id: str
-    at: str
-    received_at: str
-
-    @property
-    def run(self) -> str:
-        return self.event.run or ""
 
 
 def project(event: Event, document: dict[str, Any] | None = None) -> list[Fact]:
@@ -198,7 +175,7 @@ def _stage_started(said: Said) -> list[Fact]:
         "environment": custom.get("environment"), "ready_at": ready, "started_at": said.at,
         "waiting_seconds": waiting, "host": custom.get("host"),
     }  # fmt: skip
-    return [Fact("stage_run", (said.subject,), "started", values), _run_stub(said)]
+    return [Fact("stage_run", (said.subject,), "started", values), run_stub(said)]
 
 
 def _stage_finished(said: Said) -> list[Fact]:
@@ -223,7 +200,7 @@ def _packaged(said: Said) -> list[Fact]:
         "packaged_at": said.at,
     }  # fmt: skip
     key = (said.run, custom["name"], _digest(custom["sha256"]))
-    return [Fact("artifact", key, "packaged", values), _run_stub(said), *_locations(said)]
+    return [Fact("artifact", key, "packaged", values), run_stub(said), *_locations(said)]
 
 
 def _locations(said: Said) -> list[Fact]:
@@ -248,7 +225,7 @@ def _suite_started(said: Said) -> list[Fact]:
         "environment": custom.get("environment"),
         "started_at": said.at,
     }
-    return [Fact("report", (said.subject,), "started", values), _run_stub(said)]
+    return [Fact("report", (said.subject,), "started", values), run_stub(said)]
 
 
 def _suite_finished(said: Said) -> list[Fact]:
@@ -285,25 +262,17 @@ def _environment_created(said: Said) -> list[Fact]:
         "tool": custom.get("tool"), "created_by_run": said.run, "created_at": said.at,
     }  # fmt: skip
     key = (said.event.deliverable or "", said.subject)
-    return [Fact("environment", key, "created", values), _run_stub(said)]
+    return [Fact("environment", key, "created", values), run_stub(said)]
 
 
 def _environment_deleted(said: Said) -> list[Fact]:
     values = {"deleted_at": said.at, "deleted_why": said.custom.get("reason")}
-    return [Fact("environment", (said.event.deliverable or "", said.subject), "deleted", values)]
+    key = (said.event.deliverable or "", said.subject)
+    return [Fact("environment", key, "deleted", values), *replaces(said, said.id)]
 
 
 def _environment_confirmed(said: Said) -> list[Fact]:
-    return _replaces(said, said.custom["deployment"]) if "deployment" in said.custom else []
-
-
-def _replaces(said: Said, deployment: str) -> list[Fact]:
-    values = {"since": said.at, "received_at": said.received_at}
-    return [
-        Fact("deployment_replaces", (deployment, replaced), "stated", values)
-        for replaced in said.custom.get("replaces") or []
-        if replaced != deployment
-    ]
+    return replaces(said, said.custom["deployment"]) if "deployment" in said.custom else []
 
 
 def _deployed(said: Said) -> list[Fact]:
@@ -318,11 +287,11 @@ def _deployed(said: Said) -> list[Fact]:
         "actor": (custom.get("actor") or {}).get("id"), "reason": custom.get("reason"),
         "deployed_at": said.at, "received_at": said.received_at,
     }  # fmt: skip
-    facts = [Fact("deployment", (said.id,), "deployed", values), _run_stub(said)]
+    facts = [Fact("deployment", (said.id,), "deployed", values), run_stub(said)]
     if custom.get("version_run"):
         facts.append(Fact("run", (custom["version_run"],), "", {}))
     place = (said.event.deliverable or "", custom.get("instance") or "")
-    return [*facts, Fact("environment", place, "", {}), *_replaces(said, said.id)]
+    return [*facts, Fact("environment", place, "", {}), *replaces(said, said.id)]
 
 
 def _removed(said: Said) -> list[Fact]:
@@ -343,7 +312,7 @@ def _promotion(said: Said) -> list[Fact]:
         "actor": (custom.get("actor") or {}).get("id"), "reason": custom.get("reason"),
         "data_age_seconds": custom.get("data_age_seconds"), "decided_at": said.at,
     }  # fmt: skip
-    facts = [Fact("promotion", (said.id,), "decided", values), _run_stub(said)]
+    facts = [Fact("promotion", (said.id,), "decided", values), run_stub(said)]
     for name, digest in sorted((custom.get("digests") or {}).items()):
         facts.append(
             Fact("promotion_artifact", (said.id, name), "decided", {"sha256": _digest(digest)})
@@ -385,7 +354,7 @@ def _used(said: Said) -> list[Fact]:
     }  # fmt: skip
     number = -1 if custom["number"] is None else custom["number"]
     key = (event.deliverable or "", custom["line"], number, said.run)
-    return [Fact("version", key, "used", values), _run_stub(said)]
+    return [Fact("version", key, "used", values), run_stub(said)]
 
 
 def _reserved(said: Said) -> list[Fact]:
@@ -452,11 +421,6 @@ def _flag(
     }
 
 
-def _run_stub(said: Said) -> Fact:
-    """A reference to a run not yet seen makes its row, so that joins never lose anything."""
-    return Fact("run", (said.run,), "", {})
-
-
 def _flag_value(value: Any) -> int | None:
     return None if value is None else int(bool(value))
 
@@ -482,6 +446,9 @@ HANDLERS: dict[str, Callable[[Said], list[Fact]]] = {
     types.SERVICE_UPGRADED: _deployed,
     types.SERVICE_ROLLEDBACK: _deployed,
     types.SERVICE_REMOVED: _removed,
+    types.DEPLOYMENT_STARTED: attempt_started,
+    types.DEPLOYMENT_FAILED: attempt_failed,
+    types.DEPLOYMENT_REFUSED: attempt_refused,
     **{kind: _promotion for kind in (
         types.PROMOTION_GRANTED, types.PROMOTION_DENIED,
         types.PROMOTION_UNDECIDED, types.PROMOTION_OVERRIDDEN,

@@ -58,6 +58,8 @@ UNION ALL SELECT p.decided_at, 'promotion', p.name, p.decision, p.actor, p.reaso
   FROM promotion p JOIN chosen c ON c.id = p.run
 UNION ALL SELECT d.deployed_at, 'deployment', d.environment, d.kind, d.actor, d.reason, d.run
   FROM deployment d JOIN chosen c ON c.id = d.version_run
+UNION ALL SELECT a.ended_at, 'deployment', a.environment, a.outcome, a.actor, a.why, a.run
+  FROM deployment_attempt a JOIN chosen c ON c.id = a.run WHERE a.ended_at IS NOT NULL
 UNION ALL SELECT r.since, 'replaced', old.environment, 'by ' || coalesce(new.version, '?'),
   new.actor, new.reason, new.run FROM deployment old JOIN chosen c ON c.id = old.version_run
   JOIN deployment_replaces r ON r.replaced = old.id

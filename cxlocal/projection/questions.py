@@ -8,10 +8,13 @@ from __future__ import annotations
 QUESTIONS: dict[str, tuple[str, str, str]] = {
     "live-now": (
         "What is live where",
-        "Which version runs in which environment, since when, and who put it there.",
+        (
+            "Which version runs in which environment, since when, and who put it there; and what was"
+            " to run there after it and failed."
+        ),
         """
-SELECT deliverable, environment, version, since, actor, state, promotions, uri, run
-FROM release_board ORDER BY deliverable, environment
+SELECT deliverable, environment, service, version, since, actor, state, after_it, promotions, uri, run
+FROM release_board ORDER BY deliverable, environment, service
 """,
     ),
     "live-at": (

@@ -16,6 +16,7 @@ _REFERENCES = {
     "report_case": "report>report",
     "environment": "deliverable>deliverable created_by_run>run",
     "deployment": "deliverable>deliverable version_run>run run>run stage_run>stage_run",
+    "deployment_attempt": "deliverable>deliverable run>run stage_run>stage_run node>machine",
     "deployment_replaces": "deployment>deployment replaced>deployment",
     "promotion": "deliverable>deliverable run>run",
     "promotion_artifact": "promotion>promotion",

@@ -14,8 +14,8 @@ table of pairs; what is live is decided by it in a view).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from cxlocal.projection.description import Column, Table, describe
+from cxlocal.projection.indexes import INDEXES
 from cxlocal.projection.references import REFERENCES
 
 PROJECTION_VERSION = 5
@@ -26,49 +26,8 @@ FORMER_TABLES = ("task_run",)
 """What earlier versions called their tables: a rebuild takes them away."""
 
 
-class Column(NamedTuple):
-    """One column: SQL type, the group it is written with, what it means (with its unit)."""
-
-    type: str
-    group: str
-    meaning: str
-
-
-class Table(NamedTuple):
-    """One projected table."""
-
-    meaning: str
-    rule: str
-    """owned, union or replaces."""
-    key: tuple[str, ...]
-    columns: dict[str, Column]
-
-    @property
-    def groups(self) -> dict[str, tuple[str, ...]]:
-        """Columns by group, in order."""
-        found: dict[str, list[str]] = {}
-        for name, column in self.columns.items():
-            if column.group:
-                found.setdefault(column.group, []).append(name)
-        return {group: tuple(names) for group, names in found.items()}
-
-
-def _columns(text: str) -> dict[str, Column]:
-    """``name TYPE group | meaning`` a line; group ``-`` for key columns."""
-    columns = {}
-    for line in text.strip().splitlines():
-        head, meaning = line.split("|", 1)
-        name, sql_type, group = head.split()
-        columns[name] = Column(sql_type, "" if group == "-" else group, meaning.strip())
-    return columns
-
-
-def _table(meaning: str, rule: str, key: str, columns: str) -> Table:
-    return Table(meaning, rule, tuple(key.split()), _columns(columns))
-
-
 TABLES: dict[str, Table] = {
-    "deliverable": _table(
+    "deliverable": describe(
         "A named product whose versions are handed out.",
         "owned",
         "id",
@@ -81,7 +40,7 @@ TABLES: dict[str, Table] = {
         repository_root TEXT said | First commit of the repository, which identifies it.
         """,
     ),
-    "run": _table(
+    "run": describe(
         "One execution of the pipeline.",
         "owned",
         "id",
@@ -130,7 +89,7 @@ TABLES: dict[str, Table] = {
         received_at TEXT queued | When this journal first held it (UTC).
         """,
     ),
-    "plan": _table(
+    "plan": describe(
         "The frozen plan of runs: the pipeline as it was when it ran.",
         "union",
         "sha256",
@@ -139,7 +98,7 @@ TABLES: dict[str, Table] = {
         plan TEXT frozen | The plan itself (JSON).
         """,
     ),
-    "run_change": _table(
+    "run_change": describe(
         "A commit that a run brought compared with what was live before (200 at most, then a count).",
         "union",
         "run revision",
@@ -152,7 +111,7 @@ TABLES: dict[str, Table] = {
         committed_at TEXT listed | Commit time (UTC).
         """,
     ),
-    "stage_run": _table(
+    "stage_run": describe(
         "One execution of a stage.",
         "owned",
         "id",
@@ -181,7 +140,7 @@ TABLES: dict[str, Table] = {
         details TEXT finished | Facts the tool gave (JSON).
         """,
     ),
-    "artifact": _table(
+    "artifact": describe(
         "An immutable output of a run.",
         "owned",
         "run name sha256",
@@ -200,7 +159,7 @@ TABLES: dict[str, Table] = {
         packaged_at TEXT packaged | When it was made (UTC).
         """,
     ),
-    "artifact_location": _table(
+    "artifact_location": describe(
         "A place where the bytes of an artifact can be had.",
         "union",
         "sha256 location",
@@ -210,7 +169,7 @@ TABLES: dict[str, Table] = {
         since TEXT stated | Since when (UTC).
         """,
     ),
-    "report": _table(
+    "report": describe(
         "A parsed test report: counts here, failing and flaky cases in report_case.",
         "owned",
         "id",
@@ -237,7 +196,7 @@ TABLES: dict[str, Table] = {
         finished_at TEXT finished | When it ended (UTC).
         """,
     ),
-    "report_case": _table(
+    "report_case": describe(
         "A failing, flaky or new test case (200 a report at most; all are in the raw report).",
         "union",
         "report suite name",
@@ -250,7 +209,7 @@ TABLES: dict[str, Table] = {
         duration_seconds REAL listed | Time it took, in seconds.
         """,
     ),
-    "environment": _table(
+    "environment": describe(
         "A place where services run, lasting or made for one run.",
         "owned",
         "deliverable instance",
@@ -270,7 +229,7 @@ TABLES: dict[str, Table] = {
         deleted_why TEXT deleted | Why it was destroyed.
         """,
     ),
-    "deployment": _table(
+    "deployment": describe(
         "A version came to run in an environment.",
         "owned",
         "id",
@@ -295,18 +254,43 @@ TABLES: dict[str, Table] = {
         removed_at TEXT removed | When the service was removed (UTC); empty while it runs.
         """,
     ),
-    "deployment_replaces": _table(
-        "What a deployment (or a person's confirmation) put an end to. Decides what is live.",
+    "deployment_attempt": describe(
+        "A deployment into a lasting environment that began or was refused, and how it failed.",
+        "owned",
+        "id",
+        """
+        id TEXT - | Its id; the deployment of that id is what came of it.
+        deliverable TEXT tried | Deliverable to be deployed.
+        environment TEXT tried | Name of the environment.
+        instance TEXT tried | Id of the environment.
+        service TEXT tried | Service it was to run as.
+        kind TEXT tried | deploy or rollback.
+        version TEXT tried | Version to be deployed.
+        run TEXT tried | Run that made the version and was to deploy it.
+        stage TEXT tried | Stage that was to deploy it.
+        stage_run TEXT tried | Stage run that did; empty where it was refused.
+        actor TEXT tried | On whose behalf.
+        reason TEXT tried | Reason given.
+        watched INTEGER tried | 1 when one process saw it through, 0 when its end was to be told later.
+        node TEXT tried | Id of the journal chain that tried it.
+        tried_at TEXT tried | When it began to change the environment, or was refused (UTC).
+        outcome TEXT ended | failed, cancelled, cut off or refused; empty under way and after success.
+        why TEXT ended | Why.
+        ended_at TEXT ended | When that was recorded (UTC).
+        """,
+    ),
+    "deployment_replaces": describe(
+        "What a deployment (or a confirmation, or a removal) put an end to. Decides what is live.",
         "replaces",
         "deployment replaced",
         """
-        deployment TEXT - | The deployment that took over.
-        replaced TEXT - | The deployment it replaced.
+        deployment TEXT - | The deployment that took over, or the event that says so.
+        replaced TEXT - | The deployment it replaced, or the failed attempt it made up for.
         since TEXT stated | When (UTC).
         received_at TEXT stated | When this journal first held that (UTC).
         """,
     ),
-    "promotion": _table(
+    "promotion": describe(
         "A decision recorded about a version.",
         "owned",
         "id",
@@ -327,7 +311,7 @@ TABLES: dict[str, Table] = {
         decided_at TEXT decided | When (UTC).
         """,
     ),
-    "promotion_artifact": _table(
+    "promotion_artifact": describe(
         "An artifact a promotion was decided about.",
         "union",
         "promotion name",
@@ -337,7 +321,7 @@ TABLES: dict[str, Table] = {
         sha256 TEXT decided | Its digest.
         """,
     ),
-    "verdict": _table(
+    "verdict": describe(
         "What a gate said before a stage.",
         "owned",
         "id",
@@ -354,7 +338,7 @@ TABLES: dict[str, Table] = {
         judged_at TEXT judged | When (UTC).
         """,
     ),
-    "left_out": _table(
+    "left_out": describe(
         "A plugin that was left out of a command of a run.",
         "owned",
         "event plugin distribution",
@@ -368,7 +352,7 @@ TABLES: dict[str, Table] = {
         at TEXT restricted | When the command began (UTC).
         """,
     ),
-    "version": _table(
+    "version": describe(
         "A number taken by a run. Two rows with one number are a conflict.",
         "owned",
         "deliverable line number run",
@@ -390,7 +374,7 @@ TABLES: dict[str, Table] = {
         received_at TEXT used | When this journal first held it (UTC).
         """,
     ),
-    "number_range": _table(
+    "number_range": describe(
         "Numbers a machine received as a reserve.",
         "union",
         "deliverable line lo node",
@@ -403,7 +387,7 @@ TABLES: dict[str, Table] = {
         reserved_at TEXT reserved | When (UTC).
         """,
     ),
-    "number_skip": _table(
+    "number_skip": describe(
         "Numbers that will never be used, and why.",
         "union",
         "deliverable line lo hi",
@@ -417,7 +401,7 @@ TABLES: dict[str, Table] = {
         skipped_at TEXT skipped | When (UTC).
         """,
     ),
-    "machine": _table(
+    "machine": describe(
         "A journal's chain of events and where it lives.",
         "owned",
         "node",
@@ -432,7 +416,7 @@ TABLES: dict[str, Table] = {
         began_at TEXT began | When (UTC).
         """,
     ),
-    "flag": _table(
+    "flag": describe(
         "Something a person should look at.",
         "union",
         "id",
@@ -447,30 +431,6 @@ TABLES: dict[str, Table] = {
         """,
     ),
 }
-
-INDEXES = """
-CREATE INDEX IF NOT EXISTS run_by_deliverable ON run(deliverable, queued_at);
-CREATE INDEX IF NOT EXISTS run_by_time ON run(queued_at DESC, id);
-CREATE INDEX IF NOT EXISTS run_by_version ON run(version);
-CREATE INDEX IF NOT EXISTS run_open ON run(id) WHERE outcome IS NULL;
-CREATE INDEX IF NOT EXISTS run_released ON run(deliverable, queued_at)
-  WHERE kind = 'release' AND outcome = 'success';
-CREATE INDEX IF NOT EXISTS stage_run_by_run ON stage_run(run);
-CREATE INDEX IF NOT EXISTS report_by_run ON report(run);
-CREATE INDEX IF NOT EXISTS deployment_by_place ON deployment(deliverable, instance);
-CREATE INDEX IF NOT EXISTS deployment_by_environment
-  ON deployment(deliverable, environment, deployed_at);
-CREATE INDEX IF NOT EXISTS deployment_by_run ON deployment(run);
-CREATE INDEX IF NOT EXISTS deployment_replaced ON deployment_replaces(replaced);
-CREATE INDEX IF NOT EXISTS promotion_by_run ON promotion(run);
-CREATE INDEX IF NOT EXISTS verdict_by_run ON verdict(run);
-CREATE INDEX IF NOT EXISTS left_out_by_run ON left_out(run);
-CREATE INDEX IF NOT EXISTS version_by_run ON version(run);
-CREATE INDEX IF NOT EXISTS version_by_order ON version(deliverable, sort_key);
-CREATE INDEX IF NOT EXISTS environment_by_run ON environment(created_by_run);
-CREATE INDEX IF NOT EXISTS flag_by_run ON flag(run);
-CREATE INDEX IF NOT EXISTS flag_by_subject ON flag(kind, subject, raised_at);
-"""
 
 
 def create_sql() -> str:

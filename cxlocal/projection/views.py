@@ -105,7 +105,35 @@ FROM number_uses u LEFT JOIN machine m ON m.node = u.node
 WHERE typeof(u.number) = 'integer' AND u.number >= 0
 """
 
+ENDINGS = {
+    "failed": "failed here",
+    "cancelled": "was cancelled here",
+    "cut off": "was cut off here",
+    "under way": "is being deployed here",
+    "not ended": "began here, and its end is not known",
+}
+"""What is said of a deployment that did not come to run; *under way* is only known to the machine
+that does it, so no view says it."""
+_WORDS = "".join(f" WHEN '{state}' THEN ' {words}'" for state, words in ENDINGS.items())
+
 VIEWS: dict[str, tuple[str, str]] = {
+    "deployments_unfinished": (
+        (
+            "What began to change a lasting environment and did not come to run there, with nothing"
+            " deployed there since in knowledge of it."
+        ),
+        # sql: constants of this module
+        f"""
+SELECT u.*, u.version || CASE u.state{_WORDS} END AS words FROM (
+  SELECT a.deliverable, a.environment, a.instance, a.service, a.stage, a.version,
+    coalesce(a.outcome, 'not ended') AS state, coalesce(a.ended_at, a.tried_at) AS since, a.why,
+    a.actor, a.kind, a.run, a.stage_run, a.node, a.watched, a.id AS deployment
+  FROM deployment_attempt a
+  WHERE a.tried_at IS NOT NULL AND coalesce(a.outcome, '') <> 'refused'
+    AND NOT EXISTS (SELECT 1 FROM deployment d WHERE d.id = a.id AND d.deployed_at IS NOT NULL)
+    AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = a.id)) u
+""",
+    ),
     "deployments_now": (
         (
             "What is live where: deployed, replaced by none, not removed. Two rows for one service in"
@@ -120,7 +148,10 @@ SELECT d.deliverable, d.environment, d.instance, d.service, d.version, d.number,
       AND other.service = d.service AND other.removed_at IS NULL
       AND other.deployed_at IS NOT NULL
       AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = other.id)) > 1
-    AS disputed
+    AS disputed,
+  (SELECT group_concat(u.words || ' after it', '; ') FROM deployments_unfinished u
+    WHERE u.deliverable = d.deliverable AND u.instance = d.instance AND u.service = d.service)
+    AS after_it
 FROM deployment d
 WHERE d.deployed_at IS NOT NULL AND d.removed_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM deployment_replaces r WHERE r.replaced = d.id)
@@ -156,24 +187,52 @@ SELECT v.deliverable, v.line, v.number, v.run, v.text AS version, v.how, v.used_
 FROM version v WHERE v.used_at IS NOT NULL
 """,
     ),
-    "release_board": (
-        "Deliverable by environment: which version is there, since when, by whom, and its state.",
+    "services_now": (
+        (
+            "What stands in each environment, service by service: what is live, or nothing where all"
+            " that was tried failed; and what failed there after it."
+        ),
         """
-SELECT n.deliverable, coalesce(p.title, n.deliverable) AS title, n.environment,
-  coalesce(e.title, n.environment) AS environment_title, n.version, n.since, n.actor, n.reason,
-  CASE WHEN n.disputed THEN 'disputed'
+SELECT b.*, min(b.run) OVER place <> max(b.run) OVER place AS partly FROM (
+  SELECT n.deliverable, n.environment, n.instance, n.service, n.version, n.since, n.actor, n.reason,
+    n.disputed, n.after_it, n.uri, coalesce(n.version_run, '') AS run, n.deployment
+  FROM deployments_now n
+  UNION ALL
+  SELECT u.deliverable, u.environment, u.instance, u.service, NULL, max(u.since), u.actor, u.why, 0,
+    group_concat(u.words, '; '), '', '', NULL
+  FROM deployments_unfinished u
+  WHERE NOT EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = u.deliverable
+    AND d.instance = u.instance AND d.service = u.service AND d.deployed_at IS NOT NULL
+    AND d.removed_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = d.id))
+  GROUP BY u.deliverable, u.instance, u.service
+) b WINDOW place AS (PARTITION BY b.deliverable, b.instance)
+""",
+    ),
+    "release_board": (
+        (
+            "Deliverable by environment and service: which version is there, since when, by whom, and"
+            " its state; and what failed there after it."
+        ),
+        """
+SELECT b.deliverable, coalesce(p.title, b.deliverable) AS title, b.environment,
+  coalesce(e.title, b.environment) AS environment_title, b.service, b.version, b.since, b.actor,
+  b.reason,
+  CASE WHEN b.disputed THEN 'disputed'
+    WHEN b.partly THEN 'partly'
+    WHEN b.deployment IS NULL THEN 'nothing live'
     WHEN u.state IS NULL THEN 'no number'
     ELSE u.state END AS state,
+  b.after_it,
   (SELECT group_concat(DISTINCT pr.name) FROM promotion pr
-    WHERE pr.run = n.version_run AND pr.decision IN ('granted', 'overridden')) AS promotions,
-  n.uri, n.version_run AS run, n.deployment
-FROM deployments_now n
-JOIN run r ON r.id = n.version_run AND r.kind = 'release'
-LEFT JOIN deliverable p ON p.id = n.deliverable
-LEFT JOIN environment e ON e.deliverable = n.deliverable AND e.instance = n.instance
-LEFT JOIN number_uses u ON u.deliverable = n.deliverable AND u.run = n.version_run
-  AND u.version = n.version
-WHERE coalesce(e.lifetime, 'lasting') = 'lasting'
+    WHERE pr.run = b.run AND pr.decision IN ('granted', 'overridden')) AS promotions,
+  b.uri, nullif(b.run, '') AS run, b.deployment
+FROM services_now b
+LEFT JOIN run r ON r.id = b.run
+LEFT JOIN deliverable p ON p.id = b.deliverable
+LEFT JOIN environment e ON e.deliverable = b.deliverable AND e.instance = b.instance
+LEFT JOIN number_uses u ON u.deliverable = b.deliverable AND u.run = b.run AND u.version = b.version
+WHERE coalesce(e.lifetime, 'lasting') = 'lasting' AND (b.deployment IS NULL OR r.kind = 'release')
 """,
     ),
     "run_board": (
@@ -204,6 +263,8 @@ UNION ALL SELECT p.run, p.finished_at, 'tests', p.suite, p.outcome, p.environmen
   WHERE p.finished_at IS NOT NULL
 UNION ALL SELECT d.run, d.deployed_at, 'deployment', d.service, d.kind, d.environment, NULL, NULL,
   d.version FROM deployment d WHERE d.deployed_at IS NOT NULL
+UNION ALL SELECT a.run, a.ended_at, 'deployment', a.service, a.outcome, a.environment, NULL, NULL,
+  a.why FROM deployment_attempt a WHERE a.ended_at IS NOT NULL
 UNION ALL SELECT m.run, m.decided_at, 'promotion', m.name, m.decision, '', NULL, NULL, m.reason
   FROM promotion m WHERE m.decided_at IS NOT NULL
 UNION ALL SELECT g.run, g.judged_at, 'gate', g.gate, g.verdict, coalesce(g.environment, ''), NULL,

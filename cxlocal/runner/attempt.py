@@ -14,6 +14,7 @@ from cxlocal.hooks.stage_view import StageResult, StageView
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.start import shell
 from cxlocal.runner import caches
+from cxlocal.runner.admission import admit, begin, lasting_place
 from cxlocal.runner.deployment import command_deployed, deploy
 from cxlocal.runner.gates import require
 from cxlocal.runner.outcomes import REASON_CHARACTERS, judge
@@ -47,7 +48,10 @@ class At(NamedTuple):
 
 def run_stage(work: Work, stage: Stage) -> Program:
     """All attempts of a stage. Raises Refused, Undecided and Conflict before the first."""
+    if lasting_place(work.plan, stage) is not None:
+        work.ask_others()
     require(work, stage)
+    admit(work.record, stage, work.way_of(stage))
     first = work.first_attempt.get(stage.name, 1)
     last = first + stage.retries
     outcome = Outcome.ERROR
@@ -190,6 +194,7 @@ def _command(at: At, folder: Path) -> Generator[Launch, End, Worked]:
             argv, cwd=folder, env=env, sink=at.log, timeout_seconds=stage.timeout_seconds, tag=tag
         )
 
+    begin(work.record, stage, at.attempt, work.way_of(stage))
     end = yield launch
     outcome, reason = judge(end)
     if end.held_open:

@@ -9,20 +9,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.domain import Outcome
-from cxlocal.events.runs import run_observed
+from cxlocal.events.runs import run_observed, stage_run_id
 from cxlocal.hooks.tool import Deployed, Observed, Previous, verbs_of
 from cxlocal.plan.placeholders import used_artifacts
+from cxlocal.runner.admission import begin, service_of_command
 from cxlocal.runner.debts import handle_of
 from cxlocal.runner.placements import deployed_drafts, instance_of, live
 from cxlocal.runner.tool_stage import ToolStage, as_worked, ask
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from cxlocal.events.document import Draft
     from cxlocal.hooks.tool import ArtifactRef
     from cxlocal.plan.types import Environment, Stage
     from cxlocal.processes.child import End
+    from cxlocal.runner.admission import Way
+    from cxlocal.runner.record import RunRecord
     from cxlocal.runner.work import Launch, Work, Worked
 
 
@@ -45,6 +48,7 @@ def deploy(at: ToolStage) -> Generator[Launch, End, Worked]:
     if known:
         last = known[-1]
         previous = Previous(version=last["version"], run=last["version_run"], handle=handle)
+    begin(work.record, stage, at.attempt, work.way_of(stage))
     found, end = yield from ask(at, stage.verb, previous=previous, handle=handle)
     worked = as_worked(found, end)
     if isinstance(found.result, Deployed):
@@ -57,7 +61,7 @@ def deploy(at: ToolStage) -> Generator[Launch, End, Worked]:
             work.record,
             environment,
             service=found.result.service,
-            artifact=deployed_artifact(work, stage),
+            artifact=deployed_artifact(work.seen_by(stage), stage),
             uri=found.result.uri,
             stage_run=at.stage_run,
             actor=work.record.actor,
@@ -80,9 +84,8 @@ def _undone_to_another(at: ToolStage, result: Deployed) -> str:
     )
 
 
-def deployed_artifact(work: Work, stage: Stage) -> ArtifactRef | None:
+def deployed_artifact(seen: Mapping[str, ArtifactRef], stage: Stage) -> ArtifactRef | None:
     """What a deploy stage deploys: the artifact its options name, else the only one it sees."""
-    seen = work.seen_by(stage)
     named = [name for name in used_artifacts(stage.options) if name in seen]
     if not named and len(seen) == 1:
         named = list(seen)
@@ -124,22 +127,34 @@ def note_observed(
 
 
 def command_deployed(work: Work, stage: Stage, attempt: int) -> list[Draft]:
-    """What a plain command of kind ``deploy`` did, in the words every deployment has.
-
-    Its service is named after the deliverable, or after the stage where several deploy there.
-    """
+    """What a plain command of kind ``deploy`` did, in the words every deployment has."""
     environment = work.environment_of(stage)
     if environment is None:
         return []
-    others = [one for one in work.plan.stages_in(environment.name) if one.kind == "deploy"]
+    uri = work.uri_of(environment)
+    return told_deployed(
+        work.record, environment, stage, attempt, work.seen_by(stage), uri, work.way_of(stage)
+    )
+
+
+def told_deployed(
+    record: RunRecord,
+    environment: Environment,
+    stage: Stage,
+    attempt: int,
+    seen: Mapping[str, ArtifactRef],
+    uri: str,
+    way: Way,
+) -> list[Draft]:
+    """The same, where nothing but its success is known. ``seen``: the artifacts it could use."""
     return deployed_drafts(
-        work.record,
+        record,
         environment,
-        service=work.plan.deliverable if len(others) == 1 else stage.name,
-        artifact=deployed_artifact(work, stage),
-        uri=work.uri_of(environment),
-        stage_run=work.stage_run(stage.name, attempt),
-        actor=work.record.actor,
-        kind=work.deployment_kind,
-        reason=work.deployment_reason,
+        service=service_of_command(record.plan, environment, stage),
+        artifact=deployed_artifact(seen, stage),
+        uri=uri,
+        stage_run=stage_run_id(record.run, stage.name, attempt),
+        actor=record.actor,
+        kind="rolledback" if way.back else "",
+        reason=way.reason,
     )

@@ -9,7 +9,8 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import Conflict, CxError, Refused, Undecided
 from cxlocal.plan.schedule import DESTROY, PROVISION, STAGE, Schedule, Step
 from cxlocal.processes.supervisor import Supervisor
-from cxlocal.runner import leftovers, locks
+from cxlocal.runner import locks
+from cxlocal.runner.admission import hold, lasting_place
 from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.driver import Driver, Over
 from cxlocal.runner.gates import grant_earned
@@ -88,23 +89,21 @@ class Engine:
 
     def _lock(self, step: Step) -> bool:
         """Have the place to ourselves where a stage deploys into a lasting environment."""
-        stage = self.work.plan.stage(step.name) if step.kind == STAGE else None
-        if stage is None or stage.kind != "deploy" or not stage.environment:
+        plan, record = self.work.plan, self.work.record
+        place = lasting_place(plan, plan.stage(step.name)) if step.kind == STAGE else None
+        if place is None:
             return True
-        if self.work.plan.environment(stage.environment).lifetime != "lasting":
-            return True
-        path = locks.environment_lock(self.work.home, self.work.plan.deliverable, stage.environment)
-        lock = locks.take(path, f"run {self.work.record.run[:8]}, {self.work.record.version}")
+        who = f"run {record.run[:8]}, {record.version}"
+        lock = hold(record.journal, plan.deliverable, place.name, who, self.work.voice.warn)
         if lock is None:
             if step not in self._told:
                 self._told.add(step)
-                who = locks.holder(path)
-                self.work.voice.note(f"{step.name} waits: {who} deploys into {stage.environment}")
+                other = locks.holder(
+                    locks.environment_lock(self.work.home, plan.deliverable, place.name)
+                )
+                self.work.voice.note(f"{step.name} waits: {other} deploys into {place.name}")
             return False
         self._locks[step] = lock
-        left = leftovers.end_left(leftovers.of_deployment(path), self.work.record.journal.clock)
-        if left:
-            self.work.voice.warn(f"still running, and could not be ended: {', '.join(left)}")
         return True
 
     def _collect_ready(self) -> None:

@@ -43,6 +43,21 @@ def take(path: Path, who: str) -> Lock | None:
     return Lock(handle)
 
 
+def is_held(path: Path) -> bool:
+    """Whether somebody has the lock now."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def holder(path: Path) -> str:
     """Who has the lock, as they put it."""
     try:

@@ -25,6 +25,7 @@ from cxlocal.private import make_folder
 from cxlocal.processes.mask import Masker
 from cxlocal.revision.early import early_questions
 from cxlocal.runner import orphans
+from cxlocal.runner.admission import asking
 from cxlocal.runner.facts import (
     facts_of,
     left_out,
@@ -196,6 +197,7 @@ def _begin(machine: Machine, journal: Journal, request: Request, began: float) -
         environ=handed_on(machine, source, begun.record), voice=machine.voice, secrets=secrets,
         readers=readers,
     )  # fmt: skip
+    work.ask_others = asking(journal, begun.store, source, begun.why_offline)
     version = _number_and_stamp(machine, work, source, begun.store, began)
     proof = pushed.proof
     shown = "" if proof is None else f"{proof.kind} at {proof.remote}".removesuffix(" at ")
@@ -360,6 +362,7 @@ def _resume(machine: Machine, journal: Journal, request: Request, began: float) 
     work.reason = request.reason
     store = None if request.offline else open_store(source, machine)
     _, why_offline = meet(journal, store, source)
+    work.ask_others = asking(journal, store, source, why_offline)
     listen(journal, source)
     record.resumed(
         sorted(kept), source.actor, work.masker.text(request.reason),

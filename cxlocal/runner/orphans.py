@@ -155,13 +155,15 @@ def end_orphan(journal: Journal, orphan: Orphan) -> tuple[str, ...]:
     record = RunRecord.attach(journal, orphan.run)
     _keep_as_failed(folder)
     now = journal.clock.now_ms()
-    started = _end_stages(record, now, Outcome.ERROR, GONE)
+    started = _end_stages(record, now, Outcome.ERROR, GONE, cut_off=True)
     reason = f"{GONE}; still running: {', '.join(left)}" if left else GONE
     finish_run(record, Outcome.ERROR, reason, seconds=max(0, now - started) / 1000)
     return left
 
 
-def _end_stages(record: RunRecord, now: int, outcome: Outcome, reason: str) -> int:
+def _end_stages(
+    record: RunRecord, now: int, outcome: Outcome, reason: str, *, cut_off: bool = False
+) -> int:
     """Record the end of the stages that were running; when the run began."""
     rows = record.journal.query(
         "SELECT stage, attempt, started_at FROM stage_run"
@@ -176,6 +178,7 @@ def _end_stages(record: RunRecord, now: int, outcome: Outcome, reason: str) -> i
             reason,
             started_ms=parse_utc(row["started_at"]),
             finished_ms=now,
+            cut_off=cut_off,
         )
     began = record.journal.one(
         "SELECT coalesce(started_at, queued_at) AS at FROM run WHERE id = ?", (record.run,)

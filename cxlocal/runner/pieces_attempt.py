@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.domain import Outcome
-from cxlocal.errors import CxError, Trouble
+from cxlocal.errors import CxError, Refused, Trouble
 from cxlocal.plan.variables import stage_variables
 from cxlocal.processes.mask import Masker
 from cxlocal.runner.outcomes import REASON_CHARACTERS, outcome_error
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cxlocal.plan.types import Stage
     from cxlocal.processes.log import LogEntry, StageLog
     from cxlocal.runner.pieces import PieceRecord
+    from cxlocal.runner.pieces_deployment import ToldDeployment
     from cxlocal.runner.stage_verdict import Left, Mark
 
 SAID_MAX = 5
@@ -155,7 +156,21 @@ class PieceAttempt:
         """Takes the output."""
         self.logged = False
         """It is kept, not only shown."""
+        self.deployment: ToldDeployment | None = None
+        """What the stage deploys, if it does: told with the beginning and the end of the stage."""
         self._before: dict[Path, Mark] = {}
+
+    def enter(self, find: Callable[[], ToldDeployment | None]) -> None:
+        """Before a deployment: raises Refused where it may not be done, recorded or not."""
+        try:
+            self.deployment = find()
+            if self.deployment is not None:
+                self.deployment.enter()
+        except Refused:
+            raise
+        except (CxError, OSError) as problem:
+            self.deployment = None
+            self.troubles.take(problem, f"stage {self.stage.name} is no deployment here: ")
 
     def hide(self) -> None:
         """Have the stage's secrets, and keep them out of all that is shown, logged or recorded."""
@@ -171,13 +186,18 @@ class PieceAttempt:
         self.hide()
         try:
             if self.record is not None:
-                self.attempt = self.record.begin_stage(self.stage)
+                self._begin(self.record)
             if self.stage.reports or self.reports:
                 from cxlocal.runner.stage_outputs import marks
 
                 self._before = marks(self.around.folder(), self.stage, self.reports)
         except (CxError, OSError) as problem:
             self.troubles.take(problem, f"stage {self.stage.name} is not recorded yet: ")
+
+    def _begin(self, record: PieceRecord) -> None:
+        self.attempt = record.begin_stage(self.stage)
+        if self.deployment is not None:
+            self.deployment.begin(self.attempt)
 
     def variables(self) -> dict[str, str]:
         """What programs of the stage are told beside everything that we were told."""
@@ -234,6 +254,8 @@ class PieceAttempt:
                 )  # fmt: skip
             except (CxError, OSError) as problem:
                 troubles.take(problem, f"the end of stage {self.stage.name} is not recorded: ")
+            finally:
+                self.leave()
         if troubles.strict and troubles.first:
             raise troubles.first
         run = "" if self.record is None else self.record.run
@@ -247,6 +269,11 @@ class PieceAttempt:
         )
         if no_success is not None and outcome == Outcome.SUCCESS:
             raise no_success
+
+    def leave(self) -> None:
+        """Let others deploy there; without an end of the stage where it never began."""
+        if self.deployment is not None:
+            self.deployment.leave()
 
     def _close(self, judged: tuple[Outcome, str] | None) -> LogEntry | None:
         """Output is over; ``judged`` is what the judge made of a success."""
@@ -293,7 +320,7 @@ class PieceAttempt:
     ) -> tuple[Outcome, str]:
         """Keep what was found and say all in one commit; how the stage ended in the end."""
         if not self.attempt:
-            self.attempt = record.begin_stage(self.stage)
+            self._begin(record)
         outcome, reason = verdict
         extra: list[Draft] = []
         if left is not None:
@@ -309,6 +336,8 @@ class PieceAttempt:
             # The stage did its work; whoever reads of it is told what of it is missing here.
             said = "; ".join(self.troubles.said[:SAID_MAX])
             reason = f"not all of it could be recorded: {said}"
+        if self.deployment is not None and outcome == Outcome.SUCCESS:
+            extra = [*extra, *self.deployment.done(self.attempt)]
         record.stage_finished(
             self.stage,
             self.attempt,

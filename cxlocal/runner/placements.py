@@ -69,6 +69,7 @@ def environment_deleted_draft(
     return places.environment_deleted(
         record.ref, name=environment, instance=instance, tool=tool, reason=reason,
         turn=_next_turn(record, instance),
+        replaces=[row["deployment"] for row in unfinished(record, instance)],
     )  # fmt: skip
 
 
@@ -97,6 +98,15 @@ def known_uri(record: RunRecord, environment: Environment) -> str:
     """Where an environment answers: what its last deployment said, else what the plan says."""
     said = [row["uri"] for row in live(record, instance_of(record, environment)) if row["uri"]]
     return said[-1] if said else environment.uri
+
+
+def unfinished(record: RunRecord, instance: str) -> list[dict[str, Any]]:
+    """What began in an environment, did not come to run there, and stands as the last word."""
+    catch_up(record.journal)
+    return record.journal.query(
+        "SELECT * FROM deployments_unfinished WHERE deliverable = ? AND instance = ? ORDER BY since",
+        (record.ref.deliverable, instance),
+    )
 
 
 def deployment_kind(journal: Journal, run: str, before: Sequence[str]) -> str:
@@ -150,7 +160,8 @@ def deployed_drafts(
         places.service_deployed(
             record.ref,
             kind=chosen,
-            event_id=record.journal.ids.uuid(),
+            # It has had its id since it began; only in an environment of one run is that not said.
+            event_id=record.open_deployment(stage_run) or record.journal.ids.uuid(),
             service=service,
             environment=environment.name,
             instance=instance,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from cxlocal.domain import Actor, Outcome
 from cxlocal.errors import UsageError
-from cxlocal.events import outputs, runs
+from cxlocal.events import outputs, places, runs
 from cxlocal.events.document import Draft, Event
 from cxlocal.events.runs import RunRef
 from cxlocal.events.types import PIPELINE_FINISHED, RUN_RESUMED, SUITE_FINISHED
@@ -43,6 +43,11 @@ SELECT coalesce(max(CAST(e.document ->> '$.customData.cxlocal.turn' AS INTEGER))
 FROM event e
 JOIN run_lookup r ON r.id = e.run JOIN type_lookup t ON t.id = e.type
 WHERE r.name = ? AND t.name IN (?, ?)
+"""
+OPEN_DEPLOYMENT = """
+SELECT a.id FROM deployment_attempt a WHERE a.stage_run = ? AND a.outcome IS NULL
+  AND NOT EXISTS (SELECT 1 FROM deployment d WHERE d.id = a.id AND d.deployed_at IS NOT NULL)
+ORDER BY a.tried_from DESC LIMIT 1
 """
 UNCOMMITTED_MAX = 50
 """Names of uncommitted files that travel with a run; their count is complete."""
@@ -265,8 +270,10 @@ class RunRecord:
         tool_version: str = "",
         details: dict[str, Any] | None = None,
         extra: Sequence[Draft] = (),
+        cut_off: bool = False,
     ) -> None:
-        """A stage ended: one commit, together with all it brought (``extra``).
+        """A stage ended: one commit, together with all it brought (``extra``). A deployment that had
+        begun and is not among that has failed, or was ``cut_off``.
 
         It ended now unless ``finished_ms`` says otherwise. ``seconds`` is how long it took where
         that was measured; the clock that people read may have been set in between.
@@ -288,6 +295,8 @@ class RunRecord:
         if details:
             facts["details"] = details
         drafts = list(extra)
+        if outcome != Outcome.SUCCESS:
+            drafts += self._deployment_failed(stage, attempt, outcome, reason, cut_off)
         if stage.kind == "build":
             purls = [draft.subject for draft in extra if draft.custom.get("sha256")]
             drafts.append(
@@ -325,6 +334,22 @@ class RunRecord:
             facts={},
             event_id=self.journal.ids.uuid(),
         )
+
+    def _deployment_failed(
+        self, stage: Stage, attempt: int, outcome: Outcome, reason: str, cut_off: bool
+    ) -> list[Draft]:
+        begun = self.open_deployment(runs.stage_run_id(self.run, stage.name, attempt))
+        return [] if not begun else [
+            places.deployment_failed(
+                self.ref, deployment=begun, outcome=outcome, cut_off=cut_off, reason=reason
+            )
+        ]  # fmt: skip
+
+    def open_deployment(self, stage_run: str) -> str:
+        """The deployment that a stage run began and that has not ended; empty for none."""
+        catch_up(self.journal)
+        row = self.journal.one(OPEN_DEPLOYMENT, (stage_run,))
+        return row["id"] if row else ""
 
     def _log_facts(self, log: LogEntry) -> dict[str, Any]:
         try:

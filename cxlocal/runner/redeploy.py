@@ -19,7 +19,8 @@ from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.tool import verbs_of
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.processes.supervisor import Supervisor
-from cxlocal.runner import leftovers, locks, orphans
+from cxlocal.runner import leftovers, locks, orphans, recovery
+from cxlocal.runner.admission import busy, hold
 from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.driver import drive
 from cxlocal.runner.gates import grant_earned
@@ -37,7 +38,6 @@ from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from cxlocal.hooks.manager import Manager
     from cxlocal.journal.file import Journal
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from cxlocal.runner.source import Source
 
 
-SORT_KEY = "SELECT sort_key FROM version WHERE run = ? AND used_at IS NOT NULL"
 OPEN_STAGES = """
 SELECT attempt, started_at FROM stage_run
 WHERE run = ? AND stage = ? AND outcome IS NULL AND started_at IS NOT NULL
@@ -88,36 +87,22 @@ def ship(machine: Machine, journal: Journal, order: Order) -> Shipped:
     Raises UsageError where that cannot be asked, Refused, Undecided and Conflict where it may not
     be done, Interrupted when a signal ended it. A deployment that failed is an outcome.
     """
+    recovery.recover(journal, machine)
     catch_up(journal)
     source, record = find_run(machine, journal, order.run, runs_stages=True)
     require(journal, record.ref.deliverable, "push")
     stages = deploy_stages(record, order.environment)
     refuse_running(journal, record, "wait for it: it deploys by itself")
-    if not order.allow_older:
-        refuse_older(record, order.environment)
-    path = locks.environment_lock(journal.home, record.ref.deliverable, order.environment)
-    lock = locks.take(path, f"deploy of {record.version}")
+    deliverable = record.ref.deliverable
+    who = f"deploy of {record.version}"
+    lock = hold(journal, deliverable, order.environment, who, machine.voice.warn)
     if lock is None:
-        raise Refused(
-            f"another command deploys into {order.environment}",
-            why=locks.holder(path),
-            hint="run this again when it is done",
-            name="environment-busy",
-        )
+        raise busy(journal, deliverable, order.environment)
     try:
         with Signals() as signals:
-            _end_left(machine, path)
             return _ship(machine, source, record, stages, order, signals)
     finally:
         lock.release()
-
-
-def _end_left(machine: Machine, lock: Path) -> None:
-    """End what an earlier deployment into the environment left running when it was cut off: it
-    would come to its end after ours."""
-    left = leftovers.end_left(leftovers.of_deployment(lock), machine.clock)
-    if left:
-        machine.voice.warn(f"still running, and could not be ended: {', '.join(left)}")
 
 
 def deploy_stages(record: RunRecord, environment: str) -> list[Stage]:
@@ -158,24 +143,6 @@ def deploy_stages(record: RunRecord, environment: str) -> list[Stage]:
     return found
 
 
-def refuse_older(record: RunRecord, environment: str) -> None:
-    """Raise Refused when something newer is live there. *Older* compares sort keys."""
-    journal = record.journal
-    mine = journal.one(SORT_KEY, (record.run,))
-    for row in live(record, environment):
-        theirs = journal.one(SORT_KEY, (row["version_run"],))
-        if mine is None or theirs is None or not mine["sort_key"] or not theirs["sort_key"]:
-            continue
-        if mine["sort_key"] < theirs["sort_key"]:
-            raise Refused(
-                f"{record.version} is older than {row['version']}, which is live in {environment}",
-                why="a deployment that goes back is easily a mistake",
-                hint=f"cxlocal rollback {environment} goes back and says so;"
-                " --allow-older deploys it all the same",
-                name="older-than-live",
-            )
-
-
 def _ship(
     machine: Machine,
     source: Source,
@@ -201,7 +168,7 @@ def _ship(
             order, work.artifacts = order._replace(undo=False), artifacts(record)
         _close_cut_off(record, names)
         work.deployment_reason = work.reason = order.reason
-        work.deployment_kind = "rolledback" if order.back else ""
+        work.allow_older, work.back = order.allow_older, order.back
         put_back(work, record.succeeded())
         stages = [_as_ordered(stage, order) for stage in stages]
         listen(record.journal, source)
@@ -252,11 +219,12 @@ def _is_ambiguous(record: RunRecord) -> bool:
 
 
 def _close_cut_off(record: RunRecord, names: Sequence[str]) -> None:
-    """An attempt that never ended was cut off: nobody else may deploy there while we may."""
+    """An attempt that never ended was cut off, if only before it changed anything: nobody else may
+    deploy there while we may."""
     for name in names:
         for row in record.journal.query(OPEN_STAGES, (record.run, name)):
             record.stage_finished(
-                record.plan.stage(name), row["attempt"], Outcome.ERROR, orphans.GONE,
+                record.plan.stage(name), row["attempt"], Outcome.ERROR, orphans.GONE, cut_off=True,
                 started_ms=parse_utc(row["started_at"]),
                 finished_ms=record.journal.clock.now_ms(),
             )  # fmt: skip

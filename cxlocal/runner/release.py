@@ -56,6 +56,7 @@ def _work_off(
     began: float,
 ) -> Summary:
     record, work = opened.record, opened.work
+    work.allow_older = request.allow_older
     ended = Ended({}, (), None)
     signals.wake = note_only
     try:

@@ -23,6 +23,8 @@ class Request(NamedTuple):
     planned: bool = True
     moved: str = ""
     """The reason given with ``--journal-was-moved``."""
+    allow_older: bool = False
+    """Deploy also where something newer is live."""
     rehearsal: bool = False
     pieces: bool = False
     """No process carries the run out: single commands report what happens."""

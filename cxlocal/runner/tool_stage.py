@@ -32,13 +32,18 @@ class ToolStage(NamedTuple):
 
     work: Work
     stage: Stage
-    stage_run: str
+    attempt: int
     tool: type[Tool]
     options: dict[str, Any]
     folder: Path
     scratch: Path
     log: StageLog
     env: dict[str, str]
+
+    @property
+    def stage_run(self) -> str:
+        """The id of this attempt."""
+        return self.work.stage_run(self.stage.name, self.attempt)
 
 
 def open_tool(
@@ -55,8 +60,7 @@ def open_tool(
     env = work.surroundings(stage, extra)
     options = resolve_options(stage.options, work.values(stage, env))
     check_options(tool, options, where=f"stage {stage.name}")
-    stage_run = work.stage_run(stage.name, attempt)
-    return ToolStage(work, stage, stage_run, tool, options, folder, scratch, log, env)
+    return ToolStage(work, stage, attempt, tool, options, folder, scratch, log, env)
 
 
 def ask(

@@ -16,6 +16,7 @@ from cxlocal.private import make_folder
 from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.family import MARK, marked
 from cxlocal.processes.mask import Masker
+from cxlocal.runner.admission import Way, nobody
 from cxlocal.runner.leftovers import Notes, of_run, place_word
 from cxlocal.runner.placements import instance_of, known_uri
 from cxlocal.runner.products import described
@@ -87,21 +88,35 @@ class Work:
         """A person named the run by its id, so a number in doubt is no obstacle."""
         self.again = again
         """The command that tries again what is refused; empty: going on with the run does."""
+        self.allow_older = False
+        """A version may be deployed where a newer one is live."""
+        self.back = False
+        """What is deployed goes back: a rollback."""
+        self.deployment_reason = ""
+        self.ask_others: Callable[[], None] = nobody
+        """Fetches what other machines deployed, shortly; an absent store is no obstacle."""
         self.masker = Masker(secrets.values())
         self.artifacts: dict[str, ArtifactRef] = {}
         self.uris: dict[str, str] = {}
         self.ready_at: dict[str, int] = {}
         self.succeeded: set[str] = set()
         self.first_attempt: dict[str, int] = {}
-        self.deployment_kind = ""
-        """``rolledback`` where a deployment goes back; empty: worked out from what was live."""
-        self.deployment_reason = ""
         self.reason = ""
         """Why this command was given; empty: what the run says of itself."""
         self.word = record.journal.ids.token()
         """In the mark of every process of this work, and of nothing else."""
         self.notes_path = of_run(workspace.folder)
         self._notes: Notes | None = None
+
+    @property
+    def deployment_kind(self) -> str:
+        """``rolledback`` where a deployment goes back; empty: worked out from what was live."""
+        return "rolledback" if self.back else ""
+
+    def way_of(self, stage: Stage) -> Way:
+        """How a stage of this run comes to deploy."""
+        again = self.again or f"cxlocal run --resume {self.record.run} --to {stage.environment}"
+        return Way(f"{again} --allow-older", self.allow_older, self.back, self.deployment_reason)
 
     @property
     def plan(self) -> Plan:

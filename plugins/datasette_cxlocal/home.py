@@ -13,8 +13,9 @@ from datasette_cxlocal.journals import has_query, may_view, story_address
 BOARD_ROWS_MAX = 100
 """More than this is a list to search, not a board to look at; the view holds all of it."""
 BOARD_SQL = """
-SELECT title, environment_title, version, state, since, actor, run FROM release_board
-ORDER BY title, environment_title, since DESC LIMIT :limit
+SELECT title, environment_title, service, version, state, since, actor, run, after_it,
+  count(*) OVER (PARTITION BY deliverable, environment) AS services
+FROM release_board ORDER BY title, environment_title, service, since DESC LIMIT :limit
 """
 FRESH_SQL = """
 SELECT (SELECT max(happened_at) FROM event_log WHERE id = (SELECT max(id) FROM event)) AS last,
@@ -63,7 +64,15 @@ def _board_row(row: Any, place: Place) -> dict[str, Any]:
         key: show_cell(value, place._replace(column=key)) or value
         for key, value in dict(row).items()
     }
-    shown["version"] = Markup('<a href="{}">{}</a>').format(place.story(row["run"]), row["version"])
+    shown["version"] = ""
+    if row["run"]:
+        address = place.story(row["run"])
+        shown["version"] = Markup('<a href="{}">{}</a>').format(address, row["version"])
+    if row["services"] > 1:
+        parts = (shown["environment_title"], row["service"])
+        shown["environment_title"] = Markup("{}, {}").format(*parts)
+    if row["after_it"]:
+        shown["state"] = Markup("{}; {}").format(shown["state"], row["after_it"])
     return shown
 
 

@@ -20,6 +20,10 @@ RUN = "0f0e0d0c-0b0a-4908-8706-050403020100"
 REF = runs.RunRef("webshop", RUN, "webshop", runs.run_uri(RUN, ""))
 ACTOR = {"id": "someone", "how": "test"}
 DIGEST = "ab" * 32
+TRIED = places.Attempt(
+    deployment="d", kind="deploy", service="w", environment="p", instance="p", version="1",
+    stage="s", stage_run=f"{RUN}/s/1", actor=ACTOR, reason="", watched=True,
+)  # fmt: skip
 
 
 def drafts() -> list[Draft]:
@@ -76,6 +80,11 @@ def drafts() -> list[Draft]:
         places.service_removed(
             REF, service="w", environment="t", instance="t", deployments=["d"]
         ),
+        places.deployment_started(REF, TRIED, replaces=["d0"]),
+        places.deployment_failed(
+            REF, deployment="d", outcome="failure", cut_off=False, reason="exit code 1"
+        ),
+        places.deployment_refused(REF, TRIED._replace(stage_run=""), newer="2", why="older"),
         machines.version_used(
             deliverable="webshop", run=RUN, line="1", number=1, scheme="semver", text="1.0.1",
             sort_key="x", how="online", lineage="l", generation=1, k=1, actor=ACTOR,

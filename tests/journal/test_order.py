@@ -18,6 +18,10 @@ from cxlocal.events.document import Draft, Event, hash_of
 from cxlocal.events.machines import version_reserved, version_skipped, version_used
 from cxlocal.events.outputs import artifact_packaged, suite_finished, suite_started
 from cxlocal.events.places import (
+    Attempt,
+    deployment_failed,
+    deployment_refused,
+    deployment_started,
     environment_created,
     environment_deleted,
     promotion_decided,
@@ -63,6 +67,11 @@ def draft_of(choice: int, run: str, deliverable: str, extra: int) -> Draft:
     ref = RunRef(deliverable, run, deliverable, f"urn:uuid:{run}")
     environment = ["test", "production"][extra % 2]
     artifact = {"name": "wheel", "sha256": f"{extra:064d}", "purl": "pkg:generic/x@1"}
+    tried = Attempt(
+        deployment=f"d{extra}", kind="deploy", service=deliverable, environment=environment,
+        instance=environment, version=f"1.{extra}", stage="s", stage_run=f"{run}/s/{extra % 2}",
+        actor=ACTOR, reason=run, watched=bool(extra % 2),
+    )  # fmt: skip
     made: list[Draft] = [
         run_queued(
             ref,
@@ -136,8 +145,23 @@ def draft_of(choice: int, run: str, deliverable: str, extra: int) -> Draft:
             turn=extra % 3,
         ),
         environment_deleted(
-            ref, name=environment, instance=environment, tool="t", reason=str(extra), turn=extra % 2
+            ref,
+            name=environment,
+            instance=environment,
+            tool="t",
+            reason=str(extra),
+            turn=extra % 2,
+            replaces=[f"d{extra}"],
         ),
+        deployment_started(ref, tried, replaces=[f"d{extra - 1}"]),
+        deployment_failed(
+            ref,
+            deployment=f"d{extra}",
+            outcome=list(Outcome)[extra % 4],
+            cut_off=extra == 3,
+            reason=run,
+        ),
+        deployment_refused(ref, tried, newer="2", why=run),
         service_deployed(
             ref,
             kind="deployed",
@@ -212,7 +236,7 @@ def draft_of(choice: int, run: str, deliverable: str, extra: int) -> Draft:
 
 steps = st.lists(
     st.tuples(
-        st.integers(0, 19),
+        st.integers(0, 22),
         st.sampled_from(RUNS),
         st.sampled_from(["shop", "Ünï/cö<d>e"]),
         st.integers(0, 4),

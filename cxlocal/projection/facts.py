@@ -1,0 +1,47 @@
+"""Statements about rows, and the event they are taken from."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from cxlocal.events.document import Event
+
+
+class Fact(NamedTuple):
+    """A statement about one row: the columns of one group, or nothing but that the row exists."""
+
+    table: str
+    key: tuple[Any, ...]
+    group: str
+    values: dict[str, Any]
+
+
+class Said(NamedTuple):
+    """An event taken apart once for all handlers."""
+
+    event: Event
+    subject: str
+    content: dict[str, Any]
+    custom: dict[str, Any]
+    id: str
+    at: str
+    received_at: str
+
+    @property
+    def run(self) -> str:
+        return self.event.run or ""
+
+
+def replaces(said: Said, deployment: str) -> list[Fact]:
+    """What ``deployment`` (or another event) put an end to, as the event lists it."""
+    values = {"since": said.at, "received_at": said.received_at}
+    return [
+        Fact("deployment_replaces", (deployment, replaced), "stated", values)
+        for replaced in said.custom.get("replaces") or []
+        if replaced != deployment
+    ]
+
+
+def run_stub(said: Said) -> Fact:
+    """A reference to a run not yet seen makes its row, so that joins never lose anything."""
+    return Fact("run", (said.run,), "", {})

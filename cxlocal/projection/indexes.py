@@ -1,0 +1,30 @@
+"""Indexes of the projected tables: what commands and pages look for in a long history."""
+
+from __future__ import annotations
+
+INDEXES = """
+CREATE INDEX IF NOT EXISTS run_by_deliverable ON run(deliverable, queued_at);
+CREATE INDEX IF NOT EXISTS run_by_time ON run(queued_at DESC, id);
+CREATE INDEX IF NOT EXISTS run_by_version ON run(version);
+CREATE INDEX IF NOT EXISTS run_open ON run(id) WHERE outcome IS NULL;
+CREATE INDEX IF NOT EXISTS run_released ON run(deliverable, queued_at)
+  WHERE kind = 'release' AND outcome = 'success';
+CREATE INDEX IF NOT EXISTS stage_run_by_run ON stage_run(run);
+CREATE INDEX IF NOT EXISTS report_by_run ON report(run);
+CREATE INDEX IF NOT EXISTS deployment_by_place ON deployment(deliverable, instance);
+CREATE INDEX IF NOT EXISTS deployment_by_environment
+  ON deployment(deliverable, environment, deployed_at);
+CREATE INDEX IF NOT EXISTS deployment_by_run ON deployment(run);
+CREATE INDEX IF NOT EXISTS attempt_by_place ON deployment_attempt(deliverable, instance);
+CREATE INDEX IF NOT EXISTS attempt_by_stage_run ON deployment_attempt(stage_run);
+CREATE INDEX IF NOT EXISTS attempt_by_run ON deployment_attempt(run);
+CREATE INDEX IF NOT EXISTS deployment_replaced ON deployment_replaces(replaced);
+CREATE INDEX IF NOT EXISTS promotion_by_run ON promotion(run);
+CREATE INDEX IF NOT EXISTS verdict_by_run ON verdict(run);
+CREATE INDEX IF NOT EXISTS left_out_by_run ON left_out(run);
+CREATE INDEX IF NOT EXISTS version_by_run ON version(run);
+CREATE INDEX IF NOT EXISTS version_by_order ON version(deliverable, sort_key);
+CREATE INDEX IF NOT EXISTS environment_by_run ON environment(created_by_run);
+CREATE INDEX IF NOT EXISTS flag_by_run ON flag(run);
+CREATE INDEX IF NOT EXISTS flag_by_subject ON flag(kind, subject, raised_at);
+"""

@@ -1,0 +1,242 @@
+"""A version at the door of a lasting environment: whether it may go in, and what is said before it
+does.
+
+Every way to a deployment passes here: a run, begun or resumed, ``deploy`` and ``rollback``, and a
+stage that single commands or a Python program report. Whoever comes holds the environment's lock
+(``hold``), asks (``admit``), and says that it begins (``begin``) right before anything is changed;
+that it failed is recorded with the end of its stage (``RunRecord.stage_finished``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from cxlocal.domain import Outcome
+from cxlocal.errors import CxError, Refused
+from cxlocal.events import places
+from cxlocal.events.runs import stage_run_id
+from cxlocal.exchange.open import is_own
+from cxlocal.exchange.sync import synchronise
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.runner import leftovers, locks, orphans
+from cxlocal.runner.placements import environment_created_draft, is_known, live, unfinished
+from cxlocal.runner.record import RunRecord
+from cxlocal.text import parse_utc
+
+if TYPE_CHECKING:
+    from cxlocal.exchange.store import Store
+    from cxlocal.journal.file import Journal
+    from cxlocal.plan.types import Environment, Plan, Stage
+    from cxlocal.runner.source import Source
+
+ASK_SECONDS = 1.0
+"""For asking what others deployed: with a run's first exchange what an absent store may cost it."""
+SORT_KEYS = """
+SELECT run, max(sort_key) AS sort_key FROM version
+WHERE run IN (SELECT value FROM json_each(?)) AND used_at IS NOT NULL GROUP BY run
+"""
+SERVICE_OF_STAGE = """
+SELECT d.service FROM deployment d JOIN stage_run s ON s.id = d.stage_run
+WHERE d.deliverable = ? AND d.instance = ? AND s.stage = ? AND d.service IS NOT NULL
+ORDER BY d.deployed_at DESC LIMIT 1
+"""
+NOT_ENDED = """
+SELECT u.run, s.stage, s.attempt, s.started_at FROM deployments_unfinished u
+JOIN stage_run s ON s.id = u.stage_run AND s.outcome IS NULL
+WHERE u.deliverable = ? AND u.instance = ? AND u.node = ? AND u.state = 'not ended' AND u.watched
+"""
+
+
+class Way(NamedTuple):
+    """How somebody comes to deploy."""
+
+    again: str
+    """The command that tries this again."""
+    allow_older: bool = False
+    back: bool = False
+    """It is a rollback: going back is what is wanted."""
+    reason: str = ""
+    watched: bool = True
+    """This process sees it through under the environment's lock."""
+
+
+class Others:
+    """What other machines deployed, fetched shortly before we do.
+
+    A store that did not answer is not asked again in this run, so that its absence costs no more than
+    it may (promise P17).
+    """
+
+    def __init__(self, journal: Journal, store: Store, *, answers: bool = True) -> None:
+        self._journal = journal
+        self._store = store
+        self._answers = answers
+
+    def ask(self) -> None:
+        """One bounded exchange."""
+        if not self._answers:
+            return
+        try:
+            found = synchronise(self._journal, self._store, budget_seconds=ASK_SECONDS)
+        except CxError:
+            # What a store refuses, 'sync' shows in full; a run that can be carried out is.
+            self._answers = False
+        else:
+            self._answers = found.reached
+
+
+def asking(
+    journal: Journal, store: Store | None, source: Source, why_offline: str
+) -> Callable[[], None]:
+    """How a run asks; a store of this machine alone has nothing to tell."""
+    if store is None or is_own(source.settings.store_url):
+        return nobody
+    return Others(journal, store, answers=not why_offline).ask
+
+
+def nobody() -> None:
+    """Where there is nobody to ask."""
+
+
+def lasting_place(plan: Plan, stage: Stage) -> Environment | None:
+    """The lasting environment that a stage deploys into; None for any other stage."""
+    if stage.kind != "deploy" or not stage.environment:
+        return None
+    place = plan.environment(stage.environment)
+    return place if place.lifetime == "lasting" else None
+
+
+def hold(
+    journal: Journal, deliverable: str, environment: str, who: str, warn: Callable[[str], None]
+) -> locks.Lock | None:
+    """Have an environment to ourselves; None while somebody else has it.
+
+    Whatever began to be deployed there on this machine and did not end was cut off: its process would
+    have the lock. What it left running is ended, as it would come to its end after ours, and that it
+    was cut off is recorded.
+    """
+    path = locks.environment_lock(journal.home, deliverable, environment)
+    lock = locks.take(path, who)
+    if lock is not None:
+        left = leftovers.end_left(leftovers.of_deployment(path), journal.clock)
+        if left:
+            warn(f"still running, and could not be ended: {', '.join(left)}")
+        catch_up(journal)
+        for row in journal.query(NOT_ENDED, (deliverable, environment, journal.node)):
+            _end_cut_off(journal, row["run"], row["stage"], row["attempt"], row["started_at"])
+    return lock
+
+
+def _end_cut_off(journal: Journal, run: str, stage: str, attempt: int, started_at: str) -> None:
+    try:
+        record = RunRecord.attach(journal, run)
+        planned = record.plan.stage(stage)
+    except (CxError, KeyError):
+        return  # its plan is not here: it goes on being shown as not ended
+    record.stage_finished(
+        planned, attempt, Outcome.ERROR, orphans.GONE, cut_off=True,
+        started_ms=parse_utc(started_at), finished_ms=journal.clock.now_ms(),
+    )  # fmt: skip
+
+
+def busy(journal: Journal, deliverable: str, environment: str) -> Refused:
+    """The refusal where ``hold`` gave no lock."""
+    return Refused(
+        f"another command deploys into {environment}",
+        why=locks.holder(locks.environment_lock(journal.home, deliverable, environment)),
+        hint="run this again when it is done",
+        name="environment-busy",
+    )
+
+
+def newer_than(own_key: str, there: Iterable[tuple[str, str]]) -> str:
+    """The newest of the versions ``there`` (text, sort key) if it is newer than the version with the
+    sort key ``own_key``; empty when none is. What has no sort key is neither older nor newer. Pure."""
+    newest = max(((key, text) for text, key in there if key), default=("", ""))
+    return newest[1] if own_key and own_key < newest[0] else ""
+
+
+def admit(record: RunRecord, stage: Stage, way: Way) -> None:
+    """Let a version in, or raise Refused where something newer is live; that is recorded, too."""
+    place = lasting_place(record.plan, stage)
+    if place is None or way.allow_older or way.back:
+        return
+    rows = live(record, place.name)
+    runs = [record.run, *(row["version_run"] or "" for row in rows)]
+    found = record.journal.query(SORT_KEYS, (json.dumps(runs),))
+    keys = {row["run"]: row["sort_key"] or "" for row in found}
+    there = [(row["version"] or "", keys.get(row["version_run"], "")) for row in rows]
+    newer = newer_than(keys.get(record.run, ""), there)
+    if not newer:
+        return
+    words = f"{record.version} is older than {newer}, which is live in {place.name}"
+    attempt = _attempt(record, place, stage, "", way)
+    record.record(places.deployment_refused(record.ref, attempt, newer=newer, why=words))
+    raise Refused(
+        words,
+        why="a deployment that goes back is easily a mistake",
+        hint=f"cxlocal rollback {place.name} --to {record.version} goes back and says so;"
+        f" or: {way.again}",
+        name="older-than-live",
+    )
+
+
+def begin(record: RunRecord, stage: Stage, attempt: int, way: Way) -> None:
+    """Say, durably, that the environment is about to be changed. It takes the place of what this or
+    an earlier plan tried there in vain, except by stages that go on deploying beside this one."""
+    place = lasting_place(record.plan, stage)
+    if place is None:
+        return
+    beside = {one.name for one in _deploying(record.plan, place)} - {stage.name}
+    before = [row for row in unfinished(record, place.name) if row["stage"] not in beside]
+    stage_run = stage_run_id(record.run, stage.name, attempt)
+    tried = _attempt(record, place, stage, stage_run, way)
+    drafts = [
+        places.deployment_started(record.ref, tried, replaces=[row["deployment"] for row in before])
+    ]
+    if not is_known(record, place.name):
+        drafts.insert(0, environment_created_draft(record, place, tool="", stage=""))
+    record.record(*drafts)
+
+
+def _attempt(
+    record: RunRecord, place: Environment, stage: Stage, stage_run: str, way: Way
+) -> places.Attempt:
+    return places.Attempt(
+        deployment=record.journal.ids.uuid(),
+        kind="rollback" if way.back else "deploy",
+        service=_service(record, place, stage),
+        environment=place.name,
+        instance=place.name,
+        version=record.version,
+        stage=stage.name,
+        stage_run=stage_run,
+        actor=record.actor._asdict(),
+        reason=way.reason,
+        watched=way.watched,
+    )
+
+
+def _deploying(plan: Plan, place: Environment) -> list[Stage]:
+    return [one for one in plan.stages_in(place.name) if one.kind == "deploy"]
+
+
+def service_of_command(plan: Plan, place: Environment, stage: Stage) -> str:
+    """What a plain command deploys is named after the deliverable, or after its stage where several
+    deploy there."""
+    return plan.deliverable if len(_deploying(plan, place)) == 1 else stage.name
+
+
+def _service(record: RunRecord, place: Environment, stage: Stage) -> str:
+    """The service as far as is known: a tool says its name only when it has deployed."""
+    if stage.tool:
+        key = (record.ref.deliverable, place.name, stage.name)
+        row = record.journal.one(SERVICE_OF_STAGE, key)
+        if row is not None:
+            return str(row["service"])
+        alone = {one["service"] for one in live(record, place.name)}
+        if len(alone) == 1 and len(_deploying(record.plan, place)) == 1:
+            return str(alone.pop())
+    return service_of_command(record.plan, place, stage)

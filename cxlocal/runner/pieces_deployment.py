@@ -1,0 +1,94 @@
+"""A deployment that somebody else's process does, reported as a stage of its run.
+
+It passes the same door as every other (``admission``), and is recorded in the same words.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from cxlocal.errors import CxError
+from cxlocal.runner import admission
+from cxlocal.runner.deployment import told_deployed
+from cxlocal.runner.placements import known_uri
+from cxlocal.runner.products import artifacts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cxlocal.events.document import Draft
+    from cxlocal.plan.types import Environment, Stage
+    from cxlocal.runner.admission import Way
+    from cxlocal.runner.locks import Lock
+    from cxlocal.runner.pieces import PieceRecord
+
+
+class ToldDeployment:
+    """One deployment into a lasting environment, from before it is let in to its end."""
+
+    def __init__(
+        self,
+        record: PieceRecord,
+        stage: Stage,
+        place: Environment,
+        way: Way,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._record = record
+        self._stage = stage
+        self._place = place
+        self._way = way
+        self._warn = warn
+        self._lock: Lock | None = None
+
+    def enter(self) -> None:
+        """Raises Refused where something newer is live, or another command deploys there now."""
+        record = self._record
+        if self._way.watched:
+            who = f"stage {self._stage.name} of {record.version or record.run[:8]}"
+            journal, deliverable = record.journal, record.ref.deliverable
+            self._lock = admission.hold(journal, deliverable, self._place.name, who, self._warn)
+            if self._lock is None:
+                raise admission.busy(journal, deliverable, self._place.name)
+        try:
+            admission.admit(record, self._stage, self._way)
+        except CxError:
+            self.leave()
+            raise
+
+    def begin(self, attempt: int) -> None:
+        """Say, durably, that it begins now."""
+        admission.begin(self._record, self._stage, attempt, self._way)
+
+    def done(self, attempt: int) -> list[Draft]:
+        """That it has succeeded; recorded with the end of the stage."""
+        record, stage = self._record, self._stage
+        made = artifacts(record, check=False)
+        seen = {name: made[name] for name in stage.artifacts if name in made}
+        return told_deployed(
+            record, self._place, stage, attempt, seen, known_uri(record, self._place), self._way
+        )
+
+    def leave(self) -> None:
+        """Let others in."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+
+def deployment_of(
+    record: PieceRecord, stage: Stage, way: Way, warn: Callable[[str], None]
+) -> ToldDeployment | None:
+    """The deployment that a stage is; None for any other stage, and for one the plan does not know.
+
+    What kind it is the plan says, not who reports it.
+    """
+    plan = record.find_plan()
+    planned = [] if plan is None else [one for one in plan.stages if one.name == stage.name]
+    if plan is None or not planned:
+        return None
+    stage = replace(stage, kind=planned[0].kind)
+    place = admission.lasting_place(plan, stage)
+    return None if place is None else ToldDeployment(record, stage, place, way, warn)
