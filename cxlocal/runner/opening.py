@@ -15,10 +15,8 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.events.runs import run_stamped
 from cxlocal.exchange.copies import journal_was_moved
-from cxlocal.exchange.followed import include
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.standing import require
-from cxlocal.exchange.sync import synchronise, why_no_numbers
 from cxlocal.plan.schedule import still_done
 from cxlocal.plan.select import Selection, select
 from cxlocal.private import make_folder
@@ -26,6 +24,7 @@ from cxlocal.processes.mask import Masker
 from cxlocal.revision.early import early_questions
 from cxlocal.runner import orphans
 from cxlocal.runner.admission import asking
+from cxlocal.runner.contact import meet
 from cxlocal.runner.facts import (
     facts_of,
     left_out,
@@ -57,16 +56,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cxlocal.exchange.store import Store
-    from cxlocal.exchange.sync import SyncReport
     from cxlocal.journal.file import Journal
     from cxlocal.plan.types import Plan
     from cxlocal.revision.proof import Proof
     from cxlocal.runner.request import Request
-
-START_SYNC_SECONDS = 2.0
-END_SYNC_SECONDS = 1.0
-"""Together they are what an absent store may cost a run: 3 s (promise P17). One that did not answer
-at the start is not asked again within a minute."""
 
 
 class Opened(NamedTuple):
@@ -397,32 +390,6 @@ def _refuse_to_resume(journal: Journal, record: RunRecord) -> None:
 
 
 # what both have in common
-
-
-def meet(journal: Journal, store: Store | None, source: Source) -> tuple[bool | None, str]:
-    """The first, bounded exchange: whether the store answered, and why not."""
-    if store is None:
-        return False, "not reached: it was not to be asked"
-    include(journal, source.config.deliverable.name)
-    report = sync_shortly(journal, store, START_SYNC_SECONDS, source)
-    if report is None:
-        return False, "answers, and refuses us; 'cxlocal sync' says why"
-    if report.stopped:
-        return True, f"hands out no numbers: {why_no_numbers(report)}"
-    return report.reached, report.why and f"not reached: {report.why}"
-
-
-def sync_shortly(
-    journal: Journal, store: Store, seconds: float, source: Source
-) -> SyncReport | None:
-    """One bounded exchange; None where the store answered and refused."""
-    budget = seconds if source.kept else float(source.settings.store_patience_seconds)
-    try:
-        return synchronise(journal, store, budget_seconds=budget, use_breaker=source.kept)
-    except CxError:
-        # What a store refuses (another lineage, another protocol) 'sync' and 'status' show in
-        # full; a run that can be carried out is carried out.
-        return None
 
 
 def listen(journal: Journal, source: Source) -> None:

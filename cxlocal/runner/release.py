@@ -14,9 +14,10 @@ from cxlocal.exchange.sync import pending
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.schedule import Schedule
 from cxlocal.runner import orphans, recovery
+from cxlocal.runner.contact import END_SYNC_SECONDS, sync_shortly
 from cxlocal.runner.engine import Ended, Engine
 from cxlocal.runner.handover import send_patiently
-from cxlocal.runner.opening import END_SYNC_SECONDS, Opened, open_run, sync_shortly
+from cxlocal.runner.opening import Opened, open_run
 from cxlocal.runner.outcomes import worst
 from cxlocal.runner.promotions import promotions
 from cxlocal.runner.request import Request, Summary

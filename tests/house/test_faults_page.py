@@ -14,7 +14,8 @@ PROMISES = [f"P{number}" for number in range(1, 21)]
 FAULTS = {
     "Broken or unknown keys", "Cycles", "A missing tool", "A tool that hangs",
     "A tool that dies or lies", "A tool that prints gigabytes or binary",
-    "A long history",
+    "A long history", "One service of an environment is new and another old",
+    "A deployment fails, is cancelled or cut off",
     "Malformed, huge or hostile JUnit XML", "A success that is none", "A report reader that hangs or fails", "Disk full", "EIO at any write",
     "Journal locked by a forgotten reader", "Journal read-only", "Journal damaged",
     "A home folder that cannot be written, or is a file",
