@@ -100,7 +100,7 @@ class Masker:
             whole = decided == len(content)
             if whole and not any(trigger in content for trigger in view.triggers):
                 continue
-            folded = view.fold(content[:decided])
+            folded = view.fold(content[:decided], view.first(content[:decided]))
             read.append(folded)
             spans += [
                 (folded.start_of(start), folded.end_of(end))

@@ -61,13 +61,29 @@ class View(NamedTuple):
     decode: Callable[[bytes], bytes | None]
     """What a token stands for; None where it is to be left as it is."""
     forms: tuple[bytes, ...]
+    drops: bool = False
+    """Tokens are nothing but left out."""
 
-    def fold(self, content: bytes) -> Folded:
-        """Decode."""
-        starts, origins, ends = [0], [0], [0]
+    def first(self, content: bytes) -> int:
+        """Where a value may begin at the earliest. Exact only where tokens are left out: long output is
+        mostly lines, and to keep where each of them stood costs far more than to join them."""
+        if not self.drops:
+            return 0
+        # Left out anywhere, not only where lines break: what is found may be none, what is not is none.
+        slow = b"\\n" in content
+        joined = self.token.sub(b"", content) if slow else content.translate(None, b"\r\n\t ")
+        if any(form in joined for form in self.forms):
+            return 0
+        # What is at the end may go on in the next bytes.
+        longest = max(map(len, self.forms), default=0)
+        return max(0, len(content) - longest * (1 + TOKEN_BYTES_MAX))
+
+    def fold(self, content: bytes, begin: int = 0) -> Folded:
+        """Decode what stands from ``begin`` on."""
+        starts, origins, ends = [0], [begin], [begin]
         parts: list[bytes] = []
-        size = at = 0
-        for found in self.token.finditer(content):
+        size, at = 0, begin
+        for found in self.token.finditer(content, begin):
             decoded = self.decode(found[0])
             if decoded is None:
                 continue
@@ -130,5 +146,13 @@ def views_of(values: Collection[bytes], encoded: Collection[bytes]) -> tuple[Vie
     return (
         View((b"%",), _PERCENT, _PERCENT_END, True, _of_percent, plain),
         View((b"\\",), _ESCAPE, _ESCAPE_END, True, _of_escape, tuple(sorted(values))),
-        View((b"\n", b"\\n"), _BREAK, _BREAK_END, False, _of_break, tuple(sorted(encoded))),
+        View(
+            (b"\n", b"\\n"),
+            _BREAK,
+            _BREAK_END,
+            False,
+            _of_break,
+            tuple(sorted(encoded)),
+            drops=True,
+        ),
     )
