@@ -179,7 +179,7 @@ def _address(app: App, what: str, url: str, token: Source | None, words: str) ->
         lines.append(f"    with the token of the {describe(token)}, where that is set")
     return Item(
         lines,
-        entry is not None and entry.get("token") == source,
+        entry is not None and source in (None, entry.get("token")),
         lambda at: agree_to(app.home(), url, app.environ, how="trust", at=at, token=source),
     )
 

@@ -72,6 +72,7 @@ def test_the_store_of_a_strangers_checkout(shop: Any, server: Recorder) -> None:
 
     # Agreed, the address belongs to another store than this journal: still nothing of it is shown.
     assert shop.command("trust", "--yes", env=env).code == 0
+    assert "here already" in shop.command("trust", env=env).err
     for words in (("sync",), ("run",), ("run", "--offline")):
         done = shop.command(*words, env=env)
         assert done.code == 3 and "belongs to the store at sqlite:" in done.err, (words, done.err)
