@@ -141,9 +141,11 @@ def test_a_store_that_moved_is_bound_by_a_persons_word(shop: Any) -> None:
     old, new, other = (shop.root / name / "store.db" for name in ("old", "new", "other"))
     at = {path: {"CXLOCAL_STORE": f"sqlite://{path}"} for path in (old, new, other)}
     shop.write(ONE)
-    assert shop.run(env=at[old]).code == 0
     stranger = {**at[other], "CXLOCAL_HOME": str(shop.root / "second")}
-    assert shop.command("sync", env=stranger).code == 0
+    for env in (at[old], stranger):
+        assert shop.command("store", "create", env=env).code == 0
+        assert shop.command("sync", env=env).code == 0
+    assert shop.run(env=at[old]).code == 0
     old.parent.rename(new.parent)
     for words in (("run",), ("run", "--offline"), ("sync",)):
         done = shop.command(*words, env=at[new])
