@@ -23,7 +23,7 @@ def public_address(url: str) -> str:
     name = user.partition(":")[0]
     rest = f"{name}@{place}" if name else place
     base, mark_query, query = rest.partition("?")
-    kept = [part for part in query.split("&") if not _is_secret(part)]
+    kept = [part for part in query.split("&") if not is_secret(part)]
     return f"{scheme}://{base}{mark_query if kept and kept != [''] else ''}{'&'.join(kept)}"
 
 
@@ -55,6 +55,7 @@ def split_user(rest: str) -> tuple[str, str]:
     return "", rest
 
 
-def _is_secret(part: str) -> bool:
+def is_secret(part: str) -> bool:
+    """Whether a parameter (``name`` or ``name=value``) is one whose value nobody may see."""
     name = unquote(part.partition("=")[0]).lower()
     return any(word in name for word in _SECRET)

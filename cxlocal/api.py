@@ -36,6 +36,7 @@ from cxlocal.hooks.tool import Produced, ReportFile
 from cxlocal.journal.file import Journal
 from cxlocal.journal.home import home_folder, journal_file
 from cxlocal.journal.witness import witness_folder
+from cxlocal.revision.local_file import effective, find_local
 from cxlocal.runner import pieces
 from cxlocal.runner.admission import Others, Way
 from cxlocal.runner.decision import Asked, decide
@@ -222,6 +223,7 @@ class Run:
         self._journal: Journal | None = None
         self._record: PieceRecord | None = None
         self._joined = False
+        self._local: str | None = None
 
     @property
     def id(self) -> str:
@@ -278,14 +280,18 @@ class Run:
 
     def surroundings(self) -> Surroundings:
         """What stages need to know of this process."""
-        return Surroundings(self._environ, lambda: self._folder)
+        return Surroundings(self._environ, lambda: self._folder, lambda: self._local)
 
     def troubles(self) -> Troubles:
         """What to do about trouble with recording: raise, or warn when not strict."""
         return Troubles(lambda text: warnings.warn(text, stacklevel=3), strict=self._strict)
 
     def __enter__(self) -> Self:
-        chosen = home_setting(self._environ, str(self._folder))
+        found = find_local(self._folder, self._environ, self._ids)
+        if found is not None and found.ignored:
+            warnings.warn(f"cx.local.toml is not used: {found.ignored}", stacklevel=2)
+        self._local = effective(found)
+        chosen = home_setting(self._environ, self._local)
         home = Path(chosen) if chosen else home_folder(self._environ, self._ids)
         path = journal_file(home)
         fresh = not path.exists()
@@ -349,7 +355,8 @@ class Run:
         """Open the store for one exchange, which gets the patience in seconds."""
         machine = self._machine(fresh=False)
         source = open_source(machine, self.revision, {})
-        store = open_store(source, machine)
+        store = open_store(source, machine, self.record.journal)
+        assert store is not None
         try:
             exchange(store, source.settings.store_patience_seconds)
         finally:
@@ -359,6 +366,7 @@ class Run:
         assert self._journal is not None
         return Machine(
             root=self._folder,
+            local=self._local,
             home=self._journal.home,
             environ=self._environ,
             clock=self.clock,

@@ -77,11 +77,11 @@ def _effective(app: App) -> tuple[Config | None, dict[str, object], Settings]:
     """The configuration of the working folder, as parsed and as it holds."""
     project = app.find_project()
     if project is None:
-        return None, {}, settings(None, folder=None, environ=app.environ)
+        return None, {}, settings(None, local=None, environ=app.environ)
     path = project / "cx.toml"
     source = read(str(path))
     raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    return source, raw, settings(source, folder=str(project), environ=app.environ)
+    return source, raw, settings(source, local=app.local(), environ=app.environ)
 
 
 @config.command(

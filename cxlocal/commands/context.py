@@ -40,6 +40,7 @@ class App:
         self.verbosity = verbosity
         self.debug = debug
         self.blocked = blocked
+        self._told_local = False
 
     @property
     def directory(self) -> Path:
@@ -76,9 +77,23 @@ class App:
         from cxlocal.config.locate import home_setting
         from cxlocal.journal.home import home_folder
 
-        project = self.find_project()
-        chosen = home_setting(self.environ, None if project is None else str(project))
+        chosen = home_setting(self.environ, self.local())
         return Path(chosen) if chosen else home_folder(self.environ, self.ids)
+
+    def local(self) -> str | None:
+        """The ``cx.local.toml`` of the project, if there is one that counts; one that does not is
+        named once."""
+        project = self.find_project()
+        if project is None or not os.path.lexists(project / "cx.local.toml"):
+            return None
+        from cxlocal.commands.terminal import warn
+        from cxlocal.revision.local_file import effective, find_local
+
+        found = find_local(project, self.environ, self.ids)
+        if found is not None and found.ignored and not self._told_local:
+            self._told_local = True
+            warn(f"cx.local.toml is not used: {found.ignored}")
+        return effective(found)
 
     def journal_path(self) -> Path:
         """Where the journal of this machine is (or will be)."""

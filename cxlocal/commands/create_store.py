@@ -10,7 +10,7 @@ from cxlocal.allocation.request import known_node
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document
-from cxlocal.commands.project import load_project, open_project_store
+from cxlocal.commands.project import agreed, load_project, open_project_store
 from cxlocal.commands.terminal import say
 from cxlocal.errors import UsageError
 from cxlocal.exchange.state import store_state
@@ -65,6 +65,8 @@ def create(app: App, url: str | None, synced: bool, again: bool, as_json: bool) 
             )
     finally:
         opened.close()
+    if url:
+        agreed(app, url, "store create")
     if as_json:
         write_document({"url": opened.url, "lineage": lineage, "synced": synced})
         return

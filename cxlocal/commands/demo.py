@@ -20,6 +20,8 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.home import journal_file
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.processes.start import run_attached, run_captured
+from cxlocal.revision.local_file import agree_to_local, find_local, first_home
+from cxlocal.text import utc_text
 
 if TYPE_CHECKING:
     from cxlocal.demo.story import Act
@@ -73,9 +75,17 @@ def _empty(folder: Path) -> Path:
 
 def _play(app: App, root: Path, *, as_json: bool, kept: bool) -> None:
     place = Place(root)
-    caller = Caller(app, quiet=as_json)
+    caller = Caller(_environment(app, place), quiet=as_json)
     say(f"Everything happens in {root}")
-    play(place, caller.announce, caller.call)
+    homes = [place.home, *([first_home(app.environ, app.ids)] if kept else [])]
+
+    def agree(folder: Path) -> None:
+        found = find_local(folder, caller.env, app.ids)
+        assert found is not None
+        for home in homes:
+            agree_to_local(found, home, utc_text(app.clock.now_ms()))
+
+    play(place, caller.announce, caller.call, agree)
     summary = _summary(app, place)
     if as_json:
         write_document(summary)
@@ -86,9 +96,9 @@ def _play(app: App, root: Path, *, as_json: bool, kept: bool) -> None:
 class Caller:
     """Prints each command and runs it, as a reader would type it."""
 
-    def __init__(self, app: App, *, quiet: bool) -> None:
+    def __init__(self, environ: dict[str, str], *, quiet: bool) -> None:
         self.quiet = quiet
-        self.env = _environment(app)
+        self.env = environ
 
     def announce(self, act: Act) -> None:
         """The heading of an act."""
@@ -115,13 +125,14 @@ class Caller:
             )
 
 
-def _environment(app: App) -> dict[str, str]:
+def _environment(app: App, place: Place) -> dict[str, str]:
     """The reader's own, without what would make git or cxlocal look elsewhere."""
-    return {
+    kept = {
         name: value
         for name, value in app.environ.items()
         if not name.startswith(("CXLOCAL_", "GIT_"))
     }
+    return {**kept, "CXLOCAL_HOME": str(place.home)}
 
 
 def _found(words: tuple[str, ...]) -> list[str]:
@@ -132,7 +143,7 @@ def _found(words: tuple[str, ...]) -> list[str]:
 
 
 def _summary(app: App, place: Place) -> dict[str, Any]:
-    path = journal_file(place.root / "home")
+    path = journal_file(place.home)
     with Journal.open(path, clock=app.clock, ids=app.ids, create=False) as journal:
         catch_up(journal)
         return {
@@ -173,10 +184,10 @@ def _say_end(place: Place, summary: dict[str, Any], kept: bool) -> None:
 def _stop_services(app: App, root: Path) -> None:
     """No process stays behind, however the demo ended."""
     place = Place(root)
-    if (root / "home" / "journal.db").exists():
+    if journal_file(place.home).exists():
         run_captured(
             _found(("cxlocal", "env", "destroy", "production", "--yes")),
             cwd=place.shop,
-            env=_environment(app),
+            env=_environment(app, place),
             timeout_seconds=30,
         )

@@ -10,6 +10,7 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.project import access_of, load_project, open_project_store
 from cxlocal.commands.terminal import say
+from cxlocal.config.agreement import secrets_digest, trusted
 from cxlocal.doctor.check import BAD, Check, readiness
 from cxlocal.doctor.machine import check_disk, check_git, check_journal, check_plugins, check_sqlite
 from cxlocal.doctor.project import (
@@ -113,7 +114,7 @@ def project_checks(app: App, project: Project, journal: Journal, *, passing: boo
     return [
         check_git(project.root),
         *check_tools(plan, project.manager),
-        *check_secrets(project.settings, app.environ, project.root),
+        *check_secrets(project.settings, app.environ, project.root, _agreed_secrets(app, project)),
         check_revision(plan, project.root, journal.home, app.clock),
         answered,
         *([] if passing and not invents else [check_reserve(plan, journal)]),
@@ -121,6 +122,12 @@ def project_checks(app: App, project: Project, journal: Journal, *, passing: boo
         *check_artifacts(plan, journal),
         *check_caches(plan, project.root, journal.home),
     ]
+
+
+def _agreed_secrets(app: App, project: Project) -> bool:
+    assert project.config is not None
+    digest = secrets_digest(project.config)
+    return not digest or digest in trusted(app.home(), app.environ)
 
 
 def _lender_of(app: App, project: Project) -> Callable[[], Any] | None:

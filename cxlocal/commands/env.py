@@ -308,6 +308,7 @@ def _machine(app: App) -> Machine:
 
     return Machine(
         root=app.find_project() or app.directory,
+        local=app.local(),
         home=app.home(),
         environ=app.environ,
         clock=app.clock,

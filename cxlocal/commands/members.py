@@ -13,13 +13,14 @@ from cxlocal.address import argument_address, public_address
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, put, write_document, write_rows
-from cxlocal.commands.project import access_of, load_project, open_project_store
+from cxlocal.commands.project import access_of, agreed, load_project, open_project_store
 from cxlocal.commands.serve import server_part
 from cxlocal.commands.terminal import harmless, say, warn
 from cxlocal.domain import deliverable_id
 from cxlocal.errors import CxError, UsageError
+from cxlocal.exchange.destination import EMBEDDED
 from cxlocal.exchange.followed import read_with as followed
-from cxlocal.exchange.open import EMBEDDED, open_store
+from cxlocal.exchange.open import open_store, require_agreed
 from cxlocal.exchange.overview import overview
 from cxlocal.exchange.standing import note_standing, read_joined, words_of_staying
 from cxlocal.exchange.state import forget_cursor, store_state
@@ -124,6 +125,7 @@ def join(
         found = store.join(code, authority)
     finally:
         store.close()
+    agreed(app, store.url, "store join")
     _read_anew(app, store.url, found)
     if as_json:
         write_document({**found, "url": store.url})
@@ -165,13 +167,11 @@ def _print_token(app: App, project: Project, url: str, code: str, authority: str
             " ('cxlocal store invite NAME')"
         )
     if found.get("lends"):
-        say(
-            f"That is the token of {found['member']!r}. Where a CI server keeps it as LENDER_TOKEN:"
-        )
-        say(f'  [store]\n  lender = "{store.url}"\n  lender_token = {{ env = "LENDER_TOKEN" }}')
+        say(f"That is the token of {found['member']!r}. A CI job is given it with the address:")
+        say(f"  CXLOCAL_LENDER={store.url}\n  CXLOCAL_LENDER_TOKEN=(the token)")
         return
-    say(f"That is the token of {found['member']!r}. Where a CI server keeps it as STORE_TOKEN:")
-    say(f'  [store]\n  url = "{store.url}"\n  token = {{ env = "STORE_TOKEN" }}')
+    say(f"That is the token of {found['member']!r}. A CI job is given it with the address:")
+    say(f"  CXLOCAL_STORE={store.url}\n  CXLOCAL_STORE_TOKEN=(the token)")
 
 
 @command(
@@ -296,8 +296,11 @@ def _open_management(app: App, url: str | None) -> Any:
     this machine serves it. Raises UsageError."""
     project = load_project(app)
     chosen = argument_address(url) or project.settings.store_url or EMBEDDED
+    access = access_of(app, project)
+    if not url:
+        require_agreed(access)
     if chosen.startswith(("http:", "https:")):
-        return open_project_store(app, project, chosen)
+        return open_store(access, chosen)
     local = server_part("local")
     try:
         return local.LocalManagement(chosen, local.members_path(chosen, app.home()))

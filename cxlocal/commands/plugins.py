@@ -13,13 +13,13 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.terminal import say, warn
+from cxlocal.config.agreement import trusted
 from cxlocal.config.load import read
 from cxlocal.config.problems import suggestion
 from cxlocal.errors import ConfigError, UsageError
 from cxlocal.hooks.implementations import hook_names
 from cxlocal.hooks.look import look
 from cxlocal.hooks.manager import load
-from cxlocal.hooks.trust import trusted
 
 if TYPE_CHECKING:
     from cxlocal.hooks.manager import Manager, PluginRow

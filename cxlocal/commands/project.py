@@ -45,7 +45,7 @@ def load_project(app: App, *, needed: bool = False, shipped_only: bool = False) 
 
     root = app.project() if needed else app.find_project()
     config = None if root is None else read(str(root / "cx.toml"))
-    chosen = settings(config, folder=None if root is None else str(root), environ=app.environ)
+    chosen = settings(config, local=app.local(), environ=app.environ)
     manager = load(
         app.environ,
         block=() if config is None else config.plugins.block,
@@ -74,6 +74,14 @@ def _store_of_journal(app: App) -> str:
         return ""
     with app.journal() as journal:
         return store_state(journal.connection).url
+
+
+def agreed(app: App, url: str, how: str) -> None:
+    """Note that the person who calls this command agreed to the store at ``url``."""
+    from cxlocal.exchange.agreed import agree_to
+    from cxlocal.text import utc_text
+
+    agree_to(app.home(), url, app.environ, how=how, at=utc_text(app.clock.now_ms()))
 
 
 def access_of(app: App, project: Project) -> Access:
@@ -109,6 +117,7 @@ def make_machine(app: App, fresh: bool) -> Machine:
 
     return Machine(
         root=app.project(),
+        local=app.local(),
         home=app.home(),
         environ=app.environ,
         clock=app.clock,

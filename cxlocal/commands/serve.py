@@ -22,10 +22,11 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import put
 from cxlocal.commands.prepare import wanted_reserve
-from cxlocal.commands.project import load_project, open_project_store
+from cxlocal.commands.project import access_of, load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import ConfigError, CxError, ExitCode, Refused, UsageError
-from cxlocal.exchange.open import EMBEDDED, is_own
+from cxlocal.exchange.destination import EMBEDDED
+from cxlocal.exchange.open import is_own, require_agreed
 from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up
@@ -178,8 +179,8 @@ def _store_to_serve(app: App, url: str | None) -> tuple[str, Callable[[], Store]
             hint="name the store behind it: cxlocal serve --store sqlite:///srv/cx/store.db",
             name="served-already",
         )
-    open_project_store(app, project, chosen).close()  # a wrong address is said at once
-    return chosen, lambda: open_project_store(app, project, chosen)
+    open_project_store(app, project, url).close()  # a wrong address is said at once
+    return chosen, lambda: open_project_store(app, project, url)
 
 
 def _begin(chosen: str, open_one: Callable[[], Any]) -> None:
@@ -235,6 +236,7 @@ class Lending:
             )
         self.app = app
         self.project: Project = load_project(app)
+        require_agreed(access_of(app, self.project))
         if is_own(self.project.settings.store_url):
             raise Refused(
                 "there is nothing to lend",

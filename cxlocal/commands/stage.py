@@ -42,7 +42,7 @@ class Asked:
         self.artifacts = [_pair(one, "artifact", "wheel=dist/app.whl") for one in artifacts]
         self.timeout_seconds = parse_duration(timeout) if timeout else None
         self.allow_older = False
-        self.around = Surroundings(app.environ, app.find_project, app.blocked)
+        self.around = Surroundings(app.environ, app.find_project, app.local, app.blocked)
 
     def name_outputs(self, attempt: PieceAttempt) -> None:
         """Tell the attempt what the caller says that the stage leaves."""

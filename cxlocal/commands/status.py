@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, put, write_document, write_rows
-from cxlocal.commands.terminal import harmless
+from cxlocal.commands.terminal import harmless, warn
 from cxlocal.config.load import read
+from cxlocal.config.settings import settings
+from cxlocal.exchange.agreed import unagreed
 from cxlocal.journal.rebuild import catch_up
 
 if TYPE_CHECKING:
@@ -70,10 +72,19 @@ def status(app: App, as_json: bool) -> None:
 
 
 def deliverable_here(app: App) -> str | None:
-    """The deliverable of the folder one stands in; None outside a project. Raises ConfigError."""
+    """The deliverable of the folder one stands in; None outside a project. A store that is a stranger
+    here is named. Raises ConfigError."""
     if app.find_project() is None:
         return None
-    return read(str(app.project() / "cx.toml")).deliverable.name
+    config = read(str(app.project() / "cx.toml"))
+    found = unagreed(
+        settings(config, local=app.local(), environ=app.environ), app.environ, app.home()
+    )
+    if found:
+        warn(
+            f"{found} is not asked: nobody agreed here to the store of this project (cxlocal trust)"
+        )
+    return config.deliverable.name
 
 
 def _facts(journal: Journal, name: str | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from cxlocal.commands.members import invite, join, revoke, status
 from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.project import load_project, open_project_store
 from cxlocal.commands.store_adopt import adopt
+from cxlocal.commands.store_moved import moved
 from cxlocal.commands.sync import describe
 from cxlocal.commands.terminal import say
 from cxlocal.errors import UsageError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         ("cxlocal store join https://store.example.org:8377 --code CODE", "enrol this machine"),
         ("cxlocal store create folder:///mnt/team", "begin a store in a shared folder"),
         ("cxlocal store adopt https://store.example.org:8377", "move to a shared store"),
+        ("cxlocal store moved URL", "the same store has another address now"),
         ("cxlocal store recover", "go on handing out numbers after a store was restored or moved"),
     ]
 )
@@ -40,7 +42,7 @@ def store() -> None:
     """Look after the store: begin one, members, status, recovery."""
 
 
-for _member in (status, follow, create, adopt, join, invite, revoke):
+for _member in (status, follow, create, adopt, moved, join, invite, revoke):
     store.add_command(_member)
 
 

@@ -10,11 +10,11 @@ from cxlocal.address import argument_address
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document
-from cxlocal.commands.project import load_project, open_project_store
+from cxlocal.commands.project import agreed, load_project, open_project_store
 from cxlocal.commands.sync import describe
 from cxlocal.commands.terminal import say
 from cxlocal.exchange.adoption import move
-from cxlocal.exchange.open import EMBEDDED
+from cxlocal.exchange.destination import EMBEDDED
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up
@@ -60,6 +60,7 @@ def adopt(app: App, url: str, with_others: bool, conflicts_known: bool, as_json:
         finally:
             old.close()
             new.close()
+    agreed(app, url, "store adopt")
     if as_json:
         write_document({**moved._asdict(), "from": before, "to": url, "sync": report._asdict()})
     else:

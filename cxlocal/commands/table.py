@@ -52,7 +52,7 @@ ROWS = (
     Row("mirror", "mirror:mirror", "Keep a remote of this machine for when the git host is down.", "Places and copies"),
     Row("config", "config:config", "Show the configuration, where it comes from, and its schema.", "Set-up"),
     Row("plugins", "plugins:plugins", "List plugins, shipped, installed and of this project.", "Set-up"),
-    Row("trust", "trust:trust", "Allow the plugins of this project to run on this machine.", "Set-up"),
+    Row("trust", "trust:trust", "Agree to what this project asks of this machine.", "Set-up"),
     Row("completion", "completion:completion", "Print the completion script of a shell.", "Set-up"),
 )
 # fmt: on

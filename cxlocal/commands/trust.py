@@ -1,71 +1,102 @@
-"""``cxlocal trust``: allow the plugins of this project to run on this machine."""
+"""``cxlocal trust``: agree to what this checkout says about plugins, stores, tokens and this
+machine."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from cxlocal.address import argument_address, public_address
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, put, rows_options, write_rows
+from cxlocal.commands.project import agreed, load_project, open_project_store
 from cxlocal.commands.terminal import harmless, say
+from cxlocal.config.agreement import agree, read, remove, secrets_digest, trusted
+from cxlocal.config.load import read as read_config
+from cxlocal.config.types import source_of
 from cxlocal.errors import Refused, UsageError
-from cxlocal.hooks import trust as trusting
+from cxlocal.exchange.agreed import agree_to
+from cxlocal.exchange.destination import destination
 from cxlocal.hooks.trust import FOLDER, read_project
+from cxlocal.revision.local_file import agree_to_local, find_local, first_home
+from cxlocal.secrets import describe
 from cxlocal.text import utc_text
 
 if TYPE_CHECKING:
-    from cxlocal.hooks.trust import ProjectPlugins
+    from collections.abc import Callable, Iterator
+
+    from cxlocal.config.types import Config, Source
+
+
+class Item(NamedTuple):
+    """One thing to agree to."""
+
+    lines: list[str]
+    known: bool
+    note: Callable[[str], None]
+    """Records it; takes the time as text."""
 
 
 @command(
     examples=[
-        ("cxlocal trust", "show the files and ask"),
-        ("cxlocal trust --digest", "what to put in CXLOCAL_TRUST for CI"),
-        ("cxlocal trust --list", "what was trusted on this machine"),
+        ("cxlocal trust", "show what this checkout says about this machine, and ask"),
+        ("cxlocal trust --store https://store.example.org:8377", "agree to a store, in a script"),
+        ("cxlocal trust --digest", "what to put in CXLOCAL_TRUST for the plugins in CI"),
+        ("cxlocal trust --list", "what was agreed to on this machine"),
     ]
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--store", "url", metavar="URL", help="Agree to the store at this address alone.")
 @click.option("--digest", "only_digest", is_flag=True, help="Print the digest; change nothing.")
-@click.option("--list", "listing", is_flag=True, help="List what was trusted; change nothing.")
-@click.option("--remove", metavar="DIGEST", help="Take it back.")
+@click.option("--list", "listing", is_flag=True, help="List what was agreed to; change nothing.")
+@click.option("--remove", "gone", metavar="DIGEST|ADDRESS", help="Take it back.")
 @rows_options
 @pass_app
 def trust(
-    app: App, yes: bool, only_digest: bool, listing: bool, remove: str | None, output: Output
-) -> None:
-    """Allow the plugins of this project to run on this machine.
+    app: App, yes: bool, url: str | None, only_digest: bool, listing: bool, gone: str | None,
+    output: Output,
+) -> None:  # fmt: skip
+    """Agree to what this project asks of this machine.
 
-    The files in .cx/plugins are code of the repository and run with your rights. Read them first.
-    Any change to them makes another digest, and the question is asked again.
+    A checkout is a stranger: its plugins run with your rights, its store gets the history of your
+    releases, its secrets and cx.local.toml say what is read here. Nothing of that happens before you
+    agreed to it on this machine. Any change asks again.
     """
     if listing:
-        known = trusting.entries(app.home())
-        rows = [{"digest": digest, **entry} for digest, entry in known.items()]
-        write_rows(rows, ("digest", "folder", "at"), output)
-        return
-    if remove is not None:
-        trusting.remove(app.home(), remove)
-        say("It will not run here any more.")
-        return
-    found = _found(app)
-    if only_digest:
-        put(found.digest)
-        return
-    if found.digest in trusting.trusted(app.home(), app.environ):
-        say("These plugins are trusted here already.")
-        return
-    _show(found)
-    if not yes:
-        _ask()
-    at = utc_text(app.clock.now_ms())
-    trusting.add(app.home(), found.digest, folder=found.folder, at=at)
-    say(f"Trusted on this machine. In CI: CXLOCAL_TRUST={found.digest}")
+        write_rows(_rows(app), ("what", "agreed", "where", "at"), output)
+    elif gone is not None:
+        remove(app.home(), gone)
+        say("It is not trusted here any more.")
+    elif url is not None:
+        argument_address(url)
+        open_project_store(app, load_project(app), url).close()  # a wrong address is said at once
+        agreed(app, url, "trust --store")
+        say(f"Agreed on this machine: {url}")
+    elif only_digest:
+        put(_digest(app))
+    else:
+        _ask_about_all(app, yes)
 
 
-def _found(app: App) -> ProjectPlugins:
+def _rows(app: App) -> list[dict[str, Any]]:
+    known = read(app.home())
+    first = read(first_home(app.environ, app.ids)).trusted
+    digests = {**first, **known.trusted}
+    rows = [
+        {"what": one.get("what", "plugins"), "agreed": digest, "where": one["folder"],
+         "at": one["at"]}
+        for digest, one in digests.items()
+    ]  # fmt: skip
+    return rows + [
+        {"what": "store", "agreed": address, "where": one["how"], "at": one["at"]}
+        for address, one in known.addresses.items()
+    ]
+
+
+def _digest(app: App) -> str:
     found = read_project(app.project() / FOLDER)
     if not found.files:
         raise UsageError(
@@ -74,13 +105,98 @@ def _found(app: App) -> ProjectPlugins:
             hint="cxlocal plugins lists what is installed",
             name="no-project-plugins",
         )
-    return found
+    return found.digest
 
 
-def _show(found: ProjectPlugins) -> None:
-    for file in found.files:
-        lines = file.source.count(b"\n")
-        say(f"  {harmless(str(file.path))}  ({lines} lines)")
+def _ask_about_all(app: App, yes: bool) -> None:
+    items = list(_items(app))
+    if not items:
+        raise UsageError(
+            "this project asks nothing of this machine",
+            why="it has no plugins, store, secrets or cx.local.toml that need a person's word",
+            hint="cxlocal run",
+            name="nothing-to-trust",
+        )
+    fresh = [item for item in items if not item.known]
+    if not fresh:
+        say("All of this project is trusted here already.")
+        return
+    for line in (line for item in items for line in item.lines):
+        say(harmless(line))
+    if not yes:
+        _ask()
+    now = utc_text(app.clock.now_ms())
+    for item in fresh:
+        item.note(now)
+    say("Agreed, on this machine and to exactly this.")
+
+
+def _items(app: App) -> Iterator[Item]:
+    """What there is to agree to. cx.local.toml first: it may say where the home is."""
+    root = app.project()
+    config = read_config(str(root / "cx.toml"))
+    found = find_local(root, app.environ, app.ids)
+    if found is not None and not found.tracked:
+        text = found.content.decode("utf-8", "replace").splitlines()
+        yield Item(
+            [f"{found.path}, about this machine:", *(f"    {line}" for line in text)],
+            not found.ignored,
+            lambda at: agree_to_local(found, first_home(app.environ, app.ids), at),
+        )
+    yield from _plugins(app)
+    store = config.store
+    if store.url:
+        words = "gets the history of this machine's releases, and counts versions"
+        yield _address(app, "store", store.url, store.token, words)
+    if store.lender:
+        words = "lends numbers to passing machines"
+        yield _address(app, "lender", store.lender, store.lender_token, words)
+    yield from _secrets(app, config)
+
+
+def _plugins(app: App) -> Iterator[Item]:
+    found = read_project(app.project() / FOLDER)
+    if found.files:
+        lines = [
+            f"    {file.path}  ({count} lines)"
+            for file in found.files
+            for count in [file.source.count(b"\n")]
+        ]
+        lines.append(f"    in CI: CXLOCAL_TRUST={found.digest}")
+        yield _content(
+            app, "plugins", found.digest, ["plugins, which run with your rights:", *lines]
+        )
+
+
+def _address(app: App, what: str, url: str, token: Source | None, words: str) -> Item:
+    whole = destination(url, app.environ, app.home())
+    source = None if token is None else source_of(token)
+    entry = read(app.home()).addresses.get(whole)
+    lines = [f"{what} {public_address(url)}: {words}"]
+    if whole.rstrip("/") != url.rstrip("/"):
+        lines.append(f"    contacted is {whole}")
+    if token is not None:
+        lines.append(f"    with the token of the {describe(token)}, where that is set")
+    return Item(
+        lines,
+        entry is not None and source in (None, entry.get("token")),
+        lambda at: agree_to(app.home(), url, app.environ, how="trust", at=at, token=source),
+    )
+
+
+def _secrets(app: App, config: Config) -> Iterator[Item]:
+    digest = secrets_digest(config)
+    if digest:
+        lines = [f"    {name}: {describe(one)}" for name, one in config.secrets.items()]
+        yield _content(app, "secrets", digest, ["secrets, tried by 'cxlocal doctor':", *lines])
+
+
+def _content(app: App, what: str, digest: str, lines: list[str]) -> Item:
+    def note(at: str) -> None:
+        entry = {"what": what, "folder": str(app.project()), "at": at}
+        agree(app.home(), trusted={digest: entry})
+
+    return Item(lines, digest in trusted(app.home(), app.environ), note)
 
 
 def _ask() -> None:
@@ -88,13 +204,13 @@ def _ask() -> None:
     if not sys.stdin.isatty():
         raise UsageError(
             "nobody is here to be asked",
-            why="trusting takes a person who has read the files",
-            hint="read the files, then: cxlocal trust --yes",
+            why="agreeing takes a person who has read this",
+            hint="read it, then: cxlocal trust --yes",
             name="nobody-to-ask",
         )
-    if not click.confirm("Have you read them, and may they run with your rights?", err=True):
+    if not click.confirm("Have you read it, and do you agree to all of it?", err=True):
         raise Refused(
-            "nothing was trusted",
+            "nothing was agreed to",
             why="the question was not answered with yes",
-            hint="read the files, then: cxlocal trust",
+            hint="read it, then: cxlocal trust",
         )

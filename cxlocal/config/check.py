@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, time
 from typing import Any
+from urllib.parse import unquote
 
 from cxlocal.config import types
 from cxlocal.config.problems import Where, problem
@@ -242,15 +243,47 @@ def source(table: types.Source, where: Where) -> None:
 
 def store(table: types.Store | types.LocalStore, where: Where) -> None:
     """A credential only where a store asks for one."""
-    if table.token is not None:
-        source(table.token, where)
-        if table.url is not None and (not table.url or table.url.startswith("sqlite:")):
+    for key, token, url in (
+        ("token", table.token, table.url),
+        ("lender_token", table.lender_token, table.lender),
+    ):
+        if token is None:
+            continue
+        source(token, where)
+        if not url or url.startswith("sqlite:"):
             raise problem(
                 where,
-                "token is given, but no store asks for it",
-                why="a store in a file of this machine has no members",
-                hint="take token out, or give the url of the store",
-                key="token",
+                f"{key} is given, but no address that asks for it",
+                why="a token goes to the address it is written beside; a store in a file of this"
+                " machine has no members",
+                hint=f"take {key} out, or give the address beside it",
+                key=key,
+            )
+        if isinstance(table, types.Store) and token.env is None:
+            raise problem(
+                where,
+                f"{key} must be a variable in this file",
+                why="a command, a file or a keyring that a repository names would be used on every"
+                " machine that has it checked out",
+                hint=f'write {key} = {{ env = "NAME" }}, or both keys into cx.local.toml',
+                key=key,
+            )
+    if isinstance(table, types.Store) and table.url.startswith("postgresql:"):
+        _database(table.url, where)
+
+
+def _database(url: str, where: Where) -> None:
+    """Parameters by which a repository would choose what else is read or sent here."""
+    query = url.partition("?")[2]
+    for part in query.split("&") if query else ():
+        name = unquote(part.partition("=")[0])
+        if name not in DATABASE_PARAMETERS:
+            raise problem(
+                where,
+                f"url: {clean_text(name)[:60]!r} cannot stand in this file",
+                why="it makes the library read files, variables or credentials of this machine",
+                hint="set it where no repository does: in CXLOCAL_STORE, or in cx.local.toml",
+                key="url",
             )
 
 
@@ -372,6 +405,16 @@ def environment(table: types.Environment, where: Where) -> None:
 def defaults(table: types.Defaults, where: Where) -> None:
     """Variables for every stage."""
     check_pass_env(table.pass_env, where)
+
+
+DATABASE_PARAMETERS = (
+    "host", "hostaddr", "port", "dbname", "user", "sslmode", "sslnegotiation", "sslrootcert",
+    "channel_binding", "require_auth", "connect_timeout", "keepalives", "keepalives_idle",
+    "keepalives_interval", "keepalives_count", "tcp_user_timeout", "target_session_attrs",
+    "load_balance_hosts", "application_name",
+)  # fmt: skip
+"""What the address of a database in cx.toml may name behind ``?``. Not among them: ``service``,
+``passfile``, ``sslkey``, ``sslcert``, ``options`` and whatever libpq learns later."""
 
 
 CHECKS: dict[Any, Callable[[Any, Where], None]] = {

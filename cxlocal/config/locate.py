@@ -50,17 +50,17 @@ def expand(path: str, folder: str, environ: Mapping[str, str]) -> str:
     return os.path.normpath(os.path.join(folder, path))
 
 
-def home_setting(environ: Mapping[str, str], project: str | None) -> str | None:
+def home_setting(environ: Mapping[str, str], local: str | None) -> str | None:
     """The folder of the journal where someone has set it: absolute path, or None.
 
-    ``CXLOCAL_HOME``, then ``home`` in the ``cx.local.toml`` of the folder ``project``, then in the
-    file of the user. Raises ConfigError for a file that cannot be read, and for a setting that can
+    ``CXLOCAL_HOME``, then ``home`` in ``local`` (a ``cx.local.toml`` that counts), then in the file
+    of the user. Raises ConfigError for a file that cannot be read, and for a setting that can
     be no folder: it is a file, or lies below one.
     """
     found = environ.get("CXLOCAL_HOME", "")
     if found:
         return _folder(expand(found, os.getcwd(), environ), "CXLOCAL_HOME")
-    candidates = [os.path.join(project, LOCAL_NAME)] if project else []
+    candidates = [local] if local else []
     personal = user_file(environ)
     if personal:
         candidates.append(personal)

@@ -14,17 +14,19 @@ from typing import Any, NamedTuple
 
 from cxlocal.config import types
 from cxlocal.config.load import CHOICES, read_local
-from cxlocal.config.locate import LOCAL_NAME, expand, user_file
+from cxlocal.config.locate import expand, user_file
 from cxlocal.config.problems import Where, problem, suggestion
 from cxlocal.config.types import source_of
-from cxlocal.errors import UsageError
+from cxlocal.errors import ConfigError, UsageError
 from cxlocal.text import parse_duration
 
 VARIABLES = {
     "CXLOCAL_HOME": "home",
     "CXLOCAL_STORE": "store.url",
+    "CXLOCAL_STORE_TOKEN": "store.token",
     "CXLOCAL_PATIENCE": "store.patience",
     "CXLOCAL_LENDER": "store.lender",
+    "CXLOCAL_LENDER_TOKEN": "store.lender_token",
     "CXLOCAL_JOBS": "jobs",
     "CXLOCAL_OUTPUT": "output",
 }
@@ -44,18 +46,28 @@ DEFAULTS: dict[str, Any] = {
 """What holds when nobody said anything. ``jobs`` is the number of processors."""
 
 
+class Token(NamedTuple):
+    """Where the credential for one address comes from."""
+
+    url: str
+    """It is used for this address and no other, whoever named that."""
+    source: dict[str, Any]
+    """As secrets have them."""
+    origin: str
+
+
 class Settings(NamedTuple):
     """The effective values."""
 
     store_url: str
     """Empty: the store of this machine alone."""
-    store_token: dict[str, Any] | None
-    """A source, as secrets have them."""
+    store_tokens: tuple[Token, ...]
+    """Highest first."""
     store_patience_seconds: int
     store_lender: str
     """Empty: nobody lends numbers to passing machines."""
-    store_lender_token: dict[str, Any] | None
-    """A source, as secrets have them."""
+    lender_tokens: tuple[Token, ...]
+    """Highest first."""
     store_lends: int
     """Numbers to hold for each line at least, so that some can be lent."""
     home: str | None
@@ -70,6 +82,10 @@ class Settings(NamedTuple):
     """Key (``store.url``, ``secrets.DEPLOY_TOKEN``) to where its value comes from."""
 
 
+TOKENS = {"store.url": "store.token", "store.lender": "store.lender_token"}
+"""Addresses, and the key of the credential that is written beside them."""
+
+
 class _Layer(NamedTuple):
     origin: str
     values: Mapping[str, Any]
@@ -78,19 +94,19 @@ class _Layer(NamedTuple):
 def settings(
     config: types.Config | None,
     *,
-    folder: str | None,
+    local: str | None,
     environ: Mapping[str, str],
     flags: Mapping[str, Any] | None = None,
 ) -> Settings:
     """The effective values for a project.
 
-    ``folder`` is where ``cx.toml`` is (None outside a project), ``flags`` are those of the command
-    by key (``jobs``, ``store.url``), None where not given. Raises ConfigError.
+    ``local`` is a ``cx.local.toml`` that counts (``cxlocal.revision.local_file``), ``flags`` are
+    those of the command by key (``jobs``, ``store.url``), None where not given. Raises ConfigError.
     """
     layers = [
         _Layer("flag", {key: one for key, one in (flags or {}).items() if one is not None}),
         _from_environment(environ),
-        *_local_layers(folder, environ),
+        *_local_layers(local, environ),
     ]
     if config is not None:
         # cx.toml ranks above the file of the user, which is the last of the layers so far.
@@ -103,12 +119,13 @@ def settings(
         for key, value in layer.values.items():
             if key not in merged:
                 merged[key], origins[key] = value, layer.origin
+    tokens = {address: _tokens(layers, address, key) for address, key in TOKENS.items()}
     return Settings(
         store_url=merged["store.url"],
-        store_token=merged["store.token"],
+        store_tokens=tokens["store.url"],
         store_patience_seconds=parse_duration(merged["store.patience"]),
         store_lender=merged["store.lender"],
-        store_lender_token=merged["store.lender_token"],
+        lender_tokens=tokens["store.lender"],
         store_lends=merged["store.lends"],
         home=merged["home"],
         jobs=merged["jobs"],
@@ -121,6 +138,25 @@ def settings(
         },
         origins=origins,
     )
+
+
+def _tokens(layers: list[_Layer], address: str, key: str) -> tuple[Token, ...]:
+    found: list[Token] = []
+    for layer in layers:
+        source = layer.values.get(key)
+        if source is None:
+            continue
+        if not layer.values.get(address):
+            # In the files the keys are checked where they are read.
+            beside = next(name for name, one in VARIABLES.items() if one == address)
+            raise ConfigError(
+                f"{beside}_TOKEN is set, and {beside} is not",
+                why="a token goes to the address that is named beside it, and to no other",
+                hint=f"set {beside} to that address, or unset {beside}_TOKEN",
+                name="token-without-address",
+            )
+        found.append(Token(layer.values[address], source, layer.origin))
+    return tuple(found)
 
 
 def processors() -> int:
@@ -144,6 +180,8 @@ def _variable(variable: str, key: str, text: str) -> Any:
     where = Where(variable)
     if key == "home":
         return os.path.abspath(text)
+    if key in TOKENS.values():
+        return {"env": variable}
     if key == "jobs":
         if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 256):
             raise problem(where, f"{text!r} is not a number from 1 to 256", key=key)
@@ -159,9 +197,9 @@ def _variable(variable: str, key: str, text: str) -> Any:
     return text
 
 
-def _local_layers(folder: str | None, environ: Mapping[str, str]) -> list[_Layer]:
+def _local_layers(local: str | None, environ: Mapping[str, str]) -> list[_Layer]:
     """``cx.local.toml`` and the file of the user, as far as they are there."""
-    files = [("cx.local.toml", os.path.join(folder, LOCAL_NAME))] if folder else []
+    files = [("cx.local.toml", local)] if local else []
     personal = user_file(environ)
     if personal:
         files.append(("user file", personal))

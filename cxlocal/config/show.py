@@ -75,11 +75,16 @@ def _single(table: str, key: str, value: Any, raw: dict[str, Any], effective: Se
     name = f"{table}.{key}"
     settled = {
         "store.url": public_address(effective.store_url),
-        "store.token": effective.store_token,
         "store.patience": f"{effective.store_patience_seconds}s",
         "store.lender": effective.store_lender,
-        "store.lender_token": effective.store_lender_token,
     }
+    if name in ("store.token", "store.lender_token"):
+        tokens = effective.lender_tokens if "lender" in key else effective.store_tokens
+        address = effective.store_lender if "lender" in key else effective.store_url
+        for token in tokens:
+            if token.url.rstrip("/") == address.rstrip("/"):
+                return Value(name, token.source, token.origin)
+        return Value(name, None, "default")
     if name in settled:
         return Value(name, settled[name], effective.origins[name])
     return Value(name, value, "cx.toml" if key in raw.get(table, {}) else "default")

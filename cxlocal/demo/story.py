@@ -35,6 +35,11 @@ class Place(NamedTuple):
         """The working tree."""
         return self.root / "webshop"
 
+    @property
+    def home(self) -> Path:
+        """The folder of its journal."""
+        return self.root / "home"
+
 
 def write_project(place: Place) -> None:
     """The working tree and a store beside it. ``cx.local.toml`` puts the journal there too, so
@@ -102,12 +107,16 @@ ACTS = (BEGINNING, FIRST, OUTAGE, RETURN)
 Call = Callable[[tuple[str, ...], Path], None]
 
 
-def play(place: Place, announce: Callable[[Act], None], call: Call) -> None:
-    """Carry out the acts in order. ``call`` runs one command and raises when it fails."""
+def play(
+    place: Place, announce: Callable[[Act], None], call: Call, agree: Callable[[Path], None]
+) -> None:
+    """Carry out the acts in order. ``call`` runs one command and raises when it fails; ``agree``
+    notes that the ``cx.local.toml`` in a folder is ours."""
     for act in ACTS:
         announce(act)
         if act is BEGINNING:
             write_project(place)
+            agree(place.shop)
         if act is OUTAGE:
             write_fix(place)
         for command in act.commands:

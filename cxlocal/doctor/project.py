@@ -19,7 +19,7 @@ from cxlocal.revision.proof import prove
 from cxlocal.revision.repository import open_repository, repository_key, resolve
 from cxlocal.runner.caches import kept_folder, key_of
 from cxlocal.runner.needed import needed_artifacts
-from cxlocal.secrets import probe
+from cxlocal.secrets import describe, probe
 from cxlocal.text import duration_text
 
 if TYPE_CHECKING:
@@ -59,10 +59,23 @@ def check_tools(plan: Plan, manager: Manager) -> list[Check]:
     return checks
 
 
-def check_secrets(settings: Settings, environ: Mapping[str, str], root: Path) -> list[Check]:
-    """Every secret can be had, without showing it."""
+def check_secrets(
+    settings: Settings, environ: Mapping[str, str], root: Path, agreed: bool
+) -> list[Check]:
+    """Every secret can be had, without showing it. What only cx.toml says about them is not tried
+    before somebody ``agreed``."""
     sources = {name: Source(**source) for name, source in settings.secrets.items()}
-    return [
+    strange = [
+        name for name in sources
+        if not agreed and settings.origins[f"secrets.{name}"] == "cx.toml"
+    ]  # fmt: skip
+    found = "not tried: nobody agreed to the secrets of this project here"
+    untried = [
+        Check(f"secret {name}", NOTE, f"{describe(sources.pop(name))}; {found}", "cxlocal trust",
+              offline=True)
+        for name in strange
+    ]  # fmt: skip
+    return untried + [
         Check(
             f"secret {found.name}",
             OK if found.ok else BAD,

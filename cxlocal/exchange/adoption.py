@@ -18,7 +18,7 @@ from cxlocal.exchange import followed as following
 from cxlocal.exchange import standing
 from cxlocal.exchange import state as known
 from cxlocal.exchange.answers import Answer, Refusal
-from cxlocal.exchange.contact import ANSWER_SECONDS, as_error, ask, talk, told_in
+from cxlocal.exchange.contact import ANSWER_SECONDS, as_error, ask, bind_address, talk, told_in
 from cxlocal.exchange.copies import ensure_node
 from cxlocal.exchange.messages import PROTOCOL
 from cxlocal.exchange.rights import may
@@ -74,6 +74,7 @@ def move(
     _refuse_partial(journal)
     request = _Request(journal, new, state.lineage, conflicts)
     if not request.would_take(_used(journal)):
+        bind_address(journal, new.url)  # ours, by another name
         return Moved(0, 0, already=True)
     left = _level(journal, old)
     with journal.write() as transaction:

@@ -141,6 +141,7 @@ def talk(
     ``parts`` are further parts of the message. ``batch`` holds events to bring instead of our own: what another machine gave us to carry. A
     journal that the store takes for a copy goes on under a new node id and tries again.
     """
+    refuse_elsewhere(journal, store)
     if "recover" not in parts:
         _check_memory(journal, store, timeout)
     for _ in range(TURNS_MAX):
@@ -203,6 +204,29 @@ def _is_news(journal: Journal, refusal: Refusal) -> bool:
         return False
     with journal.write() as transaction:
         return standing.note_standing(transaction, told)
+
+
+def refuse_elsewhere(journal: Journal, store: Store) -> None:
+    """A journal's history is shown to the store it belongs to, at the address where that was met, and
+    its numbers mean nothing at another. Raises Refused."""
+    state = known.store_state(journal.connection)
+    if state.lineage and state.url and state.url != store.url:
+        raise Refused(
+            f"the journal here belongs to the store at {state.url}, not to one at {store.url}",
+            why="it holds the history and the numbers of that store, and is shown to no other",
+            hint=f"is it the same store, moved: cxlocal store moved {store.url}; to move this machine"
+            f" over: cxlocal store adopt {store.url}; to use both: a home for each (CXLOCAL_HOME)",
+            name="wrong-lineage",
+            known=state.url,
+        )
+
+
+def bind_address(journal: Journal, url: str) -> str:
+    """Let the journal's store be the one at ``url``; where it was before."""
+    with journal.write() as transaction:
+        state = known.store_state(transaction.connection)
+        known.save_store_state(transaction.connection, state._replace(url=url))
+    return state.url
 
 
 def prepare(journal: Journal) -> known.ContactRow:

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.address import public_address
+from cxlocal.config.agreement import read
 from cxlocal.config.types import Source
-from cxlocal.errors import ConfigError
+from cxlocal.errors import ConfigError, Refused, Trouble
+from cxlocal.exchange.agreed import unagreed
+from cxlocal.exchange.destination import EMBEDDED, destination
+from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.secrets import resolve
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cxlocal.config.settings import Settings
+    from cxlocal.config.settings import Settings, Token
     from cxlocal.exchange.store import Store
-
-EMBEDDED = "sqlite:"
-"""Where no store is configured: a file beside the journal."""
-
 
 STORE_TOKEN = "[store] token"
 
@@ -43,30 +43,57 @@ class Access(NamedTuple):
 
 
 def open_store(access: Access, url: str | None = None) -> Store:
-    """The store the settings name, or ``url``; that of this machine where neither does. Nothing is
-    reached yet. Raises ConfigError for a scheme nobody registered."""
-    chosen = access.settings
-    address = url or chosen.store_url
-    # The token was named for the configured store; no other one shall see it.
-    source = chosen.store_token if address == chosen.store_url else None
-    return _open(access, address or EMBEDDED, source)
+    """The store at ``url``, which a person has just named, or the one the settings name; that of
+    this machine where neither does. Nothing is reached yet.
+
+    Raises ConfigError for a scheme nobody registered, and Refused for an address that only a
+    repository names.
+    """
+    address = url or access.settings.store_url or EMBEDDED
+    factory = _factory(access, address)
+    if not url:
+        require_agreed(access)
+    store: Store = factory(address, access.home)
+    _sign_in(access, store, address, access.settings.store_tokens)
+    return store
 
 
 def open_lender(access: Access) -> Any:
     """The machine that lends numbers (``cxlocal.allocation.borrower.Lender``); nothing is reached
-    yet. Raises ConfigError for what is no address of one."""
+    yet. Raises ConfigError for what is no address of one, and Refused as ``open_store``."""
     url = access.settings.store_lender
-    if url.startswith(("http:", "https:")):
-        return _open(access, url, access.settings.store_lender_token)
-    raise ConfigError(
-        f"{public_address(url)!r} is no address of a machine that lends numbers",
-        why="numbers are lent over HTTPS",
-        hint="set [store] lender to the address that 'cxlocal serve --lend' prints there",
-        name="bad-lender",
+    if not url.startswith(("http:", "https:")):
+        raise ConfigError(
+            f"{public_address(url)!r} is no address of a machine that lends numbers",
+            why="numbers are lent over HTTPS",
+            hint="set [store] lender to the address that 'cxlocal serve --lend' prints there",
+            name="bad-lender",
+        )
+    factory = _factory(access, url)
+    require_agreed(access, "store.lender")
+    lender = factory(url, access.home)
+    _sign_in(access, lender, url, access.settings.lender_tokens)
+    return lender
+
+
+def require_agreed(access: Access, key: str = "store.url") -> None:
+    """Raise Refused where only a repository names the address, and nobody agreed to it here: until
+    then nothing goes there, and no number is taken from another store instead."""
+    found = unagreed(access.settings, access.environ, access.home, key)
+    if not found:
+        return
+    raise Refused(
+        f"nobody has agreed here to the store that cx.toml names: {found}",
+        why="whoever writes a repository must not decide where this machine sends its history and"
+        " tokens, or who counts its versions",
+        hint="cxlocal trust   shows what it is and asks; with a code: cxlocal store join"
+        f" {found} --code CODE; in CI: CXLOCAL_STORE={found}",
+        name="not-agreed",
+        address=found,
     )
 
 
-def _open(access: Access, address: str, source: Mapping[str, Any] | None) -> Store:
+def _factory(access: Access, address: str) -> Any:
     factory = access.stores.get(address.partition(":")[0])
     if factory is None or ":" not in address:
         raise ConfigError(
@@ -76,14 +103,46 @@ def _open(access: Access, address: str, source: Mapping[str, Any] | None) -> Sto
             " without it this machine has a store of its own",
             name="unknown-store",
         )
-    store: Store = factory(address, access.home)
+    return factory
+
+
+def _sign_in(access: Access, store: Store, address: str, tokens: tuple[Token, ...]) -> None:
+    """Let the store read the token that was written beside its address, at the first request."""
     sign_in = getattr(store, "sign_in", None)
-    if source is not None and sign_in is not None:
-        # Read at the first request.
-        sign_in(lambda: _token(access, source))
-    return store
+    source = None if sign_in is None else _token_source(access, address, tokens)
+    if sign_in is not None and source is not None:
+        sign_in(lambda: _read_token(access, source, store.url))
 
 
-def _token(access: Access, source: Mapping[str, Any]) -> str:
+def _token_source(
+    access: Access, address: str, tokens: tuple[Token, ...]
+) -> Mapping[str, Any] | None:
+    """The source that belongs to exactly this address; None leaves it to the token that this machine
+    was given when it joined."""
+    wanted = destination(address, access.environ, access.home)
+    for token in tokens:
+        if destination(token.url, access.environ, access.home) != wanted:
+            continue
+        if token.origin == "cx.toml":
+            # Of a checkout only a variable counts, where it is set, and if it was shown to whoever
+            # agreed to the address.
+            entry = read(access.home).addresses.get(wanted)
+            shown = entry is None or entry.get("token") == token.source
+            if not shown or not access.environ.get(str(token.source.get("env"))):
+                continue
+        return token.source
+    return None
+
+
+def _read_token(access: Access, source: Mapping[str, Any], url: str) -> str:
     named = {STORE_TOKEN: Source(**source)}
-    return resolve(named, [STORE_TOKEN], environ=access.environ, folder=access.folder)[STORE_TOKEN]
+    try:
+        found = resolve(named, [STORE_TOKEN], environ=access.environ, folder=access.folder)
+    except Trouble as problem:
+        raise StoreUnreachable(
+            "the store cannot be asked without its token",
+            why=f"{problem.what}: {problem.why}",
+            hint=problem.hint,
+            url=url,
+        ) from problem
+    return found[STORE_TOKEN]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from cxlocal.config.agreement import trusted
 from cxlocal.config.problems import suggestion
 from cxlocal.errors import ConfigError, Refused
 from cxlocal.hooks import specs
@@ -31,7 +32,7 @@ from cxlocal.hooks.open_stage import OpenStage
 from cxlocal.hooks.options import check_options, check_verb
 from cxlocal.hooks.plugin_row import LeftOut, PluginRow, absent_plugin
 from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageView
-from cxlocal.hooks.trust import FOLDER, ProjectFile, ProjectPlugins, read_project, trusted
+from cxlocal.hooks.trust import FOLDER, ProjectFile, ProjectPlugins, read_project
 from cxlocal.processes.stdout import set_aside
 
 if TYPE_CHECKING:

@@ -12,17 +12,13 @@ theirs to answer for.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from cxlocal.errors import ConfigError, Refused, Trouble
-from cxlocal.files import write_whole
-from cxlocal.private import make_home
+from cxlocal.errors import Refused
 
 FOLDER = Path(".cx", "plugins")
 """Below the folder of ``cx.toml``."""
@@ -30,8 +26,6 @@ FOLDER = Path(".cx", "plugins")
 FILES_MAX = 100
 FILE_BYTES = 1024 * 1024
 """Limits of what is read before anybody has agreed to anything."""
-
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class ProjectFile(NamedTuple):
@@ -112,71 +106,3 @@ def _read(path: Path) -> bytes:
             hint="split it, or make it a package that is installed",
         )
     return source
-
-
-def trusted(home: Path, environ: Mapping[str, str]) -> frozenset[str]:
-    """The digests that may run here. Raises ConfigError for a CXLOCAL_TRUST that is none."""
-    named = environ.get("CXLOCAL_TRUST", "").replace(",", " ").split()
-    for digest in named:
-        if not _DIGEST.fullmatch(digest):
-            raise ConfigError(
-                f"CXLOCAL_TRUST: {digest[:80]!r} is not a digest",
-                why="a digest is sha256: and 64 hexadecimal digits",
-                hint="cxlocal trust --digest prints the one to put there",
-                name="bad-trust",
-            )
-    return frozenset(named) | entries(home).keys()
-
-
-def entries(home: Path) -> dict[str, dict[str, Any]]:
-    """What was trusted on this machine: digest to folder and time. Raises Trouble."""
-    path = _list(home)
-    try:
-        document = json.loads(path.read_bytes())
-        found = {str(digest): dict(entry) for digest, entry in document["trusted"].items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Trouble(
-            f"{path} cannot be read",
-            why=str(error),
-            hint=f"delete {path}; then trust the plugins anew: cxlocal trust",
-            name="trust-unreadable",
-        ) from error
-    return found
-
-
-def add(home: Path, digest: str, *, folder: Path, at: str) -> None:
-    """Record that ``digest`` may run here. ``at`` is a time for people. Raises Trouble."""
-    _write(home, {**entries(home), digest: {"folder": str(folder), "at": at}})
-
-
-def remove(home: Path, digest: str) -> None:
-    """Take it back. Raises Refused when it was not trusted."""
-    known = entries(home)
-    if digest not in known:
-        raise Refused(
-            f"{digest} is not trusted here",
-            why="the list of this machine does not hold it",
-            hint="cxlocal trust --list",
-        )
-    _write(home, {one: entry for one, entry in known.items() if one != digest})
-
-
-def _list(home: Path) -> Path:
-    return home / "trust.json"
-
-
-def _write(home: Path, known: Mapping[str, Mapping[str, Any]]) -> None:
-    """Replace the list as a whole: it is complete or the old one, whatever happens."""
-    path = _list(home)
-    document = json.dumps({"format": 1, "trusted": known}, indent=1)
-    try:
-        make_home(home)
-        write_whole(path, document + "\n")
-    except OSError as error:
-        raise Trouble(
-            f"{path} cannot be written",
-            why=str(error.strerror),
-            hint=f"see who may write to {home}, and whether the disk has room",
-        ) from error

@@ -146,7 +146,9 @@ def record_beginning(
     source = pushed.source
     row = journal.one("SELECT repository_root FROM deliverable WHERE id = ?", (plan.deliverable,))
     refuse_stranger((row and row["repository_root"]) or "", pushed.root, plan.deliverable)
-    store = None if request.offline or request.rehearsal else open_store(source, machine)
+    store = (
+        None if request.rehearsal else open_store(source, machine, journal, offline=request.offline)
+    )
     try:
         online, why_offline = meet(journal, store, source)
         if not request.rehearsal:
@@ -353,7 +355,7 @@ def _resume(machine: Machine, journal: Journal, request: Request, began: float) 
         machine, source, record, workspace, set(selection.now) - kept, run_named=request.run_named
     )
     work.reason = request.reason
-    store = None if request.offline else open_store(source, machine)
+    store = open_store(source, machine, journal, offline=request.offline)
     _, why_offline = meet(journal, store, source)
     work.ask_others = asking(journal, store, source, why_offline)
     listen(journal, source)

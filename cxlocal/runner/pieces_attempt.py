@@ -95,6 +95,8 @@ class Surroundings(NamedTuple):
     environ: Mapping[str, str]
     find_project: Callable[[], Path | None]
     """The folder of cx.toml, if there is one."""
+    find_local: Callable[[], str | None]
+    """The cx.local.toml beside it, if it counts."""
     blocked: Sequence[str] = ()
     """Plugins left out by ``-p no:NAME``."""
 
@@ -110,7 +112,7 @@ class Surroundings(NamedTuple):
 
         folder = self.folder()
         config = read(str(folder / "cx.toml"))
-        chosen = settings(config, folder=str(folder), environ=self.environ)
+        chosen = settings(config, local=self.find_local(), environ=self.environ)
         return read_secrets(chosen, names, self.environ, folder)
 
     def readers(self, home: Path | None, warn: Callable[[str], None]) -> dict[str, ReportReader]:

@@ -135,7 +135,7 @@ def next_version(machine: Machine, journal: Journal, run: str, *, offline: bool)
             hint='eval "$(cxlocal run start)" begins another one',
             name="run-over",
         )
-    store = None if offline else open_store(source, machine)
+    store = open_store(source, machine, journal, offline=offline)
     try:
         version = take_version(machine, record, source, store)
     finally:

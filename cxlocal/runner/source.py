@@ -14,7 +14,7 @@ from cxlocal.config.types import Source as SecretSource
 from cxlocal.domain import Actor
 from cxlocal.errors import ConfigError, Refused, UsageError
 from cxlocal.exchange import open as opening
-from cxlocal.exchange.open import Access
+from cxlocal.exchange.contact import refuse_elsewhere
 from cxlocal.hooks.manager import check_options, find_tool, load
 from cxlocal.hooks.place import Place
 from cxlocal.hooks.reading import readers_of
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cxlocal.hooks.manager import Manager
     from cxlocal.hooks.report import ReportReader
     from cxlocal.hooks.trust import ProjectPlugins
+    from cxlocal.journal.file import Journal
     from cxlocal.numbers.schemes import Scheme
     from cxlocal.plan.types import Plan
     from cxlocal.revision.repository import Repository, Revision
@@ -45,6 +46,8 @@ class Machine(NamedTuple):
 
     root: Path
     """The folder of cx.toml in the working tree."""
+    local: str | None
+    """The ``cx.local.toml`` beside it, if it counts."""
     home: Path
     environ: Mapping[str, str]
     clock: Clock
@@ -131,7 +134,7 @@ def open_source(
         tells = runs_stages and config.defaults.workspace == "checkout"
         paths = config.deliverable.paths if tells else None
         early.ask_about_push(repository, remotes, paths)
-    chosen = settings(config, folder=str(machine.root), environ=machine.environ, flags=flags)
+    chosen = settings(config, local=machine.local, environ=machine.environ, flags=flags)
     manager = load(
         machine.environ, block=config.plugins.block, no=machine.blocked, warn=machine.voice.warn
     )
@@ -149,10 +152,16 @@ def git_user(repository: Repository) -> str:
     return words[: words.rfind(">") + 1]
 
 
-def open_store(source: Source, machine: Machine) -> Store:
-    """The store the settings name. Raises ConfigError for a kind nobody speaks, and Refused where a
-    passing machine has none that outlives it."""
-    if not source.kept and opening.is_own(source.settings.store_url):
+def open_store(
+    source: Source, machine: Machine, journal: Journal, *, offline: bool = False
+) -> Store | None:
+    """The store the settings name; None where it is not to be asked (``offline``).
+
+    Raises ConfigError for a kind nobody speaks, and Refused where a passing machine has none that
+    outlives it, where only the repository names it, and where the journal belongs to another: then
+    no number may come from here either.
+    """
+    if not offline and not source.kept and opening.is_own(source.settings.store_url):
         raise Refused(
             "this machine has no store that outlives it",
             why="it is a passing machine (a CI job with an empty home folder) and [store] url is not"
@@ -161,7 +170,15 @@ def open_store(source: Source, machine: Machine) -> Store:
             " stays",
             name="store-passes",
         )
-    return opening.open_store(_access(source, machine))
+    store = opening.open_store(_access(source, machine))
+    try:
+        refuse_elsewhere(journal, store)
+    except Refused:
+        store.close()
+        raise
+    if offline:
+        store.close()
+    return None if offline else store
 
 
 def lender_finder(source: Source, machine: Machine) -> Callable[[], Lender] | None:
@@ -171,9 +188,9 @@ def lender_finder(source: Source, machine: Machine) -> Callable[[], Lender] | No
     return lambda: opening.open_lender(_access(source, machine))
 
 
-def _access(source: Source, machine: Machine) -> Access:
+def _access(source: Source, machine: Machine) -> opening.Access:
     stores = source.manager.stores()
-    return Access(source.settings, stores, machine.home, machine.environ, machine.root)
+    return opening.Access(source.settings, stores, machine.home, machine.environ, machine.root)
 
 
 def make_plan(machine: Machine, source: Source, folder: Path | None) -> Plan:

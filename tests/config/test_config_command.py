@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, cx: Any) -> Path:
     (tmp_path / "cx.toml").write_text(
         'cx = 1\n[deliverable]\nname = "shop"\n[defaults]\ntimeout = "5m"\n'
         '[stages]\nunit = { command = "make test", retries = 1 }\n'
@@ -17,6 +17,7 @@ def project(tmp_path: Path) -> Path:
         '[version]\nstamp = [{ file = "package.json", key = "version" }]\n'
     )
     (tmp_path / "cx.local.toml").write_text('jobs = 7\n[store]\nurl = "sqlite:/data/store.db"')
+    cx.ok("trust", "--yes", cwd=tmp_path)
     return tmp_path
 
 

@@ -181,8 +181,8 @@ BAD = [
     ),
     (
         HEAD + "[store]\ntoken = { env = 'T' }",
-        "cx.toml, [store]: token is given, but no store asks for it",
-        "take token out, or give the url of the store",
+        "cx.toml, [store]: token is given, but no address that asks for it",
+        "take token out, or give the address beside it",
     ),
     (
         STAGES + 'unit = "pytest"',
@@ -340,6 +340,21 @@ BAD = [
         'write { env = "NAME" }, { cmd = ["…"] }, { file = "…" } or { keyring = "…" }',
     ),
     (
+        HEAD + "[store]\nurl = 'https://s'\ntoken = { cmd = ['pass', 'x'] }",
+        "cx.toml, [store]: token must be a variable in this file",
+        'write token = { env = "NAME" }, or both keys into cx.local.toml',
+    ),
+    (
+        HEAD + "[store]\nlender_token = { env = 'T' }",
+        "cx.toml, [store]: lender_token is given, but no address that asks for it",
+        "take lender_token out, or give the address beside it",
+    ),
+    (
+        HEAD + "[store]\nlender = 'https://s'\nlender_token = { file = 'x' }",
+        "cx.toml, [store]: lender_token must be a variable in this file",
+        'write lender_token = { env = "NAME" }, or both keys into cx.local.toml',
+    ),
+    (
         HEAD + "[secrets]\n'MY-TOKEN' = { env = 'A' }",
         "cx.toml, [secrets]: 'MY-TOKEN' cannot name a secret",
         "use a name such as DEPLOY_TOKEN",
@@ -357,6 +372,18 @@ def test_what_is_wrong_is_said(text: str, what: str, hint: str) -> None:
     error = refused(text)
     assert (error.what, error.hint) == (what, hint)
     assert error.data["file"] == "cx.toml"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["service", "passfile", "sslkey", "sslcert", "sslpassword", "options", "%6Fptions",
+     "gssdelegation", "krbsrvname", "oauth_issuer", "sslkeylogfile", "SERVICE"],
+)  # fmt: skip
+def test_a_database_of_cx_toml_reads_nothing_of_this_machine(name: str) -> None:
+    url = f"postgresql://db.example.org/cx?sslmode=require&{name}=x"
+    error = refused(f"{HEAD}[store]\nurl = '{url}'")
+    assert "cannot stand in this file" in error.what
+    assert parse_local(f"[store]\nurl = '{url}'").store.url == url
 
 
 SYNTAX = [

@@ -26,6 +26,12 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
+def local_of(project: Path) -> str | None:
+    """The file of this machine there, as one that was agreed to."""
+    path = project / "cx.local.toml"
+    return str(path) if path.is_file() else None
+
+
 def environment(tmp_path: Path, **variables: str) -> dict[str, str]:
     return {"HOME": str(tmp_path / "home"), **variables}
 
@@ -41,7 +47,7 @@ def test_the_ladder_of_one_value(tmp_path: Path, project: Path) -> None:
     seen: list[tuple[int, str]] = []
 
     def look(config: Any, **rest: Any) -> None:
-        found = settings(config, folder=str(project), environ=environ, **rest)
+        found = settings(config, local=local_of(project), environ=environ, **rest)
         seen.append((found.jobs, found.origins["jobs"]))
 
     empty, shared = parse(HEAD), parse(SHARED)
@@ -64,7 +70,7 @@ def test_the_ladder_of_one_value(tmp_path: Path, project: Path) -> None:
 def test_secrets_are_overridden_one_by_one(tmp_path: Path, project: Path) -> None:
     (project / "cx.local.toml").write_text('[secrets]\nB = { file = "~/b" }')
     write_user(tmp_path, '[secrets]\nA = { env = "LOW" }\nC = { keyring = "cx/c" }')
-    found = settings(parse(SHARED), folder=str(project), environ=environment(tmp_path))
+    found = settings(parse(SHARED), local=local_of(project), environ=environment(tmp_path))
     assert found.secrets == {"A": {"env": "A"}, "B": {"file": "~/b"}, "C": {"keyring": "cx/c"}}
     assert found.origins["secrets.B"] == "cx.local.toml"
     assert found.origins["secrets.C"] == "user file"
@@ -72,7 +78,7 @@ def test_secrets_are_overridden_one_by_one(tmp_path: Path, project: Path) -> Non
 
 def test_a_written_value_counts_even_if_it_is_the_default(tmp_path: Path, project: Path) -> None:
     write_user(tmp_path, '[store]\npatience = "5s"')
-    found = settings(parse(SHARED), folder=str(project), environ=environment(tmp_path))
+    found = settings(parse(SHARED), local=local_of(project), environ=environment(tmp_path))
     assert (found.store_patience_seconds, found.origins["store.patience"]) == (60, "cx.toml")
 
 
@@ -81,7 +87,7 @@ def test_paths_begin_where_they_are_written(tmp_path: Path, project: Path) -> No
         'home = "records"\n[scm]\nmirrors = ["../usb/shop.git", "~/m.git", "host:shop.git",'
         ' "https://example.com/shop.git", "/media/x.git"]'
     )
-    found = settings(None, folder=str(project), environ=environment(tmp_path))
+    found = settings(None, local=local_of(project), environ=environment(tmp_path))
     assert found.home == str(project / "records")
     assert found.mirrors == (
         str(tmp_path / "usb/shop.git"), str(tmp_path / "home/m.git"), "host:shop.git",
@@ -90,10 +96,10 @@ def test_paths_begin_where_they_are_written(tmp_path: Path, project: Path) -> No
 
 
 def test_outside_a_project(tmp_path: Path) -> None:
-    found = settings(None, folder=None, environ=environment(tmp_path, CXLOCAL_STORE="sqlite:/x"))
+    found = settings(None, local=None, environ=environment(tmp_path, CXLOCAL_STORE="sqlite:/x"))
     assert (found.store_url, found.home, found.output) == ("sqlite:/x", None, "table")
     assert found.origins["store.url"] == "environment"
-    assert settings(None, folder=None, environ={}).mirrors == ()
+    assert settings(None, local=None, environ={}).mirrors == ()
 
 
 @pytest.mark.parametrize(
@@ -108,18 +114,20 @@ def test_outside_a_project(tmp_path: Path) -> None:
 )
 def test_a_variable_that_makes_no_sense(name: str, value: str, what: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        settings(None, folder=None, environ={name: value})
+        settings(None, local=None, environ={name: value})
     assert caught.value.what == what
 
 
 def test_the_home_is_found_without_parsing_anything_else(tmp_path: Path, project: Path) -> None:
     environ = environment(tmp_path)
-    assert home_setting(environ, str(project)) is None
+    assert home_setting(environ, local_of(project)) is None
     write_user(tmp_path, 'home = "~/everywhere"')
-    assert home_setting(environ, str(project)) == str(tmp_path / "home/everywhere")
+    assert home_setting(environ, local_of(project)) == str(tmp_path / "home/everywhere")
     (project / "cx.local.toml").write_text('home = ".records"')
-    assert home_setting(environ, str(project)) == str(project / ".records")
-    assert home_setting({**environ, "CXLOCAL_HOME": "/else/where"}, str(project)) == "/else/where"
+    assert home_setting(environ, local_of(project)) == str(project / ".records")
+    assert (
+        home_setting({**environ, "CXLOCAL_HOME": "/else/where"}, local_of(project)) == "/else/where"
+    )
 
 
 def test_the_file_of_the_user() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cxlocal.config.agreement import agree, read, remove, trusted
 from cxlocal.domain import Outcome
 from cxlocal.errors import ConfigError, CxError, Refused, Trouble
 from cxlocal.hooks import manager, trust
@@ -60,7 +61,7 @@ def test_trusted_plugins_load_and_their_tools_work(
     project: Path, home: Path, tmp_path: Path
 ) -> None:
     folder = project / trust.FOLDER
-    trust.add(home, trust.project_digest(folder), folder=folder, at="now")
+    agree(home, trusted={trust.project_digest(folder): {"folder": str(folder), "at": "now"}})
     plugins = quiet()
     plugins.add_project(project, home)
     row = next(row for row in plugins.rows if row.name == "own")
@@ -98,7 +99,7 @@ def test_the_variable_for_ci(project: Path, home: Path) -> None:
     digest = trust.project_digest(folder)
     quiet(f"{digest},sha256:{'0' * 64}").add_project(project, home)
     with pytest.raises(ConfigError, match="is not a digest"):
-        trust.trusted(home, {"CXLOCAL_TRUST": "yes"})
+        trusted(home, {"CXLOCAL_TRUST": "yes"})
 
 
 def test_links_devices_and_masses_are_refused(project: Path) -> None:
@@ -135,18 +136,21 @@ def test_a_damaged_list_is_not_taken_for_empty(home: Path, content: str) -> None
     home.mkdir(exist_ok=True)
     (home / "trust.json").write_text(content)
     with pytest.raises(Trouble) as caught:
-        trust.trusted(home, {})
+        trusted(home, {})
     assert "cxlocal trust" in caught.value.hint
 
 
 def test_the_list_keeps_what_it_has(home: Path) -> None:
-    trust.add(home, "sha256:" + "1" * 64, folder=Path("/a"), at="t1")
-    trust.add(home, "sha256:" + "2" * 64, folder=Path("/b"), at="t2")
+    one, two = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+    agree(home, trusted={one: {"folder": "/a", "at": "t1"}})
+    agree(
+        home, trusted={two: {"folder": "/b", "at": "t2"}}, addresses={"folder:///x": {"how": "h"}}
+    )
     assert (home / "trust.json").stat().st_mode & 0o077 == 0
-    trust.remove(home, "sha256:" + "1" * 64)
-    assert trust.entries(home) == {"sha256:" + "2" * 64: {"folder": "/b", "at": "t2"}}
+    remove(home, one)
+    assert read(home) == ({two: {"folder": "/b", "at": "t2"}}, {"folder:///x": {"how": "h"}})
     with pytest.raises(CxError):
-        trust.remove(home, "sha256:" + "1" * 64)
+        remove(home, one)
 
 
 def test_the_command(project: Path, cx: Any) -> None:

@@ -33,6 +33,8 @@ FAULTS = {
     "The store is away and a CI job needs a number",
     "A copy or a backup meets a receipt",
     "A file is put back where it lay", "A store that is not where it should be",
+    "A checkout names a store, a token, secrets or a home",
+    "A store is somewhere else, or another store is where it was",
     "The database server of the store is lost",
     "A working tree that is not the commit, and git says it is",
     "A person's or the system's git changes bytes",

@@ -27,6 +27,7 @@ from numbers_kit import open_at, open_journal, request
 
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import ConfigError, CxError, NotSignedIn, Trouble
+from cxlocal.exchange.contact import bind_address
 from cxlocal.exchange.messages import decode
 from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.store import StoreUnreachable
@@ -137,6 +138,7 @@ def test_a_release_goes_on_from_the_reserve_within_the_delay(
     store.close()
     with answering(lambda connection: None) as port:
         away = _client(f"http://127.0.0.1:{port}", tmp_path / "client")
+        bind_address(journal, away.url)
         started = time.monotonic()
         assert obtain_number(journal, away, request("r1")).how == "reserve"
         assert not synchronise(journal, away).reached
@@ -230,12 +232,12 @@ def test_two_stores_have_two_tokens(tmp_path: Path) -> None:
 
 
 def test_the_token_may_come_from_a_source(tmp_path: Path, server: ThreadServer) -> None:
-    """``[store] token = { env = "STORE_TOKEN" }``: how a CI job gets it."""
+    """``CXLOCAL_STORE_TOKEN`` beside ``CXLOCAL_STORE``: how a CI job gets it."""
     enrolled = server.enrol(tmp_path / "laptop")
     assert enrolled._credential is not None
-    environ = {"STORE_TOKEN": enrolled._credential.token}
+    environ = {"CXLOCAL_STORE_TOKEN": enrolled._credential.token}
     enrolled.close()
-    store = open_at(server.url, tmp_path / "job", environ, store_token={"env": "STORE_TOKEN"})
+    store = open_at(server.url, tmp_path / "job", environ)
     assert decode(store.exchange(b"{}", timeout=5))["refusal"]["name"] == "unknown-protocol"
     assert not (tmp_path / "job").exists()
     store.close()

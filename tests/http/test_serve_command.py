@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,17 +82,16 @@ def test_a_ci_server_gets_a_token_and_the_job_keeps_nothing(
     token = printed.out.strip()
     assert len(token) == 64
     assert not (tmp_path / "laptop" / "credentials.json").exists()
-    snippet = printed.err.partition("STORE_TOKEN:\n")[2]
-    assert tomllib.loads(snippet)["store"]["token"] == {"env": "STORE_TOKEN"}
+    said = dict(line.strip().split("=") for line in printed.err.splitlines() if "=" in line)
+    assert said == {"CXLOCAL_STORE": served.url, "CXLOCAL_STORE_TOKEN": "(the token)"}
     project = tmp_path / "job"
     project.mkdir()
-    (project / "cx.local.toml").write_text(snippet)
     (project / "cx.toml").write_text('cx = 1\n[deliverable]\nname = "shop"\n')
-    env = {"CXLOCAL_HOME": str(tmp_path / "job-home"), "STORE_TOKEN": token}
+    env = {"CXLOCAL_HOME": str(tmp_path / "job-home"), **said, "CXLOCAL_STORE_TOKEN": token}
     done = cx("sync", cwd=project, env=env)
     assert done.code == 0, done.err
     assert token not in done.out + done.err
-    assert cx("sync", cwd=project, env={**env, "STORE_TOKEN": "wrong"}).code == 4
+    assert cx("sync", cwd=project, env={**env, "CXLOCAL_STORE_TOKEN": "wrong"}).code == 4
 
 
 def test_rights_by_command(served: ProcessServer, at: Any) -> None:
@@ -199,6 +197,7 @@ def test_doctor_says_what_the_store_says(tmp_path: Path, cx: Any, served: Proces
     )
     subprocess.run(["git", "init", "-q"], cwd=project, check=True)
     env = {"CXLOCAL_HOME": str(tmp_path / "home")}
+    cx.ok("trust", "--store", served.url, env=env)
     rows = cx("doctor", "--json", cwd=project, env=env).json()
     (store,) = [row for row in rows if row["name"] == "store"]
     assert "not enrolled" in store["found"]

@@ -104,8 +104,8 @@ def test_the_page_as_a_new_operator(tmp_path: Path, cx: Any) -> None:
         walk.code = code[1]
         assert said == printed.replace("CODE", walk.code).replace("/srv/cx", f"{tmp_path}/srv")
         assert "as 'admin'" in walk.at("laptop", join).err
-        (work / "cx.local.toml").write_text(
-            _blocks("toml")[0].replace("https://store.example.org:8377", walk.url)
+        _push(
+            work, CX_TOML + _blocks("toml")[0].replace("https://store.example.org:8377", walk.url)
         )
         invite, second, sync, status = commands[4:8]
         assert walk.at("laptop", invite).code == 0
@@ -136,11 +136,14 @@ def _repository(tmp_path: Path) -> Path:
         f"git clone -q {tmp_path / 'remote.git'} {work}",
     ):
         subprocess.run(shlex.split(line), check=True, capture_output=True)
-    (work / "cx.toml").write_text(CX_TOML)
-    (work / ".gitignore").write_text("cx.local.toml\n")
+    _push(work, CX_TOML)
+    return work
+
+
+def _push(work: Path, config: str) -> None:
+    (work / "cx.toml").write_text(config)
     for line in ("git add .", "git commit -qm first", "git push -q origin HEAD"):
         subprocess.run(shlex.split(line), check=True, capture_output=True, cwd=work)
-    return work
 
 
 def test_every_command_of_the_page_exists(cx: Any) -> None:

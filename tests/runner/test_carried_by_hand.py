@@ -27,10 +27,16 @@ class Places:
         assert self("office", "store", "create", f"sqlite://{self.folder}/store.db").code == 0
 
     def __call__(self, place: str, *arguments: object, away: bool = False) -> Any:
-        # The ship's store is unplugged by naming a path that cannot be opened.
-        store = "/dev/null/store.db" if away else f"{self.folder}/store.db"
-        env = {"CXLOCAL_HOME": str(self.root / place), "CXLOCAL_STORE": f"sqlite://{store}"}
-        return self.shop.command(*arguments, env=env)
+        store = f"sqlite://{self.folder}/store.db"
+        env = {"CXLOCAL_HOME": str(self.root / place), "CXLOCAL_STORE": store}
+        gone = self.folder.with_name("unplugged")
+        if away:
+            self.folder.rename(gone)
+        try:
+            return self.shop.command(*arguments, env=env)
+        finally:
+            if away:
+                gone.rename(self.folder)
 
     def rows(self, place: str, sql: str) -> Any:
         return self(place, "sql", sql, "--json").json()

@@ -94,6 +94,7 @@ def test_the_file_that_names_the_folder_is_named(shop: Any) -> None:
     (shop.tree / "afile").write_text("a file")
     local = shop.tree / "cx.local.toml"
     local.write_text(f"home = {json.dumps('afile')}\n")
+    shop.command("trust", "--yes", env={"CXLOCAL_HOME": None})
     result = shop.command("log", env={"CXLOCAL_HOME": None})
     assert result.code == 2
     assert f"'home' in {local} is or lies below {shop.tree / 'afile'}" in result.err

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import requests
 
+from cxlocal.revision.local_file import LocalFile, agree_to_local
+
 ONE = '[stages]\nbuild = { command = "true" }\n'
 GITHUB = {"CI": "true", "GITHUB_ACTIONS": "true"}
 JOIN = re.compile(r"cxlocal store join (\S+) --code (\S+)")
@@ -38,12 +40,17 @@ class Site:
         shop.command("store", "create", self.common["CXLOCAL_STORE"], env=self.laptop)
 
     def local(self, text: str) -> None:
-        (self.shop.tree / "cx.local.toml").write_text(text)
+        """Write the file of this machine, and agree to it on each."""
+        path = self.shop.tree / "cx.local.toml"
+        path.write_text(text)
+        found = LocalFile(path, text.encode(), tracked=False, ignored="")
+        for env in (self.laptop, self.lender):
+            agree_to_local(found, Path(env["CXLOCAL_HOME"]), "now")
 
     def job(self, name: str, **more: str) -> dict[str, str]:
         return {
             **self.common, **GITHUB, "CXLOCAL_HOME": str(self.root / name),
-            "CXLOCAL_PATIENCE": "1s", "CXLOCAL_LENDER": self.url, "LENDER_TOKEN": self.token, **more,
+            "CXLOCAL_PATIENCE": "1s", "CXLOCAL_LENDER": self.url, "CXLOCAL_LENDER_TOKEN": self.token, **more,
         }  # fmt: skip
 
     def lend(self, **more: str) -> str:
@@ -70,8 +77,7 @@ class Site:
         )
         assert done.code == 0, done.err
         self.token = done.out.strip()
-        assert f'lender = "{self.url}"' in done.err and "LENDER_TOKEN" in done.err
-        self.local('[store]\nlends = 6\nlender_token = { env = "LENDER_TOKEN" }\n')
+        assert f"CXLOCAL_LENDER={self.url}" in done.err and "CXLOCAL_LENDER_TOKEN" in done.err
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self.process is not None:
@@ -258,7 +264,7 @@ def test_an_empty_lender_says_every_way_out(site: Site, shop: Any) -> None:
 
 def test_strangers_and_members_without_the_right_get_nothing(site: Site, shop: Any) -> None:
     site.begin()
-    refused = site.released("job", LENDER_TOKEN="0" * 64)
+    refused = site.released("job", CXLOCAL_LENDER_TOKEN="0" * 64)
     assert refused.code == 5
     assert "the lender does not know this machine" in refused.err
     env = {**site.lender}
@@ -330,7 +336,7 @@ def test_doctor_says_what_a_ci_job_may_hope_for(site: Site, shop: Any) -> None:
     site.begin()
     found = lender(site.job("a"))
     assert (found["state"], found["found"]) == ("ok", "answers; holds 6 numbers of line 0.1")
-    found = lender(site.job("b", CXLOCAL_LENDER=""))
+    found = lender(site.job("b", CXLOCAL_LENDER="", CXLOCAL_LENDER_TOKEN=""))
     assert found["state"] == "bad" and "cannot number releases" in found["found"]
     assert "serve --lend" in found["to_do"]
     assert lender({**site.laptop, "CXLOCAL_LENDER": site.url})["state"] == "note"
@@ -348,7 +354,7 @@ def test_a_lender_that_is_away_or_wrong_costs_the_job_its_number_only(
     assert site.released("gone").code == 5
     done = site.released("file", CXLOCAL_LENDER="file:///x")
     assert done.code == 5 and "no address of a machine that lends" in done.err, done.err
-    assert site.released("told", CXLOCAL_LENDER="").code == 5
+    assert site.released("told", CXLOCAL_LENDER="", CXLOCAL_LENDER_TOKEN="").code == 5
 
 
 def test_what_cannot_lend_says_so(site: Site, shop: Any) -> None:
@@ -363,10 +369,8 @@ def test_the_lender_is_no_store(site: Site, shop: Any) -> None:
     assert requests.get(f"{site.url}/v1/health", timeout=10).status_code == 200
     done = shop.command("store", "join", site.url, "--code", "x" * 16, env={**site.laptop})
     assert done.code == 4
-    env = {**site.laptop, "CXLOCAL_STORE": site.url}
-    shop_token = 'url = "' + site.url + '"\ntoken = { env = "LENDER_TOKEN" }\n'
-    site.local("[store]\n" + shop_token)
-    done = shop.command("sync", env={**env, "LENDER_TOKEN": site.token})
+    env = {"CXLOCAL_HOME": str(site.root / "fresh"), "CXLOCAL_STORE": site.url}
+    done = shop.command("sync", env={**env, "CXLOCAL_STORE_TOKEN": site.token})
     assert done.code != 0 and "no store is served here" in done.err, done.err
 
 

@@ -36,12 +36,12 @@ class ThreadServer:
 
     def __init__(
         self, home: Path, opener: Callable[[], ServableStore] | None = None, *,
-        tls: Tls | None = None, host: str = "127.0.0.1", proxy: str = "",
+        tls: Tls | None = None, host: str = "127.0.0.1", proxy: str = "", port: int = 0,
     ) -> None:  # fmt: skip
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
         self.members_path = home / "store.db.members"
-        self.listener = listen(host, 0)
+        self.listener = listen(host, port)
         scheme = "https" if tls else "http"
         self.port = self.listener.getsockname()[1]
         self.url = f"{scheme}://localhost:{self.port}" if tls else f"{scheme}://{host}:{self.port}"

@@ -50,7 +50,7 @@ def open_at(
 ) -> Any:
     """The store at ``url`` as a command of the machine at ``home`` opens it; ``chosen`` are settings."""
     said = {"CXLOCAL_STORE": url or "", **environ}
-    found = settings(None, folder=None, environ=said)._replace(**chosen)
+    found = settings(None, local=None, environ=said)._replace(**chosen)
     return open_store(Access(found, cxlocal_register_stores(), home, said, home))
 
 

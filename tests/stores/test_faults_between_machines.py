@@ -68,14 +68,15 @@ def paused_holder(home: Path, when: str) -> Iterator[subprocess.Popen[str]]:
     script = (
         "import os, signal, sys; from pathlib import Path\n"
         "from numbers_kit import open_journal, request\n"
-        "from cxlocal.numbers import holdings, obtain\n"
+        "from cxlocal.allocation import allocator\n"
+        "from cxlocal.numbers import holdings\n"
         "journal = open_journal(Path(sys.argv[1]))\n"
         "stop = lambda: os.kill(os.getpid(), signal.SIGSTOP)\n"
         "spend = holdings.spend_lowest\n"
         "def spend_and_stop(*given): spend(*given); stop()\n"
         "if sys.argv[2] == 'within': holdings.spend_lowest = spend_and_stop\n"
         "else: stop()\n"
-        "print(obtain.take_offline(journal, request('paused')).number, flush=True)\n"
+        "print(allocator.take_offline(journal, request('paused')).number, flush=True)\n"
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", script, str(home), when],

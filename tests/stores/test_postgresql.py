@@ -346,6 +346,8 @@ def test_a_command_shows_no_password(databases: Databases, cx: Any, tmp_path: Pa
         f'cx = 1\n[deliverable]\nname = "shop"\n[store]\nurl = "{url}"\n'
     )
     env = {"CXLOCAL_HOME": str(tmp_path / "laptop")}
+    told = cx.ok("trust", "--yes", cwd=tmp_path, env=env)
+    assert "s3cret" not in told.out + told.err + (tmp_path / "laptop" / "trust.json").read_text()
     for arguments in (("sync",), ("store", "status"), ("config", "show"), ("store", "invite", "x")):
         done = cx(*arguments, cwd=tmp_path, env=env)
         assert "s3cret" not in done.out + done.err, arguments

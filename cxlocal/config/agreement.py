@@ -1,0 +1,128 @@
+"""What a person agreed to on this machine: contents by their digest, stores by their whole address.
+
+A checkout is a stranger: what it says about plugins, stores, tokens and this machine is acted upon
+only after a person has seen it. One file in the home, ``trust.json``, keeps that. Any change of a
+content makes another digest, and the question is asked again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cxlocal.config.types import source_of
+from cxlocal.errors import ConfigError, Refused, Trouble
+from cxlocal.files import write_whole
+from cxlocal.private import make_home
+
+if TYPE_CHECKING:
+    from cxlocal.config.types import Config
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+Entry = dict[str, Any]
+
+
+class Agreements(NamedTuple):
+    """The list of this machine."""
+
+    trusted: dict[str, Entry]
+    """By digest: ``what`` it is of, ``folder`` and time (``at``)."""
+    addresses: dict[str, Entry]
+    """By whole address (``cxlocal.exchange.destination``): ``token``, the source that was shown with
+    it, ``how`` it was agreed to, and time (``at``)."""
+
+
+def read(home: Path) -> Agreements:
+    """What was agreed to on this machine. Raises Trouble."""
+    path = _list(home)
+    try:
+        document = json.loads(path.read_bytes())
+        trusted, addresses = (
+            {str(key): dict(entry) for key, entry in table.items()}
+            for table in (document["trusted"], document.get("addresses", {}))
+        )
+    except FileNotFoundError:
+        return Agreements({}, {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Trouble(
+            f"{path} cannot be read",
+            why=str(error),
+            hint=f"delete {path}; then agree anew: cxlocal trust",
+            name="trust-unreadable",
+        ) from error
+    return Agreements(trusted, addresses)
+
+
+def trusted(home: Path, environ: Mapping[str, str]) -> frozenset[str]:
+    """The digests that were agreed to. Raises ConfigError for a CXLOCAL_TRUST that is none."""
+    named = environ.get("CXLOCAL_TRUST", "").replace(",", " ").split()
+    for digest in named:
+        if not _DIGEST.fullmatch(digest):
+            raise ConfigError(
+                f"CXLOCAL_TRUST: {digest[:80]!r} is not a digest",
+                why="a digest is sha256: and 64 hexadecimal digits",
+                hint="cxlocal trust --digest prints the one to put there",
+                name="bad-trust",
+            )
+    return frozenset(named) | read(home).trusted.keys()
+
+
+def agree(
+    home: Path,
+    *,
+    trusted: Mapping[str, Entry] = _NOTHING,
+    addresses: Mapping[str, Entry] = _NOTHING,
+) -> None:
+    """Add to the list. Raises Trouble."""
+    known = read(home)
+    _write(home, Agreements({**known.trusted, **trusted}, {**known.addresses, **addresses}))
+
+
+def remove(home: Path, key: str) -> None:
+    """Take a digest or an address back. Raises Refused when it is not on the list."""
+    known = read(home)
+    if key not in known.trusted and key not in known.addresses:
+        raise Refused(
+            f"{key} is not trusted here",
+            why="the list of this machine does not hold it",
+            hint="cxlocal trust --list",
+        )
+    left = ({one: entry for one, entry in table.items() if one != key} for table in known)
+    _write(home, Agreements(*left))
+
+
+def digest_of(what: str, content: bytes) -> str:
+    """The digest under which a content is agreed to; ``what`` tells apart what the same bytes would
+    mean."""
+    return "sha256:" + hashlib.sha256(f"cxlocal {what} 1\n".encode() + content).hexdigest()
+
+
+def secrets_digest(config: Config) -> str:
+    """The digest of where the secrets of a cx.toml come from; empty where it has none."""
+    sources = {name: source_of(one) for name, one in config.secrets.items()}
+    return digest_of("secrets", json.dumps(sources, sort_keys=True).encode()) if sources else ""
+
+
+def _list(home: Path) -> Path:
+    return home / "trust.json"
+
+
+def _write(home: Path, known: Agreements) -> None:
+    path = _list(home)
+    document = json.dumps({"format": 1, **known._asdict()}, indent=1)
+    try:
+        make_home(home)
+        write_whole(path, document + "\n")
+    except OSError as error:
+        raise Trouble(
+            f"{path} cannot be written",
+            why=str(error.strerror),
+            hint=f"see who may write to {home}, and whether the disk has room",
+        ) from error
