@@ -22,6 +22,9 @@ def raised() -> Iterator[str]:
                 continue
             name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
             name = node.func.id if isinstance(node.func, ast.Name) else name
+            if name == "run_flagged":
+                kinds = [one.value for one in node.keywords if one.arg == "kind"]
+                yield from (one.value for one in kinds if isinstance(one, ast.Constant))
             if name in RAISED_BY:
                 kind = node.args[RAISED_BY[name]]
                 if isinstance(kind, ast.Constant):

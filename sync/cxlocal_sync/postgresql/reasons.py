@@ -75,4 +75,7 @@ def explain(error: psycopg.Error) -> str:
         # Nothing was tried: what libpq was told cannot be used.
         about = blamed(said, os.environ, ("PG*",))
         return f"{said} ({about})" if about else said
+    if isinstance(error, psycopg.errors.ConnectionTimeout) or "timeout expired" in said:
+        # The driver's own limit, which is as long as ours: either may come first.
+        words = _WORDS["57014"]
     return f"{words} ({said})" if words and said else words or said or type(error).__name__
