@@ -40,7 +40,7 @@ from cxlocal.exchange.contact import (
 from cxlocal.exchange.copies import continue_elsewhere, why_doubtful
 from cxlocal.exchange.messages import GRANTS_ELSEWHERE, RUN_HAS_NUMBER, STORE_LEFT
 from cxlocal.exchange.number_lock import asking
-from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.exchange.sync import project_pulled, synchronise
 from cxlocal.journal.witness import has_witness, note_head
 from cxlocal.numbers import holdings
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 
     from cxlocal.allocation.borrower import Lender
     from cxlocal.clock import Ids
-    from cxlocal.exchange.store import Store
     from cxlocal.journal.file import Journal, Transaction
 
 

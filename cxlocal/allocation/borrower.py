@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from cxlocal.allocation.request import (
     LENT,
@@ -19,10 +19,8 @@ from cxlocal.allocation.request import (
 from cxlocal.errors import Conflict, Refused
 from cxlocal.exchange import state as known
 from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.journal.file import Journal
 from cxlocal.numbers import holdings
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
 
 LEND_SECONDS = 5.0
 """For one answer."""

@@ -8,20 +8,18 @@ answer: the same run asking again gets the same one, and no other run ever does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cxlocal.allocation.allocator import take_offline
 from cxlocal.allocation.request import NumberRequest, number_of_run
 from cxlocal.domain import deliverable_id
 from cxlocal.errors import CxError, Refused, StoreNeeded, UsageError
 from cxlocal.exchange.copies import why_doubtful
+from cxlocal.journal.file import Journal
 from cxlocal.journal.witness import note_head
 from cxlocal.numbers import holdings
+from cxlocal.numbers.schemes import Scheme
 from cxlocal.text import is_hexadecimal
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
-    from cxlocal.numbers.schemes import Scheme
 
 TEXT_MAX = 200
 """Characters of a name that somebody else sends; runs have 36."""

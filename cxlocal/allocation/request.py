@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from cxlocal.clock import Ids
 from cxlocal.errors import ConfigError
 from cxlocal.events.machines import version_used
 from cxlocal.exchange.copies import ensure_node
+from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.witness import note_head
 from cxlocal.numbers import holdings
 from cxlocal.numbers.holdings import Taken
 from cxlocal.numbers.log import ONLINE
 from cxlocal.numbers.schemes import Scheme
-
-if TYPE_CHECKING:
-    from cxlocal.clock import Ids
-    from cxlocal.journal.file import Journal, Transaction
 
 LENT = "lent"
 """How a run got a number that another machine held."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cxlocal.bundles.form import PIECE, damaged
 from cxlocal.bundles.reader import (
@@ -33,11 +33,9 @@ from cxlocal.exchange.followed import chosen
 from cxlocal.exchange.messages import BadMessage
 from cxlocal.exchange.receive import take_event
 from cxlocal.journal.blobs import blob_path
+from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import utc_text
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal, Transaction
 
 
 class Taken(NamedTuple):

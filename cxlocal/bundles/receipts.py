@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from cxlocal.bundles.form import BundleWriter, damaged
+from cxlocal.bundles.form import BundleWriter, Frame, damaged
 from cxlocal.bundles.intake import check_lineage
 from cxlocal.bundles.reader import Header, frames_of
 from cxlocal.bundles.writer import RECEIPT, write_file, write_header
@@ -37,17 +37,13 @@ from cxlocal.exchange.contact import (
 )
 from cxlocal.exchange.followed import read_with
 from cxlocal.exchange.messages import PROTOCOL, BadMessage, text_of, whole_of
-from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.exchange.sync import LEAST_SECONDS, project_pulled
 from cxlocal.exchange.token import token_in
+from cxlocal.journal.file import Journal
 from cxlocal.journal.whereabouts import file_hint, same_place
 from cxlocal.numbers.log import Entry, entry_hash
 from cxlocal.text import utc_text
-
-if TYPE_CHECKING:
-    from cxlocal.bundles.form import Frame
-    from cxlocal.exchange.store import Store
-    from cxlocal.journal.file import Journal
 
 PAGES_MAX = 1000
 """Parts of the feed in one answer, a MiB each at most; the next round goes on where it ends."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from cxlocal.bundles.form import FAMILY, PIECE_BYTES_MAX, BundleWriter
 from cxlocal.errors import Trouble, UsageError
@@ -21,14 +21,12 @@ from cxlocal.exchange.contact import Batch, Wish, build, next_batch, prepare, re
 from cxlocal.exchange.messages import BLOB_BYTES_MAX, PROTOCOL
 from cxlocal.files import fresh_file, take_name
 from cxlocal.journal.blobs import blob_path
+from cxlocal.journal.file import Journal
 from cxlocal.journal.read import partial_nodes
 from cxlocal.journal.whereabouts import file_hint
 from cxlocal.numbers import holdings
 from cxlocal.text import is_hexadecimal, utc_text
 from cxlocal.version import VERSION
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
 
 Filled = TypeVar("Filled")
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cxlocal.commands.context import App
 from cxlocal.commands.find_run import find_run
 from cxlocal.errors import Conflict, UsageError
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
 
 
 class Chosen(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tomllib
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,13 +14,10 @@ from cxlocal.commands.terminal import say
 from cxlocal.config.load import read
 from cxlocal.config.locate import CONFIG_NAME, LOCAL_NAME, user_file
 from cxlocal.config.problems import suggestion
-from cxlocal.config.settings import settings
+from cxlocal.config.settings import Settings, settings
 from cxlocal.config.show import machine, values
 from cxlocal.config.types import Config, LocalConfig
 from cxlocal.errors import UsageError
-
-if TYPE_CHECKING:
-    from cxlocal.config.settings import Settings
 
 
 @group(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from cxlocal.allocation.request import known_node
@@ -14,9 +12,7 @@ from cxlocal.commands.project import agreed, load_project, open_project_store
 from cxlocal.commands.terminal import say
 from cxlocal.errors import UsageError
 from cxlocal.exchange.state import store_state
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
+from cxlocal.journal.file import Journal
 
 
 @command(

@@ -6,7 +6,7 @@ import shlex
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,7 +14,7 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.terminal import say
-from cxlocal.demo.story import Place, play
+from cxlocal.demo.story import Act, Place, play
 from cxlocal.errors import Trouble, UsageError
 from cxlocal.journal.file import Journal
 from cxlocal.journal.home import journal_file
@@ -22,9 +22,6 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.processes.start import run_attached, run_captured
 from cxlocal.revision.local_file import agree_to_local, find_local, first_home
 from cxlocal.text import utc_text
-
-if TYPE_CHECKING:
-    from cxlocal.demo.story import Act
 
 RUNS = """
 SELECT run, version, outcome, number_state, online, revision_subject FROM run_board

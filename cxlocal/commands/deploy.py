@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -14,13 +15,8 @@ from cxlocal.commands.pieces import send_copies
 from cxlocal.commands.project import how_to_send, leave, make_machine
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import NotSynced
-from cxlocal.runner.redeploy import Order, as_error, ship
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cxlocal.journal.file import Journal
-    from cxlocal.runner.redeploy import Shipped
+from cxlocal.journal.file import Journal
+from cxlocal.runner.redeploy import Order, Shipped, as_error, ship
 
 
 def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
-from cxlocal.commands.project import access_of, load_project, open_project_store
+from cxlocal.commands.project import Project, access_of, load_project, open_project_store
 from cxlocal.commands.terminal import say
 from cxlocal.config.agreement import secrets_digest, trusted
 from cxlocal.doctor.check import BAD, Check, readiness
@@ -28,18 +29,13 @@ from cxlocal.errors import CxError
 from cxlocal.exchange.open import is_own, open_lender
 from cxlocal.exchange.sync import synchronise
 from cxlocal.hooks.manager import check_options, find_tool
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.bind import bind
 from cxlocal.plan.resolve import resolve
+from cxlocal.plan.types import Plan
 from cxlocal.runner.handover import goes_away
 from cxlocal.runner.source import find_place, find_scheme, is_passing, today
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cxlocal.commands.project import Project
-    from cxlocal.journal.file import Journal
-    from cxlocal.plan.types import Plan
 
 COLUMNS = ("state", "name", "found", "to_do")
 STORE_SECONDS = 3.0

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from cxlocal.bundles.receipts import write_receipt
-from cxlocal.bundles.writer import ALL, UNSENT, pack
+from cxlocal.bundles.receipts import Written, write_receipt
+from cxlocal.bundles.writer import ALL, UNSENT, Packed, pack
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.find_run import find_run
 from cxlocal.commands.frame import command
@@ -20,10 +19,6 @@ from cxlocal.events.export import FORMS
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.read import all_events, run_events
 from cxlocal.journal.rebuild import catch_up
-
-if TYPE_CHECKING:
-    from cxlocal.bundles.receipts import Written
-    from cxlocal.bundles.writer import Packed
 
 RECEIPT_SECONDS = 60.0
 """For all questions of all machines; what is left unanswered is answered by the next receipt."""

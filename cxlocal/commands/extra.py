@@ -10,15 +10,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+
+import click
 
 from cxlocal.commands.table import COMMANDS
 from cxlocal.errors import ConfigError
 from cxlocal.hooks.found import installed
 from cxlocal.processes.stdout import give_back
-
-if TYPE_CHECKING:
-    import click
 
 
 def offered_by_plugins(root: click.Group, ctx: click.Context) -> list[tuple[str, str]]:

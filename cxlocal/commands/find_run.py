@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cxlocal.errors import Conflict, UsageError
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
+from cxlocal.journal.file import Journal
 
 SHORTEST_PREFIX = 4
 """A shorter beginning of an id is more likely a version."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from cxlocal.bundles.intake import take_bundle
-from cxlocal.bundles.reader import look
-from cxlocal.bundles.receipts import take_receipt
+from cxlocal.bundles.intake import Taken, take_bundle
+from cxlocal.bundles.reader import Contents, look
+from cxlocal.bundles.receipts import Received, take_receipt
 from cxlocal.bundles.writer import RECEIPT
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
@@ -18,17 +18,11 @@ from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.project import load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import NotSynced, Refused, UsageError
-from cxlocal.exchange.sync import pending, synchronise, to_relay
+from cxlocal.exchange.sync import SyncReport, pending, synchronise, to_relay
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.handover import goes_away, send_patiently
 from cxlocal.runner.source import find_place, is_passing
-
-if TYPE_CHECKING:
-    from cxlocal.bundles.intake import Taken
-    from cxlocal.bundles.reader import Contents
-    from cxlocal.bundles.receipts import Received
-    from cxlocal.exchange.sync import SyncReport
-    from cxlocal.journal.file import Journal
 
 SYNC_SECONDS = 60.0
 

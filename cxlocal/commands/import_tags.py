@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cxlocal.commands.context import App
 from cxlocal.commands.output import Output, write_rows
-from cxlocal.commands.project import load_project, open_project_store
+from cxlocal.commands.project import Project, load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
 from cxlocal.exchange.sync import synchronise
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.resolve import resolve
 from cxlocal.revision.proof import remote_tags
 from cxlocal.revision.repository import open_repository, tags_like, version_tags
 from cxlocal.runner.source import find_scheme, today
-from cxlocal.runner.tag_adoption import adopt
-
-if TYPE_CHECKING:
-    from cxlocal.commands.project import Project
-    from cxlocal.journal.file import Journal
-    from cxlocal.runner.tag_adoption import Adopted
+from cxlocal.runner.tag_adoption import Adopted, adopt
 
 COLUMNS = ("line", "up_to", "tags", "newest", "state")
 

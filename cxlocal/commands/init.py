@@ -6,7 +6,6 @@ import difflib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -22,10 +21,7 @@ from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.files import write_whole
 from cxlocal.plan.resolve import resolve
 from cxlocal.revision.remotes import remotes
-from cxlocal.revision.repository import open_repository, version_tags
-
-if TYPE_CHECKING:
-    from cxlocal.revision.repository import Repository
+from cxlocal.revision.repository import Repository, open_repository, version_tags
 
 READ_MAX_BYTES = 1024 * 1024
 """Of one file; build files beyond this are generated ones."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,7 +13,7 @@ from cxlocal.address import argument_address, public_address
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, put, write_document, write_rows
-from cxlocal.commands.project import access_of, agreed, load_project, open_project_store
+from cxlocal.commands.project import Project, access_of, agreed, load_project, open_project_store
 from cxlocal.commands.serve import server_part
 from cxlocal.commands.terminal import harmless, say, warn
 from cxlocal.domain import deliverable_id
@@ -24,12 +24,9 @@ from cxlocal.exchange.open import open_store, require_agreed
 from cxlocal.exchange.overview import overview
 from cxlocal.exchange.standing import note_standing, read_joined, words_of_staying
 from cxlocal.exchange.state import forget_cursor, store_state
+from cxlocal.exchange.store import Store
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up
-
-if TYPE_CHECKING:
-    from cxlocal.commands.project import Project
-    from cxlocal.exchange.store import Store
 
 STATUS_SECONDS = 5.0
 """What asking the store for news may take before the status is shown as it was."""

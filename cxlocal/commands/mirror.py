@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from cxlocal.commands.context import App, pass_app
@@ -11,10 +9,7 @@ from cxlocal.commands.frame import group
 from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.terminal import say
 from cxlocal.revision.mirrors import add_mirror, list_mirrors, remove_mirror
-from cxlocal.revision.repository import open_repository, repository_key, resolve
-
-if TYPE_CHECKING:
-    from cxlocal.revision.repository import Repository
+from cxlocal.revision.repository import Repository, open_repository, repository_key, resolve
 
 COLUMNS = ("location", "added_at")
 

@@ -5,8 +5,6 @@ It works whatever is installed: only shipped plugins are loaded in this process.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from cxlocal.commands.context import App, pass_app
@@ -19,10 +17,7 @@ from cxlocal.config.problems import suggestion
 from cxlocal.errors import ConfigError, UsageError
 from cxlocal.hooks.implementations import hook_names
 from cxlocal.hooks.look import look
-from cxlocal.hooks.manager import load
-
-if TYPE_CHECKING:
-    from cxlocal.hooks.manager import Manager, PluginRow
+from cxlocal.hooks.manager import Manager, PluginRow, load
 
 COLUMNS = ("name", "version", "origin", "state", "hooks", "distribution", "file", "error")
 

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.doctor import COLUMNS, add_own_plugins, project_checks
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
-from cxlocal.commands.project import load_project, open_project_store
+from cxlocal.commands.project import Project, load_project, open_project_store
 from cxlocal.commands.sync import describe
 from cxlocal.commands.terminal import say, warn
 from cxlocal.doctor.check import readiness
 from cxlocal.doctor.machine import check_disk, check_journal
 from cxlocal.exchange.blobs import Carried, carry
 from cxlocal.exchange.followed import include
-from cxlocal.exchange.sync import ReserveWish, synchronise
+from cxlocal.exchange.sync import ReserveWish, SyncReport, synchronise
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers.holdings import highest_known
 from cxlocal.plan.resolve import resolve
+from cxlocal.plan.types import Plan
 from cxlocal.runner.handover import goes_away
 from cxlocal.runner.needed import needed_artifacts
 from cxlocal.runner.source import today
-
-if TYPE_CHECKING:
-    from cxlocal.commands.project import Project
-    from cxlocal.exchange.sync import SyncReport
-    from cxlocal.journal.file import Journal
-    from cxlocal.plan.types import Plan
 
 SECONDS = 60.0
 """For history and numbers, and again for artifacts."""

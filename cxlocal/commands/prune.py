@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from cxlocal.commands.context import App, pass_app
@@ -11,12 +9,10 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.project import load_project
 from cxlocal.commands.terminal import say
+from cxlocal.config.types import Keep
 from cxlocal.errors import Trouble
 from cxlocal.runner.retention import Rules, find_removals, remove
 from cxlocal.text import parse_duration
-
-if TYPE_CHECKING:
-    from cxlocal.config.types import Keep
 
 COLUMNS = ("kind", "run", "path", "size")
 

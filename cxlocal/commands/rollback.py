@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,12 +13,10 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.project import load_project
 from cxlocal.commands.terminal import say
 from cxlocal.errors import Conflict, UsageError
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.deployment_chain import goal_of, services_of
 from cxlocal.runner.redeploy import Order
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
 
 
 @command(

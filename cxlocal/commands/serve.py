@@ -10,10 +10,10 @@ from __future__ import annotations
 import importlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -22,26 +22,19 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import put
 from cxlocal.commands.prepare import wanted_reserve
-from cxlocal.commands.project import access_of, load_project, open_project_store
+from cxlocal.commands.project import Project, access_of, load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import ConfigError, CxError, ExitCode, Refused, UsageError
 from cxlocal.exchange.destination import EMBEDDED
 from cxlocal.exchange.open import is_own, require_agreed
 from cxlocal.exchange.rights import Rights
+from cxlocal.exchange.store import Store
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.numbers.schemes import scheme_named
+from cxlocal.numbers.schemes import Scheme, scheme_named
 from cxlocal.plan.resolve import resolve
 from cxlocal.processes.stdout import data
 from cxlocal.runner.source import today
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cxlocal.commands.project import Project
-    from cxlocal.exchange.store import Store
-    from cxlocal.numbers.schemes import Scheme
-
 
 DEFAULT_PORT = 8377
 STORE_THREADS = {"sqlite": 1, "lend": 1}

@@ -7,7 +7,8 @@ import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from pathlib import Path
+from typing import Any, TextIO, cast
 
 import click
 
@@ -17,9 +18,6 @@ from cxlocal.commands.output import Output, put, rows_options, write_rows
 from cxlocal.commands.terminal import say
 from cxlocal.errors import CxError, JournalDamaged, Refused, Trouble, UsageError
 from cxlocal.journal.rebuild import catch_up
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LIMIT_SECONDS = 30.0
 """A reader keeps writers waiting; after this a query is better asked of a copy."""

@@ -4,7 +4,6 @@ memory."""
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
@@ -20,11 +19,9 @@ from cxlocal.commands.store_moved import moved
 from cxlocal.commands.sync import describe
 from cxlocal.commands.terminal import say
 from cxlocal.errors import UsageError
+from cxlocal.exchange.store import Store
 from cxlocal.exchange.sync import recover_store
 from cxlocal.numbers.log import AHEAD_MAX, COUNT_MAX
-
-if TYPE_CHECKING:
-    from cxlocal.exchange.store import Store
 
 
 @group(

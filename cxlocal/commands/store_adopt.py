@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from cxlocal.address import argument_address
@@ -13,15 +11,11 @@ from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.project import agreed, load_project, open_project_store
 from cxlocal.commands.sync import describe
 from cxlocal.commands.terminal import say
-from cxlocal.exchange.adoption import move
+from cxlocal.exchange.adoption import Moved, move
 from cxlocal.exchange.destination import EMBEDDED
 from cxlocal.exchange.state import store_state
-from cxlocal.exchange.sync import synchronise
+from cxlocal.exchange.sync import SyncReport, synchronise
 from cxlocal.journal.rebuild import catch_up
-
-if TYPE_CHECKING:
-    from cxlocal.exchange.adoption import Moved
-    from cxlocal.exchange.sync import SyncReport
 
 SYNC_SECONDS = 60.0
 

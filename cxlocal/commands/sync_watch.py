@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from cxlocal.clock import Ids
 from cxlocal.commands.output import json_text, put
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError
-from cxlocal.exchange.sync import synchronise
+from cxlocal.exchange.store import Store
+from cxlocal.exchange.sync import SyncReport, synchronise
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.signals import SignalCame, Signals, note_only
-
-if TYPE_CHECKING:
-    from cxlocal.clock import Ids
-    from cxlocal.exchange.store import Store
-    from cxlocal.exchange.sync import SyncReport
-    from cxlocal.journal.file import Journal
 
 ROUND_SECONDS = 5.0
 """For one exchange: what moves more goes on with the next one at once, and a signal is heeded in

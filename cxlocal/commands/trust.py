@@ -4,7 +4,8 @@ machine."""
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import click
 
@@ -16,7 +17,7 @@ from cxlocal.commands.project import agreed, load_project, open_project_store
 from cxlocal.commands.terminal import harmless, say
 from cxlocal.config.agreement import agree, read, remove, secrets_digest, trusted
 from cxlocal.config.load import read as read_config
-from cxlocal.config.types import source_of
+from cxlocal.config.types import Config, Source, source_of
 from cxlocal.errors import Refused, UsageError
 from cxlocal.exchange.agreed import agree_to
 from cxlocal.exchange.destination import destination
@@ -24,11 +25,6 @@ from cxlocal.hooks.trust import FOLDER, read_project
 from cxlocal.revision.local_file import agree_to_local, find_local, first_home
 from cxlocal.secrets import describe
 from cxlocal.text import utc_text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from cxlocal.config.types import Config, Source
 
 
 class Item(NamedTuple):

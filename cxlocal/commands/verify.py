@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
@@ -13,11 +12,9 @@ from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.terminal import Progress, say, warn
 from cxlocal.errors import JournalDamaged
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.journal.verify import Finding
 from cxlocal.journal.verify import verify as check
 from cxlocal.projection.tables import PROJECTION_VERSION
-
-if TYPE_CHECKING:
-    from cxlocal.journal.verify import Finding
 
 COLUMNS = ("kind", "where", "what")
 

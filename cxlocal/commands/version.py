@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from cxlocal.commands.context import App, pass_app
@@ -20,12 +18,9 @@ from cxlocal.commands.project import load_project, make_machine
 from cxlocal.commands.terminal import say
 from cxlocal.errors import UsageError
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.numbers.ledger import Explained, ledger, lines_of
 from cxlocal.numbers.ledger import explain as look
-from cxlocal.numbers.ledger import ledger, lines_of
 from cxlocal.text import utc_text
-
-if TYPE_CHECKING:
-    from cxlocal.numbers.ledger import Explained
 
 
 @group(

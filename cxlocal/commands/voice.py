@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxlocal.commands.terminal import Progress, harmless, say, warn
-from cxlocal.runner.voice import NUMBER_FROM
+from cxlocal.runner.voice import NUMBER_FROM, Ending, Opening
 from cxlocal.text import duration_text
 
 if TYPE_CHECKING:
     from cxlocal.processes.echo import Echo
-    from cxlocal.runner.voice import Ending, Opening
 
 MARKS = {"success": "✓", "failure": "✗", "error": "!", "cancel": "–"}
 WORDS = {"success": "done", "failure": "failed", "error": "error", "cancel": "cancelled"}

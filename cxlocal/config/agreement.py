@@ -13,15 +13,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from cxlocal.config.types import source_of
+from cxlocal.config.types import Config, source_of
 from cxlocal.errors import ConfigError, Refused, Trouble
 from cxlocal.files import write_whole
 from cxlocal.private import make_home
-
-if TYPE_CHECKING:
-    from cxlocal.config.types import Config
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cxlocal.doctor.check import BAD, NOTE, OK, Check
 from cxlocal.errors import CxError
+from cxlocal.hooks.manager import Manager
+from cxlocal.journal.file import Journal
 from cxlocal.journal.home import WAY_OUT
 from cxlocal.revision.repository import open_repository
-
-if TYPE_CHECKING:
-    from cxlocal.hooks.manager import Manager
-    from cxlocal.journal.file import Journal
 
 FREE_BYTES_MIN = 2_000_000_000
 """A run refuses below this: a full disk in mid-release helps nobody."""

@@ -5,15 +5,20 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from cxlocal.clock import Clock
+from cxlocal.config.settings import Settings
 from cxlocal.config.types import Source
 from cxlocal.doctor.check import BAD, NOTE, OK, Check
 from cxlocal.errors import CxError
 from cxlocal.exchange.copies import why_doubtful
-from cxlocal.hooks.manager import find_tool
+from cxlocal.exchange.sync import SyncReport
+from cxlocal.hooks.manager import Manager, find_tool
 from cxlocal.journal.blobs import check_blob
+from cxlocal.journal.file import Journal
 from cxlocal.numbers.holdings import reserves
+from cxlocal.plan.types import Plan
 from cxlocal.revision.mirrors import list_mirrors
 from cxlocal.revision.proof import prove
 from cxlocal.revision.repository import open_repository, repository_key, resolve
@@ -21,14 +26,6 @@ from cxlocal.runner.caches import kept_folder, key_of
 from cxlocal.runner.needed import needed_artifacts
 from cxlocal.secrets import describe, probe
 from cxlocal.text import duration_text
-
-if TYPE_CHECKING:
-    from cxlocal.clock import Clock
-    from cxlocal.config.settings import Settings
-    from cxlocal.exchange.sync import SyncReport
-    from cxlocal.hooks.manager import Manager
-    from cxlocal.journal.file import Journal
-    from cxlocal.plan.types import Plan
 
 LENDER_SECONDS = 3.0
 """How long a machine that lends numbers may take to answer a check."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cxlocal.errors import Refused
 from cxlocal.exchange import carried as carrying
@@ -22,16 +22,13 @@ from cxlocal.exchange.contact import ANSWER_SECONDS, as_error, ask, bind_address
 from cxlocal.exchange.copies import ensure_node
 from cxlocal.exchange.messages import PROTOCOL
 from cxlocal.exchange.rights import may
-from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.exchange.sync import synchronise, take_in
 from cxlocal.exchange.token import NO_TOKEN, propose, token_out
+from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.whereabouts import file_hint
 from cxlocal.numbers import holdings
 from cxlocal.text import utc_text
-
-if TYPE_CHECKING:
-    from cxlocal.exchange.store import Store
-    from cxlocal.journal.file import Journal, Transaction
 
 _PROPOSAL = "proposal to another store"
 """Local value: the contact token offered to the new store, the same in every attempt."""

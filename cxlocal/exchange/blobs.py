@@ -7,16 +7,13 @@ fetched again as a whole.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from cxlocal.errors import CxError
 from cxlocal.exchange.messages import BLOB_BYTES_MAX
-from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.journal.blobs import blob_path, keep_chunks
-
-if TYPE_CHECKING:
-    from cxlocal.exchange.store import Store
-    from cxlocal.journal.file import Journal
+from cxlocal.journal.file import Journal
 
 BLOB_SECONDS = 60.0
 """For one blob: 64 MiB over a line of ten megabits a second."""

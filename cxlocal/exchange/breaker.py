@@ -6,10 +6,7 @@ back since) is void, so that a wrong clock cannot keep a machine away from its s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
+from cxlocal.journal.file import Journal
 
 PAUSE_MS = 60_000
 """How long an unreachable store is left alone."""

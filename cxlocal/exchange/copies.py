@@ -8,17 +8,13 @@ keeps it beside the other copy's events.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cxlocal.events.machines import node_moved
 from cxlocal.exchange.followed import forget
 from cxlocal.exchange.state import ContactRow, contact_row, fresh_contact, hash_at, save_contact
+from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.whereabouts import file_hint, hint_digest, same_place
 from cxlocal.journal.witness import note_head, was_put_back
 from cxlocal.numbers.holdings import give_up_reserves, lock_reserves
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal, Transaction
 
 
 def ensure_node(transaction: Transaction) -> ContactRow:

@@ -10,14 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from sqlite3 import Connection
-from typing import TYPE_CHECKING
 
 from cxlocal.exchange.state import forget_cursor
+from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.read import partial_nodes
 from cxlocal.journal.schema import PARTIAL
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal, Transaction
 
 _CHOSEN = "follows"
 """Local value: what a person chose, as JSON; empty for everything."""

@@ -11,14 +11,13 @@ from cxlocal.config.types import Source
 from cxlocal.errors import ConfigError, Refused, Trouble
 from cxlocal.exchange.agreed import unagreed
 from cxlocal.exchange.destination import EMBEDDED, destination
-from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.secrets import resolve
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cxlocal.config.settings import Settings, Token
-    from cxlocal.exchange.store import Store
 
 STORE_TOKEN = "[store] token"
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cxlocal.exchange import state as known
 from cxlocal.exchange.sync import pending
+from cxlocal.journal.file import Journal
 from cxlocal.numbers import log
 from cxlocal.numbers.holdings import log_entries
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
 
 _MACHINES = """
 SELECT m.node, m.host, m.kept, m.parent, m.began_at,

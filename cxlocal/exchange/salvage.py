@@ -15,7 +15,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cxlocal.clock import Clock, Ids
 from cxlocal.events.document import Event
@@ -26,13 +26,10 @@ from cxlocal.exchange.messages import BadMessage
 from cxlocal.exchange.receive import take_event
 from cxlocal.files import rename
 from cxlocal.journal.exclusion import keep_writers_out
-from cxlocal.journal.file import Journal
+from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.read import SELECT, event_of
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.private import make_file
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Transaction
 
 PAGE_ROWS = 500
 ROW_BYTES_MIN = 200

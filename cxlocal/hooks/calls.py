@@ -6,15 +6,13 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+
+import pluggy
 
 from cxlocal.errors import Interrupted
 from cxlocal.hooks.checks import RESULT_CHECKS
 from cxlocal.hooks.implementations import Mistake
-
-if TYPE_CHECKING:
-    import pluggy
-
 
 Result = TypeVar("Result")
 

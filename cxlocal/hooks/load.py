@@ -7,12 +7,9 @@ import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from cxlocal.errors import Trouble
-
-if TYPE_CHECKING:
-    from cxlocal.hooks.tool import Tool
+from cxlocal.hooks.tool import Tool
 
 
 def module_from_bytes(name: str, path: Path, source: bytes) -> ModuleType:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pluggy
 
@@ -32,12 +32,9 @@ from cxlocal.hooks.open_stage import OpenStage
 from cxlocal.hooks.options import check_options, check_verb
 from cxlocal.hooks.plugin_row import LeftOut, PluginRow, absent_plugin
 from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageView
+from cxlocal.hooks.tool import Tool
 from cxlocal.hooks.trust import FOLDER, ProjectFile, ProjectPlugins, read_project
 from cxlocal.processes.stdout import set_aside
-
-if TYPE_CHECKING:
-    from cxlocal.hooks.tool import Tool
-
 
 LOAD_SECONDS = 20.0
 """For importing one plugin. Large ones (cloud SDKs) need a few seconds on a slow disk."""

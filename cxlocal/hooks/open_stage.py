@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pluggy
 
 from cxlocal.hooks.calls import CALL_SECONDS, guarded
 from cxlocal.hooks.implementations import Mistake
 from cxlocal.hooks.stage_view import StageResult, StageView
-
-if TYPE_CHECKING:
-    import pluggy
 
 HOOK = "cxlocal_run_stage"
 

@@ -7,16 +7,13 @@ green, so an answer that is not what the types promise makes the report an unrea
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cxlocal.hooks.calls import guarded
 from cxlocal.hooks.checks import shown
 from cxlocal.hooks.implementations import Mistake
+from cxlocal.hooks.manager import Manager
 from cxlocal.hooks.report import OUTCOMES, Case, Report, ReportReader
 from cxlocal.text import clean_text, cut_name, shorten
-
-if TYPE_CHECKING:
-    from cxlocal.hooks.manager import Manager
 
 READ_SECONDS = 60.0
 """For reading one report; the largest a reader takes are read in a few seconds."""

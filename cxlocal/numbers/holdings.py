@@ -7,13 +7,11 @@ transaction, so that a number and the event that says so become durable together
 from __future__ import annotations
 
 from sqlite3 import Connection
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cxlocal.events.machines import version_reserved, version_skipped
+from cxlocal.journal.file import Journal, Transaction
 from cxlocal.numbers import log
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal, Transaction
 
 LINES_MAX = 5
 """Lines of one deliverable for which a machine keeps its reserve fresh: the most recent ones. A

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cxlocal.domain import NumberState
+from cxlocal.journal.file import Journal
 from cxlocal.numbers import holdings, log
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
 
 
 class Span(NamedTuple):

@@ -11,25 +11,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused
 from cxlocal.events import places
 from cxlocal.events.runs import stage_run_id
 from cxlocal.exchange.open import is_own
+from cxlocal.exchange.store import Store
 from cxlocal.exchange.sync import synchronise
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.plan.types import Environment, Plan, Stage
 from cxlocal.runner import leftovers, locks, orphans
 from cxlocal.runner.placements import environment_created_draft, is_known, live, unfinished
 from cxlocal.runner.record import RunRecord
+from cxlocal.runner.source import Source
 from cxlocal.text import parse_utc
-
-if TYPE_CHECKING:
-    from cxlocal.exchange.store import Store
-    from cxlocal.journal.file import Journal
-    from cxlocal.plan.types import Environment, Plan, Stage
-    from cxlocal.runner.source import Source
 
 ASK_SECONDS = 1.0
 """For asking what others deployed: with a run's first exchange what an absent store may cost it."""

@@ -5,14 +5,18 @@ An attempt is recorded in two commits, one when it starts and one when all it br
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
 from cxlocal.hooks.stage_view import StageResult, StageView
+from cxlocal.plan.types import Stage
+from cxlocal.processes.child import Child, End
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.start import shell
+from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import caches
 from cxlocal.runner.admission import admit, begin, lasting_place
 from cxlocal.runner.deployment import command_deployed, deploy
@@ -23,16 +27,8 @@ from cxlocal.runner.run_version import stamp
 from cxlocal.runner.stage_outputs import Collected, collect, marks
 from cxlocal.runner.tool_stage import as_worked, ask, open_tool
 from cxlocal.runner.voice import Ending
-from cxlocal.runner.work import Worked
+from cxlocal.runner.work import Launch, Program, Work, Worked
 from cxlocal.text import shorten, utc_text
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from cxlocal.plan.types import Stage
-    from cxlocal.processes.child import Child, End
-    from cxlocal.processes.supervisor import Supervisor
-    from cxlocal.runner.work import Launch, Program, Work
 
 
 class At(NamedTuple):

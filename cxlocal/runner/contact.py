@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cxlocal.errors import CxError
 from cxlocal.exchange.followed import include
-from cxlocal.exchange.sync import synchronise, why_no_numbers
+from cxlocal.exchange.store import Store
+from cxlocal.exchange.sync import SyncReport, synchronise, why_no_numbers
+from cxlocal.journal.file import Journal
 from cxlocal.runner.source import (
     Source,
 )
-
-if TYPE_CHECKING:
-    from cxlocal.exchange.store import Store
-    from cxlocal.exchange.sync import SyncReport
-    from cxlocal.journal.file import Journal
 
 START_SYNC_SECONDS = 2.0
 END_SYNC_SECONDS = 1.0

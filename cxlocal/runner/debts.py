@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cxlocal.events import runs
 from cxlocal.events.document import Draft
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
-    from cxlocal.plan.types import Stage
-    from cxlocal.runner.record import RunRecord
+from cxlocal.journal.file import Journal
+from cxlocal.plan.types import Stage
+from cxlocal.runner.record import RunRecord
 
 
 class Debt(NamedTuple):

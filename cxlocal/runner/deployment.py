@@ -6,27 +6,22 @@ version that was built before (``cxlocal.runner.redeploy``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator, Mapping
+from typing import Any
 
 from cxlocal.domain import Outcome
+from cxlocal.events.document import Draft
 from cxlocal.events.runs import run_observed, stage_run_id
-from cxlocal.hooks.tool import Deployed, Observed, Previous, verbs_of
+from cxlocal.hooks.tool import ArtifactRef, Deployed, Observed, Previous, verbs_of
 from cxlocal.plan.placeholders import used_artifacts
-from cxlocal.runner.admission import begin, service_of_command
+from cxlocal.plan.types import Environment, Stage
+from cxlocal.processes.child import End
+from cxlocal.runner.admission import Way, begin, service_of_command
 from cxlocal.runner.debts import handle_of
 from cxlocal.runner.placements import deployed_drafts, instance_of, live
+from cxlocal.runner.record import RunRecord
 from cxlocal.runner.tool_stage import ToolStage, as_worked, ask
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
-
-    from cxlocal.events.document import Draft
-    from cxlocal.hooks.tool import ArtifactRef
-    from cxlocal.plan.types import Environment, Stage
-    from cxlocal.processes.child import End
-    from cxlocal.runner.admission import Way
-    from cxlocal.runner.record import RunRecord
-    from cxlocal.runner.work import Launch, Work, Worked
+from cxlocal.runner.work import Launch, Work, Worked
 
 
 def deploy(at: ToolStage) -> Generator[Launch, End, Worked]:

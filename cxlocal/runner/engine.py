@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import Conflict, CxError, Refused, Undecided
@@ -15,10 +15,8 @@ from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.driver import Driver, Over
 from cxlocal.runner.gates import grant_earned
 from cxlocal.runner.promotions import promotions
-
-if TYPE_CHECKING:
-    from cxlocal.runner.signals import Signals
-    from cxlocal.runner.work import Program, Work
+from cxlocal.runner.signals import Signals
+from cxlocal.runner.work import Program, Work
 
 
 class Ended(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
@@ -17,9 +17,11 @@ from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.tool_worker import ToolOutcome, ToolRequest, ToolWorker
 from cxlocal.plan.placeholders import Values, resolve_options
-from cxlocal.plan.types import Stage
+from cxlocal.plan.types import Environment, Stage
+from cxlocal.processes.child import Child, End
 from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.log import StageLog
+from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner.debts import debts, intended
 from cxlocal.runner.leftovers import end_place
 from cxlocal.runner.payer import HURRIED_SECONDS, Payer
@@ -29,15 +31,9 @@ from cxlocal.runner.placements import (
     instance_of,
     removed_drafts,
 )
+from cxlocal.runner.record import RunRecord
 from cxlocal.runner.voice import Ending
-from cxlocal.runner.work import environment_folder
-
-if TYPE_CHECKING:
-    from cxlocal.plan.types import Environment
-    from cxlocal.processes.child import Child, End
-    from cxlocal.processes.supervisor import Supervisor
-    from cxlocal.runner.record import RunRecord
-    from cxlocal.runner.work import Launch, Program, Work
+from cxlocal.runner.work import Launch, Program, Work, environment_folder
 
 
 def provision(work: Work, environment: Environment) -> Program:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from cxlocal.errors import UsageError
 from cxlocal.revision.repository import dirty, identity, read_file, resolve, shown
-from cxlocal.runner.record import RunFacts
+from cxlocal.runner.record import RunFacts, RunRecord
 from cxlocal.runner.run_version import stamp
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
     from cxlocal.plan.types import Plan
     from cxlocal.revision.proof import Proof
-    from cxlocal.runner.record import RunRecord
     from cxlocal.runner.request import Request
     from cxlocal.runner.source import Machine, Source
 

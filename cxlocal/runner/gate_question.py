@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cxlocal.hooks.stage_view import GateQuestion, Replaced
 from cxlocal.runner.placements import deployment_kind, instance_of, live
+from cxlocal.runner.work import Work
 from cxlocal.text import parse_utc
-
-if TYPE_CHECKING:
-    from cxlocal.runner.work import Work
 
 
 def gate_question(work: Work, kind: str, environment: str, promotion: str) -> GateQuestion:

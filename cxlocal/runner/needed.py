@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cxlocal.events import types
+from cxlocal.journal.file import Journal
 from cxlocal.runner.deployment_chain import chain_of, version_before
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
 
 
 class Needed(NamedTuple):

@@ -12,17 +12,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cxlocal.errors import Refused
 from cxlocal.processes.environment import WITHIN
 from cxlocal.processes.identity import alive, own_identity
 from cxlocal.revision.repository import identity
 from cxlocal.runner.orphans import here
-
-if TYPE_CHECKING:
-    from cxlocal.runner.record import RunRecord
-    from cxlocal.runner.source import Machine, Source
+from cxlocal.runner.record import RunRecord
+from cxlocal.runner.source import Machine, Source
 
 HOME, STORE, NODE = "CXLOCAL_HOME", "CXLOCAL_STORE", "CXLOCAL_NODE"
 

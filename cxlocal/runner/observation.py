@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cxlocal.errors import UsageError
 from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.tool import Observed, verbs_of
+from cxlocal.plan.types import Stage
 from cxlocal.private import make_folder
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.supervisor import Supervisor
@@ -17,15 +18,11 @@ from cxlocal.runner.driver import drive
 from cxlocal.runner.nesting import handed_on
 from cxlocal.runner.placements import instance_of, live
 from cxlocal.runner.products import artifacts
-from cxlocal.runner.source import find_secrets, load_own_plugins
+from cxlocal.runner.record import RunRecord
+from cxlocal.runner.source import Machine, Source, find_secrets, load_own_plugins
 from cxlocal.runner.tool_stage import ask, open_tool
 from cxlocal.runner.work import Work, environment_folder
 from cxlocal.runner.workspace import Workspace
-
-if TYPE_CHECKING:
-    from cxlocal.plan.types import Stage
-    from cxlocal.runner.record import RunRecord
-    from cxlocal.runner.source import Machine, Source
 
 
 class Seen(NamedTuple):

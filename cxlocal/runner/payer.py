@@ -5,27 +5,23 @@ from __future__ import annotations
 import shutil
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cxlocal.domain import Outcome, path_part
 from cxlocal.errors import CxError, Trouble
-from cxlocal.hooks.manager import find_tool
+from cxlocal.hooks.manager import Manager, find_tool
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.tool import EnvironmentRef, Tool, verbs_of
 from cxlocal.hooks.tool_worker import ToolRequest, ToolWorker
 from cxlocal.private import make_folder
+from cxlocal.processes.child import Child, End
 from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.mask import Masker
+from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner.debts import Debt, paid
-from cxlocal.runner.work import environment_folder
-
-if TYPE_CHECKING:
-    from cxlocal.hooks.manager import Manager
-    from cxlocal.processes.child import Child, End
-    from cxlocal.processes.supervisor import Supervisor
-    from cxlocal.runner.record import RunRecord
-    from cxlocal.runner.work import Launch
+from cxlocal.runner.record import RunRecord
+from cxlocal.runner.work import Launch, environment_folder
 
 HURRIED_SECONDS = 4.0
 """Limit for paying one debt after a signal: everything must be over within 10 s then. What is not

@@ -5,24 +5,20 @@ It passes the same door as every other (``admission``), and is recorded in the s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
 from cxlocal.errors import CxError
+from cxlocal.events.document import Draft
+from cxlocal.plan.types import Environment, Stage
 from cxlocal.runner import admission
+from cxlocal.runner.admission import Way
 from cxlocal.runner.deployment import told_deployed
+from cxlocal.runner.locks import Lock
+from cxlocal.runner.pieces import PieceRecord
 from cxlocal.runner.placements import known_uri
 from cxlocal.runner.products import artifacts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cxlocal.events.document import Draft
-    from cxlocal.plan.types import Environment, Stage
-    from cxlocal.runner.admission import Way
-    from cxlocal.runner.locks import Lock
-    from cxlocal.runner.pieces import PieceRecord
 
 
 class ToldDeployment:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from cxlocal.domain import Actor
 from cxlocal.events import places
 from cxlocal.events.document import Draft
+from cxlocal.hooks.tool import ArtifactRef
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.plan.types import Environment
 from cxlocal.projection.project import TURN_MAX
-
-if TYPE_CHECKING:
-    from cxlocal.domain import Actor
-    from cxlocal.hooks.tool import ArtifactRef
-    from cxlocal.journal.file import Journal
-    from cxlocal.plan.types import Environment
-    from cxlocal.runner.record import RunRecord
+from cxlocal.runner.record import RunRecord
 
 
 def instance_of(record: RunRecord, environment: Environment) -> str:

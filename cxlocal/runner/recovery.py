@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cxlocal.errors import CxError, Refused, Trouble
-from cxlocal.hooks.manager import load
+from cxlocal.hooks.manager import Manager, load
+from cxlocal.journal.file import Journal
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import leftovers, orphans
-from cxlocal.runner.debts import debts
+from cxlocal.runner.debts import Debt, debts
 from cxlocal.runner.driver import drive
 from cxlocal.runner.record import RunRecord
-
-if TYPE_CHECKING:
-    from cxlocal.hooks.manager import Manager
-    from cxlocal.journal.file import Journal
-    from cxlocal.runner.debts import Debt
-    from cxlocal.runner.source import Machine
+from cxlocal.runner.source import Machine
 
 DEBT_SECONDS = 60.0
 """For destroying one thing a dead run left behind."""

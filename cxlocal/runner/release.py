@@ -6,11 +6,10 @@ outcome whatever happens, here or by the next command (``orphans``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
 from cxlocal.exchange.sync import pending
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.schedule import Schedule
 from cxlocal.runner import orphans, recovery
@@ -24,9 +23,6 @@ from cxlocal.runner.request import Request, Summary
 from cxlocal.runner.signals import SignalCame, Signals, note_only
 from cxlocal.runner.source import Machine
 from cxlocal.runner.workspace import clean_up, require_space
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
 
 
 def carry_out(machine: Machine, journal: Journal, request: Request) -> Summary:

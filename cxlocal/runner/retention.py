@@ -11,17 +11,15 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cxlocal.domain import path_part
 from cxlocal.events.machines import node_pruned
 from cxlocal.journal.blobs import blob_path
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.needed import needed_runs
 from cxlocal.text import is_hexadecimal, parse_utc
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
 
 BATCH = 200
 """Removals in one event, which holds 256 KiB: paths of ours are shorter than 500 bytes."""

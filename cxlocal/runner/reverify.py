@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from cxlocal.clock import Clock
+from cxlocal.config.types import Config
 from cxlocal.events.runs import RunRef, run_reverified
+from cxlocal.journal.file import Journal
 from cxlocal.revision.proof import reverify
 from cxlocal.revision.repository import open_repository
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from cxlocal.clock import Clock
-    from cxlocal.config.types import Config
-    from cxlocal.journal.file import Journal
 
 RUNS_MAX = 20
 """Runs asked about in one sync, newest first; each may cost a round trip to the remote."""

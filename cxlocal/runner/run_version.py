@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING
 
 from cxlocal.allocation.request import NumberRequest
 from cxlocal.numbers.holdings import highest_known
-from cxlocal.numbers.schemes import numbers_in_tags, rehearsal_text
+from cxlocal.numbers.schemes import Scheme, numbers_in_tags, rehearsal_text
 from cxlocal.revision.repository import version_tags
 from cxlocal.runner.record import Version
-from cxlocal.runner.source import find_scheme, lender_finder
+from cxlocal.runner.source import Machine, Source, find_scheme, lender_finder
 
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
     from cxlocal.journal.file import Journal
-    from cxlocal.numbers.schemes import Scheme
     from cxlocal.numbers.stamp import Stamped
     from cxlocal.plan.types import Plan
-    from cxlocal.runner.source import Machine, Source
 
 
 def take_number(

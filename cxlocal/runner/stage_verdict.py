@@ -7,17 +7,14 @@ Python API.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from cxlocal.domain import Outcome
 from cxlocal.hooks.carried import same_version
+from cxlocal.hooks.report import Report
+from cxlocal.plan.types import ReportRule, Stage
 from cxlocal.text import clean_text
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from cxlocal.hooks.report import Report
-    from cxlocal.plan.types import ReportRule, Stage
 
 Mark = tuple[int, int, int]
 """Inode, time of the last change in nanoseconds, size in bytes: another one is another writing."""

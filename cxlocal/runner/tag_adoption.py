@@ -8,17 +8,15 @@ counts above it, and ``cxlocal version explain`` says why.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cxlocal.events.machines import version_skipped
 from cxlocal.exchange.standing import require
+from cxlocal.journal.file import Journal
 from cxlocal.numbers import holdings
 from cxlocal.numbers.schemes import Scheme, lines_in_tags
 from cxlocal.runner.run_version import adopted
 from cxlocal.text import shorten
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
 
 WHY_CHARACTERS_MAX = 200
 

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.hooks.manager import check_options, find_tool
 from cxlocal.hooks.messages import Fields
-from cxlocal.hooks.tool import Deployed, Done
+from cxlocal.hooks.tool import Deployed, Done, Previous, Tool
 from cxlocal.hooks.tool_worker import ToolOutcome, ToolRequest, ToolWorker
 from cxlocal.plan.placeholders import resolve_options
+from cxlocal.plan.types import Stage
+from cxlocal.processes.child import Child, End
+from cxlocal.processes.log import StageLog
+from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner.debts import intended
 from cxlocal.runner.placements import instance_of
-from cxlocal.runner.work import Worked
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
-    from cxlocal.hooks.tool import Previous, Tool
-    from cxlocal.plan.types import Stage
-    from cxlocal.processes.child import Child, End
-    from cxlocal.processes.log import StageLog
-    from cxlocal.processes.supervisor import Supervisor
-    from cxlocal.runner.work import Launch, Work
+from cxlocal.runner.work import Launch, Work, Worked
 
 
 class ToolStage(NamedTuple):

@@ -3,16 +3,13 @@ only a look at the environment's lock tells whether somebody is still at it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.projection.views import ENDINGS
 from cxlocal.runner import locks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from cxlocal.journal.file import Journal
 
 ALL = """
 SELECT u.*, (SELECT max(n.version) FROM deployments_now n WHERE n.deliverable = u.deliverable

@@ -18,14 +18,13 @@ from cxlocal.domain import path_part
 from cxlocal.errors import Refused, Trouble
 from cxlocal.journal.home import writing_home
 from cxlocal.private import make_folder
-from cxlocal.revision.repository import dirty, shown
+from cxlocal.revision.repository import Repository, dirty, shown
 from cxlocal.runner.locks import Lock, holder, take
 from cxlocal.runner.orphans import run_folder
 
 if TYPE_CHECKING:
     from cxlocal.plan.types import Plan, Stage
     from cxlocal.revision.checkout import Checkout
-    from cxlocal.revision.repository import Repository
     from cxlocal.runner.voice import Voice
 
 
