@@ -7,20 +7,26 @@ import sys
 
 import click
 
+from cxlocal.address import argument_address
+from cxlocal.allocation.request import known_node
 from cxlocal.commands.context import App, pass_app
-from cxlocal.commands.create_store import create
-from cxlocal.commands.follow import follow
-from cxlocal.commands.frame import group
+from cxlocal.commands.frame import command, group
 from cxlocal.commands.members import invite, join, revoke, status
 from cxlocal.commands.output import json_option, write_document
-from cxlocal.commands.project import load_project, open_project_store
-from cxlocal.commands.store_adopt import adopt
-from cxlocal.commands.store_moved import moved
+from cxlocal.commands.project import agreed, load_project, open_project_store
 from cxlocal.commands.sync import describe
 from cxlocal.commands.terminal import say
+from cxlocal.domain import deliverable_id
 from cxlocal.errors import UsageError
-from cxlocal.exchange.store import Store
-from cxlocal.exchange.sync import recover_store
+from cxlocal.exchange.adoption import Moved, move
+from cxlocal.exchange.contact import bind_address
+from cxlocal.exchange.destination import EMBEDDED
+from cxlocal.exchange.followed import choose, chosen
+from cxlocal.exchange.state import store_state
+from cxlocal.exchange.store import Store, StoreUnreachable
+from cxlocal.exchange.sync import SyncReport, recover_store, synchronise
+from cxlocal.journal.file import Journal
+from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers.log import AHEAD_MAX, COUNT_MAX
 
 
@@ -39,11 +45,7 @@ def store() -> None:
     """Look after the store: begin one, members, status, recovery."""
 
 
-for _member in (status, follow, create, adopt, moved, join, invite, revoke):
-    store.add_command(_member)
-
-
-@store.command(
+@command(
     examples=[
         ("cxlocal store recover", "continue 1000 numbers above everything that may be in use"),
         ("cxlocal store recover --margin 5000", "more, where many machines released meanwhile"),
@@ -96,3 +98,218 @@ def _ask(opened: Store, margin: int, yes: bool) -> None:
     click.confirm(
         f"{what}, {margin} numbers of each line are skipped. Go on?", abort=True, err=True
     )
+
+
+@command(
+    examples=[
+        ("cxlocal store create folder:///mnt/team/releases", "in a folder all machines mount"),
+        ("cxlocal store create sqlite:///srv/cx/store.db", "in a file, for homes of this machine"),
+        ("cxlocal store create 's3://builds/releases?region=eu-west-1'", "in a bucket"),
+        ("cxlocal store create folder:///home/ada/Dropbox/cx --synced", "this machine grants"),
+        ("cxlocal store create --again", "what [store] url names was lost; then 'store recover'"),
+    ]
+)
+@click.argument("url", required=False)
+@click.option(
+    "--synced",
+    is_flag=True,
+    help="A sync program carries the folder: this machine alone hands out numbers.",
+)
+@click.option(
+    "--again",
+    is_flag=True,
+    help="What this journal's store was kept in is empty: make it anew for its machines.",
+)
+@json_option
+@pass_app
+def create(app: App, url: str | None, synced: bool, again: bool, as_json: bool) -> None:
+    """Begin a store in a shared folder, a bucket or a file.
+
+    Needed once, by one machine: an empty place is never taken for a new store, because that is what
+    an unmounted share looks like. Of a folder or bucket it is tried first whether two machines can
+    ever be given one number there.
+    """
+    opened = open_project_store(app, load_project(app), url)
+    try:
+        make = getattr(opened, "create", None)
+        if make is None:
+            raise UsageError(
+                f"the store {opened.url} needs no creating",
+                why="it is made at the first use, or by whoever serves it",
+                hint="run 'cxlocal sync'",
+                name="no-creating",
+            )
+        with app.journal() as journal:
+            lineage = make(
+                _own_node(journal) if synced else "",
+                lineage=_own_lineage(journal) if again else "",
+            )
+    finally:
+        opened.close()
+    if url:
+        agreed(app, url, "store create")
+    if as_json:
+        write_document({"url": opened.url, "lineage": lineage, "synced": synced})
+        return
+    say(f"There is a store at {opened.url} now.")
+    if again:
+        say("'cxlocal store recover' lets it hand out numbers, above all that may be in use.")
+    else:
+        say(f'Set it in cx.toml, [store] url = "{opened.url}"; then run "cxlocal sync".')
+
+
+def _own_node(journal: Journal) -> str:
+    with journal.write() as transaction:
+        return known_node(transaction)
+
+
+def _own_lineage(journal: Journal) -> str:
+    lineage = store_state(journal.connection).lineage
+    if not lineage:
+        raise UsageError(
+            "this journal belongs to no store yet",
+            why="it was never in contact with one, so none can be made anew for it",
+            hint="leave out --again: 'cxlocal store create URL'",
+            name="no-store-yet",
+        )
+    return lineage
+
+
+@command(
+    examples=[
+        ("cxlocal store follow", "show whose history this machine holds"),
+        ("cxlocal store follow webshop engine", "fetch the history of these two from now on"),
+        ("cxlocal store follow --all", "of every deliverable again"),
+    ]
+)
+@click.argument("deliverables", nargs=-1, metavar="[DELIVERABLE]...")
+@click.option("--all", "everything", is_flag=True, help="Follow every deliverable.")
+@json_option
+@pass_app
+def follow(app: App, deliverables: tuple[str, ...], everything: bool, as_json: bool) -> None:
+    """Choose whose history this machine fetches from the store.
+
+    Without a choice it is that of every deliverable. What is here stays here. Deliverables that this
+    machine takes numbers of are always followed, and one that is worked on here is added by itself.
+    """
+    if deliverables and everything:
+        raise UsageError(
+            "name deliverables or give --all",
+            why="both were given",
+            hint="cxlocal store follow --all",
+            name="bad-options",
+        )
+    names = [deliverable_id(name) for name in deliverables]
+    with app.journal() as journal:
+        before = chosen(journal)
+        if names or everything:
+            choose(journal, names or None)
+        now = chosen(journal)
+    if as_json:
+        write_document({"follows": None if now is None else sorted(now)})
+        return
+    if now is None:
+        say("This machine holds the history of every deliverable.")
+    else:
+        say(f"This machine follows {', '.join(sorted(now))}.")
+    if now != before:
+        say("'cxlocal sync' fetches what is missing; what is here stays.")
+
+
+SYNC_SECONDS = 60.0
+
+
+@command(
+    examples=[
+        ("cxlocal store adopt https://store.example.org:8377", "move there, after 'store join'"),
+        ("cxlocal store adopt sqlite:///srv/cx/store.db", "a file that several homes share"),
+    ]
+)
+@click.argument("url")
+@click.option("--with-others", is_flag=True, help="More machines use the old store, and follow.")
+@click.option(
+    "--conflicts-known", is_flag=True, help="Both may have counted the same numbers: show them so."
+)
+@json_option
+@pass_app
+def adopt(app: App, url: str, with_others: bool, conflicts_known: bool, as_json: bool) -> None:
+    """Move this machine's history and counters to a shared store.
+
+    The old store hands out nothing more, the new one counts above everything it ever handed out, and
+    gets all history that is here. Set [store] url to the new one afterwards, in every project of
+    this machine. A move that was cut off goes on when it is given again.
+    """
+    argument_address(url)  # raises where it holds a password
+    project = load_project(app)
+    with app.journal() as journal:
+        before = store_state(journal.connection).url
+        old = open_project_store(app, project, before or EMBEDDED)
+        new = open_project_store(app, project, url)
+        try:
+            catch_up(journal)
+            moved = move(journal, old, new, others=with_others, conflicts=conflicts_known)
+            report = synchronise(journal, new, use_breaker=False, budget_seconds=SYNC_SECONDS)
+            catch_up(journal)
+        finally:
+            old.close()
+            new.close()
+    agreed(app, url, "store adopt")
+    if as_json:
+        write_document({**moved._asdict(), "from": before, "to": url, "sync": report._asdict()})
+    else:
+        _tell(moved, report, url, configured=project.settings.store_url == url)
+
+
+def _tell(moved: Moved, report: SyncReport, url: str, *, configured: bool) -> None:
+    if moved.already:
+        say("This machine belongs to that store, or to none yet: there is nothing to move.")
+    else:
+        lines = f"{moved.lines} line" + ("" if moved.lines == 1 else "s")
+        say(f"{url} goes on counting {lines} and gets {moved.events} events.")
+    say(describe(report))
+    if not configured:
+        say(f'To do: [store] url = "{url}" in cx.toml or cx.local.toml of every project here')
+
+
+@command(
+    examples=[
+        ("cxlocal store moved https://store2.example.org:8377", "the same store, elsewhere"),
+    ]
+)
+@click.argument("url")
+@json_option
+@pass_app
+def moved(app: App, url: str, as_json: bool) -> None:
+    """Say that the store this journal belongs to has moved to URL.
+
+    It is asked there at once: where another store answers, or none, everything stays as it was. A
+    journal is shown to its own store alone, so a new address wants a person's word.
+    """
+    argument_address(url)
+    store = open_project_store(app, load_project(app), url)
+    try:
+        with app.journal() as journal:
+            before = bind_address(journal, store.url)
+            try:
+                report = synchronise(journal, store, use_breaker=False)
+                if not report.reached:
+                    raise StoreUnreachable(
+                        f"no store answers at {store.url} as this journal's own",
+                        why=f"{report.why}; it stays bound to {before or 'none'}",
+                        hint="see that the store is there, then again",
+                        url=store.url,
+                    )
+            except BaseException:
+                bind_address(journal, before)
+                raise
+    finally:
+        store.close()
+    agreed(app, url, "store moved")
+    if as_json:
+        write_document({"from": before, "to": store.url, "sync": report._asdict()})
+    else:
+        say(f"The store is at {store.url} now. {describe(report)}")
+
+
+for _member in (status, follow, create, adopt, moved, join, invite, revoke, recover):
+    store.add_command(_member)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cxlocal_plugins.local_service import group, process, web
+from cxlocal_plugins.local_service import process, web
+from cxlocal_plugins.local_service import process as group
 from cxlocal_plugins.local_service.launch import ENDED
 from cxlocal_plugins.wheel_file import check_fits
 
