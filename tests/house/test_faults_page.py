@@ -22,8 +22,6 @@ FAULTS = {
     "Journal deleted or moved", "Two runs of one deliverable at once",
     "Clock set back and forward", "SIGINT, SIGTERM, SIGHUP", "kill -9",
     "What a stage began hides", "A deployment is killed and goes on by itself",
-    "A deployment fails, is cancelled or cut off",
-    "One service of an environment is new and another old",
     "The terminal or the reader of a pipe goes away", "A plugin prints",
     "cxlocal is called inside a stage",
     "Power cut at any system call of a spend",
