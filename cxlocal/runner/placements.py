@@ -16,7 +16,6 @@ from cxlocal.plan.types import Environment
 from cxlocal.projection.project import TURN_MAX
 from cxlocal.runner.record import RunRecord
 
-
 UNFINISHED = """
 SELECT * FROM deployments_unfinished WHERE deliverable = ? AND instance = ? ORDER BY since
 """
