@@ -20,6 +20,9 @@ from cxlocal.events.document import Draft, Event
 from cxlocal.events.machines import node_mirrored, version_reserved, version_skipped, version_used
 from cxlocal.events.outputs import artifact_packaged, suite_finished, suite_started
 from cxlocal.events.places import (
+    Attempt,
+    deployment_failed,
+    deployment_started,
     environment_confirmed,
     environment_created,
     environment_deleted,
@@ -208,6 +211,23 @@ class Story:
                                 tool="local-service", reason="the run is over")
         )  # fmt: skip
 
+    def attempt(self, where: str, *, id: str) -> Story:
+        """A deployment that has that id begins."""
+        tried = Attempt(
+            deployment=id, kind="deploy", service="shop", environment=where,
+            instance=where, version=self.version, stage=where, stage_run=f"{self.id}/{where}/1",
+            actor=self.actor, reason="", watched=True,
+        )  # fmt: skip
+        return self.say(deployment_started(self.ref, tried, replaces=[]), minutes=0)
+
+    def fail(self, where: str, *, reason: str) -> Story:
+        """A deployment that began and did not come to its end."""
+        failed = deployment_failed(
+            self.ref, deployment=f"{self.id}-failed", outcome="failure", cut_off=False,
+            reason=reason,
+        )  # fmt: skip
+        return self.attempt(where, id=f"{self.id}-failed").say(failed, minutes=0)
+
     def deploy(self, where: str, *, id: str, replaces: tuple[str, ...] = (), kind: str = "",
                of: Story | None = None, instance: str = "") -> Story:  # fmt: skip
         made = of or self
@@ -370,6 +390,7 @@ def _offline_days(laptop: Machine) -> None:
     later = laptop.run("later", online=False).release(101, how="reserve")
     later.place("staging", title="Staging", spec="cd" * 32).deploy("staging", id="s-later")
     later.deploy("production", id="p-later", replaces=("p-back",)).end()
+    night.fail("staging", reason="no <b>room</b> on the disk")
     laptop.run("open", actor="Laptop <laptop@example.org>").take(7).stage("build")
 
 

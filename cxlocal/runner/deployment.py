@@ -18,7 +18,7 @@ from cxlocal.plan.types import Environment, Stage
 from cxlocal.processes.child import End
 from cxlocal.runner.admission import Way, begin, service_of_command
 from cxlocal.runner.debts import handle_of
-from cxlocal.runner.placements import deployed_drafts, instance_of, live
+from cxlocal.runner.placements import deployed_drafts, instance_of, live, unfinished
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.tool_stage import ToolStage, as_worked, ask
 from cxlocal.runner.work import Launch, Work, Worked
@@ -101,8 +101,12 @@ def note_observed(
         work.voice.warn(f"{environment.name} could not be asked what it runs: {problem}")
         return None
     versions = [row["version"] for row in known]
-    expected = ", ".join(versions)
-    agrees = observed.version in versions if versions else not observed.version
+    # What we tried there and did not finish may run there, too: nobody else changed that.
+    tried = [
+        one["version"] for one in unfinished(work.record, instance_of(work.record, environment))
+    ]
+    expected = ", ".join([*versions, *tried])
+    agrees = observed.version in [*(versions or [""]), *tried]
     work.record.record(
         run_observed(
             work.record.ref,

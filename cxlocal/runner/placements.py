@@ -16,6 +16,10 @@ from cxlocal.plan.types import Environment
 from cxlocal.projection.project import TURN_MAX
 from cxlocal.runner.record import RunRecord
 
+UNFINISHED = """
+SELECT * FROM deployments_unfinished WHERE deliverable = ? AND instance = ? ORDER BY since
+"""
+
 
 def instance_of(record: RunRecord, environment: Environment) -> str:
     """The id of an environment: its name, and the run's where it lives for one run only."""
@@ -101,10 +105,7 @@ def known_uri(record: RunRecord, environment: Environment) -> str:
 def unfinished(record: RunRecord, instance: str) -> list[dict[str, Any]]:
     """What began in an environment, did not come to run there, and stands as the last word."""
     catch_up(record.journal)
-    return record.journal.query(
-        "SELECT * FROM deployments_unfinished WHERE deliverable = ? AND instance = ? ORDER BY since",
-        (record.ref.deliverable, instance),
-    )
+    return record.journal.query(UNFINISHED, (record.ref.deliverable, instance))
 
 
 def deployment_kind(journal: Journal, run: str, before: Sequence[str]) -> str:

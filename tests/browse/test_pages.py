@@ -129,6 +129,7 @@ def test_home_begins_with_what_is_live(full_pages: Any, empty_pages: Any) -> Non
         board = text.index("What is live where")
         assert board < text.index("journal</a>") if address == "/" else board < text.index("SQL")
         assert "1.0.101" in text and "disputed" in text
+        assert "; 1.0.100 failed here after it" in text
         assert "2 numbers in use, not yet confirmed" in text
         assert "/journal/release_board" in text
         assert "Nothing is live yet" in empty_pages.one(address).text

@@ -47,6 +47,7 @@ def test_live_now(full_journal: Journal, journals: ModuleType) -> None:
         ("webshop", "staging", "1.0.101", "in use, not yet confirmed"),
         (journals.HOSTILE, "prod <b>&", "1.0.0", "in use, confirmed"),
     ]
+    assert [row["after_it"] for row in rows] == [None, None, "1.0.100 failed here after it", None]
     assert rows[1]["since"] == "2026-11-28T03:46:20.000Z"
     assert rows[1]["actor"] == "Laptop <laptop@example.org>"
     journals.confirm_live(full_journal)
@@ -163,6 +164,12 @@ def test_version_history(full_journal: Journal) -> None:
         ("deployment", "production", "rolledback"),
         ("replaced", "production", "by 1.0.101"),
     ]
+
+
+def test_history_of_a_version_that_failed_to_deploy(full_journal: Journal) -> None:
+    rows = ask(full_journal, "version-history", version="1.0.100")
+    assert picked(rows, "what", "name", "result")[-1] == ("deployment", "staging", "failed")
+    assert rows[-1]["words"] == "no <b>room</b> on the disk"
 
 
 def test_numbers(full_journal: Journal) -> None:

@@ -33,6 +33,8 @@ from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
 from cxlocal.projection.tables import TABLES
+from cxlocal.runner.placements import UNFINISHED
+from cxlocal.runner.record import OPEN_DEPLOYMENT
 from cxlocal.runner.retention import Rules, find_removals
 
 YOUNG, OLD = 16, 80
@@ -127,6 +129,7 @@ class World:
         )  # fmt: skip
         plugin = {"name": "chat", "distribution": "cx-chat", "version": "1", "how": "-p no:chat"}
         story.say(run_restricted(story.ref, plugins=[plugin]))
+        story.attempt(f"site {name}", id=f"s-{name}")
         story.place(f"site {name}").deploy(f"site {name}", id=f"s-{name}").end()
         trial = machine.run(f"{name} tried", "unlucky", kind="rehearsal").stage("unit")
         trial.say(
@@ -273,7 +276,16 @@ def a_run_found_by_the_beginning_of_its_id(world: World, _: str) -> float:
     return world.count_often(lambda: find_run(world.all, wanted))
 
 
+def what_failed_in_one_place(world: World, _: str) -> float:
+    return world.count_often(lambda: world.all.query(UNFINISHED, ("webshop", "site ada0")))
+
+
+def whether_a_stage_began_to_deploy(world: World, _: str) -> float:
+    return world.count_often(lambda: world.all.query(OPEN_DEPLOYMENT, ("run/stage/1",)))
+
+
 BOUNDED: list[Cost] = [
+    what_failed_in_one_place, whether_a_stage_began_to_deploy,
     an_idle_sync, a_sync_of_one_event, what_is_to_be_carried, the_last_release,
     the_last_release_of_a_product_released_long_ago, what_is_open, the_log,
     the_log_of_a_product_released_long_ago, a_run_shown, a_run_found_by_the_beginning_of_its_id,
@@ -433,6 +445,9 @@ NOTICED = {
     "deployment_by_environment": [the_flags],
     "deployment_by_run": [a_run_shown],
     "deployment_replaced": [the_status],
+    "attempt_by_place": [what_failed_in_one_place],
+    "attempt_by_stage_run": [whether_a_stage_began_to_deploy],
+    "attempt_by_run": [a_run_shown],
     "flag_by_subject": [the_flags],
 }  # fmt: skip
 """By index: what would grow without it."""

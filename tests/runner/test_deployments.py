@@ -181,6 +181,7 @@ def test_a_slow_older_run_that_ends_last_is_refused(site: Site, tmp_path: Path) 
 
 def test_what_another_machine_deployed_meanwhile_is_asked_for(site: Site, tmp_path: Path) -> None:
     store = {"CXLOCAL_STORE": f"sqlite://{tmp_path}/shared/store.db"}
+    assert site.shop.command("store", "create", store["CXLOCAL_STORE"]).code == 0
     other = {**store, "CXLOCAL_HOME": str(tmp_path / "other")}
     go = tmp_path / "go"
     site.write(rest="true")
