@@ -32,6 +32,7 @@ from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.config.locate import find_config, home_setting
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Interrupted, OutcomeFailure, Trouble, UsageError
+from cxlocal.hooks.manager import load
 from cxlocal.hooks.tool import Produced, ReportFile
 from cxlocal.journal.file import Journal
 from cxlocal.journal.home import home_folder, journal_file
@@ -47,10 +48,11 @@ from cxlocal.runner.pieces_deployment import deployment_of
 from cxlocal.runner.pieces_run import finish, send, start
 from cxlocal.runner.pieces_stage import Wrapped
 from cxlocal.runner.request import Request
-from cxlocal.runner.source import Machine, open_source, open_store
+from cxlocal.runner.source import Machine, find_place, open_source, open_store
 
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
+    from cxlocal.hooks.place import Place
     from cxlocal.plan.types import Stage
     from cxlocal.processes.echo import Echo
     from cxlocal.runner.pieces import PieceRecord
@@ -85,8 +87,12 @@ class _Silent:
 class StageWork:
     """One stage of a run, for the length of a ``with`` block."""
 
-    def __init__(self, run: Run, name: str, kind: str, allow_older: bool) -> None:
+    def __init__(
+        self, run: Run, name: str, kind: str, allow_older: bool, part: str, retry: bool
+    ) -> None:
         self._run = run
+        self._part = part
+        self._retry = retry
         self._name = name
         self._kind = kind
         self._allow_older = allow_older
@@ -167,7 +173,10 @@ class StageWork:
     def __enter__(self) -> Self:
         run, record = self._run, self._run.record
         stage = record.stage(self._name, self._kind)
-        wrapped = Wrapped(record, stage, run.troubles(), run.surroundings(), run.clock)
+        wrapped = Wrapped(
+            record, stage, run.troubles(), run.surroundings(), run.clock,
+            run.reporter(self._part, self._retry),
+        )  # fmt: skip
         again = f"run.stage({self._name!r}, allow_older=True)"
         way = Way(again, allow_older=self._allow_older)
         wrapped.enter(lambda: run.deployment_of(stage, way))
@@ -251,13 +260,17 @@ class Run:
             )
         return self._record
 
-    def stage(self, name: str, *, kind: str = "", allow_older: bool = False) -> StageWork:
-        """A stage of this run; a stage of cx.toml of that name gives its kind.
+    def stage(
+        self, name: str, *, kind: str = "", allow_older: bool = False, part: str = "",
+        retry: bool = False,
+    ) -> StageWork:  # fmt: skip
+        """A stage of this run; a stage of cx.toml of that name gives its kind. ``part`` names one of
+        several parts of it, ``retry`` says that this is another try of a part.
 
         One that deploys into a lasting environment raises Refused on entering where something newer is
         live, unless ``allow_older``.
         """
-        return StageWork(self, name, kind, allow_older)
+        return StageWork(self, name, kind, allow_older, part, retry)
 
     def deployment_of(self, stage: Stage, way: Way) -> ToldDeployment | None:
         """The deployment that a stage is, if it is one; what others deployed is asked first."""
@@ -274,9 +287,23 @@ class Run:
         """Give the version a promotion. Raises Refused, Undecided, Conflict and UsageError."""
         machine = self._machine(fresh=False)
         source, record = find_run(machine, self.record.journal, self.id)
-        decision = decide(machine, source, record, Asked(name, reason, run_named=True))
+        decision = decide(
+            machine,
+            source,
+            record,
+            Asked(name, reason, run_named=True, offline=self._request.offline),
+        )
         if decision.refusal is not None:
             raise decision.refusal
+
+    def reporter(self, part: str, retry: bool) -> pieces.Reporter:
+        """Which part a stage is, and from where it is reported."""
+        place: Place | None = None
+        if pieces.in_ci(self._environ):
+            manager = load(self._environ, warn=lambda text: None)
+            place = find_place(manager, self._environ)
+        told = part or self._environ.get(pieces.PART_VARIABLE, "")
+        return pieces.Reporter(place if place and place.kind == "ci" else None, told, retry)
 
     def surroundings(self) -> Surroundings:
         """What stages need to know of this process."""
@@ -304,7 +331,7 @@ class Run:
             if not run:
                 run = start(
                     self._machine(fresh), journal, self._request, number=self._number,
-                    allow_uncommitted=self._allow_uncommitted,
+                    allow_uncommitted=self._allow_uncommitted, new=True,
                 ).run  # fmt: skip
             self._record = pieces.attach(journal, run)
         except BaseException:

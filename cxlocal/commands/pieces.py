@@ -12,12 +12,13 @@ from cxlocal.commands.frame import Command
 from cxlocal.commands.output import after_work, json_option, put, write_document
 from cxlocal.commands.terminal import say, warn
 from cxlocal.domain import Outcome
-from cxlocal.errors import CxError, ExitCode, NotSynced, UsageError
+from cxlocal.errors import CxError, ExitCode, NotSynced, Refused, UsageError
 from cxlocal.processes.stdout import data
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cxlocal.hooks.place import Place
     from cxlocal.journal.file import Journal
     from cxlocal.runner.pieces import PieceRecord
     from cxlocal.runner.pieces_run import Started
@@ -28,19 +29,27 @@ OUTCOMES = ("success", "failure", "cancel", "error")
 UUID = r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}"
 
 
-def open_piece(app: App, journal: Journal) -> PieceRecord:
+def open_piece(app: App, journal: Journal, *, reports: bool = False) -> PieceRecord:
     """The run this process belongs to: ``CXLOCAL_RUN``, the CI server's run, ``.cx/run``.
 
-    Raises UsageError when there is none.
+    One that was finished goes on where the CI server runs this job again. What ``reports`` to a run
+    joins none that is over. Raises UsageError when there is none, and Refused where there is one that
+    is not to be joined.
     """
     from cxlocal.runner import pieces
+    from cxlocal.runner.pieces_join import CiRun, go_on, refuse_other
 
-    run = pieces.named_run(app.environ)
-    if run:
-        return pieces.attach(journal, run, deliverable=_deliverable(app, journal, run))
+    named, place = pieces.named_run(app.environ), None
     if pieces.in_ci(app.environ):
-        run = run_of_this_ci(app, journal)
-    run = run or pieces.run_of_folder(app.find_project())
+        place = place_of(app)
+    if named:
+        record = pieces.attach(journal, named, deliverable=_deliverable(app, journal, named))
+        if place is not None:
+            go_on(record, place)
+        return record
+    if place is not None and place.run_id and app.find_project() is not None:
+        return _of_ci(app, journal, place, reports=reports)
+    run = pieces.run_of_folder(app.find_project())
     if not run:
         raise UsageError(
             "no run has been started here",
@@ -48,24 +57,66 @@ def open_piece(app: App, journal: Journal) -> PieceRecord:
             hint='eval "$(cxlocal run start)"',
             name="no-run",
         )
-    return pieces.attach(journal, run)
+    record = pieces.attach(journal, run)
+    if place is not None and (root := app.find_project()) is not None:
+        # This CI server gives its runs no id, and a checkout may hold the file of an earlier one.
+        commit = _commit_of(root)
+        if commit and record.revision not in ("", commit):
+            raise refuse_other(CiRun(run, record.revision, record.version, False), commit, place)
+    return record
 
 
-def run_of_this_ci(app: App, journal: Journal) -> str:
-    """The run that was started for the CI run this process belongs to; empty for none."""
+def place_of(app: App) -> Place | None:
+    """The CI server that this process runs in, None outside of one."""
     from cxlocal.hooks.manager import load
-    from cxlocal.runner.pieces import run_of_ci
     from cxlocal.runner.source import find_place
 
-    root = app.find_project()
-    if root is None:
-        return ""
     place = find_place(load(app.environ, no=app.blocked, warn=warn), app.environ)
-    if place.kind != "ci":
-        return ""
+    return place if place.kind == "ci" else None
+
+
+def _of_ci(app: App, journal: Journal, place: Place, *, reports: bool) -> PieceRecord:
+    """The run that was begun for the CI run this process belongs to, and nothing else: a checkout may
+    hold the file of another one."""
+    from cxlocal.runner import pieces
+    from cxlocal.runner.pieces_join import find_joined, go_on, refuse_other
+
+    root = app.find_project()
+    assert root is not None
+    commit = _commit_of(root)
     # One CI run may release several deliverables of one repository.
-    name = _name_in(root)
-    return run_of_ci(journal, name, place.name, place.run_id, place.attempt)
+    found = find_joined(journal, _name_in(root), place, commit, begins=False)
+    if found.run is None:
+        if found.other is not None:
+            raise refuse_other(found.other, commit, place)
+        raise Refused(
+            f"no run has been started for this {place.name} run",
+            why=f"the journal here has none for its id {place.run_id}",
+            hint=f'eval "$(cxlocal run start)" begins one; where each job has a journal of its own,'
+            f" give it {pieces.RUN_VARIABLE}",
+            name="no-run",
+        )
+    record = pieces.attach(journal, found.run.id)
+    go_on(record, place, again=found.again)
+    if reports and record.ended:
+        raise Refused(
+            f"run {found.run.shown} of this {place.name} run was finished",
+            why="a run that is over is joined only where its CI server runs a job again",
+            hint='eval "$(cxlocal run start)" begins another one;'
+            f" {pieces.RUN_VARIABLE}={record.run} adds to this one",
+            name="run-over",
+        )
+    return record
+
+
+def _commit_of(root: Path) -> str:
+    """The commit that is checked out; empty where there is no repository."""
+    from cxlocal.revision.repository import open_repository, resolve
+
+    try:
+        return resolve(open_repository(root)).commit
+    except CxError:
+        return ""
 
 
 def _name_in(root: Path) -> str:
@@ -102,6 +153,7 @@ def _deliverable(app: App, journal: Journal, run: str) -> str:
 @click.option(
     "--allow-uncommitted", is_flag=True, help="Begin although files differ from the commit."
 )
+@click.option("--new", is_flag=True, help="Join no run that this CI run has begun already.")
 @json_option
 @pass_app
 def start(
@@ -111,12 +163,14 @@ def start(
     offline: bool,
     no_number: bool,
     allow_uncommitted: bool,
+    new: bool,
     as_json: bool,
 ) -> int:
     """Begin a run that single commands carry out, and print what later ones need.
 
     The commit must be pushed, as for every run. In a CI server every job of one CI run may call it:
-    the first begins the run, the others join it.
+    the first begins the run, the others join it, if they are of the same commit and it is open. One
+    that the server runs again goes on with its run.
     """
     from cxlocal.revision.early import ask_about_head, early_questions
 
@@ -126,10 +180,10 @@ def start(
             from cxlocal.runner.request import Request
 
             request = Request(reason=reason, planned=not unplanned, offline=offline, pieces=True)
-            found, joined = _start(
-                app, request, number=not no_number, allow_uncommitted=allow_uncommitted
+            found = _start(
+                app, request, number=not no_number, allow_uncommitted=allow_uncommitted, new=new
             )
-        _tell_start(found, as_json=as_json, joined=joined)
+        _tell_start(found, as_json=as_json)
     except CxError as problem:
         if not as_json and not data().isatty():
             # The shell evaluates what we print, and an empty text would be a success to it.
@@ -139,9 +193,9 @@ def start(
 
 
 def _start(
-    app: App, request: Request, *, number: bool, allow_uncommitted: bool
-) -> tuple[Started, bool]:
-    """The run that is open now, and whether it was joined."""
+    app: App, request: Request, *, number: bool, allow_uncommitted: bool, new: bool
+) -> Started:
+    """The run that is open now."""
     from cxlocal.commands.project import make_machine
     from cxlocal.runner import pieces
     from cxlocal.runner import pieces_run as starting
@@ -149,27 +203,21 @@ def _start(
     fresh = not app.journal_path().exists()
     with app.journal() as journal:
         machine = make_machine(app, fresh)
-        joined = run_of_this_ci(app, journal) if pieces.in_ci(app.environ) else ""
-        if joined:
-            record = pieces.attach(journal, joined)
-            found = starting.Started(joined, record.ref.deliverable, record.version, "",
-                                     record.revision, "", ())  # fmt: skip
-        else:
-            _warn_of_open_run(journal, machine.root)
-            found = starting.start(
-                machine, journal, request, number=number, allow_uncommitted=allow_uncommitted
-            )
+        before = pieces.run_of_folder(machine.root)
+        found = starting.start(
+            machine, journal, request, number=number, allow_uncommitted=allow_uncommitted, new=new
+        )
+        _warn_of_open_run(journal, before, found.run)
     try:
         pieces.remember_run(machine.root, found.run)
     except OSError as problem:
         warn(f".cx/run could not be written: {problem.strerror}; set {pieces.RUN_VARIABLE}")
-    return found, bool(joined)
+    return found
 
 
-def _warn_of_open_run(journal: Journal, root: Path) -> None:
-    from cxlocal.runner.pieces import run_of_folder
-
-    before = run_of_folder(root)
+def _warn_of_open_run(journal: Journal, before: str, now: str) -> None:
+    if before == now:
+        return
     row = journal.one("SELECT version FROM run WHERE id = ? AND finished_at IS NULL", (before,))
     if row is not None:
         name = row["version"] or before[:8]
@@ -177,9 +225,11 @@ def _warn_of_open_run(journal: Journal, root: Path) -> None:
              f"CXLOCAL_RUN={before} cxlocal run finish")  # fmt: skip
 
 
-def _tell_start(found: Started, *, as_json: bool, joined: bool) -> None:
+def _tell_start(found: Started, *, as_json: bool) -> None:
+    if found.note:
+        warn(found.note)
     if as_json:
-        write_document({**found._asdict(), "joined": joined})
+        write_document(found._asdict())
         return
     for name, value in (
         ("CXLOCAL_RUN", found.run),
@@ -188,7 +238,7 @@ def _tell_start(found: Started, *, as_json: bool, joined: bool) -> None:
     ):
         if value:
             put(f"export {name}={_quoted(value)}")
-    verb = "Joined" if joined else "Began"
+    verb = "Joined" if found.joined else "Began"
     say(f"{verb} run {found.run[:8]} of {found.deliverable} {found.version}".rstrip())
     if found.uncommitted:
         warn(f"{len(found.uncommitted)} files differ from the commit; that is recorded")

@@ -29,6 +29,7 @@ from cxlocal.runner.opening import find_run
 @click.option("-m", "--reason", default="", metavar="TEXT", help="Why; kept with the decision.")
 @click.option("--deny", is_flag=True, help="Decide against it, until an override.")
 @click.option("--override", is_flag=True, help="Pass over what is missing; never counts as passed.")
+@click.option("--offline", is_flag=True, help="Do not ask the store what other machines know.")
 @json_option
 @pass_app
 def promote(
@@ -39,11 +40,12 @@ def promote(
     reason: str,
     deny: bool,
     override: bool,
+    offline: bool,
     as_json: bool,
 ) -> None:
     """Decide about a version: give it a promotion, or refuse it.
 
-    The stages that earn the promotion must have succeeded, and no gate may speak against it. A
+    The stages that earn the promotion must have succeeded, every part of them, and no gate may speak against it. A
     sha256: digest of an artifact names a version, too.
     """
     *before, name = words
@@ -66,7 +68,7 @@ def promote(
         machine = make_machine(app, fresh=False)
         chosen = choose_run(app, journal, named[0] if named else "", None)
         source, record = find_run(machine, journal, chosen.run)
-        asked = Asked(name, reason, deny, override, chosen.named)
+        asked = Asked(name, reason, deny, override, chosen.named, offline)
         decision = decide(machine, source, record, asked)
     if as_json:
         found = decision._asdict()

@@ -26,11 +26,15 @@ PARTS = {
     "changes": "SELECT revision, subject, author, committed_at FROM run_change WHERE run = ?"
     " ORDER BY position",
     "artifacts": "SELECT name, file_name, size_bytes, sha256, purl FROM artifact WHERE run = ?"
-    " ORDER BY name",
+    " AND replaced_at IS NULL ORDER BY name",
     "reports": "SELECT id, stage, suite, outcome, total, passed, failed, errors, skipped, flaky,"
     " problem FROM report WHERE run = ? ORDER BY id",
     "cases": "SELECT report, suite, name, outcome, message FROM report_case WHERE report IN"
     " (SELECT id FROM report WHERE run = ?) ORDER BY report, suite, name",
+    "parts": "SELECT stage, part, attempt, outcome, counts, place, job, run_attempt, job_attempt,"
+    " started_at, finished_at FROM stage_run WHERE run = ? ORDER BY stage, part, attempt, id",
+    "promotions": "SELECT name, decision, actor, reason, decided_at, contradicted_by"
+    " FROM promotion_board WHERE run = ? ORDER BY name",
     "logs": "SELECT stage, attempt, log, log_bytes, log_sha256 FROM stage_run WHERE run = ?"
     " AND log IS NOT NULL ORDER BY started_at",
     "verdicts": "SELECT gate, verdict, reason, stage, environment, judged_at FROM verdict"

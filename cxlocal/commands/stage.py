@@ -11,12 +11,12 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
-from cxlocal.commands.pieces import open_piece, send_copies
+from cxlocal.commands.pieces import open_piece, place_of, send_copies
 from cxlocal.commands.terminal import warn
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, UsageError
 from cxlocal.journal.file import Journal
-from cxlocal.runner.pieces import KINDS, free_stage
+from cxlocal.runner.pieces import KINDS, PART_VARIABLE, Reporter, free_stage, in_ci
 from cxlocal.runner.pieces_attempt import PieceAttempt, Surroundings, Troubles
 from cxlocal.text import parse_duration
 
@@ -40,9 +40,16 @@ class Asked:
         self.kind = kind
         self.reports = [_pair(one, "report", "junit=report.xml") for one in reports]
         self.artifacts = [_pair(one, "artifact", "wheel=dist/app.whl") for one in artifacts]
+        self.part = ""
+        self.retry = False
         self.timeout_seconds = parse_duration(timeout) if timeout else None
         self.allow_older = False
         self.around = Surroundings(app.environ, app.find_project, app.local, app.blocked)
+
+    def reporter(self) -> Reporter:
+        """Which part it is, and from where it is reported."""
+        place = place_of(self.app) if in_ci(self.app.environ) else None
+        return Reporter(place, self.part, self.retry)
 
     def name_outputs(self, attempt: PieceAttempt) -> None:
         """Tell the attempt what the caller says that the stage leaves."""
@@ -58,6 +65,7 @@ class Asked:
         ("cxlocal stage build -- make", "run make; record when, how it ended, and its output"),
         ("cxlocal stage unit --report junit=unit.xml -- make test", "and read its report"),
         ("cxlocal stage build --artifact app=app.zip -- make", "and keep what it made, by digest"),
+        ("cxlocal stage unit --part py312 -- tox -e py312", "one part of several"),
         ("cxlocal stage approve --began", "for what cannot be wrapped: only say that it began"),
         ("cxlocal stage approve --ended success", "and how it ended"),
     ],
@@ -71,6 +79,10 @@ class Asked:
 @click.option(
     "--artifact", "artifacts", multiple=True, metavar="NAME=FILE", help="A file it makes; kept."
 )
+@click.option(
+    "--part", default="", metavar="NAME", help="Which part it is (of a matrix); or CXLOCAL_PART."
+)
+@click.option("--retry", is_flag=True, help="It is another try of the part, not one beside it.")
 @click.option("--timeout", default="", metavar="TIME", help="End it after 90s, 15m, 2h.")
 @click.option("--allow-older", is_flag=True, help="Deploy also where something newer is live.")
 @click.option("--strict", is_flag=True, help="End in an error when it cannot be recorded.")
@@ -85,6 +97,8 @@ def stage(
     kind: str,
     reports: tuple[str, ...],
     artifacts: tuple[str, ...],
+    part: str,
+    retry: bool,
     timeout: str,
     allow_older: bool,
     strict: bool,
@@ -96,7 +110,8 @@ def stage(
 
     Its output is passed on and logged; the exit code is the command's own (124 after --timeout,
     127 when there is no such program, 128+n when signal n ended it). A stage of that name in
-    cx.toml gives kind, reports, artifacts, secrets and time limit. A command that ends with 0 and
+    cx.toml gives kind, reports, artifacts, secrets and time limit. Jobs of a matrix are parts of one
+    stage, which is as bad as its worst part. A command that ends with 0 and
     leaves a red report ends in 1, one that leaves less than was promised in 9. Trouble with
     recording is a warning, and the command is run all the same, unless --strict.
     """
@@ -116,6 +131,7 @@ def stage(
         )
     asked = Asked(app, name, kind, reports, artifacts, timeout)
     asked.allow_older = allow_older
+    asked.part, asked.retry = part or app.environ.get(PART_VARIABLE, ""), retry
     if not words:
         return _report_only(asked, ended, reason)
     return _wrap(asked, words, strict=strict)
@@ -137,17 +153,20 @@ def _report_only(asked: Asked, ended: str | None, reason: str) -> int:
     """``--began`` and ``--ended``: these have nothing to do but to record, so they raise."""
     app = asked.app
     with app.journal(create=bool(app.environ.get("CXLOCAL_RUN"))) as journal:
-        record = open_piece(app, journal)
+        record = open_piece(app, journal, reports=True)
         stage = record.stage(asked.name, asked.kind)
-        told = PieceAttempt(record, stage, Troubles(warn, strict=False), asked.around)
+        by = asked.reporter()
+        told = PieceAttempt(record, stage, Troubles(warn, strict=False), asked.around, by)
         if ended is None:
-            told.troubles.strict = True
+            told.troubles.strict, told.watched = True, False
             told.enter(lambda: _deployment(asked, record, stage, watched=False))
             told.begin()
             return 0
         # It has been done, whatever is live: that is said, not asked.
         told.deployment = _deployment(asked, record, stage, watched=False, asks=False)
-        told.attempt, started_ms = record.open_attempt(asked.name) or (0, app.clock.now_ms())
+        told.attempt, started_ms, told.stage_run = record.open_attempt(asked.name, by.chosen) or (
+            0, app.clock.now_ms(), ""
+        )  # fmt: skip
         asked.name_outputs(told)
         if told.reports or stage.reports:
             told.hide()
@@ -182,9 +201,9 @@ def _wrap(asked: Asked, words: tuple[str, ...], *, strict: bool) -> int:
 
     app = asked.app
     troubles = Troubles(warn, strict=strict)
-    journal, record, stage = _open(asked, troubles)
+    journal, record, stage, by = _open(asked, troubles)
     try:
-        wrapped = Wrapped(record, stage, troubles, asked.around, app.clock)
+        wrapped = Wrapped(record, stage, troubles, asked.around, app.clock, by)
         asked.name_outputs(wrapped)
         if record is not None and app.environ.get("CXLOCAL_RUN") == record.run:
             # A stage within a stage (a make that calls make) says so.
@@ -210,8 +229,10 @@ def _wrap(asked: Asked, words: tuple[str, ...], *, strict: bool) -> int:
             journal.close()
 
 
-def _open(asked: Asked, troubles: Troubles) -> tuple[Journal | None, PieceRecord | None, Stage]:
-    """The journal and the run, None for what cannot be had; the stage."""
+def _open(
+    asked: Asked, troubles: Troubles
+) -> tuple[Journal | None, PieceRecord | None, Stage, Reporter]:
+    """The journal and the run, None for what cannot be had; the stage, and who reports it."""
     app = asked.app
     journal = None
     try:
@@ -221,13 +242,14 @@ def _open(asked: Asked, troubles: Troubles) -> tuple[Journal | None, PieceRecord
         journal = Journal.open(
             path, clock=app.clock, ids=app.ids, create=create, witness=app.witness()
         )
-        record = open_piece(app, journal)
+        record = open_piece(app, journal, reports=True)
         stage = record.stage(asked.name, asked.kind)
+        by = asked.reporter()
     except (CxError, OSError) as problem:
         if troubles.strict and journal is not None:
             journal.close()
         troubles.take(problem, f"stage {asked.name} is not recorded: ")
-        return journal, None, free_stage(asked.name, asked.kind)
+        return journal, None, free_stage(asked.name, asked.kind), Reporter()
     if record.ended:
         warn(f"run {record.version or record.run[:8]} was finished before this stage")
-    return journal, record, stage
+    return journal, record, stage, by

@@ -338,11 +338,25 @@ def stage(table: types.Stage, where: Where) -> None:
     for paths in table.reports.values():
         for path in [paths] if isinstance(paths, str) else paths:
             check_path(path, where, "reports")
+    if isinstance(table.parts, list):
+        _parts(table.parts, where)
     for cache in table.caches:
         check_path(cache.path, where, "caches")
         for path in cache.key_files:
             check_path(path, where, "caches")
     check_pass_env(table.pass_env, where)
+
+
+def _parts(names: list[str], where: Where) -> None:
+    for name in names:
+        if not name or clean_text(name) != name or name != name.strip() or names.count(name) > 1:
+            raise problem(
+                where,
+                f"parts: {clean_text(name)[:80]!r} is no name of a part",
+                why="it is empty, there twice, begins or ends with white space, or cannot be shown",
+                hint='name each part as --part does: parts = ["py311", "py312"]',
+                key="parts",
+            )
 
 
 def _command(command: str | list[str], where: Where) -> None:

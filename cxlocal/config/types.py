@@ -38,6 +38,7 @@ Duration = Annotated[
 Names = list[str]
 Jobs = Annotated[int, msgspec.Meta(ge=1, le=256)]
 Attempts = Annotated[int, msgspec.Meta(ge=0, le=10)]
+Parts = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Lends = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Kind = Literal["build", "test", "deploy", "publish", "task"]
 WhenEmpty = Literal["stop", "suffix"]
@@ -228,6 +229,14 @@ class Stage(Table, frozen=True, kw_only=True):
     allow_empty: Annotated[
         bool, says("Reports without a single test are fine; otherwise the stage has failed.")
     ] = False
+    parts: Annotated[
+        Parts | Names,
+        says(
+            "Parts that several jobs report by `cxlocal stage`: their names, or how many there are."
+            " Left out: as many as the CI server says, or begin.",
+            "parts",
+        ),
+    ] = []
     retries: Annotated[
         Attempts | None,
         says("Further attempts after a failed one; left out: as in [defaults].", "attempts"),

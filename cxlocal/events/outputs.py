@@ -8,7 +8,7 @@ from urllib.parse import quote
 from cxlocal.domain import Outcome
 from cxlocal.events import types
 from cxlocal.events.document import Draft
-from cxlocal.events.runs import RunRef, stage_run_id
+from cxlocal.events.runs import RunRef
 from cxlocal.text import shorten
 
 CASES_MAX = 200
@@ -23,7 +23,7 @@ def generic_purl(name: str, version: str, digest: str) -> str:
 def build_started(ref: RunRef, *, stage: str, attempt: int, environment: str) -> Draft:
     """A build begins. CDEvents wants empty content here; the environment is ours to add."""
     custom = {"stage": stage, "attempt": attempt, "environment": environment}
-    subject = stage_run_id(ref.run, stage, attempt)
+    subject = ref.stage_run(stage, attempt)
     return Draft(types.BUILD_STARTED, subject, {}, custom, ref.deliverable, ref.run)
 
 
@@ -33,7 +33,7 @@ def build_finished(
     """A build ended; ``artifact_purl`` is empty when it made nothing."""
     content = {"artifactId": artifact_purl} if artifact_purl else {}
     custom = {"stage": stage, "attempt": attempt, "outcome": outcome}
-    subject = stage_run_id(ref.run, stage, attempt)
+    subject = ref.stage_run(stage, attempt)
     return Draft(types.BUILD_FINISHED, subject, content, custom, ref.deliverable, ref.run)
 
 
@@ -53,9 +53,12 @@ def artifact_packaged(
     media_type: str,
     locations: list[str],
     executable: bool = False,
+    replaces: str = "",
+    turn: int = 0,
 ) -> Draft:
     """An artifact exists: immutable bytes with a digest. ``size`` in bytes; ``executable``: it is a
-    program, and stays one where it is fetched to."""
+    program, and stays one where it is fetched to. ``replaces``: the digest that had the name until
+    now, which nothing used; ``turn`` counts how often that happened."""
     change: dict[str, str] = {"id": revision or "none"}
     if repository:
         change["source"] = repository
@@ -69,7 +72,9 @@ def artifact_packaged(
         "file_name": file_name,
         "media_type": media_type,
         "locations": locations,
+        "stage_run": ref.stage_run(stage, attempt),
         **({"executable": True} if executable else {}),
+        **({"replaces": replaces, "turn": turn} if replaces else {}),
     }
     return Draft(
         types.ARTIFACT_PACKAGED, purl, {"change": change}, custom, ref.deliverable, ref.run
@@ -95,13 +100,13 @@ def suite_started(
         "trigger": {"type": trigger},
     }
     custom = {"stage": stage, "attempt": attempt, "suite": suite, "environment": environment}
-    subject = suite_id(ref.run, stage, attempt, suite)
+    subject = suite_id(ref, stage, attempt, suite)
     return Draft(types.SUITE_STARTED, subject, content, custom, ref.deliverable, ref.run)
 
 
-def suite_id(run: str, stage: str, attempt: int, suite: str) -> str:
+def suite_id(ref: RunRef, stage: str, attempt: int, suite: str) -> str:
     """The id of a test suite run, which is also the id of its report."""
-    return f"{stage_run_id(run, stage, attempt)}/{suite}"
+    return f"{ref.stage_run(stage, attempt)}/{suite}"
 
 
 def suite_finished(
@@ -132,7 +137,7 @@ def suite_finished(
         "environment": environment,
         **facts,
     }
-    subject = suite_id(ref.run, stage, attempt, suite)
+    subject = suite_id(ref, stage, attempt, suite)
     return Draft(
         types.SUITE_FINISHED, subject, content, custom, ref.deliverable, ref.run, id=event_id
     )
@@ -154,7 +159,7 @@ def report_published(
     content = {"outputType": "report", "format": media_type, "uri": f"urn:sha256:{sha256}"}
     custom = {"stage": stage, "attempt": attempt, "suite": suite, "sha256": sha256, "size": size}
     link = {"linkType": "RELATION", "linkKind": "suite", "target": {"contextId": suite_event}}
-    subject = suite_id(ref.run, stage, attempt, suite) + "/report"
+    subject = suite_id(ref, stage, attempt, suite) + "/report"
     return Draft(
         types.TEST_OUTPUT, subject, content, custom, ref.deliverable, ref.run, links=(link,)
     )

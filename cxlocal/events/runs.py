@@ -24,6 +24,12 @@ class RunRef(NamedTuple):
     pipeline: str
     uri: str
     """Address of the run: its page at the CI, or ``urn:uuid:`` and the run id."""
+    elsewhere: str = ""
+    """Where another chain began the run: the start of our own, in the ids of its stage runs."""
+
+    def stage_run(self, stage: str, attempt: int) -> str:
+        """The id of a stage run that we record."""
+        return stage_run_id(self.run, stage, attempt, self.elsewhere)
 
 
 def run_uri(run: str, ci_url: str) -> str:
@@ -31,9 +37,10 @@ def run_uri(run: str, ci_url: str) -> str:
     return ci_url if "://" in ci_url else f"urn:uuid:{run}"
 
 
-def stage_run_id(run: str, stage: str, attempt: int) -> str:
-    """The id of a stage run."""
-    return f"{run}/{stage}/{attempt}"
+def stage_run_id(run: str, stage: str, attempt: int, elsewhere: str = "") -> str:
+    """The id of a stage run. Machines that report to one run do not know of each other's attempts,
+    so all but the one that began it put the start of their chain (``elsewhere``) into the id."""
+    return f"{run}/{stage}/{attempt}" + (f"@{elsewhere}" if elsewhere else "")
 
 
 def run_queued(ref: RunRef, facts: dict[str, Any], *, at_ms: int = 0) -> Draft:
@@ -104,10 +111,18 @@ def run_finished(
 
 
 def run_resumed(
-    ref: RunRef, *, after: list[str], actor: dict[str, str], reason: str, turn: int = 0
+    ref: RunRef,
+    *,
+    after: list[str],
+    actor: dict[str, str],
+    reason: str,
+    turn: int = 0,
+    place: dict[str, str] | None = None,
 ) -> Draft:
-    """A run goes on. ``after``: stages whose success is kept."""
+    """A run goes on. ``after``: stages whose success is kept; ``place``: the CI job that did it."""
     custom = {"after": after, "actor": actor, "reason": reason, **_turn(turn)}
+    if place:
+        custom["place"] = place
     return Draft(types.RUN_RESUMED, ref.run, {}, custom, ref.deliverable, ref.run)
 
 
@@ -189,10 +204,13 @@ def run_flagged(
 
 
 def stage_started(ref: RunRef, *, stage: str, attempt: int, facts: dict[str, Any]) -> Draft:
-    """A stage begins. ``facts``: kind, tool, verb, environment, instance, ready_at, host."""
+    """A stage begins. ``facts``: kind, tool, verb, environment, instance, ready_at, host; where a
+    single command reports it also part, parts (how many there are), place (of the CI server: name,
+    job, job_id, attempt, job_attempt) and replaces (the attempts that it is a retry of).
+    """
     content = {"taskName": stage, "pipelineRun": {"id": ref.run}}
     custom = {"stage": stage, "attempt": attempt, **facts}
-    subject = stage_run_id(ref.run, stage, attempt)
+    subject = ref.stage_run(stage, attempt)
     return Draft(types.TASK_STARTED, subject, content, custom, ref.deliverable, ref.run)
 
 
@@ -214,5 +232,5 @@ def stage_finished(
         "reason": shorten(reason, MESSAGE_CHARACTERS_MAX),
         **facts,
     }
-    subject = stage_run_id(ref.run, stage, attempt)
+    subject = ref.stage_run(stage, attempt)
     return Draft(types.TASK_FINISHED, subject, content, custom, ref.deliverable, ref.run)

@@ -145,6 +145,14 @@ def append_draft(journal: Journal, draft: Draft) -> Event:
     return event
 
 
+def begin_chain(journal: Journal) -> str:
+    """The id of our own chain, which begins with the first write of all."""
+    if journal.node:
+        return journal.node
+    with journal.write():
+        return _heads(journal).node
+
+
 def _heads(journal: Journal) -> Heads:
     heads = journal.heads
     if heads is None or heads.data_version != _data_version(journal):

@@ -270,6 +270,8 @@ def _stage(
         artifacts=artifacts,
         reports=_reports(stage.reports),
         allow_empty=stage.allow_empty,
+        parts=tuple(stage.parts) if isinstance(stage.parts, list) else (),
+        parts_total=stage.parts if isinstance(stage.parts, int) else len(stage.parts),
         retries=defaults.retries if stage.retries is None else stage.retries,
         timeout_seconds=_seconds(*timeout),
         secrets=tuple(stage.secrets),

@@ -86,6 +86,9 @@ class Stage(Part, frozen=True, kw_only=True):
     reports: tuple[ReportRule, ...] = ()
     allow_empty: bool = False
     """Reports without a test are no failure."""
+    parts: tuple[str, ...] = ()
+    parts_total: int = 0
+    """The parts that single commands report: their names, or how many there are; 0: not said."""
     retries: int = 0
     timeout_seconds: int = 3600
     """For one attempt."""

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import Any
 
 from cxlocal.projection.facts import Fact
+from cxlocal.projection.parts import Attempt, counting
 from cxlocal.projection.tables import TABLES
 from cxlocal.text import clean_text
+
+# sql: a constant of this module
+ATTEMPTS = """
+SELECT id, attempt, outcome, part, parts_total, place, job, job_id, run_attempt, job_attempt,
+  replaces, counts, stage FROM stage_run
+"""
+# sql: the same
+BESIDE = ATTEMPTS + "WHERE (run, stage) = (SELECT run, stage FROM stage_run WHERE id = ?)"
+"""All attempts of the stage of one."""
 
 
 @lru_cache(maxsize=256)
@@ -45,6 +56,32 @@ def apply_facts(connection: sqlite3.Connection, facts: Iterable[Fact], stamp: st
         else:
             row = tuple(map(_plain, key))
         connection.execute(upsert_sql(table, group), row)
+        if table == "stage_run":
+            _count(connection, row[0])
+
+
+def _count(connection: sqlite3.Connection, stage_run: object) -> None:
+    """Say anew which attempts of the stage of ``stage_run`` count. It follows from the rows alone, in
+    whatever order they came."""
+    rows = connection.execute(BESIDE, (stage_run,)).fetchall()
+    counted = {one.id for one in counting([read_attempt(row) for row in rows])}
+    for row in rows:
+        if row[11] != int(row[0] in counted):
+            connection.execute(
+                "UPDATE stage_run SET counts = ? WHERE id = ?", (int(row[0] in counted), row[0])
+            )
+
+
+def read_attempt(row: Sequence[Any]) -> Attempt:
+    """An attempt out of the columns of ``ATTEMPTS``."""
+    id, attempt, outcome, part, total, place, job, job_id, run_attempt, job_attempt, replaces = row[
+        :11
+    ]
+    return Attempt(
+        id, attempt if isinstance(attempt, int) else 0, outcome, part or "", total or 0,
+        place or "", job or "", job_id or "", run_attempt or 0, job_attempt or 0,
+        None if replaces is None else tuple(json.loads(replaces)),
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=256)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 from cxlocal.events.document import Event
+from cxlocal.text import is_hexadecimal
 
 
 class Fact(NamedTuple):
@@ -45,3 +47,15 @@ def replaces(said: Said, deployment: str) -> list[Fact]:
 def run_stub(said: Said) -> Fact:
     """A reference to a run not yet seen makes its row, so that joins never lose anything."""
     return Fact("run", (said.run,), "", {})
+
+
+def digest_of(value: Any) -> str | None:
+    """A SHA-256, or nothing. Raises ValueError: what stands here names files of this machine."""
+    if value is not None and not (isinstance(value, str) and is_hexadecimal(value, 64)):
+        raise ValueError(f"{str(value)[:80]!r} is not a SHA-256")
+    return value
+
+
+def as_json(value: Any) -> str:
+    """The same text for the same value."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

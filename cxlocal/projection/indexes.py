@@ -9,7 +9,9 @@ CREATE INDEX IF NOT EXISTS run_by_version ON run(version);
 CREATE INDEX IF NOT EXISTS run_open ON run(id) WHERE outcome IS NULL;
 CREATE INDEX IF NOT EXISTS run_released ON run(deliverable, queued_at)
   WHERE kind = 'release' AND outcome = 'success';
-CREATE INDEX IF NOT EXISTS stage_run_by_run ON stage_run(run);
+CREATE INDEX IF NOT EXISTS stage_run_by_run ON stage_run(run, stage);
+CREATE INDEX IF NOT EXISTS stage_run_bad ON stage_run(run)
+  WHERE counts = 1 AND outcome <> 'success';
 CREATE INDEX IF NOT EXISTS report_by_run ON report(run);
 CREATE INDEX IF NOT EXISTS deployment_by_place ON deployment(deliverable, instance);
 CREATE INDEX IF NOT EXISTS deployment_by_environment

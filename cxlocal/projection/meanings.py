@@ -63,6 +63,19 @@ _VIEW_COLUMNS = {
         deployment | Id of the deployment; empty where nothing is live.
         partly | 1 when the services of the environment run different versions, 0 when not.
         """,
+    "promotion_board": """
+        deliverable | Deliverable decided about.
+        version | Version text.
+        name | Name of the promotion.
+        decision | granted, denied or overridden.
+        automatic | 1 earned by its stages, 0 decided by a person.
+        actor | On whose behalf.
+        reason | Why.
+        decided_at | When (UTC).
+        run | Run whose version it is.
+        promotion | Id of the decision.
+        contradicted_by | Stages and parts that earn it and did not succeed; empty for none.
+        """,
     "release_board": """
         deliverable | Name of the deliverable.
         title | Title of the deliverable for readers.
@@ -194,6 +207,7 @@ SHAPES: dict[str, Shape] = {
     "deliverable": Shape("title"),
     "run": Shape("version", "queued_at", ("kind", "outcome", "place_kind")),
     "plan": Shape("sha256"),
+    "promotion_rule": Shape("stage"),
     "run_change": Shape("", "committed_at"),
     "stage_run": Shape("stage", "started_at"),
     "artifact": Shape("", "packaged_at"),
@@ -214,6 +228,7 @@ SHAPES: dict[str, Shape] = {
     "deployments_now": Shape("", "since"),
     "deployments_unfinished": Shape("", "since"),
     "services_now": Shape("", "since"),
+    "promotion_board": Shape("", "decided_at"),
     "release_board": Shape("", "since"),
     "number_uses": Shape("", "used_at"),
     "run_board": Shape("", "queued_at"),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from cxlocal.events import types
 from cxlocal.events.document import Event
 from cxlocal.projection.attempts import attempt_failed, attempt_refused, attempt_started
-from cxlocal.projection.facts import Fact, Said, replaces, run_stub
-from cxlocal.text import is_hexadecimal, parse_utc, utc_text
+from cxlocal.projection.facts import Fact, Said, as_json, digest_of, replaces, run_stub
+from cxlocal.projection.stages import promotion_rules, stage_finished, stage_started
+from cxlocal.text import parse_utc, utc_text
 
 
 def project(event: Event, document: dict[str, Any] | None = None) -> list[Fact]:
@@ -60,13 +60,6 @@ def _turn_of(event: Event) -> int:
     return turn if type(turn) is int and 0 <= turn <= TURN_MAX else 0
 
 
-def _digest(value: Any) -> str | None:
-    """A SHA-256, or nothing. Raises ValueError: what stands here names files of this machine."""
-    if value is not None and not (isinstance(value, str) and is_hexadecimal(value, 64)):
-        raise ValueError(f"{str(value)[:80]!r} is not a SHA-256")
-    return value
-
-
 def _take_apart(event: Event, document: dict[str, Any]) -> Said:
     custom = document.get("customData", {}).get("cxlocal", {})
     subject = document["subject"]
@@ -93,7 +86,7 @@ def _queued(said: Said) -> list[Fact]:
         "host": custom.get("host"), "online": _flag_value(custom.get("online")),
         "revision": revision.get("commit"), "revision_subject": revision.get("subject"),
         "revision_author": revision.get("author"), "revision_at": revision.get("committed_at"),
-        "branch": revision.get("branch"), "tags": _json(revision.get("tags") or []),
+        "branch": revision.get("branch"), "tags": as_json(revision.get("tags") or []),
         "proof": proof.get("kind"), "proof_remote": proof.get("remote"),
         "proof_age_seconds": proof.get("age_seconds"), "plan_sha256": custom.get("plan_sha256"),
         "changes_total": changes.get("total"), "changes_since": changes.get("since_version"),
@@ -119,9 +112,10 @@ def _queued(said: Said) -> list[Fact]:
         )
     if custom.get("plan") and custom.get("plan_sha256"):
         plan = {
-            "plan": custom["plan"] if isinstance(custom["plan"], str) else _json(custom["plan"])
+            "plan": custom["plan"] if isinstance(custom["plan"], str) else as_json(custom["plan"])
         }
         facts.append(Fact("plan", (custom["plan_sha256"],), "frozen", plan))
+        facts += promotion_rules(custom["plan_sha256"], plan["plan"])
     for position, commit in enumerate(changes.get("listed") or [], 1):
         values = {
             "position": position,
@@ -156,6 +150,11 @@ def _finished(said: Said) -> list[Fact]:
     return [Fact("run", (said.subject,), "finished", values)]
 
 
+def _resumed(said: Said) -> list[Fact]:
+    """It is open again. One without a turn is older than that meaning."""
+    return [Fact("run", (said.subject,), "finished", {})] if said.custom.get("turn") else []
+
+
 def _reverified(said: Said) -> list[Fact]:
     agrees = said.custom.get("agrees")
     facts = [Fact("run", (said.subject,), "reverified", {"reverified": _flag_value(agrees)})]
@@ -165,49 +164,30 @@ def _reverified(said: Said) -> list[Fact]:
     return facts
 
 
-def _stage_started(said: Said) -> list[Fact]:
-    custom = said.custom
-    ready = custom.get("ready_at")
-    waiting = (parse_utc(said.at) - parse_utc(ready)) / 1000 if ready else None
-    values = {
-        "run": said.run, "stage": custom["stage"], "attempt": custom["attempt"],
-        "kind": custom.get("kind"), "tool": custom.get("tool"), "verb": custom.get("verb"),
-        "environment": custom.get("environment"), "ready_at": ready, "started_at": said.at,
-        "waiting_seconds": waiting, "host": custom.get("host"),
-    }  # fmt: skip
-    return [Fact("stage_run", (said.subject,), "started", values), run_stub(said)]
-
-
-def _stage_finished(said: Said) -> list[Fact]:
-    custom, log = said.custom, said.custom.get("log") or {}
-    values = {
-        "tool_version": custom.get("tool_version"), "outcome": said.content.get("outcome"),
-        "reason": custom.get("reason"), "exit_code": custom.get("exit_code"),
-        "finished_at": said.at, "duration_seconds": custom.get("seconds"),
-        "log": log.get("path"), "log_bytes": log.get("size"), "log_sha256": _digest(log.get("sha256")),
-        "details": _json(custom["details"]) if custom.get("details") else None,
-    }  # fmt: skip
-    return [Fact("stage_run", (said.subject,), "finished", values)]
-
-
 def _packaged(said: Said) -> list[Fact]:
     custom = said.custom
     values = {
         "deliverable": said.event.deliverable, "version": custom.get("version"),
         "purl": said.subject, "size_bytes": custom.get("size"),
         "file_name": custom.get("file_name"), "media_type": custom.get("media_type"),
-        "stage": custom.get("stage"), "revision": said.content["change"]["id"],
+        "stage": custom.get("stage"), "stage_run": custom.get("stage_run"), "revision": said.content["change"]["id"],
         "packaged_at": said.at,
     }  # fmt: skip
-    key = (said.run, custom["name"], _digest(custom["sha256"]))
-    return [Fact("artifact", key, "packaged", values), run_stub(said), *_locations(said)]
+    key = (said.run, custom["name"], digest_of(custom["sha256"]))
+    facts = [Fact("artifact", key, "packaged", values), run_stub(said), *_locations(said)]
+    if custom.get("replaces"):
+        former = (said.run, custom["name"], digest_of(custom["replaces"]))
+        facts.append(Fact("artifact", former, "replaced", {"replaced_at": said.at}))
+        # These bytes may have had the name before, and lost it meanwhile.
+        facts.append(Fact("artifact", key, "replaced", {"replaced_at": None}))
+    return facts
 
 
 def _locations(said: Said) -> list[Fact]:
     return [
         Fact(
             "artifact_location",
-            (_digest(said.custom["sha256"]), place),
+            (digest_of(said.custom["sha256"]), place),
             "stated",
             {"since": said.at},
         )
@@ -219,7 +199,7 @@ def _suite_started(said: Said) -> list[Fact]:
     custom = said.custom
     values = {
         "run": said.run,
-        "stage_run": f"{said.run}/{custom['stage']}/{custom['attempt']}",
+        "stage_run": said.subject.removesuffix(f"/{custom['suite']}"),
         "stage": custom["stage"],
         "suite": custom["suite"],
         "environment": custom.get("environment"),
@@ -237,7 +217,7 @@ def _suite_finished(said: Said) -> list[Fact]:
         **{name: custom.get(name) for name in counts},
         "duration_seconds": custom.get("seconds"),
         "problem": custom.get("problem"),
-        "sha256": _digest(raw.get("sha256")),
+        "sha256": digest_of(raw.get("sha256")),
         "size_bytes": raw.get("size"),
         "finished_at": said.at,
     }
@@ -283,7 +263,7 @@ def _deployed(said: Said) -> list[Fact]:
         "kind": custom.get("kind"), "version": custom.get("version"),
         "number": custom.get("number"), "version_run": custom.get("version_run"),
         "run": said.run, "stage_run": custom.get("task"),
-        "artifact_sha256": _digest(artifact.get("sha256")), "uri": custom.get("uri"),
+        "artifact_sha256": digest_of(artifact.get("sha256")), "uri": custom.get("uri"),
         "actor": (custom.get("actor") or {}).get("id"), "reason": custom.get("reason"),
         "deployed_at": said.at, "received_at": said.received_at,
     }  # fmt: skip
@@ -315,7 +295,7 @@ def _promotion(said: Said) -> list[Fact]:
     facts = [Fact("promotion", (said.id,), "decided", values), run_stub(said)]
     for name, digest in sorted((custom.get("digests") or {}).items()):
         facts.append(
-            Fact("promotion_artifact", (said.id, name), "decided", {"sha256": _digest(digest)})
+            Fact("promotion_artifact", (said.id, name), "decided", {"sha256": digest_of(digest)})
         )
     return facts
 
@@ -425,16 +405,12 @@ def _flag_value(value: Any) -> int | None:
     return None if value is None else int(bool(value))
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
 HANDLERS: dict[str, Callable[[Said], list[Fact]]] = {
     types.PIPELINE_QUEUED: _queued,
     types.PIPELINE_STARTED: _started,
     types.PIPELINE_FINISHED: _finished,
-    types.TASK_STARTED: _stage_started,
-    types.TASK_FINISHED: _stage_finished,
+    types.TASK_STARTED: stage_started,
+    types.TASK_FINISHED: stage_finished,
     types.ARTIFACT_PACKAGED: _packaged,
     types.ARTIFACT_PUBLISHED: _locations,
     types.SUITE_STARTED: _suite_started,
@@ -456,6 +432,7 @@ HANDLERS: dict[str, Callable[[Said], list[Fact]]] = {
     types.RUN_JUDGED: _judged,
     types.RUN_RESTRICTED: _restricted,
     types.RUN_REVERIFIED: _reverified,
+    types.RUN_RESUMED: _resumed,
     types.RUN_OBSERVED: _observed,
     types.RUN_FLAGGED: _flagged,
     types.VERSION_USED: _used,

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 _REFERENCES = {
     "run": "deliverable>deliverable plan_sha256>plan node>machine",
+    "promotion_rule": "plan_sha256>plan",
     "run_change": "run>run",
     "stage_run": "run>run",
-    "artifact": "run>run deliverable>deliverable",
+    "artifact": "run>run deliverable>deliverable stage_run>stage_run",
     "report": "run>run stage_run>stage_run",
     "report_case": "report>report",
     "environment": "deliverable>deliverable created_by_run>run",

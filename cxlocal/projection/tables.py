@@ -17,8 +17,9 @@ from __future__ import annotations
 from cxlocal.projection.description import Column, Table, describe
 from cxlocal.projection.indexes import INDEXES
 from cxlocal.projection.references import REFERENCES
+from cxlocal.projection.stage_tables import PROMOTION_RULE, STAGE_RUN
 
-PROJECTION_VERSION = 5
+PROJECTION_VERSION = 6
 """Raised whenever the same events would project differently or a view says something else; a newer
 binary then rebuilds."""
 
@@ -98,6 +99,7 @@ TABLES: dict[str, Table] = {
         plan TEXT frozen | The plan itself (JSON).
         """,
     ),
+    "promotion_rule": PROMOTION_RULE,
     "run_change": describe(
         "A commit that a run brought compared with what was live before (200 at most, then a count).",
         "union",
@@ -111,35 +113,7 @@ TABLES: dict[str, Table] = {
         committed_at TEXT listed | Commit time (UTC).
         """,
     ),
-    "stage_run": describe(
-        "One execution of a stage.",
-        "owned",
-        "id",
-        """
-        id TEXT - | run/stage/attempt.
-        run TEXT started | Run it belongs to.
-        stage TEXT started | Name of the stage.
-        attempt INTEGER started | 1 for the first try.
-        kind TEXT started | build, test, deploy or task.
-        tool TEXT started | Tool that did the work; command for a plain command.
-        tool_version TEXT finished | Version of that tool.
-        verb TEXT started | What the tool was asked to do.
-        environment TEXT started | Environment it worked in; empty for none.
-        outcome TEXT finished | success, failure, cancel or error; empty while it runs.
-        reason TEXT finished | Why it ended so.
-        exit_code INTEGER finished | Exit code of the command; empty for tools.
-        ready_at TEXT started | When all it needed was done (UTC).
-        started_at TEXT started | When it started (UTC).
-        finished_at TEXT finished | When it ended (UTC).
-        waiting_seconds REAL started | Time from ready to start, in seconds.
-        duration_seconds REAL finished | Time from start to end, in seconds.
-        host TEXT started | Host it ran on (with the times, the key into logs and metrics kept elsewhere).
-        log TEXT finished | Log file below the journal's folder.
-        log_bytes INTEGER finished | Size of the log in bytes.
-        log_sha256 TEXT finished | Digest of the log.
-        details TEXT finished | Facts the tool gave (JSON).
-        """,
-    ),
+    "stage_run": STAGE_RUN,
     "artifact": describe(
         "An immutable output of a run.",
         "owned",
@@ -155,8 +129,10 @@ TABLES: dict[str, Table] = {
         file_name TEXT packaged | File name it was built as.
         media_type TEXT packaged | Media type, where known.
         stage TEXT packaged | Stage that made it.
+        stage_run TEXT packaged | Stage run that made it.
         revision TEXT packaged | Commit it was made from.
         packaged_at TEXT packaged | When it was made (UTC).
+        replaced_at TEXT replaced | When other bytes took its name, unused until then (UTC).
         """,
     ),
     "artifact_location": describe(

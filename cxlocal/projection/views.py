@@ -29,6 +29,14 @@ WHERE n.name <> coalesce((SELECT value FROM local_value WHERE name = 'node'), ''
     WHERE newest.node = a.node ORDER BY newest.sequence DESC LIMIT 1)
 """
 
+_CONTRADICTED = """
+UNION ALL SELECT b.decided_at, 'contradicted', b.name || ' of ' || coalesce(b.version, substr(b.run, 1, 8))
+    || ' was granted, and did not succeed: ' || b.contradicted_by,
+  b.deliverable, b.version, b.run, b.name
+FROM (SELECT DISTINCT run FROM stage_run WHERE counts = 1 AND outcome <> 'success') bad
+JOIN promotion_board b ON b.run = bad.run WHERE b.contradicted_by IS NOT NULL
+"""
+
 # A sweep along each line: what begins and ends at every edge is summed up, so that a stretch of a
 # million numbers costs as much as one, and 10,000 stretches are not compared with each other. The
 # last stretch to begin is known by the highest mark (first number, last number, who, why); only
@@ -115,6 +123,22 @@ ENDINGS = {
 """What is said of a deployment that did not come to run; *under way* is only known to the machine
 that does it, so no view says it."""
 _WORDS = "".join(f" WHEN '{state}' THEN ' {words}'" for state, words in ENDINGS.items())
+# A decision holds as long as none was made in knowledge of it; of several that did not know of each
+# other the strictest (runner.promotions says the same of the one that is in force).
+_PROMOTION_BOARD = """
+SELECT p.deliverable, p.version, p.name, p.decision, p.automatic, p.actor, p.reason, p.decided_at,
+  p.run, p.id AS promotion,
+  CASE WHEN p.decision = 'granted' THEN (SELECT group_concat(DISTINCT t.stage
+      || coalesce(' (' || coalesce(nullif(t.part, ''), nullif(t.job, '')) || ')', ''))
+    FROM run r JOIN promotion_rule a ON a.plan_sha256 = r.plan_sha256 AND a.promotion = p.name
+      JOIN stage_run t ON t.run = r.id AND t.stage = a.stage
+    WHERE r.id = p.run AND t.counts = 1 AND t.outcome <> 'success') END AS contradicted_by
+FROM promotion p
+WHERE p.decision <> 'undecided' AND NOT EXISTS (SELECT 1 FROM promotion o
+  WHERE o.run = p.run AND o.name = p.name AND o.decision <> 'undecided'
+    AND (o.turn, o.decision = 'denied', o.decision = 'overridden', o.id)
+      > (p.turn, p.decision = 'denied', p.decision = 'overridden', p.id))
+"""
 
 VIEWS: dict[str, tuple[str, str]] = {
     "deployments_unfinished": (
@@ -187,6 +211,13 @@ SELECT v.deliverable, v.line, v.number, v.run, v.text AS version, v.how, v.used_
 FROM version v WHERE v.used_at IS NOT NULL
 """,
     ),
+    "promotion_board": (
+        (
+            "The promotion decisions in force. A granted one is contradicted where a stage that earns it"
+            " has a part that failed since, until somebody passes over it."
+        ),
+        _PROMOTION_BOARD,
+    ),
     "services_now": (
         (
             "What stands in each environment, service by service: what is live, or nothing where all"
@@ -224,7 +255,8 @@ SELECT b.deliverable, coalesce(p.title, b.deliverable) AS title, b.environment,
     WHEN u.state IS NULL THEN 'no number'
     ELSE u.state END AS state,
   b.after_it,
-  (SELECT group_concat(DISTINCT pr.name) FROM promotion pr
+  (SELECT group_concat(pr.name || iif(pr.contradicted_by IS NULL, '', ' (contradicted)'))
+    FROM promotion_board pr
     WHERE pr.run = b.run AND pr.decision IN ('granted', 'overridden')) AS promotions,
   b.uri, nullif(b.run, '') AS run, b.deployment
 FROM services_now b
@@ -255,9 +287,11 @@ FROM run r LEFT JOIN number_uses u ON u.run = r.id AND u.deliverable = r.deliver
             " deployments, decisions, what gates said, and plugins that were left out."
         ),
         """
-SELECT t.run, t.started_at AS at, 'stage' AS what, t.stage AS name,
+SELECT t.run, t.started_at AS at, 'stage' AS what, t.stage || coalesce(' ('
+    || coalesce(nullif(t.part, ''), nullif(t.job, '')) || ')', '') AS name,
   coalesce(t.outcome, 'running') AS result, t.environment, t.waiting_seconds, t.duration_seconds,
-  t.reason AS words FROM stage_run t WHERE t.started_at IS NOT NULL
+  iif(t.counts = 0, ltrim(coalesce(t.reason, '') || '; replaced by a retry', '; '), t.reason)
+    AS words FROM stage_run t WHERE t.started_at IS NOT NULL
 UNION ALL SELECT p.run, p.finished_at, 'tests', p.suite, p.outcome, p.environment, NULL,
   p.duration_seconds, p.passed || ' of ' || p.total || ' passed' FROM report p
   WHERE p.finished_at IS NOT NULL
@@ -267,6 +301,9 @@ UNION ALL SELECT a.run, a.ended_at, 'deployment', a.service, a.outcome, a.enviro
   a.why FROM deployment_attempt a WHERE a.ended_at IS NOT NULL
 UNION ALL SELECT m.run, m.decided_at, 'promotion', m.name, m.decision, '', NULL, NULL, m.reason
   FROM promotion m WHERE m.decided_at IS NOT NULL
+UNION ALL SELECT b.run, b.decided_at, 'promotion', b.name, 'contradicted', '', NULL, NULL,
+  'did not succeed: ' || b.contradicted_by FROM promotion_board b
+  WHERE b.contradicted_by IS NOT NULL
 UNION ALL SELECT g.run, g.judged_at, 'gate', g.gate, g.verdict, coalesce(g.environment, ''), NULL,
   NULL, g.reason FROM verdict g WHERE g.judged_at IS NOT NULL
 UNION ALL SELECT l.run, l.at, 'plugin', l.plugin, 'left out', '', NULL, NULL, l.how
@@ -301,6 +338,7 @@ WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
     WHERE e.deliverable = f.deliverable AND e.instance = f.subject
       AND e.deleted_at > f.raised_at))
 """
+        + _CONTRADICTED
         + _CLOCKS_AHEAD,
     ),
     "number_ledger": (

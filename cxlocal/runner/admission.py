@@ -16,7 +16,6 @@ from typing import NamedTuple
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused
 from cxlocal.events import places
-from cxlocal.events.runs import stage_run_id
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.store import Store
 from cxlocal.exchange.sync import synchronise
@@ -189,7 +188,7 @@ def begin(record: RunRecord, stage: Stage, attempt: int, way: Way) -> None:
         return
     beside = {one.name for one in _deploying(record.plan, place)} - {stage.name}
     before = [row for row in unfinished(record, place.name) if row["stage"] not in beside]
-    stage_run = stage_run_id(record.run, stage.name, attempt)
+    stage_run = record.ref.stage_run(stage.name, attempt)
     tried = _attempt(record, place, stage, stage_run, way)
     drafts = [
         places.deployment_started(record.ref, tried, replaces=[row["deployment"] for row in before])

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.config.problems import near
 from cxlocal.domain import Verdict
 from cxlocal.errors import CxError, Refused, Undecided, UsageError
-from cxlocal.events.runs import stage_run_id
+from cxlocal.exchange.open import is_own
 from cxlocal.exchange.standing import require
 from cxlocal.hooks.stage_view import GateAnswer
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.projection.parts import words_of
+from cxlocal.runner.contact import meet
 from cxlocal.runner.gate_question import data_age_seconds
 from cxlocal.runner.gates import PERSON, ask_gates, denied_by_person, refuse_conflicted
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.promotions import promotion_draft
-from cxlocal.runner.source import load_own_plugins
+from cxlocal.runner.source import load_own_plugins, open_store
 from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import Workspace
 
@@ -51,6 +54,8 @@ class Asked(NamedTuple):
     deny: bool = False
     override: bool = False
     run_named: bool = False
+    offline: bool = False
+    """Do not ask the store what other machines know."""
 
 
 def decide(machine: Machine, source: Source, record: RunRecord, asked: Asked) -> Decision:
@@ -61,12 +66,14 @@ def decide(machine: Machine, source: Source, record: RunRecord, asked: Asked) ->
     """
     require(record.journal, record.ref.deliverable, "push")
     promotion = find_promotion(record, asked.name)
+    alone = promotion.after and not asked.deny and _left_alone(machine, source, record, asked)
     work = Work(
         record=record, manager=source.manager, workspace=_nowhere(source, record),
         environ=machine.environ, voice=machine.voice, secrets={}, readers={},
         run_named=asked.run_named,
     )  # fmt: skip
-    work.succeeded = set(record.succeeded())
+    standings = record.standings()
+    work.succeeded = {name for name, one in standings.items() if one.succeeded}
     refuse_conflicted(work)
     _check_override(record, asked)
     if asked.deny:
@@ -84,11 +91,16 @@ def decide(machine: Machine, source: Source, record: RunRecord, asked: Asked) ->
     if missing and not asked.override:
         raise Refused(
             f"{record.version} has not earned {promotion.name}",
-            why=f"these have not succeeded in run {record.run[:8]}: {', '.join(missing)}",
+            why=f"these have not succeeded in run {record.run[:8]}:"
+            f" {'; '.join(words_of(name, standings.get(name)) for name in missing)}",
             hint="run them, or say --override --reason WHY; that is recorded as an override",
             name="not-earned",
             missing=missing,
         )
+    if alone and not asked.override and not all(standings[one].complete for one in promotion.after):
+        words = f"jobs of this run have journals of their own, and what they say could not be had: {alone}"
+        decision = _record(work, promotion, "undecided", words, [])
+        return decision._replace(refusal=_undecided(record, promotion, words))
     load_own_plugins(machine, source, None)
     work.reason = asked.reason
     answers = ask_gates(work, "promotion", "", promotion.name)
@@ -111,6 +123,39 @@ def decide(machine: Machine, source: Source, record: RunRecord, asked: Asked) ->
         name="gate-denied" if refused else "gate-undecided",
     )
     return decision._replace(refusal=refusal)
+
+
+def _undecided(record: RunRecord, promotion: Promotion, words: str) -> Undecided:
+    return Undecided(
+        f"{promotion.name} for {record.version} could not be decided",
+        why=words,
+        hint="ask again when it answers; or say how many parts a stage has (parts in cx.toml), so"
+        " that it can be decided without it once all are here",
+        name="parts-unknown",
+    )
+
+
+def _left_alone(machine: Machine, source: Source, record: RunRecord, asked: Asked) -> str:
+    """Have what other machines say of the run. Why that cannot be had, where some report to it; empty
+    when it was had, or nobody else does."""
+    try:
+        store = open_store(source, machine, record.journal, offline=asked.offline)
+        try:
+            reached, why = meet(record.journal, store, source)
+        finally:
+            if store is not None:
+                store.close()
+    except CxError as problem:
+        reached, why = False, problem.what
+    if is_own(source.settings.store_url):
+        reached, why = False, "this project names none that these jobs share"
+    catch_up(record.journal)
+    others = record.ref.elsewhere or any(
+        one.id != record.ref.stage_run(name, one.attempt)
+        for name, attempts in record.attempts().items()
+        for one in attempts
+    )
+    return why if others and not reached else ""
 
 
 def find_promotion(record: RunRecord, name: str) -> Promotion:
@@ -164,7 +209,7 @@ def _record(
     answers: tuple[GateAnswer, ...] | list[GateAnswer],
 ) -> Decision:
     record, age = work.record, data_age_seconds(work)
-    attempts = record.succeeded()
+    standings = record.standings()
     drafts = record.restricted_drafts(work.manager.left_out)
     drafts += [
         record.judged_draft(
@@ -183,9 +228,10 @@ def _record(
             actor=record.actor,
             reason=reason,
             evidence=[
-                stage_run_id(record.run, name, attempts[name])
+                one.id
                 for name in promotion.after
-                if name in attempts
+                if name in standings
+                for one in standings[name].counting
             ],
             data_age_seconds=age,
         )

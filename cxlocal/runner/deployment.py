@@ -11,7 +11,7 @@ from typing import Any
 
 from cxlocal.domain import Outcome
 from cxlocal.events.document import Draft
-from cxlocal.events.runs import run_observed, stage_run_id
+from cxlocal.events.runs import run_observed
 from cxlocal.hooks.tool import ArtifactRef, Deployed, Observed, Previous, verbs_of
 from cxlocal.plan.placeholders import used_artifacts
 from cxlocal.plan.types import Environment, Stage
@@ -152,7 +152,7 @@ def told_deployed(
         service=service_of_command(record.plan, environment, stage),
         artifact=deployed_artifact(seen, stage),
         uri=uri,
-        stage_run=stage_run_id(record.run, stage.name, attempt),
+        stage_run=record.ref.stage_run(stage.name, attempt),
         actor=record.actor,
         kind="rolledback" if way.back else "",
         reason=way.reason,

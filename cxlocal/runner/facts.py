@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from cxlocal.errors import UsageError
 from cxlocal.revision.repository import dirty, identity, read_file, resolve, shown
-from cxlocal.runner.record import RunFacts, RunRecord
+from cxlocal.runner.queued import RunFacts
+from cxlocal.runner.record import RunRecord
 from cxlocal.runner.run_version import stamp
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from cxlocal.domain import Verdict
 from cxlocal.errors import Conflict, Refused, Undecided
 from cxlocal.hooks.stage_view import GateAnswer
 from cxlocal.runner.gate_question import data_age_seconds, gate_question
-from cxlocal.runner.promotions import promotion_draft, promotions
+from cxlocal.runner.promotions import contradictions, promotion_draft, promotions
 
 if TYPE_CHECKING:
     from cxlocal.plan.types import Promotion, Stage
@@ -64,6 +64,9 @@ def require(work: Work, stage: Stage) -> None:
 def _standing(work: Work, name: str, decision: str | None) -> GateAnswer:
     """Whether a required promotion was given."""
     gate = f"promotion {name}"
+    if decision in GRANTED and (by := contradictions(work.record).get(name)):
+        words = f"{name} was granted and is contradicted: {by} did not succeed"
+        return GateAnswer(gate, Verdict.DENY, words)
     if decision in GRANTED:
         return GateAnswer(gate, Verdict.ALLOW, f"{name} is {decision}")
     if decision is None and _left_undecided(work, name):

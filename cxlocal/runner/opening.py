@@ -118,9 +118,11 @@ def ask_git(
     journal: Journal,
     request: Request,
     left: Callable[[Source], tuple[str, ...]],
+    *,
+    first: Callable[[Source], None] = lambda source: None,
 ) -> Pushed:
     """Prove what is to be run. ``left`` says which changes of the tree are not part of it, or refuses
-    them."""
+    them; ``first`` may refuse all of it before anything is proven."""
     rehearsal, online = request.rehearsal, not request.offline
     push = "" if rehearsal else "online" if online else "offline"
     with early_questions():
@@ -129,6 +131,7 @@ def ask_git(
             runs_stages=not request.pieces,
         )  # fmt: skip
         refuse_repetition(machine, source)
+        first(source)
         journal.passing = not source.kept
         if request.moved:
             journal_was_moved(journal, request.moved, source.actor._asdict())
@@ -336,8 +339,11 @@ def make_work(
     except CxError:
         if needs_bytes:
             raise
-    work.succeeded = set(record.succeeded())
-    work.first_attempt = {name: last + 1 for name, (last, _) in record.attempts().items()}
+    work.succeeded = record.succeeded()
+    work.first_attempt = {
+        name: max(one.attempt for one in attempts) + 1
+        for name, attempts in record.attempts().items()
+    }
     return work
 
 

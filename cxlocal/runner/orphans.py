@@ -166,7 +166,7 @@ def _end_stages(
 ) -> int:
     """Record the end of the stages that were running; when the run began."""
     rows = record.journal.query(
-        "SELECT stage, attempt, started_at FROM stage_run"
+        "SELECT id, stage, attempt, started_at FROM stage_run"
         " WHERE run = ? AND outcome IS NULL AND started_at IS NOT NULL",
         (record.run,),
     )
@@ -179,6 +179,7 @@ def _end_stages(
             started_ms=parse_utc(row["started_at"]),
             finished_ms=now,
             cut_off=cut_off,
+            stage_run=row["id"],
         )
     began = record.journal.one(
         "SELECT coalesce(started_at, queued_at) AS at FROM run WHERE id = ?", (record.run,)

@@ -13,22 +13,27 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
 
-from cxlocal.domain import Actor
+from cxlocal.domain import Actor, Outcome, path_part
 from cxlocal.errors import UsageError
 from cxlocal.events.runs import RunRef, run_uri
-from cxlocal.events.types import PIPELINE_QUEUED
 from cxlocal.files import write_whole
+from cxlocal.journal.append import begin_chain
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.types import Stage
-from cxlocal.runner.record import RunRecord
-from cxlocal.text import parse_utc
+from cxlocal.projection.apply import ATTEMPTS, read_attempt
+from cxlocal.projection.parts import Attempt, counting, replaceable
+from cxlocal.runner.locks import Lock, take
+from cxlocal.runner.record import CHAIN_CHARACTERS, RunRecord
+from cxlocal.text import clean_text, cut_name, parse_utc, utc_text
 
 if TYPE_CHECKING:
+    from cxlocal.hooks.place import Place
     from cxlocal.journal.file import Journal
 
 RUN_VARIABLE = "CXLOCAL_RUN"
@@ -38,34 +43,72 @@ RUN_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """What may stand in the variable and in the file. The file lies in a checkout: it is not trusted to
 be anything but the name of a run."""
 
+PART_VARIABLE = "CXLOCAL_PART"
+PART_CHARACTERS = 100
+
 CI_VARIABLES = (
-    "CI", "GITHUB_ACTIONS", "GITLAB_CI", "JENKINS_URL", "BUILD_ID", "TF_BUILD", "BUILDKITE",
-    "TEAMCITY_VERSION", "CIRCLECI", "DRONE", "BITBUCKET_BUILD_NUMBER", "WOODPECKER",
+    "CI", "GITHUB_ACTIONS", "GITEA_ACTIONS", "GITLAB_CI", "JENKINS_URL", "BUILD_ID", "TF_BUILD",
+    "BUILDKITE", "TEAMCITY_VERSION", "CIRCLECI", "DRONE", "BITBUCKET_BUILD_NUMBER", "WOODPECKER",
+    "bamboo_planKey", "bamboo_agentId", "GO_PIPELINE_LABEL", "TRAVIS", "APPVEYOR",
+    "CODEBUILD_BUILD_ARN", "CODEBUILD_CI", "CF_BUILD_ID", "SEMAPHORE", "BITRISE_IO", "CIRRUS_CI",
+    "HARNESS_BUILD_ID", "PROW_JOB_ID", "BUILDER_OUTPUT",
 )  # fmt: skip
 """One of these is set in every CI server we know of. Only then are plugins asked which it is."""
 
 KINDS = ("build", "test", "deploy", "publish", "task")
 
 PACKAGED = (
-    "SELECT DISTINCT name FROM artifact WHERE run = ? AND packaged_at IS NOT NULL ORDER BY name"
+    "SELECT DISTINCT name FROM artifact WHERE run = ? AND packaged_at IS NOT NULL"
+    " AND replaced_at IS NULL ORDER BY name"
 )
-LAST_ATTEMPT = "SELECT max(attempt) FROM stage_run WHERE run = ? AND stage = ?"
-OF_CI = """
-SELECT run.id AS id FROM run
-  JOIN run_lookup ON run_lookup.name = run.id JOIN event ON event.run = run_lookup.id
-WHERE run.place_kind = 'ci' AND run.place = ? AND run.deliverable = ?
-  AND event.type = (SELECT id FROM type_lookup WHERE name = ?)
-  AND event.document ->> '$.customData.cxlocal.place.run_id' = ?
-  AND coalesce(event.document ->> '$.customData.cxlocal.place.attempt', '') = ?
-ORDER BY run.queued_at DESC LIMIT 1
+# sql: constants of this module and of the projection
+OF_STAGE = ATTEMPTS + "WHERE run = ? AND stage = ?"
+OPEN = """
+SELECT id, stage, attempt, started_at, part FROM stage_run
+WHERE run = ? AND outcome IS NULL AND started_at IS NOT NULL ORDER BY attempt DESC
 """
+ENDED_SINCE = "SELECT id FROM stage_run WHERE run = ? AND stage = ? AND finished_at > ?"
+GONE = "its process ended without a word (kill -9, a crash, a power cut or a reboot)"
+
+
+class Reporter(NamedTuple):
+    """Which part of a stage a command reports, and from where."""
+
+    place: Place | None = None
+    """None outside of a CI server."""
+    part: str = ""
+    """As somebody named it; empty: as the CI server does."""
+    retry: bool = False
+    """Somebody says that it is one."""
+
+    def facts(self) -> dict[str, Any]:
+        """What is recorded of it with a stage that begins."""
+        place, facts = self.place, {"part": self.chosen}
+        if place is None:
+            return facts
+        told = {"name": place.name, "job": place.job, "job_id": place.job_id,
+                "attempt": place.attempt, "job_attempt": place.job_attempt}  # fmt: skip
+        parts = {"parts": place.parts} if place.parts and not self.part else {}
+        return {**facts, "place": told, **parts}
+
+    @property
+    def chosen(self) -> str:
+        """The part; empty for the only one."""
+        found = self.part or ("" if self.place is None else self.place.part)
+        return cut_name(clean_text(found), PART_CHARACTERS)
 
 
 class PieceRecord(RunRecord):
     """A run as one short command sees it."""
 
+    single_commands = True
     known = True
     """Its beginning is in the journal here."""
+
+    def __init__(self, *words: Any) -> None:
+        super().__init__(*words)
+        self._held: dict[tuple[str, int], Lock] = {}
+        """Of attempts that this process carries out."""
 
     def stage(self, name: str, kind: str = "") -> Stage:
         """What the plan says about the stage of that name, done by a command instead of a tool; a
@@ -78,27 +121,85 @@ class PieceRecord(RunRecord):
         free = free_stage(name, kind)
         return replace(free, artifacts=tuple(row["name"] for row in rows)) if rows else free
 
-    def begin_stage(self, stage: Stage) -> int:
-        """Record that a stage begins; which attempt it is. Two processes never get the same."""
-        catch_up(self.journal)
+    def begin_stage(
+        self, stage: Stage, by: Reporter | None = None, *, alive: bool = False, since_ms: int = 0
+    ) -> int:
+        """Record that a stage begins; which attempt it is. Two processes never get the same.
+
+        While a process that is ``alive`` carries it out, a lock says so. ``since_ms``: when it really
+        began, where that could not be recorded then: what ended later is not followed by it.
+        """
+        by = by or Reporter()
+        self.end_gone(stage.name)
         with self.journal.write() as transaction:
-            row = transaction.connection.execute(LAST_ATTEMPT, (self.run, stage.name)).fetchone()
-            attempt = int(row[0] or 0) + 1
+            rows = transaction.connection.execute(OF_STAGE, (self.run, stage.name)).fetchall()
+            known = [read_attempt(row) for row in rows]
+            attempt = max((one.attempt for one in known), default=0) + 1
+            facts = by.facts()
+            place = facts.get("place") or {}
+            new = Attempt(
+                self.ref.stage_run(stage.name, attempt), attempt, None, part=facts["part"],
+                place=place.get("name", ""), job_id=place.get("job_id", ""),
+            )  # fmt: skip
+            late = set()
+            if since_ms:
+                wanted = (self.run, stage.name, utc_text(since_ms))
+                late = {row[0] for row in transaction.connection.execute(ENDED_SINCE, wanted)}
+            before = [one for one in counting(known) if one.id not in late]
+            facts["replaces"] = list(replaceable(new, before, retry=by.retry))
+            if alive:
+                self._hold(stage.name, attempt)
             now_ms = self.journal.clock.now_ms()
-            for draft in self.stage_started_drafts(stage, attempt, ready_at_ms=now_ms):
+            for draft in self.stage_started_drafts(stage, attempt, ready_at_ms=now_ms, more=facts):
                 transaction.append(draft)
         return attempt
 
-    def open_attempt(self, name: str) -> tuple[int, int] | None:
-        """The last attempt of a stage that has begun and not ended: number, and when it began in
-        milliseconds since 1970. None when there is none."""
+    def _hold(self, stage: str, attempt: int) -> None:
+        with suppress(OSError):
+            lock = take(self._lock_of(stage, attempt), "cxlocal stage")
+            if lock is not None:
+                self._held[stage, attempt] = lock
+
+    def _lock_of(self, stage: str, attempt: int) -> Path:
+        name = f"{path_part(self.run)}.{path_part(stage)}.{attempt}"
+        return self.journal.home / "locks" / "stages" / name
+
+    def let_go(self, stage: str, attempt: int) -> None:
+        """The end of an attempt is recorded: whether its process lives does not matter any more."""
+        lock = self._held.pop((stage, attempt), None)
+        if lock is not None:
+            with suppress(OSError):
+                self._lock_of(stage, attempt).unlink()
+            lock.release()
+
+    def end_gone(self, stage: str = "") -> None:
+        """Record the end of attempts (of ``stage``, or of all) whose process on this machine is gone."""
         catch_up(self.journal)
-        row = self.journal.one(
-            "SELECT attempt, started_at FROM stage_run WHERE run = ? AND stage = ?"
-            " AND outcome IS NULL AND started_at IS NOT NULL ORDER BY attempt DESC LIMIT 1",
-            (self.run, name),
-        )
-        return None if row is None else (int(row["attempt"]), parse_utc(row["started_at"]))
+        for row in self.journal.query(OPEN, (self.run,)):
+            path = self._lock_of(row["stage"], row["attempt"])
+            mine = row["id"] == self.ref.stage_run(row["stage"], row["attempt"])
+            if stage not in ("", row["stage"]) or not mine or not path.exists():
+                continue
+            lock = take(path, "cxlocal stage")
+            if lock is None:
+                continue
+            self.stage_finished(
+                self.stage(row["stage"]), row["attempt"], Outcome.ERROR, GONE,
+                started_ms=parse_utc(row["started_at"]),
+            )  # fmt: skip
+            path.unlink(missing_ok=True)
+            lock.release()
+
+    def open_attempt(self, name: str, part: str = "") -> tuple[int, int, str] | None:
+        """The last attempt of a part that has begun and not ended, and that no process carries out:
+        number, when it began in milliseconds since 1970, and its id. None when there is none."""
+        self.end_gone(name)
+        for row in self.journal.query(OPEN, (self.run,)):
+            if row["stage"] != name or (row["part"] or "") != part:
+                continue
+            if not self._lock_of(name, row["attempt"]).exists():
+                return int(row["attempt"]), parse_utc(row["started_at"]), str(row["id"])
+        return None
 
 
 def free_stage(name: str, kind: str = "") -> Stage:
@@ -122,7 +223,8 @@ def attach(journal: Journal, run: str, *, deliverable: str = "") -> PieceRecord:
                 name="no-such-run",
                 run=run,
             )
-        ref = RunRef(deliverable, run, deliverable, run_uri(run, ""))
+        elsewhere = begin_chain(journal)[:CHAIN_CHARACTERS]
+        ref = RunRef(deliverable, run, deliverable, run_uri(run, ""), elsewhere)
         record = PieceRecord(journal, ref, None, "release", Actor("", ""), "")
         record.known = False
     return record
@@ -146,15 +248,6 @@ def in_ci(environ: Mapping[str, str]) -> bool:
     return any(environ.get(name) for name in CI_VARIABLES) or any(
         name.startswith("CXLOCAL_CI_") for name in environ
     )
-
-
-def run_of_ci(journal: Journal, deliverable: str, place: str, run_id: str, attempt: str) -> str:
-    """The run of a deliverable that was started for a CI server's run; empty for none."""
-    if not run_id:
-        return ""
-    catch_up(journal)
-    row = journal.one(OF_CI, (place, deliverable, PIPELINE_QUEUED, run_id, attempt))
-    return str(row["id"]) if row else ""
 
 
 def run_of_folder(folder: Path | str | None) -> str:

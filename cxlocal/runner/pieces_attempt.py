@@ -19,6 +19,7 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, Trouble
 from cxlocal.plan.variables import stage_variables
 from cxlocal.processes.mask import Masker
+from cxlocal.projection.parts import words_of
 from cxlocal.runner.outcomes import REASON_CHARACTERS, outcome_error
 from cxlocal.text import shorten
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from cxlocal.plan.placeholders import Artifact
     from cxlocal.plan.types import Stage
     from cxlocal.processes.log import LogEntry, StageLog
-    from cxlocal.runner.pieces import PieceRecord
+    from cxlocal.runner.pieces import PieceRecord, Reporter
     from cxlocal.runner.pieces_deployment import ToldDeployment
     from cxlocal.runner.stage_verdict import Left, Mark
 
@@ -141,7 +142,14 @@ class PieceAttempt:
         stage: Stage,
         troubles: Troubles,
         around: Surroundings,
+        by: Reporter | None = None,
     ) -> None:
+        self.by = by
+        """Which part it is, and from where it is reported."""
+        self.watched = True
+        """This process lives as long as the attempt."""
+        self.stage_run = ""
+        """Its id, where it may have begun on another machine."""
         self.record = record
         self.stage = stage
         self.troubles = troubles
@@ -189,6 +197,7 @@ class PieceAttempt:
         try:
             if self.record is not None:
                 self._begin(self.record)
+                self._warn_of_others()
             if self.stage.reports or self.reports:
                 from cxlocal.runner.stage_outputs import marks
 
@@ -196,10 +205,20 @@ class PieceAttempt:
         except (CxError, OSError) as problem:
             self.troubles.take(problem, f"stage {self.stage.name} is not recorded yet: ")
 
-    def _begin(self, record: PieceRecord) -> None:
-        self.attempt = record.begin_stage(self.stage)
+    def _begin(self, record: PieceRecord, since_ms: int = 0) -> None:
+        self.attempt = record.begin_stage(
+            self.stage, self.by, alive=self.watched and not since_ms, since_ms=since_ms
+        )
         if self.deployment is not None:
             self.deployment.begin(self.attempt)
+
+    def _warn_of_others(self) -> None:
+        """Say at once what will keep the stage from succeeding, whatever comes of this attempt."""
+        assert self.record is not None
+        standing = self.record.standings()[self.stage.name]
+        if self.by is not None and self.by.place is not None and standing.failed:
+            said = words_of(self.stage.name, standing._replace(missing=()))
+            self.troubles.warn(f"an earlier attempt counts beside this one: {said}")
 
     def variables(self) -> dict[str, str]:
         """What programs of the stage are told beside everything that we were told."""
@@ -322,7 +341,7 @@ class PieceAttempt:
     ) -> tuple[Outcome, str]:
         """Keep what was found and say all in one commit; how the stage ended in the end."""
         if not self.attempt:
-            self._begin(record)
+            self._begin(record, since_ms=started_ms)
         outcome, reason = verdict
         extra: list[Draft] = []
         if left is not None:
@@ -351,5 +370,7 @@ class PieceAttempt:
             log=log,
             details=self.details,
             extra=extra,
+            stage_run=self.stage_run,
         )
+        record.let_go(self.stage.name, self.attempt)
         return outcome, reason

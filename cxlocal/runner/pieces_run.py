@@ -6,11 +6,13 @@ number taken. No process carries it out afterwards; it stays open until somebody
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.exchange.sync import synchronise
+from cxlocal.projection.parts import words_of
 from cxlocal.revision.clean import WHAT_COUNTS, differences, refuse_changes
 from cxlocal.revision.filters import agreed_filters
 from cxlocal.revision.repository import shown
@@ -24,15 +26,20 @@ from cxlocal.runner.opening import (
     take_version,
 )
 from cxlocal.runner.outcomes import worst
+from cxlocal.runner.pieces import attach
+from cxlocal.runner.pieces_join import CiRun, Joined, find_joined, go_on, refuse_other
 from cxlocal.runner.source import make_plan, open_store
 from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
+    from cxlocal.events.document import Draft
     from cxlocal.exchange.store import Store
     from cxlocal.exchange.sync import SyncReport
     from cxlocal.journal.file import Journal
+    from cxlocal.projection.parts import Standing
+    from cxlocal.revision.proof import Proof
     from cxlocal.runner.pieces import PieceRecord
-    from cxlocal.runner.record import Version
+    from cxlocal.runner.record import RunRecord, Version
     from cxlocal.runner.request import Request
     from cxlocal.runner.source import Machine, Source
 
@@ -51,6 +58,10 @@ class Started(NamedTuple):
     revision: str
     proof: str
     uncommitted: tuple[str, ...]
+    joined: bool = False
+    """It was begun by an earlier job of the same CI run."""
+    note: str = ""
+    """Why it is another run than one might expect, or goes on after its end."""
 
 
 def start(
@@ -60,16 +71,33 @@ def start(
     *,
     number: bool = True,
     allow_uncommitted: bool = False,
+    new: bool = False,
 ) -> Started:
-    """Begin a run that single commands report to; without ``number`` it takes none yet.
+    """Begin a run that single commands report to; without ``number`` it takes none yet. In a CI server
+    the run that another job of the same run began is joined, if it is of the same commit and open;
+    not with ``new``.
 
     Raises what keeps a run from beginning; a run whose number cannot be had is recorded as ended
     before that is raised.
     """
+    found = Joined(None)
+
+    def look(source: Source) -> None:
+        nonlocal found
+        name, commit = source.config.deliverable.name, source.revision.commit
+        if not new:
+            found = find_joined(journal, name, source.place, commit, begins=True)
+        other = found.other
+        if other is not None and not other.ended and other.revision != commit:
+            raise refuse_other(other, commit, source.place)
+
     pushed = ask_git(
-        machine, journal, request, lambda source: _changed(source, allowed=allow_uncommitted)
-    )
+        machine, journal, request, lambda source: _changed(source, allowed=allow_uncommitted),
+        first=look,
+    )  # fmt: skip
     source, changed = pushed.source, pushed.left_out
+    if found.run is not None:
+        return _join(journal, found.run, source, pushed.proof, changed, again=found.again)
     plan = make_plan(machine, source, machine.root)
     run = machine.ids.uuid()
     began = machine.clock.monotonic()
@@ -78,8 +106,7 @@ def start(
     )
     try:
         if changed:
-            text = f"the files of this run differ from its commit: {', '.join(changed[:5])}"
-            record.record(record.flag_draft("uncommitted-changes", text))
+            record.record(_changed_draft(record, changed))
         version = take_version(machine, record, source, store) if number else None
     except CxError as problem:
         end_unnumbered(record, problem, machine.clock.monotonic() - began)
@@ -92,7 +119,37 @@ def start(
     return Started(
         run, plan.deliverable, version.text if version else "", version.how if version else "",
         source.revision.commit, pushed.proof.kind if pushed.proof else "", changed,
+        note="" if found.other is None else
+        f"run {found.other.shown} of the same {source.place.name} run was finished"
+        f" (commit {found.other.revision[:12]})",
     )  # fmt: skip
+
+
+def _join(
+    journal: Journal,
+    run: CiRun,
+    source: Source,
+    proof: Proof | None,
+    changed: tuple[str, ...],
+    *,
+    again: bool,
+) -> Started:
+    record = attach(journal, run.id)
+    record.actor = source.actor
+    if again:
+        go_on(record, source.place, again=True)
+    if changed:
+        record.record(_changed_draft(record, changed))
+    note = "it was finished, and goes on as its CI server runs it again" if again else ""
+    return Started(
+        run.id, record.ref.deliverable, record.version, "", record.revision,
+        proof.kind if proof else "", changed, joined=True, note=note,
+    )  # fmt: skip
+
+
+def _changed_draft(record: RunRecord, changed: tuple[str, ...]) -> Draft:
+    text = f"the files of this run differ from its commit: {', '.join(changed[:5])}"
+    return record.flag_draft("uncommitted-changes", text)
 
 
 def _changed(source: Source, *, allowed: bool) -> tuple[str, ...]:
@@ -155,31 +212,30 @@ class Finished(NamedTuple):
     seconds: float
 
 
-def judged(attempts: dict[str, tuple[int, str | None]]) -> tuple[Outcome, str]:
-    """The outcome of a run by its stages' last attempts, with the reason. Pure.
+def judged(standings: Mapping[str, Standing]) -> tuple[Outcome, str]:
+    """The outcome of a run by how its stages stand, with the reason. Pure.
 
-    A stage that never ended counts as an error: nobody knows what became of it.
+    A part that never ended, or never began, counts as an error: nobody knows what became of it.
     """
-    outcome = worst(found or Outcome.ERROR for _, found in attempts.values())
-    if outcome == Outcome.SUCCESS:
-        return outcome, ""
-    unknown = [name for name, (_, found) in attempts.items() if found is None]
-    bad = [name for name, (_, found) in attempts.items() if found == outcome]
-    words = [f"{', '.join(bad)}: {outcome}"] if bad else []
-    if unknown:
-        words.append(f"{', '.join(unknown)} began and did not end")
+    bad = {name: one for name, one in standings.items() if not one.succeeded}
+    outcome = worst(one.outcome or Outcome.ERROR for one in bad.values())
+    words = [words_of(name, one) for name, one in bad.items()]
     return outcome, "; ".join(words)
 
 
 def finish(record: PieceRecord, outcome: Outcome | None, reason: str) -> Finished:
     """Record the end of a run; without ``outcome`` it is worked out from the stages."""
-    found, words = judged(record.attempts())
+    record.end_gone()
+    found, words = judged(record.standings())
     chosen = outcome or found
     said = reason or (words if chosen == found else "")
     row = record.journal.one("SELECT queued_at FROM run WHERE id = ?", (record.run,))
     began = parse_utc(row["queued_at"]) if row and row["queued_at"] else 0
     now = record.journal.clock.now_ms()
     seconds = max(0, now - began) / 1000 if began else 0.0
+    # What a machine says that knows of an earlier end, or of a new beginning, holds (decision 11).
+    last = record.last_turn()
+    record.turn = last + 1 if last else 0
     orphans.finish_run(record, chosen, said, seconds=seconds)
     return Finished(record.run, record.version, chosen, said, seconds)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cxlocal.clock import Clock
     from cxlocal.plan.types import Stage
     from cxlocal.processes.child import Child, End, Sink
-    from cxlocal.runner.pieces import PieceRecord
+    from cxlocal.runner.pieces import PieceRecord, Reporter
     from cxlocal.runner.pieces_attempt import Surroundings, Troubles
     from cxlocal.runner.work import Launch
 
@@ -117,8 +117,9 @@ class Wrapped(PieceAttempt):
         troubles: Troubles,
         around: Surroundings,
         clock: Clock,
+        by: Reporter | None = None,
     ) -> None:
-        super().__init__(record, stage, troubles, around)
+        super().__init__(record, stage, troubles, around, by)
         self.clock = clock
         self._variables: dict[str, str] = {}
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from cxlocal.plan.types import Stage
     from cxlocal.runner.record import RunRecord
 
+PROMOTED = "SELECT 1 FROM promotion WHERE run = ? AND decision IN ('granted', 'overridden')"
+LATER = "SELECT stage FROM stage_run WHERE run = ? AND stage <> ? AND started_at >= ?"
 NOTABLE = ("failed", "error", "flaky")
 """Outcomes of cases that travel with the event."""
 
@@ -39,25 +41,20 @@ def artifact_drafts(
     version: str = "",
     media_type: str = "",
 ) -> tuple[ArtifactRef, list[Draft]]:
-    """Keep the bytes of an output and say so. An artifact is built once: other bytes under a name
-    the run already has raise Conflict; the same bytes again say nothing new."""
+    """Keep the bytes of an output and say so. An artifact is built once: the same bytes again say
+    nothing new, other bytes take its name only in a retry of what made it, and only while nothing has
+    used it. Else they raise Conflict."""
     home = record.journal.home
     digest, size = keep_file(home, path)
     known = artifacts(record, check=False).get(name)
-    if known is not None and known.sha256 != digest:
-        raise Conflict(
-            f"artifact {name!r} was already built in this run, with other bytes",
-            why=f"{known.sha256[:12]}… then, {digest[:12]}… now; later stages must use one and"
-            " the same",
-            hint="let the stage build it once, or start a new run",
-            name="built-twice",
-            artifact=name,
-        )
+    again = known is not None and known.sha256 == digest
+    if known is not None and not again and (why := _why_kept(record, stage, name)):
+        raise _built_twice(name, known.sha256, digest, why)
     file_name = clean_text(path.name)
     shown = give_name(record, digest, path.name)
     purl = purl or outputs.generic_purl(record.ref.deliverable, record.version, digest)
     reference = ArtifactRef(name=name, path=shown, sha256=digest, size=size, purl=purl)
-    if known is not None:
+    if again:
         return reference, []
     draft = outputs.artifact_packaged(
         record.ref,
@@ -74,8 +71,58 @@ def artifact_drafts(
         media_type=media_type,
         locations=[],
         executable=os.access(path, os.X_OK),
+        replaces="" if known is None else known.sha256,
+        turn=0 if known is None else 1 + _times_replaced(record, name),
     )
     return reference, [draft]
+
+
+def _built_twice(name: str, then: str, now: str, why: str) -> Conflict:
+    return Conflict(
+        f"artifact {name!r} was already built in this run, with other bytes",
+        why=f"sha256:{then[:12]}… then, sha256:{now[:12]}… now; {why}",
+        hint="let the stage build it once, or begin another run: cxlocal run start --new",
+        name="built-twice",
+        artifact=name,
+        then=then,
+        now=now,
+    )
+
+
+def _times_replaced(record: RunRecord, name: str) -> int:
+    row = record.journal.one(
+        "SELECT count(*) AS times FROM artifact"
+        " WHERE run = ? AND name = ? AND (packaged_at IS NULL OR replaced_at IS NOT NULL)",
+        (record.run, name),
+    )
+    return 0 if row is None else int(row["times"])
+
+
+def _why_kept(record: RunRecord, stage: Stage, name: str) -> str:
+    """Why other bytes must not take the name of an artifact; empty where they may."""
+    if not record.single_commands:
+        return "later stages must use one and the same"
+    made = record.journal.one(
+        "SELECT a.sha256, a.packaged_at, t.counts, t.stage FROM artifact a"
+        " LEFT JOIN stage_run t ON t.id = a.stage_run"
+        " WHERE a.run = ? AND a.name = ? AND a.packaged_at IS NOT NULL AND a.replaced_at IS NULL",
+        (record.run, name),
+    )
+    if made is None or made["stage"] != stage.name or made["counts"] != 0:
+        return "what made it then is no earlier try of this; give each its own name"
+    for what, sql, wanted in (
+        ("a promotion", PROMOTED, record.run),
+        ("a deployment", "SELECT 1 FROM deployment WHERE version_run = ?", record.run),
+        ("a publication", "SELECT 1 FROM artifact_location WHERE sha256 = ?", made["sha256"]),
+    ):
+        if record.journal.one(sql, (wanted,)) is not None:
+            return f"{what} is about the former"
+    plan = record.find_plan()
+    unrelated = {one.name for one in (plan.stages if plan else ()) if name not in one.artifacts}
+    for row in record.journal.query(LATER, (record.run, stage.name, made["packaged_at"])):
+        if row["stage"] not in unrelated:
+            return f"stage {row['stage']} has used the former"
+    return ""
 
 
 def give_name(record: RunRecord, digest: str, file_name: str) -> Path:
@@ -107,7 +154,7 @@ def artifacts(record: RunRecord, *, check: bool = True) -> dict[str, ArtifactRef
     catch_up(record.journal)
     rows = record.journal.query(
         "SELECT name, sha256, size_bytes, purl, file_name FROM artifact"
-        " WHERE run = ? AND packaged_at IS NOT NULL ORDER BY name",
+        " WHERE run = ? AND packaged_at IS NOT NULL AND replaced_at IS NULL ORDER BY name",
         (record.run,),
     )
     found: dict[str, ArtifactRef] = {}

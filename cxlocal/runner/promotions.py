@@ -50,6 +50,18 @@ def promotion_draft(
     )
 
 
+def contradictions(record: RunRecord) -> dict[str, str]:
+    """Promotions that were granted although a stage that earns them has not succeeded, as is known
+    by now: by name, which stages and parts."""
+    catch_up(record.journal)
+    rows = record.journal.query(
+        "SELECT name, contradicted_by FROM promotion_board"
+        " WHERE run = ? AND contradicted_by IS NOT NULL",
+        (record.run,),
+    )
+    return {row["name"]: row["contradicted_by"] for row in rows}
+
+
 def promotions(record: RunRecord) -> dict[str, str]:
     """The decisions about this run by name: the one made in knowledge of all others of each.
 

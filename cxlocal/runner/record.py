@@ -19,18 +19,19 @@ from cxlocal.events import outputs, places, runs
 from cxlocal.events.document import Draft, Event
 from cxlocal.events.runs import RunRef
 from cxlocal.events.types import PIPELINE_FINISHED, RUN_RESUMED, SUITE_FINISHED
+from cxlocal.journal.append import begin_chain
 from cxlocal.journal.machine import host_name
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.text import shorten, utc_text
-from cxlocal.version import VERSION
+from cxlocal.projection.apply import ATTEMPTS, read_attempt
+from cxlocal.projection.parts import Attempt, Expected, Standing, stand
+from cxlocal.runner.queued import RunFacts, queued_facts
+from cxlocal.text import utc_text
 
 if TYPE_CHECKING:
-    from cxlocal.hooks.place import Place
     from cxlocal.hooks.plugin_row import LeftOut
     from cxlocal.journal.file import Journal, Transaction
     from cxlocal.plan.types import Plan, Stage
     from cxlocal.processes.log import LogEntry
-    from cxlocal.revision.repository import Revision
 
 Beside = Callable[["Transaction"], None]
 """Writes into the commit of an event."""
@@ -49,30 +50,10 @@ SELECT a.id FROM deployment_attempt a WHERE a.stage_run = ? AND a.outcome IS NUL
   AND NOT EXISTS (SELECT 1 FROM deployment d WHERE d.id = a.id AND d.deployed_at IS NOT NULL)
 ORDER BY a.tried_from DESC LIMIT 1
 """
-UNCOMMITTED_MAX = 50
-"""Names of uncommitted files that travel with a run; their count is complete."""
-
-
-class RunFacts(NamedTuple):
-    """What is known when a run is asked for, and can never be asked later."""
-
-    kind: str
-    actor: Actor
-    place: Place
-    plan_bytes: bytes
-    plan_sha256: str
-    reason: str = ""
-    trigger: str = "manual"
-    planned: bool = True
-    online: bool | None = None
-    revision: Revision | None = None
-    repository: dict[str, str] | None = None
-    """url (without credentials), path, root."""
-    proof: dict[str, Any] | None = None
-    changes: dict[str, Any] | None = None
-    uncommitted: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
-    """Submodules that the commit itself leaves out."""
+# sql: a constant of the projection
+OF_RUN = ATTEMPTS + "WHERE run = ?"
+CHAIN_CHARACTERS = 8
+"""Of the id of a chain, in the ids of what it says about runs of others."""
 
 
 class Version(NamedTuple):
@@ -91,6 +72,8 @@ class RunRecord:
     plan_sha256 = ""
     ended = False
     """It was over when it was looked up."""
+    single_commands = False
+    """Single commands carry it out, so that anybody may repeat any stage at any time."""
 
     def __init__(
         self,
@@ -139,7 +122,7 @@ class RunRecord:
             "SELECT 1 FROM run WHERE plan_sha256 = ? AND node = ? LIMIT 1",
             (facts.plan_sha256, journal.node),
         )
-        custom = _queued_facts(plan, facts)
+        custom = queued_facts(plan, facts)
         if known is None:
             custom["plan"] = facts.plan_bytes.decode()
         revision = facts.revision.commit if facts.revision else ""
@@ -158,7 +141,8 @@ class RunRecord:
             return None
         name, uri = row["deliverable"], runs.run_uri(run, row["place_url"] or "")
         who = Actor(row["actor"] or "", row["actor_how"] or "")
-        ref = RunRef(name, run, row["title"] or name, uri)
+        elsewhere = "" if row["node"] == journal.node else begin_chain(journal)[:CHAIN_CHARACTERS]
+        ref = RunRef(name, run, row["title"] or name, uri, elsewhere)
         record = cls(journal, ref, None, row["kind"] or "", who, row["revision"] or "")
         record.version, record.number = row["version"] or "", row["number"]
         record.line, record.repository = row["line"] or "", row["repository"] or ""
@@ -171,8 +155,13 @@ class RunRecord:
         record = cls.find(journal, run)
         if record is None or record.find_plan() is None:
             raise _unknown(run)
-        record.turn = journal.query(LAST_TURN, (run, PIPELINE_FINISHED, RUN_RESUMED))[0]["turn"]
+        record.turn = record.last_turn()
         return record
+
+    def last_turn(self) -> int:
+        """How often the run was taken up again, as far as the journal here knows."""
+        wanted = (self.run, PIPELINE_FINISHED, RUN_RESUMED)
+        return int(self.journal.query(LAST_TURN, wanted)[0]["turn"])
 
     def find_plan(self) -> Plan | None:
         """The frozen plan; None where it is not here. Raises ConfigError for one of a newer cxlocal."""
@@ -220,9 +209,16 @@ class RunRecord:
         )
 
     def stage_started_drafts(
-        self, stage: Stage, attempt: int, *, ready_at_ms: int, instance: str = ""
+        self,
+        stage: Stage,
+        attempt: int,
+        *,
+        ready_at_ms: int,
+        instance: str = "",
+        more: dict[str, Any] | None = None,
     ) -> list[Draft]:
-        """What is said then. A build or test stage says so in CDEvents' own words too."""
+        """What is said then. A build or test stage says so in CDEvents' own words too. ``more``: which
+        part it is, and of which job."""
         facts = {
             "kind": stage.kind,
             "tool": stage.tool or "command",
@@ -232,6 +228,7 @@ class RunRecord:
             # A clock that was set back must not make it wait less than nothing.
             "ready_at": utc_text(min(ready_at_ms, self.journal.clock.now_ms())),
             "host": host_name(),
+            **(more or {}),
         }
         drafts = [runs.stage_started(self.ref, stage=stage.name, attempt=attempt, facts=facts)]
         if stage.kind == "build":
@@ -271,9 +268,11 @@ class RunRecord:
         details: dict[str, Any] | None = None,
         extra: Sequence[Draft] = (),
         cut_off: bool = False,
+        stage_run: str = "",
     ) -> None:
         """A stage ended: one commit, together with all it brought (``extra``). A deployment that had
-        begun and is not among that has failed, or was ``cut_off``.
+        begun and is not among that has failed, or was ``cut_off``. ``stage_run`` is its id where
+        another machine may have begun it.
 
         It ended now unless ``finished_ms`` says otherwise. ``seconds`` is how long it took where
         that was measured; the clock that people read may have been set in between.
@@ -294,14 +293,14 @@ class RunRecord:
             facts["log"] = self._log_facts(log)
         if details:
             facts["details"] = details
-        drafts = list(extra)
+        drafts, ref = list(extra), self._ref_of(stage.name, stage_run)
         if outcome != Outcome.SUCCESS:
-            drafts += self._deployment_failed(stage, attempt, outcome, reason, cut_off)
+            drafts += self._deployment_failed(ref, stage, attempt, outcome, reason, cut_off)
         if stage.kind == "build":
             purls = [draft.subject for draft in extra if draft.custom.get("sha256")]
             drafts.append(
                 outputs.build_finished(
-                    self.ref,
+                    ref,
                     stage=stage.name,
                     attempt=attempt,
                     outcome=outcome,
@@ -309,10 +308,10 @@ class RunRecord:
                 )
             )
         elif stage.kind == "test" and not any(_ends(draft, stage.name) for draft in extra):
-            drafts.append(self._suite_end(stage, attempt, outcome))
+            drafts.append(self._suite_end(ref, stage, attempt, outcome))
         drafts.append(
             runs.stage_finished(
-                self.ref,
+                ref,
                 stage=stage.name,
                 attempt=attempt,
                 outcome=outcome,
@@ -322,10 +321,16 @@ class RunRecord:
         )
         self.record(*drafts)
 
-    def _suite_end(self, stage: Stage, attempt: int, outcome: Outcome) -> Draft:
+    def _ref_of(self, stage: str, stage_run: str) -> RunRef:
+        if not stage_run:
+            return self.ref
+        key = stage_run.removeprefix(f"{self.run}/{stage}/")
+        return self.ref._replace(elsewhere=key.partition("@")[2])
+
+    def _suite_end(self, ref: RunRef, stage: Stage, attempt: int, outcome: Outcome) -> Draft:
         """The suite that every test stage begins ends with it, also where no report speaks of it."""
         return outputs.suite_finished(
-            self.ref,
+            ref,
             stage=stage.name,
             attempt=attempt,
             suite=stage.name,
@@ -336,9 +341,15 @@ class RunRecord:
         )
 
     def _deployment_failed(
-        self, stage: Stage, attempt: int, outcome: Outcome, reason: str, cut_off: bool
+        self,
+        ref: RunRef,
+        stage: Stage,
+        attempt: int,
+        outcome: Outcome,
+        reason: str,
+        cut_off: bool,
     ) -> list[Draft]:
-        begun = self.open_deployment(runs.stage_run_id(self.run, stage.name, attempt))
+        begun = self.open_deployment(ref.stage_run(stage.name, attempt))
         return [] if not begun else [
             places.deployment_failed(
                 self.ref, deployment=begun, outcome=outcome, cut_off=cut_off, reason=reason
@@ -397,13 +408,21 @@ class RunRecord:
         )
 
     def resumed(
-        self, after: Sequence[str], actor: Actor, reason: str, beside: Beside | None = None
+        self,
+        after: Sequence[str],
+        actor: Actor,
+        reason: str,
+        beside: Beside | None = None,
+        place: dict[str, str] | None = None,
     ) -> None:
-        """The run goes on; ``after`` are the stages whose success is kept."""
+        """The run goes on; ``after`` are the stages whose success is kept, ``place`` the CI job that
+        goes on with it."""
         self.turn += 1
         told = runs.run_resumed(
-            self.ref, after=list(after), actor=actor._asdict(), reason=reason, turn=self.turn
-        )
+            self.ref, after=list(after), actor=actor._asdict(), reason=reason, turn=self.turn,
+            place=place,
+        )  # fmt: skip
+        self.ended = False
         self._record_with(told, beside)
 
     def _record_with(self, draft: Draft, beside: Beside | None) -> None:
@@ -412,22 +431,29 @@ class RunRecord:
                 beside(transaction)
             transaction.append(draft)
 
-    def succeeded(self) -> dict[str, int]:
-        """Stages whose last attempt succeeded, with that attempt."""
-        found: dict[str, int] = {}
-        for stage, (attempt, outcome) in self.attempts().items():
-            if outcome == Outcome.SUCCESS:
-                found[stage] = attempt
-        return found
-
-    def attempts(self) -> dict[str, tuple[int, str | None]]:
-        """The last attempt of every stage so far, with its outcome (None: still running)."""
+    def attempts(self) -> dict[str, list[Attempt]]:
+        """All attempts of every stage so far, in no order."""
         catch_up(self.journal)
-        rows = self.journal.query(
-            "SELECT stage, attempt, outcome FROM stage_run WHERE run = ? ORDER BY attempt",
-            (self.run,),
-        )
-        return {row["stage"]: (row["attempt"], row["outcome"]) for row in rows if row["stage"]}
+        found: dict[str, list[Attempt]] = {}
+        for row in self.journal.connection.execute(OF_RUN, (self.run,)):
+            found.setdefault(row[-1], []).append(read_attempt(row))
+        return {stage: attempts for stage, attempts in found.items() if stage}
+
+    def standings(self) -> dict[str, Standing]:
+        """How every stage stands that has begun: as bad as its worst part."""
+        plan = self.find_plan()
+        expected = {
+            stage.name: Expected(stage.parts, stage.parts_total)
+            for stage in (plan.stages if plan is not None else ())
+        }
+        return {
+            stage: stand(attempts, expected.get(stage, Expected()))
+            for stage, attempts in self.attempts().items()
+        }
+
+    def succeeded(self) -> set[str]:
+        """Stages of which every part has succeeded."""
+        return {stage for stage, standing in self.standings().items() if standing.succeeded}
 
     def outcome(self) -> str | None:
         """How the run ended, as last recorded; None while it is open."""
@@ -448,37 +474,3 @@ def _unknown(run: str) -> UsageError:
         name="no-such-run",
         run=run,
     )
-
-
-def _queued_facts(plan: Plan, facts: RunFacts) -> dict[str, Any]:
-    revision = facts.revision
-    return {
-        "kind": facts.kind,
-        "actor": facts.actor._asdict(),
-        "reason": shorten(facts.reason, 1000),
-        "trigger": facts.trigger,
-        "planned": facts.planned,
-        "place": facts.place._asdict(),
-        "host": host_name(),
-        "online": facts.online,
-        "revision": None
-        if revision is None
-        else {
-            "commit": revision.commit,
-            "subject": shorten(revision.subject, 300),
-            "author": shorten(revision.author, 200),
-            "committed_at": revision.committed_at,
-            "branch": revision.branch,
-            "tags": list(revision.tags),
-        },
-        "repository": facts.repository or {},
-        "proof": facts.proof,
-        "plan_sha256": facts.plan_sha256,
-        "changes": facts.changes,
-        "uncommitted": list(facts.uncommitted[:UNCOMMITTED_MAX]),
-        "uncommitted_total": len(facts.uncommitted),
-        **({"absent_submodules": list(facts.absent)} if facts.absent else {}),
-        "deliverable_title": plan.title or plan.deliverable,
-        "owner": plan.owner,
-        "cxlocal_version": VERSION,
-    }

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 OPEN_STAGES = """
-SELECT attempt, started_at FROM stage_run
+SELECT id, attempt, started_at FROM stage_run
 WHERE run = ? AND stage = ? AND outcome IS NULL AND started_at IS NOT NULL
 """
 
@@ -226,7 +226,7 @@ def _close_cut_off(record: RunRecord, names: Sequence[str]) -> None:
             record.stage_finished(
                 record.plan.stage(name), row["attempt"], Outcome.ERROR, orphans.GONE, cut_off=True,
                 started_ms=parse_utc(row["started_at"]),
-                finished_ms=record.journal.clock.now_ms(),
+                finished_ms=record.journal.clock.now_ms(), stage_run=row["id"],
             )  # fmt: skip
 
 

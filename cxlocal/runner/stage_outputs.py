@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import Conflict
-from cxlocal.events.runs import stage_run_id
 from cxlocal.hooks.carried import carried_version
 from cxlocal.hooks.reading import read_report
 from cxlocal.hooks.report import Report
@@ -220,7 +219,7 @@ def keep(
         with care(f"report {one.shown}: "), _without_secrets(masker, path) as raw:
             drafts += report_drafts(record, stage, attempt, one.report, raw, said)
         if one.report.problem:
-            about = stage_run_id(record.run, stage.name, attempt)
+            about = record.ref.stage_run(stage.name, attempt)
             drafts.append(record.flag_draft("unreadable-report", words_of_problem(one), about))
     found: dict[str, ArtifactRef] = {}
     packaged: list[Draft] = []

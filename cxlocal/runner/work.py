@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.domain import Outcome, path_part
-from cxlocal.events.runs import stage_run_id
 from cxlocal.hooks.tool import EnvironmentRef
 from cxlocal.plan.placeholders import Values
 from cxlocal.plan.variables import stage_variables
@@ -135,7 +134,7 @@ class Work:
 
     def stage_run(self, stage: str, attempt: int) -> str:
         """The id of a stage run."""
-        return stage_run_id(self.record.run, stage, attempt)
+        return self.record.ref.stage_run(stage, attempt)
 
     def environment_of(self, stage: Stage) -> Environment | None:
         """The environment a stage works in."""

@@ -34,7 +34,15 @@ class Server(NamedTuple):
     branch: tuple[str, ...] = ()
     attempt: tuple[str, ...] = ()
     actor: tuple[str, ...] = ()
-    job: tuple[str, ...] = ()
+    job: tuple[str, ...] | Callable[[Environ], str] = ()
+    """Its name, the same whenever it is tried again."""
+    job_id: tuple[str, ...] = ()
+    """One execution of it."""
+    job_attempt: tuple[str, ...] = ()
+    """A number that rises with every try of the job of that name."""
+    part: tuple[str, ...] | Callable[[Environ], str] = ()
+    parts: tuple[str, ...] = ()
+    """How many parts there are: only where all of them are jobs of one kind."""
 
 
 def _github_url(environ: Environ) -> str:
@@ -74,6 +82,32 @@ def _gocd_run(environ: Environ) -> str:
     return f"{name}/{counter}" if name else counter
 
 
+def _gocd_job(environ: Environ) -> str:
+    """Stages count their attempts apart, and may have jobs of one name."""
+    return "/".join(filter(None, (environ.get("GO_STAGE_NAME"), environ.get("GO_JOB_NAME"))))
+
+
+def _bamboo_run(environ: Environ) -> str:
+    """The key of a result holds the job's key; that of the plan is the same in all jobs."""
+    plan, number = environ.get("bamboo_planKey", ""), environ.get("bamboo_buildNumber", "")
+    if plan and number:
+        return f"{plan}-{number}"
+    return environ.get("bamboo_buildResultKey") or number
+
+
+def _teamcity_run(environ: Environ) -> str:
+    """Each build configuration counts from 1; the id of a build is only there where it is handed on."""
+    if environ.get("BUILD_ID"):
+        return environ["BUILD_ID"]
+    names = ("TEAMCITY_PROJECT_NAME", "TEAMCITY_BUILDCONF_NAME", "BUILD_NUMBER")
+    return "/".join(filter(None, (environ.get(name) for name in names)))
+
+
+def _travis_part(environ: Environ) -> str:
+    """Job 12.3 is the third of build 12."""
+    return environ.get("TRAVIS_JOB_NUMBER", "").partition(".")[2]
+
+
 def _gocd_revision(environ: Environ) -> str:
     """With several materials each has its own; only a single one is beyond doubt."""
     if environ.get("GO_REVISION"):
@@ -107,6 +141,8 @@ _GITHUB = {
     "run_id": ("GITHUB_RUN_ID",), "number": ("GITHUB_RUN_NUMBER",), "url": _github_url,
     "revision": ("GITHUB_SHA",), "branch": ("GITHUB_HEAD_REF", "GITHUB_REF_NAME"),
     "attempt": ("GITHUB_RUN_ATTEMPT",), "actor": ("GITHUB_ACTOR",), "job": ("GITHUB_JOB",),
+    # Nothing else tells the jobs of a matrix apart, and it may be empty.
+    "job_id": ("RUNNER_TRACKING_ID",),
 }  # fmt: skip
 
 _CODEBUILD = {
@@ -121,8 +157,10 @@ SERVERS = (
     Server("github-actions", ("GITHUB_ACTIONS",), **_GITHUB),  # type: ignore[arg-type]
     Server("gitlab", ("GITLAB_CI",), ("CI_PIPELINE_ID",), ("CI_PIPELINE_IID",),
            ("CI_PIPELINE_URL", "CI_JOB_URL"), ("CI_COMMIT_SHA",), ("CI_COMMIT_REF_NAME",),
-           (), ("GITLAB_USER_LOGIN",), ("CI_JOB_NAME",)),
-    Server("teamcity", ("TEAMCITY_VERSION",), ("BUILD_ID", "BUILD_NUMBER"), ("BUILD_NUMBER",),
+           (), ("GITLAB_USER_LOGIN",), ("CI_JOB_NAME",), ("CI_JOB_ID",),
+           # A job that is tried again is a new one with the same name and a greater id.
+           ("CI_JOB_ID",), ("CI_NODE_INDEX",), ("CI_NODE_TOTAL",)),
+    Server("teamcity", ("TEAMCITY_VERSION",), _teamcity_run, ("BUILD_NUMBER",),
            ("BUILD_URL",), ("BUILD_VCS_NUMBER",), ("TEAMCITY_BUILD_BRANCH",)),
     Server("jenkins", ("JENKINS_URL", "BUILD_ID"), ("BUILD_TAG", "BUILD_ID"), ("BUILD_NUMBER",),
            ("BUILD_URL",), ("GIT_COMMIT",), ("BRANCH_NAME", "GIT_BRANCH"), (),
@@ -132,26 +170,35 @@ SERVERS = (
            ("BUILD_USER_ID", "CHANGE_AUTHOR"), ("STAGE_NAME", "JOB_NAME")),
     Server("azure-pipelines", ("TF_BUILD",), ("BUILD_BUILDID",), ("BUILD_BUILDNUMBER",),
            _azure_url, ("SYSTEM_PULLREQUEST_SOURCECOMMITID", "BUILD_SOURCEVERSION"),
-           ("BUILD_SOURCEBRANCHNAME",), ("SYSTEM_JOBATTEMPT",), ("BUILD_REQUESTEDFOR",),
-           ("SYSTEM_JOBNAME",)),
+           ("BUILD_SOURCEBRANCHNAME",), (), ("BUILD_REQUESTEDFOR",),
+           ("SYSTEM_JOBNAME",), ("SYSTEM_JOBID",), ("SYSTEM_JOBATTEMPT",),
+           ("SYSTEM_JOBPOSITIONINPHASE",), ("SYSTEM_TOTALJOBSINPHASE",)),
     Server("buildkite", ("BUILDKITE",), ("BUILDKITE_BUILD_ID",), ("BUILDKITE_BUILD_NUMBER",),
            ("BUILDKITE_BUILD_URL",), ("BUILDKITE_COMMIT",), ("BUILDKITE_BRANCH",),
-           (), ("BUILDKITE_BUILD_CREATOR",), ("BUILDKITE_LABEL",)),
+           (), ("BUILDKITE_BUILD_CREATOR",), ("BUILDKITE_LABEL",), ("BUILDKITE_JOB_ID",),
+           ("BUILDKITE_RETRY_COUNT",), ("BUILDKITE_PARALLEL_JOB",),
+           ("BUILDKITE_PARALLEL_JOB_COUNT",)),
     Server("circleci", ("CIRCLECI",), ("CIRCLE_WORKFLOW_ID",), ("CIRCLE_BUILD_NUM",),
            ("CIRCLE_BUILD_URL",), ("CIRCLE_SHA1",), ("CIRCLE_BRANCH",), (),
-           ("CIRCLE_USERNAME",), ("CIRCLE_JOB",)),
+           ("CIRCLE_USERNAME",), ("CIRCLE_JOB",), ("CIRCLE_WORKFLOW_JOB_ID",), (),
+           ("CIRCLE_NODE_INDEX",), ("CIRCLE_NODE_TOTAL",)),
     Server("bitbucket", ("BITBUCKET_BUILD_NUMBER",),
            ("BITBUCKET_PIPELINE_UUID", "BITBUCKET_BUILD_NUMBER"), ("BITBUCKET_BUILD_NUMBER",),
-           _bitbucket_url, ("BITBUCKET_COMMIT",), ("BITBUCKET_BRANCH",)),
-    Server("bamboo", ("bamboo_planKey",), ("bamboo_buildResultKey", "bamboo_buildNumber"),
+           _bitbucket_url, ("BITBUCKET_COMMIT",), ("BITBUCKET_BRANCH",), (), (), (),
+           ("BITBUCKET_STEP_UUID",), ("BITBUCKET_STEP_RUN_NUMBER",),
+           # Steps side by side may differ in what they do: their number is none of parts.
+           ("BITBUCKET_PARALLEL_STEP",)),
+    Server("bamboo", ("bamboo_planKey",), _bamboo_run,
            ("bamboo_buildNumber",), ("bamboo_buildResultsUrl",),
-           ("bamboo_planRepository_1_revision",), ("bamboo_planRepository_1_branchName",)),
-    Server("bamboo", ("bamboo_agentId",), ("bamboo_buildResultKey", "bamboo_buildNumber"),
+           ("bamboo_planRepository_1_revision",), ("bamboo_planRepository_1_branchName",),
+           (), (), ("bamboo_shortJobName",), ("bamboo_buildResultKey",)),
+    Server("bamboo", ("bamboo_agentId",), _bamboo_run,
            ("bamboo_buildNumber",), ("bamboo_buildResultsUrl",),
-           ("bamboo_planRepository_1_revision",), ("bamboo_planRepository_1_branchName",)),
+           ("bamboo_planRepository_1_revision",), ("bamboo_planRepository_1_branchName",),
+           (), (), ("bamboo_shortJobName",), ("bamboo_buildResultKey",)),
     Server("gocd", ("GO_PIPELINE_LABEL",), _gocd_run, ("GO_PIPELINE_COUNTER",),
-           _gocd_url, _gocd_revision, (), ("GO_STAGE_COUNTER",), ("GO_TRIGGER_USER",),
-           ("GO_JOB_NAME",)),
+           _gocd_url, _gocd_revision, (), (), ("GO_TRIGGER_USER",), _gocd_job, (),
+           ("GO_STAGE_COUNTER",), ("GO_JOB_RUN_INDEX",), ("GO_JOB_RUN_COUNT",)),
     Server("drone", ("DRONE",), ("DRONE_BUILD_NUMBER",), ("DRONE_BUILD_NUMBER",),
            ("DRONE_BUILD_LINK",), ("DRONE_COMMIT_SHA",), ("DRONE_BRANCH",), (),
            ("DRONE_COMMIT_AUTHOR",), ("DRONE_STEP_NAME",)),
@@ -160,25 +207,28 @@ SERVERS = (
            ("CI_COMMIT_AUTHOR",), ("CI_STEP_NAME",)),
     Server("travis", ("TRAVIS",), ("TRAVIS_BUILD_ID", "TRAVIS_BUILD_NUMBER"),
            ("TRAVIS_BUILD_NUMBER",), ("TRAVIS_BUILD_WEB_URL",), ("TRAVIS_COMMIT",),
-           ("TRAVIS_BRANCH",)),
+           ("TRAVIS_BRANCH",), (), (), ("TRAVIS_JOB_NAME",), ("TRAVIS_JOB_ID",), (), _travis_part),
     Server("appveyor", ("APPVEYOR",), ("APPVEYOR_BUILD_ID",), ("APPVEYOR_BUILD_NUMBER",),
-           _appveyor_url, ("APPVEYOR_REPO_COMMIT",), ("APPVEYOR_REPO_BRANCH",)),
+           _appveyor_url, ("APPVEYOR_REPO_COMMIT",), ("APPVEYOR_REPO_BRANCH",), (), (),
+           ("APPVEYOR_JOB_NAME",), ("APPVEYOR_JOB_ID",)),
     Server("codebuild", ("CODEBUILD_BUILD_ARN",), **_CODEBUILD),
     Server("codebuild", ("CODEBUILD_CI",), **_CODEBUILD),
     Server("codefresh", ("CF_BUILD_ID",), ("CF_BUILD_ID",), (), ("CF_BUILD_URL",),
            ("CF_REVISION",), ("CF_BRANCH",), (), ("CF_BUILD_INITIATOR",)),
     Server("semaphore", ("SEMAPHORE",), ("SEMAPHORE_WORKFLOW_ID", "SEMAPHORE_JOB_ID"),
            ("SEMAPHORE_WORKFLOW_NUMBER",), (), ("SEMAPHORE_GIT_SHA",),
-           ("SEMAPHORE_GIT_BRANCH",), (), (), ("SEMAPHORE_JOB_NAME",)),
+           ("SEMAPHORE_GIT_BRANCH",), (), (), ("SEMAPHORE_JOB_NAME",),
+           ("SEMAPHORE_JOB_ID",), (), ("SEMAPHORE_JOB_INDEX",), ("SEMAPHORE_JOB_COUNT",)),
     Server("bitrise", ("BITRISE_IO",), ("BITRISE_BUILD_SLUG", "BITRISE_BUILD_NUMBER"),
            ("BITRISE_BUILD_NUMBER",), ("BITRISE_BUILD_URL",), ("BITRISE_GIT_COMMIT",),
            ("BITRISE_GIT_BRANCH",)),
     Server("cirrus", ("CIRRUS_CI",), ("CIRRUS_BUILD_ID",), (), _cirrus_url,
            ("CIRRUS_CHANGE_IN_REPO",), ("CIRRUS_BRANCH",), (), ("CIRRUS_USER_COLLABORATOR",),
-           ("CIRRUS_TASK_NAME",)),
+           ("CIRRUS_TASK_NAME",), ("CIRRUS_TASK_ID",)),
     Server("harness", ("HARNESS_BUILD_ID",), ("HARNESS_BUILD_ID",)),
     Server("prow", ("PROW_JOB_ID",), ("PROW_JOB_ID",), ("BUILD_ID",), (), ("PULL_PULL_SHA",)),
-    Server("cloud-build", ("BUILDER_OUTPUT",), ("BUILD_ID", "BUILDER_OUTPUT")),
+    # BUILDER_OUTPUT is the same path in every build.
+    Server("cloud-build", ("BUILDER_OUTPUT",), ("BUILD_ID",)),
     # Only in get and put steps; a task of Concourse cannot know where it runs.
     Server("concourse", ("ATC_EXTERNAL_URL", "BUILD_ID"), ("BUILD_ID",), ("BUILD_NAME",),
            _concourse_url),
@@ -189,6 +239,8 @@ OWN = {
     "attempt": "CXLOCAL_CI_ATTEMPT", "number": "CXLOCAL_CI_NUMBER",
     "revision": "CXLOCAL_CI_REVISION", "branch": "CXLOCAL_CI_BRANCH",
     "actor": "CXLOCAL_CI_ACTOR", "job": "CXLOCAL_CI_JOB",
+    "job_id": "CXLOCAL_CI_JOB_ID", "job_attempt": "CXLOCAL_CI_JOB_ATTEMPT",
+    "part": "CXLOCAL_CI_PART", "parts": "CXLOCAL_CI_PARTS",
 }  # fmt: skip
 """Fields of a place and the variables that set them, whatever was recognised."""
 
@@ -225,8 +277,18 @@ def _recognise(environ: Environ) -> Place | None:
                 branch=_fact(environ, server.branch),
                 actor=_fact(environ, server.actor),
                 job=_fact(environ, server.job),
+                job_id=_fact(environ, server.job_id),
+                job_attempt=_fact(environ, server.job_attempt),
+                **_parts(environ, server),
             )
     return None
+
+
+def _parts(environ: Environ, server: Server) -> dict[str, str]:
+    """Which part of how many. A job that is the only one of its kind is no part."""
+    part, parts = _fact(environ, server.part), _fact(environ, server.parts)
+    alone = bool(server.parts) and (parts in ("", "0", "1"))
+    return {} if alone else {"part": part, "parts": parts}
 
 
 def _is_set(environ: Environ, mark: str) -> bool:

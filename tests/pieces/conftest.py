@@ -68,6 +68,13 @@ class Desk:
         """Run git in the tree."""
         subprocess.run(["git", *words], cwd=self.tree, check=True, capture_output=True)
 
+    def head(self) -> str:
+        """The commit that is checked out."""
+        words = ["git", "rev-parse", "HEAD"]
+        return subprocess.run(
+            words, cwd=self.tree, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
     def write(self, files: Mapping[str, str]) -> None:
         """Write files, commit and push."""
         for name, content in files.items():

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -182,14 +183,27 @@ def test_an_output_that_is_missing_is_an_error_unless_the_command_failed(desk: A
     assert [one[2:] for one in desk.stages()] == [("error", 0), ("failure", 7)]
 
 
-def test_artifacts_are_built_once(desk: Any) -> None:
+def test_artifacts_are_built_once_what_nothing_used_may_be_built_again(desk: Any) -> None:
     desk.start()
-    write = ["sh", "-c", "date +%N > app.bin"]
-    assert desk("stage", "build", "--", *write).code == 0
-    done = desk("stage", "build", "--", *write)
-    assert (done.code, "already built in this run" in done.err) == (9, True)
-    assert [one[2] for one in desk.stages()] == ["success", "error"]
-    assert len(desk.rows("SELECT * FROM artifact")) == 1
+
+    def build(text: str, *words: str) -> Any:
+        command = ["--", "sh", "-c", f"echo {text} > app.bin"]
+        return desk("stage", "build", *words, *command)
+
+    digest = {text: sha256(f"{text}\n".encode()).hexdigest()[:12] for text in ("one", "two")}
+    for text in ("one", "two", "one"):
+        assert build(text).code == 0
+        (row,) = desk.rows("SELECT sha256 FROM artifact WHERE replaced_at IS NULL")
+        assert row["sha256"].startswith(digest[text])
+    done = build("two", "--part", "arm")
+    assert (done.code, "is no earlier try of this" in done.err) == (9, True), done.err
+    assert desk("stage", "unit", "--", "true").code == 0
+    done = build("two")
+    assert (done.code, "stage unit has used the former" in done.err) == (9, True), done.err
+    assert all(f"sha256:{one}" in done.err for one in digest.values())
+    assert "cxlocal run start --new" in done.err
+    assert build("one").code == 0, "the same bytes are the same artifact"
+    assert desk("verify").code == 0
 
 
 def test_what_the_disk_does_not_take_is_trouble_and_no_outcome(desk: Any) -> None:

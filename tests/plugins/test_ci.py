@@ -59,7 +59,7 @@ KNOWN = [
     ({"GO_PIPELINE_LABEL": "9", "GO_SERVER_URL": "https://go/go/", "GO_PIPELINE_NAME": "web",
       "GO_PIPELINE_COUNTER": "9", "GO_STAGE_NAME": "unit", "GO_STAGE_COUNTER": "2",
       "GO_REVISION_WEB": "abc", "GO_TRIGGER_USER": "dev"},
-     {"name": "gocd", "run_id": "web/9", "attempt": "2", "revision": "abc", "actor": "dev",
+     {"name": "gocd", "run_id": "web/9", "job_attempt": "2", "revision": "abc", "actor": "dev",
       "run_url": "https://go/go/pipelines/web/9/unit/2"}),
     ({"GO_PIPELINE_LABEL": "9", "GO_REVISION_A": "1", "GO_REVISION_B": "2"},
      {"name": "gocd", "revision": ""}),

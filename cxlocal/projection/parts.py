@@ -1,0 +1,174 @@
+"""Which attempts of a stage count, and what they make of it. Pure: the one rule about parts.
+
+Jobs of a matrix are parts of one stage, not attempts of each other: the stage is as bad as its worst
+part, and a retry replaces only its own part. What an attempt replaces of what was known when it began
+is settled then (``replaceable``) and stands in its event. What was not known, as each job had a journal
+of its own, is settled by the server's own numbers of attempts. No clock takes part, and no order of
+arrival.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from cxlocal.domain import Outcome
+
+
+class Attempt(NamedTuple):
+    """One attempt of a stage."""
+
+    id: str
+    attempt: int
+    outcome: str | None
+    """None: it has begun and not ended."""
+    part: str = ""
+    """Empty: the only one, as far as it knew."""
+    total: int = 0
+    """How many parts the CI server said there are; 0: it did not say."""
+    place: str = ""
+    """Which CI server; empty outside of one."""
+    job: str = ""
+    job_id: str = ""
+    run_attempt: int = 0
+    job_attempt: int = 0
+    """As the server counts them; 0: it does not."""
+    replaces: tuple[str, ...] | None = None
+    """Ids of the attempts that it is a retry of. None: the whole stage was carried out once more,
+    which replaces whatever came before."""
+
+    @property
+    def level(self) -> tuple[int, int]:
+        """Compares with that of another attempt of the same job."""
+        return self.run_attempt, self.job_attempt
+
+    @property
+    def shown(self) -> str:
+        """How it is called among the attempts of its stage."""
+        return self.part or self.job or f"attempt {self.attempt}"
+
+
+class Expected(NamedTuple):
+    """The parts that a stage has."""
+
+    names: tuple[str, ...] = ()
+    total: int = 0
+    """0: as many as begin, unless the CI server says how many there are."""
+
+
+class Standing(NamedTuple):
+    """How a stage stands."""
+
+    outcome: Outcome | None
+    """None: parts are missing, and none has gone wrong."""
+    counting: tuple[Attempt, ...]
+    failed: tuple[str, ...] = ()
+    """Parts that count and did not succeed."""
+    missing: tuple[str, ...] = ()
+    """Parts that have not begun, or not ended."""
+    complete: bool = False
+    """All parts that are expected are here; False also where nobody said how many there are."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Every part has."""
+        return self.outcome == Outcome.SUCCESS
+
+    @property
+    def beside(self) -> bool:
+        """Several count, and nothing tells which part each is."""
+        return sum(1 for one in self.counting if not one.part) > 1
+
+
+def replaceable(new: Attempt, known: Iterable[Attempt], *, retry: bool) -> tuple[str, ...]:
+    """The ids of the known attempts that ``new``, which begins now, is a retry of.
+
+    They have ended, are of the same part, and either both ran outside of a CI server, or both in one
+    job of it, or somebody says ``retry``. What the server counts as a later attempt ``counting`` sees.
+    """
+    return tuple(
+        sorted(
+            old.id
+            for old in known
+            if old.outcome is not None
+            and old.part == new.part
+            and (
+                retry
+                or not (old.place or new.place)
+                or (new.job_id and (old.place, old.job_id) == (new.place, new.job_id))
+            )
+        )
+    )
+
+
+def counting(attempts: Collection[Attempt]) -> tuple[Attempt, ...]:
+    """The attempts that no other replaces, as they began."""
+    whole = max((one.attempt for one in attempts if one.replaces is None), default=0)
+    replaced = {id for one in attempts for id in one.replaces or ()}
+    left: dict[tuple[str, str, str], list[Attempt]] = defaultdict(list)
+    for one in attempts:
+        if one.id not in replaced and one.attempt >= whole:
+            left[one.place, one.part, one.job if one.place else one.id].append(one)
+    found = [one for group in left.values() for one in _after_retries(group)]
+    return tuple(sorted(found, key=lambda one: (one.attempt, one.id)))
+
+
+def _after_retries(group: Sequence[Attempt]) -> list[Attempt]:
+    """What is left of attempts by one job of a CI server: each that the server counts as a later
+    attempt replaces one of an earlier, those first that did not succeed. So a retry of one of two
+    jobs that cannot be told apart does not speak for the other."""
+    alive: list[Attempt] = []
+    for level in sorted({one.level for one in group}):
+        again = [one for one in group if one.level == level]
+        alive.sort(key=lambda one: (one.outcome == Outcome.SUCCESS, one.id))
+        alive = alive[len(again) :] + again
+    return alive
+
+
+def stand(attempts: Collection[Attempt], expected: Expected) -> Standing:
+    """How a stage stands after its attempts: as bad as its worst part."""
+    counted = counting(attempts)
+    failed = tuple(
+        f"{one.shown}: {one.outcome}" for one in counted if one.outcome not in (None, "success")
+    )
+    missing = [f"{one.shown} has not ended" for one in counted if one.outcome is None]
+    complete = bool(counted)
+    if not any(one.replaces is None for one in counted):
+        here = {one.part for one in counted}
+        total = expected.total or max((one.total for one in counted), default=0)
+        missing += [f"{name} is missing" for name in expected.names if name not in here]
+        count = len(here - {""}) + sum(1 for one in counted if not one.part)
+        if not expected.names and count < total:
+            missing.append(f"{count} of {total} parts are here")
+        complete = complete and bool(expected.names or total) and not missing
+    outcome: Outcome | None = None
+    if failed:
+        outcome = next(
+            one
+            for one in (Outcome.CANCEL, Outcome.FAILURE, Outcome.ERROR)
+            if any(attempt.outcome == one for attempt in counted)
+        )
+    elif counted and not missing:
+        outcome = Outcome.SUCCESS
+    return Standing(outcome, counted, failed, tuple(missing), complete)
+
+
+def words_of(stage: str, standing: Standing | None) -> str:
+    """What keeps a stage from having succeeded, and what helps where parts are not told apart."""
+    if standing is None:
+        return f"{stage} has not succeeded"
+    details = [*standing.failed, *standing.missing]
+    if len(standing.counting) == 1 and len(details) == 1 and not standing.counting[0].part:
+        outcome = standing.counting[0].outcome
+        if outcome is None:
+            return f"{stage} began and did not end"
+        if standing.failed:
+            return f"{stage}: {outcome}"
+    words = f"{stage} ({', '.join(details)})"
+    if standing.beside:
+        words += (
+            ", which count side by side: --part NAME tells parts apart, --retry says that one is"
+            " another try"
+        )
+    return words

@@ -1,0 +1,75 @@
+"""What is known when a run is asked for, and recorded as its beginning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cxlocal.journal.machine import host_name
+from cxlocal.text import shorten
+from cxlocal.version import VERSION
+
+if TYPE_CHECKING:
+    from cxlocal.domain import Actor
+    from cxlocal.hooks.place import Place
+    from cxlocal.plan.types import Plan
+    from cxlocal.revision.repository import Revision
+
+UNCOMMITTED_MAX = 50
+"""Names of uncommitted files that travel with a run; their count is complete."""
+
+
+class RunFacts(NamedTuple):
+    """What is known when a run is asked for, and can never be asked later."""
+
+    kind: str
+    actor: Actor
+    place: Place
+    plan_bytes: bytes
+    plan_sha256: str
+    reason: str = ""
+    trigger: str = "manual"
+    planned: bool = True
+    online: bool | None = None
+    revision: Revision | None = None
+    repository: dict[str, str] | None = None
+    """url (without credentials), path, root."""
+    proof: dict[str, Any] | None = None
+    changes: dict[str, Any] | None = None
+    uncommitted: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    """Submodules that the commit itself leaves out."""
+
+
+def queued_facts(plan: Plan, facts: RunFacts) -> dict[str, Any]:
+    """What the first event of a run says, but for the plan itself."""
+    revision = facts.revision
+    return {
+        "kind": facts.kind,
+        "actor": facts.actor._asdict(),
+        "reason": shorten(facts.reason, 1000),
+        "trigger": facts.trigger,
+        "planned": facts.planned,
+        "place": facts.place._asdict(),
+        "host": host_name(),
+        "online": facts.online,
+        "revision": None
+        if revision is None
+        else {
+            "commit": revision.commit,
+            "subject": shorten(revision.subject, 300),
+            "author": shorten(revision.author, 200),
+            "committed_at": revision.committed_at,
+            "branch": revision.branch,
+            "tags": list(revision.tags),
+        },
+        "repository": facts.repository or {},
+        "proof": facts.proof,
+        "plan_sha256": facts.plan_sha256,
+        "changes": facts.changes,
+        "uncommitted": list(facts.uncommitted[:UNCOMMITTED_MAX]),
+        "uncommitted_total": len(facts.uncommitted),
+        **({"absent_submodules": list(facts.absent)} if facts.absent else {}),
+        "deliverable_title": plan.title or plan.deliverable,
+        "owner": plan.owner,
+        "cxlocal_version": VERSION,
+    }
