@@ -40,7 +40,7 @@ from cxlocal.journal.witness import witness_folder
 from cxlocal.revision.local_file import effective, find_local
 from cxlocal.runner import pieces
 from cxlocal.runner.admission import Others, Way
-from cxlocal.runner.decision import Asked, decide
+from cxlocal.runner.decision import PromotionRequest, decide
 from cxlocal.runner.handover import leave_bundle
 from cxlocal.runner.opening import find_run
 from cxlocal.runner.pieces_attempt import Surroundings, Troubles
@@ -291,7 +291,7 @@ class Run:
             machine,
             source,
             record,
-            Asked(name, reason, run_named=True, offline=self._request.offline),
+            PromotionRequest(name, reason, run_named=True, offline=self._request.offline),
         )
         if decision.refusal is not None:
             raise decision.refusal

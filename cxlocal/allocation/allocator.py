@@ -44,7 +44,7 @@ from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.exchange.sync import project_pulled, synchronise
 from cxlocal.journal.witness import has_witness, note_head
 from cxlocal.numbers import holdings
-from cxlocal.numbers.holdings import Reserve, Taken
+from cxlocal.numbers.holdings import Reserve, TakenNumber
 from cxlocal.numbers.log import ONLINE, Entry
 from cxlocal.numbers.schemes import suffix_text
 
@@ -357,7 +357,7 @@ def _take_suffix(transaction: Transaction, request: NumberRequest, lineage: str)
     node = known_node(transaction)
     count = connection.execute("SELECT count(*) FROM spent WHERE how = 'suffix'").fetchone()[0] + 1
     text = suffix_text(request.scheme, request.line, max(highest, request.first - 1), node, count)
-    taken = Taken(
+    taken = TakenNumber(
         request.deliverable, request.run, request.line, None, text,
         _sort_key(request.scheme, text), "suffix", lineage,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from cxlocal.exchange.copies import ensure_node
 from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.witness import note_head
 from cxlocal.numbers import holdings
-from cxlocal.numbers.holdings import Taken
+from cxlocal.numbers.holdings import TakenNumber
 from cxlocal.numbers.log import ONLINE
 from cxlocal.numbers.schemes import Scheme
 
@@ -75,10 +75,10 @@ def number_of_run(journal: Journal, deliverable: str, run: str) -> Number | None
         return None
     line, number, text, sort_key, how, lineage = row
     counted = number if number >= 0 else None
-    return _number(Taken(deliverable, run, line, counted, text, sort_key, how, lineage or ""))
+    return _number(TakenNumber(deliverable, run, line, counted, text, sort_key, how, lineage or ""))
 
 
-def _number(taken: Taken) -> Number:
+def _number(taken: TakenNumber) -> Number:
     return Number(
         taken.number, taken.text, taken.sort_key, taken.how, taken.how == ONLINE, taken.line,
         taken.run,
@@ -92,10 +92,10 @@ def pauses(ids: Ids) -> Iterator[float]:
         yield pause * (1 + int(ids.token()[:4], 16) / 131072)
 
 
-def taken_of(request: NumberRequest, number: int, how: str, lineage: str) -> Taken:
+def taken_of(request: NumberRequest, number: int, how: str, lineage: str) -> TakenNumber:
     """The version that ``number`` makes for the run. Raises ConfigError."""
     text = request.scheme.render(request.line, number)
-    return Taken(
+    return TakenNumber(
         request.deliverable, request.run, request.line, number, text,
         _sort_key(request.scheme, text), how, lineage,
     )  # fmt: skip
@@ -114,7 +114,7 @@ def _sort_key(scheme: Scheme, text: str) -> str:
 
 
 def record_use(
-    transaction: Transaction, request: NumberRequest, taken: Taken, generation: int, k: int
+    transaction: Transaction, request: NumberRequest, taken: TakenNumber, generation: int, k: int
 ) -> Number:
     """Take a version for good: the row that keeps it unique and the event, with the transaction.
     The witness sees it before the transaction is left."""

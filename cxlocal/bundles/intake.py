@@ -38,7 +38,7 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import utc_text
 
 
-class Taken(NamedTuple):
+class TakenBundle(NamedTuple):
     """What an import brought into the journal."""
 
     new: int = 0
@@ -57,7 +57,7 @@ class Taken(NamedTuple):
     """The bundle held events of this very journal that it had lost: it goes on under a new id."""
 
 
-def take_bundle(journal: Journal, path: Path, contents: Contents) -> Taken:
+def take_bundle(journal: Journal, path: Path, contents: Contents) -> TakenBundle:
     """Take in what ``contents`` was a look at.
 
     Raises Refused where it belongs to another store or leaves something out before its first
@@ -67,7 +67,7 @@ def take_bundle(journal: Journal, path: Path, contents: Contents) -> Taken:
     for event in contents.firsts:
         _check_before(journal, event)
     restored = _notice_restored(journal, contents)
-    taken = Taken(machines=len(contents.firsts), restored=restored)
+    taken = TakenBundle(machines=len(contents.firsts), restored=restored)
     frames = frames_of(path)
     next(frames)
     for frame in frames:
@@ -141,8 +141,8 @@ def _notice_restored(journal: Journal, contents: Contents) -> bool:
 
 
 def _take_batch(
-    journal: Journal, path: Path, header: Header, events: list[Event], taken: Taken
-) -> Taken:
+    journal: Journal, path: Path, header: Header, events: list[Event], taken: TakenBundle
+) -> TakenBundle:
     new, branch = 0, 0
     try:
         with journal.write() as transaction:

@@ -14,7 +14,7 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.terminal import say
-from cxlocal.demo.story import Act, Place, play
+from cxlocal.demo.story import Act, DemoFolders, play
 from cxlocal.errors import Trouble, UsageError
 from cxlocal.journal.file import Journal
 from cxlocal.journal.home import journal_file
@@ -71,7 +71,7 @@ def _empty(folder: Path) -> Path:
 
 
 def _play(app: App, root: Path, *, as_json: bool, kept: bool) -> None:
-    place = Place(root)
+    place = DemoFolders(root)
     caller = Caller(_environment(app, place), quiet=as_json)
     say(f"Everything happens in {root}")
     homes = [place.home, *([first_home(app.environ, app.ids)] if kept else [])]
@@ -122,7 +122,7 @@ class Caller:
             )
 
 
-def _environment(app: App, place: Place) -> dict[str, str]:
+def _environment(app: App, place: DemoFolders) -> dict[str, str]:
     """The reader's own, without what would make git or cxlocal look elsewhere."""
     kept = {
         name: value
@@ -139,7 +139,7 @@ def _found(words: tuple[str, ...]) -> list[str]:
     return list(words)
 
 
-def _summary(app: App, place: Place) -> dict[str, Any]:
+def _summary(app: App, place: DemoFolders) -> dict[str, Any]:
     path = journal_file(place.home)
     with Journal.open(path, clock=app.clock, ids=app.ids, create=False) as journal:
         catch_up(journal)
@@ -152,7 +152,7 @@ def _summary(app: App, place: Place) -> dict[str, Any]:
         }
 
 
-def _say_end(place: Place, summary: dict[str, Any], kept: bool) -> None:
+def _say_end(place: DemoFolders, summary: dict[str, Any], kept: bool) -> None:
     first, second = summary["runs"]
     say(
         f"\n{first['version']} was released with the store, {second['version']} without it:"
@@ -180,7 +180,7 @@ def _say_end(place: Place, summary: dict[str, Any], kept: bool) -> None:
 
 def _stop_services(app: App, root: Path) -> None:
     """No process stays behind, however the demo ended."""
-    place = Place(root)
+    place = DemoFolders(root)
     if journal_file(place.home).exists():
         run_captured(
             _found(("cxlocal", "env", "destroy", "production", "--yes")),

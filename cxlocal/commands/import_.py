@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cxlocal.bundles.intake import Taken, take_bundle
+from cxlocal.bundles.intake import TakenBundle, take_bundle
 from cxlocal.bundles.reader import Contents, look
 from cxlocal.bundles.receipts import Received, take_receipt
 from cxlocal.bundles.writer import RECEIPT
@@ -101,7 +101,7 @@ def _is_passing(app: App) -> bool:
 
 def _take(
     app: App, journal: Journal, path: Path, contents: Contents, offline: bool
-) -> tuple[Taken, SyncReport | None]:
+) -> tuple[TakenBundle, SyncReport | None]:
     try:
         taken = take_bundle(journal, path, contents)
     except Refused as problem:
@@ -143,7 +143,9 @@ def _why_not(report: SyncReport | None) -> str:
     return "; ".join(report.not_taken) or "one exchange takes a bounded time"
 
 
-def _tell_bundle(taken: Taken, report: SyncReport | None, waiting: int, *, as_json: bool) -> None:
+def _tell_bundle(
+    taken: TakenBundle, report: SyncReport | None, waiting: int, *, as_json: bool
+) -> None:
     if as_json:
         told: dict[str, Any] = {**taken._asdict(), "waiting": waiting}
         told["sync"] = None if report is None else report._asdict()

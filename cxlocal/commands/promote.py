@@ -11,7 +11,7 @@ from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.project import make_machine
 from cxlocal.commands.terminal import say
 from cxlocal.errors import UsageError
-from cxlocal.runner.decision import Asked, decide
+from cxlocal.runner.decision import PromotionRequest, decide
 from cxlocal.runner.opening import find_run
 
 
@@ -68,7 +68,7 @@ def promote(
         machine = make_machine(app, fresh=False)
         chosen = choose_run(app, journal, named[0] if named else "", None)
         source, record = find_run(machine, journal, chosen.run)
-        asked = Asked(name, reason, deny, override, chosen.named, offline)
+        asked = PromotionRequest(name, reason, deny, override, chosen.named, offline)
         decision = decide(machine, source, record, asked)
     if as_json:
         found = decision._asdict()

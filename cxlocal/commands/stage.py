@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ENDINGS = ("success", "failure", "cancel", "error")
 
 
-class Asked:
+class StageRequest:
     """What was asked for, beside the command."""
 
     def __init__(
@@ -129,7 +129,7 @@ def stage(
             hint=f"cxlocal stage {name} -- COMMAND",
             name="no-command",
         )
-    asked = Asked(app, name, kind, reports, artifacts, timeout)
+    asked = StageRequest(app, name, kind, reports, artifacts, timeout)
     asked.allow_older = allow_older
     asked.part, asked.retry = part or app.environ.get(PART_VARIABLE, ""), retry
     if not words:
@@ -149,7 +149,7 @@ def _pair(text: str, what: str, example: str) -> tuple[str, Path]:
     return name, Path(os.path.abspath(path))
 
 
-def _report_only(asked: Asked, ended: str | None, reason: str) -> int:
+def _report_only(asked: StageRequest, ended: str | None, reason: str) -> int:
     """``--began`` and ``--ended``: these have nothing to do but to record, so they raise."""
     app = asked.app
     with app.journal(create=bool(app.environ.get("CXLOCAL_RUN"))) as journal:
@@ -176,7 +176,7 @@ def _report_only(asked: Asked, ended: str | None, reason: str) -> int:
 
 
 def _deployment(
-    asked: Asked, record: PieceRecord, stage: Stage, *, watched: bool, asks: bool = True
+    asked: StageRequest, record: PieceRecord, stage: Stage, *, watched: bool, asks: bool = True
 ) -> ToldDeployment | None:
     """The deployment into a lasting environment that the stage is, if it is one. If it ``asks`` to be
     let in, the store is asked first what others deployed."""
@@ -196,7 +196,7 @@ def _deployment(
     return found
 
 
-def _wrap(asked: Asked, words: tuple[str, ...], *, strict: bool) -> int:
+def _wrap(asked: StageRequest, words: tuple[str, ...], *, strict: bool) -> int:
     from cxlocal.runner.pieces_stage import TIMED_OUT, Wrapped
 
     app = asked.app
@@ -230,7 +230,7 @@ def _wrap(asked: Asked, words: tuple[str, ...], *, strict: bool) -> int:
 
 
 def _open(
-    asked: Asked, troubles: Troubles
+    asked: StageRequest, troubles: Troubles
 ) -> tuple[Journal | None, PieceRecord | None, Stage, Reporter]:
     """The journal and the run, None for what cannot be had; the stage, and who reports it."""
     app = asked.app

@@ -17,7 +17,7 @@ from cxlocal.commands.project import agreed, load_project, open_project_store
 from cxlocal.commands.terminal import harmless, say
 from cxlocal.config.agreement import agree, read, remove, secrets_digest, trusted
 from cxlocal.config.load import read as read_config
-from cxlocal.config.types import Config, Source, source_of
+from cxlocal.config.types import Config, SecretSource, source_of
 from cxlocal.errors import Refused, UsageError
 from cxlocal.exchange.agreed import agree_to
 from cxlocal.exchange.destination import destination
@@ -164,7 +164,7 @@ def _plugins(app: App) -> Iterator[Item]:
         )
 
 
-def _address(app: App, what: str, url: str, token: Source | None, words: str) -> Item:
+def _address(app: App, what: str, url: str, token: SecretSource | None, words: str) -> Item:
     whole = destination(url, app.environ, app.home())
     source = None if token is None else source_of(token)
     entry = read(app.home()).addresses.get(whole)

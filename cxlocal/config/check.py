@@ -221,7 +221,7 @@ def version(table: types.Version, where: Where) -> None:
         stamp(one, where)
 
 
-def source(table: types.Source, where: Where) -> None:
+def source(table: types.SecretSource, where: Where) -> None:
     """Exactly one place a secret comes from."""
     given = {
         "env": table.env, "cmd": table.cmd, "file": table.file, "keyring": table.keyring
@@ -437,7 +437,7 @@ CHECKS: dict[Any, Callable[[Any, Where], None]] = {
     types.Scm: scm,
     types.Store: store,
     types.LocalStore: store,
-    types.Source: source,
+    types.SecretSource: source,
     types.Stage: stage,
     types.Environment: environment,
     types.Defaults: defaults,

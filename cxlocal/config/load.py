@@ -39,7 +39,7 @@ NAMED: dict[str, tuple[str, type[types.Table]]] = {
     "stages": ("stage", types.Stage),
     "promotions": ("promotion", types.Promotion),
     "environments": ("environment", types.Environment),
-    "secrets": ("secret", types.Source),
+    "secrets": ("secret", types.SecretSource),
 }
 _LOCAL: dict[str, type[types.Table]] = {"scm": types.LocalScm, "store": types.LocalStore}
 
@@ -100,7 +100,7 @@ def parse_local(text: str | bytes, *, file: str = "cx.local.toml") -> types.Loca
         if key in _LOCAL:
             parts[key] = _table(value, _LOCAL[key], Where(file, key), key)
         elif key == "secrets":
-            parts[key] = _entries(value, types.Source, file, key, "secret")
+            parts[key] = _entries(value, types.SecretSource, file, key, "secret")
         else:
             plain[key] = value
     top = Where(file)

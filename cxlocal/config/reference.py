@@ -21,7 +21,7 @@ _TABLES = (
     ("Stamp", "An entry of `[version] stamp`"),
     ("Scm", "`[scm]`"),
     ("Store", "`[store]`"),
-    ("Source", "A secret: `[secrets] NAME = { … }`, `[store] token = { … }`"),
+    ("SecretSource", "A secret: `[secrets] NAME = { … }`, `[store] token = { … }`"),
     ("Defaults", "`[defaults]`"),
     ("Stage", "`[stages] NAME = { … }`"),
     ("Cache", "An entry of a stage's `caches`"),

@@ -228,7 +228,7 @@ def _own(local: types.LocalConfig, folder: str, environ: Mapping[str, str]) -> d
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _source(source: types.Source | None) -> dict[str, Any] | None:
+def _source(source: types.SecretSource | None) -> dict[str, Any] | None:
     return None if source is None else source_of(source)
 
 

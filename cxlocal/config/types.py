@@ -131,7 +131,7 @@ class Scm(Table, frozen=True, kw_only=True):
     ] = []
 
 
-class Source(Table, frozen=True, kw_only=True):
+class SecretSource(Table, frozen=True, kw_only=True):
     """Where a secret comes from; exactly one key."""
 
     env: Annotated[str | None, says("A variable of the environment cxlocal was called in.")] = None
@@ -144,7 +144,9 @@ class Store(Table, frozen=True, kw_only=True):
     """The build data repository that hands out numbers and collects journals."""
 
     url: Annotated[str, says("Where the store is; left out: a store of this machine alone.")] = ""
-    token: Annotated[Source | None, says("Where the credential for the store comes from.")] = None
+    token: Annotated[
+        SecretSource | None, says("Where the credential for the store comes from.")
+    ] = None
     patience: Annotated[
         Duration | None,
         says(
@@ -157,7 +159,7 @@ class Store(Table, frozen=True, kw_only=True):
         says("The machine that numbers passing CI jobs while the store is down (`serve --lend`)."),
     ] = ""
     lender_token: Annotated[
-        Source | None, says("Where the credential for the lender comes from.")
+        SecretSource | None, says("Where the credential for the lender comes from.")
     ] = None
 
 
@@ -326,7 +328,7 @@ class Config(Table, frozen=True, kw_only=True):
     stages: dict[str, Stage] = {}
     promotions: dict[str, Promotion] = {}
     environments: dict[str, Environment] = {}
-    secrets: dict[str, Source] = {}
+    secrets: dict[str, SecretSource] = {}
     keep: Keep = Keep()
     plugins: Plugins = Plugins()
 
@@ -343,10 +345,10 @@ class LocalStore(Table, frozen=True, kw_only=True):
     """The store as seen from this machine."""
 
     url: Annotated[str | None, says("As in cx.toml.")] = None
-    token: Annotated[Source | None, says("As in cx.toml.")] = None
+    token: Annotated[SecretSource | None, says("As in cx.toml.")] = None
     patience: Annotated[Duration | None, says("As in cx.toml.", "duration")] = None
     lender: Annotated[str | None, says("As in cx.toml.")] = None
-    lender_token: Annotated[Source | None, says("As in cx.toml.")] = None
+    lender_token: Annotated[SecretSource | None, says("As in cx.toml.")] = None
     lends: Annotated[
         Lends | None,
         says("Numbers this machine holds for each line at least, to lend some.", "numbers"),
@@ -366,10 +368,10 @@ class LocalConfig(Table, frozen=True, kw_only=True):
     ] = None
     scm: LocalScm = LocalScm()
     store: LocalStore = LocalStore()
-    secrets: dict[str, Source] = {}
+    secrets: dict[str, SecretSource] = {}
 
 
-def source_of(one: Source) -> dict[str, Any]:
+def source_of(one: SecretSource) -> dict[str, Any]:
     """A secret's source in the form that the plan keeps: ``{"env": "DEPLOY_TOKEN"}``."""
     pairs = {"env": one.env, "cmd": one.cmd, "file": one.file, "keyring": one.keyring}
     return {key: value for key, value in pairs.items() if value is not None}

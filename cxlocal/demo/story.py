@@ -25,7 +25,7 @@ class Act(NamedTuple):
     commands: tuple[tuple[str, ...], ...]
 
 
-class Place(NamedTuple):
+class DemoFolders(NamedTuple):
     """The folders of a demo."""
 
     root: Path
@@ -41,7 +41,7 @@ class Place(NamedTuple):
         return self.root / "home"
 
 
-def write_project(place: Place) -> None:
+def write_project(place: DemoFolders) -> None:
     """The working tree and a store beside it. ``cx.local.toml`` puts the journal there too, so
     that the demo leaves no trace elsewhere."""
     for source in sorted(SOURCE.rglob("*")):
@@ -58,7 +58,7 @@ def write_project(place: Place) -> None:
     (place.shop / ".gitignore").write_text("cx.local.toml\n.cx/run\n__pycache__/\n")
 
 
-def write_fix(place: Place) -> None:
+def write_fix(place: DemoFolders) -> None:
     """Cake gets cheaper; the tests follow."""
     for file, old, new in ((FIX_FILE, *FIX), SMOKE_FIX, TEST_FIX):
         path = place.shop / file
@@ -108,7 +108,7 @@ Call = Callable[[tuple[str, ...], Path], None]
 
 
 def play(
-    place: Place, announce: Callable[[Act], None], call: Call, agree: Callable[[Path], None]
+    place: DemoFolders, announce: Callable[[Act], None], call: Call, agree: Callable[[Path], None]
 ) -> None:
     """Carry out the acts in order. ``call`` runs one command and raises when it fails; ``agree``
     notes that the ``cx.local.toml`` in a folder is ours."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from cxlocal.clock import Clock
 from cxlocal.config.settings import Settings
-from cxlocal.config.types import Source
+from cxlocal.config.types import SecretSource
 from cxlocal.doctor.check import BAD, NOTE, OK, Check
 from cxlocal.errors import CxError
 from cxlocal.exchange.copies import why_doubtful
@@ -61,7 +61,7 @@ def check_secrets(
 ) -> list[Check]:
     """Every secret can be had, without showing it. What only cx.toml says about them is not tried
     before somebody ``agreed``."""
-    sources = {name: Source(**source) for name, source in settings.secrets.items()}
+    sources = {name: SecretSource(**source) for name, source in settings.secrets.items()}
     strange = [
         name for name in sources
         if not agreed and settings.origins[f"secrets.{name}"] == "cx.toml"

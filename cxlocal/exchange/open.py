@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.address import public_address
 from cxlocal.config.agreement import read
-from cxlocal.config.types import Source
+from cxlocal.config.types import SecretSource
 from cxlocal.errors import ConfigError, Refused, Trouble
 from cxlocal.exchange.agreed import unagreed
 from cxlocal.exchange.destination import EMBEDDED, destination
@@ -134,7 +134,7 @@ def _token_source(
 
 
 def _read_token(access: Access, source: Mapping[str, Any], url: str) -> str:
-    named = {STORE_TOKEN: Source(**source)}
+    named = {STORE_TOKEN: SecretSource(**source)}
     try:
         found = resolve(named, [STORE_TOKEN], environ=access.environ, folder=access.folder)
     except Trouble as problem:

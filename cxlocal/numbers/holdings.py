@@ -37,7 +37,7 @@ class Reserve(NamedTuple):
         return self.hi + 1 - self.next
 
 
-class Taken(NamedTuple):
+class TakenNumber(NamedTuple):
     """A version this machine has taken."""
 
     deliverable: str
@@ -83,17 +83,17 @@ def lock_reserves(connection: Connection, locked: bool) -> None:
     )
 
 
-def taken_by(connection: Connection, deliverable: str, run: str) -> Taken | None:
+def taken_by(connection: Connection, deliverable: str, run: str) -> TakenNumber | None:
     """The version a run has taken on this machine."""
     row = connection.execute(
         "SELECT deliverable, run, line, number, text, sort_key, how, lineage FROM spent"
         " WHERE deliverable = ? AND run = ?",
         (deliverable, run),
     ).fetchone()
-    return Taken._make(row) if row else None
+    return TakenNumber._make(row) if row else None
 
 
-def take(connection: Connection, taken: Taken) -> None:
+def take(connection: Connection, taken: TakenNumber) -> None:
     """Remember a version as taken. Raises sqlite3.IntegrityError where it is not unique."""
     connection.execute("INSERT INTO spent VALUES (?, ?, ?, ?, ?, ?, ?, ?)", taken)
 

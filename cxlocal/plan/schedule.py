@@ -1,4 +1,4 @@
-"""What may start when: the steps of a run as a small machine without time or processes.
+"""What may start when: the jobs of a run as a small machine without time or processes.
 
 The runner asks for what is ready, starts it, and says how it ended. Per-run environments are
 provisioned before their first stage and destroyed after their last one, whatever happened in
@@ -6,9 +6,9 @@ between::
 
     schedule = Schedule(plan, selection.now)
     while schedule.active:
-        for step in schedule.ready():
+        for job in schedule.ready():
             ...start it...
-        schedule.finish(step, ok=True)
+        schedule.finish(job, ok=True)
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cxlocal.plan.types import Plan
 STAGE, PROVISION, DESTROY = "stage", "provision", "destroy"
 
 
-class Step(NamedTuple):
+class Job(NamedTuple):
     """One thing to do. ``name`` is a stage, or the environment to provision or destroy."""
 
     kind: str
@@ -31,21 +31,21 @@ class Step(NamedTuple):
 
 
 class Schedule:
-    """The steps of one run, each ready once everything it waits for has ended well."""
+    """The jobs of one run, each ready once everything it waits for has ended well."""
 
     def __init__(
         self, plan: Plan, stages: Collection[str], *, succeeded: Collection[str] = ()
     ) -> None:
         """``stages`` are to run; ``succeeded`` of them are already done (see ``still_done``)."""
-        self._waits = steps(plan, [name for name in stages if name not in succeeded])
-        self._place = {step: index for index, step in enumerate(self._waits)}
-        self._sorter: graphlib.TopologicalSorter[Step] = graphlib.TopologicalSorter(self._waits)
+        self._waits = jobs(plan, [name for name in stages if name not in succeeded])
+        self._place = {job: index for index, job in enumerate(self._waits)}
+        self._sorter: graphlib.TopologicalSorter[Job] = graphlib.TopologicalSorter(self._waits)
         self._sorter.prepare()
-        self._bad: set[Step] = set()
+        self._bad: set[Job] = set()
         self._stopped = False
-        self._running: set[Step] = set()
+        self._running: set[Job] = set()
         self._provisioned: set[str] = set()
-        self.skipped: list[Step] = []
+        self.skipped: list[Job] = []
         """Stages that did not start because something before them failed, and what belonged
         to them."""
 
@@ -55,77 +55,77 @@ class Schedule:
         return self._sorter.is_active()
 
     @property
-    def running(self) -> frozenset[Step]:
-        """Steps handed out by ``ready`` and not yet finished."""
+    def running(self) -> frozenset[Job]:
+        """Jobs handed out by ``ready`` and not yet finished."""
         return frozenset(self._running)
 
     def stop(self) -> None:
         """Start no further stage; environments that were provisioned are still destroyed."""
         self._stopped = True
 
-    def ready(self) -> list[Step]:
-        """Steps that may start now, in the order of the file. Each is handed out once."""
-        found: list[Step] = []
+    def ready(self) -> list[Job]:
+        """Jobs that may start now, in the order of the file. Each is handed out once."""
+        found: list[Job] = []
         while self._sorter.is_active():
             fresh = sorted(self._sorter.get_ready(), key=self._place.__getitem__)
             if not fresh:
                 break
-            for step in fresh:
-                if self._may_start(step):
-                    found.append(step)
-                    self._running.add(step)
+            for job in fresh:
+                if self._may_start(job):
+                    found.append(job)
+                    self._running.add(job)
                 else:
-                    self._bad.add(step)
-                    self.skipped.append(step)
-                    self._sorter.done(step)
+                    self._bad.add(job)
+                    self.skipped.append(job)
+                    self._sorter.done(job)
         return found
 
-    def finish(self, step: Step, *, ok: bool) -> None:
-        """Say how a step ended. What waited for one that did not end well is skipped.
+    def finish(self, job: Job, *, ok: bool) -> None:
+        """Say how a job ended. What waited for one that did not end well is skipped.
 
-        A step that was never handed out raises KeyError.
+        A job that was never handed out raises KeyError.
         """
-        self._running.remove(step)
+        self._running.remove(job)
         if not ok:
-            self._bad.add(step)
-        self._sorter.done(step)
+            self._bad.add(job)
+        self._sorter.done(job)
 
-    def _may_start(self, step: Step) -> bool:
-        if step.kind == DESTROY:
-            return step.name in self._provisioned
-        if self._stopped or any(one in self._bad for one in self._waits[step]):
+    def _may_start(self, job: Job) -> bool:
+        if job.kind == DESTROY:
+            return job.name in self._provisioned
+        if self._stopped or any(one in self._bad for one in self._waits[job]):
             return False
-        if step.kind == PROVISION:
+        if job.kind == PROVISION:
             # Noted when handed out, not when done: half a creation is destroyed too.
-            self._provisioned.add(step.name)
+            self._provisioned.add(job.name)
         return True
 
 
-def steps(plan: Plan, stages: Collection[str]) -> dict[Step, tuple[Step, ...]]:
-    """Every step and what it waits for, in the order of the file."""
+def jobs(plan: Plan, stages: Collection[str]) -> dict[Job, tuple[Job, ...]]:
+    """Every job and what it waits for, in the order of the file."""
     per_run = {one.name for one in plan.environments if one.lifetime == "per-run"}
-    found: dict[Step, tuple[Step, ...]] = {}
-    inside: dict[str, list[Step]] = {}
+    found: dict[Job, tuple[Job, ...]] = {}
+    inside: dict[str, list[Job]] = {}
     for stage in plan.stages:
         if stage.name not in stages:
             continue
-        step = Step(STAGE, stage.name)
-        waits = tuple(Step(STAGE, name) for name in stage.waits_for if name in stages)
+        job = Job(STAGE, stage.name)
+        waits = tuple(Job(STAGE, name) for name in stage.waits_for if name in stages)
         if stage.environment in per_run:
-            provision = Step(PROVISION, stage.environment)
+            provision = Job(PROVISION, stage.environment)
             # Created as late as its first stage allows; a later stage only adds its own waits.
             found.setdefault(provision, waits)
-            inside.setdefault(stage.environment, []).append(step)
+            inside.setdefault(stage.environment, []).append(job)
             waits += (provision,)
-        found[step] = waits
+        found[job] = waits
     for name, users in inside.items():
-        first = Step(PROVISION, name)
+        first = Job(PROVISION, name)
         found[first] = _first_waits(plan, name, stages)
-        found[Step(DESTROY, name)] = (first, *users)
+        found[Job(DESTROY, name)] = (first, *users)
     return found
 
 
-def _first_waits(plan: Plan, environment: str, stages: Collection[str]) -> tuple[Step, ...]:
+def _first_waits(plan: Plan, environment: str, stages: Collection[str]) -> tuple[Job, ...]:
     """What all stages of an environment that start first wait for: only what every one of them
     waits for, so that creating it early never holds up the stage that could go first."""
     users = [stage for stage in plan.stages_in(environment) if stage.name in stages]
@@ -133,7 +133,7 @@ def _first_waits(plan: Plan, environment: str, stages: Collection[str]) -> tuple
     firsts = [stage for stage in users if not names & _behind(plan, stage.name)]
     common = set.intersection(*(set(stage.waits_for) for stage in firsts))
     return tuple(
-        Step(STAGE, stage.name) for stage in plan.stages if stage.name in common & set(stages)
+        Job(STAGE, stage.name) for stage in plan.stages if stage.name in common & set(stages)
     )
 
 

@@ -69,11 +69,11 @@ def run_captured(
     Raises Trouble, name ``program-missing``, when there is no such program, and ``not-started``
     when the system refuses to start it.
     """
-    asked = Asked(argv, cwd=cwd, env=env, wants_input=bool(input))
+    asked = ProgramRequest(argv, cwd=cwd, env=env, wants_input=bool(input))
     return asked.answer(timeout_seconds, input=input, output_limit=output_limit, clock=clock)
 
 
-class Asked:
+class ProgramRequest:
     """A question to a program that is at work on it; the answer is waited for later."""
 
     def __init__(

@@ -25,7 +25,7 @@ from enum import Enum
 from pathlib import Path
 
 from cxlocal.errors import Trouble, UsageError
-from cxlocal.processes.start import OUTPUT_LIMIT_BYTES, Asked, Captured, run_captured
+from cxlocal.processes.start import OUTPUT_LIMIT_BYTES, Captured, ProgramRequest, run_captured
 
 LOCAL_SECONDS = 60.0
 """For questions answered from the disk. Far above any measured (a status of 100,000 files on a cold
@@ -169,7 +169,9 @@ _Question = tuple[Path, tuple[str, ...], World]
 class _Early:
     """A question on its way or answered, and how often it will be asked."""
 
-    def __init__(self, asked: Asked | None, times: int, answer: Captured | None = None) -> None:
+    def __init__(
+        self, asked: ProgramRequest | None, times: int, answer: Captured | None = None
+    ) -> None:
         self.asked = asked
         self.times = times
         self.answer = answer
@@ -200,7 +202,7 @@ def ask_early(
     question = (folder, arguments, world)
     if question not in _begun.questions:
         with suppress(Trouble):
-            asked = Asked(
+            asked = ProgramRequest(
                 ("git", *_OPTIONS, *arguments),
                 cwd=folder,
                 env=git_environment(world=world),

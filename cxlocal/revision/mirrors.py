@@ -22,7 +22,7 @@ from cxlocal.journal.home import writing_home
 from cxlocal.private import FILE as FILE_MODE
 from cxlocal.private import make_home
 from cxlocal.revision.git import complaint, decode, git
-from cxlocal.revision.reach import Answer, ask_remote
+from cxlocal.revision.reach import RemoteAnswer, ask_remote
 from cxlocal.revision.remotes import clean_url, is_itself, local_path
 from cxlocal.revision.repository import Repository, repository_key
 from cxlocal.revision.settings import own_programs, read_settings, way_to_remotes
@@ -139,7 +139,7 @@ def _push(repository: Repository, place: str, specs: Sequence[str], seconds: flo
     return complaint(answer) if answer.code != 0 else ""
 
 
-def _look(repository: Repository, mirror: Mirror, commit: str, clock: Clock) -> Answer:
+def _look(repository: Repository, mirror: Mirror, commit: str, clock: Clock) -> RemoteAnswer:
     return ask_remote(repository, commit, mirror.location, clock=clock, budget_seconds=LOOK_SECONDS)
 
 

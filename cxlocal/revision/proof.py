@@ -19,7 +19,7 @@ from cxlocal.clock import Clock
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.revision.git import ask, decode
 from cxlocal.revision.mirrors import Mirror
-from cxlocal.revision.reach import Answer, Tracked, ask_remote, tags_of, tracked
+from cxlocal.revision.reach import RemoteAnswer, Tracked, ask_remote, tags_of, tracked
 from cxlocal.revision.remotes import clean_url, counting_remotes, is_itself, list_remote
 from cxlocal.revision.repository import Repository, is_commit_id
 from cxlocal.revision.submodules import require_pushed
@@ -95,7 +95,7 @@ def prove(
         )
     counting = counting_remotes(repository, names)
     checked_at = utc_text(clock.now_ms())
-    proof, answers = None, dict.fromkeys(counting, Answer("unknown", "", "working offline"))
+    proof, answers = None, dict.fromkeys(counting, RemoteAnswer("unknown", "", "working offline"))
     if online:
         proof, answers = _ask_all(repository, commit, counting, clock, budget_seconds)
     proof = proof or _from_tracking(repository, commit, counting, answers, clock)
@@ -155,11 +155,11 @@ def _ask_all(
     counting: Mapping[str, str],
     clock: Clock,
     budget_seconds: float,
-) -> tuple[Proof | None, dict[str, Answer]]:
+) -> tuple[Proof | None, dict[str, RemoteAnswer]]:
     """Ask the remotes in their order until one holds the commit, each within its share of what is
     left of the budget."""
     deadline = clock.monotonic() + budget_seconds
-    answers: dict[str, Answer] = {}
+    answers: dict[str, RemoteAnswer] = {}
     for position, (name, url) in enumerate(counting.items()):
         share = (deadline - clock.monotonic()) / (len(counting) - position)
         answer = ask_remote(repository, commit, name, clock=clock, budget_seconds=share)
@@ -173,7 +173,7 @@ def _from_tracking(
     repository: Repository,
     commit: str,
     counting: Mapping[str, str],
-    answers: Mapping[str, Answer],
+    answers: Mapping[str, RemoteAnswer],
     clock: Clock,
 ) -> Proof | None:
     """The proof by our copy of a remote's refs, for remotes that did not answer."""
@@ -200,7 +200,7 @@ def _from_mirrors(
     repository: Repository,
     commit: str,
     mirrors: Sequence[Mirror],
-    answers: Mapping[str, Answer],
+    answers: Mapping[str, RemoteAnswer],
     clock: Clock,
 ) -> Proof | None:
     for mirror in mirrors:
@@ -216,7 +216,7 @@ def _from_mirrors(
     return None
 
 
-def _reasons(answers: Mapping[str, Answer]) -> str:
+def _reasons(answers: Mapping[str, RemoteAnswer]) -> str:
     return "; ".join(f"{name}: {answer.reason}" for name, answer in answers.items())
 
 
@@ -224,7 +224,7 @@ def _refusal(
     repository: Repository,
     commit: str,
     counting: Mapping[str, str],
-    answers: Mapping[str, Answer],
+    answers: Mapping[str, RemoteAnswer],
     clock: Clock,
 ) -> CxError:
     """Why the commit cannot be released, and the commands that change that."""

@@ -28,7 +28,7 @@ _LAST_ENTRY_BYTES = 4096
 """Enough for the last line of a reflog."""
 
 
-class Answer(NamedTuple):
+class RemoteAnswer(NamedTuple):
     """What one remote says about one commit."""
 
     verdict: str
@@ -50,12 +50,12 @@ class Tracked(NamedTuple):
 
 def ask_remote(
     repository: Repository, commit: str, place: str, *, clock: Clock, budget_seconds: float
-) -> Answer:
+) -> RemoteAnswer:
     """Ask the remote ``place`` (name or address) whether it holds ``commit``."""
     deadline = clock.monotonic() + budget_seconds
     said = list_remote(repository, place, timeout_seconds=budget_seconds, everything=False)
     if said.problem:
-        return Answer("unknown", "", said.problem)
+        return RemoteAnswer("unknown", "", said.problem)
     answer = _answer(repository, commit, place, said.refs, clock, deadline)
     return answer._replace(tags=tags_of(said))
 
@@ -73,19 +73,19 @@ def _answer(
     refs: Mapping[str, str],
     clock: Clock,
     deadline: float,
-) -> Answer:
+) -> RemoteAnswer:
     """What the remote says whose branches and tags are ``refs``."""
     ref = _find(repository, commit, refs)
     if ref:
-        return Answer("held", ref, "")
+        return RemoteAnswer("held", ref, "")
     left = deadline - clock.monotonic()
     said = list_remote(repository, place, timeout_seconds=left, everything=True)
     if said.problem:
         # Branches and tags were listed and only the second question failed: not an answer.
-        return Answer("unknown", "", said.problem)
+        return RemoteAnswer("unknown", "", said.problem)
     ref = _find(repository, commit, {ref: tip for ref, tip in said.refs.items() if ref not in refs})
     if ref:
-        return Answer("held", ref, "")
+        return RemoteAnswer("held", ref, "")
     return _look_further(repository, commit, place, refs, deadline - clock.monotonic())
 
 
@@ -175,22 +175,24 @@ def _reached(
 
 def _look_further(
     repository: Repository, commit: str, place: str, refs: Mapping[str, str], seconds: float
-) -> Answer:
+) -> RemoteAnswer:
     """The remote's branches and tags, none of which is known to reach the commit: fetch those we
     do not have, aside, and look again."""
     kinds = object_kinds(repository, {commit, *refs.values()})
     unknown = sorted(_unsettled(kinds, refs), key=_preference)
     if kinds.get(commit) != "commit":
-        return Answer("unknown", "", "the commit is not in this clone, so its place in the "
+        return RemoteAnswer("unknown", "", "the commit is not in this clone, so its place in the "
                       "remote's history cannot be looked up")  # fmt: skip
     if unknown:
         answer = _fetch_aside(repository, commit, place, refs, unknown, seconds)
         if answer is not None:
             return answer
     if repository.shallow:
-        return Answer("unknown", "", "this clone is shallow, the history between the commit and "
+        return RemoteAnswer("unknown", "", "this clone is shallow, the history between the commit and "
                       "the remote's branches is not here")  # fmt: skip
-    return Answer("absent", "", "it answered, and none of its branches and tags reaches the commit")
+    return RemoteAnswer(
+        "absent", "", "it answered, and none of its branches and tags reaches the commit"
+    )
 
 
 def _fetch_aside(
@@ -200,13 +202,13 @@ def _fetch_aside(
     refs: Mapping[str, str],
     unknown: Sequence[str],
     seconds: float,
-) -> Answer | None:
+) -> RemoteAnswer | None:
     """Fetch unknown refs into a folder of their own; None when the commit is in none of them."""
     import tempfile
 
     moved_on = "it has moved on to commits that are not here"
     if seconds <= 0:
-        return Answer("unknown", "", f"{moved_on}, and the time for asking was used up")
+        return RemoteAnswer("unknown", "", f"{moved_on}, and the time for asking was used up")
     with tempfile.TemporaryDirectory(prefix="cxlocal-fetch-") as folder:
         aside = {
             "GIT_OBJECT_DIRECTORY": folder,
@@ -220,12 +222,12 @@ def _fetch_aside(
             world=way_to_remotes(repository.root, believed=repository.believed)[0],
         )  # fmt: skip
         if answer.code != 0:
-            return Answer("unknown", "", f"{moved_on} ({complaint(answer)})")
+            return RemoteAnswer("unknown", "", f"{moved_on} ({complaint(answer)})")
         ref = _find(repository, commit, refs, aside)
         if ref:
-            return Answer("held", ref, "")
+            return RemoteAnswer("held", ref, "")
         still = _unsettled(object_kinds(repository, refs.values(), aside), refs)
-    return Answer("unknown", "", f"{moved_on}, in too many branches") if still else None
+    return RemoteAnswer("unknown", "", f"{moved_on}, in too many branches") if still else None
 
 
 _PLAIN_REF = re.compile(r"refs/[^\x00-\x20\x7f:+^~?*\[\\]+")

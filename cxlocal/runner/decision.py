@@ -46,7 +46,7 @@ class Decision(NamedTuple):
     """What the command ends in, where the answer was not yes."""
 
 
-class Asked(NamedTuple):
+class PromotionRequest(NamedTuple):
     """What the person wants."""
 
     name: str
@@ -58,7 +58,9 @@ class Asked(NamedTuple):
     """Do not ask the store what other machines know."""
 
 
-def decide(machine: Machine, source: Source, record: RunRecord, asked: Asked) -> Decision:
+def decide(
+    machine: Machine, source: Source, record: RunRecord, asked: PromotionRequest
+) -> Decision:
     """Decide about the version of a run and record it.
 
     Raises what keeps the question from being asked: UsageError, Conflict; and Refused for a
@@ -135,7 +137,9 @@ def _undecided(record: RunRecord, promotion: Promotion, words: str) -> Undecided
     )
 
 
-def _left_alone(machine: Machine, source: Source, record: RunRecord, asked: Asked) -> str:
+def _left_alone(
+    machine: Machine, source: Source, record: RunRecord, asked: PromotionRequest
+) -> str:
     """Have what other machines say of the run. Why that cannot be had, where some report to it; empty
     when it was had, or nobody else does."""
     try:
@@ -181,7 +185,7 @@ def find_promotion(record: RunRecord, name: str) -> Promotion:
     )
 
 
-def _check_override(record: RunRecord, asked: Asked) -> None:
+def _check_override(record: RunRecord, asked: PromotionRequest) -> None:
     if not (asked.override or asked.deny):
         return
     what = "an override" if asked.override else "a denial"

@@ -1,4 +1,4 @@
-"""The loop: starts the steps of a run as soon as they may, and ends them all. One thread."""
+"""The loop: starts the jobs of a run as soon as they may, and ends them all. One thread."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import Conflict, CxError, Refused, Undecided
-from cxlocal.plan.schedule import DESTROY, PROVISION, STAGE, Schedule, Step
+from cxlocal.plan.schedule import DESTROY, PROVISION, STAGE, Job, Schedule
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import locks
 from cxlocal.runner.admission import hold, lasting_place
@@ -30,7 +30,7 @@ class Ended(NamedTuple):
 
 
 class Engine:
-    """Carries out the steps of a schedule."""
+    """Carries out the jobs of a schedule."""
 
     def __init__(self, work: Work, schedule: Schedule, *, jobs: int, signals: Signals) -> None:
         self.work = work
@@ -39,12 +39,12 @@ class Engine:
         self.signals = signals
         self.outcomes: dict[str, Outcome] = {}
         self.refused: CxError | None = None
-        self._waiting: deque[Step] = deque()
+        self._waiting: deque[Job] = deque()
         self._held = promotions(work.record) if work.plan.promotions else {}
         self._stopping = False
         self._unstarted: list[str] = []
-        self._locks: dict[Step, locks.Lock] = {}
-        self._told: set[Step] = set()
+        self._locks: dict[Job, locks.Lock] = {}
+        self._told: set[Job] = set()
 
     def run(self) -> Ended:
         """Carry out everything; returns when nothing runs any more."""
@@ -52,7 +52,7 @@ class Engine:
             driver = Driver(
                 supervisor, self.signals, notes=self.work.notes,
                 # What is being destroyed is a debt being paid: that goes on.
-                goes_on=lambda step: step.kind == DESTROY,
+                goes_on=lambda job: job.kind == DESTROY,
             )  # fmt: skip
             with driver:
                 self._promote()
@@ -62,87 +62,87 @@ class Engine:
                     if driver.active or locked_out:
                         for over in driver.wait(locks.AGAIN_SECONDS if locked_out else None):
                             self._finish(over)
-        skipped = [step.name for step in self.schedule.skipped if step.kind == STAGE]
+        skipped = [job.name for job in self.schedule.skipped if job.kind == STAGE]
         return Ended(self.outcomes, (*self._unstarted, *skipped), self.refused)
 
     def _start_ready(self, driver: Driver) -> bool:
         """Start what may start; whether something waits for a run of another process."""
         self._collect_ready()
-        locked_out: list[Step] = []
+        locked_out: list[Job] = []
         while self._waiting and driver.active < self.jobs:
-            step = self._waiting.popleft()
-            if self._stopping and step.kind != DESTROY:
-                self.schedule.finish(step, ok=False)
-                if step.kind == STAGE:
-                    self._unstarted.append(step.name)
-            elif not self._lock(step):
-                locked_out.append(step)
+            job = self._waiting.popleft()
+            if self._stopping and job.kind != DESTROY:
+                self.schedule.finish(job, ok=False)
+                if job.kind == STAGE:
+                    self._unstarted.append(job.name)
+            elif not self._lock(job):
+                locked_out.append(job)
             else:
-                for over in driver.begin(step, self._program(step)):
+                for over in driver.begin(job, self._program(job)):
                     self._finish(over)
             # What ended at once (an environment that is only a name) may have let others start.
             self._collect_ready()
         self._waiting.extend(locked_out)
         return bool(locked_out)
 
-    def _lock(self, step: Step) -> bool:
+    def _lock(self, job: Job) -> bool:
         """Have the place to ourselves where a stage deploys into a lasting environment."""
         plan, record = self.work.plan, self.work.record
-        place = lasting_place(plan, plan.stage(step.name)) if step.kind == STAGE else None
+        place = lasting_place(plan, plan.stage(job.name)) if job.kind == STAGE else None
         if place is None:
             return True
         who = f"run {record.run[:8]}, {record.version}"
         lock = hold(record.journal, plan.deliverable, place.name, who, self.work.voice.warn)
         if lock is None:
-            if step not in self._told:
-                self._told.add(step)
+            if job not in self._told:
+                self._told.add(job)
                 other = locks.holder(
                     locks.environment_lock(self.work.home, plan.deliverable, place.name)
                 )
-                self.work.voice.note(f"{step.name} waits: {other} deploys into {place.name}")
+                self.work.voice.note(f"{job.name} waits: {other} deploys into {place.name}")
             return False
-        self._locks[step] = lock
+        self._locks[job] = lock
         return True
 
     def _collect_ready(self) -> None:
-        for step in self.schedule.ready():
-            self.work.ready_at[step.name] = self.work.record.journal.clock.now_ms()
-            self._waiting.append(step)
+        for job in self.schedule.ready():
+            self.work.ready_at[job.name] = self.work.record.journal.clock.now_ms()
+            self._waiting.append(job)
 
-    def _program(self, step: Step) -> Program:
+    def _program(self, job: Job) -> Program:
         plan = self.work.plan
-        if step.kind == STAGE:
-            return run_stage(self.work, plan.stage(step.name))
+        if job.kind == STAGE:
+            return run_stage(self.work, plan.stage(job.name))
         from cxlocal.runner.environments import destroy, provision
 
-        environment = plan.environment(step.name)
-        if step.kind == PROVISION:
+        environment = plan.environment(job.name)
+        if job.kind == PROVISION:
             return provision(self.work, environment)
         return destroy(self.work, environment, hurried=bool(self.signals.number))
 
     def _finish(self, over: Over) -> None:
-        step: Step = over.tag
-        if step in self._locks:
-            self._locks.pop(step).release()
-        outcome = self._outcome(step, over)
+        job: Job = over.tag
+        if job in self._locks:
+            self._locks.pop(job).release()
+        outcome = self._outcome(job, over)
         ok = outcome == Outcome.SUCCESS
-        if step.kind == STAGE:
-            self.outcomes[step.name] = outcome
+        if job.kind == STAGE:
+            self.outcomes[job.name] = outcome
             if ok:
-                self.work.succeeded.add(step.name)
+                self.work.succeeded.add(job.name)
                 ok = self._promote()
-        elif not ok and step.kind == PROVISION:
-            self.outcomes[f"environment {step.name}"] = outcome
-        self.schedule.finish(step, ok=ok)
+        elif not ok and job.kind == PROVISION:
+            self.outcomes[f"environment {job.name}"] = outcome
+        self.schedule.finish(job, ok=ok)
 
-    def _outcome(self, step: Step, over: Over) -> Outcome:
+    def _outcome(self, job: Job, over: Over) -> Outcome:
         problem = over.problem
         if problem is None:
             return Outcome(over.value)
         if isinstance(problem, Refused | Undecided | Conflict):
             self.refused = self.refused or problem
             return Outcome.FAILURE
-        self.work.voice.warn(f"{step.name}: {problem.what} {problem.why}".rstrip())
+        self.work.voice.warn(f"{job.name}: {problem.what} {problem.why}".rstrip())
         return Outcome.ERROR
 
     def _promote(self) -> bool:

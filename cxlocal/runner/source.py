@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.config.load import parse, read
 from cxlocal.config.settings import settings
-from cxlocal.config.types import Source as SecretSource
+from cxlocal.config.types import SecretSource
 from cxlocal.domain import Actor
 from cxlocal.errors import ConfigError, Refused, UsageError
 from cxlocal.exchange import open as opening

@@ -15,7 +15,7 @@ from typing import Any
 
 from pluggy import HookimplMarker
 
-from datasette_cxlocal.cells import Place, register_functions, show_cell
+from datasette_cxlocal.cells import CellPlace, register_functions, show_cell
 from datasette_cxlocal.home import home_of
 from datasette_cxlocal.journals import first_journal, is_journal, story_address
 from datasette_cxlocal.story import STORY, story_of
@@ -40,7 +40,7 @@ def render_cell(
     async def shown() -> Any:
         if not await is_journal(datasette, database):
             return None
-        place = Place(
+        place = CellPlace(
             column=column,
             table=table,
             run=row["id"] if table == "run" else None,

@@ -54,7 +54,7 @@ STATES = {
 }
 
 
-class Place(NamedTuple):
+class CellPlace(NamedTuple):
     """Where a value stands, and how to link from there."""
 
     column: str
@@ -65,7 +65,7 @@ class Place(NamedTuple):
     """Address of a run's story."""
 
 
-def show_cell(value: Any, place: Place) -> Markup | None:
+def show_cell(value: Any, place: CellPlace) -> Markup | None:
     """HTML for a cell, or None where Datasette shows it well."""
     column = place.column
     if isinstance(value, dict):
@@ -96,7 +96,7 @@ def _is_digest(column: str, value: str) -> bool:
     return named and _HEX.fullmatch(value) is not None
 
 
-def _show_reference(value: dict[str, Any], place: Place) -> Markup | None:
+def _show_reference(value: dict[str, Any], place: CellPlace) -> Markup | None:
     """A foreign key with its label. Datasette would show a missing label as ``None``."""
     key, label = value.get("value"), value.get("label")
     if not isinstance(key, str):

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from datasette_cxlocal.cells import Place, show_cell, show_time
+from datasette_cxlocal.cells import CellPlace, show_cell, show_time
 from datasette_cxlocal.journals import has_query, may_view, story_address
 
 BOARD_ROWS_MAX = 100
@@ -44,7 +44,7 @@ async def home_of(datasette: Any, name: str, actor: Any) -> dict[str, Any] | Non
     except sqlite3.Error:
         return None  # busy or damaged: the page below still says what can be said
     story = await story_address(datasette, name)
-    place = Place("", None, None, story)
+    place = CellPlace("", None, None, story)
     return {
         "rows": [_board_row(row, place) for row in rows],
         "cut": len(rows) == BOARD_ROWS_MAX,
@@ -59,7 +59,7 @@ async def home_of(datasette: Any, name: str, actor: Any) -> dict[str, Any] | Non
     }
 
 
-def _board_row(row: Any, place: Place) -> dict[str, Any]:
+def _board_row(row: Any, place: CellPlace) -> dict[str, Any]:
     shown = {
         key: show_cell(value, place._replace(column=key)) or value
         for key, value in dict(row).items()

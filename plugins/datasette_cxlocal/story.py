@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from datasette_cxlocal.cells import Place, show_cell
+from datasette_cxlocal.cells import CellPlace, show_cell
 from datasette_cxlocal.journals import may_view, story_address
 
 STORY = "story"
@@ -50,7 +50,7 @@ async def story_of(datasette: Any, name: str, actor: Any, asked: str) -> dict[st
     if found is None:
         return {"asked": asked, "runs": runs, "title": None, "facts": []}
     row = dict(found)
-    place = Place("", None, None, await story_address(datasette, name))
+    place = CellPlace("", None, None, await story_address(datasette, name))
     return {
         "asked": asked,
         "runs": runs,

@@ -6,14 +6,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from datasette_cxlocal.cells import Place, show_cell, size_text
+from datasette_cxlocal.cells import CellPlace, show_cell, size_text
 
 COLUMNS = ("run", "outcome", "state", "started_at", "revision", "version", "id", "planned", "node",
            "deliverable", "duration_seconds", "size_bytes", "anything")  # fmt: skip
 
 
-def place(column: str, run: str | None = None) -> Place:
-    return Place(column, "run", run, lambda key: f"/journal/story?run={len(key)}")
+def place(column: str, run: str | None = None) -> CellPlace:
+    return CellPlace(column, "run", run, lambda key: f"/journal/story?run={len(key)}")
 
 
 @pytest.mark.parametrize("column", COLUMNS)

@@ -72,7 +72,7 @@ def test_suggestions_know_every_choice_of_the_types() -> None:
     for key, alias in aliases.items():
         assert list(get_args(alias)) == CHOICES[key]
     inner: dict[str, type[types.Table]] = {
-        "stamp": types.Stamp, "token": types.Source, "caches": types.Cache
+        "stamp": types.Stamp, "token": types.SecretSource, "caches": types.Cache
     }  # fmt: skip
     for key, table in inner.items():
         assert list(table.__struct_fields__) == CHOICES[key]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import cxlocal
-from cxlocal.demo.story import ACTS, BEGINNING, OUTAGE, Place, write_fix, write_project
+from cxlocal.demo.story import ACTS, BEGINNING, OUTAGE, DemoFolders, write_fix, write_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -69,7 +69,7 @@ def test_kept_it_can_be_played_with(tmp_path: Path, cx: Any) -> None:
     folder = tmp_path / "kept"
     said = cx.ok("demo", "--keep", folder, timeout=100)
     assert "Now try" in said.err
-    place = Place(folder)
+    place = DemoFolders(folder)
     try:
         board = json.loads(cx.ok("status", "--json", cwd=place.shop).out)["live"]
         assert [(row["version"], row["state"]) for row in board] == [
@@ -98,7 +98,7 @@ def test_kept_it_can_be_played_with(tmp_path: Path, cx: Any) -> None:
 
 
 def test_typed_by_hand_its_commands_give_the_same(tmp_path: Path, cx: Any) -> None:
-    place = Place(tmp_path)
+    place = DemoFolders(tmp_path)
     try:
         for act in ACTS:
             if act is BEGINNING:

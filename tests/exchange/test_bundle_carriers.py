@@ -11,7 +11,7 @@ from http_kit import ThreadServer
 from numbers_kit import request
 
 from cxlocal.allocation.allocator import obtain_number
-from cxlocal.bundles.intake import Taken, take_bundle
+from cxlocal.bundles.intake import TakenBundle, take_bundle
 from cxlocal.bundles.reader import look
 from cxlocal.bundles.receipts import Received, take_receipt, write_receipt
 from cxlocal.bundles.writer import pack
@@ -61,7 +61,7 @@ def sync(journal: Journal, store: Any) -> SyncReport:
     return report
 
 
-def take(journal: Journal, path: Path) -> Taken | Received:
+def take(journal: Journal, path: Path) -> TakenBundle | Received:
     contents = look(path, journal.node)
     if contents.header.kind == "receipt":
         return take_receipt(journal, path, contents.header)

@@ -18,7 +18,7 @@ from numbers_kit import FaultyStore, request
 
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.bundles.form import MAGIC, BundleWriter, read_frames
-from cxlocal.bundles.intake import Taken, take_bundle
+from cxlocal.bundles.intake import TakenBundle, take_bundle
 from cxlocal.bundles.reader import look
 from cxlocal.bundles.receipts import Received, take_receipt, write_receipt
 from cxlocal.bundles.writer import ALL, OWN, Packed, pack
@@ -58,7 +58,7 @@ def sync(journal: Journal, store: Any) -> SyncReport:
     return report
 
 
-def take(journal: Journal, path: Path) -> Taken | Received:
+def take(journal: Journal, path: Path) -> TakenBundle | Received:
     """What ``cxlocal import --offline`` does."""
     contents = look(path, journal.node)
     if contents.header.kind == "receipt":
@@ -98,7 +98,7 @@ def test_a_bundle_and_its_receipt_go_round_without_any_network(
     obtain_number(office, store, request("office-3"))
     sync(office, store)
     taken = take(office, stick / "a.bundle")
-    assert isinstance(taken, Taken)
+    assert isinstance(taken, TakenBundle)
     assert (taken.new, taken.machines, taken.asks, taken.branches) == (601, 1, 1, 0)
     assert to_relay(office) == 601
     report = sync(office, store)
@@ -175,7 +175,7 @@ def test_p16_a_bundle_cut_off_at_any_byte_is_noticed_and_leaves_no_trace(
         assert caught.value.name == "bundle-torn", length
     assert hashes(two) == before
     taken = take(two, bundle)
-    assert isinstance(taken, Taken) and taken.new > 12
+    assert isinstance(taken, TakenBundle) and taken.new > 12
 
 
 def test_p15_any_flipped_byte_of_a_bundle_is_noticed(
@@ -474,7 +474,7 @@ def test_a_bundle_imported_twice_or_older_is_a_no_op(
     pack(one, stick / "second")
     for path, new in (("second", 11), ("first", 0), ("second", 0)):
         taken = take(two, stick / path)
-        assert isinstance(taken, Taken) and (taken.new, taken.branches) == (new, 0)
+        assert isinstance(taken, TakenBundle) and (taken.new, taken.branches) == (new, 0)
     sync(two, store)
     sync(two, store)
     assert store.inner._connection is not None
@@ -541,7 +541,7 @@ def test_p9_histories_that_disagree_are_both_kept_and_both_relayed(
     pack(clone, stick / "clone")
     take(courier, stick / "one")
     taken = take(courier, stick / "clone")
-    assert isinstance(taken, Taken) and (taken.new, taken.branches) == (4, 4)
+    assert isinstance(taken, TakenBundle) and (taken.new, taken.branches) == (4, 4)
     report = sync(courier, store)
     assert (report.relayed, report.to_relay, report.not_taken) == (10, 0, ())
     sound(courier)
@@ -568,7 +568,7 @@ def test_p9_a_restored_journal_is_noticed_by_its_own_bundle(
         (tmp_path / "one" / name).write_bytes((tmp_path / "backup" / name).read_bytes())
     one = machine("one")
     taken = take(one, stick / "a.bundle")
-    assert isinstance(taken, Taken) and taken.restored
+    assert isinstance(taken, TakenBundle) and taken.restored
     assert one.node != before and reserves(one) == []
     assert set(lost) <= set(hashes(one))
     with pytest.raises(StoreNeeded):

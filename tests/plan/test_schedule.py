@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxlocal.plan.schedule import DESTROY, PROVISION, STAGE, Schedule, Step, steps, still_done
+from cxlocal.plan.schedule import DESTROY, PROVISION, STAGE, Job, Schedule, jobs, still_done
 from cxlocal.plan.types import Environment, Plan, Stage
 
 
@@ -37,12 +37,12 @@ def plans(draw: st.DrawFn) -> Plan:
 
 def play(
     plan: Plan, schedule: Schedule, draw: st.DataObject
-) -> tuple[list[Step], list[Step], set[Step]]:
-    """Run to the end, every step ending as it may, in any order. Started, ended, failed."""
-    started: list[Step] = []
-    ended: list[Step] = []
-    failed: set[Step] = set()
-    running: list[Step] = []
+) -> tuple[list[Job], list[Job], set[Job]]:
+    """Run to the end, every job ending as it may, in any order. Started, ended, failed."""
+    started: list[Job] = []
+    ended: list[Job] = []
+    failed: set[Job] = set()
+    running: list[Job] = []
     while schedule.active:
         fresh = schedule.ready()
         started += fresh
@@ -50,18 +50,18 @@ def play(
         if not running:
             assert not schedule.active
             break
-        step = running.pop(draw.draw(st.integers(0, len(running) - 1)))
-        if step.kind == STAGE:
-            for name in plan.stage(step.name).waits_for:
-                assert Step(STAGE, name) in ended
-                assert Step(STAGE, name) not in failed
+        job = running.pop(draw.draw(st.integers(0, len(running) - 1)))
+        if job.kind == STAGE:
+            for name in plan.stage(job.name).waits_for:
+                assert Job(STAGE, name) in ended
+                assert Job(STAGE, name) not in failed
         ok = draw.draw(st.integers(0, 3)) > 0
         if not ok:
-            failed.add(step)
+            failed.add(job)
         if draw.draw(st.integers(0, 15)) == 0:
             schedule.stop()
-        schedule.finish(step, ok=ok)
-        ended.append(step)
+        schedule.finish(job, ok=ok)
+        ended.append(job)
     return started, ended, failed
 
 
@@ -73,18 +73,18 @@ def test_every_step_is_started_once_or_skipped(plan: Plan, data: st.DataObject) 
     started, ended, failed = play(plan, schedule, data)
     assert sorted(started) == sorted(ended)
     assert len(set(started)) == len(started)
-    everything = set(steps(plan, names))
+    everything = set(jobs(plan, names))
     assert set(started) | set(schedule.skipped) == everything
     assert not set(started) & set(schedule.skipped)
-    for step in started:
-        if step.kind == STAGE and plan.stage(step.name).environment in ("one", "two"):
-            provision = Step(PROVISION, plan.stage(step.name).environment)
-            assert ended.index(provision) < ended.index(step)
+    for job in started:
+        if job.kind == STAGE and plan.stage(job.name).environment in ("one", "two"):
+            provision = Job(PROVISION, plan.stage(job.name).environment)
+            assert ended.index(provision) < ended.index(job)
             assert provision not in failed
     for name in ("one", "two"):
-        assert (Step(PROVISION, name) in started) == (Step(DESTROY, name) in started)
-        if Step(DESTROY, name) in started:
-            after = started[started.index(Step(DESTROY, name)) :]
+        assert (Job(PROVISION, name) in started) == (Job(DESTROY, name) in started)
+        if Job(DESTROY, name) in started:
+            after = started[started.index(Job(DESTROY, name)) :]
             assert not [
                 s for s in after if s.kind == STAGE and plan.stage(s.name).environment == name
             ]
@@ -98,11 +98,11 @@ def test_without_failures_everything_runs(plan: Plan) -> None:
     while schedule.active:
         ready = schedule.ready()
         assert ready or schedule.running
-        for step in ready:
-            if step.kind == STAGE:
-                assert set(plan.stage(step.name).waits_for) <= set(done)
-            schedule.finish(step, ok=True)
-            done.append(step.name if step.kind == STAGE else "")
+        for job in ready:
+            if job.kind == STAGE:
+                assert set(plan.stage(job.name).waits_for) <= set(done)
+            schedule.finish(job, ok=True)
+            done.append(job.name if job.kind == STAGE else "")
     assert schedule.skipped == []
     assert set(done) - {""} == {stage.name for stage in plan.stages}
 
@@ -122,48 +122,48 @@ NAMES = [stage.name for stage in SHOP.stages]
 
 
 def started(schedule: Schedule) -> list[tuple[str, str]]:
-    return [tuple(step) for step in schedule.ready()]
+    return [tuple(job) for job in schedule.ready()]
 
 
 def test_the_environment_lives_from_its_first_to_its_last_stage() -> None:
     schedule = Schedule(SHOP, NAMES)
     assert started(schedule) == [("stage", "build")]
-    schedule.finish(Step(STAGE, "build"), ok=True)
+    schedule.finish(Job(STAGE, "build"), ok=True)
     assert started(schedule) == [("stage", "unit"), ("provision", "test")]
-    schedule.finish(Step(STAGE, "unit"), ok=True)
+    schedule.finish(Job(STAGE, "unit"), ok=True)
     assert started(schedule) == []
-    schedule.finish(Step(PROVISION, "test"), ok=True)
+    schedule.finish(Job(PROVISION, "test"), ok=True)
     assert started(schedule) == [("stage", "up")]
-    schedule.finish(Step(STAGE, "up"), ok=True)
+    schedule.finish(Job(STAGE, "up"), ok=True)
     assert started(schedule) == [("stage", "smoke")]
-    schedule.finish(Step(STAGE, "smoke"), ok=True)
+    schedule.finish(Job(STAGE, "smoke"), ok=True)
     assert started(schedule) == [("stage", "docs"), ("destroy", "test")]
 
 
 def test_a_failed_creation_is_destroyed_too() -> None:
     schedule = Schedule(SHOP, ["build", "up"])
     schedule.ready()
-    schedule.finish(Step(STAGE, "build"), ok=True)
+    schedule.finish(Job(STAGE, "build"), ok=True)
     schedule.ready()
-    schedule.finish(Step(PROVISION, "test"), ok=False)
+    schedule.finish(Job(PROVISION, "test"), ok=False)
     assert started(schedule) == [("destroy", "test")]
-    assert schedule.skipped == [Step(STAGE, "up")]
+    assert schedule.skipped == [Job(STAGE, "up")]
 
 
 def test_after_a_stop_only_destruction_starts() -> None:
     schedule = Schedule(SHOP, NAMES)
     schedule.ready()
-    schedule.finish(Step(STAGE, "build"), ok=True)
+    schedule.finish(Job(STAGE, "build"), ok=True)
     schedule.ready()
     schedule.stop()
-    schedule.finish(Step(STAGE, "unit"), ok=True)
-    schedule.finish(Step(PROVISION, "test"), ok=True)
+    schedule.finish(Job(STAGE, "unit"), ok=True)
+    schedule.finish(Job(PROVISION, "test"), ok=True)
     assert started(schedule) == [("destroy", "test")]
 
 
 def test_a_step_that_was_not_handed_out_cannot_end() -> None:
     with pytest.raises(KeyError):
-        Schedule(SHOP, NAMES).finish(Step(STAGE, "docs"), ok=True)
+        Schedule(SHOP, NAMES).finish(Job(STAGE, "docs"), ok=True)
 
 
 def test_resuming_runs_a_per_run_environment_again_unless_it_was_finished() -> None:
@@ -177,5 +177,5 @@ def test_resuming_runs_a_per_run_environment_again_unless_it_was_finished() -> N
 def test_a_resumed_schedule_starts_where_it_stopped() -> None:
     schedule = Schedule(SHOP, NAMES, succeeded=still_done(SHOP, NAMES, ["build", "unit", "up"]))
     assert started(schedule) == [("provision", "test")]
-    schedule.finish(Step(PROVISION, "test"), ok=True)
+    schedule.finish(Job(PROVISION, "test"), ok=True)
     assert started(schedule) == [("stage", "up")]

@@ -20,7 +20,7 @@ from cxlocal.files import write_whole
 from cxlocal.private import make_home
 from cxlocal.text import is_hexadecimal
 from cxlocal_sync.http import wire
-from cxlocal_sync.http.line import Answer, Line, NoAnswer
+from cxlocal_sync.http.line import HttpAnswer, Line, NoAnswer
 
 MANAGE_SECONDS = 30.0
 """For enrolling and looking after members: a person waits, and wrong codes are answered late."""
@@ -222,7 +222,7 @@ class HttpStore:
                 return kept
             raise self._unreachable(f"{error.what}: {error.why}", error.hint) from error
 
-    def _refusal(self, answer: Answer) -> CxError:
+    def _refusal(self, answer: HttpAnswer) -> CxError:
         if 300 <= answer.status < 400:
             return self._unreachable(
                 "it sends us to another address", "correct [store] url in cx.toml"

@@ -33,7 +33,7 @@ Request = tuple[str, str, bytes, dict[str, str]]
 """Method, address, body, headers."""
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """What came back."""
 
     status: int
@@ -64,7 +64,7 @@ class Line:
         self._find_authority = find_authority
         self._client: httpx2.Client | None = None
 
-    def ask(self, request: Request, timeout: float, longest: int) -> Answer:
+    def ask(self, request: Request, timeout: float, longest: int) -> HttpAnswer:
         """Send ``request``; its answer, of ``longest`` bytes at most, within ``timeout`` seconds.
 
         Raises NoAnswer, and ConfigError where the library or the certificate is wrong.
@@ -144,10 +144,10 @@ class _Asking:
         self._longest = longest
         self._lock = threading.Lock()
         self._given_up = False
-        self._answer: Answer | None = None
+        self._answer: HttpAnswer | None = None
         self._error: BaseException | None = None
 
-    def wait(self) -> tuple[Answer | None, BaseException | None]:
+    def wait(self) -> tuple[HttpAnswer | None, BaseException | None]:
         """The answer or the error; neither when the time was up first."""
         thread = threading.Thread(target=self._run, name="cxlocal-exchange", daemon=True)
         thread.start()
@@ -157,7 +157,7 @@ class _Asking:
             return self._answer, self._error
 
     def _run(self) -> None:
-        answer: Answer | None = None
+        answer: HttpAnswer | None = None
         error: BaseException | None = None
         try:
             answer = self._send()
@@ -169,7 +169,7 @@ class _Asking:
         if given_up:
             self._client.close()
 
-    def _send(self) -> Answer:
+    def _send(self) -> HttpAnswer:
         try:
             return self._once()
         except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
@@ -177,7 +177,7 @@ class _Asking:
                 raise
             return self._once()
 
-    def _once(self) -> Answer:
+    def _once(self) -> HttpAnswer:
         method, url, content, headers = self._request
         limit = httpx2.Timeout(self._timeout, connect=min(CONNECT_SECONDS, self._timeout))
         with self._client.stream(
@@ -191,4 +191,6 @@ class _Asking:
                     raise NoAnswer(f"its answer has more than {self._longest} bytes")
                 parts.append(part)
             kind = response.headers.get("content-type", "")
-            return Answer(response.status_code, b"".join(parts), kind.startswith(wire.JSON_TYPE))
+            return HttpAnswer(
+                response.status_code, b"".join(parts), kind.startswith(wire.JSON_TYPE)
+            )

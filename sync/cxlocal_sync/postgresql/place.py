@@ -25,7 +25,7 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from cxlocal_sync.stores.session import Place
+from cxlocal_sync.stores.session import StorePlace
 
 MOVED = "other-server"
 """Cause of the stop."""
@@ -70,24 +70,26 @@ def read_where(text: str) -> Where | None:
         return None
 
 
-def judge_server(known: str, here: str) -> Place:
+def judge_server(known: str, here: str) -> StorePlace:
     """What a store makes of finding itself ``here`` when it remembers ``known``. Raises Alone."""
     before, now = read_where(known), read_where(here)
     if before is None or now is None:
-        return Place(here if not known else known, None if not known else _stop("is not known"))
+        return StorePlace(
+            here if not known else known, None if not known else _stop("is not known")
+        )
     if before.system != now.system:
-        return Place(known, _stop("is another one: it has another system identifier"))
+        return StorePlace(known, _stop("is another one: it has another system identifier"))
     if before.tables != now.tables:
-        return Place(known, _stop("was filled anew: its tables are not those of before"))
+        return StorePlace(known, _stop("was filled anew: its tables are not those of before"))
     if before.timeline != now.timeline and not _lacks_nothing(before, now):
         turn = f"from {before.timeline} to {now.timeline}"
-        return Place(known, _stop(f"was restored or promoted: its timeline went {turn}"))
+        return StorePlace(known, _stop(f"was restored or promoted: its timeline went {turn}"))
     left = [name for name in before.standbys if name != now.name]
     if left and not now.standbys:
         raise Alone(f"it no longer waits for its standby {left[0]}, which could be promoted")
     if before.timeline == now.timeline and before.standbys == now.standbys:
-        return Place(known)
-    return Place(here)
+        return StorePlace(known)
+    return StorePlace(here)
 
 
 def _lacks_nothing(before: Where, now: Where) -> bool:

@@ -34,7 +34,7 @@ from cxlocal_sync.stores.chains import Batch, Chains, number_of, read_batch
 from cxlocal_sync.stores.feed import Feed, Head, StoreRow, pull, read_store, running_at
 from cxlocal_sync.stores.grants import RECOVER, Granter, read_wish
 from cxlocal_sync.stores.recover import recover
-from cxlocal_sync.stores.session import Place, Session
+from cxlocal_sync.stores.session import Session, StorePlace
 
 WENT_BACK = "went-back"
 """Why no numbers are handed out: the store was put back to an earlier state."""
@@ -77,22 +77,22 @@ class Answering(ABC):
         """The answer to one message; a refusal too. Raises StoreUnreachable."""
 
 
-def judge_file(known: str, here: str) -> Place:
+def judge_file(known: str, here: str) -> StorePlace:
     """What a store in a file makes of lying elsewhere than where it was made."""
     if same_place(known, here):
-        return Place(known)
+        return StorePlace(known)
     why = (
         "the store's file was copied or moved since it was made;"
         " if the other copy still hands out numbers, two runs would get the same one"
     )
-    return Place(known, (STORE_MOVED, why))
+    return StorePlace(known, (STORE_MOVED, why))
 
 
 def answer(
     session: Session,
     message: dict[str, Any],
     here: str,
-    judge: Callable[[str, str], Place] = judge_file,
+    judge: Callable[[str, str], StorePlace] = judge_file,
 ) -> dict[str, Any]:
     """Carry out ``message``; ``here`` is the hint of where the store lies now, and ``judge`` what
     the store makes of it.

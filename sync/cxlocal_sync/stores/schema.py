@@ -174,7 +174,7 @@ EXECUTE FUNCTION refuse('a store is never forgotten');
 """
 
 
-class Step(NamedTuple):
+class Migration(NamedTuple):
     """One change of the tables."""
 
     common: str
@@ -183,7 +183,7 @@ class Step(NamedTuple):
     postgresql: str = ""
 
 
-STEPS = (Step(_TABLES, _SQLITE_RULES, _POSTGRESQL_RULES),)
+STEPS = (Migration(_TABLES, _SQLITE_RULES, _POSTGRESQL_RULES),)
 
 FORMAT = len(STEPS)
 

@@ -55,7 +55,7 @@ class SqliteSession(sqlite3.Connection):
         """Nothing is left to do."""
 
 
-class Place(NamedTuple):
+class StorePlace(NamedTuple):
     """What a store makes of where it finds itself."""
 
     hint: str

@@ -37,7 +37,7 @@ from cxlocal_sync.stores.answer import WENT_BACK, Answering, answer, judge_file,
 from cxlocal_sync.stores.feed import read_store, running_at
 from cxlocal_sync.stores.founding import check_content, check_digest, found, may_found
 from cxlocal_sync.stores.schema import APPLICATION_ID, FORMAT, create_tables, sqlite_steps
-from cxlocal_sync.stores.session import Place, Session, SqliteSession
+from cxlocal_sync.stores.session import Session, SqliteSession, StorePlace
 
 FILE_NAME = "store.db"
 
@@ -104,8 +104,8 @@ class SqliteStore(Answering):
                 connection.execute("ROLLBACK")
         return reply
 
-    def _judge(self, session: SqliteSession) -> Callable[[str, str], Place]:
-        def judge(known: str, here: str) -> Place:
+    def _judge(self, session: SqliteSession) -> Callable[[str, str], StorePlace]:
+        def judge(known: str, here: str) -> StorePlace:
             place = judge_file(known, here)
             if (
                 place.stop is None
