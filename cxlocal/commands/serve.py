@@ -242,7 +242,7 @@ class Lending:
     def open(self) -> Any:
         """What the server asks."""
 
-        return server_part("lending").LendingStore(self.app.journal, self._scheme)
+        return server_part("local").LendingStore(self.app.journal, self._scheme)
 
     @contextmanager
     def kept_fresh(self) -> Iterator[None]:

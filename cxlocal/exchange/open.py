@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cxlocal.address import public_address
 from cxlocal.config.agreement import read
 from cxlocal.config.types import SecretSource
-from cxlocal.errors import ConfigError, Refused, Trouble
+from cxlocal.errors import ConfigError, Refused
 from cxlocal.exchange.agreed import unagreed
 from cxlocal.exchange.destination import EMBEDDED, destination
-from cxlocal.exchange.store import Store, StoreUnreachable
+from cxlocal.exchange.store import Store
 from cxlocal.secrets import resolve
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _sign_in(access: Access, store: Store, address: str, tokens: tuple[Token, ..
     sign_in = getattr(store, "sign_in", None)
     source = None if sign_in is None else _token_source(access, address, tokens)
     if sign_in is not None and source is not None:
-        sign_in(lambda: _read_token(access, source, store.url))
+        sign_in(lambda: _read_token(access, source))
 
 
 def _token_source(
@@ -119,29 +119,23 @@ def _token_source(
     """The source that belongs to exactly this address; None leaves it to the token that this machine
     was given when it joined."""
     wanted = destination(address, access.environ, access.home)
+    unset: Mapping[str, Any] | None = None
     for token in tokens:
         if destination(token.url, access.environ, access.home) != wanted:
             continue
         if token.origin == "cx.toml":
-            # Of a checkout only a variable counts, where it is set, and if it was shown to whoever
-            # agreed to the address.
+            # Of a checkout only a variable counts, if it was shown to whoever agreed to the address.
+            # One that is not set is only named, where no other token is found.
+            if not access.environ.get(str(token.source.get("env"))):
+                unset = token.source
+                continue
             entry = read(access.home).addresses.get(wanted)
-            shown = entry is None or entry.get("token") == token.source
-            if not shown or not access.environ.get(str(token.source.get("env"))):
+            if entry is not None and entry.get("token") != token.source:
                 continue
         return token.source
-    return None
+    return unset
 
 
-def _read_token(access: Access, source: Mapping[str, Any], url: str) -> str:
+def _read_token(access: Access, source: Mapping[str, Any]) -> str:
     named = {STORE_TOKEN: SecretSource(**source)}
-    try:
-        found = resolve(named, [STORE_TOKEN], environ=access.environ, folder=access.folder)
-    except Trouble as problem:
-        raise StoreUnreachable(
-            "the store cannot be asked without its token",
-            why=f"{problem.what}: {problem.why}",
-            hint=problem.hint,
-            url=url,
-        ) from problem
-    return found[STORE_TOKEN]
+    return resolve(named, [STORE_TOKEN], environ=access.environ, folder=access.folder)[STORE_TOKEN]

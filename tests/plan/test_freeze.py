@@ -119,5 +119,5 @@ def test_what_is_not_a_plan(content: str) -> None:
 def test_the_digest_of_a_plan_is_part_of_the_format() -> None:
     # Journals hold these digests: a change here is a change of the format.
     content, digest = freeze(Plan(deliverable="x"))
-    assert content.startswith(b'{"deliverable":"x","environments":[],"format":1,')
-    assert digest == "1e06b93bb79ccd3237fb48315c6dc78baac5db96c99aa9eb52f4c9fdd4c8f411"
+    assert content.startswith(b'{"deliverable":"x","environments":[],"filters":[],"format":1,')
+    assert digest == "4077648a8e5d91335b181ff068d37765404a377797fbd21d80fc58717ebc5088"

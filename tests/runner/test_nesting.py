@@ -45,6 +45,7 @@ def test_a_stage_is_this_machine(inner: Any, home: Path) -> None:
             " cxlocal config show --json | tr -d '[:space:]'"
         )
     )
+    assert inner.command("trust", "--yes").code == 0
     done = inner.run()
     assert done.code == 0, done.err
     told, journal, number, settings = inner.log("a").splitlines()[:4]
