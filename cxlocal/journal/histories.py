@@ -1,7 +1,7 @@
 """Second histories of a chain: found, compared, and their disputes written to the projected tables.
 
 Branches are numbered as they arrive, so nothing here depends on the numbers: a history is a path from
-the first event to one of the ends, and is named by its first event of its own. What comes out is a
+the first event to one of the ends, and is named by the first event that no other has. What comes out is a
 function of the events held, in whatever order they came (decision 24).
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from cxlocal.events import types
@@ -274,21 +275,28 @@ def _above(path: list[Stretch], sequence: int) -> list[Stretch]:
 def _pairs(
     connection: sqlite3.Connection, node: tuple[int, str], paths: dict[int, list[Stretch]]
 ) -> Iterator[Pair]:
-    branches = sorted(paths)
-    for place, one in enumerate(branches):
-        for other in branches[place + 1 :]:
-            theirs = {branch: last for branch, _, last in paths[other]}
-            common = max(
-                (min(last, theirs[branch]) for branch, _, last in paths[one] if branch in theirs),
-                default=0,
-            )
-            parts = _above(paths[one], common), _above(paths[other], common)
-            names = [_name(connection, node[0], part) for part in parts]
-            if all(names):
-                (first, _, a), (second, _, b) = sorted(
-                    zip(names, (0, 1), parts, strict=True), key=lambda each: each[:2]
-                )
-                yield Pair(node[1], (first, second), (a, b), common + 1)
+    common = {
+        (one, other): _common(paths[one], paths[other])
+        for one, other in combinations(sorted(paths), 2)
+    }
+    names = {}
+    for branch, path in paths.items():
+        # A history is named by its first event that no other one has.
+        shared = max((last for pair, last in common.items() if branch in pair), default=0)
+        names[branch] = _name(connection, node[0], _above(path, shared))
+    for branches, last in common.items():
+        one, other = sorted(branches, key=names.__getitem__)
+        if names[one]:
+            parts = _above(paths[one], last), _above(paths[other], last)
+            yield Pair(node[1], (names[one], names[other]), parts, last + 1)
+
+
+def _common(one: list[Stretch], other: list[Stretch]) -> int:
+    """The last sequence up to which two histories are one."""
+    theirs = {branch: last for branch, _, last in other}
+    return max(
+        (min(last, theirs[branch]) for branch, _, last in one if branch in theirs), default=0
+    )
 
 
 def _name(connection: sqlite3.Connection, node_id: int, part: list[Stretch]) -> str:

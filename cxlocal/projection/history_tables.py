@@ -11,7 +11,7 @@ HISTORY_TABLES: dict[str, Table] = {
         "node one other what subject field",
         """
         node TEXT - | Chain that has two histories.
-        one TEXT - | One history: start of the hash of its first event of its own.
+        one TEXT - | One history: start of the hash of the first event that no other has.
         other TEXT - | The other one; of two names the first in the alphabet stands in `one`.
         what TEXT - | Table of the value.
         subject TEXT - | Which row it is, or what the rows are about (JSON).

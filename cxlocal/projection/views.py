@@ -386,7 +386,7 @@ WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
     WHERE e.deliverable = f.deliverable AND e.instance = f.subject
       AND e.deleted_at > f.raised_at))
   AND NOT (f.kind = 'store-changed' AND EXISTS (SELECT 1 FROM settlement s
-    WHERE s.node = f.subject AND s.settled_at > f.raised_at))
+    WHERE s.node = f.subject AND s.settled_at >= f.raised_at))
 """
         + _CONTRADICTED
         + _CLOCKS_AHEAD
