@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import click
+
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
 from cxlocal.commands.output import put
 from cxlocal.commands.terminal import say
 from cxlocal.errors import JournalDamaged, Trouble
+from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import utc_text
 
 SOUND = ("projection", "acknowledged")
@@ -18,6 +21,10 @@ SOUND = ("projection", "acknowledged")
         ("cxlocal journal path", "the file that holds the history of this machine"),
         ("cxlocal journal rebuild", "make all tables anew from the events"),
         ("cxlocal journal recover", "go on with what a damaged file still holds"),
+        (
+            "cxlocal journal settle buildbox --keep 9c1d77ab -m WHY",
+            "say which of two histories of a machine counts",
+        ),
     ]
 )
 def journal() -> None:
@@ -90,6 +97,36 @@ def recover(app: App) -> None:
             " rows cannot be read; what of them the store has comes back with 'cxlocal sync'."
         )
     say("This machine goes on under a new id and holds no numbers until 'cxlocal sync'.")
+
+
+@journal.command(
+    examples=[
+        (
+            "cxlocal journal settle buildbox --keep 9c1d77ab -m 'restored from the CI log'",
+            "what 'cxlocal status' names is settled on every machine",
+        )
+    ]
+)
+@click.argument("machine")
+@click.option(
+    "--keep", required=True, metavar="HISTORY", help="Which one counts, as status names it."
+)
+@click.option("-m", "--reason", required=True, metavar="TEXT", help="How that is known.")
+@pass_app
+def settle(app: App, machine: str, keep: str, reason: str) -> None:
+    """Say which of two histories of a machine counts.
+
+    What they disagree about follows the one that is kept, here and, after 'cxlocal sync', on every machine.
+    Both stay in every journal, and so does who said this, and why.
+    """
+    from cxlocal.exchange.settling import settle as name_one
+    from cxlocal.runner.source import find_actor_at
+
+    with app.journal(create=False) as opened:
+        catch_up(opened)
+        actor = find_actor_at(app.find_project() or app.directory, app.environ)
+        question = name_one(opened, machine, keep, reason, actor)
+    say(f"Settled: of the histories of {question.host} ({question.node[:8]}) {keep} counts.")
 
 
 def _is_damaged(app: App) -> bool:

@@ -41,7 +41,10 @@ PARTS = {
     " WHERE run = ? ORDER BY judged_at",
     "left_out": "SELECT plugin, distribution, version, how, at FROM left_out WHERE run = ?"
     " ORDER BY at, plugin",
-    "flags": "SELECT kind, text, raised_at FROM flag WHERE run = ? ORDER BY raised_at",
+    "disputed": "SELECT what, subject, field, one, one_value, other, other_value, node FROM disputed"
+    " WHERE run = ? ORDER BY what, subject, field",
+    "flags": "SELECT kind, text, raised_at FROM flag WHERE run = ?1 UNION ALL SELECT kind, text,"
+    " raised_at FROM open_flags WHERE run = ?1 AND kind = 'two-histories' ORDER BY raised_at",
 }
 
 
@@ -89,6 +92,7 @@ def _tell(journal: Journal, run: dict[str, Any]) -> None:
         ("changes", ("revision", "subject", "author")),
         ("artifacts", ("name", "file_name", "size_bytes", "sha256")),
         ("cases", ("name", "outcome", "message")),
+        ("disputed", ("what", "field", "one", "one_value", "other", "other_value")),
         ("flags", ("kind", "text")),
     )
     for name, columns in sections:

@@ -40,7 +40,8 @@ WHERE run_board.run IN (SELECT id FROM run WHERE outcome IS NULL) AND outcome = 
 
 FLAGS = """
 SELECT kind, text, raised_at, version, run FROM open_flags
-WHERE (:name IS NULL OR deliverable = :name) ORDER BY raised_at DESC LIMIT 5
+WHERE (:name IS NULL OR deliverable = :name OR kind IN ('two-histories', 'store-changed'))
+ORDER BY kind IN ('two-histories', 'store-changed') DESC, raised_at DESC LIMIT 5
 """
 
 

@@ -102,6 +102,8 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
             warn(f"an artifact of what is live was not sent: {why}")
         for line in settled:
             say(line)
+        for why in report.rewritten:
+            warn(f"{why}; 'cxlocal status' says what is disputed")
         for why in report.not_taken:
             warn(f"the store does not take the history of another machine: {why}")
         for why in staying:
@@ -123,6 +125,7 @@ def _both(first: SyncReport, second: SyncReport) -> SyncReport:
         pulled=first.pulled + second.pulled,
         relayed=first.relayed + second.relayed,
         reserves=first.reserves + second.reserves,
+        rewritten=first.rewritten + second.rewritten,
     )
 
 

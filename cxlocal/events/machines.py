@@ -110,3 +110,29 @@ def node_mirrored(*, node: str, url: str, created: bool, refs: list[str]) -> Dra
 def node_pruned(*, node: str, removed: list[dict[str, Any]], freed_bytes: int) -> Draft:
     """Files were removed by the keep rules: kind, run, path, sha256, size of each."""
     return Draft(types.NODE_PRUNED, node, {}, {"removed": removed, "freed_bytes": freed_bytes})
+
+
+def node_settled(
+    *,
+    node: str,
+    deliverable: str | None,
+    first: int,
+    kept: list[list[Any]],
+    dropped: list[list[Any]],
+    runs: list[str],
+    reason: str,
+    actor: dict[str, str],
+) -> Draft:
+    """Of two histories of ``node`` that part at sequence ``first`` a person names the one that counts,
+    for what they say of a deliverable (None: of none). ``kept`` and ``dropped`` are the ends, sequence
+    and hash in hexadecimal, of what was known of each; ``runs`` those they disagree about."""
+    custom = {
+        "node": node,
+        "first": first,
+        "kept": kept,
+        "dropped": dropped,
+        "runs": runs,
+        "reason": reason,
+        "actor": actor,
+    }
+    return Draft(types.NODE_SETTLED, node, {}, custom, deliverable)

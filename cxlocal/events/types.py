@@ -44,6 +44,8 @@ NODE_BEGAN = _OURS + "node.began.0.1.0"
 NODE_MOVED = _OURS + "node.moved.0.1.0"
 NODE_MIRRORED = _OURS + "node.mirrored.0.1.0"
 NODE_PRUNED = _OURS + "node.pruned.0.1.0"
+NODE_SETTLED = _OURS + "node.settled.0.1.0"
+"""Which of two histories of one chain counts, as a person said."""
 RUN_INTENDED = _OURS + "run.intended.0.1.0"
 RUN_JUDGED = _OURS + "run.judged.0.1.0"
 RUN_RESUMED = _OURS + "run.resumed.0.1.0"
@@ -59,7 +61,9 @@ KNOWN = frozenset(
 ) - {_OURS}
 
 
-WITHOUT_DELIVERABLE = frozenset({NODE_BEGAN, NODE_MOVED, NODE_MIRRORED, NODE_PRUNED, RUN_FLAGGED})
+WITHOUT_DELIVERABLE = frozenset(
+    {NODE_BEGAN, NODE_MOVED, NODE_MIRRORED, NODE_PRUNED, NODE_SETTLED, RUN_FLAGGED}
+)
 """What a machine may say that is about no deliverable."""
 
 

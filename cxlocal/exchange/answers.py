@@ -205,6 +205,8 @@ def _item(value: Any) -> Item:
     position = _counted(told["position"], least=1)
     if "event" in told:
         event = event_in(told["event"])
+        # Which of several at one place the store had first: its own numbering, from 0.
+        event = event._replace(branch=_counted(told["event"].get("branch", 0)))
         return Item(position, event.hash.hex(), event=event)
     if "grant" in told:
         grant = entry_in(told["grant"])

@@ -31,6 +31,7 @@ from cxlocal.exchange.messages import (
     event_out,
 )  # fmt: skip
 from cxlocal.exchange.receive import Taken, take_items
+from cxlocal.exchange.rewritten import notice
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.token import token_out
 from cxlocal.journal.read import node_events
@@ -114,6 +115,8 @@ class Applied(NamedTuple):
     refused: Mapping[str, Refusal] = MappingProxyType({})
     stopped: tuple[Stop, ...] = ()
     """Why the store hands out no numbers."""
+    rewritten: tuple[str, ...] = ()
+    """What is another one than was acknowledged, in sentences."""
 
 
 def reserves_told(wishes: Sequence[Wish], applied: Applied) -> tuple[str, ...]:
@@ -375,10 +378,13 @@ def _apply(transaction: Transaction, reply: Reply) -> Applied:
     # Whatever was tried before: the store this journal belongs to answers.
     connection.execute("DELETE FROM breaker")
     standing.note_standing(transaction, answer.standing)
+    words = notice(transaction, answer.ack)
+    state = known.store_state(connection)
     pushed = _note_acks(transaction, reply, state.generation)
     granted, refused = _note_grants(transaction, reply, state)
     taken, more = _take_pulled(transaction, reply, state)
-    return Applied(taken.new, pushed, more, taken.lacking, granted, refused, answer.stopped)
+    more, lacking = more or bool(words), taken.lacking or bool(words)
+    return Applied(taken.new, pushed, more, lacking, granted, refused, answer.stopped, words)
 
 
 def _take_pulled(

@@ -16,6 +16,7 @@ from cxlocal.exchange.answers import Item
 from cxlocal.exchange.chain import GAP, HELD, NEW_BRANCH, Known, place
 from cxlocal.exchange.followed import look_again
 from cxlocal.exchange.messages import BadMessage
+from cxlocal.exchange.rewritten import CHANGED
 from cxlocal.exchange.state import (
     Ack,
     StoreState,
@@ -23,6 +24,7 @@ from cxlocal.exchange.state import (
     is_ours,
     save_ack,
 )
+from cxlocal.journal.histories import BESIDE, NAME_DIGITS
 from cxlocal.journal.schema import PARTIAL
 from cxlocal.numbers import holdings
 from cxlocal.numbers.log import Entry, entry_hash
@@ -82,14 +84,18 @@ def _take_item(transaction: Transaction, item: Item, state: StoreState) -> bool:
     """Store what an item holds; whether it was an event this journal did not have."""
     if item.grant is not None:
         take_grant(transaction, *item.grant, state.lineage)
-    return item.event is not None and take_event(transaction, item.event, state.generation)
+    return item.event is not None and take_event(
+        transaction, item.event, state.generation, rank=item.event.branch
+    )
 
 
-def take_event(transaction: Transaction, event: Event, generation: int | None) -> bool:
+def take_event(
+    transaction: Transaction, event: Event, generation: int | None, *, rank: int | None = None
+) -> bool:
     """Store one event of another chain; False where it is here already. Raises BadMessage.
 
     ``generation`` is that of the store it came from, which therefore has it; None where it came
-    from elsewhere.
+    from elsewhere. ``rank``: how many others that store had at its place before it, where it says so.
     """
     from cxlocal.journal.append import insert_event
 
@@ -109,7 +115,12 @@ def take_event(transaction: Transaction, event: Event, generation: int | None) -
         branch = next(each for each, value in known[event.sequence] if value == event.hash)
         fresh = False
     else:
-        branch = _next_branch(journal, event.node) if branch == NEW_BRANCH else branch
+        if branch == NEW_BRANCH:
+            branch = _next_branch(journal, event.node)
+            if rank is not None:
+                # A store whose history was changed says nothing true about which was first.
+                rank = max(rank, 1) if journal.value(CHANGED + event.node) else rank
+                transaction.set_value(BESIDE + event.hash.hex()[:NAME_DIGITS], str(rank))
         now_ms = journal.clock.now_ms()
         stored = event._replace(branch=branch, received_at_ms=now_ms)
         insert_event(journal, stored, _said_at(event))

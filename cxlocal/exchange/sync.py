@@ -82,6 +82,8 @@ class SyncReport(NamedTuple):
     """Why the store does not take some of them."""
     staying: Mapping[str, int] = MappingProxyType({})
     """Own events by deliverable that may not be pushed: they stay here."""
+    rewritten: tuple[str, ...] = ()
+    """What is another one than was acknowledged, here or at the store, in sentences."""
 
 
 def why_no_numbers(report: SyncReport) -> str:
@@ -119,6 +121,7 @@ def synchronise(
     deadline = journal.clock.monotonic() + budget_seconds
     try:
         report, level = _rounds(journal, store, deadline, wanted)
+        catch_up(journal)
         if level:
             report = _relay(journal, store, deadline, report, again)
     except StoreUnreachable as error:
@@ -175,6 +178,7 @@ def _rounds(
             reserves=report.reserves + reserves_told(reply.wishes, applied),
             stopped="; ".join(stop.why for stop in applied.stopped),
             left=any(stop.cause == STORE_LEFT for stop in applied.stopped),
+            rewritten=report.rewritten + applied.rewritten,
         )
         waiting = _waiting(journal)
         # A store whose acknowledgements come with a later contact has nothing more to say now.
@@ -201,7 +205,7 @@ def take_in(journal: Journal, reply: Reply, *, settle: bool) -> Applied:
 
 def project_pulled(journal: Journal) -> None:
     """A pull appends first and projects after."""
-    catch_up(journal)
+    catch_up(journal, disputes=False)
 
 
 _EVIDENCE = """

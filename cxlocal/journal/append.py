@@ -15,6 +15,7 @@ from cxlocal.events.document import (
     header_bytes,
 )
 from cxlocal.events.hybrid import next_value
+from cxlocal.journal.histories import is_forked, judge, speaks_beside
 from cxlocal.journal.machine import first_event
 from cxlocal.projection.apply import apply_facts
 from cxlocal.projection.project import project, stamp
@@ -51,7 +52,7 @@ class Heads:
     """
 
     __slots__ = (
-        "clock", "data_version", "deliverables", "hash", "node", "node_id", "projects", "rows",
+        "clock", "data_version", "deliverables", "forked", "hash", "node", "node_id", "projects", "rows",
         "runs", "sequence",
     )  # fmt: skip
 
@@ -69,6 +70,8 @@ class Heads:
         self.rows: set[object] = set()
         """Runs whose row is known to be there."""
         state = journal.connection.execute(PROJECTION).fetchone()
+        self.forked = is_forked(journal.connection, self.node_id)
+        """Whether our chain has a second history."""
         self.projects = state == (PROJECTION_VERSION, None)
         """Whether our events are projected as they are written: nothing waits before them, and
         the tables are of our version."""
@@ -137,6 +140,10 @@ def append_draft(journal: Journal, draft: Draft) -> Event:
         ]
         apply_facts(journal.connection, facts, stamp(event))
         heads.rows.update(fact.key[0] for fact in facts if fact.table == "run")
+        if (heads.forked or event.type == types.NODE_SETTLED) and speaks_beside(
+            journal.connection, event
+        ):
+            judge(journal.connection, journal.connection)
     heads.sequence, heads.hash, heads.clock = sequence, event.hash, clock
     if draft.deliverable is not None and deliverable_sequence is not None:
         heads.deliverables[draft.deliverable] = (deliverable_sequence, event.hash)

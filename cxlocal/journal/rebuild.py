@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cxlocal.journal.histories import DUE, is_due, judge, note_due
 from cxlocal.journal.migrate import run_script
 from cxlocal.journal.read import PAGE_EVENTS, events_after
 from cxlocal.projection.apply import apply_facts
@@ -18,10 +19,15 @@ if TYPE_CHECKING:
 
 
 def catch_up(
-    journal: Journal, *, pages: int | None = None, tell: Callable[[int], None] | None = None
+    journal: Journal,
+    *,
+    pages: int | None = None,
+    tell: Callable[[int], None] | None = None,
+    disputes: bool = True,
 ) -> bool:
     """Project what was appended without being projected; True when nothing is left. ``tell`` is told
-    after each page how many events have been.
+    after each page how many events have been. Without ``disputes`` second histories are compared by
+    whoever comes next: between the batches of a long one it would be for nothing.
 
     Each page is one transaction of at most ``PAGE_EVENTS`` events, so that a writer never waits
     long. A projection written by a newer cxlocal is left alone (False): its tables may mean more
@@ -41,6 +47,10 @@ def catch_up(
         done += 1
         if tell is not None:
             tell(done * PAGE_EVENTS)
+    if disputes and is_due(journal.connection):
+        with journal.write() as transaction:
+            judge(transaction.connection, transaction.connection)
+            transaction.connection.execute("DELETE FROM local_value WHERE name = ?", (DUE,))
     return True
 
 
@@ -87,6 +97,7 @@ def _project_page(journal: Journal) -> int | None:
         page = events_after(journal, behind - 1, PAGE_EVENTS)
         for _, event in page:
             apply_facts(connection, project(event), stamp(event))
+        note_due(connection, [event for _, event in page])
         following = page[-1][0] + 1 if len(page) == PAGE_EVENTS else None
         connection.execute("UPDATE projection_state SET behind_from = ?", (following,))
         # What appending remembers says whether it projects.

@@ -15,6 +15,7 @@ from cxlocal.errors import Trouble
 from cxlocal.events.document import Event, hash_of
 from cxlocal.journal.chains import misplaced, unlinked, unlinked_in_deliverable
 from cxlocal.journal.comparing import changed_views, compare, empty_projection
+from cxlocal.journal.histories import judge
 from cxlocal.journal.read import PAGE_EVENTS, events_after
 from cxlocal.projection.apply import apply_facts
 from cxlocal.projection.project import project, stamp
@@ -91,6 +92,7 @@ def _verify_once(journal: Journal, tell: Tell | None) -> Checked:
                 findings += _check_page(journal, page, FINDINGS_MAX - len(findings))
                 _lowest_gaps(journal.connection, page, gaps)
                 _project(fresh, page)
+            judge(journal.connection, fresh)
         except sqlite3.DatabaseError as problem:
             findings.append(_unreadable(journal, str(problem)))
             return Checked(events, 0, findings)
@@ -227,19 +229,28 @@ def _check_ends(journal: Journal) -> Iterator[Finding]:
     for node, branch, sequence in rows:
         where = f"{node[:8]} {sequence}" + (f" branch {branch}" if branch else "")
         yield Finding("chain", where, "a store acknowledged it, and it is not here")
-    rows = journal.connection.execute(
-        "SELECT a.node, a.branch, a.sequence, a.hash, lower(hex(e.hash)) FROM ack a"
-        " JOIN node_lookup n ON n.name = a.node JOIN event e ON e.node = n.id"
-        " AND e.sequence = a.sequence AND e.branch = a.branch"
-        " WHERE a.hash <> '' AND a.hash <> lower(hex(e.hash))"
-    ).fetchall()
-    for node, branch, sequence, acknowledged, here in rows:
+    for node, branch, sequence, acknowledged, here in rewritten_since_acknowledged(
+        journal.connection
+    ):
         where = f"{node[:8]} {sequence}" + (f" branch {branch}" if branch else "")
         what = (
             f"it, or one before it, was rewritten after a store acknowledged it: the store has"
             f" {acknowledged[:16]}, here is {here[:16]}"
         )
         yield Finding("acknowledged", where, what)
+
+
+def rewritten_since_acknowledged(
+    connection: sqlite3.Connection,
+) -> list[tuple[str, int, int, str, str]]:
+    """Where a chain holds another event than a store acknowledged: node, branch, sequence, the hash
+    that was acknowledged and the one here, in hexadecimal."""
+    return connection.execute(
+        "SELECT a.node, a.branch, a.sequence, a.hash, lower(hex(e.hash)) FROM ack a"
+        " JOIN node_lookup n ON n.name = a.node JOIN event e ON e.node = n.id"
+        " AND e.sequence = a.sequence AND e.branch = a.branch"
+        " WHERE a.hash <> '' AND a.hash <> lower(hex(e.hash))"
+    ).fetchall()
 
 
 def _named(position: int, node: str, sequence: int) -> str:

@@ -52,9 +52,9 @@ def apply_facts(connection: sqlite3.Connection, facts: Iterable[Fact], stamp: st
     for table, key, group, values in facts:
         if group:
             columns = _columns(table, group)
-            row = (*map(_plain, key), *(_plain(values.get(name)) for name in columns), stamp)
+            row = (*map(plain, key), *(plain(values.get(name)) for name in columns), stamp)
         else:
-            row = tuple(map(_plain, key))
+            row = tuple(map(plain, key))
         connection.execute(upsert_sql(table, group), row)
         if table == "stage_run":
             _count(connection, row[0])
@@ -89,7 +89,7 @@ def _columns(table: str, group: str) -> tuple[str, ...]:
     return TABLES[table].groups[group]
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """A value SQLite can hold. Documents come from other machines and may hold anything."""
     if isinstance(value, str):
         return value if value.isascii() else clean_text(value)

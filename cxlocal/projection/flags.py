@@ -1,8 +1,9 @@
 """What settles each kind of flag.
 
-A flag is settled by what happens, never by somebody's word for it: the view ``open_flags`` looks for
-the later event that answers it. What is disputed or conflicted is no flag; a person names the right
-one there ('cxlocal env confirm', a promotion or deploy by run or digest).
+A flag is settled by what happens: the view ``open_flags`` looks for the later event that answers it.
+Somebody's word settles a question alone: which of two histories of a machine counts. Where deployments or
+numbers are in dispute there is no flag; a person names the right one ('cxlocal env confirm', a promotion
+or deploy by run or digest).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ SETTLED_BY = {
     "not-destroyed": "the end of that environment: 'cxlocal env reap' tries it again",
     "no-witness": "the store's acknowledgement of that number: 'cxlocal sync'",
     "clock-ahead": "the next event of that machine with its clock set right",
+    "two-histories": "a person who names the one that counts: 'cxlocal journal settle'",
+    "store-changed": "a person who names the history that counts: 'cxlocal journal settle'",
     "unreadable-event": "a newer cxlocal that can read the event",
 }
 """By the slug of its kind, as the view ``open_flags`` has it."""

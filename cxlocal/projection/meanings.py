@@ -44,7 +44,7 @@ _VIEW_COLUMNS = {
         run | Run that deployed it.
         artifact_sha256 | Digest of the artifact deployed.
         deployment | Id of the deployment.
-        disputed | 1 when another deployment claims the same place, 0 when not.
+        disputed | 1 when another deployment or another history claims the same place, 0 when not.
         after_it | What failed there after it, in words; empty for nothing.
         """,
     "services_now": """
@@ -225,6 +225,8 @@ SHAPES: dict[str, Shape] = {
     "number_skip": Shape("", "skipped_at"),
     "machine": Shape("host", "began_at"),
     "flag": Shape("", "raised_at", ("kind",)),
+    "disputed": Shape("", "", ("what",)),
+    "settlement": Shape("", "settled_at"),
     "deployments_now": Shape("", "since"),
     "deployments_unfinished": Shape("", "since"),
     "services_now": Shape("", "since"),

@@ -366,6 +366,23 @@ def _began(said: Said) -> list[Fact]:
     return [Fact("machine", (said.subject,), "began", values)]
 
 
+def _settled(said: Said) -> list[Fact]:
+    custom = said.custom
+    ends = {}
+    for name in ("kept", "dropped"):
+        for sequence, value in custom[name]:
+            if type(sequence) is not int or not is_hexadecimal(value, 64):
+                raise ValueError(f"{str(value)[:80]!r} is no place in a chain")
+        ends[name] = _json(custom[name])
+    values = {
+        "node": custom["node"], "deliverable": said.event.deliverable, "first": int(custom["first"]),
+        **ends, "runs": _json([str(run) for run in custom["runs"]]),
+        "actor": (custom.get("actor") or {}).get("id"), "reason": custom.get("reason"),
+        "settled_at": said.at,
+    }  # fmt: skip
+    return [Fact("settlement", (said.id,), "settled", values)]
+
+
 def _flagged(said: Said) -> list[Fact]:
     return [_flag_fact(said, said.custom.get("kind") or "flag", said.custom.get("text") or "")]
 
@@ -439,4 +456,5 @@ HANDLERS: dict[str, Callable[[Said], list[Fact]]] = {
     types.VERSION_RESERVED: _reserved,
     types.VERSION_SKIPPED: _skipped,
     types.NODE_BEGAN: _began,
+    types.NODE_SETTLED: _settled,
 }  # fmt: skip

@@ -62,7 +62,7 @@ UNION ALL SELECT a.ended_at, 'deployment', a.environment, a.outcome, a.actor, a.
   FROM deployment_attempt a JOIN chosen c ON c.id = a.run WHERE a.ended_at IS NOT NULL
 UNION ALL SELECT r.since, 'replaced', old.environment, 'by ' || coalesce(new.version, '?'),
   new.actor, new.reason, new.run FROM deployment old JOIN chosen c ON c.id = old.version_run
-  JOIN deployment_replaces r ON r.replaced = old.id
+  JOIN deployment_replaces r ON r.replaced = old.id AND r.since IS NOT NULL
   LEFT JOIN deployment new ON new.id = r.deployment
 ORDER BY at
 """,

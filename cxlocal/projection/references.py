@@ -28,6 +28,8 @@ _REFERENCES = {
     "number_skip": "deliverable>deliverable node>machine",
     "machine": "parent>machine",
     "flag": "deliverable>deliverable run>run",
+    "disputed": "node>machine deliverable>deliverable run>run",
+    "settlement": "node>machine deliverable>deliverable",
 }
 
 REFERENCES: dict[tuple[str, str], str] = {

@@ -9,17 +9,19 @@ arrival, so any order, with duplicates and branches, ends in the same row.
 
 Three rules come out of this one mechanism: *owned* (a row only one machine writes: its highest
 sequence wins), *union* (rows that are only ever added: the key is the fact), and *replaces* (a
-table of pairs; what is live is decided by it in a view).
+table of pairs; what is live is decided by it in a view). Where two histories of one chain disagree,
+``disputes`` decides what a row says (decision 24).
 """
 
 from __future__ import annotations
 
 from cxlocal.projection.description import Column, Table, describe
+from cxlocal.projection.history_tables import HISTORY_TABLES
 from cxlocal.projection.indexes import INDEXES
 from cxlocal.projection.references import REFERENCES
 from cxlocal.projection.stage_tables import PROMOTION_RULE, STAGE_RUN
 
-PROJECTION_VERSION = 6
+PROJECTION_VERSION = 7
 """Raised whenever the same events would project differently or a view says something else; a newer
 binary then rebuilds."""
 
@@ -406,6 +408,7 @@ TABLES: dict[str, Table] = {
         raised_at TEXT raised | When (UTC).
         """,
     ),
+    **HISTORY_TABLES,
 }
 
 

@@ -37,6 +37,36 @@ FROM (SELECT DISTINCT run FROM stage_run WHERE counts = 1 AND outcome <> 'succes
 JOIN promotion_board b ON b.run = bad.run WHERE b.contradicted_by IS NOT NULL
 """
 
+# Which of the two a store had first is told by that store, and known here alone.
+_TWO_HISTORIES = """
+UNION ALL SELECT (SELECT strftime('%Y-%m-%dT%H:%M:%fZ', max(e.received) / 1000.0, 'unixepoch')
+    FROM event e JOIN node_lookup n ON n.id = e.node WHERE n.name = t.node
+      AND e.sequence = t.position),
+  'two-histories',
+  'machine ' || coalesce(m.host || ' (' || substr(t.node, 1, 8) || ')', substr(t.node, 1, 8))
+    || ' has two histories from position ' || t.position || ' on, ' || t.one || ' and ' || t.other
+    || '; ' || CASE WHEN t.one_rank < t.other_rank THEN 'the store had ' || t.one || ' first'
+      WHEN t.one_rank > t.other_rank THEN 'the store had ' || t.other || ' first'
+      ELSE 'which of them a store had first is not known here' END
+    || '; they differ in ' || iif(t.count = 1, 'one value: ', t.count || ' values, such as ')
+    || iif(t.field = '', 'what is said', t.field) || ' of ' || t.what || ' (' || t.one || ': '
+    || coalesce(t.one_value, 'nothing') || ', ' || t.other || ': '
+    || coalesce(t.other_value, 'nothing') || ')',
+  t.deliverable, r.version, t.run, t.node
+FROM (SELECT d.node, d.one, d.other, d.deliverable, d.position, count(*) AS count, d.what, d.field,
+    d.one_value, d.other_value, iif(min(d.run) = max(d.run), d.run, NULL) AS run,
+    max(printf('%d %s %s %s',
+      CASE d.field WHEN 'outcome' THEN 4 WHEN 'decision' THEN 3 WHEN 'sha256' THEN 2
+        WHEN 'number' THEN 1 ELSE 0 END, d.what, d.subject, d.field)),
+    coalesce((SELECT CAST(value AS REAL) FROM local_value WHERE name = 'beside ' || d.one), 0.5)
+      AS one_rank,
+    coalesce((SELECT CAST(value AS REAL) FROM local_value WHERE name = 'beside ' || d.other), 0.5)
+      AS other_rank
+  FROM disputed d GROUP BY d.node, d.one, d.other, d.deliverable, d.position) t
+LEFT JOIN machine m ON m.node = t.node
+LEFT JOIN run r ON r.id = t.run
+"""
+
 # A sweep along each line: what begins and ends at every edge is summed up, so that a stretch of a
 # million numbers costs as much as one, and 10,000 stretches are not compared with each other. The
 # last stretch to begin is known by the highest mark (first number, last number, who, why); only
@@ -124,7 +154,7 @@ ENDINGS = {
 that does it, so no view says it."""
 _WORDS = "".join(f" WHEN '{state}' THEN ' {words}'" for state, words in ENDINGS.items())
 # A decision holds as long as none was made in knowledge of it; of several that did not know of each
-# other the strictest (runner.promotions says the same of the one that is in force).
+# other, or where two histories of a machine disagree, the strictest (runner.promotions says the same of the one that is in force).
 _PROMOTION_BOARD = """
 SELECT p.deliverable, p.version, p.name, p.decision, p.automatic, p.actor, p.reason, p.decided_at,
   p.run, p.id AS promotion,
@@ -133,11 +163,12 @@ SELECT p.deliverable, p.version, p.name, p.decision, p.automatic, p.actor, p.rea
     FROM run r JOIN promotion_rule a ON a.plan_sha256 = r.plan_sha256 AND a.promotion = p.name
       JOIN stage_run t ON t.run = r.id AND t.stage = a.stage
     WHERE r.id = p.run AND t.counts = 1 AND t.outcome <> 'success') END AS contradicted_by
-FROM promotion p
+FROM (SELECT *, NOT EXISTS (SELECT 1 FROM disputed x WHERE x.run = promotion.run
+    AND x.what = 'promotion') AS sure FROM promotion) p
 WHERE p.decision <> 'undecided' AND NOT EXISTS (SELECT 1 FROM promotion o
   WHERE o.run = p.run AND o.name = p.name AND o.decision <> 'undecided'
-    AND (o.turn, o.decision = 'denied', o.decision = 'overridden', o.id)
-      > (p.turn, p.decision = 'denied', p.decision = 'overridden', p.id))
+    AND (o.turn * p.sure, o.decision = 'denied', o.decision = 'overridden', o.id)
+      > (p.turn * p.sure, p.decision = 'denied', p.decision = 'overridden', p.id))
 """
 
 VIEWS: dict[str, tuple[str, str]] = {
@@ -155,13 +186,14 @@ SELECT u.*, u.version || CASE u.state{_WORDS} END AS words FROM (
   FROM deployment_attempt a
   WHERE a.tried_at IS NOT NULL AND coalesce(a.outcome, '') <> 'refused'
     AND NOT EXISTS (SELECT 1 FROM deployment d WHERE d.id = a.id AND d.deployed_at IS NOT NULL)
-    AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = a.id)) u
+    AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = a.id AND x.since IS NOT NULL)) u
 """,
     ),
     "deployments_now": (
         (
             "What is live where: deployed, replaced by none, not removed. Two rows for one service in"
-            " one environment are disputed until a later deploy or 'cxlocal env confirm' names one."
+            " one environment are disputed until a later deploy or 'cxlocal env confirm' names one"
+            " (two rows of one deployment: 'cxlocal journal settle')."
         ),
         """
 SELECT d.deliverable, d.environment, d.instance, d.service, d.version, d.number, d.uri,
@@ -171,14 +203,26 @@ SELECT d.deliverable, d.environment, d.instance, d.service, d.version, d.number,
     WHERE other.deliverable = d.deliverable AND other.instance = d.instance
       AND other.service = d.service AND other.removed_at IS NULL
       AND other.deployed_at IS NOT NULL
-      AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = other.id)) > 1
-    AS disputed,
+      AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = other.id
+        AND x.since IS NOT NULL)) > 1
+    OR EXISTS (SELECT 1 FROM disputed x WHERE x.what = 'deployment'
+      AND x.subject = '["' || d.id || '"]') AS disputed,
   (SELECT group_concat(u.words || ' after it', '; ') FROM deployments_unfinished u
     WHERE u.deliverable = d.deliverable AND u.instance = d.instance AND u.service = d.service)
     AS after_it
 FROM deployment d
 WHERE d.deployed_at IS NOT NULL AND d.removed_at IS NULL
-  AND NOT EXISTS (SELECT 1 FROM deployment_replaces r WHERE r.replaced = d.id)
+  AND NOT EXISTS (SELECT 1 FROM deployment_replaces r WHERE r.replaced = d.id
+    AND r.since IS NOT NULL)
+UNION ALL
+SELECT d.deliverable, d.environment, d.instance, d.service,
+  iif(x.one_value = d.version, x.other_value, x.one_value), NULL, d.uri, d.deployed_at, d.actor,
+  d.reason, d.kind, d.version_run, d.run, d.artifact_sha256, d.id, 1, NULL
+FROM deployment d JOIN disputed x ON x.what = 'deployment' AND x.field = 'version'
+  AND x.subject = '["' || d.id || '"]'
+WHERE d.deployed_at IS NOT NULL AND d.removed_at IS NULL
+  AND NOT EXISTS (SELECT 1 FROM deployment_replaces r WHERE r.replaced = d.id
+    AND r.since IS NOT NULL)
 """,
     ),
     "number_uses": (
@@ -189,6 +233,8 @@ WHERE d.deployed_at IS NOT NULL AND d.removed_at IS NULL
         """
 SELECT v.deliverable, v.line, v.number, v.run, v.text AS version, v.how, v.used_at, v.actor,
   CASE
+    WHEN EXISTS (SELECT 1 FROM disputed x WHERE x.run = v.run AND x.what = 'version')
+      THEN 'conflicted'
     WHEN v.number >= 0 AND EXISTS (SELECT 1 FROM version o WHERE o.deliverable = v.deliverable
       AND o.line = v.line AND o.number = v.number AND o.run <> v.run AND o.used_at IS NOT NULL)
       THEN 'conflicted'
@@ -235,7 +281,7 @@ SELECT b.*, min(b.run) OVER place <> max(b.run) OVER place AS partly FROM (
   WHERE NOT EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = u.deliverable
     AND d.instance = u.instance AND d.service = u.service AND d.deployed_at IS NOT NULL
     AND d.removed_at IS NULL
-    AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = d.id))
+    AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = d.id AND x.since IS NOT NULL))
   GROUP BY u.deliverable, u.instance, u.service
 ) b WINDOW place AS (PARTITION BY b.deliverable, b.instance)
 """,
@@ -249,7 +295,7 @@ SELECT b.*, min(b.run) OVER place <> max(b.run) OVER place AS partly FROM (
 SELECT b.deliverable, coalesce(p.title, b.deliverable) AS title, b.environment,
   coalesce(e.title, b.environment) AS environment_title, b.service, b.version, b.since, b.actor,
   b.reason,
-  CASE WHEN b.disputed THEN 'disputed'
+  CASE WHEN b.disputed OR EXISTS (SELECT 1 FROM disputed x WHERE x.run = b.run) THEN 'disputed'
     WHEN b.partly THEN 'partly'
     WHEN b.deployment IS NULL THEN 'nothing live'
     WHEN u.state IS NULL THEN 'no number'
@@ -257,7 +303,9 @@ SELECT b.deliverable, coalesce(p.title, b.deliverable) AS title, b.environment,
   b.after_it,
   (SELECT group_concat(pr.name || iif(pr.contradicted_by IS NULL, '', ' (contradicted)'))
     FROM promotion_board pr
-    WHERE pr.run = b.run AND pr.decision IN ('granted', 'overridden')) AS promotions,
+    WHERE pr.run = b.run AND pr.decision IN ('granted', 'overridden')
+      AND NOT EXISTS (SELECT 1 FROM disputed x WHERE x.run = pr.run AND x.what = 'promotion'))
+    AS promotions,
   b.uri, nullif(b.run, '') AS run, b.deployment
 FROM services_now b
 LEFT JOIN run r ON r.id = b.run
@@ -337,9 +385,12 @@ WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
   AND NOT (f.kind = 'not-destroyed' AND EXISTS (SELECT 1 FROM environment e
     WHERE e.deliverable = f.deliverable AND e.instance = f.subject
       AND e.deleted_at > f.raised_at))
+  AND NOT (f.kind = 'store-changed' AND EXISTS (SELECT 1 FROM settlement s
+    WHERE s.node = f.subject AND s.settled_at >= f.raised_at))
 """
         + _CONTRADICTED
-        + _CLOCKS_AHEAD,
+        + _CLOCKS_AHEAD
+        + _TWO_HISTORIES,
     ),
     "number_ledger": (
         (

@@ -18,7 +18,13 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.projection.parts import words_of
 from cxlocal.runner.contact import meet
 from cxlocal.runner.gate_question import data_age_seconds
-from cxlocal.runner.gates import PERSON, ask_gates, denied_by_person, refuse_conflicted
+from cxlocal.runner.gates import (
+    PERSON,
+    ask_gates,
+    denied_by_person,
+    refuse_conflicted,
+    refuse_disputed,
+)
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.promotions import promotion_draft
 from cxlocal.runner.source import load_own_plugins, open_store
@@ -76,6 +82,8 @@ def decide(
     )  # fmt: skip
     standings = record.standings()
     work.succeeded = {name for name, one in standings.items() if one.succeeded}
+    if not asked.deny:
+        refuse_disputed(work)
     refuse_conflicted(work)
     _check_override(record, asked)
     if asked.deny:

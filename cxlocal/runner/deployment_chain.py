@@ -16,7 +16,7 @@ CHAIN_MAX = 1000
 """Deployments that are looked through for the version before; more mean a loop in the data."""
 REPLACED = """
 SELECT d.id, d.version, d.version_run, d.kind, d.service FROM deployment_replaces r
-JOIN deployment d ON d.id = r.replaced WHERE r.deployment = ?
+JOIN deployment d ON d.id = r.replaced WHERE r.deployment = ? AND r.since IS NOT NULL
 ORDER BY d.deployed_at DESC LIMIT 1
 """
 LIVE = """

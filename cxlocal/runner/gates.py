@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.domain import Verdict
 from cxlocal.errors import Conflict, Refused, Undecided
 from cxlocal.hooks.stage_view import GateAnswer
+from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.gate_question import data_age_seconds, gate_question
 from cxlocal.runner.promotions import contradictions, promotion_draft, promotions
 
@@ -38,6 +39,7 @@ def require(work: Work, stage: Stage) -> None:
     deploys = stage.kind == "deploy"
     if not stage.requires and not deploys:
         return
+    refuse_disputed(work)
     refuse_conflicted(work)
     held = promotions(work.record) if stage.requires else {}
     judged = [Judged(_standing(work, name, held.get(name)), name) for name in stage.requires]
@@ -167,6 +169,36 @@ def refuse_conflicted(work: Work) -> None:
         )
 
 
+_DISPUTED = """
+SELECT d.node, coalesce(m.host, substr(d.node, 1, 8)) AS machine, d.one, d.other, d.position,
+  d.what, d.field, d.one_value, d.other_value FROM disputed d LEFT JOIN machine m ON m.node = d.node
+WHERE d.run = ? ORDER BY d.field = 'outcome' DESC, d.field = 'decision' DESC, d.what, d.field LIMIT 1
+"""
+
+
+def refuse_disputed(work: Work) -> None:
+    """Raise Conflict when two histories of a machine disagree about the run, however it was named."""
+    record = work.record
+    catch_up(record.journal)
+    row = record.journal.one(_DISPUTED, (record.run,))
+    if row is None:
+        return
+    values = [f"{row[name]} has {row[name + '_value'] or 'nothing'}" for name in ("one", "other")]
+    raise Conflict(
+        f"what is known of {record.version} is disputed",
+        why=f"{row['machine']} has two histories from position {row['position']} on, and they differ in"
+        f" {row['field'] or 'what they say'} of {row['what']}: {', '.join(values)}; nothing is promoted or"
+        " deployed on it",
+        hint=f"find out which is right, then: cxlocal journal settle {row['node'][:8]} --keep HISTORY"
+        " --reason WHY ('cxlocal status' says which of them the store had first)",
+        name="disputed",
+        run=record.run,
+        flag="two-histories",
+        node=row["node"],
+        histories=[row["one"], row["other"]],
+    )
+
+
 def grant_earned(work: Work, held: dict[str, str]) -> list[str]:
     """Record promotions whose stages have all succeeded in this run; their names.
 
@@ -185,6 +217,7 @@ def grant_earned(work: Work, held: dict[str, str]) -> list[str]:
 
 
 def _decide(work: Work, promotion: Promotion) -> str:
+    refuse_disputed(work)
     refuse_conflicted(work)
     answers = ask_gates(work, "promotion", "", promotion.name)
     verdicts = {answer.verdict for answer in answers}

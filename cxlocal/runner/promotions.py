@@ -66,12 +66,15 @@ def promotions(record: RunRecord) -> dict[str, str]:
     """The decisions about this run by name: the one made in knowledge of all others of each.
 
     Of decisions by several machines that did not know of each other the strictest counts: denied
-    before overridden and granted. No clock takes part.
+    before overridden and granted; so it is where two histories of a machine disagree. No clock takes
+    part.
     """
     catch_up(record.journal)
     rows = record.journal.query(
         "SELECT name, decision FROM promotion WHERE run = ? AND decision <> 'undecided'"
-        " ORDER BY turn, decision = 'denied', decision = 'overridden', id",
+        " ORDER BY iif(EXISTS (SELECT 1 FROM disputed x WHERE x.run = promotion.run"
+        "   AND x.what = 'promotion'), 0, turn),"
+        " decision = 'denied', decision = 'overridden', id",
         (record.run,),
     )
     return {row["name"]: row["decision"] for row in rows}

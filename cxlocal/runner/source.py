@@ -139,15 +139,20 @@ def open_source(
         machine.environ, block=config.plugins.block, no=machine.blocked, warn=machine.voice.warn
     )
     place = find_place(manager, machine.environ)
-    actor = find_actor(machine.environ, place, partial(git_user, repository))
+    actor = find_actor(machine.environ, place, partial(git_user, repository.root))
     kept = not is_passing(machine.environ, place, machine.fresh)
     repository = repository._replace(believed=runs_stages or place.kind != "laptop")
     return Source(repository, revision, config, chosen, manager, place, actor, kept, asked, tree)
 
 
-def git_user(repository: Repository) -> str:
+def find_actor_at(folder: Path, environ: Mapping[str, str]) -> Actor:
+    """On whose behalf something is said in ``folder`` that needs neither a project nor its plugins."""
+    return find_actor(environ, LAPTOP, partial(git_user, folder))
+
+
+def git_user(root: Path) -> str:
     """``Name <mail>`` as git would write it into a commit; empty when it does not know."""
-    answer = git(repository.root, *ABOUT_USER)
+    answer = git(root, *ABOUT_USER)
     words = decode(answer.stdout).strip() if answer.code == 0 else ""
     return words[: words.rfind(">") + 1]
 

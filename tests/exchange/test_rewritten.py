@@ -1,4 +1,4 @@
-"""What was pushed cannot be rewritten in the journal without ``verify`` noticing.
+"""What was pushed cannot be rewritten unseen, in the journal or in the store.
 
 Whoever changes an event and computes every hash after it anew leaves a chain that is sound in itself;
 the hash that the store acknowledged is another one.
@@ -13,66 +13,19 @@ from typing import Any
 
 import pytest
 from numbers_kit import open_journal, request
+from rewriting_kit import rewrite, rewrite_store
 
 from cxlocal.allocation.allocator import obtain_number
-from cxlocal.domain import Outcome
-from cxlocal.events.document import event_hash, header_bytes
+from cxlocal.domain import Actor, Outcome
 from cxlocal.events.runs import RunRef, run_finished, run_queued
+from cxlocal.exchange.settling import questions, settle
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
-from cxlocal.journal.rebuild import rebuild
+from cxlocal.journal.rebuild import catch_up, rebuild
 from cxlocal.journal.verify import verify
 
+ADA = Actor("Ada <ada@example.org>", "git config")
 REF = RunRef("webshop", "run-1", "webshop", "urn:uuid:1")
-
-
-def rewrite(path: Path, old: str, new: str) -> int:
-    """Replace ``old`` in every document of every chain, so that all hashes fit again; how many."""
-    changed = 0
-    with sqlite3.connect(path) as direct:
-        triggers = direct.execute(
-            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
-        ).fetchall()
-        for name, _ in triggers:
-            direct.execute(f"DROP TRIGGER {name}")
-        heads: dict[Any, bytes] = {}
-        rows = direct.execute(
-            "SELECT e.id, n.name, e.branch, e.sequence, d.name, e.deliverable_sequence, t.name, e.clock,"
-            " e.previous, e.previous_in_deliverable, e.document FROM event e"
-            " JOIN node_lookup n ON n.id = e.node JOIN type_lookup t ON t.id = e.type"
-            " LEFT JOIN deliverable_lookup d ON d.id = e.deliverable ORDER BY e.node, e.branch, e.sequence"
-        ).fetchall()
-        for (
-            key,
-            node,
-            branch,
-            sequence,
-            deliverable,
-            within,
-            kind,
-            clock,
-            before,
-            inside,
-            text,
-        ) in rows:
-            fresh = text.replace(old, new)
-            changed += fresh != text
-            before = heads.get((node, branch), before)
-            inside = heads.get((node, branch, deliverable), inside) if deliverable else inside
-            header = header_bytes(node, sequence, deliverable, within, kind, clock)
-            value = event_hash(before, inside, header, fresh)
-            heads[node, branch] = value
-            if deliverable:
-                heads[node, branch, deliverable] = value
-            direct.execute(
-                "UPDATE event SET document = ?, previous = ?, previous_in_deliverable = ?, hash = ?"
-                " WHERE id = ?",
-                (fresh, before, inside, value, key),
-            )
-        for _, sql in triggers:
-            direct.execute(sql)
-    direct.close()
-    return changed
 
 
 @pytest.fixture
@@ -130,3 +83,123 @@ def test_what_the_store_never_saw_is_not_called_rewritten(pushed: Journal) -> No
     with open_journal(pushed.home) as journal:
         rebuild(journal)
         assert verify(journal).findings == []
+
+
+def told(journal: Journal) -> list[str]:
+    catch_up(journal)
+    rows = journal.query(
+        "SELECT kind, text FROM open_flags WHERE kind IN ('two-histories', 'store-changed')"
+    )
+    return [f"{row['kind']}: {row['text']}" for row in rows]
+
+
+def outcome(journal: Journal) -> str:
+    catch_up(journal)
+    return str((journal.one("SELECT outcome FROM run WHERE id = 'run-1'") or {})["outcome"])
+
+
+def level(store: Any, *journals: Journal) -> list[str]:
+    words: list[str] = []
+    for _ in range(3):
+        for journal in journals:
+            report = synchronise(journal, store, use_breaker=False, budget_seconds=20)
+            assert report.reached
+            words += report.rewritten
+    return words
+
+
+TO_SUCCESS = ('"outcome":"failure"', '"outcome":"success"')
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["as-it-was", "gone-on"])
+@pytest.mark.parametrize("knew", [False, True], ids=["came-later", "knew-the-first"])
+def test_a_rewritten_journal_is_noticed_at_the_next_contact_and_flagged_everywhere(
+    pushed: Journal, store: Any, machine: Callable[..., Journal], goes_on: bool, knew: bool
+) -> None:
+    other = machine("other")
+    if knew:
+        assert level(store, other) == []
+    pushed.close()
+    assert rewrite(pushed.path, *TO_SUCCESS) > 0
+    with open_journal(pushed.home) as laptop:
+        rebuild(laptop)
+        assert outcome(laptop) == "success"
+        if goes_on:
+            laptop.append(run_queued(REF._replace(run="run-2"), {"kind": "release"}))
+        (words,) = level(store, laptop, other)
+        assert "the journal here was rewritten" in words
+        for journal in (laptop, other):
+            (flag,) = told(journal)
+            assert "has two histories from position" in flag
+            assert outcome(journal) == "failure"
+            (question,) = questions(journal)
+            first = acknowledged_first(store, question.histories)
+            assert f"the store had {first} first" in flag
+        assert level(store, laptop, other) == [], "it is said once"
+        settle(other, question.node, first, "the log of the server", ADA)
+        level(store, other, laptop)
+        for journal in (laptop, other):
+            assert told(journal) == []
+            assert outcome(journal) == "failure"
+            assert verify(journal).findings == []
+
+
+def acknowledged_first(store: Any, names: list[str]) -> str:
+    """Of two histories the one whose events the store has on its first branch."""
+    with sqlite3.connect(store.inner.path) as direct:
+        found = [
+            name
+            for name in names
+            for (branch,) in direct.execute(
+                "SELECT branch FROM event WHERE lower(hex(substr(hash, 1, 8))) = ?", (name,)
+            )
+            if branch == 0
+        ]
+    direct.close()
+    (name,) = found
+    return name
+
+
+def test_the_second_history_may_be_the_right_one(
+    pushed: Journal, store: Any, machine: Callable[..., Journal]
+) -> None:
+    other = machine("other")
+    pushed.close()
+    rewrite(pushed.path, *TO_SUCCESS)
+    with open_journal(pushed.home) as laptop:
+        rebuild(laptop)
+        level(store, laptop, other)
+        (question,) = questions(laptop)
+        first = acknowledged_first(store, question.histories)
+        (second,) = set(question.histories) - {first}
+        settle(laptop, question.node[:8], second[:8], "the run was repeated by hand", ADA)
+        level(store, laptop, other)
+        assert (outcome(laptop), outcome(other)) == ("success", "success")
+        assert told(laptop) == told(other) == []
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["events", "events-and-feed"])
+def test_a_store_that_was_rewritten_is_named_as_that(
+    pushed: Journal, store: Any, machine: Callable[..., Journal], running: bool
+) -> None:
+    witness, late = machine("witness"), machine("late")
+    level(store, witness)
+    rewrite_store(store.inner.path, *TO_SUCCESS, running=running)
+    words = level(store, pushed, witness, late)
+    assert len(words) == 1
+    assert "the store's history was changed, or it was put back and went on" in words[0]
+    stopped = synchronise(late, store, use_breaker=False).stopped
+    assert "the store's history was changed" in stopped
+    assert "lost part of its memory" not in stopped
+    for journal in (pushed, witness, late):
+        assert any(text.startswith("store-changed") for text in told(journal))
+    for journal in (pushed, late):
+        assert any(text.startswith("two-histories") for text in told(journal))
+        assert outcome(journal) == "failure"
+    # The machine that was told otherwise does not take the store's word for which was first.
+    (question,) = questions(pushed)
+    (flag,) = [text for text in told(pushed) if text.startswith("two-histories")]
+    ours = [name for name in question.histories if f"the store had {name} first" in flag]
+    settle(pushed, question.node, ours[0], "our receipt", ADA)
+    assert told(pushed) == []
+    assert outcome(pushed) == "failure"

@@ -39,6 +39,10 @@ from cxlocal_sync.stores.session import Session, StorePlace
 WENT_BACK = "went-back"
 """Why no numbers are handed out: the store was put back to an earlier state."""
 _KNOWS_MORE = "the store lost part of its memory: a machine knows more of it than it does itself"
+_CHANGED = (
+    "the store's history was changed, or it was put back and went on: a machine was told another one"
+    " than it has now"
+)
 
 
 class Refusal(CxError):
@@ -127,9 +131,10 @@ def answer(
         granter.stop("", *place.stop)
     if place.hint != store.hint:
         session.execute("UPDATE store SET hint = ?", (place.hint,))
-    if _knows_more(session, store, who, feed, went_back):
+    doubt = _doubt(session, store, who, feed, went_back)
+    if doubt:
         for deliverable in _believed(message):
-            granter.stop(deliverable, WENT_BACK, _KNOWS_MORE)
+            granter.stop(deliverable, WENT_BACK, doubt)
     granted = [granter.answer(wish, who["node"]) for wish in wishes]
     feed.close()
     reply: dict[str, Any] = {
@@ -277,23 +282,26 @@ def _believed(message: dict[str, Any]) -> list[str]:
         raise BadMessage("the message cannot be read", why=str(error)) from error
 
 
-def _knows_more(
+def _doubt(
     session: Session, store: StoreRow, who: dict[str, Any], feed: Feed, went_back: bool
-) -> bool:
-    """Whether the speaker remembers of us what we are not."""
+) -> str:
+    """Why what the speaker remembers of us is not what we are; empty where it is."""
     if who["generation"] > store.generation:
-        return True
+        return _KNOWS_MORE
     if 0 < who["generation"] < store.generation:
-        return False  # what it remembers is from before a recovery, which already lies above it
-    lost = went_back or running_at(session, who["position"]) not in (who["hash"], None)
-    lost = lost or who["position"] > feed.position
+        return ""  # what it remembers is from before a recovery, which already lies above it
+    if went_back or who["position"] > feed.position:
+        return _KNOWS_MORE
+    if running_at(session, who["position"]) not in (who["hash"], None):
+        return _CHANGED
     for deliverable, line, k, value in who["heads"]:
         row = session.execute(
             "SELECT hash FROM grant_entry WHERE deliverable = ? AND line = ? AND k = ?",
             (deliverable, line, k),
         ).fetchone()
-        lost = lost or (k > 0 and (row is None or row[0] != value))
-    return lost
+        if k > 0 and (row is None or row[0] != value):
+            return _KNOWS_MORE if row is None else _CHANGED
+    return ""
 
 
 __all__ = ["RECOVER", "Answering", "Refusal", "ServableStore", "answer", "refuse"]
