@@ -28,18 +28,11 @@ from cxlocal.errors import Conflict, CxError, NotSignedIn, Refused, StoreNeeded
 from cxlocal.events.runs import run_flagged
 from cxlocal.exchange import state as known
 from cxlocal.exchange.breaker import remember_failure, why_resting
-from cxlocal.exchange.contact import (
-    ANSWER_SECONDS,
-    Applied,
-    Wish,
-    apply,
-    as_error,
-    reserve_wish,
-    talk,
-)
+from cxlocal.exchange.contact import ANSWER_SECONDS, as_error, reserve_wish, talk
 from cxlocal.exchange.copies import continue_elsewhere, why_doubtful
 from cxlocal.exchange.messages import GRANTS_ELSEWHERE, RUN_HAS_NUMBER, STORE_LEFT
 from cxlocal.exchange.number_lock import asking
+from cxlocal.exchange.reply import Applied, Wish, apply
 from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.exchange.sync import project_pulled, synchronise
 from cxlocal.journal.witness import has_witness, note_head

@@ -26,17 +26,10 @@ from cxlocal.exchange import state as known
 from cxlocal.exchange.answers import Answer, Item, Refusal, read_answer
 from cxlocal.exchange.breaker import remember_failure
 from cxlocal.exchange.carried import Question
-from cxlocal.exchange.contact import (
-    ANSWER_SECONDS,
-    Reply,
-    Wish,
-    apply,
-    ask,
-    meet_store,
-    reserves_told,
-)
+from cxlocal.exchange.contact import ANSWER_SECONDS, ask, reserves_told
 from cxlocal.exchange.followed import read_with
 from cxlocal.exchange.messages import PROTOCOL, BadMessage, text_of, whole_of
+from cxlocal.exchange.reply import Reply, Wish, apply, meet_store
 from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.exchange.sync import LEAST_SECONDS, project_pulled
 from cxlocal.exchange.token import token_in

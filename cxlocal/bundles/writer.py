@@ -17,8 +17,9 @@ from cxlocal.errors import Trouble, UsageError
 from cxlocal.exchange import carried as carrying
 from cxlocal.exchange import state as known
 from cxlocal.exchange.carried import Question
-from cxlocal.exchange.contact import Batch, Wish, build, next_batch, prepare, reserve_wish
+from cxlocal.exchange.contact import Batch, build, next_batch, prepare, reserve_wish
 from cxlocal.exchange.messages import BLOB_BYTES_MAX, PROTOCOL
+from cxlocal.exchange.reply import Wish
 from cxlocal.files import fresh_file, take_name
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal

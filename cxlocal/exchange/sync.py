@@ -19,9 +19,6 @@ from cxlocal.exchange.breaker import remember_failure, why_resting
 from cxlocal.exchange.carried import Chain
 from cxlocal.exchange.contact import (
     ANSWER_SECONDS,
-    Applied,
-    Reply,
-    apply,
     next_batch,
     reserve_wish,
     reserves_told,
@@ -29,6 +26,7 @@ from cxlocal.exchange.contact import (
 )  # fmt: skip
 from cxlocal.exchange.messages import STORE_LEFT
 from cxlocal.exchange.number_lock import nobody_asks
+from cxlocal.exchange.reply import Applied, Reply, apply
 from cxlocal.exchange.standing import LeftOut, to_follow
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.journal.rebuild import catch_up

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cxlocal.events.document import Event
-from cxlocal.journal.file import Journal
 from cxlocal.journal.schema import PARTIAL
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
 
 PAGE_EVENTS = 1000
 """Events fetched by one statement; well below a second on any disk."""

@@ -14,8 +14,9 @@ from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import CxError, Refused
 from cxlocal.events.document import hash_of
 from cxlocal.exchange.answers import Answer, Refusal, Stop, read_answer
-from cxlocal.exchange.contact import Reply, Wish, apply, as_error, talk
+from cxlocal.exchange.contact import as_error, talk
 from cxlocal.exchange.messages import BadMessage, decode, encode, event_in
+from cxlocal.exchange.reply import Reply, Wish, apply
 from cxlocal.exchange.state import unsent
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import pending, synchronise

@@ -23,6 +23,7 @@ from cxlocal.errors import ConfigError, Refused
 from cxlocal.events.document import Draft
 from cxlocal.exchange import contact
 from cxlocal.exchange.messages import decode, encode
+from cxlocal.exchange.reply import apply
 from cxlocal.exchange.state import ack_of, contact_row, proposing_contact, store_state
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import pending, recover_store, synchronise
@@ -357,7 +358,7 @@ def test_two_processes_of_one_journal_do_not_disturb_each_other(
     full_sync(second, store)
     full_sync(second, store)
     with first.write() as transaction:
-        contact.apply(transaction, late)
+        apply(transaction, late)
     node = first.node
     # A message built before the others moved on is refused by the store; that must not count.
     row = contact_row(first.connection, node)

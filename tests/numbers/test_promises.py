@@ -48,7 +48,8 @@ def level(store: Any, *journals: Journal) -> None:
 def test_p1_a_process_that_is_still_asking_asks_again(machine: Machine, store: FaultyStore) -> None:
     """A number given up in the meantime is never used, however late its answer comes."""
     from cxlocal.allocation.allocator import _use_online
-    from cxlocal.exchange.contact import Wish, apply, talk
+    from cxlocal.exchange.contact import talk
+    from cxlocal.exchange.reply import Wish, apply
 
     laptop = machine()
     released(laptop, store, "r0")

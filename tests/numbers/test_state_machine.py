@@ -19,7 +19,8 @@ from numbers_kit import FaultyStore, open_journal, request
 
 from cxlocal.allocation.allocator import _use_online, obtain_number
 from cxlocal.errors import StoreNeeded
-from cxlocal.exchange.contact import Wish, apply, talk
+from cxlocal.exchange.contact import talk
+from cxlocal.exchange.reply import Wish, apply
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up

@@ -19,8 +19,9 @@ from cxlocal.bundles.reader import look
 from cxlocal.bundles.receipts import Received, take_receipt, write_receipt
 from cxlocal.bundles.writer import ALL, pack
 from cxlocal.events.document import Draft
-from cxlocal.exchange.contact import apply, prepare, talk
+from cxlocal.exchange.contact import prepare, talk
 from cxlocal.exchange.followed import choose, chosen, include
+from cxlocal.exchange.reply import apply
 from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.sync import pending, synchronise
 from cxlocal.journal.file import Journal
