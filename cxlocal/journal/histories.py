@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from cxlocal.events import types
 from cxlocal.events.document import Event
 from cxlocal.journal.read import PAGE_EVENTS, SELECT, event_of
-from cxlocal.projection.apply import plain
+from cxlocal.projection.apply import count_attempts, plain
 from cxlocal.projection.disputes import (
     SETTLED,
     Claim,
@@ -202,6 +202,19 @@ def _correct(
             f"UPDATE {table} SET {marks} WHERE {where}",
             (*(plain(values.get(column)) for column in columns), *key),
         )
+        if table == "stage_run" and not counting:
+            # A bare row is of no stage, and counts for none.
+            target.execute("UPDATE stage_run SET counts = NULL WHERE id = ? AND run IS NULL", key)
+    for run in set().union(*touched.values()):
+        _count_again(target, run)
+
+
+def _count_again(target: sqlite3.Connection, run: str) -> None:
+    """Say anew which attempts of a run's stages count, as rows of them have changed."""
+    for (stage_run,) in target.execute(
+        "SELECT min(id) FROM stage_run WHERE run = ? GROUP BY stage", (run,)
+    ).fetchall():
+        count_attempts(target, stage_run)
 
 
 def pairs_of(connection: sqlite3.Connection, node: str) -> list[Pair]:

@@ -57,10 +57,10 @@ def apply_facts(connection: sqlite3.Connection, facts: Iterable[Fact], stamp: st
             row = tuple(map(plain, key))
         connection.execute(upsert_sql(table, group), row)
         if table == "stage_run":
-            _count(connection, row[0])
+            count_attempts(connection, row[0])
 
 
-def _count(connection: sqlite3.Connection, stage_run: object) -> None:
+def count_attempts(connection: sqlite3.Connection, stage_run: object) -> None:
     """Say anew which attempts of the stage of ``stage_run`` count. It follows from the rows alone, in
     whatever order they came."""
     rows = connection.execute(BESIDE, (stage_run,)).fetchall()

@@ -10,7 +10,7 @@ from cxlocal.events.document import Event
 from cxlocal.projection.attempts import attempt_failed, attempt_refused, attempt_started
 from cxlocal.projection.facts import Fact, Said, as_json, digest_of, replaces, run_stub
 from cxlocal.projection.stages import promotion_rules, stage_finished, stage_started
-from cxlocal.text import parse_utc, utc_text
+from cxlocal.text import is_hexadecimal, parse_utc, utc_text
 
 
 def project(event: Event, document: dict[str, Any] | None = None) -> list[Fact]:
@@ -373,10 +373,10 @@ def _settled(said: Said) -> list[Fact]:
         for sequence, value in custom[name]:
             if type(sequence) is not int or not is_hexadecimal(value, 64):
                 raise ValueError(f"{str(value)[:80]!r} is no place in a chain")
-        ends[name] = _json(custom[name])
+        ends[name] = as_json(custom[name])
     values = {
         "node": custom["node"], "deliverable": said.event.deliverable, "first": int(custom["first"]),
-        **ends, "runs": _json([str(run) for run in custom["runs"]]),
+        **ends, "runs": as_json([str(run) for run in custom["runs"]]),
         "actor": (custom.get("actor") or {}).get("id"), "reason": custom.get("reason"),
         "settled_at": said.at,
     }  # fmt: skip

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+# The kit stands beside the contract suite; test folders are no packages.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
+
 HEAD = """\
 cx = 1
 [deliverable]

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rewriting_kit import rewrite
+
+TO_SUCCESS = ('"outcome":"failure"', '"outcome":"success"')
 
 
 class Machines:
@@ -143,3 +146,57 @@ def test_each_chain_brings_the_plans_it_uses(machines: Machines, shop: Any) -> N
     )
     # The first of each chain brings it whole, the next by its digest.
     assert [row["whole"] for row in machines.rows("two", plans)] == [1, 1, 0]
+
+
+def test_a_rewritten_release_is_promoted_only_after_a_person_settled_it(
+    machines: Machines, shop: Any
+) -> None:
+    """A failed test becomes a success in one machine's file; the other one is asked to promote it."""
+    shop.write("""
+[stages]
+unit = { kind = "test", command = "exit 1" }
+live = { kind = "deploy", command = "true", environment = "production", requires = ["TESTED"] }
+[environments.production]
+lifetime = "lasting"
+[promotions.TESTED]
+after = ["unit"]
+""")
+    assert machines("one", "run").code == 1
+    machines.level()
+    assert rewrite(Path(machines.homes["one"]) / "journal.db", *TO_SUCCESS) > 0
+    assert machines("one", "journal", "rebuild").code == 7
+    synced = machines("one", "sync")
+    assert "Warning: the journal here was rewritten" in synced.err
+    machines("two", "sync")
+    for name in ("one", "two"):
+        status = machines(name, "status")
+        assert "has two histories from position" in status.out
+        assert "settled by a person who names the one that counts" in status.out
+        shown = machines(name, "show").out
+        assert "Disputed" in shown
+        assert "unit" in shown and "failure" in shown
+        refused = machines(name, "promote", "0.1.0", "TESTED")
+        assert refused.code == 10
+        assert "what is known of 0.1.0 is disputed" in refused.err
+        override = machines(
+            name, "promote", "0.1.0", "TESTED", "--override", "--reason", "in a hurry"
+        )
+        assert override.code == 10, "nothing at all is granted on it"
+    row = machines.rows("two", "SELECT node, one, other FROM disputed LIMIT 1")[0]
+    assert (
+        machines("two", "journal", "settle", row["node"][:8], "--keep", "f" * 8, "-m", "x").code
+        == 2
+    )
+    values = machines.rows("two", "SELECT * FROM disputed WHERE what = 'stage_run'")[0]
+    good = values["one"] if values["one_value"] == "success" else values["other"]
+    settled = machines(
+        "two", "journal", "settle", row["node"][:8], "--keep", good, "-m", "seen by hand"
+    )
+    assert settled.code == 0, settled.err
+    assert machines("two", "promote", "0.1.0", "TESTED").code == 0
+    machines.level()
+    for name in ("one", "two"):
+        assert "two histories" not in machines(name, "status").out
+        assert machines(name, "verify").code == 0
+        (run,) = machines.rows(name, "SELECT outcome FROM run")
+        assert run == {"outcome": "success"}

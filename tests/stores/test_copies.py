@@ -74,6 +74,8 @@ def agree(*journals: Journal) -> None:
         assert events(journal) == events(journals[0])
         assert fates(journal) == fates(journals[0])
         assert verify(journal).findings == []
+        # Honest copies leave nothing behind that somebody has to settle.
+        assert journal.query("SELECT * FROM disputed") == []
 
 
 def test_p9_a_copy_and_its_original_both_online(
