@@ -80,8 +80,9 @@ def artifact_drafts(
 def _built_twice(name: str, then: str, now: str, why: str) -> Conflict:
     return Conflict(
         f"artifact {name!r} was already built in this run, with other bytes",
-        why=f"sha256:{then[:12]}… then, sha256:{now[:12]}… now; {why}",
-        hint="let the stage build it once, or begin another run: cxlocal run start --new",
+        why=f"sha256:{then[:12]}… then, sha256:{now[:12]}… now; {why};"
+        " 'cxlocal run start --new' begins a run of its own",
+        hint="let the stage build it once, or: cxlocal run start --new",
         name="built-twice",
         artifact=name,
         then=then,

@@ -53,6 +53,7 @@ FAULTS = {
     "A gate that refuses a deployment or a rollback",
     "Bundles that are torn, changed or hostile",
     "The store is away and the machine goes",
+    "A journal or a store is rewritten, every hash with it",
     "The store is away and a CI job needs a number",
     "Moving to another store is cut off",
     "Killed during an import",
