@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cxlocal.events.runs import run_flagged
 from cxlocal.exchange.state import ack_of, branch_at, forget_cursor, hash_at
-from cxlocal.journal.verify import rewritten_since_acknowledged
+from cxlocal.journal.read import rewritten_since_acknowledged
 
 if TYPE_CHECKING:
     from cxlocal.exchange.answers import Held

@@ -6,15 +6,13 @@ wrong with it is a reason, not a crash.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from email.message import Message
-from email.parser import Parser
 from pathlib import Path
-
-from packaging.version import InvalidVersion, Version
+from typing import TYPE_CHECKING
 
 from cxlocal.hooks.tool import ToolFailure
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 METADATA_BYTES_MAX = 4 * 1024 * 1024
 """Of a wheel's METADATA; long descriptions of real packages stay below 1 MiB."""
@@ -32,6 +30,10 @@ def carried_version(path: Path) -> str:
 
 def wheel_headers(path: Path) -> Message[str, str]:
     """The headers of a wheel's METADATA. Raises ToolFailure for what is no wheel."""
+    import zipfile
+    import zlib
+    from email.parser import Parser
+
     try:
         with zipfile.ZipFile(path) as archive:
             names = [
@@ -51,6 +53,8 @@ def wheel_headers(path: Path) -> Message[str, str]:
 
 def same_version(one: str, other: str) -> bool:
     """Equal as PEP 440 sees it (1.0 is 1.0.0), or letter by letter where one is no such version."""
+    from packaging.version import InvalidVersion, Version
+
     try:
         return Version(one) == Version(other)
     except InvalidVersion:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.events.document import Event
 from cxlocal.journal.schema import PARTIAL
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -83,3 +87,16 @@ def partial_nodes(journal: Journal) -> list[str]:
         (len(PARTIAL) + 1, PARTIAL, PARTIAL[:-1] + "!"),
     )
     return [row[0] for row in rows.fetchall()]
+
+
+def rewritten_since_acknowledged(
+    connection: sqlite3.Connection,
+) -> list[tuple[str, int, int, str, str]]:
+    """Where a chain holds another event than a store acknowledged: node, branch, sequence, the hash
+    that was acknowledged and the one here, in hexadecimal."""
+    return connection.execute(
+        "SELECT a.node, a.branch, a.sequence, a.hash, lower(hex(e.hash)) FROM ack a"
+        " JOIN node_lookup n ON n.name = a.node JOIN event e ON e.node = n.id"
+        " AND e.sequence = a.sequence AND e.branch = a.branch"
+        " WHERE a.hash <> '' AND a.hash <> lower(hex(e.hash))"
+    ).fetchall()

@@ -16,7 +16,7 @@ from cxlocal.events.document import Event, hash_of
 from cxlocal.journal.chains import misplaced, unlinked, unlinked_in_deliverable
 from cxlocal.journal.comparing import changed_views, compare, empty_projection
 from cxlocal.journal.histories import judge
-from cxlocal.journal.read import PAGE_EVENTS, events_after
+from cxlocal.journal.read import PAGE_EVENTS, events_after, rewritten_since_acknowledged
 from cxlocal.projection.apply import apply_facts
 from cxlocal.projection.project import project, stamp
 from cxlocal.projection.tables import PROJECTION_VERSION
@@ -238,19 +238,6 @@ def _check_ends(journal: Journal) -> Iterator[Finding]:
             f" {acknowledged[:16]}, here is {here[:16]}"
         )
         yield Finding("acknowledged", where, what)
-
-
-def rewritten_since_acknowledged(
-    connection: sqlite3.Connection,
-) -> list[tuple[str, int, int, str, str]]:
-    """Where a chain holds another event than a store acknowledged: node, branch, sequence, the hash
-    that was acknowledged and the one here, in hexadecimal."""
-    return connection.execute(
-        "SELECT a.node, a.branch, a.sequence, a.hash, lower(hex(e.hash)) FROM ack a"
-        " JOIN node_lookup n ON n.name = a.node JOIN event e ON e.node = n.id"
-        " AND e.sequence = a.sequence AND e.branch = a.branch"
-        " WHERE a.hash <> '' AND a.hash <> lower(hex(e.hash))"
-    ).fetchall()
 
 
 def _named(position: int, node: str, sequence: int) -> str:
