@@ -241,8 +241,9 @@ def test_an_unmounted_share_is_never_a_fresh_store(
             recover_store(journal, seen_by(there.point, name))
     assert os.listdir(there.point) == []
     os.rmdir(there.point)
-    with pytest.raises(StoreUnreachable, match="no folder"):
+    with pytest.raises(StoreUnreachable, match="no folder") as caught:
         store.exchange(_hello(), timeout=5)
+    assert "make the place" in caught.value.hint
     there.point.mkdir()
     there.mount()
     level(laptop, store)
