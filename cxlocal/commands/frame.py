@@ -51,23 +51,23 @@ class Command(click.Command):
         super().__init__(*args, **rest)
         self.examples = examples
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; what its parser complains of names this command, whose help tells more."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write sentence, examples, then explanation."""
         _write_help_text(self, formatter)
 
 
-class Group(click.Group):
+class Group(Command, click.Group):
     """A group of commands whose help shows examples first."""
 
     command_class = Command
-
-    def __init__(self, *args: Any, examples: Sequence[Example] = (), **rest: Any) -> None:
-        super().__init__(*args, **rest)
-        self.examples = examples
-
-    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write sentence, examples, then explanation."""
-        _write_help_text(self, formatter)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Commands before options: they are what one looks for."""

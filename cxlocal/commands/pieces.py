@@ -216,13 +216,14 @@ def _start(
 
 
 def _warn_of_open_run(journal: Journal, before: str, now: str) -> None:
+    from cxlocal.runner.pieces import how_to_finish
+
     if before == now:
         return
     row = journal.one("SELECT version FROM run WHERE id = ? AND finished_at IS NULL", (before,))
     if row is not None:
         name = row["version"] or before[:8]
-        warn(f"run {name} was started here before and stays open: "
-             f"CXLOCAL_RUN={before} cxlocal run finish")  # fmt: skip
+        warn(f"run {name} was started here before and stays open: {how_to_finish(before)}")
 
 
 def _tell_start(found: Started, *, as_json: bool) -> None:

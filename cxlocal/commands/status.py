@@ -1,4 +1,4 @@
-"""``cxlocal status``: what is live, what ran last, what waits, at a glance."""
+"""``cxlocal status``: what is live, what was released last, what waits, at a glance."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ORDER BY kind IN ('two-histories', 'store-changed') DESC, raised_at DESC LIMIT 5
 @json_option
 @pass_app
 def status(app: App, as_json: bool) -> None:
-    """Show what is live, what ran last and what waits.
+    """Show what is live, what was released last and what waits.
 
     Asks nobody over the network.
     """
@@ -172,7 +172,9 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         if run["pid"] and not run["pieces"] and not run["alive"]:
             where = "cut off: its process here is gone; 'cxlocal env reap' records and tidies it up"
         if run["pieces"]:
-            where = "single commands, begun here; 'cxlocal run finish' ends it"
+            from cxlocal.runner.pieces import how_to_finish
+
+            where = f"single commands, begun here; end it with: {how_to_finish(run['run'])}"
         lines.append(f"Open: {run['version'] or run['run'][:8]} ({run['kind']}), {where}")
     for reserve in facts["reserve"]:
         left = reserve["hi"] - reserve["next"] + 1

@@ -140,6 +140,7 @@ def create(app: App, url: str | None, synced: bool, again: bool, as_json: bool) 
                 name="no-creating",
             )
         with app.journal() as journal:
+            before = store_state(journal.connection)
             lineage = make(
                 _own_node(journal) if synced else "",
                 lineage=_own_lineage(journal) if again else "",
@@ -154,6 +155,10 @@ def create(app: App, url: str | None, synced: bool, again: bool, as_json: bool) 
     say(f"There is a store at {opened.url} now.")
     if again:
         say("'cxlocal store recover' lets it hand out numbers, above all that may be in use.")
+    elif before.lineage and before.url != opened.url:
+        say(
+            f"This machine's history is at {before.url}: 'cxlocal store adopt {opened.url}' moves it."
+        )
     else:
         say(f'Set it in cx.toml, [store] url = "{opened.url}"; then run "cxlocal sync".')
 

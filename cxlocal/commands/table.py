@@ -31,7 +31,7 @@ ROWS = (
     Row("promote", "promote:promote", "Decide about a version: give it a promotion, or refuse it.", "Release"),
     Row("deploy", "deploy:deploy", "Deploy a version that was built before; nothing is built again.", "Release"),
     Row("rollback", "rollback:rollback", "Put the version before back, or the one that is named.", "Release"),
-    Row("status", "status:status", "Show what is live, what ran last and what waits.", "Look"),
+    Row("status", "status:status", "Show what is live, what was released last and what waits.", "Look"),
     Row("log", "log:log", "Show the runs this machine knows of, newest first.", "Look"),
     Row("show", "show:show", "Tell the story of one run: why, what, where, and how it went.", "Look"),
     Row("browse", "browse:browse", "Look at the history of this machine in the browser.", "Look"),

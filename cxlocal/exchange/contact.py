@@ -28,6 +28,7 @@ from cxlocal.exchange.messages import (
     encode,
     event_out,
 )  # fmt: skip
+from cxlocal.exchange.open import is_own
 from cxlocal.exchange.reply import Applied, Reply, Wish, unreadable_answer
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.token import token_out
@@ -159,7 +160,8 @@ def refuse_elsewhere(journal: Journal, store: Store) -> None:
     state = known.store_state(journal.connection)
     if state.lineage and state.url and state.url != store.url:
         raise Refused(
-            f"the journal here belongs to the store at {state.url}, not to one at {store.url}",
+            f"the journal here belongs to the store at {state.url}"
+            f"{' (this machine alone)' * is_own(state.url)}, not to one at {store.url}",
             why="it holds the history and the numbers of that store, and is shown to no other",
             hint=f"is it the same store, moved: cxlocal store moved {store.url}; to move this machine"
             f" over: cxlocal store adopt {store.url}; to use both: a home for each (CXLOCAL_HOME)",

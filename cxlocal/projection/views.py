@@ -1,7 +1,8 @@
 """The views with plain names that people and pages query.
 
 A view states nothing of its own: it joins projected and local tables. Times are UTC text,
-durations end in ``_seconds``.
+durations end in ``_seconds``. What each column means stands in ``meanings``; a view that says something
+else needs a new ``tables.PROJECTION_VERSION``.
 """
 
 from __future__ import annotations

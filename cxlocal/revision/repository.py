@@ -185,7 +185,7 @@ def _not_resolved(repository: Repository, name: str, answer: Captured) -> CxErro
         return UsageError(
             "this repository has no commit yet",
             why="a release is made from a pushed commit",
-            hint="commit and push first: git add -A && git commit && git push",
+            hint="commit and push first: git add -A && git commit && git push -u origin HEAD",
             name="empty-repository",
         )
     hint = "git fetch --all --tags, then try again"

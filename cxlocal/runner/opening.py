@@ -33,6 +33,7 @@ from cxlocal.runner.facts import (
     words_of_changes,
 )
 from cxlocal.runner.nesting import handed_on, refuse_repetition
+from cxlocal.runner.pieces import how_to_finish
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.record import RunRecord, Version
 from cxlocal.runner.run_version import check, rehearsed, stamp, take_number
@@ -388,11 +389,18 @@ def _refuse_to_resume(journal: Journal, record: RunRecord) -> None:
             hint="start it anew: cxlocal rehearse",
             name="not-a-release",
         )
+    if record.outcome() is None and orphans.is_of_pieces(journal, record.run):
+        raise Refused(
+            f"run {record.run[:8]} was begun here by single commands and is open",
+            why="a run goes on when it has ended",
+            hint=how_to_finish(record.run),
+            name="open-pieces",
+        )
     if record.outcome() is None:
         raise Refused(
             f"run {record.run[:8]} is open elsewhere",
             why="it has not ended as far as this machine knows, and it is not carried out here",
-            hint="cxlocal sync, then try again; a run of single commands: cxlocal run finish",
+            hint="cxlocal sync, then try again",
             name="open-elsewhere",
         )
 

@@ -120,6 +120,11 @@ def is_carried_out(journal: Journal, run: str) -> int:
     return 0 if row is None or _is_dead(row) else int(row["pid"])
 
 
+def is_of_pieces(journal: Journal, run: str) -> bool:
+    """Whether single commands began ``run`` on this machine, and nothing has ended it."""
+    return journal.one("SELECT 1 FROM process WHERE run = ? AND pieces = 1", (run,)) is not None
+
+
 def _is_dead(row: dict[str, object]) -> bool:
     from cxlocal.processes.identity import alive
 

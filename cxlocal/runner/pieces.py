@@ -98,6 +98,11 @@ class Reporter(NamedTuple):
         return cut_name(clean_text(found), PART_CHARACTERS)
 
 
+def how_to_finish(run: str) -> str:
+    """The command that ends this run, whichever ``.cx/run`` names."""
+    return f"{RUN_VARIABLE}={run} cxlocal run finish"
+
+
 class PieceRecord(RunRecord):
     """A run as one short command sees it."""
 

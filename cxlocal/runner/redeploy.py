@@ -115,7 +115,8 @@ def deploy_stages(record: RunRecord, environment: str) -> list[Stage]:
             why=f"its plan has {', '.join(known) or 'none'}",
             hint=f"did you mean {close!r}?"
             if (close := near(environment, known))
-            else "name one of them, or add it to [environments] of cx.toml and release again",
+            else f"{'name one of them, or ' * bool(known)}add it to [environments] of cx.toml and"
+            " release again",
             name="no-such-environment",
         )
     if plan.environment(environment).lifetime != "lasting":

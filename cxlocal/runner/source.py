@@ -124,7 +124,8 @@ def open_source(
             raise UsageError(
                 f"commit {revision.commit[:12]} has no {path}",
                 why="the process comes from the revision, never from the working tree",
-                hint=f"git add {path} && git commit && git push; or try it first: cxlocal rehearse",
+                hint=f"git add {path} && git commit && git push -u origin HEAD;"
+                " or try it first: cxlocal rehearse",
                 name="no-config-in-revision",
             )
         config = parse(content, file=f"cx.toml at {revision.commit[:8]}")

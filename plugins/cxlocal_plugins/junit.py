@@ -2,7 +2,7 @@
 
 There is no official standard; the survey at https://github.com/testmoapp/junitxml is followed. The
 file comes from an untrusted build: it is read in chunks, declarations of entities end the reading,
-and what is kept is bounded. Counts come from the elements (``junit_tests`` says which of them are
+and what is kept is bounded. Counts come from the elements (``junit_elements`` says which of them are
 one test), never from the totals in the file; only where a suite counts failures and none of its
 elements has one, that is believed, as an error of the suite itself.
 
@@ -22,7 +22,7 @@ from xml.parsers import expat
 
 from cxlocal.hooks.report import Report, ReportReader
 from cxlocal.hooks.specs import hookimpl
-from cxlocal_plugins.junit_tests import Element, Suite, Tests, named
+from cxlocal_plugins.junit_elements import Element, Suite, Tests, named
 from cxlocal_plugins.junit_text import CHUNK_BYTES, Cleaner, UnknownEncoding
 
 BYTES_MAX = 2 * 1024 * 1024 * 1024

@@ -20,7 +20,7 @@ HEAD = f"""\
 # Hooks
 
 This page is made from `cxlocal/hooks/specs.py`; a test compares them
-(`python tests/hooks/hooks_page.py --write`). How to build a tool, from nothing:
+(`tests/run --write-docs` writes it). How to build a tool, from nothing:
 [own-tool.md](own-tool.md).
 
 A plugin is a Python module (or an object in one) with functions that are named after hooks and

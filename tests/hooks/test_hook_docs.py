@@ -38,9 +38,7 @@ def _generator() -> ModuleType:
 
 def test_the_hook_page_is_up_to_date() -> None:
     page = _generator()
-    assert page.PAGE.read_text(encoding="utf-8") == page.render(), (
-        "python tests/hooks/hooks_page.py --write"
-    )
+    assert page.PAGE.read_text(encoding="utf-8") == page.render(), "tests/run --write-docs"
 
 
 def test_our_markers_do_what_those_of_pluggy_do() -> None:

@@ -292,8 +292,20 @@ def test_usage_errors_say_what_to_do(cx: Any, arguments: tuple[str, ...], said: 
     assert "Traceback" not in result.err
 
 
-def test_usage_errors_name_the_help_of_the_command(cx: Any) -> None:
-    assert "To do: cxlocal completion --help" in cx("completion", "cmd.exe").err
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (("completion", "cmd.exe"), "completion"),
+        (("run", "--resume"), "run"),
+        (("run", "start", "--reason"), "run start"),
+        (("status", "--json=yes"), "status"),
+        (("store", "create", "--nope"), "store create"),
+    ],
+)
+def test_usage_errors_name_the_help_of_the_command(
+    cx: Any, arguments: tuple[str, ...], command: str
+) -> None:
+    assert f"To do: cxlocal {command} --help\n" in cx(*arguments).err
 
 
 @pytest.mark.parametrize("platform", ["win32", "cygwin"])

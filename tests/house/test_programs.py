@@ -43,3 +43,13 @@ def test_every_program_a_test_needs_is_installed(root: Path) -> None:
         if COME_ALONG.get(name, name) not in installed | OF_DEBIAN
     }
     assert missing == {}, "name the package in PACKAGES of tests/run"
+
+
+def test_write_docs_writes_every_generated_page(root: Path) -> None:
+    """A page is made by a script below ``tests`` that takes ``--write``."""
+    writers = {
+        path.relative_to(root).as_posix()
+        for path in (root / "tests").rglob("*.py")
+        if '"--write" in ' in path.read_text() and path != Path(__file__)
+    }
+    assert len(writers) > 1 and set(_tests_run(root).PAGE_WRITERS) == writers

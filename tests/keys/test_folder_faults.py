@@ -26,6 +26,7 @@ from numbers_kit import request
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.allocation.request import Number
 from cxlocal.errors import Refused, StoreNeeded
+from cxlocal.exchange.contact import bind_address
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import recover_store, synchronise
 from cxlocal.journal.file import Journal
@@ -226,6 +227,7 @@ def test_an_unmounted_share_is_never_a_fresh_store(
     release goes on from the reserve, and everything arrives when the share is back."""
     there = mount(lived_in, "team")
     laptop, store = machine("laptop"), seen_by(there.point, "laptop2")
+    bind_address(laptop, store.url)  # The same store, under the name of the second mount.
     level(laptop, store)
     there.unmount()
     assert os.listdir(there.point) == []
@@ -241,8 +243,9 @@ def test_an_unmounted_share_is_never_a_fresh_store(
             recover_store(journal, seen_by(there.point, name))
     assert os.listdir(there.point) == []
     os.rmdir(there.point)
-    with pytest.raises(StoreUnreachable, match="no folder"):
+    with pytest.raises(StoreUnreachable, match="no folder") as caught:
         store.exchange(_hello(), timeout=5)
+    assert "make the place" in caught.value.hint
     there.point.mkdir()
     there.mount()
     level(laptop, store)
@@ -255,6 +258,7 @@ def test_a_share_that_hangs_costs_the_time_allowed_only(
 ) -> None:
     there = mount(lived_in, "team")
     laptop, store = machine("laptop"), seen_by(there.point, "laptop2")
+    bind_address(laptop, store.url)  # The same store, under the name of the second mount.
     level(laptop, store)
     there.process.send_signal(signal.SIGSTOP)
     begun = time.monotonic()
@@ -277,6 +281,7 @@ def test_a_share_that_can_only_be_read(
     there = mount(lived_in, "team", "-r")
     before = {path: path.read_bytes() for path in keys_of(lived_in)}
     laptop, store = machine("laptop"), seen_by(there.point, "laptop")
+    bind_address(laptop, store.url)  # The same store, under the name of the second mount.
     assert take(laptop, store, "r9").how == "reserve"
     report = synchronise(laptop, store, use_breaker=False)
     assert not report.reached and "only be read" in report.why

@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import pytest
-from cxlocal_plugins import junit_tests
+from cxlocal_plugins import junit_elements
 from cxlocal_plugins.junit import JUnit, seconds_of
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -393,13 +393,13 @@ def test_messages_and_names_are_bounded(file: Path) -> None:
     )
     assert [len(case.message.encode()) for case in report.cases] == [1024, 1024]
     names = {case.name for case in report.cases}
-    assert len(names) == 2 and max(map(len, names)) <= junit_tests.NAME_CHARACTERS_MAX
+    assert len(names) == 2 and max(map(len, names)) <= junit_elements.NAME_CHARACTERS_MAX
 
 
 def test_failures_do_not_hide_behind_many_passes(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(junit_tests, "CASES_MAX", 10)
+    monkeypatch.setattr(junit_elements, "CASES_MAX", 10)
     cases = "".join(f'<testcase name="{number}"/>' for number in range(30))
     report = read(file, f'<testsuite>{cases}<testcase name="z"><failure/></testcase></testsuite>')
     assert len(report.cases) == 11 and "20 cases" in report.problem
@@ -409,7 +409,7 @@ def test_failures_do_not_hide_behind_many_passes(
 def test_wide_characters_count_as_what_they_take(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(junit_tests, "KEPT_BYTES_MAX", 40_000)
+    monkeypatch.setattr(junit_elements, "KEPT_BYTES_MAX", 40_000)
     cases = "".join(f'<testcase name="{"😀" * 1000}{number}"/>' for number in range(30))
     assert 8 <= len(read(file, f"<testsuite>{cases}</testsuite>").cases) <= 11
 

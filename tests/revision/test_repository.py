@@ -105,7 +105,7 @@ def test_empty_repository(desk: Any) -> None:
     with pytest.raises(UsageError) as error:
         resolve(repository)
     assert error.value.name == "empty-repository"
-    assert "git push" in error.value.hint
+    assert "git push -u origin HEAD" in error.value.hint, "works for the first push, too"
     assert version_tags(repository) == ()
 
 

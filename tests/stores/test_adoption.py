@@ -311,7 +311,8 @@ def test_the_command(cx: Any, machine: Machine, old: SqliteStore, tmp_path: Path
     url = f"sqlite://{tmp_path}/shared/store.db"
     done = cx("store", "adopt", url, cwd=tmp_path, env=env)
     assert done.code != 0 and f"cxlocal store create {url}" in done.err
-    assert cx("store", "create", url, cwd=tmp_path, env=env).code == 0
+    done = cx("store", "create", url, cwd=tmp_path, env=env)
+    assert done.code == 0 and f"'cxlocal store adopt {url}' moves it" in done.err
     done = cx("store", "adopt", url, cwd=tmp_path, env=env)
     assert done.code == 0, done.err
     assert "goes on counting 1 line" in done.err and f'[store] url = "{url}"' in done.err

@@ -167,7 +167,10 @@ class KeyStore(Answering):
             hint = "restore that file from a backup, or run 'cxlocal store recover'"
             raise self._unreachable(f"it is damaged: {error}", hint) from error
         except SpaceMissing as error:
-            hint = f"mount it, or begin a new store with 'cxlocal store create {self.url}'"
+            hint = (
+                "mount it; only for a new store: make the place if it is missing, then:"
+                f" cxlocal store create {self.url}"
+            )
             raise self._unreachable(str(error), hint) from error
         except SpaceError as error:
             self.close()
