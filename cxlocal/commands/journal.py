@@ -9,7 +9,6 @@ from cxlocal.commands.frame import group
 from cxlocal.commands.output import put
 from cxlocal.commands.terminal import say
 from cxlocal.errors import JournalDamaged, Trouble
-from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import utc_text
 
 SOUND = ("projection", "acknowledged")
@@ -120,6 +119,7 @@ def settle(app: App, machine: str, keep: str, reason: str) -> None:
     Both stay in every journal, and so does who said this, and why.
     """
     from cxlocal.exchange.settling import settle as name_one
+    from cxlocal.journal.rebuild import catch_up
     from cxlocal.runner.source import find_actor_at
 
     with app.journal(create=False) as opened:

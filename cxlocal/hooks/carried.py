@@ -6,6 +6,7 @@ wrong with it is a reason, not a crash.
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,6 @@ def carried_version(path: Path) -> str:
 def wheel_headers(path: Path) -> Message[str, str]:
     """The headers of a wheel's METADATA. Raises ToolFailure for what is no wheel."""
     import zipfile
-    import zlib
     from email.parser import Parser
 
     try:
