@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,11 +14,9 @@ from cxlocal.commands.output import json_option, put, write_document, write_rows
 from cxlocal.commands.status import deliverable_here
 from cxlocal.commands.terminal import harmless
 from cxlocal.errors import Trouble, UsageError
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import duration_text
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
 
 PARTS = {
     "timeline": "SELECT at, what, name, result, environment, waiting_seconds, duration_seconds,"

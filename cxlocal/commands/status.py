@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
@@ -11,10 +11,8 @@ from cxlocal.commands.terminal import harmless, warn
 from cxlocal.config.load import read
 from cxlocal.config.settings import settings
 from cxlocal.exchange.agreed import unagreed
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
 
 BOARD = """
 SELECT title, environment_title, environment, deliverable, service, version, state, since,

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, put, write_document
-from cxlocal.commands.project import how_to_send, leave, load_project, open_project_store
+from cxlocal.commands.project import Project, how_to_send, leave, load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import NotSynced, UsageError
 from cxlocal.exchange.blobs import Carried, carry
 from cxlocal.exchange.followed import include
 from cxlocal.exchange.standing import words_of_staying
-from cxlocal.exchange.store import StoreUnreachable
-from cxlocal.exchange.sync import synchronise, why_no_numbers
+from cxlocal.exchange.store import Store, StoreUnreachable
+from cxlocal.exchange.sync import SyncReport, synchronise, why_no_numbers
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.handover import goes_away, send_patiently
 from cxlocal.runner.needed import all_needed
 from cxlocal.text import parse_duration
-
-if TYPE_CHECKING:
-    from cxlocal.commands.project import Project
-    from cxlocal.exchange.store import Store
-    from cxlocal.exchange.sync import SyncReport
-    from cxlocal.journal.file import Journal
 
 BUDGET_SECONDS = 60.0
 """A person who says ``sync`` waits longer than a run does; still not for ever."""

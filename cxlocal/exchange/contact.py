@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cxlocal.errors import CxError, NotSignedIn, Refused
 from cxlocal.exchange import followed as following
@@ -30,16 +30,13 @@ from cxlocal.exchange.messages import (
 )  # fmt: skip
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.reply import Applied, Reply, Wish, unreadable_answer
-from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.exchange.token import token_out
+from cxlocal.journal.file import Journal
 from cxlocal.journal.read import node_events
 from cxlocal.journal.whereabouts import file_hint
 from cxlocal.numbers import holdings
 from cxlocal.numbers.log import RESERVE
-
-if TYPE_CHECKING:
-    from cxlocal.exchange.store import Store
-    from cxlocal.journal.file import Journal
 
 ANSWER_SECONDS = 2.0
 """How long one answer is waited for (connecting takes 2 s at most)."""

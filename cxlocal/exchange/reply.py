@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cxlocal.errors import CxError
 from cxlocal.exchange import carried as carrying
@@ -19,17 +19,12 @@ from cxlocal.exchange.messages import (
 from cxlocal.exchange.receive import Taken, take_items
 from cxlocal.exchange.rewritten import notice
 from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.journal.file import Transaction
 from cxlocal.journal.whereabouts import file_hint, same_place
 from cxlocal.journal.witness import note_head, was_put_back
 from cxlocal.numbers import holdings
 from cxlocal.numbers.log import RESERVE, Entry, entry_hash
 from cxlocal.text import utc_text
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Transaction
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Transaction
 
 
 class Reply(NamedTuple):

@@ -8,15 +8,11 @@ anywhere, and every machine then compares the two (``cxlocal.journal.histories``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cxlocal.events.runs import run_flagged
+from cxlocal.exchange.answers import Held
 from cxlocal.exchange.state import ack_of, branch_at, forget_cursor, hash_at
+from cxlocal.journal.file import Transaction
 from cxlocal.journal.read import rewritten_since_acknowledged
-
-if TYPE_CHECKING:
-    from cxlocal.exchange.answers import Held
-    from cxlocal.journal.file import Transaction
 
 CHANGED = "changed at the store "
 """Followed by a node id, the name of a local value: what the store had acknowledged of that chain, and has

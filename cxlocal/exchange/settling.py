@@ -6,17 +6,15 @@ push its history may not settle it either, and who follows that deliverable alon
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from cxlocal.domain import Actor
 from cxlocal.errors import Refused, UsageError
+from cxlocal.events.document import Draft
 from cxlocal.events.machines import node_settled
 from cxlocal.exchange.standing import require
+from cxlocal.journal.file import Journal
 from cxlocal.journal.histories import Pair, end_of, pairs_of
-
-if TYPE_CHECKING:
-    from cxlocal.domain import Actor
-    from cxlocal.events.document import Draft
-    from cxlocal.journal.file import Journal
 
 PREFIX_MIN = 4
 """Digits of an id or a hash that may stand for it."""

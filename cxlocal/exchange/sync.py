@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cxlocal.errors import Refused
 from cxlocal.exchange import carried as carrying
@@ -28,14 +28,10 @@ from cxlocal.exchange.messages import STORE_LEFT
 from cxlocal.exchange.number_lock import nobody_asks
 from cxlocal.exchange.reply import Applied, Reply, apply
 from cxlocal.exchange.standing import LeftOut, to_follow
-from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.exchange.store import Store, StoreUnreachable
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers import holdings
-
-if TYPE_CHECKING:
-    from cxlocal.exchange.store import Store
-    from cxlocal.journal.file import Journal
-
 
 BUDGET_SECONDS = 3.0
 """What a command may spend on the store beside its own work (promise P17)."""

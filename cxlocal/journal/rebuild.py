@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from cxlocal.journal.file import Journal
 from cxlocal.journal.histories import DUE, is_due, judge, note_due
 from cxlocal.journal.migrate import run_script
 from cxlocal.journal.read import PAGE_EVENTS, events_after
@@ -13,9 +13,6 @@ from cxlocal.projection.apply import apply_facts
 from cxlocal.projection.project import project, stamp
 from cxlocal.projection.tables import FORMER_TABLES, PROJECTION_VERSION, TABLES, create_sql
 from cxlocal.projection.views import VIEWS, create_views_sql
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
 
 
 def catch_up(

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cxlocal.errors import Trouble
 from cxlocal.events.document import Event, hash_of
 from cxlocal.journal.chains import misplaced, unlinked, unlinked_in_deliverable
 from cxlocal.journal.comparing import changed_views, compare, empty_projection
+from cxlocal.journal.file import Journal
 from cxlocal.journal.histories import judge
 from cxlocal.journal.read import PAGE_EVENTS, events_after, rewritten_since_acknowledged
 from cxlocal.projection.apply import apply_facts
 from cxlocal.projection.project import project, stamp
 from cxlocal.projection.tables import PROJECTION_VERSION
 from cxlocal.text import parse_utc
-
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
 
 FINDINGS_MAX = 100
 """After this many findings a journal is not worth listing further."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from cxlocal.errors import CxError
+from cxlocal.journal.file import Journal
 from cxlocal.runner.record import RunRecord
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cxlocal.journal.file import Journal
 
 CHAIN_MAX = 1000
 """Deployments that are looked through for the version before; more mean a loop in the data."""

@@ -5,19 +5,17 @@ Every verdict is recorded. *Undecided* is never taken for *allow*.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cxlocal.domain import Verdict
 from cxlocal.errors import Conflict, Refused, Undecided
 from cxlocal.hooks.stage_view import GateAnswer
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.plan.types import Promotion, Stage
 from cxlocal.runner.gate_question import data_age_seconds, gate_question
 from cxlocal.runner.promotions import contradictions, promotion_draft, promotions
-
-if TYPE_CHECKING:
-    from cxlocal.plan.types import Promotion, Stage
-    from cxlocal.runner.record import RunRecord
-    from cxlocal.runner.work import Work
+from cxlocal.runner.record import RunRecord
+from cxlocal.runner.work import Work
 
 GRANTED = ("granted", "overridden")
 

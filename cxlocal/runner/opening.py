@@ -8,7 +8,7 @@ it by the same functions: ``ask_git`` and ``record_beginning`` for a new one, ``
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.domain import Outcome
@@ -54,8 +54,6 @@ from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import Workspace, discard, open_workspace, say_absent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cxlocal.exchange.store import Store
     from cxlocal.journal.file import Journal
     from cxlocal.plan.types import Plan

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
-from cxlocal.exchange.sync import synchronise
-from cxlocal.projection.parts import words_of
+from cxlocal.exchange.sync import SyncReport, synchronise
+from cxlocal.projection.parts import Standing, words_of
 from cxlocal.revision.clean import WHAT_COUNTS, differences, refuse_changes
 from cxlocal.revision.filters import agreed_filters
 from cxlocal.revision.repository import shown
@@ -26,22 +26,18 @@ from cxlocal.runner.opening import (
     take_version,
 )
 from cxlocal.runner.outcomes import worst
-from cxlocal.runner.pieces import attach
+from cxlocal.runner.pieces import PieceRecord, attach
 from cxlocal.runner.pieces_join import CiRun, Joined, find_joined, go_on, refuse_other
-from cxlocal.runner.source import make_plan, open_store
+from cxlocal.runner.source import Machine, Source, make_plan, open_store
 from cxlocal.text import parse_utc
 
 if TYPE_CHECKING:
     from cxlocal.events.document import Draft
     from cxlocal.exchange.store import Store
-    from cxlocal.exchange.sync import SyncReport
     from cxlocal.journal.file import Journal
-    from cxlocal.projection.parts import Standing
     from cxlocal.revision.proof import Proof
-    from cxlocal.runner.pieces import PieceRecord
     from cxlocal.runner.record import RunRecord, Version
     from cxlocal.runner.request import Request
-    from cxlocal.runner.source import Machine, Source
 
 END_SECONDS = 1.0
 """For the last exchange with a store, as of every run (promise P17)."""

@@ -20,7 +20,7 @@ from cxlocal.processes.stdout import data
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner.driver import drive
 from cxlocal.runner.outcomes import judge
-from cxlocal.runner.pieces_attempt import PieceAttempt
+from cxlocal.runner.pieces_attempt import PieceAttempt, Surroundings, Troubles
 from cxlocal.runner.signals import Signals
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from cxlocal.plan.types import Stage
     from cxlocal.processes.child import Child, End, Sink
     from cxlocal.runner.pieces import PieceRecord, Reporter
-    from cxlocal.runner.pieces_attempt import Surroundings, Troubles
     from cxlocal.runner.work import Launch
 
 TIMED_OUT = 124

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from cxlocal.domain import Actor
 from cxlocal.events import places
 from cxlocal.events.document import Draft
 from cxlocal.journal.rebuild import catch_up
-
-if TYPE_CHECKING:
-    from cxlocal.domain import Actor
-    from cxlocal.runner.record import RunRecord
+from cxlocal.runner.record import RunRecord
 
 
 def promotion_draft(

@@ -7,7 +7,8 @@ that run, as later events of it, so that the story of a version is in one place.
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -15,9 +16,11 @@ from cxlocal.config.problems import near
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.exchange.standing import require
-from cxlocal.hooks.manager import find_tool
+from cxlocal.hooks.manager import Manager, find_tool
 from cxlocal.hooks.tool import verbs_of
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.plan.types import Stage
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import leftovers, locks, orphans, recovery
 from cxlocal.runner.admission import busy, hold
@@ -31,19 +34,10 @@ from cxlocal.runner.products import artifacts
 from cxlocal.runner.promotions import promotions
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.signals import Signals
-from cxlocal.runner.source import Machine
+from cxlocal.runner.source import Machine, Source
 from cxlocal.runner.stage_outputs import put_back
 from cxlocal.runner.workspace import discard
 from cxlocal.text import parse_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cxlocal.hooks.manager import Manager
-    from cxlocal.journal.file import Journal
-    from cxlocal.plan.types import Stage
-    from cxlocal.runner.source import Source
-
 
 OPEN_STAGES = """
 SELECT id, attempt, started_at FROM stage_run

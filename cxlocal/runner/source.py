@@ -9,35 +9,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.config.load import parse, read
-from cxlocal.config.settings import settings
-from cxlocal.config.types import SecretSource
+from cxlocal.config.settings import Settings, settings
+from cxlocal.config.types import Config, SecretSource
 from cxlocal.domain import Actor
 from cxlocal.errors import ConfigError, Refused, UsageError
 from cxlocal.exchange import open as opening
 from cxlocal.exchange.contact import refuse_elsewhere
-from cxlocal.hooks.manager import check_options, find_tool, load
+from cxlocal.hooks.manager import Manager, check_options, find_tool, load
 from cxlocal.hooks.place import Place
 from cxlocal.hooks.reading import readers_of
-from cxlocal.hooks.trust import FOLDER, as_project
-from cxlocal.numbers.schemes import scheme_named
+from cxlocal.hooks.trust import FOLDER, ProjectPlugins, as_project
+from cxlocal.numbers.schemes import Scheme, scheme_named
 from cxlocal.revision.git import ABOUT_USER, decode, git
-from cxlocal.revision.repository import list_files, open_repository, read_file, read_files, resolve
+from cxlocal.revision.repository import (
+    Repository,
+    Revision,
+    list_files,
+    open_repository,
+    read_file,
+    read_files,
+    resolve,
+)
 from cxlocal.secrets import resolve as resolve_secrets
 from cxlocal.text import utc_text
 
 if TYPE_CHECKING:
     from cxlocal.allocation.borrower import Lender
     from cxlocal.clock import Clock, Ids
-    from cxlocal.config.settings import Settings
-    from cxlocal.config.types import Config
     from cxlocal.exchange.store import Store
-    from cxlocal.hooks.manager import Manager
     from cxlocal.hooks.report import ReportReader
-    from cxlocal.hooks.trust import ProjectPlugins
     from cxlocal.journal.file import Journal
-    from cxlocal.numbers.schemes import Scheme
     from cxlocal.plan.types import Plan
-    from cxlocal.revision.repository import Repository, Revision
     from cxlocal.runner.voice import Voice
 
 

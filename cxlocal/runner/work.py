@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.domain import Outcome, path_part
-from cxlocal.hooks.tool import EnvironmentRef
+from cxlocal.hooks.tool import ArtifactRef, EnvironmentRef, Produced, ReportFile
 from cxlocal.plan.placeholders import Values
 from cxlocal.plan.variables import stage_variables
 from cxlocal.private import make_folder
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from cxlocal.events.document import Draft
     from cxlocal.hooks.manager import Manager
     from cxlocal.hooks.report import ReportReader
-    from cxlocal.hooks.tool import ArtifactRef, Produced, ReportFile
     from cxlocal.plan.types import Environment, Plan, Stage
     from cxlocal.processes.child import Child, End
     from cxlocal.processes.supervisor import Supervisor
