@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.errors import UsageError
+from cxlocal.plan.freeze import freeze
 from cxlocal.revision.repository import dirty, identity, read_file, resolve, shown
 from cxlocal.runner.queued import RunFacts
 from cxlocal.runner.record import RunRecord
@@ -130,8 +131,6 @@ def facts_of(
     online: bool | None,
 ) -> RunFacts:
     """Everything that can never be asked later."""
-    from cxlocal.plan.freeze import freeze
-
     content, digest = freeze(plan)
     return RunFacts(
         kind="rehearsal" if request.rehearsal else "release",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import Outcome, path_part
 from cxlocal.errors import CxError
+from cxlocal.events.runs import run_finished
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.whereabouts import machine_id
 from cxlocal.runner import leftovers
@@ -64,8 +65,6 @@ def finish_run(
 ) -> None:
     """The run has ended and nobody carries it out any more: one commit, so that a row that is
     left behind always means a run that was cut off."""
-    from cxlocal.events.runs import run_finished
-
     with record.journal.write() as transaction:
         transaction.append(
             run_finished(
