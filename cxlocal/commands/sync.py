@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
 import click
 
+from cxlocal.clock import Ids
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
-from cxlocal.commands.output import json_option, put, write_document
+from cxlocal.commands.output import json_option, json_text, put, write_document
 from cxlocal.commands.project import Project, how_to_send, leave, load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
-from cxlocal.errors import NotSynced, UsageError
+from cxlocal.errors import CxError, NotSynced, UsageError
 from cxlocal.exchange.blobs import Carried, carry
 from cxlocal.exchange.followed import include
 from cxlocal.exchange.standing import words_of_staying
@@ -19,6 +24,7 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.handover import goes_away, send_patiently
 from cxlocal.runner.needed import all_needed
+from cxlocal.runner.signals import SignalCame, Signals, note_only
 from cxlocal.text import parse_duration
 
 BUDGET_SECONDS = 60.0
@@ -61,8 +67,6 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
         store = open_project_store(app, project)
         try:
             if watch:
-                from cxlocal.commands.sync_watch import EVERY_SECONDS_MIN, Watch, watch_store
-
                 watched = Watch(
                     journal, store, app.ids, max(EVERY_SECONDS_MIN, parse_duration(every)),
                     lambda: _look_after(app, project, journal, store)[1],
@@ -184,3 +188,91 @@ def _end(report: SyncReport, require_sync: bool, bundle: str) -> None:
             hint="run 'cxlocal sync' again" + (", when it has the right" if staying else ""),
             pending=waiting,
         )
+
+
+ROUND_SECONDS = 5.0
+"""For one exchange: what moves more goes on with the next one at once, and a signal is heeded in
+between."""
+EVERY_SECONDS_MIN = 1
+REVERIFY_SECONDS = 600.0
+"""Between two times that remotes are asked about runs whose proof was not confirmed."""
+
+
+class Watch(NamedTuple):
+    """What is watched."""
+
+    journal: Journal
+    store: Store
+    ids: Ids
+    every_seconds: float
+    settle: Callable[[], list[str]]
+    """Asks the remotes again; returns a line for each run that was settled."""
+
+
+def watch_store(watch: Watch, describe: Callable[[SyncReport], str], *, as_json: bool) -> None:
+    """Exchange about every ``every_seconds`` until a signal comes; a round that has begun is ended.
+
+    Raises Refused where the store answers and says no, Trouble where the journal cannot be used.
+    """
+    said = Said(describe, as_json=as_json)
+    asked = -REVERIFY_SECONDS
+    with Signals() as signals:
+        try:
+            while not signals.number:
+                signals.wake = note_only
+                more, reached = _round(watch, said)
+                if reached and watch.journal.clock.monotonic() - asked >= REVERIFY_SECONDS:
+                    asked = watch.journal.clock.monotonic()
+                    for line in watch.settle():
+                        say(line)
+                signals.wake = None
+                if not signals.number and not more:
+                    # Nothing is held while nothing is to do.
+                    watch.store.close()
+                    # Up to a quarter more or less, so that many machines do not come in step.
+                    share = int(watch.ids.token()[:4], 16) / 65536
+                    time.sleep(watch.every_seconds * (0.75 + share / 2))
+        except SignalCame:
+            signals.wake = note_only  # how one leaves this command: no error
+    say("Ended.")
+
+
+def _round(watch: Watch, said: Said) -> tuple[bool, bool]:
+    """One exchange: whether more is to move at once, and whether the store was reached."""
+    journal = watch.journal
+    began = journal.clock.monotonic()
+    try:
+        report = synchronise(journal, watch.store, budget_seconds=ROUND_SECONDS, use_breaker=False)
+        catch_up(journal)
+    except CxError as problem:
+        if problem.name != "journal-busy":
+            raise
+        warn(str(problem).replace("\n", ": "))
+        return False, False
+    said.tell(report)
+    moved = report.pushed + report.pulled + report.relayed > 0
+    cut = journal.clock.monotonic() - began >= ROUND_SECONDS / 2
+    return report.reached and moved and (cut or report.pending > 0), report.reached
+
+
+class Said:
+    """Says what is new since the last time, one line each."""
+
+    def __init__(self, describe: Callable[[SyncReport], str], *, as_json: bool) -> None:
+        self._describe = describe
+        self._as_json = as_json
+        self._before: tuple[object, ...] = (True, "", ())
+
+    def tell(self, report: SyncReport) -> None:
+        """A line if something moved, or if how the store answers has changed."""
+        now = (report.reached, report.stopped, report.not_taken)
+        changed, self._before = now != self._before, now
+        if not (changed or report.pushed or report.pulled or report.relayed or report.reserves):
+            return
+        if self._as_json:
+            put(json_text(report._asdict()))
+        else:
+            say(self._describe(report))
+        if changed and not self._as_json:
+            for why in report.not_taken:
+                warn(f"the store does not take the history of another machine: {why}")

@@ -13,8 +13,6 @@ from cxlocal.journal.schema import PARTIAL
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
 
-if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
 
 PAGE_EVENTS = 1000
 """Events fetched by one statement; well below a second on any disk."""

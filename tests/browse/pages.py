@@ -25,8 +25,7 @@ from cxlocal.journal.schema import EVENT_SQL
 from cxlocal.projection.meanings import EVENT_LOG_MEANING, SHAPES, VIEW_COLUMNS
 from cxlocal.projection.queries import QUERIES
 from cxlocal.projection.questions import QUESTIONS
-from cxlocal.projection.references import REFERENCES
-from cxlocal.projection.tables import TABLES
+from cxlocal.projection.tables import REFERENCES, TABLES
 from cxlocal.projection.views import VIEWS
 
 ROOT = Path(__file__).resolve().parents[2]

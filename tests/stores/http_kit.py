@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from cxlocal_sync.http.client import HttpStore
-from cxlocal_sync.http.local import members_path
 from cxlocal_sync.http.members import Members
+from cxlocal_sync.http.service import members_path
 from cxlocal_sync.http.serving import Server, Tls, listen, make_server
 from cxlocal_sync.stores.answer import ServableStore
 from cxlocal_sync.stores.sqlite import SqliteStore

@@ -15,7 +15,7 @@ import pytest
 from bucket_kit import BUCKET, Server, make_bucket_store
 from cxlocal_sync.keys.open import folder_store, object_store
 from cxlocal_sync.postgresql.store import PostgresqlStore
-from cxlocal_sync.stores.recover import MARGIN
+from cxlocal_sync.stores.answer import MARGIN
 from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import ThreadServer
 from keys_kit import make_folder_store
