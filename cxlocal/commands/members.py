@@ -298,9 +298,9 @@ def _open_management(app: App, url: str | None) -> Any:
         require_agreed(access)
     if chosen.startswith(("http:", "https:")):
         return open_store(access, chosen)
-    local = server_part("local")
+    service = server_part("service")
     try:
-        return local.LocalManagement(chosen, local.members_path(chosen, app.home()))
+        return service.LocalManagement(chosen, service.members_path(chosen, app.home()))
     except CxError as error:
         if error.name == "not-served" and not url:
             raise _not_served(chosen) from error

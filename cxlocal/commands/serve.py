@@ -90,7 +90,7 @@ def serve(
     ends it; machines carry on with their reserves meanwhile. With --lend this machine keeps its
     reserve fresh, and gives passing CI jobs a number of it when they cannot reach the store.
     """
-    serving, local, roster = (server_part(name) for name in ("serving", "local", "members"))
+    serving, service, roster = map(server_part, ("serving", "service", "members"))
     tls = _tls(serving, cert, key)
     proxy = serving.proxy_address(behind_proxy)
     serving.check_open(host, tls, bool(proxy))
@@ -100,7 +100,7 @@ def serve(
         chosen, open_one, fresh = LENDING, lending.open, lending.kept_fresh()
     else:
         chosen, open_one = _store_to_serve(app, url)
-    path = local.members_path(chosen, app.home())
+    path = service.members_path(chosen, app.home())
     roll = app.directory / members if members else path
     if not lend and not roll.exists():
         _begin(chosen, open_one)
@@ -108,8 +108,8 @@ def serve(
     with fresh, serving.listen(host, port) as listener:
         own = f"{'http' if tls is None else 'https'}://{_shown(host)}:{listener.getsockname()[1]}"
         reached = (address or own).rstrip("/")
-        enrolled.set_value(local.ADDRESS, reached)
-        enrolled.set_value(local.LENDS, "1" if lend else "")
+        enrolled.set_value(service.ADDRESS, reached)
+        enrolled.set_value(service.LENDS, "1" if lend else "")
         what = "Lending numbers" if lend else f"Serving {public_address(chosen)}"
         say(f"{what}; Ctrl-C ends it.")
         (_invite_job if lend else _invite_first)(enrolled, reached)
@@ -153,7 +153,9 @@ def server_part(name: str) -> Any:
     """A module of the server. Raises ConfigError where its libraries are missing."""
     try:
         return importlib.import_module(f"cxlocal_sync.http.{name}")
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("cxlocal"):
+            raise
         raise ConfigError(
             "serving a store needs libraries that are not installed",
             why=str(error),
@@ -242,7 +244,7 @@ class Lending:
     def open(self) -> Any:
         """What the server asks."""
 
-        return server_part("local").LendingStore(self.app.journal, self._scheme)
+        return server_part("service").LendingStore(self.app.journal, self._scheme)
 
     @contextmanager
     def kept_fresh(self) -> Iterator[None]:

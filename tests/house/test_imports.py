@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,18 @@ def test_pure_modules_have_no_way_out(sources: list[Any]) -> None:
 def test_the_list_of_pure_modules_is_true(sources: list[Any]) -> None:
     names = [source.name for source in sources]
     assert [p for p in PURE if not any(_is_below(name, (p,)) for name in names)] == []
+
+
+def test_parts_of_the_server_that_are_named_in_text_exist(sources: list[Any]) -> None:
+    """The command loads them by name, as their libraries may not be installed."""
+    names = {source.name for source in sources}
+    text = next(one.text for one in sources if one.name == "cxlocal.commands.serve")
+    (together,) = re.findall(r"map\(server_part, \(([^)]*)\)\)", text)
+    named = re.findall(r'"(\w+)"', together)
+    for source in sources:
+        named += re.findall(r'server_part\("(\w+)"\)', source.text)
+    assert len(named) > 3
+    assert [name for name in named if f"cxlocal_sync.http.{name}" not in names] == []
 
 
 # Forks a child for each module from an interpreter that has imported nothing, so that each module
