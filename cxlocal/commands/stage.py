@@ -113,7 +113,8 @@ def stage(
     cx.toml gives kind, reports, artifacts, secrets and time limit. Jobs of a matrix are parts of one
     stage, which is as bad as its worst part. A command that ends with 0 and
     leaves a red report ends in 1, one that leaves less than was promised in 9. Trouble with
-    recording is a warning, and the command is run all the same, unless --strict.
+    recording is a warning, and the command is run all the same, unless --strict. A stage of cx.toml
+    that deploys, or requires a promotion, does not begin without it or against a gate (3, 8).
     """
     if kind and kind not in KINDS:
         raise UsageError(
