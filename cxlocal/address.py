@@ -3,6 +3,7 @@ Pure."""
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote
 
 from cxlocal.errors import UsageError
@@ -18,13 +19,25 @@ def public_address(url: str) -> str:
     """
     scheme, mark, rest = url.partition("://")
     if not mark:
-        return url
+        return _without_user(url)
     user, place = split_user(rest)
     name = user.partition(":")[0]
     rest = f"{name}@{place}" if name else place
     base, mark_query, query = rest.partition("?")
     kept = [part for part in query.split("&") if not is_secret(part)]
     return f"{scheme}://{base}{mark_query if kept and kept != [''] else ''}{'&'.join(kept)}"
+
+
+_HEAD = re.compile(r"[A-Za-z0-9+.-]*:[/\\]*")
+
+
+def _without_user(text: str) -> str:
+    """What is no address, as somebody mistyped one: whatever may hold a password is left out. The path
+    of a file is no such thing."""
+    if "@" not in text or text.startswith(("sqlite:", "folder:")):
+        return text
+    head = _HEAD.match(text)
+    return ("" if head is None else head[0]) + text.rpartition("@")[2]
 
 
 def argument_address(url: str | None) -> str | None:

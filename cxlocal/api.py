@@ -38,7 +38,7 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.home import home_folder, journal_file
 from cxlocal.journal.witness import witness_folder
 from cxlocal.revision.local_file import effective, find_local
-from cxlocal.runner import pieces
+from cxlocal.runner import pieces, pieces_gates
 from cxlocal.runner.admission import Others, Way
 from cxlocal.runner.decision import PromotionRequest, decide
 from cxlocal.runner.handover import leave_bundle
@@ -179,7 +179,7 @@ class StageWork:
         )  # fmt: skip
         again = f"run.stage({self._name!r}, allow_older=True)"
         way = Way(again, allow_older=self._allow_older)
-        wrapped.enter(lambda: run.deployment_of(stage, way))
+        wrapped.enter(lambda: run.deployment_of(stage, way), lambda: run.require(stage))
         self._started_ms = self._run.clock.now_ms()
         try:
             wrapped.begin()
@@ -267,21 +267,28 @@ class Run:
         """A stage of this run; a stage of cx.toml of that name gives its kind. ``part`` names one of
         several parts of it, ``retry`` says that this is another try of a part.
 
-        One that deploys into a lasting environment raises Refused on entering where something newer is
-        live, unless ``allow_older``.
+        On entering, one that deploys into a lasting environment raises Refused where something newer
+        is live, unless ``allow_older``; and one that the plan makes wait for a promotion, or that
+        deploys, raises Refused, Undecided or Conflict where that or a gate says no.
         """
         return StageWork(self, name, kind, allow_older, part, retry)
 
     def deployment_of(self, stage: Stage, way: Way) -> ToldDeployment | None:
-        """The deployment that a stage is, if it is one; what others deployed is asked first."""
+        """The deployment that a stage is, if it is one."""
         if not stage.environment:
             return None
-        found = deployment_of(self.record, stage, way, self.troubles().warn)
-        if found is not None and not self._request.offline:
+        return deployment_of(self.record, stage, way, self.troubles().warn)
+
+    def require(self, stage: Stage) -> None:
+        """Raise what speaks against a stage, after the store was asked what others did and decided."""
+        if not self.record.is_guarded(stage):
+            return
+        if not self._request.offline:
             # What keeps us from the store is said at the end, when something is to be sent.
             with suppress(CxError):
                 self._meet(lambda store, _: Others(self.record.journal, store).ask())
-        return found
+        again = f"run.stage({stage.name!r})"
+        pieces_gates.require(self._machine(fresh=False), self.record, stage, again)
 
     def promote(self, name: str, *, reason: str = "") -> None:
         """Give the version a promotion. Raises Refused, Undecided, Conflict and UsageError."""

@@ -113,7 +113,8 @@ def stage(
     cx.toml gives kind, reports, artifacts, secrets and time limit. Jobs of a matrix are parts of one
     stage, which is as bad as its worst part. A command that ends with 0 and
     leaves a red report ends in 1, one that leaves less than was promised in 9. Trouble with
-    recording is a warning, and the command is run all the same, unless --strict.
+    recording is a warning, and the command is run all the same, unless --strict. A stage of cx.toml
+    that deploys, or requires a promotion, does not begin without it or against a gate (3, 8).
     """
     if kind and kind not in KINDS:
         raise UsageError(
@@ -159,11 +160,11 @@ def _report_only(asked: StageRequest, ended: str | None, reason: str) -> int:
         told = PieceAttempt(record, stage, Troubles(warn, strict=False), asked.around, by)
         if ended is None:
             told.troubles.strict, told.watched = True, False
-            told.enter(lambda: _deployment(asked, record, stage, watched=False))
+            _enter(asked, told, record)
             told.begin()
             return 0
         # It has been done, whatever is live: that is said, not asked.
-        told.deployment = _deployment(asked, record, stage, watched=False, asks=False)
+        told.deployment = _deployment(asked, record, stage, watched=False)
         told.attempt, started_ms, told.stage_run = record.open_attempt(asked.name, by.chosen) or (
             0, app.clock.now_ms(), ""
         )  # fmt: skip
@@ -175,25 +176,52 @@ def _report_only(asked: StageRequest, ended: str | None, reason: str) -> int:
     return 0
 
 
-def _deployment(
-    asked: StageRequest, record: PieceRecord, stage: Stage, *, watched: bool, asks: bool = True
-) -> ToldDeployment | None:
-    """The deployment into a lasting environment that the stage is, if it is one. If it ``asks`` to be
-    let in, the store is asked first what others deployed."""
+def _enter(asked: StageRequest, told: PieceAttempt, record: PieceRecord) -> None:
+    stage, watched = told.stage, told.watched
+    told.enter(
+        lambda: _deployment(asked, record, stage, watched=watched),
+        lambda: _require(asked, record, stage, watched=watched),
+    )
+
+
+def _again(stage: Stage, *, watched: bool, option: str = "") -> str:
+    return f"cxlocal stage {stage.name} {option}{'-- COMMAND' if watched else '--began'}"
+
+
+def _is_inner(asked: StageRequest, record: PieceRecord, stage: Stage) -> bool:
+    """Whether the stage around this one works in its environment: that one was let in, and it is
+    what is recorded."""
     told = asked.app.environ
     within = told.get("CXLOCAL_RUN") == record.run and told.get("CXLOCAL_STAGE")
-    if not stage.environment or (within and told.get("CXLOCAL_ENVIRONMENT") == stage.environment):
-        # The stage around this one deploys there: it was let in, and it is what is recorded.
+    return bool(
+        within and stage.environment and told.get("CXLOCAL_ENVIRONMENT") == stage.environment
+    )
+
+
+def _require(asked: StageRequest, record: PieceRecord, stage: Stage, *, watched: bool) -> None:
+    """Raise what speaks against the stage, after the store was asked what others did and decided."""
+    if _is_inner(asked, record, stage) or not record.is_guarded(stage):
+        return
+    from cxlocal.commands.project import make_machine
+    from cxlocal.runner import pieces_gates
+
+    send_copies(asked.app, record.journal, patient=False)
+    machine = make_machine(asked.app, fresh=False)
+    pieces_gates.require(machine, record, stage, _again(stage, watched=watched))
+
+
+def _deployment(
+    asked: StageRequest, record: PieceRecord, stage: Stage, *, watched: bool
+) -> ToldDeployment | None:
+    """The deployment into a lasting environment that the stage is, if it is one."""
+    if not stage.environment or _is_inner(asked, record, stage):
         return None
     from cxlocal.runner.admission import Way
     from cxlocal.runner.pieces_deployment import deployment_of
 
-    again = f"cxlocal stage {stage.name} --allow-older {'-- COMMAND' if watched else '--began'}"
+    again = _again(stage, watched=watched, option="--allow-older ")
     way = Way(again, asked.allow_older, watched=watched)
-    found = deployment_of(record, stage, way, warn)
-    if found is not None and asks:
-        send_copies(asked.app, record.journal, patient=False)
-    return found
+    return deployment_of(record, stage, way, warn)
 
 
 def _wrap(asked: StageRequest, words: tuple[str, ...], *, strict: bool) -> int:
@@ -210,8 +238,7 @@ def _wrap(asked: StageRequest, words: tuple[str, ...], *, strict: bool) -> int:
             outer = app.environ.get("CXLOCAL_STAGE", "")
             wrapped.details = {"within": outer} if outer else {}
         if record is not None:
-            known = record
-            wrapped.enter(lambda: _deployment(asked, known, stage, watched=True))
+            _enter(asked, wrapped, record)
         wrapped.begin()
         ran = wrapped.run(words, cwd=os.getcwd(), timeout_seconds=asked.timeout_seconds)
         if (ran.code in (126, 127) and ran.exit_code is None) or ran.code == TIMED_OUT:

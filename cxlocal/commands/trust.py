@@ -3,6 +3,7 @@ machine."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -183,8 +184,13 @@ def _address(app: App, what: str, url: str, token: SecretSource | None, words: s
 def _secrets(app: App, config: Config) -> Iterator[Item]:
     digest = secrets_digest(config)
     if digest:
-        lines = [f"    {name}: {describe(one)}" for name, one in config.secrets.items()]
+        lines = [f"    {name}: {_whole(one)}" for name, one in config.secrets.items()]
         yield _content(app, "secrets", digest, ["secrets, tried by 'cxlocal doctor':", *lines])
+
+
+def _whole(source: SecretSource) -> str:
+    """A source with all that is agreed to: what a command does, its arguments say."""
+    return f"command {shlex.join(source.cmd)}" if source.cmd else describe(source)
 
 
 def _content(app: App, what: str, digest: str, lines: list[str]) -> Item:

@@ -75,13 +75,8 @@ def decide(
     require(record.journal, record.ref.deliverable, "push")
     promotion = find_promotion(record, asked.name)
     alone = promotion.after and not asked.deny and _left_alone(machine, source, record, asked)
-    work = Work(
-        record=record, manager=source.manager, workspace=_nowhere(source, record),
-        environ=machine.environ, voice=machine.voice, secrets={}, readers={},
-        run_named=asked.run_named,
-    )  # fmt: skip
+    work = work_to_judge(machine, source, record, run_named=asked.run_named)
     standings = record.standings()
-    work.succeeded = {name for name, one in standings.items() if one.succeeded}
     if not asked.deny:
         refuse_disputed(work)
     refuse_conflicted(work)
@@ -133,6 +128,19 @@ def decide(
         name="gate-denied" if refused else "gate-undecided",
     )
     return decision._replace(refusal=refusal)
+
+
+def work_to_judge(
+    machine: Machine, source: Source, record: RunRecord, *, run_named: bool = False, again: str = ""
+) -> Work:
+    """What gates are told of a run that this process does not carry out."""
+    work = Work(
+        record=record, manager=source.manager, workspace=_nowhere(source, record),
+        environ=machine.environ, voice=machine.voice, secrets={}, readers={},
+        run_named=run_named, again=again,
+    )  # fmt: skip
+    work.succeeded = record.succeeded()
+    return work
 
 
 def _undecided(record: RunRecord, promotion: Promotion, words: str) -> Undecided:

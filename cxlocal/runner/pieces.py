@@ -126,6 +126,15 @@ class PieceRecord(RunRecord):
         free = free_stage(name, kind)
         return replace(free, artifacts=tuple(row["name"] for row in rows)) if rows else free
 
+    def is_guarded(self, stage: Stage) -> bool:
+        """Whether the plan lets the stage begin only by a promotion, or when no gate speaks against
+        it; whatever kind it is said to be. Raises as ``stage``."""
+        plan = self.find_plan()
+        planned = () if plan is None else plan.stages
+        return any(
+            one.name == stage.name and (one.requires or one.kind == "deploy") for one in planned
+        )
+
     def begin_stage(
         self, stage: Stage, by: Reporter | None = None, *, alive: bool = False, since_ms: int = 0
     ) -> int:

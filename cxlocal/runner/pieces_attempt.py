@@ -170,12 +170,20 @@ class PieceAttempt:
         """What the stage deploys, if it does: told with the beginning and the end of the stage."""
         self._before: dict[Path, Mark] = {}
 
-    def enter(self, find: Callable[[], ToldDeployment | None]) -> None:
-        """Before a deployment: raises Refused where it may not be done, recorded or not."""
-        try:
+    def enter(self, find: Callable[[], ToldDeployment | None], require: Callable[[], None]) -> None:
+        """Before the stage begins, recorded or not: raises what ``require`` raises, and Refused for
+        a deployment that may not be done."""
+        with self._deploying():
             self.deployment = find()
+        require()
+        with self._deploying():
             if self.deployment is not None:
                 self.deployment.enter()
+
+    @contextmanager
+    def _deploying(self) -> Iterator[None]:
+        try:
+            yield
         except Refused:
             raise
         except (CxError, OSError) as problem:

@@ -36,6 +36,7 @@ def artifact_drafts(
     attempt: int,
     name: str,
     path: Path,
+    file_name: str,
     *,
     purl: str = "",
     version: str = "",
@@ -43,15 +44,14 @@ def artifact_drafts(
 ) -> tuple[ArtifactRef, list[Draft]]:
     """Keep the bytes of an output and say so. An artifact is built once: the same bytes again say
     nothing new, other bytes take its name only in a retry of what made it, and only while nothing has
-    used it. Else they raise Conflict."""
+    used it. Else they raise Conflict. ``file_name`` is what it is kept and recorded as."""
     home = record.journal.home
     digest, size = keep_file(home, path)
     known = artifacts(record, check=False).get(name)
     again = known is not None and known.sha256 == digest
     if known is not None and not again and (why := _why_kept(record, stage, name)):
         raise _built_twice(name, known.sha256, digest, why)
-    file_name = clean_text(path.name)
-    shown = give_name(record, digest, path.name)
+    shown = give_name(record, digest, file_name)
     purl = purl or outputs.generic_purl(record.ref.deliverable, record.version, digest)
     reference = ArtifactRef(name=name, path=shown, sha256=digest, size=size, purl=purl)
     if again:
@@ -67,7 +67,7 @@ def artifact_drafts(
         repository=record.repository,
         stage=stage.name,
         attempt=attempt,
-        file_name=file_name,
+        file_name=clean_text(file_name),
         media_type=media_type,
         locations=[],
         executable=os.access(path, os.X_OK),

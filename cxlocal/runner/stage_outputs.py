@@ -226,8 +226,9 @@ def keep(
     try:
         for made in left.made if outcome == Outcome.SUCCESS else ():
             with care(f"artifact {made.name}: "):
+                path = made.paths[0]
                 found[made.name], more = artifact_drafts(
-                    record, stage, attempt, made.name, made.paths[0], **made.said
+                    record, stage, attempt, made.name, path, masker.text(path.name), **made.said
                 )
                 packaged += more
     except Conflict as problem:

@@ -163,6 +163,7 @@ def test_the_plan_gives_kind_artifacts_and_environment(desk: Any) -> None:
     desk.start()
     assert desk("stage", "build", "--", "sh", "-c", "echo bytes > app.bin").code == 0
     assert desk("stage", "unit", "--", "sh", "-c", 'cat "$CXLOCAL_ARTIFACT_APP"').out == "bytes\n"
+    assert desk("promote", "READY").code == 0
     done = desk("stage", "deploy", "--", "sh", "-c", "echo $CXLOCAL_ENVIRONMENT")
     assert done.out == "production\n"
     rows = desk.rows("SELECT stage, kind, environment FROM stage_run ORDER BY rowid")
@@ -240,12 +241,16 @@ def test_secrets_reach_the_command_and_nothing_else(desk: Any) -> None:
     desk.write({"cx.toml": config + '[secrets]\nTOKEN = { env = "THE_TOKEN" }\n'})
     run = desk.start()
     value = "s3cret-value-of-this-test"
-    words = ["sh", "-c", 'test "$TOKEN" = "$THE_TOKEN"; echo "<$TOKEN>"']
-    done = desk("stage", "unit", "--", *words, env={"THE_TOKEN": value})
+    words = ["sh", "-c", 'test "$TOKEN" = "$THE_TOKEN"; echo "<$TOKEN>"; touch "$NAMED"']
+    named = str(desk.root / f"of-{value}.zip")
+    env = {"THE_TOKEN": value, "NAMED": named}
+    done = desk("stage", "unit", "--artifact", f"kept={named}", "--", *words, env=env)
     assert done.code == 0, done.err
     assert value not in done.out
     assert value.encode() not in (desk.home / "logs" / run / "unit.log").read_bytes()
     assert value.encode() not in (desk.home / "journal.db").read_bytes()
+    assert desk.rows("SELECT file_name FROM artifact") == [{"file_name": "of-***.zip"}]
+    assert not list(desk.home.rglob(f"*{value}*")), "nor as the name of what is kept"
 
 
 def test_what_cannot_be_wrapped_is_only_told(desk: Any) -> None:

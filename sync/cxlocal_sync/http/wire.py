@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import urlsplit
 
+from cxlocal.address import public_address
 from cxlocal.errors import ConfigError, UsageError
 from cxlocal.exchange.messages import MESSAGE_BYTES_MAX
 
@@ -79,7 +80,7 @@ def check_address(url: str) -> str:
 
 def _bad(shown: str, why: str) -> ConfigError:
     return ConfigError(
-        f"{shown!r} is no address of a store",
+        f"{public_address(shown)!r} is no address of a store",
         why=why,
         hint="set [store] url such as 'https://store.example.org:8377'",
         name="bad-store-address",

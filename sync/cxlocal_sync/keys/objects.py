@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from cxlocal.address import public_address
 from cxlocal.errors import ConfigError
 from cxlocal_sync.keys.space import SpaceError, SpaceMissing, SpaceUnclear
 from cxlocal_sync.surroundings import CERTIFICATES, PROXIES, blamed, proxy_for
@@ -171,7 +172,7 @@ def parts_of(url: str) -> tuple[str, str, Mapping[str, str]]:
     unknown = sorted(set(options) - set(OPTIONS))
     if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc or unknown:
         raise ConfigError(
-            f"the store address {url!r} cannot be understood",
+            f"the store address {public_address(url)!r} cannot be understood",
             why=f"it names {', '.join(unknown)}" if unknown else "it names no bucket",
             hint="write s3://BUCKET/PREFIX, and ?endpoint=URL&region=NAME where it is not Amazon's;"
             " credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote
 
+from cxlocal.address import public_address
 from cxlocal.errors import ConfigError
 from cxlocal_sync.keys.folder import FolderSpace
 from cxlocal_sync.keys.objects import ObjectSpace, parts_of
@@ -33,7 +34,7 @@ def folder_of(url: str) -> Path:
     path = Path(unquote(url.removeprefix("folder:").removeprefix("//")))
     if not path.is_absolute() or path == Path("/"):
         raise ConfigError(
-            f"the store address {url!r} names no folder",
+            f"the store address {public_address(url)!r} names no folder",
             why="it must be absolute: the same place, wherever a command is started",
             hint="write folder:///mnt/team/releases",
             name="bad-store-url",

@@ -1,0 +1,36 @@
+"""What must hold before a stage that somebody else's process drives: the same as in every run.
+
+The work matters more than the record of it, but not more than a *no*: where the plan asks for a
+promotion or a gate, what keeps the question from being asked keeps the stage from beginning.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from cxlocal.runner import gates
+from cxlocal.runner.decision import work_to_judge
+from cxlocal.runner.opening import find_run
+from cxlocal.runner.source import load_own_plugins
+
+if TYPE_CHECKING:
+    from cxlocal.plan.types import Stage
+    from cxlocal.runner.pieces import PieceRecord
+    from cxlocal.runner.source import Machine
+
+
+def require(machine: Machine, record: PieceRecord, stage: Stage, again: str) -> None:
+    """Let a guarded stage begin, or raise Refused, Undecided or Conflict; and whatever keeps the
+    gates from being asked. ``again``: the command that tries it again.
+    """
+    source, found = find_run(machine, record.journal, record.run)
+    load_own_plugins(machine, source, None)
+    # What kind it is the plan says, not who reports it.
+    stage = replace(stage, kind=found.plan.stage(stage.name).kind)
+    work = work_to_judge(machine, source, found, again=again)
+    left_out = found.restricted_drafts(source.manager.left_out)
+    if left_out:
+        found.record(*left_out)
+    gates.require(work, stage)
