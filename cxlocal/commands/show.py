@@ -41,8 +41,7 @@ PARTS = {
     " ORDER BY at, plugin",
     "disputed": "SELECT what, subject, field, one, one_value, other, other_value, node FROM disputed"
     " WHERE run = ? ORDER BY what, subject, field",
-    "flags": "SELECT kind, text, raised_at FROM flag WHERE run = ?1 UNION ALL SELECT kind, text,"
-    " raised_at FROM open_flags WHERE run = ?1 AND kind = 'two-histories' ORDER BY raised_at",
+    "flags": "SELECT kind, text, raised_at FROM flag WHERE run = ? ORDER BY raised_at",
 }
 
 

@@ -1,6 +1,6 @@
 """What was acknowledged and is another one now: here, or at the store.
 
-Every contact compares. What a store acknowledged stands in ``ack`` with its hash, and a store says the hash at
+Every contact compares. What a store acknowledged of our chains stands in ``ack`` with its hash, and a store says the hash at
 the end of our chain with every answer. Where they differ, both histories are brought to both sides: what is
 here is pushed from its beginning, and what the store has is pulled from its beginning. Nothing is overwritten
 anywhere, and every machine then compares the two (``cxlocal.journal.histories``).
@@ -24,7 +24,9 @@ def notice(transaction: Transaction, ack: Held) -> tuple[str, ...]:
     ``ack`` is what the store says of our chain. Call before that takes effect."""
     connection = transaction.connection
     words = []
-    for node, branch, sequence, acknowledged, here in rewritten_since_acknowledged(connection):
+    for node, branch, sequence, acknowledged, here in rewritten_since_acknowledged(
+        connection, own=True
+    ):
         words.append(
             f"the journal here was rewritten: of {node[:8]} up to position {sequence} the store"
             f" acknowledged {acknowledged[:16]}, and here is {here[:16]} now"

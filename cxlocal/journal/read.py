@@ -88,13 +88,17 @@ def partial_nodes(journal: Journal) -> list[str]:
 
 
 def rewritten_since_acknowledged(
-    connection: sqlite3.Connection,
+    connection: sqlite3.Connection, *, own: bool = False
 ) -> list[tuple[str, int, int, str, str]]:
     """Where a chain holds another event than a store acknowledged: node, branch, sequence, the hash
-    that was acknowledged and the one here, in hexadecimal."""
-    return connection.execute(
-        "SELECT a.node, a.branch, a.sequence, a.hash, lower(hex(e.hash)) FROM ack a"
+    that was acknowledged and the one here, in hexadecimal. ``own``: of this journal's chains alone."""
+    rows = connection.execute(
+        "SELECT a.node, a.branch, a.sequence, a.hash, lower(hex(e.hash))"
+        " FROM (SELECT node FROM contact UNION SELECT node FROM ack WHERE NOT :own) c"
+        " JOIN ack a ON a.node = c.node"
         " JOIN node_lookup n ON n.name = a.node JOIN event e ON e.node = n.id"
         " AND e.sequence = a.sequence AND e.branch = a.branch"
-        " WHERE a.hash <> '' AND a.hash <> lower(hex(e.hash))"
-    ).fetchall()
+        " WHERE a.hash <> '' AND a.hash <> lower(hex(e.hash))",
+        {"own": own},
+    )
+    return rows.fetchall()

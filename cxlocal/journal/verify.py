@@ -90,7 +90,8 @@ def _verify_once(journal: Journal, tell: Tell | None) -> Checked:
                 findings += _check_page(journal, page, FINDINGS_MAX - len(findings))
                 _lowest_gaps(journal.connection, page, gaps)
                 _project(fresh, page)
-            judge(journal.connection, fresh)
+            if not findings:  # else what is held may be nothing that can be compared
+                judge(journal.connection, fresh)
         except sqlite3.DatabaseError as problem:
             findings.append(_unreadable(journal, str(problem)))
             return Checked(events, 0, findings)

@@ -26,7 +26,6 @@ CREATE INDEX IF NOT EXISTS verdict_by_run ON verdict(run);
 CREATE INDEX IF NOT EXISTS left_out_by_run ON left_out(run);
 CREATE INDEX IF NOT EXISTS version_by_run ON version(run);
 CREATE INDEX IF NOT EXISTS version_by_order ON version(deliverable, sort_key);
-CREATE INDEX IF NOT EXISTS disputed_by_run ON disputed(run);
 CREATE INDEX IF NOT EXISTS environment_by_run ON environment(created_by_run);
 CREATE INDEX IF NOT EXISTS flag_by_run ON flag(run);
 CREATE INDEX IF NOT EXISTS flag_by_subject ON flag(kind, subject, raised_at);
