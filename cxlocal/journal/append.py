@@ -15,7 +15,7 @@ from cxlocal.events.document import (
     header_bytes,
 )
 from cxlocal.events.hybrid import next_value
-from cxlocal.journal.histories import is_forked, judge, speaks_beside
+from cxlocal.journal.forks import is_forked, speaks_beside
 from cxlocal.journal.machine import first_event
 from cxlocal.projection.apply import apply_facts
 from cxlocal.projection.project import project, stamp
@@ -143,6 +143,8 @@ def append_draft(journal: Journal, draft: Draft) -> Event:
         if (heads.forked or event.type == types.NODE_SETTLED) and speaks_beside(
             journal.connection, event
         ):
+            from cxlocal.journal.histories import judge
+
             judge(journal.connection, journal.connection)
     heads.sequence, heads.hash, heads.clock = sequence, event.hash, clock
     if draft.deliverable is not None and deliverable_sequence is not None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from cxlocal.events import types
 from cxlocal.events.document import Event
+from cxlocal.journal.forks import forked_chains
 from cxlocal.journal.read import PAGE_EVENTS, SELECT, event_of
 from cxlocal.projection.apply import count_attempts, plain
 from cxlocal.projection.disputes import (
@@ -26,10 +26,6 @@ from cxlocal.projection.disputes import (
     disagreements,
 )
 from cxlocal.projection.tables import TABLES
-
-DUE = "disputes due"
-"""Local value: events of a chain with a second history, or a person's word on one, were projected
-since the disputes were last looked at."""
 
 BESIDE = "beside "
 """Followed by the name of a history, the name of a local value: how many others the store had at that
@@ -81,39 +77,6 @@ class Settled(NamedTuple):
         )
 
 
-def is_due(connection: sqlite3.Connection) -> bool:
-    """Whether the disputes are to be looked at again."""
-    row = connection.execute("SELECT 1 FROM local_value WHERE name = ?", (DUE,)).fetchone()
-    return row is not None
-
-
-def note_due(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
-    """Remember that ``events`` were projected, where that may begin or end a dispute."""
-    forked = {name for _, name in _forked(connection)}
-    if any(event.node in forked or event.type == types.NODE_SETTLED for event in events):
-        connection.execute("INSERT OR REPLACE INTO local_value VALUES (?, '1')", (DUE,))
-
-
-def speaks_beside(connection: sqlite3.Connection, event: Event) -> bool:
-    """Whether a second history of the event's chain speaks of its run, too, or it settles one."""
-    if event.type == types.NODE_SETTLED:
-        return True
-    row = connection.execute(
-        "SELECT 1 FROM event e JOIN run_lookup r ON r.id = e.run JOIN node_lookup n ON n.id = e.node"
-        " WHERE r.name = ? AND n.name = ? AND e.branch <> 0 LIMIT 1",
-        (event.run, event.node),
-    ).fetchone()
-    return row is not None
-
-
-def is_forked(connection: sqlite3.Connection, node_id: int) -> bool:
-    """Whether a chain has a second history here."""
-    row = connection.execute(
-        "SELECT 1 FROM event WHERE node = ? AND branch <> 0 LIMIT 1", (node_id,)
-    ).fetchone()
-    return row is not None
-
-
 def judge(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     """Write to the projected tables of ``target`` what the histories in ``source`` disagree about,
     and what a row says because of it. Every event is projected there already."""
@@ -126,7 +89,7 @@ def judge(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     ).fetchall():
         _touch(touched, what, tuple(json.loads(subject)), field, run)
     places: dict[tuple[Any, ...], Pair] = {}
-    for node_id, node in _forked(source):
+    for node_id, node in forked_chains(source):
         paths = _paths(source, node_id)
         words = _settled(source, target, (node_id, node), paths)
         dropped |= _dropped(source, node, words, touched)
@@ -221,7 +184,7 @@ def pairs_of(connection: sqlite3.Connection, node: str) -> list[Pair]:
     """Every two histories of a chain that are known here."""
     return [
         pair
-        for node_id, name in _forked(connection)
+        for node_id, name in forked_chains(connection)
         if name == node
         for pair in _pairs(connection, (node_id, name), _paths(connection, node_id))
     ]
@@ -242,14 +205,6 @@ def end_of(
         if row is not None:
             return int(row[0]), row[1].hex()
     return None
-
-
-def _forked(connection: sqlite3.Connection) -> list[tuple[int, str]]:
-    """Chains with a second history, by local id and name."""
-    return connection.execute(
-        "SELECT n.id, n.name FROM (SELECT DISTINCT node FROM event WHERE branch <> 0) f"
-        " JOIN node_lookup n ON n.id = f.node ORDER BY n.name"
-    ).fetchall()
 
 
 def _paths(connection: sqlite3.Connection, node_id: int) -> dict[int, list[Stretch]]:

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable
 
 from cxlocal.journal.file import Journal
-from cxlocal.journal.histories import DUE, is_due, judge, note_due
+from cxlocal.journal.forks import DUE, is_due, note_due
 from cxlocal.journal.migrate import run_script
 from cxlocal.journal.read import PAGE_EVENTS, events_after
 from cxlocal.projection.apply import apply_facts
@@ -46,6 +46,8 @@ def catch_up(
             tell(done * PAGE_EVENTS)
     if disputes and is_due(journal.connection):
         with journal.write() as transaction:
+            from cxlocal.journal.histories import judge
+
             judge(transaction.connection, transaction.connection)
             transaction.connection.execute("DELETE FROM local_value WHERE name = ?", (DUE,))
     return True
