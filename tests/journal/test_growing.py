@@ -459,12 +459,17 @@ def test_an_index_that_is_taken_away_is_noticed(worlds: tuple[World, World], ind
         world.all.query("SELECT sql FROM sqlite_master WHERE name = ?", (index,))
         for world in worlds
     ]
+    # What is only read is compared with itself; what is taken in can be so once, and is compared with
+    # a young journal.
+    reads = not index.startswith("event_")
+    with_it = {cost: cost(worlds[1], index) for cost in NOTICED[index] if reads}
     for world in worlds:
         world.all.connection.execute(f"DROP INDEX {index}")
     try:
         for cost in NOTICED[index]:
-            young, old = (cost(world, index) for world in worlds)
-            assert old > GROWTH_MAX * young, f"{cost.__name__} does without it: {young} to {old}"
+            less = with_it[cost] if reads else cost(worlds[0], index)
+            more = cost(worlds[1], index)
+            assert more > GROWTH_MAX * less, f"{cost.__name__} does without it: {less} to {more}"
     finally:
         for world, ((row,)) in zip(worlds, made, strict=True):
             world.all.connection.execute(row["sql"])
@@ -475,4 +480,4 @@ def test_every_index_has_something_that_would_grow(worlds: tuple[World, World]) 
     shared = {"event", *TABLES}
     found = {row["name"] for row in worlds[0].all.query(asked) if row["tbl_name"] in shared}
     # Rows that are almost never there, and the order of versions, which taking a number asks for.
-    assert found - NOTICED.keys() == {"event_ahead", "version_by_order"}
+    assert found - NOTICED.keys() == {"event_ahead", "stage_run_bad", "version_by_order"}
