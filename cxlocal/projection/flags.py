@@ -19,6 +19,7 @@ SETTLED_BY = {
     "not-destroyed": "the end of that environment: 'cxlocal env reap' tries it again",
     "no-witness": "the store's acknowledgement of that number: 'cxlocal sync'",
     "clock-ahead": "the next event of that machine with its clock set right",
+    "contradicted": "another try that succeeds, or an override: 'cxlocal promote'",
     "two-histories": "a person who names the one that counts: 'cxlocal journal settle'",
     "store-changed": "a person who names the history that counts: 'cxlocal journal settle'",
     "unreadable-event": "a newer cxlocal that can read the event",
