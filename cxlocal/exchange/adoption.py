@@ -190,7 +190,9 @@ class _Request:
         answer = self._say(lines, only_ask=only_ask)
         if isinstance(answer, Refusal) and answer.name == "not-allowed" and self.standing is None:
             self.standing = told_in(answer)
-            answer = self._say(lines, only_ask=only_ask)
+            # Who may count nothing of what is here has nothing to move.
+            if self.allowed(lines):
+                answer = self._say(lines, only_ask=only_ask)
         if isinstance(answer, Refusal):
             raise as_error(answer)
         if answer.adopted is None:

@@ -86,7 +86,9 @@ class Journal:
             raise explain_sqlite_error(problem, path) from problem
         except OSError as problem:
             raise Trouble(
-                "the journal's folder cannot be made",
+                "the folder of the journal cannot be written"
+                if path.parent.is_dir()
+                else "the journal's folder cannot be made",
                 why=f"{problem.strerror}: {path.parent}",
                 hint=WAY_OUT,
                 name="no-home",

@@ -16,6 +16,7 @@ from cxlocal_sync.keys.store import KeyStore
 from numbers_kit import open_journal, request
 
 from cxlocal.allocation.allocator import obtain_number
+from cxlocal.exchange.contact import bind_address
 from cxlocal.exchange.sync import synchronise
 from cxlocal.numbers.ledger import ledger
 
@@ -66,9 +67,9 @@ def test_two_mounts_without_locks_and_kills(
     journals = [open_journal(tmp_path / f"m{index}") for index in range(MACHINES)]
     for _ in range(2):
         for index, journal in enumerate(journals):
-            report = synchronise(
-                journal, seen_by(share, f"m{index}"), use_breaker=False, budget_seconds=20
-            )
+            store = seen_by(share, f"m{index}")
+            bind_address(journal, store.url)  # the same share, where it is known by that path
+            report = synchronise(journal, store, use_breaker=False, budget_seconds=20)
             assert (report.reached, report.pending, report.stopped) == (True, 0, ""), report
     seen = [
         [

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "store revoke": ("bob",), "store recover": (), "serve": ("--store", "{place}/none.db"),
     "export": ("--format", "cdevents"), "import": ("--tags", "*"), "verify": (), "journal": (),
     "journal path": (), "journal rebuild": (), "journal recover": (), "doctor": (),
+    "journal settle": ("x", "--keep", "y", "-m", "z"), "store moved": ("http://127.0.0.1:9",),
     "init": ("--force",), "env": (), "env list": (), "env show": ("production",),
     "env confirm": ("production", "--live", "1.0.0", "-m", "x"), "env reap": (),
     "env destroy": ("x",), "env observe": (), "prune": (), "mirror": (),

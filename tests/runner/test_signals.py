@@ -119,14 +119,13 @@ def test_without_machine_ids_another_boot_is_no_proof_of_death(
     shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Containers without an id on one shared home: a run of one is not ended by the other."""
-    import cxlocal.journal.whereabouts
     from cxlocal.clock import SystemClock, SystemIds
     from cxlocal.journal.file import Journal
     from cxlocal.runner.orphans import here, orphans, register
 
     path = shop.home / "journal.db"
     for raw, dead in (("", False), ("0123456789abcdef", True)):
-        monkeypatch.setattr(cxlocal.journal.whereabouts, "machine_id", lambda raw=raw: raw)
+        monkeypatch.setattr("cxlocal.runner.orphans.machine_id", lambda raw=raw: raw)
         with Journal.open(path, clock=SystemClock(), ids=SystemIds()) as journal:
             with journal.write() as transaction:
                 register(transaction, f"run {raw}", "cxlocal run")

@@ -296,7 +296,7 @@ def test_rights_are_asked_for(old: SqliteStore, machine: Machine, tmp_path: Path
         take(machine("guest"), guest, "c")
         with pytest.raises(Refused) as caught:
             move(machine("guest"), guest, old, conflicts=True)
-        assert "may not stop the store" in caught.value.why
+        assert "only a member that may invite others may stop it" in caught.value.why
     finally:
         narrow.close()
         guest.close()

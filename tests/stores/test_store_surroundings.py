@@ -15,6 +15,7 @@ from cxlocal_sync.surroundings import Proxy, blamed, proxy_for
 from numbers_kit import request
 
 from cxlocal.allocation.allocator import obtain_number
+from cxlocal.exchange.contact import bind_address
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import synchronise
 
@@ -136,6 +137,7 @@ def test_the_release_goes_on(
     obtain_number(journal, store, request("first"))
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
     away = _http(tmp_path)
+    bind_address(journal, away.url)  # the same store, where it is known by that address
     report = synchronise(journal, away, use_breaker=False)
     assert not report.reached and "ALL_PROXY" in report.why
     assert obtain_number(journal, away, request("second")).how == "reserve"
