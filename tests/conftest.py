@@ -194,21 +194,20 @@ def _missing_tools(item: pytest.Item) -> list[str]:
     return [tool for tool in wanted if shutil.which(tool) is None]
 
 
-SLOW_FOLDERS = {
-    "browse", "demo", "drill", "faults", "http", "keys", "model", "pieces", "plugins", "real",
-    "runner", "simulation", "stores",
-}  # fmt: skip
-"""Most tests in them start whole commands, servers, or machines that live for a while."""
+FAST_FOLDERS = {"config", "events", "journal", "numbers", "pieces", "plan", "plugins", "runner"}
+IN_PROCESS = {"tmp_path", "tmp_path_factory", "monkeypatch", "request", "home", "world", "capsys"}
+"""Fixtures of tests that start nothing: the others make repositories, machines or servers."""
 
 
 def _is_fast(item: pytest.Item) -> bool:
     fixtures: Sequence[str] = getattr(item, "fixturenames", ())
-    marks = [str(tool) for mark in item.iter_markers("needs") for tool in mark.args]
+    arguments = set(getattr(item, "callspec", None).params) if hasattr(item, "callspec") else set()
     return (
-        item.path.parent.name not in SLOW_FOLDERS
-        and "cx" not in fixtures
+        item.path.parent.name in FAST_FOLDERS
+        and set(fixtures) - arguments <= IN_PROCESS
         and item.get_closest_marker("slow") is None
-        and set(marks) <= {"git"}
+        and item.get_closest_marker("timeout") is None
+        and item.get_closest_marker("needs") is None
     )
 
 

@@ -34,6 +34,8 @@ from cxlocal.allocation.allocator import obtain_number
 from cxlocal.exchange.sync import synchronise
 from cxlocal.numbers.ledger import NumberState, Span
 
+pytestmark = pytest.mark.slow
+
 
 def stress(folder: Path, *options: str) -> dict[str, Any]:
     done = subprocess.run(
