@@ -84,14 +84,19 @@ class Version(Table, frozen=True, kw_only=True):
     line: Annotated[
         str | None,
         says(
-            "The part before the counted number: `2.7` gives 2.7.0, 2.7.1 and so on. calver takes"
-            " a pattern such as `YYYY.MM`. Left out: `0.1`, for calver `YYYY.MM`, for counter"
-            " nothing."
+            "The part before the counted number: `2.7` gives 2.7.0, 2.7.1 and so on. It may end in a"
+            " channel, for pre-releases: `3.2.0rc` (pep440) gives 3.2.0rc1, `3.2.0-rc` (semver)"
+            " 3.2.0-rc.1. calver takes a pattern such as `YYYY.MM`. Left out: `0.1`, for calver"
+            " `YYYY.MM`, for counter nothing."
         ),
     ] = None
     first: Annotated[
-        int, says("The first number of the line, for those who counted before.", ge=0)
-    ] = msgspec.field(default=0, name="from")
+        Annotated[int, msgspec.Meta(ge=0)] | None,
+        says(
+            "The first number of the line, for those who counted before. Left out: 0, for"
+            " pre-releases 1."
+        ),
+    ] = msgspec.field(default=None, name="from")
     reserve: Annotated[
         int,
         says(

@@ -8,6 +8,12 @@ that a deliverable may change its scheme without its history falling out of orde
     2.7.14            ->  "012017" "0214"  FINAL      each number is length + digits
     2.7.15-offline…   ->  "012017" "0215"  EARLY …    a pre-release sorts below its final text
 
+A line may end in a *channel*, and then counts the pre-releases of one version::
+
+    3.2.0rc  + 2  ->  3.2.0rc2      PEP 440: a, b, rc, .dev
+    3.2.0-rc + 2  ->  3.2.0-rc.2    SemVer: words; the number stands behind a dot, as only a whole
+                                    identifier is ordered by value (rc10 sorts below rc9)
+
 Trailing zeros of the release part are left out of keys (PEP 440 calls 2.7 and 2.7.0 equal), so two
 texts a package index could confuse have equal keys, and the uniqueness check sees it.
 """
@@ -79,10 +85,12 @@ def bad_line(scheme: str, line: str, wanted: str) -> ConfigError:
 
 
 class Semver:
-    """``2.7`` + 14 = ``2.7.14`` (SemVer 2.0.0)."""
+    """``2.7`` + 14 = ``2.7.14``, ``2.7.0-rc`` + 2 = ``2.7.0-rc.2`` (SemVer 2.0.0)."""
 
     name = "semver"
-    _line = re.compile(r"(0|[1-9]\d{0,17})\.(0|[1-9]\d{0,17})", re.ASCII)
+    _part = r"(?:0|[1-9]\d{0,17})"
+    _word = r"(?!offline)[A-Za-z](?:[0-9A-Za-z-]{0,38}[A-Za-z])?"
+    _line = re.compile(rf"{_part}\.{_part}(?:\.{_part}-{_word}(?:\.{_word}){{0,3}})?", re.ASCII)
     _text = re.compile(
         r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?"
         r"(?:\+[0-9A-Za-z.-]+)?",
@@ -90,9 +98,9 @@ class Semver:
     )
 
     def check_line(self, line: str) -> None:
-        """Two numbers: major and minor."""
+        """Two numbers, major and minor; or a whole version with words behind it."""
         if not self._line.fullmatch(line):
-            raise bad_line(self.name, line, "'2.7'")
+            raise bad_line(self.name, line, "'2.7', or '2.7.0-rc' for pre-releases")
 
     def render(self, line: str, number: int) -> str:
         """``line.number``."""
@@ -108,24 +116,26 @@ class Semver:
 
 
 class Pep440:
-    """``2.7`` + 14 = ``2.7.14``, any count of parts, ordered as Python packages are."""
+    """``2.7`` + 14 = ``2.7.14``, any count of parts, ``2.7.0rc`` + 2 = ``2.7.0rc2``; ordered as Python
+    packages are."""
 
     name = "pep440"
     _line = re.compile(
-        r"(?:[1-9]\d{0,17}!)?(?:0|[1-9]\d{0,17})(?:\.(?:0|[1-9]\d{0,17})){0,9}", re.ASCII
+        r"(?:[1-9]\d{0,17}!)?(?:0|[1-9]\d{0,17})(?:\.(?:0|[1-9]\d{0,17})){0,9}(?:a|b|rc|\.dev)?",
+        re.ASCII,
     )
     _text = re.compile(
         r"(?:(\d+)!)?(\d+(?:\.\d+)*)(?:(a|b|rc)(\d+))?(?:\.post(\d+))?(?:\.dev(\d+))?", re.ASCII
     )
 
     def check_line(self, line: str) -> None:
-        """One to ten numbers, optionally with an epoch (``1!2.7``)."""
+        """One to ten numbers, optionally with an epoch (``1!2.7``) and a channel (``2.7.0rc``)."""
         if not self._line.fullmatch(line):
-            raise bad_line(self.name, line, "'2.7' or '1!2.7'")
+            raise bad_line(self.name, line, "'2.7' or '1!2.7', or '2.7.0rc' for pre-releases")
 
     def render(self, line: str, number: int) -> str:
-        """``line.number``."""
-        return f"{line}.{number}"
+        """``line.number``; the number directly behind a channel."""
+        return f"{line}{number}" if counts_early(line) else f"{line}.{number}"
 
     def sort_key(self, text: str) -> str:
         """By PEP 440, normalised texts without a local part (package indexes refuse those)."""
@@ -198,6 +208,16 @@ class Counter:
         return key + (identifiers_key(early[2]) if early else FINAL)
 
 
+def counts_early(line: str) -> bool:
+    """Whether a line of SemVer or PEP 440 counts pre-releases: it ends in a channel."""
+    return line[-1:].isalpha()
+
+
+def first_number(scheme: str, line: str) -> int:
+    """Where a line starts that says nothing of it: people call the first candidate ``rc1``."""
+    return int(scheme in (Semver.name, Pep440.name) and counts_early(line))
+
+
 SCHEMES: dict[str, Scheme] = {
     scheme.name: scheme for scheme in (Semver(), Pep440(), Calver(), Counter())
 }
@@ -248,8 +268,9 @@ def suffix_text(scheme: Scheme, line: str, last_known: int, node: str, count: in
     """A name that is unique without any store: last known number + 1, machine, own count.
 
     64 bits of the node id keep machines apart; the leading ``m`` keeps the part a valid SemVer
-    identifier even when all its digits are decimal and the first is 0. Raises ConfigError for
-    schemes whose texts have no place for it.
+    identifier even when all its digits are decimal and the first is 0. On a line of pre-releases it
+    stands behind the last known number, as no text can stand right before the next one. Raises
+    ConfigError for schemes whose texts have no place for it.
     """
     if scheme.name not in SUFFIX_SCHEMES:
         raise ConfigError(
@@ -258,7 +279,10 @@ def suffix_text(scheme: Scheme, line: str, last_known: int, node: str, count: in
             hint='use when_empty = "stop", or the scheme semver or counter',
             name="suffix-impossible",
         )
-    return f"{scheme.render(line, last_known + 1)}-offline.m{node[:16]}.{count}"
+    own = f"offline.m{node[:16]}.{count}"
+    if first_number(scheme.name, line):
+        return f"{scheme.render(line, last_known)}.{own}"
+    return f"{scheme.render(line, last_known + 1)}-{own}"
 
 
 _DIGITS = re.compile(r"\d+", re.ASCII)
@@ -314,6 +338,13 @@ _AFTER = re.compile(r"(?:[.-](?:final|release|ga)|\+[0-9A-Za-z.-]+)+$", re.ASCII
 """What may stand behind a version without making another one of it: build metadata, and words for
 "this is the release itself". A pre-release (``-rc.1``) is another version."""
 
+_CHANNELS = {"alpha": "a", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc"}
+_EARLY = re.compile(
+    r"(\d+(?:\.\d+)*)[-_.]?(alpha|a|beta|b|preview|pre|c|rc|dev)[-_.]?(\d+)",
+    re.ASCII | re.IGNORECASE,
+)
+"""A pre-release as people write it (PEP 440, "Normalization", and npm's habits)."""
+
 
 def texts_in_tag(deliverable: str, tag: str) -> tuple[str, ...]:
     """The version texts that a tag may stand for, likeliest first; none for a tag that names
@@ -324,7 +355,18 @@ def texts_in_tag(deliverable: str, tag: str) -> tuple[str, ...]:
     plain = _BEFORE.sub("", rest, count=1)
     cut = _AFTER.sub("", plain)
     dotted = cut.replace("_", ".") if re.fullmatch(r"[\d_]+", cut, re.ASCII) else cut
-    return tuple(dict.fromkeys((rest, plain, cut, dotted)))
+    return tuple(dict.fromkeys((rest, plain, cut, dotted, *_early_texts(cut))))
+
+
+def _early_texts(text: str) -> tuple[str, ...]:
+    """A pre-release in the two forms that schemes render, whatever its dots and dashes."""
+    early = _EARLY.fullmatch(text)
+    if early is None:
+        return ()
+    release, word, number = early[1], early[2].lower(), int(early[3])
+    channel = _CHANNELS.get(word, word)
+    python = f".dev{number}" if channel == "dev" else f"{channel}{number}"
+    return f"{release}{python}", f"{release}-{word}.{number}"
 
 
 def _without_name(deliverable: str, tag: str) -> str | None:

@@ -11,7 +11,7 @@ from cxlocal.config import types as config
 from cxlocal.config.problems import Where, problem, suggestion
 from cxlocal.config.types import source_of
 from cxlocal.domain import deliverable_id
-from cxlocal.numbers.schemes import SCHEMES, SUFFIX_SCHEMES, resolve_line
+from cxlocal.numbers.schemes import SCHEMES, SUFFIX_SCHEMES, first_number, resolve_line
 from cxlocal.plan import types as plan
 from cxlocal.plan.graph import before, refuse_cycle
 from cxlocal.plan.placeholders import check_options
@@ -199,7 +199,7 @@ def _version(
     return plan.VersionRule(
         scheme=source.scheme,
         line=line,
-        first=source.first,
+        first=first_number(source.scheme, line) if source.first is None else source.first,
         reserve=source.reserve,
         ahead=source.ahead,
         when_empty=source.when_empty,

@@ -12,6 +12,7 @@ from cxlocal.errors import ConfigError
 from cxlocal.numbers.schemes import (
     NUMBER_MAX,
     SCHEMES,
+    first_number,
     lines_in_tags,
     number_in,
     numbers_in_tags,
@@ -22,8 +23,8 @@ from cxlocal.numbers.schemes import (
 )
 
 LINES = {
-    "semver": ("2.7", "0.0", "10.20"),
-    "pep440": ("2.7", "3", "1!2.0", "2.7.1.0"),
+    "semver": ("2.7", "0.0", "10.20", "3.2.0-rc", "3.2.1-alpha", "0.1.0-feature.new-cart"),
+    "pep440": ("2.7", "3", "1!2.0", "2.7.1.0", "3.2.0rc", "1!3.2a", "3.2.0b", "3.2.0.dev"),
     "calver": ("2026.11", "2026", "26.4.5"),
     "counter": ("", "nightly", "build-7"),
 }
@@ -108,6 +109,11 @@ def test_suffix_sorts_below_the_number_it_stands_for() -> None:
     assert suffix_text(scheme, "2.7", 1, "ab" * 16, 1) != suffix_text(
         scheme, "2.7", 1, "cd" * 16, 1
     )
+    early = suffix_text(scheme, "3.2.0-rc", 4, "00" * 16, 1)
+    assert early == "3.2.0-rc.4.offline.m0000000000000000.1"
+    semver.Version.parse(early)
+    below, above = scheme.sort_key("3.2.0-rc.4"), scheme.sort_key("3.2.0-rc.5")
+    assert below < scheme.sort_key(early) < above
     with pytest.raises(ConfigError, match="suffix"):
         suffix_text(SCHEMES["pep440"], "2.7", 14, "ab" * 16, 1)
 
@@ -118,7 +124,11 @@ def test_suffix_sorts_below_the_number_it_stands_for() -> None:
         ("semver", "2"), ("semver", "2.07"), ("semver", "2.7.1"), ("semver", "٢.7"),
         ("pep440", ""), ("pep440", "2.7+local"), ("pep440", "v2"), ("calver", "november"),
         ("calver", "2026.111"), ("counter", "a b"), ("counter", "x" * 61), ("counter", "offline"),
-        ("semver", "2.7\n"),
+        ("semver", "2.7\n"), ("semver", "3.2-rc"), ("semver", "3.2.0rc"), ("semver", "3.2.0-rc1"),
+        ("semver", "3.2.0-rc."), ("semver", "3.2.0-1"), ("semver", "3.2.0-offline"),
+        ("semver", "3.2.0-rc-"), ("semver", "3.2.0-" + "x" * 50), ("pep440", "3.2.0-rc"),
+        ("pep440", "3.2.0rc1"), ("pep440", "3.2.0alpha"), ("pep440", "3.2.0c"), ("pep440", "rc"),
+        ("pep440", "3.2.0dev"), ("calver", "2026.11-rc"),
     ],
 )  # fmt: skip
 def test_unfit_lines_are_refused(name: str, line: str) -> None:
@@ -126,6 +136,54 @@ def test_unfit_lines_are_refused(name: str, line: str) -> None:
         SCHEMES[name].check_line(line)
     assert caught.value.why
     assert caught.value.hint
+
+
+def test_lines_of_pre_releases_begin_with_one_and_lie_before_their_version() -> None:
+    for name, line, first, tenth, final in (
+        ("semver", "3.2.0-rc", "3.2.0-rc.1", "3.2.0-rc.10", "3.2.0"),
+        ("semver", "3.2.0-beta", "3.2.0-beta.1", "3.2.0-beta.10", "3.2.0-rc.1"),
+        ("pep440", "3.2.0rc", "3.2.0rc1", "3.2.0rc10", "3.2.0"),
+        ("pep440", "3.2.0.dev", "3.2.0.dev1", "3.2.0.dev10", "3.2.0a1"),
+        ("pep440", "1!3.2b", "1!3.2b1", "1!3.2b10", "1!3.2rc1"),
+    ):
+        scheme = SCHEMES[name]
+        assert first_number(name, line) == 1
+        assert scheme.render(line, 1) == first
+        assert scheme.render(line, 10) == tenth
+        keys = [scheme.sort_key(text) for text in (first, scheme.render(line, 9), tenth, final)]
+        assert keys == sorted(keys)
+        assert lines_in_tags(scheme, "shop", line, [f"v{tenth}"]) == {line: {10: f"v{tenth}"}}
+    for name, line in (
+        ("semver", "3.2"),
+        ("pep440", "3.2"),
+        ("counter", "nightly"),
+        ("calver", "2026"),
+    ):
+        assert first_number(name, line) == 0
+
+
+EARLY = [
+    ("semver", "3.2.0-rc", tag)
+    for tag in ("v3.2.0-rc.4", "3.2.0-rc4", "v3.2.0rc4", "shop-3.2.0-rc.4", "@acme/shop@3.2.0-rc.4",
+                "release/v3.2.0-RC4", "v3.2.0.rc4", "3.2.0-rc-4", "v3.2.0_rc4", "v3.2.0-rc.4+build7")
+] + [
+    ("pep440", "3.2.0rc", tag)
+    for tag in ("3.2.0rc4", "v3.2.0-rc.4", "v3.2.0-rc4", "shop-3.2.0.rc4", "3.2.0c4", "3.2.0-preview4",
+                "v3.2.0-pre.4")
+] + [
+    ("pep440", "3.2.0a", "v3.2.0-alpha.4"), ("pep440", "3.2.0b", "3.2.0beta4"),
+    ("pep440", "3.2.0.dev", "3.2.0.dev4"), ("pep440", "3.2.0.dev", "v3.2.0-dev4"),
+    ("semver", "3.2.0-alpha", "3.2.0alpha4"), ("semver", "3.2.0-dev", "v3.2.0.dev4"),
+    ("semver", "3.2.0-next", "v3.2.0-next.4"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "line", "tag"), EARLY)
+def test_tags_of_pre_releases(name: str, line: str, tag: str) -> None:
+    scheme = SCHEMES[name]
+    assert numbers_in_tags(scheme, "shop", line, [tag]) == {4}
+    assert lines_in_tags(scheme, "shop", "9.9", [tag]) == {line: {4: tag}}
+    assert numbers_in_tags(scheme, "shop", "3.2", [tag]) == set()
 
 
 def test_foreign_texts_have_no_key() -> None:

@@ -45,6 +45,7 @@ def test_the_next_release_follows_the_newest_tag(adopter: Any) -> None:
         "0.8": (2, "shop-0.8.2", "adopted"),
         "0.9": (4, "release/v0.9.4", "adopted"),
         "1.0": (7, "v1.0.7", "adopted"),
+        "1.1.0-rc": (1, "v1.1.0-rc1", "adopted"),
     }
     assert json.loads(adopter.run("--json").out)["version"] == "1.0.8"
     done = adopter.command("version", "explain", "1.0.3")
@@ -55,9 +56,14 @@ def test_the_next_release_follows_the_newest_tag(adopter: Any) -> None:
     events = adopter.query("SELECT count(*) FROM event")
     again = table(adopter.command("import", "--tags", "*", "--json", "--offline"))
     assert {line: state for line, (_, _, state) in again.items()} == {
-        "0.8": "known", "0.9": "known", "1.0": "counted",
+        "0.8": "known", "0.9": "known", "1.0": "counted", "1.1.0-rc": "known",
     }  # fmt: skip
     assert adopter.query("SELECT count(*) FROM event") == events
+    # Candidates go on as well, each line by itself.
+    adopter.write(CONFIG.replace('"1.0"', '"1.1.0-rc"'))
+    assert json.loads(adopter.run("--json").out)["version"] == "1.1.0-rc.2"
+    adopter.write(CONFIG.replace('"1.0"', '"1.1.0-beta"'))
+    assert json.loads(adopter.run("--json").out)["version"] == "1.1.0-beta.1"
 
 
 @pytest.mark.parametrize("how", ["run", "start", "next"])
@@ -80,7 +86,8 @@ def test_tags_count_that_only_the_remote_has(how: str, shop: Any) -> None:
 
 
 def test_a_pattern_chooses_and_nothing_is_said_so(adopter: Any) -> None:
-    assert set(table(adopter.command("import", "--tags", "v1.*", "--json"))) == {"1.0"}
+    found = table(adopter.command("import", "--tags", "v1.*", "--json"))
+    assert set(found) == {"1.0", "1.1.0-rc"}
     done = adopter.command("import", "--tags", "nightly*")
     assert done.code == 0 and "None of the 1 tags" in done.err
     assert json.loads(adopter.command("import", "--tags", "x*", "--json").out) == []
