@@ -11,7 +11,7 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.project import Project, access_of, load_project, open_project_store
 from cxlocal.commands.terminal import say
-from cxlocal.config.agreement import secrets_digest, trusted
+from cxlocal.config.agreement import secrets_agreed
 from cxlocal.doctor.check import BAD, Check, readiness
 from cxlocal.doctor.machine import check_disk, check_git, check_journal, check_plugins, check_sqlite
 from cxlocal.doctor.project import (
@@ -122,8 +122,8 @@ def project_checks(app: App, project: Project, journal: Journal, *, passing: boo
 
 def _agreed_secrets(app: App, project: Project) -> bool:
     assert project.config is not None
-    digest = secrets_digest(project.config)
-    return not digest or digest in trusted(app.home(), app.environ)
+    assert project.root is not None
+    return secrets_agreed(project.config, project.root, app.home(), app.environ)
 
 
 def _lender_of(app: App, project: Project) -> Callable[[], Any] | None:

@@ -11,7 +11,7 @@ from cxlocal.bundles.writer import ALL, UNSENT, Packed, pack
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.find_run import find_run
 from cxlocal.commands.frame import command
-from cxlocal.commands.output import json_option, put, write_document
+from cxlocal.commands.output import harmless_json, json_option, put, write_document
 from cxlocal.commands.project import load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import UsageError
@@ -154,4 +154,4 @@ def _print_events(app: App, form: str, wanted: str | None, deliverable: str | No
             events = (event for _, event in all_events(journal))
         for event in events:
             if deliverable is None or event.deliverable == deliverable:
-                put(FORMS[form](event))
+                put(harmless_json(FORMS[form](event)))

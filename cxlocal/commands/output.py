@@ -139,6 +139,11 @@ def json_text(value: object, *, indent: int | None = None) -> str:
     """``value`` as JSON that is safe on a terminal; bytes as sqlite-utils writes them."""
     encoding = (getattr(data(), "encoding", None) or "utf-8").lower().replace("-", "")
     text = json.dumps(value, ensure_ascii=encoding != "utf8", indent=indent, default=_plain)
+    return harmless_json(text)
+
+
+def harmless_json(text: str) -> str:
+    """The same JSON, safe on a terminal: what would act there is written as an escape of JSON."""
     return re.sub(_JSON_HARMFUL, lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

@@ -182,7 +182,7 @@ def _address(app: App, what: str, url: str, token: SecretSource | None, words: s
 
 
 def _secrets(app: App, config: Config) -> Iterator[Item]:
-    digest = secrets_digest(config)
+    digest = secrets_digest(config, app.project())
     if digest:
         lines = [f"    {name}: {_whole(one)}" for name, one in config.secrets.items()]
         yield _content(app, "secrets", digest, ["secrets, tried by 'cxlocal doctor':", *lines])

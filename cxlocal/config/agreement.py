@@ -101,10 +101,31 @@ def digest_of(what: str, content: bytes) -> str:
     return "sha256:" + hashlib.sha256(f"cxlocal {what} 1\n".encode() + content).hexdigest()
 
 
-def secrets_digest(config: Config) -> str:
-    """The digest of where the secrets of a cx.toml come from; empty where it has none."""
+def secrets_digest(config: Config, root: Path) -> str:
+    """The digest of where the secrets of a cx.toml come from, with the files of the checkout at
+    ``root`` that their commands name; empty where it has none."""
+    if not config.secrets:
+        return ""
     sources = {name: source_of(one) for name, one in config.secrets.items()}
-    return digest_of("secrets", json.dumps(sources, sort_keys=True).encode()) if sources else ""
+    words = {word for one in config.secrets.values() for word in one.cmd or ()}
+    files = {word: _digest_of_file(root / word) for word in sorted(words)}
+    said = [sources, {word: digest for word, digest in files.items() if digest}]
+    return digest_of("secrets", json.dumps(said, sort_keys=True).encode())
+
+
+def _digest_of_file(path: Path) -> str:
+    """Empty where there is no file: a word may be anything."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return ""
+
+
+def secrets_agreed(config: Config, root: Path, home: Path, environ: Mapping[str, str]) -> bool:
+    """Whether a command that runs no stages may read the secrets of ``config``."""
+    digest = secrets_digest(config, root)
+    return not digest or digest in trusted(home, environ)
 
 
 def _list(home: Path) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import Any, NamedTuple
 
-from cxlocal.errors import UsageError
+from cxlocal.config.agreement import secrets_agreed
+from cxlocal.errors import Refused, UsageError
 from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.tool import Observed, verbs_of
 from cxlocal.plan.types import Stage
@@ -42,9 +43,11 @@ class Seen(NamedTuple):
 
 def observe(machine: Machine, source: Source, record: RunRecord, environment: str) -> Seen:
     """Ask the tool that deploys into ``environment``; the answer is recorded with the run of the
-    version that is live there. Raises UsageError when no tool can tell."""
+    version that is live there. Raises UsageError when no tool can tell, Refused for secrets that
+    nobody agreed to."""
     load_own_plugins(machine, source, machine.root)
     stage = _observer(source, record, environment)
+    _require_agreed(machine, source)
     secrets = find_secrets(machine, source, record.plan, frozenset([stage.name]))
     home = record.journal.home
     place = record.plan.environment(environment)
@@ -77,6 +80,18 @@ def observe(machine: Machine, source: Source, record: RunRecord, environment: st
         environment, tuple(row["version"] for row in known), said.version, said.healthy, said.uri,
         agrees, "" if agrees is not None else found.reason, dict(said.details),
     )  # fmt: skip
+
+
+def _require_agreed(machine: Machine, source: Source) -> None:
+    """Only commands that run stages read secrets unasked."""
+    if secrets_agreed(source.config, machine.root, machine.home, machine.environ):
+        return
+    raise Refused(
+        "nobody agreed to the secrets of this checkout yet",
+        why="a command that runs no stages reads secrets only from where somebody agreed to",
+        hint="cxlocal trust",
+        name="secrets-not-agreed",
+    )
 
 
 def _observer(source: Source, record: RunRecord, environment: str) -> Stage:

@@ -56,6 +56,11 @@ def test_names_of_every_kind_through_whole_commands(shop: Any) -> None:
     assert {row["deliverable"] for row in told} == set(ids)
     table = shop.command("log", "--all")
     assert table.code == 0 and "\u202e" not in table.out
+    for form in ("cdevents", "cloudevents", "journal"):
+        exported = shop.command("export", "--format", form)
+        assert exported.code == 0 and "\u202e" not in exported.out
+        read = [json.loads(line) for line in exported.out.splitlines()]
+        assert "\u202e" in json.dumps(read, ensure_ascii=False)
     assert shop.command("status").code == 0
     assert shop.command("verify").code == 0
     for name in (NAMES[1], NAMES[-1]):

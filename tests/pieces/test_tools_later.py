@@ -121,6 +121,23 @@ def test_what_was_changed_outside_is_shown(desk: Any) -> None:
     assert len(desk.rows("SELECT id FROM stage_run WHERE stage LIKE '%observe%'")) == 0
 
 
+def test_secrets_are_not_read_for_it_before_somebody_agreed(desk: Any) -> None:
+    _with_tiny(desk)
+    config, ran = (desk.tree / "cx.toml").read_text(), desk.tree.parent / "ran"
+    config = config.replace('tool = "tiny"', 'tool = "tiny"\nsecrets = ["A"]')
+    command = f"touch {ran}; echo a-secret-of-some-length"
+    desk.write({"cx.toml": f'{config}\n[secrets]\nA = {{ cmd = ["sh", "-c", "{command}"] }}\n'})
+    done = desk("deploy", desk.release(), "--to", "production")
+    assert done.code == 0, done.err
+    ran.unlink()  # a deployment runs stages
+    done = desk("env", "observe", "production")
+    assert done.code == 3 and "secrets of this checkout" in done.err, done.err
+    assert not ran.exists()
+    assert desk("trust", "--yes").code == 0
+    done = desk("env", "observe", "production")
+    assert done.code == 0 and ran.exists(), done.err
+
+
 def _until(condition: Any) -> None:
     limit = time.monotonic() + 20
     while not condition() and time.monotonic() < limit:

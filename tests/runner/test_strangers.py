@@ -3,6 +3,7 @@ upon only after a person has agreed."""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -116,6 +117,27 @@ def test_the_secrets_of_a_strangers_checkout(shop: Any) -> None:
     text = (shop.tree / "cx.toml").read_text()
     (shop.tree / "cx.toml").write_text(text.replace("echo value", "echo other-value"))
     assert secrets()["secret A"] == "note" and not ran.exists()
+
+
+@pytest.mark.parametrize("words", [["./get.sh"], ["sh", "get.sh"], ["sh", "-e", "tools/get.sh"]])
+def test_what_a_secret_command_runs_is_agreed_to_as_well(words: list[str], shop: Any) -> None:
+    script = shop.tree / words[-1]
+    script.parent.mkdir(exist_ok=True)
+    script.write_text("#!/bin/sh\necho value-of-a-command\n")
+    script.chmod(0o755)
+    shop.write(
+        '[version]\nline = "1.0"\n[stages]\nbuild = { command = "true" }\n'
+        f"[secrets]\nA = {{ cmd = {json.dumps(words)} }}\n"
+    )
+
+    def state() -> str:
+        rows = shop.command("doctor", "--json").json()
+        return next(str(row["state"]) for row in rows if row["name"] == "secret A")
+
+    assert shop.command("trust", "--yes").code == 0
+    assert state() == "ok"
+    script.write_text(f"#!/bin/sh\ntouch {shop.root}/ran; echo value-of-a-command\n")
+    assert state() == "note" and not (shop.root / "ran").exists()
 
 
 def test_a_file_about_this_machine_that_came_with_the_checkout(shop: Any) -> None:
