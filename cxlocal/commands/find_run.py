@@ -25,6 +25,10 @@ def find_run(journal: Journal, wanted: str, deliverable: str | None = None) -> d
         rows = _rows(journal, where + " ORDER BY queued_at DESC LIMIT 1", wanted, deliverable)
     else:
         rows = _rows(journal, "run = :wanted" + narrowed, wanted, deliverable)
+        # A rehearsal may bear plain numbers, which are nobody's: a release comes first.
+        rows = rows or _rows(
+            journal, "version = :wanted AND kind = 'release'" + narrowed, wanted, deliverable
+        )
         rows = rows or _rows(journal, "version = :wanted" + narrowed, wanted, deliverable)
         if not rows and len(wanted) >= SHORTEST_PREFIX:
             # The first two say where in the index to look; only the third may say that it fits.

@@ -59,6 +59,13 @@ class TerminalVoice:
             say(f"  left out  {_files(said.uncommitted)}, not committed: not in this release")
         if said.absent:
             say(f"  left out  {_files(said.absent)}: update = none in .gitmodules")
+        for name, why in said.withheld:
+            say(f"  left out  {name}: {why}")
+        if said.kind == "rehearsal":
+            say(
+                "  outside   git pushes nothing from here; what else a command sends over the network"
+            )
+            say("            or changes on this machine, a rehearsal cannot hold back")
         if said.kept:
             say(f"  kept      {', '.join(said.kept)} (done before)")
         say(f"  run       {said.run}")

@@ -258,12 +258,6 @@ def resolve_line(line: str, year: int, month: int, day: int) -> str:
     return _DATE_PARTS.sub(lambda match: parts[match[0]], line)
 
 
-def rehearsal_text(run: str) -> str:
-    """What a rehearsal carries in place of a version: valid both as a semantic version and by
-    PEP 440, so that every build tool takes it, and no text a release can have (decision 0004)."""
-    return f"0.0.0+rehearsal.{run.replace('-', '')[:12]}"
-
-
 def suffix_text(scheme: Scheme, line: str, last_known: int, node: str, count: int) -> str:
     """A name that is unique without any store: last known number + 1, machine, own count.
 

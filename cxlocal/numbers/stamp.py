@@ -81,6 +81,24 @@ def check_stamps(checkout: Path, stamps: Sequence[Stamp]) -> list[Stamped]:
     return found
 
 
+def takes(checkout: Path, stamps: Sequence[Stamp], version: str) -> bool:
+    """Whether every pattern, asked again, would find the whole of ``version`` where it wrote it:
+    ``([0-9.]+)`` says that its place holds nothing else. Raises ConfigError."""
+    for stamp in stamps:
+        if not stamp.pattern:
+            continue
+        text = _read(_path(checkout, stamp), stamp).content
+        start, end = _find(text, stamp)
+        written = text[:start] + version + text[end:]
+        try:
+            start, end = _find(written, stamp)
+        except ConfigError:
+            return False
+        if written[start:end] != version:
+            return False
+    return True
+
+
 def _wrong(stamp: Stamp, why: str, name: str) -> ConfigError:
     place = f"key {stamp.key!r}" if stamp.key else f"pattern {stamp.pattern!r}"
     return ConfigError(

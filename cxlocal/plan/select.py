@@ -3,13 +3,16 @@
 Without ``--to`` a run stops before the first protected environment: no stage runs that works in
 one, or that waits for a stage that does. ``--to production`` lifts the protection of that
 environment and of those its stages pass through; ``--to STAGE`` runs that stage and what it waits
-for. A rehearsal touches no lasting environment and publishes nothing.
+for. A rehearsal touches no lasting environment and publishes nothing: neither by a stage of that kind
+nor by a command of another kind that is seen to.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from cxlocal.config.outward import sends_outside
 from cxlocal.config.problems import suggestion
 from cxlocal.errors import Refused, UsageError
 from cxlocal.plan.graph import before, edges, order
@@ -27,6 +30,8 @@ class Selection(NamedTuple):
     """The protected environment the run stops before; empty if none holds it back."""
     asked: str = ""
     """The stage the run was asked to end with, where more would follow."""
+    withheld: tuple[tuple[str, str], ...] = ()
+    """What a rehearsal leaves out: stages and why, in the order of ``later``."""
 
     def arguments(self, run: str) -> tuple[str, ...]:
         """The command line that continues ``run``; empty when it has come to its end."""
@@ -70,12 +75,35 @@ def select(plan: Plan, *, to: str | None = None, rehearsal: bool = False) -> Sel
         later=later,
         stopped_by=held[0] if held else "",
         asked=asked or "",
+        withheld=tuple(_withheld(plan, later)) if rehearsal else (),
     )
 
 
 def _not_in_rehearsal(plan: Plan, stage: Stage) -> bool:
-    lasting = bool(stage.environment) and plan.environment(stage.environment).lifetime == "lasting"
-    return lasting or "publish" in (stage.kind, stage.verb)
+    publishes = "publish" in (stage.kind, stage.verb) or bool(sends(stage))
+    return publishes or _is_lasting(plan, stage.environment)
+
+
+def _is_lasting(plan: Plan, environment: str) -> bool:
+    return bool(environment) and plan.environment(environment).lifetime == "lasting"
+
+
+def sends(stage: Stage) -> str:
+    """The words by which a stage that is no deployment sends something outside, though nothing says
+    that it publishes; empty for none."""
+    return "" if stage.kind in ("publish", "deploy") else sends_outside(stage.command)
+
+
+def _withheld(plan: Plan, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for stage in map(plan.stage, names):
+        if "publish" in (stage.kind, stage.verb):
+            yield stage.name, "publishes"
+        elif words := sends(stage):
+            yield stage.name, f"{words} leaves something outside, though its kind is {stage.kind}"
+        elif _is_lasting(plan, stage.environment):
+            yield stage.name, f"works in {stage.environment}"
+        else:
+            yield stage.name, "waits for one of these"
 
 
 def _wanted(plan: Plan, to: str) -> tuple[frozenset[str], frozenset[str]]:
@@ -123,7 +151,7 @@ def _refuse_rehearsal(plan: Plan, names: frozenset[str], to: str) -> None:
         if stage.name in names:
             raise Refused(
                 f"a rehearsal cannot go to {to}",
-                why=f'stage "{stage.name}" publishes or works in a lasting environment',
+                why=f'stage "{stage.name}" {dict(_withheld(plan, names))[stage.name]}',
                 hint="push the commit and use: cxlocal run --to " + to,
                 name="rehearsal",
             )

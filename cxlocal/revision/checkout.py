@@ -79,11 +79,13 @@ def checkout(
     *,
     paths: Sequence[str] = (),
     filters: Sequence[Filter] = (),
+    pushes: bool = True,
 ) -> Checkout:
     """Check out ``commit`` into ``target``, which must be absent or empty.
 
     ``paths`` (files or folders, relative to the top of the repository) limits it to those and
-    ``ALWAYS``; ``filters`` are the only ones that work. Raises Trouble: ``checkout-failed``, ``submodule-missing``, ``lfs-missing``;
+    ``ALWAYS``; ``filters`` are the only ones that work; unless it ``pushes``, nothing can be pushed
+    from it or its submodules. Raises Trouble: ``checkout-failed``, ``submodule-missing``, ``lfs-missing``;
     nothing is left in ``target`` then. UsageError: ``bad-path``, ``target-in-use``.
     """
     if not is_commit_id(commit):
@@ -102,7 +104,7 @@ def checkout(
         )
     patterns = sparse_patterns(paths)
     try:
-        done = _fill(repository, commit, target, patterns, filters)
+        done = _fill(repository, commit, target, patterns, filters, pushes)
     except BaseException:
         remove_checkout(target)
         raise
@@ -133,6 +135,7 @@ def _fill(
     target: Path,
     patterns: Sequence[str],
     filters: Sequence[Filter],
+    pushes: bool,
     depth: int = 0,
 ) -> _Filled:
     """Make a repository in ``target`` and write the files of ``commit``, its submodules too."""
@@ -144,7 +147,7 @@ def _fill(
             name="checkout-failed",
         )
     target.mkdir(parents=True, exist_ok=True)
-    borrow(source, target, filters=filters, sparse=patterns)
+    borrow(source, target, filters=filters, sparse=patterns, pushes=pushes)
     _write_files(source, commit, target, filters)
     asked = filtered_files(target)
     done = _Filled(
@@ -163,7 +166,7 @@ def _fill(
             continue
         if module.source is None:
             raise _submodule_missing(module)
-        inner = _fill(module.source, module.commit, place, (), filters, depth + 1)
+        inner = _fill(module.source, module.commit, place, (), filters, pushes, depth + 1)
         done = done.plus(inner, module.path)
     return done
 

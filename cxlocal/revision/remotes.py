@@ -107,6 +107,39 @@ def origin_of(repository: Repository, names: Sequence[str] = ()) -> Origin:
     return Origin(url, tuple(further))
 
 
+class Around(NamedTuple):
+    """What is to be known to make a repository beside another that must not push."""
+
+    names: tuple[str, ...]
+    """Remotes that the configuration of the person or the system gives to every repository."""
+    addresses: tuple[str, ...]
+    """Where any remote leads, as somebody may write it."""
+    push_addresses: tuple[str, ...]
+    """Addresses that are for pushes alone, in every repository."""
+
+
+def around(repository: Repository) -> Around:
+    """Remotes and addresses that git knows in a repository. Those with credentials are left out: they
+    are not to be written into another file."""
+    settings = read_settings(repository.root)
+    others = [one for one in settings if not one.own]
+    named = [name for kind in ("url", "pushurl") for name, _ in _addresses(others, kind)]
+    written = [url for kind in ("url", "pushurl") for _, url in _addresses(settings, kind)]
+    places = [
+        one for url in written for kind in ("insteadof", "pushinsteadof")
+        for one in (url, _instead(settings, url, kind), _absolute(repository, url))
+    ]  # fmt: skip
+    return Around(
+        tuple(dict.fromkeys(named)),
+        _open_addresses(places),
+        _open_addresses([url for _, url in _addresses(others, "pushurl")]),
+    )
+
+
+def _open_addresses(urls: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(url for url in urls if url and clean_url(url) == url))
+
+
 def _absolute(repository: Repository, url: str) -> str:
     path = None if url.startswith("file://") else local_path(repository.root, url)
     return url if path is None else os.path.realpath(path)

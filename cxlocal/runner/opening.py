@@ -1,5 +1,5 @@
-"""How a run is opened: a new one, or one that is known already; with a checkout, or by single
-commands.
+"""How a run is opened: a new one here, one to go on with in ``resuming``; and what both of them and
+single commands need for it.
 
 Everything is checked before the first event, and the number is taken last. Whoever opens a run does
 it by the same functions: ``ask_git`` and ``record_beginning`` for a new one, ``find_run`` and
@@ -17,7 +17,6 @@ from cxlocal.events.runs import run_stamped
 from cxlocal.exchange.copies import journal_was_moved
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.standing import require
-from cxlocal.plan.schedule import still_done
 from cxlocal.plan.select import Selection, select
 from cxlocal.private import make_folder
 from cxlocal.processes.mask import Masker
@@ -33,7 +32,6 @@ from cxlocal.runner.facts import (
     words_of_changes,
 )
 from cxlocal.runner.nesting import handed_on, refuse_repetition
-from cxlocal.runner.pieces import how_to_finish
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.record import RunRecord, Version
 from cxlocal.runner.run_version import check, rehearsed, stamp, take_number
@@ -41,6 +39,7 @@ from cxlocal.runner.source import (
     Machine,
     Source,
     find_readers,
+    find_scheme,
     find_secrets,
     load_own_plugins,
     make_plan,
@@ -48,7 +47,6 @@ from cxlocal.runner.source import (
     open_store,
     refuse_stranger,
 )
-from cxlocal.runner.stage_outputs import put_back
 from cxlocal.runner.voice import Opening
 from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import Workspace, discard, open_workspace, say_absent
@@ -96,17 +94,6 @@ class Begun(NamedTuple):
     store: Store | None
     changes: dict[str, Any]
     why_offline: str
-
-
-def open_run(machine: Machine, journal: Journal, request: Request, began: float) -> Opened:
-    """A new run, or the one that ``request.resume`` names: the same number, the same bytes, the same
-    plan, after its last success.
-
-    Raises what keeps it from beginning: UsageError, ConfigError, Refused, StoreNeeded, Trouble.
-    What goes wrong after the first event is recorded as the outcome before it is raised; a run that
-    a signal meets is ended by the caller (``orphans.end_own``).
-    """
-    return (_resume if request.resume else _begin)(machine, journal, request, began)
 
 
 # a new run
@@ -171,7 +158,13 @@ def record_beginning(
     return Begun(record, store, facts.changes or {}, why_offline)
 
 
-def _begin(machine: Machine, journal: Journal, request: Request, began: float) -> Opened:
+def begin_run(machine: Machine, journal: Journal, request: Request, began: float) -> Opened:
+    """A new run, with its version and its checkout.
+
+    Raises what keeps it from beginning: UsageError, ConfigError, Refused, StoreNeeded, Trouble.
+    What goes wrong after the first event is recorded as the outcome before it is raised; a run that
+    a signal meets is ended by the caller (``orphans.end_own``).
+    """
     pushed = ask_git(machine, journal, request, lambda source: _left_out(source, request))
     source = pushed.source
     run = machine.ids.uuid()
@@ -195,10 +188,10 @@ def _begin(machine: Machine, journal: Journal, request: Request, began: float) -
         readers=readers,
     )  # fmt: skip
     work.ask_others = asking(journal, begun.store, source, begun.why_offline)
-    version = _number_and_stamp(machine, work, source, begun.store, began)
+    version = number_and_stamp(machine, work, source, begun.store, began)
     proof = pushed.proof
     shown = "" if proof is None else f"{proof.kind} at {proof.remote}".removesuffix(" at ")
-    _announce(
+    announce(
         work, source, selection, version, begun.why_offline, proof=shown,
         uncommitted=pushed.left_out, absent=absent, changes=words_of_changes(begun.changes),
     )  # fmt: skip
@@ -236,6 +229,13 @@ def _check_out(
 def _refuse_empty(plan: Plan, selection: Selection) -> None:
     if selection.now:
         return
+    if selection.withheld:
+        raise Refused(
+            "there is nothing to rehearse",
+            why="; ".join(f"{name} {why}" for name, why in selection.withheld),
+            hint="cxlocal run carries them out, once the commit is pushed",
+            name="nothing-to-run",
+        )
     raise Refused(
         "there is nothing to run",
         why="every stage works in a protected environment or waits for one that does"
@@ -346,63 +346,6 @@ def make_work(
     return work
 
 
-def _resume(machine: Machine, journal: Journal, request: Request, began: float) -> Opened:
-    source, record = find_run(machine, journal, request.resume, jobs=request.jobs, runs_stages=True)
-    _refuse_to_resume(journal, record)
-    refuse_repetition(machine, source)
-    plan = record.plan
-    require(journal, plan.deliverable, "push")
-    selection = select(plan, to=request.to)
-    kept = still_done(plan, selection.now, record.succeeded())
-    in_place = plan.workspace == "in-place"
-    workspace = check_out_again(machine, source, record, in_place=in_place)
-    work = make_work(
-        machine, source, record, workspace, set(selection.now) - kept, run_named=request.run_named
-    )
-    work.reason = request.reason
-    store = open_store(source, machine, journal, offline=request.offline)
-    _, why_offline = meet(journal, store, source)
-    work.ask_others = asking(journal, store, source, why_offline)
-    listen(journal, source)
-    record.resumed(
-        sorted(kept), source.actor, work.masker.text(request.reason),
-        beside=lambda t: orphans.register(t, record.run, machine.command),
-    )  # fmt: skip
-    record.record(*record.restricted_drafts(source.manager.left_out))
-    version = record.known_version() or _number_and_stamp(machine, work, source, store, began)
-    if not in_place:
-        put_back(work, kept)
-    _announce(work, source, selection, version, why_offline, kept=tuple(sorted(kept)))
-    stored = journal.one("SELECT proof FROM run WHERE id = ?", (record.run,))
-    proof = (stored and stored["proof"]) or ""
-    return Opened(record, work, source, selection, kept, store, version.how, proof)
-
-
-def _refuse_to_resume(journal: Journal, record: RunRecord) -> None:
-    refuse_running(journal, record, "wait for it, or end it with Ctrl-C there")
-    if record.kind != "release":
-        raise Refused(
-            f"run {record.run[:8]} is a {record.kind}",
-            why="only releases can go on",
-            hint="start it anew: cxlocal rehearse",
-            name="not-a-release",
-        )
-    if record.outcome() is None and orphans.is_of_pieces(journal, record.run):
-        raise Refused(
-            f"run {record.run[:8]} was begun here by single commands and is open",
-            why="a run goes on when it has ended",
-            hint=how_to_finish(record.run),
-            name="open-pieces",
-        )
-    if record.outcome() is None:
-        raise Refused(
-            f"run {record.run[:8]} is open elsewhere",
-            why="it has not ended as far as this machine knows, and it is not carried out here",
-            hint="cxlocal sync, then try again",
-            name="open-elsewhere",
-        )
-
-
 # what both have in common
 
 
@@ -421,19 +364,21 @@ def take_version(
 ) -> Version:
     """A number for the run, durable when this returns; that the run has it is for the caller to
     record. Raises StoreNeeded, Refused, Conflict."""
-    if record.kind == "rehearsal":
-        return rehearsed(record.plan, record.run)
     return take_number(machine, record.journal, store, source, record.plan, record.run)
 
 
-def _number_and_stamp(
+def number_and_stamp(
     machine: Machine, work: Work, source: Source, store: Store | None, began: float
 ) -> Version:
     """The version, in the journal and in the files; a run that fails here has ended before it
     raises."""
     record = work.record
     try:
-        version = take_version(machine, record, source, store)
+        if record.kind == "rehearsal":
+            scheme, folder = find_scheme(source.manager, record.plan), work.workspace.project
+            version = rehearsed(record.plan, scheme, record.run, folder)
+        else:
+            version = take_version(machine, record, source, store)
         drafts = [record.started_draft(version)]
         stamps = stamp(record.plan, work.workspace.project, version.text)
         if stamps:
@@ -453,7 +398,7 @@ def end_unnumbered(record: RunRecord, problem: Exception, seconds: float) -> Non
     orphans.finish_run(record, outcome, reason, seconds=seconds)
 
 
-def _announce(
+def announce(
     work: Work,
     source: Source,
     selection: Selection,
@@ -484,6 +429,7 @@ def _announce(
             absent=absent,
             changes=changes,
             stages=selection.now,
+            withheld=selection.withheld,
             kept=kept or (),
             resumed=kept is not None,
         )

@@ -80,15 +80,16 @@ def finish_run(
         transaction.connection.execute("DELETE FROM process WHERE run = ?", (record.run,))
 
 
-def end_own(journal: Journal, outcome: Outcome, reason: str) -> None:
+def end_own(journal: Journal, outcome: Outcome, reason: str) -> list[str]:
     """Record the end of runs this process was carrying out and did not end: a signal may come
-    between any two of its steps."""
+    between any two of its steps. Which runs these were."""
     with suppress(CxError):
-        # A journal that takes nothing any more keeps the row, and the next command does this.
-        _end_own(journal, outcome, reason)
+        return _end_own(journal, outcome, reason)
+    # A journal that takes nothing any more keeps the row, and the next command does this.
+    return []
 
 
-def _end_own(journal: Journal, outcome: Outcome, reason: str) -> None:
+def _end_own(journal: Journal, outcome: Outcome, reason: str) -> list[str]:
     from cxlocal.runner.record import RunRecord
 
     journal.abandon()
@@ -103,6 +104,7 @@ def _end_own(journal: Journal, outcome: Outcome, reason: str) -> None:
         started = _end_stages(record, now, outcome, reason)
         _keep_as_failed(folder)
         finish_run(record, outcome, reason, seconds=max(0, now - started) / 1000)
+    return [row["run"] for row in rows]
 
 
 def orphans(journal: Journal) -> list[Orphan]:

@@ -180,7 +180,7 @@ def _ship(
         if record.plan.promotions:
             grant_earned(work, promotions(record))
         if signals.number:
-            raise signals.interrupted()
+            raise signals.interrupted(again(record, order), run=record.run)
     finally:
         discard(workspace)
     worst = next((one for one in outcomes.values() if one != Outcome.SUCCESS), Outcome.SUCCESS)

@@ -16,10 +16,11 @@ from cxlocal.runner import orphans, recovery
 from cxlocal.runner.contact import END_SYNC_SECONDS, sync_shortly
 from cxlocal.runner.engine import Ended, Engine
 from cxlocal.runner.handover import send_patiently
-from cxlocal.runner.opening import Opened, open_run
+from cxlocal.runner.opening import Opened, begin_run
 from cxlocal.runner.outcomes import worst
 from cxlocal.runner.promotions import promotions
 from cxlocal.runner.request import Request, Summary
+from cxlocal.runner.resuming import resume_run
 from cxlocal.runner.signals import SignalCame, Signals, note_only
 from cxlocal.runner.source import Machine
 from cxlocal.runner.workspace import clean_up, require_space
@@ -34,11 +35,13 @@ def carry_out(machine: Machine, journal: Journal, request: Request) -> Summary:
         recovery.recover(journal, machine)
         require_space(machine.home, request.least_free_bytes)
         try:
+            open_run = resume_run if request.resume else begin_run
             opened = open_run(machine, journal, request, began)
             return _work_off(machine, journal, request, opened, signals, began)
         except SignalCame:
-            orphans.end_own(journal, Outcome.CANCEL, signals.interrupted().what)
-            raise
+            runs = orphans.end_own(journal, Outcome.CANCEL, signals.interrupted().what)
+            again = _again(request, next(iter(runs), request.resume))
+            raise signals.interrupted(again) from None
         except Exception as problem:
             orphans.end_own(journal, Outcome.ERROR, str(problem))
             raise
@@ -88,10 +91,18 @@ def _work_off(
         work.workspace.lock.release()
     _last_sync(journal, opened, signals)
     if signals.number:
-        again = f"cxlocal run --resume {record.run}" if record.kind == "release" else ""
-        again += f" --to {request.to}" if again and request.to else ""
+        again = _again(request, record.run)
         raise signals.interrupted(again, run=record.run, version=record.version)
     return _summary(machine, request, opened, outcome, reason, ended, seconds)
+
+
+def _again(request: Request, run: str) -> str:
+    """The command that tries what was cut off or failed once more: a release goes on, a rehearsal
+    has nothing to go on with. ``run`` is empty where none was begun."""
+    command = "cxlocal run" + (f" --resume {run}" if run else "")
+    if request.rehearsal:
+        command = "cxlocal rehearse"
+    return f"{command} --to {request.to}" if request.to else command
 
 
 def _outcome(ended: Ended, signals: Signals) -> tuple[Outcome, str]:
@@ -145,8 +156,7 @@ def _summary(
     success = outcome == Outcome.SUCCESS
     following = opened.selection.arguments(record.run) if success else ()
     if not success and record.kind == "release":
-        following = ("cxlocal", "run", "--resume", record.run)
-        following += ("--to", request.to) if request.to else ()
+        following = tuple(_again(request, record.run).split(" "))
     return Summary(
         run=record.run,
         deliverable=record.ref.deliverable,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from cxlocal.allocation.request import NumberRequest
 from cxlocal.numbers.holdings import highest_known
-from cxlocal.numbers.schemes import Scheme, numbers_in_tags, rehearsal_text
+from cxlocal.numbers.rehearsal import marked_text, plain_text, wants_plain
+from cxlocal.numbers.schemes import Scheme, numbers_in_tags
 from cxlocal.revision.repository import version_tags
 from cxlocal.runner.record import Version
 from cxlocal.runner.source import Machine, Source, find_scheme, lender_finder
@@ -15,7 +16,7 @@ from cxlocal.runner.source import Machine, Source, find_scheme, lender_finder
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
     from cxlocal.journal.file import Journal
-    from cxlocal.numbers.stamp import Stamped
+    from cxlocal.numbers.stamp import Stamp, Stamped
     from cxlocal.plan.types import Plan
 
 
@@ -81,24 +82,39 @@ def tagged(journal: Journal, source: Source, plan: Plan, scheme: Scheme, *, onli
     return max(numbers_in_tags(scheme, plan.deliverable, line, tags), default=-1)
 
 
-def rehearsed(plan: Plan, run: str) -> Version:
-    """The version of a rehearsal: a text no release can have."""
-    return Version(rehearsal_text(run), plan.version.line, None, "rehearsal")
+def rehearsed(plan: Plan, scheme: Scheme, run: str, folder: Path) -> Version:
+    """The version of a rehearsal in ``folder``: the text that names its run, or plain numbers where
+    one of the places it goes to takes no more. Raises ConfigError."""
+    text = marked_text(run)
+    words = [stage.command for stage in plan.stages if stage.command]
+    commands = [one if isinstance(one, str) else " ".join(one) for one in words]
+    from cxlocal.numbers.stamp import takes
+
+    rendered, stamps = scheme.render(plan.version.line, 0), _stamps(plan)
+    files = [one.file for one in stamps]
+    if wants_plain(rendered, files, commands) or not takes(folder, stamps, text):
+        text = plain_text(rendered)
+    return Version(text, plan.version.line, None, "rehearsal")
 
 
 def stamp(plan: Plan, folder: Path, version: str) -> list[Stamped]:
     """Write ``version`` at every stamp of the plan below ``folder``. Raises ConfigError."""
     if not plan.version.stamp:
         return []
-    from cxlocal.numbers.stamp import Stamp, apply_stamps
+    from cxlocal.numbers.stamp import apply_stamps
 
-    stamps = [Stamp(one.file, one.key, one.pattern) for one in plan.version.stamp]
-    return apply_stamps(folder, stamps, version)
+    return apply_stamps(folder, _stamps(plan), version)
 
 
 def check(plan: Plan, folder: Path) -> None:
     """Raise ConfigError where a stamp would not find its place, before a number is taken."""
     if plan.version.stamp:
-        from cxlocal.numbers.stamp import Stamp, check_stamps
+        from cxlocal.numbers.stamp import check_stamps
 
-        check_stamps(folder, [Stamp(one.file, one.key, one.pattern) for one in plan.version.stamp])
+        check_stamps(folder, _stamps(plan))
+
+
+def _stamps(plan: Plan) -> list[Stamp]:
+    from cxlocal.numbers.stamp import Stamp
+
+    return [Stamp(one.file, one.key, one.pattern) for one in plan.version.stamp]

@@ -17,7 +17,7 @@ NUMBER_FROM = {
     "reserve": "number from the reserve, not yet confirmed",
     "lent": "number lent by another machine, not yet confirmed",
     "suffix": "made up without the store, not yet confirmed",
-    "rehearsal": "no number: nothing is promoted, published or left behind",
+    "rehearsal": "no number: nothing is promoted or published",
 }
 """How a number was come by, in words."""
 
@@ -49,6 +49,8 @@ class Opening(NamedTuple):
     """The run began earlier."""
     absent: tuple[str, ...] = ()
     """Submodules that the commit itself leaves out."""
+    withheld: tuple[tuple[str, str], ...] = ()
+    """Stages that a rehearsal leaves out, and why."""
 
 
 class Ending(NamedTuple):

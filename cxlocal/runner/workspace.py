@@ -72,7 +72,10 @@ class Workspace(NamedTuple):
         from cxlocal.revision.filters import agreed_filters
 
         filters = agreed_filters(self.repository, self.filters)
-        done = checkout(self.repository, self.commit, target, paths=paths, filters=filters)
+        done = checkout(
+            self.repository, self.commit, target, paths=paths, filters=filters,
+            pushes=self.overlay is None,
+        )  # fmt: skip
         if self.overlay is not None:
             _lay_over(self.repository, self.overlay, target)
         return done

@@ -16,7 +16,6 @@ from cxlocal.numbers.schemes import (
     lines_in_tags,
     number_in,
     numbers_in_tags,
-    rehearsal_text,
     resolve_line,
     scheme_named,
     suffix_text,
@@ -258,4 +257,3 @@ def test_unknown_scheme_and_plugins() -> None:
             return text
 
     assert scheme_named("romver", [Romver()]).render("X", 1) == "X-1"
-    assert rehearsal_text("abc") == "0.0.0+rehearsal.abc"

@@ -106,3 +106,38 @@ def test_the_order_is_one_in_which_stages_can_start() -> None:
     selection = select(PLAN, to="production")
     for index, name in enumerate(selection.now):
         assert set(PLAN.stage(name).waits_for) <= set(selection.now[:index])
+
+
+def _one(text: str) -> tuple[str, ...]:
+    plan = resolve(parse(f'cx=1\n[deliverable]\nname="x"\n[stages]\nb={{command="x"}}\n{text}'))
+    selection = select(plan, rehearsal=True)
+    assert set(selection.now) | {name for name, _ in selection.withheld} == {
+        stage.name for stage in plan.stages
+    }
+    assert {name for name, _ in select(plan).withheld} == set()
+    return selection.now
+
+
+@pytest.mark.parametrize(
+    ("stages", "now"),
+    [
+        ('t={command="git push"}', {"b"}),
+        ('t={command="git push --dry-run"}', {"b", "t"}),
+        ('t={command=["npm","publish"]}\nu={command="x",needs=["t"]}', {"b"}),
+        ('t={kind="test",command="x && twine upload y"}', {"b"}),
+        ('t={kind="build",command="docker build --push ."}', {"b"}),
+        ('t={kind="publish",command="x"}', {"b"}),
+        ('t={kind="deploy",command="docker push localhost:5000/x",environment="e"}\n[environments.e]\nlifetime="per-run"', {"b", "t"}),
+    ],
+)  # fmt: skip
+def test_a_rehearsal_leaves_out_what_publishes_by_whatever_kind(stages: str, now: set[str]) -> None:
+    assert set(_one(stages)) == now
+
+
+def test_what_is_left_out_is_said_with_its_reason() -> None:
+    withheld = dict(select(PLAN, rehearsal=True).withheld)
+    assert withheld == {
+        "upload": "publishes", "stage": "works in staging", "load": "works in staging",
+        "live": "works in production", "tell": "waits for one of these",
+        "far": "works in elsewhere",
+    }  # fmt: skip

@@ -1,0 +1,93 @@
+"""Going on with a run: the same number, the same bytes, the same plan, after its last success."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cxlocal.errors import Refused
+from cxlocal.exchange.standing import require
+from cxlocal.plan.schedule import still_done
+from cxlocal.plan.select import select
+from cxlocal.runner import orphans
+from cxlocal.runner.admission import asking
+from cxlocal.runner.contact import meet
+from cxlocal.runner.nesting import refuse_repetition
+from cxlocal.runner.opening import (
+    Opened,
+    announce,
+    check_out_again,
+    find_run,
+    listen,
+    make_work,
+    number_and_stamp,
+    refuse_running,
+)
+from cxlocal.runner.pieces import how_to_finish
+from cxlocal.runner.record import RunRecord
+from cxlocal.runner.source import Machine, open_store
+from cxlocal.runner.stage_outputs import put_back
+
+if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
+    from cxlocal.runner.request import Request
+
+
+def resume_run(machine: Machine, journal: Journal, request: Request, began: float) -> Opened:
+    """The run that ``request.resume`` names, with its version and a checkout of its commit.
+
+    Raises what keeps it from going on, as ``begin_run`` does.
+    """
+    source, record = find_run(machine, journal, request.resume, jobs=request.jobs, runs_stages=True)
+    _refuse_to_resume(journal, record)
+    refuse_repetition(machine, source)
+    plan = record.plan
+    require(journal, plan.deliverable, "push")
+    selection = select(plan, to=request.to)
+    kept = still_done(plan, selection.now, record.succeeded())
+    in_place = plan.workspace == "in-place"
+    workspace = check_out_again(machine, source, record, in_place=in_place)
+    work = make_work(
+        machine, source, record, workspace, set(selection.now) - kept, run_named=request.run_named
+    )
+    work.reason = request.reason
+    store = open_store(source, machine, journal, offline=request.offline)
+    _, why_offline = meet(journal, store, source)
+    work.ask_others = asking(journal, store, source, why_offline)
+    listen(journal, source)
+    record.resumed(
+        sorted(kept), source.actor, work.masker.text(request.reason),
+        beside=lambda t: orphans.register(t, record.run, machine.command),
+    )  # fmt: skip
+    record.record(*record.restricted_drafts(source.manager.left_out))
+    version = record.known_version() or number_and_stamp(machine, work, source, store, began)
+    if not in_place:
+        put_back(work, kept)
+    announce(work, source, selection, version, why_offline, kept=tuple(sorted(kept)))
+    stored = journal.one("SELECT proof FROM run WHERE id = ?", (record.run,))
+    proof = (stored and stored["proof"]) or ""
+    return Opened(record, work, source, selection, kept, store, version.how, proof)
+
+
+def _refuse_to_resume(journal: Journal, record: RunRecord) -> None:
+    refuse_running(journal, record, "wait for it, or end it with Ctrl-C there")
+    if record.kind != "release":
+        raise Refused(
+            f"run {record.run[:8]} is a {record.kind}",
+            why="only releases can go on",
+            hint="start it anew: cxlocal rehearse",
+            name="not-a-release",
+        )
+    if record.outcome() is None and orphans.is_of_pieces(journal, record.run):
+        raise Refused(
+            f"run {record.run[:8]} was begun here by single commands and is open",
+            why="a run goes on when it has ended",
+            hint=how_to_finish(record.run),
+            name="open-pieces",
+        )
+    if record.outcome() is None:
+        raise Refused(
+            f"run {record.run[:8]} is open elsewhere",
+            why="it has not ended as far as this machine knows, and it is not carried out here",
+            hint="cxlocal sync, then try again",
+            name="open-elsewhere",
+        )
