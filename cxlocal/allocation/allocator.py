@@ -20,6 +20,7 @@ from cxlocal.allocation.request import (
     _sort_key,
     known_node,
     number_of_run,
+    passed_over,
     pauses,
     record_use,
     taken_of,
@@ -87,6 +88,8 @@ def obtain_number(
             if not _holds_some(journal, request):
                 raise
             trouble = error
+    if request.only is not None:
+        raise _only_the_store(request, trouble)
     if find_lender is not None and not request.kept:
         from cxlocal.allocation.borrower import borrow
 
@@ -197,6 +200,8 @@ def _ask_online(journal: Journal, store: Store, request: NumberRequest, nonce: _
                 raise as_error(refused)
         if number is not None:
             return number
+        if request.only is not None:
+            raise passed_over(request.scheme.render(request.line, request.only), request.line)
     raise Conflict(
         f"no usable number was found on line {request.line!r}",
         why=f"the texts of {TRIES_MAX} numbers in a row are in use already",
@@ -231,6 +236,10 @@ def _use_online(
             )
         return _number(already)
     if given_up:
+        return None
+    if request.only not in (None, entry.lo):
+        why = f"{request.scheme.render(request.line, request.only)} was wanted, and no other"
+        holdings.give_up(transaction, request.deliverable, request.line, entry.lo, entry.hi, why)
         return None
     if entry.lo <= holdings.highest_spent(connection, request.deliverable, request.line):
         why = "another process of the machine had taken a higher number meanwhile"
@@ -357,6 +366,24 @@ def _take_suffix(transaction: Transaction, request: NumberRequest, lineage: str)
     return record_use(transaction, request, taken, 0, 0)
 
 
+def _cause(trouble: CxError | None) -> str:
+    return (trouble.why or trouble.what) if trouble is not None else "it was not to be asked"
+
+
+def _only_the_store(request: NumberRequest, trouble: CxError | None) -> StoreNeeded:
+    """For a run that takes ``request.only`` and nothing else."""
+    assert request.only is not None
+    wanted = request.scheme.render(request.line, request.only)
+    return StoreNeeded(
+        f"{wanted} cannot be had now",
+        why=f"the store alone can give a certain number, and it gave none: {_cause(trouble)}",
+        hint="run it again once the store answers",
+        name="no-number",
+        deliverable=request.deliverable,
+        line=request.line,
+    )
+
+
 def _store_needed(
     request: NumberRequest, trouble: CxError | None, unlent: CxError | None
 ) -> StoreNeeded:
@@ -364,7 +391,7 @@ def _store_needed(
         held = "a passing machine holds no reserve"
     else:
         held = f"this machine holds no number for line {request.line!r}"
-    cause = (trouble.why or trouble.what) if trouble is not None else "it was not to be asked"
+    cause = _cause(trouble)
     ways = ["run it again once the store answers"]
     if trouble is not None and trouble.name in NONE_NOW:
         ways = [trouble.hint]

@@ -7,7 +7,7 @@ from itertools import chain, repeat
 from typing import NamedTuple
 
 from cxlocal.clock import Ids
-from cxlocal.errors import ConfigError
+from cxlocal.errors import ConfigError, Refused
 from cxlocal.events.machines import version_used
 from cxlocal.exchange.copies import ensure_node
 from cxlocal.journal.file import Journal, Transaction
@@ -41,6 +41,8 @@ class NumberRequest(NamedTuple):
     """``stop`` or ``suffix``."""
     tagged: int = -1
     """The highest number of this line that tags or other journal folders hold."""
+    only: int | None = None
+    """No other number will do: a final version has that of its pre-releases."""
     above: int = -1
     """A number from the reserve must lie above this one: the borrower knows it to be in use."""
     lent: dict[str, str] | None = None
@@ -129,6 +131,16 @@ def record_use(
         )
     )  # fmt: skip
     return _number(taken)
+
+
+def passed_over(text: str, line: str) -> Refused:
+    """The number of a final version was not to be had."""
+    return Refused(
+        f"{text} cannot be given any more",
+        why=f"line {line} is counted beyond it, on this machine or another",
+        hint="release a pre-release of a later version ('cxlocal version list' shows the line)",
+        name="final-taken",
+    )
 
 
 def known_node(transaction: Transaction) -> str:

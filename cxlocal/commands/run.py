@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
         ("cxlocal run --to production", "the same, and on into production"),
         ("cxlocal run --dry-run", "show the plan, run nothing"),
         ("cxlocal run --resume 2.7.14", "go on with a run after its last success"),
+        ("cxlocal run --final 3.2.0rc2", "make 3.2.0 of what was tested as 3.2.0rc2"),
         ("cxlocal run --offline", "do not ask the store: take the number from the reserve"),
     ],
 )
 @click.option("--to", metavar="NAME", help="Go as far as this stage, environment or promotion.")
 @click.option("--revision", default="HEAD", metavar="COMMIT", help="What to release.")
 @click.option("--resume", metavar="RUN", help="Go on with this run: an id, its start, a version.")
+@click.option("--final", metavar="RUN", help="Make the final version of this pre-release.")
 @click.option("--offline", is_flag=True, help="Ask neither store nor remote.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and run nothing.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Stages at the same time.")
@@ -55,6 +57,7 @@ def run(
     to: str | None,
     revision: str,
     resume: str | None,
+    final: str | None,
     offline: bool,
     dry_run: bool,
     jobs: int | None,
@@ -75,18 +78,28 @@ def run(
         return ExitCode.DONE
     from cxlocal.revision.early import ask_about_head, early_questions
 
-    if resume and revision != "HEAD":
+    if sum(map(bool, (resume, final, revision != "HEAD"))) > 1:
         raise UsageError(
-            "--resume and --revision exclude each other",
-            why="a run keeps its revision",
-            hint="leave --revision out, or begin another run without --resume",
+            "--resume, --final and --revision exclude each other",
+            why="a run keeps its revision, and a final version that of its pre-release",
+            hint="give one of them",
+            name="bad-options",
+        )
+    if final and offline:
+        raise UsageError(
+            "--final and --offline exclude each other",
+            why="the store alone can give a certain number",
+            hint="leave --offline out",
             name="bad-options",
         )
     if dry_run:
+        if final:
+            with app.journal(create=False) as journal:
+                revision = _known(journal, final)["revision"]
         show_plan(app, to, revision, as_json=as_json)
         return ExitCode.DONE
     with early_questions():
-        if revision == "HEAD" and not resume:
+        if revision == "HEAD" and not resume and not final:
             ask_about_head(app.project())
         from cxlocal.runner.request import Request
 
@@ -95,8 +108,8 @@ def run(
             planned=not unplanned, moved=moved, allow_older=allow_older,
         )  # fmt: skip
         return carry_out(
-            app, request, resume or "", as_json=as_json, require_sync=require_sync,
-            ask=not no_input,
+            app, request, resume or "", final or "", as_json=as_json,
+            require_sync=require_sync, ask=not no_input,
         )  # fmt: skip
 
 
@@ -104,6 +117,7 @@ def carry_out(
     app: App,
     request: Request,
     resume: str = "",
+    final: str = "",
     *,
     as_json: bool,
     require_sync: bool = False,
@@ -118,6 +132,9 @@ def carry_out(
         machine = make_machine(app, fresh or goes_away(journal))
         if resume:
             request = _resumed(journal, request, resume)
+        elif final:
+            row = _known(journal, final)
+            request = request._replace(final_of=row["run"], revision=row["revision"])
         try:
             summary = release.carry_out(machine, journal, request)
             while ask and _wants_to_go_on(summary, as_json):
@@ -142,12 +159,16 @@ def carry_out(
     return ExitCode.DONE
 
 
-def _resumed(journal: Journal, request: Request, wanted: str) -> Request:
+def _known(journal: Journal, wanted: str) -> dict[str, Any]:
     from cxlocal.commands.find_run import find_run
     from cxlocal.journal.rebuild import catch_up
 
     catch_up(journal)
-    row = find_run(journal, wanted)
+    return find_run(journal, wanted)
+
+
+def _resumed(journal: Journal, request: Request, wanted: str) -> Request:
+    row = _known(journal, wanted)
     named = str(row["run"]).startswith(wanted)
     return request._replace(resume=row["run"], run_named=named)
 

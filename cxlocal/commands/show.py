@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -117,6 +118,8 @@ def _story(journal: Journal, run: dict[str, Any]) -> list[str]:
         since = row.get("changes_since") or "the beginning"
         count = row["changes_total"]
         lines.append(f"  {count} commit{'' if count == 1 else 's'} since {since}")
+    for words, other in _finals(journal, row):
+        lines.append(f"  {words} {other}")
     online = {1: ", taken with the store", 0: ", taken without the store"}.get(run["online"], "")
     lines.append(f"  number: {run['number_state']}{online}")
     if run["stopped_before"]:
@@ -125,6 +128,15 @@ def _story(journal: Journal, run: dict[str, Any]) -> list[str]:
             f" cxlocal run --resume {run['run'][:8]} --to {run['stopped_before']}"
         )
     return lines
+
+
+def _finals(journal: Journal, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """A pre-release and what became of it name each other."""
+    if row.get("final_of"):
+        former = journal.one("SELECT version FROM run WHERE id = ?", (row["final_of"],)) or {}
+        yield "the final version of", former.get("version") or row["final_of"]
+    for one in journal.query("SELECT id, version FROM run WHERE final_of = ?", (row.get("id"),)):
+        yield "its final version is", one["version"] or f"run {one['id'][:8]}, without a number"
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,8 @@ class TerminalVoice:
             say(f"  store     {said.why_offline}")
         branch = f" on {said.branch}" if said.branch else ""
         say(f"  commit    {said.commit[:12]}{branch}: {harmless(said.subject)}")
+        if said.final_of:
+            say(f"  final of  {harmless(said.final_of)}")
         if said.proof:
             say(f"  pushed    {said.proof}")
         if said.changes:

@@ -354,13 +354,35 @@ def texts_in_tag(deliverable: str, tag: str) -> tuple[str, ...]:
 
 def _early_texts(text: str) -> tuple[str, ...]:
     """A pre-release in the two forms that schemes render, whatever its dots and dashes."""
-    early = _EARLY.fullmatch(text)
+    early = early_parts(text)
     if early is None:
         return ()
-    release, word, number = early[1], early[2].lower(), int(early[3])
+    release, word, number = early
     channel = _CHANNELS.get(word, word)
     python = f".dev{number}" if channel == "dev" else f"{channel}{number}"
     return f"{release}{python}", f"{release}-{word}.{number}"
+
+
+def early_parts(text: str) -> tuple[str, str, int] | None:
+    """``3.2.0-RC.2`` as ``("3.2.0", "rc", 2)``; None for what is no pre-release of a usual word."""
+    early = _EARLY.fullmatch(text)
+    return None if early is None else (early[1], early[2].lower(), int(early[3]))
+
+
+_RELEASE = re.compile(r"(?:\d+!)?\d+(?:\.\d+)*", re.ASCII)
+
+
+def final_of(scheme: Scheme, text: str) -> tuple[str, int, str] | None:
+    """Line, number and text of the version that a pre-release leads to; None for other texts."""
+    release = _RELEASE.match(text)
+    if release is None or scheme.name not in (Semver.name, Pep440.name):
+        return None
+    named = _line_and_number(scheme, "", release[0])
+    try:
+        is_early = scheme.sort_key(text) < scheme.sort_key(release[0])
+    except ValueError:
+        return None
+    return (*named, release[0]) if named is not None and is_early else None
 
 
 def _without_name(deliverable: str, tag: str) -> str | None:

@@ -91,6 +91,7 @@ def _queued(said: Said) -> list[Fact]:
         "proof_age_seconds": proof.get("age_seconds"), "plan_sha256": custom.get("plan_sha256"),
         "changes_total": changes.get("total"), "changes_since": changes.get("since_version"),
         "uncommitted_total": custom.get("uncommitted_total"),
+        "final_of": (custom.get("final_of") or {}).get("run"),
         "cxlocal_version": custom.get("cxlocal_version"), "queued_at": said.at,
         "node": said.event.node, "received_at": said.received_at,
     }  # fmt: skip

@@ -20,7 +20,7 @@ from cxlocal.projection.history_tables import HISTORY_TABLES
 from cxlocal.projection.indexes import INDEXES
 from cxlocal.projection.stage_tables import PROMOTION_RULE, STAGE_RUN
 
-PROJECTION_VERSION = 7
+PROJECTION_VERSION = 8
 """Raised whenever the same events would project differently or a view says something else; a newer
 binary then rebuilds."""
 
@@ -82,6 +82,7 @@ TABLES: dict[str, Table] = {
         changes_total INTEGER queued | Commits since the version live in the target before.
         changes_since TEXT queued | That version; empty when there was none.
         uncommitted_total INTEGER queued | Changed files in the working tree not in this run.
+        final_of TEXT queued | Run of the pre-release that this run makes final; empty for others.
         cxlocal_version TEXT queued | Version of cxlocal that ran it.
         queued_at TEXT queued | When it was asked for (UTC).
         started_at TEXT started | When it had its version and began (UTC).

@@ -21,9 +21,11 @@ from cxlocal.plan.select import Selection, select
 from cxlocal.private import make_folder
 from cxlocal.processes.mask import Masker
 from cxlocal.revision.early import early_questions
+from cxlocal.revision.repository import version_tags
 from cxlocal.runner import orphans
 from cxlocal.runner.admission import asking
 from cxlocal.runner.contact import meet
+from cxlocal.runner.final import Final, as_final, find_final, refuse_tagged, tested
 from cxlocal.runner.facts import (
     facts_of,
     left_out,
@@ -39,6 +41,7 @@ from cxlocal.runner.source import (
     Machine,
     Source,
     find_readers,
+    find_scheme,
     find_scheme,
     find_secrets,
     load_own_plugins,
@@ -85,6 +88,8 @@ class Pushed(NamedTuple):
     """Files whose changes are not in the commit."""
     absent: tuple[str, ...] = ()
     """Submodules that the commit itself leaves out."""
+    final: Final | None = None
+    """The pre-release that becomes final."""
 
 
 class Begun(NamedTuple):
@@ -144,7 +149,10 @@ def record_beginning(
             require(journal, plan.deliverable, *(("take", "push") if numbered else ("push",)))
         facts = facts_of(
             journal, source, plan, request, pushed.proof, pushed.root, pushed.left_out, online
-        )._replace(absent=pushed.absent)
+        )._replace(
+            absent=pushed.absent,
+            final_of=pushed.final and {"run": pushed.final.run, "version": pushed.final.version},
+        )
         listen(journal, source)
         record = RunRecord.begin(
             journal, plan, facts, run=run,
@@ -175,7 +183,9 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
     )  # fmt: skip
     try:
         plan, secrets, selection, absent = _check_out(machine, source, workspace, request)
-        pushed = pushed._replace(absent=absent)
+        final = _final(journal, source, plan, request)
+        pushed = pushed._replace(absent=absent, final=final)
+        plan = plan if final is None else as_final(plan, final)
         readers = find_readers(source.manager, plan)
         request = request._replace(reason=Masker(secrets.values()).text(request.reason))
         begun = record_beginning(machine, journal, pushed, plan, request, run)
@@ -188,17 +198,29 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
         readers=readers,
     )  # fmt: skip
     work.ask_others = asking(journal, begun.store, source, begun.why_offline)
+    work.tested = tested(work)
     version = number_and_stamp(machine, work, source, begun.store, began)
     proof = pushed.proof
     shown = "" if proof is None else f"{proof.kind} at {proof.remote}".removesuffix(" at ")
     announce(
         work, source, selection, version, begun.why_offline, proof=shown,
         uncommitted=pushed.left_out, absent=absent, changes=words_of_changes(begun.changes),
+        final_of="" if pushed.final is None else pushed.final.version,
     )  # fmt: skip
     kind = "" if proof is None else proof.kind
     return Opened(
         begun.record, work, source, selection, frozenset(), begun.store, version.how, kind
     )
+
+
+def _final(journal: Journal, source: Source, plan: Plan, request: Request) -> Final | None:
+    if not request.final_of:
+        return None
+    scheme = find_scheme(source.manager, plan)
+    final = find_final(journal, scheme, plan, request.final_of)
+    tags = {*version_tags(source.repository), *(source.tags or ())}
+    refuse_tagged(final, scheme, plan.deliverable, tags)
+    return final
 
 
 def _in_place(source: Source, request: Request) -> bool:
@@ -338,6 +360,7 @@ def make_work(
     except CxError:
         if needs_bytes:
             raise
+    work.tested = tested(work)
     work.succeeded = record.succeeded()
     work.first_attempt = {
         name: max(one.attempt for one in attempts) + 1
@@ -410,6 +433,7 @@ def announce(
     uncommitted: tuple[str, ...] = (),
     absent: tuple[str, ...] = (),
     changes: str = "",
+    final_of: str = "",
 ) -> None:
     """Say what begins now; ``kept`` where it goes on."""
     work.voice.opening(
@@ -428,6 +452,7 @@ def announce(
             uncommitted=uncommitted,
             absent=absent,
             changes=changes,
+            final_of=final_of,
             stages=selection.now,
             withheld=selection.withheld,
             kept=kept or (),

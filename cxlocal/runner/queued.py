@@ -38,6 +38,8 @@ class RunFacts(NamedTuple):
     uncommitted: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     """Submodules that the commit itself leaves out."""
+    final_of: dict[str, str] | None = None
+    """run and version of the pre-release that this run makes final."""
 
 
 def queued_facts(plan: Plan, facts: RunFacts) -> dict[str, Any]:
@@ -69,6 +71,7 @@ def queued_facts(plan: Plan, facts: RunFacts) -> dict[str, Any]:
         "uncommitted": list(facts.uncommitted[:UNCOMMITTED_MAX]),
         "uncommitted_total": len(facts.uncommitted),
         **({"absent_submodules": list(facts.absent)} if facts.absent else {}),
+        **({"final_of": facts.final_of} if facts.final_of else {}),
         "deliverable_title": plan.title or plan.deliverable,
         "owner": plan.owner,
         "cxlocal_version": VERSION,

@@ -25,6 +25,8 @@ class Request(NamedTuple):
     """The reason given with ``--journal-was-moved``."""
     allow_older: bool = False
     """Deploy also where something newer is live."""
+    final_of: str = ""
+    """The id of the run whose pre-release becomes final."""
     rehearsal: bool = False
     pieces: bool = False
     """No process carries the run out: single commands report what happens."""

@@ -41,6 +41,7 @@ def take_number(
         ahead=plan.version.ahead,
         first=max(plan.version.first, adopted(journal, plan.deliverable, plan.version.line)),
         when_empty=plan.version.when_empty,
+        only=plan.version.first if _is_final(journal, run) else None,
         tagged=tagged(journal, source, plan, scheme, online=store is not None),
     )
     patience = 0.0 if source.kept else float(source.settings.store_patience_seconds)
@@ -49,6 +50,11 @@ def take_number(
         journal, store, request, patience_seconds=patience, find_lender=find_lender
     )
     return Version(number.text, number.line, number.number, number.how)
+
+
+def _is_final(journal: Journal, run: str) -> bool:
+    row = journal.one("SELECT final_of FROM run WHERE id = ?", (run,))
+    return bool(row and row["final_of"])
 
 
 def adopted(journal: Journal, deliverable: str, line: str) -> int:

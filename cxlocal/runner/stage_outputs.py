@@ -16,6 +16,7 @@ from cxlocal.errors import Conflict
 from cxlocal.hooks.carried import carried_version
 from cxlocal.hooks.reading import read_report
 from cxlocal.hooks.report import Report
+from cxlocal.runner.final import take_over
 from cxlocal.runner.products import artifact_drafts, report_drafts
 from cxlocal.runner.stage_verdict import (
     Left,
@@ -86,6 +87,9 @@ def collect(
     named = Named(worked.produced, worked.reports)
     left = find_left(stage, named, folder, before, work.readers, work.masker)
     verdict = judge_left(stage, (worked.outcome, worked.reason), left, released(work.record))
+    if verdict[0] == Outcome.SUCCESS:
+        for words in take_over(work.tested, left.made):
+            work.voice.note(words)
     return keep(work.record, work.masker, stage, attempt, left, verdict)
 
 

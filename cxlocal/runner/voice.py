@@ -47,6 +47,8 @@ class Opening(NamedTuple):
     """Stages that succeeded before (resume)."""
     resumed: bool
     """The run began earlier."""
+    final_of: str = ""
+    """The pre-release that becomes final."""
     absent: tuple[str, ...] = ()
     """Submodules that the commit itself leaves out."""
     withheld: tuple[tuple[str, str], ...] = ()

@@ -12,6 +12,7 @@ from cxlocal.errors import ConfigError
 from cxlocal.numbers.schemes import (
     NUMBER_MAX,
     SCHEMES,
+    final_of,
     first_number,
     lines_in_tags,
     number_in,
@@ -159,6 +160,23 @@ def test_lines_of_pre_releases_begin_with_one_and_lie_before_their_version() -> 
         ("calver", "2026"),
     ):
         assert first_number(name, line) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "final"),
+    [
+        ("pep440", "3.2.0rc2", ("3.2", 0, "3.2.0")), ("pep440", "3.2.5a1", ("3.2", 5, "3.2.5")),
+        ("pep440", "1!3.2.0.dev4", ("1!3.2", 0, "1!3.2.0")), ("pep440", "3.2rc1", ("3", 2, "3.2")),
+        ("semver", "3.2.0-rc.2", ("3.2", 0, "3.2.0")), ("semver", "0.1.7-x.y.3", ("0.1", 7, "0.1.7")),
+        ("pep440", "3.2.0", None), ("pep440", "3.2.0.post1", None), ("semver", "3.2.0", None),
+        ("semver", "3.2.0+build", None), ("counter", "14", None), ("calver", "2026.11.3", None),
+        ("semver", "", None), ("pep440", "rc1", None), ("pep440", "3.2.0-rc.1", None),
+    ],
+)  # fmt: skip
+def test_what_a_pre_release_leads_to(
+    name: str, text: str, final: tuple[str, int, str] | None
+) -> None:
+    assert final_of(SCHEMES[name], text) == final
 
 
 EARLY = [
