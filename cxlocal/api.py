@@ -53,7 +53,7 @@ from cxlocal.runner.source import Machine, find_place, open_source, open_store
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
     from cxlocal.hooks.place import Place
-    from cxlocal.plan.types import Stage
+    from cxlocal.plan.free import AnyStage
     from cxlocal.processes.echo import Echo
     from cxlocal.runner.pieces import PieceRecord
     from cxlocal.runner.pieces_deployment import ToldDeployment
@@ -273,13 +273,13 @@ class Run:
         """
         return StageWork(self, name, kind, allow_older, part, retry)
 
-    def deployment_of(self, stage: Stage, way: Way) -> ToldDeployment | None:
+    def deployment_of(self, stage: AnyStage, way: Way) -> ToldDeployment | None:
         """The deployment that a stage is, if it is one."""
         if not stage.environment:
             return None
         return deployment_of(self.record, stage, way, self.troubles().warn)
 
-    def require(self, stage: Stage) -> None:
+    def require(self, stage: AnyStage) -> None:
         """Raise what speaks against a stage, after the store was asked what others did and decided."""
         if not self.record.is_guarded(stage):
             return

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import sys
 from collections.abc import Iterator
@@ -76,6 +75,8 @@ def sync(handle: int) -> None:
     """Bring an open file or folder to the disk, as far as its file system can. Raises OSError."""
     try:
         if sys.platform == "darwin":
+            import fcntl
+
             fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
         else:
             os.fsync(handle)

@@ -7,6 +7,7 @@ standard error (``what``, ``why``, ``To do``) or, under ``--json``, as one JSON 
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import os
@@ -43,6 +44,14 @@ def main() -> int:
     if arguments == ["--version"]:
         print(PROGRAM, VERSION)
         return ExitCode.DONE
+    code: int = ExitCode.DONE
+
+    def leave() -> None:
+        # Python would take all modules apart, which costs a short command as much as a durable write.
+        _flush()
+        os._exit(code)
+
+    atexit.register(leave)  # What is registered first is called last: plugins have had their say.
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     try:
         code = _carry_out(arguments)
@@ -54,14 +63,9 @@ def main() -> int:
 
 
 def _prepare_exit(code: int) -> None:
-    """Let nothing change the exit code any more or hold it up: neither words that nobody hears, nor
-    a plugin's thread, nor the looking through all objects for what could be freed."""
-    for stream in (stdout.data(), sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            stdout.let_go(stream)
-    gc.freeze()
+    """Let nothing change the exit code any more or hold it up: neither words that nobody hears nor a
+    plugin's thread."""
+    _flush()
     threading = sys.modules.get("threading")
     if threading is None or all(
         one.daemon or one is threading.main_thread() for one in threading.enumerate()
@@ -73,6 +77,14 @@ def _prepare_exit(code: int) -> None:
         os._exit(code)
 
     threading.Thread(target=end, name="cxlocal-exit", daemon=True).start()
+
+
+def _flush() -> None:
+    for stream in (stdout.data(), sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            stdout.let_go(stream)
 
 
 def _carry_out(arguments: list[str]) -> int:

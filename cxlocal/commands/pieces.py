@@ -37,7 +37,6 @@ def open_piece(app: App, journal: Journal, *, reports: bool = False) -> PieceRec
     is not to be joined.
     """
     from cxlocal.runner import pieces
-    from cxlocal.runner.pieces_join import CiRun, go_on, refuse_other
 
     named, place = pieces.named_run(app.environ), None
     if pieces.in_ci(app.environ):
@@ -45,6 +44,8 @@ def open_piece(app: App, journal: Journal, *, reports: bool = False) -> PieceRec
     if named:
         record = pieces.attach(journal, named, deliverable=_deliverable(app, journal, named))
         if place is not None:
+            from cxlocal.runner.pieces_join import go_on
+
             go_on(record, place)
         return record
     if place is not None and place.run_id and app.find_project() is not None:
@@ -62,6 +63,8 @@ def open_piece(app: App, journal: Journal, *, reports: bool = False) -> PieceRec
         # This CI server gives its runs no id, and a checkout may hold the file of an earlier one.
         commit = _commit_of(root)
         if commit and record.revision not in ("", commit):
+            from cxlocal.runner.pieces_join import CiRun, refuse_other
+
             raise refuse_other(CiRun(run, record.revision, record.version, False), commit, place)
     return record
 

@@ -21,7 +21,7 @@ from cxlocal.runner.pieces_attempt import PieceAttempt, Surroundings, Troubles
 from cxlocal.text import parse_duration
 
 if TYPE_CHECKING:
-    from cxlocal.plan.types import Stage
+    from cxlocal.plan.free import AnyStage
     from cxlocal.runner.pieces import PieceRecord
     from cxlocal.runner.pieces_deployment import ToldDeployment
 
@@ -184,11 +184,11 @@ def _enter(asked: StageRequest, told: PieceAttempt, record: PieceRecord) -> None
     )
 
 
-def _again(stage: Stage, *, watched: bool, option: str = "") -> str:
+def _again(stage: AnyStage, *, watched: bool, option: str = "") -> str:
     return f"cxlocal stage {stage.name} {option}{'-- COMMAND' if watched else '--began'}"
 
 
-def _is_inner(asked: StageRequest, record: PieceRecord, stage: Stage) -> bool:
+def _is_inner(asked: StageRequest, record: PieceRecord, stage: AnyStage) -> bool:
     """Whether the stage around this one works in its environment: that one was let in, and it is
     what is recorded."""
     told = asked.app.environ
@@ -198,7 +198,7 @@ def _is_inner(asked: StageRequest, record: PieceRecord, stage: Stage) -> bool:
     )
 
 
-def _require(asked: StageRequest, record: PieceRecord, stage: Stage, *, watched: bool) -> None:
+def _require(asked: StageRequest, record: PieceRecord, stage: AnyStage, *, watched: bool) -> None:
     """Raise what speaks against the stage, after the store was asked what others did and decided."""
     if _is_inner(asked, record, stage) or not record.is_guarded(stage):
         return
@@ -211,7 +211,7 @@ def _require(asked: StageRequest, record: PieceRecord, stage: Stage, *, watched:
 
 
 def _deployment(
-    asked: StageRequest, record: PieceRecord, stage: Stage, *, watched: bool
+    asked: StageRequest, record: PieceRecord, stage: AnyStage, *, watched: bool
 ) -> ToldDeployment | None:
     """The deployment into a lasting environment that the stage is, if it is one."""
     if not stage.environment or _is_inner(asked, record, stage):
@@ -258,7 +258,7 @@ def _wrap(asked: StageRequest, words: tuple[str, ...], *, strict: bool) -> int:
 
 def _open(
     asked: StageRequest, troubles: Troubles
-) -> tuple[Journal | None, PieceRecord | None, Stage, Reporter]:
+) -> tuple[Journal | None, PieceRecord | None, AnyStage, Reporter]:
     """The journal and the run, None for what cannot be had; the stage, and who reports it."""
     app = asked.app
     journal = None

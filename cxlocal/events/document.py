@@ -19,17 +19,12 @@ from hashlib import sha256
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
-import msgspec
-
 from cxlocal.errors import Trouble
 from cxlocal.events.types import SPECVERSION
-from cxlocal.text import clean_text, is_hexadecimal, parse_utc, utc_text
+from cxlocal.text import clean_text, utc_text
 
 DOCUMENT_BYTES_MAX = 256 * 1024
 """An event is read whole into memory by everyone who ever syncs it; longer parts go to blobs."""
-
-COORDINATE_CHARACTERS_MAX = 1024
-"""Of a type, a deliverable or a run as they stand beside the document."""
 
 NO_HASH = bytes(32)
 """Stands for "nothing came before"."""
@@ -77,51 +72,6 @@ class Event(NamedTuple):
         except RecursionError:
             raise ValueError("it is nested too deeply") from None
         return parsed
-
-
-def what_is_wrong(event: Event) -> str:
-    """What no journal would have written; empty where everything is as it should be.
-
-    An event that comes from elsewhere may have a right hash and still be of no use: it may fill the
-    memory of every reader, name a path as its node, or say beside its document what the document
-    does not say. The run is not even in the hash.
-    """
-    if not is_hexadecimal(event.node, 32):
-        return "its node is not named by 32 hexadecimal digits"
-    if event.sequence < 1 or {len(event.previous), len(event.hash)} != {32}:
-        return "sequence or hash"
-    if (event.deliverable is None) != (event.deliverable_sequence is None):
-        return "it has half a deliverable"
-    named = (event.type, event.deliverable or "", event.run or "")
-    if max(map(len, named)) > COORDINATE_CHARACTERS_MAX:
-        return f"a name in it has more than {COORDINATE_CHARACTERS_MAX} characters"
-    text = event.document
-    if len(text) * 4 > DOCUMENT_BYTES_MAX and len(text.encode()) > DOCUMENT_BYTES_MAX:
-        return f"it has more than {DOCUMENT_BYTES_MAX} bytes"
-    try:
-        context = _HEAD_DECODER.decode(text).context
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return "it is no document"
-    if (context.type, context.chainId) != (event.type, event.run):
-        return "its document names another type or run"
-    try:
-        parse_utc(context.timestamp)
-    except (ValueError, OverflowError):
-        return "it does not say when it happened"
-    return ""
-
-
-class _Context(msgspec.Struct):
-    type: str
-    timestamp: str
-    chainId: str | None = None  # as CDEvents spells it
-
-
-class _Head(msgspec.Struct):
-    context: _Context
-
-
-_HEAD_DECODER = msgspec.json.Decoder(_Head)
 
 
 def build_document(draft: Draft, *, event_id: str, source: str, time_ms: int) -> dict[str, Any]:

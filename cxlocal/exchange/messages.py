@@ -15,7 +15,8 @@ import zlib
 from typing import Any
 
 from cxlocal.errors import CxError
-from cxlocal.events.document import Event, what_is_wrong
+from cxlocal.events.document import Event
+from cxlocal.events.validity import what_is_wrong
 from cxlocal.numbers.log import KINDS, Entry
 from cxlocal.text import is_hexadecimal
 

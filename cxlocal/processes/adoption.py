@@ -110,12 +110,12 @@ def _zombies() -> set[int]:
     found: set[int] = set()
     for task in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError):
-            found |= {int(pid) for pid in task.read_text("ascii").split()}
+            found |= {int(pid) for pid in task.read_bytes().split()}
     # identity() takes a zombie for none.
     return {pid for pid in found - own if identity(pid) is None}
 
 
 def _ticks() -> int:
     """Now, as Linux counts when processes began: in clock ticks since the boot."""
-    seconds = float(Path("/proc/uptime").read_text("ascii").split()[0])
+    seconds = float(Path("/proc/uptime").read_bytes().split()[0])
     return int(seconds * os.sysconf("SC_CLK_TCK"))

@@ -18,7 +18,8 @@ ECHO_BYTES = 16 * 1024 * 1024
 LINE_BYTES = 8192
 """A longer line is shown in pieces, so that output without line ends takes bounded memory."""
 
-_ESCAPE = re.compile(
+# Compiled when first used (re keeps it): what is passed through as it is needs no pattern.
+_ESCAPE = (
     rb"\x1b(?:\[[0-?]*[ -/]*[@-~]"  # control sequences: colours, cursor (ECMA-48)
     rb"|[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # strings: titles, links, clipboard
     rb"|[ -/]*[0-~])?"  # everything else that begins with ESC
@@ -96,7 +97,7 @@ def plain(content: bytes) -> bytes:
     Of a line that was overwritten (progress bars end in a carriage return) the last state stays.
     """
     if b"\x1b" in content:
-        content = _ESCAPE.sub(b"", content)
+        content = re.sub(_ESCAPE, b"", content)
     if b"\r" in content:
         content = b"\n".join(
             line.rstrip(b"\r").rpartition(b"\r")[2] for line in content.split(b"\n")
@@ -107,9 +108,9 @@ def plain(content: bytes) -> bytes:
     except UnicodeDecodeError:
         text = content.decode("utf-8", "backslashreplace")
     if not text.isascii():
-        text = _C1.sub("", text)
+        text = re.sub(_C1, "", text)
     return text.encode("utf-8")
 
 
-_C1 = re.compile("[\x80-\x9f\u202a-\u202e\u2066-\u2069]")
+_C1 = "[\x80-\x9f\u202a-\u202e\u2066-\u2069]"
 """Control characters in their one-character form, and those that reverse the writing direction."""

@@ -43,8 +43,9 @@ _ASK_SECONDS = 5.0
 _PAUSE_SECONDS = 0.01
 """Between two looks at what was told to end."""
 
-_MARK_IN_TEXT = re.compile(rf"(?:^|\s){MARK}=([0-9A-Za-z:]+)")
-_WORD = re.compile(r"[0-9a-f]{16,64}")
+# Compiled when first used: most stages are never looked for.
+_MARK_IN_TEXT = rf"(?:^|\s){MARK}=([0-9A-Za-z:]+)"
+_WORD = r"[0-9a-f]{16,64}"
 
 
 class Process(NamedTuple):
@@ -80,7 +81,7 @@ class Sought(NamedTuple):
 
 def word(token: str) -> str:
     """``token`` if it may be a word of a mark: what is read from files is looked at first."""
-    return token if _WORD.fullmatch(token) else ""
+    return token if re.fullmatch(_WORD, token) else ""
 
 
 def marked(environ: Mapping[str, str], *words: str) -> str:
@@ -258,7 +259,7 @@ def _from_line(line: str) -> Process | None:
     if len(fields) < 9 or fields[3].startswith("Z"):
         return None
     command = fields[9] if len(fields) > 9 else ""
-    found = _MARK_IN_TEXT.search(command)
+    found = re.search(_MARK_IN_TEXT, command)
     pid, parent, group = (int(field) for field in fields[:3])
     name = os.path.basename(command.partition(" ")[0])
     marks = frozenset(found[1].split(":")) - {""} if found else frozenset()

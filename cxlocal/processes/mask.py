@@ -15,9 +15,10 @@ so that no tail of one secret is left beside another.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from cxlocal.processes.views import Folded, views_of
+if TYPE_CHECKING:
+    from cxlocal.processes.views import Folded, View
 
 LEAST_CHARACTERS = 4
 """Shorter values are not masked: they would blank out half of every log and stay guessable."""
@@ -45,10 +46,14 @@ class Masker:
                 for raw in found:
                     encoded |= _base64(raw) | {raw.hex().encode(), raw.hex().upper().encode()}
                     escaped |= _escaped(raw)
-        self.views = views_of(plain, encoded)
+        self.views: tuple[View, ...] = ()
         forms = plain | encoded | escaped
-        for view in self.views:
-            forms.update(view.forms)
+        if forms:  # Most stages have no secret, and need none of the patterns.
+            from cxlocal.processes.views import views_of
+
+            self.views = views_of(plain, encoded)
+            for view in self.views:
+                forms.update(view.forms)
         self.forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
     def __bool__(self) -> bool:

@@ -12,11 +12,13 @@ workers of tools, standard output is left alone.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import sys
-from contextlib import suppress
-from typing import TextIO
+
+TYPE_CHECKING = False
+"""As type checkers know it: ``typing`` would be a sixth of ``cxlocal --version``."""
+if TYPE_CHECKING:
+    from typing import TextIO
 
 GONE = (errno.EPIPE, errno.EIO, errno.EBADF)
 """How the system says that nobody is there any more: a pipe, a terminal, a closed descriptor."""
@@ -56,9 +58,13 @@ def set_aside() -> None:
     """Keep standard output for ``data``. A second call does nothing."""
     if not _State.ours or _State.data is not None:
         return
+    import fcntl
+
     before = sys.stdout
-    with suppress(OSError):
-        before.flush()  # Whoever is gone is noticed at the next line, too.
+    try:
+        before.flush()
+    except OSError:
+        pass  # Whoever is gone is noticed at the next line, too.
     _State.data = _stream(
         fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE), before.encoding, before.errors
     )
@@ -77,12 +83,13 @@ def give_back() -> None:
 def let_go(stream: TextIO) -> None:
     """Nobody reads ``stream`` any more: what is still in it, and what comes, goes nowhere. Python
     would complain while it exits, and change the exit code."""
-    with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, stream.fileno(), inheritable=stream.fileno() < _FIRST_FREE)
-        finally:
-            os.close(nowhere)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, stream.fileno(), inheritable=stream.fileno() < _FIRST_FREE)
+    except (OSError, ValueError):
+        pass  # It is closed already.
+    finally:
+        os.close(nowhere)
 
 
 def _stream(descriptor: int, encoding: str = "utf-8", errors: str | None = None) -> TextIO:

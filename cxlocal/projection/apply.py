@@ -51,7 +51,7 @@ def apply_facts(connection: sqlite3.Connection, facts: Iterable[Fact], stamp: st
     """Write facts of one event. ``stamp`` says which event (``project.stamp``)."""
     for table, key, group, values in facts:
         if group:
-            columns = _columns(table, group)
+            columns = TABLES[table].groups[group]
             row = (*map(plain, key), *(plain(values.get(name)) for name in columns), stamp)
         else:
             row = tuple(map(plain, key))
@@ -82,11 +82,6 @@ def read_attempt(row: Sequence[Any]) -> Attempt:
         place or "", job or "", job_id or "", run_attempt or 0, job_attempt or 0,
         None if replaces is None else tuple(json.loads(replaces)),
     )  # fmt: skip
-
-
-@lru_cache(maxsize=256)
-def _columns(table: str, group: str) -> tuple[str, ...]:
-    return TABLES[table].groups[group]
 
 
 def plain(value: object) -> object:

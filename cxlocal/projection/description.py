@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 
@@ -13,16 +14,28 @@ class Column(NamedTuple):
     meaning: str
 
 
-class Table(NamedTuple):
-    """One projected table."""
+class Table:
+    """One projected table. Its columns are read when first asked for: one event writes few tables."""
 
-    meaning: str
-    rule: str
-    """owned, union or replaces."""
-    key: tuple[str, ...]
-    columns: dict[str, Column]
+    def __init__(self, meaning: str, rule: str, key: str, columns: str) -> None:
+        """``rule``: owned, union or replaces. ``key``: the names of key columns, as words.
+        ``columns``: ``name TYPE group | meaning`` a line, group ``-`` for key columns."""
+        self.meaning = meaning
+        self.rule = rule
+        self.key = tuple(key.split())
+        self._text = columns
 
-    @property
+    @cached_property
+    def columns(self) -> dict[str, Column]:
+        """By name, in order."""
+        columns = {}
+        for line in self._text.strip().splitlines():
+            head, meaning = line.split("|", 1)
+            name, sql_type, group = head.split()
+            columns[name] = Column(sql_type, "" if group == "-" else group, meaning.strip())
+        return columns
+
+    @cached_property
     def groups(self) -> dict[str, tuple[str, ...]]:
         """Columns by group, in order."""
         found: dict[str, list[str]] = {}
@@ -30,18 +43,3 @@ class Table(NamedTuple):
             if column.group:
                 found.setdefault(column.group, []).append(name)
         return {group: tuple(names) for group, names in found.items()}
-
-
-def _parse(text: str) -> dict[str, Column]:
-    """``name TYPE group | meaning`` a line; group ``-`` for key columns."""
-    columns = {}
-    for line in text.strip().splitlines():
-        head, meaning = line.split("|", 1)
-        name, sql_type, group = head.split()
-        columns[name] = Column(sql_type, "" if group == "-" else group, meaning.strip())
-    return columns
-
-
-def describe(meaning: str, rule: str, key: str, columns: str) -> Table:
-    """A table, its key as words, its columns as ``name TYPE group | meaning`` a line."""
-    return Table(meaning, rule, tuple(key.split()), _parse(columns))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cxlocal.projection.description import Table, describe
+from cxlocal.projection.description import Table
 
 HISTORY_TABLES: dict[str, Table] = {
-    "disputed": describe(
+    "disputed": Table(
         "A value on which two histories of one chain differ, until a person names one.",
         "comparison of the histories",
         "node one other what subject field",
@@ -23,7 +23,7 @@ HISTORY_TABLES: dict[str, Table] = {
         other_value TEXT found | What the other says.
         """,
     ),
-    "settlement": describe(
+    "settlement": Table(
         "A person's word on which of two histories of one chain counts.",
         "union",
         "id",

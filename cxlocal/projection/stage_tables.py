@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cxlocal.projection.description import describe
+from cxlocal.projection.description import Table
 
-PROMOTION_RULE = describe(
+PROMOTION_RULE = Table(
     "Which stages earn a promotion, by the plan.",
     "union",
     "plan_sha256 promotion stage",
@@ -15,7 +15,7 @@ PROMOTION_RULE = describe(
     """,
 )
 
-STAGE_RUN = describe(
+STAGE_RUN = Table(
     "One execution of a stage.",
     "owned",
     "id",

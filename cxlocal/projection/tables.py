@@ -15,7 +15,7 @@ table of pairs; what is live is decided by it in a view). Where two histories of
 
 from __future__ import annotations
 
-from cxlocal.projection.description import Column, Table, describe
+from cxlocal.projection.description import Column, Table
 from cxlocal.projection.history_tables import HISTORY_TABLES
 from cxlocal.projection.indexes import INDEXES
 from cxlocal.projection.stage_tables import PROMOTION_RULE, STAGE_RUN
@@ -29,7 +29,7 @@ FORMER_TABLES = ("task_run",)
 
 
 TABLES: dict[str, Table] = {
-    "deliverable": describe(
+    "deliverable": Table(
         "A named product whose versions are handed out.",
         "owned",
         "id",
@@ -42,7 +42,7 @@ TABLES: dict[str, Table] = {
         repository_root TEXT said | First commit of the repository, which identifies it.
         """,
     ),
-    "run": describe(
+    "run": Table(
         "One execution of the pipeline.",
         "owned",
         "id",
@@ -92,7 +92,7 @@ TABLES: dict[str, Table] = {
         received_at TEXT queued | When this journal first held it (UTC).
         """,
     ),
-    "plan": describe(
+    "plan": Table(
         "The frozen plan of runs: the pipeline as it was when it ran.",
         "union",
         "sha256",
@@ -102,7 +102,7 @@ TABLES: dict[str, Table] = {
         """,
     ),
     "promotion_rule": PROMOTION_RULE,
-    "run_change": describe(
+    "run_change": Table(
         "A commit that a run brought compared with what was live before (200 at most, then a count).",
         "union",
         "run revision",
@@ -116,7 +116,7 @@ TABLES: dict[str, Table] = {
         """,
     ),
     "stage_run": STAGE_RUN,
-    "artifact": describe(
+    "artifact": Table(
         "An immutable output of a run.",
         "owned",
         "run name sha256",
@@ -137,7 +137,7 @@ TABLES: dict[str, Table] = {
         replaced_at TEXT replaced | When other bytes took its name, unused until then (UTC).
         """,
     ),
-    "artifact_location": describe(
+    "artifact_location": Table(
         "A place where the bytes of an artifact can be had.",
         "union",
         "sha256 location",
@@ -147,7 +147,7 @@ TABLES: dict[str, Table] = {
         since TEXT stated | Since when (UTC).
         """,
     ),
-    "report": describe(
+    "report": Table(
         "A parsed test report: counts here, failing and flaky cases in report_case.",
         "owned",
         "id",
@@ -174,7 +174,7 @@ TABLES: dict[str, Table] = {
         finished_at TEXT finished | When it ended (UTC).
         """,
     ),
-    "report_case": describe(
+    "report_case": Table(
         "A failing, flaky or new test case (200 a report at most; all are in the raw report).",
         "union",
         "report suite name",
@@ -187,7 +187,7 @@ TABLES: dict[str, Table] = {
         duration_seconds REAL listed | Time it took, in seconds.
         """,
     ),
-    "environment": describe(
+    "environment": Table(
         "A place where services run, lasting or made for one run.",
         "owned",
         "deliverable instance",
@@ -207,7 +207,7 @@ TABLES: dict[str, Table] = {
         deleted_why TEXT deleted | Why it was destroyed.
         """,
     ),
-    "deployment": describe(
+    "deployment": Table(
         "A version came to run in an environment.",
         "owned",
         "id",
@@ -232,7 +232,7 @@ TABLES: dict[str, Table] = {
         removed_at TEXT removed | When the service was removed (UTC); empty while it runs.
         """,
     ),
-    "deployment_attempt": describe(
+    "deployment_attempt": Table(
         "A deployment into a lasting environment that began or was refused, and how it failed.",
         "owned",
         "id",
@@ -257,7 +257,7 @@ TABLES: dict[str, Table] = {
         ended_at TEXT ended | When that was recorded (UTC).
         """,
     ),
-    "deployment_replaces": describe(
+    "deployment_replaces": Table(
         "What a deployment (or a confirmation, or a removal) put an end to. Decides what is live.",
         "replaces",
         "deployment replaced",
@@ -268,7 +268,7 @@ TABLES: dict[str, Table] = {
         received_at TEXT stated | When this journal first held that (UTC).
         """,
     ),
-    "promotion": describe(
+    "promotion": Table(
         "A decision recorded about a version.",
         "owned",
         "id",
@@ -289,7 +289,7 @@ TABLES: dict[str, Table] = {
         decided_at TEXT decided | When (UTC).
         """,
     ),
-    "promotion_artifact": describe(
+    "promotion_artifact": Table(
         "An artifact a promotion was decided about.",
         "union",
         "promotion name",
@@ -299,7 +299,7 @@ TABLES: dict[str, Table] = {
         sha256 TEXT decided | Its digest.
         """,
     ),
-    "verdict": describe(
+    "verdict": Table(
         "What a gate said before a stage.",
         "owned",
         "id",
@@ -316,7 +316,7 @@ TABLES: dict[str, Table] = {
         judged_at TEXT judged | When (UTC).
         """,
     ),
-    "left_out": describe(
+    "left_out": Table(
         "A plugin that was left out of a command of a run.",
         "owned",
         "event plugin distribution",
@@ -330,7 +330,7 @@ TABLES: dict[str, Table] = {
         at TEXT restricted | When the command began (UTC).
         """,
     ),
-    "version": describe(
+    "version": Table(
         "A number taken by a run. Two rows with one number are a conflict.",
         "owned",
         "deliverable line number run",
@@ -352,7 +352,7 @@ TABLES: dict[str, Table] = {
         received_at TEXT used | When this journal first held it (UTC).
         """,
     ),
-    "number_range": describe(
+    "number_range": Table(
         "Numbers a machine received as a reserve.",
         "union",
         "deliverable line lo node",
@@ -365,7 +365,7 @@ TABLES: dict[str, Table] = {
         reserved_at TEXT reserved | When (UTC).
         """,
     ),
-    "number_skip": describe(
+    "number_skip": Table(
         "Numbers that will never be used, and why.",
         "union",
         "deliverable line lo hi",
@@ -379,7 +379,7 @@ TABLES: dict[str, Table] = {
         skipped_at TEXT skipped | When (UTC).
         """,
     ),
-    "machine": describe(
+    "machine": Table(
         "A journal's chain of events and where it lives.",
         "owned",
         "node",
@@ -394,7 +394,7 @@ TABLES: dict[str, Table] = {
         began_at TEXT began | When (UTC).
         """,
     ),
-    "flag": describe(
+    "flag": Table(
         "Something a person should look at.",
         "union",
         "id",

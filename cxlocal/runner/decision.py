@@ -15,7 +15,7 @@ from cxlocal.exchange.open import is_own
 from cxlocal.exchange.standing import require
 from cxlocal.hooks.stage_view import GateAnswer
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.projection.parts import words_of
+from cxlocal.projection.standing import words_of
 from cxlocal.runner.contact import meet
 from cxlocal.runner.gate_question import data_age_seconds
 from cxlocal.runner.gates import (

@@ -7,7 +7,6 @@ abort) failed; one that was killed from outside (out of memory, a stray ``kill``
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -20,8 +19,9 @@ if TYPE_CHECKING:
 REASON_CHARACTERS = 1000
 """Of a reason that becomes part of an event; the log has the rest."""
 
-FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
-"""Signals a program does not send itself."""
+FROM_OUTSIDE = frozenset({9, 15, 1, 2})
+"""Signals a program does not send itself: SIGKILL, SIGTERM, SIGHUP and SIGINT. These have the same
+numbers everywhere (kill(1), POSIX), and reporting commands are spared the module that names them."""
 
 NOT_RUN = {
     126: "exit code 126: a program was found and could not be run",

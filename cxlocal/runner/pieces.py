@@ -17,24 +17,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from msgspec.structs import replace
-
 from cxlocal.domain import Actor, Outcome, path_part
 from cxlocal.errors import UsageError
 from cxlocal.events.runs import RunRef, run_uri
 from cxlocal.files import write_whole
 from cxlocal.journal.append import begin_chain
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.plan.types import Stage
+from cxlocal.plan.free import FreeStage
 from cxlocal.projection.apply import ATTEMPTS, read_attempt
 from cxlocal.projection.parts import Attempt, counting, replaceable
-from cxlocal.runner.locks import Lock, take
 from cxlocal.runner.record import CHAIN_CHARACTERS, RunRecord
 from cxlocal.text import clean_text, cut_name, parse_utc, utc_text
 
 if TYPE_CHECKING:
     from cxlocal.hooks.place import Place
     from cxlocal.journal.file import Journal
+    from cxlocal.plan.free import AnyStage
+    from cxlocal.plan.types import Stage
+    from cxlocal.runner.locks import Lock
 
 RUN_VARIABLE = "CXLOCAL_RUN"
 RUN_FILE = os.path.join(".cx", "run")
@@ -57,6 +57,12 @@ CI_VARIABLES = (
 
 KINDS = ("build", "test", "deploy", "publish", "task")
 
+PLANNED = """
+SELECT CASE WHEN json_valid(plan) AND plan ->> '$.format' = 1 THEN EXISTS (
+  SELECT 1 FROM json_each(plan, '$.stages') WHERE value ->> '$.name' = ?
+) ELSE 1 END AS planned FROM plan WHERE sha256 = ?
+"""
+"""Whether a plan may have a stage of that name, so that it must be read; and one of another format too."""
 PACKAGED = (
     "SELECT DISTINCT name FROM artifact WHERE run = ? AND packaged_at IS NOT NULL"
     " AND replaced_at IS NULL ORDER BY name"
@@ -112,31 +118,39 @@ class PieceRecord(RunRecord):
 
     def __init__(self, *words: Any) -> None:
         super().__init__(*words)
+        self._planned: dict[str, Stage | None] = {}
+        """What the plan says about stages that were asked for; None: it has none of that name."""
         self._held: dict[tuple[str, int], Lock] = {}
         """Of attempts that this process carries out."""
 
-    def stage(self, name: str, kind: str = "") -> Stage:
+    def stage(self, name: str, kind: str = "") -> AnyStage:
         """What the plan says about the stage of that name, done by a command instead of a tool; a
         free name has no time limit and may use all artifacts so far. Raises ConfigError for the plan of a newer cxlocal."""
-        plan = self.find_plan()
-        for stage in plan.stages if plan is not None else ():
-            if stage.name == name:
-                return replace(stage, kind=kind or stage.kind, tool="", verb="")
-        rows = self.journal.query(PACKAGED, (self.run,))
-        free = free_stage(name, kind)
-        return replace(free, artifacts=tuple(row["name"] for row in rows)) if rows else free
+        stage = self.find_stage(name)
+        if stage is not None:
+            from msgspec.structs import replace
 
-    def is_guarded(self, stage: Stage) -> bool:
+            return replace(stage, kind=kind or stage.kind, tool="", verb="")
+        rows = self.journal.query(PACKAGED, (self.run,))
+        return free_stage(name, kind)._replace(artifacts=tuple(row["name"] for row in rows))
+
+    def is_guarded(self, stage: AnyStage) -> bool:
         """Whether the plan lets the stage begin only by a promotion, or when no gate speaks against
         it; whatever kind it is said to be. Raises as ``stage``."""
-        plan = self.find_plan()
-        planned = () if plan is None else plan.stages
-        return any(
-            one.name == stage.name and (one.requires or one.kind == "deploy") for one in planned
-        )
+        planned = self.find_stage(stage.name)
+        return planned is not None and bool(planned.requires or planned.kind == "deploy")
+
+    def find_stage(self, name: str) -> Stage | None:
+        """The stage as the plan has it; None where the plan has none of that name, or is not here.
+        Raises as ``stage``."""
+        if name not in self._planned:
+            row = self.journal.one(PLANNED, (name, self.plan_sha256))
+            stages = self.plan.stages if row is not None and row["planned"] else ()
+            self._planned[name] = next((one for one in stages if one.name == name), None)
+        return self._planned[name]
 
     def begin_stage(
-        self, stage: Stage, by: Reporter | None = None, *, alive: bool = False, since_ms: int = 0
+        self, stage: AnyStage, by: Reporter | None = None, *, alive: bool = False, since_ms: int = 0
     ) -> int:
         """Record that a stage begins; which attempt it is. Two processes never get the same.
 
@@ -169,6 +183,8 @@ class PieceRecord(RunRecord):
         return attempt
 
     def _hold(self, stage: str, attempt: int) -> None:
+        from cxlocal.runner.locks import take
+
         with suppress(OSError):
             lock = take(self._lock_of(stage, attempt), "cxlocal stage")
             if lock is not None:
@@ -194,6 +210,8 @@ class PieceRecord(RunRecord):
             mine = row["id"] == self.ref.stage_run(row["stage"], row["attempt"])
             if stage not in ("", row["stage"]) or not mine or not path.exists():
                 continue
+            from cxlocal.runner.locks import take
+
             lock = take(path, "cxlocal stage")
             if lock is None:
                 continue
@@ -216,9 +234,9 @@ class PieceRecord(RunRecord):
         return None
 
 
-def free_stage(name: str, kind: str = "") -> Stage:
+def free_stage(name: str, kind: str = "") -> FreeStage:
     """A stage that stands in no plan."""
-    return Stage(name=name, kind=kind or "task", timeout_seconds=0)
+    return FreeStage(name, kind or "task")
 
 
 def attach(journal: Journal, run: str, *, deliverable: str = "") -> PieceRecord:

@@ -12,14 +12,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, Trouble
-from cxlocal.plan.variables import stage_variables
-from cxlocal.processes.mask import Masker
-from cxlocal.projection.parts import words_of
 from cxlocal.runner.outcomes import REASON_CHARACTERS, outcome_error
 from cxlocal.text import shorten
 
@@ -27,9 +25,10 @@ if TYPE_CHECKING:
     from cxlocal.events.document import Draft
     from cxlocal.hooks.report import ReportReader
     from cxlocal.hooks.tool import Produced, ReportFile
+    from cxlocal.plan.free import AnyStage
     from cxlocal.plan.placeholders import Artifact
-    from cxlocal.plan.types import Stage
     from cxlocal.processes.log import LogEntry, StageLog
+    from cxlocal.processes.mask import Masker
     from cxlocal.runner.pieces import PieceRecord, Reporter
     from cxlocal.runner.pieces_deployment import ToldDeployment
     from cxlocal.runner.stage_verdict import Left, Mark
@@ -139,7 +138,7 @@ class PieceAttempt:
     def __init__(
         self,
         record: PieceRecord | None,
-        stage: Stage,
+        stage: AnyStage,
         troubles: Troubles,
         around: Surroundings,
         by: Reporter | None = None,
@@ -156,7 +155,6 @@ class PieceAttempt:
         self.around = around
         self.attempt = 0
         self.secrets: dict[str, str] = {}
-        self.masker = Masker()
         self.details: dict[str, Any] = {}
         self.produced: list[Produced] = []
         """Artifacts that the caller names, beside those of the plan; they must be there."""
@@ -190,12 +188,21 @@ class PieceAttempt:
             self.deployment = None
             self.troubles.take(problem, f"stage {self.stage.name} is no deployment here: ")
 
+    @cached_property
+    def masker(self) -> Masker:
+        """Keeps the secrets that ``hide`` found out of all that is shown, logged or recorded."""
+        from cxlocal.processes.mask import Masker
+
+        return Masker(self.secrets.values())
+
+    def _masked(self, text: str) -> str:
+        return self.masker.text(text) if self.secrets else text
+
     def hide(self) -> None:
-        """Have the stage's secrets, and keep them out of all that is shown, logged or recorded."""
+        """Have the stage's secrets."""
         try:
             if self.stage.secrets:
                 self.secrets = self.around.secrets(self.stage.secrets)
-                self.masker = Masker(self.secrets.values())
         except (CxError, OSError) as problem:
             self.troubles.take(problem, f"stage {self.stage.name} is without its secrets: ")
 
@@ -205,7 +212,7 @@ class PieceAttempt:
         try:
             if self.record is not None:
                 self._begin(self.record)
-                self._warn_of_others()
+                self._warn_of_others(self.record)
             if self.stage.reports or self.reports:
                 from cxlocal.runner.stage_outputs import marks
 
@@ -220,11 +227,14 @@ class PieceAttempt:
         if self.deployment is not None:
             self.deployment.begin(self.attempt)
 
-    def _warn_of_others(self) -> None:
+    def _warn_of_others(self, record: PieceRecord) -> None:
         """Say at once what will keep the stage from succeeding, whatever comes of this attempt."""
-        assert self.record is not None
-        standing = self.record.standings()[self.stage.name]
-        if self.by is not None and self.by.place is not None and standing.failed:
+        if self.by is None or self.by.place is None:
+            return
+        from cxlocal.projection.standing import words_of
+
+        standing = record.standings()[self.stage.name]
+        if standing.failed:
             said = words_of(self.stage.name, standing._replace(missing=()))
             self.troubles.warn(f"an earlier attempt counts beside this one: {said}")
 
@@ -233,6 +243,8 @@ class PieceAttempt:
         record, stage = self.record, self.stage
         if record is None:
             return {}
+        from cxlocal.plan.variables import stage_variables
+
         uri = ""
         found: dict[str, Artifact] = {}
         try:
@@ -291,7 +303,7 @@ class PieceAttempt:
         look = f"; cxlocal show {run[:8]} has its log" if run else ""
         no_success = outcome_error(
             verdict[0],
-            f"stage {self.stage.name}: {self.masker.text(verdict[1])}",
+            f"stage {self.stage.name}: {self._masked(verdict[1])}",
             why="the command said nothing of it; what a stage leaves behind counts as well",
             hint=f"mend that and run the stage again{look}",
             run=run,
@@ -371,7 +383,7 @@ class PieceAttempt:
             self.stage,
             self.attempt,
             outcome,
-            shorten(self.masker.text(reason), REASON_CHARACTERS),
+            shorten(self._masked(reason), REASON_CHARACTERS),
             started_ms=started_ms,
             seconds=seconds,
             exit_code=exit_code,

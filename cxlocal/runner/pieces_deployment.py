@@ -6,6 +6,7 @@ It passes the same door as every other (``admission``), and is recorded in the s
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -19,6 +20,9 @@ from cxlocal.runner.locks import Lock
 from cxlocal.runner.pieces import PieceRecord
 from cxlocal.runner.placements import known_uri
 from cxlocal.runner.products import artifacts
+
+if TYPE_CHECKING:
+    from cxlocal.plan.free import AnyStage
 
 
 class ToldDeployment:
@@ -75,16 +79,15 @@ class ToldDeployment:
 
 
 def deployment_of(
-    record: PieceRecord, stage: Stage, way: Way, warn: Callable[[str], None]
+    record: PieceRecord, stage: AnyStage, way: Way, warn: Callable[[str], None]
 ) -> ToldDeployment | None:
     """The deployment that a stage is; None for any other stage, and for one the plan does not know.
 
     What kind it is the plan says, not who reports it.
     """
-    plan = record.find_plan()
-    planned = [] if plan is None else [one for one in plan.stages if one.name == stage.name]
-    if plan is None or not planned:
+    planned = record.find_stage(stage.name)
+    if planned is None:
         return None
-    stage = replace(stage, kind=planned[0].kind)
-    place = admission.lasting_place(plan, stage)
-    return None if place is None else ToldDeployment(record, stage, place, way, warn)
+    planned = replace(planned, tool="", verb="")
+    place = admission.lasting_place(record.plan, planned)
+    return None if place is None else ToldDeployment(record, planned, place, way, warn)

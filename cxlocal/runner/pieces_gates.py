@@ -16,21 +16,21 @@ from cxlocal.runner.opening import find_run
 from cxlocal.runner.source import load_own_plugins
 
 if TYPE_CHECKING:
-    from cxlocal.plan.types import Stage
+    from cxlocal.plan.free import AnyStage
     from cxlocal.runner.pieces import PieceRecord
     from cxlocal.runner.source import Machine
 
 
-def require(machine: Machine, record: PieceRecord, stage: Stage, again: str) -> None:
+def require(machine: Machine, record: PieceRecord, stage: AnyStage, again: str) -> None:
     """Let a guarded stage begin, or raise Refused, Undecided or Conflict; and whatever keeps the
     gates from being asked. ``again``: the command that tries it again.
     """
     source, found = find_run(machine, record.journal, record.run)
     load_own_plugins(machine, source, None)
     # What kind it is the plan says, not who reports it.
-    stage = replace(stage, kind=found.plan.stage(stage.name).kind)
+    planned = replace(found.plan.stage(stage.name), tool="", verb="")
     work = work_to_judge(machine, source, found, again=again)
     left_out = found.restricted_drafts(source.manager.left_out)
     if left_out:
         found.record(*left_out)
-    gates.require(work, stage)
+    gates.require(work, planned)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.exchange.sync import SyncReport, synchronise
-from cxlocal.projection.parts import Standing, words_of
+from cxlocal.projection.standing import Standing, words_of
 from cxlocal.revision.clean import WHAT_COUNTS, differences, refuse_changes
 from cxlocal.revision.filters import agreed_filters
 from cxlocal.revision.repository import shown

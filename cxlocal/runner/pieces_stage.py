@@ -25,7 +25,7 @@ from cxlocal.runner.signals import Signals
 
 if TYPE_CHECKING:
     from cxlocal.clock import Clock
-    from cxlocal.plan.types import Stage
+    from cxlocal.plan.free import AnyStage
     from cxlocal.processes.child import Child, End, Sink
     from cxlocal.runner.pieces import PieceRecord, Reporter
     from cxlocal.runner.work import Launch
@@ -112,7 +112,7 @@ class Wrapped(PieceAttempt):
     def __init__(
         self,
         record: PieceRecord | None,
-        stage: Stage,
+        stage: AnyStage,
         troubles: Troubles,
         around: Surroundings,
         clock: Clock,

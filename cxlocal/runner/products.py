@@ -21,7 +21,7 @@ from cxlocal.private import make_folder
 from cxlocal.text import clean_text, cut_name
 
 if TYPE_CHECKING:
-    from cxlocal.plan.types import Stage
+    from cxlocal.plan.free import AnyStage
     from cxlocal.runner.record import RunRecord
 
 PROMOTED = "SELECT 1 FROM promotion WHERE run = ? AND decision IN ('granted', 'overridden')"
@@ -32,7 +32,7 @@ NOTABLE = ("failed", "error", "flaky")
 
 def artifact_drafts(
     record: RunRecord,
-    stage: Stage,
+    stage: AnyStage,
     attempt: int,
     name: str,
     path: Path,
@@ -99,7 +99,7 @@ def _times_replaced(record: RunRecord, name: str) -> int:
     return 0 if row is None else int(row["times"])
 
 
-def _why_kept(record: RunRecord, stage: Stage, name: str) -> str:
+def _why_kept(record: RunRecord, stage: AnyStage, name: str) -> str:
     """Why other bytes must not take the name of an artifact; empty where they may."""
     if not record.single_commands:
         return "later stages must use one and the same"
@@ -191,7 +191,7 @@ def described(artifacts: Mapping[str, ArtifactRef]) -> dict[str, Artifact]:
 
 def report_drafts(
     record: RunRecord,
-    stage: Stage,
+    stage: AnyStage,
     attempt: int,
     report: Report,
     raw: Path | None,

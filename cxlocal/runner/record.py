@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from cxlocal.domain import Actor, Outcome
 from cxlocal.errors import UsageError
-from cxlocal.events import outputs, places, runs
+from cxlocal.events import outputs, runs
 from cxlocal.events.document import Draft, Event
 from cxlocal.events.runs import RunRef
 from cxlocal.events.types import PIPELINE_FINISHED, RUN_RESUMED, SUITE_FINISHED
@@ -23,15 +23,17 @@ from cxlocal.journal.append import begin_chain
 from cxlocal.journal.machine import host_name
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.projection.apply import ATTEMPTS, read_attempt
-from cxlocal.projection.parts import Attempt, Expected, Standing, stand
-from cxlocal.runner.queued import RunFacts, queued_facts
 from cxlocal.text import utc_text
 
 if TYPE_CHECKING:
     from cxlocal.hooks.plugin_row import LeftOut
     from cxlocal.journal.file import Journal, Transaction
-    from cxlocal.plan.types import Plan, Stage
+    from cxlocal.plan.free import AnyStage
+    from cxlocal.plan.types import Plan
     from cxlocal.processes.log import LogEntry
+    from cxlocal.projection.parts import Attempt
+    from cxlocal.projection.standing import Standing
+    from cxlocal.runner.queued import RunFacts
 
 Beside = Callable[["Transaction"], None]
 """Writes into the commit of an event."""
@@ -114,6 +116,8 @@ class RunRecord:
     ) -> RunRecord:
         """Record that a run was asked for. The plan goes in whole in the first event of this node
         that uses it, later by digest. ``beside`` writes what belongs into the same commit."""
+        from cxlocal.runner.queued import queued_facts
+
         run = run or journal.ids.uuid()
         uri = runs.run_uri(run, facts.place.run_url)
         ref = RunRef(plan.deliverable, run, plan.title or plan.deliverable, uri)
@@ -201,7 +205,7 @@ class RunRecord:
         )  # fmt: skip
 
     def stage_started(
-        self, stage: Stage, attempt: int, *, ready_at_ms: int, instance: str = ""
+        self, stage: AnyStage, attempt: int, *, ready_at_ms: int, instance: str = ""
     ) -> None:
         """A stage begins: one commit."""
         self.record(
@@ -210,7 +214,7 @@ class RunRecord:
 
     def stage_started_drafts(
         self,
-        stage: Stage,
+        stage: AnyStage,
         attempt: int,
         *,
         ready_at_ms: int,
@@ -241,7 +245,7 @@ class RunRecord:
             drafts.append(self.suite_started_draft(stage, attempt))
         return drafts
 
-    def suite_started_draft(self, stage: Stage, attempt: int, suite: str = "") -> Draft:
+    def suite_started_draft(self, stage: AnyStage, attempt: int, suite: str = "") -> Draft:
         """A test suite begins; by default the one named like the stage."""
         return outputs.suite_started(
             self.ref,
@@ -254,7 +258,7 @@ class RunRecord:
 
     def stage_finished(
         self,
-        stage: Stage,
+        stage: AnyStage,
         attempt: int,
         outcome: Outcome,
         reason: str,
@@ -327,7 +331,7 @@ class RunRecord:
         key = stage_run.removeprefix(f"{self.run}/{stage}/")
         return self.ref._replace(elsewhere=key.partition("@")[2])
 
-    def _suite_end(self, ref: RunRef, stage: Stage, attempt: int, outcome: Outcome) -> Draft:
+    def _suite_end(self, ref: RunRef, stage: AnyStage, attempt: int, outcome: Outcome) -> Draft:
         """The suite that every test stage begins ends with it, also where no report speaks of it."""
         return outputs.suite_finished(
             ref,
@@ -343,18 +347,22 @@ class RunRecord:
     def _deployment_failed(
         self,
         ref: RunRef,
-        stage: Stage,
+        stage: AnyStage,
         attempt: int,
         outcome: Outcome,
         reason: str,
         cut_off: bool,
     ) -> list[Draft]:
         begun = self.open_deployment(ref.stage_run(stage.name, attempt))
-        return [] if not begun else [
-            places.deployment_failed(
+        if not begun:
+            return []
+        from cxlocal.events.places import deployment_failed
+
+        return [
+            deployment_failed(
                 self.ref, deployment=begun, outcome=outcome, cut_off=cut_off, reason=reason
             )
-        ]  # fmt: skip
+        ]
 
     def open_deployment(self, stage_run: str) -> str:
         """The deployment that a stage run began and that has not ended; empty for none."""
@@ -441,6 +449,8 @@ class RunRecord:
 
     def standings(self) -> dict[str, Standing]:
         """How every stage stands that has begun: as bad as its worst part."""
+        from cxlocal.projection.standing import Expected, stand
+
         plan = self.find_plan()
         expected = {
             stage.name: Expected(stage.parts, stage.parts_total)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cxlocal.events.document import Draft
     from cxlocal.hooks.report import ReportReader
     from cxlocal.hooks.tool import ArtifactRef, Produced, ReportFile
-    from cxlocal.plan.types import Stage
+    from cxlocal.plan.free import AnyStage
     from cxlocal.processes.mask import Masker
     from cxlocal.runner.record import RunRecord
     from cxlocal.runner.work import Work, Worked
@@ -60,7 +60,7 @@ class Collected(NamedTuple):
     drafts: list[Draft]
 
 
-def marks(folder: Path, stage: Stage, named: Sequence[ReportFile] = ()) -> dict[Path, Mark]:
+def marks(folder: Path, stage: AnyStage, named: Sequence[ReportFile] = ()) -> dict[Path, Mark]:
     """The files that lie where reports of the stage are to be."""
     files = [path for rule in stage.reports for path in matches(folder, rule.path)]
     files += [path for one in named if (path := one.path.resolve()).is_file()]
@@ -74,7 +74,7 @@ def _mark(path: Path) -> Mark:
 
 def collect(
     work: Work,
-    stage: Stage,
+    stage: AnyStage,
     attempt: int,
     worked: Worked,
     folder: Path,
@@ -99,7 +99,7 @@ def released(record: RunRecord) -> str:
 
 
 def find_left(
-    stage: Stage,
+    stage: AnyStage,
     named: Named,
     folder: Path,
     before: Mapping[Path, Mark],
@@ -137,7 +137,7 @@ def find_left(
 # reports
 
 
-def _suites(stage: Stage, folder: Path, files: Sequence[tuple[Path, str]]) -> list[str]:
+def _suites(stage: AnyStage, folder: Path, files: Sequence[tuple[Path, str]]) -> list[str]:
     """A name for each: the stage's for a single one, else what tells them apart."""
     if len(files) == 1:
         return [files[0][1] or stage.name]
@@ -185,7 +185,7 @@ def _masked(masker: Masker, report: Report) -> Report:
 # artifacts
 
 
-def _made(stage: Stage, produced: Sequence[Produced], folder: Path) -> Iterator[Made]:
+def _made(stage: AnyStage, produced: Sequence[Produced], folder: Path) -> Iterator[Made]:
     named = {one.name for one in produced}
     for output in stage.produces:
         if output.name not in named:
@@ -208,7 +208,7 @@ def _carried(paths: Sequence[Path]) -> list[str]:
 def keep(
     record: RunRecord,
     masker: Masker,
-    stage: Stage,
+    stage: AnyStage,
     attempt: int,
     left: Left,
     verdict: tuple[Outcome, str],

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cxlocal.domain import Outcome
 from cxlocal.hooks.carried import same_version
 from cxlocal.hooks.report import Report
-from cxlocal.plan.types import ReportRule, Stage
 from cxlocal.text import clean_text
+
+if TYPE_CHECKING:
+    from cxlocal.plan.free import AnyStage
+    from cxlocal.plan.types import ReportRule
 
 Mark = tuple[int, int, int]
 """Inode, time of the last change in nanoseconds, size in bytes: another one is another writing."""
@@ -61,7 +64,7 @@ def written(before: Mapping[File, Mark], after: Mapping[File, Mark]) -> set[File
 
 
 def judge_left(
-    stage: Stage, ended: tuple[Outcome, str], left: Left, version: str
+    stage: AnyStage, ended: tuple[Outcome, str], left: Left, version: str
 ) -> tuple[Outcome, str]:
     """Outcome and reason of a stage whose program ``ended`` so. Only a success can still change.
 

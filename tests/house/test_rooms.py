@@ -175,7 +175,7 @@ WORKER = (
     "import cxlocal.hooks.worker, cxlocal.hooks.context, cxlocal.hooks.load, cxlocal.hooks.specs"
 )
 """What the process of a tool begins with."""
-# Says which modules were loaded however the command ends (the reporting ones end by os._exit).
+# Says which modules were loaded however the command ends (by os._exit).
 LOADED = """
 import json, os, sys
 def tell(file=os.environ["LOADED"]):
@@ -249,3 +249,17 @@ def test_an_import_inside_a_function_spares_some_command_a_module(
             if not any(target not in names for names in users for target in targets):
                 wrong.append(f"{source.path}:{node.lineno}: {', '.join(targets)}")
     assert not wrong, "\n".join(wrong)
+
+
+SPARED = (
+    "msgspec", "signal", "subprocess", "ctypes", "cxlocal.plan.types", "cxlocal.config.load",
+    "cxlocal.hooks.manager", "cxlocal.processes.mask", "cxlocal.projection.standing",
+    "cxlocal.runner.pieces_join", "cxlocal.runner.locks",
+)  # fmt: skip
+"""What only a verdict, a plan, a CI server or a program needs."""
+
+
+def test_a_report_of_one_stage_loads_little(loaded: dict[str, set[str]]) -> None:
+    found = loaded["stage one --began"]
+    assert found & set(SPARED) == set()
+    assert "cxlocal.processes.views" not in loaded["stage two -- true"]

@@ -19,8 +19,9 @@ from cxlocal.exchange.receive import take_event
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
 from cxlocal.projection.apply import ATTEMPTS, apply_facts, read_attempt
-from cxlocal.projection.parts import Attempt, Expected, Standing, counting, stand
+from cxlocal.projection.parts import Attempt, counting
 from cxlocal.projection.project import project, stamp
+from cxlocal.projection.standing import Expected, Standing, stand
 from cxlocal.projection.tables import create_sql
 from cxlocal.runner.pieces import PieceRecord, Reporter, attach, free_stage
 
