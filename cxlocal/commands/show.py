@@ -14,6 +14,7 @@ from cxlocal.commands.output import json_option, put, write_document, write_rows
 from cxlocal.commands.status import deliverable_here
 from cxlocal.commands.terminal import harmless
 from cxlocal.errors import Trouble, UsageError
+from cxlocal.events.types import RUN_REPEATED
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import duration_text
@@ -39,6 +40,14 @@ PARTS = {
     " WHERE run = ? ORDER BY judged_at",
     "left_out": "SELECT plugin, distribution, version, how, at FROM left_out WHERE run = ?"
     " ORDER BY at, plugin",
+    "repeated": "SELECT e.document ->> '$.context.timestamp' AS at,"
+    " e.document ->> '$.customData.cxlocal.stage' AS stage,"
+    " e.document ->> '$.customData.cxlocal.outcome' AS outcome,"
+    " e.document ->> '$.customData.cxlocal.missing' AS missing,"
+    " e.document ->> '$.customData.cxlocal.other_bytes' AS other_bytes,"
+    " e.document ->> '$.customData.cxlocal.log.path' AS log FROM event e"
+    " JOIN run_lookup r ON r.id = e.run JOIN type_lookup t ON t.id = e.type"
+    f" WHERE r.name = ? AND t.name = '{RUN_REPEATED}' ORDER BY e.id",
     "disputed": "SELECT what, subject, field, one, one_value, other, other_value, node FROM disputed"
     " WHERE run = ? ORDER BY what, subject, field",
     "flags": "SELECT kind, text, raised_at FROM flag WHERE run = ? ORDER BY raised_at",
@@ -88,6 +97,7 @@ def _tell(journal: Journal, run: dict[str, Any]) -> None:
         ("timeline", ("at", "what", "name", "result", "environment", "took", "words")),
         ("changes", ("revision", "subject", "author")),
         ("artifacts", ("name", "file_name", "size_bytes", "sha256")),
+        ("repeated", ("at", "stage", "outcome", "missing", "other_bytes")),
         ("cases", ("name", "outcome", "message")),
         ("disputed", ("what", "field", "one", "one_value", "other", "other_value")),
         ("flags", ("kind", "text")),

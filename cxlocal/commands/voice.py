@@ -68,6 +68,13 @@ class TerminalVoice:
             say("            or changes on this machine, a rehearsal cannot hold back")
         if said.kept:
             say(f"  kept      {', '.join(said.kept)} (done before)")
+        for words in said.back:
+            say(f"  back      {harmless(words)}")
+        if said.edited:
+            say(
+                "  plan      as it was when the run began: the cx.toml here is another, and what was"
+            )
+            say("            changed in it is not part of this run")
         say(f"  run       {said.run}")
 
     def started(self, name: str, attempt: int) -> None:
@@ -90,6 +97,8 @@ class TerminalVoice:
         if not said.last:
             line += "; trying again"
         say(line, color=COLORS[said.outcome])
+        for more in said.more:
+            say(f"      {harmless(more)}")
         if said.outcome in ("failure", "error") and said.log and said.last:
             self._tail(said)
         self._show_running()

@@ -203,7 +203,7 @@ def check_caches(plan: Plan, root: Path, home: Path) -> list[Check]:
         for cache in stage.caches:
             name = f"cache {cache.path}"
             try:
-                here = kept_folder(home, plan.deliverable, key_of(root, cache)).is_dir()
+                here = kept_folder(home, plan.deliverable, key_of(root, cache, {})).is_dir()
             except (CxError, OSError) as problem:
                 checks.append(Check(name, NOTE, str(problem)))
                 continue

@@ -8,6 +8,7 @@ it by the same functions: ``ask_git`` and ``record_beginning`` for a new one, ``
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,8 +22,10 @@ from cxlocal.plan.select import Selection, select
 from cxlocal.private import make_folder
 from cxlocal.processes.mask import Masker
 from cxlocal.revision.early import early_questions
+from cxlocal.revision.repository import read_file
 from cxlocal.runner import orphans
 from cxlocal.runner.admission import asking
+from cxlocal.runner.caches import key_contents
 from cxlocal.runner.contact import meet
 from cxlocal.runner.facts import (
     facts_of,
@@ -176,6 +179,7 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
     try:
         plan, secrets, selection, absent = _check_out(machine, source, workspace, request)
         pushed = pushed._replace(absent=absent)
+        workspace = workspace._replace(key_contents=key_contents(workspace.project, plan))
         readers = find_readers(source.manager, plan)
         request = request._replace(reason=Masker(secrets.values()).text(request.reason))
         begun = record_beginning(machine, journal, pushed, plan, request, run)
@@ -304,8 +308,19 @@ def check_out_again(
         discard(found)
         make_folder(found.folder)
         found.make(record.plan.paths, found.source)
+    found = found._replace(key_contents=_key_contents(source, record, found))
     if record.version:
         stamp(record.plan, found.project, record.version)
+    return found
+
+
+def _key_contents(source: Source, record: RunRecord, workspace: Workspace) -> dict[str, bytes]:
+    """Those of the commit, also where the tree was stamped when the run began in it."""
+    found = key_contents(workspace.project, record.plan)
+    stamped = {one.file for one in record.plan.version.stamp} if workspace.in_place else set()
+    for name in stamped & found.keys():
+        path = os.path.join(source.repository.prefix, name)
+        found[name] = read_file(source.repository, record.revision, path) or b""
     return found
 
 
@@ -406,6 +421,8 @@ def announce(
     why_offline: str,
     *,
     kept: tuple[str, ...] | None = None,
+    back: tuple[str, ...] = (),
+    edited: bool = False,
     proof: str = "",
     uncommitted: tuple[str, ...] = (),
     absent: tuple[str, ...] = (),
@@ -431,6 +448,8 @@ def announce(
             stages=selection.now,
             withheld=selection.withheld,
             kept=kept or (),
+            back=back,
+            edited=edited,
             resumed=kept is not None,
         )
     )
