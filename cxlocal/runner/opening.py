@@ -34,7 +34,7 @@ from cxlocal.runner.facts import (
     require_own_tree,
     words_of_changes,
 )
-from cxlocal.runner.nesting import handed_on, refuse_repetition
+from cxlocal.runner.nesting import handed_on, refuse_in_rehearsal, refuse_repetition
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.record import RunRecord, Version
 from cxlocal.runner.run_version import check, rehearsed, stamp, take_number
@@ -120,6 +120,8 @@ def ask_git(
             runs_stages=not request.pieces,
         )  # fmt: skip
         refuse_repetition(machine, source)
+        if not rehearsal:
+            refuse_in_rehearsal(machine)
         first(source)
         journal.passing = not source.kept
         if request.moved:

@@ -15,7 +15,7 @@ from cxlocal.runner import orphans
 from cxlocal.runner.admission import asking
 from cxlocal.runner.caches import bring_in
 from cxlocal.runner.contact import meet
-from cxlocal.runner.nesting import refuse_repetition
+from cxlocal.runner.nesting import refuse_in_rehearsal, refuse_repetition
 from cxlocal.runner.opening import (
     Opened,
     announce,
@@ -45,6 +45,7 @@ def resume_run(machine: Machine, journal: Journal, request: Request, began: floa
     source, record = find_run(machine, journal, request.resume, jobs=request.jobs, runs_stages=True)
     _refuse_to_resume(journal, record)
     refuse_repetition(machine, source)
+    refuse_in_rehearsal(machine)
     plan = record.plan
     require(journal, plan.deliverable, "push")
     selection = select(plan, to=request.to)
