@@ -14,7 +14,7 @@ from cxlocal.commands.output import after_work, json_option, put, write_document
 from cxlocal.commands.pieces import send_copies
 from cxlocal.commands.project import how_to_send, leave, make_machine
 from cxlocal.commands.terminal import say, warn
-from cxlocal.errors import NotSynced
+from cxlocal.errors import NotSynced, UsageError
 from cxlocal.journal.file import Journal
 from cxlocal.runner.redeploy import Order, Shipped, as_error, ship
 
@@ -40,13 +40,14 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @command(
     examples=[
-        ("cxlocal deploy 2.7.14 --to production", "the very bytes that were built and tested"),
-        ("cxlocal deploy 4f1c22aa --to production", "the version of that run"),
-        ("cxlocal deploy --to staging", "of the run that single commands carry out here"),
+        ("cxlocal deploy 2.7.14 --env production", "the very bytes that were built and tested"),
+        ("cxlocal deploy 4f1c22aa --env production", "the version of that run"),
+        ("cxlocal deploy --env staging", "of the run that single commands carry out here"),
     ]
 )
 @click.argument("which", metavar="[VERSION|RUN]", default="")
-@click.option("--to", "environment", required=True, metavar="NAME", help="The environment.")
+@click.option("--env", "environment", default="", metavar="NAME", help="The environment.")
+@click.option("--to", "also", default="", metavar="NAME", help="The same, as 'run' has it.")
 @click.option("--allow-older", is_flag=True, help="Deploy also where something newer is live.")
 @deploy_options
 @pass_app
@@ -54,6 +55,7 @@ def deploy(
     app: App,
     which: str,
     environment: str,
+    also: str,
     allow_older: bool,
     reason: str,
     offline: bool,
@@ -65,10 +67,25 @@ def deploy(
     What its deploy stage requires is checked as in a run. The environment is asked what it runs
     first, where its tool can tell.
     """
+    environment = one_environment(environment, also, example="cxlocal deploy VERSION --env NAME")
     with app.journal(create=False) as journal:
         chosen = choose_run(app, journal, which, None)
         order = Order(chosen.run, environment, reason, chosen.named, allow_older)
         carry_out(app, journal, order, offline=offline, as_json=as_json, require_sync=require_sync)
+
+
+def one_environment(*named: str, example: str) -> str:
+    """The environment that a command is about, however it was named. Raises UsageError for none, and
+    for two."""
+    found = {name for name in named if name}
+    if len(found) == 1:
+        return found.pop()
+    raise UsageError(
+        "name one environment" if found else "which environment is meant?",
+        why="each environment has versions of its own",
+        hint=f"{example}; 'cxlocal env list' shows them",
+        name="no-environment",
+    )
 
 
 def carry_out(

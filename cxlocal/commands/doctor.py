@@ -17,7 +17,9 @@ from cxlocal.doctor.machine import check_disk, check_git, check_journal, check_p
 from cxlocal.doctor.project import (
     check_artifacts,
     check_caches,
+    check_kinds,
     check_lender,
+    check_process,
     check_reserve,
     check_revision,
     check_secrets,
@@ -26,7 +28,7 @@ from cxlocal.doctor.project import (
     refused_by_store,
 )
 from cxlocal.errors import CxError
-from cxlocal.exchange.open import is_own, open_lender
+from cxlocal.exchange.open import is_own, open_lender, reserve_size
 from cxlocal.exchange.sync import synchronise
 from cxlocal.hooks.manager import check_options, find_tool
 from cxlocal.journal.file import Journal
@@ -106,14 +108,18 @@ def project_checks(app: App, project: Project, journal: Journal, *, passing: boo
     except CxError as problem:
         answered = refused_by_store(problem)
     catch_up(journal)
+    assert project.config is not None
+    wanted = reserve_size(project.config, project.settings)
     invents = plan.version.when_empty == "suffix"
     return [
         check_git(project.root),
         *check_tools(plan, project.manager),
         *check_secrets(project.settings, app.environ, project.root, _agreed_secrets(app, project)),
+        *check_kinds(plan),
+        *check_process(project.root),
         check_revision(plan, project.root, journal.home, app.clock),
         answered,
-        *([] if passing and not invents else [check_reserve(plan, journal)]),
+        *([] if passing and not invents else [check_reserve(plan, journal, wanted=wanted)]),
         *check_lender(plan, _lender_of(app, project), passing=passing),
         *check_artifacts(plan, journal),
         *check_caches(plan, project.root, journal.home),

@@ -44,8 +44,46 @@ def sentence(command: click.Command) -> str:
     return (command.short_help or command.help or "").strip().partition("\n")[0]
 
 
+WRAPPED = "cxlocal.wrapped"
+"""In a context: the words are those of another command, not told from ours by ``--``."""
+
+
+def _after_command(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Let an option of the program that stands after the command mean what it means before it."""
+    if not value:
+        return
+    root, name = ctx.find_root(), parameter.name or ""
+    known = root.params.get(name)
+    root.params[name] = known + value if isinstance(known, int) and name != "debug" else value
+    if name == "color":
+        ctx.color = root.color = None if value == "auto" else value == "always"
+    if root.obj is not None:
+        root.obj.verbosity = root.params.get("verbose", 0) - root.params.get("quiet", 0)
+        root.obj.debug = bool(root.params.get("debug"))
+
+
+def _options_after() -> tuple[click.Option, ...]:
+    hidden: dict[str, Any] = {"expose_value": False, "hidden": True, "callback": _after_command}
+    return (
+        click.Option(["-v", "--verbose"], count=True, **hidden),
+        click.Option(["-q", "--quiet"], count=True, **hidden),
+        click.Option(["--debug"], is_flag=True, **hidden),
+        click.Option(["--color"], type=click.Choice(["auto", "always", "never"]), **hidden),
+        click.Option(["--progress"], type=click.Choice(["auto", "plain"]), **hidden),
+    )
+
+
 class Command(click.Command):
     """A command whose help shows examples before the options."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Its own, and those of the program that may stand after it as well, unless it uses their
+        letters itself."""
+        own = super().get_params(ctx)
+        if ctx.parent is None or ctx.meta.get(WRAPPED):
+            return own
+        taken = {text for one in own for text in one.opts}
+        return own + [one for one in _options_after() if taken.isdisjoint(one.opts)]
 
     def __init__(self, *args: Any, examples: Sequence[Example] = (), **rest: Any) -> None:
         super().__init__(*args, **rest)
@@ -53,6 +91,9 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click does; what its parser complains of names this command, whose help tells more."""
+        wraps = any(one.type is click.UNPROCESSED for one in self.params)
+        # Without "--" nobody can tell whose option it is: the wrapped command's must not be taken.
+        ctx.meta[WRAPPED] = wraps and "--" not in args
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:

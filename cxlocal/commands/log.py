@@ -7,6 +7,7 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
+from cxlocal.commands.status import named_here
 from cxlocal.commands.terminal import say
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import duration_text
@@ -28,7 +29,7 @@ RUNS_OF = _RUNS + " AND deliverable = :deliverable" + _NEWEST
 @command(
     examples=[
         ("cxlocal log", "the last 20 releases"),
-        ("cxlocal log --all -n 5", "the last 5 runs, rehearsals included"),
+        ("cxlocal log --all -n 5", "the last 5 runs of all, rehearsals included"),
         ("cxlocal log --json", "the same for a program"),
     ]
 )
@@ -41,7 +42,9 @@ RUNS_OF = _RUNS + " AND deliverable = :deliverable" + _NEWEST
     type=click.Choice(["success", "failure", "cancel", "error", "open"]),
     help="Only runs that ended so.",
 )
-@click.option("--all", "with_rehearsals", is_flag=True, help="Rehearsals and drills too.")
+@click.option(
+    "--all", "with_rehearsals", is_flag=True, help="Rehearsals, drills and other deliverables, too."
+)
 @rows_options
 @pass_app
 def log(
@@ -52,7 +55,12 @@ def log(
     with_rehearsals: bool,
     output: Output,
 ) -> None:
-    """Show the runs this machine knows of, newest first."""
+    """Show the runs this machine knows of, newest first.
+
+    In a project those of its deliverable; --all shows everything that this machine knows.
+    """
+    if deliverable is None and not with_rehearsals:
+        deliverable = named_here(app)
     with app.journal(create=False) as journal:
         catch_up(journal)
         found = journal.query(
@@ -67,7 +75,9 @@ def log(
     write_rows([_row(run) for run in found], COLUMNS, output)
     if not found and output.for_people:
         whose = f" of {deliverable}" if deliverable else ""
-        say(f"No such run{whose} has been recorded here. 'cxlocal status' lists what is known.")
+        say(
+            f"No such run{whose} has been recorded here. 'cxlocal log --all' lists all that are known."
+        )
 
 
 def _row(run: dict[str, object]) -> dict[str, object]:

@@ -13,6 +13,7 @@ from cxlocal.doctor.check import readiness
 from cxlocal.doctor.machine import check_disk, check_journal
 from cxlocal.exchange.blobs import Carried, carry
 from cxlocal.exchange.followed import include
+from cxlocal.exchange.open import reserve_size
 from cxlocal.exchange.sync import ReserveWish, SyncReport, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
@@ -62,7 +63,7 @@ def _fetch(app: App, project: Project, journal: Journal) -> tuple[SyncReport, Ca
     try:
         report = synchronise(journal, store, use_breaker=False, budget_seconds=SECONDS)
         catch_up(journal)
-        wanted = wanted_reserve(plan, journal, project.settings.store_lends)
+        wanted = wanted_reserve(plan, journal, reserve_size(project.config, project.settings))
         if report.reached and wanted:
             more = synchronise(
                 journal, store, use_breaker=False, budget_seconds=SECONDS, wanted=wanted
@@ -80,13 +81,11 @@ def _fetch(app: App, project: Project, journal: Journal) -> tuple[SyncReport, Ca
     return report, carried
 
 
-def wanted_reserve(plan: Plan, journal: Journal, lends: int) -> list[ReserveWish]:
+def wanted_reserve(plan: Plan, journal: Journal, count: int) -> list[ReserveWish]:
     """A reserve of the line, if it is counted already: the first number of all is to come from the
-    store, which looks at tags and at ``from``. A machine that goes away holds none, one that lends at
-    least ``lends`` numbers."""
+    store, which looks at tags and at ``from``. A machine that goes away holds none, others ``count``."""
     rules = plan.version
     counted = highest_known(journal.connection, plan.deliverable, rules.line) >= 0
-    count = max(rules.reserve, lends)
     if not counted or count < 1 or goes_away(journal):
         return []
     return [ReserveWish(plan.deliverable, rules.line, count, rules.ahead)]

@@ -8,7 +8,7 @@ import click
 
 from cxlocal.commands.choose_run import choose_run
 from cxlocal.commands.context import App, pass_app
-from cxlocal.commands.deploy import carry_out, deploy_options
+from cxlocal.commands.deploy import carry_out, deploy_options, one_environment
 from cxlocal.commands.frame import command
 from cxlocal.commands.project import load_project
 from cxlocal.commands.terminal import say
@@ -21,9 +21,9 @@ from cxlocal.runner.redeploy import Order
 
 @command(
     examples=[
-        ("cxlocal rollback production", "back to the version that was live before"),
-        ("cxlocal rollback production --to 2.7.11", "back to this version"),
-        ("cxlocal rollback production -m 'orders fail'", "and say why"),
+        ("cxlocal rollback --env production", "back to the version that was live before"),
+        ("cxlocal rollback --env production --to 2.7.11", "back to this version"),
+        ("cxlocal rollback production -m 'orders fail'", "without --env, and say why"),
     ]
 )
 @click.argument("environment", default="")
@@ -47,14 +47,7 @@ def rollback(
     that was well there. A tool that can undo does that where it helps; otherwise the older version is
     deployed again from its own bytes. Either is recorded as a rollback, with what it replaces.
     """
-    name = environment or env
-    if not name or (environment and env and environment != env):
-        raise UsageError(
-            "name one environment",
-            why="each environment has a version before of its own",
-            hint="cxlocal rollback production",
-            name="no-environment",
-        )
+    name = one_environment(environment, env, example="cxlocal rollback --env NAME")
     project = load_project(app, needed=True)
     with app.journal(create=False) as journal:
         order = plan_rollback(app, journal, str(project.deliverable), name, which)

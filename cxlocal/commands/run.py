@@ -186,6 +186,13 @@ def _wants_to_go_on(summary: Summary, as_json: bool) -> bool:
         return False  # Whoever leaves at the question, or whose terminal has gone, said no.
 
 
+LOOKS = {
+    "status": "shows what is live", "artifact": "copies out what was made",
+    "show": "tells the story of it",
+}  # fmt: skip
+"""What the command does that shows what a release came to."""
+
+
 def _say_ending(summary: Summary) -> None:
     from cxlocal.text import duration_text
 
@@ -209,7 +216,7 @@ def _say_ending(summary: Summary) -> None:
         say("  to try this commit again after its last success:")
         say(f"    {summary.next}")
     elif summary.kind == "release":
-        say("  cxlocal status shows what is live")
+        say(f"  {summary.look}  {LOOKS[summary.look.split()[1]]}")
 
 
 def _end(summary: Summary, *, require_sync: bool) -> None:
@@ -232,7 +239,7 @@ def _end(summary: Summary, *, require_sync: bool) -> None:
 def _why(summary: Summary) -> str:
     if summary.outcome == "failure":
         return "the work itself says no; the log of the stage has its words"
-    return "something around the work went wrong, which may be worth a second try"
+    return "something around the work went wrong; the line of the stage says what"
 
 
 def _look(summary: Summary) -> str:

@@ -26,7 +26,7 @@ from cxlocal.commands.project import Project, access_of, load_project, open_proj
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import ConfigError, CxError, ExitCode, Refused, UsageError
 from cxlocal.exchange.destination import EMBEDDED
-from cxlocal.exchange.open import is_own, require_agreed
+from cxlocal.exchange.open import is_own, require_agreed, reserve_size
 from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.store import Store
 from cxlocal.exchange.sync import synchronise
@@ -286,7 +286,8 @@ class Lending:
                 )
                 if report.reached and self.project.config is not None:
                     plan = resolve(self.project.config, today=today(self.app.clock))
-                    wanted = wanted_reserve(plan, journal, self.project.settings.store_lends)
+                    count = reserve_size(self.project.config, self.project.settings)
+                    wanted = wanted_reserve(plan, journal, count)
                     report = synchronise(
                         journal, store, budget_seconds=ROUND_SECONDS, use_breaker=False,
                         wanted=wanted,

@@ -15,10 +15,13 @@ from cxlocal.commands.output import json_option, put, write_document, write_rows
 from cxlocal.commands.status import deliverable_here
 from cxlocal.commands.terminal import harmless
 from cxlocal.errors import Trouble, UsageError
+from cxlocal.events.types import RUN_REPEATED
+from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import duration_text
 
+TAB = "\t"
 PARTS = {
     "timeline": "SELECT at, what, name, result, environment, waiting_seconds, duration_seconds,"
     " words FROM run_timeline WHERE run = ? ORDER BY at, what",
@@ -40,6 +43,14 @@ PARTS = {
     " WHERE run = ? ORDER BY judged_at",
     "left_out": "SELECT plugin, distribution, version, how, at FROM left_out WHERE run = ?"
     " ORDER BY at, plugin",
+    "repeated": "SELECT e.document ->> '$.context.timestamp' AS at,"
+    " e.document ->> '$.customData.cxlocal.stage' AS stage,"
+    " e.document ->> '$.customData.cxlocal.outcome' AS outcome,"
+    " e.document ->> '$.customData.cxlocal.missing' AS missing,"
+    " e.document ->> '$.customData.cxlocal.other_bytes' AS other_bytes,"
+    " e.document ->> '$.customData.cxlocal.log.path' AS log FROM event e"
+    " JOIN run_lookup r ON r.id = e.run JOIN type_lookup t ON t.id = e.type"
+    f" WHERE r.name = ? AND t.name = '{RUN_REPEATED}' ORDER BY e.id",
     "disputed": "SELECT what, subject, field, one, one_value, other, other_value, node FROM disputed"
     " WHERE run = ? ORDER BY what, subject, field",
     "flags": "SELECT kind, text, raised_at FROM flag WHERE run = ? ORDER BY raised_at",
@@ -76,7 +87,7 @@ def show(
         elif plan:
             _print_plan(journal, found)
         elif as_json:
-            parts = {name: journal.query(sql, (found["run"],)) for name, sql in PARTS.items()}
+            parts = {name: _rows(journal, name, found["run"]) for name in PARTS}
             write_document({**found, **parts})
         else:
             _tell(journal, found)
@@ -88,16 +99,40 @@ def _tell(journal: Journal, run: dict[str, Any]) -> None:
     sections = (
         ("timeline", ("at", "what", "name", "result", "environment", "took", "words")),
         ("changes", ("revision", "subject", "author")),
-        ("artifacts", ("name", "file_name", "size_bytes", "sha256")),
-        ("cases", ("name", "outcome", "message")),
+        ("artifacts", ("name", "file_name", "size_bytes", "sha256", "path")),
+        ("repeated", ("at", "stage", "outcome", "missing", "other_bytes")),
+        ("cases", ()),
         ("disputed", ("what", "field", "one", "one_value", "other", "other_value")),
         ("flags", ("kind", "text")),
     )
     for name, columns in sections:
-        rows = journal.query(PARTS[name], (run["run"],))
+        rows = _rows(journal, name, run["run"])
         if rows:
             put(f"\n{name.capitalize()}")
+        if columns:
             write_rows([_short(row) for row in rows], columns)
+        else:
+            for row in rows:
+                _put_case(row)
+
+
+def _rows(journal: Journal, name: str, run: str) -> list[dict[str, Any]]:
+    """One part of the story, with where on this machine artifacts lie."""
+    rows = journal.query(PARTS[name], (run,))
+    if name != "artifacts":
+        return rows
+    paths = [blob_path(journal.home, row["sha256"]) for row in rows]
+    return [
+        {**row, "path": str(path) if path.is_file() else ""}
+        for row, path in zip(rows, paths, strict=True)
+    ]
+
+
+def _put_case(case: dict[str, Any]) -> None:
+    """A test that is worth a look, with what it says on lines of its own."""
+    put(harmless(f"{case['outcome']}  {case['name']}"))
+    for line in (case["message"] or "").splitlines():
+        put(f"    {harmless(line, keep=TAB)}".rstrip())
 
 
 def _story(journal: Journal, run: dict[str, Any]) -> list[str]:
@@ -142,6 +177,8 @@ def _finals(journal: Journal, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _short(row: dict[str, Any]) -> dict[str, Any]:
     seconds = row.get("duration_seconds")
     short = {**row, "took": duration_text(seconds) if isinstance(seconds, int | float) else None}
+    if isinstance(row.get("words"), str) and len(lines := row["words"].splitlines()) > 1:
+        short["words"] = f"{lines[0]} …"
     for name in ("sha256", "revision"):
         if isinstance(row.get(name), str):
             short[name] = row[name][:12]

@@ -10,6 +10,8 @@ from cxlocal.commands.output import json_option, put, write_document, write_rows
 from cxlocal.commands.terminal import harmless, warn
 from cxlocal.config.load import read
 from cxlocal.config.settings import settings
+from cxlocal.config.types import Config
+from cxlocal.errors import CxError
 from cxlocal.exchange.agreed import unagreed
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
@@ -57,7 +59,8 @@ def status(app: App, as_json: bool) -> None:
 
     Asks nobody over the network.
     """
-    name = deliverable_here(app)
+    config = config_here(app)
+    name = None if config is None else config.deliverable.name
     if not app.journal_path().exists():
         _say_empty(name, as_json)
         return
@@ -67,15 +70,39 @@ def status(app: App, as_json: bool) -> None:
     if as_json:
         write_document(facts)
     else:
-        _tell(facts)
+        _tell(facts, deploys=config is None or has_lasting_place(config))
+
+
+def has_lasting_place(config: Config) -> bool:
+    """Whether something of the project can be live somewhere; a library is released, and that is it."""
+    return any(one.lifetime != "per-run" for one in config.environments.values())
 
 
 def deliverable_here(app: App) -> str | None:
-    """The deliverable of the folder one stands in; None outside a project. A store that is a stranger
+    """The deliverable of the folder one stands in; None outside a project. As ``config_here``."""
+    config = config_here(app)
+    return None if config is None else config.deliverable.name
+
+
+def named_here(app: App) -> str | None:
+    """The deliverable of the folder one stands in, for commands that only look: None outside a project,
+    and where its cx.toml cannot be read."""
+    try:
+        return None if app.find_project() is None else _read(app).deliverable.name
+    except CxError:
+        return None
+
+
+def _read(app: App) -> Config:
+    return read(str(app.project() / "cx.toml"))
+
+
+def config_here(app: App) -> Config | None:
+    """The configuration of the folder one stands in; None outside a project. A store that is a stranger
     here is named. Raises ConfigError."""
     if app.find_project() is None:
         return None
-    config = read(str(app.project() / "cx.toml"))
+    config = _read(app)
     found = unagreed(
         settings(config, local=app.local(), environ=app.environ), app.environ, app.home()
     )
@@ -83,7 +110,7 @@ def deliverable_here(app: App) -> str | None:
         warn(
             f"{found} is not asked: nobody agreed here to the store of this project (cxlocal trust)"
         )
-    return config.deliverable.name
+    return config
 
 
 def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
@@ -120,14 +147,17 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
     }
 
 
-def _tell(facts: dict[str, Any]) -> None:
+def _tell(facts: dict[str, Any], *, deploys: bool) -> None:
+    """``deploys``: something of it may be live somewhere."""
     if facts["live"]:
         write_rows(_board(facts["live"]))
-    elif facts["last_release"]:
+    elif not facts["last_release"]:
+        what = "Nothing is live yet" if deploys else "Nothing is released yet"
+        put(f"{what}. 'cxlocal run' makes a release.")
+    elif deploys:
         put("Nothing is live. 'cxlocal log' lists the releases.")
-    else:
-        put("Nothing is live yet. 'cxlocal run' makes a release.")
-    put()
+    if facts["live"] or deploys or not facts["last_release"]:
+        put()
     for line in _lines(facts):
         put(harmless(line))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import click
@@ -71,7 +72,8 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
                     journal, store, app.ids, max(EVERY_SECONDS_MIN, parse_duration(every)),
                     lambda: _look_after(app, project, journal, store)[1],
                 )  # fmt: skip
-                watch_store(watched, describe, as_json=as_json)
+                own = partial(describe, first=project.deliverable or "")
+                watch_store(watched, own, as_json=as_json)
                 return
             report = _exchange(project, journal, store)
             carried = Carried()
@@ -92,7 +94,7 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
         if bundle:
             put(bundle)
         if report.reached:  # else the error below says so
-            say(describe(report))
+            say(describe(report, project.deliverable or ""))
         if carried.sent:
             say(f"{carried.sent} artifacts of what is live sent.")
         for why in carried.problems:
@@ -126,13 +128,17 @@ def _both(first: SyncReport, second: SyncReport) -> SyncReport:
     )
 
 
-def describe(report: SyncReport) -> str:
-    """What moved, in one line."""
+def describe(report: SyncReport, first: str = "") -> str:
+    """What moved, in one line; what is of the deliverable ``first`` comes first, of others only a
+    count."""
     if not report.reached:
         waiting = f"{report.pending} events wait here" if report.pending else "nothing waits here"
         return f"The store cannot be reached ({report.why}); {waiting}."
     parts = [f"{report.pushed} events sent", f"{report.pulled} received"]
-    parts += [f"reserve {text}" for text in report.reserves]
+    own = [text for text in report.reserves if not first or text.startswith(f"{first} ")]
+    parts += [f"reserve {text}" for text in own]
+    if others := len(report.reserves) - len(own):
+        parts.append(f"{others} reserve{'' if others == 1 else 's'} of other deliverables")
     if report.relayed:
         parts.append(f"{report.relayed} of other machines brought")
     if report.to_relay:
@@ -141,7 +147,8 @@ def describe(report: SyncReport) -> str:
         parts.append(f"{report.pending} still to send")
     if report.stopped:
         parts.append(f"but it hands out no numbers: {why_no_numbers(report)}")
-    return f"In step with the store: {', '.join(parts)}."
+    whose = f"{first}: in" if first else "In"
+    return f"{whose} step with the store: {', '.join(parts)}."
 
 
 def _look_after(

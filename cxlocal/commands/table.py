@@ -34,6 +34,7 @@ ROWS = (
     Row("status", "status:status", "Show what is live, what was released last and what waits.", "Look"),
     Row("log", "log:log", "Show the runs this machine knows of, newest first.", "Look"),
     Row("show", "show:show", "Tell the story of one run: why, what, where, and how it went.", "Look"),
+    Row("artifact", "artifact:artifact", "List the artifacts of a run, and copy them out.", "Look"),
     Row("browse", "browse:browse", "Look at the history of this machine in the browser.", "Look"),
     Row("sql", "sql:sql", "Ask the journal in SQL; nothing can be changed by it.", "Look"),
     Row("version", "version:version", "Hand out, list and explain version numbers.", "Look"),

@@ -49,6 +49,11 @@ class TerminalVoice:
         say(f"{verb} {said.title} {said.version}  ({how})")
         if said.how in ("reserve", "lent", "suffix") and said.why_offline:
             say(f"  store     {said.why_offline}")
+        if said.how in ("reserve", "lent"):
+            say(
+                "  number    held for days like this; a reserve lies ahead of what the store counts, so"
+            )
+            say("            that nobody gets one of its numbers; those it passes over are skipped")
         branch = f" on {said.branch}" if said.branch else ""
         say(f"  commit    {said.commit[:12]}{branch}: {harmless(said.subject)}")
         if said.final_of:
@@ -70,6 +75,13 @@ class TerminalVoice:
             say("            or changes on this machine, a rehearsal cannot hold back")
         if said.kept:
             say(f"  kept      {', '.join(said.kept)} (done before)")
+        for words in said.back:
+            say(f"  back      {harmless(words)}")
+        if said.edited:
+            say(
+                "  plan      as it was when the run began: the cx.toml here is another, and what was"
+            )
+            say("            changed in it is not part of this run")
         say(f"  run       {said.run}")
 
     def started(self, name: str, attempt: int) -> None:
@@ -87,13 +99,22 @@ class TerminalVoice:
         mark = MARKS[said.outcome] if self._unicode else said.outcome[0].upper()
         line = f"  {mark} {said.name:<{self._width}}  {WORDS[said.outcome]:<9}"
         line += f"  {duration_text(said.seconds)}"
-        if said.reason:
-            line += f"  {harmless(said.reason)}"
+        tail = self._tail(said) if said.outcome in ("failure", "error") and said.last else []
+        first, *rest = said.reason.splitlines() or [""]
+        if first:
+            line += f"  {harmless(first)}"
         if not said.last:
             line += "; trying again"
         say(line, color=COLORS[said.outcome])
-        if said.outcome in ("failure", "error") and said.log and said.last:
-            self._tail(said)
+        # What the log says itself is not said twice.
+        shown = "\n".join(tail)
+        for more in rest:
+            if more.strip() not in shown:
+                say(f"      {harmless(more)}")
+        for more in said.more:
+            say(f"      {harmless(more)}")
+        for text in tail:
+            say(f"      {text}")
         self._show_running()
 
     def note(self, text: str) -> None:
@@ -114,15 +135,15 @@ class TerminalVoice:
 
         return Echo(sys.stderr.buffer, prefix=stage)
 
-    def _tail(self, said: Ending) -> None:
+    def _tail(self, said: Ending) -> list[str]:
+        """The last lines of the log, unless they were shown already, and where it is."""
+        if not said.log:
+            return []
         from cxlocal.processes.log import tail
 
-        if self._verbosity < 1:
-            lines = tail(Path(said.log), TAIL_LINES)
-            for line in lines.splitlines():
-                if not line.startswith("[cxlocal] "):
-                    say(f"      | {harmless(line)}")
-        say(f"      log: {said.log}")
+        lines = tail(Path(said.log), TAIL_LINES).splitlines() if self._verbosity < 1 else []
+        own = [harmless(line) for line in lines if not line.startswith("[cxlocal] ")]
+        return [*(f"| {line}" for line in own), f"log: {said.log}"]
 
     def _show_running(self) -> None:
         if self._running and self._verbosity == 0:

@@ -39,6 +39,7 @@ Names = list[str]
 Jobs = Annotated[int, msgspec.Meta(ge=1, le=256)]
 Attempts = Annotated[int, msgspec.Meta(ge=0, le=10)]
 Parts = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
 Lends = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Kind = Literal["build", "test", "deploy", "publish", "task"]
 WhenEmpty = Literal["stop", "suffix"]
@@ -98,14 +99,13 @@ class Version(Table, frozen=True, kw_only=True):
         ),
     ] = msgspec.field(default=None, name="from")
     reserve: Annotated[
-        int,
+        Count | None,
         says(
-            "How many numbers a kept machine holds for the day the store cannot be reached.",
+            "How many numbers a kept machine holds for the day the store cannot be reached. Left out:"
+            " 3, and none where the store is the machine's own.",
             "numbers",
-            ge=0,
-            le=COUNT_MAX,
         ),
-    ] = 3
+    ] = None
     ahead: Annotated[
         int,
         says("How far above the online numbers reserves lie.", "numbers", ge=1, le=AHEAD_MAX),

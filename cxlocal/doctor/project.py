@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,10 +19,11 @@ from cxlocal.hooks.manager import Manager, find_tool
 from cxlocal.journal.blobs import check_blob
 from cxlocal.journal.file import Journal
 from cxlocal.numbers.holdings import reserves
+from cxlocal.plan.select import sends
 from cxlocal.plan.types import Plan
 from cxlocal.revision.mirrors import list_mirrors
 from cxlocal.revision.proof import prove
-from cxlocal.revision.repository import open_repository, repository_key, resolve
+from cxlocal.revision.repository import open_repository, read_file, repository_key, resolve
 from cxlocal.runner.caches import kept_folder, key_of
 from cxlocal.runner.needed import needed_artifacts
 from cxlocal.secrets import describe, probe
@@ -108,6 +110,42 @@ def check_revision(plan: Plan, root: Path, home: Path, clock: Clock) -> Check:
     return Check("revision", OK, words, offline=True)
 
 
+def check_process(root: Path) -> list[Check]:
+    """Whether HEAD has the cx.toml that a run would go by, and whether it is the one that lies here;
+    nothing where there is no commit, which ``check_revision`` says."""
+    try:
+        repository = open_repository(root)
+        commit = resolve(repository).commit
+        path = os.path.join(repository.prefix, "cx.toml")
+        committed = read_file(repository, commit, path)
+    except CxError:
+        return []
+    if committed is None:
+        found = f"{commit[:12]} has no {path}: 'cxlocal run' goes by the one of the commit"
+        hint = f"git add {path} && git commit && git push"
+        return [Check("process", BAD, found, hint, offline=True)]
+    if committed != (root / "cx.toml").read_bytes():
+        found = "the cx.toml here is not the one of HEAD, by which 'cxlocal run' goes"
+        return [Check("process", NOTE, found, f"git commit {path}, and push it", offline=True)]
+    return [Check("process", OK, f"cx.toml of {commit[:12]}", offline=True)]
+
+
+def check_kinds(plan: Plan) -> list[Check]:
+    """Stages that push, upload or publish though their kind does not say so."""
+    return [
+        Check(
+            f"stage {stage.name}",
+            NOTE,
+            f"'{words}' leaves something outside, and its kind is {stage.kind}: a rehearsal leaves it"
+            " out",
+            'write kind = "publish" there',
+            offline=True,
+        )
+        for stage in plan.stages
+        if (words := sends(stage))
+    ]
+
+
 def check_store(report: SyncReport, *, own: bool) -> Check:
     """Whether the store answers, and what waits to be sent. ``own``: only this machine has it."""
     if report.stopped:
@@ -159,8 +197,11 @@ def check_lender(plan: Plan, lender: Callable[[], Any] | None, *, passing: bool)
     return [Check("lender", OK, found, offline=passing)]
 
 
-def check_reserve(plan: Plan, journal: Journal) -> Check:
-    """Whether a number could be taken without the store."""
+def check_reserve(plan: Plan, journal: Journal, *, wanted: int) -> Check:
+    """Whether a number could be taken without the store; ``wanted`` are held, as far as they can be."""
+    if not wanted:
+        found = "none is kept: the store is this machine's own, and here when it is"
+        return Check("reserve", OK, found, offline=True)
     if plan.version.when_empty == "suffix":
         return Check("reserve", OK, "not needed: when_empty is 'suffix'", offline=True)
     held = [
@@ -203,7 +244,7 @@ def check_caches(plan: Plan, root: Path, home: Path) -> list[Check]:
         for cache in stage.caches:
             name = f"cache {cache.path}"
             try:
-                here = kept_folder(home, plan.deliverable, key_of(root, cache)).is_dir()
+                here = kept_folder(home, plan.deliverable, key_of(root, cache, {})).is_dir()
             except (CxError, OSError) as problem:
                 checks.append(Check(name, NOTE, str(problem)))
                 continue

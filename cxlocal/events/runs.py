@@ -126,6 +126,21 @@ def run_resumed(
     return Draft(types.RUN_RESUMED, ref.run, {}, custom, ref.deliverable, ref.run)
 
 
+def run_repeated(
+    ref: RunRef, *, stage: str, outcome: Outcome, reason: str, facts: dict[str, Any]
+) -> Draft:
+    """A stage that is done ran again, for its working files only: its recorded outcome and artifacts
+    stay. ``facts``: missing (files that were not there), seconds, log{path, size, sha256},
+    other_bytes (artifacts that came out differently: name, recorded, made)."""
+    custom = {
+        "stage": stage,
+        "outcome": outcome,
+        "reason": shorten(reason, MESSAGE_CHARACTERS_MAX),
+        **facts,
+    }
+    return Draft(types.RUN_REPEATED, ref.run, {}, custom, ref.deliverable, ref.run)
+
+
 def run_stamped(ref: RunRef, *, stamps: list[dict[str, str]]) -> Draft:
     """The version was written into the checkout: file, key or pattern, old, new."""
     return Draft(types.RUN_STAMPED, ref.run, {}, {"stamps": stamps}, ref.deliverable, ref.run)

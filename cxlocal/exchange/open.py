@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cxlocal.config.settings import Settings, Token
+    from cxlocal.config.types import Config
 
 STORE_TOKEN = "[store] token"
 
@@ -27,6 +28,18 @@ def is_own(url: str | None) -> bool:
     when the home goes."""
     address = url or EMBEDDED
     return address.startswith(EMBEDDED) and not address.startswith(("sqlite:/", "sqlite:%2f"))
+
+
+RESERVE = 3
+"""Numbers that a kept machine holds unless cx.toml says otherwise."""
+
+
+def reserve_size(config: Config, settings: Settings) -> int:
+    """How many numbers a kept machine holds: what cx.toml says, or ``RESERVE``, or none where the store
+    is its own, which is here whenever the machine is; at least as many as it lends."""
+    said = config.version.reserve
+    usual = 0 if is_own(settings.store_url) else RESERVE
+    return max(usual if said is None else said, settings.store_lends)
 
 
 class Access(NamedTuple):

@@ -196,11 +196,12 @@ def _version(
         )
     if today is not None and source.scheme == "calver":
         line = resolve_line(line, *today)
+    usual = plan.VersionRule()
     return plan.VersionRule(
         scheme=source.scheme,
         line=line,
         first=first_number(source.scheme, line) if source.first is None else source.first,
-        reserve=source.reserve,
+        reserve=usual.reserve if source.reserve is None else source.reserve,
         ahead=source.ahead,
         when_empty=source.when_empty,
         stamp=tuple(

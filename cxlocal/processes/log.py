@@ -112,12 +112,13 @@ class StageLog:
         """
         if self._masker is not None:
             text = self._masker.text(text)
-        line = f"[cxlocal] {text}"
+        line = "\n".join(f"[cxlocal] {one}" for one in text.splitlines() or [""])
         start = "\n" if self._midline else ""
         self._store(f"{start}{line}\n".encode("utf-8", "backslashreplace"))
         self._midline = False
         if self._echo is not None:
-            self._echo.note(line)
+            for one in line.splitlines():
+                self._echo.note(one)
 
     def close(self) -> LogEntry:
         """Write what was held back; path, digest and size for the journal."""

@@ -40,6 +40,8 @@ class At(NamedTuple):
     log: StageLog
     variables: dict[str, str]
     """Variables that wrappers of stages added."""
+    said: list[str]
+    """Lines to be shown with the end."""
 
 
 def run_stage(work: Work, stage: Stage) -> Program:
@@ -71,14 +73,23 @@ def _attempt(work: Work, stage: Stage, attempt: int, *, is_last: bool) -> Progra
     log = StageLog.create(
         work.log_folder, stage.name, masker=work.masker, echo=work.voice.echo(stage.name)
     )
-    at = At(work, stage, attempt, log, variables)
+    at = At(work, stage, attempt, log, variables, [])
     worked, collected = yield from _tried(at, started_ms)
     reason = _record_end(at, worked, collected)
     seconds = clock.monotonic() - began
     opened.close(StageResult(collected.outcome, reason, seconds))
     over = is_last or collected.outcome in (Outcome.SUCCESS, Outcome.CANCEL)
     work.voice.ended(
-        Ending(stage.name, collected.outcome, seconds, reason, attempt, over, str(log.path))
+        Ending(
+            stage.name,
+            collected.outcome,
+            seconds,
+            reason,
+            attempt,
+            over,
+            str(log.path),
+            tuple(at.said),
+        )
     )
     return collected.outcome
 
@@ -90,16 +101,21 @@ def _tried(at: At, started_ms: int) -> Generator[Launch, End, tuple[Worked, Coll
     try:
         folder = _folder(at)
         hits = caches.bring_in(work, stage, folder)
-        before = marks(folder, stage)
-        worked = yield from _work(at, folder)
+        before, earlier = marks(folder, stage), work.left_files.before(stage)
+        worked = yield from work_on(at, folder)
         if hits:
-            worked = worked._replace(details={**worked.details, "caches": hits})
+            told = [one.as_json() for one in hits]
+            worked = worked._replace(details={**worked.details, "caches": told})
         collected = collect(work, stage, at.attempt, worked, folder, before)
         if collected.outcome == Outcome.SUCCESS:
             caches.keep(work, stage, folder, hits)
+            left = work.left_files.after(earlier)
+            if left is not None:
+                worked = worked._replace(details={**worked.details, "left": left.as_json()})
+        at.said.extend(caches.told(folder, hits))
     except (CxError, OSError) as problem:
         worked = worked._replace(finished_ms=work.record.journal.clock.now_ms())
-        collected = Collected(Outcome.ERROR, _words(problem), {}, [])
+        collected = Collected(Outcome.ERROR, words_of(problem), {}, [])
     return worked, collected
 
 
@@ -158,13 +174,15 @@ def _folder(at: At) -> Path:
     return folder
 
 
-def _words(problem: CxError | OSError) -> str:
+def words_of(problem: CxError | OSError) -> str:
+    """What went wrong around a stage."""
     if isinstance(problem, CxError):
         return ": ".join(part for part in (problem.what, problem.why) if part)
     return f"{problem.strerror or problem}: {problem.filename or ''}".rstrip(": ")
 
 
-def _work(at: At, folder: Path) -> Generator[Launch, End, Worked]:
+def work_on(at: At, folder: Path) -> Generator[Launch, End, Worked]:
+    """Let the tool or the command of a stage do its work in ``folder``."""
     work, stage = at.work, at.stage
     if not stage.tool:
         return (yield from _command(at, folder))

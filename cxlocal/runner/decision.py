@@ -25,6 +25,7 @@ from cxlocal.runner.gates import (
     refuse_conflicted,
     refuse_disputed,
 )
+from cxlocal.runner.nesting import refuse_in_rehearsal
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.promotions import promotion_draft
 from cxlocal.runner.source import load_own_plugins, open_store
@@ -72,6 +73,7 @@ def decide(
     Raises what keeps the question from being asked: UsageError, Conflict; and Refused for a
     promotion whose stages have not succeeded (nothing is recorded then, as nothing was decided).
     """
+    refuse_in_rehearsal(machine)
     require(record.journal, record.ref.deliverable, "push")
     promotion = find_promotion(record, asked.name)
     alone = promotion.after and not asked.deny and _left_alone(machine, source, record, asked)

@@ -15,6 +15,7 @@ from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.driver import Driver, Over
 from cxlocal.runner.gates import grant_earned
 from cxlocal.runner.promotions import promotions
+from cxlocal.runner.repetition import repeat
 from cxlocal.runner.signals import Signals
 from cxlocal.runner.work import Program, Work
 
@@ -112,7 +113,8 @@ class Engine:
     def _program(self, job: Job) -> Program:
         plan = self.work.plan
         if job.kind == STAGE:
-            return run_stage(self.work, plan.stage(job.name))
+            carry_out = repeat if job.name in self.work.repeated else run_stage
+            return carry_out(self.work, plan.stage(job.name))
         from cxlocal.runner.environments import destroy, provision
 
         environment = plan.environment(job.name)

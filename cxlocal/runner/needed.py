@@ -19,11 +19,13 @@ class Needed(NamedTuple):
     executable: bool
     version: str
     name: str
+    file_name: str = ""
+    """What it was called where it was built."""
 
 
 _ARTIFACTS = """
-SELECT sha256, size_bytes, version, name FROM artifact WHERE run = ? AND packaged_at IS NOT NULL
-ORDER BY name
+SELECT sha256, size_bytes, version, name, file_name FROM artifact
+WHERE run = ? AND packaged_at IS NOT NULL AND replaced_at IS NULL ORDER BY name
 """
 _SAID = """
 SELECT e.document FROM event e JOIN type_lookup t ON t.id = e.type JOIN run_lookup r ON r.id = e.run
@@ -45,20 +47,25 @@ def needed_runs(journal: Journal, deliverable: str) -> set[str]:
 
 def needed_artifacts(journal: Journal, deliverable: str) -> list[Needed]:
     """All artifacts of those runs: a deployment takes up every one. Call after ``catch_up``."""
-    found: dict[str, Needed] = {}
-    for run in sorted(needed_runs(journal, deliverable)):
-        rows = journal.query(_ARTIFACTS, (run,))
-        programs = _programs(journal, run) if rows else frozenset()
-        for row in rows:
-            digest = row["sha256"]
-            found[digest] = Needed(
-                digest,
-                row["size_bytes"] or 0,
-                digest in programs,
-                row["version"] or "",
-                row["name"],
-            )
-    return list(found.values())
+    runs = sorted(needed_runs(journal, deliverable))
+    return list({one.sha256: one for run in runs for one in artifacts_of(journal, run)}.values())
+
+
+def artifacts_of(journal: Journal, run: str) -> list[Needed]:
+    """The artifacts of a run, by name. Call after ``catch_up``."""
+    rows = journal.query(_ARTIFACTS, (run,))
+    programs = _programs(journal, run) if rows else frozenset()
+    return [
+        Needed(
+            row["sha256"],
+            row["size_bytes"] or 0,
+            row["sha256"] in programs,
+            row["version"] or "",
+            row["name"],
+            row["file_name"] or row["name"],
+        )
+        for row in rows
+    ]
 
 
 def all_needed(journal: Journal) -> list[Needed]:

@@ -46,6 +46,7 @@ def _level(machine: Machine, record: RunRecord) -> dict[str, str]:
     own = own_identity()
     return {
         "run": record.run,
+        "kind": record.kind,
         "deliverable": name,
         "root": (row and row["repository_root"]) or "",
         "commit": record.revision,
@@ -90,6 +91,22 @@ def refuse_repetition(machine: Machine, source: Source) -> None:
             )
 
 
+def refuse_in_rehearsal(machine: Machine) -> None:
+    """Raises Refused for what would release, deploy or promote anything while a rehearsal that we are
+    part of goes on. A test suite with a home of its own does as it likes."""
+    for run in _read(machine.environ)["runs"]:
+        same_home = run["home"] == str(machine.home.resolve())
+        if run["kind"] == "rehearsal" and same_home and _goes_on(run):
+            raise Refused(
+                f"this is a stage of rehearsal {run['run'][:8]} of {run['deliverable']!r}",
+                why="a rehearsal releases, deploys and promotes nothing, also not by a command of its"
+                " stages",
+                hint='give the stage kind = "publish" or "deploy": a rehearsal leaves it out',
+                name="within-rehearsal",
+                run=run["run"],
+            )
+
+
 def _is_same(run: dict[str, str], machine: Machine, source: Source) -> bool:
     """Whether it is a run of this project. One home knows one project by that name only."""
     if run["deliverable"] != source.config.deliverable.name:
@@ -120,7 +137,11 @@ def _read(environ: Mapping[str, str]) -> dict[str, Any]:
     try:
         found = json.loads(text)
         told = {str(name): str(value) for name, value in found["told"].items()}
-        runs = [{key: str(run[key]) for key in _KEYS} for run in found["runs"]]
+        # An earlier cxlocal around us does not say of which kind its run is.
+        runs = [
+            {"kind": str(run.get("kind", "")), **{key: str(run[key]) for key in _KEYS}}
+            for run in found["runs"]
+        ]
         if not all(run["pid"].isdecimal() for run in runs):
             return nothing
     except (ValueError, TypeError, KeyError, AttributeError):

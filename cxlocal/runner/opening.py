@@ -8,6 +8,7 @@ it by the same functions: ``ask_git`` and ``record_beginning`` for a new one, ``
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,11 +22,11 @@ from cxlocal.plan.select import Selection, select
 from cxlocal.private import make_folder
 from cxlocal.processes.mask import Masker
 from cxlocal.revision.early import early_questions
-from cxlocal.revision.repository import version_tags
+from cxlocal.revision.repository import read_file, version_tags
 from cxlocal.runner import orphans
 from cxlocal.runner.admission import asking
+from cxlocal.runner.caches import key_contents
 from cxlocal.runner.contact import meet
-from cxlocal.runner.final import Final, as_final, find_final, refuse_tagged, tested
 from cxlocal.runner.facts import (
     facts_of,
     left_out,
@@ -33,7 +34,8 @@ from cxlocal.runner.facts import (
     require_own_tree,
     words_of_changes,
 )
-from cxlocal.runner.nesting import handed_on, refuse_repetition
+from cxlocal.runner.final import Final, as_final, find_final, refuse_tagged, tested
+from cxlocal.runner.nesting import handed_on, refuse_in_rehearsal, refuse_repetition
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.record import RunRecord, Version
 from cxlocal.runner.run_version import check, rehearsed, stamp, take_number
@@ -41,7 +43,6 @@ from cxlocal.runner.source import (
     Machine,
     Source,
     find_readers,
-    find_scheme,
     find_scheme,
     find_secrets,
     load_own_plugins,
@@ -122,6 +123,8 @@ def ask_git(
             runs_stages=not request.pieces,
         )  # fmt: skip
         refuse_repetition(machine, source)
+        if not rehearsal:
+            refuse_in_rehearsal(machine)
         first(source)
         journal.passing = not source.kept
         if request.moved:
@@ -186,6 +189,7 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
         final = _final(journal, source, plan, request)
         pushed = pushed._replace(absent=absent, final=final)
         plan = plan if final is None else as_final(plan, final)
+        workspace = workspace._replace(key_contents=key_contents(workspace.project, plan))
         readers = find_readers(source.manager, plan)
         request = request._replace(reason=Masker(secrets.values()).text(request.reason))
         begun = record_beginning(machine, journal, pushed, plan, request, run)
@@ -326,8 +330,19 @@ def check_out_again(
         discard(found)
         make_folder(found.folder)
         found.make(record.plan.paths, found.source)
+    found = found._replace(key_contents=_key_contents(source, record, found))
     if record.version:
         stamp(record.plan, found.project, record.version)
+    return found
+
+
+def _key_contents(source: Source, record: RunRecord, workspace: Workspace) -> dict[str, bytes]:
+    """Those of the commit, also where the tree was stamped when the run began in it."""
+    found = key_contents(workspace.project, record.plan)
+    stamped = {one.file for one in record.plan.version.stamp} if workspace.in_place else set()
+    for name in stamped & found.keys():
+        path = os.path.join(source.repository.prefix, name)
+        found[name] = read_file(source.repository, record.revision, path) or b""
     return found
 
 
@@ -429,6 +444,8 @@ def announce(
     why_offline: str,
     *,
     kept: tuple[str, ...] | None = None,
+    back: tuple[str, ...] = (),
+    edited: bool = False,
     proof: str = "",
     uncommitted: tuple[str, ...] = (),
     absent: tuple[str, ...] = (),
@@ -456,6 +473,8 @@ def announce(
             stages=selection.now,
             withheld=selection.withheld,
             kept=kept or (),
+            back=back,
+            edited=edited,
             resumed=kept is not None,
         )
     )

@@ -377,6 +377,26 @@ class RunRecord:
             path = str(log.path)
         return {"path": path, "size": log.size, "sha256": log.sha256, "capped": log.capped}
 
+    def repeated(
+        self,
+        stage: str,
+        outcome: Outcome,
+        reason: str,
+        *,
+        seconds: float,
+        log: LogEntry,
+        missing: Sequence[str],
+        other_bytes: Sequence[dict[str, str]],
+    ) -> None:
+        """A stage ran again for its working files; nothing else of it changes."""
+        facts = {
+            "missing": list(missing), "seconds": round(seconds, 3), "log": self._log_facts(log),
+            "other_bytes": list(other_bytes),
+        }  # fmt: skip
+        self.record(
+            runs.run_repeated(self.ref, stage=stage, outcome=outcome, reason=reason, facts=facts)
+        )
+
     def judged_draft(
         self,
         *,

@@ -27,6 +27,7 @@ from cxlocal.runner.admission import busy, hold
 from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.driver import drive
 from cxlocal.runner.gates import grant_earned
+from cxlocal.runner.nesting import refuse_in_rehearsal
 from cxlocal.runner.opening import check_out_again, find_run, listen, make_work, refuse_running
 from cxlocal.runner.outcomes import outcome_error
 from cxlocal.runner.placements import live
@@ -81,6 +82,7 @@ def ship(machine: Machine, journal: Journal, order: Order) -> Shipped:
     Raises UsageError where that cannot be asked, Refused, Undecided and Conflict where it may not
     be done, Interrupted when a signal ended it. A deployment that failed is an outcome.
     """
+    refuse_in_rehearsal(machine)
     recovery.recover(journal, machine)
     catch_up(journal)
     source, record = find_run(machine, journal, order.run, runs_stages=True)

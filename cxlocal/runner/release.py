@@ -23,6 +23,7 @@ from cxlocal.runner.request import Request, Summary
 from cxlocal.runner.resuming import resume_run
 from cxlocal.runner.signals import SignalCame, Signals, note_only
 from cxlocal.runner.source import Machine
+from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import clean_up, require_space
 
 
@@ -177,5 +178,13 @@ def _summary(
         pending=pending(record.journal),
         journal=str(record.journal.path),
         kept=opened.source.kept,
+        look=_look_at(opened.work) if success else "",
         refused=ended.refused,
     )
+
+
+def _look_at(work: Work) -> str:
+    """Where to see what a release came to: what is live, or what it made."""
+    if any(one.lifetime != "per-run" for one in work.plan.environments):
+        return "cxlocal status"
+    return f"cxlocal {'artifact get' if work.artifacts else 'show'} {work.record.version}"

@@ -58,6 +58,8 @@ class Summary(NamedTuple):
     journal: str
     kept: bool
     """False on a passing machine."""
+    look: str = ""
+    """The command that shows what came of a success."""
     refused: CxError | None = None
     bundle: str = ""
     """Where a passing machine left what the store lacks; empty where there is nothing."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cxlocal.errors import Refused
 from cxlocal.exchange.standing import require
 from cxlocal.plan.schedule import still_done
 from cxlocal.plan.select import select
+from cxlocal.revision.repository import read_file
 from cxlocal.runner import orphans
 from cxlocal.runner.admission import asking
+from cxlocal.runner.caches import bring_in
 from cxlocal.runner.contact import meet
-from cxlocal.runner.nesting import refuse_repetition
+from cxlocal.runner.nesting import refuse_in_rehearsal, refuse_repetition
 from cxlocal.runner.opening import (
     Opened,
     announce,
@@ -24,7 +28,8 @@ from cxlocal.runner.opening import (
 )
 from cxlocal.runner.pieces import how_to_finish
 from cxlocal.runner.record import RunRecord
-from cxlocal.runner.source import Machine, open_store
+from cxlocal.runner.repetition import BackAgain, find_missing, words_of_missing
+from cxlocal.runner.source import Machine, Source, open_store
 from cxlocal.runner.stage_outputs import put_back
 
 if TYPE_CHECKING:
@@ -40,15 +45,20 @@ def resume_run(machine: Machine, journal: Journal, request: Request, began: floa
     source, record = find_run(machine, journal, request.resume, jobs=request.jobs, runs_stages=True)
     _refuse_to_resume(journal, record)
     refuse_repetition(machine, source)
+    refuse_in_rehearsal(machine)
     plan = record.plan
     require(journal, plan.deliverable, "push")
     selection = select(plan, to=request.to)
     kept = still_done(plan, selection.now, record.succeeded())
     in_place = plan.workspace == "in-place"
     workspace = check_out_again(machine, source, record, in_place=in_place)
+    pending = set(selection.now) - kept
+    back = find_missing(record, workspace, pending, kept)
     work = make_work(
-        machine, source, record, workspace, set(selection.now) - kept, run_named=request.run_named
-    )
+        machine, source, record, workspace, pending | back.repeated.keys(),
+        run_named=request.run_named,
+    )  # fmt: skip
+    work.repeated = back.repeated
     work.reason = request.reason
     store = open_store(source, machine, journal, offline=request.offline)
     _, why_offline = meet(journal, store, source)
@@ -61,11 +71,39 @@ def resume_run(machine: Machine, journal: Journal, request: Request, began: floa
     record.record(*record.restricted_drafts(source.manager.left_out))
     version = record.known_version() or number_and_stamp(machine, work, source, store, began)
     if not in_place:
-        put_back(work, kept)
-    announce(work, source, selection, version, why_offline, kept=tuple(sorted(kept)))
+        put_back(work, kept - back.repeated.keys())
+    for stage in back.cached:
+        bring_in(work, stage, workspace.project)
+    announce(
+        work, source, selection, version, why_offline, kept=tuple(sorted(kept)),
+        back=tuple(_words_of(back)), edited=_is_edited(machine, source, record),
+    )  # fmt: skip
     stored = journal.one("SELECT proof FROM run WHERE id = ?", (record.run,))
     proof = (stored and stored["proof"]) or ""
-    return Opened(record, work, source, selection, kept, store, version.how, proof)
+    return Opened(
+        record, work, source, selection, kept - back.repeated.keys(), store, version.how, proof
+    )
+
+
+def _words_of(back: BackAgain) -> Iterator[str]:
+    for stage in back.cached:
+        paths = ", ".join(cache.path for cache in stage.caches)
+        yield f"{stage.name}: {paths} comes from its cache"
+    for name, gone in back.repeated.items():
+        yield f"{name}: runs again for its files only ({words_of_missing(gone)})"
+    for name, gone in back.lost.items():
+        yield f"{name}: must not run twice, so {words_of_missing(gone)} of it is missing"
+
+
+def _is_edited(machine: Machine, source: Source, record: RunRecord) -> bool:
+    """Whether the cx.toml that lies here is another than the run's commit has."""
+    path = os.path.join(source.repository.prefix, "cx.toml")
+    try:
+        here = (machine.root / "cx.toml").read_bytes()
+    except OSError:
+        return True
+    there = read_file(source.repository, record.revision, path) or b""
+    return here.replace(b"\r\n", b"\n") != there.replace(b"\r\n", b"\n")
 
 
 def _refuse_to_resume(journal: Journal, record: RunRecord) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxlocal.allocation.request import NumberRequest
+from cxlocal.exchange.open import reserve_size
 from cxlocal.numbers.holdings import highest_known
 from cxlocal.numbers.rehearsal import marked_text, plain_text, wants_plain
 from cxlocal.numbers.schemes import Scheme, numbers_in_tags
@@ -37,7 +38,7 @@ def take_number(
         run,
         source.actor._asdict(),
         kept=source.kept,
-        reserve=max(plan.version.reserve, source.settings.store_lends),
+        reserve=reserve_size(source.config, source.settings),
         ahead=plan.version.ahead,
         first=max(plan.version.first, adopted(journal, plan.deliverable, plan.version.line)),
         when_empty=plan.version.when_empty,

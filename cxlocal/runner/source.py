@@ -163,7 +163,8 @@ def git_user(root: Path) -> str:
 def open_store(
     source: Source, machine: Machine, journal: Journal, *, offline: bool = False
 ) -> Store | None:
-    """The store the settings name; None where it is not to be asked (``offline``).
+    """The store the settings name; None where it is not to be asked (``offline``), which means
+    nothing for one on this machine.
 
     Raises ConfigError for a kind nobody speaks, and Refused where a passing machine has none that
     outlives it, where only the repository names it, and where the journal belongs to another: then
@@ -184,9 +185,14 @@ def open_store(
     except Refused:
         store.close()
         raise
-    if offline:
+    # The machine's own store is not away when the network is: only who holds a reserve of it on
+    # purpose wants that to be spent.
+    own = opening.is_own(source.settings.store_url)
+    held = opening.reserve_size(source.config, source.settings)
+    if offline and (held or not own or not source.kept):
         store.close()
-    return None if offline else store
+        return None
+    return store
 
 
 def lender_finder(source: Source, machine: Machine) -> Callable[[], Lender] | None:

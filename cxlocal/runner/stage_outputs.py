@@ -16,6 +16,7 @@ from cxlocal.errors import Conflict
 from cxlocal.hooks.carried import carried_version
 from cxlocal.hooks.reading import read_report
 from cxlocal.hooks.report import Report
+from cxlocal.plan.working_files import puts_back
 from cxlocal.runner.final import take_over
 from cxlocal.runner.products import artifact_drafts, report_drafts
 from cxlocal.runner.stage_verdict import (
@@ -259,9 +260,9 @@ def put_back(work: Work, stages: Collection[str]) -> None:
     for stage in work.plan.stages:
         for output in stage.produces if stage.name in stages else ():
             reference = work.artifacts.get(output.name)
-            folder = os.path.dirname(output.path)
-            if reference is None or not output.path or "*" in folder or "?" in folder:
+            if reference is None or not puts_back(output.path):
                 continue
+            folder = os.path.dirname(output.path)
             target = work.workspace.project / folder / reference.path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             # A copy, as a stage may change it; the kept bytes may not be.

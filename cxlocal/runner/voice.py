@@ -51,6 +51,10 @@ class Opening(NamedTuple):
     """The pre-release that becomes final."""
     absent: tuple[str, ...] = ()
     """Submodules that the commit itself leaves out."""
+    back: tuple[str, ...] = ()
+    """How the working files of stages that are done come back (resume)."""
+    edited: bool = False
+    """The cx.toml that lies here is not the one of the run."""
     withheld: tuple[tuple[str, str], ...] = ()
     """Stages that a rehearsal leaves out, and why."""
 
@@ -67,6 +71,8 @@ class Ending(NamedTuple):
     """False where a retry follows."""
     log: str
     """Path of the log file; empty when there is none."""
+    more: tuple[str, ...] = ()
+    """Further lines: which caches were there."""
 
 
 class Voice(Protocol):

@@ -16,6 +16,7 @@ from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.family import MARK, marked
 from cxlocal.processes.mask import Masker
 from cxlocal.runner.admission import Way, nobody
+from cxlocal.runner.left_files import LeftFiles
 from cxlocal.runner.leftovers import Notes, of_run, place_word
 from cxlocal.runner.placements import instance_of, known_uri
 from cxlocal.runner.products import described
@@ -105,6 +106,9 @@ class Work:
         """Why this command was given; empty: what the run says of itself."""
         self.word = record.journal.ids.token()
         """In the mark of every process of this work, and of nothing else."""
+        self._left_files: LeftFiles | None = None
+        self.repeated: Mapping[str, tuple[str, ...]] = {}
+        """Stages that are done and run again for their files only, and which files are missing."""
         self.notes_path = of_run(workspace.folder)
         self._notes: Notes | None = None
 
@@ -189,6 +193,13 @@ class Work:
             instance = instance_of(self.record, environment)
             place = place_word(self.home, self.plan.deliverable, instance)
         return {MARK: marked(self.environ, self.word, place)}
+
+    @property
+    def left_files(self) -> LeftFiles:
+        """What stages leave in the checkout they share."""
+        if self._left_files is None:
+            self._left_files = LeftFiles(self)
+        return self._left_files
 
     @property
     def notes(self) -> Notes:

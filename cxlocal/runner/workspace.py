@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import path_part
@@ -47,6 +48,8 @@ class Workspace(NamedTuple):
     """Keeps other runs out of a working tree that stages work in."""
     filters: tuple[str, ...] = ()
     """Names of the git filters that work in a checkout ([scm] filters)."""
+    key_contents: Mapping[str, bytes] = MappingProxyType({})
+    """What the key files of caches hold in the commit, by path from the folder of cx.toml."""
 
     @property
     def in_place(self) -> bool:

@@ -6,6 +6,7 @@ trouble (https://docs.pytest.org/en/stable/reference/exit-codes.html).
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import sys
@@ -87,23 +88,74 @@ def _done(ctx: Context, report: Path, python: str) -> Done:
 
 def _judge(ctx: Context, found: Completed, done: Done) -> Done:
     """By the exit code; a test that ends the process itself cannot pretend that all went well."""
+    absent = missing_module(found.output)
     if found.code in (0, TESTS_FAILED, NOTHING_COLLECTED) and not done.reports:
+        said = f"pytest ended with exit code {found.code} and left no report"
         raise Trouble(
-            f"pytest ended with exit code {found.code} and left no report: {_last_line(found.output)}",
-            why="it is not installed there, or a test ends the process",
-            hint="the log of the stage has all it said",
+            f"{said}: {_last_line(found.output)}",
+            why=_words_of_missing(ctx, absent) if absent else "a test ends the process",
+            hint=_remedy(ctx, absent) if absent else "the log of the stage has all it said",
         )
     if found.code == 0 or (found.code == NOTHING_COLLECTED and ctx.options.allow_empty):
         return done
     if found.code == TESTS_FAILED:
         report = JUnit().read(done.reports[0].path, suite="")
-        raise ToolFailure(summary(report) or _last_line(found.output), done)
+        absent = missing_module("\n".join(case.message for case in report.cases))
+        failed = summary(report) or _last_line(found.output)
+        more = f"\n{_words_of_missing(ctx, absent)}\n{_remedy(ctx, absent)}" if absent else ""
+        raise ToolFailure(failed + more, done)
     if found.code == NOTHING_COLLECTED:
         raise ToolFailure("pytest found no tests (allow_empty = true lets that pass)", done)
+    if absent:
+        raise Trouble(
+            _words_of_missing(ctx, absent),
+            why=_complaints(found.output),
+            hint=_remedy(ctx, absent),
+            name="module-missing",
+        )
     raise Trouble(
         f"{_meaning(found.code)}: {_last_line(found.output)}",
         why=_complaints(found.output),
         hint="the log of the stage has all it said",
+    )
+
+
+_MISSING = (
+    re.compile(r"No module named ['\"]?(?P<module>[\w.]+)"),
+    re.compile(r"Error importing plugin [\"'](?P<module>[\w.]+)"),
+    re.compile(r"Missing required plugins: (?P<module>[\w.-]+)"),
+    re.compile(r"unrecognized arguments: (?P<option>--[\w-]+)"),
+)
+"""How Python and pytest say that something is not installed."""
+
+
+def missing_module(output: str) -> str:
+    """What is not installed where the tests run: a module, a plugin, or the option of one; empty where
+    the output speaks of none. Pure."""
+    for pattern in _MISSING:
+        if match := pattern.search(output):
+            return next(iter(match.groupdict().values()))
+    return ""
+
+
+def _words_of_missing(ctx: Context, absent: str) -> str:
+    where = ctx.options.python or "the Python that cxlocal runs in"
+    if absent.startswith("--"):
+        return (
+            f"pytest was called wrongly: it does not know {absent}, which may be an option of a plugin"
+            f" that is not installed in {where}"
+        )
+    return f"{absent} is not installed in {where}"
+
+
+def _remedy(ctx: Context, absent: str) -> str:
+    what = f"what provides {absent}"
+    if ctx.options.python:
+        return f"let the stage that makes {ctx.options.python} install {what}; trying again does not help"
+    return (
+        "give the tests an environment of their own: a stage with the command"
+        f" 'python3 -m venv .venv && .venv/bin/pip install -e . pytest' and {what}, and here needs = [that"
+        ' stage] and with = { python = ".venv/bin/python" }; trying again does not help'
     )
 
 

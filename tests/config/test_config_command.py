@@ -25,7 +25,7 @@ def test_every_value_with_its_origin(cx: Any, project: Path) -> None:
     rows = cx.ok("config", "show", "--origin", "--json", cwd=project, env={"TOKEN": "hush"}).json()
     found = {row["key"]: (row["value"], row["origin"]) for row in rows}
     assert found["deliverable.name"] == ("shop", "cx.toml")
-    assert found["version.reserve"] == (3, "default")
+    assert found["version.reserve"] == (None, "default")
     assert found["version.stamp"] == ([{"file": "package.json", "key": "version"}], "cx.toml")
     assert found["store.url"] == ("sqlite:/data/store.db", "cx.local.toml")
     assert found["jobs"] == (7, "cx.local.toml")

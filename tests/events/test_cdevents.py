@@ -40,6 +40,10 @@ def drafts() -> list[Draft]:
             REF, gate="g", verdict="allow", reason="r", stage="s", environment="e", promotion="P",
             data_age_seconds=None,
         ),
+        runs.run_repeated(
+            REF, stage="deps", outcome=Outcome.SUCCESS, reason="",
+            facts={"missing": [".venv/"], "seconds": 1.0, "log": {}, "other_bytes": []},
+        ),
         runs.run_restricted(
             REF, plugins=[{"name": "g", "distribution": "d", "version": "1", "how": "-p no:g"}]
         ),

@@ -493,3 +493,20 @@ def test_an_event_costs_the_same_at_the_end_of_a_long_chain(
     full_sync(journal, store)
     assert looks() <= short * 1.5
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("first", "words"),
+    [
+        ("", "In step with the store: 2 events sent, 1 received, reserve shop 2.7: 1 to 3, reserve a 1: 1 to 3."),
+        ("shop", ("shop: in step with the store: 2 events sent, 1 received, reserve shop 2.7: 1 to 3,"
+         " 1 reserve of other deliverables.")),
+        ("sho", "sho: in step with the store: 2 events sent, 1 received, 2 reserves of other deliverables."),
+    ],
+)  # fmt: skip
+def test_in_a_project_its_deliverable_is_spoken_of_first(first: str, words: str) -> None:
+    from cxlocal.commands.sync import describe
+    from cxlocal.exchange.sync import SyncReport
+
+    reserves = ("shop 2.7: 1 to 3", "a 1: 1 to 3")
+    assert describe(SyncReport(True, pushed=2, pulled=1, reserves=reserves), first) == words

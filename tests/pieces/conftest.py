@@ -17,6 +17,7 @@ cx = 1
 name = "shop"
 [version]
 line = "2.7"
+reserve = 3
 [stages]
 build = { kind = "build", command = "make", produces = { app = "app.bin" } }
 unit = { kind = "test", command = "make test", needs = ["build"] }

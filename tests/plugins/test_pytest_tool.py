@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cxlocal_plugins.pytest_tool import Pytest
+from cxlocal_plugins.pytest_tool import Pytest, missing_module
 from cxlocal_plugins.wheel import Wheel
 
 from cxlocal.hooks.tool import ArtifactRef
@@ -136,6 +136,7 @@ def test_a_flat_project_and_an_interpreter_of_its_own(run_verb: Run, tmp_path: P
     (site / "ours.pth").unlink()
     ran = run_verb(Pytest, "test", {"python": ".own/bin/python"}, checkout=flat)
     assert ran.outcome.outcome == "error" and "No module named 'pytest'" in ran.outcome.reason
+    assert "let the stage that makes .own/bin/python install" in ran.outcome.reason
     ran = run_verb(Pytest, "test", {"python": "nowhere/python"}, checkout=flat)
     assert ran.outcome.outcome == "error" and "nowhere/python" in ran.outcome.reason
 
@@ -144,6 +145,42 @@ def test_what_pytest_complains_of_is_the_reason(run_verb: Run, checkout: Path) -
     (checkout / "tests" / "test_broken.py").write_text("import nothing_of_that_name\n")
     ran = run_verb(Pytest, "test", {})
     assert ran.outcome.outcome == "error"
-    assert "could not collect the tests" in ran.outcome.reason
     assert "No module named 'nothing_of_that_name'" in ran.outcome.reason
     assert ran.outcome.trace == ""
+
+
+MISSING = [
+    ("ModuleNotFoundError: No module named 'requests'", "requests"),
+    ("E   ModuleNotFoundError: No module named 'a.b'", "a.b"),
+    ("/x/python: No module named pytest", "pytest"),
+    ("ImportError: Error importing plugin \"xdist\": No module named 'xdist'", "xdist"),
+    ('Error importing plugin "pytest_django"', "pytest_django"),
+    ("pytest.UsageError: Missing required plugins: pytest-asyncio", "pytest-asyncio"),
+    ("ERROR: usage\npython: error: unrecognized arguments: --cov=x", "--cov"),
+    ("1 failed in 0.1s", ""),
+]
+
+
+@pytest.mark.parametrize(("output", "absent"), MISSING)
+def test_what_is_not_installed_is_read_from_what_is_said(output: str, absent: str) -> None:
+    assert missing_module(output) == absent
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "outcome"),
+    [
+        ("tests/test_x.py", "import not_there\n", "error"),
+        ("tests/conftest.py", "import not_there\n", "error"),
+        ("tests/conftest.py", "pytest_plugins = ['not_there']\n", "error"),
+        ("tests/test_x.py", "def test_x():\n    import not_there\n", "failure"),
+    ],
+)
+def test_a_missing_module_comes_with_the_remedy(
+    run_verb: Run, checkout: Path, file: str, content: str, outcome: str
+) -> None:
+    (checkout / file).write_text(content)
+    ran = run_verb(Pytest, "test", OURS)
+    assert ran.outcome.outcome == outcome
+    assert "not_there is not installed in the Python that cxlocal runs in" in ran.outcome.reason
+    assert 'python = ".venv/bin/python"' in ran.outcome.reason
+    assert "trying again does not help" in ran.outcome.reason

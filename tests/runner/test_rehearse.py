@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,10 +57,13 @@ def test_the_version_is_one_for_stamps_and_stages_and_takes_no_release_s_place(s
 
 @pytest.mark.parametrize("more", [[], ["--to", "slow"]])
 def test_after_a_signal_the_hint_is_a_command_that_works(shop: Any, more: list[str]) -> None:
-    shop.write('[stages]\nslow = { command = "touch began; sleep 30" }\n')
+    began = shop.root / "began"
+    shop.write(
+        f'[stages]\nslow = {{ command = "test ! -e {began} || exit 0; touch {began}; sleep 30" }}\n'
+    )
     running = shop.start("rehearse", *more)
     deadline = time.monotonic() + 20
-    while not list(shop.home.glob("checkouts/*/source/began")):
+    while not began.exists():
         assert time.monotonic() < deadline and running.poll() is None
         time.sleep(0.02)
     running.send_signal(signal.SIGINT)
@@ -67,5 +71,44 @@ def test_after_a_signal_the_hint_is_a_command_that_works(shop: Any, more: list[s
     assert running.returncode == 130
     hint = err.decode().rpartition("To do: ")[2].strip()
     assert hint == " ".join(["cxlocal", "rehearse", *more])
-    shutil.rmtree(shop.home / "checkouts")
-    assert shop.command(*hint.split()[1:], "--help").code == 0
+    assert shop.command(*hint.split()[1:]).code == 0
+
+
+OTHERS = (
+    """
+[environments.production]
+protected = false
+[promotions]
+GOOD = {{}}
+[stages]
+build = {{ command = "true" }}
+live = {{ kind = "deploy", command = "true", environment = "production" }}
+again = {{ needs = ["build"], command = """
+    + "'{command}' }}\n"
+)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["cxlocal deploy 0.1.0 --env production", "cxlocal rollback production --to 0.1.0",
+     "cxlocal promote 0.1.0 GOOD", "cd $OTHER; cxlocal run", "cd $OTHER; cxlocal run start"],
+)  # fmt: skip
+def test_commands_of_its_stages_change_nothing_outside_either(
+    shop: Any, tmp_path_factory: pytest.TempPathFactory, command: str
+) -> None:
+    other = type(shop)(tmp_path_factory.mktemp("other"), shop.cx)
+    other.environ = shop.environ
+    other.write('[stages]\na = { command = "true" }\n')
+    (other.tree / "cx.toml").write_text(
+        (other.tree / "cx.toml").read_text().replace("shop", "gear")
+    )
+    other.push("its name")
+    shop.write(OTHERS.format(command="true"))
+    assert shop.run().code == 0
+    path = f"{Path(shop.cx.program).parent}{os.pathsep}{os.environ['PATH']}"
+    shop.write(OTHERS.format(command=command.replace("$OTHER", str(other.tree))))
+    done = shop.command("rehearse", env={"PATH": path})
+    assert done.code == 1 and "this is a stage of rehearsal" in shop.log("again"), done.err
+    assert shop.query("SELECT count(*) FROM run") == [2]
+    assert shop.query("SELECT count(*) FROM promotion") == [0]
+    assert shop.query("SELECT count(*) FROM deployment") == [1]

@@ -222,7 +222,7 @@ def test_a_plain_stage_costs_two_commits(shop: Any) -> None:
 
     def commits(stages: int) -> int:
         text = "\n".join(f's{i} = {{ command = ["true"] }}' for i in range(stages))
-        shop.write(f"[stages]\n{text}\n")
+        shop.write(f"[version]\nreserve = 3\n[stages]\n{text}\n")
         assert shop.run("--offline" if shop.numbered else "--json").code == 0
         shop.numbered = True
         raw = (shop.home / "journal.db").read_bytes()
@@ -488,7 +488,7 @@ TOKEN = { env = "MY_TOKEN" }
 
 
 def test_a_store_that_is_away_costs_nothing_but_time(shop: Any) -> None:
-    shop.write(CHAIN)
+    shop.write("[version]\nreserve = 3\n" + CHAIN)
     assert shop.run().code == 0
     (shop.home / "store.db").rename(shop.home / "store.away")
     done = shop.run("--to", "production", "--json")

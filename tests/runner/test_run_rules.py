@@ -115,8 +115,19 @@ def test_a_deliverable_in_a_folder_of_the_repository(shop: Any) -> None:
     assert result.code == 0, result.err
 
 
-def test_offline_numbers_come_from_the_reserve_and_lie_ahead(shop: Any) -> None:
+def test_the_machine_s_own_store_is_asked_offline_too_and_no_reserve_is_kept(shop: Any) -> None:
     shop.write(BUILD)
+    said = [json.loads(shop.run(*more, "--json").out) for more in ([], ["--offline"], [])]
+    assert [(one["how"], one["version"]) for one in said] == [
+        ("online", "0.1.0"), ("online", "0.1.1"), ("online", "0.1.2"),
+    ]  # fmt: skip
+    assert shop.query("SELECT count(*) FROM number_range") == [0]
+    assert "none is kept" in shop.command("doctor").out
+    assert shop.run("--offline", env={"CXLOCAL_NODE": "passing"}).code in (3, 5)
+
+
+def test_offline_numbers_come_from_the_reserve_and_lie_ahead(shop: Any) -> None:
+    shop.write("[version]\nreserve = 3\n" + BUILD)
     for _ in range(2):
         shop.run()
     done = json.loads(shop.run("--offline", "--json").out)
@@ -240,7 +251,7 @@ def test_a_scheme_nobody_has_is_found_before_anything_is_recorded(shop: Any) -> 
 
 
 def test_a_stopped_store_says_how_to_go_on(shop: Any, tmp_path: Path) -> None:
-    shop.write(BUILD)
+    shop.write("[version]\nreserve = 3\n" + BUILD)
     assert shop.run().code == 0
     (shop.home / "store.db").rename(shop.home / "kept.db")
     shutil.copy(shop.home / "kept.db", shop.home / "store.db")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -33,13 +34,39 @@ def test_a_run_that_ends_where_it_was_asked_to(shop: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("option", ["-q", "-v", "--debug"])
-def test_an_option_of_the_program_after_the_command(shop: Any, option: str) -> None:
-    done = shop.command("rehearse", option)
-    assert (done.code, f"put it before the command: cxlocal {option} rehearse" in done.err) == (
-        2,
-        True,
-    )
+@pytest.mark.parametrize(
+    "options",
+    [["-v"], ["-q"], ["-vv"], ["--color", "always"], ["--progress", "plain"], ["--debug"]],
+)
+def test_an_option_of_the_program_means_the_same_after_the_command(
+    shop: Any, options: list[str]
+) -> None:
+    shop.write('[stages]\nsay = { command = "echo loud" }\nno = { command = "false" }\n')
+
+    def said(*words: str) -> str:
+        text = shop.command(*words).err
+        return re.sub(r"[0-9a-f]{8,}(-[0-9a-f]{4,})*|\d+\.\d+ s", "…", text)
+
+    assert said(*options, "run", "--dry-run") == said("run", "--dry-run", *options)
+    before, after = said(*options, "rehearse"), said("rehearse", *options)
+    assert sorted(before.splitlines()) == sorted(after.splitlines())
+    assert ("say | loud" in after) is (options[0][:2] == "-v")
+    if options == ["-v"]:
+        assert "loud" in said("rehearse", "--to", "say", "-v")
+        assert "No such option" not in said("env", "-v", "list", "-v")
+
+
+def test_a_letter_that_a_command_uses_itself_stays_its_own(shop: Any) -> None:
+    shop.run()
+    assert "no such" not in shop.command("sql", "-q", "runs").err.lower()
+
+
+def test_what_belongs_to_a_wrapped_command_stays_with_it(shop: Any) -> None:
+    shop.write('[stages]\nunit = { kind = "test", command = "true" }\n')
+    assert shop.command("run", "start").code == 0
+    done = shop.command("stage", "unit", "-v", "--", "echo", "-v", "-q", "--debug")
+    assert done.code == 0 and "-v -q --debug" in done.out, done
+    assert shop.command("stage", "unit", "echo", "-v").code == 2
 
 
 def test_an_option_with_a_value_after_the_command(shop: Any) -> None:
@@ -48,12 +75,23 @@ def test_an_option_with_a_value_after_the_command(shop: Any) -> None:
 
 
 def test_status_after_a_release_that_deploys_nothing(shop: Any) -> None:
-    shop.write('[stages]\nbuild = { command = "true" }\n')
+    shop.write('[stages]\nbuild = { command = "true" }\n[environments.far]\n')
     assert "'cxlocal run'" in shop.command("status").out
     assert shop.run().code == 0
     done = shop.command("status")
     assert "Nothing is live" in done.out and "'cxlocal log'" in done.out
     assert "'cxlocal run' makes a release" not in done.out
+
+
+def test_a_library_is_not_told_that_nothing_is_live(shop: Any) -> None:
+    shop.write('[stages]\nbuild = { command = "echo > a", produces = { a = "a" } }\n')
+    rehearsed = shop.command("rehearse")
+    assert "Nothing is released yet" in shop.command("status").out
+    done = shop.run()
+    told = [shop.command("status").out, done.out + done.err, rehearsed.out + rehearsed.err]
+    assert not any(" live" in one for one in told), told
+    assert told[0].startswith("Last release: 0.1.0 success")
+    assert "cxlocal artifact get 0.1.0  copies out what was made" in done.err
 
 
 def test_a_store_that_is_away_is_told_of_once(shop: Any) -> None:
@@ -77,3 +115,81 @@ def test_questions_that_find_nothing(shop: Any) -> None:
     for number in ("0", "-3"):
         assert shop.command("log", "-n", number).code == 2
     assert json.loads(shop.command("trust", "--list", "--json").out) == []
+
+
+def test_doctor_sees_what_the_commit_lacks_and_what_publishes(shop: Any) -> None:
+    def look() -> dict[str, tuple[str, str]]:
+        rows = shop.command("doctor", "--json").json()
+        return {row["name"]: (row["state"], row["to_do"]) for row in rows}
+
+    shop.write('[stages]\ntag = { command = "git push origin x" }\nmake = { command = "make" }\n')
+    assert look()["process"][0] == "ok"
+    assert look()["stage tag"] == ("note", 'write kind = "publish" there')
+    assert "stage make" not in look()
+    config = shop.tree / "cx.toml"
+    config.write_text(config.read_text() + "# more\n")
+    assert look()["process"] == ("note", "git commit cx.toml, and push it")
+    shop.git("rm", "-q", "--cached", "cx.toml")
+    shop.git("commit", "-qm", "without it")
+    shop.git("push", "-q", "origin", "HEAD:main")
+    assert look()["process"] == ("bad", "git add cx.toml && git commit && git push")
+    assert shop.command("doctor").code == 1
+
+
+REPORT = """<testsuite name="s" tests="1" failures="1"><testcase name="it" classname="c">
+<failure message="two lines&#10;of words">first\n\tsecond</failure></testcase></testsuite>"""
+
+
+def test_what_goes_wrong_is_told_once_and_in_lines(shop: Any) -> None:
+    shop.write(
+        '[stages]\nunit = { kind = "test", command = "echo once-only; cat kept.xml > r.xml",'
+        ' reports = { junit = "r.xml" } }\n',
+        {"kept.xml": REPORT},
+    )
+    done = shop.run()
+    assert done.code == 1 and done.err.count("once-only") == 1
+    shown = shop.command("show").out
+    assert "\\n" not in done.err + shown and "\\t" not in shown
+    assert "failed  it" in shown.replace("failure", "failed")
+    assert "    two lines\n    of words" in shown
+
+
+def test_log_speaks_of_the_project_one_stands_in(shop: Any) -> None:
+    shop.write('[stages]\na = { command = "true" }\n')
+    assert shop.run().code == 0
+    config = shop.tree / "cx.toml"
+    config.write_text(config.read_text().replace('"shop"', '"other"'))
+    shop.push("another")
+    assert shop.run().code == 0
+    assert shop.command("rehearse").code == 0
+
+    def log(*words: str) -> list[str]:
+        return [row["deliverable"] for row in shop.command("log", "--json", *words).json()]
+
+    assert (log(), log("-d", "shop"), log("--all")) == (
+        ["other"], ["shop"], ["other", "other", "shop"],
+    )  # fmt: skip
+    config.write_text("broken")
+    assert log() == ["other", "shop"]
+
+
+def test_deploy_and_rollback_name_their_environment_alike(shop: Any) -> None:
+    shop.write(CHAIN.replace("protected = true", ""))
+    for _ in range(2):
+        assert shop.run("--to", "production").code == 0
+    live = "SELECT version FROM deployments_now"
+    for words, version in (
+        (("rollback", "--env", "production"), "0.1.0"),
+        (("deploy", "0.1.1", "--env", "production"), "0.1.1"),
+        (("rollback", "production", "--to", "0.1.0"), "0.1.0"),
+        (("deploy", "0.1.1", "--to", "production"), "0.1.1"),
+    ):
+        done = shop.command(*words)
+        assert (done.code, shop.query(live)) == (0, [version]), done.err
+    for words in (
+        ("deploy", "0.1.1"),
+        ("rollback",),
+        ("deploy", "0.1.1", "--to", "a", "--env", "b"),
+    ):
+        done = shop.command(*words)
+        assert done.code == 2 and "--env NAME" in done.err, done.err

@@ -327,7 +327,7 @@ TOKEN = { env = "MY_TOKEN" }
 def test_a_store_that_hangs_is_waited_for_three_seconds_in_all(shop: Any, tools: Any) -> None:
     """P17: a store that never answers costs a run at most 3 s."""
     desk(shop, tools)
-    shop.write('[stages]\na = { command = "true" }\n')
+    shop.write('[version]\nreserve = 3\n[stages]\na = { command = "true" }\n')
     assert shop.run().code == 0
     import sqlite3
 
