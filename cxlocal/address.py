@@ -72,3 +72,44 @@ def is_secret(part: str) -> bool:
     """Whether a parameter (``name`` or ``name=value``) is one whose value nobody may see."""
     name = unquote(part.partition("=")[0]).lower()
     return any(word in name for word in _SECRET)
+
+
+LIBPQ = {
+    "host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT", "dbname": "PGDATABASE",
+    "user": "PGUSER",
+}  # fmt: skip
+"""What says where a database is, and the variable libpq takes it from."""
+
+_DATABASE = re.compile(
+    r"postgresql://(?:(?P<user>[^@/?#]*)@)?(?P<hosts>[^@/?#]*)(?:/(?P<name>[^@/?#]*))?"
+    r"(?:\?(?P<query>[^@?#]*))?"
+)
+"""The addresses of databases that can be read in one way only: libpq ends a user at the first ``@``
+behind any ``?``, others do not."""
+
+
+def database_parts(url: str) -> dict[str, str]:
+    """The parts of an address as libpq names them: what it leaves empty is not there. Raises
+    ValueError for one that may be read in two ways."""
+    found = _DATABASE.fullmatch(url)
+    if found is None:
+        raise ValueError("not of the form postgresql://user@host:port/database?name=value")
+    each = [_host_and_port(one) for one in found["hosts"].split(",")]
+    parts = {
+        "user": unquote((found["user"] or "").partition(":")[0]),
+        "host": ",".join(unquote(host) for host, _ in each),
+        "port": ",".join(port for _, port in each),
+        "dbname": unquote(found["name"] or ""),
+    }
+    parts = {key: value for key, value in parts.items() if value}
+    query = found["query"]
+    told = [part.partition("=")[::2] for part in query.split("&")] if query else []
+    named = {unquote(key): unquote(value) for key, value in told}
+    if len(named) < len(told):
+        raise ValueError("it names a parameter twice")
+    return parts | named
+
+
+def _host_and_port(text: str) -> tuple[str, str]:
+    host, _, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
+    return (host, port) if host else (text.removesuffix(":"), "")

@@ -312,7 +312,7 @@ def _print_page(datasette: Any, page: str) -> int:
         WATCHERS.remove(raised.append)
     if status == 500 and raised:
         raise blame(raised[-1], "a page cannot be made") from raised[-1]
-    put(text, nl=not text.endswith("\n"))
+    put(text.replace("\r\n", "\n"), nl=not text.endswith("\n"))
     return ExitCode.DONE if status == 200 else ExitCode.FAILURE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,9 +71,10 @@ def invite(
     if as_json:
         write_document({**found, "url": address})
         return
-    put(found["code"])
+    put(harmless(str(found["code"])))
     say(f"On the machine that shall be {name!r}, within a day:")
-    say(f"  cxlocal store join {harmless(address)} --code {found['code']}")
+    words = ("cxlocal", "store", "join", address, "--code", str(found["code"]))
+    say(f"  {shlex.join(harmless(word) for word in words)}")
 
 
 def rights_asked(

@@ -111,9 +111,9 @@ def write_rows(
 
 
 def put(text: object = "", *, nl: bool = True) -> None:
-    """Write a line of data at once; without ``nl`` the text alone."""
+    """Write a line of data at once, harmless to a terminal; without ``nl`` the text alone."""
     stream = data()
-    stream.write(f"{text}\n" if nl else str(text))
+    stream.write(harmless(str(text), keep="\n\t") + ("\n" if nl else ""))
     stream.flush()
 
 

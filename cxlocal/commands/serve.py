@@ -33,6 +33,7 @@ from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers.schemes import Scheme, scheme_named
 from cxlocal.plan.resolve import resolve
+from cxlocal.private import make_home
 from cxlocal.processes.stdout import data
 from cxlocal.runner.source import today
 
@@ -100,6 +101,7 @@ def serve(
         chosen, open_one, fresh = LENDING, lending.open, lending.kept_fresh()
     else:
         chosen, open_one = _store_to_serve(app, url)
+    make_home(app.home())
     path = service.members_path(chosen, app.home())
     roll = app.directory / members if members else path
     if not lend and not roll.exists():

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, time
 from typing import Any
-from urllib.parse import unquote
+from cxlocal.address import database_parts
 
 from cxlocal.config import types
 from cxlocal.config.problems import Where, problem
@@ -274,9 +274,17 @@ def store(table: types.Store | types.LocalStore, where: Where) -> None:
 
 def _database(url: str, where: Where) -> None:
     """Parameters by which a repository would choose what else is read or sent here."""
-    query = url.partition("?")[2]
-    for part in query.split("&") if query else ():
-        name = unquote(part.partition("=")[0])
+    try:
+        names = database_parts(url)
+    except ValueError as error:
+        raise problem(
+            where,
+            "url: it may be read in more than one way",
+            why=str(error),
+            hint="write @ / ? # : % in a name or value as %40 %2F %3F %23 %3A %25",
+            key="url",
+        ) from error
+    for name in names:
         if name not in DATABASE_PARAMETERS:
             raise problem(
                 where,

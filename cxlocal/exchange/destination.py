@@ -13,16 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-from cxlocal.address import is_secret, split_user
+from cxlocal.address import LIBPQ, database_parts, is_secret
 
 EMBEDDED = "sqlite:"
 """Where no store is configured: a file beside the journal."""
-
-LIBPQ = {
-    "host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT", "dbname": "PGDATABASE",
-    "user": "PGUSER",
-}  # fmt: skip
-"""What says where a database is, and the variable libpq takes it from."""
 
 _PORTS = {"https": 443, "http": 80}
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
@@ -70,7 +64,7 @@ def _bucket(url: str, environ: Mapping[str, str]) -> str:
 
 
 def _database(url: str, environ: Mapping[str, str]) -> str:
-    found = _parameters(url)
+    found = database_parts(url)
     service = found.pop("service", "") or environ.get("PGSERVICE", "")
     for key, value in _of_service(service, environ).items():
         found.setdefault(key, value)
@@ -83,28 +77,6 @@ def _database(url: str, environ: Mapping[str, str]) -> str:
     told = urlencode(sorted((key, one) for key, one in found.items() if not is_secret(key)))
     where = f"{user}@{hosts}:{port or '5432'}/{name}"
     return f"postgresql://{where}" + (f"?{told}" if told else "")
-
-
-def _parameters(url: str) -> dict[str, str]:
-    """The parts of an address as libpq names them: what it leaves empty is not there."""
-    user, place = split_user(url.partition("://")[2])
-    base, _, query = place.partition("?")
-    hosts, _, name = base.partition("/")
-    each = [_host_and_port(one) for one in hosts.split(",")]
-    ports = [port for _, port in each]
-    found = {
-        "user": unquote(user.partition(":")[0]),
-        "host": ",".join(unquote(host) for host, _ in each),
-        "port": ",".join(ports),
-        "dbname": unquote(name),
-    }
-    found = {key: value for key, value in found.items() if value}
-    return found | dict(parse_qsl(query, keep_blank_values=True))
-
-
-def _host_and_port(text: str) -> tuple[str, str]:
-    host, _, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
-    return (host, port) if host else (text.removesuffix(":"), "")
 
 
 def _of_service(name: str, environ: Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.files import fresh_file, rename, sync
+from cxlocal.private import make_folder
 from cxlocal.text import is_hexadecimal
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def write_seen(path: Path, seen: Seen, *, durable: bool) -> bool:
     """Replace the witness at ``path``, whole or not at all. False where nothing can be kept there: a
     number does not wait for that."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         with fresh_file(path.parent) as file:
             file.write(f"{seen.place} {seen.hash}\n".encode())
             file.flush()

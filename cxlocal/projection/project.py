@@ -354,6 +354,8 @@ def _skipped(said: Said) -> list[Fact]:
 
 def _began(said: Said) -> list[Fact]:
     custom = said.custom
+    if said.subject != said.event.node:
+        raise ValueError("a machine begins its own history, and no other's")
     parent = custom.get("parent") or {}
     values = {
         "host": custom.get("host"),

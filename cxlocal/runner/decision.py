@@ -13,6 +13,7 @@ from cxlocal.domain import Verdict
 from cxlocal.errors import CxError, Refused, Undecided, UsageError
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.standing import require
+from cxlocal.events.runs import run_judged
 from cxlocal.hooks.stage_view import GateAnswer
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.projection.standing import words_of
@@ -234,7 +235,8 @@ def _record(
     standings = record.standings()
     drafts = record.restricted_drafts(work.manager.left_out)
     drafts += [
-        record.judged_draft(
+        run_judged(
+            record.ref,
             gate=one.gate, verdict=one.verdict, reason=one.reason, promotion=promotion.name,
             data_age_seconds=age,
         )

@@ -6,8 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cxlocal.exchange.destination import LIBPQ, destination
+from cxlocal.address import LIBPQ, database_parts
+from cxlocal.config.load import parse
+from cxlocal.errors import ConfigError
+from cxlocal.exchange.destination import destination
 
 HOME = Path("/home/ann/cx")
 
@@ -129,3 +134,51 @@ def test_a_database_is_where_libpq_finds_it(
     where = f"{found['user']}@{found['host']}:{found['port']}/{found['dbname'] or found['user']}"
     assert told.replace("[", "").replace("]", "").startswith(f"postgresql://{where}")
     assert ("hostaddr" in told) is bool(found["hostaddr"])
+
+
+UNCLEAR = [
+    "postgresql://127.0.0.1?user=@127.0.0.1:5998/x&port=5999&user=cx&dbname=cx",
+    "postgresql://127.0.0.1?user=@127.0.0.1:5998/x?passfile=/x&user=cx&dbname=cx",
+    "postgresql://a@b@c/cx", "postgresql://good/cx#@evil/cx", "postgresql://good#@evil/cx",
+    "postgresql://cx@db/cx?user=a@evil", "postgresql://cx@db/cx?host=db&host=evil",
+    "postgresql://cx@db/cx?sslmode=require?passfile=/x", "postgresql:host=evil",
+    "postgresql:/cx@db/cx", "postgresql://cx@db/cx/x@evil",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", UNCLEAR)
+def test_an_address_that_may_be_read_in_two_ways_is_refused(url: str) -> None:
+    from cxlocal_sync.postgresql.connecting import read_address
+
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_address(url)
+    with pytest.raises(ConfigError, match="more than one way"):
+        parse(f'cx = 1\n[deliverable]\nname = "x"\n[store]\nurl = "{url}"')
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["@", "?", "/", ":", ",", "&", "=", "#", "+", "a", "1", "%40", "%2F", "user=", "host=",
+             "port=", "dbname=", "hostaddr=", "[::1]"]
+        ),
+        max_size=10,
+    )
+)  # fmt: skip
+def test_whatever_is_contacted_is_what_was_compared(pieces: list[str]) -> None:
+    from cxlocal_sync.postgresql.connecting import read_address
+    from psycopg import pq
+
+    url = "postgresql://" + "".join(pieces)
+    try:
+        read_address(url)
+    except ConfigError:
+        return
+    asked = {
+        one.keyword.decode(): (one.val or b"").decode() for one in pq.Conninfo.parse(url.encode())
+    }
+    ours = database_parts(url)
+    for place in PLACES:
+        bare = [(known.get(place) or "").strip("[],") for known in (asked, ours)]
+        assert bare[0] == bare[1], place

@@ -62,6 +62,21 @@ def test_from_nothing_to_two_machines(served: ProcessServer, at: Any) -> None:
     assert at("laptop", "store", "revoke", "nobody").code == 3
 
 
+def test_a_home_that_others_may_open_is_closed(tmp_path: Path) -> None:
+    home = tmp_path / "open"
+    home.mkdir()
+    home.chmod(0o777)
+    environ = {**os.environ, "CXLOCAL_HOME": str(home)}
+    asked = [sys.executable, "-m", "cxlocal", "serve", "--store", f"sqlite://{tmp_path}/s.db"]
+    process = subprocess.Popen([*asked, "--port", "0"], env=environ, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None and process.stdout.readline().startswith(b"http")
+        assert home.stat().st_mode & 0o777 == 0o700
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
 def test_on_the_server_no_token_is_needed(served: ProcessServer, cx: Any, at: Any) -> None:
     store = f"sqlite://{served.home / 'store.db'}"
     env = {"CXLOCAL_HOME": str(served.home / "own")}

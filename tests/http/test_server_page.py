@@ -112,7 +112,7 @@ def test_the_page_as_a_new_operator(tmp_path: Path, cx: Any) -> None:
         assert "as 'build-server'" in walk.at("build", second).err
         for machine in ("laptop", "build"):
             done = walk.at(machine, sync)
-            assert "In step" in done.err, done.err
+            assert "in step" in done.err.lower(), done.err
         shown = walk.at("laptop", status)
         assert "admin" in shown.out
         assert "build-server" in shown.out
@@ -123,7 +123,7 @@ def test_the_page_as_a_new_operator(tmp_path: Path, cx: Any) -> None:
         assert away.code == 0, away.err
         assert "reserve" in away.err + away.out
         walk.serve(serve)
-        assert "In step" in walk.at("laptop", sync).err
+        assert "in step" in walk.at("laptop", sync).err
         assert walk.at("laptop", status + " --json").json()["pending"] == 0
     finally:
         walk.stop()

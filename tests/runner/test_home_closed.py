@@ -22,11 +22,14 @@ def test_nobody_else_reads_the_home(
     if made is not None:
         home.mkdir(parents=True)
         home.chmod(made)
+    person = tmp_path / "person"
+    person.mkdir()
     shop.write(BUILD)
     shop.push("one")
     before = os.umask(umask)
     try:
-        done = shop.run(env={"CXLOCAL_HOME": str(home)})
+        surroundings = {"CXLOCAL_HOME": str(home), "HOME": str(person), "XDG_STATE_HOME": None}
+        done = shop.run(env=surroundings)
     finally:
         os.umask(before)
     assert done.code == 0, done.err
@@ -36,3 +39,7 @@ def test_nobody_else_reads_the_home(
         # Deployments copy artifacts with their modes; the folders around them are closed.
         copied = path.is_file() and path.relative_to(home).parts[0] in bytes_of_artifacts
         assert mode == 0o644 if copied else not mode & 0o077, (path, oct(mode))
+    witnesses = [path for path in (person / ".local").rglob("*") if "cxlocal" in path.parts]
+    assert any(path.is_file() for path in witnesses)
+    for path in witnesses:
+        assert not stat.S_IMODE(path.lstat().st_mode) & 0o077, path

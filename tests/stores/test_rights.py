@@ -20,15 +20,17 @@ from numbers_kit import FaultyStore, request
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.commands.members import invite, rights_asked
 from cxlocal.errors import CxError, Refused
-from cxlocal.events.document import Draft
+from cxlocal.events import types
+from cxlocal.events.document import Draft, hash_of
 from cxlocal.exchange.adoption import move
-from cxlocal.exchange.messages import decode, encode
+from cxlocal.exchange.messages import decode, encode, event_out
 from cxlocal.exchange.rights import Rights, how_to_ask, rights_from_json
 from cxlocal.exchange.standing import require, words_of_staying
 from cxlocal.exchange.state import staying, store_state, unsent
 from cxlocal.exchange.sync import SyncReport, pending, recover_store, synchronise
 from cxlocal.journal.file import Journal
-from cxlocal.journal.read import partial_nodes
+from cxlocal.journal.read import all_events, partial_nodes
+from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.verify import verify
 
 Machine = Callable[..., Journal]
@@ -74,7 +76,8 @@ def some(*names: str) -> Rights:
 
 def note(journal: Journal, name: str | None) -> bytes:
     kind = "dev.cdeventsx.cxlocal-run.flagged.0.1.0"
-    return journal.append(Draft(kind, journal.ids.token(), {}, {}, name))[0].hash
+    about = journal.node if name is None else journal.ids.token()
+    return journal.append(Draft(kind, about, {}, {}, name))[0].hash
 
 
 def sync(journal: Journal, store: Any) -> SyncReport:
@@ -262,3 +265,81 @@ def test_following_the_hint_of_a_refusal_takes_no_right_away(
         wanted = {"engine"} if kind in kinds else set()
         assert after is None if before is None else after == before | wanted, kind
     assert asked.manage == rights.manage
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> SqliteStore:
+    (tmp_path / "own").mkdir()
+    return SqliteStore("sqlite:", tmp_path / "own")
+
+
+READER = Rights(frozenset(), frozenset(), None)
+
+
+@pytest.mark.parametrize("rights", [READER, some("other")], ids=["reader", "other product"])
+@pytest.mark.parametrize(
+    "draft",
+    [
+        lambda victim, mal: Draft(types.NODE_BEGAN, victim, {}, {"host": "HACKED", "kept": False}),
+        lambda victim, mal: Draft(types.NODE_MOVED, victim, {}, {"reason": "x"}),
+        lambda victim, mal: Draft(types.RUN_FLAGGED, victim, {}, {"kind": "x", "text": "call 555"}),
+        lambda victim, mal: Draft(types.RUN_FLAGGED, mal.node, {}, {}, None, mal.ids.uuid()),
+        lambda victim, mal: Draft(types.NODE_SETTLED, victim, {}, {"node": victim}),
+    ],
+    ids=["began", "moved", "flag", "flag of a run", "settled"],
+)
+def test_nobody_speaks_of_others(
+    own: SqliteStore, members: Members, machine: Machine, rights: Rights, draft: Any
+) -> None:
+    good, mal = machine("good"), machine("mal")
+    note(good, "shop")
+    sync(good, Door(own, members, "good", Rights()))
+    door = Door(own, members, "mal", rights)
+    sync(mal, door)
+    mal.append(draft(good.node, mal))
+    with pytest.raises(Refused, match="history of others"):
+        synchronise(mal, door, use_breaker=False, budget_seconds=20)
+
+
+def test_nobody_speaks_for_others(own: SqliteStore, members: Members, machine: Machine) -> None:
+    """A forged event at the end of another member's chain."""
+    good = machine("good")
+    note(good, "shop")
+    sync(good, Door(own, members, "good", Rights()))
+    last = [event for _, event in all_events(good)][-1]
+    event = last._replace(sequence=last.sequence + 1, previous=last.hash)
+    push = [{"events": [event_out(event._replace(hash=hash_of(event)))]}]
+    for rights in (READER, some("other"), some("shop")):
+        door = Door(own, members, "mal", rights)
+        contact = {"node": "a" * 32, "token": {}, "proposal": {}}
+        raw = encode({"protocol": 1, "contact": contact, "push": push})
+        told = decode(door.exchange(raw, timeout=5))["refusal"]
+        assert "may not push history" in str(told), told
+
+
+def test_knowing_a_name_is_not_being_a_machine(
+    own: SqliteStore, members: Members, machine: Machine
+) -> None:
+    """A store that was used before it was served knows machines that no member has spoken as yet."""
+    good = machine("good")
+    obtain_number(good, own, request("r0"))
+    node, door = good.node, Door(own, members, "mal", READER)
+    contact = {
+        "node": node, "token": {"count": 0, "value": ""}, "proposal": {"count": 1, "value": "p"},
+        "lineage": store_state(good.connection).lineage, "generation": 0, "hint": "", "heads": [],
+    }  # fmt: skip
+    told = decode(door.exchange(encode({"protocol": 1, "contact": contact}), timeout=5))
+    assert told["refusal"]["name"] == "copy", told
+    sync(good, Door(own, members, "good", Rights()))
+    assert good.node == node
+    assert obtain_number(good, Door(own, members, "good", Rights()), request("r1")).number == 1
+
+
+def test_a_machine_begins_its_own_history_alone(machine: Machine) -> None:
+    """Also where no server stands before the store."""
+    good, mal = machine("good"), machine("mal")
+    note(good, "shop")
+    mal.append(Draft(types.NODE_BEGAN, good.node, {}, {"host": "HACKED", "kept": False}))
+    catch_up(mal)
+    assert mal.query("SELECT node FROM machine WHERE host = 'HACKED'") == []
+    assert mal.query("SELECT kind FROM flag") != []

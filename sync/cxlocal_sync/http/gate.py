@@ -6,6 +6,7 @@ left to the store, which refuses it; where rights are limited it is refused here
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from cxlocal.errors import Refused
@@ -14,6 +15,7 @@ from cxlocal.exchange.messages import WITNESS, BadMessage, read_part, refusal
 from cxlocal.exchange.rights import Rights, how_to_ask, may
 from cxlocal.text import is_hexadecimal
 from cxlocal_sync.http.members import Member, Members
+from cxlocal_sync.stores.answer import refuse
 
 
 class NotAllowed(Refused):
@@ -29,6 +31,7 @@ class Gate:
         self.member = member
         self.members = members
         self._no: list[dict[str, Any]] = []
+        self._node = ""
 
     def enter(self, message: dict[str, Any]) -> dict[str, Any]:
         """Check; the message to hand on, without what is not allowed.
@@ -62,7 +65,10 @@ class Gate:
         return message
 
     def leave(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """The answer to give, without what may not be read."""
+        """The answer to give, without what may not be read. Whom the store has recognised is a machine
+        of the member from now on."""
+        if "refusal" not in answer and not self.members.speak_as(self._node, self.member):
+            return refuse(self._of_another())
         if "refusal" in answer or self.member.rights.unlimited:
             return answer
         read = self.member.rights.read
@@ -81,14 +87,19 @@ class Gate:
         # What is no name of a machine the store refuses; it must not fill the file of machines.
         if not isinstance(node, str) or not is_hexadecimal(node, 32):
             raise BadMessage("the message holds a malformed contact", why="who speaks?")
-        if not self.members.speak_as(node, self.member):
+        if not self.members.may_speak_as(node, self.member):
             # To the machine this is the same as being a copy, and so is what it has to do: it
             # goes on under a new id and brings what it has.
-            raise NotAllowed(
-                "this journal belongs to another member, or to one that was revoked",
-                hint="the journal continues under a new id by itself; nothing is lost",
-                name="copy",
-            )
+            raise self._of_another()
+        self._node = node
+
+    @staticmethod
+    def _of_another() -> NotAllowed:
+        return NotAllowed(
+            "this journal belongs to another member, or to one that was revoked",
+            hint="the journal continues under a new id by itself; nothing is lost",
+            name="copy",
+        )
 
     def _check_adoption(self, message: dict[str, Any], rights: Rights) -> None:
         """Counting on from elsewhere is taking numbers."""
@@ -117,7 +128,7 @@ class Gate:
                 continue
             events = _list_in(batch, "events")
             nodes = {str(event.get("node")) for event in events if isinstance(event, dict)}
-            if not all(self.members.may_part(self.member, node) for node in nodes):
+            if not all(self.members.may_speak_as(node, self.member) for node in nodes):
                 raise NotAllowed(
                     f"{self.member.name} may not push the history of others in part",
                     hint="push all of it, or leave it to whose it is",
@@ -129,6 +140,7 @@ class Gate:
         for batch in read_part(message, "push") or []:
             for event in _list_in(batch, "events"):
                 name = event.get("deliverable") if isinstance(event, dict) else 0
+                self._check_author(event)
                 if name is not None and not isinstance(name, str):
                     raise BadMessage("the message holds a malformed event", why="deliverable")
                 if name is not None and not may(rights.push, name):
@@ -136,17 +148,31 @@ class Gate:
                 if name is None:
                     self._check_machine_event(event, rights.push)
 
+    def _check_author(self, event: Any) -> None:
+        """Nobody else's chain is continued or forked by a member whose rights to push are limited."""
+        node = event.get("node") if isinstance(event, dict) else None
+        if isinstance(node, str) and not self.members.may_speak_as(node, self.member):
+            raise self._of_others()
+
     def _check_machine_event(self, event: dict[str, Any], push: frozenset[str]) -> None:
-        """What names no deliverable must be about none, and who may push nothing speaks for its own
-        machines only: nobody else's chain is continued or forked by it."""
+        """What names no deliverable is about none, and about a machine of the member's own."""
         kind, node = event.get("type"), event.get("node")
         if kind in types.KNOWN and kind not in types.WITHOUT_DELIVERABLE:
             raise NotAllowed(f"{self.member.name} may not push {kind} without a deliverable")
-        if not push and not (isinstance(node, str) and self.members.owns(self.member, node)):
-            raise NotAllowed(
-                f"{self.member.name} may not push history of others",
-                hint="leave it to a member that may push",
-            )
+        about = _about(event)
+        own = about == node or self._owns(about)
+        if event.get("run") or not own or (not push and not self._owns(node)):
+            raise self._of_others()
+
+    def _owns(self, node: Any) -> bool:
+        """It speaks now, and nobody else did under this name; or it has spoken before."""
+        return node == self._node or self.members.owns(self.member, str(node))
+
+    def _of_others(self) -> NotAllowed:
+        return NotAllowed(
+            f"{self.member.name} may not push history of others",
+            hint="leave it to a member that may push all",
+        )
 
     def _take_wishes(self, message: dict[str, Any], rights: Rights) -> None:
         """Take out the wishes that are not allowed: the rest of the message stands (2.7)."""
@@ -177,6 +203,14 @@ def _narrowed(asked: Any, read: frozenset[str]) -> dict[str, Any]:
     if not isinstance(wanted, list) or not all(isinstance(each, str) for each in wanted):
         raise BadMessage("the message holds a malformed pull part", why="deliverables")
     return {**asked, "deliverables": sorted(read.intersection(wanted))}
+
+
+def _about(event: dict[str, Any]) -> str:
+    """What an event is about; empty where the store will refuse it."""
+    try:
+        return str(json.loads(event["document"])["subject"]["id"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 def _list_in(batch: Any, name: str) -> list[Any]:

@@ -90,8 +90,13 @@ class Members:
                 self._wrong["wrong_tokens"] += 1
             return found
 
+    def may_speak_as(self, node: str, member: Member) -> bool:
+        """Whether ``node`` is not known as a machine of somebody else."""
+        return self._owner(node) in (None, member.id)
+
     def speak_as(self, node: str, member: Member) -> bool:
-        """Whether ``member`` may speak as ``node``: it is the first to, or always was."""
+        """Note that ``member`` speaks as ``node``; False where somebody else does. For a node that the
+        store has recognised: whoever only knows its name must not be the first."""
         at = utc_text(self._clock.now_ms())
         owner = self._owner(node)
         if owner is None:
@@ -109,11 +114,6 @@ class Members:
     def owns(self, member: Member, node: str) -> bool:
         """Whether ``node`` has spoken as a machine of ``member``."""
         return self._owner(node) == member.id
-
-    def may_part(self, member: Member, node: str) -> bool:
-        """Whether ``member`` may leave something out of the history of ``node``: it is not that of
-        somebody else."""
-        return self._owner(node) in (None, member.id)
 
     def _owner(self, node: str) -> int | None:
         with self._reading:

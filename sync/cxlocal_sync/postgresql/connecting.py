@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from cxlocal.address import split_user
+from cxlocal.address import LIBPQ, database_parts
 from cxlocal.clock import Clock
 from cxlocal.errors import ConfigError
 from cxlocal_sync.postgresql.reasons import telling
@@ -29,11 +29,12 @@ HEAD_START_SECONDS = 0.25
 def read_address(url: str) -> list[dict[str, Any]]:
     """The servers named by ``url``, each as parameters of libpq. Raises ConfigError, in whose words
     nothing of the address appears: it may be a password that cannot be read."""
-    user, place = split_user(url.partition("://")[2])
     try:
-        if "@" in user or "@" in place.partition("?")[0] or "/" in user:
-            raise ValueError
         parameters: dict[str, Any] = dict(conninfo_to_dict(url))
+        # What was agreed to and compared is what is contacted.
+        parts = database_parts(url)
+        if any(_bare(parts.get(key)) != _bare(parameters.get(key)) for key in LIBPQ):
+            raise ValueError
         hosts = str(parameters.get("host", "")).split(",")
         each = {name: str(parameters.get(name, "")).split(",") for name in ("port", "hostaddr")}
         if any(len(values) not in (1, len(hosts)) for values in each.values()):
@@ -54,6 +55,11 @@ def read_address(url: str) -> list[dict[str, Any]]:
         | {name: values[min(index, len(values) - 1)] for name, values in each.items() if values[0]}
         for index, host in enumerate(hosts)
     ]
+
+
+def _bare(value: object) -> str:
+    """A host without the brackets of IPv6, a port without the commas of servers that name none."""
+    return str(value or "").replace("[", "").replace("]", "").strip(",")
 
 
 def connect(servers: list[dict[str, Any]], clock: Clock, until: float) -> Connection:
