@@ -294,7 +294,7 @@ class RunRecord:
             "host": host_name(),
         }
         if log is not None:
-            facts["log"] = self._log_facts(log)
+            facts["log"] = self.log_facts(log)
         if details:
             facts["details"] = details
         drafts, ref = list(extra), self._ref_of(stage.name, stage_run)
@@ -370,32 +370,13 @@ class RunRecord:
         row = self.journal.one(OPEN_DEPLOYMENT, (stage_run,))
         return row["id"] if row else ""
 
-    def _log_facts(self, log: LogEntry) -> dict[str, Any]:
+    def log_facts(self, log: LogEntry) -> dict[str, Any]:
+        """What is recorded of a log."""
         try:
             path = str(log.path.relative_to(self.journal.home))
         except ValueError:
             path = str(log.path)
         return {"path": path, "size": log.size, "sha256": log.sha256, "capped": log.capped}
-
-    def repeated(
-        self,
-        stage: str,
-        outcome: Outcome,
-        reason: str,
-        *,
-        seconds: float,
-        log: LogEntry,
-        missing: Sequence[str],
-        other_bytes: Sequence[dict[str, str]],
-    ) -> None:
-        """A stage ran again for its working files; nothing else of it changes."""
-        facts = {
-            "missing": list(missing), "seconds": round(seconds, 3), "log": self._log_facts(log),
-            "other_bytes": list(other_bytes),
-        }  # fmt: skip
-        self.record(
-            runs.run_repeated(self.ref, stage=stage, outcome=outcome, reason=reason, facts=facts)
-        )
 
     def restricted_drafts(self, left_out: Sequence[LeftOut]) -> list[Draft]:
         """Plugins took no part in a command; nothing where all did."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
+from cxlocal.events.runs import run_repeated
 from cxlocal.journal.blobs import digest_of
 from cxlocal.plan.working_files import may_be_repeated, may_be_wanted, missing, read_left
 from cxlocal.processes.child import End
@@ -132,10 +133,15 @@ def _tell(
 ) -> None:  # fmt: skip
     """Record it, and put what was recorded before where the repetition left something else."""
     work, stage = at.work, at.stage
-    work.record.repeated(
-        stage.name, outcome, reason, seconds=seconds, log=entry,
-        missing=[work.masker.text(path) for path in work.repeated[stage.name]], other_bytes=other,
-    )  # fmt: skip
+    facts = {
+        "missing": [work.masker.text(path) for path in work.repeated[stage.name]],
+        "seconds": round(seconds, 3),
+        "log": work.record.log_facts(entry),
+        "other_bytes": other,
+    }
+    work.record.record(
+        run_repeated(work.record.ref, stage=stage.name, outcome=outcome, reason=reason, facts=facts)
+    )
     at.said.insert(0, "again, for its files only: what is recorded of it stays")
     for one in other:
         at.said.append(

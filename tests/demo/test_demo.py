@@ -59,7 +59,11 @@ def test_the_demo_needs_no_network_and_leaves_nothing(tmp_path: Path) -> None:
     summary = json.loads(done.stdout)
     assert facts(summary["runs"]) == EXPECTED
     assert [row["version"] for row in summary["board"]] == ["1.0.100"]
-    for words in ("The store goes away", "number from the reserve", "In step with the store"):
+    for words in (
+        "The store goes away",
+        "number from the reserve",
+        "webshop: in step with the store",
+    ):
         assert words in done.stderr
     assert not Path(summary["folder"]).exists(), "the folder is removed"
     assert processes_in(tmp_path) == [], "no process stays behind"

@@ -246,7 +246,7 @@ def what_is_open(world: World, _: str) -> float:
 
 
 def the_log(world: World, _: str) -> float:
-    return world.count(lambda: world.command("log"))
+    return world.count(lambda: world.command("log", "--all"))
 
 
 def the_log_of_a_product_released_long_ago(world: World, _: str) -> float:
