@@ -99,9 +99,10 @@ def part(
     lines: Lines = []
     if lineage:
         request = _Request(target, new, lineage, conflicts)
-        request.ask(used_lines(source, names))
+        take_in(target, talk(target, new, push=False), settle=False)
         if store_state(target.connection).lineage == lineage:
             raise _same_store(source, new)
+        request.ask(used_lines(source, names))
         lines = leave(source, old, new.url, request.ask, others=others, names=names)
         with source.write() as transaction:
             # A process that took numbers meanwhile may have been granted a reserve.
