@@ -32,11 +32,11 @@ from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.config.locate import find_config, home_setting
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Interrupted, OutcomeFailure, Trouble, UsageError
+from cxlocal.exchange.journals import Place, open_for, wanted_by
 from cxlocal.hooks.manager import load
 from cxlocal.hooks.tool import Produced, ReportFile
-from cxlocal.journal.file import Journal
-from cxlocal.journal.home import home_folder, journal_file
-from cxlocal.journal.witness import witness_folder
+from cxlocal.journal.home import home_folder, journal_files
+from cxlocal.journal.read import journal_of_run
 from cxlocal.revision.local_file import effective, find_local
 from cxlocal.runner import pieces, pieces_gates
 from cxlocal.runner.admission import Others, Way
@@ -52,7 +52,8 @@ from cxlocal.runner.source import Machine, find_place, open_source, open_store
 
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
-    from cxlocal.hooks.place import Place
+    from cxlocal.hooks.place import Place as CiPlace
+    from cxlocal.journal.file import Journal
     from cxlocal.plan.free import AnyStage
     from cxlocal.processes.echo import Echo
     from cxlocal.runner.pieces import PieceRecord
@@ -305,7 +306,7 @@ class Run:
 
     def reporter(self, part: str, retry: bool) -> pieces.Reporter:
         """Which part a stage is, and from where it is reported."""
-        place: Place | None = None
+        place: CiPlace | None = None
         if pieces.in_ci(self._environ):
             manager = load(self._environ, warn=lambda text: None)
             place = find_place(manager, self._environ)
@@ -321,19 +322,20 @@ class Run:
         return Troubles(lambda text: warnings.warn(text, stacklevel=3), strict=self._strict)
 
     def __enter__(self) -> Self:
-        found = find_local(self._folder, self._environ, self._ids)
-        if found is not None and found.ignored:
-            warnings.warn(f"cx.local.toml is not used: {found.ignored}", stacklevel=2)
-        self._local = effective(found)
+        beside = find_local(self._folder, self._environ, self._ids)
+        if beside is not None and beside.ignored:
+            warnings.warn(f"cx.local.toml is not used: {beside.ignored}", stacklevel=2)
+        self._local = effective(beside)
         chosen = home_setting(self._environ, self._local)
         home = Path(chosen) if chosen else home_folder(self._environ, self._ids)
-        path = journal_file(home)
-        fresh = not path.exists()
-        journal = self._journal = Journal.open(
-            path, clock=self.clock, ids=self._ids, witness=witness_folder(self._environ, home)
-        )
+        found = journal_files(home)
+        fresh = not found
+        place = Place(home, self._environ, self.clock, self._ids)
+        run = pieces.named_run(self._environ)
+        known = journal_of_run(found, run, place.open) if run else None
+        wanted = wanted_by(self._folder, self._local, self._environ, home)
+        journal = self._journal = known or open_for(place, wanted)
         try:
-            run = pieces.named_run(self._environ)
             self._joined = bool(run)
             if not run:
                 run = start(

@@ -139,7 +139,7 @@ def _ask_in_turn(
 ) -> Number:
     """Ask while no other process of this machine does. What those before us learned of an absent
     store is heeded, so that a row of waiting processes waits for it once, not in turn."""
-    with asking(journal.home, journal.clock, ANSWER_SECONDS):
+    with asking(journal.path, journal.clock, ANSWER_SECONDS):
         resting = why_resting(journal, store.url) if heed_breaker else ""
         if resting and _has_reserve(journal, request):
             raise StoreUnreachable(

@@ -104,6 +104,13 @@ def frames_of(path: Path) -> Iterator[Frame]:
         ) from problem
 
 
+def lineage_of(path: Path) -> str:
+    """The store that a bundle belongs to, as it says; empty for none. Raises as ``frames_of``."""
+    for frame in frames_of(path):
+        return header_of(frame, path).lineage
+    raise damaged(str(path), "it says nothing about itself")
+
+
 def header_of(frame: Frame, path: Path) -> Header:
     """The first message. Raises Trouble."""
     try:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 import sys
 import traceback
 import webbrowser
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +29,8 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.output import put
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, ExitCode, Trouble
+from cxlocal.exchange.state import store_state
+from cxlocal.journal.home import journal_file
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.processes.stdout import data
 
@@ -69,14 +72,13 @@ def browse(
 ) -> int:
     """Look at the history of this machine in the browser.
 
-    Pages are read live from the journal: reload one to see what came since. Nothing can be changed
-    by them. Ctrl-C ends it.
+    Pages are read live from the journal: reload one to see what came since. Where the home holds one
+    for each of several stores, each is a database. Nothing can be changed by them. Ctrl-C ends it.
     """
-    path = app.journal_path()
     refresh = Refresher(app)
     refresh.now()
     below = f"/{prefix.strip('/')}/" if prefix.strip("/") else "/"
-    datasette = make_datasette(path, below, app.blocked)
+    datasette = make_datasette(refresh.belonging, below, app.blocked)
     if page is not None:
         return _print_page(datasette, page)
     with _listen(port) as listener:
@@ -102,11 +104,15 @@ class Refresher:
     def __init__(self, app: App) -> None:
         self.app = app
         self.said = ""
+        self.belonging: dict[Path, str] = {}
+        """The store of each journal of the home, as of the last refresh."""
 
     def now(self) -> None:
         """Raises CxError: no journal, damaged, busy."""
-        with self.app.journal(create=False) as journal:
-            catch_up(journal)
+        for path in self.app.journal_paths() or [journal_file(self.app.home())]:
+            with self.app.journal(create=False, path=path) as journal:
+                catch_up(journal)
+                self.belonging[path] = store_state(journal.connection).url
 
     def quietly(self) -> None:
         """The same while serving: a page of old rows is better than none. Says each problem once.
@@ -208,9 +214,28 @@ def metadata_file() -> Path:
     )
 
 
-def make_datasette(path: Path, prefix: str = "/", without: Sequence[str] = ()) -> Any:
-    """A Datasette over the journal, with what the installed line understands, its pages below
-    ``prefix``; ``without`` these plugins of others. Raises Trouble."""
+def describe_each(metadata: dict[str, Any], stores: Iterable[str]) -> dict[str, Any]:
+    """The words for several journals: those for one, for each by the name that Datasette gives it, with
+    the address of its store. Pure."""
+    named = {f"journal_{n}" if n > 1 else "journal": url for n, url in enumerate(stores, 1)}
+    if len(named) == 1:
+        return metadata
+    words = json.dumps(metadata["databases"]["journal"])
+    databases = {
+        name: {
+            **json.loads(words.replace('\\"journal/', f'\\"{name}/')),
+            "title": f"Releases: {url or 'no store yet'}",
+        }
+        for name, url in named.items()
+    }
+    return {**metadata, "databases": databases}
+
+
+def make_datasette(
+    stores: Mapping[Path, str], prefix: str = "/", without: Sequence[str] = ()
+) -> Any:
+    """A Datasette over journals, each with the address of its store, with what the installed line
+    understands, its pages below ``prefix``; ``without`` these plugins of others. Raises Trouble."""
     with left_out(without):
         try:
             from datasette.app import Datasette
@@ -219,17 +244,18 @@ def make_datasette(path: Path, prefix: str = "/", without: Sequence[str] = ()) -
             raise blame(problem, "Datasette could not be loaded", "no-datasette") from problem
     watch_plugins()
     text = metadata_file().read_text(encoding="utf-8")
+    words = describe_each(parse_metadata(text), stores.values())
     arguments: dict[str, Any] = {
-        "metadata": parse_metadata(text),
+        "metadata": words,
         "settings": {**SETTINGS, "base_url": prefix},
     }
     if not hasattr(Datasette, "get_canned_query"):
         # 1.0 takes words from metadata, and queries and page sizes from config only.
-        arguments["config"] = parse_metadata(text)
+        arguments["config"] = describe_each(parse_metadata(text), stores.values())
         # The file's own are for who starts Datasette by hand; given twice they are an error.
         arguments["config"].pop("settings", None)
     try:
-        return Datasette([str(path)], **arguments)
+        return Datasette([str(path) for path in stores], **arguments)
     except Exception as problem:  # a plugin may wrap the application already here
         raise blame(problem, "the pages cannot be made") from problem
 

@@ -95,33 +95,63 @@ class App:
             warn(f"cx.local.toml is not used: {found.ignored}")
         return effective(found)
 
-    def journal_path(self) -> Path:
-        """Where the journal of this machine is (or will be)."""
-        from cxlocal.journal.home import journal_file
+    def journal_paths(self) -> list[Path]:
+        """The journals that there are in the home."""
+        from cxlocal.journal.home import journal_files
 
-        return journal_file(self.home())
+        return journal_files(self.home())
 
-    def witness(self) -> Path:
-        """Where it is kept what the journal was last seen to hold."""
+    def open_path(self, path: Path, *, create: bool = True) -> Journal:
+        """The journal of the home at ``path``, to be closed by the caller. Raises as ``Journal.open``."""
+        from cxlocal.journal.file import Journal
         from cxlocal.journal.witness import witness_folder
 
-        return witness_folder(self.environ, self.home())
+        home = self.home()
+        return Journal.open(
+            path, clock=self.clock, ids=self.ids, create=create, home=home,
+            witness=witness_folder(self.environ, home),
+        )  # fmt: skip
+
+    def open_journal(self, *, create: bool = True) -> Journal:
+        """The journal this command works with, to be closed by the caller: that of the project's
+        store; the only one outside of a project, or that of the store the settings name.
+
+        Raises as ``Journal.open``, and UsageError where there are several and nothing says which.
+        """
+        from cxlocal.journal.home import journal_file
+
+        found = self.journal_paths()
+        if not create and len(found) <= 1:
+            return self.open_path(*found or [journal_file(self.home())], create=False)
+        from cxlocal.commands.journals import open_here
+
+        return open_here(self, create=create)
+
+    def open_of_run(self, run: str, *, create: bool = True) -> Journal:
+        """The journal that knows ``run``, else as ``open_journal``; to be closed by the caller."""
+        from cxlocal.journal.read import journal_of_run
+
+        known = journal_of_run(self.journal_paths(), run, self.open_path) if run else None
+        return known or self.open_journal(create=create)
 
     @contextmanager
-    def journal(self, *, create: bool = True) -> Iterator[Journal]:
-        """The journal, opened for the length of a ``with`` block.
+    def journal(
+        self, *, create: bool = True, run: str = "", path: Path | None = None
+    ) -> Iterator[Journal]:
+        """The journal (``open_journal``), opened for the length of a ``with`` block; the one that
+        knows ``run``, or the one at ``path``.
 
         Made when absent; with ``create=False`` an absent one raises Trouble, which is right for
         commands that only look.
         """
         import sqlite3
 
-        from cxlocal.journal.file import Journal, explain_sqlite_error, is_fault_of_the_file
+        from cxlocal.journal.file import explain_sqlite_error, is_fault_of_the_file
 
-        opened = Journal.open(
-            self.journal_path(), clock=self.clock, ids=self.ids, create=create,
-            witness=self.witness(),
-        )  # fmt: skip
+        if path is not None:
+            opened = self.open_path(path, create=create)
+        else:
+            opened = self.open_of_run(run, create=create)
         try:
             yield opened
         except sqlite3.Error as problem:
@@ -132,6 +162,15 @@ class App:
             raise explain_sqlite_error(problem, opened.path) from problem
         finally:
             opened.close()
+
+    def journals(self) -> list[tuple[str, Path | None]]:
+        """What ``journal`` takes as ``path``: in a project its journal (None), outside of one each of the
+        home. Before it stands the address of its store, empty where there is one alone."""
+        if len(self.journal_paths()) <= 1:
+            return [("", None)]
+        from cxlocal.commands.journals import several
+
+        return several(self)
 
 
 pass_app = click.make_pass_decorator(App)

@@ -59,11 +59,13 @@ def doctor(app: App, output: Output) -> int:
     passing = _is_passing(app, project)
     checks: list[Check] = [check_disk(app.home()), check_sqlite(), *check_plugins(project.manager)]
     checks += own
-    with app.journal() as journal:
-        journal.passing = passing
-        checks.append(check_journal(journal))
-        if project.config is not None:
-            checks += project_checks(app, project, journal, passing=passing)
+    for where, path in app.journals():
+        with app.journal(path=path) as journal:
+            journal.passing = passing
+            checked = check_journal(journal)
+            checks.append(checked._replace(name=f"journal of {where}" if where else checked.name))
+            if project.config is not None:
+                checks += project_checks(app, project, journal, passing=passing)
     write_rows([check._asdict() for check in checks], COLUMNS, output)
     if project.config is None:
         say("No cx.toml here: 'cxlocal init' writes one. Only the machine was looked at.")
@@ -85,8 +87,8 @@ def add_own_plugins(app: App, project: Project) -> list[Check]:
 
 def _is_passing(app: App, project: Project) -> bool:
     """Whether this machine goes away. Looked at before a journal is made here."""
-    if app.journal_path().exists():
-        with app.journal() as journal:
+    for _, path in app.journals() if app.journal_paths() else []:
+        with app.journal(path=path) as journal:
             return goes_away(journal)
     return is_passing(app.environ, find_place(project.manager, app.environ), fresh=True)
 

@@ -69,10 +69,13 @@ def env() -> None:
 def list_environments(app: App, everything: bool, output: Output) -> None:
     """List the environments that exist, and what runs there."""
     name = None if everything or app.find_project() is None else _deliverable(app)
-    with app.journal(create=False) as journal:
-        catch_up(journal)
-        rows = journal.query(LIST, (name, name))
-        add_to(rows, unfinished(journal, name))
+    rows: list[dict[str, Any]] = []
+    for _, path in app.journals():
+        with app.journal(create=False, path=path) as journal:
+            catch_up(journal)
+            found = journal.query(LIST, (name, name))
+            add_to(found, unfinished(journal, name))
+        rows += found
     for row in rows:
         row["state"] = _state(row)
         if output.for_people and row["after_it"]:

@@ -126,14 +126,14 @@ def describe_bundle(packed: Packed) -> str:
 
 
 def _write_receipt(app: App, path: Path) -> Written:
-    store = open_project_store(app, load_project(app))
-    try:
-        with app.journal(create=False) as journal:
+    with app.journal(create=False) as journal:
+        store = open_project_store(app, load_project(app), journal=journal)
+        try:
             # The newest word of the store, where it can be had; else what it said last.
             synchronise(journal, store, budget_seconds=RECEIPT_SECONDS, use_breaker=False)
             return write_receipt(journal, store, path, RECEIPT_SECONDS)
-    finally:
-        store.close()
+        finally:
+            store.close()
 
 
 def _describe_receipt(written: Written) -> str:

@@ -8,16 +8,19 @@ from typing import Any
 import click
 
 from cxlocal.bundles.intake import TakenBundle, take_bundle
-from cxlocal.bundles.reader import Contents, look
+from cxlocal.bundles.reader import Contents, lineage_of, look
 from cxlocal.bundles.receipts import Received, take_receipt
 from cxlocal.bundles.writer import RECEIPT
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.import_tags import adopt_tags
+from cxlocal.commands.journals import place_of
 from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.project import load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import NotSynced, Refused, UsageError
+from cxlocal.exchange.journals import look as look_for
+from cxlocal.exchange.state import store_state
 from cxlocal.exchange.sync import SyncReport, pending, synchronise, to_relay
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
@@ -71,7 +74,7 @@ def import_(
 
 def _import_file(app: App, path: Path, offline: bool, require_sync: bool, *, as_json: bool) -> None:
     passing = _is_passing(app)
-    with app.journal() as journal:
+    with app.journal(path=_journal_of(app, lineage_of(path))) as journal:
         journal.passing = passing
         contents = look(path, journal.node)
         if contents.header.kind == RECEIPT:
@@ -91,9 +94,15 @@ def _import_file(app: App, path: Path, offline: bool, require_sync: bool, *, as_
         )
 
 
+def _journal_of(app: App, lineage: str) -> Path | None:
+    """The journal of the store that a bundle is of, where there is one; else that of the project."""
+    found = [one.path for one in look_for(place_of(app)) if lineage and one.lineage == lineage]
+    return found[0] if found else None
+
+
 def _is_passing(app: App) -> bool:
     """A CI job with an empty home that carries others' history goes away like any other."""
-    if app.journal_path().exists():
+    if app.journal_paths():
         return False
     place = find_place(load_project(app).manager, app.environ)
     return is_passing(app.environ, place, fresh=True)
@@ -108,18 +117,21 @@ def _take(
         if offline or problem.name != "bundle-gap":
             raise
         # The store may have what comes before it.
-        if not _sync(app, journal).reached:
+        if not _sync(app, journal, contents).reached:
             raise
         taken = take_bundle(journal, path, contents)
     catch_up(journal)
-    report = None if offline else _sync(app, journal)
+    report = None if offline else _sync(app, journal, contents)
     catch_up(journal)
     return taken, report
 
 
-def _sync(app: App, journal: Journal) -> SyncReport:
+def _sync(app: App, journal: Journal, contents: Contents) -> SyncReport:
     project = load_project(app)
-    store = open_project_store(app, project)
+    if store_state(journal.connection).lineage == contents.header.lineage:
+        # Whatever store this folder's project has: that of the bundle.
+        project = project._replace(root=None)
+    store = open_project_store(app, project, journal=journal)
     try:
         if goes_away(journal):
             patience = float(project.settings.store_patience_seconds)

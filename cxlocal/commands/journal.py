@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from cxlocal.commands.context import App, pass_app
@@ -9,6 +11,7 @@ from cxlocal.commands.frame import group
 from cxlocal.commands.output import put
 from cxlocal.commands.terminal import say
 from cxlocal.errors import JournalDamaged, Trouble
+from cxlocal.journal.home import journal_file
 from cxlocal.text import utc_text
 
 SOUND = ("projection", "acknowledged")
@@ -33,8 +36,13 @@ def journal() -> None:
 @journal.command(examples=[("sqlite-utils tables $(cxlocal journal path)", "open it elsewhere")])
 @pass_app
 def path(app: App) -> None:
-    """Print where the journal of this machine is."""
-    put(app.journal_path())
+    """Print where the journal is: of the project; outside of one all of them, a line each."""
+    if len(found := app.journal_paths()) <= 1:
+        put(found[0] if found else journal_file(app.home()))
+        return
+    for _, path in app.journals():
+        with app.journal(create=False, path=path) as opened:
+            put(opened.path)
 
 
 @journal.command(examples=[("cxlocal journal rebuild", "after 'cxlocal verify' asked for it")])
@@ -51,18 +59,19 @@ def rebuild(app: App) -> None:
     from cxlocal.journal.rebuild import rebuild as make_anew
     from cxlocal.journal.verify import verify
 
-    with app.journal(create=False) as opened:
-        try:
-            with counting("projected") as tell:
-                events = make_anew(opened, tell)
-        except (sqlite3.DatabaseError, TypeError, ValueError, ArithmeticError):
-            # What no journal would have written may be no text, no number, or too large a one.
-            raise_findings(verify(opened).findings)
-            raise
-        say(f"All tables were made anew from {events} events.")
-        with counting("checked") as tell:
-            findings = verify(opened, tell).findings
-        raise_findings(findings)
+    for _, path in app.journals():
+        with app.journal(create=False, path=path) as opened:
+            try:
+                with counting("projected") as tell:
+                    events = make_anew(opened, tell)
+            except (sqlite3.DatabaseError, TypeError, ValueError, ArithmeticError):
+                # What no journal would have written may be no text, no number, or too large a one.
+                raise_findings(verify(opened).findings)
+                raise
+            say(f"All tables were made anew from {events} events.")
+            with counting("checked") as tell:
+                findings = verify(opened, tell).findings
+            raise_findings(findings)
 
 
 @journal.command(examples=[("cxlocal journal recover", "after 'cxlocal verify' found damage")])
@@ -74,19 +83,23 @@ def recover(app: App) -> None:
     numbers it held: what cannot be read may have used them. 'cxlocal sync' brings back what the store
     has.
     """
-    from cxlocal.exchange.salvage import recover_journal
-
-    path = app.journal_path()
-    if not path.exists():
+    if not app.journal_paths():
         raise Trouble(
             "there is no journal yet",
-            why=f"{path} does not exist",
+            why=f"there is none in {app.home()}",
             hint="the first 'cxlocal run' makes it",
             name="no-journal",
         )
-    if not _is_damaged(app):
+    damaged = [path for path in app.journal_paths() if _is_damaged(app, path)]
+    if not damaged:
         say("The file is whole; nothing is to be recovered.")
-        return
+    for path in damaged:
+        _recover(app, path)
+
+
+def _recover(app: App, path: Path) -> None:
+    from cxlocal.exchange.salvage import recover_journal
+
     label = utc_text(app.clock.now_ms())[:19].replace(":", "").replace("-", "")
     salvaged = recover_journal(path, clock=app.clock, ids=app.ids, label=label)
     say(f"{salvaged.events} events were taken over. The damaged file is kept: {salvaged.aside}")
@@ -129,14 +142,14 @@ def settle(app: App, machine: str, keep: str, reason: str) -> None:
     say(f"Settled: of the histories of {question.host} ({question.node[:8]}) {keep} counts.")
 
 
-def _is_damaged(app: App) -> bool:
+def _is_damaged(app: App, path: Path) -> bool:
     """Raises CxError for a file that is none of ours."""
     import sqlite3
 
     from cxlocal.journal.verify import verify
 
     try:
-        with app.journal(create=False) as opened:
+        with app.journal(path=path) as opened:
             (answer,) = opened.connection.execute("PRAGMA quick_check(1)").fetchone()
             findings = verify(opened).findings
     except JournalDamaged as problem:

@@ -61,18 +61,19 @@ def log(
     """
     if deliverable is None and not with_rehearsals:
         deliverable = named_here(app)
-    with app.journal(create=False) as journal:
-        catch_up(journal)
-        found = journal.query(
-            RUNS if deliverable is None else RUNS_OF,
-            {
-                "kinds": with_rehearsals,
-                "deliverable": deliverable,
-                "outcome": outcome,
-                "limit": limit,
-            },
-        )
-    write_rows([_row(run) for run in found], COLUMNS, output)
+    asked = {
+        "kinds": with_rehearsals, "deliverable": deliverable, "outcome": outcome, "limit": limit,
+    }  # fmt: skip
+    found: list[dict[str, object]] = []
+    named = app.journals()
+    for store, path in named:
+        with app.journal(create=False, path=path) as journal:
+            catch_up(journal)
+            rows = journal.query(RUNS if deliverable is None else RUNS_OF, asked)
+        found += [{**row, **({"store": store} if store else {})} for row in rows]
+    found.sort(key=lambda row: str(row["queued_at"] or ""), reverse=True)
+    columns = COLUMNS if len(named) == 1 else (*COLUMNS, "store")
+    write_rows([_row(run) for run in found[:limit]], columns, output)
     if not found and output.for_people:
         whose = f" of {deliverable}" if deliverable else ""
         say(

@@ -13,6 +13,7 @@ import click
 from cxlocal.address import argument_address, public_address
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
+from cxlocal.commands.journals import place_of
 from cxlocal.commands.output import json_option, put, write_document, write_rows
 from cxlocal.commands.project import Project, access_of, agreed, load_project, open_project_store
 from cxlocal.commands.serve import server_part
@@ -21,10 +22,11 @@ from cxlocal.domain import deliverable_id
 from cxlocal.errors import CxError, UsageError
 from cxlocal.exchange.destination import EMBEDDED
 from cxlocal.exchange.followed import read_with as followed
+from cxlocal.exchange.journals import look
 from cxlocal.exchange.open import open_store, require_agreed
 from cxlocal.exchange.overview import overview
 from cxlocal.exchange.standing import note_standing, read_joined, words_of_staying
-from cxlocal.exchange.state import forget_cursor, store_state
+from cxlocal.exchange.state import forget_cursor
 from cxlocal.exchange.store import Store
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up
@@ -139,12 +141,11 @@ def join(
 def _read_anew(app: App, url: str, found: dict[str, Any]) -> None:
     """A second code may have brought other rights: what could not be read before is fetched, what
     could not be recorded before may be."""
-    if not app.journal_path().exists():
-        return
-    with app.journal() as journal, journal.write() as transaction:
-        if store_state(transaction.connection).url == url:
-            forget_cursor(transaction.connection)
-            note_standing(transaction, read_joined(found))
+    for one in look(place_of(app)):
+        if one.url == url:
+            with app.journal(path=one.path) as journal, journal.write() as transaction:
+                forget_cursor(transaction.connection)
+                note_standing(transaction, read_joined(found))
 
 
 def _print_token(app: App, project: Project, url: str, code: str, authority: str) -> None:
@@ -208,9 +209,22 @@ def revoke(app: App, name: str, url: str | None, as_json: bool) -> None:
 @pass_app
 def status(app: App, as_json: bool) -> None:
     """Show the store: machines, last contacts, reserves, what waits."""
-    store = open_project_store(app, load_project(app))
-    try:
-        with app.journal() as journal:
+    project = load_project(app)
+    named = app.journals()
+    found = [_facts(app, project, path) for _, path in named]
+    if as_json:
+        write_document({"stores": found} if len(named) > 1 else found[0])
+        return
+    for number, facts in enumerate(found):
+        if number:
+            put()
+        _tell(facts)
+
+
+def _facts(app: App, project: Project, path: Path | None) -> dict[str, Any]:
+    with app.journal(path=path) as journal:
+        store = open_project_store(app, project, journal=journal)
+        try:
             report = synchronise(journal, store, budget_seconds=STATUS_SECONDS, use_breaker=False)
             catch_up(journal)
             facts = {
@@ -224,13 +238,10 @@ def status(app: App, as_json: bool) -> None:
                 **overview(journal),
                 **_members_of(store, report.reached),
             }
-            _name_members(facts)
-    finally:
-        store.close()
-    if as_json:
-        write_document(facts)
-    else:
-        _tell(facts)
+        finally:
+            store.close()
+    _name_members(facts)
+    return facts
 
 
 def _members_of(store: Store, reached: bool) -> dict[str, Any]:

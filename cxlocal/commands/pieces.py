@@ -69,6 +69,14 @@ def open_piece(app: App, journal: Journal, *, reports: bool = False) -> PieceRec
     return record
 
 
+def run_here(app: App) -> str:
+    """The run that ``CXLOCAL_RUN`` or ``.cx/run`` names, whose journal is known by it; empty for
+    none."""
+    from cxlocal.runner import pieces
+
+    return pieces.named_run(app.environ) or pieces.run_of_folder(app.find_project())
+
+
 def place_of(app: App) -> Place | None:
     """The CI server that this process runs in, None outside of one."""
     from cxlocal.hooks.manager import load
@@ -203,7 +211,7 @@ def _start(
     from cxlocal.runner import pieces
     from cxlocal.runner import pieces_run as starting
 
-    fresh = not app.journal_path().exists()
+    fresh = not app.journal_paths()
     with app.journal() as journal:
         machine = make_machine(app, fresh)
         before = pieces.run_of_folder(machine.root)
@@ -280,7 +288,7 @@ def finish(
     from cxlocal.runner import pieces_run as starting
     from cxlocal.runner.handover import goes_away
 
-    with app.journal(create=False) as journal:
+    with app.journal(create=False, run=run_here(app)) as journal:
         record = open_piece(app, journal)
         if record.ended:
             raise UsageError(
@@ -329,7 +337,7 @@ def send_copies(app: App, journal: Journal, *, offline: bool = False, patient: b
     if not offline:
         try:
             project = load_project(app)
-            store = open_project_store(app, project)
+            store = open_project_store(app, project, journal=journal)
             try:
                 patience = project.settings.store_patience_seconds if patient else 0
                 starting.send(journal, store, patience)

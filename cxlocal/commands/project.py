@@ -56,24 +56,19 @@ def load_project(app: App, *, needed: bool = False, shipped_only: bool = False) 
     return Project(root, config, chosen, manager)
 
 
-def open_project_store(app: App, project: Project, url: str | None = None) -> Store:
-    """The store the settings name, or ``url``. Outside a project it is the one the journal belongs to;
-    the store of this machine where nothing names another."""
+def open_project_store(
+    app: App, project: Project, url: str | None = None, *, journal: Journal | None = None
+) -> Store:
+    """The store the settings name, or ``url``. Outside a project it is the one where ``journal`` was
+    met, unless the calling process names one; the store of this machine where nothing does."""
     from cxlocal.exchange.open import open_store
-
-    if url is None and not project.settings.store_url and project.root is None:
-        url = _store_of_journal(app)
-    return open_store(access_of(app, project), url)
-
-
-def _store_of_journal(app: App) -> str:
-    """The address at which the journal last met its store; empty where it has none."""
     from cxlocal.exchange.state import store_state
 
-    if not app.journal_path().exists():
-        return ""
-    with app.journal() as journal:
-        return store_state(journal.connection).url
+    if url is None and journal is not None and project.root is None:
+        state = store_state(journal.connection)
+        named = project.settings.origins["store.url"] in ("environment", "flag")
+        url = None if named or not state.lineage else state.url
+    return open_store(access_of(app, project), url)
 
 
 def agreed(app: App, url: str, how: str) -> None:

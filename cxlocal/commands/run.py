@@ -127,7 +127,7 @@ def carry_out(
     from cxlocal.runner import release
     from cxlocal.runner.handover import goes_away
 
-    fresh = not app.journal_path().exists()
+    fresh = not app.journal_paths()
     with app.journal() as journal:
         machine = make_machine(app, fresh or goes_away(journal))
         if resume:

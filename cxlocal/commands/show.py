@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -77,10 +78,10 @@ def show(
 
     Without a name: the newest release of this folder's deliverable, of all outside a project.
     """
-    with app.journal(create=False) as journal:
+    if deliverable is None and run in ("", "latest"):
+        deliverable = deliverable_here(app)
+    with app.journal(create=False, path=_where(app, run, deliverable)) as journal:
         catch_up(journal)
-        if deliverable is None and run in ("", "latest"):
-            deliverable = deliverable_here(app)
         found = find_run(journal, run, deliverable)
         if stage is not None:
             _print_log(journal, found, stage)
@@ -91,6 +92,26 @@ def show(
             write_document({**found, **parts})
         else:
             _tell(journal, found)
+
+
+def _where(app: App, run: str, deliverable: str | None) -> Path | None:
+    """Of several journals the one that holds the run, the newest where several do; None where there is
+    nothing to choose. Raises UsageError, Conflict."""
+    named = app.journals()
+    if len(named) == 1:
+        return named[0][1]
+    found: list[tuple[str, Path | None]] = []
+    unknown: UsageError | None = None
+    for _, path in named:
+        with app.journal(create=False, path=path) as journal:
+            catch_up(journal)
+            try:
+                found.append((find_run(journal, run, deliverable)["queued_at"] or "", path))
+            except UsageError as problem:
+                unknown = problem
+    if not found and unknown is not None:
+        raise unknown
+    return max(found)[1]
 
 
 def _tell(journal: Journal, run: dict[str, Any]) -> None:

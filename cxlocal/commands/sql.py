@@ -17,6 +17,7 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, put, rows_options, write_rows
 from cxlocal.commands.terminal import say
 from cxlocal.errors import CxError, JournalDamaged, Refused, Trouble, UsageError
+from cxlocal.exchange.state import store_state
 from cxlocal.journal.rebuild import catch_up
 
 LIMIT_SECONDS = 30.0
@@ -51,6 +52,9 @@ READING_PRAGMAS = ("table_info", "table_xinfo", "table_list", "index_list", "ind
     help="Value of :NAME in the statement.",
 )  # fmt: skip
 @click.option("--list", "listing", is_flag=True, help="List the stored queries.")
+@click.option(
+    "--store", metavar="ADDRESS", help="Of several journals the one of this store; a part will do."
+)
 @rows_options
 @pass_app
 def sql(
@@ -59,6 +63,7 @@ def sql(
     query: str | None,
     parameters: tuple[tuple[str, str], ...],
     listing: bool,
+    store: str | None,
     output: Output,
 ) -> None:
     """Ask the journal in SQL; nothing can be changed by it.
@@ -70,10 +75,12 @@ def sql(
         _list(output)
         return
     text, given = _chosen(statement, query, dict(parameters))
-    with app.journal(create=False) as journal:
+    with app.journal(create=False, path=_where(app, store)) as journal:
         # Opening it for writing once repairs what a killed process left, and reading sees all.
         catch_up(journal)
         path = journal.path
+        if len(app.journal_paths()) > 1 and output.for_people:
+            say(f"Asked: the journal of {store_state(journal.connection).url or 'no store yet'}")
     bound_heap()
     if output.shape == "table" or output.fmt is not None:
         names, rows = read(path, text, given, app.clock.monotonic)
@@ -82,6 +89,15 @@ def sql(
             say("No rows.")
     else:
         _write_aside(path, text, given, app.clock.monotonic, output)
+
+
+def _where(app: App, store: str | None) -> Path | None:
+    """The journal of a store that is named; None for that of the project, or the only one."""
+    if store is None:
+        return None
+    from cxlocal.commands.journals import journal_named
+
+    return journal_named(app, store)
 
 
 def bound_heap() -> None:

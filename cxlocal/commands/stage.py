@@ -11,16 +11,16 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
-from cxlocal.commands.pieces import open_piece, place_of, send_copies
+from cxlocal.commands.pieces import open_piece, place_of, run_here, send_copies
 from cxlocal.commands.terminal import warn
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, UsageError
-from cxlocal.journal.file import Journal
 from cxlocal.runner.pieces import KINDS, PART_VARIABLE, Reporter, free_stage, in_ci
 from cxlocal.runner.pieces_attempt import PieceAttempt, Surroundings, Troubles
 from cxlocal.text import parse_duration
 
 if TYPE_CHECKING:
+    from cxlocal.journal.file import Journal
     from cxlocal.plan.free import AnyStage
     from cxlocal.runner.pieces import PieceRecord
     from cxlocal.runner.pieces_deployment import ToldDeployment
@@ -153,7 +153,7 @@ def _pair(text: str, what: str, example: str) -> tuple[str, Path]:
 def _report_only(asked: StageRequest, ended: str | None, reason: str) -> int:
     """``--began`` and ``--ended``: these have nothing to do but to record, so they raise."""
     app = asked.app
-    with app.journal(create=bool(app.environ.get("CXLOCAL_RUN"))) as journal:
+    with app.journal(create=bool(app.environ.get("CXLOCAL_RUN")), run=run_here(app)) as journal:
         record = open_piece(app, journal, reports=True)
         stage = record.stage(asked.name, asked.kind)
         by = asked.reporter()
@@ -263,12 +263,8 @@ def _open(
     app = asked.app
     journal = None
     try:
-        path = app.journal_path()
         # A job on another machine may be the first to say anything there.
-        create = bool(app.environ.get("CXLOCAL_RUN"))
-        journal = Journal.open(
-            path, clock=app.clock, ids=app.ids, create=create, witness=app.witness()
-        )
+        journal = app.open_of_run(run_here(app), create=bool(app.environ.get("CXLOCAL_RUN")))
         record = open_piece(app, journal, reports=True)
         stage = record.stage(asked.name, asked.kind)
         by = asked.reporter()

@@ -61,16 +61,20 @@ def status(app: App, as_json: bool) -> None:
     """
     config = config_here(app)
     name = None if config is None else config.deliverable.name
-    if not app.journal_path().exists():
+    if not app.journal_paths():
         _say_empty(name, as_json)
         return
-    with app.journal() as journal:
-        catch_up(journal)
-        facts = _facts(journal, name)
-    if as_json:
-        write_document(facts)
+    found = {}
+    for store, path in app.journals():
+        with app.journal(create=False, path=path) as journal:
+            catch_up(journal)
+            found[store] = _facts(journal, name)
+    if as_json and len(found) > 1:
+        write_document({"stores": [{"store": store, **facts} for store, facts in found.items()]})
+    elif as_json:
+        write_document(*found.values())
     else:
-        _tell(facts, deploys=config is None or has_lasting_place(config))
+        _tell_all(found, deploys=config is None or has_lasting_place(config))
 
 
 def has_lasting_place(config: Config) -> bool:
@@ -145,6 +149,13 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
             for row in journal.query(FLAGS, {"name": name})
         ],
     }
+
+
+def _tell_all(found: dict[str, dict[str, Any]], *, deploys: bool) -> None:
+    for number, (store, facts) in enumerate(found.items()):
+        if store:
+            put(f"{chr(10) * bool(number)}{store}:")
+        _tell(facts, deploys=deploys)
 
 
 def _tell(facts: dict[str, Any], *, deploys: bool) -> None:

@@ -9,24 +9,24 @@ import click
 
 from cxlocal.address import argument_address
 from cxlocal.allocation.request import known_node
+from cxlocal.commands.adopt import adopt
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command, group
+from cxlocal.commands.journals import place_of
 from cxlocal.commands.members import invite, join, revoke, status
 from cxlocal.commands.output import json_option, write_document
-from cxlocal.commands.project import agreed, load_project, open_project_store
+from cxlocal.commands.project import Project, agreed, load_project, open_project_store
 from cxlocal.commands.sync import describe
 from cxlocal.commands.terminal import say
 from cxlocal.domain import deliverable_id
 from cxlocal.errors import UsageError
-from cxlocal.exchange.adoption import Moved, move
-from cxlocal.exchange.contact import bind_address
-from cxlocal.exchange.destination import EMBEDDED
+from cxlocal.exchange.contact import bind_address, talk
 from cxlocal.exchange.followed import choose, chosen
+from cxlocal.exchange.journals import Wanted, landing
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.store import Store, StoreUnreachable
-from cxlocal.exchange.sync import SyncReport, recover_store, synchronise
+from cxlocal.exchange.sync import SyncReport, recover_store, synchronise, take_in
 from cxlocal.journal.file import Journal
-from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers.log import AHEAD_MAX, COUNT_MAX
 
 
@@ -67,13 +67,13 @@ def recover(app: App, margin: int, yes: bool, as_json: bool) -> None:
     Where its file is not there, a new one is made in its place: make sure first that the disk it
     lies on is really gone, and not only unmounted.
     """
-    opened = open_project_store(app, load_project(app))
-    _ask(opened, margin, yes)
-    try:
-        with app.journal() as journal:
+    with app.journal() as journal:
+        opened = open_project_store(app, load_project(app), journal=journal)
+        try:
+            _ask(opened, margin, yes)
             report = recover_store(journal, opened, margin=margin)
-    finally:
-        opened.close()
+        finally:
+            opened.close()
     if as_json:
         write_document(report._asdict())
     else:
@@ -129,7 +129,8 @@ def create(app: App, url: str | None, synced: bool, again: bool, as_json: bool) 
     an unmounted share looks like. Of a folder or bucket it is tried first whether two machines can
     ever be given one number there.
     """
-    opened = open_project_store(app, load_project(app), url)
+    project = load_project(app)
+    opened = open_project_store(app, project, url)
     try:
         make = getattr(opened, "create", None)
         if make is None:
@@ -139,12 +140,10 @@ def create(app: App, url: str | None, synced: bool, again: bool, as_json: bool) 
                 hint="run 'cxlocal sync'",
                 name="no-creating",
             )
+        granter = _granter(app, project, opened.url) if synced else ""
         with app.journal() as journal:
             before = store_state(journal.connection)
-            lineage = make(
-                _own_node(journal) if synced else "",
-                lineage=_own_lineage(journal) if again else "",
-            )
+            lineage = make(granter, lineage=_own_lineage(journal) if again else "")
     finally:
         opened.close()
     if url:
@@ -163,8 +162,12 @@ def create(app: App, url: str | None, synced: bool, again: bool, as_json: bool) 
         say(f'Set it in cx.toml, [store] url = "{opened.url}"; then run "cxlocal sync".')
 
 
-def _own_node(journal: Journal) -> str:
-    with journal.write() as transaction:
+def _granter(app: App, project: Project, url: str) -> str:
+    """The id under which this machine will use the store at ``url``, so that it is let to grant."""
+    path = None
+    if project.deliverable is not None:
+        path = landing(place_of(app), Wanted(url, project.deliverable))
+    with app.journal(path=path) as journal, journal.write() as transaction:
         return known_node(transaction)
 
 
@@ -221,61 +224,6 @@ def follow(app: App, deliverables: tuple[str, ...], everything: bool, as_json: b
         say("'cxlocal sync' fetches what is missing; what is here stays.")
 
 
-SYNC_SECONDS = 60.0
-
-
-@command(
-    examples=[
-        ("cxlocal store adopt https://store.example.org:8377", "move there, after 'store join'"),
-        ("cxlocal store adopt sqlite:///srv/cx/store.db", "a file that several homes share"),
-    ]
-)
-@click.argument("url")
-@click.option("--with-others", is_flag=True, help="More machines use the old store, and follow.")
-@click.option(
-    "--conflicts-known", is_flag=True, help="Both may have counted the same numbers: show them so."
-)
-@json_option
-@pass_app
-def adopt(app: App, url: str, with_others: bool, conflicts_known: bool, as_json: bool) -> None:
-    """Move this machine's history and counters to a shared store.
-
-    The old store hands out nothing more, the new one counts above everything it ever handed out, and
-    gets all history that is here. Set [store] url to the new one afterwards, in every project of
-    this machine. A move that was cut off goes on when it is given again.
-    """
-    argument_address(url)  # raises where it holds a password
-    project = load_project(app)
-    with app.journal() as journal:
-        before = store_state(journal.connection).url
-        old = open_project_store(app, project, before or EMBEDDED)
-        new = open_project_store(app, project, url)
-        try:
-            catch_up(journal)
-            moved = move(journal, old, new, others=with_others, conflicts=conflicts_known)
-            report = synchronise(journal, new, use_breaker=False, budget_seconds=SYNC_SECONDS)
-            catch_up(journal)
-        finally:
-            old.close()
-            new.close()
-    agreed(app, url, "store adopt")
-    if as_json:
-        write_document({**moved._asdict(), "from": before, "to": url, "sync": report._asdict()})
-    else:
-        _tell(moved, report, url, configured=project.settings.store_url == url)
-
-
-def _tell(moved: Moved, report: SyncReport, url: str, *, configured: bool) -> None:
-    if moved.already:
-        say("This machine belongs to that store, or to none yet: there is nothing to move.")
-    else:
-        lines = f"{moved.lines} line" + ("" if moved.lines == 1 else "s")
-        say(f"{url} goes on counting {lines} and gets {moved.events} events.")
-    say(describe(report))
-    if not configured:
-        say(f'To do: [store] url = "{url}" in cx.toml or cx.local.toml of every project here')
-
-
 @command(
     examples=[
         ("cxlocal store moved https://store2.example.org:8377", "the same store, elsewhere"),
@@ -293,17 +241,10 @@ def moved(app: App, url: str, as_json: bool) -> None:
     argument_address(url)
     store = open_project_store(app, load_project(app), url)
     try:
-        with app.journal() as journal:
+        with app.journal(create=False) as journal:
             before = bind_address(journal, store.url)
             try:
-                report = synchronise(journal, store, use_breaker=False)
-                if not report.reached:
-                    raise StoreUnreachable(
-                        f"no store answers at {store.url} as this journal's own",
-                        why=f"{report.why}; it stays bound to {before or 'none'}",
-                        hint="see that the store is there, then again",
-                        url=store.url,
-                    )
+                report = _ask_there(journal, store, before)
             except BaseException:
                 bind_address(journal, before)
                 raise
@@ -314,6 +255,21 @@ def moved(app: App, url: str, as_json: bool) -> None:
         write_document({"from": before, "to": store.url, "sync": report._asdict()})
     else:
         say(f"The store is at {store.url} now. {describe(report)}")
+
+
+def _ask_there(journal: Journal, store: Store, before: str) -> SyncReport:
+    """The first exchange with the store where it is now. Nothing is shown before it has said that it is
+    the journal's own. Raises StoreUnreachable, Refused."""
+    try:
+        take_in(journal, talk(journal, store, push=False), settle=False)
+    except StoreUnreachable as error:
+        raise StoreUnreachable(
+            f"no store answers at {store.url} as this journal's own",
+            why=f"{error.why or error.what}; it stays bound to {before or 'none'}",
+            hint="see that the store is there, then again",
+            url=store.url,
+        ) from error
+    return synchronise(journal, store, use_breaker=False)
 
 
 for _member in (status, follow, create, adopt, moved, join, invite, revoke, recover):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
 
@@ -49,6 +51,8 @@ BUDGET_SECONDS = 60.0
 def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -> None:
     """Send and fetch history, and refresh the reserve of numbers.
 
+    In a project with its store; outside of one with the store of each journal that is here.
+
     The artifacts of what is live go along, so that other machines can roll back to them ('cxlocal
     prepare' there). What came here in bundles of other machines ('cxlocal import') is brought to the store too.
     With --watch a line is written whenever something moved, and when the store goes away or comes
@@ -62,52 +66,126 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
             name="bad-options",
         )
     project = load_project(app)
-    with app.journal() as journal:
+    if watch:
+        _watch(app, project, every, as_json=as_json)
+        return
+    named = app.journals()
+    done: list[tuple[str, Synced | CxError]] = []
+    for where, path in named:
+        try:
+            done.append((where, _synchronise(app, project, path)))
+        except CxError as problem:
+            if len(named) == 1:
+                raise
+            done.append((where, problem))
+    if as_json:
+        documents = [_document(where, one) for where, one in done]
+        write_document({"stores": documents} if len(named) > 1 else documents[0])
+    first = project.deliverable or ""
+    found = [
+        (
+            where,
+            one
+            if isinstance(one, CxError)
+            else _said(where, one, require_sync, first, quiet=as_json),
+        )
+        for where, one in done
+    ]
+    bad = [(where, problem) for where, problem in found if problem is not None]
+    for where, further in bad[1:]:
+        warn(f"{where}: {str(further).replace(chr(10), ': ')}")
+    if bad:
+        raise bad[0][1]
+
+
+class Synced(NamedTuple):
+    """What came of one exchange, and of what else a contact is good for."""
+
+    report: SyncReport
+    carried: Carried
+    settled: list[str]
+    staying: list[str]
+    bundle: str
+
+
+def _watch(app: App, project: Project, every: str, *, as_json: bool) -> None:
+    with _met(app, project, None) as (journal, store):
+        watched = Watch(
+            journal, store, app.ids, max(EVERY_SECONDS_MIN, parse_duration(every)),
+            lambda: _look_after(app, project, journal, store)[1],
+        )  # fmt: skip
+        own = partial(describe, first=project.deliverable or "")
+        watch_store(watched, own, as_json=as_json)
+
+
+@contextmanager
+def _met(app: App, project: Project, path: Path | None) -> Iterator[tuple[Journal, Store]]:
+    """A journal and its store."""
+    with app.journal(path=path) as journal:
         if project.deliverable is not None:
             include(journal, project.deliverable)
-        store = open_project_store(app, project)
+        store = open_project_store(app, project, journal=journal)
         try:
-            if watch:
-                watched = Watch(
-                    journal, store, app.ids, max(EVERY_SECONDS_MIN, parse_duration(every)),
-                    lambda: _look_after(app, project, journal, store)[1],
-                )  # fmt: skip
-                own = partial(describe, first=project.deliverable or "")
-                watch_store(watched, own, as_json=as_json)
-                return
-            report = _exchange(project, journal, store)
-            carried = Carried()
-            settled: list[str] = []
-            if report.reached:
-                carried, settled = _look_after(app, project, journal, store)
-            if settled:
-                # What the remote said is an event too: "in step" is to be true of it as well.
-                report = _both(report, _exchange(project, journal, store))
+            yield journal, store
         finally:
             store.close()
+
+
+def _synchronise(app: App, project: Project, path: Path | None) -> Synced:
+    with _met(app, project, path) as (journal, store):
+        report = _exchange(project, journal, store)
+        carried = Carried()
+        settled: list[str] = []
+        if report.reached:
+            carried, settled = _look_after(app, project, journal, store)
+        if settled:
+            # What the remote said is an event too: "in step" is to be true of it as well.
+            report = _both(report, _exchange(project, journal, store))
         bundle = leave(journal, project.root or app.directory)
         staying = words_of_staying(journal.connection, report.staying)
-    if as_json:
-        told = {**report._asdict(), "artifacts_sent": carried.sent}
-        write_document({**told, "reverified": settled, "bundle": bundle})
-    else:
-        if bundle:
-            put(bundle)
+    return Synced(report, carried, settled, staying, bundle)
+
+
+def _document(where: str, one: Synced | CxError) -> dict[str, Any]:
+    named = {"store": where} if where else {}
+    if isinstance(one, CxError):
+        return {**named, "reached": False, "why": one.what}
+    told = {**one.report._asdict(), "artifacts_sent": one.carried.sent}
+    return {**named, **told, "reverified": one.settled, "bundle": one.bundle}
+
+
+def _said(
+    where: str, one: Synced, require_sync: bool, first: str, *, quiet: bool
+) -> CxError | None:
+    """Say what was done, unless ``quiet``; what is to be raised in the end."""
+    report = one.report
+    if not quiet:
+        if one.bundle:
+            put(one.bundle)
         if report.reached:  # else the error below says so
-            say(describe(report, project.deliverable or ""))
-        if carried.sent:
-            say(f"{carried.sent} artifacts of what is live sent.")
-        for why in carried.problems:
-            warn(f"an artifact of what is live was not sent: {why}")
-        for line in settled:
+            words = describe(report, first)
+            say(f"{where}: {words}" if where else words)
+        if one.carried.sent:
+            say(f"{one.carried.sent} artifacts of what is live sent.")
+        for line in one.settled:
             say(line)
-        for why in report.rewritten:
-            warn(f"{why}; 'cxlocal status' says what is disputed")
-        for why in report.not_taken:
-            warn(f"the store does not take the history of another machine: {why}")
-        for why in staying:
+        for why in _troubles(one):
             warn(why)
-    _end(report, require_sync, bundle)
+    try:
+        _end(report, require_sync, one.bundle)
+    except CxError as problem:
+        return problem
+    return None
+
+
+def _troubles(one: Synced) -> list[str]:
+    sent = [f"an artifact of what is live was not sent: {why}" for why in one.carried.problems]
+    changed = [f"{why}; 'cxlocal status' says what is disputed" for why in one.report.rewritten]
+    return [*sent, *changed, *map(_not_taken, one.report.not_taken), *one.staying]
+
+
+def _not_taken(why: str) -> str:
+    return f"the store does not take the history of another machine: {why}"
 
 
 def _exchange(project: Project, journal: Journal, store: Store) -> SyncReport:
@@ -282,4 +360,4 @@ class Said:
             say(self._describe(report))
         if changed and not self._as_json:
             for why in report.not_taken:
-                warn(f"the store does not take the history of another machine: {why}")
+                warn(_not_taken(why))

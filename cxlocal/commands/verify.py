@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
@@ -12,7 +13,7 @@ from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.terminal import Progress, say, warn
 from cxlocal.errors import JournalDamaged
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.journal.verify import Finding
+from cxlocal.journal.verify import Checked, Finding
 from cxlocal.journal.verify import verify as check
 from cxlocal.projection.tables import PROJECTION_VERSION
 
@@ -29,18 +30,30 @@ COLUMNS = ("kind", "where", "what")
 @pass_app
 def verify(app: App, output: Output) -> None:
     """Check that the journal holds what was written."""
-    with app.journal(create=False) as journal:
-        # What a pull left to be projected is projected first: only then is there something to
-        # compare. What keeps from it is what the check finds.
-        with suppress(
-            JournalDamaged, sqlite3.DatabaseError, TypeError, ValueError, ArithmeticError
-        ):
-            catch_up(journal)
-        with counting("checked") as tell:
-            checked = check(journal, tell)
-        path = journal.path
-    write_rows([finding._asdict() for finding in checked.findings], COLUMNS, output)
-    raise_findings(checked.findings)
+    found: list[tuple[Path, Checked]] = []
+    rows: list[dict[str, object]] = []
+    named = app.journals()
+    for store, path in named:
+        with app.journal(create=False, path=path) as journal:
+            # What a pull left to be projected is projected first: only then is there something to
+            # compare. What keeps from it is what the check finds.
+            with suppress(
+                JournalDamaged, sqlite3.DatabaseError, TypeError, ValueError, ArithmeticError
+            ):
+                catch_up(journal)
+            with counting("checked") as tell:
+                checked = check(journal, tell)
+        found.append((journal.path, checked))
+        rows += [
+            {**one._asdict(), **({"store": store} if store else {})} for one in checked.findings
+        ]
+    write_rows(rows, COLUMNS if len(named) == 1 else ("store", *COLUMNS), output)
+    raise_findings([one for _, checked in found for one in checked.findings])
+    for place, checked in found:
+        _tell(place, checked, output)
+
+
+def _tell(path: Path, checked: Checked, output: Output) -> None:
     if checked.newer_projection:
         warn(
             f"the rows were written by a newer cxlocal (projection {checked.newer_projection}, this"

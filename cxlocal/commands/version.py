@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from cxlocal.commands.context import App, pass_app
@@ -49,7 +51,7 @@ def list_numbers(app: App, deliverable: str | None, line: str | None, output: Ou
     """List what became of every number."""
     name = deliverable or _deliverable(app)
     rows: list[dict[str, object]] = []
-    with app.journal(create=False) as journal:
+    with app.journal(create=False, path=_where(app, deliverable)) as journal:
         catch_up(journal)
         for each in [line] if line is not None else lines_of(journal, name):
             for span in ledger(journal, name, each):
@@ -80,7 +82,7 @@ def explain(
 ) -> None:
     """Say what became of a number, and why."""
     name = deliverable or _deliverable(app)
-    with app.journal(create=False) as journal:
+    with app.journal(create=False, path=_where(app, deliverable)) as journal:
         catch_up(journal)
         chosen, counted = _which(app, number, line)
         found = look(journal, name, chosen, counted)
@@ -88,6 +90,17 @@ def explain(
         write_document({"deliverable": name, "line": chosen, **found._asdict()})
     else:
         put(sentence(name, chosen, found))
+
+
+def _where(app: App, deliverable: str | None) -> Path | None:
+    """Of several journals the one that counts a deliverable that is named; None for that of the
+    project."""
+    if deliverable is None or len(app.journal_paths()) <= 1:
+        return None
+    from cxlocal.commands.journals import place_of
+    from cxlocal.exchange.journals import look as look_for
+
+    return next((one.path for one in look_for(place_of(app), deliverable) if one.counts), None)
 
 
 def sentence(deliverable: str, line: str, found: Explained) -> str:
@@ -142,11 +155,11 @@ def _deliverable(app: App) -> str:
 @pass_app
 def next_number(app: App, plain: bool, offline: bool, as_json: bool) -> None:
     """Take the number of the run that single commands carry out."""
-    from cxlocal.commands.pieces import open_piece
+    from cxlocal.commands.pieces import open_piece, run_here
     from cxlocal.runner.pieces_run import next_version
     from cxlocal.runner.voice import NUMBER_FROM
 
-    with app.journal(create=False) as journal:
+    with app.journal(create=False, run=run_here(app)) as journal:
         record = open_piece(app, journal)
         machine = make_machine(app, fresh=False)
         found = next_version(machine, journal, record.run, offline=offline)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -18,9 +19,11 @@ from typing import Any, NamedTuple
 from cxlocal.config.types import Config, source_of
 from cxlocal.errors import ConfigError, Refused, Trouble
 from cxlocal.files import write_whole
-from cxlocal.private import make_home
+from cxlocal.private import FILE, make_home
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+LOCK_SECONDS = 10
+"""What one command does while it holds the list takes milliseconds."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 Entry = dict[str, Any]
@@ -78,21 +81,23 @@ def agree(
     addresses: Mapping[str, Entry] = _NOTHING,
 ) -> None:
     """Add to the list. Raises Trouble."""
-    known = read(home)
-    _write(home, Agreements({**known.trusted, **trusted}, {**known.addresses, **addresses}))
+    with _alone(home):
+        known = read(home)
+        _write(home, Agreements({**known.trusted, **trusted}, {**known.addresses, **addresses}))
 
 
 def remove(home: Path, key: str) -> None:
     """Take a digest or an address back. Raises Refused when it is not on the list."""
-    known = read(home)
-    if key not in known.trusted and key not in known.addresses:
-        raise Refused(
-            f"{key} is not trusted here",
-            why="the list of this machine does not hold it",
-            hint="cxlocal trust --list",
-        )
-    left = ({one: entry for one, entry in table.items() if one != key} for table in known)
-    _write(home, Agreements(*left))
+    with _alone(home):
+        known = read(home)
+        if key not in known.trusted and key not in known.addresses:
+            raise Refused(
+                f"{key} is not trusted here",
+                why="the list of this machine does not hold it",
+                hint="cxlocal trust --list",
+            )
+        left = ({one: entry for one, entry in table.items() if one != key} for table in known)
+        _write(home, Agreements(*left))
 
 
 def digest_of(what: str, content: bytes) -> str:
@@ -132,15 +137,36 @@ def _list(home: Path) -> Path:
     return home / "trust.json"
 
 
-def _write(home: Path, known: Agreements) -> None:
-    path = _list(home)
-    document = json.dumps({"format": 1, **known._asdict()}, indent=1)
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """While the list is read and written again: of two commands that agree at once none loses what
+    the other added. Raises Trouble."""
+    from filelock import FileLock, Timeout
+
+    path = _list(home).with_suffix(".lock")
     try:
         make_home(home)
-        write_whole(path, document + "\n")
-    except OSError as error:
+        with FileLock(path, timeout=LOCK_SECONDS, mode=FILE, fallback_to_soft=False):
+            yield
+    except Timeout as error:
         raise Trouble(
-            f"{path} cannot be written",
-            why=str(error.strerror),
-            hint=f"see who may write to {home}, and whether the disk has room",
+            f"{_list(home)} cannot be changed",
+            why=f"another command has held {path} for more than {LOCK_SECONDS} seconds",
+            hint="wait for it or end it, then run the command again",
+            name="trust-locked",
         ) from error
+    except OSError as error:
+        raise _unwritable(home, error) from error
+
+
+def _unwritable(home: Path, error: OSError) -> Trouble:
+    return Trouble(
+        f"{_list(home)} cannot be written",
+        why=str(error.strerror),
+        hint=f"see who may write to {home}, and whether the disk has room",
+    )
+
+
+def _write(home: Path, known: Agreements) -> None:
+    document = json.dumps({"format": 1, **known._asdict()}, indent=1)
+    write_whole(_list(home), document + "\n")

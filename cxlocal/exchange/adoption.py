@@ -4,12 +4,15 @@ In this order, and every step may be repeated after a cut: ask the new store whe
 us; give up our reserves; let the old store stop and say how far it counted; let the new one count
 above that; change over in the journal, in one transaction. What was sent to the old store is sent to
 the new one as if it had never been sent, other machines' histories included.
+
+That is for a journal that goes to the new store as a whole. Where it holds what does not go along,
+``parting`` takes some deliverables into the journal of the new store, by the same steps.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
 from cxlocal.errors import Refused
@@ -23,7 +26,7 @@ from cxlocal.exchange.copies import ensure_node
 from cxlocal.exchange.messages import PROTOCOL
 from cxlocal.exchange.rights import may
 from cxlocal.exchange.store import Store, StoreUnreachable
-from cxlocal.exchange.sync import synchronise, take_in
+from cxlocal.exchange.sync import SyncReport, synchronise, take_in
 from cxlocal.exchange.token import NO_TOKEN, propose, token_out
 from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.whereabouts import file_hint
@@ -57,10 +60,12 @@ class Moved(NamedTuple):
 
 
 def move(
-    journal: Journal, old: Store, new: Store, *, others: bool = False, conflicts: bool = False
-) -> Moved:
+    journal: Journal, old: Store, new: Store, *, others: bool = False, conflicts: bool = False,
+    names: Collection[str] | None = None,
+) -> Moved:  # fmt: skip
     """Change over from ``old`` to ``new``. ``others``: more machines use the old one and will
-    follow; ``conflicts``: it is known that both may have counted the same numbers.
+    follow; ``conflicts``: it is known that both may have counted the same numbers. ``names``: all
+    that the journal counts; the old store goes on counting whatever else it counts.
 
     Raises StoreUnreachable and Refused; everything is as before then, but for reserves given up and
     an old store that stopped.
@@ -70,14 +75,10 @@ def move(
         return Moved(0, 0, already=True)
     _refuse_partial(journal)
     request = _Request(journal, new, state.lineage, conflicts)
-    if not request.would_take(_used(journal)):
+    if not request.would_take(used_lines(journal)):
         bind_address(journal, new.url)  # ours, by another name
         return Moved(0, 0, already=True)
-    left = _level(journal, old)
-    with journal.write() as transaction:
-        why = f"this machine moves from its store to {new.url}"
-        holdings.give_up_reserves(transaction, why)
-    lines = _retire(journal, old, new.url, others) or _follow(journal, old, request, left)
+    lines = leave(journal, old, new.url, request.ask, others=others, names=names)
     answer = request.adopt(lines)
     events = _change_over(journal, new.url, answer, request.proposal)
     return Moved(len(request.allowed(lines)), events)
@@ -94,9 +95,27 @@ def _refuse_partial(journal: Journal) -> None:
     )
 
 
-def _level(journal: Journal, old: Store) -> bool:
-    """Fetch what only the old store has; whether it stopped because another one goes on. Raises
-    StoreUnreachable."""
+def leave(
+    journal: Journal, old: Store, to: str, ask: Callable[[Lines], Answer], *,
+    others: bool, names: Collection[str] | None,
+) -> Lines:  # fmt: skip
+    """Let the old store stop, of all or of ``names``: the lines it counted, as the new one is to count
+    on above them. ``ask`` puts them to the new one. Raises StoreUnreachable and Refused."""
+    gone = level(journal, old).gone
+    if names is not None and not names:
+        return []
+    with journal.write() as transaction:
+        why = f"this machine moves from its store to {to}"
+        holdings.give_up_reserves(transaction, why, names=names)
+    stopped = _retire(journal, old, to, others=others, names=names)
+    if stopped is not None:
+        return stopped
+    left = "" in gone or (names is not None and set(names) <= set(gone))
+    return _follow(journal, old, ask, left=left, names=names)
+
+
+def level(journal: Journal, old: Store) -> SyncReport:
+    """Fetch what only the old store has, and bring what it lacks. Raises StoreUnreachable."""
     report = synchronise(journal, old, use_breaker=False, budget_seconds=SYNC_SECONDS)
     while report.reached and report.pulled:
         report = synchronise(journal, old, use_breaker=False, budget_seconds=SYNC_SECONDS)
@@ -107,14 +126,17 @@ def _level(journal: Journal, old: Store) -> bool:
             hint="bring it back; if it is lost: cxlocal store recover, then again",
             url=old.url,
         )
-    return report.left
+    return report
 
 
-def _follow(journal: Journal, old: Store, request: _Request, left: bool) -> Lines:
+def _follow(
+    journal: Journal, old: Store, ask: Callable[[Lines], Answer], *, left: bool,
+    names: Collection[str] | None,
+) -> Lines:  # fmt: skip
     """What a machine that may not stop the old store brings of its own: somebody else stopped it, and
     the new one counts above all of it already. Raises Refused where that is not so yet."""
-    lines = _used(journal)
-    if left and not request.ask(lines).adopted:
+    lines = used_lines(journal, names)
+    if left and not ask(lines).adopted:
         return lines
     raise Refused(
         "this machine may not move the store",
@@ -126,27 +148,43 @@ def _follow(journal: Journal, old: Store, request: _Request, left: bool) -> Line
     )
 
 
-def _retire(journal: Journal, old: Store, to: str, others: bool) -> Lines | None:
+def _retire(
+    journal: Journal, old: Store, to: str, *, others: bool, names: Collection[str] | None
+) -> Lines | None:
     """Let the old store stop, which says how far it counted; None where we may not."""
     own = [row["node"] for row in journal.query("SELECT node FROM contact")]
-    part = {"to": to, "others": others, "own": own}
+    part: dict[str, Any] = {"to": to, "others": others, "own": own}
+    # A part of its own: what does not know it must not stop altogether.
+    parts = (
+        {"retire": part} if names is None else {"leave": {**part, "deliverables": sorted(names)}}
+    )
     try:
-        reply = talk(journal, old, push=False, parts={"retire": part})
+        reply = talk(journal, old, push=False, parts=parts)
     except Refused as error:
         if error.name != "not-allowed":
             raise
         return None
     if reply.answer.retired is None:
-        raise _too_old(old)
+        raise too_old(old)
     take_in(journal, reply, settle=False)
     highest = {(name, line): number for name, line, number in reply.answer.retired}
-    for name, line, number in _used(journal):
+    for name, line, number in used_lines(journal, names):
         highest[name, line] = max(number, highest.get((name, line), -1))
     return [(*where, number) for where, number in sorted(highest.items()) if number >= 0]
 
 
-def _used(journal: Journal) -> Lines:
-    return journal.connection.execute(_USED).fetchall()
+def used_lines(journal: Journal, names: Collection[str] | None = None) -> Lines:
+    """The lines of which this machine knows numbers in use, of all deliverables or of ``names``."""
+    rows = journal.connection.execute(_USED).fetchall()
+    return [row for row in rows if names is None or row[0] in names]
+
+
+def adopt_part(lineage: str, lines: Lines, *, conflicts: bool, only_ask: bool) -> dict[str, Any]:
+    """The part ``adopt`` of a message."""
+    return {
+        "lineage": lineage, "lines": [list(line) for line in lines],
+        "conflicts_known": conflicts, "only_ask": only_ask,
+    }  # fmt: skip
 
 
 class _Request:
@@ -196,7 +234,7 @@ class _Request:
         if isinstance(answer, Refusal):
             raise as_error(answer)
         if answer.adopted is None:
-            raise _too_old(self.new)
+            raise too_old(self.new)
         return answer
 
     def _say(self, lines: Lines, *, only_ask: bool) -> Answer | Refusal:
@@ -209,10 +247,9 @@ class _Request:
             },
             "push": [],
             "grant": [],
-            "adopt": {
-                "lineage": self.lineage, "lines": [list(line) for line in self.allowed(lines)],
-                "conflicts_known": self.conflicts, "only_ask": only_ask,
-            },
+            "adopt": adopt_part(
+                self.lineage, self.allowed(lines), conflicts=self.conflicts, only_ask=only_ask
+            ),
         }  # fmt: skip
         return ask(self.new, message, ANSWER_SECONDS)[1]
 
@@ -225,7 +262,8 @@ def _proposal(transaction: Transaction, url: str, node: str) -> Any:
     return propose(NO_TOKEN, kept["value"])
 
 
-def _too_old(store: Store) -> Refused:
+def too_old(store: Store) -> Refused:
+    """What is said of a store that does not know the parts of a move."""
     return Refused(
         "the store does not know how to move",
         why=f"{store.url} is kept by an older release of cxlocal",

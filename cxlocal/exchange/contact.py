@@ -77,13 +77,15 @@ def talk(
     wishes: Sequence[Wish] = (),
     push: bool = True,
     batch: Sequence[dict[str, Any]] = (),
+    in_part: bool = False,
     timeout: float = ANSWER_SECONDS,
     parts: Mapping[str, Any] = MappingProxyType({}),
     whole: bool = False,
 ) -> Reply:
     """Carry out one contact. Raises StoreUnreachable, Refused, NotSignedIn.
 
-    ``parts`` are further parts of the message. ``batch`` holds events to bring instead of our own: what another machine gave us to carry. A
+    ``parts`` are further parts of the message. ``batch`` holds events to bring instead of our own: what
+    another machine gave us to carry, ``in_part`` where something is left out before or between them. A
     journal that the store takes for a copy goes on under a new node id and tries again.
     """
     refuse_elsewhere(journal, store)
@@ -91,7 +93,7 @@ def talk(
         _check_memory(journal, store, timeout)
     for _ in range(TURNS_MAX):
         row = prepare(journal)
-        sent = Batch(list(batch)) if batch else _batch(journal) if push else Batch([])
+        sent = Batch(list(batch), in_part) if batch else _batch(journal) if push else Batch([])
         message = build(journal, row, wishes, sent)
         message.update(parts)
         if whole:
@@ -156,15 +158,20 @@ def refuse_elsewhere(journal: Journal, store: Store) -> None:
     its numbers mean nothing at another. Raises Refused."""
     state = known.store_state(journal.connection)
     if state.lineage and state.url and state.url != store.url:
-        raise Refused(
-            f"the journal here belongs to the store at {state.url}"
-            f"{' (this machine alone)' * is_own(state.url)}, not to one at {store.url}",
-            why="it holds the history and the numbers of that store, and is shown to no other",
-            hint=f"is it the same store, moved: cxlocal store moved {store.url}; to move this machine"
-            f" over: cxlocal store adopt {store.url}; to use both: a home for each (CXLOCAL_HOME)",
-            name="wrong-lineage",
-            known=state.url,
-        )
+        raise elsewhere(state.url, store.url)
+
+
+def elsewhere(known: str, asked: str) -> Refused:
+    """What is said where a journal belongs to the store at ``known`` and ``asked`` is named."""
+    return Refused(
+        f"the journal here belongs to the store at {known}"
+        f"{' (this machine alone)' * is_own(known)}, not to one at {asked}",
+        why="it holds the history and the numbers of that store, and is shown to no other",
+        hint=f"is it the same store, moved: cxlocal store moved {asked}; to let this project count on"
+        f" there: cxlocal store adopt {asked}; else set [store] url to {known}",
+        name="wrong-lineage",
+        known=known,
+    )
 
 
 def bind_address(journal: Journal, url: str) -> str:

@@ -14,7 +14,7 @@ from sqlite3 import Connection
 from cxlocal.exchange.state import forget_cursor
 from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.read import partial_nodes
-from cxlocal.journal.schema import PARTIAL
+from cxlocal.journal.schema import AWAY, PARTIAL
 
 _CHOSEN = "follows"
 """Local value: what a person chose, as JSON; empty for everything."""
@@ -24,8 +24,9 @@ _FILLING = "follows more"
 """Local value: set where chains that were held in part may be whole when the feed is read to its end."""
 
 _WORKED_ON = """
-SELECT deliverable FROM spent UNION SELECT deliverable FROM reserve
-UNION SELECT deliverable FROM reserve_wish
+SELECT deliverable FROM (SELECT deliverable FROM spent UNION SELECT deliverable FROM reserve
+  UNION SELECT deliverable FROM reserve_wish)
+WHERE NOT EXISTS (SELECT 1 FROM local_value WHERE name = :away || deliverable)
 """
 
 
@@ -37,8 +38,13 @@ def chosen(journal: Journal) -> frozenset[str] | None:
     names = _read(journal, _CHOSEN)
     if names is None:
         return None
-    rows = journal.connection.execute(_WORKED_ON).fetchall()
-    return names.union(row[0] for row in rows)
+    return names | worked_on(journal)
+
+
+def worked_on(journal: Journal) -> frozenset[str]:
+    """The deliverables that this journal takes numbers of."""
+    rows = journal.connection.execute(_WORKED_ON, {"away": AWAY}).fetchall()
+    return frozenset(row[0] for row in rows)
 
 
 def choose(journal: Journal, names: Iterable[str] | None) -> None:

@@ -28,9 +28,10 @@ PAUSE_SECONDS = 0.004
 
 
 @contextmanager
-def asking(home: Path, clock: Clock, wait_seconds: float) -> Iterator[bool]:
-    """Hold the lock; False where it was not had within ``wait_seconds``."""
-    handle = _open(home)
+def asking(journal: Path, clock: Clock, wait_seconds: float) -> Iterator[bool]:
+    """Hold the lock of the journal at that path; False where it was not had within
+    ``wait_seconds``."""
+    handle = _open(journal)
     try:
         deadline = clock.monotonic() + wait_seconds
         while not (held := _lock(handle)) and clock.monotonic() < deadline:
@@ -41,17 +42,17 @@ def asking(home: Path, clock: Clock, wait_seconds: float) -> Iterator[bool]:
 
 
 @contextmanager
-def nobody_asks(home: Path) -> Iterator[bool]:
-    """True, and the lock held, while no process of this machine is waiting for a number."""
-    handle = _open(home)
+def nobody_asks(journal: Path) -> Iterator[bool]:
+    """True, and the lock held, while no process of this journal is waiting for a number."""
+    handle = _open(journal)
     try:
         yield _lock(handle)
     finally:
         os.close(handle)
 
 
-def _open(home: Path) -> int:
-    return os.open(home / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _open(journal: Path) -> int:
+    return os.open(journal.with_name(FILE_NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _lock(handle: int) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from cxlocal.errors import Refused
 from cxlocal.exchange import carried as carrying
 from cxlocal.exchange import state as known
+from cxlocal.exchange.answers import Stop
 from cxlocal.exchange.breaker import remember_failure, why_resting
 from cxlocal.exchange.carried import Chain
 from cxlocal.exchange.contact import (
@@ -24,6 +25,7 @@ from cxlocal.exchange.contact import (
     reserves_told,
     talk,
 )  # fmt: skip
+from cxlocal.exchange.followed import worked_on
 from cxlocal.exchange.messages import STORE_LEFT
 from cxlocal.exchange.number_lock import nobody_asks
 from cxlocal.exchange.reply import Applied, Reply, apply
@@ -31,6 +33,7 @@ from cxlocal.exchange.standing import LeftOut, to_follow
 from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.journal.schema import PARTIAL
 from cxlocal.numbers import holdings
 
 BUDGET_SECONDS = 3.0
@@ -67,6 +70,8 @@ class SyncReport(NamedTuple):
     """Why the store hands out no numbers; empty when it does."""
     left: bool = False
     """It never will again: another store has taken over from it."""
+    gone: tuple[str, ...] = ()
+    """Deliverables that another store has taken over; the empty name stands for all."""
     relayed: int = 0
     """Events of other machines that the store did not have before: they came here in bundles, or the
     store had lost them."""
@@ -166,12 +171,14 @@ def _rounds(
         reply = talk(journal, store, wishes=wishes, timeout=limit, whole=whole)
         applied = take_in(journal, reply, settle=True)
         whole = applied.lacking
+        stops = _concerning(journal, applied.stopped)
         report = report._replace(
             pushed=report.pushed + applied.pushed,
             pulled=report.pulled + applied.pulled,
             reserves=report.reserves + reserves_told(reply.wishes, applied),
-            stopped="; ".join(stop.why for stop in applied.stopped),
-            left=any(stop.cause == STORE_LEFT for stop in applied.stopped),
+            stopped="; ".join(stop.why for stop in stops),
+            left=any(stop.cause == STORE_LEFT for stop in stops),
+            gone=tuple(stop.deliverable for stop in applied.stopped if stop.cause == STORE_LEFT),
             rewritten=report.rewritten + applied.rewritten,
         )
         waiting = _waiting(journal)
@@ -181,6 +188,18 @@ def _rounds(
     return report, False
 
 
+def _concerning(journal: Journal, stops: Sequence[Stop]) -> list[Stop]:
+    """Those that are of concern here: of what left its store, what this journal still counts."""
+    if not any(stop.cause == STORE_LEFT and stop.deliverable for stop in stops):
+        return list(stops)
+    counted = worked_on(journal)
+    return [
+        stop
+        for stop in stops
+        if stop.cause != STORE_LEFT or not stop.deliverable or stop.deliverable in counted
+    ]
+
+
 def _waiting(journal: Journal) -> tuple[list[known.Tail], LeftOut | None]:
     """What is to be sent of our own."""
     return known.unsent(journal.connection), to_follow(journal.connection)
@@ -188,7 +207,7 @@ def _waiting(journal: Journal) -> tuple[list[known.Tail], LeftOut | None]:
 
 def take_in(journal: Journal, reply: Reply, *, settle: bool) -> Applied:
     """Let an answer take effect in a transaction of its own, and project what came with it."""
-    with nobody_asks(journal.home) as alone, journal.write() as transaction:
+    with nobody_asks(journal.path) as alone, journal.write() as transaction:
         if settle and alone:
             holdings.settle_open(transaction)
         applied = apply(transaction, reply)
@@ -254,14 +273,19 @@ def relay(journal: Journal, store: Store, deadline: float, *, again: bool = Fals
 
 def _relay_chain(journal: Journal, store: Store, chain: Chain, last: int, deadline: float) -> int:
     after, moved = chain.acked, 0
+    partial = bool(journal.value(PARTIAL + chain.node))
     seen = {after}
     while (left := deadline - journal.clock.monotonic()) > LEAST_SECONDS:
         batch = next_batch(journal, chain.node, after, chain.branch)
         batch = [event for event in batch if event["sequence"] <= last]
         if not batch:
             return moved
+        acked = known.ack_of(journal.connection, chain.node, chain.branch).sequence
+        in_part = partial and batch[-1]["sequence"] - acked > len(batch)
         try:
-            reply = talk(journal, store, batch=batch, timeout=min(left, ANSWER_SECONDS))
+            reply = talk(
+                journal, store, batch=batch, in_part=in_part, timeout=min(left, ANSWER_SECONDS)
+            )
         except Refused as error:
             _refuse(journal, chain, error.why or error.what)
             return moved

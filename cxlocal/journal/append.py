@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cxlocal.errors import Refused
 from cxlocal.events import types
 from cxlocal.events.document import (
     NO_HASH,
@@ -17,6 +18,7 @@ from cxlocal.events.document import (
 from cxlocal.events.hybrid import next_value
 from cxlocal.journal.forks import is_forked, speaks_beside
 from cxlocal.journal.machine import first_event
+from cxlocal.journal.schema import AWAY
 from cxlocal.projection.apply import apply_facts
 from cxlocal.projection.project import project, stamp
 from cxlocal.projection.tables import PROJECTION_VERSION
@@ -24,6 +26,7 @@ from cxlocal.projection.tables import PROJECTION_VERSION
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
 
+_AWAY = "SELECT substr(name, ?), value FROM local_value WHERE name > ? AND name < ?"
 INSERT = (
     "INSERT INTO event (node, sequence, branch, type, deliverable, deliverable_sequence, run, time,"
     " clock, received, previous, previous_in_deliverable, hash, document)"
@@ -52,7 +55,7 @@ class Heads:
     """
 
     __slots__ = (
-        "clock", "data_version", "deliverables", "forked", "hash", "node", "node_id", "projects", "rows",
+        "away", "clock", "data_version", "deliverables", "forked", "hash", "node", "node_id", "projects", "rows",
         "runs", "sequence",
     )  # fmt: skip
 
@@ -67,6 +70,9 @@ class Heads:
         self.clock = max(int(head[2]), int(raised)) if raised else int(head[2])
         self.deliverables: dict[str, tuple[int, bytes]] = {}
         self.runs: dict[str, str] = {}
+        names = (len(AWAY) + 1, AWAY, AWAY[:-1] + "!")
+        self.away = dict(journal.connection.execute(_AWAY, names).fetchall())
+        """Deliverables that left for another journal, and the address of its store."""
         self.rows: set[object] = set()
         """Runs whose row is known to be there."""
         state = journal.connection.execute(PROJECTION).fetchone()
@@ -97,6 +103,8 @@ class Heads:
 def append_draft(journal: Journal, draft: Draft) -> Event:
     """Store ``draft`` as the next event of our own chain and project it."""
     heads = _heads(journal)
+    if draft.deliverable is not None and draft.deliverable in heads.away:
+        raise _left(draft.deliverable, heads.away[draft.deliverable])
     now_ms = journal.clock.now_ms()
     at_ms = draft.at_ms or now_ms
     event_id = draft.id or journal.ids.uuid()
@@ -152,6 +160,16 @@ def append_draft(journal: Journal, draft: Draft) -> Event:
     if draft.run is not None:
         heads.runs[draft.run] = event_id
     return event
+
+
+def _left(deliverable: str, url: str) -> Refused:
+    return Refused(
+        f"{deliverable!r} left this journal: it goes on at {url}",
+        why="it was adopted there, and what is recorded here now would not come to that store",
+        hint=f"set [store] url to {url}, and run the command again",
+        name="adopted-away",
+        known=url,
+    )
 
 
 def begin_chain(journal: Journal) -> str:

@@ -43,6 +43,8 @@ class Journal:
 
     def __init__(self, path: Path, connection: sqlite3.Connection, clock: Clock, ids: Ids) -> None:
         self.path = path
+        self.home = path.parent
+        """The home folder: logs, artifacts and checkouts lie there, of all its journals."""
         self.connection = connection
         self.clock = clock
         self.ids = ids
@@ -60,10 +62,12 @@ class Journal:
 
     @classmethod
     def open(
-        cls, path: Path, *, clock: Clock, ids: Ids, create: bool = True, witness: Path | None = None
-    ) -> Journal:
+        cls, path: Path, *, clock: Clock, ids: Ids, create: bool = True,
+        witness: Path | None = None, home: Path | None = None,
+    ) -> Journal:  # fmt: skip
         """Open the journal at ``path``; make it where it is absent and ``create`` is true. ``witness``
-        is the folder where it is kept what the journal was last seen to hold.
+        is the folder where it is kept what the journal was last seen to hold; ``home`` its home
+        folder, if it is not the folder it stands in.
 
         Raises Trouble when it cannot be opened or written, JournalDamaged when the file is not a
         journal or cannot be read.
@@ -95,12 +99,8 @@ class Journal:
             ) from problem
         journal = cls(path, connection, clock, ids)
         journal.witness = witness
+        journal.home = home or journal.home
         return journal
-
-    @property
-    def home(self) -> Path:
-        """The folder the journal lives in; logs, artifacts and checkouts lie beside it."""
-        return self.path.parent
 
     @property
     def node(self) -> str:

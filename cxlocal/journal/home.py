@@ -1,8 +1,10 @@
 """Where the journal and what belongs to it live.
 
 ``$CXLOCAL_HOME``, else ``home`` of cx.local.toml, else the platform's user data folder with one
-sub-folder per machine id, so that a home directory shared by several hosts holds one journal each. The
-file is always called ``journal.db``: Datasette keys metadata by it.
+sub-folder per machine id, so that a home directory shared by several hosts holds one journal each. A
+home that works with several stores has a journal for each: the first one stands in the home itself,
+every further one in a folder of its own. The file is always called ``journal.db``: Datasette keys
+metadata by it.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from cxlocal.private import FILE, make_folder
 from cxlocal.text import is_hexadecimal
 
 FILE_NAME = "journal.db"
+FURTHER = "journals"
+"""The folder of a home that holds the folders of its further journals."""
 STORE_NAME = "store.db"
 WAY_OUT = (
     "let your user write there, or set CXLOCAL_HOME, or 'home' in cx.local.toml, to a folder on a"
@@ -46,8 +50,18 @@ def home_folder(
 
 
 def journal_file(home: Path) -> Path:
-    """The journal inside a home folder."""
+    """The first journal of a home folder."""
     return home / FILE_NAME
+
+
+def journal_files(home: Path) -> list[Path]:
+    """Every journal that there is in a home folder, the first one first."""
+    try:
+        names = sorted(os.listdir(home / FURTHER))
+    except (FileNotFoundError, NotADirectoryError):
+        names = []
+    found = [journal_file(home), *(home / FURTHER / name / FILE_NAME for name in names)]
+    return [path for path in found if path.exists()]
 
 
 @contextmanager

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.events.document import Event
 from cxlocal.journal.schema import PARTIAL
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cxlocal.journal.file import Journal
 
 
@@ -76,6 +78,19 @@ def run_events(journal: Journal, run: str) -> list[Event]:
     """The events of one run, in order of arrival."""
     sql = SELECT + " WHERE r.name = ? ORDER BY event.id"
     return [event_of(row) for row in journal.connection.execute(sql, (run,)).fetchall()]
+
+
+def journal_of_run(
+    paths: Iterable[Path], run: str, open_one: Callable[[Path], Journal]
+) -> Journal | None:
+    """The first of several journals that knows ``run``, open; None where none does."""
+    for path in paths:
+        journal = open_one(path)
+        row = journal.connection.execute("SELECT 1 FROM run_lookup WHERE name = ?", (run,))
+        if row.fetchone() is not None:
+            return journal
+        journal.close()
+    return None
 
 
 def partial_nodes(journal: Journal) -> list[str]:

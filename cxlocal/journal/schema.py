@@ -20,6 +20,10 @@ PARTIAL = "partial "
 """Followed by a node id, the name of a local value: our copy of that chain lacks events of
 deliverables that this machine does not follow or may not read. Its deliverables' own chains are whole."""
 
+AWAY = "away: "
+"""Followed by a deliverable, the name of a local value: the address of the store where its history goes
+on, in another journal of this home. Nothing more of it is recorded here."""
+
 # sql: a constant of events.hybrid
 EVENT_SQL = f"""
 -- Ids of chains. Text would be repeated in every event; an integer keeps the file small.

@@ -6,6 +6,7 @@ transaction, so that a number and the event that says so become durable together
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from sqlite3 import Connection
 from typing import NamedTuple
 
@@ -154,10 +155,15 @@ def give_up(
         )
 
 
-def give_up_reserves(transaction: Transaction, why: str, generation: int | None = None) -> None:
-    """Give up what is left of every reserve, or of those of another generation only."""
+def give_up_reserves(
+    transaction: Transaction, why: str, generation: int | None = None, *,
+    names: Collection[str] | None = None,
+) -> None:  # fmt: skip
+    """Give up what is left of every reserve, or of those of another generation only, or of the
+    deliverables ``names`` only."""
     for reserve in all_reserves(transaction.connection):
-        if generation is None or reserve.generation != generation:
+        chosen = names is None or reserve.deliverable in names
+        if chosen and (generation is None or reserve.generation != generation):
             give_up(transaction, reserve.deliverable, reserve.line, reserve.next, reserve.hi, why)
             transaction.connection.execute(
                 "DELETE FROM reserve WHERE deliverable = ? AND line = ?",

@@ -17,7 +17,9 @@ from cxlocal.domain import path_part
 from cxlocal.events.machines import node_pruned
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal
+from cxlocal.journal.home import journal_files
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.journal.schema import AWAY
 from cxlocal.runner.needed import needed_runs
 from cxlocal.text import is_hexadecimal, parse_utc
 
@@ -177,7 +179,10 @@ def find_removals(journal: Journal, deliverable: str, rules: Rules, now_ms: int)
     # The same bytes may be an artifact and a report: they go when both rules let go of them.
     wanted_reports = {one.sha256 for one in reports} - {one.sha256 for one in old_reports}
     wanted_artifacts = {one.sha256 for one in artifacts} - {one.sha256 for one in going}
-    found = _folders(journal, runs, rules, now_ms)
+    beside = _beside(journal)
+    wanted_reports |= beside.digests
+    wanted_artifacts |= beside.digests
+    found = _folders(journal, runs, beside.runs, rules, now_ms)
     found += _logs(journal.home, logs_to_remove(runs, rules, now_ms))
     found += _blobs(journal.home, "artifact", going, wanted_reports)
     found += _blobs(journal.home, "report", old_reports, wanted_artifacts)
@@ -192,14 +197,39 @@ def _run(row: dict[str, Any]) -> KnownRun:
     )  # fmt: skip
 
 
+class Beside(NamedTuple):
+    """What the further journals of a home know; files of all of them lie in the home."""
+
+    runs: set[str]
+    digests: set[str]
+    """Of what they hold of deliverables that did not leave them."""
+
+
+def _beside(journal: Journal) -> Beside:
+    found = Beside(set(), set())
+    for path in journal_files(journal.home):
+        if path == journal.path:
+            continue
+        with Journal.open(
+            path, clock=journal.clock, ids=journal.ids, create=False, home=journal.home
+        ) as other:
+            catch_up(other)
+            found.runs.update(row["id"] for row in other.query("SELECT id FROM run"))
+            found.digests.update(
+                row["sha256"]
+                for row in (*other.query(ARTIFACTS), *other.query(REPORTS))
+                if not other.value(AWAY + (row["deliverable"] or ""))
+            )
+    return found
+
+
 def _folders(
-    journal: Journal, runs: Sequence[KnownRun], rules: Rules, now_ms: int
+    journal: Journal, runs: Sequence[KnownRun], beside: set[str], rules: Rules, now_ms: int
 ) -> list[Removal]:
     root = journal.home / "checkouts"
     names = {path_part(run.id): run.id for run in runs}
-    others = {
-        path_part(row["id"]) for row in journal.query("SELECT id FROM run")
-    } - names.keys()  # of other deliverables, whose own rules hold
+    known = {row["id"] for row in journal.query("SELECT id FROM run")} | beside
+    others = set(map(path_part, known)) - names.keys()  # whose own rules hold
     found: list[Folder] = []
     for path in _listed(root):
         if path.name not in others and path.is_dir() and not path.is_symlink():

@@ -13,6 +13,7 @@ from cxlocal.config.settings import Settings, settings
 from cxlocal.config.types import Config, SecretSource
 from cxlocal.domain import Actor
 from cxlocal.errors import ConfigError, Refused, UsageError
+from cxlocal.exchange import journals
 from cxlocal.exchange import open as opening
 from cxlocal.exchange.contact import refuse_elsewhere
 from cxlocal.hooks.manager import Manager, check_options, find_tool, load
@@ -181,6 +182,8 @@ def open_store(
         )
     store = opening.open_store(_access(source, machine))
     try:
+        at_home = journals.Place(machine.home, machine.environ, machine.clock, machine.ids)
+        journals.require_own(journal, at_home, source.settings.store_url)
         refuse_elsewhere(journal, store)
     except Refused:
         store.close()

@@ -41,7 +41,7 @@ class Pages:
     """A Datasette over one journal, asked without a server."""
 
     def __init__(self, path: Path) -> None:
-        self.datasette = make_datasette(path)
+        self.datasette = make_datasette({path: "sqlite:"})
 
     def get(self, *addresses: str) -> list[Answer]:
         """All answers, in order."""

@@ -77,7 +77,7 @@ def test_a_stranger_is_not_opened(tmp_path: Path, url: str) -> None:
     open_store(access(tmp_path, f'url = "{EVIL}"', {"CXLOCAL_STORE": url})).close()
     agree_to(tmp_path, url, {}, how="test", at="now")
     open_store(strange).close()
-    assert [one.name for one in tmp_path.iterdir()] == ["trust.json"]
+    assert {one.name for one in tmp_path.iterdir()} == {"trust.json", "trust.lock"}
 
 
 def test_agreeing_to_one_is_agreeing_to_no_other(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_p13_two_syncs_at_once_and_a_lock_file_that_was_deleted_cost_work_only(
     )
     command = [sys.executable, "-c", script, str(laptop.home), str(store.inner.path.parent)]
     env = {**os.environ, "PYTHONPATH": str(KIT)}
-    with asking.asking(laptop.home, laptop.clock, 1.0):
+    with asking.asking(laptop.path, laptop.clock, 1.0):
         (laptop.home / asking.FILE_NAME).unlink()
         both = [subprocess.Popen(command, env=env) for _ in range(2)]
         assert [one.wait(50) for one in both] == [0, 0]

@@ -45,7 +45,8 @@ class Gate:
                 f"{self.member.name} may not recover the store",
                 why="it can invite nobody either", hint="run it on a machine that may",
             )  # fmt: skip
-        if read_part(message, "retire") is not None and not rights.manage:
+        leaving = [read_part(message, name) for name in ("retire", "leave")]
+        if leaving != [None, None] and not rights.manage:
             raise NotAllowed(
                 f"{self.member.name} may not stop the store",
                 why="it can invite nobody either", hint="run it on a machine that may",

@@ -1,4 +1,5 @@
 """Moving from one store to another: the old one hands out nothing more, the new one counts above it.
+All of a store moves, or some deliverables, and the others stay.
 
 The old store says how far its lines were counted when it stops: nothing was granted above that,
 and nothing is granted after. The new store raises its cursors to there by entries that name
@@ -19,7 +20,11 @@ from cxlocal_sync.stores.session import Session
 LINES_MAX = 100_000
 """Lines in one adoption: more than a store of one person ever counts."""
 WORDS_MAX = 300
+_ADOPT = "cxlocal store adopt"
 
+
+NAMES_MAX = 1000
+"""Deliverables that leave together: more is a mistake."""
 
 _IN_CONTACT = """
 SELECT node FROM node WHERE token_count IS NOT NULL
@@ -29,33 +34,73 @@ UNION SELECT node FROM grant_entry WHERE kind <> 'raise'
 """Who spoke to this store. Not every kind of store keeps the tokens of all in one place."""
 
 
+_WORKS_ON = """
+SELECT n.node FROM event e JOIN node n ON n.id = e.node WHERE e.deliverable = ?
+UNION SELECT node FROM grant_entry WHERE kind <> 'raise' AND deliverable = ?
+"""
+"""Who recorded something of a deliverable, or was granted numbers of it."""
+
+
 def retire(session: Session, granter: Granter, part: Any, node: str) -> list[list[Any]]:
     """Hand out nothing more; (deliverable, line, highest number ever granted) of every line.
 
     Raises Refused where other machines use this store, unless the message says that they are known.
     """
-    try:
-        to, others = text_of(part["to"])[:WORDS_MAX], part.get("others") is True
-        own = {text_of(each) for each in part.get("own", [])} | {node}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadMessage("the message holds a malformed farewell", why=repr(error)) from error
-    rows = session.execute(_IN_CONTACT).fetchall()
-    strangers = sorted({row[0] for row in rows} - own)
-    if strangers and not others:
-        raise Refused(
-            "other machines use this store",
-            why=f"{len(strangers)} of them were in contact, such as {strangers[0][:8]}; none of them"
-            " would get a number from it any more",
-            hint=f"cxlocal store adopt {to} --with-others, and then the same on each of them",
-            name="not-alone",
-        )
-    why = f"its history and its numbers go on at {to}: cxlocal store adopt {to}"
-    granter.stop("", STORE_LEFT, why)
+    to, others, own = _read_farewell(part, node)
+    users = {row[0] for row in session.execute(_IN_CONTACT).fetchall()}
+    _refuse_strangers(users - own, to, others=others)
+    granter.stop("", STORE_LEFT, f"its history and its numbers go on at {to}: {_ADOPT} {to}")
     found = session.execute(
         "SELECT deliverable, line, online, high FROM cursor ORDER BY deliverable, line"
     ).fetchall()
+    return _highest(found)
+
+
+def leave(session: Session, granter: Granter, part: Any, node: str) -> list[list[Any]]:
+    """The same for some deliverables alone; of the others everything goes on."""
+    to, others, own = _read_farewell(part, node)
+    names = part.get("deliverables")
+    if not isinstance(names, list) or not 0 < len(names) <= NAMES_MAX:
+        raise BadMessage("the message holds a malformed farewell", why="deliverables")
+    found: list[Any] = []
+    for name in sorted({text_of(each) for each in names}):
+        users = {row[0] for row in session.execute(_WORKS_ON, (name, name)).fetchall()}
+        _refuse_strangers(users - own, to, others=others, name=name)
+        why = f"the history and the numbers of {name} go on at {to}: {_ADOPT} {to}"
+        granter.stop(name, STORE_LEFT, why)
+        found += session.execute(
+            "SELECT deliverable, line, online, high FROM cursor WHERE deliverable = ? ORDER BY line",
+            (name,),
+        ).fetchall()
+    return _highest(found)
+
+
+def _read_farewell(part: Any, node: str) -> tuple[str, bool, set[str]]:
+    """Where it goes on, whether others are known to follow, and whose machine is leaving."""
+    try:
+        to, others = text_of(part["to"])[:WORDS_MAX], part.get("others") is True
+        return to, others, {text_of(each) for each in part.get("own", [])} | {node}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadMessage("the message holds a malformed farewell", why=repr(error)) from error
+
+
+def _refuse_strangers(strangers: set[str], to: str, *, others: bool, name: str = "") -> None:
+    if not strangers or others:
+        return
+    raise Refused(
+        f"other machines work on {name} with this store"
+        if name
+        else "other machines use this store",
+        why=f"{len(strangers)} of them were in contact, such as {min(strangers)[:8]}; none of them"
+        f" would get a number {f'of {name} ' if name else ''}from it any more",
+        hint=f"cxlocal store adopt {to} --with-others, and then the same on each of them",
+        name="not-alone",
+    )
+
+
+def _highest(rows: list[Any]) -> list[list[Any]]:
     # Reserves too, given up or not: what was granted once is never granted again.
-    return [[deliverable, line, max(online, high)] for deliverable, line, online, high in found]
+    return [[deliverable, line, max(online, high)] for deliverable, line, online, high in rows]
 
 
 def adopt(session: Session, granter: Granter, part: Any, node: str) -> bool:
@@ -66,6 +111,8 @@ def adopt(session: Session, granter: Granter, part: Any, node: str) -> bool:
     number then, and both are kept and shown as conflicted, so a person has to say that it is known.
     """
     lineage, lines, known, only_ask = _read_adoption(part)
+    for name in sorted({each[0] for each in lines}):
+        _refuse_left(granter, name)
     fresh = [each for each in lines if not granter.adopted(*each, lineage)]
     counted = [each for each in fresh if _counted_here(session, lineage, *each[:2])]
     if counted and not known:
@@ -87,6 +134,18 @@ def adopt(session: Session, granter: Granter, part: Any, node: str) -> bool:
         granter.append(deliverable, line, state, log.RAISE, *span, node=node, run=lineage, why=why)
     session.execute("UPDATE store SET parent_lineage = ? WHERE parent_lineage = ''", (lineage,))
     return bool(fresh)
+
+
+def _refuse_left(granter: Granter, name: str) -> None:
+    """What left a store never comes back: machines that did not follow may still be led away."""
+    cause, why = granter.stopped(name) or ("", "")
+    if cause == STORE_LEFT:
+        raise Refused(
+            f"this store counts {name} no more",
+            why=why,
+            hint="set [store] url to where it went on, or adopt a store that never counted it",
+            name="store-left",
+        )
 
 
 def _counted_here(session: Session, lineage: str, deliverable: str, line: str) -> bool:

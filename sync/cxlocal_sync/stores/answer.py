@@ -31,7 +31,7 @@ from cxlocal.exchange.store import Store
 from cxlocal.journal.whereabouts import same_place
 from cxlocal.numbers.schemes import NUMBER_MAX
 from cxlocal.text import is_hexadecimal
-from cxlocal_sync.stores.adopt import adopt, retire
+from cxlocal_sync.stores.adopt import adopt, leave, retire
 from cxlocal_sync.stores.chains import Batch, Chains, number_of, read_batch
 from cxlocal_sync.stores.feed import Feed, Head, StoreRow, pull, read_store, running_at
 from cxlocal_sync.stores.grants import RECOVER, Granter, read_wish
@@ -153,15 +153,17 @@ def answer(
 
 
 def _moving(message: dict[str, Any]) -> bool:
-    return any(read_part(message, name) is not None for name in ("retire", "adopt"))
+    return any(read_part(message, name) is not None for name in ("retire", "leave", "adopt"))
 
 
 def _move(session: Session, granter: Granter, message: dict[str, Any], node: str) -> dict[str, Any]:
-    """Carry out the parts ``retire`` and ``adopt``; what the answer says of them."""
+    """Carry out the parts ``retire``, ``leave`` and ``adopt``; what the answer says of them."""
     told: dict[str, Any] = {}
-    leaving, coming = read_part(message, "retire"), read_part(message, "adopt")
-    if leaving is not None:
-        told["retired"] = retire(session, granter, leaving, node)
+    for name, farewell in (("retire", retire), ("leave", leave)):
+        leaving = read_part(message, name)
+        if leaving is not None:
+            told["retired"] = farewell(session, granter, leaving, node)
+    coming = read_part(message, "adopt")
     if coming is not None:
         told["adopted"] = adopt(session, granter, coming, node)
     return told
@@ -188,7 +190,10 @@ def read_head(feed: Feed) -> Head:
 
 def _introduce(session: Session, store: StoreRow, feed: Feed) -> dict[str, Any]:
     stops = session.execute(
-        "SELECT deliverable, cause, why FROM stop ORDER BY deliverable, cause, line, number LIMIT 20"
+        "SELECT deliverable, cause, why FROM stop"
+        # What left is the least of troubles, and there may be much of it.
+        " ORDER BY deliverable <> '' AND cause = ?, deliverable, cause, line, number LIMIT 20",
+        (STORE_LEFT,),
     ).fetchall()
     return {
         "lineage": store.lineage,
@@ -337,13 +342,16 @@ def recover(session: Session, store: StoreRow, part: Any, node: str, here: str) 
         why = f"the store was recovered; numbers up to {target} may have been in use before"
         granter.raise_to(deliverable, line, target, node=node, why=why)
     feed.close()
-    session.execute("DELETE FROM stop")
+    # What left stays away: another store counts it on.
+    session.execute("DELETE FROM stop WHERE cause <> ?", (STORE_LEFT,))
     session.execute("UPDATE node SET token = '' WHERE token_count IS NOT NULL")
 
 
 def _refuse_left(session: Session) -> None:
     """Raises Refused where another store counts on above this one: both would count one line."""
-    row = session.execute("SELECT why FROM stop WHERE cause = ?", (STORE_LEFT,)).fetchone()
+    row = session.execute(
+        "SELECT why FROM stop WHERE cause = ? AND deliverable = ''", (STORE_LEFT,)
+    ).fetchone()
     if row is not None:
         raise Refused(
             "another store has taken over from this one",
