@@ -167,10 +167,10 @@ def run_judged(
     gate: str,
     verdict: str,
     reason: str,
-    stage: str,
-    environment: str,
-    promotion: str,
-    data_age_seconds: float | None,
+    stage: str = "",
+    environment: str = "",
+    promotion: str = "",
+    data_age_seconds: float | None = None,
 ) -> Draft:
     """A gate gave its verdict before a stage."""
     custom = {

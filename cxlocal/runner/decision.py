@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.config.problems import near
 from cxlocal.domain import Verdict
 from cxlocal.errors import CxError, Refused, Undecided, UsageError
+from cxlocal.events.runs import run_judged
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.standing import require
 from cxlocal.hooks.stage_view import GateAnswer
@@ -234,7 +235,8 @@ def _record(
     standings = record.standings()
     drafts = record.restricted_drafts(work.manager.left_out)
     drafts += [
-        record.judged_draft(
+        run_judged(
+            record.ref,
             gate=one.gate, verdict=one.verdict, reason=one.reason, promotion=promotion.name,
             data_age_seconds=age,
         )

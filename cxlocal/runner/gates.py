@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from cxlocal.domain import Verdict
 from cxlocal.errors import Conflict, Refused, Undecided
+from cxlocal.events.runs import run_judged
 from cxlocal.hooks.stage_view import GateAnswer
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.types import Promotion, Stage
@@ -46,7 +47,8 @@ def require(work: Work, stage: Stage) -> None:
     age = data_age_seconds(work)
     work.record.record(
         *(
-            work.record.judged_draft(
+            run_judged(
+                work.record.ref,
                 gate=answer.gate,
                 verdict=answer.verdict,
                 reason=work.masker.text(answer.reason),
@@ -228,7 +230,8 @@ def _decide(work: Work, promotion: Promotion) -> str:
     reason = "; ".join(f"{one.gate}: {one.reason}" for one in against)
     age = data_age_seconds(work)
     drafts = [
-        work.record.judged_draft(
+        run_judged(
+            work.record.ref,
             gate=answer.gate, verdict=answer.verdict, reason=work.masker.text(answer.reason),
             promotion=promotion.name, data_age_seconds=age,
         )

@@ -397,29 +397,6 @@ class RunRecord:
             runs.run_repeated(self.ref, stage=stage, outcome=outcome, reason=reason, facts=facts)
         )
 
-    def judged_draft(
-        self,
-        *,
-        gate: str,
-        verdict: str,
-        reason: str,
-        stage: str = "",
-        environment: str = "",
-        promotion: str = "",
-        data_age_seconds: float | None = None,
-    ) -> Draft:
-        """What a gate said before a stage."""
-        return runs.run_judged(
-            self.ref,
-            gate=gate,
-            verdict=verdict,
-            reason=reason,
-            stage=stage,
-            environment=environment,
-            promotion=promotion,
-            data_age_seconds=data_age_seconds,
-        )
-
     def restricted_drafts(self, left_out: Sequence[LeftOut]) -> list[Draft]:
         """Plugins took no part in a command; nothing where all did."""
         plugins = [one._asdict() for one in left_out]
