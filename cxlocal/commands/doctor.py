@@ -32,11 +32,11 @@ from cxlocal.exchange.open import is_own, open_lender, reserve_size
 from cxlocal.exchange.sync import synchronise
 from cxlocal.hooks.manager import check_options, find_tool
 from cxlocal.journal.file import Journal
+from cxlocal.journal.machine import goes_away
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.bind import bind
 from cxlocal.plan.resolve import resolve
 from cxlocal.plan.types import Plan
-from cxlocal.runner.handover import goes_away
 from cxlocal.runner.source import find_place, find_scheme, is_passing, today
 
 COLUMNS = ("state", "name", "found", "to_do")

@@ -134,3 +134,23 @@ def how_to_send(bundle: str) -> str:
     if not bundle:
         return "cxlocal sync --require-sync, before this machine goes away"
     return f"keep {bundle}; 'cxlocal import' of it, on any machine, brings it to the store"
+
+
+def send_copies(app: App, journal: Journal, *, offline: bool = False, patient: bool = True) -> int:
+    """One bounded exchange; how many events the store still lacks. A passing machine waits for
+    the store as long as its patience lasts, if ``patient``."""
+    from cxlocal.exchange.sync import pending
+    from cxlocal.runner import pieces_run as starting
+
+    if not offline:
+        try:
+            project = load_project(app)
+            store = open_project_store(app, project)
+            try:
+                patience = project.settings.store_patience_seconds if patient else 0
+                starting.send(journal, store, patience)
+            finally:
+                store.close()
+        except CxError as problem:
+            warn(f"nothing was sent: {problem.what}")
+    return pending(journal)

@@ -7,6 +7,7 @@ import click
 from cxlocal.commands.choose_run import choose_run
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
+from cxlocal.commands.joined import piece_journal
 from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.project import make_machine
 from cxlocal.commands.terminal import say
@@ -64,7 +65,7 @@ def promote(
             hint="give one of them, with --reason WHY",
             name="bad-options",
         )
-    with app.journal(create=False) as journal:
+    with piece_journal(app) as journal:
         machine = make_machine(app, fresh=False)
         chosen = choose_run(app, journal, named[0] if named else "", None)
         source, record = find_run(machine, journal, chosen.run)

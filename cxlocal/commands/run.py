@@ -124,8 +124,8 @@ def carry_out(
     ask: bool = False,
 ) -> int:
     """Carry out a request, say how it went, and end in its exit code."""
+    from cxlocal.journal.machine import goes_away
     from cxlocal.runner import release
-    from cxlocal.runner.handover import goes_away
 
     fresh = not app.journal_path().exists()
     with app.journal() as journal:

@@ -142,13 +142,14 @@ def _deliverable(app: App) -> str:
 @pass_app
 def next_number(app: App, plain: bool, offline: bool, as_json: bool) -> None:
     """Take the number of the run that single commands carry out."""
-    from cxlocal.commands.pieces import open_piece
+    from cxlocal.commands.joined import open_piece, piece_journal
+    from cxlocal.journal.machine import goes_away
     from cxlocal.runner.pieces_run import next_version
     from cxlocal.runner.voice import NUMBER_FROM
 
-    with app.journal(create=False) as journal:
+    with piece_journal(app) as journal:
         record = open_piece(app, journal)
-        machine = make_machine(app, fresh=False)
+        machine = make_machine(app, goes_away(journal))
         found = next_version(machine, journal, record.run, offline=offline)
     if as_json:
         write_document({"run": record.run, **found._asdict()})

@@ -35,3 +35,9 @@ def first_event(
         parent=parent,
         cause=cause,
     )
+
+
+def goes_away(journal: Journal) -> bool:
+    """Whether this journal is that of a machine that goes away."""
+    row = journal.one("SELECT kept FROM machine WHERE node = ?", (journal.node,))
+    return row is not None and row["kept"] == 0

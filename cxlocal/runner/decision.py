@@ -172,7 +172,8 @@ def _left_alone(
     if is_own(source.settings.store_url):
         reached, why = False, "this project names none that these jobs share"
     catch_up(record.journal)
-    others = record.ref.elsewhere or any(
+    begun = record.journal.one("SELECT node FROM run WHERE id = ?", (record.run,))
+    others = (begun and begun["node"]) != record.journal.node or any(
         one.id != record.ref.stage_run(name, one.attempt)
         for name, attempts in record.attempts().items()
         for one in attempts

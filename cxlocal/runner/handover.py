@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cxlocal.allocation.request import pauses
 from cxlocal.domain import path_part
 from cxlocal.exchange.sync import SyncReport, pending, synchronise
+from cxlocal.journal.machine import goes_away
 from cxlocal.journal.rebuild import catch_up
 
 if TYPE_CHECKING:
@@ -33,12 +34,6 @@ WINK_SECONDS = 0.1
 """Between two looks at signals while waiting."""
 
 _LAST_RUN = "SELECT id FROM run ORDER BY queued_at DESC, rowid DESC LIMIT 1"
-
-
-def goes_away(journal: Journal) -> bool:
-    """Whether this journal is that of a machine that goes away."""
-    row = journal.one("SELECT kept FROM machine WHERE node = ?", (journal.node,))
-    return row is not None and row["kept"] == 0
 
 
 def send_patiently(

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from cxlocal_plugins.ci import SERVERS, cxlocal_identify_ci
 
+import cxlocal
 from cxlocal.clock import SystemClock, SystemIds
+from cxlocal.errors import Refused
 from cxlocal.exchange.receive import take_event
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
@@ -308,3 +310,66 @@ def test_a_failure_that_comes_after_a_promotion_contradicts_it(desk: Any, job: A
     assert job(GITHUB, "promote", "READY", "--override", "-m", "b is not shipped").code == 0
     assert job(GITHUB, "deploy", "--to", "production").code == 0
     assert desk("verify").code == 0
+
+
+@pytest.mark.parametrize("how", ["variable", "file"])
+def test_outside_of_ci_another_commit_is_not_this_run(
+    desk: Any, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, began = desk.start(), desk.head()
+    named = {"CXLOCAL_RUN": run} if how == "variable" else {}
+    if named:
+        (desk.tree / ".cx" / "run").unlink()
+    desk.write({"more": "of it"})
+    commit = desk.head()
+    for words in (("stage", "unit", "--strict", "--", "true"), ("stage", "unit", "--began"),
+                  ("version", "next"), ("promote", "READY"), ("deploy", "--to", "production"),
+                  ("stage", "deploy", "--", "touch", "went")):  # fmt: skip
+        done = desk(*words, env=named)
+        assert (done.code, began[:12] in done.err, commit[:12] in done.err) == (3, True, True), (
+            words, done.err,
+        )  # fmt: skip
+    done = desk("stage", "unit", "--", "sh", "-c", "exit 4", env=named)
+    assert (done.code, done.err.count("Warning"), "run start" in done.err) == (4, 1, True)
+    assert desk.stages() == []
+    for name, value in {**desk.environ, "CXLOCAL_RUN": run}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Refused, match=began[:12]), cxlocal.open_run(desk.tree):
+        raise AssertionError("it was joined")
+    # By its name it is decided about from anywhere, and ended.
+    assert desk("promote", "2.7.0", "APPROVED", "-m", "seen").code == 0
+    assert desk("run", "finish", env=named).code == 0
+
+
+def test_a_python_program_joins_what_is_open_and_clean(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = desk.start()
+    for name, value in {**desk.environ, "CXLOCAL_RUN": run}.items():
+        monkeypatch.setenv(name, value)
+    (desk.tree / "deploy.sh").write_text("true\n")
+    with pytest.raises(Refused, match=r"deploy\.sh"), cxlocal.open_run(desk.tree):
+        raise AssertionError("it was joined")
+    with cxlocal.open_run(desk.tree, allow_uncommitted=True) as joined:
+        assert joined.id == run
+    # The stages before may have changed files: a program of a stage belongs to it.
+    monkeypatch.setenv("CXLOCAL_STAGE", "build")
+    with cxlocal.open_run(desk.tree) as joined:
+        assert joined.id == run
+    desk.git("checkout", "-q", "deploy.sh")
+    assert desk("run", "finish").code == 0
+    with pytest.raises(Refused, match="was finished"), cxlocal.open_run(desk.tree):
+        raise AssertionError("it was joined")
+
+
+def test_another_project_may_report_to_the_run(desk: Any) -> None:
+    """A make that calls make in a repository of its own."""
+    run = desk.start()
+    inner = desk.root / "inner"
+    inner.mkdir()
+    (inner / "cx.toml").write_text('cx = 1\n[deliverable]\nname = "parts"\n')
+    desk.shell(
+        "git init -q . && git add . && git commit -qm x && cxlocal stage parts --strict -- true",
+        env={"CXLOCAL_RUN": run}, cwd=inner,
+    )  # fmt: skip
+    assert desk.stages() == [("parts", 1, "success", 0)]

@@ -125,7 +125,7 @@ def test_the_number_can_come_later_and_is_the_same_again(desk: Any) -> None:
     assert (again.out, again.err) == ("2.7.0\n", "")
     assert desk("version", "next", "--json").json()["number"] == 0
     assert desk("run", "finish").code == 0
-    assert desk("version", "next").code == 2  # no run any more
+    assert desk("version", "next").code == 3  # no run any more
 
 
 def test_offline_the_number_comes_from_the_reserve(desk: Any) -> None:
@@ -161,7 +161,9 @@ def test_a_run_is_finished_once(desk: Any) -> None:
     done = desk("run", "finish", env={"CXLOCAL_RUN": run})
     assert (done.code, "finished before" in done.err) == (2, True)
     late = desk("stage", "late", "--", "true", env={"CXLOCAL_RUN": run})
-    assert (late.code, "was finished before this stage" in late.err) == (0, True)
+    assert (late.code, "was finished: a run that is over" in late.err) == (0, True)
+    assert desk("stage", "late", "--strict", "--", "true", env={"CXLOCAL_RUN": run}).code == 3
+    assert desk.stages() == []
 
 
 def test_an_open_run_is_open_and_the_next_command_does_not_end_it(desk: Any) -> None:
@@ -190,7 +192,7 @@ def test_nonsense_in_the_variable_is_refused(desk: Any, run: str) -> None:
 def test_nonsense_in_the_file_is_no_run(desk: Any) -> None:
     desk.start()
     (desk.tree / ".cx" / "run").write_bytes(b"\xff../../etc\n")
-    assert desk("stage", "a", "--strict", "--", "true").code == 2
+    assert desk("stage", "a", "--strict", "--", "true").code == 3
 
 
 def test_a_run_of_another_machine_can_be_reported_to(desk: Any, tmp_path: Any) -> None:
