@@ -342,6 +342,7 @@ class Run:
             path, clock=self.clock, ids=self._ids, witness=witness_folder(self._environ, home)
         )
         try:
+            pieces.end_left(home, self.clock, warnings.warn)
             run = pieces.named_run(self._environ)
             self._joined = bool(run)
             if not run:

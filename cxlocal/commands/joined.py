@@ -54,6 +54,7 @@ def open_piece(
     joins none that is over; what ``ends`` one may do so from anywhere. Raises Refused when there is
     none, and where there is one that is not to be joined.
     """
+    pieces.end_left(journal.home, app.clock, warn)
     named, place = pieces.named_run(app.environ), None
     if pieces.in_ci(app.environ):
         place = place_of(app)

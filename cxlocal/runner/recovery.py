@@ -38,7 +38,7 @@ def recover(journal: Journal, machine: Machine) -> list[str]:
             f"run {orphan.run[:8]} had been cut off ({orphan.command}); it is recorded as an error"
         )
         _tell_left(machine, left)
-    left = leftovers.end_deployments(journal.home, journal.clock)
+    left = leftovers.end_unlocked(journal.home, journal.clock)
     _tell_left(machine, left)
     if found or journal.one(OWING) is not None:
         pay_debts(journal, machine)

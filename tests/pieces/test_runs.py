@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from typing import Any
 
 import pytest
+
+from cxlocal.processes.identity import identity
 
 GITHUB = {
     "CI": "true", "CXLOCAL_NODE": "kept", "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "8123456789",
@@ -218,3 +221,45 @@ def test_kill_9_of_a_stage_leaves_the_run_open_and_the_journal_whole(desk: Any) 
     assert desk.stages() == [("work", 1, None, None)]
     assert desk("stage", "work", "--", "true").code == 0
     assert desk("run", "finish", "--json").json()["outcome"] == "success"
+
+
+NEXT = {
+    "the same stage": ("stage", "work", "--", "true"),
+    "another stage": ("stage", "other", "--", "true"),
+    "the end": ("run", "finish"),
+    "a decision": ("promote", "APPROVED", "-m", "seen"),
+    "a new run": ("run", "--to", "build"),
+}
+
+
+@pytest.mark.parametrize("following", NEXT)
+def test_what_a_killed_stage_left_running_is_ended_by_the_next_command(
+    desk: Any, following: str
+) -> None:
+    desk.start()
+    script = (
+        "echo $$ > own.xml; setsid sh -c 'echo $$ > away.xml; exec sleep 60' &"
+        " until test -s away.xml; do sleep 0.01; done; kill -9 $PPID; sleep 60"
+    )
+    process = subprocess.run(
+        [desk.cx.program, "stage", "work", "--", "sh", "-c", script], cwd=desk.tree,
+        env={**os.environ, **desk.environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        check=False,
+    )  # fmt: skip
+    assert process.returncode == -9
+    pids = [int((desk.tree / name).read_text()) for name in ("own.xml", "away.xml")]
+    assert None not in [identity(pid) for pid in pids]
+    done = desk(*NEXT[following])
+    assert [identity(pid) for pid in pids] == [None, None]
+    assert "could not be ended" not in done.err
+    assert not list((desk.home / "locks" / "stages").glob("*.processes"))
+
+
+def test_what_a_stage_that_ended_left_running_stays(desk: Any) -> None:
+    desk.start()
+    script = "setsid sh -c 'echo $$ > away.xml; exec sleep 60' & until test -s away.xml; do :; done"
+    assert desk("stage", "work", "--", "sh", "-c", f"exec >&- 2>&-; {script}").code == 0
+    pid = int((desk.tree / "away.xml").read_text())
+    assert desk("stage", "other", "--", "true").code == 0
+    assert identity(pid) is not None
+    os.kill(pid, signal.SIGKILL)
