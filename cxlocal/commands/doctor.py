@@ -17,6 +17,7 @@ from cxlocal.doctor.machine import check_disk, check_git, check_journal, check_p
 from cxlocal.doctor.project import (
     check_artifacts,
     check_caches,
+    check_disputes,
     check_kinds,
     check_lender,
     check_process,
@@ -73,13 +74,17 @@ def doctor(app: App, output: Output) -> int:
 
 
 def add_own_plugins(app: App, project: Project) -> list[Check]:
-    """Load the plugins of the working tree, as a run would; what keeps them out is a finding."""
+    """Load the plugins of the working tree, as a run would, and look for those that the project
+    requires; what keeps one out is a finding."""
     if project.root is None:
         return []
     try:
         project.manager.add_project(project.root, app.home())
+        if project.config is not None:
+            project.manager.require(project.config.plugins.require)
     except CxError as problem:
-        return [Check("own plugins", BAD, problem.what, problem.hint, offline=True)]
+        name = "required plugins" if problem.name == "plugin-required" else "own plugins"
+        return [Check(name, BAD, problem.what, problem.hint, offline=True)]
     return []
 
 
@@ -123,6 +128,7 @@ def project_checks(app: App, project: Project, journal: Journal, *, passing: boo
         *check_lender(plan, _lender_of(app, project), passing=passing),
         *check_artifacts(plan, journal),
         *check_caches(plan, project.root, journal.home),
+        *check_disputes(journal, plan.deliverable),
     ]
 
 

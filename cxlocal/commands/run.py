@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from cxlocal.commands.frame import group
 from cxlocal.commands.output import Output, after_work, json_option, put, write_document, write_rows
 from cxlocal.commands.pieces import finish, start
 from cxlocal.commands.project import how_to_send, leave, make_machine
-from cxlocal.commands.terminal import say
+from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, ExitCode, NotSynced, UsageError
 from cxlocal.runner.outcomes import outcome_error
 
@@ -250,6 +251,7 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
     """``--dry-run``: what would run, in order, and whether the revision may."""
     from cxlocal.plan.render import COLUMNS, render
     from cxlocal.plan.select import select
+    from cxlocal.revision.repository import dirty
     from cxlocal.runner.facts import prove_revision
     from cxlocal.runner.source import make_plan, open_source
 
@@ -258,6 +260,12 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
     plan = make_plan(machine, source, None)
     selection = select(plan, to=to)
     rows = render(plan, selection)
+    own = os.path.join(source.repository.prefix, "cx.toml")
+    if revision == "HEAD" and dirty(source.repository, (own,)):
+        warn(
+            "cx.toml differs from that of the commit, which is what would run; commit and push it,"
+            " or try it first: cxlocal rehearse"
+        )
     proof, refused = None, None
     try:
         proof, _ = prove_revision(machine, source, online=True, rehearsal=False)

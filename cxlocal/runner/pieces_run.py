@@ -57,6 +57,9 @@ END_SECONDS = 1.0
 """For the last exchange with a store, as of every run (promise P17)."""
 
 
+NOTHING_REPORTED = "no stage was reported"
+
+
 class Started(NamedTuple):
     """A run that is open now."""
 
@@ -293,8 +296,11 @@ class Finished(NamedTuple):
 def judged(standings: Mapping[str, Standing]) -> tuple[Outcome, str]:
     """The outcome of a run by how its stages stand, with the reason. Pure.
 
-    A part that never ended, or never began, counts as an error: nobody knows what became of it.
+    A part that never ended, or never began, counts as an error: nobody knows what became of it. Where
+    nothing was reported, nothing went wrong, and that is all that can be said.
     """
+    if not standings:
+        return Outcome.SUCCESS, NOTHING_REPORTED
     bad = {name: one for name, one in standings.items() if not one.succeeded}
     outcome = worst(one.outcome or Outcome.ERROR for one in bad.values())
     words = [words_of(name, one) for name, one in bad.items()]

@@ -302,6 +302,10 @@ def test_a_failure_that_comes_after_a_promotion_contradicts_it(desk: Any, job: A
     assert (done.code, "contradicted: unit (b) did not succeed" in done.err) == (3, True), done.err
     assert "--override --reason WHY" in done.err
     assert "contradicted" in job(GITHUB, "show").out
+    checked = {row["name"]: row for row in desk("doctor", "--json").json()}
+    assert (checked["contradicted"]["state"], "unit (b)" in checked["contradicted"]["found"]) == (
+        "note", True,
+    )  # fmt: skip
     assert "did not succeed: unit (b)" in desk("sql", "-q", "look-at").out
     # The other machine sees the same once it has the same events.
     _tell(desk.home, desk.root / "b")

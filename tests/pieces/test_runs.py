@@ -263,3 +263,12 @@ def test_what_a_stage_that_ended_left_running_stays(desk: Any) -> None:
     assert desk("stage", "other", "--", "true").code == 0
     assert identity(pid) is not None
     os.kill(pid, signal.SIGKILL)
+
+
+def test_a_run_in_which_nothing_was_done_says_so(desk: Any) -> None:
+    desk.start()
+    done = desk("run", "finish")
+    assert "success (no stage was reported)" in done.err
+    assert desk.rows("SELECT outcome_reason FROM run") == [
+        {"outcome_reason": "no stage was reported"}
+    ]
