@@ -16,7 +16,7 @@ from cxlocal.exchange.receive import take_event
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
 from cxlocal.runner.pieces import in_ci
-from cxlocal.runner.pieces_join import CiRun, Joined, Tried, choose, is_higher
+from cxlocal.runner.pieces_join import CiRun, Joined, Tried, choose, is_higher, tried_by
 
 KEPT = {"CI": "true", "CXLOCAL_NODE": "kept"}
 GITHUB = {**KEPT, "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "900", "GITHUB_RUN_ATTEMPT": "1"}
@@ -99,6 +99,74 @@ def test_jobs_of_one_run_have_one_id(
     places = [cxlocal_identify_ci({**environ, **more}) for more in ({}, sister, other)]
     first, second, third = (place.run_id if place else "" for place in places)
     assert first == second != third and first
+
+
+CIRCLE = {
+    "CIRCLECI": "true", "CIRCLE_WORKFLOW_WORKSPACE_ID": "w1", "CIRCLE_WORKFLOW_ID": "w1",
+    "CIRCLE_JOB": "unit", "CIRCLE_BUILD_NUM": "70",
+}  # fmt: skip
+AZURE = {"TF_BUILD": "True", "BUILD_BUILDID": "7", "SYSTEM_JOBNAME": "unit",
+         "SYSTEM_STAGEATTEMPT": "1", "SYSTEM_JOBATTEMPT": "1"}  # fmt: skip
+BUILDKITE = {"BUILDKITE": "true", "BUILDKITE_BUILD_ID": "b", "BUILDKITE_LABEL": "unit",
+             "BUILDKITE_RETRY_COUNT": "0"}  # fmt: skip
+GITLAB = {"GITLAB_CI": "true", "CI_PIPELINE_ID": "9", "CI_JOB_NAME": "unit", "CI_JOB_ID": "10"}
+GOCD = {"GO_PIPELINE_LABEL": "5", "GO_PIPELINE_NAME": "shop", "GO_PIPELINE_COUNTER": "5",
+        "GO_STAGE_NAME": "test", "GO_JOB_NAME": "unit", "GO_STAGE_COUNTER": "1"}  # fmt: skip
+BITBUCKET = {"BITBUCKET_BUILD_NUMBER": "6", "BITBUCKET_STEP_UUID": "{s1}",
+             "BITBUCKET_STEP_RUN_NUMBER": "1"}  # fmt: skip
+OWN = {"CXLOCAL_CI_NAME": "tekton", "CXLOCAL_CI_RUN_ID": "1", "CXLOCAL_CI_JOB": "unit"}
+ONE_RUN, AGAIN_BY_JOB, AGAIN_BY_RUN, NEW_RUN = "one run", "job", "run", "new run"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_"),
+    [
+        (GITHUB, {"GITHUB_RUN_ATTEMPT": "2"}, AGAIN_BY_RUN),
+        (GITHUB, {"GITHUB_JOB": "lint"}, ONE_RUN),
+        ({**GITHUB, "GITEA_ACTIONS": "true"}, {"GITHUB_RUN_ATTEMPT": "2"}, AGAIN_BY_RUN),
+        (GITLAB, {"CI_JOB_ID": "11"}, AGAIN_BY_JOB),
+        (GITLAB, {"CI_JOB_ID": "11", "CI_JOB_NAME": "lint"}, ONE_RUN),
+        (GITLAB, {"CI_PIPELINE_ID": "10", "CI_JOB_ID": "12"}, NEW_RUN),
+        (AZURE, {"SYSTEM_JOBATTEMPT": "2"}, AGAIN_BY_JOB),
+        (AZURE, {"SYSTEM_STAGEATTEMPT": "2"}, AGAIN_BY_JOB),
+        ({**AZURE, "SYSTEM_JOBATTEMPT": "3"}, {"SYSTEM_STAGEATTEMPT": "2"}, AGAIN_BY_JOB),
+        (BUILDKITE, {"BUILDKITE_RETRY_COUNT": "1"}, AGAIN_BY_JOB),
+        (BUILDKITE, {"BUILDKITE_LABEL": "lint", "BUILDKITE_RETRY_COUNT": "1"}, ONE_RUN),
+        (BUILDKITE, {"BUILDKITE_BUILD_ID": "c"}, NEW_RUN),
+        (CIRCLE, {"CIRCLE_WORKFLOW_ID": "w2", "CIRCLE_BUILD_NUM": "81"}, AGAIN_BY_RUN),
+        (
+            CIRCLE,
+            {"CIRCLE_WORKFLOW_ID": "w2", "CIRCLE_BUILD_NUM": "82", "CIRCLE_JOB": "end"},
+            AGAIN_BY_RUN,
+        ),
+        (CIRCLE, {"CIRCLE_BUILD_NUM": "71", "CIRCLE_JOB": "lint"}, ONE_RUN),
+        (CIRCLE, {"CIRCLE_WORKFLOW_WORKSPACE_ID": "w3", "CIRCLE_WORKFLOW_ID": "w3"}, NEW_RUN),
+        (GOCD, {"GO_STAGE_COUNTER": "2"}, AGAIN_BY_JOB),
+        (GOCD, {"GO_STAGE_NAME": "live", "GO_STAGE_COUNTER": "2"}, ONE_RUN),
+        (BITBUCKET, {"BITBUCKET_STEP_RUN_NUMBER": "2"}, AGAIN_BY_JOB),
+        # Nothing tells a build that these make anew from any other.
+        (JENKINS, {"BUILD_ID": "2", "BUILD_TAG": "jenkins-shop-2"}, NEW_RUN),
+        ({"TEAMCITY_VERSION": "2025", "BUILD_NUMBER": "12"}, {"BUILD_NUMBER": "13"}, NEW_RUN),
+        ({"DRONE": "true", "DRONE_BUILD_NUMBER": "8"}, {"DRONE_BUILD_NUMBER": "9"}, NEW_RUN),
+        # Said by hand, counted or named.
+        ({**OWN, "CXLOCAL_CI_ATTEMPT": "1"}, {"CXLOCAL_CI_ATTEMPT": "2"}, AGAIN_BY_RUN),
+        ({**OWN, "CXLOCAL_CI_ATTEMPT": "a"}, {"CXLOCAL_CI_ATTEMPT": "b"}, AGAIN_BY_RUN),
+        (OWN, {"CXLOCAL_CI_JOB_ATTEMPT": "2"}, ONE_RUN),
+    ],
+)
+def test_what_each_server_does_to_try_again(
+    first: dict[str, str], second: dict[str, str], is_: str
+) -> None:
+    one, two = cxlocal_identify_ci(first), cxlocal_identify_ci({**first, **second})
+    assert one is not None and two is not None and one.run_id
+    if is_ == NEW_RUN:
+        assert one.run_id != two.run_id
+        return
+    assert one.run_id == two.run_id
+    again = is_higher(tried_by(two), [tried_by(one)])
+    assert again is (is_ != ONE_RUN)
+    # Whoever was told of that attempt already is not tried again by it.
+    assert not is_higher(tried_by(two), [tried_by(one), tried_by(two)])
 
 
 def test_a_path_that_is_the_same_in_every_build_is_no_id() -> None:
@@ -205,6 +273,27 @@ def test_a_finished_run_goes_on_where_its_server_runs_it_again(desk: Any, job: A
     assert (fresh.json()["version"], "was finished" in fresh.err) == ("2.7.1", True)
     assert desk("journal", "rebuild").code == 0 and desk("verify").code == 0
     assert runs(desk) == [("2.7.0", "success"), ("2.7.1", None)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (CIRCLE, {"CIRCLE_WORKFLOW_ID": "w2", "CIRCLE_BUILD_NUM": "81"}),
+        (BUILDKITE, {"BUILDKITE_RETRY_COUNT": "1"}),
+        (AZURE, {"SYSTEM_STAGEATTEMPT": "2"}),
+    ],
+)
+def test_a_job_that_is_tried_again_replaces_itself_in_its_run(
+    desk: Any, job: Any, first: dict[str, str], second: dict[str, str]
+) -> None:
+    one, again = {**KEPT, **first}, {**KEPT, **first, **second}
+    assert job(one, "run", "start").code == 0
+    assert job(one, "stage", "unit", "--", "false").code == 1
+    assert job(one, "run", "finish").code == 0
+    assert job(again, "stage", "unit", "--strict", "--", "true").code == 0
+    assert job(again, "promote", "READY").code == 0
+    assert job(again, "run", "finish", "--json").json()["outcome"] == "success"
+    assert runs(desk) == [("2.7.0", "success")]
 
 
 @pytest.mark.parametrize("environ", [GITHUB, JENKINS])
