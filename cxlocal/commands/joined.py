@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cxlocal.commands.terminal import warn
 from cxlocal.errors import CxError, ExitCode, Refused
+from cxlocal.journal.machine import is_new
 from cxlocal.revision.head import commit_of
 from cxlocal.runner import pieces
 
@@ -38,10 +39,10 @@ def piece_journal(app: App) -> Iterator[Journal]:
     if fresh and not (in_ci or app.environ.get(pieces.RUN_VARIABLE)):
         raise _no_run("this machine has no journal yet")
     with app.journal() as journal:
-        if fresh and in_ci:
+        if in_ci and is_new(journal):
             from cxlocal.runner.source import LAPTOP, is_passing
 
-            journal.passing = is_passing(app.environ, place_of(app) or LAPTOP, fresh)
+            journal.passing = is_passing(app.environ, place_of(app) or LAPTOP, fresh=True)
         yield journal
 
 

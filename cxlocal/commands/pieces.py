@@ -82,13 +82,12 @@ def _start(
     app: App, request: Request, *, number: bool, allow_uncommitted: bool, new: bool
 ) -> Started:
     """The run that is open now."""
-    from cxlocal.journal.machine import goes_away
+    from cxlocal.journal.machine import goes_away, is_new
     from cxlocal.runner import pieces
     from cxlocal.runner import pieces_run as starting
 
-    fresh = not app.journal_path().exists()
     with app.journal() as journal:
-        machine = make_machine(app, fresh or goes_away(journal))
+        machine = make_machine(app, is_new(journal) or goes_away(journal))
         before = pieces.run_of_folder(machine.root)
         found = starting.start(
             machine, journal, request, number=number, allow_uncommitted=allow_uncommitted, new=new

@@ -125,12 +125,11 @@ def carry_out(
     ask: bool = False,
 ) -> int:
     """Carry out a request, say how it went, and end in its exit code."""
-    from cxlocal.journal.machine import goes_away
+    from cxlocal.journal.machine import goes_away, is_new
     from cxlocal.runner import release
 
-    fresh = not app.journal_path().exists()
     with app.journal() as journal:
-        machine = make_machine(app, fresh or goes_away(journal))
+        machine = make_machine(app, is_new(journal) or goes_away(journal))
         if resume:
             request = _resumed(journal, request, resume)
         elif final:

@@ -37,6 +37,11 @@ def first_event(
     )
 
 
+def is_new(journal: Journal) -> bool:
+    """Whether nothing was ever said here: somebody has looked, at most."""
+    return not journal.node
+
+
 def goes_away(journal: Journal) -> bool:
     """Whether this journal is that of a machine that goes away."""
     row = journal.one("SELECT kept FROM machine WHERE node = ?", (journal.node,))

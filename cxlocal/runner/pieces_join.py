@@ -31,7 +31,7 @@ SELECT run.id AS id, run.revision AS revision, run.version AS version, run.place
 WHERE run.place_kind = 'ci' AND run.place = ? AND run.deliverable = ?
   AND event.type = (SELECT id FROM type_lookup WHERE name = ?)
   AND event.document ->> '$.customData.cxlocal.place.run_id' = ?
-ORDER BY run.queued_at DESC
+ORDER BY coalesce(run.number, -1) DESC, run.queued_at DESC
 """
 PLACES = """
 SELECT e.document ->> '$.customData.cxlocal.place' AS place FROM event e
@@ -111,14 +111,16 @@ def server_of(name: str, url: str) -> str:
 def choose(
     found: Sequence[CiRun], commit: str, higher: Callable[[CiRun], bool], *, begins: bool
 ) -> Joined:
-    """Which of the runs of one id of the server, newest first, a job of ``commit`` goes on with.
+    """Which of the runs of one id of the server, by their numbers from the last, a job of ``commit`` goes on with.
 
     An empty ``commit`` is not known, and any will do. One that ``begins`` joins an open run, or one
     that is tried again; other commands also speak of a run that was finished. Pure.
     """
     same = [one for one in found if not commit or one.revision == commit]
-    if same and not same[0].ended:
-        return Joined(same[0])
+    # Machines whose clocks or journals differ may know of a later run that is over.
+    opened = next((one for one in same if not one.ended), None)
+    if opened is not None:
+        return Joined(opened)
     if same and higher(same[0]):
         return Joined(same[0], again=True)
     if same and not begins:

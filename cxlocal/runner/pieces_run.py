@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.config.load import read
 from cxlocal.domain import Outcome
-from cxlocal.errors import CxError, Refused, UsageError
+from cxlocal.errors import CxError, Refused, StoreNeeded, UsageError
+from cxlocal.events.runs import is_shared
+from cxlocal.exchange.messages import RUN_HAS_NUMBER
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.sync import SyncReport, synchronise
 from cxlocal.journal.machine import goes_away
@@ -119,9 +121,12 @@ def start(
         if found.run is not None:
             started = _join(machine, journal, pushed, found, met, number=number)
         else:
-            started = _begin(machine, journal, pushed, plan, request, found, met, number=number)
-            if new:
-                started = started._replace(note="")
+            run = machine.ids.uuid()
+            if not new and _is_shared(source, met):
+                commit = source.revision.commit
+                run = new_shared_id(journal, plan.deliverable, source.place, commit)
+            started = _begin(machine, journal, pushed, plan, request, run, met, number=number)
+            started = started._replace(note=_why_another(found, source, met, run))
         if met.reached and source.place.run_id and met.store is not None:
             # So that jobs with journals of their own find it from now on.
             sync_shortly(journal, met.store, END_SECONDS, source)
@@ -131,13 +136,10 @@ def start(
 
 
 def _begin(
-    machine: Machine, journal: Journal, pushed: Pushed, plan: Plan, request: Request, found: Joined,
+    machine: Machine, journal: Journal, pushed: Pushed, plan: Plan, request: Request, run: str,
     met: Met, *, number: bool,
 ) -> Started:  # fmt: skip
-    source, place = pushed.source, pushed.source.place
-    run = machine.ids.uuid()
-    if _is_shared(source, met):
-        run = new_shared_id(journal, plan.deliverable, place, source.revision.commit)
+    source = pushed.source
     began = machine.clock.monotonic()
     record = record_beginning(
         machine, journal, pushed, plan, request, run, met, numbered=number
@@ -147,14 +149,17 @@ def _begin(
             record.record(_changed_draft(record, pushed.left_out))
         version = take_version(machine, record, source, met.store) if number else None
     except CxError as problem:
-        end_unnumbered(record, problem, machine.clock.monotonic() - began)
+        # A run that others may have begun, too, is not over because we did not get its number.
+        if not (
+            is_shared(run) and (problem.name == RUN_HAS_NUMBER or isinstance(problem, StoreNeeded))
+        ):
+            end_unnumbered(record, problem, machine.clock.monotonic() - began)
         raise
     if version is not None:
         record.record(record.started_draft(version))
     return Started(
         run, plan.deliverable, version.text if version else "", version.how if version else "",
         source.revision.commit, pushed.proof.kind if pushed.proof else "", pushed.left_out,
-        note=_why_another(found, source, met, run),
     )  # fmt: skip
 
 

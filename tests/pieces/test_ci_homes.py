@@ -19,10 +19,14 @@ AGAIN = {**GITHUB, "GITHUB_RUN_ATTEMPT": "2"}
 class Server:
     """A CI server whose every job has an empty home and a clone of its own."""
 
-    def __init__(self, desk: Any) -> None:
+    def __init__(self, desk: Any, kind: str = "sqlite") -> None:
         self.desk = desk
         self.store = desk.root / "shared" / "store.db"
-        self.environ = {"CXLOCAL_STORE": f"sqlite://{self.store}", "CXLOCAL_PATIENCE": "2s"}
+        where = self.store if kind == "sqlite" else self.store.parent
+        where.parent.mkdir(exist_ok=True)
+        if kind == "folder":
+            where.mkdir()
+        self.environ = {"CXLOCAL_STORE": f"{kind}://{where}", "CXLOCAL_PATIENCE": "2s"}
         assert desk("store", "create", self.environ["CXLOCAL_STORE"], env=self.environ).code == 0
 
     def job(self, name: str, environ: Mapping[str, str] = GITHUB, commit: str = "") -> Job:
@@ -88,7 +92,9 @@ def test_the_second_job_joins_the_run_of_the_first(server: Server) -> None:
     assert server.runs() == [("2.7.0", None)]
 
 
-def test_jobs_that_begin_at_the_same_moment_have_one_number(server: Server) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "folder"])
+def test_jobs_that_begin_at_the_same_moment_have_one_number(desk: Any, kind: str) -> None:
+    server = Server(desk, kind)
     jobs = [server.job(f"job{count}") for count in range(4)]
     with ThreadPoolExecutor(4) as pool:
         told = list(pool.map(lambda job: job.start(), jobs))

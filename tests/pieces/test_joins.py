@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from cxlocal_plugins.ci import SERVERS, cxlocal_identify_ci
+from hypothesis import given
+from hypothesis import strategies as st
 
 import cxlocal
 from cxlocal.clock import SystemClock, SystemIds
@@ -42,10 +44,35 @@ OTHER_OPEN, OTHER_OVER = CiRun("other", "bbb", "1.0.2", False), CiRun("past", "b
         ([OTHER_OVER], True, True, Joined(None, other=OTHER_OVER)),
         ([OTHER_OPEN, OPEN], False, True, Joined(OPEN)),
         ([OTHER_OVER, OVER], False, False, Joined(OVER)),
+        # A clock that is ahead, or a run that was finished elsewhere, hides no open one.
+        ([OVER, OPEN], False, True, Joined(OPEN)),
+        ([OVER, OPEN], True, True, Joined(OPEN)),
+        ([OVER, OTHER_OPEN, OPEN], False, False, Joined(OPEN)),
     ],
 )
 def test_choices(found: list[CiRun], again: bool, begins: bool, wanted: Joined) -> None:
     assert choose(found, "aaa", lambda run: again, begins=begins) == wanted
+
+
+RUNS = st.lists(
+    st.builds(
+        CiRun, st.uuids().map(str), st.sampled_from(["aaa", "bbb"]), st.just(""), st.booleans()
+    )
+)
+
+
+@given(found=RUNS, again=st.booleans(), begins=st.booleans())
+def test_what_is_joined_is_this_run(found: list[CiRun], again: bool, begins: bool) -> None:
+    chosen = choose(found, "aaa", lambda run: again, begins=begins)
+    open_here = [one for one in found if one.revision == "aaa" and not one.ended]
+    if chosen.run is not None:
+        assert chosen.run.revision == "aaa"
+        assert not chosen.run.ended or again or not begins
+        assert chosen.again == (chosen.run.ended and again)
+    assert (chosen.run in open_here) == bool(open_here)
+    other_open = [one for one in found if one.revision == "bbb" and not one.ended]
+    if chosen.run is None and other_open:
+        assert chosen.other in other_open, "which refuses"
 
 
 @pytest.mark.parametrize(
