@@ -309,6 +309,7 @@ class Run:
             record,
             PromotionRequest(name, reason, run_named=True, offline=self._request.offline),
         )
+        self.send_passing()
         if decision.refusal is not None:
             raise decision.refusal
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cxlocal.commands.terminal import warn
 from cxlocal.errors import CxError, ExitCode, Refused
-from cxlocal.journal.machine import is_new
+from cxlocal.journal.machine import goes_away, is_new
 from cxlocal.revision.head import commit_of
 from cxlocal.runner import pieces
 
@@ -86,6 +86,15 @@ def place_of(app: App) -> Place | None:
 
     place = find_place(load(app.environ, no=app.blocked, warn=warn), app.environ)
     return place if place.kind == "ci" else None
+
+
+def send_passing(app: App, journal: Journal | None) -> None:
+    """What a machine that goes away does not send is lost, and the failure of a part or a decision
+    with it: sent at once, if it can be."""
+    if journal is not None and goes_away(journal):
+        from cxlocal.commands.project import send_copies
+
+        send_copies(app, journal, patient=False)
 
 
 def refuse_guarded(app: App, stage: str, problem: BaseException) -> None:

@@ -7,7 +7,7 @@ import click
 from cxlocal.commands.choose_run import choose_run
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
-from cxlocal.commands.joined import piece_journal
+from cxlocal.commands.joined import piece_journal, send_passing
 from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.project import make_machine
 from cxlocal.commands.terminal import say
@@ -71,6 +71,8 @@ def promote(
         source, record = find_run(machine, journal, chosen.run)
         asked = PromotionRequest(name, reason, deny, override, chosen.named, offline)
         decision = decide(machine, source, record, asked)
+        if not offline:
+            send_passing(app, journal)
     if as_json:
         found = decision._asdict()
         found["refusal"] = decision.refusal.as_json() if decision.refusal else None

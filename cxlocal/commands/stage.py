@@ -12,11 +12,16 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
-from cxlocal.commands.joined import open_piece, piece_journal, place_of, refuse_guarded
+from cxlocal.commands.joined import (
+    open_piece,
+    piece_journal,
+    place_of,
+    refuse_guarded,
+    send_passing,
+)
 from cxlocal.commands.terminal import warn
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, Trouble, UsageError
-from cxlocal.journal.machine import goes_away
 from cxlocal.runner.pieces import KINDS, PART_VARIABLE, Reporter, free_stage, in_ci
 from cxlocal.runner.pieces_attempt import PieceAttempt, Surroundings, Troubles
 from cxlocal.text import parse_duration
@@ -163,7 +168,7 @@ def _report_only(asked: StageRequest, ended: str | None, reason: str) -> int:
             told.troubles.strict, told.watched = True, False
             _enter(asked, told, record)
             told.begin()
-            _send_passing(app, record)
+            send_passing(app, None if record is None else record.journal)
             return 0
         # It has been done, whatever is live: that is said, not asked.
         told.deployment = _deployment(asked, record, stage, watched=False)
@@ -177,17 +182,8 @@ def _report_only(asked: StageRequest, ended: str | None, reason: str) -> int:
         try:
             told.end(Outcome(ended), reason, started_ms=started_ms)
         finally:
-            _send_passing(app, record)
+            send_passing(app, None if record is None else record.journal)
     return 0
-
-
-def _send_passing(app: App, record: PieceRecord | None) -> None:
-    """What a machine that goes away does not send is lost, and the failure of a part with it."""
-    if record is None or not goes_away(record.journal):
-        return
-    from cxlocal.commands.project import send_copies
-
-    send_copies(app, record.journal, patient=False)
 
 
 def _enter(asked: StageRequest, told: PieceAttempt, record: PieceRecord) -> None:
@@ -260,7 +256,7 @@ def _wrap(asked: StageRequest, words: tuple[str, ...], *, strict: bool) -> int:
         if record is not None:
             _enter(asked, wrapped, record)
         wrapped.begin()
-        _send_passing(app, record)
+        send_passing(app, None if record is None else record.journal)
         ran = wrapped.run(words, cwd=os.getcwd(), timeout_seconds=asked.timeout_seconds)
         if (ran.code in (126, 127) and ran.exit_code is None) or ran.code == TIMED_OUT:
             warn(f"{asked.name}: {ran.reason}")
@@ -273,7 +269,7 @@ def _wrap(asked: StageRequest, words: tuple[str, ...], *, strict: bool) -> int:
                 exit_code=ran.exit_code,
             )
         finally:
-            _send_passing(app, record)
+            send_passing(app, None if record is None else record.journal)
         return ran.code
 
 

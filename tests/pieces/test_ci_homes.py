@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,75 +13,7 @@ GITHUB = {"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "900", "GITHU
 AGAIN = {**GITHUB, "GITHUB_RUN_ATTEMPT": "2"}
 
 
-class Server:
-    """A CI server whose every job has an empty home and a clone of its own."""
-
-    def __init__(self, desk: Any, kind: str = "sqlite") -> None:
-        self.desk = desk
-        self.store = desk.root / "shared" / "store.db"
-        where = self.store if kind == "sqlite" else self.store.parent
-        where.parent.mkdir(exist_ok=True)
-        if kind == "folder":
-            where.mkdir()
-        self.environ = {"CXLOCAL_STORE": f"{kind}://{where}", "CXLOCAL_PATIENCE": "2s"}
-        assert desk("store", "create", self.environ["CXLOCAL_STORE"], env=self.environ).code == 0
-
-    def job(self, name: str, environ: Mapping[str, str] = GITHUB, commit: str = "") -> Job:
-        """A job that begins now."""
-        return Job(self, name, environ, commit)
-
-    def away(self) -> None:
-        """The store's folder is a file now."""
-        self.store.parent.rename(self.store.parent.with_name("away"))
-        self.store.parent.touch()
-
-    def back(self) -> None:
-        """It can be reached again."""
-        self.store.parent.unlink()
-        self.store.parent.with_name("away").rename(self.store.parent)
-
-    def runs(self) -> list[tuple[Any, ...]]:
-        """Version and outcome of every run that the store has heard of."""
-        assert self.desk("sync", env=self.environ).code == 0
-        rows = self.desk.rows("SELECT version, outcome FROM run ORDER BY queued_at")
-        return [tuple(row.values()) for row in rows]
-
-
-class Job:
-    """One job: its commands share a home that goes with it."""
-
-    def __init__(self, server: Server, name: str, environ: Mapping[str, str], commit: str) -> None:
-        self.desk = server.desk
-        self.tree = server.desk.root / "jobs" / name
-        self.environ = {
-            **server.environ, **environ, "CXLOCAL_HOME": str(server.desk.root / f"home-{name}"),
-        }  # fmt: skip
-        self.clone(commit)
-
-    def clone(self, commit: str = "") -> None:
-        """The checkout that the server makes."""
-        shutil.rmtree(self.tree, ignore_errors=True)
-        source = str(self.desk.root / "remote.git")
-        subprocess.run(["git", "clone", "-qb", "main", source, self.tree], check=True)
-        if commit:
-            subprocess.run(["git", "checkout", "-q", commit], cwd=self.tree, check=True)
-
-    def __call__(self, *words: str) -> Any:
-        return self.desk(*words, env=self.environ, cwd=self.tree)
-
-    def start(self, *words: str) -> dict[str, Any]:
-        """``run start``, which must succeed; what it said."""
-        done = self("run", "start", "--json", *words)
-        assert done.code == 0, done.err
-        return {**done.json(), "said": done.err}
-
-
-@pytest.fixture
-def server(desk: Any) -> Server:
-    return Server(desk)
-
-
-def test_the_second_job_joins_the_run_of_the_first(server: Server) -> None:
+def test_the_second_job_joins_the_run_of_the_first(server: Any) -> None:
     first = server.job("a").start()
     second = server.job("b").start()
     assert (first["joined"], second["joined"]) == (False, True)
@@ -93,8 +22,8 @@ def test_the_second_job_joins_the_run_of_the_first(server: Server) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "folder"])
-def test_jobs_that_begin_at_the_same_moment_have_one_number(desk: Any, kind: str) -> None:
-    server = Server(desk, kind)
+def test_jobs_that_begin_at_the_same_moment_have_one_number(make_server: Any, kind: str) -> None:
+    server = make_server(kind)
     jobs = [server.job(f"job{count}") for count in range(4)]
     with ThreadPoolExecutor(4) as pool:
         told = list(pool.map(lambda job: job.start(), jobs))
@@ -111,7 +40,7 @@ def test_jobs_that_begin_at_the_same_moment_have_one_number(desk: Any, kind: str
     assert server.desk("verify", env=server.environ).code == 0
 
 
-def test_failed_jobs_that_are_run_again_go_on_with_the_run(server: Server) -> None:
+def test_failed_jobs_that_are_run_again_go_on_with_the_run(server: Any) -> None:
     build = server.job("build")
     begun = build.start()
     assert build("stage", "build", "--", "touch", "app.bin").code == 0
@@ -139,7 +68,7 @@ def test_failed_jobs_that_are_run_again_go_on_with_the_run(server: Server) -> No
     assert (other["joined"], other["version"]) == (False, "2.7.1")
 
 
-def test_without_the_store_it_is_said_what_to_set(server: Server) -> None:
+def test_without_the_store_it_is_said_what_to_set(server: Any) -> None:
     first = server.job("a").start()
     kept = server.job("kept", {**GITHUB, "CXLOCAL_NODE": "kept"})
     assert kept("sync").code == 0 and kept("prepare").code in (0, 1)
@@ -170,14 +99,14 @@ def test_without_the_store_it_is_said_what_to_set(server: Server) -> None:
     ],
 )
 def test_only_the_same_run_of_the_same_server_is_joined(
-    server: Server, one: dict[str, str], other: dict[str, str], same: bool
+    server: Any, one: dict[str, str], other: dict[str, str], same: bool
 ) -> None:
     first, second = server.job("a", one).start(), server.job("b", other).start()
     assert second["joined"] is same
     assert (first["version"] == second["version"]) is same
 
 
-def test_another_commit_in_a_home_of_its_own_is_refused(server: Server) -> None:
+def test_another_commit_in_a_home_of_its_own_is_refused(server: Any) -> None:
     began = server.job("a").start()
     server.desk.write({"more": "of it"})
     newer = server.job("b")
@@ -190,7 +119,7 @@ def test_another_commit_in_a_home_of_its_own_is_refused(server: Server) -> None:
     assert newer.start("--new")["version"] == "2.7.1"
 
 
-def test_a_laptop_joins_by_name_only_and_what_it_reports_counts(server: Server) -> None:
+def test_a_laptop_joins_by_name_only_and_what_it_reports_counts(server: Any) -> None:
     run = server.job("a").start()["run"]
     desk = server.desk
     alone = desk("stage", "unit", "--strict", "--", "true", env=server.environ)
