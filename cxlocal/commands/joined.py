@@ -62,16 +62,16 @@ def open_piece(
     root = app.find_project()
     if named:
         record = _named(app, journal, named)
-        if place is not None:
-            from cxlocal.runner.pieces_join import go_on
-
-            go_on(record, place)
     elif place is not None and place.run_id and root is not None:
         record = _of_ci(app, journal, place, root)
     else:
         record = _of_folder(journal, root)
     if not ends:
         _refuse_another_commit(record, root)
+    if named and place is not None:
+        from cxlocal.runner.pieces_join import go_on
+
+        go_on(record, place)
     if reports and record.ended:
         from cxlocal.runner.pieces_join import run_over
 

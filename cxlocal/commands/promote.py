@@ -12,6 +12,7 @@ from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.project import make_machine
 from cxlocal.commands.terminal import say
 from cxlocal.errors import UsageError
+from cxlocal.journal.machine import goes_away
 from cxlocal.runner.decision import PromotionRequest, decide
 from cxlocal.runner.opening import find_run
 
@@ -66,7 +67,7 @@ def promote(
             name="bad-options",
         )
     with piece_journal(app) as journal:
-        machine = make_machine(app, fresh=False)
+        machine = make_machine(app, goes_away(journal))
         chosen = choose_run(app, journal, named[0] if named else "", None)
         source, record = find_run(machine, journal, chosen.run)
         asked = PromotionRequest(name, reason, deny, override, chosen.named, offline)

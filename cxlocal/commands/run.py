@@ -18,8 +18,11 @@ from cxlocal.errors import CxError, ExitCode, NotSynced, UsageError
 from cxlocal.runner.outcomes import outcome_error
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cxlocal.journal.file import Journal
     from cxlocal.runner.request import Request, Summary
+    from cxlocal.runner.source import Source
 
 
 @group(
@@ -250,7 +253,6 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
     """``--dry-run``: what would run, in order, and whether the revision may."""
     from cxlocal.plan.render import COLUMNS, render
     from cxlocal.plan.select import select
-    from cxlocal.revision.repository import dirty
     from cxlocal.runner.facts import prove_revision
     from cxlocal.runner.source import make_plan, open_source
 
@@ -259,8 +261,7 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
     plan = make_plan(machine, source, None)
     selection = select(plan, to=to)
     rows = render(plan, selection)
-    own = os.path.join(source.repository.prefix, "cx.toml")
-    if revision == "HEAD" and dirty(source.repository, (own,)):
+    if revision == "HEAD" and not _is_committed(source, machine.root / "cx.toml"):
         warn(
             "cx.toml differs from that of the commit, which is what would run; commit and push it,"
             " or try it first: cxlocal rehearse"
@@ -289,6 +290,16 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
     if refused is not None:
         # What would run is shown all the same; that it could not is what the command ends in.
         raise refused
+
+
+def _is_committed(source: Source, config: Path) -> bool:
+    """Whether the configuration here is that of the commit. git is not asked: what belongs to a
+    checkout may be started by that."""
+    from cxlocal.revision.repository import read_file
+
+    path = os.path.join(source.repository.prefix, config.name)
+    committed = read_file(source.repository, source.revision.commit, path) or b""
+    return config.read_bytes().replace(b"\r\n", b"\n") == committed.replace(b"\r\n", b"\n")
 
 
 run.add_command(start)

@@ -166,7 +166,8 @@ def _begin(
 def _is_shared(source: Source, met: Met) -> bool:
     """Whether a job on another machine may begin the very same run now, and the store will see to it
     that it has one number."""
-    return bool(source.place.run_id and met.reached and not is_own(source.settings.store_url))
+    counts = met.reached and not met.why_offline
+    return bool(source.place.run_id and counts and not is_own(source.settings.store_url))
 
 
 def _why_another(found: Joined, source: Source, met: Met, run: str) -> str:

@@ -129,3 +129,16 @@ def test_a_laptop_joins_by_name_only_and_what_it_reports_counts(server: Any) -> 
     assert desk("sync", env=laptop).code == 0
     refused = server.job("end")("promote", "READY")
     assert (refused.code, "unit (mac: failure)" in refused.err) == (3, True), refused.err
+
+
+def test_without_the_store_a_job_does_not_decide_for_the_others(server: Any) -> None:
+    job = server.job("a")
+    job.start()
+    assert job("stage", "unit", "--", "true").code == 0
+    server.away()
+    undecided = job("promote", "READY")
+    assert (undecided.code, "journals of their own" in undecided.err) == (8, True), undecided.err
+    server.back()
+    assert job("promote", "READY").code == 0
+    assert job("run", "finish").code == 0
+    assert server.runs() == [("2.7.0", "success")]
