@@ -42,7 +42,8 @@ from cxlocal.revision.local_file import effective, find_local
 from cxlocal.runner import pieces, pieces_gates
 from cxlocal.runner.admission import Others, Way
 from cxlocal.runner.decision import PromotionRequest, decide
-from cxlocal.runner.handover import leave_bundle
+from cxlocal.runner.handover import fetch_bytes, leave_bundle
+from cxlocal.runner.needed import lacking
 from cxlocal.runner.opening import find_run
 from cxlocal.runner.pieces_attempt import Surroundings, Troubles
 from cxlocal.runner.pieces_deployment import deployment_of
@@ -181,6 +182,8 @@ class StageWork:
         again = f"run.stage({self._name!r}, allow_older=True)"
         way = Way(again, allow_older=self._allow_older)
         wrapped.enter(lambda: run.deployment_of(stage, way), lambda: run.require(stage))
+        if stage.artifacts:
+            run.fetch_bytes()
         self._started_ms = self._run.clock.now_ms()
         try:
             wrapped.begin()
@@ -406,6 +409,13 @@ class Run:
         if goes_away(journal) and not self._request.offline:
             with suppress(CxError):
                 self._meet(lambda store, _: send(journal, store, 0))
+
+    def fetch_bytes(self) -> None:
+        """A machine that is made for a job has nothing of what the jobs before it made."""
+        journal = self.record.journal
+        if goes_away(journal) and not self._request.offline and lacking(journal, self.id):
+            with suppress(CxError):
+                self._meet(lambda store, _: fetch_bytes(journal, store, self.id))
 
     def _meet(self, exchange: Callable[[Store, float], object]) -> None:
         """Open the store for one exchange, which gets the patience in seconds."""

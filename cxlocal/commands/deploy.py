@@ -94,8 +94,8 @@ def carry_out(
     """Do it, say what came of it, send it, and end in its exit code."""
     machine = make_machine(app, fresh=False)
     if not offline:
-        # What others deployed meanwhile decides what this replaces.
-        send_copies(app, journal, patient=False)
+        # What others deployed meanwhile decides what this replaces; and what they built is deployed.
+        send_copies(app, journal, patient=False, run=order.run)
     shipped = ship(machine, journal, order)
     pending = send_copies(app, journal, offline=offline)
     bundle = leave(journal, machine.root)

@@ -97,6 +97,17 @@ def send_passing(app: App, journal: Journal | None) -> None:
         send_copies(app, journal, patient=False)
 
 
+def fetch_for(app: App, record: PieceRecord) -> None:
+    """A machine that is made for a job has nothing of what the jobs before it made."""
+    if not goes_away(record.journal):
+        return
+    from cxlocal.commands.project import send_copies
+    from cxlocal.runner.needed import lacking
+
+    if lacking(record.journal, record.run):
+        send_copies(app, record.journal, patient=False, run=record.run)
+
+
 def refuse_guarded(app: App, stage: str, problem: BaseException) -> None:
     """Raise Refused where cx.toml lets ``stage`` begin by a promotion or a gate only, or in a
     protected environment: without a run nobody can be asked, as ``problem`` says. Raises ConfigError

@@ -13,6 +13,7 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.joined import (
+    fetch_for,
     open_piece,
     piece_journal,
     place_of,
@@ -255,6 +256,8 @@ def _wrap(asked: StageRequest, words: tuple[str, ...], *, strict: bool) -> int:
             wrapped.details = {"within": outer} if outer else {}
         if record is not None:
             _enter(asked, wrapped, record)
+            if stage.artifacts:
+                fetch_for(app, record)
         wrapped.begin()
         send_passing(app, None if record is None else record.journal)
         ran = wrapped.run(words, cwd=os.getcwd(), timeout_seconds=asked.timeout_seconds)

@@ -72,12 +72,23 @@ def send_patiently(
 
 
 def _send_bytes(journal: Journal, store: Store, seconds: float) -> None:
-    """What is live goes with this machine otherwise: whoever rolls back to it needs its bytes."""
+    """What is live goes with this machine otherwise, and what a run made that goes on elsewhere:
+    whoever rolls back to it or deploys it needs its bytes."""
     from cxlocal.exchange.blobs import carry
-    from cxlocal.runner.needed import all_needed
+    from cxlocal.runner.needed import all_needed, unfinished_artifacts
 
     catch_up(journal)
-    carry(journal, store, all_needed(journal), seconds, fetch=False)
+    wanted = {one.sha256: one for one in [*all_needed(journal), *unfinished_artifacts(journal)]}
+    carry(journal, store, list(wanted.values()), seconds, fetch=False)
+
+
+def fetch_bytes(journal: Journal, store: Store, run: str) -> None:
+    """Have what a run made elsewhere, as far as the store has it; who needs the rest says so."""
+    from cxlocal.exchange.blobs import BLOB_SECONDS, carry
+    from cxlocal.runner.needed import lacking
+
+    catch_up(journal)
+    carry(journal, store, lacking(journal, run), BLOB_SECONDS)
 
 
 def leave_bundle(journal: Journal, folder: Path) -> Packed | None:

@@ -142,3 +142,19 @@ def test_without_the_store_a_job_does_not_decide_for_the_others(server: Any) -> 
     assert job("promote", "READY").code == 0
     assert job("run", "finish").code == 0
     assert server.runs() == [("2.7.0", "success")]
+
+
+def test_what_one_job_built_another_deploys(server: Any) -> None:
+    build = server.job("build")
+    version = build.start()["version"]
+    words = ("sh", "-c", "echo $CXLOCAL_VERSION > app.bin")
+    assert build("stage", "build", "--", *words).code == 0
+    see = 'cp "$CXLOCAL_ARTIFACT_APP" seen.bin'
+    test = server.job("test")
+    assert test("stage", "unit", "--strict", "--", "sh", "-c", see).code == 0
+    assert (test.tree / "seen.bin").read_text() == f"{version}\n"
+    end = server.job("end")
+    assert end("promote", "READY").code == 0
+    done = end("deploy", "--to", "production")
+    assert done.code == 0, done.err
+    assert (server.desk.live / "app.bin").read_text() == f"{version}\n"
