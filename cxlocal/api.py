@@ -35,17 +35,20 @@ from cxlocal.errors import CxError, Interrupted, OutcomeFailure, Trouble, UsageE
 from cxlocal.exchange.journals import Place, open_for, wanted_by
 from cxlocal.hooks.manager import load
 from cxlocal.hooks.tool import Produced, ReportFile
+from cxlocal.journal.file import Journal
 from cxlocal.journal.home import home_folder, journal_files
+from cxlocal.journal.machine import goes_away
 from cxlocal.journal.read import journal_of_run
 from cxlocal.revision.local_file import effective, find_local
 from cxlocal.runner import pieces, pieces_gates
 from cxlocal.runner.admission import Others, Way
 from cxlocal.runner.decision import PromotionRequest, decide
-from cxlocal.runner.handover import leave_bundle
+from cxlocal.runner.handover import fetch_bytes, leave_bundle
+from cxlocal.runner.needed import lacking
 from cxlocal.runner.opening import find_run
 from cxlocal.runner.pieces_attempt import Surroundings, Troubles
 from cxlocal.runner.pieces_deployment import deployment_of
-from cxlocal.runner.pieces_run import finish, send, start
+from cxlocal.runner.pieces_run import check_join, finish, send, start
 from cxlocal.runner.pieces_stage import Wrapped
 from cxlocal.runner.request import Request
 from cxlocal.runner.source import Machine, find_place, open_source, open_store
@@ -181,12 +184,15 @@ class StageWork:
         again = f"run.stage({self._name!r}, allow_older=True)"
         way = Way(again, allow_older=self._allow_older)
         wrapped.enter(lambda: run.deployment_of(stage, way), lambda: run.require(stage))
+        if stage.artifacts:
+            run.fetch_bytes()
         self._started_ms = self._run.clock.now_ms()
         try:
             wrapped.begin()
         except BaseException:
             wrapped.leave()
             raise
+        run.send_passing()
         self._wrapped = wrapped
         return self
 
@@ -200,9 +206,16 @@ class StageWork:
         wrapped, self._wrapped = self._open, None
         seconds = (self._run.clock.now_ms() - self._started_ms) / 1000
         # Where an exception led here it stays the way out, whatever recording meets.
-        wrapped.end(
-            outcome, reason, started_ms=self._started_ms, seconds=seconds, exit_code=self._exit_code
-        )
+        try:
+            wrapped.end(
+                outcome,
+                reason,
+                started_ms=self._started_ms,
+                seconds=seconds,
+                exit_code=self._exit_code,
+            )
+        finally:
+            self._run.send_passing()
 
 
 class Run:
@@ -301,6 +314,7 @@ class Run:
             record,
             PromotionRequest(name, reason, run_named=True, offline=self._request.offline),
         )
+        self.send_passing()
         if decision.refusal is not None:
             raise decision.refusal
 
@@ -336,6 +350,7 @@ class Run:
         wanted = wanted_by(self._folder, self._local, self._environ, home)
         journal = self._journal = known or open_for(place, wanted)
         try:
+            pieces.end_left(home, self.clock, warnings.warn)
             self._joined = bool(run)
             if not run:
                 run = start(
@@ -343,6 +358,10 @@ class Run:
                     allow_uncommitted=self._allow_uncommitted, new=True,
                 ).run  # fmt: skip
             self._record = pieces.attach(journal, run)
+            if self._joined:
+                check_join(
+                    self._machine(fresh), self._record, allow_uncommitted=self._allow_uncommitted
+                )
         except BaseException:
             journal.close()
             self._journal = None
@@ -386,6 +405,20 @@ class Run:
         finally:
             # A passing machine leaves what the store lacks in the workspace.
             leave_bundle(journal, self._folder)
+
+    def send_passing(self) -> None:
+        """What a machine that goes away does not send is lost: sent with each stage, if it can be."""
+        journal = self.record.journal
+        if goes_away(journal) and not self._request.offline:
+            with suppress(CxError):
+                self._meet(lambda store, _: send(journal, store, 0))
+
+    def fetch_bytes(self) -> None:
+        """A machine that is made for a job has nothing of what the jobs before it made."""
+        journal = self.record.journal
+        if goes_away(journal) and not self._request.offline and lacking(journal, self.id):
+            with suppress(CxError):
+                self._meet(lambda store, _: fetch_bytes(journal, store, self.id))
 
     def _meet(self, exchange: Callable[[Store, float], object]) -> None:
         """Open the store for one exchange, which gets the patience in seconds."""
@@ -441,7 +474,7 @@ def open_run(
     """A run of the project around ``folder`` (the working directory), to be used with ``with``.
 
     ``version=False`` takes no number. Where ``CXLOCAL_RUN`` names a run, that one is joined and left
-    open. ``strict=False`` turns trouble with recording a stage into warnings. Raises UsageError
+    open; it must be open, and of the commit that is checked out here without changes. ``strict=False`` turns trouble with recording a stage into warnings. Raises UsageError
     without a ``cx.toml``, and on entering what keeps a run from beginning.
     """
     start = os.fspath(folder) if folder is not None else os.getcwd()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from cxlocal.errors import ConfigError, CxError, Trouble
+from cxlocal.processes.family import traced
 from cxlocal.processes.mask import LEAST_CHARACTERS
 from cxlocal.processes.start import run_captured
 
@@ -141,11 +142,13 @@ def _ask(
     name: str, source: SecretSource, argv: list[str], environ: Mapping[str, str], folder: Path
 ) -> bytes:
     """What a command prints. It gets our whole environment: it is the person's own tool."""
+    env, kill = traced(environ)
     try:
         answer = run_captured(
             argv,
             cwd=folder,
-            env=environ,
+            env=env,
+            kill=kill,
             timeout_seconds=ANSWER_SECONDS,
             output_limit=VALUE_BYTES + 1,
         )

@@ -57,6 +57,9 @@ TRIES_MAX = 50
 """Numbers asked for in a row when each turns out unusable (its text is in use already). More means
 that the line or the scheme is wrong, not that the next number will do."""
 
+REPORT_SECONDS = 4.0
+"""How long is waited for the machine that was granted the number of our run to say that it used it."""
+
 
 def obtain_number(
     journal: Journal, store: Store | None, request: NumberRequest, *, patience_seconds: float = 0.0,
@@ -211,9 +214,17 @@ def _ask_online(journal: Journal, store: Store, request: NumberRequest, nonce: _
 
 
 def _of_another_machine(journal: Journal, store: Store, request: NumberRequest) -> Number | None:
-    """The number another machine took for this run, if the store has heard of it."""
-    synchronise(journal, store, budget_seconds=ANSWER_SECONDS, use_breaker=False)
-    return number_of_run(journal, request.deliverable, request.run)
+    """The number another machine took for this run, once the store has heard of it. It was granted a
+    moment ago where jobs begin one run together, so its use is awaited for as long as an answer."""
+    clock = journal.clock
+    until = clock.monotonic() + REPORT_SECONDS
+    for pause in pauses(journal.ids):
+        synchronise(journal, store, budget_seconds=ANSWER_SECONDS, use_breaker=False)
+        found = number_of_run(journal, request.deliverable, request.run)
+        if found is not None or clock.monotonic() + pause > until:
+            return found
+        time.sleep(pause)
+    raise AssertionError("pauses never end")
 
 
 def _use_online(

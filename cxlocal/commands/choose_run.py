@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from cxlocal.commands.context import App
 from cxlocal.commands.find_run import find_run
-from cxlocal.errors import Conflict, UsageError
+from cxlocal.commands.joined import open_piece
+from cxlocal.errors import Conflict, Refused, UsageError
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 
@@ -34,16 +35,16 @@ def choose_run(app: App, journal: Journal, wanted: str, deliverable: str | None)
 
 
 def _run_here(app: App, journal: Journal) -> str:
-    from cxlocal.commands.pieces import open_piece
-
     try:
         return open_piece(app, journal).run
-    except UsageError as problem:
-        raise UsageError(
-            "which version is meant?",
-            why="no run of single commands is open here",
-            hint="name a version or a run; 'cxlocal log' lists them",
-            name="no-version-named",
+    except Refused as problem:
+        if problem.name != "no-run":
+            raise
+        raise Refused(
+            f"which version is meant? {problem.what}",
+            why=problem.why,
+            hint=f"name a version or a run ('cxlocal log' lists them); {problem.hint}",
+            name=problem.name,
         ) from problem
 
 

@@ -10,9 +10,9 @@ import click
 from cxlocal.commands.choose_run import choose_run
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
+from cxlocal.commands.joined import piece_journal
 from cxlocal.commands.output import after_work, json_option, put, write_document
-from cxlocal.commands.pieces import send_copies
-from cxlocal.commands.project import how_to_send, leave, make_machine
+from cxlocal.commands.project import how_to_send, leave, make_machine, send_copies
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import NotSynced, UsageError
 from cxlocal.journal.file import Journal
@@ -68,7 +68,7 @@ def deploy(
     first, where its tool can tell.
     """
     environment = one_environment(environment, also, example="cxlocal deploy VERSION --env NAME")
-    with app.journal(create=False) as journal:
+    with piece_journal(app) as journal:
         chosen = choose_run(app, journal, which, None)
         order = Order(chosen.run, environment, reason, chosen.named, allow_older)
         carry_out(app, journal, order, offline=offline, as_json=as_json, require_sync=require_sync)
@@ -94,8 +94,8 @@ def carry_out(
     """Do it, say what came of it, send it, and end in its exit code."""
     machine = make_machine(app, fresh=False)
     if not offline:
-        # What others deployed meanwhile decides what this replaces.
-        send_copies(app, journal, patient=False)
+        # What others deployed meanwhile decides what this replaces; and what they built is deployed.
+        send_copies(app, journal, patient=False, run=order.run)
     shipped = ship(machine, journal, order)
     pending = send_copies(app, journal, offline=offline)
     bundle = leave(journal, machine.root)

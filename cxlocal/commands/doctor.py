@@ -17,6 +17,7 @@ from cxlocal.doctor.machine import check_disk, check_git, check_journal, check_p
 from cxlocal.doctor.project import (
     check_artifacts,
     check_caches,
+    check_disputes,
     check_kinds,
     check_lender,
     check_process,
@@ -32,11 +33,11 @@ from cxlocal.exchange.open import is_own, open_lender, reserve_size
 from cxlocal.exchange.sync import synchronise
 from cxlocal.hooks.manager import check_options, find_tool
 from cxlocal.journal.file import Journal
+from cxlocal.journal.machine import goes_away
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.bind import bind
 from cxlocal.plan.resolve import resolve
 from cxlocal.plan.types import Plan
-from cxlocal.runner.handover import goes_away
 from cxlocal.runner.source import find_place, find_scheme, is_passing, today
 
 COLUMNS = ("state", "name", "found", "to_do")
@@ -75,13 +76,17 @@ def doctor(app: App, output: Output) -> int:
 
 
 def add_own_plugins(app: App, project: Project) -> list[Check]:
-    """Load the plugins of the working tree, as a run would; what keeps them out is a finding."""
+    """Load the plugins of the working tree, as a run would, and look for those that the project
+    requires; what keeps one out is a finding."""
     if project.root is None:
         return []
     try:
         project.manager.add_project(project.root, app.home())
+        if project.config is not None:
+            project.manager.require(project.config.plugins.require)
     except CxError as problem:
-        return [Check("own plugins", BAD, problem.what, problem.hint, offline=True)]
+        name = "required plugins" if problem.name == "plugin-required" else "own plugins"
+        return [Check(name, BAD, problem.what, problem.hint, offline=True)]
     return []
 
 
@@ -125,6 +130,7 @@ def project_checks(app: App, project: Project, journal: Journal, *, passing: boo
         *check_lender(plan, _lender_of(app, project), passing=passing),
         *check_artifacts(plan, journal),
         *check_caches(plan, project.root, journal.home),
+        *check_disputes(journal, plan.deliverable),
     ]
 
 

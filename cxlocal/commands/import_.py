@@ -23,8 +23,9 @@ from cxlocal.exchange.journals import look as look_for
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.sync import SyncReport, pending, synchronise, to_relay
 from cxlocal.journal.file import Journal
+from cxlocal.journal.machine import goes_away
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.runner.handover import goes_away, send_patiently
+from cxlocal.runner.handover import send_patiently
 from cxlocal.runner.source import find_place, is_passing
 
 SYNC_SECONDS = 60.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import click
@@ -10,142 +9,18 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import Command
 from cxlocal.commands.output import after_work, json_option, put, write_document
+from cxlocal.commands.project import how_to_send, leave, make_machine, send_copies
 from cxlocal.commands.terminal import say, warn
 from cxlocal.domain import Outcome
-from cxlocal.errors import CxError, ExitCode, NotSynced, Refused, UsageError
+from cxlocal.errors import CxError, ExitCode, NotSynced, UsageError
 from cxlocal.processes.stdout import data
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from cxlocal.hooks.place import Place
     from cxlocal.journal.file import Journal
-    from cxlocal.runner.pieces import PieceRecord
     from cxlocal.runner.pieces_run import Started
     from cxlocal.runner.request import Request
 
 OUTCOMES = ("success", "failure", "cancel", "error")
-
-UUID = r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}"
-
-
-def open_piece(app: App, journal: Journal, *, reports: bool = False) -> PieceRecord:
-    """The run this process belongs to: ``CXLOCAL_RUN``, the CI server's run, ``.cx/run``.
-
-    One that was finished goes on where the CI server runs this job again. What ``reports`` to a run
-    joins none that is over. Raises UsageError when there is none, and Refused where there is one that
-    is not to be joined.
-    """
-    from cxlocal.runner import pieces
-
-    named, place = pieces.named_run(app.environ), None
-    if pieces.in_ci(app.environ):
-        place = place_of(app)
-    if named:
-        record = pieces.attach(journal, named, deliverable=_deliverable(app, journal, named))
-        if place is not None:
-            from cxlocal.runner.pieces_join import go_on
-
-            go_on(record, place)
-        return record
-    if place is not None and place.run_id and app.find_project() is not None:
-        return _of_ci(app, journal, place, reports=reports)
-    run = pieces.run_of_folder(app.find_project())
-    if not run:
-        raise UsageError(
-            "no run has been started here",
-            why=f"{pieces.RUN_VARIABLE} is not set and there is no .cx/run",
-            hint='eval "$(cxlocal run start)"',
-            name="no-run",
-        )
-    record = pieces.attach(journal, run)
-    if place is not None and (root := app.find_project()) is not None:
-        # This CI server gives its runs no id, and a checkout may hold the file of an earlier one.
-        commit = _commit_of(root)
-        if commit and record.revision not in ("", commit):
-            from cxlocal.runner.pieces_join import CiRun, refuse_other
-
-            raise refuse_other(CiRun(run, record.revision, record.version, False), commit, place)
-    return record
-
-
-def run_here(app: App) -> str:
-    """The run that ``CXLOCAL_RUN`` or ``.cx/run`` names, whose journal is known by it; empty for
-    none."""
-    from cxlocal.runner import pieces
-
-    return pieces.named_run(app.environ) or pieces.run_of_folder(app.find_project())
-
-
-def place_of(app: App) -> Place | None:
-    """The CI server that this process runs in, None outside of one."""
-    from cxlocal.hooks.manager import load
-    from cxlocal.runner.source import find_place
-
-    place = find_place(load(app.environ, no=app.blocked, warn=warn), app.environ)
-    return place if place.kind == "ci" else None
-
-
-def _of_ci(app: App, journal: Journal, place: Place, *, reports: bool) -> PieceRecord:
-    """The run that was begun for the CI run this process belongs to, and nothing else: a checkout may
-    hold the file of another one."""
-    from cxlocal.runner import pieces
-    from cxlocal.runner.pieces_join import find_joined, go_on, refuse_other
-
-    root = app.find_project()
-    assert root is not None
-    commit = _commit_of(root)
-    # One CI run may release several deliverables of one repository.
-    found = find_joined(journal, _name_in(root), place, commit, begins=False)
-    if found.run is None:
-        if found.other is not None:
-            raise refuse_other(found.other, commit, place)
-        raise Refused(
-            f"no run has been started for this {place.name} run",
-            why=f"the journal here has none for its id {place.run_id}",
-            hint=f'eval "$(cxlocal run start)" begins one; where each job has a journal of its own,'
-            f" give it {pieces.RUN_VARIABLE}",
-            name="no-run",
-        )
-    record = pieces.attach(journal, found.run.id)
-    go_on(record, place, again=found.again)
-    if reports and record.ended:
-        raise Refused(
-            f"run {found.run.shown} of this {place.name} run was finished",
-            why="a run that is over is joined only where its CI server runs a job again",
-            hint='eval "$(cxlocal run start)" begins another one;'
-            f" {pieces.RUN_VARIABLE}={record.run} adds to this one",
-            name="run-over",
-        )
-    return record
-
-
-def _commit_of(root: Path) -> str:
-    """The commit that is checked out; empty where there is no repository."""
-    from cxlocal.revision.repository import open_repository, resolve
-
-    try:
-        return resolve(open_repository(root)).commit
-    except CxError:
-        return ""
-
-
-def _name_in(root: Path) -> str:
-    from cxlocal.config.load import read
-
-    return read(str(root / "cx.toml")).deliverable.name
-
-
-def _deliverable(app: App, journal: Journal, run: str) -> str:
-    """For a run that began on another machine: whose it is, by the cx.toml here. Empty when the run
-    is known, or when its id is none that ``run start`` gives."""
-    known = journal.one("SELECT 1 FROM run WHERE id = ? AND queued_at IS NOT NULL", (run,))
-    if known is not None:
-        return ""
-    root = app.find_project()
-    if root is None or not re.fullmatch(UUID, run):
-        return ""
-    return _name_in(root)
 
 
 @click.command(
@@ -207,13 +82,12 @@ def _start(
     app: App, request: Request, *, number: bool, allow_uncommitted: bool, new: bool
 ) -> Started:
     """The run that is open now."""
-    from cxlocal.commands.project import make_machine
+    from cxlocal.journal.machine import goes_away, is_new
     from cxlocal.runner import pieces
     from cxlocal.runner import pieces_run as starting
 
-    fresh = not app.journal_paths()
     with app.journal() as journal:
-        machine = make_machine(app, fresh)
+        machine = make_machine(app, is_new(journal) or goes_away(journal))
         before = pieces.run_of_folder(machine.root)
         found = starting.start(
             machine, journal, request, number=number, allow_uncommitted=allow_uncommitted, new=new
@@ -283,13 +157,13 @@ def finish(
 
     The exit code says whether the end was recorded, not how the run ended: the stages said that.
     """
-    from cxlocal.commands.project import how_to_send, leave
+    from cxlocal.commands.joined import open_piece, piece_journal
+    from cxlocal.journal.machine import goes_away
     from cxlocal.runner import pieces
     from cxlocal.runner import pieces_run as starting
-    from cxlocal.runner.handover import goes_away
 
-    with app.journal(create=False, run=run_here(app)) as journal:
-        record = open_piece(app, journal)
+    with piece_journal(app) as journal:
+        record = open_piece(app, journal, ends=True)
         if record.ended:
             raise UsageError(
                 f"run {record.run[:8]} was finished before",
@@ -325,24 +199,3 @@ def finish(
             bundle=bundle,
         )
     return ExitCode.DONE
-
-
-def send_copies(app: App, journal: Journal, *, offline: bool = False, patient: bool = True) -> int:
-    """One bounded exchange; how many events the store still lacks. A passing machine waits for
-    the store as long as its patience lasts, if ``patient``."""
-    from cxlocal.commands.project import load_project, open_project_store
-    from cxlocal.exchange.sync import pending
-    from cxlocal.runner import pieces_run as starting
-
-    if not offline:
-        try:
-            project = load_project(app)
-            store = open_project_store(app, project, journal=journal)
-            try:
-                patience = project.settings.store_patience_seconds if patient else 0
-                starting.send(journal, store, patience)
-            finally:
-                store.close()
-        except CxError as problem:
-            warn(f"nothing was sent: {problem.what}")
-    return pending(journal)

@@ -16,11 +16,11 @@ from cxlocal.exchange.followed import include
 from cxlocal.exchange.open import reserve_size
 from cxlocal.exchange.sync import ReserveWish, SyncReport, synchronise
 from cxlocal.journal.file import Journal
+from cxlocal.journal.machine import goes_away
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers.holdings import highest_known
 from cxlocal.plan.resolve import resolve
 from cxlocal.plan.types import Plan
-from cxlocal.runner.handover import goes_away
 from cxlocal.runner.needed import needed_artifacts
 from cxlocal.runner.source import today
 

@@ -129,3 +129,28 @@ def how_to_send(bundle: str) -> str:
     if not bundle:
         return "cxlocal sync --require-sync, before this machine goes away"
     return f"keep {bundle}; 'cxlocal import' of it, on any machine, brings it to the store"
+
+
+def send_copies(
+    app: App, journal: Journal, *, offline: bool = False, patient: bool = True, run: str = ""
+) -> int:
+    """One bounded exchange; how many events the store still lacks. A passing machine waits for
+    the store as long as its patience lasts, if ``patient``. What ``run`` made elsewhere is fetched."""
+    from cxlocal.exchange.sync import pending
+    from cxlocal.runner import pieces_run as starting
+    from cxlocal.runner.handover import fetch_bytes
+
+    if not offline:
+        try:
+            project = load_project(app)
+            store = open_project_store(app, project, journal=journal)
+            try:
+                patience = project.settings.store_patience_seconds if patient else 0
+                report = starting.send(journal, store, patience)
+                if run and report.reached:
+                    fetch_bytes(journal, store, run)
+            finally:
+                store.close()
+        except CxError as problem:
+            warn(f"nothing was sent: {problem.what}")
+    return pending(journal)

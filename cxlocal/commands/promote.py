@@ -7,10 +7,12 @@ import click
 from cxlocal.commands.choose_run import choose_run
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
+from cxlocal.commands.joined import piece_journal, send_passing
 from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.project import make_machine
 from cxlocal.commands.terminal import say
 from cxlocal.errors import UsageError
+from cxlocal.journal.machine import goes_away
 from cxlocal.runner.decision import PromotionRequest, decide
 from cxlocal.runner.opening import find_run
 
@@ -64,12 +66,14 @@ def promote(
             hint="give one of them, with --reason WHY",
             name="bad-options",
         )
-    with app.journal(create=False) as journal:
-        machine = make_machine(app, fresh=False)
+    with piece_journal(app) as journal:
+        machine = make_machine(app, goes_away(journal))
         chosen = choose_run(app, journal, named[0] if named else "", None)
         source, record = find_run(machine, journal, chosen.run)
         asked = PromotionRequest(name, reason, deny, override, chosen.named, offline)
         decision = decide(machine, source, record, asked)
+        if not offline:
+            send_passing(app, journal)
     if as_json:
         found = decision._asdict()
         found["refusal"] = decision.refusal.as_json() if decision.refusal else None

@@ -112,7 +112,10 @@ def _nothing_before(
         why=f"it was live there before {' and '.join(others)}, which were gone back from"
         if others
         else "it is the first one the journal knows there",
-        hint=f"cxlocal rollback {environment} --to {others[-1] if others else 'VERSION'}",
+        hint=f"cxlocal rollback {environment} --to {others[-1]}"
+        if others
+        else f"release what is right and deploy that ('cxlocal log' lists what there is), or take it"
+        f" down: cxlocal env destroy {environment}",
         name="nothing-before",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,16 @@ from cxlocal.commands.frame import group
 from cxlocal.commands.output import Output, after_work, json_option, put, write_document, write_rows
 from cxlocal.commands.pieces import finish, start
 from cxlocal.commands.project import how_to_send, leave, make_machine
-from cxlocal.commands.terminal import say
+from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, ExitCode, NotSynced, UsageError
 from cxlocal.runner.outcomes import outcome_error
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cxlocal.journal.file import Journal
     from cxlocal.runner.request import Request, Summary
+    from cxlocal.runner.source import Source
 
 
 @group(
@@ -124,12 +128,11 @@ def carry_out(
     ask: bool = False,
 ) -> int:
     """Carry out a request, say how it went, and end in its exit code."""
+    from cxlocal.journal.machine import goes_away, is_new
     from cxlocal.runner import release
-    from cxlocal.runner.handover import goes_away
 
-    fresh = not app.journal_paths()
     with app.journal() as journal:
-        machine = make_machine(app, fresh or goes_away(journal))
+        machine = make_machine(app, is_new(journal) or goes_away(journal))
         if resume:
             request = _resumed(journal, request, resume)
         elif final:
@@ -258,6 +261,11 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
     plan = make_plan(machine, source, None)
     selection = select(plan, to=to)
     rows = render(plan, selection)
+    if revision == "HEAD" and not _is_committed(source, machine.root / "cx.toml"):
+        warn(
+            "cx.toml differs from that of the commit, which is what would run; commit and push it,"
+            " or try it first: cxlocal rehearse"
+        )
     proof, refused = None, None
     try:
         proof, _ = prove_revision(machine, source, online=True, rehearsal=False)
@@ -282,6 +290,16 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
     if refused is not None:
         # What would run is shown all the same; that it could not is what the command ends in.
         raise refused
+
+
+def _is_committed(source: Source, config: Path) -> bool:
+    """Whether the configuration here is that of the commit. git is not asked: what belongs to a
+    checkout may be started by that."""
+    from cxlocal.revision.repository import read_file
+
+    path = os.path.join(source.repository.prefix, config.name)
+    committed = read_file(source.repository, source.revision.commit, path) or b""
+    return config.read_bytes().replace(b"\r\n", b"\n") == committed.replace(b"\r\n", b"\n")
 
 
 run.add_command(start)

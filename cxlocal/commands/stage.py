@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,16 +12,22 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
-from cxlocal.commands.pieces import open_piece, place_of, run_here, send_copies
+from cxlocal.commands.joined import (
+    fetch_for,
+    open_piece,
+    piece_journal,
+    place_of,
+    refuse_guarded,
+    send_passing,
+)
 from cxlocal.commands.terminal import warn
 from cxlocal.domain import Outcome
-from cxlocal.errors import CxError, UsageError
+from cxlocal.errors import CxError, Refused, Trouble, UsageError
 from cxlocal.runner.pieces import KINDS, PART_VARIABLE, Reporter, free_stage, in_ci
 from cxlocal.runner.pieces_attempt import PieceAttempt, Surroundings, Troubles
 from cxlocal.text import parse_duration
 
 if TYPE_CHECKING:
-    from cxlocal.journal.file import Journal
     from cxlocal.plan.free import AnyStage
     from cxlocal.runner.pieces import PieceRecord
     from cxlocal.runner.pieces_deployment import ToldDeployment
@@ -153,7 +160,7 @@ def _pair(text: str, what: str, example: str) -> tuple[str, Path]:
 def _report_only(asked: StageRequest, ended: str | None, reason: str) -> int:
     """``--began`` and ``--ended``: these have nothing to do but to record, so they raise."""
     app = asked.app
-    with app.journal(create=bool(app.environ.get("CXLOCAL_RUN")), run=run_here(app)) as journal:
+    with piece_journal(app) as journal:
         record = open_piece(app, journal, reports=True)
         stage = record.stage(asked.name, asked.kind)
         by = asked.reporter()
@@ -162,6 +169,7 @@ def _report_only(asked: StageRequest, ended: str | None, reason: str) -> int:
             told.troubles.strict, told.watched = True, False
             _enter(asked, told, record)
             told.begin()
+            send_passing(app, None if record is None else record.journal)
             return 0
         # It has been done, whatever is live: that is said, not asked.
         told.deployment = _deployment(asked, record, stage, watched=False)
@@ -172,7 +180,10 @@ def _report_only(asked: StageRequest, ended: str | None, reason: str) -> int:
         if told.reports or stage.reports:
             told.hide()
         told.troubles.strict = True
-        told.end(Outcome(ended), reason, started_ms=started_ms)
+        try:
+            told.end(Outcome(ended), reason, started_ms=started_ms)
+        finally:
+            send_passing(app, None if record is None else record.journal)
     return 0
 
 
@@ -200,9 +211,15 @@ def _is_inner(asked: StageRequest, record: PieceRecord, stage: AnyStage) -> bool
 
 def _require(asked: StageRequest, record: PieceRecord, stage: AnyStage, *, watched: bool) -> None:
     """Raise what speaks against the stage, after the store was asked what others did and decided."""
-    if _is_inner(asked, record, stage) or not record.is_guarded(stage):
+    if _is_inner(asked, record, stage):
         return
-    from cxlocal.commands.project import make_machine
+    if record.find_plan() is None:
+        words = f"the plan of run {record.run[:8]} is not here: it began on another machine"
+        unknown = Trouble(words, why="the store has not told", hint="cxlocal sync fetches it")
+        refuse_guarded(asked.app, stage.name, unknown)
+    if not record.is_guarded(stage):
+        return
+    from cxlocal.commands.project import make_machine, send_copies
     from cxlocal.runner import pieces_gates
 
     send_copies(asked.app, record.journal, patient=False)
@@ -229,8 +246,8 @@ def _wrap(asked: StageRequest, words: tuple[str, ...], *, strict: bool) -> int:
 
     app = asked.app
     troubles = Troubles(warn, strict=strict)
-    journal, record, stage, by = _open(asked, troubles)
-    try:
+    with ExitStack() as stack:
+        record, stage, by = _open(asked, troubles, stack)
         wrapped = Wrapped(record, stage, troubles, asked.around, app.clock, by)
         asked.name_outputs(wrapped)
         if record is not None and app.environ.get("CXLOCAL_RUN") == record.run:
@@ -239,40 +256,38 @@ def _wrap(asked: StageRequest, words: tuple[str, ...], *, strict: bool) -> int:
             wrapped.details = {"within": outer} if outer else {}
         if record is not None:
             _enter(asked, wrapped, record)
+            if stage.artifacts:
+                fetch_for(app, record)
         wrapped.begin()
+        send_passing(app, None if record is None else record.journal)
         ran = wrapped.run(words, cwd=os.getcwd(), timeout_seconds=asked.timeout_seconds)
         if (ran.code in (126, 127) and ran.exit_code is None) or ran.code == TIMED_OUT:
             warn(f"{asked.name}: {ran.reason}")
-        wrapped.end(
-            ran.outcome,
-            ran.reason,
-            started_ms=ran.started_ms,
-            seconds=ran.seconds,
-            exit_code=ran.exit_code,
-        )
+        try:
+            wrapped.end(
+                ran.outcome,
+                ran.reason,
+                started_ms=ran.started_ms,
+                seconds=ran.seconds,
+                exit_code=ran.exit_code,
+            )
+        finally:
+            send_passing(app, None if record is None else record.journal)
         return ran.code
-    finally:
-        if journal is not None:
-            journal.close()
 
 
 def _open(
-    asked: StageRequest, troubles: Troubles
-) -> tuple[Journal | None, PieceRecord | None, AnyStage, Reporter]:
-    """The journal and the run, None for what cannot be had; the stage, and who reports it."""
+    asked: StageRequest, troubles: Troubles, stack: ExitStack
+) -> tuple[PieceRecord | None, AnyStage, Reporter]:
+    """The run, None where it cannot be had or is not to be joined; the stage, and who reports it.
+    Raises Refused for a stage that must not begin without a run to ask. ``stack`` closes the journal."""
     app = asked.app
-    journal = None
     try:
-        # A job on another machine may be the first to say anything there.
-        journal = app.open_of_run(run_here(app), create=bool(app.environ.get("CXLOCAL_RUN")))
+        journal = stack.enter_context(piece_journal(app))
         record = open_piece(app, journal, reports=True)
-        stage = record.stage(asked.name, asked.kind)
-        by = asked.reporter()
+        return record, record.stage(asked.name, asked.kind), asked.reporter()
     except (CxError, OSError) as problem:
-        if troubles.strict and journal is not None:
-            journal.close()
-        troubles.take(problem, f"stage {asked.name} is not recorded: ")
-        return journal, None, free_stage(asked.name, asked.kind), Reporter()
-    if record.ended:
-        warn(f"run {record.version or record.run[:8]} was finished before this stage")
-    return journal, record, stage, by
+        refuse_guarded(app, asked.name, problem)
+        hint = problem.hint if isinstance(problem, Refused) else ""
+        troubles.take(problem, f"stage {asked.name} is not recorded: ", hint)
+        return None, free_stage(asked.name, asked.kind), Reporter()

@@ -24,8 +24,9 @@ from cxlocal.exchange.standing import words_of_staying
 from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.exchange.sync import SyncReport, synchronise, why_no_numbers
 from cxlocal.journal.file import Journal
+from cxlocal.journal.machine import goes_away
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.runner.handover import goes_away, send_patiently
+from cxlocal.runner.handover import send_patiently
 from cxlocal.runner.needed import all_needed
 from cxlocal.runner.signals import SignalCame, Signals, note_only
 from cxlocal.text import parse_duration

@@ -155,14 +155,17 @@ def _deliverable(app: App) -> str:
 @pass_app
 def next_number(app: App, plain: bool, offline: bool, as_json: bool) -> None:
     """Take the number of the run that single commands carry out."""
-    from cxlocal.commands.pieces import open_piece, run_here
+    from cxlocal.commands.joined import open_piece, piece_journal, send_passing
+    from cxlocal.journal.machine import goes_away
     from cxlocal.runner.pieces_run import next_version
     from cxlocal.runner.voice import NUMBER_FROM
 
-    with app.journal(create=False, run=run_here(app)) as journal:
+    with piece_journal(app) as journal:
         record = open_piece(app, journal)
-        machine = make_machine(app, fresh=False)
+        machine = make_machine(app, goes_away(journal))
         found = next_version(machine, journal, record.run, offline=offline)
+        if not offline:
+            send_passing(app, journal)
     if as_json:
         write_document({"run": record.run, **found._asdict()})
         return

@@ -256,3 +256,33 @@ def check_caches(plan: Plan, root: Path, home: Path) -> list[Check]:
                     Check(name, NOTE, found, "cxlocal rehearse, while there is a network")
                 )
     return checks
+
+
+DISPUTED = """
+SELECT environment, group_concat(version, ', ') AS versions FROM (
+  SELECT environment, version FROM deployments_now WHERE deliverable = :name AND disputed
+  ORDER BY environment, version
+) GROUP BY environment
+"""
+QUESTIONED = """
+SELECT kind, text, subject FROM open_flags
+WHERE kind IN ('two-histories', 'store-changed', 'contradicted')
+  AND (deliverable = :name OR coalesce(deliverable, '') = '') ORDER BY raised_at DESC LIMIT 5
+"""
+
+
+def check_disputes(journal: Journal, deliverable: str) -> list[Check]:
+    """What nothing is granted on, or what a person has to settle: it keeps no release from beginning,
+    but promotions and deployments from being made."""
+    wanted = {"name": deliverable}
+    checks = [
+        Check(
+            f"environment {row['environment']}", NOTE, f"it is disputed what is live: {row['versions']}",
+            f"cxlocal env confirm {row['environment']} --live VERSION --reason WHY",
+        )
+        for row in journal.query(DISPUTED, wanted)
+    ]  # fmt: skip
+    return checks + [
+        Check(row["kind"], NOTE, row["text"], "'cxlocal status' says what settles it")
+        for row in journal.query(QUESTIONED, wanted)
+    ]

@@ -35,3 +35,14 @@ def first_event(
         parent=parent,
         cause=cause,
     )
+
+
+def is_new(journal: Journal) -> bool:
+    """Whether nothing was ever said here: somebody has looked, at most."""
+    return not journal.node
+
+
+def goes_away(journal: Journal) -> bool:
+    """Whether this journal is that of a machine that goes away."""
+    row = journal.one("SELECT kept FROM machine WHERE node = ?", (journal.node,))
+    return row is not None and row["kept"] == 0

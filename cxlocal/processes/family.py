@@ -30,7 +30,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from cxlocal.clock import Clock
+from cxlocal.clock import Clock, SystemClock, SystemIds
 from cxlocal.processes.start import run_captured
 
 MARK = "CXLOCAL_MARK"
@@ -39,6 +39,9 @@ those of the stage we run in, if we do."""
 
 _ASK_SECONDS = 5.0
 """For ``ps``, which answers within milliseconds."""
+
+KILL_SECONDS = 1.0
+"""How long killed members are awaited before they are said to be left."""
 
 _PAUSE_SECONDS = 0.01
 """Between two looks at what was told to end."""
@@ -190,6 +193,18 @@ class Family:
                 return self.kill(clock, seconds)
             time.sleep(_PAUSE_SECONDS)
         return []
+
+
+def traced(environ: Mapping[str, str]) -> tuple[dict[str, str], Callable[[int], None]]:
+    """For a program that is asked something (``run_captured``): its environment with a mark of its
+    own, and what kills it, by its pid, with all it has begun."""
+    token = SystemIds().token()
+
+    def kill(pid: int) -> None:
+        sought = Sought(frozenset([token]), sessions=frozenset([pid]))
+        Family(sought).kill(SystemClock(), KILL_SECONDS)
+
+    return {**environ, MARK: marked(environ, token)}, kill
 
 
 def send(found: Iterable[Process], number: int) -> None:

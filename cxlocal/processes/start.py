@@ -18,7 +18,7 @@ import selectors
 import signal
 import subprocess
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple, NoReturn
 
@@ -60,16 +60,18 @@ def run_captured(
     input: bytes = b"",
     output_limit: int = OUTPUT_LIMIT_BYTES,
     clock: Clock | None = None,
+    kill: Callable[[int], None] | None = None,
 ) -> Captured:
     """Run ``argv`` in ``cwd`` with the environment ``env`` (ours if None) and wait for its end.
 
-    Standard input is ``input`` and then its end, or nothing at all. At ``timeout_seconds`` the
-    whole process group is killed. Each stream is kept up to ``output_limit`` bytes.
+    Standard input is ``input`` and then its end, or nothing at all. At ``timeout_seconds`` ``kill``
+    is called with its pid, before that was waited for; by default its process group is killed, which
+    is enough for programs that start no others. Each stream is kept up to ``output_limit`` bytes.
 
     Raises Trouble, name ``program-missing``, when there is no such program, and ``not-started``
     when the system refuses to start it.
     """
-    asked = ProgramRequest(argv, cwd=cwd, env=env, wants_input=bool(input))
+    asked = ProgramRequest(argv, cwd=cwd, env=env, wants_input=bool(input), kill=kill)
     return asked.answer(timeout_seconds, input=input, output_limit=output_limit, clock=clock)
 
 
@@ -83,11 +85,12 @@ class ProgramRequest:
         cwd: Path,
         env: Mapping[str, str] | None = None,
         wants_input: bool = False,
+        kill: Callable[[int], None] | None = None,
     ) -> None:
         """Start the program. Raises Trouble as ``run_captured`` does."""
         self.wants_input = wants_input
         self._process = _start(argv, cwd, env, wants_input=wants_input)
-        self._exchange = _Exchange(self._process)
+        self._exchange = _Exchange(self._process, kill or kill_group)
 
     def answer(
         self,
@@ -123,7 +126,7 @@ class ProgramRequest:
     def drop(self) -> None:
         """Kill the program: nobody wants its answer any more."""
         if self._process.returncode is None:
-            kill_group(self._process.pid)
+            self._exchange.kill(self._process.pid)
             self._process.wait()
         self._exchange.close()
 
@@ -323,8 +326,9 @@ def _missing(what: str, program: str, cwd: Path, env: Mapping[str, str] | None) 
 class _Exchange:
     """The pipes of one running program and what came through them so far."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], kill: Callable[[int], None]) -> None:
         self.process = process
+        self.kill = kill
         self.unsent = memoryview(b"")
         self.limit = OUTPUT_LIMIT_BYTES
         self.kept = {"stdout": bytearray(), "stderr": bytearray()}
@@ -392,22 +396,22 @@ def _attend(exchange: _Exchange, watch: Clock, deadline: float) -> bool:
     while True:
         now = watch.monotonic()
         if now >= deadline and not timed_out and exchange.process.poll() is None:
-            kill_group(exchange.process.pid)
+            exchange.kill(exchange.process.pid)
             timed_out, last = True, now + _LEFTOVER_SECONDS
         if now >= last:
             return timed_out
         wait = _LOOK_SECONDS if timed_out else max(0.0, min(_LOOK_SECONDS, deadline - now))
         if not exchange.pump(wait):
-            return timed_out or _await_end(exchange.process, watch, deadline)
+            return timed_out or _await_end(exchange, watch, deadline)
         if last == float("inf") and exchange.process.poll() is not None:
             last = watch.monotonic() + _LEFTOVER_SECONDS
 
 
-def _await_end(process: subprocess.Popen[bytes], watch: Clock, deadline: float) -> bool:
+def _await_end(exchange: _Exchange, watch: Clock, deadline: float) -> bool:
     """Wait for a program that has closed its output; True when it had to be killed."""
     try:
-        process.wait(max(0.0, deadline - watch.monotonic()))
+        exchange.process.wait(max(0.0, deadline - watch.monotonic()))
     except subprocess.TimeoutExpired:
-        kill_group(process.pid)
+        exchange.kill(exchange.process.pid)
         return True
     return False

@@ -27,7 +27,7 @@ from cxlocal.clock import Clock, Ids, SystemIds
 from cxlocal.processes.adoption import Adoption
 from cxlocal.processes.channel import Channel
 from cxlocal.processes.child import Child, End, Sink
-from cxlocal.processes.family import MARK, marked
+from cxlocal.processes.family import KILL_SECONDS, MARK, marked
 from cxlocal.processes.start import start_child
 
 GRACE_SECONDS = 5.0
@@ -48,9 +48,6 @@ _LOOK_SECONDS = (0.0002, 0.05)
 
 _FAMILY_LOOK_SECONDS = 0.1
 """Between two looks at all processes, which take some milliseconds, while some are awaited."""
-
-_KILL_SECONDS = 1.0
-"""How long killed members of a family are awaited before they are said to be left."""
 
 _TIDY_SECONDS = 5.0
 """Between two times that ended orphans are let go of while stages run."""
@@ -403,7 +400,7 @@ class Supervisor:
     def _end_rest(self, child: Child) -> tuple[str, ...]:
         """Kill what took no notice of SIGTERM; what is left even so, in words."""
         # A child that was given up is waited for no longer; its own end is told apart.
-        seconds = _KILL_SECONDS if child._exited else 0.0
+        seconds = KILL_SECONDS if child._exited else 0.0
         left = [one for one in child.family.kill(self.clock, seconds) if one.pid != child.pid]
         unclear = self._adoption.unclear.get(child.mark, [])
         return (

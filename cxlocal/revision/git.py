@@ -25,6 +25,7 @@ from enum import Enum
 from pathlib import Path
 
 from cxlocal.errors import Trouble, UsageError
+from cxlocal.processes.family import traced
 from cxlocal.processes.start import OUTPUT_LIMIT_BYTES, Captured, ProgramRequest, run_captured
 
 LOCAL_SECONDS = 60.0
@@ -143,11 +144,14 @@ def git(
     environment = git_environment(world=world)
     if extra:
         environment |= extra
+    # What git starts (ssh, helpers) goes with it.
+    environment, kill = traced(environment)
     try:
         return run_captured(
             ("git", *_OPTIONS, *arguments),
             cwd=folder,
             env=environment,
+            kill=kill,
             timeout_seconds=timeout_seconds,
             input=input,
             output_limit=output_limit,
@@ -201,12 +205,14 @@ def ask_early(
     """
     question = (folder, arguments, world)
     if question not in _begun.questions:
+        environment, kill = traced(git_environment(world=world))
         with suppress(Trouble):
             asked = ProgramRequest(
                 ("git", *_OPTIONS, *arguments),
                 cwd=folder,
-                env=git_environment(world=world),
+                env=environment,
                 wants_input=wants_input,
+                kill=kill,
             )
             _begun.questions[question] = _Early(asked, times)
 

@@ -23,6 +23,7 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.types import Environment, Plan, Stage
 from cxlocal.runner import leftovers, locks, orphans
+from cxlocal.runner.noted import of_locked
 from cxlocal.runner.placements import environment_created_draft, is_known, live, unfinished
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.source import Source
@@ -117,7 +118,7 @@ def hold(
     path = locks.environment_lock(journal.home, deliverable, environment)
     lock = locks.take(path, who)
     if lock is not None:
-        left = leftovers.end_left(leftovers.of_deployment(path), journal.clock)
+        left = leftovers.end_left(of_locked(path), journal.clock)
         if left:
             warn(f"still running, and could not be ended: {', '.join(left)}")
         catch_up(journal)

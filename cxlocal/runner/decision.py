@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.config.problems import near
 from cxlocal.domain import Verdict
 from cxlocal.errors import CxError, Refused, Undecided, UsageError
-from cxlocal.events.runs import run_judged
+from cxlocal.events.runs import is_shared, run_judged
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.standing import require
 from cxlocal.hooks.stage_view import GateAnswer
+from cxlocal.journal.machine import goes_away
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.projection.standing import words_of
 from cxlocal.runner.contact import meet
@@ -173,7 +174,11 @@ def _left_alone(
     if is_own(source.settings.store_url):
         reached, why = False, "this project names none that these jobs share"
     catch_up(record.journal)
-    others = record.ref.elsewhere or any(
+    begun = record.journal.one("SELECT node FROM run WHERE id = ?", (record.run,))
+    # A machine that is made for a job knows of no other one, and there may be many.
+    alone = begun is not None and begun["node"] == record.journal.node
+    alone = alone and not (is_shared(record.run) and goes_away(record.journal))
+    others = not alone or any(
         one.id != record.ref.stage_run(name, one.attempt)
         for name, attempts in record.attempts().items()
         for one in attempts

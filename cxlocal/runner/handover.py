@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cxlocal.allocation.request import pauses
 from cxlocal.domain import path_part
 from cxlocal.exchange.sync import SyncReport, pending, synchronise
+from cxlocal.journal.machine import goes_away
 from cxlocal.journal.rebuild import catch_up
 
 if TYPE_CHECKING:
@@ -33,12 +34,6 @@ WINK_SECONDS = 0.1
 """Between two looks at signals while waiting."""
 
 _LAST_RUN = "SELECT id FROM run ORDER BY queued_at DESC, rowid DESC LIMIT 1"
-
-
-def goes_away(journal: Journal) -> bool:
-    """Whether this journal is that of a machine that goes away."""
-    row = journal.one("SELECT kept FROM machine WHERE node = ?", (journal.node,))
-    return row is not None and row["kept"] == 0
 
 
 def send_patiently(
@@ -77,12 +72,23 @@ def send_patiently(
 
 
 def _send_bytes(journal: Journal, store: Store, seconds: float) -> None:
-    """What is live goes with this machine otherwise: whoever rolls back to it needs its bytes."""
+    """What is live goes with this machine otherwise, and what a run made that goes on elsewhere:
+    whoever rolls back to it or deploys it needs its bytes."""
     from cxlocal.exchange.blobs import carry
-    from cxlocal.runner.needed import all_needed
+    from cxlocal.runner.needed import all_needed, unfinished_artifacts
 
     catch_up(journal)
-    carry(journal, store, all_needed(journal), seconds, fetch=False)
+    wanted = {one.sha256: one for one in [*all_needed(journal), *unfinished_artifacts(journal)]}
+    carry(journal, store, list(wanted.values()), seconds, fetch=False)
+
+
+def fetch_bytes(journal: Journal, store: Store, run: str) -> None:
+    """Have what a run made elsewhere, as far as the store has it; who needs the rest says so."""
+    from cxlocal.exchange.blobs import BLOB_SECONDS, carry
+    from cxlocal.runner.needed import lacking
+
+    catch_up(journal)
+    carry(journal, store, lacking(journal, run), BLOB_SECONDS)
 
 
 def leave_bundle(journal: Journal, folder: Path) -> Packed | None:

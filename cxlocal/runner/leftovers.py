@@ -1,8 +1,8 @@
 """What a command that was cut off left running, and how the next one knows it.
 
 A file says which programs were begun, and which have ended by themselves; what those left running
-stays. A run has it beside its checkout, a deployment beside the lock of its environment. Nothing is
-believed of it but words and numbers: a stage may have written to it.
+stays. A run has it beside its checkout, a deployment beside the lock of its environment, a stage of
+single commands beside its own. Nothing is believed of it but words and numbers: a stage may have written to it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 from cxlocal.processes.family import Family, Sought, word
 from cxlocal.runner import locks
+from cxlocal.runner.noted import ENDING, STAGES
 
 if TYPE_CHECKING:
     from cxlocal.clock import Clock
     from cxlocal.processes.child import Child, End
-
-ENDING = "processes"
 
 KILL_SECONDS = 2.0
 """How long killed leftovers are awaited before they are said to be left."""
@@ -60,11 +59,6 @@ def of_run(folder: Path) -> Path:
     return folder / ENDING
 
 
-def of_deployment(lock: Path) -> Path:
-    """The file of a deployment, by the lock it holds."""
-    return lock.with_name(f"{lock.name}.{ENDING}")
-
-
 def left_by(path: Path) -> Family:
     """The processes of a dead command, by what it noted in the file ``path``."""
     try:
@@ -100,10 +94,11 @@ def end_left(path: Path, clock: Clock) -> tuple[str, ...]:
     return tuple(one.words for one in left)
 
 
-def end_deployments(home: Path, clock: Clock) -> tuple[str, ...]:
-    """The same for deployments: those whose lock is free are dead."""
+def end_unlocked(home: Path, clock: Clock) -> tuple[str, ...]:
+    """The same for deployments and for stages of single commands: those whose lock is free are dead."""
     left: list[str] = []
-    for path in (home / "locks").glob(f"*.{ENDING}"):
+    locked = home / "locks"
+    for path in (*locked.glob(f"*.{ENDING}"), *locked.glob(f"{STAGES}/*.{ENDING}")):
         lock = locks.take(path.with_name(path.name.removesuffix(f".{ENDING}")), "a tidy-up")
         if lock is not None:
             left += end_left(path, clock)

@@ -1,4 +1,5 @@
-"""What an outage needs of the past: the bytes of what is live, and of what a rollback leads to."""
+"""Whose bytes are needed elsewhere: for an outage those of what is live and of what a rollback leads to,
+for the next job those of a run that goes on."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import json
 from typing import NamedTuple
 
 from cxlocal.events import types
+from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal
 from cxlocal.runner.deployment_chain import chain_of, version_before
 
@@ -27,6 +29,9 @@ _ARTIFACTS = """
 SELECT sha256, size_bytes, version, name, file_name FROM artifact
 WHERE run = ? AND packaged_at IS NOT NULL AND replaced_at IS NULL ORDER BY name
 """
+_OPEN = (
+    "SELECT id FROM run WHERE kind = 'release' AND queued_at IS NOT NULL AND finished_at IS NULL"
+)
 _SAID = """
 SELECT e.document FROM event e JOIN type_lookup t ON t.id = e.type JOIN run_lookup r ON r.id = e.run
 WHERE r.name = ? AND t.name = ?
@@ -66,6 +71,17 @@ def artifacts_of(journal: Journal, run: str) -> list[Needed]:
         )
         for row in rows
     ]
+
+
+def lacking(journal: Journal, run: str) -> list[Needed]:
+    """The artifacts of a run whose bytes are not here. Call after ``catch_up``."""
+    made = artifacts_of(journal, run)
+    return [one for one in made if not blob_path(journal.home, one.sha256).is_file()]
+
+
+def unfinished_artifacts(journal: Journal) -> list[Needed]:
+    """What open runs have made so far: another machine may go on with them."""
+    return [one for row in journal.query(_OPEN) for one in artifacts_of(journal, row["id"])]
 
 
 def all_needed(journal: Journal) -> list[Needed]:

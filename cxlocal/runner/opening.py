@@ -26,7 +26,7 @@ from cxlocal.revision.repository import read_file, version_tags
 from cxlocal.runner import orphans
 from cxlocal.runner.admission import asking
 from cxlocal.runner.caches import key_contents
-from cxlocal.runner.contact import meet
+from cxlocal.runner.contact import Met, meet_store
 from cxlocal.runner.facts import (
     facts_of,
     left_out,
@@ -48,8 +48,6 @@ from cxlocal.runner.source import (
     load_own_plugins,
     make_plan,
     open_source,
-    open_store,
-    refuse_stranger,
 )
 from cxlocal.runner.voice import Opening
 from cxlocal.runner.work import Work
@@ -136,22 +134,16 @@ def ask_git(
 
 def record_beginning(
     machine: Machine, journal: Journal, pushed: Pushed, plan: Plan, request: Request, run: str,
-    *, numbered: bool = True,
+    met: Met, *, numbered: bool = True,
 ) -> Begun:  # fmt: skip
-    """Meet the store and write the first event; ``numbered``: a number is to be taken, too. Raises
-    Refused for a deliverable that belongs to another repository, or that we may not work on."""
+    """Write the first event; ``numbered``: a number is to be taken, too. Raises Refused for a
+    deliverable that we may not work on. The store is closed then."""
     source = pushed.source
-    row = journal.one("SELECT repository_root FROM deliverable WHERE id = ?", (plan.deliverable,))
-    refuse_stranger((row and row["repository_root"]) or "", pushed.root, plan.deliverable)
-    store = (
-        None if request.rehearsal else open_store(source, machine, journal, offline=request.offline)
-    )
     try:
-        online, why_offline = meet(journal, store, source)
         if not request.rehearsal:
             require(journal, plan.deliverable, *(("take", "push") if numbered else ("push",)))
         facts = facts_of(
-            journal, source, plan, request, pushed.proof, pushed.root, pushed.left_out, online
+            journal, source, plan, request, pushed.proof, pushed.root, pushed.left_out, met.reached
         )._replace(
             absent=pushed.absent,
             final_of=pushed.final and {"run": pushed.final.run, "version": pushed.final.version},
@@ -163,10 +155,9 @@ def record_beginning(
         )  # fmt: skip
         record.record(*record.restricted_drafts(source.manager.left_out))
     except BaseException:
-        if store is not None:
-            store.close()
+        met.close()
         raise
-    return Begun(record, store, facts.changes or {}, why_offline)
+    return Begun(record, met.store, facts.changes or {}, met.why_offline)
 
 
 def begin_run(machine: Machine, journal: Journal, request: Request, began: float) -> Opened:
@@ -192,7 +183,8 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
         workspace = workspace._replace(key_contents=key_contents(workspace.project, plan))
         readers = find_readers(source.manager, plan)
         request = request._replace(reason=Masker(secrets.values()).text(request.reason))
-        begun = record_beginning(machine, journal, pushed, plan, request, run)
+        met = meet_store(machine, journal, source, pushed.root, request)
+        begun = record_beginning(machine, journal, pushed, plan, request, run, met)
     except BaseException:
         discard(workspace)
         raise

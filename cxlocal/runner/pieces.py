@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,10 +26,12 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.free import FreeStage
 from cxlocal.projection.apply import ATTEMPTS, read_attempt
 from cxlocal.projection.parts import Attempt, counting, replaceable
+from cxlocal.runner.noted import ENDING, STAGES, of_locked
 from cxlocal.runner.record import CHAIN_CHARACTERS, RunRecord
 from cxlocal.text import clean_text, cut_name, parse_utc, utc_text
 
 if TYPE_CHECKING:
+    from cxlocal.clock import Clock
     from cxlocal.hooks.place import Place
     from cxlocal.journal.file import Journal
     from cxlocal.plan.free import AnyStage
@@ -192,13 +194,20 @@ class PieceRecord(RunRecord):
 
     def _lock_of(self, stage: str, attempt: int) -> Path:
         name = f"{path_part(self.run)}.{path_part(stage)}.{attempt}"
-        return self.journal.home / "locks" / "stages" / name
+        return self.journal.home / "locks" / STAGES / name
+
+    def notes_of(self, stage: str, attempt: int) -> Path | None:
+        """Where the programs of an attempt are noted that this process carries out; None for one that
+        it could not lock."""
+        held = (stage, attempt) in self._held
+        return of_locked(self._lock_of(stage, attempt)) if held else None
 
     def let_go(self, stage: str, attempt: int) -> None:
         """The end of an attempt is recorded: whether its process lives does not matter any more."""
         lock = self._held.pop((stage, attempt), None)
         if lock is not None:
             with suppress(OSError):
+                of_locked(self._lock_of(stage, attempt)).unlink(missing_ok=True)
                 self._lock_of(stage, attempt).unlink()
             lock.release()
 
@@ -232,6 +241,21 @@ class PieceRecord(RunRecord):
             if not self._lock_of(name, row["attempt"]).exists():
                 return int(row["attempt"]), parse_utc(row["started_at"]), str(row["id"])
         return None
+
+
+def end_left(home: Path, clock: Clock, warn: Callable[[str], None]) -> None:
+    """End what stages left running whose process is dead (kill -9)."""
+    try:
+        names = os.listdir(home / "locks" / STAGES)
+    except OSError:
+        return
+    if not any(name.endswith(f".{ENDING}") for name in names):
+        return
+    from cxlocal.runner.leftovers import end_unlocked
+
+    left = end_unlocked(home, clock)
+    if left:
+        warn(f"still running, and could not be ended: {', '.join(left)}")
 
 
 def free_stage(name: str, kind: str = "") -> FreeStage:

@@ -49,7 +49,7 @@ class Troubles:
         self.said: list[str] = []
         """What went wrong, without the reasons: these name files of this machine."""
 
-    def take(self, problem: BaseException, what: str = "") -> None:
+    def take(self, problem: BaseException, what: str = "", hint: str = "") -> None:
         """Raises ``problem`` (as a CxError) when strict, unless it is late."""
         known = problem if isinstance(problem, CxError) else _as_trouble(problem)
         self.first = self.first or known
@@ -57,7 +57,7 @@ class Troubles:
             raise known
         self.said.append(f"{what}{known.what}")
         if not self.strict:
-            self.warn(what + _words(known))
+            self.warn(what + _words(known) + (f"; {hint}" if hint else ""))
 
     @contextmanager
     def care(self, what: str) -> Iterator[None]:

@@ -8,12 +8,14 @@ never believed.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxlocal.errors import Refused
-from cxlocal.events.types import PIPELINE_QUEUED, RUN_RESUMED
+from cxlocal.events.runs import shared_run_id
+from cxlocal.events.types import PIPELINE_QUEUED, RUN_RESUMED, TASK_STARTED
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.projection.stages import counted
 
@@ -23,20 +25,21 @@ if TYPE_CHECKING:
     from cxlocal.runner.pieces import PieceRecord
 
 OF_CI = """
-SELECT run.id AS id, run.revision AS revision, run.version AS version,
+SELECT run.id AS id, run.revision AS revision, run.version AS version, run.place_url AS url,
   run.finished_at IS NOT NULL AS ended FROM run
   JOIN run_lookup ON run_lookup.name = run.id JOIN event ON event.run = run_lookup.id
 WHERE run.place_kind = 'ci' AND run.place = ? AND run.deliverable = ?
   AND event.type = (SELECT id FROM type_lookup WHERE name = ?)
   AND event.document ->> '$.customData.cxlocal.place.run_id' = ?
-ORDER BY run.queued_at DESC
+ORDER BY coalesce(run.number, -1) DESC, run.queued_at DESC
 """
 PLACES = """
 SELECT e.document ->> '$.customData.cxlocal.place' AS place FROM event e
 JOIN run_lookup r ON r.id = e.run JOIN type_lookup t ON t.id = e.type
-WHERE r.name = ? AND t.name IN (?, ?)
+WHERE r.name = ? AND t.name IN (?, ?, ?)
 """
-REPORTED = "SELECT DISTINCT job, run_attempt, job_attempt FROM stage_run WHERE run = ?"
+BY_AGENT = ("gocd",)
+"""Servers whose address each agent is told in its own words: it tells no two of them apart."""
 
 
 class Tried(NamedTuple):
@@ -45,6 +48,8 @@ class Tried(NamedTuple):
     job: str
     run_attempt: int
     job_attempt: int
+    run_try: str = ""
+    """What names the attempt of the run, where the server gives each a name of its own."""
 
 
 class CiRun(NamedTuple):
@@ -74,7 +79,16 @@ class Joined(NamedTuple):
 
 def tried_by(place: Place) -> Tried:
     """The attempt that this job is."""
-    return Tried(place.job, counted(place.attempt) or 0, counted(place.job_attempt) or 0)
+    return _tried(place._asdict())
+
+
+def _tried(told: Mapping[str, Any]) -> Tried:
+    attempt = str(told.get("attempt") or "")
+    number = counted(attempt)
+    return Tried(
+        str(told.get("job") or ""), number or 0, counted(told.get("job_attempt")) or 0,
+        attempt if number is None else "",
+    )  # fmt: skip
 
 
 def is_higher(now: Tried, before: Iterable[Tried]) -> bool:
@@ -82,21 +96,31 @@ def is_higher(now: Tried, before: Iterable[Tried]) -> bool:
     seen = list(before)
     if now.run_attempt > max((one.run_attempt for one in seen), default=now.run_attempt):
         return True
+    tries = {one.run_try for one in seen if one.run_try}
+    if now.run_try and tries and now.run_try not in tries:
+        return True
     same = [one.job_attempt for one in seen if one.job == now.job]
     return bool(same) and 0 < max(same) < now.job_attempt
+
+
+def server_of(name: str, url: str) -> str:
+    """Which of the servers of one kind it is, by the address of a run; empty: not known."""
+    return "" if name in BY_AGENT else url.partition("://")[2].partition("/")[0].lower()
 
 
 def choose(
     found: Sequence[CiRun], commit: str, higher: Callable[[CiRun], bool], *, begins: bool
 ) -> Joined:
-    """Which of the runs of one id of the server, newest first, a job of ``commit`` goes on with.
+    """Which of the runs of one id of the server, by their numbers from the last, a job of ``commit`` goes on with.
 
     An empty ``commit`` is not known, and any will do. One that ``begins`` joins an open run, or one
     that is tried again; other commands also speak of a run that was finished. Pure.
     """
     same = [one for one in found if not commit or one.revision == commit]
-    if same and not same[0].ended:
-        return Joined(same[0])
+    # Machines whose clocks or journals differ may know of a later run that is over.
+    opened = next((one for one in same if not one.ended), None)
+    if opened is not None:
+        return Joined(opened)
     if same and higher(same[0]):
         return Joined(same[0], again=True)
     if same and not begins:
@@ -114,9 +138,11 @@ def find_joined(
         return Joined(None)
     catch_up(journal)
     rows = journal.query(OF_CI, (place.name, deliverable, PIPELINE_QUEUED, place.run_id))
+    server = server_of(place.name, place.run_url)
     runs = {
         row["id"]: CiRun(row["id"], row["revision"] or "", row["version"] or "", bool(row["ended"]))
         for row in rows
+        if server in ("", other := server_of(place.name, row["url"] or "")) or not other
     }
 
     def higher(run: CiRun) -> bool:
@@ -127,18 +153,20 @@ def find_joined(
 
 def attempts_of(journal: Journal, run: str) -> list[Tried]:
     """The attempts of jobs that have said anything of a run."""
-    rows = journal.query(PLACES, (run, PIPELINE_QUEUED, RUN_RESUMED))
-    places = [_place(row["place"]) for row in rows if row["place"]]
-    found = [
-        Tried(str(one.get("job") or ""), counted(one.get("attempt")) or 0,
-              counted(one.get("job_attempt")) or 0)
-        for one in places
-    ]  # fmt: skip
-    found += [
-        Tried(row["job"] or "", row["run_attempt"] or 0, row["job_attempt"] or 0)
-        for row in journal.query(REPORTED, (run,))
-    ]
-    return found
+    rows = journal.query(PLACES, (run, PIPELINE_QUEUED, RUN_RESUMED, TASK_STARTED))
+    return list(dict.fromkeys(_tried(_place(row["place"])) for row in rows if row["place"]))
+
+
+def new_shared_id(journal: Journal, deliverable: str, place: Place, commit: str) -> str:
+    """The id of a new run of a CI run: jobs that begin it at the same moment, each on a machine that
+    has not heard of the other, give it the same id, and the store gives that one number."""
+    server = server_of(place.name, place.run_url)
+    for count in itertools.count():
+        words = (place.name, server, place.run_id, deliverable, commit, str(count))
+        run = shared_run_id(words)
+        if journal.one("SELECT 1 FROM run WHERE id = ?", (run,)) is None:
+            return run
+    raise AssertionError("counting never ends")
 
 
 def _place(text: str) -> dict[str, Any]:
@@ -162,15 +190,28 @@ def go_on(record: PieceRecord, place: Place, *, again: bool = False) -> None:
         record.resumed(sorted(record.succeeded()), record.actor, reason, place=told)
 
 
-def refuse_other(other: CiRun, commit: str, place: Place) -> Refused:
-    """Two commits in one run of the server."""
+def refuse_other(other: CiRun, commit: str, place: Place | None = None) -> Refused:
+    """Two commits in one run, of the CI server ``place`` or of whoever named it."""
+    of_ci = "" if place is None else f" of this {place.name} run"
+    here = "is checked out here" if place is None else "is what this job has"
+    begin = "cxlocal run start" + (" --new" if place else "")
     return Refused(
-        f"run {other.shown} of this {place.name} run is one of commit {other.revision[:12]},"
-        f" and this job has {commit[:12]}",
+        f"run {other.shown}{of_ci} is one of commit {other.revision[:12]}, and {commit[:12]} {here}",
         why="what one run builds, tests and deploys is one commit",
-        hint=f"check out {other.revision[:12]} here; or end that run (CXLOCAL_RUN={other.id} cxlocal"
-        " run finish); or begin one of its own: cxlocal run start --new",
+        hint=f"check out {other.revision[:12]} here; or begin a run of its own: {begin}"
+        f" (CXLOCAL_RUN={other.id} cxlocal run finish ends that one); a decision or a deployment"
+        f" names its version: cxlocal promote {other.shown} NAME, cxlocal deploy {other.shown}",
         name="other-commit",
         revision=other.revision,
         found=commit,
+    )
+
+
+def run_over(record: PieceRecord) -> Refused:
+    """Nothing more is reported to a run that has ended."""
+    return Refused(
+        f"run {record.version or record.run[:8]} was finished",
+        why="a run that is over is joined only where its CI server runs a job again",
+        hint='eval "$(cxlocal run start)" begins another one',
+        name="run-over",
     )

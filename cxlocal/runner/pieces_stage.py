@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.domain import Outcome, path_part
 from cxlocal.errors import CxError, Trouble
 from cxlocal.processes.echo import Echo
+from cxlocal.processes.family import MARK, marked
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.stdout import data
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner.driver import drive
+from cxlocal.runner.leftovers import Notes
 from cxlocal.runner.outcomes import judge
 from cxlocal.runner.pieces_attempt import PieceAttempt, Surroundings, Troubles
 from cxlocal.runner.signals import Signals
@@ -69,8 +71,10 @@ def run_command(
     sink: Sink,
     timeout_seconds: float | None,
     clock: Clock,
+    notes: Notes | None = None,
 ) -> Ran:
-    """Run a command to its end. Signals sent to us end it, and are told in the result."""
+    """Run a command to its end. Signals sent to us end it, and are told in the result. ``notes``
+    tell whoever comes after a kill -9 what was begun."""
     started_ms = clock.now_ms()
 
     def launch(supervisor: Supervisor, tag: object) -> Child:
@@ -81,7 +85,7 @@ def run_command(
 
     with Supervisor(clock) as supervisor, Signals(stays=True) as signals:
         try:
-            end = drive(_alone(launch), supervisor, signals, grace_seconds=None)
+            end = drive(_alone(launch), supervisor, signals, grace_seconds=None, notes=notes)
         except Trouble as problem:
             code = NOT_STARTED.get(problem.name, NOT_EXECUTABLE)
             return Ran(Outcome.ERROR, problem.what, code, None, started_ms, 0.0)
@@ -135,14 +139,30 @@ class Wrapped(PieceAttempt):
         if self.log is None:
             self._variables = self.variables()
             self.log = self._open_log()
+        environ = {**self.around.environ, **self._variables, **(env or {})}
+        notes, word = self._note()
         return run_command(
             argv,
             cwd=cwd,
-            env={**self.around.environ, **self._variables, **(env or {})},
+            env={**environ, MARK: marked(environ, word)} if word else environ,
             sink=self.log,
             timeout_seconds=timeout_seconds or self.stage.timeout_seconds or None,
             clock=self.clock,
+            notes=notes,
         )
+
+    def _note(self) -> tuple[Notes | None, str]:
+        """Where the next program is noted, and the word in its mark; without a record nowhere."""
+        record = self.record
+        path = None if record is None else record.notes_of(self.stage.name, self.attempt)
+        if record is None or path is None:
+            return None, ""
+        word = record.journal.ids.token()
+        try:
+            return Notes(path, word), word
+        except OSError as problem:
+            self.troubles.take(problem, "after a kill -9 nobody will know what it left: ")
+            return None, ""
 
     def _open_log(self) -> StageLog:
         echo = Through()

@@ -68,6 +68,11 @@ class Version(NamedTuple):
     """online, reserve, lent, suffix or rehearsal."""
 
 
+def _elsewhere(journal: Journal, *, own: bool) -> str:
+    """What tells the stage runs that we record from those of other machines."""
+    return "" if own else begin_chain(journal)[:CHAIN_CHARACTERS]
+
+
 class RunRecord:
     """One run, as seen from one process. Its plan is only read when somebody asks for it."""
 
@@ -120,7 +125,8 @@ class RunRecord:
 
         run = run or journal.ids.uuid()
         uri = runs.run_uri(run, facts.place.run_url)
-        ref = RunRef(plan.deliverable, run, plan.title or plan.deliverable, uri)
+        name, own = plan.deliverable, not runs.is_shared(run)
+        ref = RunRef(name, run, plan.title or name, uri, _elsewhere(journal, own=own))
         # Another machine's event may have brought it, but may be missing where ours will be read.
         known = journal.one(
             "SELECT 1 FROM run WHERE plan_sha256 = ? AND node = ? LIMIT 1",
@@ -145,8 +151,8 @@ class RunRecord:
             return None
         name, uri = row["deliverable"], runs.run_uri(run, row["place_url"] or "")
         who = Actor(row["actor"] or "", row["actor_how"] or "")
-        elsewhere = "" if row["node"] == journal.node else begin_chain(journal)[:CHAIN_CHARACTERS]
-        ref = RunRef(name, run, row["title"] or name, uri, elsewhere)
+        own = row["node"] == journal.node and not runs.is_shared(run)
+        ref = RunRef(name, run, row["title"] or name, uri, _elsewhere(journal, own=own))
         record = cls(journal, ref, None, row["kind"] or "", who, row["revision"] or "")
         record.version, record.number = row["version"] or "", row["number"]
         record.line, record.repository = row["line"] or "", row["repository"] or ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cxlocal.config.load import read
 from cxlocal.errors import CxError, Refused, Trouble
 from cxlocal.hooks.manager import Manager, load
 from cxlocal.journal.file import Journal
@@ -38,7 +39,7 @@ def recover(journal: Journal, machine: Machine) -> list[str]:
             f"run {orphan.run[:8]} had been cut off ({orphan.command}); it is recorded as an error"
         )
         _tell_left(machine, left)
-    left = leftovers.end_deployments(journal.home, journal.clock)
+    left = leftovers.end_unlocked(journal.home, journal.clock)
     _tell_left(machine, left)
     if found or journal.one(OWING) is not None:
         pay_debts(journal, machine)
@@ -172,7 +173,8 @@ def _tell_paid(machine: Machine, owed: list[Debt], unpaid: list[tuple[Debt, str]
 
 
 def _manager(machine: Machine) -> Manager:
-    manager = load(machine.environ, no=machine.blocked, warn=machine.voice.warn)
+    block = read(str(machine.root / "cx.toml")).plugins.block
+    manager = load(machine.environ, block=block, no=machine.blocked, warn=machine.voice.warn)
     # The tool may be one of the project's own.
     manager.add_project(machine.root, machine.home)
     return manager

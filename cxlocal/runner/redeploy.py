@@ -22,12 +22,13 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.types import Stage
 from cxlocal.processes.supervisor import Supervisor
-from cxlocal.runner import leftovers, locks, orphans, recovery
+from cxlocal.runner import locks, orphans, recovery
 from cxlocal.runner.admission import busy, hold
 from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.driver import drive
 from cxlocal.runner.gates import grant_earned
 from cxlocal.runner.nesting import refuse_in_rehearsal
+from cxlocal.runner.noted import of_locked
 from cxlocal.runner.opening import check_out_again, find_run, listen, make_work, refuse_running
 from cxlocal.runner.outcomes import outcome_error
 from cxlocal.runner.placements import live
@@ -150,7 +151,10 @@ def _ship(
 ) -> Shipped:
     # Not the folder of the run: after a failure its checkout is kept for people to look into. And
     # the working tree may be at any other commit, so a plan that works in place gets one, too.
-    workspace = check_out_again(machine, source, record, name=f"{record.run}.deploy")
+    # Two environments may be deployed to at once, one only once: it is locked.
+    workspace = check_out_again(
+        machine, source, record, name=f"{record.run}.deploy.{order.environment}"
+    )
     try:
         names = [stage.name for stage in stages]
         # An undo needs the tool's handle alone; a deployment needs the bytes.
@@ -160,7 +164,7 @@ def _ship(
             again=again(record, order),
         )  # fmt: skip
         lock = locks.environment_lock(work.home, record.ref.deliverable, order.environment)
-        work.notes_path = leftovers.of_deployment(lock)
+        work.notes_path = of_locked(lock)
         if order.undo and not can_undo(source.manager, stages):
             order, work.artifacts = order._replace(undo=False), artifacts(record)
         _close_cut_off(record, names)

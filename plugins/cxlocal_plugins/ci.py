@@ -33,12 +33,13 @@ class Server(NamedTuple):
     revision: tuple[str, ...] | Callable[[Environ], str] = ()
     branch: tuple[str, ...] = ()
     attempt: tuple[str, ...] = ()
+    """Of the run: a number that rises, or a name that each has of its own."""
     actor: tuple[str, ...] = ()
     job: tuple[str, ...] | Callable[[Environ], str] = ()
     """Its name, the same whenever it is tried again."""
     job_id: tuple[str, ...] = ()
     """One execution of it."""
-    job_attempt: tuple[str, ...] = ()
+    job_attempt: tuple[str, ...] | Callable[[Environ], str] = ()
     """A number that rises with every try of the job of that name."""
     part: tuple[str, ...] | Callable[[Environ], str] = ()
     parts: tuple[str, ...] = ()
@@ -101,6 +102,20 @@ def _teamcity_run(environ: Environ) -> str:
         return environ["BUILD_ID"]
     names = ("TEAMCITY_PROJECT_NAME", "TEAMCITY_BUILDCONF_NAME", "BUILD_NUMBER")
     return "/".join(filter(None, (environ.get(name) for name in names)))
+
+
+def _azure_attempt(environ: Environ) -> str:
+    """Jobs are counted in each attempt of their stage."""
+    stage, job = environ.get("SYSTEM_STAGEATTEMPT", ""), environ.get("SYSTEM_JOBATTEMPT", "")
+    if not (stage.isdecimal() and job.isdecimal()):
+        return job
+    return str((int(stage) - 1) * 1000 + int(job))
+
+
+def _buildkite_attempt(environ: Environ) -> str:
+    """It counts retries: none is the first attempt."""
+    count = environ.get("BUILDKITE_RETRY_COUNT", "")
+    return str(int(count) + 1) if count.isdecimal() else ""
 
 
 def _travis_part(environ: Environ) -> str:
@@ -171,16 +186,19 @@ SERVERS = (
     Server("azure-pipelines", ("TF_BUILD",), ("BUILD_BUILDID",), ("BUILD_BUILDNUMBER",),
            _azure_url, ("SYSTEM_PULLREQUEST_SOURCECOMMITID", "BUILD_SOURCEVERSION"),
            ("BUILD_SOURCEBRANCHNAME",), (), ("BUILD_REQUESTEDFOR",),
-           ("SYSTEM_JOBNAME",), ("SYSTEM_JOBID",), ("SYSTEM_JOBATTEMPT",),
+           ("SYSTEM_JOBNAME",), ("SYSTEM_JOBID",), _azure_attempt,
            ("SYSTEM_JOBPOSITIONINPHASE",), ("SYSTEM_TOTALJOBSINPHASE",)),
     Server("buildkite", ("BUILDKITE",), ("BUILDKITE_BUILD_ID",), ("BUILDKITE_BUILD_NUMBER",),
            ("BUILDKITE_BUILD_URL",), ("BUILDKITE_COMMIT",), ("BUILDKITE_BRANCH",),
            (), ("BUILDKITE_BUILD_CREATOR",), ("BUILDKITE_LABEL",), ("BUILDKITE_JOB_ID",),
-           ("BUILDKITE_RETRY_COUNT",), ("BUILDKITE_PARALLEL_JOB",),
+           _buildkite_attempt, ("BUILDKITE_PARALLEL_JOB",),
            ("BUILDKITE_PARALLEL_JOB_COUNT",)),
-    Server("circleci", ("CIRCLECI",), ("CIRCLE_WORKFLOW_ID",), ("CIRCLE_BUILD_NUM",),
-           ("CIRCLE_BUILD_URL",), ("CIRCLE_SHA1",), ("CIRCLE_BRANCH",), (),
-           ("CIRCLE_USERNAME",), ("CIRCLE_JOB",), ("CIRCLE_WORKFLOW_JOB_ID",), (),
+    # What is run again is a new workflow that takes over the workspace, and its jobs have greater
+    # numbers.
+    Server("circleci", ("CIRCLECI",), ("CIRCLE_WORKFLOW_WORKSPACE_ID", "CIRCLE_WORKFLOW_ID"),
+           ("CIRCLE_BUILD_NUM",), ("CIRCLE_BUILD_URL",), ("CIRCLE_SHA1",), ("CIRCLE_BRANCH",),
+           ("CIRCLE_WORKFLOW_ID",), ("CIRCLE_USERNAME",), ("CIRCLE_JOB",),
+           ("CIRCLE_WORKFLOW_JOB_ID",), ("CIRCLE_BUILD_NUM",),
            ("CIRCLE_NODE_INDEX",), ("CIRCLE_NODE_TOTAL",)),
     Server("bitbucket", ("BITBUCKET_BUILD_NUMBER",),
            ("BITBUCKET_PIPELINE_UUID", "BITBUCKET_BUILD_NUMBER"), ("BITBUCKET_BUILD_NUMBER",),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +37,11 @@ APPROVED = {}
 production = { lifetime = "lasting" }
 """
 DEPLOY = 'mkdir -p "$LIVE" && cp "$CXLOCAL_ARTIFACT_APP" "$LIVE/app.bin"\n'
+
+
+GITHUB = {"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "900", "GITHUB_JOB": "unit",
+          "GITHUB_RUN_ATTEMPT": "1", "GITHUB_SERVER_URL": "https://github.com",
+          "GITHUB_REPOSITORY": "acme/shop"}  # fmt: skip
 
 
 class Told(NamedTuple):
@@ -151,3 +157,78 @@ def desk(tmp_path: Path, cx: Any) -> Desk:
         }
     )
     return made
+
+
+class Server:
+    """A CI server whose every job has an empty home and a clone of its own."""
+
+    def __init__(self, desk: Any, kind: str = "sqlite") -> None:
+        self.desk = desk
+        self.store = desk.root / "shared" / "store.db"
+        where = self.store if kind == "sqlite" else self.store.parent
+        where.parent.mkdir(exist_ok=True)
+        if kind == "folder":
+            where.mkdir()
+        self.environ = {"CXLOCAL_STORE": f"{kind}://{where}", "CXLOCAL_PATIENCE": "2s"}
+        assert desk("store", "create", self.environ["CXLOCAL_STORE"], env=self.environ).code == 0
+
+    def job(self, name: str, environ: Mapping[str, str] = GITHUB, commit: str = "") -> Job:
+        """A job that begins now."""
+        return Job(self, name, environ, commit)
+
+    def away(self) -> None:
+        """The store's folder is a file now."""
+        self.store.parent.rename(self.store.parent.with_name("away"))
+        self.store.parent.touch()
+
+    def back(self) -> None:
+        """It can be reached again."""
+        self.store.parent.unlink()
+        self.store.parent.with_name("away").rename(self.store.parent)
+
+    def runs(self) -> list[tuple[Any, ...]]:
+        """Version and outcome of every run that the store has heard of."""
+        assert self.desk("sync", env=self.environ).code == 0
+        rows = self.desk.rows("SELECT version, outcome FROM run ORDER BY queued_at")
+        return [tuple(row.values()) for row in rows]
+
+
+class Job:
+    """One job: its commands share a home that goes with it."""
+
+    def __init__(self, server: Server, name: str, environ: Mapping[str, str], commit: str) -> None:
+        self.desk = server.desk
+        self.tree = server.desk.root / "jobs" / name
+        self.environ = {
+            **server.environ, **environ, "CXLOCAL_HOME": str(server.desk.root / f"home-{name}"),
+        }  # fmt: skip
+        self.clone(commit)
+
+    def clone(self, commit: str = "") -> None:
+        """The checkout that the server makes."""
+        shutil.rmtree(self.tree, ignore_errors=True)
+        source = str(self.desk.root / "remote.git")
+        subprocess.run(["git", "clone", "-qb", "main", source, self.tree], check=True)
+        if commit:
+            subprocess.run(["git", "checkout", "-q", commit], cwd=self.tree, check=True)
+
+    def __call__(self, *words: str) -> Any:
+        return self.desk(*words, env=self.environ, cwd=self.tree)
+
+    def start(self, *words: str) -> dict[str, Any]:
+        """``run start``, which must succeed; what it said."""
+        done = self("run", "start", "--json", *words)
+        assert done.code == 0, done.err
+        return {**done.json(), "said": done.err}
+
+
+@pytest.fixture
+def make_server(desk: Desk) -> Callable[..., Server]:
+    """A CI server whose jobs share a store of some kind."""
+    return lambda kind="sqlite": Server(desk, kind)
+
+
+@pytest.fixture
+def server(make_server: Callable[..., Server]) -> Server:
+    """The same with a store that is a file."""
+    return make_server()

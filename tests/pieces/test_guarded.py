@@ -80,3 +80,52 @@ def test_a_python_program_is_held_to_the_same(desk: Any, monkeypatch: pytest.Mon
         with run.stage("deploy"):
             pass
     assert began(desk) == 1
+
+
+GUARDS = """
+[stages.gated]
+kind = "deploy"
+command = "true"
+environment = "scratch"
+
+[stages.required]
+command = "true"
+requires = ["APPROVED"]
+
+[stages.inside]
+command = "true"
+environment = "production"
+
+[stages.beside]
+command = "true"
+environment = "staging"
+[environments.scratch]
+lifetime = "per-run"
+[environments.staging]
+protected = false
+"""
+
+
+@pytest.mark.parametrize("recorded", ["no run", "another commit", "a run that is over"])
+def test_what_is_guarded_does_not_begin_outside_of_a_run(desk: Any, recorded: str) -> None:
+    config = (desk.tree / "cx.toml").read_text()
+    desk.write({"cx.toml": config + GUARDS, ".gitignore": ".cx/run\nwent\n"})
+    env = {}
+    if recorded != "no run":
+        env = {"CXLOCAL_RUN": desk.start()}
+    if recorded == "another commit":
+        desk.write({"more": "of it"})
+    elif env:
+        assert desk("run", "finish").code == 0
+    for stage in ("deploy", "gated", "required", "inside"):
+        for how in (WORDS, ("--strict", *WORDS), ("--kind", "task", *WORDS)):
+            done = desk("stage", stage, *how, env=env)
+            assert (done.code, f"stage {stage} is guarded" in done.err) == (3, True), done.err
+            assert not (desk.tree / "went").exists(), (stage, how)
+    for stage in ("beside", "unit", "unknown"):
+        done = desk("stage", stage, "--", "touch", "went", env=env)
+        assert (done.code, done.err.count("Warning")) == (0, 1), done.err
+        assert "cxlocal run start" in done.err
+        (desk.tree / "went").unlink()
+    if env:
+        assert desk.stages() == []

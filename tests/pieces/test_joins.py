@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 from cxlocal_plugins.ci import SERVERS, cxlocal_identify_ci
+from hypothesis import given
+from hypothesis import strategies as st
 
+import cxlocal
 from cxlocal.clock import SystemClock, SystemIds
+from cxlocal.errors import Refused
 from cxlocal.exchange.receive import take_event
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
 from cxlocal.runner.pieces import in_ci
-from cxlocal.runner.pieces_join import CiRun, Joined, Tried, choose, is_higher
+from cxlocal.runner.pieces_join import CiRun, Joined, Tried, choose, is_higher, tried_by
 
 KEPT = {"CI": "true", "CXLOCAL_NODE": "kept"}
 GITHUB = {**KEPT, "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "900", "GITHUB_RUN_ATTEMPT": "1"}
@@ -40,10 +44,35 @@ OTHER_OPEN, OTHER_OVER = CiRun("other", "bbb", "1.0.2", False), CiRun("past", "b
         ([OTHER_OVER], True, True, Joined(None, other=OTHER_OVER)),
         ([OTHER_OPEN, OPEN], False, True, Joined(OPEN)),
         ([OTHER_OVER, OVER], False, False, Joined(OVER)),
+        # A clock that is ahead, or a run that was finished elsewhere, hides no open one.
+        ([OVER, OPEN], False, True, Joined(OPEN)),
+        ([OVER, OPEN], True, True, Joined(OPEN)),
+        ([OVER, OTHER_OPEN, OPEN], False, False, Joined(OPEN)),
     ],
 )
 def test_choices(found: list[CiRun], again: bool, begins: bool, wanted: Joined) -> None:
     assert choose(found, "aaa", lambda run: again, begins=begins) == wanted
+
+
+RUNS = st.lists(
+    st.builds(
+        CiRun, st.uuids().map(str), st.sampled_from(["aaa", "bbb"]), st.just(""), st.booleans()
+    )
+)
+
+
+@given(found=RUNS, again=st.booleans(), begins=st.booleans())
+def test_what_is_joined_is_this_run(found: list[CiRun], again: bool, begins: bool) -> None:
+    chosen = choose(found, "aaa", lambda run: again, begins=begins)
+    open_here = [one for one in found if one.revision == "aaa" and not one.ended]
+    if chosen.run is not None:
+        assert chosen.run.revision == "aaa"
+        assert not chosen.run.ended or again or not begins
+        assert chosen.again == (chosen.run.ended and again)
+    assert (chosen.run in open_here) == bool(open_here)
+    other_open = [one for one in found if one.revision == "bbb" and not one.ended]
+    if chosen.run is None and other_open:
+        assert chosen.other in other_open, "which refuses"
 
 
 @pytest.mark.parametrize(
@@ -97,6 +126,74 @@ def test_jobs_of_one_run_have_one_id(
     places = [cxlocal_identify_ci({**environ, **more}) for more in ({}, sister, other)]
     first, second, third = (place.run_id if place else "" for place in places)
     assert first == second != third and first
+
+
+CIRCLE = {
+    "CIRCLECI": "true", "CIRCLE_WORKFLOW_WORKSPACE_ID": "w1", "CIRCLE_WORKFLOW_ID": "w1",
+    "CIRCLE_JOB": "unit", "CIRCLE_BUILD_NUM": "70",
+}  # fmt: skip
+AZURE = {"TF_BUILD": "True", "BUILD_BUILDID": "7", "SYSTEM_JOBNAME": "unit",
+         "SYSTEM_STAGEATTEMPT": "1", "SYSTEM_JOBATTEMPT": "1"}  # fmt: skip
+BUILDKITE = {"BUILDKITE": "true", "BUILDKITE_BUILD_ID": "b", "BUILDKITE_LABEL": "unit",
+             "BUILDKITE_RETRY_COUNT": "0"}  # fmt: skip
+GITLAB = {"GITLAB_CI": "true", "CI_PIPELINE_ID": "9", "CI_JOB_NAME": "unit", "CI_JOB_ID": "10"}
+GOCD = {"GO_PIPELINE_LABEL": "5", "GO_PIPELINE_NAME": "shop", "GO_PIPELINE_COUNTER": "5",
+        "GO_STAGE_NAME": "test", "GO_JOB_NAME": "unit", "GO_STAGE_COUNTER": "1"}  # fmt: skip
+BITBUCKET = {"BITBUCKET_BUILD_NUMBER": "6", "BITBUCKET_STEP_UUID": "{s1}",
+             "BITBUCKET_STEP_RUN_NUMBER": "1"}  # fmt: skip
+OWN = {"CXLOCAL_CI_NAME": "tekton", "CXLOCAL_CI_RUN_ID": "1", "CXLOCAL_CI_JOB": "unit"}
+ONE_RUN, AGAIN_BY_JOB, AGAIN_BY_RUN, NEW_RUN = "one run", "job", "run", "new run"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_"),
+    [
+        (GITHUB, {"GITHUB_RUN_ATTEMPT": "2"}, AGAIN_BY_RUN),
+        (GITHUB, {"GITHUB_JOB": "lint"}, ONE_RUN),
+        ({**GITHUB, "GITEA_ACTIONS": "true"}, {"GITHUB_RUN_ATTEMPT": "2"}, AGAIN_BY_RUN),
+        (GITLAB, {"CI_JOB_ID": "11"}, AGAIN_BY_JOB),
+        (GITLAB, {"CI_JOB_ID": "11", "CI_JOB_NAME": "lint"}, ONE_RUN),
+        (GITLAB, {"CI_PIPELINE_ID": "10", "CI_JOB_ID": "12"}, NEW_RUN),
+        (AZURE, {"SYSTEM_JOBATTEMPT": "2"}, AGAIN_BY_JOB),
+        (AZURE, {"SYSTEM_STAGEATTEMPT": "2"}, AGAIN_BY_JOB),
+        ({**AZURE, "SYSTEM_JOBATTEMPT": "3"}, {"SYSTEM_STAGEATTEMPT": "2"}, AGAIN_BY_JOB),
+        (BUILDKITE, {"BUILDKITE_RETRY_COUNT": "1"}, AGAIN_BY_JOB),
+        (BUILDKITE, {"BUILDKITE_LABEL": "lint", "BUILDKITE_RETRY_COUNT": "1"}, ONE_RUN),
+        (BUILDKITE, {"BUILDKITE_BUILD_ID": "c"}, NEW_RUN),
+        (CIRCLE, {"CIRCLE_WORKFLOW_ID": "w2", "CIRCLE_BUILD_NUM": "81"}, AGAIN_BY_RUN),
+        (
+            CIRCLE,
+            {"CIRCLE_WORKFLOW_ID": "w2", "CIRCLE_BUILD_NUM": "82", "CIRCLE_JOB": "end"},
+            AGAIN_BY_RUN,
+        ),
+        (CIRCLE, {"CIRCLE_BUILD_NUM": "71", "CIRCLE_JOB": "lint"}, ONE_RUN),
+        (CIRCLE, {"CIRCLE_WORKFLOW_WORKSPACE_ID": "w3", "CIRCLE_WORKFLOW_ID": "w3"}, NEW_RUN),
+        (GOCD, {"GO_STAGE_COUNTER": "2"}, AGAIN_BY_JOB),
+        (GOCD, {"GO_STAGE_NAME": "live", "GO_STAGE_COUNTER": "2"}, ONE_RUN),
+        (BITBUCKET, {"BITBUCKET_STEP_RUN_NUMBER": "2"}, AGAIN_BY_JOB),
+        # Nothing tells a build that these make anew from any other.
+        (JENKINS, {"BUILD_ID": "2", "BUILD_TAG": "jenkins-shop-2"}, NEW_RUN),
+        ({"TEAMCITY_VERSION": "2025", "BUILD_NUMBER": "12"}, {"BUILD_NUMBER": "13"}, NEW_RUN),
+        ({"DRONE": "true", "DRONE_BUILD_NUMBER": "8"}, {"DRONE_BUILD_NUMBER": "9"}, NEW_RUN),
+        # Said by hand, counted or named.
+        ({**OWN, "CXLOCAL_CI_ATTEMPT": "1"}, {"CXLOCAL_CI_ATTEMPT": "2"}, AGAIN_BY_RUN),
+        ({**OWN, "CXLOCAL_CI_ATTEMPT": "a"}, {"CXLOCAL_CI_ATTEMPT": "b"}, AGAIN_BY_RUN),
+        (OWN, {"CXLOCAL_CI_JOB_ATTEMPT": "2"}, ONE_RUN),
+    ],
+)
+def test_what_each_server_does_to_try_again(
+    first: dict[str, str], second: dict[str, str], is_: str
+) -> None:
+    one, two = cxlocal_identify_ci(first), cxlocal_identify_ci({**first, **second})
+    assert one is not None and two is not None and one.run_id
+    if is_ == NEW_RUN:
+        assert one.run_id != two.run_id
+        return
+    assert one.run_id == two.run_id
+    again = is_higher(tried_by(two), [tried_by(one)])
+    assert again is (is_ != ONE_RUN)
+    # Whoever was told of that attempt already is not tried again by it.
+    assert not is_higher(tried_by(two), [tried_by(one), tried_by(two)])
 
 
 def test_a_path_that_is_the_same_in_every_build_is_no_id() -> None:
@@ -205,6 +302,27 @@ def test_a_finished_run_goes_on_where_its_server_runs_it_again(desk: Any, job: A
     assert runs(desk) == [("2.7.0", "success"), ("2.7.1", None)]
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (CIRCLE, {"CIRCLE_WORKFLOW_ID": "w2", "CIRCLE_BUILD_NUM": "81"}),
+        (BUILDKITE, {"BUILDKITE_RETRY_COUNT": "1"}),
+        (AZURE, {"SYSTEM_STAGEATTEMPT": "2"}),
+    ],
+)
+def test_a_job_that_is_tried_again_replaces_itself_in_its_run(
+    desk: Any, job: Any, first: dict[str, str], second: dict[str, str]
+) -> None:
+    one, again = {**KEPT, **first}, {**KEPT, **first, **second}
+    assert job(one, "run", "start").code == 0
+    assert job(one, "stage", "unit", "--", "false").code == 1
+    assert job(one, "run", "finish").code == 0
+    assert job(again, "stage", "unit", "--strict", "--", "true").code == 0
+    assert job(again, "promote", "READY").code == 0
+    assert job(again, "run", "finish", "--json").json()["outcome"] == "success"
+    assert runs(desk) == [("2.7.0", "success")]
+
+
 @pytest.mark.parametrize("environ", [GITHUB, JENKINS])
 def test_another_commit_is_not_this_run(desk: Any, job: Any, environ: dict[str, str]) -> None:
     began = job(environ, "run", "start", "--json").json()
@@ -300,6 +418,10 @@ def test_a_failure_that_comes_after_a_promotion_contradicts_it(desk: Any, job: A
     assert (done.code, "contradicted: unit (b) did not succeed" in done.err) == (3, True), done.err
     assert "--override --reason WHY" in done.err
     assert "contradicted" in job(GITHUB, "show").out
+    checked = {row["name"]: row for row in desk("doctor", "--json").json()}
+    assert (checked["contradicted"]["state"], "unit (b)" in checked["contradicted"]["found"]) == (
+        "note", True,
+    )  # fmt: skip
     assert "did not succeed: unit (b)" in desk("sql", "-q", "look-at").out
     # The other machine sees the same once it has the same events.
     _tell(desk.home, desk.root / "b")
@@ -308,3 +430,66 @@ def test_a_failure_that_comes_after_a_promotion_contradicts_it(desk: Any, job: A
     assert job(GITHUB, "promote", "READY", "--override", "-m", "b is not shipped").code == 0
     assert job(GITHUB, "deploy", "--to", "production").code == 0
     assert desk("verify").code == 0
+
+
+@pytest.mark.parametrize("how", ["variable", "file"])
+def test_outside_of_ci_another_commit_is_not_this_run(
+    desk: Any, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, began = desk.start(), desk.head()
+    named = {"CXLOCAL_RUN": run} if how == "variable" else {}
+    if named:
+        (desk.tree / ".cx" / "run").unlink()
+    desk.write({"more": "of it"})
+    commit = desk.head()
+    for words in (("stage", "unit", "--strict", "--", "true"), ("stage", "unit", "--began"),
+                  ("version", "next"), ("promote", "READY"), ("deploy", "--to", "production"),
+                  ("stage", "deploy", "--", "touch", "went")):  # fmt: skip
+        done = desk(*words, env=named)
+        assert (done.code, began[:12] in done.err, commit[:12] in done.err) == (3, True, True), (
+            words, done.err,
+        )  # fmt: skip
+    done = desk("stage", "unit", "--", "sh", "-c", "exit 4", env=named)
+    assert (done.code, done.err.count("Warning"), "run start" in done.err) == (4, 1, True)
+    assert desk.stages() == []
+    for name, value in {**desk.environ, "CXLOCAL_RUN": run}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Refused, match=began[:12]), cxlocal.open_run(desk.tree):
+        raise AssertionError("it was joined")
+    # By its name it is decided about from anywhere, and ended.
+    assert desk("promote", "2.7.0", "APPROVED", "-m", "seen").code == 0
+    assert desk("run", "finish", env=named).code == 0
+
+
+def test_a_python_program_joins_what_is_open_and_clean(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = desk.start()
+    for name, value in {**desk.environ, "CXLOCAL_RUN": run}.items():
+        monkeypatch.setenv(name, value)
+    (desk.tree / "deploy.sh").write_text("true\n")
+    with pytest.raises(Refused, match=r"deploy\.sh"), cxlocal.open_run(desk.tree):
+        raise AssertionError("it was joined")
+    with cxlocal.open_run(desk.tree, allow_uncommitted=True) as joined:
+        assert joined.id == run
+    # The stages before may have changed files: a program of a stage belongs to it.
+    monkeypatch.setenv("CXLOCAL_STAGE", "build")
+    with cxlocal.open_run(desk.tree) as joined:
+        assert joined.id == run
+    desk.git("checkout", "-q", "deploy.sh")
+    assert desk("run", "finish").code == 0
+    with pytest.raises(Refused, match="was finished"), cxlocal.open_run(desk.tree):
+        raise AssertionError("it was joined")
+
+
+def test_another_project_may_report_to_the_run(desk: Any) -> None:
+    """A make that calls make in a repository of its own."""
+    run = desk.start()
+    inner = desk.root / "inner"
+    inner.mkdir()
+    (inner / "cx.toml").write_text('cx = 1\n[deliverable]\nname = "parts"\n')
+    desk.shell(
+        "git init -q . && git add . && git commit -qm x && cxlocal stage parts --strict -- true",
+        env={"CXLOCAL_RUN": run}, cwd=inner,
+    )  # fmt: skip
+    assert desk.stages() == [("parts", 1, "success", 0)]

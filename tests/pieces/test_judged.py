@@ -120,10 +120,10 @@ def test_the_single_command(judged: Any) -> None:
 
 def test_without_a_run_a_red_report_is_red_all_the_same(judged: Any) -> None:
     words = ["--report", "junit=unit.xml", "--", "sh", "unit.sh"]
-    done = judged("stage", "unit", *words)
+    done = judged("stage", "smoke", *words)
     assert done.code == 1 and "is not recorded" in done.err and NO in done.err
     judged.says.write_text(GREEN)
-    assert judged("stage", "unit", *words).code == 0
+    assert judged("stage", "smoke", *words).code == 0
 
 
 def test_the_python_way(judged: Any, monkeypatch: pytest.MonkeyPatch) -> None:

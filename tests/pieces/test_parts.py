@@ -99,6 +99,12 @@ def circle(index: int) -> dict[str, str]:
             "CIRCLE_NODE_INDEX": str(index), "CIRCLE_NODE_TOTAL": "2"}  # fmt: skip
 
 
+def workflow(id: str, number: int, job: str = "unit", index: int = -1) -> dict[str, str]:
+    parallel = {"CIRCLE_NODE_INDEX": str(index), "CIRCLE_NODE_TOTAL": "2"} if index >= 0 else {}
+    return {"CIRCLECI": "true", "CIRCLE_WORKFLOW_WORKSPACE_ID": "w1", "CIRCLE_WORKFLOW_ID": id,
+            "CIRCLE_JOB": job, "CIRCLE_BUILD_NUM": str(number), **parallel}  # fmt: skip
+
+
 def gocd(index: int, counter: int = 1) -> dict[str, str]:
     return {
         "GO_PIPELINE_LABEL": "5", "GO_PIPELINE_NAME": "shop", "GO_PIPELINE_COUNTER": "5",
@@ -149,6 +155,12 @@ GOOD, BAD = "success", "failure"
         ([Job(buildkite(0), BAD), Job(buildkite(1), GOOD)], BAD),
         ([Job(buildkite(0), BAD), Job(buildkite(1), GOOD), Job(buildkite(0, 1), GOOD)], GOOD),
         ([Job(buildkite(0), BAD), Job(buildkite(0, 1), GOOD)], None),
+        # CircleCI: jobs of a workflow that is run again have its workspace, and greater numbers.
+        ([Job(workflow("w1", 70), BAD), Job(workflow("w2", 81), GOOD)], GOOD),
+        ([Job(workflow("w1", 70), GOOD), Job(workflow("w2", 81), BAD)], BAD),
+        ([Job(workflow("w1", 70), BAD), Job(workflow("w1", 71, "unit-3.12"), GOOD)], BAD),
+        ([Job(workflow("w1", 70, index=0), BAD), Job(workflow("w1", 70, index=1), GOOD),
+          Job(workflow("w2", 81, index=0), GOOD)], GOOD),
         ([Job(azure(1), BAD), Job(azure(2), GOOD)], BAD),
         ([Job(azure(1), BAD), Job(azure(2), GOOD), Job(azure(1, 2), GOOD)], GOOD),
         ([Job(circle(0), GOOD)], None),

@@ -310,3 +310,27 @@ def test_repeated_rollbacks_walk_down_the_versions(count: int) -> None:
         assert before.version == str(wanted)
         chain.insert(0, Deployment(f"r{wanted}", before.version, before.version_run, "rolledback"))
     assert version_before(chain) is None
+
+
+def test_two_environments_are_deployed_to_at_once(desk: Any) -> None:
+    config = (desk.tree / "cx.toml").read_text()
+    second = config[config.index("[stages.deploy]") : config.index("[promotions]")]
+    second = second.replace("stages.deploy", "stages.second").replace("production", "staging")
+    meet = (
+        f'mkdir -p "{desk.live}"; touch "{desk.live}/$CXLOCAL_ENVIRONMENT"\n'
+        f'until test -e "{desk.live}/production" -a -e "{desk.live}/staging"; do sleep 0.02; done\n'
+        f'cp "$CXLOCAL_ARTIFACT_APP" "{desk.live}/$CXLOCAL_ENVIRONMENT"; test -e deploy.sh\n'
+    )
+    desk.write({
+        "cx.toml": config.replace("[promotions]", f"{second}\n[promotions]")
+        + 'staging = { lifetime = "lasting" }\n', "deploy.sh": meet,
+    })  # fmt: skip
+    version = desk.release()
+    done = desk.shell(
+        f"cxlocal deploy {version} --to production & cxlocal deploy {version} --to staging; wait $!"
+    )
+    assert done.code == 0, done.err
+    assert [(desk.live / name).read_text().strip() for name in ("production", "staging")] == [
+        version, version,
+    ]  # fmt: skip
+    assert len(desk.rows("SELECT 1 FROM deployments_now")) == 2

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from typing import Any
 
 import pytest
+
+from cxlocal.processes.identity import identity
 
 GITHUB = {
     "CI": "true", "CXLOCAL_NODE": "kept", "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "8123456789",
@@ -125,7 +128,7 @@ def test_the_number_can_come_later_and_is_the_same_again(desk: Any) -> None:
     assert (again.out, again.err) == ("2.7.0\n", "")
     assert desk("version", "next", "--json").json()["number"] == 0
     assert desk("run", "finish").code == 0
-    assert desk("version", "next").code == 2  # no run any more
+    assert desk("version", "next").code == 3  # no run any more
 
 
 def test_offline_the_number_comes_from_the_reserve(desk: Any) -> None:
@@ -161,7 +164,9 @@ def test_a_run_is_finished_once(desk: Any) -> None:
     done = desk("run", "finish", env={"CXLOCAL_RUN": run})
     assert (done.code, "finished before" in done.err) == (2, True)
     late = desk("stage", "late", "--", "true", env={"CXLOCAL_RUN": run})
-    assert (late.code, "was finished before this stage" in late.err) == (0, True)
+    assert (late.code, "was finished: a run that is over" in late.err) == (0, True)
+    assert desk("stage", "late", "--strict", "--", "true", env={"CXLOCAL_RUN": run}).code == 3
+    assert desk.stages() == []
 
 
 def test_an_open_run_is_open_and_the_next_command_does_not_end_it(desk: Any) -> None:
@@ -190,7 +195,7 @@ def test_nonsense_in_the_variable_is_refused(desk: Any, run: str) -> None:
 def test_nonsense_in_the_file_is_no_run(desk: Any) -> None:
     desk.start()
     (desk.tree / ".cx" / "run").write_bytes(b"\xff../../etc\n")
-    assert desk("stage", "a", "--strict", "--", "true").code == 2
+    assert desk("stage", "a", "--strict", "--", "true").code == 3
 
 
 def test_a_run_of_another_machine_can_be_reported_to(desk: Any, tmp_path: Any) -> None:
@@ -216,3 +221,54 @@ def test_kill_9_of_a_stage_leaves_the_run_open_and_the_journal_whole(desk: Any) 
     assert desk.stages() == [("work", 1, None, None)]
     assert desk("stage", "work", "--", "true").code == 0
     assert desk("run", "finish", "--json").json()["outcome"] == "success"
+
+
+NEXT = {
+    "the same stage": ("stage", "work", "--", "true"),
+    "another stage": ("stage", "other", "--", "true"),
+    "the end": ("run", "finish"),
+    "a decision": ("promote", "APPROVED", "-m", "seen"),
+    "a new run": ("run", "--to", "build"),
+}
+
+
+@pytest.mark.parametrize("following", NEXT)
+def test_what_a_killed_stage_left_running_is_ended_by_the_next_command(
+    desk: Any, following: str
+) -> None:
+    desk.start()
+    script = (
+        "echo $$ > own.xml; setsid sh -c 'echo $$ > away.xml; exec sleep 60' &"
+        " until test -s away.xml; do sleep 0.01; done; kill -9 $PPID; sleep 60"
+    )
+    process = subprocess.run(
+        [desk.cx.program, "stage", "work", "--", "sh", "-c", script], cwd=desk.tree,
+        env={**os.environ, **desk.environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        check=False,
+    )  # fmt: skip
+    assert process.returncode == -9
+    pids = [int((desk.tree / name).read_text()) for name in ("own.xml", "away.xml")]
+    assert None not in [identity(pid) for pid in pids]
+    done = desk(*NEXT[following])
+    assert [identity(pid) for pid in pids] == [None, None]
+    assert "could not be ended" not in done.err
+    assert not list((desk.home / "locks" / "stages").glob("*.processes"))
+
+
+def test_what_a_stage_that_ended_left_running_stays(desk: Any) -> None:
+    desk.start()
+    script = "setsid sh -c 'echo $$ > away.xml; exec sleep 60' & until test -s away.xml; do :; done"
+    assert desk("stage", "work", "--", "sh", "-c", f"exec >&- 2>&-; {script}").code == 0
+    pid = int((desk.tree / "away.xml").read_text())
+    assert desk("stage", "other", "--", "true").code == 0
+    assert identity(pid) is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_run_in_which_nothing_was_done_says_so(desk: Any) -> None:
+    desk.start()
+    done = desk("run", "finish")
+    assert "success (no stage was reported)" in done.err
+    assert desk.rows("SELECT outcome_reason FROM run") == [
+        {"outcome_reason": "no stage was reported"}
+    ]

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from cxlocal.errors import Trouble
+from cxlocal.processes.family import traced
+from cxlocal.processes.identity import identity
 from cxlocal.processes.start import run_captured
 
 
@@ -75,3 +77,24 @@ def test_what_cannot_be_started(tmp_path: Path) -> None:
     assert error.value.name != "program-missing"
     with pytest.raises(Trouble):
         run_captured(["tr\0ue"], cwd=tmp_path, timeout_seconds=1)
+
+
+HIDING = {
+    "a group": "sh -c '{work}' & wait",
+    "a session": "setsid sh -c '{work}' & wait",
+    "two forks": "(setsid sh -c '{work}' &) ; sleep 60",
+    "nohup and no output": "nohup setsid sh -c '{work}' >/dev/null 2>&1 & exec >&- 2>&-; sleep 60",
+    "another limit": "timeout 60 sh -c '{work}'",
+}
+
+
+@pytest.mark.parametrize("how", HIDING)
+def test_what_is_traced_ends_with_all_it_began(tmp_path: Path, how: str) -> None:
+    work = f"echo $$ > {tmp_path}/pid; exec sleep 60"
+    env, kill = traced(os.environ)
+    script = HIDING[how].format(work=work)
+    done = run_captured(
+        ["/bin/sh", "-c", script], cwd=tmp_path, env=env, kill=kill, timeout_seconds=0.5
+    )
+    assert done.timed_out
+    assert identity(int((tmp_path / "pid").read_text())) is None

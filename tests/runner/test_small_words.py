@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cxlocal.api import _Silent
+from cxlocal.clock import SystemClock, SystemIds
+from cxlocal.runner.recovery import _manager
+from cxlocal.runner.source import Machine
 
 CHAIN = """
 [stages]
@@ -193,3 +199,43 @@ def test_deploy_and_rollback_name_their_environment_alike(shop: Any) -> None:
     ):
         done = shop.command(*words)
         assert done.code == 2 and "--env NAME" in done.err, done.err
+
+
+def test_a_plan_that_is_shown_says_that_it_is_the_commits(shop: Any) -> None:
+    shop.write('[stages]\nbuild = { command = "true" }\n')
+    assert "differs from that of the commit" not in shop.run("--dry-run").err
+    config = (shop.tree / "cx.toml").read_text()
+    (shop.tree / "cx.toml").write_text(config + 'more = { command = "true" }\n')
+    planned = shop.run("--dry-run")
+    assert "cx.toml differs from that of the commit" in planned.err
+    assert "more" not in planned.out
+
+
+def test_the_first_version_has_none_before_it(shop: Any) -> None:
+    shop.write("""
+[stages]
+live = { command = "true", kind = "deploy", environment = "prod" }
+[environments]
+prod = { protected = false }
+""")
+    assert shop.run().code == 0
+    done = shop.command("rollback", "prod")
+    assert (done.code, "VERSION" in done.err) == (2, False), done.err
+    assert "cxlocal env destroy prod" in done.err and "cxlocal log" in done.err
+
+
+def test_doctor_looks_for_the_plugins_that_are_required(shop: Any) -> None:
+    shop.write('[stages]\nbuild = { command = "true" }\n[plugins]\nrequire = ["no-such-gate"]\n')
+    done = shop.command("doctor", "--json")
+    [row] = [one for one in done.json() if one["name"] == "required plugins"]
+    assert (done.code, row["state"], "no-such-gate" in row["found"]) == (1, "bad", True)
+    assert "required plugins" in shop.command("doctor").err, "a release would be refused"
+
+
+def test_what_a_project_blocks_takes_no_part_in_tidying_up(shop: Any, tmp_path: Path) -> None:
+    shop.write('[stages]\nbuild = { command = "true" }\n[plugins]\nblock = ["local-service"]\n')
+    machine = Machine(
+        shop.tree, None, tmp_path, {}, SystemClock(), SystemIds(), (), _Silent(), "cxlocal", False
+    )
+    states = {row.name: row.state for row in _manager(machine).rows}
+    assert states["local-service"] == "blocked"

@@ -207,7 +207,7 @@ class Granter:
                 "this run has its number already",
                 why=f"number {row[1]} of line {row[0]!r} was granted for it to another machine,"
                 " which has not reported its use yet",
-                hint="run 'cxlocal sync' there and then here; or begin a new run",
+                hint="run 'cxlocal sync' there and then here; or begin a new run: cxlocal run start --new",
                 name=RUN_HAS_NUMBER,
             )  # fmt: skip
         # sql: a constant, so that the index over such events alone is used
@@ -221,7 +221,7 @@ class Granter:
             raise NoGrant(
                 "this run has its number already",
                 why=f"machine {used[0][:8]} has taken one for it from its reserve",
-                hint="run 'cxlocal sync' and give the command again; or begin a new run",
+                hint="run 'cxlocal sync' and give the command again; or begin a new run: cxlocal run start --new",
                 name=RUN_HAS_NUMBER,
             )
 
