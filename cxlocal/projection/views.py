@@ -8,6 +8,7 @@ else needs a new ``tables.PROJECTION_VERSION``.
 from __future__ import annotations
 
 from cxlocal.events.hybrid import AHEAD_MS_MAX, COUNTER_BITS, IS_AHEAD_SQL
+from cxlocal.projection.number_ledger import ledger_sql
 
 # A flag that depends on when an event arrived here is no projected fact: it would differ between
 # two journals with the same events. Settled once the chain's newest event says a time that is not
@@ -68,82 +69,6 @@ LEFT JOIN machine m ON m.node = t.node
 LEFT JOIN run r ON r.id = t.run
 """
 
-# A sweep along each line: what begins and ends at every edge is summed up, so that a stretch of a
-# million numbers costs as much as one, and 10,000 stretches are not compared with each other. The
-# last stretch to begin is known by the highest mark (first number, last number, who, why); only
-# where it has ended and an older one goes on are all looked at.
-_NUMBER_LEDGER = """
-WITH layer(deliverable, line, lo, hi, kind, node, why) AS (
-  SELECT deliverable, line, lo, hi, iif(kind = 'raise', 'passed', 'granted'), node, ''
-    FROM grant_entry
-  UNION ALL SELECT deliverable, line, lo, hi, 'skipped', coalesce(node, ''), coalesce(why, '')
-    FROM number_skip
-    WHERE skipped_at IS NOT NULL
-  UNION ALL SELECT DISTINCT deliverable, line, number, number, 'used', '', '' FROM version
-    WHERE used_at IS NOT NULL
-),
-sound AS (
-  SELECT * FROM layer WHERE typeof(lo) = 'integer' AND typeof(hi) = 'integer' AND lo >= 0
-    AND lo <= hi
-),
-edge(deliverable, line, at, kind, step, mark) AS (
-  SELECT deliverable, line, lo, kind, 1, printf('%019d%019d', lo, hi) || node || char(10) || why
-    FROM sound
-  UNION ALL SELECT deliverable, line, hi + 1, kind, -1, NULL FROM sound
-),
-stretch AS (
-  SELECT deliverable, line, at AS lo, lead(at) OVER here - 1 AS hi,
-    sum(sum(step * (kind = 'passed'))) OVER here AS passed,
-    sum(sum(step * (kind = 'granted'))) OVER here AS granted,
-    sum(sum(step * (kind = 'skipped'))) OVER here AS skipped,
-    sum(sum(step * (kind = 'used'))) OVER here AS used,
-    max(max(iif(kind = 'granted', mark, ''))) OVER here AS grant_mark,
-    max(max(iif(kind = 'skipped', mark, ''))) OVER here AS skip_mark
-  FROM edge GROUP BY deliverable, line, at
-  WINDOW here AS (PARTITION BY deliverable, line ORDER BY at)
-),
-unused AS (
-  SELECT deliverable, line, lo, hi, granted, skipped,
-    CASE WHEN NOT skipped AND NOT granted THEN char(10) || 'passed over'
-      WHEN skipped AND CAST(substr(skip_mark, 20, 19) AS INTEGER) >= lo THEN substr(skip_mark, 39)
-      WHEN skipped THEN (SELECT coalesce(s.node, '') || char(10) || coalesce(s.why, '')
-        FROM number_skip s
-        WHERE s.deliverable = stretch.deliverable AND s.line = stretch.line
-          AND s.lo <= stretch.lo AND s.hi >= stretch.lo ORDER BY s.lo DESC LIMIT 1)
-      WHEN CAST(substr(grant_mark, 20, 19) AS INTEGER) >= lo THEN substr(grant_mark, 39)
-      ELSE (SELECT g.node || char(10) FROM grant_entry g
-        WHERE g.deliverable = stretch.deliverable AND g.line = stretch.line AND g.kind <> 'raise'
-          AND g.lo <= stretch.lo AND g.hi >= stretch.lo ORDER BY g.lo DESC LIMIT 1) END AS who_why
-  FROM stretch WHERE NOT used AND (passed OR granted OR skipped)
-),
-fate AS (
-  SELECT deliverable, line, lo, hi, iif(granted AND NOT skipped, 'reserved', 'skipped') AS state,
-    who_why FROM unused
-),
-turn AS (
-  SELECT *, coalesce(lag(hi) OVER here = lo - 1 AND lag(state) OVER here = state
-    AND lag(who_why) OVER here = who_why, 0) AS goes_on
-  FROM fate WINDOW here AS (PARTITION BY deliverable, line ORDER BY lo)
-),
-joined AS (
-  SELECT deliverable, line, min(lo) AS lo, max(hi) AS hi, state,
-    substr(who_why, 1, instr(who_why, char(10)) - 1) AS node,
-    substr(who_why, instr(who_why, char(10)) + 1) AS why
-  FROM (SELECT *, sum(NOT goes_on) OVER (PARTITION BY deliverable, line ORDER BY lo) AS stretch
-    FROM turn)
-  GROUP BY deliverable, line, stretch
-)
-SELECT j.deliverable, j.line, j.lo, j.hi, j.state, nullif(j.why, '') AS why, NULL AS version,
-  NULL AS run, NULL AS how, NULL AS used_at, coalesce(m.host, nullif(substr(j.node, 1, 8), ''))
-  AS machine
-FROM joined j LEFT JOIN machine m ON m.node = j.node
-UNION ALL
-SELECT u.deliverable, u.line, u.number, u.number, u.state, NULL, u.version, u.run, u.how, u.used_at,
-  coalesce(m.host, substr(u.node, 1, 8))
-FROM number_uses u LEFT JOIN machine m ON m.node = u.node
-WHERE typeof(u.number) = 'integer' AND u.number >= 0
-"""
-
 ENDINGS = {
     "failed": "failed here",
     "cancelled": "was cancelled here",
@@ -170,6 +95,13 @@ WHERE p.decision <> 'undecided' AND NOT EXISTS (SELECT 1 FROM promotion o
   WHERE o.run = p.run AND o.name = p.name AND o.decision <> 'undecided'
     AND (o.turn * p.sure, o.decision = 'denied', o.decision = 'overridden', o.id)
       > (p.turn * p.sure, p.decision = 'denied', p.decision = 'overridden', p.id))
+"""
+
+# What failed in a run the run itself says; a deployment may fail long after its run went well.
+_FAILED_DEPLOYMENTS = """
+UNION ALL SELECT u.since, 'deployment-failed', u.environment || ': ' || u.words
+    || coalesce(': ' || nullif(u.why, ''), ''), u.deliverable, u.version, u.run, u.instance
+FROM deployments_unfinished u WHERE u.state <> 'not ended'
 """
 
 VIEWS: dict[str, tuple[str, str]] = {
@@ -307,7 +239,10 @@ SELECT b.deliverable, coalesce(p.title, b.deliverable) AS title, b.environment,
     WHERE pr.run = b.run AND pr.decision IN ('granted', 'overridden')
       AND NOT EXISTS (SELECT 1 FROM disputed x WHERE x.run = pr.run AND x.what = 'promotion'))
     AS promotions,
-  b.uri, nullif(b.run, '') AS run, b.deployment
+  b.uri, nullif(b.run, '') AS run, b.deployment,
+  (SELECT o.position FROM plan_environment o WHERE o.name = b.environment AND o.plan_sha256 =
+    (SELECT n.plan_sha256 FROM run n WHERE n.deliverable = b.deliverable AND n.kind = 'release'
+      ORDER BY n.queued_at DESC LIMIT 1)) AS position
 FROM services_now b
 LEFT JOIN run r ON r.id = b.run
 LEFT JOIN deliverable p ON p.id = b.deliverable
@@ -325,7 +260,9 @@ SELECT r.id AS run, r.deliverable, r.kind, r.version,
   coalesce(u.state, 'no number') AS number_state, r.outcome_reason, r.stopped_before,
   coalesce(nullif(r.place, ''), r.place_kind) AS place, r.host, r.actor, r.reason, r.revision,
   r.revision_subject, r.proof, r.online, r.queued_at, r.started_at, r.finished_at,
-  r.duration_seconds, r.place_url
+  r.duration_seconds, r.place_url,
+  (SELECT group_concat(u.environment || ': ' || u.state, '; ') FROM deployments_unfinished u
+    WHERE u.run = r.id AND u.state <> 'not ended') AS trouble
 FROM run r LEFT JOIN number_uses u ON u.run = r.id AND u.deliverable = r.deliverable
   AND u.version = r.version
 """,
@@ -357,6 +294,10 @@ UNION ALL SELECT g.run, g.judged_at, 'gate', g.gate, g.verdict, coalesce(g.envir
   NULL, g.reason FROM verdict g WHERE g.judged_at IS NOT NULL
 UNION ALL SELECT l.run, l.at, 'plugin', l.plugin, 'left out', '', NULL, NULL, l.how
   FROM left_out l WHERE l.at IS NOT NULL
+UNION ALL SELECT q.run, q.asked_at, 'run', coalesce(q.up_to, ''), 'went on', '', NULL, NULL,
+  coalesce(nullif(q.reason, ''), q.actor) FROM run_asked q WHERE q.resumed = 1
+UNION ALL SELECT w.run, w.reviewed_at, 'review', coalesce(w.actor, ''), 'answered for', '', NULL, NULL,
+  w.words FROM review w WHERE w.reviewed_at IS NOT NULL
 UNION ALL SELECT v.run, v.used_at, 'number', v.text, v.how, '', NULL, NULL, v.line
   FROM version v WHERE v.used_at IS NOT NULL
 UNION ALL SELECT e.created_by_run, e.created_at, 'environment', e.instance, 'created', e.name,
@@ -390,6 +331,7 @@ WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
     WHERE s.node = f.subject AND s.settled_at >= f.raised_at))
 """
         + _CONTRADICTED
+        + _FAILED_DEPLOYMENTS
         + _CLOCKS_AHEAD
         + _TWO_HISTORIES,
     ),
@@ -398,7 +340,7 @@ WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
             "What became of every number up to the highest granted, in stretches of one fate: exactly"
             " one state each, and why. Numbers without a row are free."
         ),
-        _NUMBER_LEDGER,
+        ledger_sql(),
     ),
 }
 

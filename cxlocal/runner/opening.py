@@ -136,9 +136,10 @@ def ask_git(
 
 def record_beginning(
     machine: Machine, journal: Journal, pushed: Pushed, plan: Plan, request: Request, run: str,
-    *, numbered: bool = True,
+    *, numbered: bool = True, asked: dict[str, Any] | None = None,
 ) -> Begun:  # fmt: skip
-    """Meet the store and write the first event; ``numbered``: a number is to be taken, too. Raises
+    """Meet the store and write the first event; ``numbered``: a number is to be taken, too; ``asked``:
+    what the run is to carry out. Raises
     Refused for a deliverable that belongs to another repository, or that we may not work on."""
     source = pushed.source
     row = journal.one("SELECT repository_root FROM deliverable WHERE id = ?", (plan.deliverable,))
@@ -154,6 +155,7 @@ def record_beginning(
             journal, source, plan, request, pushed.proof, pushed.root, pushed.left_out, online
         )._replace(
             absent=pushed.absent,
+            asked=asked,
             final_of=pushed.final and {"run": pushed.final.run, "version": pushed.final.version},
         )
         listen(journal, source)
@@ -192,7 +194,9 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
         workspace = workspace._replace(key_contents=key_contents(workspace.project, plan))
         readers = find_readers(source.manager, plan)
         request = request._replace(reason=Masker(secrets.values()).text(request.reason))
-        begun = record_beginning(machine, journal, pushed, plan, request, run)
+        begun = record_beginning(
+            machine, journal, pushed, plan, request, run, asked=selection.as_asked(request.to)
+        )
     except BaseException:
         discard(workspace)
         raise

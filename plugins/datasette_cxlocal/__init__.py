@@ -85,7 +85,7 @@ def extra_template_vars(
             and request is not None
             and request.path.endswith(f"/{STORY}")
         ):
-            asked = request.args.get("run") or ""
+            asked = {one: request.args.get(one) or "" for one in ("run", "deliverable")}
             if await is_journal(datasette, database):
                 story = await story_of(datasette, str(database), actor, asked)
         return {

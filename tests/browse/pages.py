@@ -164,6 +164,7 @@ def metadata() -> dict[str, Any]:
                         "title": query.title,
                         "description": query.description,
                         "hide_sql": True,
+                        **({"params": list(query.parameters)} if query.parameters else {}),
                         "sql": query.sql + "\n",
                     }
                     for name, query in QUERIES.items()

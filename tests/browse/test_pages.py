@@ -293,4 +293,4 @@ def test_pages_open_while_another_process_writes(
     assert float(writer.stdout.read()) < 5, "a reader kept the writer waiting"
     writer.stdout.close()
     assert writer.returncode == 0
-    assert len(pages.one("/journal/look-at.json?_shape=array").json) == ticks + 1
+    assert len(pages.one("/journal/look-at.json?_shape=array").json) == ticks + 2

@@ -25,13 +25,14 @@ from cxlocal.commands.find_run import find_run
 from cxlocal.commands.root import cli
 from cxlocal.domain import Outcome
 from cxlocal.events.document import Event, hash_of
-from cxlocal.events.runs import run_flagged, run_judged, run_restricted
+from cxlocal.events.runs import run_flagged, run_judged, run_restricted, run_resumed, run_reviewed
 from cxlocal.exchange import carried, followed
 from cxlocal.exchange.copies import begin_again
 from cxlocal.exchange.receive import take_event
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
+from cxlocal.projection.queries import QUERIES
 from cxlocal.projection.tables import TABLES
 from cxlocal.runner.placements import UNFINISHED
 from cxlocal.runner.record import OPEN_DEPLOYMENT
@@ -131,6 +132,10 @@ class World:
         story.say(run_restricted(story.ref, plugins=[plugin]))
         story.attempt(f"site {name}", id=f"s-{name}")
         story.place(f"site {name}").deploy(f"site {name}", id=f"s-{name}").end()
+        story.say(
+            run_resumed(story.ref, after=[], actor=story.actor, reason=""),
+            run_reviewed(story.ref, actor=story.actor, words="seen"),
+        )
         trial = machine.run(f"{name} tried", "unlucky", kind="rehearsal").stage("unit")
         trial.say(
             run_flagged(
@@ -284,7 +289,13 @@ def whether_a_stage_began_to_deploy(world: World, _: str) -> float:
     return world.count_often(lambda: world.all.query(OPEN_DEPLOYMENT, ("run/stage/1",)))
 
 
+def what_was_unusual(world: World, _: str) -> float:
+    """Nothing was."""
+    return world.count_often(lambda: world.all.query(QUERIES["unusual"].sql))
+
+
 BOUNDED: list[Cost] = [
+    what_was_unusual,
     what_failed_in_one_place, whether_a_stage_began_to_deploy,
     an_idle_sync, a_sync_of_one_event, what_is_to_be_carried, the_last_release,
     the_last_release_of_a_product_released_long_ago, what_is_open, the_log,
@@ -440,6 +451,10 @@ NOTICED = {
     "promotion_by_run": [a_run_shown],
     "verdict_by_run": [a_run_shown],
     "left_out_by_run": [a_run_shown],
+    "run_asked_by_run": [a_run_shown],
+    "review_by_run": [a_run_shown],
+    "run_unusual": [what_was_unusual],
+    "promotion_overridden": [what_was_unusual],
     "version_by_run": [the_log],
     "deployment_by_place": [the_status],
     "deployment_by_environment": [the_flags],
