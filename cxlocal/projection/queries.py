@@ -11,9 +11,17 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from cxlocal.projection.asked import CHOSEN_RUN, RUN_WORDS
+from cxlocal.projection.asked import (
+    CHOSEN_RUN,
+    PAGE_ROWS,
+    RUN_WORDS,
+    SINCE_WORDS,
+    UNCONFIRMED,
+    since,
+)
 from cxlocal.projection.number_ledger import ledger_sql
 from cxlocal.projection.questions import QUESTIONS
+from cxlocal.projection.timeline import timeline_sql
 
 
 class Query(NamedTuple):
@@ -22,6 +30,12 @@ class Query(NamedTuple):
     title: str
     description: str
     sql: str
+
+    @property
+    def paged(self) -> str:
+        """The statement for a page, which shows ``PAGE_ROWS`` of the rows: HTML of a thousand costs more
+        than any of these questions."""
+        return f"{self.sql}\nLIMIT {PAGE_ROWS} OFFSET {PAGE_ROWS} * max(0, coalesce(:page, 1) - 1)"
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -39,10 +53,11 @@ _EVERYDAY: dict[str, tuple[str, str, str]] = {
     "story": (
         "Story of a run",
         f"What happened in a run, in order. {RUN_WORDS}",
+        # sql: the statement of the view, and an expression of ours
         f"""
-SELECT at, what, name, result, environment, waiting_seconds, duration_seconds, words
-FROM run_timeline
-WHERE run = {CHOSEN_RUN}
+WITH chosen AS MATERIALIZED (SELECT {CHOSEN_RUN} AS id)
+SELECT at, what, name, result, environment, waiting_seconds, duration_seconds, words FROM (
+{timeline_sql("(SELECT id FROM chosen)").strip()})
 ORDER BY at, what = 'promotion', what = 'deployment', what = 'tests'
 """,
     ),
@@ -60,13 +75,13 @@ WITH chosen AS (SELECT id, deliverable, version, actor, outcome, queued_at, outc
 SELECT queued_at AS at, 'run' AS what, deliverable AS name, coalesce(outcome, 'open') AS result,
   actor, outcome_reason AS words, id AS run FROM chosen
 UNION ALL SELECT p.decided_at, 'promotion', p.name, p.decision, p.actor, p.reason, p.run
-  FROM promotion p JOIN chosen c ON c.id = p.run
+  FROM chosen c CROSS JOIN promotion p ON c.id = p.run
 UNION ALL SELECT d.deployed_at, 'deployment', d.environment, d.kind, d.actor, d.reason, d.run
-  FROM deployment d JOIN chosen c ON c.id = d.version_run
+  FROM chosen c CROSS JOIN deployment d ON c.id = d.version_run
 UNION ALL SELECT a.ended_at, 'deployment', a.environment, a.outcome, a.actor, a.why, a.run
-  FROM deployment_attempt a JOIN chosen c ON c.id = a.run WHERE a.ended_at IS NOT NULL
+  FROM chosen c CROSS JOIN deployment_attempt a ON c.id = a.run WHERE a.ended_at IS NOT NULL
 UNION ALL SELECT r.since, 'replaced', old.environment, 'by ' || coalesce(new.version, '?'),
-  new.actor, new.reason, new.run FROM deployment old JOIN chosen c ON c.id = old.version_run
+  new.actor, new.reason, new.run FROM chosen c CROSS JOIN deployment old ON c.id = old.version_run
   JOIN deployment_replaces r ON r.replaced = old.id AND r.since IS NOT NULL
   LEFT JOIN deployment new ON new.id = r.deployment
 ORDER BY at
@@ -78,9 +93,9 @@ ORDER BY at
             "Numbers in use that the store does not know of yet. They are final all the same; the next"
             " sync confirms them."
         ),
-        """
+        f"""
 SELECT deliverable, version, how, used_at, actor, run FROM number_uses
-WHERE state = 'in use, not yet confirmed' ORDER BY used_at DESC
+WHERE {UNCONFIRMED} ORDER BY used_at DESC
 """,
     ),
     "numbers": (
@@ -136,13 +151,15 @@ ORDER BY w.id IS NOT NULL, r.queued_at DESC
     ),
     "slowest-stages": (
         "Slowest stages",
-        "Median and 90 % of working time for each stage that succeeded, slowest first.",
-        """
+        f"Median and 90 % of working time for each stage that succeeded, slowest first. {SINCE_WORDS}",
+        # sql: constants of the projection
+        f"""
 WITH ranked AS (SELECT r.deliverable, t.stage, t.duration_seconds,
     row_number() OVER (PARTITION BY r.deliverable, t.stage ORDER BY t.duration_seconds) AS rank,
     count(*) OVER (PARTITION BY r.deliverable, t.stage) AS times
-  FROM stage_run t JOIN run r ON r.id = t.run
-  WHERE t.outcome = 'success' AND t.duration_seconds IS NOT NULL)
+  FROM run r JOIN stage_run t ON t.run = r.id
+  WHERE t.outcome = 'success' AND t.duration_seconds IS NOT NULL
+    AND r.queued_at >= {since("queued_at", "run")})
 SELECT deliverable, stage, max(times) AS times,
   max(CASE WHEN rank = (times + 1) / 2 THEN duration_seconds END) AS median_seconds,
   max(CASE WHEN rank = (times * 9 + 9) / 10 THEN duration_seconds END) AS slow_tenth_seconds

@@ -5,7 +5,7 @@ Each is executed by the tests on a full journal, with the answer known beforehan
 
 from __future__ import annotations
 
-from cxlocal.projection.asked import CHOSEN_RUN, RUN_WORDS, asked_time
+from cxlocal.projection.asked import CHOSEN_RUN, RUN_WORDS, SINCE_WORDS, asked_time, since
 
 _AHEAD = "'; the clock it was done by was ahead of the one here'"
 _FIRST = (
@@ -79,15 +79,17 @@ GROUP BY r.deliverable, c.suite, c.name ORDER BY times DESC, last_at DESC
     "stage-times": (
         "Work and waiting time per stage",
         (
-            "How long each stage waited after all it needed was done, and how long it worked: means"
-            " over all runs."
+            "How long each stage waited after all it needed was done, and how long it worked, in the"
+            f" mean. {SINCE_WORDS}"
         ),
-        """
+        # sql: constants of the projection
+        f"""
 SELECT r.deliverable, t.stage, count(*) AS times,
   round(avg(t.waiting_seconds), 3) AS mean_waiting_seconds,
   round(avg(t.duration_seconds), 3) AS mean_duration_seconds,
   round(sum(t.duration_seconds), 3) AS total_duration_seconds
-FROM stage_run t JOIN run r ON r.id = t.run WHERE t.outcome IS NOT NULL
+FROM run r JOIN stage_run t ON t.run = r.id AND t.outcome IS NOT NULL
+WHERE r.queued_at >= {since("queued_at", "run")}
 GROUP BY r.deliverable, t.stage ORDER BY r.deliverable, mean_duration_seconds DESC
 """,
     ),
@@ -143,12 +145,15 @@ GROUP BY month, place ORDER BY month DESC, releases DESC
         (
             "Did every environment get the same bytes of a version, and were the environments made from"
             " the same image and virtualisation spec? Yes, no, or not known: of how many it is known."
+            f" Of versions deployed {SINCE_WORDS[0].lower()}{SINCE_WORDS[1:]}"
         ),
-        """
+        # sql: constants of the projection
+        f"""
 WITH got AS (SELECT DISTINCT d.deliverable, d.version, d.version_run, d.environment,
     nullif(d.artifact_sha256, '') AS bytes, nullif(e.spec_sha256, '') AS spec, d.deployed_at
   FROM deployment d LEFT JOIN environment e ON e.deliverable = d.deliverable
-    AND e.instance = d.instance WHERE d.version_run IS NOT NULL ORDER BY bytes, spec),
+    AND e.instance = d.instance WHERE d.version_run IN (SELECT version_run FROM deployment
+    WHERE deployed_at >= {since("deployed_at", "deployment")}) ORDER BY bytes, spec),
 place AS (SELECT deliverable, version, version_run, environment, max(deployed_at) AS last_at,
     iif(count(*) = count(bytes), group_concat(DISTINCT bytes), NULL) AS bytes,
     iif(count(*) = count(spec), group_concat(DISTINCT spec), NULL) AS spec

@@ -16,6 +16,7 @@ table of pairs; what is live is decided by it in a view). Where two histories of
 from __future__ import annotations
 
 from cxlocal.projection.description import Column, Table
+from cxlocal.projection.following import FOLLOWING
 from cxlocal.projection.history_tables import HISTORY_TABLES
 from cxlocal.projection.indexes import INDEXES
 from cxlocal.projection.stage_tables import (
@@ -242,6 +243,7 @@ TABLES: dict[str, Table] = {
         received_at TEXT deployed | When this journal first held it (UTC).
         removed_at TEXT removed | When the service was removed (UTC); empty while it runs.
         removed_received_at TEXT removed | When this journal first held that (UTC).
+        replaced INTEGER - | 1 when something took over from it, 0 when not.
         """,
     ),
     "deployment_attempt": Table(
@@ -267,6 +269,7 @@ TABLES: dict[str, Table] = {
         outcome TEXT ended | failed, cancelled, cut off or refused; empty under way and after success.
         why TEXT ended | Why.
         ended_at TEXT ended | When that was recorded (UTC).
+        settled INTEGER - | 1 when it came to run there or something was deployed since, 0 when not.
         """,
     ),
     "deployment_replaces": Table(
@@ -363,6 +366,7 @@ TABLES: dict[str, Table] = {
         node TEXT used | Chain whose event took it.
         sequence INTEGER used | Position of that event in the chain.
         received_at TEXT used | When this journal first held it (UTC).
+        shared INTEGER - | 1 when another run holds the number, too, 0 when not.
         """,
     ),
     "number_range": Table(
@@ -442,7 +446,7 @@ def create_sql() -> str:
             f"-- {table.meaning} Merges by: {table.rule}.\n"
             f"CREATE TABLE IF NOT EXISTS {name} (\n{body}\n);"
         )
-    return "\n".join(statements) + INDEXES
+    return "\n".join(statements) + INDEXES + FOLLOWING
 
 
 def _typed(name: str, table: Table) -> list[tuple[str, Column]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from cxlocal.events.hybrid import AHEAD_MS_MAX, COUNTER_BITS, IS_AHEAD_SQL
 from cxlocal.projection.number_ledger import ledger_sql
+from cxlocal.projection.timeline import timeline_sql
 
 # A flag that depends on when an event arrived here is no projected fact: it would differ between
 # two journals with the same events. Settled once the chain's newest event says a time that is not
@@ -117,9 +118,7 @@ SELECT u.*, u.version || CASE u.state{_WORDS} END AS words FROM (
     coalesce(a.outcome, 'not ended') AS state, coalesce(a.ended_at, a.tried_at) AS since, a.why,
     a.actor, a.kind, a.run, a.stage_run, a.node, a.watched, a.id AS deployment
   FROM deployment_attempt a
-  WHERE a.tried_at IS NOT NULL AND coalesce(a.outcome, '') <> 'refused'
-    AND NOT EXISTS (SELECT 1 FROM deployment d WHERE d.id = a.id AND d.deployed_at IS NOT NULL)
-    AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = a.id AND x.since IS NOT NULL)) u
+  WHERE a.settled = 0 AND coalesce(a.outcome, '') <> 'refused' AND a.tried_at IS NOT NULL) u
 """,
     ),
     "deployments_now": (
@@ -134,28 +133,22 @@ SELECT d.deliverable, d.environment, d.instance, d.service, d.version, d.number,
   d.id AS deployment,
   (SELECT count(*) FROM deployment other
     WHERE other.deliverable = d.deliverable AND other.instance = d.instance
-      AND other.service = d.service AND other.removed_at IS NULL
-      AND other.deployed_at IS NOT NULL
-      AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = other.id
-        AND x.since IS NOT NULL)) > 1
+      AND other.service = d.service AND other.replaced = 0 AND other.removed_at IS NULL
+      AND other.deployed_at IS NOT NULL) > 1
     OR EXISTS (SELECT 1 FROM disputed x WHERE x.what = 'deployment'
       AND x.subject = '["' || d.id || '"]') AS disputed,
   (SELECT group_concat(u.words || ' after it', '; ') FROM deployments_unfinished u
     WHERE u.deliverable = d.deliverable AND u.instance = d.instance AND u.service = d.service)
     AS after_it
 FROM deployment d
-WHERE d.deployed_at IS NOT NULL AND d.removed_at IS NULL
-  AND NOT EXISTS (SELECT 1 FROM deployment_replaces r WHERE r.replaced = d.id
-    AND r.since IS NOT NULL)
+WHERE d.replaced = 0 AND d.removed_at IS NULL AND d.deployed_at IS NOT NULL
 UNION ALL
 SELECT d.deliverable, d.environment, d.instance, d.service,
   iif(x.one_value = d.version, x.other_value, x.one_value), NULL, d.uri, d.deployed_at, d.actor,
   d.reason, d.kind, d.version_run, d.run, d.artifact_sha256, d.id, 1, NULL
 FROM deployment d JOIN disputed x ON x.what = 'deployment' AND x.field = 'version'
   AND x.subject = '["' || d.id || '"]'
-WHERE d.deployed_at IS NOT NULL AND d.removed_at IS NULL
-  AND NOT EXISTS (SELECT 1 FROM deployment_replaces r WHERE r.replaced = d.id
-    AND r.since IS NOT NULL)
+WHERE d.replaced = 0 AND d.removed_at IS NULL AND d.deployed_at IS NOT NULL
 """,
     ),
     "number_uses": (
@@ -168,9 +161,7 @@ SELECT v.deliverable, v.line, v.number, v.run, v.text AS version, v.how, v.used_
   CASE
     WHEN EXISTS (SELECT 1 FROM disputed x WHERE x.run = v.run AND x.what = 'version')
       THEN 'conflicted'
-    WHEN v.number >= 0 AND EXISTS (SELECT 1 FROM version o WHERE o.deliverable = v.deliverable
-      AND o.line = v.line AND o.number = v.number AND o.run <> v.run AND o.used_at IS NOT NULL)
-      THEN 'conflicted'
+    WHEN v.shared = 1 THEN 'conflicted'
     WHEN EXISTS (SELECT 1 FROM ack a JOIN store_state s ON s.generation = a.generation
       JOIN node_lookup l ON l.name = a.node JOIN event e ON e.node = l.id
       AND e.sequence = v.sequence AND e.branch = a.branch
@@ -212,9 +203,8 @@ SELECT b.*, min(b.run) OVER place <> max(b.run) OVER place AS partly FROM (
     group_concat(u.words, '; '), '', '', NULL
   FROM deployments_unfinished u
   WHERE NOT EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = u.deliverable
-    AND d.instance = u.instance AND d.service = u.service AND d.deployed_at IS NOT NULL
-    AND d.removed_at IS NULL
-    AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = d.id AND x.since IS NOT NULL))
+    AND d.instance = u.instance AND d.service = u.service AND d.replaced = 0
+    AND d.removed_at IS NULL AND d.deployed_at IS NOT NULL)
   GROUP BY u.deliverable, u.instance, u.service
 ) b WINDOW place AS (PARTITION BY b.deliverable, b.instance)
 """,
@@ -272,39 +262,7 @@ FROM run r LEFT JOIN number_uses u ON u.run = r.id AND u.deliverable = r.deliver
             "What happened in a run, in order: its stages with waiting and working time, tests,"
             " deployments, decisions, what gates said, and plugins that were left out."
         ),
-        """
-SELECT t.run, t.started_at AS at, 'stage' AS what, t.stage || coalesce(' ('
-    || coalesce(nullif(t.part, ''), nullif(t.job, '')) || ')', '') AS name,
-  coalesce(t.outcome, 'running') AS result, t.environment, t.waiting_seconds, t.duration_seconds,
-  iif(t.counts = 0, ltrim(coalesce(t.reason, '') || '; replaced by a retry', '; '), t.reason)
-    AS words FROM stage_run t WHERE t.started_at IS NOT NULL
-UNION ALL SELECT p.run, p.finished_at, 'tests', p.suite, p.outcome, p.environment, NULL,
-  p.duration_seconds, p.passed || ' of ' || p.total || ' passed' FROM report p
-  WHERE p.finished_at IS NOT NULL
-UNION ALL SELECT d.run, d.deployed_at, 'deployment', d.service, d.kind, d.environment, NULL, NULL,
-  d.version FROM deployment d WHERE d.deployed_at IS NOT NULL
-UNION ALL SELECT a.run, a.ended_at, 'deployment', a.service, a.outcome, a.environment, NULL, NULL,
-  a.why FROM deployment_attempt a WHERE a.ended_at IS NOT NULL
-UNION ALL SELECT m.run, m.decided_at, 'promotion', m.name, m.decision, '', NULL, NULL, m.reason
-  FROM promotion m WHERE m.decided_at IS NOT NULL
-UNION ALL SELECT b.run, b.decided_at, 'promotion', b.name, 'contradicted', '', NULL, NULL,
-  'did not succeed: ' || b.contradicted_by FROM promotion_board b
-  WHERE b.contradicted_by IS NOT NULL
-UNION ALL SELECT g.run, g.judged_at, 'gate', g.gate, g.verdict, coalesce(g.environment, ''), NULL,
-  NULL, g.reason FROM verdict g WHERE g.judged_at IS NOT NULL
-UNION ALL SELECT l.run, l.at, 'plugin', l.plugin, 'left out', '', NULL, NULL, l.how
-  FROM left_out l WHERE l.at IS NOT NULL
-UNION ALL SELECT q.run, q.asked_at, 'run', coalesce(q.up_to, ''), 'went on', '', NULL, NULL,
-  coalesce(nullif(q.reason, ''), q.actor) FROM run_asked q WHERE q.resumed = 1
-UNION ALL SELECT w.run, w.reviewed_at, 'review', coalesce(w.actor, ''), 'answered for', '', NULL, NULL,
-  w.words FROM review w WHERE w.reviewed_at IS NOT NULL
-UNION ALL SELECT v.run, v.used_at, 'number', v.text, v.how, '', NULL, NULL, v.line
-  FROM version v WHERE v.used_at IS NOT NULL
-UNION ALL SELECT e.created_by_run, e.created_at, 'environment', e.instance, 'created', e.name,
-  NULL, NULL, e.lifetime FROM environment e WHERE e.created_at IS NOT NULL
-UNION ALL SELECT e.created_by_run, e.deleted_at, 'environment', e.instance, 'destroyed', e.name,
-  NULL, NULL, e.deleted_why FROM environment e WHERE e.deleted_at IS NOT NULL
-""",
+        timeline_sql(),
     ),
     "open_flags": (
         "What somebody should look at and nothing has settled since.",

@@ -6,10 +6,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from cxlocal.projection.asked import CONFLICTED, UNCONFIRMED
 from datasette_cxlocal.cells import CellPlace, show_cell, show_time
 from datasette_cxlocal.journals import has_query, may_view, rows_of, story_address
 
-BOARD_ROWS_MAX = 100
+BOARD_ROWS_MAX = 50
 """More than this is a list to search, not a board to look at; the view holds all of it."""
 BOARD_SQL = """
 SELECT title, environment_title, service, version, state, since, actor, run, after_it,
@@ -26,12 +27,12 @@ COUNTED = (
     ),
     (
         "conflicting numbers",
-        "SELECT count(*) AS count FROM number_uses WHERE state = 'conflicted'",
+        f"SELECT count(*) AS count FROM number_uses WHERE {CONFLICTED}",
         "{} run{s} hold{has} a number that another run holds too.",
     ),
     (
         "unconfirmed numbers",
-        "SELECT count(*) AS count FROM number_uses WHERE state = 'in use, not yet confirmed'",
+        f"SELECT count(*) AS count FROM number_uses WHERE {UNCONFIRMED}",
         "{} number{s} in use, not yet confirmed by the store.",
     ),
 )

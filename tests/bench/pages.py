@@ -19,7 +19,7 @@ from typing import Any
 from cxlocal.commands.browse import make_datasette
 from cxlocal.projection.queries import QUERIES
 
-BARE = "/journal/run_change?_size=50"
+BARE = "/journal/run_change?_size=50&_nocount=1&_sort=run"
 MEDIAN_MAX, SLOWEST_MAX = 4, 8
 VIEWS = ("release_board", "run_board", "number_ledger", "open_flags", "deployments_now")
 

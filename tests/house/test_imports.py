@@ -28,7 +28,7 @@ ALLOWED = {
         "cxlocal.domain",
         "cxlocal.version",
         "cxlocal.errors",
-        # Which run is meant: our pages and the stored query below them must mean the same.
+        # Which run is meant, what is unconfirmed: our pages and the stored queries mean the same.
         "cxlocal.projection.asked",
     ),
 }
