@@ -27,7 +27,7 @@ CREATE INDEX IF NOT EXISTS deployment_by_time ON deployment(deployed_at);
 CREATE INDEX IF NOT EXISTS deployment_by_run ON deployment(run);
 CREATE INDEX IF NOT EXISTS deployment_by_version ON deployment(version_run);
 CREATE INDEX IF NOT EXISTS deployment_live ON deployment(deliverable, instance, service)
-  WHERE replaced = 0 AND removed_at IS NULL AND deployed_at IS NOT NULL;
+  WHERE replaced = 0 AND removed_at IS NULL;
 CREATE INDEX IF NOT EXISTS attempt_open ON deployment_attempt(deliverable, instance, service)
   WHERE settled = 0 AND coalesce(outcome, '') <> 'refused';
 CREATE INDEX IF NOT EXISTS version_shared ON version(run) WHERE shared = 1;

@@ -134,10 +134,10 @@ WHERE how <> 'online' ORDER BY used_at DESC
         "Releases by place and month",
         "How many releases were made on laptops and on which CI, month by month.",
         """
-SELECT substr(queued_at, 1, 7) AS month, place, count(*) AS releases,
-  sum(outcome = 'success') AS succeeded
-FROM run_board WHERE kind = 'release' AND queued_at IS NOT NULL
-GROUP BY month, place ORDER BY month DESC, releases DESC
+SELECT substr(queued_at, 1, 7) AS month, coalesce(nullif(place, ''), place_kind) AS place,
+  count(*) AS releases, sum(coalesce(outcome, '') = 'success') AS succeeded
+FROM run WHERE kind = 'release' AND queued_at IS NOT NULL
+GROUP BY 1, 2 ORDER BY month DESC, releases DESC
 """,
     ),
     "same-image": (

@@ -105,6 +105,7 @@ UNION ALL SELECT u.since, 'deployment-failed', u.environment || ': ' || u.words
 FROM deployments_unfinished u WHERE u.state <> 'not ended'
 """
 
+# A plus before a column keeps SQLite from choosing the index of all times over that of what is live.
 VIEWS: dict[str, tuple[str, str]] = {
     "deployments_unfinished": (
         (
@@ -134,21 +135,21 @@ SELECT d.deliverable, d.environment, d.instance, d.service, d.version, d.number,
   (SELECT count(*) FROM deployment other
     WHERE other.deliverable = d.deliverable AND other.instance = d.instance
       AND other.service = d.service AND other.replaced = 0 AND other.removed_at IS NULL
-      AND other.deployed_at IS NOT NULL) > 1
+      AND +other.deployed_at IS NOT NULL) > 1
     OR EXISTS (SELECT 1 FROM disputed x WHERE x.what = 'deployment'
       AND x.subject = '["' || d.id || '"]') AS disputed,
   (SELECT group_concat(u.words || ' after it', '; ') FROM deployments_unfinished u
     WHERE u.deliverable = d.deliverable AND u.instance = d.instance AND u.service = d.service)
     AS after_it
 FROM deployment d
-WHERE d.replaced = 0 AND d.removed_at IS NULL AND d.deployed_at IS NOT NULL
+WHERE d.replaced = 0 AND d.removed_at IS NULL AND +d.deployed_at IS NOT NULL
 UNION ALL
 SELECT d.deliverable, d.environment, d.instance, d.service,
   iif(x.one_value = d.version, x.other_value, x.one_value), NULL, d.uri, d.deployed_at, d.actor,
   d.reason, d.kind, d.version_run, d.run, d.artifact_sha256, d.id, 1, NULL
 FROM deployment d JOIN disputed x ON x.what = 'deployment' AND x.field = 'version'
   AND x.subject = '["' || d.id || '"]'
-WHERE d.replaced = 0 AND d.removed_at IS NULL AND d.deployed_at IS NOT NULL
+WHERE d.replaced = 0 AND d.removed_at IS NULL AND +d.deployed_at IS NOT NULL
 """,
     ),
     "number_uses": (
@@ -204,7 +205,7 @@ SELECT b.*, min(b.run) OVER place <> max(b.run) OVER place AS partly FROM (
   FROM deployments_unfinished u
   WHERE NOT EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = u.deliverable
     AND d.instance = u.instance AND d.service = u.service AND d.replaced = 0
-    AND d.removed_at IS NULL AND d.deployed_at IS NOT NULL)
+    AND d.removed_at IS NULL AND +d.deployed_at IS NOT NULL)
   GROUP BY u.deliverable, u.instance, u.service
 ) b WINDOW place AS (PARTITION BY b.deliverable, b.instance)
 """,
