@@ -11,7 +11,7 @@ import unicodedata
 from enum import StrEnum
 from typing import NamedTuple
 
-from cxlocal.errors import UsageError
+from cxlocal.errors import Refused, UsageError
 
 NAME_LENGTH_MAX = 200
 """Characters in a deliverable's name. Percent-encoded UTF-8 of this length still fits a file name
@@ -61,6 +61,16 @@ class Actor(NamedTuple):
     """``name <mail>`` or a login."""
     how: str
     """``git config``, ``CI variable GITHUB_ACTOR``, ``CXLOCAL_ACTOR``, ``operating system``."""
+
+    def require_named(self, what: str) -> None:
+        """For ``what`` a person answers with their name. Raises Refused where only a login is known."""
+        if self.how == "operating system":
+            raise Refused(
+                f"{what} needs a named person",
+                why=f"all that is known here is the login {self.id!r}",
+                hint="set user.name and user.email in git, or CXLOCAL_ACTOR",
+                name="nobody-named",
+            )
 
 
 def deliverable_id(text: str) -> str:

@@ -41,6 +41,7 @@ HOST = "127.0.0.1"
 SETTINGS = {
     "sql_time_limit_ms": 1000,  # a reader keeps writers waiting
     "suggest_facets": False,  # each suggestion would be a query over the whole table
+    "default_page_size": 50,  # HTML of more rows costs more than any question
     "default_cache_ttl": 0,  # what was just released must show on reload
     "truncate_cells_html": 200,  # event documents are up to 256 KiB
     "allow_download": False,  # a copy made while somebody writes would be torn

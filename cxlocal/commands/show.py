@@ -26,6 +26,9 @@ TAB = "\t"
 PARTS = {
     "timeline": "SELECT at, what, name, result, environment, waiting_seconds, duration_seconds,"
     " words FROM run_timeline WHERE run = ? ORDER BY at, what",
+    "asked": "SELECT resumed, up_to, stages, kept, actor, reason, asked_at FROM run_asked WHERE run = ?"
+    " ORDER BY asked_at",
+    "reviews": "SELECT actor, words, reviewed_at FROM review WHERE run = ? ORDER BY reviewed_at",
     "changes": "SELECT revision, subject, author, committed_at FROM run_change WHERE run = ?"
     " ORDER BY position",
     "artifacts": "SELECT name, file_name, size_bytes, sha256, purl FROM artifact WHERE run = ?"
@@ -123,6 +126,7 @@ def _tell(journal: Journal, run: dict[str, Any]) -> None:
         ("artifacts", ("name", "file_name", "size_bytes", "sha256", "path")),
         ("repeated", ("at", "stage", "outcome", "missing", "other_bytes")),
         ("cases", ()),
+        ("reviews", ("reviewed_at", "actor", "words")),
         ("disputed", ("what", "field", "one", "one_value", "other", "other_value")),
         ("flags", ("kind", "text")),
     )

@@ -19,6 +19,7 @@ from cxlocal.commands.terminal import say
 from cxlocal.errors import CxError, JournalDamaged, Refused, Trouble, UsageError
 from cxlocal.exchange.state import store_state
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.projection.asked import HOW_TO_WRITE, NOT_A_TIME
 
 LIMIT_SECONDS = 30.0
 """A reader keeps writers waiting; after this a query is better asked of a copy."""
@@ -279,6 +280,14 @@ def _explain(problem: Exception, *, late: bool) -> CxError:
         )
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return JournalDamaged("The journal is damaged", why=str(problem), hint="cxlocal verify")
+    refused = re.search(rf'(".*" {re.escape(NOT_A_TIME)})', str(problem), re.DOTALL)
+    if refused:
+        return UsageError(
+            refused[1].replace(f", {HOW_TO_WRITE}", ""),
+            why="a guess could answer for another day",
+            hint=HOW_TO_WRITE,
+            name="not-a-time",
+        )
     unbound = re.search(r"binding parameter :(\w+)", str(problem))
     if unbound:
         return UsageError(

@@ -20,7 +20,7 @@ BOARD = """
 SELECT title, environment_title, environment, deliverable, service, version, state, since,
   actor AS by, promotions, uri, after_it
 FROM release_board WHERE (:name IS NULL OR deliverable = :name)
-ORDER BY title, environment_title, service
+ORDER BY title, deliverable, position IS NULL, position, environment_title, service
 """
 LAST = """
 SELECT run, version, outcome, kind, revision_subject, queued_at, stopped_before FROM run_board
@@ -38,9 +38,11 @@ WHERE run_board.run IN (SELECT id FROM run WHERE outcome IS NULL) AND outcome = 
   AND (:name IS NULL OR deliverable = :name) ORDER BY queued_at DESC LIMIT 10
 """
 
+# Of deployments that failed there is more to say: what is live there instead.
 FLAGS = """
 SELECT kind, text, raised_at, version, run FROM open_flags
-WHERE (:name IS NULL OR deliverable = :name OR kind IN ('two-histories', 'store-changed'))
+WHERE kind <> 'deployment-failed'
+  AND (:name IS NULL OR deliverable = :name OR kind IN ('two-histories', 'store-changed'))
 ORDER BY kind IN ('two-histories', 'store-changed') DESC, raised_at DESC LIMIT 5
 """
 

@@ -35,6 +35,7 @@ ROWS = (
     Row("log", "log:log", "Show the runs this machine knows of, newest first.", "Look"),
     Row("show", "show:show", "Tell the story of one run: why, what, where, and how it went.", "Look"),
     Row("artifact", "artifact:artifact", "List the artifacts of a run, and copy them out.", "Look"),
+    Row("review", "review:review", "Answer for a run that was out of the ordinary.", "Look"),
     Row("browse", "browse:browse", "Look at the history of this machine in the browser.", "Look"),
     Row("sql", "sql:sql", "Ask the journal in SQL; nothing can be changed by it.", "Look"),
     Row("version", "version:version", "Hand out, list and explain version numbers.", "Look"),

@@ -66,7 +66,8 @@ def run_queued(ref: RunRef, facts: dict[str, Any], *, at_ms: int = 0) -> Draft:
     author, committed_at, branch, tags}, repository{url,path,root}, proof{kind,remote,ref,
     age_seconds,checked_at,why}, plan_sha256, plan (whole the first time), changes{since_version,
     since_run, since_commit, total, listed[]}, uncommitted[], uncommitted_total, deliverable_title,
-    owner, cxlocal_version.
+    owner, cxlocal_version, asked{to, stages}: what it was to carry out; absent where single commands
+    do.
     """
     return Draft(
         types.PIPELINE_QUEUED,
@@ -134,11 +135,15 @@ def run_resumed(
     reason: str,
     turn: int = 0,
     place: dict[str, str] | None = None,
+    asked: dict[str, Any] | None = None,
 ) -> Draft:
-    """A run goes on. ``after``: stages whose success is kept; ``place``: the CI job that did it."""
-    custom = {"after": after, "actor": actor, "reason": reason, **_turn(turn)}
+    """A run goes on. ``after``: stages whose success is kept; ``place``: the CI job that did it;
+    ``asked``: as ``run_queued`` has it."""
+    custom: dict[str, Any] = {"after": after, "actor": actor, "reason": reason, **_turn(turn)}
     if place:
         custom["place"] = place
+    if asked:
+        custom["asked"] = asked
     return Draft(types.RUN_RESUMED, ref.run, {}, custom, ref.deliverable, ref.run)
 
 
@@ -224,6 +229,12 @@ def run_reverified(ref: RunRef, *, proof: dict[str, Any], agrees: bool) -> Draft
     """The remote was asked again whether it holds the revision of a run."""
     custom = {"proof": proof, "agrees": agrees}
     return Draft(types.RUN_REVERIFIED, ref.run, {}, custom, ref.deliverable, ref.run)
+
+
+def run_reviewed(ref: RunRef, *, actor: dict[str, str], words: str) -> Draft:
+    """Somebody looked at a run that was out of the ordinary, and answers for it."""
+    custom = {"actor": actor, "words": shorten(words, MESSAGE_CHARACTERS_MAX)}
+    return Draft(types.RUN_REVIEWED, ref.run, {}, custom, ref.deliverable, ref.run)
 
 
 def run_flagged(

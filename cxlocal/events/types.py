@@ -55,6 +55,8 @@ RUN_OBSERVED = _OURS + "run.observed.0.1.0"
 RUN_REVERIFIED = _OURS + "run.reverified.0.1.0"
 RUN_STAMPED = _OURS + "run.stamped.0.1.0"
 RUN_RESTRICTED = _OURS + "run.restricted.0.1.0"
+RUN_REVIEWED = _OURS + "run.reviewed.0.1.0"
+"""Somebody answers for a run, in words."""
 RUN_FLAGGED = _OURS + "run.flagged.0.1.0"
 """Something a person should look at: an orphan, a report that could not be read, a lying tool."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cxlocal.domain import Actor
-from cxlocal.errors import Refused, UsageError
+from cxlocal.errors import UsageError
 from cxlocal.events.document import Draft
 from cxlocal.events.machines import node_settled
 from cxlocal.exchange.standing import require
@@ -62,13 +62,7 @@ def settle(journal: Journal, machine: str, keep: str, reason: str, actor: Actor)
     Raises UsageError where one of them is not to be settled, Refused where nobody is named or the store
     does not let this machine push what it is about.
     """
-    if actor.how == "operating system":
-        raise Refused(
-            "settling needs a named person",
-            why=f"all that is known here is the login {actor.id!r}",
-            hint="set user.name and user.email in git, or CXLOCAL_ACTOR",
-            name="nobody-named",
-        )
+    actor.require_named("settling")
     question = _find(questions(journal), machine)
     kept = _history(question, keep)
     drafts = _drafts(journal, question, kept, reason, actor)

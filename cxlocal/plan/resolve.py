@@ -244,7 +244,11 @@ def _stage(
     where = Where(file, "stage", name)
     made_by = {one: maker for maker, other in source.stages.items() for one in other.produces}
     upstream = before(waits, waits[name])
-    artifacts = tuple(sorted(one for one, maker in made_by.items() if maker in upstream))
+    artifacts = sorted(one for one, maker in made_by.items() if maker in upstream)
+    if not artifacts and required(stage):
+        # A promotion is about the version's artifacts: what requires one comes after them.
+        later = {one for one in waits if name in (one, *before(waits, waits[one]))}
+        artifacts = sorted(one for one, maker in made_by.items() if maker not in later)
     pass_env = tuple(dict.fromkeys([*defaults.pass_env, *stage.pass_env]))
     check_options(
         stage.options, artifacts=artifacts, made_by=made_by, pass_env=pass_env, where=where
@@ -268,7 +272,7 @@ def _stage(
         waits_for=waits[name],
         environment=stage.environment or "",
         produces=tuple(plan.Output(name=one, path=path) for one, path in paths.items()),
-        artifacts=artifacts,
+        artifacts=tuple(artifacts),
         reports=_reports(stage.reports),
         allow_empty=stage.allow_empty,
         parts=tuple(stage.parts) if isinstance(stage.parts, list) else (),

@@ -10,7 +10,7 @@ nor by a command of another kind that is seen to.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cxlocal.config.outward import sends_outside
 from cxlocal.config.problems import suggestion
@@ -32,6 +32,11 @@ class Selection(NamedTuple):
     """The stage the run was asked to end with, where more would follow."""
     withheld: tuple[tuple[str, str], ...] = ()
     """What a rehearsal leaves out: stages and why, in the order of ``later``."""
+
+    def as_asked(self, to: str | None) -> dict[str, Any]:
+        """What a run was asked for, as its event says it: ``--to``, and the stages that are to be
+        carried out."""
+        return {"to": to or "", "stages": list(self.now)}
 
     def arguments(self, run: str) -> tuple[str, ...]:
         """The command line that continues ``run``; empty when it has come to its end."""

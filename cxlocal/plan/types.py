@@ -82,7 +82,8 @@ class Stage(Part, frozen=True, kw_only=True):
     environment: str = ""
     produces: tuple[Output, ...] = ()
     artifacts: tuple[str, ...] = ()
-    """Artifacts made by the stages it waits for, directly or through others. Sorted."""
+    """Artifacts made by the stages it waits for, directly or through others; where these make none, and
+    it requires a promotion, all that the version has by then. Sorted."""
     reports: tuple[ReportRule, ...] = ()
     allow_empty: bool = False
     """Reports without a test are no failure."""

@@ -47,7 +47,7 @@ _COMPARED = {
 """What of a row is compared where it is two events that speak of it, not one that was rewritten: two
 copies of a journal that go on with one run say other times, hosts and logs, and rightly so."""
 
-_HERE_ALONE = ("received_at",)
+_HERE_ALONE = ("received_at", "removed_received_at")
 """Columns that differ between machines by nature."""
 
 

@@ -18,6 +18,7 @@ SETTLED_BY = {
     "not-provisioned": "the next release of this deliverable that succeeds",
     "not-destroyed": "the end of that environment: 'cxlocal env reap' tries it again",
     "no-witness": "the store's acknowledgement of that number: 'cxlocal sync'",
+    "deployment-failed": "the next deployment there that succeeds, or a removal there",
     "clock-ahead": "the next event of that machine with its clock set right",
     "contradicted": "another try that succeeds, or an override: 'cxlocal promote'",
     "two-histories": "a person who names the one that counts: 'cxlocal journal settle'",

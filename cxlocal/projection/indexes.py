@@ -13,12 +13,25 @@ CREATE INDEX IF NOT EXISTS run_released ON run(deliverable, queued_at)
 CREATE INDEX IF NOT EXISTS stage_run_by_run ON stage_run(run, stage);
 CREATE INDEX IF NOT EXISTS stage_run_bad ON stage_run(run)
   WHERE counts = 1 AND outcome <> 'success';
+CREATE INDEX IF NOT EXISTS run_asked_by_run ON run_asked(run);
+CREATE INDEX IF NOT EXISTS review_by_run ON review(run, reviewed_at);
+CREATE INDEX IF NOT EXISTS run_unusual ON run(queued_at) WHERE planned = 0 OR online = 0;
+CREATE INDEX IF NOT EXISTS promotion_overridden ON promotion(run) WHERE decision = 'overridden';
 CREATE INDEX IF NOT EXISTS report_by_run ON report(run);
-CREATE INDEX IF NOT EXISTS deployment_by_place ON deployment(deliverable, instance);
 CREATE INDEX IF NOT EXISTS deployment_by_environment
   ON deployment(deliverable, environment, deployed_at);
+CREATE INDEX IF NOT EXISTS attempt_bad ON deployment_attempt(tried_at)
+  WHERE outcome IN ('failed', 'cancelled', 'cut off');
+CREATE INDEX IF NOT EXISTS version_offline ON version(used_at) WHERE how <> 'online';
+CREATE INDEX IF NOT EXISTS deployment_by_time ON deployment(deployed_at);
 CREATE INDEX IF NOT EXISTS deployment_by_run ON deployment(run);
-CREATE INDEX IF NOT EXISTS attempt_by_place ON deployment_attempt(deliverable, instance);
+CREATE INDEX IF NOT EXISTS deployment_by_version ON deployment(version_run);
+CREATE INDEX IF NOT EXISTS deployment_live ON deployment(deliverable, instance, service)
+  WHERE replaced = 0 AND removed_at IS NULL;
+CREATE INDEX IF NOT EXISTS attempt_open ON deployment_attempt(deliverable, instance, service)
+  WHERE settled = 0 AND coalesce(outcome, '') <> 'refused';
+CREATE INDEX IF NOT EXISTS version_shared ON version(run) WHERE shared = 1;
+CREATE INDEX IF NOT EXISTS version_by_chain ON version(node, sequence);
 CREATE INDEX IF NOT EXISTS attempt_by_stage_run ON deployment_attempt(stage_run);
 CREATE INDEX IF NOT EXISTS attempt_by_run ON deployment_attempt(run);
 CREATE INDEX IF NOT EXISTS deployment_replaced ON deployment_replaces(replaced);

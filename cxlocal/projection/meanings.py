@@ -92,6 +92,7 @@ _VIEW_COLUMNS = {
         uri | Address of the service; empty when it has none.
         run | Run that made the version; empty where nothing is live.
         deployment | Id of the deployment; empty where nothing is live.
+        position | Place of the environment in the newest release's plan, from 1; empty if not known here.
         """,
     "number_uses": """
         deliverable | Deliverable.
@@ -113,12 +114,13 @@ _VIEW_COLUMNS = {
         lo | The number, or the first of a stretch of one fate.
         hi | The last number of the stretch; the same for a number in use.
         state | in use (confirmed or not), reserved, skipped or conflicted.
-        why | Why it is skipped; empty otherwise.
+        why | Why: the words of `cxlocal version explain`.
         version | Version text made of it; empty while it is not in use.
         run | Run that holds it.
         how | How it was taken: online, reserve or lent.
         used_at | When it was taken (UTC).
-        machine | Machine that took it or holds it.
+        machine | Machine that took it, holds it or gave it up.
+        node | Id of the journal chain of that machine.
         """,
     "run_board": """
         run | Id of the run (UUID).
@@ -142,6 +144,7 @@ _VIEW_COLUMNS = {
         finished_at | When it ended (UTC); empty while it is open.
         duration_seconds | Time from start to end, in seconds.
         place_url | Page of the run at the CI server.
+        trouble | Deployments of it that failed, with nothing deployed there since; empty for none.
         """,
     "open_flags": """
         raised_at | When it was noticed (UTC).
@@ -155,7 +158,7 @@ _VIEW_COLUMNS = {
     "run_timeline": """
         run | Run it happened in.
         at | When (UTC); for a stage, when it started.
-        what | stage, tests, deployment, promotion or number.
+        what | stage, tests, deployment, promotion, number, review; run where it went on.
         name | Name of the stage, suite, service or promotion, or the version text.
         result | Outcome, kind of deployment (or how it failed), decision, or how the number was taken.
         environment | Environment it was in; empty for none.
@@ -208,6 +211,10 @@ SHAPES: dict[str, Shape] = {
     "run": Shape("version", "queued_at", ("kind", "outcome", "place_kind")),
     "plan": Shape("sha256"),
     "promotion_rule": Shape("stage"),
+    "plan_stage": Shape("stage"),
+    "plan_environment": Shape("name"),
+    "run_asked": Shape("", "asked_at"),
+    "review": Shape("", "reviewed_at"),
     "run_change": Shape("", "committed_at"),
     "stage_run": Shape("stage", "started_at"),
     "artifact": Shape("", "packaged_at"),

@@ -9,7 +9,7 @@ from cxlocal.events import types
 from cxlocal.events.document import Event
 from cxlocal.projection.attempts import attempt_failed, attempt_refused, attempt_started
 from cxlocal.projection.facts import Fact, Said, as_json, digest_of, replaces, run_stub
-from cxlocal.projection.stages import promotion_rules, stage_finished, stage_started
+from cxlocal.projection.stages import asked, plan_facts, reviewed, stage_finished, stage_started
 from cxlocal.text import is_hexadecimal, parse_utc, utc_text
 
 
@@ -95,7 +95,7 @@ def _queued(said: Said) -> list[Fact]:
         "cxlocal_version": custom.get("cxlocal_version"), "queued_at": said.at,
         "node": said.event.node, "received_at": said.received_at,
     }  # fmt: skip
-    facts = [Fact("run", (said.subject,), "queued", run)]
+    facts = [Fact("run", (said.subject,), "queued", run), *asked(said, resumed=False)]
     if deliverable:
         facts.append(
             Fact(
@@ -116,7 +116,7 @@ def _queued(said: Said) -> list[Fact]:
             "plan": custom["plan"] if isinstance(custom["plan"], str) else as_json(custom["plan"])
         }
         facts.append(Fact("plan", (custom["plan_sha256"],), "frozen", plan))
-        facts += promotion_rules(custom["plan_sha256"], plan["plan"])
+        facts += plan_facts(custom["plan_sha256"], plan["plan"])
     for position, commit in enumerate(changes.get("listed") or [], 1):
         values = {
             "position": position,
@@ -153,7 +153,8 @@ def _finished(said: Said) -> list[Fact]:
 
 def _resumed(said: Said) -> list[Fact]:
     """It is open again. One without a turn is older than that meaning."""
-    return [Fact("run", (said.subject,), "finished", {})] if said.custom.get("turn") else []
+    opened = [Fact("run", (said.subject,), "finished", {})] if said.custom.get("turn") else []
+    return [*opened, *asked(said, resumed=True), run_stub(said)]
 
 
 def _reverified(said: Said) -> list[Fact]:
@@ -276,7 +277,7 @@ def _deployed(said: Said) -> list[Fact]:
 
 
 def _removed(said: Said) -> list[Fact]:
-    values = {"removed_at": said.at}
+    values = {"removed_at": said.at, "removed_received_at": said.received_at}
     return [
         Fact("deployment", (deployment,), "removed", values)
         for deployment in said.custom.get("deployments") or []
@@ -292,6 +293,7 @@ def _promotion(said: Said) -> list[Fact]:
         "turn": custom.get("turn") or 0,
         "actor": (custom.get("actor") or {}).get("id"), "reason": custom.get("reason"),
         "data_age_seconds": custom.get("data_age_seconds"), "decided_at": said.at,
+        "received_at": said.received_at,
     }  # fmt: skip
     facts = [Fact("promotion", (said.id,), "decided", values), run_stub(said)]
     for name, digest in sorted((custom.get("digests") or {}).items()):
@@ -455,6 +457,7 @@ HANDLERS: dict[str, Callable[[Said], list[Fact]]] = {
     types.RUN_RESUMED: _resumed,
     types.RUN_OBSERVED: _observed,
     types.RUN_FLAGGED: _flagged,
+    types.RUN_REVIEWED: reviewed,
     types.VERSION_USED: _used,
     types.VERSION_RESERVED: _reserved,
     types.VERSION_SKIPPED: _skipped,

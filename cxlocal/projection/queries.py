@@ -11,7 +11,17 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from cxlocal.projection.asked import (
+    CHOSEN_RUN,
+    PAGE_ROWS,
+    RUN_WORDS,
+    SINCE_WORDS,
+    UNCONFIRMED,
+    since,
+)
+from cxlocal.projection.number_ledger import ledger_sql
 from cxlocal.projection.questions import QUESTIONS
+from cxlocal.projection.timeline import timeline_sql
 
 
 class Query(NamedTuple):
@@ -22,23 +32,32 @@ class Query(NamedTuple):
     sql: str
 
     @property
+    def paged(self) -> str:
+        """The statement for a page, which shows ``PAGE_ROWS`` of the rows: HTML of a thousand costs more
+        than any of these questions."""
+        return f"{self.sql}\nLIMIT {PAGE_ROWS} OFFSET {PAGE_ROWS} * max(0, coalesce(:page, 1) - 1)"
+
+    @property
     def parameters(self) -> tuple[str, ...]:
         """Names of the parameters, in order of first use."""
         return tuple(dict.fromkeys(re.findall(r"(?<!\w):([a-z_]+)", self.sql)))
 
 
+# sql: conditions and statements of the projection; what is asked comes in by parameters
+_ONE_DELIVERABLE = (
+    "deliverable = coalesce(nullif(:deliverable, ''),"
+    " (SELECT deliverable FROM run ORDER BY queued_at DESC LIMIT 1))"
+)
+
 _EVERYDAY: dict[str, tuple[str, str, str]] = {
     "story": (
         "Story of a run",
-        (
-            "What happened in a run, in order. The run is a version or the beginning of a run's id;"
-            " empty: the newest run."
-        ),
-        """
-SELECT at, what, name, result, environment, waiting_seconds, duration_seconds, words
-FROM run_timeline
-WHERE run = (SELECT id FROM run WHERE version = :run OR id LIKE :run || '%'
-  ORDER BY queued_at DESC LIMIT 1)
+        f"What happened in a run, in order. {RUN_WORDS}",
+        # sql: the statement of the view, and an expression of ours
+        f"""
+WITH chosen AS MATERIALIZED (SELECT {CHOSEN_RUN} AS id)
+SELECT at, what, name, result, environment, waiting_seconds, duration_seconds, words FROM (
+{timeline_sql("(SELECT id FROM chosen)").strip()})
 ORDER BY at, what = 'promotion', what = 'deployment', what = 'tests'
 """,
     ),
@@ -46,22 +65,23 @@ ORDER BY at, what = 'promotion', what = 'deployment', what = 'tests'
         "History of one version",
         (
             "Everything that became of a version: its runs, decisions and deployments, until today."
-            " Empty: the newest release of all."
+            " Empty: the newest release; the deliverable says which of several with that version."
         ),
         """
 WITH chosen AS (SELECT id, deliverable, version, actor, outcome, queued_at, outcome_reason FROM run
-  WHERE version = coalesce(nullif(:version, ''), (SELECT version FROM run
-    WHERE kind = 'release' AND version IS NOT NULL ORDER BY queued_at DESC LIMIT 1)))
+  WHERE :deliverable IN ('', deliverable) AND version = coalesce(nullif(:version, ''),
+    (SELECT version FROM run WHERE kind = 'release' AND version IS NOT NULL
+      AND :deliverable IN ('', deliverable) ORDER BY queued_at DESC LIMIT 1)))
 SELECT queued_at AS at, 'run' AS what, deliverable AS name, coalesce(outcome, 'open') AS result,
   actor, outcome_reason AS words, id AS run FROM chosen
 UNION ALL SELECT p.decided_at, 'promotion', p.name, p.decision, p.actor, p.reason, p.run
-  FROM promotion p JOIN chosen c ON c.id = p.run
+  FROM chosen c CROSS JOIN promotion p ON c.id = p.run
 UNION ALL SELECT d.deployed_at, 'deployment', d.environment, d.kind, d.actor, d.reason, d.run
-  FROM deployment d JOIN chosen c ON c.id = d.version_run
+  FROM chosen c CROSS JOIN deployment d ON c.id = d.version_run
 UNION ALL SELECT a.ended_at, 'deployment', a.environment, a.outcome, a.actor, a.why, a.run
-  FROM deployment_attempt a JOIN chosen c ON c.id = a.run WHERE a.ended_at IS NOT NULL
+  FROM chosen c CROSS JOIN deployment_attempt a ON c.id = a.run WHERE a.ended_at IS NOT NULL
 UNION ALL SELECT r.since, 'replaced', old.environment, 'by ' || coalesce(new.version, '?'),
-  new.actor, new.reason, new.run FROM deployment old JOIN chosen c ON c.id = old.version_run
+  new.actor, new.reason, new.run FROM chosen c CROSS JOIN deployment old ON c.id = old.version_run
   JOIN deployment_replaces r ON r.replaced = old.id AND r.since IS NOT NULL
   LEFT JOIN deployment new ON new.id = r.deployment
 ORDER BY at
@@ -73,45 +93,73 @@ ORDER BY at
             "Numbers in use that the store does not know of yet. They are final all the same; the next"
             " sync confirms them."
         ),
-        """
+        f"""
 SELECT deliverable, version, how, used_at, actor, run FROM number_uses
-WHERE state = 'in use, not yet confirmed' ORDER BY used_at DESC
+WHERE {UNCONFIRMED} ORDER BY used_at DESC
 """,
     ),
     "numbers": (
         "What became of every number",
         (
             "Each number up to the highest one handed out has exactly one state; neighbours of one"
-            " fate stand in one row, from lo to hi. Empty: every deliverable."
+            " fate stand in one row, from lo to hi. Empty: the deliverable that ran last."
         ),
-        """
-SELECT deliverable, line, lo, hi, state, why, version, how, used_at, machine, run
-FROM number_ledger WHERE :deliverable IN ('', deliverable)
-ORDER BY deliverable, line, lo DESC
+        # sql: the statement of the view, and a condition of ours
+        f"""
+SELECT deliverable, line, lo, hi, state, why, version, how, used_at, machine, run FROM (
+{ledger_sql(_ONE_DELIVERABLE).strip()}
+) ORDER BY deliverable, line, lo DESC
 """,
     ),
     "failed-runs": (
-        "Runs that did not succeed",
+        "Runs and deployments that did not succeed",
         (
             "Failure: the work said no. Error: something around it broke. Cancel: somebody stopped it."
-            " With the first stage that ended badly."
+            " With the first stage that ended badly; and deployments that failed though their run went"
+            " well."
         ),
         """
 SELECT deliverable, version, outcome, (SELECT stage FROM stage_run t WHERE t.run = r.id
     AND t.outcome <> 'success' ORDER BY t.finished_at LIMIT 1) AS stage,
   outcome_reason, queued_at, actor, coalesce(nullif(place, ''), place_kind) AS place, id AS run
-FROM run r WHERE outcome <> 'success' ORDER BY queued_at DESC
+FROM run r WHERE outcome <> 'success'
+UNION ALL SELECT a.deliverable, a.version, a.outcome, a.stage,
+  'deploying to ' || a.environment || coalesce(': ' || nullif(a.why, ''), ''), a.tried_at, a.actor,
+  NULL, a.run
+FROM deployment_attempt a JOIN run r ON r.id = a.run
+WHERE r.outcome = 'success' AND a.outcome IN ('failed', 'cancelled', 'cut off')
+ORDER BY queued_at DESC
+""",
+    ),
+    "unusual": (
+        "Unusual releases, and who answered for them",
+        (
+            "Unplanned, made without the store, or with a decision passed over; those first that nobody"
+            " has answered for (cxlocal review)."
+        ),
+        """
+SELECT r.queued_at, r.deliverable, r.version, rtrim(iif(r.planned = 0, 'unplanned, ', '')
+    || iif(r.online = 0, 'without the store, ', '') || iif(EXISTS (SELECT 1 FROM promotion p
+      WHERE p.run = r.id AND p.decision = 'overridden'), 'a decision was passed over, ', ''), ', ')
+    AS unusual, r.actor, r.reason, w.actor AS reviewed_by, w.words, w.reviewed_at, r.id AS run
+FROM run r LEFT JOIN review w ON w.id = (SELECT id FROM review l WHERE l.run = r.id
+  ORDER BY l.reviewed_at DESC, l.id DESC LIMIT 1)
+WHERE r.kind = 'release' AND r.id IN (SELECT id FROM run WHERE planned = 0 OR online = 0
+  UNION SELECT run FROM promotion WHERE decision = 'overridden')
+ORDER BY w.id IS NOT NULL, r.queued_at DESC
 """,
     ),
     "slowest-stages": (
         "Slowest stages",
-        "Median and 90 % of working time for each stage that succeeded, slowest first.",
-        """
+        f"Median and 90 % of working time for each stage that succeeded, slowest first. {SINCE_WORDS}",
+        # sql: constants of the projection
+        f"""
 WITH ranked AS (SELECT r.deliverable, t.stage, t.duration_seconds,
     row_number() OVER (PARTITION BY r.deliverable, t.stage ORDER BY t.duration_seconds) AS rank,
     count(*) OVER (PARTITION BY r.deliverable, t.stage) AS times
-  FROM stage_run t JOIN run r ON r.id = t.run
-  WHERE t.outcome = 'success' AND t.duration_seconds IS NOT NULL)
+  FROM run r JOIN stage_run t ON t.run = r.id
+  WHERE t.outcome = 'success' AND t.duration_seconds IS NOT NULL
+    AND r.queued_at >= {since("queued_at", "run")})
 SELECT deliverable, stage, max(times) AS times,
   max(CASE WHEN rank = (times + 1) / 2 THEN duration_seconds END) AS median_seconds,
   max(CASE WHEN rank = (times * 9 + 9) / 10 THEN duration_seconds END) AS slow_tenth_seconds
@@ -120,18 +168,14 @@ FROM ranked GROUP BY deliverable, stage ORDER BY median_seconds DESC
     ),
     "tests-of-version": (
         "Tests of a version",
-        (
-            "Test suites that ran for a version, and the cases that failed or wavered. Empty: the"
-            " newest run."
-        ),
-        """
+        (f"Test suites that ran for a version, and the cases that failed or wavered. {RUN_WORDS}"),
+        f"""
 SELECT p.finished_at AS at, p.stage, p.suite, p.environment, p.outcome, p.total, p.passed, p.failed,
   p.errors, p.skipped, p.flaky, p.duration_seconds, p.problem,
   (SELECT group_concat(c.name || ' (' || c.outcome || ')', ', ') FROM report_case c
     WHERE c.report = p.id) AS cases, p.run
 FROM report p
-WHERE p.run = (SELECT id FROM run WHERE version = :run OR id LIKE :run || '%'
-  ORDER BY queued_at DESC LIMIT 1)
+WHERE p.run = {CHOSEN_RUN}
 ORDER BY p.started_at
 """,
     ),

@@ -5,6 +5,14 @@ Each is executed by the tests on a full journal, with the answer known beforehan
 
 from __future__ import annotations
 
+from cxlocal.projection.asked import CHOSEN_RUN, RUN_WORDS, SINCE_WORDS, asked_time, since
+
+_AHEAD = "'; the clock it was done by was ahead of the one here'"
+_FIRST = (
+    "(SELECT strftime('%Y-%m-%dT%H:%M:%fZ', received / 1000.0, 'unixepoch') FROM event"
+    " ORDER BY id LIMIT 1)"
+)
+
 QUESTIONS: dict[str, tuple[str, str, str]] = {
     "live-now": (
         "What is live where",
@@ -14,38 +22,41 @@ QUESTIONS: dict[str, tuple[str, str, str]] = {
         ),
         """
 SELECT deliverable, environment, service, version, since, actor, state, after_it, promotions, uri, run
-FROM release_board ORDER BY deliverable, environment, service
+FROM release_board ORDER BY deliverable, position IS NULL, position, environment, service
 """,
     ),
     "live-at": (
         "What was live at a time",
         (
-            "What ran at one time (at), as this machine knew it at another (known): both UTC, such as"
-            " 2026-11-23T02:14 or only a day. Empty: now."
+            "What ran at one time (at), as this machine knew it at another (known): a day (its end) or a"
+            " time such as 2026-11-23 02:14, UTC unless it says otherwise (+01:00). Empty: now."
         ),
-        """
-WITH asked AS (SELECT coalesce(nullif(:at, ''), '9') AS at, coalesce(nullif(:known, ''), '9') AS k)
-SELECT d.deliverable, d.environment, d.version, d.deployed_at AS since, d.actor, d.run
+        # sql: constants of the projection
+        f"""
+WITH asked AS (SELECT {asked_time("at")} AS at,
+  {asked_time("known")} AS k)
+SELECT d.deliverable, d.environment, d.version, d.deployed_at AS since, d.actor, d.run,
+  nullif(ltrim(iif(julianday(d.deployed_at) > julianday(d.received_at, '+5 minutes'), {_AHEAD}, '')
+    || coalesce((SELECT '; it took over from ' || o.version || ', which says a later time'
+      FROM deployment_replaces r JOIN deployment o ON o.id = r.replaced
+      WHERE r.deployment = d.id AND o.deployed_at > d.deployed_at LIMIT 1), ''), '; '), '') AS words
 FROM deployment d, asked
-WHERE d.deployed_at <= asked.at AND d.received_at <= asked.k
-  AND (d.removed_at IS NULL OR d.removed_at > asked.at)
+WHERE d.deployed_at <= asked.at AND d.received_at <= asked.k AND NOT
+  coalesce(d.removed_at <= asked.at AND coalesce(d.removed_received_at, '') <= asked.k, 0)
   AND NOT EXISTS (SELECT 1 FROM deployment_replaces r WHERE r.replaced = d.id
     AND r.since <= asked.at AND r.received_at <= asked.k)
   AND NOT EXISTS (SELECT 1 FROM environment e WHERE e.deliverable = d.deliverable
     AND e.instance = d.instance AND e.lifetime = 'per-run')
-ORDER BY d.deliverable, d.environment
+UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, NULL, 'this machine knew nothing before ' || first
+FROM asked, (SELECT {_FIRST} AS first) WHERE k < first ORDER BY 1, 2
 """,
     ),
     "commits": (
         "Commits in a run",
-        (
-            "Which commits a run brought since the version that was live before. The run is a version"
-            " or the beginning of a run's id; empty: the newest run."
-        ),
-        """
+        (f"Which commits a run brought since the version that was live before. {RUN_WORDS}"),
+        f"""
 SELECT position, revision, subject, author, committed_at FROM run_change
-WHERE run = (SELECT id FROM run WHERE version = :run OR id LIKE :run || '%'
-  ORDER BY queued_at DESC LIMIT 1)
+WHERE run = {CHOSEN_RUN}
 ORDER BY position
 """,
     ),
@@ -68,15 +79,17 @@ GROUP BY r.deliverable, c.suite, c.name ORDER BY times DESC, last_at DESC
     "stage-times": (
         "Work and waiting time per stage",
         (
-            "How long each stage waited after all it needed was done, and how long it worked: means"
-            " over all runs."
+            "How long each stage waited after all it needed was done, and how long it worked, in the"
+            f" mean. {SINCE_WORDS}"
         ),
-        """
+        # sql: constants of the projection
+        f"""
 SELECT r.deliverable, t.stage, count(*) AS times,
   round(avg(t.waiting_seconds), 3) AS mean_waiting_seconds,
   round(avg(t.duration_seconds), 3) AS mean_duration_seconds,
   round(sum(t.duration_seconds), 3) AS total_duration_seconds
-FROM stage_run t JOIN run r ON r.id = t.run WHERE t.outcome IS NOT NULL
+FROM run r JOIN stage_run t ON t.run = r.id AND t.outcome IS NOT NULL
+WHERE r.queued_at >= {since("queued_at", "run")}
 GROUP BY r.deliverable, t.stage ORDER BY r.deliverable, mean_duration_seconds DESC
 """,
     ),
@@ -121,27 +134,37 @@ WHERE how <> 'online' ORDER BY used_at DESC
         "Releases by place and month",
         "How many releases were made on laptops and on which CI, month by month.",
         """
-SELECT substr(queued_at, 1, 7) AS month, place, count(*) AS releases,
-  sum(outcome = 'success') AS succeeded
-FROM run_board WHERE kind = 'release' AND queued_at IS NOT NULL
-GROUP BY month, place ORDER BY month DESC, releases DESC
+SELECT substr(queued_at, 1, 7) AS month, coalesce(nullif(place, ''), place_kind) AS place,
+  count(*) AS releases, sum(coalesce(outcome, '') = 'success') AS succeeded
+FROM run WHERE kind = 'release' AND queued_at IS NOT NULL
+GROUP BY 1, 2 ORDER BY month DESC, releases DESC
 """,
     ),
     "same-image": (
         "Same image in test and production",
         (
             "Did every environment get the same bytes of a version, and were the environments made from"
-            " the same image and virtualisation spec?"
+            " the same image and virtualisation spec? Yes, no, or not known: of how many it is known."
+            f" Of versions deployed {SINCE_WORDS[0].lower()}{SINCE_WORDS[1:]}"
         ),
-        """
-SELECT d.deliverable, d.version, group_concat(DISTINCT d.environment) AS environments,
-  iif(count(DISTINCT d.artifact_sha256) = 1, 'yes', 'no') AS same_artifact,
-  iif(count(DISTINCT nullif(e.spec_sha256, '')) = 1, 'yes', 'no') AS same_environment_image,
-  max(d.deployed_at) AS last_at, d.version_run AS run
-FROM deployment d
-LEFT JOIN environment e ON e.deliverable = d.deliverable AND e.instance = d.instance
-WHERE d.version_run IS NOT NULL GROUP BY d.deliverable, d.version, d.version_run
-HAVING count(DISTINCT d.environment) > 1 ORDER BY last_at DESC
+        # sql: constants of the projection
+        f"""
+WITH got AS (SELECT DISTINCT d.deliverable, d.version, d.version_run, d.environment,
+    nullif(d.artifact_sha256, '') AS bytes, nullif(e.spec_sha256, '') AS spec, d.deployed_at
+  FROM deployment d LEFT JOIN environment e ON e.deliverable = d.deliverable
+    AND e.instance = d.instance WHERE d.version_run IN (SELECT version_run FROM deployment
+    WHERE deployed_at >= {since("deployed_at", "deployment")}) ORDER BY bytes, spec),
+place AS (SELECT deliverable, version, version_run, environment, max(deployed_at) AS last_at,
+    iif(count(*) = count(bytes), group_concat(DISTINCT bytes), NULL) AS bytes,
+    iif(count(*) = count(spec), group_concat(DISTINCT spec), NULL) AS spec
+  FROM got GROUP BY 1, 2, 3, 4)
+SELECT deliverable, version, group_concat(environment) AS environments,
+  CASE WHEN count(DISTINCT bytes) > 1 THEN 'no' WHEN count(*) = count(bytes) THEN 'yes'
+    ELSE 'not known, ' || count(bytes) || ' of ' || count(*) END AS same_artifact,
+  CASE WHEN count(DISTINCT spec) > 1 THEN 'no' WHEN count(*) = count(spec) THEN 'yes'
+    ELSE 'not known, ' || count(spec) || ' of ' || count(*) END AS same_environment_image,
+  max(last_at) AS last_at, version_run AS run
+FROM place GROUP BY deliverable, version, version_run HAVING count(*) > 1 ORDER BY last_at DESC
 """,
     ),
 }

@@ -15,6 +15,67 @@ PROMOTION_RULE = Table(
     """,
 )
 
+PLAN_STAGE = Table(
+    "Stages of a plan, in its order.",
+    "union",
+    "plan_sha256 stage",
+    """
+    plan_sha256 TEXT - | Plan that has it.
+    stage TEXT - | Name of the stage.
+    position INTEGER planned | 1 is the first of the file.
+    kind TEXT planned | build, test, deploy, publish or task.
+    environment TEXT planned | Environment it works in; empty for none.
+    waits_for TEXT planned | Stages that must have succeeded before (JSON array).
+    requires TEXT planned | Promotions it requires (JSON array).
+    """,
+)
+
+PLAN_ENVIRONMENT = Table(
+    "Environments of a plan, in its order: what comes later is nearer to the people who use it.",
+    "union",
+    "plan_sha256 name",
+    """
+    plan_sha256 TEXT - | Plan that has it.
+    name TEXT - | Name of the environment.
+    position INTEGER planned | 1 is the first of the file.
+    title TEXT planned | Title for readers.
+    lifetime TEXT planned | lasting or per-run.
+    protected INTEGER planned | 1 when a run stops before it unless told to go on.
+    """,
+)
+
+RUN_ASKED = Table(
+    "What a run was asked to carry out: at its beginning, and each time it went on.",
+    "owned",
+    "id",
+    """
+    id TEXT - | Id of the event.
+    run TEXT asked | Run that was asked for.
+    resumed INTEGER asked | 1 when the run went on, 0 at its beginning.
+    up_to TEXT asked | What `--to` named; empty without it, and where that was not recorded.
+    stages TEXT asked | Stages to be carried out (JSON array); empty where that was not recorded.
+    kept TEXT asked | Stages whose success was kept (JSON array).
+    actor TEXT asked | On whose behalf.
+    reason TEXT asked | Reason given.
+    asked_at TEXT asked | When (UTC).
+    """,
+)
+
+REVIEW = Table(
+    "Somebody answered for a run that was out of the ordinary.",
+    "union",
+    "id",
+    """
+    id TEXT - | Id of the event.
+    deliverable TEXT reviewed | Deliverable of the run.
+    run TEXT reviewed | Run that was looked at.
+    actor TEXT reviewed | Who answers for it.
+    words TEXT reviewed | What they found.
+    reviewed_at TEXT reviewed | When (UTC).
+    received_at TEXT reviewed | When this journal first held it (UTC).
+    """,
+)
+
 STAGE_RUN = Table(
     "One execution of a stage.",
     "owned",

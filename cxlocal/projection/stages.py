@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from cxlocal.projection.facts import Fact, Said, as_json, digest_of, run_stub
@@ -12,17 +13,74 @@ COUNTED_DIGITS = 18
 """Of a count by a CI server. More is no number that SQLite holds."""
 
 
-def promotion_rules(digest: str, plan: str) -> list[Fact]:
-    """What the plan says about promotions; nothing where it is none."""
-    try:
-        promotions = json.loads(plan).get("promotions") or []
-        return [
-            Fact("promotion_rule", (digest, str(one["name"]), str(stage)), "", {})
-            for one in promotions
-            for stage in one.get("after") or []
-        ]
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+def plan_facts(digest: str, text: str) -> list[Fact]:
+    """What a plan says of its promotions, stages and environments; of each nothing where it is none."""
+    found: list[Fact] = []
+    for read in (_promotion_rules, _plan_stages, _plan_environments):
+        with suppress(ValueError, TypeError, AttributeError, KeyError, RecursionError):
+            found += read(digest, json.loads(text))
+    return found
+
+
+def _promotion_rules(digest: str, plan: dict[str, Any]) -> list[Fact]:
+    return [
+        Fact("promotion_rule", (digest, str(one["name"]), str(stage)), "", {})
+        for one in plan.get("promotions") or []
+        for stage in one.get("after") or []
+    ]
+
+
+def _plan_stages(digest: str, plan: dict[str, Any]) -> list[Fact]:
+    return [
+        Fact("plan_stage", (digest, str(one["name"])), "planned", {
+            "position": position, "kind": one.get("kind"),
+            "environment": one.get("environment") or "",
+            "waits_for": names_json(one.get("waits_for")), "requires": names_json(one.get("requires")),
+        })
+        for position, one in enumerate(plan.get("stages") or [], 1)
+    ]  # fmt: skip
+
+
+def _plan_environments(digest: str, plan: dict[str, Any]) -> list[Fact]:
+    return [
+        Fact("plan_environment", (digest, str(one["name"])), "planned", {
+            "position": position, "title": one.get("title") or "",
+            "lifetime": one.get("lifetime") or "lasting",
+            "protected": int(bool(one.get("protected"))),
+        })
+        for position, one in enumerate(plan.get("environments") or [], 1)
+    ]  # fmt: skip
+
+
+def names_json(names: Any) -> str:
+    """A list of names as JSON; what is no name is left out."""
+    return as_json([one for one in names or [] if isinstance(one, str)])
+
+
+def asked(said: Said, *, resumed: bool) -> list[Fact]:
+    """What a run was asked to carry out. At its beginning nothing where that was not recorded."""
+    custom = said.custom
+    told = custom.get("asked")
+    if not told and not resumed:
         return []
+    values = {
+        "run": said.run, "resumed": int(resumed), "up_to": (told or {}).get("to"),
+        "stages": names_json(told.get("stages")) if told else None,
+        "kept": names_json(custom.get("after")), "actor": (custom.get("actor") or {}).get("id"),
+        "reason": custom.get("reason"), "asked_at": said.at,
+    }  # fmt: skip
+    return [Fact("run_asked", (said.id,), "asked", values)]
+
+
+def reviewed(said: Said) -> list[Fact]:
+    """Somebody answered for a run."""
+    custom = said.custom
+    values = {
+        "deliverable": said.event.deliverable, "run": said.run,
+        "actor": (custom.get("actor") or {}).get("id"), "words": custom.get("words"),
+        "reviewed_at": said.at, "received_at": said.received_at,
+    }  # fmt: skip
+    return [Fact("review", (said.id,), "reviewed", values), run_stub(said)]
 
 
 def stage_started(said: Said) -> list[Fact]:

@@ -16,11 +16,19 @@ table of pairs; what is live is decided by it in a view). Where two histories of
 from __future__ import annotations
 
 from cxlocal.projection.description import Column, Table
+from cxlocal.projection.following import FOLLOWING
 from cxlocal.projection.history_tables import HISTORY_TABLES
 from cxlocal.projection.indexes import INDEXES
-from cxlocal.projection.stage_tables import PROMOTION_RULE, STAGE_RUN
+from cxlocal.projection.stage_tables import (
+    PLAN_ENVIRONMENT,
+    PLAN_STAGE,
+    PROMOTION_RULE,
+    REVIEW,
+    RUN_ASKED,
+    STAGE_RUN,
+)
 
-PROJECTION_VERSION = 8
+PROJECTION_VERSION = 9
 """Raised whenever the same events would project differently or a view says something else; a newer
 binary then rebuilds."""
 
@@ -102,6 +110,10 @@ TABLES: dict[str, Table] = {
         """,
     ),
     "promotion_rule": PROMOTION_RULE,
+    "plan_stage": PLAN_STAGE,
+    "plan_environment": PLAN_ENVIRONMENT,
+    "run_asked": RUN_ASKED,
+    "review": REVIEW,
     "run_change": Table(
         "A commit that a run brought compared with what was live before (200 at most, then a count).",
         "union",
@@ -230,6 +242,8 @@ TABLES: dict[str, Table] = {
         deployed_at TEXT deployed | When it was done (UTC).
         received_at TEXT deployed | When this journal first held it (UTC).
         removed_at TEXT removed | When the service was removed (UTC); empty while it runs.
+        removed_received_at TEXT removed | When this journal first held that (UTC).
+        replaced INTEGER - | 1 when something took over from it, 0 when not.
         """,
     ),
     "deployment_attempt": Table(
@@ -255,6 +269,7 @@ TABLES: dict[str, Table] = {
         outcome TEXT ended | failed, cancelled, cut off or refused; empty under way and after success.
         why TEXT ended | Why.
         ended_at TEXT ended | When that was recorded (UTC).
+        settled INTEGER - | 1 when it came to run there or something was deployed since, 0 when not.
         """,
     ),
     "deployment_replaces": Table(
@@ -287,6 +302,7 @@ TABLES: dict[str, Table] = {
         reason TEXT decided | Why.
         data_age_seconds REAL decided | How old our copy of other machines' history was, in seconds.
         decided_at TEXT decided | When (UTC).
+        received_at TEXT decided | When this journal first held it (UTC).
         """,
     ),
     "promotion_artifact": Table(
@@ -350,6 +366,7 @@ TABLES: dict[str, Table] = {
         node TEXT used | Chain whose event took it.
         sequence INTEGER used | Position of that event in the chain.
         received_at TEXT used | When this journal first held it (UTC).
+        shared INTEGER - | 1 when another run holds the number, too, 0 when not.
         """,
     ),
     "number_range": Table(
@@ -429,7 +446,7 @@ def create_sql() -> str:
             f"-- {table.meaning} Merges by: {table.rule}.\n"
             f"CREATE TABLE IF NOT EXISTS {name} (\n{body}\n);"
         )
-    return "\n".join(statements) + INDEXES
+    return "\n".join(statements) + INDEXES + FOLLOWING
 
 
 def _typed(name: str, table: Table) -> list[tuple[str, Column]]:
@@ -448,6 +465,10 @@ def _constraints(name: str, table: Table, column: str) -> str:
 _REFERENCES = {
     "run": "deliverable>deliverable plan_sha256>plan node>machine",
     "promotion_rule": "plan_sha256>plan",
+    "plan_stage": "plan_sha256>plan",
+    "plan_environment": "plan_sha256>plan",
+    "run_asked": "run>run",
+    "review": "deliverable>deliverable run>run",
     "run_change": "run>run",
     "stage_run": "run>run",
     "artifact": "run>run deliverable>deliverable stage_run>stage_run",

@@ -8,6 +8,8 @@ else needs a new ``tables.PROJECTION_VERSION``.
 from __future__ import annotations
 
 from cxlocal.events.hybrid import AHEAD_MS_MAX, COUNTER_BITS, IS_AHEAD_SQL
+from cxlocal.projection.number_ledger import ledger_sql
+from cxlocal.projection.timeline import timeline_sql
 
 # A flag that depends on when an event arrived here is no projected fact: it would differ between
 # two journals with the same events. Settled once the chain's newest event says a time that is not
@@ -68,82 +70,6 @@ LEFT JOIN machine m ON m.node = t.node
 LEFT JOIN run r ON r.id = t.run
 """
 
-# A sweep along each line: what begins and ends at every edge is summed up, so that a stretch of a
-# million numbers costs as much as one, and 10,000 stretches are not compared with each other. The
-# last stretch to begin is known by the highest mark (first number, last number, who, why); only
-# where it has ended and an older one goes on are all looked at.
-_NUMBER_LEDGER = """
-WITH layer(deliverable, line, lo, hi, kind, node, why) AS (
-  SELECT deliverable, line, lo, hi, iif(kind = 'raise', 'passed', 'granted'), node, ''
-    FROM grant_entry
-  UNION ALL SELECT deliverable, line, lo, hi, 'skipped', coalesce(node, ''), coalesce(why, '')
-    FROM number_skip
-    WHERE skipped_at IS NOT NULL
-  UNION ALL SELECT DISTINCT deliverable, line, number, number, 'used', '', '' FROM version
-    WHERE used_at IS NOT NULL
-),
-sound AS (
-  SELECT * FROM layer WHERE typeof(lo) = 'integer' AND typeof(hi) = 'integer' AND lo >= 0
-    AND lo <= hi
-),
-edge(deliverable, line, at, kind, step, mark) AS (
-  SELECT deliverable, line, lo, kind, 1, printf('%019d%019d', lo, hi) || node || char(10) || why
-    FROM sound
-  UNION ALL SELECT deliverable, line, hi + 1, kind, -1, NULL FROM sound
-),
-stretch AS (
-  SELECT deliverable, line, at AS lo, lead(at) OVER here - 1 AS hi,
-    sum(sum(step * (kind = 'passed'))) OVER here AS passed,
-    sum(sum(step * (kind = 'granted'))) OVER here AS granted,
-    sum(sum(step * (kind = 'skipped'))) OVER here AS skipped,
-    sum(sum(step * (kind = 'used'))) OVER here AS used,
-    max(max(iif(kind = 'granted', mark, ''))) OVER here AS grant_mark,
-    max(max(iif(kind = 'skipped', mark, ''))) OVER here AS skip_mark
-  FROM edge GROUP BY deliverable, line, at
-  WINDOW here AS (PARTITION BY deliverable, line ORDER BY at)
-),
-unused AS (
-  SELECT deliverable, line, lo, hi, granted, skipped,
-    CASE WHEN NOT skipped AND NOT granted THEN char(10) || 'passed over'
-      WHEN skipped AND CAST(substr(skip_mark, 20, 19) AS INTEGER) >= lo THEN substr(skip_mark, 39)
-      WHEN skipped THEN (SELECT coalesce(s.node, '') || char(10) || coalesce(s.why, '')
-        FROM number_skip s
-        WHERE s.deliverable = stretch.deliverable AND s.line = stretch.line
-          AND s.lo <= stretch.lo AND s.hi >= stretch.lo ORDER BY s.lo DESC LIMIT 1)
-      WHEN CAST(substr(grant_mark, 20, 19) AS INTEGER) >= lo THEN substr(grant_mark, 39)
-      ELSE (SELECT g.node || char(10) FROM grant_entry g
-        WHERE g.deliverable = stretch.deliverable AND g.line = stretch.line AND g.kind <> 'raise'
-          AND g.lo <= stretch.lo AND g.hi >= stretch.lo ORDER BY g.lo DESC LIMIT 1) END AS who_why
-  FROM stretch WHERE NOT used AND (passed OR granted OR skipped)
-),
-fate AS (
-  SELECT deliverable, line, lo, hi, iif(granted AND NOT skipped, 'reserved', 'skipped') AS state,
-    who_why FROM unused
-),
-turn AS (
-  SELECT *, coalesce(lag(hi) OVER here = lo - 1 AND lag(state) OVER here = state
-    AND lag(who_why) OVER here = who_why, 0) AS goes_on
-  FROM fate WINDOW here AS (PARTITION BY deliverable, line ORDER BY lo)
-),
-joined AS (
-  SELECT deliverable, line, min(lo) AS lo, max(hi) AS hi, state,
-    substr(who_why, 1, instr(who_why, char(10)) - 1) AS node,
-    substr(who_why, instr(who_why, char(10)) + 1) AS why
-  FROM (SELECT *, sum(NOT goes_on) OVER (PARTITION BY deliverable, line ORDER BY lo) AS stretch
-    FROM turn)
-  GROUP BY deliverable, line, stretch
-)
-SELECT j.deliverable, j.line, j.lo, j.hi, j.state, nullif(j.why, '') AS why, NULL AS version,
-  NULL AS run, NULL AS how, NULL AS used_at, coalesce(m.host, nullif(substr(j.node, 1, 8), ''))
-  AS machine
-FROM joined j LEFT JOIN machine m ON m.node = j.node
-UNION ALL
-SELECT u.deliverable, u.line, u.number, u.number, u.state, NULL, u.version, u.run, u.how, u.used_at,
-  coalesce(m.host, substr(u.node, 1, 8))
-FROM number_uses u LEFT JOIN machine m ON m.node = u.node
-WHERE typeof(u.number) = 'integer' AND u.number >= 0
-"""
-
 ENDINGS = {
     "failed": "failed here",
     "cancelled": "was cancelled here",
@@ -172,6 +98,14 @@ WHERE p.decision <> 'undecided' AND NOT EXISTS (SELECT 1 FROM promotion o
       > (p.turn * p.sure, p.decision = 'denied', p.decision = 'overridden', p.id))
 """
 
+# What failed in a run the run itself says; a deployment may fail long after its run went well.
+_FAILED_DEPLOYMENTS = """
+UNION ALL SELECT u.since, 'deployment-failed', u.environment || ': ' || u.words
+    || coalesce(': ' || nullif(u.why, ''), ''), u.deliverable, u.version, u.run, u.instance
+FROM deployments_unfinished u WHERE u.state <> 'not ended'
+"""
+
+# A plus before a column keeps SQLite from choosing the index of all times over that of what is live.
 VIEWS: dict[str, tuple[str, str]] = {
     "deployments_unfinished": (
         (
@@ -185,9 +119,7 @@ SELECT u.*, u.version || CASE u.state{_WORDS} END AS words FROM (
     coalesce(a.outcome, 'not ended') AS state, coalesce(a.ended_at, a.tried_at) AS since, a.why,
     a.actor, a.kind, a.run, a.stage_run, a.node, a.watched, a.id AS deployment
   FROM deployment_attempt a
-  WHERE a.tried_at IS NOT NULL AND coalesce(a.outcome, '') <> 'refused'
-    AND NOT EXISTS (SELECT 1 FROM deployment d WHERE d.id = a.id AND d.deployed_at IS NOT NULL)
-    AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = a.id AND x.since IS NOT NULL)) u
+  WHERE a.settled = 0 AND coalesce(a.outcome, '') <> 'refused' AND a.tried_at IS NOT NULL) u
 """,
     ),
     "deployments_now": (
@@ -202,28 +134,22 @@ SELECT d.deliverable, d.environment, d.instance, d.service, d.version, d.number,
   d.id AS deployment,
   (SELECT count(*) FROM deployment other
     WHERE other.deliverable = d.deliverable AND other.instance = d.instance
-      AND other.service = d.service AND other.removed_at IS NULL
-      AND other.deployed_at IS NOT NULL
-      AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = other.id
-        AND x.since IS NOT NULL)) > 1
+      AND other.service = d.service AND other.replaced = 0 AND other.removed_at IS NULL
+      AND +other.deployed_at IS NOT NULL) > 1
     OR EXISTS (SELECT 1 FROM disputed x WHERE x.what = 'deployment'
       AND x.subject = '["' || d.id || '"]') AS disputed,
   (SELECT group_concat(u.words || ' after it', '; ') FROM deployments_unfinished u
     WHERE u.deliverable = d.deliverable AND u.instance = d.instance AND u.service = d.service)
     AS after_it
 FROM deployment d
-WHERE d.deployed_at IS NOT NULL AND d.removed_at IS NULL
-  AND NOT EXISTS (SELECT 1 FROM deployment_replaces r WHERE r.replaced = d.id
-    AND r.since IS NOT NULL)
+WHERE d.replaced = 0 AND d.removed_at IS NULL AND +d.deployed_at IS NOT NULL
 UNION ALL
 SELECT d.deliverable, d.environment, d.instance, d.service,
   iif(x.one_value = d.version, x.other_value, x.one_value), NULL, d.uri, d.deployed_at, d.actor,
   d.reason, d.kind, d.version_run, d.run, d.artifact_sha256, d.id, 1, NULL
 FROM deployment d JOIN disputed x ON x.what = 'deployment' AND x.field = 'version'
   AND x.subject = '["' || d.id || '"]'
-WHERE d.deployed_at IS NOT NULL AND d.removed_at IS NULL
-  AND NOT EXISTS (SELECT 1 FROM deployment_replaces r WHERE r.replaced = d.id
-    AND r.since IS NOT NULL)
+WHERE d.replaced = 0 AND d.removed_at IS NULL AND +d.deployed_at IS NOT NULL
 """,
     ),
     "number_uses": (
@@ -236,9 +162,7 @@ SELECT v.deliverable, v.line, v.number, v.run, v.text AS version, v.how, v.used_
   CASE
     WHEN EXISTS (SELECT 1 FROM disputed x WHERE x.run = v.run AND x.what = 'version')
       THEN 'conflicted'
-    WHEN v.number >= 0 AND EXISTS (SELECT 1 FROM version o WHERE o.deliverable = v.deliverable
-      AND o.line = v.line AND o.number = v.number AND o.run <> v.run AND o.used_at IS NOT NULL)
-      THEN 'conflicted'
+    WHEN v.shared = 1 THEN 'conflicted'
     WHEN EXISTS (SELECT 1 FROM ack a JOIN store_state s ON s.generation = a.generation
       JOIN node_lookup l ON l.name = a.node JOIN event e ON e.node = l.id
       AND e.sequence = v.sequence AND e.branch = a.branch
@@ -280,9 +204,8 @@ SELECT b.*, min(b.run) OVER place <> max(b.run) OVER place AS partly FROM (
     group_concat(u.words, '; '), '', '', NULL
   FROM deployments_unfinished u
   WHERE NOT EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = u.deliverable
-    AND d.instance = u.instance AND d.service = u.service AND d.deployed_at IS NOT NULL
-    AND d.removed_at IS NULL
-    AND NOT EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = d.id AND x.since IS NOT NULL))
+    AND d.instance = u.instance AND d.service = u.service AND d.replaced = 0
+    AND d.removed_at IS NULL AND +d.deployed_at IS NOT NULL)
   GROUP BY u.deliverable, u.instance, u.service
 ) b WINDOW place AS (PARTITION BY b.deliverable, b.instance)
 """,
@@ -307,7 +230,10 @@ SELECT b.deliverable, coalesce(p.title, b.deliverable) AS title, b.environment,
     WHERE pr.run = b.run AND pr.decision IN ('granted', 'overridden')
       AND NOT EXISTS (SELECT 1 FROM disputed x WHERE x.run = pr.run AND x.what = 'promotion'))
     AS promotions,
-  b.uri, nullif(b.run, '') AS run, b.deployment
+  b.uri, nullif(b.run, '') AS run, b.deployment,
+  (SELECT o.position FROM plan_environment o WHERE o.name = b.environment AND o.plan_sha256 =
+    (SELECT n.plan_sha256 FROM run n WHERE n.deliverable = b.deliverable AND n.kind = 'release'
+      ORDER BY n.queued_at DESC LIMIT 1)) AS position
 FROM services_now b
 LEFT JOIN run r ON r.id = b.run
 LEFT JOIN deliverable p ON p.id = b.deliverable
@@ -325,7 +251,9 @@ SELECT r.id AS run, r.deliverable, r.kind, r.version,
   coalesce(u.state, 'no number') AS number_state, r.outcome_reason, r.stopped_before,
   coalesce(nullif(r.place, ''), r.place_kind) AS place, r.host, r.actor, r.reason, r.revision,
   r.revision_subject, r.proof, r.online, r.queued_at, r.started_at, r.finished_at,
-  r.duration_seconds, r.place_url
+  r.duration_seconds, r.place_url,
+  (SELECT group_concat(u.environment || ': ' || u.state, '; ') FROM deployments_unfinished u
+    WHERE u.run = r.id AND u.state <> 'not ended') AS trouble
 FROM run r LEFT JOIN number_uses u ON u.run = r.id AND u.deliverable = r.deliverable
   AND u.version = r.version
 """,
@@ -335,35 +263,7 @@ FROM run r LEFT JOIN number_uses u ON u.run = r.id AND u.deliverable = r.deliver
             "What happened in a run, in order: its stages with waiting and working time, tests,"
             " deployments, decisions, what gates said, and plugins that were left out."
         ),
-        """
-SELECT t.run, t.started_at AS at, 'stage' AS what, t.stage || coalesce(' ('
-    || coalesce(nullif(t.part, ''), nullif(t.job, '')) || ')', '') AS name,
-  coalesce(t.outcome, 'running') AS result, t.environment, t.waiting_seconds, t.duration_seconds,
-  iif(t.counts = 0, ltrim(coalesce(t.reason, '') || '; replaced by a retry', '; '), t.reason)
-    AS words FROM stage_run t WHERE t.started_at IS NOT NULL
-UNION ALL SELECT p.run, p.finished_at, 'tests', p.suite, p.outcome, p.environment, NULL,
-  p.duration_seconds, p.passed || ' of ' || p.total || ' passed' FROM report p
-  WHERE p.finished_at IS NOT NULL
-UNION ALL SELECT d.run, d.deployed_at, 'deployment', d.service, d.kind, d.environment, NULL, NULL,
-  d.version FROM deployment d WHERE d.deployed_at IS NOT NULL
-UNION ALL SELECT a.run, a.ended_at, 'deployment', a.service, a.outcome, a.environment, NULL, NULL,
-  a.why FROM deployment_attempt a WHERE a.ended_at IS NOT NULL
-UNION ALL SELECT m.run, m.decided_at, 'promotion', m.name, m.decision, '', NULL, NULL, m.reason
-  FROM promotion m WHERE m.decided_at IS NOT NULL
-UNION ALL SELECT b.run, b.decided_at, 'promotion', b.name, 'contradicted', '', NULL, NULL,
-  'did not succeed: ' || b.contradicted_by FROM promotion_board b
-  WHERE b.contradicted_by IS NOT NULL
-UNION ALL SELECT g.run, g.judged_at, 'gate', g.gate, g.verdict, coalesce(g.environment, ''), NULL,
-  NULL, g.reason FROM verdict g WHERE g.judged_at IS NOT NULL
-UNION ALL SELECT l.run, l.at, 'plugin', l.plugin, 'left out', '', NULL, NULL, l.how
-  FROM left_out l WHERE l.at IS NOT NULL
-UNION ALL SELECT v.run, v.used_at, 'number', v.text, v.how, '', NULL, NULL, v.line
-  FROM version v WHERE v.used_at IS NOT NULL
-UNION ALL SELECT e.created_by_run, e.created_at, 'environment', e.instance, 'created', e.name,
-  NULL, NULL, e.lifetime FROM environment e WHERE e.created_at IS NOT NULL
-UNION ALL SELECT e.created_by_run, e.deleted_at, 'environment', e.instance, 'destroyed', e.name,
-  NULL, NULL, e.deleted_why FROM environment e WHERE e.deleted_at IS NOT NULL
-""",
+        timeline_sql(),
     ),
     "open_flags": (
         "What somebody should look at and nothing has settled since.",
@@ -390,6 +290,7 @@ WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
     WHERE s.node = f.subject AND s.settled_at >= f.raised_at))
 """
         + _CONTRADICTED
+        + _FAILED_DEPLOYMENTS
         + _CLOCKS_AHEAD
         + _TWO_HISTORIES,
     ),
@@ -398,7 +299,7 @@ WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
             "What became of every number up to the highest granted, in stretches of one fate: exactly"
             " one state each, and why. Numbers without a row are free."
         ),
-        _NUMBER_LEDGER,
+        ledger_sql(),
     ),
 }
 

@@ -220,13 +220,8 @@ def _check_override(record: RunRecord, asked: PromotionRequest) -> None:
             hint="--reason WHY",
             name="no-reason",
         )
-    if asked.override and record.actor.how == "operating system":
-        raise Refused(
-            "an override needs a named person",
-            why=f"all that is known here is the login {record.actor.id!r}",
-            hint="set user.name and user.email in git, or CXLOCAL_ACTOR",
-            name="nobody-named",
-        )
+    if asked.override:
+        record.actor.require_named(what)
 
 
 def _record(

@@ -134,10 +134,10 @@ def ask_git(
 
 def record_beginning(
     machine: Machine, journal: Journal, pushed: Pushed, plan: Plan, request: Request, run: str,
-    met: Met, *, numbered: bool = True,
+    met: Met, *, numbered: bool = True, asked: dict[str, Any] | None = None,
 ) -> Begun:  # fmt: skip
-    """Write the first event; ``numbered``: a number is to be taken, too. Raises Refused for a
-    deliverable that we may not work on. The store is closed then."""
+    """Write the first event; ``numbered``: a number is to be taken, too; ``asked``: what the run is to
+    carry out. Raises Refused for a deliverable that we may not work on. The store is closed then."""
     source = pushed.source
     try:
         if not request.rehearsal:
@@ -146,6 +146,7 @@ def record_beginning(
             journal, source, plan, request, pushed.proof, pushed.root, pushed.left_out, met.reached
         )._replace(
             absent=pushed.absent,
+            asked=asked,
             final_of=pushed.final and {"run": pushed.final.run, "version": pushed.final.version},
         )
         listen(journal, source)
@@ -184,7 +185,8 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
         readers = find_readers(source.manager, plan)
         request = request._replace(reason=Masker(secrets.values()).text(request.reason))
         met = meet_store(machine, journal, source, pushed.root, request)
-        begun = record_beginning(machine, journal, pushed, plan, request, run, met)
+        asked = selection.as_asked(request.to)
+        begun = record_beginning(machine, journal, pushed, plan, request, run, met, asked=asked)
     except BaseException:
         discard(workspace)
         raise

@@ -40,6 +40,8 @@ class RunFacts(NamedTuple):
     """Submodules that the commit itself leaves out."""
     final_of: dict[str, str] | None = None
     """run and version of the pre-release that this run makes final."""
+    asked: dict[str, Any] | None = None
+    """What it is to carry out (``Selection.as_asked``); None where single commands do."""
 
 
 def queued_facts(plan: Plan, facts: RunFacts) -> dict[str, Any]:
@@ -72,6 +74,7 @@ def queued_facts(plan: Plan, facts: RunFacts) -> dict[str, Any]:
         "uncommitted_total": len(facts.uncommitted),
         **({"absent_submodules": list(facts.absent)} if facts.absent else {}),
         **({"final_of": facts.final_of} if facts.final_of else {}),
+        **({"asked": facts.asked} if facts.asked else {}),
         "deliverable_title": plan.title or plan.deliverable,
         "owner": plan.owner,
         "cxlocal_version": VERSION,

@@ -406,13 +406,14 @@ class RunRecord:
         reason: str,
         beside: Beside | None = None,
         place: dict[str, str] | None = None,
+        asked: dict[str, Any] | None = None,
     ) -> None:
         """The run goes on; ``after`` are the stages whose success is kept, ``place`` the CI job that
-        goes on with it."""
+        goes on with it, ``asked`` what is to be carried out now."""
         self.turn += 1
         told = runs.run_resumed(
             self.ref, after=list(after), actor=actor._asdict(), reason=reason, turn=self.turn,
-            place=place,
+            place=place, asked=asked,
         )  # fmt: skip
         self.ended = False
         self._record_with(told, beside)

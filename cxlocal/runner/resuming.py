@@ -67,6 +67,7 @@ def resume_run(machine: Machine, journal: Journal, request: Request, began: floa
     record.resumed(
         sorted(kept), source.actor, work.masker.text(request.reason),
         beside=lambda t: orphans.register(t, record.run, machine.command),
+        asked=selection.as_asked(request.to),
     )  # fmt: skip
     record.record(*record.restricted_drafts(source.manager.left_out))
     version = record.known_version() or number_and_stamp(machine, work, source, store, began)

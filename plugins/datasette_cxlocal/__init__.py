@@ -12,12 +12,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlencode
 
 from pluggy import HookimplMarker
 
+from cxlocal.projection.asked import PAGE_ROWS
 from datasette_cxlocal.cells import CellPlace, register_functions, show_cell
 from datasette_cxlocal.home import home_of
-from datasette_cxlocal.journals import first_journal, is_journal, story_address
+from datasette_cxlocal.journals import (
+    first_journal,
+    has_query,
+    is_journal,
+    story_address,
+)
 from datasette_cxlocal.story import STORY, story_of
 
 hookimpl = HookimplMarker("datasette")
@@ -85,15 +92,24 @@ def extra_template_vars(
             and request is not None
             and request.path.endswith(f"/{STORY}")
         ):
-            asked = request.args.get("run") or ""
+            asked = {one: request.args.get(one) or "" for one in ("run", "deliverable")}
             if await is_journal(datasette, database):
                 story = await story_of(datasette, str(database), actor, asked)
         return {
             "cxlocal_home": await home_of(datasette, name, actor) if name else None,
             "cxlocal_story": story,
+            "cxlocal_next": next_page(request) if template.startswith("query") else None,
         }
 
     return variables
+
+
+def next_page(request: Any) -> dict[str, Any]:
+    """Where the rows after those of a stored query stand; its pages have ``PAGE_ROWS`` at most."""
+    given = {name: request.args.get(name) for name in request.args} if request is not None else {}
+    page = given.get("page") or "1"
+    number = int(page) if page.isdecimal() and len(page) < 6 else 1
+    return {"rows": PAGE_ROWS, "address": "?" + urlencode({**given, "page": number + 1})}
 
 
 @hookimpl
@@ -104,13 +120,15 @@ def menu_links(datasette: Any) -> Callable[[], Awaitable[list[dict[str, str]]]]:
         name = await first_journal(datasette)
         if name is None:
             return []
+        numbers = datasette.urls.table(name, "number_ledger")
+        if await has_query(datasette, name, "numbers"):
+            numbers = datasette.urls.query(
+                name, "numbers"
+            )  # of one deliverable: not all lines at once
         return [
-            {"href": datasette.urls.table(name, view), "label": label}
-            for view, label in (
-                ("release_board", "Release board"),
-                ("run_board", "Runs"),
-                ("number_ledger", "Numbers"),
-            )
+            {"href": datasette.urls.table(name, "release_board"), "label": "Release board"},
+            {"href": datasette.urls.table(name, "run_board"), "label": "Runs"},
+            {"href": numbers, "label": "Numbers"},
         ]
 
     return links

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from markupsafe import Markup
 
+from cxlocal.projection.asked import CONFLICTED, UNCONFIRMED
 from datasette_cxlocal.cells import CellPlace, show_cell, show_time
-from datasette_cxlocal.journals import has_query, may_view, story_address
+from datasette_cxlocal.journals import has_query, may_view, rows_of, story_address
 
-BOARD_ROWS_MAX = 100
+BOARD_ROWS_MAX = 50
 """More than this is a list to search, not a board to look at; the view holds all of it."""
 BOARD_SQL = """
 SELECT title, environment_title, service, version, state, since, actor, run, after_it,
   count(*) OVER (PARTITION BY deliverable, environment) AS services
-FROM release_board ORDER BY title, environment_title, service, since DESC LIMIT :limit
+FROM release_board ORDER BY title, deliverable, position IS NULL, position,
+  environment_title, service, since DESC LIMIT :limit
 """
-FRESH_SQL = """
-SELECT (SELECT max(happened_at) FROM event_log WHERE id = (SELECT max(id) FROM event)) AS last,
-  (SELECT count(*) FROM number_uses WHERE state = 'in use, not yet confirmed') AS unconfirmed,
-  (SELECT count(*) FROM number_uses WHERE state = 'conflicted') AS conflicted,
-  (SELECT count(*) FROM deployments_now WHERE disputed) AS disputed
-"""
+LAST_SQL = "SELECT happened_at AS last FROM event_log WHERE id = (SELECT max(id) FROM event)"
+COUNTED = (
+    (
+        "disputed deployments",
+        "SELECT count(*) AS count FROM deployments_now WHERE disputed",
+        "{} deployment{s} claim{has} a place that another one claims too; 'cxlocal env confirm' ends it.",
+    ),
+    (
+        "conflicting numbers",
+        f"SELECT count(*) AS count FROM number_uses WHERE {CONFLICTED}",
+        "{} run{s} hold{has} a number that another run holds too.",
+    ),
+    (
+        "unconfirmed numbers",
+        f"SELECT count(*) AS count FROM number_uses WHERE {UNCONFIRMED}",
+        "{} number{s} in use, not yet confirmed by the store.",
+    ),
+)
+"""What somebody should look at: how it is called, its count, and the sentence."""
 WAYS = (
     ("version-history", "History of one version"),
     ("failed-runs", "Runs that did not succeed"),
@@ -37,20 +51,17 @@ async def home_of(datasette: Any, name: str, actor: Any) -> dict[str, Any] | Non
     """What ``cxlocal_home.html`` needs; None where this person may not see it."""
     if not await may_view(datasette, actor, name, "release_board"):
         return None
-    database = datasette.get_database(name)
-    try:
-        rows = (await database.execute(BOARD_SQL, {"limit": BOARD_ROWS_MAX})).rows
-        fresh = (await database.execute(FRESH_SQL)).first()
-    except sqlite3.Error:
-        return None  # busy or damaged: the page below still says what can be said
+    rows = await rows_of(datasette, name, BOARD_SQL, {"limit": BOARD_ROWS_MAX})
+    last = await rows_of(datasette, name, LAST_SQL)
     story = await story_address(datasette, name)
     place = CellPlace("", None, None, story)
     return {
-        "rows": [_board_row(row, place) for row in rows],
-        "cut": len(rows) == BOARD_ROWS_MAX,
+        "rows": None if rows is None else [_board_row(row, place) for row in rows],
+        "cut": len(rows or ()) == BOARD_ROWS_MAX,
         "board": datasette.urls.table(name, "release_board"),
-        "last": show_time(fresh["last"]) if fresh["last"] else None,
-        "attention": _attention(dict(fresh)),
+        "last": show_time(last[0]["last"]) if last else None,
+        "empty": last == [],
+        "attention": [said for one in COUNTED if (said := await _attention(datasette, name, *one))],
         "ways": [
             (datasette.urls.query(name, query), title)
             for query, title in WAYS
@@ -61,8 +72,7 @@ async def home_of(datasette: Any, name: str, actor: Any) -> dict[str, Any] | Non
 
 def _board_row(row: Any, place: CellPlace) -> dict[str, Any]:
     shown = {
-        key: show_cell(value, place._replace(column=key)) or value
-        for key, value in dict(row).items()
+        key: show_cell(value, place._replace(column=key)) or value for key, value in row.items()
     }
     shown["version"] = ""
     if row["run"]:
@@ -76,19 +86,11 @@ def _board_row(row: Any, place: CellPlace) -> dict[str, Any]:
     return shown
 
 
-def _attention(facts: dict[str, Any]) -> list[str]:
-    """One sentence for each thing somebody should look at."""
-    said = []
-    if facts["disputed"]:
-        said.append(
-            f"{facts['disputed']} deployments claim a place that another one claims too:"
-            " 'cxlocal env confirm' says which is right."
-        )
-    if facts["conflicted"]:
-        said.append(f"{facts['conflicted']} runs hold a number that another run holds too.")
-    if facts["unconfirmed"]:
-        count = facts["unconfirmed"]
-        said.append(
-            f"{count} number{'s' if count > 1 else ''} in use, not yet confirmed by the store."
-        )
-    return said
+async def _attention(datasette: Any, name: str, what: str, sql: str, sentence: str) -> str:
+    """One sentence about what somebody should look at; empty where there is nothing."""
+    found = await rows_of(datasette, name, sql)
+    if found is None:
+        return f"Whether there are {what} could not be found out in time."
+    count = found[0]["count"]
+    several = {"s": "" if count == 1 else "s", "has": "s" if count == 1 else ""}
+    return sentence.format(count, **several) if count else ""

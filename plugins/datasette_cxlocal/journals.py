@@ -7,8 +7,13 @@ import sqlite3
 from typing import Any
 from urllib.parse import urlencode
 
+from datasette.database import QueryInterrupted
+
 APPLICATION_ID = 0x43584C31
 """``CXL1`` in the header of every journal."""
+
+PART_LIMIT_MS = 250
+"""For one part of a page: while a page reads, a run that wants to write waits."""
 
 _SEEN = "_cxlocal_journal"
 
@@ -33,6 +38,19 @@ def _has_mark(connection: sqlite3.Connection) -> bool:
     (mark,) = connection.execute("PRAGMA application_id").fetchone()
     views = "SELECT count(*) FROM sqlite_master WHERE name IN ('release_board', 'run_timeline')"
     return bool(mark == APPLICATION_ID and connection.execute(views).fetchone()[0] == 2)
+
+
+async def rows_of(
+    datasette: Any, name: str, sql: str, given: dict[str, Any] | None = None
+) -> list[dict[str, Any]] | None:
+    """What one part of a page shows; None where it takes too long, or the journal is busy or damaged:
+    the page then says so of that part alone."""
+    database = datasette.get_database(name)
+    try:
+        found = await database.execute(sql, given or {}, custom_time_limit=PART_LIMIT_MS)
+    except (sqlite3.Error, QueryInterrupted):  # the latter is no error of sqlite3
+        return None
+    return [dict(row) for row in found.rows]
 
 
 async def first_journal(datasette: Any) -> str | None:

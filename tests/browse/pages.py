@@ -152,6 +152,7 @@ def metadata() -> dict[str, Any]:
             "suggest_facets": False,
             "sql_time_limit_ms": 1000,
             "default_cache_ttl": 0,
+            "default_page_size": 50,
             "truncate_cells_html": 200,
         },
         "databases": {
@@ -164,7 +165,8 @@ def metadata() -> dict[str, Any]:
                         "title": query.title,
                         "description": query.description,
                         "hide_sql": True,
-                        "sql": query.sql + "\n",
+                        "params": [*query.parameters, "page"],
+                        "sql": query.paged + "\n",
                     }
                     for name, query in QUERIES.items()
                 },
@@ -179,7 +181,7 @@ def _description() -> str:
         for name, title in (
             ("release_board", "Release board"),
             ("run_board?_sort_desc=queued_at", "Runs"),
-            ("number_ledger", "Numbers"),
+            ("numbers", "Numbers"),
             ("event_log?_sort_desc=id", "Every event"),
         )
     )
@@ -294,7 +296,8 @@ def questions_page() -> str:
             "# Questions in SQL\n\n"
             "Each of these is stored in the pages (`cxlocal browse`), and runs as"
             " `cxlocal sql -q NAME -p parameter value`. A parameter may be left out. The tests execute"
-            " them on a full journal and compare the answers. This page is written by"
+            " them on a full journal and compare the answers. The pages show 50 rows at a time (`page` is"
+            " 2 for the next); the command has all. This page is written by"
             " `tests/browse/pages.py`. The tables: [schema.md](schema.md).\n"
         ),
         "\n## Ten questions\n",

@@ -240,6 +240,30 @@ def test_quiet_on_other_databases(tmp_path: Path, make_pages: Callable[[Path], A
     assert "2026-11-23T02:13:20.000Z" in pages.one("/other/t").text
 
 
+def test_a_stored_query_shows_fifty_rows_and_leads_to_the_next(
+    full_copy: Path, make_pages: Callable[[Path], Any]
+) -> None:
+    connection = sqlite3.connect(full_copy)
+    connection.executemany(
+        "INSERT INTO flag (id, kind, text, raised_at) VALUES (?, 'tick', ?, '2026-11-01')",
+        [(str(n), f"tick {n:03}") for n in range(99)],
+    )
+    connection.commit()
+    connection.close()
+    pages = make_pages(full_copy)
+    first, second, third, odd = (
+        pages.one(f"/journal/look-at?{given}") for given in ("", "page=2", "page=3", "page=x")
+    )
+    texts = [re.findall(r"tick \d{3}", page.text) for page in (first, second, third)]
+    assert [len(each) for each in texts] == [48, 50, 1], "two flags were there before"
+    assert len({text for each in texts for text in each}) == 99
+    assert 'href="?page=2">Next 50 rows' in first.text and 'href="?page=3"' in second.text
+    assert "Next 50 rows" not in third.text and odd.status == 200
+    names = ("number_ledger", "run_board", "event_log")
+    for page in pages.get(*(f"/journal/{name}" for name in names)):
+        assert page.text.count("<tr") <= 52
+
+
 def test_our_style_is_served(full_pages: Any) -> None:
     text = full_pages.one("/journal").text
     address = next(a for a in Elements(text).assets if "cxlocal.css" in a)
@@ -286,11 +310,11 @@ def test_pages_open_while_another_process_writes(
     pages = make_pages(full_copy)
     seen = 0
     while writer.poll() is None:
-        page, rows = pages.get("/journal", "/journal/look-at.json?_shape=array")
+        page, rows = pages.get("/journal", "/journal/flag.json?_shape=array&_size=max")
         assert (page.status, rows.status) == (200, 200), page.text[:300]
         assert len(rows.json) >= seen
         seen = len(rows.json)
     assert float(writer.stdout.read()) < 5, "a reader kept the writer waiting"
     writer.stdout.close()
     assert writer.returncode == 0
-    assert len(pages.one("/journal/look-at.json?_shape=array").json) == ticks + 1
+    assert len(pages.one("/journal/flag.json?_shape=array&_size=max").json) == ticks + 2

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from cxlocal.errors import Trouble
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import rebuild
+from cxlocal.numbers.ledger import explain
 from cxlocal.projection.queries import QUERIES
 from cxlocal.projection.questions import QUESTIONS
 
@@ -28,7 +30,8 @@ def picked(rows: list[dict[str, Any]], *columns: str) -> list[tuple[Any, ...]]:
 def test_there_are_ten_short_questions() -> None:
     assert len(QUESTIONS) == 10
     for name, query in QUERIES.items():
-        assert len(query.sql.splitlines()) <= LINES_MAX, name
+        # These two are the statement of a view, asked about one deliverable or run.
+        assert name in ("numbers", "story") or len(query.sql.splitlines()) <= LINES_MAX, name
         assert query.title and query.description.endswith((".", "?")), name
 
 
@@ -74,6 +77,71 @@ def test_live_at(full_journal: Journal, at: str, known: str, live: list[str]) ->
     rows = [row for row in ask(full_journal, "live-at", at=at, known=known)]
     found = [row["version"] for row in rows if row["environment"] == "production"]
     assert sorted(found) == live
+
+
+@pytest.mark.parametrize(
+    "at", ["2026-11-24 04:12", "2026-11-24T04:12", "2026-11-24 04:12:59.5", "2026-11-24T04:12Z",
+           "2026-11-24T05:12+01:00", "2026-11-24 09:57:00+05:45"],
+)  # fmt: skip
+def test_times_are_taken_as_people_write_them(full_journal: Journal, at: str) -> None:
+    assert "1.0.3" in [row["version"] for row in ask(full_journal, "live-at", at=at)]
+
+
+@pytest.mark.parametrize(
+    "time", ["yesterday", "now", "24.11.2026", "2026", "2026-11", "2459000.5", "2026-02-31", "04:12",
+             "2026-11-24T25:00", "2026-11-24T", "2026-11-24 4", "11/24/2026", "24 Nov", "'", "-"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["at", "known"])
+def test_what_is_no_time_is_refused(full_journal: Journal, name: str, time: str) -> None:
+    with pytest.raises(Trouble, match="is no time, write 2026-11-23"):
+        ask(full_journal, "live-at", **{name: time})
+
+
+def test_what_is_learned_later_changes_nothing_of_what_was_known(full_journal: Journal) -> None:
+    """A removal that was heard of on the 28th, and what this machine cannot have known at all."""
+    with full_journal.write() as transaction:
+        transaction.connection.execute(
+            "UPDATE deployment SET removed_at = '2026-11-23T03:30:00.000Z',"
+            " removed_received_at = '2026-11-28T00:00:00.000Z' WHERE id = 'p-first'"
+        )
+    then = {"at": "2026-11-23T03:40"}
+    assert picked(ask(full_journal, "live-at", known="2026-11-27", **then), "version") == [
+        ("1.0.0",)
+    ]
+    assert ask(full_journal, "live-at", **then) == []
+    before = ask(full_journal, "live-at", known="2026-11-20", **then)
+    assert picked(before, "version", "words") == [
+        (None, "this machine knew nothing before 2026-11-23T02:13:20.000Z")
+    ]
+
+
+def test_an_order_that_clocks_contradict_is_said(full_journal: Journal) -> None:
+    def words() -> set[str | None]:
+        return {row["words"] for row in ask(full_journal, "live-at", at="2026-11-24 04:12")}
+
+    assert words() == {None}
+    change = "UPDATE deployment SET {} WHERE id = {}"
+    with full_journal.write() as transaction:
+        execute = transaction.connection.execute
+        execute(change.format("deployed_at = '2026-11-25T00:00:00.000Z'", "'p-third'"))
+        execute(change.format("received_at = '2026-11-24T03:00:00.000Z'", "'p-fourth'"))
+    assert words() == {
+        "the clock it was done by was ahead of the one here; it took over from 1.0.2,"
+        + " which says a later time"
+    }
+
+
+def test_a_version_text_is_that_of_a_deliverable(
+    full_journal: Journal, journals: ModuleType
+) -> None:
+    """Both have a 1.0.0; the newer one is not the shop's."""
+    for name, which in (("version-history", "version"), ("story", "run")):
+        shop = ask(full_journal, name, deliverable="webshop", **{which: "1.0.0"})
+        wild = ask(full_journal, name, deliverable=journals.HOSTILE, **{which: "1.0.0"})
+        assert {"production", "prod <b>&"} & {row["name"] for row in shop} <= {"production"}
+        assert shop and wild and shop != wild, name
+    assert ask(full_journal, "story", run="1.0.0") == wild
+    assert ask(full_journal, "story", run="1.0.2", deliverable=journals.HOSTILE) == []
 
 
 def test_commits(full_journal: Journal) -> None:
@@ -137,6 +205,38 @@ def test_same_image(full_journal: Journal) -> None:
     assert rows["1.0.101"]["same_environment_image"] == "no"
 
 
+@pytest.mark.parametrize(
+    ("digests", "same"),
+    [
+        ({"staging": ["a"], "production": ["a"]}, "yes"),
+        ({"staging": ["a"], "production": ["b"]}, "no"),
+        ({"staging": ["a"], "production": [None]}, "not known, 1 of 2"),
+        ({"test": ["a"], "staging": ["a"], "production": [None]}, "not known, 2 of 3"),
+        ({"test": ["a"], "staging": ["b"], "production": [None]}, "no"),
+        ({"staging": [None], "production": [None]}, "not known, 0 of 2"),
+        # Two services of one version have bytes of their own, the same in both places or not.
+        ({"staging": ["a", "b"], "production": ["b", "a"]}, "yes"),
+        ({"staging": ["a", "b"], "production": ["a"]}, "no"),
+        ({"staging": ["a", None], "production": ["a"]}, "not known, 1 of 2"),
+        ({"staging": ["a", "a"], "production": ["a"]}, "yes"),
+    ],
+)
+def test_same_image_is_known_only_where_every_digest_is(
+    full_journal: Journal, digests: dict[str, list[str | None]], same: str
+) -> None:
+    rows = [
+        (f"{place}-{n}", "long", place, place, "9.9.9", "r", found, "2026-12-01T00:00:00.000Z")
+        for place, all_found in digests.items() for n, found in enumerate(all_found)
+    ]  # fmt: skip
+    with full_journal.write() as transaction:
+        transaction.connection.executemany(
+            "INSERT INTO deployment (id, deliverable, environment, instance, version, version_run,"
+            " artifact_sha256, deployed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows,
+        )  # fmt: skip
+    found = ask(full_journal, "same-image")[0]
+    assert (found["version"], found["same_artifact"]) == ("9.9.9", same)
+
+
 def test_story(full_journal: Journal) -> None:
     rows = ask(full_journal, "story", run="1.0.2")
     assert picked(rows, "what", "name", "result") == [
@@ -183,9 +283,15 @@ def test_numbers(full_journal: Journal) -> None:
         (7, 7, "in use, not yet confirmed"),
         (6, 6, "conflicted"),
     ]
-    assert picked(rows, "why", "machine")[0] == ("the journal was copied", "laptop-bob")
+    assert picked(rows, "why", "machine")[0] == (
+        "laptop-bob gave it up: the journal was copied", "laptop-bob",
+    )  # fmt: skip
     assert rows[2]["machine"] == "laptop-ada"
-    assert rows[4]["why"] == "passed over"
+    assert rows[1]["why"] == "held by laptop-ada for the day the store cannot be reached"
+    for row in rows:
+        explained = explain(full_journal, "webshop", row["line"], row["lo"])
+        assert (explained.state, explained.why) == (row["state"], row["why"])
+    assert ask(full_journal, "numbers") == rows, "empty: the deliverable that ran last"
     # One state for each number: only the conflicted one has two rows, one for each run.
     assert len({row["lo"] for row in rows}) == len(rows) - 1
     assert picked(ask(full_journal, "numbers-unconfirmed"), "version") == [("1.0.7",), ("1.0.101",)]
@@ -194,6 +300,8 @@ def test_numbers(full_journal: Journal) -> None:
 def test_failed_runs(full_journal: Journal) -> None:
     rows = ask(full_journal, "failed-runs")
     assert picked(rows, "version", "outcome", "stage", "outcome_reason") == [
+        # Its run had ended well before.
+        ("1.0.100", "failed", "staging", "deploying to staging: no <b>room</b> on the disk"),
         ("1.0.5", "error", "build", "the disk was full"),
         ("1.0.4", "cancel", "build", "stopped by SIGINT"),
         ("1.0.1", "failure", "unit", "stage unit: 1 of 10 failed"),
@@ -217,10 +325,15 @@ def test_tests_of_version(full_journal: Journal) -> None:
 
 
 def test_look_at(full_journal: Journal) -> None:
-    kinds = picked(ask(full_journal, "look-at"), "kind")
+    found = ask(full_journal, "look-at")
     raised = full_journal.query("SELECT kind FROM flag ORDER BY kind")
     assert [row["kind"] for row in raised] == ["changed-outside", "report-unreadable"]
-    assert kinds == [("report-unreadable",)], "the environment was deployed to again since"
+    assert picked(found, "kind", "version") == [
+        ("deployment-failed", "1.0.100"), ("report-unreadable", "1.0.6"),
+    ], "production was deployed to again since"  # fmt: skip
+    assert found[0]["text"] == "staging: 1.0.100 failed here: no <b>room</b> on the disk"
+    board = full_journal.one("SELECT outcome, trouble FROM run_board WHERE version = '1.0.100'")
+    assert board == {"outcome": "success", "trouble": "staging: failed"}
 
 
 def _grow(journal: Journal, numbers: range) -> None:

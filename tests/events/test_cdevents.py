@@ -51,6 +51,7 @@ def drafts() -> list[Draft]:
             REF, environment="e", expected="1", observed="2", agrees=False, details={}
         ),
         runs.run_reverified(REF, proof={"kind": "confirmed"}, agrees=True),
+        runs.run_reviewed(REF, actor=ACTOR, words="looked into it"),
         runs.run_flagged(kind="note", subject="s", text="t"),
         runs.stage_started(REF, stage="s", attempt=1, facts={"kind": "task"}),
         outputs.build_started(REF, stage="s", attempt=1, environment=""),

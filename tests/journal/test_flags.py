@@ -32,7 +32,9 @@ def raised() -> Iterator[str]:
 
 
 def test_every_kind_that_is_raised_says_what_settles_it() -> None:
-    assert {*raised(), "clock-ahead", "contradicted", "two-histories"} == set(SETTLED_BY)
+    assert {*raised(), "clock-ahead", "contradicted", "deployment-failed", "two-histories"} == set(
+        SETTLED_BY
+    )
     assert settled_by("raised-by-a-newer-cxlocal") == UNKNOWN
 
 

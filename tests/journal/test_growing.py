@@ -25,13 +25,15 @@ from cxlocal.commands.find_run import find_run
 from cxlocal.commands.root import cli
 from cxlocal.domain import Outcome
 from cxlocal.events.document import Event, hash_of
-from cxlocal.events.runs import run_flagged, run_judged, run_restricted
+from cxlocal.events.runs import run_flagged, run_judged, run_restricted, run_resumed, run_reviewed
 from cxlocal.exchange import carried, followed
 from cxlocal.exchange.copies import begin_again
 from cxlocal.exchange.receive import take_event
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
+from cxlocal.projection.asked import CONFLICTED, UNCONFIRMED
+from cxlocal.projection.queries import QUERIES
 from cxlocal.projection.tables import TABLES
 from cxlocal.runner.placements import UNFINISHED
 from cxlocal.runner.record import OPEN_DEPLOYMENT
@@ -131,6 +133,10 @@ class World:
         story.say(run_restricted(story.ref, plugins=[plugin]))
         story.attempt(f"site {name}", id=f"s-{name}")
         story.place(f"site {name}").deploy(f"site {name}", id=f"s-{name}").end()
+        story.say(
+            run_resumed(story.ref, after=[], actor=story.actor, reason=""),
+            run_reviewed(story.ref, actor=story.actor, words="seen"),
+        )
         trial = machine.run(f"{name} tried", "unlucky", kind="rehearsal").stage("unit")
         trial.say(
             run_flagged(
@@ -284,7 +290,57 @@ def whether_a_stage_began_to_deploy(world: World, _: str) -> float:
     return world.count_often(lambda: world.all.query(OPEN_DEPLOYMENT, ("run/stage/1",)))
 
 
+def page_of(name: str, **given: str) -> Cost:
+    """What a page of a stored query costs, in the middle of a history."""
+
+    def page(world: World, _: str) -> float:
+        query = QUERIES[name]
+        asked = {**dict.fromkeys((*query.parameters, "page"), ""), **given}
+        return world.count_often(lambda: world.all.query(query.paged, asked))
+
+    page.__name__ = f"the_page_{name}"
+    return page
+
+
+what_was_unusual = page_of("unusual")
+a_story = page_of("story", run="1.0.4", deliverable="webshop")
+a_version = page_of("version-history", version="1.0.4", deliverable="webshop")
+what_failed = page_of("failed-runs")
+what_was_numbered_offline = page_of("offline-numbers")
+lead_times = page_of("lead-time")
+
+
+def one_more_deployment(world: World, _: str) -> float:
+    """Whether something has taken over from it is asked."""
+
+    def write() -> None:
+        with world.all.write() as transaction:
+            transaction.connection.execute(
+                "UPDATE deployment SET deployed_at = deployed_at WHERE id = 'p-ada0'"
+            )
+
+    return world.count_often(write)
+
+
+def the_unconfirmed_numbers(world: World, _: str) -> float:
+    """The store has all of them; each machine is looked at."""
+    with world.all.write() as transaction:
+        transaction.connection.execute(
+            "INSERT OR IGNORE INTO ack SELECT n.name, 0, max(e.sequence), '', 1 FROM event e"
+            " JOIN node_lookup n ON n.id = e.node GROUP BY n.name"
+        )
+    question = f"SELECT count(*) FROM number_uses WHERE {UNCONFIRMED}"
+    return world.count_often(lambda: world.all.query(question)) / world.runs
+
+
+def the_conflicting_numbers(world: World, _: str) -> float:
+    question = f"SELECT count(*) FROM number_uses WHERE {CONFLICTED}"
+    return world.count_often(lambda: world.all.query(question))
+
+
 BOUNDED: list[Cost] = [
+    what_was_unusual, a_story, a_version, what_failed, what_was_numbered_offline,
+    one_more_deployment, the_conflicting_numbers,
     what_failed_in_one_place, whether_a_stage_began_to_deploy,
     an_idle_sync, a_sync_of_one_event, what_is_to_be_carried, the_last_release,
     the_last_release_of_a_product_released_long_ago, what_is_open, the_log,
@@ -409,7 +465,7 @@ def when_numbers_were_confirmed(world: World, _: str) -> float:
 EACH: list[Cost] = [
     events_pushed, events_pulled, events_pulled_in_part, a_bundle_imported,
     a_bundle_imported_again, a_bundle_exported, a_second_history_taken_in_part, a_check, a_rebuild,
-    the_status, the_flags, what_may_be_pruned, the_versions, when_numbers_were_confirmed,
+    the_unconfirmed_numbers, the_status, the_flags, what_may_be_pruned, the_versions, when_numbers_were_confirmed,
 ]  # fmt: skip
 
 
@@ -440,12 +496,22 @@ NOTICED = {
     "promotion_by_run": [a_run_shown],
     "verdict_by_run": [a_run_shown],
     "left_out_by_run": [a_run_shown],
+    "run_asked_by_run": [a_run_shown],
+    "review_by_run": [a_run_shown],
+    "run_unusual": [what_was_unusual],
+    "attempt_bad": [what_failed],
+    "version_offline": [what_was_numbered_offline],
+    "version_shared": [the_conflicting_numbers],
+    "version_by_chain": [the_unconfirmed_numbers],
+    "deployment_by_time": [lead_times],
+    "deployment_by_version": [a_version],
+    "deployment_live": [the_status],
+    "attempt_open": [what_failed_in_one_place],
+    "promotion_overridden": [what_was_unusual],
     "version_by_run": [the_log],
-    "deployment_by_place": [the_status],
     "deployment_by_environment": [the_flags],
     "deployment_by_run": [a_run_shown],
-    "deployment_replaced": [the_status],
-    "attempt_by_place": [what_failed_in_one_place],
+    "deployment_replaced": [one_more_deployment],
     "attempt_by_stage_run": [whether_a_stage_began_to_deploy],
     "attempt_by_run": [a_run_shown],
     "flag_by_subject": [the_flags],

@@ -315,7 +315,7 @@ def without_receipt(rows: dict[Any, Any], journal: Journal, table: str) -> dict[
     """Rows without the time *this* journal got them, which differs between machines by nature."""
     names = [row["name"] for row in journal.query(f"SELECT name FROM pragma_table_info('{table}')")]
     return {
-        key: tuple(v for v, name in zip(row, names, strict=True) if name != "received_at")
+        key: tuple(v for v, name in zip(row, names, strict=True) if "received_at" not in name)
         for key, row in rows.items()
     }
 

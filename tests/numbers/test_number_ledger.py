@@ -1,4 +1,4 @@
-"""The view ``number_ledger``: the same account as ``numbers.ledger.account``, in stretches."""
+"""What became of every number: one rule for the view ``number_ledger`` and ``version explain``."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxlocal.domain import NumberState
 from cxlocal.journal.local_tables import ALL as LOCAL_TABLES
 from cxlocal.journal.migrate import run_script
 from cxlocal.journal.schema import EVENT_SQL
-from cxlocal.numbers import holdings
-from cxlocal.numbers.ledger import Skip, Use, account
+from cxlocal.numbers.ledger import FREE_WHY, LINE, Span, spans
 from cxlocal.projection.tables import create_sql
 from cxlocal.projection.views import create_views_sql
 
 Interval = tuple[str, int, int, str]
 VIEW = "SELECT lo, hi, state, why, machine FROM number_ledger ORDER BY lo, hi"
+HELD = {
+    "": "granted to another machine whose history has not arrived here yet",
+    "online": "granted to a run on {}; its use has not been reported yet",
+    "reserve": "held by {} for the day the store cannot be reached",
+}
 
 
 def tables() -> sqlite3.Connection:
@@ -40,8 +43,8 @@ def connection() -> Iterator[sqlite3.Connection]:
 
 def grant(connection: sqlite3.Connection, k: int, kind: str, lo: int, hi: int, node: str) -> None:
     connection.execute(
-        "INSERT INTO grant_entry VALUES ('shop', '1', ?, ?, ?, ?, ?, '', '', 1, '', '', '', 0)",
-        (k, kind, lo, hi, node),
+        "INSERT INTO grant_entry VALUES ('shop', '1', ?, ?, ?, ?, ?, '', '', 1, ?, '', '', 0)",
+        (k, kind, lo, hi, node, f"since {node}"),
     )
 
 
@@ -69,13 +72,46 @@ given_up = st.tuples(st.sampled_from(["lost", "moved"]), numbers, st.integers(0,
 used = st.tuples(numbers, st.sampled_from(["r1", "r2", "r3"]))
 
 
+def spans_of(connection: sqlite3.Connection) -> list[Span]:
+    """What ``version explain`` looks into."""
+    cursor = connection.execute(LINE, {"deliverable": "shop", "line": "1"})
+    names = [column[0] for column in cursor.description]
+    return list(spans(dict(zip(names, row, strict=True)) for row in cursor))
+
+
+def painted(
+    grants: list[Interval], skips: list[Interval], uses: list[tuple[int, str]]
+) -> dict[int, tuple[str, set[str]]]:
+    """Number: its state, and the reasons it may have; weakest statement first."""
+    top = max([hi(one) for one in (*grants, *skips)] + [number for number, _ in uses], default=-1)
+    cursor = max((hi(one) for one in grants if one[0] != "reserve"), default=-1)
+    found: dict[int, tuple[str, set[str]]] = {}
+    for number in range(top + 1):
+        over = [one for one in grants if one[1] <= number <= hi(one)]
+        passed = {f"passed over: since {one[3]}" for one in over if one[0] == "raise"}
+        held = {HELD[kind].format(node) for kind, _, _, node in over if kind != "raise"}
+        gone = {f"{one[3]} gave it up: {one[0]}" for one in skips if one[1] <= number <= hi(one)}
+        runs = sorted({run for one, run in uses if one == number})
+        found[number] = ("free", {FREE_WHY}) if number > cursor else ("reserved", {HELD[""]})
+        for state, reasons in (("skipped", passed), ("reserved", held), ("skipped", gone)):
+            found[number] = (state, reasons) if reasons else found[number]
+        if runs:
+            both = f"two runs hold it: {' and '.join(runs)}; name a run or a digest instead"
+            alone = ("in use, not yet confirmed", {"taken online"})
+            found[number] = alone if len(runs) == 1 else ("conflicted", {both})
+    return found
+
+
+def hi(one: Interval) -> int:
+    return one[1] + one[2]
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(granted, max_size=6), st.lists(given_up, max_size=4), st.lists(used, max_size=6))
-def test_the_view_says_what_explain_says(
+def test_every_number_has_one_state_and_its_reason_is_that_of_explain(
     grants: list[Interval], skips: list[Interval], uses: list[tuple[int, str]]
 ) -> None:
-    """Whatever overlaps whatever: each number has one state, the same in both, and nobody is named
-    who has no part in it."""
+    """Whatever overlaps whatever; and nobody is named who has no part in it."""
     connection = tables()
     for k, (kind, lo, more, node) in enumerate(grants, 1):
         grant(connection, k, kind, lo, lo + more, node)
@@ -83,43 +119,44 @@ def test_the_view_says_what_explain_says(
         skip(connection, lo, lo + more, why, node)
     for number, run in uses:
         use(connection, number, run)
-    spans = account(
-        holdings.log_entries(connection, "shop", "1"),
-        [Use._make(row) for row in connection.execute(
-            "SELECT number, run, version, how, state, node FROM number_uses")],
-        [Skip._make(row) for row in connection.execute(
-            "SELECT lo, hi, why, node FROM number_skip")],
-    )  # fmt: skip
-    said: dict[int, str] = {
-        number: span.state for span in spans for number in range(span.lo, span.hi + 1)
-    }
+    wanted, explained = painted(grants, skips, uses), spans_of(connection)
+    told = {n: (each.state, each.why) for each in explained for n in range(each.lo, each.hi + 1)}
+    assert list(told) == list(wanted)
+    assert all(told[n][0] == state and told[n][1] in why for n, (state, why) in wanted.items())
     rows = connection.execute(VIEW).fetchall()
-    seen: dict[int, str] = {}
-    for lo, hi, state, why, machine in rows:
-        for number in range(lo, hi + 1):
-            assert seen.setdefault(number, state) == state == said[number], (number, rows, spans)
-            over = [g for g in grants if g[0] != "raise" and g[1] <= number <= g[1] + g[2]]
-            gone = [s for s in skips if s[1] <= number <= s[1] + s[2]]
-            if state == "reserved":
-                assert machine in {node for *_, node in over} and why is None
-            elif state == "skipped" and gone:
-                assert (why, machine) in {(s[0], s[3]) for s in gone}
-            elif state == "skipped":
-                assert (why, machine) == ("passed over", None)
-    for number, state in said.items():
-        covered = any(g[1] <= number <= g[1] + g[2] for g in grants)
-        if state != NumberState.FREE and (state != NumberState.RESERVED or covered):
-            assert number in seen, (number, state, rows)
+    seen = {
+        number: (state, why) for lo, end, state, why, _ in rows for number in range(lo, end + 1)
+    }
+    assert seen == {number: each for number, each in told.items() if each[0] != "free"}
     whole = [row for row in rows if row[2] in ("reserved", "skipped")]
     for before, after in pairwise(whole):
         assert before[2:] != after[2:] or before[1] + 1 < after[0], "neighbours stand in one row"
     connection.close()
 
 
+def test_a_machine_is_named_by_its_host_and_holes_in_our_copy_are_said_to_be_holes(
+    connection: sqlite3.Connection,
+) -> None:
+    connection.execute("INSERT INTO machine (node, host) VALUES ('ada', 'laptop')")
+    grant(connection, 3, "online", 2, 2, "ada")
+    grant(connection, 4, "reserve", 10, 12, "ada")
+    skip(connection, 11, 11, "moved", "ada")
+    assert [each[:4] for each in spans_of(connection)] == [
+        (0, 1, "reserved", HELD[""]),
+        (2, 2, "reserved", HELD["online"].format("laptop")),
+        (3, 9, "free", FREE_WHY),
+        (10, 10, "reserved", HELD["reserve"].format("laptop")),
+        (11, 11, "skipped", "laptop gave it up: moved"),
+        (12, 12, "reserved", HELD["reserve"].format("laptop")),
+    ]
+
+
 def test_a_cursor_raised_to_a_date_is_one_row_at_once(connection: sqlite3.Connection) -> None:
     grant(connection, 1, "raise", 0, 20_261_122, "ada")
     begun = time.perf_counter()
-    assert connection.execute(VIEW).fetchall() == [(0, 20_261_122, "skipped", "passed over", None)]
+    assert connection.execute(VIEW).fetchall() == [
+        (0, 20_261_122, "skipped", "passed over: since ada", None)
+    ]
     assert time.perf_counter() - begun < 0.5
 
 

@@ -50,6 +50,40 @@ def refused(text: str) -> ConfigError:
     return caught.value
 
 
+@pytest.mark.parametrize(
+    ("stage", "seen"),
+    [
+        ('requires = ["OK"]', ("app", "doc")),
+        ('requires = ["OK"], needs = ["smoke"]', ("app", "doc")),
+        ('requires = ["OK"], produces = { own = "o" }', ("app", "doc")),
+        ('requires = ["OK"], needs = ["manual"]', ("doc",)),
+        ('requires = ["TESTED"]', ("app", "doc")),
+        ('needs = ["smoke"]', ()),
+        ("", ()),
+    ],
+)
+def test_what_requires_a_promotion_may_use_what_that_is_about(
+    stage: str, seen: tuple[str, ...]
+) -> None:
+    """Where the stages it waits for make no artifacts: those of the version, but none made later."""
+    plan = plan_of(
+        HEAD
+        + f"""
+[stages]
+build = {{ command = "make", produces = {{ app = "app" }} }}
+manual = {{ command = "make doc", produces = {{ doc = "doc" }} }}
+smoke = {{ command = "true" }}
+live = {{ kind = "deploy", command = "true", environment = "production"{f", {stage}" if stage else ""} }}
+note = {{ command = "true", needs = ["live"], produces = {{ note = "n" }} }}
+[promotions]
+OK = {{}}
+TESTED = {{ after = ["smoke"] }}
+[environments.production]
+"""
+    )
+    assert plan.stage("live").artifacts == seen
+
+
 def test_defaults_are_applied() -> None:
     plan = plan_of(SHOP)
     unit, smoke = plan.stage("unit"), plan.stage("smoke")

@@ -1,0 +1,50 @@
+"""Columns that follow from other rows, kept by triggers: whoever writes a row, in whatever order, and
+whatever settles a dispute, they say what the rows beside them say.
+
+A long history has few rows that are live, open or in conflict. Without these columns every page that
+asks for them would look at all others.
+"""
+
+from __future__ import annotations
+
+_REPLACED = (
+    "EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = {id} AND x.since IS NOT NULL)"
+)
+_DEPLOYMENT = f"""
+  UPDATE deployment SET replaced = {_REPLACED.format(id="deployment.id")} WHERE id = {{id}};
+"""
+_ATTEMPT = f"""
+  UPDATE deployment_attempt SET settled = {_REPLACED.format(id="deployment_attempt.id")}
+    OR EXISTS (SELECT 1 FROM deployment d WHERE d.id = deployment_attempt.id
+      AND d.deployed_at IS NOT NULL) WHERE id = {{id}};
+"""
+_SHARED = """
+  UPDATE version SET shared = version.number >= 0 AND EXISTS (SELECT 1 FROM version o
+      WHERE o.deliverable = version.deliverable AND o.line = version.line
+        AND o.number = version.number AND o.run <> version.run AND o.used_at IS NOT NULL)
+    WHERE deliverable = NEW.deliverable AND line = NEW.line AND number = NEW.number;
+"""
+_RULES = {
+    ("deployment", "deployed_at"): _DEPLOYMENT + _ATTEMPT,
+    ("deployment_attempt", "tried_at"): _ATTEMPT,
+    ("deployment_replaces", "since"): _DEPLOYMENT + _ATTEMPT,
+    ("version", "used_at"): _SHARED,
+}
+"""By table, and the column of it that others follow."""
+
+
+def _triggers() -> str:
+    made = []
+    for (table, column), body in _RULES.items():
+        key = "NEW.replaced" if table == "deployment_replaces" else "NEW.id"
+        for when in ("INSERT", f"UPDATE OF {column}"):
+            name = f"{table}_{when.partition(' ')[0].lower()}ed"
+            # sql: names and statements of this module
+            made.append(
+                f"CREATE TRIGGER IF NOT EXISTS {name} AFTER {when} ON {table} BEGIN"
+                f"{body.format(id=key)}END;\n"
+            )
+    return "".join(made)
+
+
+FOLLOWING = _triggers()
