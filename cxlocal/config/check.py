@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, time
 from typing import Any
-from cxlocal.address import database_parts
 
+from cxlocal.address import database_parts
 from cxlocal.config import types
 from cxlocal.config.problems import Where, problem
 from cxlocal.domain import deliverable_id

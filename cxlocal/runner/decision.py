@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.config.problems import near
 from cxlocal.domain import Verdict
 from cxlocal.errors import CxError, Refused, Undecided, UsageError
+from cxlocal.events.runs import run_judged
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.standing import require
-from cxlocal.events.runs import run_judged
 from cxlocal.hooks.stage_view import GateAnswer
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.projection.standing import words_of

@@ -231,7 +231,7 @@ def _decide(work: Work, promotion: Promotion) -> str:
     age = data_age_seconds(work)
     drafts = [
         run_judged(
-                work.record.ref,
+            work.record.ref,
             gate=answer.gate, verdict=answer.verdict, reason=work.masker.text(answer.reason),
             promotion=promotion.name, data_age_seconds=age,
         )
