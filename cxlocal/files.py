@@ -6,8 +6,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,6 +30,16 @@ def write_whole(
     with fresh_file(path.parent, mode=mode) as file:
         file.write(content.encode() if isinstance(content, str) else content)
         take_name(file, path, durable=durable)
+
+
+def open_plain(path: Path | str) -> BufferedReader:
+    """A file to read from. A pipe or a device, for which a reader might wait for ever, raises OSError as
+    a file does that cannot be opened."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a plain file", str(path))
+    return open(descriptor, "rb")
 
 
 @contextlib.contextmanager

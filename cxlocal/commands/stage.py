@@ -180,6 +180,8 @@ def _report_only(asked: StageRequest, ended: str | None, reason: str) -> int:
         if told.reports or stage.reports:
             told.hide()
         told.troubles.strict = True
+        if not told.attempt and record.is_guarded(stage):
+            _flag_unasked(record, stage)
         try:
             told.end(Outcome(ended), reason, started_ms=started_ms)
         finally:
@@ -193,6 +195,13 @@ def _enter(asked: StageRequest, told: PieceAttempt, record: PieceRecord) -> None
         lambda: _deployment(asked, record, stage, watched=watched),
         lambda: _require(asked, record, stage, watched=watched),
     )
+
+
+def _flag_unasked(record: PieceRecord, stage: AnyStage) -> None:
+    """What was done is a fact, and so is that nobody was asked before."""
+    text = f"stage {stage.name} did not begin here: neither its promotion nor gates were asked"
+    record.record(record.flag_draft("not-asked", text))
+    warn(f"{text}; 'cxlocal stage {stage.name} --began' asks them")
 
 
 def _again(stage: AnyStage, *, watched: bool, option: str = "") -> str:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from cxlocal.config.types import Config, source_of
 from cxlocal.errors import ConfigError, Refused, Trouble
-from cxlocal.files import write_whole
+from cxlocal.files import open_plain, write_whole
 from cxlocal.private import FILE, make_home
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -121,7 +121,7 @@ def secrets_digest(config: Config, root: Path) -> str:
 def _digest_of_file(path: Path) -> str:
     """Empty where there is no file: a word may be anything."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):
         return ""

@@ -17,6 +17,7 @@ import msgspec
 
 from cxlocal.config import check, types
 from cxlocal.config.problems import Where, problem, suggestion, translate
+from cxlocal.files import open_plain
 from cxlocal.errors import ConfigError
 from cxlocal.text import clean_text, shorten
 from cxlocal.version import VERSION
@@ -119,7 +120,7 @@ def parse_local(text: str | bytes, *, file: str = "cx.local.toml") -> types.Loca
 
 def _content(path: str) -> bytes:
     try:
-        with open(path, "rb") as stream:
+        with open_plain(path) as stream:
             return stream.read(SIZE_MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(

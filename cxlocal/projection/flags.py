@@ -15,6 +15,7 @@ SETTLED_BY = {
     "changed-outside": "the next deployment to that environment, or a removal there",
     "uncommitted-changes": "the next release of this deliverable that succeeds",
     "unreadable-report": "the next release of this deliverable that succeeds",
+    "not-asked": "the next release of this deliverable that succeeds",
     "not-provisioned": "the next release of this deliverable that succeeds",
     "not-destroyed": "the end of that environment: 'cxlocal env reap' tries it again",
     "no-witness": "the store's acknowledgement of that number: 'cxlocal sync'",

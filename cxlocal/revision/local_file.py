@@ -4,6 +4,7 @@ content was agreed to here."""
 from __future__ import annotations
 
 import os
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from cxlocal.clock import Ids
 from cxlocal.config.agreement import agree, digest_of, trusted
 from cxlocal.config.load import SIZE_MAX_BYTES
 from cxlocal.config.locate import LOCAL_NAME, home_setting
+from cxlocal.files import open_plain
 from cxlocal.errors import UsageError
 from cxlocal.journal.home import home_folder
 from cxlocal.revision.git import git
@@ -38,10 +40,14 @@ def find_local(folder: Path, environ: Mapping[str, str], ids: Ids) -> LocalFile 
     of agreements that cannot be read."""
     path = folder / LOCAL_NAME
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             content = file.read(SIZE_MAX_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return LocalFile(path, b"", False, "it is not a plain file")
     theirs = _repositorys(path)
     found = LocalFile(path, content, bool(theirs), theirs)
     if not theirs and found.digest not in trusted(first_home(environ, ids), environ):

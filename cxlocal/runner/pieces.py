@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cxlocal.domain import Actor, Outcome, path_part
 from cxlocal.errors import UsageError
 from cxlocal.events.runs import RunRef, run_uri
-from cxlocal.files import write_whole
+from cxlocal.files import open_plain, write_whole
 from cxlocal.journal.append import begin_chain
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.free import FreeStage
@@ -316,8 +316,8 @@ def run_of_folder(folder: Path | str | None) -> str:
     if folder is None:
         return ""
     try:
-        with open(os.path.join(folder, RUN_FILE), encoding="ascii", errors="replace") as file:
-            text = file.read(200).strip()
+        with open_plain(os.path.join(folder, RUN_FILE)) as file:
+            text = file.read(200).decode("ascii", "replace").strip()
     except OSError:
         return ""
     return text if re.fullmatch(RUN_ID, text) else ""

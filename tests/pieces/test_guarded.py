@@ -43,6 +43,18 @@ def test_without_its_promotion_a_stage_does_not_begin(desk: Any) -> None:
     assert began(desk) == 1
 
 
+def test_what_was_done_unasked_is_recorded_and_flagged(desk: Any) -> None:
+    desk.start()
+    assert desk("stage", "deploy", "--began").code == 3
+    done = desk("stage", "deploy", "--ended", "success")
+    assert done.code == 0 and "neither its promotion nor gates were asked" in done.err, done.err
+    flags = desk.rows("SELECT kind FROM open_flags WHERE kind = 'not-asked'")
+    assert len(flags) == 1
+    assert desk.shell(f"{BUILT}; cxlocal promote READY; cxlocal stage deploy --began").code == 0
+    assert desk("stage", "deploy", "--ended", "success").code == 0
+    assert len(desk.rows("SELECT 1 FROM flag WHERE kind = 'not-asked'")) == 1
+
+
 @pytest.mark.parametrize(
     ("env", "code"),
     [

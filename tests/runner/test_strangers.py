@@ -4,6 +4,7 @@ upon only after a person has agreed."""
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -189,3 +190,17 @@ def test_a_store_that_moved_is_bound_by_a_persons_word(shop: Any) -> None:
     assert [row["what"] for row in shop.command("trust", "--list", "--json").json()] == ["store"]
     assert shop.command("trust", "--remove", f"sqlite://{Path(new).resolve()}").code == 0
     assert shop.command("sync").code == 3
+
+
+@pytest.mark.parametrize("name", ["cx.local.toml", ".cx/run", "cx.toml"])
+def test_a_pipe_in_a_checkout_holds_up_nothing(name: str, shop: Any) -> None:
+    """An archive may hold pipes, for which a reader waits for ever."""
+    shop.write(ONE)
+    (shop.tree / name).parent.mkdir(exist_ok=True)
+    (shop.tree / name).unlink(missing_ok=True)
+    os.mkfifo(shop.tree / name)
+    for words in (("status",), ("trust",), ("run", "finish"), ("stage", "x", "--", "true")):
+        done = shop.command(*words)
+        assert "bug" not in done.err, done.err
+    if name == "cx.local.toml":
+        assert "it is not a plain file" in shop.command("status").err
