@@ -142,6 +142,12 @@ class PieceRecord(RunRecord):
         planned = self.find_stage(stage.name)
         return planned is not None and bool(planned.requires or planned.kind == "deploy")
 
+    def plan_is_here(self) -> bool:
+        """Whether the journal here has the frozen plan. It is not read for that."""
+        return (
+            self.journal.one("SELECT 1 FROM plan WHERE sha256 = ?", (self.plan_sha256,)) is not None
+        )
+
     def find_stage(self, name: str) -> Stage | None:
         """The stage as the plan has it; None where the plan has none of that name, or is not here.
         Raises as ``stage``."""
