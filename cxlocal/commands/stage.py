@@ -222,7 +222,7 @@ def _require(asked: StageRequest, record: PieceRecord, stage: AnyStage, *, watch
     """Raise what speaks against the stage, after the store was asked what others did and decided."""
     if _is_inner(asked, record, stage):
         return
-    if not record.has_plan():
+    if not record.plan_is_here():
         words = f"the plan of run {record.run[:8]} is not here: it began on another machine"
         unknown = Trouble(words, why="the store has not told", hint="cxlocal sync fetches it")
         refuse_guarded(asked.app, stage.name, unknown)

@@ -17,8 +17,8 @@ import msgspec
 
 from cxlocal.config import check, types
 from cxlocal.config.problems import Where, problem, suggestion, translate
-from cxlocal.files import open_plain
 from cxlocal.errors import ConfigError
+from cxlocal.files import open_plain
 from cxlocal.text import clean_text, shorten
 from cxlocal.version import VERSION
 

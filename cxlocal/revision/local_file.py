@@ -3,8 +3,8 @@ content was agreed to here."""
 
 from __future__ import annotations
 
-import os
 import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +13,8 @@ from cxlocal.clock import Ids
 from cxlocal.config.agreement import agree, digest_of, trusted
 from cxlocal.config.load import SIZE_MAX_BYTES
 from cxlocal.config.locate import LOCAL_NAME, home_setting
-from cxlocal.files import open_plain
 from cxlocal.errors import UsageError
+from cxlocal.files import open_plain
 from cxlocal.journal.home import home_folder
 from cxlocal.revision.git import git
 

@@ -136,16 +136,17 @@ class PieceRecord(RunRecord):
         rows = self.journal.query(PACKAGED, (self.run,))
         return free_stage(name, kind)._replace(artifacts=tuple(row["name"] for row in rows))
 
-    def has_plan(self) -> bool:
-        """Whether the plan of the run is here; it is not read for that."""
-        known = "SELECT 1 FROM plan WHERE sha256 = ?"
-        return self._plan is not None or self.journal.one(known, (self.plan_sha256,)) is not None
-
     def is_guarded(self, stage: AnyStage) -> bool:
         """Whether the plan lets the stage begin only by a promotion, or when no gate speaks against
         it; whatever kind it is said to be. Raises as ``stage``."""
         planned = self.find_stage(stage.name)
         return planned is not None and bool(planned.requires or planned.kind == "deploy")
+
+    def plan_is_here(self) -> bool:
+        """Whether the journal here has the frozen plan. It is not read for that."""
+        return (
+            self.journal.one("SELECT 1 FROM plan WHERE sha256 = ?", (self.plan_sha256,)) is not None
+        )
 
     def find_stage(self, name: str) -> Stage | None:
         """The stage as the plan has it; None where the plan has none of that name, or is not here.
