@@ -27,14 +27,6 @@ class Outcome(StrEnum):
     ERROR = "error"
 
 
-class RunKind(StrEnum):
-    """Why a run exists. Only releases take numbers and appear in release views."""
-
-    RELEASE = "release"
-    REHEARSAL = "rehearsal"
-    DRILL = "drill"
-
-
 class NumberState(StrEnum):
     """The states of a number, the only ones."""
 

@@ -77,11 +77,6 @@ def columns(stream: TextIO) -> int:
         return DEFAULT_COLUMNS
 
 
-def paint(text: str, color: str, *, on: bool) -> str:
-    """``text`` in ``color`` if ``on``. Words carry the meaning; colour only repeats it."""
-    return click.style(text, fg=color) if on else text
-
-
 def say(text: str = "", *, verbosity: int = 0, color: str | None = None) -> None:
     """One line (or more) for the person, on standard error.
 
@@ -96,7 +91,8 @@ def say(text: str = "", *, verbosity: int = 0, color: str | None = None) -> None
     text = harmless(text, keep="\n\t")
     if color is not None:
         choice = settings.get("color", "auto")
-        text = paint(text, color, on=use_color(choice, os.environ, sys.stderr))
+        # Words carry the meaning; colour only repeats it.
+        text = click.style(text, fg=color) if use_color(choice, os.environ, sys.stderr) else text
     _tell(sys.stderr, text + "\n")
 
 

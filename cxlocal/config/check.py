@@ -43,17 +43,13 @@ def check_name(name: str, where: Where, word: str) -> None:
     if len(name) > NAME_LENGTH_MAX or not _NAME.fullmatch(name):
         raise problem(
             where,
-            f"{clean_text(name)[:80]!r} cannot name {_article(word)}",
+            f"{clean_text(name)[:80]!r} cannot name a{'n' if word[0] in 'aeiou' else ''} {word}",
             why=f"a name has 1 to {NAME_LENGTH_MAX} letters (a to z), digits, '_', '-' and '.',"
             " and begins with a letter or digit",
             hint="give it a plain name; `title` takes any text",
             key=clean_text(name)[:80],
             name="bad-name",
         )
-
-
-def _article(word: str) -> str:
-    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
 
 
 def check_names(names: list[str], where: Where, word: str) -> None:

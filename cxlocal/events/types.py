@@ -71,6 +71,3 @@ WITHOUT_DELIVERABLE = frozenset(
 """What a machine may say that is about no deliverable."""
 
 
-def is_custom(event_type: str) -> bool:
-    """True for our own subjects, which validate against the custom schema."""
-    return event_type.startswith("dev.cdeventsx.")

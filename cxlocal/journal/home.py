@@ -25,7 +25,6 @@ from cxlocal.text import is_hexadecimal
 FILE_NAME = "journal.db"
 FURTHER = "journals"
 """The folder of a home that holds the folders of its further journals."""
-STORE_NAME = "store.db"
 WAY_OUT = (
     "let your user write there, or set CXLOCAL_HOME, or 'home' in cx.local.toml, to a folder on a"
     " local disk that it may write to"

@@ -133,16 +133,6 @@ def fold(entries: Iterable[Entry], state: LogState = EMPTY) -> LogState:
     return state
 
 
-def verify_log(address: tuple[str, str, str], entries: Iterable[Entry]) -> LogState:
-    """Fold, and check every hash. Raises LogBroken naming the first bad entry."""
-    state = EMPTY
-    for entry in entries:
-        if entry_hash(*address, entry) != entry.hash:
-            raise LogBroken(f"entry {entry.k} was changed after it was written")
-        state = apply(state, entry)
-    return state
-
-
 def holder(state: LogState, number: int) -> Held | None:
     """The reserve above the online cursor that ``number`` lies in."""
     for held in state.reserves:

@@ -130,15 +130,12 @@ def _first_waits(plan: Plan, environment: str, stages: Collection[str]) -> tuple
     waits for, so that creating it early never holds up the stage that could go first."""
     users = [stage for stage in plan.stages_in(environment) if stage.name in stages]
     names = {stage.name for stage in users}
-    firsts = [stage for stage in users if not names & _behind(plan, stage.name)]
+    needed = edges(plan)
+    firsts = [one for one in users if not names & (before(needed, [one.name]) - {one.name})]
     common = set.intersection(*(set(stage.waits_for) for stage in firsts))
     return tuple(
         Job(STAGE, stage.name) for stage in plan.stages if stage.name in common & set(stages)
     )
-
-
-def _behind(plan: Plan, name: str) -> frozenset[str]:
-    return before(edges(plan), [name]) - {name}
 
 
 def still_done(plan: Plan, stages: Collection[str], succeeded: Collection[str]) -> frozenset[str]:

@@ -159,7 +159,7 @@ def _fill(
     for module in list_submodules(source, commit):
         place = target / module.path
         # Left out by `paths`, or led elsewhere by a link in the commit: git made no folder for it.
-        if not place.is_dir() or Path(os.path.realpath(place)) != _real(target) / module.path:
+        if not place.is_dir() or place.resolve() != target.resolve() / module.path:
             continue
         if not module.wanted:
             done = done._replace(absent=(*done.absent, module.path))
@@ -217,10 +217,6 @@ def _fetch_missing(source: Repository, commit: str) -> bool:
             input=missing, timeout_seconds=CHECKOUT_SECONDS, world=world,
         )  # fmt: skip
     return True
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
 
 
 def _submodule_missing(module: Submodule) -> Trouble:

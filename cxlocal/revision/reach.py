@@ -277,7 +277,7 @@ def _fetch_head(repository: Repository, url: str) -> list[tuple[str, str]]:
         commit, _, rest = line.partition("\t")
         note = rest.partition("\t")[2]
         what, _, place = note.rpartition(" of ")
-        if _same_place(place or note, url):
+        if _shortened(place or note) == _shortened(url):
             found.append((f"FETCH_HEAD ({what})" if what else "FETCH_HEAD", commit))
     return found
 
@@ -285,12 +285,8 @@ def _fetch_head(repository: Repository, url: str) -> list[tuple[str, str]]:
 _SCP_USER = re.compile(r"^[^/:@\s]+@(?=[^/]+:)")
 
 
-def _same_place(one: str, other: str) -> bool:
-    """Addresses as git shortens them in FETCH_HEAD: without user, ``/`` and ``.git`` at the end."""
-    return _shortened(one) == _shortened(other)
-
-
 def _shortened(url: str) -> str:
+    """As git shortens addresses in FETCH_HEAD: without user, ``/`` and ``.git`` at the end."""
     plain = re.sub(r"(?<=://)[^/@\s]*@", "", clean_url(url))
     return _SCP_USER.sub("", plain).rstrip("/").removesuffix(".git")
 

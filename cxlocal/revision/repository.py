@@ -53,11 +53,6 @@ class Repository(NamedTuple):
     believed: bool = False
     """Programs that its own configuration names may be started to reach a remote."""
 
-    @property
-    def linked_worktree(self) -> bool:
-        """Made by ``git worktree add``."""
-        return self.git_dir != self.common_dir
-
 
 class Revision(NamedTuple):
     """A commit, with what is recorded about it for good."""

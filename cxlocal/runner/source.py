@@ -288,7 +288,7 @@ def find_secrets(
     """The secrets that the stages about to run list. Raises ConfigError and Trouble, so that a
     missing one is noticed before a number is taken."""
     places = {plan.stage(name).environment for name in stages}
-    users = [(plan.stage(name).secrets, plan.stage(name).tool) for name in plan_order(plan, stages)]
+    users = [(one.secrets, one.tool) for one in plan.stages if one.name in stages]
     users += [(one.secrets, one.tool) for one in plan.environments if one.name in places]
     wanted: dict[str, None] = {}
     for names, tool in users:
@@ -306,11 +306,6 @@ def read_secrets(
     """The values of secrets that the settings name. Raises ConfigError and Trouble."""
     sources = {name: SecretSource(**one) for name, one in chosen.secrets.items()}
     return resolve_secrets(sources, wanted, environ=environ, folder=folder)
-
-
-def plan_order(plan: Plan, names: frozenset[str]) -> list[str]:
-    """``names`` in the order of the file."""
-    return [stage.name for stage in plan.stages if stage.name in names]
 
 
 def refuse_stranger(known_root: str, found_root: str, deliverable: str) -> None:

@@ -166,7 +166,7 @@ def test_linked_worktree(desk: Any, tmp_path: Path) -> None:
     work, _ = desk.project()
     work.git("worktree", "add", "-q", "-b", "side", tmp_path / "side")
     repository = open_repository(tmp_path / "side")
-    assert repository.linked_worktree
+    assert repository.git_dir != repository.common_dir
     assert repository.root == tmp_path / "side"
     assert repository.common_dir == work.path / ".git"
     assert resolve(repository).branch == "side"

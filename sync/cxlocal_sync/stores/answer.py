@@ -148,7 +148,7 @@ def answer(
     }
     asked = read_part(message, "pull")
     if asked is not None:
-        reply["pull"] = pull(session, asked, who["node"], read_head(feed))
+        reply["pull"] = pull(session, asked, who["node"], Head(feed.position, feed.hash))
     return reply
 
 
@@ -181,11 +181,6 @@ def _touched(node: str, batches: list[Batch], wishes: list[dict[str, Any]]) -> s
         if wish["run"]:
             names.add(("run", wish["deliverable"], wish["run"]))
     return names
-
-
-def read_head(feed: Feed) -> Head:
-    """The head of the feed as it stands in this transaction."""
-    return Head(feed.position, feed.hash)
 
 
 def _introduce(session: Session, store: StoreRow, feed: Feed) -> dict[str, Any]:
