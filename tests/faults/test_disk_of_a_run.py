@@ -39,7 +39,8 @@ def check_words(result: Any) -> None:
     """Done in spite of the fault, or a clear error: never a trace, never called a bug."""
     assert "Traceback" not in result.err, result.err
     assert "bug in cxlocal" not in result.err, result.err
-    assert result.code in (0, 9), result.err
+    # 5: the machine's own store lies on that disk, too, and could give no number.
+    assert result.code in (0, 5, 9), result.err
     if result.code == 9:
         words = result.err[result.err.rindex("Error: ") :].splitlines()
         assert words[-1].startswith("To do: "), result.err

@@ -74,7 +74,7 @@ def test_a_home_that_others_may_open_is_closed(tmp_path: Path) -> None:
         assert home.stat().st_mode & 0o777 == 0o700
     finally:
         process.terminate()
-        process.wait(20)
+        process.communicate(timeout=20)
 
 
 def test_on_the_server_no_token_is_needed(served: ProcessServer, cx: Any, at: Any) -> None:

@@ -183,13 +183,24 @@ def _touched(node: str, batches: list[Batch], wishes: list[dict[str, Any]]) -> s
     return names
 
 
+_STOPPED = """
+SELECT deliverable, cause, why FROM stop WHERE NOT (cause = ? AND deliverable <> '')
+ORDER BY deliverable, cause, line, number LIMIT ?
+"""
+_LEFT = """
+SELECT deliverable, cause, why FROM stop WHERE cause = ? AND deliverable <> ''
+ORDER BY deliverable, cause, line, number LIMIT ?
+"""
+STOPS_TOLD = 20
+"""Reasons why no numbers are given that an answer holds."""
+
+
 def _introduce(session: Session, store: StoreRow, feed: Feed) -> dict[str, Any]:
-    stops = session.execute(
-        "SELECT deliverable, cause, why FROM stop"
-        # What left is the least of troubles, and there may be much of it.
-        " ORDER BY deliverable <> '' AND cause = ?, deliverable, cause, line, number LIMIT 20",
-        (STORE_LEFT,),
-    ).fetchall()
+    # What left is the least of troubles; each in the order of the key, so that few of many are read.
+    stops: list[Any] = []
+    for sql in (_STOPPED, _LEFT):
+        limit = STOPS_TOLD - len(stops)
+        stops += session.execute(sql, (STORE_LEFT, limit)).fetchall() if limit else []
     return {
         "lineage": store.lineage,
         "generation": store.generation,
