@@ -69,5 +69,3 @@ WITHOUT_DELIVERABLE = frozenset(
     {NODE_BEGAN, NODE_MOVED, NODE_MIRRORED, NODE_PRUNED, NODE_SETTLED, RUN_FLAGGED}
 )
 """What a machine may say that is about no deliverable."""
-
-

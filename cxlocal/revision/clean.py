@@ -176,7 +176,9 @@ def _in_submodule(
     place = repository.root / module.path
     if not (place / ".git").exists():
         # As git left it: an empty folder. That is less than the commit, unless the commit says so.
-        return [] if not (module.wanted or place.is_dir() and any(place.iterdir())) else [module.path]
+        return (
+            [] if not (module.wanted or place.is_dir() and any(place.iterdir())) else [module.path]
+        )
     try:
         inner = open_repository(place, believed=repository.believed)
         if resolve(inner).commit != module.commit:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from cxlocal.config.outward import sends_outside
 from cxlocal.survey.recipe import Inline, Recipe, archive, by_key, needs
-from cxlocal.survey.tree import Survey, part, slug, words
+from cxlocal.survey.tree import Survey, part, slug, table, words
 
 REGISTRY = ["NPM_CONFIG_*", "npm_config_*"]
 """Variables that say where packages come from."""
@@ -67,6 +69,7 @@ def node(survey: Survey) -> Recipe | None:
         "a private Node package" if private else "a Node package",
         stages,
         name=name.rpartition("/")[2],
+        notes=tuple(_sending(package, manager, stages)),
         strict=True,
         place=by_key("package.json", "version", version),
         tests=("unit",) if tested else (),
@@ -118,3 +121,17 @@ def _served(survey: Survey, package: dict[str, object]) -> bool:
     """Whether it is there to run in an image: a Dockerfile, and nothing said for those who import."""
     for_users = {"bin", "exports", "files", "types", "module", "publishConfig", "browser"}
     return survey.has("Dockerfile", "Containerfile") and not for_users & set(package)
+
+
+def _sending(
+    package: dict[str, object], manager: Manager, stages: dict[str, Inline]
+) -> Iterator[str]:
+    """Scripts of these stages that publish or push: a rehearsal cannot leave that out."""
+    for script, text in table(package, "scripts").items():
+        sent = sends_outside(words(text))
+        used = any(f"{manager.run} {script}" in str(one.get("command")) for one in stages.values())
+        if sent and used:
+            yield (
+                f"The script {script} runs '{sent}', in a rehearsal too: give it a stage of its own"
+                ' (kind = "publish").'
+            )

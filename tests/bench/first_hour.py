@@ -183,6 +183,9 @@ class Player:
                 raise NotToBeHad(done.stderr)
             if words[1:]:
                 git(folder, "checkout", "-q", "-B", "main", words[1])
+            # What cannot be had of them is said by the release itself.
+            update = ["git", "submodule", "update", "--init", "--recursive", "-q"]
+            subprocess.run(update, cwd=folder, capture_output=True, timeout=120, check=False)
             git(folder, "remote", "remove", "origin")
         else:
             ways = {"pypi": pypi, "npm": npm, "debian": debian}

@@ -167,6 +167,13 @@ def test_the_lock_says_who_installs(lock: Files, install: str, pack: str) -> Non
     assert plan.stage("pack").produces[0].path == "scope-shop-[0-9]*.tgz"
 
 
+def test_a_script_that_publishes_is_named() -> None:
+    package = '{"name": "shop", "scripts": {"build": "tsc && npm publish", "x": "npm publish"}}'
+    recipe = recognise(survey({"package.json": package}))
+    (note,) = recipe.notes
+    assert "The script build runs 'npm publish'" in note
+
+
 def test_a_member_is_installed_by_the_lock_of_its_workspace() -> None:
     files = {
         "package.json": '{"private": true, "workspaces": ["packages/*"]}',
