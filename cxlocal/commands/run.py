@@ -207,6 +207,8 @@ def _say_ending(summary: Summary) -> None:
     if summary.skipped and summary.outcome != "success":
         line += f"; not run: {', '.join(summary.skipped)}"
     say(line)
+    if summary.untested and summary.outcome == "success":
+        say('  not tested  no stage of cx.toml tests anything (kind = "test")')
     if summary.promotions:
         given = [f"{name} ({decision})" for name, decision in summary.promotions.items()]
         say(f"  promotions  {', '.join(given)}")

@@ -350,6 +350,25 @@ def version_tags(repository: Repository) -> tuple[str, ...]:
     return tuple(decode(raw).splitlines())
 
 
+def dated_tags(repository: Repository) -> tuple[tuple[str, str], ...]:
+    """The tags this clone has and the days they were made (``2026-11-30``), the oldest first."""
+    raw = ask(
+        repository.root, "for-each-ref", "--sort=creatordate",
+        "--format=%(refname:strip=2) %(creatordate:short)", "refs/tags/",
+    )  # fmt: skip
+    pairs = (line.rpartition(" ") for line in decode(raw).splitlines())
+    return tuple((name, day) for name, _, day in pairs)
+
+
+def known_files(repository: Repository) -> tuple[str, ...]:
+    """The files of the working tree that are not ignored, from its top, committed or not."""
+    raw = ask(
+        repository.root, "ls-files", "-z", "--cached", "--others", "--exclude-standard",
+        "--full-name",
+    )  # fmt: skip
+    return tuple(os.fsdecode(name) for name in dict.fromkeys(raw.split(b"\0")) if name)
+
+
 def tags_like(tags: Iterable[str], pattern: str) -> tuple[str, ...]:
     """Those that match ``pattern`` (``v*``, ``webshop/*``)."""
     return tuple(tag for tag in tags if fnmatchcase(tag, pattern))

@@ -180,6 +180,7 @@ def _summary(
         kept=opened.source.kept,
         look=_look_at(opened.work) if success else "",
         refused=ended.refused,
+        untested=not any(one.kind == "test" or one.reports for one in record.plan.stages),
     )
 
 

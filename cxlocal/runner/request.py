@@ -63,6 +63,8 @@ class Summary(NamedTuple):
     refused: CxError | None = None
     bundle: str = ""
     """Where a passing machine left what the store lacks; empty where there is nothing."""
+    untested: bool = False
+    """No stage of the plan tests anything."""
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""

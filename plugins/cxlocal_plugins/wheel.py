@@ -25,6 +25,14 @@ from cxlocal_plugins.wheel_file import Metadata, read_metadata
 PIP = {"PIP_RETRIES": "2", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
 """An index that is away must be noticed within seconds."""
 
+TOLD = (
+    "SETUPTOOLS_SCM_PRETEND_VERSION",  # setuptools-scm, hatch-vcs
+    "PBR_VERSION",
+    "PDM_BUILD_SCM_VERSION",
+    "POETRY_DYNAMIC_VERSIONING_BYPASS",
+)
+"""By these, backends that would read the version from tags of git are told the version of the run."""
+
 
 class Wheel(Tool):
     """Builds one wheel. An artifact that says another version than the run's is refused."""
@@ -104,9 +112,10 @@ def _last_line(output: str) -> str:
 
 
 def _environment(ctx: Context) -> dict[str, str]:
-    """The commit's time as the time of all files, so that the same commit gives the same bytes
+    """The version, and the commit's time as the time of all files, so that the same commit gives the same bytes
     (https://reproducible-builds.org/specs/source-date-epoch/)."""
     found = {name: value for name, value in PIP.items() if name not in os.environ}
+    found.update(dict.fromkeys(TOLD, ctx.version))
     answer = ctx.exec(["git", "log", "-1", "--format=SOURCE_DATE_EPOCH=%ct"], check=False)
     stamp = answer.output.strip().removeprefix("SOURCE_DATE_EPOCH=")
     if answer.code == 0 and stamp.isdigit():

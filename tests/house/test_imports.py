@@ -42,6 +42,7 @@ PURE = (
     "cxlocal.plan",
     "cxlocal.numbers.log",
     "cxlocal.numbers.schemes",
+    "cxlocal.survey",
     "cxlocal.exchange.answers",
     "cxlocal.address",
     "cxlocal.exchange.messages",

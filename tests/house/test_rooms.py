@@ -18,7 +18,8 @@ import pytest
 ROOMS = (
     "cxlocal.version", "cxlocal.errors", "cxlocal.clock", "cxlocal.text", "cxlocal.domain",
     "cxlocal.address", "cxlocal.files", "cxlocal.private", "cxlocal.events", "cxlocal.projection", "cxlocal.processes",
-    "cxlocal.secrets", "cxlocal.journal", "cxlocal.numbers", "cxlocal.config", "cxlocal.revision",
+    "cxlocal.secrets", "cxlocal.journal", "cxlocal.numbers", "cxlocal.config", "cxlocal.survey",
+    "cxlocal.revision",
     "cxlocal.hooks", "cxlocal.plan", "cxlocal.testing", "cxlocal.exchange", "cxlocal.allocation",
     "cxlocal.bundles", "cxlocal.runner", "cxlocal.api", "cxlocal.doctor", "cxlocal.demo",
     "cxlocal.commands", "cxlocal.__main__",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxlocal.config.load import parse
-from cxlocal.config.propose import LINES_MAX, propose, quoted
-from cxlocal.config.survey import Survey, highest_tag
 from cxlocal.plan.resolve import resolve
 from cxlocal.plan.types import Plan
+from cxlocal.survey.propose import LINES_MAX, quoted
 
 MAKEFILE = """\
 PROGRAM = hello
@@ -110,77 +110,13 @@ def test_every_kind_gets_a_file_that_holds(cx: Any, repository: Path, kind: str)
     assert "cxlocal rehearse" in result.err
 
 
-def made(files: dict[str, str], **rest: Any) -> Plan:
-    tops = {name.partition("/")[0] + ("/" if "/" in name else "") for name in files}
-    survey = Survey("shop", frozenset(tops), files, **rest)
-    return resolve(parse(propose(survey).text))
-
-
-def test_python() -> None:
-    plan = made(KINDS["python"])
-    assert (plan.version.scheme, plan.version.line, plan.version.first) == ("pep440", "0.3", 2)
-    assert plan.version.stamp[0].key == "project.version"
-    assert [(stage.name, stage.tool) for stage in plan.stages] == [
-        ("build", "wheel"), ("unit", "pytest"),
-    ]  # fmt: skip
-    assert plan.promotion("PASSED_TEST").after == ("unit",)
-
-
-def test_python_with_its_version_in_a_module() -> None:
-    plan = made(KINDS["python-dynamic"])
-    assert plan.version.stamp[0].file == "src/shop/__init__.py"
-    assert (plan.version.line, plan.version.first) == ("1.4", 1)
-    assert [stage.name for stage in plan.stages] == ["build"]
-    assert made(KINDS["python-old"]).version.stamp[0].file == "setup.py"
-
-
-def test_python_with_its_version_from_tags() -> None:
-    plan = made(KINDS["python-tags"], tags=("v1.2.0", "v1.10.3", "v1.9.9", "v2.0.0rc1", "latest"))
-    assert (plan.version.line, plan.version.first, plan.version.stamp) == ("1.10", 4, ())
-    assert "SETUPTOOLS_SCM_PRETEND_VERSION" in str(plan.stage("build").command)
-
-
-def test_node() -> None:
-    plan = made(KINDS["node"])
-    assert [stage.name for stage in plan.stages] == ["install", "build", "unit", "pack"]
-    assert plan.stage("install").command == "npm ci"
-    assert plan.stage("pack").waits_for == ("unit",)
-    assert plan.stage("pack").produces[0].path == "scope-shop-*.tgz"
-    assert (plan.version.line, plan.version.first) == ("2.1", 4)
-    assert plan.version.stamp[0].key == "version"
-
-
-@pytest.mark.parametrize(("version", "first"), [("0.1.0", 0), ("1.0.0", 0), ("7.0.0", 1)])
-def test_a_version_in_a_file_may_be_published(version: str, first: int) -> None:
-    plan = made({"package.json": f'{{"name": "shop", "version": "{version}"}}'})
-    assert plan.version.first == first
-    assert made({"package.json": "{}"}, tags=("v0.1.0",)).version.first == 1
-
-
-def test_make() -> None:
-    plan = made(KINDS["make"])
-    assert plan.stage("build").produces[0].path == "hello"
-    assert plan.stage("unit").command == "make check"
-    plain = made(KINDS["make-plain"])
-    assert plain.stage("pack").produces[0].path == "dist/shop-*.tar.gz"
-
-
-def test_tags_of_this_deliverable_among_others() -> None:
-    found = highest_tag(["v1.2", "shop-1.2.9", "shop@1.3.0", "release/1.2.30", "2021-01-01", "x"])
-    assert found is not None
-    assert (found.line, found.number, found.said_by) == ("1.3", 0, "the tag shop@1.3.0")
-    assert highest_tag(["latest", "v1"]) is None
-
-
-def test_dates_as_versions() -> None:
-    plan = made(KINDS["make"], tags=("2026.11.3",))
-    assert (plan.version.scheme, plan.version.line) == ("calver", "YYYY.MM")
-
-
-def test_several_remotes_and_a_monorepo() -> None:
-    plan = made(KINDS["node"], remotes=("origin", "backup"), prefix="services/shop")
-    assert plan.remotes == ("origin", "backup")
-    assert plan.paths == ("services/shop",)
+def terminal(cx: Any, folder: Path, words: str, answers: str) -> str:
+    """What ``init`` said at a terminal where a person gave these answers."""
+    done = subprocess.run(
+        ["script", "-qec", f"{cx.program} {words}", os.devnull], cwd=folder, input=answers,
+        capture_output=True, text=True, check=False, timeout=40,
+    )  # fmt: skip
+    return done.stdout
 
 
 def test_a_repository_with_tags_and_a_remote(cx: Any, repository: Path) -> None:
@@ -190,7 +126,7 @@ def test_a_repository_with_tags_and_a_remote(cx: Any, repository: Path) -> None:
     git(repository, "tag", "v0.9.4")
     git(repository, "remote", "add", "origin", "https://example.com/shop.git")
     result = cx.ok("init", cwd=repository)
-    assert "the tag v0.9.4 says 0.9.4" in result.err
+    assert "the tag v0.9.4 says v0.9.4" in result.err
     assert "no remote" not in result.err
     plan = written(repository)
     assert (plan.version.line, plan.version.first) == ("0.9", 5)
@@ -258,30 +194,101 @@ def test_a_pipe_in_place_of_a_file_does_not_hang(cx: Any, repository: Path) -> N
 @settings(deadline=None, max_examples=100)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_survives_quoting(text: str) -> None:
-    import tomllib
-
     assert tomllib.loads(f"a = {quoted(text)}")["a"] == text
 
 
-@settings(deadline=None, max_examples=60)
-@given(
-    st.text(max_size=20),
-    st.sampled_from(list(KINDS)),
-    st.lists(
-        st.text("v0123456789.-@/rc", max_size=12) | st.from_regex(r"v\d+\.\d+\.\d+"), max_size=5
-    ),
-    st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
-)
-def test_no_folder_and_no_tag_breaks_the_file(
-    folder: str, kind: str, tags: list[str], name: str
-) -> None:
-    import json
+def test_sources_that_disagree_are_said(cx: Any, repository: Path) -> None:
+    fill(repository, {"pyproject.toml": '[project]\nname = "shop"\nversion = "1.2.0"\n'})
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "first")
+    git(repository, "tag", "1.4.1")
+    result = cx.ok("init", cwd=repository)
+    assert "the tag 1.4.1 says 1.4.1, pyproject.toml says 1.2.0. Next is 1.4.2." in result.err
+    assert written(repository).version.first == 2
+    text = (repository / "cx.toml").read_text()
+    assert "# the tag 1.4.1 is the last before; 1.2.0 (pyproject.toml)" in text
 
-    files = {**KINDS[kind]}
-    if kind == "node":
-        files["package.json"] = json.dumps({"name": name, "version": name})
-    tops = {one.partition("/")[0] + ("/" if "/" in one else "") for one in files}
-    survey = Survey(folder, frozenset(tops), files, ("a", "b"), tuple(tags), "x/y")
-    text = propose(survey).text
-    assert len(text.splitlines()) <= LINES_MAX
-    resolve(parse(text))
+
+@pytest.mark.needs("script")
+@pytest.mark.parametrize(("answer", "first"), [("y\n", ("1.4", 2)), ("n\n", ("1.2", 1))])
+def test_a_person_is_asked_which_holds(
+    cx: Any, repository: Path, answer: str, first: tuple[str, int]
+) -> None:
+    fill(repository, {"pyproject.toml": '[project]\nname = "shop"\nversion = "1.2.0"\n'})
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "first")
+    git(repository, "tag", "1.4.1")
+    said = terminal(cx, repository, "init", answer)
+    assert "Count on with 1.4.2 (no: 1.2.1)?" in said
+    plan = written(repository)
+    assert (plan.version.line, plan.version.first) == first
+
+
+def test_tags_that_only_the_remote_has(cx: Any, repository: Path, tmp_path: Path) -> None:
+    fill(repository, KINDS["make"])
+    git(tmp_path, "init", "-q", "--bare", "remote.git")
+    git(repository, "remote", "add", "origin", str(tmp_path / "remote.git"))
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "first")
+    git(repository, "tag", "v0.9.4")
+    git(repository, "push", "-q", "--tags", "origin", "HEAD")
+    git(repository, "tag", "-d", "v0.9.4")
+    cx.ok("init", "--print", "--offline", cwd=repository)
+    assert "the tag" not in cx.ok("init", "--print", "--offline", cwd=repository).out
+    assert "from = 5" in cx.ok("init", "--print", cwd=repository).out
+
+
+WORKSPACE = {
+    "package.json": '{"private": true, "workspaces": ["packages/*"]}',
+    "packages/cli/package.json": '{"name": "cli", "version": "2.0.0", "main": "a.js"}',
+    "packages/core/package.json": '{"name": "core", "version": "15.0.0", "main": "a.js"}',
+    "packages/docs/package.json": '{"name": "docs", "version": "1.0.0", "private": true}',
+}
+
+
+def test_a_workspace_gets_a_file_for_each(cx: Any, repository: Path) -> None:
+    fill(repository, WORKSPACE)
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "first")
+    git(repository, "tag", "cli@2.0.1")
+    git(repository, "tag", "core@15.0.1")
+    refused = cx("init", cwd=repository)
+    assert refused.code == 2
+    assert "packages/cli  a Node package" in refused.err
+    assert "cxlocal init --all" in refused.err
+    result = cx.ok("init", "--all", cwd=repository)
+    assert "Wrote packages/core/cx.toml" in result.err
+    assert not (repository / "cx.toml").exists()
+    assert not (repository / "packages/docs/cx.toml").exists()
+    plans = {one: written(repository / "packages" / one) for one in ("cli", "core")}
+    assert {name: plan.version.first for name, plan in plans.items()} == {"cli": 2, "core": 2}
+    assert plans["core"].paths == ("packages/core",)
+
+
+@pytest.mark.needs("script")
+def test_a_person_chooses_among_the_members(cx: Any, repository: Path) -> None:
+    fill(repository, WORKSPACE)
+    terminal(cx, repository, "init", "n\ny\n")
+    assert not (repository / "packages/cli/cx.toml").exists()
+    assert written(repository / "packages/core").version.line == "15.0"
+
+
+def test_what_a_person_must_see_to_is_said(cx: Any, repository: Path) -> None:
+    fill(repository, {**KINDS["helm"], "apt.txt": "libxml2-dev  # parser\nxvfb\n"})
+    result = cx.ok("init", cwd=repository, env={"PATH": "/usr/bin:/bin"})
+    assert "apt.txt names packages of the system; they are yours to install" in result.err
+    assert "libxml2-dev xvfb" in result.err
+    assert "its stages need it: helm" in result.err
+
+
+def test_an_untested_release_says_so_each_time(cx: Any, repository: Path, tmp_path: Path) -> None:
+    fill(repository, {"VERSION": "1.4.0\n"})
+    assert "No tests were found" in cx.ok("init", cwd=repository).err
+    assert "# Nothing tests this" in (repository / "cx.toml").read_text()
+    git(tmp_path, "init", "-q", "--bare", "remote.git")
+    git(repository, "remote", "add", "origin", str(tmp_path / "remote.git"))
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "first")
+    git(repository, "push", "-q", "origin", "HEAD")
+    for words in (["rehearse"], ["run"]):
+        assert "not tested" in cx.ok(*words, cwd=repository).err
