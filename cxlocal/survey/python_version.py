@@ -36,7 +36,7 @@ def place(survey: Survey) -> Place:
             return by_key("pyproject.toml", ".".join(keys), found)
     named = _named(survey)
     if named is not None:
-        return named
+        return _with_own_metadata(survey, named)
     sources = survey.text("pyproject.toml") + survey.text("setup.py") + survey.text("setup.cfg")
     if FROM_GIT.search(sources):
         note = "" if TOLD.search(sources) else "The build takes its version from git's tags alone."

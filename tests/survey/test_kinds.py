@@ -90,6 +90,15 @@ def test_the_version_is_stamped_where_it_stands(
     assert (tmp_path / file).read_text() == files[file].replace("1.4.0", "9.8.7")
 
 
+def test_the_metadata_of_a_source_archive_is_stamped_too_where_the_build_believes_it() -> None:
+    files = {
+        "pyproject.toml": PROJECT + '[build-system]\nrequires = ["hatchling"]\n'
+        '[tool.hatch.version]\npath = "shop.py"\n',
+        "shop.py": '__version__ = "1.4.0"\n', "PKG-INFO": "Version: 1.4.0\n",
+    }  # fmt: skip
+    assert [one.file for one in made(files).version.stamp] == ["shop.py", "PKG-INFO"]
+
+
 @pytest.mark.parametrize(
     "described",
     [
