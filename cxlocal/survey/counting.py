@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from cxlocal.numbers.schemes import texts_in_tag
+from cxlocal.numbers.schemes import SCHEMES, numbers_in_tags, texts_in_tag
 from cxlocal.survey.tree import Survey, Tag, all_of, slug
 
 
@@ -199,7 +199,10 @@ def standing(
     known = sorted(filter(None, (by_tag, by_tree)), key=lambda one: one.key)
     if not known:
         return Standing(None, None, Start(scheme, "0.1", 0, "0.1.0"), None)
-    starts = [_after(one, scheme, strict, tags, by_tag) for one in known]
+    own = name or survey.folder
+    starts = [
+        _above_tags(_after(one, scheme, strict, tags, by_tag), own, survey.tags) for one in known
+    ]
     other = starts[0] if starts[0] != starts[-1] else None
     return Standing(by_tag, by_tree, starts[-1], other)
 
@@ -233,6 +236,17 @@ def _started(
     first = number if last.early or untouched else number + 1
     shown = ".".join(map(str, line))
     return Start(scheme, shown, first, f"{shown}.{first}" if shown else str(first))
+
+
+def _above_tags(start: Start, name: str, tags: Iterable[Tag]) -> Start:
+    """Past every number of the line that a release would be refused for a tag of its text: also
+    a neighbour's without a name."""
+    if start.scheme == "calver":
+        return start  # The line of the day is not known yet.
+    scheme = SCHEMES[start.scheme]
+    taken = numbers_in_tags(scheme, name, start.line, (one.name for one in tags))
+    first = max([start.first, *(number + 1 for number in taken)])
+    return start._replace(first=first, example=scheme.render(start.line, first))
 
 
 def _calendar(last: Point, tags: Sequence[Numbered]) -> str:

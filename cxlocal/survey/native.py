@@ -93,7 +93,12 @@ def _test_options(text: str) -> str:
         r"(?is)\b(?:cmake_dependent_)?option\s*\(\s*(\w*(?:TESTS?|TESTING))\b\s*(?:\"[^\"]*\")?\s*(\S*?)\s*[\s)]",
         text,
     )
-    off = [name for name, default in found if default.upper() not in ("ON", "TRUE", "1")]
+    off = [
+        name
+        for name, default in found
+        if default.upper() not in ("ON", "TRUE", "1")
+        and not re.search(r"WITHOUT|DISABLE|SKIP|(?:^|_)NO_", name.upper())
+    ]
     return "".join(f" -D{one}=ON" for one in dict.fromkeys(off[:4]))
 
 

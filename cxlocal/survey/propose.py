@@ -114,7 +114,8 @@ def _reason(known: Standing, start: Start) -> str:
     )
     if known.other:
         words += "".join(f"; {_shown(one)}" for one in rest)
-    return words
+    passed = first is not None and start.first > first.release[-1] + 1
+    return f"{words}; {start.line}.{start.first - 1} is another's tag" if passed else words
 
 
 def _shown(one: Point) -> str:

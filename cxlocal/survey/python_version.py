@@ -20,6 +20,7 @@ TOLD = re.compile(
 """Those of them that the tool ``wheel`` can tell the version (its variables)."""
 
 ASSIGNED = r"^{name}\s*(?::\s*[\w\[\]., ]+)?=\s*[\"']([^\"']*)[\"']"
+IN_METADATA = r"^Version: (\d\S*)"
 IN_CFG = r"^version\s*=\s*(\d\S*)"
 IN_SETUP = r"\bversion\s*=\s*[\"']([^\"']*)[\"']"
 MODULES = ("__init__.py", "__about__.py", "_version.py", "version.py", "__version__.py", "about.py")
@@ -36,11 +37,13 @@ def place(survey: Survey) -> Place:
             return by_key("pyproject.toml", ".".join(keys), found)
     named = _named(survey)
     if named is not None:
-        return named
+        return _with_own_metadata(survey, named)
     sources = survey.text("pyproject.toml") + survey.text("setup.py") + survey.text("setup.cfg")
     if FROM_GIT.search(sources):
         note = "" if TOLD.search(sources) else "The build takes its version from git's tags alone."
-        return Place(note=note)
+        # A source archive says it there, and hatchling believes that before all else.
+        found = by_pattern(survey, "PKG-INFO", IN_METADATA) or Place()
+        return found._replace(note=note)
     return _searched(survey)
 
 
@@ -121,8 +124,8 @@ def _with_own_metadata(survey: Survey, found: Place) -> Place:
     """hatchling believes the PKG-INFO of a source archive before its own configuration."""
     if "hatchling" not in survey.text("pyproject.toml") or not survey.has("PKG-INFO"):
         return found
-    stamp = ({"file": "PKG-INFO", "pattern": r"^Version: (.+)$"},)
-    return found._replace(stamp=(*found.stamp, *stamp))
+    metadata = by_pattern(survey, "PKG-INFO", IN_METADATA) or Place()
+    return found._replace(stamp=(*found.stamp, *metadata.stamp))
 
 
 def _depth(name: str) -> int:

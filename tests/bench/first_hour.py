@@ -64,7 +64,7 @@ PROJECTS = (
     Project("commander", "git tj/commander.js", "Node, npm lock", "a Node package", "15.0.1"),
     Project("nanoid", "git ai/nanoid", "Node, pnpm lock", "a Node package", "6.0.2"),
     Project("concat-map", "npm concat-map 0.0.1", "Node, no lock", "a Node package", "0.0.2"),
-    Project("remark-parse", "git remarkjs/remark", "npm workspace of four, private root", "a Node package", "11.0.1", folder="packages/remark-parse"),
+    Project("remark-parse", "git remarkjs/remark", "npm workspace of four, private root", "a Node package", "11.0.3", folder="packages/remark-parse"),
     Project("fnv", "git servo/rust-fnv", "Rust crate", "a Rust crate", "1.0.8"),
     Project("pflag", "git spf13/pflag", "Go library", "a Go library", "1.0.11"),
     Project("waybackurls", "git tomnomnom/waybackurls", "Go program, no tests", "a Go module", "0.1.1", tested=False),

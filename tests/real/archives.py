@@ -26,8 +26,7 @@ def call(command: list[str], folder: Path, **environ: str) -> None:
 def pypi(name: str, version: str, folder: Path) -> Path:
     """The source archive of a Python project."""
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:", "--quiet"]
-    # What the build backend would say of it is of no interest here.
-    call([*pip, "--no-build-isolation", f"{name}=={version}"], folder)
+    call([*pip, f"{name}=={version}"], folder)
     wanted = name.lower().replace("-", "_")
     return next(
         one for one in folder.glob("*.tar.gz") if one.name.lower().replace("-", "_").startswith(f"{wanted}_{version}")

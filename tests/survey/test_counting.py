@@ -166,6 +166,12 @@ def test_tags_of_neighbours_do_not_count(
     assert (found.line, found.first) == expected
 
 
+def test_numbers_that_a_release_would_be_refused_are_passed_over() -> None:
+    tags = ("remark@15.0.1", "parse@11.0.0", "11.0.2", "11.0.1")
+    found = known(tags, name="parse", prefix="packages/parse", alone=False).start
+    assert (found.line, found.first, found.example) == ("11.0", 3, "11.0.3")
+
+
 def test_both_sources_and_what_the_other_would_be() -> None:
     found = known(("4.1.1",), "4.2.0")
     assert found.tag is not None and found.tree is not None and found.other is not None

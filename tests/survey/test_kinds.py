@@ -90,6 +90,15 @@ def test_the_version_is_stamped_where_it_stands(
     assert (tmp_path / file).read_text() == files[file].replace("1.4.0", "9.8.7")
 
 
+def test_the_metadata_of_a_source_archive_is_stamped_too_where_the_build_believes_it() -> None:
+    files = {
+        "pyproject.toml": PROJECT + '[build-system]\nrequires = ["hatchling"]\n'
+        '[tool.hatch.version]\npath = "shop.py"\n',
+        "shop.py": '__version__ = "1.4.0"\n', "PKG-INFO": "Version: 1.4.0\n",
+    }  # fmt: skip
+    assert [one.file for one in made(files).version.stamp] == ["shop.py", "PKG-INFO"]
+
+
 @pytest.mark.parametrize(
     "described",
     [
@@ -103,6 +112,9 @@ def test_a_version_from_git_is_stamped_nowhere(described: str) -> None:
     plan = made({"pyproject.toml": described}, tags=(Tag("v1.2.0"), Tag("v1.10.3")))
     assert (plan.version.line, plan.version.first, plan.version.stamp) == ("1.10", 4, ())
     assert plan.stage("build").tool == "wheel"
+    archive = made({"pyproject.toml": described, "PKG-INFO": "Name: shop\nVersion: 2.1.0\n"})
+    assert (archive.version.line, archive.version.first) == ("2.1", 1)
+    assert [one.file for one in archive.version.stamp] == ["PKG-INFO"]
 
 
 @pytest.mark.parametrize(
@@ -204,6 +216,9 @@ def test_what_is_installed_is_packed_and_no_build_folder(files: Files, pack: str
 def test_tests_of_cmake_that_are_off() -> None:
     text = 'project(shop)\noption(SHOP_BUILD_TESTS "tests" OFF)\nif(SHOP_BUILD_TESTS)\nenable_testing()\nendif()\n'
     assert "-DSHOP_BUILD_TESTS=ON" in command(made({"CMakeLists.txt": text}), "build")
+    for name in ("SHOP_WITHOUT_TESTS", "DISABLE_TESTING", "NO_TESTS"):
+        other = text.replace("SHOP_BUILD_TESTS", name)
+        assert "=ON" not in command(made({"CMakeLists.txt": other}), "build")
 
 
 @pytest.mark.parametrize(
