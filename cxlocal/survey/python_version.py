@@ -42,8 +42,8 @@ def place(survey: Survey) -> Place:
     if FROM_GIT.search(sources):
         note = "" if TOLD.search(sources) else "The build takes its version from git's tags alone."
         # A source archive says it there, and hatchling believes that before all else.
-        found = by_pattern(survey, "PKG-INFO", IN_METADATA) or Place()
-        return found._replace(note=note)
+        said = by_pattern(survey, "PKG-INFO", IN_METADATA) or Place()
+        return said._replace(note=note)
     return _searched(survey)
 
 
