@@ -108,6 +108,8 @@ def _in_file(survey: Survey, path: str, pattern: str) -> Place | None:
 def _searched(survey: Survey) -> Place:
     """The usual places, where nothing names one: setup.cfg, setup.py, ``__version__`` (flit)."""
     tries = [("setup.cfg", IN_CFG), ("setup.py", IN_SETUP)]
+    names = ("__version__", "version", "VERSION")
+    tries += [("setup.py", ASSIGNED.format(name=name)) for name in names]
     modules = [name for one in MODULES for name in survey.below(f"*/{one}")]
     modules = [name for name in modules if not re.search(r"(^|/)(tests?|docs?|examples?)/", name)]
     tries += [(path, ASSIGNED.format(name="__version__")) for path in sorted(modules, key=_depth)]

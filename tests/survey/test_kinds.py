@@ -57,6 +57,7 @@ TESTS = {"tests/test_a.py": ""}
         ({"setup.cfg": "[metadata]\nname = shop\nversion = attr: shop.__version__\n", "shop/__init__.py": '__version__ = "1.4.0"\n'}, "shop/__init__.py", "1.4"),
         ({"setup.cfg": "[metadata]\nname = shop\nversion = 1.4.0\n"}, "setup.cfg", "1.4"),
         ({"setup.py": "setup(name='shop', version='1.4.0')\n"}, "setup.py", "1.4"),
+        ({"setup.py": "__version__ = '1.4.0'\nsetup(name='shop', version=__version__)\n"}, "setup.py", "1.4"),
         ({"pyproject.toml": PROJECT + 'dynamic = ["version"]\n', "shop.py": '"""Shop."""\n__version__ = "1.4.0"\n'}, "shop.py", "1.4"),
         ({"pyproject.toml": '[build-system]\nbuild-backend = "maturin"\n' + PROJECT, "Cargo.toml": '[package]\nname = "shop"\nversion = "1.4.0"\n'}, "Cargo.toml", "1.4"),
         ({"CMakeLists.txt": "project(\n  shop\n  VERSION 1.4.0)\n"}, "CMakeLists.txt", "1.4"),
