@@ -42,7 +42,8 @@ def git(tree: Path, *words: str) -> None:
 def test_without_the_file_there_is_none(tree: Path, environ: dict[str, str]) -> None:
     assert find_local(tree, environ, SystemIds()) is None
     (tree / "cx.local.toml").mkdir()
-    assert find_local(tree, environ, SystemIds()) is None
+    found = find_local(tree, environ, SystemIds())
+    assert found is not None and found.ignored == "it is not a plain file"
     assert effective(None) is None
 
 
