@@ -15,24 +15,27 @@ from msgspec.structs import replace
 
 from cxlocal.allocation.request import passed_over
 from cxlocal.errors import CxError, Refused, UsageError
+from cxlocal.journal.blobs import blob_path, check_blob
 from cxlocal.numbers import holdings
 from cxlocal.numbers.schemes import final_of, numbers_in_tags
-from cxlocal.runner.products import artifacts
-from cxlocal.runner.record import RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from cxlocal.hooks.tool import ArtifactRef
     from cxlocal.journal.file import Journal
     from cxlocal.numbers.schemes import Scheme
     from cxlocal.plan.types import Plan
+    from cxlocal.runner.record import RunRecord
     from cxlocal.runner.stage_verdict import Made
-    from cxlocal.runner.work import Work
 
 TAKEN = """
 SELECT v.text, v.run, r.revision, r.revision_subject FROM version v LEFT JOIN run r ON r.id = v.run
 WHERE v.deliverable = ? AND v.sort_key = ? AND v.used_at IS NOT NULL LIMIT 1
+"""
+TESTED = """
+SELECT a.name, a.sha256, a.file_name, f.version FROM run r JOIN run f ON f.id = r.final_of
+JOIN artifact a ON a.run = f.id AND a.packaged_at IS NOT NULL AND a.replaced_at IS NULL
+WHERE r.id = ?
 """
 CANDIDATE = "SELECT version, revision, outcome FROM run WHERE id = ? AND deliverable = ?"
 
@@ -114,36 +117,31 @@ def as_final(plan: Plan, final: Final) -> Plan:
     return replace(plan, version=rule)
 
 
-def tested(work: Work) -> dict[str, ArtifactRef]:
-    """The artifacts that a final version takes over; none for every other run."""
-    record = work.record
-    row = record.journal.one("SELECT final_of FROM run WHERE id = ?", (record.run,))
-    former = RunRecord.find(record.journal, row["final_of"]) if row and row["final_of"] else None
-    if former is None:
-        return {}
-    from cxlocal.runner.mentions import mentions
-
-    try:
-        found = artifacts(former)
-    except CxError as problem:
-        work.voice.warn(f"nothing is taken over from {former.version}: {problem.what}")
-        return {}
-    return {name: one for name, one in found.items() if not mentions(one.path, former.version)}
-
-
-def take_over(tested: Mapping[str, ArtifactRef], made: Iterable[Made]) -> list[str]:
-    """Put what was tested in the place of what was just built; a line for each that differs."""
-    said = []
+def take_over(record: RunRecord, made: Iterable[Made]) -> list[str]:
+    """In a final version put what was tested in the place of what was just built, if it does not hold
+    its version. A line for each that differs, or whose tested bytes cannot be had here."""
+    rows = record.journal.query(TESTED, (record.run,)) if record.kind == "release" else ()
+    tested, said = {row["name"]: row for row in rows}, []
     for one in made:
-        former = tested.get(one.name)
+        former, path = tested.get(one.name), one.paths[0]
         if former is None:
             continue
-        path = one.paths[0]
-        if filecmp.cmp(path, former.path, shallow=False):
+        from cxlocal.runner.mentions import mentions
+
+        try:
+            check_blob(record.journal.home, former["sha256"])
+        except CxError as problem:
+            said.append(f"{one.name} is not the one of {former['version']}: {problem.what}")
             continue
-        said.append(f"{one.name} was built with other bytes now; those that were tested are kept")
-        mode = path.stat().st_mode
-        path.unlink()
-        shutil.copyfile(former.path, path)
-        path.chmod(mode)
+        kept = blob_path(record.journal.home, former["sha256"])
+        if mentions(kept, former["version"], former["file_name"] or ""):
+            continue
+        if not filecmp.cmp(path, kept, shallow=False):
+            said.append(
+                f"{one.name} was built with other bytes now; those that were tested are kept"
+            )
+            mode = path.stat().st_mode
+            path.unlink()
+            shutil.copyfile(kept, path)
+            path.chmod(mode)
     return said

@@ -45,13 +45,13 @@ _BROKEN = (
 )  # fmt: skip
 
 
-def mentions(path: Path, version: str) -> bool:
-    """Whether ``version``, a pre-release in any of its usual forms, stands in the name or the bytes of
-    a file; True as well where that cannot be told."""
+def mentions(path: Path, version: str, name: str) -> bool:
+    """Whether ``version``, a pre-release in any of its usual forms, stands in the ``name`` or the bytes
+    of a file; True as well where that cannot be told."""
     pattern = _pattern(version)
     try:
         with path.open("rb") as file:
-            texts = chain([path.name.encode("utf-8", "surrogateescape")], _Look().into(file))
+            texts = chain([name.encode("utf-8", "surrogateescape")], _Look().into(file))
             return any(pattern.search(text) for text in texts)
     except _BROKEN:
         return True

@@ -34,7 +34,8 @@ from cxlocal.runner.facts import (
     require_own_tree,
     words_of_changes,
 )
-from cxlocal.runner.final import Final, as_final, find_final, refuse_tagged, tested
+from cxlocal.runner.final import Final, as_final, find_final, refuse_tagged
+from cxlocal.runner.handover import fetch_bytes
 from cxlocal.runner.nesting import handed_on, refuse_in_rehearsal, refuse_repetition
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.record import RunRecord, Version
@@ -196,7 +197,8 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
         readers=readers,
     )  # fmt: skip
     work.ask_others = asking(journal, begun.store, source, begun.why_offline)
-    work.tested = tested(work)
+    if pushed.final is not None and begun.store is not None:
+        fetch_bytes(journal, begun.store, pushed.final.run)
     version = number_and_stamp(machine, work, source, begun.store, began)
     proof = pushed.proof
     shown = "" if proof is None else f"{proof.kind} at {proof.remote}".removesuffix(" at ")
@@ -369,7 +371,6 @@ def make_work(
     except CxError:
         if needs_bytes:
             raise
-    work.tested = tested(work)
     work.succeeded = record.succeeded()
     work.first_attempt = {
         name: max(one.attempt for one in attempts) + 1

@@ -89,7 +89,7 @@ def collect(
     left = find_left(stage, named, folder, before, work.readers, work.masker)
     verdict = judge_left(stage, (worked.outcome, worked.reason), left, released(work.record))
     if verdict[0] == Outcome.SUCCESS:
-        for words in take_over(work.tested, left.made):
+        for words in take_over(work.record, left.made):
             work.voice.note(words)
     return keep(work.record, work.masker, stage, attempt, left, verdict)
 

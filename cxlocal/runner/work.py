@@ -96,8 +96,6 @@ class Work:
         """Fetches what other machines deployed, shortly; an absent store is no obstacle."""
         self.masker = Masker(secrets.values())
         self.artifacts: dict[str, ArtifactRef] = {}
-        self.tested: dict[str, ArtifactRef] = {}
-        """What a final version takes over from its pre-release."""
         self.uris: dict[str, str] = {}
         self.ready_at: dict[str, int] = {}
         self.succeeded: set[str] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -139,3 +140,25 @@ def test_the_store_alone_gives_a_certain_number(shop: Any) -> None:
     done = shop.run("--final", "3.2.9rc1", "--json", env=here)
     assert done.code == 0 and json.loads(done.out)["version"] == "3.2.9", done.err
     assert shop.command("verify", env=here).code == 0
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["at the store", "nowhere"])
+def test_another_machine_takes_the_bytes_of_the_store_or_says_so(kept: bool, shop: Any) -> None:
+    store = f"sqlite://{shop.root}/shared/store.db"
+    here, there = {"CXLOCAL_STORE": store}, {
+        "CXLOCAL_STORE": store, "CXLOCAL_HOME": str(shop.root / "other"),
+    }  # fmt: skip
+    assert shop.command("store", "create", store).code == 0
+    # The store keeps what was deployed for whoever puts it back.
+    live = 'live = { kind = "deploy", command = "true", environment = "production", needs = ["test"] }\n'
+    shop.write(PLAIN + (live + "[environments.production]\n" if kept else ""))
+    asked = ("--to", "production") if kept else ()
+    assert shop.run(*asked, env=here).code == 0
+    for env in (here, there):
+        assert shop.command("sync", env=env).code == 0
+    shutil.rmtree(shop.root / "other" / "blobs", ignore_errors=True)
+    done = shop.run("--final", "3.2.0rc1", *asked, env=there)
+    assert done.code == 0, done.err
+    assert ("app is not the one of 3.2.0rc1" in done.err) is not kept, done.err
+    assert shop.command("sync", env=here).code == 0
+    assert (digests(shop, "3.2.0")["app"] == digests(shop, "3.2.0rc1")["app"]) is kept

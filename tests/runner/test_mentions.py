@@ -55,7 +55,7 @@ WAYS = {
 def test_a_version_is_found(way: str, spelling: bytes, tmp_path: Path) -> None:
     file = tmp_path / "app"
     file.write_bytes(WAYS[way](b"x" + spelling + b"x"))
-    assert mentions(file, "3.2.0rc2")
+    assert mentions(file, "3.2.0rc2", "app")
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -63,17 +63,17 @@ def test_what_holds_none_is_taken_over(way: str, tmp_path: Path) -> None:
     file = tmp_path / "app"
     file.write_bytes(WAYS[way](PLAIN))
     for version in ("3.2.0rc2", "3.2.0-rc.2", "3.2.0-next.2", "3.2.0.dev2"):
-        assert not mentions(file, version), version
+        assert not mentions(file, version, "app"), version
 
 
 def test_names_count_as_well(tmp_path: Path) -> None:
     for name in ("app-3.2.0rc2.bin", "app_3.2.0-rc.2"):
         (tmp_path / name).write_bytes(PLAIN)
-        assert mentions(tmp_path / name, "3.2.0rc2")
+        assert mentions(tmp_path / name, "3.2.0rc2", name)
     for way in (zipped, tarred):
         (tmp_path / "app").write_bytes(way("app-3.2.0rc2/README", PLAIN))
-        assert mentions(tmp_path / "app", "3.2.0-rc.2")
-    assert mentions(tmp_path / "app", "3.2.0-next.2") is False
+        assert mentions(tmp_path / "app", "3.2.0-rc.2", "app")
+    assert mentions(tmp_path / "app", "3.2.0-next.2", "app") is False
 
 
 @pytest.mark.parametrize(
@@ -87,15 +87,15 @@ def test_names_count_as_well(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_cannot_be_told_counts_as_holding_it(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "app").write_bytes(content)
-    assert mentions(tmp_path / "app", "3.2.0rc2")
+    assert mentions(tmp_path / "app", "3.2.0rc2", "app")
 
 
 def test_a_bomb_is_not_looked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cxlocal.runner.mentions.UNPACKED_BYTES_MAX", 4 * CHUNK_BYTES)
     (tmp_path / "app").write_bytes(gzip.compress(bytes(8 * CHUNK_BYTES)))
-    assert mentions(tmp_path / "app", "3.2.0rc2")
+    assert mentions(tmp_path / "app", "3.2.0rc2", "app")
     nested = PLAIN
     for _ in range(9):
         nested = gzip.compress(nested)
     (tmp_path / "app").write_bytes(nested)
-    assert mentions(tmp_path / "app", "3.2.0rc2")
+    assert mentions(tmp_path / "app", "3.2.0rc2", "app")
