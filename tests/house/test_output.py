@@ -17,6 +17,7 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.output import (
     Output,
     json_text,
+    put,
     rows_options,
     write_document,
     write_rows,
@@ -95,6 +96,11 @@ def test_escape_sequences_do_not_reach_the_terminal() -> None:
         assert not {"\x1b", "\x07", "\u202e", "\x9b"} & set(text), shape
     assert "a\\x1b]0;title\\x07\\nb\\u202ec\\x9b" in _written([row])
     assert json.loads(_written([row], shape="json")) == [row]
+
+
+def test_a_line_of_data_is_harmless_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    put("a\x1b[2Jb\u202e\rc\td\n")
+    assert capsys.readouterr().out == "a\\x1b[2Jb\\u202e\\rc\td\n\n"
 
 
 def test_wide_characters_stay_aligned() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -22,6 +23,8 @@ class Recorder(HTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Refusing)
         self.heard: list[tuple[str, str]] = []
+        self.says: dict[str, str] | None = None
+        """What it answers instead of refusing."""
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
@@ -33,9 +36,12 @@ class Refusing(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         told = body.decode("latin-1")
         self.server.heard.append((self.headers.get("authorization", ""), told))
-        self.send_response(503)
-        self.send_header("content-length", "0")
+        answer = b"" if self.server.says is None else json.dumps(self.server.says).encode()
+        self.send_response(200 if answer else 503)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(answer)))
         self.end_headers()
+        self.wfile.write(answer)
 
     do_GET = do_PUT = do_POST
 
@@ -204,3 +210,18 @@ def test_a_pipe_in_a_checkout_holds_up_nothing(name: str, shop: Any) -> None:
         assert "bug" not in done.err, done.err
     if name == "cx.local.toml":
         assert "it is not a plain file" in shop.command("status").err
+
+
+def test_what_a_store_calls_a_code_acts_on_no_terminal_and_in_no_shell(
+    shop: Any, server: Recorder
+) -> None:
+    evil = "A\x1b]0;x\x07\x9b31m\u202e\rB; $(touch /tmp/x)\nC"
+    server.says = {"name": "bob", "code": evil, "url": evil}
+    env = {"CXLOCAL_STORE": server.url, "CXLOCAL_STORE_TOKEN": "t" * 40}
+    done = shop.command("store", "invite", "bob", env=env)
+    assert done.code == 0, done.err
+    assert not {"\x1b", "\x07", "\x9b", "\u202e", "\r"} & set(done.out + done.err)
+    assert done.out.count("\n") == 1
+    command = next(line for line in done.err.splitlines() if "store join" in line)
+    words = shlex.split(command)
+    assert (len(words), words[4]) == (6, "--code"), "one word each, whatever it holds"
