@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 LIST = """
 SELECT e.deliverable, e.name AS environment, e.instance, e.lifetime, n.service, n.version, n.since,
   n.actor, n.disputed, n.partly, n.after_it, coalesce(nullif(n.uri, ''), e.uri) AS uri,
-  (SELECT count(*) FROM owed WHERE owed.deliverable = e.deliverable
-    AND owed.instance = e.instance AND owed.paid IS NULL AND owed.lifetime = 'per-run') AS owed
+  (SELECT count(*) FROM resources_now r WHERE r.deliverable = e.deliverable
+    AND r.instance = e.instance AND r.due) AS owed
 FROM environment e LEFT JOIN services_now n
   ON n.deliverable = e.deliverable AND n.instance = e.instance
 WHERE (? IS NULL OR e.deliverable = ?) AND e.created_from > coalesce(e.deleted_from, '')
@@ -192,49 +192,51 @@ def _chosen(rows: list[dict[str, Any]], environment: str, which: str) -> dict[st
     )
 
 
-@env.command(examples=[("cxlocal env reap", "destroy what is owed on this machine")])
+@env.command(examples=[("cxlocal env reap", "destroy what runs that are over left")])
 @click.option("--dry-run", is_flag=True, help="Show what is owed and destroy nothing.")
 @rows_options
 @pass_app
 def reap(app: App, dry_run: bool, output: Output) -> None:
-    """Destroy environments that runs left behind on this machine.
+    """Destroy environments that runs left behind, on this machine or another one.
 
-    A tool gets the handle it made durable before it created anything, and nothing else. Runs whose
-    process was cut off are recorded as ended first.
+    A tool gets the handle it made durable before it created anything, and nothing else. Runs of this
+    machine whose process was cut off are recorded as ended first.
     """
     from cxlocal.runner import recovery
-    from cxlocal.runner.debts import debts
     from cxlocal.runner.orphans import orphans
+    from cxlocal.runner.resources import standing
 
     with app.journal(create=False) as journal:
         catch_up(journal)
         machine = _machine(app)
         cut_off = [orphan.run for orphan in orphans(journal)]
-        made = {one.id: one for one in debts(journal) if one.run in cut_off}
+        made = [one for one in standing(journal) if one.run in cut_off or one.due]
         if not dry_run:
             recovery.recover(journal, machine)
-        open_runs = {row["run"] for row in journal.query("SELECT run FROM process")}
-        open_runs -= set(cut_off)
-        owed = [one for one in debts(journal) if dry_run or one.run not in open_runs]
-        unpaid = [] if dry_run else recovery.pay_debts(journal, machine)
+        owed = [
+            one
+            for one in standing(journal)
+            if one.lifetime == "per-run" and (dry_run or one.due or one.run in cut_off)
+        ]
+        unpaid = [] if dry_run else recovery.pay_due(journal, machine, of_others=True)
     problems = {debt.id: why for debt, why in unpaid}
     rows = [
         {
             "run": one.run, "environment": one.environment, "instance": one.instance,
-            "tool": one.tool, "state": "owed" if one.run not in open_runs else "in use",
+            "tool": one.tool, "state": "owed" if one.due or one.run in cut_off else "in use",
             "problem": problems.get(one.id, ""),
         }
         for one in owed
     ]  # fmt: skip
     write_rows(rows, None, output)
     if output.for_people:
-        done = [one.instance for number, one in made.items() if number not in problems]
+        done = dict.fromkeys(one.instance for one in made if one.id not in problems)
         if dry_run and cut_off:
             say(f"{len(cut_off)} runs were cut off and are to be recorded as ended.")
         elif not dry_run and done:
             say(f"Destroyed: {', '.join(done)}.")
         elif not rows:
-            say("Nothing is left behind on this machine.")
+            say("Nothing is left behind.")
     if unpaid:
         raise Trouble(
             f"{len(unpaid)} of {len(owed)} could not be destroyed",
@@ -250,11 +252,12 @@ def reap(app: App, dry_run: bool, output: Output) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
 def destroy(app: App, environment: str, reason: str, yes: bool) -> None:
-    """Take down a lasting environment that this machine made.
+    """Take down a lasting environment.
 
-    The tools that made it destroy what they made, by the handles they made durable. What plain
-    commands made no tool can destroy: take it down yourself. It is gone from the board afterwards;
-    its history stays.
+    The tools that made it destroy what they made, by the handles they made durable, on whatever
+    machine that was; what lives on the machine that made it is destroyed there alone. What plain
+    commands made no tool can destroy: take it down yourself; it is recorded as closed, not destroyed.
+    It is gone from the board afterwards; its history stays.
     """
     from cxlocal.runner.recovery import destroy_environment
 

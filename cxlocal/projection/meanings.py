@@ -9,6 +9,26 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _VIEW_COLUMNS = {
+    "resources_now": """
+        deliverable | Deliverable it was made for.
+        environment | Name of the environment.
+        instance | Id of the environment.
+        component | The stage that deploys it; empty for the environment itself.
+        tool | Tool that made it, and takes it away.
+        lifetime | per-run or lasting.
+        serves | 1 when what is live is served by it.
+        due | 1 when it was made for a run that is over: it has to be taken away.
+        since | When it was to be made (UTC).
+        version | Version of the run that made it.
+        run | Run that made it.
+        stage | Stage that made it.
+        stage_run | Stage run that made it.
+        machine | Mark of the machine that made it; empty where it has none.
+        node | Id of the journal chain that made it.
+        options | The tool's options, with their placeholders (JSON).
+        handle | What the tool made durable before the side effect (JSON).
+        resource | Its id.
+        """,
     "deployments_unfinished": """
         deliverable | Deliverable to be deployed.
         environment | Name of the environment.
@@ -222,6 +242,9 @@ SHAPES: dict[str, Shape] = {
     "report": Shape("suite", "finished_at"),
     "environment": Shape("", "created_at"),
     "deployment": Shape("version", "deployed_at", ("environment",)),
+    "resource": Shape("component", "intended_at", ("tool",)),
+    "deployment_resource": Shape(),
+    "resources_now": Shape("", "since"),
     "deployment_attempt": Shape("version", "tried_at", ("outcome",)),
     "deployment_replaces": Shape("", "since"),
     "promotion": Shape("name", "decided_at", ("name", "decision")),
