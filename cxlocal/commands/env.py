@@ -219,7 +219,7 @@ def reap(app: App, dry_run: bool, output: Output) -> None:
             if one.lifetime == "per-run" and (dry_run or one.due or one.run in cut_off)
         ]
         unpaid = [] if dry_run else recovery.pay_due(journal, machine, of_others=True)
-    problems = {debt.id: why for debt, why in unpaid}
+    problems = {one.id: why for one, why in unpaid}
     rows = [
         {
             "run": one.run, "environment": one.environment, "instance": one.instance,
@@ -240,7 +240,7 @@ def reap(app: App, dry_run: bool, output: Output) -> None:
     if unpaid:
         raise Trouble(
             f"{len(unpaid)} of {len(owed)} could not be destroyed",
-            why="; ".join(f"{debt.instance}: {why}" for debt, why in unpaid[:3]),
+            why="; ".join(f"{one.instance}: {why}" for one, why in unpaid[:3]),
             hint="put right what they say, then run it again",
             name="not-destroyed",
         )
@@ -278,7 +278,7 @@ def destroy(app: App, environment: str, reason: str, yes: bool) -> None:
     if unpaid:
         raise Trouble(
             f"{environment} could not be destroyed",
-            why="; ".join(f"{debt.tool}: {why}" for debt, why in unpaid[:3]),
+            why="; ".join(f"{one.tool}: {why}" for one, why in unpaid[:3]),
             hint="put right what they say, then run it again",
             name="not-destroyed",
         )
@@ -308,7 +308,7 @@ def _ask(environment: str, yes: bool) -> None:
 
 
 def _machine(app: App) -> Machine:
-    """As for a run, but debts can be paid outside of any project, too."""
+    """As for a run, but what is due can be taken away outside of any project, too."""
     from cxlocal.commands.voice import TerminalVoice
     from cxlocal.runner.source import Machine
 

@@ -237,8 +237,8 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         )
     if facts["store_trouble"]:
         lines.append(f"The store did not answer lately: {facts['store_trouble']['why']}")
-    for debt in facts["owed_environments"]:
-        lines.append(f"Left behind: environment {debt['environment']} ('cxlocal env reap')")
+    for one in facts["owed_environments"]:
+        lines.append(f"Left behind: environment {one['environment']} ('cxlocal env reap')")
     for flag in facts["flags"]:
         lines.append(f"Look at: {_about(flag)}{flag['text']}")
         lines.append(f"  settled by {flag['settled_by']}")

@@ -111,8 +111,8 @@ class EnvironmentRef(msgspec.Struct, frozen=True, kw_only=True):
     """A folder on this machine that tools may use for this environment; outlives the run."""
     uri: str = ""
     handles: Mapping[str, Any] = {}
-    """The handle of what exists in this environment, by the stage that deploys it; empty for what the
-    environment's own tool made. Where several exist: of what serves, else the newest."""
+    """What ``intend`` made durable for what exists in this environment, by tool. Where a tool made several
+    things: of what serves, else the newest; that of its own stage a verb finds as ``ctx.handle``."""
 
 
 class Previous(msgspec.Struct, frozen=True, kw_only=True):

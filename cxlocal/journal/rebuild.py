@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from cxlocal.journal.file import Journal
 from cxlocal.journal.forks import DUE, is_due, note_due
-from cxlocal.journal.former_debts import bring_over
 from cxlocal.journal.migrate import run_script
 from cxlocal.journal.read import PAGE_EVENTS, events_after
 from cxlocal.projection.apply import apply_facts
@@ -35,6 +34,8 @@ def catch_up(
     if version > PROJECTION_VERSION:
         return False
     if version < PROJECTION_VERSION:
+        from cxlocal.journal.former_debts import bring_over
+
         bring_over(journal)
         reset(journal)
         behind = 1

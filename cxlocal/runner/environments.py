@@ -113,9 +113,9 @@ def destroy(work: Work, environment: Environment, *, hurried: bool) -> Program:
     limit = HURRIED_SECONDS if hurried else float(environment.timeout_seconds)
     payer = Payer(work.record, work.manager, work.environ, held(work.secrets), limit)
     unpaid = yield from payer.pay(owed)
-    for debt, reason in unpaid:
+    for one, reason in unpaid:
         work.voice.warn(
-            f"{environment.name}: {debt.tool} could not destroy what {debt.stage} created:"
+            f"{environment.name}: {one.tool} could not destroy what {one.stage} created:"
             f" {reason}. It stays owed; the next 'cxlocal run' tries again"
         )
     if unpaid:

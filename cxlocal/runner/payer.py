@@ -27,8 +27,8 @@ from cxlocal.runner.resources import Made, is_own, record_gone
 from cxlocal.runner.work import Launch, environment_folder
 
 HURRIED_SECONDS = 4.0
-"""Limit for paying one debt after a signal: everything must be over within 10 s then. What is not
-paid by then stays owed, and the next command pays it."""
+"""Limit for taking one thing away after a signal: everything must be over within 10 s then. What still
+exists after that stays due, and the next command takes it away."""
 
 
 class Payer(NamedTuple):
@@ -57,22 +57,22 @@ class Payer(NamedTuple):
             self.record.record(self.record.flag_draft("not-destroyed", text, one.instance))
         return unpaid
 
-    def _pay(self, debt: Made) -> Generator[Launch, End, str]:
-        tool = find_tool(self.manager, debt.tool)
+    def _pay(self, made: Made) -> Generator[Launch, End, str]:
+        tool = find_tool(self.manager, made.tool)
         if "destroy" not in verbs_of(tool):
-            return f"the tool {debt.tool} has no verb destroy"
-        if tool.here and not is_own(self.record.journal, debt):
-            return f"it lives on the machine that made it: {machine_of(self.record.journal, debt.node)}"
-        secrets = self.secrets(dict.fromkeys((*self._listed(debt), *tool.secrets)))
+            return f"the tool {made.tool} has no verb destroy"
+        if tool.here and not is_own(self.record.journal, made):
+            return f"it lives on the machine that made it: {machine_of(self.record.journal, made.node)}"
+        secrets = self.secrets(dict.fromkeys((*self._listed(made), *tool.secrets)))
         mask = Masker(secrets.values())
         journal = self.record.journal
-        place = environment_folder(journal.home, debt.deliverable, debt.instance)
-        scratch = place / f".destroy-{debt.id[:8]}-{journal.ids.token()[:8]}"
+        place = environment_folder(journal.home, made.deliverable, made.instance)
+        scratch = place / f".destroy-{made.id[:8]}-{journal.ids.token()[:8]}"
         make_folder(scratch)
         log = StageLog.create(
-            journal.home / "logs" / path_part(debt.run), f"destroy-{debt.stage}", masker=mask
+            journal.home / "logs" / path_part(made.run), f"destroy-{made.stage}", masker=mask
         )
-        worker = self._worker(tool, debt, place, scratch, log, secrets)
+        worker = self._worker(tool, made, place, scratch, log, secrets)
 
         def launch(supervisor: Supervisor, tag: object) -> Child:
             return worker.start(
@@ -92,25 +92,25 @@ class Payer(NamedTuple):
         found = worker.outcome(end)
         return "" if found.outcome == Outcome.SUCCESS else found.reason or str(found.outcome)
 
-    def _listed(self, debt: Made) -> tuple[str, ...]:
+    def _listed(self, made: Made) -> tuple[str, ...]:
         """The secrets that whoever made it had: its stage's, or its environment's."""
         plan = self.record.plan
-        if debt.component:
-            return next((one.secrets for one in plan.stages if one.name == debt.stage), ())
-        return next((one.secrets for one in plan.environments if one.name == debt.environment), ())
+        if made.component:
+            return next((one.secrets for one in plan.stages if one.name == made.stage), ())
+        return next((one.secrets for one in plan.environments if one.name == made.environment), ())
 
-    def _options(self, debt: Made) -> dict[str, Any]:
+    def _options(self, made: Made) -> dict[str, Any]:
         record = self.record
         values = Values(
             record.version, record.run, record.revision,
             described(artifacts(record, check=False)), self.environ,
         )  # fmt: skip
-        return resolve_options(debt.options, values)
+        return resolve_options(made.options, values)
 
     def _worker(
         self,
         tool: type[Tool],
-        debt: Made,
+        made: Made,
         place: Path,
         scratch: Path,
         log: StageLog,
@@ -120,16 +120,16 @@ class Payer(NamedTuple):
             checkout=scratch,
             scratch=scratch,
             version=self.record.version,
-            run=debt.run,
+            run=made.run,
             revision=self.record.revision,
-            stage=debt.stage,
-            deliverable=debt.deliverable,
+            stage=made.stage,
+            deliverable=made.deliverable,
             environment=EnvironmentRef(
-                name=debt.environment, instance=debt.instance, lifetime=debt.lifetime, folder=place
+                name=made.environment, instance=made.instance, lifetime=made.lifetime, folder=place
             ),
-            handle=debt.handle,
+            handle=made.handle,
         )
-        request = ToolRequest(tool, "destroy", self._options(debt), fields, dict(secrets))
+        request = ToolRequest(tool, "destroy", self._options(made), fields, dict(secrets))
         return ToolWorker(request, on_intend=_refuse_intent, on_progress=log.note)
 
 

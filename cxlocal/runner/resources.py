@@ -160,10 +160,10 @@ def handle_of(
 
 
 def handles(journal: Journal, deliverable: str, instance: str) -> dict[str, Any]:
-    """The handle of every component that exists there, by its name: of what serves, else the newest."""
+    """The handle of every tool for what exists there: of what serves, else the newest."""
     found: dict[str, Any] = {}
     for one in standing_in(journal, deliverable, instance):
-        found.setdefault(one.component, one.handle)
+        found.setdefault(one.tool, one.handle)
     return found
 
 
