@@ -11,6 +11,8 @@ from cxlocal.events.runs import RunRef
 from cxlocal.text import shorten
 
 WHY_CHARACTERS_MAX = 1024
+EXPIRES_SECONDS = 24 * 3600
+"""For how long nothing may be heard of a run before what it made counts as left behind."""
 
 
 class Intent(NamedTuple):
@@ -37,6 +39,8 @@ class Intent(NamedTuple):
     """Mark of the machine that makes it; empty where it has none."""
     deployment: str = ""
     """The deployment that makes it, where it is made for one."""
+    expires_seconds: int = EXPIRES_SECONDS
+    """For how long nothing may be heard of its run before it counts as given up; per-run only."""
 
 
 def run_intended(ref: RunRef, intent: Intent) -> Draft:
@@ -52,6 +56,13 @@ def resource_gone(ref: RunRef, *, resource: str, how: str, why: str = "") -> Dra
     a later one of it), or given up (a person said so)."""
     custom = {"resource": resource, "how": how, "why": shorten(why, WHY_CHARACTERS_MAX)}
     return Draft(types.RUN_RESOURCEGONE, ref.run, {}, custom, ref.deliverable, ref.run)
+
+
+def run_given_up(ref: RunRef, *, how: str, why: str, actor: Mapping[str, str] | None) -> Draft:
+    """Nobody will end a run any more: what was made for it is to be taken away. ``how``: asked (by
+    ``actor``), or expired."""
+    custom = {"how": how, "why": shorten(why, WHY_CHARACTERS_MAX), "actor": dict(actor or {})}
+    return Draft(types.RUN_GIVENUP, ref.run, {}, custom, ref.deliverable, ref.run)
 
 
 def run_cutover(

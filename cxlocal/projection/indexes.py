@@ -7,6 +7,8 @@ CREATE INDEX IF NOT EXISTS run_by_deliverable ON run(deliverable, queued_at);
 CREATE INDEX IF NOT EXISTS run_by_time ON run(queued_at DESC, id);
 CREATE INDEX IF NOT EXISTS run_by_version ON run(version);
 CREATE INDEX IF NOT EXISTS run_open ON run(id) WHERE outcome IS NULL;
+CREATE INDEX IF NOT EXISTS run_by_place ON run(place_run, place_attempt)
+  WHERE place_run <> '';
 CREATE INDEX IF NOT EXISTS run_final ON run(final_of) WHERE final_of IS NOT NULL;
 CREATE INDEX IF NOT EXISTS run_released ON run(deliverable, queued_at)
   WHERE kind = 'release' AND outcome = 'success';

@@ -17,9 +17,10 @@ _VIEW_COLUMNS = {
         tool | Tool that made it, and takes it away.
         lifetime | per-run or lasting.
         serves | 1 when what is live is served by it.
-        due | 1 when it was made for a run that is over: it has to be taken away.
+        due | 1 when it was made for a run that is over or given up: it has to be taken away.
         since | When it was to be made (UTC).
         version | Version of the run that made it.
+        expires_seconds | How long nothing may be heard of its run before it counts as left behind, in seconds.
         run | Run that made it.
         stage | Stage that made it.
         stage_run | Stage run that made it.
@@ -147,7 +148,7 @@ _VIEW_COLUMNS = {
         deliverable | Deliverable it is a run of.
         kind | release, rehearsal or drill.
         version | Version text of the run.
-        outcome | success, failure, cancel, error; open while it runs; not yet seen.
+        outcome | success, failure, cancel, error; open while it runs; given up; not yet seen.
         number_state | State of its number; no number where it has none.
         outcome_reason | Why it ended so.
         stopped_before | Protected environment the run stopped before; empty if none.

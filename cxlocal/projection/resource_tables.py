@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cxlocal.events.resources import EXPIRES_SECONDS
 from cxlocal.projection.description import Table
 from cxlocal.projection.facts import Fact, Said, as_json, replaces, run_stub
 
@@ -47,6 +48,7 @@ RESOURCE = Table(
     handle TEXT intended | What the tool made durable before the side effect (JSON).
     machine TEXT intended | Mark of the machine that made it; empty where it has none.
     node TEXT intended | Id of the journal chain that made it.
+    expires_seconds INTEGER intended | How long nothing may be heard of its run before it counts as left behind, in seconds.
     intended_at TEXT intended | When it was to be made (UTC).
     gone_at TEXT gone | When it was gone (UTC); empty while it exists.
     gone_how TEXT gone | removed, taken over by a later one, or given up.
@@ -81,6 +83,7 @@ def intended(said: Said) -> list[Fact]:
         "deliverable": said.event.deliverable, "run": said.run, "stage_run": custom.get("task"),
         "options": as_json(custom.get("options") or {}), "handle": as_json(custom.get("handle")),
         "node": said.event.node, "intended_at": said.at,
+        "expires_seconds": custom.get("expires_seconds", EXPIRES_SECONDS),
     }  # fmt: skip
     return [Fact("resource", (custom["resource"],), "intended", values), run_stub(said)]
 
@@ -90,6 +93,12 @@ def gone(said: Said) -> list[Fact]:
     custom = said.custom
     values = {"gone_at": said.at, "gone_how": custom.get("how"), "gone_why": custom.get("why")}
     return [Fact("resource", (custom["resource"],), "gone", values)]
+
+
+def given_up(said: Said) -> list[Fact]:
+    """Nobody will end a run any more."""
+    values = {"given_up_at": said.at, "given_up_why": said.custom.get("why")}
+    return [Fact("run", (said.subject,), "givenup", values)]
 
 
 def cutover(said: Said) -> list[Fact]:

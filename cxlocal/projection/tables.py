@@ -75,6 +75,8 @@ TABLES: dict[str, Table] = {
         place TEXT queued | Which CI server; empty on a laptop.
         place_url TEXT queued | Page of the run at the CI server.
         place_number TEXT queued | The CI server's own number of the run.
+        place_run TEXT queued | What identifies the CI server's run, the same in all its attempts.
+        place_attempt INTEGER queued | Attempt of that run; empty where the server counts none.
         host TEXT queued | Host name where it began.
         online INTEGER queued | 1 when the store answered at the start, 0 when it did not.
         revision TEXT queued | Commit the run was made from.
@@ -97,6 +99,8 @@ TABLES: dict[str, Table] = {
         started_at TEXT started | When it had its version and began (UTC).
         finished_at TEXT finished | When it ended (UTC); empty while it is open.
         duration_seconds REAL finished | Time from start to end, in seconds.
+        given_up_at TEXT givenup | When it was given up (UTC): nobody will end it any more.
+        given_up_why TEXT givenup | Why.
         node TEXT queued | Id of the journal chain that began it.
         received_at TEXT queued | When this journal first held it (UTC).
         """,

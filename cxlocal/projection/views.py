@@ -155,7 +155,7 @@ WHERE d.replaced = 0 AND d.removed_at IS NULL AND +d.deployed_at IS NOT NULL
     "resources_now": (
         (
             "What tools made and what exists as far as is known: whether a live deployment is served by"
-            " it, and whether it is due: made for a run that is over, so that somebody has to take it"
+            " it, and whether it is due: made for a run that is over or given up, so that somebody has to take it"
             " away."
         ),
         """
@@ -163,8 +163,11 @@ SELECT r.deliverable, r.environment, r.instance, r.component, r.tool, r.lifetime
   EXISTS (SELECT 1 FROM deployment_resource x JOIN deployment d ON d.id = x.deployment
     WHERE x.resource = r.id AND d.replaced = 0 AND d.removed_at IS NULL
       AND d.deployed_at IS NOT NULL) AS serves,
-  r.lifetime = 'per-run' AND w.outcome IS NOT NULL AS due,
-  r.intended_at AS since, w.version, r.run, r.stage, r.stage_run, r.machine, r.node, r.options, r.handle,
+  r.lifetime = 'per-run' AND (w.outcome IS NOT NULL OR w.given_up_at IS NOT NULL
+    OR EXISTS (SELECT 1 FROM run later WHERE later.place_run = w.place_run
+      AND later.place_run <> '' AND later.place = w.place AND later.deliverable = w.deliverable
+      AND later.place_attempt > w.place_attempt)) AS due,
+  r.intended_at AS since, w.version, r.expires_seconds, r.run, r.stage, r.stage_run, r.machine, r.node, r.options, r.handle,
   r.id AS resource
 FROM resource r LEFT JOIN run w ON w.id = r.run
 WHERE r.intended_at IS NOT NULL AND r.gone_at IS NULL
@@ -265,6 +268,7 @@ WHERE coalesce(e.lifetime, 'lasting') = 'lasting' AND (b.deployment IS NULL OR r
         """
 SELECT r.id AS run, r.deliverable, r.kind, r.version,
   CASE WHEN r.outcome IS NOT NULL THEN r.outcome
+    WHEN r.given_up_at IS NOT NULL THEN 'given up'
     WHEN r.queued_at IS NULL THEN 'not yet seen' ELSE 'open' END AS outcome,
   coalesce(u.state, 'no number') AS number_state, r.outcome_reason, r.stopped_before,
   coalesce(nullif(r.place, ''), r.place_kind) AS place, r.host, r.actor, r.reason, r.revision,

@@ -90,7 +90,8 @@ def _provision(
         environment=work.place_of(environment),
     )
 
-    maker = Maker(record, owner, environment, instance=instance_of(record, environment))
+    instance = instance_of(record, environment)
+    maker = Maker(record, owner, environment, instance=instance, first=work.send_first)
     names = dict.fromkeys((*environment.secrets, *tool.secrets))
     secrets = {name: work.secrets[name] for name in names}
     request = ToolRequest(tool, "provision", options, fields, secrets)

@@ -8,11 +8,19 @@ at a stage makes one resource, and what succeeds takes the earlier ones of its c
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from msgspec import UNSET
+
 from cxlocal.events.document import Draft
-from cxlocal.events.resources import Intent, resource_gone, run_cutover, run_intended
+from cxlocal.events.resources import (
+    EXPIRES_SECONDS,
+    Intent,
+    resource_gone,
+    run_cutover,
+    run_intended,
+)
 from cxlocal.hooks.tool import Tool
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
@@ -23,7 +31,7 @@ from cxlocal.runner.record import RunRecord
 # sql: constants; one statement for each question, so that each finds its index
 _STANDING = """
 SELECT resource AS id, run, deliverable, environment, instance, component, stage, tool, options, handle,
-  lifetime, machine, node, stage_run, serves, due
+  lifetime, machine, node, stage_run, serves, due, expires_seconds
 FROM resources_now {} ORDER BY serves DESC, since DESC, resource
 """
 STANDING = _STANDING.format("")
@@ -40,6 +48,7 @@ UNACCOUNTED = """
 SELECT DISTINCT s.stage FROM (
   SELECT id FROM stage_run WHERE run = :run AND environment = :name
   UNION SELECT stage_run FROM deployment WHERE deliverable = :deliverable AND instance = :instance
+    AND replaced = 0 AND removed_at IS NULL
 ) x JOIN stage_run s ON s.id = x.id
 WHERE s.kind = 'deploy' AND s.started_at IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM resource r WHERE r.run = s.run AND r.stage = s.stage)
@@ -67,7 +76,8 @@ class Made(NamedTuple):
     stage_run: str
     serves: bool
     due: bool
-    """It was made for a run that is over."""
+    """It was made for a run that is over or given up."""
+    expires_seconds: int
 
 
 def is_own(journal: Journal, made: Made) -> bool:
@@ -88,8 +98,10 @@ class Maker:
         instance: str,
         stage_run: str = "",
         verb: str = "",
+        first: Callable[[], None] = lambda: None,
     ) -> None:
-        """``stage`` with an empty ``stage_run`` stands for the creation of ``environment``."""
+        """``stage`` with an empty ``stage_run`` stands for the creation of ``environment``. ``first``
+        is done between an intent and the side effect it describes."""
         self._record = record
         self._stage = stage
         self._place = environment
@@ -97,6 +109,7 @@ class Maker:
         self._stage_run = stage_run
         self._verb = verb or stage.verb
         self._resource = ""
+        self._first = first
 
     def intend(self, handle: Any) -> None:
         """Make a handle durable before its side effect. A later one of the same attempt describes the
@@ -117,8 +130,16 @@ class Maker:
             handle=handle,
             machine=machine_mark(),
             deployment=record.open_deployment(self._stage_run) if self._stage_run else "",
+            expires_seconds=expires_of(place),
         )
         record.record(run_intended(record.ref, intent))
+        self._first()
+
+
+def expires_of(place: Environment | None) -> int:
+    """For how long nothing may be heard of a run before what it made there counts as left behind."""
+    said = UNSET if place is None else place.expires_seconds
+    return EXPIRES_SECONDS if said is UNSET else said
 
 
 def standing(journal: Journal) -> list[Made]:

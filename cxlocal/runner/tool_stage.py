@@ -99,8 +99,9 @@ def _durable(at: ToolStage, verb: str) -> Callable[[Any], None]:
     environment = work.environment_of(stage)
     instance = "" if environment is None else instance_of(work.record, environment)
     maker = Maker(
-        work.record, stage, environment, instance=instance, stage_run=at.stage_run, verb=verb
-    )
+        work.record, stage, environment, instance=instance, stage_run=at.stage_run, verb=verb,
+        first=work.send_first,
+    )  # fmt: skip
     return maker.intend
 
 

@@ -94,6 +94,8 @@ class Work:
         self.deployment_reason = ""
         self.ask_others: Callable[[], None] = nobody
         """Fetches what other machines deployed, shortly; an absent store is no obstacle."""
+        self.send_first: Callable[[], None] = nobody
+        """Sends an intent before its side effect, where this machine goes away."""
         self.masker = Masker(secrets.values())
         self.artifacts: dict[str, ArtifactRef] = {}
         self.uris: dict[str, str] = {}

@@ -40,6 +40,7 @@ def drafts() -> list[Draft]:
             )
         ),
         resources.resource_gone(REF, resource=RUN, how="removed"),
+        resources.run_given_up(REF, how="asked", why="gone", actor={"id": "a"}),
         resources.run_cutover(REF, deployment=RUN, component="s", before={}, after={RUN: 100}),
         resources.environment_closed(
             REF, name="e", instance="e", reason="r", turn=1, replaces=[], deployments=[RUN]

@@ -538,6 +538,7 @@ NOTICED = {
     "resource_by_place": [what_exists_in_one_place],
     "deployment_resource_by_resource": [what_exists_in_one_place],
     "resource_by_run": [what_a_run_made],
+    "run_by_place": [what_exists_in_one_place],
     "attempt_by_stage_run": [whether_a_stage_began_to_deploy],
     "attempt_by_run": [a_run_shown],
     "flag_by_subject": [the_flags],
