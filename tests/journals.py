@@ -29,6 +29,7 @@ from cxlocal.events.places import (
     promotion_decided,
     service_deployed,
 )
+from cxlocal.events.resources import Intent, run_cutover, run_intended
 from cxlocal.events.runs import (
     RunRef,
     run_finished,
@@ -154,12 +155,14 @@ class Story:
         )  # fmt: skip
 
     def stage(self, name: str, outcome: Outcome = Outcome.SUCCESS, *, attempt: int = 1,
-              waits: float = 0.5, works: float = 2.0, reason: str = "") -> Story:  # fmt: skip
-        """A stage that waits and works so many minutes."""
+              waits: float = 0.5, works: float = 2.0, reason: str = "",
+              environment: str = "") -> Story:  # fmt: skip
+        """A stage that waits and works so many minutes; with an environment it deploys there."""
         clock = self.machine.clock
         ready = utc_text(clock.ms)
         clock.pass_minutes(waits)
-        facts = {"kind": "task", "tool": "command", "verb": "", "environment": "",
+        kind = "deploy" if environment else "task"
+        facts = {"kind": kind, "tool": "command", "verb": "", "environment": environment,
                  "ready_at": ready, "host": self.machine.host}  # fmt: skip
         self.say(stage_started(self.ref, stage=name, attempt=attempt, facts=facts), minutes=works)
         done = {"seconds": works * 60, "exit_code": int(outcome != Outcome.SUCCESS),
@@ -219,6 +222,19 @@ class Story:
             actor=self.actor, reason="", watched=True,
         )  # fmt: skip
         return self.say(deployment_started(self.ref, tried, replaces=[]), minutes=0)
+
+    def make(self, where: str, *, resource: str, serves: str) -> Story:
+        """A tool makes something there that serves the deployment of that id."""
+        intent = Intent(
+            resource=resource, component=where, environment=where, instance=where, lifetime="lasting",
+            stage=where, stage_run=f"{self.id}/{where}/1", tool="kit", verb="deploy", options={},
+            handle={"at": where}, deployment=serves,
+        )  # fmt: skip
+        self.say(run_intended(self.ref, intent), minutes=0)
+        cutover = run_cutover(
+            self.ref, deployment=serves, component=where, before={}, after={resource: 100}
+        )
+        return self.say(cutover, minutes=0)
 
     def fail(self, where: str, *, reason: str) -> Story:
         """A deployment that began and did not come to its end."""

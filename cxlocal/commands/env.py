@@ -26,13 +26,14 @@ from cxlocal.runner.unfinished import add_to, telling, unfinished
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
+    from cxlocal.runner.reaping import Reaped
     from cxlocal.runner.source import Machine
 
 LIST = """
 SELECT e.deliverable, e.name AS environment, e.instance, e.lifetime, n.service, n.version, n.since,
   n.actor, n.disputed, n.partly, n.after_it, coalesce(nullif(n.uri, ''), e.uri) AS uri,
-  (SELECT count(*) FROM owed WHERE owed.deliverable = e.deliverable
-    AND owed.instance = e.instance AND owed.paid IS NULL AND owed.lifetime = 'per-run') AS owed
+  (SELECT count(*) FROM resources_now r WHERE r.deliverable = e.deliverable
+    AND r.instance = e.instance AND r.due) AS owed
 FROM environment e LEFT JOIN services_now n
   ON n.deliverable = e.deliverable AND n.instance = e.instance
 WHERE (? IS NULL OR e.deliverable = ?) AND e.created_from > coalesce(e.deleted_from, '')
@@ -192,56 +193,77 @@ def _chosen(rows: list[dict[str, Any]], environment: str, which: str) -> dict[st
     )
 
 
-@env.command(examples=[("cxlocal env reap", "destroy what is owed on this machine")])
+@env.command(
+    examples=[
+        ("cxlocal env reap", "destroy what runs that are over left"),
+        ("cxlocal env reap --run 4f1c22aa -m 'its machine is gone'", "and what that one left"),
+    ]
+)
+@click.option("--run", "which", default="", metavar="RUN", help="Give this run up first.")
+@click.option("-m", "--reason", default="", metavar="TEXT", help="Why it is given up.")
 @click.option("--dry-run", is_flag=True, help="Show what is owed and destroy nothing.")
 @rows_options
 @pass_app
-def reap(app: App, dry_run: bool, output: Output) -> None:
-    """Destroy environments that runs left behind on this machine.
+def reap(app: App, which: str, reason: str, dry_run: bool, output: Output) -> None:
+    """Destroy environments that runs left behind, on this machine or another one.
 
-    A tool gets the handle it made durable before it created anything, and nothing else. Runs whose
-    process was cut off are recorded as ended first.
+    A tool gets the handle it made durable before it created anything, and nothing else. Runs of this
+    machine whose process was cut off are recorded as ended first. A run of a machine that is gone is
+    over when nothing was heard of it for a day (expires in cx.toml), or when you say so.
     """
-    from cxlocal.runner import recovery
-    from cxlocal.runner.debts import debts
-    from cxlocal.runner.orphans import orphans
+    from cxlocal.runner import reaping
 
+    if bool(which) != bool(reason) or (which and dry_run):
+        raise UsageError(
+            "--run and -m belong together, and --dry-run gives nothing up",
+            why="that a run is over is recorded, with the reason",
+            hint="cxlocal env reap --run RUN -m 'its machine is gone'",
+            name="bad-options",
+        )
     with app.journal(create=False) as journal:
         catch_up(journal)
         machine = _machine(app)
-        cut_off = [orphan.run for orphan in orphans(journal)]
-        made = {one.id: one for one in debts(journal) if one.run in cut_off}
-        if not dry_run:
-            recovery.recover(journal, machine)
-        open_runs = {row["run"] for row in journal.query("SELECT run FROM process")}
-        open_runs -= set(cut_off)
-        owed = [one for one in debts(journal) if dry_run or one.run not in open_runs]
-        unpaid = [] if dry_run else recovery.pay_debts(journal, machine)
-    problems = {debt.id: why for debt, why in unpaid}
-    rows = [
-        {
-            "run": one.run, "environment": one.environment, "instance": one.instance,
-            "tool": one.tool, "state": "owed" if one.run not in open_runs else "in use",
-            "problem": problems.get(one.id, ""),
-        }
-        for one in owed
-    ]  # fmt: skip
-    write_rows(rows, None, output)
-    if output.for_people:
-        done = [one.instance for number, one in made.items() if number not in problems]
-        if dry_run and cut_off:
-            say(f"{len(cut_off)} runs were cut off and are to be recorded as ended.")
-        elif not dry_run and done:
-            say(f"Destroyed: {', '.join(done)}.")
-        elif not rows:
-            say("Nothing is left behind on this machine.")
-    if unpaid:
+        if which:
+            from cxlocal.commands.find_run import find_run
+            from cxlocal.runner.source import find_actor_at
+
+            actor = find_actor_at(machine.root, app.environ)
+            reaping.give_up(journal, find_run(journal, which)["run"], reason, actor)
+        found = reaping.reap(journal, machine, dry_run=dry_run)
+    _show_reaped(found, output, dry_run=dry_run)
+    if found.unpaid:
         raise Trouble(
-            f"{len(unpaid)} of {len(owed)} could not be destroyed",
-            why="; ".join(f"{debt.instance}: {why}" for debt, why in unpaid[:3]),
+            f"{len(found.unpaid)} of {len(found.owed)} could not be destroyed",
+            why="; ".join(f"{one.instance}: {why}" for one, why in found.unpaid[:3]),
             hint="put right what they say, then run it again",
             name="not-destroyed",
         )
+
+
+def _show_reaped(found: Reaped, output: Output, *, dry_run: bool) -> None:
+    problems = {one.id: why for one, why in found.unpaid}
+    rows = [
+        {
+            "run": one.run, "environment": one.environment, "instance": one.instance,
+            "tool": one.tool,
+            "state": "owed" if dry_run or one.id in problems else "destroyed",
+            "problem": problems.get(one.id, ""),
+        }
+        for one in found.owed
+    ]  # fmt: skip
+    write_rows(rows, None, output)
+    if not output.for_people:
+        return
+    done = dict.fromkeys(one.instance for one in found.owed if one.id not in problems)
+    if dry_run and found.cut_off:
+        say(f"{len(found.cut_off)} runs were cut off and are to be recorded as ended.")
+    elif not dry_run and done:
+        say(f"Destroyed: {', '.join(done)}.")
+    elif not rows:
+        say("Nothing is left behind.")
+    for instance, run in dict.fromkeys((one.instance, one.run) for one in found.in_use):
+        say(f"{instance} is of run {run[:8]}, which has not ended as far as is known here. If its machine"
+            f" is gone: cxlocal env reap --run {run[:8]} -m 'its machine is gone'")  # fmt: skip
 
 
 @env.command(examples=[("cxlocal env destroy staging", "take it down, after asking")])
@@ -250,11 +272,12 @@ def reap(app: App, dry_run: bool, output: Output) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
 def destroy(app: App, environment: str, reason: str, yes: bool) -> None:
-    """Take down a lasting environment that this machine made.
+    """Take down a lasting environment.
 
-    The tools that made it destroy what they made, by the handles they made durable. What plain
-    commands made no tool can destroy: take it down yourself. It is gone from the board afterwards;
-    its history stays.
+    The tools that made it destroy what they made, by the handles they made durable, on whatever
+    machine that was; what lives on the machine that made it is destroyed there alone. What plain
+    commands made no tool can destroy: take it down yourself; it is recorded as closed, not destroyed.
+    It is gone from the board afterwards; its history stays.
     """
     from cxlocal.runner.recovery import destroy_environment
 
@@ -275,7 +298,7 @@ def destroy(app: App, environment: str, reason: str, yes: bool) -> None:
     if unpaid:
         raise Trouble(
             f"{environment} could not be destroyed",
-            why="; ".join(f"{debt.tool}: {why}" for debt, why in unpaid[:3]),
+            why="; ".join(f"{one.tool}: {why}" for one, why in unpaid[:3]),
             hint="put right what they say, then run it again",
             name="not-destroyed",
         )
@@ -305,7 +328,7 @@ def _ask(environment: str, yes: bool) -> None:
 
 
 def _machine(app: App) -> Machine:
-    """As for a run, but debts can be paid outside of any project, too."""
+    """As for a run, but what is due can be taken away outside of any project, too."""
     from cxlocal.commands.voice import TerminalVoice
     from cxlocal.runner.source import Machine
 

@@ -122,6 +122,7 @@ def config_here(app: App) -> Config | None:
 def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
     from cxlocal.exchange.state import staying
     from cxlocal.exchange.sync import pending
+    from cxlocal.journal.whereabouts import machine_mark
     from cxlocal.numbers.holdings import reserves
     from cxlocal.projection.flags import settled_by
     from cxlocal.runner.orphans import is_carried_out
@@ -131,7 +132,11 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
     live = journal.query(BOARD, {"name": name})
     add_to(live, found)
     held = [r for r in reserves(journal) if name is None or r.deliverable == name]
-    owed = "SELECT run, environment, tool FROM owed WHERE paid IS NULL AND lifetime = 'per-run'"
+    owed = (
+        "SELECT run, environment, tool FROM resources_now r WHERE lifetime = 'per-run'"
+        " AND (due OR NOT EXISTS (SELECT 1 FROM process p WHERE p.run = r.run)"
+        " AND (node = :node OR machine = :machine))"
+    )
     return {
         "deliverable": name,
         "live": live,
@@ -145,7 +150,7 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
         "waiting_events": pending(journal),
         "staying_events": staying(journal.connection),
         "store_trouble": journal.one("SELECT url, why FROM breaker ORDER BY failed_at_ms DESC"),
-        "owed_environments": journal.query(owed),
+        "owed_environments": journal.query(owed, {"node": journal.node, "machine": machine_mark()}),
         "flags": [
             {**row, "settled_by": settled_by(row["kind"])}
             for row in journal.query(FLAGS, {"name": name})
@@ -232,8 +237,8 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         )
     if facts["store_trouble"]:
         lines.append(f"The store did not answer lately: {facts['store_trouble']['why']}")
-    for debt in facts["owed_environments"]:
-        lines.append(f"Left behind: environment {debt['environment']} ('cxlocal env reap')")
+    for one in facts["owed_environments"]:
+        lines.append(f"Left behind: environment {one['environment']} ('cxlocal env reap')")
     for flag in facts["flags"]:
         lines.append(f"Look at: {_about(flag)}{flag['text']}")
         lines.append(f"  settled by {flag['settled_by']}")

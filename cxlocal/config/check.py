@@ -416,6 +416,14 @@ def environment(table: types.Environment, where: Where) -> None:
             hint='write lifetime = "per-run", or give the tool to a deploy stage',
             key="tool",
         )
+    if table.lifetime == "lasting" and table.expires is not None:
+        raise problem(
+            where,
+            "a lasting environment does not expire",
+            why="it is left behind by no run; a per-run one is when its machine is gone",
+            hint='take expires out, or write lifetime = "per-run"',
+            key="expires",
+        )
     if table.secrets and table.tool is None:
         raise problem(where, "secrets are given to the tool, and there is none", key="secrets")
 

@@ -294,6 +294,14 @@ class Environment(Table, frozen=True, kw_only=True):
     )
     uri: Annotated[str, says("Where the environment answers, given to stages.")] = ""
     secrets: Annotated[Names, says("Secrets given to that tool.")] = []
+    expires: Annotated[
+        Duration | None,
+        says(
+            "Of a per-run one: when nothing was heard of its run for so long, it counts as left behind,"
+            " and `cxlocal env reap` takes it away on any machine; left out: 24h.",
+            "duration",
+        ),
+    ] = None
 
 
 class Keep(Table, frozen=True, kw_only=True):

@@ -58,7 +58,7 @@ def environment_deleted(
     turn: int = 0,
     replaces: Sequence[str] = (),
 ) -> Draft:
-    """An environment is gone; the debt of its creation is paid. ``turn`` as at its creation.
+    """An environment is gone, and what was made in it was taken away. ``turn`` as at its creation.
 
     ``replaces`` names deployments that had failed there: they went with it.
     """

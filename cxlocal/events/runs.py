@@ -167,21 +167,6 @@ def run_stamped(ref: RunRef, *, stamps: list[dict[str, str]]) -> Draft:
     return Draft(types.RUN_STAMPED, ref.run, {}, {"stamps": stamps}, ref.deliverable, ref.run)
 
 
-def run_intended(
-    ref: RunRef, *, stage_run: str, stage: str, tool: str, verb: str, environment: str, handle: Any
-) -> Draft:
-    """A tool is about to change something outside; ``handle`` is all its clean-up will get."""
-    custom = {
-        "task": stage_run,
-        "stage": stage,
-        "tool": tool,
-        "verb": verb,
-        "environment": environment,
-        "handle": handle,
-    }
-    return Draft(types.RUN_INTENDED, ref.run, {}, custom, ref.deliverable, ref.run)
-
-
 def run_judged(
     ref: RunRef,
     *,

@@ -60,14 +60,6 @@ WHERE event.id > :after AND (event.deliverable IN (SELECT id FROM deliverable_lo
 ORDER BY event.id LIMIT :limit
 """
 )
-_OWED = """
-SELECT run, deliverable, environment, instance, stage, tool, options, handle, lifetime, since, paid
-FROM owed WHERE paid IS NULL AND deliverable IN (SELECT value FROM json_each(?)) ORDER BY id
-"""
-_OWE = """
-INSERT INTO owed (run, deliverable, environment, instance, stage, tool, options, handle, lifetime,
-  since, paid) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
 _CHAINS = """
 SELECT DISTINCT l.name, e.branch FROM event e JOIN node_lookup l ON l.id = e.node
 WHERE e.deliverable IN (SELECT id FROM deliverable_lookup
@@ -182,21 +174,21 @@ def _same_store(source: Journal, new: Store) -> Refused:
 
 
 def _take_along(journals: Journals, names: Collection[str], url: str) -> int:
-    """Take events, debts and wishes along; how many events. The journal they leave is held meanwhile,
+    """Take events and wishes along; how many events. The journal they leave is held meanwhile,
     so that nothing is added to what was taken."""
     source, target = journals
     at = utc_text(source.clock.now_ms())
     with source.write() as leaving:
         with target.write() as coming:
             events = _take_events(coming, source, names)
-            _take_tables(coming, source, names)
+            for wish in holdings.wishes(source.connection):
+                if wish[0] in names:
+                    holdings.remember_wish(coming.connection, *wish)
             _bring(coming, names, at)
-        for table in ("reserve_wish", "owed"):
-            leaving.connection.execute(
-                # sql: two names of ours
-                f"DELETE FROM {table} WHERE deliverable IN (SELECT value FROM json_each(?))",
-                (_names(names),),
-            )
+        leaving.connection.execute(
+            "DELETE FROM reserve_wish WHERE deliverable IN (SELECT value FROM json_each(?))",
+            (_names(names),),
+        )
         for name in names:
             leaving.set_value(AWAY + name, url)
     return events
@@ -218,16 +210,6 @@ def _events(source: Journal, names: Collection[str]) -> Iterator[Event]:
     while rows := source.connection.execute(_TAKEN, wanted).fetchall():
         yield from map(event_of, rows)
         wanted["after"] = rows[-1][0]
-
-
-def _take_tables(coming: Transaction, source: Journal, names: Collection[str]) -> None:
-    connection, told = coming.connection, _names(names)
-    here = connection.execute(_OWED, (told,)).fetchall()
-    owed = source.connection.execute(_OWED, (told,)).fetchall()
-    connection.executemany(_OWE, [row for row in owed if row not in here])
-    for wish in holdings.wishes(source.connection):
-        if wish[0] in names:
-            holdings.remember_wish(connection, *wish)
 
 
 def _bring(coming: Transaction, names: Collection[str], at: str) -> None:

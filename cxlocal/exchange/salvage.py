@@ -35,9 +35,8 @@ PAGE_ROWS = 500
 ROW_BYTES_MIN = 200
 """No event takes less: bounds how many rows a file may hold whose index cannot be read."""
 
-KEPT = ("spent", "owed", "reserve_wish")
-"""Tables of this machine that are worth having also in part: versions its runs have, what it still has
-to destroy, which reserves it wants."""
+KEPT = ("spent", "reserve_wish")
+"""Tables of this machine that are worth having also in part: versions its runs have, which reserves it wants."""
 
 
 class Salvaged(NamedTuple):

@@ -111,7 +111,8 @@ class EnvironmentRef(msgspec.Struct, frozen=True, kw_only=True):
     """A folder on this machine that tools may use for this environment; outlives the run."""
     uri: str = ""
     handles: Mapping[str, Any] = {}
-    """What ``intend`` made durable for this environment so far, newest last, by tool."""
+    """What ``intend`` made durable for what exists in this environment, by tool. Where a tool made several
+    things: of what serves, else the newest; that of its own stage a verb finds as ``ctx.handle``."""
 
 
 class Previous(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +149,8 @@ class Context(Protocol):
     artifacts: Mapping[str, ArtifactRef]
     previous: Previous | None
     handle: Any
-    """For destroy, undo, observe, health, remove: the last handle made durable by ``intend``."""
+    """What ``intend`` made durable: for destroy of what is to go; for deploy, undo and observe of what this
+    stage deployed and what is live, on whatever machine that was done, else of the newest that exists."""
     secrets: Mapping[str, str]
     timeout: float
     """Seconds left for this verb."""
@@ -191,6 +193,8 @@ class Tool:
 
     secrets: ClassVar[tuple[str, ...]] = ()
     """Names of secrets the tool wants beyond those its stage lists."""
+    here: ClassVar[bool] = False
+    """What it makes lives on the machine that made it, and no other machine can take it away."""
     executables: ClassVar[tuple[str, ...]] = ()
     """Programs that must be on PATH; ``--dry-run`` and ``doctor`` look for them."""
 

@@ -34,6 +34,9 @@ def catch_up(
     if version > PROJECTION_VERSION:
         return False
     if version < PROJECTION_VERSION:
+        from cxlocal.journal.former_debts import bring_over
+
+        bring_over(journal)
         reset(journal)
         behind = 1
     done = 0

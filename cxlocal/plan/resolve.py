@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from msgspec import UNSET
+
 from cxlocal.config import types as config
 from cxlocal.config.problems import Where, problem, suggestion
 from cxlocal.config.types import source_of
@@ -227,13 +229,14 @@ def _environment(
         uri=one.uri,
         secrets=tuple(one.secrets),
         timeout_seconds=_seconds(source.defaults.timeout, Where(file, "defaults")),
+        expires_seconds=UNSET if one.expires is None else _seconds(one.expires, where, "expires"),
     )
 
 
-def _seconds(text: str, where: Where) -> int:
+def _seconds(text: str, where: Where, key: str = "timeout") -> int:
     seconds = parse_duration(text)
     if not seconds:
-        raise problem(where, "timeout must be longer than nothing", key="timeout")
+        raise problem(where, f"{key} must be longer than nothing", key=key)
     return seconds
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Protocol, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 FORMAT = 1
 """Raised only when a plan could be misread by an older cxlocal."""
@@ -122,6 +123,9 @@ class Environment(Part, frozen=True, kw_only=True):
     secrets: tuple[str, ...] = ()
     timeout_seconds: int = 3600
     """For provisioning and for destroying."""
+    expires_seconds: int | UnsetType = UNSET
+    """For how long nothing may be heard of a run before its environment counts as left behind; unset: as
+    ``EXPIRES_SECONDS`` says, and not written, so that plans that do not name it stay the same."""
 
 
 class Plan(Part, frozen=True, kw_only=True):

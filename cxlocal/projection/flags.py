@@ -18,6 +18,10 @@ SETTLED_BY = {
     "not-asked": "the next release of this deliverable that succeeds",
     "not-provisioned": "the next release of this deliverable that succeeds",
     "not-destroyed": "the end of that environment: 'cxlocal env reap' tries it again",
+    "closed-not-destroyed": (
+        "the next environment of that name that is destroyed: deploy into it by a tool that can, or"
+        " leave nothing in it"
+    ),
     "no-witness": "the store's acknowledgement of that number: 'cxlocal sync'",
     "deployment-failed": "the next deployment there that succeeds, or a removal there",
     "clock-ahead": "the next event of that machine with its clock set right",

@@ -7,6 +7,8 @@ CREATE INDEX IF NOT EXISTS run_by_deliverable ON run(deliverable, queued_at);
 CREATE INDEX IF NOT EXISTS run_by_time ON run(queued_at DESC, id);
 CREATE INDEX IF NOT EXISTS run_by_version ON run(version);
 CREATE INDEX IF NOT EXISTS run_open ON run(id) WHERE outcome IS NULL;
+CREATE INDEX IF NOT EXISTS run_by_place ON run(place_run, place_attempt)
+  WHERE place_run <> '';
 CREATE INDEX IF NOT EXISTS run_final ON run(final_of) WHERE final_of IS NOT NULL;
 CREATE INDEX IF NOT EXISTS run_released ON run(deliverable, queued_at)
   WHERE kind = 'release' AND outcome = 'success';
@@ -24,6 +26,10 @@ CREATE INDEX IF NOT EXISTS attempt_bad ON deployment_attempt(tried_at)
   WHERE outcome IN ('failed', 'cancelled', 'cut off');
 CREATE INDEX IF NOT EXISTS version_offline ON version(used_at) WHERE how <> 'online';
 CREATE INDEX IF NOT EXISTS deployment_by_time ON deployment(deployed_at);
+CREATE INDEX IF NOT EXISTS resource_by_place ON resource(deliverable, instance)
+  WHERE gone_at IS NULL;
+CREATE INDEX IF NOT EXISTS resource_by_run ON resource(run);
+CREATE INDEX IF NOT EXISTS deployment_resource_by_resource ON deployment_resource(resource);
 CREATE INDEX IF NOT EXISTS deployment_by_run ON deployment(run);
 CREATE INDEX IF NOT EXISTS deployment_by_version ON deployment(version_run);
 CREATE INDEX IF NOT EXISTS deployment_live ON deployment(deliverable, instance, service)

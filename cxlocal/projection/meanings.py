@@ -9,6 +9,27 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _VIEW_COLUMNS = {
+    "resources_now": """
+        deliverable | Deliverable it was made for.
+        environment | Name of the environment.
+        instance | Id of the environment.
+        component | The stage that deploys it; empty for the environment itself.
+        tool | Tool that made it, and takes it away.
+        lifetime | per-run or lasting.
+        serves | 1 when what is live is served by it.
+        due | 1 when it was made for a run that is over or given up: it has to be taken away.
+        since | When it was to be made (UTC).
+        version | Version of the run that made it.
+        expires_seconds | How long nothing may be heard of its run before it counts as left behind, in seconds.
+        run | Run that made it.
+        stage | Stage that made it.
+        stage_run | Stage run that made it.
+        machine | Mark of the machine that made it; empty where it has none.
+        node | Id of the journal chain that made it.
+        options | The tool's options, with their placeholders (JSON).
+        handle | What the tool made durable before the side effect (JSON).
+        resource | Its id.
+        """,
     "deployments_unfinished": """
         deliverable | Deliverable to be deployed.
         environment | Name of the environment.
@@ -127,7 +148,7 @@ _VIEW_COLUMNS = {
         deliverable | Deliverable it is a run of.
         kind | release, rehearsal or drill.
         version | Version text of the run.
-        outcome | success, failure, cancel, error; open while it runs; not yet seen.
+        outcome | success, failure, cancel, error; open while it runs; given up; not yet seen.
         number_state | State of its number; no number where it has none.
         outcome_reason | Why it ended so.
         stopped_before | Protected environment the run stopped before; empty if none.
@@ -222,6 +243,9 @@ SHAPES: dict[str, Shape] = {
     "report": Shape("suite", "finished_at"),
     "environment": Shape("", "created_at"),
     "deployment": Shape("version", "deployed_at", ("environment",)),
+    "resource": Shape("component", "intended_at", ("tool",)),
+    "deployment_resource": Shape(),
+    "resources_now": Shape("", "since"),
     "deployment_attempt": Shape("version", "tried_at", ("outcome",)),
     "deployment_replaces": Shape("", "since"),
     "promotion": Shape("name", "decided_at", ("name", "decision")),

@@ -7,9 +7,17 @@ from typing import Any
 
 from cxlocal.events import types
 from cxlocal.events.document import Event
+from cxlocal.projection import resource_tables as resources
 from cxlocal.projection.attempts import attempt_failed, attempt_refused, attempt_started
 from cxlocal.projection.facts import Fact, Said, as_json, digest_of, replaces, run_stub
-from cxlocal.projection.stages import asked, plan_facts, reviewed, stage_finished, stage_started
+from cxlocal.projection.stages import (
+    asked,
+    counted,
+    plan_facts,
+    reviewed,
+    stage_finished,
+    stage_started,
+)
 from cxlocal.text import is_hexadecimal, parse_utc, utc_text
 
 
@@ -83,6 +91,7 @@ def _queued(said: Said) -> list[Fact]:
         "trigger": custom.get("trigger"), "planned": _flag_value(custom.get("planned")),
         "place_kind": place.get("kind"), "place": place.get("name"),
         "place_url": place.get("run_url"), "place_number": place.get("number"),
+        "place_run": place.get("run_id"), "place_attempt": counted(place.get("attempt")),
         "host": custom.get("host"), "online": _flag_value(custom.get("online")),
         "revision": revision.get("commit"), "revision_subject": revision.get("subject"),
         "revision_author": revision.get("author"), "revision_at": revision.get("committed_at"),
@@ -248,7 +257,8 @@ def _environment_created(said: Said) -> list[Fact]:
 
 
 def _environment_deleted(said: Said) -> list[Fact]:
-    values = {"deleted_at": said.at, "deleted_why": said.custom.get("reason")}
+    values = {"deleted_at": said.at, "deleted_why": said.custom.get("reason"),
+              "deleted_how": "destroyed"}  # fmt: skip
     key = (said.event.deliverable or "", said.subject)
     return [Fact("environment", key, "deleted", values), *replaces(said, said.id)]
 
@@ -451,6 +461,11 @@ HANDLERS: dict[str, Callable[[Said], list[Fact]]] = {
         types.PROMOTION_GRANTED, types.PROMOTION_DENIED,
         types.PROMOTION_UNDECIDED, types.PROMOTION_OVERRIDDEN,
     )},
+    types.RUN_INTENDED: resources.intended,
+    types.RUN_RESOURCEGONE: resources.gone,
+    types.RUN_GIVENUP: resources.given_up,
+    types.RUN_CUTOVER: resources.cutover,
+    types.RUN_CLOSED: resources.environment_closed,
     types.RUN_JUDGED: _judged,
     types.RUN_RESTRICTED: _restricted,
     types.RUN_REVERIFIED: _reverified,

@@ -19,6 +19,7 @@ from cxlocal.projection.description import Column, Table
 from cxlocal.projection.following import FOLLOWING
 from cxlocal.projection.history_tables import HISTORY_TABLES
 from cxlocal.projection.indexes import INDEXES
+from cxlocal.projection.resource_tables import DEPLOYMENT_RESOURCE, ENVIRONMENT, RESOURCE
 from cxlocal.projection.stage_tables import (
     PLAN_ENVIRONMENT,
     PLAN_STAGE,
@@ -28,7 +29,7 @@ from cxlocal.projection.stage_tables import (
     STAGE_RUN,
 )
 
-PROJECTION_VERSION = 9
+PROJECTION_VERSION = 10
 """Raised whenever the same events would project differently or a view says something else; a newer
 binary then rebuilds."""
 
@@ -74,6 +75,8 @@ TABLES: dict[str, Table] = {
         place TEXT queued | Which CI server; empty on a laptop.
         place_url TEXT queued | Page of the run at the CI server.
         place_number TEXT queued | The CI server's own number of the run.
+        place_run TEXT queued | What identifies the CI server's run, the same in all its attempts.
+        place_attempt INTEGER queued | Attempt of that run; empty where the server counts none.
         host TEXT queued | Host name where it began.
         online INTEGER queued | 1 when the store answered at the start, 0 when it did not.
         revision TEXT queued | Commit the run was made from.
@@ -96,6 +99,8 @@ TABLES: dict[str, Table] = {
         started_at TEXT started | When it had its version and began (UTC).
         finished_at TEXT finished | When it ended (UTC); empty while it is open.
         duration_seconds REAL finished | Time from start to end, in seconds.
+        given_up_at TEXT givenup | When it was given up (UTC): nobody will end it any more.
+        given_up_why TEXT givenup | Why.
         node TEXT queued | Id of the journal chain that began it.
         received_at TEXT queued | When this journal first held it (UTC).
         """,
@@ -199,26 +204,9 @@ TABLES: dict[str, Table] = {
         duration_seconds REAL listed | Time it took, in seconds.
         """,
     ),
-    "environment": Table(
-        "A place where services run, lasting or made for one run.",
-        "owned",
-        "deliverable instance",
-        """
-        deliverable TEXT - | Deliverable that uses it.
-        instance TEXT - | Its id: the name, or name and run for a per-run one.
-        name TEXT created | Name in cx.toml.
-        title TEXT created | Title for readers.
-        lifetime TEXT created | lasting or per-run.
-        protected INTEGER created | 1 when a run stops before it unless told to go on.
-        uri TEXT created | Address; empty when it has none.
-        spec_sha256 TEXT created | Digest of image and virtualisation spec; equal means same.
-        tool TEXT created | Tool that made it.
-        created_by_run TEXT created | Run that created it.
-        created_at TEXT created | When it was created (UTC).
-        deleted_at TEXT deleted | When it was destroyed (UTC); empty while it stands.
-        deleted_why TEXT deleted | Why it was destroyed.
-        """,
-    ),
+    "environment": ENVIRONMENT,
+    "resource": RESOURCE,
+    "deployment_resource": DEPLOYMENT_RESOURCE,
     "deployment": Table(
         "A version came to run in an environment.",
         "owned",
@@ -475,6 +463,8 @@ _REFERENCES = {
     "report": "run>run stage_run>stage_run",
     "report_case": "report>report",
     "environment": "deliverable>deliverable created_by_run>run",
+    "resource": "deliverable>deliverable run>run stage_run>stage_run node>machine",
+    "deployment_resource": "deployment>deployment resource>resource",
     "deployment": "deliverable>deliverable version_run>run run>run stage_run>stage_run",
     "deployment_attempt": "deliverable>deliverable run>run stage_run>stage_run node>machine",
     "deployment_replaces": "deployment>deployment replaced>deployment",

@@ -39,7 +39,7 @@ UNION ALL SELECT v.run, v.used_at, 'number', v.text, v.how, '', NULL, NULL, v.li
   FROM version v WHERE v.used_at IS NOT NULL {v.run}
 UNION ALL SELECT e.created_by_run, e.created_at, 'environment', e.instance, 'created', e.name,
   NULL, NULL, e.lifetime FROM environment e WHERE e.created_at IS NOT NULL {e.created_by_run}
-UNION ALL SELECT e.created_by_run, e.deleted_at, 'environment', e.instance, 'destroyed', e.name,
+UNION ALL SELECT e.created_by_run, e.deleted_at, 'environment', e.instance, e.deleted_how, e.name,
   NULL, NULL, e.deleted_why FROM environment e WHERE e.deleted_at IS NOT NULL {e.created_by_run}
 """
 

@@ -152,6 +152,27 @@ FROM deployment d JOIN disputed x ON x.what = 'deployment' AND x.field = 'versio
 WHERE d.replaced = 0 AND d.removed_at IS NULL AND +d.deployed_at IS NOT NULL
 """,
     ),
+    "resources_now": (
+        (
+            "What tools made and what exists as far as is known: whether a live deployment is served by"
+            " it, and whether it is due: made for a run that is over or given up, so that somebody has to take it"
+            " away."
+        ),
+        """
+SELECT r.deliverable, r.environment, r.instance, r.component, r.tool, r.lifetime,
+  EXISTS (SELECT 1 FROM deployment_resource x JOIN deployment d ON d.id = x.deployment
+    WHERE x.resource = r.id AND d.replaced = 0 AND d.removed_at IS NULL
+      AND d.deployed_at IS NOT NULL) AS serves,
+  r.lifetime = 'per-run' AND (w.outcome IS NOT NULL OR w.given_up_at IS NOT NULL
+    OR EXISTS (SELECT 1 FROM run later WHERE later.place_run = w.place_run
+      AND later.place_run <> '' AND later.place = w.place AND later.deliverable = w.deliverable
+      AND later.place_attempt > w.place_attempt)) AS due,
+  r.intended_at AS since, w.version, r.expires_seconds, r.run, r.stage, r.stage_run, r.machine, r.node, r.options, r.handle,
+  r.id AS resource
+FROM resource r LEFT JOIN run w ON w.id = r.run
+WHERE r.intended_at IS NOT NULL AND r.gone_at IS NULL
+""",
+    ),
     "number_uses": (
         (
             "Every number in use, with its state: in use, not yet confirmed · in use, confirmed ·"
@@ -247,6 +268,7 @@ WHERE coalesce(e.lifetime, 'lasting') = 'lasting' AND (b.deployment IS NULL OR r
         """
 SELECT r.id AS run, r.deliverable, r.kind, r.version,
   CASE WHEN r.outcome IS NOT NULL THEN r.outcome
+    WHEN r.given_up_at IS NOT NULL THEN 'given up'
     WHEN r.queued_at IS NULL THEN 'not yet seen' ELSE 'open' END AS outcome,
   coalesce(u.state, 'no number') AS number_state, r.outcome_reason, r.stopped_before,
   coalesce(nullif(r.place, ''), r.place_kind) AS place, r.host, r.actor, r.reason, r.revision,
@@ -286,6 +308,11 @@ WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
   AND NOT (f.kind = 'not-destroyed' AND EXISTS (SELECT 1 FROM environment e
     WHERE e.deliverable = f.deliverable AND e.instance = f.subject
       AND e.deleted_at > f.raised_at))
+  AND NOT (f.kind = 'closed-not-destroyed' AND (
+    EXISTS (SELECT 1 FROM flag later WHERE later.kind = f.kind AND later.subject = f.subject
+      AND later.deliverable = f.deliverable AND later.raised_at > f.raised_at)
+    OR EXISTS (SELECT 1 FROM environment e WHERE e.deliverable = f.deliverable
+      AND e.name = f.subject AND e.deleted_how = 'destroyed' AND e.deleted_at > f.raised_at)))
   AND NOT (f.kind = 'store-changed' AND EXISTS (SELECT 1 FROM settlement s
     WHERE s.node = f.subject AND s.settled_at >= f.raised_at))
 """

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.errors import CxError
 from cxlocal.exchange.followed import include
 from cxlocal.exchange.store import Store
-from cxlocal.exchange.sync import SyncReport, synchronise, why_no_numbers
+from cxlocal.exchange.sync import LEAST_SECONDS, SyncReport, synchronise, why_no_numbers
 from cxlocal.journal.file import Journal
+from cxlocal.runner.admission import nobody
 from cxlocal.runner.source import Machine, Source, open_store, refuse_stranger
 
 if TYPE_CHECKING:
@@ -18,6 +20,52 @@ START_SYNC_SECONDS = 2.0
 END_SYNC_SECONDS = 1.0
 """Together they are what an absent store may cost a run: 3 s (promise P17). One that did not answer
 at the start is not asked again within a minute."""
+
+
+FIRST_SECONDS = 3.0
+"""What a store that does not answer may cost a run all in all, before what it is about to make."""
+
+
+class First:
+    """Sends what is durable here before the side effect it describes, on a machine whose journal goes away
+    with it: then whatever becomes of the machine, another one knows what to take away."""
+
+    def __init__(self, journal: Journal, store: Store, warn: Callable[[str], None]) -> None:
+        self._journal = journal
+        self._store = store
+        self._warn = warn
+        self._left = FIRST_SECONDS
+        self._warned = False
+
+    def __call__(self) -> None:
+        """One bounded exchange. A store that stays away is no obstacle; what that risks is said once."""
+        clock = self._journal.clock
+        if self._left > 0:
+            began = clock.monotonic()
+            try:
+                report = synchronise(
+                    self._journal, self._store, budget_seconds=self._left, use_breaker=False
+                )
+            except CxError as problem:
+                why = problem.what
+            else:
+                if report.reached and not report.pending:
+                    return
+                why = report.why or "it did not take all in time"
+            self._left -= max(clock.monotonic() - began, LEAST_SECONDS)
+            if not self._warned:
+                self._warned = True
+                self._warn(
+                    f"the store does not know yet what is being made here ({why}): should this machine"
+                    " go away before it does, nobody else can take that away"
+                )
+
+
+def first_sender(
+    journal: Journal, store: Store | None, source: Source, warn: Callable[[str], None]
+) -> Callable[[], None]:
+    """What a run does between an intent and its side effect; nothing where its journal stays."""
+    return nobody if store is None or source.kept else First(journal, store, warn)
 
 
 class Met(NamedTuple):

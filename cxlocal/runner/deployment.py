@@ -17,9 +17,9 @@ from cxlocal.plan.placeholders import used_artifacts
 from cxlocal.plan.types import Environment, Stage
 from cxlocal.processes.child import End
 from cxlocal.runner.admission import Way, begin, service_of_command
-from cxlocal.runner.debts import handle_of
 from cxlocal.runner.placements import deployed_drafts, instance_of, live, unfinished
 from cxlocal.runner.record import RunRecord
+from cxlocal.runner.resources import cutover_drafts, handle_of
 from cxlocal.runner.tool_stage import ToolStage, as_worked, ask
 from cxlocal.runner.work import Launch, Work, Worked
 
@@ -32,8 +32,9 @@ def deploy(at: ToolStage) -> Generator[Launch, End, Worked]:
     work, stage = at.work, at.stage
     environment = work.plan.environment(stage.environment)
     instance = instance_of(work.record, environment)
-    handle = handle_of(work.record.journal, work.plan.deliverable, instance, stage.tool)
-    known = live(work.record, instance)
+    known = known_of(work.record, instance, stage)
+    serving = known[-1]["deployment"] if known else ""
+    handle = handle_of(work.record.journal, work.plan.deliverable, instance, stage, serving)
     if environment.lifetime == "lasting" and "observe" in verbs_of(at.tool):
         found, end = yield from ask(at, "observe", handle=handle)
         if found.outcome == Outcome.CANCEL:
@@ -64,8 +65,29 @@ def deploy(at: ToolStage) -> Generator[Launch, End, Worked]:
             reason=work.deployment_reason,
             details=found.result.details,
         )
+        deployment = str(drafts[-1].id)
+        drafts += cutover_drafts(
+            work.record, instance, stage, at.tool, stage_run=at.stage_run, deployment=deployment
+        )
         worked = worked._replace(drafts=tuple(drafts))
     return worked
+
+
+def known_of(record: RunRecord, instance: str, stage: Stage) -> list[dict[str, Any]]:
+    """What is live in an environment by the stage ``stage``, the newest last. Where no other stage of the
+    plan deploys there, whatever is live is its."""
+    rows = live(record, instance)
+    beside = [
+        one
+        for one in record.plan.stages_in(stage.environment)
+        if one.kind == "deploy" and one.name != stage.name
+    ]
+    if not beside:
+        return rows
+    made = "SELECT 1 FROM deployment d JOIN stage_run s ON s.id = d.stage_run WHERE d.id = ? AND s.stage = ?"
+    return [
+        row for row in rows if record.journal.one(made, (row["deployment"], stage.name)) is not None
+    ]
 
 
 def _undone_to_another(at: ToolStage, result: Deployed) -> str:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from cxlocal.runner.work import Launch
 
 CANCEL_GRACE_SECONDS = 3.0
-"""Between SIGTERM and SIGKILL for stages when a signal ends the run. With 4 s for debts and 2 s for
-the last push everything is recorded and sent within 10 s."""
+"""Between SIGTERM and SIGKILL for stages when a signal ends the run. With 4 s for taking away what was made and
+2 s for the last push everything is recorded and sent within 10 s."""
 
 AT_ONCE_SECONDS = 0.5
 """How long killed programs are looked after when a second signal comes."""

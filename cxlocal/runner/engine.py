@@ -52,7 +52,7 @@ class Engine:
         with Supervisor(self.work.record.journal.clock) as supervisor:
             driver = Driver(
                 supervisor, self.signals, notes=self.work.notes,
-                # What is being destroyed is a debt being paid: that goes on.
+                # What is being destroyed goes on being destroyed.
                 goes_on=lambda job: job.kind == DESTROY,
             )  # fmt: skip
             with driver:

@@ -1,18 +1,18 @@
 """Per-run environments: created before their first stage, destroyed after their last.
 
 What a tool created is owed from the moment its handle is durable, whoever created it: the
-environment's own tool, or a tool that deployed into an environment without one. A debt is paid by
-the tool's verb ``destroy``, with the handle alone, in this run or by a later command (``debts``).
+environment's own tool, or a tool that deployed into an environment without one. It is taken away by
+the tool's verb ``destroy``, with the handle alone, in this run or by a later command (``resources``).
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Generator
-from typing import Any
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
+from cxlocal.events.document import Draft
 from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.tool_worker import ToolOutcome, ToolRequest, ToolWorker
@@ -22,16 +22,17 @@ from cxlocal.processes.child import Child, End
 from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.supervisor import Supervisor
-from cxlocal.runner.debts import debts, intended
 from cxlocal.runner.leftovers import end_place
-from cxlocal.runner.payer import HURRIED_SECONDS, Payer
+from cxlocal.runner.payer import HURRIED_SECONDS, Payer, held
 from cxlocal.runner.placements import (
+    environment_closed_draft,
     environment_created_draft,
     environment_deleted_draft,
     instance_of,
     removed_drafts,
 )
 from cxlocal.runner.record import RunRecord
+from cxlocal.runner.resources import Maker, standing_in, unaccounted
 from cxlocal.runner.voice import Ending
 from cxlocal.runner.work import Launch, Program, Work, environment_folder
 
@@ -75,7 +76,10 @@ def _provision(
     tool = find_tool(work.manager, environment.tool)
     values = Values(record.version, record.run, record.revision, {}, {})
     options = resolve_options(environment.options, values)
-    owner = Stage(name=f"provision-{environment.name}", tool=environment.tool, verb="provision")
+    owner = Stage(
+        name=f"provision-{environment.name}", tool=environment.tool, verb="provision",
+        options=environment.options,
+    )  # fmt: skip
     fields = Fields(
         checkout=work.workspace.project,
         scratch=work.workspace.scratch(owner.name, 1),
@@ -86,22 +90,12 @@ def _provision(
         environment=work.place_of(environment),
     )
 
-    def durable(handle: Any) -> None:
-        intended(
-            record,
-            owner,
-            stage_run="",
-            environment=environment.name,
-            instance=instance_of(record, environment),
-            handle=handle,
-            lifetime=environment.lifetime,
-            options=options,
-        )
-
+    instance = instance_of(record, environment)
+    maker = Maker(record, owner, environment, instance=instance, first=work.send_first)
     names = dict.fromkeys((*environment.secrets, *tool.secrets))
     secrets = {name: work.secrets[name] for name in names}
     request = ToolRequest(tool, "provision", options, fields, secrets)
-    worker = ToolWorker(request, on_intend=durable, on_progress=log.note)
+    worker = ToolWorker(request, on_intend=maker.intend, on_progress=log.note)
     env = stage_environment(work.environ, extra=work.mark_in(environment))
 
     def launch(supervisor: Supervisor, tag: object) -> Child:
@@ -116,13 +110,13 @@ def _provision(
 def destroy(work: Work, environment: Environment, *, hurried: bool) -> Program:
     """Destroy a per-run environment and everything that tools created in it."""
     instance = instance_of(work.record, environment)
-    owed = [one for one in debts(work.record.journal, work.record.run) if one.instance == instance]
+    owed = standing_in(work.record.journal, work.plan.deliverable, instance)
     limit = HURRIED_SECONDS if hurried else float(environment.timeout_seconds)
-    payer = Payer(work.record, work.manager, work.environ, work.secrets, limit)
+    payer = Payer(work.record, work.manager, work.environ, held(work.secrets), limit)
     unpaid = yield from payer.pay(owed)
-    for debt, reason in unpaid:
+    for one, reason in unpaid:
         work.voice.warn(
-            f"{environment.name}: {debt.tool} could not destroy what {debt.stage} created:"
+            f"{environment.name}: {one.tool} could not destroy what {one.stage} created:"
             f" {reason}. It stays owed; the next 'cxlocal run' tries again"
         )
     if unpaid:
@@ -144,15 +138,35 @@ def still_running(left: tuple[str, ...]) -> str:
 def close_environment(
     record: RunRecord, name: str, instance: str, reason: str, *, hurried: bool = False
 ) -> tuple[str, ...]:
-    """End what still runs in an environment, say that all of it is gone, and remove its folder. In
-    words what could not be ended: then it is flagged and stays."""
+    """End what still runs in an environment, say that it is gone, and remove its folder. In words what
+    could not be ended: then it is flagged and stays. Where plain commands deployed, and nothing of
+    that could be ended here, it is closed and not destroyed."""
     journal, deliverable = record.journal, record.ref.deliverable
-    left = end_place(journal.home, deliverable, instance, journal.clock, hurried=hurried)
-    if left:
-        record.record(record.flag_draft("not-destroyed", still_running(left), instance))
-        return left
-    drafts = removed_drafts(record, name, instance)
-    drafts.append(environment_deleted_draft(record, name, instance, tool="", reason=reason))
-    record.record(*drafts)
+    ended = end_place(journal.home, deliverable, instance, journal.clock, hurried=hurried)
+    if ended.left:
+        record.record(record.flag_draft("not-destroyed", still_running(ended.left), instance))
+        return ended.left
+    run = record.run if instance != name else ""
+    stages = [] if ended.ran else unaccounted(journal, deliverable, name, instance, run)
+    if stages:
+        record.record(*_closed_drafts(record, name, instance, reason, stages))
+    else:
+        drafts = removed_drafts(record, name, instance)
+        drafts.append(environment_deleted_draft(record, name, instance, tool="", reason=reason))
+        record.record(*drafts)
     shutil.rmtree(environment_folder(journal.home, deliverable, instance), ignore_errors=True)
     return ()
+
+
+def _closed_drafts(
+    record: RunRecord, name: str, instance: str, reason: str, stages: list[str]
+) -> list[Draft]:
+    """Plain commands deployed there, and nothing that they made could be found: nobody destroyed it."""
+    text = (
+        f"{instance} was closed and not destroyed: nothing can tell what {', '.join(stages)} made in"
+        " it, or take that away"
+    )
+    return [
+        environment_closed_draft(record, name, instance, reason=reason),
+        record.flag_draft("closed-not-destroyed", text, name),
+    ]

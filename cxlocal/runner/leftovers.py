@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.processes.family import Family, Sought, word
 from cxlocal.runner import locks
@@ -27,6 +27,15 @@ GRACE_SECONDS = 2.0
 
 HURRIED_SECONDS = 0.5
 """The same after a signal."""
+
+
+class Ended(NamedTuple):
+    """What became of what ran in an environment."""
+
+    ran: bool
+    """Something did."""
+    left: tuple[str, ...]
+    """In words what could not be ended."""
 
 
 class Notes:
@@ -113,9 +122,10 @@ def place_word(home: Path, deliverable: str, instance: str) -> str:
 
 def end_place(
     home: Path, deliverable: str, instance: str, clock: Clock, *, hurried: bool = False
-) -> tuple[str, ...]:
-    """End what still runs in an environment that has come to its end; in words what could not be."""
+) -> Ended:
+    """End what still runs in an environment that has come to its end."""
     found = Family(Sought(frozenset([place_word(home, deliverable, instance)])))
+    ran = bool(found.living())
     grace = HURRIED_SECONDS if hurried else GRACE_SECONDS
     left = found.end(clock, grace_seconds=grace, seconds=KILL_SECONDS)
-    return tuple(one.words for one in left)
+    return Ended(ran, tuple(one.words for one in left))

@@ -13,13 +13,13 @@ from cxlocal.plan.types import Stage
 from cxlocal.private import make_folder
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.supervisor import Supervisor
-from cxlocal.runner.debts import handle_of
-from cxlocal.runner.deployment import note_observed
+from cxlocal.runner.deployment import known_of, note_observed
 from cxlocal.runner.driver import drive
 from cxlocal.runner.nesting import handed_on
-from cxlocal.runner.placements import instance_of, live
+from cxlocal.runner.placements import instance_of
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.record import RunRecord
+from cxlocal.runner.resources import handle_of
 from cxlocal.runner.source import Machine, Source, find_secrets, load_own_plugins
 from cxlocal.runner.tool_stage import ask, open_tool
 from cxlocal.runner.work import Work, environment_folder
@@ -64,11 +64,12 @@ def observe(machine: Machine, source: Source, record: RunRecord, environment: st
         voice=machine.voice, secrets=secrets, readers={},
     )  # fmt: skip
     work.artifacts = artifacts(record, check=False)
-    known = live(record, instance)
+    known = known_of(record, instance, stage)
     log = StageLog.create(work.log_folder, f"observe-{environment}", masker=work.masker)
     try:
         at = open_tool(work, stage, 1, scratch, scratch, log, {})
-        handle = handle_of(record.journal, record.ref.deliverable, instance, stage.tool)
+        serving = known[-1]["deployment"] if known else ""
+        handle = handle_of(record.journal, record.ref.deliverable, instance, stage, serving)
         with Supervisor(machine.clock) as supervisor:
             found, _ = drive(ask(at, "observe", handle=handle), supervisor)
         agrees = note_observed(at, place, known, found.result, found.reason)

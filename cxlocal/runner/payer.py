@@ -1,9 +1,9 @@
-"""Paying debts: what tools created is destroyed by the same tools, with the handle alone."""
+"""What tools made is taken away by the same tools, with the handle alone."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,62 +13,66 @@ from cxlocal.hooks.manager import Manager, find_tool
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.tool import EnvironmentRef, Tool, verbs_of
 from cxlocal.hooks.tool_worker import ToolRequest, ToolWorker
+from cxlocal.journal.file import Journal
+from cxlocal.plan.placeholders import Values, resolve_options
 from cxlocal.private import make_folder
 from cxlocal.processes.child import Child, End
 from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.mask import Masker
 from cxlocal.processes.supervisor import Supervisor
-from cxlocal.runner.debts import Debt, paid
+from cxlocal.runner.products import artifacts, described
 from cxlocal.runner.record import RunRecord
+from cxlocal.runner.resources import Made, is_own, record_gone
 from cxlocal.runner.work import Launch, environment_folder
 
 HURRIED_SECONDS = 4.0
-"""Limit for paying one debt after a signal: everything must be over within 10 s then. What is not
-paid by then stays owed, and the next command pays it."""
+"""Limit for taking one thing away after a signal: everything must be over within 10 s then. What still
+exists after that stays due, and the next command takes it away."""
 
 
 class Payer(NamedTuple):
-    """Pays debts: one ``destroy`` for each thing created, newest first."""
+    """Takes away what tools made: one ``destroy`` for each thing, newest first."""
 
     record: RunRecord
     manager: Manager
     environ: Mapping[str, str]
-    secrets: Mapping[str, str]
+    secrets: Callable[[Iterable[str]], Mapping[str, str]]
+    """The values of secrets by their names. Raises CxError where one is missing."""
     limit_seconds: float
 
-    def pay(self, owed: list[Debt]) -> Generator[Launch, End, list[tuple[Debt, str]]]:
-        """Pay what can be paid; what could not be, with the reason. Unpaid ones are flagged."""
-        unpaid: list[tuple[Debt, str]] = []
-        mask = Masker(self.secrets.values())
-        for debt, ids in latest(owed):
+    def pay(self, made: Sequence[Made]) -> Generator[Launch, End, list[tuple[Made, str]]]:
+        """Take away what can be; what could not be, with the reason: that is flagged, and stays due."""
+        unpaid: list[tuple[Made, str]] = []
+        for one, ids in latest(made):
             try:
-                reason = yield from self._pay(debt)
+                reason = yield from self._pay(one)
             except (CxError, OSError) as problem:
-                reason = str(problem)
+                reason = _words(problem)
             if not reason:
-                paid(self.record.journal, ids)
+                record_gone(self.record, ids)
                 continue
-            reason = mask.text(reason)
-            unpaid.append((debt, reason))
-            text = f"{debt.tool} could not destroy what it created in {debt.instance}: {reason}"
-            self.record.record(self.record.flag_draft("not-destroyed", text, debt.instance))
+            unpaid.append((one, reason))
+            text = f"{one.tool} could not destroy what it created in {one.instance}: {reason}"
+            self.record.record(self.record.flag_draft("not-destroyed", text, one.instance))
         return unpaid
 
-    def _pay(self, debt: Debt) -> Generator[Launch, End, str]:
-        tool = find_tool(self.manager, debt.tool)
+    def _pay(self, made: Made) -> Generator[Launch, End, str]:
+        tool = find_tool(self.manager, made.tool)
         if "destroy" not in verbs_of(tool):
-            return f"the tool {debt.tool} has no verb destroy"
+            return f"the tool {made.tool} has no verb destroy"
+        if tool.here and not is_own(self.record.journal, made):
+            return f"it lives on the machine that made it: {machine_of(self.record.journal, made.node)}"
+        secrets = self.secrets(dict.fromkeys((*self._listed(made), *tool.secrets)))
+        mask = Masker(secrets.values())
         journal = self.record.journal
-        place = environment_folder(journal.home, debt.deliverable, debt.instance)
-        scratch = place / f".destroy-{debt.id}-{journal.ids.token()[:8]}"
+        place = environment_folder(journal.home, made.deliverable, made.instance)
+        scratch = place / f".destroy-{made.id[:8]}-{journal.ids.token()[:8]}"
         make_folder(scratch)
         log = StageLog.create(
-            journal.home / "logs" / path_part(debt.run),
-            f"destroy-{debt.stage}",
-            masker=Masker(self.secrets.values()),
+            journal.home / "logs" / path_part(made.run), f"destroy-{made.stage}", masker=mask
         )
-        worker = self._worker(tool, debt, place, scratch, log)
+        worker = self._worker(tool, made, place, scratch, log, secrets)
 
         def launch(supervisor: Supervisor, tag: object) -> Child:
             return worker.start(
@@ -88,24 +92,44 @@ class Payer(NamedTuple):
         found = worker.outcome(end)
         return "" if found.outcome == Outcome.SUCCESS else found.reason or str(found.outcome)
 
+    def _listed(self, made: Made) -> tuple[str, ...]:
+        """The secrets that whoever made it had: its stage's, or its environment's."""
+        plan = self.record.plan
+        if made.component:
+            return next((one.secrets for one in plan.stages if one.name == made.stage), ())
+        return next((one.secrets for one in plan.environments if one.name == made.environment), ())
+
+    def _options(self, made: Made) -> dict[str, Any]:
+        record = self.record
+        values = Values(
+            record.version, record.run, record.revision,
+            described(artifacts(record, check=False)), self.environ,
+        )  # fmt: skip
+        return resolve_options(made.options, values)
+
     def _worker(
-        self, tool: type[Tool], debt: Debt, place: Path, scratch: Path, log: StageLog
+        self,
+        tool: type[Tool],
+        made: Made,
+        place: Path,
+        scratch: Path,
+        log: StageLog,
+        secrets: Mapping[str, str],
     ) -> ToolWorker:
         fields = Fields(
             checkout=scratch,
             scratch=scratch,
             version=self.record.version,
-            run=debt.run,
+            run=made.run,
             revision=self.record.revision,
-            stage=debt.stage,
-            deliverable=debt.deliverable,
+            stage=made.stage,
+            deliverable=made.deliverable,
             environment=EnvironmentRef(
-                name=debt.environment, instance=debt.instance, lifetime=debt.lifetime, folder=place
+                name=made.environment, instance=made.instance, lifetime=made.lifetime, folder=place
             ),
-            handle=debt.handle,
+            handle=made.handle,
         )
-        secrets = {name: self.secrets[name] for name in tool.secrets if name in self.secrets}
-        request = ToolRequest(tool, "destroy", debt.options, fields, secrets)
+        request = ToolRequest(tool, "destroy", self._options(made), fields, dict(secrets))
         return ToolWorker(request, on_intend=_refuse_intent, on_progress=log.note)
 
 
@@ -117,10 +141,31 @@ def _refuse_intent(handle: Any) -> None:
     )
 
 
-def latest(owed: list[Debt]) -> list[tuple[Debt, list[int]]]:
-    """The last handle of each tool and stage, with all the debts it stands for. ``owed`` is newest
-    first: a later handle describes what an earlier one began."""
-    groups: dict[tuple[str, str, str], list[Debt]] = {}
-    for debt in owed:
-        groups.setdefault((debt.instance, debt.tool, debt.stage), []).append(debt)
+def latest(made: Sequence[Made]) -> list[tuple[Made, list[str]]]:
+    """The last handle of each tool and component on each machine, with all that it stands for. ``made`` is
+    newest first: a later handle describes what an earlier one began."""
+    groups: dict[tuple[str, str, str, str], list[Made]] = {}
+    for one in made:
+        groups.setdefault((one.instance, one.tool, one.component, one.node), []).append(one)
     return [(found[0], [one.id for one in found]) for found in groups.values()]
+
+
+def held(secrets: Mapping[str, str]) -> Callable[[Iterable[str]], Mapping[str, str]]:
+    """The secrets of a run that is being carried out: it has those of all its stages."""
+
+    def chosen(names: Iterable[str]) -> Mapping[str, str]:
+        return {name: secrets[name] for name in names if name in secrets}
+
+    return chosen
+
+
+def machine_of(journal: Journal, node: str) -> str:
+    """The machine that a chain of events belongs to, for people."""
+    row = journal.one("SELECT host FROM machine WHERE node = ?", (node,))
+    return (row and row["host"]) or node[:8]
+
+
+def _words(problem: CxError | OSError) -> str:
+    if isinstance(problem, CxError):
+        return ": ".join(part for part in (problem.what, problem.why) if part)
+    return str(problem)

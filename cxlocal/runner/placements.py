@@ -9,6 +9,7 @@ from typing import Any
 from cxlocal.domain import Actor
 from cxlocal.events import places
 from cxlocal.events.document import Draft
+from cxlocal.events.resources import environment_closed
 from cxlocal.hooks.tool import ArtifactRef
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
@@ -72,6 +73,18 @@ def environment_deleted_draft(
         record.ref, name=environment, instance=instance, tool=tool, reason=reason,
         turn=_next_turn(record, instance),
         replaces=[row["deployment"] for row in unfinished(record, instance)],
+    )  # fmt: skip
+
+
+def environment_closed_draft(
+    record: RunRecord, environment: str, instance: str, *, reason: str
+) -> Draft:
+    """An environment is used no more, and nobody could destroy what was made there."""
+    return environment_closed(
+        record.ref, name=environment, instance=instance, reason=reason,
+        turn=_next_turn(record, instance),
+        replaces=[row["deployment"] for row in unfinished(record, instance)],
+        deployments=[row["deployment"] for row in live(record, instance)],
     )  # fmt: skip
 
 

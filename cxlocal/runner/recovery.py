@@ -1,25 +1,24 @@
-"""What a command does first: end runs whose process is gone, and pay what is still owed."""
+"""What a command does first: end runs whose process is gone, and take away what they left."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from functools import partial
+
 from cxlocal.config.load import read
-from cxlocal.errors import CxError, Refused, Trouble
+from cxlocal.errors import CxError, Trouble
 from cxlocal.hooks.manager import Manager, load
 from cxlocal.journal.file import Journal
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import leftovers, orphans
-from cxlocal.runner.debts import Debt, debts
 from cxlocal.runner.driver import drive
 from cxlocal.runner.record import RunRecord
-from cxlocal.runner.source import Machine
+from cxlocal.runner.resources import Made, is_own, standing, standing_in
+from cxlocal.runner.source import Machine, open_source, read_secrets
 
-DEBT_SECONDS = 60.0
+DUE_SECONDS = 60.0
 """For destroying one thing a dead run left behind."""
 
-OWING = """
-SELECT DISTINCT owed.run FROM owed LEFT JOIN process ON process.run = owed.run
-WHERE owed.paid IS NULL AND owed.lifetime = 'per-run' AND process.run IS NULL
-"""
 STANDING = """
 SELECT run.id AS run, environment.name, environment.instance FROM environment
 JOIN run ON run.id = environment.created_by_run
@@ -31,7 +30,7 @@ WHERE environment.lifetime = 'per-run' AND environment.deleted_at IS NULL
 
 
 def recover(journal: Journal, machine: Machine) -> list[str]:
-    """End orphans and pay debts of runs that are over; the runs that were ended."""
+    """End orphans and take away what runs of this machine that are over left; the runs that were ended."""
     found = orphans.orphans(journal)
     for orphan in found:
         left = orphans.end_orphan(journal, orphan)
@@ -41,8 +40,8 @@ def recover(journal: Journal, machine: Machine) -> list[str]:
         _tell_left(machine, left)
     left = leftovers.end_unlocked(journal.home, journal.clock)
     _tell_left(machine, left)
-    if found or journal.one(OWING) is not None:
-        pay_debts(journal, machine)
+    if found or any(is_own(journal, one) for one in due(journal)):
+        pay_due(journal, machine)
     return [orphan.run for orphan in found]
 
 
@@ -51,39 +50,48 @@ def _tell_left(machine: Machine, left: tuple[str, ...]) -> None:
         machine.voice.warn(f"still running, and could not be ended: {', '.join(left)}")
 
 
-def pay_debts(journal: Journal, machine: Machine) -> list[tuple[Debt, str]]:
-    """Destroy what runs that are over left behind on this machine; what could not be, and why.
+def due(journal: Journal) -> list[Made]:
+    """What was made for runs that are over, newest first: by whatever machine."""
+    return [one for one in standing(journal) if one.due]
 
-    Environments that had nothing to destroy are closed too.
+
+def pay_due(
+    journal: Journal, machine: Machine, *, of_others: bool = False
+) -> list[tuple[Made, str]]:
+    """Take away what runs that are over left behind; what could not be, and why. ``of_others``: what
+    other machines made, too.
+
+    Environments of this machine that had nothing to destroy are closed too.
     """
-    unpaid: list[tuple[Debt, str]] = []
-    for row in journal.query(OWING):
-        unpaid += _pay_run(journal, machine, row["run"])
-    still = {debt.instance for debt, _ in unpaid}
-    for row in journal.query(STANDING, (journal.node,)):
-        if row["instance"] not in still:
-            _close_cut_off(machine, journal, row["run"], row["name"], row["instance"])
+    unpaid: list[tuple[Made, str]] = []
+    owed = [one for one in due(journal) if of_others or is_own(journal, one)]
+    for run in dict.fromkeys(one.run for one in owed):
+        unpaid += _pay_run(journal, machine, run, [one for one in owed if one.run == run])
+    still = {one.instance for one, _ in unpaid}
+    others = [(one.run, one.environment, one.instance) for one in owed]
+    mine = [
+        (row["run"], row["name"], row["instance"])
+        for row in journal.query(STANDING, (journal.node,))
+    ]
+    for run, name, instance in dict.fromkeys([*mine, *others]):
+        if instance not in still:
+            _close_cut_off(machine, journal, run, name, instance)
     return unpaid
 
 
 def destroy_environment(
     journal: Journal, machine: Machine, deliverable: str, instance: str, reason: str
-) -> list[tuple[Debt, str]]:
-    """Take down a lasting environment on a person's word: everything tools made for it on this
-    machine is destroyed, newest first. What could not be, and why; then it is not closed.
+) -> list[tuple[Made, str]]:
+    """Take down a lasting environment on a person's word: everything tools made for it, on whatever
+    machine, is destroyed, newest first. What could not be, and why; then it is not closed.
 
     Of what plain commands made there the processes on this machine are ended; the rest nobody can
-    destroy: it is only recorded as gone. Raises Trouble for a process that cannot be ended, Refused
-    where a tool made it on another machine, which alone has the handles.
+    destroy: then it is closed, and not destroyed. Raises Trouble for a process that cannot be ended.
     """
-    owed = [
-        debt
-        for debt in debts(journal, lasting=True)
-        if debt.deliverable == deliverable and debt.instance == instance
-    ]
-    unpaid: list[tuple[Debt, str]] = []
-    for run in dict.fromkeys(debt.run for debt in owed):
-        of_run = [debt for debt in owed if debt.run == run]
+    owed = standing_in(journal, deliverable, instance)
+    unpaid: list[tuple[Made, str]] = []
+    for run in dict.fromkeys(one.run for one in owed):
+        of_run = [one for one in owed if one.run == run]
         unpaid += _pay_run(journal, machine, run, of_run, quietly=True)
     _tell_paid(machine, owed, unpaid)
     if unpaid:
@@ -97,21 +105,12 @@ def destroy_environment(
 
 def _close_unowed(journal: Journal, deliverable: str, instance: str, reason: str) -> None:
     rows = journal.query(
-        "SELECT d.environment, d.run, t.tool, t.host, d.deployed_at AS at FROM deployment d"
-        " LEFT JOIN stage_run t ON t.id = d.stage_run WHERE d.deliverable = :d AND d.instance = :i"
-        " UNION ALL SELECT name, created_by_run, tool, '', created_at FROM environment"
+        "SELECT environment, run, deployed_at AS at FROM deployment"
+        " WHERE deliverable = :d AND instance = :i"
+        " UNION ALL SELECT name, created_by_run, created_at FROM environment"
         " WHERE deliverable = :d AND instance = :i ORDER BY at DESC",
         {"d": deliverable, "i": instance},
     )
-    elsewhere = [row for row in rows if row["tool"] not in (None, "", "command")]
-    if elsewhere:
-        tool, host = elsewhere[0]["tool"], elsewhere[0]["host"] or "another machine"
-        raise Refused(
-            f"{instance} was not made by this machine",
-            why=f"{tool} made it on {host}, and only its journal has what it takes to destroy it",
-            hint=f"cxlocal env destroy {instance}, on {host}",
-            name="made-elsewhere",
-        )
     if rows:
         _close(journal, rows[0]["run"], rows[0]["environment"], instance, reason)
 
@@ -138,34 +137,43 @@ def _close_cut_off(machine: Machine, journal: Journal, run: str, name: str, inst
 
 
 def _pay_run(
-    journal: Journal,
-    machine: Machine,
-    run: str,
-    owed: list[Debt] | None = None,
-    *,
-    quietly: bool = False,
-) -> list[tuple[Debt, str]]:
+    journal: Journal, machine: Machine, run: str, owed: list[Made], *, quietly: bool = False
+) -> list[tuple[Made, str]]:
     from cxlocal.runner.payer import Payer
 
-    owed = debts(journal, run) if owed is None else owed
     try:
         record = RunRecord.attach(journal, run)
-        manager = _manager(machine)
-        payer = Payer(record, manager, machine.environ, {}, DEBT_SECONDS)
+        secrets = partial(_secrets, machine, record)
+        payer = Payer(record, _manager(machine), machine.environ, secrets, DUE_SECONDS)
         with Supervisor(machine.clock) as supervisor:
-            unpaid: list[tuple[Debt, str]] = drive(payer.pay(owed), supervisor)
+            unpaid: list[tuple[Made, str]] = drive(payer.pay(owed), supervisor)
     except CxError as problem:
-        unpaid = [(debt, problem.what) for debt in owed]
-    for debt, reason in unpaid:
+        unpaid = [(one, problem.what) for one in owed]
+    for one, reason in unpaid:
         machine.voice.warn(
-            f"{debt.instance}: {debt.tool} could not destroy what it created: {reason}"
+            f"{one.instance}: {one.tool} could not destroy what it created: {reason}"
         )
     if not quietly:
         _tell_paid(machine, owed, unpaid)
     return unpaid
 
 
-def _tell_paid(machine: Machine, owed: list[Debt], unpaid: list[tuple[Debt, str]]) -> None:
+def _secrets(machine: Machine, record: RunRecord, names: Iterable[str]) -> Mapping[str, str]:
+    """The values of secrets on another day, by the sources of the run's own commit. Raises CxError."""
+    wanted = list(names)
+    if not wanted:
+        return {}
+    source = open_source(machine, record.revision, {})
+    if source.config.deliverable.name != record.ref.deliverable:
+        raise Trouble(
+            f"it needs the secrets {', '.join(wanted)} of {record.ref.deliverable}",
+            why=f"this folder is {source.config.deliverable.name}",
+            hint="run this in the folder of that deliverable, or with -C DIR",
+        )
+    return read_secrets(source.settings, wanted, machine.environ, machine.root)
+
+
+def _tell_paid(machine: Machine, owed: list[Made], unpaid: list[tuple[Made, str]]) -> None:
     """Each deployment owes its deletion: four of them in one place are one thing to be told of."""
     left = [one for one, _ in unpaid]
     for instance, tool in dict.fromkeys((d.instance, d.tool) for d in owed if d not in left):

@@ -14,7 +14,7 @@ from cxlocal.revision.repository import read_file
 from cxlocal.runner import orphans
 from cxlocal.runner.admission import asking
 from cxlocal.runner.caches import bring_in
-from cxlocal.runner.contact import meet
+from cxlocal.runner.contact import first_sender, meet
 from cxlocal.runner.nesting import refuse_in_rehearsal, refuse_repetition
 from cxlocal.runner.opening import (
     Opened,
@@ -63,6 +63,7 @@ def resume_run(machine: Machine, journal: Journal, request: Request, began: floa
     store = open_store(source, machine, journal, offline=request.offline)
     _, why_offline = meet(journal, store, source)
     work.ask_others = asking(journal, store, source, why_offline)
+    work.send_first = first_sender(journal, store, source, machine.voice.warn)
     listen(journal, source)
     record.resumed(
         sorted(kept), source.actor, work.masker.text(request.reason),

@@ -16,8 +16,8 @@ from cxlocal.plan.types import Stage
 from cxlocal.processes.child import Child, End
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.supervisor import Supervisor
-from cxlocal.runner.debts import intended
 from cxlocal.runner.placements import instance_of
+from cxlocal.runner.resources import Maker
 from cxlocal.runner.work import Launch, Work, Worked
 
 
@@ -97,21 +97,12 @@ def ask(
 def _durable(at: ToolStage, verb: str) -> Callable[[Any], None]:
     work, stage = at.work, at.stage
     environment = work.environment_of(stage)
-
-    def record(handle: Any) -> None:
-        intended(
-            work.record,
-            stage,
-            stage_run=at.stage_run,
-            environment=stage.environment,
-            instance="" if environment is None else instance_of(work.record, environment),
-            handle=handle,
-            lifetime="lasting" if environment is None else environment.lifetime,
-            verb=verb,
-            options=at.options,
-        )
-
-    return record
+    instance = "" if environment is None else instance_of(work.record, environment)
+    maker = Maker(
+        work.record, stage, environment, instance=instance, stage_run=at.stage_run, verb=verb,
+        first=work.send_first,
+    )  # fmt: skip
+    return maker.intend
 
 
 def as_worked(found: ToolOutcome, end: End) -> Worked:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +19,7 @@ from cxlocal.runner.left_files import LeftFiles
 from cxlocal.runner.leftovers import Notes, of_run, place_word
 from cxlocal.runner.placements import instance_of, known_uri
 from cxlocal.runner.products import described
+from cxlocal.runner.resources import handles
 
 if TYPE_CHECKING:
     from cxlocal.events.document import Draft
@@ -94,6 +94,8 @@ class Work:
         self.deployment_reason = ""
         self.ask_others: Callable[[], None] = nobody
         """Fetches what other machines deployed, shortly; an absent store is no obstacle."""
+        self.send_first: Callable[[], None] = nobody
+        """Sends an intent before its side effect, where this machine goes away."""
         self.masker = Masker(secrets.values())
         self.artifacts: dict[str, ArtifactRef] = {}
         self.uris: dict[str, str] = {}
@@ -158,7 +160,7 @@ class Work:
             lifetime=environment.lifetime,
             folder=folder,
             uri=self.uri_of(environment),
-            handles=last_handles(self.record, instance),
+            handles=handles(self.record.journal, self.plan.deliverable, instance),
         )
 
     def seen_by(self, stage: Stage) -> dict[str, ArtifactRef]:
@@ -220,13 +222,3 @@ class Work:
 def environment_folder(home: Path, deliverable: str, instance: str) -> Path:
     """A folder that belongs to one environment on this machine."""
     return home / "environments" / path_part(deliverable) / path_part(instance)
-
-
-def last_handles(record: RunRecord, instance: str) -> dict[str, Any]:
-    """The last handle of every tool for an environment."""
-    rows = record.journal.query(
-        "SELECT tool, handle FROM owed WHERE deliverable = ? AND instance = ? AND paid IS NULL"
-        " ORDER BY id",
-        (record.ref.deliverable, instance),
-    )
-    return {row["tool"]: json.loads(row["handle"]) for row in rows}

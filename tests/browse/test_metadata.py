@@ -82,7 +82,7 @@ def test_labels_orders_and_facets_name_columns(
 def test_bookkeeping_is_hidden_and_nothing_else(journal_entry: Any) -> None:
     shown = {name for name, entry in journal_entry["tables"].items() if not entry.get("hidden")}
     assert {"run", "release_board", "event", "event_log"} <= shown
-    assert not shown & {"spent", "node_lookup", "contact", "ack", "local_value", "owed"}
+    assert not shown & {"spent", "node_lookup", "contact", "ack", "local_value"}
 
 
 def test_references_lead_to_labelled_tables(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cxlocal.domain import Outcome
-from cxlocal.events import machines, outputs, places, runs, types
+from cxlocal.events import machines, outputs, places, resources, runs, types
 from cxlocal.events.document import Draft, build_document, encode_document
 
 RUN = "0f0e0d0c-0b0a-4908-8706-050403020100"
@@ -33,8 +33,17 @@ def drafts() -> list[Draft]:
         runs.run_started(REF, version="1.0.0", line="1.0", number=0, how="online"),
         runs.run_resumed(REF, after=["build"], actor=ACTOR, reason=""),
         runs.run_stamped(REF, stamps=[{"file": "a", "old": "0", "new": "1"}]),
-        runs.run_intended(
-            REF, stage_run="t", stage="s", tool="x", verb="deploy", environment="e", handle={"pid": 1}
+        resources.run_intended(
+            REF, resources.Intent(
+                resource=RUN, component="s", environment="e", instance="e", lifetime="lasting",
+                stage="s", stage_run="t", tool="x", verb="deploy", options={}, handle={"pid": 1},
+            )
+        ),
+        resources.resource_gone(REF, resource=RUN, how="removed"),
+        resources.run_given_up(REF, how="asked", why="gone", actor={"id": "a"}),
+        resources.run_cutover(REF, deployment=RUN, component="s", before={}, after={RUN: 100}),
+        resources.environment_closed(
+            REF, name="e", instance="e", reason="r", turn=1, replaces=[], deployments=[RUN]
         ),
         runs.run_judged(
             REF, gate="g", verdict="allow", reason="r", stage="s", environment="e", promotion="P",

@@ -64,7 +64,7 @@ def test_p12_kill_9_at_random_moments_of_a_run(
         "SELECT count(*) FROM stage_run WHERE started_at IS NOT NULL AND outcome IS NULL",
         "SELECT count(*) FROM environment WHERE lifetime = 'per-run' AND deleted_at IS NULL",
         "SELECT count(*) FROM process",
-        "SELECT count(*) FROM owed WHERE paid IS NULL",
+        "SELECT count(*) FROM resources_now WHERE lifetime = 'per-run'",
     ):
         assert shop.query(nothing_open) == [0], f"seed {seed}: {nothing_open}"
     assert shop.command("sync").code == 0

@@ -37,6 +37,7 @@ from cxlocal.projection.queries import QUERIES
 from cxlocal.projection.tables import TABLES
 from cxlocal.runner.placements import UNFINISHED
 from cxlocal.runner.record import OPEN_DEPLOYMENT
+from cxlocal.runner.resources import OF_PLACE, UNACCOUNTED
 from cxlocal.runner.retention import Rules, find_removals
 
 YOUNG, OLD = 16, 80
@@ -132,6 +133,8 @@ class World:
         plugin = {"name": "chat", "distribution": "cx-chat", "version": "1", "how": "-p no:chat"}
         story.say(run_restricted(story.ref, plugins=[plugin]))
         story.attempt(f"site {name}", id=f"s-{name}")
+        story.stage(f"site {name}", environment=f"site {name}")
+        story.make(f"site {name}", resource=f"r-{name}", serves=f"s-{name}")
         story.place(f"site {name}").deploy(f"site {name}", id=f"s-{name}").end()
         story.say(
             run_resumed(story.ref, after=[], actor=story.actor, reason=""),
@@ -290,6 +293,25 @@ def whether_a_stage_began_to_deploy(world: World, _: str) -> float:
     return world.count_often(lambda: world.all.query(OPEN_DEPLOYMENT, ("run/stage/1",)))
 
 
+def made_last(world: World) -> dict[str, str]:
+    asked = (
+        "SELECT deliverable, instance, environment AS name, run FROM resource ORDER BY rowid DESC"
+    )
+    found: dict[str, str] = world.all.query(f"{asked} LIMIT 1")[0]
+    return found
+
+
+def what_exists_in_one_place(world: World, _: str) -> float:
+    last = made_last(world)
+    place = (last["deliverable"], last["instance"])
+    return world.count_often(lambda: world.all.query(OF_PLACE, place))
+
+
+def what_a_run_made(world: World, _: str) -> float:
+    last = made_last(world)
+    return world.count_often(lambda: world.all.query(UNACCOUNTED, last))
+
+
 def page_of(name: str, **given: str) -> Cost:
     """What a page of a stored query costs, in the middle of a history."""
 
@@ -341,6 +363,7 @@ def the_conflicting_numbers(world: World, _: str) -> float:
 BOUNDED: list[Cost] = [
     what_was_unusual, a_story, a_version, what_failed, what_was_numbered_offline,
     one_more_deployment, the_conflicting_numbers,
+    what_exists_in_one_place, what_a_run_made,
     what_failed_in_one_place, whether_a_stage_began_to_deploy,
     an_idle_sync, a_sync_of_one_event, what_is_to_be_carried, the_last_release,
     the_last_release_of_a_product_released_long_ago, what_is_open, the_log,
@@ -512,6 +535,10 @@ NOTICED = {
     "deployment_by_environment": [the_flags],
     "deployment_by_run": [a_run_shown],
     "deployment_replaced": [one_more_deployment],
+    "resource_by_place": [what_exists_in_one_place],
+    "deployment_resource_by_resource": [what_exists_in_one_place],
+    "resource_by_run": [what_a_run_made],
+    "run_by_place": [what_exists_in_one_place],
     "attempt_by_stage_run": [whether_a_stage_began_to_deploy],
     "attempt_by_run": [a_run_shown],
     "flag_by_subject": [the_flags],

@@ -125,7 +125,7 @@ def test_what_a_tool_created_is_destroyed_with_its_environment(shop: Any, tools:
     assert sorted(path.name for path in table.glob("*.json")) == ["production.json"]
     assert f"at http://test-{run[:8]}.json" in shop.log("look")
     assert f"note={shop.query('SELECT version FROM run')[0]}" in shop.log("up")
-    assert shop.query("SELECT count(*) FROM owed WHERE paid IS NULL AND lifetime='per-run'") == [0]
+    assert shop.query("SELECT count(*) FROM resources_now WHERE lifetime='per-run'") == [0]
     assert shop.query("SELECT environment, service, uri FROM deployments_now") == [
         ("production", "web", "http://production.json")
     ]
@@ -157,7 +157,7 @@ def test_what_cannot_be_destroyed_stays_owed_and_is_paid_by_the_next_run(
     assert again.code == 0, again.err
     assert "destroyed what was left" in again.err
     assert list(table.glob("test-*.json")) == []
-    assert shop.query("SELECT count(*) FROM owed WHERE paid IS NULL AND lifetime='per-run'") == [0]
+    assert shop.query("SELECT count(*) FROM resources_now WHERE lifetime='per-run'") == [0]
     assert shop.query(
         "SELECT count(*) FROM environment WHERE lifetime = 'per-run' AND deleted_at IS NULL"
     ) == [0]

@@ -19,6 +19,8 @@ from cxlocal.clock import SystemIds
 from cxlocal.errors import CxError, Refused, StoreNeeded
 from cxlocal.events.document import Draft
 from cxlocal.events.machines import node_mirrored
+from cxlocal.events.resources import Intent, run_intended
+from cxlocal.events.runs import RunRef
 from cxlocal.exchange.journals import Place
 from cxlocal.exchange.parting import Journals, part
 from cxlocal.exchange.state import store_state
@@ -28,6 +30,7 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves, wishes
 from cxlocal.numbers.ledger import explain, ledger
+from cxlocal.runner.resources import standing
 
 Machine = Callable[..., Journal]
 
@@ -306,19 +309,18 @@ def test_what_keeps_a_deliverable_from_parting(
     assert take(home, old, "s1", "shop") == 1, "everything is as it was"
 
 
-def test_debts_go_along(old: SqliteStore, store: FaultyStore, machine: Machine) -> None:
+def test_what_tools_made_goes_along(old: SqliteStore, store: FaultyStore, machine: Machine) -> None:
     home, beside = machine("home"), machine("beside")
     for name in ("shop", "engine"):
         take(home, old, name, name)
-        home.connection.execute(
-            "INSERT INTO owed (run, deliverable, environment, instance, stage, tool, options,"
-            " handle, lifetime, since) VALUES (?, ?, 'e', ?, 's', 't', '{}', '{}', 'lasting', 1)",
-            (name, name, f"{name}-e"),
-        )
+        intent = Intent(
+            resource=f"made for {name}", component="s", environment="e", instance=f"{name}-e",
+            lifetime="lasting", stage="s", stage_run="", tool="t", verb="deploy", options={},
+            handle={},
+        )  # fmt: skip
+        home.append(run_intended(RunRef(name, name, name, "urn:x:y"), intent))
     part(Journals(home, beside), old, store, {"shop"})
-    owed = "SELECT deliverable, instance FROM owed"
-    assert beside.query(owed) == [{"deliverable": "shop", "instance": "shop-e"}]
-    assert home.query(owed) == [{"deliverable": "engine", "instance": "engine-e"}]
+    assert [one.instance for one in standing(beside)] == ["shop-e"]
 
 
 def test_p1_two_journals_of_one_home_spend_side_by_side(

@@ -25,6 +25,7 @@ class LocalService(Tool):
     name = "local-service"
     api = 1
     title = "Service on this machine"
+    here = True
 
     class Options(Tool.Options, frozen=True):
         """``module``: started as ``python -m MODULE``; or ``command``: a program of the wheel, with

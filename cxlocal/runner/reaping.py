@@ -1,0 +1,93 @@
+"""What runs that are over left behind: which runs are over, also those that nobody can end, and taking it away.
+
+A run is over when it has ended, when a later attempt of the same CI run began, or when it is given up: by
+a person, or because nothing was heard of it for as long as its environment may live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cxlocal.domain import Actor
+from cxlocal.errors import Refused
+from cxlocal.events.resources import run_given_up
+from cxlocal.journal.file import Journal
+from cxlocal.runner import orphans, recovery
+from cxlocal.runner.record import RunRecord
+from cxlocal.runner.resources import Made, standing
+from cxlocal.runner.source import Machine
+from cxlocal.text import duration_text
+
+LAST_HEARD = """
+SELECT max(e.time) AS at FROM event e JOIN run_lookup r ON r.id = e.run WHERE r.name = ?
+"""
+CARRIED_OUT = "SELECT 1 FROM process WHERE run = ?"
+
+
+class Reaped(NamedTuple):
+    """What was left behind, and what became of it."""
+
+    cut_off: tuple[str, ...]
+    """Runs of this machine whose process had gone."""
+    owed: tuple[Made, ...]
+    """What was to be taken away."""
+    unpaid: tuple[tuple[Made, str], ...]
+    """What could not be, and why."""
+    in_use: tuple[Made, ...]
+    """What was made for runs of other machines that are not over, as far as is known here."""
+
+
+def reap(journal: Journal, machine: Machine, *, dry_run: bool = False) -> Reaped:
+    """Take away what runs that are over left behind, whatever machine made it; with ``dry_run`` only look.
+    Call after ``catch_up``."""
+    cut_off = [orphan.run for orphan in orphans.orphans(journal)]
+    made = [one for one in standing(journal) if one.lifetime == "per-run"]
+    lapsed = _lapsed(journal, made)
+    over = {*cut_off, *lapsed}
+    owed = tuple(one for one in made if one.due or one.run in over)
+    in_use = tuple(one for one in made if one not in owed and not _is_here(journal, one.run))
+    if dry_run:
+        return Reaped(tuple(cut_off), owed, (), in_use)
+    for run, seconds in lapsed.items():
+        _record(journal, run, "expired", f"nothing was heard of it for {duration_text(seconds)}")
+    recovery.recover(journal, machine)
+    unpaid = recovery.pay_due(journal, machine, of_others=True)
+    return Reaped(tuple(cut_off), owed, tuple(unpaid), in_use)
+
+
+def give_up(journal: Journal, run: str, why: str, actor: Actor) -> None:
+    """Say that nobody will end a run any more. Raises Refused where this machine carries it out."""
+    pid = orphans.is_carried_out(journal, run)
+    if pid:
+        raise Refused(
+            f"run {run[:8]} is still being carried out",
+            why=f"by process {pid} on this machine",
+            hint="end it with Ctrl-C there; what it made is taken away then",
+            name="still-running",
+        )
+    _record(journal, run, "asked", why, actor)
+
+
+def _record(journal: Journal, run: str, how: str, why: str, actor: Actor | None = None) -> None:
+    record = RunRecord.attach(journal, run)
+    record.record(run_given_up(record.ref, how=how, why=why, actor=actor and actor._asdict()))
+
+
+def _lapsed(journal: Journal, made: Sequence[Made]) -> dict[str, int]:
+    """Runs of which nothing was heard for longer than what they made may live, by the clock of this
+    machine, and that time in seconds. What this machine carries out is never among them."""
+    found: dict[str, int] = {}
+    for one in made:
+        if one.due or one.run in found or _is_here(journal, one.run):
+            continue
+        (heard,) = journal.query(LAST_HEARD, (one.run,))
+        at = heard["at"]
+        if at is not None and at + one.expires_seconds * 1000 < journal.clock.now_ms():
+            found[one.run] = one.expires_seconds
+    return found
+
+
+def _is_here(journal: Journal, run: str) -> bool:
+    """Whether this machine began it and has not seen its end."""
+    return journal.one(CARRIED_OUT, (run,)) is not None

@@ -1,0 +1,240 @@
+"""What tools made: said before it is made, known on every machine, and taken away when its time is over.
+
+A tool's handle is made durable before its side effect, as an intent of a resource: one instance of a component
+(the stage that deploys it, or the environment itself). A tool that deploys rotates by itself, so each attempt
+at a stage makes one resource, and what succeeds takes the earlier ones of its component over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from msgspec import UNSET
+
+from cxlocal.events.document import Draft
+from cxlocal.events.resources import (
+    EXPIRES_SECONDS,
+    Intent,
+    resource_gone,
+    run_cutover,
+    run_intended,
+)
+from cxlocal.hooks.tool import Tool
+from cxlocal.journal.file import Journal
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.journal.whereabouts import machine_mark
+from cxlocal.plan.types import Environment, Stage
+from cxlocal.runner.record import RunRecord
+
+# sql: constants; one statement for each question, so that each finds its index
+_STANDING = """
+SELECT resource AS id, run, deliverable, environment, instance, component, stage, tool, options, handle,
+  lifetime, machine, node, stage_run, serves, due, expires_seconds
+FROM resources_now {} ORDER BY serves DESC, since DESC, resource
+"""
+STANDING = _STANDING.format("")
+OF_PLACE = _STANDING.format("WHERE deliverable = ? AND instance = ?")
+# A live deployment and its resources; what an earlier cxlocal deployed is known by run and stage.
+SERVING = """
+SELECT r.handle FROM deployment d LEFT JOIN stage_run s ON s.id = d.stage_run
+JOIN resource r ON r.deliverable = d.deliverable AND r.instance = d.instance AND r.gone_at IS NULL
+  AND (r.stage_run = d.stage_run
+  OR (r.stage_run = '' AND r.run = d.run AND r.component = s.stage))
+WHERE d.id = ? ORDER BY r.intended_at DESC LIMIT 1
+"""
+UNACCOUNTED = """
+SELECT DISTINCT s.stage FROM (
+  SELECT id FROM stage_run WHERE run = :run AND environment = :name
+  UNION SELECT stage_run FROM deployment WHERE deliverable = :deliverable AND instance = :instance
+    AND replaced = 0 AND removed_at IS NULL
+) x JOIN stage_run s ON s.id = x.id
+WHERE s.kind = 'deploy' AND s.started_at IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM resource r WHERE r.run = s.run AND r.stage = s.stage)
+"""
+
+
+class Made(NamedTuple):
+    """A resource that exists, as far as is known."""
+
+    id: str
+    run: str
+    deliverable: str
+    environment: str
+    instance: str
+    component: str
+    stage: str
+    tool: str
+    options: dict[str, Any]
+    handle: Any
+    lifetime: str
+    machine: str
+    """Mark of the machine that made it; empty where it has none."""
+    node: str
+    """The journal chain that made it."""
+    stage_run: str
+    serves: bool
+    due: bool
+    """It was made for a run that is over or given up."""
+    expires_seconds: int
+
+
+def is_own(journal: Journal, made: Made) -> bool:
+    """Whether this machine made it: in this journal or another one of its."""
+    mark = machine_mark()
+    return made.machine == mark if made.machine and mark else made.node == journal.node
+
+
+class Maker:
+    """One attempt at a stage, or at the creation of an environment, that may make a resource."""
+
+    def __init__(
+        self,
+        record: RunRecord,
+        stage: Stage,
+        environment: Environment | None,
+        *,
+        instance: str,
+        stage_run: str = "",
+        verb: str = "",
+        first: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``stage`` with an empty ``stage_run`` stands for the creation of ``environment``. ``first``
+        is done between an intent and the side effect it describes."""
+        self._record = record
+        self._stage = stage
+        self._place = environment
+        self._instance = instance
+        self._stage_run = stage_run
+        self._verb = verb or stage.verb
+        self._resource = ""
+        self._first = first
+
+    def intend(self, handle: Any) -> None:
+        """Make a handle durable before its side effect. A later one of the same attempt describes the
+        same resource."""
+        place, record, stage = self._place, self._record, self._stage
+        self._resource = self._resource or record.journal.ids.uuid()
+        intent = Intent(
+            resource=self._resource,
+            component=stage.name if self._stage_run else "",
+            environment="" if place is None else place.name,
+            instance=self._instance,
+            lifetime="lasting" if place is None else place.lifetime,
+            stage=stage.name,
+            stage_run=self._stage_run,
+            tool=stage.tool,
+            verb=self._verb,
+            options=stage.options,
+            handle=handle,
+            machine=machine_mark(),
+            deployment=record.open_deployment(self._stage_run) if self._stage_run else "",
+            expires_seconds=expires_of(place),
+        )
+        record.record(run_intended(record.ref, intent))
+        self._first()
+
+
+def expires_of(place: Environment | None) -> int:
+    """For how long nothing may be heard of a run before what it made there counts as left behind."""
+    said = UNSET if place is None else place.expires_seconds
+    return EXPIRES_SECONDS if said is UNSET else said
+
+
+def standing(journal: Journal) -> list[Made]:
+    """What exists, as far as is known; what serves and what is newest first."""
+    return _standing(journal, STANDING)
+
+
+def standing_in(journal: Journal, deliverable: str, instance: str) -> list[Made]:
+    """The same of one environment."""
+    return _standing(journal, OF_PLACE, deliverable, instance)
+
+
+def _standing(journal: Journal, sql: str, *asked: str) -> list[Made]:
+    catch_up(journal)
+    return [
+        Made(
+            **{
+                **row,
+                "options": json.loads(row["options"]), "handle": json.loads(row["handle"]),
+                "serves": bool(row["serves"]), "due": bool(row["due"]),
+            }
+        )
+        for row in journal.query(sql, asked)
+    ]  # fmt: skip
+
+
+def handle_of(
+    journal: Journal, deliverable: str, instance: str, stage: Stage, deployment: str = ""
+) -> Any:
+    """The handle of what serves ``deployment``; without one the newest of the component that exists, by
+    the tool of its stage. None if none."""
+    if deployment:
+        row = journal.one(SERVING, (deployment,))
+        return json.loads(row["handle"]) if row else None
+    for one in standing_in(journal, deliverable, instance):
+        if (one.component, one.tool) == (stage.name, stage.tool):
+            return one.handle
+    return None
+
+
+def handles(journal: Journal, deliverable: str, instance: str) -> dict[str, Any]:
+    """The handle of every tool for what exists there: of what serves, else the newest."""
+    found: dict[str, Any] = {}
+    for one in standing_in(journal, deliverable, instance):
+        found.setdefault(one.tool, one.handle)
+    return found
+
+
+def cutover_drafts(
+    record: RunRecord,
+    instance: str,
+    stage: Stage,
+    tool: type[Tool],
+    *,
+    stage_run: str,
+    deployment: str,
+) -> list[Draft]:
+    """The resource of this attempt serves from now on, and its tool has taken over what it made before of
+    the same component: on any machine, or on this one where it lives on the machine that made it."""
+    there = [
+        one
+        for one in standing_in(record.journal, record.ref.deliverable, instance)
+        if (one.component, one.tool) == (stage.name, stage.tool)
+    ]
+    own = [one for one in there if one.stage_run == stage_run]
+    if not own:
+        return []
+    former = [
+        one for one in there if one not in own and (not tool.here or is_own(record.journal, one))
+    ]
+    cutover = run_cutover(
+        record.ref,
+        deployment=deployment,
+        component=stage.name,
+        before={one.id: 100 for one in former if one.serves},
+        after={one.id: 100 for one in own},
+    )
+    return [
+        cutover,
+        *(resource_gone(record.ref, resource=one.id, how="taken over") for one in former),
+    ]
+
+
+def record_gone(record: RunRecord, ids: Sequence[str], how: str = "removed", why: str = "") -> None:
+    """Resources exist no more; one commit."""
+    record.record(*(resource_gone(record.ref, resource=one, how=how, why=why) for one in ids))
+
+
+def unaccounted(
+    journal: Journal, deliverable: str, name: str, instance: str, run: str
+) -> list[str]:
+    """Stages that deployed into an environment, and of which no tool said what they made. ``run``: where
+    it lives for one run only."""
+    catch_up(journal)
+    asked: Mapping[str, str] = {
+        "deliverable": deliverable, "name": name, "instance": instance, "run": run,
+    }  # fmt: skip
+    return [row["stage"] for row in journal.query(UNACCOUNTED, asked)]

@@ -1,0 +1,286 @@
+"""Two machines, a store, a balancer and the instances behind it, in memory, for the rule of rotation.
+
+A command is a generator that stops right before and right after everything it does, so that whoever tells
+the story can kill it there, stop it and let it go on later, or let the other machine come between. Every
+machine has its own log of events, which reaches the other one by the store alone. After each change the
+balancer is looked at; what must never be is a ``Broken``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator
+from typing import NamedTuple
+
+from cxlocal.plan.rotation import (
+    CHANGING,
+    Action,
+    Deed,
+    Phase,
+    Resource,
+    Seen,
+    Wanted,
+    next_action,
+    shares,
+)
+
+Rule = Callable[..., Action]
+Moment = tuple[Deed, str]
+Command = Generator[Moment, None, bool]
+STEPS = (50, 100)
+DEEDS_MAX = 200
+"""More of them in one go are no way to an end."""
+
+
+class Broken(AssertionError):
+    """Something that must never be."""
+
+
+class Event(NamedTuple):
+    """What a machine says for good."""
+
+    kind: str
+    deployment: str
+    resource: str = ""
+    turn: int = 0
+    resources: tuple[str, ...] = ()
+
+
+FIRST = [
+    Event("began", "one", turn=1),
+    *(Event("intended", "one", f"one-{at}") for at in (1, 2)),
+    Event("cutover", "one", turn=1, resources=("one-1", "one-2")),
+    Event("ended", "one", turn=1),
+]
+
+
+class Log(dict[Event, None]):
+    """Events in the order in which they came to be known here, each once."""
+
+    def standing(self) -> dict[str, Event]:
+        """The cutovers that count: of two ends of one deployment that of the higher turn does."""
+        ends = [one for one in self if one.kind in ("cutover", "failed")]
+        last = {one.deployment: one for one in sorted(ends, key=lambda one: one.turn)}
+        return {name: one for name, one in last.items() if one.kind == "cutover"}
+
+    def live(self) -> Event:
+        """The cutover of what is live."""
+        return max(self.standing().values(), key=lambda one: one.turn)
+
+    def made(self) -> dict[str, str]:
+        """Every instance that was intended, with its deployment."""
+        return {one.resource: one.deployment for one in self if one.kind == "intended"}
+
+    def gone(self) -> set[str]:
+        """Those that are gone for good."""
+        return {one.resource for one in self if one.kind == "gone"}
+
+    def disputed(self, turn: int) -> bool:
+        """Whether two drew the same turn while the store was away."""
+        return sum(one.kind == "began" and one.turn == turn for one in self) > 1
+
+    def open(self) -> list[str]:
+        """Deployments that have not come to their cutover, and of which nobody said that they failed."""
+        over = {one.deployment for one in self if one.kind in ("cutover", "failed")}
+        return [
+            one.deployment for one in self if one.kind == "began" and one.deployment not in over
+        ]
+
+
+class Machine:
+    """One journal."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world, self.name = world, name
+        self.log = Log(dict.fromkeys(FIRST))
+        self.sent = set(FIRST)
+        self.cut_off = False
+
+    @property
+    def reaches(self) -> bool:
+        """Whether the store answers it."""
+        return self.world.store_up and not self.cut_off
+
+    def say(self, event: Event) -> None:
+        """Append, and send at once where the store answers."""
+        self.log[event] = None
+        self.send()
+
+    def send(self) -> None:
+        if self.reaches:
+            self.world.store.update(self.log)
+            self.sent |= set(self.log)
+
+    def sync(self) -> None:
+        """Send, and learn what others sent."""
+        self.send()
+        if self.reaches:
+            self.log.update(self.world.store)
+
+    def draw(self) -> int:
+        """The next turn: of the store, or one more than all that is known here."""
+        world = self.world
+        known = max(world.fence, *(one.turn for one in self.log))
+        if not self.reaches:
+            return known + 1
+        world.turn = max(world.turn, known) + 1
+        return world.turn
+
+    def resources(self, deployment: str, phase: Phase) -> list[Resource]:
+        """All that exist by the record, and those it has as gone that are seen."""
+        gone, live = self.log.gone(), self.log.live()
+        turns = {one.deployment: one.turn for one in self.log if one.kind == "began"}
+        disputed = self.log.disputed(live.turn)
+        return [
+            Resource(
+                one,
+                fresh=maker == deployment,
+                serves=one in live.resources,
+                kept=disputed and turns.get(maker) == live.turn,
+                gone=one in gone,
+            )
+            for one, maker in self.log.made().items()
+            if one not in gone or one in self.world.running
+        ]
+
+    def deploy(self, deployment: str) -> Command:
+        """One deployment, from its turn to its end; False where it went back or stopped."""
+        # First the turn, then the news: what is cut over by whoever had the turn before is known.
+        turn = self.draw()
+        self.sync()
+        for one in sorted(self.world.running - set(self.log.made())):
+            # No journal knows them: 'env repair' says so, and they are due.
+            self.say(Event("intended", "found", one))
+        self.say(Event("began", deployment, turn=turn))
+        for other in self.log.open():
+            if other != deployment and not (yield from self._back(other, turn)):
+                return False
+        after = yield from self._go(deployment, turn, Phase.RISING)
+        if after == Deed.FAIL:
+            yield from self._back(deployment, turn)
+            return False
+        if after != Deed.CUTOVER:
+            return False
+        return (yield from self._go(deployment, turn, Phase.SETTLING)) == Deed.DONE
+
+    def _back(self, deployment: str, turn: int) -> Command:
+        done = (yield from self._go(deployment, turn, Phase.FALLING)) == Deed.DONE
+        if done:
+            self.say(Event("failed", deployment, turn=turn))
+        return done
+
+    def _go(self, deployment: str, turn: int, phase: Phase) -> Generator[Moment, None, Deed]:
+        world = self.world
+        known = max(one.turn for one in self.log if one.turn != turn)
+        wanted = Wanted(2, turn, known, STEPS)
+        well: dict[str, bool] = {}
+        held = 0
+        for _ in range(DEEDS_MAX):
+            told = max(world.fence, world.turn if self.reaches else 0)
+            shared = self.log.live() in self.sent
+            seen = Seen(frozenset(world.running), well, world.weights, frozenset(world.busy),
+                        world.fence, told, held, shared)  # fmt: skip
+            resources = self.resources(deployment, phase)
+            action = world.rule(wanted, resources, seen, phase)
+            deed = action.deed
+            if deed in CHANGING and told > turn:
+                raise Broken(f"{deed} by whose turn is over")
+            if deed in (Deed.DONE, Deed.STOP, Deed.FAIL):
+                if deed == Deed.DONE and world.settled(turn):
+                    world.check_traffic()
+                return deed
+            yield deed, "before"
+            if deed == Deed.CHECK:
+                well[action.resource] = action.resource not in world.sick
+            elif deed == Deed.HOLD:
+                held += 1
+            elif deed == Deed.INTEND:
+                number = 1 + sum(made == deployment for made in self.log.made().values())
+                self.say(Event("intended", deployment, f"{deployment}-{number}"))
+            elif deed == Deed.GONE:
+                self.say(Event("gone", deployment, action.resource))
+            elif deed == Deed.CUTOVER:
+                fresh = tuple(one.id for one in resources if one.fresh)
+                if world.settled(turn) and set(world.weights) - set(fresh):
+                    raise Broken("cut over while the old still get something")
+                self.say(Event("cutover", deployment, turn=turn, resources=fresh))
+            else:
+                world.change(self, turn, action)
+            yield deed, "after"
+            if deed == Deed.CUTOVER:
+                return deed
+        raise Broken("it comes to no end")
+
+
+class World:
+    """What is outside of the journals."""
+
+    def __init__(self, rule: Rule = next_action, seed: int = 0) -> None:
+        self.rule = rule
+        self.chance = random.Random(seed)
+        self.store = Log(dict.fromkeys(FIRST))
+        self.store_up = True
+        self.turn = self.fence = 1
+        self.running = {"one-1", "one-2"}
+        self.busy = set(self.running)
+        self.sick: set[str] = set()
+        self.weights: dict[str, int] = shares(("one-1", "one-2"), (), 100)
+        self.machines = [Machine(self, "a"), Machine(self, "b")]
+
+    def change(self, who: Machine, turn: int, action: Action) -> None:
+        """Something happens outside."""
+        one = action.resource
+        if action.deed == Deed.CREATE:
+            if not any(one in machine.log.made() for machine in self.machines) and one not in (
+                self.store.made()
+            ):
+                raise Broken(f"{one} was made, and nobody had said so before")
+            self.running.add(one)
+        elif action.deed == Deed.ROTATE:
+            if self.fence > turn:
+                return  # the balancer refuses: somebody else had the turn since
+            self.weights, self.fence = dict(action.weights), turn
+            self.busy |= set(self.weights)
+            self.check_traffic()
+        elif action.deed == Deed.DRAIN:
+            if one not in self.weights:
+                self.busy.discard(one)
+        elif action.deed == Deed.REMOVE:
+            if one in self.weights or one in self.busy:
+                raise Broken(f"{one} was removed under way")
+            self.running.discard(one)
+        else:
+            raise Broken(f"{action.deed} is nothing that can be done outside")
+
+    def check_traffic(self) -> None:
+        """Every request finds an instance that runs and is well."""
+        bad = [one for one in self.weights if one not in self.running or one in self.sick]
+        if bad or not self.weights:
+            raise Broken(f"requests go to {bad or 'nobody'}")
+
+    def settled(self, turn: int) -> bool:
+        """Whether the balancer is of this turn, and one machine alone drew it."""
+        logs = (self.store, *(machine.log for machine in self.machines))
+        everything = Log(dict.fromkeys(one for log in logs for one in log))
+        return self.fence == turn and not everything.disputed(turn)
+
+    def restart_balancer(self) -> None:
+        """It forgets its weights; the turn was written down."""
+        self.weights = {}
+
+    def check_end(self) -> None:
+        """All is over and everybody has heard of everything: one version serves, nothing is forgotten."""
+        first, second = self.machines
+        if set(first.log) != set(second.log):
+            raise Broken("the machines know different things")
+        serving = first.log.live().resources
+        if second.log.live().resources != serving:
+            raise Broken("the machines say different things")
+        if self.weights != shares(serving, (), 100):
+            raise Broken(f"{self.weights} is not what the record says: {serving}")
+        if self.running != set(serving):
+            raise Broken(f"forgotten: {sorted(self.running ^ set(serving))}")
+        known, gone = first.log.made(), first.log.gone()
+        if set(known) - gone != set(serving):
+            raise Broken("the record holds what is not there")
+        self.check_traffic()
