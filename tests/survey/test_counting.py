@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,8 +33,8 @@ def known(
     return standing(survey, name, said, scheme=scheme, strict=strict, alone=alone)
 
 
-def start(tags: Made, tree: str = "", **rest: object) -> tuple[str, str, int]:
-    found: Start = known(tags, tree, **rest).start  # type: ignore[arg-type]
+def start(tags: Made, tree: str = "", **rest: Any) -> tuple[str, str, int]:
+    found: Start = known(tags, tree, **rest).start
     return found.scheme, found.line, found.first
 
 
