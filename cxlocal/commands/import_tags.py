@@ -12,6 +12,7 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.resolve import resolve
 from cxlocal.revision.proof import remote_tags
 from cxlocal.revision.repository import open_repository, tags_like, version_tags
+from cxlocal.runner.run_version import is_part
 from cxlocal.runner.source import find_scheme, today
 from cxlocal.runner.tag_adoption import Adopted, adopt
 
@@ -31,7 +32,8 @@ def adopt_tags(app: App, pattern: str, *, offline: bool, as_json: bool) -> None:
         if not offline:
             _sync(app, project, journal)
         catch_up(journal)
-        found = adopt(journal, scheme, plan.deliverable, plan.version.line, tags)
+        part = is_part(plan, repository)
+        found = adopt(journal, scheme, plan.deliverable, plan.version.line, tags, part=part)
         if not offline and any(one.state == "adopted" for one in found):
             _sync(app, project, journal)
     _tell(found, pattern, len(tags), as_json=as_json)

@@ -21,7 +21,7 @@ texts a package index could confuse have equal keys, and the uniqueness check se
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from cxlocal.errors import ConfigError
@@ -294,31 +294,61 @@ def number_in(scheme: Scheme, line: str, text: str) -> int | None:
     return None
 
 
-def numbers_in_tags(scheme: Scheme, deliverable: str, line: str, tags: Iterable[str]) -> set[int]:
-    """The numbers of ``line`` that tags such as ``v2.7.3`` or ``webshop-2.7.3`` speak of."""
-    found = set()
-    for tag in tags:
-        for text in texts_in_tag(deliverable, tag):
-            number = number_in(scheme, line, text)
-            if number is not None:
-                found.add(number)
-                break
-    return found
+Told = dict[str, dict[int, str]]
+"""By line and number, the tag that speaks of it."""
+
+
+def numbers_in_tags(
+    scheme: Scheme, deliverable: str, line: str, tags: Iterable[str], *, part: bool = False
+) -> set[int]:
+    """The numbers of ``line`` that tags such as ``v2.7.3`` or ``webshop-2.7.3`` speak of.
+
+    ``part``: the deliverable is a folder of its repository. On a line of which a tag with its own
+    name speaks, tags without a name are then those of the whole, or of a neighbour.
+    """
+
+    def read(text: str) -> tuple[str, int] | None:
+        number = number_in(scheme, line, text)
+        return None if number is None else (line, number)
+
+    return set(_told(deliverable, tags, read, part=part).get(line, ()))
 
 
 def lines_in_tags(
-    scheme: Scheme, deliverable: str, line: str, tags: Iterable[str]
-) -> dict[str, dict[int, str]]:
-    """The versions that tags speak of: by line and number, the tag. ``line`` is tried first; other
-    lines are what stands before the number."""
-    found: dict[str, dict[int, str]] = {}
+    scheme: Scheme, deliverable: str, line: str, tags: Iterable[str], *, part: bool = False
+) -> Told:
+    """The versions that tags speak of. ``line`` is tried first; other lines are what stands before
+    the number. ``part`` as in ``numbers_in_tags``."""
+
+    def read(text: str) -> tuple[str, int] | None:
+        return _line_and_number(scheme, line, text)
+
+    return _told(deliverable, tags, read, part=part)
+
+
+def _told(
+    deliverable: str,
+    tags: Iterable[str],
+    read: Callable[[str], tuple[str, int] | None],
+    *,
+    part: bool,
+) -> Told:
+    found: Told = {}
+    named: Told = {}
     for tag in tags:
-        for text in texts_in_tag(deliverable, tag):
-            named = _line_and_number(scheme, line, text)
-            if named is not None:
-                found.setdefault(named[0], {}).setdefault(named[1], tag)
-                break
-    return found
+        for line, number in filter(None, map(read, texts_in_tag(deliverable, tag))):
+            found.setdefault(line, {})[number] = tag
+            if carries_name(deliverable, tag):
+                named.setdefault(line, {})[number] = tag
+            break
+    return {**found, **named} if part else found
+
+
+def carries_name(name: str, tag: str) -> bool:
+    """Whether a tag begins with a name, in whatever case, folder or scope (``libs/shop-1.2``,
+    ``@acme/shop@1.2`` beside ``shop``; ``shop@1.2`` beside ``@acme/shop``)."""
+    names = f"{re.escape(name)}|{re.escape(name.rpartition('/')[2])}"
+    return bool(re.search(rf"(?:^|/)@?(?:{names})[-_@/.]", tag, re.IGNORECASE))
 
 
 _WORD = r"(?:version|ver|v|releases|release|rel|r|tags|tag)"

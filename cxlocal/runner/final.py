@@ -86,9 +86,12 @@ def find_final(journal: Journal, scheme: Scheme, plan: Plan, run: str) -> Final:
     return final
 
 
-def refuse_tagged(final: Final, scheme: Scheme, deliverable: str, tags: Iterable[str]) -> None:
-    """Raise Refused where a tag says that the final version, or a later one, is out already."""
-    found = numbers_in_tags(scheme, deliverable, final.line, tags)
+def refuse_tagged(
+    final: Final, scheme: Scheme, deliverable: str, tags: Iterable[str], *, part: bool
+) -> None:
+    """Raise Refused where a tag says that the final version, or a later one, is out already.
+    ``part``: the deliverable is a folder of its repository."""
+    found = numbers_in_tags(scheme, deliverable, final.line, tags, part=part)
     if found and max(found) >= final.number:
         latest = scheme.render(final.line, max(found))
         raise Refused(

@@ -39,7 +39,7 @@ from cxlocal.runner.handover import fetch_bytes
 from cxlocal.runner.nesting import handed_on, refuse_in_rehearsal, refuse_repetition
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.record import RunRecord, Version
-from cxlocal.runner.run_version import check, rehearsed, stamp, take_number
+from cxlocal.runner.run_version import check, is_part, rehearsed, stamp, take_number
 from cxlocal.runner.source import (
     Machine,
     Source,
@@ -220,7 +220,8 @@ def _final(journal: Journal, source: Source, plan: Plan, request: Request) -> Fi
     scheme = find_scheme(source.manager, plan)
     final = find_final(journal, scheme, plan, request.final_of)
     tags = {*version_tags(source.repository), *(source.tags or ())}
-    refuse_tagged(final, scheme, plan.deliverable, tags)
+    part = is_part(plan, source.repository)
+    refuse_tagged(final, scheme, plan.deliverable, tags, part=part)
     return final
 
 

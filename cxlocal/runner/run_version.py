@@ -10,7 +10,7 @@ from cxlocal.exchange.open import reserve_size
 from cxlocal.numbers.holdings import highest_known
 from cxlocal.numbers.rehearsal import marked_text, plain_text, wants_plain
 from cxlocal.numbers.schemes import Scheme, numbers_in_tags
-from cxlocal.revision.repository import version_tags
+from cxlocal.revision.repository import Repository, version_tags
 from cxlocal.runner.record import Version
 from cxlocal.runner.source import Machine, Source, find_scheme, lender_finder
 
@@ -86,7 +86,13 @@ def tagged(journal: Journal, source: Source, plan: Plan, scheme: Scheme, *, onli
 
         told = remote_tags(source.repository, plan.remotes)
     tags = {*version_tags(source.repository), *(told or ())}
-    return max(numbers_in_tags(scheme, plan.deliverable, line, tags), default=-1)
+    part = is_part(plan, source.repository)
+    return max(numbers_in_tags(scheme, plan.deliverable, line, tags, part=part), default=-1)
+
+
+def is_part(plan: Plan, repository: Repository) -> bool:
+    """Whether the deliverable is a folder of its repository, whose tags may be others'."""
+    return bool(repository.prefix) or any(path.strip("./") for path in plan.paths)
 
 
 def rehearsed(plan: Plan, scheme: Scheme, run: str, folder: Path) -> Version:

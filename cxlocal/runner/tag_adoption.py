@@ -36,14 +36,20 @@ class Adopted(NamedTuple):
 
 
 def adopt(
-    journal: Journal, scheme: Scheme, deliverable: str, line: str, tags: Iterable[str]
+    journal: Journal,
+    scheme: Scheme,
+    deliverable: str,
+    line: str,
+    tags: Iterable[str],
+    *,
+    part: bool = False,
 ) -> list[Adopted]:
     """Record what ``tags`` speak of, in one transaction; every line they speak of, in order.
 
-    ``line`` is that of cx.toml.
+    ``line`` is that of cx.toml; ``part``: the deliverable is a folder of its repository.
     """
     require(journal, deliverable, "push")
-    found = lines_in_tags(scheme, deliverable, line, tags)
+    found = lines_in_tags(scheme, deliverable, line, tags, part=part)
     rows = []
     with journal.write() as transaction:
         for name, numbers in sorted(found.items()):

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from cxlocal.numbers.schemes import SCHEMES, numbers_in_tags, texts_in_tag
+from cxlocal.numbers.schemes import SCHEMES, carries_name, numbers_in_tags, texts_in_tag
 from cxlocal.survey.tree import Survey, Tag, all_of, slug
 
 
@@ -125,31 +125,33 @@ class Numbered(NamedTuple):
 
 
 def numbered(
-    tags: Iterable[Tag], names: Sequence[str], *, alone: bool, semver: bool = True
+    tags: Iterable[Tag],
+    names: Sequence[str],
+    *,
+    alone: bool,
+    part: bool = False,
+    semver: bool = True,
 ) -> list[Numbered]:
     """The tags that speak of versions of what is called ``names``.
 
     ``alone``: the repository has nothing else, so a name in front may be an older one. Otherwise
-    tags without a name count only where no tag carries one: they are those of a neighbour.
+    tags with other names are those of neighbours; and for a ``part``, a folder of the repository,
+    those without a name are, too, where any tag carries one.
     """
     known = list(tags)
-    own = [one for one in known if any(_carries(name, one.name) for name in names)]
+    own = [one for one in known if any(carries_name(name, one.name) for name in names)]
     others = {one.name: match[1] for one in known if (match := _NAMED.match(one.name))}
     foreign = {name for name in others if not any(one.name == name for one in own)}
-    if own and not alone:
-        known = own
-    elif foreign and not alone:
-        return []
+    if part and not alone and (own or foreign):
+        return _without_bare(_read_all(own, names, semver))
+    if not alone:
+        known = [one for one in known if one.name not in foreign]
     found = _read_all(known, names, semver)
-    if not found and foreign:
+    if not found and foreign and alone:
         (usual, count), *_ = Counter(others.values()).most_common(1)
         if count * 2 >= len(others):
             found = _read_all(known, [usual], semver)
     return _without_bare(found)
-
-
-def _carries(name: str, tag: str) -> bool:
-    return bool(re.search(rf"(?:^|/)@?{re.escape(name)}[-_@/.]", tag, re.IGNORECASE))
 
 
 def _read_all(tags: Iterable[Tag], names: Sequence[str], semver: bool) -> list[Numbered]:
@@ -191,7 +193,8 @@ def standing(
     short = name.rpartition("/")[2]
     names = all_of((name, short, slug(name), survey.prefix, survey.folder))
     semver = scheme == "semver"
-    tags = numbered(survey.tags, names, alone=alone, semver=semver)
+    part = bool(survey.prefix)
+    tags = numbered(survey.tags, names, alone=alone, part=part, semver=semver)
     by_tag = max((one.point for one in tags), key=lambda one: one.key, default=None)
     by_tree = tree_point(said, semver=semver)
     if by_tag and by_tree and by_tree.key[0] in TEMPLATES and by_tree.key < by_tag.key:
@@ -201,7 +204,8 @@ def standing(
         return Standing(None, None, Start(scheme, "0.1", 0, "0.1.0"), None)
     own = name or survey.folder
     starts = [
-        _above_tags(_after(one, scheme, strict, tags, by_tag), own, survey.tags) for one in known
+        _above_tags(_after(one, scheme, strict, tags, by_tag), own, survey.tags, part=part)
+        for one in known
     ]
     other = starts[0] if starts[0] != starts[-1] else None
     return Standing(by_tag, by_tree, starts[-1], other)
@@ -238,13 +242,12 @@ def _started(
     return Start(scheme, shown, first, f"{shown}.{first}" if shown else str(first))
 
 
-def _above_tags(start: Start, name: str, tags: Iterable[Tag]) -> Start:
-    """Past every number of the line that a release would be refused for a tag of its text: also
-    a neighbour's without a name."""
+def _above_tags(start: Start, name: str, tags: Iterable[Tag], *, part: bool) -> Start:
+    """Past every number of the line that a release would be refused for a tag of its text."""
     if start.scheme == "calver":
         return start  # The line of the day is not known yet.
     scheme = SCHEMES[start.scheme]
-    taken = numbers_in_tags(scheme, name, start.line, (one.name for one in tags))
+    taken = numbers_in_tags(scheme, name, start.line, (one.name for one in tags), part=part)
     first = max([start.first, *(number + 1 for number in taken)])
     return start._replace(first=first, example=scheme.render(start.line, first))
 

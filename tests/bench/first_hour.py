@@ -22,17 +22,20 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "real"))
 
-from archives import NotToBeHad, debian, git, npm, pushed, pypi, unpacked
+from archives import NotToBeHad, call, debian, git, npm, pushed, pypi, unpacked
 
 PROGRAM = str(Path(sys.executable).with_name("cxlocal"))
 LIMIT_SECONDS = 900.0
 """Of one command; the longest build of the list takes two minutes."""
+LOG_LINES, SAID_MAX = 3, 300
+"""What a row of the table says of a failure."""
 
 
 class Project(NamedTuple):
@@ -40,7 +43,8 @@ class Project(NamedTuple):
 
     name: str
     source: str
-    """``pypi NAME VERSION``, ``npm NAME VERSION``, ``debian NAME``, ``git OWNER/NAME [COMMIT]``."""
+    """``pypi NAME VERSION``, ``npm NAME VERSION``, ``debian NAME``, ``git OWNER/NAME COMMIT``, with
+    the tags in the history of the commit."""
     what: str
     """What is special of it, for the table."""
     kind: str
@@ -54,24 +58,27 @@ class Project(NamedTuple):
 
 
 PROJECTS = (
-    Project("itsdangerous", "git pallets/itsdangerous", "Python, flit, uv lock, dependency groups", "a Python package", "2.3.0"),
-    Project("tomlkit", "git python-poetry/tomlkit", "Python, Poetry lock", "a Python package", "0.15.2"),
-    Project("humanize", "git python-humanize/humanize", "Python, hatch-vcs, extras", "a Python package", "4.16.1"),
+    Project("itsdangerous", "git pallets/itsdangerous 672971d66a", "Python, flit, uv lock, dependency groups", "a Python package", "2.3.0"),
+    Project("tomlkit", "git python-poetry/tomlkit 0.13.3", "Python, Poetry lock", "a Python package", "0.13.4"),
+    Project("humanize", "git python-humanize/humanize c3a124cdeb", "Python, hatch-vcs, extras", "a Python package", "4.16.1"),
     Project("colorama", "pypi colorama 0.4.6", "Python, hatch, version in a module", "a Python package", "0.4.7"),
-    Project("iniconfig", "pypi iniconfig 2.1.0", "Python, version from git, archive without git", "a Python package", "2.1.1"),
+    Project("iniconfig", "git pytest-dev/iniconfig 71901257f6", "Python, hatch-vcs, hatch's environments", "a Python package", "2.1.1"),
+    Project("iniconfig", "pypi iniconfig 2.1.0", "Python, version from git, archive without git and tests", "a Python package", "2.1.1", tested=False),
+    Project("pluggy", "git pytest-dev/pluggy e382e72789", "Python, setuptools-scm, uv lock", "a Python package", "1.6.1"),
     Project("text-unidecode", "pypi text-unidecode 1.3", "Python, setup.py, two numbers", "a Python package", "1.3.1"),
-    Project("commander", "git tj/commander.js", "Node, npm lock", "a Node package", "15.0.1"),
-    Project("nanoid", "git ai/nanoid", "Node, pnpm lock", "a Node package", "6.0.2"),
+    Project("commander", "git tj/commander.js ba6d13ddb4", "Node, npm lock", "a Node package", "15.0.1"),
+    Project("nanoid", "git ai/nanoid 5.1.5", "Node, pnpm lock", "a Node package", "5.1.6"),
     Project("concat-map", "npm concat-map 0.0.1", "Node, no lock", "a Node package", "0.0.2"),
-    Project("remark-parse", "git remarkjs/remark", "npm workspace of four, private root; its tests are the root's", "a Node package", "11.0.3", tested=False, folder="packages/remark-parse"),
-    Project("fnv", "git servo/rust-fnv", "Rust crate", "a Rust crate", "1.0.8"),
-    Project("pflag", "git spf13/pflag", "Go library", "a Go library", "1.0.11"),
-    Project("waybackurls", "git tomnomnom/waybackurls", "Go program, no tests", "a Go module", "0.1.1", tested=False),
-    Project("tinyxml2", "git leethomason/tinyxml2", "C++, CMake (and Meson)", "a CMake project", "11.0.1"),
-    Project("inih", "git benhoyt/inih", "C, Meson, tags r1 to r62", "a Meson project", "63"),
+    Project("remark-parse", "git remarkjs/remark 6c18384e97", "npm workspace of four, private root; its tests are the root's", "a Node package", "11.0.1", tested=False, folder="packages/remark-parse"),
+    Project("junit-starter", "git junit-team/junit-examples 02dedb783f", "Maven, wrapper; a folder of many", "a Maven project", "1.0.0", folder="junit-jupiter-starter-maven"),
+    Project("fnv", "git servo/rust-fnv 4e55052a34", "Rust crate", "a Rust crate", "1.0.8"),
+    Project("pflag", "git spf13/pflag 5fdac2d16c", "Go library", "a Go library", "1.0.11"),
+    Project("waybackurls", "git tomnomnom/waybackurls 8d27cf3e30", "Go program, no tests", "a Go module", "0.1.1", tested=False),
+    Project("tinyxml2", "git leethomason/tinyxml2 3dcad8e3c3", "C++, CMake (and Meson)", "a CMake project", "11.0.1"),
+    Project("inih", "git benhoyt/inih 26254ee9de", "C, Meson, tags r1 to r62", "a Meson project", "63"),
     Project("figlet", "debian figlet", "C, make", "a Makefile", "2.2.6"),
     Project("jansson", "debian jansson", "C library, CMake and configure", "a CMake project", "2.14.1"),
-    Project("http-https-echo", "git mendhak/docker-http-https-echo", "image, tags 1 to 41", "an image by Dockerfile, of a Node package", "42", tested=False),
+    Project("http-https-echo", "git mendhak/docker-http-https-echo 2c642afdfe", "image, tags 1 to 41", "an image by Dockerfile, of a Node package", "42", tested=False),
 )  # fmt: skip
 
 
@@ -151,7 +158,7 @@ class Player:
                 self._fail_and_resume(folder)
             self._second(folder)
         except (Failed, NotToBeHad, OSError, subprocess.SubprocessError) as problem:
-            self.row = self.row._replace(said=str(problem)[-600:])
+            self.row = self.row._replace(said=str(problem)[:SAID_MAX])
         return self.row
 
     def cx(self, folder: Path, *words: str, code: int = 0) -> str:
@@ -161,9 +168,7 @@ class Player:
             stdin=subprocess.DEVNULL, timeout=LIMIT_SECONDS, check=False,
         )  # fmt: skip
         if done.returncode != code:
-            lines = done.stderr.strip().splitlines()
-            at = next((n for n, line in enumerate(lines) if line.startswith("Error")), -6)
-            raise Failed(f"{' '.join(words)} ended in {done.returncode}: " + " / ".join(lines[at:]))
+            raise Failed(f"`{' '.join(words)}` ended in {done.returncode}: {last_words(done.stderr)}")
         return done.stdout + done.stderr
 
     def _obtain(self) -> Path:
@@ -172,32 +177,39 @@ class Player:
         fetched.mkdir()
         if way == "git":
             folder = self.base / words[0].partition("/")[2]
-            place = f"{self.address}/{words[0]}.git"
-            if self.clones is not None:
-                here = self.clones / words[0].replace("/", "+")
-                place = str(here / "repo" if (here / "repo").is_dir() else here)
-            done = subprocess.run(["git", "clone", "-q", place, str(folder)], capture_output=True,
-                text=True, check=False)  # fmt: skip
-            if done.returncode:
-                raise NotToBeHad(done.stderr)
-            if words[1:]:
-                git(folder, "checkout", "-q", "-B", "main", words[1])
-            # What cannot be had of them is said by the release itself.
-            update = ["git", "submodule", "update", "--init", "--recursive", "-q"]
-            subprocess.run(update, cwd=folder, capture_output=True, timeout=120, check=False)
+            call(["git", "clone", "-q", self._place(words[0]), str(folder)], self.base)
+            git(folder, "checkout", "-q", "-B", "main", words[1])
+            later = git(folder, "tag", "--no-merged", "HEAD").split()
+            git(folder, "tag", "-d", *later, "--")
+            self._submodules(folder)
             git(folder, "remote", "remove", "origin")
         else:
-            ways = {"pypi": pypi, "npm": npm, "debian": debian}
-            folder = unpacked(ways[way](*words, fetched), self.base / "unpacked")  # type: ignore[operator]
+            ways: dict[str, Callable[..., Path]] = {"pypi": pypi, "npm": npm, "debian": debian}
+            folder = unpacked(ways[way](*words, fetched), self.base / "unpacked")
         pushed(folder, self.base / "remote.git")
         return folder
 
+    def _place(self, repository: str) -> str:
+        """Where ``owner/name`` is cloned from."""
+        if self.clones is None:
+            return f"{self.address}/{repository}.git"
+        here = self.clones / repository.replace("/", "+")
+        return str(here / "repo" if (here / "repo").is_dir() else here)
+
+    def _submodules(self, folder: Path) -> None:
+        """Fetch them. What cannot be had of them is said by the release itself."""
+        if not (folder / ".gitmodules").exists():
+            return
+        git(folder, "submodule", "init", "-q")
+        urls = git(folder, "config", "--get-regexp", r"^submodule\..*\.url$")
+        for key, url in (line.split(" ", 1) for line in urls.splitlines()):
+            owned = "/".join(url.removesuffix(".git").split("/")[-2:])
+            git(folder, "config", key, self._place(owned))
+        update = ["git", "-c", "protocol.file.allow=always", "submodule", "update", "-q"]
+        subprocess.run(update, cwd=folder, capture_output=True, timeout=120, check=False)
+
     def _init(self, folder: Path) -> None:
-        if not self.project.folder:
-            said = self.cx(folder, "init")
-        else:
-            # At the top of a workspace one is told what there is; then each is written.
-            said = self.cx(folder, "init")
+        said = self.cx(folder, "init")
         kind = re.search(r"Wrote \S+ for (.*)\.", said)
         text = (folder / "cx.toml").read_text()
         first = re.search(r"^line = .*# (\S+), ", text, re.MULTILINE)
@@ -245,13 +257,12 @@ class Player:
             new = re.sub(pattern, lambda _: f"command = {json.dumps(wanted)}", line[0])
             path.write_text(text.replace(line[0], new))
         else:
-            where = next((one for one in ("tests", "test") if (folder / one).is_dir()), None)
-            place = folder / where if where else next(folder.rglob("*_test.py")).parent
-            (place / "first_hour_test.py").write_text(
+            files = git(folder, "ls-files").splitlines()
+            beside = next(one for one in files if re.search(r"(^|/)(test_[^/]*|[^/]*_test)\.py$", one))
+            wanted = "test_first_hour.py" if "test_" in beside else "first_hour_test.py"
+            (folder / beside).with_name(wanted).write_text(
                 f"import os\n\n\ndef test_first_hour():\n    assert os.path.exists({str(self.switch)!r})\n"
             )
-            link = place / "test_first_hour.py"
-            link.write_text((place / "first_hour_test.py").read_text())
         self._commit(folder, "a test that fails")
         self.cx(folder, "run", code=1)
         failed = self._latest(folder)
@@ -266,6 +277,17 @@ class Player:
         self._commit(folder, "nothing new")
         self.cx(folder, "run")
         self.row = self.row._replace(second=self._latest(folder)["version"])
+
+
+def last_words(said: str) -> str:
+    """What a command said of its failure: lines of the log it shows that speak of one, else its
+    last ones, else its error."""
+    lines = said.strip().splitlines()
+    log = [line.strip(" |") for line in lines if line.lstrip().startswith("|")]
+    log = [line for line in log if line]
+    telling = [one for one in log if re.search(r"(?i)error|fail|cannot|unable|no such|not f", one)]
+    at = next((n for n, line in enumerate(lines) if line.startswith("Error")), 0)
+    return " / ".join((telling or log)[-LOG_LINES:] or lines[at:])[:SAID_MAX]
 
 
 def stage_span(stage: dict[str, Any]) -> tuple[float, float] | None:

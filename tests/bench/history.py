@@ -64,7 +64,9 @@ class Deliverable:
 
     def release(self, machine: Machine, count: int, chance: random.Random) -> None:
         """The next run of it, from the commit to production, or as far as it comes."""
-        run = Story(machine, f"{self.name} {count}", self.name, {"actor": f"Person {count % 40}"})  # type: ignore[arg-type]
+        facts = {"actor": f"Person {count % 40}"}
+        # A machine here has of the tests' Machine what a story uses, and writes in large batches.
+        run = Story(machine, f"{self.name} {count}", self.name, facts)  # type: ignore[arg-type]
         how = "reserve" if chance.random() < OFFLINE else "online"
         number = self.next[how]
         self.next[how] += 1

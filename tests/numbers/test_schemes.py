@@ -251,6 +251,30 @@ def test_tags_tell_what_is_in_use() -> None:
     assert numbers_in_tags(SCHEMES["semver"], "webshop", "3.0", tags) == set()
 
 
+@pytest.mark.parametrize(
+    ("deliverable", "tags", "part", "whole"),
+    [
+        ("parse", ["parse@1.0.3", "v1.0.9"], {3}, {3, 9}),
+        ("parse", ["libs/parse/v1.0.3", "1.0.9"], {3}, {3, 9}),
+        ("parse", ["@acme/parse@1.0.3", "1.0.9"], {3}, {3, 9}),
+        ("@acme/parse", ["parse-1.0.3", "release-1.0.9"], {3}, {3, 9}),
+        # Its own tags speak of another line, or of none.
+        ("parse", ["parse@2.0.3", "v1.0.9"], {9}, {9}),
+        ("parse", ["parse-ast@1.0.3", "v1.0.9"], {9}, {9}),
+        ("parse", ["cli@1.0.3", "v1.0.9"], {9}, {9}),
+        ("parse", ["parse@1.0.3-rc.1", "v1.0.9"], {9}, {9}),
+    ],
+)
+def test_plain_tags_beside_those_of_a_folder_of_the_repository(
+    deliverable: str, tags: list[str], part: set[int], whole: set[int]
+) -> None:
+    semver = SCHEMES["semver"]
+    for wanted, is_part in ((part, True), (whole, False)):
+        assert numbers_in_tags(semver, deliverable, "1.0", tags, part=is_part) == wanted
+        lines = lines_in_tags(semver, deliverable, "1.0", tags, part=is_part)
+        assert set(lines["1.0"]) == wanted
+
+
 def test_lines_of_dates() -> None:
     assert resolve_line("YYYY.MM", 2026, 4, 5) == "2026.4"
     assert resolve_line("YY.0M.0D", 2026, 4, 5) == "26.04.05"

@@ -85,6 +85,22 @@ def test_tags_count_that_only_the_remote_has(how: str, shop: Any) -> None:
     assert done.code == 0 and "1.0.6" in done.out + done.err
 
 
+@pytest.mark.parametrize("paths", [True, False], ids=["by-paths", "by-its-folder"])
+def test_a_folder_beside_others_has_the_tags_of_its_name(paths: bool, shop: Any) -> None:
+    shop.write("", {"libs/shop/README": "hello"})
+    toml = 'cx = 1\n[deliverable]\nname = "shop"\n'
+    where = shop.tree if paths else shop.tree / "libs" / "shop"
+    listed = 'paths = ["libs/shop"]\n' if paths else ""
+    (where / "cx.toml").write_text(f"{toml}{listed}{CONFIG}")
+    shop.push("a folder")
+    for tag in ("shop@1.0.3", "v1.0.9", "v1.1.4"):
+        shop.git("tag", tag)
+    refused = shop.cx("run", cwd=where, env=shop.environ)
+    assert refused.code == 3 and "from = 4" in refused.err, refused.err
+    found = table(shop.cx("import", "--tags", "*", "--json", cwd=where, env=shop.environ))
+    assert found == {"1.0": (3, "shop@1.0.3", "adopted"), "1.1": (4, "v1.1.4", "adopted")}
+
+
 def test_a_pattern_chooses_and_nothing_is_said_so(adopter: Any) -> None:
     found = table(adopter.command("import", "--tags", "v1.*", "--json"))
     assert set(found) == {"1.0", "1.1.0-rc"}

@@ -51,6 +51,15 @@ def store(tmp_path: Path) -> Iterator[FaultyStore]:
     faulty.close()
 
 
+@pytest.fixture
+def old(tmp_path: Path) -> Iterator[SqliteStore]:
+    """The store of one's own."""
+    (tmp_path / "own").mkdir()
+    store = SqliteStore("sqlite:", tmp_path / "own")
+    yield store
+    store.close()
+
+
 POSTGRESQL = pytest.param("postgresql", marks=pytest.mark.needs("pg_ctlcluster"))
 
 

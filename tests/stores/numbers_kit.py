@@ -16,11 +16,13 @@ from typing import Any
 from cxlocal_sync.plugin import cxlocal_register_stores
 from cxlocal_sync.stores.sqlite import SqliteStore
 
+from cxlocal.allocation.allocator import obtain_number
 from cxlocal.allocation.request import NumberRequest
 from cxlocal.clock import SystemClock, SystemIds
 from cxlocal.config.settings import settings
 from cxlocal.exchange.open import Access, open_store
 from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.exchange.sync import SyncReport, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.numbers.schemes import SCHEMES
 
@@ -61,6 +63,23 @@ def open_journal(home: Path, clock: Any = None) -> Journal:
 def request(run: str, *, line: str = "2.7", deliverable: str = "webshop", scheme: str = "semver",
             **rest: Any) -> NumberRequest:  # fmt: skip
     return NumberRequest(deliverable, line, SCHEMES[scheme], run, ACTOR, **rest)
+
+
+def take(
+    journal: Journal, store: Any, run: str, deliverable: str = "webshop", **rest: Any
+) -> int:
+    """The number a run gets; ``store`` None: nobody is asked."""
+    wanted = request(run, deliverable=deliverable, **rest)
+    number = obtain_number(journal, store, wanted).number
+    assert number is not None
+    return number
+
+
+def sync(journal: Journal, store: Any) -> SyncReport:
+    """A contact that must come about."""
+    report = synchronise(journal, store, use_breaker=False, budget_seconds=20)
+    assert report.reached, report.why
+    return report
 
 
 class ElsewhereStore:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,8 @@ import pytest
 from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import ThreadServer
 from keys_kit import make_folder_store
-from numbers_kit import FaultyStore, request
+from numbers_kit import FaultyStore, sync, take
 
-from cxlocal.allocation.allocator import obtain_number
 from cxlocal.commands.sync import describe
 from cxlocal.errors import CxError, Refused, StoreNeeded
 from cxlocal.exchange.adoption import move
@@ -21,34 +20,13 @@ from cxlocal.exchange.followed import choose
 from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.store import StoreUnreachable
-from cxlocal.exchange.sync import SyncReport, pending, recover_store, synchronise
+from cxlocal.exchange.sync import pending, recover_store
 from cxlocal.journal.file import Journal
 from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.ledger import explain, ledger
 
 Machine = Callable[..., Journal]
-
-
-@pytest.fixture
-def old(tmp_path: Path) -> Iterator[SqliteStore]:
-    """The store of one's own."""
-    (tmp_path / "own").mkdir()
-    store = SqliteStore("sqlite:", tmp_path / "own")
-    yield store
-    store.close()
-
-
-def sync(journal: Journal, store: Any) -> SyncReport:
-    report = synchronise(journal, store, use_breaker=False, budget_seconds=20)
-    assert report.reached, report.why
-    return report
-
-
-def take(journal: Journal, store: Any, run: str, **rest: Any) -> int:
-    number = obtain_number(journal, store, request(run, **rest)).number
-    assert number is not None
-    return number
 
 
 def hashes(journal: Journal) -> set[bytes]:

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 from cxlocal_sync.stores.sqlite import SqliteStore
-from numbers_kit import FaultyStore, request
+from numbers_kit import FaultyStore, sync, take
 
-from cxlocal.allocation.allocator import obtain_number
 from cxlocal.clock import SystemIds
 from cxlocal.errors import CxError, Refused, StoreNeeded
 from cxlocal.events.document import Draft
@@ -25,7 +24,7 @@ from cxlocal.exchange.journals import Place
 from cxlocal.exchange.parting import Journals, part
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.store import StoreUnreachable
-from cxlocal.exchange.sync import SyncReport, pending, recover_store, synchronise
+from cxlocal.exchange.sync import pending, recover_store
 from cxlocal.journal.file import Journal
 from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves, wishes
@@ -33,27 +32,6 @@ from cxlocal.numbers.ledger import explain, ledger
 from cxlocal.runner.resources import standing
 
 Machine = Callable[..., Journal]
-
-
-@pytest.fixture
-def old(tmp_path: Path) -> Any:
-    """The store of one's own."""
-    (tmp_path / "own").mkdir()
-    store = SqliteStore("sqlite:", tmp_path / "own")
-    yield store
-    store.close()
-
-
-def sync(journal: Journal, store: Any) -> SyncReport:
-    report = synchronise(journal, store, use_breaker=False, budget_seconds=20)
-    assert report.reached, report.why
-    return report
-
-
-def take(journal: Journal, store: Any, run: str, name: str, **rest: Any) -> int:
-    number = obtain_number(journal, store, request(run, deliverable=name, **rest)).number
-    assert number is not None
-    return number
 
 
 def names_in(journal: Journal) -> set[str]:

@@ -15,7 +15,7 @@ from cxlocal_sync.http.gate import Gate
 from cxlocal_sync.http.members import Members
 from cxlocal_sync.stores.answer import refuse
 from cxlocal_sync.stores.sqlite import SqliteStore
-from numbers_kit import FaultyStore, request
+from numbers_kit import FaultyStore, request, sync
 
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.commands.members import invite, rights_asked
@@ -27,7 +27,7 @@ from cxlocal.exchange.messages import decode, encode, event_out
 from cxlocal.exchange.rights import Rights, how_to_ask, rights_from_json
 from cxlocal.exchange.standing import require, words_of_staying
 from cxlocal.exchange.state import staying, store_state, unsent
-from cxlocal.exchange.sync import SyncReport, pending, recover_store, synchronise
+from cxlocal.exchange.sync import pending, recover_store, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events, partial_nodes
 from cxlocal.journal.rebuild import catch_up
@@ -78,12 +78,6 @@ def note(journal: Journal, name: str | None) -> bytes:
     kind = "dev.cdeventsx.cxlocal-run.flagged.0.1.0"
     about = journal.node if name is None else journal.ids.token()
     return journal.append(Draft(kind, about, {}, {}, name))[0].hash
-
-
-def sync(journal: Journal, store: Any) -> SyncReport:
-    report = synchronise(journal, store, use_breaker=False, budget_seconds=20)
-    assert report.reached, report.why
-    return report
 
 
 def held(journal: Journal) -> set[bytes]:

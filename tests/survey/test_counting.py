@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,8 +33,8 @@ def known(
     return standing(survey, name, said, scheme=scheme, strict=strict, alone=alone)
 
 
-def start(tags: Made, tree: str = "", **rest: object) -> tuple[str, str, int]:
-    found: Start = known(tags, tree, **rest).start  # type: ignore[arg-type]
+def start(tags: Made, tree: str = "", **rest: Any) -> tuple[str, str, int]:
+    found: Start = known(tags, tree, **rest).start
     return found.scheme, found.line, found.first
 
 
@@ -166,10 +168,30 @@ def test_tags_of_neighbours_do_not_count(
     assert (found.line, found.first) == expected
 
 
-def test_numbers_that_a_release_would_be_refused_are_passed_over() -> None:
-    tags = ("remark@15.0.1", "parse@11.0.0", "11.0.2", "11.0.1")
-    found = known(tags, name="parse", prefix="packages/parse", alone=False).start
-    assert (found.line, found.first, found.example) == ("11.0", 3, "11.0.3")
+@pytest.mark.parametrize(
+    ("tags", "tree", "prefix", "expected"),
+    [
+        # A line of which its own tags speak is its own: plain tags are the whole's or a neighbour's.
+        (("remark@15.0.1", "parse@11.0.0", "11.0.2", "11.0.1"), "", "packages/parse", ("11.0", 1)),
+        (("parse@11.0.0", "11.0.2"), "11.0.0", "packages/parse", ("11.0", 1)),
+        (("parse/v11.0.0", "v11.0.2"), "", "parse", ("11.0", 1)),
+        (("@acme/parse@11.0.0", "v11.0.2"), "", "packages/parse", ("11.0", 1)),
+        # Of this line they do not speak: a release would be refused for the plain ones.
+        (("parse@11.0.0", "12.0.2"), "12.0.0", "packages/parse", ("12.0", 3)),
+        (("parse@11.0.0", "remark@12.0.5", "12.0.2"), "12.0.0", "packages/parse", ("12.0", 3)),
+        # One version for all, after each had its own: the files say so.
+        (("parse@3.2.0", "parse@3.2.1", "v4.0.0"), "4.0.0", "packages/parse", ("4.0", 1)),
+        # The top of the repository has its own and the plain ones.
+        (("parse@11.0.0", "cli@3.0.0", "12.0.2", "12.0.1"), "", "", ("12.0", 3)),
+        (("cli@3.0.0", "12.0.2", "12.0.1"), "", "", ("12.0", 3)),
+        (("cli@3.0.0", "cli@3.0.1"), "", "", ("0.1", 0)),
+    ],
+)  # fmt: skip
+def test_whose_the_tags_without_a_name_are(
+    tags: Made, tree: str, prefix: str, expected: tuple[str, int]
+) -> None:
+    found = known(tags, tree, name="parse", prefix=prefix, alone=False).start
+    assert (found.line, found.first) == expected
 
 
 def test_both_sources_and_what_the_other_would_be() -> None:
