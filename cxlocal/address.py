@@ -4,7 +4,8 @@ Pure."""
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote
+from collections.abc import Mapping
+from urllib.parse import quote, unquote
 
 from cxlocal.errors import UsageError
 
@@ -113,3 +114,45 @@ def database_parts(url: str) -> dict[str, str]:
 def _host_and_port(text: str) -> tuple[str, str]:
     host, _, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
     return (host, port) if host else (text.removesuffix(":"), "")
+
+
+PLACEHOLDERS = (
+    "run", "stage", "environment", "from", "to", "from_ms", "to_ms", "version", "deliverable",
+    "commit", "ticket",
+)  # fmt: skip
+"""What may stand in braces in an address that pages lead to. ``from`` and ``to`` are UTC times."""
+TEMPLATE_CHARACTERS_MAX = 500
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_WEB = re.compile(r"https?://[A-Za-z0-9\[][^\s\\@<>\"'`]*", re.IGNORECASE)
+
+
+def is_web_address(text: str) -> bool:
+    """Whether a page may make a link of it: http or https, a host, nobody's name or password. Scripts,
+    data, files and what a browser reads differently than it looks are none."""
+    return _WEB.fullmatch(text) is not None and text.isprintable()
+
+
+def template_problem(template: str) -> str:
+    """Why pages cannot lead to a template of an address; empty where they can."""
+    if len(template) > TEMPLATE_CHARACTERS_MAX:
+        return f"it has more than {TEMPLATE_CHARACTERS_MAX} characters"
+    unknown = [name for name in _PLACEHOLDER.findall(template) if name not in PLACEHOLDERS]
+    if unknown:
+        return f"{{{unknown[0]}}} is none of {', '.join(PLACEHOLDERS)}"
+    bare = _PLACEHOLDER.sub("x", template)
+    if "{" in bare or "}" in bare:
+        return "a brace stands alone"
+    if not is_web_address(bare):
+        return "an address begins with https:// or http:// and a host, and names no user"
+    host = re.split("[/?#]", template.partition("://")[2])[0]
+    return "a placeholder stands in the host" if "{" in host else ""
+
+
+def web_link(template: object, given: Mapping[str, str | None]) -> str:
+    """The address a template makes of what is known; empty where it is none that a page may lead to, or
+    something it names is not known."""
+    if not isinstance(template, str) or template_problem(template):
+        return ""
+    if any(not given.get(name) for name in _PLACEHOLDER.findall(template)):
+        return ""
+    return _PLACEHOLDER.sub(lambda found: quote(given[found[1]] or "", safe=""), template)

@@ -37,6 +37,11 @@ from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import utc_text
 
+_SPOKEN_OF = """
+SELECT 1 FROM report WHERE sha256 = :sha256
+UNION ALL SELECT 1 FROM stage_run WHERE tail_sha256 = :sha256 LIMIT 1
+"""
+
 
 class TakenBundle(NamedTuple):
     """What an import brought into the journal."""
@@ -181,12 +186,12 @@ def _check_deliverable(transaction: Transaction, event: Event) -> None:
 
 
 def _keep_blob(journal: Journal, path: Path, blob: Blob, pieces: list[bytes]) -> int:
-    """Keep a raw report that an event here speaks of; 1 where it was not here."""
+    """Keep a raw report, or last lines, that an event here speaks of; 1 where it was not here."""
     content = b"".join(pieces)
     if len(content) != blob.size or sha256(content).hexdigest() != blob.sha256:
         raise damaged(str(path), "a report in it has other bytes than its name says")
     catch_up(journal)
-    wanted = journal.one("SELECT 1 FROM report WHERE sha256 = ? LIMIT 1", (blob.sha256,))
+    wanted = journal.one(_SPOKEN_OF, {"sha256": blob.sha256})
     if wanted is None or blob_path(journal.home, blob.sha256).exists():
         return 0
     keep_bytes(journal, content, private=True)

@@ -45,7 +45,11 @@ _EVERY_CHAIN = """
 SELECT DISTINCT l.name, e.branch, 0 FROM event e JOIN node_lookup l ON l.id = e.node
 ORDER BY l.id, e.branch
 """
-_REPORTS = "SELECT DISTINCT sha256 FROM report WHERE run = ? AND sha256 IS NOT NULL"
+_REPORTS = """
+SELECT sha256 FROM report WHERE run = :run AND sha256 IS NOT NULL
+UNION SELECT tail_sha256 FROM stage_run WHERE run = :run AND tail_sha256 IS NOT NULL
+"""
+"""Raw reports of a run, and the last lines of its stages that failed."""
 
 
 class Packed(NamedTuple):
@@ -154,7 +158,7 @@ def _write_chain(
 
 def _write_reports(journal: Journal, writer: BundleWriter, runs: Iterable[str]) -> int:
     """Raw reports of ``runs`` that are here, each once."""
-    digests = {row["sha256"]: None for run in runs for row in journal.query(_REPORTS, (run,))}
+    digests = {row["sha256"]: None for run in runs for row in journal.query(_REPORTS, {"run": run})}
     written = 0
     for digest in digests:
         if not is_hexadecimal(digest or "", 64):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import date, datetime, time
 from typing import Any
 
-from cxlocal.address import database_parts
+from cxlocal.address import database_parts, template_problem
 from cxlocal.config import types
 from cxlocal.config.problems import Where, problem
 from cxlocal.domain import deliverable_id
@@ -433,6 +433,20 @@ def defaults(table: types.Defaults, where: Where) -> None:
     check_pass_env(table.pass_env, where)
 
 
+def links(table: types.Links, where: Where) -> None:
+    """Addresses of the web, with placeholders that the pages can fill in."""
+    for kind, template in types.links_of(table).items():
+        if why := template_problem(template):
+            raise problem(
+                where,
+                f"[links] {kind} is no address that pages can lead to",
+                why=why,
+                hint=f'{kind} = "https://example.org/{{{"ticket" if kind == "ticket" else "run"}}}"',
+                key=kind,
+                name="bad-link",
+            )
+
+
 DATABASE_PARAMETERS = (
     "host", "hostaddr", "port", "dbname", "user", "sslmode", "sslnegotiation", "sslrootcert",
     "channel_binding", "require_auth", "connect_timeout", "keepalives", "keepalives_idle",
@@ -453,4 +467,5 @@ CHECKS: dict[Any, Callable[[Any, Where], None]] = {
     types.Stage: stage,
     types.Environment: environment,
     types.Defaults: defaults,
+    types.Links: links,
 }

@@ -35,6 +35,7 @@ SINGLE: dict[str, type[types.Table]] = {
     "defaults": types.Defaults,
     "keep": types.Keep,
     "plugins": types.Plugins,
+    "links": types.Links,
 }
 NAMED: dict[str, tuple[str, type[types.Table]]] = {
     "stages": ("stage", types.Stage),
@@ -268,13 +269,11 @@ def _entries(raw: object, kind: type[T], file: str, key: str, word: str) -> dict
 LATER: dict[str, dict[str, str]] = {
     "": {
         "sinks": "sinks for logs, metrics and events",
-        "links": "links to logs and metrics elsewhere",
         "approvals": "approvals",
         "freezes": "freezes",
         "emergency": "the emergency policy",
         "gates": "gates in the configuration",
     },
-    "deliverable": {"links": "links to logs and metrics elsewhere"},
     "store": {
         "ca": "certificates of a store",
         "client_cert": "certificates of a store",
@@ -287,7 +286,6 @@ LATER: dict[str, dict[str, str]] = {
     },
     "stage": {
         "approvals": "approvals",
-        "links": "links to logs and metrics elsewhere",
         "when": "conditions of stages",
         "matrix": "matrices of stages",
     },
@@ -298,7 +296,6 @@ LATER: dict[str, dict[str, str]] = {
         "spec": "virtualisation specifications",
         "approvals": "approvals",
         "freezes": "freezes",
-        "links": "links to logs and metrics elsewhere",
     },
     "keep": {"caches": "a limit for caches", "events": "removing events"},
     "plugins": {

@@ -29,6 +29,7 @@ _TABLES = (
     ("Environment", "`[environments.NAME]`"),
     ("Keep", "`[keep]`"),
     ("Plugins", "`[plugins]`"),
+    ("Links", "`[links]`"),
 )
 _LOCAL_TABLES = (
     ("LocalConfig", "At the top"),

@@ -318,6 +318,30 @@ class Keep(Table, frozen=True, kw_only=True):
     ] = 5
     reports: Annotated[Duration, says("Reports.", "duration")] = "1y"
     checkouts: Annotated[int, says("Checkouts of failed runs.", "runs", ge=0)] = 3
+    tail: Annotated[
+        int,
+        says(
+            "Last lines of a failed stage that the pages show; they stay as long as reports.",
+            "lines",
+            ge=0,
+            le=40,
+        ),
+    ] = 40
+
+
+class Links(Table, frozen=True, kw_only=True):
+    """Where the pages lead to: an `https` address with `{…}` in it (`docs/pages.md`)."""
+
+    commit: Annotated[str, says("A commit: `{commit}`.")] = ""
+    ticket: Annotated[
+        str, says("A ticket named in a commit message, such as SHOP-12 or #12: `{ticket}`.")
+    ] = ""
+    log: Annotated[
+        str, says("Logs of a stage: `{run}`, `{stage}`, `{from}`, `{to}` and so on.")
+    ] = ""
+    metric: Annotated[
+        str, says("Figures of a stage: `{environment}`, `{from}`, `{to}` and so on.")
+    ] = ""
 
 
 class Plugins(Table, frozen=True, kw_only=True):
@@ -344,6 +368,7 @@ class Config(Table, frozen=True, kw_only=True):
     secrets: dict[str, SecretSource] = {}
     keep: Keep = Keep()
     plugins: Plugins = Plugins()
+    links: Links = Links()
 
 
 class LocalScm(Table, frozen=True, kw_only=True):
@@ -382,6 +407,13 @@ class LocalConfig(Table, frozen=True, kw_only=True):
     scm: LocalScm = LocalScm()
     store: LocalStore = LocalStore()
     secrets: dict[str, SecretSource] = {}
+
+
+def links_of(links: Links) -> dict[str, str]:
+    """The templates that are given, by kind."""
+    pairs = {"commit": links.commit, "ticket": links.ticket, "log": links.log,
+             "metric": links.metric}  # fmt: skip
+    return {kind: template for kind, template in pairs.items() if template}
 
 
 def source_of(one: SecretSource) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def run_queued(ref: RunRef, facts: dict[str, Any], *, at_ms: int = 0) -> Draft:
     author, committed_at, branch, tags}, repository{url,path,root}, proof{kind,remote,ref,
     age_seconds,checked_at,why}, plan_sha256, plan (whole the first time), changes{since_version,
     since_run, since_commit, total, listed[]}, uncommitted[], uncommitted_total, deliverable_title,
-    owner, cxlocal_version, asked{to, stages}: what it was to carry out; absent where single commands
+    owner, links{commit, ticket, log, metric: templates of addresses}, cxlocal_version, asked{to, stages}: what it was to carry out; absent where single commands
     do.
     """
     return Draft(
@@ -245,7 +245,8 @@ def stage_finished(
     ref: RunRef, *, stage: str, attempt: int, outcome: Outcome, reason: str, facts: dict[str, Any]
 ) -> Draft:
     """A stage ended. ``facts``: started_at, finished_at, seconds, exit_code, log{path, size,
-    sha256}, tool_version, details, host."""
+    sha256}, tail{sha256, size}: its last lines, kept by digest, of one that failed, tool_version,
+    details, host."""
     content: dict[str, Any] = {
         "taskName": stage,
         "pipelineRun": {"id": ref.run},

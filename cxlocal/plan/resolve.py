@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from cxlocal.config import types as config
 from cxlocal.config.problems import Where, problem, suggestion
-from cxlocal.config.types import source_of
+from cxlocal.config.types import links_of, source_of
 from cxlocal.domain import deliverable_id
 from cxlocal.numbers.schemes import SCHEMES, SUFFIX_SCHEMES, first_number, resolve_line
 from cxlocal.plan import types as plan
@@ -59,6 +59,8 @@ def resolve(
             _environment(source, name, one, file) for name, one in source.environments.items()
         ),
         secrets={name: source_of(one) for name, one in source.secrets.items()},
+        tail=UNSET if source.keep.tail == plan.LAST_LINES else source.keep.tail,
+        links=links_of(source.links) or UNSET,
     )
 
 

@@ -128,6 +128,10 @@ class Environment(Part, frozen=True, kw_only=True):
     ``EXPIRES_SECONDS`` says, and not written, so that plans that do not name it stay the same."""
 
 
+LAST_LINES = 40
+"""Of the log of a stage that failed, where ``[keep] tail`` does not say otherwise."""
+
+
 class Plan(Part, frozen=True, kw_only=True):
     """A whole pipeline, resolved."""
 
@@ -148,6 +152,15 @@ class Plan(Part, frozen=True, kw_only=True):
     environments: tuple[Environment, ...] = ()
     secrets: dict[str, dict[str, Any]] = {}
     """Name to its source, such as ``{"env": "DEPLOY_TOKEN"}``; never a value."""
+    tail: int | msgspec.UnsetType = msgspec.UNSET
+    """Lines that are kept of a stage that failed; unset for ``LAST_LINES``."""
+    links: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    """What the pages link to: kind to template; unset without any."""
+
+    @property
+    def last_lines(self) -> int:
+        """How many lines are kept of a stage that failed."""
+        return LAST_LINES if self.tail is msgspec.UNSET else self.tail
 
     def stage(self, name: str) -> Stage:
         """The stage of this name. Raises KeyError."""

@@ -26,6 +26,8 @@ _ATTEMPTS_MAX = 10_000
 """Log files of one stage in one run folder. A run retries a stage a few times."""
 
 _TAIL_BYTES = 64 * 1024
+LAST_LINES_BYTES = 4096
+"""Of the last lines that are kept apart: a screen full, whatever one line is as long as."""
 
 
 class LogEntry(NamedTuple):
@@ -39,6 +41,14 @@ class LogEntry(NamedTuple):
     """More came than was kept."""
     problem: str
     """Why the file is incomplete (a full disk); empty when it is not."""
+
+    def last_lines(self, lines: int) -> bytes:
+        """The last lines, at most ``LAST_LINES_BYTES``: plain text, masked as the log is. Nothing where
+        the log cannot be read."""
+        if not lines or not self.path.is_file():
+            return b""
+        end = tail(self.path, lines).encode()[-LAST_LINES_BYTES:]
+        return end.decode("utf-8", "ignore").encode()
 
 
 class StageLog:

@@ -24,11 +24,22 @@ _SHARED = """
         AND o.number = version.number AND o.run <> version.run AND o.used_at IS NOT NULL)
     WHERE deliverable = NEW.deliverable AND line = NEW.line AND number = NEW.number;
 """
+# Of those with one host name only the first ever had it bare; where one is left, it has it again.
+_NAMED = """
+  UPDATE machine SET name = host || iif((SELECT count(*) FROM (SELECT 1 FROM machine o
+      WHERE o.host = machine.host LIMIT 2)) > 1, ' (' || substr(node, 1, 8) || ')', '')
+    WHERE node IN (SELECT {id} UNION ALL SELECT o.node FROM machine o
+      WHERE o.host = NEW.host AND o.name = o.host{former});
+"""
+_FORMER = (
+    "\n      UNION ALL SELECT node FROM (SELECT node FROM machine WHERE host = OLD.host LIMIT 2)"
+)
 _RULES = {
     ("deployment", "deployed_at"): _DEPLOYMENT + _ATTEMPT,
     ("deployment_attempt", "tried_at"): _ATTEMPT,
     ("deployment_replaces", "since"): _DEPLOYMENT + _ATTEMPT,
     ("version", "used_at"): _SHARED,
+    ("machine", "host"): _NAMED,
 }
 """By table, and the column of it that others follow."""
 
@@ -36,13 +47,14 @@ _RULES = {
 def _triggers() -> str:
     made = []
     for (table, column), body in _RULES.items():
-        key = "NEW.replaced" if table == "deployment_replaces" else "NEW.id"
+        key = {"deployment_replaces": "NEW.replaced", "machine": "NEW.node"}.get(table, "NEW.id")
         for when in ("INSERT", f"UPDATE OF {column}"):
+            former = _FORMER if when != "INSERT" else ""
             name = f"{table}_{when.partition(' ')[0].lower()}ed"
             # sql: names and statements of this module
             made.append(
                 f"CREATE TRIGGER IF NOT EXISTS {name} AFTER {when} ON {table} BEGIN"
-                f"{body.format(id=key)}END;\n"
+                f"{body.format(id=key, former=former)}END;\n"
             )
     return "".join(made)
 

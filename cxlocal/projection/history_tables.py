@@ -1,8 +1,26 @@
-"""The tables about second histories of a chain: what is disputed, and what a person settled."""
+"""The tables about chains: where each lives, what is disputed between two histories of one, and what a
+person settled."""
 
 from __future__ import annotations
 
 from cxlocal.projection.description import Table
+
+MACHINE = Table(
+    "A journal's chain of events and where it lives.",
+    "owned",
+    "node",
+    """
+    node TEXT - | Id of the chain.
+    host TEXT began | Host name at its beginning.
+    name TEXT - | The same, and the start of the chain's id where another chain has that host name.
+    platform TEXT began | Operating system.
+    kept INTEGER began | 1 for a laptop or lasting agent, 0 for a passing CI job.
+    cxlocal_version TEXT began | Version of cxlocal that began it.
+    parent TEXT began | Chain it continues after a copy, restore or recovery; empty if none.
+    cause TEXT began | Why it began.
+    began_at TEXT began | When (UTC).
+    """,
+)
 
 HISTORY_TABLES: dict[str, Table] = {
     "disputed": Table(

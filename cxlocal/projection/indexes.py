@@ -47,6 +47,7 @@ CREATE INDEX IF NOT EXISTS left_out_by_run ON left_out(run);
 CREATE INDEX IF NOT EXISTS version_by_run ON version(run);
 CREATE INDEX IF NOT EXISTS version_by_order ON version(deliverable, sort_key);
 CREATE INDEX IF NOT EXISTS environment_by_run ON environment(created_by_run);
+CREATE INDEX IF NOT EXISTS machine_by_host ON machine(host, name);
 CREATE INDEX IF NOT EXISTS flag_by_run ON flag(run);
 CREATE INDEX IF NOT EXISTS flag_by_subject ON flag(kind, subject, raised_at);
 """

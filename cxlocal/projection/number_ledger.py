@@ -85,15 +85,15 @@ SELECT j.deliverable, j.line, j.lo, j.hi, iif(j.fate IN ('granted', 'not told'),
       THEN 'granted to another machine whose history has not arrived here yet'
     WHEN j.fate = 'passed over' THEN 'passed over: ' || j.why
     WHEN j.fate = 'given up'
-      THEN coalesce(m.host, nullif(substr(j.node, 1, 8), ''), '?') || ' gave it up: ' || j.why
-    WHEN j.why LIKE 'reserve %' THEN 'held by ' || coalesce(m.host, substr(j.node, 1, 8))
+      THEN coalesce(m.name, nullif(substr(j.node, 1, 8), ''), '?') || ' gave it up: ' || j.why
+    WHEN j.why LIKE 'reserve %' THEN 'held by ' || coalesce(m.name, substr(j.node, 1, 8))
       || ' for the day the store cannot be reached'
-    ELSE 'granted to a run on ' || coalesce(m.host, substr(j.node, 1, 8))
+    ELSE 'granted to a run on ' || coalesce(m.name, substr(j.node, 1, 8))
       || '; its use has not been reported yet' END AS why,
   NULL AS version,
   iif(j.fate = 'granted', nullif(substr(j.why, instr(j.why, ' ') + 1), ''), NULL) AS run, NULL AS how,
   NULL AS used_at,
-  iif(j.fate = 'passed over', NULL, coalesce(m.host, nullif(substr(j.node, 1, 8), ''))) AS machine,
+  iif(j.fate = 'passed over', NULL, coalesce(m.name, nullif(substr(j.node, 1, 8), ''))) AS machine,
   iif(j.fate = 'passed over', NULL, nullif(j.node, '')) AS node
 FROM joined j LEFT JOIN machine m ON m.node = j.node
 UNION ALL
@@ -106,7 +106,7 @@ SELECT u.deliverable, u.line, u.number, u.number, u.state,
     WHEN u.how = 'reserve' THEN 'taken from the reserve'
     WHEN u.how = 'lent' THEN 'taken from the reserve of another machine, which lent it'
     ELSE 'taken online' END,
-  u.version, u.run, u.how, u.used_at, coalesce(m.host, substr(u.node, 1, 8)), u.node
+  u.version, u.run, u.how, u.used_at, coalesce(m.name, substr(u.node, 1, 8)), u.node
 FROM (SELECT * FROM number_uses WHERE {here}) u LEFT JOIN machine m ON m.node = u.node
 WHERE typeof(u.number) = 'integer' AND u.number >= 0
 """

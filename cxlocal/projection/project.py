@@ -114,6 +114,7 @@ def _queued(said: Said) -> list[Fact]:
                 {
                     "title": custom.get("deliverable_title") or deliverable,
                     "owner": custom.get("owner"),
+                    "links": as_json(custom["links"]) if custom.get("links") else None,
                     "repository": repository.get("url"),
                     "path": repository.get("path"),
                     "repository_root": repository.get("root"),

@@ -111,6 +111,7 @@ STAGE_RUN = Table(
     log TEXT finished | Log file below the journal's folder.
     log_bytes INTEGER finished | Size of the log in bytes.
     log_sha256 TEXT finished | Digest of the log.
+    tail_sha256 TEXT finished | Digest of its last lines, kept where it failed; empty for none.
     details TEXT finished | Facts the tool gave (JSON).
     """,
 )

@@ -118,11 +118,13 @@ def counted(value: Any) -> int | None:
 def stage_finished(said: Said) -> list[Fact]:
     """It ended."""
     custom, log = said.custom, said.custom.get("log") or {}
+    tail = custom.get("tail") or {}
     values = {
         "tool_version": custom.get("tool_version"), "outcome": said.content.get("outcome"),
         "reason": custom.get("reason"), "exit_code": custom.get("exit_code"),
         "finished_at": said.at, "duration_seconds": custom.get("seconds"),
         "log": log.get("path"), "log_bytes": log.get("size"), "log_sha256": digest_of(log.get("sha256")),
+        "tail_sha256": digest_of(tail.get("sha256")),
         "details": as_json(custom["details"]) if custom.get("details") else None,
     }  # fmt: skip
     return [Fact("stage_run", (said.subject,), "finished", values)]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from cxlocal.projection.description import Column, Table
 from cxlocal.projection.following import FOLLOWING
-from cxlocal.projection.history_tables import HISTORY_TABLES
+from cxlocal.projection.history_tables import HISTORY_TABLES, MACHINE
 from cxlocal.projection.indexes import INDEXES
 from cxlocal.projection.resource_tables import DEPLOYMENT_RESOURCE, ENVIRONMENT, RESOURCE
 from cxlocal.projection.stage_tables import (
@@ -29,7 +29,7 @@ from cxlocal.projection.stage_tables import (
     STAGE_RUN,
 )
 
-PROJECTION_VERSION = 10
+PROJECTION_VERSION = 11
 """Raised whenever the same events would project differently or a view says something else; a newer
 binary then rebuilds."""
 
@@ -46,6 +46,7 @@ TABLES: dict[str, Table] = {
         id TEXT - | Name of the deliverable.
         title TEXT said | Title for readers, as the last known run gave it.
         owner TEXT said | Who answers for it.
+        links TEXT said | Where the pages lead to: kind to template of an address (JSON).
         repository TEXT said | Address of its repository, without credentials.
         path TEXT said | Folder of its cx.toml inside the repository.
         repository_root TEXT said | First commit of the repository, which identifies it.
@@ -384,21 +385,7 @@ TABLES: dict[str, Table] = {
         skipped_at TEXT skipped | When (UTC).
         """,
     ),
-    "machine": Table(
-        "A journal's chain of events and where it lives.",
-        "owned",
-        "node",
-        """
-        node TEXT - | Id of the chain.
-        host TEXT began | Host name at its beginning.
-        platform TEXT began | Operating system.
-        kept INTEGER began | 1 for a laptop or lasting agent, 0 for a passing CI job.
-        cxlocal_version TEXT began | Version of cxlocal that began it.
-        parent TEXT began | Chain it continues after a copy, restore or recovery; empty if none.
-        cause TEXT began | Why it began.
-        began_at TEXT began | When (UTC).
-        """,
-    ),
+    "machine": MACHINE,
     "flag": Table(
         "Something a person should look at.",
         "union",

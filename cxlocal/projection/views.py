@@ -17,7 +17,7 @@ from cxlocal.projection.timeline import timeline_sql
 # sql: constants of events.hybrid
 _CLOCKS_AHEAD = f"""
 UNION ALL SELECT strftime('%Y-%m-%dT%H:%M:%fZ', a.first / 1000.0, 'unixepoch'), 'clock-ahead',
-  'the clock of ' || coalesce(m.host, substr(n.name, 1, 8)) || ' is '
+  'the clock of ' || coalesce(m.name, substr(n.name, 1, 8)) || ' is '
     || CASE WHEN a.seconds >= 172800 THEN (a.seconds / 86400) || ' days'
       WHEN a.seconds >= 7200 THEN (a.seconds / 3600) || ' hours'
       ELSE (a.seconds / 60) || ' minutes' END

@@ -77,5 +77,6 @@ def queued_facts(plan: Plan, facts: RunFacts) -> dict[str, Any]:
         **({"asked": facts.asked} if facts.asked else {}),
         "deliverable_title": plan.title or plan.deliverable,
         "owner": plan.owner,
+        **({"links": plan.links} if plan.links else {}),
         "cxlocal_version": VERSION,
     }

@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from cxlocal.domain import Actor, Outcome
-from cxlocal.errors import UsageError
+from cxlocal.errors import Trouble, UsageError
 from cxlocal.events import outputs, runs
 from cxlocal.events.document import Draft, Event
 from cxlocal.events.runs import RunRef
 from cxlocal.events.types import PIPELINE_FINISHED, RUN_RESUMED, SUITE_FINISHED
 from cxlocal.journal.append import begin_chain
+from cxlocal.journal.blobs import keep_chunks
 from cxlocal.journal.machine import host_name
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.projection.apply import ATTEMPTS, read_attempt
@@ -301,6 +302,8 @@ class RunRecord:
         }
         if log is not None:
             facts["log"] = self.log_facts(log)
+            if outcome in (Outcome.FAILURE, Outcome.ERROR):
+                facts |= self._last_lines(log)
         if details:
             facts["details"] = details
         drafts, ref = list(extra), self._ref_of(stage.name, stage_run)
@@ -383,6 +386,18 @@ class RunRecord:
         except ValueError:
             path = str(log.path)
         return {"path": path, "size": log.size, "sha256": log.sha256, "capped": log.capped}
+
+    def _last_lines(self, log: LogEntry) -> dict[str, Any]:
+        """The last lines of a stage that failed, kept by digest: events are for ever, files may go."""
+        plan = self.find_plan()
+        lines = log.last_lines(plan.last_lines) if plan is not None else b""
+        if not lines:
+            return {}
+        try:
+            digest, size = keep_chunks(self.journal.home, [lines], "the last lines", private=True)
+        except Trouble:  # a full disk: that the stage failed is recorded all the same
+            return {}
+        return {"tail": {"sha256": digest, "size": size}}
 
     def restricted_drafts(self, left_out: Sequence[LeftOut]) -> list[Draft]:
         """Plugins took no part in a command; nothing where all did."""

@@ -39,7 +39,10 @@ ARTIFACTS = "SELECT run, name, sha256, deliverable FROM artifact WHERE packaged_
 REPORTS = """
 SELECT report.run, report.sha256, report.finished_at, run.deliverable FROM report
 LEFT JOIN run ON run.id = report.run WHERE report.sha256 IS NOT NULL
+UNION ALL SELECT stage_run.run, stage_run.tail_sha256, stage_run.finished_at, run.deliverable
+FROM stage_run LEFT JOIN run ON run.id = stage_run.run WHERE stage_run.tail_sha256 IS NOT NULL
 """
+"""Raw reports, and the last lines of stages that failed."""
 
 
 class Rules(NamedTuple):

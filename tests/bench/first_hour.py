@@ -168,7 +168,9 @@ class Player:
             stdin=subprocess.DEVNULL, timeout=LIMIT_SECONDS, check=False,
         )  # fmt: skip
         if done.returncode != code:
-            raise Failed(f"`{' '.join(words)}` ended in {done.returncode}: {last_words(done.stderr)}")
+            raise Failed(
+                f"`{' '.join(words)}` ended in {done.returncode}: {last_words(done.stderr)}"
+            )
         return done.stdout + done.stderr
 
     def _obtain(self) -> Path:
@@ -258,7 +260,9 @@ class Player:
             path.write_text(text.replace(line[0], new))
         else:
             files = git(folder, "ls-files").splitlines()
-            beside = next(one for one in files if re.search(r"(^|/)(test_[^/]*|[^/]*_test)\.py$", one))
+            beside = next(
+                one for one in files if re.search(r"(^|/)(test_[^/]*|[^/]*_test)\.py$", one)
+            )
             wanted = "test_first_hour.py" if "test_" in beside else "first_hour_test.py"
             (folder / beside).with_name(wanted).write_text(
                 f"import os\n\n\ndef test_first_hour():\n    assert os.path.exists({str(self.switch)!r})\n"

@@ -344,6 +344,17 @@ def one_more_deployment(world: World, _: str) -> float:
     return world.count_often(write)
 
 
+def one_more_machine(world: World, _: str) -> float:
+    """Whether another one has that host name is asked."""
+    node = world.all.query("SELECT max(node) AS node FROM machine WHERE cause = 'a job'")[0]["node"]
+
+    def write() -> None:
+        with world.all.write() as transaction:
+            transaction.connection.execute("UPDATE machine SET host = host WHERE node = ?", (node,))
+
+    return world.count_often(write)
+
+
 def the_unconfirmed_numbers(world: World, _: str) -> float:
     """The store has all of them; each machine is looked at."""
     with world.all.write() as transaction:
@@ -362,7 +373,7 @@ def the_conflicting_numbers(world: World, _: str) -> float:
 
 BOUNDED: list[Cost] = [
     what_was_unusual, a_story, a_version, what_failed, what_was_numbered_offline,
-    one_more_deployment, the_conflicting_numbers,
+    one_more_deployment, one_more_machine, the_conflicting_numbers,
     what_exists_in_one_place, what_a_run_made,
     what_failed_in_one_place, whether_a_stage_began_to_deploy,
     an_idle_sync, a_sync_of_one_event, what_is_to_be_carried, the_last_release,
@@ -539,6 +550,7 @@ NOTICED = {
     "deployment_resource_by_resource": [what_exists_in_one_place],
     "resource_by_run": [what_a_run_made],
     "run_by_place": [what_exists_in_one_place],
+    "machine_by_host": [one_more_machine],
     "attempt_by_stage_run": [whether_a_stage_began_to_deploy],
     "attempt_by_run": [a_run_shown],
     "flag_by_subject": [the_flags],

@@ -193,3 +193,28 @@ def test_a_closed_terminal_does_not_stop_the_stage(tmp_path: Path) -> None:
         log.write(b"one\n")
         log.write(b"two\n")
         assert log.close().path.read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    ("printed", "lines", "kept"),
+    [
+        (b"one\ntwo\n", 40, b"one\ntwo"),
+        (b"one\ntwo\nthree\n", 2, b"two\nthree"),
+        (b"one\n", 0, b""),
+        (b"", 40, b""),
+        (b"\x1b[31mred\xff\n", 40, b"red\\xff"),
+        (b"token s3cret-value\n", 40, b"token ***"),
+        (b"x" * 9000 + b"\nend\n", 40, b"x" * 4092 + b"\nend"),
+        # The cut falls into a letter of two bytes: what is left of it goes, too.
+        (b"\xc3\xa4" * 3000 + b"end\n", 40, b"\xc3\xa4" * 2046 + b"end"),
+    ],
+)
+def test_the_last_lines_are_few_plain_and_masked(
+    tmp_path: Path, printed: bytes, lines: int, kept: bytes
+) -> None:
+    log = StageLog.create(tmp_path, "unit", masker=Masker(["s3cret-value"]))
+    log.write(printed)
+    entry = log.close()
+    assert entry.last_lines(lines) == kept
+    entry.path.unlink()
+    assert entry.last_lines(lines) == b""

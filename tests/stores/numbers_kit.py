@@ -65,9 +65,7 @@ def request(run: str, *, line: str = "2.7", deliverable: str = "webshop", scheme
     return NumberRequest(deliverable, line, SCHEMES[scheme], run, ACTOR, **rest)
 
 
-def take(
-    journal: Journal, store: Any, run: str, deliverable: str = "webshop", **rest: Any
-) -> int:
+def take(journal: Journal, store: Any, run: str, deliverable: str = "webshop", **rest: Any) -> int:
     """The number a run gets; ``store`` None: nobody is asked."""
     wanted = request(run, deliverable=deliverable, **rest)
     number = obtain_number(journal, store, wanted).number
