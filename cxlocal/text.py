@@ -97,6 +97,11 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """``1 event``, ``2 events``; ``many`` is what stands behind other numbers where an s is not enough."""
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
+
+
 def cut_name(text: str, limit: int) -> str:
     """A name of at most ``limit`` characters (more than 18); two long ones that differ stay
     different."""

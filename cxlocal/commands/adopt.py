@@ -30,6 +30,7 @@ from cxlocal.exchange.store import Store
 from cxlocal.exchange.sync import SyncReport, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.text import counted
 
 SYNC_SECONDS = 60.0
 
@@ -188,8 +189,8 @@ def _tell(moved: Moved, report: SyncReport, url: str, *, configured: bool) -> No
     if moved.already:
         say("This belongs to that store, or to none yet: there is nothing to move.")
     else:
-        lines = f"{moved.lines} line" + ("" if moved.lines == 1 else "s")
-        say(f"{url} goes on counting {lines} and gets {moved.events} events.")
+        lines = counted(moved.lines, "line")
+        say(f"{url} goes on counting {lines} and gets {counted(moved.events, 'event')}.")
     say(describe(report))
     if not configured:
         say(f'To do: [store] url = "{url}" in cx.toml or cx.local.toml of their projects')

@@ -92,10 +92,14 @@ def get(
     with app.journal(create=False) as journal:
         wanted, run = _wanted(app, journal, version, name, deliverable)
         if not wanted:
+            row = find_run(journal, run)
+            why = "none of its stages names any in 'produces'"
+            if row["outcome"] != "success":
+                why = f"{row['version'] or 'it'}: {row['outcome_reason'] or row['outcome']}"
             raise UsageError(
                 f"run {run[:8]} has made no artifacts",
-                why="none of its stages names any in 'produces'",
-                hint="cxlocal artifact list VERSION shows those of another",
+                why=why,
+                hint="cxlocal artifact get VERSION gets those of another ('cxlocal log' lists them)",
                 name="no-artifacts",
             )
         _fetch(app, journal, [one for one in wanted if not _is_here(journal, one)])

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from cxlocal.commands.context import App
 from cxlocal.commands.find_run import find_run
 from cxlocal.commands.joined import open_piece
+from cxlocal.commands.status import named_here
 from cxlocal.errors import Conflict, Refused, UsageError
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
@@ -30,7 +31,7 @@ def choose_run(app: App, journal: Journal, wanted: str, deliverable: str | None)
         return Chosen(_run_here(app, journal), True)
     if wanted.startswith("sha256:"):
         return Chosen(_run_of_digest(journal, wanted.removeprefix("sha256:")), True)
-    row = find_run(journal, wanted, deliverable)
+    row = find_run(journal, wanted, deliverable, here=named_here(app))
     return Chosen(str(row["run"]), str(row["run"]).startswith(wanted))
 
 

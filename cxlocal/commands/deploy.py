@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -13,10 +13,12 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.joined import piece_journal
 from cxlocal.commands.output import after_work, json_option, put, write_document
 from cxlocal.commands.project import how_to_send, leave, make_machine, send_copies
+from cxlocal.commands.status import lasting_here
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import NotSynced, UsageError
 from cxlocal.journal.file import Journal
 from cxlocal.runner.redeploy import Order, Shipped, as_error, ship
+from cxlocal.text import counted
 
 
 def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,12 +43,13 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @command(
     examples=[
         ("cxlocal deploy 2.7.14 --env production", "the very bytes that were built and tested"),
-        ("cxlocal deploy 4f1c22aa --env production", "the version of that run"),
+        ("cxlocal deploy 4f1c22aa", "the version of that run, where there is one environment"),
         ("cxlocal deploy --env staging", "of the run that single commands carry out here"),
     ]
 )
 @click.argument("which", metavar="[VERSION|RUN]", default="")
-@click.option("--env", "environment", default="", metavar="NAME", help="The environment.")
+@click.argument("environment", default="")
+@click.option("--env", "env", default="", metavar="NAME", help="The environment.")
 @click.option("--to", "also", default="", metavar="NAME", help="The same, as 'run' has it.")
 @click.option("--allow-older", is_flag=True, help="Deploy also where something newer is live.")
 @deploy_options
@@ -55,6 +58,7 @@ def deploy(
     app: App,
     which: str,
     environment: str,
+    env: str,
     also: str,
     allow_older: bool,
     reason: str,
@@ -64,26 +68,29 @@ def deploy(
 ) -> None:
     """Deploy a version that was built before; nothing is built again.
 
-    What its deploy stage requires is checked as in a run. The environment is asked what it runs
+    An environment need not be named where cx.toml has one that lasts. What its deploy stage requires is checked as in a run. The environment is asked what it runs
     first, where its tool can tell.
     """
-    environment = one_environment(environment, also, example="cxlocal deploy VERSION --env NAME")
+    known = lasting_here(app)
+    example = f"cxlocal deploy {which or 'VERSION'}"
+    environment = one_environment(environment, env, also, known=known, example=example)
     with piece_journal(app) as journal:
         chosen = choose_run(app, journal, which, None)
         order = Order(chosen.run, environment, reason, chosen.named, allow_older)
         carry_out(app, journal, order, offline=offline, as_json=as_json, require_sync=require_sync)
 
 
-def one_environment(*named: str, example: str) -> str:
-    """The environment that a command is about, however it was named. Raises UsageError for none, and
-    for two."""
-    found = {name for name in named if name}
+def one_environment(*named: str, known: Sequence[str], example: str) -> str:
+    """The environment that a command is about, however it was named; unnamed it is the only one of
+    ``known``. Raises UsageError for none, and for two; ``example`` is the command without it."""
+    found = {name for name in named if name} or (set(known) if len(known) == 1 else set())
     if len(found) == 1:
         return found.pop()
     raise UsageError(
         "name one environment" if found else "which environment is meant?",
         why="each environment has versions of its own",
-        hint=f"{example}; 'cxlocal env list' shows them",
+        hint=" or ".join(f"{example} --env {name}" for name in known)
+        or f"{example} --env NAME; 'cxlocal env list' shows them",
         name="no-environment",
     )
 
@@ -110,7 +117,7 @@ def carry_out(
         raise error
     if bundle or (pending and require_sync):
         raise NotSynced(
-            f"{shipped.version} is deployed, and {pending} events are not at the store yet",
+            f"{shipped.version} is deployed, and {counted(pending, 'event is', 'events are')} not at the store yet",
             why="the store could not be reached",
             hint=how_to_send(bundle),
             pending=pending,
@@ -128,4 +135,6 @@ def _tell(shipped: Shipped, pending: int) -> None:
         before = "; it was before, too, and was deployed anew"
     say(f"{shipped.version} is live in {shipped.environment}{where}{before}")
     if pending:
-        warn(f"{pending} events are not with the store yet; 'cxlocal sync' sends them")
+        warn(
+            f"{counted(pending, 'event is', 'events are')} not with the store yet; 'cxlocal sync' sends them"
+        )

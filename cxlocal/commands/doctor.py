@@ -8,6 +8,7 @@ from typing import Any
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
+from cxlocal.commands.journals import words_for
 from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.project import Project, access_of, load_project, open_project_store
 from cxlocal.commands.terminal import say
@@ -64,7 +65,9 @@ def doctor(app: App, output: Output) -> int:
         with app.journal(path=path) as journal:
             journal.passing = passing
             checked = check_journal(journal)
-            checks.append(checked._replace(name=f"journal of {where}" if where else checked.name))
+            checks.append(
+                checked._replace(name=f"journal of {words_for(where)}" if where else checked.name)
+            )
             if project.config is not None:
                 checks += project_checks(app, project, journal, passing=passing)
     write_rows([check._asdict() for check in checks], COLUMNS, output)

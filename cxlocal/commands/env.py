@@ -23,6 +23,7 @@ from cxlocal.errors import Trouble, UsageError
 from cxlocal.exchange.standing import require
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.unfinished import add_to, telling, unfinished
+from cxlocal.text import counted
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -256,7 +257,8 @@ def _show_reaped(found: Reaped, output: Output, *, dry_run: bool) -> None:
         return
     done = dict.fromkeys(one.instance for one in found.owed if one.id not in problems)
     if dry_run and found.cut_off:
-        say(f"{len(found.cut_off)} runs were cut off and are to be recorded as ended.")
+        cut_off = counted(len(found.cut_off), "run was", "runs were")
+        say(f"{cut_off} cut off, to be recorded as ended.")
     elif not dry_run and done:
         say(f"Destroyed: {', '.join(done)}.")
     elif not rows:

@@ -13,12 +13,14 @@ from cxlocal.commands.find_run import find_run
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import harmless_json, json_option, put, write_document
 from cxlocal.commands.project import load_project, open_project_store
+from cxlocal.commands.status import named_here
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import UsageError
 from cxlocal.events.export import FORMS
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.read import all_events, run_events
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.text import counted
 
 RECEIPT_SECONDS = 60.0
 """For all questions of all machines; what is left unanswered is answered by the next receipt."""
@@ -116,8 +118,8 @@ def _write_bundle(app: App, path: Path, *, everything: bool, reports: bool) -> P
 
 def describe_bundle(packed: Packed) -> str:
     """What a bundle holds, in one line."""
-    machines = "this machine" if packed.machines <= 1 else f"{packed.machines} machines"
-    parts = [f"{packed.events} events of {machines}"]
+    machines = "this machine" if packed.machines <= 1 else counted(packed.machines, "machine")
+    parts = [f"{counted(packed.events, 'event')} of {machines}"]
     if packed.reports:
         parts.append(f"{packed.reports} raw reports")
     if packed.asks:
@@ -137,7 +139,7 @@ def _write_receipt(app: App, path: Path) -> Written:
 
 
 def _describe_receipt(written: Written) -> str:
-    machines = f"{written.machines} machine" + ("" if written.machines == 1 else "s")
+    machines = counted(written.machines, "machine")
     return (
         f"Wrote {written.path}: the store's word to {machines},"
         f" with {written.answers} answered; {written.bytes} bytes."
@@ -148,7 +150,8 @@ def _print_events(app: App, form: str, wanted: str | None, deliverable: str | No
     with app.journal(create=False) as journal:
         if wanted is not None:
             catch_up(journal)
-            found = run_events(journal, find_run(journal, wanted, deliverable)["run"])
+            run = find_run(journal, wanted, deliverable, here=named_here(app))["run"]
+            found = run_events(journal, run)
             events = iter(found)
         else:
             events = (event for _, event in all_events(journal))

@@ -11,10 +11,13 @@ SHORTEST_PREFIX = 4
 """A shorter beginning of an id is more likely a version."""
 
 
-def find_run(journal: Journal, wanted: str, deliverable: str | None = None) -> dict[str, Any]:
+def find_run(
+    journal: Journal, wanted: str, deliverable: str | None = None, *, here: str | None = None
+) -> dict[str, Any]:
     """The row of ``run_board`` that ``wanted`` means. Call after ``catch_up``.
 
-    ``latest`` (or nothing) is the newest release of ``deliverable``. Raises UsageError when
+    ``latest`` (or nothing) is the newest release of ``deliverable``. ``here`` is the deliverable one
+    stands in: its own are meant where those of others fit as well. Raises UsageError when
     nothing fits, and Conflict when several runs do: two runs that hold one version must be told
     apart by their ids.
     """
@@ -22,7 +25,8 @@ def find_run(journal: Journal, wanted: str, deliverable: str | None = None) -> d
     newest = wanted in ("", "latest")
     if newest:
         where = "kind = 'release'" + narrowed
-        rows = _rows(journal, where + " ORDER BY queued_at DESC LIMIT 1", wanted, deliverable)
+        newest_first = where + " ORDER BY queued_at DESC LIMIT 1"
+        rows = _rows(journal, newest_first, wanted, deliverable or here)
     else:
         rows = _rows(journal, "run = :wanted" + narrowed, wanted, deliverable)
         # A rehearsal may bear plain numbers, which are nobody's: a release comes first.
@@ -37,6 +41,7 @@ def find_run(journal: Journal, wanted: str, deliverable: str | None = None) -> d
                 " AND substr(run, 1, length(:wanted)) = :wanted" + narrowed
             )
             rows = _rows(journal, where, wanted, deliverable)
+    rows = [row for row in rows if row["deliverable"] == here] or rows
     if len(rows) > 1:
         raise Conflict(
             f"{wanted!r} fits {len(rows)} runs",

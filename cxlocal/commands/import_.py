@@ -27,6 +27,7 @@ from cxlocal.journal.machine import goes_away
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.handover import send_patiently
 from cxlocal.runner.source import find_place, is_passing
+from cxlocal.text import counted
 
 SYNC_SECONDS = 60.0
 
@@ -88,7 +89,7 @@ def _import_file(app: App, path: Path, offline: bool, require_sync: bool, *, as_
     _tell_bundle(taken, report, waiting, as_json=as_json)
     if must and waiting:
         raise NotSynced(
-            f"{waiting} events are here and not at the store yet",
+            f"{counted(waiting, 'event is', 'events are')} here and not at the store yet",
             why=_why_not(report),
             hint=f"cxlocal sync --require-sync; keep {path} until then",
             pending=waiting,
@@ -164,14 +165,16 @@ def _tell_bundle(
         told["sync"] = None if report is None else report._asdict()
         write_document(told)
         return
-    parts = [f"{taken.new} events taken in", f"{taken.known} were here"]
+    parts = [f"{counted(taken.new, 'event')} taken in", f"{taken.known} were here"]
     if taken.reports:
         parts.append(f"{taken.reports} raw reports")
     if taken.asks:
         parts.append("it asks the store for something: 'cxlocal export --receipt FILE' answers")
     say(f"{', '.join(parts)}.")
     if taken.branches:
-        warn(f"{taken.branches} events disagree with what was here; both are kept")
+        warn(
+            f"{counted(taken.branches, 'event disagrees', 'events disagree')} with what was here; both are kept"
+        )
     if taken.restored:
         warn(
             "the bundle held events of this very machine that its journal had lost: the journal was"
@@ -180,7 +183,9 @@ def _tell_bundle(
     if report is not None and report.reached:
         say(f"{report.relayed} of them were new to the store.")
     if waiting:
-        say(f"{waiting} events wait here for the store ({_why_not(report)}).")
+        say(
+            f"{counted(waiting, 'event waits', 'events wait')} here for the store ({_why_not(report)})."
+        )
 
 
 def _tell_receipt(received: Received, *, as_json: bool) -> None:
@@ -190,9 +195,9 @@ def _tell_receipt(received: Received, *, as_json: bool) -> None:
     if received.old:
         say("Nothing in this receipt is new here.")
         return
-    parts = [f"the store has {received.acknowledged} events more of what is here"]
+    parts = [f"the store has {counted(received.acknowledged, 'event')} more of what is here"]
     if received.pulled:
-        parts.append(f"{received.pulled} events received")
+        parts.append(f"{counted(received.pulled, 'event')} received")
     parts += [f"reserve {text}" for text in received.reserves]
     say(f"By this receipt {', '.join(parts)}.")
     if received.unanswered:

@@ -12,7 +12,7 @@ from cxlocal.commands.output import put
 from cxlocal.commands.terminal import say
 from cxlocal.errors import JournalDamaged, Trouble
 from cxlocal.journal.home import journal_file
-from cxlocal.text import utc_text
+from cxlocal.text import counted, utc_text
 
 SOUND = ("projection", "acknowledged")
 """Kinds of findings of 'cxlocal verify' that a recovery of the file mends nothing of."""
@@ -68,7 +68,7 @@ def rebuild(app: App) -> None:
                 # What no journal would have written may be no text, no number, or too large a one.
                 raise_findings(verify(opened).findings)
                 raise
-            say(f"All tables were made anew from {events} events.")
+            say(f"All tables were made anew from {counted(events, 'event')}.")
             with counting("checked") as tell:
                 findings = verify(opened, tell).findings
             raise_findings(findings)
@@ -102,10 +102,12 @@ def _recover(app: App, path: Path) -> None:
 
     label = utc_text(app.clock.now_ms())[:19].replace(":", "").replace("-", "")
     salvaged = recover_journal(path, clock=app.clock, ids=app.ids, label=label)
-    say(f"{salvaged.events} events were taken over. The damaged file is kept: {salvaged.aside}")
+    say(
+        f"{counted(salvaged.events, 'event was', 'events were')} taken over. The damaged file is kept: {salvaged.aside}"
+    )
     if salvaged.left or salvaged.unread:
         say(
-            f"{salvaged.left} events follow something that cannot be read, and {salvaged.unread}"
+            f"{counted(salvaged.left, 'event follows', 'events follow')} something that cannot be read, and {salvaged.unread}"
             " rows cannot be read; what of them the store has comes back with 'cxlocal sync'."
         )
     say("This machine goes on under a new id and holds no numbers until 'cxlocal sync'.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cxlocal.commands.terminal import harmless
 from cxlocal.config.settings import settings
 from cxlocal.errors import UsageError
+from cxlocal.exchange.destination import EMBEDDED
 from cxlocal.exchange.journals import Place, Wanted, look, open_for, wanted_by
 from cxlocal.journal.home import journal_file
 
@@ -61,6 +62,11 @@ def several(app: App) -> list[tuple[str, Path | None]]:
     if app.find_project() is not None or app.environ.get("CXLOCAL_STORE"):
         return [("", None)]
     return [(_words(one.url), one.path) for one in look(place_of(app))]
+
+
+def words_for(store: str) -> str:
+    """How people are told of a store among several: its address, of this machine's own a name."""
+    return "this machine alone" if store == EMBEDDED else store
 
 
 def journal_named(app: App, store: str) -> Path:

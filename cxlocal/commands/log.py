@@ -64,14 +64,15 @@ def log(
     asked = {
         "kinds": with_rehearsals, "deliverable": deliverable, "outcome": outcome, "limit": limit,
     }  # fmt: skip
-    found: list[dict[str, object]] = []
+    known: dict[object, dict[str, object]] = {}
     named = app.journals()
     for store, path in named:
         with app.journal(create=False, path=path) as journal:
             catch_up(journal)
             rows = journal.query(RUNS if deliverable is None else RUNS_OF, asked)
-        found += [{**row, **({"store": store} if store else {})} for row in rows]
-    found.sort(key=lambda row: str(row["queued_at"] or ""), reverse=True)
+        # What moved to another store is in both journals: the later one is where it is counted now.
+        known |= {row["run"]: {**row, **({"store": store} if store else {})} for row in rows}
+    found = sorted(known.values(), key=lambda row: str(row["queued_at"] or ""), reverse=True)
     columns = COLUMNS if len(named) == 1 else (*COLUMNS, "store")
     write_rows([_row(run) for run in found[:limit]], columns, output)
     if not found and output.for_people:

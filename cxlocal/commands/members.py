@@ -30,6 +30,7 @@ from cxlocal.exchange.state import forget_cursor
 from cxlocal.exchange.store import Store
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.text import counted
 
 STATUS_SECONDS = 5.0
 """What asking the store for news may take before the status is shown as it was."""
@@ -196,7 +197,7 @@ def revoke(app: App, name: str, url: str | None, as_json: bool) -> None:
     if as_json:
         write_document(found)
     else:
-        say(f"{name!r} is revoked, with {found['machines']} machines.")
+        say(f"{name!r} is revoked, with {counted(found['machines'], 'machine')}.")
 
 
 @command(
@@ -269,14 +270,14 @@ def _tell(facts: dict[str, Any]) -> None:
     where = facts["url"] + ("" if facts["reached"] else f": cannot be reached ({facts['why']})")
     put(harmless(f"Store: {where}"))
     if facts["generation"]:
-        put(f"Generation {facts['generation']}, {facts['position']} entries")
+        put(f"Generation {facts['generation']}, {counted(facts['position'], 'entry', 'entries')}")
     if facts["stopped"]:
         put(harmless(f"Numbers are stopped: {facts['stopped']}"))
         if not facts["left"]:
             put("To do: cxlocal store recover")
     if facts["follows"] is not None:
         put(harmless(f"This machine follows {', '.join(facts['follows'])} only"))
-    waiting = f"{facts['pending']} events wait here to be sent"
+    waiting = f"{counted(facts['pending'], 'event waits', 'events wait')} here to be sent"
     put(waiting if facts["pending"] else "Nothing waits here to be sent")
     for words in facts["staying"]:
         put(harmless(words))

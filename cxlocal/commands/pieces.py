@@ -14,6 +14,7 @@ from cxlocal.commands.terminal import say, warn
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, ExitCode, NotSynced, UsageError
 from cxlocal.processes.stdout import data
+from cxlocal.text import counted
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -127,7 +128,9 @@ def _tell_start(found: Started, *, as_json: bool) -> None:
     verb = "Joined" if found.joined else "Began"
     say(f"{verb} run {found.run[:8]} of {found.deliverable} {found.version}".rstrip())
     if found.uncommitted:
-        warn(f"{len(found.uncommitted)} files differ from the commit; that is recorded")
+        warn(
+            f"{counted(len(found.uncommitted), 'file differs', 'files differ')} from the commit; that is recorded"
+        )
 
 
 def _quoted(text: str) -> str:
@@ -192,7 +195,7 @@ def finish(
     say(f"{found.version or found.run[:8]}: {found.outcome}{why}")
     if pending and must:
         raise NotSynced(
-            f"the run is recorded, and {pending} events are not at the store yet",
+            f"the run is recorded, and {counted(pending, 'event is', 'events are')} not at the store yet",
             why="the store could not be reached",
             hint=how_to_send(bundle),
             pending=pending,

@@ -23,6 +23,7 @@ from cxlocal.plan.resolve import resolve
 from cxlocal.plan.types import Plan
 from cxlocal.runner.needed import needed_artifacts
 from cxlocal.runner.source import today
+from cxlocal.text import counted
 
 SECONDS = 60.0
 """For history and numbers, and again for artifacts."""
@@ -94,10 +95,10 @@ def wanted_reserve(plan: Plan, journal: Journal, count: int) -> list[ReserveWish
 def _tell(report: SyncReport, carried: Carried) -> None:
     say(describe(report))
     if carried.fetched or carried.sent:
-        say(f"{carried.fetched} artifacts fetched, {carried.sent} sent.")
+        say(f"{counted(carried.fetched, 'artifact')} fetched, {carried.sent} sent.")
     if carried.lacking:
         warn(
-            f"{len(carried.lacking)} artifacts are neither here nor at the store: run 'cxlocal sync'"
+            f"{counted(len(carried.lacking), 'artifact is', 'artifacts are')} neither here nor at the store: run 'cxlocal sync'"
             " on a machine that has them"
         )
     for why in carried.problems:

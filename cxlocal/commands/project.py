@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxlocal.commands.context import App
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError
+from cxlocal.text import counted, utc_text
 
 if TYPE_CHECKING:
     from cxlocal.config.settings import Settings
@@ -74,7 +75,6 @@ def open_project_store(
 def agreed(app: App, url: str, how: str) -> None:
     """Note that the person who calls this command agreed to the store at ``url``."""
     from cxlocal.exchange.agreed import agree_to
-    from cxlocal.text import utc_text
 
     agree_to(app.home(), url, app.environ, how=how, at=utc_text(app.clock.now_ms()))
 
@@ -100,7 +100,9 @@ def leave(journal: Journal, folder: Path) -> str:
         return ""
     if packed is None:
         return ""
-    say(f"The store has not got everything yet: {packed.events} events wait in {packed.path}")
+    say(
+        f"The store has not got everything yet: {counted(packed.events, 'event waits', 'events wait')} in {packed.path}"
+    )
     say(f"  keep that file; on any machine: cxlocal import {Path(packed.path).name}")
     return packed.path
 

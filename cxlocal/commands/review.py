@@ -7,6 +7,7 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.find_run import find_run
 from cxlocal.commands.frame import command
+from cxlocal.commands.status import named_here
 from cxlocal.commands.terminal import say
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.review import answer_for
@@ -31,7 +32,7 @@ def review(app: App, run: str, words: str, deliverable: str | None) -> None:
     """
     with app.journal(create=False) as journal:
         catch_up(journal)
-        found = find_run(journal, run, deliverable)
+        found = find_run(journal, run, deliverable, here=named_here(app))
         actor = find_actor_at(app.find_project() or app.directory, app.environ)
         answer_for(journal, found["run"], actor, words)
     say(

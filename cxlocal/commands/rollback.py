@@ -11,7 +11,9 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.deploy import carry_out, deploy_options, one_environment
 from cxlocal.commands.frame import command
 from cxlocal.commands.project import load_project
+from cxlocal.commands.status import lasting_here
 from cxlocal.commands.terminal import say
+from cxlocal.config.problems import near
 from cxlocal.errors import Conflict, UsageError
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
@@ -21,9 +23,9 @@ from cxlocal.runner.redeploy import Order
 
 @command(
     examples=[
-        ("cxlocal rollback --env production", "back to the version that was live before"),
+        ("cxlocal rollback", "back to the version that was live before"),
         ("cxlocal rollback --env production --to 2.7.11", "back to this version"),
-        ("cxlocal rollback production -m 'orders fail'", "without --env, and say why"),
+        ("cxlocal rollback -m 'orders fail'", "and say why"),
     ]
 )
 @click.argument("environment", default="")
@@ -43,11 +45,12 @@ def rollback(
 ) -> None:
     """Put the version before back, or the one that is named.
 
-    Where a deployment failed, was cut off, or reached some services only, that is the last version
+    An environment need not be named where cx.toml has one that lasts. Where a deployment failed, was cut off, or reached some services only, that is the last version
     that was well there. A tool that can undo does that where it helps; otherwise the older version is
     deployed again from its own bytes. Either is recorded as a rollback, with what it replaces.
     """
-    name = one_environment(environment, env, example="cxlocal rollback --env NAME")
+    known = lasting_here(app)
+    name = one_environment(environment, env, known=known, example="cxlocal rollback")
     project = load_project(app, needed=True)
     with app.journal(create=False) as journal:
         order = plan_rollback(app, journal, str(project.deliverable), name, which)
@@ -69,10 +72,13 @@ def plan_rollback(
     )
     services = services_of(journal, deliverable, environment)
     if not services:
+        close = near(environment, lasting_here(app))
         raise UsageError(
             f"nothing of {deliverable} is live in {environment}",
             why="as far as the journal here knows",
-            hint="cxlocal status shows what is live; 'cxlocal sync' fetches what others did",
+            hint=f"did you mean {close!r}?"
+            if close and close != environment
+            else "cxlocal status shows what is live; 'cxlocal sync' fetches what others did",
             name="nothing-live",
         )
     if any(row["disputed"] for row in rows):
@@ -107,9 +113,10 @@ def _nothing_before(
             name="nothing-before",
         )
     others = [row["version"] for row in _others(journal, live)]
+    was_or_were = "was" if len(others) == 1 else "were"
     return UsageError(
         f"there is no version before {live['version']} in {environment}",
-        why=f"it was live there before {' and '.join(others)}, which were gone back from"
+        why=f"{' and '.join(others)} came after it and {was_or_were} taken back"
         if others
         else "it is the first one the journal knows there",
         hint=f"cxlocal rollback {environment} --to {others[-1]}"

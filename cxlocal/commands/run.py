@@ -16,6 +16,7 @@ from cxlocal.commands.project import how_to_send, leave, make_machine
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, ExitCode, NotSynced, UsageError
 from cxlocal.runner.outcomes import outcome_error
+from cxlocal.text import counted, duration_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,14 +32,17 @@ if TYPE_CHECKING:
         ("cxlocal run", "release HEAD; stops before the first protected environment"),
         ("cxlocal run --to production", "the same, and on into production"),
         ("cxlocal run --dry-run", "show the plan, run nothing"),
-        ("cxlocal run --resume 2.7.14", "go on with a run after its last success"),
+        ("cxlocal run --resume", "go on with the newest run after its last success"),
         ("cxlocal run --final 3.2.0rc2", "make 3.2.0 of what was tested as 3.2.0rc2"),
         ("cxlocal run --offline", "do not ask the store: take the number from the reserve"),
     ],
 )
 @click.option("--to", metavar="NAME", help="Go as far as this stage, environment or promotion.")
 @click.option("--revision", default="HEAD", metavar="COMMIT", help="What to release.")
-@click.option("--resume", metavar="RUN", help="Go on with this run: an id, its start, a version.")
+@click.option(
+    "--resume", is_flag=False, flag_value="latest", metavar="[RUN]",
+    help="Go on with a run: an id, its start, a version; the newest release.",
+)  # fmt: skip
 @click.option("--final", metavar="RUN", help="Make the final version of this pre-release.")
 @click.option("--offline", is_flag=True, help="Ask neither store nor remote.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and run nothing.")
@@ -99,7 +103,7 @@ def run(
     if dry_run:
         if final:
             with app.journal(create=False) as journal:
-                revision = _known(journal, final)["revision"]
+                revision = _known(app, journal, final)["revision"]
         show_plan(app, to, revision, as_json=as_json)
         return ExitCode.DONE
     with early_questions():
@@ -134,9 +138,9 @@ def carry_out(
     with app.journal() as journal:
         machine = make_machine(app, is_new(journal) or goes_away(journal))
         if resume:
-            request = _resumed(journal, request, resume)
+            request = _resumed(app, journal, request, resume)
         elif final:
-            row = _known(journal, final)
+            row = _known(app, journal, final)
             request = request._replace(final_of=row["run"], revision=row["revision"])
         try:
             summary = release.carry_out(machine, journal, request)
@@ -162,16 +166,17 @@ def carry_out(
     return ExitCode.DONE
 
 
-def _known(journal: Journal, wanted: str) -> dict[str, Any]:
+def _known(app: App, journal: Journal, wanted: str) -> dict[str, Any]:
     from cxlocal.commands.find_run import find_run
+    from cxlocal.commands.status import named_here
     from cxlocal.journal.rebuild import catch_up
 
     catch_up(journal)
-    return find_run(journal, wanted)
+    return find_run(journal, wanted, here=named_here(app))
 
 
-def _resumed(journal: Journal, request: Request, wanted: str) -> Request:
-    row = _known(journal, wanted)
+def _resumed(app: App, journal: Journal, request: Request, wanted: str) -> Request:
+    row = _known(app, journal, wanted)
     named = str(row["run"]).startswith(wanted)
     return request._replace(resume=row["run"], run_named=named)
 
@@ -197,8 +202,6 @@ LOOKS = {
 
 
 def _say_ending(summary: Summary) -> None:
-    from cxlocal.text import duration_text
-
     words = {
         "success": "done", "failure": "failed", "error": "ended in error", "cancel": "cancelled",
     }  # fmt: skip
@@ -213,13 +216,16 @@ def _say_ending(summary: Summary) -> None:
         given = [f"{name} ({decision})" for name, decision in summary.promotions.items()]
         say(f"  promotions  {', '.join(given)}")
     if summary.kind == "release" and summary.pending:
-        say(f"  to be sent  {summary.pending} events wait here; 'cxlocal sync' sends them")
+        say(
+            f"  to be sent  {counted(summary.pending, 'event waits', 'events wait')} here; 'cxlocal sync' sends them"
+        )
+    following = summary.next.replace(summary.run, summary.run[:8])
     if summary.stopped_before:
         say(f"  {summary.stopped_before} is protected. To go on:")
-        say(f"    {summary.next}")
-    elif summary.next:
+        say(f"    {following}")
+    elif following:
         say("  to try this commit again after its last success:")
-        say(f"    {summary.next}")
+        say(f"    {following}")
     elif summary.kind == "release":
         say(f"  {summary.look}  {LOOKS[summary.look.split()[1]]}")
 
@@ -233,7 +239,7 @@ def _end(summary: Summary, *, require_sync: bool) -> None:
         raise problem
     if summary.kind == "release" and summary.pending and (require_sync or not summary.kept):
         raise NotSynced(
-            f"{summary.version} is done, and {summary.pending} events are not at the store yet",
+            f"{summary.version} is done, and {counted(summary.pending, 'event is', 'events are')} not at the store yet",
             why="the store could not be reached",
             hint=how_to_send(summary.bundle),
             pending=summary.pending,
@@ -248,7 +254,10 @@ def _why(summary: Summary) -> str:
 
 
 def _look(summary: Summary) -> str:
-    return f"cxlocal show {summary.run[:8]} tells the story"
+    """Where the words of what went wrong stand: in the log of a stage, else in the story."""
+    bad = [name for name, outcome in summary.stages.items() if outcome == summary.outcome]
+    log = f" --log {bad[0]} prints all that it said" if bad else " tells the story"
+    return f"cxlocal show {summary.run[:8]}{log}"
 
 
 def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None:

@@ -13,14 +13,14 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.find_run import find_run
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, put, write_document, write_rows
-from cxlocal.commands.status import deliverable_here
+from cxlocal.commands.status import deliverable_here, named_here
 from cxlocal.commands.terminal import harmless
 from cxlocal.errors import Trouble, UsageError
 from cxlocal.events.types import RUN_REPEATED
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.text import duration_text
+from cxlocal.text import counted, duration_text
 
 TAB = "\t"
 PARTS = {
@@ -81,11 +81,10 @@ def show(
 
     Without a name: the newest release of this folder's deliverable, of all outside a project.
     """
-    if deliverable is None and run in ("", "latest"):
-        deliverable = deliverable_here(app)
+    here = deliverable_here(app) if run in ("", "latest") else named_here(app)
     with app.journal(create=False, path=_where(app, run, deliverable)) as journal:
         catch_up(journal)
-        found = find_run(journal, run, deliverable)
+        found = find_run(journal, run, deliverable, here=here)
         if stage is not None:
             _print_log(journal, found, stage)
         elif plan:
@@ -177,7 +176,7 @@ def _story(journal: Journal, run: dict[str, Any]) -> list[str]:
     if row.get("changes_total") is not None:
         since = row.get("changes_since") or "the beginning"
         count = row["changes_total"]
-        lines.append(f"  {count} commit{'' if count == 1 else 's'} since {since}")
+        lines.append(f"  {counted(count, 'commit')} since {since}")
     for words, other in _finals(journal, row):
         lines.append(f"  {words} {other}")
     online = {1: ", taken with the store", 0: ", taken without the store"}.get(run["online"], "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from cxlocal.commands.context import App, pass_app
@@ -15,6 +16,7 @@ from cxlocal.errors import CxError
 from cxlocal.exchange.agreed import unagreed
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.text import counted
 
 BOARD = """
 SELECT title, environment_title, environment, deliverable, service, version, state, since,
@@ -23,13 +25,13 @@ FROM release_board WHERE (:name IS NULL OR deliverable = :name)
 ORDER BY title, deliverable, position IS NULL, position, environment_title, service
 """
 LAST = """
-SELECT run, version, outcome, kind, revision_subject, queued_at, stopped_before FROM run_board
-WHERE kind = 'release' ORDER BY queued_at DESC LIMIT 1
+SELECT run, deliverable, version, outcome, kind, revision_subject, queued_at, stopped_before
+FROM run_board WHERE kind = 'release' ORDER BY queued_at DESC LIMIT 1
 """
 # A query of its own: the newest of one deliverable is found by another index than the newest of all.
 LAST_HERE = """
-SELECT run, version, outcome, kind, revision_subject, queued_at, stopped_before FROM run_board
-WHERE kind = 'release' AND deliverable = :name ORDER BY queued_at DESC LIMIT 1
+SELECT run, deliverable, version, outcome, kind, revision_subject, queued_at, stopped_before
+FROM run_board WHERE kind = 'release' AND deliverable = :name ORDER BY queued_at DESC LIMIT 1
 """
 OPEN = """
 SELECT run_board.run, version, kind, host, queued_at, process.pid, process.pieces FROM run_board
@@ -45,6 +47,8 @@ WHERE kind <> 'deployment-failed'
   AND (:name IS NULL OR deliverable = :name OR kind IN ('two-histories', 'store-changed'))
 ORDER BY kind IN ('two-histories', 'store-changed') DESC, raised_at DESC LIMIT 5
 """
+
+OUTCOMES = {"failure": "failed", "error": "ended in error", "cancel": "was cancelled"}
 
 
 @command(
@@ -84,6 +88,17 @@ def has_lasting_place(config: Config) -> bool:
     return any(one.lifetime != "per-run" for one in config.environments.values())
 
 
+def lasting_here(app: App) -> list[str]:
+    """The lasting environments that the cx.toml of this folder names; none where it cannot be read."""
+    try:
+        if app.find_project() is None:
+            return []
+        found = _read(app).environments
+    except CxError:
+        return []
+    return [name for name, one in found.items() if one.lifetime != "per-run"]
+
+
 def deliverable_here(app: App) -> str | None:
     """The deliverable of the folder one stands in; None outside a project. As ``config_here``."""
     config = config_here(app)
@@ -120,7 +135,8 @@ def config_here(app: App) -> Config | None:
 
 
 def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
-    from cxlocal.exchange.state import staying
+    from cxlocal.exchange.open import is_own
+    from cxlocal.exchange.state import staying, store_state
     from cxlocal.exchange.sync import pending
     from cxlocal.journal.whereabouts import machine_mark
     from cxlocal.numbers.holdings import reserves
@@ -149,6 +165,7 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
         "reserve": [r._asdict() for r in held],
         "waiting_events": pending(journal),
         "staying_events": staying(journal.connection),
+        "own_store": is_own(store_state(journal.connection).url),
         "store_trouble": journal.one("SELECT url, why FROM breaker ORDER BY failed_at_ms DESC"),
         "owed_environments": journal.query(owed, {"node": journal.node, "machine": machine_mark()}),
         "flags": [
@@ -161,7 +178,9 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
 def _tell_all(found: dict[str, dict[str, Any]], *, deploys: bool) -> None:
     for number, (store, facts) in enumerate(found.items()):
         if store:
-            put(f"{chr(10) * bool(number)}{store}:")
+            from cxlocal.commands.journals import words_for
+
+            put(f"{chr(10) * bool(number)}Store: {words_for(store)}")
         _tell(facts, deploys=deploys)
 
 
@@ -200,18 +219,9 @@ def _board(live: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _lines(facts: dict[str, Any]) -> list[str]:
     from cxlocal.runner.unfinished import telling
 
-    lines = []
-    last = facts["last_release"]
-    if last:
-        name = last["version"] or f"{last['run'][:8]}, which got no number,"
-        words = f"Last release: {name} {last['outcome']}, {last['queued_at']}"
-        lines.append(words + (f", {last['revision_subject']}" if last["revision_subject"] else ""))
-        if last["stopped_before"]:
-            place = last["stopped_before"]
-            lines.append(
-                f"  it stopped before {place}; go on with:"
-                f" cxlocal run --resume {last['run'][:8]} --to {place}"
-            )
+    lines: list[str] = []
+    if facts["last_release"]:
+        lines += _last(facts["last_release"], named=facts["deliverable"] is None)
     lines += telling(facts["unfinished_deployments"])
     for run in facts["open_runs"]:
         where = f"process {run['pid']} here" if run["pid"] else f"on {run['host'] or 'elsewhere'}"
@@ -226,14 +236,14 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         left = reserve["hi"] - reserve["next"] + 1
         state = ", locked until the store was asked" if reserve["locked"] else ""
         lines.append(
-            f"Reserve of {reserve['deliverable']} {reserve['line']}: {left} numbers, next"
+            f"Reserve of {reserve['deliverable']} {reserve['line']}: {counted(left, 'number')}, next"
             f" {reserve['next']}{state}"
         )
-    if facts["waiting_events"]:
-        lines.append(f"Not yet sent: {facts['waiting_events']} events ('cxlocal sync')")
+    if facts["waiting_events"] and not facts["own_store"]:
+        lines.append(f"Not yet sent: {counted(facts['waiting_events'], 'event')} ('cxlocal sync')")
     for staying, count in facts["staying_events"].items():
         lines.append(
-            f"Not to be sent: {count} events of {staying}, for which this machine lacks the right"
+            f"Not to be sent: {counted(count, 'event')} of {staying}, for which this machine lacks the right"
         )
     if facts["store_trouble"]:
         lines.append(f"The store did not answer lately: {facts['store_trouble']['why']}")
@@ -243,6 +253,21 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         lines.append(f"Look at: {_about(flag)}{flag['text']}")
         lines.append(f"  settled by {flag['settled_by']}")
     return lines
+
+
+def _last(last: dict[str, Any], *, named: bool) -> Iterator[str]:
+    """What became of the newest release, and how it goes on; ``named``: it may be of any deliverable."""
+    name = last["version"] or f"{last['run'][:8]}, which got no number,"
+    whose = f"{last['deliverable']} " if named else ""
+    words = f"Last release: {whose}{name}"
+    words += f" {OUTCOMES.get(last['outcome'], last['outcome'])}, {last['queued_at']}"
+    yield words + (f", {last['revision_subject']}" if last["revision_subject"] else "")
+    again = f"cxlocal run --resume {last['run'][:8]}"
+    if last["stopped_before"]:
+        place = last["stopped_before"]
+        yield f"  it stopped before {place}; go on with: {again} --to {place}"
+    elif last["outcome"] in OUTCOMES:
+        yield f"  to try that commit again: {again}"
 
 
 def _about(flag: dict[str, Any]) -> str:

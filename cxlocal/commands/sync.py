@@ -14,6 +14,7 @@ import click
 from cxlocal.clock import Ids
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
+from cxlocal.commands.journals import words_for
 from cxlocal.commands.output import json_option, json_text, put, write_document
 from cxlocal.commands.project import Project, how_to_send, leave, load_project, open_project_store
 from cxlocal.commands.terminal import say, warn
@@ -29,7 +30,7 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.handover import send_patiently
 from cxlocal.runner.needed import all_needed
 from cxlocal.runner.signals import SignalCame, Signals, note_only
-from cxlocal.text import parse_duration
+from cxlocal.text import counted, parse_duration
 
 BUDGET_SECONDS = 60.0
 """A person who says ``sync`` waits longer than a run does; still not for ever."""
@@ -94,7 +95,7 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
     ]
     bad = [(where, problem) for where, problem in found if problem is not None]
     for where, further in bad[1:]:
-        warn(f"{where}: {str(further).replace(chr(10), ': ')}")
+        warn(f"{words_for(where)}: {str(further).replace(chr(10), ': ')}")
     if bad:
         raise bad[0][1]
 
@@ -165,9 +166,9 @@ def _said(
             put(one.bundle)
         if report.reached:  # else the error below says so
             words = describe(report, first)
-            say(f"{where}: {words}" if where else words)
+            say(f"{words_for(where)}: {words}" if where else words)
         if one.carried.sent:
-            say(f"{one.carried.sent} artifacts of what is live sent.")
+            say(f"{counted(one.carried.sent, 'artifact')} of what is live sent.")
         for line in one.settled:
             say(line)
         for why in _troubles(one):
@@ -211,13 +212,17 @@ def describe(report: SyncReport, first: str = "") -> str:
     """What moved, in one line; what is of the deliverable ``first`` comes first, of others only a
     count."""
     if not report.reached:
-        waiting = f"{report.pending} events wait here" if report.pending else "nothing waits here"
+        waiting = (
+            f"{counted(report.pending, 'event waits', 'events wait')} here"
+            if report.pending
+            else "nothing waits here"
+        )
         return f"The store cannot be reached ({report.why}); {waiting}."
-    parts = [f"{report.pushed} events sent", f"{report.pulled} received"]
+    parts = [f"{counted(report.pushed, 'event')} sent", f"{report.pulled} received"]
     own = [text for text in report.reserves if not first or text.startswith(f"{first} ")]
     parts += [f"reserve {text}" for text in own]
     if others := len(report.reserves) - len(own):
-        parts.append(f"{others} reserve{'' if others == 1 else 's'} of other deliverables")
+        parts.append(f"{counted(others, 'reserve')} of other deliverables")
     if report.relayed:
         parts.append(f"{report.relayed} of other machines brought")
     if report.to_relay:
@@ -251,7 +256,7 @@ def _reverify(app: App, project: Project, journal: Journal) -> list[str]:
 def _end(report: SyncReport, require_sync: bool, bundle: str) -> None:
     if bundle:
         raise NotSynced(
-            f"{report.pending} events are still to be sent",
+            f"{counted(report.pending, 'event is', 'events are')} still to be sent",
             why=report.why or "one exchange takes a bounded time",
             hint=how_to_send(bundle),
             pending=report.pending,
@@ -260,7 +265,7 @@ def _end(report: SyncReport, require_sync: bool, bundle: str) -> None:
     if not report.reached:
         raise StoreUnreachable(
             "the store cannot be reached",
-            why=f"{report.why}; nothing is lost: {report.pending} events wait here",
+            why=f"{report.why}; nothing is lost: {counted(report.pending, 'event waits', 'events wait')} here",
             hint="run 'cxlocal sync' again later; 'cxlocal run' works without it",
             pending=report.pending,
         )
@@ -269,7 +274,7 @@ def _end(report: SyncReport, require_sync: bool, bundle: str) -> None:
     if require_sync and waiting:
         no_right = "this machine may not push all of its history; see above" if staying else ""
         raise NotSynced(
-            f"{waiting} events are still to be sent",
+            f"{counted(waiting, 'event is', 'events are')} still to be sent",
             why="; ".join(report.not_taken) or no_right or "one exchange takes a bounded time",
             hint="run 'cxlocal sync' again" + (", when it has the right" if staying else ""),
             pending=waiting,

@@ -25,7 +25,7 @@ from cxlocal.exchange.destination import destination
 from cxlocal.hooks.trust import FOLDER, read_project
 from cxlocal.revision.local_file import agree_to_local, find_local, first_home
 from cxlocal.secrets import describe
-from cxlocal.text import utc_text
+from cxlocal.text import counted, utc_text
 
 
 class Item(NamedTuple):
@@ -155,7 +155,7 @@ def _plugins(app: App) -> Iterator[Item]:
     found = read_project(app.project() / FOLDER)
     if found.files:
         lines = [
-            f"    {file.path}  ({count} lines)"
+            f"    {file.path}  ({counted(count, 'line')})"
             for file in found.files
             for count in [file.source.count(b"\n")]
         ]

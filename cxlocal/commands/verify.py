@@ -16,6 +16,7 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.verify import Checked, Finding
 from cxlocal.journal.verify import verify as check
 from cxlocal.projection.tables import PROJECTION_VERSION
+from cxlocal.text import counted
 
 COLUMNS = ("kind", "where", "what")
 
@@ -60,10 +61,12 @@ def _tell(path: Path, checked: Checked, output: Output) -> None:
             f" one makes {PROJECTION_VERSION}) and were not compared; ask that one"
         )
         if output.for_people:
-            say(f"{checked.events} events checked; they are as they were written.\n{path}")
+            say(
+                f"{counted(checked.events, 'event')} checked; they are as they were written.\n{path}"
+            )
     elif output.for_people:
         say(
-            f"{checked.events} events and {checked.rows} projected rows checked; all is well."
+            f"{counted(checked.events, 'event')} and {checked.rows} projected rows checked; all is well."
             f"\n{path}"
         )
 

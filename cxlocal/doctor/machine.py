@@ -12,6 +12,7 @@ from cxlocal.hooks.manager import Manager
 from cxlocal.journal.file import Journal
 from cxlocal.journal.home import WAY_OUT
 from cxlocal.revision.repository import open_repository
+from cxlocal.text import counted
 
 FREE_BYTES_MIN = 2_000_000_000
 """A run refuses below this: a full disk in mid-release helps nobody."""
@@ -44,7 +45,9 @@ def check_journal(journal: Journal) -> Check:
         found = f"{journal.path} or its folder is read-only for this user"
         return Check("journal", BAD, found, WAY_OUT, offline=True)
     row = journal.one("SELECT count(*) AS events FROM event") or {"events": 0}
-    return Check("journal", OK, f"{row['events']} events in {journal.path}", offline=True)
+    return Check(
+        "journal", OK, f"{counted(row['events'], 'event')} in {journal.path}", offline=True
+    )
 
 
 def check_plugins(manager: Manager) -> list[Check]:

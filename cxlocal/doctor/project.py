@@ -27,7 +27,7 @@ from cxlocal.revision.repository import open_repository, read_file, repository_k
 from cxlocal.runner.caches import kept_folder, key_of
 from cxlocal.runner.needed import needed_artifacts
 from cxlocal.secrets import describe, probe
-from cxlocal.text import duration_text
+from cxlocal.text import counted, duration_text
 
 LENDER_SECONDS = 3.0
 """How long a machine that lends numbers may take to answer a check."""
@@ -153,9 +153,9 @@ def check_store(report: SyncReport, *, own: bool) -> Check:
         hint = "set [store] url to where it went on" if report.left else "cxlocal store recover"
         return Check("store", BAD, found, hint)
     if not report.reached:
-        found = f"cannot be reached: {report.why}; {report.pending} events wait here"
+        found = f"cannot be reached: {report.why}; {counted(report.pending, 'event waits', 'events wait')} here"
         return Check("store", NOTE, found, "cxlocal sync, once it is back")
-    found = f"answers; {report.pending} events wait to be sent"
+    found = f"answers; {counted(report.pending, 'event waits', 'events wait')} to be sent"
     if own:
         found += "; it is this machine's own: any other would hand out the same numbers"
         return Check("store", NOTE, found, "set [store] url before a second machine releases this")
@@ -193,7 +193,7 @@ def check_lender(plan: Plan, lender: Callable[[], Any] | None, *, passing: bool)
         found = f"it answers and has no number of line {plan.version.line} to lend"
         hint = "on that machine: cxlocal sync"
         return [Check("lender", BAD if passing else NOTE, found, hint, offline=passing)]
-    found = f"answers; holds {left} numbers of line {plan.version.line}"
+    found = f"answers; holds {counted(left, 'number')} of line {plan.version.line}"
     return [Check("lender", OK, found, offline=passing)]
 
 
@@ -218,7 +218,7 @@ def check_reserve(plan: Plan, journal: Journal, *, wanted: int) -> Check:
         hint = "cxlocal sync, after the first release with the store"
         return Check("reserve", BAD, found, hint, offline=True)
     first = min(reserve.next for reserve in held)
-    found = f"{left} numbers of line {plan.version.line} from {first} on"
+    found = f"{counted(left, 'number')} of line {plan.version.line} from {first} on"
     return Check("reserve", OK, found, offline=True)
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from cxlocal.errors import Refused, UsageError
 from cxlocal.exchange.rights import Rights, how_to_ask, may, rights_from_json
 from cxlocal.journal.file import Journal, Transaction
+from cxlocal.text import counted
 
 _TOLD = "rights at the store"
 """Local value: what the store last said of us, as JSON; empty where it lets us do everything."""
@@ -118,7 +119,8 @@ def words_of_staying(connection: Connection, staying: Mapping[str, int]) -> list
     if standing is None:
         return []
     return [
-        f"{count} events of {name} stay here: {standing.member} may not push its history"
+        f"{counted(count, 'event')} of {name} {'stays' if count == 1 else 'stay'} here:"
+        f" {standing.member} may not push its history"
         f" ({how_to_ask(standing.member, standing.rights, name, 'push')})"
         for name, count in staying.items()
     ]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from cxlocal.revision.git import World, ask, decode, git
 from cxlocal.revision.reach import known_objects
 from cxlocal.revision.repository import Repository, contents_world, shallow_commits
-from cxlocal.text import utc_text
+from cxlocal.text import counted, utc_text
 
 LIMIT = 200
 """Commits recorded with a run; more are only counted."""
@@ -74,15 +74,11 @@ def _direction(repository: Repository, old: str, new: str) -> str:
     if not lost:
         return ""
     if not gained:
-        return f"goes back: {_commits(lost)} of what was live before are not in it"
+        return f"goes back: {counted(lost, 'commit')} of what was live before are not in it"
     base = git(repository.root, "merge-base", "--end-of-options", old, new)
     if base.code != 0 and not repository.shallow:
         return "the two revisions have no common history"
-    return f"history differs: {_commits(lost)} of what was live before are not in it"
-
-
-def _commits(count: int) -> str:
-    return "1 commit" if count == 1 else f"{count} commits"
+    return f"history differs: {counted(lost, 'commit')} of what was live before are not in it"
 
 
 def _forward(

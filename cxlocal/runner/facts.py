@@ -13,6 +13,7 @@ from cxlocal.revision.repository import dirty, identity, read_file, resolve, sho
 from cxlocal.runner.queued import RunFacts
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.run_version import stamp
+from cxlocal.text import counted
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -183,6 +184,6 @@ def words_of_changes(changes: dict[str, Any]) -> str:
     since, total = changes.get("since_version") or "", changes.get("total")
     if not since:
         return ""
-    count = "some commits" if total is None else f"{total} commit{'' if total == 1 else 's'}"
+    count = "some commits" if total is None else counted(total, "commit")
     note = changes.get("note") or ""
     return f"{count} since {since}" + (f"; {note}" if note else "")

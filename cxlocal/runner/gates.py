@@ -104,7 +104,7 @@ def _raise_first(work: Work, stage: Stage, judged: list[Judged]) -> None:
 
 
 def _way_out(work: Work, stage: Stage, promotion: str) -> str:
-    again = work.again or f"cxlocal run --resume {work.record.run}"
+    again = work.again or f"cxlocal run --resume {work.record.run[:8]}"
     environment = work.environment_of(stage)
     if not work.again and environment is not None and environment.protected:
         again += f" --to {environment.name}"
@@ -163,7 +163,7 @@ def refuse_conflicted(work: Work) -> None:
             f"two runs hold the version {record.version}",
             why="nothing is promoted or deployed by a number that is in doubt",
             hint=f"cxlocal version explain {record.number}; to go on with this one, name it:"
-            f" cxlocal run --resume {record.run}",
+            f" cxlocal run --resume {record.run[:8]}",
             name="number-conflicted",
             run=record.run,
         )

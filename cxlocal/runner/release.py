@@ -92,7 +92,7 @@ def _work_off(
         work.workspace.lock.release()
     _last_sync(journal, opened, signals)
     if signals.number:
-        again = _again(request, record.run)
+        again = _again(request, record.run[:8])
         raise signals.interrupted(again, run=record.run, version=record.version)
     return _summary(machine, request, opened, outcome, reason, ended, seconds)
 

@@ -119,7 +119,7 @@ class Work:
 
     def way_of(self, stage: Stage) -> Way:
         """How a stage of this run comes to deploy."""
-        again = self.again or f"cxlocal run --resume {self.record.run} --to {stage.environment}"
+        again = self.again or f"cxlocal run --resume {self.record.run[:8]} --to {stage.environment}"
         return Way(f"{again} --allow-older", self.allow_older, self.back, self.deployment_reason)
 
     @property

@@ -296,7 +296,7 @@ def test_usage_errors_say_what_to_do(cx: Any, arguments: tuple[str, ...], said: 
     ("arguments", "command"),
     [
         (("completion", "cmd.exe"), "completion"),
-        (("run", "--resume"), "run"),
+        (("run", "--revision"), "run"),
         (("run", "start", "--reason"), "run start"),
         (("status", "--json=yes"), "status"),
         (("store", "create", "--nope"), "store create"),

@@ -59,6 +59,11 @@ def test_one_home_works_for_two_stores(shop: Any, tmp_path: Path) -> None:
     assert names_in(beside) == names_in(tmp_path / "shared.db") == {"engine", "shop"}
     done = shop.run()
     assert done.code == 3 and f"belongs to the store at {url}" in done.err, done.err
+    # What moved is in both journals, and one line of the log, with the store that counts it now.
+    rows = shop.cx("log", "--json", cwd=shop.home, env={"CXLOCAL_HOME": str(shop.home)}).json()
+    assert sorted((row["deliverable"], row["version"], row["store"]) for row in rows) == [
+        ("engine", "1.0.0", url), ("shop", "1.0.0", url), ("shop", rows[0]["version"], url),
+    ]  # fmt: skip
 
 
 def _outside(shop: Any, url: str, beside: Path) -> None:
@@ -72,6 +77,10 @@ def _outside(shop: Any, url: str, beside: Path) -> None:
     told = call("status", "--json").json()["stores"]
     assert [one["store"] for one in told] == ["sqlite:", url]
     assert {row["store"] for row in call("log", "--json").json()} == {"sqlite:", url}
+    said = call("status").out
+    assert "Store: this machine alone\n" in said and f"Store: {url}\n" in said, said
+    assert "Last release: shop 1.0.0 success" in said and "Last release: engine " in said
+    assert call("sync").err.startswith("this machine alone: In step with the store: 0 events sent")
     assert len(call("sync", "--json").json()["stores"]) == 2
     assert call("journal", "path").out.split() == [str(shop.home / "journal.db"), str(beside)]
     assert call("verify").err.count("all is well") == 2
