@@ -9,7 +9,13 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import Command
 from cxlocal.commands.output import after_work, json_option, put, write_document
-from cxlocal.commands.project import how_to_send, leave, make_machine, send_copies
+from cxlocal.commands.project import (
+    bytes_here_alone,
+    how_to_send,
+    leave,
+    make_machine,
+    send_copies,
+)
 from cxlocal.commands.terminal import say, warn
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, ExitCode, NotSynced, UsageError
@@ -186,6 +192,7 @@ def finish(
         pending = send_copies(app, journal, offline=offline)
         bundle = leave(journal, app.find_project() or app.directory)
         must = require_sync or goes_away(journal)
+        alone = bytes_here_alone(journal, "the run is recorded", must=must)
     with after_work():
         if as_json:
             write_document({**found._asdict(), "not_sent_events": pending, "bundle": bundle})
@@ -201,4 +208,6 @@ def finish(
             pending=pending,
             bundle=bundle,
         )
+    if alone is not None:
+        raise alone
     return ExitCode.DONE

@@ -21,8 +21,8 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers.holdings import highest_known
 from cxlocal.plan.resolve import resolve
 from cxlocal.plan.types import Plan
-from cxlocal.runner.needed import needed_artifacts
 from cxlocal.runner.source import today
+from cxlocal.runner.waiting import ready_artifacts
 from cxlocal.text import counted
 
 SECONDS = 60.0
@@ -76,7 +76,7 @@ def _fetch(app: App, project: Project, journal: Journal) -> tuple[SyncReport, Ca
             catch_up(journal)
         carried = Carried()
         if report.reached:
-            carried = carry(journal, store, needed_artifacts(journal, plan.deliverable), SECONDS)
+            carried = carry(journal, store, ready_artifacts(journal, plan.deliverable), SECONDS)
     finally:
         store.close()
     return report, carried

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cxlocal.commands.context import App
 from cxlocal.commands.terminal import say, warn
-from cxlocal.errors import CxError
+from cxlocal.errors import CxError, NotSynced
 from cxlocal.text import counted, utc_text
 
 if TYPE_CHECKING:
@@ -131,6 +131,19 @@ def how_to_send(bundle: str) -> str:
     if not bundle:
         return "cxlocal sync --require-sync, before this machine goes away"
     return f"keep {bundle}; 'cxlocal import' of it, on any machine, brings it to the store"
+
+
+def bytes_here_alone(journal: Journal, said: str, *, must: bool) -> NotSynced | None:
+    """What a command ends in where this machine goes away, or all ``must`` be sent, and what waits for
+    somebody to go on with is nowhere else. ``said``: what is done all the same."""
+    from cxlocal.journal.machine import goes_away
+    from cxlocal.runner.waiting import here_alone, words_of
+
+    left = here_alone(journal) if must or goes_away(journal) else []
+    if not left:
+        return None
+    what, why, hint = words_of(left)
+    return NotSynced(f"{said}, and {what}", why=why, hint=hint, name="bytes-not-sent")
 
 
 def send_copies(

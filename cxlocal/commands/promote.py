@@ -9,7 +9,7 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.joined import piece_journal, send_passing
 from cxlocal.commands.output import json_option, write_document
-from cxlocal.commands.project import make_machine
+from cxlocal.commands.project import bytes_here_alone, make_machine
 from cxlocal.commands.terminal import say
 from cxlocal.errors import UsageError
 from cxlocal.journal.machine import goes_away
@@ -74,6 +74,7 @@ def promote(
         decision = decide(machine, source, record, asked)
         if not offline:
             send_passing(app, journal)
+        alone = bytes_here_alone(journal, f"{decision.version} is {decision.decision}", must=False)
     if as_json:
         found = decision._asdict()
         found["refusal"] = decision.refusal.as_json() if decision.refusal else None
@@ -82,3 +83,5 @@ def promote(
         say(f"{decision.version}: {decision.name} {decision.decision} by {decision.actor}")
     if decision.refusal is not None:
         raise decision.refusal
+    if alone is not None:
+        raise alone

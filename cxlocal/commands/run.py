@@ -12,7 +12,7 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
 from cxlocal.commands.output import Output, after_work, json_option, put, write_document, write_rows
 from cxlocal.commands.pieces import finish, start
-from cxlocal.commands.project import how_to_send, leave, make_machine
+from cxlocal.commands.project import bytes_here_alone, how_to_send, leave, make_machine
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, ExitCode, NotSynced, UsageError
 from cxlocal.runner.outcomes import outcome_error
@@ -156,6 +156,7 @@ def carry_out(
             raise
         if summary.kind == "release":
             summary = summary._replace(bundle=leave(journal, machine.root))
+        alone = bytes_here_alone(journal, f"{summary.version} is done", must=require_sync)
     with after_work():
         if as_json:
             write_document(summary.as_json())
@@ -163,6 +164,8 @@ def carry_out(
             put(summary.bundle)
     _say_ending(summary)
     _end(summary, require_sync=require_sync)
+    if alone is not None:
+        raise alone
     return ExitCode.DONE
 
 
@@ -219,6 +222,9 @@ def _say_ending(summary: Summary) -> None:
         say(
             f"  to be sent  {counted(summary.pending, 'event waits', 'events wait')} here; 'cxlocal sync' sends them"
         )
+    if summary.kind == "release" and summary.bytes_here_alone:
+        size = f"{summary.bytes_here_alone / 1_000_000:.1f} MB"
+        say(f"  to be sent  {size} of what waits are here alone; 'cxlocal sync' sends them")
     following = summary.next.replace(summary.run, summary.run[:8])
     if summary.stopped_before:
         say(f"  {summary.stopped_before} is protected. To go on:")

@@ -166,6 +166,7 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
         "waiting_events": pending(journal),
         "staying_events": staying(journal.connection),
         "own_store": is_own(store_state(journal.connection).url),
+        "waiting_versions": _waiting(journal, name),
         "store_trouble": journal.one("SELECT url, why FROM breaker ORDER BY failed_at_ms DESC"),
         "owed_environments": journal.query(owed, {"node": journal.node, "machine": machine_mark()}),
         "flags": [
@@ -173,6 +174,23 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
             for row in journal.query(FLAGS, {"name": name})
         ],
     }
+
+
+def _waiting(journal: Journal, name: str | None) -> list[dict[str, Any]]:
+    """The newest version that waits for somebody to go on, and where its bytes are."""
+    from cxlocal.exchange.contact import is_shared
+
+    if name is None or not is_shared(journal):
+        return []
+    from cxlocal.runner.waiting import waiting
+
+    return [
+        {
+            "run": one.run, "version": one.one.version, "artifact": one.one.name,
+            "size_bytes": one.one.size, "where": one.where,
+        }
+        for one in waiting(journal, name, 1)
+    ]  # fmt: skip
 
 
 def _tell_all(found: dict[str, dict[str, Any]], *, deploys: bool) -> None:
@@ -222,6 +240,10 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     if facts["last_release"]:
         lines += _last(facts["last_release"], named=facts["deliverable"] is None)
+    lines += [
+        f"  {one['artifact']} of {one['version']}, {one['size_bytes'] / 1_000_000:.1f} MB: {one['where']}"
+        for one in facts["waiting_versions"]
+    ]
     lines += telling(facts["unfinished_deployments"])
     for run in facts["open_runs"]:
         where = f"process {run['pid']} here" if run["pid"] else f"on {run['host'] or 'elsewhere'}"

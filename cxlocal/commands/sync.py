@@ -16,7 +16,14 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.journals import words_for
 from cxlocal.commands.output import json_option, json_text, put, write_document
-from cxlocal.commands.project import Project, how_to_send, leave, load_project, open_project_store
+from cxlocal.commands.project import (
+    Project,
+    bytes_here_alone,
+    how_to_send,
+    leave,
+    load_project,
+    open_project_store,
+)
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, NotSynced, UsageError
 from cxlocal.exchange.blobs import Carried, carry
@@ -30,6 +37,7 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.handover import send_patiently
 from cxlocal.runner.needed import all_needed
 from cxlocal.runner.signals import SignalCame, Signals, note_only
+from cxlocal.runner.waiting import here_alone
 from cxlocal.text import counted, parse_duration
 
 BUDGET_SECONDS = 60.0
@@ -55,7 +63,7 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
 
     In a project with its store; outside of one with the store of each journal that is here.
 
-    The artifacts of what is live go along, so that other machines can roll back to them ('cxlocal
+    The artifacts of what is live or waits to be deployed go along, so that other machines can roll back to them ('cxlocal
     prepare' there). What came here in bundles of other machines ('cxlocal import') is brought to the store too.
     With --watch a line is written whenever something moved, and when the store goes away or comes
     back.
@@ -75,7 +83,7 @@ def sync(app: App, require_sync: bool, watch: bool, every: str, as_json: bool) -
     done: list[tuple[str, Synced | CxError]] = []
     for where, path in named:
         try:
-            done.append((where, _synchronise(app, project, path)))
+            done.append((where, _synchronise(app, project, path, require_sync)))
         except CxError as problem:
             if len(named) == 1:
                 raise
@@ -108,6 +116,8 @@ class Synced(NamedTuple):
     settled: list[str]
     staying: list[str]
     bundle: str
+    alone: NotSynced | None
+    """Bytes that wait for somebody to go on with are nowhere else, and have to be."""
 
 
 def _watch(app: App, project: Project, every: str, *, as_json: bool) -> None:
@@ -133,7 +143,7 @@ def _met(app: App, project: Project, path: Path | None) -> Iterator[tuple[Journa
             store.close()
 
 
-def _synchronise(app: App, project: Project, path: Path | None) -> Synced:
+def _synchronise(app: App, project: Project, path: Path | None, require_sync: bool) -> Synced:
     with _met(app, project, path) as (journal, store):
         report = _exchange(project, journal, store)
         carried = Carried()
@@ -145,7 +155,8 @@ def _synchronise(app: App, project: Project, path: Path | None) -> Synced:
             report = _both(report, _exchange(project, journal, store))
         bundle = leave(journal, project.root or app.directory)
         staying = words_of_staying(journal.connection, report.staying)
-    return Synced(report, carried, settled, staying, bundle)
+        alone = bytes_here_alone(journal, "the history is sent", must=require_sync)
+    return Synced(report, carried, settled, staying, bundle, alone)
 
 
 def _document(where: str, one: Synced | CxError) -> dict[str, Any]:
@@ -168,7 +179,7 @@ def _said(
             words = describe(report, first)
             say(f"{words_for(where)}: {words}" if where else words)
         if one.carried.sent:
-            say(f"{counted(one.carried.sent, 'artifact')} of what is live sent.")
+            say(f"{counted(one.carried.sent, 'artifact')} of what is live or waits sent.")
         for line in one.settled:
             say(line)
         for why in _troubles(one):
@@ -177,11 +188,13 @@ def _said(
         _end(report, require_sync, one.bundle)
     except CxError as problem:
         return problem
-    return None
+    return one.alone
 
 
 def _troubles(one: Synced) -> list[str]:
-    sent = [f"an artifact of what is live was not sent: {why}" for why in one.carried.problems]
+    sent = [
+        f"an artifact of what is live or waits was not sent: {why}" for why in one.carried.problems
+    ]
     changed = [f"{why}; 'cxlocal status' says what is disputed" for why in one.report.rewritten]
     return [*sent, *changed, *map(_not_taken, one.report.not_taken), *one.staying]
 
@@ -238,9 +251,10 @@ def describe(report: SyncReport, first: str = "") -> str:
 def _look_after(
     app: App, project: Project, journal: Journal, store: Store
 ) -> tuple[Carried, list[str]]:
-    """What else a contact is good for: artifacts of what is live for others, and proofs."""
+    """What else a contact is good for: artifacts of what is live or waits for others, and proofs."""
     catch_up(journal)
-    carried = carry(journal, store, all_needed(journal), BUDGET_SECONDS, fetch=False)
+    wanted = {one.sha256: one for one in [*all_needed(journal), *here_alone(journal)]}
+    carried = carry(journal, store, list(wanted.values()), BUDGET_SECONDS, fetch=False)
     return carried, _reverify(app, project, journal)
 
 

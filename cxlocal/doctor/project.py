@@ -25,7 +25,7 @@ from cxlocal.revision.mirrors import list_mirrors
 from cxlocal.revision.proof import prove
 from cxlocal.revision.repository import open_repository, read_file, repository_key, resolve
 from cxlocal.runner.caches import kept_folder, key_of
-from cxlocal.runner.needed import needed_artifacts
+from cxlocal.runner.waiting import ready_artifacts
 from cxlocal.secrets import describe, probe
 from cxlocal.text import counted, duration_text
 
@@ -223,9 +223,10 @@ def check_reserve(plan: Plan, journal: Journal, *, wanted: int) -> Check:
 
 
 def check_artifacts(plan: Plan, journal: Journal) -> list[Check]:
-    """The bytes of what is live and of what a rollback leads to: needed to deploy them again."""
+    """The bytes of what is live, of what a rollback leads to and of the newest version that waits: needed
+    to deploy them."""
     checks = []
-    for one in needed_artifacts(journal, plan.deliverable):
+    for one in ready_artifacts(journal, plan.deliverable):
         name = f"artifact {one.name} {one.version}".rstrip()
         try:
             check_blob(journal.home, one.sha256)

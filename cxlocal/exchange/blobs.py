@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from cxlocal.errors import CxError
 from cxlocal.exchange.messages import BLOB_BYTES_MAX
+from cxlocal.exchange.state import store_state
 from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.journal.blobs import blob_path, keep_chunks
 from cxlocal.journal.file import Journal
@@ -18,6 +19,8 @@ from cxlocal.journal.file import Journal
 BLOB_SECONDS = 60.0
 """For one blob: 64 MiB over a line of ten megabits a second."""
 LEAST_SECONDS = 0.5
+STORED = "stored "
+"""Local value of a digest that the store of the lineage it names has."""
 
 
 class Bytes(Protocol):
@@ -56,10 +59,13 @@ def carry(
     if not wanted:
         return carried
     deadline = journal.clock.monotonic() + seconds
+    lineage = store_state(journal.connection).lineage
     try:
         missing = frozenset(
             store.missing_blobs([one.sha256 for one in wanted], timeout=_left(journal, deadline))
         )
+        stored = [one.sha256 for one in wanted if one.sha256 not in missing]
+        _note_stored(journal, lineage, stored)
         for one in wanted:
             carried = _carry_one(journal, store, one, one.sha256 in missing, deadline, carried)
     except StoreUnreachable as problem:
@@ -83,6 +89,7 @@ def _carry_one(
                 why = f"{one.sha256[:12]}… has more than {BLOB_BYTES_MAX} bytes"
                 return carried._replace(problems=(*carried.problems, why))
             store.put_blob(one.sha256, path.read_bytes(), timeout=_left(journal, deadline))
+            _note_stored(journal, store_state(journal.connection).lineage, [one.sha256])
             return carried._replace(sent=carried.sent + 1)
         content = store.get_blob(one.sha256, timeout=_left(journal, deadline))
         if content is None:
@@ -94,6 +101,19 @@ def _carry_one(
     except CxError as problem:
         why = f"{one.sha256[:12]}…: {problem.why or problem.what}"
         return carried._replace(problems=(*carried.problems, why))
+
+
+def is_stored(journal: Journal, sha256: str) -> bool:
+    """Whether the store had these bytes when it was asked last."""
+    return journal.value(STORED + sha256) == store_state(journal.connection).lineage != ""
+
+
+def _note_stored(journal: Journal, lineage: str, digests: Sequence[str]) -> None:
+    new = [one for one in digests if journal.value(STORED + one) != lineage]
+    if new and lineage:
+        with journal.write() as transaction:
+            for one in new:
+                transaction.set_value(STORED + one, lineage)
 
 
 def keep_bytes(

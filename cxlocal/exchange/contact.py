@@ -153,6 +153,12 @@ def _is_news(journal: Journal, refusal: Refusal) -> bool:
         return standing.note_standing(transaction, told)
 
 
+def is_shared(journal: Journal) -> bool:
+    """Whether the store that a journal belongs to is more than this machine's own."""
+    url = known.store_state(journal.connection).url
+    return bool(url) and not is_own(url)
+
+
 def refuse_elsewhere(journal: Journal, store: Store) -> None:
     """A journal's history is shown to the store it belongs to, at the address where that was met, and
     its numbers mean nothing at another. Raises Refused."""

@@ -72,12 +72,14 @@ def send_patiently(
 
 
 def _send_bytes(journal: Journal, store: Store, seconds: float) -> None:
-    """What is live goes with this machine otherwise, and what a run made that goes on elsewhere:
-    whoever rolls back to it or deploys it needs its bytes."""
+    """What waits goes with this machine otherwise, what is live, and what a run made that goes on
+    elsewhere: whoever rolls back to it or deploys it needs its bytes."""
     from cxlocal.exchange.blobs import carry
     from cxlocal.runner.needed import all_needed, unfinished_artifacts
+    from cxlocal.runner.waiting import send_waiting
 
     catch_up(journal)
+    send_waiting(journal, store, seconds)
     wanted = {one.sha256: one for one in [*all_needed(journal), *unfinished_artifacts(journal)]}
     carry(journal, store, list(wanted.values()), seconds, fetch=False)
 

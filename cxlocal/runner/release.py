@@ -15,7 +15,7 @@ from cxlocal.plan.schedule import Schedule
 from cxlocal.runner import orphans, recovery
 from cxlocal.runner.contact import END_SYNC_SECONDS, sync_shortly
 from cxlocal.runner.engine import Ended, Engine
-from cxlocal.runner.handover import send_patiently
+from cxlocal.runner.handover import BYTES_SECONDS, send_patiently
 from cxlocal.runner.opening import Opened, begin_run
 from cxlocal.runner.outcomes import worst
 from cxlocal.runner.promotions import promotions
@@ -23,6 +23,7 @@ from cxlocal.runner.request import Request, Summary
 from cxlocal.runner.resuming import resume_run
 from cxlocal.runner.signals import SignalCame, Signals, note_only
 from cxlocal.runner.source import Machine
+from cxlocal.runner.waiting import here_alone, send_waiting
 from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import clean_up, require_space
 
@@ -132,7 +133,9 @@ def _last_sync(journal: Journal, opened: Opened, signals: Signals) -> None:
         return
     try:
         if opened.source.kept:
-            sync_shortly(journal, opened.store, END_SYNC_SECONDS, opened.source)
+            report = sync_shortly(journal, opened.store, END_SYNC_SECONDS, opened.source)
+            if report is not None and report.reached and not signals.number:
+                send_waiting(journal, opened.store, BYTES_SECONDS)
             return
         patience = float(opened.source.settings.store_patience_seconds)
         send_patiently(journal, opened.store, patience, lambda: bool(signals.number))
@@ -176,6 +179,7 @@ def _summary(
         next=" ".join(following),
         seconds=round(seconds, 3),
         pending=pending(record.journal),
+        bytes_here_alone=sum(one.size for one in here_alone(record.journal)),
         journal=str(record.journal.path),
         kept=opened.source.kept,
         look=_look_at(opened.work) if success else "",

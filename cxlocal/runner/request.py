@@ -63,6 +63,8 @@ class Summary(NamedTuple):
     refused: CxError | None = None
     bundle: str = ""
     """Where a passing machine left what the store lacks; empty where there is nothing."""
+    bytes_here_alone: int = 0
+    """Bytes that wait for somebody to go on with, and are known to be nowhere else."""
     untested: bool = False
     """No stage of the plan tests anything."""
 

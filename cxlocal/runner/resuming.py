@@ -15,6 +15,8 @@ from cxlocal.runner import orphans
 from cxlocal.runner.admission import asking
 from cxlocal.runner.caches import bring_in
 from cxlocal.runner.contact import first_sender, meet
+from cxlocal.runner.handover import fetch_bytes
+from cxlocal.runner.needed import lacking
 from cxlocal.runner.nesting import refuse_in_rehearsal, refuse_repetition
 from cxlocal.runner.opening import (
     Opened,
@@ -54,14 +56,16 @@ def resume_run(machine: Machine, journal: Journal, request: Request, began: floa
     workspace = check_out_again(machine, source, record, in_place=in_place)
     pending = set(selection.now) - kept
     back = find_missing(record, workspace, pending, kept)
+    store = open_store(source, machine, journal, offline=request.offline)
+    _, why_offline = meet(journal, store, source)
+    if store is not None and not why_offline and lacking(journal, record.run):
+        fetch_bytes(journal, store, record.run)
     work = make_work(
         machine, source, record, workspace, pending | back.repeated.keys(),
         run_named=request.run_named,
     )  # fmt: skip
     work.repeated = back.repeated
     work.reason = request.reason
-    store = open_store(source, machine, journal, offline=request.offline)
-    _, why_offline = meet(journal, store, source)
     work.ask_others = asking(journal, store, source, why_offline)
     work.send_first = first_sender(journal, store, source, machine.voice.warn)
     listen(journal, source)
