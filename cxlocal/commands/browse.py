@@ -84,7 +84,8 @@ def browse(
         return _print_page(datasette, page)
     with _listen(port) as listener:
         address = f"http://{HOST}:{listener.getsockname()[1]}{below}"
-        pages = ReadOnly(Fresh(build(datasette), refresh))
+        board = f"{below}journal/-/board" if len(refresh.belonging) == 1 else ""
+        pages = ReadOnly(Fresh(Front(build(datasette), below, board), refresh))
         put(address)
         say("Ctrl-C ends it.")
         data().flush()
@@ -158,6 +159,23 @@ class OwnHost:
         whole = header.decode("latin-1").lower()
         name, colon, port = whole.rpartition(":")
         return (name if colon and port.isdigit() else whole) in self.names
+
+
+class Front:
+    """The pages, where the first one is the board of the only journal: the list of databases that
+    Datasette begins with counts rows, and nobody came for it."""
+
+    def __init__(self, pages: Asgi, first: str, board: str) -> None:
+        """``board``: its address; empty where there are several journals."""
+        self.pages, self.first, self.board = pages, first, board
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """ASGI."""
+        if self.board and scope["type"] == "http" and scope["path"] == self.first:
+            away = [(b"location", self.board.encode())]
+            await _answer(send, 302, b"The board is at " + self.board.encode() + b"\n", away)
+            return
+        await self.pages(scope, receive, send)
 
 
 class ReadOnly:

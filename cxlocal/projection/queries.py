@@ -20,6 +20,7 @@ from cxlocal.projection.asked import (
     since,
 )
 from cxlocal.projection.number_ledger import ledger_sql
+from cxlocal.projection.page_questions import PAGE_QUESTIONS
 from cxlocal.projection.questions import QUESTIONS
 from cxlocal.projection.timeline import timeline_sql
 
@@ -190,6 +191,6 @@ SELECT raised_at, kind, text, deliverable, version, run FROM open_flags ORDER BY
 
 QUERIES: dict[str, Query] = {
     name: Query(title, description, sql.strip())
-    for name, (title, description, sql) in {**QUESTIONS, **_EVERYDAY}.items()
+    for name, (title, description, sql) in {**QUESTIONS, **PAGE_QUESTIONS, **_EVERYDAY}.items()
 }
 """All stored queries by name: the ten questions of the design first."""

@@ -23,8 +23,10 @@ from datasette_cxlocal.journals import (
     first_journal,
     has_query,
     is_journal,
-    story_address,
+    page_address,
+    run_addresses,
 )
+from datasette_cxlocal.routes import routes
 from datasette_cxlocal.story import STORY, story_of
 
 hookimpl = HookimplMarker("datasette")
@@ -34,6 +36,12 @@ hookimpl = HookimplMarker("datasette")
 def prepare_connection(conn: sqlite3.Connection) -> None:
     """Give SQL ``human_duration()`` and ``hlc_time()``."""
     register_functions(conn)
+
+
+@hookimpl
+def register_routes() -> list[tuple[str, Any]]:
+    """Our own pages, below the address of a journal."""
+    return routes()
 
 
 @hookimpl
@@ -51,7 +59,7 @@ def render_cell(
             column=column,
             table=table,
             run=row["id"] if table == "run" else None,
-            story=await story_address(datasette, database),
+            story=run_addresses(datasette, database),
         )
         return show_cell(value, place)
 
@@ -120,15 +128,18 @@ def menu_links(datasette: Any) -> Callable[[], Awaitable[list[dict[str, str]]]]:
         name = await first_journal(datasette)
         if name is None:
             return []
-        numbers = datasette.urls.table(name, "number_ledger")
-        if await has_query(datasette, name, "numbers"):
-            numbers = datasette.urls.query(
-                name, "numbers"
-            )  # of one deliverable: not all lines at once
-        return [
-            {"href": datasette.urls.table(name, "release_board"), "label": "Release board"},
-            {"href": datasette.urls.table(name, "run_board"), "label": "Runs"},
-            {"href": numbers, "label": "Numbers"},
-        ]
+        found = [(page_address(datasette, name, "board"), "Release board")]
+        for query, view, label in (
+            ("runs", "run_board", "Runs"),
+            ("numbers", "number_ledger", "Numbers"),
+        ):
+            stored = await has_query(
+                datasette, name, query
+            )  # shows few rows at a time: not all lines
+            address = (
+                datasette.urls.query(name, query) if stored else datasette.urls.table(name, view)
+            )
+            found.append((address, label))
+        return [{"href": href, "label": label} for href, label in found]
 
     return links

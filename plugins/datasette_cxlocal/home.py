@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from cxlocal.projection.asked import CONFLICTED, UNCONFIRMED
 from datasette_cxlocal.cells import CellPlace, show_cell, show_time
-from datasette_cxlocal.journals import has_query, may_view, rows_of, story_address
+from datasette_cxlocal.journals import has_query, may_view, page_address, rows_of, run_addresses
 
 BOARD_ROWS_MAX = 50
 """More than this is a list to search, not a board to look at; the view holds all of it."""
@@ -53,15 +53,15 @@ async def home_of(datasette: Any, name: str, actor: Any) -> dict[str, Any] | Non
         return None
     rows = await rows_of(datasette, name, BOARD_SQL, {"limit": BOARD_ROWS_MAX})
     last = await rows_of(datasette, name, LAST_SQL)
-    story = await story_address(datasette, name)
+    story = run_addresses(datasette, name)
     place = CellPlace("", None, None, story)
     return {
         "rows": None if rows is None else [_board_row(row, place) for row in rows],
         "cut": len(rows or ()) == BOARD_ROWS_MAX,
-        "board": datasette.urls.table(name, "release_board"),
+        "board": page_address(datasette, name, "board"),
         "last": show_time(last[0]["last"]) if last else None,
         "empty": last == [],
-        "attention": [said for one in COUNTED if (said := await _attention(datasette, name, *one))],
+        "attention": [said for one in COUNTED if (said := await attention(datasette, name, *one))],
         "ways": [
             (datasette.urls.query(name, query), title)
             for query, title in WAYS
@@ -86,7 +86,7 @@ def _board_row(row: Any, place: CellPlace) -> dict[str, Any]:
     return shown
 
 
-async def _attention(datasette: Any, name: str, what: str, sql: str, sentence: str) -> str:
+async def attention(datasette: Any, name: str, what: str, sql: str, sentence: str) -> str:
     """One sentence about what somebody should look at; empty where there is nothing."""
     found = await rows_of(datasette, name, sql)
     if found is None:

@@ -4,8 +4,9 @@ Datasette lines differ."""
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote
 
 from datasette.database import QueryInterrupted
 
@@ -61,17 +62,15 @@ async def first_journal(datasette: Any) -> str | None:
     return None
 
 
-async def story_address(datasette: Any, database: str) -> Any:
-    """A function from a run's id to the address of its story.
+def page_address(datasette: Any, database: str, page: str, what: object = "") -> str:
+    """The address of one of our pages; ``what`` it is about stands behind its name."""
+    path = f"{datasette.urls.database(database)}/-/{page}"
+    return f"{path}/{quote(str(what), safe='')}" if what else path
 
-    The stored query where the metadata brings it; without that the view it reads, which tells the
-    same.
-    """
-    if await has_query(datasette, database, "story"):
-        base, wanted = datasette.urls.query(database, "story"), {}
-    else:
-        base, wanted = datasette.urls.table(database, "run_timeline"), {"_sort": "at"}
-    return lambda run: f"{base}?{urlencode({'run': run, **wanted})}"
+
+def run_addresses(datasette: Any, database: str) -> Callable[[str], str]:
+    """A function from a run's id to the address of its page."""
+    return lambda run: page_address(datasette, database, "run", run)
 
 
 async def has_query(datasette: Any, database: str, name: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from cxlocal.projection.asked import CHOSEN_RUN
 from datasette_cxlocal.cells import CellPlace, show_cell
-from datasette_cxlocal.journals import may_view, rows_of, story_address
+from datasette_cxlocal.journals import may_view, rows_of, run_addresses
 
 STORY = "story"
 """The stored query whose page this is."""
@@ -58,7 +58,7 @@ async def story_of(
     if not found:
         return {"asked": asked["run"], "runs": runs, "title": None, "facts": []}
     row = found[0]
-    story = await story_address(datasette, name)
+    story = run_addresses(datasette, name)
     place = CellPlace("", None, None, story)
     return {
         "asked": asked["run"],

@@ -35,7 +35,8 @@ def addresses(path: Path) -> dict[str, str]:
     about = f"deliverable={name}"
     given = {"run": f"run={version}&{about}", "version": f"version={version}&{about}",
              "environment": "environment=production", "at": "at=2024-06-01", "deliverable": about}  # fmt: skip
-    found = {"home": "/", "journal": "/journal"}
+    found = {"board": "/journal/-/board", "a run": f"/journal/-/run/{version}?{about}",
+             "newest run": "/journal/-/run/latest"}  # fmt: skip
     for query in QUERIES:
         needed = QUERIES[query].parameters
         asked = [
@@ -44,7 +45,8 @@ def addresses(path: Path) -> dict[str, str]:
             if one in given and (one != "deliverable" or len(needed) == 1)
         ]
         found[query] = f"/journal/{query}?{'&'.join(asked)}"
-    return found | {f"view {view}": f"/journal/{view}" for view in VIEWS}
+    listed = {"view /": "/", "view /journal": "/journal"}
+    return found | listed | {f"view {view}": f"/journal/{view}" for view in VIEWS}
 
 
 async def ask(datasette: Any, address: str) -> tuple[float, float, str]:
@@ -57,7 +59,7 @@ async def ask(datasette: Any, address: str) -> tuple[float, float, str]:
 
 
 async def measure(path: Path, rounds: int) -> dict[str, Any]:
-    datasette = make_datasette(path)
+    datasette = make_datasette({path: "sqlite:"})
     await datasette.invoke_startup()
     wanted = {"bare": BARE, **addresses(path)}
     spent: dict[str, list[tuple[float, float, str]]] = {name: [] for name in wanted}

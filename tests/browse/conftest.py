@@ -114,6 +114,17 @@ def empty_pages(empty_file: Path) -> Pages:
     return Pages(empty_file)
 
 
+@pytest.fixture(scope="session")
+def pictured() -> ModuleType:
+    """``tests/browse/pictured.py``."""
+    return load("cxlocal_test_pictured", TESTS / "browse" / "pictured.py")
+
+
+@pytest.fixture(scope="session")
+def make_pages_once() -> Callable[[Path], Pages]:
+    return Pages
+
+
 @pytest.fixture
 def make_pages() -> Callable[[Path], Pages]:
     return Pages

@@ -179,8 +179,8 @@ def _description() -> str:
     links = " · ".join(
         f'<a href="journal/{name}">{title}</a>'
         for name, title in (
-            ("release_board", "Release board"),
-            ("run_board?_sort_desc=queued_at", "Runs"),
+            ("-/board", "Release board"),
+            ("runs", "Runs"),
             ("numbers", "Numbers"),
             ("event_log?_sort_desc=id", "Every event"),
         )

@@ -48,7 +48,8 @@ def fetch(address: str) -> str:
 def test_serves_until_interrupted(browsing: tuple[subprocess.Popen[str], str]) -> None:
     process, address = browsing
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address)
-    assert "What is live where" in fetch(address)
+    assert "<title>Release board" in fetch(address)
+    assert "What is live where" in fetch(f"{address}journal")
     assert "1.0.101" in fetch(address + "journal/live-now")
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=15) == 0

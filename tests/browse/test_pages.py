@@ -53,6 +53,12 @@ class Elements(HTMLParser):
         self._inside = False
 
 
+NOTHING_OF_THE_NEWEST_RUN = {
+    "tests-of-version", "waiting", "went-to", "decisions", "artifacts", "failing-cases",
+}  # fmt: skip
+"""Without parameters they are about a run that has just begun; ``test_own_pages.py`` has others."""
+
+
 def is_well(text: str) -> bool:
     return "timed out" not in text.lower() and "time limit" not in text.lower()
 
@@ -71,7 +77,7 @@ def test_every_stored_query_answers_in_time(
     assert QUERIES[name].title in page.text
     if which == "empty_pages":
         assert data.json == []
-    elif name not in ("tests-of-version",):
+    elif name not in NOTHING_OF_THE_NEWEST_RUN:
         assert data.json
 
 
@@ -131,7 +137,7 @@ def test_home_begins_with_what_is_live(full_pages: Any, empty_pages: Any) -> Non
         assert "1.0.101" in text and "disputed" in text
         assert "; 1.0.100 failed here after it" in text
         assert "2 numbers in use, not yet confirmed" in text
-        assert "/journal/release_board" in text
+        assert "/journal/-/board" in text
         assert "Nothing is live yet" in empty_pages.one(address).text
 
 
@@ -141,8 +147,8 @@ def test_a_run_leads_to_its_story(full_pages: Any, journals: ModuleType) -> None
         if address == "/":
             run = journals.run_id("later")  # only what is live stands there
         links = Elements(full_pages.one(address).text).links
-        assert f"/journal/story?run={run}" in links, address
-    story = full_pages.one(f"/journal/story?run={run}")
+        assert f"/journal/-/run/{run}" in links, address
+    story = full_pages.one(f"/journal/-/run/{run}")
     assert story.status == 200 and "1.0.101" in story.text
 
 

@@ -30,6 +30,11 @@ ALLOWED = {
         "cxlocal.errors",
         # Which run is meant, what is unconfirmed: our pages and the stored queries mean the same.
         "cxlocal.projection.asked",
+        "cxlocal.projection.queries",
+        "cxlocal.projection.page_questions",
+        "cxlocal.address",
+        "cxlocal.clock",
+        "cxlocal.journal.blobs",
     ),
 }
 # Modules without input or output, and what they must therefore not import.

@@ -1,0 +1,208 @@
+"""What the pages show, as SQL: each picture is drawn from rows that anybody can ask for.
+
+Title, description, SQL, as in ``questions``.
+"""
+
+from __future__ import annotations
+
+from cxlocal.projection.asked import CHOSEN_RUN, RUN_WORDS
+
+USUAL_RUNS, USUAL_TIMES_MIN = 20, 3
+"""What a stage usually takes: the middle value of its successes in so many releases before; not known
+from fewer than so many."""
+BEHIND_MAX = 99
+"""Newer releases are counted up to here: a number of three digits says nothing more."""
+BOARD_PRODUCTS = 50
+
+_HEARD_OF = """(SELECT max(e.received) / 1000 > strftime('%s', 'now') - 3600 FROM run_lookup l
+    JOIN event e ON e.run = l.id WHERE l.name = r.id) AS heard_of"""
+"""Whether something of a run came within the hour: what is older may have been left behind."""
+_NEWEST_SUCCESS = """SELECT n.id FROM run n WHERE n.deliverable = {of} AND n.kind = 'release'
+      AND n.outcome = 'success' ORDER BY n.queued_at DESC LIMIT 1"""
+
+# sql: constants of this module and of the projection
+PAGE_QUESTIONS: dict[str, tuple[str, str, str]] = {
+    "board": (
+        "What is live, product by product",
+        (
+            f"{BOARD_PRODUCTS} products at a time (part: 1 is the first), those first that need a look;"
+            " how many releases are newer, and who approved. Search: a part of a product's title."
+        ),
+        f"""
+WITH found AS MATERIALIZED (SELECT *, coalesce(after_it <> '', 0)
+    OR state IN ('disputed', 'partly', 'nothing live', 'conflicted') AS look FROM release_board
+  WHERE :search = '' OR instr(lower(title), lower(:search)) > 0),
+product AS (SELECT deliverable, title, max(look) AS look, row_number() OVER (
+    ORDER BY max(look) DESC, title, deliverable) AS place, count(*) OVER () AS products,
+    sum(max(look)) OVER () AS to_look_at FROM found GROUP BY deliverable)
+SELECT p.title, f.environment_title, f.service, f.version, f.state, f.since, f.actor, f.after_it,
+  (SELECT group_concat(actor, char(10)) FROM (SELECT DISTINCT g.actor FROM promotion g
+    WHERE g.run = f.run AND g.automatic = 0
+    AND g.decision IN ('granted', 'overridden'))) AS approved_by,
+  (SELECT count(*) FROM (SELECT 1 FROM run r JOIN run n ON n.deliverable = r.deliverable
+    AND n.kind = 'release' AND n.outcome = 'success' AND n.queued_at > r.queued_at
+    AND n.version IS NOT NULL
+    WHERE r.id = f.run LIMIT {BEHIND_MAX})) AS behind,
+  f.uri, f.position, f.environment, f.deliverable, f.run, p.look, p.products, p.to_look_at
+FROM product p JOIN found f ON f.deliverable = p.deliverable
+WHERE (p.place - 1) / {BOARD_PRODUCTS} = max(0, coalesce(nullif(:part, ''), 1) - 1)
+ORDER BY p.place, f.position IS NULL, f.position, f.environment, f.service
+""",
+    ),
+    "waiting": (
+        "Releases that wait for somebody",
+        (
+            "The newest release of each product, where it went well and stopped before an environment"
+            " that it has not reached since, and what it still needs to go there."
+        ),
+        f"""
+SELECT d.title, r.stopped_before AS environment, r.version, r.finished_at AS since,
+  (SELECT group_concat(DISTINCT coalesce((SELECT nullif(p.title, '') FROM promotion p
+      WHERE p.deliverable = d.id AND p.name = q.value LIMIT 1), q.value))
+    FROM plan_stage s, json_each(s.requires) q WHERE s.plan_sha256 = r.plan_sha256
+      AND s.environment = r.stopped_before AND NOT EXISTS (SELECT 1 FROM promotion p
+        WHERE p.run = r.id AND p.name = q.value AND p.decision IN ('granted', 'overridden')))
+    AS waits_for, d.id AS deliverable, r.id AS run
+FROM deliverable d JOIN run r ON r.id = ({_NEWEST_SUCCESS.format(of="d.id")})
+WHERE r.stopped_before <> '' AND NOT EXISTS (SELECT 1 FROM deployment x WHERE x.version_run = r.id
+  AND x.environment = r.stopped_before)
+ORDER BY since
+""",
+    ),
+    "open-runs": (
+        "Runs that have not ended",
+        "Under way, or left behind by a machine that ended without a word.",
+        f"""
+SELECT r.queued_at, coalesce(d.title, r.deliverable) AS title, r.version, r.actor,
+  coalesce(nullif(r.place, ''), r.place_kind) AS place, r.host, r.deliverable,
+  {_HEARD_OF}, r.id AS run
+FROM run r LEFT JOIN deliverable d ON d.id = r.deliverable
+WHERE r.outcome IS NULL AND r.queued_at IS NOT NULL ORDER BY r.queued_at DESC
+""",
+    ),
+    "runs": (
+        "Runs, newest first",
+        "Every run that this machine knows of. Empty: of all deliverables.",
+        """
+SELECT r.queued_at, coalesce(d.title, r.deliverable) AS title, r.kind, r.version,
+  coalesce(r.outcome, iif(r.queued_at IS NULL, 'not yet seen', 'open')) AS outcome, r.outcome_reason,
+  r.stopped_before, coalesce(nullif(r.place, ''), r.place_kind) AS place, r.actor,
+  r.duration_seconds, r.revision_subject, r.deliverable, r.id AS run
+FROM run r LEFT JOIN deliverable d ON d.id = r.deliverable
+WHERE :deliverable IN ('', r.deliverable) ORDER BY r.queued_at DESC
+""",
+    ),
+    "one-run": (
+        "One run",
+        f"What it was, who asked for it, and how it ended. {RUN_WORDS}",
+        f"""
+SELECT coalesce(d.title, r.deliverable) AS title, r.deliverable, r.version, r.kind,
+  coalesce(r.outcome, iif(r.queued_at IS NULL, 'not yet seen', 'open')) AS outcome, r.outcome_reason,
+  r.stopped_before, r.actor, r.reason, r.planned, r.online, r.place_kind, r.place, r.place_url,
+  coalesce(m.name, r.host) AS machine, r.queued_at, r.started_at, r.finished_at, r.duration_seconds,
+  r.revision, r.revision_subject, r.revision_author, r.revision_at, r.branch, r.proof,
+  r.changes_total, r.changes_since, b.number_state, b.trouble, d.links, d.owner,
+  (SELECT p.id FROM run p WHERE p.deliverable = r.deliverable AND p.queued_at < r.queued_at
+    ORDER BY p.queued_at DESC LIMIT 1) AS run_before,
+  (SELECT n.id FROM run n WHERE n.deliverable = r.deliverable AND n.queued_at > r.queued_at
+    ORDER BY n.queued_at LIMIT 1) AS run_after,
+  {_HEARD_OF}, r.id AS run
+FROM run r JOIN run_board b ON b.run = r.id LEFT JOIN deliverable d ON d.id = r.deliverable
+LEFT JOIN machine m ON m.node = r.node
+WHERE r.id = {CHOSEN_RUN}
+""",
+    ),
+    "stages": (
+        "Stages of a run, as its plan had them",
+        (
+            "Each attempt of each stage: what it waited for, how long it took and usually takes (the"
+            f" middle of the {USUAL_RUNS} releases before); and the stages of the plan that did not run."
+            f" {RUN_WORDS}"
+        ),
+        f"""
+WITH chosen AS MATERIALIZED (SELECT id, plan_sha256, deliverable, queued_at, outcome FROM run
+  WHERE id = {CHOSEN_RUN}),
+asked AS MATERIALIZED (SELECT DISTINCT j.value AS stage FROM chosen c JOIN run_asked q ON q.run = c.id,
+  json_each(q.stages) j),
+ranked AS (SELECT t.stage, t.duration_seconds AS seconds, count(*) OVER (PARTITION BY t.stage) AS times,
+    row_number() OVER (PARTITION BY t.stage ORDER BY t.duration_seconds) AS rank
+  FROM (SELECT e.id FROM chosen c JOIN run e ON e.deliverable = c.deliverable
+      AND e.queued_at < c.queued_at AND e.kind = 'release'
+      ORDER BY e.queued_at DESC LIMIT {USUAL_RUNS}) e
+    JOIN stage_run t ON t.run = e.id AND t.counts = 1 AND t.outcome = 'success'
+  WHERE t.duration_seconds IS NOT NULL),
+usual AS (SELECT stage, max(iif(rank = (times + 1) / 2, seconds, NULL)) AS seconds FROM ranked
+  WHERE times >= {USUAL_TIMES_MIN} GROUP BY stage),
+named AS (SELECT s.stage, s.position, s.kind, s.environment, s.waits_for, s.requires FROM chosen c
+    JOIN plan_stage s ON s.plan_sha256 = c.plan_sha256
+  UNION ALL SELECT DISTINCT t.stage, NULL, NULL, NULL, '[]', '[]' FROM chosen c
+    JOIN stage_run t ON t.run = c.id WHERE NOT EXISTS (SELECT 1 FROM plan_stage s
+      WHERE s.plan_sha256 = c.plan_sha256 AND s.stage = t.stage))
+SELECT n.stage, t.part, coalesce(t.kind, n.kind) AS kind,
+  coalesce((SELECT nullif(e.title, '') FROM plan_environment e WHERE e.plan_sha256 = c.plan_sha256
+    AND e.name = n.environment), nullif(t.environment, ''), n.environment) AS environment,
+  CASE WHEN t.id IS NOT NULL THEN coalesce(t.outcome, 'running')
+    WHEN NOT EXISTS (SELECT 1 FROM asked) THEN 'not run'
+    WHEN n.stage NOT IN (SELECT stage FROM asked) THEN 'not asked for'
+    WHEN c.outcome IS NULL THEN 'not yet' ELSE 'not reached' END AS result,
+  t.reason AS words, t.attempt, t.counts, t.ready_at, t.started_at, t.finished_at, t.waiting_seconds,
+  t.duration_seconds, u.seconds AS usual_seconds, n.waits_for, n.requires,
+  (SELECT json_group_array(DISTINCT a.stage) FROM json_each(n.requires) q JOIN promotion_rule a
+    ON a.plan_sha256 = c.plan_sha256 AND a.promotion = q.value) AS earned_by, t.exit_code, t.host, t.log,
+  t.log_bytes, t.tail_sha256, n.position, t.id AS stage_run
+FROM chosen c JOIN named n LEFT JOIN stage_run t ON t.run = c.id AND t.stage = n.stage
+  AND t.started_at IS NOT NULL
+LEFT JOIN usual u ON u.stage = n.stage
+ORDER BY n.position IS NULL, n.position, n.stage, t.started_at, t.id
+""",
+    ),
+    "went-to": (
+        "Where a version went",
+        f"Each place it came to run, since when, until when, and what took over. {RUN_WORDS}",
+        f"""
+SELECT d.deployed_at AS since, coalesce(nullif(e.title, ''), d.environment) AS environment, d.service,
+  d.kind, d.version, coalesce(d.removed_at, x.since) AS until,
+  iif(d.removed_at IS NULL, x.version, 'removed') AS replaced_by, d.actor, d.reason, d.uri,
+  d.artifact_sha256, e.lifetime, d.run
+FROM deployment d LEFT JOIN environment e ON e.deliverable = d.deliverable AND e.instance = d.instance
+LEFT JOIN (SELECT p.replaced, min(p.since) AS since, n.version FROM deployment_replaces p
+    LEFT JOIN deployment n ON n.id = p.deployment
+    WHERE p.replaced IN (SELECT id FROM deployment WHERE version_run = {CHOSEN_RUN}
+      UNION SELECT id FROM deployment WHERE run = {CHOSEN_RUN}) GROUP BY p.replaced) x
+  ON x.replaced = d.id
+WHERE d.id IN (SELECT id FROM deployment WHERE version_run = {CHOSEN_RUN}
+  UNION SELECT id FROM deployment WHERE run = {CHOSEN_RUN})
+ORDER BY d.deployed_at
+""",
+    ),
+    "decisions": (
+        "Decisions about a version",
+        f"What was decided, by whom, and why; decisions of gates among them. {RUN_WORDS}",
+        f"""
+SELECT p.decided_at AS at, coalesce(nullif(p.title, ''), p.name) AS decision_about, p.decision,
+  iif(p.automatic = 1, 'earned by its stages', p.actor) AS by_whom, p.reason, p.automatic, p.run
+FROM promotion p WHERE p.run = {CHOSEN_RUN}
+UNION ALL SELECT g.judged_at, g.gate || coalesce(' before ' || nullif(g.environment, ''), ''),
+  g.verdict, 'a gate', g.reason, 1, g.run FROM verdict g WHERE g.run = {CHOSEN_RUN}
+ORDER BY at
+""",
+    ),
+    "artifacts": (
+        "What a run made",
+        f"Its artifacts: name, size, digest. {RUN_WORDS}",
+        f"""
+SELECT a.name, a.file_name, a.size_bytes, a.sha256, a.stage, a.packaged_at, a.purl, a.run
+FROM artifact a WHERE a.run = {CHOSEN_RUN} AND a.packaged_at IS NOT NULL AND a.replaced_at IS NULL
+ORDER BY a.packaged_at, a.name
+""",
+    ),
+    "failing-cases": (
+        "Tests that failed in a run",
+        f"Each case that failed or broke, with its first message. {RUN_WORDS}",
+        f"""
+SELECT r.stage, c.suite, c.name, c.outcome, c.message, r.environment, r.run
+FROM report r JOIN report_case c ON c.report = r.id AND c.outcome IN ('failed', 'error')
+WHERE r.run = {CHOSEN_RUN} ORDER BY r.started_at, c.suite, c.name
+""",
+    ),
+}

@@ -1,0 +1,74 @@
+"""Parts of pages: each is a stored question, asked within a limit, with its rows one click away as SQL,
+JSON and CSV. A part that is late or broken is missing alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from cxlocal.projection.asked import PAGE_ROWS
+from cxlocal.projection.queries import QUERIES
+from datasette_cxlocal.journals import has_query, page_address, rows_of
+
+
+class Part(NamedTuple):
+    """What one question found."""
+
+    title: str
+    rows: list[dict[str, Any]]
+    late: bool
+    """It was not answered in time, or not at all."""
+    more: bool
+    """There may be more rows than these."""
+    sql: str
+    """Addresses of the statement with its rows, and of the rows as JSON and CSV."""
+    json: str
+    csv: str
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The first row; empty without one."""
+        return self.rows[0] if self.rows else {}
+
+
+class Place(NamedTuple):
+    """The journal that a page is about, and how addresses of pages are made."""
+
+    datasette: Any
+    database: str
+    now_ms: int
+
+    def page(self, name: str, what: str = "", **given: object) -> str:
+        """The address of one of our pages."""
+        path = page_address(self.datasette, self.database, name, what)
+        kept = {key: value for key, value in given.items() if value not in ("", None)}
+        return f"{path}?{urlencode(kept)}" if kept else path
+
+    def run(self, run: object) -> str:
+        """The page of a run; empty without one."""
+        return self.page("run", str(run)) if run else ""
+
+    async def ask(
+        self, name: str, given: Mapping[str, str] | None = None, rows: int = PAGE_ROWS
+    ) -> Part:
+        """The answer to a stored question, ``rows`` of it at most."""
+        query = QUERIES[name]
+        asked = {one: (given or {}).get(one, "") for one in query.parameters}
+        # sql: a stored statement, and a count
+        sql = f"{query.sql}\nLIMIT {int(rows) + 1}"
+        found = await rows_of(self.datasette, self.database, sql, asked)
+        kept = (found or [])[:rows]
+        more = len(found or ()) > rows
+        return Part(query.title, kept, found is None, more, *await self._addresses(name, asked))
+
+    async def _addresses(self, name: str, asked: dict[str, str]) -> tuple[str, str, str]:
+        urls = self.datasette.urls
+        given = {key: value for key, value in asked.items() if value}
+        if await has_query(self.datasette, self.database, name):
+            base = str(urls.query(self.database, name))
+        else:  # without the metadata, the statement itself
+            base, given = str(urls.database(self.database)), {"sql": QUERIES[name].sql, **asked}
+        tail = f"?{urlencode(given)}" if given else ""
+        also = f"&{urlencode(given)}" if given else ""
+        return f"{base}{tail}", f"{base}.json?_shape=array{also}", f"{base}.csv{tail}"

@@ -1,0 +1,111 @@
+"""Addresses of our pages: who may see them, what is asked, how often they look again."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from datasette.utils import tilde_decode
+from datasette.utils.asgi import Forbidden, NotFound, Response
+
+from cxlocal.clock import SystemClock
+from datasette_cxlocal.board import board_page
+from datasette_cxlocal.cells import size_text
+from datasette_cxlocal.journals import is_journal, may_view
+from datasette_cxlocal.parts import Place
+from datasette_cxlocal.run_page import LATEST, run_page
+from datasette_cxlocal.words import shown, state_mark, zone_text
+
+REFRESH_SECONDS, REFRESH_IDLE_SECONDS = 5, 60
+ARGUMENT_CHARACTERS_MAX = 300
+HEADERS = {
+    # Nothing but our style sheet: what a journal holds was written by others.
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+Asked = Mapping[str, str]
+Make = Callable[[Place, str, Asked], Awaitable[dict[str, Any]]]
+
+
+class Page(NamedTuple):
+    """One of our pages."""
+
+    template: str
+    make: Make
+    view: str
+    """Whoever may see this view may see the page."""
+    title: str = ""
+    """In the menu; empty for a page that is about something."""
+
+
+async def _board(place: Place, what: str, asked: Asked) -> dict[str, Any]:
+    return await board_page(place, asked)
+
+
+async def _run(place: Place, what: str, asked: Asked) -> dict[str, Any]:
+    return await run_page(place, what or asked.get("run", ""), asked.get("deliverable", ""))
+
+
+PAGES = {
+    "board": Page("cxlocal_board.html", _board, "release_board", "Board"),
+    "run": Page("cxlocal_run.html", _run, "run_board"),
+}
+"""By the last word of the address; more come with their modules."""
+
+
+def routes() -> list[tuple[str, Any]]:
+    """For the hook of the same name."""
+    names = "|".join(PAGES)
+    return [(rf"^/(?P<database>[^/.]+)/-/(?P<page>{names})(?:/(?P<what>[^/]+))?/?$", answer)]
+
+
+async def answer(request: Any, datasette: Any) -> Any:
+    """One of our pages."""
+    given = request.url_vars
+    database, page = tilde_decode(given["database"]), PAGES[given["page"]]
+    if not await is_journal(datasette, database):
+        raise NotFound("There is no journal of this name.")
+    if not await may_view(datasette, request.actor, database, page.view):
+        raise Forbidden("You may not see this journal.")
+    place = Place(datasette, database, SystemClock().now_ms())
+    asked = {
+        name: (request.args.get(name) or "")[:ARGUMENT_CHARACTERS_MAX] for name in request.args
+    }
+    what = _decoded(given.get("what"))[:ARGUMENT_CHARACTERS_MAX]
+    context = await page.make(place, what, asked)
+    wait = _refresh(context, what == LATEST or "wall" in asked, "hold" in asked)
+    hold = (
+        request.path + ("?" if not request.query_string else f"?{request.query_string}&") + "hold=1"
+    )
+    text = await datasette.render_template(
+        page.template,
+        {
+            **context, "place": place, "shown": shown, "state_mark": state_mark, "size_text": size_text, "database": database, "refresh_seconds": wait,
+            "hold": hold, "wall": "wall" in asked, "zone": zone_text(place.now_ms),
+            "menu": [(place.page(name), one.title, one is page) for name, one in PAGES.items() if one.title],
+            "tables": str(datasette.urls.database(database)),
+            "runs": place.page("run", LATEST), "css": datasette.urls.static_plugins("cxlocal", "pages.css"),
+        },
+        request=request,
+    )  # fmt: skip
+    refresh = {"Refresh": str(wait)} if wait else {}
+    status = 404 if context.get("missing") else 200
+    return Response.html(text, status=status, headers={**HEADERS, **refresh})
+
+
+def _decoded(text: str | None) -> str:
+    return unquote(text or "")
+
+
+def _refresh(context: Mapping[str, Any], always: bool, hold: bool) -> int:
+    """Seconds until the page looks again; 0 for never."""
+    if hold:
+        return 0
+    if context.get("live"):
+        return REFRESH_SECONDS
+    return REFRESH_IDLE_SECONDS if always else 0

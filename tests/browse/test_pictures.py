@@ -1,0 +1,214 @@
+"""The pictures in full, without a page: what is drawn, where, and that nothing of it is taken for markup."""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from datasette_cxlocal.graph import STAGES_MAX, Box, stage_graph
+from datasette_cxlocal.run_page import bars_of, boxes_of
+from datasette_cxlocal.svg import Picture, fit, text_width
+from datasette_cxlocal.timeline import Bar, stage_timeline
+from datasette_cxlocal.words import plain
+from markupsafe import Markup
+
+EVIL = "<script>alert(1)</script>\u202e\u0007 ]]>'\"&amp;"
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def parsed(markup: Markup) -> ElementTree.Element:
+    """As XML, which is stricter than HTML."""
+    return ElementTree.fromstring(str(markup).replace("<svg ", f'<svg xmlns="{SVG[1:-1]}" ', 1))
+
+
+def boxes(picture: Markup) -> dict[str, tuple[float, float, float, float]]:
+    """By title, the corners of what can be followed."""
+    found = {}
+    for link in parsed(picture).iter(f"{SVG}a"):
+        title = (link.findtext(f"{SVG}title") or "").partition(":")[0]
+        shape = next(one for one in link.iter(f"{SVG}rect") if "cx-box" in (one.get("class") or ""))
+        x, y, width, height = (float(shape.get(key) or 0) for key in ("x", "y", "width", "height"))
+        found[title] = (x, y, x + width, y + height)
+    return found
+
+
+def box(name: str, *waits: str, state: str = "success", decided: tuple[str, ...] = ()) -> Box:
+    return Box(name, state, "3 s", "test", waits, decided, f"#{name}")
+
+
+PIPE = [
+    box("build"), box("lint"), box("unit", "build"), box("scan", "build"), box("up", "build"),
+    box("smoke", "up", "unit"), box("perf", "up", state="not asked for"),
+    box("staging", "lint", "smoke", "scan", "build"), box("accept", "staging"),
+    box("live", decided=("accept",)),
+]  # fmt: skip
+SHAPES = {
+    "a pipe": PIPE,
+    "one": [box("one")],
+    "many beside each other": [box(f"s{n}") for n in range(9)],
+    "a long chain": [box("s0"), *(box(f"s{n}", f"s{n - 1}") for n in range(1, 12))],
+    "all on all": [box(f"s{n}", *(f"s{m}" for m in range(n))) for n in range(8)],
+    "a circle": [box("a", "b"), box("b", "a"), box("c", "c")],
+    "what is not there": [box("a", "gone", decided=("gone", "a"))],
+    "hostile": [box(EVIL), box(EVIL + "2", EVIL, state=EVIL)],
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("form", ["wide", "narrow"])
+def test_no_box_of_a_graph_lies_on_another_or_outside(shape: str, form: str) -> None:
+    made = stage_graph(SHAPES[shape], EVIL)
+    assert made is not None
+    drawn = getattr(made, form)
+    places = boxes(drawn)
+    assert len(places) == len({plain(one.name).partition(":")[0] for one in SHAPES[shape]})
+    root = parsed(drawn)
+    _, _, width, height = (float(one) for one in (root.get("viewBox") or "").split())
+    for left, top, right, bottom in places.values():
+        assert left >= 0 and top >= 0 and right <= width and bottom <= height
+    for one, other in combinations(places.values(), 2):
+        assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+
+
+@pytest.mark.parametrize("form", ["wide", "narrow"])
+def test_what_waits_stands_after_what_it_waits_for_and_no_line_runs_below_a_box(form: str) -> None:
+    made = stage_graph(PIPE, "how")
+    assert made is not None
+    drawn = getattr(made, form)
+    places = boxes(drawn)
+    along, across = (0, 1) if form == "wide" else (1, 0)
+    for one in PIPE:
+        for name in (*one.waits_for, *one.decided):
+            assert places[name][along + 2] < places[one.name][along], (name, one.name)
+    paths = [edge.get("d") or "" for edge in parsed(drawn).iter(f"{SVG}path") if "cx-edge" in (edge.get("class") or "")]  # fmt: skip
+    # staging waits for build, too, which follows from smoke: not drawn. One line is a decision.
+    assert len(paths) == 11 and str(drawn).count("cx-decided") == 1
+    for path in paths:
+        points = [(float(x), float(y)) for x, y in re.findall(r"(-?[\d.]+) (-?[\d.]+)", path)]
+        for left, top, right, bottom in places.values():
+            inside = [
+                p for p in points if left + 1 < p[0] < right - 1 and top + 1 < p[1] < bottom - 1
+            ]
+            assert not inside, (path, across)
+
+
+def test_a_tangle_is_no_picture() -> None:
+    assert stage_graph([box(f"s{n}") for n in range(STAGES_MAX + 1)], "x") is None
+    assert stage_graph([], "x") is None and stage_timeline([], "x") is None
+
+
+def bar(name: str, ready: float, start: float, end: float, **rest: Any) -> Bar:
+    return Bar(name, rest.pop("state", "success"), ready, start, end, rest.pop("usual", None),
+               rest.pop("replaced", False), f"#{name}")  # fmt: skip
+
+
+def rects(picture: Markup, kind: str) -> list[tuple[float, float]]:
+    """Left and right ends of what has a class."""
+    found = [one for one in parsed(picture).iter(f"{SVG}rect") if kind in (one.get("class") or "").split()]  # fmt: skip
+    return [(float(one.get("x") or 0), float(one.get("x") or 0) + float(one.get("width") or 0)) for one in found]  # fmt: skip
+
+
+def test_bars_are_as_long_as_their_time_and_a_long_wait_is_drawn_short() -> None:
+    made = stage_timeline(
+        [
+            bar("build", 0, 10, 40, usual=20),
+            bar("unit", 40, 40, 100),
+            bar("live", 1100, 1100, 1130),
+        ],
+        "when",
+    )
+    assert made is not None
+    build, unit, live = rects(made.wide, "cx-box")
+    lengths = [end - start for start, end in (build, unit, live)]
+    assert lengths[1] == pytest.approx(2 * lengths[0], abs=0.3)
+    assert lengths[2] == pytest.approx(lengths[0], abs=0.3)
+    [waiting] = rects(made.wide, "cx-waiting")
+    assert waiting[1] == build[0] and waiting[1] - waiting[0] == pytest.approx(
+        lengths[0] / 3, abs=0.3
+    )
+    [gap] = rects(made.wide, "cx-gap")
+    assert gap[0] == unit[1] and gap[1] == live[0] and gap[1] - gap[0] < lengths[0]
+    assert ">16 min</text>" in made.wide and "cx-usual" in made.wide
+    assert "30 s, usually 20 s" in made.wide and ">1 min</text>" in made.wide
+
+
+@pytest.mark.parametrize(
+    "bars",
+    [
+        [bar("no time at all", 0, 0, 0)],
+        [bar(EVIL, 0, 1, 2, state=EVIL, usual=1e9)],
+        [bar("ends before it began", 5, 3, 1)],
+        [bar(f"s{n}", n * 1e6, n * 1e6, n * 1e6 + 1) for n in range(60)],
+        [bar("for years", 0, 0, 1e9), bar("a moment", 0, 0, 0.001)],
+    ],
+    ids=["nothing", "hostile", "backwards", "many", "years"],
+)
+@pytest.mark.parametrize("now", [None, 3.0])
+def test_odd_times_stay_in_the_picture(bars: list[Bar], now: float | None) -> None:
+    made = stage_timeline(bars, EVIL, now)
+    assert made is not None
+    for drawn in made:
+        width = float((parsed(drawn).get("viewBox") or "").split()[2])
+        for left, right in rects(drawn, "cx-box"):
+            assert -1 <= left <= right <= width + 1
+        for one in parsed(drawn).iter():
+            assert "nan" not in str(one.attrib) and "inf" not in str(one.attrib)
+
+
+def test_pictures_are_named_and_hold_nothing_that_acts() -> None:
+    for made in (stage_graph(SHAPES["hostile"], EVIL), stage_timeline([bar(EVIL, 0, 1, 2)], EVIL)):
+        assert isinstance(made, Picture)
+        ids = [parsed(drawn).get("aria-labelledby") for drawn in made]
+        assert len(set(ids)) == 2
+        for drawn in made:
+            root = parsed(drawn)
+            assert root.get("role") == "group", "what has links in it is no image"
+            names = {one.get("id"): one.text for one in root if one.get("id")}
+            assert names[root.get("aria-labelledby")] and names[root.get("aria-describedby")]
+            tags = {one.tag.removeprefix(SVG) for one in root.iter()}
+            assert tags <= {"svg", "title", "desc", "path", "rect", "text", "a", "g"}
+            assert not [key for one in root.iter() for key in one.attrib if key.startswith("on")]
+            assert "\u202e" not in drawn and "\\u202e" in drawn
+
+
+@pytest.mark.parametrize("text", ["short", "W" * 60, "i" * 90, EVIL * 3, "日本語" * 20, ""])
+def test_a_label_fits_its_room(text: str) -> None:
+    for width in (10, 40, 140):
+        assert text_width(fit(text, width)) <= max(width, text_width("…"))
+
+
+def row(stage: str, result: str = "success", **rest: Any) -> dict[str, Any]:
+    """As the stored query ``stages`` has it."""
+    usual = {
+        "stage": stage, "part": "", "environment": "", "result": result, "attempt": 1, "counts": 1,
+        "ready_at": None, "started_at": "2026-11-23T02:00:00.000Z", "duration_seconds": 5.0,
+        "usual_seconds": None, "waits_for": "[]", "earned_by": "[]", "stage_run": "x",
+    }  # fmt: skip
+    return {**usual, **rest}
+
+
+def test_a_box_tells_the_worst_of_what_counts() -> None:
+    rows = [
+        row("unit", "failure", counts=0), row("unit", attempt=2, duration_seconds=7.0),
+        row("e2e", part="1"), row("e2e", "failure", part="2"),
+        row("live", "not reached", stage_run=None, duration_seconds=None, started_at=None, counts=None),
+        row("odd", waits_for='["unit", 3, {"a": 1}]', earned_by="no json"),
+    ]  # fmt: skip
+    found = {one.name: (one.state, one.note, one.waits_for) for one in boxes_of(rows)}
+    assert found == {
+        "unit": ("success", "7.0 s", ()), "e2e": ("failure", "5.0 s, 2 parts", ()),
+        "live": ("not reached", "not reached", ()), "odd": ("success", "5.0 s", ("unit",)),
+    }  # fmt: skip
+
+
+def test_a_bar_goes_on_until_now_only_while_its_stage_runs() -> None:
+    now_ms = 1_795_399_210_000  # ten seconds past two
+    rows = [row("unit", "running", duration_seconds=None), row("left", "success", duration_seconds=None),
+            row("odd", started_at="yesterday")]  # fmt: skip
+    bars, now = bars_of(rows, True, now_ms)
+    assert [(one.name, one.end - one.start) for one in bars] == [("left", 0), ("unit", now)]
+    bars, now = bars_of(rows, False, now_ms)
+    assert now is None and {one.end - one.start for one in bars} == {0}
