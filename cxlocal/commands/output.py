@@ -2,7 +2,8 @@
 
 A command takes ``@rows_options`` and hands what it found to ``write_rows``. The form never changes
 because standard output is a pipe; only ``--json``, ``--nl``, ``--csv``, ``--tsv`` and ``--fmt``
-change it. Every form shows the same rows with the same columns.
+change it. Every form shows the same rows with the same columns; a terminal that is too narrow for a
+table gets it without those that hold nothing, sentences over several lines, or a record for each row.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from typing import Any, NamedTuple, TextIO, TypeVar
 
 import click
@@ -26,10 +28,10 @@ Result = TypeVar("Result")
 
 # Between two columns of the table.
 GAP = "  "
-# No column is cut below this many characters to make a table fit its terminal: less tells no
+# No word is cut below this many characters to make a table fit its terminal: less tells no
 # state from another. Numbers and times are never cut, because a part of one says something else.
 NARROWEST = 16
-_TIME = r"\d{4}-\d\d-\d\d([T ][\d:.]+Z?)?"
+_TIME = r"\d{4}-\d\d-\d\d([T ][\d:.]+Z?)?|\d\d:\d\d:[\d.]+Z"
 # What JSON may hold raw but a terminal must not: JSON text can always write it as an escape.
 _JSON_HARMFUL = r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
@@ -220,21 +222,40 @@ def _write_table(
     right = [_is_numeric(line[index] for line in values) for index in range(len(names))]
     cells = [[harmless(_shown(value)) for value in line] for line in values]
     heads = [harmless(name) for name in names]
-    if output.headers:
-        cells.insert(0, heads)
-    widths = [max(_width(line[index]) for line in cells) for index in range(len(names))]
-    if stream.isatty():
-        whole = [right[i] or _is_time(line[i] for line in values) for i in range(len(names))]
-        fitted = _fitted(widths, whole, terminal_columns(stream))
+    widths = _widths([heads, *cells] if output.headers else cells)
+    if stream.isatty() and _excess(widths, terminal_columns(stream)) > 0:
+        told = [i for i in range(len(names)) if any(line[i] for line in cells)]
+        heads, right = [heads[i] for i in told], [right[i] for i in told]
+        cells = [[line[i] for i in told] for line in cells]
+        whole = [right[at] or _is_time(line[i] for line in values) for at, i in enumerate(told)]
+        widths = _widths([heads, *cells] if output.headers else cells)
+        least = [
+            min(NARROWEST, _longest_word(column)) for column in zip(heads, *cells, strict=True)
+        ]
+        least = [
+            width if keep else low for low, width, keep in zip(least, widths, whole, strict=True)
+        ]
+        fitted = _fitted(widths, least, terminal_columns(stream))
         if fitted is None:
-            _write_records(heads, cells[1:] if output.headers else cells, output, stream)
+            _write_records(heads, cells, output, stream)
             return
         widths = fitted
     if output.headers:
-        cells.insert(1, ["-" * width for width in widths])
+        cells[:0] = [heads, ["-" * width for width in widths]]
     for line in cells:
-        padded = map(_padded, line, widths, right)
-        stream.write(GAP.join(padded).rstrip() + "\n")
+        stream.writelines(
+            GAP.join(map(_padded, row, widths, right)).rstrip() + "\n"
+            for row in zip_longest(*map(_broken, line, widths), fillvalue="")
+        )
+
+
+def _widths(cells: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(_width, column)) for column in zip(*cells, strict=True)]
+
+
+def _excess(widths: Sequence[int], available: int) -> int:
+    """How many columns a table is too wide."""
+    return sum(widths) + len(GAP) * (len(widths) - 1) - available
 
 
 def _write_records(
@@ -303,16 +324,17 @@ def _width(text: str) -> int:
     )
 
 
-def _fitted(widths: list[int], whole: list[bool], available: int) -> list[int] | None:
-    """Narrow the widest columns until the table fits; None where that would cut too much.
+def _longest_word(cells: Iterable[str]) -> int:
+    return max(_width(word) for cell in cells for word in cell.split(" "))
 
-    ``whole`` says which columns are not to be cut.
-    """
+
+def _fitted(widths: list[int], least: list[int], available: int) -> list[int] | None:
+    """Narrow the widest columns until the table fits, none below its ``least``; None where it cannot."""
     widths = list(widths)
-    excess = sum(widths) + len(GAP) * (len(widths) - 1) - available
+    excess = _excess(widths, available)
     while excess > 0:
-        room = [0 if keep else width for width, keep in zip(widths, whole, strict=True)]
-        if max(room) <= NARROWEST:
+        room = [width if width > low else 0 for width, low in zip(widths, least, strict=True)]
+        if not max(room):
             return None
         widths[room.index(max(room))] -= 1
         excess -= 1

@@ -36,6 +36,7 @@ from cxlocal.plan.resolve import resolve
 from cxlocal.private import make_home
 from cxlocal.processes.stdout import data
 from cxlocal.runner.source import today
+from cxlocal.version import how_to_install
 
 DEFAULT_PORT = 8377
 STORE_THREADS = {"sqlite": 1, "lend": 1}
@@ -161,7 +162,7 @@ def server_part(name: str) -> Any:
         raise ConfigError(
             "serving a store needs libraries that are not installed",
             why=str(error),
-            hint="pip install 'cxlocal[server]'",
+            hint=how_to_install("server"),
             name="no-server-library",
         ) from error
 

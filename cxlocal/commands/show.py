@@ -134,7 +134,7 @@ def _tell(journal: Journal, run: dict[str, Any]) -> None:
         if rows:
             put(f"\n{name.capitalize()}")
         if columns:
-            write_rows([_short(row) for row in rows], columns)
+            write_rows(_of_one_day([_short(row) for row in rows]), columns)
         else:
             for row in rows:
                 _put_case(row)
@@ -207,6 +207,14 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
         if isinstance(row.get(name), str):
             short[name] = row[name][:12]
     return short
+
+
+def _of_one_day(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Times without their day where all are of one: it stands above."""
+    days = {row["at"].partition("T")[0] for row in rows if isinstance(row.get("at"), str)}
+    if len(days) != 1:
+        return rows
+    return [{**row, "at": (row.get("at") or "").partition("T")[2]} for row in rows]
 
 
 def _print_log(journal: Journal, run: dict[str, Any], stage: str) -> None:

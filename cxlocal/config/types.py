@@ -92,10 +92,10 @@ class Version(Table, frozen=True, kw_only=True):
         ),
     ] = None
     first: Annotated[
-        Annotated[int, msgspec.Meta(ge=0)] | None,
+        Annotated[int, msgspec.Meta(ge=0)] | str | None,
         says(
-            "The first number of the line, for those who counted before. Left out: 0, for"
-            " pre-releases 1."
+            "The first number, for those who counted before: `14`, or the version that has it,"
+            ' `"2.7.14"`, which says nothing of other lines. Left out: 0, for pre-releases 1.'
         ),
     ] = msgspec.field(default=None, name="from")
     reserve: Annotated[

@@ -35,6 +35,7 @@ from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageView
 from cxlocal.hooks.tool import Tool
 from cxlocal.hooks.trust import FOLDER, ProjectFile, ProjectPlugins, read_project
 from cxlocal.processes.stdout import set_aside
+from cxlocal.version import how_to_install
 
 LOAD_SECONDS = 20.0
 """For importing one plugin. Large ones (cloud SDKs) need a few seconds on a slow disk."""
@@ -305,7 +306,7 @@ class Manager:
         except (Mistake, pluggy.PluginValidationError, ValueError) as problem:
             if isinstance(problem.__cause__, ModuleNotFoundError) and name in _EXTRAS:
                 self._rows[name] = self._rows[name]._replace(
-                    state="not installed", error=f"pip install 'cxlocal[{_EXTRAS[name]}]'"
+                    state="not installed", error=how_to_install(_EXTRAS[name])
                 )
             else:
                 self._break(name, str(problem))

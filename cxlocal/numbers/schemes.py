@@ -218,6 +218,11 @@ def first_number(scheme: str, line: str) -> int:
     return int(scheme in (Semver.name, Pep440.name) and counts_early(line))
 
 
+def is_version(scheme: Scheme, text: str) -> bool:
+    """Whether ``text`` is what the scheme makes of a number in some line."""
+    return _line_and_number(scheme, "", text) is not None
+
+
 SCHEMES: dict[str, Scheme] = {
     scheme.name: scheme for scheme in (Semver(), Pep440(), Calver(), Counter())
 }

@@ -13,7 +13,14 @@ from cxlocal.config import types as config
 from cxlocal.config.problems import Where, problem, suggestion
 from cxlocal.config.types import links_of, source_of
 from cxlocal.domain import deliverable_id
-from cxlocal.numbers.schemes import SCHEMES, SUFFIX_SCHEMES, first_number, resolve_line
+from cxlocal.numbers.schemes import (
+    SCHEMES,
+    SUFFIX_SCHEMES,
+    first_number,
+    is_version,
+    number_in,
+    resolve_line,
+)
 from cxlocal.plan import types as plan
 from cxlocal.plan.graph import before, refuse_cycle
 from cxlocal.plan.placeholders import check_options
@@ -204,7 +211,7 @@ def _version(
     return plan.VersionRule(
         scheme=source.scheme,
         line=line,
-        first=first_number(source.scheme, line) if source.first is None else source.first,
+        first=_first(source, line, file),
         reserve=usual.reserve if source.reserve is None else source.reserve,
         ahead=source.ahead,
         when_empty=source.when_empty,
@@ -213,6 +220,27 @@ def _version(
             for one in source.stamp
         ),
     )
+
+
+def _first(source: config.Version, line: str, file: str) -> int:
+    """Where ``line`` starts. A version of another line says nothing of this one."""
+    said = source.first
+    if isinstance(said, int):
+        return said
+    usual = first_number(source.scheme, line)
+    if said is None:
+        return usual
+    scheme = SCHEMES.get(source.scheme)
+    if scheme is None or not is_version(scheme, said):
+        raise problem(
+            Where(file, "version"),
+            f"from {said!r} is not a version of the scheme {source.scheme!r}",
+            why="it names the first version, or its number",
+            hint="write a number, as in from = 14",
+            key="from",
+        )
+    number = number_in(scheme, line, said)
+    return usual if number is None else number
 
 
 def _environment(

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from cxlocal.clock import Clock
 from cxlocal.errors import CxError, Refused, UsageError
-from cxlocal.revision.git import ask, decode
+from cxlocal.revision.git import ask, decode, git
 from cxlocal.revision.mirrors import Mirror
 from cxlocal.revision.reach import RemoteAnswer, Tracked, ask_remote, tags_of, tracked
 from cxlocal.revision.remotes import clean_url, counting_remotes, is_itself, list_remote
@@ -241,6 +241,8 @@ def _refusal(
     branch = _branch_of(repository, commit)
     first = next(iter(counting))
     push = f"git push {first} {branch}" if branch else f"git push {first} {short}:refs/heads/NAME"
+    if branch and _went_on(repository, commit, answers[first].refs.get(f"refs/heads/{branch}", "")):
+        push = f"git pull --rebase {first} {branch} && {push}"
     mirror = "or, while it cannot be pushed to: cxlocal mirror add PATH"
     data: dict[str, object] = {
         "commit": commit,
@@ -265,6 +267,14 @@ def _refusal(
         name="not-pushed",
         **data,
     )
+
+
+def _went_on(repository: Repository, commit: str, tip: str) -> bool:
+    """Whether the branch has at the remote what the commit does not follow: git refuses to push then."""
+    if not tip or not is_commit_id(tip):
+        return False
+    follows = ("merge-base", "--is-ancestor", "--end-of-options", tip, commit)
+    return git(repository.root, *follows).code != 0
 
 
 def _branch_of(repository: Repository, commit: str) -> str:

@@ -38,6 +38,8 @@ class RemoteAnswer(NamedTuple):
     """Why it is not known, or how it was found absent."""
     tags: tuple[str, ...] | None = None
     """The tags it has; None where it did not answer."""
+    refs: Mapping[str, str] = {}
+    """What its branches and tags point to, as far as it answered."""
 
 
 class Tracked(NamedTuple):
@@ -57,7 +59,7 @@ def ask_remote(
     if said.problem:
         return RemoteAnswer("unknown", "", said.problem)
     answer = _answer(repository, commit, place, said.refs, clock, deadline)
-    return answer._replace(tags=tags_of(said))
+    return answer._replace(tags=tags_of(said), refs=said.refs)
 
 
 def tags_of(said: Advertised) -> tuple[str, ...]:

@@ -179,8 +179,8 @@ def _not_resolved(repository: Repository, name: str, answer: Captured) -> CxErro
     if git(repository.root, "rev-parse", "--verify", "-q", "HEAD").code != 0 and name == "HEAD":
         return UsageError(
             "this repository has no commit yet",
-            why="a release is made from a pushed commit",
-            hint="commit and push first: git add -A && git commit && git push -u origin HEAD",
+            why="a release is made from a pushed commit, a rehearsal from one and what was changed since",
+            hint="commit first, and push to release: git add -A && git commit && git push -u origin HEAD",
             name="empty-repository",
         )
     hint = "git fetch --all --tags, then try again"

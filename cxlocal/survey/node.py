@@ -74,7 +74,8 @@ def node(survey: Survey) -> Recipe | None:
         place=by_key("package.json", "version", version),
         tests=("unit",) if tested else (),
         needs=(manager.name,),
-        released=not private and bool(name) and not _served(survey, package),
+        # A registry takes a name and a version; what lacks both a version and an entry is a helper.
+        released=not private and bool(name and (version or makes)) and not _served(survey, package),
     )
 
 
@@ -112,7 +113,10 @@ def _stages(survey: Survey, manager: Manager, where: str) -> tuple[dict[str, Inl
         if test and "no test specified" not in test:
             # CI=true: some runners otherwise wait for changes of files.
             command = f"CI=true {manager.run} {script}"
-            stages["unit"] = {"kind": "test", "command": command, **needs(*list(stages)[-1:])}
+            # Each command of a manager reads its settings, not only the one that installs.
+            stages["unit"] = {
+                "kind": "test", "command": command, **needs(*list(stages)[-1:]), "pass_env": REGISTRY,
+            }  # fmt: skip
             return stages, True
     return stages, False
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from cxlocal.numbers.schemes import SCHEMES, number_in
 from cxlocal.survey.counting import Point, Standing, Start, standing
 from cxlocal.survey.recipe import Recipe
 from cxlocal.survey.system import system_packages
@@ -92,7 +93,10 @@ def _version(recipe: Recipe, known: Standing, start: Start) -> list[str]:
         f"line = {quoted(start.line)}  # {start.example}, {following} and so on",
     ]
     if start.first:
-        lines.append(f"from = {start.first}  # {_reason(known, start)}")
+        # As a version it is of its line alone, and need not go when another line is begun.
+        named = number_in(SCHEMES[start.scheme], start.line, start.example) == start.first
+        first = quoted(start.example) if named else str(start.first)
+        lines.append(f"from = {first}  # {_reason(known, start)}")
     elif known.other or (known.chosen and known.chosen.early):
         lines.append(f"# {_reason(known, start)}")
     three = start.scheme != "counter" and start.example.count(".") == 2

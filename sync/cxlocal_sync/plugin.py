@@ -10,6 +10,7 @@ from cxlocal.errors import ConfigError
 from cxlocal.exchange.store import Store
 from cxlocal.hooks.specs import hookimpl
 from cxlocal.journal.witness import FOLDER, witness_folder
+from cxlocal.version import how_to_install
 from cxlocal_sync.stores.sqlite import SqliteStore, path_of
 
 
@@ -59,7 +60,7 @@ def _postgresql(url: str, home: Path) -> Store:
         raise ConfigError(
             "a store in PostgreSQL needs a library that is not installed",
             why=str(error),
-            hint="pip install 'cxlocal[postgresql]'",
+            hint=how_to_install("postgresql"),
             name="no-postgresql-library",
         ) from error
     return PostgresqlStore(url, home)

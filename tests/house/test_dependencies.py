@@ -14,6 +14,7 @@ import pytest
 
 from cxlocal.clock import SystemIds
 from cxlocal.journal.home import home_folder
+from cxlocal.version import how_to_install
 
 OURS = ("cxlocal", "cxlocal_sync", "cxlocal_plugins", "datasette_cxlocal")
 # Which modules may need what an extra brings: the rest works without it.
@@ -120,7 +121,29 @@ def test_the_core_works_without_the_python_tools(tmp_path: Path) -> None:
     assert '"not installed"' in listed.stdout and "Warning" not in listed.stderr, listed.stderr
     asked = _without("run", "--dry-run", cwd=tmp_path)
     assert asked.returncode == 2
-    assert "pip install 'cxlocal[python]'" in asked.stderr
+    assert "pip install 'cxlocal[python]" in asked.stderr
+
+
+@pytest.mark.parametrize(
+    ("origin", "words"),
+    [
+        ("", "'cxlocal[s3]'"),
+        ('{"url": "file:///srv/cx local", "dir_info": {}}', "'cxlocal[s3] @ file:///srv/cx local'"),
+        ('{"url": "https://x.example/cx.git", "vcs_info": {"vcs": "git"}}',
+         "'cxlocal[s3] @ git+https://x.example/cx.git'"),
+        ("broken", "'cxlocal[s3]'"),
+    ],
+)  # fmt: skip
+def test_libraries_come_from_where_cxlocal_came(
+    monkeypatch: pytest.MonkeyPatch, origin: str, words: str
+) -> None:
+    class Installed:
+        def read_text(self, name: str) -> str | None:
+            assert name == "direct_url.json"
+            return origin or None
+
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Installed())
+    assert how_to_install("s3") == f"pip install {words}"
 
 
 @pytest.mark.parametrize("data", [None, "", "/elsewhere/data"])

@@ -147,7 +147,6 @@ def test_a_terminal_too_narrow_gets_a_record_for_each_row(
         "number   in use, not yet confirmed\n"
         f"started  2026-11-23T02:14:{number}.123Z\n"
         "subject  Let the shop open on Sundays\n"
-        "note\n"
         for number in (14, 15)
     )
     stream = Terminal()
@@ -155,6 +154,34 @@ def test_a_terminal_too_narrow_gets_a_record_for_each_row(
         rows, ("version", "number", "started", "subject"), Output(headers=False), stream=stream
     )
     assert stream.getvalue().splitlines()[:2] == ["2.7.14", "in use, not yet confirmed"]
+
+
+def test_a_narrow_table_breaks_sentences_and_leaves_out_what_is_empty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [
+        {"state": "ok", "found": "it is at origin", "to_do": "cxlocal mirror add PATH", "none": ""},
+        {"state": "note", "found": "answers", "to_do": None, "none": None},
+    ]
+
+    def shown(columns: int) -> list[str]:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        stream = Terminal()
+        write_rows(rows, stream=stream)
+        return stream.getvalue().splitlines()
+
+    assert shown(60)[0] == "state  found            to_do                    none"
+    assert shown(30) == [
+        "state  found       to_do",
+        "-----  ----------  -----------",
+        "ok     it is at    cxlocal",
+        "       origin      mirror add",
+        "                   PATH",
+        "note   answers",
+    ]
+    # Narrower than its words a table is none.
+    assert shown(19)[:2] == ["state  ok", "found  it is at origin"]
+    assert "none" in _written(rows)
 
 
 def test_sentences_of_a_record_are_broken_between_words_and_ids_never(

@@ -263,3 +263,31 @@ def test_the_words_for_what_runs() -> None:
     )
     plan = plan_of(text)
     assert [row["runs"] for row in render(plan, select(plan))] == ["make all …", "'a b' c"]
+
+
+@pytest.mark.parametrize(
+    ("version", "first"),
+    [
+        ('line = "2.7"\nfrom = 4', 4),
+        ('line = "2.7"\nfrom = "2.7.4"', 4),
+        ('line = "2.8"\nfrom = "2.7.4"', 0),
+        ('line = "2.7"\nfrom = "2.7.4-rc.1"', 0),
+        ('line = "2.8"\nfrom = 4', 4),
+        ('line = "2.8.0-rc"\nfrom = "2.7.4"', 1),
+        ('line = "2.8.0-rc"\nfrom = "2.8.0-rc.3"', 3),
+        ('scheme = "pep440"\nline = "3.2.0rc"\nfrom = "3.2.0rc5"', 5),
+        ('scheme = "counter"\nfrom = "41"', 41),
+        ('scheme = "calver"\nline = "YYYY.MM"\nfrom = "2026.11.3"', 3),
+        ('scheme = "calver"\nline = "YYYY.MM"\nfrom = "2026.10.3"', 0),
+    ],
+)
+def test_a_version_says_where_its_own_line_starts(version: str, first: int) -> None:
+    plan = resolve(parse(f"{HEAD}[version]\n{version}\n"), today=(2026, 11, 30))
+    assert plan.version.first == first
+
+
+@pytest.mark.parametrize("said", ["", "abc", "2.7", "v2.7.4"])
+def test_a_start_that_is_no_version_is_refused(said: str) -> None:
+    text = f'{HEAD}[version]\nscheme = "semver"\nline = "2.7"\nfrom = "{said}"\n'
+    with pytest.raises(ConfigError, match="not a version"):
+        resolve(parse(text))

@@ -112,6 +112,17 @@ def test_a_commit_that_was_not_pushed_is_refused(desk: Any) -> None:
     )
 
 
+def test_a_commit_beside_what_others_pushed_is_brought_together_first(desk: Any) -> None:
+    work, _ = desk.project()
+    start = work.git("rev-parse", "HEAD")
+    work.commit("theirs")
+    work.git("push", "-q", "origin", "main")
+    work.git("reset", "-q", "--hard", start.strip())
+    work.git("update-ref", "-d", "refs/remotes/origin/main")
+    work.commit("ours")
+    assert "\ngit pull --rebase origin main && git push origin main\n" in str(refusal_of(work))
+
+
 def test_a_detached_commit_that_was_not_pushed(desk: Any) -> None:
     work, _ = desk.project()
     work.git("checkout", "-q", "--detach")
@@ -232,7 +243,7 @@ def test_force_pushed_away(desk: Any) -> None:
         "refs/remotes/origin/main here says it did, but origin was asked now: "
         "its branches and tags were rewritten\n"
         "git fetch origin, then release what it has now\n"
-        "or push it again: git push origin main\n"
+        "or push it again: git pull --rebase origin main && git push origin main\n"
         "or, while it cannot be pushed to: cxlocal mirror add PATH"
     )
     assert sorted(os.listdir(work.path / ".git/objects/pack")) == before

@@ -280,6 +280,7 @@ CRATE = '[package]\nname = "%s"\nversion = "1.2.0"\n'
         ({"package.json": '{"private": true, "workspaces": ["packages/*"]}', "packages/cli/package.json": CLI, "packages/core/package.json": CORE}, ["packages/cli", "packages/core"]),
         ({"package.json": '{"private": true, "workspaces": {"packages": ["p/**", "!p/x"]}}', "p/a/cli/package.json": CLI, "p/x/package.json": CORE}, ["p/a/cli"]),
         ({"package.json": '{"private": true}', "pnpm-workspace.yaml": "packages:\n  # ours\n  - 'packages/*'\n  - tools/x\n", "packages/cli/package.json": CLI, "tools/x/package.json": CORE}, ["packages/cli", "tools/x"]),
+        ({"package.json": CLI[:-1] + ', "main": "a.js"}', "pnpm-workspace.yaml": "packages:\n  - test/engines\n", "test/engines/package.json": '{"name": "engines", "devDependencies": {"x": "1"}}'}, [""]),
         ({"package.json": CLI[:-1] + ', "workspaces": ["sub"]}', "sub/package.json": CORE}, ["", "sub"]),
         ({"package.json": '{"private": true, "workspaces": ["p/*"]}', "p/a/package.json": CLI, "p/b/package.json": '{"name": "b", "private": true}'}, ["p/a"]),
         ({"pyproject.toml": '[tool.uv.workspace]\nmembers = ["libs/*"]\n', "libs/a/pyproject.toml": PY, "libs/b/pyproject.toml": PY}, ["libs/a", "libs/b"]),

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from cxlocal.errors import ConfigError, CxError
+from cxlocal.version import how_to_install
 from cxlocal_sync.http import wire
 from cxlocal_sync.surroundings import CERTIFICATES, PROXIES, Proxy, blamed, proxy_for
 
@@ -99,7 +100,7 @@ class Line:
                 raise ConfigError(
                     f"{self.url} needs a library that is not installed",
                     why=str(error),
-                    hint="pip install 'cxlocal[https]'",
+                    hint=how_to_install("https"),
                     name="no-http-library",
                 ) from error
             plain = self.url.startswith("http:")

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from cxlocal.address import public_address
 from cxlocal.errors import ConfigError
+from cxlocal.version import how_to_install
 from cxlocal_sync.keys.space import SpaceError, SpaceMissing, SpaceUnclear
 from cxlocal_sync.surroundings import CERTIFICATES, PROXIES, blamed, proxy_for
 
@@ -117,7 +118,7 @@ def _open(url: str, seconds: float) -> tuple[Any, Any, Any]:
         raise ConfigError(
             f"the store {url} needs a library that is not installed",
             why="obstore speaks to object storage",
-            hint="install it: pip install 'cxlocal[s3]'",
+            hint=how_to_install("s3"),
             name="missing-library",
         ) from error
     bucket, prefix, options = parts_of(url)
