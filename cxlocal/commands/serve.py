@@ -30,13 +30,13 @@ from cxlocal.exchange.open import is_own, require_agreed, reserve_size
 from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.store import Store
 from cxlocal.exchange.sync import synchronise
+from cxlocal.extras import how_to_install
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers.schemes import Scheme, scheme_named
 from cxlocal.plan.resolve import resolve
 from cxlocal.private import make_home
 from cxlocal.processes.stdout import data
 from cxlocal.runner.source import today
-from cxlocal.version import how_to_install
 
 DEFAULT_PORT = 8377
 STORE_THREADS = {"sqlite": 1, "lend": 1}

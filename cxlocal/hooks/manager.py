@@ -23,6 +23,7 @@ import pluggy
 from cxlocal.config.agreement import trusted
 from cxlocal.config.problems import suggestion
 from cxlocal.errors import ConfigError, Refused
+from cxlocal.extras import how_to_install
 from cxlocal.hooks import specs
 from cxlocal.hooks.calls import CALL_SECONDS, call, guarded
 from cxlocal.hooks.found import SHIPPED, Found, Shipped, installed
@@ -35,7 +36,6 @@ from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageView
 from cxlocal.hooks.tool import Tool
 from cxlocal.hooks.trust import FOLDER, ProjectFile, ProjectPlugins, read_project
 from cxlocal.processes.stdout import set_aside
-from cxlocal.version import how_to_install
 
 LOAD_SECONDS = 20.0
 """For importing one plugin. Large ones (cloud SDKs) need a few seconds on a slow disk."""

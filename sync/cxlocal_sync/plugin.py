@@ -8,9 +8,9 @@ from pathlib import Path
 
 from cxlocal.errors import ConfigError
 from cxlocal.exchange.store import Store
+from cxlocal.extras import how_to_install
 from cxlocal.hooks.specs import hookimpl
 from cxlocal.journal.witness import FOLDER, witness_folder
-from cxlocal.version import how_to_install
 from cxlocal_sync.stores.sqlite import SqliteStore, path_of
 
 

@@ -13,8 +13,8 @@ import platformdirs
 import pytest
 
 from cxlocal.clock import SystemIds
+from cxlocal.extras import how_to_install
 from cxlocal.journal.home import home_folder
-from cxlocal.version import how_to_install
 
 OURS = ("cxlocal", "cxlocal_sync", "cxlocal_plugins", "datasette_cxlocal")
 # Which modules may need what an extra brings: the rest works without it.

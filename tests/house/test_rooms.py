@@ -17,7 +17,7 @@ import pytest
 
 ROOMS = (
     "cxlocal.version", "cxlocal.errors", "cxlocal.clock", "cxlocal.text", "cxlocal.domain",
-    "cxlocal.address", "cxlocal.files", "cxlocal.private", "cxlocal.events", "cxlocal.projection", "cxlocal.processes",
+    "cxlocal.address", "cxlocal.extras", "cxlocal.files", "cxlocal.private", "cxlocal.events", "cxlocal.projection", "cxlocal.processes",
     "cxlocal.secrets", "cxlocal.journal", "cxlocal.numbers", "cxlocal.config", "cxlocal.survey",
     "cxlocal.revision",
     "cxlocal.hooks", "cxlocal.plan", "cxlocal.testing", "cxlocal.exchange", "cxlocal.allocation",

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from cxlocal.errors import ConfigError, CxError
-from cxlocal.version import how_to_install
+from cxlocal.extras import how_to_install
 from cxlocal_sync.http import wire
 from cxlocal_sync.surroundings import CERTIFICATES, PROXIES, Proxy, blamed, proxy_for
 

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from cxlocal.address import public_address
 from cxlocal.errors import ConfigError
-from cxlocal.version import how_to_install
+from cxlocal.extras import how_to_install
 from cxlocal_sync.keys.space import SpaceError, SpaceMissing, SpaceUnclear
 from cxlocal_sync.surroundings import CERTIFICATES, PROXIES, blamed, proxy_for
 
