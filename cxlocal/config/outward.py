@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from os.path import basename
 
+from cxlocal.patterns import compile_late
+
 _SENDING = """
 git push | git send-pack | hub release | hub push
 gh release create | gh release upload | gh release edit | gh release delete | gh pr create
@@ -102,10 +104,10 @@ _GOALS = frozenset({"mvn", "gradle", "sbt", "rake", "lein", "setup.py"})
 """Programs that are told several things to do in one go, in any place."""
 
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
-_PYTHON = re.compile(r"python(\d+(\.\d+)*)?|pypy3?")
-_ENDS = re.compile(r"[;&|()\n]+")
-_ASSIGNED = re.compile(r"[A-Za-z_]\w*\+?=.*", re.DOTALL)
-_UPLOAD = re.compile(
+_PYTHON = compile_late(r"python(\d+(\.\d+)*)?|pypy3?")
+_ENDS = compile_late(r"[;&|()\n]+")
+_ASSIGNED = compile_late(r"[A-Za-z_]\w*\+?=.*", re.DOTALL)
+_UPLOAD = compile_late(
     r"-T|--upload-file|--upload-file=.*|-F|--form|--form=.*|--data-binary.*|-X(PUT|POST|DELETE|PATCH)"
     r"|--request=(PUT|POST|DELETE|PATCH)"
 )

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
 
 from cxlocal.errors import Refused
 from cxlocal.events.document import Event
@@ -45,6 +44,7 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.schema import AWAY
 from cxlocal.numbers import holdings
 from cxlocal.text import utc_text
+from cxlocal.values import NamedTuple
 
 _OPEN = """
 SELECT process.run, run.deliverable, run.version FROM process JOIN run ON run.id = process.run

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.errors import UsageError
+from cxlocal.values import NamedTuple
 
 ALL = "*"
 NAMES_MAX = 1000

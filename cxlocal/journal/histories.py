@@ -11,7 +11,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.events.document import Event
 from cxlocal.journal.forks import forked_chains
@@ -26,6 +26,7 @@ from cxlocal.projection.disputes import (
     disagreements,
 )
 from cxlocal.projection.tables import TABLES
+from cxlocal.values import NamedTuple
 
 BESIDE = "beside "
 """Followed by the name of a history, the name of a local value: how many others the store had at that

@@ -11,11 +11,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cxlocal.files import fresh_file, rename, sync
 from cxlocal.private import make_folder
 from cxlocal.text import is_hexadecimal
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal

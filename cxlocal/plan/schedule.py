@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Collection
-from typing import NamedTuple
 
 from cxlocal.plan.graph import before, edges
 from cxlocal.plan.types import Plan
+from cxlocal.values import NamedTuple
 
 STAGE, PROVISION, DESTROY = "stage", "provision", "destroy"
 

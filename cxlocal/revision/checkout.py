@@ -14,7 +14,6 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.errors import Trouble, UsageError
 from cxlocal.revision.borrowed import borrow
@@ -24,6 +23,7 @@ from cxlocal.revision.lfs import bring_in
 from cxlocal.revision.repository import Repository, contents_world, is_commit_id, is_partial
 from cxlocal.revision.settings import read_settings
 from cxlocal.revision.submodules import DEPTH_MAX, GITMODULES, Submodule, list_submodules
+from cxlocal.values import NamedTuple
 
 CHECKOUT_SECONDS = 600.0
 """For writing the files of one repository; the largest known (4 million files) take minutes."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
@@ -29,6 +28,7 @@ from cxlocal.runner.tool_stage import as_worked, ask, open_tool
 from cxlocal.runner.voice import Ending
 from cxlocal.runner.work import Launch, Program, Work, Worked
 from cxlocal.text import shorten, utc_text
+from cxlocal.values import NamedTuple
 
 
 class At(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import filecmp
 import shutil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -18,6 +18,7 @@ from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.journal.blobs import blob_path, check_blob
 from cxlocal.numbers import holdings
 from cxlocal.numbers.schemes import final_of, numbers_in_tags
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

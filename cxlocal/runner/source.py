@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cxlocal.config.load import parse, read
 from cxlocal.config.settings import Settings, settings
@@ -33,6 +33,7 @@ from cxlocal.revision.repository import (
 )
 from cxlocal.secrets import resolve as resolve_secrets
 from cxlocal.text import utc_text
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.allocation.borrower import Lender

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.domain import Outcome
 from cxlocal.hooks.manager import check_options, find_tool
@@ -19,6 +19,7 @@ from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner.placements import instance_of
 from cxlocal.runner.resources import Maker
 from cxlocal.runner.work import Launch, Work, Worked
+from cxlocal.values import NamedTuple
 
 
 class ToolStage(NamedTuple):
