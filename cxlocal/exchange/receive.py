@@ -24,8 +24,7 @@ from cxlocal.exchange.state import (
     save_ack,
 )
 from cxlocal.journal.file import Journal, Transaction
-from cxlocal.journal.histories import BESIDE, NAME_DIGITS
-from cxlocal.journal.schema import PARTIAL
+from cxlocal.journal.schema import BESIDE, NAME_DIGITS, PARTIAL
 from cxlocal.numbers import holdings
 from cxlocal.numbers.log import Entry, entry_hash
 from cxlocal.text import parse_utc

@@ -17,6 +17,9 @@ from cxlocal.revision.git import ask
 from cxlocal.revision.remotes import around, origin_of
 from cxlocal.revision.repository import Repository
 
+CHECKOUT_SECONDS = 600.0
+"""For writing or comparing the files of one repository; the largest known (4 million files) take
+minutes."""
 NOWHERE = "a-rehearsal-pushes-nowhere"
 """Where a repository that must not push pushes to: a path that is not there, read in git's complaint."""
 

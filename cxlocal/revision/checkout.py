@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cxlocal.errors import Trouble, UsageError
-from cxlocal.revision.borrowed import borrow
+from cxlocal.revision.borrowed import CHECKOUT_SECONDS, borrow
 from cxlocal.revision.filters import LFS, Filter, filtered_files
 from cxlocal.revision.git import World, complaint, decode, git
 from cxlocal.revision.lfs import bring_in
@@ -24,9 +24,6 @@ from cxlocal.revision.repository import Repository, contents_world, is_commit_id
 from cxlocal.revision.settings import read_settings
 from cxlocal.revision.submodules import DEPTH_MAX, GITMODULES, Submodule, list_submodules
 from cxlocal.values import NamedTuple
-
-CHECKOUT_SECONDS = 600.0
-"""For writing the files of one repository; the largest known (4 million files) take minutes."""
 
 FETCHES_MAX = 4
 """Of what a partial clone lacks: folders may lack folders, and then files."""

@@ -18,8 +18,7 @@ from pathlib import Path
 
 from cxlocal.errors import CxError, Refused
 from cxlocal.files import fresh_folder
-from cxlocal.revision.borrowed import borrow_objects, configure
-from cxlocal.revision.checkout import CHECKOUT_SECONDS
+from cxlocal.revision.borrowed import CHECKOUT_SECONDS, borrow_objects, configure
 from cxlocal.revision.filters import Filter, quoted
 from cxlocal.revision.git import World, failed, git
 from cxlocal.revision.lfs import pointer_in
