@@ -89,7 +89,7 @@ def collect(
     named = Named(worked.produced, worked.reports)
     left = find_left(stage, named, folder, before, work.readers, work.masker)
     verdict = judge_left(stage, (worked.outcome, worked.reason), left, released(work.record))
-    if verdict[0] == Outcome.SUCCESS:
+    if verdict[0] == Outcome.SUCCESS and left.made:
         for words in take_over(work.record, left.made):
             work.voice.note(words)
     return keep(work.record, work.masker, stage, attempt, left, verdict)
