@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from urllib.parse import quote, unquote
 
 from cxlocal.errors import UsageError
+from cxlocal.patterns import compile_late
 
 _SECRET = ("password", "secret", "token", "scram")
 """What the name of a parameter holds whose value nobody may see."""
@@ -29,7 +30,7 @@ def public_address(url: str) -> str:
     return f"{scheme}://{base}{mark_query if kept and kept != [''] else ''}{'&'.join(kept)}"
 
 
-_HEAD = re.compile(r"[A-Za-z0-9+.-]*:[/\\]*")
+_HEAD = compile_late(r"[A-Za-z0-9+.-]*:[/\\]*")
 
 
 def _without_user(text: str) -> str:
@@ -81,7 +82,7 @@ LIBPQ = {
 }  # fmt: skip
 """What says where a database is, and the variable libpq takes it from."""
 
-_DATABASE = re.compile(
+_DATABASE = compile_late(
     r"postgresql://(?:(?P<user>[^@/?#]*)@)?(?P<hosts>[^@/?#]*)(?:/(?P<name>[^@/?#]*))?"
     r"(?:\?(?P<query>[^@?#]*))?"
 )
@@ -122,8 +123,8 @@ PLACEHOLDERS = (
 )  # fmt: skip
 """What may stand in braces in an address that pages lead to. ``from`` and ``to`` are UTC times."""
 TEMPLATE_CHARACTERS_MAX = 500
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_WEB = re.compile(r"https?://[A-Za-z0-9\[][^\s\\@<>\"'`]*", re.IGNORECASE)
+_PLACEHOLDER = compile_late(r"\{([^{}]*)\}")
+_WEB = compile_late(r"https?://[A-Za-z0-9\[][^\s\\@<>\"'`]*", re.IGNORECASE)
 
 
 def is_web_address(text: str) -> bool:

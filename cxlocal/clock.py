@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Protocol
+
+from cxlocal.values import Protocol
 
 
 class Clock(Protocol):

@@ -9,9 +9,10 @@ import hashlib
 import re
 import unicodedata
 from enum import StrEnum
-from typing import NamedTuple
 
 from cxlocal.errors import Refused, UsageError
+from cxlocal.patterns import compile_late
+from cxlocal.values import NamedTuple
 
 NAME_LENGTH_MAX = 200
 """Characters in a deliverable's name. Percent-encoded UTF-8 of this length still fits a file name
@@ -90,7 +91,7 @@ def deliverable_id(text: str) -> str:
     return name
 
 
-_PLAIN = re.compile(r"[a-z0-9_-]")
+_PLAIN = compile_late(r"[a-z0-9_-]")
 
 
 def path_part(name: str) -> str:

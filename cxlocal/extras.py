@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
 
 
 def how_to_install(extra: str) -> str:
     """The command that brings the libraries of ``extra``, from where this cxlocal came: the index, or
     the folder or address that it was installed from."""
+    import shlex
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:

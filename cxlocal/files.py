@@ -56,6 +56,24 @@ def fresh_file(folder: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
             path.unlink()
 
 
+@contextlib.contextmanager
+def fresh_folder(near: Path | None = None) -> Iterator[Path]:
+    """A folder for nobody but us, in ``near`` or where the system keeps passing files; with all in it
+    it goes away with the block. Raises OSError."""
+    import shutil
+
+    if near is None:
+        import tempfile
+
+        near = Path(tempfile.gettempdir())
+    folder = near / f"cxlocal-{SystemIds().token()}"
+    folder.mkdir(0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
 def take_name(file: BinaryIO, path: Path, *, durable: bool = True) -> None:
     """Let what was written to ``file`` be ``path`` from now on. Raises OSError."""
     file.flush()

@@ -13,12 +13,12 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 from cxlocal.errors import ConfigError, CxError, Trouble
 from cxlocal.processes.family import traced
 from cxlocal.processes.mask import LEAST_CHARACTERS
 from cxlocal.processes.start import run_captured
+from cxlocal.values import NamedTuple, Protocol
 
 ANSWER_SECONDS = 60.0
 """Limit for a secret command or a keyring: long enough for a person to touch a hardware key."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from functools import lru_cache
 
 from cxlocal.errors import UsageError
+from cxlocal.patterns import compile_late
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
-_DURATION = re.compile(r"(\d+)\s*([smhdwy])")
+_DURATION = compile_late(r"(\d+)\s*([smhdwy])")
 
 
 _HEXADECIMAL = frozenset("0123456789abcdef")

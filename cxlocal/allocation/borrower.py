@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from cxlocal.allocation.request import (
     LENT,
@@ -21,6 +21,7 @@ from cxlocal.exchange import state as known
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.journal.file import Journal
 from cxlocal.numbers import holdings
+from cxlocal.values import Protocol
 
 LEND_SECONDS = 5.0
 """For one answer."""

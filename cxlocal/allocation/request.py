@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, repeat
-from typing import NamedTuple
 
 from cxlocal.clock import Ids
 from cxlocal.errors import ConfigError, Refused
@@ -16,6 +15,7 @@ from cxlocal.numbers import holdings
 from cxlocal.numbers.holdings import TakenNumber
 from cxlocal.numbers.log import ONLINE
 from cxlocal.numbers.schemes import Scheme
+from cxlocal.values import NamedTuple
 
 LENT = "lent"
 """How a run got a number that another machine held."""

@@ -21,7 +21,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from hashlib import sha256
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from cxlocal.errors import Trouble, UsageError
 from cxlocal.exchange.messages import (
@@ -32,6 +32,7 @@ from cxlocal.exchange.messages import (
     encode,
     whole_of,
 )
+from cxlocal.values import NamedTuple
 
 MAGIC = b"CXBUNDLE1\n"
 FAMILY = b"CXBUNDLE"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.bundles.form import PIECE, damaged
 from cxlocal.bundles.reader import (
@@ -36,6 +35,7 @@ from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import utc_text
+from cxlocal.values import NamedTuple
 
 _SPOKEN_OF = """
 SELECT 1 FROM report WHERE sha256 = :sha256

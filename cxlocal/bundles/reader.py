@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.bundles.form import MESSAGE, PIECE_BYTES_MAX, Frame, damaged, read_frames
 from cxlocal.bundles.writer import JOURNAL, RECEIPT
@@ -27,6 +27,7 @@ from cxlocal.exchange.messages import (
 )
 from cxlocal.exchange.token import token_in
 from cxlocal.text import is_hexadecimal
+from cxlocal.values import NamedTuple
 
 
 class Header(NamedTuple):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.bundles.form import BundleWriter, Frame, damaged
 from cxlocal.bundles.intake import check_lineage
@@ -37,6 +37,7 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.whereabouts import file_hint, same_place
 from cxlocal.numbers.log import Entry, entry_hash
 from cxlocal.text import utc_text
+from cxlocal.values import NamedTuple
 
 PAGES_MAX = 1000
 """Parts of the feed in one answer, a MiB each at most; the next round goes on where it ends."""

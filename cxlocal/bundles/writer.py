@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from cxlocal.bundles.form import FAMILY, PIECE_BYTES_MAX, BundleWriter
 from cxlocal.errors import Trouble, UsageError
@@ -27,6 +27,7 @@ from cxlocal.journal.read import partial_nodes
 from cxlocal.journal.whereabouts import file_hint
 from cxlocal.numbers import holdings
 from cxlocal.text import is_hexadecimal, utc_text
+from cxlocal.values import NamedTuple
 from cxlocal.version import VERSION
 
 Filled = TypeVar("Filled")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cxlocal.commands.context import App
 from cxlocal.commands.find_run import find_run
 from cxlocal.commands.joined import open_piece
@@ -11,6 +9,7 @@ from cxlocal.commands.status import named_here
 from cxlocal.errors import Conflict, Refused, UsageError
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.values import NamedTuple
 
 
 class Chosen(NamedTuple):

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
-from typing import Any, NamedTuple, TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 
@@ -22,6 +22,7 @@ from cxlocal.commands.terminal import columns as terminal_columns
 from cxlocal.commands.terminal import harmless
 from cxlocal.errors import UsageError
 from cxlocal.processes.stdout import GONE, data, let_go
+from cxlocal.values import NamedTuple
 
 Row = Mapping[str, object]
 Result = TypeVar("Result")

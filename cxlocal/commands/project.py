@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cxlocal.commands.context import App
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, NotSynced
 from cxlocal.text import counted, utc_text
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.config.settings import Settings

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
@@ -39,6 +39,7 @@ from cxlocal.runner.needed import all_needed
 from cxlocal.runner.signals import SignalCame, Signals, note_only
 from cxlocal.runner.waiting import here_alone
 from cxlocal.text import counted, parse_duration
+from cxlocal.values import NamedTuple
 
 BUDGET_SECONDS = 60.0
 """A person who says ``sync`` waits longer than a run does; still not for ever."""

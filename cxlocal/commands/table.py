@@ -7,7 +7,7 @@ sentence (a test compares them).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from cxlocal.values import NamedTuple
 
 SECTIONS = ("Start", "Release", "Look", "Places and copies", "Journal", "Set-up")
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
@@ -26,6 +26,7 @@ from cxlocal.hooks.trust import FOLDER, read_project
 from cxlocal.revision.local_file import agree_to_local, find_local, first_home
 from cxlocal.secrets import describe
 from cxlocal.text import counted, utc_text
+from cxlocal.values import NamedTuple
 
 
 class Item(NamedTuple):

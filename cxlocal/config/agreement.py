@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.config.types import Config, source_of
 from cxlocal.errors import ConfigError, Refused, Trouble
 from cxlocal.files import open_plain, write_whole
+from cxlocal.patterns import compile_late
 from cxlocal.private import FILE, make_home
+from cxlocal.values import NamedTuple
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_DIGEST = compile_late(r"sha256:[0-9a-f]{64}")
 LOCK_SECONDS = 10
 """What one command does while it holds the list takes milliseconds."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})

@@ -16,6 +16,7 @@ from cxlocal.config import types
 from cxlocal.config.problems import Where, problem
 from cxlocal.domain import deliverable_id
 from cxlocal.errors import UsageError
+from cxlocal.patterns import compile_late
 from cxlocal.text import clean_text
 
 NAME_LENGTH_MAX = 64
@@ -24,9 +25,9 @@ NAME_LENGTH_MAX = 64
 COUNT_MAX = 500
 """Entries of one sort in a file; more is a generated file gone wrong."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_VARIABLES = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?", re.ASCII)
+_NAME = compile_late(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+_VARIABLE = compile_late(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_VARIABLES = compile_late(r"[A-Za-z_][A-Za-z0-9_]*\*?", re.ASCII)
 
 RESERVED_VARIABLES = (
     "CXLOCAL_VERSION", "CXLOCAL_RUN", "CXLOCAL_REVISION", "CXLOCAL_STAGE", "CXLOCAL_ENVIRONMENT",

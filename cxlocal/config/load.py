@@ -19,6 +19,7 @@ from cxlocal.config import check, types
 from cxlocal.config.problems import Where, problem, suggestion, translate
 from cxlocal.errors import ConfigError
 from cxlocal.files import open_plain
+from cxlocal.patterns import compile_late
 from cxlocal.text import clean_text, shorten
 from cxlocal.version import VERSION
 
@@ -162,7 +163,7 @@ def _decoded(content: bytes, where: Where) -> str:
         ) from None
 
 
-_AT_LINE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_AT_LINE = compile_late(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
 def _syntax_problem(message: str, text: str, where: Where) -> ConfigError:

@@ -8,10 +8,11 @@ here; what stands in ``cx.toml`` can. Pure.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from os.path import basename
+
+from cxlocal.patterns import compile_late
 
 _SENDING = """
 git push | git send-pack | hub release | hub push
@@ -102,10 +103,10 @@ _GOALS = frozenset({"mvn", "gradle", "sbt", "rake", "lein", "setup.py"})
 """Programs that are told several things to do in one go, in any place."""
 
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
-_PYTHON = re.compile(r"python(\d+(\.\d+)*)?|pypy3?")
-_ENDS = re.compile(r"[;&|()\n]+")
-_ASSIGNED = re.compile(r"[A-Za-z_]\w*\+?=.*", re.DOTALL)
-_UPLOAD = re.compile(
+_PYTHON = compile_late(r"python(\d+(\.\d+)*)?|pypy3?")
+_ENDS = compile_late(r"[;&|()\n]+")
+_ASSIGNED = compile_late(r"[A-Za-z_]\w*\+?=.*", re.DOTALL)
+_UPLOAD = compile_late(
     r"-T|--upload-file|--upload-file=.*|-F|--form|--form=.*|--data-binary.*|-X(PUT|POST|DELETE|PATCH)"
     r"|--request=(PUT|POST|DELETE|PATCH)"
 )
@@ -135,6 +136,8 @@ def sends_outside(command: str | Sequence[str] | None) -> str:
 def _split(text: str) -> list[list[str]]:
     """The simple commands of a shell text."""
     text = re.sub(r"\\\n", " ", text).replace("`", ";")
+    import shlex
+
     lexer = shlex.shlex(text, posix=True, punctuation_chars=";&|()\n")
     lexer.whitespace = " \t\r"
     lexer.whitespace_split = True

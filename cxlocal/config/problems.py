@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.errors import ConfigError
 from cxlocal.text import clean_text, shorten
+from cxlocal.values import NamedTuple
 
 
 class Where(NamedTuple):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.config import types
 from cxlocal.config.load import CHOICES, read_local
@@ -19,6 +19,7 @@ from cxlocal.config.problems import Where, problem, suggestion
 from cxlocal.config.types import source_of
 from cxlocal.errors import ConfigError, UsageError
 from cxlocal.text import parse_duration
+from cxlocal.values import NamedTuple
 
 VARIABLES = {
     "CXLOCAL_HOME": "home",

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+
+from cxlocal.values import NamedTuple
 
 SOURCE = Path(__file__).with_name("webshop")
 STORE, AWAY = "store", "store.away"

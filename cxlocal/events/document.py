@@ -17,11 +17,12 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 from json.encoder import encode_basestring
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.errors import Trouble
 from cxlocal.events.types import SPECVERSION
 from cxlocal.text import clean_text, utc_text
+from cxlocal.values import NamedTuple
 
 DOCUMENT_BYTES_MAX = 256 * 1024
 """An event is read whole into memory by everyone who ever syncs it; longer parts go to blobs."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.events import types
 from cxlocal.events.document import Draft
 from cxlocal.events.runs import RunRef
 from cxlocal.text import shorten
+from cxlocal.values import NamedTuple
 
 WHY_CHARACTERS_MAX = 1024
 EXPIRES_SECONDS = 24 * 3600

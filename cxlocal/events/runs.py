@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.domain import Outcome
 from cxlocal.events import types
 from cxlocal.events.document import Draft
 from cxlocal.text import shorten
+from cxlocal.values import NamedTuple
 
 MESSAGE_CHARACTERS_MAX = 1024
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.errors import Refused
 from cxlocal.exchange import carried as carrying
@@ -32,6 +32,7 @@ from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.whereabouts import file_hint
 from cxlocal.numbers import holdings
 from cxlocal.text import utc_text
+from cxlocal.values import NamedTuple
 
 _PROPOSAL = "proposal to another store"
 """Local value: the contact token offered to the new store, the same in every attempt."""

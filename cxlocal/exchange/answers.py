@@ -8,7 +8,7 @@ order, whose numbers) is looked at where it is used. Fields that are not known a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from cxlocal.events.document import Event
 from cxlocal.exchange.messages import (
@@ -21,6 +21,7 @@ from cxlocal.exchange.messages import (
 )
 from cxlocal.exchange.standing import Standing, read_standing
 from cxlocal.numbers.log import Entry
+from cxlocal.values import NamedTuple
 
 
 class Refusal(NamedTuple):

@@ -7,7 +7,6 @@ fetched again as a whole.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
 
 from cxlocal.errors import CxError
 from cxlocal.exchange.messages import BLOB_BYTES_MAX
@@ -15,6 +14,7 @@ from cxlocal.exchange.state import store_state
 from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.journal.blobs import blob_path, keep_chunks
 from cxlocal.journal.file import Journal
+from cxlocal.values import NamedTuple, Protocol
 
 BLOB_SECONDS = 60.0
 """For one blob: 64 MiB over a line of ten megabits a second."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from sqlite3 import Connection
-from typing import Any, NamedTuple
+from typing import Any
+
+from cxlocal.values import NamedTuple
 
 ASKED_MAX = 20
 """Questions of ours that wait for an answer; of more, the oldest are forgotten. Their numbers are

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.errors import CxError, NotSignedIn, Refused
 from cxlocal.exchange import followed as following
@@ -37,6 +37,7 @@ from cxlocal.journal.read import node_events
 from cxlocal.journal.whereabouts import file_hint
 from cxlocal.numbers import holdings
 from cxlocal.numbers.log import RESERVE
+from cxlocal.values import NamedTuple
 
 ANSWER_SECONDS = 2.0
 """How long one answer is waited for (connecting takes 2 s at most)."""

@@ -22,9 +22,10 @@ def ensure_node(transaction: Transaction) -> ContactRow:
     journal = transaction.journal
     if not journal.node:
         begin_again(transaction, None, "first use")
-    row = contact_row(transaction.connection, journal.node)
+    node = journal.node
+    row = contact_row(transaction.connection, node)
     if row is None:
-        row = fresh_contact(journal.node)._replace(hint=file_hint(journal.path))
+        row = fresh_contact(node)._replace(hint=file_hint(journal.path))
         save_contact(transaction.connection, row)
     return row
 

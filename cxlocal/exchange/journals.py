@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.address import public_address
 from cxlocal.clock import Clock, Ids
@@ -26,6 +25,7 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.home import FILE_NAME, FURTHER, journal_file, journal_files
 from cxlocal.journal.schema import AWAY
 from cxlocal.journal.witness import witness_folder
+from cxlocal.values import NamedTuple
 
 TURNS_MAX = 10
 """Times a journal is chosen anew because another command made it that of another store meanwhile."""
@@ -102,14 +102,18 @@ def look(place: Place, deliverable: str = "") -> list[Kept]:
 def _look_into(place: Place, path: Path, deliverable: str) -> Kept:
     try:
         with place.open(path, create=False) as journal:
-            state = store_state(journal.connection)
-            (counts,) = journal.connection.execute(_COUNTS, {"d": deliverable}).fetchone()
-            holds = frozenset(row["name"] for row in journal.query(_HOLDS))
-            gone = bool(journal.value(AWAY + deliverable))
+            return _describe(place, journal, deliverable)
     except CxError:
         return Kept(path, "", "", "", counts=True, holds=frozenset(["?"]))
+
+
+def _describe(place: Place, journal: Journal, deliverable: str) -> Kept:
+    state = store_state(journal.connection)
+    (counts,) = journal.connection.execute(_COUNTS, {"d": deliverable}).fetchone()
+    holds = frozenset(row["name"] for row in journal.query(_HOLDS))
+    gone = bool(journal.value(AWAY + deliverable))
     address = place.address(state.url) if state.url else ""
-    return Kept(path, state.url, address, state.lineage, bool(counts) and not gone, holds)
+    return Kept(journal.path, state.url, address, state.lineage, bool(counts) and not gone, holds)
 
 
 def choose(found: Sequence[Kept], address: str, deliverable: str) -> Kept | None:
@@ -173,7 +177,7 @@ def open_for(place: Place, wanted: Wanted, *, create: bool = True) -> Journal:
     """The journal for a project, which belongs to its store from then on. Raises as
     ``Journal.open``."""
     for _ in range(TURNS_MAX):
-        journal = place.open(locate(place, wanted), create=create)
+        journal = _only(place, wanted) or place.open(locate(place, wanted), create=create)
         try:
             if not create or not wanted.agreed or claim(journal, place, wanted):
                 return journal
@@ -186,6 +190,26 @@ def open_for(place: Place, wanted: Wanted, *, create: bool = True) -> Journal:
         why="other commands make journals of this home at the same time",
         hint="run the command again",
     )
+
+
+def _only(place: Place, wanted: Wanted) -> Journal | None:
+    """The journal of a home that has no other, if it is the one for the project: it stays open."""
+    found = journal_files(place.home)
+    if len(found) != 1:
+        return None
+    try:
+        journal = place.open(found[0], create=False)
+    except CxError:
+        return None  # ``locate`` leads there, and whoever opens it says what is wrong
+    try:
+        kept = _describe(place, journal, wanted.deliverable)
+        if choose([kept], place.address(wanted.url), wanted.deliverable):
+            return journal
+    except BaseException:
+        journal.close()
+        raise
+    journal.close()
+    return None
 
 
 def claim(journal: Journal, place: Place, wanted: Wanted) -> bool:

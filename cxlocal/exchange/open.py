@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cxlocal.address import public_address
 from cxlocal.config.agreement import read
@@ -13,6 +13,7 @@ from cxlocal.exchange.agreed import unagreed
 from cxlocal.exchange.destination import EMBEDDED, destination
 from cxlocal.exchange.store import Store
 from cxlocal.secrets import resolve
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path

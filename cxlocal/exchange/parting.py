@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
 
 from cxlocal.errors import Refused
 from cxlocal.events.document import Event
@@ -39,12 +38,12 @@ from cxlocal.exchange.state import store_state
 from cxlocal.exchange.store import Store
 from cxlocal.exchange.sync import take_in
 from cxlocal.journal.file import Journal, Transaction
-from cxlocal.journal.histories import BESIDE, NAME_DIGITS
 from cxlocal.journal.read import PAGE_EVENTS, SELECT, event_of
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.journal.schema import AWAY
+from cxlocal.journal.schema import AWAY, BESIDE, NAME_DIGITS
 from cxlocal.numbers import holdings
 from cxlocal.text import utc_text
+from cxlocal.values import NamedTuple
 
 _OPEN = """
 SELECT process.run, run.deliverable, run.version FROM process JOIN run ON run.id = process.run

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import NamedTuple
 
 from cxlocal.events.document import Event, hash_of
 from cxlocal.events.hybrid import merge_value, wall_ms
@@ -25,11 +24,11 @@ from cxlocal.exchange.state import (
     save_ack,
 )
 from cxlocal.journal.file import Journal, Transaction
-from cxlocal.journal.histories import BESIDE, NAME_DIGITS
-from cxlocal.journal.schema import PARTIAL
+from cxlocal.journal.schema import BESIDE, NAME_DIGITS, PARTIAL
 from cxlocal.numbers import holdings
 from cxlocal.numbers.log import Entry, entry_hash
 from cxlocal.text import parse_utc
+from cxlocal.values import NamedTuple
 
 
 class Taken(NamedTuple):

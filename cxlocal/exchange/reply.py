@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 from cxlocal.errors import CxError
 from cxlocal.exchange import carried as carrying
@@ -25,6 +24,7 @@ from cxlocal.journal.witness import note_head, was_put_back
 from cxlocal.numbers import holdings
 from cxlocal.numbers.log import RESERVE, Entry, entry_hash
 from cxlocal.text import utc_text
+from cxlocal.values import NamedTuple
 
 
 class Reply(NamedTuple):

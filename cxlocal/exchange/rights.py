@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.errors import UsageError
+from cxlocal.values import NamedTuple
 
 ALL = "*"
 NAMES_MAX = 1000
@@ -69,15 +69,15 @@ def how_to_ask(member: str, rights: Rights, deliverable: str, *kinds: str) -> st
 
     A code replaces the rights of a member that is enrolled, so the command names those it has, too.
     """
+    import shlex
+
     take, push, read = (
         names if names is None or kind not in kinds else names | {deliverable}
         for kind, names in rights.lists()
     )
     wanted = Rights(take, push, read, rights.manage)
-    return (
-        f"on a machine that may invite: cxlocal store invite {shlex.quote(member)}"
-        f" {' '.join(_as_options(wanted))}; then here: cxlocal store join URL --code CODE"
-    )
+    invite = shlex.join(("cxlocal", "store", "invite", member, *_as_options(wanted)))
+    return f"on a machine that may invite: {invite}; then here: cxlocal store join URL --code CODE"
 
 
 def _as_options(rights: Rights) -> list[str]:
@@ -86,11 +86,11 @@ def _as_options(rights: Rights) -> list[str]:
     both = frozenset[str]()
     if len(named) == len(rights.lists()):
         both = frozenset.intersection(*named)
-    options = [f"--deliverable {shlex.quote(name)}" for name in sorted(both)]
+    options = [word for name in sorted(both) for word in ("--deliverable", name)]
     if named:
         for kind, names in rights.lists():
             left = [ALL] if names is None else sorted(names - both)
-            options += [f"--{kind} {shlex.quote(name)}" for name in left]
+            options += [word for name in left for word in (f"--{kind}", name)]
     return [*options, "--manage"] if rights.manage else options
 
 

@@ -15,7 +15,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.clock import Clock, Ids
 from cxlocal.events.document import Event
@@ -30,6 +30,7 @@ from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.read import SELECT, event_of
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.private import make_file
+from cxlocal.values import NamedTuple
 
 PAGE_ROWS = 500
 ROW_BYTES_MIN = 200

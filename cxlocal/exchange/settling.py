@@ -6,8 +6,6 @@ push its history may not settle it either, and who follows that deliverable alon
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cxlocal.domain import Actor
 from cxlocal.errors import UsageError
 from cxlocal.events.document import Draft
@@ -15,6 +13,7 @@ from cxlocal.events.machines import node_settled
 from cxlocal.exchange.standing import require
 from cxlocal.journal.file import Journal
 from cxlocal.journal.histories import Pair, end_of, pairs_of
+from cxlocal.values import NamedTuple
 
 PREFIX_MIN = 4
 """Digits of an id or a hash that may stand for it."""

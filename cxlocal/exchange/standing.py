@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from sqlite3 import Connection
-from typing import NamedTuple
 
 from cxlocal.errors import Refused, UsageError
 from cxlocal.exchange.rights import Rights, how_to_ask, may, rights_from_json
 from cxlocal.journal.file import Journal, Transaction
 from cxlocal.text import counted
+from cxlocal.values import NamedTuple
 
 _TOLD = "rights at the store"
 """Local value: what the store last said of us, as JSON; empty where it lets us do everything."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from sqlite3 import Connection
-from typing import NamedTuple
 
 from cxlocal.clock import Ids
 from cxlocal.events.document import NO_HASH, Event
 from cxlocal.exchange import standing
 from cxlocal.exchange.token import NO_TOKEN, Token, propose
+from cxlocal.values import NamedTuple
 
 LOST_MEMORY = "lost memory"
 """Local value: set where the journal was recovered and nothing in it said to which store it belonged."""

@@ -15,9 +15,8 @@ This docstring is the contract; ``tests/stores`` runs one suite over every imple
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from cxlocal.errors import CxError, StoreNeeded
+from cxlocal.values import Protocol
 
 
 class StoreUnreachable(StoreNeeded):

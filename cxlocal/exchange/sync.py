@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.errors import Refused
 from cxlocal.exchange import carried as carrying
@@ -35,6 +35,7 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.schema import PARTIAL
 from cxlocal.numbers import holdings
+from cxlocal.values import NamedTuple
 
 BUDGET_SECONDS = 3.0
 """What a command may spend on the store beside its own work (promise P17)."""

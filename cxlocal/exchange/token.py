@@ -14,9 +14,10 @@ its memory, and it is the store that must be recovered.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.exchange.messages import BadMessage, text_of, whole_of
+from cxlocal.values import NamedTuple
 
 ACCEPTED = "accepted"
 COPY = "copy"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
@@ -14,8 +13,9 @@ from cxlocal.domain import Verdict
 from cxlocal.hooks.place import Place
 from cxlocal.hooks.stage_view import GateAnswer
 from cxlocal.hooks.tool import API, VERBS, Tool, verbs_of
+from cxlocal.patterns import compile_late
 
-_NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+_NAME = compile_late(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _COROUTINE = 0x80 | 0x100 | 0x200
 """``co_flags`` of coroutines, iterable coroutines and asynchronous generators (``inspect``)."""
 

@@ -12,10 +12,11 @@ import selectors
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cxlocal.clock import Clock, SystemClock, SystemIds
 from cxlocal.errors import Trouble
+from cxlocal.files import fresh_folder
 from cxlocal.hooks.messages import HANDLE_BYTES, Fields, dump, load, plain
 from cxlocal.hooks.tool import Completed, Tool, ToolFailure
 from cxlocal.processes.family import MARK, Family, Sought, marked
@@ -23,6 +24,7 @@ from cxlocal.processes.identity import identity
 from cxlocal.processes.mask import Masker
 from cxlocal.processes.start import kill_group, start_child, start_daemon
 from cxlocal.text import duration_text
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.hooks.tool_worker import ToolOutcome
@@ -278,11 +280,9 @@ def run_tool_here(
         on_intend=keep,
         on_progress=said.append,
     )
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder, Supervisor(SystemClock()) as supervisor:
+    with fresh_folder() as folder, Supervisor(SystemClock()) as supervisor:
         masker = Masker((secrets or {}).values() if mask_log else ())
-        log = StageLog.create(Path(folder), fields.stage or verb, masker=masker)
+        log = StageLog.create(folder, fields.stage or verb, masker=masker)
         child = worker.start(
             supervisor,
             env=stage_environment(os.environ, extra=env),

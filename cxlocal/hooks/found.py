@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+
+from cxlocal.values import NamedTuple
 
 GROUP = "cxlocal"
 

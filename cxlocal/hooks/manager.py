@@ -30,7 +30,6 @@ from cxlocal.hooks.found import SHIPPED, Found, Shipped, installed
 from cxlocal.hooks.implementations import Mistake, check_hooks, first_result
 from cxlocal.hooks.load import imported, module_from_bytes
 from cxlocal.hooks.open_stage import OpenStage
-from cxlocal.hooks.options import check_options, check_verb
 from cxlocal.hooks.plugin_row import LeftOut, PluginRow, absent_plugin
 from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageView
 from cxlocal.hooks.tool import Tool
@@ -388,7 +387,7 @@ def _module(plugin: object) -> str:
 
 
 __all__ = [
-    "CALL_SECONDS", "LOAD_SECONDS", "Manager", "PluginRow", "check_options", "check_verb",
+    "CALL_SECONDS", "LOAD_SECONDS", "Manager", "PluginRow",
     "find_tool", "load", "tools",
 ]  # fmt: skip
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from cxlocal.errors import Refused
+from cxlocal.values import NamedTuple
 
 
 class PluginRow(NamedTuple):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
+
+from cxlocal.values import NamedTuple, Protocol
 
 OUTCOMES = ("passed", "failed", "error", "skipped", "flaky")
 """What may become of a test case; *flaky*: failed, then passed when it was run again."""

@@ -10,7 +10,9 @@ keyword. This file is the source of the hook page in the docs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from cxlocal.values import Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path

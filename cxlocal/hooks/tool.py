@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import msgspec
+
+from cxlocal.values import Protocol
 
 VERBS = (
     "build", "test", "publish", "fetch", "provision", "destroy", "apply", "create", "health",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -33,6 +33,7 @@ from cxlocal.processes.identity import Identity
 from cxlocal.processes.mask import Masker
 from cxlocal.processes.supervisor import GRACE_SECONDS, Supervisor
 from cxlocal.text import shorten
+from cxlocal.values import NamedTuple
 
 REASON_CHARACTERS = 1000
 """Of a reason kept in an event; the log has the rest."""

@@ -16,9 +16,9 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.errors import Refused
+from cxlocal.values import NamedTuple
 
 FOLDER = Path(".cx", "plugins")
 """Below the folder of ``cx.toml``."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from cxlocal.journal.schema import PARTIAL
+from cxlocal.values import NamedTuple
 
 
 class Place(NamedTuple):

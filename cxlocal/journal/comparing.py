@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.journal.migrate import run_script
 from cxlocal.projection.tables import TABLES, create_sql
 from cxlocal.projection.views import create_views_sql
+from cxlocal.values import NamedTuple
 
 PAGE_ROWS = 1000
 CACHE_KIB = 8 * 1024

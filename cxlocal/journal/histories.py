@@ -11,11 +11,12 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.events.document import Event
 from cxlocal.journal.forks import forked_chains
 from cxlocal.journal.read import PAGE_EVENTS, SELECT, event_of
+from cxlocal.journal.schema import NAME_DIGITS
 from cxlocal.projection.apply import count_attempts, plain
 from cxlocal.projection.disputes import (
     SETTLED,
@@ -26,17 +27,11 @@ from cxlocal.projection.disputes import (
     disagreements,
 )
 from cxlocal.projection.tables import TABLES
-
-BESIDE = "beside "
-"""Followed by the name of a history, the name of a local value: how many others the store had at that
-place of the chain before this one."""
+from cxlocal.values import NamedTuple
 
 Stretch = tuple[int, int, int]
 """Branch, first and last sequence."""
 END = 2**63 - 1
-NAME_DIGITS = 16
-"""Of the hash that names a history."""
-
 Row = tuple[str, tuple[Any, ...], str]
 """Table, key, group."""
 

@@ -24,6 +24,12 @@ AWAY = "away: "
 """Followed by a deliverable, the name of a local value: the address of the store where its history goes
 on, in another journal of this home. Nothing more of it is recorded here."""
 
+BESIDE = "beside "
+"""Followed by the name of a history, the name of a local value: how many others the store had at that
+place of the chain before this one."""
+NAME_DIGITS = 16
+"""Of the hash that names a history."""
+
 # sql: a constant of events.hybrid
 EVENT_SQL = f"""
 -- Ids of chains. Text would be repeated in every event; an integer keeps the file small.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from cxlocal.errors import Trouble
 from cxlocal.events.document import Event, hash_of
@@ -22,6 +21,7 @@ from cxlocal.projection.apply import apply_facts
 from cxlocal.projection.project import project, stamp
 from cxlocal.projection.tables import PROJECTION_VERSION
 from cxlocal.text import parse_utc
+from cxlocal.values import NamedTuple
 
 FINDINGS_MAX = 100
 """After this many findings a journal is not worth listing further."""

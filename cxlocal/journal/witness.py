@@ -11,11 +11,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cxlocal.files import fresh_file, rename, sync
 from cxlocal.private import make_folder
 from cxlocal.text import is_hexadecimal
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -84,10 +85,11 @@ def has_witness(journal: Journal) -> bool:
 
 def was_put_back(journal: Journal) -> bool:
     """Whether the journal lacks an event of its own that it once held."""
-    seen = None if journal.witness is None else read_seen(journal.witness / journal.node)
+    node = journal.node
+    seen = None if journal.witness is None else read_seen(journal.witness / node)
     if seen is None:
         return False
-    row = journal.connection.execute(_HASH_AT, (journal.node, seen.place)).fetchone()
+    row = journal.connection.execute(_HASH_AT, (node, seen.place)).fetchone()
     return row is None or row[0].hex() != seen.hash
 
 
@@ -97,12 +99,13 @@ def note_head(journal: Journal, *, settled: bool = False) -> None:
     What a journal that was put back no longer holds is evidence: it stays, until ``settled`` says
     that nothing depends on it any more.
     """
-    if journal.witness is None or journal.passing or not journal.node:
+    node = journal.node
+    if journal.witness is None or journal.passing or not node:
         return
     if not settled and was_put_back(journal):
         return
-    row = journal.connection.execute(_HEAD, (journal.node,)).fetchone()
+    row = journal.connection.execute(_HEAD, (node,)).fetchone()
     if row is not None:
-        path, seen = journal.witness / journal.node, Seen(row[0], row[1].hex())
+        path, seen = journal.witness / node, Seen(row[0], row[1].hex())
         if read_seen(path) != seen:
             write_seen(path, seen, durable=True)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from sqlite3 import Connection
-from typing import NamedTuple
 
 from cxlocal.events.machines import version_reserved, version_skipped
 from cxlocal.journal.file import Journal, Transaction
 from cxlocal.numbers import log
+from cxlocal.values import NamedTuple
 
 LINES_MAX = 5
 """Lines of one deliverable for which a machine keeps its reserve fresh: the most recent ones. A

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.domain import NumberState
 from cxlocal.journal.file import Journal
 from cxlocal.projection.number_ledger import ledger_sql
+from cxlocal.values import NamedTuple
 
 FREE_WHY = "no machine has it yet"
 # sql: a statement of ours, with marks for deliverable and line

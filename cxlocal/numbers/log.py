@@ -19,7 +19,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+
+from cxlocal.values import NamedTuple
 
 ONLINE = "online"
 RESERVE = "reserve"

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from os.path import basename
 
+from cxlocal.patterns import compile_late
+
 PLAIN_FILES = (
     "CMakeLists.txt", "*.cmake", "*.cmake.in", "*.cabal", "*.gemspec", "version.rb", "VERSION.rb",
     "*.podspec", "DESCRIPTION", "Info.plist", "*.rc", "*.rc.in", "AssemblyInfo.*", "manifest.json",
@@ -30,7 +32,7 @@ PLAIN_PROGRAMS = (
 
 _NAMES = "|".join(map(re.escape, PLAIN_PROGRAMS))
 _PROGRAM = rf"(?<![\w./-])(?:[\w./-]*/)?(?:{_NAMES})(?![\w-])"
-_TOLD = re.compile(r"CXLOCAL_VERSION\b")
+_TOLD = compile_late(r"CXLOCAL_VERSION\b")
 
 
 def marked_text(run: str) -> str:

@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from cxlocal.errors import ConfigError
+from cxlocal.patterns import compile_late
+from cxlocal.values import Protocol
 
 NUMBER_MAX = 10**15
 """The highest number of a line: well inside 2**53, which is where JSON readers begin to round."""
@@ -90,8 +91,8 @@ class Semver:
     name = "semver"
     _part = r"(?:0|[1-9]\d{0,17})"
     _word = r"(?!offline)[A-Za-z](?:[0-9A-Za-z-]{0,38}[A-Za-z])?"
-    _line = re.compile(rf"{_part}\.{_part}(?:\.{_part}-{_word}(?:\.{_word}){{0,3}})?", re.ASCII)
-    _text = re.compile(
+    _line = compile_late(rf"{_part}\.{_part}(?:\.{_part}-{_word}(?:\.{_word}){{0,3}})?", re.ASCII)
+    _text = compile_late(
         r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?"
         r"(?:\+[0-9A-Za-z.-]+)?",
         re.ASCII,
@@ -120,11 +121,11 @@ class Pep440:
     packages are."""
 
     name = "pep440"
-    _line = re.compile(
+    _line = compile_late(
         r"(?:[1-9]\d{0,17}!)?(?:0|[1-9]\d{0,17})(?:\.(?:0|[1-9]\d{0,17})){0,9}(?:a|b|rc|\.dev)?",
         re.ASCII,
     )
-    _text = re.compile(
+    _text = compile_late(
         r"(?:(\d+)!)?(\d+(?:\.\d+)*)(?:(a|b|rc)(\d+))?(?:\.post(\d+))?(?:\.dev(\d+))?", re.ASCII
     )
 
@@ -157,8 +158,8 @@ class Calver:
     """``2026.11`` + 3 = ``2026.11.3``. A line may be a pattern of dates: see ``resolve_line``."""
 
     name = "calver"
-    _line = re.compile(r"\d{2,4}(?:\.\d{1,2}){0,2}", re.ASCII)
-    _text = re.compile(r"\d+(?:\.\d+)+", re.ASCII)
+    _line = compile_late(r"\d{2,4}(?:\.\d{1,2}){0,2}", re.ASCII)
+    _text = compile_late(r"\d+(?:\.\d+)+", re.ASCII)
 
     def check_line(self, line: str) -> None:
         """A year, optionally a month or week and a day, or a pattern of them."""
@@ -180,8 +181,8 @@ class Counter:
     """A bare ``14``, or ``nightly.14`` with a line."""
 
     name = "counter"
-    _line = re.compile(r"(?:[0-9A-Za-z]+(?:[._-][0-9A-Za-z]+)*)?", re.ASCII)
-    _early = re.compile(r"(.+)-(offline\.m[0-9a-f]+\.\d+)", re.ASCII)
+    _line = compile_late(r"(?:[0-9A-Za-z]+(?:[._-][0-9A-Za-z]+)*)?", re.ASCII)
+    _early = compile_late(r"(.+)-(offline\.m[0-9a-f]+\.\d+)", re.ASCII)
 
     def check_line(self, line: str) -> None:
         """Nothing, or words and numbers joined by dots, dashes and underscores."""
@@ -246,7 +247,7 @@ def scheme_named(name: str, further: Iterable[Scheme] = ()) -> Scheme:
     return found
 
 
-_DATE_PARTS = re.compile(r"YYYY|YY|0M|MM|0D|DD")
+_DATE_PARTS = compile_late(r"YYYY|YY|0M|MM|0D|DD")
 
 
 def resolve_line(line: str, year: int, month: int, day: int) -> str:
@@ -284,7 +285,7 @@ def suffix_text(scheme: Scheme, line: str, last_known: int, node: str, count: in
     return f"{scheme.render(line, last_known + 1)}-{own}"
 
 
-_DIGITS = re.compile(r"\d+", re.ASCII)
+_DIGITS = compile_late(r"\d+", re.ASCII)
 
 
 def number_in(scheme: Scheme, line: str, text: str) -> int | None:
@@ -357,18 +358,18 @@ def carries_name(name: str, tag: str) -> bool:
 
 
 _WORD = r"(?:version|ver|v|releases|release|rel|r|tags|tag)"
-_PLAIN_FOLDER = re.compile(rf"(?:(?:{_WORD}|v?[\d.]+)/)+", re.ASCII | re.IGNORECASE)
+_PLAIN_FOLDER = compile_late(rf"(?:(?:{_WORD}|v?[\d.]+)/)+", re.ASCII | re.IGNORECASE)
 """Folders of tags that say nothing of a name: ``release/``, ``releases/1.0/``."""
 
-_BEFORE = re.compile(rf"^(?:{_WORD}[-_.@/]?){{1,2}}(?=\d)", re.ASCII | re.IGNORECASE)
+_BEFORE = compile_late(rf"^(?:{_WORD}[-_.@/]?){{1,2}}(?=\d)", re.ASCII | re.IGNORECASE)
 """What may stand before the number: ``v``, ``release-``, ``REL_``, ``release-v``."""
 
-_AFTER = re.compile(r"(?:[.-](?:final|release|ga)|\+[0-9A-Za-z.-]+)+$", re.ASCII | re.IGNORECASE)
+_AFTER = compile_late(r"(?:[.-](?:final|release|ga)|\+[0-9A-Za-z.-]+)+$", re.ASCII | re.IGNORECASE)
 """What may stand behind a version without making another one of it: build metadata, and words for
 "this is the release itself". A pre-release (``-rc.1``) is another version."""
 
 _CHANNELS = {"alpha": "a", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc"}
-_EARLY = re.compile(
+_EARLY = compile_late(
     r"(\d+(?:\.\d+)*)[-_.]?(alpha|a|beta|b|preview|pre|c|rc|dev)[-_.]?(\d+)",
     re.ASCII | re.IGNORECASE,
 )
@@ -404,7 +405,7 @@ def early_parts(text: str) -> tuple[str, str, int] | None:
     return None if early is None else (early[1], early[2].lower(), int(early[3]))
 
 
-_RELEASE = re.compile(r"(?:\d+!)?\d+(?:\.\d+)*", re.ASCII)
+_RELEASE = compile_late(r"(?:\d+!)?\d+(?:\.\d+)*", re.ASCII)
 
 
 def final_of(scheme: Scheme, text: str) -> tuple[str, int, str] | None:

@@ -17,9 +17,10 @@ import tomllib
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.errors import ConfigError
+from cxlocal.values import NamedTuple
 
 FILE_BYTES_MAX = 8 * 1024 * 1024
 """Files that carry a version are small; a larger one is named by mistake."""

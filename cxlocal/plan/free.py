@@ -3,7 +3,9 @@ one the libraries that read a plan."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.plan.types import Output, ReportRule, Stage

@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.config.problems import Where, problem, suggestion
 from cxlocal.errors import ConfigError
+from cxlocal.patterns import compile_late
 from cxlocal.text import clean_text, shorten
+from cxlocal.values import NamedTuple
 
-_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_TOKEN = compile_late(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _PLAIN = ("version", "run", "revision")
 _FORMS = "{version}, {run}, {revision}, {artifact.NAME.path|ref|digest} and {env.NAME}"
 _FACETS = ("path", "ref", "digest")

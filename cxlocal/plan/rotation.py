@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+
+from cxlocal.values import NamedTuple
 
 FULL = 100
 """The weight of all new ones together, in percent, when nothing is left to the old."""

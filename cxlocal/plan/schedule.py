@@ -14,11 +14,11 @@ between::
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Collection, Iterable
 
 from cxlocal.plan.graph import before, edges
 from cxlocal.plan.types import Plan
+from cxlocal.values import NamedTuple
 
 STAGE, PROVISION, DESTROY = "stage", "provision", "destroy"
 
@@ -106,11 +106,18 @@ def jobs(plan: Plan, stages: Collection[str]) -> dict[Job, tuple[Job, ...]]:
     per_run = {one.name for one in plan.environments if one.lifetime == "per-run"}
     found: dict[Job, tuple[Job, ...]] = {}
     inside: dict[str, list[Job]] = {}
+    needed = edges(plan)
     for stage in plan.stages:
         if stage.name not in stages:
             continue
         job = Job(STAGE, stage.name)
-        waits = tuple(Job(STAGE, name) for name in stage.waits_for if name in stages)
+        names: Iterable[str] = stage.waits_for
+        if any(name not in stages for name in names):
+            # Behind one that is done may stand another that runs again for its files.
+            names = before(needed, names)
+        waits = tuple(
+            Job(STAGE, one.name) for one in plan.stages if one.name in names and one.name in stages
+        )
         if stage.environment in per_run:
             provision = Job(PROVISION, stage.environment)
             # Created as late as its first stage allows; a later stage only adds its own waits.

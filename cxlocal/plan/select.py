@@ -10,13 +10,14 @@ nor by a command of another kind that is seen to.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.config.outward import sends_outside
 from cxlocal.config.problems import suggestion
 from cxlocal.errors import Refused, UsageError
 from cxlocal.plan.graph import before, edges, order
 from cxlocal.plan.types import Plan, Stage
+from cxlocal.values import NamedTuple
 
 
 class Selection(NamedTuple):

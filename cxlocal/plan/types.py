@@ -7,10 +7,12 @@ every newer cxlocal.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
+
+from cxlocal.values import Protocol
 
 FORMAT = 1
 """Raised only when a plan could be misread by an older cxlocal."""

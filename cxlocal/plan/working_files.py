@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.config.outward import sends_outside
 from cxlocal.plan.graph import before, edges
 from cxlocal.plan.types import Cache, Plan, Stage
+from cxlocal.values import NamedTuple
 
 BY_PRODUCTS = frozenset({
     "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".tox",

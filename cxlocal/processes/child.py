@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol
 
 from cxlocal.processes.channel import Channel
 from cxlocal.processes.family import Family, Process, Sought
 from cxlocal.processes.identity import Identity, identity
 from cxlocal.text import duration_text
+from cxlocal.values import NamedTuple, Protocol
 
 
 class Sink(Protocol):

@@ -28,10 +28,10 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.clock import Clock, SystemClock, SystemIds
 from cxlocal.processes.start import run_captured
+from cxlocal.values import NamedTuple
 
 MARK = "CXLOCAL_MARK"
 """The variable. It holds words between colons: of the run, the environment and the program, and

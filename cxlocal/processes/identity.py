@@ -13,10 +13,10 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.errors import Trouble
 from cxlocal.processes.start import run_captured
+from cxlocal.values import NamedTuple
 
 _ASK_SECONDS = 5.0
 """Limit for ``ps`` and ``sysctl`` on macOS, which answer within milliseconds."""

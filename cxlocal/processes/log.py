@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.domain import path_part
 from cxlocal.errors import Trouble
 from cxlocal.private import make_folder
 from cxlocal.processes.echo import Echo, plain
 from cxlocal.processes.mask import Masker
+from cxlocal.values import NamedTuple
 
 CAP_BYTES = 512 * 1024 * 1024
 """A log stops growing here: a stage that prints in a circle must not fill the disk. The largest

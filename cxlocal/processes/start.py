@@ -20,10 +20,11 @@ import subprocess
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple, NoReturn
+from typing import IO, NoReturn
 
 from cxlocal.clock import Clock, SystemClock
 from cxlocal.errors import Trouble
+from cxlocal.values import NamedTuple
 
 OUTPUT_LIMIT_BYTES = 8 * 1024 * 1024
 """Kept of each stream. A repository with 100,000 refs lists them in about 6 MiB."""

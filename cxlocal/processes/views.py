@@ -11,7 +11,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+
+from cxlocal.patterns import compile_late
+from cxlocal.values import NamedTuple
 
 
 class Folded(NamedTuple):
@@ -127,16 +129,16 @@ def _of_break(token: bytes) -> bytes | None:
     return b"" if len(token) <= TOKEN_BYTES_MAX else None
 
 
-_PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
-_PERCENT_END = re.compile(rb"%[0-9A-Fa-f]?\Z")
+_PERCENT = compile_late(rb"%[0-9A-Fa-f]{2}")
+_PERCENT_END = compile_late(rb"%[0-9A-Fa-f]?\Z")
 _PAIR = rb"\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}"
-_ESCAPE = re.compile(_PAIR + rb"|\\u[0-9A-Fa-f]{4}|\\[\"\\/bfnrt']")
-_ESCAPE_END = re.compile(
+_ESCAPE = compile_late(_PAIR + rb"|\\u[0-9A-Fa-f]{4}|\\[\"\\/bfnrt']")
+_ESCAPE_END = compile_late(
     rb"(?:\\u[dD][89abAB][0-9A-Fa-f]{2}(?:\\(?:u[0-9A-Fa-f]{0,3})?)?|\\(?:u[0-9A-Fa-f]{0,3})?)\Z"
 )
 _LINE = rb"(?:\r?\n|(?:\\r)?\\n)[ \t]*"
-_BREAK = re.compile(rb"(?:" + _LINE + rb")+")
-_BREAK_END = re.compile(rb"(?:" + _LINE + rb")*(?:\r|\\(?:r\\?)?)?\Z")
+_BREAK = compile_late(rb"(?:" + _LINE + rb")+")
+_BREAK_END = compile_late(rb"(?:" + _LINE + rb")*(?:\r|\\(?:r\\?)?)?\Z")
 
 
 def views_of(values: Collection[bytes], encoded: Collection[bytes]) -> tuple[View, ...]:

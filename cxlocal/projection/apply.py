@@ -52,7 +52,7 @@ def apply_facts(connection: sqlite3.Connection, facts: Iterable[Fact], stamp: st
     for table, key, group, values in facts:
         if group:
             columns = TABLES[table].groups[group]
-            row = (*map(plain, key), *(plain(values.get(name)) for name in columns), stamp)
+            row = (*map(plain, key), *map(plain, map(values.get, columns)), stamp)
         else:
             row = tuple(map(plain, key))
         connection.execute(upsert_sql(table, group), row)
@@ -64,7 +64,10 @@ def count_attempts(connection: sqlite3.Connection, stage_run: object) -> None:
     """Say anew which attempts of the stage of ``stage_run`` count. It follows from the rows alone, in
     whatever order they came."""
     rows = connection.execute(BESIDE, (stage_run,)).fetchall()
-    counted = {one.id for one in counting([read_attempt(row) for row in rows])}
+    if len(rows) == 1 and rows[0][10] is None:
+        counted = {rows[0][0]}  # the only one, which replaces none
+    else:
+        counted = {one.id for one in counting([read_attempt(row) for row in rows])}
     for row in rows:
         if row[11] != int(row[0] in counted):
             connection.execute(
@@ -86,10 +89,10 @@ def read_attempt(row: Sequence[Any]) -> Attempt:
 
 def plain(value: object) -> object:
     """A value SQLite can hold. Documents come from other machines and may hold anything."""
-    if isinstance(value, str):
-        return value if value.isascii() else clean_text(value)
     if value is None or isinstance(value, float):
         return value
+    if isinstance(value, str):
+        return value if value.isascii() else clean_text(value)
     if isinstance(value, int):
         return value if -(2**63) <= value < 2**63 else str(value)
     return clean_text(json.dumps(value, ensure_ascii=False, sort_keys=True))

@@ -9,12 +9,13 @@ id, is written differently.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.events.document import Event
 from cxlocal.projection.apply import plain
 from cxlocal.projection.facts import Fact
 from cxlocal.projection.project import project, stamp
+from cxlocal.values import NamedTuple
 
 _WORSE = {"success": 0, "cancel": 1, "error": 2, "failure": 3}
 _STRICTER = {"granted": 0, "overridden": 1, "undecided": 2, "denied": 3}

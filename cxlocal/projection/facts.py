@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.events.document import Event
 from cxlocal.text import is_hexadecimal
+from cxlocal.values import NamedTuple
 
 
 class Fact(NamedTuple):

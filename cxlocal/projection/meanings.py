@@ -6,7 +6,7 @@ comments in their DDL. Views have no place for either, so theirs stand here.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from cxlocal.values import NamedTuple
 
 _VIEW_COLUMNS = {
     "resources_now": """

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
 
 from cxlocal.domain import Outcome
+from cxlocal.values import NamedTuple
 
 
 class Attempt(NamedTuple):

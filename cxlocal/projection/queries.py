@@ -9,7 +9,6 @@ version text or the beginning of a run's id; when it is empty the newest run ans
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from cxlocal.projection.asked import (
     CHOSEN_RUN,
@@ -23,6 +22,7 @@ from cxlocal.projection.number_ledger import ledger_sql
 from cxlocal.projection.page_questions import PAGE_QUESTIONS
 from cxlocal.projection.questions import QUESTIONS
 from cxlocal.projection.timeline import timeline_sql
+from cxlocal.values import NamedTuple
 
 
 class Query(NamedTuple):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.projection.parts import Attempt, counting
+from cxlocal.values import NamedTuple
 
 
 class Expected(NamedTuple):

@@ -7,14 +7,19 @@ configured for git, and what the other repository was told not to look at, has n
 from __future__ import annotations
 
 import os
+import stat
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from cxlocal.revision.filters import Filter, as_configuration, quoted
-from cxlocal.revision.git import World, ask
+from cxlocal.revision.git import ask
 from cxlocal.revision.remotes import around, origin_of
 from cxlocal.revision.repository import Repository
 
+CHECKOUT_SECONDS = 600.0
+"""For writing or comparing the files of one repository; the largest known (4 million files) take
+minutes."""
 NOWHERE = "a-rehearsal-pushes-nowhere"
 """Where a repository that must not push pushes to: a path that is not there, read in git's complaint."""
 
@@ -34,35 +39,76 @@ def borrow(
     sparse: Sequence[str] = (),
     pushes: bool = True,
 ) -> Path:
-    """Make a repository in ``folder`` that has the objects, tags and shallow boundary of ``source``
+    """Make a repository in ``folder`` as ``borrow_objects`` does, that has the tags of ``source``, too,
     and a remote ``origin`` that leads where that of ``source`` does; its git folder.
 
-    ``filters`` are the only ones that work in it; ``sparse`` are the patterns of its files, none for
-    all. Unless it ``pushes``, no remote has an address to push to, and a hook refuses pushes to any
-    other.
+    Unless it ``pushes``, no remote has an address to push to, and a hook refuses pushes to any other.
     """
-    ask(
-        folder, "init", "--quiet", "--template=", f"--object-format={source.object_format}", ".",
-        extra={"GIT_DEFAULT_REF_FORMAT": "files"}, world=World.ALONE,
-    )  # fmt: skip
-    git_dir = folder / ".git"
-    info = git_dir / "info"
-    info.mkdir(exist_ok=True)
-    alternates = git_dir / "objects" / "info" / "alternates"
-    alternates.parent.mkdir(exist_ok=True)
-    alternates.write_bytes(os.fsencode(source.common_dir / "objects") + b"\n")
-    if source.shallow:
-        (git_dir / "shallow").write_bytes((source.common_dir / "shallow").read_bytes())
+    git_dir = borrow_objects(source, folder, filters=filters, sparse=sparse)
     tags = ask(source.root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/tags/")
     if tags:
         (git_dir / "packed-refs").write_bytes(tags)
+    configure(git_dir, _remote(source) if pushes else _no_pushes(source, git_dir))
+    return git_dir
+
+
+def borrow_objects(
+    source: Repository,
+    folder: Path,
+    *,
+    filters: Sequence[Filter] = (),
+    sparse: Sequence[str] = (),
+) -> Path:
+    """Make a repository in ``folder`` that has the objects and the shallow boundary of ``source``,
+    and nothing else of it; its git folder.
+
+    ``filters`` are the only ones that work in it; ``sparse`` are the patterns of its files, none for
+    all.
+    """
+    git_dir = folder / ".git"
+    for name in ("objects/info", "refs/heads", "refs/tags", "info"):
+        (git_dir / name).mkdir(parents=True, exist_ok=True)
+    (git_dir / "HEAD").write_text("ref: refs/heads/main\n")
+    (git_dir / "config").write_text("")
+    configure(git_dir, _format(source, git_dir))
+    alternates = git_dir / "objects" / "info" / "alternates"
+    alternates.write_bytes(os.fsencode(source.common_dir / "objects") + b"\n")
+    if source.shallow:
+        (git_dir / "shallow").write_bytes((source.common_dir / "shallow").read_bytes())
     if sparse:
-        (info / "sparse-checkout").write_bytes(os.fsencode("\n".join(sparse) + "\n"))
-    lines = [*_core(bool(sparse)), *as_configuration(filters, source)]
-    lines += _remote(source) if pushes else _no_pushes(source, git_dir)
+        (git_dir / "info" / "sparse-checkout").write_bytes(os.fsencode("\n".join(sparse) + "\n"))
+    configure(git_dir, [*_core(bool(sparse)), *as_configuration(filters, source)])
+    return git_dir
+
+
+def configure(git_dir: Path, lines: Sequence[str]) -> None:
+    """Add ``lines`` to the configuration of a repository of ours."""
     with (git_dir / "config").open("ab") as config:
         config.write(os.fsencode("\n".join(lines) + "\n"))
-    return git_dir
+
+
+def _format(source: Repository, git_dir: Path) -> list[str]:
+    """What ``git init`` writes: the format, and what the file system of ``git_dir`` can do, found out
+    as git does. Starting git for it would cost a run two hundredths."""
+    config, link, composed = git_dir / "config", git_dir / "link", git_dir / "\u00e4"
+    mode = config.lstat().st_mode
+    config.chmod(mode ^ stat.S_IXUSR)
+    can = {"filemode": config.lstat().st_mode != mode, "ignorecase": (git_dir / "CoNfIg").exists()}
+    config.chmod(mode)
+    try:
+        link.symlink_to("testing")
+        can["symlinks"] = link.is_symlink()
+        link.unlink()
+    except OSError:
+        can["symlinks"] = False
+    if sys.platform == "darwin":
+        composed.touch()
+        can["precomposeunicode"] = (git_dir / "a\u0308").exists()
+        composed.unlink()
+    sha1 = source.object_format == "sha1"
+    lines = ["[core]", f"\trepositoryformatversion = {int(not sha1)}", "\tlogallrefupdates = true"]
+    lines += [f"\t{name} = {str(value).lower()}" for name, value in can.items()]
+    return lines if sha1 else [*lines, "[extensions]", f"\tobjectformat = {source.object_format}"]
 
 
 def _no_pushes(source: Repository, git_dir: Path) -> list[str]:

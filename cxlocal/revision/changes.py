@@ -7,12 +7,12 @@ back; the answer then says so in a sentence, and a number is given only where it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from cxlocal.revision.git import World, ask, decode, git
 from cxlocal.revision.reach import known_objects
 from cxlocal.revision.repository import Repository, contents_world, shallow_commits
 from cxlocal.text import counted, utc_text
+from cxlocal.values import NamedTuple
 
 LIMIT = 200
 """Commits recorded with a run; more are only counted."""

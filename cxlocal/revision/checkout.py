@@ -14,19 +14,16 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.errors import Trouble, UsageError
-from cxlocal.revision.borrowed import borrow
+from cxlocal.revision.borrowed import CHECKOUT_SECONDS, borrow
 from cxlocal.revision.filters import LFS, Filter, filtered_files
 from cxlocal.revision.git import World, complaint, decode, git
 from cxlocal.revision.lfs import bring_in
 from cxlocal.revision.repository import Repository, contents_world, is_commit_id, is_partial
 from cxlocal.revision.settings import read_settings
 from cxlocal.revision.submodules import DEPTH_MAX, GITMODULES, Submodule, list_submodules
-
-CHECKOUT_SECONDS = 600.0
-"""For writing the files of one repository; the largest known (4 million files) take minutes."""
+from cxlocal.values import NamedTuple
 
 FETCHES_MAX = 4
 """Of what a partial clone lacks: folders may lack folders, and then files."""

@@ -12,16 +12,14 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.errors import CxError, Refused
-from cxlocal.revision.borrowed import borrow
-from cxlocal.revision.checkout import CHECKOUT_SECONDS
-from cxlocal.revision.filters import Filter
+from cxlocal.files import fresh_folder
+from cxlocal.revision.borrowed import CHECKOUT_SECONDS, borrow_objects, configure
+from cxlocal.revision.filters import Filter, quoted
 from cxlocal.revision.git import World, failed, git
 from cxlocal.revision.lfs import pointer_in
 from cxlocal.revision.repository import (
@@ -33,6 +31,7 @@ from cxlocal.revision.repository import (
     shown,
 )
 from cxlocal.revision.submodules import Submodule, list_submodules
+from cxlocal.values import NamedTuple
 
 WHAT_COUNTS = (
     "what git was told not to look at counts too (submodules, marks, sparse trees), and so do bytes"
@@ -52,7 +51,7 @@ _CONVERTED = (
     ":(exclude,attr:!filter !working-tree-encoding !ident !eol)",
     ":(exclude,attr:!filter !working-tree-encoding !ident eol=lf)",
 )
-"""The files of which a checkout writes other bytes than the commit holds."""
+_ATTRIBUTES = b".gitattributes"
 
 
 class _Room(NamedTuple):
@@ -71,6 +70,14 @@ class _Room(NamedTuple):
         if answer.code != 0 or answer.truncated:
             raise failed(arguments, answer)
         return answer.stdout
+
+    def converted(self, within: Sequence[str]) -> list[str]:
+        """The files of which a checkout writes other bytes than the commit holds: none where no
+        attributes are committed. An index of git's own settings spells all names out."""
+        if _ATTRIBUTES not in (self.git_dir / "index").read_bytes().lower():
+            return []
+        listed = self.ask("ls-files", "-z", "--", *within, *_CONVERTED)
+        return [os.fsdecode(name) for name in listed.split(b"\0") if name]
 
 
 def differences(
@@ -100,8 +107,7 @@ def differences(
         )  # fmt: skip
         plain.unlink()
         states = {os.fsdecode(entry[3:]): entry[:2] for entry in raw.split(b"\0") if entry}
-        listed = room.ask("ls-files", "-z", "--", *within, *_CONVERTED)
-        converted = [os.fsdecode(name) for name in listed.split(b"\0") if name]
+        converted = room.converted(within)
         changed = [name for name, state in states.items() if state == b" M"]
         unsure = {*changed, *(name for name in converted if name not in states)}
         found = [*(states.keys() - unsure), *_otherwise(room, unsure)]
@@ -115,13 +121,13 @@ def differences(
 def _room(repository: Repository, commit: str, filters: Sequence[Filter]) -> Iterator[_Room]:
     # Beside the repository, because git looks there what the file system of the tree can do.
     near = repository.git_dir if os.access(repository.git_dir, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="cxlocal-", dir=near) as folder:
-        git_dir = borrow(repository, Path(folder), filters=filters)
+    with fresh_folder(near) as folder:
+        git_dir = borrow_objects(repository, folder, filters=filters)
         room = _Room(git_dir, repository.root)
         (git_dir / "HEAD").write_text(f"{commit}\n")
         excludes = last_excludes(repository)
         if excludes:
-            room.ask("config", "core.excludesFile", excludes)
+            configure(git_dir, ["[core]", f"\texcludesFile = {quoted(excludes)}"])
         own = repository.common_dir / "info" / "exclude"
         if own.is_file():
             (git_dir / "info" / "exclude").write_bytes(own.read_bytes())
@@ -134,10 +140,10 @@ def _otherwise(room: _Room, names: Collection[str]) -> list[str]:
     agreed filter, or Git LFS."""
     if not names:
         return []
-    with tempfile.TemporaryDirectory(prefix="cxlocal-", dir=room.git_dir) as folder:
+    with fresh_folder(room.git_dir) as folder:
         listed = b"".join(os.fsencode(name) + b"\0" for name in names)
         room.ask("checkout-index", f"--prefix={folder}/", "-z", "--stdin", input=listed)
-        return [name for name in names if not _same(room.tree / name, Path(folder) / name)]
+        return [name for name in names if not _same(room.tree / name, folder / name)]
 
 
 def _same(here: Path, written: Path) -> bool:

@@ -9,19 +9,19 @@ git-crypt is called is written here.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.errors import Trouble
+from cxlocal.patterns import compile_late
 from cxlocal.revision.git import World, ask
 from cxlocal.revision.repository import Repository
 from cxlocal.revision.settings import Setting, read_settings
+from cxlocal.values import NamedTuple
 
 LFS = "lfs"
 
-_GIT_CRYPT = re.compile(r"git-crypt(?:-(?P<key>[A-Za-z0-9._-]+))?")
+_GIT_CRYPT = compile_late(r"git-crypt(?:-(?P<key>[A-Za-z0-9._-]+))?")
 
 
 class Filter(NamedTuple):

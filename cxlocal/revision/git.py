@@ -25,6 +25,7 @@ from enum import Enum
 from pathlib import Path
 
 from cxlocal.errors import Trouble, UsageError
+from cxlocal.patterns import compile_late
 from cxlocal.processes.family import traced
 from cxlocal.processes.start import OUTPUT_LIMIT_BYTES, Captured, ProgramRequest, run_captured
 
@@ -231,9 +232,9 @@ def _answer_early(question: _Question, input: bytes, seconds: float, limit: int)
     return early.answer
 
 
-def know_early(folder: Path, *arguments: str, answer: Captured) -> None:
+def know_early(folder: Path, *arguments: str, answer: Captured, times: int = 1) -> None:
     """Spare git a question about what is here whose answer follows from another one."""
-    _begun.questions[folder, arguments, World.HERE] = _Early(None, 1, answer)
+    _begun.questions[folder, arguments, World.HERE] = _Early(None, times, answer)
 
 
 def forget_early() -> None:
@@ -288,8 +289,8 @@ def decode(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
-_USER = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^/\s]*)@")
-_QUERY = re.compile(r"(https?://[^\s?#]*)[?#][^\s'\"]*")
+_USER = compile_late(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^/\s]*)@")
+_QUERY = compile_late(r"(https?://[^\s?#]*)[?#][^\s'\"]*")
 
 
 def hide_credentials(text: str) -> str:

@@ -5,12 +5,12 @@ question to git takes longer than all else they do.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from cxlocal.errors import CxError
+from cxlocal.patterns import compile_late
 
-_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_COMMIT = compile_late(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 READ_BYTES = 4096
 PACKED_BYTES = 1 << 20
 """A longer list of packed refs is left to git."""

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from cxlocal.errors import Trouble
+from cxlocal.patterns import compile_late
 from cxlocal.revision.git import World, ask, decode, git
 from cxlocal.revision.repository import Repository
 
 POINTER_BYTES_MAX = 1024
 """The specification of LFS: a pointer is smaller than this."""
 
-_POINTER = re.compile(
+_POINTER = compile_late(
     rb"version https://(?:git-lfs\.github\.com/spec/v1|hawser\.github\.com/spec/v1)\n"
     rb"(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize (\d+)\n"
 )

@@ -7,7 +7,6 @@ import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.clock import Ids
 from cxlocal.config.agreement import agree, digest_of, trusted
@@ -17,6 +16,7 @@ from cxlocal.errors import UsageError
 from cxlocal.files import open_plain
 from cxlocal.journal.home import home_folder
 from cxlocal.revision.git import git
+from cxlocal.values import NamedTuple
 
 
 class LocalFile(NamedTuple):

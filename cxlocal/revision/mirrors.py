@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.clock import Clock
 from cxlocal.errors import Refused, Trouble, UsageError
@@ -27,6 +27,7 @@ from cxlocal.revision.remotes import clean_url, is_itself, local_path
 from cxlocal.revision.repository import Repository, repository_key
 from cxlocal.revision.settings import own_programs, read_settings, way_to_remotes
 from cxlocal.text import utc_text
+from cxlocal.values import NamedTuple
 
 FILE = "mirrors.json"
 FORMAT = 1

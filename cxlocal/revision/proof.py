@@ -13,7 +13,6 @@ A commit that no remote holds is refused. There is no option that changes this.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from cxlocal.clock import Clock
 from cxlocal.errors import CxError, Refused, UsageError
@@ -24,6 +23,7 @@ from cxlocal.revision.remotes import clean_url, counting_remotes, is_itself, lis
 from cxlocal.revision.repository import Repository, is_commit_id
 from cxlocal.revision.submodules import require_pushed
 from cxlocal.text import utc_text
+from cxlocal.values import NamedTuple
 
 BUDGET_SECONDS = 10.0
 """For asking all remotes together. A git host that is up answers in one or two seconds; one that

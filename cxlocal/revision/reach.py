@@ -12,13 +12,15 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.clock import Clock
+from cxlocal.files import fresh_folder
+from cxlocal.patterns import compile_late
 from cxlocal.revision.git import ask, complaint, decode, git
 from cxlocal.revision.remotes import Advertised, clean_url, list_remote
 from cxlocal.revision.repository import Repository
 from cxlocal.revision.settings import way_to_remotes
+from cxlocal.values import NamedTuple
 
 FETCH_REFS_MAX = 64
 """How many unknown refs are looked into. A repository that gains more in the time between a fetch
@@ -206,14 +208,12 @@ def _fetch_aside(
     seconds: float,
 ) -> RemoteAnswer | None:
     """Fetch unknown refs into a folder of their own; None when the commit is in none of them."""
-    import tempfile
-
     moved_on = "it has moved on to commits that are not here"
     if seconds <= 0:
         return RemoteAnswer("unknown", "", f"{moved_on}, and the time for asking was used up")
-    with tempfile.TemporaryDirectory(prefix="cxlocal-fetch-") as folder:
+    with fresh_folder() as folder:
         aside = {
-            "GIT_OBJECT_DIRECTORY": folder,
+            "GIT_OBJECT_DIRECTORY": os.fspath(folder),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(repository.common_dir / "objects"),
         }
         wanted = [ref for ref in unknown if _PLAIN_REF.fullmatch(ref)][:FETCH_REFS_MAX]
@@ -232,7 +232,7 @@ def _fetch_aside(
     return RemoteAnswer("unknown", "", f"{moved_on}, in too many branches") if still else None
 
 
-_PLAIN_REF = re.compile(r"refs/[^\x00-\x20\x7f:+^~?*\[\\]+")
+_PLAIN_REF = compile_late(r"refs/[^\x00-\x20\x7f:+^~?*\[\\]+")
 
 
 def _quoted(path: Path) -> str:
@@ -284,7 +284,7 @@ def _fetch_head(repository: Repository, url: str) -> list[tuple[str, str]]:
     return found
 
 
-_SCP_USER = re.compile(r"^[^/:@\s]+@(?=[^/]+:)")
+_SCP_USER = compile_late(r"^[^/:@\s]+@(?=[^/]+:)")
 
 
 def _shortened(url: str) -> str:

@@ -10,12 +10,13 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.errors import Refused
+from cxlocal.patterns import compile_late
 from cxlocal.revision.git import complaint, decode, git, hide_credentials
 from cxlocal.revision.repository import Repository
 from cxlocal.revision.settings import Setting, read_settings, way_to_remotes
+from cxlocal.values import NamedTuple
 
 
 class Advertised(NamedTuple):
@@ -240,8 +241,8 @@ def local_path(folder: Path, url: str) -> Path | None:
     return folder / os.path.expanduser(url)
 
 
-_SCHEME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.-]*://")
-_ESCAPE = re.compile(rb"%(?!00)([0-9A-Fa-f]{2})")
+_SCHEME = compile_late(r"[A-Za-z0-9][A-Za-z0-9+.-]*://")
+_ESCAPE = compile_late(rb"%(?!00)([0-9A-Fa-f]{2})")
 
 
 def _byte(match: re.Match[bytes]) -> bytes:

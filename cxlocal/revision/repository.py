@@ -6,17 +6,17 @@ Two git calls tell all of it: one for the repository, one for the revision.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.errors import CxError, UsageError
+from cxlocal.patterns import compile_late
 from cxlocal.processes.start import Captured
 from cxlocal.revision.git import World, ask, complaint, decode, failed, git
 from cxlocal.revision.settings import last_value, read_settings, way_to_remotes
 from cxlocal.text import utc_text
+from cxlocal.values import NamedTuple
 
 OUR_FILE = ":(exclude,glob)**/.cx/run"
 """Written by ``run start`` into a working tree; it is no change of the deliverable."""
@@ -31,8 +31,8 @@ ABOUT_REPOSITORY = (
 
 CONTENTS = ("cat-file", "--batch", "--follow-symlinks")
 
-_NAME = re.compile(r"[^\x00-\x20\x7f:?*\[\\]+")
-_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_NAME = compile_late(r"[^\x00-\x20\x7f:?*\[\\]+")
+_COMMIT = compile_late(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
 class Repository(NamedTuple):

@@ -12,16 +12,17 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
+from cxlocal.patterns import compile_late
 from cxlocal.revision.git import World, git
+from cxlocal.values import NamedTuple
 
 ABOUT_SETTINGS = ("config", "-z", "--show-scope", "--list")
 
 _OWN = ("local", "worktree")
 """Scopes that lie in the repository, files it includes with them."""
 
-_PROGRAMS = re.compile(
+_PROGRAMS = compile_late(
     r"core\.(sshcommand|gitproxy|askpass)|credential\.(.*\.)?helper|protocol\.(.*\.)?allow"
     r"|remote\..*\.(uploadpack|receivepack|vcs)|push\.gpgsign|gpg\.(.*\.)?program|hook\..*",
     re.DOTALL,

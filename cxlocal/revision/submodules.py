@@ -10,9 +10,9 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.errors import CxError, Refused, UsageError
+from cxlocal.patterns import compile_late
 from cxlocal.revision.git import ask, decode, git
 from cxlocal.revision.reach import first_containing, known_objects
 from cxlocal.revision.repository import (
@@ -21,6 +21,7 @@ from cxlocal.revision.repository import (
     open_repository,
     shallow_commits,
 )
+from cxlocal.values import NamedTuple
 
 GITMODULES = ".gitmodules"
 
@@ -82,7 +83,7 @@ def _named(repository: Repository, commit: str) -> dict[str, tuple[str, str]]:
     }
 
 
-_PATH = re.compile(r"(?!/)(?!(?:.*/)?\.\.?(?:/|$))[^\0]+(?<!/)", re.DOTALL)
+_PATH = compile_late(r"(?!/)(?!(?:.*/)?\.\.?(?:/|$))[^\0]+(?<!/)", re.DOTALL)
 """Of a folder in the tree; a commit may say anything."""
 
 

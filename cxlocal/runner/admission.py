@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused
@@ -28,6 +27,7 @@ from cxlocal.runner.placements import environment_created_draft, is_known, live,
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.source import Source
 from cxlocal.text import parse_utc
+from cxlocal.values import NamedTuple
 
 ASK_SECONDS = 1.0
 """For asking what others deployed: with a run's first exchange what an absent store may cost it."""

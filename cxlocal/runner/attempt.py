@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
@@ -19,16 +18,15 @@ from cxlocal.processes.start import shell
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import caches
 from cxlocal.runner.admission import admit, begin, lasting_place
-from cxlocal.runner.deployment import command_deployed, deploy
 from cxlocal.runner.gates import require
 from cxlocal.runner.outcomes import REASON_CHARACTERS, judge
 from cxlocal.runner.placements import instance_of
 from cxlocal.runner.run_version import stamp
 from cxlocal.runner.stage_outputs import Collected, collect, marks
-from cxlocal.runner.tool_stage import as_worked, ask, open_tool
 from cxlocal.runner.voice import Ending
 from cxlocal.runner.work import Launch, Program, Work, Worked
 from cxlocal.text import shorten, utc_text
+from cxlocal.values import NamedTuple
 
 
 class At(NamedTuple):
@@ -186,6 +184,9 @@ def work_on(at: At, folder: Path) -> Generator[Launch, End, Worked]:
     work, stage = at.work, at.stage
     if not stage.tool:
         return (yield from _command(at, folder))
+    from cxlocal.runner.deployment import deploy
+    from cxlocal.runner.tool_stage import as_worked, ask, open_tool
+
     scratch = work.workspace.scratch(stage.name, at.attempt)
     tool = open_tool(work, stage, at.attempt, folder, scratch, at.log, at.variables)
     if stage.verb in ("deploy", "undo"):
@@ -215,5 +216,7 @@ def _command(at: At, folder: Path) -> Generator[Launch, End, Worked]:
         at.log.note("a process it left in the background kept its output open")
     worked = Worked(outcome, reason, end.started_ms, end.finished_ms, end.code, seconds=end.seconds)
     if stage.kind == "deploy" and outcome == Outcome.SUCCESS:
+        from cxlocal.runner.deployment import command_deployed
+
         worked = worked._replace(drafts=tuple(command_deployed(work, stage, at.attempt)))
     return worked

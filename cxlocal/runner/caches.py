@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cxlocal.domain import path_part
 from cxlocal.files import rename
 from cxlocal.private import make_folder
 from cxlocal.runner.workspace import inside
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.plan.types import Cache, Plan, Stage

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cxlocal.errors import CxError
 from cxlocal.exchange.followed import include
@@ -12,6 +12,7 @@ from cxlocal.exchange.sync import LEAST_SECONDS, SyncReport, synchronise, why_no
 from cxlocal.journal.file import Journal
 from cxlocal.runner.admission import nobody
 from cxlocal.runner.source import Machine, Source, open_store, refuse_stranger
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.runner.request import Request

@@ -6,7 +6,7 @@ passed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cxlocal.config.problems import near
 from cxlocal.domain import Verdict
@@ -33,6 +33,7 @@ from cxlocal.runner.promotions import promotion_draft
 from cxlocal.runner.source import load_own_plugins, open_store
 from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import Workspace
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.plan.types import Promotion

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.errors import CxError
 from cxlocal.journal.file import Journal
 from cxlocal.runner.record import RunRecord
+from cxlocal.values import NamedTuple
 
 CHAIN_MAX = 1000
 """Deployments that are looked through for the version before; more mean a loop in the data."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cxlocal.errors import CxError
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.processes.child import Child, End

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import Conflict, CxError, Refused, Undecided
@@ -18,6 +17,7 @@ from cxlocal.runner.promotions import promotions
 from cxlocal.runner.repetition import repeat
 from cxlocal.runner.signals import Signals
 from cxlocal.runner.work import Program, Work
+from cxlocal.values import NamedTuple
 
 
 class Ended(NamedTuple):

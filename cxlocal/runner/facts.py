@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.errors import UsageError
+from cxlocal.files import fresh_folder
 from cxlocal.plan.freeze import freeze
 from cxlocal.revision.repository import dirty, identity, read_file, resolve, shown
 from cxlocal.runner.queued import RunFacts
@@ -91,16 +91,15 @@ def _stamped_files(source: Source, record: RunRecord) -> dict[str, bytes]:
     repository, names = source.repository, {one.file for one in record.plan.version.stamp}
     if not record.version or not names:
         return {}
-    with TemporaryDirectory() as folder:
+    with fresh_folder() as folder:
         for name in names:
             content = read_file(repository, record.revision, os.path.join(repository.prefix, name))
-            target = Path(folder) / name
+            target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content or b"")
-        stamp(record.plan, Path(folder), record.version)
+        stamp(record.plan, folder, record.version)
         return {
-            os.path.join(repository.prefix, name): (Path(folder) / name).read_bytes()
-            for name in names
+            os.path.join(repository.prefix, name): (folder / name).read_bytes() for name in names
         }
 
 

@@ -7,17 +7,17 @@ is what goes out.
 
 from __future__ import annotations
 
-import filecmp
 import shutil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from cxlocal.allocation.request import passed_over
 from cxlocal.errors import CxError, Refused, UsageError
-from cxlocal.journal.blobs import blob_path, check_blob
+from cxlocal.journal.blobs import blob_path, check_blob, digest_of
 from cxlocal.numbers import holdings
 from cxlocal.numbers.schemes import final_of, numbers_in_tags
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -139,7 +139,7 @@ def take_over(record: RunRecord, made: Iterable[Made]) -> list[str]:
         kept = blob_path(record.journal.home, former["sha256"])
         if mentions(kept, former["version"], former["file_name"] or ""):
             continue
-        if not filecmp.cmp(path, kept, shallow=False):
+        if digest_of(path)[0] != former["sha256"]:
             said.append(
                 f"{one.name} was built with other bytes now; those that were tested are kept"
             )

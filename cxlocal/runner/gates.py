@@ -5,8 +5,6 @@ Every verdict is recorded. *Undecided* is never taken for *allow*.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from cxlocal.domain import Verdict
 from cxlocal.errors import Conflict, Refused, Undecided
 from cxlocal.events.runs import run_judged
@@ -17,6 +15,7 @@ from cxlocal.runner.gate_question import data_age_seconds, gate_question
 from cxlocal.runner.promotions import contradictions, promotion_draft, promotions
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.work import Work
+from cxlocal.values import NamedTuple
 
 GRANTED = ("granted", "overridden")
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cxlocal.processes.family import Family, Sought, word
 from cxlocal.runner import locks
 from cxlocal.runner.noted import ENDING, STAGES
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.clock import Clock

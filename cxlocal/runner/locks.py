@@ -10,10 +10,10 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.domain import path_part
 from cxlocal.private import make_folder
+from cxlocal.values import NamedTuple
 
 AGAIN_SECONDS = 0.5
 """Between two tries of a run that waits for another to finish its deployment."""

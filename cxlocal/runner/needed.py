@@ -4,12 +4,12 @@ for the next job those of a run that goes on."""
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
 
 from cxlocal.events import types
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal
 from cxlocal.runner.deployment_chain import chain_of, version_before
+from cxlocal.values import NamedTuple
 
 
 class Needed(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.config.agreement import secrets_agreed
 from cxlocal.errors import Refused, UsageError
@@ -24,6 +24,7 @@ from cxlocal.runner.source import Machine, Source, find_secrets, load_own_plugin
 from cxlocal.runner.tool_stage import ask, open_tool
 from cxlocal.runner.work import Work, environment_folder
 from cxlocal.runner.workspace import Workspace
+from cxlocal.values import NamedTuple
 
 
 class Seen(NamedTuple):

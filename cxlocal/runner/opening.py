@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
@@ -53,6 +53,7 @@ from cxlocal.runner.source import (
 from cxlocal.runner.voice import Opening
 from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import Workspace, discard, open_workspace, say_absent
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
@@ -128,9 +129,10 @@ def ask_git(
         journal.passing = not source.kept
         if request.moved:
             journal_was_moved(journal, request.moved, source.actor._asdict())
+        changes = left(source)  # while the remote is thinking
         proof, root = prove_revision(machine, source, online=online, rehearsal=rehearsal)
         source = source._replace(tags=proof.tags if proof else None)
-        return Pushed(source, proof, root, left(source))
+        return Pushed(source, proof, root, changes)
 
 
 def record_beginning(

@@ -12,7 +12,7 @@ import os
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cxlocal.domain import Outcome, path_part
 from cxlocal.errors import CxError
@@ -21,6 +21,7 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.whereabouts import machine_id
 from cxlocal.runner import leftovers
 from cxlocal.text import clean_text, parse_utc
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal, Transaction

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.domain import Outcome, path_part
 from cxlocal.errors import CxError, Trouble
@@ -25,6 +25,7 @@ from cxlocal.runner.products import artifacts, described
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.resources import Made, is_own, record_gone
 from cxlocal.runner.work import Launch, environment_folder
+from cxlocal.values import NamedTuple
 
 HURRIED_SECONDS = 4.0
 """Limit for taking one thing away after a signal: everything must be over within 10 s then. What still

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cxlocal.domain import Actor, Outcome, path_part
 from cxlocal.errors import UsageError
@@ -29,6 +29,7 @@ from cxlocal.projection.parts import Attempt, counting, replaceable
 from cxlocal.runner.noted import ENDING, STAGES, of_locked
 from cxlocal.runner.record import CHAIN_CHARACTERS, RunRecord
 from cxlocal.text import clean_text, cut_name, parse_utc, utc_text
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.clock import Clock

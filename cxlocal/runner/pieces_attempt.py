@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, Trouble
 from cxlocal.runner.outcomes import REASON_CHARACTERS, outcome_error
 from cxlocal.text import shorten
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.events.document import Draft

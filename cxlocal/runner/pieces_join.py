@@ -11,13 +11,14 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cxlocal.errors import Refused
 from cxlocal.events.runs import shared_run_id
 from cxlocal.events.types import PIPELINE_QUEUED, RUN_RESUMED, TASK_STARTED
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.projection.stages import counted
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.hooks.place import Place

@@ -7,7 +7,7 @@ number taken. No process carries it out afterwards; it stays open until somebody
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cxlocal.config.load import read
 from cxlocal.domain import Outcome
@@ -46,6 +46,7 @@ from cxlocal.runner.pieces_join import (
 )
 from cxlocal.runner.source import Machine, Source, make_plan, open_source, open_store
 from cxlocal.text import parse_utc
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.events.document import Draft

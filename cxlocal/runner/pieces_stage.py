@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cxlocal.domain import Outcome, path_part
 from cxlocal.errors import CxError, Trouble
@@ -24,6 +24,7 @@ from cxlocal.runner.leftovers import Notes
 from cxlocal.runner.outcomes import judge
 from cxlocal.runner.pieces_attempt import PieceAttempt, Surroundings, Troubles
 from cxlocal.runner.signals import Signals
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.clock import Clock

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cxlocal.journal.machine import host_name
 from cxlocal.text import shorten
+from cxlocal.values import NamedTuple
 from cxlocal.version import VERSION
 
 if TYPE_CHECKING:

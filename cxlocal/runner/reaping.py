@@ -7,7 +7,6 @@ a person, or because nothing was heard of it for as long as its environment may 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from cxlocal.domain import Actor
 from cxlocal.errors import Refused
@@ -18,6 +17,7 @@ from cxlocal.runner.record import RunRecord
 from cxlocal.runner.resources import Made, standing
 from cxlocal.runner.source import Machine
 from cxlocal.text import duration_text
+from cxlocal.values import NamedTuple
 
 LAST_HEARD = """
 SELECT max(e.time) AS at FROM event e JOIN run_lookup r ON r.id = e.run WHERE r.name = ?

@@ -11,7 +11,7 @@ only prepare, so that what belongs together goes into one commit (``record``).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cxlocal.domain import Actor, Outcome
 from cxlocal.errors import Trouble, UsageError
@@ -25,6 +25,7 @@ from cxlocal.journal.machine import host_name
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.projection.apply import ATTEMPTS, read_attempt
 from cxlocal.text import utc_text
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.hooks.plugin_row import LeftOut

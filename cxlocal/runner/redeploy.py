@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -40,6 +39,7 @@ from cxlocal.runner.source import Machine, Source
 from cxlocal.runner.stage_outputs import put_back
 from cxlocal.runner.workspace import discard
 from cxlocal.text import parse_utc
+from cxlocal.values import NamedTuple
 
 OPEN_STAGES = """
 SELECT id, attempt, started_at FROM stage_run

@@ -20,7 +20,6 @@ from cxlocal.runner.opening import Opened, begin_run
 from cxlocal.runner.outcomes import worst
 from cxlocal.runner.promotions import promotions
 from cxlocal.runner.request import Request, Summary
-from cxlocal.runner.resuming import resume_run
 from cxlocal.runner.signals import SignalCame, Signals, note_only
 from cxlocal.runner.source import Machine
 from cxlocal.runner.waiting import here_alone, send_waiting
@@ -37,8 +36,12 @@ def carry_out(machine: Machine, journal: Journal, request: Request) -> Summary:
         recovery.recover(journal, machine)
         require_space(machine.home, request.least_free_bytes)
         try:
-            open_run = resume_run if request.resume else begin_run
-            opened = open_run(machine, journal, request, began)
+            if request.resume:
+                from cxlocal.runner.resuming import resume_run
+
+                opened = resume_run(machine, journal, request, began)
+            else:
+                opened = begin_run(machine, journal, request, began)
             return _work_off(machine, journal, request, opened, signals, began)
         except SignalCame:
             runs = orphans.end_own(journal, Outcome.CANCEL, signals.interrupted().what)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
@@ -27,6 +27,7 @@ from cxlocal.runner.voice import Ending
 from cxlocal.runner.work import Launch, Program, Work
 from cxlocal.runner.workspace import matches
 from cxlocal.text import shorten
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.plan.types import Stage

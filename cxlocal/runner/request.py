@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.errors import CxError
 from cxlocal.runner.workspace import FREE_BYTES
+from cxlocal.values import NamedTuple
 
 
 class Request(NamedTuple):

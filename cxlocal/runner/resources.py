@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import UNSET
 
@@ -27,6 +27,7 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.whereabouts import machine_mark
 from cxlocal.plan.types import Environment, Stage
 from cxlocal.runner.record import RunRecord
+from cxlocal.values import NamedTuple
 
 # sql: constants; one statement for each question, so that each finds its index
 _STANDING = """

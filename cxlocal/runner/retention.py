@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.domain import path_part
 from cxlocal.events.machines import node_pruned
@@ -22,6 +22,7 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.schema import AWAY
 from cxlocal.runner.needed import needed_runs
 from cxlocal.text import is_hexadecimal, parse_utc
+from cxlocal.values import NamedTuple
 
 BATCH = 200
 """Removals in one event, which holds 256 KiB: paths of ours are shorter than 500 bytes."""

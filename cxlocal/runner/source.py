@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cxlocal.config.load import parse, read
 from cxlocal.config.settings import Settings, settings
@@ -16,7 +16,7 @@ from cxlocal.errors import ConfigError, Refused, UsageError
 from cxlocal.exchange import journals
 from cxlocal.exchange import open as opening
 from cxlocal.exchange.contact import refuse_elsewhere
-from cxlocal.hooks.manager import Manager, check_options, find_tool, load
+from cxlocal.hooks.manager import Manager, find_tool, load
 from cxlocal.hooks.place import Place
 from cxlocal.hooks.reading import readers_of
 from cxlocal.hooks.trust import FOLDER, ProjectPlugins, as_project
@@ -33,6 +33,7 @@ from cxlocal.revision.repository import (
 )
 from cxlocal.secrets import resolve as resolve_secrets
 from cxlocal.text import utc_text
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.allocation.borrower import Lender
@@ -216,7 +217,6 @@ def make_plan(machine: Machine, source: Source, folder: Path | None) -> Plan:
 
     Raises ConfigError, and Refused for plugins nobody trusted or that are required and absent.
     """
-    from cxlocal.plan.bind import bind
     from cxlocal.plan.resolve import resolve
 
     load_own_plugins(machine, source, folder)
@@ -224,6 +224,9 @@ def make_plan(machine: Machine, source: Source, folder: Path | None) -> Plan:
     find_scheme(source.manager, plan)
     if not any([stage.tool for stage in plan.stages] + [one.tool for one in plan.environments]):
         return plan
+    from cxlocal.hooks.options import check_options
+    from cxlocal.plan.bind import bind
+
     return bind(plan, partial(find_tool, source.manager), check_options, file=source.file)
 
 

@@ -8,11 +8,11 @@ import stat
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import Conflict
+from cxlocal.files import fresh_folder
 from cxlocal.hooks.carried import carried_version
 from cxlocal.hooks.reading import read_report
 from cxlocal.hooks.report import Report
@@ -31,6 +31,7 @@ from cxlocal.runner.stage_verdict import (
 )
 from cxlocal.runner.workspace import matches
 from cxlocal.text import clean_text
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.events.document import Draft
@@ -88,7 +89,7 @@ def collect(
     named = Named(worked.produced, worked.reports)
     left = find_left(stage, named, folder, before, work.readers, work.masker)
     verdict = judge_left(stage, (worked.outcome, worked.reason), left, released(work.record))
-    if verdict[0] == Outcome.SUCCESS:
+    if verdict[0] == Outcome.SUCCESS and left.made:
         for words in take_over(work.record, left.made):
             work.voice.note(words)
     return keep(work.record, work.masker, stage, attempt, left, verdict)
@@ -247,8 +248,8 @@ def _without_secrets(masker: Masker, path: Path) -> Iterator[Path]:
     if not masker:
         yield path
         return
-    with TemporaryDirectory(prefix="cxlocal-") as folder:
-        raw = Path(folder) / "report"
+    with fresh_folder() as folder:
+        raw = folder / "report"
         with path.open("rb") as source, raw.open("wb") as target:
             masker.copy(source, target)
         yield raw

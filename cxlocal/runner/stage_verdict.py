@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cxlocal.domain import Outcome
 from cxlocal.hooks.carried import same_version
 from cxlocal.hooks.report import Report
 from cxlocal.text import clean_text
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.plan.free import AnyStage

@@ -8,7 +8,6 @@ counts above it, and ``cxlocal version explain`` says why.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from cxlocal.events.machines import version_skipped
 from cxlocal.exchange.standing import require
@@ -17,6 +16,7 @@ from cxlocal.numbers import holdings
 from cxlocal.numbers.schemes import Scheme, lines_in_tags
 from cxlocal.runner.run_version import adopted
 from cxlocal.text import shorten
+from cxlocal.values import NamedTuple
 
 WHY_CHARACTERS_MAX = 200
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.domain import Outcome
-from cxlocal.hooks.manager import check_options, find_tool
+from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.messages import Fields
+from cxlocal.hooks.options import check_options
 from cxlocal.hooks.tool import Deployed, Done, Previous, Tool
 from cxlocal.hooks.tool_worker import ToolOutcome, ToolRequest, ToolWorker
 from cxlocal.plan.placeholders import resolve_options
@@ -19,6 +20,7 @@ from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner.placements import instance_of
 from cxlocal.runner.resources import Maker
 from cxlocal.runner.work import Launch, Work, Worked
+from cxlocal.values import NamedTuple
 
 
 class ToolStage(NamedTuple):

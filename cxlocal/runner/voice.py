@@ -5,7 +5,9 @@ The engine prints nothing. The command line writes lines; a test collects them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
+
+from cxlocal.values import NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from cxlocal.processes.echo import Echo

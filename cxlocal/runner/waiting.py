@@ -5,7 +5,7 @@ that holds a promotion. They have to be where others reach them before the machi
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cxlocal.exchange.blobs import carry, is_stored
 from cxlocal.exchange.contact import is_shared
@@ -14,6 +14,7 @@ from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.needed import Needed, artifacts_of, needed_artifacts
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cxlocal.domain import Outcome, path_part
 from cxlocal.hooks.tool import ArtifactRef, EnvironmentRef, Produced, ReportFile
@@ -20,6 +20,7 @@ from cxlocal.runner.leftovers import Notes, of_run, place_word
 from cxlocal.runner.placements import instance_of, known_uri
 from cxlocal.runner.products import described
 from cxlocal.runner.resources import handles
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.events.document import Draft

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cxlocal.domain import path_part
 from cxlocal.errors import Refused, Trouble
@@ -22,6 +22,7 @@ from cxlocal.private import make_folder
 from cxlocal.revision.repository import Repository, dirty, shown
 from cxlocal.runner.locks import Lock, holder, take
 from cxlocal.runner.orphans import run_folder
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.plan.types import Plan, Stage

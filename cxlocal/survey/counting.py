@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from cxlocal.numbers.schemes import SCHEMES, carries_name, numbers_in_tags, texts_in_tag
+from cxlocal.patterns import compile_late
 from cxlocal.survey.tree import Survey, Tag, all_of, slug
+from cxlocal.values import NamedTuple
 
 
 class Said(NamedTuple):
@@ -68,13 +69,13 @@ class Standing(NamedTuple):
         return max(filter(None, (self.tag, self.tree)), key=lambda one: one.key, default=None)
 
 
-_RELEASE = re.compile(r"[vV]?(\d{1,9}(?:\.\d{1,9}){0,4})(.*)", re.ASCII | re.DOTALL)
-_FINAL = re.compile(
+_RELEASE = compile_late(r"[vV]?(\d{1,9}(?:\.\d{1,9}){0,4})(.*)", re.ASCII | re.DOTALL)
+_FINAL = compile_late(
     r"(?:[.-]?(?:final|release|ga)|[.-]?post\.?\d*|\+[0-9A-Za-z.-]+)*", re.ASCII | re.IGNORECASE
 )
-_REVISED = re.compile(r"-\d+", re.ASCII)
+_REVISED = compile_late(r"-\d+", re.ASCII)
 """A later edition of the same by PEP 440 and Debian, an early one by SemVer (``2.0.0-0``)."""
-_EARLY = re.compile(
+_EARLY = compile_late(
     r"[-._+]?(?:a|alpha|b|beta|c|cr|rc|pre|preview|dev|devel|development|snapshot|m|milestone|next"
     r"|canary|nightly|git|trunk|head|main|master)(?:[-._+]?\d[0-9A-Za-z.+-]*|[-.+][0-9A-Za-z.+-]+|)",
     re.ASCII | re.IGNORECASE,
@@ -110,7 +111,7 @@ def tree_point(said: Iterable[Said], *, semver: bool = True) -> Point | None:
 
 # tags
 
-_NAMED = re.compile(
+_NAMED = compile_late(
     r"(?!(?:v|ver|version|r|rel|release|releases|tag|tags)[-_/@.]?\d)@?([A-Za-z][\w./@+-]*?)[-_@/]v?\d+[._]\d",
     re.ASCII | re.IGNORECASE,
 )

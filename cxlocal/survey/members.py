@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from cxlocal.survey import rust_and_go
 from cxlocal.survey.recipe import Recipe
 from cxlocal.survey.recognise import recognise
 from cxlocal.survey.tree import Survey, part, table, texts, words
+from cxlocal.values import NamedTuple
 
 MANIFESTS = ("package.json", "pyproject.toml", "setup.py", "Cargo.toml", "go.mod", "pom.xml",
     "build.gradle", "build.gradle.kts", "CMakeLists.txt", "Chart.yaml", "Dockerfile")  # fmt: skip

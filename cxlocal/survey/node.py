@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from cxlocal.config.outward import sends_outside
 from cxlocal.survey.recipe import Inline, Recipe, archive, by_key, needs
 from cxlocal.survey.tree import Survey, part, slug, table, words
+from cxlocal.values import NamedTuple
 
 REGISTRY = ["NPM_CONFIG_*", "npm_config_*"]
 """Variables that say where packages come from."""

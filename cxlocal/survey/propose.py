@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from cxlocal.numbers.schemes import SCHEMES, number_in
 from cxlocal.survey.counting import Point, Standing, Start, standing
 from cxlocal.survey.recipe import Recipe
 from cxlocal.survey.system import system_packages
 from cxlocal.survey.tree import Survey
+from cxlocal.values import NamedTuple
 
 LINES_MAX = 30
 """A file one reads at a glance."""

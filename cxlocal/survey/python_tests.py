@@ -6,11 +6,12 @@ import re
 import shlex
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from cxlocal.survey.tree import Survey, all_of, part, table, texts, words
+from cxlocal.values import NamedTuple
 
 NAMES = ("test", "tests", "testing", "unittest", "unit", "pytest", "dev", "develop", "development",
     "devel", "all-tests", "ci")  # fmt: skip

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 
+from cxlocal.patterns import compile_late
 from cxlocal.survey.recipe import PLAIN, Place, by_key, by_pattern, version_file
 from cxlocal.survey.tree import Survey, first_match, part, table, texts, words
 
-FROM_GIT = re.compile(
+FROM_GIT = compile_late(
     r"setuptools[-_]scm|hatch-vcs|use_scm_version|vcs-versioning|\bpbr\b|poetry-dynamic-versioning"
     r"|source\s*=\s*[\"']scm[\"']|versioningit|dunamai|versioneer|setuptools-git-versioning"
 )
 """What takes the version from git while building: then no file can be stamped."""
 
-TOLD = re.compile(
+TOLD = compile_late(
     r"setuptools[-_]scm|hatch-vcs|use_scm_version|vcs-versioning|\bpbr\b|poetry-dynamic-versioning"
     r"|source\s*=\s*[\"']scm[\"']"
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 from cxlocal.survey.counting import Said
 from cxlocal.survey.tree import Survey, first_match, readable_pattern
+from cxlocal.values import NamedTuple
 
 Inline = Mapping[str, object]
 """A table on one line: texts, lists of texts, or such tables again."""

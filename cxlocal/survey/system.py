@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
+from cxlocal.patterns import compile_late
 from cxlocal.survey.tree import Survey, all_of
 
 LISTS = ("apt.txt", "Aptfile", "packages.txt", "apt-packages.txt", "system-requirements.txt")
 NAMES_MAX = 12
-_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]+(?::\w+)?")
-_INSTALLS = re.compile(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+((?:[^\n&;|#]|\\\n)*)")
+_NAME = compile_late(r"[a-z0-9][a-z0-9.+-]+(?::\w+)?")
+_INSTALLS = compile_late(r"apt(?:-get)?\s+(?:-\S+\s+)*install\s+((?:[^\n&;|#]|\\\n)*)")
 _TOOLS = frozenset(
     [
         "git",

@@ -9,9 +9,12 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any
 
-FOREIGN = re.compile(
+from cxlocal.patterns import compile_late
+from cxlocal.values import NamedTuple
+
+FOREIGN = compile_late(
     r"(?:^|/)(?:node_modules|vendor|third[_-]?party|3rdparty|extern(?:al)?|\.venv|\.git)/"
 )
 """Folders in repositories that hold the work of others."""

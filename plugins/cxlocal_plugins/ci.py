@@ -11,11 +11,11 @@ tables of watson/ci-info, semantic-release/env-ci and DataDog/datadog-ci.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from cxlocal.hooks.place import Place
 from cxlocal.hooks.specs import hookimpl
 from cxlocal.text import clean_text
+from cxlocal.values import NamedTuple
 
 Environ = Mapping[str, str]
 

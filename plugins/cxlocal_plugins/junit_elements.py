@@ -11,10 +11,10 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Container
-from typing import NamedTuple
 
 from cxlocal.hooks.report import Case
 from cxlocal.text import cut_name
+from cxlocal.values import NamedTuple
 
 CASES_MAX = 200_000
 """Cases kept of one file."""

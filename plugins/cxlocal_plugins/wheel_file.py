@@ -10,7 +10,6 @@ import platform
 import zipfile
 import zlib
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -20,6 +19,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from cxlocal.hooks.carried import wheel_headers
 from cxlocal.hooks.tool import ToolFailure
+from cxlocal.values import NamedTuple
 
 
 class Metadata(NamedTuple):

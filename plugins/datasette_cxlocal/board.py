@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from markupsafe import Markup
 
 from cxlocal.projection.page_questions import BOARD_PRODUCTS
+from cxlocal.values import NamedTuple
 from datasette_cxlocal.home import COUNTED, attention
 from datasette_cxlocal.journals import rows_of
 from datasette_cxlocal.parts import Part, Place

@@ -9,11 +9,12 @@ import re
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from markupsafe import Markup
 
 from cxlocal.text import duration_text, utc_text
+from cxlocal.values import NamedTuple
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _HEX = re.compile(r"[0-9a-f]{32,64}")

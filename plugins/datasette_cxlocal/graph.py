@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from markupsafe import Markup
 
+from cxlocal.values import NamedTuple
 from datasette_cxlocal.svg import Picture, box, drawing, element, fit, label, line, link, number
 from datasette_cxlocal.words import state_of
 

@@ -4,11 +4,12 @@ JSON and CSV. A part that is late or broken is missing alone."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
 from cxlocal.projection.asked import PAGE_ROWS
 from cxlocal.projection.queries import QUERIES
+from cxlocal.values import NamedTuple
 from datasette_cxlocal.journals import has_query, page_address, rows_of
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import unquote
 
 from datasette.utils import tilde_decode
 from datasette.utils.asgi import Forbidden, NotFound, Response
 
 from cxlocal.clock import SystemClock
+from cxlocal.values import NamedTuple
 from datasette_cxlocal.board import board_page
 from datasette_cxlocal.cells import size_text
 from datasette_cxlocal.journals import is_journal, may_view

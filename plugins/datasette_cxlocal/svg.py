@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
+from cxlocal.values import NamedTuple
 from datasette_cxlocal.words import plain
 
 FONT = 12

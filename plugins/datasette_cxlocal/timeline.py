@@ -6,11 +6,11 @@ A long time in which nothing worked (somebody was asked) is drawn short, and its
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from markupsafe import Markup
 
 from cxlocal.text import duration_text
+from cxlocal.values import NamedTuple
 from datasette_cxlocal.svg import Picture, box, drawing, fit, label, line, link, text_width
 from datasette_cxlocal.words import coarse, state_of
 

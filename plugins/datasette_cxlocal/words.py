@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import datetime
-from typing import NamedTuple
 
 from markupsafe import Markup
 
 from cxlocal.text import duration_text, shorten
+from cxlocal.values import NamedTuple
 
 SHOWN_CHARACTERS = 120
 """Longer values are cut; the whole of it stands in the title, at most ``TITLE_CHARACTERS``."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from cxlocal.address import public_address
+from cxlocal.values import NamedTuple
 
 PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 CERTIFICATES = ("SSL_CERT_FILE", "SSLKEYLOGFILE")

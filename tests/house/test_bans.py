@@ -160,6 +160,36 @@ def test_nothing_is_run_from_text_or_pickles(sources: list[Any]) -> None:
     assert _imports(sources, ("pickle", "marshal", "shelve")) == []
 
 
+def test_named_tuples_and_protocols_are_the_cheap_ones(sources: list[Any]) -> None:
+    """Those of ``typing`` cost a start of ``run`` a seventh of its time."""
+    named = {("typing", "NamedTuple"), ("typing", "Protocol"), ("collections", "namedtuple")}
+    wrong = [
+        f"{source.path}:{node.lineno}"
+        for source in sources
+        if source.name != "cxlocal.values"
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ImportFrom)
+        and named & {(node.module, alias.name) for alias in node.names}
+    ]
+    assert wrong == []
+
+
+def test_patterns_are_compiled_when_they_are_used(sources: list[Any]) -> None:
+    """Compiling all that a run defines takes as long as reading twenty of its modules."""
+    wrong = [
+        f"{source.path}:{node.lineno}"
+        for source in sources
+        if _below(source.name, "cxlocal", "cxlocal_sync") and source.name != "cxlocal.patterns"
+        for outer in ast.walk(source.tree)
+        if isinstance(outer, ast.Module | ast.ClassDef)
+        for statement in outer.body
+        if isinstance(statement, ast.Assign | ast.AnnAssign)
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "re.compile"
+    ]
+    assert wrong == []
+
+
 def test_no_loose_ends(sources: list[Any]) -> None:
     words = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError)\b")
     wrong = [

@@ -22,6 +22,7 @@ ALLOWED = {
         "cxlocal.text",
         "cxlocal.domain",
         "cxlocal.testing",
+        "cxlocal.values",
     ),
     "datasette_cxlocal": (
         "cxlocal.text",
@@ -35,6 +36,7 @@ ALLOWED = {
         "cxlocal.address",
         "cxlocal.clock",
         "cxlocal.journal.blobs",
+        "cxlocal.values",
     ),
 }
 # Modules without input or output, and what they must therefore not import.

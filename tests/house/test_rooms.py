@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 ROOMS = (
-    "cxlocal.version", "cxlocal.errors", "cxlocal.clock", "cxlocal.text", "cxlocal.domain",
+    "cxlocal.version", "cxlocal.values", "cxlocal.patterns", "cxlocal.errors", "cxlocal.clock", "cxlocal.text", "cxlocal.domain",
     "cxlocal.address", "cxlocal.extras", "cxlocal.files", "cxlocal.private", "cxlocal.events", "cxlocal.projection", "cxlocal.processes",
     "cxlocal.secrets", "cxlocal.journal", "cxlocal.numbers", "cxlocal.config", "cxlocal.survey",
     "cxlocal.revision",

@@ -174,6 +174,24 @@ def test_resuming_runs_a_per_run_environment_again_unless_it_was_finished() -> N
     assert still_done(SHOP, ["build", "up"], ["build", "up", "unit"]) == {"build", "up"}
 
 
+def test_what_stands_behind_a_stage_that_is_done_is_waited_for() -> None:
+    """It runs again for its files, and whoever needs the other needs those."""
+    plan = Plan(
+        deliverable="x",
+        stages=(
+            Stage(name="compile"), Stage(name="pack", waits_for=("compile",)),
+            Stage(name="sign", waits_for=("pack",)), Stage(name="other"),
+            Stage(name="last", waits_for=("sign", "other")),
+        ),
+    )  # fmt: skip
+    schedule = Schedule(plan, ["compile", "other", "last"])
+    assert [job.name for job in schedule.ready()] == ["compile", "other"]
+    schedule.finish(Job(STAGE, "other"), ok=True)
+    assert schedule.ready() == []
+    schedule.finish(Job(STAGE, "compile"), ok=True)
+    assert [job.name for job in schedule.ready()] == ["last"]
+
+
 def test_a_resumed_schedule_starts_where_it_stopped() -> None:
     schedule = Schedule(SHOP, NAMES, succeeded=still_done(SHOP, NAMES, ["build", "unit", "up"]))
     assert started(schedule) == [("provision", "test")]

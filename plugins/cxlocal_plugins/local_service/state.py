@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.files import write_whole
 from cxlocal.hooks.tool import ToolFailure
+from cxlocal.values import NamedTuple
 
 FILE = "state.json"
 FORMAT = 1

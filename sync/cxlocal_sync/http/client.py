@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import Conflict, CxError, NotSignedIn, Refused, Trouble, error_from_json
@@ -19,6 +19,7 @@ from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.files import write_whole
 from cxlocal.private import make_home
 from cxlocal.text import is_hexadecimal
+from cxlocal.values import NamedTuple
 from cxlocal_sync.http import wire
 from cxlocal_sync.http.line import HttpAnswer, Line, NoAnswer
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
-from typing import NamedTuple
 
 from cxlocal.clock import Clock
 from cxlocal.errors import Trouble
+from cxlocal.values import NamedTuple
 
 STORE_SECONDS = 10.0
 """What the store gets for one answer. Machines wait 2 s; a large first push may take longer."""

@@ -16,13 +16,14 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 
 from cxlocal.errors import ConfigError, CxError
 from cxlocal.extras import how_to_install
+from cxlocal.values import NamedTuple
 from cxlocal_sync.http import wire
 from cxlocal_sync.surroundings import CERTIFICATES, PROXIES, Proxy, blamed, proxy_for
 

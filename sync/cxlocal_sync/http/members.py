@@ -17,13 +17,14 @@ import sqlite3
 import threading
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import ConfigError, NotSignedIn, Refused, UsageError
 from cxlocal.exchange.rights import Rights, rights_from_json
 from cxlocal.private import make_file, make_folder
 from cxlocal.text import utc_text
+from cxlocal.values import NamedTuple
 
 CODE_MS = 24 * 3600 * 1000
 """How long a one-time code is good for."""

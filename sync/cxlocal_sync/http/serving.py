@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cxlocal.errors import Trouble, UsageError
+from cxlocal.values import NamedTuple
 from cxlocal_sync.http.app import make_app
 from cxlocal_sync.http.limits import (
     CONNECTIONS_MAX,

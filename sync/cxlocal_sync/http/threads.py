@@ -10,9 +10,10 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from cxlocal.clock import Clock
+from cxlocal.values import NamedTuple
 from cxlocal_sync.http.limits import STORE_SECONDS, WAITING_MAX, Busy
 from cxlocal_sync.stores.answer import ServableStore
 

@@ -14,12 +14,12 @@ import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
 from cxlocal.events.document import Event, hash_of
 from cxlocal.exchange.messages import BadMessage, entry_in, event_in, whole_of
 from cxlocal.numbers.log import LogBroken, entry_hash
 from cxlocal.private import make_file, make_folder
+from cxlocal.values import NamedTuple
 from cxlocal_sync.keys.form import NO_ENTRY, Damaged, LogEntry, Marker
 from cxlocal_sync.stores.chains import Chains, insert_event
 from cxlocal_sync.stores.feed import ROOT, Feed, read_store

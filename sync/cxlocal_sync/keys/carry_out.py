@@ -8,10 +8,11 @@ the others roll back, fold the winner's entry in, and answer again.
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.clock import Clock, Ids
 from cxlocal.exchange.messages import read_part
+from cxlocal.values import NamedTuple
 from cxlocal_sync.keys import names, tokens
 from cxlocal_sync.keys.cache import note_folded, stand, writing
 from cxlocal_sync.keys.effects import Change, change_since, look

@@ -4,12 +4,13 @@ the log, and the batches of events it refers to."""
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.events.document import Event
 from cxlocal.exchange.messages import entry_out as grant_out
 from cxlocal.exchange.messages import event_out
 from cxlocal.numbers.log import Entry
+from cxlocal.values import NamedTuple
 from cxlocal_sync.keys import names
 from cxlocal_sync.keys.cache import Stand
 from cxlocal_sync.keys.form import LogEntry, entry_out, seal, seal_hash

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
 
 from cxlocal.clock import Clock
 from cxlocal.events.document import Event
+from cxlocal.values import NamedTuple
 from cxlocal_sync.keys import names
 from cxlocal_sync.keys.cache import Stand, begin, events_in, fold, stand, writing
 from cxlocal_sync.keys.form import Damaged, LogEntry, Marker, entry_in, marker_in, seal_hash, unseal

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.exchange.messages import (
     MESSAGE_BYTES_MAX,
@@ -18,6 +18,7 @@ from cxlocal.exchange.messages import (
     text_of,
     whole_of,
 )
+from cxlocal.values import NamedTuple
 
 FORMAT = 1
 

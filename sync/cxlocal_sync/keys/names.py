@@ -16,8 +16,7 @@ copy* of a sync program, a temporary file) is nobody's key and is passed over.
 
 from __future__ import annotations
 
-import re
-
+from cxlocal.patterns import compile_late
 from cxlocal.text import is_hexadecimal
 
 MARKER = "cxlocal-store"
@@ -27,9 +26,9 @@ WISHES = "wish"
 SHARD = 1000
 """Keys in one folder: a listing of it is one answer of an object store."""
 
-_WHOLE = re.compile(r"[0-9]{12}")
-_NODE = re.compile(r"[0-9a-f]{32}")
-_BATCH = re.compile(r"([0-9]{12})-([0-9]{12})-([0-9a-f]{64})")
+_WHOLE = compile_late(r"[0-9]{12}")
+_NODE = compile_late(r"[0-9a-f]{32}")
+_BATCH = compile_late(r"([0-9]{12})-([0-9]{12})-([0-9a-f]{64})")
 
 
 def named(text: str) -> str:

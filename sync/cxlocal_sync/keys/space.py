@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Protocol
 
 from cxlocal.clock import Ids
+from cxlocal.values import Protocol
 
 VISIBLE_PAUSE_SECONDS = 0.02
 """Between two looks for a key that must be there but is not seen yet (caches of shared folders)."""

@@ -23,8 +23,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
+from cxlocal.values import NamedTuple
 from cxlocal_sync.stores.session import StorePlace
 
 MOVED = "other-server"

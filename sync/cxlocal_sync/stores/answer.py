@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from cxlocal.errors import CxError, Refused
 from cxlocal.exchange import token
@@ -31,6 +31,7 @@ from cxlocal.exchange.store import Store
 from cxlocal.journal.whereabouts import same_place
 from cxlocal.numbers.schemes import NUMBER_MAX
 from cxlocal.text import is_hexadecimal
+from cxlocal.values import Protocol
 from cxlocal_sync.stores.adopt import adopt, leave, retire
 from cxlocal_sync.stores.chains import Batch, Chains, number_of, read_batch
 from cxlocal_sync.stores.feed import Feed, Head, StoreRow, pull, read_store, running_at

@@ -7,7 +7,7 @@ gap is answered with what the store has, so that the sender can go back there.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, TypeGuard
 
 from cxlocal.events import types
 from cxlocal.events.document import NO_HASH, Event, hash_of
@@ -20,6 +20,7 @@ from cxlocal.exchange.messages import (
     is_keepable,
     text_of,
 )  # fmt: skip
+from cxlocal.values import NamedTuple
 from cxlocal_sync.stores.feed import Feed
 from cxlocal_sync.stores.grants import Granter
 from cxlocal_sync.stores.session import Session

@@ -8,7 +8,7 @@ notices it.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 from cxlocal.events.document import Event
 from cxlocal.exchange.messages import (
@@ -21,6 +21,7 @@ from cxlocal.exchange.messages import (
     whole_of,
 )  # fmt: skip
 from cxlocal.numbers.log import Entry
+from cxlocal.values import NamedTuple
 from cxlocal_sync.stores.session import Session
 
 ROOT = bytes(32)

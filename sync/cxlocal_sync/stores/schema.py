@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 from string import Template
-from typing import NamedTuple
 
 from cxlocal.events.types import VERSION_USED
+from cxlocal.values import NamedTuple
 
 APPLICATION_ID = 0x63785354
 """``cxST`` in the file header: ``file`` and every SQLite tool can tell a store from a journal."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
+
+from cxlocal.values import NamedTuple, Protocol
 
 
 class Rows(Protocol):
