@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cxlocal.journal.file import Journal
     from cxlocal.runner.request import Request, Summary
-    from cxlocal.runner.source import Source
+    from cxlocal.runner.source import Machine, Source
 
 
 @group(
@@ -80,7 +80,8 @@ def run(
     """Release a pushed revision, as far as it may go.
 
     Only pushed commits run, in a clean checkout, by the process that the commit itself describes.
-    Uncommitted changes stay out and are named. Everything is recorded on this machine first.
+    Uncommitted changes stay out and are named. At a terminal it asks whether to push what was not.
+    Everything is recorded on this machine first.
     """
     if ctx.invoked_subcommand is not None:
         return ExitCode.DONE
@@ -143,7 +144,7 @@ def carry_out(
             row = _known(app, journal, final)
             request = request._replace(final_of=row["run"], revision=row["revision"])
         try:
-            summary = release.carry_out(machine, journal, request)
+            summary = _released(app, machine, journal, request, ask=ask and not as_json)
             while ask and _wants_to_go_on(summary, as_json):
                 say()
                 request = request._replace(
@@ -169,6 +170,28 @@ def carry_out(
     return ExitCode.DONE
 
 
+def _released(
+    app: App, machine: Machine, journal: Journal, request: Request, *, ask: bool
+) -> Summary:
+    """Carry the request out; a person at a terminal is asked whether to push what was forgotten."""
+    from cxlocal.processes.start import run_attached
+    from cxlocal.revision.git import forget_early
+    from cxlocal.runner import release
+
+    try:
+        return release.carry_out(machine, journal, request)
+    except CxError as problem:
+        push = problem.data.get("push")
+        if not (ask and isinstance(push, list) and push and request.revision == "HEAD"):
+            raise
+        if not _says_yes(f"{problem.what}.\nPush it now: {' '.join(push)}?"):
+            raise
+        if run_attached(push, cwd=app.project(), env=app.environ) != 0:
+            raise
+    forget_early()  # What the remote said before is old.
+    return release.carry_out(machine, journal, request)
+
+
 def _known(app: App, journal: Journal, wanted: str) -> dict[str, Any]:
     from cxlocal.commands.find_run import find_run
     from cxlocal.commands.status import named_here
@@ -188,9 +211,13 @@ def _wants_to_go_on(summary: Summary, as_json: bool) -> bool:
     """Ask a person at a terminal whether to go on into the protected environment."""
     if as_json or not summary.stopped_before or summary.outcome != "success":
         return False
+    return _says_yes(f"{summary.version} is ready. Go on into {summary.stopped_before} now?")
+
+
+def _says_yes(question: str) -> bool:
+    """Whether a person at a terminal says yes; without one nobody does."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    question = f"{summary.version} is ready. Go on into {summary.stopped_before} now?"
     try:
         return click.confirm(question, default=False, err=True)
     except (click.Abort, OSError):

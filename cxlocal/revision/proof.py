@@ -241,8 +241,9 @@ def _refusal(
     branch = _branch_of(repository, commit)
     first = next(iter(counting))
     push = f"git push {first} {branch}" if branch else f"git push {first} {short}:refs/heads/NAME"
+    enough = bool(branch)
     if branch and _went_on(repository, commit, answers[first].refs.get(f"refs/heads/{branch}", "")):
-        push = f"git pull --rebase {first} {branch} && {push}"
+        push, enough = f"git pull --rebase {first} {branch} && {push}", False
     mirror = "or, while it cannot be pushed to: cxlocal mirror add PATH"
     data: dict[str, object] = {
         "commit": commit,
@@ -265,6 +266,7 @@ def _refusal(
         why=_reasons(answers),
         hint=f"{push}\n{mirror}",
         name="not-pushed",
+        push=["git", "push", first, branch] if enough else [],
         **data,
     )
 

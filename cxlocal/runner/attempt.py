@@ -82,7 +82,7 @@ def _attempt(work: Work, stage: Stage, attempt: int, *, is_last: bool) -> Progra
             stage.name,
             collected.outcome,
             seconds,
-            reason,
+            collected.tested if collected.outcome == Outcome.SUCCESS else reason,
             attempt,
             over,
             str(log.path),

@@ -371,7 +371,7 @@ class PieceAttempt:
             kept = keep(
                 record, self.masker, self.stage, self.attempt, left, verdict, self.troubles.care
             )
-            outcome, reason, _, extra = kept
+            outcome, reason, extra = kept.outcome, kept.reason, kept.drafts
         if self.troubles.strict and self.troubles.first and outcome == Outcome.SUCCESS:
             outcome, reason = Outcome.ERROR, self.troubles.first.what
         elif self.troubles.said and not reason:

@@ -27,6 +27,7 @@ from cxlocal.runner.stage_verdict import (
     judge_left,
     suite_outcome,
     words_of_problem,
+    words_of_tests,
     written,
 )
 from cxlocal.runner.workspace import matches
@@ -60,6 +61,8 @@ class Collected(NamedTuple):
     reason: str
     artifacts: dict[str, ArtifactRef]
     drafts: list[Draft]
+    tested: str = ""
+    """How many tests passed, in words; empty where no report says so."""
 
 
 def marks(folder: Path, stage: AnyStage, named: Sequence[ReportFile] = ()) -> dict[Path, Mark]:
@@ -239,7 +242,8 @@ def keep(
                 packaged += more
     except Conflict as problem:
         return Collected(Outcome.ERROR, f"{problem.what}: {problem.why}", {}, drafts)
-    return Collected(outcome, reason, found, packaged + drafts)
+    tested = words_of_tests([one for one, _ in left.reports])
+    return Collected(outcome, reason, found, packaged + drafts, tested)
 
 
 @contextmanager

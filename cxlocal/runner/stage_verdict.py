@@ -6,6 +6,7 @@ Python API.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from cxlocal.domain import Outcome
 from cxlocal.hooks.carried import same_version
 from cxlocal.hooks.report import Report
-from cxlocal.text import clean_text
+from cxlocal.text import clean_text, counted
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -139,6 +140,16 @@ def suite_outcome(one: Read, reports: Iterable[Read], *, allow_empty: bool) -> O
 def words_of_problem(one: Read) -> str:
     """What is said of a report that could not be read."""
     return f"report {one.shown} could not be read: {one.report.problem}"
+
+
+def words_of_tests(reports: Iterable[Read]) -> str:
+    """``41 tests passed, 2 skipped``; empty where the reports hold none. Those that failed are the
+    reason of a failure."""
+    counts = Counter(case.outcome for one in reports for case in one.report.cases)
+    if not counts:
+        return ""
+    skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
+    return f"{counted(counts['passed'] + counts['flaky'], 'test')} passed{skipped}"
 
 
 def _missing(rules: Iterable[ReportRule], reports: Sequence[Read]) -> list[str]:

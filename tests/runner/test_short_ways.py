@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pty
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +97,33 @@ pack = {{ command = "echo > out", produces = {{ out = "out" }}, needs = ["unit"]
     assert shop.run().code == 1
     done = shop.command("artifact", "get")
     assert (done.code, "0.1.0: unit failed" in done.err) == (2, True), done.err
+
+
+def at_terminal(shop: Any, answer: str, *words: str) -> tuple[int, str]:
+    """A command at a terminal where somebody answers its question: exit code, and what was shown."""
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(shop.tree)
+        os.execve(shop.cx.program, ["cxlocal", *words], {**os.environ, **shop.environ})
+    shown = b""
+    with suppress(OSError):  # Linux says so when the other side is closed.
+        while part := os.read(terminal, 4096):
+            shown += part
+            if b"[y/N]" in part:
+                os.write(terminal, f"{answer}\n".encode())
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(status), shown.decode(errors="replace")
+
+
+def test_a_forgotten_push_is_made_up_for_at_a_terminal(shop: Any) -> None:
+    shop.write('[stages]\nbuild = { command = "true" }\n')
+    shop.git("commit", "-q", "--allow-empty", "-m", "more")
+    branch = shop.git("branch", "--show-current")
+    code, shown = at_terminal(shop, "n", "run")
+    assert code == 3 and f"Push it now: git push origin {branch}? [y/N]" in shown, shown
+    # Without a terminal nobody is asked.
+    assert shop.run().err.count("has not been pushed") == 1
+    code, shown = at_terminal(shop, "y", "run")
+    assert code == 0 and "confirmed at origin" in shown, shown
+    assert shop.query("SELECT version, outcome FROM run") == [("0.1.0", "success")]

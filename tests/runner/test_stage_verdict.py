@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cxlocal.domain import Outcome
 from cxlocal.hooks.report import OUTCOMES, Case, Report
 from cxlocal.plan.types import ReportRule
-from cxlocal.runner.stage_verdict import Read, judge_reports, suite_outcome
+from cxlocal.runner.stage_verdict import Read, judge_reports, suite_outcome, words_of_tests
 
 JUNIT = ReportRule(format="junit", path="a/*.xml")
 OTHER = ReportRule(format="junit", path="b.xml")
@@ -54,6 +54,19 @@ def test_verdicts(rules: list[ReportRule], reports: list[Read], outcome: str, wo
     assert found == outcome and words in reason and bool(words) == bool(reason)
     allowed, _ = judge_reports(rules, reports, allow_empty=True)
     assert allowed == (Outcome.SUCCESS if "holds no" in words else outcome)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ([], ""), ([[]], ""), ([["passed"]], "1 test passed"),
+        ([["passed", "flaky"], ["passed"]], "3 tests passed"),
+        ([["passed", "skipped"], ["skipped"]], "1 test passed, 2 skipped"),
+        ([["skipped"]], "0 tests passed, 1 skipped"),
+    ],
+)  # fmt: skip
+def test_what_passed_is_said_beside_a_stage(files: list[list[str]], words: str) -> None:
+    assert words_of_tests([read(*outcomes) for outcomes in files]) == words
 
 
 @given(st.lists(st.lists(st.sampled_from(OUTCOMES)), max_size=4), st.booleans())
