@@ -181,6 +181,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="only what needs no whole command, no server and no program but git",
     )
+    parser.addoption(
+        "--all", action="store_true", help="every page of every journal in every form in a browser"
+    )
     parser.addoption("--stories", type=int, default=0, help="tell that many more simulated stories")
     parser.addoption(
         "--failed-before",

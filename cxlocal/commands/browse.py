@@ -13,7 +13,7 @@ import socket
 import sys
 import traceback
 import webbrowser
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +24,9 @@ import click
 import uvicorn
 from pluggy import HookimplMarker, PluginManager
 
+from cxlocal.clock import SystemIds
 from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.doors import Asgi, Front, OwnHost, ReadOnly, Scope, WithKey
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import put
 from cxlocal.commands.terminal import say, warn
@@ -49,9 +51,6 @@ SETTINGS = {
 CLOSE_SECONDS = 2
 """How long open pages may finish after Ctrl-C."""
 
-Scope = Any
-Asgi = Callable[[Scope, Any, Any], Awaitable[None]]
-
 
 @command(
     examples=[
@@ -67,14 +66,26 @@ Asgi = Callable[[Scope, Any, Any], Awaitable[None]]
     "--name", "names", multiple=True, metavar="HOST", help="Answer to this name, too: of a proxy."
 )
 @click.option("--prefix", default="/", metavar="PATH", help="The path of the pages behind a proxy.")
+@click.option(
+    "--open-to-all", is_flag=True, help="Without a key: a proxy asks, or everybody may read."
+)
 @pass_app
 def browse(
-    app: App, port: int, no_open: bool, page: str | None, names: tuple[str, ...], prefix: str
+    app: App,
+    port: int,
+    no_open: bool,
+    page: str | None,
+    names: tuple[str, ...],
+    prefix: str,
+    open_to_all: bool,
 ) -> int:
     """Look at the history of this machine in the browser.
 
     Pages are read live from the journal: reload one to see what came since. Where the home holds one
     for each of several stores, each is a database. Nothing can be changed by them. Ctrl-C ends it.
+
+    The printed address opens the pages once, and leaves a cookie in that browser: the port is open to every
+    user of this machine, and the journal is yours.
     """
     refresh = Refresher(app)
     refresh.now()
@@ -83,9 +94,18 @@ def browse(
     if page is not None:
         return _print_page(datasette, page)
     with _listen(port) as listener:
-        address = f"http://{HOST}:{listener.getsockname()[1]}{below}"
+        taken = listener.getsockname()[1]
+        address = f"http://{HOST}:{taken}{below}"
         board = f"{below}journal/-/board" if len(refresh.belonging) == 1 else ""
-        pages = ReadOnly(Fresh(Front(build(datasette), below, board), refresh))
+        pages: Asgi = ReadOnly(Fresh(Front(build(datasette), below, board), refresh))
+        if open_to_all:
+            warn("Every user of this machine can read these pages (--open-to-all).")
+        else:
+            base = address
+            door = WithKey(pages, f"cxlocal-{taken}", below, SystemIds(), lambda key: say(
+                f"Opened. For another browser: {base}?key={key}"
+            ))  # fmt: skip
+            pages, address = door, f"{base}?key={door.key}"
         put(address)
         say("Ctrl-C ends it.")
         data().flush()
@@ -127,80 +147,6 @@ class Refresher:
             if problem.name != "journal-busy" and problem.what != self.said:
                 self.said = problem.what
                 warn(str(problem))
-
-
-class OwnHost:
-    """The pages, for those who ask this machine by one of its own names.
-
-    A web page elsewhere can point a name of its own at 127.0.0.1 and read whatever answers there
-    (DNS rebinding); its name then stands in the Host header.
-    """
-
-    NAMES = ("127.0.0.1", "localhost", "[::1]")
-
-    def __init__(self, pages: Asgi, further: Sequence[str] = ()) -> None:
-        """``further``: names of a proxy that passes requests on."""
-        self.pages = pages
-        self.names = {*self.NAMES, *(name.lower() for name in further)}
-
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        """ASGI."""
-        if scope["type"] != "http" or self.is_own(dict(scope["headers"]).get(b"host", b"")):
-            await self.pages(scope, receive, send)
-            return
-        body = (
-            b"This is the journal of one machine: open it as http://127.0.0.1 or localhost."
-            b" Behind a proxy: cxlocal browse --name HOST\n"
-        )
-        await _answer(send, 421, body)
-
-    def is_own(self, header: bytes) -> bool:
-        """Whether a Host header names this machine, with or without a port."""
-        whole = header.decode("latin-1").lower()
-        name, colon, port = whole.rpartition(":")
-        return (name if colon and port.isdigit() else whole) in self.names
-
-
-class Front:
-    """The pages, where the first one is the board of the only journal: the list of databases that
-    Datasette begins with counts rows, and nobody came for it."""
-
-    def __init__(self, pages: Asgi, first: str, board: str) -> None:
-        """``board``: its address; empty where there are several journals."""
-        self.pages, self.first, self.board = pages, first, board
-
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        """ASGI."""
-        if self.board and scope["type"] == "http" and scope["path"] == self.first:
-            away = [(b"location", self.board.encode())]
-            await _answer(send, 302, b"The board is at " + self.board.encode() + b"\n", away)
-            return
-        await self.pages(scope, receive, send)
-
-
-class ReadOnly:
-    """The pages, for requests that only read: whoever reaches them through a proxy, or a plugin that
-    brings a form, changes nothing."""
-
-    METHODS = ("GET", "HEAD", "OPTIONS")
-
-    def __init__(self, pages: Asgi) -> None:
-        self.pages = pages
-
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        """ASGI."""
-        if scope["type"] != "http" or scope["method"] in self.METHODS:
-            await self.pages(scope, receive, send)
-            return
-        await _answer(send, 405, b"These pages only read.\n", [(b"allow", b"GET, HEAD, OPTIONS")])
-
-
-async def _answer(
-    send: Any, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]] = ()
-) -> None:
-    plain = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body)), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": plain})
-    await send({"type": "http.response.body", "body": body})
 
 
 class Fresh:

@@ -19,6 +19,7 @@ CREATE INDEX IF NOT EXISTS run_asked_by_run ON run_asked(run);
 CREATE INDEX IF NOT EXISTS review_by_run ON review(run, reviewed_at);
 CREATE INDEX IF NOT EXISTS run_unusual ON run(queued_at) WHERE planned = 0 OR online = 0;
 CREATE INDEX IF NOT EXISTS promotion_overridden ON promotion(run) WHERE decision = 'overridden';
+CREATE INDEX IF NOT EXISTS promotion_by_hand ON promotion(decided_at) WHERE automatic = 0;
 CREATE INDEX IF NOT EXISTS report_by_run ON report(run);
 CREATE INDEX IF NOT EXISTS deployment_by_environment
   ON deployment(deliverable, environment, deployed_at);

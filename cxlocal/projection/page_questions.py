@@ -5,7 +5,7 @@ Title, description, SQL, as in ``questions``.
 
 from __future__ import annotations
 
-from cxlocal.projection.asked import CHOSEN_RUN, RUN_WORDS
+from cxlocal.projection.asked import CHOSEN_RUN, RUN_WORDS, asked_time
 
 USUAL_RUNS, USUAL_TIMES_MIN = 20, 3
 """What a stage usually takes: the middle value of its successes in so many releases before; not known
@@ -19,6 +19,46 @@ _HEARD_OF = """(SELECT max(e.received) / 1000 > strftime('%s', 'now') - 3600 FRO
 """Whether something of a run came within the hour: what is older may have been left behind."""
 _NEWEST_SUCCESS = """SELECT n.id FROM run n WHERE n.deliverable = {of} AND n.kind = 'release'
       AND n.outcome = 'success' ORDER BY n.queued_at DESC LIMIT 1"""
+
+_TITLE = (
+    "coalesce((SELECT d.title FROM deliverable d WHERE d.id = {0}.deliverable), {0}.deliverable)"
+)
+_PLACE = (
+    "coalesce((SELECT nullif(e.title, '') FROM environment e WHERE e.deliverable = {0}.deliverable"
+    " AND e.instance = {0}.instance), {0}.environment)"
+)
+_LASTING = (
+    "coalesce((SELECT e.lifetime FROM environment e WHERE e.deliverable = {0}.deliverable"
+    " AND e.instance = {0}.instance), 'lasting') = 'lasting'"
+)
+# sql: constants of this module
+_HAPPENED = f"""
+SELECT d.deployed_at AS at, iif(d.kind = 'rolledback', 'rolled back', 'went out') AS what,
+    {_TITLE.format("d")} AS title, d.version, {_PLACE.format("d")} AS environment, d.actor,
+    d.reason AS words, d.deliverable, d.version_run AS run
+  FROM deployment d WHERE d.deployed_at >= {{lo}} AND d.deployed_at < {{hi}} AND {_LASTING.format("d")}
+UNION ALL SELECT a.tried_at, 'did not go out', {_TITLE.format("a")}, a.version,
+    {_PLACE.format("a")}, a.actor, a.outcome || coalesce(': ' || nullif(a.why, ''), ''),
+    a.deliverable, a.run
+  FROM deployment_attempt a WHERE a.outcome IN ('failed', 'cancelled', 'cut off')
+    AND a.tried_at >= {{lo}} AND a.tried_at < {{hi}}
+UNION ALL SELECT p.decided_at, 'was decided', {_TITLE.format("p")}, p.version, '', p.actor,
+    coalesce(nullif(p.title, ''), p.name) || ': ' || p.decision
+    || coalesce(', ' || nullif(p.reason, ''), ''), p.deliverable, p.run
+  FROM promotion p WHERE p.automatic = 0 AND p.decided_at >= {{lo}} AND p.decided_at < {{hi}}
+UNION ALL SELECT r.queued_at, iif(r.planned = 0, 'emergency', 'without the store'),
+    {_TITLE.format("r")}, r.version, '', r.actor, r.reason, r.deliverable, r.id
+  FROM run r WHERE (r.planned = 0 OR r.online = 0) AND r.queued_at >= {{lo}} AND r.queued_at < {{hi}}
+    AND r.kind = 'release'
+UNION ALL SELECT r.queued_at, 'run failed', {_TITLE.format("r")}, r.version, '', r.actor,
+    r.outcome_reason, r.deliverable, r.id
+  FROM run r WHERE r.queued_at >= {{lo}} AND r.queued_at < {{hi}} AND r.kind = 'release'
+    AND r.outcome IN ('failure', 'error')
+"""
+_LATEST = "coalesce((SELECT max(deployed_at) FROM deployment), (SELECT max(queued_at) FROM run))"
+_SINCE = asked_time(
+    "since", f"strftime('%Y-%m-%dT00:00:00.000Z', {_LATEST}, '-6 days')", "0 seconds"
+)
 
 # sql: constants of this module and of the projection
 PAGE_QUESTIONS: dict[str, tuple[str, str, str]] = {
@@ -203,6 +243,79 @@ ORDER BY a.packaged_at, a.name
 SELECT r.stage, c.suite, c.name, c.outcome, c.message, r.environment, r.run
 FROM report r JOIN report_case c ON c.report = r.id AND c.outcome IN ('failed', 'error')
 WHERE r.run = {CHOSEN_RUN} ORDER BY r.started_at, c.suite, c.name
+""",
+    ),
+    "diary": (
+        "What happened, day by day",
+        (
+            "What went out, was rolled back, did not go out, was decided by a person, failed, or was out of"
+            " the ordinary: since a day or time (empty: the week before the newest) until another."
+        ),
+        f"""
+WITH span AS MATERIALIZED (SELECT {_SINCE} AS lo, {asked_time("until")} AS hi)
+SELECT * FROM ({_HAPPENED.format(lo="(SELECT lo FROM span)", hi="(SELECT hi FROM span)").strip()}
+) ORDER BY at, what, title, version
+""",
+    ),
+    "diary-days": (
+        "How many things happened on each day of a month",
+        (
+            "By day (of the zone of the machine that is asked) and by what happened. The month is written"
+            " 2026-11; empty: that of the newest."
+        ),
+        f"""
+WITH span AS MATERIALIZED (SELECT iif(:month = '', strftime('%Y-%m', {_LATEST}, 'localtime'), :month) AS month),
+edge AS MATERIALIZED (SELECT month,
+    strftime('%Y-%m-%dT%H:%M:%fZ', month || '-01', 'utc') AS lo,
+    strftime('%Y-%m-%dT%H:%M:%fZ', month || '-01', '+1 month', 'utc') AS hi FROM span)
+SELECT date(at, 'localtime') AS day, what, count(*) AS times,
+  group_concat(DISTINCT title) AS products FROM (
+{_HAPPENED.format(lo="(SELECT lo FROM edge)", hi="(SELECT hi FROM edge)").strip()}
+) GROUP BY 1, 2 ORDER BY 1, 2
+""",
+    ),
+    "product-places": (
+        "What ran where, of one product",
+        (
+            "Each stay of a version in a lasting environment, newest first: since when, until when. Empty:"
+            " the deliverable that ran last."
+        ),
+        f"""
+WITH chosen AS MATERIALIZED (SELECT coalesce(nullif(:deliverable, ''),
+    (SELECT deliverable FROM run ORDER BY queued_at DESC LIMIT 1)) AS id)
+SELECT d.deployed_at AS since, coalesce(d.removed_at, (SELECT min(x.since) FROM deployment_replaces x
+    WHERE x.replaced = d.id)) AS until, {_PLACE.format("d")} AS environment_title, d.service,
+  d.version, d.kind, d.actor, d.environment, {_TITLE.format("d")} AS title,
+  (SELECT o.position FROM plan_environment o WHERE o.name = d.environment AND o.plan_sha256 =
+    (SELECT n.plan_sha256 FROM run n WHERE n.deliverable = d.deliverable AND n.kind = 'release'
+      ORDER BY n.queued_at DESC LIMIT 1)) AS position, d.version_run AS run
+FROM chosen c CROSS JOIN deployment d ON d.deliverable = c.id
+WHERE d.deployed_at IS NOT NULL AND {_LASTING.format("d")}
+ORDER BY d.deployed_at DESC
+""",
+    ),
+    "not-live-yet": (
+        "Commits that are released and not live yet",
+        (
+            "Of the releases that went well since the version in the last environment of the plan. Empty:"
+            " the deliverable that ran last."
+        ),
+        """
+WITH chosen AS MATERIALIZED (SELECT coalesce(nullif(:deliverable, ''),
+    (SELECT deliverable FROM run ORDER BY queued_at DESC LIMIT 1)) AS id),
+live AS MATERIALIZED (SELECT b.version_run, b.version, r.queued_at FROM chosen c
+    JOIN deployments_now b ON b.deliverable = c.id JOIN run r ON r.id = b.version_run
+  WHERE b.environment = (SELECT o.name FROM plan_environment o WHERE o.lifetime = 'lasting'
+    AND o.plan_sha256 = (SELECT n.plan_sha256 FROM run n WHERE n.deliverable = c.id
+      AND n.kind = 'release' ORDER BY n.queued_at DESC LIMIT 1) ORDER BY o.position DESC LIMIT 1)
+  ORDER BY r.queued_at LIMIT 1)
+SELECT max(g.committed_at) AS committed_at, g.revision, g.subject, g.author,
+  min(r.version) AS first_in, l.version AS live_version, r.id AS run
+FROM live l CROSS JOIN chosen c JOIN run r ON r.deliverable = c.id AND r.queued_at > l.queued_at
+  AND r.kind = 'release' AND r.outcome = 'success' AND r.version IS NOT NULL
+JOIN run_change g ON g.run = r.id
+WHERE NOT EXISTS (SELECT 1 FROM run_change o WHERE o.run = l.version_run AND o.revision = g.revision)
+GROUP BY g.revision ORDER BY committed_at DESC
 """,
     ),
 }

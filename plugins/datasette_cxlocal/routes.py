@@ -13,8 +13,10 @@ from cxlocal.clock import SystemClock
 from cxlocal.values import NamedTuple
 from datasette_cxlocal.board import board_page
 from datasette_cxlocal.cells import size_text
+from datasette_cxlocal.diary import diary_page, feed
 from datasette_cxlocal.journals import is_journal, may_view
 from datasette_cxlocal.parts import Place
+from datasette_cxlocal.product import product_page
 from datasette_cxlocal.run_page import LATEST, run_page
 from datasette_cxlocal.words import shown, state_mark, zone_text
 
@@ -54,6 +56,8 @@ async def _run(place: Place, what: str, asked: Asked) -> dict[str, Any]:
 
 PAGES = {
     "board": Page("cxlocal_board.html", _board, "release_board", "Board"),
+    "diary": Page("cxlocal_diary.html", diary_page, "release_board", "Diary"),
+    "product": Page("cxlocal_product.html", product_page, "release_board"),
     "run": Page("cxlocal_run.html", _run, "run_board"),
 }
 """By the last word of the address; more come with their modules."""
@@ -62,18 +66,35 @@ PAGES = {
 def routes() -> list[tuple[str, Any]]:
     """For the hook of the same name."""
     names = "|".join(PAGES)
-    return [(rf"^/(?P<database>[^/.]+)/-/(?P<page>{names})(?:/(?P<what>[^/]+))?/?$", answer)]
+    return [
+        (rf"^/(?P<database>[^/.]+)/-/(?P<page>{names})(?:/(?P<what>[^/]+))?/?$", answer),
+        (r"^/(?P<database>[^/.]+)/-/diary\.(?P<form>ics|atom)$", answer_feed),
+    ]
+
+
+async def _place(request: Any, datasette: Any, view: str) -> Place:
+    """The journal of an address, for those who may see ``view`` of it. Raises NotFound, Forbidden."""
+    database = tilde_decode(request.url_vars["database"])
+    if not await is_journal(datasette, database):
+        raise NotFound("There is no journal of this name.")
+    if not await may_view(datasette, request.actor, database, view):
+        raise Forbidden("You may not see this journal.")
+    return Place(datasette, database, SystemClock().now_ms())
+
+
+async def answer_feed(request: Any, datasette: Any) -> Any:
+    """What happened, for calendars and readers."""
+    place = await _place(request, datasette, PAGES["diary"].view)
+    base = f"{request.scheme}://{request.host}"
+    text, media = await feed(place, request.url_vars["form"], base)
+    return Response(text, content_type=media, headers=HEADERS)
 
 
 async def answer(request: Any, datasette: Any) -> Any:
     """One of our pages."""
     given = request.url_vars
-    database, page = tilde_decode(given["database"]), PAGES[given["page"]]
-    if not await is_journal(datasette, database):
-        raise NotFound("There is no journal of this name.")
-    if not await may_view(datasette, request.actor, database, page.view):
-        raise Forbidden("You may not see this journal.")
-    place = Place(datasette, database, SystemClock().now_ms())
+    page = PAGES[given["page"]]
+    place = await _place(request, datasette, page.view)
     asked = {
         name: (request.args.get(name) or "")[:ARGUMENT_CHARACTERS_MAX] for name in request.args
     }
@@ -86,11 +107,11 @@ async def answer(request: Any, datasette: Any) -> Any:
     text = await datasette.render_template(
         page.template,
         {
-            **context, "place": place, "shown": shown, "state_mark": state_mark, "size_text": size_text, "database": database, "refresh_seconds": wait,
+            **context, "place": place, "shown": shown, "state_mark": state_mark, "size_text": size_text, "database": place.database, "refresh_seconds": wait,
             "hold": hold, "wall": "wall" in asked, "zone": zone_text(place.now_ms),
             "menu": [(place.page(name), one.title, one is page) for name, one in PAGES.items() if one.title],
-            "tables": str(datasette.urls.database(database)),
-            "runs": place.page("run", LATEST), "css": datasette.urls.static_plugins("cxlocal", "pages.css"),
+            "tables": str(datasette.urls.database(place.database)),
+            "newest": place.page("run", LATEST), "css": datasette.urls.static_plugins("cxlocal", "pages.css"),
         },
         request=request,
     )  # fmt: skip

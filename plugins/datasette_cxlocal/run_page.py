@@ -28,7 +28,6 @@ async def run_page(place: Place, what: str, deliverable: str) -> dict[str, Any]:
     head = await place.ask("one-run", given, 1)
     context: dict[str, Any] = {
         "title": "A run", "asked": "" if latest else plain(what), "head": head, "latest": latest,
-        "runs": place.page("runs"),
     }  # fmt: skip
     if not head.rows:
         return {**context, "live": False, "missing": not head.late}

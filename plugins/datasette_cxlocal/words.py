@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from datetime import datetime
+from datetime import date, datetime
 
 from markupsafe import Markup
 
@@ -109,10 +109,13 @@ def state_of(value: object) -> State:
 def state_mark(value: object, word: str = "") -> Markup:
     """A state as shape and word."""
     state = state_of(value)
+    return state_text(state._replace(word=word or state.word))
+
+
+def state_text(state: State) -> Markup:
+    """A state of ours as shape and word."""
     mark = Markup('<span aria-hidden="true">{}</span> ').format(state.shape) if state.shape else ""
-    return Markup('<span class="cx-state cx-{}">{}{}</span>').format(
-        state.kind, mark, word or state.word
-    )
+    return Markup('<span class="cx-state cx-{}">{}{}</span>').format(state.kind, mark, state.word)
 
 
 def local(value: object) -> datetime | None:
@@ -132,9 +135,14 @@ def moment_text(value: object) -> str:
     return f"{day} {at.hour:02}:{at.minute:02}"
 
 
-def day_text(day: datetime) -> str:
+def day_text(day: date) -> str:
     """``Mon 23 Nov``."""
     return f"{_DAYS[day.weekday()]} {day.day} {_MONTHS[day.month - 1]}"
+
+
+def month_text(day: date) -> str:
+    """``Nov 2026``."""
+    return f"{_MONTHS[day.month - 1]} {day.year}"
 
 
 def moment(value: object, now_ms: int) -> Markup:

@@ -25,7 +25,7 @@ from cxlocal.commands.browse import has_display, metadata_file
 def browsing(cx: Any, full_copy: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A running ``browse`` and its address."""
     process = subprocess.Popen(
-        [cx.program, "browse", "--no-open"],
+        [cx.program, "browse", "--no-open", "--open-to-all"],
         env={**os.environ, "CXLOCAL_HOME": str(full_copy.parent)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

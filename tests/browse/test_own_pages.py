@@ -41,7 +41,9 @@ def hostile(hostile_file: Path, make_pages_once: Callable[[Path], Any]) -> Any:
     return make_pages_once(hostile_file)
 
 
-PAGES = ["/journal/-/board", "/journal/-/run/latest"]
+PAGES = [
+    "/journal/-/board", "/journal/-/run/latest", "/journal/-/diary", "/journal/-/product",
+]  # fmt: skip
 
 
 def words(page: Any) -> str:
@@ -282,7 +284,7 @@ def test_a_run_under_way_is_looked_at_again_every_few_seconds(
         connection.execute("UPDATE event SET received = unixepoch() * 1000")
     connection.close()
     pages = make_pages(path)
-    for address in PAGES:
+    for address in ("/journal/-/board", "/journal/-/run/latest"):
         assert headers_of(pages, address)["refresh"] == "5"
     page = pages.one("/journal/-/run/latest")
     assert "This page looks again every 5 s." in " ".join(page.text.split())
@@ -299,3 +301,64 @@ def test_other_databases_have_no_such_pages(
     connection.close()
     pages = make_pages(tmp_path / "other.db")
     assert pages.one("/other/-/board").status == 404
+
+
+def test_what_went_out_on_a_day_stands_one_click_from_its_month(small: Any) -> None:
+    """The clock of these tests is UTC+05:45: what was done at 19:37 UTC is of the next day."""
+    page = small.one("/journal/-/diary?month=2026-11")
+    assert words(page).startswith(
+        "Diary Sun 29 Nov 2026: 2 versions went out, 1 did not go out and 1 run failed."
+    )
+    days = re.findall(r'href="(/journal/-/diary\?day=[^"]*)"', page.text)
+    assert (
+        "/journal/-/diary?day=2026-11-28" in days and "/journal/-/diary?day=2026-11-22" not in days
+    )
+    text = words(small.one("/journal/-/diary?day=2026-11-28"))
+    assert "Sat 28 Nov 2026: 1 rolled back." in text and "Sat 28 Nov 2026 01:22" in text
+    text = words(small.one("/journal/-/diary?day=2026-11-22"))
+    assert "nothing was recorded." in text
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "day=2026-02-31",
+        "month=2026-99",
+        "day=x%27%3B--",
+        "month=0001-01",
+        "day=9999-12-31",
+        "day=0001-01-01",
+    ],
+)
+def test_odd_days_are_no_error(small: Any, empty_pages: Any, asked: str) -> None:
+    for pages in (small, empty_pages):
+        assert pages.one(f"/journal/-/diary?{asked}").status == 200
+
+
+def test_the_diary_can_be_subscribed_to(small: Any, hostile: Any, empty_pages: Any) -> None:
+    from xml.etree import ElementTree
+
+    for pages in (small, hostile, empty_pages):
+        calendar, atom = pages.get("/journal/-/diary.ics", "/journal/-/diary.atom")
+        assert (calendar.status, atom.status) == (200, 200)
+        assert calendar.text.startswith("BEGIN:VCALENDAR") and "\u202e" not in calendar.text
+        ElementTree.fromstring(atom.text)
+    assert "SUMMARY:Web shop 2.7.100 went out\\, Live" in small.one("/journal/-/diary.ics").text
+
+
+def test_a_product_says_what_is_live_and_what_is_not_yet(small: Any) -> None:
+    text = words(small.one("/journal/-/product?deliverable=webshop"))
+    assert text.startswith("Web shop 2.7.100 in Live and 2.7.101 in Staging."), text[:200]
+    assert "Not live yet: 2 commits (SHOP-141), the oldest " in text
+    assert "↩ rolled back" in text and "Numbers of line 2.7" in text and "1 of 10 failed" in text
+    billing = words(small.one("/journal/-/product?deliverable=billing"))
+    assert (
+        billing.startswith("Billing 4.1.0 in Live and 4.1.1 in Staging.")
+        and "webshop" not in billing
+    )
+
+
+def test_a_product_that_nobody_knows_is_said_to_be_so(small: Any, empty_pages: Any) -> None:
+    page = small.one("/journal/-/product?deliverable=%3Cb%3E")
+    assert page.status == 404 and "knows of no product “<b>”" in words(page)
+    assert "Nothing was released yet." in words(empty_pages.one("/journal/-/product"))

@@ -55,7 +55,7 @@ def test_a_plugin_that_raises_is_named_with_the_way_to_leave_it_out(
 def served(cx: Any, full_copy: Path) -> Iterator[int]:
     """Pages below a prefix, for a name of a proxy; the port."""
     process = subprocess.Popen(
-        [cx.program, "browse", "--no-open", "--name", "Releases.example", "--prefix", "history/cx"],
+        [cx.program, "browse", "--no-open", "--open-to-all", "--name", "Releases.example", "--prefix", "history/cx"],
         env={**os.environ, "CXLOCAL_HOME": str(full_copy.parent)}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None

@@ -8,8 +8,21 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from datasette_cxlocal.diary import (
+    Day,
+    Entry,
+    asked_day,
+    asked_month,
+    atom,
+    calendar,
+    month_after,
+    month_before,
+    weeks_of,
+)
 from datasette_cxlocal.graph import STAGES_MAX, Box, stage_graph
+from datasette_cxlocal.number_line import FIELDS_MAX, Field, number_line
 from datasette_cxlocal.run_page import bars_of, boxes_of
+from datasette_cxlocal.strips import Stay, strips
 from datasette_cxlocal.svg import Picture, fit, text_width
 from datasette_cxlocal.timeline import Bar, stage_timeline
 from datasette_cxlocal.words import plain
@@ -159,7 +172,11 @@ def test_odd_times_stay_in_the_picture(bars: list[Bar], now: float | None) -> No
 
 
 def test_pictures_are_named_and_hold_nothing_that_acts() -> None:
-    for made in (stage_graph(SHAPES["hostile"], EVIL), stage_timeline([bar(EVIL, 0, 1, 2)], EVIL)):
+    evil = Stay(EVIL, EVIL, 0, 9e9, False, True, EVIL, f"/run/{EVIL}")
+    for made in (
+        stage_graph(SHAPES["hostile"], EVIL), stage_timeline([bar(EVIL, 0, 1, 2)], EVIL),
+        strips([evil], [EVIL], EVIL), number_line([Field(EVIL, EVIL, EVIL, EVIL)], EVIL),
+    ):  # fmt: skip
         assert isinstance(made, Picture)
         ids = [parsed(drawn).get("aria-labelledby") for drawn in made]
         assert len(set(ids)) == 2
@@ -212,3 +229,103 @@ def test_a_bar_goes_on_until_now_only_while_its_stage_runs() -> None:
     assert [(one.name, one.end - one.start) for one in bars] == [("left", 0), ("unit", now)]
     bars, now = bars_of(rows, False, now_ms)
     assert now is None and {one.end - one.start for one in bars} == {0}
+
+
+DAY = 86400
+
+
+def stay(row: str, version: str, start: float, end: float, **rest: bool) -> Stay:
+    return Stay(row, version, start * DAY, end * DAY, rest.get("back", False), rest.get("live", False), "words", f"#{version}")  # fmt: skip
+
+
+def test_strips_are_as_long_as_their_time_and_stand_in_their_row() -> None:
+    made = strips(
+        [stay("Staging", "1.0", 0, 2), stay("Staging", "1.1", 2, 6), stay("Live", "1.0", 1, 5),
+         stay("Live", "0.9", 5, 6, back=True, live=True)],
+        ["Staging", "Live"], "what ran where",
+    )  # fmt: skip
+    assert made is not None and strips([], ["x"], "x") is None
+    for drawn in made:
+        places: dict[str, list[Any]] = {}
+        for link in parsed(drawn).iter(f"{SVG}a"):
+            shape = next(link.iter(f"{SVG}rect"))
+            x, y, width = (float(shape.get(key) or 0) for key in ("x", "y", "width"))
+            places.setdefault((link.findtext(f"{SVG}title") or "").partition(":")[0], []).append((y, x, x + width))  # fmt: skip
+        (first, second) = places["1.0"]
+        assert first[2] == places["1.1"][0][1], "one begins where the other ends"
+        assert (places["1.1"][0][2] - places["1.1"][0][1]) == pytest.approx(2 * (first[2] - first[1]), abs=0.3)  # fmt: skip
+        assert first[0] < second[0] == places["0.9"][0][0]
+        assert "↩ 0.9" in drawn and "cx-fill-wait" in drawn
+
+
+def test_what_has_no_room_is_not_written_over_its_neighbour() -> None:
+    made = strips(
+        [stay("Live", f"2.7.{n}", n / 50, (n + 1) / 50) for n in range(200)], ["Live"], "x"
+    )
+    assert made is not None
+    assert not [one for one in parsed(made.wide).iter(f"{SVG}text") if "2.7." in (one.text or "")]
+
+
+def test_the_number_line_has_each_number_once_and_breaks_where_it_is_full() -> None:
+    fields = [Field(str(n), "in use, confirmed", "", f"#{n}") for n in range(40)]
+    fields += [Field("40–99", "skipped", "the reserve was passed over", ""), Field("100", "conflicted", "", "#100"),
+               Field("101–109", "reserved", "", "")]  # fmt: skip
+    made = number_line(fields, "numbers")
+    assert made is not None and number_line([], "x") is None
+    for drawn, width in zip(made, (1100, 350), strict=True):
+        texts = [one.text for one in parsed(drawn).iter(f"{SVG}text")]
+        assert texts == [*(str(n) for n in range(40)), "– 40–99", "⚠ 100", "○ 101–109"]
+        assert all(right <= width for _, right in rects(drawn, "cx-box"))
+        assert "40–99: skipped; the reserve was passed over" in drawn
+    assert len(parsed(made.wide).findall(f"{SVG}a")) == 41, "what nobody took leads nowhere"
+    many = number_line([Field(str(n), "reserved", "", "") for n in range(999)], "x")
+    assert many is not None and many.wide.count("<rect") == FIELDS_MAX
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-02-30",
+        "2026-1-1",
+        "",
+        "0000-01-01",
+        "1969-12-31",
+        "3000-01-01",
+        "2026-11-23x",
+        "９999-01-01",
+    ],
+)
+def test_what_is_no_day_is_none(text: str) -> None:
+    assert asked_day(text) is None
+
+
+@pytest.mark.parametrize("text", ["2026-13", "2026", "", "2026-1", "x026-11"])
+def test_what_is_no_month_is_none(text: str) -> None:
+    assert asked_month(text) is None
+
+
+def test_a_month_has_its_weeks() -> None:
+    first = asked_month("2026-11")
+    assert first is not None
+    assert str(month_before(first)) == "2026-10-01" and str(month_after(first)) == "2026-12-01"
+    for edge in ("1970-01", "2999-12"):
+        at = asked_month(edge)
+        assert at is not None and month_before(at) <= at <= month_after(at)
+    weeks = weeks_of(first, {n: Day(n, "", "", (), False) for n in range(1, 31)})
+    assert [len(week) for week in weeks] == [7] * 6
+    assert [day and day.number for day in weeks[0]] == [None] * 6 + [1], "1 Nov 2026 is a Sunday"
+    assert [day and day.number for day in weeks[-1]] == [30] + [None] * 6
+
+
+def test_feeds_are_well_formed_whatever_is_in_them() -> None:
+    entries = [Entry(f"{EVIL},;\\", "2026-11-23T02:13:20.500Z", f"{plain(EVIL)}, {'ü' * 90};", "one\r\ntwo", "http://h/x"),
+               Entry("b", "2026-11-24T02:13:20.000Z", "later", "", "http://h/y")]  # fmt: skip
+    lines = calendar(entries).split("\r\n")
+    assert lines[0] == "BEGIN:VCALENDAR" and lines[-2:] == ["END:VCALENDAR", ""]
+    assert all(len(line.encode()) <= 75 for line in lines)
+    assert lines.count("BEGIN:VEVENT") == 2 and "DTSTART:20261123T021320Z" in lines
+    unfolded = calendar(entries).replace("\r\n ", "")
+    assert "DESCRIPTION:one two" in unfolded and "\\, üüü" in unfolded
+    names = "{http://www.w3.org/2005/Atom}"
+    found = ElementTree.fromstring(atom(entries[1:], "http://h/"))
+    assert [one.findtext(f"{names}title") for one in found.iter(f"{names}entry")] == ["later"]

@@ -330,6 +330,7 @@ a_version = page_of("version-history", version="1.0.4", deliverable="webshop")
 what_failed = page_of("failed-runs")
 what_was_numbered_offline = page_of("offline-numbers")
 lead_times = page_of("lead-time")
+a_day = page_of("diary", since="2026-11-23 02:13", until="2026-11-23 02:40")
 
 
 def one_more_deployment(world: World, _: str) -> float:
@@ -372,7 +373,7 @@ def the_conflicting_numbers(world: World, _: str) -> float:
 
 
 BOUNDED: list[Cost] = [
-    what_was_unusual, a_story, a_version, what_failed, what_was_numbered_offline,
+    what_was_unusual, a_story, a_version, a_day, what_failed, what_was_numbered_offline,
     one_more_deployment, one_more_machine, the_conflicting_numbers,
     what_exists_in_one_place, what_a_run_made,
     what_failed_in_one_place, whether_a_stage_began_to_deploy,
@@ -551,6 +552,7 @@ NOTICED = {
     "resource_by_run": [what_a_run_made],
     "run_by_place": [what_exists_in_one_place],
     "machine_by_host": [one_more_machine],
+    "promotion_by_hand": [a_day],
     "attempt_by_stage_run": [whether_a_stage_began_to_deploy],
     "attempt_by_run": [a_run_shown],
     "flag_by_subject": [the_flags],

@@ -1,0 +1,256 @@
+"""The Diary: what went out on a day, and a month in which to find that day."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from markupsafe import Markup
+
+from cxlocal.values import NamedTuple
+from datasette_cxlocal.parts import Place
+from datasette_cxlocal.words import (
+    State,
+    brief,
+    day_text,
+    listed,
+    moment,
+    month_text,
+    person,
+    plain,
+    shown,
+    state_text,
+)
+
+HAPPENED = {
+    "went out": State("went out", "✓", "good"),
+    "rolled back": State("rolled back", "↩", "wait"),
+    "did not go out": State("did not go out", "✗", "bad"),
+    "run failed": State("run failed", "✗", "bad"),
+    "was decided": State("decided by a person", "●", "plain"),
+    "emergency": State("emergency release", "⚑", "wait"),
+    "without the store": State("made without the store", "◐", "wait"),
+}
+"""What the stored question calls it, and how it is shown."""
+_DAY = re.compile(r"(?:19[7-9]|2\d\d)\d-\d\d-\d\d", re.ASCII)
+FEED_ROWS = 50
+
+
+class Day(NamedTuple):
+    """A field of the calendar."""
+
+    number: int
+    name: str
+    """In words."""
+    address: str
+    counts: tuple[tuple[State, int], ...]
+    here: bool
+    """The day that the page shows."""
+
+
+def asked_day(text: str) -> date | None:
+    """A day as ``2026-11-23``; None for anything else, and where no zone or calendar goes. Pure."""
+    try:
+        return date.fromisoformat(text) if _DAY.fullmatch(text) else None
+    except ValueError:
+        return None
+
+
+def asked_month(text: str) -> date | None:
+    """The first day of a month as ``2026-11``; None for anything else. Pure."""
+    return asked_day(f"{text}-01")
+
+
+def month_before(first: date) -> date:
+    """The first day of the month before. Pure."""
+    return (first - timedelta(days=1)).replace(day=1)
+
+
+def month_after(first: date) -> date:
+    """The first day of the month after. Pure."""
+    return (first + timedelta(days=31)).replace(day=1)
+
+
+def weeks_of(first: date, days: Mapping[int, Day]) -> list[list[Day | None]]:
+    """The days of a month in weeks from Monday; None where a week has days of another. Pure."""
+    fields: list[Day | None] = [None] * first.weekday()
+    fields += [days[number] for number in sorted(days)]
+    fields += [None] * (-len(fields) % 7)
+    return [fields[at : at + 7] for at in range(0, len(fields), 7)]
+
+
+def sentence(day: date, rows: Iterable[Mapping[str, Any]]) -> str:
+    """What a day was like. Pure."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["what"]] = counts.get(row["what"], 0) + 1
+    if not counts:
+        return f"{long_day(day)}: nothing was recorded."
+    versions = len(
+        {(row["deliverable"], row["version"]) for row in rows if row["what"] == "went out"}
+    )
+    parts = []
+    if versions:
+        parts.append(f"{versions} version{'' if versions == 1 else 's'} went out")
+    for what, words in (
+        ("rolled back", "{} rolled back"), ("did not go out", "{} did not go out"),
+        ("run failed", "{} run{s} failed"), ("emergency", "{} in an emergency"),
+        ("without the store", "{} without the store"),
+    ):  # fmt: skip
+        if count := counts.get(what):
+            parts.append(words.format(count, s="" if count == 1 else "s"))
+    return f"{long_day(day)}: {listed(parts) or 'people decided something'}."
+
+
+def long_day(day: date) -> str:
+    """``Mon 23 Nov 2026``. Pure."""
+    return f"{day_text(day)} {day.year}"
+
+
+async def diary_page(place: Place, what: str, asked: Mapping[str, str]) -> dict[str, Any]:
+    """What ``cxlocal_diary.html`` shows."""
+    day = asked_day(asked.get("day", ""))
+    first = day.replace(day=1) if day else asked_month(asked.get("month", ""))
+    month = await place.ask("diary-days", {"month": f"{first:%Y-%m}" if first else ""}, 400)
+    if first is None:
+        newest = asked_day(str(month.rows[-1]["day"])) if month.rows else None
+        first = newest.replace(day=1) if newest else _today(place).replace(day=1)
+    if day is None:
+        busy = [found for row in month.rows if (found := asked_day(str(row["day"])))]
+        day = max(busy, default=_today(place) if _today(place).replace(day=1) == first else first)
+    given = {"since": _utc(day), "until": _utc(day + timedelta(days=1))}
+    diary = await place.ask("diary", given)
+    return {
+        "title": f"Diary: {long_day(day)}",
+        "sentence": "" if diary.late else sentence(day, diary.rows),
+        "month": month,
+        "month_name": month_text(first),
+        "weeks": weeks_of(first, _days(place, first, day, month.rows)),
+        "earlier": (month_text(month_before(first)), place.page("diary", month=f"{month_before(first):%Y-%m}")),
+        "later": (month_text(month_after(first)), place.page("diary", month=f"{month_after(first):%Y-%m}")),
+        "day": long_day(day),
+        "diary": diary,
+        "rows": [_row(place, row) for row in diary.rows],
+        "feeds": (place.page("diary.ics"), place.page("diary.atom")),
+        "live": False,
+    }  # fmt: skip
+
+
+def _today(place: Place) -> date:
+    return datetime.fromtimestamp(place.now_ms / 1000).astimezone().date()
+
+
+def _utc(day: date) -> str:
+    """The beginning of a day in the zone of this machine, as a stored question takes it."""
+    at = datetime.combine(day, time()).astimezone()
+    offset = f"{at:%z}" or "+0000"
+    return f"{day.isoformat()} 00:00:00{offset[:3]}:{offset[3:5]}"
+
+
+def _days(
+    place: Place, first: date, here: date, rows: Iterable[Mapping[str, Any]]
+) -> dict[int, Day]:
+    counts: dict[str, list[tuple[State, int]]] = {}
+    for row in rows:
+        counts.setdefault(row["day"], []).append((HAPPENED[row["what"]], row["times"]))
+    found, day = {}, first
+    while day.month == first.month:
+        told = tuple(counts.get(day.isoformat(), ()))
+        address = place.page("diary", day=day.isoformat()) if told else ""
+        found[day.day] = Day(day.day, day_text(day), address, told, day == here)
+        day += timedelta(days=1)
+    return found
+
+
+def _row(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
+    state = HAPPENED[row["what"]]
+    return {
+        "at": moment(row["at"], place.now_ms),
+        "what": state_text(state),
+        "title": shown(row["title"]),
+        "version": shown(row["version"], 40),
+        "run": place.run(row["run"]),
+        "environment": shown(row["environment"]),
+        "by": shown(person(row["actor"])),
+        "words": shown(row["words"]),
+    }
+
+
+async def feed(place: Place, form: str, base: str) -> tuple[str, str]:
+    """The newest of what happened as ``ics`` or ``atom``: its text and media type. ``base`` is the address
+    of this server."""
+    part = await place.ask("diary", {"since": "", "until": ""}, FEED_ROWS * 4)
+    rows = [one for one in part.rows if one["what"] != "was decided"][-FEED_ROWS:]
+    entries = [
+        Entry(
+            plain(f"{row['at']}-{row['what']}-{row['run']}-{row['environment']}"), plain(row["at"]),
+            f"{brief(row['title'])} {brief(row['version'], 40)} {HAPPENED[row['what']].word}"
+            + (f", {brief(row['environment'])}" if row["environment"] else ""),
+            brief(row["words"], 300), base + place.run(row["run"]),
+        )
+        for row in rows
+    ]  # fmt: skip
+    if form == "ics":
+        return calendar(entries), "text/calendar; charset=utf-8"
+    return atom(entries, base + place.page("diary")), "application/atom+xml; charset=utf-8"
+
+
+class Entry(NamedTuple):
+    """Of a feed."""
+
+    id: str
+    at: str
+    title: str
+    words: str
+    address: str
+
+
+def calendar(entries: Iterable[Entry]) -> str:
+    """An iCalendar (RFC 5545). Pure."""
+    lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//cxlocal//diary//EN"]
+    for one in entries:
+        stamp = re.sub(r"\.\d+", "", re.sub(r"[-:]", "", one.at))
+        lines += [
+            "BEGIN:VEVENT", f"UID:{_escaped(one.id)}@cxlocal", f"DTSTAMP:{stamp}", f"DTSTART:{stamp}",
+            f"SUMMARY:{_escaped(one.title)}", f"DESCRIPTION:{_escaped(one.words)}",
+            f"URL:{one.address}", "END:VEVENT",
+        ]  # fmt: skip
+    lines.append("END:VCALENDAR")
+    return "".join(f"{folded}\r\n" for each in lines for folded in _folded(each))
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\;,])", r"\\\1", re.sub(r"[\r\n]+", " ", text))
+
+
+def _folded(text: str) -> list[str]:
+    """Lines of at most 75 bytes; one that goes on begins with a space."""
+    lines, line = [], ""
+    for char in text:
+        if len((line + char).encode()) > 75:
+            lines.append(line)
+            line = " "
+        line += char
+    return [*lines, line]
+
+
+def atom(entries: Iterable[Entry], address: str) -> str:
+    """An Atom feed (RFC 4287). Pure."""
+    found = sorted(entries, key=lambda one: one.at, reverse=True)
+    body = Markup("").join(
+        Markup(
+            "<entry><id>urn:cxlocal:{}</id><title>{}</title><updated>{}</updated>"
+            '<link href="{}"/><summary>{}</summary></entry>\n'
+        ).format(one.id, one.title, one.at, one.address, one.words)
+        for one in found
+    )
+    updated = found[0].at if found else "1970-01-01T00:00:00Z"
+    return str(
+        Markup(
+            '<?xml version="1.0" encoding="utf-8"?>\n<feed xmlns="http://www.w3.org/2005/Atom">'
+            "<title>Releases</title><id>urn:cxlocal:diary</id><updated>{}</updated>"
+            '<author><name>cxlocal</name></author><link href="{}"/>\n{}</feed>\n'
+        ).format(updated, address, body)
+    )

@@ -1,0 +1,175 @@
+"""Our pages in a real browser: what people see on a desk, a phone and paper, by keyboard and by ear.
+
+In the suite one journey through each page; ``--all`` looks at every page of every journal in every form.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import uvicorn
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from cxlocal.commands.browse import make_datasette
+
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(300)]
+
+PAGES = (
+    "board", "run/latest", "run/2.7.100", "run/2.7.4", "diary", "product?deliverable=webshop",
+)  # fmt: skip
+FORMS: dict[str, dict[str, Any]] = {
+    "desk": {"viewport": {"width": 1280, "height": 800}},
+    "phone": {"viewport": {"width": 400, "height": 800}, "has_touch": True},
+    "dark": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark"},
+    # At 200 % a desk of 1280 has room for 640.
+    "double": {"viewport": {"width": 640, "height": 400}, "device_scale_factor": 2},
+    "narrowest": {"viewport": {"width": 320, "height": 640}},
+}
+JOURNALS = ("small", "hostile", "empty", "full")
+USUAL = [("small", "desk"), ("hostile", "phone"), ("small", "dark"), ("empty", "phone")]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Which journals are looked at in which form."""
+    if "form" in metafunc.fixturenames:
+        everything = list(itertools.product(JOURNALS, FORMS))
+        wanted = everything if metafunc.config.getoption("--all") else USUAL
+        metafunc.parametrize(("journal", "form"), wanted)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium of the system, in the sandbox where it is not started as root."""
+    import os
+    import shutil
+
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as play:
+        found = play.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="session")
+def served(
+    journals: ModuleType,
+    pictured: ModuleType,
+    full_file: Path,
+    empty_file: Path,
+    tmp_path_factory: Any,
+) -> Iterator[dict[str, str]]:
+    """The address of each journal's pages."""
+    files = {"full": full_file, "empty": empty_file}
+    for name, build in (("small", pictured.build_small), ("hostile", pictured.build_hostile)):
+        folder = tmp_path_factory.mktemp(name)
+        build(journals, folder).close()
+        files[name] = folder / "journal.db"
+    servers, found = [], {}
+    for name, path in files.items():
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        server = uvicorn.Server(uvicorn.Config(make_datasette({path: ""}).app(), log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        servers.append((server, thread, listener))
+        found[name] = f"http://127.0.0.1:{listener.getsockname()[1]}/journal/-/"
+    until = time.monotonic() + 30
+    while not all(server.started for server, _, _ in servers) and time.monotonic() < until:
+        threading.Event().wait(0.05)
+    yield found
+    for server, thread, listener in servers:
+        server.should_exit = True
+        thread.join(20)
+        listener.close()
+
+
+def goes_beyond(page: Page) -> float:
+    """By how many pixels the page is wider than the screen."""
+    return float(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
+
+
+def test_a_page_fits_its_screen_and_can_be_heard(
+    browser: Browser, served: dict[str, str], journal: str, form: str
+) -> None:
+    """Nothing is cut off or runs beyond; axe finds nothing; nothing acts, nothing is asked of others."""
+    context = browser.new_context(**FORMS[form], bypass_csp=True)  # axe is put into the page
+    page = context.new_page()
+    noticed: list[str] = []
+    page.on("dialog", lambda dialog: noticed.append(dialog.message))
+    page.on("pageerror", lambda error: noticed.append(str(error)))
+    page.on("request", lambda request: noticed.append(request.url)
+            if not request.url.startswith("http://127.0.0.1:") else None)  # fmt: skip
+    for name in PAGES:
+        page.goto(served[journal] + name)
+        assert goes_beyond(page) <= 0, name
+        found = Axe().run(page).response["violations"]
+        told = [(one["id"], one["nodes"][0]["html"][:200]) for one in found]
+        assert told == [], name
+    assert noticed == []
+    context.close()
+
+
+def test_the_pages_can_be_walked_without_scripting_by_keyboard(
+    browser: Browser, served: dict[str, str]
+) -> None:
+    """From the board to why a release failed, to its product, to the day."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(served["small"] + "board")
+    page.keyboard.press("Tab")
+    assert page.locator(":focus").inner_text() == "To the content"
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#main")
+    page.get_by_role("link", name="Billing").first.click()
+    assert page.get_by_role("heading", level=1).inner_text() == "Billing"
+    page.get_by_role("link", name="4.1.1").last.click()
+    assert "port 8080 is in use" in page.locator(".answer").inner_text()
+    assert "bind: address already in use" in page.locator("pre.log").inner_text()
+    box = page.locator("svg.cx-picture a").first  # what is drawn can be reached and followed
+    box.focus()
+    page.keyboard.press("Enter")
+    assert "#stage-" in page.url and page.locator("tr:target").count() == 1
+    page.get_by_role("link", name="Diary").click()
+    page.get_by_role("link", name="27 (Fri 27 Nov)").click()
+    assert "1 in an emergency" in page.locator(".answer").inner_text()
+    context.close()
+
+
+def test_on_paper_nothing_is_left_out(browser: Browser, served: dict[str, str]) -> None:
+    context = browser.new_context(viewport={"width": 720, "height": 1000})
+    page = context.new_page()
+    page.emulate_media(media="print")
+    for name in PAGES:
+        page.goto(served["small"] + name)
+        assert goes_beyond(page) <= 0, name
+        hidden = page.evaluate(
+            "[...document.querySelectorAll('main table, main svg')].filter(one =>"
+            " getComputedStyle(one.parentElement).display !== 'none' && one.scrollWidth >"
+            " one.parentElement.clientWidth + 1).length"
+        )
+        assert hidden == 0, name
+    context.close()
+
+
+def test_our_pages_hold_to_their_own_policy(browser: Browser, served: dict[str, str]) -> None:
+    """What our header forbids would be missed: a style that is not applied, a picture without colour."""
+    context = browser.new_context()
+    page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    for name in PAGES:
+        page.goto(served["hostile"] + name)
+        page.goto(served["small"] + name)
+    assert [text for text in said if "Content Security Policy" in text] == []
+    assert page.locator("body").evaluate("one => getComputedStyle(one).maxWidth") == "1216px"
+    context.close()
