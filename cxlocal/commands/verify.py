@@ -10,12 +10,12 @@ from pathlib import Path
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
-from cxlocal.commands.terminal import Progress, say, warn
-from cxlocal.errors import JournalDamaged
+from cxlocal.commands.terminal import Progress, say
+from cxlocal.errors import JournalDamaged, Undecided
+from cxlocal.exchange.own_tables import HELD
+from cxlocal.exchange.own_tables import verify as check
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.journal.verify import Checked, Finding
-from cxlocal.journal.verify import verify as check
-from cxlocal.projection.tables import PROJECTION_VERSION
+from cxlocal.journal.verify import UNCOMPARED, Checked, Finding
 from cxlocal.text import counted
 
 COLUMNS = ("kind", "where", "what")
@@ -30,7 +30,10 @@ COLUMNS = ("kind", "where", "what")
 @rows_options
 @pass_app
 def verify(app: App, output: Output) -> None:
-    """Check that the journal holds what was written."""
+    """Check that the journal holds what was written.
+
+    Exit code 7 says that it does not, 8 that a newer cxlocal made its tables: this one cannot compare them.
+    """
     found: list[tuple[Path, Checked]] = []
     rows: list[dict[str, object]] = []
     named = app.journals()
@@ -50,25 +53,12 @@ def verify(app: App, output: Output) -> None:
         ]
     write_rows(rows, COLUMNS if len(named) == 1 else ("store", *COLUMNS), output)
     raise_findings([one for _, checked in found for one in checked.findings])
-    for place, checked in found:
-        _tell(place, checked, output)
-
-
-def _tell(path: Path, checked: Checked, output: Output) -> None:
-    if checked.newer_projection:
-        warn(
-            f"the rows were written by a newer cxlocal (projection {checked.newer_projection}, this"
-            f" one makes {PROJECTION_VERSION}) and were not compared; ask that one"
-        )
-        if output.for_people:
+    if output.for_people:
+        for place, checked in found:
             say(
-                f"{counted(checked.events, 'event')} checked; they are as they were written.\n{path}"
+                f"{counted(checked.events, 'event')} and {checked.rows} projected rows checked; all is"
+                f" well.\n{place}"
             )
-    elif output.for_people:
-        say(
-            f"{counted(checked.events, 'event')} and {checked.rows} projected rows checked; all is well."
-            f"\n{path}"
-        )
 
 
 @contextmanager
@@ -82,25 +72,40 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def raise_findings(findings: Sequence[Finding]) -> None:
-    """Raises JournalDamaged for what a check found, with the first of it; nothing found is well."""
-    if findings:
-        first = findings[0]
+    """Raises JournalDamaged for what a check found, with the first of it, and Undecided where nothing is
+    wrong and not everything could be compared; nothing found is well."""
+    wrong = [one for one in findings if one.kind != UNCOMPARED]
+    if findings and not wrong:
+        raise Undecided(
+            "the events are as they were written; of the rows nothing can be said",
+            why=findings[0].what,
+            hint="'cxlocal verify' of that one compares them; 'cxlocal journal rebuild' makes them anew"
+            " as this one knows them",
+            name="rows-not-compared",
+        )
+    if wrong:
+        first = wrong[0]
         raise JournalDamaged(
             "the journal does not hold what was written",
-            why=f"{len(findings)} findings, the first: {first.where}: {first.what}",
-            hint=_advice({finding.kind for finding in findings}),
+            why=f"{len(wrong)} findings, the first: {first.where}: {first.what}",
+            hint=_advice({finding.kind for finding in wrong}),
             name="journal-changed",
-            findings=len(findings),
+            findings=len(wrong),
         )
 
 
 def _advice(kinds: set[str]) -> str:
     if kinds == {"projection"}:
         return "the events themselves are sound: 'cxlocal journal rebuild' makes the rows anew"
-    if kinds <= {"projection", "acknowledged"}:
+    if "acknowledged" in kinds and kinds <= {"projection", "acknowledged", HELD}:
         return (
             "the store, and every machine that was in contact with it, holds what was recorded:"
             " compare 'cxlocal log' there, and ask who changed this file"
+        )
+    if kinds == {HELD}:
+        return (
+            "the events are sound, what this machine holds is not to be relied on: 'cxlocal journal recover'"
+            " gives it up and goes on under a new id; 'cxlocal sync' brings new numbers"
         )
     return (
         "'cxlocal journal recover' goes on with what is whole and keeps the damaged file; events that"

@@ -16,6 +16,9 @@ from cxlocal.journal.whereabouts import file_hint, hint_digest, same_place
 from cxlocal.journal.witness import note_head, was_put_back
 from cxlocal.numbers.holdings import give_up_reserves, lock_reserves
 
+RECOVERED = "recovered from a damaged file"
+"""Why such a chain began, as its first event says: some of what it goes on from may be lost."""
+
 
 def ensure_node(transaction: Transaction) -> ContactRow:
     """Our node id and its token row; both made where they are new."""

@@ -21,8 +21,9 @@ from cxlocal.clock import Clock, Ids
 from cxlocal.events.document import Event
 from cxlocal.exchange import carried as carrying
 from cxlocal.exchange import state as known
-from cxlocal.exchange.copies import begin_again
+from cxlocal.exchange.copies import RECOVERED, begin_again
 from cxlocal.exchange.messages import BadMessage
+from cxlocal.exchange.own_tables import drop_contradicted
 from cxlocal.exchange.receive import take_event
 from cxlocal.files import rename
 from cxlocal.journal.exclusion import keep_writers_out
@@ -106,6 +107,8 @@ def _take_over(fresh: Journal, scratch: Path) -> tuple[int, int, int]:
         lineage = _go_on(transaction, remains)
         carrying.offer_all(transaction.connection, lineage)
     catch_up(fresh)
+    with fresh.write() as transaction:
+        drop_contradicted(transaction.connection)
     return events, left, unread
 
 
@@ -136,7 +139,7 @@ def _go_on(transaction: Transaction, remains: Remains) -> str:
     if row is not None:
         value = known.hash_at(connection, remains.node, row[0])
         parent = {"node": remains.node, "sequence": row[0], "hash": value}
-    begin_again(transaction, parent, "recovered from a damaged file")
+    begin_again(transaction, parent, RECOVERED)
     for table, rows in remains.tables.items():
         for found in rows:
             # sql: names out of our own schema, as this journal has it

@@ -8,7 +8,8 @@ reads a page at a time, and needs no more memory for a long history than for a s
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from cxlocal.errors import Trouble
 from cxlocal.events.document import Event, hash_of
@@ -31,7 +32,8 @@ class Finding(NamedTuple):
     """One thing that is not as it must be."""
 
     kind: str
-    """file, hash, chain, acknowledged, coordinates, projection."""
+    """file, hash, chain, acknowledged, coordinates, projection, held; uncompared: a newer cxlocal wrote
+    the rows, and nothing can be said of them."""
     where: str
     what: str
 
@@ -42,18 +44,18 @@ class Checked(NamedTuple):
     events: int
     rows: int
     findings: list[Finding]
-    newer_projection: int = 0
-    """The version of a newer cxlocal that wrote the rows; they were not compared. 0 where they
-    were."""
 
 
+UNCOMPARED = "uncompared"
+Further = Callable[[sqlite3.Connection], Iterable[Finding]]
+"""Looks for more where the projected rows are those of the events."""
 Tell = Callable[[int, int], None]
 """Told how many events were looked at, of how many."""
 
 
-def verify(journal: Journal, tell: Tell | None = None) -> Checked:
-    """Check the whole journal. Reads only. Raises Trouble where there is no room for the temporary
-    database.
+def verify(journal: Journal, tell: Tell | None = None, further: Further | None = None) -> Checked:
+    """Check the whole journal, and ``further`` what its rows can be compared with. Reads only. Raises
+    Trouble where there is no room for the temporary database.
 
     Another process may write meanwhile, so that events and rows read at different moments differ:
     it is looked at again, the last time in one reading transaction.
@@ -63,7 +65,7 @@ def verify(journal: Journal, tell: Tell | None = None) -> Checked:
         if last:
             journal.connection.execute("BEGIN")
         try:
-            checked = _verify_once(journal, tell)
+            checked = _verify_once(journal, tell, further)
         finally:
             if last:
                 journal.connection.execute("ROLLBACK")
@@ -77,7 +79,7 @@ def _data_version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
-def _verify_once(journal: Journal, tell: Tell | None) -> Checked:
+def _verify_once(journal: Journal, tell: Tell | None, further: Further | None) -> Checked:
     findings = list(_check_file(journal.connection))
     fresh = empty_projection()
     events = 0
@@ -100,12 +102,14 @@ def _verify_once(journal: Journal, tell: Tell | None) -> Checked:
             for node, gap in gaps.items()
         ]
         findings += _check_ends(journal)
-        newer, waits = _projected_by(journal.connection)
-        rows, differences = (0, waits) if newer or waits else _compare(journal.connection, fresh)
+        waits = _projected_by(journal.connection)
+        rows, differences = (0, waits) if waits else _compare(journal.connection, fresh)
         findings += differences
+        if further is not None and not differences:
+            findings += islice(further(journal.connection), FINDINGS_MAX)
     finally:
         fresh.close()
-    return Checked(events, rows, findings[:FINDINGS_MAX], newer)
+    return Checked(events, rows, findings[:FINDINGS_MAX])
 
 
 Page = list[tuple[int, Event]]
@@ -274,18 +278,23 @@ def _check_file(connection: sqlite3.Connection) -> Iterator[Finding]:
         yield Finding("file", "journal", str(problem))
 
 
-def _projected_by(connection: sqlite3.Connection) -> tuple[int, list[Finding]]:
-    """Who wrote the rows: the version if it is newer than ours, and what keeps from comparing."""
-    what = "says that events wait to be projected; nothing compared"
+def _projected_by(connection: sqlite3.Connection) -> list[Finding]:
+    """What keeps the rows from being compared. Those of a newer version may mean more than this one
+    knows; and whoever changed a row may say that one wrote it."""
+    kind, what = "projection", "says that events wait to be projected; nothing compared"
     try:
         state = connection.execute("SELECT version, behind_from FROM projection_state").fetchone()
     except sqlite3.DatabaseError as problem:
-        return 0, [Finding("projection", "projection_state", f"cannot be read: {problem}")]
+        return [Finding(kind, "projection_state", f"cannot be read: {problem}")]
     if state == (PROJECTION_VERSION, None):
-        return 0, []
+        return []
     if state is not None and type(state[0]) is int and state[0] > PROJECTION_VERSION:
-        return state[0], []  # its rows may mean more than this version knows
-    return 0, [Finding("projection", "projection_state", what)]
+        kind = UNCOMPARED
+        what = (
+            f"the rows are of a newer cxlocal (projection {state[0]}, this one makes"
+            f" {PROJECTION_VERSION}), and were not compared"
+        )
+    return [Finding(kind, "projection_state", what)]
 
 
 def _compare(

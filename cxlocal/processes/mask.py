@@ -5,17 +5,19 @@ secret is held back until the next bytes decide: at most one byte less than the 
 look for. The result is the same bytes that masking the whole at once would give; a test compares
 the two.
 
-What is looked for: the value, and the forms in which programs print values: base64 (alone and
-inside a longer text, as in ``Authorization: Basic``) and hexadecimal, broken into lines or not;
-percent-encoded and escaped for JSON, whichever characters were left as they are; escaped for XML and by
-``sh -x``; and each long line of a value of several lines. Overlapping occurrences are covered together,
-so that no tail of one secret is left beside another.
+What is looked for: the value, and the forms in which programs print values: base64 (once or twice, alone
+and inside a longer text, as in ``Authorization: Basic``) and hexadecimal, in lines and groups or not; dumps;
+percent-encoded, in escapes of JSON, of programming languages and of shells, in entities of XML and HTML,
+whichever characters were left as they are; and each long line of a value of several lines. Overlapping
+occurrences are covered together, so that no tail of one secret is left beside another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, BinaryIO
+
+from cxlocal.processes.forms import Forms
 
 if TYPE_CHECKING:
     from cxlocal.processes.views import Folded, View
@@ -37,27 +39,27 @@ class Masker:
     def __init__(self, values: Iterable[str] = ()) -> None:
         """Values shorter than ``LEAST_CHARACTERS`` are ignored."""
         plain: set[bytes] = set()
-        encoded: set[bytes] = set()
-        escaped: set[bytes] = set()
+        points: set[bytes] = set()
+        based: set[bytes] = set()
+        hexed: set[bytes] = set()
         for value in values:
             if len(value) >= LEAST_CHARACTERS:
                 found = _plain(value)
                 plain |= found
+                points |= {_points(raw) for raw in found}
                 for raw in found:
-                    encoded |= _base64(raw) | {raw.hex().encode(), raw.hex().upper().encode()}
-                    escaped |= _escaped(raw)
+                    based |= _base64(raw)
+                    hexed |= {raw.hex().encode(), raw.hex().upper().encode()}
         self.views: tuple[View, ...] = ()
-        forms = plain | encoded | escaped
+        forms = plain | {raw.replace(b"'", b"'\\''") for raw in plain}
         if forms:  # Most stages have no secret, and need none of the patterns.
             from cxlocal.processes.views import views_of
 
-            self.views = views_of(plain, encoded)
-            for view in self.views:
-                forms.update(view.forms)
-        self.forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
+            self.views = views_of(plain, points, based, hexed)
+        self.forms = Forms(forms)
 
     def __bool__(self) -> bool:
-        return bool(self.forms)
+        return bool(self.forms.all)
 
     def stream(self) -> MaskStream:
         """A masker for output that arrives in pieces."""
@@ -65,14 +67,14 @@ class Masker:
 
     def whole(self, content: bytes) -> bytes:
         """All of ``content``, masked."""
-        if not self.forms:
+        if not self:
             return content
         stream = self.stream()
         return stream.feed(content) + stream.end()
 
     def text(self, text: str) -> str:
         """Text, masked. Undecodable bytes (PEP 383) survive."""
-        if not self.forms:
+        if not self:
             return text
         raw = text.encode("utf-8", "surrogateescape" if _decodable(text) else "surrogatepass")
         return self.whole(raw).decode("utf-8", "surrogateescape")
@@ -94,52 +96,34 @@ class Masker:
             target.write(stream.feed(chunk))
         target.write(stream.end())
 
-    def look(self, content: bytes, *, final: bool) -> tuple[list[tuple[int, int]], int]:
+    def look(
+        self, content: bytes, *, final: bool, fresh: bool = True
+    ) -> tuple[list[tuple[int, int]], int]:
         """Where forms occur, as (start, end) in order of start, which may overlap; and up to where it is
-        decided what begins there. ``final``: no more bytes will come."""
-        spans = list(_spans(self.forms, content))
-        limit = len(content) if final else _undecided_from(self.forms, content)
+        decided what begins there. ``final``: no more bytes will come; ``fresh``: a line begins here."""
+        spans = list(self.forms.spans(content))
+        limit = len(content) if final else self.forms.open_from(content)
         read: list[Folded] = []
         for view in self.views:
-            decided = len(content) if final else view.decided(content)
-            whole = decided == len(content)
-            if whole and not any(trigger in content for trigger in view.triggers):
+            decided = len(content) if final else view.decided(content, fresh=fresh)
+            if decided == len(content) and not view.may_hold(content):
                 continue
-            folded = view.fold(content[:decided], view.first(content[:decided]))
+            known = content[:decided]
+            folded = view.fold(known, view.first(known), fresh=fresh)
+            if view.begins and not final:
+                limit = min(limit, decided)
             read.append(folded)
-            spans += [
-                (folded.start_of(start), folded.end_of(end))
-                for start, end in _spans(view.forms, folded.content)
-            ]
+            if view.dropped or not folded.plain:  # what stands there as it is, is found as that
+                spans += [
+                    (folded.start_of(start), folded.end_of(end))
+                    for start, end in view.forms.spans(folded.content)
+                ]
             if not final:
-                open_from = _undecided_from(view.forms, folded.content)
+                open_from = view.forms.open_from(folded.content)
                 if open_from < len(folded.content):
                     limit = min(limit, folded.start_of(open_from))
-                elif view.begins:
-                    limit = min(limit, decided)
         spans.sort()
         return spans, _before_tokens(read, limit)
-
-
-def _spans(forms: Iterable[bytes], content: bytes) -> Iterator[tuple[int, int]]:
-    for form in forms:
-        at = content.find(form)
-        while at >= 0:
-            yield at, at + len(form)
-            at = content.find(form, at + 1)
-
-
-def _undecided_from(forms: Iterable[bytes], content: bytes) -> int:
-    """Where the first form may begin that ``content`` holds only the beginning of."""
-    first = len(content)
-    for form in forms:
-        start = form[:1]
-        at = content.find(start, max(0, len(content) - len(form) + 1))
-        while 0 <= at < first and not form.startswith(content[at:]):
-            at = content.find(start, at + 1)
-        if 0 <= at < first:
-            first = at
-    return first
 
 
 def _before_tokens(read: Iterable[Folded], limit: int) -> int:
@@ -157,6 +141,8 @@ class MaskStream:
     def __init__(self, masker: Masker) -> None:
         self._masker = masker
         self._held = b""
+        self._fresh = True
+        """Whether what is held begins a line."""
         self._covered = 0
         """How many held bytes belong to an occurrence whose mark was already given out."""
 
@@ -165,11 +151,11 @@ class MaskStream:
         if not self._masker:
             return chunk
         content = self._held + chunk
-        return self._give(content, *self._masker.look(content, final=False))
+        return self._give(content, *self._masker.look(content, final=False, fresh=self._fresh))
 
     def end(self) -> bytes:
         """The held-back rest, once no more bytes will come."""
-        return self._give(self._held, *self._masker.look(self._held, final=True))
+        return self._give(self._held, *self._masker.look(self._held, final=True, fresh=self._fresh))
 
     def _give(self, content: bytes, spans: list[tuple[int, int]], limit: int) -> bytes:
         """Give ``content`` up to ``limit``; every form beginning before it lies in ``content``."""
@@ -184,6 +170,8 @@ class MaskStream:
         if done < limit:
             out.append(content[done:limit])
         self._held = content[limit:]
+        if limit:
+            self._fresh = content[limit - 1 : limit] == b"\n"
         self._covered = max(0, done - limit)
         return b"".join(out)
 
@@ -203,13 +191,22 @@ def _decodable(text: str) -> bool:
     return not any(0xD800 <= ord(char) < 0xDC80 or 0xDD00 <= ord(char) < 0xE000 for char in text)
 
 
-def _escaped(raw: bytes) -> set[bytes]:
-    """``raw`` in XML text and attributes, and between the single quotes of a shell."""
-    text = raw.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;")
-    return {text, text.replace(b'"', b"&quot;"), raw.replace(b"'", b"'\\''")}
+def _points(raw: bytes) -> bytes:
+    """``raw`` as escapes of characters are read (``\\xe9``): those below 256 as one byte."""
+    text = raw.decode("utf-8", "surrogateescape")
+    return b"".join(
+        bytes([ord(char)]) if ord(char) < 256 else char.encode("utf-8", "surrogateescape")
+        for char in text
+    )
 
 
 def _base64(raw: bytes) -> set[bytes]:
+    """``raw`` in base64, and in base64 of that."""
+    once = _encoded(raw)
+    return once | {form for inner in once for form in _encoded(inner)}
+
+
+def _encoded(raw: bytes) -> set[bytes]:
     """``raw`` in base64: alone, and the part that is the same wherever it stands in a longer text.
 
     Three bytes make four characters, so a value inside a longer text begins at one of three

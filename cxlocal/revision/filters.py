@@ -1,14 +1,15 @@
 """The git filters a project needs, by their names in ``[scm] filters`` of cx.toml.
 
-A filter is a program that turns what the commit holds into other bytes. Which programs those are is
-said by the configuration of the machine, so none runs that the commit's cx.toml does not name. For
-the known ones it is not even asked: Git LFS needs no program of its own (``lfs.py``), and how
+A filter is a program that turns what the commit holds into other bytes. Which program that is says the
+person whose machine this is, in their own configuration of git, never the repository's: that came
+with an archive, or may be anybody's. None runs that the commit's cx.toml does not name. For the known ones it is not even asked: Git LFS needs no program of its own (``lfs.py``), and how
 git-crypt is called is written here.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class Filter(NamedTuple):
 
 
 def agreed_filters(repository: Repository, names: Sequence[str]) -> tuple[Filter, ...]:
-    """The filters of ``[scm] filters`` as this machine has them.
+    """The filters of ``[scm] filters`` as the person, the system or the caller's variables have them.
 
     Raises Trouble ``filter-missing`` for one that is not set up here.
     """
@@ -45,8 +46,7 @@ def agreed_filters(repository: Repository, names: Sequence[str]) -> tuple[Filter
         return ()
     known = {name: _git_crypt(name) for name in wanted}
     settings = () if all(known.values()) else read_settings(repository.root)
-    believed = [one for one in settings if repository.believed or not one.own]
-    return tuple(known[name] or _configured(believed, name) for name in wanted)
+    return tuple(known[name] or _configured(settings, name) for name in wanted)
 
 
 def _git_crypt(name: str) -> Filter | None:
@@ -59,20 +59,32 @@ def _git_crypt(name: str) -> Filter | None:
 
 
 def _configured(settings: Sequence[Setting], name: str) -> Filter:
-    said = {one.key: one.value for one in settings}
-    smudge, clean, process = (
-        said.get(f"filter.{name}.{kind}", "") for kind in ("smudge", "clean", "process")
-    )
+    keys = [f"filter.{name}.{kind}" for kind in ("smudge", "clean", "process")]
+    said = {one.key: one.value for one in settings if not one.own}
+    smudge, clean, process = (said.get(key, "") for key in keys)
     if not smudge and not process:
-        raise Trouble(
-            f"the git filter {name!r} is not set up on this machine",
-            why="[scm] filters of cx.toml names it: without it the files of this commit would be"
-            " others than on the machines that have it",
-            hint=f"git config --global filter.{name}.smudge COMMAND",
-            name="filter-missing",
-            filter=name,
-        )
+        own = {one.key for one in settings if one.own}
+        raise _missing(name, [key for key in keys if key in own])
     return Filter(name, smudge, clean, process)
+
+
+def _missing(name: str, own: Sequence[str]) -> Trouble:
+    """``own``: the keys by which the repository's own configuration names commands."""
+    why = (
+        "[scm] filters of cx.toml names it: without it the files of this commit would be others than on"
+        " the machines that have it"
+    )
+    hint = f"git config --global {shlex.quote(f'filter.{name}.smudge')} COMMAND"
+    if own:
+        why += f"; what the repository's own configuration says ({', '.join(own)}) does not count"
+        taken = (
+            f'git config --global {key} "$(git config {key})"' for key in map(shlex.quote, own)
+        )
+        hint = f"once you know what it starts: {'; '.join(taken)}"
+    return Trouble(
+        f"the git filter {name!r} is not set up on this machine", why=why, hint=hint,
+        name="filter-missing", filter=name,
+    )  # fmt: skip
 
 
 def as_configuration(filters: Sequence[Filter], source: Repository) -> list[str]:

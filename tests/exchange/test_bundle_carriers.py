@@ -17,11 +17,11 @@ from cxlocal.bundles.receipts import Received, take_receipt, write_receipt
 from cxlocal.bundles.writer import pack
 from cxlocal.events.document import Draft
 from cxlocal.exchange.contact import reserve_wish
+from cxlocal.exchange.own_tables import verify
 from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.sync import SyncReport, pending, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.journal.verify import verify
 
 Machine = Callable[..., Journal]
 

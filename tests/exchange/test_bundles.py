@@ -29,12 +29,12 @@ from cxlocal.exchange import carried as carrying
 from cxlocal.exchange.contact import prepare
 from cxlocal.exchange.copies import go_on_as_copy
 from cxlocal.exchange.messages import PROTOCOL, encode, event_out
+from cxlocal.exchange.own_tables import verify
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.sync import SyncReport, pending, synchronise, to_relay
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.ledger import explain
 

@@ -10,11 +10,11 @@ import pytest
 from cxlocal.clock import SystemIds
 from cxlocal.events.hybrid import AHEAD_MS_MAX, COUNTER_BITS, IS_AHEAD_SQL
 from cxlocal.events.runs import run_flagged
+from cxlocal.exchange.own_tables import verify
 from cxlocal.exchange.receive import take_event
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.journal.verify import verify
 
 NOW_MS = 1_795_400_000_000
 YEAR_MS = 365 * 86_400_000

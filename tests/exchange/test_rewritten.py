@@ -18,11 +18,11 @@ from rewriting_kit import rewrite, rewrite_store
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.domain import Actor, Outcome
 from cxlocal.events.runs import RunRef, run_finished, run_queued
+from cxlocal.exchange.own_tables import verify
 from cxlocal.exchange.settling import questions, settle
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up, rebuild
-from cxlocal.journal.verify import verify
 
 ADA = Actor("Ada <ada@example.org>", "git config")
 REF = RunRef("webshop", "run-1", "webshop", "urn:uuid:1")
@@ -66,7 +66,7 @@ def test_p15_an_acknowledged_event_that_was_rewritten_is_noticed(
             journal.append(run_queued(REF._replace(run="run-2"), {"kind": "release"}))
         rebuild(journal)
         found = verify(journal).findings
-        assert [each.kind for each in found] == ["acknowledged"]
+        assert {each.kind for each in found} - {"held"} == {"acknowledged"}
         assert "was rewritten after a store acknowledged it" in found[0].what
         assert found[0].where.startswith(journal.node[:8])
     home = {"CXLOCAL_HOME": str(pushed.home)}

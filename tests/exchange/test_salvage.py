@@ -16,11 +16,11 @@ from cxlocal.domain import NumberState
 from cxlocal.errors import CxError, JournalDamaged, StoreNeeded, Trouble
 from cxlocal.events.runs import run_flagged
 from cxlocal.exchange import salvage
+from cxlocal.exchange.own_tables import verify
 from cxlocal.exchange.salvage import recover_journal
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.exclusion import keep_writers_out
 from cxlocal.journal.file import Journal
-from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.ledger import explain
 

@@ -52,7 +52,7 @@ def test_a_release_goes_out_on_a_journal_a_newer_cxlocal_has_used(shop: Path, cx
             )
         )
     cx.ok("run", cwd=shop)
-    cx.ok("verify", cwd=shop)
+    assert cx("verify", cwd=shop).code == 8, "its rows may mean more than this one knows"
     for look in (["log"], ["status"], ["show"], ["version", "list"], ["sync"]):
         cx.ok(*look, cwd=shop)
     events = cx.ok("export", cwd=shop).out

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from cxlocal.clock import SystemClock, SystemIds
+from cxlocal.exchange.own_tables import verify
 from cxlocal.journal.file import Journal
-from cxlocal.journal.verify import verify
 
 HERE = Path(__file__).parent
 SPEND, BEGIN = HERE / "spend.py", HERE / "begin.py"

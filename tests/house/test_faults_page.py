@@ -69,6 +69,8 @@ FAULTS = {
     "Single commands or a program deploy past a gate",
     "Bundles that are torn, changed or hostile",
     "The store is away and the machine goes",
+    "A reserve, a grant or another table of this machine alone is edited",
+    "Rows that a newer cxlocal made, or that say so",
     "A journal or a store is rewritten, every hash with it",
     "The store is away and a CI job needs a number",
     "One deliverable moves to another store, and is killed on the way",

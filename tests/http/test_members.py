@@ -24,12 +24,12 @@ from numbers_kit import TestClock, request
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import ConfigError, NotSignedIn, Refused, UsageError
 from cxlocal.exchange.messages import decode, encode
+from cxlocal.exchange.own_tables import verify
 from cxlocal.exchange.rights import Rights, rights_from_json
 from cxlocal.exchange.state import forget_cursor
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import pending, recover_store, synchronise
 from cxlocal.journal.file import Journal
-from cxlocal.journal.verify import verify
 
 Machine = Callable[..., Journal]
 

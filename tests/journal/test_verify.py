@@ -113,23 +113,39 @@ def test_p15_whatever_a_column_is_made_to_hold_is_a_finding(
             continue  # the column itself refuses it
         checked = verify(journal)
         if column == "version" and value == "9223372036854775807":
-            assert (checked.findings, checked.newer_projection) == ([], 2**63 - 1)
+            assert [finding.kind for finding in checked.findings] == ["uncompared"]
             continue
         assert checked.findings, f"{column} = {value} went unnoticed"
         if table == "event":
             assert "event 3" in {finding.where[:7] for finding in checked.findings}, value
 
 
+@pytest.mark.parametrize("version", ["version + 1", "99", "9223372036854775807"])
 def test_p15_rows_that_were_not_compared_are_not_called_well(
-    written: Journal, cx: Any, tmp_path: Path
+    written: Journal, cx: Any, tmp_path: Path, version: str
 ) -> None:
     """A newer cxlocal wrote them, or somebody says so to hide a changed row."""
     tamper(written, "UPDATE run SET outcome = 'failure'")
-    tamper(written, "UPDATE projection_state SET version = 99")
+    tamper(written, f"UPDATE projection_state SET version = {version}")
     home = {"CXLOCAL_HOME": str(written.home)}
-    told = cx.ok("verify", cwd=tmp_path, env=home)
-    assert "were not compared" in told.err and "all is well" not in told.err + told.out
-    assert "were not compared" in cx.ok("verify", "--json", cwd=tmp_path, env=home).err
+    told = cx("verify", cwd=tmp_path, env=home)
+    assert told.code == 8 and "all is well" not in told.err + told.out
+    assert "were not compared" in told.err and "cxlocal journal rebuild" in told.err
+    told = cx("verify", "--json", cwd=tmp_path, env=home)
+    assert told.code == 8 and '"uncompared"' in told.out
+    assert "nothing is to be recovered" in cx.ok("journal", "recover", cwd=tmp_path, env=home).err
+    # What it proposes tells.
+    assert cx("journal", "rebuild", cwd=tmp_path, env=home).code == 0
+    assert "all is well" in cx.ok("verify", cwd=tmp_path, env=home).err
+
+
+def test_p15_an_event_that_was_changed_is_named_whoever_wrote_the_rows(
+    written: Journal, cx: Any, tmp_path: Path
+) -> None:
+    tamper(written, "UPDATE projection_state SET version = 99")
+    tamper(written, "UPDATE event SET document = replace(document, 'shop', 'chop') WHERE id = 3")
+    told = cx("verify", cwd=tmp_path, env={"CXLOCAL_HOME": str(written.home)})
+    assert told.code == 7 and "event 3" in told.err
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = place / "tree"
     (tree / "cx.toml").write_text(CX)
     (tree / ".gitattributes").write_text("* filter=evil diff=evil merge=evil\n")
+    (tree / ".gitmodules").write_text('[submodule "lib"]\n\tpath = lib\n\turl = ../remote.git\n')
     git(tree, "add", "-A")
     git(tree, "commit", "-q", "-m", "first")
     git(tree, "tag", "v0.9.1")
@@ -93,6 +94,9 @@ def planted(tree: Path, ran: Path, url: str) -> None:
     (own / "objects/info").mkdir(exist_ok=True)
     (own / "objects/info/alternates").write_text(f"{tree.parent}/remote.git/objects\n")
     (own / "more").write_text(f"[core]\n\tfsmonitor = {program}\n\tsshCommand = {program}\n")
+    (own / "config.worktree").write_text(
+        f"[core]\n\tfsmonitor = {program}\n\thooksPath = {own}/hooks\n\teditor = {program}\n"
+    )
     with (own / "config").open("a") as config:
         config.write(f"""
 [include]
@@ -138,8 +142,16 @@ def planted(tree: Path, ran: Path, url: str) -> None:
 [hook "evil"]
 	command = {program}
 	event = post-index-change
+[gpg "ssh"]
+	program = {program}
+	defaultKeyCommand = {program}
+[submodule "lib"]
+	active = true
+	url = {tree.parent}/remote.git
+	update = !{program}
 [extensions]
 	partialClone = origin
+	worktreeConfig = true
 [remote "origin"]
 	url = {url}
 	uploadpack = {program}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 
 from cxlocal.errors import Trouble
 from cxlocal.revision.checkout import Checkout, checkout
-from cxlocal.revision.filters import agreed_filters
+from cxlocal.revision.filters import Filter, agreed_filters
 from cxlocal.revision.git import World, git_environment
 from cxlocal.revision.remotes import origin_of
 
@@ -202,19 +204,79 @@ def test_a_filter_that_is_named_and_missing_is_said(project: Any, tmp_path: Path
     assert "git config --global filter.up.smudge" in error.value.hint
 
 
-def test_a_filter_of_the_repository_counts_where_it_is_believed(
-    project: Any, tmp_path: Path
+def _in_worktree_config(project: Any, pairs: dict[str, str]) -> None:
+    project.git("config", "extensions.worktreeConfig", "true")
+    (project.path / ".git/config.worktree").write_text(written(pairs))
+
+
+def _in_config(project: Any, pairs: dict[str, str]) -> None:
+    with (project.path / ".git/config").open("a") as config:
+        config.write(written(pairs))
+
+
+def _in_an_included_file(project: Any, pairs: dict[str, str]) -> None:
+    (project.path / "more").write_text(written(pairs))
+    _in_config(project, {"include.path": "../more"})
+
+
+def _in_a_file_included_here(project: Any, pairs: dict[str, str]) -> None:
+    (project.path / ".git/more").write_text(written(pairs))
+    _in_config(project, {"includeIf.gitdir:/.path": str(project.path / ".git/more")})
+
+
+OWN = [_in_config, _in_worktree_config, _in_an_included_file, _in_a_file_included_here]
+
+
+@pytest.mark.parametrize("believed", [True, False], ids=["run", "other-commands"])
+@pytest.mark.parametrize("kind", ["smudge", "process", "clean"])
+@pytest.mark.parametrize("place", OWN)
+def test_the_command_of_a_filter_is_never_that_of_the_repository(
+    project: Any, tmp_path: Path, home: Path, place: Any, kind: str, believed: bool
 ) -> None:
-    project.git("config", "filter.up.smudge", "tr a-z A-Z")
-    try:
-        with pytest.raises(Trouble):
-            agreed(project, ["up"], tmp_path / "out")
-        repository = project.open()._replace(believed=True)
-        checkout(repository, project.head(), tmp_path / "out",
-                 filters=agreed_filters(repository, ["up"]))  # fmt: skip
-    finally:
-        project.git("config", "--unset", "filter.up.smudge")
-    assert (tmp_path / "out/a.up").read_text() == "TEXT\n"
+    """Whoever runs: an archive's ``.git`` says nothing of what turns the commit into other bytes."""
+    work = tmp_path / "work"
+    shutil.copytree(project.path, work, symlinks=True)
+    copy = type(project)(work)
+    program = f"touch {home}/ran; tr a-z A-Z"
+    place(copy, {f"filter.up.{kind}": program})
+    repository = copy.open()._replace(believed=believed)
+    with pytest.raises(Trouble) as error:
+        agreed_filters(repository, ["up"])
+    assert f"filter.up.{kind}) does not count" in error.value.why
+    # With a command of the person, nothing of the repository's takes part beside it.
+    (home / ".gitconfig").write_text(written({"filter.up.smudge": "tr t T"}))
+    found = agreed_filters(repository, ["up"])
+    assert found == (Filter("up", "tr t T", ""),)
+    checkout(repository, copy.head(), tmp_path / "out", filters=found)
+    assert (tmp_path / "out/a.up").read_text() == "TexT\n"
+    assert not (home / "ran").exists()
+
+
+def test_what_is_proposed_takes_the_command_over(
+    project: Any, tmp_path: Path, home: Path, monkeypatch: Any
+) -> None:
+    """As for a filter that its own installer wrote into the repository's configuration."""
+    work = tmp_path / "work"
+    shutil.copytree(project.path, work, symlinks=True)
+    copy = type(project)(work)
+    odd = "u p; touch x"
+    _in_config(copy, {f"filter.{odd}.smudge": "tr a-z A-Z", f"filter.{odd}.clean": "cat"})
+    with pytest.raises(Trouble) as error:
+        agreed_filters(copy.open(), [odd])
+    said, _, commands = error.value.hint.partition(": ")
+    assert said == "once you know what it starts"
+    subprocess.run(["sh", "-c", commands], cwd=work, check=True)
+    assert agreed_filters(copy.open(), [odd]) == (Filter(odd, "tr a-z A-Z", "cat"),)
+    assert not (work / "x").exists()
+
+
+@pytest.mark.parametrize("place", [_person, _person_by_folder, _included, _system, _another_file,
+                                   _counted, _parameters])  # fmt: skip
+def test_the_command_of_a_filter_comes_from_wherever_the_person_says(
+    place: Any, project: Any, home: Path, monkeypatch: Any
+) -> None:
+    place(home, project, monkeypatch, {"filter.up.smudge": "cat"})
+    assert agreed_filters(project.open(), ["up"]) == (Filter("up", "cat", ""),)
 
 
 def test_a_filter_that_fails_leaves_no_checkout(project: Any, home: Path, tmp_path: Path) -> None:

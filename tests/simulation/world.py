@@ -34,10 +34,10 @@ from cxlocal.allocation.lender import lend
 from cxlocal.domain import NumberState
 from cxlocal.errors import Conflict, CxError, Refused, StoreNeeded, Trouble
 from cxlocal.events.runs import run_flagged
+from cxlocal.exchange.own_tables import verify
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import recover_store, synchronise
 from cxlocal.journal.file import Journal
-from cxlocal.journal.verify import verify
 from cxlocal.numbers.ledger import ledger
 from cxlocal.numbers.schemes import SCHEMES
 
@@ -629,7 +629,8 @@ class World:
         self.check_notes(events)
         self.check_numbers(spans)
         for machine in self.machines:
-            assert verify(machine.journal).findings == [], f"P15: {machine.name}"
+            found = verify(machine.journal).findings
+            assert found == [], f"P15: {machine.name}: {found}"
             self.check_order(machine)
         self.check_grants()
 

@@ -17,12 +17,12 @@ from cxlocal.errors import CxError, Refused, StoreNeeded
 from cxlocal.exchange.adoption import move
 from cxlocal.exchange.contact import bind_address
 from cxlocal.exchange.followed import choose
+from cxlocal.exchange.own_tables import verify
 from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import pending, recover_store
 from cxlocal.journal.file import Journal
-from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.ledger import explain, ledger
 

@@ -21,9 +21,9 @@ from cxlocal.domain import NumberState
 from cxlocal.errors import Refused
 from cxlocal.events.runs import run_flagged
 from cxlocal.exchange.copies import journal_was_moved
+from cxlocal.exchange.own_tables import verify
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
-from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.ledger import explain, ledger
 

@@ -27,10 +27,10 @@ from cxlocal.errors import CxError, JournalDamaged
 from cxlocal.events.runs import run_flagged
 from cxlocal.exchange import number_lock as asking
 from cxlocal.exchange.overview import overview
+from cxlocal.exchange.own_tables import verify
 from cxlocal.exchange.sync import pending, recover_store, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.home import home_folder
-from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.ledger import ledger
 

@@ -21,12 +21,12 @@ from cxlocal.bundles.writer import ALL, pack
 from cxlocal.events.document import Draft
 from cxlocal.exchange.contact import prepare, talk
 from cxlocal.exchange.followed import choose, chosen, include
+from cxlocal.exchange.own_tables import verify
 from cxlocal.exchange.reply import apply
 from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.sync import pending, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import partial_nodes
-from cxlocal.journal.verify import verify
 from cxlocal.numbers.ledger import explain
 
 Machine = Callable[..., Journal]

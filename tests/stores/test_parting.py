@@ -21,12 +21,12 @@ from cxlocal.events.machines import node_mirrored
 from cxlocal.events.resources import Intent, run_intended
 from cxlocal.events.runs import RunRef
 from cxlocal.exchange.journals import Place
+from cxlocal.exchange.own_tables import verify
 from cxlocal.exchange.parting import Journals, part
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import pending, recover_store
 from cxlocal.journal.file import Journal
-from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves, wishes
 from cxlocal.numbers.ledger import explain, ledger
 from cxlocal.runner.resources import standing

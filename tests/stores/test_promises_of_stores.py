@@ -26,10 +26,10 @@ from cxlocal.events.machines import version_used
 from cxlocal.events.runs import run_flagged
 from cxlocal.exchange.contact import talk
 from cxlocal.exchange.messages import decode, encode
+from cxlocal.exchange.own_tables import verify
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.sync import pending, recover_store, synchronise, take_in
 from cxlocal.journal.file import Journal
-from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.ledger import explain, ledger, lines_of
 

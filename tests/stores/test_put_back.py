@@ -21,12 +21,12 @@ from cxlocal.clock import SystemClock, SystemIds
 from cxlocal.errors import Refused, StoreNeeded, UsageError
 from cxlocal.events.runs import run_flagged
 from cxlocal.exchange.copies import journal_was_moved
+from cxlocal.exchange.own_tables import verify
 from cxlocal.exchange.salvage import recover_journal
 from cxlocal.exchange.state import LOST_MEMORY
 from cxlocal.exchange.sync import recover_store, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.journal.verify import verify
 from cxlocal.numbers.holdings import reserves
 from cxlocal.numbers.schemes import SCHEMES
 

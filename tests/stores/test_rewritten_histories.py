@@ -12,11 +12,11 @@ from rewriting_kit import rewrite
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.domain import Actor, Outcome
 from cxlocal.events.runs import RunRef, run_finished, run_queued
+from cxlocal.exchange.own_tables import verify
 from cxlocal.exchange.settling import questions, settle
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import rebuild
-from cxlocal.journal.verify import verify
 
 Machine = Callable[..., Journal]
 REF = RunRef("webshop", "run-1", "webshop", "urn:uuid:1")

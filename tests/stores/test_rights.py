@@ -24,6 +24,7 @@ from cxlocal.events import types
 from cxlocal.events.document import Draft, hash_of
 from cxlocal.exchange.adoption import move
 from cxlocal.exchange.messages import decode, encode, event_out
+from cxlocal.exchange.own_tables import verify
 from cxlocal.exchange.rights import Rights, how_to_ask, rights_from_json
 from cxlocal.exchange.standing import require, words_of_staying
 from cxlocal.exchange.state import staying, store_state, unsent
@@ -31,7 +32,6 @@ from cxlocal.exchange.sync import pending, recover_store, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events, partial_nodes
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.journal.verify import verify
 
 Machine = Callable[..., Journal]
 NAMES = ("shop", "engine", "Ünï \"code\" / 'x'.$", None)
