@@ -130,13 +130,15 @@ def _world_variables(home_folder: Path) -> dict[str, str]:
 
 
 def _package_settings(real_home: Path) -> dict[str, Path]:
-    """What installing from a package index needs to find the index this machine is set up for."""
+    """What installing from a package index needs to find the index this machine is set up for, and
+    where its Rust is, if not from a package of the system."""
     places = (
         ("PIP_CONFIG_FILE", ".pip/pip.conf"),
         ("PIP_CONFIG_FILE", ".config/pip/pip.conf"),
         ("NPM_CONFIG_USERCONFIG", ".npmrc"),
+        ("RUSTUP_HOME", ".rustup"),
     )
-    return {name: real_home / place for name, place in places if (real_home / place).is_file()}
+    return {name: real_home / place for name, place in places if (real_home / place).exists()}
 
 
 def _git_identity() -> dict[str, str]:
@@ -182,7 +184,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="only what needs no whole command, no server and no program but git",
     )
     parser.addoption(
-        "--all", action="store_true", help="every page of every journal in every form in a browser"
+        "--all",
+        action="store_true",
+        help="every page of every journal in every form in a browser; programs large to install (heavy)",
     )
     parser.addoption("--stories", type=int, default=0, help="tell that many more simulated stories")
     parser.addoption(
@@ -215,11 +219,12 @@ def _is_fast(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what ``--fast`` and ``--allow-missing-tools`` leave out."""
+    """Deselect what ``--fast`` and ``--allow-missing-tools`` leave out, and without ``--all`` the heavy."""
     gone = [
         item
         for item in items
         if (config.getoption("--fast") and not _is_fast(item))
+        or (item.get_closest_marker("heavy") and not config.getoption("--all"))
         or (config.getoption("--allow-missing-tools") and _missing_tools(item))
     ]
     if gone:

@@ -26,6 +26,7 @@ from cxlocal.doctor.project import (
     check_revision,
     check_secrets,
     check_store,
+    check_test_needs,
     check_tools,
     refused_by_store,
 )
@@ -125,6 +126,7 @@ def project_checks(app: App, project: Project, journal: Journal, *, passing: boo
     return [
         check_git(project.root),
         *check_tools(plan, project.manager),
+        *check_test_needs(plan, project.root),
         *check_secrets(project.settings, app.environ, project.root, _agreed_secrets(app, project)),
         *check_kinds(plan),
         *check_process(project.root),

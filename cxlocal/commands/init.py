@@ -23,6 +23,7 @@ from cxlocal.revision.proof import remote_tags
 from cxlocal.revision.remotes import remotes
 from cxlocal.revision.repository import Repository, dated_tags, known_files, open_repository
 from cxlocal.survey.members import Member, members, neighbours
+from cxlocal.survey.others import ENGINES
 from cxlocal.survey.propose import IGNORED, Proposal, propose
 from cxlocal.survey.recognise import recognise
 from cxlocal.survey.tree import Survey, Tag
@@ -179,6 +180,7 @@ def _survey(folder: Path, repository: Repository | None, *, offline: bool) -> Su
         remotes=tuple(remotes(repository)),
         tags=_tags(repository, offline=offline),
         prefix=repository.prefix.rstrip("/"),
+        tools=frozenset(one for one in ENGINES if shutil.which(one)),
     )
 
 

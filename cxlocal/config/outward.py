@@ -60,9 +60,13 @@ _LOCAL = {
     "goreleaser": ("--snapshot", "--skip=publish", "--skip-publish", "check", "init", "build"),
     "semantic-release": ("--noop", "--no-push", "--print"),
     "cosign": ("--upload=false",),
-    "skopeo": ("dir:*", "oci:*", "oci-archive:*", "docker-archive:*"),
 }
 """Words that keep a program from sending anything."""
+
+_IMAGES = frozenset({"skopeo", "buildah", "podman"})
+_FILES = ("dir:*", "oci:*", "oci-archive:*", "docker-archive:*", "docker-daemon:*",
+    "containers-storage:*")  # fmt: skip
+"""Where their last word leads if the image stays on this machine."""
 
 _TRYING = (
     "--dry-run",
@@ -170,6 +174,8 @@ def _judge(words: Sequence[str]) -> str:
         return ""
     name, rest = _ALIASES.get(basename(words[0]), basename(words[0])), words[1:]
     if any(_fits(word, one) for word in rest for one in (*_TRYING, *_LOCAL.get(name, ()))):
+        return ""
+    if name in _IMAGES and rest and any(_fits(rest[-1], one) for one in _FILES):
         return ""
     if name in ("curl", "http", "https", "wget"):
         return _by_http(name, rest)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
 
 from cxlocal.clock import Clock
 from cxlocal.config.settings import Settings
@@ -27,6 +30,8 @@ from cxlocal.revision.repository import open_repository, read_file, repository_k
 from cxlocal.runner.caches import kept_folder, key_of
 from cxlocal.runner.waiting import ready_artifacts
 from cxlocal.secrets import describe, probe
+from cxlocal.survey.python_tests import describing, requirements
+from cxlocal.survey.tree import Survey
 from cxlocal.text import counted, duration_text
 
 LENDER_SECONDS = 3.0
@@ -108,6 +113,37 @@ def check_revision(plan: Plan, root: Path, home: Path, clock: Clock) -> Check:
         hint = "cxlocal mirror add PATH keeps you working while the git host is down"
         return Check("revision", OK, words, hint, offline=True)
     return Check("revision", OK, words, offline=True)
+
+
+def check_test_needs(plan: Plan, root: Path) -> list[Check]:
+    """Whether tests that run beside cxlocal find there what the project says they need. What a stage
+    makes for them (``python`` of the tool pytest) is there when it runs."""
+    beside = [
+        one.name for one in plan.stages if one.tool == "pytest" and not one.options.get("python")
+    ]
+    if not beside:
+        return []
+    read = {name: root / name for name in describing() if (root / name).is_file()}
+    described = {name: path.read_text(errors="replace") for name, path in read.items()}
+    survey = Survey(root.name, frozenset(described), described)
+    wanted = map(Requirement, requirements(survey))
+    absent = [one.name for one in wanted if _applies(one) and not _is_installed(one.name)]
+    if not absent:
+        return []
+    found = f"its tests run beside cxlocal, where {', '.join(absent)} is not installed"
+    hint = "'cxlocal init --print' shows the stage that installs what tests need"
+    return [Check(f"stage {name}", NOTE, found, hint, offline=True) for name in beside]
+
+
+def _applies(one: Requirement) -> bool:
+    return one.marker is None or one.marker.evaluate({"extra": ""})
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return bool(distribution(name))
+    except PackageNotFoundError:
+        return False
 
 
 def check_process(root: Path) -> list[Check]:

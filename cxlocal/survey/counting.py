@@ -192,7 +192,7 @@ def standing(
     else; ``alone``: see ``numbered``.
     """
     short = name.rpartition("/")[2]
-    names = all_of((name, short, slug(name), survey.prefix, survey.folder))
+    names = all_of((name, short, slug(name), survey.prefix, survey.name))
     semver = scheme == "semver"
     part = bool(survey.prefix)
     tags = numbered(survey.tags, names, alone=alone, part=part, semver=semver)
@@ -200,10 +200,12 @@ def standing(
     by_tree = tree_point(said, semver=semver)
     if by_tag and by_tree and by_tree.key[0] in TEMPLATES and by_tree.key < by_tag.key:
         by_tree = None
+    if by_tag is None and by_tree is None:
+        by_tree = tree_point([Said(survey.named_version, "the folder's name")], semver=semver)
     known = sorted(filter(None, (by_tag, by_tree)), key=lambda one: one.key)
     if not known:
         return Standing(None, None, Start(scheme, "0.1", 0, "0.1.0"), None)
-    own = name or survey.folder
+    own = name or survey.name
     starts = [
         _above_tags(_after(one, scheme, strict, tags, by_tag), own, survey.tags, part=part)
         for one in known

@@ -12,6 +12,8 @@ from cxlocal.values import NamedTuple
 
 MANIFESTS = ("package.json", "pyproject.toml", "setup.py", "Cargo.toml", "go.mod", "pom.xml",
     "build.gradle", "build.gradle.kts", "CMakeLists.txt", "Chart.yaml", "Dockerfile")  # fmt: skip
+NATIVE = ("Makefile", "GNUmakefile", "meson.build", "configure.ac")
+"""They describe something to release where a version stands; else they only call other tools."""
 LOOSE_DEPTH_MAX = 2
 """How deep folders of a monorepo without a workspace are looked for: ``services/cart``."""
 MEMBERS_MAX = 500
@@ -33,7 +35,7 @@ def members(top: Survey) -> list[Member]:
     folders = _named(top)
     workspace = bool(folders)
     if not workspace:
-        if top.has(*MANIFESTS) and not _only_tools(top):
+        if (top.has(*MANIFESTS) and not _only_tools(top)) or _is_native(top):
             return [Member("", recognise(top))]
         folders = _loose(top)
         if len(folders) < 2:
@@ -109,7 +111,7 @@ def _folders(top: Survey, wanted: list[str], manifest: str) -> list[str]:
 
 def _loose(top: Survey) -> list[str]:
     """Folders with a manifest of their own, in a repository whose top has none."""
-    files = top.below(*(f"*/{one}" for one in MANIFESTS))
+    files = top.below(*(f"*/{one}" for one in (*MANIFESTS, *NATIVE)))
     found: list[str] = []
     for file in files:
         folder = file.rpartition("/")[0]
@@ -117,9 +119,17 @@ def _loose(top: Survey) -> list[str]:
             r"(?i)(^|/)(tests?|examples?|docs?|fixtures?|samples?|templates?|\..*)(/|$)", folder
         )
         inside = any(folder == one or folder.startswith(f"{one}/") for one in found)
-        if not beside and not inside and folder.count("/") < LOOSE_DEPTH_MAX:
+        if beside or inside or folder.count("/") >= LOOSE_DEPTH_MAX:
+            continue
+        own = top.at(folder)
+        if own.has(*MANIFESTS) or _is_native(own):
             found.append(folder)
     return sorted(found)
+
+
+def _is_native(survey: Survey) -> bool:
+    """Whether it is a project of make, Meson or configure that says its version."""
+    return survey.has(*NATIVE) and bool(recognise(survey).place.said)
 
 
 def _only_tools(top: Survey) -> bool:

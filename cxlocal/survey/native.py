@@ -51,7 +51,7 @@ def cmake(survey: Survey) -> Recipe | None:
             "kind": "test", "needs": ["build"], "reports": {"junit": "build/junit.xml"},
             "command": "ctest --test-dir build --output-on-failure --output-junit junit.xml",
         }  # fmt: skip
-    stages |= _cmake_pack(survey, text, everything, slug(name or survey.folder), list(stages)[-1])
+    stages |= _cmake_pack(survey, text, everything, slug(name or survey.name), list(stages)[-1])
     return Recipe(
         "a CMake project", stages, name=name, place=place,
         tests=("unit",) if tested else (), needs=("cmake",),
@@ -124,6 +124,16 @@ def _cmake_version(survey: Survey, text: str) -> Place:
     return header_version(survey)
 
 
+_DEFINE = r"^[ \t]*#[ \t]*define[ \t]+"
+DEFINED = (
+    _DEFINE + r"\w*VERSION(?:_STRING|_STR|_TEXT)?[ \t]+\"v?(\d+\.\d[^\"\s]*)\"",
+    # With the name before it, and perhaps more behind it: "httpd/1.30 26Oct2018", "shop 1.4.0".
+    _DEFINE + r"\w*(?:VERSION|SOFTWARE|AGENT|SERVER|PROGRAM|PACKAGE|BANNER)\w*[ \t]+"
+    r"\"(?!HTTPS?\b|TLS|SSL)[A-Za-z][\w.+-]*[/ ]v?(\d+\.\d[\w.+-]*)[^\"\n]*\"",
+)
+"""Where C sources say their version, the plainest first."""
+
+
 def header_version(survey: Survey) -> Place:
     """``VERSION``, or ``#define …VERSION "1.2.3"`` in a source near the top."""
     files = [
@@ -131,11 +141,8 @@ def header_version(survey: Survey) -> Place:
         for one in survey.below("*.h", "*.hpp", "*.hh", "*.c", "*.cpp", "*.cc")
         if not re.search(r"(?i)(^|/)(tests?|examples?|bench\w*|docs?)/", one)
     ]
-    pattern = (
-        r"^[ \t]*#[ \t]*define[ \t]+\w*VERSION(?:_STRING|_STR|_TEXT)?[ \t]+\"v?(\d+\.\d[^\"\s]*)\""
-    )
     near = [one for one in files if one.count("/") <= 2][:SOURCES_MAX]
-    found = (by_pattern(survey, one, pattern) for one in near)
+    found = (by_pattern(survey, one, pattern) for pattern in DEFINED for one in near)
     return version_file(survey) or next(filter(None, found), None) or Place()
 
 
@@ -202,7 +209,7 @@ def autotools(survey: Survey) -> Recipe | None:
     if tested:
         stages["unit"] = {"kind": "test", "command": "make check", "needs": ["build"]}
     install = f'make DESTDIR="$PWD/{STAGED}" install'
-    shown = slug(name or survey.folder)
+    shown = slug(name or survey.name)
     stages["pack"] = _installed(shown, install, list(stages)[-1])
     return Recipe(
         "a project with configure", stages, name=shown if name else "", place=found,
@@ -226,7 +233,7 @@ def make(survey: Survey) -> Recipe | None:
             r"^([A-Za-z0-9_.-]+)(?:[ \t]+[A-Za-z0-9_.-]+)*[ \t]*:(?![=:])", text, re.MULTILINE
         )
     )
-    name = slug(survey.folder)
+    name = slug(survey.name)
     # A target that installs is asked for a folder by DESTDIR, where the Makefile knows it.
     stages: dict[str, Inline] = {
         "build": {"kind": "build", "command": "make", "pass_env": COMPILER}

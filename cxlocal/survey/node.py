@@ -56,7 +56,7 @@ def node(survey: Survey) -> Recipe | None:
     makes = bool({"main", "bin", "exports", "files", "module"} & set(package))
     if private and not makes:
         # It is not for a registry: its files, without what was installed.
-        files = archive(slug(name.rpartition("/")[2] or survey.folder), without=["node_modules"])
+        files = archive(slug(name.rpartition("/")[2] or survey.name), without=["node_modules"])
         stages["pack"] = {**files, **needs(*last)}
     else:
         # npm names the archive of @scope/name scope-name-1.2.3.tgz.

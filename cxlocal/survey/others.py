@@ -9,14 +9,18 @@ from cxlocal.survey.tree import Survey, first_match, slug
 
 BUILD_FILES = ("Dockerfile", "Containerfile", "docker/Dockerfile", "build/Dockerfile")
 
+ENGINES = ("docker", "podman", "buildah")
+"""What builds images; the usual one of the file's name is taken where it is on this machine."""
+
 
 def image(survey: Survey, inner: Recipe | None) -> Recipe | None:
     """An image as a file, by the Dockerfile. ``inner``: what its files are, for name and tests."""
     file = survey.first(*BUILD_FILES)
     if not file or (inner is not None and inner.released):
         return None
-    name = slug((inner.name if inner else "") or survey.folder).lower()
-    program = "podman" if file == "Containerfile" else "docker"
+    name = slug((inner.name if inner else "") or survey.name).lower()
+    usual = "podman" if file == "Containerfile" else "docker"
+    program = next((one for one in (usual, *ENGINES) if one in survey.tools), usual)
     told = re.search(
         r"^ARG\s+((?:\w+_)?VERSION)\b", survey.text(file), re.MULTILINE | re.IGNORECASE
     )
@@ -25,16 +29,18 @@ def image(survey: Survey, inner: Recipe | None) -> Recipe | None:
         told = None
     argument = f' --build-arg "{told[1]}=$CXLOCAL_VERSION"' if told else ""
     where = "" if file in ("Dockerfile", "Containerfile") else f" -f {file}"
-    tag = f'"{name}:$CXLOCAL_VERSION"'
+    tag = f"{name}:$CXLOCAL_VERSION"
+    keep = f'save -o image.tar "{tag}"'
+    if program == "buildah":
+        keep = f'push "{tag}" "docker-archive:image.tar:{tag}"'
     stages: dict[str, Inline] = {}
     if inner is not None and inner.tests:
         stages = {key: one for key, one in inner.stages.items() if key != "pack"}
     stages["image"] = {
         "kind": "build",
-        "command": f"{program} build{where}{argument} -t {tag} . && "
-        f"{program} save -o image.tar {tag}",
+        "command": f'{program} build{where}{argument} -t "{tag}" . && {program} {keep}',
         **needs(*list(stages)[-1:]),
-        "pass_env": ["DOCKER_*", "CONTAINER_*"],
+        "pass_env": ["DOCKER_*", "CONTAINER_*", "BUILDAH_*", "STORAGE_*"],
         "produces": {"image": "image.tar"},
     }
     title = f"an image by {file}" + (f", of {inner.title}" if inner else "")
@@ -88,7 +94,7 @@ def anything(survey: Survey) -> Recipe:
     """Nothing we know: the files themselves, as an archive; the version of a file ``VERSION``."""
     return Recipe(
         "a folder of files",
-        {"pack": archive(slug(survey.folder))},
+        {"pack": archive(slug(survey.name))},
         place=version_file(survey) or Place(),
         released=False,
     )

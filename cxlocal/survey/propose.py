@@ -73,7 +73,7 @@ def propose(
 
 
 def _deliverable(survey: Survey, recipe: Recipe) -> list[str]:
-    name = _readable(recipe.name) or _readable(survey.folder) or "app"
+    name = _readable(recipe.name) or _readable(survey.name) or "app"
     lines = ["[deliverable]", f"name = {quoted(name)}  # stands in every record; keep it"]
     if survey.prefix:
         lines.append(f"paths = [{quoted(survey.prefix)}]  # what belongs to it in this repository")

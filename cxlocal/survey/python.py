@@ -92,7 +92,7 @@ def _service(survey: Survey) -> Recipe | None:
     project = survey.toml("pyproject.toml")
     name = words(part(project, "project", "name") or part(project, "tool", "poetry", "name"))
     tests, program = _tests(survey, builds=False)
-    pack = archive(slug(name or survey.folder), without=[".venv"])
+    pack = archive(slug(name or survey.name), without=[".venv"])
     return Recipe(
         "a Python service",
         {**tests, "pack": {**pack, **needs(*list(tests)[-1:])}},

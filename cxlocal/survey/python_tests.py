@@ -61,7 +61,10 @@ def setup(survey: Survey, *, builds: bool) -> Setup | None:
     wheel = f'"$CXLOCAL_ARTIFACT_WHEEL{f"[{extra}]" if extra else ""}"' if builds else ""
     groups = "--group" in arguments
     plain = [item for file in files for item in ("-r", file)]
-    install = " ".join(filter(None, [shlex.join([*plain, *arguments, "pytest"]), wheel]))
+    wanted = [*plain, *arguments]
+    # pytest comes with what is named, or is added.
+    wanted += [] if any(re.match(r"pytest(?![\w-])", one) for one in wanted) else ["pytest"]
+    install = " ".join(filter(None, [shlex.join(wanted), wheel]))
     # Groups are read by pip 25.1 and later, which few systems bring.
     newer = f"{PYTHON} -m pip install -q -U 'pip>=25.1' && " if groups else ""
     return Setup(
@@ -209,6 +212,31 @@ def _nox(survey: Survey) -> list[str]:
         found += [word for one in files if survey.has(one) for word in ("-r", one)]
         found += _plain(one for one in items if one not in files and not one.startswith(("-", ".")))
     return found
+
+
+DESCRIBING = ("pyproject.toml", "setup.cfg", "setup.py", "tox.ini", "noxfile.py")
+"""Files that may say what tests need, beside those of ``REQUIREMENTS``."""
+
+
+def describing() -> list[str]:
+    """The names of all files that may say what tests need."""
+    return [*DESCRIBING, *(form.format(name) for name in NAMES for form in REQUIREMENTS)]
+
+
+def requirements(survey: Survey) -> list[str]:
+    """What the project and its tests need, as far as it stands there one by one."""
+    project = survey.toml("pyproject.toml")
+    arguments, extra, _ = _arguments(survey)
+    found = texts(part(project, "project", "dependencies"))
+    found += texts(part(project, "project", "optional-dependencies", extra)) if extra else []
+    for before, word in pairwise(["", *arguments]):
+        if before == "--group":
+            found += texts(part(project, "dependency-groups", word))
+        elif before == "-r":
+            found += [line.partition("#")[0] for line in survey.text(word).splitlines()]
+        elif not word.startswith("-"):
+            found.append(word)
+    return _plain(found)
 
 
 def has_dependencies(survey: Survey) -> bool:

@@ -20,6 +20,9 @@ FOREIGN = compile_late(
 """Folders in repositories that hold the work of others."""
 
 
+_UNPACKED = re.compile(r"(.*[A-Za-z].*?)[-_]v?(\d+(?:\.\d+)+[A-Za-z0-9.+~-]*)", re.ASCII)
+
+
 class Tag(NamedTuple):
     """A tag and the day it was made; zeros where that is not known."""
 
@@ -47,6 +50,18 @@ class Survey(NamedTuple):
     """The folder relative to the top of the repository; empty at the top."""
     tools: frozenset[str] = frozenset()
     """Programs that are on this machine, of those that recipes choose between."""
+
+    @property
+    def name(self) -> str:
+        """What the folder is called, without the version of an unpacked archive (``shop-1.30``)."""
+        match = _UNPACKED.fullmatch(self.folder)
+        return match[1] if match else self.folder
+
+    @property
+    def named_version(self) -> str:
+        """The version in the name of an unpacked archive's folder; empty where there is none."""
+        match = _UNPACKED.fullmatch(self.folder)
+        return match[2] if match else ""
 
     def path(self, name: str) -> str:
         """``name`` from the top of the repository."""

@@ -29,15 +29,20 @@ Case = Callable[[], float | None]
 
 
 def measure(
-    cases: Mapping[str, Case], *, rounds: int = ROUNDS, warm_up: int = 1
+    cases: Mapping[str, Case],
+    *,
+    rounds: int = ROUNDS,
+    warm_up: int = 1,
+    fewest: int = FEWEST_ROUNDS,
 ) -> dict[str, list[float]]:
     """Seconds of each case, round by round.
 
     A case that returns a number has measured itself (and that number is taken); one that returns
-    None is timed here. ``warm_up`` rounds are thrown away.
+    None is timed here. ``warm_up`` rounds are thrown away. ``fewest``: cases of half a minute need
+    less than those of milliseconds.
     """
-    if rounds < FEWEST_ROUNDS:
-        raise ValueError(f"{rounds} rounds are too few; {FEWEST_ROUNDS} at least")
+    if rounds < fewest:
+        raise ValueError(f"{rounds} rounds are too few; {fewest} at least")
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for number in range(warm_up + rounds):
         for name, case in cases.items():
@@ -112,6 +117,6 @@ def report(
     return int(not all(bar["holds"] for bar in checked))
 
 
-def rounds_wanted() -> int:
-    """The first argument of the script, else ``ROUNDS``."""
-    return int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+def rounds_wanted(usual: int = ROUNDS) -> int:
+    """The first argument of the script, else ``usual``."""
+    return int(sys.argv[1]) if len(sys.argv) > 1 else usual

@@ -45,6 +45,9 @@ SENDING = [
     ("docker buildx build -t x --push .", "docker buildx build --push"),
     ("podman push x", "podman push"),
     ("skopeo copy docker-daemon:x docker://y", "skopeo copy"),
+    ("skopeo copy oci:x docker://y", "skopeo copy"),
+    ("buildah push x docker://y", "buildah push"),
+    ("buildah push x", "buildah push"),
     ("helm push a.tgz oci://x", "helm push"),
     ("gem push a.gem", "gem push"),
     ("bundle exec rake release", "rake release"),
@@ -69,6 +72,8 @@ HARMLESS = [
     "python -m build", "pytest -k push", "docker build -t x .", "docker run x push",
     "mvn -B verify", "./gradlew publishToMavenLocal", "goreleaser release --snapshot",
     "rsync -a a b", "curl -fsSL https://x", "ko build --local", "skopeo copy docker://x oci:y",
+    'buildah push "x:1" "docker-archive:image.tar:x:1"', "podman push x oci-archive:y.tar",
+    "skopeo copy docker://x docker-daemon:y", "skopeo copy docker://x containers-storage:y",
     "echo 'an open quote", ["echo", "git", "push"], ["printf", "git push"],
 ]  # fmt: skip
 

@@ -49,7 +49,7 @@ def debian(name: str, folder: Path) -> Path:
         "-o", "Dir::Etc::sourceparts=-", "-o", f"Dir::State::lists={state / 'lists'}",
     ]  # fmt: skip
     call([*apt, "update"], folder)
-    call([*apt, "source", "--download-only", name], folder)
+    call([*apt, "source", "--tar-only", "--download-only", name], folder)
     return next(one for one in folder.glob(f"{name}_*.orig.tar.*") if one.suffix != ".asc")
 
 

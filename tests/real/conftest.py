@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,34 +12,42 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from archives import debian, npm, pushed, pypi, unpacked
 
+WAYS: dict[str, Callable[..., Path]] = {"pypi": pypi, "npm": npm, "debian": debian}
+
 
 @pytest.fixture(scope="session")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """``archives("pypi")`` and so on: the archive of one real project per registry."""
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """``archive("pypi", "colorama 0.4.6")``: the file, from the registry's own client."""
     folder = tmp_path_factory.mktemp("archives")
-    ways: dict[str, Callable[[], Path]] = {
-        "pypi": lambda: pypi("colorama", "0.4.6", folder),
-        "npm": lambda: npm("concat-map", "0.0.1", folder),
-        "debian": lambda: debian("figlet", folder),
-    }
-    found: dict[str, Path] = {}
+    found: dict[tuple[str, str], Path] = {}
 
-    def get(registry: str) -> Path:
-        if registry not in found:
-            found[registry] = ways[registry]()
-        return found[registry]
+    def get(registry: str, what: str) -> Path:
+        if (registry, what) not in found:
+            found[registry, what] = WAYS[registry](*what.split(), folder)
+        return found[registry, what]
 
     return get
 
 
 @pytest.fixture
-def repository(archives: Callable[[str], Path], tmp_path: Path) -> Callable[[str, str], Path]:
-    """A pushed git repository of an archive's content and a cx.toml, and nothing else."""
+def repository(
+    archive: Callable[[str, str], Path], tmp_path: Path
+) -> Callable[[Sequence[tuple[str, str, str]]], Path]:
+    """A pushed git repository of the content of archives, each in its folder, and nothing else.
 
-    def make(registry: str, cx_toml: str) -> Path:
-        folder = unpacked(archives(registry), tmp_path / "unpacked")
-        (folder / "cx.toml").write_text(cx_toml)
-        pushed(folder, tmp_path / "remote.git")
-        return folder
+    Of one archive the repository is what it holds, by the name that its folder has there.
+    """
+
+    def make(sources: Sequence[tuple[str, str, str]]) -> Path:
+        together = tmp_path / "together"
+        for turn, (registry, what, place) in enumerate(sources):
+            content = unpacked(archive(registry, what), tmp_path / f"unpacked-{turn}")
+            if not place:
+                together = content
+                break
+            (together / place).parent.mkdir(parents=True, exist_ok=True)
+            content.rename(together / place)
+        pushed(together, tmp_path / "remote.git")
+        return together
 
     return make

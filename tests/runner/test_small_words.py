@@ -11,6 +11,9 @@ import pytest
 
 from cxlocal.api import _Silent
 from cxlocal.clock import SystemClock, SystemIds
+from cxlocal.config.load import parse
+from cxlocal.doctor.project import check_test_needs
+from cxlocal.plan.resolve import resolve
 from cxlocal.runner.recovery import _manager
 from cxlocal.runner.source import Machine
 
@@ -140,6 +143,26 @@ def test_doctor_sees_what_the_commit_lacks_and_what_publishes(shop: Any) -> None
     shop.git("push", "-q", "origin", "HEAD:main")
     assert look()["process"] == ("bad", "git add cx.toml && git commit && git push")
     assert shop.command("doctor").code == 1
+
+
+@pytest.mark.parametrize(
+    ("project", "python", "absent"),
+    [
+        ('dependencies = ["click", "no-such-thing>=2"]', "", "no-such-thing"),
+        ('dependencies = ["click", "gone; python_version < \'3\'"]', "", ""),
+        ('dependencies = ["no-such-thing"]', ".venv/bin/python", ""),
+        ('[project.optional-dependencies]\ntest = ["one-thing", "another"]', "", "one-thing, another"),
+    ],
+)  # fmt: skip
+def test_doctor_sees_what_tests_beside_it_lack(
+    project: str, python: str, absent: str, tmp_path: Path
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "shop"\n{project}\n')
+    given = f', with = {{ python = "{python}" }}' if python else ""
+    toml = f'cx = 1\n[deliverable]\nname = "shop"\n[stages]\nunit = {{ tool = "pytest"{given} }}\n'
+    found = check_test_needs(resolve(parse(toml)), tmp_path)
+    assert [(one.name, one.state) for one in found] == ([("stage unit", "note")] if absent else [])
+    assert all(f"where {absent} is not installed" in one.found for one in found)
 
 
 REPORT = """<testsuite name="s" tests="1" failures="1"><testcase name="it" classname="c">

@@ -14,6 +14,7 @@ from cxlocal.plan.resolve import resolve
 from cxlocal.plan.types import Plan
 from cxlocal.survey.members import members
 from cxlocal.survey.propose import LINES_MAX, propose
+from cxlocal.survey.python_tests import requirements
 from cxlocal.survey.recognise import recognise
 from cxlocal.survey.tree import Survey, Tag
 
@@ -63,6 +64,9 @@ TESTS = {"tests/test_a.py": ""}
         ({"CMakeLists.txt": "project(\n  shop\n  VERSION 1.4.0)\n"}, "CMakeLists.txt", "1.4"),
         ({"CMakeLists.txt": 'set(SHOP_VERSION "1.4.0")\nproject(shop VERSION ${SHOP_VERSION})\n'}, "CMakeLists.txt", "1.4"),
         ({"CMakeLists.txt": "project(shop C)\n", "include/shop.h": '#define SHOP_VERSION "1.4.0"\n'}, "include/shop.h", "1.4"),
+        ({"Makefile": "all:\n\ttrue\n", "version.h": '#define SERVER_SOFTWARE "shop/1.4.0 26Oct2018"\n'}, "version.h", "1.4"),
+        ({"Makefile": "all:\n\ttrue\n", "shop.c": '#define PROTOCOL_SERVER "HTTP/1.1"\n#define USER_AGENT "Shop-cli 1.4.0"\n'}, "shop.c", "1.4"),
+        ({"Makefile": "all:\n\ttrue\n", "a.c": '#define BANNER "shop/2.0"\n', "b.c": '#define VERSION "1.4.0"\n'}, "b.c", "1.4"),
         ({"meson.build": "project('shop', 'c',\n  version : '1.4.0')\n"}, "meson.build", "1.4"),
         ({"configure.ac": "AC_INIT([shop], [1.4.0], [x@example.org])\n"}, "configure.ac", "1.4"),
         ({"Makefile": "VERSION = 1.4.0\nall:\n\ttrue\n"}, "Makefile", "1.4"),
@@ -98,6 +102,25 @@ def test_the_metadata_of_a_source_archive_is_stamped_too_where_the_build_believe
         "shop.py": '__version__ = "1.4.0"\n', "PKG-INFO": "Version: 1.4.0\n",
     }  # fmt: skip
     assert [one.file for one in made(files).version.stamp] == ["shop.py", "PKG-INFO"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "line"),
+    [
+        ("shop-1.30", "shop", "1.30"), ("shop_v2.0.4", "shop", "2.0"), ("web-shop-0.9.1", "web-shop", "0.9"),
+        ("shop-2", "shop-2", "0.1"), ("shop", "shop", "0.1"), ("1.4.0", "1.4.0", "0.1"),
+    ],
+)  # fmt: skip
+def test_the_folder_of_an_unpacked_archive_says_name_and_version(
+    folder: str, name: str, line: str
+) -> None:
+    files = {"Makefile": "all:\n\ttrue\n"}
+    seen = Survey(folder, frozenset(files), files)
+    plan = resolve(parse(propose(seen, recognise(seen)).text))
+    assert (plan.deliverable, plan.version.line) == (name, line)
+    # What a file or a tag says counts before it.
+    seen = seen._replace(tags=(Tag("v3.2.1"),))
+    assert resolve(parse(propose(seen, recognise(seen)).text)).version.line == "3.2"
 
 
 @pytest.mark.parametrize(
@@ -152,6 +175,20 @@ def test_what_needs_nothing_gets_no_environment() -> None:
     plan = made({"pyproject.toml": PROJECT + 'version = "1.0.0"\n', **TESTS})
     assert [stage.name for stage in plan.stages] == ["build", "unit"]
     assert plan.promotion("PASSED_TEST").after == ("unit",)
+
+
+@pytest.mark.parametrize(
+    ("files", "needed"),
+    [
+        ({"pyproject.toml": PROJECT + 'dependencies = ["click>=8"]\n[dependency-groups]\ntest = ["tox", {include-group = "x"}]\n'}, ["click>=8", "tox"]),
+        ({"pyproject.toml": PROJECT + '[project.optional-dependencies]\ntest = ["tox"]\ndocs = ["sphinx"]\n'}, ["tox"]),
+        ({"pyproject.toml": PROJECT, "requirements-dev.txt": "tox==4  # old\n-r other.txt\n./here\n"}, ["tox==4"]),
+        ({"pyproject.toml": PROJECT, "tox.ini": "[testenv]\ndeps =\n  freezegun\n"}, ["freezegun"]),
+        ({"pyproject.toml": PROJECT}, []), ({}, []),
+    ],
+)  # fmt: skip
+def test_what_tests_need_stands_in_the_project(files: Files, needed: list[str]) -> None:
+    assert requirements(survey(files)) == needed
 
 
 def test_a_requirement_that_a_shell_would_read_is_left_out() -> None:
@@ -249,6 +286,24 @@ def test_an_image_is_told_its_version() -> None:
     assert "--build-arg" not in command(base, "image")
 
 
+@pytest.mark.parametrize(
+    ("file", "tools", "begins", "keeps"),
+    [
+        ("Dockerfile", set(), "docker build -t", "docker save -o image.tar"),
+        ("Dockerfile", {"docker", "podman"}, "docker build", "docker save"),
+        ("Dockerfile", {"podman", "buildah"}, "podman build", "podman save"),
+        ("Containerfile", {"docker"}, "docker build", "docker save"),
+        ("Containerfile", {"docker", "podman"}, "podman build", "podman save"),
+        ("docker/Dockerfile", {"buildah"}, "buildah build -f docker/Dockerfile", 'buildah push "shop:$CXLOCAL_VERSION" "docker-archive:image.tar:shop:$CXLOCAL_VERSION"'),
+    ],
+)  # fmt: skip
+def test_an_image_is_built_by_what_is_here(
+    file: str, tools: set[str], begins: str, keeps: str
+) -> None:
+    built = command(made({file: "FROM scratch\n"}, tools=frozenset(tools)), "image")
+    assert built.startswith(begins) and f"&& {keeps}" in built
+
+
 UNTESTED: list[Files] = [
     {"Cargo.toml": '[package]\nname = "a"\n', "src/lib.rs": "pub fn a() {}\n"},
     {"go.mod": "module example.com/a\n", "a.go": "package a\n"},
@@ -271,6 +326,7 @@ def test_what_has_no_tests_says_so_and_has_no_stage_that_pretends(files: Files) 
 
 CLI, CORE = (f'{{"name": "{one}", "version": "1.2.0", "main": "a.js"}}' for one in ("cli", "core"))
 PY = '[build-system]\nrequires = ["hatchling"]\n[project]\nname = "a"\nversion = "1.2.0"\n'
+C_MAKE = "VERSION = 1.2.0\na: a.c\n\tcc -o a a.c\n"
 CRATE = '[package]\nname = "%s"\nversion = "1.2.0"\n'
 
 
@@ -290,6 +346,13 @@ CRATE = '[package]\nname = "%s"\nversion = "1.2.0"\n'
         ({"go.work": "go 1.22\nuse (\n\t./a\n\t./b\n)\n", "a/go.mod": "module x/a\n", "b/go.mod": "module x/b\n"}, ["a", "b"]),
         ({"README": "", "services/cart/package.json": CLI, "services/pay/pyproject.toml": PY, "docs/package.json": CORE}, ["services/cart", "services/pay"]),
         ({"pyproject.toml": PY, "docs/package.json": CORE}, [""]), ({"README": ""}, [""]),
+        # make, Meson and configure, beside others; a Makefile that only calls them is none.
+        ({"libs/a/pyproject.toml": PY, "tools/b/Makefile": C_MAKE}, ["libs/a", "tools/b"]),
+        ({"libs/a/pyproject.toml": PY, "b/Makefile": "all:\n\ttrue\n", "b/version.h": '#define B_VERSION "1.2.0"\n'}, ["b", "libs/a"]),
+        ({"a/meson.build": "project('a', 'c', version: '1.2.0')\n", "b/configure.ac": "AC_INIT([b], [1.2.0])\n"}, ["a", "b"]),
+        ({"Makefile": "all:\n\tmake -C a\n", "a/pyproject.toml": PY, "b/package.json": CLI, "c/Makefile": "all:\n\ttrue\n"}, ["a", "b"]),
+        ({"Makefile": C_MAKE, "python/pyproject.toml": PY, "js/package.json": CLI}, [""]),
+        ({"configure.ac": "AC_INIT([a], [1.2.0])\n", "src/Makefile": C_MAKE, "lib/Makefile": C_MAKE}, [""]),
     ],
 )  # fmt: skip
 def test_the_deliverables_of_a_workspace(files: Files, folders: list[str]) -> None:

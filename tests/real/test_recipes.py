@@ -1,0 +1,131 @@
+"""The recipes of docs/recipes.md, typed from the page in sources of real projects.
+
+A fence says what is done with it: ``console`` is typed and its lines compared; of the others the word
+after the language is a file, written (``> FILE``), added to (``>> FILE``), or compared (``FILE``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "recipes.md"
+HEAVY = {"cargo"}
+"""Programs that are large to install; recipes that need them are tried with ``--all``."""
+
+SOURCE = re.compile(r"`(pypi|npm|debian) ([^`]+)`(?:\s+in\s+`([^`]+)`)?")
+FENCE = re.compile(r"^```(\S+) ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND_SECONDS = 150
+
+
+class Recipe(NamedTuple):
+    """One section of the page."""
+
+    title: str
+    sources: list[tuple[str, str, str]]
+    """Registry, what of it, and the folder it goes to."""
+    needs: list[str]
+    fences: list[tuple[str, str, str]]
+    """Language, file with its sign, text."""
+
+
+def recipes() -> Iterator[Recipe]:
+    """The sections of the page."""
+    for section in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]:
+        prose = FENCE.sub("", section)
+        needed = re.search(r"Needs ((?:`[^`]+`(?:, )?)+)", prose)
+        yield Recipe(
+            section.partition("\n")[0], SOURCE.findall(prose),
+            re.findall(r"`([^`]+)`", needed[1]) if needed else [], FENCE.findall(section),
+        )  # fmt: skip
+
+
+def marked(recipe: Recipe) -> Any:
+    """A parameter of the test, with what the recipe needs."""
+    marks = [pytest.mark.needs(*recipe.needs)] if recipe.needs else []
+    marks += [pytest.mark.heavy] if HEAVY & set(recipe.needs) else []
+    return pytest.param(recipe, marks=marks, id=recipe.title.replace(" ", "-"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("recipe", [marked(one) for one in recipes()])
+def test_a_recipe_does_what_the_page_says(
+    recipe: Recipe, repository: Callable[..., Path], cx: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = repository(recipe.sources)
+    monkeypatch.setenv("PATH", f"{Path(cx.program).parent}{os.pathsep}{os.environ['PATH']}")
+    # What a container tool keeps goes with the test, and it needs neither kernel modules nor a daemon.
+    monkeypatch.setenv("STORAGE_DRIVER", "vfs")
+    monkeypatch.setenv("BUILDAH_ISOLATION", "chroot")
+    try:
+        for language, file, text in recipe.fences:
+            if language == "console":
+                type_in(folder, text)
+            else:
+                place(folder, file, text)
+    finally:
+        cx("env", "destroy", "production", "--yes", cwd=folder)
+
+
+def type_in(folder: Path, console: str) -> None:
+    """Call each command and find its lines in what it said, in their order."""
+    for call in re.split(r"^\$ ", console, flags=re.MULTILINE)[1:]:
+        command, *lines = call.rstrip("\n").split("\n")
+        done = subprocess.run(
+            ["bash", "-ec", command], cwd=folder, capture_output=True, text=True,
+            timeout=COMMAND_SECONDS, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, f"{command} ended in {done.returncode}:\n{said}"
+        at = 0
+        for line in lines:
+            wanted = ".*".join(map(re.escape, line.strip().split("…")))
+            found = re.compile(wanted).search(said, at)
+            assert found, f"{command} does not say {line!r} there:\n{said}"
+            at = found.end()
+
+
+def place(folder: Path, file: str, text: str) -> None:
+    """Write, add to, or compare a file, as its sign says."""
+    sign, _, name = file.rpartition(" ")
+    path = folder / name
+    if sign == ">":
+        path.write_text(text)
+    elif sign == ">>":
+        with path.open("a") as opened:
+            opened.write(text)
+    else:
+        written = tomllib.loads(path.read_text())
+        assert holds(written, tomllib.loads(text)), (
+            f"{name} does not hold that:\n{path.read_text()}"
+        )
+
+
+def holds(written: Any, shown: Any) -> bool:
+    """Whether everything that is shown stands in what was written."""
+    if isinstance(shown, dict):
+        return isinstance(written, dict) and all(
+            key in written and holds(written[key], value) for key, value in shown.items()
+        )
+    return bool(written == shown)
+
+
+def test_every_kind_has_its_recipe() -> None:
+    kinds = ("Python library", "Python service", "Node package", "workspace", "C library",
+        "Rust crate", "container service", "monorepo")  # fmt: skip
+    found = list(recipes())
+    assert len(found) == len(kinds)
+    for kind, recipe in zip(kinds, found, strict=True):
+        assert kind in recipe.title
+        assert recipe.sources, f"{recipe.title} names no project"
+        assert any(
+            re.search(r"^\$ cxlocal.* run\b", text, re.MULTILINE) for _, _, text in recipe.fences
+        )
