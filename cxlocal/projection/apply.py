@@ -16,7 +16,7 @@ from cxlocal.text import clean_text
 # sql: a constant of this module
 ATTEMPTS = """
 SELECT id, attempt, outcome, part, parts_total, place, job, job_id, run_attempt, job_attempt,
-  replaces, counts, stage FROM stage_run
+  replaces, counts, beside, stage FROM stage_run
 """
 # sql: the same
 BESIDE = ATTEMPTS + "WHERE (run, stage) = (SELECT run, stage FROM stage_run WHERE id = ?)"
@@ -80,10 +80,12 @@ def read_attempt(row: Sequence[Any]) -> Attempt:
     id, attempt, outcome, part, total, place, job, job_id, run_attempt, job_attempt, replaces = row[
         :11
     ]
+    beside = row[12]
     return Attempt(
         id, attempt if isinstance(attempt, int) else 0, outcome, part or "", total or 0,
         place or "", job or "", job_id or "", run_attempt or 0, job_attempt or 0,
         None if replaces is None else tuple(json.loads(replaces)),
+        tuple(json.loads(beside)) if beside else (),
     )  # fmt: skip
 
 

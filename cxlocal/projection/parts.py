@@ -37,6 +37,9 @@ class Attempt(NamedTuple):
     replaces: tuple[str, ...] | None = None
     """Ids of the attempts that it is a retry of. None: the whole stage was carried out once more,
     which replaces whatever came before."""
+    beside: tuple[str, ...] = ()
+    """Ids of the attempts whose processes ran when it began: of those it is no retry, whatever the
+    server counts."""
 
     @property
     def level(self) -> tuple[int, int]:
@@ -85,10 +88,13 @@ def counting(attempts: Collection[Attempt]) -> tuple[Attempt, ...]:
 def _after_retries(group: Sequence[Attempt]) -> list[Attempt]:
     """What is left of attempts by one job of a CI server: each that the server counts as a later
     attempt replaces one of an earlier, those first that did not succeed. So a retry of one of two
-    jobs that cannot be told apart does not speak for the other."""
+    jobs that cannot be told apart does not speak for the other. Nor does it for one that ran when
+    it began."""
     alive: list[Attempt] = []
     for level in sorted({one.level for one in group}):
         again = [one for one in group if one.level == level]
-        alive.sort(key=lambda one: (one.outcome == Outcome.SUCCESS, one.id))
-        alive = alive[len(again) :] + again
+        ran = {id for one in again for id in one.beside}
+        over = [one for one in alive if one.id not in ran]
+        over.sort(key=lambda one: (one.outcome == Outcome.SUCCESS, one.id))
+        alive = [one for one in alive if one.id in ran] + over[len(again) :] + again
     return alive

@@ -99,14 +99,18 @@ def stage_started(said: Said) -> list[Fact]:
 
 def _part(custom: dict[str, Any]) -> dict[str, Any]:
     """What a single command says of the part it is, and of the job that reports it."""
-    place, replaces = custom.get("place") or {}, custom.get("replaces")
+    place = custom.get("place") or {}
     return {
         "part": custom.get("part"), "parts_total": counted(custom.get("parts")),
         "place": place.get("name"), "job": place.get("job"), "job_id": place.get("job_id"),
         "run_attempt": counted(place.get("attempt")),
         "job_attempt": counted(place.get("job_attempt")),
-        "replaces": None if replaces is None else as_json([one for one in replaces if isinstance(one, str)]),
+        "replaces": _ids(custom.get("replaces")), "beside": _ids(custom.get("beside")),
     }  # fmt: skip
+
+
+def _ids(found: Any) -> str | None:
+    return None if found is None else as_json([one for one in found if isinstance(one, str)])
 
 
 def counted(value: Any) -> int | None:

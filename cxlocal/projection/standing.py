@@ -50,8 +50,8 @@ def stand(attempts: Collection[Attempt], expected: Expected) -> Standing:
     missing = [f"{one.shown} has not ended" for one in counted if one.outcome is None]
     complete = bool(counted)
     if not any(one.replaces is None for one in counted):
-        here = {one.part for one in counted}
-        total = expected.total or max((one.total for one in counted), default=0)
+        total = expected.total or max((one.total for one in attempts), default=0)
+        here = {one.part for one in counted if not _is_beyond(one.part, total)}
         missing += [f"{name} is missing" for name in expected.names if name not in here]
         count = len(here - {""}) + sum(1 for one in counted if not one.part)
         if not expected.names and count < total:
@@ -67,6 +67,13 @@ def stand(attempts: Collection[Attempt], expected: Expected) -> Standing:
     elif counted and not missing:
         outcome = Outcome.SUCCESS
     return Standing(outcome, counted, failed, tuple(missing), complete)
+
+
+def _is_beyond(part: str, total: int) -> bool:
+    """Servers number parts from 0 or from 1: a greater number than there are parts is none of them."""
+    digits = part.lstrip("0") or "0"
+    plain = total and part.isascii() and part.isdecimal()
+    return bool(plain) and (len(digits) > len(str(total)) or int(digits) > total)
 
 
 def words_of(stage: str, standing: Standing | None) -> str:

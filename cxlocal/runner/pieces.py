@@ -104,6 +104,8 @@ class Reporter(NamedTuple):
     def chosen(self) -> str:
         """The part; empty for the only one."""
         found = self.part or ("" if self.place is None else self.place.part)
+        if not self.part and found.isascii() and found.isdecimal():
+            found = found.lstrip("0") or "0"  # "01" is no other part than "1"
         return cut_name(clean_text(found), PART_CHARACTERS)
 
 
@@ -184,6 +186,10 @@ class PieceRecord(RunRecord):
                 late = {row[0] for row in transaction.connection.execute(ENDED_SINCE, wanted)}
             before = [one for one in counting(known) if one.id not in late]
             facts["replaces"] = list(replaceable(new, before, retry=by.retry))
+            if ran := [
+                one.id for one in known if one.outcome is None and self._runs(stage.name, one)
+            ]:
+                facts["beside"] = ran
             if alive:
                 self._hold(stage.name, attempt)
             now_ms = self.journal.clock.now_ms()
@@ -202,6 +208,11 @@ class PieceRecord(RunRecord):
     def _lock_of(self, stage: str, attempt: int) -> Path:
         name = f"{path_part(self.run)}.{path_part(stage)}.{attempt}"
         return self.journal.home / "locks" / STAGES / name
+
+    def _runs(self, stage: str, one: Attempt) -> bool:
+        """Whether a process of this machine carries it out: ``end_gone`` took away the locks of others."""
+        mine = one.id == self.ref.stage_run(stage, one.attempt)
+        return mine and self._lock_of(stage, one.attempt).exists()
 
     def notes_of(self, stage: str, attempt: int) -> Path | None:
         """Where the programs of an attempt are noted that this process carries out; None for one that

@@ -118,6 +118,13 @@ def _buildkite_attempt(environ: Environ) -> str:
     return str(int(count) + 1) if count.isdecimal() else ""
 
 
+def _buildkite_job(environ: Environ) -> str:
+    """Two steps may have one label; a step has one key, or one id, in all its tries."""
+    label = environ.get("BUILDKITE_LABEL", "")
+    step = environ.get("BUILDKITE_STEP_KEY") or environ.get("BUILDKITE_STEP_ID", "")
+    return f"{label} ({step})" if label and step else label or step
+
+
 def _travis_part(environ: Environ) -> str:
     """Job 12.3 is the third of build 12."""
     return environ.get("TRAVIS_JOB_NUMBER", "").partition(".")[2]
@@ -190,7 +197,7 @@ SERVERS = (
            ("SYSTEM_JOBPOSITIONINPHASE",), ("SYSTEM_TOTALJOBSINPHASE",)),
     Server("buildkite", ("BUILDKITE",), ("BUILDKITE_BUILD_ID",), ("BUILDKITE_BUILD_NUMBER",),
            ("BUILDKITE_BUILD_URL",), ("BUILDKITE_COMMIT",), ("BUILDKITE_BRANCH",),
-           (), ("BUILDKITE_BUILD_CREATOR",), ("BUILDKITE_LABEL",), ("BUILDKITE_JOB_ID",),
+           (), ("BUILDKITE_BUILD_CREATOR",), _buildkite_job, ("BUILDKITE_JOB_ID",),
            _buildkite_attempt, ("BUILDKITE_PARALLEL_JOB",),
            ("BUILDKITE_PARALLEL_JOB_COUNT",)),
     # What is run again is a new workflow that takes over the workspace, and its jobs have greater

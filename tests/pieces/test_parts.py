@@ -86,6 +86,14 @@ def buildkite(index: int, retry: int = 0) -> dict[str, str]:
     }  # fmt: skip
 
 
+def step(id: str, retry: int = 0) -> dict[str, str]:
+    return {
+        "BUILDKITE": "true", "BUILDKITE_BUILD_ID": "b", "BUILDKITE_LABEL": "unit",
+        "BUILDKITE_STEP_ID": id, "BUILDKITE_JOB_ID": f"{id}-{retry}",
+        "BUILDKITE_RETRY_COUNT": str(retry),
+    }  # fmt: skip
+
+
 def azure(position: int, attempt: int = 1) -> dict[str, str]:
     return {
         "TF_BUILD": "True", "BUILD_BUILDID": "7", "SYSTEM_JOBNAME": f"leg{position}",
@@ -111,6 +119,11 @@ def gocd(index: int, counter: int = 1) -> dict[str, str]:
         "GO_STAGE_NAME": "test", "GO_JOB_NAME": "unit", "GO_STAGE_COUNTER": str(counter),
         "GO_JOB_RUN_INDEX": str(index), "GO_JOB_RUN_COUNT": "2",
     }  # fmt: skip
+
+
+def leg(part: object, parts: int, attempt: int = 1) -> dict[str, str]:
+    return {**OWN, "CXLOCAL_CI_JOB": "u", "CXLOCAL_CI_PART": str(part), "CXLOCAL_CI_PARTS": str(parts),
+            "CXLOCAL_CI_ATTEMPT": str(attempt)}  # fmt: skip
 
 
 BAMBOO = {"bamboo_planKey": "P-X", "bamboo_buildNumber": "8", "bamboo_buildResultKey": "P-X-J1-8"}
@@ -161,6 +174,11 @@ GOOD, BAD = "success", "failure"
         ([Job(workflow("w1", 70), BAD), Job(workflow("w1", 71, "unit-3.12"), GOOD)], BAD),
         ([Job(workflow("w1", 70, index=0), BAD), Job(workflow("w1", 70, index=1), GOOD),
           Job(workflow("w2", 81, index=0), GOOD)], GOOD),
+        # Buildkite: two steps may have one label.
+        ([Job(step("s1"), BAD), Job(step("s2", retry=1), GOOD)], BAD),
+        ([Job(step("s1"), BAD), Job(step("s1", retry=1), GOOD)], GOOD),
+        ([Job({**step("s1"), "BUILDKITE_STEP_KEY": "a"}, BAD),
+          Job({**step("s1", retry=1), "BUILDKITE_STEP_KEY": "b"}, GOOD)], BAD),
         ([Job(azure(1), BAD), Job(azure(2), GOOD)], BAD),
         ([Job(azure(1), BAD), Job(azure(2), GOOD), Job(azure(1, 2), GOOD)], GOOD),
         ([Job(circle(0), GOOD)], None),
@@ -201,6 +219,14 @@ def test_parts_on_servers(record: PieceRecord, jobs: list[Job], outcome: str | N
         (Expected((), 3), [Job(github(), GOOD)] * 2, ("2 of 3 parts are here",)),
         (Expected((), 3), [Job(github(), GOOD)] * 3, ()),
         (Expected((), 1), [Job(circle(0), GOOD)], ()),
+        # A server that says less later has not fewer.
+        (ANY, [Job(leg(1, 3), GOOD), Job(leg(1, 1, attempt=2), GOOD)], ("1 of 3 parts are here",)),
+        (ANY, [Job(leg(1, 3), GOOD), Job(leg(2, 0), GOOD)], ("2 of 3 parts are here",)),
+        (ANY, [Job(leg(1, 2), GOOD), Job(leg(7, 2), GOOD)], ("1 of 2 parts are here",)),
+        (ANY, [Job(leg(1, 2), GOOD), Job(leg("9" * 20, 2), GOOD)], ("1 of 2 parts are here",)),
+        (ANY, [Job(leg(1, 2), GOOD), Job(leg("01", 2), GOOD)], ("1 of 2 parts are here",)),
+        (ANY, [Job(leg(0, 2), GOOD), Job(leg(1, 2), GOOD)], ()),
+        (ANY, [Job(leg(1, 2), GOOD), Job(leg(2, 2), GOOD)], ()),
         (ANY, [Job(DESK, GOOD), Job(DESK, None)], ("attempt 2 has not ended",)),
     ],
 )
@@ -222,6 +248,19 @@ def test_attempts_at_once_are_never_retries(
     record.stage_finished(UNIT, first, Outcome.FAILURE, "", started_ms=1)
     assert stand(record.attempts()["unit"], ANY).outcome == BAD
     assert report(record, Job(environ, GOOD, retry=True)).outcome == GOOD
+
+
+@pytest.mark.parametrize("again", [{"CXLOCAL_CI_ATTEMPT": "2"}, {"CXLOCAL_CI_JOB_ATTEMPT": "2"}])
+def test_a_later_attempt_of_a_server_is_no_retry_of_what_still_runs(
+    record: PieceRecord, again: dict[str, str]
+) -> None:
+    runs = record.begin_stage(UNIT, Job({**OWN, "CXLOCAL_CI_JOB": "u"}, None).by, alive=True)
+    assert report(record, Job({**OWN, "CXLOCAL_CI_JOB": "u", **again}, GOOD)).outcome is None
+    record.stage_finished(UNIT, runs, Outcome.FAILURE, "", started_ms=1)
+    record.let_go("unit", runs)
+    assert stand(record.attempts()["unit"], ANY).outcome == BAD
+    last = {**OWN, "CXLOCAL_CI_JOB": "u", **dict.fromkeys(again, "3")}
+    assert report(record, Job(last, GOOD), Job(last, GOOD)).outcome == GOOD
 
 
 def test_a_beginning_that_was_recorded_late_is_no_retry(record: PieceRecord) -> None:
