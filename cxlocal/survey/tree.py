@@ -20,7 +20,7 @@ FOREIGN = compile_late(
 """Folders in repositories that hold the work of others."""
 
 
-_UNPACKED = re.compile(r"(.*[A-Za-z].*?)[-_]v?(\d+(?:\.\d+)+[A-Za-z0-9.+~-]*)", re.ASCII)
+_UNPACKED = compile_late(r"(.*[A-Za-z].*?)[-_]v?(\d+(?:\.\d+)+[A-Za-z0-9.+~-]*)", re.ASCII)
 
 
 class Tag(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -24,17 +25,22 @@ def _tests_run(root: Path) -> Any:
 
 
 def _needed(root: Path) -> dict[str, str]:
-    """Programs by the file whose marks name them."""
+    """Programs by the file whose marks, or whose recipes, name them."""
     found: dict[str, str] = {}
     for path in (root / "tests").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.needs":
-                found |= {ast.literal_eval(each): path.name for each in node.args}
+                plain = [each for each in node.args if not isinstance(each, ast.Starred)]
+                found |= {ast.literal_eval(each): path.name for each in plain}
+    recipes = (root / "docs" / "recipes.md").read_text(encoding="utf-8")
+    for names in re.findall(r"Needs ((?:`[^`]+`(?:, )?)+)", recipes):
+        found |= dict.fromkeys(re.findall(r"`([^`]+)`", names), "recipes.md")
     return found
 
 
 def test_every_program_a_test_needs_is_installed(root: Path) -> None:
-    installed = {package.program for package in _tests_run(root).PACKAGES}
+    run = _tests_run(root)
+    installed = {package.program for package in (*run.PACKAGES, *run.HEAVY_PACKAGES)}
     needed = _needed(root)
     assert {"git", "strace"} < set(needed), "the marks are not found"
     missing = {
