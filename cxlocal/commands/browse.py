@@ -57,10 +57,17 @@ CLOSE_SECONDS = 2
         ("cxlocal browse", "open the history of this machine in the browser"),
         ("cxlocal browse --no-open --port 8001", "print the address only"),
         ("cxlocal browse --get /journal/live-now.json", "print one page, without a server"),
+        (
+            'datasette "$(cxlocal journal path)" -m "$(cxlocal browse --metadata-path)"',
+            "the same tables and queries in a Datasette of one's own",
+        ),
     ]
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port; any free one else.")
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
+@click.option(
+    "--metadata-path", is_flag=True, help="Print where words and queries for plain Datasette lie."
+)
 @click.option("--get", "page", metavar="PATH", help="Print the page at PATH and stop.")
 @click.option(
     "--name", "names", multiple=True, metavar="HOST", help="Answer to this name, too: of a proxy."
@@ -74,6 +81,7 @@ def browse(
     app: App,
     port: int,
     no_open: bool,
+    metadata_path: bool,
     page: str | None,
     names: tuple[str, ...],
     prefix: str,
@@ -87,6 +95,9 @@ def browse(
     The printed address opens the pages once, and leaves a cookie in that browser: the port is open to every
     user of this machine, and the journal is yours.
     """
+    if metadata_path:
+        put(str(metadata_file()))
+        return ExitCode.DONE
     refresh = Refresher(app)
     refresh.now()
     below = f"/{prefix.strip('/')}/" if prefix.strip("/") else "/"

@@ -60,7 +60,7 @@ def doctor(app: App, output: Output) -> int:
     # A broken plugin must not keep doctor from saying so; it is loaded like any other and named.
     project = load_project(app)
     own = add_own_plugins(app, project)
-    passing = _is_passing(app, project)
+    passing = is_passing_here(app, project)
     checks: list[Check] = [check_disk(app.home()), check_sqlite(), *check_plugins(project.manager)]
     checks += own
     for where, path in app.journals():
@@ -95,7 +95,7 @@ def add_own_plugins(app: App, project: Project) -> list[Check]:
     return []
 
 
-def _is_passing(app: App, project: Project) -> bool:
+def is_passing_here(app: App, project: Project) -> bool:
     """Whether this machine goes away. Looked at before a journal is made here."""
     for _, path in app.journals() if app.journal_paths() else []:
         with app.journal(path=path) as journal:
@@ -120,6 +120,18 @@ def project_checks(app: App, project: Project, journal: Journal, *, passing: boo
     except CxError as problem:
         answered = refused_by_store(problem)
     catch_up(journal)
+    return [
+        *checks_without_store(app, project, journal, plan, passing=passing),
+        answered,
+        *check_lender(plan, _lender_of(app, project), passing=passing),
+    ]
+
+
+def checks_without_store(
+    app: App, project: Project, journal: Journal, plan: Plan, *, passing: bool
+) -> list[Check]:
+    """What a release needs while the store is away; it is not asked."""
+    assert project.root is not None
     assert project.config is not None
     wanted = reserve_size(project.config, project.settings)
     invents = plan.version.when_empty == "suffix"
@@ -131,9 +143,7 @@ def project_checks(app: App, project: Project, journal: Journal, *, passing: boo
         *check_kinds(plan),
         *check_process(project.root),
         check_revision(plan, project.root, journal.home, app.clock),
-        answered,
         *([] if passing and not invents else [check_reserve(plan, journal, wanted=wanted)]),
-        *check_lender(plan, _lender_of(app, project), passing=passing),
         *check_artifacts(plan, journal),
         *check_caches(plan, project.root, journal.home),
         *check_disputes(journal, plan.deliverable),

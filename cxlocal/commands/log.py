@@ -30,6 +30,7 @@ RUNS_OF = _RUNS + " AND deliverable = :deliverable" + _NEWEST
     examples=[
         ("cxlocal log", "the last 20 releases"),
         ("cxlocal log --all -n 5", "the last 5 runs of all, rehearsals included"),
+        ("cxlocal log --contains 4f2a91c", "the runs whose commit has this one in its history"),
         ("cxlocal log --json", "the same for a program"),
     ]
 )
@@ -45,6 +46,9 @@ RUNS_OF = _RUNS + " AND deliverable = :deliverable" + _NEWEST
 @click.option(
     "--all", "with_rehearsals", is_flag=True, help="Rehearsals, drills and other deliverables, too."
 )
+@click.option(
+    "--contains", metavar="COMMIT", help="Only runs of commits that have this one in their history."
+)
 @rows_options
 @pass_app
 def log(
@@ -53,16 +57,19 @@ def log(
     deliverable: str | None,
     outcome: str | None,
     with_rehearsals: bool,
+    contains: str | None,
     output: Output,
 ) -> None:
     """Show the runs this machine knows of, newest first.
 
-    In a project those of its deliverable; --all shows everything that this machine knows.
+    In a project those of its deliverable; --all shows everything that this machine knows. What a run
+    brought is something else: 'cxlocal show' says that.
     """
     if deliverable is None and not with_rehearsals:
         deliverable = named_here(app)
     asked = {
-        "kinds": with_rehearsals, "deliverable": deliverable, "outcome": outcome, "limit": limit,
+        "kinds": with_rehearsals, "deliverable": deliverable, "outcome": outcome,
+        "limit": limit if contains is None else -1,
     }  # fmt: skip
     known: dict[object, dict[str, object]] = {}
     named = app.journals()
@@ -73,6 +80,8 @@ def log(
         # What moved to another store is in both journals: the later one is where it is counted now.
         known |= {row["run"]: {**row, **({"store": store} if store else {})} for row in rows}
     found = sorted(known.values(), key=lambda row: str(row["queued_at"] or ""), reverse=True)
+    if contains is not None:
+        found = _containing(app, contains, found)
     columns = COLUMNS if len(named) == 1 else (*COLUMNS, "store")
     write_rows([_row(run) for run in found[:limit]], columns, output)
     if not found and output.for_people:
@@ -80,6 +89,16 @@ def log(
         say(
             f"No such run{whose} has been recorded here. 'cxlocal log --all' lists all that are known."
         )
+
+
+def _containing(app: App, commit: str, runs: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Those whose commit has ``commit`` in its history, as the clone here knows it. Raises UsageError."""
+    # Only who asks for it pays for git.
+    from cxlocal.revision.containing import having
+
+    revisions = {str(run["revision"]) for run in runs if run["revision"]}
+    inside = having(app.directory, commit, revisions)
+    return [run for run in runs if run["revision"] in inside]
 
 
 def _row(run: dict[str, object]) -> dict[str, object]:

@@ -1,10 +1,11 @@
-"""``cxlocal store invite, join, revoke, status``: who takes part in a store."""
+"""``cxlocal store invite, join, grant, revoke, members``: who takes part in a store."""
 
 from __future__ import annotations
 
 import shlex
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +17,32 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.journals import place_of
 from cxlocal.commands.output import json_option, put, write_document, write_rows
 from cxlocal.commands.project import Project, access_of, agreed, load_project, open_project_store
-from cxlocal.commands.serve import server_part
+from cxlocal.commands.served import how_to_join, read_authority, server_part
 from cxlocal.commands.terminal import harmless, say, warn
 from cxlocal.domain import deliverable_id
 from cxlocal.errors import CxError, UsageError
 from cxlocal.exchange.destination import EMBEDDED
-from cxlocal.exchange.followed import read_with as followed
 from cxlocal.exchange.journals import look
 from cxlocal.exchange.open import open_store, require_agreed
-from cxlocal.exchange.overview import overview
-from cxlocal.exchange.standing import note_standing, read_joined, words_of_staying
+from cxlocal.exchange.rights import Rights, rights_from_json, words_of
+from cxlocal.exchange.standing import note_standing, read_joined
 from cxlocal.exchange.state import forget_cursor
-from cxlocal.exchange.store import Store
-from cxlocal.exchange.sync import synchronise
-from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import counted
-
-STATUS_SECONDS = 5.0
-"""What asking the store for news may take before the status is shown as it was."""
+from cxlocal.values import NamedTuple
 
 _STORE = click.option("--store", "url", metavar="URL", help="The store; else that of [store] url.")
+
+
+def _lists(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that name deliverables by what may be done with them."""
+    for name, words in (
+        ("--read", "May read history of this deliverable; * for all."),
+        ("--push", "May push history of this deliverable; * for all."),
+        ("--take", "May take numbers of this deliverable; * for all."),
+    ):
+        function = click.option(name, multiple=True, help=words)(function)
+    both = "May take, push and read this one."
+    return click.option("--deliverable", "both", multiple=True, help=both)(function)
 
 
 @command(
@@ -47,10 +54,7 @@ _STORE = click.option("--store", "url", metavar="URL", help="The store; else tha
     ]
 )
 @click.argument("name")
-@click.option("--deliverable", "both", multiple=True, help="May take, push and read this one.")
-@click.option("--take", multiple=True, help="May take numbers of this deliverable; * for all.")
-@click.option("--push", multiple=True, help="May push history of this deliverable; * for all.")
-@click.option("--read", multiple=True, help="May read history of this deliverable; * for all.")
+@_lists
 @click.option("--manage", is_flag=True, help="May invite, revoke and recover, too.")
 @_STORE
 @json_option
@@ -76,8 +80,14 @@ def invite(
         return
     put(harmless(str(found["code"])))
     say(f"On the machine that shall be {name!r}, within a day:")
-    words = ("cxlocal", "store", "join", address, "--code", str(found["code"]))
-    say(f"  {shlex.join(harmless(word) for word in words)}")
+    say(f"  {how_to_join(address, str(found['code']), _authority_file(managed, found))}")
+
+
+def _authority_file(managed: Any, found: Mapping[str, Any]) -> str:
+    """The file of the authority that the next machine has to name as well."""
+    if "authority_file" in found:  # on the server, which was told (serve --ca)
+        return str(found["authority_file"])
+    return str(managed.known_authority()[1])
 
 
 def rights_asked(
@@ -96,6 +106,52 @@ def rights_asked(
 
 @command(
     examples=[
+        ("cxlocal store grant shop-ci --deliverable shop --deliverable engine", "for these two"),
+        ("cxlocal store grant ada --manage", "beside what it may already"),
+        ("cxlocal store grant board --read '*' --no-manage", "read everything, and no more"),
+    ]
+)
+@click.argument("name")
+@_lists
+@click.option("--manage/--no-manage", default=None, help="May invite, revoke and recover, too.")
+@_STORE
+@json_option
+@pass_app
+def grant(
+    app: App, name: str, both: tuple[str, ...], take: tuple[str, ...], push: tuple[str, ...],
+    read: tuple[str, ...], manage: bool | None, url: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Change what a member may do; its token stays, and nothing is joined anew.
+
+    The deliverables named replace those it had. What no option speaks of stays as it is. Its machines
+    learn of it at their next contact.
+    """
+    lists = bool(both or take or push or read)
+    if not lists and manage is None:
+        raise UsageError(
+            "no right is named",
+            why="what is named replaces what a member had",
+            hint=f"cxlocal store grant {shlex.quote(name)} --deliverable '*'   lets it do everything",
+            name="no-rights",
+        )
+    managed = _open_management(app, url)
+    try:
+        had = {each["name"]: each["rights"] for each in managed.members()["members"]}
+        kept = had.get(name, Rights().as_json())
+        named = rights_asked(both, take, push, read, False) if lists else kept
+        rights = {**named, "manage": bool(kept["manage"]) if manage is None else manage}
+        found = managed.grant(name, rights)
+    finally:
+        managed.close()
+    if as_json:
+        write_document(found)
+        return
+    before, now = (words_of(rights_from_json(found[each])) for each in ("before", "rights"))
+    say(harmless(f"{name!r} may now: {now}. It was: {before}. Its machines learn of it by a sync."))
+
+
+@command(
+    examples=[
         ("cxlocal store join https://store.example.org:8377 --code CODE", "enrol this machine"),
         ("cxlocal store join URL --code CODE --ca company.pem", "trust an authority of your own"),
         ("cxlocal store join URL --code CODE --print-token", "for a CI server's secrets"),
@@ -103,28 +159,35 @@ def rights_asked(
 )
 @click.argument("url")
 @click.option("--code", help="The one-time code; asked for if it is left out.")
-@click.option("--ca", type=click.Path(dir_okay=False), help="Authority of the store's certificate.")
+@click.option(
+    "--ca",
+    type=click.Path(dir_okay=False),
+    help="Authority of the store's certificate; one that is known here need not be named again.",
+)
+@click.option("--name", help="What to be called, for a code that names nobody: the first one.")
 @click.option("--print-token", is_flag=True, help="Print the token; keep nothing on this machine.")
 @json_option
 @pass_app
 def join(
-    app: App, url: str, code: str | None, ca: str | None, print_token: bool, as_json: bool
-) -> None:
+    app: App, url: str, code: str | None, ca: str | None, name: str | None, print_token: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Enrol this machine at a store by a one-time code.
 
     The token is kept in the home folder, readable by its owner alone.
     """
     code = code or click.prompt("Code", err=True)
-    authority = Path(ca).read_text(encoding="ascii", errors="replace") if ca else ""
     project = load_project(app)
-    if print_token:
-        _print_token(app, project, url, code, authority)
-        return
     store: Any = open_project_store(app, project, url)
     try:
         if not hasattr(store, "join"):
             raise _not_served(url)
-        found = store.join(code, authority)
+        authority, file = read_authority(ca) if ca else store.known_authority()
+        joining = Joining(code, name, authority, file)
+        if print_token:
+            _print_token(app, project, url, joining)
+            return
+        found = joining.at(store)
     finally:
         store.close()
     agreed(app, store.url, "store join")
@@ -139,6 +202,36 @@ def join(
         say(f'To use it, write into cx.toml or cx.local.toml:\n  [store]\n  url = "{store.url}"')
 
 
+class Joining(NamedTuple):
+    """What a machine is enrolled with."""
+
+    code: str
+    name: str | None
+    authority: str
+    authority_file: str
+
+    def at(self, store: Any) -> dict[str, Any]:
+        """Enrol; a code that names nobody asks who it is for. What the store says."""
+        try:
+            return self._join(store, self.name or "")
+        except UsageError as error:
+            if error.name != NAME_WANTED or self.name is not None:
+                raise
+        if not sys.stdin.isatty():
+            return self._join(store, None)
+        return self._join(store, click.prompt("Your name at this store", err=True))
+
+    def _join(self, store: Any, name: str | None) -> dict[str, Any]:
+        found: dict[str, Any] = store.join(
+            self.code, self.authority, name=name, authority_file=self.authority_file
+        )
+        return found
+
+
+NAME_WANTED = "name-wanted"
+"""What a store refuses a code by that is for whoever comes first."""
+
+
 def _read_anew(app: App, url: str, found: dict[str, Any]) -> None:
     """A second code may have brought other rights: what could not be read before is fetched, what
     could not be recorded before may be."""
@@ -149,15 +242,13 @@ def _read_anew(app: App, url: str, found: dict[str, Any]) -> None:
                 note_standing(transaction, read_joined(found))
 
 
-def _print_token(app: App, project: Project, url: str, code: str, authority: str) -> None:
+def _print_token(app: App, project: Project, url: str, joining: Joining) -> None:
     """Enrol in a folder that goes again; the token goes to standard output alone."""
     with tempfile.TemporaryDirectory() as folder:
         access = access_of(app, project)._replace(home=Path(folder))
         store: Any = open_store(access, url)
         try:
-            if not hasattr(store, "join"):
-                raise _not_served(url)
-            found = store.join(code, authority)
+            found = joining.at(store)
             token = store.token
         finally:
             store.close()
@@ -202,104 +293,81 @@ def revoke(app: App, name: str, url: str | None, as_json: bool) -> None:
 
 @command(
     examples=[
-        ("cxlocal store status", "machines, last contacts, reserves and how far numbers are"),
-        ("cxlocal store status --json", "the same for a program"),
+        ("cxlocal store members", "who takes part: rights, machines, last contacts, open codes"),
+        ("cxlocal store members --json", "the same for a program"),
+        ("cxlocal store members --store sqlite:///srv/cx/store.db", "on the server"),
     ]
 )
+@_STORE
 @json_option
 @pass_app
-def status(app: App, as_json: bool) -> None:
-    """Show the store: machines, last contacts, reserves, what waits."""
-    project = load_project(app)
-    named = app.journals()
-    found = [_facts(app, project, path) for _, path in named]
+def members(app: App, url: str | None, as_json: bool) -> None:
+    """List who takes part in a store: rights, machines, last contacts, open codes.
+
+    A member that may not invite others sees itself alone.
+    """
+    managed = _open_management(app, url)
+    try:
+        found = managed.members()
+    finally:
+        managed.close()
+    rows = roll(found, _names(app))
     if as_json:
-        write_document({"stores": found} if len(named) > 1 else found[0])
+        counts = {name: found[name] for name in ("wrong_codes", "wrong_tokens") if name in found}
+        write_document({"members": rows, **counts})
         return
-    for number, facts in enumerate(found):
-        if number:
-            put()
-        _tell(facts)
+    shown = [
+        {
+            "member": row["name"] or "(the first to join)",
+            "rights": "" if row["rights"] is None else words_of(rights_from_json(row["rights"])),
+            "machines": ", ".join(each["machine"] for each in row["machines"]),
+            "last_contact": row["last_contact"],
+            "state": f"revoked {row['revoked_at']}" if row["revoked_at"] else "",
+            "open_code_until": row["open_code_until"],
+        }
+        for row in rows
+    ]
+    write_rows(shown, tuple(shown[0]) if shown else ())
+    if found.get("wrong_codes"):
+        say(f"Wrong codes tried so far: {found['wrong_codes']}")
 
 
-def _facts(app: App, project: Project, path: Path | None) -> dict[str, Any]:
-    with app.journal(path=path) as journal:
-        store = open_project_store(app, project, journal=journal)
-        try:
-            report = synchronise(journal, store, budget_seconds=STATUS_SECONDS, use_breaker=False)
-            catch_up(journal)
-            facts = {
-                "url": store.url,
-                "reached": report.reached,
-                "why": report.why,
-                "stopped": report.stopped,
-                "left": report.left,
-                "follows": followed(journal),
-                "staying": words_of_staying(journal.connection, report.staying),
-                **overview(journal),
-                **_members_of(store, report.reached),
+def _names(app: App) -> dict[str, str]:
+    """What each machine is called, as far as the journals here know it."""
+    names: dict[str, str] = {}
+    for _, path in app.journals():
+        with app.journal(path=path) as journal:
+            names |= {row["node"]: row["name"] for row in journal.query(_NAMES)}
+    return names
+
+
+_NAMES = "SELECT node, name FROM machine WHERE name IS NOT NULL"
+
+
+def roll(found: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A row for each member, and for each code that enrols a new one."""
+    machines = found["machines"]
+    codes = {each["name"]: each["until"] for each in found.get("codes", [])}
+    rows = []
+    for one in found["members"]:
+        own = [
+            {
+                "machine": names.get(each["node"]) or f"({each['node'][:8]})",
+                "node": each["node"],
+                "last_contact": each["last_at"],
             }
-        finally:
-            store.close()
-    _name_members(facts)
-    return facts
-
-
-def _members_of(store: Store, reached: bool) -> dict[str, Any]:
-    ask = getattr(store, "members", None)
-    if ask is None or not reached:
-        return {"members": [], "contacts": []}
-    found = ask()
-    return {"contacts": found.pop("machines"), **found}
-
-
-def _name_members(facts: dict[str, Any]) -> None:
-    """Say beside each machine who it belongs to and when it was last in contact."""
-    contacts = {row["node"]: row for row in facts.pop("contacts")}
-    for row in facts["machines"]:
-        seen = contacts.pop(row["node"], {})
-        row["member"], row["last_contact"] = seen.get("member"), seen.get("last_at")
-    facts["machines"] += [
-        {"node": node, "host": None, "events": 0, "member": row["member"],
-         "last_contact": row["last_at"], "here": False}
-        for node, row in contacts.items()
-    ]  # fmt: skip
-
-
-def _tell(facts: dict[str, Any]) -> None:
-    where = facts["url"] + ("" if facts["reached"] else f": cannot be reached ({facts['why']})")
-    put(harmless(f"Store: {where}"))
-    if facts["generation"]:
-        put(f"Generation {facts['generation']}, {counted(facts['position'], 'entry', 'entries')}")
-    if facts["stopped"]:
-        put(harmless(f"Numbers are stopped: {facts['stopped']}"))
-        if not facts["left"]:
-            put("To do: cxlocal store recover")
-    if facts["follows"] is not None:
-        put(harmless(f"This machine follows {', '.join(facts['follows'])} only"))
-    waiting = f"{counted(facts['pending'], 'event waits', 'events wait')} here to be sent"
-    put(waiting if facts["pending"] else "Nothing waits here to be sent")
-    for words in facts["staying"]:
-        put(harmless(words))
-    if facts["machines"]:
-        put()
-        rows = [{**row, "machine": _machine(row)} for row in facts["machines"]]
-        write_rows(rows, ("machine", "member", "last_contact", "events"))
-    if facts["lines"]:
-        put()
-        rows = [{**row, "reserves": _reserves(row["reserves"])} for row in facts["lines"]]
-        write_rows(rows, ("deliverable", "line", "online_up_to", "reserves"))
-    if facts.get("wrong_codes"):
-        put(f"\nWrong codes tried so far: {facts['wrong_codes']}")
-
-
-def _machine(row: dict[str, Any]) -> str:
-    name = row["host"] or f"({row['node'][:8]})"
-    return f"{name} (this one)" if row["here"] else str(name)
-
-
-def _reserves(held: list[dict[str, Any]]) -> str:
-    return ", ".join(f"{one['lo']} to {one['hi']} ({one['machine']})" for one in held)
+            for each in machines
+            if each["member"] == one["name"]
+        ]
+        last = max((each["last_contact"] for each in own), default=None)
+        until = codes.pop(one["name"], None)
+        rows.append({**one, "machines": own, "last_contact": last, "open_code_until": until})
+    blank: dict[str, Any] = {"rights": None, "joined_at": None, "revoked_at": None, "machines": []}
+    new = [
+        {"name": name, **blank, "last_contact": None, "open_code_until": until}
+        for name, until in codes.items()
+    ]
+    return rows + new
 
 
 def _open_management(app: App, url: str | None) -> Any:
@@ -312,9 +380,9 @@ def _open_management(app: App, url: str | None) -> Any:
         require_agreed(access)
     if chosen.startswith(("http:", "https:")):
         return open_store(access, chosen)
-    service = server_part("service")
+    management = server_part("management")
     try:
-        return service.LocalManagement(chosen, service.members_path(chosen, app.home()))
+        return management.LocalManagement(chosen, management.members_path(chosen, app.home()))
     except CxError as error:
         if error.name == "not-served" and not url:
             raise _not_served(chosen) from error

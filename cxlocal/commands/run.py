@@ -224,6 +224,8 @@ def _says_yes(question: str) -> bool:
         return False  # Whoever leaves at the question, or whose terminal has gone, said no.
 
 
+KINDS = {"rehearsal": "Rehearsal", "drill": "Drill"}
+"""What has no version worth naming."""
 LOOKS = {
     "status": "shows what is live", "artifact": "copies out what was made",
     "show": "tells the story of it",
@@ -235,7 +237,7 @@ def _say_ending(summary: Summary) -> None:
     words = {
         "success": "done", "failure": "failed", "error": "ended in error", "cancel": "cancelled",
     }  # fmt: skip
-    what = "Rehearsal" if summary.kind == "rehearsal" else summary.version
+    what = KINDS.get(summary.kind, summary.version)
     line = f"{what} {words[summary.outcome]} in {duration_text(summary.seconds)}"
     if summary.skipped and summary.outcome != "success":
         line += f"; not run: {', '.join(summary.skipped)}"

@@ -7,7 +7,7 @@ the packages beside it, and only when it is needed.
 
 from __future__ import annotations
 
-import importlib
+import getpass
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -23,14 +23,14 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.output import put
 from cxlocal.commands.prepare import wanted_reserve
 from cxlocal.commands.project import Project, access_of, load_project, open_project_store
+from cxlocal.commands.served import how_to_join, read_authority, server_part
 from cxlocal.commands.terminal import say, warn
-from cxlocal.errors import ConfigError, CxError, ExitCode, Refused, UsageError
+from cxlocal.errors import CxError, ExitCode, Refused, UsageError
 from cxlocal.exchange.destination import EMBEDDED
 from cxlocal.exchange.open import is_own, require_agreed, reserve_size
 from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.store import Store
 from cxlocal.exchange.sync import synchronise
-from cxlocal.extras import how_to_install
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers.schemes import Scheme, scheme_named
 from cxlocal.plan.resolve import resolve
@@ -42,7 +42,6 @@ DEFAULT_PORT = 8377
 STORE_THREADS = {"sqlite": 1, "lend": 1}
 """Exchanges at once by engine. SQLite lets one write at a time; the others get THREADS."""
 THREADS = 8
-FIRST_MEMBER = "admin"
 FIRST_JOB = "ci"
 """Whom the code of a lender enrols."""
 
@@ -73,6 +72,10 @@ FIRST_JOB = "ci"
     "--cert", type=click.Path(dir_okay=False), help="TLS certificate with its chain, PEM."
 )
 @click.option("--key", type=click.Path(dir_okay=False), help="Key of the certificate, PEM.")
+@click.option(
+    "--ca", type=click.Path(dir_okay=False),
+    help="Authority of one's own that signed it; invitations name this file.",
+)  # fmt: skip
 @click.option("--members", type=click.Path(dir_okay=False), help="File of those enrolled.")
 @click.option("--address", help="Where machines reach this, if it is not host and port.")
 @click.option(
@@ -84,7 +87,7 @@ FIRST_JOB = "ci"
 @pass_app
 def serve(
     app: App, url: str | None, lend: bool, host: str, port: int, cert: str | None, key: str | None,
-    members: str | None, address: str | None, behind_proxy: str,
+    ca: str | None, members: str | None, address: str | None, behind_proxy: str,
 ) -> int:  # fmt: skip
     """Serve a store to other machines.
 
@@ -92,7 +95,8 @@ def serve(
     ends it; machines carry on with their reserves meanwhile. With --lend this machine keeps its
     reserve fresh, and gives passing CI jobs a number of it when they cannot reach the store.
     """
-    serving, service, roster = map(server_part, ("serving", "service", "members"))
+    names = ("serving", "management", "members", "diary")
+    serving, management, roster, diary = map(server_part, names)
     tls = _tls(serving, cert, key)
     proxy = serving.proxy_address(behind_proxy)
     serving.check_open(host, tls, bool(proxy))
@@ -103,7 +107,7 @@ def serve(
     else:
         chosen, open_one = _store_to_serve(app, url)
     make_home(app.home())
-    path = service.members_path(chosen, app.home())
+    path = management.members_path(chosen, app.home())
     roll = app.directory / members if members else path
     if not lend and not roll.exists():
         _begin(chosen, open_one)
@@ -111,11 +115,14 @@ def serve(
     with fresh, serving.listen(host, port) as listener:
         own = f"{'http' if tls is None else 'https'}://{_shown(host)}:{listener.getsockname()[1]}"
         reached = (address or own).rstrip("/")
-        enrolled.set_value(service.ADDRESS, reached)
-        enrolled.set_value(service.LENDS, "1" if lend else "")
+        enrolled.set_value(management.ADDRESS, reached)
+        authority = read_authority(ca)[1] if ca else ""
+        enrolled.set_value(management.AUTHORITY, authority)
+        enrolled.set_value(management.LENDS, "1" if lend else "")
         what = "Lending numbers" if lend else f"Serving {public_address(chosen)}"
         say(f"{what}; Ctrl-C ends it.")
-        (_invite_job if lend else _invite_first)(enrolled, reached)
+        (_invite_job if lend else _invite_first)(enrolled, reached, authority)
+        diary.log_to_stderr()
         # Last, so that whoever waits for the address finds everything said.
         put(own)
         data().flush()
@@ -128,16 +135,16 @@ def serve(
     return ExitCode.DONE
 
 
-def _invite_first(enrolled: Any, reached: str) -> None:
-    """Somebody has to invite the others."""
+def _invite_first(enrolled: Any, reached: str, authority: str) -> None:
+    """Somebody has to invite the others, and says its name when it joins."""
     if enrolled.anybody(manage=True):
         return
-    code = enrolled.invite(FIRST_MEMBER, Rights(manage=True))
+    code = enrolled.invite("", Rights(manage=True))
     say("Nobody who may invite others is enrolled. On the machine that shall, within a day:")
-    say(f"  cxlocal store join {reached} --code {code}")
+    say(f"  {how_to_join(reached, code, authority)}")
 
 
-def _invite_job(enrolled: Any, reached: str) -> None:
+def _invite_job(enrolled: Any, reached: str, authority: str) -> None:
     """The token goes to a CI server: it may borrow, and nothing else. Members of a lender are looked
     after on the lender."""
     if enrolled.anybody(manage=True):
@@ -149,22 +156,7 @@ def _invite_job(enrolled: Any, reached: str) -> None:
         return
     code = enrolled.invite(FIRST_JOB, Rights(push=frozenset(), read=frozenset()))
     say("Nobody is enrolled who may borrow. For the secrets of the CI server, within a day:")
-    say(f"  cxlocal store join {reached} --code {code} --print-token")
-
-
-def server_part(name: str) -> Any:
-    """A module of the server. Raises ConfigError where its libraries are missing."""
-    try:
-        return importlib.import_module(f"cxlocal_sync.http.{name}")
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("cxlocal"):
-            raise
-        raise ConfigError(
-            "serving a store needs libraries that are not installed",
-            why=str(error),
-            hint=how_to_install("server"),
-            name="no-server-library",
-        ) from error
+    say(f"  {how_to_join(reached, code, authority)} --print-token")
 
 
 def _store_to_serve(app: App, url: str | None) -> tuple[str, Callable[[], Store]]:
@@ -199,9 +191,16 @@ def _tls(serving: Any, cert: str | None, key: str | None) -> Any:
             hint="give both --cert and --key",
             name="half-tls",
         )
-    for name in (cert, key):
-        with open(name, "rb"):  # said by name here, not somewhere inside the server
-            pass
+    for option, name in (("--cert", cert), ("--key", key)):
+        try:
+            open(name, "rb").close()  # said by name here, not somewhere inside the server
+        except OSError as error:
+            raise UsageError(
+                f"the file of {option} cannot be read",
+                why=f"{name}: {error.strerror or error}",
+                hint=f"see that {name} is there, and that {getpass.getuser()} may read it",
+                name="no-tls-file",
+            ) from error
     return serving.Tls(Path(cert), Path(key))
 
 
@@ -247,7 +246,7 @@ class Lending:
     def open(self) -> Any:
         """What the server asks."""
 
-        return server_part("service").LendingStore(self.app.journal, self._scheme)
+        return server_part("lending").LendingStore(self.app.journal, self._scheme)
 
     @contextmanager
     def kept_fresh(self) -> Iterator[None]:

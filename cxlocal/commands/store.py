@@ -4,6 +4,7 @@ memory."""
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
@@ -13,9 +14,11 @@ from cxlocal.commands.adopt import adopt
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command, group
 from cxlocal.commands.journals import place_of
-from cxlocal.commands.members import invite, join, revoke, status
+from cxlocal.commands.members import grant, invite, join, members, revoke
 from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.project import Project, agreed, load_project, open_project_store
+from cxlocal.commands.store_files import backup, move
+from cxlocal.commands.store_status import status
 from cxlocal.commands.sync import describe
 from cxlocal.commands.terminal import say
 from cxlocal.domain import deliverable_id
@@ -33,11 +36,13 @@ from cxlocal.numbers.log import AHEAD_MAX, COUNT_MAX
 @group(
     examples=[
         ("cxlocal store status", "machines, last contacts, reserves, what waits"),
+        ("cxlocal store members", "who takes part, with which rights and machines"),
         ("cxlocal store follow webshop engine", "hold the history of these deliverables only"),
         ("cxlocal store join https://store.example.org:8377 --code CODE", "enrol this machine"),
         ("cxlocal store create folder:///mnt/team", "begin a store in a shared folder"),
         ("cxlocal store adopt https://store.example.org:8377", "move to a shared store"),
         ("cxlocal store moved URL", "the same store has another address now"),
+        ("cxlocal store backup FOLDER", "copy a store in a file, with members and blobs"),
         ("cxlocal store recover", "go on handing out numbers after a store was restored or moved"),
     ]
 )
@@ -236,15 +241,20 @@ def moved(app: App, url: str, as_json: bool) -> None:
     """Say that the store this journal belongs to has moved to URL.
 
     It is asked there at once: where another store answers, or none, everything stays as it was. A
-    journal is shown to its own store alone, so a new address wants a person's word.
+    journal is shown to its own store alone, so a new address wants a person's word. The token this
+    machine has for the old address is used at the new one.
     """
     argument_address(url)
-    store = open_project_store(app, load_project(app), url)
+    store: Any = open_project_store(app, load_project(app), url)
     try:
         with app.journal(create=False) as journal:
             before = bind_address(journal, store.url)
             try:
+                if hasattr(store, "come_from"):
+                    store.come_from(before)
                 report = _ask_there(journal, store, before)
+                if hasattr(store, "stay"):
+                    store.stay()
             except BaseException:
                 bind_address(journal, before)
                 raise
@@ -272,5 +282,7 @@ def _ask_there(journal: Journal, store: Store, before: str) -> SyncReport:
     return synchronise(journal, store, use_breaker=False)
 
 
-for _member in (status, follow, create, adopt, moved, join, invite, revoke, recover):
+for _member in (
+    status, members, follow, create, adopt, move, moved, join, invite, grant, revoke, backup, recover,
+):  # fmt: skip
     store.add_command(_member)

@@ -26,6 +26,7 @@ class Row(NamedTuple):
 ROWS = (
     Row("run", "run:run", "Release a pushed revision, as far as it may go.", "Release"),
     Row("rehearse", "rehearse:rehearse", "Try the process on the working tree, without a release.", "Release"),
+    Row("drill", "drill:drill", "Rehearse an outage: time it, and say what would have failed.", "Release"),
     Row("demo", "demo:demo", "Release a small web service twice, once without the store.", "Start"),
     Row("stage", "stage:stage", "Run a command as a stage of the current run, and record it.", "Release"),
     Row("promote", "promote:promote", "Decide about a version: give it a promotion, or refuse it.", "Release"),

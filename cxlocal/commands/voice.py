@@ -28,6 +28,8 @@ TAIL_LINES = 15
 SHOWN_FILES = 3
 """Names of uncommitted files; the rest is a count."""
 
+VERBS = {"rehearsal": "Rehearsing", "drill": "Rehearsing an outage of"}
+
 
 class TerminalVoice:
     """Says what the engine reports, on standard error."""
@@ -42,7 +44,7 @@ class TerminalVoice:
     def opening(self, said: Opening) -> None:
         """The block at the start."""
         self._width = max((len(name) for name in said.stages), default=8)
-        verb = "Rehearsing" if said.kind == "rehearsal" else "Releasing"
+        verb = VERBS.get(said.kind, "Releasing")
         verb = "Going on with" if said.resumed else verb
         own = said.how == "online" and said.own_store
         how = NUMBER_FROM.get("own" if own else said.how, said.how)
@@ -68,7 +70,7 @@ class TerminalVoice:
             say(f"  left out  {_files(said.absent)}: update = none in .gitmodules")
         for name, why in said.withheld:
             say(f"  left out  {name}: {why}")
-        if said.kind == "rehearsal":
+        if said.kind != "release":
             say(
                 "  outside   git pushes nothing from here; what else a command sends over the network"
             )

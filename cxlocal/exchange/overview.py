@@ -23,6 +23,7 @@ def overview(journal: Journal) -> dict[str, Any]:
     state = known.store_state(journal.connection)
     machines = [{**row, "here": row["node"] == journal.node} for row in journal.query(_MACHINES)]
     names = {row["node"]: row["name"] for row in machines}
+    machines = [{"machine": row["name"] or row["node"][:8], **row} for row in machines]
     lines = [
         _line(journal, row["deliverable"], row["line"], names) for row in journal.query(_LINES)
     ]

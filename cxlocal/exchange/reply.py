@@ -94,6 +94,8 @@ def _apply(transaction: Transaction, reply: Reply) -> Applied:
         transaction.afterwards.append(lambda: note_head(journal, settled=True))
     # Whatever was tried before: the store this journal belongs to answers.
     connection.execute("DELETE FROM breaker")
+    if standing.may_read_more(standing.standing_of(connection), answer.standing):
+        known.forget_cursor(connection)
     standing.note_standing(transaction, answer.standing)
     words = notice(transaction, answer.ack)
     state = known.store_state(connection)

@@ -67,7 +67,7 @@ def _names(value: object) -> frozenset[str] | None:
 def how_to_ask(member: str, rights: Rights, deliverable: str, *kinds: str) -> str:
     """What to do about rights of ``kinds`` (``take``, ``push``, ``read``) that ``member`` lacks.
 
-    A code replaces the rights of a member that is enrolled, so the command names those it has, too.
+    What is named replaces what was, so the command names those it has, too.
     """
     import shlex
 
@@ -76,22 +76,41 @@ def how_to_ask(member: str, rights: Rights, deliverable: str, *kinds: str) -> st
         for kind, names in rights.lists()
     )
     wanted = Rights(take, push, read, rights.manage)
-    invite = shlex.join(("cxlocal", "store", "invite", member, *_as_options(wanted)))
-    return f"on a machine that may invite: {invite}; then here: cxlocal store join URL --code CODE"
+    grant = shlex.join(("cxlocal", "store", "grant", member, *_as_options(wanted)))
+    return f"on a machine that may invite: {grant}; then here: cxlocal sync"
 
 
 def _as_options(rights: Rights) -> list[str]:
-    """The options of ``cxlocal store invite`` that give these rights; none where they are all."""
+    """The options of ``cxlocal store grant`` that give these rights."""
     named = [names for _, names in rights.lists() if names is not None]
     both = frozenset[str]()
     if len(named) == len(rights.lists()):
         both = frozenset.intersection(*named)
     options = [word for name in sorted(both) for word in ("--deliverable", name)]
-    if named:
+    if not named:
+        options += ["--deliverable", ALL]
+    else:
         for kind, names in rights.lists():
             left = [ALL] if names is None else sorted(names - both)
             options += [word for name in left for word in (f"--{kind}", name)]
     return [*options, "--manage"] if rights.manage else options
+
+
+def words_of(rights: Rights) -> str:
+    """Rights as one reads them: ``shop: take push read; engine: read; manage``."""
+    named = [names for _, names in rights.lists() if names is not None]
+    wanted = sorted(frozenset[str]().union(*named))
+    if len(named) < len(rights.lists()):
+        wanted = [ALL, *wanted]
+    said = []
+    for each in wanted:
+        kinds = [
+            kind
+            for kind, names in rights.lists()
+            if (names is None if each == ALL else names is not None and each in names)
+        ]
+        said.append(f"{'everything' if each == ALL else each}: {' '.join(kinds)}")
+    return "; ".join([*said, *(["manage"] if rights.manage else [])]) or "nothing"
 
 
 def may(names: frozenset[str] | None, deliverable: str) -> bool:

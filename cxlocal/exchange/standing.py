@@ -72,6 +72,14 @@ def standing_of(connection: Connection) -> Standing | None:
     return read_standing(json.loads(text)) if text else None
 
 
+def may_read_more(before: Standing | None, now: Standing | None) -> bool:
+    """Whether history may be read now that could not be: it lies before the cursor, so all is asked
+    for anew."""
+    if before is None or before.rights.read is None:
+        return False
+    return now is None or now.rights.read is None or bool(now.rights.read - before.rights.read)
+
+
 def note_standing(transaction: Transaction, standing: Standing | None) -> bool:
     """Remember what the store says; whether that is news."""
     if standing == standing_of(transaction.connection):
@@ -90,8 +98,7 @@ def forget_standing(transaction: Transaction) -> None:
 def require(journal: Journal, deliverable: str, *kinds: str) -> None:
     """Ask before anything is recorded: rights of these kinds (``take``, ``push``). Raises Refused.
 
-    What is known is as old as the last contact. Rights that were given since came with a code that was
-    joined here, and are known from then on.
+    What is known is as old as the last contact: rights that were given since are known after the next.
     """
     standing = standing_of(journal.connection)
     if standing is None:

@@ -49,6 +49,24 @@ _VIEW_COLUMNS = {
         deployment | Id of the attempt.
         words | The same as words for people.
         """,
+    "deployment_periods": """
+        deliverable | Deliverable that ran.
+        environment | Name of the environment.
+        instance | Id of the environment: its name, or name and run for a per-run one.
+        service | Service that ran it.
+        version | Version that ran.
+        number | Its number; empty for rehearsals.
+        since | When it began to run (UTC).
+        until | When that ended (UTC); empty while it runs.
+        ended_by | What ended it: a deployment or rollback of a version, removal or confirmation.
+        seconds | How long it ran; empty while it runs, negative where clocks disagreed.
+        kind | How it came there: deployed, upgraded or rolledback.
+        actor | On whose behalf.
+        reason | Reason given.
+        version_run | Run that made the version.
+        run | Run that deployed it.
+        deployment | Id of the deployment.
+        """,
     "deployments_now": """
         deliverable | Deliverable that runs there.
         environment | Name of the environment.
@@ -258,6 +276,7 @@ SHAPES: dict[str, Shape] = {
     "flag": Shape("", "raised_at", ("kind",)),
     "disputed": Shape("", "", ("what",)),
     "settlement": Shape("", "settled_at"),
+    "deployment_periods": Shape("", "since"),
     "deployments_now": Shape("", "since"),
     "deployments_unfinished": Shape("", "since"),
     "services_now": Shape("", "since"),

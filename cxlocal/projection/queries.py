@@ -132,6 +132,59 @@ WHERE r.outcome = 'success' AND a.outcome IN ('failed', 'cancelled', 'cut off')
 ORDER BY queued_at DESC
 """,
     ),
+    "releases-by-week": (
+        "Releases by place and week",
+        "The same as releases-by-place, by weeks; a week is named by its Monday.",
+        """
+SELECT date(queued_at, 'weekday 0', '-6 days') AS week,
+  coalesce(nullif(place, ''), place_kind) AS place,
+  sum(coalesce(outcome, '') = 'success') AS releases, count(*) AS runs
+FROM run WHERE kind = 'release' AND queued_at IS NOT NULL
+GROUP BY 1, 2 ORDER BY week DESC, releases DESC
+""",
+    ),
+    "deployment-periods": (
+        "What ran from when until when",
+        "Each deployment into a lasting environment, its end and what ended it. Empty: every environment.",
+        """
+SELECT p.deliverable, p.environment, p.service, p.version, p.since, p.until, p.ended_by, p.seconds,
+  p.actor, p.run
+FROM deployment_periods p JOIN environment e ON e.deliverable = p.deliverable
+  AND e.instance = p.instance AND e.lifetime = 'lasting'
+WHERE :environment IN ('', p.environment) ORDER BY p.since DESC
+""",
+    ),
+    "stage-failure-rate": (
+        "How often each stage fails",
+        f"Attempts of each stage in releases, and the share that failed or broke. {SINCE_WORDS}",
+        # sql: constants of the projection
+        f"""
+SELECT r.deliverable, t.stage, count(*) AS attempts, sum(t.outcome = 'failure') AS failures,
+  sum(t.outcome = 'error') AS errors,
+  round(avg(t.outcome IN ('failure', 'error')), 3) AS failure_rate
+FROM run r JOIN stage_run t ON t.run = r.id AND t.outcome IN ('success', 'failure', 'error')
+WHERE r.kind = 'release' AND r.queued_at >= {since("queued_at", "run")}
+GROUP BY r.deliverable, t.stage ORDER BY failure_rate DESC, attempts DESC
+""",
+    ),
+    "deployed-untested": (
+        "Deployed without tests that passed",
+        (
+            "Deployments into lasting environments of versions whose run has no report of tests that passed, or"
+            " one that did not. A later attempt that passed counts."
+        ),
+        """
+SELECT d.deployed_at, d.deliverable, d.version, d.environment, d.actor, d.reason, d.kind,
+  CASE WHEN NOT EXISTS (SELECT 1 FROM report p WHERE p.run = d.version_run)
+    THEN 'no test reported anything' ELSE 'tests failed' END AS why, d.version_run AS run
+FROM deployment d JOIN environment e ON e.deliverable = d.deliverable
+  AND e.instance = d.instance AND e.lifetime = 'lasting'
+WHERE NOT EXISTS (SELECT 1 FROM report p WHERE p.run = d.version_run) OR EXISTS (
+  SELECT 1 FROM report p WHERE p.run = d.version_run GROUP BY p.stage, p.suite
+  HAVING max(iif(p.outcome = 'success', p.started_at, '')) < max(p.started_at))
+ORDER BY d.deployed_at DESC
+""",
+    ),
     "unusual": (
         "Unusual releases, and who answered for them",
         (

@@ -97,12 +97,14 @@ GROUP BY r.deliverable, t.stage ORDER BY r.deliverable, mean_duration_seconds DE
         "Lead time from commit to live",
         (
             "For every deployment into a lasting environment: time from the oldest and from the newest"
-            " commit it brought. Empty: every environment."
+            " commit it brought. The oldest is empty where it brought none, or not all are known. Empty: every"
+            " environment."
         ),
         """
 SELECT d.deliverable, d.version, d.environment, d.deployed_at,
-  round((julianday(d.deployed_at) - julianday(coalesce((SELECT min(c.committed_at)
-    FROM run_change c WHERE c.run = r.id), r.revision_at))) * 86400) AS oldest_commit_seconds,
+  round((julianday(d.deployed_at) - julianday((SELECT iif(count(*) = r.changes_total,
+    min(c.committed_at), NULL) FROM run_change c WHERE c.run = r.id))) * 86400)
+    AS oldest_commit_seconds,
   round((julianday(d.deployed_at) - julianday(r.revision_at)) * 86400) AS newest_commit_seconds,
   d.version_run AS run
 FROM deployment d JOIN run r ON r.id = d.version_run AND r.kind = 'release'
@@ -132,10 +134,13 @@ WHERE how <> 'online' ORDER BY used_at DESC
     ),
     "releases-by-place": (
         "Releases by place and month",
-        "How many releases were made on laptops and on which CI, month by month.",
+        (
+            "How many releases were made on laptops and on which CI, month by month. A run that did not"
+            " succeed is no release. By week: releases-by-week."
+        ),
         """
 SELECT substr(queued_at, 1, 7) AS month, coalesce(nullif(place, ''), place_kind) AS place,
-  count(*) AS releases, sum(coalesce(outcome, '') = 'success') AS succeeded
+  sum(coalesce(outcome, '') = 'success') AS releases, count(*) AS runs
 FROM run WHERE kind = 'release' AND queued_at IS NOT NULL
 GROUP BY 1, 2 ORDER BY month DESC, releases DESC
 """,

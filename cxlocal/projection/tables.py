@@ -29,7 +29,7 @@ from cxlocal.projection.stage_tables import (
     STAGE_RUN,
 )
 
-PROJECTION_VERSION = 11
+PROJECTION_VERSION = 12
 """Raised whenever the same events would project differently or a view says something else; a newer
 binary then rebuilds."""
 
@@ -230,7 +230,7 @@ TABLES: dict[str, Table] = {
         reason TEXT deployed | Reason given.
         deployed_at TEXT deployed | When it was done (UTC).
         received_at TEXT deployed | When this journal first held it (UTC).
-        removed_at TEXT removed | When the service was removed (UTC); empty while it runs.
+        removed_at TEXT removed | When it was taken away (UTC); empty while it runs, and where another took over (deployment_periods).
         removed_received_at TEXT removed | When this journal first held that (UTC).
         replaced INTEGER - | 1 when something took over from it, 0 when not.
         """,

@@ -152,6 +152,28 @@ FROM deployment d JOIN disputed x ON x.what = 'deployment' AND x.field = 'versio
 WHERE d.replaced = 0 AND d.removed_at IS NULL AND +d.deployed_at IS NOT NULL
 """,
     ),
+    "deployment_periods": (
+        (
+            "From when until when each deployment ran, and what ended it. What runs has no end yet. Where two"
+            " machines deployed without knowing of each other, periods overlap."
+        ),
+        """
+WITH taken AS (SELECT d.id, min(r.since) AS at, r.deployment AS by
+  FROM deployment d LEFT JOIN deployment_replaces r ON r.replaced = d.id GROUP BY d.id),
+ended AS (SELECT t.*, coalesce(min(t.at, d.removed_at), t.at, d.removed_at) AS until
+  FROM taken t JOIN deployment d ON d.id = t.id)
+SELECT d.deliverable, d.environment, d.instance, d.service, d.version, d.number,
+  d.deployed_at AS since, e.until,
+  CASE WHEN e.until IS NULL THEN NULL
+    WHEN e.at = e.until AND n.id IS NOT NULL
+      THEN iif(n.kind = 'rolledback', 'rollback to ', 'deployment of ') || n.version
+    WHEN d.removed_at = e.until THEN 'removal' ELSE 'confirmation' END AS ended_by,
+  round((julianday(e.until) - julianday(d.deployed_at)) * 86400, 3) AS seconds,
+  d.kind, d.actor, d.reason, d.version_run, d.run, d.id AS deployment
+FROM deployment d JOIN ended e ON e.id = d.id LEFT JOIN deployment n ON n.id = e.by
+WHERE +d.deployed_at IS NOT NULL
+""",
+    ),
     "resources_now": (
         (
             "What tools made and what exists as far as is known: whether a live deployment is served by"

@@ -133,7 +133,7 @@ def facts_of(
     """Everything that can never be asked later."""
     content, digest = freeze(plan)
     return RunFacts(
-        kind="rehearsal" if request.rehearsal else "release",
+        kind=request.kind,
         actor=source.actor,
         place=source.place,
         plan_bytes=content,

@@ -411,7 +411,7 @@ def number_and_stamp(
     raises."""
     record = work.record
     try:
-        if record.kind == "rehearsal":
+        if record.kind != "release":
             scheme, folder = find_scheme(source.manager, record.plan), work.workspace.project
             version = rehearsed(record.plan, scheme, record.run, folder)
         else:

@@ -29,9 +29,18 @@ class Request(NamedTuple):
     final_of: str = ""
     """The id of the run whose pre-release becomes final."""
     rehearsal: bool = False
+    drill: bool = False
+    """A rehearsal of an outage; ``rehearsal`` is set, too."""
     pieces: bool = False
     """No process carries the run out: single commands report what happens."""
     least_free_bytes: int = FREE_BYTES
+
+    @property
+    def kind(self) -> str:
+        """release, rehearsal or drill."""
+        if self.drill:
+            return "drill"
+        return "rehearsal" if self.rehearsal else "release"
 
 
 class Summary(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from cxlocal.projection.statistics import add_statistics
 from cxlocal.text import duration_text, utc_text
 from cxlocal.values import NamedTuple
 
@@ -180,6 +181,7 @@ def hlc_time(clock: object) -> str | None:
 
 
 def register_functions(connection: sqlite3.Connection) -> None:
-    """Make both known to a connection."""
+    """Make all known to a connection."""
+    add_statistics(connection)
     connection.create_function("human_duration", 1, human_duration, deterministic=True)
     connection.create_function("hlc_time", 1, hlc_time, deterministic=True)

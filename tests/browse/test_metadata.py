@@ -102,3 +102,10 @@ def test_no_word_of_the_machinery_in_what_people_read(journal_entry: Any) -> Non
     words += [f"{q['title']} {q['description']}" for q in journal_entry["queries"].values()]
     for text in words:
         assert not {"node", "grant", "lineage", "token"} & set(text.lower().split()), text
+
+
+def test_plain_datasette_finds_the_words_and_queries(cx: Any, tmp_path: Path) -> None:
+    """``browse --metadata-path``, for who opens a journal in a Datasette of their own."""
+    told = cx("browse", "--metadata-path", cwd=tmp_path).out.strip()
+    assert Path(told).samefile(ROOT / "datasette-metadata.yml")
+    assert "live-now" in yaml.safe_load(Path(told).read_text())["databases"]["journal"]["queries"]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import sqlite3
+import statistics
+from contextlib import closing
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +18,7 @@ from cxlocal.numbers.ledger import explain
 from cxlocal.projection.page_questions import PAGE_QUESTIONS
 from cxlocal.projection.queries import QUERIES
 from cxlocal.projection.questions import QUESTIONS
+from cxlocal.projection.statistics import add_statistics
 
 LINES_MAX = 22
 
@@ -196,9 +201,107 @@ def test_offline_numbers(full_journal: Journal) -> None:
 def test_releases_by_place(full_journal: Journal) -> None:
     rows = ask(full_journal, "releases-by-place")
     assert [tuple(row.values()) for row in rows] == [
-        ("2026-11", "laptop", 11, 7),
+        ("2026-11", "laptop", 7, 11),
         ("2026-11", "GitHub Actions", 2, 2),
     ]
+    weeks = ask(full_journal, "releases-by-week")
+    assert {row["week"] for row in weeks} == {"2026-11-23"}  # a Monday
+    assert picked(weeks, "place", "releases", "runs") == [
+        ("laptop", 7, 11), ("GitHub Actions", 2, 2),
+    ]  # fmt: skip
+
+
+def test_lead_time_of_commits_that_are_not_all_known_is_empty(full_journal: Journal) -> None:
+    for change in ("changes_total = changes_total + 1", "changes_total = NULL"):
+        with full_journal.write() as transaction:
+            # sql: words of this test
+            transaction.connection.execute(f"UPDATE run SET {change}")
+        rows = ask(full_journal, "lead-time", environment="production")
+        assert {row["oldest_commit_seconds"] for row in rows} == {None}
+        assert rows[-1]["newest_commit_seconds"] == 4500.0
+
+
+def test_periods_say_when_and_by_what_each_deployment_ended(full_journal: Journal) -> None:
+    rows = [row for row in reversed(ask(full_journal, "deployment-periods"))
+            if row["environment"] == "production"]  # fmt: skip
+    told = picked(rows, "version", "ended_by")
+    assert told[:3] == [
+        ("1.0.0", "deployment of 1.0.2"), ("1.0.2", "deployment of 1.0.3"),
+        ("1.0.3", "rollback to 1.0.2"),
+    ]  # fmt: skip
+    for one, following in itertools.pairwise(rows[:4]):
+        assert one["until"] == following["since"] and one["seconds"] > 0
+    # What is live is what has no end.
+    live = full_journal.query("SELECT deployment FROM deployments_now ORDER BY 1")
+    still = full_journal.query(
+        "SELECT deployment FROM deployment_periods WHERE until IS NULL ORDER BY 1"
+    )
+    assert live == still
+
+
+def test_what_ended_a_period_that_nothing_took_over(full_journal: Journal) -> None:
+    with full_journal.write() as transaction:
+        transaction.connection.execute(
+            "UPDATE deployment SET removed_at = '2026-11-23T03:30:00.000Z' WHERE id = 'p-first'"
+        )
+    (row,) = full_journal.query(
+        "SELECT until, ended_by, seconds FROM deployment_periods WHERE deployment = 'p-first'"
+    )
+    assert (row["until"], row["ended_by"]) == ("2026-11-23T03:30:00.000Z", "removal")
+
+
+def test_how_often_stages_fail(full_journal: Journal) -> None:
+    rows = ask(full_journal, "stage-failure-rate")
+    assert rows and all(
+        row["failure_rate"] == round((row["failures"] + row["errors"]) / row["attempts"], 3)
+        for row in rows
+    )
+    assert [row["failure_rate"] for row in rows] == sorted(
+        (row["failure_rate"] for row in rows), reverse=True
+    )
+    assert rows[0]["failure_rate"] > 0
+
+
+def test_what_was_deployed_without_tests_that_passed(full_journal: Journal) -> None:
+    rows = ask(full_journal, "deployed-untested")
+    reported = {row["run"] for row in full_journal.query("SELECT DISTINCT run FROM report")}
+    assert rows
+    for row in rows:
+        assert (row["why"] == "no test reported anything") == (row["run"] not in reported)
+    deployed = {
+        row["version_run"] for row in full_journal.query("SELECT version_run FROM deployment")
+    }
+    red = {row["run"] for row in full_journal.query(
+        "SELECT run FROM report GROUP BY run HAVING max(outcome <> 'success') = 0")}  # fmt: skip
+    assert not {row["run"] for row in rows} & red & deployed
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "expected"),
+    [
+        ([], 50, None), ([None, None], 50, None), ([3], 90, 3.0), ([1, 2], 50, 1.5),
+        ([3, 1, 2], 50, 2.0), ([1, 2, 3, 4], 25, 1.75), ([1, None, 3], 50, 2.0),
+        (list(range(101)), 95, 95.0), ([1, 2, 3], 0, 1.0), ([1, 2, 3], 100, 3.0),
+    ],
+)  # fmt: skip
+def test_median_and_percentile(values: list[Any], share: int, expected: Any) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        add_statistics(connection)
+        connection.execute("CREATE TABLE t (x)")
+        connection.executemany("INSERT INTO t VALUES (?)", [(value,) for value in values])
+        sql = "SELECT percentile(x, ?), median(x) FROM t"
+        found, middle = connection.execute(sql, (share,)).fetchone()
+        known = sorted(value for value in values if value is not None)
+    assert found == expected
+    assert middle == (statistics.median(known) if known else None)
+
+
+@pytest.mark.parametrize("call", ["median('x')", "percentile(1, 101)", "percentile(1, 'p')"])
+def test_statistics_of_what_is_no_number(call: str) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        add_statistics(connection)
+        with pytest.raises(sqlite3.Error):
+            connection.execute(f"SELECT {call}").fetchone()  # sql: words of this test
 
 
 def test_same_image(full_journal: Journal) -> None:

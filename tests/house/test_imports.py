@@ -121,7 +121,7 @@ def test_parts_of_the_server_that_are_named_in_text_exist(sources: list[Any]) ->
     """The command loads them by name, as their libraries may not be installed."""
     names = {source.name for source in sources}
     text = next(one.text for one in sources if one.name == "cxlocal.commands.serve")
-    (together,) = re.findall(r"map\(server_part, \(([^)]*)\)\)", text)
+    (together,) = re.findall(r"names = \(([^)]*)\)\n.* = map\(server_part, names\)", text)
     named = re.findall(r'"(\w+)"', together)
     for source in sources:
         named += re.findall(r'server_part\("(\w+)"\)', source.text)

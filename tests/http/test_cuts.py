@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from cxlocal_sync.http.client import Credential, HttpStore, keep_credential
+from cxlocal_sync.http.client import HttpStore
+from cxlocal_sync.http.credentials import Credential, keep_credential
 from cxlocal_sync.http.serving import Tls
 from http_kit import CuttingProxy, ThreadServer
 from numbers_kit import open_journal, request

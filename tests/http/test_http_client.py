@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 import trustme
-from cxlocal_sync.http.client import (
+from cxlocal_sync.http.client import HttpStore
+from cxlocal_sync.http.credentials import (
     FILE_NAME,
     Credential,
-    HttpStore,
     keep_credential,
+    known_authority,
     read_credential,
 )
 from cxlocal_sync.http.members import Members
@@ -433,3 +434,19 @@ def test_a_bare_error_has_the_shape_of_the_command_line(
     assert set(shape) == set(CxError("x").as_json())
     assert shape["exit_code"] == 4
     assert os.fspath(tmp_path) not in json.dumps(shape)
+
+
+@pytest.mark.parametrize(
+    ("url", "known"),
+    [
+        ("https://a.example.org:8377", "PEM a"), ("https://a.example.org:8378", "PEM a"),
+        ("https://b.example.org", ""), ("https://example.org", ""), ("https://c.example.org", ""),
+    ],
+)  # fmt: skip
+def test_an_authority_is_known_for_the_host_it_was_named_for(
+    url: str, known: str, tmp_path: Path
+) -> None:
+    kept = Credential("m", "t", "PEM a", "/etc/cx/ca.pem")
+    keep_credential(tmp_path, "https://a.example.org:8377", kept)
+    keep_credential(tmp_path, "https://b.example.org", Credential("m", "t"))
+    assert known_authority(tmp_path, url) == (known, "/etc/cx/ca.pem" if known else "")

@@ -155,7 +155,7 @@ def test_a_member_that_may_not_invite_sees_itself(
     seen = one.members()
     assert [(row["name"], row["rights"]) for row in seen["members"]] == [("one", rights.as_json())]
     assert {row["member"] for row in seen["machines"]} == {"one"}
-    assert set(seen) == {"members", "machines"}
+    assert set(seen) == {"members", "machines", "codes"}
     for store in (boss, one):
         store.close()
 

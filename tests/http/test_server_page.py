@@ -155,15 +155,9 @@ def test_every_command_of_the_page_exists(cx: Any) -> None:
         if words[:1] == ["cxlocal"] and line not in walked:
             named = {word for word in words if word.startswith("--")}
             options.setdefault(" ".join(words[1:3]), set()).update(named)
-    assert set(options) == {"store adopt", "store invite", "store join", "store revoke"}
+    assert set(options) == {
+        "store adopt", "store grant", "store invite", "store join", "store members", "store revoke",
+    }  # fmt: skip
     for command, named in options.items():
         shown = cx.ok(*command.split(), "--help").out
         assert all(option in shown for option in named)
-
-
-def test_the_unit_starts_what_the_page_starts() -> None:
-    (unit,) = _blocks("ini")
-    line = re.search(r"ExecStart=(.*?)\nRestart", unit, re.DOTALL)
-    assert line is not None
-    words = shlex.split(line[1].replace("\\\n", " "))
-    assert words[1:] == shlex.split(_commands()[2])[1:]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-RUN_STAGES = {"run", "rehearse", "demo", "stage", "deploy", "rollback"}
+RUN_STAGES = {"run", "rehearse", "drill", "demo", "stage", "deploy", "rollback"}
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "run --dry-run": (), "run start": ("--allow-uncommitted",), "run finish": (),
@@ -24,7 +24,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "version explain": ("1.0.0",), "version next": (), "prepare": (), "sync": (), "store": (),
     "store status": (), "store follow": ("--all",), "store create": ("{place}/store.db",),
     "store adopt": (), "store join": ("http://127.0.0.1:9",), "store invite": ("bob",),
-    "store revoke": ("bob",), "store recover": (), "serve": ("--store", "{place}/none.db"),
+    "store revoke": ("bob",), "store members": (), "store grant": ("bob", "--manage"),
+    "store move": ("sqlite://{place}/moved.db",), "store backup": ("{place}/backup",), "store recover": (), "serve": ("--store", "{place}/none.db"),
     "export": ("--format", "cdevents"), "import": ("--tags", "*"), "verify": (), "journal": (),
     "journal path": (), "journal rebuild": (), "journal recover": (), "doctor": (),
     "journal settle": ("x", "--keep", "y", "-m", "z"), "store moved": ("http://127.0.0.1:9",),

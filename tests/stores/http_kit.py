@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from cxlocal_sync.http.client import HttpStore
+from cxlocal_sync.http.management import members_path
 from cxlocal_sync.http.members import Members
-from cxlocal_sync.http.service import members_path
 from cxlocal_sync.http.serving import Server, Tls, listen, make_server
 from cxlocal_sync.stores.answer import ServableStore
 from cxlocal_sync.stores.sqlite import SqliteStore
@@ -37,10 +37,11 @@ class ThreadServer:
     def __init__(
         self, home: Path, opener: Callable[[], ServableStore] | None = None, *,
         tls: Tls | None = None, host: str = "127.0.0.1", proxy: str = "", port: int = 0,
+        members: Path | None = None,
     ) -> None:  # fmt: skip
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
-        self.members_path = home / "store.db.members"
+        self.members_path = members or home / "store.db.members"
         self.listener = listen(host, port)
         scheme = "https" if tls else "http"
         self.port = self.listener.getsockname()[1]
@@ -244,7 +245,7 @@ class ServedStore:
         credential = enrolled._credential
         assert credential is not None
         enrolled.close()
-        from cxlocal_sync.http.client import keep_credential
+        from cxlocal_sync.http.credentials import keep_credential
 
         keep_credential(self.home, self.proxy.url, credential)
         self.inner = HttpStore(self.proxy.url, self.home, ids=SystemIds())

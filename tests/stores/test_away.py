@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from bucket_kit import free_ports
-from cxlocal_sync.http.client import Credential, keep_credential
+from cxlocal_sync.http.credentials import Credential, keep_credential
 from http_kit import answering
 from numbers_kit import FaultyStore, open_at, request
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cxlocal_sync.http.codes import digest
 from cxlocal_sync.http.gate import Gate
 from cxlocal_sync.http.members import Members
 from cxlocal_sync.stores.answer import refuse
@@ -18,7 +19,7 @@ from cxlocal_sync.stores.sqlite import SqliteStore
 from numbers_kit import FaultyStore, request, sync
 
 from cxlocal.allocation.allocator import obtain_number
-from cxlocal.commands.members import invite, rights_asked
+from cxlocal.commands.members import grant, rights_asked
 from cxlocal.errors import CxError, Refused
 from cxlocal.events import types
 from cxlocal.events.document import Draft, hash_of
@@ -50,7 +51,8 @@ class Door:
     def allow(self, rights: Rights) -> None:
         """What a second code does, or a manager who takes rights away."""
         code = self._members.invite(self._name, rights)
-        self.member = self._members.join(code, sha256(code.encode()).hexdigest())
+        self.token = sha256(code.encode()).hexdigest()
+        self.member = self._members.join(code, digest(self.token))
 
     def exchange(self, raw: bytes, *, timeout: float) -> bytes:
         gate = Gate(self.member, self._members)
@@ -97,7 +99,7 @@ def test_a_right_that_ends_holds_up_nothing_else(
     kept.append(note(bob, "engine"))
     report = sync(bob, door)
     assert (report.pending, report.staying) == (0, {"engine": 2})
-    assert "cxlocal store invite bob" in words_of_staying(bob.connection, report.staying)[0]
+    assert "cxlocal store grant bob" in words_of_staying(bob.connection, report.staying)[0]
     sync(reader, any_store)
     assert {*first, *sent} <= held(reader)
     assert not held(reader) & set(kept)
@@ -197,6 +199,36 @@ def test_nothing_is_recorded_that_could_not_be_sent(
     require(bob, "engine", "take", "push")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "more"),
+    [
+        (frozenset({"shop"}), frozenset({"shop", "engine"}), {"engine"}),
+        (frozenset({"shop"}), None, {"engine", "docs"}),
+        (frozenset[str](), frozenset({"shop"}), {"shop"}),
+        (frozenset({"shop"}), frozenset({"engine"}), {"engine"}),
+        (None, frozenset({"shop"}), set()),
+    ],
+)
+def test_history_that_may_be_read_now_comes_by_a_sync(
+    own: SqliteStore, members: Members, machine: Machine, before: Any, after: Any, more: set[str]
+) -> None:
+    """Rights that grow without a new code: what lies before the cursor is fetched."""
+    writer, reader = machine("writer"), machine("reader")
+    written = {name: note(writer, name) for name in ("shop", "engine", "docs")}
+    sync(writer, own)
+    door = Door(own, members, "board", Rights(frozenset(), frozenset(), before))
+    sync(reader, door)
+    seen = held(reader)
+    members.grant("board", Rights(frozenset(), frozenset(), after))
+    found = members.by_token(door.token)
+    assert found is not None
+    door.member = found
+    sync(reader, door)
+    assert {name for name, hashed in written.items() if hashed in held(reader) - seen} == more
+    assert verify(reader).findings == []
+    own.close()
+
+
 @pytest.mark.parametrize("new_rights", [some("shop"), Rights(), some("shop", "engine")])
 @pytest.mark.parametrize("old_rights", [some("shop"), Rights()])
 def test_a_follower_takes_along_what_it_may(
@@ -250,10 +282,11 @@ def test_following_the_hint_of_a_refusal_takes_no_right_away(
 ) -> None:
     """The command that is proposed is given to the command line, and gives what was there and more."""
     words = shlex.split(how_to_ask("build er", rights, "engine", *kinds).split("; then")[0])
-    given = invite.make_context("invite", words[words.index("invite") + 1 :]).params
+    given = grant.make_context("grant", words[words.index("grant") + 1 :]).params
     assert given["name"] == "build er"
-    named = (given[kind] for kind in ("both", "take", "push", "read", "manage"))
-    asked = rights_from_json(rights_asked(*named))
+    named = (given[kind] for kind in ("both", "take", "push", "read"))
+    # What is not said stays.
+    asked = rights_from_json(rights_asked(*named, given["manage"] or rights.manage))
     for kind, before in rights.lists():
         after = dict(asked.lists())[kind]
         wanted = {"engine"} if kind in kinds else set()

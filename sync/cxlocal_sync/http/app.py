@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,12 +16,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cxlocal.errors import CxError, ExitCode, Trouble
-from cxlocal.exchange.messages import BLOB_BYTES_MAX, PROTOCOL
-from cxlocal.version import VERSION
+from cxlocal.exchange.messages import BLOB_BYTES_MAX
 from cxlocal_sync.http import wire
 from cxlocal_sync.http.description import describe
+from cxlocal_sync.http.diary import log
 from cxlocal_sync.http.limits import Budget, Busy, TooOften
 from cxlocal_sync.http.members import Member
+from cxlocal_sync.http.metrics import CONTENT_TYPE
 from cxlocal_sync.http.service import Service
 
 STATUSES: dict[int, int] = {
@@ -35,8 +35,6 @@ STATUSES: dict[int, int] = {
 """HTTP status by the exit code of an error; 500 for the rest."""
 NAMED_STATUSES = {"no-such-blob": 404, "no-such-member": 404, "not-found": 404, "too-long": 413}
 """Errors that HTTP has a better status for."""
-
-_log = logging.getLogger("cxlocal.server")
 
 
 def make_app(service: Service) -> Starlette:
@@ -58,6 +56,7 @@ def make_app(service: Service) -> Starlette:
     routes = Routes(service)
     plain: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
         ("GET", wire.HEALTH, routes.health),
+        ("GET", wire.METRICS, routes.metrics),
         ("GET", wire.DESCRIPTION, routes.description),
         ("POST", wire.JOIN, routes.join),
     ]
@@ -68,14 +67,15 @@ def make_app(service: Service) -> Starlette:
         ("GET", wire.BLOB + "{digest}", routes.get_blob),
         ("GET", wire.MEMBERS, routes.listing),
         ("POST", wire.INVITE, routes.invite),
+        ("POST", wire.GRANT, routes.grant),
         ("POST", wire.REVOKE, routes.revoke),
         ("POST", wire.LEND, routes.lend),
         ("POST", wire.LEFT, routes.left),
     ]
-    table = [Route(path, guarded(handler), methods=[method]) for method, path, handler in plain]
-    table += [
-        Route(path, guarded(routes.for_members(handler)), methods=[method])
-        for method, path, handler in members
+    every = [*plain, *((how, path, routes.for_members(handler)) for how, path, handler in members)]
+    table = [
+        Route(path, guarded(routes.counted(path, handler)), methods=[how])
+        for how, path, handler in every
     ]
     return Starlette(routes=table, lifespan=lifespan, exception_handlers={HTTPException: _no_route})
 
@@ -98,9 +98,32 @@ class Routes:
             except CxError:
                 await _discard(request)
                 raise
+            request.state.sender = member.name
             return await handler(request, member)
 
         return check
+
+    def counted(
+        self, path: str, handler: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Count answers, and log those that refuse."""
+
+        async def answer(request: Request) -> Response:
+            status = 500
+            try:
+                response = await handler(request)
+                status = response.status_code
+            except CxError as error:
+                status = status_of(error)
+                if status < 500:
+                    sender = getattr(request.state, "sender", "") or _address(request)
+                    self.service.diary.refused(sender, error.name, error.what, path=path)
+                raise
+            finally:
+                self.service.metrics.count(path, status)
+            return response
+
+        return answer
 
     async def exchange(self, request: Request, member: Member) -> Response:
         """Pass a message on."""
@@ -134,6 +157,10 @@ class Routes:
         """A code for a new member."""
         return JSONResponse(await self.service.invite(member, await self._json(request)))
 
+    async def grant(self, request: Request, member: Member) -> Response:
+        """Other rights for a member."""
+        return JSONResponse(await self.service.grant(member, await self._json(request)))
+
     async def revoke(self, request: Request, member: Member) -> Response:
         """End a member."""
         return JSONResponse(await self.service.revoke(member, await self._json(request)))
@@ -149,14 +176,17 @@ class Routes:
     async def join(self, request: Request) -> Response:
         """Enrol by a one-time code."""
         asked = await self._json(request)
-        address = request.client.host if request.client else ""
-        return JSONResponse(await self.service.join(address, asked))
+        return JSONResponse(await self.service.join(_address(request), asked))
 
     async def health(self, request: Request) -> Response:
-        """Whether the server and the store behind it answer."""
-        well = await self.service.healthy()
-        told = {"store": "answers" if well else "does not answer", "protocol": PROTOCOL}
-        return JSONResponse({**told, "cxlocal": VERSION}, status_code=200 if well else 503)
+        """How the server and the store behind it are."""
+        found = await self.service.health()
+        return JSONResponse(found.as_json(), status_code=found.status)
+
+    async def metrics(self, request: Request) -> Response:
+        """The same and more, for Prometheus."""
+        text = self.service.metrics.text(await self.service.health())
+        return Response(text, media_type=CONTENT_TYPE)
 
     async def description(self, request: Request) -> Response:
         """The OpenAPI description."""
@@ -220,7 +250,7 @@ def guarded(
         except ClientDisconnect:
             return Response(status_code=400)  # nobody hears it
         except Exception:  # noqa: BLE001 - whatever it was, the server goes on
-            _log.exception("answering %s %s", request.method, request.url.path)
+            log.exception("answering %s %s", request.method, request.url.path)
             return error_response(
                 Trouble(
                     "the server made a mistake",
@@ -233,12 +263,18 @@ def guarded(
     return answer
 
 
+def status_of(error: CxError) -> int:
+    """The HTTP status of an error."""
+    if isinstance(error, Busy):
+        return 429 if isinstance(error, TooOften) else 503
+    return NAMED_STATUSES.get(error.name) or STATUSES.get(int(error.exit_code), 500)
+
+
 def error_response(error: CxError) -> Response:
     """An error as it is answered."""
-    status = NAMED_STATUSES.get(error.name) or STATUSES.get(int(error.exit_code), 500)
+    status = status_of(error)
     headers = {}
     if isinstance(error, Busy):
-        status = 429 if isinstance(error, TooOften) else 503
         headers["retry-after"] = str(error.after_seconds)
     if status == 401:
         headers["www-authenticate"] = "Bearer"
@@ -246,6 +282,11 @@ def error_response(error: CxError) -> Response:
         # What is left of the body is not waited for.
         headers["connection"] = "close"
     return JSONResponse(error.as_json(), status_code=status, headers=headers)
+
+
+def _address(request: Request) -> str:
+    """Where a request came from."""
+    return request.client.host if request.client else ""
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

@@ -6,7 +6,6 @@ Sending a request again is harmless (sync/README.md, 2.3, 2.6, 2.7).
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -16,11 +15,15 @@ from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import Conflict, CxError, NotSignedIn, Refused, Trouble, error_from_json
 from cxlocal.exchange.messages import BLOB_BYTES_MAX, MESSAGE_BYTES_MAX
 from cxlocal.exchange.store import StoreUnreachable
-from cxlocal.files import write_whole
-from cxlocal.private import make_home
 from cxlocal.text import is_hexadecimal
-from cxlocal.values import NamedTuple
 from cxlocal_sync.http import wire
+from cxlocal_sync.http.credentials import (
+    Credential,
+    forget_credential,
+    keep_credential,
+    known_authority,
+    read_credential,
+)
 from cxlocal_sync.http.line import HttpAnswer, Line, NoAnswer
 
 MANAGE_SECONDS = 30.0
@@ -96,12 +99,20 @@ class HttpStore:
 
     # Members
 
-    def join(self, code: str, authority: str = "") -> dict[str, Any]:
+    def known_authority(self) -> tuple[str, str]:
+        """PEM text and file of the authority that this machine trusts at this host already."""
+        return known_authority(self.home, self.url)
+
+    def join(
+        self, code: str, authority: str = "", *, name: str | None = None, authority_file: str = ""
+    ) -> dict[str, Any]:
         """Enrol this machine by a one-time code; what the store says about the member.
 
         The token is drawn here and kept before it is used, and the store is only told its hash: an
         answer that is lost costs nothing, the same command may be given again. ``authority`` is
-        the PEM text of the certificate authority to trust. Raises NotSignedIn for a wrong code.
+        the PEM text of the certificate authority to trust, ``name`` what the member is to be called
+        where the code names nobody: an empty one asks whether it does. Raises NotSignedIn for a
+        wrong code, and UsageError, name ``name-wanted``.
         """
         waiting = f"{self.url} {sha256(code.encode()).hexdigest()[:16]}"
         drawn = read_credential(self.home, waiting)
@@ -111,16 +122,30 @@ class HttpStore:
         self._credential = drawn._replace(authority=authority)
         self.close()
         told = {"code": code, "token_sha256": sha256(drawn.token.encode()).hexdigest()}
+        if name is not None:
+            told["name"] = name
         try:
             found = self._manage("POST", wire.JOIN, told, MANAGE_SECONDS)
         except NotSignedIn:
             forget_credential(self.home, waiting)
             raise
-        kept = Credential(str(found.get("member", "")), drawn.token, authority)
+        member = str(found.get("member", ""))
+        kept = Credential(member, drawn.token, authority, authority_file)
         keep_credential(self.home, self.url, kept)
         forget_credential(self.home, waiting)
         self._credential = kept
         return found
+
+    def come_from(self, before: str) -> None:
+        """Use the token this machine has for the address ``before`` here, where it has none: a person said
+        that the same store answers here now. It is kept by ``stay``."""
+        if self._find_token is None and read_credential(self.home, self.url) is None:
+            self._credential = read_credential(self.home, before)
+
+    def stay(self) -> None:
+        """Keep the token in use for this address."""
+        if self._find_token is None and self._credential is not None:
+            keep_credential(self.home, self.url, self._credential)
 
     def members(self) -> dict[str, Any]:
         """Who is enrolled, and which machines were in contact when."""
@@ -129,6 +154,10 @@ class HttpStore:
     def invite(self, name: str, rights: Mapping[str, Any]) -> dict[str, Any]:
         """A one-time code for the member ``name``. Raises Refused without the right to invite."""
         return self._manage("POST", wire.INVITE, {"name": name, "rights": rights}, MANAGE_SECONDS)
+
+    def grant(self, name: str, rights: Mapping[str, Any]) -> dict[str, Any]:
+        """Other rights for a member. Raises Refused without the right to manage."""
+        return self._manage("POST", wire.GRANT, {"name": name, "rights": rights}, MANAGE_SECONDS)
 
     def revoke(self, name: str) -> dict[str, Any]:
         """End a member and its machines. Raises Refused without the right to."""
@@ -282,66 +311,3 @@ def _checked(token: str) -> str:
         hint="look at what the source named there gives: the token alone, without a second line",
         name="bad-token",
     )
-
-
-FILE_NAME = "credentials.json"
-OTHERS = 0o077
-"""Rights of anybody but the owner."""
-
-
-class Credential(NamedTuple):
-    """What one store is told."""
-
-    member: str
-    token: str
-    authority: str = ""
-    """PEM text of the one certificate authority to trust for this store; empty: the system's."""
-
-
-def read_credential(home: Path, url: str) -> Credential | None:
-    """The entry for ``url``, or None. Raises NotSignedIn where others may read the file."""
-    found = _read(home / FILE_NAME).get(url)
-    if found is None:
-        return None
-    return Credential(found["member"], found["token"], found.get("authority", ""))
-
-
-def keep_credential(home: Path, url: str, credential: Credential) -> None:
-    """Write the entry for ``url``, durable when this returns."""
-    _write(home, {**_read(home / FILE_NAME), url: credential._asdict()})
-
-
-def forget_credential(home: Path, url: str) -> None:
-    """Take the entry for ``url`` out, if there is one."""
-    entries = _read(home / FILE_NAME)
-    if entries.pop(url, None) is not None:
-        _write(home, entries)
-
-
-def _write(home: Path, entries: dict[str, Any]) -> None:
-    make_home(home)
-    write_whole(home / FILE_NAME, json.dumps(entries, indent=1))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            entries = json.load(file)
-    except FileNotFoundError:
-        return {}
-    except (ValueError, OSError) as error:
-        raise Trouble(
-            "the file with the machine's tokens cannot be read",
-            why=f"{path}: {error}",
-            hint=f"remove {path} and enrol anew: cxlocal store join URL --code CODE",
-            name="credentials",
-        ) from error
-    if mode & OTHERS:
-        raise NotSignedIn(
-            "others on this machine may read the file with the machine's tokens",
-            why=f"{path} has mode {mode & 0o777:04o}",
-            hint=f"chmod 600 {path}",
-            name="credentials-open",
-        )
-    return entries if isinstance(entries, dict) else {}

@@ -14,6 +14,8 @@ Schema = dict[str, Any]
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _DIGEST: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_MAYBE_TEXT: Schema = {"type": ["string", "null"]}
+_MAYBE_NUMBER: Schema = {"type": ["number", "null"]}
 _NAMES: Schema = {
     "type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": NAMES_MAX,
     "description": "Ids of deliverables; * stands for all.",
@@ -39,10 +41,25 @@ _SCHEMAS: dict[str, Schema] = {
         },
         description="What went wrong, as the command line says it with --json.",
     ),
-    "Health": _object({"store": _TEXT, "protocol": {"const": PROTOCOL}, "cxlocal": _TEXT}),
+    "Health": _object(
+        {
+            "store": _TEXT, "protocol": {"const": PROTOCOL}, "cxlocal": _TEXT,
+            "disk": _object({"free_bytes": _COUNT, "size_bytes": _COUNT}),
+            "contacts": _object(
+                {"machines": _COUNT, "within_a_day": _COUNT, "last_at": _MAYBE_TEXT}
+            ),
+            "certificate_days": _MAYBE_NUMBER,
+            "backup": _object({"last_at": _MAYBE_TEXT, "age_hours": _MAYBE_NUMBER}),
+        },
+        description="numbers: what is handed out; unsynced: numbers (of a lender: events) of which no"
+        " word came yet.",
+    ),
     "Digests": _object({"digests": {"type": "array", "items": _DIGEST, "maxItems": 1000}}),
     "Missing": _object({"missing": {"type": "array", "items": _DIGEST}}),
-    "Join": _object({"code": _TEXT, "token_sha256": _DIGEST}),
+    "Join": {
+        "type": "object", "required": ["code", "token_sha256"],
+        "properties": {"code": _TEXT, "token_sha256": _DIGEST, "name": _TEXT},
+    },
     "Joined": _object({"member": _TEXT, "rights": _RIGHTS, "lends": {"type": "boolean"}}),
     "Invite": {
         "type": "object", "required": ["name"],
@@ -51,6 +68,7 @@ _SCHEMAS: dict[str, Schema] = {
         },
     },
     "Invited": _object({"name": _TEXT, "code": _TEXT}),
+    "Granted": _object({"name": _TEXT, "rights": _RIGHTS, "before": _RIGHTS}),
     "Revoke": _object({"name": _TEXT}),
     "Revoked": _object({"name": _TEXT, "machines": _COUNT}),
     "Loan": _object(
@@ -73,6 +91,9 @@ _SCHEMAS: dict[str, Schema] = {
         {
             "members": {"type": "array", "items": _object({"name": _TEXT, "rights": _RIGHTS})},
             "machines": {"type": "array", "items": _object({"node": _TEXT, "last_at": _TEXT})},
+            "codes": {
+                "type": "array", "items": _object({"name": _MAYBE_TEXT, "until": _TEXT}),
+            },
             "wrong_codes": _COUNT, "wrong_tokens": _COUNT,
         }
     ),
@@ -119,16 +140,30 @@ def _operation(
     return found
 
 
+_ABOUT: Schema = {
+    "title": "cxlocal store", "version": VERSION,
+    "description": "What the messages are: sync/README.md of cxlocal.",
+    "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+}  # fmt: skip
+
+
+def _health() -> Schema:
+    found = _operation(
+        "health", "How server and store are", _content("Health"), (), member=False
+    )  # fmt: skip
+    found["responses"] |= {
+        "409": {"description": "Numbers are stopped", "content": _content("Health")},
+        "503": {"description": "The store does not answer", "content": _content("Health")},
+    }
+    return found
+
+
 def describe() -> Schema:
     """The description as an OpenAPI 3.1 document."""
     digest = {"name": "digest", "in": "path", "required": True, "schema": _DIGEST}
     return {
         "openapi": "3.1.0",
-        "info": {
-            "title": "cxlocal store", "version": VERSION,
-            "description": "What the messages are: sync/README.md of cxlocal.",
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
+        "info": _ABOUT,
         "security": [{"token": []}],
         "paths": {
             wire.EXCHANGE: {"post": _operation(
@@ -149,11 +184,13 @@ def describe() -> Schema:
                     parameters=(digest,),
                 ),
             },
-            wire.HEALTH: {"get": _operation(
-                "health", "Whether server and store answer", _content("Health"), (), member=False
+            wire.HEALTH: {"get": _health()},
+            wire.METRICS: {"get": _operation(
+                "metrics", "The same and more, for Prometheus",
+                {"text/plain": {"schema": {"type": "string"}}}, (), member=False,
             )},
             wire.JOIN: {"post": _operation(
-                "join", "Enrol by a one-time code", _content("Joined"), (400, 401, 413),
+                "join", "Enrol by a one-time code", _content("Joined"), (400, 401, 403, 413),
                 body=_content("Join"), member=False,
             )},
             wire.MEMBERS: {"get": _operation(
@@ -162,6 +199,10 @@ def describe() -> Schema:
             wire.INVITE: {"post": _operation(
                 "invite", "A one-time code", _content("Invited"), (400, 403, 413),
                 body=_content("Invite"),
+            )},
+            wire.GRANT: {"post": _operation(
+                "grant", "Other rights for a member, which keeps its token", _content("Granted"),
+                (400, 403, 404, 413), body=_content("Invite"),
             )},
             wire.REVOKE: {"post": _operation(
                 "revoke", "End a member and its machines", _content("Revoked"),

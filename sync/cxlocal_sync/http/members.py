@@ -15,22 +15,50 @@ import contextlib
 import json
 import sqlite3
 import threading
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import ConfigError, NotSignedIn, Refused, UsageError
-from cxlocal.exchange.rights import Rights, rights_from_json
+from cxlocal.exchange.rights import Rights, rights_from_json, words_of
 from cxlocal.private import make_file, make_folder
-from cxlocal.text import utc_text
+from cxlocal.text import parse_utc, utc_text
 from cxlocal.values import NamedTuple
+from cxlocal_sync.http.codes import (
+    FIRST_MEMBER,
+    NAME_WANTED,
+    check_name,
+    digest,
+    draw_code,
+    no_such_member,
+    plain,
+)
+from cxlocal_sync.http.health import Contacts
 
 CODE_MS = 24 * 3600 * 1000
 """How long a one-time code is good for."""
-NAME_MAX = 64
 READ_SECONDS = 0.2
 """How long a look at the file waits for a commit to end."""
+
+
+SERVER = "the server"
+"""Who changes members without being one: a command where their file is."""
+HAPPENED_MAX = 10_000
+"""Entries kept of what happened to members: years of it, and no more than a few megabytes of a member
+that invites without end."""
+
+
+class Happened(NamedTuple):
+    """Something that happened to a member."""
+
+    id: int
+    at: str
+    what: str
+    """invited, joined, granted or revoked."""
+    member: str
+    by: str
+    """The member that did it, ``SERVER``, or the address it came from."""
+    more: str
 
 
 class Member(NamedTuple):
@@ -122,19 +150,15 @@ class Members:
             found = row.fetchone()
         return int(found[0]) if found else None
 
-    def invite(self, name: str, rights: Rights) -> str:
-        """A one-time code for ``name``; an older one of the same name is void.
+    def invite(self, name: str, rights: Rights, *, by: str = SERVER) -> str:
+        """A one-time code for ``name``; an older one of the same name is void. Without a name: for
+        whoever comes, who then says how to be called (``join``).
 
         For a name that is enrolled already it gives a new token and these rights. Raises
         UsageError for a name that cannot be shown.
         """
-        if not name or len(name) > NAME_MAX or not name.isprintable() or name != name.strip():
-            raise UsageError(
-                "a member needs a name",
-                why=f"1 to {NAME_MAX} printable characters",
-                hint="cxlocal store invite build-server",
-                name="bad-member-name",
-            )
+        if name:
+            check_name(name)
         code = draw_code(self._ids)
         now = self._clock.now_ms()
         with self._lock, self._connection:
@@ -146,12 +170,17 @@ class Members:
                 "INSERT INTO code VALUES (?, ?, ?, ?, '')",
                 (digest(plain(code)), name, json.dumps(rights.as_json()), now + CODE_MS),
             )
+            self._note("invited", name, by, words_of(rights))
         return code
 
-    def join(self, code: str, token_sha256: str) -> Member:
+    def join(
+        self, code: str, token_sha256: str, name: str | None = None, *, address: str = ""
+    ) -> Member:
         """Use a code up. The same code with the same token again is answered again.
 
-        Raises NotSignedIn for a code that is wrong, used or too old; it is counted.
+        ``name`` counts for a code that names nobody: who asks knows that it may be asked for (empty),
+        or (None) is called as the first one always was. Raises NotSignedIn for a code that is wrong, used or too old; it is counted. Raises
+        UsageError and Refused for a name that is missing, cannot be shown or is taken.
         """
         with self._lock, self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -167,7 +196,8 @@ class Members:
                     hint="ask for a new one: cxlocal store invite NAME",
                     name="wrong-code",
                 )
-            name, rights, used_by = row
+            called, rights, used_by = row
+            name = called or self._new_name(name)
             if not used_by:
                 at = utc_text(self._clock.now_ms())
                 self._connection.execute(
@@ -178,14 +208,70 @@ class Members:
                     (name, token_sha256, rights, at),
                 )
                 self._connection.execute(
-                    "UPDATE code SET used_by = ? WHERE sha256 = ?",
-                    (token_sha256, digest(plain(code))),
+                    "UPDATE code SET used_by = ?, name = ? WHERE sha256 = ?",
+                    (token_sha256, name, digest(plain(code))),
                 )
+                self._note("joined", name, address, "")
             found = self._connection.execute("SELECT id FROM member WHERE name = ?", (name,))
             member = Member(int(found.fetchone()[0]), name, rights_from_json(json.loads(rights)))
         return member
 
-    def revoke(self, name: str) -> int:
+    def _new_name(self, name: str | None) -> str:
+        """What whoever uses a code without a name is called."""
+        if name == "":
+            raise UsageError(
+                "the code is for whoever comes first, and needs a name",
+                why="members are told apart by their names: that of a person or of a machine",
+                hint="cxlocal store join URL --code CODE --name NAME",
+                name=NAME_WANTED,
+            )
+        name = FIRST_MEMBER if name is None else check_name(name)
+        if self._connection.execute("SELECT 1 FROM member WHERE name = ?", (name,)).fetchone():
+            raise Refused(
+                f"{name!r} is enrolled already",
+                why="a new token for it takes a code of its own",
+                hint="choose another name: cxlocal store join URL --code CODE --name NAME",
+                name="name-taken",
+            )
+        return name
+
+    def grant(self, name: str, rights: Rights, *, by: str = SERVER) -> Rights:
+        """Give a member other rights; its token and its machines stay. Open codes of that name give
+        these, too. Returns those it had. Raises Refused where nobody enrolled has that name.
+        """
+        with self._lock, self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            found = self._connection.execute(
+                "SELECT rights FROM member WHERE name = ? AND token_sha256 != ''", (name,)
+            ).fetchone()
+            if found is None:
+                raise no_such_member(name)
+            text = json.dumps(rights.as_json())
+            self._connection.execute("UPDATE member SET rights = ? WHERE name = ?", (text, name))
+            self._connection.execute(
+                "UPDATE code SET rights = ? WHERE name = ? AND used_by = ''", (text, name)
+            )
+            self._note("granted", name, by, words_of(rights))
+        return rights_from_json(json.loads(found[0]))
+
+    def _note(self, what: str, member: str, by: str, more: str) -> None:
+        """Write down what happened, within the caller's transaction."""
+        at = utc_text(self._clock.now_ms())
+        self._connection.execute(
+            "INSERT INTO happened (at, what, member, by, more) VALUES (?, ?, ?, ?, ?)",
+            (at, what, member, by, more),
+        )
+        self._connection.execute(
+            "DELETE FROM happened WHERE id <= (SELECT max(id) FROM happened) - ?", (HAPPENED_MAX,)
+        )
+
+    def happened(self, after: int) -> list[Happened]:
+        """What happened to members since entry ``after``, by whatever process."""
+        sql = "SELECT id, at, what, member, by, more FROM happened WHERE id > ? ORDER BY id"
+        with self._reading:
+            return [Happened(*row) for row in self._reader.execute(sql, (after,))]
+
+    def revoke(self, name: str, *, by: str = SERVER) -> int:
         """End a member: its token and its open codes are void, its machines refused.
 
         Returns how many machines it had. Raises Refused where nobody has that name.
@@ -198,12 +284,7 @@ class Members:
                 (utc_text(self._clock.now_ms()), name),
             ).rowcount
             if not ended and not void:
-                raise Refused(
-                    f"no member is called {name!r}",
-                    why="nobody was invited or enrolled under that name",
-                    hint="cxlocal store status   lists them",
-                    name="no-such-member",
-                )
+                raise no_such_member(name)
             # Given to nobody: a machine of a revoked member goes on under a new id even where
             # the name is invited again.
             self._connection.execute(
@@ -212,6 +293,7 @@ class Members:
                 (name,),
             )
             count = self._connection.execute("SELECT changes()").fetchone()[0]
+            self._note("revoked", name, by, f"{count} machines")
         return int(count)
 
     def listing(self, member: Member | None = None) -> dict[str, Any]:
@@ -231,6 +313,11 @@ class Members:
                 " ORDER BY c.last_at DESC",
                 (name,),
             ).fetchall()
+            codes = self._connection.execute(
+                "SELECT name, until_ms FROM code WHERE used_by = '' AND until_ms >= ?"
+                " AND name = coalesce(?, name) ORDER BY name",
+                (self._clock.now_ms(), name),
+            ).fetchall()
             counts = {} if name else {each: int(self.value(each) or 0) for each in self._wrong}
             return {
                 "members": [
@@ -242,8 +329,28 @@ class Members:
                     {"node": node, "member": name or None, "first_at": first, "last_at": last}
                     for node, name, first, last in machines
                 ],
+                "codes": [
+                    {"name": name or None, "until": utc_text(until)} for name, until in codes
+                ],
                 **counts,
             }  # fmt: skip
+
+    def contacts(self, since_ms: int) -> Contacts:
+        """How many there are, and when the last was here; ``since_ms`` is where *lately* begins (UTC)."""
+        with self._reading:
+            self._refresh()
+            machines, newest = self._reader.execute(
+                "SELECT count(*), max(last_at) FROM machine"
+            ).fetchone()
+            lately = self._reader.execute(
+                "SELECT count(*) FROM machine WHERE last_at >= ?", (utc_text(since_ms),)
+            ).fetchone()[0]
+            newest = max([newest or "", *self._seen.values()])
+            members, wrong = len(self._by_token), dict(self._wrong)
+        return Contacts(
+            members, machines, lately, parse_utc(newest) if newest else None,
+            **{name: count + int(self.value(name) or 0) for name, count in wrong.items()},
+        )  # fmt: skip
 
     def anybody(self, *, manage: bool = False) -> bool:
         """Whether anybody is enrolled; with ``manage``, anybody who may invite others."""
@@ -315,28 +422,6 @@ class Members:
         self._version = version
 
 
-_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's: none is taken for another."""
-
-
-def draw_code(ids: Ids) -> str:
-    """A code of 80 random bits, in four groups of four letters."""
-    number = int(ids.token()[:20], 16)
-    letters = "".join(_LETTERS[number >> shift & 31] for shift in range(75, -1, -5))
-    return "-".join(letters[start : start + 4] for start in range(0, 16, 4))
-
-
-def plain(code: str) -> str:
-    """A code as it is compared: people type small letters, and O for 0."""
-    letters = code.upper().replace("-", "").replace(" ", "")
-    return letters.replace("O", "0").replace("I", "1").replace("L", "1")
-
-
-def digest(secret: str) -> str:
-    """What is kept of a token or a code. Both are drawn at random, so a plain hash will do."""
-    return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 APPLICATION_ID = 0x63784D42
 """``cxMB`` in the file header."""
 
@@ -364,6 +449,16 @@ CREATE TABLE IF NOT EXISTS machine (
     member INTEGER NOT NULL,               -- 0: its member was revoked
     first_at TEXT NOT NULL,
     last_at TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS machine_by_contact ON machine (last_at);
+-- What happened to members, the newest of it: the server logs it, whatever process did it.
+CREATE TABLE IF NOT EXISTS happened (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at TEXT NOT NULL,
+    what TEXT NOT NULL,
+    member TEXT NOT NULL,
+    by TEXT NOT NULL,
+    more TEXT NOT NULL
 );
 -- Lineage of the store behind, the address machines use, counters.
 CREATE TABLE IF NOT EXISTS value (name TEXT PRIMARY KEY, value TEXT NOT NULL);

@@ -7,29 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import sqlite3
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from hashlib import sha256
-from pathlib import Path
+import threading
+from collections.abc import Callable
 from typing import Any
 
-from cxlocal.address import public_address
-from cxlocal.allocation.lender import left_to_lend, lend
 from cxlocal.clock import Clock, SystemClock
-from cxlocal.errors import CxError, NotSignedIn, Refused, UsageError
-from cxlocal.exchange.messages import PROTOCOL, BadMessage, decode, encode
-from cxlocal.exchange.rights import how_to_ask, may, rights_from_json
+from cxlocal.errors import CxError, NotSignedIn, Refused
+from cxlocal.exchange.messages import PROTOCOL, decode, encode
+from cxlocal.exchange.rights import rights_from_json
 from cxlocal.exchange.store import StoreUnreachable
-from cxlocal.journal.file import Journal
-from cxlocal.numbers.schemes import Scheme
-from cxlocal.text import is_hexadecimal
+from cxlocal.text import is_hexadecimal, parse_utc
 from cxlocal_sync.http import limits, wire
+from cxlocal_sync.http.codes import check_name
+from cxlocal_sync.http.diary import Diary
 from cxlocal_sync.http.gate import Gate, NotAllowed
+from cxlocal_sync.http.health import DAY_MS, Disk, Health, Look
+from cxlocal_sync.http.lending import LendingStore, check_lending, lending
+from cxlocal_sync.http.management import BACKUP, LENDS
 from cxlocal_sync.http.members import Member, Members
+from cxlocal_sync.http.metrics import Metrics
 from cxlocal_sync.http.threads import StoreThreads
-from cxlocal_sync.stores.answer import Answering, ServableStore, refuse
-from cxlocal_sync.stores.sqlite import path_of
+from cxlocal_sync.stores.answer import ServableStore, refuse
 
 FLUSH_SECONDS = 5.0
 """How old what people see of contacts may be."""
@@ -45,7 +45,7 @@ class Service:
 
     def __init__(
         self, open_store: Callable[[], ServableStore], members: Members, *, threads: int = 1,
-        clock: Clock | None = None,
+        clock: Clock | None = None, certificate_ms: int | None = None,
     ) -> None:  # fmt: skip
         self.members = members
         self.clock = clock or SystemClock()
@@ -54,7 +54,12 @@ class Service:
         self._requests = limits.Rate(self.clock, limits.REQUESTS_PER_SECOND, limits.BURST)
         self._codes = limits.Rate(self.clock, limits.CODES_PER_SECOND, limits.CODES_BURST)
         self._late = 0
-        self._health = (-HEALTH_SECONDS, True)
+        self.diary = Diary(self.clock)
+        self.metrics = Metrics()
+        self.certificate_ms = certificate_ms
+        self._health: tuple[float, Health | None] = (0.0, None)
+        self._telling = threading.Lock()
+        self._told = max((each.id for each in members.happened(0)), default=0)
         self._lineage_known = bool(members.value(LINEAGE))
         self.message_bytes = limits.Budget(limits.MESSAGES_BYTES_MAX)
         self.blob_bytes = limits.Budget(limits.BLOBS_BYTES_MAX)
@@ -85,14 +90,27 @@ class Service:
         except StoreUnreachable:
             raise
         except CxError as error:
-            return encode(refuse(error))
+            return encode(self._noted(member, refuse(error)))
         contact = message["contact"]
         if not contact.get("lineage"):
             self._check_same(store)
         answer = store.answer(message, timeout=limits.STORE_SECONDS)
         if not self._lineage_known:
             self._note_lineage(answer)
-        return encode(gate.leave(answer))
+        if "store" in answer:
+            if message.get("recover") is not None:
+                generation = answer["store"]["generation"]
+                self.diary.say("recovered", by=member.name, generation=generation)
+            self.diary.stops(answer["store"]["stopped"])
+        return encode(self._noted(member, gate.leave(answer)))
+
+    def _noted(self, member: Member, answer: dict[str, Any]) -> dict[str, Any]:
+        """The answer, after a refusal of the message or of a number in it was logged."""
+        no = [answer.get("refusal"), *(each.get("refusal") for each in answer.get("grant", []))]
+        for refusal in filter(None, no):
+            name, cause = str(refusal["name"]), str(refusal["cause"])
+            self.diary.refused(member.name, name, cause)
+        return answer
 
     def _check_same(self, store: ServableStore) -> None:
         """A store that was here before and is gone (a disk that is not mounted) must not be made
@@ -100,7 +118,8 @@ class Service:
         known = self.members.value(LINEAGE)
         if not known:
             return
-        refused = decode(store.exchange(probe(known), timeout=limits.STORE_SECONDS)).get("refusal")
+        asked = look_at(known)
+        refused = decode(store.exchange(asked, timeout=limits.STORE_SECONDS)).get("refusal")
         if refused and refused.get("name") == "wrong-lineage":
             raise StoreUnreachable(
                 "another store lies where this server's store was",
@@ -161,8 +180,13 @@ class Service:
     async def join(self, address: str, asked: Any) -> dict[str, Any]:
         """Enrol by a one-time code. Wrong ones are counted, answered late, and limited for each
         address. Raises NotSignedIn, TooOften."""
-        code = asked.get("code") if isinstance(asked, dict) else None
-        token = asked.get("token_sha256") if isinstance(asked, dict) else None
+        code, token, name = (
+            (asked.get("code"), asked.get("token_sha256"), asked.get("name"))
+            if isinstance(asked, dict)
+            else (None, None, None)
+        )
+        if name is not None and not isinstance(name, str):
+            raise wire.BadRequest("the body names no member", "a name is a text")
         if not isinstance(code, str) or not isinstance(token, str) or not is_hexadecimal(token, 64):
             raise wire.BadRequest(
                 "the body names no code and no hash of a token", "both are needed"
@@ -174,7 +198,7 @@ class Service:
                 after_seconds=round(1 / limits.CODES_PER_SECOND),
             )
         try:
-            member = await asyncio.to_thread(self.members.join, code, token)
+            member = await asyncio.to_thread(self.members.join, code, token, name, address=address)
         except NotSignedIn:
             self._codes.spend(sender)
             if self._late >= limits.WRONG_CODES_AT_ONCE:
@@ -185,26 +209,32 @@ class Service:
             finally:
                 self._late -= 1
             raise
+        await asyncio.to_thread(self._tell_happened)
         lends = bool(self.members.value(LENDS))
         return {"member": member.name, "rights": member.rights.as_json(), "lends": lends}
 
     async def invite(self, member: Member, asked: Any) -> dict[str, Any]:
         """A code for a new member. Raises NotAllowed and UsageError."""
-        self._check_manager(member)
-        name = asked.get("name") if isinstance(asked, dict) else None
-        if not isinstance(name, str):
-            raise wire.BadRequest("the body names no member", "it needs a name")
-        rights = rights_from_json(asked.get("rights", {}))
-        code = await asyncio.to_thread(self.members.invite, name, rights)
+        name, rights = self._name_in(member, asked), rights_from_json(asked.get("rights", {}))
+        code = await asyncio.to_thread(
+            self.members.invite, check_name(name), rights, by=member.name
+        )
+        await asyncio.to_thread(self._tell_happened)
         return {"name": name, "code": code}
+
+    async def grant(self, member: Member, asked: Any) -> dict[str, Any]:
+        """Other rights for a member, which keeps its token. Raises NotAllowed, UsageError and
+        Refused."""
+        name, rights = self._name_in(member, asked), rights_from_json(asked.get("rights", {}))
+        before = await asyncio.to_thread(self.members.grant, name, rights, by=member.name)
+        await asyncio.to_thread(self._tell_happened)
+        return {"name": name, "rights": rights.as_json(), "before": before.as_json()}
 
     async def revoke(self, member: Member, asked: Any) -> dict[str, Any]:
         """End a member. Raises NotAllowed, UsageError and Refused."""
-        self._check_manager(member)
-        name = asked.get("name") if isinstance(asked, dict) else None
-        if not isinstance(name, str):
-            raise wire.BadRequest("the body names no member", "it needs a name")
-        count = await asyncio.to_thread(self.members.revoke, name)
+        name = self._name_in(member, asked)
+        count = await asyncio.to_thread(self.members.revoke, name, by=member.name)
+        await asyncio.to_thread(self._tell_happened)
         return {"name": name, "machines": count}
 
     async def lend(self, member: Member, asked: Any) -> dict[str, Any]:
@@ -222,29 +252,40 @@ class Service:
         only = None if member.rights.manage else member
         return await asyncio.to_thread(self.members.listing, only)
 
-    async def healthy(self) -> bool:
-        """Whether the store behind answers, and is the one that was here before.
-
-        Anybody may ask, so the store is asked once a second at most.
-        """
+    async def health(self) -> Health:
+        """How everything is. Anybody may ask, so it is looked at once a second at most."""
         now = self.clock.monotonic()
-        if now - self._health[0] < HEALTH_SECONDS:
-            return self._health[1]
-        self._health = now, self._health[1]
-        self._health = now, await self._ask_health()
-        return self._health[1]
+        at, known = self._health
+        if known is None or now - at >= HEALTH_SECONDS:
+            self._health = now, known  # whoever asks meanwhile is told what was
+            known = await self._look()
+            self._health = now, known
+        return known
 
-    async def _ask_health(self) -> bool:
-
-        def ask(store: ServableStore) -> bytes:
-            asked = probe(self.members.value(LINEAGE))
-            return store.exchange(asked, timeout=limits.STORE_SECONDS)
-
+    async def _look(self) -> Health:
+        at_ms = self.clock.now_ms()
+        contacts = await asyncio.to_thread(self.members.contacts, at_ms - DAY_MS)
+        usage = await asyncio.to_thread(shutil.disk_usage, self.members.path.parent)
+        backup = self.members.value(BACKUP)
+        health = Health(
+            at_ms, None, contacts, Disk(usage.free, usage.total), self.certificate_ms,
+            parse_utc(backup) if backup else None,
+        )  # fmt: skip
         try:
-            refused = decode(await self._exchanges.call(ask)).get("refusal") or {}
+            return await self._exchanges.call(lambda store: self._ask_store(store, health))
         except CxError:
-            return False
-        return refused.get("name") == "bad-message"
+            return health
+
+    def _ask_store(self, store: ServableStore, health: Health) -> Health:
+        if isinstance(store, LendingStore):
+            return health._replace(unsent=store.unsent())
+        asked = look_at(self.members.value(LINEAGE))
+        answer = decode(store.exchange(asked, timeout=limits.STORE_SECONDS))
+        told = answer.get("look")
+        if told is None:  # another store, or one that was damaged
+            return health
+        self.diary.stops(answer["store"]["stopped"])
+        return health._replace(look=Look(**told))
 
     async def flush(self) -> None:
         """Write what is kept in memory for people, again and again."""
@@ -253,6 +294,14 @@ class Service:
             # Whoever holds the file lets go of it some time; what was not written is kept.
             with contextlib.suppress(sqlite3.Error):
                 await asyncio.to_thread(self.members.flush)
+                await asyncio.to_thread(self._tell_happened)
+
+    def _tell_happened(self) -> None:
+        """Log what happened to members since the last time, also by commands beside the server."""
+        with self._telling:
+            happened = self.members.happened(self._told)
+            self._told = max([self._told, *(each.id for each in happened)])
+        self.diary.tell(happened)
 
     def close(self) -> None:
         """Finish what waits, and let go of everything."""
@@ -261,144 +310,28 @@ class Service:
         self.members.close()
 
     @staticmethod
-    def _check_manager(member: Member) -> None:
+    def _name_in(member: Member, asked: Any) -> str:
+        """Whom a request of somebody who may manage is about."""
         if not member.rights.manage:
             raise NotAllowed(
                 f"{member.name} may not invite or revoke members",
                 hint="do it on a machine that may, or on the server with --store",
             )
+        name = asked.get("name") if isinstance(asked, dict) else None
+        if not isinstance(name, str):
+            raise wire.BadRequest("the body names no member", "it needs a name")
+        return name
 
 
-def probe(lineage: str) -> bytes:
-    """A message that every store refuses, and says by the name of the refusal whether it is the one
-    of ``lineage``. It changes nothing; a store with a lineage is not made anew by it."""
-    token, proposal = {"count": 0, "value": ""}, {"count": 1, "value": "probe"}
+def look_at(lineage: str) -> bytes:
+    """A message that only looks, and that a store of another lineage refuses by name. A store with a
+    lineage is not made anew by it."""
+    token, proposal = {"count": 0, "value": ""}, {"count": 1, "value": "look"}
     contact = {"lineage": lineage, "node": "0" * 32, "token": token, "proposal": proposal}
-    return encode({"protocol": PROTOCOL, "contact": contact, "pull": {"cursor": None}})
-
-
-def check_lending(member: Member, asked: Any) -> None:
-    """Raises NotAllowed where the member may take no numbers of what it asks for."""
-    name = asked.get("deliverable") if isinstance(asked, dict) else None
-    if not isinstance(name, str):
-        raise wire.BadRequest("the body names no deliverable", "numbers are of one")
-    if not may(member.rights.take, name):
-        raise NotAllowed(
-            f"{member.name} may not take numbers of {name!r}",
-            hint=how_to_ask(member.name, member.rights, name, "take"),
-        )
-
-
-def lending(store: ServableStore) -> LendingStore:
-    """What lends. Raises Refused where this is a store."""
-    if isinstance(store, LendingStore):
-        return store
-    raise Refused(
-        "this is a store, and lends nothing",
-        why="numbers are lent by a machine that holds a reserve of them",
-        hint="on such a machine: cxlocal serve --lend; then set [store] lender to its address",
-        name="not-lending",
-    )
+    return encode({"protocol": PROTOCOL, "contact": contact, "look": {}})
 
 
 def check_digest(digest: object) -> None:
     """Raises UsageError for what is no digest."""
     if not isinstance(digest, str) or not is_hexadecimal(digest, 64):
         raise wire.BadRequest("a digest is 64 hexadecimal digits", str(digest)[:80], "bad-digest")
-
-
-ADDRESS = "address"
-"""The value under which a server remembers where machines reach it."""
-
-LENDS = "lends"
-"""The value that is not empty where numbers are lent and no store is served."""
-
-
-def members_path(url: str, home: Path) -> Path:
-    """Where the members of a served store are kept: beside an embedded store, else in ``home``."""
-    if url.startswith("sqlite:"):
-        path = path_of(url, home)
-        return path.with_name(f"{path.name}.members")
-    return home / f"served-{sha256(public_address(url).encode()).hexdigest()[:16]}.members"
-
-
-class LocalManagement:
-    """What ``HttpStore`` offers for members, on the file itself."""
-
-    def __init__(self, url: str, path: Path) -> None:
-        self.url = public_address(url)
-        if not path.is_file():
-            raise UsageError(
-                "this machine does not serve that store",
-                why=f"there is no {path}",
-                hint="cxlocal serve --store URL   begins to; elsewhere name its https:// address",
-                name="not-served",
-            )
-        self._members = Members(path)
-
-    def members(self) -> dict[str, Any]:
-        """Who is enrolled, and which machines were in contact when."""
-        return self._members.listing()
-
-    def invite(self, name: str, rights: Mapping[str, Any]) -> dict[str, Any]:
-        """A one-time code, and the address to use it at."""
-        code = self._members.invite(name, rights_from_json(rights))
-        return {"name": name, "code": code, "url": self._members.value(ADDRESS)}
-
-    def revoke(self, name: str) -> dict[str, Any]:
-        """End a member and its machines."""
-        return {"name": name, "machines": self._members.revoke(name)}
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._members.close()
-
-
-class LendingStore(Answering):
-    """A journal that lends. Opened anew for each request: the file may have been replaced
-    (``journal recover``), and numbers are lent on bad days only."""
-
-    url = ""
-
-    def __init__(
-        self,
-        open_journal: Callable[[], AbstractContextManager[Journal]],
-        find_scheme: Callable[[str], Scheme],
-    ) -> None:
-        self._open_journal = open_journal
-        self._find_scheme = find_scheme
-
-    def lend(self, member: str, asked: Any) -> dict[str, Any]:
-        """See ``cxlocal.allocation.lender.lend``."""
-        with self._open_journal() as journal:
-            return lend(journal, asked, self._find_scheme, member)
-
-    def left(self, asked: Any) -> dict[str, Any]:
-        """See ``cxlocal.allocation.lender.left_to_lend``."""
-        with self._open_journal() as journal:
-            return left_to_lend(journal, asked)
-
-    def answer(self, message: dict[str, Any], *, timeout: float) -> dict[str, Any]:
-        # By the same name every store refuses what it cannot read: that is how health is asked.
-        return refuse(BadMessage("no store is served here", why="this machine lends numbers"))
-
-    def missing_blobs(self, digests: list[str], *, timeout: float) -> list[str]:
-        raise _no_store()
-
-    def put_blob(self, digest: str, content: bytes, *, timeout: float) -> None:
-        raise _no_store()
-
-    def get_blob(self, digest: str, *, timeout: float) -> bytes | None:
-        raise _no_store()
-
-    def close(self) -> None:
-        """Nothing is kept open."""
-
-
-def _no_store() -> Refused:
-    return Refused(
-        "no store is served here",
-        why="this machine lends numbers",
-        hint="set [store] url to the store, and [store] lender to this address",
-        name="no-store-here",
-    )

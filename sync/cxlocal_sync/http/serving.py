@@ -20,6 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from cxlocal.errors import Trouble, UsageError
 from cxlocal.values import NamedTuple
 from cxlocal_sync.http.app import make_app
+from cxlocal_sync.http.certificate import end_of
 from cxlocal_sync.http.limits import (
     CONNECTIONS_MAX,
     CONNECTIONS_PER_ADDRESS,
@@ -110,7 +111,8 @@ def make_server(
     that alone is answered, and whose word about where a request came from is believed. Raises UsageError for files of TLS that cannot be
     used.
     """
-    service = Service(open_store, members, threads=threads)
+    until_ms = None if tls is None else _end_of(tls)
+    service = Service(open_store, members, threads=threads, certificate_ms=until_ms)
     config = uvicorn.Config(
         make_app(service),
         http=protocol_for(frozenset({proxy} if proxy else ())),
@@ -131,18 +133,22 @@ def make_server(
         h11_max_incomplete_event_size=HEADER_BYTES_MAX,
         backlog=BACKLOG,
     )
+    config.load()
+    _allow_connections()
+    return Server(config, service)
+
+
+def _end_of(tls: Tls) -> int | None:
+    """When the certificate ends. Raises UsageError."""
     try:
-        config.load()
+        return end_of(tls.certificate, tls.key)
     except OSError as error:  # ssl.SSLError is one
-        service.close()
         raise UsageError(
             "the certificate and its key cannot be used",
             why=f"{error.strerror or error}",
             hint="both are PEM files, and the key is the one the certificate was made for",
             name="bad-certificate",
         ) from error
-    _allow_connections()
-    return Server(config, service)
 
 
 class Server(uvicorn.Server):

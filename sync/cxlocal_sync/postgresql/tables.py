@@ -23,7 +23,7 @@ def prepare(connection: Connection, message: dict[str, Any], ids: Ids) -> None:
     """See to it that the tables are there, made at the first contact. Raises NoTables."""
     if connection.checked:
         return
-    if _format(connection) != FORMAT:
+    if format_of(connection) != FORMAT:
         _make(connection, message, ids)
     check(connection)
 
@@ -32,7 +32,7 @@ def check(connection: Connection) -> None:
     """Raises NoTables where they are missing or of another release."""
     if connection.checked:
         return
-    number = _format(connection)
+    number = format_of(connection)
     if number == 0:
         raise NoTables("its tables are gone")
     if number != FORMAT:
@@ -44,7 +44,7 @@ def check(connection: Connection) -> None:
     connection.checked = True
 
 
-def _format(connection: Connection) -> int:
+def format_of(connection: Connection) -> int:
     """The format of the tables; 0 where there are none."""
     # Not to_regclass(): within a transaction it may repeat what it said before somebody made them.
     there: Any = connection.execute(
@@ -62,11 +62,11 @@ def _make(connection: Connection, message: dict[str, Any], ids: Ids) -> None:
     try:
         session.begin()
         session.hold([])
-        done = _format(connection)  # others may have been quicker
+        done = format_of(connection)  # others may have been quicker
         if done < FORMAT:
             if done == 0 and not may_found(message):
                 raise NoTables("its tables are gone, and the journal belongs to it")
-            _carry_out(connection, done)
+            carry_out(connection, done)
         if done == 0:
             oid: Any = connection.execute("SELECT 'store'::regclass::oid").fetchone()
             where = session.where
@@ -77,7 +77,7 @@ def _make(connection: Connection, message: dict[str, Any], ids: Ids) -> None:
         raise
 
 
-def _carry_out(connection: Connection, done: int) -> None:
+def carry_out(connection: Connection, done: int) -> None:
     there: Any = connection.execute(
         "SELECT 1 FROM pg_namespace WHERE nspname = %s", (SCHEMA,)
     ).fetchone()

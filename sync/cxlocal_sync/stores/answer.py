@@ -27,15 +27,17 @@ from cxlocal.exchange.messages import (
     text_of,
     whole_of,
 )  # fmt: skip
-from cxlocal.exchange.store import Store
+from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.journal.whereabouts import same_place
 from cxlocal.numbers.schemes import NUMBER_MAX
 from cxlocal.text import is_hexadecimal
 from cxlocal.values import Protocol
 from cxlocal_sync.stores.adopt import adopt, leave, retire
 from cxlocal_sync.stores.chains import Batch, Chains, number_of, read_batch
+from cxlocal_sync.stores.condition import look
 from cxlocal_sync.stores.feed import Feed, Head, StoreRow, pull, read_store, running_at
 from cxlocal_sync.stores.grants import RECOVER, Granter, read_wish
+from cxlocal_sync.stores.moving import closed
 from cxlocal_sync.stores.session import Session, StorePlace
 
 WENT_BACK = "went-back"
@@ -118,21 +120,26 @@ def answer(
             hint="correct store.url, or use the journal that belongs to this store",
             name="wrong-lineage",
         )
+    if closed(store.hint):
+        raise StoreUnreachable(
+            "the store cannot be reached", why=closed(store.hint),
+            hint="'cxlocal store move' ends with what to serve from then on", 
+        )  # fmt: skip
     if recovery is not None:
         recover(session, store, recovery, who["node"], here)
         store = read_store(session)
     feed = Feed(session, store)
     granter = Granter(session, store, feed)
+    if read_part(message, "look") is not None:
+        _stay(session, store, granter, judge(store.hint, here))
+        told = {"protocol": PROTOCOL, "store": _introduce(session, store, feed), "grant": []}
+        return {**told, "look": look(session, feed.position)}
     chains = Chains(session, feed, granter, who["node"])
     went_back = _meet(session, store, who, chains)
     # Before anything is pushed: its numbers are expected then.
     moved = _move(session, granter, message, who["node"]) if moving else {}
     pushed = [chains.push(batch) for batch in batches]
-    place = judge(store.hint, here)
-    if place.stop is not None:
-        granter.stop("", *place.stop)
-    if place.hint != store.hint:
-        session.execute("UPDATE store SET hint = ?", (place.hint,))
+    _stay(session, store, granter, judge(store.hint, here))
     doubt = _doubt(session, store, who, feed, went_back)
     if doubt:
         for deliverable in _believed(message):
@@ -151,6 +158,14 @@ def answer(
     if asked is not None:
         reply["pull"] = pull(session, asked, who["node"], Head(feed.position, feed.hash))
     return reply
+
+
+def _stay(session: Session, store: StoreRow, granter: Granter, place: StorePlace) -> None:
+    """Act on what the store makes of where it finds itself."""
+    if place.stop is not None:
+        granter.stop("", *place.stop)
+    if place.hint != store.hint:
+        session.execute("UPDATE store SET hint = ?", (place.hint,))
 
 
 def _moving(message: dict[str, Any]) -> bool:

@@ -95,6 +95,8 @@ class SqliteStore(Answering):
                 self._witness.note(reply)
         except LogBroken as error:
             raise sqlite3.DatabaseError(f"its grant log is damaged: {error}") from error
+        except StoreUnreachable:
+            raise
         except CxError as error:
             return refuse(error)
         finally:

@@ -1,0 +1,173 @@
+"""Looking after the files of a store where it lies: moving it, and backing it up.
+
+Called by ``cxlocal store move`` and ``cxlocal store backup`` by their names.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from cxlocal.address import public_address
+from cxlocal.clock import Clock
+from cxlocal.errors import ConfigError, Refused, Trouble, UsageError
+from cxlocal.exchange.store import Store
+from cxlocal.extras import how_to_install
+from cxlocal.files import rename, write_whole
+from cxlocal.private import make_file, make_folder
+from cxlocal.text import utc_text
+from cxlocal.values import NamedTuple
+from cxlocal_sync.http.management import BACKUP, members_path
+from cxlocal_sync.http.members import Members
+from cxlocal_sync.stores import moving
+from cxlocal_sync.stores.sqlite import path_of
+from cxlocal_sync.stores.sqlite_place import SqlitePlace
+
+MEMBERS = "members"
+"""The file of members in the backup of a store that is no file."""
+
+
+def place_at(url: str, home: Path) -> moving.Place:
+    """Where a store lies or shall lie. Raises UsageError and ConfigError."""
+    kind = url.partition(":")[0]
+    if kind == "sqlite":
+        path = path_of(url, home).absolute()
+        return SqlitePlace(f"sqlite://{path}", path)
+    if kind != "postgresql":
+        raise UsageError(
+            f"{public_address(url)} is no place a store can be moved from or to",
+            why="files and databases can: sqlite:///PATH and postgresql://…",
+            hint="on the machine that serves it, name what is behind the server; to count on in a store of"
+            " another kind: cxlocal store adopt URL",
+            name="not-movable",
+        )
+    try:
+        module: Any = importlib.import_module("cxlocal_sync.postgresql.moving")
+    except ImportError as error:
+        raise ConfigError(
+            "a store in PostgreSQL needs a library that is not installed",
+            why=str(error),
+            hint=how_to_install("postgresql"),
+            name="no-postgresql-library",
+        ) from error
+    place: moving.Place = module.PostgresqlPlace(url)
+    return place
+
+
+def move(
+    old_url: str, new_url: str, home: Path, stores: tuple[Store, Store], clock: Clock
+) -> moving.Moved:
+    """Move a store, and its members if it is served. ``stores`` are the old and the new one, for blobs.
+    Raises Refused, UsageError, Trouble and StoreUnreachable."""
+    here, there = stores
+    old, new = place_at(old_url, home), place_at(new_url, home)
+    with _failing(old, new):
+        if not moving.prepare(old, new):
+            return moving.Moved(0, 0, 0.0)
+        blobs = moving.copy_blobs(old, here, there)
+        began = clock.monotonic()
+        copied = moving.copy_history(old, new)
+        blobs += moving.copy_blobs(old, here, there)
+        _copy_members(members_path(old_url, home), members_path(new_url, home))
+        moving.open_place(new)
+        return moving.Moved(copied, blobs, clock.monotonic() - began)
+
+
+@contextmanager
+def _failing(*places: moving.Place) -> Iterator[None]:
+    """Say what a database says, in words; let go of all at the end."""
+    failures: tuple[type[Exception], ...] = (
+        OSError,
+        *(failure for place in places for failure in place.failures),
+    )
+    try:
+        yield
+    except failures as error:
+        raise Trouble(
+            "the store cannot be moved, and is where it was",
+            why=str(error).strip() or type(error).__name__,
+            hint="give the command again when that is mended: it goes on where it was cut off",
+            name="move",
+        ) from error
+    finally:
+        for place in places:
+            place.close()
+
+
+def _copy_members(old: Path, new: Path) -> None:
+    if old.is_file() and old != new:
+        _copy_database(old, new)
+
+
+def _copy_database(old: Path, new: Path) -> None:
+    """A copy of a SQLite file as it is at one moment, whole or not there."""
+    make_folder(new.parent)
+    part = new.with_name(f"{new.name}.part")
+    part.unlink(missing_ok=True)
+    make_file(part)
+    with closing(sqlite3.connect(old)) as source, closing(sqlite3.connect(part)) as target:
+        source.backup(target)
+    rename(part, new)
+
+
+class BackedUp(NamedTuple):
+    """What a backup holds."""
+
+    folder: str
+    files: tuple[str, ...]
+    blobs: int
+    """Blobs that it did not hold before."""
+
+
+def back_up(url: str, home: Path, folder: Path, clock: Clock) -> BackedUp:
+    """Copy a store into ``folder`` while it is in use: its file, its members, its blobs. Of a database
+    the members alone, which are not in it. When it ended well is noted for health. Raises Refused and
+    Trouble."""
+    at = utc_text(clock.now_ms())
+    members = members_path(url, home)
+    files: list[str] = []
+    blobs = 0
+    try:
+        make_folder(folder)
+        if url.startswith("sqlite:"):
+            path = path_of(url, home)
+            if not path.is_file():
+                raise Refused(
+                    "there is no store to be backed up", why=str(path),
+                    hint="name it: cxlocal store backup FOLDER --store sqlite:///srv/cx/store.db",
+                    name="no-store",
+                )  # fmt: skip
+            _copy_database(path, folder / path.name)
+            files.append(path.name)
+            # After the file: what it speaks of was there before it.
+            blobs = _copy_blobs(path.with_name(f"{path.name}.blobs"), folder)
+        if members.is_file():
+            name = members.name if url.startswith("sqlite:") else MEMBERS
+            _copy_database(members, folder / name)
+            files.append(name)
+            with closing(Members(members, clock=clock)) as roll:
+                roll.set_value(BACKUP, at)
+    except (OSError, sqlite3.Error) as error:
+        raise Trouble(
+            "the backup was not made",
+            why=str(error),
+            hint="see that there is space, and that the folder may be written; then again",
+            name="backup",
+        ) from error
+    return BackedUp(str(folder), tuple(files), blobs)
+
+
+def _copy_blobs(source: Path, folder: Path) -> int:
+    """Blobs never change: what is there already stays."""
+    copied = 0
+    for each in sorted(source.glob("*/*")):
+        target = folder / source.name / each.parent.name / each.name
+        if len(each.name) == 64 and not target.exists():
+            make_folder(target.parent)
+            write_whole(target, each.read_bytes())
+            copied += 1
+    return copied
