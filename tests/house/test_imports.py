@@ -33,6 +33,8 @@ ALLOWED = {
         "cxlocal.projection.asked",
         "cxlocal.projection.queries",
         "cxlocal.projection.page_questions",
+        # median() and percentile() as `cxlocal sql` has them.
+        "cxlocal.projection.statistics",
         "cxlocal.address",
         "cxlocal.clock",
         "cxlocal.journal.blobs",
