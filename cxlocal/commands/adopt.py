@@ -15,6 +15,7 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.journals import place_of
 from cxlocal.commands.output import json_option, write_document
+from cxlocal.commands.prepare import wanted_reserve
 from cxlocal.commands.project import Project, agreed, load_project, open_project_store
 from cxlocal.commands.sync import describe
 from cxlocal.commands.terminal import say
@@ -23,13 +24,15 @@ from cxlocal.errors import CxError, UsageError
 from cxlocal.exchange.adoption import Moved, move
 from cxlocal.exchange.destination import EMBEDDED
 from cxlocal.exchange.journals import Kept, Wanted, claim, further, look, open_for
-from cxlocal.exchange.open import is_own
+from cxlocal.exchange.open import is_own, reserve_size
 from cxlocal.exchange.parting import Journals, part
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.store import Store
-from cxlocal.exchange.sync import SyncReport, synchronise
+from cxlocal.exchange.sync import ReserveWish, SyncReport, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.plan.resolve import resolve
+from cxlocal.runner.source import today
 from cxlocal.text import counted
 
 SYNC_SECONDS = 60.0
@@ -117,9 +120,25 @@ class Adoption:
             if not moved.already:
                 done = Moved(done.lines + moved.lines, done.events + moved.events)
         with self._target(names, unmet) as journal:
-            report = synchronise(journal, new, use_breaker=False, budget_seconds=SYNC_SECONDS)
+            catch_up(journal)
+            report = synchronise(
+                journal, new, use_breaker=False, budget_seconds=SYNC_SECONDS,
+                wanted=self._reserve(names, journal),
+            )  # fmt: skip
             catch_up(journal)
         return before, done, report
+
+    def _reserve(self, names: frozenset[str] | None, journal: Journal) -> list[ReserveWish]:
+        """What this machine is to hold of the project's line from now on: it must not wait for its
+        next release to be ready for a day without the new store."""
+        config, settings = self.project.config, self.project.settings
+        if config is None:
+            return []
+        plan = resolve(config, today=today(self.app.clock))
+        if names is not None and deliverable_id(plan.deliverable) not in names:
+            return []
+        count = reserve_size(config, settings._replace(store_url=self.url))
+        return wanted_reserve(plan, journal, count)
 
     def _sources(
         self, names: frozenset[str] | None

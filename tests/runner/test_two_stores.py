@@ -66,6 +66,21 @@ def test_one_home_works_for_two_stores(shop: Any, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_move_costs_no_number_and_brings_a_reserve(shop: Any, tmp_path: Path) -> None:
+    shop.write(ONE)
+    assert [shop.run("--json").json()["number"] for _ in range(2)] == [0, 1]
+    url = f"sqlite://{tmp_path}/shared.db"
+    assert shop.command("store", "create", url).code == 0
+    assert shop.command("store", "adopt", url).code == 0
+    assert shop.query("SELECT lo, hi FROM reserve") == [(101, 103)]
+    here = {"CXLOCAL_STORE": url}
+    assert shop.run("--json", env=here).json()["number"] == 2
+    # The first day without the store; what such a number is, is said with it.
+    away = shop.run("--offline", env=here)
+    assert away.code == 0 and "Releasing shop 1.0.101 " in away.err, away.err
+    assert "held for days like this; a reserve lies ahead" in away.err
+
+
 def _outside(shop: Any, url: str, beside: Path) -> None:
     """Commands outside of a project tell of all journals."""
 
