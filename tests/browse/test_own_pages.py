@@ -362,3 +362,60 @@ def test_a_product_that_nobody_knows_is_said_to_be_so(small: Any, empty_pages: A
     page = small.one("/journal/-/product?deliverable=%3Cb%3E")
     assert page.status == 404 and "knows of no product “<b>”" in words(page)
     assert "Nothing was released yet." in words(empty_pages.one("/journal/-/product"))
+
+
+@pytest.fixture
+def hurried(small_file: Path, make_pages: Callable[[Path], Any]) -> Any:
+    """The pages with a limit of a millisecond for everything."""
+    pages = make_pages(small_file)
+    pages.datasette._settings["sql_time_limit_ms"] = 1
+    return pages
+
+
+SLOW = quote(f"select * from ({ENDLESS}) where 'x' <> :x")
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_our_pages_answer_under_a_limit_of_a_millisecond(hurried: Any, address: str) -> None:
+    assert hurried.one(address).status == 200
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/",
+        "/journal",
+        "/journal/run_board",
+        "/journal/event_log",
+        "/journal/numbers",
+        "/journal/story",
+    ],
+)
+def test_pages_of_datasette_are_never_an_error_of_ours(hurried: Any, address: str) -> None:
+    assert hurried.one(address).status in (200, 400)
+
+
+def test_a_question_that_takes_too_long_is_told_how_to_ask_for_less(hurried: Any) -> None:
+    page = hurried.one(f"/journal?sql={SLOW}&x=%3Cscript%3E")
+    assert page.status == 400 and "was ended after 0.001 s" in words(page)
+    assert "LIMIT 50" in words(page) and "WITH RECURSIVE" in words(page)
+    assert 'href="/journal/-/board"' in page.text and "<script" not in page.text
+
+
+def test_programs_are_told_so_too(hurried: Any) -> None:
+    answer = hurried.one(f"/journal.json?sql={SLOW}&x=1")
+    assert answer.status == 400 and answer.json["ok"] is False
+
+
+def test_other_databases_keep_the_errors_of_datasette(
+    tmp_path: Path, make_pages: Callable[[Path], Any]
+) -> None:
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        connection.execute("CREATE TABLE t (run TEXT)")
+    connection.close()
+    pages = make_pages(tmp_path / "other.db")
+    pages.datasette._settings["sql_time_limit_ms"] = 5
+    page = pages.one(f"/other?sql={quote(ENDLESS)}")
+    assert page.status == 400 and "cxlocal" not in page.text.split("</title>")[1]
