@@ -318,4 +318,33 @@ WHERE NOT EXISTS (SELECT 1 FROM run_change o WHERE o.run = l.version_run AND o.r
 GROUP BY g.revision ORDER BY committed_at DESC
 """,
     ),
+    "way": (
+        "The way of a version, from its commit to where it is live",
+        (
+            "What happened to it in order, and whose turn each step was: of people, where somebody decided"
+            f" or went on; else of machines. {RUN_WORDS}"
+        ),
+        f"""
+WITH chosen AS MATERIALIZED (SELECT * FROM run WHERE id = {CHOSEN_RUN})
+SELECT r.revision_at AS at, 'commit' AS what, substr(r.revision, 1, 8) AS name, 'people' AS whose,
+  r.revision_author AS actor, r.revision_subject AS words, r.id AS run
+FROM chosen r WHERE r.revision_at IS NOT NULL
+UNION ALL SELECT r.queued_at, 'asked for', coalesce(r.version, ''), 'people', r.actor, r.reason, r.id
+  FROM chosen r WHERE r.queued_at IS NOT NULL
+UNION ALL SELECT q.asked_at, 'went on', coalesce(q.up_to, ''), 'people', q.actor, q.reason, q.run
+  FROM chosen r JOIN run_asked q ON q.run = r.id WHERE q.resumed = 1
+UNION ALL SELECT p.decided_at, p.decision, coalesce(nullif(p.title, ''), p.name),
+    iif(p.automatic = 1, 'machines', 'people'), iif(p.automatic = 1, '', p.actor), p.reason, p.run
+  FROM chosen r JOIN promotion p ON p.run = r.id
+UNION ALL SELECT d.deployed_at, iif(d.kind = 'rolledback', 'rolled back', 'live'), {_PLACE.format("d")},
+    'machines', d.actor, d.service, d.run
+  FROM chosen r JOIN deployment d ON d.version_run = r.id WHERE {_LASTING.format("d")}
+UNION ALL SELECT a.tried_at, a.outcome, {_PLACE.format("a")}, 'machines', a.actor, a.why, a.run
+  FROM chosen r JOIN deployment_attempt a ON a.run = r.id
+  WHERE a.outcome IN ('failed', 'cancelled', 'cut off')
+UNION ALL SELECT r.finished_at, 'ended: ' || r.outcome, '', 'machines', '', r.outcome_reason, r.id
+  FROM chosen r WHERE r.outcome <> 'success'
+ORDER BY at, what
+""",
+    ),
 }

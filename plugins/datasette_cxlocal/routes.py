@@ -19,6 +19,8 @@ from datasette_cxlocal.journals import first_journal, is_journal, may_view
 from datasette_cxlocal.parts import Place
 from datasette_cxlocal.product import product_page
 from datasette_cxlocal.run_page import LATEST, run_page
+from datasette_cxlocal.then import then_page
+from datasette_cxlocal.way import way_page
 from datasette_cxlocal.words import plain, shown, state_mark, zone_text
 
 REFRESH_SECONDS, REFRESH_IDLE_SECONDS = 5, 60
@@ -64,7 +66,9 @@ PAGES = {
     "board": Page("cxlocal_board.html", _board, "release_board", "Board"),
     "diary": Page("cxlocal_diary.html", diary_page, "release_board", "Diary"),
     "product": Page("cxlocal_product.html", product_page, "release_board"),
+    "then": Page("cxlocal_then.html", then_page, "release_board", "Then"),
     "run": Page("cxlocal_run.html", _run, "run_board"),
+    "way": Page("cxlocal_way.html", way_page, "run_board"),
 }
 """By the last word of the address; more come with their modules."""
 

@@ -43,12 +43,14 @@ def hostile(hostile_file: Path, make_pages_once: Callable[[Path], Any]) -> Any:
 
 PAGES = [
     "/journal/-/board", "/journal/-/run/latest", "/journal/-/diary", "/journal/-/product",
+    "/journal/-/way/latest", "/journal/-/then",
 ]  # fmt: skip
 
 
 def words(page: Any) -> str:
     """What is read on a page: text without markup, spaces in one."""
     body = page.text[page.text.index("<main") :]
+    body = re.sub("</t[dh]>", " ", body)
     text = re.sub(r"<(title|desc)\b[^>]*>.*?</\1>", " ", body)
     for mark, char in (
         ("&lt;", "<"),
@@ -419,3 +421,32 @@ def test_other_databases_keep_the_errors_of_datasette(
     pages.datasette._settings["sql_time_limit_ms"] = 5
     page = pages.one(f"/other?sql={quote(ENDLESS)}")
     assert page.status == 400 and "cxlocal" not in page.text.split("</title>")[1]
+
+
+def test_the_way_of_a_version_says_where_it_waited(small: Any) -> None:
+    page = small.one("/journal/-/way/2.7.100")
+    text = words(page)
+    assert text.startswith("The way of Web shop 2.7.100")
+    assert (
+        "From its commit to Live: 23 min 2 s. Waiting for people: 8 min 45 s, 38 % of it." in text
+    )
+    assert "Rolled back to Live" in text and "looked at staging" in text
+    assert small.one("/journal/-/way/9.9.9").status == 404
+
+
+def test_then_tells_what_was_live_as_it_was_known(small: Any, empty_pages: Any) -> None:
+    """The rollback of 28 November, an hour before it (UTC+05:45) and after."""
+    text = words(small.one("/journal/-/then?at=2026-11-27T00:00"))
+    assert text.startswith(
+        "What was live, Fri 27 Nov 2026 00:00 What was known then is what is known now."
+    )
+    assert "webshop production 2.7.3" in text
+    text = words(small.one("/journal/-/then?at=2026-11-27T05:30&known=2026-11-27T05:10"))
+    assert "webshop production 2.7.100" in text and "only known later" in text
+    assert (
+        "webshop production 2.7.3" in text
+        and "thought so then, and known to be otherwise now" in text
+    )
+    assert "This machine knew nothing before" in words(small.one("/journal/-/then?at=2020-01-01"))
+    assert "That is no time" in words(small.one("/journal/-/then?at=yesterday"))
+    assert "Nothing was live" in words(empty_pages.one("/journal/-/then"))
