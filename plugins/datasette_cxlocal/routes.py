@@ -15,6 +15,7 @@ from cxlocal.values import NamedTuple
 from datasette_cxlocal.board import board_page
 from datasette_cxlocal.cells import size_text
 from datasette_cxlocal.diary import diary_page, feed
+from datasette_cxlocal.difference import difference_page
 from datasette_cxlocal.journals import first_journal, is_journal, may_view
 from datasette_cxlocal.parts import Place
 from datasette_cxlocal.product import product_page
@@ -69,6 +70,7 @@ PAGES = {
     "then": Page("cxlocal_then.html", then_page, "release_board", "Then"),
     "run": Page("cxlocal_run.html", _run, "run_board"),
     "way": Page("cxlocal_way.html", way_page, "run_board"),
+    "difference": Page("cxlocal_difference.html", difference_page, "run_board"),
 }
 """By the last word of the address; more come with their modules."""
 

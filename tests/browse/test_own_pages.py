@@ -43,7 +43,7 @@ def hostile(hostile_file: Path, make_pages_once: Callable[[Path], Any]) -> Any:
 
 PAGES = [
     "/journal/-/board", "/journal/-/run/latest", "/journal/-/diary", "/journal/-/product",
-    "/journal/-/way/latest", "/journal/-/then",
+    "/journal/-/way/latest", "/journal/-/then", "/journal/-/difference",
 ]  # fmt: skip
 
 
@@ -450,3 +450,24 @@ def test_then_tells_what_was_live_as_it_was_known(small: Any, empty_pages: Any) 
     assert "This machine knew nothing before" in words(small.one("/journal/-/then?at=2020-01-01"))
     assert "That is no time" in words(small.one("/journal/-/then?at=yesterday"))
     assert "Nothing was live" in words(empty_pages.one("/journal/-/then"))
+
+
+def test_two_versions_are_compared(small: Any, empty_pages: Any, hostile: Any) -> None:
+    text = words(small.one("/journal/-/difference?older=2.7.1&newer=2.7.3&deliverable=webshop"))
+    assert "From 2.7.1 to 2.7.3: 4 commits and 1 artifact differ." in text
+    assert "SHOP-43" in text and "SHOP-42" in text and "SHOP-41" not in text, "all releases between"
+    assert "unit: unit tests 10 of 10 passed 10 of 10 passed the same" in text
+    assert (
+        "live stage deploy in production, needs RELEASED deploy in production, needs RELEASED the same"
+        in text
+    )
+    # From the page of a run to the one before it.
+    page = small.one("/journal/-/run/2.7.4")
+    link = re.search(r'href="([^"]*/-/difference[^"]*)"', page.text)
+    assert link is not None
+    text = words(small.one(link[1].replace("&amp;", "&")))
+    assert "From 4.1.0" not in text and "From 2.7.3 to 2.7.4" in text
+    for asked in ("older=9.9.9", "newer=9.9.9", "older=4.1.0&newer=2.7.3"):
+        assert "does not know both" in words(small.one(f"/journal/-/difference?{asked}"))
+    assert "no two releases to compare" in words(empty_pages.one("/journal/-/difference"))
+    assert "stage of the plan" not in words(hostile.one("/journal/-/difference"))
