@@ -347,9 +347,12 @@ def left_out(names: Collection[str]) -> Iterator[None]:
 def watch_plugins() -> None:
     """Let Datasette tell ``WATCHERS``. Once for a process: its plugins belong to the process, too."""
 
+    interrupted = sys.modules["datasette.database"].QueryInterrupted
+
     def handle_exception(exception: BaseException) -> None:
-        """Whatever a page raises; Datasette's own answers, such as 404, have a status."""
-        if not hasattr(exception, "status"):
+        """Whatever a page raises; Datasette's own answers, such as 404, have a status, and a question that
+        took too long is answered."""
+        if not hasattr(exception, "status") and not isinstance(exception, interrupted):
             for tell in WATCHERS:
                 tell(exception)
 

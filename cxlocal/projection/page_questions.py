@@ -60,6 +60,17 @@ _SINCE = asked_time(
     "since", f"strftime('%Y-%m-%dT00:00:00.000Z', {_LATEST}, '-6 days')", "0 seconds"
 )
 
+_TWO = f"""
+newer AS MATERIALIZED (SELECT * FROM run WHERE id = {CHOSEN_RUN.replace(":run", ":newer")}),
+older AS MATERIALIZED (SELECT o.* FROM newer n JOIN run o ON o.id = iif(:older = '',
+  (SELECT p.id FROM run p WHERE p.deliverable = n.deliverable AND p.queued_at < n.queued_at
+    AND p.kind = 'release' AND p.version IS NOT NULL ORDER BY p.queued_at DESC LIMIT 1),
+  {CHOSEN_RUN.replace(":run", ":older")}) WHERE o.deliverable = n.deliverable)"""
+_TWO_WORDS = (
+    "Each is a version or the beginning of a run's id; empty: the newest run (newer), and the release"
+    " before it (older). Where several deliverables have that version, the deliverable says which is meant."
+)
+
 # sql: constants of this module and of the projection
 PAGE_QUESTIONS: dict[str, tuple[str, str, str]] = {
     "board": (
@@ -316,6 +327,71 @@ FROM live l CROSS JOIN chosen c JOIN run r ON r.deliverable = c.id AND r.queued_
 JOIN run_change g ON g.run = r.id
 WHERE NOT EXISTS (SELECT 1 FROM run_change o WHERE o.run = l.version_run AND o.revision = g.revision)
 GROUP BY g.revision ORDER BY committed_at DESC
+""",
+    ),
+    "way": (
+        "The way of a version, from its commit to where it is live",
+        (
+            "What happened to it in order, and whose turn each step was: of people, where somebody decided"
+            f" or went on; else of machines. {RUN_WORDS}"
+        ),
+        f"""
+WITH chosen AS MATERIALIZED (SELECT * FROM run WHERE id = {CHOSEN_RUN})
+SELECT r.revision_at AS at, 'commit' AS what, substr(r.revision, 1, 8) AS name, 'people' AS whose,
+  r.revision_author AS actor, r.revision_subject AS words, r.id AS run
+FROM chosen r WHERE r.revision_at IS NOT NULL
+UNION ALL SELECT r.queued_at, 'asked for', coalesce(r.version, ''), 'people', r.actor, r.reason, r.id
+  FROM chosen r WHERE r.queued_at IS NOT NULL
+UNION ALL SELECT q.asked_at, 'went on', coalesce(q.up_to, ''), 'people', q.actor, q.reason, q.run
+  FROM chosen r JOIN run_asked q ON q.run = r.id WHERE q.resumed = 1
+UNION ALL SELECT p.decided_at, p.decision, coalesce(nullif(p.title, ''), p.name),
+    iif(p.automatic = 1, 'machines', 'people'), iif(p.automatic = 1, '', p.actor), p.reason, p.run
+  FROM chosen r JOIN promotion p ON p.run = r.id
+UNION ALL SELECT d.deployed_at, iif(d.kind = 'rolledback', 'rolled back', 'live'), {_PLACE.format("d")},
+    'machines', d.actor, d.service, d.run
+  FROM chosen r JOIN deployment d ON d.version_run = r.id WHERE {_LASTING.format("d")}
+UNION ALL SELECT a.tried_at, a.outcome, {_PLACE.format("a")}, 'machines', a.actor, a.why, a.run
+  FROM chosen r JOIN deployment_attempt a ON a.run = r.id
+  WHERE a.outcome IN ('failed', 'cancelled', 'cut off')
+UNION ALL SELECT r.finished_at, 'ended: ' || r.outcome, '', 'machines', '', r.outcome_reason, r.id
+  FROM chosen r WHERE r.outcome <> 'success'
+ORDER BY at, what
+""",
+    ),
+    "commits-between": (
+        "Commits between two versions",
+        f"What every release after the older one brought, up to the newer one. {_TWO_WORDS}",
+        f"""
+WITH {_TWO.strip()}
+SELECT max(g.committed_at) AS committed_at, g.revision, g.subject, g.author,
+  min(r.version) AS first_in, r.id AS run
+FROM older o CROSS JOIN newer n JOIN run r ON r.deliverable = n.deliverable
+  AND r.queued_at > o.queued_at AND r.queued_at <= n.queued_at AND r.kind = 'release'
+JOIN run_change g ON g.run = r.id
+WHERE NOT EXISTS (SELECT 1 FROM run_change x WHERE x.run = o.id AND x.revision = g.revision)
+GROUP BY g.revision ORDER BY committed_at DESC
+""",
+    ),
+    "differences": (
+        "What is different in two versions",
+        f"Artifacts, tests, and stages of the plan side by side. {_TWO_WORDS}",
+        f"""
+WITH {_TWO.strip()},
+side AS (SELECT 'older' AS side, id, plan_sha256 FROM older
+  UNION ALL SELECT 'newer', id, plan_sha256 FROM newer),
+fact AS (SELECT s.side, 'artifact' AS what, a.name, a.sha256 AS value FROM side s
+    JOIN artifact a ON a.run = s.id AND a.packaged_at IS NOT NULL AND a.replaced_at IS NULL
+  UNION ALL SELECT s.side, 'tests', p.stage || ': ' || p.suite,
+    p.passed || ' of ' || p.total || ' passed' FROM side s JOIN report p ON p.run = s.id
+    WHERE p.finished_at IS NOT NULL
+  UNION ALL SELECT s.side, 'stage', g.stage, coalesce(g.kind, '') || coalesce(' in ' || nullif(g.environment, ''), '')
+      || coalesce(', after ' || (SELECT group_concat(j.value, ', ') FROM json_each(g.waits_for) j), '')
+      || coalesce(', needs ' || (SELECT group_concat(j.value, ', ') FROM json_each(g.requires) j), '')
+    FROM side s JOIN plan_stage g ON g.plan_sha256 = s.plan_sha256)
+SELECT what, name, max(iif(side = 'older', value, NULL)) AS older,
+  max(iif(side = 'newer', value, NULL)) AS newer,
+  max(iif(side = 'older', value, NULL)) IS max(iif(side = 'newer', value, NULL)) AS same
+FROM fact GROUP BY what, name ORDER BY same, what, name
 """,
     ),
 }

@@ -26,7 +26,7 @@ from datasette_cxlocal.journals import (
     page_address,
     run_addresses,
 )
-from datasette_cxlocal.routes import routes
+from datasette_cxlocal.routes import answer_late, routes
 from datasette_cxlocal.story import STORY, story_of
 
 hookimpl = HookimplMarker("datasette")
@@ -42,6 +42,18 @@ def prepare_connection(conn: sqlite3.Connection) -> None:
 def register_routes() -> list[tuple[str, Any]]:
     """Our own pages, below the address of a journal."""
     return routes()
+
+
+@hookimpl
+def handle_exception(
+    datasette: Any, request: Any, exception: BaseException
+) -> Callable[[], Awaitable[Any]]:
+    """A question that took too long is no error of the pages."""
+
+    async def answered() -> Any:
+        return await answer_late(request, datasette, exception)
+
+    return answered
 
 
 @hookimpl

@@ -13,7 +13,18 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from cxlocal.values import NamedTuple
-from datasette_cxlocal.svg import Picture, box, drawing, element, fit, label, line, link, number
+from datasette_cxlocal.svg import (
+    STRONG,
+    Picture,
+    box,
+    drawing,
+    element,
+    fit,
+    label,
+    line,
+    link,
+    number,
+)
 from datasette_cxlocal.words import state_of
 
 STAGES_MAX = 30
@@ -219,7 +230,7 @@ def _box(one: Box, where: tuple[float, float], form: _Form) -> Markup:
     room = form.box_width - 16
     words = [part for part in (one.note, one.place) if part]
     title = f"{one.name}: {state.word}" + "".join(f", {part}" for part in words)
-    lines = [label(x + 8, y + 19, fit(f"{state.shape} {one.name}", room), "cx-strong")]
+    lines = [label(x + 8, y + 19, fit(f"{state.shape} {one.name}", room, STRONG), "cx-strong")]
     if form.down and len(words) > 1:
         lines += [label(x + 8, y + 33, fit(words[0], room, 11), "cx-small"),
                   label(x + 8, y + 46, fit(words[1], room, 11), "cx-small")]  # fmt: skip

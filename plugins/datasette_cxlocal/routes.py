@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from datasette.database import QueryInterrupted
 from datasette.utils import tilde_decode
 from datasette.utils.asgi import Forbidden, NotFound, Response
 
@@ -14,11 +15,14 @@ from cxlocal.values import NamedTuple
 from datasette_cxlocal.board import board_page
 from datasette_cxlocal.cells import size_text
 from datasette_cxlocal.diary import diary_page, feed
-from datasette_cxlocal.journals import is_journal, may_view
+from datasette_cxlocal.difference import difference_page
+from datasette_cxlocal.journals import first_journal, is_journal, may_view
 from datasette_cxlocal.parts import Place
 from datasette_cxlocal.product import product_page
 from datasette_cxlocal.run_page import LATEST, run_page
-from datasette_cxlocal.words import shown, state_mark, zone_text
+from datasette_cxlocal.then import then_page
+from datasette_cxlocal.way import way_page
+from datasette_cxlocal.words import plain, shown, state_mark, zone_text
 
 REFRESH_SECONDS, REFRESH_IDLE_SECONDS = 5, 60
 ARGUMENT_CHARACTERS_MAX = 300
@@ -30,6 +34,11 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+
+LESS = (
+    ("board", "What is live"), ("run/latest", "The newest run"), ("diary", "What went out on a day"),
+)  # fmt: skip
+"""Pages that ask for little, for somebody whose question was too much."""
 
 Asked = Mapping[str, str]
 Make = Callable[[Place, str, Asked], Awaitable[dict[str, Any]]]
@@ -58,7 +67,10 @@ PAGES = {
     "board": Page("cxlocal_board.html", _board, "release_board", "Board"),
     "diary": Page("cxlocal_diary.html", diary_page, "release_board", "Diary"),
     "product": Page("cxlocal_product.html", product_page, "release_board"),
+    "then": Page("cxlocal_then.html", then_page, "release_board", "Then"),
     "run": Page("cxlocal_run.html", _run, "run_board"),
+    "way": Page("cxlocal_way.html", way_page, "run_board"),
+    "difference": Page("cxlocal_difference.html", difference_page, "run_board"),
 }
 """By the last word of the address; more come with their modules."""
 
@@ -104,20 +116,47 @@ async def answer(request: Any, datasette: Any) -> Any:
     hold = (
         request.path + ("?" if not request.query_string else f"?{request.query_string}&") + "hold=1"
     )
-    text = await datasette.render_template(
-        page.template,
-        {
-            **context, "place": place, "shown": shown, "state_mark": state_mark, "size_text": size_text, "database": place.database, "refresh_seconds": wait,
-            "hold": hold, "wall": "wall" in asked, "zone": zone_text(place.now_ms),
-            "menu": [(place.page(name), one.title, one is page) for name, one in PAGES.items() if one.title],
-            "tables": str(datasette.urls.database(place.database)),
-            "newest": place.page("run", LATEST), "css": datasette.urls.static_plugins("cxlocal", "pages.css"),
-        },
-        request=request,
-    )  # fmt: skip
+    frame = {**_frame(place, page), "refresh_seconds": wait, "hold": hold, "wall": "wall" in asked}
+    text = await datasette.render_template(page.template, {**context, **frame}, request=request)
     refresh = {"Refresh": str(wait)} if wait else {}
     status = 404 if context.get("missing") else 200
     return Response.html(text, status=status, headers={**HEADERS, **refresh})
+
+
+def _frame(place: Place, page: Page | None) -> dict[str, Any]:
+    """What every page of ours needs beside its own."""
+    urls = place.datasette.urls
+    return {
+        "place": place, "database": place.database, "zone": zone_text(place.now_ms),
+        "shown": shown, "state_mark": state_mark, "size_text": size_text,
+        "menu": [(place.page(name), one.title, one is page) for name, one in PAGES.items() if one.title],
+        "tables": str(urls.database(place.database)), "newest": place.page("run", LATEST),
+        "css": urls.static_plugins("cxlocal", "pages.css"), "refresh_seconds": 0,
+    }  # fmt: skip
+
+
+async def answer_late(request: Any, datasette: Any, problem: BaseException) -> Any:
+    """Instead of an error of Datasette: that a question took too long, and how to ask for less; None for
+    other problems, and where no journal is asked."""
+    late = isinstance(problem, QueryInterrupted)
+    if not late and getattr(problem, "title", "") != "SQL Interrupted":
+        return None
+    named = tilde_decode((getattr(request, "url_vars", None) or {}).get("database") or "")
+    database = named if named in datasette.databases else await first_journal(datasette)
+    if database is None or not await is_journal(datasette, database):
+        return None
+    seconds = datasette.setting("sql_time_limit_ms") / 1000
+    if request.path.partition("?")[0].endswith((".json", ".csv")):
+        words = f"the question took longer than {seconds:g} s; ask for less, or use: cxlocal sql"
+        return Response.json({"ok": False, "error": words, "status": 400}, status=400)
+    place = Place(datasette, database, SystemClock().now_ms())
+    context = {
+        **_frame(place, None), "title": "This question took too long", "seconds": f"{seconds:g} s",
+        "sql": plain(getattr(problem, "sql", "") or request.args.get("sql") or "", keep="\n\t")[:4000],
+        "questions": [(place.page(name), title) for name, title in LESS],
+    }  # fmt: skip
+    text = await datasette.render_template("cxlocal_late.html", context, request=request)
+    return Response.html(text, status=400, headers=HEADERS)
 
 
 def _decoded(text: str | None) -> str:

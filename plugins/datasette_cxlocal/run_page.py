@@ -52,6 +52,7 @@ async def run_page(place: Place, what: str, deliverable: str) -> dict[str, Any]:
         "after": place.run(row["run_after"]),
         "product": place.page("product", deliverable=row["deliverable"]),
         "way": place.page("way", row["run"]),
+        "difference": place.page("difference", newer=row["run"], older=row["run_before"]),
         "stages": stages,
         "legend": LEGEND,
         "graph": stage_graph(boxes_of(stages.rows), f"How {name} was made"),

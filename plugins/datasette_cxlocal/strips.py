@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from markupsafe import Markup
 
 from cxlocal.values import NamedTuple
-from datasette_cxlocal.svg import Picture, box, drawing, fit, label, line, link, text_width
+from datasette_cxlocal.svg import STRONG, Picture, box, drawing, fit, label, line, link, text_width
 from datasette_cxlocal.words import day_text
 
 ROWS_MAX = 12
@@ -66,9 +66,9 @@ def _draw(stays: Sequence[Stay], rows: Sequence[str], title: str, form: _Form, i
     for place, row in enumerate(rows):
         y = place * form.row + (2 if form.names else 18)
         if form.names:
-            parts.append(label(2, y + 17, fit(row, form.names - 10), "cx-strong"))
+            parts.append(label(2, y + 17, fit(row, form.names - 10, STRONG), "cx-strong"))
         else:
-            parts.append(label(2, y - 4, fit(row, form.width), "cx-strong"))
+            parts.append(label(2, y - 4, fit(row, form.width, STRONG), "cx-strong"))
         own = sorted((one for one in stays if one.row == row), key=lambda one: one.start)
         parts += [_piece(one, number, at, y) for number, one in enumerate(own)]
     description = "A piece is the time in which a version ran there; ↩ came by a rollback."

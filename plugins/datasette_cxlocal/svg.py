@@ -10,13 +10,15 @@ from cxlocal.values import NamedTuple
 from datasette_cxlocal.words import plain
 
 FONT = 12
+STRONG = 13.5
+"""What a strong text of that size is as wide as."""
 _WIDE, _NARROW = "MWmw@%&QGODÜÖÄ—…", "iljtfr.,:;'|!()[] I1"
 
 
 def text_width(text: str, size: float = FONT) -> float:
     """About how wide a text is, on the safe side: no font is known here."""
     units = sum(
-        1.05 if ord(char) > 0x2E7F else 0.86 if char in _WIDE else 0.34 if char in _NARROW else 0.6
+        1.05 if ord(char) > 0x2E7F else 0.86 if char in _WIDE else 0.4 if char in _NARROW else 0.66
         for char in text
     )
     return units * size

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from cxlocal.text import duration_text
 from cxlocal.values import NamedTuple
-from datasette_cxlocal.svg import Picture, box, drawing, fit, label, line, link, text_width
+from datasette_cxlocal.svg import STRONG, Picture, box, drawing, fit, label, line, link, text_width
 from datasette_cxlocal.words import coarse, state_of
 
 ROWS_MAX = 50
@@ -142,11 +142,11 @@ def _row(one: Bar, y: float, scale: Scale, form: _Form) -> Markup:
         if x < form.width - 2:
             parts.append(line([(x, top - 3), (x, top + form.bar + 3)], "cx-usual"))
     if form.names:
-        parts.append(label(2, top + 13, fit(name, form.names - 8), "cx-strong"))
+        parts.append(label(2, top + 13, fit(name, form.names - 8, STRONG), "cx-strong"))
         parts.append(label(max(end, start + 2) + 6, top + 13, _said(one), "cx-small"))
     else:
         room = form.width - 8 - text_width(_said(one), 11)
-        parts.append(label(2, y + 12, fit(name, room), "cx-strong"))
+        parts.append(label(2, y + 12, fit(name, room, STRONG), "cx-strong"))
         parts.append(label(form.width - 2, y + 12, _said(one), "cx-small", "end"))
     waited = max(one.start - one.ready, 0)
     title = f"{one.name}: {state.word}, {_said(one)}"

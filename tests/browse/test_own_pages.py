@@ -43,12 +43,14 @@ def hostile(hostile_file: Path, make_pages_once: Callable[[Path], Any]) -> Any:
 
 PAGES = [
     "/journal/-/board", "/journal/-/run/latest", "/journal/-/diary", "/journal/-/product",
+    "/journal/-/way/latest", "/journal/-/then", "/journal/-/difference",
 ]  # fmt: skip
 
 
 def words(page: Any) -> str:
     """What is read on a page: text without markup, spaces in one."""
     body = page.text[page.text.index("<main") :]
+    body = re.sub("</t[dh]>", " ", body)
     text = re.sub(r"<(title|desc)\b[^>]*>.*?</\1>", " ", body)
     for mark, char in (
         ("&lt;", "<"),
@@ -362,3 +364,110 @@ def test_a_product_that_nobody_knows_is_said_to_be_so(small: Any, empty_pages: A
     page = small.one("/journal/-/product?deliverable=%3Cb%3E")
     assert page.status == 404 and "knows of no product “<b>”" in words(page)
     assert "Nothing was released yet." in words(empty_pages.one("/journal/-/product"))
+
+
+@pytest.fixture
+def hurried(small_file: Path, make_pages: Callable[[Path], Any]) -> Any:
+    """The pages with a limit of a millisecond for everything."""
+    pages = make_pages(small_file)
+    pages.datasette._settings["sql_time_limit_ms"] = 1
+    return pages
+
+
+SLOW = quote(f"select * from ({ENDLESS}) where 'x' <> :x")
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_our_pages_answer_under_a_limit_of_a_millisecond(hurried: Any, address: str) -> None:
+    assert hurried.one(address).status == 200
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/",
+        "/journal",
+        "/journal/run_board",
+        "/journal/event_log",
+        "/journal/numbers",
+        "/journal/story",
+    ],
+)
+def test_pages_of_datasette_are_never_an_error_of_ours(hurried: Any, address: str) -> None:
+    assert hurried.one(address).status in (200, 400)
+
+
+def test_a_question_that_takes_too_long_is_told_how_to_ask_for_less(hurried: Any) -> None:
+    page = hurried.one(f"/journal?sql={SLOW}&x=%3Cscript%3E")
+    assert page.status == 400 and "was ended after 0.001 s" in words(page)
+    assert "LIMIT 50" in words(page) and "WITH RECURSIVE" in words(page)
+    assert 'href="/journal/-/board"' in page.text and "<script" not in page.text
+
+
+def test_programs_are_told_so_too(hurried: Any) -> None:
+    answer = hurried.one(f"/journal.json?sql={SLOW}&x=1")
+    assert answer.status == 400 and answer.json["ok"] is False
+
+
+def test_other_databases_keep_the_errors_of_datasette(
+    tmp_path: Path, make_pages: Callable[[Path], Any]
+) -> None:
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        connection.execute("CREATE TABLE t (run TEXT)")
+    connection.close()
+    pages = make_pages(tmp_path / "other.db")
+    pages.datasette._settings["sql_time_limit_ms"] = 5
+    page = pages.one(f"/other?sql={quote(ENDLESS)}")
+    assert page.status == 400 and "cxlocal" not in page.text.split("</title>")[1]
+
+
+def test_the_way_of_a_version_says_where_it_waited(small: Any) -> None:
+    page = small.one("/journal/-/way/2.7.100")
+    text = words(page)
+    assert text.startswith("The way of Web shop 2.7.100")
+    assert (
+        "From its commit to Live: 23 min 2 s. Waiting for people: 8 min 45 s, 38 % of it." in text
+    )
+    assert "Rolled back to Live" in text and "looked at staging" in text
+    assert small.one("/journal/-/way/9.9.9").status == 404
+
+
+def test_then_tells_what_was_live_as_it_was_known(small: Any, empty_pages: Any) -> None:
+    """The rollback of 28 November, an hour before it (UTC+05:45) and after."""
+    text = words(small.one("/journal/-/then?at=2026-11-27T00:00"))
+    assert text.startswith(
+        "What was live, Fri 27 Nov 2026 00:00 What was known then is what is known now."
+    )
+    assert "webshop production 2.7.3" in text
+    text = words(small.one("/journal/-/then?at=2026-11-27T05:30&known=2026-11-27T05:10"))
+    assert "webshop production 2.7.100" in text and "only known later" in text
+    assert (
+        "webshop production 2.7.3" in text
+        and "thought so then, and known to be otherwise now" in text
+    )
+    assert "This machine knew nothing before" in words(small.one("/journal/-/then?at=2020-01-01"))
+    assert "That is no time" in words(small.one("/journal/-/then?at=yesterday"))
+    assert "Nothing was live" in words(empty_pages.one("/journal/-/then"))
+
+
+def test_two_versions_are_compared(small: Any, empty_pages: Any, hostile: Any) -> None:
+    text = words(small.one("/journal/-/difference?older=2.7.1&newer=2.7.3&deliverable=webshop"))
+    assert "From 2.7.1 to 2.7.3: 4 commits and 1 artifact differ." in text
+    assert "SHOP-43" in text and "SHOP-42" in text and "SHOP-41" not in text, "all releases between"
+    assert "unit: unit tests 10 of 10 passed 10 of 10 passed the same" in text
+    assert (
+        "live stage deploy in production, needs RELEASED deploy in production, needs RELEASED the same"
+        in text
+    )
+    # From the page of a run to the one before it.
+    page = small.one("/journal/-/run/2.7.4")
+    link = re.search(r'href="([^"]*/-/difference[^"]*)"', page.text)
+    assert link is not None
+    text = words(small.one(link[1].replace("&amp;", "&")))
+    assert "From 4.1.0" not in text and "From 2.7.3 to 2.7.4" in text
+    for asked in ("older=9.9.9", "newer=9.9.9", "older=4.1.0&newer=2.7.3"):
+        assert "does not know both" in words(small.one(f"/journal/-/difference?{asked}"))
+    assert "no two releases to compare" in words(empty_pages.one("/journal/-/difference"))
+    assert "stage of the plan" not in words(hostile.one("/journal/-/difference"))

@@ -24,7 +24,10 @@ from datasette_cxlocal.number_line import FIELDS_MAX, Field, number_line
 from datasette_cxlocal.run_page import bars_of, boxes_of
 from datasette_cxlocal.strips import Stay, strips
 from datasette_cxlocal.svg import Picture, fit, text_width
+from datasette_cxlocal.then import GONE, LATER, SAME, asked_time, compared, then_sentence
 from datasette_cxlocal.timeline import Bar, stage_timeline
+from datasette_cxlocal.value_stream import STEPS_MAX, value_stream
+from datasette_cxlocal.way import steps_of, way_sentences
 from datasette_cxlocal.words import plain
 from markupsafe import Markup
 
@@ -329,3 +332,80 @@ def test_feeds_are_well_formed_whatever_is_in_them() -> None:
     names = "{http://www.w3.org/2005/Atom}"
     found = ElementTree.fromstring(atom(entries[1:], "http://h/"))
     assert [one.findtext(f"{names}title") for one in found.iter(f"{names}entry")] == ["later"]
+
+
+def happened(what: str, at: str, name: str = "", whose: str = "machines") -> dict[str, Any]:
+    """As the stored query ``way`` has it."""
+    return {"what": what, "at": f"2026-11-23T{at}:00.000Z", "name": name, "whose": whose, "actor": "Mara <m@x>", "words": ""}  # fmt: skip
+
+
+WAY = [
+    happened("commit", "02:10", "a14868f1", "people"), happened("asked for", "02:14", "2.7.1", "people"),
+    happened("live", "02:20", "Staging"), happened("granted", "02:37", "Approved", "people"),
+    happened("live", "02:40", "Live"), happened("rolled back", "09:00", "Live"),
+]  # fmt: skip
+
+
+def test_a_way_tells_how_long_it_was_and_how_much_of_it_was_waiting_for_people() -> None:
+    steps = steps_of(WAY)
+    assert [(one.name, one.took, one.people) for one in steps] == [
+        ("Commit a14868f1", "", True), ("Asked for 2.7.1", "4 min", True), ("Staging", "6 min", False),
+        ("Approved given", "17 min", True), ("Live", "3 min", False), ("Rolled back to Live", "6 h 20 min", False),
+    ]  # fmt: skip
+    assert way_sentences(steps, True) == [
+        "From its commit to Live: 30 min.", "Waiting for people: 21 min, 70 % of it.",
+    ]  # fmt: skip
+    assert (
+        way_sentences(steps_of(WAY[1:]), False)[0] == "From when it was asked for to Live: 26 min."
+    )
+    assert way_sentences(steps_of(WAY[1:]), False)[-1] == "When its commit was made is not known."
+    assert way_sentences(steps_of(WAY[:2]), True) == ["It has not gone live anywhere."]
+    assert way_sentences([], True) == ["It has not gone live anywhere."]
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 6, 13, 40])
+def test_steps_stand_apart_in_order_and_lead_to_each_other(count: int) -> None:
+    rows = [
+        happened("live" if n % 2 else "granted", f"{n // 60:02}:{n % 60:02}", EVIL, "people")
+        for n in range(count)
+    ]
+    made = value_stream(steps_of(rows), EVIL)
+    assert made is not None and value_stream([], "x") is None
+    for drawn in made:
+        root = parsed(drawn)
+        _, _, width, height = (float(one) for one in (root.get("viewBox") or "").split())
+        found = [tuple(float(one.get(key) or 0) for key in ("x", "y", "width", "height"))
+                 for one in root.iter(f"{SVG}rect")]  # fmt: skip
+        assert len(found) == min(count, STEPS_MAX)
+        for (x, y, w, h), (x2, y2, _, _) in combinations(found, 2):
+            assert x + w <= x2 or y + h <= y2, "later ones stand right of it or below"
+        assert all(x >= 0 and x + w <= width and y + h <= height for x, y, w, h in found)
+        assert drawn.count("cx-people") == len(found) - 1
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("2026-11-23", "2026-11-23 23:59:59+05:45"), ("2026-11-23T02:14", "2026-11-23 02:14:00+05:45"),
+        ("2026-11-23T02:14:09.5", "2026-11-23 02:14:00+05:45"), ("2026-11-31", ""), ("2026-11-23T24:00", ""),
+        ("2026-11-23 02:14", ""), ("", ""), ("now", ""), ("2026-11-23T02:14Z'; --", ""),
+    ],
+)  # fmt: skip
+def test_a_time_is_one_of_this_machine(text: str, made: str) -> None:
+    assert asked_time(text) == made
+
+
+def test_what_was_known_then_is_told_from_what_is_known_now() -> None:
+    def live(version: str, since: str = "1") -> dict[str, Any]:
+        return {"deliverable": "shop", "environment": "live", "version": version, "since": since}
+
+    marks = {row["version"]: mark for row, mark in compared([live("1"), live("2")], [live("2"), live("3")])}  # fmt: skip
+    assert marks == {"1": GONE, "2": SAME, "3": LATER}
+    assert (
+        then_sentence(compared([live("1")], [live("1")]), "")
+        == "What was known then is what is known now."
+    )
+    assert (
+        then_sentence(compared([live("1")], [live("2")]), "") == "2 of 2 are known otherwise now."
+    )
+    assert then_sentence([], "") == "Nothing was live, as far as this machine knows."
