@@ -17,7 +17,7 @@ from cxlocal.processes.log import StageLog
 from cxlocal.processes.start import shell
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import caches
-from cxlocal.runner.admission import admit, begin, lasting_place
+from cxlocal.runner.admission import admit, begin
 from cxlocal.runner.gates import require
 from cxlocal.runner.outcomes import REASON_CHARACTERS, judge
 from cxlocal.runner.placements import instance_of
@@ -44,8 +44,6 @@ class At(NamedTuple):
 
 def run_stage(work: Work, stage: Stage) -> Program:
     """All attempts of a stage. Raises Refused, Undecided and Conflict before the first."""
-    if lasting_place(work.plan, stage) is not None:
-        work.ask_others()
     require(work, stage)
     admit(work.record, stage, work.way_of(stage))
     first = work.first_attempt.get(stage.name, 1)
@@ -218,5 +216,6 @@ def _command(at: At, folder: Path) -> Generator[Launch, End, Worked]:
     if stage.kind == "deploy" and outcome == Outcome.SUCCESS:
         from cxlocal.runner.deployment import command_deployed
 
+        work.check_turn(stage)
         worked = worked._replace(drafts=tuple(command_deployed(work, stage, at.attempt)))
     return worked

@@ -51,6 +51,7 @@ def deploy(at: ToolStage) -> Generator[Launch, End, Worked]:
         elsewhere = _undone_to_another(at, found.result)
         if elsewhere:
             return worked._replace(outcome=Outcome.ERROR, reason=elsewhere)
+        work.check_turn(stage)
         if found.result.uri:
             work.uris[environment.name] = found.result.uri
         drafts = deployed_drafts(
