@@ -11,6 +11,7 @@ from pathlib import Path
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
 from cxlocal.hooks.stage_view import StageResult, StageView
+from cxlocal.hooks.tool import Published
 from cxlocal.plan.types import Stage
 from cxlocal.processes.child import Child, End
 from cxlocal.processes.log import StageLog
@@ -21,6 +22,7 @@ from cxlocal.runner.admission import admit, begin
 from cxlocal.runner.gates import require
 from cxlocal.runner.outcomes import REASON_CHARACTERS, judge
 from cxlocal.runner.placements import instance_of
+from cxlocal.runner.products import published_drafts
 from cxlocal.runner.run_version import stamp
 from cxlocal.runner.stage_outputs import Collected, collect, marks
 from cxlocal.runner.voice import Ending
@@ -190,7 +192,11 @@ def work_on(at: At, folder: Path) -> Generator[Launch, End, Worked]:
     if stage.verb in ("deploy", "undo"):
         return (yield from deploy(tool))
     found, end = yield from ask(tool, stage.verb)
-    return as_worked(found, end)
+    worked = as_worked(found, end)
+    if isinstance(found.result, Published) and found.result.locations:
+        drafts = published_drafts(work.record, work.seen_by(stage), found.result.locations)
+        worked = worked._replace(drafts=tuple(drafts))
+    return worked
 
 
 def _command(at: At, folder: Path) -> Generator[Launch, End, Worked]:

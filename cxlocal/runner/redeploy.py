@@ -261,7 +261,9 @@ def _as_ordered(stage: Stage, order: Order) -> Stage:
 
 def can_undo(manager: Manager, stages: Sequence[Stage]) -> bool:
     """Whether every stage has a tool that can undo."""
-    return all(one.tool and "undo" in verbs_of(find_tool(manager, one.tool)) for one in stages)
+    return all(
+        one.tool and "undo" in verbs_of(find_tool(manager, one.tool), one.options) for one in stages
+    )
 
 
 def as_error(shipped: Shipped, show: str) -> CxError | None:
