@@ -245,6 +245,7 @@ def report_drafts(
         attempt=attempt,
         suite=suite,
         environment=stage.environment,
+        instance=record.instance(stage.environment),
         outcome=outcome or Outcome(report.outcome),
         facts={**_counts(report), **_notable_cases(record, report), "report": kept},
         event_id=event_id,
