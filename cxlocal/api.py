@@ -23,7 +23,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -32,6 +32,7 @@ from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.config.locate import find_config, home_setting
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Interrupted, OutcomeFailure, Trouble, UsageError
+from cxlocal.exchange.contact import is_shared
 from cxlocal.exchange.journals import Place, open_for, wanted_by
 from cxlocal.hooks.manager import load
 from cxlocal.hooks.tool import Produced, ReportFile
@@ -41,7 +42,7 @@ from cxlocal.journal.machine import goes_away
 from cxlocal.journal.read import journal_of_run
 from cxlocal.revision.local_file import effective, find_local
 from cxlocal.runner import pieces, pieces_gates
-from cxlocal.runner.admission import Others, Way
+from cxlocal.runner.admission import Way
 from cxlocal.runner.decision import PromotionRequest, decide
 from cxlocal.runner.handover import fetch_bytes, leave_bundle
 from cxlocal.runner.needed import lacking
@@ -52,6 +53,7 @@ from cxlocal.runner.pieces_run import check_join, finish, send, start
 from cxlocal.runner.pieces_stage import Wrapped
 from cxlocal.runner.request import Request
 from cxlocal.runner.source import Machine, find_place, open_source, open_store
+from cxlocal.runner.turns import Turns, learn_once
 
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
@@ -291,16 +293,20 @@ class Run:
         """The deployment that a stage is, if it is one."""
         if not stage.environment:
             return None
-        return deployment_of(self.record, stage, way, self.troubles().warn)
+        return deployment_of(self.record, stage, way, self.troubles().warn, self._turns)
+
+    def _turns(self) -> Turns | None:
+        """What asks other machines whose turn it is; None where there are none to ask."""
+        journal, warn = self.record.journal, self.troubles().warn
+        asks = is_shared(journal) and not self._request.offline
+        return Turns(journal, self._open_store()[0], warn) if asks else None
 
     def require(self, stage: AnyStage) -> None:
         """Raise what speaks against a stage, after the store was asked what others did and decided."""
         if not self.record.is_guarded(stage):
             return
-        if not self._request.offline:
-            # What keeps us from the store is said at the end, when something is to be sent.
-            with suppress(CxError):
-                self._meet(lambda store, _: Others(self.record.journal, store).ask())
+        with suppress(CxError):  # what keeps us from the store is said at the end
+            learn_once(self._turns())
         again = f"run.stage({stage.name!r})"
         pieces_gates.require(self._machine(fresh=False), self.record, stage, again)
 
@@ -422,14 +428,16 @@ class Run:
 
     def _meet(self, exchange: Callable[[Store, float], object]) -> None:
         """Open the store for one exchange, which gets the patience in seconds."""
+        store, patience = self._open_store()
+        with closing(store):
+            exchange(store, patience)
+
+    def _open_store(self) -> tuple[Store, float]:
         machine = self._machine(fresh=False)
         source = open_source(machine, self.revision, {})
         store = open_store(source, machine, self.record.journal)
         assert store is not None
-        try:
-            exchange(store, source.settings.store_patience_seconds)
-        finally:
-            store.close()
+        return store, source.settings.store_patience_seconds
 
     def _machine(self, fresh: bool) -> Machine:
         assert self._journal is not None

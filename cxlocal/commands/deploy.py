@@ -103,7 +103,7 @@ def carry_out(
     if not offline:
         # What others deployed meanwhile decides what this replaces; and what they built is deployed.
         send_copies(app, journal, patient=False, run=order.run)
-    shipped = ship(machine, journal, order)
+    shipped = ship(machine, journal, order._replace(offline=offline))
     pending = send_copies(app, journal, offline=offline)
     bundle = leave(journal, machine.root)
     with after_work():

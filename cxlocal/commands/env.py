@@ -17,9 +17,9 @@ from cxlocal.commands.output import (
     write_document,
     write_rows,
 )
-from cxlocal.commands.project import load_project, make_machine
-from cxlocal.commands.terminal import say
-from cxlocal.errors import Trouble, UsageError
+from cxlocal.commands.project import load_project, make_machine, send_copies
+from cxlocal.commands.terminal import say, warn
+from cxlocal.errors import Refused, Trouble, UsageError
 from cxlocal.exchange.standing import require
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.unfinished import add_to, telling, unfinished
@@ -166,6 +166,49 @@ def confirm(app: App, environment: str, which: str, reason: str) -> None:
             )
         )
     say(f"{chosen['version']} is live in {environment}")
+
+
+@env.command(
+    examples=[("cxlocal env take production -m 'the runner was lost'", "let others deploy there")]
+)
+@click.argument("environment")
+@click.option("-m", "--reason", required=True, metavar="TEXT", help="Why; kept with it.")
+@pass_app
+def take(app: App, environment: str, reason: str) -> None:
+    """End the turn of a machine that is gone, so that others may deploy into a lasting environment.
+
+    A machine that deploys through a shared store has the turn there until it is done. If it died, its
+    turn stays. If it only looks dead and comes back, what it deployed is not recorded as live.
+    """
+    from cxlocal.runner import locks, turns
+    from cxlocal.runner.source import find_actor_at
+
+    name = _deliverable(app)
+    with app.journal(create=False) as journal:
+        require(journal, name, "push")
+        send_copies(app, journal, patient=False)
+        found = turns.open_turns(journal, name, environment)
+        lock = locks.environment_lock(journal.home, name, environment)
+        if locks.is_held(lock):
+            raise Refused(
+                f"this machine deploys into {environment} now",
+                why=locks.holder(lock),
+                hint="end it with Ctrl-C there",
+                name="environment-busy",
+            )
+        actor = find_actor_at(app.directory, app.environ)._asdict()
+        for row in found:
+            turns.take(journal, row, reason, actor)
+        waiting = send_copies(app, journal)
+    if not found:
+        say(f"Nobody deploys into {environment}, as far as is known here.")
+    for row in found:
+        say(f"Taken from {turns.holder(row)}. What it was doing there nobody knows: cxlocal env show"
+            f" {environment}")  # fmt: skip
+    if waiting:
+        warn(
+            f"{waiting} events are not with the store yet: that machine does not know; cxlocal sync"
+        )
 
 
 def _chosen(rows: list[dict[str, Any]], environment: str, which: str) -> dict[str, Any]:

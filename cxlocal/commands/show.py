@@ -41,7 +41,7 @@ PARTS = {
     " started_at, finished_at FROM stage_run WHERE run = ? ORDER BY stage, part, attempt, id",
     "promotions": "SELECT name, decision, actor, reason, decided_at, contradicted_by"
     " FROM promotion_board WHERE run = ? ORDER BY name",
-    "logs": "SELECT stage, attempt, log, log_bytes, log_sha256 FROM stage_run WHERE run = ?"
+    "logs": "SELECT stage, attempt, log, log_bytes, log_sha256, host FROM stage_run WHERE run = ?"
     " AND log IS NOT NULL ORDER BY started_at",
     "verdicts": "SELECT gate, verdict, reason, stage, environment, judged_at FROM verdict"
     " WHERE run = ? ORDER BY judged_at",
@@ -141,8 +141,10 @@ def _tell(journal: Journal, run: dict[str, Any]) -> None:
 
 
 def _rows(journal: Journal, name: str, run: str) -> list[dict[str, Any]]:
-    """One part of the story, with where on this machine artifacts lie."""
+    """One part of the story, with where on this machine artifacts and logs lie."""
     rows = journal.query(PARTS[name], (run,))
+    if name == "logs":
+        return [{**row, "path": str(_log_here(journal, row["log"]) or "")} for row in rows]
     if name != "artifacts":
         return rows
     paths = [blob_path(journal.home, row["sha256"]) for row in rows]
@@ -229,7 +231,14 @@ def _print_log(journal: Journal, run: dict[str, Any], stage: str) -> None:
             hint="name one of these stages",
             name="no-such-log",
         )
-    path = journal.home / of_stage[-1]["log"]
+    path = _log_here(journal, of_stage[-1]["log"])
+    if path is None:
+        raise Trouble(
+            f"the log of {stage} is not on this machine",
+            why=f"it was kept on {of_stage[-1]['host'] or 'the machine that ran it'}, or was pruned",
+            hint=f"there: cxlocal show {run['run'][:8]} --log {stage}",
+            name="log-gone",
+        )
     try:
         with open(path, encoding="utf-8", errors="backslashreplace") as file:
             for line in file:
@@ -237,10 +246,18 @@ def _print_log(journal: Journal, run: dict[str, Any], stage: str) -> None:
     except OSError as problem:
         raise Trouble(
             f"the log of {stage} cannot be read",
-            why=f"{problem.strerror}: {path}; the run may have been elsewhere, or pruned",
-            hint="cxlocal show tells where the run was; the log may still be there",
+            why=f"{problem.strerror}: {path}",
+            hint="cxlocal doctor looks at the home folder",
             name="log-gone",
         ) from problem
+
+
+def _log_here(journal: Journal, told: str) -> Path | None:
+    """Where the log that an event tells of lies on this machine; None where it does not. Whoever wrote the
+    event, nothing outside of the folder of logs is meant by it."""
+    root = (journal.home / "logs").resolve()
+    path = (journal.home / told).resolve()
+    return path if path.is_relative_to(root) and path.is_file() else None
 
 
 def _print_plan(journal: Journal, run: dict[str, Any]) -> None:

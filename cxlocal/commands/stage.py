@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cxlocal.plan.free import AnyStage
     from cxlocal.runner.pieces import PieceRecord
     from cxlocal.runner.pieces_deployment import ToldDeployment
+    from cxlocal.runner.turns import Turns
 
 ENDINGS = ("success", "failure", "cancel", "error")
 
@@ -247,7 +248,20 @@ def _deployment(
 
     again = _again(stage, watched=watched, option="--allow-older ")
     way = Way(again, asked.allow_older, watched=watched)
-    return deployment_of(record, stage, way, warn)
+    return deployment_of(record, stage, way, warn, lambda: _turns(asked, record))
+
+
+def _turns(asked: StageRequest, record: PieceRecord) -> Turns | None:
+    """What asks other machines whose turn it is to deploy; None where there are none to ask."""
+    from cxlocal.commands.project import load_project, open_project_store
+    from cxlocal.exchange.contact import is_shared
+    from cxlocal.runner.turns import Turns
+
+    if not is_shared(record.journal):
+        return None
+    app = asked.app
+    store = open_project_store(app, load_project(app), journal=record.journal)
+    return Turns(record.journal, store, warn)
 
 
 def _wrap(asked: StageRequest, words: tuple[str, ...], *, strict: bool) -> int:

@@ -91,11 +91,19 @@ def artifact_published(
 
 
 def suite_started(
-    ref: RunRef, *, stage: str, attempt: int, suite: str, environment: str, trigger: str
+    ref: RunRef,
+    *,
+    stage: str,
+    attempt: int,
+    suite: str,
+    environment: str,
+    trigger: str,
+    instance: str = "",
 ) -> Draft:
-    """A test suite begins. Tests outside an environment run in the ``checkout``."""
+    """A test suite begins. Tests outside an environment run in the ``checkout``; ``instance`` is the id of the
+    one they run in, as all events about it have it."""
     content = {
-        "environment": {"id": environment or "checkout"},
+        "environment": {"id": instance or environment or "checkout"},
         "testSuite": {"id": suite, "name": suite},
         "trigger": {"type": trigger},
     }
@@ -119,12 +127,13 @@ def suite_finished(
     outcome: Outcome,
     facts: dict[str, Any],
     event_id: str,
+    instance: str = "",
 ) -> Draft:
     """A test suite ended. ``facts``: format, total, passed, failed, errors, skipped, flaky,
     seconds, problem, cases[{suite,name,outcome,message,seconds}] (at most ``CASES_MAX``),
     cases_left_out, report{sha256,size,path}."""
     content: dict[str, Any] = {
-        "environment": {"id": environment or "checkout"},
+        "environment": {"id": instance or environment or "checkout"},
         "testSuite": {"id": suite, "name": suite},
         "outcome": outcome,
     }

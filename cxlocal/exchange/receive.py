@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from cxlocal.events.document import Event, hash_of
 from cxlocal.events.hybrid import merge_value, wall_ms
+from cxlocal.events.types import RUN_TURNASKED
 from cxlocal.exchange.answers import Item
 from cxlocal.exchange.chain import GAP, HELD, NEW_BRANCH, Known, place
 from cxlocal.exchange.followed import look_again
@@ -29,6 +30,11 @@ from cxlocal.numbers import holdings
 from cxlocal.numbers.log import Entry, entry_hash
 from cxlocal.text import parse_utc
 from cxlocal.values import NamedTuple
+
+TYPE_AT = """
+SELECT t.name FROM event e JOIN node_lookup n ON n.id = e.node JOIN type_lookup t ON t.id = e.type
+WHERE n.name = ? AND e.sequence = ? AND e.branch = 0
+"""
 
 
 class Taken(NamedTuple):
@@ -56,6 +62,7 @@ def take_items(transaction: Transaction, items: Sequence[Item], state: StoreStat
         if lacking:
             break
         new += _take_item(transaction, item, state)
+        _note_turn(transaction, item)
         position, running = item.position, sha256(running + bytes.fromhex(item.hash)).digest()
     return Taken(state._replace(position=position, hash=running.hex()), new, lacking)
 
@@ -75,6 +82,22 @@ def _held(transaction: Transaction, item: Item, generation: int) -> bool:
     if row is not None and (row[0] > 0 or not is_ours(transaction.connection, node)):
         save_ack(transaction.connection, node, row[0], Ack(sequence, item.hash), generation)
     return row is not None
+
+
+def _note_turn(transaction: Transaction, item: Item) -> None:
+    """Remember where a word about a turn stands in the store's order."""
+    if item.event is not None:
+        node, sequence, kind = item.event.node, item.event.sequence, item.event.type
+    elif item.brought is not None:
+        node, sequence = item.brought
+        (kind,) = transaction.connection.execute(TYPE_AT, (node, sequence)).fetchone() or ("",)
+    else:
+        return
+    if kind == RUN_TURNASKED:
+        transaction.connection.execute(
+            "INSERT OR REPLACE INTO turn_position (node, sequence, position) VALUES (?, ?, ?)",
+            (node, sequence, item.position),
+        )
 
 
 def _take_item(transaction: Transaction, item: Item, state: StoreState) -> bool:

@@ -224,6 +224,7 @@ def meet_store(
         connection.execute("DELETE FROM ack")
         holdings.settle_open(transaction)
         connection.execute("DELETE FROM grant_entry")
+        connection.execute("DELETE FROM turn_position")
         state = state._replace(position=0, hash=known.NO_CURSOR_HASH)
         why = "the store was recovered; numbers it granted before may be in use elsewhere"
         holdings.give_up_reserves(transaction, why, generation)

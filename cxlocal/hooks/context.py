@@ -95,6 +95,8 @@ class WorkerContext:
         self.artifacts: Mapping[str, Any] = fields.artifacts
         self.previous = fields.previous
         self.handle = fields.handle
+        self.resource = fields.resource
+        self.turn = fields.turn
         self.options = options
         self.secrets = secrets
         self._link = link

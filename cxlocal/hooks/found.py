@@ -96,6 +96,7 @@ SHIPPED: tuple[Shipped, ...] = (
     Shipped(
         "local-service", "cxlocal_plugins.local_service", ("cxlocal_register_tools",), "python"
     ),
+    Shipped("commands", "cxlocal_plugins.commands", ("cxlocal_register_tools",)),
     Shipped("junit", "cxlocal_plugins.junit", ("cxlocal_register_report_readers",)),
     Shipped("ci", "cxlocal_plugins.ci", ("cxlocal_identify_ci",)),
     Shipped("sqlite-store", "cxlocal_sync.plugin", ("cxlocal_register_stores",)),

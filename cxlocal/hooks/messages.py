@@ -25,12 +25,14 @@ from cxlocal.hooks.tool import (
     EnvironmentRef,
     Observed,
     Previous,
+    Published,
     Tool,
 )
 
 Result = Done | Deployed | Observed
 
 RESULTS: Mapping[str, type[Done | Deployed | Observed]] = {
+    "publish": Published,
     "deploy": Deployed,
     "undo": Deployed,
     "observe": Observed,
@@ -55,6 +57,8 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True):
     artifacts: dict[str, ArtifactRef] = {}
     previous: Previous | None = None
     handle: Any = None
+    resource: str = ""
+    turn: int = 0
 
 
 def dump(message: object) -> bytes:
@@ -132,10 +136,11 @@ def request_of(
 def result_problem(verb: str, result: object) -> str:
     """Why this cannot be the result of the verb; empty when it can."""
     wanted = RESULTS.get(verb, Done)
-    if isinstance(result, wanted) or (result is None and wanted is Done):
+    taken = Done if issubclass(wanted, Done) else wanted
+    if isinstance(result, taken) or (result is None and taken is Done):
         return ""
     got = "nothing" if result is None else type(result).__name__
     return f"{verb} must return {wanted.__name__}, not {got}"
 
 
-assert set(RESULTS.values()) | {Done} == set(get_args(Result))
+assert set(RESULTS.values()) | {Done} == {*get_args(Result), Published}

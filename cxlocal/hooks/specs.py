@@ -141,11 +141,11 @@ def cxlocal_run_stage(stage: StageView) -> Iterator[None]:
 @hookspec
 def cxlocal_event_recorded(event: Event) -> None:
     """After an event is durable in the journal of this machine. Late is possible, twice is
-    possible after a crash, lost is not an error: sinks that must not lose anything read the
+    possible after a crash, lost is not an error: whatever must not lose anything reads the
     journal. An exception is recorded once and changes nothing."""
 
 
 @hookspec
 def cxlocal_register_sinks() -> Iterable[object]:
-    """Sinks: objects with ``name`` and ``write(event)`` that receive events in order and at least
-    once (a cursor in the journal remembers how far each one is)."""
+    """Reserved: nobody asks for sinks yet. What must not lose an event reads the journal (``cxlocal export``,
+    the table ``event``); what may, takes ``cxlocal_event_recorded``."""

@@ -24,6 +24,9 @@ VERBS = (
 )  # fmt: skip
 """Every verb a tool may have. A public method with another name is not a verb."""
 
+ASKED = ("build", "test", "publish", "provision", "destroy", "deploy", "undo", "observe")
+"""Those that somebody asks for; the others are reserved."""
+
 API = 1
 """The version of this interface. A tool that names another one is refused by name."""
 
@@ -58,6 +61,13 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, Any] = {}
     """Facts worth keeping with the stage run (JSON values, no secrets)."""
     tool_version: str = ""
+
+
+class Published(Done, frozen=True, kw_only=True):
+    """The result of ``publish``: where artifacts can be had from now on. ``Done`` says nothing of that."""
+
+    locations: dict[str, str] = {}
+    """A URL, or whatever finds it again, by the name of an artifact."""
 
 
 class ToolFailure(Exception):
@@ -153,6 +163,12 @@ class Context(Protocol):
     handle: Any
     """What ``intend`` made durable: for destroy of what is to go; for deploy, undo and observe of what this
     stage deployed and what is live, on whatever machine that was done, else of the newest that exists."""
+    resource: str
+    """The id of what this verb makes or takes away, drawn before it is made: label it with that. Empty for
+    verbs that make nothing."""
+    turn: int
+    """The number of the turn at the environment; it only rises, so that whatever is changed can refuse a
+    lower one. 0 where no other machine was asked."""
     secrets: Mapping[str, str]
     timeout: float
     """Seconds left for this verb."""
@@ -197,10 +213,15 @@ class Tool:
     """Names of secrets the tool wants beyond those its stage lists."""
     here: ClassVar[bool] = False
     """What it makes lives on the machine that made it, and no other machine can take it away."""
+    by_options: ClassVar[bool] = False
+    """It can do those of its verbs alone whose name is an option with a value."""
     executables: ClassVar[tuple[str, ...]] = ()
     """Programs that must be on PATH; ``--dry-run`` and ``doctor`` look for them."""
 
 
-def verbs_of(tool: type[Tool]) -> tuple[str, ...]:
-    """The verbs a tool class can do, in the order of ``VERBS``."""
-    return tuple(verb for verb in VERBS if callable(getattr(tool, verb, None)))
+def verbs_of(tool: type[Tool], options: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """The verbs a tool class can do, in the order of ``VERBS``; with ``options`` those it can do with them."""
+    can = tuple(verb for verb in VERBS if callable(getattr(tool, verb, None)))
+    if options is None or not tool.by_options:
+        return can
+    return tuple(verb for verb in can if options.get(verb))

@@ -41,7 +41,7 @@ def _stage(stage: Stage, find: Find, check: Check, file: str) -> Stage:
         return stage
     where = Where(file, "stage", stage.name)
     tool = _checked(stage.tool, stage.options, find, check, where)
-    can = verbs_of(tool)
+    can = verbs_of(tool, stage.options)
     verb = stage.verb or next((one for one in STAGE_VERBS if one in can), "")
     if verb not in can or not verb:
         raise problem(
@@ -62,7 +62,7 @@ def _stage(stage: Stage, find: Find, check: Check, file: str) -> Stage:
 def _environment(one: Environment, find: Find, check: Check, file: str) -> Environment:
     if one.tool:
         where = Where(file, "environment", one.name)
-        can = verbs_of(_checked(one.tool, one.options, find, check, where))
+        can = verbs_of(_checked(one.tool, one.options, find, check, where), one.options)
         lacking = [verb for verb in ("provision", "destroy") if verb not in can]
         if lacking:
             raise problem(

@@ -129,6 +129,10 @@ class Environment(Part, frozen=True, kw_only=True):
     """For how long nothing may be heard of a run before its environment counts as left behind; unset: as
     ``EXPIRES_SECONDS`` says, and not written, so that plans that do not name it stay the same."""
 
+    def instance(self, run: str) -> str:
+        """Its id: its name, and the run's where it lives for one run only."""
+        return f"{self.name}-{run[:8]}" if self.lifetime == "per-run" else self.name
+
 
 LAST_LINES = 40
 """Of the log of a stage that failed, where ``[keep] tail`` does not say otherwise."""

@@ -27,6 +27,7 @@ CREATE INDEX IF NOT EXISTS attempt_bad ON deployment_attempt(tried_at)
   WHERE outcome IN ('failed', 'cancelled', 'cut off');
 CREATE INDEX IF NOT EXISTS version_offline ON version(used_at) WHERE how <> 'online';
 CREATE INDEX IF NOT EXISTS deployment_by_time ON deployment(deployed_at);
+CREATE INDEX IF NOT EXISTS turn_open ON turn(deliverable, instance) WHERE ended_at IS NULL;
 CREATE INDEX IF NOT EXISTS resource_by_place ON resource(deliverable, instance)
   WHERE gone_at IS NULL;
 CREATE INDEX IF NOT EXISTS resource_by_run ON resource(run);

@@ -263,6 +263,7 @@ SHAPES: dict[str, Shape] = {
     "deployment": Shape("version", "deployed_at", ("environment",)),
     "resource": Shape("component", "intended_at", ("tool",)),
     "deployment_resource": Shape(),
+    "turn": Shape("", "asked_at", ("ended_how",)),
     "resources_now": Shape("", "since"),
     "deployment_attempt": Shape("version", "tried_at", ("outcome",)),
     "deployment_replaces": Shape("", "since"),

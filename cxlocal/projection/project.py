@@ -8,6 +8,7 @@ from typing import Any
 from cxlocal.events import types
 from cxlocal.events.document import Event
 from cxlocal.projection import resource_tables as resources
+from cxlocal.projection import turn_tables as turns
 from cxlocal.projection.attempts import attempt_failed, attempt_refused, attempt_started
 from cxlocal.projection.facts import Fact, Said, as_json, digest_of, replaces, run_stub
 from cxlocal.projection.stages import (
@@ -464,6 +465,8 @@ HANDLERS: dict[str, Callable[[Said], list[Fact]]] = {
     )},
     types.RUN_INTENDED: resources.intended,
     types.RUN_RESOURCEGONE: resources.gone,
+    types.RUN_TURNASKED: turns.turn_asked,
+    types.RUN_TURNENDED: turns.turn_ended,
     types.RUN_GIVENUP: resources.given_up,
     types.RUN_CUTOVER: resources.cutover,
     types.RUN_CLOSED: resources.environment_closed,

@@ -28,6 +28,7 @@ from cxlocal.projection.stage_tables import (
     RUN_ASKED,
     STAGE_RUN,
 )
+from cxlocal.projection.turn_tables import TURN
 
 PROJECTION_VERSION = 12
 """Raised whenever the same events would project differently or a view says something else; a newer
@@ -208,6 +209,7 @@ TABLES: dict[str, Table] = {
     "environment": ENVIRONMENT,
     "resource": RESOURCE,
     "deployment_resource": DEPLOYMENT_RESOURCE,
+    "turn": TURN,
     "deployment": Table(
         "A version came to run in an environment.",
         "owned",
@@ -452,6 +454,7 @@ _REFERENCES = {
     "environment": "deliverable>deliverable created_by_run>run",
     "resource": "deliverable>deliverable run>run stage_run>stage_run node>machine",
     "deployment_resource": "deployment>deployment resource>resource",
+    "turn": "deliverable>deliverable run>run node>machine",
     "deployment": "deliverable>deliverable version_run>run run>run stage_run>stage_run",
     "deployment_attempt": "deliverable>deliverable run>run stage_run>stage_run node>machine",
     "deployment_replaces": "deployment>deployment replaced>deployment",

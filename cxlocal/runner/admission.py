@@ -15,9 +15,6 @@ from collections.abc import Callable, Iterable
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused
 from cxlocal.events import places
-from cxlocal.exchange.open import is_own
-from cxlocal.exchange.store import Store
-from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.types import Environment, Plan, Stage
@@ -25,12 +22,9 @@ from cxlocal.runner import leftovers, locks, orphans
 from cxlocal.runner.noted import of_locked
 from cxlocal.runner.placements import environment_created_draft, is_known, live, unfinished
 from cxlocal.runner.record import RunRecord
-from cxlocal.runner.source import Source
 from cxlocal.text import parse_utc
 from cxlocal.values import NamedTuple
 
-ASK_SECONDS = 1.0
-"""For asking what others deployed: with a run's first exchange what an absent store may cost it."""
 SORT_KEYS = """
 SELECT run, max(sort_key) AS sort_key FROM version
 WHERE run IN (SELECT value FROM json_each(?)) AND used_at IS NOT NULL GROUP BY run
@@ -58,44 +52,6 @@ class Way(NamedTuple):
     reason: str = ""
     watched: bool = True
     """This process sees it through under the environment's lock."""
-
-
-class Others:
-    """What other machines deployed, fetched shortly before we do.
-
-    A store that did not answer is not asked again in this run, so that its absence costs no more than
-    it may (promise P17).
-    """
-
-    def __init__(self, journal: Journal, store: Store, *, answers: bool = True) -> None:
-        self._journal = journal
-        self._store = store
-        self._answers = answers
-
-    def ask(self) -> None:
-        """One bounded exchange."""
-        if not self._answers:
-            return
-        try:
-            found = synchronise(self._journal, self._store, budget_seconds=ASK_SECONDS)
-        except CxError:
-            # What a store refuses, 'sync' shows in full; a run that can be carried out is.
-            self._answers = False
-        else:
-            self._answers = found.reached
-
-
-def asking(
-    journal: Journal, store: Store | None, source: Source, why_offline: str
-) -> Callable[[], None]:
-    """How a run asks; a store of this machine alone has nothing to tell."""
-    if store is None or is_own(source.settings.store_url):
-        return nobody
-    return Others(journal, store, answers=not why_offline).ask
-
-
-def nobody() -> None:
-    """Where there is nobody to ask."""
 
 
 def lasting_place(plan: Plan, stage: Stage) -> Environment | None:

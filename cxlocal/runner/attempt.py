@@ -11,16 +11,18 @@ from pathlib import Path
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
 from cxlocal.hooks.stage_view import StageResult, StageView
+from cxlocal.hooks.tool import Published
 from cxlocal.plan.types import Stage
 from cxlocal.processes.child import Child, End
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.start import shell
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import caches
-from cxlocal.runner.admission import admit, begin, lasting_place
+from cxlocal.runner.admission import admit, begin
 from cxlocal.runner.gates import require
 from cxlocal.runner.outcomes import REASON_CHARACTERS, judge
 from cxlocal.runner.placements import instance_of
+from cxlocal.runner.products import published_drafts
 from cxlocal.runner.run_version import stamp
 from cxlocal.runner.stage_outputs import Collected, collect, marks
 from cxlocal.runner.voice import Ending
@@ -44,8 +46,6 @@ class At(NamedTuple):
 
 def run_stage(work: Work, stage: Stage) -> Program:
     """All attempts of a stage. Raises Refused, Undecided and Conflict before the first."""
-    if lasting_place(work.plan, stage) is not None:
-        work.ask_others()
     require(work, stage)
     admit(work.record, stage, work.way_of(stage))
     first = work.first_attempt.get(stage.name, 1)
@@ -192,7 +192,11 @@ def work_on(at: At, folder: Path) -> Generator[Launch, End, Worked]:
     if stage.verb in ("deploy", "undo"):
         return (yield from deploy(tool))
     found, end = yield from ask(tool, stage.verb)
-    return as_worked(found, end)
+    worked = as_worked(found, end)
+    if isinstance(found.result, Published) and found.result.locations:
+        drafts = published_drafts(work.record, work.seen_by(stage), found.result.locations)
+        worked = worked._replace(drafts=tuple(drafts))
+    return worked
 
 
 def _command(at: At, folder: Path) -> Generator[Launch, End, Worked]:
@@ -218,5 +222,6 @@ def _command(at: At, folder: Path) -> Generator[Launch, End, Worked]:
     if stage.kind == "deploy" and outcome == Outcome.SUCCESS:
         from cxlocal.runner.deployment import command_deployed
 
+        work.check_turn(stage)
         worked = worked._replace(drafts=tuple(command_deployed(work, stage, at.attempt)))
     return worked

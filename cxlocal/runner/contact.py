@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from cxlocal.errors import CxError
 from cxlocal.exchange.followed import include
+from cxlocal.exchange.open import is_own
 from cxlocal.exchange.store import Store
 from cxlocal.exchange.sync import LEAST_SECONDS, SyncReport, synchronise, why_no_numbers
 from cxlocal.journal.file import Journal
-from cxlocal.runner.admission import nobody
 from cxlocal.runner.source import Machine, Source, open_store, refuse_stranger
+from cxlocal.runner.turns import Turns
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -66,7 +67,20 @@ def first_sender(
     journal: Journal, store: Store | None, source: Source, warn: Callable[[str], None]
 ) -> Callable[[], None]:
     """What a run does between an intent and its side effect; nothing where its journal stays."""
-    return nobody if store is None or source.kept else First(journal, store, warn)
+    return (lambda: None) if store is None or source.kept else First(journal, store, warn)
+
+
+def turns_of(
+    journal: Journal,
+    store: Store | None,
+    source: Source,
+    warn: Callable[[str], None],
+    why_offline: str,
+) -> Turns | None:
+    """What asks other machines whose turn it is; None where there are none to ask."""
+    if store is None or is_own(source.settings.store_url):
+        return None
+    return Turns(journal, store, warn, answers=not why_offline)
 
 
 class Met(NamedTuple):

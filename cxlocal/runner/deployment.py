@@ -35,7 +35,7 @@ def deploy(at: ToolStage) -> Generator[Launch, End, Worked]:
     known = known_of(work.record, instance, stage)
     serving = known[-1]["deployment"] if known else ""
     handle = handle_of(work.record.journal, work.plan.deliverable, instance, stage, serving)
-    if environment.lifetime == "lasting" and "observe" in verbs_of(at.tool):
+    if environment.lifetime == "lasting" and "observe" in verbs_of(at.tool, at.options):
         found, end = yield from ask(at, "observe", handle=handle)
         if found.outcome == Outcome.CANCEL:
             return as_worked(found, end)
@@ -51,6 +51,7 @@ def deploy(at: ToolStage) -> Generator[Launch, End, Worked]:
         elsewhere = _undone_to_another(at, found.result)
         if elsewhere:
             return worked._replace(outcome=Outcome.ERROR, reason=elsewhere)
+        work.check_turn(stage)
         if found.result.uri:
             work.uris[environment.name] = found.result.uri
         drafts = deployed_drafts(

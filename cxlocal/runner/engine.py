@@ -9,15 +9,19 @@ from cxlocal.errors import Conflict, CxError, Refused, Undecided
 from cxlocal.plan.schedule import DESTROY, PROVISION, STAGE, Job, Schedule
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import locks
-from cxlocal.runner.admission import hold, lasting_place
+from cxlocal.runner.admission import lasting_place
 from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.driver import Driver, Over
 from cxlocal.runner.gates import grant_earned
 from cxlocal.runner.promotions import promotions
 from cxlocal.runner.repetition import repeat
 from cxlocal.runner.signals import Signals
+from cxlocal.runner.turns import Door, enter
 from cxlocal.runner.work import Program, Work
 from cxlocal.values import NamedTuple
+
+WAIT_SECONDS = 600.0
+"""For another run to be done with a lasting environment; who has it longer may be gone."""
 
 
 class Ended(NamedTuple):
@@ -44,8 +48,9 @@ class Engine:
         self._held = promotions(work.record) if work.plan.promotions else {}
         self._stopping = False
         self._unstarted: list[str] = []
-        self._locks: dict[Job, locks.Lock] = {}
-        self._told: set[Job] = set()
+        self._doors: dict[Job, Door] = {}
+        self._waits: dict[Job, float] = {}
+        """Since when a job waits for its place, in seconds of the monotonic clock."""
 
     def run(self) -> Ended:
         """Carry out everything; returns when nothing runs any more."""
@@ -76,33 +81,43 @@ class Engine:
                 self.schedule.finish(job, ok=False)
                 if job.kind == STAGE:
                     self._unstarted.append(job.name)
-            elif not self._lock(job):
+            elif not self._start(driver, job):
                 locked_out.append(job)
-            else:
-                for over in driver.begin(job, self._program(job)):
-                    self._finish(over)
             # What ended at once (an environment that is only a name) may have let others start.
             self._collect_ready()
         self._waiting.extend(locked_out)
         return bool(locked_out)
 
-    def _lock(self, job: Job) -> bool:
-        """Have the place to ourselves where a stage deploys into a lasting environment."""
-        plan, record = self.work.plan, self.work.record
-        place = lasting_place(plan, plan.stage(job.name)) if job.kind == STAGE else None
+    def _start(self, driver: Driver, job: Job) -> bool:
+        """Start a job; False while another run has the place it works in."""
+        try:
+            if not self._enter(job):
+                return False
+        except Refused as problem:
+            self._finish(Over(job, None, problem))
+            return True
+        for over in driver.begin(job, self._program(job)):
+            self._finish(over)
+        return True
+
+    def _enter(self, job: Job) -> bool:
+        """Have the place to ourselves where a stage deploys into a lasting environment. Raises Refused
+        where another run had it for too long."""
+        work = self.work
+        place = lasting_place(work.plan, work.plan.stage(job.name)) if job.kind == STAGE else None
         if place is None:
             return True
-        who = f"run {record.run[:8]}, {record.version}"
-        lock = hold(record.journal, plan.deliverable, place.name, who, self.work.voice.warn)
-        if lock is None:
-            if job not in self._told:
-                self._told.add(job)
-                other = locks.holder(
-                    locks.environment_lock(self.work.home, plan.deliverable, place.name)
-                )
-                self.work.voice.note(f"{job.name} waits: {other} deploys into {place.name}")
+        now = work.record.journal.clock.monotonic()
+        who = f"run {work.record.run[:8]}, {work.record.version}"
+        found = enter(work.record, place.name, job.name, who, work.turns, work.voice.warn)
+        if isinstance(found, Refused):
+            if job not in self._waits:
+                self._waits[job] = now
+                work.voice.note(f"{job.name} waits: {found.why} deploys into {place.name}")
+            elif now - self._waits[job] > WAIT_SECONDS:
+                raise found
             return False
-        self._locks[job] = lock
+        self._doors[job] = work.doors[place.name] = found
         return True
 
     def _collect_ready(self) -> None:
@@ -124,8 +139,10 @@ class Engine:
 
     def _finish(self, over: Over) -> None:
         job: Job = over.tag
-        if job in self._locks:
-            self._locks.pop(job).release()
+        if job in self._doors:
+            door = self._doors.pop(job)
+            self.work.doors.pop(self.work.plan.stage(job.name).environment, None)
+            door.leave()
         outcome = self._outcome(job, over)
         ok = outcome == Outcome.SUCCESS
         if job.kind == STAGE:

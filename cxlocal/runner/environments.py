@@ -80,6 +80,8 @@ def _provision(
         name=f"provision-{environment.name}", tool=environment.tool, verb="provision",
         options=environment.options,
     )  # fmt: skip
+    instance = instance_of(record, environment)
+    maker = Maker(record, owner, environment, instance=instance, first=work.send_first)
     fields = Fields(
         checkout=work.workspace.project,
         scratch=work.workspace.scratch(owner.name, 1),
@@ -88,10 +90,9 @@ def _provision(
         revision=record.revision,
         deliverable=work.plan.deliverable,
         environment=work.place_of(environment),
+        resource=maker.resource,
     )
 
-    instance = instance_of(record, environment)
-    maker = Maker(record, owner, environment, instance=instance, first=work.send_first)
     names = dict.fromkeys((*environment.secrets, *tool.secrets))
     secrets = {name: work.secrets[name] for name in names}
     request = ToolRequest(tool, "provision", options, fields, secrets)

@@ -99,7 +99,9 @@ def _require_agreed(machine: Machine, source: Source) -> None:
 def _observer(source: Source, record: RunRecord, environment: str) -> Stage:
     stages = [one for one in record.plan.stages_in(environment) if one.kind == "deploy"]
     for stage in stages:
-        if stage.tool and "observe" in verbs_of(find_tool(source.manager, stage.tool)):
+        if stage.tool and "observe" in verbs_of(
+            find_tool(source.manager, stage.tool), stage.options
+        ):
             return stage
     tools = ", ".join(one.tool or "a plain command" for one in stages) or "nothing"
     raise UsageError(

@@ -24,9 +24,8 @@ from cxlocal.processes.mask import Masker
 from cxlocal.revision.early import early_questions
 from cxlocal.revision.repository import read_file, version_tags
 from cxlocal.runner import orphans
-from cxlocal.runner.admission import asking
 from cxlocal.runner.caches import key_contents
-from cxlocal.runner.contact import Met, first_sender, meet_store
+from cxlocal.runner.contact import Met, first_sender, meet_store, turns_of
 from cxlocal.runner.facts import (
     facts_of,
     left_out,
@@ -198,7 +197,7 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
         environ=handed_on(machine, source, begun.record), voice=machine.voice, secrets=secrets,
         readers=readers,
     )  # fmt: skip
-    work.ask_others = asking(journal, begun.store, source, begun.why_offline)
+    work.turns = turns_of(journal, begun.store, source, machine.voice.warn, begun.why_offline)
     work.send_first = first_sender(journal, begun.store, source, machine.voice.warn)
     if pushed.final is not None and begun.store is not None:
         fetch_bytes(journal, begun.store, pushed.final.run)

@@ -60,7 +60,7 @@ class Payer(NamedTuple):
 
     def _pay(self, made: Made) -> Generator[Launch, End, str]:
         tool = find_tool(self.manager, made.tool)
-        if "destroy" not in verbs_of(tool):
+        if "destroy" not in verbs_of(tool, made.options):
             return f"the tool {made.tool} has no verb destroy"
         if tool.here and not is_own(self.record.journal, made):
             return f"it lives on the machine that made it: {machine_of(self.record.journal, made.node)}"
@@ -78,7 +78,7 @@ class Payer(NamedTuple):
         def launch(supervisor: Supervisor, tag: object) -> Child:
             return worker.start(
                 supervisor,
-                env=stage_environment(self.environ),
+                env=stage_environment(self.environ, pass_env=self._passed(made)),
                 sink=log,
                 timeout_seconds=self.limit_seconds,
                 tag=tag,
@@ -99,6 +99,11 @@ class Payer(NamedTuple):
         if made.component:
             return next((one.secrets for one in plan.stages if one.name == made.stage), ())
         return next((one.secrets for one in plan.environments if one.name == made.environment), ())
+
+    def _passed(self, made: Made) -> tuple[str, ...]:
+        """The variables that the stage which made it is given."""
+        stages = self.record.plan.stages if made.component else ()
+        return next((one.pass_env for one in stages if one.name == made.stage), ())
 
     def _options(self, made: Made) -> dict[str, Any]:
         record = self.record
@@ -129,6 +134,7 @@ class Payer(NamedTuple):
                 name=made.environment, instance=made.instance, lifetime=made.lifetime, folder=place
             ),
             handle=made.handle,
+            resource=made.id,
         )
         request = ToolRequest(tool, "destroy", self._options(made), fields, dict(secrets))
         return ToolWorker(request, on_intend=_refuse_intent, on_progress=log.note)

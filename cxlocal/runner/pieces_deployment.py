@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from cxlocal.errors import CxError
+from cxlocal.errors import CxError, Refused
 from cxlocal.events.document import Draft
 from cxlocal.plan.types import Environment, Stage
 from cxlocal.runner import admission
 from cxlocal.runner.admission import Way
 from cxlocal.runner.deployment import told_deployed
-from cxlocal.runner.locks import Lock
 from cxlocal.runner.pieces import PieceRecord
 from cxlocal.runner.placements import known_uri
 from cxlocal.runner.products import artifacts
+from cxlocal.runner.turns import Door, Turns, enter
 
 if TYPE_CHECKING:
     from cxlocal.plan.free import AnyStage
@@ -35,23 +35,29 @@ class ToldDeployment:
         place: Environment,
         way: Way,
         warn: Callable[[str], None],
+        turns: Callable[[], Turns | None],
     ) -> None:
+        """``turns`` opens what asks other machines whose turn it is; it gives None where there are none."""
         self._record = record
         self._stage = stage
         self._place = place
         self._way = way
         self._warn = warn
-        self._lock: Lock | None = None
+        self._find_turns = turns
+        self._turns: Turns | None = None
+        self._door: Door | None = None
 
     def enter(self) -> None:
         """Raises Refused where something newer is live, or another command deploys there now."""
         record = self._record
         if self._way.watched:
             who = f"stage {self._stage.name} of {record.version or record.run[:8]}"
-            journal, deliverable = record.journal, record.ref.deliverable
-            self._lock = admission.hold(journal, deliverable, self._place.name, who, self._warn)
-            if self._lock is None:
-                raise admission.busy(journal, deliverable, self._place.name)
+            self._turns = self._find_turns()
+            found = enter(record, self._place.name, self._stage.name, who, self._turns, self._warn)
+            if isinstance(found, Refused):
+                self.leave()
+                raise found
+            self._door = found
         try:
             admission.admit(record, self._stage, self._way)
         except CxError:
@@ -73,13 +79,20 @@ class ToldDeployment:
 
     def leave(self) -> None:
         """Let others in."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        if self._door is not None:
+            self._door.leave()
+            self._door = None
+        if self._turns is not None:
+            self._turns.close()
+            self._turns = None
 
 
 def deployment_of(
-    record: PieceRecord, stage: AnyStage, way: Way, warn: Callable[[str], None]
+    record: PieceRecord,
+    stage: AnyStage,
+    way: Way,
+    warn: Callable[[str], None],
+    turns: Callable[[], Turns | None],
 ) -> ToldDeployment | None:
     """The deployment that a stage is; None for any other stage, and for one the plan does not know.
 
@@ -90,4 +103,4 @@ def deployment_of(
         return None
     planned = replace(planned, tool="", verb="")
     place = admission.lasting_place(record.plan, planned)
-    return None if place is None else ToldDeployment(record, planned, place, way, warn)
+    return None if place is None else ToldDeployment(record, planned, place, way, warn, turns)

@@ -23,10 +23,8 @@ SELECT * FROM deployments_unfinished WHERE deliverable = ? AND instance = ? ORDE
 
 
 def instance_of(record: RunRecord, environment: Environment) -> str:
-    """The id of an environment: its name, and the run's where it lives for one run only."""
-    if environment.lifetime == "per-run":
-        return f"{environment.name}-{record.run[:8]}"
-    return environment.name
+    """The id of an environment for a run."""
+    return environment.instance(record.run)
 
 
 def environment_created_draft(

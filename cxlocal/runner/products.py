@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.domain import Outcome, path_part
-from cxlocal.errors import Conflict
+from cxlocal.errors import Conflict, Trouble
 from cxlocal.events import outputs
 from cxlocal.events.document import Draft
 from cxlocal.hooks.report import Case, Report
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 PROMOTED = "SELECT 1 FROM promotion WHERE run = ? AND decision IN ('granted', 'overridden')"
 LATER = "SELECT stage FROM stage_run WHERE run = ? AND stage <> ? AND started_at >= ?"
 NOTABLE = ("failed", "error", "flaky")
+LOCATION_CHARACTERS = 2000
+"""Of a place where an artifact can be had, at most."""
 """Outcomes of cases that travel with the event."""
 
 
@@ -189,6 +191,35 @@ def described(artifacts: Mapping[str, ArtifactRef]) -> dict[str, Artifact]:
     }
 
 
+def published_drafts(
+    record: RunRecord, seen: Mapping[str, ArtifactRef], locations: Mapping[str, str]
+) -> list[Draft]:
+    """Where artifacts can be had from now on. Raises Trouble for one that the stage does not see, and for
+    what is no location."""
+    drafts = []
+    for name, location in locations.items():
+        made = seen.get(name)
+        if (
+            made is None
+            or not 0 < len(location) <= LOCATION_CHARACTERS
+            or not location.isprintable()
+        ):
+            raise Trouble(
+                f"it says that {name} can be had from {clean_text(location)[:80]!r}",
+                why="no artifact of that name is known to the stage (needs)" if made is None else
+                f"a location is one line of {LOCATION_CHARACTERS} characters at most",
+                hint="correct the locations that the tool answers",
+                name="bad-location",
+            )  # fmt: skip
+        drafts.append(
+            outputs.artifact_published(
+                record.ref, purl=made.purl, name=name, sha256=made.sha256, location=location,
+                user=record.actor.id,
+            )
+        )  # fmt: skip
+    return drafts
+
+
 def report_drafts(
     record: RunRecord,
     stage: AnyStage,
@@ -214,6 +245,7 @@ def report_drafts(
         attempt=attempt,
         suite=suite,
         environment=stage.environment,
+        instance=record.instance(stage.environment),
         outcome=outcome or Outcome(report.outcome),
         facts={**_counts(report), **_notable_cases(record, report), "report": kept},
         event_id=event_id,

@@ -262,6 +262,15 @@ class RunRecord:
             suite=suite or stage.name,
             environment=stage.environment,
             trigger="pipeline",
+            instance=self.instance(stage.environment),
+        )
+
+    def instance(self, environment: str) -> str:
+        """The id of an environment that a stage of this run works in; empty for none."""
+        plan = self.find_plan() if environment else None
+        places = () if plan is None else plan.environments
+        return next(
+            (one.instance(self.run) for one in places if one.name == environment), environment
         )
 
     def stage_finished(
@@ -352,6 +361,7 @@ class RunRecord:
             outcome=outcome,
             facts={},
             event_id=self.journal.ids.uuid(),
+            instance=self.instance(stage.environment),
         )
 
     def _deployment_failed(

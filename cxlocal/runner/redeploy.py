@@ -15,6 +15,7 @@ from cxlocal.config.problems import near
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.exchange.standing import require
+from cxlocal.exchange.store import Store
 from cxlocal.hooks.manager import Manager, find_tool
 from cxlocal.hooks.tool import verbs_of
 from cxlocal.journal.file import Journal
@@ -22,8 +23,8 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.types import Stage
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import locks, orphans, recovery
-from cxlocal.runner.admission import busy, hold
 from cxlocal.runner.attempt import run_stage
+from cxlocal.runner.contact import first_sender, turns_of
 from cxlocal.runner.driver import drive
 from cxlocal.runner.gates import grant_earned
 from cxlocal.runner.nesting import refuse_in_rehearsal
@@ -35,8 +36,9 @@ from cxlocal.runner.products import artifacts
 from cxlocal.runner.promotions import promotions
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.signals import Signals
-from cxlocal.runner.source import Machine, Source
+from cxlocal.runner.source import Machine, Source, open_store
 from cxlocal.runner.stage_outputs import put_back
+from cxlocal.runner.turns import Door, enter
 from cxlocal.runner.workspace import discard
 from cxlocal.text import parse_utc
 from cxlocal.values import NamedTuple
@@ -60,6 +62,8 @@ class Order(NamedTuple):
     """It is a rollback."""
     undo: bool = False
     """Let the tool put back what it had, if it can."""
+    offline: bool = False
+    """The store is not to be asked."""
 
 
 class Shipped(NamedTuple):
@@ -90,16 +94,30 @@ def ship(machine: Machine, journal: Journal, order: Order) -> Shipped:
     require(journal, record.ref.deliverable, "push")
     stages = deploy_stages(record, order.environment)
     refuse_running(journal, record, "wait for it: it deploys by itself")
-    deliverable = record.ref.deliverable
-    who = f"deploy of {record.version}"
-    lock = hold(journal, deliverable, order.environment, who, machine.voice.warn)
-    if lock is None:
-        raise busy(journal, deliverable, order.environment)
+    store = _store(machine, source, journal, order)
     try:
-        with Signals() as signals:
-            return _ship(machine, source, record, stages, order, signals)
+        turns = turns_of(journal, store, source, machine.voice.warn, "")
+        who, warn = f"deploy of {record.version}", machine.voice.warn
+        door = enter(record, order.environment, stages[0].name, who, turns, warn)
+        if isinstance(door, Refused):
+            raise door
+        try:
+            with Signals() as signals:
+                return _ship(machine, source, record, stages, order, signals, door, store)
+        finally:
+            door.leave()
     finally:
-        lock.release()
+        if store is not None:
+            store.close()
+
+
+def _store(machine: Machine, source: Source, journal: Journal, order: Order) -> Store | None:
+    """The store that is asked whose turn it is; None where there is none to ask. What keeps us from it
+    'cxlocal sync' shows in full."""
+    try:
+        return open_store(source, machine, journal, offline=order.offline)
+    except CxError:
+        return None
 
 
 def deploy_stages(record: RunRecord, environment: str) -> list[Stage]:
@@ -148,6 +166,8 @@ def _ship(
     stages: list[Stage],
     order: Order,
     signals: Signals,
+    door: Door,
+    store: Store | None,
 ) -> Shipped:
     # Not the folder of the run: after a failure its checkout is kept for people to look into. And
     # the working tree may be at any other commit, so a plan that works in place gets one, too.
@@ -165,6 +185,8 @@ def _ship(
         )  # fmt: skip
         lock = locks.environment_lock(work.home, record.ref.deliverable, order.environment)
         work.notes_path = of_locked(lock)
+        work.doors[order.environment] = door
+        work.send_first = first_sender(record.journal, store, source, machine.voice.warn)
         if order.undo and not can_undo(source.manager, stages):
             order, work.artifacts = order._replace(undo=False), artifacts(record)
         _close_cut_off(record, names)
@@ -239,7 +261,9 @@ def _as_ordered(stage: Stage, order: Order) -> Stage:
 
 def can_undo(manager: Manager, stages: Sequence[Stage]) -> bool:
     """Whether every stage has a tool that can undo."""
-    return all(one.tool and "undo" in verbs_of(find_tool(manager, one.tool)) for one in stages)
+    return all(
+        one.tool and "undo" in verbs_of(find_tool(manager, one.tool), one.options) for one in stages
+    )
 
 
 def as_error(shipped: Shipped, show: str) -> CxError | None:

@@ -109,16 +109,16 @@ class Maker:
         self._instance = instance
         self._stage_run = stage_run
         self._verb = verb or stage.verb
-        self._resource = ""
+        self.resource = record.journal.ids.uuid()
+        """The id of what it may make."""
         self._first = first
 
     def intend(self, handle: Any) -> None:
         """Make a handle durable before its side effect. A later one of the same attempt describes the
         same resource."""
         place, record, stage = self._place, self._record, self._stage
-        self._resource = self._resource or record.journal.ids.uuid()
         intent = Intent(
-            resource=self._resource,
+            resource=self.resource,
             component=stage.name if self._stage_run else "",
             environment="" if place is None else place.name,
             instance=self._instance,

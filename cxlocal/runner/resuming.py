@@ -12,9 +12,8 @@ from cxlocal.plan.schedule import still_done
 from cxlocal.plan.select import select
 from cxlocal.revision.repository import read_file
 from cxlocal.runner import orphans
-from cxlocal.runner.admission import asking
 from cxlocal.runner.caches import bring_in
-from cxlocal.runner.contact import first_sender, meet
+from cxlocal.runner.contact import first_sender, meet, turns_of
 from cxlocal.runner.handover import fetch_bytes
 from cxlocal.runner.needed import lacking
 from cxlocal.runner.nesting import refuse_in_rehearsal, refuse_repetition
@@ -66,7 +65,7 @@ def resume_run(machine: Machine, journal: Journal, request: Request, began: floa
     )  # fmt: skip
     work.repeated = back.repeated
     work.reason = request.reason
-    work.ask_others = asking(journal, store, source, why_offline)
+    work.turns = turns_of(journal, store, source, machine.voice.warn, why_offline)
     work.send_first = first_sender(journal, store, source, machine.voice.warn)
     listen(journal, source)
     record.resumed(

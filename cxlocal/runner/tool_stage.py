@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from cxlocal.runner.placements import instance_of
 from cxlocal.runner.resources import Maker
 from cxlocal.runner.work import Launch, Work, Worked
 from cxlocal.values import NamedTuple
+
+MAKING = ("deploy", "undo")
+"""Verbs of a stage that make something which has to be taken away."""
 
 
 class ToolStage(NamedTuple):
@@ -65,6 +68,7 @@ def ask(
     """Carry out one verb."""
     work, stage = at.work, at.stage
     environment = work.environment_of(stage)
+    maker = _maker(at, verb)
     fields = Fields(
         checkout=at.folder,
         scratch=at.scratch,
@@ -77,12 +81,14 @@ def ask(
         artifacts=work.seen_by(stage),
         previous=previous,
         handle=handle,
+        resource=maker.resource if verb in MAKING else "",
+        turn=work.turn_at(stage),
     )
     names = dict.fromkeys((*stage.secrets, *at.tool.secrets))
     request = ToolRequest(
         at.tool, verb, at.options, fields, {name: work.secrets[name] for name in names}
     )
-    worker = ToolWorker(request, on_intend=_durable(at, verb), on_progress=at.log.note)
+    worker = ToolWorker(request, on_intend=maker.intend, on_progress=at.log.note)
 
     def launch(supervisor: Supervisor, tag: object) -> Child:
         return worker.start(
@@ -96,15 +102,14 @@ def ask(
     return found, end
 
 
-def _durable(at: ToolStage, verb: str) -> Callable[[Any], None]:
+def _maker(at: ToolStage, verb: str) -> Maker:
     work, stage = at.work, at.stage
     environment = work.environment_of(stage)
     instance = "" if environment is None else instance_of(work.record, environment)
-    maker = Maker(
+    return Maker(
         work.record, stage, environment, instance=instance, stage_run=at.stage_run, verb=verb,
         first=work.send_first,
     )  # fmt: skip
-    return maker.intend
 
 
 def as_worked(found: ToolOutcome, end: End) -> Worked:

@@ -33,7 +33,7 @@ LOCATED = """
 SELECT sha256 FROM artifact_location WHERE sha256 IN (SELECT value FROM json_each(?))
 """
 HERE, STORE, LOCATION = "here alone", "at the store", "at a recorded location"
-NOWHERE = "not here, and not known to be at the store"
+NOWHERE = "not here; 'cxlocal prepare' fetches what the store has"
 
 
 class Waiting(NamedTuple):

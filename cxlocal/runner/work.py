@@ -14,7 +14,7 @@ from cxlocal.private import make_folder
 from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.family import MARK, marked
 from cxlocal.processes.mask import Masker
-from cxlocal.runner.admission import Way, nobody
+from cxlocal.runner.admission import Way
 from cxlocal.runner.left_files import LeftFiles
 from cxlocal.runner.leftovers import Notes, of_run, place_word
 from cxlocal.runner.placements import instance_of, known_uri
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cxlocal.processes.child import Child, End
     from cxlocal.processes.supervisor import Supervisor
     from cxlocal.runner.record import RunRecord
+    from cxlocal.runner.turns import Door, Turns
     from cxlocal.runner.voice import Voice
     from cxlocal.runner.workspace import Workspace
 
@@ -93,9 +94,11 @@ class Work:
         self.back = False
         """What is deployed goes back: a rollback."""
         self.deployment_reason = ""
-        self.ask_others: Callable[[], None] = nobody
-        """Fetches what other machines deployed, shortly; an absent store is no obstacle."""
-        self.send_first: Callable[[], None] = nobody
+        self.turns: Turns | None = None
+        """Asks whose turn it is at a lasting environment; None where no other machine can be asked."""
+        self.doors: dict[str, Door] = {}
+        """The lasting environments that this work has to itself, by name."""
+        self.send_first: Callable[[], None] = lambda: None
         """Sends an intent before its side effect, where this machine goes away."""
         self.masker = Masker(secrets.values())
         self.artifacts: dict[str, ArtifactRef] = {}
@@ -184,8 +187,20 @@ class Work:
     def surroundings(self, stage: Stage, extra: Mapping[str, str]) -> dict[str, str]:
         """The environment variables of a stage, without secrets."""
         mark = self.mark_in(self.environment_of(stage))
-        variables = {**extra, **self.variables(stage), **mark}
+        turn = self.turn_at(stage)
+        told = {"CXLOCAL_TURN": str(turn)} if turn else {}
+        variables = {**extra, **self.variables(stage), **told, **mark}
         return stage_environment(self.environ, pass_env=stage.pass_env, extra=variables)
+
+    def turn_at(self, stage: Stage) -> int:
+        """The number of the turn that a stage has at its environment; 0 for none."""
+        door = self.doors.get(stage.environment)
+        return door.turn.number if door is not None and door.turn is not None else 0
+
+    def check_turn(self, stage: Stage) -> None:
+        """Raise Refused where the turn at the environment of a stage was taken meanwhile."""
+        if stage.environment in self.doors:
+            self.doors[stage.environment].check()
 
     def mark_in(self, environment: Environment | None) -> dict[str, str]:
         """The mark by which what is begun here is found again: of this work, and of the place."""

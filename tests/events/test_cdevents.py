@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cxlocal.domain import Outcome
-from cxlocal.events import machines, outputs, places, resources, runs, types
+from cxlocal.events import machines, outputs, places, resources, runs, turns, types
 from cxlocal.events.document import Draft, build_document, encode_document
 
 RUN = "0f0e0d0c-0b0a-4908-8706-050403020100"
@@ -40,6 +40,8 @@ def drafts() -> list[Draft]:
             )
         ),
         resources.resource_gone(REF, resource=RUN, how="removed"),
+        turns.turn_asked(REF, turns.Asked(RUN, "e", "e", "s", "1.0.0", "h", True)),
+        turns.turn_ended(REF, turn=RUN, how="taken", why="gone", actor={"id": "a"}),
         resources.run_given_up(REF, how="asked", why="gone", actor={"id": "a"}),
         resources.run_cutover(REF, deployment=RUN, component="s", before={}, after={RUN: 100}),
         resources.environment_closed(

@@ -110,7 +110,7 @@ def _tools() -> str:
         f"| `{verb}` | `{RESULTS[verb].__name__}` |"
         if verb in RESULTS
         else f"| `{verb}` | `Done`, or nothing |"
-        for verb in tool.VERBS
+        for verb in tool.ASKED
     ]
     members = []
     for node in ast.parse(inspect.getsource(tool.Context)).body[0].body:  # type: ignore[attr-defined]
@@ -120,6 +120,9 @@ def _tools() -> str:
     return (
         "## Verbs and what they return\n\n| verb | returns |\n|---|---|\n"
         + "\n".join(rows)
+        + "\n\nOther names of verbs are reserved: "
+        + ", ".join(f"`{verb}`" for verb in tool.VERBS if verb not in tool.ASKED)
+        + ". A tool may have them; nobody asks for them yet."
         + "\n\n## What `ctx` can do\n\n"
         + "\n".join(line.replace("(self, ", "(").replace("(self)", "()") for line in members)
         + "\n"

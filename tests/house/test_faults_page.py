@@ -51,6 +51,8 @@ FAULTS = {
     "SIGINT, SIGTERM, SIGHUP",
     "kill -9",
     "What a tool made is not known where it is needed",
+    "A log is another machine's, or a peer's word for one is a path out of the folder of logs",
+    "Two machines deploy into one place at once",
     "A CI runner goes with the bytes that others are to deploy",
     "A CI runner is killed and lost with its home",
     "An environment was made with a secret",

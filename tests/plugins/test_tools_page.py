@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from cxlocal_plugins.ci import OWN
+from cxlocal_plugins.commands import Commands
 from cxlocal_plugins.local_service.tool import LocalService
 from cxlocal_plugins.pytest_tool import Pytest
 from cxlocal_plugins.wheel import Wheel
@@ -18,7 +19,7 @@ from cxlocal.hooks.options import check_options
 from cxlocal.hooks.tool import Tool, verbs_of
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tools.md").read_text(encoding="utf-8")
-TOOLS = {tool.name: tool for tool in (Wheel, Pytest, LocalService)}
+TOOLS = {tool.name: tool for tool in (Wheel, Pytest, LocalService, Commands)}
 
 
 def section(name: str) -> str:

@@ -191,6 +191,23 @@ def test_what_had_nothing_in_it_is_destroyed(shop: Any, desk: Path) -> None:
     assert shop.query("SELECT deleted_how FROM environment") == ["destroyed"]
 
 
+def test_a_place_has_one_id_in_every_event(shop: Any, desk: Path) -> None:
+    report = '<testsuite name=\\"s\\"><testcase name=\\"a\\"/></testsuite>'
+    smoke = f'smoke = {{ kind = "test", command = "echo \'{report}\' > r.xml", reports = {{ junit = "r.xml" }}, environment = "test", needs = ["up"] }}'
+    lines = TEST.replace("@UP@", 'tool = "cloud"').splitlines()
+    shop.write("\n".join(smoke if line.startswith("smoke") else line for line in lines))
+    done = shop.run()
+    assert done.code == 0, done.err
+    written = shop.command("export", "--format", "cdevents").out.splitlines()
+    subjects = [json.loads(line)["subject"] for line in written]
+    told = {
+        one["content"]["environment"]["id"] for one in subjects if "environment" in one["content"]
+    }
+    [instance] = shop.query("SELECT instance FROM environment")
+    assert told == {instance}
+    assert shop.query("SELECT DISTINCT environment FROM report") == ["test"]
+
+
 SECRET = """
 [stages]
 smoke = { command = "true", environment = "test" }
