@@ -45,6 +45,7 @@ from cxlocal.events.runs import (
 from cxlocal.exchange.receive import take_event
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
+from cxlocal.numbers import holdings
 from cxlocal.text import utc_text
 
 SHOP = "webshop"
@@ -147,9 +148,13 @@ class Story:
 
     def take(self, number: int, *, how: str = "online", line: str = "1.0") -> Story:
         self.number, self.version = number, f"{line}.{number}"
+        key = f"1.0.{number:09d}"
+        with self.machine.journal.write() as transaction:
+            taken = (self.deliverable, self.id, line, number, self.version, key, how, LINEAGE)
+            holdings.take(transaction.connection, holdings.TakenNumber(*taken))
         return self.say(
             version_used(deliverable=self.deliverable, run=self.id, line=line, number=number,
-                         scheme="semver", text=self.version, sort_key=f"1.0.{number:09d}", how=how,
+                         scheme="semver", text=self.version, sort_key=key, how=how,
                          lineage=LINEAGE, generation=1, k=number, actor=self.actor),
             run_started(self.ref, version=self.version, line=line, number=number, how=how),
         )  # fmt: skip

@@ -203,3 +203,35 @@ def test_a_store_that_was_rewritten_is_named_as_that(
     settle(pushed, question.node, ours[0], "our receipt", ADA)
     assert told(pushed) == []
     assert outcome(pushed) == "failure"
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["events", "events-and-feed"])
+def test_journal_acknowledgements_and_store_rewritten_together(
+    pushed: Journal, store: Any, machine: Callable[..., Journal], running: bool
+) -> None:
+    """Who writes all of it anew meets no witness but the machines that were in contact before."""
+    before = machine("before")
+    level(store, before)
+    pushed.close()
+    assert rewrite(pushed.path, *TO_SUCCESS) > 0
+    with sqlite3.connect(pushed.path) as direct:
+        direct.execute(
+            "UPDATE ack SET hash = (SELECT lower(hex(e.hash)) FROM event e JOIN node_lookup n"
+            " ON n.id = e.node WHERE n.name = ack.node AND e.sequence = ack.sequence)"
+        )
+    direct.close()
+    rewrite_store(store.inner.path, *TO_SUCCESS, running=running)
+    with open_journal(pushed.home) as laptop:
+        rebuild(laptop)
+        assert verify(laptop).findings == []
+        late = machine("late")
+        for journal in (laptop, late):
+            assert level(store, journal) == told(journal) == []
+            assert outcome(journal) == "success", "what was forged is believed"
+        # One that had been told otherwise stops the store, and keeps what it was told.
+        level(store, before)
+        assert (
+            "the store's history was changed" in synchronise(late, store, use_breaker=False).stopped
+        )
+        assert outcome(before) == "failure"
+        assert [text.partition(":")[0] for text in told(before)] == ["two-histories"] * running

@@ -99,6 +99,7 @@ FAULTS = {
     "The database server of the store is lost",
     "The database of the store is restored, copied or loaded from a dump",
     "A member may not push or take a deliverable",
+    "An agreed address sends the client elsewhere",
     "A variable, certificate or proxy keeps a contact from being set up",
     "The source of the store's token gives none",
     "A pooler stands before PostgreSQL",

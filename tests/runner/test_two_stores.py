@@ -3,7 +3,10 @@ else."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +107,88 @@ def _outside(shop: Any, url: str, beside: Path) -> None:
     assert done.code == 2 and "CXLOCAL_STORE" in done.err
     assert "engine" in call(*asked, "--store", "shared").out
     assert "engine" in call("browse", "--get", "/journal_2/run.json?_shape=array").out
+
+
+DEPLOYED = (
+    '[version]\nline = "1.0"\n[stages]\n'
+    'build = { kind = "build", command = "echo $CXLOCAL_VERSION > a.txt", produces = { app = "a.txt" } }\n'
+    'live = { kind = "deploy", command = "true", needs = ["build"], environment = "production" }\n'
+    "[environments]\nproduction = { protected = false }\n"
+)
+BY_A_PROGRAM = """
+import cxlocal
+with cxlocal.open_run() as run:
+    with run.stage("extra"):
+        pass
+    print(run.version)
+"""
+
+
+def test_what_speaks_of_one_journal_speaks_of_the_right_one(shop: Any, tmp_path: Path) -> None:
+    """Each command in a project, and outside of one, where a home has a journal for each of two stores."""
+    shop.write(DEPLOYED, {".gitignore": "a.txt\n"})
+    assert shop.run().code == 0
+    url = f"sqlite://{tmp_path}/shared.db"
+    here = {"CXLOCAL_STORE": url}
+    assert shop.command("store", "create", url).code == 0
+    be(shop, "engine")
+    assert shop.run(env=here).code == 0
+    first = shop.home / "journal.db"
+    (beside,) = (shop.home / "journals").glob("*/journal.db")
+    # A program in the project adds to the journal of the project's store.
+    told = subprocess.run(
+        [sys.executable, "-c", BY_A_PROGRAM], cwd=shop.tree, capture_output=True, text=True,
+        check=False,
+        env={**os.environ, **shop.environ, **here},
+    )  # fmt: skip
+    assert told.stdout.split() == ["1.0.1"], told.stderr
+    assert names_in(first) == {"shop"} and names_in(beside) == {"engine"}
+    _outside_of_a_project(shop, url)
+    _pruned(shop, here)
+    # A bundle goes to the journal of its store, wherever it is imported.
+    bundle = tmp_path / "engine.bundle"
+    assert shop.command("export", "--bundle", str(bundle), env=here).code == 0
+    before = first.read_bytes()
+    outside(shop, "import", str(bundle))
+    assert first.read_bytes() == before
+    _recovered(shop, first, beside)
+
+
+def outside(shop: Any, *words: str) -> Any:
+    """A command that stands in no project."""
+    done = shop.cx(*words, cwd=shop.home, env={"CXLOCAL_HOME": str(shop.home)})
+    assert done.code == 0, done.err
+    return done
+
+
+def _outside_of_a_project(shop: Any, url: str) -> None:
+    assert outside(shop, "show").out.startswith("engine 1.0.1"), "the newest of all"
+    told = outside(shop, "store", "status", "--json").json()["stores"]
+    assert [(one["url"], [line["deliverable"] for line in one["lines"]]) for one in told] == [
+        ("sqlite:", ["shop"]), (url, ["engine"]),
+    ]  # fmt: skip
+    looked = outside(shop, "doctor").out
+    assert "journal of this machine alone" in looked and f"journal of {url}" in looked
+    places = outside(shop, "env", "list", "--json").json()
+    assert {(row["deliverable"], row["environment"]) for row in places} == {
+        ("shop", "production"), ("engine", "production"),
+    }  # fmt: skip
+    assert outside(shop, "journal", "rebuild").err.count("All tables were made anew") == 2
+
+
+def _pruned(shop: Any, here: dict[str, str]) -> None:
+    """Artifacts of both lie in one folder; what another journal knows stays."""
+    kept = {path.name for path in shop.home.glob("artifacts/*/*")}
+    done = shop.command("prune", env=here)
+    assert done.code == 0, done.err
+    assert {path.name for path in shop.home.glob("artifacts/*/*")} == kept != set()
+
+
+def _recovered(shop: Any, first: Path, beside: Path) -> None:
+    """Of two journals the damaged one is recovered, and the other is left as it is."""
+    before = beside.read_bytes()
+    with sqlite3.connect(first) as damaged:
+        damaged.execute("UPDATE spent SET text = '9.9.9'")
+    assert outside(shop, "journal", "recover").err.count("This machine goes on under a new id") == 1
+    assert beside.read_bytes() == before
+    assert outside(shop, "verify").err.count("all is well") == 2
