@@ -16,7 +16,7 @@ from cxlocal.commands.output import Output, put, rows_options, write_rows
 from cxlocal.commands.project import load_project, open_project_store
 from cxlocal.commands.status import deliverable_here
 from cxlocal.commands.terminal import say
-from cxlocal.config.problems import suggestion
+from cxlocal.config.problems import near
 from cxlocal.errors import CxError, Refused, Trouble, UsageError
 from cxlocal.exchange.blobs import carry
 from cxlocal.files import fresh_file, take_name
@@ -124,11 +124,14 @@ def _wanted(
         name = named
     found = artifacts_of(journal, run)
     chosen = [one for one in found if not name or name in (one.name, one.file_name)]
+    names = [one.name for one in found]
     if name and not chosen:
         raise UsageError(
             f"run {run[:8]} has no artifact {name!r}",
-            why="it has " + (", ".join(one.name for one in found) or "none"),
-            hint=suggestion(name, [one.name for one in found], what="artifact"),
+            why="it has " + (", ".join(names) or "none"),
+            hint=f"cxlocal artifact get {run[:8]} {near(name, names) or names[0]}"
+            if names
+            else "'cxlocal log' lists other runs",
             name="no-such-artifact",
         )
     return chosen, run

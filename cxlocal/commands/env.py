@@ -269,10 +269,13 @@ def reap(app: App, which: str, reason: str, dry_run: bool, output: Output) -> No
         machine = _machine(app)
         if which:
             from cxlocal.commands.find_run import find_run
+            from cxlocal.commands.status import named_here
             from cxlocal.runner.source import find_actor_at
 
             actor = find_actor_at(machine.root, app.environ)
-            reaping.give_up(journal, find_run(journal, which)["run"], reason, actor)
+            reaping.give_up(
+                journal, find_run(journal, which, here=named_here(app))["run"], reason, actor
+            )
         found = reaping.reap(journal, machine, dry_run=dry_run)
     _show_reaped(found, output, dry_run=dry_run)
     if found.unpaid:

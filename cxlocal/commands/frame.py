@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from cxlocal.commands.table import COMMANDS, ROWS, SECTIONS
+from cxlocal.errors import UsageError
 
 CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 Example = tuple[str, str]
@@ -106,9 +107,28 @@ class Command(click.Command):
 
 
 class Group(Command, click.Group):
-    """A group of commands whose help shows examples first."""
+    """A group of commands whose help shows examples first. ``mistaken`` is the hint where the word
+    behind it is none of its commands (``{word}``)."""
 
     command_class = Command
+
+    def __init__(self, *args: Any, mistaken: str = "", **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        self.mistaken = mistaken
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; a word that no command has may have been meant as the value of an option."""
+        word = args[0]
+        if not self.mistaken or word.startswith("-") or self.get_command(ctx, word):
+            return super().resolve_command(ctx, args)
+        raise UsageError(
+            f"{ctx.command_path} has no command {word!r}",
+            why="a word alone does not say what it is",
+            hint=self.mistaken.format(word=word),
+            name="no-such-command",
+        )
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Commands before options: they are what one looks for."""

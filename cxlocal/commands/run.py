@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 @group(
     invoke_without_command=True,
+    mistaken="cxlocal run --to {word} for a stage, an environment or a promotion, --revision {word}"
+    " for a commit, --resume {word} for a run",
     examples=[
         ("cxlocal run", "release HEAD; stops before the first protected environment"),
         ("cxlocal run --to production", "the same, and on into production"),

@@ -61,7 +61,7 @@ def propose(
             "cx = 1",
         ],
         _deliverable(survey, recipe),
-        _version(recipe, known, start or known.start),
+        _version(survey, recipe, known, start or known.start),
         _scm(survey),
         _stages(recipe, packages, by),
         _promotion(recipe),
@@ -85,7 +85,7 @@ def _readable(name: str) -> str:
     return re.sub(r"\s+", " ", "".join(c for c in name if c.isprintable())).strip()[:100].strip()
 
 
-def _version(recipe: Recipe, known: Standing, start: Start) -> list[str]:
+def _version(survey: Survey, recipe: Recipe, known: Standing, start: Start) -> list[str]:
     following = re.sub(r"\d+$", lambda match: str(int(match[0]) + 1), start.example)
     lines = [
         "[version]",
@@ -102,8 +102,29 @@ def _version(recipe: Recipe, known: Standing, start: Start) -> list[str]:
     three = start.scheme != "counter" and start.example.count(".") == 2
     stamps = [one for one in recipe.place.stamp if three or one["file"] not in THREE_NUMBERS]
     if stamps:
-        lines.append(f"stamp = [{', '.join(map(inline, stamps))}]")
+        also = _repeated(survey, recipe)
+        more = f"  # {_readable(', '.join(also))} says it, too" if also else ""
+        lines.append(f"stamp = [{', '.join(map(inline, stamps))}]{more}")
     return [*lines, *RESERVES]
+
+
+def _repeated(survey: Survey, recipe: Recipe) -> list[str]:
+    """Further files at the top with a line that calls the same text a version. What changed and what
+    was locked is history, and words for people are theirs."""
+    if not recipe.place.said:
+        return []
+    text = re.escape(recipe.place.said[0].text)
+    line = re.compile(
+        rf"version\w*[\"']?[ \t]*(?:[:=(,]+[ \t]*|[ \t])[\"']?v?{text}(?![\w.])", re.IGNORECASE
+    )
+    stamped = {str(one["file"]) for one in recipe.place.stamp}
+    return [
+        name
+        for name in survey.below("*")
+        if "/" not in name and name not in stamped
+        if not re.search(r"(?i)change|history|news|lock|shrinkwrap|\.(md|rst|txt)$|^cx\.", name)
+        if line.search(survey.text(name))
+    ][:3]
 
 
 def _reason(known: Standing, start: Start) -> str:

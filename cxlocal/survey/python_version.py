@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cxlocal.patterns import compile_late
-from cxlocal.survey.recipe import PLAIN, Place, by_key, by_pattern, version_file
+from cxlocal.survey.recipe import PLAIN, Inline, Place, by_key, by_pattern, version_file
 from cxlocal.survey.tree import Survey, first_match, part, table, texts, words
 
 FROM_GIT = compile_late(
@@ -28,8 +28,24 @@ MODULES = ("__init__.py", "__about__.py", "_version.py", "version.py", "__versio
 """Where Python packages keep ``__version__``."""
 
 
+MODULES_MAX = 3
+"""More modules that repeat the version are hardly all of the package."""
+
+
 def place(survey: Survey) -> Place:
-    """Where the version is. A place that a stamp cannot write is said in a note."""
+    """Where the version is, and the modules that say it once more. A place that a stamp cannot write
+    is said in a note."""
+    found = _first_place(survey)
+    stamped = {one["file"] for one in found.stamp}
+    repeated: list[Inline] = []
+    for file in _modules(survey) if found.said else ():
+        again = by_pattern(survey, file, ASSIGNED.format(name="__version__"))
+        if again and file not in stamped and again.said[0].text == found.said[0].text:
+            repeated += again.stamp
+    return found._replace(stamp=(*found.stamp, *repeated[:MODULES_MAX])) if found.stamp else found
+
+
+def _first_place(survey: Survey) -> Place:
     project = survey.toml("pyproject.toml")
     for keys in (("project", "version"), ("tool", "poetry", "version")):
         found = words(part(project, *keys))
@@ -111,11 +127,7 @@ def _searched(survey: Survey) -> Place:
     tries = [("setup.cfg", IN_CFG), ("setup.py", IN_SETUP)]
     names = ("__version__", "version", "VERSION")
     tries += [("setup.py", ASSIGNED.format(name=name)) for name in names]
-    modules = [name for one in MODULES for name in survey.below(f"*/{one}")]
-    modules = [name for name in modules if not re.search(r"(^|/)(tests?|docs?|examples?)/", name)]
-    tries += [(path, ASSIGNED.format(name="__version__")) for path in sorted(modules, key=_depth)]
-    # Modules of one file, as flit has them.
-    tries += [(path, ASSIGNED.format(name="__version__")) for path in _single(survey)]
+    tries += [(path, ASSIGNED.format(name="__version__")) for path in _modules(survey)]
     for path, pattern in tries:
         found = by_pattern(survey, path, pattern)
         if found is not None:
@@ -129,6 +141,14 @@ def _with_own_metadata(survey: Survey, found: Place) -> Place:
         return found
     metadata = by_pattern(survey, "PKG-INFO", IN_METADATA) or Place()
     return found._replace(stamp=(*found.stamp, *metadata.stamp))
+
+
+def _modules(survey: Survey) -> list[str]:
+    """Where packages keep ``__version__``, the outermost first, and modules of one file, as flit has
+    them."""
+    found = [name for one in MODULES for name in survey.below(f"*/{one}")]
+    found = [name for name in found if not re.search(r"(^|/)(tests?|docs?|examples?)/", name)]
+    return [*sorted(found, key=_depth), *_single(survey)]
 
 
 def _depth(name: str) -> int:

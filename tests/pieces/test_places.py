@@ -164,7 +164,7 @@ def test_a_person_gives_what_no_stage_earns(desk: Any) -> None:
         (["deploy", "9.9.9", "--to", "production"], 2, "no run is known here"),
         (["deploy", "2.7.0", "--to", "moon"], 2, "To do: name one of them, or add it to"),
         (["rollback", "production"], 2, "nothing of shop is live"),
-        (["rollback"], 2, "which environment is meant"),
+        (["rollback"], 2, "nothing of shop is live in production"),
         (["env", "confirm", "production", "--live", "2.7.0", "-m", "x"], 2, "is not among"),
         (["env", "observe", "production"], 2, "nothing of shop is live"),
     ],

@@ -127,3 +127,11 @@ def test_a_forgotten_push_is_made_up_for_at_a_terminal(shop: Any) -> None:
     code, shown = at_terminal(shop, "y", "run")
     assert code == 0 and "confirmed at origin" in shown, shown
     assert shop.query("SELECT version, outcome FROM run") == [("0.1.0", "success")]
+
+
+@pytest.mark.parametrize("word", ["production", "HEAD", "1.0.0"])
+def test_a_word_behind_run_is_told_what_it_may_be(cx: Any, word: str) -> None:
+    done = cx("run", word)
+    assert done.code == 2, done.err
+    for way in ("--to", "--revision", "--resume"):
+        assert f"{way} {word} for" in done.err

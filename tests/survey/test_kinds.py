@@ -373,3 +373,22 @@ def test_no_folder_and_no_tag_breaks_the_file(folder: str, kind: str, tags: list
     text = propose(seen, recognise(seen), alone=False).text
     assert len(text.splitlines()) <= LINES_MAX
     resolve(parse(text))
+
+
+@pytest.mark.parametrize(
+    ("files", "stamped", "mentioned"),
+    [
+        ({"pyproject.toml": PROJECT + 'version = "1.4.0"\n', "src/shop/__init__.py": '__version__ = "1.4.0"\n', "src/shop/old.py": '__version__ = "1.4.0"\n'}, ["pyproject.toml", "src/shop/__init__.py"], ""),
+        ({"pyproject.toml": PROJECT + 'version = "1.4.0"\n', "shop/__init__.py": '__version__ = "1.3.0"\n'}, ["pyproject.toml"], ""),
+        ({"setup.py": "setup(name='shop', version='1.4.0')\n", "shop/version.py": "__version__ = '1.4.0'\n"}, ["setup.py", "shop/version.py"], ""),
+        ({"CMakeLists.txt": "project(shop VERSION 1.4.0)\n", "Makefile": "LIBVERSION = 1.4.0\n", "CHANGELOG.md": "version 1.4.0\n", "x.h": "#define OTHER_VERSION 1.4.01\n"}, ["CMakeLists.txt"], "Makefile"),
+        ({"package.json": '{"name": "shop", "version": "1.4.0"}', "manifest.json": '{"version": "1.4.0"}', "package-lock.json": '{"version": "1.4.0"}'}, ["package.json"], "manifest.json"),
+    ],
+)  # fmt: skip
+def test_a_version_that_stands_twice(files: Files, stamped: list[str], mentioned: str) -> None:
+    """A module of the package is stamped too; what stands elsewhere is said."""
+    seen = survey(files)
+    text = propose(seen, recognise(seen)).text
+    assert [one.file for one in resolve(parse(text)).version.stamp] == stamped
+    assert (f"# {mentioned} says it, too" in text) == bool(mentioned)
+    assert text.count("says it, too") == bool(mentioned)
