@@ -42,11 +42,11 @@ COLUMNS = ("name", "version", "origin", "state", "hooks", "distribution", "file"
 @rows_options
 @pass_app
 def plugins(app: App, tool: str | None, hook: str | None, output: Output) -> int:
-    """List plugins, shipped, installed and of this project; or describe one TOOL.
+    """List plugins, shipped, installed and of this project.
 
     Installed plugins, and those of this project that you trust, are loaded in processes of their
     own, so a plugin that breaks everything else is still named here. Leave one out with -p no:NAME, or for good with [plugins] block.
-    Ends with 1 where one is broken, also by what it registers.
+    Ends with 1 where one is broken, also by what it registers. With the name of a TOOL it describes that.
     """
     if tool is not None:
         _describe(app, tool, output)
