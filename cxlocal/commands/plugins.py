@@ -8,16 +8,20 @@ from __future__ import annotations
 import click
 
 from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.doctor import add_own_plugins
 from cxlocal.commands.frame import command
-from cxlocal.commands.output import Output, rows_options, write_rows
-from cxlocal.commands.terminal import say, warn
+from cxlocal.commands.output import Output, put, rows_options, write_rows
+from cxlocal.commands.project import load_project
+from cxlocal.commands.terminal import harmless, say, warn
 from cxlocal.config.agreement import trusted
 from cxlocal.config.load import read
 from cxlocal.config.problems import suggestion
-from cxlocal.errors import ConfigError, UsageError
+from cxlocal.errors import ConfigError, ExitCode, UsageError
 from cxlocal.hooks.implementations import hook_names
 from cxlocal.hooks.look import look
-from cxlocal.hooks.manager import Manager, PluginRow, load
+from cxlocal.hooks.manager import Manager, PluginRow, find_tool, load
+from cxlocal.hooks.options import options_of
+from cxlocal.hooks.tool import verbs_of
 
 COLUMNS = ("name", "version", "origin", "state", "hooks", "distribution", "file", "error")
 
@@ -26,24 +30,55 @@ COLUMNS = ("name", "version", "origin", "state", "hooks", "distribution", "file"
     examples=[
         ("cxlocal plugins", "all of them, the broken ones too"),
         ("cxlocal plugins --hook gate", "who has a say before a stage"),
-        ("cxlocal plugins --json", "the same for a program"),
+        (
+            "cxlocal plugins wheel",
+            "one tool: verbs, options with types and defaults, secrets, programs",
+        ),
+        ("cxlocal plugins --json", "the same for a program; ends with 1 where one is broken"),
     ]
 )
+@click.argument("tool", required=False)
 @click.option("--hook", metavar="NAME", help="Only plugins that implement this hook.")
 @rows_options
 @pass_app
-def plugins(app: App, hook: str | None, output: Output) -> None:
+def plugins(app: App, tool: str | None, hook: str | None, output: Output) -> int:
     """List plugins, shipped, installed and of this project.
 
     Installed plugins, and those of this project that you trust, are loaded in processes of their
     own, so a plugin that breaks everything else is still named here. Leave one out with -p no:NAME, or for good with [plugins] block.
+    Ends with 1 where one is broken, also by what it registers. With the name of a TOOL it describes that.
     """
+    if tool is not None:
+        _describe(app, tool, output)
+        return ExitCode.DONE
     wanted = None if hook is None else _hook(hook)
     rows = look(_listed(app).rows, app.environ, app.clock, trusted(app.home(), app.environ))
     shown = [row for row in rows if wanted is None or wanted in row.hooks]
     write_rows([_row(row, output) for row in shown], COLUMNS, output)
     if not shown and output.for_people:
         say("No plugin implements it." if wanted else "There are no plugins.")
+    return ExitCode.FAILURE if any(row.state == "broken" for row in shown) else ExitCode.DONE
+
+
+def _describe(app: App, name: str, output: Output) -> None:
+    """What one tool can do and takes."""
+    project = load_project(app)
+    add_own_plugins(app, project)
+    tool = find_tool(project.manager, name)
+    options = options_of(tool)
+    facts = {
+        "tool": tool.name, "title": tool.title, "api": tool.api, "verbs": list(verbs_of(tool)),
+        "secrets": list(tool.secrets), "programs": list(tool.executables),
+    }  # fmt: skip
+    if not output.for_people:
+        write_rows([{**facts, "options": options}], None, output)
+        return
+    for what, value in facts.items():
+        said = ", ".join(value) if isinstance(value, list) else str(value)
+        put(harmless(f"{what:8} {said}".rstrip()))
+    if options:
+        put()
+        write_rows(options, ("option", "type", "default"), output)
 
 
 def _listed(app: App) -> Manager:

@@ -13,6 +13,10 @@ BAD = "bad"
 """Must be mended."""
 
 
+PLUGIN = "plugin "
+"""How the name of a check of one plugin begins."""
+
+
 class Check(NamedTuple):
     """One thing that was tried."""
 
@@ -32,11 +36,14 @@ class Readiness(NamedTuple):
 
     ready: bool
     because: tuple[str, ...]
+    without: tuple[str, ...] = ()
+    """Plugins that are broken: a release goes on without them."""
 
     def sentence(self) -> str:
         """The last line of ``doctor``."""
         if self.ready:
-            return "Ready for an offline release: yes"
+            without = f", without {', '.join(self.without)}" if self.without else ""
+            return f"Ready for an offline release: yes{without}"
         return f"Ready for an offline release: no, because {'; '.join(self.because)}"
 
 
@@ -45,4 +52,9 @@ def readiness(checks: Sequence[Check]) -> Readiness:
     missing = tuple(
         f"{check.name}: {check.found}" for check in checks if check.offline and check.state == BAD
     )
-    return Readiness(not missing, missing)
+    broken = tuple(
+        check.name.removeprefix(PLUGIN)
+        for check in checks
+        if check.name.startswith(PLUGIN) and check.state == BAD
+    )
+    return Readiness(not missing, missing, broken)

@@ -6,7 +6,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from cxlocal.doctor.check import BAD, NOTE, OK, Check
+from cxlocal.doctor.check import BAD, NOTE, OK, PLUGIN, Check
 from cxlocal.errors import CxError
 from cxlocal.hooks.manager import Manager
 from cxlocal.journal.file import Journal
@@ -57,7 +57,7 @@ def check_plugins(manager: Manager) -> list[Check]:
         return [Check("plugins", OK, f"{len(manager.rows)} loaded")]
     return [
         Check(
-            f"plugin {row.name}",
+            f"{PLUGIN}{row.name}",
             BAD,
             str(row.error),
             f"repair or remove {row.distribution or row.name}, or block it: [plugins] block",

@@ -53,18 +53,31 @@ class Event(NamedTuple):
     """An event with its place in the chain of its node."""
 
     node: str
+    """The chain it stands in: 32 hexadecimal digits, one for each machine."""
     sequence: int
+    """Its place in the chain, from 1 on."""
     branch: int
+    """0; more for a second history under the same node."""
     type: str
+    """The CDEvents type."""
     deliverable: str | None
+    """The product it is about; None where it is about a machine."""
     deliverable_sequence: int | None
+    """Its place among those of the product in the chain."""
     clock: int
+    """Hybrid clock: for display in order, and nothing else."""
     previous: bytes
+    """SHA-256 of the event before it in the chain."""
     previous_in_deliverable: bytes
+    """SHA-256 of the one before it of the product."""
     hash: bytes
+    """Its own SHA-256."""
     document: str
+    """The CDEvents document, as the text that was hashed."""
     run: str | None = None
+    """The run it belongs to."""
     received_at_ms: int = 0
+    """When this journal first held it: milliseconds since 1970, UTC."""
 
     def parsed(self) -> dict[str, Any]:
         """The document as a dictionary. Raises ValueError for one that cannot be read."""

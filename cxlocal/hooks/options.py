@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,14 +39,14 @@ def check_options(
     try:
         options: msgspec.Struct = typed(plain(dict(with_table)), tool.Options)
     except (msgspec.ValidationError, TypeError, ValueError) as error:
-        text, _, path = str(error).partition(" - at `$")
+        text, _, path = _in_words(str(error)).partition(" - at `$")
         key = path.rstrip("`").lstrip(".")
         raise ConfigError(
             f"{head}tool {tool.name}, option {key}: {_lower(text)}"
             if key
             else f"{head}tool {tool.name}: {_lower(text)}",
             why="options are checked before anything runs",
-            hint=f"see: cxlocal plugins --hook register_tools; its options are {', '.join(known)}",
+            hint=f"cxlocal plugins {tool.name}   shows its options with types and defaults",
             name="bad-option",
             tool=tool.name,
             key=key,
@@ -53,8 +54,47 @@ def check_options(
     return options
 
 
+_WORDS = {
+    "str": "text", "int": "a whole number", "float": "a number", "bool": "true or false",
+    "array": "a list", "object": "a table", "null": "nothing",
+}  # fmt: skip
+
+
+def _in_words(text: str) -> str:
+    """What the library says of a table, in words of cx.toml."""
+    text = re.sub(r"^Object missing required field `(\w+)`", r"option '\1' must be given", text)
+    found = re.match(r"Expected `([^`]+)`, got `([^`]+)`", text)
+    if found is None:
+        return text
+    wanted, got = (
+        " or ".join(_WORDS.get(kind.strip(), kind.strip()) for kind in kinds.split("|"))
+        for kinds in found.groups()
+    )
+    return f"it must be {wanted}, not {got}{text[found.end() :]}"
+
+
 def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
+
+
+def options_of(tool: type[Tool]) -> list[dict[str, str]]:
+    """The options of a tool: name, type and default in words; the default of one that must be given is
+    *required*."""
+    found = []
+    for field in msgspec.structs.fields(tool.Options):
+        if field.default is not msgspec.NODEFAULT:
+            default = repr(field.default)
+        elif field.default_factory is not msgspec.NODEFAULT:
+            default = repr(field.default_factory())
+        else:
+            default = "required"
+        found.append({"option": field.encode_name, "type": _type(field.type), "default": default})
+    return found
+
+
+def _type(kind: object) -> str:
+    text = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
+    return text.replace("typing.", "").replace(", ...", "")
 
 
 def check_verb(tool: type[Tool], verb: str, *, where: str = "") -> None:

@@ -14,10 +14,13 @@ class Case(NamedTuple):
     """One test case. Suite and name together are stable over runs, and one test's alone."""
 
     suite: str
+    """The suite it belongs to."""
     name: str
+    """Its name within the suite."""
     outcome: str
     """One of OUTCOMES."""
     seconds: float | None
+    """How long it took; None where the report does not say."""
     message: str
     """First failure or error message, at most 1 KiB of UTF-8."""
 
@@ -26,8 +29,11 @@ class Report(NamedTuple):
     """What a reader makes of one report file. Counts are derived from the cases."""
 
     format: str
+    """The name of the format, as in cx.toml."""
     suite: str
+    """The suite the report is of."""
     cases: tuple[Case, ...]
+    """Its cases, in the order of the report."""
     problem: str = ""
     """Why the file could be read only in part or not at all; empty when all was read."""
 
@@ -47,6 +53,7 @@ class ReportReader(Protocol):
     """Reads one format. Reports come from untrusted builds: bounded memory, no entity expansion."""
 
     format: str
+    """The name of the format it reads; what `reports` in cx.toml says."""
 
     def read(self, path: Path, *, suite: str) -> Report:
         """Never raises for bad content: ``problem`` says what was wrong."""

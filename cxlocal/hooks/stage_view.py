@@ -11,14 +11,23 @@ class StageView(NamedTuple):
     """A stage about to run."""
 
     deliverable: str
+    """Name of the product."""
     version: str
+    """The version of the run."""
     run: str
+    """Id of the run."""
     name: str
+    """Name of the stage."""
     attempt: int
+    """1 for the first time, one more for each retry."""
     tool: str
+    """Name of its tool; empty for a command."""
     verb: str
+    """What the tool is asked to do; empty for a command."""
     environment: str
+    """Where it works; empty where it has no environment."""
     started_at: str
+    """When it began (UTC)."""
     variables: dict[str, str]
     """Environment variables for the stage; a wrapper may add some (TRACEPARENT)."""
 
@@ -27,15 +36,20 @@ class StageResult(NamedTuple):
     """How a stage run ended."""
 
     outcome: str
+    """How it ended."""
     reason: str
+    """Why, in words; empty after success."""
     seconds: float
+    """How long it worked."""
 
 
 class Replaced(NamedTuple):
     """What runs in an environment before a deployment."""
 
     service: str
+    """Name of the service."""
     version: str
+    """The version that runs."""
     run: str
     """The run that made that version."""
 
@@ -77,5 +91,8 @@ class GateAnswer(NamedTuple):
     """A verdict and its reason. ``gate`` names who says so."""
 
     gate: str
+    """Who says so: a name people recognise."""
     verdict: str
+    """allow, deny or undecided."""
     reason: str
+    """Why, in words; kept with the decision."""

@@ -35,6 +35,8 @@ class Bench:
         )
         self.ran: list[Ran] = []
         """Everything that ran here, oldest first."""
+        self.built: dict[str, dict[str, ArtifactRef]] = {}
+        """What was built here, by version and name."""
 
     def run(
         self,

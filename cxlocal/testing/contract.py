@@ -8,6 +8,7 @@ between, that asking twice does no harm, and that no secret is said aloud.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from cxlocal.errors import ConfigError
 from cxlocal.hooks.checks import check_tool
 from cxlocal.hooks.context import Ran
 from cxlocal.hooks.options import check_options
-from cxlocal.hooks.tool import ArtifactRef, Tool, verbs_of
+from cxlocal.hooks.tool import ArtifactRef, Done, Observed, Tool, verbs_of
 from cxlocal.processes.identity import alive
 from cxlocal.processes.mask import MARK
 from cxlocal.processes.supervisor import GRACE_SECONDS
@@ -52,7 +53,8 @@ class ToolContract:
         """Put into ``bench.checkout`` what the tool works on."""
 
     def artifacts(self, bench: Bench, version: str) -> Mapping[str, ArtifactRef]:
-        """What an earlier stage of the release of ``version`` has made."""
+        """What an earlier stage of the release of ``version`` has made, beside what the tool's own
+        ``build`` makes, which is handed on anyway."""
         return {}
 
     def remains(self, bench: Bench, handle: Any) -> list[str]:
@@ -94,6 +96,14 @@ class ToolContract:
             said = f"{ran.outcome} {ran.progress}"
             assert MARK.decode() not in said, f"{verb} says a secret: {said}"
 
+    def test_it_observes_where_nothing_was_ever_made(self, bench: Bench) -> None:
+        """Before the first deployment there is no handle, and nothing runs."""
+        if "observe" in verbs_of(self.tool):
+            ran = self._run(bench, "observe")
+            assert ran.outcome.outcome is Outcome.SUCCESS, f"observe: {_said(ran)}"
+            assert isinstance(ran.outcome.result, Observed)
+            assert not ran.outcome.result.version, "it sees a version where none was deployed"
+
     def test_nothing_is_made_before_it_was_announced(self, bench: Bench) -> None:
         """Where the intent cannot be recorded nothing is made, and destroying it does no harm."""
         for verb in self._makers():
@@ -112,9 +122,9 @@ class ToolContract:
         for verb in self._makers():
             for seconds in self.kill_after_seconds:
                 ran = self._run(bench, verb, kill_after_seconds=seconds)
-                if not ran.intents:
-                    # Trouble of its own kept it from beginning; another test tells.
-                    continue
+                assert ran.intents, (
+                    f"{verb} never came to its intent, so nothing was tried: {_said(ran)}"
+                )
                 self._destroy(bench, ran.intents[-1])
                 left = [daemon.pid for daemon in ran.outcome.daemons if alive(*daemon)]
                 assert left == [], f"processes are left {seconds} s after the intent: {left}"
@@ -146,7 +156,7 @@ class ToolContract:
         verb = next(verb for verb in (*MAKERS, *verbs_of(self.tool)) if verb in verbs_of(self.tool))
         limit = 0.2
         # What a verb works on is made before the clock runs.
-        self.artifacts(bench, self.versions[0])
+        self._given(bench, verb, self.versions[0])
         began = clock.monotonic()
         ran = self._run(bench, verb, limit_seconds=limit)
         took = clock.monotonic() - began
@@ -174,11 +184,24 @@ class ToolContract:
 
     def _run(self, bench: Bench, verb: str, *, version: str = "", **others: Any) -> Ran:
         version = version or self.versions[0]
-        given = {"limit_seconds": self.limit_seconds, **others}
-        artifacts = self.artifacts(bench, version)
-        return bench.run(
+        secrets = dict.fromkeys(self.tool.secrets, SystemIds().token())
+        given = {"limit_seconds": self.limit_seconds, "secrets": secrets, **others}
+        artifacts = self._given(bench, verb, version)
+        ran = bench.run(
             self.tool, verb, self.with_table, version=version, artifacts=artifacts, **given
         )
+        if verb == "build":
+            bench.built[version] = _made(ran)
+        return ran
+
+    def _given(self, bench: Bench, verb: str, version: str) -> Mapping[str, ArtifactRef]:
+        """The artifacts a verb finds: of the tool's own build, which is run for it, and of others."""
+        later = verb not in ("probe", "build") and "build" in verbs_of(self.tool)
+        if later and version not in bench.built:
+            ran = self._run(bench, "build", version=version)
+            assert ran.outcome.outcome is Outcome.SUCCESS, f"build: {_said(ran)}"
+        built = bench.built.get(version, {}) if later else {}
+        return {**built, **self.artifacts(bench, version)}
 
     def _destroy(self, bench: Bench, handle: Any) -> None:
         """By the handle alone, twice; nothing is left."""
@@ -190,6 +213,19 @@ class ToolContract:
             assert ran.intents == (), f"{ender} creates nothing, so it has nothing to intend"
         assert _files(bench) == [], "files are left in the environment's folder"
         assert self.remains(bench, handle) == []
+
+
+def _made(ran: Ran) -> dict[str, ArtifactRef]:
+    """What a build made, as the stages after it are given it."""
+    found = {}
+    made = ran.outcome.result
+    for one in made.artifacts if isinstance(made, Done) else ():
+        content = one.path.read_bytes()
+        digest = sha256(content).hexdigest()
+        found[one.name] = ArtifactRef(
+            name=one.name, path=one.path, sha256=digest, size=len(content), purl=one.purl
+        )
+    return found
 
 
 def _files(bench: Bench) -> list[Path]:

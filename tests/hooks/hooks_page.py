@@ -21,7 +21,8 @@ HEAD = f"""\
 
 This page is made from `cxlocal/hooks/specs.py`; a test compares them
 (`tests/run --write-docs` writes it). How to build a tool, from nothing:
-[own-tool.md](own-tool.md).
+[own-tool.md](own-tool.md); a report format: [own-reader.md](own-reader.md); a gate:
+[own-gate.md](own-gate.md). Every field of what hooks take and give: [types.md](types.md).
 
 A plugin is a Python module (or an object in one) with functions that are named after hooks and
 marked with `@hookimpl`:

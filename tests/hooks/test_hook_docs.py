@@ -27,10 +27,8 @@ from cxlocal.hooks.tool import Done
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "hooks_page", Path(__file__).with_name("hooks_page.py")
-    )
+def _generator(name: str = "hooks_page") -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -40,6 +38,15 @@ def _generator() -> ModuleType:
 def test_the_hook_page_is_up_to_date() -> None:
     page = _generator()
     assert page.PAGE.read_text(encoding="utf-8") == page.render(), "tests/run --write-docs"
+
+
+def test_the_page_of_types_is_up_to_date_and_says_all() -> None:
+    page = _generator("types_page")
+    assert page.PAGE.read_text(encoding="utf-8") == page.render(), "tests/run --write-docs"
+    assert page.missing() == []
+    named = re.findall(r"```python\nfrom (\S+) import (\w+)\n```", page.render())
+    assert len(named) == 10
+    assert all(hasattr(importlib.import_module(module), name) for module, name in named)
 
 
 def test_our_markers_do_what_those_of_pluggy_do() -> None:
@@ -97,7 +104,10 @@ def _packs(tool: Any, fields: Fields) -> None:
     with pytest.raises(ConfigError) as caught:
         check_options(tool, {"foldr": "src"}, where='stage "pack"')
     assert "has no option 'foldr'" in caught.value.what and "'folder'" in caught.value.hint
-    with pytest.raises(ConfigError, match='stage "pack": tool tarball, option folder: expected'):
+    with pytest.raises(
+        ConfigError,
+        match='stage "pack": tool tarball, option folder: it must be text, not a whole number',
+    ):
         check_options(tool, {"folder": 3}, where='stage "pack"')
 
 

@@ -41,6 +41,8 @@ class Mine(Tool):
         return Deployed(service="mine")
 
     def observe(self, ctx):
+        if ctx.handle is None:
+            return Observed()
         return Observed(version=pathlib.Path(ctx.handle["root"], "version").read_text())
 
     def destroy(self, ctx):
@@ -104,6 +106,18 @@ BROKEN = {
         "return Observed(version=str(time.time()))",
         "test_twice_is_as_good_as_once",
     ),
+    "looks for a handle where nothing was made": (
+        "        if ctx.handle is None:\n            return Observed()\n", "",
+        "test_it_observes_where_nothing_was_ever_made",
+    ),
+    "sees what is not there": (
+        "            return Observed()\n", "            return Observed(version='1.0.0')\n",
+        "test_it_observes_where_nothing_was_ever_made",
+    ),
+    "never comes to its intent": (
+        "        root = ctx.environment.folder", "        raise ToolFailure('no')\n        root = ctx.environment.folder",
+        "test_killed_at_any_moment_it_can_be_destroyed",
+    ),
     "has no destroy": ("def destroy(", "def health(", "test_nothing_is_made_before"),
     "fails": ("        root.mkdir(", "        raise ToolFailure('no')\n        root.mkdir(",
               "test_a_life_ends_well"),
@@ -123,7 +137,26 @@ def run_contract(folder: Path, text: str, *arguments: str) -> str:
 
 
 def test_a_good_tool_keeps_it(tmp_path: Path) -> None:
-    assert "7 passed" in run_contract(tmp_path, GOOD)
+    assert "8 passed" in run_contract(tmp_path, GOOD)
+
+
+def test_a_tool_gets_its_secrets_and_what_it_built(tmp_path: Path) -> None:
+    """In every test, not only in the one that listens for secrets."""
+    text = GOOD.replace("    api = 1\n", "    api = 1\n    secrets = ('TOKEN',)\n").replace(
+        "        ctx.intend(",
+        "        assert len(ctx.secrets['TOKEN']) > 8\n"
+        "        assert ctx.artifacts['app'].path.read_text() == ctx.version\n"
+        "        ctx.intend(",
+    )
+    text = text.replace(
+        "    def undo(self",
+        "    def build(self, ctx):\n"
+        "        path = ctx.scratch / 'app'\n"
+        "        path.write_text(ctx.version)\n"
+        "        return Done(artifacts=(Produced(name='app', path=path),))\n\n"
+        "    def undo(self",
+    ).replace("Observed, Tool", "Observed, Produced, Tool")
+    assert "8 passed" in run_contract(tmp_path, text)
 
 
 @pytest.mark.parametrize("fault", BROKEN)
@@ -139,4 +172,4 @@ def test_the_tool_of_the_page_keeps_it(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (tmp_path / "cxlocal_tarball.py").write_text(blocks[0])
     said = run_contract(tmp_path, next(block for block in blocks if "ToolContract" in block))
-    assert "8 passed" in said, said
+    assert "9 passed" in said, said

@@ -6,6 +6,10 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from cxlocal.doctor.check import BAD, Check, readiness
+
 STAGES = """
 [version]
 line = "1.0"
@@ -42,6 +46,21 @@ def test_a_drill_says_what_would_have_failed(shop: Any, tmp_path: Path) -> None:
     assert "would have failed: reserve" in str(shown)
     kinds = shop.command("sql", "SELECT kind FROM run ORDER BY queued_at", "--json").json()
     assert [row["kind"] for row in kinds] == ["drill", "release", "drill"]
+
+
+@pytest.mark.parametrize(
+    ("checks", "sentence"),
+    [
+        ([], "yes"), ([Check("plugin acme", BAD, "x")], "yes, without acme"),
+        ([Check("plugin a", BAD, "x"), Check("plugin b", BAD, "x")], "yes, without a, b"),
+        ([Check("plugin acme", BAD, "x"), Check("git", BAD, "none", offline=True)],
+         "no, because git: none"),
+    ],
+)  # fmt: skip
+def test_a_broken_plugin_is_named_where_a_release_goes_on_without_it(
+    checks: list[Check], sentence: str
+) -> None:
+    assert readiness(checks).sentence() == f"Ready for an offline release: {sentence}"
 
 
 def test_a_stage_that_fails_is_named(shop: Any, tmp_path: Path) -> None:
