@@ -162,8 +162,9 @@ def _facts(place: Place, row: Mapping[str, Any], links: Mapping[str, object]) ->
         commit = Markup('<a href="{}" rel="noopener noreferrer">{}</a> {}').format(
             address, plain(row["revision"])[:12], commit_subject(row["revision_subject"], links)
         )
-    where = plain(row["place"] or ("this kind of machine: " + row["place_kind"] if row["place_kind"] not in (None, "laptop") else "a laptop"))  # fmt: skip
-    machine = Markup("{}{}").format(where, f", {plain(row['machine'])}" if row["machine"] else "")
+    kinds = {None: "a laptop", "": "a laptop", "laptop": "a laptop", "ci": "a CI server"}
+    where = brief(row["place"] or kinds.get(row["place_kind"], row["place_kind"]))
+    machine = Markup("{}{}").format(where, f", {brief(row['machine'])}" if row["machine"] else "")
     seconds = row["duration_seconds"]
     found = [
         ("Asked for", moment(row["queued_at"], place.now_ms) if row["queued_at"] else ""),

@@ -3,12 +3,16 @@ they do with time limits, strangers' texts and what is not there."""
 
 from __future__ import annotations
 
+import asyncio
 import re
+import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import quote
+from xml.etree import ElementTree
 
 import pytest
 from datasette_cxlocal import journals as limits
@@ -143,7 +147,6 @@ def test_a_run_that_failed_says_why_and_where_the_whole_log_lies(small: Any) -> 
 def test_last_lines_that_are_elsewhere_are_said_to_be(
     small_file: Path, tmp_path: Path, make_pages: Callable[[Path], Any]
 ) -> None:
-    import shutil
 
     alone = shutil.copy(small_file, tmp_path / "journal.db")
     text = words(make_pages(Path(alone)).one("/journal/-/run/2.7.4"))
@@ -182,7 +185,6 @@ def test_rows_of_each_part_are_one_click_away(small: Any) -> None:
 
 def test_without_stored_questions_the_statement_itself_is_led_to(small_file: Path) -> None:
     """As ``datasette journal.db`` shows it to whoever has the plugin and no metadata."""
-    import asyncio
 
     from datasette.app import Datasette
 
@@ -248,7 +250,6 @@ def test_a_run_without_one_part_has_all_others(
 
 
 def headers_of(pages: Any, address: str) -> dict[str, str]:
-    import asyncio
 
     async def ask() -> dict[str, str]:
         await pages.datasette.invoke_startup()
@@ -275,8 +276,6 @@ def test_what_is_over_is_looked_at_again_only_where_it_is_asked_for(
 def test_a_run_under_way_is_looked_at_again_every_few_seconds(
     small_file: Path, tmp_path: Path, make_pages: Callable[[Path], Any]
 ) -> None:
-    import shutil
-    import sqlite3
 
     path = Path(shutil.copy(small_file, tmp_path / "journal.db"))
     with sqlite3.connect(path) as connection:  # as if all of it had come just now
@@ -293,16 +292,17 @@ def test_a_run_under_way_is_looked_at_again_every_few_seconds(
     assert "hold=1" in page.text and "Is under way since" in words(page) and "cx-now" in page.text
 
 
-def test_other_databases_have_no_such_pages(
-    tmp_path: Path, make_pages: Callable[[Path], Any]
-) -> None:
-    import sqlite3
-
+@pytest.fixture
+def other(tmp_path: Path, make_pages: Callable[[Path], Any]) -> Any:
+    """Pages of a database that is no journal."""
     with sqlite3.connect(tmp_path / "other.db") as connection:
         connection.execute("CREATE TABLE t (run TEXT)")
     connection.close()
-    pages = make_pages(tmp_path / "other.db")
-    assert pages.one("/other/-/board").status == 404
+    return make_pages(tmp_path / "other.db")
+
+
+def test_other_databases_have_no_such_pages(other: Any) -> None:
+    assert other.one("/other/-/board").status == 404
 
 
 def test_what_went_out_on_a_day_stands_one_click_from_its_month(small: Any) -> None:
@@ -338,8 +338,6 @@ def test_odd_days_are_no_error(small: Any, empty_pages: Any, asked: str) -> None
 
 
 def test_the_diary_can_be_subscribed_to(small: Any, hostile: Any, empty_pages: Any) -> None:
-    from xml.etree import ElementTree
-
     for pages in (small, hostile, empty_pages):
         calendar, atom = pages.get("/journal/-/diary.ics", "/journal/-/diary.atom")
         assert (calendar.status, atom.status) == (200, 200)
@@ -409,17 +407,9 @@ def test_programs_are_told_so_too(hurried: Any) -> None:
     assert answer.status == 400 and answer.json["ok"] is False
 
 
-def test_other_databases_keep_the_errors_of_datasette(
-    tmp_path: Path, make_pages: Callable[[Path], Any]
-) -> None:
-    import sqlite3
-
-    with sqlite3.connect(tmp_path / "other.db") as connection:
-        connection.execute("CREATE TABLE t (run TEXT)")
-    connection.close()
-    pages = make_pages(tmp_path / "other.db")
-    pages.datasette._settings["sql_time_limit_ms"] = 5
-    page = pages.one(f"/other?sql={quote(ENDLESS)}")
+def test_other_databases_keep_the_errors_of_datasette(other: Any) -> None:
+    other.datasette._settings["sql_time_limit_ms"] = 5
+    page = other.one(f"/other?sql={quote(ENDLESS)}")
     assert page.status == 400 and "cxlocal" not in page.text.split("</title>")[1]
 
 
