@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -74,7 +75,7 @@ def init(only_print: bool, force: bool, everything: bool, offline: bool) -> None
     _ignore(folder)
     if not survey.remotes:
         warn("The repository has no remote yet; a release needs one (git remote add origin URL).")
-    where = "" if chosen[0].folder == survey.prefix else f" -C {chosen[0].folder}"
+    where = "" if chosen[0].folder == survey.prefix else f" -C {shlex.quote(chosen[0].folder)}"
     say(f"Read it, then try it on the files as they are:  cxlocal{where} rehearse")
     say(f"When it is right, commit it, push, and release:  cxlocal{where} run")
 
@@ -99,7 +100,7 @@ def _chosen(survey: Survey, *, everything: bool, asks: bool) -> list[Member]:
     raise UsageError(
         "there is not one deliverable here but several",
         why="each is counted and released by itself, by a cx.toml in its own folder",
-        hint=f"cxlocal init --all, or one of them: cxlocal -C {found[-1].folder} init",
+        hint=f"cxlocal init --all, or one of them: cxlocal -C {shlex.quote(found[-1].folder)} init",
         name="several-deliverables",
     )
 

@@ -184,7 +184,7 @@ def autotools(survey: Survey) -> Recipe | None:
         return None
     text = re.sub(r"\bdnl\b[^\n]*", "", survey.text(script))
     match = re.search(r"AC_INIT\s*\(\s*\[?\s*([^\],)]+?)\s*\]?\s*[,)]", text)
-    name = match[1] if match else ""
+    name = slug(match[1]) if match else ""
     pattern = r"^AC_INIT\s*\(\s*\[?[^\],]+\]?\s*,\s*\[?\s*v?(\d[^\],)\s]*)"
     found, ready = by_pattern(survey, script, pattern) or Place(), survey.has("configure")
     if ready or not found.said:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from cxlocal.survey.recipe import (
     Inline,
@@ -137,7 +138,8 @@ def go(survey: Survey) -> Recipe | None:
         for program, folder in mains.items():
             variable = "" if place.stamp else _variable(survey, folder)
             flags = f' -ldflags "-X main.{variable}=$CXLOCAL_VERSION"' if variable else ""
-            commands.append(f"go build -trimpath{flags} -o dist/{program} ./{folder}".rstrip("/"))
+            package = shlex.quote(f"./{folder}".rstrip("/"))
+            commands.append(f"go build -trimpath{flags} -o dist/{program} {package}")
         makes = {one: f"dist/{one}" for one in mains}
         if len(makes) == 1:
             makes = {"program": next(iter(makes.values()))}

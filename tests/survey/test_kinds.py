@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from test_init import KINDS
 
 from cxlocal.config.load import parse
+from cxlocal.errors import ConfigError
 from cxlocal.plan.resolve import resolve
 from cxlocal.plan.types import Plan
 from cxlocal.survey.members import members
@@ -392,3 +394,32 @@ def test_a_version_that_stands_twice(files: Files, stamped: list[str], mentioned
     assert [one.file for one in resolve(parse(text)).version.stamp] == stamped
     assert (f"# {mentioned} says it, too" in text) == bool(mentioned)
     assert text.count("says it, too") == bool(mentioned)
+
+
+NAMED = {
+    **KINDS,
+    "programs in Go": {"go.mod": "module example.com/shop\n", "cmd/web/main.go": "package main\n",
+                       "cmd/shop/main.go": "package main\nvar version = \"\"\n"},
+    "autoconf": {"configure.ac": "AC_INIT([shop], [1.2.0])\n", "configure": "", "Makefile.in": "check:\n"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NAMED)
+@pytest.mark.parametrize("word", ["a;PWN", "$(PWN)", "a`PWN`", "a'PWN", 'a"$(PWN)"', "a b&PWN"])
+def test_no_name_in_a_repository_becomes_a_command(kind: str, word: str) -> None:
+    """Whatever names stand in files and folders, a shell sees them between single quotes, or not at all."""
+    names = {"shop": word, "cmd/web": f"cmd/{word}"}
+
+    def odd(text: str) -> str:
+        for name, other in names.items():
+            text = text.replace(name, other)
+        return text
+
+    files = {odd(file): odd(text) for file, text in NAMED[kind].items()}
+    try:
+        plan = made(files)
+    except ConfigError:
+        return  # it is said, and nothing runs
+    for stage in plan.stages:
+        outside = re.sub(r"'[^']*'", "", str(stage.command or "").replace("'\"'\"'", ""))
+        assert not re.search(r"[;&(`\"]PWN", outside), stage.command
