@@ -298,6 +298,9 @@ def test_median_and_percentile(values: list[Any], share: int, expected: Any) -> 
 
 @pytest.mark.parametrize("call", ["median('x')", "percentile(1, 101)", "percentile(1, 'p')"])
 def test_statistics_of_what_is_no_number(call: str) -> None:
+    sqlite3.enable_callback_tracebacks(
+        False
+    )  # pages made before in this process let them be printed
     with closing(sqlite3.connect(":memory:")) as connection:
         add_statistics(connection)
         with pytest.raises(sqlite3.Error):
