@@ -45,8 +45,8 @@ def rollback(
 ) -> None:
     """Put the version before back, or the one that is named.
 
-    An environment need not be named where cx.toml has one that lasts. Where a deployment failed, was cut off, or reached some services only, that is the last version
-    that was well there. A tool that can undo does that where it helps; otherwise the older version is
+    An environment need not be named where cx.toml has one that lasts. Where a deployment failed, was cut
+    off, or reached some services only, that is the last version that was well there. A tool that can undo does that where it helps; otherwise the older version is
     deployed again from its own bytes. Either is recorded as a rollback, with what it replaces.
     """
     known = lasting_here(app)
