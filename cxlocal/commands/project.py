@@ -138,9 +138,12 @@ def bytes_here_alone(journal: Journal, said: str, *, must: bool) -> NotSynced | 
     """What a command ends in where this machine goes away, or all ``must`` be sent, and what waits for
     somebody to go on with is nowhere else. ``said``: what is done all the same."""
     from cxlocal.journal.machine import goes_away
+
+    if not (must or goes_away(journal)):
+        return None
     from cxlocal.runner.waiting import here_alone, words_of
 
-    left = here_alone(journal) if must or goes_away(journal) else []
+    left = here_alone(journal)
     if not left:
         return None
     what, why, hint = words_of(left)
