@@ -20,11 +20,6 @@ CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 Example = tuple[str, str]
 
 
-def _write_examples(examples: Sequence[Example], formatter: click.HelpFormatter) -> None:
-    with formatter.section("Examples"):
-        formatter.write_dl(list(examples), col_max=44)
-
-
 def _write_help_text(command: click.Command, formatter: click.HelpFormatter) -> None:
     """The first sentence, the examples, then the rest of the docstring."""
     _, _, rest = (command.help or "").strip().partition("\n")
@@ -33,7 +28,8 @@ def _write_help_text(command: click.Command, formatter: click.HelpFormatter) -> 
         formatter.write_text(sentence(command))
     examples = getattr(command, "examples", ())
     if examples:
-        _write_examples(examples, formatter)
+        with formatter.section("Examples"):
+            formatter.write_dl(list(examples), col_max=44)
     if rest.strip():
         formatter.write_paragraph()
         with formatter.indentation():

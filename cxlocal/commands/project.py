@@ -108,13 +108,13 @@ def leave(journal: Journal, folder: Path) -> str:
     return packed.path
 
 
-def make_machine(app: App, fresh: bool) -> Machine:
-    """What the runner needs to know of this process."""
+def make_machine(app: App, fresh: bool, *, anywhere: bool = False) -> Machine:
+    """What the runner needs to know of this process; ``anywhere``: outside of a project, too."""
     from cxlocal.commands.voice import TerminalVoice
     from cxlocal.runner.source import Machine
 
     return Machine(
-        root=app.project(),
+        root=app.find_project() or app.directory if anywhere else app.project(),
         local=app.local(),
         home=app.home(),
         environ=app.environ,

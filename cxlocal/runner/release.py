@@ -116,17 +116,15 @@ def _outcome(ended: Ended, signals: Signals) -> tuple[Outcome, str]:
     outcome = worst(ended.outcomes.values())
     if ended.refused is not None:
         return max(
-            outcome, Outcome.FAILURE, key=_weight
+            outcome,
+            Outcome.FAILURE,
+            key=(Outcome.SUCCESS, Outcome.ERROR, Outcome.FAILURE, Outcome.CANCEL).index,
         ), f"{ended.refused.what} ({ended.refused.why})"
     if outcome == Outcome.SUCCESS:
         return outcome, ""
     bad = [name for name, found in ended.outcomes.items() if found == outcome]
     word = {"failure": "failed", "error": "ended in error", "cancel": "was cancelled"}[outcome]
     return outcome, f"{', '.join(bad)} {word}"
-
-
-def _weight(outcome: Outcome) -> int:
-    return (Outcome.SUCCESS, Outcome.ERROR, Outcome.FAILURE, Outcome.CANCEL).index(outcome)
 
 
 def _last_sync(journal: Journal, opened: Opened, signals: Signals) -> None:
