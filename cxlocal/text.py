@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -82,14 +83,15 @@ def clean_text(text: str) -> str:
     except UnicodeEncodeError:
         return (
             text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-            if (_only_escapes(text))
+            if all(0xDC80 <= ord(c) <= 0xDCFF for c in text if 0xD800 <= ord(c) <= 0xDFFF)
             else text.encode("utf-8", "backslashreplace").decode("utf-8")
         )
     return text
 
 
-def _only_escapes(text: str) -> bool:
-    return all(0xDC80 <= ord(c) <= 0xDCFF for c in text if 0xD800 <= ord(c) <= 0xDFFF)
+def names_one(names: Iterable[str], name: str) -> bool:
+    """Whether ``name`` is one of ``names``, or begins as one that ends in ``*``."""
+    return any(name == one or one.endswith("*") and name.startswith(one[:-1]) for one in names)
 
 
 def shorten(text: str, limit: int) -> str:

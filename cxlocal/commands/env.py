@@ -28,7 +28,6 @@ from cxlocal.text import counted
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
     from cxlocal.runner.reaping import Reaped
-    from cxlocal.runner.source import Machine
 
 LIST = """
 SELECT e.deliverable, e.name AS environment, e.instance, e.lifetime, n.service, n.version, n.since,
@@ -266,7 +265,7 @@ def reap(app: App, which: str, reason: str, dry_run: bool, output: Output) -> No
         )
     with app.journal(create=False) as journal:
         catch_up(journal)
-        machine = _machine(app)
+        machine = make_machine(app, False, anywhere=True)
         if which:
             from cxlocal.commands.find_run import find_run
             from cxlocal.commands.status import named_here
@@ -341,7 +340,11 @@ def destroy(app: App, environment: str, reason: str, yes: bool) -> None:
             )
         _ask(environment, yes)
         unpaid = destroy_environment(
-            journal, _machine(app), name, environment, reason or "destroyed by command"
+            journal,
+            make_machine(app, False, anywhere=True),
+            name,
+            environment,
+            reason or "destroyed by command",
         )
     if unpaid:
         raise Trouble(
@@ -375,25 +378,6 @@ def _ask(environment: str, yes: bool) -> None:
     click.confirm(f"Destroy {environment} and everything that runs there?", abort=True, err=True)
 
 
-def _machine(app: App) -> Machine:
-    """As for a run, but what is due can be taken away outside of any project, too."""
-    from cxlocal.commands.voice import TerminalVoice
-    from cxlocal.runner.source import Machine
-
-    return Machine(
-        root=app.find_project() or app.directory,
-        local=app.local(),
-        home=app.home(),
-        environ=app.environ,
-        clock=app.clock,
-        ids=app.ids,
-        blocked=app.blocked,
-        voice=TerminalVoice(app.verbosity),
-        command="cxlocal env reap",
-        fresh=False,
-    )
-
-
 @env.command(examples=[("cxlocal env observe production", "what it says it runs")])
 @click.argument("environment")
 @json_option
@@ -414,7 +398,7 @@ def observe(app: App, environment: str, as_json: bool) -> None:
                 hint="cxlocal env list shows what is where",
                 name="nothing-live",
             )
-        machine = _machine(app)
+        machine = make_machine(app, False, anywhere=True)
         source, record = find_run(machine, journal, rows[-1]["version_run"])
         seen = ask(machine, source, record, environment)
     if as_json:

@@ -87,7 +87,11 @@ def export(
             name="bad-options",
         )
     if bundle:
-        packed = _write_bundle(app, Path(bundle), everything=everything, reports=reports)
+        with app.journal(create=False) as journal:
+            catch_up(journal)
+            packed = pack(
+                journal, Path(bundle), scope=ALL if everything else UNSENT, reports=reports
+            )
         _tell(packed, describe_bundle(packed), as_json=as_json)
         if packed.left_out:
             warn(
@@ -108,12 +112,6 @@ def _tell(what: Packed | Written, words: str, *, as_json: bool) -> None:
         write_document(what._asdict())
     else:
         say(words)
-
-
-def _write_bundle(app: App, path: Path, *, everything: bool, reports: bool) -> Packed:
-    with app.journal(create=False) as journal:
-        catch_up(journal)
-        return pack(journal, path, scope=ALL if everything else UNSENT, reports=reports)
 
 
 def describe_bundle(packed: Packed) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -20,11 +20,6 @@ CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 Example = tuple[str, str]
 
 
-def _write_examples(examples: Sequence[Example], formatter: click.HelpFormatter) -> None:
-    with formatter.section("Examples"):
-        formatter.write_dl(list(examples), col_max=44)
-
-
 def _write_help_text(command: click.Command, formatter: click.HelpFormatter) -> None:
     """The first sentence, the examples, then the rest of the docstring."""
     _, _, rest = (command.help or "").strip().partition("\n")
@@ -33,7 +28,8 @@ def _write_help_text(command: click.Command, formatter: click.HelpFormatter) -> 
         formatter.write_text(sentence(command))
     examples = getattr(command, "examples", ())
     if examples:
-        _write_examples(examples, formatter)
+        with formatter.section("Examples"):
+            formatter.write_dl(list(examples), col_max=44)
     if rest.strip():
         formatter.write_paragraph()
         with formatter.indentation():
@@ -112,9 +108,13 @@ class Group(Command, click.Group):
 
     command_class = Command
 
-    def __init__(self, *args: Any, mistaken: str = "", **rest: Any) -> None:
+    def __init__(
+        self, *args: Any, mistaken: str = "", later: Mapping[str, str] = {}, **rest: Any
+    ) -> None:
+        """``mistaken``: what a word may have been meant for that no command has. ``later``: further
+        members, ``module:attribute`` by name, imported when they are asked for."""
         super().__init__(*args, **rest)
-        self.mistaken = mistaken
+        self.mistaken, self.later = mistaken, later
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -130,6 +130,11 @@ class Group(Command, click.Group):
             name="no-such-command",
         )
 
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The member of that name."""
+        found = self.commands.get(cmd_name)
+        return found or (imported(self.later[cmd_name]) if cmd_name in self.later else None)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Commands before options: they are what one looks for."""
         self.format_commands(ctx, formatter)
@@ -137,15 +142,15 @@ class Group(Command, click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The first line of each in full; click cuts it off."""
-        found = [(name, self.commands[name]) for name in self.list_commands(ctx)]
-        shown = [(name, sentence(each)) for name, each in found if not each.hidden]
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        shown = [(name, sentence(each)) for name, each in found if each and not each.hidden]
         if shown:
             with formatter.section("Commands"):
                 formatter.write_dl(shown)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order they were written, which is the order of use."""
-        return list(self.commands)
+        return [*self.commands, *self.later]
 
 
 Group.group_class = Group
@@ -172,6 +177,14 @@ def group(
     return click.group(name, cls=Group, examples=examples, context_settings=settings, **attributes)
 
 
+def imported(target: str) -> click.Command:
+    """The command ``module:attribute`` of this package."""
+    module, _, attribute = target.partition(":")
+    found = getattr(importlib.import_module(f"cxlocal.commands.{module}"), attribute)
+    assert isinstance(found, click.Command), f"{target} is not a command"
+    return found
+
+
 class RootGroup(Group):
     """``cxlocal`` itself: a static table of commands, each imported when it is called.
 
@@ -188,10 +201,7 @@ class RootGroup(Group):
         row = COMMANDS.get(cmd_name)
         if row is None:
             return self.commands.get(cmd_name) or self._from_plugins(ctx, cmd_name)
-        module, _, attribute = row.target.partition(":")
-        found = getattr(importlib.import_module(f"cxlocal.commands.{module}"), attribute)
-        assert isinstance(found, click.Command), f"{row.target} is not a command"
-        return found
+        return imported(row.target)
 
     def _from_plugins(self, ctx: click.Context, name: str) -> click.Command | None:
         if name.startswith("-"):

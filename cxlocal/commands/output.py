@@ -231,7 +231,8 @@ def _write_table(
         whole = [right[at] or _is_time(line[i] for line in values) for at, i in enumerate(told)]
         widths = _widths([heads, *cells] if output.headers else cells)
         least = [
-            min(NARROWEST, _longest_word(column)) for column in zip(heads, *cells, strict=True)
+            min(NARROWEST, max(_width(word) for cell in column for word in cell.split(" ")))
+            for column in zip(heads, *cells, strict=True)
         ]
         least = [
             width if keep else low for low, width, keep in zip(least, widths, whole, strict=True)
@@ -323,10 +324,6 @@ def _width(text: str) -> int:
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
         for c in text
     )
-
-
-def _longest_word(cells: Iterable[str]) -> int:
-    return max(_width(word) for cell in cells for word in cell.split(" "))
 
 
 def _fitted(widths: list[int], least: list[int], available: int) -> list[int] | None:

@@ -108,13 +108,13 @@ def leave(journal: Journal, folder: Path) -> str:
     return packed.path
 
 
-def make_machine(app: App, fresh: bool) -> Machine:
-    """What the runner needs to know of this process."""
+def make_machine(app: App, fresh: bool, *, anywhere: bool = False) -> Machine:
+    """What the runner needs to know of this process; ``anywhere``: outside of a project, too."""
     from cxlocal.commands.voice import TerminalVoice
     from cxlocal.runner.source import Machine
 
     return Machine(
-        root=app.project(),
+        root=app.find_project() or app.directory if anywhere else app.project(),
         local=app.local(),
         home=app.home(),
         environ=app.environ,
@@ -138,9 +138,12 @@ def bytes_here_alone(journal: Journal, said: str, *, must: bool) -> NotSynced | 
     """What a command ends in where this machine goes away, or all ``must`` be sent, and what waits for
     somebody to go on with is nowhere else. ``said``: what is done all the same."""
     from cxlocal.journal.machine import goes_away
+
+    if not (must or goes_away(journal)):
+        return None
     from cxlocal.runner.waiting import here_alone, words_of
 
-    left = here_alone(journal) if must or goes_away(journal) else []
+    left = here_alone(journal)
     if not left:
         return None
     what, why, hint = words_of(left)

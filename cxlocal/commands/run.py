@@ -11,7 +11,6 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
 from cxlocal.commands.output import Output, after_work, json_option, put, write_document, write_rows
-from cxlocal.commands.pieces import finish, start
 from cxlocal.commands.project import bytes_here_alone, how_to_send, leave, make_machine
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, ExitCode, NotSynced, UsageError
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     invoke_without_command=True,
     mistaken="cxlocal run --to {word} for a stage, an environment or a promotion, --revision {word}"
     " for a commit, --resume {word} for a run",
+    later={"start": "pieces:start", "finish": "pieces:finish"},
     examples=[
         ("cxlocal run", "release HEAD; stops before the first protected environment"),
         ("cxlocal run --to production", "the same, and on into production"),
@@ -348,7 +348,3 @@ def _is_committed(source: Source, config: Path) -> bool:
     path = os.path.join(source.repository.prefix, config.name)
     committed = read_file(source.repository, source.revision.commit, path) or b""
     return config.read_bytes().replace(b"\r\n", b"\n") == committed.replace(b"\r\n", b"\n")
-
-
-run.add_command(start)
-run.add_command(finish)

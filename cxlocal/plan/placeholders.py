@@ -21,7 +21,7 @@ from typing import Any
 from cxlocal.config.problems import Where, problem, suggestion
 from cxlocal.errors import ConfigError
 from cxlocal.patterns import compile_late
-from cxlocal.text import clean_text, shorten
+from cxlocal.text import clean_text, names_one, shorten
 from cxlocal.values import NamedTuple
 
 _TOKEN = compile_late(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
@@ -106,7 +106,7 @@ def check_options(
             if artifact not in artifacts:
                 raise _out_of_reach(name, artifact, made_by, where)
         elif kind == "env" and rest:
-            if not _passed(rest, pass_env):
+            if not names_one(pass_env, rest):
                 raise problem(
                     where,
                     f"{{{name}}} needs {rest} in pass_env",
@@ -130,10 +130,6 @@ def check_options(
                 key="with",
                 name="bad-placeholder",
             ) from None
-
-
-def _passed(name: str, pass_env: Sequence[str]) -> bool:
-    return any(name == one or (one.endswith("*") and name.startswith(one[:-1])) for one in pass_env)
 
 
 def _unknown(name: str, where: Where) -> ConfigError:

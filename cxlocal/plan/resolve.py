@@ -46,7 +46,7 @@ def resolve(
     waits = {name: _waits_for(source, name) for name in source.stages}
     refuse_cycle(waits, _through(source), file=file)
     _refuse_two_makers(source, file)
-    _refuse_collisions(_artifacts(source), file)
+    _refuse_collisions([name for stage in source.stages.values() for name in stage.produces], file)
     stages = tuple(_stage(source, name, waits, file) for name in source.stages)
     return plan.Plan(
         deliverable=_deliverable(source.deliverable.name),
@@ -148,10 +148,6 @@ def _unknown_hint(name: str, known: list[str], word: str) -> str:
     if word == "environment":
         return f"add [environments.{name}]"
     return f"add [{table[word]}] with {form.get(word, name + ' = { … }')}"
-
-
-def _artifacts(source: config.Config) -> list[str]:
-    return [name for stage in source.stages.values() for name in stage.produces]
 
 
 def _refuse_collisions(artifacts: Iterable[str], file: str) -> None:

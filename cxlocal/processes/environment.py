@@ -46,15 +46,9 @@ def stage_environment(
     ``pass_env`` names further variables; ``NAME_*`` passes all that begin so. ``extra`` wins over
     everything. Pure.
     """
-    exact: set[str] = set()
-    prefixes: list[str] = []
-    for pattern in (*KEPT, *pass_env):
-        if pattern.endswith("*"):
-            prefixes.append(pattern[:-1])
-        else:
-            exact.add(pattern)
-    begins = tuple(prefixes)
-    kept = {name: value for name, value in base.items() if name in exact or name.startswith(begins)}
+    names = {*KEPT, *pass_env}
+    begins = tuple(one[:-1] for one in names if one.endswith("*"))
+    kept = {name: value for name, value in base.items() if name in names or name.startswith(begins)}
     kept.setdefault("PATH", _PATH)
     kept.update(extra or {})
     return kept

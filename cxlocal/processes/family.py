@@ -130,10 +130,6 @@ def ourselves(seen: Sequence[Process]) -> frozenset[int]:
     return frozenset(found)
 
 
-def _nobody(seen: Sequence[Process]) -> Sequence[Process]:
-    return ()
-
-
 class Family:
     """The processes of one program, or of several. It keeps in mind whom it has seen: who loses its
     parent, its session and its mark between two looks is a member all the same."""
@@ -142,7 +138,7 @@ class Family:
         self,
         sought: Sought,
         *,
-        claim: Callable[[Sequence[Process]], Iterable[Process]] = _nobody,
+        claim: Callable[[Sequence[Process]], Iterable[Process]] = lambda seen: (),
     ) -> None:
         """``claim`` names further members among all processes."""
         self.sought = sought

@@ -265,10 +265,6 @@ def _environment_deleted(said: Said) -> list[Fact]:
     return [Fact("environment", key, "deleted", values), *replaces(said, said.id)]
 
 
-def _environment_confirmed(said: Said) -> list[Fact]:
-    return replaces(said, said.custom["deployment"]) if "deployment" in said.custom else []
-
-
 def _deployed(said: Said) -> list[Fact]:
     custom, artifact = said.custom, said.custom.get("artifact") or {}
     values = {
@@ -400,10 +396,6 @@ def _settled(said: Said) -> list[Fact]:
     return [Fact("settlement", (said.id,), "settled", values)]
 
 
-def _flagged(said: Said) -> list[Fact]:
-    return [_flag_fact(said, said.custom.get("kind") or "flag", said.custom.get("text") or "")]
-
-
 def _observed(said: Said) -> list[Fact]:
     custom = said.custom
     if custom.get("agrees") is not False:
@@ -450,7 +442,9 @@ HANDLERS: dict[str, Callable[[Said], list[Fact]]] = {
     types.SUITE_STARTED: _suite_started,
     types.SUITE_FINISHED: _suite_finished,
     types.ENVIRONMENT_CREATED: _environment_created,
-    types.ENVIRONMENT_MODIFIED: _environment_confirmed,
+    types.ENVIRONMENT_MODIFIED: lambda said: (
+        replaces(said, said.custom["deployment"]) if "deployment" in said.custom else []
+    ),
     types.ENVIRONMENT_DELETED: _environment_deleted,
     types.SERVICE_DEPLOYED: _deployed,
     types.SERVICE_UPGRADED: _deployed,
@@ -475,7 +469,9 @@ HANDLERS: dict[str, Callable[[Said], list[Fact]]] = {
     types.RUN_REVERIFIED: _reverified,
     types.RUN_RESUMED: _resumed,
     types.RUN_OBSERVED: _observed,
-    types.RUN_FLAGGED: _flagged,
+    types.RUN_FLAGGED: lambda said: [
+        _flag_fact(said, said.custom.get("kind") or "flag", said.custom.get("text") or "")
+    ],
     types.RUN_REVIEWED: reviewed,
     types.VERSION_USED: _used,
     types.VERSION_RESERVED: _reserved,

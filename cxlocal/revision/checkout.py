@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from cxlocal.revision.borrowed import CHECKOUT_SECONDS, borrow
 from cxlocal.revision.filters import LFS, Filter, filtered_files
 from cxlocal.revision.git import World, complaint, decode, git
 from cxlocal.revision.lfs import bring_in
+from cxlocal.revision.removal import remove_checkout
 from cxlocal.revision.repository import Repository, contents_world, is_commit_id, is_partial
 from cxlocal.revision.settings import read_settings
 from cxlocal.revision.submodules import DEPTH_MAX, GITMODULES, Submodule, list_submodules
@@ -227,36 +227,3 @@ def _submodule_missing(module: Submodule) -> Trouble:
         submodule=path,
         commit=module.commit,
     )
-
-
-def remove_checkout(target: Path) -> None:
-    """Delete a checkout with all a build left in it; links are removed, not followed.
-
-    Nothing happens when it is gone. Raises Trouble ``not-removed`` when the system refuses.
-    """
-    try:
-        try:
-            shutil.rmtree(target)
-        except FileNotFoundError:
-            return
-        except PermissionError:
-            # Builds leave read-only folders (Go's module cache does).
-            _unlock(target)
-            shutil.rmtree(target)
-    except OSError as error:
-        raise Trouble(
-            f"the checkout {decode(os.fsencode(target))} could not be removed",
-            why=error.strerror or str(error),
-            hint="see what still uses it, then: cxlocal prune",
-            name="not-removed",
-        ) from error
-
-
-def _unlock(target: Path) -> None:
-    """Make every folder below ``target`` ours to change; links stay as they are."""
-    target.chmod(0o700)
-    for folder, names, _ in os.walk(target):
-        for name in names:
-            inner = os.path.join(folder, name)
-            if not os.path.islink(inner):
-                os.chmod(inner, 0o700)

@@ -7,7 +7,6 @@ from does not have. Addresses are recorded without credentials.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -234,7 +233,17 @@ def local_path(folder: Path, url: str) -> Path | None:
     own rule). In a ``file:`` address git skips the name of a machine, whichever it is."""
     if url.startswith("file://"):
         _, slash, rest = url[len("file://") :].partition("/")
-        return Path(os.fsdecode(_ESCAPE.sub(_byte, os.fsencode(slash + rest)))) if slash else None
+        return (
+            Path(
+                os.fsdecode(
+                    _ESCAPE.sub(
+                        lambda one: bytes.fromhex(one[1].decode()), os.fsencode(slash + rest)
+                    )
+                )
+            )
+            if slash
+            else None
+        )
     before, colon, _ = url.partition(":")
     if _SCHEME.match(url) or (colon and "/" not in before):
         return None
@@ -243,10 +252,6 @@ def local_path(folder: Path, url: str) -> Path | None:
 
 _SCHEME = compile_late(r"[A-Za-z0-9][A-Za-z0-9+.-]*://")
 _ESCAPE = compile_late(rb"%(?!00)([0-9A-Fa-f]{2})")
-
-
-def _byte(match: re.Match[bytes]) -> bytes:
-    return bytes.fromhex(match[1].decode("ascii"))
 
 
 def list_remote(

@@ -67,7 +67,12 @@ def _attempt(work: Work, stage: Stage, attempt: int, *, is_last: bool) -> Progra
     work.voice.started(stage.name, attempt)
     began, started_ms = clock.monotonic(), clock.now_ms()
     variables: dict[str, str] = {}
-    opened = work.manager.open_stage(_view(work, stage, attempt, started_ms, variables))
+    opened = work.manager.open_stage(
+        StageView(
+            work.plan.deliverable, record.version, record.run, stage.name, attempt,
+            stage.tool or "command", stage.verb, stage.environment, utc_text(started_ms), variables,
+        )
+    )  # fmt: skip
     log = StageLog.create(
         work.log_folder, stage.name, masker=work.masker, echo=work.voice.echo(stage.name)
     )
@@ -143,23 +148,6 @@ def _record_end(at: At, worked: Worked, collected: Collected) -> str:
         extra=extra,
     )
     return reason
-
-
-def _view(
-    work: Work, stage: Stage, attempt: int, started_ms: int, variables: dict[str, str]
-) -> StageView:
-    return StageView(
-        work.plan.deliverable,
-        work.record.version,
-        work.record.run,
-        stage.name,
-        attempt,
-        stage.tool or "command",
-        stage.verb,
-        stage.environment,
-        utc_text(started_ms),
-        variables,
-    )
 
 
 def _folder(at: At) -> Path:

@@ -193,7 +193,10 @@ def _ship(
         work.deployment_reason = work.reason = order.reason
         work.allow_older, work.back = order.allow_older, order.back
         put_back(work, record.succeeded())
-        stages = [_as_ordered(stage, order) for stage in stages]
+        # Retries are for runs; a person who deploys sees what happens and decides.
+        stages = [
+            replace(stage, retries=0, verb="undo" if order.undo else stage.verb) for stage in stages
+        ]
         listen(record.journal, source)
         record.record(*record.restricted_drafts(source.manager.left_out))
         before = tuple(row["version"] for row in live(record, order.environment))
@@ -251,12 +254,6 @@ def _close_cut_off(record: RunRecord, names: Sequence[str]) -> None:
                 started_ms=parse_utc(row["started_at"]),
                 finished_ms=record.journal.clock.now_ms(), stage_run=row["id"],
             )  # fmt: skip
-
-
-def _as_ordered(stage: Stage, order: Order) -> Stage:
-    """The stage with the verb ``undo`` where that was ordered, and without retries: those are for
-    runs; a person who deploys sees what happens and decides."""
-    return replace(stage, retries=0, verb="undo" if order.undo else stage.verb)
 
 
 def can_undo(manager: Manager, stages: Sequence[Stage]) -> bool:

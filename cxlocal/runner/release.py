@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
+from cxlocal.exchange.contact import is_shared
 from cxlocal.exchange.sync import pending
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
@@ -22,7 +23,6 @@ from cxlocal.runner.promotions import promotions
 from cxlocal.runner.request import Request, Summary
 from cxlocal.runner.signals import SignalCame, Signals, note_only
 from cxlocal.runner.source import Machine
-from cxlocal.runner.waiting import here_alone, send_waiting
 from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import clean_up, require_space
 
@@ -116,17 +116,15 @@ def _outcome(ended: Ended, signals: Signals) -> tuple[Outcome, str]:
     outcome = worst(ended.outcomes.values())
     if ended.refused is not None:
         return max(
-            outcome, Outcome.FAILURE, key=_weight
+            outcome,
+            Outcome.FAILURE,
+            key=(Outcome.SUCCESS, Outcome.ERROR, Outcome.FAILURE, Outcome.CANCEL).index,
         ), f"{ended.refused.what} ({ended.refused.why})"
     if outcome == Outcome.SUCCESS:
         return outcome, ""
     bad = [name for name, found in ended.outcomes.items() if found == outcome]
     word = {"failure": "failed", "error": "ended in error", "cancel": "was cancelled"}[outcome]
     return outcome, f"{', '.join(bad)} {word}"
-
-
-def _weight(outcome: Outcome) -> int:
-    return (Outcome.SUCCESS, Outcome.ERROR, Outcome.FAILURE, Outcome.CANCEL).index(outcome)
 
 
 def _last_sync(journal: Journal, opened: Opened, signals: Signals) -> None:
@@ -137,7 +135,10 @@ def _last_sync(journal: Journal, opened: Opened, signals: Signals) -> None:
     try:
         if opened.source.kept:
             report = sync_shortly(journal, opened.store, END_SYNC_SECONDS, opened.source)
-            if report is not None and report.reached and not signals.number:
+            met = report is not None and report.reached and not signals.number
+            if met and is_shared(journal):
+                from cxlocal.runner.waiting import send_waiting
+
                 send_waiting(journal, opened.store, BYTES_SECONDS)
             return
         patience = float(opened.source.settings.store_patience_seconds)
@@ -182,13 +183,22 @@ def _summary(
         next=" ".join(following),
         seconds=round(seconds, 3),
         pending=pending(record.journal),
-        bytes_here_alone=sum(one.size for one in here_alone(record.journal)),
+        bytes_here_alone=_here_alone(record.journal),
         journal=str(record.journal.path),
         kept=opened.source.kept,
         look=_look_at(opened.work) if success else "",
         refused=ended.refused,
         untested=not any(one.kind == "test" or one.reports for one in record.plan.stages),
     )
+
+
+def _here_alone(journal: Journal) -> int:
+    """Bytes that wait for somebody to go on with and are nowhere else."""
+    if not is_shared(journal):
+        return 0
+    from cxlocal.runner.waiting import here_alone
+
+    return sum(one.size for one in here_alone(journal))
 
 
 def _look_at(work: Work) -> str:

@@ -20,6 +20,7 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.home import journal_files
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.schema import AWAY
+from cxlocal.revision.removal import remove_checkout
 from cxlocal.runner.needed import needed_runs
 from cxlocal.text import is_hexadecimal, parse_utc
 from cxlocal.values import NamedTuple
@@ -317,8 +318,6 @@ def remove(journal: Journal, removals: Sequence[Removal]) -> list[tuple[Removal,
 
 def _remove(path: Path, kind: str) -> None:
     if kind == "checkout":
-        from cxlocal.revision.checkout import remove_checkout
-
         remove_checkout(path)
     elif path.is_dir():
         shutil.rmtree(path)

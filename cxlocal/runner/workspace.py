@@ -19,6 +19,7 @@ from cxlocal.domain import path_part
 from cxlocal.errors import Refused, Trouble
 from cxlocal.journal.home import writing_home
 from cxlocal.private import make_folder
+from cxlocal.revision.removal import remove_checkout
 from cxlocal.revision.repository import Repository, dirty, shown
 from cxlocal.runner.locks import Lock, holder, take
 from cxlocal.runner.orphans import run_folder
@@ -88,8 +89,6 @@ class Workspace(NamedTuple):
         """A checkout of a stage's own; the folder of cx.toml in it."""
         target = self.folder / "isolated" / f"{path_part(stage.name)}-{attempt}"
         if target.exists():
-            from cxlocal.revision.checkout import remove_checkout
-
             remove_checkout(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         self.make(plan.paths, target)
@@ -175,8 +174,6 @@ def free_bytes(folder: Path) -> int:
 def clean_up(home: Path, workspace: Workspace, *, success: bool, keep_failed: int) -> None:
     """Remove the run's folder after a success; after a failure keep it, and only the last
     ``keep_failed`` of those ([keep] checkouts)."""
-    from cxlocal.revision.checkout import remove_checkout
-
     if success or workspace.in_place:
         remove_checkout(workspace.folder)
         return
@@ -215,6 +212,4 @@ def matches(folder: Path, pattern: str) -> Sequence[Path]:
 
 def discard(workspace: Workspace) -> None:
     """Remove the folders of a run."""
-    from cxlocal.revision.checkout import remove_checkout
-
     remove_checkout(workspace.folder)

@@ -69,16 +69,16 @@ def _named(top: Survey) -> list[str]:
         shared = words(part(top.toml("Cargo.toml"), "workspace", "package", "version"))
         crates = rust_and_go.members(top)
         # Crates that take the version of the workspace are released with it, as one.
-        found += [one for one in crates if not shared or _own_version(top.at(one))]
+        found += [
+            one
+            for one in crates
+            if not shared or words(part(top.at(one).toml("Cargo.toml"), "package", "version"))
+        ]
     used = re.findall(
         r"^(?:use)?\s+\(?\s*\.?/?([\w./-]+)\s*\)?\s*$", top.text("go.work"), re.MULTILINE
     )
     found += _folders(top, used, "go.mod")
     return list(dict.fromkeys(found))
-
-
-def _own_version(crate: Survey) -> bool:
-    return bool(words(part(crate.toml("Cargo.toml"), "package", "version")))
 
 
 def _list_of_yaml(text: str) -> list[str]:

@@ -155,10 +155,6 @@ def _appveyor_url(environ: Environ) -> str:
     return f"{base}/project/{account}/{slug}/builds/{environ.get('APPVEYOR_BUILD_ID', '')}"
 
 
-def _cirrus_url(environ: Environ) -> str:
-    return f"https://cirrus-ci.com/build/{environ['CIRRUS_BUILD_ID']}"
-
-
 _GITHUB = {
     "run_id": ("GITHUB_RUN_ID",), "number": ("GITHUB_RUN_NUMBER",), "url": _github_url,
     "revision": ("GITHUB_SHA",), "branch": ("GITHUB_HEAD_REF", "GITHUB_REF_NAME"),
@@ -247,7 +243,8 @@ SERVERS = (
     Server("bitrise", ("BITRISE_IO",), ("BITRISE_BUILD_SLUG", "BITRISE_BUILD_NUMBER"),
            ("BITRISE_BUILD_NUMBER",), ("BITRISE_BUILD_URL",), ("BITRISE_GIT_COMMIT",),
            ("BITRISE_GIT_BRANCH",)),
-    Server("cirrus", ("CIRRUS_CI",), ("CIRRUS_BUILD_ID",), (), _cirrus_url,
+    Server("cirrus", ("CIRRUS_CI",), ("CIRRUS_BUILD_ID",), (),
+           lambda environ: f"https://cirrus-ci.com/build/{environ['CIRRUS_BUILD_ID']}",
            ("CIRRUS_CHANGE_IN_REPO",), ("CIRRUS_BRANCH",), (), ("CIRRUS_USER_COLLABORATOR",),
            ("CIRRUS_TASK_NAME",), ("CIRRUS_TASK_ID",)),
     Server("harness", ("HARNESS_BUILD_ID",), ("HARNESS_BUILD_ID",)),

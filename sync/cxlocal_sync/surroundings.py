@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 from cxlocal.address import public_address
+from cxlocal.text import names_one
 from cxlocal.values import NamedTuple
 
 PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
@@ -58,9 +59,11 @@ def blamed(text: str, environ: Mapping[str, str], names: Collection[str]) -> str
     """Which of the variables called ``names`` (a name that ends in ``*`` stands for all that begin so) an
     error with this text is about, in words: those whose value it repeats, else those that no library can
     use, else all that are set. Empty where none is."""
-    present = sorted(name for name in environ if environ[name] and _is_named(name, names))
+    present = sorted(name for name in environ if environ[name] and names_one(names, name))
     repeated = [name for name in present if _repeats(text, environ[name].strip())]
-    unusable = [name for name in present if not _is_plain(environ[name])]
+    unusable = [
+        name for name in present if not (environ[name].isascii() and environ[name].isprintable())
+    ]
     found = repeated or unusable or present
     return (
         f"see the variable {found[0]}"
@@ -71,13 +74,5 @@ def blamed(text: str, environ: Mapping[str, str], names: Collection[str]) -> str
     )
 
 
-def _is_named(name: str, names: Collection[str]) -> bool:
-    return any(name == one or one.endswith("*") and name.startswith(one[:-1]) for one in names)
-
-
 def _repeats(text: str, value: str) -> bool:
     return bool(value) and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) is not None
-
-
-def _is_plain(value: str) -> bool:
-    return value.isascii() and value.isprintable()

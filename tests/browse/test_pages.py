@@ -293,13 +293,13 @@ from cxlocal.clock import SystemClock, SystemIds
 from cxlocal.events.runs import run_flagged
 from cxlocal.journal.file import Journal
 journal = Journal.open(Path(sys.argv[1]), clock=SystemClock(), ids=SystemIds())
-slowest = 0
+met = []
+sleep = time.sleep
+time.sleep = lambda seconds: (met.append(seconds), sleep(seconds))
 print("ready", flush=True)
 for n in range(int(sys.argv[2])):
-    begun = time.monotonic()
     journal.append(run_flagged(kind="tick", subject="s", text=f"tick {n}"))
-    slowest = max(slowest, time.monotonic() - begun)
-print(slowest)
+print(len(met))
 """
 
 
@@ -314,13 +314,16 @@ def test_pages_open_while_another_process_writes(
     assert writer.stdout is not None
     assert writer.stdout.readline() == "ready\n"
     pages = make_pages(full_copy)
+    # On a busy machine Datasette's own questions may take longer than a reader should.
+    pages.datasette._settings["sql_time_limit_ms"] = 30_000
     seen = 0
     while writer.poll() is None:
         page, rows = pages.get("/journal", "/journal/flag.json?_shape=array&_size=max")
         assert (page.status, rows.status) == (200, 200), page.text[:300]
         assert len(rows.json) >= seen
         seen = len(rows.json)
-    assert float(writer.stdout.read()) < 5, "a reader kept the writer waiting"
+    # SQLite waits for readers by itself; only where that is not enough the journal asks again.
+    assert int(writer.stdout.read()) < ticks / 10, "readers kept the writer waiting"
     writer.stdout.close()
     assert writer.returncode == 0
     assert len(pages.one("/journal/flag.json?_shape=array&_size=max").json) == ticks + 2

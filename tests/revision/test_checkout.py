@@ -15,9 +15,9 @@ import pytest
 from cxlocal.errors import Trouble, UsageError
 from cxlocal.revision.checkout import (
     checkout,
-    remove_checkout,
     sparse_patterns,
 )
+from cxlocal.revision.removal import remove_checkout
 from cxlocal.revision.submodules import require_pushed
 
 

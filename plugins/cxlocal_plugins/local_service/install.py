@@ -50,7 +50,13 @@ def _make(ctx: Context, wheel: Path, own: Path, requires: tuple[str, ...]) -> No
     (packages,) = (own / "lib").glob("python*/site-packages")
     unpack(wheel, packages, own, own / "bin" / "python")
     if requires:
-        (packages / SHARED).write_text("".join(f"{place}\n" for place in _site_packages()))
+        (packages / SHARED).write_text(
+            "".join(
+                f"{place}\n"
+                for place in sys.path
+                if Path(place).name in ("site-packages", "dist-packages")
+            )
+        )
 
 
 def _install_with_pip(ctx: Context, wheel: Path, own: Path, requires: tuple[str, ...]) -> None:
@@ -72,8 +78,3 @@ def _install_with_pip(ctx: Context, wheel: Path, own: Path, requires: tuple[str,
 
 def _unmet(requires: tuple[str, ...]) -> list[str]:
     return sorted({" needs ".join(chain) for one in requires for chain in check_dependency(one)})
-
-
-def _site_packages() -> list[str]:
-    """Where the packages of the running environment are."""
-    return [place for place in sys.path if Path(place).name in ("site-packages", "dist-packages")]

@@ -213,8 +213,7 @@ class Members:
                 )
                 self._note("joined", name, address, "")
             found = self._connection.execute("SELECT id FROM member WHERE name = ?", (name,))
-            member = Member(int(found.fetchone()[0]), name, rights_from_json(json.loads(rights)))
-        return member
+            return Member(int(found.fetchone()[0]), name, rights_from_json(json.loads(rights)))
 
     def _new_name(self, name: str | None) -> str:
         """What whoever uses a code without a name is called."""
