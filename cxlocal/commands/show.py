@@ -15,7 +15,7 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, put, write_document, write_rows
 from cxlocal.commands.status import deliverable_here, named_here
 from cxlocal.commands.terminal import harmless
-from cxlocal.errors import Trouble, UsageError
+from cxlocal.errors import ConfigError, Trouble, UsageError
 from cxlocal.events.types import RUN_REPEATED
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal
@@ -272,4 +272,9 @@ def _print_plan(journal: Journal, run: dict[str, Any]) -> None:
             hint="cxlocal sync fetches it, where the store has it",
             name="no-plan",
         )
-    write_document(json.loads(row["plan"]))
+    try:
+        write_document(json.loads(row["plan"]))
+    except (ValueError, RecursionError) as problem:
+        raise ConfigError(
+            "this is not a frozen plan", why=str(problem), hint="cxlocal verify", name="bad-plan"
+        ) from None

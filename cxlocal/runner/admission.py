@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused
 from cxlocal.events import places
+from cxlocal.events.belonging import mark_id
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.types import Environment, Plan, Stage
@@ -159,7 +160,7 @@ def _attempt(
     record: RunRecord, place: Environment, stage: Stage, stage_run: str, way: Way
 ) -> places.Attempt:
     return places.Attempt(
-        deployment=record.journal.ids.uuid(),
+        deployment=mark_id(record.journal.ids.uuid(), record.ref.deliverable),
         kind="rollback" if way.back else "deploy",
         service=_service(record, place, stage),
         environment=place.name,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from cxlocal.domain import Actor, Outcome
 from cxlocal.errors import Trouble, UsageError
 from cxlocal.events import outputs, runs
+from cxlocal.events.belonging import is_shared, mark_id
 from cxlocal.events.document import Draft, Event
 from cxlocal.events.runs import RunRef
 from cxlocal.events.types import PIPELINE_FINISHED, RUN_RESUMED, SUITE_FINISHED
@@ -103,6 +104,8 @@ class RunRecord:
         self.version = ""
         self.number: int | None = None
         self.line = ""
+        self.made_from: str | None = None
+        """The commit that our stages are made from, empty: not known; None: that of the run."""
         self.turn = 0
         """How often the run was taken up again, as far as is known here."""
 
@@ -125,9 +128,9 @@ class RunRecord:
         that uses it, later by digest. ``beside`` writes what belongs into the same commit."""
         from cxlocal.runner.queued import queued_facts
 
-        run = run or journal.ids.uuid()
+        run = run or mark_id(journal.ids.uuid(), plan.deliverable)
         uri = runs.run_uri(run, facts.place.run_url)
-        name, own = plan.deliverable, not runs.is_shared(run)
+        name, own = plan.deliverable, not is_shared(run)
         ref = RunRef(name, run, plan.title or name, uri, _elsewhere(journal, own=own))
         # Another machine's event may have brought it, but may be missing where ours will be read.
         known = journal.one(
@@ -153,7 +156,7 @@ class RunRecord:
             return None
         name, uri = row["deliverable"], runs.run_uri(run, row["place_url"] or "")
         who = Actor(row["actor"] or "", row["actor_how"] or "")
-        own = row["node"] == journal.node and not runs.is_shared(run)
+        own = row["node"] == journal.node and not is_shared(run)
         ref = RunRef(name, run, row["title"] or name, uri, _elsewhere(journal, own=own))
         record = cls(journal, ref, None, row["kind"] or "", who, row["revision"] or "")
         record.version, record.number = row["version"] or "", row["number"]
@@ -231,6 +234,7 @@ class RunRecord:
     ) -> list[Draft]:
         """What is said then. A build or test stage says so in CDEvents' own words too. ``more``: which
         part it is, and of which job."""
+        commit = self.revision if self.made_from is None else self.made_from
         facts = {
             "kind": stage.kind,
             "tool": stage.tool or "command",
@@ -240,6 +244,7 @@ class RunRecord:
             # A clock that was set back must not make it wait less than nothing.
             "ready_at": utc_text(min(ready_at_ms, self.journal.clock.now_ms())),
             "host": host_name(),
+            **({"revision": commit} if commit else {}),
             **(more or {}),
         }
         drafts = [runs.stage_started(self.ref, stage=stage.name, attempt=attempt, facts=facts)]
@@ -360,7 +365,7 @@ class RunRecord:
             environment=stage.environment,
             outcome=outcome,
             facts={},
-            event_id=self.journal.ids.uuid(),
+            event_id=mark_id(self.journal.ids.uuid(), self.ref.deliverable),
             instance=self.instance(stage.environment),
         )
 
