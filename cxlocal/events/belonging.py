@@ -14,14 +14,13 @@ elsewhere) say nothing of that.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
 
 _OWN, _SHARED = "8c1", "8c2"
 _LENGTH = 36
-RUN = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,127}", re.ASCII)
+RUN = r"[0-9A-Za-z][0-9A-Za-z_.-]{0,127}"
 """What the id of a run may be: it names files and stands in commands."""
 
 

@@ -21,7 +21,7 @@ from cxlocal.projection.facts import Fact, Said, as_json
 UNTRUE = "untrue-event"
 """Kind of the flag of such an event."""
 
-VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+!~-]{0,199}", re.ASCII)
+VERSION = r"[0-9A-Za-z][0-9A-Za-z._+!~-]{0,199}"
 """What the text of a version may be: it stands in commands, tags and names of files."""
 
 _OUR_SCHEMES = frozenset({"semver", "pep440", "calver", "counter"})
@@ -42,7 +42,7 @@ def check_event(event: Event) -> None:
     """What can be told without reading its document. Raises Untrue."""
     if event.run is None:
         return
-    if not RUN.fullmatch(event.run):
+    if not re.fullmatch(RUN, event.run):
         raise Untrue(f"{event.run[:80]!r} cannot be the id of a run")
     # A flag may be about a run and belong to nobody.
     if event.deliverable is not None or event.type in types.KNOWN - types.WITHOUT_DELIVERABLE:
@@ -90,7 +90,7 @@ def _check_id(name: str, deliverable: str | None) -> None:
 def _check_versions(values: dict[str, Any]) -> None:
     for name in _VERSIONS:
         value = values.get(name)
-        if isinstance(value, str) and value and not VERSION.fullmatch(value):
+        if isinstance(value, str) and value and not re.fullmatch(VERSION, value):
             raise Untrue(f"{value[:80]!r} cannot be a version")
 
 
