@@ -20,7 +20,7 @@ from cxlocal.events.types import RUN_REPEATED
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.text import counted, duration_text
+from cxlocal.text import counted, duration_text, quoted
 
 TAB = "\t"
 PARTS = {
@@ -186,7 +186,7 @@ def _story(journal: Journal, run: dict[str, Any]) -> list[str]:
     if run["stopped_before"]:
         lines.append(
             f"  stopped before {run['stopped_before']}; go on with:"
-            f" cxlocal run --resume {run['run'][:8]} --to {run['stopped_before']}"
+            f" cxlocal run --resume {run['run'][:8]} --to {quoted(run['stopped_before'])}"
         )
     return lines
 

@@ -23,7 +23,7 @@ from cxlocal.runner import leftovers, locks, orphans
 from cxlocal.runner.noted import of_locked
 from cxlocal.runner.placements import environment_created_draft, is_known, live, unfinished
 from cxlocal.runner.record import RunRecord
-from cxlocal.text import parse_utc
+from cxlocal.text import parse_utc, quoted
 from cxlocal.values import NamedTuple
 
 SORT_KEYS = """
@@ -132,7 +132,7 @@ def admit(record: RunRecord, stage: Stage, way: Way) -> None:
     raise Refused(
         words,
         why="a deployment that goes back is easily a mistake",
-        hint=f"cxlocal rollback {place.name} --to {record.version} goes back and says so;"
+        hint=f"cxlocal rollback {quoted(place.name)} --to {quoted(record.version)} goes back and says so;"
         f" or: {way.again}",
         name="older-than-live",
     )

@@ -54,6 +54,7 @@ from cxlocal.runner.source import (
 from cxlocal.runner.voice import Opening
 from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import Workspace, discard, open_workspace, say_absent
+from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -268,7 +269,7 @@ def _refuse_empty(plan: Plan, selection: Selection) -> None:
         why="every stage works in a protected environment or waits for one that does"
         if plan.stages
         else "cx.toml has no stages",
-        hint=f"cxlocal run --to {selection.stopped_by}"
+        hint=f"cxlocal run --to {quoted(selection.stopped_by)}"
         if selection.stopped_by
         else "add one to [stages]",
         name="nothing-to-run",

@@ -18,6 +18,7 @@ from cxlocal.events.belonging import shared_id
 from cxlocal.events.types import PIPELINE_QUEUED, RUN_RESUMED, TASK_STARTED
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.projection.stages import counted
+from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def refuse_other(other: CiRun, commit: str, place: Place | None = None) -> Refus
         why="what one run builds, tests and deploys is one commit",
         hint=f"check out {other.revision[:12]} here; or begin a run of its own: {begin}"
         f" (CXLOCAL_RUN={other.id} cxlocal run finish ends that one); a decision or a deployment"
-        f" names its version: cxlocal promote {other.shown} NAME, cxlocal deploy {other.shown}",
+        f" names its version: cxlocal promote {quoted(other.shown)} NAME, cxlocal deploy {quoted(other.shown)}",
         name="other-commit",
         revision=other.revision,
         found=commit,

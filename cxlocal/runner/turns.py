@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from cxlocal.errors import CxError, Refused
+from cxlocal.events.belonging import mark_id
 from cxlocal.events.runs import RunRef, run_uri
 from cxlocal.events.turns import Asked, turn_asked, turn_ended
 from cxlocal.exchange.store import Store
@@ -90,7 +91,7 @@ class Turns:
         there = [one for one in self._open(name, place) if not self._is_own(one)]
         if there and heard:
             return elsewhere(place, there[0])
-        turn = self._journal.ids.uuid()
+        turn = mark_id(self._journal.ids.uuid(), name)
         asked = Asked(turn, place, place, stage, record.version, host_name(), heard)
         record.record(turn_asked(record.ref, asked))
         number = self._number(name, place, turn) if heard and self.learn() else 0

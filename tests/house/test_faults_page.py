@@ -75,6 +75,7 @@ FAULTS = {
     "Rows that a newer cxlocal made, or that say so",
     "A journal or a store is rewritten, every hash with it",
     "An event says what cannot be so",
+    "A store that answers and cannot serve us, or hands out what it may not",
     "A plan that another machine recorded is not what its commit says",
     "A stage was carried out at another commit than its run's",
     "The store is away and a CI job needs a number",
