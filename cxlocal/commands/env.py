@@ -203,7 +203,7 @@ def take(app: App, environment: str, reason: str) -> None:
         say(f"Nobody deploys into {environment}, as far as is known here.")
     for row in found:
         say(f"Taken from {turns.holder(row)}. What it was doing there nobody knows: cxlocal env show"
-            f" {environment}")  # fmt: skip
+            f" {quoted(environment)}")  # fmt: skip
     if waiting:
         warn(
             f"{waiting} events are not with the store yet: that machine does not know; cxlocal sync"

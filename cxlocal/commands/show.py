@@ -236,7 +236,7 @@ def _print_log(journal: Journal, run: dict[str, Any], stage: str) -> None:
         raise Trouble(
             f"the log of {stage} is not on this machine",
             why=f"it was kept on {of_stage[-1]['host'] or 'the machine that ran it'}, or was pruned",
-            hint=f"there: cxlocal show {run['run'][:8]} --log {stage}",
+            hint=f"there: cxlocal show {run['run'][:8]} --log {quoted(stage)}",
             name="log-gone",
         )
     try:

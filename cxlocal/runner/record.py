@@ -234,7 +234,6 @@ class RunRecord:
     ) -> list[Draft]:
         """What is said then. A build or test stage says so in CDEvents' own words too. ``more``: which
         part it is, and of which job."""
-        commit = self.revision if self.made_from is None else self.made_from
         facts = {
             "kind": stage.kind,
             "tool": stage.tool or "command",
@@ -244,7 +243,7 @@ class RunRecord:
             # A clock that was set back must not make it wait less than nothing.
             "ready_at": utc_text(min(ready_at_ms, self.journal.clock.now_ms())),
             "host": host_name(),
-            **({"revision": commit} if commit else {}),
+            "revision": self.revision if self.made_from is None else self.made_from,
             **(more or {}),
         }
         drafts = [runs.stage_started(self.ref, stage=stage.name, attempt=attempt, facts=facts)]
@@ -335,7 +334,9 @@ class RunRecord:
                     artifact_purl=purls[0] if purls else "",
                 )
             )
-        elif stage.kind == "test" and not any(_ends(draft, stage.name) for draft in extra):
+        elif stage.kind == "test" and not any(
+            one.type == SUITE_FINISHED and one.custom.get("suite") == stage.name for one in extra
+        ):
             drafts.append(self._suite_end(ref, stage, attempt, outcome))
         drafts.append(
             runs.stage_finished(
@@ -486,10 +487,6 @@ class RunRecord:
         catch_up(self.journal)
         row = self.journal.one("SELECT outcome FROM run WHERE id = ?", (self.run,))
         return row["outcome"] if row else None
-
-
-def _ends(draft: Draft, suite: str) -> bool:
-    return draft.type == SUITE_FINISHED and draft.custom.get("suite") == suite
 
 
 def _unknown(run: str) -> UsageError:

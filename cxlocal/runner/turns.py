@@ -25,6 +25,7 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner import locks
 from cxlocal.runner.admission import busy, hold
 from cxlocal.runner.record import RunRecord
+from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
 ASK_SECONDS = 1.0
@@ -220,7 +221,7 @@ def elsewhere(place: str, row: dict[str, Any]) -> Refused:
     return Refused(
         f"another machine deploys into {place}",
         why=holder(row),
-        hint=f"run this again when it is done; if that machine is gone: cxlocal env take {place} -m WHY",
+        hint=f"run this again when it is done; if that machine is gone: cxlocal env take {quoted(place)} -m WHY",
         name="environment-busy",
     )
 
