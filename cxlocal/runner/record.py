@@ -334,9 +334,7 @@ class RunRecord:
                     artifact_purl=purls[0] if purls else "",
                 )
             )
-        elif stage.kind == "test" and not any(
-            one.type == SUITE_FINISHED and one.custom.get("suite") == stage.name for one in extra
-        ):
+        elif stage.kind == "test" and not _ends(extra, stage.name):
             drafts.append(self._suite_end(ref, stage, attempt, outcome))
         drafts.append(
             runs.stage_finished(
@@ -487,6 +485,10 @@ class RunRecord:
         catch_up(self.journal)
         row = self.journal.one("SELECT outcome FROM run WHERE id = ?", (self.run,))
         return row["outcome"] if row else None
+
+
+def _ends(drafts: Sequence[Draft], suite: str) -> bool:
+    return any((one.type, one.custom.get("suite")) == (SUITE_FINISHED, suite) for one in drafts)
 
 
 def _unknown(run: str) -> UsageError:

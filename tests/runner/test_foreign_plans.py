@@ -51,7 +51,7 @@ def tell(home: Path, elsewhere: Path, run: str, *changes: tuple[str, str]) -> No
         facts = {**facts, "plan": plan, "plan_sha256": sha256(plan.encode()).hexdigest()}
         # The greater position in a chain holds.
         other.append(
-            *[version_skipped(deliverable="x", line="1", lo=n, hi=n, why="") for n in range(9)]
+            *[version_skipped(deliverable="x", line="1", lo=n, hi=n, why="") for n in range(60)]
         )
         other.append(run_queued(RunRef("shop", run, "shop", f"urn:uuid:{run}"), facts))
         with journal.write() as transaction:
