@@ -82,6 +82,8 @@ class RunRecord:
     plan_sha256 = ""
     ended = False
     """It was over when it was looked up."""
+    made_from: str | None = None
+    """The commit our stages are made from; empty: not known; None: that of the run."""
     single_commands = False
     """Single commands carry it out, so that anybody may repeat any stage at any time."""
 
@@ -104,8 +106,6 @@ class RunRecord:
         self.version = ""
         self.number: int | None = None
         self.line = ""
-        self.made_from: str | None = None
-        """The commit that our stages are made from, empty: not known; None: that of the run."""
         self.turn = 0
         """How often the run was taken up again, as far as is known here."""
 
@@ -129,17 +129,16 @@ class RunRecord:
         from cxlocal.runner.queued import queued_facts
 
         run = run or mark_id(journal.ids.uuid(), plan.deliverable)
-        uri = runs.run_uri(run, facts.place.run_url)
-        name, own = plan.deliverable, not is_shared(run)
-        ref = RunRef(name, run, plan.title or name, uri, _elsewhere(journal, own=own))
+        name, uri = plan.deliverable, runs.run_uri(run, facts.place.run_url)
+        elsewhere = _elsewhere(journal, own=not is_shared(run))
+        ref = RunRef(name, run, plan.title or name, uri, elsewhere)
         # Another machine's event may have brought it, but may be missing where ours will be read.
         known = journal.one(
             "SELECT 1 FROM run WHERE plan_sha256 = ? AND node = ? LIMIT 1",
             (facts.plan_sha256, journal.node),
         )
-        custom = queued_facts(plan, facts)
-        if known is None:
-            custom["plan"] = facts.plan_bytes.decode()
+        whole = {} if known else {"plan": facts.plan_bytes.decode()}
+        custom = {**queued_facts(plan, facts), **whole}
         revision = facts.revision.commit if facts.revision else ""
         record = cls(journal, ref, plan, facts.kind, facts.actor, revision)
         record.repository = (facts.repository or {}).get("url", "")
@@ -204,8 +203,8 @@ class RunRecord:
         """The version that the run has; None where it has none yet."""
         if not self.version:
             return None
-        row = self.journal.one("SELECT number_how FROM run WHERE id = ?", (self.run,))
-        return Version(self.version, self.line, self.number, (row and row["number_how"]) or "")
+        row = self.journal.one("SELECT number_how FROM run WHERE id = ?", (self.run,)) or {}
+        return Version(self.version, self.line, self.number, row.get("number_how") or "")
 
     def started_draft(self, version: Version) -> Draft:
         """The run has its version."""
