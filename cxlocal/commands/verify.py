@@ -105,7 +105,7 @@ def _advice(kinds: set[str]) -> str:
             "they came from elsewhere, and nothing that they say counts here: ask who uses the machine"
             " that wrote them; a store that is up to date takes none of them"
         )
-    if "acknowledged" in kinds and kinds <= {"projection", "acknowledged", HELD}:
+    if "acknowledged" in kinds and kinds <= {"projection", "acknowledged", "untrue", HELD}:
         return (
             "the store, and every machine that was in contact with it, holds what was recorded:"
             " compare 'cxlocal log' there, and ask who changed this file"

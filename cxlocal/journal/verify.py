@@ -102,7 +102,7 @@ def _verify_once(journal: Journal, tell: Tell | None, further: Further | None) -
             Finding("chain", f"{node[:8]} {gap}", "the event before it is missing or another one")
             for node, gap in gaps.items()
         ]
-        findings += [*untrue, *_check_ends(journal)]
+        findings += [*_check_ends(journal), *untrue]
         waits = _projected_by(journal.connection)
         rows, differences = (0, waits) if waits else _compare(journal.connection, fresh)
         findings += differences
