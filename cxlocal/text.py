@@ -113,3 +113,15 @@ def cut_name(text: str, limit: int) -> str:
 
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return f"{text[: limit - 18]}… {digest}"
+
+
+_PLAIN = str.maketrans("@%+=:,./-_", "a" * 10)
+"""What a shell takes as it is, besides letters and digits."""
+
+
+def quoted(word: str) -> str:
+    """A word of a command that people are told, as a shell takes it: what stands in it comes from
+    histories, configurations and addresses."""
+    if word and word.isascii() and word.translate(_PLAIN).isalnum():
+        return word
+    return "'" + word.replace("'", "'\"'\"'") + "'"

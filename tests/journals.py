@@ -55,6 +55,7 @@ MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 LINEAGE = "5" * 32
 SPEC = "ab" * 32
+PLAN = '{"stages":["build","unit","deploy"]}'
 
 
 class HandClock:
@@ -136,7 +137,7 @@ class Story:
                          "branch": "main", "tags": []},
             "repository": {"url": "https://git.example.org/shop", "path": "", "root": "r" * 40},
             "proof": {"kind": "confirmed", "remote": "origin", "age_seconds": 1.5},
-            "plan_sha256": digest("plan"), "plan": {"stages": ["build", "unit", "deploy"]},
+            "plan_sha256": digest(PLAN), "plan": PLAN,
             "changes": {"since_version": "1.0.0", "total": 2, "listed": listed},
             "deliverable_title": "Web shop" if self.deliverable == SHOP else self.deliverable,
             "owner": "team", "cxlocal_version": "0.1.0", **facts,

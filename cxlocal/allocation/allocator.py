@@ -166,6 +166,7 @@ def _has_reserve(journal: Journal, request: NumberRequest) -> bool:
 
 def _ask_online(journal: Journal, store: Store, request: NumberRequest, nonce: _Nonce) -> Number:
     connection = journal.connection
+    offered: set[int] = set()
     for _ in range(TRIES_MAX):
         wish = Wish(
             ONLINE, request.deliverable, request.line, nonce.value, run=request.run,
@@ -190,6 +191,9 @@ def _ask_online(journal: Journal, store: Store, request: NumberRequest, nonce: _
         with journal.write() as transaction:
             applied = apply(transaction, reply)
             number = _use_online(transaction, request, wish, applied)
+            entry = applied.granted.get(wish.nonce)
+            if number is None and entry is not None:
+                _refuse_again(connection, request, entry.lo, offered, store.url)
             refused = applied.refused.get(wish.nonce)
             if refused is not None and refused.name == GRANTS_ELSEWHERE:
                 _remember_reserve(connection, request)
@@ -200,7 +204,7 @@ def _ask_online(journal: Journal, store: Store, request: NumberRequest, nonce: _
             if refused.name == RUN_HAS_NUMBER:
                 number = _of_another_machine(journal, store, request)
             if number is None:
-                raise as_error(refused)
+                raise as_error(refused, store.url)
         if number is not None:
             return number
         if request.only is not None:
@@ -210,6 +214,25 @@ def _ask_online(journal: Journal, store: Store, request: NumberRequest, nonce: _
         why=f"the texts of {TRIES_MAX} numbers in a row are in use already",
         hint="see 'cxlocal version list'; set [version] from, or change the line",
         name="texts-in-use",
+    )
+
+
+def _refuse_again(
+    connection: Connection, request: NumberRequest, number: int, offered: set[int], url: str
+) -> None:
+    """Raise StoreUnreachable, which leaves the answer without effect, for a number that cannot be
+    granted: this machine used it, or has just said that it will not."""
+    spent = holdings.is_spent(connection, request.deliverable, request.line, number)
+    if not spent and number not in offered:
+        offered.add(number)
+        return
+    text = request.scheme.render(request.line, number)
+    raise StoreUnreachable(
+        "the store answers, and cannot serve us",
+        why=f"it hands out {text}, which this machine "
+        + ("used already" if spent else "gave up already"),
+        hint="see 'cxlocal store status': it may have been put back to an earlier state",
+        url=url,
     )
 
 
@@ -246,7 +269,7 @@ def _use_online(
                 transaction, request.deliverable, request.line, entry.lo, entry.hi, why
             )
         return _number(already)
-    if given_up:
+    if given_up or holdings.is_spent(connection, request.deliverable, request.line, entry.lo):
         return None
     if request.only not in (None, entry.lo):
         why = f"{request.scheme.render(request.line, request.only)} was wanted, and no other"

@@ -30,7 +30,7 @@ from cxlocal.exchange.contact import prepare
 from cxlocal.exchange.copies import go_on_as_copy
 from cxlocal.exchange.followed import chosen
 from cxlocal.exchange.messages import BadMessage
-from cxlocal.exchange.receive import take_event
+from cxlocal.exchange.receive import refuse_untrue, take_event
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.rebuild import catch_up
@@ -153,6 +153,7 @@ def _take_batch(
         with journal.write() as transaction:
             for event in events:
                 _check_deliverable(transaction, event)
+                refuse_untrue(event)
                 new += take_event(transaction, event, None)
             last = events[-1]
             branch = (

@@ -24,6 +24,7 @@ from cxlocal.journal.blobs import PLAIN, PROGRAM, blob_path, check_blob, digest_
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.needed import Needed, artifacts_of
+from cxlocal.text import quoted
 
 FETCH_SECONDS = 60.0
 """For bytes that are at the store alone."""
@@ -129,7 +130,7 @@ def _wanted(
         raise UsageError(
             f"run {run[:8]} has no artifact {name!r}",
             why="it has " + (", ".join(names) or "none"),
-            hint=f"cxlocal artifact get {run[:8]} {near(name, names) or names[0]}"
+            hint=f"cxlocal artifact get {run[:8]} {quoted(near(name, names) or names[0])}"
             if names
             else "'cxlocal log' lists other runs",
             name="no-such-artifact",

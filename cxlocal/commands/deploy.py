@@ -18,7 +18,7 @@ from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import NotSynced, UsageError
 from cxlocal.journal.file import Journal
 from cxlocal.runner.redeploy import Order, Shipped, as_error, ship
-from cxlocal.text import counted
+from cxlocal.text import counted, quoted
 
 
 def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,7 +72,7 @@ def deploy(
     first, where its tool can tell.
     """
     known = lasting_here(app)
-    example = f"cxlocal deploy {which or 'VERSION'}"
+    example = f"cxlocal deploy {quoted(which or 'VERSION')}"
     environment = one_environment(environment, env, also, known=known, example=example)
     with piece_journal(app) as journal:
         chosen = choose_run(app, journal, which, None)
@@ -89,7 +89,7 @@ def one_environment(*named: str, known: Sequence[str], example: str) -> str:
     raise UsageError(
         "name one environment" if found else "which environment is meant?",
         why="each environment has versions of its own",
-        hint=" or ".join(f"{example} --env {name}" for name in known)
+        hint=" or ".join(f"{example} --env {quoted(name)}" for name in known)
         or f"{example} --env NAME; 'cxlocal env list' shows them",
         name="no-environment",
     )

@@ -23,7 +23,7 @@ from cxlocal.errors import Refused, Trouble, UsageError
 from cxlocal.exchange.standing import require
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.unfinished import add_to, telling, unfinished
-from cxlocal.text import counted
+from cxlocal.text import counted, quoted
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -203,7 +203,7 @@ def take(app: App, environment: str, reason: str) -> None:
         say(f"Nobody deploys into {environment}, as far as is known here.")
     for row in found:
         say(f"Taken from {turns.holder(row)}. What it was doing there nobody knows: cxlocal env show"
-            f" {environment}")  # fmt: skip
+            f" {quoted(environment)}")  # fmt: skip
     if waiting:
         warn(
             f"{waiting} events are not with the store yet: that machine does not know; cxlocal sync"
@@ -231,7 +231,7 @@ def _chosen(rows: list[dict[str, Any]], environment: str, which: str) -> dict[st
     raise UsageError(
         f"{which} is not among what may be live in {environment}",
         why=f"the journal knows {known}",
-        hint=f"cxlocal deploy {which} --to {environment} puts it there, and records that",
+        hint=f"cxlocal deploy {quoted(which)} --to {quoted(environment)} puts it there, and records that",
         name="not-live",
     )
 
@@ -372,7 +372,7 @@ def _ask(environment: str, yes: bool) -> None:
         raise UsageError(
             f"destroying {environment} needs a yes",
             why="nobody is there to be asked",
-            hint=f"cxlocal env destroy {environment} --yes",
+            hint=f"cxlocal env destroy {quoted(environment)} --yes",
             name="needs-yes",
         )
     click.confirm(f"Destroy {environment} and everything that runs there?", abort=True, err=True)

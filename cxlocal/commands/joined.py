@@ -206,9 +206,17 @@ def _ask_store(app: App, journal: Journal) -> bool:
 
 
 def _refuse_another_commit(record: PieceRecord, root: Path | None) -> None:
-    """Raises Refused where something else is checked out than the run is of."""
-    commit = "" if root is None or not record.revision else commit_of(root)
-    if root is None or commit in ("", record.revision) or _name_in(root) != record.ref.deliverable:
+    """Raises Refused where something else is checked out than the run is of. Where nobody knows of what
+    it is, what is recorded says what was checked out."""
+    commit = "" if root is None else commit_of(root)
+    # A stage of it may also be carried out in another project: tests of the whole, for one.
+    record.made_from = commit
+    if root is None or commit in ("", record.revision):
+        return
+    if _name_in(root) != record.ref.deliverable:
+        record.made_from = ""
+        return
+    if not record.revision:
         return
     from cxlocal.runner.pieces_join import CiRun, refuse_other
 

@@ -14,7 +14,7 @@ from cxlocal.errors import JournalDamaged, Trouble
 from cxlocal.journal.home import journal_file
 from cxlocal.text import counted, utc_text
 
-SOUND = {"projection", "acknowledged", "uncompared"}
+SOUND = {"projection", "acknowledged", "uncompared", "untrue"}
 """Kinds of findings of 'cxlocal verify' that a recovery of the file mends nothing of."""
 
 

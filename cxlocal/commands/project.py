@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cxlocal.commands.context import App
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, NotSynced
-from cxlocal.text import counted, utc_text
+from cxlocal.text import counted, quoted, utc_text
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def leave(journal: Journal, folder: Path) -> str:
     say(
         f"The store has not got everything yet: {counted(packed.events, 'event waits', 'events wait')} in {packed.path}"
     )
-    say(f"  keep that file; on any machine: cxlocal import {Path(packed.path).name}")
+    say(f"  keep that file; on any machine: cxlocal import {quoted(Path(packed.path).name)}")
     return packed.path
 
 

@@ -19,6 +19,7 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.deployment_chain import goal_of, services_of
 from cxlocal.runner.redeploy import Order
+from cxlocal.text import quoted
 
 
 @command(
@@ -86,7 +87,7 @@ def plan_rollback(
         raise Conflict(
             f"it is disputed what is live in {environment}: {versions}",
             why="two deployments there do not know of each other",
-            hint=f"cxlocal env confirm {environment} --live VERSION --reason WHY",
+            hint=f"cxlocal env confirm {quoted(environment)} --live VERSION --reason WHY",
             name="disputed",
         )
     goal = goal_of(services)
@@ -119,10 +120,10 @@ def _nothing_before(
         why=f"{' and '.join(others)} came after it and {was_or_were} taken back"
         if others
         else "it is the first one the journal knows there",
-        hint=f"cxlocal rollback {environment} --to {others[-1]}"
+        hint=f"cxlocal rollback {quoted(environment)} --to {quoted(others[-1])}"
         if others
         else f"release what is right and deploy that ('cxlocal log' lists what there is), or take it"
-        f" down: cxlocal env destroy {environment}",
+        f" down: cxlocal env destroy {quoted(environment)}",
         name="nothing-before",
     )
 

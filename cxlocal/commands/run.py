@@ -15,7 +15,7 @@ from cxlocal.commands.project import bytes_here_alone, how_to_send, leave, make_
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, ExitCode, NotSynced, UsageError
 from cxlocal.runner.outcomes import outcome_error
-from cxlocal.text import counted, duration_text
+from cxlocal.text import counted, duration_text, quoted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -293,7 +293,7 @@ def _why(summary: Summary) -> str:
 def _look(summary: Summary) -> str:
     """Where the words of what went wrong stand: in the log of a stage, else in the story."""
     bad = [name for name, outcome in summary.stages.items() if outcome == summary.outcome]
-    log = f" --log {bad[0]} prints all that it said" if bad else " tells the story"
+    log = f" --log {quoted(bad[0])} prints all that it said" if bad else " tells the story"
     return f"cxlocal show {summary.run[:8]}{log}"
 
 
@@ -334,7 +334,9 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
         if selection.asked:
             say(f"It ends with {selection.asked}, as asked")
         if selection.stopped_by:
-            say(f"It stops before {selection.stopped_by}; cxlocal run --to {selection.stopped_by}")
+            say(
+                f"It stops before {selection.stopped_by}; cxlocal run --to {quoted(selection.stopped_by)}"
+            )
     if refused is not None:
         # What would run is shown all the same; that it could not is what the command ends in.
         raise refused

@@ -15,12 +15,12 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, put, write_document, write_rows
 from cxlocal.commands.status import deliverable_here, named_here
 from cxlocal.commands.terminal import harmless
-from cxlocal.errors import Trouble, UsageError
+from cxlocal.errors import ConfigError, Trouble, UsageError
 from cxlocal.events.types import RUN_REPEATED
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.text import counted, duration_text
+from cxlocal.text import counted, duration_text, quoted
 
 TAB = "\t"
 PARTS = {
@@ -186,7 +186,7 @@ def _story(journal: Journal, run: dict[str, Any]) -> list[str]:
     if run["stopped_before"]:
         lines.append(
             f"  stopped before {run['stopped_before']}; go on with:"
-            f" cxlocal run --resume {run['run'][:8]} --to {run['stopped_before']}"
+            f" cxlocal run --resume {run['run'][:8]} --to {quoted(run['stopped_before'])}"
         )
     return lines
 
@@ -236,7 +236,7 @@ def _print_log(journal: Journal, run: dict[str, Any], stage: str) -> None:
         raise Trouble(
             f"the log of {stage} is not on this machine",
             why=f"it was kept on {of_stage[-1]['host'] or 'the machine that ran it'}, or was pruned",
-            hint=f"there: cxlocal show {run['run'][:8]} --log {stage}",
+            hint=f"there: cxlocal show {run['run'][:8]} --log {quoted(stage)}",
             name="log-gone",
         )
     try:
@@ -272,4 +272,9 @@ def _print_plan(journal: Journal, run: dict[str, Any]) -> None:
             hint="cxlocal sync fetches it, where the store has it",
             name="no-plan",
         )
-    write_document(json.loads(row["plan"]))
+    try:
+        write_document(json.loads(row["plan"]))
+    except (ValueError, RecursionError) as problem:
+        raise ConfigError(
+            "this is not a frozen plan", why=str(problem), hint="cxlocal verify", name="bad-plan"
+        ) from None

@@ -21,6 +21,7 @@ from cxlocal.exchange.state import store_state
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.projection.asked import HOW_TO_WRITE, NOT_A_TIME
 from cxlocal.projection.statistics import add_statistics
+from cxlocal.text import quoted
 
 LIMIT_SECONDS = 30.0
 """A reader keeps writers waiting; after this a query is better asked of a copy."""
@@ -295,7 +296,7 @@ def _explain(problem: Exception, *, late: bool) -> CxError:
         return UsageError(
             f"the statement asks for a value of :{unbound[1]}",
             why="none was given",
-            hint=f"cxlocal sql -p {unbound[1]} VALUE 'SELECT …'",
+            hint=f"cxlocal sql -p {quoted(unbound[1])} VALUE 'SELECT …'",
             name="no-value",
         )
     if re.search(r"Binding \d+ has no name|Incorrect number of bindings", str(problem)):

@@ -25,7 +25,7 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, Trouble, UsageError
 from cxlocal.runner.pieces import KINDS, PART_VARIABLE, Reporter, free_stage, in_ci
 from cxlocal.runner.pieces_attempt import PieceAttempt, Surroundings, Troubles
-from cxlocal.text import parse_duration
+from cxlocal.text import parse_duration, quoted
 
 if TYPE_CHECKING:
     from cxlocal.plan.free import AnyStage
@@ -135,7 +135,7 @@ def stage(
         raise UsageError(
             "a stage needs a command, or --began, or --ended, and only one of them",
             why="it either runs a command or tells of one",
-            hint=f"cxlocal stage {name} -- COMMAND",
+            hint=f"cxlocal stage {quoted(name)} -- COMMAND",
             name="no-command",
         )
     asked = StageRequest(app, name, kind, reports, artifacts, timeout)
@@ -202,11 +202,11 @@ def _flag_unasked(record: PieceRecord, stage: AnyStage) -> None:
     """What was done is a fact, and so is that nobody was asked before."""
     text = f"stage {stage.name} did not begin here: neither its promotion nor gates were asked"
     record.record(record.flag_draft("not-asked", text))
-    warn(f"{text}; 'cxlocal stage {stage.name} --began' asks them")
+    warn(f"{text}; 'cxlocal stage {quoted(stage.name)} --began' asks them")
 
 
 def _again(stage: AnyStage, *, watched: bool, option: str = "") -> str:
-    return f"cxlocal stage {stage.name} {option}{'-- COMMAND' if watched else '--began'}"
+    return f"cxlocal stage {quoted(stage.name)} {option}{'-- COMMAND' if watched else '--began'}"
 
 
 def _is_inner(asked: StageRequest, record: PieceRecord, stage: AnyStage) -> bool:

@@ -31,6 +31,7 @@ from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.exchange.sync import SyncReport, recover_store, synchronise, take_in
 from cxlocal.journal.file import Journal
 from cxlocal.numbers.log import AHEAD_MAX, COUNT_MAX
+from cxlocal.text import quoted
 
 
 @group(
@@ -161,7 +162,7 @@ def create(app: App, url: str | None, synced: bool, again: bool, as_json: bool) 
         say("'cxlocal store recover' lets it hand out numbers, above all that may be in use.")
     elif before.lineage and before.url != opened.url:
         say(
-            f"This machine's history is at {before.url}: 'cxlocal store adopt {opened.url}' moves it."
+            f"This machine's history is at {before.url}: 'cxlocal store adopt {quoted(opened.url)}' moves it."
         )
     else:
         say(f'Set it in cx.toml, [store] url = "{opened.url}"; then run "cxlocal sync".')

@@ -15,7 +15,7 @@ from cxlocal.commands.output import json_option, write_document
 from cxlocal.commands.project import load_project, open_project_store
 from cxlocal.commands.terminal import say
 from cxlocal.exchange.destination import EMBEDDED
-from cxlocal.text import duration_text
+from cxlocal.text import duration_text, quoted
 
 _STORE = click.option("--store", "url", metavar="URL", help="The store; else that of [store] url.")
 
@@ -67,8 +67,8 @@ def move(app: App, new: str, url: str | None, as_json: bool) -> None:
         f"The store is at {shown} now: {moved.copied} events and grants and {moved.blobs} blobs were copied;"
         f" nobody was answered for {duration_text(moved.held_seconds)}."
     )
-    say(f"Where it is served: cxlocal serve --store {shown}")
-    say(f"Machines that name it themselves, without a server: cxlocal store moved {shown}")
+    say(f"Where it is served: cxlocal serve --store {quoted(shown)}")
+    say(f"Machines that name it themselves, without a server: cxlocal store moved {quoted(shown)}")
 
 
 @command(

@@ -85,10 +85,13 @@ def raise_findings(findings: Sequence[Finding]) -> None:
         )
     if wrong:
         first = wrong[0]
+        kinds = {finding.kind for finding in wrong}
         raise JournalDamaged(
-            "the journal does not hold what was written",
+            "the journal holds events that say what cannot be so"
+            if kinds == {"untrue"}
+            else "the journal does not hold what was written",
             why=f"{len(wrong)} findings, the first: {first.where}: {first.what}",
-            hint=_advice({finding.kind for finding in wrong}),
+            hint=_advice(kinds),
             name="journal-changed",
             findings=len(wrong),
         )
@@ -97,7 +100,12 @@ def raise_findings(findings: Sequence[Finding]) -> None:
 def _advice(kinds: set[str]) -> str:
     if kinds == {"projection"}:
         return "the events themselves are sound: 'cxlocal journal rebuild' makes the rows anew"
-    if "acknowledged" in kinds and kinds <= {"projection", "acknowledged", HELD}:
+    if kinds == {"untrue"}:
+        return (
+            "they came from elsewhere, and nothing that they say counts here: ask who uses the machine"
+            " that wrote them; a store that is up to date takes none of them"
+        )
+    if "acknowledged" in kinds and kinds <= {"projection", "acknowledged", "untrue", HELD}:
         return (
             "the store, and every machine that was in contact with it, holds what was recorded:"
             " compare 'cxlocal log' there, and ask who changed this file"

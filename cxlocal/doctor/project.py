@@ -32,7 +32,7 @@ from cxlocal.runner.waiting import ready_artifacts
 from cxlocal.secrets import describe, probe
 from cxlocal.survey.python_tests import describing, requirements
 from cxlocal.survey.tree import Survey
-from cxlocal.text import counted, duration_text
+from cxlocal.text import counted, duration_text, quoted
 
 LENDER_SECONDS = 3.0
 """How long a machine that lends numbers may take to answer a check."""
@@ -315,7 +315,7 @@ def check_disputes(journal: Journal, deliverable: str) -> list[Check]:
     checks = [
         Check(
             f"environment {row['environment']}", NOTE, f"it is disputed what is live: {row['versions']}",
-            f"cxlocal env confirm {row['environment']} --live VERSION --reason WHY",
+            f"cxlocal env confirm {quoted(row['environment'])} --live VERSION --reason WHY",
         )
         for row in journal.query(DISPUTED, wanted)
     ]  # fmt: skip

@@ -6,9 +6,6 @@ A run is one CDEvents ``pipelineRun``; a stage's execution is one ``taskRun`` wh
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from hashlib import sha256
 from typing import Any
 
 from cxlocal.domain import Outcome
@@ -45,19 +42,6 @@ def stage_run_id(run: str, stage: str, attempt: int, elsewhere: str = "") -> str
     """The id of a stage run. Machines that report to one run do not know of each other's attempts,
     so all but the one that began it put the start of their chain (``elsewhere``) into the id."""
     return f"{run}/{stage}/{attempt}" + (f"@{elsewhere}" if elsewhere else "")
-
-
-def shared_run_id(words: Sequence[str]) -> str:
-    """The id of a run that machines which do not know of each other may begin at the same moment: made
-    of what is the same for all of them (a UUID of version 8, RFC 9562)."""
-    digest = sha256(json.dumps(words).encode()).hexdigest()
-    variant = "89ab"[int(digest[16], 16) % 4]
-    return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
-
-
-def is_shared(run: str) -> bool:
-    """Whether several machines may have begun the run of this id."""
-    return run[14:15] == "8"
 
 
 def run_queued(ref: RunRef, facts: dict[str, Any], *, at_ms: int = 0) -> Draft:
@@ -232,7 +216,8 @@ def run_flagged(
 
 
 def stage_started(ref: RunRef, *, stage: str, attempt: int, facts: dict[str, Any]) -> Draft:
-    """A stage begins. ``facts``: kind, tool, verb, environment, instance, ready_at, host; where a
+    """A stage begins. ``facts``: kind, tool, verb, environment, instance, ready_at, host, revision (the
+    commit that is checked out, where that is known); where a
     single command reports it also part, parts (how many there are), place (of the CI server: name,
     job, job_id, attempt, job_attempt) and replaces (the attempts that it is a retry of).
     """

@@ -233,7 +233,7 @@ class _Request:
             if self.allowed(lines):
                 answer = self._say(lines, only_ask=only_ask)
         if isinstance(answer, Refusal):
-            raise as_error(answer)
+            raise as_error(answer, self.new.url)
         if answer.adopted is None:
             raise too_old(self.new)
         return answer

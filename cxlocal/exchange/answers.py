@@ -102,6 +102,16 @@ class Answer(NamedTuple):
     """Who we are there and what we may do; None where that is everything."""
 
 
+ABOUT_THE_REQUEST = frozenset({
+    "bad-chain", "bad-hash", "copy", "counted-already", "grants-elsewhere", "grants-stopped",
+    "line-used-up", "no-such-blob", "not-allowed", "not-alone", "not-signed-in", "run-has-number",
+    "starts-too-low", "store-left", "untrue-event", "wrong-code", "wrong-lineage",
+})  # fmt: skip
+"""Names of refusals that say something about who asks and what for: they hold. With any other (another
+protocol, a message it cannot read, a name that nobody here knows, the word of somebody on the way) the
+store says only that it cannot serve us now, and we go on as if it were away."""
+
+
 def read_answer(message: Mapping[str, Any]) -> Answer | Refusal:
     """The answer in a decoded message. Raises BadMessage."""
     try:

@@ -15,7 +15,7 @@ from cxlocal.errors import CxError, NotSignedIn, Refused
 from cxlocal.exchange import followed as following
 from cxlocal.exchange import standing
 from cxlocal.exchange import state as known
-from cxlocal.exchange.answers import Answer, Refusal, read_answer
+from cxlocal.exchange.answers import ABOUT_THE_REQUEST, Answer, Refusal, read_answer
 from cxlocal.exchange.copies import ensure_node, go_on_as_copy
 from cxlocal.exchange.messages import (
     BATCH_BYTES_MAX,
@@ -30,13 +30,14 @@ from cxlocal.exchange.messages import (
 )  # fmt: skip
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.reply import Applied, Reply, Wish, unreadable_answer
-from cxlocal.exchange.store import Store, StoreUnreachable
+from cxlocal.exchange.store import Store, StoreUnreachable, cannot_serve
 from cxlocal.exchange.token import token_out
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import node_events
 from cxlocal.journal.whereabouts import file_hint
 from cxlocal.numbers import holdings
 from cxlocal.numbers.log import RESERVE
+from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
 ANSWER_SECONDS = 2.0
@@ -109,7 +110,7 @@ def talk(
         if answer.name == "copy":
             go_on_as_copy(journal, row)
         elif batch or not _is_news(journal, answer):
-            raise as_error(answer)
+            raise as_error(answer, store.url)
     raise StoreUnreachable(
         "the store cannot be used just now",
         why=f"{TURNS_MAX} contacts in a row were overtaken by other processes of this machine",
@@ -174,8 +175,8 @@ def elsewhere(known: str, asked: str) -> Refused:
         f"the journal here belongs to the store at {known}"
         f"{' (this machine alone)' * is_own(known)}, not to one at {asked}",
         why="it holds the history and the numbers of that store, and is shown to no other",
-        hint=f"is it the same store, moved: cxlocal store moved {asked}; to let this project count on"
-        f" there: cxlocal store adopt {asked}; else set [store] url to {known}",
+        hint=f"is it the same store, moved: cxlocal store moved {quoted(asked)}; to let this project count on"
+        f" there: cxlocal store adopt {quoted(asked)}; else set [store] url to {known}",
         name="wrong-lineage",
         known=known,
     )
@@ -291,8 +292,11 @@ def next_batch(
     return batch
 
 
-def as_error(refusal: Refusal) -> CxError:
-    """The error for a refusal in an answer."""
+def as_error(refusal: Refusal, url: str) -> CxError:
+    """The error for a refusal in an answer: as if the store were away, where it only says that it
+    cannot serve us."""
+    if refusal.name not in ABOUT_THE_REQUEST:
+        return cannot_serve(url, refusal.name, refusal.cause, refusal.fix)
     kind = NotSignedIn if refusal.name == "not-signed-in" else Refused
     taken = ("why", "hint", "name", "what")
     extra = {key: value for key, value in refusal.data.items() if key not in taken}

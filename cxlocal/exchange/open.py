@@ -13,6 +13,7 @@ from cxlocal.exchange.agreed import unagreed
 from cxlocal.exchange.destination import EMBEDDED, destination
 from cxlocal.exchange.store import Store
 from cxlocal.secrets import resolve
+from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def require_agreed(access: Access, key: str = "store.url") -> None:
         why="whoever writes a repository must not decide where this machine sends its history and"
         " tokens, or who counts its versions",
         hint="cxlocal trust   shows what it is and asks; with a code: cxlocal store join"
-        f" {found} --code CODE; in CI: CXLOCAL_STORE={found}",
+        f" {quoted(found)} --code CODE; in CI: CXLOCAL_STORE={quoted(found)}",
         name="not-agreed",
         address=found,
     )

@@ -42,7 +42,7 @@ from cxlocal.journal.read import PAGE_EVENTS, SELECT, event_of
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.schema import AWAY, BESIDE, NAME_DIGITS
 from cxlocal.numbers import holdings
-from cxlocal.text import utc_text
+from cxlocal.text import quoted, utc_text
 from cxlocal.values import NamedTuple
 
 _OPEN = """
@@ -156,7 +156,7 @@ def _refuse_unfollowed(source: Journal, names: Collection[str]) -> None:
         raise Refused(
             f"this machine does not hold the history of {', '.join(lacking)}",
             why="the new store gets what is here, and the rest would be left behind",
-            hint=f"cxlocal store follow {' '.join(lacking)}; cxlocal sync; then again",
+            hint=f"cxlocal store follow {' '.join(map(quoted, lacking))}; cxlocal sync; then again",
             name="followed-in-part",
         )
 
@@ -166,7 +166,7 @@ def _same_store(source: Journal, new: Store) -> Refused:
     return Refused(
         f"the store at {new.url} is the one at {known}, by another address",
         why="the journal here belongs to it already",
-        hint=f"cxlocal store moved {new.url}",
+        hint=f"cxlocal store moved {quoted(new.url)}",
         name="same-store",
         known=known,
     )

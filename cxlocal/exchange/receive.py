@@ -28,6 +28,7 @@ from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.schema import BESIDE, NAME_DIGITS, PARTIAL
 from cxlocal.numbers import holdings
 from cxlocal.numbers.log import Entry, entry_hash
+from cxlocal.projection.project import untruth
 from cxlocal.text import parse_utc
 from cxlocal.values import NamedTuple
 
@@ -153,6 +154,18 @@ def take_event(
         ack = Ack(event.sequence, event.hash.hex())
         save_ack(transaction.connection, event.node, branch, ack, generation)
     return fresh
+
+
+def refuse_untrue(event: Event) -> None:
+    """Whoever is handed an event by somebody, a store or a journal that imports a bundle, takes none
+    that says what cannot be so. What a store tells is kept: nothing may stop hearing of the rest, and
+    it states nothing. Raises BadMessage."""
+    wrong = untruth(event)
+    if wrong:
+        raise BadMessage(
+            f"event {event.sequence} of machine {event.node[:8]} is not taken",
+            why=wrong, name="untrue-event",
+        )  # fmt: skip
 
 
 def _follows_in_part(journal: Journal, event: Event) -> bool:

@@ -22,7 +22,7 @@ from cxlocal.journal.file import Transaction
 from cxlocal.journal.whereabouts import file_hint, same_place
 from cxlocal.journal.witness import note_head, was_put_back
 from cxlocal.numbers import holdings
-from cxlocal.numbers.log import RESERVE, Entry, entry_hash
+from cxlocal.numbers.log import ONLINE, RESERVE, Entry, entry_hash
 from cxlocal.text import utc_text
 from cxlocal.values import NamedTuple
 
@@ -171,6 +171,14 @@ def _note_grants(
             continue
         if (deliverable, line, entry.kind) != (wish.deliverable, wish.line, wish.kind):
             raise BadMessage("the answer grants what nobody asked for")
+        asked = wish.run, 1 if wish.kind == ONLINE else wish.size, nonce, reply.sent.node
+        given = entry.run, min(entry.hi - entry.lo + 1, asked[1]), entry.nonce, entry.node
+        if given != asked and wish.kind == ONLINE or given[2:] != asked[2:]:
+            raise BadMessage(
+                "the answer grants what nobody asked for", why="another run or machine"
+            )
+        if entry.hi - entry.lo >= asked[1]:
+            raise BadMessage("the answer grants more than was asked for")
         if entry.generation != state.generation:
             raise BadMessage("the answer grants numbers of another life of the store")
         if entry_hash(state.lineage, deliverable, line, entry) != entry.hash:

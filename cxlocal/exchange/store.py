@@ -28,6 +28,17 @@ class StoreUnreachable(StoreNeeded):
     default_name = "store-unreachable"
 
 
+def cannot_serve(url: str, name: str, why: str, hint: str) -> StoreUnreachable:
+    """The error for a no that is none to what was asked: ``name`` is what it was called there."""
+    return StoreUnreachable(
+        "the store answers, and cannot serve us",
+        why=f"it says {name}: {why}" if why else f"it says {name}",
+        hint=hint or "see 'cxlocal doctor'; releases go on from the reserve",
+        url=url,
+        refused=name,
+    )
+
+
 class Store(Protocol):
     """A build data repository."""
 
@@ -49,4 +60,4 @@ class Store(Protocol):
         """Let go of files and connections. The store can not be used afterwards."""
 
 
-__all__ = ["CxError", "Store", "StoreUnreachable"]
+__all__ = ["CxError", "Store", "StoreUnreachable", "cannot_serve"]

@@ -64,6 +64,7 @@ class Manager:
         """The plugins that somebody left out of this command."""
         self._hidden: list[tuple[str, str]] = []
         """Plugins whose name another one has, and the words for that."""
+        self._project_digest = ""
         self.tool_table: dict[str, tuple[type[Any], str]] | None = None
         """What ``cxlocal.hooks.manager`` keeps here: tools by name, with their plugin."""
         for row in SHIPPED:
@@ -199,9 +200,12 @@ class Manager:
                 name="untrusted-plugins",
                 digest=project.digest,
             )
+        if self._project_digest == project.digest:
+            return
         self._note_project(project, "not loaded")
         for file in project.files:
             self._load_own(project, file)
+        self._project_digest = project.digest
         self.tool_table = None
 
     def _load_own(self, project: ProjectPlugins, file: ProjectFile) -> None:

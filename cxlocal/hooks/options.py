@@ -12,6 +12,7 @@ from cxlocal.config.problems import suggestion
 from cxlocal.errors import ConfigError
 from cxlocal.hooks.messages import plain, typed
 from cxlocal.hooks.tool import Tool, verbs_of
+from cxlocal.text import quoted
 
 
 def check_options(
@@ -46,7 +47,7 @@ def check_options(
             if key
             else f"{head}tool {tool.name}: {_lower(text)}",
             why="options are checked before anything runs",
-            hint=f"cxlocal plugins {tool.name}   shows its options with types and defaults",
+            hint=f"cxlocal plugins {quoted(tool.name)}   shows its options with types and defaults",
             name="bad-option",
             tool=tool.name,
             key=key,

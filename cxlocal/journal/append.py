@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxlocal.errors import Refused
 from cxlocal.events import types
+from cxlocal.events.belonging import mark_id
 from cxlocal.events.document import (
     NO_HASH,
     Draft,
@@ -107,7 +108,7 @@ def append_draft(journal: Journal, draft: Draft) -> Event:
         raise _left(draft.deliverable, heads.away[draft.deliverable])
     now_ms = journal.clock.now_ms()
     at_ms = draft.at_ms or now_ms
-    event_id = draft.id or journal.ids.uuid()
+    event_id = draft.id or _fresh_id(journal, draft.deliverable)
     sequence, clock = heads.sequence + 1, next_value(heads.clock, now_ms)
     deliverable_sequence, previous_in_deliverable = None, NO_HASH
     if draft.deliverable is not None:
@@ -160,6 +161,11 @@ def append_draft(journal: Journal, draft: Draft) -> Event:
     if draft.run is not None:
         heads.runs[draft.run] = event_id
     return event
+
+
+def _fresh_id(journal: Journal, deliverable: str | None) -> str:
+    fresh = journal.ids.uuid()
+    return fresh if deliverable is None else mark_id(fresh, deliverable)
 
 
 def _left(deliverable: str, url: str) -> Refused:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from cxlocal.events.belonging import mark_id
 from cxlocal.events.resources import Intent, run_intended
 from cxlocal.events.runs import RunRef, run_uri
 from cxlocal.journal.whereabouts import machine_mark
@@ -30,7 +31,7 @@ def bring_over(journal: Journal) -> None:
             )
             provisioned = debt["stage"] == f"provision-{debt['environment']}"
             intent = Intent(
-                resource=journal.ids.uuid(), component="" if provisioned else debt["stage"],
+                resource=mark_id(journal.ids.uuid(), ref.deliverable), component="" if provisioned else debt["stage"],
                 environment=debt["environment"], instance=debt["instance"],
                 lifetime=debt["lifetime"], machine=machine_mark(), stage=debt["stage"], stage_run="", tool=debt["tool"],
                 verb="provision" if provisioned else "deploy",

@@ -19,7 +19,7 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.histories import judge
 from cxlocal.journal.read import PAGE_EVENTS, events_after, rewritten_since_acknowledged
 from cxlocal.projection.apply import apply_facts
-from cxlocal.projection.project import project, stamp
+from cxlocal.projection.project import project, stamp, untruth
 from cxlocal.projection.tables import PROJECTION_VERSION
 from cxlocal.text import parse_utc
 from cxlocal.values import NamedTuple
@@ -32,7 +32,7 @@ class Finding(NamedTuple):
     """One thing that is not as it must be."""
 
     kind: str
-    """file, hash, chain, acknowledged, coordinates, projection, held; uncompared: a newer cxlocal wrote
+    """file, hash, chain, acknowledged, coordinates, untrue, projection, held; uncompared: a newer cxlocal wrote
     the rows, and nothing can be said of them."""
     where: str
     what: str
@@ -83,6 +83,7 @@ def _verify_once(journal: Journal, tell: Tell | None, further: Further | None) -
     findings = list(_check_file(journal.connection))
     fresh = empty_projection()
     events = 0
+    untrue: list[Finding] = []
     gaps: dict[str, int] = {}
     try:
         try:
@@ -91,7 +92,7 @@ def _verify_once(journal: Journal, tell: Tell | None, further: Further | None) -
                 events += len(page)
                 findings += _check_page(journal, page, FINDINGS_MAX - len(findings))
                 _lowest_gaps(journal.connection, page, gaps)
-                _project(fresh, page)
+                untrue += _project(fresh, page)[: FINDINGS_MAX - len(untrue)]
             if not findings:  # else what is held may be nothing that can be compared
                 judge(journal.connection, fresh)
         except sqlite3.DatabaseError as problem:
@@ -101,7 +102,7 @@ def _verify_once(journal: Journal, tell: Tell | None, further: Further | None) -
             Finding("chain", f"{node[:8]} {gap}", "the event before it is missing or another one")
             for node, gap in gaps.items()
         ]
-        findings += _check_ends(journal)
+        findings += [*_check_ends(journal), *untrue]
         waits = _projected_by(journal.connection)
         rows, differences = (0, waits) if waits else _compare(journal.connection, fresh)
         findings += differences
@@ -154,11 +155,17 @@ def _lowest_gaps(connection: sqlite3.Connection, page: Page, gaps: dict[str, int
             gaps[place.node] = place.sequence
 
 
-def _project(fresh: sqlite3.Connection, page: Page) -> None:
+def _project(fresh: sqlite3.Connection, page: Page) -> list[Finding]:
+    """Project a page; what its events say that cannot be so."""
+    findings = []
     try:
-        for _, event in page:
+        for position, event in page:
             if _is_of_our_kinds(event):
-                apply_facts(fresh, project(event), stamp(event))
+                facts = project(event)
+                apply_facts(fresh, facts, stamp(event))
+                if wrong := untruth(event, facts):
+                    where = _named(position, event.node, event.sequence)
+                    findings.append(Finding("untrue", where, wrong))
     except sqlite3.OperationalError as problem:
         if problem.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             raise
@@ -168,6 +175,7 @@ def _project(fresh: sqlite3.Connection, page: Page) -> None:
             hint="set SQLITE_TMPDIR to a folder with as much room as the journal takes",
             name="no-room",
         ) from problem
+    return findings
 
 
 LATEST_MS = 253_402_300_799_999

@@ -119,6 +119,15 @@ def is_given_up(connection: Connection, deliverable: str, line: str, number: int
     return row is not None
 
 
+def is_spent(connection: Connection, deliverable: str, line: str, number: int) -> bool:
+    """Whether a run of this machine took ``number``."""
+    row = connection.execute(
+        "SELECT 1 FROM spent WHERE deliverable = ? AND line = ? AND number = ? LIMIT 1",
+        (deliverable, line, number),
+    ).fetchone()
+    return row is not None
+
+
 def highest_spent(connection: Connection, deliverable: str, line: str) -> int:
     """The highest number of the line that this machine took; -1 for none."""
     row = connection.execute(

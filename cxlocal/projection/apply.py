@@ -16,11 +16,14 @@ from cxlocal.text import clean_text
 # sql: a constant of this module
 ATTEMPTS = """
 SELECT id, attempt, outcome, part, parts_total, place, job, job_id, run_attempt, job_attempt,
-  replaces, counts, beside, stage FROM stage_run
+  replaces, counts, beside, revision, (SELECT revision FROM run WHERE run.id = stage_run.run), stage
+FROM stage_run
 """
 # sql: the same
 BESIDE = ATTEMPTS + "WHERE (run, stage) = (SELECT run, stage FROM stage_run WHERE id = ?)"
 """All attempts of the stage of one."""
+MADE_BEFORE = "SELECT min(id) FROM stage_run WHERE run = ? AND revision <> '' GROUP BY stage"
+"""One attempt of each stage that says which commit it was made from."""
 
 
 @lru_cache(maxsize=256)
@@ -58,21 +61,24 @@ def apply_facts(connection: sqlite3.Connection, facts: Iterable[Fact], stamp: st
         connection.execute(upsert_sql(table, group), row)
         if table == "stage_run":
             count_attempts(connection, row[0])
+        elif table == "run" and group == "queued":
+            for (one,) in connection.execute(MADE_BEFORE, row[:1]).fetchall():
+                count_attempts(connection, one)
 
 
 def count_attempts(connection: sqlite3.Connection, stage_run: object) -> None:
     """Say anew which attempts of the stage of ``stage_run`` count. It follows from the rows alone, in
     whatever order they came."""
     rows = connection.execute(BESIDE, (stage_run,)).fetchall()
+    attempts = [read_attempt(row) for row in rows]
     if len(rows) == 1 and rows[0][10] is None:
         counted = {rows[0][0]}  # the only one, which replaces none
     else:
-        counted = {one.id for one in counting([read_attempt(row) for row in rows])}
-    for row in rows:
-        if row[11] != int(row[0] in counted):
-            connection.execute(
-                "UPDATE stage_run SET counts = ? WHERE id = ?", (int(row[0] in counted), row[0])
-            )
+        counted = {one.id for one in counting(attempts)}
+    for row, one in zip(rows, attempts, strict=True):
+        counts = -1 if one.other else int(one.id in counted)
+        if row[11] != counts:
+            connection.execute("UPDATE stage_run SET counts = ? WHERE id = ?", (counts, one.id))
 
 
 def read_attempt(row: Sequence[Any]) -> Attempt:
@@ -80,12 +86,13 @@ def read_attempt(row: Sequence[Any]) -> Attempt:
     id, attempt, outcome, part, total, place, job, job_id, run_attempt, job_attempt, replaces = row[
         :11
     ]
-    beside = row[12]
+    beside, made_from, commit = row[12], row[13] or "", row[14] or ""
     return Attempt(
         id, attempt if isinstance(attempt, int) else 0, outcome, part or "", total or 0,
         place or "", job or "", job_id or "", run_attempt or 0, job_attempt or 0,
         None if replaces is None else tuple(json.loads(replaces)),
         tuple(json.loads(beside)) if beside else (),
+        made_from if commit and made_from != commit else "",
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ CREATE INDEX IF NOT EXISTS run_released ON run(deliverable, queued_at)
 CREATE INDEX IF NOT EXISTS stage_run_by_run ON stage_run(run, stage);
 CREATE INDEX IF NOT EXISTS stage_run_bad ON stage_run(run)
   WHERE counts = 1 AND outcome <> 'success';
+CREATE INDEX IF NOT EXISTS stage_run_elsewhere ON stage_run(run) WHERE counts = -1;
 CREATE INDEX IF NOT EXISTS run_asked_by_run ON run_asked(run);
 CREATE INDEX IF NOT EXISTS review_by_run ON review(run, reviewed_at);
 CREATE INDEX IF NOT EXISTS run_unusual ON run(queued_at) WHERE planned = 0 OR online = 0;

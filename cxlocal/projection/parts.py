@@ -40,6 +40,8 @@ class Attempt(NamedTuple):
     beside: tuple[str, ...] = ()
     """Ids of the attempts whose processes ran when it began: of those it is no retry, whatever the
     server counts."""
+    other: str = ""
+    """The commit that it was made from, where that is not the run's: then it counts for nothing."""
 
     @property
     def level(self) -> tuple[int, int]:
@@ -74,7 +76,8 @@ def replaceable(new: Attempt, known: Iterable[Attempt], *, retry: bool) -> tuple
 
 
 def counting(attempts: Collection[Attempt]) -> tuple[Attempt, ...]:
-    """The attempts that no other replaces, as they began."""
+    """The attempts that no other replaces, as they began; none of another commit than the run's."""
+    attempts = [one for one in attempts if not one.other]
     whole = max((one.attempt for one in attempts if one.replaces is None), default=0)
     replaced = {id for one in attempts for id in one.replaces or ()}
     left: dict[tuple[str, str, str], list[Attempt]] = defaultdict(list)

@@ -11,6 +11,7 @@ from cxlocal.projection import resource_tables as resources
 from cxlocal.projection import turn_tables as turns
 from cxlocal.projection.attempts import attempt_failed, attempt_refused, attempt_started
 from cxlocal.projection.facts import Fact, Said, as_json, digest_of, replaces, run_stub
+from cxlocal.projection.number_facts import reserved, skipped, used
 from cxlocal.projection.stages import (
     asked,
     counted,
@@ -18,6 +19,14 @@ from cxlocal.projection.stages import (
     reviewed,
     stage_finished,
     stage_started,
+)
+from cxlocal.projection.truth import (
+    UNTRUE,
+    Untrue,
+    check_event,
+    check_facts,
+    check_plan,
+    plan_text,
 )
 from cxlocal.text import is_hexadecimal, parse_utc, utc_text
 
@@ -29,9 +38,10 @@ def project(event: Event, document: dict[str, Any] | None = None) -> list[Fact]:
     that makes no sense states nothing but a flag.
     """
     handler = HANDLERS.get(event.type)
-    if handler is None:
-        return []
     try:
+        check_event(event)
+        if handler is None:
+            return []
         said = _take_apart(event, document if document is not None else event.parsed())
         facts = handler(said)
         for fact in facts:
@@ -39,11 +49,25 @@ def project(event: Event, document: dict[str, Any] | None = None) -> list[Fact]:
                 # Anything else is no name, and what is not a number is NULL to SQLite.
                 if not isinstance(part, str | int):
                     raise TypeError("it does not name what it is about")
+        check_facts(said, facts)
         return facts
+    except Untrue as problem:
+        text = f"an event of type {event.type} is not believed: {problem}"[:1024]
+        values = _flag(UNTRUE, event.node, event.deliverable, None, text, "")
+        return [Fact("flag", (event.hash.hex(),), "raised", values)]
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as problem:
         text = f"an event of type {event.type} could not be read: {problem!r}"[:1024]
         values = _flag("unreadable-event", event.node, event.deliverable, event.run, text, "")
         return [Fact("flag", (event.hash.hex(),), "raised", values)]
+
+
+def untruth(event: Event, facts: list[Fact] | None = None) -> str:
+    """What an event says that cannot be so, in a sentence; empty where it may be taken. ``facts``: what
+    it projects to, where the caller has that."""
+    for fact in (project(event) if facts is None else facts)[:1]:
+        if fact.values.get("kind") == UNTRUE and fact.key == (event.hash.hex(),):
+            return str(fact.values["text"])
+    return ""
 
 
 def stamp(event: Event) -> str:
@@ -123,9 +147,8 @@ def _queued(said: Said) -> list[Fact]:
             )
         )
     if custom.get("plan") and custom.get("plan_sha256"):
-        plan = {
-            "plan": custom["plan"] if isinstance(custom["plan"], str) else as_json(custom["plan"])
-        }
+        plan = {"plan": plan_text(custom["plan"])}
+        check_plan(custom["plan_sha256"], plan["plan"])
         facts.append(Fact("plan", (custom["plan_sha256"],), "frozen", plan))
         facts += plan_facts(custom["plan_sha256"], plan["plan"])
     for position, commit in enumerate(changes.get("listed") or [], 1):
@@ -334,34 +357,6 @@ def _restricted(said: Said) -> list[Fact]:
     ]
 
 
-def _used(said: Said) -> list[Fact]:
-    custom, event = said.custom, said.event
-    values = {
-        "text": custom.get("text"), "scheme": custom.get("scheme"),
-        "sort_key": custom.get("sort_key"), "how": custom.get("how"),
-        "actor": (custom.get("actor") or {}).get("id"), "used_at": said.at,
-        "lineage": custom.get("lineage"), "generation": custom.get("generation"),
-        "node": event.node, "sequence": event.sequence, "received_at": said.received_at,
-    }  # fmt: skip
-    number = -1 if custom["number"] is None else custom["number"]
-    key = (event.deliverable or "", custom["line"], number, said.run)
-    return [Fact("version", key, "used", values), run_stub(said)]
-
-
-def _reserved(said: Said) -> list[Fact]:
-    custom = said.custom
-    key = (said.event.deliverable or "", custom["line"], custom["lo"], said.event.node)
-    values = {"hi": custom["hi"], "reserved_at": said.at}
-    return [Fact("number_range", key, "reserved", values)]
-
-
-def _skipped(said: Said) -> list[Fact]:
-    custom = said.custom
-    key = (said.event.deliverable or "", custom["line"], custom["lo"], custom["hi"])
-    values = {"why": custom.get("why"), "node": said.event.node, "skipped_at": said.at}
-    return [Fact("number_skip", key, "skipped", values)]
-
-
 def _began(said: Said) -> list[Fact]:
     custom = said.custom
     if said.subject != said.event.node:
@@ -473,9 +468,9 @@ HANDLERS: dict[str, Callable[[Said], list[Fact]]] = {
         _flag_fact(said, said.custom.get("kind") or "flag", said.custom.get("text") or "")
     ],
     types.RUN_REVIEWED: reviewed,
-    types.VERSION_USED: _used,
-    types.VERSION_RESERVED: _reserved,
-    types.VERSION_SKIPPED: _skipped,
+    types.VERSION_USED: used,
+    types.VERSION_RESERVED: reserved,
+    types.VERSION_SKIPPED: skipped,
     types.NODE_BEGAN: _began,
     types.NODE_SETTLED: _settled,
 }  # fmt: skip

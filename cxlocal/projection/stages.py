@@ -92,7 +92,7 @@ def stage_started(said: Said) -> list[Fact]:
         "run": said.run, "stage": custom["stage"], "attempt": custom["attempt"],
         "kind": custom.get("kind"), "tool": custom.get("tool"), "verb": custom.get("verb"),
         "environment": custom.get("environment"), "ready_at": ready, "started_at": said.at,
-        "waiting_seconds": waiting, "host": custom.get("host"), **_part(custom),
+        "waiting_seconds": waiting, "host": custom.get("host"), "revision": custom.get("revision"), **_part(custom),
     }  # fmt: skip
     return [Fact("stage_run", (said.subject,), "started", values), run_stub(said)]
 

@@ -48,6 +48,11 @@ def stand(attempts: Collection[Attempt], expected: Expected) -> Standing:
         f"{one.shown}: {one.outcome}" for one in counted if one.outcome not in (None, "success")
     )
     missing = [f"{one.shown} has not ended" for one in counted if one.outcome is None]
+    missing += (
+        []
+        if counted
+        else [f"{one.shown} was made from another commit, {one.other[:12]}" for one in attempts]
+    )
     complete = bool(counted)
     if not any(one.replaces is None for one in counted):
         total = expected.total or max((one.total for one in attempts), default=0)

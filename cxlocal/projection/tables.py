@@ -30,7 +30,7 @@ from cxlocal.projection.stage_tables import (
 )
 from cxlocal.projection.turn_tables import TURN
 
-PROJECTION_VERSION = 13
+PROJECTION_VERSION = 14
 """Raised whenever the same events would project differently or a view says something else; a newer
 binary then rebuilds."""
 

@@ -13,8 +13,10 @@ _SQL = """
 SELECT t.run, t.started_at AS at, 'stage' AS what, t.stage || coalesce(' ('
     || coalesce(nullif(t.part, ''), nullif(t.job, '')) || ')', '') AS name,
   coalesce(t.outcome, 'running') AS result, t.environment, t.waiting_seconds, t.duration_seconds,
-  iif(t.counts = 0, ltrim(coalesce(t.reason, '') || '; replaced by a retry', '; '), t.reason)
-    AS words FROM stage_run t WHERE t.started_at IS NOT NULL {t.run}
+  CASE t.counts WHEN 0 THEN ltrim(coalesce(t.reason, '') || '; replaced by a retry', '; ')
+    WHEN -1 THEN ltrim(coalesce(t.reason, '') || '; does not count: made from another commit, '
+      || substr(t.revision, 1, 12), '; ')
+    ELSE t.reason END AS words FROM stage_run t WHERE t.started_at IS NOT NULL {t.run}
 UNION ALL SELECT p.run, p.finished_at, 'tests', p.suite, p.outcome, p.environment, NULL,
   p.duration_seconds, p.passed || ' of ' || p.total || ' passed' FROM report p
   WHERE p.finished_at IS NOT NULL {p.run}

@@ -40,6 +40,16 @@ FROM (SELECT DISTINCT run FROM stage_run WHERE counts = 1 AND outcome <> 'succes
 JOIN promotion_board b ON b.run = bad.run WHERE b.contradicted_by IS NOT NULL
 """
 
+_OTHER_COMMIT = """
+UNION ALL SELECT t.started_at, 'other-commit', t.stage || ' of ' || coalesce(r.version, substr(r.id, 1, 8))
+    || ' was made from commit ' || substr(t.revision, 1, 12) || ', and the run is one of '
+    || substr(r.revision, 1, 12) || ': it does not count',
+  r.deliverable, r.version, r.id, t.stage
+FROM stage_run t JOIN run r ON r.id = t.run
+WHERE t.counts = -1 AND NOT EXISTS (SELECT 1 FROM stage_run o
+  WHERE o.run = t.run AND o.stage = t.stage AND o.counts = 1)
+"""
+
 # Which of the two a store had first is told by that store, and known here alone.
 _TWO_HISTORIES = """
 UNION ALL SELECT (SELECT strftime('%Y-%m-%dT%H:%M:%fZ', max(e.received) / 1000.0, 'unixepoch')
@@ -339,6 +349,7 @@ WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
     WHERE s.node = f.subject AND s.settled_at >= f.raised_at))
 """
         + _CONTRADICTED
+        + _OTHER_COMMIT
         + _FAILED_DEPLOYMENTS
         + _CLOCKS_AHEAD
         + _TWO_HISTORIES,

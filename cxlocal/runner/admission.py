@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused
 from cxlocal.events import places
+from cxlocal.events.belonging import mark_id
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.types import Environment, Plan, Stage
@@ -22,7 +23,7 @@ from cxlocal.runner import leftovers, locks, orphans
 from cxlocal.runner.noted import of_locked
 from cxlocal.runner.placements import environment_created_draft, is_known, live, unfinished
 from cxlocal.runner.record import RunRecord
-from cxlocal.text import parse_utc
+from cxlocal.text import parse_utc, quoted
 from cxlocal.values import NamedTuple
 
 SORT_KEYS = """
@@ -131,7 +132,7 @@ def admit(record: RunRecord, stage: Stage, way: Way) -> None:
     raise Refused(
         words,
         why="a deployment that goes back is easily a mistake",
-        hint=f"cxlocal rollback {place.name} --to {record.version} goes back and says so;"
+        hint=f"cxlocal rollback {quoted(place.name)} --to {quoted(record.version)} goes back and says so;"
         f" or: {way.again}",
         name="older-than-live",
     )
@@ -159,7 +160,7 @@ def _attempt(
     record: RunRecord, place: Environment, stage: Stage, stage_run: str, way: Way
 ) -> places.Attempt:
     return places.Attempt(
-        deployment=record.journal.ids.uuid(),
+        deployment=mark_id(record.journal.ids.uuid(), record.ref.deliverable),
         kind="rollback" if way.back else "deploy",
         service=_service(record, place, stage),
         environment=place.name,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from cxlocal.config.problems import near
 from cxlocal.domain import Verdict
 from cxlocal.errors import CxError, Refused, Undecided, UsageError
-from cxlocal.events.runs import is_shared, run_judged
+from cxlocal.events.belonging import is_shared
+from cxlocal.events.runs import run_judged
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.standing import require
 from cxlocal.hooks.stage_view import GateAnswer

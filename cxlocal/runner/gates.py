@@ -15,6 +15,7 @@ from cxlocal.runner.gate_question import data_age_seconds, gate_question
 from cxlocal.runner.promotions import contradictions, promotion_draft, promotions
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.work import Work
+from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
 GRANTED = ("granted", "overridden")
@@ -109,7 +110,7 @@ def _way_out(work: Work, stage: Stage, promotion: str) -> str:
         again += f" --to {environment.name}"
     if not promotion:
         return f"settle what it says, then: {again}"
-    decide = f"cxlocal promote {work.record.version} {promotion}"
+    decide = f"cxlocal promote {quoted(work.record.version)} {quoted(promotion)}"
     override = f"{decide} --override --reason WHY"
     if denied_by_person(work.record, promotion) is not None:
         return f"{override}, then: {again}"

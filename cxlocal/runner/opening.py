@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
+from cxlocal.events.belonging import mark_id
 from cxlocal.events.runs import run_stamped
 from cxlocal.exchange.copies import journal_was_moved
 from cxlocal.exchange.open import is_own
@@ -36,6 +37,7 @@ from cxlocal.runner.facts import (
 from cxlocal.runner.final import Final, as_final, find_final, refuse_tagged
 from cxlocal.runner.handover import fetch_bytes
 from cxlocal.runner.nesting import handed_on, refuse_in_rehearsal, refuse_repetition
+from cxlocal.runner.own_plan import require_own_plan
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.record import RunRecord, Version
 from cxlocal.runner.run_version import check, is_part, rehearsed, stamp, take_number
@@ -52,6 +54,7 @@ from cxlocal.runner.source import (
 from cxlocal.runner.voice import Opening
 from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import Workspace, discard, open_workspace, say_absent
+from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -172,7 +175,7 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
     """
     pushed = ask_git(machine, journal, request, lambda source: _left_out(source, request))
     source = pushed.source
-    run = machine.ids.uuid()
+    run = mark_id(machine.ids.uuid(), source.config.deliverable.name)
     workspace = open_workspace(
         machine.home, source.repository, source.revision.commit, run,
         in_place=_in_place(source, request), overlay=request.rehearsal,
@@ -266,7 +269,7 @@ def _refuse_empty(plan: Plan, selection: Selection) -> None:
         why="every stage works in a protected environment or waits for one that does"
         if plan.stages
         else "cx.toml has no stages",
-        hint=f"cxlocal run --to {selection.stopped_by}"
+        hint=f"cxlocal run --to {quoted(selection.stopped_by)}"
         if selection.stopped_by
         else "add one to [stages]",
         name="nothing-to-run",
@@ -287,7 +290,8 @@ def find_run(
     """A run of this folder's deliverable with its source, in the name of whoever asks now, and
     perhaps ``runs_stages`` of it.
 
-    Raises UsageError for a run that is not known, or one of another deliverable.
+    Raises UsageError for a run that is not known, or one of another deliverable, and Refused for a plan
+    from elsewhere that is not that of its commit.
     """
     record = RunRecord.attach(journal, run)
     source = open_source(machine, record.revision, {"jobs": jobs}, runs_stages=runs_stages)
@@ -298,6 +302,7 @@ def find_run(
             hint="call it in the folder of that deliverable, or with -C DIR",
             name="other-deliverable",
         )
+    require_own_plan(machine, source, record)
     record.actor = source.actor
     return source, record
 

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.errors import Refused
-from cxlocal.events.runs import shared_run_id
+from cxlocal.events.belonging import shared_id
 from cxlocal.events.types import PIPELINE_QUEUED, RUN_RESUMED, TASK_STARTED
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.projection.stages import counted
+from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -163,8 +164,8 @@ def new_shared_id(journal: Journal, deliverable: str, place: Place, commit: str)
     has not heard of the other, give it the same id, and the store gives that one number."""
     server = server_of(place.name, place.run_url)
     for count in itertools.count():
-        words = (place.name, server, place.run_id, deliverable, commit, str(count))
-        run = shared_run_id(words)
+        words = (place.name, server, place.run_id, commit, str(count))
+        run = shared_id(deliverable, words)
         if journal.one("SELECT 1 FROM run WHERE id = ?", (run,)) is None:
             return run
     raise AssertionError("counting never ends")
@@ -201,7 +202,7 @@ def refuse_other(other: CiRun, commit: str, place: Place | None = None) -> Refus
         why="what one run builds, tests and deploys is one commit",
         hint=f"check out {other.revision[:12]} here; or begin a run of its own: {begin}"
         f" (CXLOCAL_RUN={other.id} cxlocal run finish ends that one); a decision or a deployment"
-        f" names its version: cxlocal promote {other.shown} NAME, cxlocal deploy {other.shown}",
+        f" names its version: cxlocal promote {quoted(other.shown)} NAME, cxlocal deploy {quoted(other.shown)}",
         name="other-commit",
         revision=other.revision,
         found=commit,

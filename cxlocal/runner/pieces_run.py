@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cxlocal.config.load import read
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, StoreNeeded, UsageError
-from cxlocal.events.runs import is_shared
+from cxlocal.events.belonging import is_shared, mark_id
 from cxlocal.exchange.messages import RUN_HAS_NUMBER
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.sync import SyncReport, synchronise
@@ -122,7 +122,7 @@ def start(
         if found.run is not None:
             started = _join(machine, journal, pushed, found, met, number=number)
         else:
-            run = machine.ids.uuid()
+            run = mark_id(machine.ids.uuid(), plan.deliverable)
             if not new and _is_shared(source, met):
                 commit = source.revision.commit
                 run = new_shared_id(journal, plan.deliverable, source.place, commit)

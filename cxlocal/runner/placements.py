@@ -8,6 +8,7 @@ from typing import Any
 
 from cxlocal.domain import Actor
 from cxlocal.events import places
+from cxlocal.events.belonging import mark_id
 from cxlocal.events.document import Draft
 from cxlocal.events.resources import environment_closed
 from cxlocal.hooks.tool import ArtifactRef
@@ -171,7 +172,8 @@ def deployed_drafts(
             record.ref,
             kind=chosen,
             # It has had its id since it began; only in an environment of one run is that not said.
-            event_id=record.open_deployment(stage_run) or record.journal.ids.uuid(),
+            event_id=record.open_deployment(stage_run)
+            or mark_id(record.journal.ids.uuid(), record.ref.deliverable),
             service=service,
             environment=environment.name,
             instance=instance,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cxlocal.domain import Outcome, path_part
 from cxlocal.errors import Conflict, Trouble
 from cxlocal.events import outputs
+from cxlocal.events.belonging import mark_id
 from cxlocal.events.document import Draft
 from cxlocal.hooks.report import Case, Report
 from cxlocal.hooks.tool import ArtifactRef
@@ -238,7 +239,7 @@ def report_drafts(
     if raw is not None:
         digest, size = keep_file(journal.home, raw, private=True)
         kept = {"sha256": digest, "size": size}
-    event_id = journal.ids.uuid()
+    event_id = mark_id(journal.ids.uuid(), record.ref.deliverable)
     finished = outputs.suite_finished(
         record.ref,
         stage=stage.name,

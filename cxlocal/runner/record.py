@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from cxlocal.domain import Actor, Outcome
 from cxlocal.errors import Trouble, UsageError
 from cxlocal.events import outputs, runs
+from cxlocal.events.belonging import is_shared, mark_id
 from cxlocal.events.document import Draft, Event
 from cxlocal.events.runs import RunRef
 from cxlocal.events.types import PIPELINE_FINISHED, RUN_RESUMED, SUITE_FINISHED
@@ -81,6 +82,8 @@ class RunRecord:
     plan_sha256 = ""
     ended = False
     """It was over when it was looked up."""
+    made_from: str | None = None
+    """The commit our stages are made from; empty: not known; None: that of the run."""
     single_commands = False
     """Single commands carry it out, so that anybody may repeat any stage at any time."""
 
@@ -125,18 +128,17 @@ class RunRecord:
         that uses it, later by digest. ``beside`` writes what belongs into the same commit."""
         from cxlocal.runner.queued import queued_facts
 
-        run = run or journal.ids.uuid()
-        uri = runs.run_uri(run, facts.place.run_url)
-        name, own = plan.deliverable, not runs.is_shared(run)
-        ref = RunRef(name, run, plan.title or name, uri, _elsewhere(journal, own=own))
+        run = run or mark_id(journal.ids.uuid(), plan.deliverable)
+        name, uri = plan.deliverable, runs.run_uri(run, facts.place.run_url)
+        elsewhere = _elsewhere(journal, own=not is_shared(run))
+        ref = RunRef(name, run, plan.title or name, uri, elsewhere)
         # Another machine's event may have brought it, but may be missing where ours will be read.
         known = journal.one(
             "SELECT 1 FROM run WHERE plan_sha256 = ? AND node = ? LIMIT 1",
             (facts.plan_sha256, journal.node),
         )
-        custom = queued_facts(plan, facts)
-        if known is None:
-            custom["plan"] = facts.plan_bytes.decode()
+        whole = {} if known else {"plan": facts.plan_bytes.decode()}
+        custom = {**queued_facts(plan, facts), **whole}
         revision = facts.revision.commit if facts.revision else ""
         record = cls(journal, ref, plan, facts.kind, facts.actor, revision)
         record.repository = (facts.repository or {}).get("url", "")
@@ -153,7 +155,7 @@ class RunRecord:
             return None
         name, uri = row["deliverable"], runs.run_uri(run, row["place_url"] or "")
         who = Actor(row["actor"] or "", row["actor_how"] or "")
-        own = row["node"] == journal.node and not runs.is_shared(run)
+        own = row["node"] == journal.node and not is_shared(run)
         ref = RunRef(name, run, row["title"] or name, uri, _elsewhere(journal, own=own))
         record = cls(journal, ref, None, row["kind"] or "", who, row["revision"] or "")
         record.version, record.number = row["version"] or "", row["number"]
@@ -201,8 +203,8 @@ class RunRecord:
         """The version that the run has; None where it has none yet."""
         if not self.version:
             return None
-        row = self.journal.one("SELECT number_how FROM run WHERE id = ?", (self.run,))
-        return Version(self.version, self.line, self.number, (row and row["number_how"]) or "")
+        row = self.journal.one("SELECT number_how FROM run WHERE id = ?", (self.run,)) or {}
+        return Version(self.version, self.line, self.number, row.get("number_how") or "")
 
     def started_draft(self, version: Version) -> Draft:
         """The run has its version."""
@@ -240,6 +242,7 @@ class RunRecord:
             # A clock that was set back must not make it wait less than nothing.
             "ready_at": utc_text(min(ready_at_ms, self.journal.clock.now_ms())),
             "host": host_name(),
+            "revision": self.revision if self.made_from is None else self.made_from,
             **(more or {}),
         }
         drafts = [runs.stage_started(self.ref, stage=stage.name, attempt=attempt, facts=facts)]
@@ -330,7 +333,7 @@ class RunRecord:
                     artifact_purl=purls[0] if purls else "",
                 )
             )
-        elif stage.kind == "test" and not any(_ends(draft, stage.name) for draft in extra):
+        elif stage.kind == "test" and not _ends(extra, stage.name):
             drafts.append(self._suite_end(ref, stage, attempt, outcome))
         drafts.append(
             runs.stage_finished(
@@ -360,7 +363,7 @@ class RunRecord:
             environment=stage.environment,
             outcome=outcome,
             facts={},
-            event_id=self.journal.ids.uuid(),
+            event_id=mark_id(self.journal.ids.uuid(), self.ref.deliverable),
             instance=self.instance(stage.environment),
         )
 
@@ -483,8 +486,8 @@ class RunRecord:
         return row["outcome"] if row else None
 
 
-def _ends(draft: Draft, suite: str) -> bool:
-    return draft.type == SUITE_FINISHED and draft.custom.get("suite") == suite
+def _ends(drafts: Sequence[Draft], suite: str) -> bool:
+    return any((one.type, one.custom.get("suite")) == (SUITE_FINISHED, suite) for one in drafts)
 
 
 def _unknown(run: str) -> UsageError:

@@ -15,6 +15,7 @@ from cxlocal.runner.driver import drive
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.resources import Made, is_own, standing, standing_in
 from cxlocal.runner.source import Machine, open_source, read_secrets
+from cxlocal.text import quoted
 
 DUE_SECONDS = 60.0
 """For destroying one thing a dead run left behind."""
@@ -124,7 +125,7 @@ def _close(journal: Journal, run: str, name: str, instance: str, reason: str) ->
         raise Trouble(
             f"{instance} could not be destroyed",
             why=still_running(left),
-            hint=f"end that, then: cxlocal env destroy {instance}",
+            hint=f"end that, then: cxlocal env destroy {quoted(instance)}",
             name="not-destroyed",
         )
 

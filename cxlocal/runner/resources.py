@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from cxlocal.events.belonging import mark_id
 from cxlocal.events.document import Draft
 from cxlocal.events.resources import (
     EXPIRES_SECONDS,
@@ -109,7 +110,7 @@ class Maker:
         self._instance = instance
         self._stage_run = stage_run
         self._verb = verb or stage.verb
-        self.resource = record.journal.ids.uuid()
+        self.resource = mark_id(record.journal.ids.uuid(), record.ref.deliverable)
         """The id of what it may make."""
         self._first = first
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from cxlocal.errors import CxError, Refused
+from cxlocal.events.belonging import mark_id
 from cxlocal.events.runs import RunRef, run_uri
 from cxlocal.events.turns import Asked, turn_asked, turn_ended
 from cxlocal.exchange.store import Store
@@ -24,6 +25,7 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner import locks
 from cxlocal.runner.admission import busy, hold
 from cxlocal.runner.record import RunRecord
+from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
 ASK_SECONDS = 1.0
@@ -90,7 +92,7 @@ class Turns:
         there = [one for one in self._open(name, place) if not self._is_own(one)]
         if there and heard:
             return elsewhere(place, there[0])
-        turn = self._journal.ids.uuid()
+        turn = mark_id(self._journal.ids.uuid(), name)
         asked = Asked(turn, place, place, stage, record.version, host_name(), heard)
         record.record(turn_asked(record.ref, asked))
         number = self._number(name, place, turn) if heard and self.learn() else 0
@@ -219,7 +221,7 @@ def elsewhere(place: str, row: dict[str, Any]) -> Refused:
     return Refused(
         f"another machine deploys into {place}",
         why=holder(row),
-        hint=f"run this again when it is done; if that machine is gone: cxlocal env take {place} -m WHY",
+        hint=f"run this again when it is done; if that machine is gone: cxlocal env take {quoted(place)} -m WHY",
         name="environment-busy",
     )
 

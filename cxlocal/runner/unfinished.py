@@ -10,6 +10,7 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.projection.views import ENDINGS
 from cxlocal.runner import locks
+from cxlocal.text import quoted
 
 ALL = """
 SELECT u.*, (SELECT max(n.version) FROM deployments_now n WHERE n.deliverable = u.deliverable
@@ -66,7 +67,7 @@ def telling(found: list[dict[str, Any]]) -> list[str]:
         lines.append(f"{place}: {live}, {_words(one)}, {one['since']}{why}")
         if one["state"] != "under way":
             lines.append(
-                f"  'cxlocal rollback {one['environment']}' puts back what was well;"
-                f" 'cxlocal deploy {one['version']} --to {one['environment']}' tries again"
+                f"  'cxlocal rollback {quoted(one['environment'])}' puts back what was well;"
+                f" 'cxlocal deploy {quoted(one['version'])} --to {quoted(one['environment'])}' tries again"
             )
     return lines

@@ -20,6 +20,7 @@ from cxlocal.runner.leftovers import Notes, of_run, place_word
 from cxlocal.runner.placements import instance_of, known_uri
 from cxlocal.runner.products import described
 from cxlocal.runner.resources import handles
+from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -123,7 +124,10 @@ class Work:
 
     def way_of(self, stage: Stage) -> Way:
         """How a stage of this run comes to deploy."""
-        again = self.again or f"cxlocal run --resume {self.record.run[:8]} --to {stage.environment}"
+        again = (
+            self.again
+            or f"cxlocal run --resume {self.record.run[:8]} --to {quoted(stage.environment)}"
+        )
         return Way(f"{again} --allow-older", self.allow_older, self.back, self.deployment_reason)
 
     @property

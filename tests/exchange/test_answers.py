@@ -105,7 +105,7 @@ def outcome(journal: Journal, reply: Reply, message: dict[str, Any]) -> str:
     try:
         answer = read_answer(message)
         if isinstance(answer, Refusal):
-            return as_error(answer).name
+            return as_error(answer, "x").name
         with journal.write() as transaction:
             apply(transaction, reply._replace(answer=answer))
             unsent(journal.connection)
@@ -208,11 +208,18 @@ def test_what_is_read() -> None:
 
 def test_what_a_refusal_says() -> None:
     data = {"what": 1, "name": 2, "line": "2.7"}
-    refused = read_answer({"refusal": {"name": "no", "cause": "c", "fix": "f", "data": data}})
+    refused = read_answer(
+        {"refusal": {"name": "not-allowed", "cause": "c", "fix": "f", "data": data}}
+    )
     assert isinstance(refused, Refusal)
-    error: CxError = as_error(refused)
+    error: CxError = as_error(refused, "x")
     assert isinstance(error, Refused)
-    assert (error.name, error.why, error.hint, error.data) == ("no", "c", "f", {"line": "2.7"})
+    assert (error.name, error.why, error.hint, error.data) == (
+        "not-allowed",
+        "c",
+        "f",
+        {"line": "2.7"},
+    )
     bare = read_answer({"refusal": {}})
     assert isinstance(bare, Refusal)
     assert (bare.name, bare.cause) == ("refused", "the store gave no reason")

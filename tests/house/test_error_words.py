@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from cxlocal import errors
 from cxlocal.commands.root import cli
 from cxlocal.commands.table import COMMANDS
 from cxlocal.errors import CxError
+from cxlocal.text import quoted
 
 # Kinds of errors. Those of the exchange (BadMessage and its like) pass between programs, and people
 # are told of them by one of these. Who interrupts a command knows why (Interrupted).
@@ -154,3 +156,70 @@ def test_every_command_that_a_message_names_exists(sources: list[Any]) -> None:
 def test_the_sweep_sees(text: str, found: str) -> None:
     problems = [complaint(words) for words in named_commands(text)]
     assert "".join(problems) == found
+
+
+def unquoted(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """What stands in a command that is told to people and may hold anything."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.JoinedStr):
+            continue
+        said = ""
+        for part in node.values:
+            if isinstance(part, ast.Constant):
+                said += str(part.value)
+                continue
+            assert isinstance(part, ast.FormattedValue)
+            expression = ast.unparse(part.value)
+            harmless = (
+                expression.endswith("[:8]") or "quoted" in expression or "shlex" in expression
+            )
+            if IN_A_COMMAND.search(said) and not harmless:
+                yield node.lineno, expression
+            said += "X"
+
+
+IN_A_COMMAND = re.compile(r"cxlocal [a-z-]+( [a-z]+)?(( --?[a-z][a-z-]*)? [A-Za-z0-9=-]*)*$")
+
+
+def test_what_is_put_into_a_command_is_quoted(sources: list[Any]) -> None:
+    """Names of environments, versions, addresses and files come from histories and other machines."""
+    wrong = [
+        f"{source.path}:{line}: {expression}"
+        for source in sources
+        for line, expression in unquoted(source.tree)
+        if expression not in SAFE_IN_COMMANDS
+    ]
+    assert wrong == []
+
+
+SAFE_IN_COMMANDS = {
+    "API", "record.number", "margin", "option", "KINDS[0]", "'-- COMMAND' if watched else '--began'", "log",
+}  # fmt: skip
+"""Expressions that hold numbers, constants of ours, or are quoted where they are made."""
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "",
+        "2.7.0",
+        "1!2.7",
+        "2.7.7;id>&2;",
+        "a b",
+        "it's",
+        "$(id)",
+        "`id`",
+        "~",
+        "Ünï",
+        "a\nb",
+        "-x",
+        "a@b",
+        "#",
+    ],
+)
+def test_a_quoted_word_is_one_word_to_a_shell(word: str) -> None:
+    assert shlex.split(f"x {quoted(word)}") == ["x", word]
+    told = subprocess.run(
+        ["/bin/sh", "-c", f"printf %s {quoted(word)}"], capture_output=True, check=True
+    )
+    assert told.stdout.decode() == word

@@ -49,7 +49,7 @@ def release(
     return [
         run_queued(ref, {"kind": "release", "actor": ACTOR, "reason": "a fix"}),
         version_used(
-            deliverable="shop", run=run, line="1", number=number, scheme="semver", text=version,
+            deliverable="shop", run=run, line="1", number=number, scheme="own", text=version,
             sort_key=f"{number:09d}", how="online", lineage="L", generation=1, k=number, actor=ACTOR,
         ),
         run_started(ref, version=version, line="1", number=number, how="online"),

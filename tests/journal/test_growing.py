@@ -589,5 +589,6 @@ def test_every_index_has_something_that_would_grow(worlds: tuple[World, World]) 
     # Rows that are almost never there (turns are of deployments of many machines alone), and the order of
     # versions, which taking a number asks for.
     assert found - NOTICED.keys() == {
-        "event_ahead", "run_final", "stage_run_bad", "turn_open", "version_by_order",
+        "event_ahead", "run_final", "stage_run_bad", "stage_run_elsewhere", "turn_open",
+        "version_by_order",
     }  # fmt: skip

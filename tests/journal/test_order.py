@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,8 @@ def draft_of(choice: int, run: str, deliverable: str, extra: int) -> Draft:
             {
                 "kind": "release",
                 "actor": ACTOR,
-                "plan": {"n": extra},
-                "plan_sha256": str(extra),
+                "plan": f'{{"n":{extra}}}',
+                "plan_sha256": sha256(f'{{"n":{extra}}}'.encode()).hexdigest(),
                 "changes": {"total": 1, "listed": [{"commit": f"c{extra}", "subject": "s"}]},
             },
         ),

@@ -205,7 +205,7 @@ def test_p9_a_machine_restored_from_a_backup(
     restored = open_journal(laptop.home)
     try:
         with pytest.raises(Refused, match="locked"):
-            obtain_number(restored, None, request("too soon"))
+            obtain_number(restored, None, request("too-soon"))
         level(any_store, restored)
         assert restored.node != old
         texts = restored.query(
@@ -214,7 +214,7 @@ def test_p9_a_machine_restored_from_a_backup(
         )
         assert texts, "what the store had came back"
         assert obtain_number(restored, any_store, request("r1")).number == 1, "and so did its run"
-        following = obtain_number(restored, None, request("next night")).number
+        following = obtain_number(restored, None, request("next-night")).number
         assert following is not None
         assert following > held[0].hi, "the old reserve is not touched again"
         assert following != spent

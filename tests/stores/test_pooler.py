@@ -96,7 +96,7 @@ def test_machines_share_few_sessions(
     # More often than a driver waits before it prepares what it is asked.
     for turn in range(8):
         for index, (journal, store) in enumerate(zip(journals, stores, strict=True)):
-            found = obtain_number(journal, store, request(f"m{index} r{turn}"))
+            found = obtain_number(journal, store, request(f"m{index}-r{turn}"))
             assert found.online, turn
             numbers.append(found.number)
     assert sorted(numbers) == list(range(24))

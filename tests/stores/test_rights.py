@@ -249,7 +249,7 @@ def test_a_follower_takes_along_what_it_may(
     boss_old = Door(old, members, "boss", Rights(manage=True), urls[0])
     boss_new = Door(new, fresh, "boss", Rights(manage=True), urls[1])
     for name in ("shop", "engine"):
-        obtain_number(boss, boss_old, request(f"boss {name}", deliverable=name))
+        obtain_number(boss, boss_old, request(f"boss-{name}", deliverable=name))
     sync(boss, boss_old)
     used = obtain_number(bob, at_old, request("bob", deliverable="shop")).number
     sync(bob, at_old)

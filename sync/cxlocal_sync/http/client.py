@@ -13,9 +13,10 @@ from typing import Any
 
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import Conflict, CxError, NotSignedIn, Refused, Trouble, error_from_json
+from cxlocal.exchange.answers import ABOUT_THE_REQUEST
 from cxlocal.exchange.messages import BLOB_BYTES_MAX, MESSAGE_BYTES_MAX
-from cxlocal.exchange.store import StoreUnreachable
-from cxlocal.text import is_hexadecimal
+from cxlocal.exchange.store import StoreUnreachable, cannot_serve
+from cxlocal.text import is_hexadecimal, quoted
 from cxlocal_sync.http import wire
 from cxlocal_sync.http.credentials import (
     Credential,
@@ -190,7 +191,7 @@ class HttpStore:
                 "the lender does not know this machine",
                 why=error.why,
                 hint="ask for a code ('cxlocal store invite NAME --store lend:' on the lender), then:"
-                f" cxlocal store join {self.url} --code CODE --print-token",
+                f" cxlocal store join {quoted(self.url)} --code CODE --print-token",
             ) from error
 
     # The wire
@@ -223,7 +224,7 @@ class HttpStore:
             return answer.content
         if answer.status == 413 and not answer.is_json:
             raise self._too_large_on_the_way(path, len(content))
-        raise self._refusal(answer)
+        raise self._refusal(answer, path)
 
     @property
     def token(self) -> str:
@@ -237,7 +238,7 @@ class HttpStore:
                 f"this machine is not enrolled at {self.url}",
                 why="there is no token for it in the home folder",
                 hint=f"ask for a code ('cxlocal store invite NAME'), then: "
-                f"cxlocal store join {self.url} --code CODE",
+                f"cxlocal store join {quoted(self.url)} --code CODE",
             )
         return self._credential.token
 
@@ -252,7 +253,7 @@ class HttpStore:
                 return kept
             raise self._unreachable(f"{error.what}: {error.why}", error.hint) from error
 
-    def _refusal(self, answer: HttpAnswer) -> CxError:
+    def _refusal(self, answer: HttpAnswer, path: str) -> CxError:
         if 300 <= answer.status < 400:
             return self._unreachable(
                 "it sends us to another address", "correct [store] url in cx.toml"
@@ -267,6 +268,9 @@ class HttpStore:
             return self._unreachable(f"it answered {answer.status}, and not as a store does")
         if answer.status >= 500 or answer.status == 429:
             return self._unreachable(": ".join(filter(None, (error.what, error.why))), error.hint)
+        if path == wire.EXCHANGE and error.name not in ABOUT_THE_REQUEST:
+            said = ": ".join(filter(None, (error.what, error.why)))
+            return cannot_serve(self.url, f"{error.name} ({answer.status})", said, error.hint)
         return error
 
     def _too_large_on_the_way(self, path: str, size: int) -> CxError:

@@ -19,6 +19,7 @@ from typing import Any
 from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import CxError, Refused
 from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.text import quoted
 from cxlocal_sync.keys import names
 from cxlocal_sync.keys.cache import cache_path, is_current, open_cache
 from cxlocal_sync.keys.carry_out import Tools, carry_out
@@ -169,7 +170,7 @@ class KeyStore(Answering):
         except SpaceMissing as error:
             hint = (
                 "mount it; only for a new store: make the place if it is missing, then:"
-                f" cxlocal store create {self.url}"
+                f" cxlocal store create {quoted(self.url)}"
             )
             raise self._unreachable(str(error), hint) from error
         except SpaceError as error:

@@ -14,6 +14,7 @@ from cxlocal.errors import Refused
 from cxlocal.exchange.messages import STORE_LEFT, BadMessage, text_of, whole_of
 from cxlocal.numbers import log
 from cxlocal.numbers.schemes import NUMBER_MAX
+from cxlocal.text import quoted
 from cxlocal_sync.stores.grants import Granter
 from cxlocal_sync.stores.session import Session
 
@@ -93,7 +94,7 @@ def _refuse_strangers(strangers: set[str], to: str, *, others: bool, name: str =
         else "other machines use this store",
         why=f"{len(strangers)} of them were in contact, such as {min(strangers)[:8]}; none of them"
         f" would get a number {f'of {name} ' if name else ''}from it any more",
-        hint=f"cxlocal store adopt {to} --with-others, and then the same on each of them",
+        hint=f"cxlocal store adopt {quoted(to)} --with-others, and then the same on each of them",
         name="not-alone",
     )
 

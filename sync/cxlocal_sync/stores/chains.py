@@ -20,6 +20,7 @@ from cxlocal.exchange.messages import (
     is_keepable,
     text_of,
 )  # fmt: skip
+from cxlocal.exchange.receive import refuse_untrue
 from cxlocal.values import NamedTuple
 from cxlocal_sync.stores.feed import Feed
 from cxlocal_sync.stores.grants import Granter
@@ -130,6 +131,7 @@ class Chains:
                 f"event {event.sequence} does not continue its chain",
                 why="its place within the deliverable is wrong", name="bad-chain",
             )  # fmt: skip
+        refuse_untrue(event)
 
     def _follows(self, event: Event, node_id: int, taken: list[Placed]) -> bool:
         """Whether it continues the chain of its deliverable."""

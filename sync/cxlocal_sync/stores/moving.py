@@ -21,6 +21,7 @@ from typing import Any
 
 from cxlocal.errors import Refused
 from cxlocal.exchange.store import Store
+from cxlocal.text import quoted
 from cxlocal.values import NamedTuple, Protocol
 from cxlocal_sync.stores.feed import ROOT
 from cxlocal_sync.stores.session import Session
@@ -114,7 +115,7 @@ def prepare(old: Place, new: Place) -> bool:
     if gone and gone != new.url:
         raise Refused(
             "this store was moved already", why=f"it is at {gone}",
-            hint=f"cxlocal serve --store {gone}", name="store-moved",
+            hint=f"cxlocal serve --store {quoted(gone)}", name="store-moved",
         )  # fmt: skip
     if not new.exists():
         if gone:

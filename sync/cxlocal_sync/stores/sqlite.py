@@ -33,6 +33,7 @@ from cxlocal.journal.whereabouts import file_hint
 from cxlocal.journal.witness import Seen, read_seen, write_seen
 from cxlocal.numbers.log import LogBroken
 from cxlocal.private import FILE, close, make_file, make_folder
+from cxlocal.text import quoted
 from cxlocal_sync.stores.answer import WENT_BACK, Answering, answer, judge_file, refuse
 from cxlocal_sync.stores.feed import read_store, running_at
 from cxlocal_sync.stores.founding import check_content, check_digest, found, may_found
@@ -224,7 +225,7 @@ class SqliteStore(Answering):
         told = message.get("contact")
         if is_own(self.url) or (isinstance(told, dict) and told.get("lineage")):
             return self._unreachable(f"its file is {how}, and the journal belongs to it")
-        made = f"'cxlocal store create {self.url}'"
+        made = f"'cxlocal store create {quoted(self.url)}'"
         return self._unreachable(
             f"its file is {how}; where there never was a store, {made} begins one",
             "bring the file back, or mount the disk it is on; releases go on from the reserve",
