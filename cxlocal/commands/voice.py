@@ -74,7 +74,8 @@ class TerminalVoice:
             say(
                 "  outside   'git push' from here leads nowhere; what a command sends in another way"
             )
-            say("            or changes on this machine, a rehearsal cannot hold back")
+            say("            (git send-pack, a network of its own) or changes on this machine,")
+            say("            a rehearsal cannot hold back")
         if said.kept:
             say(f"  kept      {', '.join(said.kept)} (done before)")
         for words in said.back:
