@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 
-from cxlocal.commands.table import COMMANDS, ROWS, SECTIONS
+from cxlocal.commands.table import COMMANDS, OUTWARD, ROWS, SECTIONS
 from cxlocal.errors import UsageError
+from cxlocal.processes.environment import WITHIN
 
 CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 Example = tuple[str, str]
@@ -96,6 +98,14 @@ class Command(click.Command):
         except click.UsageError as error:
             error.ctx = error.ctx or ctx
             raise
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does; in a stage of a rehearsal, what reaches beyond it is refused."""
+        if WITHIN in os.environ and ctx.command_path.partition(" ")[2] in OUTWARD:
+            from cxlocal.runner.nesting import refuse_outward
+
+            refuse_outward(os.environ)
+        return super().invoke(ctx)
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write sentence, examples, then explanation."""

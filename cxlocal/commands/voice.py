@@ -72,9 +72,10 @@ class TerminalVoice:
             say(f"  left out  {name}: {why}")
         if said.kind != "release":
             say(
-                "  outside   git pushes nothing from here; what else a command sends over the network"
+                "  outside   'git push' from here leads nowhere; what a command sends in another way"
             )
-            say("            or changes on this machine, a rehearsal cannot hold back")
+            say("            (git send-pack, a network of its own) or changes on this machine,")
+            say("            a rehearsal cannot hold back")
         if said.kept:
             say(f"  kept      {', '.join(said.kept)} (done before)")
         for words in said.back:

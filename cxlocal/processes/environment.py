@@ -11,6 +11,16 @@ from collections.abc import Iterable, Mapping
 
 WITHIN = "CXLOCAL_WITHIN"
 """Tells a cxlocal that a stage calls of the runs it is part of (``cxlocal.runner.nesting``)."""
+NO_PUSHES = "CXLOCAL_NO_PUSHES"
+"""Set for the programs of a rehearsal: their git pushes to no host, and to none of the remotes named
+here, an address a line."""
+NOWHERE = "/dev/null/a-rehearsal-pushes-nowhere"
+"""Where a git that must not push pushes to: below a file no path is; read in git's complaint."""
+ANY_ADDRESS = (f"url.{NOWHERE}/.pushInsteadOf", "")
+"""Configuration of git that sends pushes nowhere: every address begins with nothing. A longer beginning
+that somebody configured wins over it."""
+OF_THIS_MACHINE = ("/", "./", "../", "file://", "http://localhost:", "http://127.0.0.1:")
+"""Beginnings of addresses between which the tests of other programs push."""
 
 KEPT = (
     # where programs and the person's files are
@@ -19,7 +29,7 @@ KEPT = (
     # language and time zone
     "LANG", "LANGUAGE", "LC_*", "TZ",
     # which machine this is to cxlocal itself, and which run it stands in
-    "CXLOCAL_HOME", "CXLOCAL_STORE", "CXLOCAL_NODE", WITHIN, "CXLOCAL_MARK",
+    "CXLOCAL_HOME", "CXLOCAL_STORE", "CXLOCAL_NODE", WITHIN, "CXLOCAL_MARK", NO_PUSHES,
     # how output may look
     "TERM", "NO_COLOR",
     # which certificates are trusted, and the way out to the network
@@ -44,11 +54,26 @@ def stage_environment(
     """The environment of a stage, out of the environment ``base`` we were started with.
 
     ``pass_env`` names further variables; ``NAME_*`` passes all that begin so. ``extra`` wins over
-    everything. Pure.
+    everything. Where ``base`` says that nothing is pushed, git is told so for every
+    repository. Pure.
     """
     names = {*KEPT, *pass_env}
     begins = tuple(one[:-1] for one in names if one.endswith("*"))
     kept = {name: value for name, value in base.items() if name in names or name.startswith(begins)}
     kept.setdefault("PATH", _PATH)
     kept.update(extra or {})
-    return kept
+    return _without_pushes(kept, base[NO_PUSHES]) if NO_PUSHES in base else kept
+
+
+def _without_pushes(told: Mapping[str, str], remotes: str) -> dict[str, str]:
+    """The environment with configuration of ours after that which it has."""
+    pairs = [ANY_ADDRESS, *((f"url.{one}.pushInsteadOf", one) for one in OF_THIS_MACHINE)]
+    for one in filter(None, remotes.split("\n")):
+        spelled = (one, f"file://{one}") if one.startswith("/") else (one,)
+        pairs += [(f"url.{NOWHERE}.pushInsteadOf", address) for address in spelled]
+    count = told.get("GIT_CONFIG_COUNT", "")
+    first = int(count) if count.isdecimal() else 0
+    ours = {NO_PUSHES: remotes, "GIT_CONFIG_COUNT": str(first + len(pairs))}
+    for index, (key, value) in enumerate(pairs, first):
+        ours |= {f"GIT_CONFIG_KEY_{index}": key, f"GIT_CONFIG_VALUE_{index}": value}
+    return {**told, **ours}

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cxlocal.processes.environment import ANY_ADDRESS, NOWHERE
 from cxlocal.revision.filters import Filter, as_configuration, quoted
 from cxlocal.revision.git import ask
 from cxlocal.revision.remotes import around, origin_of
@@ -20,8 +21,6 @@ from cxlocal.revision.repository import Repository
 CHECKOUT_SECONDS = 600.0
 """For writing or comparing the files of one repository; the largest known (4 million files) take
 minutes."""
-NOWHERE = "a-rehearsal-pushes-nowhere"
-"""Where a repository that must not push pushes to: a path that is not there, read in git's complaint."""
 
 _PRE_PUSH = """\
 #!/bin/sh
@@ -114,15 +113,16 @@ def _format(source: Repository, git_dir: Path) -> list[str]:
 def _no_pushes(source: Repository, git_dir: Path) -> list[str]:
     """Remotes that lead nowhere for a push: ``origin``, and those that the person's or the system's
     configuration gives to every repository. An address of its own for pushes is not replaced by
-    ``pushInsteadOf``. Addresses that are known lead nowhere by themselves, too; for all others there
-    is the hook, which goes by no address."""
+    ``pushInsteadOf``. Addresses that are known lead nowhere by themselves, too, as a longer beginning
+    that somebody configured would win over that of all others. What no address stops must be signed,
+    which git refuses where the host takes no signatures, and the hook refuses the rest."""
     hooks = git_dir / "hooks"
     hooks.mkdir(exist_ok=True)
     hook = hooks / "pre-push"
     hook.write_text(_PRE_PUSH)
     hook.chmod(0o755)
     origin = origin_of(source)
-    nowhere, known = quoted(str(git_dir.absolute() / NOWHERE)), around(source)
+    nowhere, known = quoted(NOWHERE), around(source)
     lines = ["[core]", f"\thooksPath = {quoted(str(hooks.absolute()))}"]
     for name in dict.fromkeys(("origin", *known.names)):
         lines.append(f"[remote {quoted(name)}]")
@@ -132,6 +132,9 @@ def _no_pushes(source: Repository, git_dir: Path) -> list[str]:
     lines.append(f"[url {nowhere}]")
     lines += [f"\tpushInsteadOf = {quoted(url)}" for url in (origin.url, *known.addresses) if url]
     lines += [f"\tinsteadOf = {quoted(url)}" for url in known.push_addresses]
+    key, value = ANY_ADDRESS
+    lines += [f"[url {quoted(key.removeprefix('url.').removesuffix('.pushInsteadOf'))}]",
+              f"\tpushInsteadOf = {quoted(value)}", "[push]", "\tgpgSign = true"]  # fmt: skip
     return lines
 
 

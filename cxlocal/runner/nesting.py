@@ -15,8 +15,9 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from cxlocal.errors import Refused
-from cxlocal.processes.environment import WITHIN
+from cxlocal.processes.environment import NO_PUSHES, WITHIN
 from cxlocal.processes.identity import alive, own_identity
+from cxlocal.revision.remotes import around
 from cxlocal.revision.repository import identity
 from cxlocal.runner.orphans import here
 from cxlocal.runner.record import RunRecord
@@ -35,6 +36,8 @@ def handed_on(machine: Machine, source: Source, record: RunRecord) -> dict[str, 
     told = {HOME: str(machine.home.resolve()), NODE: "kept" if source.kept else "passing"}
     if settings.store_url and settings.origins["store.url"] in NOT_IN_A_CHECKOUT:
         told[STORE] = settings.store_url
+    if record.kind != "release":
+        told[NO_PUSHES] = "\n".join(around(source.repository).addresses)
     runs = [*_read(machine.environ)["runs"], _level(machine, record)]
     return {**machine.environ, **told, WITHIN: json.dumps({"told": told, "runs": runs})}
 
@@ -67,7 +70,7 @@ def disown(environ: MutableMapping[str, str]) -> None:
     if home and os.path.realpath(home) == told.get(HOME):
         return
     runs = [run["run"] for run in found["runs"]]
-    for name in (STORE, NODE):
+    for name in (STORE, NODE, NO_PUSHES):
         if name in told and environ.get(name) == told[name]:
             del environ[name]
     if environ.get("CXLOCAL_RUN") in runs:
@@ -94,13 +97,27 @@ def refuse_repetition(machine: Machine, source: Source) -> None:
 def refuse_in_rehearsal(machine: Machine) -> None:
     """Raises Refused for what would release, deploy or promote anything while a rehearsal that we are
     part of goes on. A test suite with a home of its own does as it likes."""
-    for run in _read(machine.environ)["runs"]:
-        same_home = run["home"] == str(machine.home.resolve())
-        if run["kind"] != "release" and same_home and _goes_on(run):
+    _refuse_in_rehearsal(
+        machine.environ, str(machine.home.resolve()), "releases, deploys and promotes"
+    )
+
+
+def refuse_outward(environ: Mapping[str, str]) -> None:
+    """Raises Refused, in a stage of a rehearsal, for a command that changes something beside this
+    machine's journal: a store, a remote, the journals of others, a lasting environment."""
+    home = environ.get(HOME, "")
+    _refuse_in_rehearsal(
+        environ, os.path.realpath(home) if home else "", "sends, fetches and settles"
+    )
+
+
+def _refuse_in_rehearsal(environ: Mapping[str, str], home: str, does: str) -> None:
+    """``home`` is where this command's journal is; empty where nobody says that it is another one."""
+    for run in _read(environ)["runs"]:
+        if run["kind"] != "release" and home in ("", run["home"]) and _goes_on(run):
             raise Refused(
                 f"this is a stage of rehearsal {run['run'][:8]} of {run['deliverable']!r}",
-                why="a rehearsal releases, deploys and promotes nothing, also not by a command of its"
-                " stages",
+                why=f"a rehearsal {does} nothing, also not by a command of its stages",
                 hint='give the stage kind = "publish" or "deploy": a rehearsal leaves it out',
                 name="within-rehearsal",
                 run=run["run"],

@@ -10,6 +10,7 @@ nothing of the configuration.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -325,8 +326,8 @@ def in_ci(environ: Mapping[str, str]) -> bool:
 
 
 def run_of_folder(folder: Path | str | None) -> str:
-    """The run that ``.cx/run`` of the project names; empty for none."""
-    if folder is None:
+    """The run that ``.cx/run`` of the project names; empty for none, and for a folder that is a link."""
+    if folder is None or os.path.islink(os.path.join(folder, os.path.dirname(RUN_FILE))):
         return ""
     try:
         with open_plain(os.path.join(folder, RUN_FILE)) as file:
@@ -339,6 +340,9 @@ def run_of_folder(folder: Path | str | None) -> str:
 def remember_run(folder: Path | str, run: str) -> None:
     """Write ``.cx/run``. Raises OSError."""
     path = Path(folder, RUN_FILE)
+    if path.parent.is_symlink():
+        # Whoever wrote the repository would choose where we write, and over whose file.
+        raise OSError(errno.ELOOP, f"{path.parent.name} is a link and is not followed", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, run + "\n", mode=0o666, durable=False)
 

@@ -330,16 +330,17 @@ class PieceAttempt:
         stage = self.stage
         if not (stage.reports or stage.produces or self.reports or self.produced):
             return None, (outcome, reason)
-        from cxlocal.runner.stage_outputs import Named, find_left, released
+        from cxlocal.runner.stage_outputs import Named, confine, find_left, released
         from cxlocal.runner.stage_verdict import judge_left
 
-        record, named = self.record, Named(self.produced, self.reports)
+        record = self.record
         try:
+            folder = self.around.folder()
+            named = confine(folder, Named(self.produced, self.reports))
             readers: dict[str, ReportReader] = {}
             if stage.reports or self.reports:
                 home = None if record is None else record.journal.home
                 readers = self.around.readers(home, self.troubles.warn)
-            folder = self.around.folder()
             left = find_left(stage, named, folder, self._before, readers, self.masker)
         except (CxError, OSError) as problem:
             if outcome == Outcome.SUCCESS:

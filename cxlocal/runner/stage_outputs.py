@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from cxlocal.domain import Outcome
 from cxlocal.errors import Conflict
 from cxlocal.files import fresh_folder
@@ -30,7 +32,7 @@ from cxlocal.runner.stage_verdict import (
     words_of_tests,
     written,
 )
-from cxlocal.runner.workspace import matches
+from cxlocal.runner.workspace import inside, matches
 from cxlocal.text import clean_text
 from cxlocal.values import NamedTuple
 
@@ -52,6 +54,19 @@ class Named(NamedTuple):
 
     produced: Sequence[Produced] = ()
     reports: Sequence[ReportFile] = ()
+
+
+def confine(folder: Path, named: Named) -> Named:
+    """What a caller names, its paths as those that the plan names are found: from ``folder`` or the
+    present one, links followed. Raises Trouble for one that leads out of ``folder``."""
+
+    def found(path: Path) -> Path:
+        return inside(folder, str(path.absolute()))
+
+    return Named(
+        [replace(one, path=found(one.path)) for one in named.produced],
+        [replace(one, path=found(one.path)) for one in named.reports],
+    )
 
 
 class Collected(NamedTuple):

@@ -192,7 +192,7 @@ def inside(folder: Path, name: str) -> Path:
         raise Trouble(
             f"{name} leads out of the checkout",
             why="nothing outside of the checkout may become part of a release",
-            hint="correct the path in cx.toml",
+            hint="name a file in the checkout, or have the stage copy it there",
             name="outside-checkout",
         )
     return path

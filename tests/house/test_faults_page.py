@@ -91,6 +91,7 @@ FAULTS = {
     "A remote with a relative or a rewritten address",
     "A submodule that is not here",
     "`cx.toml` is a link",
+    "A link in the checkout leads out of it",
     "A stamp that would damage its file",
     "A clone without tags, and tags of neighbours",
     "Non-UTF-8 paths and output",

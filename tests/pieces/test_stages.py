@@ -223,6 +223,55 @@ def test_what_the_disk_does_not_take_is_trouble_and_no_outcome(desk: Any) -> Non
     assert [one[2] for one in desk.stages()] == ["success", "error"]
 
 
+@pytest.mark.parametrize(
+    "named",
+    ["--artifact=app=link", "--artifact=app=folder/secret", "--artifact=app=../secret",
+     "--artifact=app=ABSOLUTE", "--artifact=app=chain", "--report=junit=link"],
+)  # fmt: skip
+def test_what_leads_out_of_the_checkout_is_no_output(desk: Any, named: str) -> None:
+    """As for ``produces``: neither a link, nor a folder that is one, nor what is named plainly."""
+    desk.start()
+    away = desk.root / "away"
+    away.mkdir()
+    (away / "secret").write_text("of this machine")
+    (desk.root / "secret").write_text("of this machine")
+    (desk.tree / "link").symlink_to(away / "secret")
+    (desk.tree / "chain").symlink_to("link")
+    (desk.tree / "folder").symlink_to(away)
+    named = named.replace("ABSOLUTE", str(away / "secret"))
+    done = desk("stage", "free", named, "--", "true")
+    assert done.code == 9 and "leads out of the checkout" in done.err
+    assert desk.stages()[-1][2] == "error"
+    assert not desk.rows("SELECT 1 FROM artifact")
+    kept = [one.read_bytes() for one in (desk.home / "blobs").rglob("*") if one.is_file()]
+    assert b"of this machine" not in kept
+
+
+def test_a_link_within_the_checkout_is_the_file_it_leads_to(desk: Any) -> None:
+    desk.start()
+    (desk.tree / "app-1.zip").write_text("bytes")
+    (desk.tree / "app.zip").symlink_to("app-1.zip")
+    assert desk("stage", "free", "--artifact", "app=app.zip", "--", "true").code == 0
+    assert desk.rows("SELECT file_name FROM artifact") == [{"file_name": "app-1.zip"}]
+
+
+@pytest.mark.parametrize("kept", ["run", ""])
+def test_a_folder_of_ours_that_is_a_link_is_not_followed(desk: Any, kept: str) -> None:
+    away = desk.root / "away"
+    away.mkdir()
+    if kept:
+        (away / kept).write_text("important")
+    (desk.tree / ".cx").symlink_to("../away")
+    desk.git("add", ".cx")
+    desk.git("commit", "-qm", "a link")
+    desk.git("push", "-q", "origin", "HEAD")
+    done = desk("run", "start")
+    assert done.code == 0 and "is a link and is not followed" in done.err
+    assert [one.read_text() for one in away.iterdir()] == ["important"] * bool(kept)
+    assert desk("stage", "free", "--", "true").code == 0
+    assert [one.name for one in away.iterdir()] == ["run"] * bool(kept)
+
+
 def test_reports_are_read_also_of_commands_that_failed(desk: Any) -> None:
     desk.start()
     (desk.root / "unit.xml").write_text(JUNIT)
@@ -243,7 +292,7 @@ def test_secrets_reach_the_command_and_nothing_else(desk: Any) -> None:
     run = desk.start()
     value = "s3cret-value-of-this-test"
     words = ["sh", "-c", 'test "$TOKEN" = "$THE_TOKEN"; echo "<$TOKEN>"; touch "$NAMED"']
-    named = str(desk.root / f"of-{value}.zip")
+    named = str(desk.tree / f"of-{value}.zip")
     env = {"THE_TOKEN": value, "NAMED": named}
     done = desk("stage", "unit", "--artifact", f"kept={named}", "--", *words, env=env)
     assert done.code == 0, done.err

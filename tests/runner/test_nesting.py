@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cxlocal.commands.root import cli
+from cxlocal.commands.table import OUTWARD
+from cxlocal.errors import Refused
 from cxlocal.processes.environment import WITHIN
-from cxlocal.runner.nesting import disown
+from cxlocal.processes.identity import own_identity
+from cxlocal.runner.nesting import disown, refuse_outward
+from cxlocal.runner.orphans import here
 
 STAGE = "[stages]\na = {{ command = '''{command}''' }}\n"
 
@@ -130,6 +137,68 @@ def test_what_a_run_has_left_behind_may_run_it_later(inner: Any, tmp_path: Path)
     assert json.loads(within)["runs"][0]["deliverable"] == "shop"
     again = inner.run(env={"CXLOCAL_WITHIN": within})
     assert again.code == 0, again.err
+
+
+def _within(kind: str, **changed: str) -> str:
+    own = own_identity()
+    run = {
+        "run": "outer", "kind": kind, "deliverable": "shop", "root": "", "commit": "",
+        "home": "/outer", "pid": str(own.pid), "start": own.start, "here": here(), **changed,
+    }  # fmt: skip
+    return json.dumps({"told": {}, "runs": [run]})
+
+
+@pytest.mark.parametrize(
+    ("environ", "refused"),
+    [
+        ({WITHIN: _within("rehearsal"), "CXLOCAL_HOME": "/outer"}, True),
+        ({WITHIN: _within("rehearsal")}, True),
+        ({WITHIN: _within("drill"), "CXLOCAL_HOME": "/outer"}, True),
+        ({WITHIN: _within("rehearsal"), "CXLOCAL_HOME": "/own"}, False),
+        ({WITHIN: _within("rehearsal", pid="1", start="never")}, False),
+        ({WITHIN: _within("release"), "CXLOCAL_HOME": "/outer"}, False),
+        ({}, False),
+    ],
+)
+def test_what_reaches_beyond_a_rehearsal_is_refused_while_it_goes_on(
+    environ: dict[str, str], refused: bool
+) -> None:
+    if not refused:
+        return refuse_outward(environ)
+    with pytest.raises(Refused, match="stage of rehearsal outer"):
+        refuse_outward(environ)
+
+
+INWARD = {
+    "run", "run start", "run finish", "rehearse", "drill", "demo", "stage", "promote", "deploy", "rollback",
+    "status", "log", "show", "artifact", "artifact list", "artifact get", "browse", "sql", "version",
+    "version list", "version explain", "version next", "store", "store status", "store members", "serve",
+    "export", "verify", "journal", "journal path", "journal rebuild", "journal recover", "doctor", "init",
+    "env", "env list", "env show", "env observe", "prune", "mirror", "mirror list", "config", "config show",
+    "config schema", "config path", "plugins", "trust", "completion",
+}  # fmt: skip
+"""What a stage of a rehearsal may call, or what has a rule of its own."""
+
+
+def _commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        yield f"{before}{name}", found
+        if isinstance(found, click.Group):
+            yield from _commands(found, f"{before}{name} ")
+
+
+def test_each_command_is_one_or_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And those that reach beyond it are refused, whatever they are told."""
+    found = dict(_commands(cli))
+    assert found.keys() - INWARD == OUTWARD
+    monkeypatch.setenv(WITHIN, _within("rehearsal"))
+    monkeypatch.delenv("CXLOCAL_HOME", raising=False)
+    for path in OUTWARD:
+        context = click.Context(found[path], info_name=f"cxlocal {path}")
+        with pytest.raises(Refused, match="stage of rehearsal outer"):
+            found[path].invoke(context)
 
 
 WORDS = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
