@@ -57,11 +57,14 @@ class Named(NamedTuple):
 
 
 def confine(folder: Path, named: Named) -> Named:
-    """What a caller names, its paths as those that the plan names are found: from ``folder`` or the
-    present one, links followed. Raises Trouble for one that leads out of ``folder``."""
+    """What a caller names, links followed. Whoever types the path of another folder means it; one of
+    the checkout that leads out of it by a link is somebody else's doing: Trouble."""
 
     def found(path: Path) -> Path:
-        return inside(folder, str(path.absolute()))
+        typed = Path(os.path.normpath(path.absolute()))
+        if any(typed.is_relative_to(one) for one in (folder.absolute(), folder.resolve())):
+            return inside(folder, str(path.absolute()))
+        return path
 
     return Named(
         [replace(one, path=found(one.path)) for one in named.produced],

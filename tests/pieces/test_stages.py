@@ -225,11 +225,11 @@ def test_what_the_disk_does_not_take_is_trouble_and_no_outcome(desk: Any) -> Non
 
 @pytest.mark.parametrize(
     "named",
-    ["--artifact=app=link", "--artifact=app=folder/secret", "--artifact=app=../secret",
-     "--artifact=app=ABSOLUTE", "--artifact=app=chain", "--report=junit=link"],
+    ["--artifact=app=link", "--artifact=app=folder/secret", "--artifact=app=LINK",
+     "--artifact=app=chain", "--report=junit=link"],
 )  # fmt: skip
 def test_what_leads_out_of_the_checkout_is_no_output(desk: Any, named: str) -> None:
-    """As for ``produces``: neither a link, nor a folder that is one, nor what is named plainly."""
+    """As for ``produces``: neither by a link, nor by a folder that is one."""
     desk.start()
     away = desk.root / "away"
     away.mkdir()
@@ -238,13 +238,24 @@ def test_what_leads_out_of_the_checkout_is_no_output(desk: Any, named: str) -> N
     (desk.tree / "link").symlink_to(away / "secret")
     (desk.tree / "chain").symlink_to("link")
     (desk.tree / "folder").symlink_to(away)
-    named = named.replace("ABSOLUTE", str(away / "secret"))
+    named = named.replace("LINK", str(desk.tree / "link"))
     done = desk("stage", "free", named, "--", "true")
     assert done.code == 9 and "leads out of the checkout" in done.err
     assert desk.stages()[-1][2] == "error"
     assert not desk.rows("SELECT 1 FROM artifact")
     kept = [one.read_bytes() for one in (desk.home / "blobs").rglob("*") if one.is_file()]
     assert b"of this machine" not in kept
+
+
+@pytest.mark.parametrize("path", ["../away/app.zip", "ABSOLUTE", "app/../../away/app.zip"])
+def test_whoever_types_the_path_of_another_folder_means_it(desk: Any, path: str) -> None:
+    desk.start()
+    (desk.root / "away").mkdir()
+    (desk.root / "away" / "app.zip").write_text("built beside the tree")
+    named = path.replace("ABSOLUTE", str(desk.root / "away" / "app.zip"))
+    (desk.tree / "app").mkdir()
+    assert desk("stage", "free", f"--artifact=app={named}", "--", "true").code == 0
+    assert desk.rows("SELECT file_name FROM artifact") == [{"file_name": "app.zip"}]
 
 
 def test_a_link_within_the_checkout_is_the_file_it_leads_to(desk: Any) -> None:
