@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 from pluggy import HookimplMarker
 
+from cxlocal.journal.local_tables import TOLD_TO_NOBODY
 from cxlocal.projection.asked import PAGE_ROWS
 from datasette_cxlocal.cells import CellPlace, register_functions, show_cell
 from datasette_cxlocal.home import home_of
@@ -34,8 +35,18 @@ hookimpl = HookimplMarker("datasette")
 
 @hookimpl
 def prepare_connection(conn: sqlite3.Connection) -> None:
-    """Give SQL ``human_duration()`` and ``hlc_time()``."""
+    """Give SQL ``human_duration()`` and ``hlc_time()``, and nobody what only this machine and its store
+    may know: whoever says it passes for this machine."""
     register_functions(conn)
+    conn.set_authorizer(hide_tokens)
+
+
+def hide_tokens(
+    action: int, table: str | None, column: str | None, database: str | None, trigger: str | None
+) -> int:
+    """For ``set_authorizer``: what is hidden reads as nothing, so that pages of its table go on."""
+    hidden = action == sqlite3.SQLITE_READ and (table, column) in TOLD_TO_NOBODY
+    return sqlite3.SQLITE_IGNORE if hidden else sqlite3.SQLITE_OK
 
 
 @hookimpl
