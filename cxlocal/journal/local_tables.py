@@ -7,11 +7,6 @@ no history.
 
 from __future__ import annotations
 
-TOLD_TO_NOBODY = frozenset(
-    {("contact", "token"), ("contact", "proposal"), ("asked", "request"), ("carried", "request")}
-)
-"""Table and column by which a machine shows its store that it is itself: no page holds them."""
-
 NUMBERS = """
 -- Numbers this machine may still take without asking. At most one stretch for each line: what is
 -- exchanged for a newer one is given up and recorded as skipped.

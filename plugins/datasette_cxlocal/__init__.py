@@ -16,7 +16,6 @@ from urllib.parse import urlencode
 
 from pluggy import HookimplMarker
 
-from cxlocal.journal.local_tables import TOLD_TO_NOBODY
 from cxlocal.projection.asked import PAGE_ROWS
 from datasette_cxlocal.cells import CellPlace, register_functions, show_cell
 from datasette_cxlocal.home import home_of
@@ -31,6 +30,11 @@ from datasette_cxlocal.routes import answer_late, routes
 from datasette_cxlocal.story import STORY, story_of
 
 hookimpl = HookimplMarker("datasette")
+
+TOLD_TO_NOBODY = frozenset(
+    {("contact", "token"), ("contact", "proposal"), ("asked", "request"), ("carried", "request")}
+)
+"""Table and column by which a machine shows its store that it is itself."""
 
 
 @hookimpl

@@ -303,6 +303,34 @@ def test_secrets_reach_the_command_and_nothing_else(desk: Any) -> None:
     assert not list(desk.home.rglob(f"*{value}*")), "nor as the name of what is kept"
 
 
+def test_no_word_of_a_stage_that_lists_a_secret_holds_it(desk: Any) -> None:
+    config = (desk.tree / "cx.toml").read_text()
+    config = config.replace('command = "make test"', 'command = "x", secrets = ["TOKEN"]')
+    desk.write({"cx.toml": config + '[secrets]\nTOKEN = { env = "THE_TOKEN" }\n'})
+    desk.start()
+    value = "s3cret-value-of-this-test"
+    env = {"THE_TOKEN": value}
+    (desk.root / "app.zip").write_text("app")
+    done = desk("stage", "unit", "--ended", "failure", "-m", f"curl: {value} refused", env=env)
+    assert done.code == 0 and value not in done.err
+    done = desk("stage", "unit", "--", f"/nope/{value}", env=env)
+    assert done.code == 127 and value not in done.out + done.err and "/nope/***" in done.err
+    for words in (
+        ["--part", value, "--", "touch", "ran"],
+        ["--part", value, "--began"],
+        ["--part", value, "--ended", "success"],
+        ["--artifact", f"{value}={desk.root / 'app.zip'}", "--", "touch", "ran"],
+        ["--artifact", f"{value}={desk.root / 'app.zip'}", "--ended", "success"],
+    ):
+        done = desk("stage", "unit", *words, env=env)
+        assert (done.code, value in done.out + done.err) == (2, False), (words, done.err)
+        assert "a name holds a secret" in done.err
+    assert not (desk.tree / "ran").exists()
+    assert value.encode() not in (desk.home / "journal.db").read_bytes()
+    reasons = [row["reason"] for row in desk.rows("SELECT reason FROM stage_run ORDER BY attempt")]
+    assert reasons[0] == "curl: *** refused" and "/nope/***" in reasons[1], reasons
+
+
 def test_what_cannot_be_wrapped_is_only_told(desk: Any) -> None:
     desk.start()
     assert desk("stage", "approve", "--began").code == 0
