@@ -303,6 +303,25 @@ def test_secrets_reach_the_command_and_nothing_else(desk: Any) -> None:
     assert not list(desk.home.rglob(f"*{value}*")), "nor as the name of what is kept"
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8"])
+def test_no_kept_report_holds_a_secret_in_another_encoding(desk: Any, encoding: str) -> None:
+    config = (desk.tree / "cx.toml").read_text()
+    config = config.replace('command = "make test"', 'command = "x", secrets = ["TOKEN"]')
+    desk.write({"cx.toml": config + '[secrets]\nTOKEN = { env = "THE_TOKEN" }\n'})
+    desk.start()
+    value = "s3cret-value-of-this-test"
+    text = f'<testsuite name="s"><testcase name="a"/><!-- {value} --></testsuite>'
+    (desk.root / "unit.xml").write_bytes(text.encode(encoding))
+    done = desk("stage", "unit", "--report", "junit=unit.xml", "--", "cp", "../unit.xml", ".",
+                env={"THE_TOKEN": value})  # fmt: skip
+    assert done.code == 0, done.err
+    row = desk.rows("SELECT * FROM report")[0]
+    assert (row["passed"], bool(row.get("sha256"))) == (1, encoding == "utf-8")
+    for file in desk.home.rglob("*"):
+        if file.is_file():
+            assert not any(value.encode(each) in file.read_bytes() for each in (encoding, "utf-8"))
+
+
 def test_no_word_of_a_stage_that_lists_a_secret_holds_it(desk: Any) -> None:
     config = (desk.tree / "cx.toml").read_text()
     config = config.replace('command = "make test"', 'command = "x", secrets = ["TOKEN"]')
