@@ -244,7 +244,7 @@ def keep(
             drafts += report_drafts(record, stage, attempt, one.report, raw, said)
             if raw is None:
                 text = f"report {one.shown} was read and is not kept: no secret can be found in its encoding"
-                drafts.append(record.flag_draft("report-not-kept", text))
+                drafts.append(record.flag_draft("unreadable-report", text))
         if one.report.problem:
             about = record.ref.stage_run(stage.name, attempt)
             drafts.append(record.flag_draft("unreadable-report", words_of_problem(one), about))
