@@ -193,7 +193,7 @@ def error_from_json(shape: object) -> CxError | None:
     code = shape.get("exit_code")
     kind = _BY_EXIT_CODE.get(code, Trouble) if isinstance(code, int) else Trouble
     extra = {str(key): value for key, value in data.items()} if isinstance(data, dict) else {}
-    for taken in ("what", "why", "hint", "name"):
+    for taken in ("self", "what", "why", "hint", "name"):
         extra.pop(taken, None)
     return kind(
         shape["what"],

@@ -32,10 +32,10 @@ def write_whole(
         take_name(file, path, durable=durable)
 
 
-def open_plain(path: Path | str) -> BufferedReader:
-    """A file to read from. A pipe or a device, for which a reader might wait for ever, raises OSError as
+def open_plain(path: Path | str, *, folder: int | None = None) -> BufferedReader:
+    """A file to read from, by its name below the open ``folder``. A pipe or a device, for which a reader might wait for ever, raises OSError as
     a file does that cannot be opened."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "it is not a plain file", str(path))

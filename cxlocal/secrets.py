@@ -8,13 +8,16 @@ secret command printed.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cxlocal.errors import ConfigError, CxError, Trouble
+from cxlocal.files import fresh_folder, open_plain
 from cxlocal.processes.family import traced
 from cxlocal.processes.mask import LEAST_CHARACTERS
 from cxlocal.processes.start import run_captured
@@ -57,8 +60,12 @@ def resolve(
     *,
     environ: Mapping[str, str],
     folder: Path,
+    alone: bool = False,
 ) -> dict[str, str]:
     """The values of the ``wanted`` secrets.
+
+    ``alone``: nobody asked for what is in ``folder`` to be run. A command then starts in a folder that
+    holds the files its words name (``files_named``), to which somebody agreed, and nothing else.
 
     ``environ`` is the environment we were started with; relative files and commands start at
     ``folder``. Raises ConfigError for a name without a source and Trouble, name ``no-secret``, for
@@ -74,18 +81,19 @@ def resolve(
                 hint=f'add to [secrets]: {name} = {{ env = "{name}" }}',
                 name="unknown-secret",
             )
-        values[name] = _usable(name, source, _read(name, source, environ, folder))
+        values[name] = _usable(name, source, _read(name, source, environ, folder, alone))
     return values
 
 
 def probe(
     sources: Mapping[str, SecretSource], *, environ: Mapping[str, str], folder: Path
 ) -> list[Probe]:
-    """For each secret whether it can be had here and now. Reads every source; tells no value."""
+    """For each secret whether it can be had here and now. Reads every source, its command alone with
+    what it names; tells no value."""
     found: list[Probe] = []
     for name, source in sources.items():
         try:
-            value = resolve(sources, [name], environ=environ, folder=folder)[name]
+            value = resolve(sources, [name], environ=environ, folder=folder, alone=True)[name]
         except CxError as error:
             found.append(Probe(name, describe(source), False, error.why or error.what))
         else:
@@ -113,7 +121,42 @@ def _unwise(source: SecretSource, folder: Path, value: str) -> str:
     return ""
 
 
-def _read(name: str, source: SecretSource, environ: Mapping[str, str], folder: Path) -> bytes:
+def files_named(words: Iterable[str], folder: Path) -> list[str]:
+    """Those of ``words`` that name a plain file, from ``folder``."""
+    found = []
+    for word in sorted(set(words)):
+        with contextlib.suppress(OSError, ValueError), open_plain(folder / word):
+            found.append(word)
+    return found
+
+
+def _ask_alone(
+    name: str, source: SecretSource, argv: list[str], environ: Mapping[str, str], folder: Path
+) -> bytes:
+    own = {key: value for key, value in environ.items() if key != "OLDPWD"}
+    with fresh_folder() as bare:
+        for word in files_named(argv, folder):
+            place = Path(os.path.normpath(bare / word))
+            if place.is_relative_to(bare):  # else it is named as a whole, or leads to nothing here
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with open_plain(folder / word) as content, place.open("wb") as file:
+                    shutil.copyfileobj(content, file)
+                    place.chmod(stat.S_IMODE(os.fstat(content.fileno()).st_mode) | stat.S_IRUSR)
+        try:
+            return _ask(name, source, argv, {**own, "PWD": str(bare)}, bare)
+        except Trouble as error:
+            raise _no_secret(name, source, error.why, ALONE) from error
+
+
+ALONE = (
+    "outside of a run its command starts in a folder that holds no files but those its words name:"
+    " name what it reads"
+)
+
+
+def _read(
+    name: str, source: SecretSource, environ: Mapping[str, str], folder: Path, alone: bool
+) -> bytes:
     if source.env is not None:
         value = environ.get(source.env)
         if value is None:
@@ -122,7 +165,8 @@ def _read(name: str, source: SecretSource, environ: Mapping[str, str], folder: P
             )
         return os.fsencode(value)
     if source.cmd is not None:
-        return _ask(name, source, list(source.cmd), environ, folder)
+        ask = _ask_alone if alone else _ask
+        return ask(name, source, list(source.cmd), environ, folder)
     if source.file is not None:
         path = _path(source.file, folder)
         try:

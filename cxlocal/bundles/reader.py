@@ -26,6 +26,7 @@ from cxlocal.exchange.messages import (
     whole_of,
 )
 from cxlocal.exchange.token import token_in
+from cxlocal.files import open_plain
 from cxlocal.text import is_hexadecimal
 from cxlocal.values import NamedTuple
 
@@ -94,7 +95,7 @@ def look(path: Path, own: str) -> Contents:
 def frames_of(path: Path) -> Iterator[Frame]:
     """The frames of a file. Raises Trouble where it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             yield from read_frames(file, str(path))
     except OSError as problem:
         raise Trouble(

@@ -20,7 +20,7 @@ from cxlocal.exchange.carried import Question
 from cxlocal.exchange.contact import Batch, build, next_batch, prepare, reserve_wish
 from cxlocal.exchange.messages import BLOB_BYTES_MAX, PROTOCOL
 from cxlocal.exchange.reply import Wish
-from cxlocal.files import fresh_file, take_name
+from cxlocal.files import fresh_file, open_plain, take_name
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import partial_nodes
@@ -218,7 +218,7 @@ def write_file(path: Path, fill: Callable[[BundleWriter], Filled]) -> tuple[Fill
 def _check_place(path: Path) -> None:
     """Only a bundle is written over: a slip of the tongue must not cost anybody a file."""
     try:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             there = file.read(len(FAMILY))
     except FileNotFoundError:
         return

@@ -26,7 +26,7 @@ from pluggy import HookimplMarker, PluginManager
 
 from cxlocal.clock import SystemIds
 from cxlocal.commands.context import App, pass_app
-from cxlocal.commands.doors import Asgi, Front, OwnHost, ReadOnly, Scope, WithKey
+from cxlocal.commands.doors import Asgi, Front, OwnHost, ReadOnly, Scope, Sealed, WithKey
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import put
 from cxlocal.commands.terminal import say, warn
@@ -122,7 +122,7 @@ def browse(
         data().flush()
         if not no_open and has_display(app.environ, sys.platform):
             webbrowser.open(address)
-        _serve(OwnHost(pages, names), listener)
+        _serve(Sealed(OwnHost(pages, names)), listener)
     return ExitCode.DONE
 
 

@@ -98,6 +98,38 @@ class OwnHost:
         return (name if colon and port.isdigit() else whole) in self.names
 
 
+class Sealed:
+    """The pages, which no page of another site shows inside of itself, and which load nothing from
+    elsewhere. What a page says of this itself, as ours do, stays."""
+
+    POLICY = (
+        b"default-src 'self' 'unsafe-inline' data: blob:; object-src 'none'; base-uri 'self';"
+        b" form-action 'self'; frame-ancestors 'none'"
+    )
+    HEADERS = (
+        (b"content-security-policy", POLICY),
+        (b"x-frame-options", b"DENY"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"same-origin"),
+    )
+
+    def __init__(self, pages: Asgi) -> None:
+        self.pages = pages
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """ASGI."""
+
+        async def sealed(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                given = list(message.get("headers", ()))
+                named = {bytes(name).lower() for name, _ in given}
+                more = [one for one in self.HEADERS if one[0] not in named]
+                message = {**message, "headers": [*given, *more]}
+            await send(message)
+
+        await self.pages(scope, receive, sealed)
+
+
 class Front:
     """The pages, where the first one is the board of the only journal: the list of databases that
     Datasette begins with counts rows, and nobody came for it."""

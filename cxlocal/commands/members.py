@@ -139,7 +139,7 @@ def grant(
         had = {each["name"]: each["rights"] for each in managed.members()["members"]}
         kept = had.get(name, Rights().as_json())
         named = rights_asked(both, take, push, read, False) if lists else kept
-        rights = {**named, "manage": bool(kept["manage"]) if manage is None else manage}
+        rights = {**named, "manage": bool(kept.get("manage")) if manage is None else manage}
         found = managed.grant(name, rights)
     finally:
         managed.close()

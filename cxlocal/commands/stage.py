@@ -178,7 +178,7 @@ def _report_only(asked: StageRequest, ended: str | None, reason: str) -> int:
             0, app.clock.now_ms(), ""
         )  # fmt: skip
         asked.name_outputs(told)
-        if told.reports or stage.reports:
+        if reason or by.part or told.produced or told.reports or stage.reports:
             told.hide()
         told.troubles.strict = True
         if not told.attempt and record.is_guarded(stage):
@@ -285,7 +285,7 @@ def _wrap(asked: StageRequest, words: tuple[str, ...], *, strict: bool) -> int:
         send_passing(app, None if record is None else record.journal)
         ran = wrapped.run(words, cwd=os.getcwd(), timeout_seconds=asked.timeout_seconds)
         if (ran.code in (126, 127) and ran.exit_code is None) or ran.code == TIMED_OUT:
-            warn(f"{asked.name}: {ran.reason}")
+            warn(f"{asked.name}: {wrapped.masked(ran.reason)}")
         try:
             wrapped.end(
                 ran.outcome,

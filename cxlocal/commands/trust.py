@@ -6,6 +6,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,17 +17,22 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, put, rows_options, write_rows
 from cxlocal.commands.project import agreed, load_project, open_project_store
 from cxlocal.commands.terminal import harmless, say
-from cxlocal.config.agreement import agree, read, remove, secrets_digest, trusted
+from cxlocal.config.agreement import agree, files_of_secrets, read, remove, secrets_digest, trusted
 from cxlocal.config.load import read as read_config
 from cxlocal.config.types import Config, SecretSource, source_of
 from cxlocal.errors import Refused, UsageError
 from cxlocal.exchange.agreed import agree_to
 from cxlocal.exchange.destination import destination
+from cxlocal.files import open_plain
 from cxlocal.hooks.trust import FOLDER, read_project
 from cxlocal.revision.local_file import agree_to_local, find_local, first_home
 from cxlocal.secrets import describe
 from cxlocal.text import counted, utc_text
 from cxlocal.values import NamedTuple
+
+SHOWN_LINES = 40
+SHOWN_BYTES = 4096
+"""Of each file that a secret's command names."""
 
 
 class Item(NamedTuple):
@@ -186,7 +192,21 @@ def _secrets(app: App, config: Config) -> Iterator[Item]:
     digest = secrets_digest(config, app.project())
     if digest:
         lines = [f"    {name}: {_whole(one)}" for name, one in config.secrets.items()]
+        for word in files_of_secrets(config, app.project()):
+            lines += [f"    {word}:", *_shown(app.project() / word)]
         yield _content(app, "secrets", digest, ["secrets, tried by 'cxlocal doctor':", *lines])
+
+
+def _shown(path: Path) -> list[str]:
+    """The beginning of a file."""
+    try:
+        with open_plain(path) as file:
+            text = file.read(SHOWN_BYTES + 1).decode("utf-8", "backslashreplace")
+    except OSError as problem:
+        return [f"      | ({problem.strerror})"]
+    lines = [f"      | {line}" for line in text[:SHOWN_BYTES].splitlines()]
+    rest = len(text) > SHOWN_BYTES or len(lines) > SHOWN_LINES
+    return [*lines[:SHOWN_LINES], *(["      | … there is more: read the file"] if rest else [])]
 
 
 def _whole(source: SecretSource) -> str:

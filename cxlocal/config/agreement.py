@@ -20,6 +20,7 @@ from cxlocal.errors import ConfigError, Refused, Trouble
 from cxlocal.files import open_plain, write_whole
 from cxlocal.patterns import compile_late
 from cxlocal.private import FILE, make_home
+from cxlocal.secrets import files_named
 from cxlocal.values import NamedTuple
 
 _DIGEST = compile_late(r"sha256:[0-9a-f]{64}")
@@ -113,14 +114,19 @@ def secrets_digest(config: Config, root: Path) -> str:
     if not config.secrets:
         return ""
     sources = {name: source_of(one) for name, one in config.secrets.items()}
-    words = {word for one in config.secrets.values() for word in one.cmd or ()}
-    files = {word: _digest_of_file(root / word) for word in sorted(words)}
-    said = [sources, {word: digest for word, digest in files.items() if digest}]
+    files = {word: _digest_of_file(root / word) for word in files_of_secrets(config, root)}
+    said = [sources, files]
     return digest_of("secrets", json.dumps(said, sort_keys=True).encode())
 
 
+def files_of_secrets(config: Config, root: Path) -> list[str]:
+    """The files of the checkout that commands of secrets name: nothing else of it is there for those
+    that run outside of a run."""
+    return files_named((word for one in config.secrets.values() for word in one.cmd or ()), root)
+
+
 def _digest_of_file(path: Path) -> str:
-    """Empty where there is no file: a word may be anything."""
+    """Empty where it went away meanwhile."""
     try:
         with open_plain(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -290,16 +290,23 @@ def decode(raw: bytes) -> str:
 
 
 _USER = compile_late(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^/\s]*)@")
-_QUERY = compile_late(r"(https?://[^\s?#]*)[?#][^\s'\"]*")
+_MISTYPED = compile_late(
+    r"\b(?P<scheme>(?:https?|ftps?|(?:git\+)?ssh|ssh\+git|git):[/\\]*)"
+    r"(?P<user>[^\s/\\@:'\"\[]*:(?!\d+[/?#])[^\s'\"]*|[^\s/\\@:'\"]*)@",
+    re.IGNORECASE,
+)
+"""The same whatever the slashes and whatever stands in the password: git takes no such address, and
+somebody's password stands in it all the same."""
+_QUERY = compile_late(r"(https?:[/\\]*[^\s?#/\\][^\s?#]*)[?#][^\s'\"]*")
 
 
 def hide_credentials(text: str) -> str:
     """``text`` with user names and passwords taken out of every address in it."""
-    return _QUERY.sub(r"\1", _USER.sub(_without_user, text))
+    return _QUERY.sub(r"\1", _MISTYPED.sub(_without_user, _USER.sub(_without_user, text)))
 
 
 def _without_user(match: re.Match[str]) -> str:
     # The user of an ssh address is no secret and belongs to it (git@host); a token over http is.
-    if match["scheme"].lower() in ("ssh://", "git+ssh://", "ssh+git://"):
+    if match["scheme"].lower().rstrip("/\\") in ("ssh:", "git+ssh:", "ssh+git:"):
         return f"{match['scheme']}{match['user'].partition(':')[0]}@"
     return match["scheme"]

@@ -49,7 +49,7 @@ def observe(machine: Machine, source: Source, record: RunRecord, environment: st
     load_own_plugins(machine, source, machine.root)
     stage = _observer(source, record, environment)
     _require_agreed(machine, source)
-    secrets = find_secrets(machine, source, record.plan, frozenset([stage.name]))
+    secrets = find_secrets(machine, source, record.plan, frozenset([stage.name]), alone=True)
     home = record.journal.home
     place = record.plan.environment(environment)
     instance = instance_of(record, place)

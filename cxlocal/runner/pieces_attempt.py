@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.domain import Outcome
-from cxlocal.errors import CxError, Refused, Trouble
+from cxlocal.errors import CxError, Refused, Trouble, UsageError
 from cxlocal.runner.outcomes import REASON_CHARACTERS, outcome_error
 from cxlocal.text import shorten
 from cxlocal.values import NamedTuple
@@ -196,16 +196,30 @@ class PieceAttempt:
 
         return Masker(self.secrets.values())
 
-    def _masked(self, text: str) -> str:
+    def masked(self, text: str) -> str:
+        """``text`` without the secrets that ``hide`` found."""
         return self.masker.text(text) if self.secrets else text
 
     def hide(self) -> None:
-        """Have the stage's secrets."""
+        """Have the stage's secrets. Raises UsageError for a name that holds one."""
         try:
             if self.stage.secrets:
                 self.secrets = self.around.secrets(self.stage.secrets)
         except (CxError, OSError) as problem:
             self.troubles.take(problem, f"stage {self.stage.name} is without its secrets: ")
+        self._refuse_names()
+
+    def _refuse_names(self) -> None:
+        """A name cannot be masked: it says what is meant."""
+        named = [self.stage.name, *(one.name for one in self.produced)]
+        named += [] if self.by is None else [self.by.part]
+        if any(self.masked(name) != name for name in named):
+            raise UsageError(
+                "a name holds a secret",
+                why="names of stages, parts and artifacts are written into the history as they are",
+                hint=f"use another name than {self.masked(' '.join(filter(None, named)))}",
+                name="secret-name",
+            )
 
     def begin(self) -> None:
         """Record the beginning, and look what is there before."""
@@ -304,7 +318,7 @@ class PieceAttempt:
         look = f"; cxlocal show {run[:8]} has its log" if run else ""
         no_success = outcome_error(
             verdict[0],
-            f"stage {self.stage.name}: {self._masked(verdict[1])}",
+            f"stage {self.stage.name}: {self.masked(verdict[1])}",
             why="the command said nothing of it; what a stage leaves behind counts as well",
             hint=f"mend that and run the stage again{look}",
             run=run,
@@ -385,7 +399,7 @@ class PieceAttempt:
             self.stage,
             self.attempt,
             outcome,
-            shorten(self._masked(reason), REASON_CHARACTERS),
+            shorten(self.masked(reason), REASON_CHARACTERS),
             started_ms=started_ms,
             seconds=seconds,
             exit_code=exit_code,

@@ -286,9 +286,9 @@ def find_readers(manager: Manager, plan: Plan) -> dict[str, ReportReader]:
 
 
 def find_secrets(
-    machine: Machine, source: Source, plan: Plan, stages: frozenset[str]
+    machine: Machine, source: Source, plan: Plan, stages: frozenset[str], *, alone: bool = False
 ) -> dict[str, str]:
-    """The secrets that the stages about to run list. Raises ConfigError and Trouble, so that a
+    """The secrets that the stages about to run list (``alone``: outside of a run). Raises ConfigError and Trouble, so that a
     missing one is noticed before a number is taken."""
     places = {plan.stage(name).environment for name in stages}
     users = [(one.secrets, one.tool) for one in plan.stages if one.name in stages]
@@ -300,15 +300,21 @@ def find_secrets(
             wanted.update(dict.fromkeys(find_tool(source.manager, tool).secrets))
     if not wanted:
         return {}
-    return read_secrets(source.settings, wanted, machine.environ, machine.root)
+    return read_secrets(source.settings, wanted, machine.environ, machine.root, alone=alone)
 
 
 def read_secrets(
-    chosen: Settings, wanted: Iterable[str], environ: Mapping[str, str], folder: Path
+    chosen: Settings,
+    wanted: Iterable[str],
+    environ: Mapping[str, str],
+    folder: Path,
+    *,
+    alone: bool = False,
 ) -> dict[str, str]:
-    """The values of secrets that the settings name. Raises ConfigError and Trouble."""
+    """The values of secrets that the settings name (``cxlocal.secrets.resolve``). Raises ConfigError
+    and Trouble."""
     sources = {name: SecretSource(**one) for name, one in chosen.secrets.items()}
-    return resolve_secrets(sources, wanted, environ=environ, folder=folder)
+    return resolve_secrets(sources, wanted, environ=environ, folder=folder, alone=alone)
 
 
 def refuse_stranger(known_root: str, found_root: str, deliverable: str) -> None:

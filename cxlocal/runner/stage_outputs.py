@@ -245,6 +245,9 @@ def keep(
         said = suite_outcome(one, [read for read, _ in left.reports], allow_empty=left.allow_empty)
         with care(f"report {one.shown}: "), _without_secrets(masker, path) as raw:
             drafts += report_drafts(record, stage, attempt, one.report, raw, said)
+            if raw is None:
+                text = f"report {one.shown} was read and is not kept: no secret can be found in its encoding"
+                drafts.append(record.flag_draft("unreadable-report", text))
         if one.report.problem:
             about = record.ref.stage_run(stage.name, attempt)
             drafts.append(record.flag_draft("unreadable-report", words_of_problem(one), about))
@@ -265,8 +268,9 @@ def keep(
 
 
 @contextmanager
-def _without_secrets(masker: Masker, path: Path) -> Iterator[Path]:
-    """The file, or a copy without secrets where there may be some."""
+def _without_secrets(masker: Masker, path: Path) -> Iterator[Path | None]:
+    """The file, or a copy without secrets where there may be some; None, so that it is not kept, where
+    they could not be found in it: in UTF-16 and its like each letter stands beside a zero byte."""
     if not masker:
         yield path
         return
@@ -274,7 +278,9 @@ def _without_secrets(masker: Masker, path: Path) -> Iterator[Path]:
         raw = folder / "report"
         with path.open("rb") as source, raw.open("wb") as target:
             masker.copy(source, target)
-        yield raw
+        with path.open("rb") as source:
+            wide = any(b"\0" in chunk for chunk in iter(lambda: source.read(1 << 20), b""))
+        yield None if wide else raw
 
 
 def put_back(work: Work, stages: Collection[str]) -> None:

@@ -4,7 +4,8 @@ There is no official standard; the survey at https://github.com/testmoapp/junitx
 file comes from an untrusted build: it is read in chunks, declarations of entities end the reading,
 and what is kept is bounded. Counts come from the elements (``junit_elements`` says which of them are
 one test), never from the totals in the file; only where a suite counts failures and none of its
-elements has one, that is believed, as an error of the suite itself.
+elements has one, that is believed, as an error of the suite itself; and where it counts more than its
+elements show, all of them undone by another attempt, the report is none that can be believed.
 
 junitparser builds the whole tree in memory, so half a gigabyte of report would need several; expat
 with handlers needs a few megabytes whatever the size.
@@ -84,7 +85,10 @@ class JUnit:
             problem = f"it cannot be read: {error}"  # A path that no system has: a NUL in it.
         if not problem and not handler.is_report:
             problem = "it is no JUnit report: it holds neither suites nor cases"
-        return Report(self.format, suite or handler.first_suite, handler.tests.end(), problem)
+        cases = handler.tests.end()
+        if handler.short and not any(case.outcome in ("failed", "error") for case in cases):
+            problem = problem or handler.short
+        return Report(self.format, suite or handler.first_suite, cases, problem)
 
 
 class _Open:
@@ -115,8 +119,8 @@ class _OpenSuite:
         self.suite = suite
         self.declared = declared
         """How many failures and errors it says it has, in words; empty for none."""
-        self.bad = False
-        """An element in it failed, at least in one attempt."""
+        self.bad = 0
+        """How many elements in it failed, at least in one attempt."""
 
 
 class _Handler:
@@ -125,6 +129,9 @@ class _Handler:
     def __init__(self) -> None:
         self.is_report = False
         self.first_suite = ""
+        self.short = ""
+        """A suite that counts more failures than its elements show, in words: it matters where none of
+        them is left, as each went well in another attempt."""
         self.tests = Tests()
         self._suites: list[_OpenSuite] = []
         self._suite_count = 0
@@ -239,19 +246,21 @@ class _Handler:
 
     def _close_suite(self, closing: _OpenSuite) -> None:
         if closing.declared and not closing.bad:
-            closing.bad = True
+            closing.bad = 1
             message = f"the suite counts {closing.declared}, and no test of it says so"
             self.tests.add(
                 Element(closing.suite, "", OF_THE_SUITE, NO_PLACE, "error", None, message),
                 one_name=False,
             )
-        if self._suites and closing.bad:
-            self._suites[-1].bad = True
+        elif sum(int(each) for each in re.findall(r"\d{1,9}", closing.declared)) > closing.bad:
+            self.short = f"it counts {closing.declared}, and its tests show {closing.bad}"
+        if self._suites:
+            self._suites[-1].bad += closing.bad
 
     def _keep(self, one: _Open) -> None:
         outcome = one.outcome
         if self._suites and outcome not in ("passed", "skipped"):
-            self._suites[-1].bad = True
+            self._suites[-1].bad += 1
         given = one.attributes
         place = (given.get("file", ""), given.get("line", ""))
         element = Element(
@@ -272,12 +281,19 @@ def _local(name: str) -> str:
 
 
 def _declared(attributes: Mapping[str, str]) -> str:
-    """``2 failures``, ``1 errors``: what a suite says of itself; empty for none."""
+    """``2 failures``, ``1 errors``: what a suite says of itself; empty for none. A total that is not
+    read as none counts, also where it is no number: rather too careful than green."""
     counts = [(attributes.get(name, "").strip(), name) for name in ("failures", "errors")]
     # Not as numbers: Python refuses to read very long ones.
     return " and ".join(
-        f"{count[:9]} {name}" for count, name in counts if count.isdecimal() and count.strip("0")
+        f"{count[:9]} {name}"
+        for count, name in counts
+        if count.lower() not in _NONE and not _ZERO.fullmatch(count)
     )
+
+
+_NONE = {"", "none", "no", "null", "nil", "nan", "n/a", "-", "undefined", "false"}
+_ZERO = re.compile(r"[+-]?0+([.,]0*)*")
 
 
 def seconds_of(text: str) -> float | None:

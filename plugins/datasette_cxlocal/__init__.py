@@ -31,11 +31,26 @@ from datasette_cxlocal.story import STORY, story_of
 
 hookimpl = HookimplMarker("datasette")
 
+TOLD_TO_NOBODY = frozenset(
+    {("contact", "token"), ("contact", "proposal"), ("asked", "request"), ("carried", "request")}
+)
+"""Table and column by which a machine shows its store that it is itself."""
+
 
 @hookimpl
 def prepare_connection(conn: sqlite3.Connection) -> None:
-    """Give SQL ``human_duration()`` and ``hlc_time()``."""
+    """Give SQL ``human_duration()`` and ``hlc_time()``, and nobody what only this machine and its store
+    may know: whoever says it passes for this machine."""
     register_functions(conn)
+    conn.set_authorizer(hide_tokens)
+
+
+def hide_tokens(
+    action: int, table: str | None, column: str | None, database: str | None, trigger: str | None
+) -> int:
+    """For ``set_authorizer``: what is hidden reads as nothing, so that pages of its table go on."""
+    hidden = action == sqlite3.SQLITE_READ and (table, column) in TOLD_TO_NOBODY
+    return sqlite3.SQLITE_IGNORE if hidden else sqlite3.SQLITE_OK
 
 
 @hookimpl

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cxlocal.commands.doors import WithKey
+from cxlocal.commands.doors import Sealed, WithKey
 
 
 class Counted:
@@ -90,6 +90,27 @@ def test_a_key_leads_to_no_other_host(path: str) -> None:
     assert place.startswith("/") and not place.startswith(("//", "/\\"))
 
 
+@pytest.mark.parametrize("own", [{}, {b"Content-Security-Policy": b"mine"}])
+@pytest.mark.parametrize("status", [200, 302, 403, 500])
+def test_no_other_site_shows_the_pages_inside_of_itself(
+    own: dict[bytes, bytes], status: int
+) -> None:
+    async def pages(scope: Any, receive: Any, send: Any) -> None:
+        start = {"type": "http.response.start", "status": status, "headers": list(own.items())}
+        await send(start)
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(Sealed(pages)({"type": "http"}, None, send))
+    found = {name.lower(): value for name, value in sent[0]["headers"]}
+    assert len(found) == len(sent[0]["headers"]) and found[b"x-frame-options"] == b"DENY"
+    policy = found[b"content-security-policy"]
+    assert policy == b"mine" if own else b"frame-ancestors 'none'" in policy
+
+
 @pytest.fixture
 def opened(cx: Any, full_copy: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     process = subprocess.Popen(
@@ -127,6 +148,11 @@ def test_the_printed_address_opens_the_pages_and_no_other_does(
     assert get(found[3])[0] == 403
     assert "1.0.101" in get("/journal/live-now.json", cookie)[1]
     assert get("/", cookie)[2]["Location"] == "/journal/-/board"
+    for path in ("/journal/run", "/journal/-/board", "/", "/nowhere"):
+        for allowed in ("", cookie):
+            answered = get(path, allowed)[2]
+            assert answered["X-Frame-Options"] == "DENY"
+            assert "frame-ancestors 'none'" in answered["Content-Security-Policy"]
     assert process.stderr is not None
     process.send_signal(signal.SIGINT)
     said = process.stderr.read()

@@ -8,10 +8,12 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -327,3 +329,31 @@ def test_pages_open_while_another_process_writes(
     writer.stdout.close()
     assert writer.returncode == 0
     assert len(pages.one("/journal/flag.json?_shape=array&_size=max").json) == ticks + 2
+
+
+def test_no_page_shows_by_what_a_machine_is_known_to_its_store(
+    full_copy: Path, make_pages: Callable[[Path], Any]
+) -> None:
+    with closing(sqlite3.connect(full_copy)) as connection, connection:
+        connection.execute("DELETE FROM contact")
+        connection.execute("INSERT INTO contact VALUES ('n0de', 1, 's3cret', 2, 's3cret', 'h', 1)")
+        connection.execute("INSERT INTO asked VALUES ('ask1', 's3cret', 'h', 'now')")
+        connection.execute("INSERT INTO carried VALUES ('n0de', 'ask1', 's3cret', 'now')")
+    asked = []
+    for table, columns in COLUMN.items():
+        inner = f"with a as (select * from {table}) select group_concat(quote(x.value)) from a,"
+        inner += f" json_each(json_array({columns})) x"
+        asked += [
+            f"/journal/{table}",
+            f"/journal/{table}.json?_shape=array",
+            f"/journal/{table}.csv",
+        ]
+        asked += [
+            f"/journal.json?{urlencode({'sql': sql})}" for sql in (f"select * from {table}", inner)
+        ]
+    for address, answer in zip(asked, make_pages(full_copy).get(*asked), strict=True):
+        assert "s3cret" not in answer.text, address
+        assert answer.status == 200, (address, answer.text)
+
+
+COLUMN = {"contact": "token, proposal", "asked": "request", "carried": "request"}

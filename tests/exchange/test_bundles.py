@@ -286,6 +286,18 @@ def test_p15_a_bundle_made_anew_by_hand_is_checked_event_by_event(
     sound(two)
 
 
+def test_what_is_no_plain_file_is_no_bundle(machine: Machine, stick: Path) -> None:
+    import os
+
+    os.mkfifo(stick / "pipe")
+    (stick / "link").symlink_to("/dev/zero")
+    for path in (stick / "pipe", stick / "link", stick):
+        with pytest.raises(Trouble, match="cannot be read"):
+            take(machine("two"), path)
+        with pytest.raises(Trouble, match="cannot be written"):
+            pack(machine("two"), path, scope=OWN)
+
+
 def test_text_that_no_file_can_hold_is_refused(machine: Machine, bundle: Path, stick: Path) -> None:
     def last(message: dict[str, Any]) -> None:
         if message.get("push"):

@@ -21,6 +21,7 @@ FAULTS = {
     "Malformed, huge or hostile JUnit XML",
     "Tests that bear one name, are run again, or go wrong with their suite",
     "A report that speaks against a stage whose program succeeded",
+    "A served store answers what no store would",
     "A reader of reports that answers nonsense",
     "A success that is none",
     "A stage of a rehearsal pushes, publishes or deploys",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,24 @@ import pytest
 from comparing_kit import Teller
 from cxlocal_sync.http import wire
 from cxlocal_sync.http.client import HttpStore
+from cxlocal_sync.http.description import describe
+from cxlocal_sync.http.line import HttpAnswer, Line
+from cxlocal_sync.http.shapes import ANSWERS
 from http_kit import ProcessServer, ThreadServer
 from numbers_kit import request
 
 from cxlocal.allocation.allocator import obtain_number
-from cxlocal.errors import NotSignedIn
+from cxlocal.commands.members import roll
+from cxlocal.errors import CxError, NotSignedIn
 from cxlocal.events import types
 from cxlocal.events.document import hash_of
 from cxlocal.exchange.messages import BLOB_BYTES_MAX, decode, encode, event_out
-from cxlocal.exchange.rights import Rights
+from cxlocal.exchange.rights import Rights, rights_from_json, words_of
+from cxlocal.exchange.standing import read_joined
+from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
+from cxlocal.text import counted
 
 Machine = Callable[..., Journal]
 READER = Rights(frozenset(), frozenset(), None)
@@ -228,4 +236,110 @@ def test_a_token_that_no_header_carries_is_not_shown(tmp_path: Path, token: str)
         store.exchange(b"{}", timeout=2)
     told = json.dumps(caught.value.as_json()) + repr(caught.value) + str(caught.value.why)
     assert "secret" not in told
+    store.close()
+
+
+MEMBER: dict[str, Any] = {"name": "ada", "rights": {"take": ["*"], "push": [], "read": ["shop"], "manage": False},
+    "joined_at": "2026-01-01T00:00:00Z", "revoked_at": None}  # fmt: skip
+ANSWERED: dict[str, dict[str, Any]] = {
+    wire.MISSING: {"missing": ["a" * 64]},
+    wire.JOIN: {"member": "ada", "rights": MEMBER["rights"], "lends": False},
+    wire.MEMBERS: {
+        "members": [MEMBER],
+        "machines": [{"node": "e" * 32, "member": "ada", "first_at": "x", "last_at": "y"}],
+        "codes": [{"name": None, "until": "z"}],
+    },
+    wire.INVITE: {"name": "ada", "code": "secret"},
+    wire.GRANT: {"name": "ada", "rights": MEMBER["rights"], "before": {}},
+    wire.REVOKE: {"name": "ada", "machines": 1},
+    wire.LEND: {"line": "2.7", "number": 1, "text": "2.7.1", "lineage": "l", "generation": 1, "k": 1,
+                "node": "n"},
+    wire.LEFT: {"left": 1, "locked": False},
+}  # fmt: skip
+CALLS: dict[str, Callable[[HttpStore], Any]] = {
+    wire.MISSING: lambda store: store.missing_blobs(["a" * 64], timeout=2),
+    wire.JOIN: lambda store: read_joined(store.join("code")),
+    wire.MEMBERS: lambda store: [
+        None if row["rights"] is None else words_of(rights_from_json(row["rights"]))
+        for row in roll(store.members(), {})
+    ],
+    wire.INVITE: lambda store: store.invite("ada", {})["code"].encode(),
+    wire.GRANT: lambda store: [
+        words_of(rights_from_json(store.grant("ada", {})[each])) for each in ("before", "rights")
+    ],
+    wire.REVOKE: lambda store: counted(store.revoke("ada")["machines"], "machine").encode(),
+    wire.LEND: lambda store: store.lend({}, timeout=2)["number"] + 1,
+    wire.LEFT: lambda store: store.left({}, timeout=2)["left"] + 1,
+}
+WRONG = (5, -1, 1.5, True, None, "", "\ud800", [], [[]], [5], {}, {"a": 5})
+
+
+def answers(store: HttpStore, monkeypatch: pytest.MonkeyPatch, status: int, value: Any) -> None:
+    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+    monkeypatch.setattr(Line, "ask", lambda *_: HttpAnswer(status, raw, True))
+
+
+def wrong_forms(value: Any) -> Iterator[Any]:
+    """``value`` with one part of it, or all of it, of another form or missing."""
+    yield from WRONG
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield {key: one for key, one in value.items() if key != name}
+            yield from ({**value, name: wrong} for wrong in wrong_forms(part))
+    elif isinstance(value, list):
+        yield from ([wrong] for part in value for wrong in wrong_forms(part))
+
+
+@pytest.mark.parametrize("path", ANSWERS)
+def test_no_answer_of_a_server_is_taken_for_what_it_is_not(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = HttpStore("http://127.0.0.1:9", tmp_path)
+    store.sign_in(lambda: "token")
+    answers(store, monkeypatch, 200, ANSWERED[path])
+    CALLS[path](store)
+    answers(store, monkeypatch, 200, {**ANSWERED[path], "of a newer store": 1})
+    CALLS[path](store)
+    lacking = [
+        {key: one for key, one in ANSWERED[path].items() if key != name} for name in ANSWERED[path]
+    ]
+    for wrong in (*lacking, *WRONG, b"", b"{", b"[" * 100_000, b"\xff", b"9" * 5000):
+        answers(store, monkeypatch, 200, wrong)
+        with pytest.raises(StoreUnreachable) as caught:
+            CALLS[path](store)
+        assert "cannot be read" in caught.value.why
+    for wrong in wrong_forms(ANSWERED[path]):
+        answers(store, monkeypatch, 200, wrong)
+        with contextlib.suppress(CxError):
+            CALLS[path](store)
+    store.close()
+
+
+def test_what_is_read_is_what_is_described() -> None:
+    described = describe()["paths"]
+    for path, name in ANSWERS.items():
+        (operation,) = described[path].values()
+        schema = operation["responses"]["200"]["content"][wire.JSON_TYPE]["schema"]
+        assert schema == {"$ref": f"#/components/schemas/{name}"}
+
+
+@pytest.mark.parametrize("path", ANSWERS)
+def test_no_refusal_of_a_server_is_more_than_an_error(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = {
+        "error": "x",
+        "what": "w",
+        "why": "y",
+        "hint": "h",
+        "exit_code": 3,
+        "data": {"self": 1},
+    }
+    store = HttpStore("http://127.0.0.1:9", tmp_path)
+    store.sign_in(lambda: "token")
+    for status in (400, 401, 403, 404, 429, 503):
+        for wrong in (error, *wrong_forms(error)):
+            answers(store, monkeypatch, status, wrong)
+            with pytest.raises(CxError):
+                CALLS[path](store)
     store.close()

@@ -19,7 +19,7 @@ from cxlocal_sync.keys import names
 from cxlocal_sync.keys.cache import cache_path, discard
 from cxlocal_sync.keys.folder import FolderSpace
 from cxlocal_sync.keys.open import folder_store
-from cxlocal_sync.keys.space import SpaceError, SpaceMissing
+from cxlocal_sync.keys.space import CONTENT_BYTES_MAX, SpaceError, SpaceMissing
 from cxlocal_sync.keys.store import KeyStore
 from numbers_kit import request
 
@@ -489,6 +489,28 @@ def test_what_killed_processes_left_is_swept(share: Path) -> None:
     space.put_new("probe/x", b"x")
     space.close()
     assert not left.exists() and young.exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link to a device", "folder", "long"])
+def test_what_is_no_file_of_a_store_is_not_read(kind: str, share: Path) -> None:
+    """At once, and within what the longest content needs."""
+    key = share / "tmp" / "key"
+    if kind == "pipe":
+        os.mkfifo(key)
+    elif kind == "folder":
+        key.mkdir()
+    elif kind == "long":
+        with key.open("wb") as file:
+            file.truncate(CONTENT_BYTES_MAX + 1)
+    elif kind == "device":
+        (share / "dev").symlink_to("/dev")
+        key = share / "dev" / "zero"
+    else:
+        key.symlink_to("/dev/zero")
+    space = FolderSpace(share)
+    with pytest.raises(SpaceError):
+        space.get(key.relative_to(share).as_posix())
+    space.close()
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -314,6 +314,53 @@ def test_secrets_reach_the_command_and_nothing_else(desk: Any) -> None:
     assert not list(desk.home.rglob(f"*{value}*")), "nor as the name of what is kept"
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8"])
+def test_no_kept_report_holds_a_secret_in_another_encoding(desk: Any, encoding: str) -> None:
+    config = (desk.tree / "cx.toml").read_text()
+    config = config.replace('command = "make test"', 'command = "x", secrets = ["TOKEN"]')
+    desk.write({"cx.toml": config + '[secrets]\nTOKEN = { env = "THE_TOKEN" }\n'})
+    desk.start()
+    value = "s3cret-value-of-this-test"
+    text = f'<testsuite name="s"><testcase name="a"/><!-- {value} --></testsuite>'
+    (desk.root / "unit.xml").write_bytes(text.encode(encoding))
+    done = desk("stage", "unit", "--report", "junit=unit.xml", "--", "cp", "../unit.xml", ".",
+                env={"THE_TOKEN": value})  # fmt: skip
+    assert done.code == 0, done.err
+    row = desk.rows("SELECT * FROM report")[0]
+    assert (row["passed"], bool(row.get("sha256"))) == (1, encoding == "utf-8")
+    for file in desk.home.rglob("*"):
+        if file.is_file():
+            assert not any(value.encode(each) in file.read_bytes() for each in (encoding, "utf-8"))
+
+
+def test_no_word_of_a_stage_that_lists_a_secret_holds_it(desk: Any) -> None:
+    config = (desk.tree / "cx.toml").read_text()
+    config = config.replace('command = "make test"', 'command = "x", secrets = ["TOKEN"]')
+    desk.write({"cx.toml": config + '[secrets]\nTOKEN = { env = "THE_TOKEN" }\n'})
+    desk.start()
+    value = "s3cret-value-of-this-test"
+    env = {"THE_TOKEN": value}
+    (desk.root / "app.zip").write_text("app")
+    done = desk("stage", "unit", "--ended", "failure", "-m", f"curl: {value} refused", env=env)
+    assert done.code == 0 and value not in done.err
+    done = desk("stage", "unit", "--", f"/nope/{value}", env=env)
+    assert done.code == 127 and value not in done.out + done.err and "/nope/***" in done.err
+    for words in (
+        ["--part", value, "--", "touch", "ran"],
+        ["--part", value, "--began"],
+        ["--part", value, "--ended", "success"],
+        ["--artifact", f"{value}={desk.root / 'app.zip'}", "--", "touch", "ran"],
+        ["--artifact", f"{value}={desk.root / 'app.zip'}", "--ended", "success"],
+    ):
+        done = desk("stage", "unit", *words, env=env)
+        assert (done.code, value in done.out + done.err) == (2, False), (words, done.err)
+        assert "a name holds a secret" in done.err
+    assert not (desk.tree / "ran").exists()
+    assert value.encode() not in (desk.home / "journal.db").read_bytes()
+    reasons = [row["reason"] for row in desk.rows("SELECT reason FROM stage_run ORDER BY attempt")]
+    assert reasons[0] == "curl: *** refused" and "/nope/***" in reasons[1], reasons
+
+
 def test_what_cannot_be_wrapped_is_only_told(desk: Any) -> None:
     desk.start()
     assert desk("stage", "approve", "--began").code == 0

@@ -266,10 +266,34 @@ def test_prefixed_names(file: Path, prefix: str) -> None:
         ('<testsuite name="b" failures="0" errors="00">' + PASS + "</testsuite>", ["passed"]),
         ('<testsuite name="b" failures="" errors="none">' + PASS + "</testsuite>", ["passed"]),
         ('<testsuite name="b" failures="' + "9" * 9000 + '"/>', ["error"]),
+        *((f'<testsuite name="b" {name}="{total}">{PASS}</testsuite>', ["passed", "error"])
+          for name in ("failures", "errors")
+          for total in ("3.0", "1,000", "1.000", "1 000", "+2", "-1", "1e3", "0x1", "three", "true", "٣",
+                        "0.5", "1/2", "3 of 4", "?")),
+        *((f'<testsuite name="b" failures="{total}">{PASS}</testsuite>', ["passed"])
+          for total in ("0.0", "0,0", "+0", "-0", " 0 ", "NaN", "null", "-", "N/A")),
     ],
 )  # fmt: skip
 def test_errors_of_suites(file: Path, content: str, found: list[str]) -> None:
     assert [case.outcome for case in read(file, content).cases] == found
+
+
+@pytest.mark.parametrize(
+    ("totals", "cases", "problem"),
+    [
+        ('failures="7"', FAIL + PASS, "it counts 7 failures, and its tests show 1"),
+        ('failures="1" errors="2"', FAIL + PASS, "it counts 1 failures and 2 errors, and its tests show 1"),
+        ('failures="1"', FAIL + PASS, ""),
+        ('failures="2"', FAIL + FAIL + PASS, ""),
+        ('failures="7"', FAIL, ""),  # it is red as it is
+    ],
+)  # fmt: skip
+def test_failures_that_no_attempt_shows(file: Path, totals: str, cases: str, problem: str) -> None:
+    for inner in (f'<testsuite name="b" {totals}>{cases}</testsuite>',
+                  f'<testsuites {totals}><testsuite>{cases}</testsuite></testsuites>'):  # fmt: skip
+        report = read(file, inner)
+        assert report.problem == problem
+        assert report.outcome != "success" or not problem
 
 
 def test_only_results_of_the_test_itself_count(file: Path) -> None:

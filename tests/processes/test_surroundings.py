@@ -81,6 +81,51 @@ def test_every_source(tmp_path: Path, keyring: dict[str, str]) -> None:
     assert not (tmp_path / "touched").exists()
 
 
+SCRIPT = "#!/bin/sh\ntouch %s; echo v4lue-of-a-script\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "ok"),
+    [
+        (["./get.sh"], True),
+        (["sh", "get.sh"], True),
+        (["sh", "-e", "tools/get.sh"], True),
+        (["sh", "{tree}/get.sh"], True),
+        (["python3", "get.py"], True),
+        (["make", "-s", "-f", "Makefile", "token"], True),
+        (["sh", "-c", "echo v4lue-of-a-command"], True),
+        # What they reach is named by no word.
+        (["sh", "-c", ". ./get.sh"], False),
+        (["sh", "tools/calls.sh"], False),
+        (["sh", "-c", '. "$OLDPWD/get.sh"'], False),
+        (["sh", "-c", '. "$PWD/get.sh"'], False),
+        (["python3", "-m", "get"], False),
+        (["python3", "-c", "import get"], False),
+        (["make", "-s", "token"], False),
+        (["env", "-C", "tools", "sh", "get.sh"], False),
+        (["sh", "../tree/get.sh"], False),
+        (["find", ".", "-name", "*.sh", "-exec", "sh", "{{}}", ";"], False),
+    ],
+)  # fmt: skip
+def test_a_command_outside_of_a_run_finds_what_its_words_name_and_nothing_else(
+    words: list[str], ok: bool, tmp_path: Path
+) -> None:
+    tree, ran = tmp_path / "tree", tmp_path / "ran"
+    (tree / "tools").mkdir(parents=True)
+    for name in ("get.sh", "tools/get.sh"):
+        (tree / name).write_text(SCRIPT % ran)
+        (tree / name).chmod(0o755)
+    (tree / "tools" / "calls.sh").write_text(". ./get.sh\n")
+    (tree / "get.py").write_text(f"open({str(ran)!r}, 'w'); print('v4lue-of-python')\n")
+    (tree / "Makefile").write_text(f"token:\n\t@touch {ran}; echo v4lue-of-make\n")
+    argv = [word.format(tree=tree) for word in words]
+    environ = {**os.environ, "PWD": str(tree), "OLDPWD": str(tree)}
+    sources = {"S": Source(cmd=argv)}
+    (found,) = secrets.probe(sources, environ=environ, folder=tree)
+    assert found.ok == ok, found
+    assert ran.exists() == (ok and "v4lue" not in argv[-1])
+
+
 WRONG = [
     (Source(env="NOT_SET"), "variable NOT_SET", "it is not set"),
     (Source(env="EMPTY"), "variable EMPTY", "it is empty"),

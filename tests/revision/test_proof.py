@@ -598,6 +598,23 @@ def test_addresses_are_recorded_without_credentials(desk: Any, address: str, rec
     assert "secret" not in str(proof) and "token@" not in str(proof)
 
 
+@pytest.mark.parametrize("slashes", ["", "/", "//", "///", "\\", "\\\\"])
+@pytest.mark.parametrize("scheme", ["http:", "HTTPS:", "ftp:", "git:", "ssh:", "git+ssh:"])
+@pytest.mark.parametrize("user", ["me:secret@", "secret:@", "me:se/cret@", "me:se@secret@"])
+def test_no_slip_in_an_address_shows_its_password(scheme: str, slashes: str, user: str) -> None:
+    for address in (f"{scheme}{slashes}{user}example.com/x.git", f"'{scheme}{slashes}{user}h': no"):
+        found = clean_url(address)
+        assert "cret" not in found or (scheme.endswith("ssh:") and user == "secret:@")
+        assert found.lstrip("'").startswith(scheme)
+
+
+@pytest.mark.parametrize(
+    "address", ["host:a@b", "https://host:8443/a@b", "https://[::1]:80/a@b", "ssh://git@host:22/a"]
+)
+def test_what_is_no_password_stays(address: str) -> None:
+    assert clean_url(address) == address
+
+
 def test_a_complaint_of_git_is_recorded_without_credentials(desk: Any) -> None:
     work, _ = desk.project()
     with socket.socket() as taken:

@@ -141,7 +141,8 @@ def test_what_a_secret_command_runs_is_agreed_to_as_well(words: list[str], shop:
         rows = shop.command("doctor", "--json").json()
         return next(str(row["state"]) for row in rows if row["name"] == "secret A")
 
-    assert shop.command("trust", "--yes").code == 0
+    asked = shop.command("trust", "--yes")
+    assert asked.code == 0 and "      | echo value-of-a-command\n" in asked.err, asked.err
     assert state() == "ok"
     script.write_text(f"#!/bin/sh\ntouch {shop.root}/ran; echo value-of-a-command\n")
     assert state() == "note" and not (shop.root / "ran").exists()

@@ -26,6 +26,7 @@ from cxlocal_sync.http.credentials import (
     read_credential,
 )
 from cxlocal_sync.http.line import HttpAnswer, Line, NoAnswer
+from cxlocal_sync.http.shapes import ANSWERS, SCHEMAS, misfit
 
 MANAGE_SECONDS = 30.0
 """For enrolling and looking after members: a person waits, and wrong codes are answered late."""
@@ -63,7 +64,7 @@ class HttpStore:
             asked = digests[start : start + wire.DIGESTS_MAX]
             left = deadline - self._clock.monotonic()
             found = self._manage("POST", wire.MISSING, {"digests": asked}, left)
-            missing += [each for each in found.get("missing", []) if each in asked]
+            missing += [each for each in found["missing"] if each in asked]
         return missing
 
     def put_blob(self, digest: str, content: bytes, *, timeout: float) -> None:
@@ -130,7 +131,7 @@ class HttpStore:
         except NotSignedIn:
             forget_credential(self.home, waiting)
             raise
-        member = str(found.get("member", ""))
+        member = found["member"]
         kept = Credential(member, drawn.token, authority, authority_file)
         keep_credential(self.home, self.url, kept)
         forget_credential(self.home, waiting)
@@ -197,6 +198,8 @@ class HttpStore:
     # The wire
 
     def _manage(self, method: str, path: str, body: Any, timeout: float) -> dict[str, Any]:
+        """One request; its answer as ``ANSWERS`` says. Raises as ``_ask``, and StoreUnreachable for an
+        answer that is none."""
         content = b"" if body is None else json.dumps(body).encode()
         headers = {"content-type": wire.JSON_TYPE}
         raw = self._ask(method, path, content, timeout, headers, MESSAGE_BYTES_MAX)
@@ -204,9 +207,11 @@ class HttpStore:
             found = json.loads(raw)
         except (ValueError, RecursionError) as error:
             raise self._unreachable(f"its answer cannot be read: {error}") from error
-        if not isinstance(found, dict):
-            raise self._unreachable("its answer cannot be read: not an object")
-        return found
+        wrong = misfit(found, SCHEMAS[ANSWERS[path]])
+        if wrong:
+            raise self._unreachable(f"its answer cannot be read: {wrong}")
+        read: dict[str, Any] = found
+        return read
 
     def _ask(
         self, method: str, path: str, content: bytes, timeout: float, headers: dict[str, str],

@@ -2,102 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from cxlocal.exchange.messages import PROTOCOL
-from cxlocal.exchange.rights import NAMES_MAX
 from cxlocal.version import VERSION
 from cxlocal_sync.http import wire
-
-Schema = dict[str, Any]
-
-_TEXT: Schema = {"type": "string"}
-_COUNT: Schema = {"type": "integer", "minimum": 0}
-_DIGEST: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-_MAYBE_TEXT: Schema = {"type": ["string", "null"]}
-_MAYBE_NUMBER: Schema = {"type": ["number", "null"]}
-_NAMES: Schema = {
-    "type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": NAMES_MAX,
-    "description": "Ids of deliverables; * stands for all.",
-}  # fmt: skip
-_RIGHTS: Schema = {
-    "type": "object",
-    "properties": {
-        "take": _NAMES, "push": _NAMES, "read": _NAMES, "manage": {"type": "boolean"},
-    },
-    "additionalProperties": False,
-}  # fmt: skip
-
-
-def _object(required: Schema, **rest: Any) -> Schema:
-    return {"type": "object", "properties": required, "required": list(required), **rest}
-
-
-_SCHEMAS: dict[str, Schema] = {
-    "Error": _object(
-        {
-            "error": _TEXT, "what": _TEXT, "why": _TEXT, "hint": _TEXT,
-            "exit_code": {"type": "integer"}, "data": {"type": "object"},
-        },
-        description="What went wrong, as the command line says it with --json.",
-    ),
-    "Health": _object(
-        {
-            "store": _TEXT, "protocol": {"const": PROTOCOL}, "cxlocal": _TEXT,
-            "disk": _object({"free_bytes": _COUNT, "size_bytes": _COUNT}),
-            "contacts": _object(
-                {"machines": _COUNT, "within_a_day": _COUNT, "last_at": _MAYBE_TEXT}
-            ),
-            "certificate_days": _MAYBE_NUMBER,
-            "backup": _object({"last_at": _MAYBE_TEXT, "age_hours": _MAYBE_NUMBER}),
-        },
-        description="numbers: what is handed out; unsynced: numbers (of a lender: events) of which no"
-        " word came yet.",
-    ),
-    "Digests": _object({"digests": {"type": "array", "items": _DIGEST, "maxItems": 1000}}),
-    "Missing": _object({"missing": {"type": "array", "items": _DIGEST}}),
-    "Join": {
-        "type": "object", "required": ["code", "token_sha256"],
-        "properties": {"code": _TEXT, "token_sha256": _DIGEST, "name": _TEXT},
-    },
-    "Joined": _object({"member": _TEXT, "rights": _RIGHTS, "lends": {"type": "boolean"}}),
-    "Invite": {
-        "type": "object", "required": ["name"],
-        "properties": {
-            "name": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}, "rights": _RIGHTS,
-        },
-    },
-    "Invited": _object({"name": _TEXT, "code": _TEXT}),
-    "Granted": _object({"name": _TEXT, "rights": _RIGHTS, "before": _RIGHTS}),
-    "Revoke": _object({"name": _TEXT}),
-    "Revoked": _object({"name": _TEXT, "machines": _COUNT}),
-    "Loan": _object(
-        {
-            "deliverable": _TEXT, "line": _TEXT, "scheme": _TEXT, "run": _TEXT,
-            "node": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
-            "actor": {"type": "object", "additionalProperties": _TEXT},
-            "above": {"type": "integer", "minimum": -1},
-        }
-    ),
-    "Lent": _object(
-        {
-            "line": _TEXT, "number": _COUNT, "text": _TEXT, "lineage": _TEXT, "generation": _COUNT,
-            "k": _COUNT, "node": _TEXT,
-        }
-    ),
-    "Line": _object({"deliverable": _TEXT, "line": _TEXT}),
-    "Left": _object({"left": _COUNT, "locked": {"type": "boolean"}}),
-    "Members": _object(
-        {
-            "members": {"type": "array", "items": _object({"name": _TEXT, "rights": _RIGHTS})},
-            "machines": {"type": "array", "items": _object({"node": _TEXT, "last_at": _TEXT})},
-            "codes": {
-                "type": "array", "items": _object({"name": _MAYBE_TEXT, "until": _TEXT}),
-            },
-            "wrong_codes": _COUNT, "wrong_tokens": _COUNT,
-        }
-    ),
-}  # fmt: skip
+from cxlocal_sync.http.shapes import DIGEST, SCHEMAS, Schema
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
@@ -160,7 +67,7 @@ def _health() -> Schema:
 
 def describe() -> Schema:
     """The description as an OpenAPI 3.1 document."""
-    digest = {"name": "digest", "in": "path", "required": True, "schema": _DIGEST}
+    digest = {"name": "digest", "in": "path", "required": True, "schema": DIGEST}
     return {
         "openapi": "3.1.0",
         "info": _ABOUT,
@@ -222,7 +129,7 @@ def describe() -> Schema:
             )},
         },
         "components": {
-            "schemas": _SCHEMAS,
+            "schemas": SCHEMAS,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }  # fmt: skip

@@ -21,8 +21,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cxlocal.clock import Ids, SystemIds
-from cxlocal.files import rename, sync, sync_folder
-from cxlocal_sync.keys.space import SpaceError, SpaceMissing, SpaceUnclear
+from cxlocal.files import open_plain, rename, sync, sync_folder
+from cxlocal_sync.keys.space import (
+    CONTENT_BYTES_MAX,
+    SpaceError,
+    SpaceMissing,
+    SpaceUnclear,
+    too_long,
+)
 
 TEMPORARY = "tmp"
 
@@ -56,12 +62,13 @@ class FolderSpace:
     def get(self, key: str) -> bytes | None:
         """The content of a key, or None."""
         try:
-            with self._explained():
-                handle = os.open(key, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._root())
-                with open(handle, "rb") as file:
-                    return file.read()
+            with self._explained(), open_plain(key, folder=self._root()) as file:
+                content = file.read(CONTENT_BYTES_MAX + 1)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        if len(content) > CONTENT_BYTES_MAX:
+            raise SpaceError(too_long(key))
+        return content
 
     def put_new(self, key: str, content: bytes) -> bool:
         """Give a finished file the name ``key``, unless a file has it."""

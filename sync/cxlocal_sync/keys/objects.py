@@ -17,7 +17,13 @@ from urllib.parse import parse_qsl, urlsplit
 from cxlocal.address import public_address
 from cxlocal.errors import ConfigError
 from cxlocal.extras import how_to_install
-from cxlocal_sync.keys.space import SpaceError, SpaceMissing, SpaceUnclear
+from cxlocal_sync.keys.space import (
+    CONTENT_BYTES_MAX,
+    SpaceError,
+    SpaceMissing,
+    SpaceUnclear,
+    too_long,
+)
 from cxlocal_sync.surroundings import CERTIFICATES, PROXIES, blamed, proxy_for
 
 OPTIONS = ("endpoint", "region")
@@ -40,7 +46,10 @@ class ObjectSpace:
     def get(self, key: str) -> bytes | None:
         """The content of a key, or None."""
         try:
-            return bytes(self._call("get", key).bytes())
+            found = self._call("get", key)
+            if found.meta["size"] > CONTENT_BYTES_MAX:
+                raise SpaceError(too_long(key))
+            return bytes(found.bytes())
         except FileNotFoundError:
             return None
         except self._errors.BaseError as error:

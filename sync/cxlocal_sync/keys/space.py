@@ -10,6 +10,7 @@ import threading
 import time
 
 from cxlocal.clock import Ids
+from cxlocal.exchange.messages import BLOB_BYTES_MAX
 from cxlocal.values import Protocol
 
 VISIBLE_PAUSE_SECONDS = 0.02
@@ -17,6 +18,9 @@ VISIBLE_PAUSE_SECONDS = 0.02
 
 LOOKS = 25
 """How often such a key is looked for: half a second in all."""
+
+CONTENT_BYTES_MAX = BLOB_BYTES_MAX
+"""Of one key: no message and no part of the log is as long as the longest blob."""
 
 RIVALS = 6
 """Writers that race for one key in the probe."""
@@ -55,6 +59,11 @@ class KeySpace(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+
+
+def too_long(key: str) -> str:
+    """What is said of a key that nobody of ours wrote."""
+    return f"{key} is no part of a store: it has more than {CONTENT_BYTES_MAX} bytes"
 
 
 def look_for(space: KeySpace, key: str) -> bytes:

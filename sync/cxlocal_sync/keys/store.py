@@ -40,7 +40,7 @@ from cxlocal_sync.stores.founding import check_content, check_digest
 from cxlocal_sync.stores.session import SqliteSession
 from cxlocal_sync.stores.sqlite import explain
 
-CREATE_SECONDS = 60.0
+CREATE_SECONDS = 30.0
 """What making and probing a new store may take."""
 
 MARGIN_SECONDS = 0.25
