@@ -132,9 +132,11 @@ RULES = (
     ),
     Rule(
         "store_state", "is no place in a store's history",
-        "SELECT id FROM store_state WHERE typeof(lineage) <> 'text' OR lineage = ''"
-        " OR typeof(generation) <> 'integer' OR generation < 1 OR typeof(position) <> 'integer'"
-        f" OR position < 0 OR NOT ({_IS_HASH.format('hash')}) OR (position = 0) <> (hash = :root)",
+        # A journal that was never in contact knows an address, and no more.
+        "SELECT id FROM store_state WHERE typeof(lineage) <> 'text' OR typeof(generation) <> 'integer'"
+        " OR typeof(position) <> 'integer' OR position < 0"
+        f" OR NOT ({_IS_HASH.format('hash')}) OR (position = 0) <> (hash = :root)"
+        " OR CASE lineage WHEN '' THEN generation <> 0 OR position <> 0 ELSE generation < 1 END",
     ),
     Rule(
         "store_state", "is of an earlier life of the store than a grant that is here",

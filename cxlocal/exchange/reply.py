@@ -171,13 +171,18 @@ def _note_grants(
             continue
         if (deliverable, line, entry.kind) != (wish.deliverable, wish.line, wish.kind):
             raise BadMessage("the answer grants what nobody asked for")
-        asked = wish.run, 1 if wish.kind == ONLINE else wish.size, nonce, reply.sent.node
-        given = entry.run, min(entry.hi - entry.lo + 1, asked[1]), entry.nonce, entry.node
-        if given != asked and wish.kind == ONLINE or given[2:] != asked[2:]:
+        # A store that files carry answers with the reserve that an earlier wish of ours asked for.
+        ours = entry.nonce == nonce or wish.kind == RESERVE
+        if (
+            not ours
+            or entry.node != reply.sent.node
+            or (wish.kind == ONLINE and entry.run != wish.run)
+        ):
             raise BadMessage(
                 "the answer grants what nobody asked for", why="another run or machine"
             )
-        if entry.hi - entry.lo >= asked[1]:
+        wanted = 1 if wish.kind == ONLINE else wish.size
+        if entry.nonce == nonce and entry.hi - entry.lo >= wanted:
             raise BadMessage("the answer grants more than was asked for")
         if entry.generation != state.generation:
             raise BadMessage("the answer grants numbers of another life of the store")
