@@ -14,6 +14,7 @@ elsewhere) say nothing of that.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -26,7 +27,8 @@ RUN = r"[0-9A-Za-z][0-9A-Za-z_.-]{0,127}"
 
 @lru_cache(maxsize=1024)
 def _tag(deliverable: str) -> str:
-    return sha256(deliverable.encode(errors="surrogatepass")).hexdigest()[:14]
+    name = unicodedata.normalize("NFC", deliverable)  # as events have it (domain.deliverable_id)
+    return sha256(name.encode(errors="surrogatepass")).hexdigest()[:14]
 
 
 def mark_id(fresh: str, deliverable: str) -> str:

@@ -103,9 +103,9 @@ class Answer(NamedTuple):
 
 
 ABOUT_THE_REQUEST = frozenset({
-    "bad-chain", "bad-hash", "copy", "counted-already", "grants-elsewhere", "grants-stopped",
+    "bad-chain", "bad-hash", "copy", "counted-already", "grants-elsewhere", "grants-stopped", "ignores-conditions",
     "line-used-up", "no-such-blob", "not-allowed", "not-alone", "not-signed-in", "run-has-number",
-    "starts-too-low", "store-left", "untrue-event", "wrong-code", "wrong-lineage",
+    "starts-too-low", "store-left", "store-moved", "untrue-event", "wrong-code", "wrong-lineage",
 })  # fmt: skip
 """Names of refusals that say something about who asks and what for: they hold. With any other (another
 protocol, a message it cannot read, a name that nobody here knows, the word of somebody on the way) the

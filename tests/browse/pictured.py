@@ -5,8 +5,6 @@ Told by the steps of ``tests/journals.py``; what they hold is known to the tests
 
 from __future__ import annotations
 
-import json
-from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +13,7 @@ from cxlocal.domain import Outcome
 from cxlocal.events.runs import run_resumed, stage_finished, stage_started
 from cxlocal.journal.blobs import keep_chunks
 from cxlocal.journal.file import Journal
+from cxlocal.projection.truth import plan_text
 from cxlocal.text import utc_text
 
 STAGES = (
@@ -73,7 +72,7 @@ class Teller:
                    "committed_at": utc_text(now - 4_000_000)}]  # fmt: skip
         story = self.machine.run(
             f"{self.deliverable} {number}", self.deliverable,
-            **{"plan": plan(), "plan_sha256": self.kit.digest("the plan"), "links": LINKS,
+            **{"plan": plan(), "plan_sha256": self.kit.digest(plan_text(plan())), "links": LINKS,
                "asked": {"to": "", "stages": [one for one in stages if one != "perf"]}, "revision": revision,
                "changes": {"since_version": f"2.7.{number - 1}", "total": 2, "listed": listed},
                **self.facts, **facts},
@@ -197,8 +196,8 @@ def build_hostile(kit: ModuleType, folder: Path) -> Journal:
     content["stages"][0]["waits_for"] = [names[5], {"a": 1}, None]  # a circle, and what is no name
     content["promotions"] = [{"name": EVIL, "title": EVIL, "after": [names[0], EVIL]}]
     for number in range(2):
-        story = teller.begin(number, subject=EVIL, plan=content, plan_sha256=sha256(json.dumps(content).encode()).hexdigest(),
-                             changes={"since_version": EVIL, "total": -5, "listed": [
+        story = teller.begin(number, subject=EVIL, plan=content, plan_sha256=kit.digest(plan_text(content)),
+                             changes={"since_version": "W" * 200, "total": -5, "listed": [
                                  {"commit": EVIL[:40], "subject": f"SHOP-1 {EVIL}", "author": EVIL, "committed_at": EVIL}]})  # fmt: skip
         teller.work(story, *names[:3], environment=EVIL)
         story.place(EVIL, title=EVIL).package().tests(Outcome.FAILURE, (EVIL, "failed"), suite=EVIL)

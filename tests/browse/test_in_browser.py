@@ -47,9 +47,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("journal", "form"), wanted)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium of the system, in the sandbox where it is not started as root."""
+    """Chromium of the system, in the sandbox where it is not started as root.
+
+    Of this module only: while Playwright is here its loop runs in this thread, and no other can.
+    """
     import os
     import shutil
 

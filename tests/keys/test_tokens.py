@@ -31,7 +31,7 @@ def test_a_store_does_not_grow_by_contacts_that_bring_nothing(
     stores = {name: seen_by(share, name) for name in journals}
     for turn in range(2):
         for name, journal in journals.items():
-            obtain_number(journal, stores[name], request(f"{name} {turn}"))
+            obtain_number(journal, stores[name], request(f"{name}-{turn}"))
             synchronise(journal, stores[name], use_breaker=False)
     before = files(share)
     for _ in range(6):
