@@ -26,7 +26,7 @@ SETTLED_BY = {
     "deployment-failed": "the next deployment there that succeeds, or a removal there",
     "clock-ahead": "the next event of that machine with its clock set right",
     "contradicted": "another try that succeeds, or an override: 'cxlocal promote'",
-    "other-commit": "a try of that stage with the run's commit checked out",
+    "other-commit": "a try of that stage with the commit of the run checked out",
     "two-histories": "a person who names the one that counts: 'cxlocal journal settle'",
     "store-changed": "a person who names the history that counts: 'cxlocal journal settle'",
     "untrue-event": "nothing: ask who uses the machine that wrote it, and 'cxlocal verify' names it",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cxlocal.projection.flags import SETTLED_BY, UNKNOWN, settled_by
+from cxlocal.projection.truth import UNTRUE
 from cxlocal.projection.views import VIEWS
 
 ROOT = Path(__file__).parents[2]
@@ -32,15 +33,14 @@ def raised() -> Iterator[str]:
 
 
 def test_every_kind_that_is_raised_says_what_settles_it() -> None:
-    assert {*raised(), "clock-ahead", "contradicted", "deployment-failed", "two-histories"} == set(
-        SETTLED_BY
-    )
+    derived = {"clock-ahead", "contradicted", "deployment-failed", "other-commit", "two-histories"}
+    assert {*raised(), *derived, UNTRUE} == set(SETTLED_BY)
     assert settled_by("raised-by-a-newer-cxlocal") == UNKNOWN
 
 
 def test_the_view_settles_what_is_said_to_be_settled_by_something_that_happens() -> None:
     body = VIEWS["open_flags"][1]
-    assert {kind for kind in SETTLED_BY if f"'{kind}'" not in body} == {"unreadable-event"}
+    assert {kind for kind in SETTLED_BY if f"'{kind}'" not in body} == {"unreadable-event", UNTRUE}
 
 
 def test_the_page_says_the_same() -> None:

@@ -122,7 +122,7 @@ def test_p1_a_journal_put_back_in_place_spends_nothing_again(
     laptop.sync()
     assert [reserve.lo for reserve in reserves(laptop.journal)] == [103]
     assert laptop.online("day").number == 1
-    assert laptop.offline("next night").number == 103
+    assert laptop.offline("next-night").number == 103
     assert "no-witness" not in laptop.flags() and verify(laptop.journal).findings == []
 
 
