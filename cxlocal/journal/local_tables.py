@@ -105,14 +105,6 @@ CREATE TABLE IF NOT EXISTS contact (
     accepted INTEGER NOT NULL       -- contacts accepted so far
 ) WITHOUT ROWID;
 
--- Where the store has each word about a turn in its order of all events: the lowest comes first.
-CREATE TABLE IF NOT EXISTS turn_position (
-    node TEXT NOT NULL,             -- the chain of the event
-    sequence INTEGER NOT NULL,      -- its position in that chain
-    position INTEGER NOT NULL,      -- its position in the store's feed
-    PRIMARY KEY (node, sequence)
-) WITHOUT ROWID;
-
 -- How far the store has the events of each node. What the store says counts, also when it goes
 -- back. An acknowledgement is never permission to delete.
 CREATE TABLE IF NOT EXISTS ack (
@@ -185,5 +177,15 @@ CREATE TABLE IF NOT EXISTS process (
 );
 """
 
-ALL = f"{NUMBERS}\n{EXCHANGE}\n{BUNDLES}\n{RUNS}"
+TURNS = """
+-- Where the store has each word about a turn in its order of all events: the lowest comes first.
+CREATE TABLE IF NOT EXISTS turn_position (
+    node TEXT NOT NULL,             -- the chain of the event
+    sequence INTEGER NOT NULL,      -- its position in that chain
+    position INTEGER NOT NULL,      -- its position in the store's feed
+    PRIMARY KEY (node, sequence)
+) WITHOUT ROWID;
+"""
+
+ALL = f"{NUMBERS}\n{EXCHANGE}\n{BUNDLES}\n{RUNS}\n{TURNS}"
 """In the order in which they are made."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
 
 SET_NAME = "cxlocal"
-NEWEST_STEP = 3
+NEWEST_STEP = 4
 """How many steps there are; a journal with as many needs no look at this file's imports."""
 LOCK_SECONDS = 30
 """Making the tables takes milliseconds; whoever holds the lock longer is stuck."""
@@ -64,6 +64,12 @@ def steps() -> Migrations:
             "CREATE INDEX IF NOT EXISTS event_beside ON event(node, branch, sequence)"
             " WHERE branch <> 0"
         )
+
+    @migrations()
+    def m004_turns(db: Database) -> None:
+        from cxlocal.journal.local_tables import TURNS
+
+        run_script(db.conn, TURNS)
 
     return migrations
 
