@@ -1,4 +1,4 @@
-"""Whether a plan that came from elsewhere is what the commit says (decision 86).
+"""Whether a plan that came from elsewhere is what the commit says (decision 87).
 
 A plan carries commands. One that this machine froze itself is its own; any other came through a store
 or a bundle, and whoever may write there may have written it. Before anything of it is used, it is

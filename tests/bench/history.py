@@ -66,7 +66,7 @@ class Deliverable:
         """The next run of it, from the commit to production, or as far as it comes."""
         facts = {"actor": f"Person {count % 40}"}
         # A machine here has of the tests' Machine what a story uses, and writes in large batches.
-        run = Story(machine, f"{self.name} {count}", self.name, facts)  # type: ignore[arg-type]
+        run = Story(machine, f"{self.name} {count}", self.name, facts)
         how = "reserve" if chance.random() < OFFLINE else "online"
         number = self.next[how]
         self.next[how] += 1

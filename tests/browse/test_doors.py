@@ -134,7 +134,7 @@ def test_the_printed_address_opens_the_pages_and_no_other_does(
     assert found is not None
 
     def get(path: str, cookie: str = "") -> tuple[int, str, Any]:
-        connection = http.client.HTTPConnection(found[1], int(found[2]), timeout=20)  # type: ignore[index]
+        connection = http.client.HTTPConnection(found[1], int(found[2]), timeout=20)
         connection.request("GET", path, headers={"Cookie": cookie} if cookie else {})
         got = connection.getresponse()
         text = got.read().decode()

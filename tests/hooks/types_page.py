@@ -68,7 +68,7 @@ def _fields(node: ast.ClassDef) -> list[tuple[str, str, str, str]]:
     for field, after in zip(node.body, [*node.body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             said = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-            meaning = str(after.value.value) if said else ""  # type: ignore[union-attr]
+            meaning = str(after.value.value) if said else ""
             default = "" if field.value is None else f"`{ast.unparse(field.value)}`"
             kind = ast.unparse(field.annotation).replace("|", "\\|")
             found.append((field.target.id, kind, default, _text(meaning)))

@@ -17,7 +17,7 @@ def _define(base: Any) -> tuple[Any, Any, Any]:
         """Two."""
 
         left: int
-        right: list[str] = []  # noqa: RUF012
+        right: list[str] = []  # noqa: RUF012  (a default of a tuple: never changed)
         more: str = "m"
         LIMIT = 3
 

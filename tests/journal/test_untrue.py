@@ -94,7 +94,7 @@ GUEST = ref_of("other")
 
 UNTRUE: dict[str, Draft] = {
     "a plan of another digest": queued(ref_of("shop"), plan='{"stages":[1]}'),
-    "a plan that is no text": queued(ref_of("shop"), plan={"stages": [1]}),  # type: ignore[arg-type]
+    "a plan that is no text": queued(ref_of("shop"), plan={"stages": [1]}),
     "a run of another deliverable begun": queued(INTRUDER),
     "its number": used("other", RUN),
     "its version": runs.run_started(INTRUDER, version="2.7.9", line="2.7", number=9, how="online"),

@@ -115,7 +115,7 @@ def test_a_store_moves_as_the_same_store(
 STEPS = ["copy_blobs", "copy_history", "_copy", "open_place", "_copy_members"]
 
 
-@pytest.mark.parametrize("to", ["sqlite", KINDS[1].values[1]])  # type: ignore[attr-defined]
+@pytest.mark.parametrize("to", ["sqlite", KINDS[1].values[1]])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_move_that_is_cut_off_goes_on(
     step: str, to: str, tmp_path: Path, machine: Machine, databases: Any,
