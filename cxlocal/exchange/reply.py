@@ -171,13 +171,11 @@ def _note_grants(
             continue
         if (deliverable, line, entry.kind) != (wish.deliverable, wish.line, wish.kind):
             raise BadMessage("the answer grants what nobody asked for")
+        ours = entry.node == reply.sent.node
         # A store that files carry answers with the reserve that an earlier wish of ours asked for.
-        ours = entry.nonce == nonce or wish.kind == RESERVE
-        if (
-            not ours
-            or entry.node != reply.sent.node
-            or (wish.kind == ONLINE and entry.run != wish.run)
-        ):
+        if wish.kind == ONLINE:
+            ours = ours and (entry.run, entry.nonce) == (wish.run, nonce)
+        if not ours:
             raise BadMessage(
                 "the answer grants what nobody asked for", why="another run or machine"
             )

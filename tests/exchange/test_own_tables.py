@@ -13,6 +13,7 @@ from cxlocal.allocation.allocator import obtain_number
 from cxlocal.clock import SystemIds
 from cxlocal.exchange.own_tables import RULES, check_own_tables, verify
 from cxlocal.exchange.salvage import recover_journal
+from cxlocal.exchange.state import StoreState, save_store_state
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal import verify as shared
 
@@ -185,3 +186,14 @@ def test_without_the_rows_of_the_events_nothing_is_compared_with_them(laptop: Pa
     with open_journal(laptop) as journal:
         assert {finding.kind for finding in verify(journal).findings} == {"projection"}
         assert shared.verify(journal).findings
+
+
+def test_a_journal_that_was_never_in_contact_knows_an_address_and_no_more(tmp_path: Path) -> None:
+    """As a run leaves it that was cancelled before its first exchange."""
+    with open_journal(tmp_path) as journal:
+        with journal.write() as transaction:
+            save_store_state(transaction.connection, StoreState(url="https://store.example"))
+        assert verify(journal).findings == []
+    tamper(tmp_path, "UPDATE store_state SET generation = 1")
+    with open_journal(tmp_path) as journal:
+        assert [one.where for one in verify(journal).findings] == ["store_state (1,)"]
