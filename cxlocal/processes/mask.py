@@ -52,6 +52,9 @@ class Masker:
                     hexed |= {raw.hex().encode(), raw.hex().upper().encode()}
         self.views: tuple[View, ...] = ()
         forms = plain | {raw.replace(b"'", b"'\\''") for raw in plain}
+        forms |= {
+            raw.replace(b" ", b"+") for raw in plain
+        }  # a form of a page that needs no percent
         if forms:  # Most stages have no secret, and need none of the patterns.
             from cxlocal.processes.views import views_of
 

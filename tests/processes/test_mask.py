@@ -10,7 +10,7 @@ import urllib.parse
 from xml.sax.saxutils import escape, quoteattr
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cxlocal.processes.mask import MARK, Masker
@@ -143,6 +143,7 @@ def test_pieces_equal_the_whole(
 
 @settings(deadline=None, max_examples=50)
 @given(st.text(min_size=8, max_size=40).filter(lambda text: text.strip() == text))
+@example("a phrase of some words")
 def test_printed_forms_are_masked(secret: str) -> None:
     raw = secret.encode("utf-8")
     masker = Masker([secret])
