@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cxlocal.errors import ConfigError, Refused
 from cxlocal.events.types import PIPELINE_QUEUED
 from cxlocal.plan.executed import first_difference
-from cxlocal.runner.source import make_plan
+from cxlocal.runner.source import make_plan, open_source
 from cxlocal.text import shorten
 
 if TYPE_CHECKING:
@@ -57,6 +57,20 @@ def require_own_plan(machine: Machine, source: Source, record: RunRecord) -> Non
         name="other-plan",
         field=what,
     )  # fmt: skip
+
+
+def require_plan_of_folder(machine: Machine, record: RunRecord) -> None:
+    """The same, with the commit in the repository of this folder; CxError where it is not there."""
+    source = open_source(machine, record.revision, {})
+    if source.config.deliverable.name != record.ref.deliverable:
+        raise Refused(
+            f"it was made for {record.ref.deliverable!r} on another machine",
+            why=f"what takes it away is compared with its commit, and this folder is"
+            f" {source.config.deliverable.name!r}",
+            hint="call it in the folder of that deliverable, or with -C DIR",
+            name="other-deliverable",
+        )
+    require_own_plan(machine, source, record)
 
 
 def _shown(value: Any) -> str:

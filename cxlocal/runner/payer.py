@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from cxlocal.hooks.tool import EnvironmentRef, Tool, verbs_of
 from cxlocal.hooks.tool_worker import ToolRequest, ToolWorker
 from cxlocal.journal.file import Journal
 from cxlocal.plan.placeholders import Values, resolve_options
+from cxlocal.plan.types import Environment, Plan, Stage
 from cxlocal.private import make_folder
 from cxlocal.processes.child import Child, End
 from cxlocal.processes.environment import stage_environment
@@ -33,7 +35,8 @@ exists after that stays due, and the next command takes it away."""
 
 
 class Payer(NamedTuple):
-    """Takes away what tools made: one ``destroy`` for each thing, newest first."""
+    """Takes away what tools made: one ``destroy`` for each thing, newest first. The plan of ``record`` is this
+    machine's own, or was compared with its commit, where another journal says what was made."""
 
     record: RunRecord
     manager: Manager
@@ -49,7 +52,7 @@ class Payer(NamedTuple):
             try:
                 reason = yield from self._pay(one)
             except (CxError, OSError) as problem:
-                reason = _words(problem)
+                reason = words_of(problem)
             if not reason:
                 record_gone(self.record, ids)
                 continue
@@ -59,6 +62,11 @@ class Payer(NamedTuple):
         return unpaid
 
     def _pay(self, made: Made) -> Generator[Launch, End, str]:
+        if made.node != self.record.journal.node and not is_planned(self.record.plan, made):
+            return (
+                f"another machine recorded that {made.tool} made it with {json.dumps(made.options)}, which"
+                " is not in the plan of its run; nothing was run: take it away by hand"
+            )
         tool = find_tool(self.manager, made.tool)
         if "destroy" not in verbs_of(tool, made.options):
             return f"the tool {made.tool} has no verb destroy"
@@ -140,6 +148,21 @@ class Payer(NamedTuple):
         return ToolWorker(request, on_intend=_refuse_intent, on_progress=log.note)
 
 
+def is_planned(plan: Plan, made: Made) -> bool:
+    """Whether a plan makes such a thing there, with this tool and these options. An intent carries both,
+    commands among them, and whoever takes the thing away executes them (decision 87)."""
+    makers: Iterable[Stage | Environment] = (
+        [
+            one
+            for one in plan.stages
+            if (one.name, one.environment) == (made.stage, made.environment)
+        ]
+        if made.component
+        else [one for one in plan.environments if one.name == made.environment]
+    )
+    return any((one.tool, one.options) == (made.tool, made.options) for one in makers)
+
+
 def _refuse_intent(handle: Any) -> None:
     raise Trouble(
         "destroy creates nothing, so it has nothing to intend",
@@ -172,7 +195,8 @@ def machine_of(journal: Journal, node: str) -> str:
     return (row and row["host"]) or node[:8]
 
 
-def _words(problem: CxError | OSError) -> str:
+def words_of(problem: CxError | OSError) -> str:
+    """What is wrong and why, in one line."""
     if isinstance(problem, CxError):
         return ": ".join(part for part in (problem.what, problem.why) if part)
     return str(problem)

@@ -12,6 +12,7 @@ from cxlocal.journal.file import Journal
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import leftovers, orphans
 from cxlocal.runner.driver import drive
+from cxlocal.runner.own_plan import require_plan_of_folder
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.resources import Made, is_own, standing, standing_in
 from cxlocal.runner.source import Machine, open_source, read_secrets
@@ -140,16 +141,11 @@ def _close_cut_off(machine: Machine, journal: Journal, run: str, name: str, inst
 def _pay_run(
     journal: Journal, machine: Machine, run: str, owed: list[Made], *, quietly: bool = False
 ) -> list[tuple[Made, str]]:
-    from cxlocal.runner.payer import Payer
-
-    try:
-        record = RunRecord.attach(journal, run)
-        secrets = partial(_secrets, machine, record)
-        payer = Payer(record, _manager(machine), machine.environ, secrets, DUE_SECONDS)
-        with Supervisor(machine.clock) as supervisor:
-            unpaid: list[tuple[Made, str]] = drive(payer.pay(owed), supervisor)
-    except CxError as problem:
-        unpaid = [(one, problem.what) for one in owed]
+    own = [one for one in owed if one.node == journal.node]
+    unpaid = []
+    for group in (own, [one for one in owed if one not in own]):
+        if group:
+            unpaid += _take_away(journal, machine, run, group)
     for one, reason in unpaid:
         machine.voice.warn(
             f"{one.instance}: {one.tool} could not destroy what it created: {reason}"
@@ -157,6 +153,24 @@ def _pay_run(
     if not quietly:
         _tell_paid(machine, owed, unpaid)
     return unpaid
+
+
+def _take_away(
+    journal: Journal, machine: Machine, run: str, owed: list[Made]
+) -> list[tuple[Made, str]]:
+    from cxlocal.runner.payer import Payer, words_of
+
+    try:
+        record = RunRecord.attach(journal, run)
+        if owed[0].node != journal.node:
+            require_plan_of_folder(machine, record)
+        secrets = partial(_secrets, machine, record)
+        payer = Payer(record, _manager(machine), machine.environ, secrets, DUE_SECONDS)
+        with Supervisor(machine.clock) as supervisor:
+            unpaid: list[tuple[Made, str]] = drive(payer.pay(owed), supervisor)
+            return unpaid
+    except CxError as problem:
+        return [(one, words_of(problem)) for one in owed]
 
 
 def _secrets(machine: Machine, record: RunRecord, names: Iterable[str]) -> Mapping[str, str]:

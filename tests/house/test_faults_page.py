@@ -78,6 +78,7 @@ FAULTS = {
     "An event says what cannot be so",
     "A store that answers and cannot serve us, or hands out what it may not",
     "A plan that another machine recorded is not what its commit says",
+    "History says that a tool made something with other options than the commit names",
     "A stage was carried out at another commit than its run's",
     "The store is away and a CI job needs a number",
     "One deliverable moves to another store, and is killed on the way",
