@@ -12,7 +12,7 @@ from msgspec import Struct
 from cxlocal.domain import Verdict
 from cxlocal.hooks.place import Place
 from cxlocal.hooks.stage_view import GateAnswer
-from cxlocal.hooks.tool import API, VERBS, Tool, verbs_of
+from cxlocal.hooks.tool import API, SERVED, VERBS, Tool, verbs_of
 from cxlocal.patterns import compile_late
 
 _NAME = compile_late(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
@@ -48,7 +48,7 @@ def check_tool(tool: object) -> str:
     name = getattr(tool, "name", None)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return f"{tool.__qualname__}.name must be a word like 'local-service', not {shown(name)}"
-    if tool.api != API:
+    if tool.api not in SERVED:
         return (
             f"tool {name} is made for interface {shown(tool.api)}, this cxlocal has {API}:"
             " install the release of the plugin that fits"

@@ -97,6 +97,14 @@ class WorkerContext:
         self.handle = fields.handle
         self.resource = fields.resource
         self.turn = fields.turn
+        self.component = fields.component
+        self.behind = fields.behind
+        self.host = fields.host
+        self.artifact = fields.artifact
+        self.variables: Mapping[str, str] = fields.variables
+        self.wanted: Mapping[str, int] = fields.wanted
+        self.addresses: Mapping[str, str] = fields.addresses
+        self.components: Mapping[str, Mapping[str, str]] = fields.components
         self.options = options
         self.secrets = secrets
         self._link = link
@@ -256,7 +264,8 @@ def run_tool_here(
 
     Options are checked as a plan's are (ConfigError). ``on_intend`` may raise, to see what a tool
     does when the journal refuses. With ``kill_after_seconds`` the worker is killed by SIGKILL so
-    long after its first intent became durable; with 0 before it learns that it did.
+    long after its first intent became durable; with 0 before it learns that it did. A verb that is told its
+    ``resource`` by the core has no intent of its own: there the time runs from its start.
     Without ``mask_log`` the log shows secrets, for those who look whether a tool says any.
     """
     from cxlocal.hooks.options import check_options, check_verb
@@ -291,22 +300,24 @@ def run_tool_here(
             sink=log,
             timeout_seconds=timeout_seconds,
         )
-        end = _wait(supervisor, child, kill_after_seconds, intents)
+        told = bool(fields.component and fields.resource)
+        end = _wait(supervisor, child, kill_after_seconds, lambda: told or bool(intents))
         entry = log.close()
         outcome = worker.outcome(end)
         return Ran(outcome, entry.path.read_bytes(), tuple(intents), tuple(said))
 
 
 def _wait(
-    supervisor: Supervisor, child: Child, kill_after_seconds: float | None, intents: list[Any]
-) -> End:
+    supervisor: Supervisor, child: Child, kill_after_seconds: float | None,
+    announced: Callable[[], bool],
+) -> End:  # fmt: skip
     """Wait for a worker to end; kill it when its time has come."""
     if not kill_after_seconds:
         (end,) = supervisor.wait(None)
         return end
     clock, due = SystemClock(), float("inf")
     while not (ends := supervisor.wait(_KILL_LOOK_SECONDS)):
-        if intents and due == float("inf"):
+        if announced() and due == float("inf"):
             due = clock.monotonic() + kill_after_seconds
         if clock.monotonic() >= due:
             kill_group(child.pid)

@@ -19,11 +19,14 @@ from typing import Any, get_args
 import msgspec
 
 from cxlocal.hooks.tool import (
+    Applied,
     ArtifactRef,
+    Created,
     Deployed,
     Done,
     EnvironmentRef,
     Observed,
+    Previewed,
     Previous,
     Published,
     Tool,
@@ -33,6 +36,9 @@ Result = Done | Deployed | Observed
 
 RESULTS: Mapping[str, type[Done | Deployed | Observed]] = {
     "publish": Published,
+    "preview": Previewed,
+    "apply": Applied,
+    "create": Created,
     "deploy": Deployed,
     "undo": Deployed,
     "observe": Observed,
@@ -59,6 +65,14 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True):
     handle: Any = None
     resource: str = ""
     turn: int = 0
+    component: str = ""
+    behind: str = ""
+    host: str = ""
+    artifact: ArtifactRef | None = None
+    variables: dict[str, str] = {}
+    wanted: dict[str, int] = {}
+    addresses: dict[str, str] = {}
+    components: dict[str, dict[str, str]] = {}
 
 
 def dump(message: object) -> bytes:
@@ -143,4 +157,4 @@ def result_problem(verb: str, result: object) -> str:
     return f"{verb} must return {wanted.__name__}, not {got}"
 
 
-assert set(RESULTS.values()) | {Done} == {*get_args(Result), Published}
+assert all(issubclass(kind, get_args(Result)) for kind in RESULTS.values())

@@ -1,6 +1,6 @@
 """What a tool is: a class whose methods are its verbs.
 
-A tool author writes one class with ``name``, ``api = 1``, an ``Options`` type and one method per
+A tool author writes one class with ``name``, ``api = 2``, an ``Options`` type and one method per
 verb it can do, and registers it with the hook ``cxlocal_register_tools``. The runner validates the
 options before anything runs, starts the verb in a worker process of its own, and gives it a
 ``Context``. What a verb returns is one of the result types below; what it raises decides the
@@ -19,7 +19,7 @@ import msgspec
 from cxlocal.values import Protocol
 
 VERBS = (
-    "build", "test", "publish", "fetch", "provision", "destroy", "apply", "create", "health",
+    "build", "test", "publish", "fetch", "provision", "destroy", "preview", "apply", "create", "health",
     "rotate", "drain", "remove", "deploy", "undo", "observe", "probe",
 )  # fmt: skip
 """Every verb a tool may have. A public method with another name is not a verb."""
@@ -27,8 +27,12 @@ VERBS = (
 ASKED = ("build", "test", "publish", "provision", "destroy", "deploy", "undo", "observe")
 """Those that somebody asks for; the others are reserved."""
 
-API = 1
-"""The version of this interface. A tool that names another one is refused by name."""
+API = 2
+"""The version of this interface."""
+
+SERVED = (1, API)
+"""The versions that are served; a tool that names another one is refused by name. 2 adds the verbs of
+components and takes nothing away."""
 
 
 class Produced(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +94,53 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     tool_version: str = ""
 
 
+class Applied(Done, frozen=True, kw_only=True):
+    """The result of ``apply``: a mutable component is as this version wants it. Where it cannot come to that,
+    ``ToolFailure`` with one of these says how far it came; without one it counts as changed in part."""
+
+    changed: bool = True
+    """Whether anything is different now."""
+    reversible: bool = False
+    """What was changed can be taken back by ``apply`` of the version before."""
+    outputs: dict[str, str] = {}
+    """What other components are told, such as ``{"host": …}``; recorded."""
+    secret_outputs: dict[str, str] = {}
+    """The same for what must not be written down: it stays in memory, and another process asks again."""
+    last: str = ""
+    """Where it failed: the last step that was done whole."""
+    open: str = ""
+    """Where it failed: the step at which it stopped."""
+
+
+class Previewed(Done, frozen=True, kw_only=True):
+    """The result of ``preview``: what ``apply`` would do. It changes nothing."""
+
+    changes: tuple[str, ...] = ()
+    """One line for people for each; empty: nothing would change."""
+    destroys: bool = False
+    """Something would be destroyed that cannot be made again: the deployment stops."""
+
+
+class Created(Done, frozen=True, kw_only=True):
+    """The result of ``create``: one instance of an immutable component runs, and gets no traffic yet."""
+
+    address: str = ""
+    """``host:port``, or a URL, where it answers; empty where nothing asks it."""
+
+
+class ObservedResource(msgspec.Struct, frozen=True, kw_only=True):
+    """One instance as it was found, by the label that ``create`` gave it; of a balancer: a server of it."""
+
+    id: str
+    """``ctx.resource`` of whoever created it."""
+    version: str = ""
+    digest: str = ""
+    address: str = ""
+    weight: int | None = None
+    """At a balancer: what it gets. None where that is not known here."""
+    healthy: bool | None = None
+
+
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """What an environment says it runs (``observe``). Empty version: nothing runs there."""
 
@@ -97,6 +148,10 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     uri: str = ""
     healthy: bool | None = None
+    resources: tuple[ObservedResource, ...] = ()
+    """Of a component: everything with our labels, also what stands still."""
+    turn: int = 0
+    """Of a balancer: the turn that was last written there with the weights."""
     details: dict[str, Any] = {}
 
 
@@ -169,6 +224,23 @@ class Context(Protocol):
     turn: int
     """The number of the turn at the environment; it only rises, so that whatever is changed can refuse a
     lower one. 0 where no other machine was asked."""
+    component: str
+    """The component that a verb is for; of ``rotate`` and ``drain`` the one whose instances stand behind the
+    balancer. Empty for stages."""
+    behind: str
+    """The balancer's own name, where ``component`` stands behind it and the balancer is asked."""
+    host: str
+    """Where an instance is, or is to be, made; empty where the component names no hosts."""
+    artifact: ArtifactRef | None
+    """What ``create`` is to run; None where the component has no artifact."""
+    variables: Mapping[str, str]
+    """What the instance is to find in its environment; may hold secrets, so by file or pipe."""
+    wanted: Mapping[str, int]
+    """For ``rotate``: the weight of each instance. It is all of them: one that is not named gets nothing."""
+    addresses: Mapping[str, str]
+    """Where each instance answers, by its id."""
+    components: Mapping[str, Mapping[str, str]]
+    """What the components that were applied before this one said (``Applied.outputs`` and the secret ones)."""
     secrets: Mapping[str, str]
     timeout: float
     """Seconds left for this verb."""

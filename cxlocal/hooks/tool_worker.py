@@ -26,7 +26,7 @@ from cxlocal.hooks.messages import (
     request_of,
     typed,
 )
-from cxlocal.hooks.tool import Done, Tool
+from cxlocal.hooks.tool import Applied, Done, Tool
 from cxlocal.processes.channel import Channel
 from cxlocal.processes.child import Child, End, Sink
 from cxlocal.processes.identity import Identity
@@ -72,6 +72,9 @@ class ToolOutcome(NamedTuple):
     """Processes it started that outlive it."""
     trace: str
     """Where the tool failed in its code, for the log; empty unless it raised."""
+    secrets: Mapping[str, str] = {}
+    """The exception to the first sentence: what ``apply`` said in ``secret_outputs``, for other components of
+    this run. It stands nowhere else, and is never written down."""
 
 
 class ToolWorker:
@@ -220,18 +223,24 @@ class ToolWorker:
     def _succeeded(self, content: Any) -> ToolOutcome:
         request = self.request
         try:
-            result: Result = typed(self._masker.value(content), RESULTS.get(request.verb, Done))
+            kind = RESULTS.get(request.verb, Done)
+            told: Mapping[str, str] = {}
+            if kind is Applied and isinstance(content, dict):
+                told = typed(content.pop("secret_outputs", {}), dict[str, str])
+                self._masker = Masker([*request.secrets.values(), *told.values()])
+            result: Result = typed(self._masker.value(content), kind)
             if isinstance(result, Done):
                 result = _checked(result, request.fields)
         except (msgspec.ValidationError, Trouble, OSError) as error:
             return self._ended(Outcome.ERROR, f"{self._name}: {error}")
-        return self._ended(Outcome.SUCCESS, "", result=result)
+        return self._ended(Outcome.SUCCESS, "", result=result)._replace(secrets=told)
 
     def _failed(self, content: Any) -> ToolOutcome:
         """The work said no; what it left behind (a report) counts all the same."""
         try:
             reason = str(content["reason"])
-            left = _checked(typed(self._masker.value(content["result"]), Done), self.request.fields)
+            kind = Applied if self.request.verb == "apply" else Done
+            left = _checked(typed(self._masker.value(content["result"]), kind), self.request.fields)
         except (KeyError, TypeError, msgspec.ValidationError, Trouble, OSError) as error:
             return self._ended(Outcome.ERROR, f"{self._name}: {error}")
         return self._ended(Outcome.FAILURE, reason, result=left)

@@ -21,9 +21,10 @@ from __future__ import annotations
 import pytest
 
 # Before the import, so that a broken promise is shown with its values.
-pytest.register_assert_rewrite("cxlocal.testing.contract")
+pytest.register_assert_rewrite("cxlocal.testing.contract", "cxlocal.testing.component_contract")
 
 from cxlocal.testing.bench import Bench, bench
+from cxlocal.testing.component_contract import ComponentContract
 from cxlocal.testing.contract import ToolContract
 
-__all__ = ["Bench", "ToolContract", "bench"]
+__all__ = ["Bench", "ComponentContract", "ToolContract", "bench"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cxlocal.clock import SystemIds
 from cxlocal.hooks.context import Ran, run_tool_here
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.tool import ArtifactRef, EnvironmentRef, Previous, Tool
@@ -35,6 +36,10 @@ class Bench:
         )
         self.ran: list[Ran] = []
         """Everything that ran here, oldest first."""
+        self.resource = SystemIds().uuid()
+        """What a verb is told that makes one instance or takes it away."""
+        self.resources: set[str] = set()
+        """Instances that were to be made here and not to be removed."""
         self.built: dict[str, dict[str, ArtifactRef]] = {}
         """What was built here, by version and name."""
 
@@ -56,10 +61,12 @@ class Bench:
         on_intend: Callable[[Any], None] | None = None,
         kill_after_seconds: float | None = None,
         mask_log: bool = True,
+        **told: Any,
     ) -> Ran:
         """Run one verb to its end (``cxlocal.hooks.context.run_tool_here``).
 
-        Without ``handle`` the last one that was made durable here is given, as in a release.
+        Without ``handle`` the last one that was made durable here is given, as in a release. ``told``:
+        what else ``ctx`` has, such as ``resource``, ``component``, ``turn``, ``wanted``.
         Raises ConfigError for options that the tool does not take.
         """
         scratch = self.folder / f"scratch-{len(self.ran)}"
@@ -76,6 +83,7 @@ class Bench:
             artifacts=dict(artifacts or {}),
             previous=previous,
             handle=self.last_handle() if handle is None else handle,
+            **told,
         )
         ran = run_tool_here(
             tool,

@@ -26,10 +26,14 @@ from cxlocal.processes.mask import MARK
 from cxlocal.processes.supervisor import GRACE_SECONDS
 from cxlocal.testing.bench import Bench
 
-LIFE = ("probe", "build", "test", "provision", "create", "deploy", "health", "observe")
+LIFE = (
+    "probe", "build", "test", "provision", "preview", "apply", "create", "rotate", "deploy", "health",
+    "observe", "remove",
+)  # fmt: skip
 """In this order the verbs of one life are tried, as far as the tool has them; then it ends."""
-MAKERS = ("deploy", "create", "provision", "apply")
-"""Verbs that make something outside of the checkout: they owe an intent."""
+MAKERS = ("deploy", "provision")
+"""Verbs that make something outside of the checkout: they owe an intent. For ``create`` the core has one,
+and ``apply`` changes what there is."""
 ENDERS = ("destroy", "remove")
 SLACK_SECONDS = 5.0
 """Granted to a busy machine beyond the limit of a tool and its time for ending."""
@@ -87,10 +91,10 @@ class ToolContract:
         """Every verb of ``life`` succeeds; a secret shows in no log, reason, result or handle."""
         value = SystemIds().token()
         secrets = dict.fromkeys((SECRET, *self.tool.secrets), value)
-        can = verbs_of(self.tool)
+        can = verbs_of(self.tool, self.with_table)
         for verb in [verb for verb in (*self.life, *ENDERS[:1]) if verb in can]:
             ran = self._run(bench, verb, secrets=secrets, mask_log=False)
-            assert ran.outcome.outcome is Outcome.SUCCESS, f"{verb}: {_said(ran)}"
+            assert ran.outcome.outcome is Outcome.SUCCESS, f"{verb}: {story(ran)}"
             assert value.encode() not in ran.log, f"{verb} writes a secret into the log"
             # What else it says is masked before anybody sees it; so the mark gives it away.
             said = f"{ran.outcome} {ran.progress}"
@@ -98,9 +102,9 @@ class ToolContract:
 
     def test_it_observes_where_nothing_was_ever_made(self, bench: Bench) -> None:
         """Before the first deployment there is no handle, and nothing runs."""
-        if "observe" in verbs_of(self.tool):
+        if "observe" in verbs_of(self.tool, self.with_table):
             ran = self._run(bench, "observe")
-            assert ran.outcome.outcome is Outcome.SUCCESS, f"observe: {_said(ran)}"
+            assert ran.outcome.outcome is Outcome.SUCCESS, f"observe: {story(ran)}"
             assert isinstance(ran.outcome.result, Observed)
             assert not ran.outcome.result.version, "it sees a version where none was deployed"
 
@@ -109,7 +113,7 @@ class ToolContract:
         for verb in self._makers():
             before = _files(bench)
             ran, announced = self._refused(bench, verb)
-            assert announced, f"{verb} makes something and never calls ctx.intend: {_said(ran)}"
+            assert announced, f"{verb} makes something and never calls ctx.intend: {story(ran)}"
             handle, seen = announced[-1]
             assert seen == before, "something was made before ctx.intend was called"
             assert ran.outcome.outcome is Outcome.ERROR, "it goes on although it may not"
@@ -123,7 +127,7 @@ class ToolContract:
             for seconds in self.kill_after_seconds:
                 ran = self._run(bench, verb, kill_after_seconds=seconds)
                 assert ran.intents, (
-                    f"{verb} never came to its intent, so nothing was tried: {_said(ran)}"
+                    f"{verb} never came to its intent, so nothing was tried: {story(ran)}"
                 )
                 self._destroy(bench, ran.intents[-1])
                 left = [daemon.pid for daemon in ran.outcome.daemons if alive(*daemon)]
@@ -131,11 +135,11 @@ class ToolContract:
 
     def test_twice_is_as_good_as_once(self, bench: Bench) -> None:
         """deploy, observe, undo and destroy may be repeated: a run may be resumed anywhere."""
-        can = verbs_of(self.tool)
+        can = verbs_of(self.tool, self.with_table)
         for verb in self._makers():
             for _ in range(2):
                 ran = self._run(bench, verb)
-                assert ran.outcome.outcome is Outcome.SUCCESS, f"{verb}: {_said(ran)}"
+                assert ran.outcome.outcome is Outcome.SUCCESS, f"{verb}: {story(ran)}"
         if "observe" in can:
             seen = [self._run(bench, "observe").outcome for _ in range(2)]
             assert seen[0].result == seen[1].result and seen[0].outcome is Outcome.SUCCESS
@@ -143,7 +147,7 @@ class ToolContract:
             first, second = self.versions
             assert self._run(bench, "deploy", version=second).outcome.outcome is Outcome.SUCCESS
             undone = [self._run(bench, "undo", version=first) for _ in range(2)]
-            assert [ran.outcome.outcome for ran in undone] == ["success"] * 2, _said(undone[-1])
+            assert [ran.outcome.outcome for ran in undone] == ["success"] * 2, story(undone[-1])
             assert undone[0].outcome.result == undone[1].outcome.result
         if self._makers():
             handle = bench.last_handle()
@@ -153,7 +157,8 @@ class ToolContract:
     def test_a_time_limit_ends_it(self, bench: Bench) -> None:
         """A verb that is not done in time ends in time, and can be cleaned up after."""
         clock = SystemClock()
-        verb = next(verb for verb in (*MAKERS, *verbs_of(self.tool)) if verb in verbs_of(self.tool))
+        can = verbs_of(self.tool, self.with_table)
+        verb = next(verb for verb in (*MAKERS, *can) if verb in can)
         limit = 0.2
         # What a verb works on is made before the clock runs.
         self._given(bench, verb, self.versions[0])
@@ -175,11 +180,11 @@ class ToolContract:
         return self._run(bench, verb, on_intend=refuse), announced
 
     def _makers(self) -> tuple[str, ...]:
-        can = verbs_of(self.tool)
+        can = verbs_of(self.tool, self.with_table)
         return tuple(verb for verb in MAKERS if verb in can)
 
     def _ender(self) -> str:
-        can = verbs_of(self.tool)
+        can = verbs_of(self.tool, self.with_table)
         return next((verb for verb in ENDERS if verb in can), "")
 
     def _run(self, bench: Bench, verb: str, *, version: str = "", **others: Any) -> Ran:
@@ -196,10 +201,10 @@ class ToolContract:
 
     def _given(self, bench: Bench, verb: str, version: str) -> Mapping[str, ArtifactRef]:
         """The artifacts a verb finds: of the tool's own build, which is run for it, and of others."""
-        later = verb not in ("probe", "build") and "build" in verbs_of(self.tool)
+        later = verb not in ("probe", "build") and "build" in verbs_of(self.tool, self.with_table)
         if later and version not in bench.built:
             ran = self._run(bench, "build", version=version)
-            assert ran.outcome.outcome is Outcome.SUCCESS, f"build: {_said(ran)}"
+            assert ran.outcome.outcome is Outcome.SUCCESS, f"build: {story(ran)}"
         built = bench.built.get(version, {}) if later else {}
         return {**built, **self.artifacts(bench, version)}
 
@@ -209,7 +214,7 @@ class ToolContract:
         assert ender, "a tool that makes something needs the verb destroy"
         for _ in range(2):
             ran = self._run(bench, ender, handle=handle)
-            assert ran.outcome.outcome is Outcome.SUCCESS, f"{ender}: {_said(ran)}"
+            assert ran.outcome.outcome is Outcome.SUCCESS, f"{ender}: {story(ran)}"
             assert ran.intents == (), f"{ender} creates nothing, so it has nothing to intend"
         assert _files(bench) == [], "files are left in the environment's folder"
         assert self.remains(bench, handle) == []
@@ -232,6 +237,7 @@ def _files(bench: Bench) -> list[Path]:
     return sorted(bench.environment.folder.rglob("*"))
 
 
-def _said(ran: Ran) -> str:
+def story(ran: Ran) -> str:
+    """How a verb ended, with its log: for messages."""
     log = ran.log.decode("utf-8", "replace")
     return f"{ran.outcome.outcome}: {ran.outcome.reason}\n{ran.outcome.trace}\n{log}"

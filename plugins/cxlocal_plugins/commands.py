@@ -9,23 +9,38 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from cxlocal.domain import variable_part
 from cxlocal.errors import Trouble
 from cxlocal.hooks.specs import hookimpl
-from cxlocal.hooks.tool import Context, Deployed, Done, Observed, Published, Tool
+from cxlocal.hooks.tool import (
+    Applied,
+    Completed,
+    Context,
+    Created,
+    Deployed,
+    Done,
+    Observed,
+    Previewed,
+    Published,
+    Tool,
+    ToolFailure,
+)
 
 ANSWER_BYTES = 256 * 1024
 """Of the answer of a command, at most."""
 SHELL = ("/bin/sh", "-eu", "-c")
 """What runs a text: as a plain command of a stage."""
 Command = str | list[str]
-Answer = TypeVar("Answer", Done, Published, Deployed, Observed)
+WOULD_DESTROY = 3
+"""What a ``preview`` ends with where something would be destroyed."""
+Answer = TypeVar("Answer", Done, Published, Applied, Created, Deployed, Observed, Previewed)
 
 
 class Commands(Tool):
     """Whatever verb has a command is a verb of it. The id of what it makes is all its later commands get."""
 
     name = "commands"
-    api = 1
+    api = 2
     title = "Your own commands"
     by_options = True
 
@@ -35,6 +50,12 @@ class Commands(Tool):
         build: Command = ""
         test: Command = ""
         publish: Command = ""
+        preview: Command = ""
+        apply: Command = ""
+        create: Command = ""
+        rotate: Command = ""
+        drain: Command = ""
+        remove: Command = ""
         deploy: Command = ""
         observe: Command = ""
         provision: Command = ""
@@ -64,9 +85,38 @@ class Commands(Tool):
         name = ctx.options.service or ctx.deliverable
         return _run(ctx, ctx.options.deploy, Deployed, ctx.resource, {"service": name})
 
+    def preview(self, ctx: Context) -> Previewed:
+        """Say what ``apply`` would do: the answer, or one line of output for each change."""
+        ran = _exec(ctx, ctx.options.preview, check=False)
+        if ran.code not in (0, WOULD_DESTROY):
+            raise ToolFailure(f"the preview ended with exit code {ran.code}")
+        lines = [line.strip() for line in ran.output.splitlines() if line.strip()]
+        given = {"changes": lines, "destroys": ran.code == WOULD_DESTROY}
+        return read_answer(_answer(ctx), Previewed, given)
+
+    def apply(self, ctx: Context) -> Applied:
+        """Change a mutable component to what this version wants."""
+        return _run(ctx, ctx.options.apply, Applied)
+
+    def create(self, ctx: Context) -> Created:
+        """Make one instance, which gets no traffic yet."""
+        return _run(ctx, ctx.options.create, Created, ctx.resource)
+
+    def rotate(self, ctx: Context) -> Done:
+        """Set the weights of all instances behind this balancer."""
+        return _run(ctx, ctx.options.rotate, Done)
+
+    def drain(self, ctx: Context) -> Done:
+        """Wait until nothing is under way at an instance that gets nothing new."""
+        return _run(ctx, ctx.options.drain, Done, ctx.resource)
+
+    def remove(self, ctx: Context) -> Done:
+        """Take one instance away; harmless where nothing is left of it."""
+        return _run(ctx, ctx.options.remove, Done, ctx.resource)
+
     def observe(self, ctx: Context) -> Observed:
         """Say what runs there; what was never deployed does not."""
-        if ctx.handle is None:
+        if not ctx.component and ctx.handle is None:
             return Observed()
         return _run(ctx, ctx.options.observe, Observed, _resource(ctx.handle))
 
@@ -80,12 +130,27 @@ def _run(
     given: dict[str, Any] | None = None,
 ) -> Answer:  # fmt: skip
     """Run a command and read its answer; ``given`` is answered where it says nothing else."""
-    file = ctx.scratch / "result.json"
-    ctx.exec(
+    _exec(ctx, command, resource)
+    return read_answer(_answer(ctx), kind, given or {})
+
+
+def _answer(ctx: Context) -> Path:
+    return ctx.scratch / "result.json"
+
+
+def _exec(ctx: Context, command: Command, resource: str = "", *, check: bool = True) -> Completed:
+    file = _answer(ctx)
+    file.unlink(missing_ok=True)
+    return ctx.exec(
         [*SHELL, command] if isinstance(command, str) else command,
-        env={**_variables(ctx, resource), **ctx.secrets, "CXLOCAL_RESULT": str(file)},
+        env={
+            **ctx.variables,
+            **_variables(ctx, resource),
+            **ctx.secrets,
+            "CXLOCAL_RESULT": str(file),
+        },
+        check=check,
     )
-    return read_answer(file, kind, given or {})
 
 
 def _variables(ctx: Context, resource: str) -> dict[str, str]:
@@ -97,11 +162,32 @@ def _variables(ctx: Context, resource: str) -> dict[str, str]:
     }  # fmt: skip
     if place is not None:
         told["CXLOCAL_ENVIRONMENT"], told["CXLOCAL_INSTANCE"] = place.name, place.instance
+    told |= _component_variables(ctx)
     if resource:
         told["CXLOCAL_RESOURCE"] = resource
     if ctx.previous is not None:
         told["CXLOCAL_PREVIOUS_VERSION"] = ctx.previous.version
         told["CXLOCAL_PREVIOUS_RESOURCE"] = _resource(ctx.previous.handle)
+    return told
+
+
+def _component_variables(ctx: Context) -> dict[str, str]:
+    """What verbs of components are told beside that."""
+    if not ctx.component:
+        return {}
+    told = {"CXLOCAL_COMPONENT": ctx.component, "CXLOCAL_TURN": str(ctx.turn)}
+    for name, value in (("CXLOCAL_BEHIND", ctx.behind), ("CXLOCAL_HOST", ctx.host)):
+        if value:
+            told[name] = value
+    told["CXLOCAL_WANTED"] = "\n".join(f"{one}={weight}" for one, weight in ctx.wanted.items())
+    for one, address in ctx.addresses.items():
+        told[f"CXLOCAL_ADDRESS_{variable_part(one)}"] = address
+    for component, outputs in ctx.components.items():
+        for name, value in outputs.items():
+            told[f"CXLOCAL_COMPONENT_{variable_part(component)}_{variable_part(name)}"] = value
+    if ctx.artifact is not None:
+        told["CXLOCAL_ARTIFACT"] = str(ctx.artifact.path)
+        told["CXLOCAL_ARTIFACT_DIGEST"] = f"sha256:{ctx.artifact.sha256}"
     return told
 
 

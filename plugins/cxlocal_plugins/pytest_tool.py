@@ -39,7 +39,7 @@ class Pytest(Tool):
     """Runs pytest in the checkout."""
 
     name = "pytest"
-    api = 1
+    api = 2
     title = "pytest"
 
     class Options(Tool.Options, frozen=True):

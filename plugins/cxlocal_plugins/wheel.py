@@ -38,7 +38,7 @@ class Wheel(Tool):
     """Builds one wheel. An artifact that says another version than the run's is refused."""
 
     name = "wheel"
-    api = 1
+    api = 2
     title = "Python wheel"
 
     class Options(Tool.Options, frozen=True):

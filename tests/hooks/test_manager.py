@@ -138,7 +138,7 @@ NONSENSE = {
     "an instance": ("[Tool()]", "derived from cxlocal.hooks.tool.Tool"),
     "no name": ("[type('T', (Tool,), {'build': print})]", ".name must be a word"),
     "bad name": ("[type('T', (Tool,), {'name': 'A B', 'build': print})]", "not 'A B'"),
-    "other api": ("[type('T', (Tool,), {'name': 't', 'api': 2})]", "interface 2, this cxlocal has"),
+    "other api": ("[type('T', (Tool,), {'name': 't', 'api': 3})]", "interface 3, this cxlocal has"),
     "no verbs": ("[type('T', (Tool,), {'name': 't'})]", "tool t has no verb"),
     "options": ("[type('T', (Tool,), {'name': 't', 'Options': dict})]", "must be a msgspec.Struct"),
     "secrets": ("[type('T', (Tool,), {'name': 't', 'secrets': 'TOKEN'})]", "tuple of names"),

@@ -23,7 +23,7 @@ class LocalService(Tool):
     """A Python service on this machine."""
 
     name = "local-service"
-    api = 1
+    api = 2
     title = "Service on this machine"
     here = True
 
