@@ -1,5 +1,6 @@
 """Bytes as somebody reads them who undoes an encoding: percent-encoding, the escapes of programming
-languages and shells, entities of XML and HTML, hexadecimal in groups, dumps, wrapped base64. Pure.
+languages and shells, entities of XML and HTML, hexadecimal in groups, dumps, wrapped base64, colours of a
+terminal. Pure.
 
 A view names what was encoded (tokens) and gives the decoded bytes, with the way back: where in the
 original each of them stands. So a value is found in every spelling that decodes to it, whichever
@@ -176,6 +177,10 @@ def _of_break(token: bytes) -> bytes | None:
     return b"" if len(token) <= TOKEN_BYTES_MAX else None
 
 
+def _of_nothing(token: bytes) -> bytes:
+    return b""
+
+
 def _groups(token: bytes) -> list[bytes]:
     """The groups of digits in a line of a dump, in their order; none where it is too long."""
     found = _DUMP.match(token)
@@ -219,6 +224,9 @@ _BETWEEN = rb"(?:[ \t\r\n:;,\-]|\\r|\\n|0[xX])"
 _GAP = compile_late(_BETWEEN + rb"+")
 _GAP_END = compile_late(_BETWEEN + rb"*[\\0]?\Z")
 
+_COLOUR = compile_late(rb"\x1b\[[0-9;:?]{0,20}[A-Za-z]|\x00")
+_COLOUR_END = compile_late(rb"\x1b(?:\[[0-9;:?]{0,20})?\Z")
+
 _OFFSET = b"00"
 """What a line of a dump begins with, up to 16 MiB."""
 _GROUP = rb"(?:[0-9A-Fa-f]{2}){1,8}"
@@ -253,6 +261,8 @@ def views_of(
         View((b"%",), _PERCENT, _PERCENT_END, True, _of_percent, forms(values, spaced, encoded)),
         View((b"\\",), _ESCAPE, _ESCAPE_END, True, _of_escape, forms(values, points, encoded)),
         View((b"&",), _ENTITY, _ENTITY_END, True, _of_entity, forms(values, encoded)),
+        # What a terminal does not show: a program may paint each letter.
+        View((b"\x1b", b"\0"), _COLOUR, _COLOUR_END, False, _of_nothing, forms(values, encoded)),
         View(
             (b"",), _BREAK, _BREAK_END, False, _of_break, forms(based),
             dropped=b"\r\n\t ", words=_SPACES,

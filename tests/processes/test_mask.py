@@ -71,8 +71,14 @@ def dumped(raw: bytes, group: int = 2, little: bool = False, marks: bool = False
     return out
 
 
+def painted(raw: bytes) -> bytes:
+    """A colour before each letter, and nothing that is shown after it."""
+    return b"".join(b"\x1b[38;5;%dm%c\0" % (letter % 9, letter) for letter in raw)
+
+
 SPELLINGS = (
     bytes, percent_all, every_other, in_lines, as_json, in_bytes, in_octal, in_entities, dumped,
+    painted,
 )  # fmt: skip
 
 
@@ -173,6 +179,9 @@ HTML_SAFE = json.dumps(SECRET)[1:-1].replace("&", "\\u0026").replace("'", "\\u00
 """As encoders write JSON that may stand in a page."""
 
 PRINTED: dict[str, bytes] = {
+    "a colour for each letter": painted(RAW),
+    "bold in the middle": RAW[:30] + b"\x1b[1m" + RAW[30:50] + b"\x1b[0m" + RAW[50:],
+    "UTF-16 of ASCII": b"\0".join(bytes([each]) for each in RAW) + b"\0",
     "quote": urllib.parse.quote(SECRET).encode(),
     "quote all": urllib.parse.quote(SECRET, safe="").encode(),
     "quote_plus": urllib.parse.quote_plus(SECRET).encode(),
