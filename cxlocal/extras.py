@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
+from typing import Any
+
+from cxlocal.errors import ConfigError
 
 
 def how_to_install(extra: str) -> str:
@@ -20,3 +24,17 @@ def how_to_install(extra: str) -> str:
         vcs = source.get("vcs_info", {}).get("vcs", "")
         wanted += f" @ {f'{vcs}+' if vcs else ''}{url}"
     return f"pip install {shlex.quote(wanted)}"
+
+
+def module_of(extra: str, module: str, needed: str) -> Any:
+    """A module of ours that needs the libraries of ``extra``. Raises ConfigError where they are not
+    installed, for what ``needed`` says."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f"{needed} needs a library that is not installed",
+            why=str(error),
+            hint=how_to_install(extra),
+            name=f"no-{extra}-library",
+        ) from error

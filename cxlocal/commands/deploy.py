@@ -12,10 +12,10 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.joined import piece_journal
 from cxlocal.commands.output import after_work, json_option, put, write_document
-from cxlocal.commands.project import how_to_send, leave, make_machine, send_copies
+from cxlocal.commands.project import leave, make_machine, not_sent, send_copies
 from cxlocal.commands.status import lasting_here
 from cxlocal.commands.terminal import say, warn
-from cxlocal.errors import NotSynced, UsageError
+from cxlocal.errors import UsageError
 from cxlocal.journal.file import Journal
 from cxlocal.runner.redeploy import Order, Shipped, as_error, ship
 from cxlocal.text import counted, quoted
@@ -116,13 +116,7 @@ def carry_out(
     if error is not None:
         raise error
     if bundle or (pending and require_sync):
-        raise NotSynced(
-            f"{shipped.version} is deployed, and {counted(pending, 'event is', 'events are')} not at the store yet",
-            why="the store could not be reached",
-            hint=how_to_send(bundle),
-            pending=pending,
-            bundle=bundle,
-        )
+        raise not_sent(f"{shipped.version} is deployed", pending, bundle)
 
 
 def _tell(shipped: Shipped, pending: int) -> None:

@@ -11,14 +11,14 @@ from cxlocal.commands.frame import Command
 from cxlocal.commands.output import after_work, json_option, put, write_document
 from cxlocal.commands.project import (
     bytes_here_alone,
-    how_to_send,
     leave,
     make_machine,
+    not_sent,
     send_copies,
 )
 from cxlocal.commands.terminal import say, warn
 from cxlocal.domain import Outcome
-from cxlocal.errors import CxError, ExitCode, NotSynced, UsageError
+from cxlocal.errors import CxError, ExitCode, UsageError
 from cxlocal.processes.stdout import data
 from cxlocal.text import counted
 
@@ -201,13 +201,7 @@ def finish(
     why = f" ({found.reason})" if found.reason else ""
     say(f"{found.version or found.run[:8]}: {found.outcome}{why}")
     if pending and must:
-        raise NotSynced(
-            f"the run is recorded, and {counted(pending, 'event is', 'events are')} not at the store yet",
-            why="the store could not be reached",
-            hint=how_to_send(bundle),
-            pending=pending,
-            bundle=bundle,
-        )
+        raise not_sent("the run is recorded", pending, bundle)
     if alone is not None:
         raise alone
     return ExitCode.DONE

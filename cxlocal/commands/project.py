@@ -134,6 +134,18 @@ def how_to_send(bundle: str) -> str:
     return f"keep {bundle}; 'cxlocal import' of it, on any machine, brings it to the store"
 
 
+def not_sent(said: str, pending: int, bundle: str) -> NotSynced:
+    """What a command ends in where all should be at the store and ``pending`` events are not; ``said``: what is
+    done all the same."""
+    return NotSynced(
+        f"{said}, and {counted(pending, 'event is', 'events are')} not at the store yet",
+        why="the store could not be reached",
+        hint=how_to_send(bundle),
+        pending=pending,
+        bundle=bundle,
+    )
+
+
 def bytes_here_alone(journal: Journal, said: str, *, must: bool) -> NotSynced | None:
     """What a command ends in where this machine goes away, or all ``must`` be sent, and what waits for
     somebody to go on with is nowhere else. ``said``: what is done all the same."""

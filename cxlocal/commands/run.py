@@ -11,9 +11,9 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
 from cxlocal.commands.output import Output, after_work, json_option, put, write_document, write_rows
-from cxlocal.commands.project import bytes_here_alone, how_to_send, leave, make_machine
+from cxlocal.commands.project import bytes_here_alone, leave, make_machine, not_sent
 from cxlocal.commands.terminal import say, warn
-from cxlocal.errors import CxError, ExitCode, NotSynced, UsageError
+from cxlocal.errors import CxError, ExitCode, UsageError
 from cxlocal.runner.outcomes import outcome_error
 from cxlocal.text import counted, duration_text, quoted
 
@@ -275,13 +275,7 @@ def _end(summary: Summary, *, require_sync: bool) -> None:
     if problem is not None:
         raise problem
     if summary.kind == "release" and summary.pending and (require_sync or not summary.kept):
-        raise NotSynced(
-            f"{summary.version} is done, and {counted(summary.pending, 'event is', 'events are')} not at the store yet",
-            why="the store could not be reached",
-            hint=how_to_send(summary.bundle),
-            pending=summary.pending,
-            bundle=summary.bundle,
-        )
+        raise not_sent(f"{summary.version} is done", summary.pending, summary.bundle)
 
 
 def _why(summary: Summary) -> str:

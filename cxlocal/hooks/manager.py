@@ -100,20 +100,14 @@ class Manager:
 
     def each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
         """Ask every plugin: its name and answer, where it has one. Wrong answers are left out."""
-        found: list[tuple[str, Any]] = []
-        for impl in self._implementations(hook):
-            try:
-                answer = call(impl, hook, arguments)
-            except Mistake as mistake:
-                self._break(impl.plugin_name, str(mistake))
-                continue
-            if answer is not None:
-                found.append((impl.plugin_name, answer))
-        return found
+        return list(self._answers(hook, arguments))
 
     def first(self, hook: str, **arguments: Any) -> Any | None:
         """Ask until one answers."""
         assert first_result(hook), f"{hook} gives a list"
+        return next((answer for _, answer in self._answers(hook, arguments)), None)
+
+    def _answers(self, hook: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         for impl in self._implementations(hook):
             try:
                 answer = call(impl, hook, arguments)
@@ -121,8 +115,7 @@ class Manager:
                 self._break(impl.plugin_name, str(mistake))
                 continue
             if answer is not None:
-                return answer
-        return None
+                yield impl.plugin_name, answer
 
     def gate(self, question: GateQuestion) -> list[GateAnswer]:
         """Every opinion. A gate that fails or talks nonsense is *undecided*, never silent; so is a

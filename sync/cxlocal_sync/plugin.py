@@ -6,9 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cxlocal.errors import ConfigError
 from cxlocal.exchange.store import Store
-from cxlocal.extras import how_to_install
+from cxlocal.extras import module_of
 from cxlocal.hooks.specs import hookimpl
 from cxlocal.journal.witness import FOLDER, witness_folder
 from cxlocal_sync.stores.sqlite import SqliteStore, path_of
@@ -54,13 +53,6 @@ def _in_bucket(url: str, home: Path) -> Store:
 
 
 def _postgresql(url: str, home: Path) -> Store:
-    try:
-        from cxlocal_sync.postgresql.store import PostgresqlStore
-    except ImportError as error:
-        raise ConfigError(
-            "a store in PostgreSQL needs a library that is not installed",
-            why=str(error),
-            hint=how_to_install("postgresql"),
-            name="no-postgresql-library",
-        ) from error
-    return PostgresqlStore(url, home)
+    module = module_of("postgresql", "cxlocal_sync.postgresql.store", "a store in PostgreSQL")
+    store: Store = module.PostgresqlStore(url, home)
+    return store

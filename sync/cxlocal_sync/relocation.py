@@ -5,18 +5,16 @@ Called by ``cxlocal store move`` and ``cxlocal store backup`` by their names.
 
 from __future__ import annotations
 
-import importlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from cxlocal.address import public_address
 from cxlocal.clock import Clock
-from cxlocal.errors import ConfigError, Refused, Trouble, UsageError
+from cxlocal.errors import Refused, Trouble, UsageError
 from cxlocal.exchange.store import Store
-from cxlocal.extras import how_to_install
+from cxlocal.extras import module_of
 from cxlocal.files import rename, write_whole
 from cxlocal.private import make_file, make_folder
 from cxlocal.text import utc_text
@@ -45,15 +43,7 @@ def place_at(url: str, home: Path) -> moving.Place:
             " another kind: cxlocal store adopt URL",
             name="not-movable",
         )
-    try:
-        module: Any = importlib.import_module("cxlocal_sync.postgresql.moving")
-    except ImportError as error:
-        raise ConfigError(
-            "a store in PostgreSQL needs a library that is not installed",
-            why=str(error),
-            hint=how_to_install("postgresql"),
-            name="no-postgresql-library",
-        ) from error
+    module = module_of("postgresql", "cxlocal_sync.postgresql.moving", "a store in PostgreSQL")
     place: moving.Place = module.PostgresqlPlace(url)
     return place
 
