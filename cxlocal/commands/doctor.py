@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.project import Project, access_of, load_project, open_project_store
 from cxlocal.commands.terminal import say
 from cxlocal.config.agreement import secrets_agreed
-from cxlocal.doctor.check import BAD, Check, readiness
+from cxlocal.doctor.check import BAD, Check, Readiness, readiness
 from cxlocal.doctor.machine import check_disk, check_git, check_journal, check_plugins, check_sqlite
 from cxlocal.doctor.project import (
     check_artifacts,
@@ -41,7 +42,9 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.bind import bind
 from cxlocal.plan.resolve import resolve
 from cxlocal.plan.types import Plan
+from cxlocal.projection.oversight_questions import READINESS
 from cxlocal.runner.source import find_place, find_scheme, is_passing, today
+from cxlocal.text import utc_text
 
 COLUMNS = ("state", "name", "found", "to_do")
 STORE_SECONDS = 3.0
@@ -72,12 +75,21 @@ def doctor(app: App, output: Output) -> int:
             )
             if project.config is not None:
                 checks += project_checks(app, project, journal, passing=passing)
+                if checked.state != BAD:
+                    remember(journal, project.config.deliverable.name, readiness(checks))
     write_rows([check._asdict() for check in checks], COLUMNS, output)
     if project.config is None:
         say("No cx.toml here: 'cxlocal init' writes one. Only the machine was looked at.")
     elif output.for_people:
         say(readiness(checks).sentence())
     return 1 if any(check.state == BAD for check in checks) else 0
+
+
+def remember(journal: Journal, deliverable: str, found: Readiness) -> None:
+    """Keep what was found, for pages: whoever is asked in an outage looks there first."""
+    told = {"at": utc_text(journal.clock.now_ms()), "ready": found.ready, "because": found.because}
+    with journal.write() as transaction:
+        transaction.set_value(READINESS + deliverable, json.dumps(told))
 
 
 def add_own_plugins(app: App, project: Project) -> list[Check]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,12 +16,14 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.output import harmless_json, json_option, put, write_document
 from cxlocal.commands.project import load_project, open_project_store
 from cxlocal.commands.status import named_here
-from cxlocal.commands.terminal import say, warn
+from cxlocal.commands.terminal import harmless, say, warn
 from cxlocal.errors import UsageError
 from cxlocal.events.export import FORMS
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.read import all_events, run_events
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.projection.evidence import TOPICS, evidence_sentences
+from cxlocal.projection.queries import QUERIES
 from cxlocal.text import counted
 
 RECEIPT_SECONDS = 60.0
@@ -32,11 +36,14 @@ RECEIPT_SECONDS = 60.0
         ("cxlocal export --format cdevents --run 2.7.14", "the events of one run"),
         ("cxlocal export --format cloudevents", "the same in CloudEvents envelopes"),
         ("cxlocal export --format journal", "with coordinates and hashes, as kept here"),
+        ("cxlocal export evidence 2.7.14", "what proves a version, on one sheet"),
         ("cxlocal export --bundle /media/stick/a.bundle", "what the store lacks, to carry there"),
         ("cxlocal export --bundle all.bundle --all", "everything, for a machine with nothing"),
         ("cxlocal export --receipt /media/stick/a.receipt", "what the store says, to carry back"),
     ]
 )
+@click.argument("what", metavar="[evidence", type=click.Choice(["evidence"]), required=False)
+@click.argument("version", metavar="VERSION]", default="")
 @click.option(
     "--format",
     "form",
@@ -55,6 +62,8 @@ RECEIPT_SECONDS = 60.0
 @pass_app
 def export(
     app: App,
+    what: str | None,
+    version: str,
     form: str,
     wanted: str | None,
     deliverable: str | None,
@@ -66,7 +75,7 @@ def export(
 ) -> None:
     """Print events, or write them into a file for another machine.
 
-    Without a file: one JSON document a line. A bundle carries history to a store that this machine
+    Without a file: one JSON document a line. 'evidence VERSION' prints what proves a version. A bundle carries history to a store that this machine
     cannot reach, by stick or mail; 'cxlocal import' takes it in. A receipt carries back what the
     store said to it. Both files are as confidential as the journal.
     """
@@ -79,6 +88,16 @@ def export(
             hint="cxlocal export --bundle FILE, or cxlocal export --receipt FILE",
             name="bad-options",
         )
+    if what:
+        if chosen or wanted:
+            raise UsageError(
+                "the sheet of a version is printed by itself",
+                why=f"given: {', '.join(chosen) or '--run'}",
+                hint="cxlocal export evidence VERSION",
+                name="bad-options",
+            )
+        _print_evidence(app, version, deliverable, as_json=as_json)
+        return
     if (everything or reports) and not bundle:
         raise UsageError(
             "--all and --reports belong to a bundle",
@@ -156,3 +175,34 @@ def _print_events(app: App, form: str, wanted: str | None, deliverable: str | No
         for event in events:
             if deliverable is None or event.deliverable == deliverable:
                 put(harmless_json(FORMS[form](event)))
+
+
+def _print_evidence(app: App, version: str, deliverable: str | None, *, as_json: bool) -> None:
+    with app.journal(create=False) as journal:
+        catch_up(journal)
+        found = find_run(journal, version, deliverable, here=named_here(app))
+        query = QUERIES["evidence"]
+        rows = journal.query(query.sql, {"run": found["run"], "deliverable": ""})
+    said = evidence_sentences(rows)
+    if as_json:
+        write_document({"run": found["run"], "deliverable": found["deliverable"],
+                        "version": found["version"], "sentences": said, "rows": rows})  # fmt: skip
+        return
+    put(harmless("\n".join(sheet(f"{found['deliverable']} {found['version'] or found['run'][:8]}", said, rows)), keep="\n"))  # fmt: skip
+
+
+def sheet(name: str, said: list[str], rows: list[dict[str, Any]]) -> Iterator[str]:
+    """The lines of the sheet of a version. Pure."""
+    yield f"What proves {name}"
+    yield ""
+    yield from said
+    for topic, title in TOPICS.items():
+        about = [row for row in rows if row["topic"] == topic]
+        if about:
+            yield f"\n{title}"
+        for row in about:
+            parts = (row["name"], row["result"], row["who"], row["at"], row["words"])
+            yield "  " + " · ".join(str(part) for part in parts if part)
+            if row["sha256"]:
+                yield f"    SHA-256 {row['sha256']}"
+    yield "\nTo check it: 'cxlocal verify' recomputes every hash of the record; 'sha256sum FILE' that of a file."

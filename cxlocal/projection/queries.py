@@ -18,7 +18,9 @@ from cxlocal.projection.asked import (
     UNCONFIRMED,
     since,
 )
+from cxlocal.projection.evidence import EVIDENCE
 from cxlocal.projection.number_ledger import ledger_sql
+from cxlocal.projection.oversight_questions import OVERSIGHT_QUESTIONS
 from cxlocal.projection.page_questions import PAGE_QUESTIONS
 from cxlocal.projection.questions import QUESTIONS
 from cxlocal.projection.timeline import timeline_sql
@@ -185,24 +187,6 @@ WHERE NOT EXISTS (SELECT 1 FROM report p WHERE p.run = d.version_run) OR EXISTS 
 ORDER BY d.deployed_at DESC
 """,
     ),
-    "unusual": (
-        "Unusual releases, and who answered for them",
-        (
-            "Unplanned, made without the store, or with a decision passed over; those first that nobody"
-            " has answered for (cxlocal review)."
-        ),
-        """
-SELECT r.queued_at, r.deliverable, r.version, rtrim(iif(r.planned = 0, 'unplanned, ', '')
-    || iif(r.online = 0, 'without the store, ', '') || iif(EXISTS (SELECT 1 FROM promotion p
-      WHERE p.run = r.id AND p.decision = 'overridden'), 'a decision was passed over, ', ''), ', ')
-    AS unusual, r.actor, r.reason, w.actor AS reviewed_by, w.words, w.reviewed_at, r.id AS run
-FROM run r LEFT JOIN review w ON w.id = (SELECT id FROM review l WHERE l.run = r.id
-  ORDER BY l.reviewed_at DESC, l.id DESC LIMIT 1)
-WHERE r.kind = 'release' AND r.id IN (SELECT id FROM run WHERE planned = 0 OR online = 0
-  UNION SELECT run FROM promotion WHERE decision = 'overridden')
-ORDER BY w.id IS NOT NULL, r.queued_at DESC
-""",
-    ),
     "slowest-stages": (
         "Slowest stages",
         f"Median and 90 % of working time for each stage that succeeded, slowest first. {SINCE_WORDS}",
@@ -237,13 +221,21 @@ ORDER BY p.started_at
         "What somebody should look at",
         "Things cxlocal noticed that need a person and nothing has settled since, newest first.",
         """
-SELECT raised_at, kind, text, deliverable, version, run FROM open_flags ORDER BY raised_at DESC
+SELECT f.raised_at, f.kind, f.text, coalesce(d.title, f.deliverable) AS title, f.deliverable, f.version,
+  f.run
+FROM open_flags f LEFT JOIN deliverable d ON d.id = f.deliverable ORDER BY f.raised_at DESC
 """,
     ),
 }
 
 QUERIES: dict[str, Query] = {
     name: Query(title, description, sql.strip())
-    for name, (title, description, sql) in {**QUESTIONS, **PAGE_QUESTIONS, **_EVERYDAY}.items()
+    for name, (title, description, sql) in {
+        **QUESTIONS,
+        **PAGE_QUESTIONS,
+        **OVERSIGHT_QUESTIONS,
+        "evidence": EVIDENCE,
+        **_EVERYDAY,
+    }.items()
 }
 """All stored queries by name: the ten questions of the design first."""

@@ -16,11 +16,14 @@ from datasette_cxlocal.board import board_page
 from datasette_cxlocal.cells import size_text
 from datasette_cxlocal.diary import diary_page, feed
 from datasette_cxlocal.difference import difference_page
+from datasette_cxlocal.evidence import evidence_page
 from datasette_cxlocal.journals import first_journal, is_journal, may_view
+from datasette_cxlocal.machines import machines_page
 from datasette_cxlocal.parts import Place
 from datasette_cxlocal.product import product_page
 from datasette_cxlocal.run_page import LATEST, run_page
 from datasette_cxlocal.then import then_page
+from datasette_cxlocal.unusual import unusual_page
 from datasette_cxlocal.way import way_page
 from datasette_cxlocal.words import plain, shown, state_mark, zone_text
 
@@ -68,6 +71,9 @@ PAGES = {
     "diary": Page("cxlocal_diary.html", diary_page, "release_board", "Diary"),
     "product": Page("cxlocal_product.html", product_page, "release_board"),
     "then": Page("cxlocal_then.html", then_page, "release_board", "Then"),
+    "unusual": Page("cxlocal_sections.html", unusual_page, "run_board", "Unusual"),
+    "machines": Page("cxlocal_sections.html", machines_page, "run_board", "Machines"),
+    "evidence": Page("cxlocal_sections.html", evidence_page, "run_board"),
     "run": Page("cxlocal_run.html", _run, "run_board"),
     "way": Page("cxlocal_way.html", way_page, "run_board"),
     "difference": Page("cxlocal_difference.html", difference_page, "run_board"),

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from cxlocal.text import duration_text, parse_utc
 from datasette_cxlocal.graph import Box, stage_graph
-from datasette_cxlocal.last_lines import last_lines
+from datasette_cxlocal.kept_files import last_lines
 from datasette_cxlocal.links import commit_subject, outward
 from datasette_cxlocal.parts import Place
 from datasette_cxlocal.run_words import sentences
@@ -52,6 +52,7 @@ async def run_page(place: Place, what: str, deliverable: str) -> dict[str, Any]:
         "after": place.run(row["run_after"]),
         "product": place.page("product", deliverable=row["deliverable"]),
         "way": place.page("way", row["run"]),
+        "evidence": place.page("evidence", row["run"]),
         "difference": place.page("difference", newer=row["run"], older=row["run_before"]),
         "stages": stages,
         "legend": LEGEND,

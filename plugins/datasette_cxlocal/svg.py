@@ -34,6 +34,21 @@ def fit(text: str, width: float, size: float = FONT) -> str:
     return text.rstrip() + "…"
 
 
+def wrap(text: str, width: float, size: float = FONT) -> list[str]:
+    """One line, or two where it does not fit into one: at a space where there is one. Cut where two are not
+    enough."""
+    text = plain(text)
+    if text_width(text, size) <= width:
+        return [text]
+    words = text.split(" ")
+    first = 0
+    while first < len(words) and text_width(" ".join(words[: first + 1]), size) <= width:
+        first += 1
+    if not first:
+        return [fit(text, width, size)]
+    return [" ".join(words[:first]), fit(" ".join(words[first:]), width, size)]
+
+
 def number(value: float) -> str:
     """A coordinate."""
     return f"{value:.1f}".rstrip("0").rstrip(".")

@@ -24,7 +24,7 @@ from datasette_cxlocal.words import (
 KINDS = {
     "commit": ("Commit", "plain", "●"), "asked for": ("Asked for", "plain", "●"),
     "went on": ("Went on", "plain", "●"), "live": ("", "good", "✓"),
-    "rolled back": ("Rolled back to", "wait", "↩"),
+    "rolled back": ("Put back into", "wait", "↩"),
 }  # fmt: skip
 """What the stored question calls it: how it begins on the picture, colour, shape."""
 
@@ -67,7 +67,7 @@ def steps_of(rows: Sequence[Mapping[str, Any]]) -> list[Step]:
         if not kind:
             state = state_of(str(row["what"]).removeprefix("ended: "))
             kind, shape = state.kind, state.shape
-            name = f"{brief(row['name'], 60)} {state.word}".strip()
+            name = ": ".join(one for one in (brief(row["name"], 60), state.word) if one)
         else:
             name = f"{begins} {brief(row['name'], 60)}".strip()
         by = person(row["actor"]) if row["whose"] == "people" else ""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from html import unescape
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -35,6 +37,13 @@ class Answer(NamedTuple):
     status: int
     text: str
     json: Any
+
+    @property
+    def words(self) -> str:
+        """What is read on a page of ours: text without markup, spaces in one."""
+        body = re.sub("</t[dh]>", " ", self.text[self.text.index("<main") :])
+        text = re.sub(r"<(title|desc)\b[^>]*>.*?</\1>", " ", body)
+        return " ".join(unescape(re.sub(r"<[^>]+>", "", text)).split())
 
 
 class Pages:
@@ -121,8 +130,31 @@ def pictured() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def make_pages_once() -> Callable[[Path], Pages]:
-    return Pages
+def small_file(
+    pictured: ModuleType, journals: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("small")
+    pictured.build_small(journals, folder).close()
+    return folder / "journal.db"
+
+
+@pytest.fixture(scope="session")
+def hostile_file(
+    pictured: ModuleType, journals: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("hostile")
+    pictured.build_hostile(journals, folder).close()
+    return folder / "journal.db"
+
+
+@pytest.fixture(scope="session")
+def small(small_file: Path) -> Pages:
+    return Pages(small_file)
+
+
+@pytest.fixture(scope="session")
+def hostile(hostile_file: Path) -> Pages:
+    return Pages(hostile_file)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -26,6 +25,7 @@ pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(300)]
 PAGES = (
     "board", "run/latest", "run/2.7.100", "run/2.7.4", "diary", "product?deliverable=webshop",
     "way/2.7.100", "difference?older=2.7.1&newer=2.7.3", "then?at=2026-11-27T05:30&known=2026-11-27T05:10",
+    "unusual", "machines", "evidence/2.7.100",
 )  # fmt: skip
 FORMS: dict[str, dict[str, Any]] = {
     "desk": {"viewport": {"width": 1280, "height": 800}},
@@ -65,18 +65,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def served(
-    journals: ModuleType,
-    pictured: ModuleType,
-    full_file: Path,
-    empty_file: Path,
-    tmp_path_factory: Any,
+    full_file: Path, empty_file: Path, small_file: Path, hostile_file: Path
 ) -> Iterator[dict[str, str]]:
     """The address of each journal's pages."""
-    files = {"full": full_file, "empty": empty_file}
-    for name, build in (("small", pictured.build_small), ("hostile", pictured.build_hostile)):
-        folder = tmp_path_factory.mktemp(name)
-        build(journals, folder).close()
-        files[name] = folder / "journal.db"
+    files = {"full": full_file, "empty": empty_file, "small": small_file, "hostile": hostile_file}
     servers, found = [], {}
     for name, path in files.items():
         listener = socket.socket()
@@ -142,7 +134,8 @@ def test_the_pages_can_be_walked_without_scripting_by_keyboard(
     box = page.locator("svg.cx-picture a").first  # what is drawn can be reached and followed
     box.focus()
     page.keyboard.press("Enter")
-    assert "#stage-" in page.url and page.locator("tr:target").count() == 1
+    page.wait_for_url("**#stage-*")
+    assert page.locator("tr:target").count() == 1
     page.get_by_role("link", name="Diary").click()
     page.get_by_role("link", name="27 (Fri 27 Nov)").click()
     assert "1 in an emergency" in page.locator(".answer").inner_text()

@@ -350,7 +350,7 @@ def test_a_way_tells_how_long_it_was_and_how_much_of_it_was_waiting_for_people()
     steps = steps_of(WAY)
     assert [(one.name, one.took, one.people) for one in steps] == [
         ("Commit a14868f1", "", True), ("Asked for 2.7.1", "4 min", True), ("Staging", "6 min", False),
-        ("Approved given", "17 min", True), ("Live", "3 min", False), ("Rolled back to Live", "6 h 20 min", False),
+        ("Approved: given", "17 min", True), ("Live", "3 min", False), ("Put back into Live", "6 h 20 min", False),
     ]  # fmt: skip
     assert way_sentences(steps, True) == [
         "From its commit to Live: 30 min.", "Waiting for people: 21 min, 70 % of it.",

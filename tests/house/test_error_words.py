@@ -91,7 +91,7 @@ def _part(node: ast.expr) -> str:
     return str(node.value) if isinstance(node, ast.Constant) else ANY
 
 
-CALL = re.compile(r"(?<![\w./:=@-])cxlocal ((?:[a-z-]|VALUE)[^\n'`\"();,]*)")
+CALL = re.compile(r"(?<![\w./:=@-])cxlocal ((?:[a-z-]|VALUE)[^\n'`\"();,<]*)")
 
 
 def named_commands(text: str) -> Iterator[list[str]]:

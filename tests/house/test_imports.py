@@ -33,6 +33,9 @@ ALLOWED = {
         "cxlocal.projection.asked",
         "cxlocal.projection.queries",
         "cxlocal.projection.page_questions",
+        # What is said of a version's proof, and what settles a flag: as commands say it.
+        "cxlocal.projection.evidence",
+        "cxlocal.projection.flags",
         # median() and percentile() as `cxlocal sql` has them.
         "cxlocal.projection.statistics",
         "cxlocal.address",
