@@ -57,8 +57,10 @@ class Elements(HTMLParser):
 
 NOTHING_OF_THE_NEWEST_RUN = {
     "tests-of-version", "waiting", "went-to", "decisions", "artifacts", "failing-cases", "not-live-yet",
+    "reserves", "readiness",
 }  # fmt: skip
-"""About a run that has just begun, or a history whose plans are not known; ``test_own_pages.py`` has others."""
+"""About a run that has just begun, a history whose plans are not known, or what this machine alone holds;
+``test_own_pages.py`` and ``test_oversight.py`` have others."""
 
 
 def is_well(text: str) -> bool:
