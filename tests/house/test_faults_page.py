@@ -66,6 +66,9 @@ FAULTS = {
     "A plugin prints",
     "cxlocal is called inside a stage",
     "Power cut at any system call of a spend",
+    "A registry overwrites a tag, or gives back other bytes",
+    "A balancer restarts, or a machine with an older turn turns it",
+    "A container is half made, or holds a secret",
     "A plugin that raises, hangs or registers nonsense",
     "A gate that cannot be loaded, is hidden or was left out",
     "A gate that refuses a deployment or a rollback",
@@ -142,12 +145,16 @@ def rows(section: str) -> dict[str, tuple[str, list[str]]]:
 
 @cache
 def defined(path: Path) -> set[str]:
-    """Names a test file gives to tests: functions, classes, and classes made by assignment."""
+    """Names a test file gives to tests: functions, classes and their functions, and classes made by assignment."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names = set()
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
+            inner = node.body if isinstance(node, ast.ClassDef) else []
+            names |= {
+                f"{node.name}::{one.name}" for one in inner if isinstance(one, ast.FunctionDef)
+            }
         elif isinstance(node, ast.Assign):
             names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
     return {name for name in names if name.lower().startswith("test")}

@@ -11,7 +11,10 @@ import msgspec
 import pytest
 from cxlocal_plugins.ci import OWN
 from cxlocal_plugins.commands import Commands
+from cxlocal_plugins.containers import Docker, Podman
+from cxlocal_plugins.haproxy import Haproxy
 from cxlocal_plugins.local_service.tool import LocalService
+from cxlocal_plugins.oci import Oci
 from cxlocal_plugins.pytest_tool import Pytest
 from cxlocal_plugins.wheel import Wheel
 
@@ -19,7 +22,10 @@ from cxlocal.hooks.options import check_options
 from cxlocal.hooks.tool import Tool, verbs_of
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tools.md").read_text(encoding="utf-8")
-TOOLS = {tool.name: tool for tool in (Wheel, Pytest, LocalService, Commands)}
+TOOLS: dict[str, type[Tool]] = {
+    tool.name: tool
+    for tool in (Wheel, Pytest, LocalService, Commands, Oci, Podman, Docker, Haproxy)
+}
 
 
 def section(name: str) -> str:
@@ -37,7 +43,7 @@ def test_the_options_are_those_of_the_tool(tool: type[Tool]) -> None:
 
 
 def needed(tool: type[Tool]) -> dict[str, str]:
-    return {"module": "webshop"} if tool is LocalService else {}
+    return {LocalService: {"module": "webshop"}, Haproxy: {"socket": "admin.sock"}}.get(tool, {})
 
 
 @pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
@@ -51,8 +57,9 @@ def test_the_examples_are_accepted() -> None:
     blocks = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     assert len(blocks) == len(TOOLS)
     for block in blocks:
-        for stage in tomllib.loads(block)["stages"].values():
-            check_options(TOOLS[stage["tool"]], stage.get("with", {}))
+        shown = tomllib.loads(block)
+        for one in (shown.get("stages") or shown["components"]).values():
+            check_options(TOOLS[one["tool"]], one.get("with", {}))
 
 
 def test_the_variables_are_named() -> None:
