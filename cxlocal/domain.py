@@ -18,6 +18,9 @@ NAME_LENGTH_MAX = 200
 """Characters in a deliverable's name. Percent-encoded UTF-8 of this length still fits a file name
 on the file systems we write to, once shortened by ``path_part``."""
 
+SINK_KINDS = ("events", "logs", "metrics", "spans")
+"""What is delivered to sinks, as the keys of ``[sinks]`` name it."""
+
 
 class Outcome(StrEnum):
     """How a run, a stage run or a test suite ended (CDEvents 0.5.1)."""

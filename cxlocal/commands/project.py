@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxlocal.commands.context import App
 from cxlocal.commands.terminal import say, warn
-from cxlocal.errors import CxError, NotSynced
+from cxlocal.errors import CxError, NotSynced, Refused
 from cxlocal.text import counted, quoted, utc_text
 from cxlocal.values import NamedTuple
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
     from cxlocal.hooks.manager import Manager
     from cxlocal.journal.file import Journal
+    from cxlocal.runner.outlets import Outlets
     from cxlocal.runner.source import Machine
 
 
@@ -87,6 +89,20 @@ def access_of(app: App, project: Project) -> Access:
     folder = project.root or app.directory
     stores = project.manager.stores()
     return Access(project.settings, stores, app.home(), app.environ, folder)
+
+
+def outlets_of(app: App, project: Project) -> Outlets:
+    """What delivering to the sinks takes."""
+    from cxlocal.runner.outlets import Outlets
+
+    if project.root is not None and project.settings.sinks:
+        # A sink of a plugin that nobody trusts is one that is not there, which is said of it.
+        with suppress(Refused):
+            project.manager.add_project(project.root, app.home())
+    folder = project.root or app.directory
+    return Outlets(
+        project.settings, project.config, project.manager, app.home(), app.environ, folder
+    )
 
 
 def leave(journal: Journal, folder: Path) -> str:
@@ -170,6 +186,7 @@ def send_copies(
     from cxlocal.exchange.sync import pending
     from cxlocal.runner import pieces_run as starting
     from cxlocal.runner.handover import fetch_bytes
+    from cxlocal.runner.outlets import deliver_shortly
 
     if not offline:
         try:
@@ -177,6 +194,9 @@ def send_copies(
             store = open_project_store(app, project, journal=journal)
             try:
                 patience = project.settings.store_patience_seconds if patient else 0
+                if patient:
+                    for words in deliver_shortly(journal, outlets_of(app, project), store):
+                        say(f"to be delivered: {words}")
                 report = starting.send(journal, store, patience)
                 if run and report.reached:
                     fetch_bytes(journal, store, run)

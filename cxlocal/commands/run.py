@@ -256,6 +256,8 @@ def _say_ending(summary: Summary) -> None:
     if summary.kind == "release" and summary.bytes_here_alone:
         size = f"{summary.bytes_here_alone / 1_000_000:.1f} MB"
         say(f"  to be sent  {size} of what waits are here alone; 'cxlocal sync' sends them")
+    for left in summary.undelivered:
+        say(f"  to be delivered  {left}")
     following = summary.next.replace(summary.run, summary.run[:8])
     if summary.stopped_before:
         say(f"  {summary.stopped_before} is protected. To go on:")

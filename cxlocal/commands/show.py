@@ -19,6 +19,7 @@ from cxlocal.errors import ConfigError, Trouble, UsageError
 from cxlocal.events.types import RUN_REPEATED
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal
+from cxlocal.journal.logs import log_here
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import counted, duration_text, quoted
 
@@ -144,7 +145,10 @@ def _rows(journal: Journal, name: str, run: str) -> list[dict[str, Any]]:
     """One part of the story, with where on this machine artifacts and logs lie."""
     rows = journal.query(PARTS[name], (run,))
     if name == "logs":
-        return [{**row, "path": str(_log_here(journal, row["log"]) or "")} for row in rows]
+        return [
+            {**row, "path": str(log_here(journal.home, row["log"], row["log_sha256"]) or "")}
+            for row in rows
+        ]
     if name != "artifacts":
         return rows
     paths = [blob_path(journal.home, row["sha256"]) for row in rows]
@@ -231,7 +235,7 @@ def _print_log(journal: Journal, run: dict[str, Any], stage: str) -> None:
             hint="name one of these stages",
             name="no-such-log",
         )
-    path = _log_here(journal, of_stage[-1]["log"])
+    path = log_here(journal.home, of_stage[-1]["log"], of_stage[-1]["log_sha256"])
     if path is None:
         raise Trouble(
             f"the log of {stage} is not on this machine",
@@ -250,14 +254,6 @@ def _print_log(journal: Journal, run: dict[str, Any], stage: str) -> None:
             hint="cxlocal doctor looks at the home folder",
             name="log-gone",
         ) from problem
-
-
-def _log_here(journal: Journal, told: str) -> Path | None:
-    """Where the log that an event tells of lies on this machine; None where it does not. Whoever wrote the
-    event, nothing outside of the folder of logs is meant by it."""
-    root = (journal.home / "logs").resolve()
-    path = (journal.home / told).resolve()
-    return path if path.is_relative_to(root) and path.is_file() else None
 
 
 def _print_plan(journal: Journal, run: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,7 @@ from cxlocal.commands.project import (
     leave,
     load_project,
     open_project_store,
+    outlets_of,
 )
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, NotSynced, UsageError
@@ -40,6 +41,9 @@ from cxlocal.runner.signals import SignalCame, Signals, note_only
 from cxlocal.runner.waiting import here_alone
 from cxlocal.text import counted, parse_duration
 from cxlocal.values import NamedTuple
+
+if TYPE_CHECKING:
+    from cxlocal.sinks.delivery import Delivered
 
 BUDGET_SECONDS = 60.0
 """A person who says ``sync`` waits longer than a run does; still not for ever."""
@@ -117,6 +121,8 @@ class Synced(NamedTuple):
     settled: list[str]
     staying: list[str]
     bundle: str
+    undelivered: list[str]
+    """What sinks still lack, a sentence each."""
     alone: NotSynced | None
     """Bytes that wait for somebody to go on with are nowhere else, and have to be."""
 
@@ -126,6 +132,7 @@ def _watch(app: App, project: Project, every: str, *, as_json: bool) -> None:
         watched = Watch(
             journal, store, app.ids, max(EVERY_SECONDS_MIN, parse_duration(every)),
             lambda: _look_after(app, project, journal, store)[1],
+            lambda: words_of_sinks(_deliver(app, project, journal, watching=True)),
         )  # fmt: skip
         own = partial(describe, first=project.deliverable or "")
         watch_store(watched, own, as_json=as_json)
@@ -154,10 +161,33 @@ def _synchronise(app: App, project: Project, path: Path | None, require_sync: bo
         if settled:
             # What the remote said is an event too: "in step" is to be true of it as well.
             report = _both(report, _exchange(project, journal, store))
+        undelivered = words_of_sinks(_deliver(app, project, journal))
         bundle = leave(journal, project.root or app.directory)
         staying = words_of_staying(journal.connection, report.staying)
         alone = bytes_here_alone(journal, "the history is sent", must=require_sync)
-    return Synced(report, carried, settled, staying, bundle, alone)
+    return Synced(report, carried, settled, staying, bundle, undelivered, alone)
+
+
+def _deliver(
+    app: App, project: Project, journal: Journal, *, watching: bool = False
+) -> list[Delivered]:
+    """Bring the sinks what they lack; nothing where none is named."""
+    if not project.settings.sinks:
+        return []
+    from cxlocal.sinks.delivery import COMMAND_SECONDS, Around, deliver
+
+    around = Around(*outlets_of(app, project))
+    seconds = ROUND_SECONDS if watching else COMMAND_SECONDS
+    return deliver(journal, around, seconds, use_breaker=watching)
+
+
+def words_of_sinks(done: list[Delivered]) -> list[str]:
+    """What is to be said of them."""
+    if not done:
+        return []
+    from cxlocal.sinks.delivery import words_of
+
+    return words_of(done)
 
 
 def _document(where: str, one: Synced | CxError) -> dict[str, Any]:
@@ -165,7 +195,10 @@ def _document(where: str, one: Synced | CxError) -> dict[str, Any]:
     if isinstance(one, CxError):
         return {**named, "reached": False, "why": one.what}
     told = {**one.report._asdict(), "artifacts_sent": one.carried.sent}
-    return {**named, **told, "reverified": one.settled, "bundle": one.bundle}
+    return {
+        **named, **told, "reverified": one.settled, "bundle": one.bundle,
+        "undelivered": one.undelivered,
+    }  # fmt: skip
 
 
 def _said(
@@ -185,6 +218,8 @@ def _said(
             say(line)
         for why in _troubles(one):
             warn(why)
+        for words in one.undelivered:
+            say(f"To be delivered: {words}")
     try:
         _end(report, require_sync, one.bundle)
     except CxError as problem:
@@ -313,6 +348,8 @@ class Watch(NamedTuple):
     every_seconds: float
     settle: Callable[[], list[str]]
     """Asks the remotes again; returns a line for each run that was settled."""
+    deliver: Callable[[], list[str]] = list
+    """Brings the sinks what they lack; a line for each that still lacks something."""
 
 
 def watch_store(watch: Watch, describe: Callable[[SyncReport], str], *, as_json: bool) -> None:
@@ -331,6 +368,7 @@ def watch_store(watch: Watch, describe: Callable[[SyncReport], str], *, as_json:
                     asked = watch.journal.clock.monotonic()
                     for line in watch.settle():
                         say(line)
+                said.tell_sinks(watch.deliver())
                 signals.wake = None
                 if not signals.number and not more:
                     # Nothing is held while nothing is to do.
@@ -368,6 +406,13 @@ class Said:
         self._describe = describe
         self._as_json = as_json
         self._before: tuple[object, ...] = (True, "", ())
+        self._sinks: list[str] = []
+
+    def tell_sinks(self, lines: list[str]) -> None:
+        """What is new about the sinks."""
+        new, self._sinks = [one for one in lines if one not in self._sinks], lines
+        for line in new:
+            say(f"To be delivered: {line}")
 
     def tell(self, report: SyncReport) -> None:
         """A line if something moved, or if how the store answers has changed."""

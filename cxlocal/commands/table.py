@@ -43,6 +43,7 @@ ROWS = (
     Row("prepare", "prepare:prepare", "Fetch what an outage needs: history, numbers, artifacts.", "Places and copies"),
     Row("sync", "sync:sync", "Send and fetch history, and refresh the reserve of numbers.", "Places and copies"),
     Row("store", "store:store", "Look after the store: begin one, members, status, recovery.", "Places and copies"),
+    Row("sinks", "sinks:sinks", "Show how far each sink is, where logs, figures and events go.", "Places and copies"),
     Row("serve", "serve:serve", "Serve a store to other machines.", "Places and copies"),
     Row("export", "export:export", "Print events, or write them into a file for another machine.", "Places and copies"),
     Row("import", "import_:import_", "Take in a bundle, a receipt, or versions from tags.", "Places and copies"),
@@ -63,7 +64,7 @@ ROWS = (
 COMMANDS = {row.name: row for row in ROWS}
 
 OUTWARD = frozenset({
-    "prepare", "sync", "import", "review", "journal settle", "mirror add", "mirror remove",
+    "prepare", "sync", "sinks", "import", "review", "journal settle", "mirror add", "mirror remove",
     "store create", "store join", "store adopt", "store follow", "store moved", "store move", "store backup",
     "store recover", "store invite", "store grant", "store revoke",
     "env confirm", "env take", "env reap", "env destroy",

@@ -17,9 +17,17 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, put, rows_options, write_rows
 from cxlocal.commands.project import agreed, load_project, open_project_store
 from cxlocal.commands.terminal import harmless, say
-from cxlocal.config.agreement import agree, files_of_secrets, read, remove, secrets_digest, trusted
+from cxlocal.config.agreement import (
+    agree,
+    files_of_secrets,
+    read,
+    remove,
+    secrets_digest,
+    sinks_digest,
+    trusted,
+)
 from cxlocal.config.load import read as read_config
-from cxlocal.config.types import Config, SecretSource, source_of
+from cxlocal.config.types import Config, SecretSource, SinkTo, sinks_of, source_of
 from cxlocal.errors import Refused, UsageError
 from cxlocal.exchange.agreed import agree_to
 from cxlocal.exchange.destination import destination
@@ -66,7 +74,7 @@ def trust(
     """Agree to what this project asks of this machine.
 
     A checkout is a stranger: its plugins run with your rights, its store gets the history of your
-    releases, its secrets and cx.local.toml say what is read here. Nothing of that happens before you
+    releases, its sinks what stages print, its secrets and cx.local.toml say what is read here. Nothing of that happens before you
     agreed to it on this machine. Any change asks again.
     """
     if listing:
@@ -117,7 +125,7 @@ def _ask_about_all(app: App, yes: bool) -> None:
     if not items:
         raise UsageError(
             "this project asks nothing of this machine",
-            why="it has no plugins, store, secrets or cx.local.toml that need a person's word",
+            why="it has no plugins, store, sinks, secrets or cx.local.toml that need a person's word",
             hint="cxlocal run",
             name="nothing-to-trust",
         )
@@ -156,6 +164,23 @@ def _items(app: App) -> Iterator[Item]:
         words = "lends numbers to passing machines"
         yield _address(app, "lender", store.lender, store.lender_token, words)
     yield from _secrets(app, config)
+    digest = sinks_digest(config)
+    if digest:
+        lines = [
+            f"    {kind} to {one.to}{_with(one)}"
+            for kind, found in sinks_of(config.sinks).items()
+            for one in found
+        ]
+        lines.append(f"    in CI: CXLOCAL_TRUST={digest}")
+        yield _content(app, "sinks", digest, ["sinks, which get what stages print and do:", *lines])
+
+
+def _with(sink: SinkTo) -> str:
+    """What else is said of a sink."""
+    told = [f"{key} {value}" for key, value in sink.options.items()]
+    if sink.token is not None:
+        told.insert(0, f"with the token of the {describe(sink.token)}")
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _plugins(app: App) -> Iterator[Item]:

@@ -15,7 +15,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from cxlocal.config.types import Config, source_of
+import msgspec
+
+from cxlocal.config.types import Config, sinks_of, source_of
 from cxlocal.errors import ConfigError, Refused, Trouble
 from cxlocal.files import open_plain, write_whole
 from cxlocal.patterns import compile_late
@@ -117,6 +119,16 @@ def secrets_digest(config: Config, root: Path) -> str:
     files = {word: _digest_of_file(root / word) for word in files_of_secrets(config, root)}
     said = [sources, files]
     return digest_of("secrets", json.dumps(said, sort_keys=True).encode())
+
+
+def sinks_digest(config: Config) -> str:
+    """The digest of where a cx.toml has logs, figures and events delivered; empty where it says
+    nothing of that."""
+    found = {
+        kind: [msgspec.to_builtins(one) for one in each]
+        for kind, each in sinks_of(config.sinks).items()
+    }
+    return digest_of("sinks", json.dumps(found, sort_keys=True).encode()) if found else ""
 
 
 def files_of_secrets(config: Config, root: Path) -> list[str]:

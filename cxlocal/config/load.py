@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from cxlocal.config import check, types
+from cxlocal.config.check_sinks import sinks
 from cxlocal.config.problems import Where, problem, suggestion, translate
 from cxlocal.errors import ConfigError
 from cxlocal.files import open_plain
@@ -23,6 +24,7 @@ from cxlocal.patterns import compile_late
 from cxlocal.text import clean_text, shorten
 from cxlocal.version import VERSION
 
+CHECKS: dict[Any, Callable[[Any, Where], None]] = {**check.CHECKS, types.Sinks: sinks}
 SIZE_MAX_BYTES = 1024 * 1024
 """A cx.toml of a thousand stages has about 100 KiB; the parser needs some 0.1 s for 1 MiB."""
 
@@ -37,6 +39,7 @@ SINGLE: dict[str, type[types.Table]] = {
     "keep": types.Keep,
     "plugins": types.Plugins,
     "links": types.Links,
+    "sinks": types.Sinks,
 }
 NAMED: dict[str, tuple[str, type[types.Table]]] = {
     "stages": ("stage", types.Stage),
@@ -44,7 +47,8 @@ NAMED: dict[str, tuple[str, type[types.Table]]] = {
     "environments": ("environment", types.Environment),
     "secrets": ("secret", types.SecretSource),
 }
-_LOCAL: dict[str, type[types.Table]] = {"scm": types.LocalScm, "store": types.LocalStore}
+_LOCAL: dict[str, type[types.Table]] = {"scm": types.LocalScm, "store": types.LocalStore,
+    "sinks": types.Sinks}  # fmt: skip
 
 CHOICES: dict[str, list[str]] = {
     "kind": ["build", "test", "deploy", "publish", "task"],
@@ -55,6 +59,7 @@ CHOICES: dict[str, list[str]] = {
     "stamp": ["file", "key", "pattern"],
     "token": ["env", "cmd", "file", "keyring"],
     "caches": ["path", "key_files"],
+    "of": ["own", "all"],
 }
 """The texts a key can hold, or the keys of a table inside one; for suggestions. A test compares
 them with the types."""
@@ -112,7 +117,7 @@ def parse_local(text: str | bytes, *, file: str = "cx.local.toml") -> types.Loca
             raise problem(
                 top,
                 f"{key!r} cannot stand in this file",
-                why="it sets only store, mirrors, home, secret sources, jobs and output; what a"
+                why="it sets only store, mirrors, home, secret sources, sinks, jobs and output; what a"
                 " release is stands in cx.toml of the revision",
                 hint=f"move it to {'cx.toml' if key != 'cx' else 'cx.toml, or take it out'}",
                 key=key,
@@ -253,7 +258,7 @@ def _table(
         raise translate(error, raw, where, CHOICES) from None
     if parts:
         table = msgspec.structs.replace(table, **parts)
-    check_values: Callable[[T, Where], None] | None = check.CHECKS.get(kind)
+    check_values: Callable[[T, Where], None] | None = CHECKS.get(kind)
     if check_values is not None:
         check_values(table, where)
     return table
@@ -269,7 +274,6 @@ def _entries(raw: object, kind: type[T], file: str, key: str, word: str) -> dict
 
 LATER: dict[str, dict[str, str]] = {
     "": {
-        "sinks": "sinks for logs, metrics and events",
         "approvals": "approvals",
         "freezes": "freezes",
         "emergency": "the emergency policy",

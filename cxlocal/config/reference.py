@@ -30,11 +30,14 @@ _TABLES = (
     ("Keep", "`[keep]`"),
     ("Plugins", "`[plugins]`"),
     ("Links", "`[links]`"),
+    ("Sinks", "`[sinks]`"),
+    ("SinkTo", "A sink: `[sinks] logs = { … }`"),
 )
 _LOCAL_TABLES = (
     ("LocalConfig", "At the top"),
     ("LocalScm", "`[scm]`"),
     ("LocalStore", "`[store]`"),
+    ("Sinks", "`[sinks]`"),
 )
 
 

@@ -13,10 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from cxlocal.config import types
+from cxlocal.config.check_sinks import check_sink
 from cxlocal.config.load import CHOICES, read_local
 from cxlocal.config.locate import expand, user_file
 from cxlocal.config.problems import Where, problem, suggestion
 from cxlocal.config.types import source_of
+from cxlocal.domain import SINK_KINDS
 from cxlocal.errors import ConfigError, UsageError
 from cxlocal.text import parse_duration
 from cxlocal.values import NamedTuple
@@ -30,6 +32,7 @@ VARIABLES = {
     "CXLOCAL_LENDER_TOKEN": "store.lender_token",
     "CXLOCAL_JOBS": "jobs",
     "CXLOCAL_OUTPUT": "output",
+    **{f"CXLOCAL_SINK_{kind.upper()}": f"sinks.{kind}" for kind in SINK_KINDS},
 }
 """The variables that set something, and what they set."""
 
@@ -43,6 +46,7 @@ DEFAULTS: dict[str, Any] = {
     "store.lends": 0,
     "output": "table",
     "scm.mirrors": (),
+    "sinks.hold": "7d",
 }
 """What holds when nobody said anything. ``jobs`` is the number of processors."""
 
@@ -79,6 +83,9 @@ class Settings(NamedTuple):
     """Paths and URLs of repositories; relative paths are already made absolute."""
     secrets: dict[str, dict[str, Any]]
     """Name to source."""
+    sinks: dict[str, list[types.SinkTo]]
+    """Kind of record to where it goes."""
+    sinks_hold_seconds: int
     origins: dict[str, str]
     """Key (``store.url``, ``secrets.DEPLOY_TOKEN``) to where its value comes from."""
 
@@ -137,6 +144,8 @@ def settings(
             for key, value in merged.items()
             if key.startswith("secrets.")
         },
+        sinks={kind: merged[f"sinks.{kind}"] for kind in SINK_KINDS if f"sinks.{kind}" in merged},
+        sinks_hold_seconds=parse_duration(merged["sinks.hold"]),
         origins=origins,
     )
 
@@ -192,6 +201,10 @@ def _variable(variable: str, key: str, text: str) -> Any:
             parse_duration(text)
         except UsageError as error:
             raise problem(where, error.what, hint=error.hint, key=key) from None
+    if key.startswith("sinks."):
+        sink = types.SinkTo(to=text)
+        check_sink(sink, where, key.removeprefix("sinks."))
+        return [sink]
     if key == "output" and text not in CHOICES["output"]:
         hint = suggestion(text, CHOICES["output"], what="form")
         raise problem(where, f"{text!r} is no form of output", hint=hint, key=key)
@@ -226,7 +239,13 @@ def _own(local: types.LocalConfig, folder: str, environ: Mapping[str, str]) -> d
         "scm.mirrors": tuple(_location(one, folder, environ) for one in local.scm.mirrors) or None,
     }
     found.update({f"secrets.{name}": source_of(one) for name, one in local.secrets.items()})
+    found.update(_sinks(local.sinks))
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _sinks(sinks: types.Sinks) -> dict[str, Any]:
+    found = {f"sinks.{kind}": one for kind, one in types.sinks_of(sinks).items()}
+    return found if sinks.hold is None else {**found, "sinks.hold": sinks.hold}
 
 
 def _source(source: types.SecretSource | None) -> dict[str, Any] | None:
@@ -254,6 +273,7 @@ def _shared(config: types.Config) -> dict[str, Any]:
         found["store.lender"] = config.store.lender
     if config.store.lender_token is not None:
         found["store.lender_token"] = source_of(config.store.lender_token)
+    found |= _sinks(config.sinks)
     if config.defaults.jobs is not None:
         found["jobs"] = config.defaults.jobs
     return found

@@ -55,6 +55,11 @@ def machine(effective: Settings) -> list[Value]:
         "output": effective.output,
         "scm.mirrors": list(effective.mirrors),
         **{f"secrets.{name}": source for name, source in effective.secrets.items()},
+        **{
+            f"sinks.{kind}": [_without_none(msgspec.to_builtins(one)) for one in found]
+            for kind, found in effective.sinks.items()
+        },
+        "sinks.hold": f"{effective.sinks_hold_seconds}s",
     }
     return [Value(key, value, effective.origins[key]) for key, value in rows.items()]
 

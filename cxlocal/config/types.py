@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from cxlocal.domain import SINK_KINDS
 from cxlocal.numbers.log import AHEAD_MAX, COUNT_MAX
 
 FORMAT = 1
@@ -45,6 +46,7 @@ Kind = Literal["build", "test", "deploy", "publish", "task"]
 WhenEmpty = Literal["stop", "suffix"]
 Workspace = Literal["checkout", "in-place"]
 Lifetime = Literal["per-run", "lasting"]
+Whose = Literal["own", "all"]
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -344,6 +346,40 @@ class Links(Table, frozen=True, kw_only=True):
     ] = ""
 
 
+class SinkTo(Table, frozen=True, kw_only=True):
+    """Where one kind of record goes; several of them make a list."""
+
+    to: Annotated[
+        str, says("The address, which also says how it speaks: `journald+http://logs:19532`.")
+    ]
+    of: Annotated[
+        Whose,
+        says(
+            "`own`: each machine delivers what it recorded itself. `all`: one machine delivers for"
+            " all (the one whose cx.local.toml or variables say so), and the others leave it to that."
+        ),
+    ] = "own"
+    token: Annotated[
+        SecretSource | None, says("Where the credential for the receiver comes from.")
+    ] = None
+    options: Annotated[dict[str, Any], says("Options of the sink.")] = msgspec.field(
+        default_factory=dict, name="with"
+    )
+
+
+class Sinks(Table, frozen=True, kw_only=True):
+    """Where logs, figures, events and traces are delivered to (`docs/sinks.md`)."""
+
+    events: Annotated[SinkTo | list[SinkTo] | None, says("Events, as CDEvents.")] = None
+    logs: Annotated[SinkTo | list[SinkTo] | None, says("The lines of the logs of stages.")] = None
+    metrics: Annotated[SinkTo | list[SinkTo] | None, says("Figures of runs and stages.")] = None
+    spans: Annotated[SinkTo | list[SinkTo] | None, says("Runs and stages as traces.")] = None
+    hold: Annotated[
+        Duration | None,
+        says("How long `prune` spares logs that a sink still awaits; left out: `7d`.", "duration"),
+    ] = None
+
+
 class Plugins(Table, frozen=True, kw_only=True):
     """Which installed plugins take part."""
 
@@ -369,6 +405,7 @@ class Config(Table, frozen=True, kw_only=True):
     keep: Keep = Keep()
     plugins: Plugins = Plugins()
     links: Links = Links()
+    sinks: Sinks = Sinks()
 
 
 class LocalScm(Table, frozen=True, kw_only=True):
@@ -407,6 +444,7 @@ class LocalConfig(Table, frozen=True, kw_only=True):
     scm: LocalScm = LocalScm()
     store: LocalStore = LocalStore()
     secrets: dict[str, SecretSource] = {}
+    sinks: Sinks = Sinks()
 
 
 def links_of(links: Links) -> dict[str, str]:
@@ -414,6 +452,16 @@ def links_of(links: Links) -> dict[str, str]:
     pairs = {"commit": links.commit, "ticket": links.ticket, "log": links.log,
              "metric": links.metric}  # fmt: skip
     return {kind: template for kind, template in pairs.items() if template}
+
+
+def sinks_of(sinks: Sinks) -> dict[str, list[SinkTo]]:
+    """Where each kind of record goes, as far as that is said."""
+    found = {kind: getattr(sinks, kind) for kind in SINK_KINDS}
+    return {
+        kind: one if isinstance(one, list) else [one]
+        for kind, one in found.items()
+        if one is not None
+    }
 
 
 def source_of(one: SecretSource) -> dict[str, Any]:

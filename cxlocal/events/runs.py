@@ -231,7 +231,7 @@ def stage_finished(
     ref: RunRef, *, stage: str, attempt: int, outcome: Outcome, reason: str, facts: dict[str, Any]
 ) -> Draft:
     """A stage ended. ``facts``: started_at, finished_at, seconds, exit_code, log{path, size,
-    sha256}, tail{sha256, size}: its last lines, kept by digest, of one that failed, tool_version,
+    sha256, lines, times_sha256: of the index that says when each line came}, tail{sha256, size}: its last lines, kept by digest, of one that failed, tool_version,
     details, host."""
     content: dict[str, Any] = {
         "taskName": stage,

@@ -12,6 +12,10 @@ PAUSE_MS = 60_000
 """How long an unreachable store is left alone."""
 
 
+SINK = "sink "
+"""Begins what a sink is remembered under (``cxlocal.sinks``): a store that answers says nothing of it."""
+
+
 def rests(failed_at_ms: int, now_ms: int) -> bool:
     """Whether a failure at ``failed_at_ms`` still counts. Pure."""
     return failed_at_ms <= now_ms < failed_at_ms + PAUSE_MS
@@ -31,3 +35,10 @@ def remember_failure(journal: Journal, url: str, why: str) -> None:
         transaction.connection.execute(
             "INSERT OR REPLACE INTO breaker VALUES (?, ?, ?)", (url, journal.clock.now_ms(), why)
         )
+
+
+def forget_failure(journal: Journal, url: str) -> None:
+    """It answered."""
+    if journal.one("SELECT 1 FROM breaker WHERE url = ?", (url,)) is not None:
+        with journal.write() as transaction:
+            transaction.connection.execute("DELETE FROM breaker WHERE url = ?", (url,))

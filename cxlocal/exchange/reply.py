@@ -11,6 +11,7 @@ from cxlocal.exchange import followed as following
 from cxlocal.exchange import standing
 from cxlocal.exchange import state as known
 from cxlocal.exchange.answers import Answer, Refusal, Stop
+from cxlocal.exchange.breaker import SINK
 from cxlocal.exchange.messages import (
     STORE_MOVED,
     BadMessage,
@@ -93,7 +94,7 @@ def _apply(transaction: Transaction, reply: Reply) -> Applied:
         holdings.lock_reserves(connection, False)
         transaction.afterwards.append(lambda: note_head(journal, settled=True))
     # Whatever was tried before: the store this journal belongs to answers.
-    connection.execute("DELETE FROM breaker")
+    connection.execute("DELETE FROM breaker WHERE url NOT LIKE ?", (f"{SINK}%",))
     if standing.may_read_more(standing.standing_of(connection), answer.standing):
         known.forget_cursor(connection)
     standing.note_standing(transaction, answer.standing)

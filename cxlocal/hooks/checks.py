@@ -9,8 +9,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from cxlocal.domain import Verdict
+from cxlocal.domain import SINK_KINDS, Verdict
 from cxlocal.hooks.place import Place
+from cxlocal.hooks.sink import API as SINK_API
+from cxlocal.hooks.sink import Sink
 from cxlocal.hooks.stage_view import GateAnswer
 from cxlocal.hooks.tool import API, SERVED, VERBS, Tool, verbs_of
 from cxlocal.patterns import compile_late
@@ -88,6 +90,35 @@ def _unreachable(tool: type) -> str:
     return ""
 
 
+_SCHEME = compile_late(r"[a-z][a-z0-9+.-]*")
+
+
+def check_sink(sink: object) -> str:
+    """What is wrong with a sink class; empty when nothing is."""
+    if not isinstance(sink, type) or not issubclass(sink, Sink):
+        return f"a sink is a class derived from cxlocal.hooks.sink.Sink, not {shown(sink)}"
+    name = getattr(sink, "name", None)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return f"{sink.__qualname__}.name must be a word like 'syslog', not {shown(name)}"
+    if sink.api != SINK_API:
+        return f"sink {name} is made for interface {shown(sink.api)}; it has to be {SINK_API}"
+    schemes = getattr(sink, "schemes", None)
+    if not isinstance(schemes, tuple) or not schemes or not all(map(_is_scheme, schemes)):
+        return f"{sink.__qualname__}.schemes must be a tuple such as ('syslog+tcp',), not {shown(schemes)}"
+    takes = getattr(sink, "takes", None)
+    if not isinstance(takes, frozenset) or not takes or takes - set(SINK_KINDS):
+        return f"{sink.__qualname__}.takes must be a frozenset of {', '.join(SINK_KINDS)}"
+    if not isinstance(sink.Options, type) or not issubclass(sink.Options, Struct):
+        return f"{sink.__qualname__}.Options must be a msgspec.Struct"
+    if sink.deliver is Sink.deliver or is_async(sink.deliver):
+        return f"{sink.__qualname__} needs a plain method 'deliver'"
+    return _unreachable(sink)
+
+
+def _is_scheme(value: object) -> bool:
+    return isinstance(value, str) and _SCHEME.fullmatch(value) is not None
+
+
 def check_gate_answer(value: object) -> str:
     """What is wrong with the answer of a gate."""
     if not isinstance(value, GateAnswer):
@@ -108,12 +139,6 @@ def _reader(value: object) -> str:
 def _scheme(value: object) -> str:
     named = isinstance(getattr(value, "name", None), str)
     return "" if named else f"a version scheme needs a 'name', {shown(value)} has none"
-
-
-def _sink(value: object) -> str:
-    if not isinstance(getattr(value, "name", None), str):
-        return f"a sink needs a 'name', {shown(value)} has none"
-    return "" if callable(getattr(value, "write", None)) else f"{shown(value)} has no 'write'"
 
 
 def _stores(value: object) -> str:
@@ -144,7 +169,7 @@ RESULT_CHECKS: Mapping[str, Callable[[Any], str]] = {
     "cxlocal_register_version_schemes": lambda value: _listing(value, "schemes", _scheme),
     "cxlocal_register_report_readers": lambda value: _listing(value, "readers", _reader),
     "cxlocal_register_stores": _stores,
-    "cxlocal_register_sinks": lambda value: _listing(value, "sinks", _sink),
+    "cxlocal_register_sinks": lambda value: _listing(value, "sink classes", check_sink),
     "cxlocal_identify_ci": _instance(Place),
     "cxlocal_resolve_revision": _instance(str),
     "cxlocal_gate": lambda value: "" if value is None else check_gate_answer(value),

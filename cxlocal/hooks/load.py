@@ -7,9 +7,9 @@ import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from cxlocal.errors import Trouble
-from cxlocal.hooks.tool import Tool
 
 
 def module_from_bytes(name: str, path: Path, source: bytes) -> ModuleType:
@@ -20,6 +20,7 @@ def module_from_bytes(name: str, path: Path, source: bytes) -> ModuleType:
     module = ModuleType(name)
     module.__file__ = str(path)
     module.__cxlocal_sha256__ = hashlib.sha256(source).hexdigest()  # type: ignore[attr-defined]
+    module.__cxlocal_source__ = source  # type: ignore[attr-defined]
     code = compile(source, str(path), "exec", dont_inherit=True)
     sys.modules[name] = module
     try:
@@ -30,20 +31,24 @@ def module_from_bytes(name: str, path: Path, source: bytes) -> ModuleType:
     return module
 
 
-def tool_class(where: dict[str, str]) -> type[Tool]:
-    """The class that a request names (``messages.reference``).
+def class_named(where: dict[str, str], source: str = "") -> type[Any]:
+    """The class that a request names (``messages.reference``): a tool, a sink.
 
-    A file whose digest was given must still have it: a stage may have rewritten the checkout since
+    ``source`` is that of its module, where the file may be gone by now: the checkout of a run. A file
+    whose digest was given must still have it: a stage may have rewritten the checkout since
     the file was trusted. Raises Trouble, and whatever the module's code raises.
     """
-    module = _module(where["module"], where["file"], where["sha256"])
+    if source:
+        module = module_from_bytes(where["module"], Path(where["file"]), source.encode())
+    else:
+        module = _module(where["module"], where["file"], where["sha256"])
     found: object = module
     for part in where["qualname"].split("."):
         found = getattr(found, part, None)
     if not isinstance(found, type):
         raise Trouble(
-            f"tool {where['name']}: {where['module']} has no {where['qualname']}",
-            why="the plugin has changed since its tools were registered",
+            f"{where['name']}: {where['module']} has no {where['qualname']}",
+            why="the plugin has changed since it was asked what it has",
             hint="run the command again",
         )
     return found

@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
@@ -31,6 +31,9 @@ from cxlocal.hooks.tool import (
     Published,
     Tool,
 )
+
+if TYPE_CHECKING:
+    from cxlocal.hooks.sink import Sink
 
 Result = Done | Deployed | Observed
 
@@ -107,7 +110,7 @@ def _typed_path(kind: type, value: object) -> object:
     raise msgspec.ValidationError(f"expected {kind.__name__}, got {type(value).__name__}")
 
 
-def reference(tool: type[Tool]) -> dict[str, str]:
+def reference(tool: type[Tool | Sink]) -> dict[str, str]:
     """Where a worker finds this class: module and name, and the file for what is on no path."""
     module = sys.modules.get(tool.__module__)
     return {

@@ -11,24 +11,26 @@ import msgspec
 from cxlocal.config.problems import suggestion
 from cxlocal.errors import ConfigError
 from cxlocal.hooks.messages import plain, typed
+from cxlocal.hooks.sink import Sink
 from cxlocal.hooks.tool import Tool, verbs_of
 from cxlocal.text import quoted
 
 
 def check_options(
-    tool: type[Tool], with_table: Mapping[str, Any], *, where: str = ""
+    tool: type[Tool | Sink], with_table: Mapping[str, Any], *, where: str = ""
 ) -> msgspec.Struct:
-    """The options as the tool's ``Options``. ``where`` names the stage in messages.
+    """The options of a tool or a sink as its ``Options``. ``where`` names the stage in messages.
 
     Raises ConfigError naming the tool, the key and what is known.
     """
     head = f"{where}: " if where else ""
+    word = "tool" if issubclass(tool, Tool) else "sink"
     known = list(tool.Options.__struct_encode_fields__)
     unknown = [key for key in with_table if key not in known]
     forbids = tool.Options.__struct_config__.forbid_unknown_fields
     if unknown and forbids:
         raise ConfigError(
-            f"{head}tool {tool.name} has no option {unknown[0]!r}",
+            f"{head}{word} {tool.name} has no option {unknown[0]!r}",
             why=f"it has: {', '.join(known)}" if known else "it has none",
             hint=suggestion(unknown[0], known, what="options")
             if known
@@ -43,11 +45,13 @@ def check_options(
         text, _, path = _in_words(str(error)).partition(" - at `$")
         key = path.rstrip("`").lstrip(".")
         raise ConfigError(
-            f"{head}tool {tool.name}, option {key}: {_lower(text)}"
+            f"{head}{word} {tool.name}, option {key}: {_lower(text)}"
             if key
-            else f"{head}tool {tool.name}: {_lower(text)}",
+            else f"{head}{word} {tool.name}: {_lower(text)}",
             why="options are checked before anything runs",
-            hint=f"cxlocal plugins {quoted(tool.name)}   shows its options with types and defaults",
+            hint=f"cxlocal plugins {quoted(tool.name)}   shows its options with types and defaults"
+            if word == "tool"
+            else "docs/sinks.md has its options",
             name="bad-option",
             tool=tool.name,
             key=key,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
     from cxlocal.hooks.place import Place
     from cxlocal.hooks.report import ReportReader
+    from cxlocal.hooks.sink import Sink
     from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageView
     from cxlocal.hooks.tool import Tool
     from cxlocal.numbers.schemes import Scheme
@@ -141,11 +142,11 @@ def cxlocal_run_stage(stage: StageView) -> Iterator[None]:
 @hookspec
 def cxlocal_event_recorded(event: Event) -> None:
     """After an event is durable in the journal of this machine. Late is possible, twice is
-    possible after a crash, lost is not an error: whatever must not lose anything reads the
-    journal. An exception is recorded once and changes nothing."""
+    possible after a crash, lost is not an error: whatever must not lose anything is a sink
+    (``cxlocal_register_sinks``). An exception is recorded once and changes nothing."""
 
 
 @hookspec
-def cxlocal_register_sinks() -> Iterable[object]:
-    """Reserved: nobody asks for sinks yet. What must not lose an event reads the journal (``cxlocal export``,
-    the table ``event``); what may, takes ``cxlocal_event_recorded``."""
+def cxlocal_register_sinks() -> Iterable[type[Sink]]:
+    """Sinks by class: where logs, figures, events and traces are delivered to (``docs/sinks.md``). Called
+    when something is to be delivered, and never while stages run."""

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from cxlocal.errors import Trouble
 from cxlocal.hooks.context import Link, WorkerContext
-from cxlocal.hooks.load import tool_class
+from cxlocal.hooks.load import class_named
 from cxlocal.hooks.messages import Fields, dump, plain, result_problem, typed
 from cxlocal.hooks.tool import Done, ToolFailure
 
@@ -75,7 +75,7 @@ def _first_line(descriptor: int) -> bytes:
 
 
 def _carry_out(request: dict[str, Any], link: Link) -> dict[str, Any]:
-    tool = tool_class(request["tool"])
+    tool = class_named(request["tool"])
     verb = request["verb"]
     options = typed(request["options"], tool.Options)
     fields = typed(request["fields"], Fields)

@@ -187,5 +187,25 @@ CREATE TABLE IF NOT EXISTS turn_position (
 ) WITHOUT ROWID;
 """
 
-ALL = f"{NUMBERS}\n{EXCHANGE}\n{BUNDLES}\n{RUNS}\n{TURNS}"
+SINKS = """
+-- How far each sink has what each chain of events holds. Moved back by 'cxlocal sinks --replay'.
+CREATE TABLE IF NOT EXISTS sink_cursor (
+    sink TEXT NOT NULL,             -- what it takes, and its address
+    deliverable TEXT NOT NULL,      -- whose records; empty: of all
+    node TEXT NOT NULL,             -- the chain of events
+    sequence INTEGER NOT NULL,      -- the last event that it has all of
+    line INTEGER NOT NULL DEFAULT 0, -- of the log of the next one: lines it has whole
+    piece INTEGER NOT NULL DEFAULT 0, -- of the line after them: pieces it has
+    offset INTEGER NOT NULL DEFAULT 0, -- byte of that log that comes next
+    counted INTEGER NOT NULL DEFAULT 0, -- last event that is in the totals: sent again, it counts once
+    totals TEXT NOT NULL DEFAULT '{}', -- what counts, by series (JSON)
+    sent INTEGER NOT NULL DEFAULT 0, -- records that it has taken
+    refused INTEGER NOT NULL DEFAULT 0, -- records that it refused for good
+    why TEXT NOT NULL DEFAULT '',   -- what it said of the last one of those
+    at TEXT NOT NULL DEFAULT '',    -- when it last took something (UTC); empty: never
+    PRIMARY KEY (sink, deliverable, node)
+) WITHOUT ROWID;
+"""
+
+ALL = f"{NUMBERS}\n{EXCHANGE}\n{BUNDLES}\n{RUNS}\n{TURNS}\n{SINKS}"
 """In the order in which they are made."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
 
 SET_NAME = "cxlocal"
-NEWEST_STEP = 4
+NEWEST_STEP = 5
 """How many steps there are; a journal with as many needs no look at this file's imports."""
 LOCK_SECONDS = 30
 """Making the tables takes milliseconds; whoever holds the lock longer is stuck."""
@@ -70,6 +70,12 @@ def steps() -> Migrations:
         from cxlocal.journal.local_tables import TURNS
 
         run_script(db.conn, TURNS)
+
+    @migrations()
+    def m005_sinks(db: Database) -> None:
+        from cxlocal.journal.local_tables import SINKS
+
+        run_script(db.conn, SINKS)
 
     return migrations
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cxlocal.domain import path_part
 from cxlocal.errors import Trouble
 from cxlocal.private import make_folder
 from cxlocal.processes.echo import Echo, plain
+from cxlocal.processes.log_times import TimesWriter
 from cxlocal.processes.mask import Masker
 from cxlocal.values import NamedTuple
 
@@ -41,6 +44,18 @@ class LogEntry(NamedTuple):
     """More came than was kept."""
     problem: str
     """Why the file is incomplete (a full disk); empty when it is not."""
+    lines: int = 0
+    times_sha256: str = ""
+    """Digest of the index beside it (``log_times``); empty where there is none."""
+
+    def facts(self, home: Path) -> dict[str, Any]:
+        """What is recorded of the log; its path from ``home`` on, where it lies there."""
+        path = self.path.relative_to(home) if self.path.is_relative_to(home) else self.path
+        told = {
+            "path": str(path), "size": self.size, "sha256": self.sha256, "capped": self.capped,
+            "lines": self.lines,
+        }  # fmt: skip
+        return {**told, "times_sha256": self.times_sha256} if self.times_sha256 else told
 
     def last_lines(self, lines: int) -> bytes:
         """The last lines, at most ``LAST_LINES_BYTES``: plain text, masked as the log is. Nothing where
@@ -55,10 +70,12 @@ class StageLog:
     """Takes a child's output: masks, writes, digests, shows. A ``Sink`` of the supervisor."""
 
     def __init__(
-        self, path: Path, fd: int, masker: Masker | None, echo: Echo | None, cap_bytes: int
-    ) -> None:
+        self, path: Path, fd: int, masker: Masker | None, echo: Echo | None, cap_bytes: int,
+        times: TimesWriter | None = None,
+    ) -> None:  # fmt: skip
         self.path = path
         self.size = 0
+        self.lines = 0
         self.capped = False
         self.problem = ""
         self._fd = fd
@@ -66,6 +83,7 @@ class StageLog:
         self._masker = masker
         self._echo = echo
         self._midline = False
+        self._times = times
         self._left = cap_bytes
         self._cap = cap_bytes
         self._digest = hashlib.sha256()
@@ -79,8 +97,10 @@ class StageLog:
         masker: Masker | None = None,
         echo: Echo | None = None,
         cap_bytes: int = CAP_BYTES,
+        now_ms: Callable[[], int] | None = None,
     ) -> StageLog:
-        """A new log file ``<stage>.log`` in ``folder``; a retry gets ``<stage>.2.log`` and so on.
+        """A new log file ``<stage>.log`` in ``folder``; a retry gets ``<stage>.2.log`` and so on. With
+        ``now_ms`` it is noted beside it when each line came.
 
         A log that the journal already refers to is never opened again. Raises Trouble.
         """
@@ -91,9 +111,11 @@ class StageLog:
                 ending = ".log" if attempt == 1 else f".{attempt}.log"
                 path = folder / (path_part(stage) + ending)
                 try:
-                    return cls(path, os.open(path, flags, 0o600), masker, echo, cap_bytes)
+                    fd = os.open(path, flags, 0o600)
                 except FileExistsError:
                     continue
+                times = None if now_ms is None else TimesWriter(path, now_ms)
+                return cls(path, fd, masker, echo, cap_bytes, times)
         except OSError as error:
             raise Trouble(
                 f"the log of stage {stage} cannot be written",
@@ -124,7 +146,7 @@ class StageLog:
             text = self._masker.text(text)
         line = "\n".join(f"[cxlocal] {one}" for one in text.splitlines() or [""])
         start = "\n" if self._midline else ""
-        self._store(f"{start}{line}\n".encode("utf-8", "backslashreplace"))
+        self._store(f"{start}{line}\n".encode("utf-8", "backslashreplace"), ours=True)
         self._midline = False
         if self._echo is not None:
             for one in line.splitlines():
@@ -137,9 +159,14 @@ class StageLog:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        if self._times is not None:
+            self._times.close()
         if self._echo is not None:
             self._echo.end()
-        return LogEntry(self.path, self._digest.hexdigest(), self.size, self.capped, self.problem)
+        return LogEntry(
+            self.path, self._digest.hexdigest(), self.size, self.capped, self.problem,
+            self.lines + self._midline, self._times.sha256 if self._times else "",
+        )  # fmt: skip
 
     def _take(self, chunk: bytes) -> None:
         if len(chunk) <= self._left:
@@ -153,8 +180,11 @@ class StageLog:
         if self._echo is not None:
             self._echo.write(chunk)
 
-    def _store(self, content: bytes) -> None:
+    def _store(self, content: bytes, *, ours: bool = False) -> None:
         """Write to the file and the digest. A full disk ends the log, not the stage."""
+        if self._times is not None:
+            self._times.note(self.size, content, fresh=not self._midline, ours=ours)
+        self.lines += content.count(b"\n")
         view = memoryview(content)
         while view and not self.problem:
             try:

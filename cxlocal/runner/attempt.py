@@ -74,8 +74,9 @@ def _attempt(work: Work, stage: Stage, attempt: int, *, is_last: bool) -> Progra
         )
     )  # fmt: skip
     log = StageLog.create(
-        work.log_folder, stage.name, masker=work.masker, echo=work.voice.echo(stage.name)
-    )
+        work.log_folder, stage.name, masker=work.masker, echo=work.voice.echo(stage.name),
+        now_ms=clock.now_ms,
+    )  # fmt: skip
     at = At(work, stage, attempt, log, variables, [])
     worked, collected = yield from _tried(at, started_ms)
     reason = _record_end(at, worked, collected)

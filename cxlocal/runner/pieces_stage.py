@@ -170,7 +170,10 @@ class Wrapped(PieceAttempt):
         if self.record is not None:
             folder = self.record.journal.home / "logs" / path_part(self.record.run)
             try:
-                log = StageLog.create(folder, self.stage.name, masker=self.masker, echo=echo)
+                log = StageLog.create(
+                    folder, self.stage.name, masker=self.masker, echo=echo,
+                    now_ms=self.clock.now_ms,
+                )  # fmt: skip
             except CxError as problem:
                 self.troubles.take(problem)
             else:

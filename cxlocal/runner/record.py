@@ -314,7 +314,7 @@ class RunRecord:
             "host": host_name(),
         }
         if log is not None:
-            facts["log"] = self.log_facts(log)
+            facts["log"] = log.facts(self.journal.home)
             if outcome in (Outcome.FAILURE, Outcome.ERROR):
                 facts |= self._last_lines(log)
         if details:
@@ -392,14 +392,6 @@ class RunRecord:
         catch_up(self.journal)
         row = self.journal.one(OPEN_DEPLOYMENT, (stage_run,))
         return row["id"] if row else ""
-
-    def log_facts(self, log: LogEntry) -> dict[str, Any]:
-        """What is recorded of a log."""
-        try:
-            path = str(log.path.relative_to(self.journal.home))
-        except ValueError:
-            path = str(log.path)
-        return {"path": path, "size": log.size, "sha256": log.sha256, "capped": log.capped}
 
     def _last_lines(self, log: LogEntry) -> dict[str, Any]:
         """The last lines of a stage that failed, kept by digest: events are for ever, files may go."""

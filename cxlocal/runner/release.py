@@ -19,6 +19,7 @@ from cxlocal.runner.engine import Ended, Engine
 from cxlocal.runner.handover import BYTES_SECONDS, send_patiently
 from cxlocal.runner.opening import Opened, begin_run
 from cxlocal.runner.outcomes import worst
+from cxlocal.runner.outlets import Outlets, deliver_shortly
 from cxlocal.runner.promotions import promotions
 from cxlocal.runner.request import Request, Summary
 from cxlocal.runner.signals import SignalCame, Signals, note_only
@@ -94,11 +95,13 @@ def _work_off(
         machine.voice.warn(f"something of the checkout stays: {problem}")
     if work.workspace.lock is not None:
         work.workspace.lock.release()
-    _last_sync(journal, opened, signals)
+    undelivered = _last_sync(machine, journal, request, opened, signals)
     if signals.number:
         again = _again(request, record.run[:8])
         raise signals.interrupted(again, run=record.run, version=record.version)
-    return _summary(machine, request, opened, outcome, reason, ended, seconds)
+    return _summary(machine, request, opened, outcome, reason, ended, seconds)._replace(
+        undelivered=undelivered
+    )
 
 
 def _again(request: Request, run: str) -> str:
@@ -127,12 +130,17 @@ def _outcome(ended: Ended, signals: Signals) -> tuple[Outcome, str]:
     return outcome, f"{', '.join(bad)} {word}"
 
 
-def _last_sync(journal: Journal, opened: Opened, signals: Signals) -> None:
-    """Send what was recorded; the store's absence changes nothing about the run. A passing machine
-    has its patience, unless a signal ends it."""
+def _last_sync(
+    machine: Machine, journal: Journal, request: Request, opened: Opened, signals: Signals
+) -> tuple[str, ...]:
+    """Send what was recorded, to the sinks first; the store's absence changes nothing about the run.
+    A passing machine has its patience, unless a signal ends it. What sinks still lack, in sentences."""
+    undelivered: tuple[str, ...] = ()
     if opened.store is None:
-        return
+        return undelivered
     try:
+        if not signals.number and not request.offline:
+            undelivered = deliver_shortly(journal, _outlets(machine, opened), opened.store)
         if opened.source.kept:
             report = sync_shortly(journal, opened.store, END_SYNC_SECONDS, opened.source)
             met = report is not None and report.reached and not signals.number
@@ -140,7 +148,7 @@ def _last_sync(journal: Journal, opened: Opened, signals: Signals) -> None:
                 from cxlocal.runner.waiting import send_waiting
 
                 send_waiting(journal, opened.store, BYTES_SECONDS)
-            return
+            return undelivered
         patience = float(opened.source.settings.store_patience_seconds)
         send_patiently(journal, opened.store, patience, lambda: bool(signals.number))
     except CxError as problem:
@@ -148,6 +156,14 @@ def _last_sync(journal: Journal, opened: Opened, signals: Signals) -> None:
         opened.work.voice.warn(f"nothing was sent: {problem.what}")
     finally:
         opened.store.close()
+    return undelivered
+
+
+def _outlets(machine: Machine, opened: Opened) -> Outlets:
+    source = opened.source
+    return Outlets(
+        source.settings, source.config, source.manager, machine.home, machine.environ, machine.root
+    )
 
 
 def _summary(

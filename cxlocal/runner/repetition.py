@@ -111,8 +111,9 @@ def _repeat_once(work: Work, stage: Stage, *, is_last: bool) -> Program:
     work.voice.started(stage.name, 1)
     began = clock.monotonic()
     log = StageLog.create(
-        work.log_folder, stage.name, masker=work.masker, echo=work.voice.echo(stage.name)
-    )
+        work.log_folder, stage.name, masker=work.masker, echo=work.voice.echo(stage.name),
+        now_ms=clock.now_ms,
+    )  # fmt: skip
     gone = work.repeated[stage.name]
     log.note(f"again, for its files only: {words_of_missing(gone)}")
     at = At(work, stage, attempt, log, {}, [])
@@ -137,7 +138,7 @@ def _tell(
     facts = {
         "missing": [work.masker.text(path) for path in work.repeated[stage.name]],
         "seconds": round(seconds, 3),
-        "log": work.record.log_facts(entry),
+        "log": entry.facts(work.home),
         "other_bytes": other,
     }
     work.record.record(

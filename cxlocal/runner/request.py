@@ -77,6 +77,8 @@ class Summary(NamedTuple):
     """Bytes that wait for somebody to go on with, and are known to be nowhere else."""
     untested: bool = False
     """No stage of the plan tests anything."""
+    undelivered: tuple[str, ...] = ()
+    """What sinks still lack, a sentence each."""
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""

@@ -1,4 +1,4 @@
-"""The shipped tools, report readers and CI servers: each is the example for its hook.
+"""The shipped tools, sinks, report readers and CI servers: each is the example for its hook.
 
 Not here: anything beyond the public names of cxlocal.
 """

@@ -409,7 +409,7 @@ def test_a_file_that_breaks_off() -> None:
 
 
 LATER = [
-    ("sinks = []", "cx.toml: the key 'sinks' belongs to a later version of cxlocal"),
+    ("gates = []", "cx.toml: the key 'gates' belongs to a later version of cxlocal"),
     ("[approvals]", "cx.toml: the key 'approvals' belongs to a later version of cxlocal"),
     ("[[freezes]]", "cx.toml: the key 'freezes' belongs to a later version of cxlocal"),
     ("[emergency]", "cx.toml: the key 'emergency' belongs to a later version of cxlocal"),

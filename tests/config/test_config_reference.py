@@ -114,6 +114,13 @@ def test_the_schema_is_a_schema() -> None:
         HEAD + "[stages]\na = { command = 'x', kind = 'bild' }",
         HEAD + "[stages]\na = { command = 3 }",
         HEAD + "[sinks]",
+        HEAD
+        + "[sinks]\nlogs = { to = 'file:/x' }\nevents = [{ to = 'file:/x' }, { to = 'file:/y' }]",
+        HEAD + "[sinks]\nhold = '3d'\nlogs = { to = 'file:/x', of = 'all', token = { env = 'T' } }",
+        HEAD + "[sinks]\nlogs = { to = 'file:/x', of = 'some' }",
+        HEAD + "[sinks]\nlogs = 'file:/x'",
+        HEAD + "[sinks]\nlog = { to = 'file:/x' }",
+        HEAD + "[sinks]\nlogs = { }",
         "cx = 2\n[deliverable]\nname = 'x'",
         "cx = 1\n[deliverable]",
     ],

@@ -105,7 +105,12 @@ FIRST = {
 }  # fmt: skip
 """The local tables that the first step made, with their columns. A journal of that day has no others: what
 is added here and in no later step is missing in each journal that is older."""
-ADDED = {2: ["asked", "carried", "relayed"], 3: ["event_beside"], 4: ["turn_position"]}
+ADDED = {
+    2: ["asked", "carried", "relayed"],
+    3: ["event_beside"],
+    4: ["turn_position"],
+    5: ["sink_cursor"],
+}
 """What each later step makes."""
 
 

@@ -45,7 +45,7 @@ def test_the_page_of_types_is_up_to_date_and_says_all() -> None:
     assert page.PAGE.read_text(encoding="utf-8") == page.render(), "tests/run --write-docs"
     assert page.missing() == []
     named = re.findall(r"```python\nfrom (\S+) import (\w+)\n```", page.render())
-    assert len(named) == 10
+    assert len(named) == 16
     assert all(hasattr(importlib.import_module(module), name) for module, name in named)
 
 

@@ -185,7 +185,7 @@ OTHER_HOOKS = {
     "cxlocal_register_stores": ("[]", "mapping of URL scheme"),
     "cxlocal_register_report_readers": ("[1]", "needs a 'format'"),
     "cxlocal_register_version_schemes": ("[1]", "needs a 'name'"),
-    "cxlocal_register_sinks": ("[1]", "needs a 'name'"),
+    "cxlocal_register_sinks": ("[1]", "a class derived from cxlocal.hooks.sink.Sink"),
 }
 
 

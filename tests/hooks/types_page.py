@@ -10,7 +10,7 @@ from types import ModuleType
 
 from cxlocal.domain import Outcome, Verdict
 from cxlocal.events import document
-from cxlocal.hooks import place, report, stage_view
+from cxlocal.hooks import place, report, sink, stage_view
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "types.md"
 CLASSES: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (
@@ -18,6 +18,7 @@ CLASSES: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (
     (stage_view, ("GateQuestion", "GateAnswer", "Replaced", "StageView", "StageResult")),
     (place, ("Place",)),
     (document, ("Event",)),
+    (sink, ("Sink", "Record", "EventRecord", "LineRecord", "MetricRecord", "SpanRecord")),
 )
 HEAD = f"""\
 # What plugins are given, and give back

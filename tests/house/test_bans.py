@@ -150,8 +150,11 @@ def test_only_commands_print(sources: list[Any]) -> None:
 
 
 def test_only_main_ends_the_process(sources: list[Any]) -> None:
-    # A child between fork and exec, and the worker of a tool, have no main to return to.
-    allowed = ("cxlocal.commands.main", "cxlocal.processes", "cxlocal.hooks.worker", SENT)
+    # A child between fork and exec, and the workers of tools and sinks, have no main to return to.
+    allowed = (
+        "cxlocal.commands.main", "cxlocal.processes", "cxlocal.hooks.worker", "cxlocal.sinks.worker",
+        SENT,
+    )  # fmt: skip
     assert _calls(sources, {"sys.exit", "os._exit", "exit", "quit"}, *allowed) == []
 
 

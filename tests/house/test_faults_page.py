@@ -56,6 +56,8 @@ FAULTS = {
     "Two machines deploy into one place at once",
     "A CI runner goes with the bytes that others are to deploy",
     "A CI runner is killed and lost with its home",
+    "A receiver of logs, figures or events is away, slow, silent or cut off",
+    "A sink raises, hangs, dies or lies",
     "An environment was made with a secret",
     "A plain command leaves something behind in an environment",
     "What a stage began hides",

@@ -20,7 +20,7 @@ ROOMS = (
     "cxlocal.address", "cxlocal.extras", "cxlocal.files", "cxlocal.private", "cxlocal.events", "cxlocal.projection", "cxlocal.processes",
     "cxlocal.secrets", "cxlocal.journal", "cxlocal.numbers", "cxlocal.config", "cxlocal.survey",
     "cxlocal.revision",
-    "cxlocal.hooks", "cxlocal.plan", "cxlocal.testing", "cxlocal.exchange", "cxlocal.allocation",
+    "cxlocal.hooks", "cxlocal.plan", "cxlocal.testing", "cxlocal.exchange", "cxlocal.sinks", "cxlocal.allocation",
     "cxlocal.bundles", "cxlocal.runner", "cxlocal.api", "cxlocal.doctor", "cxlocal.demo",
     "cxlocal.commands", "cxlocal.__main__",
 )  # fmt: skip

@@ -6,13 +6,16 @@ import hashlib
 import io
 import os
 import subprocess
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cxlocal.errors import Trouble
 from cxlocal.processes.echo import ECHO_BYTES, LINE_BYTES, Echo, plain
 from cxlocal.processes.log import StageLog, tail
+from cxlocal.processes.log_times import read_times, times_path
 from cxlocal.processes.mask import Masker
 
 
@@ -218,3 +221,59 @@ def test_the_last_lines_are_few_plain_and_masked(
     assert entry.last_lines(lines) == kept
     entry.path.unlink()
     assert entry.last_lines(lines) == b""
+
+
+def _ticking(log: Any, *chunks: bytes) -> tuple[bytes, Any]:
+    for chunk in chunks:
+        log.write(chunk)
+    entry = log.close()
+    return entry.path.read_bytes(), entry
+
+
+@pytest.mark.parametrize(
+    ("chunks", "began"),
+    [
+        ([b"one\n", b"two\n"], [1, 2]),
+        ([b"on", b"e\ntwo\nthree\n"], [1, 2, 2]),
+        ([b"a", b"b", b"c", b"\n", b"d\n"], [1, 2]),
+        ([b"\n", b"\n"], [1, 2]),
+        ([b"no end"], [1]),
+        ([], []),
+    ],
+)
+def test_each_line_has_the_time_of_the_chunk_it_began_in(
+    tmp_path: Path, chunks: list[bytes], began: list[int]
+) -> None:
+    ticks = iter(range(1, 100))
+    log = StageLog.create(tmp_path, "unit", now_ms=lambda: next(ticks))
+    content, entry = _ticking(log, *chunks)
+    times = read_times(times_path(entry.path), len(content))
+    starts = [0, *(at + 1 for at, byte in enumerate(content[:-1]) if byte == 10)] if content else []
+    assert [times.at(start) for start in starts] == began
+    assert entry.lines == len(starts)
+    assert entry.times_sha256 == sha256(times_path(entry.path).read_bytes()).hexdigest()
+
+
+def test_the_index_of_a_log_is_bounded_by_its_lines_and_by_milliseconds(tmp_path: Path) -> None:
+    log = StageLog.create(tmp_path, "unit", now_ms=lambda: 7)
+    _, entry = _ticking(log, *[b"x\n"] * 1000, b"y" * 100_000, *[b"y"] * 1000)
+    assert len(times_path(entry.path).read_bytes().splitlines()) == 1
+
+
+def test_a_note_of_ours_is_told_apart(tmp_path: Path) -> None:
+    log = StageLog.create(tmp_path, "unit", now_ms=lambda: 7)
+    log.write(b"half a line")
+    log.note("what we say")
+    log.write(b"more\n")
+    rows = times_path(log.close().path).read_bytes().splitlines()
+    assert [row[-1:] for row in rows] == [b"o", b"n", b"o"]
+
+
+@pytest.mark.parametrize(
+    "index", [b"", b"0 5", b"x y z\n", b"5 1 o\n3 2 o\n", b"\xff\n", b"-1 5 o\n"]
+)
+def test_an_index_that_is_none_says_nothing_false(tmp_path: Path, index: bytes) -> None:
+    (tmp_path / "log.times").write_bytes(index)
+    times = read_times(tmp_path / "log.times", 100)
+    assert times.at(0) is None
+    assert times.offsets == sorted(set(times.offsets))

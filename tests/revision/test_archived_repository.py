@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "promote": ("qa", "--reason", "x"), "status": (), "log": (), "show": (),
     "artifact": (), "artifact list": (), "artifact get": (), "review": ("x", "-m", "y"),
     "browse": ("--get", "/"), "sql": ("select 1",), "version": (), "version list": (),
-    "version explain": ("1.0.0",), "version next": (), "prepare": (), "sync": (), "store": (),
+    "version explain": ("1.0.0",), "version next": (), "prepare": (), "sync": (), "sinks": ("--now",), "store": (),
     "store status": (), "store follow": ("--all",), "store create": ("{place}/store.db",),
     "store adopt": (), "store join": ("http://127.0.0.1:9",), "store invite": ("bob",),
     "store revoke": ("bob",), "store members": (), "store grant": ("bob", "--manage"),

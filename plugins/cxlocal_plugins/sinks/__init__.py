@@ -1,0 +1,14 @@
+"""The shipped sinks: where logs, figures, events and traces of a team are kept (``docs/sinks.md``)."""
+
+from __future__ import annotations
+
+from cxlocal.hooks.sink import Sink
+from cxlocal.hooks.specs import hookimpl
+from cxlocal_plugins.sinks.cloudevents import CloudEvents
+from cxlocal_plugins.sinks.json_lines import Command, File, JsonLines
+
+
+@hookimpl
+def cxlocal_register_sinks() -> list[type[Sink]]:
+    """All of them."""
+    return [File, Command, JsonLines, CloudEvents]

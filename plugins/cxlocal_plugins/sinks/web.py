@@ -1,0 +1,127 @@
+"""HTTP as sinks use it: one request after the other over one connection, answers judged in one place."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from cxlocal.hooks.sink import Later, NotTaken
+from cxlocal.text import shorten
+
+_ANSWER_BYTES = 64 * 1024
+_TRANSIENT = frozenset({401, 403, 404, 405, 407, 408, 421, 425, 429})
+"""Said of the receiver, the way there or our credential; not of what was sent."""
+
+
+class Refusal(Exception):
+    """The receiver says no to what was sent."""
+
+
+class Web:
+    """One receiver."""
+
+    def __init__(self, url: str, *, token: str, timeout_seconds: float) -> None:
+        """Raises ValueError for what is no http or https address."""
+        self.parts: SplitResult = urlsplit(url)
+        if self.parts.scheme not in ("http", "https") or not self.parts.hostname:
+            raise ValueError(f"{url} is no http or https address")
+        self._token = token
+        self._timeout = timeout_seconds
+        self._connection: http.client.HTTPConnection | None = None
+
+    @property
+    def path(self) -> str:
+        """The path of the address, with its query; ``/`` where it has none."""
+        query = f"?{self.parts.query}" if self.parts.query else ""
+        return (self.parts.path or "/") + query
+
+    def send(
+        self, path: str, content: bytes, headers: Mapping[str, str], *, method: str = "POST"
+    ) -> None:
+        """One request. Raises Later, Refusal, OSError."""
+        told = dict(headers)
+        if self._token:
+            told["Authorization"] = f"Bearer {self._token}"
+        fresh = self._connection is None
+        try:
+            status, words = self._ask(method, path, content, told)
+        except (OSError, http.client.HTTPException) as problem:
+            self.close()
+            if fresh:
+                raise Later(_words(problem)) from problem
+            # A connection that was kept may have been closed meanwhile.
+            self.send(path, content, headers, method=method)
+            return
+        if 200 <= status < 300:
+            return
+        said = f"HTTP {status} {shorten(words, 200)}".rstrip()
+        if status >= 500 or status < 400 or status in _TRANSIENT:
+            raise Later(said)
+        raise Refusal(said)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _ask(
+        self, method: str, path: str, content: bytes, headers: dict[str, str]
+    ) -> tuple[int, str]:
+        if self._connection is None:
+            host, port = self.parts.hostname or "", self.parts.port
+            if self.parts.scheme == "https":
+                context = ssl.create_default_context()
+                self._connection = http.client.HTTPSConnection(
+                    host, port, timeout=self._timeout, context=context
+                )
+            else:
+                self._connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
+        self._connection.request(method, path, content, headers)
+        answer = self._connection.getresponse()
+        words = answer.read(_ANSWER_BYTES).decode("utf-8", "replace")
+        if answer.will_close or not answer.isclosed():
+            self.close()
+        return answer.status, " ".join(words.split())
+
+
+def send_each(batch: Sequence[Any], send: Callable[[Any], None]) -> int:
+    """One request for each record; how many were taken. Raises Later, NotTaken where that is said of
+    the first."""
+    for done, one in enumerate(batch):
+        try:
+            send(one)
+        except Refusal as problem:
+            if done:
+                return done
+            raise NotTaken(str(problem)) from problem
+        except Later:
+            if done:
+                return done
+            raise
+    return len(batch)
+
+
+def send_together(batch: Sequence[Any], send: Callable[[Sequence[Any]], None]) -> int:
+    """One request for all; where that is refused, for a half of them, until the one that is meant
+    stands alone. Raises Later, NotTaken."""
+    count = len(batch)
+    while True:
+        try:
+            send(batch[:count])
+        except Refusal as problem:
+            if count == 1:
+                raise NotTaken(str(problem)) from problem
+            count = (count + 1) // 2
+        else:
+            return count
+
+
+def _words(problem: Exception) -> str:
+    if isinstance(problem, TimeoutError):
+        return "no answer in time"
+    text = getattr(problem, "strerror", None) or str(problem)
+    return text or type(problem).__name__

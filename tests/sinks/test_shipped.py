@@ -1,0 +1,176 @@
+"""The sinks that need no server of others keep the contract."""
+
+from __future__ import annotations
+
+import json
+import resource
+import ssl
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from cxlocal_plugins.sinks import CloudEvents, Command, File, JsonLines
+from receivers import Http, Tcp, free_port, running
+
+from cxlocal.hooks.sink import Later, NotTaken
+from cxlocal.testing import Receiver, SinkContract, example
+
+
+def ids_in(path: Path) -> list[str]:
+    return [json.loads(line)["cx_id"] for line in path.read_bytes().splitlines()]
+
+
+class TestFile(SinkContract):
+    sink = File
+    nowhere = "file:/no/such/folder/x.ndjson"
+
+    @contextmanager
+    def receiver(self, folder: Path) -> Iterator[Receiver]:
+        path = folder / "out.ndjson"
+        yield Receiver(f"file:{path}", lambda: ids_in(path))
+
+
+class TestCommand(SinkContract):
+    sink = Command
+    nowhere = "command:false"
+
+    @contextmanager
+    def receiver(self, folder: Path) -> Iterator[Receiver]:
+        path = folder / "out.ndjson"
+        yield Receiver(f"command:tee -a '{path}'", lambda: ids_in(path))
+
+
+class TestJsonLines(SinkContract):
+    sink = JsonLines
+    nowhere = f"json+tcp://127.0.0.1:{free_port()}"
+
+    @contextmanager
+    def receiver(self, folder: Path) -> Iterator[Receiver]:
+        with running(Tcp()) as tcp:
+            yield Receiver(
+                f"json+tcp://127.0.0.1:{tcp.port}", lambda: [one["cx_id"] for one in tcp.lines()]
+            )
+
+
+class TestJsonLinesWithTls(SinkContract):
+    sink = JsonLines
+
+    @pytest.fixture(autouse=True)
+    def authority(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(self.context)
+
+    @contextmanager
+    def receiver(self, folder: Path) -> Iterator[Receiver]:
+        with running(Tcp(self.context)) as tcp:
+            yield Receiver(
+                f"json+tls://127.0.0.1:{tcp.port}", lambda: [one["cx_id"] for one in tcp.lines()]
+            )
+
+    def test_a_receiver_with_another_certificate_gets_nothing(self, tmp_path: Path) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+        with running(Tcp(context)) as tcp:
+            sink = self.made(f"json+tls://127.0.0.1:{tcp.port}")
+            with pytest.raises(OSError, match="certificate"):
+                sink.deliver([example("logs", 1)])
+            assert tcp.whole == []
+
+
+class TestCloudEvents(SinkContract):
+    sink = CloudEvents
+    nowhere = f"cloudevents+http://127.0.0.1:{free_port()}"
+
+    @contextmanager
+    def receiver(self, folder: Path) -> Iterator[Receiver]:
+        with running(Http()) as http:
+            yield Receiver(f"cloudevents+http://127.0.0.1:{http.port}/in?x=1", http.ids)
+
+
+def cloudevents(http: Http, **more: Any) -> AbstractContextManager[Any]:
+    """The sink, with little patience; closed at the end."""
+    to = f"cloudevents+http://127.0.0.1:{http.port}/"
+    return closing(CloudEvents(to, None, timeout_seconds=0.3, **more))
+
+
+def test_a_stretch_that_was_cut_off_is_not_taken(tcp: Tcp) -> None:
+    sink = JsonLines(f"json+tcp://127.0.0.1:{tcp.port}", None, timeout_seconds=5)
+    batch = [example("logs", index, "x" * 500) for index in range(200)]
+    tcp.cut_after = [20_000]
+    with pytest.raises(OSError):
+        sink.deliver(batch)
+    assert tcp.whole == []
+    assert sink.deliver(batch) == 200
+    assert [one["cx_id"] for one in tcp.lines()] == [one.id for one in batch]
+
+
+def test_a_receiver_that_never_reads_takes_nothing(tcp: Tcp) -> None:
+    tcp.mute = True
+    sink = JsonLines(f"json+tcp://127.0.0.1:{tcp.port}", None, timeout_seconds=0.2)
+    with pytest.raises(OSError):
+        sink.deliver([example("logs", 1)])
+
+
+@pytest.mark.parametrize("status", [500, 503, 429, 408, 401, 403, 404, 302, 0, -1])
+def test_what_may_pass_is_tried_again(http: Http, status: int) -> None:
+    batch = [example("events", index) for index in range(3)]
+    http.answers = [202, *[status] * 4]
+    with cloudevents(http) as sink:
+        assert sink.deliver(batch) == 1
+        with pytest.raises(Later):
+            sink.deliver(batch[1:])
+        http.answers = []
+        assert sink.deliver(batch[1:]) == 2
+    assert list(dict.fromkeys(http.ids())) == ["e-0", "e-1", "e-2"]
+
+
+@pytest.mark.parametrize("status", [400, 413, 415, 422])
+def test_what_is_refused_for_good_is_said_of_one_record(http: Http, status: int) -> None:
+    http.judge = lambda body: status if json.loads(body)["id"] == "e-2" else 202
+    batch = [example("events", index) for index in range(4)]
+    with cloudevents(http) as sink:
+        assert sink.deliver(batch) == 2
+        with pytest.raises(NotTaken, match=str(status)):
+            sink.deliver(batch[2:])
+        assert sink.deliver(batch[3:]) == 1
+
+
+def test_a_token_goes_into_the_head(http: Http) -> None:
+    with cloudevents(http, token="s3cret") as sink:
+        sink.deliver([example("events", 0)])
+    _, headers, body = http.requests[0]
+    assert headers["Authorization"] == "Bearer s3cret"
+    assert headers["Content-Type"].startswith("application/cloudevents+json")
+    assert b"s3cret" not in body
+
+
+def test_a_file_that_cannot_take_all_keeps_no_half_line(tmp_path: Path) -> None:
+    with pytest.raises(Later, match="no plain file"):
+        File("file:/dev/full", None).deliver([example("logs", 0)])
+    with pytest.raises(OSError):
+        File(f"file:{tmp_path}", None).deliver([example("logs", 0)])
+    path = tmp_path / "out.ndjson"
+    sink = File(f"file:{path}", None)
+    sink.deliver([example("logs", 0)])
+    before, (soft, hard) = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, hard))
+    try:
+        with pytest.raises(OSError, match="large"):
+            sink.deliver([example("logs", 1)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    with pytest.raises(ValueError, match="whole path"):
+        File("file:here.ndjson", None)
+
+
+@pytest.mark.parametrize("to", ["command:", "command:./send.sh x", "command:a/b"])
+def test_no_command_of_a_checkout_is_started(to: str) -> None:
+    with pytest.raises(ValueError, match="PATH"):
+        Command(to, None)
