@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +21,7 @@ from cxlocal.files import open_plain, write_whole
 from cxlocal.patterns import compile_late
 from cxlocal.private import FILE, make_home
 from cxlocal.secrets import files_named
-from cxlocal.values import NamedTuple
+from cxlocal.values import NamedTuple, Protocol
 
 _DIGEST = compile_late(r"sha256:[0-9a-f]{64}")
 LOCK_SECONDS = 10
@@ -117,6 +117,29 @@ def secrets_digest(config: Config, root: Path) -> str:
     files = {word: _digest_of_file(root / word) for word in files_of_secrets(config, root)}
     said = [sources, files]
     return digest_of("secrets", json.dumps(said, sort_keys=True).encode())
+
+
+class SaidTarget(Protocol):
+    """As much of a target as is agreed to, as a cx.toml or a plan has it."""
+
+    @property
+    def tool(self) -> str: ...
+    @property
+    def options(self) -> dict[str, Any]: ...
+    @property
+    def secrets(self) -> Sequence[str]: ...
+
+
+def targets_digest(targets: Mapping[str, SaidTarget], sources: Mapping[str, Any]) -> str:
+    """The digest of where versions are published to, by which tool and with which secrets; ``sources``: where
+    those come from. Empty where there are no targets."""
+    if not targets:
+        return ""
+    said = {
+        name: [one.tool, one.options, {secret: sources.get(secret) for secret in one.secrets}]
+        for name, one in targets.items()
+    }
+    return digest_of("targets", json.dumps(said, sort_keys=True, default=str).encode())
 
 
 def files_of_secrets(config: Config, root: Path) -> list[str]:
