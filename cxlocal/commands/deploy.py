@@ -52,6 +52,7 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--env", "env", default="", metavar="NAME", help="The environment.")
 @click.option("--to", "also", default="", metavar="NAME", help="The same, as 'run' has it.")
 @click.option("--allow-older", is_flag=True, help="Deploy also where something newer is live.")
+@click.option("--anyway", is_flag=True, help="Deploy also what was taken back from a target.")
 @deploy_options
 @pass_app
 def deploy(
@@ -61,6 +62,7 @@ def deploy(
     env: str,
     also: str,
     allow_older: bool,
+    anyway: bool,
     reason: str,
     offline: bool,
     require_sync: bool,
@@ -76,7 +78,7 @@ def deploy(
     environment = one_environment(environment, env, also, known=known, example=example)
     with piece_journal(app) as journal:
         chosen = choose_run(app, journal, which, None)
-        order = Order(chosen.run, environment, reason, chosen.named, allow_older)
+        order = Order(chosen.run, environment, reason, chosen.named, allow_older, anyway=anyway)
         carry_out(app, journal, order, offline=offline, as_json=as_json, require_sync=require_sync)
 
 

@@ -32,6 +32,7 @@ from cxlocal.text import quoted
 @click.argument("environment", default="")
 @click.option("--env", "env", default="", metavar="NAME", help="The environment.")
 @click.option("--to", "which", default="", metavar="VERSION", help="Not simply the one before.")
+@click.option("--anyway", is_flag=True, help="Also to what was taken back from a target.")
 @deploy_options
 @pass_app
 def rollback(
@@ -39,6 +40,7 @@ def rollback(
     environment: str,
     env: str,
     which: str,
+    anyway: bool,
     reason: str,
     offline: bool,
     require_sync: bool,
@@ -56,7 +58,7 @@ def rollback(
     with app.journal(create=False) as journal:
         order = plan_rollback(app, journal, str(project.deliverable), name, which)
         carry_out(
-            app, journal, order._replace(reason=reason), offline=offline, as_json=as_json,
+            app, journal, order._replace(reason=reason, anyway=anyway), offline=offline, as_json=as_json,
             require_sync=require_sync,
         )  # fmt: skip
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cxlocal.journal.file import Journal
+    from cxlocal.plan.types import Plan
     from cxlocal.runner.request import Request, Summary
     from cxlocal.runner.source import Machine, Source
 
@@ -305,6 +306,7 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
     plan = make_plan(machine, source, None)
     selection = select(plan, to=to)
     rows = render(plan, selection)
+    targets = _targets(app, plan)
     if revision == "HEAD" and not _is_committed(source, machine.root / "cx.toml"):
         warn(
             "cx.toml differs from that of the commit, which is what would run; commit and push it,"
@@ -318,13 +320,16 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
     if as_json:
         write_document({
             "deliverable": plan.deliverable, "revision": source.revision.commit, "stages": rows,
-            "stopped_before": selection.stopped_by,
+            "stopped_before": selection.stopped_by, "targets": targets,
             "proof": None if proof is None else proof.as_json(),
             "refused": None if refused is None else refused.as_json(),
         })  # fmt: skip
     else:
         say(f"{plan.title}, commit {source.revision.commit[:12]}: {source.revision.subject}")
         write_rows(rows, COLUMNS, Output("table"))
+        for one in targets:
+            what = ", ".join(one["artifacts"]) or "the version"
+            say(f"{what} would go to {one['target']} ({one['tool']}): {one['holds']}")
         if proof is not None:
             say(f"The commit is pushed: {proof.kind} at {proof.remote}")
         if selection.asked:
@@ -336,6 +341,29 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
     if refused is not None:
         # What would run is shown all the same; that it could not is what the command ends in.
         raise refused
+
+
+def _targets(app: App, plan: Plan) -> list[dict[str, Any]]:
+    """What would be published where, and what each target got last."""
+    if not plan.published_to:
+        return []
+    from cxlocal.journal.rebuild import catch_up
+    from cxlocal.runner.targets import held_now
+
+    held: dict[str, str] = {}
+    if app.journal_paths():
+        with app.journal(create=False) as journal:
+            catch_up(journal)
+            held = held_now(journal, plan)
+    return [
+        {
+            "target": one.name,
+            "tool": one.tool,
+            "artifacts": list(plan.publishing(one.name).artifacts),
+            "holds": held.get(one.name, "nothing is known here of what it holds"),
+        }
+        for one in plan.published_to
+    ]
 
 
 def _is_committed(source: Source, config: Path) -> bool:

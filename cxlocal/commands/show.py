@@ -42,6 +42,14 @@ PARTS = {
     " started_at, finished_at FROM stage_run WHERE run = ? ORDER BY stage, part, attempt, id",
     "promotions": "SELECT name, decision, actor, reason, decided_at, contradicted_by"
     " FROM promotion_board WHERE run = ? ORDER BY name",
+    "publications": "SELECT p.target, p.tool, CASE WHEN p.withdrawn_at IS NULL THEN"
+    " coalesce(p.state, iif(p.begun_at IS NULL, 'not begun', 'not known')) ELSE 'withdrawn' END AS state,"
+    " iif(p.files_total, p.files_there || ' of ' || p.files_total, '') AS files,"
+    " coalesce(p.withdrawn_at, p.found_at, p.begun_at) AS since, coalesce(p.withdrawn_why, p.why) AS why,"
+    " p.withdrawn_by, p.withdrawn_how, p.begun_by, p.reason FROM publication p WHERE p.run = ?"
+    " AND coalesce(p.withdrawn_at, p.found_at, p.wanted_at) IS NOT NULL ORDER BY p.target",
+    "published_files": "SELECT target, name, state, wanted, held, location, why, found_at, published_at"
+    " FROM publication_file WHERE run = ? ORDER BY target, name",
     "logs": "SELECT stage, attempt, log, log_bytes, log_sha256, host FROM stage_run WHERE run = ?"
     " AND log IS NOT NULL ORDER BY started_at",
     "verdicts": "SELECT gate, verdict, reason, stage, environment, judged_at FROM verdict"
@@ -124,6 +132,7 @@ def _tell(journal: Journal, run: dict[str, Any]) -> None:
         ("timeline", ("at", "what", "name", "result", "environment", "took", "words")),
         ("changes", ("revision", "subject", "author")),
         ("artifacts", ("name", "file_name", "size_bytes", "sha256", "path")),
+        ("publications", ("target", "state", "files", "since", "why")),
         ("repeated", ("at", "stage", "outcome", "missing", "other_bytes")),
         ("cases", ()),
         ("reviews", ("reviewed_at", "actor", "words")),

@@ -16,7 +16,7 @@ from cxlocal.errors import CxError
 from cxlocal.exchange.agreed import unagreed
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.text import counted
+from cxlocal.text import counted, quoted
 
 BOARD = """
 SELECT title, environment_title, environment, deliverable, service, version, state, since,
@@ -41,6 +41,10 @@ WHERE run_board.run IN (SELECT id FROM run WHERE outcome IS NULL) AND outcome = 
 """
 
 # Of deployments that failed there is more to say: what is live there instead.
+HALF = """
+SELECT version, run, there, targets, words, since FROM half_published
+WHERE :name IS NULL OR deliverable = :name ORDER BY since DESC LIMIT 5
+"""
 FLAGS = """
 SELECT kind, text, raised_at, version, run FROM open_flags
 WHERE kind <> 'deployment-failed'
@@ -167,6 +171,7 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
         "staying_events": staying(journal.connection),
         "own_store": is_own(store_state(journal.connection).url),
         "waiting_versions": _waiting(journal, name),
+        "half_published": journal.query(HALF, {"name": name}),
         "store_trouble": journal.one("SELECT url, why FROM breaker ORDER BY failed_at_ms DESC"),
         "owed_environments": journal.query(owed, {"node": journal.node, "machine": machine_mark()}),
         "flags": [
@@ -244,6 +249,9 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         f"  {one['artifact']} of {one['version']}, {one['size_bytes'] / 1_000_000:.1f} MB: {one['where']}"
         for one in facts["waiting_versions"]
     ]
+    for one in facts["half_published"]:
+        lines.append(f"Partly published: {one['version']} is at {one['words']}")
+        lines.append(f"  to finish it: cxlocal publish {quoted(one['version'])}")
     lines += telling(facts["unfinished_deployments"])
     for run in facts["open_runs"]:
         where = f"process {run['pid']} here" if run["pid"] else f"on {run['host'] or 'elsewhere'}"

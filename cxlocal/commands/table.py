@@ -31,6 +31,8 @@ ROWS = (
     Row("stage", "stage:stage", "Run a command as a stage of the current run, and record it.", "Release"),
     Row("promote", "promote:promote", "Decide about a version: give it a promotion, or refuse it.", "Release"),
     Row("deploy", "deploy:deploy", "Deploy a version that was built before; nothing is built again.", "Release"),
+    Row("publish", "publish:publish", "Bring a version to its targets, and finish what was half done.", "Release"),
+    Row("withdraw", "publish:withdraw", "Take a version back from its targets, as far as they let us.", "Release"),
     Row("rollback", "rollback:rollback", "Put the version before back, or the one that is named.", "Release"),
     Row("status", "status:status", "Show what is live, what was released last and what waits.", "Look"),
     Row("log", "log:log", "Show the runs this machine knows of, newest first.", "Look"),

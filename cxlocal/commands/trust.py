@@ -3,6 +3,7 @@ machine."""
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from cxlocal.config.agreement import (
     remove,
     secrets_digest,
     sinks_digest,
+    targets_digest,
     trusted,
 )
 from cxlocal.config.load import read as read_config
@@ -56,13 +58,13 @@ class Item(NamedTuple):
     examples=[
         ("cxlocal trust", "show what this checkout says about this machine, and ask"),
         ("cxlocal trust --store https://store.example.org:8377", "agree to a store, in a script"),
-        ("cxlocal trust --digest", "what to put in CXLOCAL_TRUST for the plugins in CI"),
+        ("cxlocal trust --digest", "what to put in CXLOCAL_TRUST for plugins and targets in CI"),
         ("cxlocal trust --list", "what was agreed to on this machine"),
     ]
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--store", "url", metavar="URL", help="Agree to the store at this address alone.")
-@click.option("--digest", "only_digest", is_flag=True, help="Print the digest; change nothing.")
+@click.option("--digest", "only_digest", is_flag=True, help="Print the digests; change nothing.")
 @click.option("--list", "listing", is_flag=True, help="List what was agreed to; change nothing.")
 @click.option("--remove", "gone", metavar="DIGEST|ADDRESS", help="Take it back.")
 @rows_options
@@ -74,7 +76,8 @@ def trust(
     """Agree to what this project asks of this machine.
 
     A checkout is a stranger: its plugins run with your rights, its store gets the history of your
-    releases, its sinks what stages print, its secrets and cx.local.toml say what is read here. Nothing of that happens before you
+    releases, its targets what you publish, its sinks what stages print, its secrets and cx.local.toml say
+    what is read here. Nothing of that happens before you
     agreed to it on this machine. Any change asks again.
     """
     if listing:
@@ -110,14 +113,41 @@ def _rows(app: App) -> list[dict[str, Any]]:
 
 def _digest(app: App) -> str:
     found = read_project(app.project() / FOLDER)
-    if not found.files:
+    config = read_config(str(app.project() / "cx.toml"))
+    digests = [one for one in (found.digest if found.files else "", _targets_digest(config)) if one]
+    if not digests:
         raise UsageError(
-            "this project has no plugins of its own",
-            why=f"{found.folder} holds no .py file",
+            "this project has no plugins of its own and no targets",
+            why=f"{found.folder} holds no .py file, and cx.toml has no [targets]",
             hint="cxlocal plugins lists what is installed",
             name="no-project-plugins",
         )
-    return found.digest
+    return " ".join(digests)
+
+
+def _targets_digest(config: Config) -> str:
+    return targets_digest(
+        config.targets, {name: source_of(one) for name, one in config.secrets.items()}
+    )
+
+
+def _targets(app: App, config: Config) -> Iterator[Item]:
+    digest = _targets_digest(config)
+    if digest:
+        lines = [
+            f"    {name}: {one.tool} {json.dumps(one.options, sort_keys=True, default=str)}"
+            + (f", with {', '.join(one.secrets)}" if one.secrets else "")
+            for name, one in config.targets.items()
+        ]
+        lines += [f"    {name}: {_whole(config.secrets[name])}" for name in _secrets_of(config)]
+        lines.append(f"    in CI: CXLOCAL_TRUST={digest}")
+        yield _content(
+            app, "targets", digest, ["targets, which versions are published to:", *lines]
+        )
+
+
+def _secrets_of(config: Config) -> list[str]:
+    return list(dict.fromkeys(name for one in config.targets.values() for name in one.secrets))
 
 
 def _ask_about_all(app: App, yes: bool) -> None:
@@ -125,7 +155,7 @@ def _ask_about_all(app: App, yes: bool) -> None:
     if not items:
         raise UsageError(
             "this project asks nothing of this machine",
-            why="it has no plugins, store, sinks, secrets or cx.local.toml that need a person's word",
+            why="it has no plugins, store, sinks, targets, secrets or cx.local.toml that need a person's word",
             hint="cxlocal run",
             name="nothing-to-trust",
         )
@@ -173,6 +203,7 @@ def _items(app: App) -> Iterator[Item]:
         ]
         lines.append(f"    in CI: CXLOCAL_TRUST={digest}")
         yield _content(app, "sinks", digest, ["sinks, which get what stages print and do:", *lines])
+    yield from _targets(app, config)
 
 
 def _with(sink: SinkTo) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -23,7 +23,7 @@ from cxlocal.files import open_plain, write_whole
 from cxlocal.patterns import compile_late
 from cxlocal.private import FILE, make_home
 from cxlocal.secrets import files_named
-from cxlocal.values import NamedTuple
+from cxlocal.values import NamedTuple, Protocol
 
 _DIGEST = compile_late(r"sha256:[0-9a-f]{64}")
 LOCK_SECONDS = 10
@@ -129,6 +129,29 @@ def sinks_digest(config: Config) -> str:
         for kind, each in sinks_of(config.sinks).items()
     }
     return digest_of("sinks", json.dumps(found, sort_keys=True).encode()) if found else ""
+
+
+class SaidTarget(Protocol):
+    """As much of a target as is agreed to, as a cx.toml or a plan has it."""
+
+    @property
+    def tool(self) -> str: ...
+    @property
+    def options(self) -> dict[str, Any]: ...
+    @property
+    def secrets(self) -> Sequence[str]: ...
+
+
+def targets_digest(targets: Mapping[str, SaidTarget], sources: Mapping[str, Any]) -> str:
+    """The digest of where versions are published to, by which tool and with which secrets; ``sources``: where
+    those come from. Empty where there are no targets."""
+    if not targets:
+        return ""
+    said = {
+        name: [one.tool, one.options, {secret: sources.get(secret) for secret in one.secrets}]
+        for name, one in targets.items()
+    }
+    return digest_of("targets", json.dumps(said, sort_keys=True, default=str).encode())
 
 
 def files_of_secrets(config: Config, root: Path) -> list[str]:

@@ -316,6 +316,9 @@ def scm(table: types.Scm, where: Where) -> None:
 
 def stage(table: types.Stage, where: Where) -> None:
     """One thing to run, and keys that fit it."""
+    if table.target is not None:
+        _publishes(table, where)
+        return
     if (table.command is None) == (table.tool is None):
         both = table.command is not None
         raise problem(
@@ -349,6 +352,25 @@ def stage(table: types.Stage, where: Where) -> None:
         check_path(cache.path, where, "caches")
         for path in cache.key_files:
             check_path(path, where, "caches")
+    check_pass_env(table.pass_env, where)
+
+
+OF_TARGETS = ("command", "tool", "kind", "options", "environment", "secrets", "produces", "reports")
+"""Keys of a stage that its target has, or that make no sense beside one."""
+
+
+def _publishes(table: types.Stage, where: Where) -> None:
+    """A stage that publishes to a target says when, and nothing of how."""
+    for name in OF_TARGETS:
+        if getattr(table, name):
+            key = "with" if name == "options" else name
+            raise problem(
+                where,
+                f"{key} and target exclude each other",
+                why=f"how is said once, in [targets.{table.target}]",
+                hint=f"take {key} out, or write it there",
+                key=key,
+            )
     check_pass_env(table.pass_env, where)
 
 

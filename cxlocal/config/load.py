@@ -45,6 +45,7 @@ NAMED: dict[str, tuple[str, type[types.Table]]] = {
     "stages": ("stage", types.Stage),
     "promotions": ("promotion", types.Promotion),
     "environments": ("environment", types.Environment),
+    "targets": ("target", types.Target),
     "secrets": ("secret", types.SecretSource),
 }
 _LOCAL: dict[str, type[types.Table]] = {"scm": types.LocalScm, "store": types.LocalStore,

@@ -27,6 +27,7 @@ _TABLES = (
     ("Cache", "An entry of a stage's `caches`"),
     ("Promotion", "`[promotions] NAME = { … }`"),
     ("Environment", "`[environments.NAME]`"),
+    ("Target", "`[targets.NAME]`"),
     ("Keep", "`[keep]`"),
     ("Plugins", "`[plugins]`"),
     ("Links", "`[links]`"),

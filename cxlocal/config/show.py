@@ -11,7 +11,7 @@ from cxlocal.config import types
 from cxlocal.config.settings import Settings
 
 SINGLE = ("deliverable", "version", "scm", "store", "defaults", "keep", "plugins")
-NAMED = ("stages", "promotions", "environments")
+NAMED = ("stages", "promotions", "environments", "targets")
 _INHERITED = ("timeout", "retries", "isolated")
 
 

@@ -258,6 +258,9 @@ class Stage(Table, frozen=True, kw_only=True):
     pass_env: Annotated[
         Names, says("Further variables of the calling environment the stage gets.")
     ] = []
+    target: Annotated[
+        str | None, says("The target the stage publishes to, in place of `command` and `tool`.")
+    ] = None
     isolated: Annotated[
         bool | None, says("Run in a checkout of its own; left out: as in [defaults].")
     ] = None
@@ -304,6 +307,27 @@ class Environment(Table, frozen=True, kw_only=True):
             "duration",
         ),
     ] = None
+
+
+class Target(Table, frozen=True, kw_only=True):
+    """A place that versions are published to, for good."""
+
+    tool: Annotated[str, says("The tool that publishes there, and asks what is there.")]
+    title: Annotated[str, says("What readers of the pages see; the name, if left out.")] = ""
+    options: Annotated[dict[str, Any], says("Options of that tool.")] = msgspec.field(
+        default_factory=dict, name="with"
+    )
+    secrets: Annotated[Names, says("Secrets given to that tool.")] = []
+    pass_env: Annotated[
+        Names, says("Variables of the calling environment it gets, such as `SSH_AUTH_SOCK`.")
+    ] = []
+    artifacts: Annotated[
+        Names, says("The artifacts that are published there; left out: all that it may see.")
+    ] = []
+    requires: Annotated[
+        str | Names, says("Promotions the version must hold before it goes there.")
+    ] = []
+    protected: Annotated[bool, says("`cxlocal run` stops before it unless told `--to`.")] = True
 
 
 class Keep(Table, frozen=True, kw_only=True):
@@ -401,6 +425,7 @@ class Config(Table, frozen=True, kw_only=True):
     stages: dict[str, Stage] = {}
     promotions: dict[str, Promotion] = {}
     environments: dict[str, Environment] = {}
+    targets: dict[str, Target] = {}
     secrets: dict[str, SecretSource] = {}
     keep: Keep = Keep()
     plugins: Plugins = Plugins()

@@ -43,7 +43,7 @@ REMOTE_SECONDS = 5.0
 def check_tools(plan: Plan, manager: Manager) -> list[Check]:
     """Every tool of the plan and every program it needs is here."""
     checks = []
-    for name in dict.fromkeys(stage.tool for stage in plan.stages if stage.tool):
+    for name in plan.tools:
         try:
             tool = find_tool(manager, name)
         except CxError as problem:

@@ -1,6 +1,6 @@
-"""The event types cxlocal writes: CDEvents 0.5.1 and five custom subjects of our own.
+"""The event types cxlocal writes: CDEvents 0.5.1 and six custom subjects of our own.
 
-What CDEvents has no place for stands in ``customData``; version, promotion, deployment, node and run
+What CDEvents has no place for stands in ``customData``; version, promotion, deployment, publication, node and run
 are the subjects it lacks (its service events tell of what runs, not of what was tried). A custom type has single-digit version parts and letters only in
 subject and predicate, because the official schema demands it.
 """
@@ -40,6 +40,11 @@ PROMOTION_OVERRIDDEN = _OURS + "promotion.overridden.0.1.0"
 DEPLOYMENT_STARTED = _OURS + "deployment.started.0.1.0"
 DEPLOYMENT_FAILED = _OURS + "deployment.failed.0.1.0"
 DEPLOYMENT_REFUSED = _OURS + "deployment.refused.0.1.0"
+PUBLICATION_BEGUN = _OURS + "publication.begun.0.1.0"
+"""A target is to be given files of a version: with their names right before, without them after others."""
+PUBLICATION_FOUND = _OURS + "publication.found.0.1.0"
+"""What a target holds of a version, as it says."""
+PUBLICATION_WITHDRAWN = _OURS + "publication.withdrawn.0.1.0"
 NODE_BEGAN = _OURS + "node.began.0.1.0"
 NODE_MOVED = _OURS + "node.moved.0.1.0"
 NODE_MIRRORED = _OURS + "node.mirrored.0.1.0"

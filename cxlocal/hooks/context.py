@@ -105,6 +105,7 @@ class WorkerContext:
         self.wanted: Mapping[str, int] = fields.wanted
         self.addresses: Mapping[str, str] = fields.addresses
         self.components: Mapping[str, Mapping[str, str]] = fields.components
+        self.put = fields.put
         self.options = options
         self.secrets = secrets
         self._link = link

@@ -100,6 +100,8 @@ SHIPPED: tuple[Shipped, ...] = (
     Shipped("oci", "cxlocal_plugins.oci", ("cxlocal_register_tools",)),
     Shipped("containers", "cxlocal_plugins.containers", ("cxlocal_register_tools",)),
     Shipped("haproxy", "cxlocal_plugins.haproxy", ("cxlocal_register_tools",)),
+    Shipped("git-tag", "cxlocal_plugins.targets.git_tag", ("cxlocal_register_tools",)),
+    Shipped("folder", "cxlocal_plugins.targets.folder", ("cxlocal_register_tools",)),
     Shipped("junit", "cxlocal_plugins.junit", ("cxlocal_register_report_readers",)),
     Shipped("sinks", "cxlocal_plugins.sinks", ("cxlocal_register_sinks",)),
     Shipped("ci", "cxlocal_plugins.ci", ("cxlocal_identify_ci",)),

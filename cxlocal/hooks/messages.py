@@ -25,11 +25,13 @@ from cxlocal.hooks.tool import (
     Deployed,
     Done,
     EnvironmentRef,
+    Holdings,
     Observed,
     Previewed,
     Previous,
     Published,
     Tool,
+    Withdrawn,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ RESULTS: Mapping[str, type[Done | Deployed | Observed]] = {
     "deploy": Deployed,
     "undo": Deployed,
     "observe": Observed,
+    "ask": Holdings,
+    "withdraw": Withdrawn,
 }
 """What a verb returns; every other verb returns Done (or nothing, which counts as ``Done()``)."""
 
@@ -76,6 +80,7 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True):
     wanted: dict[str, int] = {}
     addresses: dict[str, str] = {}
     components: dict[str, dict[str, str]] = {}
+    put: tuple[str, ...] = ()
 
 
 def dump(message: object) -> bytes:

@@ -128,8 +128,8 @@ def cxlocal_resolve_revision(repository: Path, name: str) -> str | None:
 
 @hookspec
 def cxlocal_gate(question: GateQuestion) -> GateAnswer | None:
-    """Say allow, deny or undecided before a stage that requires a promotion, a deploy or a
-    promotion. Every answer is recorded. None: no opinion."""
+    """Say allow, deny or undecided before a stage that requires a promotion, a deploy, a publication to a
+    target or a promotion. Every answer is recorded. None: no opinion."""
 
 
 @hookspec

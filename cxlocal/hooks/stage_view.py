@@ -58,7 +58,7 @@ class GateQuestion(NamedTuple):
     """What is about to happen, and what is known here."""
 
     kind: str
-    """``stage``, ``deploy`` or ``promotion``."""
+    """``stage``, ``deploy``, ``publish`` or ``promotion``."""
     deliverable: str
     """Name of the product."""
     version: str
@@ -85,6 +85,8 @@ class GateQuestion(NamedTuple):
     """False for a hotfix or an emergency (``--unplanned``)."""
     reason: str = ""
     """Why, as the person said, secrets masked; empty where nobody said."""
+    target: str = ""
+    """What it is to be published to; empty for anything else."""
 
 
 class GateAnswer(NamedTuple):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -20,11 +20,14 @@ from cxlocal.values import Protocol
 
 VERBS = (
     "build", "test", "publish", "fetch", "provision", "destroy", "preview", "apply", "create", "health",
-    "rotate", "drain", "remove", "deploy", "undo", "observe", "probe",
+    "rotate", "drain", "remove", "deploy", "undo", "observe", "probe", "ask", "withdraw",
 )  # fmt: skip
 """Every verb a tool may have. A public method with another name is not a verb."""
 
-ASKED = ("build", "test", "publish", "provision", "destroy", "deploy", "undo", "observe")
+ASKED = (
+    "build", "test", "publish", "provision", "destroy", "deploy", "undo", "observe", "ask", "fetch",
+    "withdraw",
+)  # fmt: skip
 """Those that somebody asks for; the others are reserved."""
 
 API = 2
@@ -74,15 +77,53 @@ class Published(Done, frozen=True, kw_only=True):
     """A URL, or whatever finds it again, by the name of an artifact."""
 
 
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """What a target holds under the name of one file, or of whatever else it is to hold (a tag)."""
+
+    state: Literal["absent", "same", "other", "not known"]
+    """*not known* is neither of the others: no right to read, an outage, an answer that says nothing."""
+    wanted: str = ""
+    """What it should be, in the target's own words: ``sha256:…``, a commit."""
+    held: str = ""
+    """What it is."""
+    location: str = ""
+    """Where it can be had."""
+    why: str = ""
+    """Why it is not known."""
+    trouble: Literal["", "credential", "unreached"] = ""
+    """What kept it from being known: a credential that is missing, expired or refused, or an outage."""
+    yanked: bool = False
+    """It is there, and marked as not to be used."""
+
+
+class Holdings(Done, frozen=True, kw_only=True):
+    """The result of ``ask``: what a target holds of the version."""
+
+    files: dict[str, Held] = {}
+    """By the name of the artifact; whatever else the target is to hold has a name that no artifact has."""
+    refuses: bool = False
+    """``publish`` itself is refused where other bytes are, so it may be tried where nothing is known."""
+
+
+class Withdrawn(Done, frozen=True, kw_only=True):
+    """The result of ``withdraw``."""
+
+    how: str = ""
+    """What was done: yanked, deprecated, deleted, …; empty where a person has to."""
+    address: str = ""
+    """Where a person can do it."""
+
+
 class ToolFailure(Exception):
     """The work was done properly and its result is no: a test failed, a check was red.
 
     ``done`` is what the verb leaves behind all the same, such as the report of the failed tests.
     """
 
-    def __init__(self, reason: str = "", done: Done | None = None) -> None:
+    def __init__(self, reason: str = "", done: Done | None = None, *, trouble: str = "") -> None:
+        """``trouble``: as ``Held.trouble``, where a target did not take something."""
         super().__init__(reason)
-        self.done = done
+        self.done = Done(details={"trouble": trouble}) if trouble else done
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,6 +282,8 @@ class Context(Protocol):
     """Where each instance answers, by its id."""
     components: Mapping[str, Mapping[str, str]]
     """What the components that were applied before this one said (``Applied.outputs`` and the secret ones)."""
+    put: tuple[str, ...]
+    """For ``publish`` to a target: the names, as ``ask`` gave them, of what it lacks. Nothing else is put."""
     secrets: Mapping[str, str]
     timeout: float
     """Seconds left for this verb."""
@@ -285,6 +328,9 @@ class Tool:
     """Names of secrets the tool wants beyond those its stage lists."""
     here: ClassVar[bool] = False
     """What it makes lives on the machine that made it, and no other machine can take it away."""
+    place: ClassVar[int] = 0
+    """Of several targets those with a greater number come later, and only when all before them hold
+    everything: 1 for a tag, 2 for what announces a version."""
     by_options: ClassVar[bool] = False
     """It can do those of its verbs alone whose name is an option with a value."""
     executables: ClassVar[tuple[str, ...]] = ()

@@ -14,7 +14,7 @@ import msgspec
 from cxlocal.config.problems import Where, problem
 from cxlocal.errors import ConfigError
 from cxlocal.hooks.tool import Tool, verbs_of
-from cxlocal.plan.types import Environment, Plan, Stage
+from cxlocal.plan.types import Environment, Plan, Stage, Target
 
 Find = Callable[[str], type[Tool]]
 Check = Callable[[type[Tool], Mapping[str, Any]], object]
@@ -33,6 +33,7 @@ def bind(plan: Plan, find: Find, check: Check, *, file: str = "cx.toml") -> Plan
         plan,
         stages=tuple(_stage(stage, find, check, file) for stage in plan.stages),
         environments=tuple(_environment(one, find, check, file) for one in plan.environments),
+        targets=tuple(_target(one, find, check, file) for one in plan.published_to) or plan.targets,
     )
 
 
@@ -73,6 +74,21 @@ def _environment(one: Environment, find: Find, check: Check, file: str) -> Envir
                 key="tool",
                 name="no-such-verb",
             )
+    return one
+
+
+def _target(one: Target, find: Find, check: Check, file: str) -> Target:
+    where = Where(file, "target", one.name)
+    can = verbs_of(_checked(one.tool, one.options, find, check, where), one.options)
+    if "publish" not in can:
+        raise problem(
+            where,
+            f"the tool {one.tool!r} cannot publish",
+            why=f"it can {', '.join(can) or 'do nothing'}",
+            hint="choose another tool",
+            key="tool",
+            name="no-such-verb",
+        )
     return one
 
 

@@ -31,9 +31,9 @@ def _executed(plan: Plan) -> Iterator[tuple[str, Any]]:
     for name in _OF_PLAN:
         yield name, built[name]
     yield "version stamp", built["version"]["stamp"]
-    for kind in ("stages", "environments", "promotions"):
-        yield f"the order of {kind}", [one["name"] for one in built[kind]]
-        for one in built[kind]:
+    for kind in ("stages", "environments", "promotions", "targets"):
+        yield f"the order of {kind}", [one["name"] for one in built.get(kind, ())]
+        for one in built.get(kind, ()):
             for field, value in one.items():
                 if field not in _LEFT_ASIDE:
                     yield f"{kind[:-1]} {one['name']}: {field}", value

@@ -50,7 +50,13 @@ def what_runs(stage: Stage) -> str:
 
 
 def place(plan: Plan, stage: Stage) -> str:
-    """The environment, with what is special about it."""
+    """The environment or target, with what is special about it."""
+    if stage.publishes_to:
+        return (
+            f"{stage.publishes_to} (protected)"
+            if stage.publishes_to in plan.protected
+            else stage.publishes_to
+        )
     if not stage.environment:
         return ""
     environment = plan.environment(stage.environment)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from cxlocal.config import types as config
 from cxlocal.config.problems import Where, problem, suggestion
@@ -68,6 +68,7 @@ def resolve(
         secrets={name: source_of(one) for name, one in source.secrets.items()},
         tail=UNSET if source.keep.tail == plan.LAST_LINES else source.keep.tail,
         links=links_of(source.links) or UNSET,
+        targets=tuple(_target(source, name, file) for name in source.targets) or UNSET,
     )
 
 
@@ -75,15 +76,22 @@ def _deliverable(name: str) -> str:
     return deliverable_id(name)
 
 
-def required(stage: config.Stage) -> tuple[str, ...]:
-    """The promotions a stage requires, always as a list."""
+def required(stage: config.Stage | config.Target) -> tuple[str, ...]:
+    """The promotions a stage or a target requires, always as a list."""
     return (stage.requires,) if isinstance(stage.requires, str) else tuple(stage.requires)
+
+
+def _required(source: config.Config, stage: config.Stage) -> tuple[str, ...]:
+    """The same, with those of its target."""
+    if stage.target is None:
+        return required(stage)
+    return tuple(dict.fromkeys([*required(stage), *required(source.targets[stage.target])]))
 
 
 def _waits_for(source: config.Config, name: str) -> tuple[str, ...]:
     stage = source.stages[name]
     wanted = set(stage.needs)
-    for promotion in required(stage):
+    for promotion in _required(source, stage):
         wanted.update(source.promotions[promotion].after)
     return tuple(one for one in source.stages if one in wanted)
 
@@ -93,7 +101,7 @@ def _through(source: config.Config) -> dict[tuple[str, str], str]:
     return {
         (name, earner): promotion
         for name, stage in source.stages.items()
-        for promotion in required(stage)
+        for promotion in _required(source, stage)
         for earner in source.promotions[promotion].after
         if earner not in stage.needs
     }
@@ -106,23 +114,57 @@ def _check_references(source: config.Config, file: str) -> None:
         _known(stage.needs, source.stages, where, "needs", "stage")
         _known(required(stage), source.promotions, where, "requires", "promotion")
         _known(stage.secrets, source.secrets, where, "secrets", "secret")
+        if stage.target is not None:
+            _known([stage.target], source.targets, where, "target", "target")
         if stage.environment is not None:
             _known([stage.environment], source.environments, where, "environment", "environment")
-        hidden = [one for one in stage.pass_env if one in source.secrets]
-        if hidden:
-            raise problem(
-                where,
-                f"{hidden[0]} is a secret and cannot be in pass_env",
-                why="it would reach the stage without being masked",
-                hint=f"write secrets = [{hidden[0]!r}]",
-                key="pass_env",
-            )
+        _no_secrets(source, stage.pass_env, where)
+    _check_targets(source, file)
     for name, promotion in source.promotions.items():
         where = Where(file, "promotion", name)
         _known(promotion.after, source.stages, where, "after", "stage")
     for name, environment in source.environments.items():
         where = Where(file, "environment", name)
         _known(environment.secrets, source.secrets, where, "secrets", "secret")
+
+
+def _no_secrets(source: config.Config, pass_env: Sequence[str], where: Where) -> None:
+    hidden = [one for one in pass_env if one in source.secrets]
+    if hidden:
+        raise problem(
+            where,
+            f"{hidden[0]} is a secret and cannot be in pass_env",
+            why="it would reach the stage without being masked",
+            hint=f"write secrets = [{hidden[0]!r}]",
+            key="pass_env",
+        )
+
+
+def _check_targets(source: config.Config, file: str) -> None:
+    """What targets name is there, and each has one stage at most."""
+    made = [name for stage in source.stages.values() for name in stage.produces]
+    for name, target in source.targets.items():
+        where = Where(file, "target", name)
+        _known(required(target), source.promotions, where, "requires", "promotion")
+        _known(target.secrets, source.secrets, where, "secrets", "secret")
+        _known(target.artifacts, made, where, "artifacts", "artifact")
+        _no_secrets(source, target.pass_env, where)
+        if name in source.environments:
+            raise problem(
+                where,
+                f"an environment has the name {name!r}, too",
+                why="--to could mean either",
+                hint="give one of them another name",
+            )
+        stages = [one for one, stage in source.stages.items() if stage.target == name]
+        if len(stages) > 1:
+            raise problem(
+                Where(file, "stage", stages[1]),
+                f"stage {stages[0]!r} publishes to {name!r}, too",
+                why="a version is published to a target once",
+                hint="keep one of them, or describe another target",
+                key="target",
+            )
 
 
 def _known(names: Sequence[str], known: Iterable[str], where: Where, key: str, word: str) -> None:
@@ -143,10 +185,12 @@ def _known(names: Sequence[str], known: Iterable[str], where: Where, key: str, w
 def _unknown_hint(name: str, known: list[str], word: str) -> str:
     if known:
         return suggestion(name, known, what=word)
-    table = {"stage": "stages", "promotion": "promotions", "secret": "secrets"}
+    table = {"stage": "stages", "promotion": "promotions", "secret": "secrets", "target": "targets"}
     form = {"secret": f'{name} = {{ env = "{name}" }}', "promotion": f"{name} = {{}}"}
-    if word == "environment":
-        return f"add [environments.{name}]"
+    if word in ("environment", "target"):
+        return f"add [{word}s.{name}]"
+    if word == "artifact":
+        return f"a stage has to make it: produces = [{name!r}]"
     return f"add [{table[word]}] with {form.get(word, name + ' = { … }')}"
 
 
@@ -259,6 +303,26 @@ def _environment(
     )
 
 
+def _target(source: config.Config, name: str, file: str) -> plan.Target:
+    one, where = source.targets[name], Where(file, "target", name)
+    made_by = {made: maker for maker, stage in source.stages.items() for made in stage.produces}
+    artifacts = one.artifacts or list(made_by)
+    pass_env = tuple(dict.fromkeys([*source.defaults.pass_env, *one.pass_env]))
+    check_options(one.options, artifacts=artifacts, made_by=made_by, pass_env=pass_env, where=where)
+    return plan.Target(
+        name=name,
+        title=one.title or name,
+        tool=one.tool,
+        options=one.options,
+        secrets=tuple(one.secrets),
+        pass_env=pass_env,
+        artifacts=tuple(sorted(artifacts)),
+        requires=required(one),
+        protected=one.protected,
+        timeout_seconds=_seconds(source.defaults.timeout, Where(file, "defaults")),
+    )
+
+
 def _seconds(text: str, where: Where, key: str = "timeout") -> int:
     seconds = parse_duration(text)
     if not seconds:
@@ -269,7 +333,7 @@ def _seconds(text: str, where: Where, key: str = "timeout") -> int:
 def _stage(
     source: config.Config, name: str, waits: dict[str, tuple[str, ...]], file: str
 ) -> plan.Stage:
-    stage, defaults = source.stages[name], source.defaults
+    stage, defaults = _with_target(source, source.stages[name]), source.defaults
     where = Where(file, "stage", name)
     made_by = {one: maker for maker, other in source.stages.items() for one in other.produces}
     upstream = before(waits, waits[name])
@@ -278,6 +342,7 @@ def _stage(
         # A promotion is about the version's artifacts: what requires one comes after them.
         later = {one for one in waits if name in (one, *before(waits, waits[one]))}
         artifacts = sorted(one for one, maker in made_by.items() if maker not in later)
+    artifacts = _published(source, stage, artifacts, where) or artifacts
     pass_env = tuple(dict.fromkeys([*defaults.pass_env, *stage.pass_env]))
     check_options(
         stage.options, artifacts=artifacts, made_by=made_by, pass_env=pass_env, where=where
@@ -314,7 +379,39 @@ def _stage(
         caches=tuple(
             plan.Cache(path=one.path, key_files=tuple(one.key_files)) for one in stage.caches
         ),
+        target=UNSET if stage.target is None else stage.target,
     )
+
+
+def _with_target(source: config.Config, stage: config.Stage) -> config.Stage:
+    """A stage with all that its target says."""
+    if stage.target is None:
+        return stage
+    target = source.targets[stage.target]
+    return structs.replace(
+        stage, kind="publish", tool=target.tool, options=target.options, secrets=target.secrets,
+        pass_env=[*stage.pass_env, *target.pass_env], requires=list(_required(source, stage)),
+    )  # fmt: skip
+
+
+def _published(
+    source: config.Config, stage: config.Stage, seen: Sequence[str], where: Where
+) -> list[str]:
+    """The artifacts that the target of a stage names; none where it takes all that the stage sees."""
+    if stage.target is None:
+        return []
+    named = sorted(source.targets[stage.target].artifacts)
+    lacking = [one for one in named if one not in seen]
+    if lacking:
+        raise problem(
+            where,
+            f"the artifact {lacking[0]!r} of target {stage.target!r} is not made before it",
+            why="a stage sees what is made by the stages it waits for",
+            hint="add the stage that makes it to needs",
+            key="needs",
+            name="unknown-artifact",
+        )
+    return named
 
 
 def _reports(reports: dict[str, str | list[str]]) -> tuple[plan.ReportRule, ...]:

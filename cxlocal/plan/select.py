@@ -1,8 +1,8 @@
 """Which stages a ``cxlocal run`` carries out now, and which remain.
 
-Without ``--to`` a run stops before the first protected environment: no stage runs that works in
+Without ``--to`` a run stops before the first protected environment or target: no stage runs that works in
 one, or that waits for a stage that does. ``--to production`` lifts the protection of that
-environment and of those its stages pass through; ``--to STAGE`` runs that stage and what it waits
+place and of those its stages pass through; ``--to STAGE`` runs that stage and what it waits
 for. A rehearsal touches no lasting environment and publishes nothing: neither by a stage of that kind
 nor by a command of another kind that is seen to.
 """
@@ -28,7 +28,7 @@ class Selection(NamedTuple):
     later: tuple[str, ...]
     """Stages that remain, in the same order."""
     stopped_by: str
-    """The protected environment the run stops before; empty if none holds it back."""
+    """The protected environment or target the run stops before; empty if none holds it back."""
     asked: str = ""
     """The stage the run was asked to end with, where more would follow."""
     withheld: tuple[tuple[str, str], ...] = ()
@@ -49,14 +49,14 @@ class Selection(NamedTuple):
 
 
 def select(plan: Plan, *, to: str | None = None, rehearsal: bool = False) -> Selection:
-    """Choose the stages. ``to`` names a stage, an environment or a promotion.
+    """Choose the stages. ``to`` names a stage, an environment, a target or a promotion.
 
     Raises UsageError for an unknown name, Refused for a rehearsal that should go to a lasting place.
     """
     graph = edges(plan)
     behind = {name: before(graph, [name]) for name in graph}
-    protected = {one.name for one in plan.environments if one.protected}
-    place = {stage.name: stage.environment for stage in plan.stages}
+    protected = plan.protected
+    place = {stage.name: stage.place for stage in plan.stages}
     barred = (
         {stage.name for stage in plan.stages if _not_in_rehearsal(plan, stage)}
         if rehearsal
@@ -102,7 +102,9 @@ def sends(stage: Stage) -> str:
 
 def _withheld(plan: Plan, names: Iterable[str]) -> Iterator[tuple[str, str]]:
     for stage in map(plan.stage, names):
-        if "publish" in (stage.kind, stage.verb):
+        if stage.publishes_to:
+            yield stage.name, _would_publish(stage)
+        elif "publish" in (stage.kind, stage.verb):
             yield stage.name, "publishes"
         elif words := sends(stage):
             yield stage.name, f"{words} leaves something outside, though its kind is {stage.kind}"
@@ -112,10 +114,17 @@ def _withheld(plan: Plan, names: Iterable[str]) -> Iterator[tuple[str, str]]:
             yield stage.name, "waits for one of these"
 
 
+def _would_publish(stage: Stage) -> str:
+    """What a stage would publish, and where."""
+    what = f" {', '.join(stage.artifacts)}" if stage.artifacts else ""
+    return f"publishes{what} to {stage.publishes_to}"
+
+
 def _wanted(plan: Plan, to: str) -> tuple[frozenset[str], frozenset[str]]:
     """The stages that ``--to`` leaves in play, and those it asks for where these are all."""
     graph = edges(plan)
     environments = {one.name: one for one in plan.environments}
+    targets = {one.name: one for one in plan.published_to}
     promotions = {one.name: one for one in plan.promotions}
     asked: set[str] = set()
     if to in graph:
@@ -132,6 +141,18 @@ def _wanted(plan: Plan, to: str) -> tuple[frozenset[str], frozenset[str]]:
         if environments[to].protected:
             return frozenset(graph), inside | asked
         asked |= inside
+    if to in targets:
+        publishing = frozenset(one.name for one in plan.stages if one.publishes_to == to)
+        if not publishing:
+            raise UsageError(
+                f"no stage publishes to the target {to!r}",
+                why="it is published to outside of runs",
+                hint="cxlocal publish VERSION --to " + to,
+                name="no-stage",
+            )
+        if targets[to].protected:
+            return frozenset(graph), publishing | asked
+        asked |= publishing
     if to in promotions and not asked:
         asked.update(promotions[to].after)
         if not asked:
@@ -142,9 +163,9 @@ def _wanted(plan: Plan, to: str) -> tuple[frozenset[str], frozenset[str]]:
                 name="no-stage",
             )
     if not asked:
-        known = [*graph, *environments, *promotions]
+        known = [*graph, *environments, *targets, *promotions]
         raise UsageError(
-            f"--to {to}: there is no stage, environment or promotion of this name",
+            f"--to {to}: there is no stage, environment, target or promotion of this name",
             why="--to goes to something that cx.toml names",
             hint=suggestion(to, known, what="name"),
             name="unknown-target",

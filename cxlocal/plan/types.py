@@ -100,6 +100,18 @@ class Stage(Part, frozen=True, kw_only=True):
     pass_env: tuple[str, ...] = ()
     isolated: bool = False
     caches: tuple[Cache, ...] = ()
+    target: str | UnsetType = UNSET
+    """The target it publishes to, whose settings are its own; unset, and not written, for any other."""
+
+    @property
+    def publishes_to(self) -> str:
+        """The target it publishes to; empty for none."""
+        return "" if self.target is UNSET else self.target
+
+    @property
+    def place(self) -> str:
+        """The environment or the target it changes; empty for neither."""
+        return self.environment or self.publishes_to
 
 
 class Promotion(Part, frozen=True, kw_only=True):
@@ -134,6 +146,23 @@ class Environment(Part, frozen=True, kw_only=True):
         return f"{self.name}-{run[:8]}" if self.lifetime == "per-run" else self.name
 
 
+class Target(Part, frozen=True, kw_only=True):
+    """A place versions are published to."""
+
+    name: str
+    title: str = ""
+    tool: str = ""
+    options: dict[str, Any] = {}
+    secrets: tuple[str, ...] = ()
+    pass_env: tuple[str, ...] = ()
+    artifacts: tuple[str, ...] = ()
+    """What is published there, sorted; for a stage with ``artifacts`` of its own those count."""
+    requires: tuple[str, ...] = ()
+    protected: bool = True
+    """``run`` stops before it unless told to go on."""
+    timeout_seconds: int = 3600
+
+
 LAST_LINES = 40
 """Of the log of a stage that failed, where ``[keep] tail`` does not say otherwise."""
 
@@ -162,6 +191,31 @@ class Plan(Part, frozen=True, kw_only=True):
     """Lines that are kept of a stage that failed; unset for ``LAST_LINES``."""
     links: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     """What the pages link to: kind to template; unset without any."""
+    targets: tuple[Target, ...] | UnsetType = UNSET
+    """In the order of the file; unset, and not written, without any."""
+
+    @property
+    def published_to(self) -> tuple[Target, ...]:
+        """The targets, in the order of the file."""
+        return () if self.targets is UNSET else self.targets
+
+    @property
+    def protected(self) -> frozenset[str]:
+        """The environments and targets that ``run`` stops before."""
+        places = [one.name for one in self.environments if one.protected]
+        return frozenset([*places, *(one.name for one in self.published_to if one.protected)])
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """The tools that it names, each once."""
+        found = [stage.tool for stage in self.stages]
+        found += [one.tool for one in self.environments]
+        found += [one.tool for one in self.published_to]
+        return tuple(name for name in dict.fromkeys(found) if name)
+
+    def target(self, name: str) -> Target:
+        """The target of this name. Raises KeyError."""
+        return _named(self.published_to, name)
 
     @property
     def last_lines(self) -> int:
@@ -183,6 +237,18 @@ class Plan(Part, frozen=True, kw_only=True):
     def stages_in(self, environment: str) -> tuple[Stage, ...]:
         """The stages that work in an environment, in the order of the file."""
         return tuple(stage for stage in self.stages if stage.environment == environment)
+
+    def publishing(self, target: str) -> Stage:
+        """The stage that publishes to a target; where none does, one that could, outside of a run."""
+        for stage in self.stages:
+            if stage.publishes_to == target:
+                return stage
+        one = self.target(target)
+        return Stage(
+            name=target, kind="publish", tool=one.tool, verb="publish", options=one.options,
+            requires=one.requires, artifacts=one.artifacts, secrets=one.secrets, pass_env=one.pass_env,
+            timeout_seconds=one.timeout_seconds, target=target,
+        )  # fmt: skip
 
     def maker(self, artifact: str) -> Stage | None:
         """The stage that makes an artifact."""

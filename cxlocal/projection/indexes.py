@@ -33,6 +33,10 @@ CREATE INDEX IF NOT EXISTS resource_by_place ON resource(deliverable, instance)
   WHERE gone_at IS NULL;
 CREATE INDEX IF NOT EXISTS resource_by_run ON resource(run);
 CREATE INDEX IF NOT EXISTS deployment_resource_by_resource ON deployment_resource(resource);
+CREATE INDEX IF NOT EXISTS publication_open ON publication(run)
+  WHERE wanted_at IS NOT NULL AND coalesce(state, '') <> 'there' AND withdrawn_at IS NULL;
+CREATE INDEX IF NOT EXISTS publication_there ON publication(deliverable, target, found_at)
+  WHERE state = 'there' AND withdrawn_at IS NULL;
 CREATE INDEX IF NOT EXISTS deployment_by_run ON deployment(run);
 CREATE INDEX IF NOT EXISTS deployment_by_version ON deployment(version_run);
 CREATE INDEX IF NOT EXISTS deployment_live ON deployment(deliverable, instance, service)

@@ -133,6 +133,15 @@ _VIEW_COLUMNS = {
         deployment | Id of the deployment; empty where nothing is live.
         position | Place of the environment in the newest release's plan, from 1; empty if not known here.
         """,
+    "half_published": """
+        deliverable | Deliverable.
+        version | Version.
+        run | Run that made it.
+        there | Targets that hold all of it.
+        targets | Targets it was to go to, without those it was taken back from.
+        words | How many of how many, and how it stands at the others, in words.
+        since | Since when the first of them is so (UTC).
+        """,
     "number_uses": """
         deliverable | Deliverable.
         line | Version line, such as 2.7.
@@ -197,8 +206,8 @@ _VIEW_COLUMNS = {
     "run_timeline": """
         run | Run it happened in.
         at | When (UTC); for a stage, when it started.
-        what | stage, tests, deployment, promotion, number, review; run where it went on.
-        name | Name of the stage, suite, service or promotion, or the version text.
+        what | stage, tests, deployment, publication, promotion, number, review; run where it went on.
+        name | Name of the stage, suite, service, target or promotion, or the version text.
         result | Outcome, kind of deployment (or how it failed), decision, or how the number was taken.
         environment | Environment it was in; empty for none.
         waiting_seconds | For a stage: time from ready to start, in seconds.
@@ -252,6 +261,9 @@ SHAPES: dict[str, Shape] = {
     "promotion_rule": Shape("stage"),
     "plan_stage": Shape("stage"),
     "plan_environment": Shape("name"),
+    "plan_target": Shape("name"),
+    "publication": Shape("version", "found_at", ("target", "state")),
+    "publication_file": Shape("name", "found_at"),
     "run_asked": Shape("", "asked_at"),
     "review": Shape("", "reviewed_at"),
     "run_change": Shape("", "committed_at"),
@@ -283,6 +295,7 @@ SHAPES: dict[str, Shape] = {
     "services_now": Shape("", "since"),
     "promotion_board": Shape("", "decided_at"),
     "release_board": Shape("", "since"),
+    "half_published": Shape("", "since"),
     "number_uses": Shape("", "used_at"),
     "run_board": Shape("", "queued_at"),
     "open_flags": Shape("", "raised_at", ("kind",)),

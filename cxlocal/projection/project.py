@@ -7,6 +7,7 @@ from typing import Any
 
 from cxlocal.events import types
 from cxlocal.events.document import Event
+from cxlocal.projection import publication_tables as publications
 from cxlocal.projection import resource_tables as resources
 from cxlocal.projection import turn_tables as turns
 from cxlocal.projection.attempts import attempt_failed, attempt_refused, attempt_started
@@ -452,6 +453,9 @@ HANDLERS: dict[str, Callable[[Said], list[Fact]]] = {
         types.PROMOTION_GRANTED, types.PROMOTION_DENIED,
         types.PROMOTION_UNDECIDED, types.PROMOTION_OVERRIDDEN,
     )},
+    types.PUBLICATION_BEGUN: publications.publication_begun,
+    types.PUBLICATION_FOUND: publications.publication_found,
+    types.PUBLICATION_WITHDRAWN: publications.publication_withdrawn,
     types.RUN_INTENDED: resources.intended,
     types.RUN_RESOURCEGONE: resources.gone,
     types.RUN_TURNASKED: turns.turn_asked,

@@ -16,7 +16,7 @@ COUNTED_DIGITS = 18
 def plan_facts(digest: str, text: str) -> list[Fact]:
     """What a plan says of its promotions, stages and environments; of each nothing where it is none."""
     found: list[Fact] = []
-    for read in (_promotion_rules, _plan_stages, _plan_environments):
+    for read in (_promotion_rules, _plan_stages, _plan_environments, _plan_targets):
         with suppress(ValueError, TypeError, AttributeError, KeyError, RecursionError):
             found += read(digest, json.loads(text))
     return found
@@ -49,6 +49,16 @@ def _plan_environments(digest: str, plan: dict[str, Any]) -> list[Fact]:
             "protected": int(bool(one.get("protected"))),
         })
         for position, one in enumerate(plan.get("environments") or [], 1)
+    ]  # fmt: skip
+
+
+def _plan_targets(digest: str, plan: dict[str, Any]) -> list[Fact]:
+    return [
+        Fact("plan_target", (digest, str(one["name"])), "planned", {
+            "position": position, "title": one.get("title") or "", "tool": one.get("tool") or "",
+            "protected": int(bool(one.get("protected"))),
+        })
+        for position, one in enumerate(plan.get("targets") or [], 1)
     ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from cxlocal.projection.description import Column, Table
 from cxlocal.projection.following import FOLLOWING
 from cxlocal.projection.history_tables import HISTORY_TABLES, MACHINE
 from cxlocal.projection.indexes import INDEXES
+from cxlocal.projection.publication_tables import PLAN_TARGET, PUBLICATION, PUBLICATION_FILE
 from cxlocal.projection.resource_tables import DEPLOYMENT_RESOURCE, ENVIRONMENT, RESOURCE
 from cxlocal.projection.stage_tables import (
     PLAN_ENVIRONMENT,
@@ -30,7 +31,7 @@ from cxlocal.projection.stage_tables import (
 )
 from cxlocal.projection.turn_tables import TURN
 
-PROJECTION_VERSION = 14
+PROJECTION_VERSION = 15
 """Raised whenever the same events would project differently or a view says something else; a newer
 binary then rebuilds."""
 
@@ -119,6 +120,7 @@ TABLES: dict[str, Table] = {
     "promotion_rule": PROMOTION_RULE,
     "plan_stage": PLAN_STAGE,
     "plan_environment": PLAN_ENVIRONMENT,
+    "plan_target": PLAN_TARGET,
     "run_asked": RUN_ASKED,
     "review": REVIEW,
     "run_change": Table(
@@ -210,6 +212,8 @@ TABLES: dict[str, Table] = {
     "resource": RESOURCE,
     "deployment_resource": DEPLOYMENT_RESOURCE,
     "turn": TURN,
+    "publication": PUBLICATION,
+    "publication_file": PUBLICATION_FILE,
     "deployment": Table(
         "A version came to run in an environment.",
         "owned",
@@ -444,6 +448,9 @@ _REFERENCES = {
     "promotion_rule": "plan_sha256>plan",
     "plan_stage": "plan_sha256>plan",
     "plan_environment": "plan_sha256>plan",
+    "plan_target": "plan_sha256>plan",
+    "publication": "deliverable>deliverable run>run stage_run>stage_run",
+    "publication_file": "run>run",
     "run_asked": "run>run",
     "review": "deliverable>deliverable run>run",
     "run_change": "run>run",

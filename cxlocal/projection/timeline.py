@@ -24,6 +24,10 @@ UNION ALL SELECT d.run, d.deployed_at, 'deployment', d.service, d.kind, d.enviro
   d.version FROM deployment d WHERE d.deployed_at IS NOT NULL {d.run}
 UNION ALL SELECT a.run, a.ended_at, 'deployment', a.service, a.outcome, a.environment, NULL, NULL,
   a.why FROM deployment_attempt a WHERE a.ended_at IS NOT NULL {a.run}
+UNION ALL SELECT p.run, p.found_at, 'publication', p.target, p.state, '', NULL, NULL, p.why
+  FROM publication p WHERE p.found_at IS NOT NULL {p.run}
+UNION ALL SELECT p.run, p.withdrawn_at, 'publication', p.target, 'withdrawn', '', NULL, NULL,
+  p.withdrawn_why FROM publication p WHERE p.withdrawn_at IS NOT NULL {p.run}
 UNION ALL SELECT m.run, m.decided_at, 'promotion', m.name, m.decision, '', NULL, NULL, m.reason
   FROM promotion m WHERE m.decided_at IS NOT NULL {m.run}
 UNION ALL SELECT b.run, b.decided_at, 'promotion', b.name, 'contradicted', '', NULL, NULL,

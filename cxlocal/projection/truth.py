@@ -30,7 +30,9 @@ _POINTS_TO = (
 )  # fmt: skip
 """Columns that hold ids of rows which belong to one deliverable."""
 _VERSIONS = ("version", "text", "changes_since")
-_NAMES = frozenset({"artifact", "deployment", "deployment_attempt", "promotion", "run", "version"})
+_NAMES = frozenset({
+    "artifact", "deployment", "deployment_attempt", "promotion", "publication", "run", "version",
+})  # fmt: skip
 """Tables whose versions are texts of ours; elsewhere they are those of tools and plugins."""
 
 

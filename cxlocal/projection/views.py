@@ -205,6 +205,26 @@ FROM resource r LEFT JOIN run w ON w.id = r.run
 WHERE r.intended_at IS NOT NULL AND r.gone_at IS NULL
 """,
     ),
+    "half_published": (
+        "Versions that are at some of their targets and not at all that they were to go to.",
+        """
+SELECT p.deliverable, p.version, p.run, a.there, a.targets,
+  a.there || ' of ' || a.targets || ': ' || group_concat(p.target || ' '
+    || CASE WHEN p.state IS NULL AND p.begun_at IS NULL THEN 'not begun'
+      WHEN p.state IS NULL THEN 'begun, and its end is not known' ELSE p.state END
+    || coalesce(' (' || p.why || ')', ''), ', ') AS words,
+  min(coalesce(p.found_at, p.begun_at, p.wanted_at)) AS since
+FROM publication p JOIN (
+  SELECT o.run, sum(coalesce(o.state, '') = 'there') AS there, count(*) AS targets,
+    max(o.begun_at IS NOT NULL OR coalesce(o.files_there, 0) > 0) AS begun
+  FROM publication o WHERE o.withdrawn_at IS NULL AND o.wanted_at IS NOT NULL AND o.run IN (
+    SELECT run FROM publication WHERE wanted_at IS NOT NULL
+      AND coalesce(state, '') <> 'there' AND withdrawn_at IS NULL)
+  GROUP BY o.run) a ON a.run = p.run AND a.begun
+WHERE p.wanted_at IS NOT NULL AND coalesce(p.state, '') <> 'there' AND p.withdrawn_at IS NULL
+GROUP BY p.run
+""",
+    ),
     "number_uses": (
         (
             "Every number in use, with its state: in use, not yet confirmed · in use, confirmed ·"

@@ -42,6 +42,18 @@ WHERE u.deliverable = ? AND u.instance = ? AND u.node = ? AND u.state = 'not end
 """
 
 
+NEWEST_THERE = """
+SELECT p.version, (SELECT max(v.sort_key) FROM version v WHERE v.run = p.run AND v.used_at IS NOT NULL) AS sort_key
+FROM publication p WHERE p.deliverable = ? AND p.target = ? AND p.state = 'there' AND p.withdrawn_at IS NULL
+ORDER BY p.found_at DESC LIMIT 50
+"""
+STANDS = "SELECT state, withdrawn_at FROM publication WHERE run = ? AND target = ?"
+TAKEN_BACK = """
+SELECT target, withdrawn_at, withdrawn_why FROM publication
+WHERE run = ? AND withdrawn_at IS NOT NULL ORDER BY target LIMIT 1
+"""
+
+
 class Way(NamedTuple):
     """How somebody comes to deploy."""
 
@@ -53,6 +65,14 @@ class Way(NamedTuple):
     reason: str = ""
     watched: bool = True
     """This process sees it through under the environment's lock."""
+    anyway: bool = False
+    """A version that was taken back from a target may be deployed."""
+
+
+def door_of(plan: Plan, stage: Stage) -> str:
+    """The place that one at a time may change, a lasting environment or a target; empty for none."""
+    place = lasting_place(plan, stage)
+    return stage.publishes_to if place is None else place.name
 
 
 def lasting_place(plan: Plan, stage: Stage) -> Environment | None:
@@ -96,10 +116,14 @@ def _end_cut_off(journal: Journal, run: str, stage: str, attempt: int, started_a
     )  # fmt: skip
 
 
-def busy(journal: Journal, deliverable: str, environment: str) -> Refused:
+DEPLOYS, PUBLISHES = "deploys into", "publishes to"
+"""What is done at a place, in words."""
+
+
+def busy(journal: Journal, deliverable: str, environment: str, does: str = DEPLOYS) -> Refused:
     """The refusal where ``hold`` gave no lock."""
     return Refused(
-        f"another command deploys into {environment}",
+        f"another command {does} {environment}",
         why=locks.holder(locks.environment_lock(journal.home, deliverable, environment)),
         hint="run this again when it is done",
         name="environment-busy",
@@ -116,7 +140,10 @@ def newer_than(own_key: str, there: Iterable[tuple[str, str]]) -> str:
 def admit(record: RunRecord, stage: Stage, way: Way) -> None:
     """Let a version in, or raise Refused where something newer is live; that is recorded, too."""
     place = lasting_place(record.plan, stage)
-    if place is None or way.allow_older or way.back:
+    if place is None:
+        return
+    _refuse_taken_back(record, place, way)
+    if way.allow_older or way.back:
         return
     rows = live(record, place.name)
     runs = [record.run, *(row["version_run"] or "" for row in rows)]
@@ -136,6 +163,43 @@ def admit(record: RunRecord, stage: Stage, way: Way) -> None:
         f" or: {way.again}",
         name="older-than-live",
     )
+
+
+def _refuse_taken_back(record: RunRecord, place: Environment, way: Way) -> None:
+    row = record.journal.one(TAKEN_BACK, (record.run,))
+    if row is None or way.anyway:
+        return
+    command = f"deploy {quoted(record.version)} --env {quoted(place.name)}"
+    if way.back:
+        command = f"rollback {quoted(place.name)} --to {quoted(record.version)}"
+    raise Refused(
+        f"{record.version} was taken back from {row['target']}",
+        why=f"{row['withdrawn_why']} ({row['withdrawn_at']})",
+        hint=f"name another version, or: cxlocal {command} --anyway",
+        name="withdrawn",
+    )
+
+
+def admit_to_target(record: RunRecord, stage: Stage, way: Way) -> None:
+    """Let a version go to a target, or raise Refused where something newer is there."""
+    target = stage.publishes_to
+    if not target or way.allow_older:
+        return
+    stands = record.journal.one(STANDS, (record.run, target))
+    if stands is not None and stands["state"] == "there" and not stands["withdrawn_at"]:
+        return  # What is asked for now changes nothing.
+    rows = record.journal.query(NEWEST_THERE, (record.ref.deliverable, target))
+    own = record.journal.query(SORT_KEYS, (json.dumps([record.run]),))
+    there = [(row["version"] or "", row["sort_key"] or "") for row in rows]
+    newer = newer_than(own[0]["sort_key"] or "" if own else "", there)
+    if newer:
+        raise Refused(
+            f"{record.version} is older than {newer}, which {target} has",
+            why="whoever asks for the newest there may get the older one",
+            hint=f"if that is right: cxlocal publish {quoted(record.version)} --to {quoted(target)}"
+            " --allow-older",
+            name="older-than-published",
+        )
 
 
 def begin(record: RunRecord, stage: Stage, attempt: int, way: Way) -> None:

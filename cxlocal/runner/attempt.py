@@ -18,7 +18,7 @@ from cxlocal.processes.log import StageLog
 from cxlocal.processes.start import shell
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import caches
-from cxlocal.runner.admission import admit, begin
+from cxlocal.runner.admission import admit, admit_to_target, begin
 from cxlocal.runner.gates import require
 from cxlocal.runner.outcomes import REASON_CHARACTERS, judge
 from cxlocal.runner.placements import instance_of
@@ -48,6 +48,7 @@ def run_stage(work: Work, stage: Stage) -> Program:
     """All attempts of a stage. Raises Refused, Undecided and Conflict before the first."""
     require(work, stage)
     admit(work.record, stage, work.way_of(stage))
+    admit_to_target(work.record, stage, work.way_of(stage))
     first = work.first_attempt.get(stage.name, 1)
     last = first + stage.retries
     outcome = Outcome.ERROR
@@ -174,12 +175,15 @@ def work_on(at: At, folder: Path) -> Generator[Launch, End, Worked]:
     if not stage.tool:
         return (yield from _command(at, folder))
     from cxlocal.runner.deployment import deploy
+    from cxlocal.runner.publication import publish
     from cxlocal.runner.tool_stage import as_worked, ask, open_tool
 
     scratch = work.workspace.scratch(stage.name, at.attempt)
     tool = open_tool(work, stage, at.attempt, folder, scratch, at.log, at.variables)
     if stage.verb in ("deploy", "undo"):
         return (yield from deploy(tool))
+    if stage.publishes_to:
+        return (yield from publish(tool))
     found, end = yield from ask(tool, stage.verb)
     worked = as_worked(found, end)
     if isinstance(found.result, Published) and found.result.locations:

@@ -9,7 +9,7 @@ from cxlocal.errors import Conflict, CxError, Refused, Undecided
 from cxlocal.plan.schedule import DESTROY, PROVISION, STAGE, Job, Schedule
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import locks
-from cxlocal.runner.admission import lasting_place
+from cxlocal.runner.admission import DEPLOYS, PUBLISHES, door_of
 from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.driver import Driver, Over
 from cxlocal.runner.gates import grant_earned
@@ -101,23 +101,24 @@ class Engine:
         return True
 
     def _enter(self, job: Job) -> bool:
-        """Have the place to ourselves where a stage deploys into a lasting environment. Raises Refused
+        """Have the place to ourselves where a stage changes a lasting environment or a target. Raises Refused
         where another run had it for too long."""
         work = self.work
-        place = lasting_place(work.plan, work.plan.stage(job.name)) if job.kind == STAGE else None
-        if place is None:
+        place = door_of(work.plan, work.plan.stage(job.name)) if job.kind == STAGE else ""
+        if not place:
             return True
         now = work.record.journal.clock.monotonic()
         who = f"run {work.record.run[:8]}, {work.record.version}"
-        found = enter(work.record, place.name, job.name, who, work.turns, work.voice.warn)
+        does = PUBLISHES if work.plan.stage(job.name).publishes_to else DEPLOYS
+        found = enter(work.record, place, job.name, who, work.turns, work.voice.warn, does)
         if isinstance(found, Refused):
             if job not in self._waits:
                 self._waits[job] = now
-                work.voice.note(f"{job.name} waits: {found.why} deploys into {place.name}")
+                work.voice.note(f"{job.name} waits: {found.why} {does} {place}")
             elif now - self._waits[job] > WAIT_SECONDS:
                 raise found
             return False
-        self._doors[job] = work.doors[place.name] = found
+        self._doors[job] = work.doors[place] = found
         return True
 
     def _collect_ready(self) -> None:
@@ -141,7 +142,7 @@ class Engine:
         job: Job = over.tag
         if job in self._doors:
             door = self._doors.pop(job)
-            self.work.doors.pop(self.work.plan.stage(job.name).environment, None)
+            self.work.doors.pop(self.work.plan.stage(job.name).place, None)
             door.leave()
         outcome = self._outcome(job, over)
         ok = outcome == Outcome.SUCCESS

@@ -35,15 +35,15 @@ def require(work: Work, stage: Stage) -> None:
     """
     if work.record.kind != "release":
         return
-    deploys = stage.kind == "deploy"
-    if not stage.requires and not deploys:
+    kind = "deploy" if stage.kind == "deploy" else "publish" if stage.publishes_to else "stage"
+    if not stage.requires and kind == "stage":
         return
     refuse_disputed(work)
     refuse_conflicted(work)
     held = promotions(work.record) if stage.requires else {}
     judged = [Judged(_standing(work, name, held.get(name)), name) for name in stage.requires]
-    kind = "deploy" if deploys else "stage"
-    judged += [Judged(answer, "") for answer in ask_gates(work, kind, stage.environment, "")]
+    answers = ask_gates(work, kind, stage.environment, "", stage.publishes_to)
+    judged += [Judged(answer, "") for answer in answers]
     age = data_age_seconds(work)
     work.record.record(
         *(
@@ -53,7 +53,7 @@ def require(work: Work, stage: Stage) -> None:
                 verdict=answer.verdict,
                 reason=work.masker.text(answer.reason),
                 stage=stage.name,
-                environment=stage.environment,
+                environment=stage.place,
                 promotion=promotion,
                 data_age_seconds=age,
             )
@@ -105,9 +105,8 @@ def _raise_first(work: Work, stage: Stage, judged: list[Judged]) -> None:
 
 def _way_out(work: Work, stage: Stage, promotion: str) -> str:
     again = work.again or f"cxlocal run --resume {work.record.run[:8]}"
-    environment = work.environment_of(stage)
-    if not work.again and environment is not None and environment.protected:
-        again += f" --to {environment.name}"
+    if not work.again and stage.place in work.plan.protected:
+        again += f" --to {stage.place}"
     if not promotion:
         return f"settle what it says, then: {again}"
     decide = f"cxlocal promote {quoted(work.record.version)} {quoted(promotion)}"
@@ -144,9 +143,12 @@ def denied_by_person(record: RunRecord, name: str) -> str | None:
     return None if by_person is None else f"{row['actor']}: {row['reason']}"
 
 
-def ask_gates(work: Work, kind: str, environment: str, promotion: str) -> list[GateAnswer]:
+def ask_gates(
+    work: Work, kind: str, environment: str, promotion: str, target: str = ""
+) -> list[GateAnswer]:
     """Every opinion of the hook ``cxlocal_gate``."""
-    return work.manager.gate(gate_question(work, kind, environment, promotion))
+    question = gate_question(work, kind, environment, promotion)
+    return work.manager.gate(question._replace(target=target))
 
 
 def refuse_conflicted(work: Work) -> None:

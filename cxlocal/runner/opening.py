@@ -9,7 +9,7 @@ it by the same functions: ``ask_git`` and ``record_beginning`` for a new one, ``
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.domain import Outcome
@@ -51,6 +51,7 @@ from cxlocal.runner.source import (
     make_plan,
     open_source,
 )
+from cxlocal.runner.targets import held_now, require_agreed
 from cxlocal.runner.voice import Opening
 from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import Workspace, discard, open_workspace, say_absent
@@ -249,6 +250,7 @@ def _check_out(
     plan = make_plan(machine, source, workspace.project)
     selection = select(plan, to=request.to, rehearsal=request.rehearsal)
     _refuse_empty(plan, selection)
+    require_agreed(machine, plan, selection.now)
     secrets = find_secrets(machine, source, plan, frozenset(selection.now))
     check(plan, workspace.project)
     return plan, secrets, selection, absent
@@ -360,8 +362,9 @@ def make_work(
     needs_bytes: bool = True,
     run_named: bool = False,
     again: str = "",
+    targets: Collection[str] = (),
 ) -> Work:
-    """What ``stages`` need to run once more, and what the run has so far: its artifacts, its
+    """What ``stages`` and ``targets`` need to run once more, and what the run has so far: its artifacts, its
     attempts.
 
     Raises Trouble or Conflict for artifacts that are not here or damaged, if it ``needs_bytes``.
@@ -371,7 +374,8 @@ def make_work(
     work = Work(
         record=record, manager=source.manager, workspace=workspace,
         environ=handed_on(machine, source, record),
-        voice=machine.voice, secrets=find_secrets(machine, source, record.plan, frozenset(stages)),
+        voice=machine.voice,
+        secrets=find_secrets(machine, source, record.plan, frozenset(stages), targets=targets),
         readers=find_readers(source.manager, record.plan), run_named=run_named, again=again,
     )  # fmt: skip
     try:
@@ -456,6 +460,11 @@ def announce(
     final_of: str = "",
 ) -> None:
     """Say what begins now; ``kept`` where it goes on."""
+    held = held_now(work.record.journal, work.plan) if selection.withheld else {}
+    withheld = tuple(
+        (name, f"{why}: {held[to]}" if (to := work.plan.stage(name).publishes_to) else why)
+        for name, why in selection.withheld
+    )
     work.voice.opening(
         Opening(
             title=work.plan.title or work.plan.deliverable,
@@ -474,7 +483,7 @@ def announce(
             changes=changes,
             final_of=final_of,
             stages=selection.now,
-            withheld=selection.withheld,
+            withheld=withheld,
             kept=kept or (),
             back=back,
             edited=edited,

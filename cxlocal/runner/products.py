@@ -129,16 +129,21 @@ def _why_kept(record: RunRecord, stage: AnyStage, name: str) -> str:
     return ""
 
 
+def named_path(record: RunRecord, digest: str, file_name: str) -> Path:
+    """Where ``give_name`` puts it."""
+    folder = record.journal.home / "artifacts" / path_part(record.run) / digest[:12]
+    return folder / os.path.basename(file_name)
+
+
 def give_name(record: RunRecord, digest: str, file_name: str) -> Path:
     """The kept bytes under the file name they were built as: some tools read the name.
 
     A hard link into ``artifacts/<run>/<digest>/``; a copy where links are not possible.
     """
     home = record.journal.home
-    folder = home / "artifacts" / path_part(record.run) / digest[:12]
-    target = folder / os.path.basename(file_name)
+    target = named_path(record, digest, file_name)
     if not target.exists():
-        make_folder(folder)
+        make_folder(target.parent)
         source = blob_path(home, digest)
         try:
             os.link(source, target)
@@ -150,7 +155,8 @@ def give_name(record: RunRecord, digest: str, file_name: str) -> Path:
 
 
 def artifacts(record: RunRecord, *, check: bool = True) -> dict[str, ArtifactRef]:
-    """The artifacts of the run by name; with ``check`` their bytes are read and compared.
+    """The artifacts of the run by name; with ``check`` their bytes are read and compared. Without, one whose
+    bytes are not here has a path where no file is.
 
     Raises Trouble where the bytes are not on this machine, Conflict where they are damaged or the
     run has two artifacts of one name.
@@ -170,10 +176,11 @@ def artifacts(record: RunRecord, *, check: bool = True) -> dict[str, ArtifactRef
                 hint="start a new run",
                 name="built-twice",
             )
-        path = blob_path(record.journal.home, row["sha256"])
         if check:
             check_blob(record.journal.home, row["sha256"])
-            path = give_name(record, row["sha256"], row["file_name"] or row["name"])
+        here = check or blob_path(record.journal.home, row["sha256"]).is_file()
+        named = give_name if here else named_path
+        path = named(record, row["sha256"], row["file_name"] or row["name"])
         found[row["name"]] = ArtifactRef(
             name=row["name"],
             path=path,

@@ -64,6 +64,8 @@ class Order(NamedTuple):
     """Let the tool put back what it had, if it can."""
     offline: bool = False
     """The store is not to be asked."""
+    anyway: bool = False
+    """It may have been taken back from a target."""
 
 
 class Shipped(NamedTuple):
@@ -191,7 +193,7 @@ def _ship(
             order, work.artifacts = order._replace(undo=False), artifacts(record)
         _close_cut_off(record, names)
         work.deployment_reason = work.reason = order.reason
-        work.allow_older, work.back = order.allow_older, order.back
+        work.allow_older, work.back, work.anyway = order.allow_older, order.back, order.anyway
         put_back(work, record.succeeded())
         # Retries are for runs; a person who deploys sees what happens and decides.
         stages = [
@@ -230,6 +232,8 @@ def again(record: RunRecord, order: Order) -> str:
     ]  # fmt: skip
     if order.allow_older and not order.back:
         words.append("--allow-older")
+    if order.anyway:
+        words.append("--anyway")
     if order.reason:
         words += ["-m", order.reason]
     return shlex.join(words)

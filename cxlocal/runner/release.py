@@ -63,6 +63,8 @@ def _work_off(
 ) -> Summary:
     record, work = opened.record, opened.work
     work.allow_older = request.allow_older
+    to = (record.plan.stage(name).publishes_to for name in opened.selection.now)
+    work.publishes_to = tuple(name for name in to if name)
     ended = Ended({}, (), None)
     signals.wake = note_only
     try:

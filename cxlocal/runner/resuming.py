@@ -32,6 +32,7 @@ from cxlocal.runner.record import RunRecord
 from cxlocal.runner.repetition import BackAgain, find_missing, words_of_missing
 from cxlocal.runner.source import Machine, Source, open_store
 from cxlocal.runner.stage_outputs import put_back
+from cxlocal.runner.targets import require_agreed
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
@@ -50,6 +51,7 @@ def resume_run(machine: Machine, journal: Journal, request: Request, began: floa
     plan = record.plan
     require(journal, plan.deliverable, "push")
     selection = select(plan, to=request.to)
+    require_agreed(machine, plan, selection.now)
     kept = still_done(plan, selection.now, record.succeeded())
     in_place = plan.workspace == "in-place"
     workspace = check_out_again(machine, source, record, in_place=in_place)

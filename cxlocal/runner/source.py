@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -222,7 +222,7 @@ def make_plan(machine: Machine, source: Source, folder: Path | None) -> Plan:
     load_own_plugins(machine, source, folder)
     plan = resolve(source.config, file=source.file, today=today(machine.clock))
     find_scheme(source.manager, plan)
-    if not any([stage.tool for stage in plan.stages] + [one.tool for one in plan.environments]):
+    if not plan.tools:
         return plan
     from cxlocal.hooks.options import check_options
     from cxlocal.plan.bind import bind
@@ -286,13 +286,15 @@ def find_readers(manager: Manager, plan: Plan) -> dict[str, ReportReader]:
 
 
 def find_secrets(
-    machine: Machine, source: Source, plan: Plan, stages: frozenset[str], *, alone: bool = False
-) -> dict[str, str]:
-    """The secrets that the stages about to run list (``alone``: outside of a run). Raises ConfigError and Trouble, so that a
+    machine: Machine, source: Source, plan: Plan, stages: frozenset[str], *, alone: bool = False,
+    targets: Collection[str] = (),
+) -> dict[str, str]:  # fmt: skip
+    """The secrets that the stages about to run list, and the targets (``alone``: outside of a run). Raises ConfigError and Trouble, so that a
     missing one is noticed before a number is taken."""
     places = {plan.stage(name).environment for name in stages}
     users = [(one.secrets, one.tool) for one in plan.stages if one.name in stages]
     users += [(one.secrets, one.tool) for one in plan.environments if one.name in places]
+    users += [(one.secrets, one.tool) for one in plan.published_to if one.name in targets]
     wanted: dict[str, None] = {}
     for names, tool in users:
         wanted.update(dict.fromkeys(names))

@@ -63,7 +63,12 @@ def open_tool(
 
 
 def ask(
-    at: ToolStage, verb: str, *, previous: Previous | None = None, handle: Any = None
+    at: ToolStage,
+    verb: str,
+    *,
+    previous: Previous | None = None,
+    handle: Any = None,
+    put: tuple[str, ...] = (),
 ) -> Generator[Launch, End, tuple[ToolOutcome, End]]:
     """Carry out one verb."""
     work, stage = at.work, at.stage
@@ -83,6 +88,7 @@ def ask(
         handle=handle,
         resource=maker.resource if verb in MAKING else "",
         turn=work.turn_at(stage),
+        put=put,
     )
     names = dict.fromkeys((*stage.secrets, *at.tool.secrets))
     request = ToolRequest(

@@ -23,7 +23,7 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.machine import host_name
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner import locks
-from cxlocal.runner.admission import busy, hold
+from cxlocal.runner.admission import DEPLOYS, busy, hold
 from cxlocal.runner.record import RunRecord
 from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
@@ -83,7 +83,9 @@ class Turns:
         self._answers = found.reached
         return found.reached and not found.pending
 
-    def seek(self, record: RunRecord, place: str, stage: str) -> Turn | Refused:
+    def seek(
+        self, record: RunRecord, place: str, stage: str, does: str = DEPLOYS
+    ) -> Turn | Refused:
         """A turn at a lasting environment, or why there is none now. Its lock is held by this process, so
         what this machine began there and did not end was cut off."""
         name = record.ref.deliverable
@@ -91,14 +93,14 @@ class Turns:
         self._end([one for one in self._open(name, place) if self._is_own(one)], "cut off")
         there = [one for one in self._open(name, place) if not self._is_own(one)]
         if there and heard:
-            return elsewhere(place, there[0])
+            return elsewhere(place, there[0], does)
         turn = mark_id(self._journal.ids.uuid(), name)
         asked = Asked(turn, place, place, stage, record.version, host_name(), heard)
         record.record(turn_asked(record.ref, asked))
         number = self._number(name, place, turn) if heard and self.learn() else 0
         if not number:
             self._warn(
-                f"the store does not answer, so nobody knows whether another machine deploys into"
+                f"the store does not answer, so nobody knows whether another machine {does}"
                 f" {place} now"
             )
             return Turn(turn, 0)
@@ -107,7 +109,7 @@ class Turns:
             return Turn(turn, number)
         record.record(turn_ended(record.ref, turn=turn, how="stood back"))
         self.learn()
-        return elsewhere(place, there[0])
+        return elsewhere(place, there[0], does)
 
     def check(self, turn: Turn) -> None:
         """Raise Refused where somebody took the turn; a store that does not answer says nothing."""
@@ -115,9 +117,9 @@ class Turns:
         row = self._journal.one("SELECT * FROM turn WHERE id = ?", (turn.id,))
         if row is not None and row["ended_how"] == "taken":
             raise Refused(
-                f"the turn at {row['environment']} was taken from this deployment",
+                f"the turn at {row['environment']} was taken from this machine",
                 why=f"{row['ended_by']}: {row['ended_why']}",
-                hint="cxlocal env show tells what was deployed there since",
+                hint="'cxlocal env show' and 'cxlocal status' tell what was done there since",
                 name="turn-taken",
             )
 
@@ -180,16 +182,16 @@ class Door(NamedTuple):
 
 def enter(
     record: RunRecord, place: str, stage: str, who: str, turns: Turns | None,
-    warn: Callable[[str], None],
+    warn: Callable[[str], None], does: str = DEPLOYS,
 ) -> Door | Refused:  # fmt: skip
     """Have a lasting environment to ourselves, or say who has it. ``turns``: None where no other machine
     can be asked."""
     journal, name = record.journal, record.ref.deliverable
     lock = hold(journal, name, place, who, warn)
     if lock is None:
-        return busy(journal, name, place)
+        return busy(journal, name, place, does)
     try:
-        found = None if turns is None else turns.seek(record, place, stage)
+        found = None if turns is None else turns.seek(record, place, stage, does)
     except BaseException:
         lock.release()
         raise
@@ -216,10 +218,10 @@ def holder(row: dict[str, Any]) -> str:
     return f"{row['host']} (run {row['run'][:8]}, {row['version']}), since {row['asked_at']}"
 
 
-def elsewhere(place: str, row: dict[str, Any]) -> Refused:
+def elsewhere(place: str, row: dict[str, Any], does: str = DEPLOYS) -> Refused:
     """The refusal where another machine has the turn."""
     return Refused(
-        f"another machine deploys into {place}",
+        f"another machine {does} {place}",
         why=holder(row),
         hint=f"run this again when it is done; if that machine is gone: cxlocal env take {quoted(place)} -m WHY",
         name="environment-busy",

@@ -1,5 +1,5 @@
-"""Bytes that wait for somebody to go on with: what a run made that stopped before a protected environment, or
-that holds a promotion. They have to be where others reach them before the machine that made them goes away.
+"""Bytes that wait for somebody to go on with: what a run made that stopped before a protected environment or
+target, that holds a promotion, or that is published in part. They have to be where others reach them before the machine that made them goes away.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 WAITING_MAX = 10
 """Versions of one deliverable that are kept ready: the newest that wait."""
 WAITING = """
-SELECT id FROM (
-  SELECT id, stopped_before, queued_at FROM run WHERE deliverable = ? AND kind = 'release'
+SELECT id FROM (SELECT id, queued_at FROM (
+  SELECT id, stopped_before, queued_at FROM run WHERE deliverable = :name AND kind = 'release'
     AND outcome = 'success' ORDER BY queued_at DESC LIMIT 100
 ) r WHERE r.stopped_before <> '' OR EXISTS (SELECT 1 FROM promotion p WHERE p.run = r.id
     AND p.decision IN ('granted', 'overridden'))
-ORDER BY queued_at DESC LIMIT ?
+UNION SELECT h.id, h.queued_at FROM publication p JOIN run h ON h.id = p.run
+  WHERE p.wanted_at IS NOT NULL AND coalesce(p.state, '') <> 'there' AND p.withdrawn_at IS NULL
+    AND h.deliverable = :name)
+ORDER BY queued_at DESC LIMIT :count
 """
 LOCATED = """
 SELECT sha256 FROM artifact_location WHERE sha256 IN (SELECT value FROM json_each(?))
@@ -47,7 +50,7 @@ class Waiting(NamedTuple):
 
 def waiting_runs(journal: Journal, deliverable: str, count: int = WAITING_MAX) -> list[str]:
     """The newest releases of a deliverable that wait for somebody to go on. Call after ``catch_up``."""
-    return [row["id"] for row in journal.query(WAITING, (deliverable, count))]
+    return [row["id"] for row in journal.query(WAITING, {"name": deliverable, "count": count})]
 
 
 def waiting(journal: Journal, deliverable: str = "", count: int = WAITING_MAX) -> list[Waiting]:

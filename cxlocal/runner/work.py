@@ -92,13 +92,19 @@ class Work:
         """The command that tries again what is refused; empty: going on with the run does."""
         self.allow_older = False
         """A version may be deployed where a newer one is live."""
+        self.anyway = False
+        """A version that was taken back from a target may be deployed."""
         self.back = False
         """What is deployed goes back: a rollback."""
         self.deployment_reason = ""
         self.turns: Turns | None = None
         """Asks whose turn it is at a lasting environment; None where no other machine can be asked."""
         self.doors: dict[str, Door] = {}
-        """The lasting environments that this work has to itself, by name."""
+        """The lasting environments and targets that this work has to itself, by name."""
+        self.publishes_to: tuple[str, ...] = ()
+        """The targets that this work publishes to, one after the other."""
+        self.publish_again = False
+        """What was taken back from a target is put there once more."""
         self.send_first: Callable[[], None] = lambda: None
         """Sends an intent before its side effect, where this machine goes away."""
         self.masker = Masker(secrets.values())
@@ -125,10 +131,12 @@ class Work:
     def way_of(self, stage: Stage) -> Way:
         """How a stage of this run comes to deploy."""
         again = (
-            self.again
-            or f"cxlocal run --resume {self.record.run[:8]} --to {quoted(stage.environment)}"
+            self.again or f"cxlocal run --resume {self.record.run[:8]} --to {quoted(stage.place)}"
         )
-        return Way(f"{again} --allow-older", self.allow_older, self.back, self.deployment_reason)
+        return Way(
+            f"{again} --allow-older", self.allow_older, self.back, self.deployment_reason,
+            anyway=self.anyway,
+        )  # fmt: skip
 
     @property
     def plan(self) -> Plan:
@@ -198,13 +206,13 @@ class Work:
 
     def turn_at(self, stage: Stage) -> int:
         """The number of the turn that a stage has at its environment; 0 for none."""
-        door = self.doors.get(stage.environment)
+        door = self.doors.get(stage.place)
         return door.turn.number if door is not None and door.turn is not None else 0
 
     def check_turn(self, stage: Stage) -> None:
-        """Raise Refused where the turn at the environment of a stage was taken meanwhile."""
-        if stage.environment in self.doors:
-            self.doors[stage.environment].check()
+        """Raise Refused where the turn at the place of a stage was taken meanwhile."""
+        if stage.place in self.doors:
+            self.doors[stage.place].check()
 
     def mark_in(self, environment: Environment | None) -> dict[str, str]:
         """The mark by which what is begun here is found again: of this work, and of the place."""

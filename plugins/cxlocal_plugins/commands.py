@@ -4,6 +4,7 @@ or a script of twenty lines a tool: asked what runs, and taken away on another d
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,11 +15,14 @@ from cxlocal.errors import Trouble
 from cxlocal.hooks.specs import hookimpl
 from cxlocal.hooks.tool import (
     Applied,
+    ArtifactRef,
     Completed,
     Context,
     Created,
     Deployed,
     Done,
+    Held,
+    Holdings,
     Observed,
     Previewed,
     Published,
@@ -50,6 +54,7 @@ class Commands(Tool):
         build: Command = ""
         test: Command = ""
         publish: Command = ""
+        ask: Command = ""
         preview: Command = ""
         apply: Command = ""
         create: Command = ""
@@ -73,6 +78,10 @@ class Commands(Tool):
     def publish(self, ctx: Context) -> Published:
         """Publish; the answer says where each artifact can be had."""
         return _run(ctx, ctx.options.publish, Published)
+
+    def ask(self, ctx: Context) -> Holdings:
+        """Of a target: which digest it holds of each artifact. The command prints that, or nothing."""
+        return Holdings(files={name: _asked(ctx, one) for name, one in ctx.artifacts.items()})
 
     def provision(self, ctx: Context) -> Done:
         """Create an environment for one run."""
@@ -153,10 +162,41 @@ def _exec(ctx: Context, command: Command, resource: str = "", *, check: bool = T
     )
 
 
+DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})(?:\s.*)?")
+"""A line that is a digest, also as ``sha256sum`` prints it."""
+
+
+def _asked(ctx: Context, one: ArtifactRef) -> Held:
+    """What the command prints of one artifact."""
+    command = ctx.options.ask
+    told = {
+        "CXLOCAL_NAME": one.name, "CXLOCAL_PATH": str(one.path), "CXLOCAL_FILE": one.path.name,
+        "CXLOCAL_SHA256": one.sha256,
+    }  # fmt: skip
+    done = ctx.exec(
+        [*SHELL, command] if isinstance(command, str) else command,
+        env={**_variables(ctx, ""), **ctx.secrets, **told},
+        check=False,
+    )
+    wanted = f"sha256:{one.sha256}"
+    lines = [line.strip() for line in done.output.splitlines() if line.strip()]
+    found = [match[1] for line in lines if (match := DIGEST.fullmatch(line))]
+    if done.code or (lines and not found):
+        why = f"ask ended with exit code {done.code}" if done.code else "ask printed no digest"
+        return Held(state="not known", wanted=wanted, why=f"{why}: {' '.join(lines[-1:])[:300]}")
+    if not found:
+        return Held(state="absent", wanted=wanted)
+    return Held(
+        state="same" if found[-1] == one.sha256 else "other", wanted=wanted, held=f"sha256:{found[-1]}"
+    )  # fmt: skip
+
+
 def _variables(ctx: Context, resource: str) -> dict[str, str]:
     """What only verbs are told; and what every stage is, for those that run outside of one."""
     place = ctx.environment
+    put = {"CXLOCAL_PUT": " ".join(ctx.put)} if ctx.put else {}
     told = {
+        **put,
         "CXLOCAL_VERSION": ctx.version, "CXLOCAL_RUN": ctx.run, "CXLOCAL_REVISION": ctx.revision,
         "CXLOCAL_STAGE": ctx.stage,
     }  # fmt: skip

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 from cxlocal.domain import Outcome
-from cxlocal.events import machines, outputs, places, resources, runs, turns, types
+from cxlocal.events import machines, outputs, places, publications, resources, runs, turns, types
 from cxlocal.events.document import Draft, build_document, encode_document
 
 RUN = "0f0e0d0c-0b0a-4908-8706-050403020100"
 REF = runs.RunRef("webshop", RUN, "webshop", runs.run_uri(RUN, ""))
 ACTOR = {"id": "someone", "how": "test"}
 DIGEST = "ab" * 32
+PUBLICATION = publications.Publication("t", "1.0.0", "folder", 1, ACTOR)
 TRIED = places.Attempt(
     deployment="d", kind="deploy", service="w", environment="p", instance="p", version="1",
     stage="s", stage_run=f"{RUN}/s/1", actor=ACTOR, reason="", watched=True,
@@ -41,6 +42,12 @@ def drafts() -> list[Draft]:
         ),
         resources.resource_gone(REF, resource=RUN, how="removed"),
         turns.turn_asked(REF, turns.Asked(RUN, "e", "e", "s", "1.0.0", "h", True)),
+        publications.publication_begun(REF, PUBLICATION, files=["f"], again=True, reason="r"),
+        publications.publication_found(
+            REF, PUBLICATION, state="there", trouble="", why="",
+            files=[publications.HeldFile("f", "same", "sha256:1", "sha256:1", "https://x", "", True)],
+        ),
+        publications.publication_withdrawn(REF, PUBLICATION, how="yanked", why="w"),
         turns.turn_ended(REF, turn=RUN, how="taken", why="gone", actor={"id": "a"}),
         resources.run_given_up(REF, how="asked", why="gone", actor={"id": "a"}),
         resources.run_cutover(REF, deployment=RUN, component="s", before={}, after={RUN: 100}),

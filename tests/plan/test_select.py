@@ -77,7 +77,10 @@ def test_everything_now_leaves_no_command_to_continue() -> None:
 @pytest.mark.parametrize(
     ("to", "what"),
     [
-        ("prodution", "--to prodution: there is no stage, environment or promotion of this name"),
+        (
+            "prodution",
+            "--to prodution: there is no stage, environment, target or promotion of this name",
+        ),
         ("unused", "no stage works in the environment 'unused'"),
         ("BY_HAND", "no stage earns the promotion 'BY_HAND'"),
     ],

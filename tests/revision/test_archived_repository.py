@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-RUN_STAGES = {"run", "rehearse", "drill", "demo", "stage", "deploy", "rollback"}
+RUN_STAGES = {
+    "run", "rehearse", "drill", "demo", "stage", "deploy", "rollback", "publish", "withdraw",
+}  # fmt: skip
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "run --dry-run": (), "run start": ("--allow-uncommitted",), "run finish": (),

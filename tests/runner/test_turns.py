@@ -158,7 +158,7 @@ def test_who_comes_back_after_its_turn_was_taken_is_not_recorded_as_live(
     assert machines.on("two", "run").code == 0
     (machines.desk / "go").touch()
     said = slow.communicate(timeout=30)[1].decode()
-    assert slow.returncode == 9 and "was taken from this deployment" in said, said
+    assert slow.returncode == 9 and "was taken from this machine" in said, said
     assert "it looked dead" in said
     machines.on("two", "sync")
     [live] = machines.on("two", "sql", "SELECT version FROM deployments_now", "--json").json()

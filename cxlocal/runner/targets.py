@@ -1,0 +1,46 @@
+"""Targets that a repository names: proposals, until somebody agreed to them on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cxlocal.config.agreement import targets_digest, trusted
+from cxlocal.errors import Refused
+from cxlocal.journal.file import Journal
+from cxlocal.plan.types import Plan
+from cxlocal.runner.source import Machine
+
+HOLDS = """
+SELECT version, found_at FROM publication WHERE deliverable = ? AND target = ? AND state = 'there'
+  AND withdrawn_at IS NULL ORDER BY found_at DESC LIMIT 1
+"""
+
+
+def held_now(journal: Journal, plan: Plan) -> dict[str, str]:
+    """What each target of a plan got last, as far as is known here, in words. Call after ``catch_up``."""
+    found = {}
+    for one in plan.published_to:
+        row = journal.one(HOLDS, (plan.deliverable, one.name))
+        found[one.name] = f"it got {row['version']} last, {row['found_at']}" if row else (
+            "nothing was published there yet, as far as is known here"
+        )  # fmt: skip
+    return found
+
+
+def require_agreed(machine: Machine, plan: Plan, stages: Iterable[str] = ()) -> None:
+    """Raise Refused where one of ``stages`` publishes to a target, and nobody agreed here to the targets of
+    the plan. Without stages: where there are targets."""
+    names = list(stages)
+    if names and not any(plan.stage(name).publishes_to for name in names):
+        return
+    digest = targets_digest({one.name: one for one in plan.published_to}, plan.secrets)
+    if not digest or digest in trusted(machine.home, machine.environ):
+        return
+    raise Refused(
+        f"nobody agreed here to publish to {', '.join(one.name for one in plan.published_to)}",
+        why="a repository names its targets; that they get what is made here, and the secrets that it"
+        " names with them, a person says on each machine",
+        hint=f"look at them and agree: cxlocal trust; in CI: CXLOCAL_TRUST={digest}",
+        name="targets-not-trusted",
+        digest=digest,
+    )

@@ -1,0 +1,234 @@
+"""Publishing a version: in a run, outside of one, again, from a half."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def rows(done: Any) -> dict[str, dict[str, Any]]:
+    """What ``publish --json`` said, by target."""
+    return {one["target"]: one for one in json.loads(done.out)["targets"]}
+
+
+FILES = '[targets.files]\ntool = "folder"\nwith = { folder = "@SHARE@" }\n'
+TAG = '[targets.tag]\ntool = "git-tag"\n'
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Path:
+    """A folder that people fetch from."""
+    (tmp_path / "share").mkdir()
+    return tmp_path / "share"
+
+
+def test_a_version_goes_to_its_targets_and_again_changes_nothing(
+    shop: Any, publish: Any, share: Path
+) -> None:
+    done = publish((FILES + TAG).replace("@SHARE@", str(share)))
+    assert done.code == 0, done.err
+    first = shop.command("publish", "0.1.0")
+    assert first.code == 0, first.err + first.out
+    assert "0.1.0 is at 2 of 2 targets" in first.err
+    assert (share / "0.1.0" / "app.txt").read_text() == "one 0.1.0"
+    assert _tag(shop, "v0.1.0") == shop.git("rev-parse", "HEAD")
+    count = shop.query("SELECT count(*) FROM event")
+    again = shop.command("publish", "0.1.0", "--json")
+    assert again.code == 0, again.err
+    assert {one["state"] for one in rows(again).values()} == {"there"}
+    assert shop.query("SELECT count(*) FROM event") == count
+    assert shop.query("SELECT count(*) FROM artifact_location") == [2]
+    shown = shop.command("show", "0.1.0").out
+    assert "Publications" in shown and "2 of 2" in shown, shown
+
+
+def _tag(shop: Any, name: str) -> str:
+    return str(shop.git("ls-remote", "origin", f"refs/tags/{name}^{{}}").partition("\t")[0])
+
+
+STAGES = """
+files = { target = "files", needs = ["build"] }
+tag = { target = "tag", needs = ["files"] }
+"""
+
+
+def test_a_run_stops_before_a_protected_target_and_goes_on_when_told(
+    shop: Any, publish: Any, share: Path
+) -> None:
+    targets = FILES.replace("@SHARE@", str(share)) + "protected = false\n" + TAG
+    done = publish(targets, stages=STAGES)
+    assert done.code == 0, done.err
+    assert "tag is protected. To go on:" in done.err and "--to tag" in done.err, done.err
+    assert (share / "0.1.0" / "doc.txt").read_text() == "two"
+    assert _tag(shop, "v0.1.0") == ""
+    on = shop.run("--resume", shop.last(), "--to", "tag")
+    assert on.code == 0, on.err
+    assert _tag(shop, "v0.1.0") == shop.git("rev-parse", "HEAD")
+    assert shop.outcomes() == {"build": "success", "files": "success", "tag": "success"}
+
+
+def test_what_would_be_published_is_listed_before(shop: Any, publish: Any, share: Path) -> None:
+    targets = FILES.replace("@SHARE@", str(share)) + 'artifacts = ["app"]\n'
+    assert publish(targets, stages=STAGES.split("tag =")[0]).code == 0
+    dry = shop.run("--dry-run")
+    assert "app would go to files (folder): nothing was published there yet" in dry.err, dry.err
+    assert shop.run("--to", "files").code == 0
+    [listed] = shop.run("--dry-run", "--json").json()["targets"]
+    assert listed["artifacts"] == ["app"] and "it got 0.1.1 last" in listed["holds"]
+    tried = shop.command("rehearse")
+    assert "publishes app to files: it got 0.1.1 last" in tried.err, tried.err
+    assert sorted(one.name for one in share.iterdir()) == ["0.1.1"]
+
+
+def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
+    shop: Any, publish: Any, share: Path
+) -> None:
+    """The share is away: what comes after it waits, and the version is named until all is there."""
+    targets = (FILES + TAG).replace("@SHARE@", str(share))
+    stages = STAGES.replace('needs = ["files"]', 'needs = ["build"]')
+    assert publish(targets, stages=stages).code == 0
+    share.rename(share.with_name("away"))
+    assert shop.run("--resume", shop.last(), "--to", "tag").code == 0
+    failed = shop.run("--resume", shop.last(), "--to", "files")
+    assert failed.code == 9, failed.err
+    assert "is not there" in failed.err, failed.err
+    status = shop.command("status").out
+    assert "Partly published: 0.1.0 is at 1 of 2: files not known" in status, status
+    assert "cxlocal publish 0.1.0" in status
+    share.with_name("away").rename(share)
+    done = shop.command("publish", "0.1.0")
+    assert done.code == 0, done.err
+    assert "Partly" not in shop.command("status").out
+    assert shop.outcomes()["files"] == "success"
+
+
+def test_other_bytes_are_named_and_left_alone(shop: Any, publish: Any, share: Path) -> None:
+    assert publish((FILES + TAG).replace("@SHARE@", str(share))).code == 0
+    (share / "0.1.0").mkdir()
+    (share / "0.1.0" / "app.txt").write_text("somebody else's")
+    said = shop.command("publish", "0.1.0")
+    assert said.code == 10 and said.err.count("sha256:") == 2, said.err
+    done = shop.command("publish", "0.1.0", "--json")
+    assert done.code == 10, done.err
+    stands = rows(done)
+    assert stands["files"]["state"] == "other"
+    assert stands["tag"]["state"] == "absent", "what announces a version comes last"
+    assert (share / "0.1.0" / "app.txt").read_text() == "somebody else's"
+    assert _tag(shop, "v0.1.0") == ""
+
+
+def test_a_tag_that_exists_elsewhere_is_a_conflict(shop: Any, publish: Any) -> None:
+    assert publish(TAG).code == 0
+    shop.git("push", "-q", "origin", "HEAD~0:refs/heads/other")
+    shop.push("a later commit")
+    shop.git("push", "-q", "origin", "HEAD:refs/tags/v0.1.0")
+    done = shop.command("publish", "0.1.0")
+    assert done.code == 10, done.err
+    later = shop.git("rev-parse", "HEAD")
+    assert later in done.err and shop.git("rev-parse", "HEAD~1") in done.err, done.err
+
+
+def test_what_is_gone_is_seen_by_check_and_not_put_back_by_itself(
+    shop: Any, publish: Any, share: Path
+) -> None:
+    publish(FILES.replace("@SHARE@", str(share)))
+    assert shop.command("publish", "0.1.0").code == 0
+    (share / "0.1.0" / "app.txt").unlink()
+    seen = shop.command("publish", "0.1.0", "--check")
+    assert seen.code == 3, seen.err
+    assert "app was published and is absent" in seen.err, seen.err
+    assert "Partly published: 0.1.0" in shop.command("status").out
+    left = shop.command("publish", "0.1.0")
+    assert left.code == 3 and "--again" in left.err, left.err
+    assert not (share / "0.1.0" / "app.txt").exists()
+    back = shop.command("publish", "0.1.0", "--again", "files", "-m", "deleted by mistake")
+    assert back.code == 0, back.err
+    assert (share / "0.1.0" / "app.txt").exists()
+
+
+def test_withdrawn_is_said_everywhere(shop: Any, publish: Any, share: Path) -> None:
+    live = 'live = { kind = "deploy", command = "true", needs = ["build"], environment = "production" }\n'
+    places = "[environments]\nproduction = {}\n"
+    assert publish(FILES.replace("@SHARE@", str(share)) + places, stages=live).code == 0
+    assert shop.command("publish", "0.1.0").code == 0
+    gone = shop.command("withdraw", "0.1.0", "-m", "loses data")
+    assert gone.code == 0, gone.err
+    assert "withdrawn" in gone.out and "loses data" in gone.out
+    assert shop.query("SELECT withdrawn_how FROM publication")[0].startswith("a person has to, at ")
+    again = shop.command("publish", "0.1.0")
+    assert again.code == 3 and "withdrawn" in again.err, again.err
+    refused = shop.command("deploy", "0.1.0", "--env", "production")
+    assert refused.code == 3 and "taken back from files" in refused.err, refused.err
+    assert "loses data" in refused.err and "--anyway" in refused.err
+    done = shop.command("deploy", "0.1.0", "--env", "production", "--anyway")
+    assert done.code == 0, done.err
+    back = shop.command("publish", "0.1.0", "--again", "files", "-m", "it does not")
+    assert back.code == 0, back.err
+    assert shop.query("SELECT state, withdrawn_at FROM publication") == [("there", None)]
+
+
+def test_an_older_version_does_not_follow_a_newer_one_by_itself(
+    shop: Any, publish: Any, share: Path
+) -> None:
+    assert publish(FILES.replace("@SHARE@", str(share))).code == 0
+    shop.push("more")
+    assert shop.run().code == 0
+    assert shop.command("publish", "0.1.1").code == 0
+    refused = shop.command("publish", "0.1.0")
+    assert refused.code == 3 and "older than 0.1.1" in refused.err, refused.err
+    assert not (share / "0.1.0").exists()
+    done = shop.command("publish", "0.1.0", "--allow-older")
+    assert done.code == 0, done.err
+
+
+def test_targets_of_a_repository_are_proposals(shop: Any, publish: Any, share: Path) -> None:
+    """Whoever can push to it chooses where a token goes; a person agrees to exactly that."""
+    assert publish(FILES.replace("@SHARE@", str(share)), stages=STAGES.split("tag =")[0]).code == 0
+    changed = (shop.tree / "cx.toml").read_text().replace(str(share), f"{share}/../elsewhere")
+    (shop.tree / "cx.toml").write_text(changed)
+    shop.push("another place")
+    refused = shop.run("--to", "files")
+    assert refused.code == 3 and "nobody agreed here to publish to files" in refused.err
+    digest = shop.command("trust", "--digest").out.strip()
+    assert digest in refused.err
+    allowed = shop.run("--to", "files", env={"CXLOCAL_TRUST": digest})
+    assert allowed.code == 9, "agreed to; and the place is not there"
+
+
+def test_a_promotion_is_required_and_a_gate_is_asked(
+    shop: Any, publish: Any, share: Path, tools: Any
+) -> None:
+    tools(GATE)
+    targets = FILES.replace("@SHARE@", str(share)) + 'requires = "APPROVED"\n'
+    assert publish(targets + "[promotions]\nAPPROVED = {}\n").code == 0
+    refused = shop.command("publish", "0.1.0")
+    assert refused.code == 3 and "APPROVED was not given" in refused.err, refused.err
+    assert shop.command("promote", "0.1.0", "APPROVED").code == 0
+    gate = shop.command("publish", "0.1.0", "-m", "not on Fridays")
+    assert gate.code == 3 and "files: not on Fridays" in gate.err, gate.err
+    assert shop.command("publish", "0.1.0").code == 0
+
+
+GATE = """
+from cxlocal.hooks.stage_view import GateAnswer
+from cxlocal.hooks.specs import hookimpl
+
+
+@hookimpl
+def cxlocal_gate(question):
+    if question.kind == "publish" and question.reason:
+        return GateAnswer("calendar", "deny", f"{question.target}: {question.reason}")
+    return None
+"""
+
+
+def test_the_journal_before_targets_is_read_as_before(shop: Any, publish: Any) -> None:
+    """A plan without targets has the digest it had: nothing of them is written into it."""
+    publish("")
+    with sqlite3.connect(shop.home / "journal.db") as journal:
+        [(plan,)] = journal.execute("SELECT plan FROM plan").fetchall()
+    assert "target" not in plan
