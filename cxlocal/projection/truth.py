@@ -29,8 +29,10 @@ _POINTS_TO = (
     "run", "stage_run", "version_run", "final_of", "created_by_run", "deployment",
 )  # fmt: skip
 """Columns that hold ids of rows which belong to one deliverable."""
-_VERSIONS = ("version", "text", "changes_since")
-_NAMES = frozenset({"artifact", "deployment", "deployment_attempt", "promotion", "run", "version"})
+_VERSIONS = ("version", "text", "changes_since", "fixes")
+_NAMES = frozenset(
+    {"artifact", "deployment", "deployment_attempt", "incident", "promotion", "run", "version"}
+)
 """Tables whose versions are texts of ours; elsewhere they are those of tools and plugins."""
 
 
