@@ -41,6 +41,9 @@ OUTCOMES = ("success", "failure", "cancel", "error")
 )
 @click.option("-m", "--reason", default="", metavar="TEXT", help="Why; kept with the run.")
 @click.option("--unplanned", is_flag=True, help="Record it as unplanned: a hotfix, an emergency.")
+@click.option(
+    "--fixes", default="", metavar="VERSION", help="The version at fault that it repairs."
+)
 @click.option("--offline", is_flag=True, help="Ask neither store nor remote.")
 @click.option("--no-number", is_flag=True, help="Take no number yet; 'version next' does.")
 @click.option(
@@ -53,6 +56,7 @@ def start(
     app: App,
     reason: str,
     unplanned: bool,
+    fixes: str,
     offline: bool,
     no_number: bool,
     allow_uncommitted: bool,
@@ -70,9 +74,15 @@ def start(
     try:
         with early_questions():
             ask_about_head(app.project())
-            from cxlocal.runner.request import Request
+            from cxlocal.runner.request import Request, repaired
 
-            request = Request(reason=reason, planned=not unplanned, offline=offline, pieces=True)
+            request = Request(
+                reason=reason,
+                planned=not unplanned,
+                fixes=repaired(fixes),
+                offline=offline,
+                pieces=True,
+            )
             found = _start(
                 app, request, number=not no_number, allow_uncommitted=allow_uncommitted, new=new
             )

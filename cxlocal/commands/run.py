@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 @click.option("-j", "--jobs", type=click.IntRange(min=1), help="Stages at the same time.")
 @click.option("-m", "--reason", default="", metavar="TEXT", help="Why; kept with the run.")
 @click.option("--unplanned", is_flag=True, help="Record it as unplanned: a hotfix, an emergency.")
+@click.option(
+    "--fixes", default="", metavar="VERSION", help="The version at fault that it repairs."
+)
 @click.option("--allow-older", is_flag=True, help="Deploy also where something newer is live.")
 @click.option("--require-sync", is_flag=True, help="Exit with 6 unless the store has everything.")
 @click.option("--no-input", is_flag=True, help="Never ask; without a terminal that is so anyway.")
@@ -74,6 +77,7 @@ def run(
     jobs: int | None,
     reason: str,
     unplanned: bool,
+    fixes: str,
     allow_older: bool,
     require_sync: bool,
     no_input: bool,
@@ -104,6 +108,13 @@ def run(
             hint="leave --offline out",
             name="bad-options",
         )
+    if fixes and resume:
+        raise UsageError(
+            "--fixes and --resume exclude each other",
+            why="what a run repairs is recorded when it begins",
+            hint="leave --fixes out; 'cxlocal incident' tells what was at fault",
+            name="bad-options",
+        )
     if dry_run:
         if final:
             with app.journal(create=False) as journal:
@@ -113,11 +124,11 @@ def run(
     with early_questions():
         if revision == "HEAD" and not resume and not final:
             ask_about_head(app.project())
-        from cxlocal.runner.request import Request
+        from cxlocal.runner.request import Request, repaired
 
         request = Request(
             to=to, revision=revision, offline=offline, jobs=jobs, reason=reason,
-            planned=not unplanned, moved=moved, allow_older=allow_older,
+            planned=not unplanned, fixes=repaired(fixes), moved=moved, allow_older=allow_older,
         )  # fmt: skip
         return carry_out(
             app, request, resume or "", final or "", as_json=as_json,

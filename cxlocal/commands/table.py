@@ -39,6 +39,7 @@ ROWS = (
     Row("show", "show:show", "Tell the story of one run: why, what, where, and how it went.", "Look"),
     Row("artifact", "artifact:artifact", "List the artifacts of a run, and copy them out.", "Look"),
     Row("review", "review:review", "Answer for a run that was out of the ordinary.", "Look"),
+    Row("incident", "incident:incident", "Say that what is live is at fault, and when it is over.", "Look"),
     Row("browse", "browse:browse", "Look at the history of this machine in the browser.", "Look"),
     Row("sql", "sql:sql", "Ask the journal in SQL; nothing can be changed by it.", "Look"),
     Row("version", "version:version", "Hand out, list and explain version numbers.", "Look"),
@@ -66,7 +67,8 @@ ROWS = (
 COMMANDS = {row.name: row for row in ROWS}
 
 OUTWARD = frozenset({
-    "prepare", "sync", "sinks", "import", "review", "journal settle", "mirror add", "mirror remove",
+    "prepare", "sync", "sinks", "import", "review", "incident open", "incident close", "journal settle", "mirror add",
+    "mirror remove",
     "store create", "store join", "store adopt", "store follow", "store moved", "store move", "store backup",
     "store recover", "store invite", "store grant", "store revoke",
     "env confirm", "env take", "env reap", "env destroy",

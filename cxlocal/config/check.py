@@ -431,6 +431,14 @@ def environment(table: types.Environment, where: Where) -> None:
             hint="take protected out",
             key="protected",
         )
+    if table.lifetime == "per-run" and table.live:
+        raise problem(
+            where,
+            "a per-run environment is never live",
+            why="it is made for one run and destroyed with it",
+            hint="take live out",
+            key="live",
+        )
     if table.lifetime == "lasting" and table.tool is not None:
         raise problem(
             where,

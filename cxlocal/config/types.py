@@ -291,6 +291,10 @@ class Environment(Table, frozen=True, kw_only=True):
         bool | None,
         says("`cxlocal run` stops before it unless told `--to`; left out: every lasting one."),
     ] = None
+    live: Annotated[
+        bool,
+        says("What is here is what people use: the figures count it; else the last lasting one."),
+    ] = False
     tool: Annotated[
         str | None, says("The tool that provisions and destroys a per-run environment.")
     ] = None

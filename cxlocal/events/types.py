@@ -28,6 +28,8 @@ SERVICE_DEPLOYED = "dev.cdevents.service.deployed.0.3.0"
 SERVICE_UPGRADED = "dev.cdevents.service.upgraded.0.3.0"
 SERVICE_ROLLEDBACK = "dev.cdevents.service.rolledback.0.3.0"
 SERVICE_REMOVED = "dev.cdevents.service.removed.0.3.0"
+INCIDENT_DETECTED = "dev.cdevents.incident.detected.0.3.0"
+INCIDENT_RESOLVED = "dev.cdevents.incident.resolved.0.3.0"
 
 _OURS = "dev.cdeventsx.cxlocal-"
 VERSION_USED = _OURS + "version.used.0.1.0"

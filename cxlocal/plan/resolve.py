@@ -126,6 +126,15 @@ def _check_references(source: config.Config, file: str) -> None:
     for name, environment in source.environments.items():
         where = Where(file, "environment", name)
         _known(environment.secrets, source.secrets, where, "secrets", "secret")
+    live = [name for name, one in source.environments.items() if one.live]
+    if len(live) > 1:
+        raise problem(
+            Where(file, "environment", live[1]),
+            f"{live[0]} is live already",
+            why="what is live is counted in one environment",
+            hint="write live = true in one of them",
+            key="live",
+        )
 
 
 def _no_secrets(source: config.Config, pass_env: Sequence[str], where: Where) -> None:
@@ -294,6 +303,7 @@ def _environment(
         title=one.title or name,
         lifetime=one.lifetime,
         protected=lasting if one.protected is None else one.protected,
+        live=True if one.live else UNSET,
         tool=one.tool or "",
         options=one.options,
         uri=one.uri,

@@ -131,6 +131,8 @@ class Environment(Part, frozen=True, kw_only=True):
     """``per-run`` or ``lasting``."""
     protected: bool = False
     """``run`` stops before it unless told to go on."""
+    live: bool | UnsetType = UNSET
+    """What is here is what people use; unset: the last lasting one is, and it is not written."""
     tool: str = ""
     options: dict[str, Any] = {}
     uri: str = ""

@@ -63,6 +63,9 @@ UNION ALL SELECT 'deployed', coalesce(nullif(e.title, ''), d.environment) || ', 
   LEFT JOIN environment e ON e.deliverable = d.deliverable AND e.instance = d.instance
 UNION ALL SELECT 'look', f.kind, 'noticed', '', f.raised_at, f.text, NULL
   FROM chosen r JOIN flag f ON f.run = r.id
+UNION ALL SELECT 'look', 'incident', iif(i.closed_at IS NULL, 'not over', 'over'), i.actor, i.opened_at,
+    i.words || coalesce('; ' || nullif(i.closed_words, ''), ''), NULL
+  FROM chosen r JOIN incident i ON i.run = r.id WHERE i.opened_at IS NOT NULL
 UNION ALL SELECT 'review', '', 'answered for', w.actor, w.reviewed_at, w.words, NULL
   FROM chosen r JOIN review w ON w.run = r.id
 UNION ALL SELECT 'record', coalesce(m.name, substr(n.name, 1, 8)), 'up to event ' || e.sequence, '',

@@ -10,6 +10,8 @@ CREATE INDEX IF NOT EXISTS run_open ON run(id) WHERE outcome IS NULL;
 CREATE INDEX IF NOT EXISTS run_by_place ON run(place_run, place_attempt)
   WHERE place_run <> '';
 CREATE INDEX IF NOT EXISTS run_final ON run(final_of) WHERE final_of IS NOT NULL;
+CREATE INDEX IF NOT EXISTS run_fixing ON run(deliverable, fixes) WHERE fixes IS NOT NULL;
+CREATE INDEX IF NOT EXISTS incident_by_run ON incident(run);
 CREATE INDEX IF NOT EXISTS run_released ON run(deliverable, queued_at)
   WHERE kind = 'release' AND outcome = 'success';
 CREATE INDEX IF NOT EXISTS stage_run_by_run ON stage_run(run, stage);

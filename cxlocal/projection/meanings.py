@@ -206,7 +206,7 @@ _VIEW_COLUMNS = {
     "run_timeline": """
         run | Run it happened in.
         at | When (UTC); for a stage, when it started.
-        what | stage, tests, deployment, publication, promotion, number, review; run where it went on.
+        what | stage, tests, deployment, publication, promotion, number, review, incident; run where it went on.
         name | Name of the stage, suite, service, target or promotion, or the version text.
         result | Outcome, kind of deployment (or how it failed), decision, or how the number was taken.
         environment | Environment it was in; empty for none.
@@ -275,6 +275,7 @@ SHAPES: dict[str, Shape] = {
     "deployment": Shape("version", "deployed_at", ("environment",)),
     "resource": Shape("component", "intended_at", ("tool",)),
     "deployment_resource": Shape(),
+    "incident": Shape("", "opened_at"),
     "turn": Shape("", "asked_at", ("ended_how",)),
     "resources_now": Shape("", "since"),
     "deployment_attempt": Shape("version", "tried_at", ("outcome",)),

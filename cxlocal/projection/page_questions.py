@@ -6,6 +6,7 @@ Title, description, SQL, as in ``questions``.
 from __future__ import annotations
 
 from cxlocal.projection.asked import CHOSEN_RUN, RUN_WORDS, asked_time
+from cxlocal.projection.figures import LIVE_ENVIRONMENT
 
 USUAL_RUNS, USUAL_TIMES_MIN = 20, 3
 """What a stage usually takes: the middle value of its successes in so many releases before; not known
@@ -152,6 +153,10 @@ SELECT coalesce(d.title, r.deliverable) AS title, r.deliverable, r.version, r.ki
   r.stopped_before, r.actor, r.reason, r.planned, r.online, r.place_kind, r.place, r.place_url,
   coalesce(m.name, r.host) AS machine, r.queued_at, r.started_at, r.finished_at, r.duration_seconds,
   r.revision, r.revision_subject, r.revision_author, r.revision_at, r.branch, r.proof,
+  r.fixes, (SELECT group_concat(w.version, ', ') FROM run w WHERE w.deliverable = r.deliverable
+    AND w.fixes = r.version) AS fixed_by,
+  (SELECT i.words || iif(i.closed_at IS NULL, ' (not over)', '') FROM incident i WHERE i.run = r.id
+    ORDER BY i.opened_at DESC LIMIT 1) AS at_fault,
   r.changes_total, r.changes_since, b.number_state, b.trouble, d.links, d.owner,
   (SELECT p.id FROM run p WHERE p.deliverable = r.deliverable AND p.queued_at < r.queued_at
     ORDER BY p.queued_at DESC LIMIT 1) AS run_before,
@@ -308,17 +313,15 @@ ORDER BY d.deployed_at DESC
     "not-live-yet": (
         "Commits that are released and not live yet",
         (
-            "Of the releases that went well since the version in the last environment of the plan. Empty:"
-            " the deliverable that ran last."
+            "Of the releases that went well since the version that is live (in the environment that the plan calls"
+            " live, else in its last). Empty: the deliverable that ran last."
         ),
-        """
+        f"""
 WITH chosen AS MATERIALIZED (SELECT coalesce(nullif(:deliverable, ''),
     (SELECT deliverable FROM run ORDER BY queued_at DESC LIMIT 1)) AS id),
 live AS MATERIALIZED (SELECT b.version_run, b.version, r.queued_at FROM chosen c
     JOIN deployments_now b ON b.deliverable = c.id JOIN run r ON r.id = b.version_run
-  WHERE b.environment = (SELECT o.name FROM plan_environment o WHERE o.lifetime = 'lasting'
-    AND o.plan_sha256 = (SELECT n.plan_sha256 FROM run n WHERE n.deliverable = c.id
-      AND n.kind = 'release' ORDER BY n.queued_at DESC LIMIT 1) ORDER BY o.position DESC LIMIT 1)
+  WHERE b.environment = {LIVE_ENVIRONMENT.format(of="c.id")}
   ORDER BY r.queued_at LIMIT 1)
 SELECT max(g.committed_at) AS committed_at, g.revision, g.subject, g.author,
   min(r.version) AS first_in, l.version AS live_version, r.id AS run

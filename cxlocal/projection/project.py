@@ -7,6 +7,7 @@ from typing import Any
 
 from cxlocal.events import types
 from cxlocal.events.document import Event
+from cxlocal.projection import incident_tables as incidents
 from cxlocal.projection import publication_tables as publications
 from cxlocal.projection import resource_tables as resources
 from cxlocal.projection import turn_tables as turns
@@ -115,7 +116,7 @@ def _queued(said: Said) -> list[Fact]:
         "deliverable": deliverable, "kind": custom.get("kind"), "actor": actor.get("id"),
         "actor_how": actor.get("how"), "reason": custom.get("reason"),
         "trigger": custom.get("trigger"), "planned": _flag_value(custom.get("planned")),
-        "place_kind": place.get("kind"), "place": place.get("name"),
+        "fixes": custom.get("fixes"), "place_kind": place.get("kind"), "place": place.get("name"),
         "place_url": place.get("run_url"), "place_number": place.get("number"),
         "place_run": place.get("run_id"), "place_attempt": counted(place.get("attempt")),
         "host": custom.get("host"), "online": _flag_value(custom.get("online")),
@@ -458,6 +459,8 @@ HANDLERS: dict[str, Callable[[Said], list[Fact]]] = {
     types.PUBLICATION_WITHDRAWN: publications.publication_withdrawn,
     types.RUN_INTENDED: resources.intended,
     types.RUN_RESOURCEGONE: resources.gone,
+    types.INCIDENT_DETECTED: incidents.detected,
+    types.INCIDENT_RESOLVED: incidents.resolved,
     types.RUN_TURNASKED: turns.turn_asked,
     types.RUN_TURNENDED: turns.turn_ended,
     types.RUN_GIVENUP: resources.given_up,

@@ -19,6 +19,7 @@ from cxlocal.projection.asked import (
     since,
 )
 from cxlocal.projection.evidence import EVIDENCE
+from cxlocal.projection.figures import FIGURES
 from cxlocal.projection.number_ledger import ledger_sql
 from cxlocal.projection.oversight_questions import OVERSIGHT_QUESTIONS
 from cxlocal.projection.page_questions import PAGE_QUESTIONS
@@ -234,6 +235,7 @@ QUERIES: dict[str, Query] = {
         **QUESTIONS,
         **PAGE_QUESTIONS,
         **OVERSIGHT_QUESTIONS,
+        **FIGURES,
         "evidence": EVIDENCE,
         **_EVERYDAY,
     }.items()

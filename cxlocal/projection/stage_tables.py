@@ -40,6 +40,7 @@ PLAN_ENVIRONMENT = Table(
     position INTEGER planned | 1 is the first of the file.
     title TEXT planned | Title for readers.
     lifetime TEXT planned | lasting or per-run.
+    live INTEGER planned | 1 where the plan calls it the one that is live; empty where it does not say.
     protected INTEGER planned | 1 when a run stops before it unless told to go on.
     """,
 )

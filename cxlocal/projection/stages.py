@@ -47,6 +47,7 @@ def _plan_environments(digest: str, plan: dict[str, Any]) -> list[Fact]:
             "position": position, "title": one.get("title") or "",
             "lifetime": one.get("lifetime") or "lasting",
             "protected": int(bool(one.get("protected"))),
+            "live": 1 if one.get("live") is True else None,
         })
         for position, one in enumerate(plan.get("environments") or [], 1)
     ]  # fmt: skip

@@ -18,6 +18,7 @@ from __future__ import annotations
 from cxlocal.projection.description import Column, Table
 from cxlocal.projection.following import FOLLOWING
 from cxlocal.projection.history_tables import HISTORY_TABLES, MACHINE
+from cxlocal.projection.incident_tables import INCIDENT
 from cxlocal.projection.indexes import INDEXES
 from cxlocal.projection.publication_tables import PLAN_TARGET, PUBLICATION, PUBLICATION_FILE
 from cxlocal.projection.resource_tables import DEPLOYMENT_RESOURCE, ENVIRONMENT, RESOURCE
@@ -74,6 +75,7 @@ TABLES: dict[str, Table] = {
         reason TEXT queued | Reason given for the run.
         trigger TEXT queued | manual, pipeline, event, schedule or other.
         planned INTEGER queued | 1 planned, 0 unplanned (hotfix, emergency).
+        fixes TEXT queued | Version that it repairs, as who asked for it said; empty for none.
         place_kind TEXT queued | laptop or ci.
         place TEXT queued | Which CI server; empty on a laptop.
         place_url TEXT queued | Page of the run at the CI server.
@@ -214,6 +216,7 @@ TABLES: dict[str, Table] = {
     "turn": TURN,
     "publication": PUBLICATION,
     "publication_file": PUBLICATION_FILE,
+    "incident": INCIDENT,
     "deployment": Table(
         "A version came to run in an environment.",
         "owned",
@@ -462,6 +465,7 @@ _REFERENCES = {
     "resource": "deliverable>deliverable run>run stage_run>stage_run node>machine",
     "deployment_resource": "deployment>deployment resource>resource",
     "turn": "deliverable>deliverable run>run node>machine",
+    "incident": "deliverable>deliverable run>run",
     "deployment": "deliverable>deliverable version_run>run run>run stage_run>stage_run",
     "deployment_attempt": "deliverable>deliverable run>run stage_run>stage_run node>machine",
     "deployment_replaces": "deployment>deployment replaced>deployment",

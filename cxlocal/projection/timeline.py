@@ -41,6 +41,10 @@ UNION ALL SELECT q.run, q.asked_at, 'run', coalesce(q.up_to, ''), 'went on', '',
   coalesce(nullif(q.reason, ''), q.actor) FROM run_asked q WHERE q.resumed = 1 {q.run}
 UNION ALL SELECT w.run, w.reviewed_at, 'review', coalesce(w.actor, ''), 'answered for', '', NULL, NULL,
   w.words FROM review w WHERE w.reviewed_at IS NOT NULL {w.run}
+UNION ALL SELECT i.run, i.opened_at, 'incident', coalesce(i.actor, ''), 'at fault',
+  coalesce(i.environment, ''), NULL, NULL, i.words FROM incident i WHERE i.opened_at IS NOT NULL {i.run}
+UNION ALL SELECT i.run, i.closed_at, 'incident', coalesce(i.closed_by, ''), 'over',
+  coalesce(i.environment, ''), NULL, NULL, i.closed_words FROM incident i WHERE i.closed_at IS NOT NULL {i.run}
 UNION ALL SELECT v.run, v.used_at, 'number', v.text, v.how, '', NULL, NULL, v.line
   FROM version v WHERE v.used_at IS NOT NULL {v.run}
 UNION ALL SELECT e.created_by_run, e.created_at, 'environment', e.instance, 'created', e.name,

@@ -29,9 +29,9 @@ _POINTS_TO = (
     "run", "stage_run", "version_run", "final_of", "created_by_run", "deployment",
 )  # fmt: skip
 """Columns that hold ids of rows which belong to one deliverable."""
-_VERSIONS = ("version", "text", "changes_since")
+_VERSIONS = ("version", "text", "changes_since", "fixes")
 _NAMES = frozenset({
-    "artifact", "deployment", "deployment_attempt", "promotion", "publication", "run", "version",
+    "artifact", "deployment", "deployment_attempt", "incident", "promotion", "publication", "run", "version",
 })  # fmt: skip
 """Tables whose versions are texts of ours; elsewhere they are those of tools and plugins."""
 

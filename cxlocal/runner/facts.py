@@ -141,6 +141,7 @@ def facts_of(
         reason=request.reason,
         trigger="manual" if source.place.kind == "laptop" else "pipeline",
         planned=request.planned,
+        fixes=request.fixes,
         online=online,
         revision=source.revision,
         repository={

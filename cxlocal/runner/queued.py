@@ -30,6 +30,8 @@ class RunFacts(NamedTuple):
     reason: str = ""
     trigger: str = "manual"
     planned: bool = True
+    fixes: str = ""
+    """The version that it repairs."""
     online: bool | None = None
     revision: Revision | None = None
     repository: dict[str, str] | None = None
@@ -54,6 +56,7 @@ def queued_facts(plan: Plan, facts: RunFacts) -> dict[str, Any]:
         "reason": shorten(facts.reason, 1000),
         "trigger": facts.trigger,
         "planned": facts.planned,
+        **({"fixes": facts.fixes} if facts.fixes else {}),
         "place": facts.place._asdict(),
         "host": host_name(),
         "online": facts.online,

@@ -4,9 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from cxlocal.errors import CxError
+from cxlocal.errors import CxError, UsageError
+from cxlocal.patterns import compile_late
+from cxlocal.projection.truth import VERSION
 from cxlocal.runner.workspace import FREE_BYTES
 from cxlocal.values import NamedTuple
+
+_VERSION = compile_late(VERSION)
+
+
+def repaired(text: str) -> str:
+    """The version that a run says it repairs, as it was typed. Raises UsageError for what is none.
+
+    Whether there is such a version is not asked: in an emergency its history may not be here.
+    """
+    if text and not _VERSION.fullmatch(text):
+        raise UsageError(
+            f"{text[:80]!r} cannot be a version",
+            why="--fixes names the version that this run repairs",
+            hint="write it as 'cxlocal log' shows it: --fixes 2.7.106",
+            name="no-version",
+        )
+    return text
 
 
 class Request(NamedTuple):
@@ -22,6 +41,8 @@ class Request(NamedTuple):
     """The person named it by its id, not by its version."""
     reason: str = ""
     planned: bool = True
+    fixes: str = ""
+    """The version that it repairs."""
     moved: str = ""
     """The reason given with ``--journal-was-moved``."""
     allow_older: bool = False

@@ -22,6 +22,8 @@ from datasette_cxlocal.words import (
     plain,
     shown,
     state_text,
+    today,
+    utc_of,
 )
 
 HAPPENED = {
@@ -116,11 +118,14 @@ async def diary_page(place: Place, what: str, asked: Mapping[str, str]) -> dict[
     month = await place.ask("diary-days", {"month": f"{first:%Y-%m}" if first else ""}, 400)
     if first is None:
         newest = asked_day(str(month.rows[-1]["day"])) if month.rows else None
-        first = newest.replace(day=1) if newest else _today(place).replace(day=1)
+        first = newest.replace(day=1) if newest else today(place.now_ms).replace(day=1)
     if day is None:
         busy = [found for row in month.rows if (found := asked_day(str(row["day"])))]
-        day = max(busy, default=_today(place) if _today(place).replace(day=1) == first else first)
-    given = {"since": _utc(day), "until": _utc(day + timedelta(days=1))}
+        day = max(
+            busy,
+            default=today(place.now_ms) if today(place.now_ms).replace(day=1) == first else first,
+        )
+    given = {"since": utc_of_day(day), "until": utc_of_day(day + timedelta(days=1))}
     diary = await place.ask("diary", given)
     return {
         "title": f"Diary: {long_day(day)}",
@@ -138,15 +143,9 @@ async def diary_page(place: Place, what: str, asked: Mapping[str, str]) -> dict[
     }  # fmt: skip
 
 
-def _today(place: Place) -> date:
-    return datetime.fromtimestamp(place.now_ms / 1000).astimezone().date()
-
-
-def _utc(day: date) -> str:
-    """The beginning of a day in the zone of this machine, as a stored question takes it."""
-    at = datetime.combine(day, time()).astimezone()
-    offset = f"{at:%z}" or "+0000"
-    return f"{day.isoformat()} 00:00:00{offset[:3]}:{offset[3:5]}"
+def utc_of_day(day: date) -> str:
+    """When a day begins in the zone of the page, in UTC."""
+    return utc_of(datetime.combine(day, time()))
 
 
 def _days(

@@ -26,6 +26,8 @@ RESULTS = {
     "other bytes than were made": State("other bytes than were made", "✗", "bad"),
     "which bytes is not known": State("which bytes is not known", "?", "wait"),
     "answered for": State("answered for", "✓", "good"),
+    "over": State("is over", "✓", "good"),
+    "not over": State("is not over", "✗", "bad"),
     "noticed": State("noticed", "⚑", "wait"),
 }
 

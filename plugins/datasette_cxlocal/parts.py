@@ -3,7 +3,7 @@ JSON and CSV. A part that is late or broken is missing alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -61,15 +61,22 @@ class Place(NamedTuple):
         found = await rows_of(self.datasette, self.database, sql, asked)
         kept = (found or [])[:rows]
         more = len(found or ()) > rows
-        return Part(query.title, kept, found is None, more, *await self._addresses(name, asked))
+        return Part(query.title, kept, found is None, more, *(await self.ways(name))(asked))
 
-    async def _addresses(self, name: str, asked: dict[str, str]) -> tuple[str, str, str]:
+    async def ways(self, name: str) -> Callable[[Mapping[str, str]], tuple[str, str, str]]:
+        """A function from what is given to a stored question to the addresses of its answer: a page, JSON and
+        CSV."""
         urls = self.datasette.urls
-        given = {key: value for key, value in asked.items() if value}
-        if await has_query(self.datasette, self.database, name):
-            base = str(urls.query(self.database, name))
-        else:  # without the metadata, the statement itself
-            base, given = str(urls.database(self.database)), {"sql": QUERIES[name].sql, **asked}
-        tail = f"?{urlencode(given)}" if given else ""
-        also = f"&{urlencode(given)}" if given else ""
-        return f"{base}{tail}", f"{base}.json?_shape=array{also}", f"{base}.csv{tail}"
+        stored = await has_query(self.datasette, self.database, name)
+        base = str(urls.query(self.database, name) if stored else urls.database(self.database))
+
+        def made(asked: Mapping[str, str]) -> tuple[str, str, str]:
+            given = {key: value for key, value in asked.items() if value}
+            if not stored:  # without the metadata, the statement itself
+                empty = dict.fromkeys(QUERIES[name].parameters, "")
+                given = {"sql": QUERIES[name].sql, **empty, **asked}
+            tail = f"?{urlencode(given)}" if given else ""
+            also = f"&{urlencode(given)}" if given else ""
+            return f"{base}{tail}", f"{base}.json?_shape=array{also}", f"{base}.csv{tail}"
+
+        return made

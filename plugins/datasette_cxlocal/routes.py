@@ -17,6 +17,7 @@ from datasette_cxlocal.cells import size_text
 from datasette_cxlocal.diary import diary_page, feed
 from datasette_cxlocal.difference import difference_page
 from datasette_cxlocal.evidence import evidence_page
+from datasette_cxlocal.figures import figures_page
 from datasette_cxlocal.journals import first_journal, is_journal, may_view
 from datasette_cxlocal.machines import machines_page
 from datasette_cxlocal.parts import Place
@@ -72,6 +73,7 @@ PAGES = {
     "product": Page("cxlocal_product.html", product_page, "release_board"),
     "then": Page("cxlocal_then.html", then_page, "release_board", "Then"),
     "unusual": Page("cxlocal_sections.html", unusual_page, "run_board", "Unusual"),
+    "figures": Page("cxlocal_sections.html", figures_page, "run_board", "Figures"),
     "machines": Page("cxlocal_sections.html", machines_page, "run_board", "Machines"),
     "evidence": Page("cxlocal_sections.html", evidence_page, "run_board"),
     "run": Page("cxlocal_run.html", _run, "run_board"),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, time
+from datetime import UTC, datetime, time
 from typing import Any
 
 from datasette_cxlocal.diary import asked_day
 from datasette_cxlocal.parts import Place
-from datasette_cxlocal.words import moment, moment_text, person, shown
+from datasette_cxlocal.words import ZONE, moment, moment_text, person, shown, there
 
 _MINUTE = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d):(\d\d)(?::\d\d(?:\.\d+)?)?", re.ASCII)
 """What a field for a time sends."""
@@ -26,14 +26,14 @@ def asked_time(text: str) -> str:
         at = time(int(found[2]), int(found[3])) if found else time(23, 59, 59)
     except ValueError:
         return ""
-    moment = datetime.combine(day, at).astimezone()
+    moment = there(datetime.combine(day, at))
     offset = f"{moment:%z}"
     return f"{moment:%Y-%m-%d %H:%M:%S}{offset[:3]}:{offset[3:5]}"
 
 
 async def then_page(place: Place, what: str, asked: Mapping[str, str]) -> dict[str, Any]:
     """What ``cxlocal_then.html`` shows."""
-    now = datetime.fromtimestamp(place.now_ms / 1000).astimezone()
+    now = datetime.fromtimestamp(place.now_ms / 1000, UTC).astimezone(ZONE.get())
     given = asked.get("at", "")
     at = asked_time(given)
     known = asked_time(asked.get("known", "")) or at

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from datetime import date, datetime
+from contextvars import ContextVar
+from datetime import UTC, date, datetime, tzinfo
 
 from markupsafe import Markup
 
@@ -118,12 +119,32 @@ def state_text(state: State) -> Markup:
     return Markup('<span class="cx-state cx-{}">{}{}</span>').format(state.kind, mark, state.word)
 
 
+ZONE: ContextVar[tzinfo | None] = ContextVar("ZONE", default=None)
+"""Of the times on the page that is being made; None for that of this machine."""
+
+
 def local(value: object) -> datetime | None:
-    """A UTC text of the journal in the zone of this machine; None for what is no time."""
+    """A UTC text of the journal in the zone of the page; None for what is no time."""
     try:
-        return datetime.fromisoformat(str(value)).astimezone()
+        return datetime.fromisoformat(str(value)).astimezone(ZONE.get())
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def today(now_ms: int) -> date:
+    """The day it is in the zone of the page."""
+    return datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(ZONE.get()).date()
+
+
+def there(at: datetime) -> datetime:
+    """A time on the clocks of the zone of the page, with that zone."""
+    zone = ZONE.get()
+    return at.astimezone() if zone is None else at.replace(tzinfo=zone)
+
+
+def utc_of(at: datetime) -> str:
+    """The same as the journal writes it."""
+    return f"{there(at).astimezone(UTC):%Y-%m-%dT%H:%M:%S}.000Z"
 
 
 def moment_text(value: object) -> str:
@@ -175,7 +196,7 @@ def coarse(seconds: float) -> str:
 
 def zone_text(now_ms: int) -> str:
     """The zone of the times on a page, such as ``+0545 (UTC+05:45)``."""
-    at = datetime.fromtimestamp(now_ms / 1000).astimezone()
+    at = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(ZONE.get())
     offset = f"{at:%z}"
     name = at.tzname() or ""
     utc = f"UTC{offset[:3]}:{offset[3:5]}" if at.utcoffset() else "UTC"

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(300)]
 PAGES = (
     "board", "run/latest", "run/2.7.100", "run/2.7.4", "diary", "product?deliverable=webshop",
     "way/2.7.100", "difference?older=2.7.1&newer=2.7.3", "then?at=2026-11-27T05:30&known=2026-11-27T05:10",
-    "unusual", "machines", "evidence/2.7.100",
+    "unusual", "figures", "machines", "evidence/2.7.100",
 )  # fmt: skip
 FORMS: dict[str, dict[str, Any]] = {
     "desk": {"viewport": {"width": 1280, "height": 800}},

@@ -22,7 +22,7 @@ from cxlocal.projection import queries
 PAGES = [
     "/journal/-/board", "/journal/-/run/latest", "/journal/-/diary", "/journal/-/product",
     "/journal/-/way/latest", "/journal/-/then", "/journal/-/difference", "/journal/-/unusual",
-    "/journal/-/machines", "/journal/-/evidence/latest",
+    "/journal/-/machines", "/journal/-/evidence/latest", "/journal/-/figures",
 ]  # fmt: skip
 
 

@@ -13,7 +13,17 @@ from typing import Any
 import pytest
 
 from cxlocal.domain import Outcome
-from cxlocal.events import machines, outputs, places, publications, resources, runs, turns, types
+from cxlocal.events import (
+    incidents,
+    machines,
+    outputs,
+    places,
+    publications,
+    resources,
+    runs,
+    turns,
+    types,
+)  # fmt: skip
 from cxlocal.events.document import Draft, build_document, encode_document
 
 RUN = "0f0e0d0c-0b0a-4908-8706-050403020100"
@@ -70,6 +80,10 @@ def drafts() -> list[Draft]:
         ),
         runs.run_reverified(REF, proof={"kind": "confirmed"}, agrees=True),
         runs.run_reviewed(REF, actor=ACTOR, words="looked into it"),
+        incidents.incident_detected(
+            REF, incident=RUN, version="1.0.0", environment="p", actor=ACTOR, words="down"
+        ),
+        incidents.incident_resolved(REF, incident=RUN, environment="p", actor=ACTOR, words="up"),
         runs.run_flagged(kind="note", subject="s", text="t"),
         runs.stage_started(REF, stage="s", attempt=1, facts={"kind": "task"}),
         outputs.build_started(REF, stage="s", attempt=1, environment=""),

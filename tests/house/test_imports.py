@@ -35,6 +35,7 @@ ALLOWED = {
         "cxlocal.projection.page_questions",
         # What is said of a version's proof, and what settles a flag: as commands say it.
         "cxlocal.projection.evidence",
+        "cxlocal.projection.figures",
         "cxlocal.projection.flags",
         # median() and percentile() as `cxlocal sql` has them.
         "cxlocal.projection.statistics",

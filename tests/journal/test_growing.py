@@ -25,6 +25,7 @@ from cxlocal.commands.find_run import find_run
 from cxlocal.commands.root import cli
 from cxlocal.domain import Outcome
 from cxlocal.events.document import Event, hash_of
+from cxlocal.events.incidents import incident_detected
 from cxlocal.events.runs import run_flagged, run_judged, run_restricted, run_resumed, run_reviewed
 from cxlocal.exchange import carried, followed
 from cxlocal.exchange.copies import begin_again
@@ -139,6 +140,14 @@ class World:
         story.say(
             run_resumed(story.ref, after=[], actor=story.actor, reason=""),
             run_reviewed(story.ref, actor=story.actor, words="seen"),
+            incident_detected(
+                story.ref,
+                incident=f"i-{name}",
+                version=story.version,
+                environment="production",
+                actor=story.actor,
+                words="down",
+            ),
         )
         trial = machine.run(f"{name} tried", "unlucky", kind="rehearsal").stage("unit")
         trial.say(
@@ -329,6 +338,7 @@ a_story = page_of("story", run="1.0.4", deliverable="webshop")
 a_version = page_of("version-history", version="1.0.4", deliverable="webshop")
 what_failed = page_of("failed-runs")
 what_was_numbered_offline = page_of("offline-numbers")
+what_a_run_was = page_of("one-run", run="1.0.4")
 lead_times = page_of("lead-time")
 a_day = page_of("diary", since="2026-11-23 02:13", until="2026-11-23 02:40")
 
@@ -373,7 +383,7 @@ def the_conflicting_numbers(world: World, _: str) -> float:
 
 
 BOUNDED: list[Cost] = [
-    what_was_unusual, a_story, a_version, a_day, what_failed, what_was_numbered_offline,
+    what_was_unusual, what_a_run_was, a_story, a_version, a_day, what_failed, what_was_numbered_offline,
     one_more_deployment, one_more_machine, the_conflicting_numbers,
     what_exists_in_one_place, what_a_run_made,
     what_failed_in_one_place, whether_a_stage_began_to_deploy,
@@ -534,6 +544,8 @@ NOTICED = {
     "run_asked_by_run": [a_run_shown],
     "review_by_run": [a_run_shown],
     "run_unusual": [what_was_unusual],
+    "run_fixing": [what_a_run_was],
+    "incident_by_run": [a_run_shown],
     "attempt_bad": [what_failed],
     "version_offline": [what_was_numbered_offline],
     "version_shared": [the_conflicting_numbers],
@@ -554,7 +566,7 @@ NOTICED = {
     "machine_by_host": [one_more_machine],
     "promotion_by_hand": [a_day],
     "attempt_by_stage_run": [whether_a_stage_began_to_deploy],
-    "attempt_by_run": [a_run_shown],
+    "attempt_by_run": [a_story],
     "flag_by_subject": [the_flags],
 }  # fmt: skip
 """By index: what would grow without it."""
