@@ -18,7 +18,7 @@ RUN_STAGES = {"run", "rehearse", "drill", "demo", "stage", "deploy", "rollback"}
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "run --dry-run": (), "run start": ("--allow-uncommitted",), "run finish": (),
-    "promote": ("qa", "--reason", "x"), "status": (), "log": (), "show": (),
+    "promote": ("qa", "--reason", "x"), "status": (), "log": (), "notes": (), "show": (),
     "artifact": (), "artifact list": (), "artifact get": (), "review": ("x", "-m", "y"),
     "browse": ("--get", "/"), "sql": ("select 1",), "version": (), "version list": (),
     "version explain": ("1.0.0",), "version next": (), "prepare": (), "sync": (), "store": (),
