@@ -122,6 +122,8 @@ PLACEHOLDERS = (
     "commit", "ticket",
 )  # fmt: skip
 """What may stand in braces in an address that pages lead to. ``from`` and ``to`` are UTC times."""
+TICKET = compile_late(r"(?<![\w-])(?:[A-Z][A-Z0-9]{1,9}-|#)[0-9]{1,9}(?![\w-])")
+"""What looks like a ticket in a commit message: SHOP-12, #12."""
 TEMPLATE_CHARACTERS_MAX = 500
 _PLACEHOLDER = compile_late(r"\{([^{}]*)\}")
 _WEB = compile_late(r"https?://[A-Za-z0-9\[][^\s\\@<>\"'`]*", re.IGNORECASE)
@@ -157,3 +159,8 @@ def web_link(template: object, given: Mapping[str, str | None]) -> str:
     if any(not given.get(name) for name in _PLACEHOLDER.findall(template)):
         return ""
     return _PLACEHOLDER.sub(lambda found: quote(given[found[1]] or "", safe=""), template)
+
+
+def ticket_link(template: object, named: str) -> str:
+    """The address of a ticket as a commit message names it (``SHOP-12``, ``#12``); as ``web_link``."""
+    return web_link(template, {"ticket": named.lstrip("#")})

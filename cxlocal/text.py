@@ -13,6 +13,14 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536
 _DURATION = compile_late(r"(\d+)\s*([smhdwy])")
 
 
+_HARMFUL = compile_late(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""C0 and C1 controls and DEL begin terminal escape sequences; the bidirectional controls reorder what
+stands around them ("Trojan source"); U+2028 and U+2029 break lines; lone surrogates are bytes that were
+not UTF-8. None of them may reach a terminal or a page from data."""
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 
@@ -70,6 +78,22 @@ def duration_text(seconds: float) -> str:
             small = rest // small_size
             return f"{big} {name} {small} {small_name}" if small else f"{big} {name}"
     return f"{whole} s"
+
+
+def harmless(text: str, *, keep: str = "") -> str:
+    """``text`` with control characters written out (``\\x1b``), except those in ``keep``."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _HARMFUL.sub(lambda match: _written_out(match[0], keep), text)
+
+
+def _written_out(character: str, keep: str) -> str:
+    if character in keep:
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # an undecodable byte (PEP 383): show the byte
+        return f"\\x{code - 0xDC00:02x}"
+    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
 
 
 def clean_text(text: str) -> str:

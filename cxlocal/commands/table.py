@@ -37,6 +37,7 @@ ROWS = (
     Row("status", "status:status", "Show what is live, what was released last and what waits.", "Look"),
     Row("log", "log:log", "Show the runs this machine knows of, newest first.", "Look"),
     Row("show", "show:show", "Tell the story of one run: why, what, where, and how it went.", "Look"),
+    Row("notes", "notes:notes", "Write the notes of a version, or of what would go out next.", "Look"),
     Row("artifact", "artifact:artifact", "List the artifacts of a run, and copy them out.", "Look"),
     Row("review", "review:review", "Answer for a run that was out of the ordinary.", "Look"),
     Row("incident", "incident:incident", "Say that what is live is at fault, and when it is over.", "Look"),

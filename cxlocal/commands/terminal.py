@@ -6,40 +6,20 @@ Data goes to standard output (``cxlocal.commands.output``), everything said abou
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from typing import TextIO
 
 import click
 
+from cxlocal import text
 from cxlocal.processes.stdout import GONE, let_go
 
-# C0 and C1 controls and DEL begin terminal escape sequences; the bidirectional controls reorder
-# what stands around them ("Trojan source"); U+2028 and U+2029 break lines; lone surrogates are
-# bytes that were not UTF-8. None of them may reach a terminal from data.
-# Compiled when first used (re keeps it): --help needs no pattern.
-_HARMFUL = r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+harmless = text.harmless
+"""Foreign text as a terminal may have it."""
 
 # Fallback where neither COLUMNS nor the terminal says how wide it is: the width of the docs.
 DEFAULT_COLUMNS = 80
-
-
-def harmless(text: str, *, keep: str = "") -> str:
-    """``text`` with control characters written out (``\\x1b``), except those in ``keep``."""
-    if text.isascii() and text.isprintable():
-        return text
-    return re.sub(_HARMFUL, lambda match: _written_out(match[0], keep), text)
-
-
-def _written_out(character: str, keep: str) -> str:
-    if character in keep:
-        return character
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # an undecodable byte (PEP 383): show the byte
-        return f"\\x{code - 0xDC00:02x}"
-    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
 
 
 def use_color(choice: str, environ: Mapping[str, str], stream: TextIO) -> bool:

@@ -53,7 +53,9 @@ FROM asked, (SELECT {_FIRST} AS first) WHERE k < first ORDER BY 1, 2
     ),
     "commits": (
         "Commits in a run",
-        (f"Which commits a run brought since the version that was live before. {RUN_WORDS}"),
+        (
+            f"Which commits a run brought since the version that was live, or released, before. {RUN_WORDS}"
+        ),
         f"""
 SELECT position, revision, subject, author, committed_at FROM run_change
 WHERE run = {CHOSEN_RUN}

@@ -95,7 +95,7 @@ TABLES: dict[str, Table] = {
         proof_age_seconds REAL queued | Age of what the proof rests on, in seconds.
         reverified INTEGER reverified | 1 the remote agreed later, 0 it disagreed, empty not asked.
         plan_sha256 TEXT queued | Digest of the frozen plan.
-        changes_total INTEGER queued | Commits since the version live in the target before.
+        changes_total INTEGER queued | Commits since the version before: that live in the target, or released where nothing is to be live.
         changes_since TEXT queued | That version; empty when there was none.
         uncommitted_total INTEGER queued | Changed files in the working tree not in this run.
         final_of TEXT queued | Run of the pre-release that this run makes final; empty for others.
@@ -126,7 +126,7 @@ TABLES: dict[str, Table] = {
     "run_asked": RUN_ASKED,
     "review": REVIEW,
     "run_change": Table(
-        "A commit that a run brought compared with what was live before (200 at most, then a count).",
+        "A commit that a run brought compared with the version before (200 at most, then a count).",
         "union",
         "run revision",
         """

@@ -1,4 +1,4 @@
-"""The commits that a release brings to a place: those since what is live there.
+"""The commits that a release brings to a place: those since what is live there, or was released before.
 
 History is not always a line. A clone can be shallow, a branch can be rewritten, a release can go
 back; the answer then says so in a sentence, and a number is given only where it is right.
@@ -6,7 +6,7 @@ back; the answer then says so in a sentence, and a number is given only where it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cxlocal.revision.git import World, ask, decode, git
 from cxlocal.revision.reach import known_objects
@@ -47,24 +47,25 @@ def changes_since(
     *,
     limit: int = LIMIT,
     paths: Sequence[str] = (),
+    was: str = "live",
 ) -> Changes:
     """The commits in ``new`` that ``old`` (what is live; None if nothing is) does not have.
 
     ``paths`` leaves out commits that touch nothing of the deliverable. At most ``limit`` are
-    listed.
+    listed. ``was`` says what ``old`` is: live, or released.
     """
     if old == new:
         return Changes(0, (), False, "the same commit as before")
     if old is None:
-        return _forward(repository, new, (), limit, paths, "nothing was live here before")
+        return _forward(repository, new, (), limit, paths, f"nothing was {was} here before")
     if old not in known_objects(repository, [old]):
         why = "this clone is shallow" if repository.shallow else "it is not in this clone"
-        return Changes(None, (), False, f"what was live before ({old[:12]}) is unknown: {why}")
-    note = _direction(repository, old, new)
+        return Changes(None, (), False, f"what was {was} before ({old[:12]}) is unknown: {why}")
+    note = _direction(repository, old, new, was)
     return _forward(repository, new, (f"^{old}",), limit, paths, note)
 
 
-def _direction(repository: Repository, old: str, new: str) -> str:
+def _direction(repository: Repository, old: str, new: str, was: str) -> str:
     """A sentence about how ``new`` relates to ``old``; empty when it simply follows."""
     raw = ask(
         repository.root, "rev-list", "--left-right", "--count", "--end-of-options",
@@ -74,11 +75,11 @@ def _direction(repository: Repository, old: str, new: str) -> str:
     if not lost:
         return ""
     if not gained:
-        return f"goes back: {counted(lost, 'commit')} of what was live before are not in it"
+        return f"goes back: {counted(lost, 'commit')} of what was {was} before are not in it"
     base = git(repository.root, "merge-base", "--end-of-options", old, new)
     if base.code != 0 and not repository.shallow:
         return "the two revisions have no common history"
-    return f"history differs: {counted(lost, 'commit')} of what was live before are not in it"
+    return f"history differs: {counted(lost, 'commit')} of what was {was} before are not in it"
 
 
 def _forward(
@@ -118,3 +119,17 @@ def _meets_boundary(repository: Repository, new: str, without: Sequence[str]) ->
     """Whether the walk from ``new`` ends where a shallow clone was cut off."""
     raw = ask(repository.root, "rev-list", "--end-of-options", new, *without, "--")
     return not shallow_commits(repository).isdisjoint(decode(raw).split())
+
+
+def bodies(repository: Repository, commits: Iterable[str]) -> dict[str, str]:
+    """What follows the first line of the messages of ``commits``, as far as they are in this clone."""
+    known = known_objects(repository, list(commits))
+    if not known:
+        return {}
+    raw = ask(
+        repository.root, "log", "--no-walk=unsorted", "--stdin", "--no-show-signature", "--no-color",
+        "--encoding=UTF-8", "--no-decorate", "-z", "--format=%H%x01%b",
+        input="\n".join(known).encode() + b"\n",
+    )  # fmt: skip
+    pairs = (entry.partition("\x01") for entry in decode(raw).split("\0") if entry)
+    return {commit: body for commit, _, body in pairs}

@@ -10,9 +10,11 @@ from cxlocal.errors import UsageError
 from cxlocal.files import fresh_folder
 from cxlocal.plan.freeze import freeze
 from cxlocal.revision.repository import dirty, identity, read_file, resolve, shown
+from cxlocal.runner.last_release import Released, last_released
 from cxlocal.runner.queued import RunFacts
 from cxlocal.runner.record import RunRecord
-from cxlocal.runner.run_version import stamp
+from cxlocal.runner.run_version import is_part, stamp
+from cxlocal.runner.source import find_scheme
 from cxlocal.text import counted
 
 if TYPE_CHECKING:
@@ -158,21 +160,30 @@ def facts_of(
 def changes_in(
     journal: Journal, source: Source, plan: Plan, to: str | None
 ) -> dict[str, Any] | None:
-    """The commits since the version that is live where this run leads; None when nothing is."""
+    """The commits since the version that is live where this run leads, or since what was released
+    before where the plan has no place to be live in; None where there is no such version."""
     lasting = [one.name for one in plan.environments if one.lifetime == "lasting"]
     target = to if to in lasting else (lasting[0] if lasting else "")
-    row = journal.one(LIVE, (plan.deliverable, target)) if target else None
-    if row is None or not row["revision"]:
+    if target:
+        row = journal.one(LIVE, (plan.deliverable, target))
+        before = Released(row["version"], row["run"], row["revision"] or "") if row else None
+    else:
+        before = last_released(
+            journal, find_scheme(source.manager, plan), plan.deliverable, plan.version.line,
+            source.repository, part=is_part(plan, source.repository),
+        )  # fmt: skip
+    if before is None or not before.commit:
         return None
     from cxlocal.revision.changes import changes_since
 
     found = changes_since(
-        source.repository, row["revision"], source.revision.commit, paths=plan.paths
-    )
+        source.repository, before.commit, source.revision.commit, paths=plan.paths,
+        was="live" if target else "released",
+    )  # fmt: skip
     return {
-        "since_version": row["version"],
-        "since_run": row["run"],
-        "since_commit": row["revision"],
+        "since_version": before.version,
+        "since_run": before.run,
+        "since_commit": before.commit,
         "total": found.total,
         "listed": [commit._asdict() for commit in found.listed],
         "note": found.note,
@@ -180,7 +191,7 @@ def changes_in(
 
 
 def words_of_changes(changes: dict[str, Any]) -> str:
-    """``4 commits since 2.7.3``; empty when nothing was live before."""
+    """``4 commits since 2.7.3``; empty when there was none before."""
     since, total = changes.get("since_version") or "", changes.get("total")
     if not since:
         return ""

@@ -43,7 +43,7 @@ class Opening(NamedTuple):
     proof: str
     uncommitted: tuple[str, ...]
     changes: str
-    """``4 commits since 2.7.3``; empty when nothing was live."""
+    """``4 commits since 2.7.3``; empty when there was none before."""
     stages: tuple[str, ...]
     kept: tuple[str, ...]
     """Stages that succeeded before (resume)."""

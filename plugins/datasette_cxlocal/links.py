@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from markupsafe import Markup
 
-from cxlocal.address import web_link
+from cxlocal.address import TICKET, ticket_link, web_link
 from datasette_cxlocal.words import SHOWN_CHARACTERS, plain, shown
-
-TICKET = re.compile(r"(?<![\w-])(?:[A-Z][A-Z0-9]{1,9}-|#)[0-9]{1,9}(?![\w-])")
-"""What looks like a ticket in a commit message: SHOP-12, #12."""
 
 
 def outward(links: Mapping[str, object], kind: str, **given: object) -> str:
@@ -27,7 +23,7 @@ def commit_subject(text: object, links: Mapping[str, object]) -> Markup:
         return shown(whole)
     parts, at = [], 0
     for found in TICKET.finditer(whole):
-        address = outward(links, "ticket", ticket=found[0].lstrip("#"))
+        address = ticket_link(links["ticket"], found[0])
         if address:
             parts += [
                 Markup("{}").format(whole[at : found.start()]),

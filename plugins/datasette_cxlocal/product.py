@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cxlocal.address import TICKET
 from cxlocal.projection.asked import PAGE_ROWS
-from datasette_cxlocal.links import TICKET
 from datasette_cxlocal.number_line import Field, number_line
 from datasette_cxlocal.parts import Part, Place
 from datasette_cxlocal.strips import Stay, strips

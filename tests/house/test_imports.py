@@ -56,6 +56,7 @@ PURE = (
     "cxlocal.numbers.log",
     "cxlocal.numbers.schemes",
     "cxlocal.survey",
+    "cxlocal.notes",
     "cxlocal.exchange.answers",
     "cxlocal.address",
     "cxlocal.exchange.messages",

@@ -18,7 +18,7 @@ import pytest
 ROOMS = (
     "cxlocal.version", "cxlocal.values", "cxlocal.patterns", "cxlocal.errors", "cxlocal.clock", "cxlocal.text", "cxlocal.domain",
     "cxlocal.address", "cxlocal.extras", "cxlocal.files", "cxlocal.private", "cxlocal.events", "cxlocal.projection", "cxlocal.processes",
-    "cxlocal.secrets", "cxlocal.journal", "cxlocal.numbers", "cxlocal.config", "cxlocal.survey",
+    "cxlocal.secrets", "cxlocal.journal", "cxlocal.numbers", "cxlocal.config", "cxlocal.survey", "cxlocal.notes",
     "cxlocal.revision",
     "cxlocal.hooks", "cxlocal.plan", "cxlocal.testing", "cxlocal.exchange", "cxlocal.sinks", "cxlocal.allocation",
     "cxlocal.bundles", "cxlocal.runner", "cxlocal.api", "cxlocal.doctor", "cxlocal.demo",

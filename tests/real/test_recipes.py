@@ -1,28 +1,21 @@
-"""The recipes of docs/recipes.md, typed from the page in sources of real projects.
-
-A fence says what is done with it: ``console`` is typed and its lines compared; of the others the word
-after the language is a file, written (``> FILE``), added to (``>> FILE``), or compared (``FILE``).
-"""
+"""The recipes of docs/recipes.md, typed from the page in sources of real projects."""
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from typed import FENCE, place, type_in
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "recipes.md"
 HEAVY = {"cargo"}
 """Programs that are large to install; recipes that need them are tried with ``--all``."""
 
 SOURCE = re.compile(r"`(pypi|npm|debian) ([^`]+)`(?:\s+in\s+`([^`]+)`)?")
-FENCE = re.compile(r"^```(\S+) ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMAND_SECONDS = 150
 
 
 class Recipe(NamedTuple):
@@ -73,49 +66,6 @@ def test_a_recipe_does_what_the_page_says(
                 place(folder, file, text)
     finally:
         cx("env", "destroy", "production", "--yes", cwd=folder)
-
-
-def type_in(folder: Path, console: str) -> None:
-    """Call each command and find its lines in what it said, in their order."""
-    for call in re.split(r"^\$ ", console, flags=re.MULTILINE)[1:]:
-        command, *lines = call.rstrip("\n").split("\n")
-        done = subprocess.run(
-            ["bash", "-ec", command], cwd=folder, capture_output=True, text=True,
-            timeout=COMMAND_SECONDS, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        said = done.stdout + done.stderr
-        assert done.returncode == 0, f"{command} ended in {done.returncode}:\n{said}"
-        at = 0
-        for line in lines:
-            wanted = ".*".join(map(re.escape, line.strip().split("…")))
-            found = re.compile(wanted).search(said, at)
-            assert found, f"{command} does not say {line!r} there:\n{said}"
-            at = found.end()
-
-
-def place(folder: Path, file: str, text: str) -> None:
-    """Write, add to, or compare a file, as its sign says."""
-    sign, _, name = file.rpartition(" ")
-    path = folder / name
-    if sign == ">":
-        path.write_text(text)
-    elif sign == ">>":
-        with path.open("a") as opened:
-            opened.write(text)
-    else:
-        written = tomllib.loads(path.read_text())
-        assert holds(written, tomllib.loads(text)), (
-            f"{name} does not hold that:\n{path.read_text()}"
-        )
-
-
-def holds(written: Any, shown: Any) -> bool:
-    """Whether everything that is shown stands in what was written."""
-    if isinstance(shown, dict):
-        return isinstance(written, dict) and all(
-            key in written and holds(written[key], value) for key, value in shown.items()
-        )
-    return bool(written == shown)
 
 
 def test_every_kind_has_its_recipe() -> None:

@@ -20,8 +20,9 @@ RUN_STAGES = {
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "run --dry-run": (), "run start": ("--allow-uncommitted",), "run finish": (),
-    "promote": ("qa", "--reason", "x"), "status": (), "log": (), "show": (),
-    "artifact": (), "artifact list": (), "artifact get": (), "review": ("x", "-m", "y"), "incident": (), "incident list": (), "incident open": ("-m", "x"), "incident close": ("-m", "x"),
+    "promote": ("qa", "--reason", "x"), "status": (), "log": (), "notes": (), "show": (),
+    "artifact": (), "artifact list": (), "artifact get": (), "review": ("x", "-m", "y"),
+    "incident": (), "incident list": (), "incident open": ("-m", "x"), "incident close": ("-m", "x"),
     "browse": ("--get", "/"), "sql": ("select 1",), "version": (), "version list": (),
     "version explain": ("1.0.0",), "version next": (), "prepare": (), "sync": (), "sinks": ("--now",), "store": (),
     "store status": (), "store follow": ("--all",), "store create": ("{place}/store.db",),

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-# The kit stands beside the contract suite; test folders are no packages.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
+# The kit stands beside the contract suite, and what types pages above; test folders are no packages.
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "stores"), str(TESTS)]
 
 HEAD = """\
 cx = 1

@@ -171,7 +171,7 @@ def test_what_reaches_beyond_a_rehearsal_is_refused_while_it_goes_on(
 
 INWARD = {
     "run", "run start", "run finish", "rehearse", "drill", "demo", "stage", "promote", "deploy", "rollback",
-    "publish", "withdraw", "incident", "incident list",
+    "publish", "withdraw", "incident", "incident list", "notes",
     "status", "log", "show", "artifact", "artifact list", "artifact get", "browse", "sql", "version",
     "version list", "version explain", "version next", "store", "store status", "store members", "serve",
     "export", "verify", "journal", "journal path", "journal rebuild", "journal recover", "doctor", "init",
