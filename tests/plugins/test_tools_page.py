@@ -15,6 +15,7 @@ from cxlocal_plugins.containers import Docker, Podman
 from cxlocal_plugins.haproxy import Haproxy
 from cxlocal_plugins.local_service.tool import LocalService
 from cxlocal_plugins.oci import Oci
+from cxlocal_plugins.postgresql import Postgresql
 from cxlocal_plugins.pytest_tool import Pytest
 from cxlocal_plugins.wheel import Wheel
 
@@ -24,7 +25,7 @@ from cxlocal.hooks.tool import Tool, verbs_of
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tools.md").read_text(encoding="utf-8")
 TOOLS: dict[str, type[Tool]] = {
     tool.name: tool
-    for tool in (Wheel, Pytest, LocalService, Commands, Oci, Podman, Docker, Haproxy)
+    for tool in (Wheel, Pytest, LocalService, Commands, Oci, Podman, Docker, Haproxy, Postgresql)
 }
 
 
@@ -43,7 +44,10 @@ def test_the_options_are_those_of_the_tool(tool: type[Tool]) -> None:
 
 
 def needed(tool: type[Tool]) -> dict[str, str]:
-    return {LocalService: {"module": "webshop"}, Haproxy: {"socket": "admin.sock"}}.get(tool, {})
+    return {
+        LocalService: {"module": "webshop"}, Haproxy: {"url": "admin.sock"},
+        Postgresql: {"url": "postgresql:///shop"},
+    }.get(tool, {})  # fmt: skip
 
 
 @pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
