@@ -101,6 +101,7 @@ SHIPPED: tuple[Shipped, ...] = (
     Shipped("containers", "cxlocal_plugins.containers", ("cxlocal_register_tools",)),
     Shipped("haproxy", "cxlocal_plugins.haproxy", ("cxlocal_register_tools",)),
     Shipped("postgresql", "cxlocal_plugins.postgresql", ("cxlocal_register_tools",)),
+    Shipped("ssh", "cxlocal_plugins.ssh", ("cxlocal_register_tools",)),
     Shipped("junit", "cxlocal_plugins.junit", ("cxlocal_register_report_readers",)),
     Shipped("ci", "cxlocal_plugins.ci", ("cxlocal_identify_ci",)),
     Shipped("sqlite-store", "cxlocal_sync.plugin", ("cxlocal_register_stores",)),
