@@ -100,6 +100,7 @@ class WorkerContext:
         self.component = fields.component
         self.behind = fields.behind
         self.host = fields.host
+        self.back = fields.back
         self.artifact = fields.artifact
         self.variables: Mapping[str, str] = fields.variables
         self.wanted: Mapping[str, int] = fields.wanted

@@ -102,6 +102,8 @@ SHIPPED: tuple[Shipped, ...] = (
     Shipped("haproxy", "cxlocal_plugins.haproxy", ("cxlocal_register_tools",)),
     Shipped("git-tag", "cxlocal_plugins.targets.git_tag", ("cxlocal_register_tools",)),
     Shipped("folder", "cxlocal_plugins.targets.folder", ("cxlocal_register_tools",)),
+    Shipped("postgresql", "cxlocal_plugins.postgresql", ("cxlocal_register_tools",)),
+    Shipped("ssh", "cxlocal_plugins.ssh", ("cxlocal_register_tools",)),
     Shipped("junit", "cxlocal_plugins.junit", ("cxlocal_register_report_readers",)),
     Shipped("sinks", "cxlocal_plugins.sinks", ("cxlocal_register_sinks",)),
     Shipped("ci", "cxlocal_plugins.ci", ("cxlocal_identify_ci",)),

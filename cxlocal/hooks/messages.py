@@ -75,6 +75,7 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True):
     component: str = ""
     behind: str = ""
     host: str = ""
+    back: bool = False
     artifact: ArtifactRef | None = None
     variables: dict[str, str] = {}
     wanted: dict[str, int] = {}

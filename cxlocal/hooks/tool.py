@@ -272,6 +272,9 @@ class Context(Protocol):
     """The balancer's own name, where ``component`` stands behind it and the balancer is asked."""
     host: str
     """Where an instance is, or is to be, made; empty where the component names no hosts."""
+    back: bool
+    """The deployment goes back to an older version: ``apply`` says its outputs, and need not undo what a newer
+    version changed in place."""
     artifact: ArtifactRef | None
     """What ``create`` is to run; None where the component has no artifact."""
     variables: Mapping[str, str]

@@ -1,6 +1,6 @@
 """The tool ``haproxy``: weights of instances behind a balancer, by its runtime interface.
 
-Either the balancer is there (``socket``), on this machine or on the component's host, or the tool runs one here
+Either the balancer is there (``url``), on this machine or on the component's host, or the tool runs one here
 with a ``config`` of the checkout, into which it writes the servers, so that a restart forgets nothing.
 """
 
@@ -52,12 +52,12 @@ class Haproxy(Tool):
     title = "Balancer (haproxy)"
 
     class Options(Tool.Options, frozen=True):
-        """``socket``: the stats socket (level admin) of a balancer that is there. ``config``: a file of the
-        checkout; the tool runs haproxy here with it, at ``port`` (0: a free one that stays), for which it has
-        the word CXLOCAL_PORT. ``backend``: where the instances go. ``server``: what each of them is given.
-        ``state``: the file for turn and weights, by default beside the socket."""
+        """``url``: the stats socket (level admin) of a balancer that is given. ``config``: a file of the
+        checkout; without ``url`` the tool runs haproxy here with it, at ``port`` (0: a free one that stays),
+        for which it has the word CXLOCAL_PORT. ``backend``: where the instances go. ``server``: what each of
+        them is given. ``state``: the file for turn and weights, by default beside the socket."""
 
-        socket: str = ""
+        url: str = ""
         config: str = ""
         port: int = 0
         backend: str = "web"
@@ -66,27 +66,32 @@ class Haproxy(Tool):
 
         def __post_init__(self) -> None:
             """Raises ValueError unless it says which balancer is meant."""
-            if bool(self.socket) == bool(self.config):
-                raise ValueError("give either socket or config")
+            if not self.url and not self.config:
+                raise ValueError("give url or config")
             if not re.fullmatch(r"[\w.:-]+", self.backend):
                 raise ValueError(f"{self.backend!r} is no name of a backend")
 
+        @property
+        def socket(self) -> str:
+            """The socket of a balancer that is given; empty for one that the tool runs."""
+            return self.url.removeprefix("unix://")
+
     def provision(self, ctx: Context) -> Done:
         """Announce the balancer that ``apply`` runs here."""
-        if ctx.options.config:
+        if not ctx.options.socket:
             ctx.intend({"root": str(_root(ctx))})
             _root(ctx).mkdir(parents=True, exist_ok=True)
         return Done()
 
     def preview(self, ctx: Context) -> Previewed:
         """Whether the configuration is another one. Raises ToolFailure for one that haproxy refuses."""
-        if not ctx.options.config or not _differs(ctx, _rendered(ctx)):
+        if ctx.options.socket or not _differs(ctx, _rendered(ctx)):
             return Previewed()
         return Previewed(changes=(f"haproxy gets the configuration {ctx.options.config}",))
 
     def apply(self, ctx: Context) -> Applied:
         """Run haproxy with the configuration; nobody is cut off by a new one. Raises ToolFailure."""
-        if not ctx.options.config:
+        if ctx.options.socket:
             return Applied(changed=False)
         root = _root(ctx)
         root.mkdir(parents=True, exist_ok=True)
@@ -116,7 +121,7 @@ class Haproxy(Tool):
 
     def observe(self, ctx: Context) -> Observed:
         """Who gets what, as the balancer says."""
-        if ctx.options.config and not _processes(ctx, _root(ctx)):
+        if not ctx.options.socket and not _processes(ctx, _root(ctx)):
             return Observed(turn=read(str(_root(ctx) / STATE))["turn"])
         answer = self._ask(ctx, verb="observe")
         resources = tuple(
@@ -225,7 +230,7 @@ def _rendered(ctx: Context) -> str:
 
 def _write_down(ctx: Context) -> None:
     """So that a balancer of ours that is started again has its servers."""
-    if ctx.options.config:
+    if not ctx.options.socket:
         write_whole(_root(ctx) / CONFIG, _rendered(ctx))
 
 

@@ -24,7 +24,7 @@ EXTRAS = {
     "https": ("cxlocal_sync.http",),
     "server": ("cxlocal_sync.http",),
     "s3": ("cxlocal_sync.keys.objects",),
-    "postgresql": ("cxlocal_sync.postgresql",),
+    "postgresql": ("cxlocal_sync.postgresql", "cxlocal_plugins.postgresql_database"),
 }  # fmt: skip
 # Run as programs, not imported: pip by the tools, hatchling by the build of the demo's web shop.
 RUN = {"pip": '"-m", "pip"', "hatchling": 'build-backend = "hatchling.build"'}

@@ -75,6 +75,8 @@ FAULTS = {
     "A registry overwrites a tag, or gives back other bytes",
     "A balancer restarts, or a machine with an older turn turns it",
     "A container is half made, or holds a secret",
+    "A migration fails, waits for a lock, is applied twice at once, or was changed",
+    "One of several hosts is away, or does not come up",
     "A plugin that raises, hangs or registers nonsense",
     "A gate that cannot be loaded, is hidden or was left out",
     "A gate that refuses a deployment or a rollback",

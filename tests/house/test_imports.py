@@ -18,6 +18,7 @@ ALLOWED = {
     "cxlocal_plugins": (
         "cxlocal.hooks",
         "cxlocal.errors",
+        "cxlocal.extras",
         "cxlocal.files",
         "cxlocal.text",
         "cxlocal.domain",

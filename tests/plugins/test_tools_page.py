@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,7 +16,9 @@ from cxlocal_plugins.containers import Docker, Podman
 from cxlocal_plugins.haproxy import Haproxy
 from cxlocal_plugins.local_service.tool import LocalService
 from cxlocal_plugins.oci import Oci
+from cxlocal_plugins.postgresql import Postgresql
 from cxlocal_plugins.pytest_tool import Pytest
+from cxlocal_plugins.ssh import Ssh
 from cxlocal_plugins.wheel import Wheel
 
 from cxlocal.hooks.options import check_options
@@ -24,7 +27,18 @@ from cxlocal.hooks.tool import Tool, verbs_of
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tools.md").read_text(encoding="utf-8")
 TOOLS: dict[str, type[Tool]] = {
     tool.name: tool
-    for tool in (Wheel, Pytest, LocalService, Commands, Oci, Podman, Docker, Haproxy)
+    for tool in (
+        Wheel,
+        Pytest,
+        LocalService,
+        Commands,
+        Oci,
+        Podman,
+        Docker,
+        Haproxy,
+        Postgresql,
+        Ssh,
+    )
 }
 
 
@@ -42,8 +56,12 @@ def test_the_options_are_those_of_the_tool(tool: type[Tool]) -> None:
     assert said == {**json.loads(json.dumps(defaults)), **dict.fromkeys(needed(tool), "")}
 
 
-def needed(tool: type[Tool]) -> dict[str, str]:
-    return {LocalService: {"module": "webshop"}, Haproxy: {"socket": "admin.sock"}}.get(tool, {})
+def needed(tool: type[Tool]) -> dict[str, Any]:
+    return {
+        LocalService: {"module": "webshop"}, Haproxy: {"url": "admin.sock"},
+        Postgresql: {"url": "postgresql:///shop"},
+        Ssh: {"hosts": ["app"], "root": "/srv/shop", "artifact": "site"},
+    }.get(tool, {})  # fmt: skip
 
 
 @pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)

@@ -14,6 +14,7 @@ import pytest
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[1] / "stores")]
 
 from engine_kit import Engine, Registry
+from postgresql_kit import Databases
 
 
 def _load(name: str, path: Path) -> Any:
@@ -41,5 +42,13 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A registry that takes everything from everybody."""
     made = Registry(tmp_path_factory.mktemp("registry"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Databases]:
+    """A server that takes every password."""
+    made = Databases()
     yield made
     made.close()

@@ -150,7 +150,7 @@ class TestGivenHaproxy(ComponentContract):
     @pytest.fixture(autouse=True)
     def _balancer(self, tmp_path: Path) -> Iterator[None]:
         self.given = Given(tmp_path)
-        self.with_table = {"socket": str(self.given.socket)}  # type: ignore[misc]
+        self.with_table = {"url": f"unix://{self.given.socket}", "config": "unused.cfg"}  # type: ignore[misc]
         yield
         self.given.stop()
 
@@ -222,7 +222,7 @@ class TestGivenHaproxy(ComponentContract):
         assert (seen.resources, seen.turn) == ((), 4)
 
     def test_what_is_not_there_is_trouble(self, bench: Bench) -> None:
-        for broken in ({"backend": "nope"}, {"socket": str(self.given.folder / "no.sock")}):
+        for broken in ({"backend": "nope"}, {"url": str(self.given.folder / "no.sock")}):
             ran = bench.run(Haproxy, "observe", {**self.with_table, **broken}, component="web")
             assert ran.outcome.outcome == "error"
             assert "cannot be asked" in ran.outcome.reason
@@ -247,6 +247,6 @@ def test_weights_and_places() -> None:
 
 
 def test_it_is_told_one_balancer(tmp_path: Path) -> None:
-    for wrong in ({}, {"socket": "a", "config": "b"}, {"socket": "a", "backend": "web; shutdown"}):
+    for wrong in ({}, {"backend": "web"}, {"url": "a", "backend": "web; shutdown"}):
         with pytest.raises(ConfigError):
             check_options(Haproxy, wrong)
