@@ -423,22 +423,15 @@ def _outputs(table: types.Stage, where: Where) -> None:
 def environment(table: types.Environment, where: Where) -> None:
     """A per-run environment has nothing to protect; a lasting one is not provisioned."""
     _options(table.options, table.tool, where)
-    if table.lifetime == "per-run" and table.protected:
-        raise problem(
-            where,
-            "a per-run environment cannot be protected",
-            why="it is made for one run and destroyed with it",
-            hint="take protected out",
-            key="protected",
-        )
-    if table.lifetime == "per-run" and table.live:
-        raise problem(
-            where,
-            "a per-run environment is never live",
-            why="it is made for one run and destroyed with it",
-            hint="take live out",
-            key="live",
-        )
+    for key, words in (("protected", "cannot be protected"), ("live", "is never live")):
+        if table.lifetime == "per-run" and getattr(table, key):
+            raise problem(
+                where,
+                f"a per-run environment {words}",
+                why="it is made for one run and destroyed with it",
+                hint=f"take {key} out",
+                key=key,
+            )
     if table.lifetime == "lasting" and table.tool is not None:
         raise problem(
             where,
