@@ -51,6 +51,12 @@ def continue_elsewhere(transaction: Transaction) -> None:
     _continue(transaction, "the journal lies elsewhere than before")
 
 
+def continue_beside(transaction: Transaction) -> None:
+    """Begin a new node id because the store holds events of ours that we did not record: another one
+    speaks in our name, and what it said is not ours."""
+    _continue(transaction, "another journal goes on under its id")
+
+
 def _continue(transaction: Transaction, cause: str) -> None:
     node = transaction.journal.node
     sequence = transaction.connection.execute(

@@ -20,6 +20,7 @@ from cxlocal.exchange.rewritten import CHANGED
 from cxlocal.exchange.state import (
     Ack,
     StoreState,
+    branch_at,
     continues_deliverable,
     is_ours,
     save_ack,
@@ -45,6 +46,8 @@ class Taken(NamedTuple):
     """With its new cursor."""
     new: int
     """Events this journal did not have."""
+    ours: bool
+    """Some of them go on with our own chain, after all that we recorded."""
     lacking: bool
     """The store left an event out that it believes we brought, and we do not have it: a copy of
     this journal brought it under the same id. The cursor stands before it; ask for whole items."""
@@ -56,16 +59,28 @@ def take_items(transaction: Transaction, items: Sequence[Item], state: StoreStat
     Raises BadMessage when something does not check; the transaction must then be rolled back.
     """
     position, running, new, lacking = state.position, bytes.fromhex(state.hash), 0, False
+    ours = False
     for item in items:
         if item.position != position + 1:
             raise BadMessage("the answer leaves something out", why=f"after position {position}")
         lacking = not _held(transaction, item, state.generation)
         if lacking:
             break
-        new += _take_item(transaction, item, state)
+        if _take_item(transaction, item, state):
+            new += 1
+            ours |= _goes_on_with_ours(transaction.journal, item)
         _note_turn(transaction, item)
         position, running = item.position, sha256(running + bytes.fromhex(item.hash)).digest()
-    return Taken(state._replace(position=position, hash=running.hex()), new, lacking)
+    return Taken(state._replace(position=position, hash=running.hex()), new, ours, lacking)
+
+
+def _goes_on_with_ours(journal: Journal, item: Item) -> bool:
+    """Whether what was taken stands in our own first history. A copy of ours, too, may have said something
+    beside what we recorded: that is another branch, and we stay who we are."""
+    event = item.event
+    if event is None or event.node != journal.node:
+        return False
+    return branch_at(journal.connection, event.node, event.sequence, event.hash.hex()) == 0
 
 
 def _held(transaction: Transaction, item: Item, generation: int) -> bool:

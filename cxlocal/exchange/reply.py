@@ -12,6 +12,7 @@ from cxlocal.exchange import standing
 from cxlocal.exchange import state as known
 from cxlocal.exchange.answers import Answer, Refusal, Stop
 from cxlocal.exchange.breaker import SINK
+from cxlocal.exchange.copies import continue_beside
 from cxlocal.exchange.messages import (
     STORE_MOVED,
     BadMessage,
@@ -113,15 +114,17 @@ def _take_pulled(
     """Store what was pulled; what came of it, and whether there is more to pull."""
     part = reply.answer.pull
     if part.void:
-        taken = Taken(state._replace(position=0, hash=known.NO_CURSOR_HASH), 0, False)
+        taken = Taken(state._replace(position=0, hash=known.NO_CURSOR_HASH), 0, False, False)
     elif reply.position > state.position or reply.follows != following.read_with(
         transaction.journal
     ):
         # Our cursor went back meanwhile, or more is wanted: what came does not follow it.
-        return Taken(state, 0, False), True
+        return Taken(state, 0, False, False), True
     else:
         items = [item for item in part.items if item.position > state.position]
         taken = take_items(transaction, items, state)
+        if taken.ours:
+            continue_beside(transaction)
     if taken.state != state:
         known.save_store_state(transaction.connection, taken.state)
     if not (part.more or part.void or taken.lacking):

@@ -336,6 +336,9 @@ class Tool:
     everything: 1 for a tag, 2 for what announces a version."""
     by_options: ClassVar[bool] = False
     """It can do those of its verbs alone whose name is an option with a value."""
+    shell: ClassVar[bool] = False
+    """Texts among its options are read by a shell: placeholders in them are refused, as no value may turn into
+    shell code."""
     executables: ClassVar[tuple[str, ...]] = ()
     """Programs that must be on PATH; ``--dry-run`` and ``doctor`` look for them."""
 

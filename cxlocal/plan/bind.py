@@ -12,8 +12,10 @@ from typing import Any
 import msgspec
 
 from cxlocal.config.problems import Where, problem
+from cxlocal.domain import variable_part
 from cxlocal.errors import ConfigError
 from cxlocal.hooks.tool import Tool, verbs_of
+from cxlocal.plan.placeholders import used_in
 from cxlocal.plan.types import Environment, Plan, Stage, Target
 
 Find = Callable[[str], type[Tool]]
@@ -98,6 +100,7 @@ def _checked(
     try:
         tool = find(name)
         check(tool, options)
+        _refuse_in_shell(tool, options)
     except ConfigError as error:
         raise ConfigError(
             f"{where}: {error.what}",
@@ -107,3 +110,20 @@ def _checked(
             **{**error.data, "table": where.kind, "entry": where.name},
         ) from error
     return tool
+
+
+def _refuse_in_shell(tool: type[Tool], options: Mapping[str, Any]) -> None:
+    """Values come from history, too: what an artifact is called, others may have said."""
+    for name, value in options.items() if tool.shell else ():
+        used = used_in(value) if isinstance(value, str) else ""
+        if used:
+            kind, _, rest = used.partition(".")
+            raise ConfigError(
+                f"with.{name}: a command for the shell holds {{{used}}}",
+                why="no value may turn into shell code",
+                hint="let the command read the variable instead"
+                + (f": $CXLOCAL_ARTIFACT_{variable_part(rest.rpartition('.')[0])}" if kind == "artifact"
+                   else " (CXLOCAL_VERSION, CXLOCAL_RUN, CXLOCAL_REVISION, those of pass_env)")
+                + "; or write the command as a list",
+                name="placeholder-in-command",
+            )  # fmt: skip

@@ -180,6 +180,18 @@ def _text(text: str, value_of: Callable[[str], str]) -> str:
     return _TOKEN.sub(replaced, text)
 
 
+def used_in(text: str) -> str:
+    """The first placeholder in a text; empty for none."""
+    found: list[str] = []
+
+    def note(name: str) -> str:
+        found.append(name)
+        return ""
+
+    _mapped(text, note)
+    return found[0] if found else ""
+
+
 def used_artifacts(options: Mapping[str, Any]) -> tuple[str, ...]:
     """The artifacts that placeholders in ``options`` name, sorted."""
     found: set[str] = set()

@@ -9,6 +9,7 @@ from cxlocal.events import types
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal
 from cxlocal.runner.deployment_chain import chain_of, version_before
+from cxlocal.runner.own_words import artifact_rows
 from cxlocal.values import NamedTuple
 
 
@@ -25,10 +26,6 @@ class Needed(NamedTuple):
     """What it was called where it was built."""
 
 
-_ARTIFACTS = """
-SELECT sha256, size_bytes, version, name, file_name FROM artifact
-WHERE run = ? AND packaged_at IS NOT NULL AND replaced_at IS NULL ORDER BY name
-"""
 _OPEN = (
     "SELECT id FROM run WHERE kind = 'release' AND queued_at IS NOT NULL AND finished_at IS NULL"
 )
@@ -58,7 +55,7 @@ def needed_artifacts(journal: Journal, deliverable: str) -> list[Needed]:
 
 def artifacts_of(journal: Journal, run: str) -> list[Needed]:
     """The artifacts of a run, by name. Call after ``catch_up``."""
-    rows = journal.query(_ARTIFACTS, (run,))
+    rows = artifact_rows(journal, run)
     programs = _programs(journal, run) if rows else frozenset()
     return [
         Needed(
@@ -67,7 +64,7 @@ def artifacts_of(journal: Journal, run: str) -> list[Needed]:
             row["sha256"] in programs,
             row["version"] or "",
             row["name"],
-            row["file_name"] or row["name"],
+            row["file_name"],
         )
         for row in rows
     ]

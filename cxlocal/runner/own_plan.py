@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cxlocal.errors import ConfigError, Refused
 from cxlocal.events.types import PIPELINE_QUEUED
 from cxlocal.plan.executed import first_difference
+from cxlocal.runner.facts import prove_revision
 from cxlocal.runner.source import make_plan, open_source
 from cxlocal.text import shorten
 
@@ -29,12 +30,13 @@ AND e.document ->> '$.customData.cxlocal.plan_sha256' = ? LIMIT 1
 
 
 def require_own_plan(machine: Machine, source: Source, record: RunRecord) -> None:
-    """Raise Refused where the plan of a run, made elsewhere, does something else than its commit says;
-    ConfigError where that cannot be told."""
+    """Raise Refused where the plan of a run, made elsewhere, does something else than its commit says, or
+    no remote holds that commit; ConfigError where that cannot be told."""
     journal = record.journal
     asked = (record.run, journal.node, PIPELINE_QUEUED, record.plan_sha256)
     if journal.one(FROZEN_HERE, asked) is not None:
         return
+    _require_pushed(machine, source)
     try:
         here = make_plan(machine, source, None)
     except ConfigError as problem:
@@ -57,6 +59,15 @@ def require_own_plan(machine: Machine, source: Source, record: RunRecord) -> Non
         name="other-plan",
         field=what,
     )  # fmt: skip
+
+
+def _require_pushed(machine: Machine, source: Source) -> None:
+    """A run of another machine names its commit, and this clone may hold one that nobody pushed: one that
+    was fetched to be looked at. What this clone knows of the remotes is enough. Raises Refused."""
+    try:
+        prove_revision(machine, source, online=False, rehearsal=False)
+    except Refused:
+        prove_revision(machine, source, online=True, rehearsal=False)
 
 
 def require_plan_of_folder(machine: Machine, record: RunRecord) -> None:

@@ -23,6 +23,7 @@ from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.mask import Masker
 from cxlocal.processes.supervisor import Supervisor
+from cxlocal.runner.own_words import made_here
 from cxlocal.runner.products import artifacts, described
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.resources import Made, is_own, record_gone
@@ -62,7 +63,7 @@ class Payer(NamedTuple):
         return unpaid
 
     def _pay(self, made: Made) -> Generator[Launch, End, str]:
-        if made.node != self.record.journal.node and not is_planned(self.record.plan, made):
+        if not made_here(self.record.journal, made) and not is_planned(self.record.plan, made):
             return (
                 f"another machine recorded that {made.tool} made it with {json.dumps(made.options)}, which"
                 " is not in the plan of its run; nothing was run: take it away by hand"
@@ -150,7 +151,13 @@ class Payer(NamedTuple):
 
 def is_planned(plan: Plan, made: Made) -> bool:
     """Whether a plan makes such a thing there, with this tool and these options. An intent carries both,
-    commands among them, and whoever takes the thing away executes them (decision 87)."""
+    commands among them, and whoever takes the thing away executes them (decision 87); one that called what
+    is live in production a thing of a run that is over would take that away."""
+    place = next((one for one in plan.environments if one.name == made.environment), None)
+    if place is not None and (place.lifetime, place.instance(made.run)) != (
+        made.lifetime, made.instance,
+    ):  # fmt: skip
+        return False
     makers: Iterable[Stage | Environment] = (
         [
             one

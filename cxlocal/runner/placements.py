@@ -109,9 +109,12 @@ def live(record: RunRecord, instance: str, service: str | None = None) -> list[d
 
 
 def known_uri(record: RunRecord, environment: Environment) -> str:
-    """Where an environment answers: what its last deployment said, else what the plan says."""
+    """Where an environment answers: what the plan says, else what its last deployment said. An address
+    from history is one that somebody recorded; what is handed to it is not for everybody."""
+    if environment.uri:
+        return environment.uri
     said = [row["uri"] for row in live(record, instance_of(record, environment)) if row["uri"]]
-    return said[-1] if said else environment.uri
+    return said[-1] if said else ""
 
 
 def unfinished(record: RunRecord, instance: str) -> list[dict[str, Any]]:

@@ -23,7 +23,8 @@ from cxlocal.text import clean_text, cut_name
 
 if TYPE_CHECKING:
     from cxlocal.plan.free import AnyStage
-    from cxlocal.runner.record import RunRecord
+from cxlocal.runner.own_words import artifact_rows
+from cxlocal.runner.record import RunRecord
 
 PROMOTED = "SELECT 1 FROM promotion WHERE run = ? AND decision IN ('granted', 'overridden')"
 LATER = "SELECT stage FROM stage_run WHERE run = ? AND stage <> ? AND started_at >= ?"
@@ -162,13 +163,8 @@ def artifacts(record: RunRecord, *, check: bool = True) -> dict[str, ArtifactRef
     run has two artifacts of one name.
     """
     catch_up(record.journal)
-    rows = record.journal.query(
-        "SELECT name, sha256, size_bytes, purl, file_name FROM artifact"
-        " WHERE run = ? AND packaged_at IS NOT NULL AND replaced_at IS NULL ORDER BY name",
-        (record.run,),
-    )
     found: dict[str, ArtifactRef] = {}
-    for row in rows:
+    for row in artifact_rows(record.journal, record.run):
         if row["name"] in found:
             raise Conflict(
                 f"run {record.run[:8]} has two artifacts named {row['name']!r}",
@@ -180,7 +176,7 @@ def artifacts(record: RunRecord, *, check: bool = True) -> dict[str, ArtifactRef
             check_blob(record.journal.home, row["sha256"])
         here = check or blob_path(record.journal.home, row["sha256"]).is_file()
         named = give_name if here else named_path
-        path = named(record, row["sha256"], row["file_name"] or row["name"])
+        path = named(record, row["sha256"], row["file_name"])
         found[row["name"]] = ArtifactRef(
             name=row["name"],
             path=path,

@@ -25,6 +25,7 @@ from cxlocal.journal.blobs import keep_chunks
 from cxlocal.journal.machine import host_name
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.projection.apply import ATTEMPTS, read_attempt
+from cxlocal.runner.own_words import run_row
 from cxlocal.text import utc_text
 from cxlocal.values import NamedTuple
 
@@ -40,10 +41,6 @@ if TYPE_CHECKING:
 
 Beside = Callable[["Transaction"], None]
 """Writes into the commit of an event."""
-RUN = """
-SELECT run.*, deliverable.title, deliverable.repository FROM run
-LEFT JOIN deliverable ON deliverable.id = run.deliverable WHERE run.id = ?
-"""
 LAST_TURN = """
 SELECT coalesce(max(CAST(e.document ->> '$.customData.cxlocal.turn' AS INTEGER)), 0) AS turn
 FROM event e
@@ -150,7 +147,7 @@ class RunRecord:
         """A run that began earlier, perhaps in another process or on another machine; None where
         its beginning is not in the journal here."""
         catch_up(journal)
-        row = journal.one(RUN, (run,))
+        row = run_row(journal, run)
         if row is None or row["queued_at"] is None:
             return None
         name, uri = row["deliverable"], runs.run_uri(run, row["place_url"] or "")

@@ -13,6 +13,7 @@ from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import leftovers, orphans
 from cxlocal.runner.driver import drive
 from cxlocal.runner.own_plan import require_plan_of_folder
+from cxlocal.runner.own_words import made_here
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.resources import Made, is_own, standing, standing_in
 from cxlocal.runner.source import Machine, open_source, read_secrets
@@ -141,7 +142,7 @@ def _close_cut_off(machine: Machine, journal: Journal, run: str, name: str, inst
 def _pay_run(
     journal: Journal, machine: Machine, run: str, owed: list[Made], *, quietly: bool = False
 ) -> list[tuple[Made, str]]:
-    own = [one for one in owed if one.node == journal.node]
+    own = [one for one in owed if made_here(journal, one)]
     unpaid = []
     for group in (own, [one for one in owed if one not in own]):
         if group:
@@ -162,7 +163,7 @@ def _take_away(
 
     try:
         record = RunRecord.attach(journal, run)
-        if owed[0].node != journal.node:
+        if not made_here(journal, owed[0]):
             require_plan_of_folder(machine, record)
         secrets = partial(_secrets, machine, record)
         payer = Payer(record, _manager(machine), machine.environ, secrets, DUE_SECONDS)

@@ -7,6 +7,7 @@ import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -291,7 +292,9 @@ def put_back(work: Work, stages: Collection[str]) -> None:
             reference = work.artifacts.get(output.name)
             if reference is None or not puts_back(output.path):
                 continue
-            folder = os.path.dirname(output.path)
+            folder, pattern = os.path.split(output.path)
+            if not fnmatchcase(reference.path.name, pattern):
+                continue  # another machine calls it something else than the plan does
             target = work.workspace.project / folder / reference.path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             # A copy, as a stage may change it; the kept bytes may not be.

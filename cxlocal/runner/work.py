@@ -162,7 +162,7 @@ class Work:
         return self.plan.environment(stage.environment) if stage.environment else None
 
     def uri_of(self, environment: Environment) -> str:
-        """Where the environment answers: what was deployed last says so, else the plan."""
+        """Where the environment answers: what this run deployed says so, else the plan, else history."""
         return self.uris.get(environment.name) or known_uri(self.record, environment)
 
     def place_of(self, environment: Environment) -> EnvironmentRef:

@@ -47,6 +47,7 @@ class Commands(Tool):
     api = 2
     title = "Your own commands"
     by_options = True
+    shell = True
 
     class Options(Tool.Options, frozen=True):
         """A command for each verb: a text for the shell, or a list without one."""
@@ -231,8 +232,13 @@ def _component_variables(ctx: Context) -> dict[str, str]:
     return told
 
 
+_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
 def _resource(handle: Any) -> str:
-    return str(handle.get("resource", "")) if isinstance(handle, dict) else ""
+    """The id in a handle. Handles come from history, and a command may make a path of it."""
+    said = str(handle.get("resource", "")) if isinstance(handle, dict) else ""
+    return said if _ID.fullmatch(said) else ""
 
 
 def read_answer(file: Path, kind: type[Answer], given: dict[str, Any]) -> Answer:

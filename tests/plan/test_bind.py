@@ -48,7 +48,20 @@ class Service(Tool):
         return Deployed(service="x")
 
 
-TOOLS: dict[str, type[Tool]] = {"wheel": Wheel, "service": Service}
+class Shell(Tool):
+    """Reads its options as a shell does."""
+
+    name: ClassVar[str] = "sh"
+    shell: ClassVar[bool] = True
+
+    class Options(Tool.Options, frozen=True, forbid_unknown_fields=True):
+        build: str | list[str] = ""
+
+    def build(self, ctx: Context) -> Done:
+        return Done()
+
+
+TOOLS: dict[str, type[Tool]] = {"wheel": Wheel, "service": Service, "sh": Shell}
 
 
 def find(name: str) -> type[Tool]:
@@ -113,3 +126,20 @@ def test_an_environment_with_its_own_tool() -> None:
         "[environments.e]\nlifetime = 'per-run'\ntool = 'service'\nwith = { module = '{version}' }"
     )
     assert plan.environment("e").options == {"module": "{version}"}
+
+
+@pytest.mark.parametrize(
+    "text", ["cat {version}", "cat '{run}'", "echo {revision} {{x}}", "cat {artifact.a.path}"]
+)
+def test_no_placeholder_reaches_a_shell(text: str) -> None:
+    """A value may come from history, where others say what a file is called."""
+    stages = (
+        '[stages]\na = { command = "x", produces = { a = "a" } }\n'
+        'b = { tool = "sh", needs = ["a"], with = { build = WHAT } }\n'
+    )
+    with pytest.raises(ConfigError) as refused:
+        bound(stages.replace("WHAT", f'"{text}"'))
+    assert "a command for the shell holds {" in refused.value.what
+    assert "CXLOCAL_" in refused.value.hint
+    bound(stages.replace("WHAT", '"cat ${{X}} $CXLOCAL_ARTIFACT_A"'))
+    bound(stages.replace("WHAT", f'["cat", "{text}"]'))

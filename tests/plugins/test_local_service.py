@@ -81,7 +81,7 @@ def place(run_verb: Run, checkout: Path, tmp_path: Path) -> Iterator[Place]:
     yield made
     # By what is there: a test may have given its service another name.
     for root in list(made.folder.iterdir()):
-        made.do("destroy", environment=None, handle={"root": str(root)})
+        made.do("destroy", options={"service": root.name})
 
 
 def test_a_version_is_deployed_observed_and_destroyed(place: Place) -> None:
@@ -160,13 +160,12 @@ def test_the_intent_is_durable_before_anything_is_made(place: Place) -> None:
     assert not (place.folder / "webshop" / "releases").exists()
 
 
-def test_the_handle_alone_is_enough_to_clean_up(place: Place) -> None:
-    ran = place.do("deploy", "1.0.0")
+def test_what_the_disk_says_is_enough_to_clean_up(place: Place) -> None:
+    place.do("deploy", "1.0.0")
     process = place.process()
-    (handle,) = ran.intents
     # As after a kill -9 between starting the service and writing down that it runs.
     (place.folder / "webshop" / "state.json").unlink()
-    ended = place.do("destroy", environment=None, handle=handle)
+    ended = place.do("destroy")
     assert ended.outcome.outcome == "success"
     assert not alive(process.pid, process.start)
 
@@ -309,10 +308,13 @@ def test_destroying_touches_nothing_but_what_it_made(place: Place, tmp_path: Pat
     precious = tmp_path / "home" / "photo.jpg"
     precious.parent.mkdir()
     precious.write_text("x")
-    ran = place.do("destroy", environment=None, handle={"root": str(precious.parent)})
-    assert ran.outcome.outcome == "success" and precious.exists()
-    ran = place.do("destroy", environment=None, handle={"root": "relative"})
-    assert ran.outcome.outcome == "failure"
+    (precious.parent / "releases").mkdir()
+    (precious.parent / "state.json").write_text("{}")
+    before = sorted(precious.parent.iterdir())
+    for root in (str(precious.parent), "relative", "/", str(place.folder / ".." / "home")):
+        ran = place.do("destroy", handle={"root": root, "release": "releases/x"})
+        assert ran.outcome.outcome == "success"
+        assert sorted(precious.parent.iterdir()) == before
     assert place.do("destroy", environment=None, handle=None).outcome.outcome == "failure"
 
 

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cxlocal_plugins.commands import Commands
+
+from cxlocal.hooks.context import run_tool_here
+from cxlocal.hooks.messages import Fields
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tools.md").read_text(encoding="utf-8")
 SECTION = PAGE.split("\n## commands\n")[1].split("\n## ")[0]
@@ -141,3 +145,21 @@ def test_an_answer_that_is_none_is_an_error(shop: Any, what: str) -> None:
     assert done.code == 9, done.err
     assert words in done.err + shop.log("push"), done.err
     assert shop.query("SELECT count(*) FROM artifact_location") == [0]
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["../precious", "/etc", "x; touch y", "", "11111111-1111-4111-8111-11111111111/", None, 7],
+)
+def test_a_resource_is_an_id(tmp_path: Path, said: Any) -> None:
+    """Handles come from history, and a command may make a path of what it is told."""
+    known = "11111111-1111-4111-8111-111111111111"
+    seen = tmp_path / "seen"
+    with_table = {"destroy": f'echo "<${{CXLOCAL_RESOURCE-}}>" > {seen}'}
+    for handle, told in (({"resource": said}, ""), ({"resource": known}, known), (said, "")):
+        fields = Fields(
+            checkout=tmp_path, scratch=tmp_path, version="1.0.0", run="r" * 36, handle=handle
+        )
+        ran = run_tool_here(Commands, "destroy", fields, with_table=with_table)
+        assert ran.outcome.outcome == "success", ran.outcome
+        assert seen.read_text() == f"<{told}>\n"

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cxlocal.clock import SystemClock, SystemIds
 from cxlocal.events.belonging import mark_id
+from cxlocal.events.document import Draft
 from cxlocal.events.machines import version_skipped
+from cxlocal.events.outputs import artifact_packaged
 from cxlocal.events.resources import Intent, run_intended
 from cxlocal.events.runs import RunRef, run_queued
 from cxlocal.exchange.receive import take_event
+from cxlocal.journal.blobs import keep_chunks
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
 from cxlocal.journal.whereabouts import machine_mark
@@ -36,30 +42,59 @@ production = { protected = true }
 """
 
 
-def tell(home: Path, elsewhere: Path, run: str, *changes: tuple[str, str], place: int = 60) -> None:
-    """What a member with every right may record on a machine of its own, as it comes to this one: the
-    run again, with a plan whose digest is right."""
+def bring(home: Path, far: Path) -> None:
+    """All that one journal holds, as it comes to another."""
     with (
-        Journal.open(home / "journal.db", clock=SystemClock(), ids=SystemIds()) as journal,
-        Journal.open(elsewhere / "journal.db", clock=SystemClock(), ids=SystemIds()) as other,
+        Journal.open(far / "journal.db", clock=SystemClock(), ids=SystemIds()) as journal,
+        Journal.open(home / "journal.db", clock=SystemClock(), ids=SystemIds()) as other,
+        journal.write() as transaction,
     ):
-        row = journal.one("SELECT document ->> '$.customData.cxlocal' AS facts FROM event e"
-                          " JOIN run_lookup r ON r.id = e.run WHERE r.name = ? ORDER BY e.id", (run,))  # fmt: skip
-        assert row is not None
-        facts = json.loads(row["facts"])
-        plan = facts["plan"]
-        for old, new in changes:
-            assert old in plan
-            plan = plan.replace(old, new)
-        facts = {**facts, "plan": plan, "plan_sha256": sha256(plan.encode()).hexdigest()}
-        # The greater position in a chain holds.
+        for _, event in all_events(other):
+            take_event(transaction, event, None)
+
+
+def tell_any(home: Path, elsewhere: Path, *drafts: Draft, place: int = 60) -> None:
+    """What a member with every right may record on a machine of its own, as it comes to this one. The
+    greater position in a chain holds."""
+    with Journal.open(elsewhere / "journal.db", clock=SystemClock(), ids=SystemIds()) as other:
         other.append(
             *[version_skipped(deliverable="x", line="1", lo=n, hi=n, why="") for n in range(place)]
         )
-        other.append(run_queued(RunRef("shop", run, "shop", f"urn:uuid:{run}"), facts))
-        with journal.write() as transaction:
-            for _, event in all_events(other):
-                take_event(transaction, event, None)
+        other.append(*drafts)
+    bring(elsewhere, home)
+
+
+def tell(
+    home: Path, elsewhere: Path, run: str, *changes: tuple[str, str], place: int = 60, **more: Any
+) -> None:
+    """The run again, with a plan whose digest is right."""
+    with Journal.open(home / "journal.db", clock=SystemClock(), ids=SystemIds()) as journal:
+        row = journal.one("SELECT document ->> '$.customData.cxlocal' AS facts FROM event e"
+                          " JOIN run_lookup r ON r.id = e.run WHERE r.name = ? ORDER BY e.id", (run,))  # fmt: skip
+    assert row is not None
+    facts = json.loads(row["facts"])
+    plan = facts["plan"]
+    for old, new in changes:
+        assert old in plan
+        plan = plan.replace(old, new)
+    facts = {**facts, "plan": plan, "plan_sha256": sha256(plan.encode()).hexdigest(), **more}
+    ref = RunRef("shop", run, "shop", f"urn:uuid:{run}")
+    tell_any(home, elsewhere, run_queued(ref, facts), place=place)
+
+
+def elsewhere(shop: Any, root: Path) -> dict[str, str]:
+    """Another machine that has heard of all that the first one did."""
+    far = {"CXLOCAL_HOME": str(root / "far"), "CXLOCAL_STORE": f"sqlite://{shop.home}/store.db"}
+    assert shop.command("sync", env=far).code == 0
+    return far
+
+
+def ways_of(run: str) -> list[tuple[str, ...]]:
+    return [
+        ("deploy", "2.7.0", "--env", "production"),
+        ("promote", "2.7.0", "READY"),
+        ("run", "--resume", run[:8], "--no-input"),
+    ]
 
 
 def test_what_another_machine_planned_is_compared_with_its_commit(
@@ -68,24 +103,116 @@ def test_what_another_machine_planned_is_compared_with_its_commit(
     mark = tmp_path / "mark"
     shop.write(CONFIG.replace("FLAG", str(tmp_path / "flag")))
     assert shop.run().code == 1
-    run = shop.last()
-    ways = [
-        ("deploy", "2.7.0", "--env", "production"),
-        ("promote", "2.7.0", "READY"),
-        ("run", "--resume", run[:8], "--no-input"),
-    ]
-    tell(shop.home, tmp_path / "one", run)
-    assert shop.command(*ways[1]).code == 0, "what the commit says may come from anywhere"
+    run, far = shop.last(), elsewhere(shop, tmp_path)
+    ways = ways_of(run)
+    assert shop.command(*ways[1], env=far).code == 0, "what the commit says may come from anywhere"
     tell(
-        shop.home, tmp_path / "two", run, ("echo real", f"touch {mark}"),
+        tmp_path / "far", tmp_path / "two", run, ("echo real", f"touch {mark}"),
         ('"command":"true"', f'"command":"touch {mark}"'), place=70,
     )  # fmt: skip
     for way in ways:
-        done = shop.command(*way)
+        done = shop.command(*way, env=far)
         assert done.code == 3, (way, done.err)
         assert "is not what its commit says" in done.err
         assert f'stage unit: command is "touch {mark}" in the plan' in " ".join(done.err.split())
     assert not mark.exists()
+
+
+def test_what_this_machine_recorded_of_its_run_holds(shop: Any, tmp_path: Path) -> None:
+    """Its plan and its commit, whatever others say of the run later."""
+    mark = tmp_path / "mark"
+    shop.write(CONFIG.replace("FLAG", str(tmp_path / "flag")))
+    assert shop.run().code == 1
+    run = shop.last()
+    shop.write(CONFIG.replace("echo real", f"touch {mark}"))
+    other = shop.git("rev-parse", "HEAD")
+    tell(shop.home, tmp_path / "one", run, ("echo real", f"touch {mark}"))
+    tell(shop.home, tmp_path / "two", run, place=70, revision={"commit": other})
+    assert shop.command("log").code == 0
+    assert shop.query("SELECT revision FROM run WHERE id = ?", run) == [other], "history shows it"
+    shop.git("reset", "-q", "--hard", "HEAD~1")
+    (tmp_path / "flag").touch()
+    for way in sorted(ways_of(run), reverse=True):
+        done = shop.command(*way)
+        assert done.code == 0, (way, done.err)
+    assert not mark.exists()
+
+
+def test_a_run_of_another_machine_is_one_of_a_commit_that_a_remote_holds(
+    shop: Any, tmp_path: Path
+) -> None:
+    """A commit that was fetched to be looked at is in the clone, and nobody pushed it."""
+    shop.write(CONFIG.replace("FLAG", str(tmp_path / "flag")))
+    assert shop.run().code == 1
+    run, far = shop.last(), elsewhere(shop, tmp_path)
+    shop.git("checkout", "-q", "--detach")
+    (shop.tree / "more").touch()
+    shop.git("add", "more")
+    shop.git("commit", "-qm", "of a fork")
+    fork = shop.git("rev-parse", "HEAD")
+    shop.git("checkout", "-q", "-")
+    tell(tmp_path / "far", tmp_path / "two", run, place=70, revision={"commit": fork})
+    for way in ways_of(run):
+        done = shop.command(*way, env=far)
+        assert done.code == 3 and "pushed" in done.err, (way, done.err)
+
+
+BYTES = """
+[stages]
+make = { kind = "build", command = "echo honest > out.bin", produces = { out = "out.bin" } }
+[stages.live]
+kind = "deploy"
+command = "cat $CXLOCAL_ARTIFACT_OUT; sh deploy.sh"
+needs = ["make"]
+environment = "production"
+[environments]
+production = { uri = "https://ours.example.org" }
+"""
+
+
+@pytest.mark.parametrize("name", ["deploy.sh", "GNUmakefile", "out.bin;touch x", "out.bin"])
+@pytest.mark.parametrize("begun", ["here", "elsewhere"])
+def test_other_bytes_and_names_of_an_artifact(
+    shop: Any, tmp_path: Path, name: str, begun: str
+) -> None:
+    """Another machine says that an artifact of a run has other bytes, or another name."""
+    shop.write(BYTES, {"deploy.sh": "echo the script"})
+    assert shop.run().code == 0
+    home, env = shop.home, {}
+    if begun == "elsewhere":
+        home, env = tmp_path / "far", elsewhere(shop, tmp_path)
+        shutil.copytree(shop.home / "blobs", home / "blobs", dirs_exist_ok=True)
+    run = shop.last()
+    (old,) = shop.query("SELECT sha256 FROM artifact WHERE run = ?", run)
+    evil, size = keep_chunks(home, [b"echo evil"], "out")
+    facts = {"name": "out", "purl": "pkg:generic/shop@0.1.0", "version": "0.1.0", "revision": "", "repository": ""}  # fmt: skip
+    again = begun == "elsewhere"
+    tell_any(
+        home, tmp_path / "other",
+        artifact_packaged(
+            RunRef("shop", run, "shop", f"urn:uuid:{run}"), **facts, stage="make", attempt=1,
+            sha256=old if again else evil, size=size, file_name=name, media_type="", locations=[],
+            replaces="" if again else old, turn=0 if again else 1,
+        ),
+    )  # fmt: skip
+    done = shop.command("deploy", "0.1.0", "--to", "production", env=env)
+    assert done.code == 0, done.err
+    log = shop.command("show", "--log", "live", env=env).out
+    assert "honest" in log and "the script" in log and "evil" not in log
+    out = tmp_path / "got"
+    assert shop.command("artifact", "get", "0.1.0", "--to", str(out), env=env).code == 0
+    assert [one.name for one in out.iterdir()] in (["out.bin"], ["out"])
+
+
+def test_the_address_of_a_place_is_that_of_the_file(shop: Any, tmp_path: Path) -> None:
+    """Where another machine says that it answers is not where secrets go."""
+    shop.write(BYTES.replace("sh deploy.sh", "echo to $CXLOCAL_ENVIRONMENT_URI"))
+    assert shop.run("--to", "production").code == 0
+    with Journal.open(shop.home / "journal.db", clock=SystemClock(), ids=SystemIds()) as journal:
+        journal.connection.execute("UPDATE deployment SET uri = 'https://theirs.example.org'")
+        journal.connection.commit()
+    assert shop.run("--to", "production").code == 0
+    assert "to https://ours.example.org" in shop.command("show", "--log", "live").out
 
 
 def test_what_others_say_was_made_is_taken_away_as_the_commit_says(
@@ -123,19 +250,12 @@ with = {{ provision = "true", destroy = "touch {gone}" }}
 
 def tell_made(shop: Any, elsewhere: Path, options: Any, tool: str, machine: str) -> None:
     """What a journal elsewhere records of a run of this one that is over, as it comes to this one."""
-    elsewhere.mkdir()
     run = shop.query("SELECT id FROM run ORDER BY queued_at LIMIT 1")[0]
     intent = Intent(
         resource=mark_id(SystemIds().uuid(), "shop"), component="", environment="test",
-        instance=f"test-{run[:8]}-{elsewhere.name}", lifetime="per-run", stage="provision-test",
+        instance=f"test-{run[:8]}", lifetime="per-run", stage="provision-test",
         stage_run="", tool=tool, verb="provision", options=options, handle={"resource": "x"},
         machine=machine,
     )  # fmt: skip
-    with (
-        Journal.open(shop.home / "journal.db", clock=SystemClock(), ids=SystemIds()) as journal,
-        Journal.open(elsewhere / "journal.db", clock=SystemClock(), ids=SystemIds()) as other,
-    ):
-        other.append(run_intended(RunRef("shop", run, "shop", f"urn:uuid:{run}"), intent))
-        with journal.write() as transaction:
-            for _, event in all_events(other):
-                take_event(transaction, event, None)
+    ref = RunRef("shop", run, "shop", f"urn:uuid:{run}")
+    tell_any(shop.home, elsewhere, run_intended(ref, intent), place=1)

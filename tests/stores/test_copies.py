@@ -17,6 +17,9 @@ from numbers_kit import ACTOR, open_journal, request
 import cxlocal.exchange.contact
 import cxlocal.exchange.copies
 from cxlocal.allocation.allocator import obtain_number
+from cxlocal.bundles.intake import take_bundle
+from cxlocal.bundles.reader import look
+from cxlocal.bundles.writer import ALL, pack
 from cxlocal.domain import NumberState
 from cxlocal.errors import Refused
 from cxlocal.events.runs import run_flagged
@@ -272,3 +275,32 @@ def test_p7_a_journal_that_was_deleted(any_store: Any, machine: Machine) -> None
         assert reserves(again)[0].lo > held.hi
     finally:
         again.close()
+
+
+def test_what_another_adds_to_our_own_chain_is_not_ours(
+    any_store: Any, machine: Machine, copy_of: Any, tmp_path: Path
+) -> None:
+    """A member that may bring the history of others goes on with our chain: we go on under another id, and
+    say from where."""
+    laptop, other = machine(), machine("other")
+    obtain_number(laptop, any_store, request("r0"))
+    level(any_store, laptop, other)
+    forged = copy_of(laptop, "forged")
+    note(forged, "in our name")
+    node = laptop.node
+    assert forged.node == node
+    bundle = tmp_path / "forged.bundle"
+    pack(forged, bundle, scope=ALL, ask=False)
+    take_bundle(other, bundle, look(bundle, other.node))
+    level(any_store, other, laptop)
+    assert laptop.node != node
+    (began,) = laptop.query(
+        "SELECT e.document ->> '$.customData.cxlocal.cause' AS cause FROM event e"
+        " JOIN node_lookup n ON n.id = e.node WHERE n.name = ? AND e.sequence = 1",
+        [laptop.node],
+    )
+    assert "goes on under its id" in began["cause"]
+    number = obtain_number(laptop, any_store, request("r1")).number
+    assert number == 1
+    level(any_store, laptop, other)
+    agree(laptop, other)

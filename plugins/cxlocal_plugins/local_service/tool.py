@@ -6,7 +6,6 @@ import os
 import shutil
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
 
 from cxlocal.domain import path_part
 from cxlocal.hooks.tool import ArtifactRef, Context, Deployed, Done, Observed, Tool, ToolFailure
@@ -124,12 +123,12 @@ class LocalService(Tool):
 
     def destroy(self, ctx: Context) -> Done:
         """End every process and remove what was made. Harmless where nothing was made."""
-        root = _owed_root(ctx)
+        root = _root(ctx)
         folders = sorted((root / RELEASES).glob("*"))
         ended = [folder.name for folder in folders if end(folder)]
         if (root / RELEASES).is_dir():
             shutil.rmtree(root / RELEASES)
-        # Only what is ours: a handle is a text in a file, and must not be able to empty a disk.
+        # Only what is ours: the folder is the environment's, and others may use it.
         for path in (root / FILE, *root.glob(".*.part")):
             path.unlink(missing_ok=True)
         if root.is_dir() and not any(root.iterdir()):
@@ -196,21 +195,8 @@ def _name(ctx: Context) -> str:
 
 
 def _root(ctx: Context) -> Path:
-    """The service's own folder in the environment's: several services may live in one. From the
-    handle where only that is left."""
-    if ctx.environment is None:
-        return _owed_root(ctx)
-    return Path(ctx.environment.folder) / path_part(_name(ctx))
-
-
-def _owed_root(ctx: Context) -> Path:
-    """Where the deployment with this handle was made. Raises ToolFailure."""
-    handle: Any = ctx.handle
-    if isinstance(handle, dict) and isinstance(handle.get("root"), str):
-        root = Path(handle["root"])
-        if not root.is_absolute():
-            raise ToolFailure(f"{handle['root']!r} is no folder of a service")
-        return root
+    """The service's own folder in the environment's: several services may live in one. What a handle says of
+    it is not asked: it comes from history, and must not be able to empty a disk. Raises ToolFailure."""
     if ctx.environment is None:
         raise ToolFailure("local-service works in an environment; name one for the stage")
     return Path(ctx.environment.folder) / path_part(_name(ctx))
