@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 
 from cxlocal.clock import Ids
@@ -47,6 +47,8 @@ class NumberRequest(NamedTuple):
     """A number from the reserve must lie above this one: the borrower knows it to be in use."""
     lent: dict[str, str] | None = None
     """To whom the number is lent (``version_used``), where the run is another machine's."""
+    beside: Callable[[Transaction, Number], None] | None = None
+    """Writes what belongs with the number into the commit that takes it."""
 
 
 class Number(NamedTuple):
@@ -130,7 +132,10 @@ def record_use(
             lent=request.lent,
         )
     )  # fmt: skip
-    return _number(taken)
+    number = _number(taken)
+    if request.beside is not None:
+        request.beside(transaction, number)
+    return number
 
 
 def passed_over(text: str, line: str) -> Refused:

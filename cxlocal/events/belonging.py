@@ -14,6 +14,7 @@ elsewhere) say nothing of that.
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
@@ -53,6 +54,14 @@ def _marked(text: str, mark: str, deliverable: str) -> str:
 def is_shared(run: str) -> bool:
     """Whether several machines may have begun the run of this id."""
     return run[14:17] == _SHARED
+
+
+@lru_cache(maxsize=1024)
+def mark_of_others(deliverable: str) -> re.Pattern[str]:
+    """What stands in every id that ``is_foreign`` to ``deliverable``, as text; it may stand elsewhere
+    too."""
+    tag = _tag(deliverable)
+    return re.compile(f"-8c[12](?![0-9a-f]-[0-9a-f]{tag[:3]}-{tag[3:]})")
 
 
 def is_foreign(name: str, deliverable: str | None) -> bool:

@@ -66,7 +66,7 @@ def run_queued(ref: RunRef, facts: dict[str, Any], *, at_ms: int = 0) -> Draft:
 
 
 def run_started(
-    ref: RunRef, *, version: str, line: str, number: int | None, how: str, turn: int = 0
+    ref: RunRef, version: str, line: str, number: int | None, how: str, *, turn: int = 0
 ) -> Draft:
     """The run has its version and begins. ``how``: online, reserve, lent, suffix, rehearsal.
 

@@ -19,6 +19,8 @@ Known = dict[int, list[tuple[int, bytes]]]
 def place(event: Event, known: Known) -> int:
     """The branch ``event`` goes to, or HELD, GAP or NEW_BRANCH."""
     here = known.get(event.sequence, [])
+    if not here and known.get(event.sequence - 1) == [(0, event.previous)]:
+        return 0  # as most do
     if any(value == event.hash for _, value in here):
         return HELD
     if event.sequence == 1:

@@ -32,7 +32,7 @@ from cxlocal.exchange.open import is_own
 from cxlocal.exchange.reply import Applied, Reply, Wish, unreadable_answer
 from cxlocal.exchange.store import Store, StoreUnreachable, cannot_serve
 from cxlocal.exchange.token import token_out
-from cxlocal.journal.file import Journal
+from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.read import node_events
 from cxlocal.journal.whereabouts import file_hint
 from cxlocal.numbers import holdings
@@ -193,11 +193,17 @@ def bind_address(journal: Journal, url: str) -> str:
 def prepare(journal: Journal) -> known.ContactRow:
     """Our token with a proposal that is durable before it is sent."""
     with journal.write() as transaction:
-        row = ensure_node(transaction)
-        following.settle(transaction)
-        proposing = known.proposing_contact(row, journal.ids)
-        if proposing != row:
-            known.save_contact(transaction.connection, proposing)
+        return propose(transaction)
+
+
+def propose(transaction: Transaction) -> known.ContactRow:
+    """As ``prepare``, beside what else becomes durable before the contact. It must follow at once: two
+    copies of a journal with one proposal are not told apart until one of them has used it up."""
+    row = ensure_node(transaction)
+    following.settle(transaction)
+    proposing = known.proposing_contact(row, transaction.journal.ids)
+    if proposing != row:
+        known.save_contact(transaction.connection, proposing)
     return proposing
 
 

@@ -12,6 +12,7 @@ from hashlib import sha256
 from cxlocal.events.document import Event, hash_of
 from cxlocal.events.hybrid import merge_value, wall_ms
 from cxlocal.events.types import RUN_TURNASKED
+from cxlocal.events.validity import read_json
 from cxlocal.exchange.answers import Item
 from cxlocal.exchange.chain import GAP, HELD, NEW_BRANCH, Known, place
 from cxlocal.exchange.followed import look_again
@@ -29,7 +30,8 @@ from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.schema import BESIDE, NAME_DIGITS, PARTIAL
 from cxlocal.numbers import holdings
 from cxlocal.numbers.log import Entry, entry_hash
-from cxlocal.projection.project import untruth
+from cxlocal.projection.project import project, untruth
+from cxlocal.projection.truth import is_plainly_true
 from cxlocal.text import parse_utc
 from cxlocal.values import NamedTuple
 
@@ -175,7 +177,13 @@ def refuse_untrue(event: Event) -> None:
     """Whoever is handed an event by somebody, a store or a journal that imports a bundle, takes none
     that says what cannot be so. What a store tells is kept: nothing may stop hearing of the rest, and
     it states nothing. Raises BadMessage."""
-    wrong = untruth(event)
+    if is_plainly_true(event):
+        return
+    try:
+        document = read_json(event.document)
+    except (ValueError, RecursionError):
+        document = None  # the projector says what is wrong with it
+    wrong = untruth(event, project(event, document))
     if wrong:
         raise BadMessage(
             f"event {event.sequence} of machine {event.node[:8]} is not taken",

@@ -162,9 +162,10 @@ def _rounds(
 ) -> tuple[SyncReport, bool]:
     """The report, and whether we have seen all the store has: only then is it known what it lacks."""
     report, whole = SyncReport(True), False
-    with journal.write() as transaction:
-        for wish in wanted:
-            holdings.remember_wish(transaction.connection, *wish)
+    if wanted:
+        with journal.write() as transaction:
+            for wish in wanted:
+                holdings.remember_wish(transaction.connection, *wish)
     while (left := deadline - journal.clock.monotonic()) > LEAST_SECONDS:
         before = _waiting(journal)
         wishes = [reserve_wish(journal, *wish) for wish in holdings.wishes(journal.connection)]

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
 from cxlocal.events import types
-from cxlocal.events.belonging import RUN, is_foreign
+from cxlocal.events.belonging import RUN, is_foreign, mark_of_others
 from cxlocal.events.document import Event
 from cxlocal.projection.facts import Fact, Said, as_json
 
@@ -38,6 +39,26 @@ _NAMES = frozenset({
 
 class Untrue(Exception):
     """An event says what cannot be so."""
+
+
+_PLAIN = frozenset({
+    types.TASK_STARTED, types.TASK_FINISHED, types.SUITE_STARTED, types.SUITE_FINISHED, types.RUN_FLAGGED,
+})  # fmt: skip
+"""Types that state no version, number or plan, and no id put together of several texts."""
+
+
+def is_plainly_true(event: Event) -> bool:
+    """Whether a glance at the text tells that nothing in it is untrue: most that machines bring are of a
+    few types and hold no marks but those of their own deliverable. False: it takes a closer look."""
+    text, name = event.document, event.deliverable
+    if event.type not in _PLAIN or name is None or ("\\" in text and "\\u" in text):
+        return False
+    return mark_of_others(name).search(text) is None and _may_speak_of(event.run, name)
+
+
+@lru_cache(maxsize=1024)
+def _may_speak_of(run: str | None, deliverable: str) -> bool:
+    return run is None or (re.fullmatch(RUN, run) is not None and not is_foreign(run, deliverable))
 
 
 def check_event(event: Event) -> None:

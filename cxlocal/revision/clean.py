@@ -19,7 +19,7 @@ from pathlib import Path
 from cxlocal.errors import CxError, Refused
 from cxlocal.files import fresh_folder
 from cxlocal.revision.borrowed import CHECKOUT_SECONDS, borrow_objects, configure
-from cxlocal.revision.filters import Filter, quoted
+from cxlocal.revision.filters import Filter, has_attributes, quoted
 from cxlocal.revision.git import World, failed, git
 from cxlocal.revision.lfs import pointer_in
 from cxlocal.revision.repository import (
@@ -51,7 +51,6 @@ _CONVERTED = (
     ":(exclude,attr:!filter !working-tree-encoding !ident !eol)",
     ":(exclude,attr:!filter !working-tree-encoding !ident eol=lf)",
 )
-_ATTRIBUTES = b".gitattributes"
 
 
 class _Room(NamedTuple):
@@ -72,9 +71,8 @@ class _Room(NamedTuple):
         return answer.stdout
 
     def converted(self, within: Sequence[str]) -> list[str]:
-        """The files of which a checkout writes other bytes than the commit holds: none where no
-        attributes are committed. An index of git's own settings spells all names out."""
-        if _ATTRIBUTES not in (self.git_dir / "index").read_bytes().lower():
+        """The files of which a checkout writes other bytes than the commit holds."""
+        if not has_attributes(self.git_dir):
             return []
         listed = self.ask("ls-files", "-z", "--", *within, *_CONVERTED)
         return [os.fsdecode(name) for name in listed.split(b"\0") if name]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cxlocal.errors import CxError
 from cxlocal.processes.start import Captured
-from cxlocal.revision.git import ABOUT_USER, ask_early, forget_early, know_early
+from cxlocal.revision.git import ask_early, forget_early, know_early
 from cxlocal.revision.remotes import about_refs, counting_remotes
 from cxlocal.revision.repository import (
     ABOUT_REPOSITORY,
@@ -38,8 +38,7 @@ def ask_about_head(folder: Path) -> None:
             root = Path(os.path.realpath(root))
             ask_early(root, *about_revision("HEAD"))
             ask_early(root, *CONTENTS, wants_input=True)
-            ask_early(root, *ABOUT_USER)
-            ask_early(root, *ABOUT_SETTINGS, times=4)
+            ask_early(root, *ABOUT_SETTINGS, times=5)
             return
 
 

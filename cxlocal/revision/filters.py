@@ -108,8 +108,17 @@ def quoted(value: str) -> str:
     return f'"{escaped}"'
 
 
+def has_attributes(git_dir: Path) -> bool:
+    """Whether attributes are among the files of a repository of ours: where none are, git converts
+    nothing there. An index of git's own settings spells all names out."""
+    index = git_dir / "index"
+    return index.exists() and b".gitattributes" in index.read_bytes().lower()
+
+
 def filtered_files(folder: Path) -> dict[str, str]:
     """The files of a checkout for which its attributes ask for a filter, with the filter's name."""
+    if not has_attributes(folder / ".git"):
+        return {}
     raw = ask(folder, "ls-files", "-z", "--", ":(exclude,attr:!filter)", world=World.ALONE)
     if not raw:
         return {}

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cxlocal.patterns import compile_late
-from cxlocal.revision.git import World, git
+from cxlocal.revision.git import ABOUT_USER, World, decode, git
 from cxlocal.values import NamedTuple
 
 ABOUT_SETTINGS = ("config", "-z", "--show-scope", "--list")
@@ -28,6 +28,10 @@ _PROGRAMS = compile_late(
     re.DOTALL,
 )
 """Keys that make git start a program when it talks to a remote, or let addresses name one."""
+
+
+_PLAIN = compile_late(r"[^\s.,:;<>\"\\'](?:[^<>]*[^\s.,:;<>\"\\'])?")
+"""A name or an address of which git leaves nothing out."""
 
 
 class Setting(NamedTuple):
@@ -58,6 +62,20 @@ def read_settings(root: Path) -> tuple[Setting, ...]:
 def last_value(settings: Iterable[Setting], key: str) -> str:
     """The value that counts; nothing where there is none."""
     return next((one.value for one in reversed(tuple(settings)) if one.key == key), "")
+
+
+def user(root: Path) -> str:
+    """``Name <mail>`` as git would write it into a commit; empty when it does not know."""
+    settings = read_settings(root)
+    said = [last_value(settings, f"user.{part}") for part in ("name", "email")]
+    elsewhere = any(one.key.startswith("author.") for one in settings) or any(
+        name in os.environ for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL")
+    )
+    if not elsewhere and all(one.isprintable() and _PLAIN.fullmatch(one) for one in said):
+        return f"{said[0]} <{said[1]}>"
+    answer = git(root, *ABOUT_USER)
+    words = decode(answer.stdout).strip() if answer.code == 0 else ""
+    return words[: words.rfind(">") + 1]
 
 
 def own_programs(settings: Iterable[Setting]) -> tuple[str, ...]:

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cxlocal.errors import CxError
+from cxlocal.exchange.copies import why_doubtful
 from cxlocal.exchange.followed import include
 from cxlocal.exchange.open import is_own
-from cxlocal.exchange.store import Store
+from cxlocal.exchange.state import store_state
+from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.exchange.sync import LEAST_SECONDS, SyncReport, synchronise, why_no_numbers
 from cxlocal.journal.file import Journal
+from cxlocal.numbers.holdings import reserves
 from cxlocal.runner.source import Machine, Source, open_store, refuse_stranger
 from cxlocal.runner.turns import Turns
 from cxlocal.values import NamedTuple
@@ -97,16 +100,20 @@ class Met(NamedTuple):
 
 
 def meet_store(
-    machine: Machine, journal: Journal, source: Source, root: str, request: Request
-) -> Met:
-    """Open the store and learn what others did; ``root`` is the first commit of the repository.
-    Raises Refused for a deliverable that belongs to another one."""
+    machine: Machine, journal: Journal, source: Source, root: str, request: Request, *, numbered: bool
+) -> Met:  # fmt: skip
+    """Open the store and learn what others did; ``root`` is the first commit of the repository, and
+    ``numbered`` says that it is asked for a number next. Raises Refused for a deliverable that belongs
+    to another repository."""
     name = source.config.deliverable.name
     store = (
         None if request.rehearsal else open_store(source, machine, journal, offline=request.offline)
     )
     try:
-        met = Met(store, *meet(journal, store, source))
+        if store is not None and numbered and _tells_no_more(journal, store, source):
+            met = Met(store, True, "")
+        else:
+            met = Met(store, *meet(journal, store, source))
         # A home that was empty has only now been told whose it is.
         row = journal.one("SELECT repository_root FROM deliverable WHERE id = ?", (name,))
         refuse_stranger((row and row["repository_root"]) or "", root, name)
@@ -115,6 +122,20 @@ def meet_store(
         if store is not None:
             store.close()
         raise
+
+
+def _tells_no_more(journal: Journal, store: Store, source: Source) -> bool:
+    """Whether a first exchange would say nothing that asking for the number does not: the store is this
+    machine's own and there, the journal is as it left it, and no number can come from elsewhere."""
+    if not is_own(source.settings.store_url) or reserves(journal):
+        return False
+    if not store_state(journal.connection).lineage or why_doubtful(journal):
+        return False
+    try:
+        store.missing_blobs([], timeout=START_SYNC_SECONDS)
+    except StoreUnreachable:
+        return False
+    return True
 
 
 def meet(journal: Journal, store: Store | None, source: Source) -> tuple[bool | None, str]:

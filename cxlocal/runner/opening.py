@@ -16,6 +16,7 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.events.belonging import mark_id
 from cxlocal.events.runs import run_stamped
+from cxlocal.exchange.contact import propose
 from cxlocal.exchange.copies import journal_was_moved
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.standing import require
@@ -40,7 +41,7 @@ from cxlocal.runner.nesting import handed_on, refuse_in_rehearsal, refuse_repeti
 from cxlocal.runner.own_plan import require_own_plan
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.record import RunRecord, Version
-from cxlocal.runner.run_version import check, is_part, rehearsed, stamp, take_number
+from cxlocal.runner.run_version import check, is_part, rehearsed, stamp, take_version
 from cxlocal.runner.source import (
     Machine,
     Source,
@@ -60,7 +61,7 @@ from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
-    from cxlocal.journal.file import Journal
+    from cxlocal.journal.file import Journal, Transaction
     from cxlocal.plan.types import Plan
     from cxlocal.revision.proof import Proof
     from cxlocal.runner.request import Request
@@ -145,6 +146,12 @@ def record_beginning(
     """Write the first event; ``numbered``: a number is to be taken, too; ``asked``: what the run is to
     carry out. Raises Refused for a deliverable that we may not work on. The store is closed then."""
     source = pushed.source
+
+    def beside(transaction: Transaction) -> None:
+        orphans.register(transaction, run, machine.command, pieces=request.pieces)
+        if numbered and met.reached:
+            propose(transaction)  # the store is asked for a number next
+
     try:
         if not request.rehearsal:
             require(journal, plan.deliverable, *(("take", "push") if numbered else ("push",)))
@@ -158,7 +165,7 @@ def record_beginning(
         listen(journal, source)
         record = RunRecord.begin(
             journal, plan, facts, run=run,
-            beside=lambda t: orphans.register(t, run, machine.command, pieces=request.pieces),
+            beside=beside,
         )  # fmt: skip
         record.record(*record.restricted_drafts(source.manager.left_out))
     except BaseException:
@@ -190,7 +197,9 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
         workspace = workspace._replace(key_contents=key_contents(workspace.project, plan))
         readers = find_readers(source.manager, plan)
         request = request._replace(reason=Masker(secrets.values()).text(request.reason))
-        met = meet_store(machine, journal, source, pushed.root, request)
+        met = meet_store(
+            machine, journal, source, pushed.root, request, numbered=not request.rehearsal
+        )
         asked = selection.as_asked(request.to)
         begun = record_beginning(machine, journal, pushed, plan, request, run, met, asked=asked)
     except BaseException:
@@ -404,14 +413,6 @@ def listen(journal: Journal, source: Source) -> None:
     journal.listeners.append(tell)
 
 
-def take_version(
-    machine: Machine, record: RunRecord, source: Source, store: Store | None
-) -> Version:
-    """A number for the run, durable when this returns; that the run has it is for the caller to
-    record. Raises StoreNeeded, Refused, Conflict."""
-    return take_number(machine, record.journal, store, source, record.plan, record.run)
-
-
 def number_and_stamp(
     machine: Machine, work: Work, source: Source, store: Store | None, began: float
 ) -> Version:
@@ -422,13 +423,13 @@ def number_and_stamp(
         if record.kind != "release":
             scheme, folder = find_scheme(source.manager, record.plan), work.workspace.project
             version = rehearsed(record.plan, scheme, record.run, folder)
+            with record.journal.write() as transaction:
+                record.start(transaction, version)
         else:
             version = take_version(machine, record, source, store)
-        drafts = [record.started_draft(version)]
         stamps = stamp(record.plan, work.workspace.project, version.text)
         if stamps:
-            drafts.append(run_stamped(record.ref, stamps=[one._asdict() for one in stamps]))
-        record.record(*drafts)
+            record.record(run_stamped(record.ref, stamps=[one._asdict() for one in stamps]))
         return version
     except Exception as problem:
         end_unnumbered(record, problem, machine.clock.monotonic() - began)

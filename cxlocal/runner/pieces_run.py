@@ -31,7 +31,6 @@ from cxlocal.runner.opening import (
     end_unnumbered,
     find_run,
     record_beginning,
-    take_version,
 )
 from cxlocal.runner.outcomes import worst
 from cxlocal.runner.pieces import RUN_VARIABLE, PieceRecord, attach
@@ -44,6 +43,7 @@ from cxlocal.runner.pieces_join import (
     refuse_other,
     run_over,
 )
+from cxlocal.runner.run_version import take_version
 from cxlocal.runner.source import Machine, Source, make_plan, open_source, open_store
 from cxlocal.text import parse_utc
 from cxlocal.values import NamedTuple
@@ -116,7 +116,7 @@ def start(
     )  # fmt: skip
     source = pushed.source
     plan = make_plan(machine, source, machine.root)
-    met = meet_store(machine, journal, source, pushed.root, request)
+    met = meet_store(machine, journal, source, pushed.root, request, numbered=number)
     try:
         found = look(source)
         if found.run is not None:
@@ -156,8 +156,6 @@ def _begin(
         ):
             end_unnumbered(record, problem, machine.clock.monotonic() - began)
         raise
-    if version is not None:
-        record.record(record.started_draft(version))
     return Started(
         run, plan.deliverable, version.text if version else "", version.how if version else "",
         source.revision.commit, pushed.proof.kind if pushed.proof else "", pushed.left_out,
@@ -203,7 +201,6 @@ def _join(
     if number and not record.version and (met.reached or not record.ref.elsewhere):
         # Whoever began it left the number to others, or was cut off before it had one.
         version = take_version(machine, record, source, met.store)
-        record.record(record.started_draft(version))
     note = "it was finished, and goes on as its CI server runs it again" if found.again else ""
     return Started(
         run.id, record.ref.deliverable, record.version, version.how if version else "",
@@ -282,12 +279,10 @@ def next_version(machine: Machine, journal: Journal, run: str, *, offline: bool)
         )
     store = open_store(source, machine, journal, offline=offline)
     try:
-        version = take_version(machine, record, source, store)
+        return take_version(machine, record, source, store)
     finally:
         if store is not None:
             store.close()
-    record.record(record.started_draft(version))
-    return version
 
 
 class Finished(NamedTuple):

@@ -203,13 +203,13 @@ class RunRecord:
         row = self.journal.one("SELECT number_how FROM run WHERE id = ?", (self.run,)) or {}
         return Version(self.version, self.line, self.number, row.get("number_how") or "")
 
-    def started_draft(self, version: Version) -> Draft:
+    def start(self, transaction: Transaction, version: Version) -> None:
         """The run has its version."""
-        self.version, self.line, self.number = version.text, version.line, version.number
-        return runs.run_started(
-            self.ref, version=version.text, line=version.line, number=version.number,
-            how=version.how, turn=self.turn,
-        )  # fmt: skip
+        transaction.append(runs.run_started(self.ref, *version, turn=self.turn))
+        transaction.afterwards.append(lambda: self._has(*version[:3]))
+
+    def _has(self, version: str, line: str, number: int | None) -> None:
+        self.version, self.line, self.number = version, line, number
 
     def stage_started(
         self, stage: AnyStage, attempt: int, *, ready_at_ms: int, instance: str = ""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxlocal.allocation.request import NumberRequest
+from cxlocal.allocation.request import Number, NumberRequest
 from cxlocal.exchange.open import reserve_size
 from cxlocal.numbers.holdings import highest_known
 from cxlocal.numbers.rehearsal import marked_text, plain_text, wants_plain
 from cxlocal.numbers.schemes import Scheme, numbers_in_tags
 from cxlocal.revision.repository import Repository, version_tags
-from cxlocal.runner.record import Version
+from cxlocal.runner.record import RunRecord, Version
 from cxlocal.runner.source import Machine, Source, find_scheme, lender_finder
 
 if TYPE_CHECKING:
@@ -21,15 +21,17 @@ if TYPE_CHECKING:
     from cxlocal.plan.types import Plan
 
 
-def take_number(
-    machine: Machine, journal: Journal, store: Store | None, source: Source, plan: Plan, run: str
+def take_version(
+    machine: Machine, record: RunRecord, source: Source, store: Store | None
 ) -> Version:
-    """The number of a release, durable when this returns. ``store`` None: do not ask anybody.
+    """A number for a release, and that the run has it: durable when this returns. ``store`` None: do
+    not ask anybody.
 
     Raises StoreNeeded, Refused, Conflict and ConfigError.
     """
     from cxlocal.allocation.allocator import obtain_number
 
+    journal, plan, run = record.journal, record.plan, record.run
     scheme = find_scheme(source.manager, plan)
     request = NumberRequest(
         plan.deliverable,
@@ -44,12 +46,21 @@ def take_number(
         when_empty=plan.version.when_empty,
         only=plan.version.first if _is_final(journal, run) else None,
         tagged=tagged(journal, source, plan, scheme, online=store is not None),
+        beside=lambda transaction, number: record.start(transaction, _version(number)),
     )
     patience = 0.0 if source.kept else float(source.settings.store_patience_seconds)
     find_lender = None if store is None else lender_finder(source, machine)
     number = obtain_number(
         journal, store, request, patience_seconds=patience, find_lender=find_lender
     )
+    version = _version(number)
+    if record.version != version.text:  # it was taken before, here or on another machine
+        with journal.write() as transaction:
+            record.start(transaction, version)
+    return version
+
+
+def _version(number: Number) -> Version:
     return Version(number.text, number.line, number.number, number.how)
 
 

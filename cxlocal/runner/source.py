@@ -21,7 +21,6 @@ from cxlocal.hooks.place import Place
 from cxlocal.hooks.reading import readers_of
 from cxlocal.hooks.trust import FOLDER, ProjectPlugins, as_project
 from cxlocal.numbers.schemes import Scheme, scheme_named
-from cxlocal.revision.git import ABOUT_USER, decode, git
 from cxlocal.revision.repository import (
     Repository,
     Revision,
@@ -31,6 +30,7 @@ from cxlocal.revision.repository import (
     read_files,
     resolve,
 )
+from cxlocal.revision.settings import user
 from cxlocal.secrets import resolve as resolve_secrets
 from cxlocal.text import utc_text
 from cxlocal.values import NamedTuple
@@ -144,7 +144,7 @@ def open_source(
         machine.environ, block=config.plugins.block, no=machine.blocked, warn=machine.voice.warn
     )
     place = find_place(manager, machine.environ)
-    actor = find_actor(machine.environ, place, partial(git_user, repository.root))
+    actor = find_actor(machine.environ, place, partial(user, repository.root))
     kept = not is_passing(machine.environ, place, machine.fresh)
     repository = repository._replace(believed=runs_stages or place.kind != "laptop")
     return Source(repository, revision, config, chosen, manager, place, actor, kept, asked, tree)
@@ -152,14 +152,7 @@ def open_source(
 
 def find_actor_at(folder: Path, environ: Mapping[str, str]) -> Actor:
     """On whose behalf something is said in ``folder`` that needs neither a project nor its plugins."""
-    return find_actor(environ, LAPTOP, partial(git_user, folder))
-
-
-def git_user(root: Path) -> str:
-    """``Name <mail>`` as git would write it into a commit; empty when it does not know."""
-    answer = git(root, *ABOUT_USER)
-    words = decode(answer.stdout).strip() if answer.code == 0 else ""
-    return words[: words.rfind(">") + 1]
+    return find_actor(environ, LAPTOP, partial(user, folder))
 
 
 def open_store(

@@ -1,63 +1,170 @@
-"""What it costs a store to take events in, against a database that believes what it is given.
+"""What it costs a store to take events in, against a database that is given the same rows.
 
 ``python tests/bench/ingesting.py [--events N] [--store KIND] [FOLDER]``. Events of a hundred machines
 come in batches of 500, ten batches a round, the stores and their floors by turns in each round. A
 million events: ``--events 1000000``.
 
-*http* is ``cxlocal serve`` over SQLite, its floor the same rows by ``executemany`` into a SQLite file
-of the same mode with the same two indexes, one transaction a batch, without HTTP. *postgresql* is the
-store that speaks to the database itself, *http-postgresql* the server before it; their floor COPY into
-a temporary table and ``INSERT … ON CONFLICT DO NOTHING`` from there, one transaction a batch, on the
-same server. *Sent again* are the batches of the round a second time.
+Two floors. *raw* believes what it is given: rows that were made before the clock starts, by
+``executemany`` into SQLite, or by COPY into a temporary table and ``INSERT … ON CONFLICT DO NOTHING``
+into PostgreSQL. *checked* is the least that an honest store can do: it takes the message, decodes it
+into typed structures, reads the head of each document, computes every hash and the running hash, follows
+the chain within the batch, and writes the same rows. Both write one transaction a batch, with the
+indexes of a store's table, in its mode, in this process.
 
-Messages and rows are made before the clock starts. The floors check nothing: the store computes
-every hash, follows every chain and the running hash over all.
+*sqlite* is the embedded store in this process, *http* ``cxlocal serve`` over SQLite, *postgresql* the
+store that speaks to the database itself, *http-postgresql* the server before it. *Sent again* are the
+batches of the round a second time.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sqlite3
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
 
+import msgspec
 import psycopg
 from cxlocal_sync.postgresql.store import PostgresqlStore
+from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import ProcessServer
 from postgresql_kit import Databases
-from rounds import FEWEST_ROUNDS, measure, report
+from rounds import FEWEST_ROUNDS, measure, report, summary
 
 from cxlocal.events import types
-from cxlocal.events.document import NO_HASH, Event, hash_of
+from cxlocal.events.belonging import mark_id
+from cxlocal.events.document import (
+    NO_HASH,
+    Event,
+    build_document,
+    encode_document,
+    event_hash,
+    hash_of,
+    header_bytes,
+)
+from cxlocal.events.runs import run_flagged
 from cxlocal.exchange.messages import decode, encode, event_out
 
 BATCH = 500
 BATCHES = 10
 """In a round."""
 MACHINES = 100
-DOCUMENT = json.dumps(
-    {
-        "context": {"type": types.RUN_FLAGGED, "timestamp": "2026-11-23T02:14:05.123Z"},
-        "customData": {"cxlocal": {"kind": "note", "text": "x" * 300}},
-    }
+DOCUMENT = encode_document(
+    build_document(
+        run_flagged(kind="note", subject="x", text="x" * 300, deliverable="webshop", run=None),
+        event_id=mark_id("11111111-1111-4111-8111-111111111111", "webshop"),
+        source="urn:cxlocal:machine:x", time_ms=1_795_400_000_123,
+    )
+)  # fmt: skip
+KINDS = ("sqlite", "http", "postgresql", "http-postgresql")
+OF_CHECKED = {"sqlite": 0.7, "http": 0.6}
+"""Bars against the checked floor; those of PostgreSQL are shares of what *sqlite* reaches of its own."""
+OF_OWN = 0.8
+COLUMNS = (
+    "position, node, sequence, branch, type, deliverable, deliverable_sequence, clock, previous,"
+    " previous_in_deliverable, hash, run, document, running, carrier"
 )
-KINDS = ("http", "postgresql", "http-postgresql")
-COLUMNS = "node, sequence, type, deliverable, hash, previous, run, document"
 _TABLE = (
-    " node TEXT, sequence INT, type TEXT, deliverable TEXT, hash {bytes}, previous {bytes},"
-    " run TEXT, document TEXT"
+    " position BIGINT, node BIGINT, sequence BIGINT, branch BIGINT, type TEXT, deliverable TEXT,"
+    " deliverable_sequence BIGINT, clock BIGINT, previous {bytes}, previous_in_deliverable {bytes},"
+    " hash {bytes}, run TEXT, document TEXT, running {bytes}, carrier BIGINT"
 )
-_ONCE = ", UNIQUE (node, sequence)"
+_ONCE = ", PRIMARY KEY (position), UNIQUE (node, sequence, branch)"
+_INDEXES = (
+    "CREATE INDEX in_deliverable ON event (node, deliverable, deliverable_sequence)",
+    f"CREATE INDEX of_number ON event (run) WHERE type = '{types.VERSION_USED}'",
+)
 
 Batch = tuple[bytes, list[Any]]
+
+
+class Sent(msgspec.Struct):
+    """An event as it travels."""
+
+    node: str
+    sequence: int
+    type: str
+    deliverable: str | None
+    deliverable_sequence: int | None
+    clock: int
+    previous: str
+    previous_in_deliverable: str
+    hash: str
+    run: str | None
+    document: str
+
+
+class Push(msgspec.Struct):
+    events: list[Sent]
+
+
+class Message(msgspec.Struct):
+    push: list[Push]
+
+
+class Context(msgspec.Struct):
+    type: str
+    timestamp: str
+    chainId: str | None = None
+
+
+class Document(msgspec.Struct):
+    context: Context
+
+
+MESSAGES, HEADS = msgspec.json.Decoder(Message), msgspec.json.Decoder(Document)
+
+
+class Checks:
+    """What the checked floor does before it writes."""
+
+    def __init__(self) -> None:
+        self.position, self.running = 0, NO_HASH
+        self.nodes: dict[str, int] = {}
+        self.ends: dict[str, tuple[bytes, bytes]] = {}
+
+    def rows(self, message: bytes) -> list[Any]:
+        """The rows of a message whose events are what they say."""
+        found = []
+        for push in MESSAGES.decode(zlib.decompress(message[4:])).push:
+            node = push.events[0].node
+            row = self.nodes.setdefault(node, len(self.nodes) + 1)
+            end = self.ends.get(node, (NO_HASH, NO_HASH))
+            for one in push.events:
+                context = HEADS.decode(one.document).context
+                before = bytes.fromhex(one.previous), bytes.fromhex(one.previous_in_deliverable)
+                own = bytes.fromhex(one.hash)
+                header = header_bytes(
+                    one.node, one.sequence, one.deliverable, one.deliverable_sequence, one.type,
+                    one.clock,
+                )  # fmt: skip
+                if (
+                    (context.type, context.chainId) != (one.type, one.run)
+                    or before != end
+                    or event_hash(*before, header, one.document) != own
+                ):
+                    raise ValueError("an event is not what it says")
+                end = own, own
+                self.position += 1
+                self.running = sha256(self.running + own).digest()
+                found.append(
+                    (
+                        self.position, row, one.sequence, 0, one.type, one.deliverable,
+                        one.deliverable_sequence, one.clock, *before, own, one.run, one.document,
+                        self.running, row,
+                    )
+                )  # fmt: skip
+            self.ends[node] = end
+        return found
 
 
 class Chain:
@@ -92,38 +199,29 @@ class Chain:
 def batches() -> Iterator[Batch]:
     """Messages that push, and the rows in them; each machine goes on where it was."""
     crew = [Chain(f"{index:032x}") for index in range(1, MACHINES + 1)]
+    believed = Checks()
     while True:
         for chain in crew:
-            events = chain.batch()
-            push = [{"events": [event_out(event) for event in events]}]
+            push = [{"events": [event_out(event) for event in chain.batch()]}]
             message = encode({"protocol": 1, "contact": chain.contact(), "push": push})
-            yield message, [_row(event) for event in events]
-
-
-def _row(event: Event) -> tuple[Any, ...]:
-    return (
-        event.node, event.sequence, event.type, event.deliverable, event.hash, event.previous,
-        event.run, event.document,
-    )  # fmt: skip
+            yield message, believed.rows(message)
 
 
 class Sqlite:
-    """The floor of a store in SQLite."""
+    """Rows into SQLite."""
 
-    def __init__(self, folder: Path) -> None:
-        self.connection = sqlite3.connect(folder / "raw.db", isolation_level=None)
+    def __init__(self, path: Path) -> None:
+        self.connection = sqlite3.connect(path, isolation_level=None)
         self.connection.execute("PRAGMA journal_mode=TRUNCATE")
         self.connection.execute("PRAGMA synchronous=FULL")
-        self.connection.execute(
-            f"CREATE TABLE event (id INTEGER PRIMARY KEY, {_TABLE.format(bytes='BLOB')}{_ONCE})"
-        )
-        self.connection.execute(
-            "CREATE INDEX by_deliverable ON event (node, deliverable, sequence)"
-        )
+        columns = _TABLE.format(bytes="BLOB").replace("position BIGINT", "position INTEGER")
+        self.connection.execute(f"CREATE TABLE event ({columns}{_ONCE})")
+        for index in _INDEXES:
+            self.connection.execute(index)
 
     def take(self, rows: list[Any]) -> None:
         self.connection.execute("BEGIN IMMEDIATE")
-        marks = ", ".join("?" * 8)
+        marks = ", ".join("?" * 15)
         self.connection.executemany(f"INSERT INTO event ({COLUMNS}) VALUES ({marks})", rows)
         self.connection.execute("COMMIT")
 
@@ -132,17 +230,14 @@ class Sqlite:
 
 
 class Postgresql:
-    """The floor of a store in PostgreSQL."""
+    """Rows into PostgreSQL."""
 
     def __init__(self, url: str) -> None:
         self.connection = psycopg.connect(url)
         columns = _TABLE.format(bytes="BYTEA")
-        self.connection.execute(
-            f"CREATE TABLE event (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {columns}{_ONCE})"
-        )
-        self.connection.execute(
-            "CREATE INDEX by_deliverable ON event (node, deliverable, sequence)"
-        )
+        self.connection.execute(f"CREATE TABLE event ({columns}{_ONCE})")
+        for index in _INDEXES:
+            self.connection.execute(index)
         self.connection.execute(f"CREATE TEMP TABLE coming ({columns})")
         self.connection.commit()
 
@@ -153,12 +248,15 @@ class Postgresql:
                     copy.write_row(row)
             cursor.execute(
                 f"INSERT INTO event ({COLUMNS}) SELECT {COLUMNS} FROM coming"
-                " ON CONFLICT (node, sequence) DO NOTHING"
+                " ON CONFLICT (node, sequence, branch) DO NOTHING"
             )
             cursor.execute("TRUNCATE coming")
 
     def close(self) -> None:
         self.connection.close()
+
+
+Floor = Sqlite | Postgresql
 
 
 class Round:
@@ -168,12 +266,23 @@ class Round:
         self.made = batches()
         self.now: list[Batch] = []
 
-    def floor(self, floor: Sqlite | Postgresql) -> Callable[[], float]:
+    def raw(self, floor: Floor) -> Callable[[], float]:
         def run() -> float:
             self.now = [next(self.made) for _ in range(BATCHES)]
             start = time.perf_counter()
             for _, rows in self.now:
                 floor.take(rows)
+            return time.perf_counter() - start
+
+        return run
+
+    def checked(self, floor: Floor) -> Callable[[], float]:
+        checks = Checks()
+
+        def run() -> float:
+            start = time.perf_counter()
+            for message, _ in self.now:
+                floor.take(checks.rows(message))
             return time.perf_counter() - start
 
         return run
@@ -192,28 +301,33 @@ class Round:
         return run
 
 
-def cases(kind: str, folder: Path, stack: ExitStack) -> dict[str, Callable[[], float]]:
-    """Floor, first time and again of one kind."""
-    if kind == "http":
-        server = ProcessServer(folder / "central")
-        stack.callback(server.stop)
-        store: Any = server.enrol(folder / "client")
-        floor: Sqlite | Postgresql = Sqlite(folder)
-    else:
-        databases = Databases()
-        stack.callback(databases.close)
-        floor, address = Postgresql(databases.fresh()), databases.fresh()
-        if kind == "postgresql":
-            store = PostgresqlStore(address, folder)
-        else:
-            server = ProcessServer(folder / "before", store=address)
-            stack.callback(server.stop)
-            store = server.enrol(folder / "client")
-    stack.callback(store.close)
-    stack.callback(floor.close)
+def open_store(kind: str, folder: Path, databases: Databases, stack: ExitStack) -> Any:
+    """A fresh store of that kind."""
+    if kind == "sqlite":
+        return SqliteStore("sqlite:", folder)
+    if kind == "postgresql":
+        return PostgresqlStore(databases.fresh(), folder)
+    behind = {} if kind == "http" else {"store": databases.fresh()}
+    server = ProcessServer(folder / "central", **behind)
+    stack.callback(server.stop)
+    return server.enrol(folder / "client")
+
+
+def cases(
+    kind: str, folder: Path, databases: Databases, stack: ExitStack
+) -> dict[str, Callable[[], float]]:
+    """Floors, first time and again of one kind."""
+    floors: list[Floor] = [
+        Postgresql(databases.fresh()) if "postgresql" in kind else Sqlite(folder / f"{name}.db")
+        for name in ("raw", "checked")
+    ]
+    store = open_store(kind, folder, databases, stack)
+    for each in (store, *floors):
+        stack.callback(each.close)
     turn = Round()
     return {
-        f"{kind}: raw": turn.floor(floor),
+        f"{kind}: raw": turn.raw(floors[0]),
+        f"{kind}: checked": turn.checked(floors[1]),
         f"{kind}: first time": turn.store(store, again=False),
         f"{kind}: sent again": turn.store(store, again=True),
     }
@@ -222,17 +336,22 @@ def cases(kind: str, folder: Path, stack: ExitStack) -> dict[str, Callable[[], f
 def main(kinds: list[str], events: int, folder: Path) -> int:
     rounds = max(FEWEST_ROUNDS, events // (BATCH * BATCHES))
     with ExitStack() as stack:
+        databases = Databases()
+        stack.callback(databases.close)
         every: dict[str, Callable[[], float]] = {}
         for kind in kinds:
             (folder / kind).mkdir()
-            every |= cases(kind, folder / kind, stack)
+            every |= cases(kind, folder / kind, databases, stack)
         seconds = measure(every, rounds=rounds)
     compared = []
     for kind in kinds:
-        bar = 0.7 if kind == "http" else 0.6
-        compared.append((f"{kind}: first time", f"{kind}: raw", 1 / bar))
+        bar = OF_CHECKED.get(kind, OF_CHECKED["sqlite"] * OF_OWN)
+        compared.append((f"{kind}: first time", f"{kind}: checked", 1 / bar))
         compared.append((f"{kind}: sent again", f"{kind}: first time", 1.0))
-    return report("ingesting", seconds, compared)
+    microseconds = {
+        name: summary(values, scale=1e6 / (BATCH * BATCHES)) for name, values in seconds.items()
+    }
+    return report("ingesting", seconds, compared, microseconds_an_event=microseconds)
 
 
 if __name__ == "__main__":

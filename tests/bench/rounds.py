@@ -74,9 +74,12 @@ def command(argv: Sequence[str], **rest: Any) -> Case:
 
 
 def summary(values: Sequence[float], *, scale: float = 1.0, digits: int = 2) -> dict[str, float]:
-    """Median, least and greatest."""
+    """Median, quartiles, least and greatest."""
+    lower, _, upper = statistics.quantiles(values, method="inclusive")
     return {
         "median": round(statistics.median(values) * scale, digits),
+        "lower": round(lower * scale, digits),
+        "upper": round(upper * scale, digits),
         "min": round(min(values) * scale, digits),
         "max": round(max(values) * scale, digits),
     }

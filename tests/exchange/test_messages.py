@@ -18,6 +18,7 @@ from cxlocal.exchange.messages import (
     encode,
     event_in,
     event_out,
+    events_in,
 )
 
 texts = st.text(max_size=40)
@@ -96,3 +97,65 @@ def test_p15_events_with_wrong_fields_are_refused() -> None:
     for thing in (None, [], "x", 5):
         with pytest.raises(BadMessage):
             event_in(thing)
+
+
+ODD = [
+    None, True, 0, -1, -2, 1, 1.0, 2**63 - 1, 2**63, 2**70, "", "x", "0" * 64, "AB" * 32, " ab" * 32, "a" * 32,
+    "\0", "\ud800", "ü", "x" * 1025, [], {}, "{}", "null", '{"context":{"type":"t","timestamp":"x"}}',
+    '{"context":{"type":"t","timestamp":"2026-11-23T02:14:05Z"}}',
+    '{"context":{"type":"t","timestamp":"0001-01-01T00:00:00+23:59"}}',
+    '{"context":{"type":"t","timestamp":"2026-11-23T02:14:05"}}',
+    '{"context":{"type":"t","timestamp":"2026-11-23T02:14:05Z","chainId":"run"}}',
+    '{"context":{"type":"t","timestamp":"2026-11-23T02:14:05Z","chainId":null},"x":"\ud800"}',
+    '{"context":{"type":"t","timestamp":"2026-11-23T02:14:05Z"},"x":"\0"}', "[" * 9000,
+]  # fmt: skip
+"""What may stand in a field of an event, by whom it may."""
+
+
+def plain(sequence: int) -> dict[str, Any]:
+    """An event as it travels, with nothing odd in it."""
+    return {
+        "node": "a" * 32, "sequence": sequence, "type": "t", "clock": 7, "previous": "00" * 32,
+        "previous_in_deliverable": "00" * 32, "hash": "11" * 32, "run": None, "deliverable": "shop",
+        "deliverable_sequence": sequence,
+        "document": '{"context":{"type":"t","timestamp":"2026-11-23T02:14:05.123Z"}}',
+    }  # fmt: skip
+
+
+def as_read(read: Any) -> Any:
+    """The events, or why there are none."""
+    try:
+        return read()
+    except BadMessage as problem:
+        return problem.what, problem.why, problem.name
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    changed=st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from([*plain(1), "more"]), st.sampled_from(ODD)),
+        max_size=3,
+    ),
+    gone=st.none() | st.sampled_from(sorted(plain(1))),
+    whole=st.none() | st.sampled_from(ODD),
+)
+def test_a_batch_is_read_as_each_of_its_events_is(
+    changed: list[tuple[int, str, Any]], gone: str | None, whole: Any
+) -> None:
+    """What is looked at once for a batch comes to what each event by itself comes to."""
+    items: list[Any] = [plain(sequence) for sequence in range(1, 5)]
+    for place, name, odd in changed:
+        items[place][name] = odd
+    if gone is not None:
+        del items[2][gone]
+    if whole is not None:
+        items[3] = whole
+    assert as_read(lambda: events_in(items)) == as_read(lambda: [event_in(one) for one in items])
+
+
+@pytest.mark.parametrize("name", plain(1))
+def test_each_field_of_a_batch_is_read_as_that_of_an_event(name: str) -> None:
+    for odd in ODD:
+        items = [plain(1), {**plain(2), name: odd}]
+        read = as_read(lambda items=items: events_in(items))
+        assert read == as_read(lambda items=items: [event_in(one) for one in items]), odd

@@ -4,7 +4,7 @@ nothing where it is."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from cxlocal.journal.rebuild import catch_up, rebuild
 from cxlocal.journal.verify import verify
 from cxlocal.projection.project import untruth
 from cxlocal.projection.tables import TABLES
+from cxlocal.projection.truth import is_plainly_true
 
 IDS = SystemIds()
 ACTOR = {"id": "someone", "how": "test"}
@@ -232,6 +233,46 @@ def test_neither_a_store_nor_a_bundle_is_a_way_in(
         take_bundle(journal, path, look(path, journal.node))
     assert "is not taken" in caught.value.why
     assert event.hash not in [one.hash for _, one in all_events(journal)]
+
+
+def with_each_text(value: Any, odd: str) -> Iterator[Any]:
+    """The document as often as it has texts, each time with another one replaced."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from ({**value, name: changed} for changed in with_each_text(part, odd))
+    elif isinstance(value, list):
+        for place, part in enumerate(value):
+            changed = with_each_text(part, odd)
+            yield from ([*value[:place], one, *value[place + 1 :]] for one in changed)
+    elif isinstance(value, str):
+        yield odd
+
+
+def test_what_a_glance_takes_for_true_is_true(full: Journal) -> None:
+    """Ids of others in each text of each kind of event, also where JSON writes them otherwise."""
+    glances = refused = 0
+    for event in {event.type: event for _, event in all_events(full)}.values():
+        whole = json.loads(event.document)
+        for odd in (own("other"), f"{own('other')}/unit/1", shared_id("other", ["x"]), "2.7;id"):
+            for document in with_each_text(whole, odd):
+                text = json.dumps(document)
+                for written_so in (
+                    text,
+                    text.replace("-8c", "\\u002d8c"),
+                    text.replace("8c", "\\u0038c"),
+                ):
+                    changed = event._replace(document=written_so)
+                    assert not (is_plainly_true(changed) and untruth(changed)), written_so
+                    refused += bool(untruth(changed))
+        for run in (own("other"), "a;b", "../x"):
+            changed = event._replace(run=run)
+            assert not (is_plainly_true(changed) and untruth(changed)), run
+    for _, event in all_events(full):
+        glances += is_plainly_true(event)
+    for draft in UNTRUE.values():
+        assert not is_plainly_true(written(draft))
+    assert refused > 100
+    assert glances > 20, "what machines bring most is told at a glance"
 
 
 def test_what_journals_write_is_true(full: Journal) -> None:

@@ -20,6 +20,7 @@ from cxlocal.revision.repository import (
     read_file,
     resolve,
 )
+from cxlocal.revision.settings import user
 from cxlocal.revision.submodules import list_submodules
 
 
@@ -42,9 +43,9 @@ def _all_answers(folder: Path, *, early_too: bool) -> list[Any]:
         early.ask_about_push(repository, (), ())
     root = identity(repository, revision.commit)
     proof = prove(repository, revision.commit, clock=SystemClock())
-    user = git.ask(repository.root, *git.ABOUT_USER).rpartition(b">")[0]
+    who = user(repository.root)
     changed = dirty(repository)
-    return [repository, revision, content, root, proof._replace(checked_at=""), user, changed]
+    return [repository, revision, content, root, proof._replace(checked_at=""), who, changed]
 
 
 def test_the_answers_are_those_of_questions_asked_in_time(desk: Any) -> None:
@@ -57,6 +58,41 @@ def test_the_answers_are_those_of_questions_asked_in_time(desk: Any) -> None:
     assert found == _all_answers(folder.path, early_too=False)
     assert found[2] == b"cx = 1\n"
     assert found[-1] == ("new.txt",)
+
+
+@pytest.mark.parametrize("name", [
+    "Ada", "Ada Lovelace", "A", ". Ada,", "Ada <x>", "Ada\nL", "Ä d à", "", " ", '"Ada"', "A'b", "Ada.", None,
+])  # fmt: skip
+@pytest.mark.parametrize("mail", ["ada@example.org", "<ada@example.org>", "", "a b", None])
+def test_who_acts_is_whom_git_would_name(
+    desk: Any, monkeypatch: pytest.MonkeyPatch, name: str | None, mail: str | None
+) -> None:
+    folder = desk.new("work")
+    for variable in ("NAME", "EMAIL"):
+        monkeypatch.delenv(f"GIT_AUTHOR_{variable}", raising=False)
+    for key, value in (("user.name", name), ("user.email", mail)):
+        folder.git("config", key, value if value is not None else "x")
+        if value is None:
+            folder.git("config", "--unset", key)
+    said = git.git(folder.path, *git.ABOUT_USER)
+    wanted = git.decode(said.stdout).rpartition(">")[0] + ">" if said.code == 0 else ""
+    assert user(folder.path) == wanted
+
+
+@pytest.mark.parametrize("way", ["author.name", "GIT_AUTHOR_NAME"])
+def test_an_author_of_its_own_is_believed(
+    desk: Any, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    folder = desk.new("work")
+    for variable in ("NAME", "EMAIL"):
+        monkeypatch.delenv(f"GIT_AUTHOR_{variable}", raising=False)
+    for key in ("user.name", "user.email"):
+        folder.git("config", key, "ada")
+    if way.isupper():
+        monkeypatch.setenv(way, "Eve")
+    else:
+        folder.git("config", way, "Eve")
+    assert user(folder.path).startswith("Eve <")
 
 
 def test_submodules_are_seen_as_ever(desk: Any) -> None:

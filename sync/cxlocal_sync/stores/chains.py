@@ -11,13 +11,13 @@ from typing import Any, TypeGuard
 
 from cxlocal.events import types
 from cxlocal.events.document import NO_HASH, Event, hash_of
+from cxlocal.events.validity import is_keepable
 from cxlocal.exchange.chain import GAP, HELD, NEW_BRANCH, Known, place
 from cxlocal.exchange.messages import (
     BATCH_EVENTS_MAX,
     SPAN_MAX,
     BadMessage,
-    event_in,
-    is_keepable,
+    events_in,
     text_of,
 )  # fmt: skip
 from cxlocal.exchange.receive import refuse_untrue
@@ -37,6 +37,20 @@ class Batch(NamedTuple):
     in_part: bool = False
     """Its sender may not push some that lie before them or between them: each follows the one before
     it within its deliverable."""
+
+
+class Taken:
+    """What was taken of a batch so far."""
+
+    def __init__(self) -> None:
+        self.placed: list[Placed] = []
+        self.ends: dict[bytes, tuple[str | None, int | None]] = {}
+        """By hash: the place within the deliverable."""
+
+    def add(self, event: Event, branch: int) -> None:
+        """One more."""
+        self.placed.append((event, branch))
+        self.ends[event.hash] = (event.deliverable, event.deliverable_sequence)
 
 
 class Chains:
@@ -81,7 +95,7 @@ class Chains:
         )
         for sequence, branch, value in rows:
             known.setdefault(sequence, []).append((branch, value))
-        taken: list[Placed] = []
+        taken = Taken()
         held: Event | None = None
         for event in events:
             branch = place(event, known)
@@ -95,16 +109,16 @@ class Chains:
             self._check(event, node_id, taken)
             if branch == NEW_BRANCH:
                 branch = self._next_branch(node_id, taken)
-            taken.append((event, branch))
+            taken.add(event, branch)
             known.setdefault(event.sequence, []).append((branch, event.hash))
-        self._append(taken, node_id)
+        self._append(taken.placed, node_id)
         if held is None:
             return {**self.head(node), "appended": 0, "gap": True}
         ack = {"node": node, "sequence": held.sequence, "hash": held.hash.hex()}
-        return {**ack, "appended": len(taken), "gap": held is not events[-1]}
+        return {**ack, "appended": len(taken.placed), "gap": held is not events[-1]}
 
     def _place_in_part(
-        self, event: Event, node_id: int, branch: int, known: Known, taken: list[Placed]
+        self, event: Event, node_id: int, branch: int, known: Known, taken: Taken
     ) -> int:
         """Where an event goes that need not follow the one before it in its chain."""
         if branch == GAP:
@@ -120,7 +134,7 @@ class Chains:
             return 0 if row is None or row[0] == event.hash else NEW_BRANCH
         return branch
 
-    def _check(self, event: Event, node_id: int, taken: list[Placed]) -> None:
+    def _check(self, event: Event, node_id: int, taken: Taken) -> None:
         if hash_of(event) != event.hash:
             raise BadMessage(
                 f"event {event.sequence} of the batch was changed on the way",
@@ -133,35 +147,27 @@ class Chains:
             )  # fmt: skip
         refuse_untrue(event)
 
-    def _follows(self, event: Event, node_id: int, taken: list[Placed]) -> bool:
+    def _follows(self, event: Event, node_id: int, taken: Taken) -> bool:
         """Whether it continues the chain of its deliverable."""
         if event.deliverable is None:
             return True
-        first = event.deliverable_sequence == 1
+        if event.deliverable_sequence == 1:
+            return event.previous_in_deliverable == NO_HASH
+        follows = (event.deliverable, (event.deliverable_sequence or 0) - 1)
+        # Most often it follows one just taken.
+        if taken.ends.get(event.previous_in_deliverable) == follows:
+            return True
         # The plus keeps the planner from walking the whole chain by its sequence.
-        follows = (
-            event.previous_in_deliverable,
-            event.deliverable,
-            (event.deliverable_sequence or 0) - 1,
-        )
-        # Most often it follows the one just taken.
-        row = first or any(
-            (each.hash, each.deliverable, each.deliverable_sequence) == follows
-            for each, _ in reversed(taken)
-        )
-        row = (
-            row
-            or self.session.execute(
-                "SELECT 1 FROM event WHERE node = ? AND hash = ? AND deliverable = ?"
-                " AND deliverable_sequence = ? AND +sequence < ? LIMIT 1",
-                (node_id, *follows, event.sequence),
-            ).fetchone()
-        )
-        return bool(row) and (not first or event.previous_in_deliverable == NO_HASH)
+        row = self.session.execute(
+            "SELECT 1 FROM event WHERE node = ? AND hash = ? AND deliverable = ?"
+            " AND deliverable_sequence = ? AND +sequence < ? LIMIT 1",
+            (node_id, event.previous_in_deliverable, *follows, event.sequence),
+        ).fetchone()
+        return row is not None
 
-    def _next_branch(self, node_id: int, taken: list[Placed]) -> int:
+    def _next_branch(self, node_id: int, taken: Taken) -> int:
         row = self.session.execute("SELECT max(branch) FROM event WHERE node = ?", (node_id,))
-        branches = [branch for _, branch in taken]
+        branches = [branch for _, branch in taken.placed]
         return max(row.fetchone()[0] or 0, *branches, 0) + 1
 
     def _append(self, taken: list[Placed], node_id: int) -> None:
@@ -169,7 +175,8 @@ class Chains:
             return
         insert_events(self.session, self.feed, taken, (node_id, self.node_id(self.carrier)))
         for event, _ in taken:
-            self._note_number(event)
+            if event.type == types.VERSION_USED:
+                self._note_number(event)
 
     def _note_number(self, event: Event) -> None:
         used = number_of(event)
@@ -192,14 +199,12 @@ def insert_events(session: Session, feed: Feed, taken: list[Placed], rows: tuple
     """Append events of one chain to the feed. ``rows``: of its node, and of who brings them."""
     node_id, carrier_id = rows
     values = []
-    for event, branch in taken:
-        position, running = feed.step(event.hash)
+    steps = feed.steps(event.hash for event, _ in taken)
+    for (event, branch), (position, running) in zip(taken, steps, strict=True):
         values.append(
             (
-                position, node_id, event.sequence, branch, event.type, event.deliverable,
-                event.deliverable_sequence, event.clock, event.previous,
-                event.previous_in_deliverable, event.hash, event.run, event.document, running,
-                carrier_id,
+                position, node_id, event.sequence, branch, *event[3:10], event.run, event.document,
+                running, carrier_id,
             )
         )  # fmt: skip
     session.append_events(values)
@@ -244,7 +249,7 @@ def read_batch(batch: Any) -> Batch:
     """The events of a batch, checked. Raises BadMessage."""
     if not isinstance(batch, dict) or not isinstance(batch.get("events"), list):
         raise BadMessage("the message holds a malformed batch")
-    events = [event_in(item) for item in batch["events"]]
+    events = events_in(batch["events"])
     if not events or len(events) > BATCH_EVENTS_MAX:
         raise BadMessage("the message holds a malformed batch", why=f"{len(events)} events")
     in_part = batch.get("in_part") is True

@@ -7,6 +7,7 @@ notices it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import Any
 
@@ -59,16 +60,17 @@ class Feed:
         self.position = store.position
         self.hash = store.hash
 
-    def step(self, item_hash: bytes) -> tuple[int, bytes]:
-        """The next position and the running hash there."""
+    def steps(self, hashes: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+        """The next positions, and the running hash at each."""
         if not self.held:
             head = self.session.hold_feed()
             self.held = True
             if head is not None:
                 self.position, self.hash = head
-        self.position += 1
-        self.hash = sha256(self.hash + item_hash).digest()
-        return self.position, self.hash
+        for each in hashes:
+            self.position += 1
+            self.hash = sha256(self.hash + each).digest()
+            yield self.position, self.hash
 
     def close(self) -> None:
         """Write the head, if it moved."""

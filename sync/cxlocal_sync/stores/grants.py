@@ -68,7 +68,7 @@ class Granter:
     ) -> log.LogState:
         """Append a finished entry to its log and to the feed. Raises LogBroken."""
         after = log.apply(state, entry)
-        position, running = self.feed.step(bytes.fromhex(entry.hash))
+        ((position, running),) = self.feed.steps([bytes.fromhex(entry.hash)])
         # sql: marks only
         marks = ", ".join("?" * 15)
         self.session.execute(
