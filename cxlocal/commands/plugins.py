@@ -5,6 +5,8 @@ It works whatever is installed: only shipped plugins are loaded in this process.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from cxlocal.commands.context import App, pass_app
@@ -20,8 +22,10 @@ from cxlocal.errors import ConfigError, ExitCode, UsageError
 from cxlocal.hooks.implementations import hook_names
 from cxlocal.hooks.look import look
 from cxlocal.hooks.manager import Manager, PluginRow, find_tool, load
+from cxlocal.hooks.new_tool import new_tool
 from cxlocal.hooks.options import options_of
 from cxlocal.hooks.tool import verbs_of
+from cxlocal.text import quoted
 
 COLUMNS = ("name", "version", "origin", "state", "hooks", "distribution", "file", "error")
 
@@ -34,20 +38,33 @@ COLUMNS = ("name", "version", "origin", "state", "hooks", "distribution", "file"
             "cxlocal plugins wheel",
             "one tool: verbs, options with types and defaults, secrets, programs",
         ),
+        ("cxlocal plugins new my-tool", "write a tool of your own to begin with, and its test"),
         ("cxlocal plugins --json", "the same for a program; ends with 1 where one is broken"),
     ]
 )
 @click.argument("tool", required=False)
+@click.argument("name", required=False)
 @click.option("--hook", metavar="NAME", help="Only plugins that implement this hook.")
 @rows_options
 @pass_app
-def plugins(app: App, tool: str | None, hook: str | None, output: Output) -> int:
+def plugins(app: App, tool: str | None, name: str | None, hook: str | None, output: Output) -> int:
     """List plugins, shipped, installed and of this project.
 
     Installed plugins, and those of this project that you trust, are loaded in processes of their
     own, so a plugin that breaks everything else is still named here. Leave one out with -p no:NAME, or for good with [plugins] block.
-    Ends with 1 where one is broken, also by what it registers. With the name of a TOOL it describes that.
+    Ends with 1 where one is broken, also by what it registers. With the name of a TOOL it describes that; new NAME
+    writes one of that NAME into this folder, with a test that it passes (docs/own-tool.md).
     """
+    if tool == "new" and name is not None:
+        _write(name)
+        return ExitCode.DONE
+    if name is not None:
+        raise UsageError(
+            f"{name!r} is one word too many",
+            why="one tool is described at a time",
+            hint=f"cxlocal plugins {quoted(str(tool))}",
+            name="two-tools",
+        )
     if tool is not None:
         _describe(app, tool, output)
         return ExitCode.DONE
@@ -58,6 +75,23 @@ def plugins(app: App, tool: str | None, hook: str | None, output: Output) -> int
     if not shown and output.for_people:
         say("No plugin implements it." if wanted else "There are no plugins.")
     return ExitCode.FAILURE if any(row.state == "broken" for row in shown) else ExitCode.DONE
+
+
+def _write(name: str) -> None:
+    """A new tool, in files that are not there yet. Raises UsageError."""
+    files = new_tool(name)
+    if there := [one for one in files if Path(one).exists()]:
+        raise UsageError(
+            f"{there[0]} is there already",
+            why="nothing is overwritten",
+            hint="choose another name, or another folder",
+            name="file-exists",
+        )
+    for file, content in files.items():
+        Path(file).write_text(content, encoding="utf-8")
+        say(f"Wrote {file}")
+    module, test = files
+    say(f"Try it: python -m pytest {test}; for this project alone: mv {module} .cx/plugins/")
 
 
 def _describe(app: App, name: str, output: Output) -> None:

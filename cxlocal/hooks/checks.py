@@ -43,12 +43,17 @@ def _listing(value: object, what: str, check: Callable[[Any], str]) -> str:
     return ""
 
 
+def is_tool_name(name: object) -> bool:
+    """Whether a tool can be called so."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
 def check_tool(tool: object) -> str:
     """What is wrong with a tool class; empty when nothing is."""
     if not isinstance(tool, type) or not issubclass(tool, Tool):
         return f"a tool is a class derived from cxlocal.hooks.tool.Tool, not {shown(tool)}"
     name = getattr(tool, "name", None)
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not is_tool_name(name):
         return f"{tool.__qualname__}.name must be a word like 'local-service', not {shown(name)}"
     if tool.api not in SERVED:
         return (
