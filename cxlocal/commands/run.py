@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cxlocal.journal.file import Journal
     from cxlocal.plan.types import Plan
-    from cxlocal.runner.request import Request, Summary
+    from cxlocal.runner.request import NothingToRelease, Request, Summary
     from cxlocal.runner.source import Machine, Source
 
 
@@ -56,6 +56,9 @@ if TYPE_CHECKING:
     "--fixes", default="", metavar="VERSION", help="The version at fault that it repairs."
 )
 @click.option("--allow-older", is_flag=True, help="Deploy also where something newer is live.")
+@click.option(
+    "--anyway", is_flag=True, help="Release also where only [bump] wrote since the last one."
+)
 @click.option("--require-sync", is_flag=True, help="Exit with 6 unless the store has everything.")
 @click.option("--no-input", is_flag=True, help="Never ask; without a terminal that is so anyway.")
 @click.option(
@@ -79,6 +82,7 @@ def run(
     unplanned: bool,
     fixes: str,
     allow_older: bool,
+    anyway: bool,
     require_sync: bool,
     no_input: bool,
     moved: str,
@@ -128,7 +132,7 @@ def run(
 
         request = Request(
             to=to, revision=revision, offline=offline, jobs=jobs, reason=reason,
-            planned=not unplanned, fixes=repaired(fixes), moved=moved, allow_older=allow_older,
+            planned=not unplanned, fixes=repaired(fixes), moved=moved, allow_older=allow_older, anyway=anyway,
         )  # fmt: skip
         return carry_out(
             app, request, resume or "", final or "", as_json=as_json,
@@ -149,6 +153,7 @@ def carry_out(
     """Carry out a request, say how it went, and end in its exit code."""
     from cxlocal.journal.machine import goes_away, is_new
     from cxlocal.runner import release
+    from cxlocal.runner.request import NothingToRelease
 
     with app.journal() as journal:
         machine = make_machine(app, is_new(journal) or goes_away(journal))
@@ -165,6 +170,8 @@ def carry_out(
                     resume=summary.run, run_named=True, to=summary.stopped_before
                 )
                 summary = release.carry_out(machine, journal, request)
+        except NothingToRelease as nothing:
+            return _say_nothing(nothing, as_json=as_json)
         except BaseException:
             if not request.rehearsal:
                 leave(journal, machine.root)
@@ -181,6 +188,18 @@ def carry_out(
     _end(summary, require_sync=require_sync)
     if alone is not None:
         raise alone
+    return ExitCode.DONE
+
+
+def _say_nothing(nothing: NothingToRelease, *, as_json: bool) -> int:
+    """A commit that says what was released is none to release: all is well."""
+    if as_json:
+        write_document(
+            {"outcome": "nothing", "revision": nothing.commit, "released": nothing.version or None}
+        )
+    known = nothing.version or "what it names"
+    say(f"Nothing to release: commit {nothing.commit[:12]} only says that {known} was released")
+    say("  cxlocal run --anyway  releases it all the same")
     return ExitCode.DONE
 
 

@@ -16,7 +16,7 @@ from cxlocal.commands.output import json_option, put, write_document, write_rows
 from cxlocal.commands.status import deliverable_here, named_here
 from cxlocal.commands.terminal import harmless
 from cxlocal.errors import ConfigError, Trouble, UsageError
-from cxlocal.events.types import RUN_REPEATED
+from cxlocal.events.types import RUN_BUMPED, RUN_REPEATED
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal
 from cxlocal.journal.logs import log_here
@@ -64,6 +64,12 @@ PARTS = {
     " e.document ->> '$.customData.cxlocal.log.path' AS log FROM event e"
     " JOIN run_lookup r ON r.id = e.run JOIN type_lookup t ON t.id = e.type"
     f" WHERE r.name = ? AND t.name = '{RUN_REPEATED}' ORDER BY e.id",
+    "bumps": "SELECT e.document ->> '$.customData.cxlocal.commit' AS revision,"
+    " e.document ->> '$.customData.cxlocal.branch' AS branch,"
+    " e.document ->> '$.customData.cxlocal.remote' AS remote,"
+    " e.document ->> '$.customData.cxlocal.aside' AS aside FROM event e"
+    " JOIN run_lookup r ON r.id = e.run JOIN type_lookup t ON t.id = e.type"
+    f" WHERE r.name = ? AND t.name = '{RUN_BUMPED}' ORDER BY e.id",
     "disputed": "SELECT what, subject, field, one, one_value, other, other_value, node FROM disputed"
     " WHERE run = ? ORDER BY what, subject, field",
     "flags": "SELECT kind, text, raised_at FROM flag WHERE run = ? ORDER BY raised_at",
@@ -188,6 +194,9 @@ def _story(journal: Journal, run: dict[str, Any]) -> list[str]:
     if run["revision"]:
         proof = f"{run['proof'] or 'no proof'} {row.get('proof_remote') or ''}".rstrip()
         lines.append(f"  from {run['revision'][:12]} {run['revision_subject']} ({proof})")
+    for one in journal.query(PARTS["bumps"], (run["run"],)):
+        where = f"on {one['branch']} of {one['remote']}"
+        lines.append(f"  then committed as {(one['revision'] or '')[:12]}, {where}")
     if row.get("changes_total") is not None:
         since = row.get("changes_since") or "the beginning"
         count = row["changes_total"]

@@ -28,8 +28,9 @@ from cxlocal.config.agreement import (
     targets_digest,
     trusted,
 )
+from cxlocal.config.given import sinks_of, source_of
 from cxlocal.config.load import read as read_config
-from cxlocal.config.types import Config, SecretSource, SinkTo, sinks_of, source_of
+from cxlocal.config.types import Config, SecretSource, SinkTo
 from cxlocal.errors import Refused, UsageError
 from cxlocal.exchange.agreed import agree_to
 from cxlocal.exchange.destination import destination

@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from cxlocal.config.types import Config, sinks_of, source_of
+from cxlocal.config.given import sinks_of, source_of
+from cxlocal.config.types import Config
 from cxlocal.errors import ConfigError, Refused, Trouble
 from cxlocal.files import open_plain, write_whole
 from cxlocal.patterns import compile_late

@@ -13,6 +13,7 @@ from typing import Any
 
 from cxlocal.address import database_parts, template_problem
 from cxlocal.config import types
+from cxlocal.config.given import links_of
 from cxlocal.config.problems import Where, problem
 from cxlocal.domain import deliverable_id
 from cxlocal.errors import UsageError
@@ -459,7 +460,7 @@ def defaults(table: types.Defaults, where: Where) -> None:
 
 def links(table: types.Links, where: Where) -> None:
     """Addresses of the web, with placeholders that the pages can fill in."""
-    for kind, template in types.links_of(table).items():
+    for kind, template in links_of(table).items():
         if why := template_problem(template):
             raise problem(
                 where,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cxlocal.address import public_address
 from cxlocal.config import types
 from cxlocal.config.check import source
+from cxlocal.config.given import sinks_of
 from cxlocal.config.problems import Where, problem
 from cxlocal.patterns import compile_late
 from cxlocal.text import clean_text
@@ -14,7 +15,7 @@ _SINK_ADDRESS = compile_late(r"[a-z][a-z0-9+.-]*:[^\x00-\x1f\x7f]+")
 
 def sinks(table: types.Sinks, where: Where) -> None:
     """Addresses, a list without two alike, and ``hold``."""
-    for kind, found in types.sinks_of(table).items():
+    for kind, found in sinks_of(table).items():
         for one in found:
             check_sink(one, where, kind)
         if len({one.to for one in found}) < len(found):

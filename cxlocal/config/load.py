@@ -40,6 +40,7 @@ SINGLE: dict[str, type[types.Table]] = {
     "plugins": types.Plugins,
     "links": types.Links,
     "sinks": types.Sinks,
+    "bump": types.Bump,
 }
 NAMED: dict[str, tuple[str, type[types.Table]]] = {
     "stages": ("stage", types.Stage),

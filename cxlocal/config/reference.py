@@ -33,6 +33,7 @@ _TABLES = (
     ("Links", "`[links]`"),
     ("Sinks", "`[sinks]`"),
     ("SinkTo", "A sink: `[sinks] logs = { … }`"),
+    ("Bump", "`[bump]`"),
 )
 _LOCAL_TABLES = (
     ("LocalConfig", "At the top"),

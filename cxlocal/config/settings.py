@@ -14,10 +14,10 @@ from typing import Any
 
 from cxlocal.config import types
 from cxlocal.config.check_sinks import check_sink
+from cxlocal.config.given import sinks_of, source_of
 from cxlocal.config.load import CHOICES, read_local
 from cxlocal.config.locate import expand, user_file
 from cxlocal.config.problems import Where, problem, suggestion
-from cxlocal.config.types import source_of
 from cxlocal.domain import SINK_KINDS
 from cxlocal.errors import ConfigError, UsageError
 from cxlocal.text import parse_duration
@@ -244,7 +244,7 @@ def _own(local: types.LocalConfig, folder: str, environ: Mapping[str, str]) -> d
 
 
 def _sinks(sinks: types.Sinks) -> dict[str, Any]:
-    found = {f"sinks.{kind}": one for kind, one in types.sinks_of(sinks).items()}
+    found = {f"sinks.{kind}": one for kind, one in sinks_of(sinks).items()}
     return found if sinks.hold is None else {**found, "sinks.hold": sinks.hold}
 
 

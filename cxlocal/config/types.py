@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from cxlocal.domain import SINK_KINDS
 from cxlocal.numbers.log import AHEAD_MAX, COUNT_MAX
 
 FORMAT = 1
@@ -408,6 +407,22 @@ class Sinks(Table, frozen=True, kw_only=True):
     ] = None
 
 
+class Bump(Table, frozen=True, kw_only=True):
+    """A commit after the release, with the version in the files it is stamped into, and in the changelog
+    (`docs/notes.md`)."""
+
+    changelog: Annotated[
+        str, says("The changelog that gets a section of the version, from the folder of cx.toml.")
+    ] = ""
+    branch: Annotated[
+        str, says("Where it is pushed to; left out: the branch that was released.")
+    ] = ""
+    message: Annotated[
+        str, says("Its first line; `{version}` and `{deliverable}` may stand in it.")
+    ] = "Release {version}"
+    needs: Annotated[Names, says("Stages that must have succeeded before; left out: all.")] = []
+
+
 class Plugins(Table, frozen=True, kw_only=True):
     """Which installed plugins take part."""
 
@@ -435,6 +450,7 @@ class Config(Table, frozen=True, kw_only=True):
     plugins: Plugins = Plugins()
     links: Links = Links()
     sinks: Sinks = Sinks()
+    bump: Bump | None = None
 
 
 class LocalScm(Table, frozen=True, kw_only=True):
@@ -474,26 +490,3 @@ class LocalConfig(Table, frozen=True, kw_only=True):
     store: LocalStore = LocalStore()
     secrets: dict[str, SecretSource] = {}
     sinks: Sinks = Sinks()
-
-
-def links_of(links: Links) -> dict[str, str]:
-    """The templates that are given, by kind."""
-    pairs = {"commit": links.commit, "ticket": links.ticket, "log": links.log,
-             "metric": links.metric}  # fmt: skip
-    return {kind: template for kind, template in pairs.items() if template}
-
-
-def sinks_of(sinks: Sinks) -> dict[str, list[SinkTo]]:
-    """Where each kind of record goes, as far as that is said."""
-    found = {kind: getattr(sinks, kind) for kind in SINK_KINDS}
-    return {
-        kind: one if isinstance(one, list) else [one]
-        for kind, one in found.items()
-        if one is not None
-    }
-
-
-def source_of(one: SecretSource) -> dict[str, Any]:
-    """A secret's source in the form that the plan keeps: ``{"env": "DEPLOY_TOKEN"}``."""
-    pairs = {"env": one.env, "cmd": one.cmd, "file": one.file, "keyring": one.keyring}
-    return {key: value for key, value in pairs.items() if value is not None}

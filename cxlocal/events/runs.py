@@ -112,6 +112,16 @@ def run_finished(
     return Draft(types.PIPELINE_FINISHED, ref.run, content, custom, ref.deliverable, ref.run)
 
 
+def run_bumped(
+    ref: RunRef, *, commit: str, files: list[str], remote: str, branch: str, aside: str
+) -> Draft:
+    """``commit``, made after the release, is on ``branch`` of ``remote``; ``aside``: why that is a branch
+    of its own, or empty."""
+    custom = {"commit": commit, "files": files, "remote": remote, "branch": branch,
+              "aside": shorten(aside, MESSAGE_CHARACTERS_MAX)}  # fmt: skip
+    return Draft(types.RUN_BUMPED, ref.run, {}, custom, ref.deliverable, ref.run)
+
+
 def run_resumed(
     ref: RunRef,
     *,

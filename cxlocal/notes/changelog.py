@@ -45,7 +45,9 @@ _OPEN = compile_late(
 _ITEM = compile_late(r"(?:[-*+•]|\d+[.)])[ \t]+")
 
 
-class _Heading(NamedTuple):
+class Heading(NamedTuple):
+    """A heading of a changelog."""
+
     line: int
     """Where it begins, counted from 0."""
     below: int
@@ -61,7 +63,22 @@ def section(text: str, version: str) -> str:
 
 def open_section(text: str) -> str:
     """What the changelog says of what is not released yet, as ``section``."""
-    return _section(text, lambda title: _OPEN.fullmatch(_bare(title)) is not None)
+    return _section(text, is_open)
+
+
+def is_open(title: str) -> bool:
+    """Whether a heading stands above what is not released yet."""
+    return _OPEN.fullmatch(_bare(title)) is not None
+
+
+def has(text: str, version: str) -> bool:
+    """Whether there is a heading of ``version``."""
+    return any(_version_of(one.title) == version for one in headings_of(text.split("\n")))
+
+
+def headings_of(lines: Sequence[str]) -> list[Heading]:
+    """The headings, in their order."""
+    return list(_headings(lines))
 
 
 def without(text: str, former: str) -> str:
@@ -85,14 +102,14 @@ def _section(text: str, wanted: Callable[[str], bool]) -> str:
     return ""
 
 
-def _ends(other: _Heading, heading: _Heading) -> bool:
+def _ends(other: Heading, heading: Heading) -> bool:
     """Some tools write what changed under headings of the same level, and others a patch one level
     below the version before it: only a version ends a version."""
     if other.level < heading.level:
         return True
-    named = _begins_with(other.title)
+    named = version_at(other.title)
     if other.level == heading.level:
-        return bool(named) or _OPEN.fullmatch(_bare(other.title)) is not None
+        return bool(named) or is_open(other.title)
     return other.level == heading.level + 1 and "." in named
 
 
@@ -116,7 +133,7 @@ def _with_definitions(body: str, lines: Sequence[str]) -> str:
     return "\n".join([body, "", *(harmless(line.strip()) for line in lines if line in used)])
 
 
-def _headings(lines: Sequence[str]) -> Iterator[_Heading]:
+def _headings(lines: Sequence[str]) -> Iterator[Heading]:
     """Every heading, but for those in fenced code. Levels compare within one file."""
     orders: dict[str, int] = {}
     atx = any(_ATX.fullmatch(line) for line in lines)
@@ -133,27 +150,25 @@ def _headings(lines: Sequence[str]) -> Iterator[_Heading]:
             yield found
 
 
-def _heading(
-    lines: Sequence[str], at: int, orders: dict[str, int], *, atx: bool
-) -> _Heading | None:
+def _heading(lines: Sequence[str], at: int, orders: dict[str, int], *, atx: bool) -> Heading | None:
     """The heading whose words are line ``at``. What underlines one has its level by where it first
     came (``orders``), in a file with Markdown's own (``atx``) the levels of Markdown."""
     line, before = lines[at], lines[at - 1] if at else ""
     found = _ATX.fullmatch(line)
     if found is not None:
-        return _Heading(at, at + 1, len(found[1]), found[2])
+        return Heading(at, at + 1, len(found[1]), found[2])
     below = lines[at + 1] if at + 1 < len(lines) else ""
     under = _UNDERLINE.fullmatch(below)
     if under is not None and not line[0].isspace() and not _UNDERLINE.fullmatch(line):
         over = before.rstrip() == below.rstrip()
         order = orders.setdefault(f"{under[1]}{over}", len(orders) + 1)
         level = {"=": 1, "-": 2}.get(under[1], 3) if atx else order
-        return _Heading(at - over, at + 2, level, line)
+        return Heading(at - over, at + 2, level, line)
     gnu = _GNU.fullmatch(line)
     if gnu is not None:
-        return _Heading(at, at + 1, len(gnu[1]), gnu[2])
+        return Heading(at, at + 1, len(gnu[1]), gnu[2])
     if _ALONE.fullmatch(line.rstrip()) and not before.strip():
-        return _Heading(at, at + 1, 2, line)
+        return Heading(at, at + 1, 2, line)
     return None
 
 
@@ -173,7 +188,7 @@ def _version_of(title: str) -> str:
     return ""
 
 
-def _begins_with(title: str) -> str:
+def version_at(title: str) -> str:
     """The version that a heading is of, whatever name stands before it; empty for other headings."""
     found, bare = _version_of(title), _bare(title)
     named = "." in found or re.match(r"(?:version |release |v)?\d", bare, re.IGNORECASE) is not None

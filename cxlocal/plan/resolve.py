@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from msgspec import UNSET, structs
 
 from cxlocal.config import types as config
+from cxlocal.config.given import links_of, source_of
 from cxlocal.config.problems import Where, problem, suggestion
-from cxlocal.config.types import links_of, source_of
 from cxlocal.domain import deliverable_id
 from cxlocal.numbers.schemes import (
     SCHEMES,
@@ -22,6 +22,7 @@ from cxlocal.numbers.schemes import (
     resolve_line,
 )
 from cxlocal.plan import types as plan
+from cxlocal.plan.bump import resolve_bump
 from cxlocal.plan.graph import before, refuse_cycle
 from cxlocal.plan.placeholders import check_options
 from cxlocal.plan.variables import artifact_variables
@@ -69,6 +70,7 @@ def resolve(
         tail=UNSET if source.keep.tail == plan.LAST_LINES else source.keep.tail,
         links=links_of(source.links) or UNSET,
         targets=tuple(_target(source, name, file) for name in source.targets) or UNSET,
+        bump=UNSET if source.bump is None else resolve_bump(source, source.bump, file),
     )
 
 

@@ -165,6 +165,16 @@ class Target(Part, frozen=True, kw_only=True):
     timeout_seconds: int = 3600
 
 
+class Bump(Part, frozen=True, kw_only=True):
+    """A commit after the release: the version in the stamped files, and in the changelog."""
+
+    changelog: str = ""
+    branch: str = ""
+    message: str = ""
+    needs: tuple[str, ...] = ()
+    """Stages that must have succeeded; all of the plan if empty."""
+
+
 LAST_LINES = 40
 """Of the log of a stage that failed, where ``[keep] tail`` does not say otherwise."""
 
@@ -218,6 +228,9 @@ class Plan(Part, frozen=True, kw_only=True):
     def target(self, name: str) -> Target:
         """The target of this name. Raises KeyError."""
         return _named(self.published_to, name)
+
+    bump: Bump | msgspec.UnsetType = msgspec.UNSET
+    """The commit after the release; unset, and not written, without one."""
 
     @property
     def last_lines(self) -> int:

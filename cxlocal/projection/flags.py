@@ -22,6 +22,7 @@ SETTLED_BY = {
         "the next environment of that name that is destroyed: deploy into it by a tool that can, or"
         " leave nothing in it"
     ),
+    "bump-not-pushed": "the next release of this deliverable that succeeds",
     "no-witness": "the store's acknowledgement of that number: 'cxlocal sync'",
     "deployment-failed": "the next deployment there that succeeds, or a removal there",
     "clock-ahead": "the next event of that machine with its clock set right",

@@ -32,7 +32,7 @@ from cxlocal.projection.stage_tables import (
 )
 from cxlocal.projection.turn_tables import TURN
 
-PROJECTION_VERSION = 15
+PROJECTION_VERSION = 16
 """Raised whenever the same events would project differently or a view says something else; a newer
 binary then rebuilds."""
 

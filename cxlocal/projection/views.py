@@ -352,7 +352,8 @@ WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
       AND later.deliverable = f.deliverable AND later.raised_at > f.raised_at)
     OR EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = f.deliverable
       AND d.environment = f.subject AND d.removed_at > f.raised_at)))
-  AND NOT (f.kind IN ('uncommitted-changes', 'unreadable-report', 'not-asked', 'not-provisioned') AND
+  AND NOT (f.kind IN ('uncommitted-changes', 'unreadable-report', 'not-asked', 'not-provisioned',
+      'bump-not-pushed') AND
     EXISTS (SELECT 1 FROM run later WHERE later.deliverable = f.deliverable
       AND later.kind = 'release' AND later.outcome = 'success' AND later.queued_at > r.queued_at))
   AND NOT (f.kind = 'no-witness' AND EXISTS (SELECT 1 FROM number_uses u

@@ -6,8 +6,9 @@ back; the answer then says so in a sentence, and a number is given only where it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+from cxlocal.revision.bumps import bumps_in
 from cxlocal.revision.git import World, ask, decode, git
 from cxlocal.revision.reach import known_objects
 from cxlocal.revision.repository import Repository, contents_world, shallow_commits
@@ -48,21 +49,25 @@ def changes_since(
     limit: int = LIMIT,
     paths: Sequence[str] = (),
     was: str = "live",
+    besides: Collection[str] = (),
 ) -> Changes:
     """The commits in ``new`` that ``old`` (what is live; None if nothing is) does not have.
 
     ``paths`` leaves out commits that touch nothing of the deliverable. At most ``limit`` are
-    listed. ``was`` says what ``old`` is: live, or released.
+    listed. ``was`` says what ``old`` is: live, or released. ``besides``: the files of commits made
+    after a release, which are left out.
     """
     if old == new:
         return Changes(0, (), False, "the same commit as before")
     if old is None:
-        return _forward(repository, new, (), limit, paths, f"nothing was {was} here before")
+        return _forward(
+            repository, new, (), limit, paths, besides, f"nothing was {was} here before"
+        )
     if old not in known_objects(repository, [old]):
         why = "this clone is shallow" if repository.shallow else "it is not in this clone"
         return Changes(None, (), False, f"what was {was} before ({old[:12]}) is unknown: {why}")
     note = _direction(repository, old, new, was)
-    return _forward(repository, new, (f"^{old}",), limit, paths, note)
+    return _forward(repository, new, (f"^{old}",), limit, paths, besides, note)
 
 
 def _direction(repository: Repository, old: str, new: str, was: str) -> str:
@@ -88,22 +93,27 @@ def _forward(
     without: Sequence[str],
     limit: int,
     paths: Sequence[str],
+    besides: Collection[str],
     note: str,
 ) -> Changes:
     """List and count the commits of ``new`` that are not in ``without``."""
     span = ("--end-of-options", new, *without, "--", *(f":(literal,top){path}" for path in paths))
     world = contents_world(repository) if paths else World.HERE
+    hidden = bumps_in(repository, (new, *without, "--"), besides)
     raw = ask(
-        repository.root, "-c", "log.follow=false", "log", f"--max-count={limit + 1}",
+        repository.root, "-c", "log.follow=false", "log", f"--max-count={limit + len(hidden) + 1}",
         "--no-show-signature", "--no-color", "--encoding=UTF-8", "--no-decorate", "-z",
         "--format=%H%x01%ct%x01%an <%ae>%x01%s", *span, world=world,
     )  # fmt: skip
-    entries = [entry for entry in decode(raw).split("\0") if entry]
+    entries = [
+        one for one in decode(raw).split("\0") if one and one.partition("\x01")[0] not in hidden
+    ]
     listed = tuple(_read(entry) for entry in entries[:limit])
     truncated = len(entries) > limit
     total: int | None = len(listed)
     if truncated:
-        total = int(ask(repository.root, "rev-list", "--count", *span, world=world))
+        found = decode(ask(repository.root, "rev-list", *span, world=world)).split()
+        total = len(found) - len(hidden.intersection(found))
     if repository.shallow and _meets_boundary(repository, new, without):
         total = None
         note = "; ".join(filter(None, (note, "this clone is shallow, older commits are missing")))

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET
+
 from cxlocal.errors import UsageError
 from cxlocal.files import fresh_folder
 from cxlocal.plan.freeze import freeze
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
     from cxlocal.plan.types import Plan
     from cxlocal.revision.proof import Proof
+    from cxlocal.revision.repository import Repository
     from cxlocal.runner.request import Request
     from cxlocal.runner.source import Machine, Source
 
@@ -82,15 +85,15 @@ def require_own_tree(source: Source, record: RunRecord) -> None:
         repository, record.revision, source.config.deliverable.paths,
         filters=agreed_filters(repository, source.config.scm.filters), untracked=False,
     )  # fmt: skip
-    own = _stamped_files(source, record) if changed else {}
+    own = stamped_files(source.repository, record) if changed else {}
     refuse_changes(
         [name for name in changed if own.get(name, b"") != _bytes_of(repository.root / name)]
     )
 
 
-def _stamped_files(source: Source, record: RunRecord) -> dict[str, bytes]:
+def stamped_files(repository: Repository, record: RunRecord) -> dict[str, bytes]:
     """What the stamped files hold with the version in them, by name in the repository."""
-    repository, names = source.repository, {one.file for one in record.plan.version.stamp}
+    names = {one.file for one in record.plan.version.stamp}
     if not record.version or not names:
         return {}
     with fresh_folder() as folder:
@@ -178,7 +181,7 @@ def changes_in(
 
     found = changes_since(
         source.repository, before.commit, source.revision.commit, paths=plan.paths,
-        was="live" if target else "released",
+        was="live" if target else "released", besides=bump_files(source.repository, plan),
     )  # fmt: skip
     return {
         "since_version": before.version,
@@ -188,6 +191,17 @@ def changes_in(
         "listed": [commit._asdict() for commit in found.listed],
         "note": found.note,
     }
+
+
+def bump_files(repository: Repository, plan: Plan) -> frozenset[str]:
+    """What a commit after a release may touch, named from the top of the repository; nothing in a
+    project that has no such commits."""
+    if plan.bump is UNSET:
+        return frozenset()
+    names = [one.file for one in plan.version.stamp] + [plan.bump.changelog]
+    return frozenset(
+        os.path.normpath(os.path.join(repository.prefix, name)) for name in names if name
+    )
 
 
 def words_of_changes(changes: dict[str, Any]) -> str:

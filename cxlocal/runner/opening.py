@@ -191,6 +191,10 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
     )  # fmt: skip
     try:
         plan, secrets, selection, absent = _check_out(machine, source, workspace, request)
+        if plan.bump and not (request.rehearsal or request.anyway or request.final_of):
+            from cxlocal.runner.bump import refuse_nothing
+
+            refuse_nothing(journal, source, plan)
         final = _final(journal, source, plan, request)
         pushed = pushed._replace(absent=absent, final=final)
         plan = plan if final is None else as_final(plan, final)

@@ -97,6 +97,10 @@ def _work_off(
         machine.voice.warn(f"something of the checkout stays: {problem}")
     if work.workspace.lock is not None:
         work.workspace.lock.release()
+    if success and work.plan.bump and not signals.number:
+        from cxlocal.runner.bump import bump
+
+        bump(opened.source, work)
     undelivered = _last_sync(machine, journal, request, opened, signals)
     if signals.number:
         again = _again(request, record.run[:8])

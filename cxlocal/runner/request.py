@@ -52,6 +52,8 @@ class Request(NamedTuple):
     rehearsal: bool = False
     drill: bool = False
     """A rehearsal of an outage; ``rehearsal`` is set, too."""
+    anyway: bool = False
+    """Release also a commit that brings nothing since the last release."""
     pieces: bool = False
     """No process carries the run out: single commands report what happens."""
     least_free_bytes: int = FREE_BYTES
@@ -62,6 +64,16 @@ class Request(NamedTuple):
         if self.drill:
             return "drill"
         return "rehearsal" if self.rehearsal else "release"
+
+
+class NothingToRelease(Exception):
+    """What was asked for brings nothing but what cxlocal itself wrote after a release: no error."""
+
+    def __init__(self, commit: str, version: str) -> None:
+        super().__init__(f"nothing to release at {commit[:12]}")
+        self.commit = commit
+        self.version = version
+        """That it was released as; empty where that is not known here."""
 
 
 class Summary(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.config.agreement import sinks_digest, trusted
-from cxlocal.config.types import source_of
+from cxlocal.config.given import source_of
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:

@@ -1,0 +1,180 @@
+"""Commits made after a release, that hold the version and nothing else of a project: how they are known,
+made, and brought to a remote.
+
+One says so in its message (``Released-By: cxlocal RUN``) and touches nothing but the files that are agreed
+for it. Git alone tells, so a machine that has never heard of the release knows as well.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from cxlocal.errors import Trouble
+from cxlocal.files import fresh_folder
+from cxlocal.patterns import compile_late
+from cxlocal.revision.git import ask, complaint, decode, git
+from cxlocal.revision.reach import known_objects
+from cxlocal.revision.repository import Repository
+from cxlocal.revision.settings import way_to_remotes
+from cxlocal.values import NamedTuple
+
+TRAILER = "Released-By: cxlocal"
+COMMIT_TRAILER = "Released-Commit:"
+PUSH_SECONDS = 300.0
+"""A remote may call hooks before it answers."""
+_OF_COMMIT = compile_late(
+    rf"^{COMMIT_TRAILER} ([0-9a-f]{{40}}(?:[0-9a-f]{{24}})?)$", 8
+)  # re.MULTILINE
+
+
+class Pushed(NamedTuple):
+    """Where such a commit went."""
+
+    ref: str
+    """Empty where no remote took it."""
+    problem: str
+    """Why not to the branch that was meant; empty where it is there."""
+
+
+def bumps_in(
+    repository: Repository, span: tuple[str, ...], files: Collection[str]
+) -> frozenset[str]:
+    """The commits of ``span`` (arguments of ``git rev-list``) that only tell of a release: ``files``,
+    named from the top of the repository, are all that they may touch."""
+    if not files:
+        return frozenset()
+    raw = ask(
+        repository.root, "rev-list", "--no-merges", f"--grep=^{TRAILER} ",
+        "--end-of-options", *span,
+    )  # fmt: skip
+    found = decode(raw).split()
+    if not found:
+        return frozenset()
+    raw = ask(
+        repository.root, "diff-tree", "--stdin", "--root", "-r", "-z", "--name-only", "--no-renames",
+        input="\n".join(found).encode() + b"\n",
+    )  # fmt: skip
+    touched: dict[str, set[str]] = {}
+    inside: set[str] = set()
+    for word in (os.fsdecode(one) for one in raw.split(b"\0") if one):
+        if word.strip() in found:
+            inside = touched.setdefault(word.strip(), set())
+        else:
+            inside.add(word)
+    return frozenset(one for one, names in touched.items() if names <= set(files))
+
+
+def only_bumps(repository: Repository, commit: str, released: str, files: Collection[str]) -> bool:
+    """Whether ``commit`` brings nothing since ``released`` (empty: what its own message names) but
+    such commits, and merges of them."""
+    if not files:
+        return False
+    if not released:
+        found = _OF_COMMIT.search(decode(ask(
+            repository.root, "log", "-1", "--no-show-signature", "--format=%B", "--end-of-options",
+            commit,
+        )))  # fmt: skip
+        released = "" if found is None else found[1]
+    if not released or released == commit or released not in known_objects(repository, [released]):
+        return False
+    if git(repository.root, "merge-base", "--is-ancestor", released, commit).code != 0:
+        return False
+    span = (commit, f"^{released}", "--")
+    brought = decode(ask(repository.root, "rev-list", "--no-merges", "--end-of-options", *span))
+    bumps = bumps_in(repository, span, files)
+    if not bumps or not set(brought.split()) <= bumps:
+        return False
+    # A merge may have brought what none of its commits has.
+    raw = ask(
+        repository.root, "diff-tree", "-r", "-z", "--name-only", "--no-renames", "--end-of-options",
+        released, commit,
+    )  # fmt: skip
+    return {os.fsdecode(one) for one in raw.split(b"\0") if one} <= set(files)
+
+
+def make_commit(
+    repository: Repository, parent: str, files: Mapping[str, bytes], message: str, person: str
+) -> str:
+    """A commit on ``parent`` in which ``files``, named from the top, hold these bytes; no branch and no
+    working tree changes. ``person`` (``Name <mail>``) signs where git knows nobody."""
+    with fresh_folder() as folder:
+        extra = {"GIT_INDEX_FILE": str(Path(folder) / "index"), **_identity(repository, person)}
+        ask(repository.root, "read-tree", parent, extra=extra)
+        listed = decode(ask(repository.root, "ls-files", "-s", "-z", "--", *files, extra=extra))
+        modes = {
+            name: head[:6] for head, _, name in (e.partition("\t") for e in listed.split("\0") if e)
+        }
+        lines = []
+        for name, content in files.items():
+            blob = ask(
+                repository.root, "hash-object", "-w", "--no-filters", "--stdin", input=content
+            )
+            lines.append(f"{modes.get(name, '100644')} {decode(blob).strip()}\t{name}")
+        ask(
+            repository.root, "update-index", "-z", "--add", "--index-info", extra=extra,
+            input="\0".join([*lines, ""]).encode("utf-8", "surrogateescape"),
+        )  # fmt: skip
+        tree = decode(ask(repository.root, "write-tree", "--missing-ok", extra=extra)).strip()
+        made = ask(
+            repository.root, "commit-tree", tree, "-p", parent, "-F", "-", extra=extra,
+            input=message.encode("utf-8", "backslashreplace"),
+        )  # fmt: skip
+    return decode(made).strip()
+
+
+def _identity(repository: Repository, person: str) -> dict[str, str]:
+    if git(repository.root, "var", "GIT_COMMITTER_IDENT").code == 0:
+        return {}
+    name, _, mail = person.partition(" <")
+    mail = mail.rstrip(">") or "cxlocal@localhost"
+    return {
+        f"GIT_{who}_{what}": value
+        for who in ("AUTHOR", "COMMITTER")
+        for what, value in (("NAME", name or "cxlocal"), ("EMAIL", mail))
+    }
+
+
+def push_commit(
+    repository: Repository, remote: str, commit: str, branch: str, aside: str
+) -> Pushed:
+    """Push to ``branch`` if that is a step forward there and allowed, else as a branch of its own,
+    ``aside``. Raises Trouble where neither arrives."""
+    problem = (
+        _push(repository, remote, f"{commit}:refs/heads/{branch}")
+        if branch
+        else ("nobody says to which branch")
+    )
+    if not problem:
+        return Pushed(branch, "")
+    words = _push(repository, remote, f"{commit}:refs/heads/{aside}")
+    if words:
+        raise Trouble(
+            "the commit after the release was not pushed",
+            why=words,
+            hint=f"git push {remote} {commit}:refs/heads/{branch or aside}",
+            name="bump-not-pushed",
+        )
+    return Pushed(aside, problem)
+
+
+def _push(repository: Repository, remote: str, spec: str) -> str:
+    """What git complained about; empty where the push arrived. Servers that know ``ci.skip`` start
+    nothing for it, and others take no such option."""
+    world, refusal = way_to_remotes(repository.root, believed=repository.believed)
+    if refusal:
+        return refusal
+    words = ""
+    for option in (("-o", "ci.skip"), ()):
+        answer = git(
+            repository.root, "push", "--quiet", "--no-verify", "--no-signed",
+            "--no-recurse-submodules", *option, "--end-of-options", remote, spec,
+            timeout_seconds=PUSH_SECONDS, world=world,
+        )  # fmt: skip
+        if answer.code == 0:
+            return ""
+        words = complaint(answer)
+        if "push options" not in decode(answer.stderr):
+            break
+    return words
