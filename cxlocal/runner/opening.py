@@ -16,6 +16,7 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.events.belonging import mark_id
 from cxlocal.events.runs import run_stamped
+from cxlocal.events.traces import traceparent_in
 from cxlocal.exchange.copies import journal_was_moved
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.standing import require
@@ -153,6 +154,7 @@ def record_beginning(
         )._replace(
             absent=pushed.absent,
             asked=asked,
+            traceparent=traceparent_in(machine.environ),
             final_of=pushed.final and {"run": pushed.final.run, "version": pushed.final.version},
         )
         listen(journal, source)

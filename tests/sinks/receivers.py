@@ -78,6 +78,7 @@ class Http:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.answers: list[int] = []
         self.judge: Callable[[bytes], int] = lambda body: 202
+        self.body: Callable[[], bytes] = lambda: b""
         self._ended = threading.Event()
         outer = self
 
@@ -96,9 +97,11 @@ class Http:
                     self.close_connection = True
                     self.connection.close()
                     return
+                answer = outer.body()
                 self.send_response(status)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
+                self.wfile.write(answer)
 
             do_PUT = do_POST
 
