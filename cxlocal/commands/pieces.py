@@ -202,7 +202,7 @@ def finish(
         pending = send_copies(app, journal, offline=offline)
         bundle = leave(journal, app.find_project() or app.directory)
         must = require_sync or goes_away(journal)
-        alone = bytes_here_alone(journal, "the run is recorded", must=must)
+        alone = bytes_here_alone(app, journal, "the run is recorded", must=must)
     with after_work():
         if as_json:
             write_document({**found._asdict(), "not_sent_events": pending, "bundle": bundle})

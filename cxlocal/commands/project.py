@@ -162,18 +162,23 @@ def not_sent(said: str, pending: int, bundle: str) -> NotSynced:
     )
 
 
-def bytes_here_alone(journal: Journal, said: str, *, must: bool) -> NotSynced | None:
+def bytes_here_alone(app: App, journal: Journal, said: str, *, must: bool) -> NotSynced | None:
     """What a command ends in where this machine goes away, or all ``must`` be sent, and what waits for
     somebody to go on with is nowhere else. ``said``: what is done all the same."""
     from cxlocal.journal.machine import goes_away
 
     if not (must or goes_away(journal)):
         return None
+    from cxlocal.exchange.sync import pending
+    from cxlocal.runner.outlets import logs_here_alone
     from cxlocal.runner.waiting import here_alone, words_of
 
     left = here_alone(journal)
     if not left:
-        return None
+        lost = logs_here_alone(journal, outlets_of(app, load_project(app)))
+        if lost is not None and pending(journal):
+            warn(lost.what)  # the events are what the command ends in
+        return lost
     what, why, hint = words_of(left)
     return NotSynced(f"{said}, and {what}", why=why, hint=hint, name="bytes-not-sent")
 
@@ -186,7 +191,7 @@ def send_copies(
     from cxlocal.exchange.sync import pending
     from cxlocal.runner import pieces_run as starting
     from cxlocal.runner.handover import fetch_bytes
-    from cxlocal.runner.outlets import deliver_shortly
+    from cxlocal.runner.outlets import LOG_SECONDS, deliver_shortly, hand_over_logs
 
     if not offline:
         try:
@@ -198,6 +203,8 @@ def send_copies(
                     for words in deliver_shortly(journal, outlets_of(app, project), store):
                         say(f"to be delivered: {words}")
                 report = starting.send(journal, store, patience)
+                if patient and report.reached:
+                    hand_over_logs(journal, outlets_of(app, project), store, LOG_SECONDS)
                 if run and report.reached:
                     fetch_bytes(journal, store, run)
             finally:

@@ -74,7 +74,9 @@ def promote(
         decision = decide(machine, source, record, asked)
         if not offline:
             send_passing(app, journal)
-        alone = bytes_here_alone(journal, f"{decision.version} is {decision.decision}", must=False)
+        alone = bytes_here_alone(
+            app, journal, f"{decision.version} is {decision.decision}", must=False
+        )
     if as_json:
         found = decision._asdict()
         found["refusal"] = decision.refusal.as_json() if decision.refusal else None

@@ -178,7 +178,7 @@ def carry_out(
             raise
         if summary.kind == "release":
             summary = summary._replace(bundle=leave(journal, machine.root))
-        alone = bytes_here_alone(journal, f"{summary.version} is done", must=require_sync)
+        alone = bytes_here_alone(app, journal, f"{summary.version} is done", must=require_sync)
     with after_work():
         if as_json:
             write_document(summary.as_json())

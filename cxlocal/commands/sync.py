@@ -132,7 +132,7 @@ def _watch(app: App, project: Project, every: str, *, as_json: bool) -> None:
         watched = Watch(
             journal, store, app.ids, max(EVERY_SECONDS_MIN, parse_duration(every)),
             lambda: _look_after(app, project, journal, store)[1],
-            lambda: words_of_sinks(_deliver(app, project, journal, watching=True)),
+            lambda: words_of_sinks(_deliver(app, project, journal, store, watching=True)),
         )  # fmt: skip
         own = partial(describe, first=project.deliverable or "")
         watch_store(watched, own, as_json=as_json)
@@ -161,24 +161,27 @@ def _synchronise(app: App, project: Project, path: Path | None, require_sync: bo
         if settled:
             # What the remote said is an event too: "in step" is to be true of it as well.
             report = _both(report, _exchange(project, journal, store))
-        undelivered = words_of_sinks(_deliver(app, project, journal))
+        undelivered = words_of_sinks(_deliver(app, project, journal, store))
         bundle = leave(journal, project.root or app.directory)
         staying = words_of_staying(journal.connection, report.staying)
-        alone = bytes_here_alone(journal, "the history is sent", must=require_sync)
+        alone = bytes_here_alone(app, journal, "the history is sent", must=require_sync)
     return Synced(report, carried, settled, staying, bundle, undelivered, alone)
 
 
 def _deliver(
-    app: App, project: Project, journal: Journal, *, watching: bool = False
+    app: App, project: Project, journal: Journal, store: Store, *, watching: bool = False
 ) -> list[Delivered]:
     """Bring the sinks what they lack; nothing where none is named."""
     if not project.settings.sinks:
         return []
+    from cxlocal.runner.outlets import LOG_SECONDS, hand_over_logs
     from cxlocal.sinks.delivery import COMMAND_SECONDS, Around, deliver
 
-    around = Around(*outlets_of(app, project))
+    outlets = outlets_of(app, project)
     seconds = ROUND_SECONDS if watching else COMMAND_SECONDS
-    return deliver(journal, around, seconds, use_breaker=watching)
+    done = deliver(journal, Around(*outlets), seconds, use_breaker=watching, store=store)
+    hand_over_logs(journal, outlets, store, LOG_SECONDS)
+    return done
 
 
 def words_of_sinks(done: list[Delivered]) -> list[str]:

@@ -108,8 +108,15 @@ def node_mirrored(*, node: str, url: str, created: bool, refs: list[str]) -> Dra
 
 
 def node_pruned(*, node: str, removed: list[dict[str, Any]], freed_bytes: int) -> Draft:
-    """Files were removed by the keep rules: kind, run, path, sha256, size of each."""
+    """Files were removed by the keep rules: kind, run, path, sha256, size of each, and of a log awaited:
+    the sink that had not got all of it."""
     return Draft(types.NODE_PRUNED, node, {}, {"removed": removed, "freed_bytes": freed_bytes})
+
+
+def node_handed(*, node: str, sinks: list[dict[str, Any]]) -> Draft:
+    """How far a machine that goes away has delivered itself: sink (a digest of what it takes and of
+    its address), kind, sequence, and the place in the log of the next event (line, piece, offset)."""
+    return Draft(types.NODE_HANDED, node, {}, {"sinks": sinks})
 
 
 def node_settled(

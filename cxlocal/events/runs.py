@@ -51,7 +51,7 @@ def run_queued(ref: RunRef, facts: dict[str, Any], *, at_ms: int = 0) -> Draft:
     author, committed_at, branch, tags}, repository{url,path,root}, proof{kind,remote,ref,
     age_seconds,checked_at,why}, plan_sha256, plan (whole the first time), changes{since_version,
     since_run, since_commit, total, listed[]}, uncommitted[], uncommitted_total, deliverable_title,
-    owner, links{commit, ticket, log, metric: templates of addresses}, cxlocal_version, asked{to, stages}: what it was to carry out; absent where single commands
+    owner, trace{traceparent: of whoever started it}, links{commit, ticket, log, metric: templates of addresses}, cxlocal_version, asked{to, stages}: what it was to carry out; absent where single commands
     do.
     """
     return Draft(

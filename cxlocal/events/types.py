@@ -51,6 +51,8 @@ NODE_BEGAN = _OURS + "node.began.0.1.0"
 NODE_MOVED = _OURS + "node.moved.0.1.0"
 NODE_MIRRORED = _OURS + "node.mirrored.0.1.0"
 NODE_PRUNED = _OURS + "node.pruned.0.1.0"
+NODE_HANDED = _OURS + "node.handed.0.1.0"
+"""How far a machine that goes away has delivered to its sinks."""
 NODE_SETTLED = _OURS + "node.settled.0.1.0"
 """Which of two histories of one chain counts, as a person said."""
 RUN_INTENDED = _OURS + "run.intended.0.1.0"
@@ -84,6 +86,6 @@ KNOWN = frozenset(
 
 
 WITHOUT_DELIVERABLE = frozenset(
-    {NODE_BEGAN, NODE_MOVED, NODE_MIRRORED, NODE_PRUNED, NODE_SETTLED, RUN_FLAGGED}
+    {NODE_BEGAN, NODE_MOVED, NODE_MIRRORED, NODE_PRUNED, NODE_HANDED, NODE_SETTLED, RUN_FLAGGED}
 )
 """What a machine may say that is about no deliverable."""

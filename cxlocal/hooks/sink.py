@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from cxlocal.errors import Trouble
+from cxlocal.extras import how_to_install
 from cxlocal.processes.start import run_captured
 
 API = 1
@@ -27,6 +28,11 @@ class Later(Exception):
 
 class NotTaken(Exception):
     """Raised by ``deliver``: the first record is refused for good; the words say why. It is left out."""
+
+
+def without_library(extra: str) -> Later:
+    """What is raised where a library is missing that ``cxlocal[EXTRA]`` brings."""
+    return Later(f"a library is missing; {how_to_install(extra)}")
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +84,10 @@ class LineRecord(Record, frozen=True, kw_only=True):
     """Of a line above 8 KiB: which piece, from 1 on. 0: the whole line."""
     exact: bool
     """False: only when the stage began is known, not when the line was written."""
+    trace: str = ""
+    """32 hexadecimal digits: the run as a trace."""
+    span: str = ""
+    """16 hexadecimal digits: the stage in it."""
 
 
 class MetricRecord(Record, frozen=True, kw_only=True):

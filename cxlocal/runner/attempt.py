@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
+from cxlocal.events.traces import trace_variables
 from cxlocal.hooks.stage_view import StageResult, StageView
 from cxlocal.hooks.tool import Published
 from cxlocal.plan.types import Stage
@@ -67,7 +68,7 @@ def _attempt(work: Work, stage: Stage, attempt: int, *, is_last: bool) -> Progra
     record.stage_started(stage, attempt, ready_at_ms=ready_ms, instance=instance)
     work.voice.started(stage.name, attempt)
     began, started_ms = clock.monotonic(), clock.now_ms()
-    variables: dict[str, str] = {}
+    variables = trace_variables(record.run, work.stage_run(stage.name, attempt))
     opened = work.manager.open_stage(
         StageView(
             work.plan.deliverable, record.version, record.run, stage.name, attempt,

@@ -17,6 +17,7 @@ from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.events.belonging import mark_id
 from cxlocal.events.runs import run_stamped
 from cxlocal.exchange.contact import propose
+from cxlocal.events.traces import traceparent_in
 from cxlocal.exchange.copies import journal_was_moved
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.standing import require
@@ -160,6 +161,7 @@ def record_beginning(
         )._replace(
             absent=pushed.absent,
             asked=asked,
+            traceparent=traceparent_in(machine.environ),
             final_of=pushed.final and {"run": pushed.final.run, "version": pushed.final.version},
         )
         listen(journal, source)

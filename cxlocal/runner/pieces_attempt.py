@@ -258,6 +258,7 @@ class PieceAttempt:
         record, stage = self.record, self.stage
         if record is None:
             return {}
+        from cxlocal.events.traces import trace_variables
         from cxlocal.plan.variables import stage_variables
 
         uri = ""
@@ -282,7 +283,8 @@ class PieceAttempt:
             environment_uri=uri,
             artifacts={name: found[name] for name in stage.artifacts if name in found},
         )
-        return {**variables, **self.secrets}
+        trace = trace_variables(record.run, record.ref.stage_run(stage.name, self.attempt))
+        return {**variables, **trace, **self.secrets}
 
     def end(
         self,

@@ -45,6 +45,8 @@ class RunFacts(NamedTuple):
     """run and version of the pre-release that this run makes final."""
     asked: dict[str, Any] | None = None
     """What it is to carry out (``Selection.as_asked``); None where single commands do."""
+    traceparent: str = ""
+    """The span of whoever started it (W3C Trace Context); empty for none."""
 
 
 def queued_facts(plan: Plan, facts: RunFacts) -> dict[str, Any]:
@@ -79,6 +81,7 @@ def queued_facts(plan: Plan, facts: RunFacts) -> dict[str, Any]:
         **({"absent_submodules": list(facts.absent)} if facts.absent else {}),
         **({"final_of": facts.final_of} if facts.final_of else {}),
         **({"asked": facts.asked} if facts.asked else {}),
+        **({"trace": {"traceparent": facts.traceparent}} if facts.traceparent else {}),
         "deliverable_title": plan.title or plan.deliverable,
         "owner": plan.owner,
         **({"links": plan.links} if plan.links else {}),

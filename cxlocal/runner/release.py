@@ -19,7 +19,7 @@ from cxlocal.runner.engine import Ended, Engine
 from cxlocal.runner.handover import BYTES_SECONDS, send_patiently
 from cxlocal.runner.opening import Opened, begin_run
 from cxlocal.runner.outcomes import worst
-from cxlocal.runner.outlets import Outlets, deliver_shortly
+from cxlocal.runner.outlets import LOG_SECONDS, Outlets, deliver_shortly, hand_over_logs
 from cxlocal.runner.promotions import promotions
 from cxlocal.runner.request import Request, Summary
 from cxlocal.runner.signals import SignalCame, Signals, note_only
@@ -154,9 +154,12 @@ def _last_sync(
                 from cxlocal.runner.waiting import send_waiting
 
                 send_waiting(journal, opened.store, BYTES_SECONDS)
+                hand_over_logs(journal, _outlets(machine, opened), opened.store, LOG_SECONDS)
             return undelivered
         patience = float(opened.source.settings.store_patience_seconds)
-        send_patiently(journal, opened.store, patience, lambda: bool(signals.number))
+        sent = send_patiently(journal, opened.store, patience, lambda: bool(signals.number))
+        if sent.reached and not signals.number:
+            hand_over_logs(journal, _outlets(machine, opened), opened.store, LOG_SECONDS)
     except CxError as problem:
         # What a store refuses, 'sync' shows in full; the run went as it went.
         opened.work.voice.warn(f"nothing was sent: {problem.what}")

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cxlocal.domain import path_part
@@ -163,9 +164,42 @@ class Removal(NamedTuple):
     sha256: str
     size: int
     """Bytes; what links to the same bytes elsewhere is counted once."""
+    awaited: str = ""
+    """Of a log: the sink that had not got all of it."""
 
 
-def find_removals(journal: Journal, deliverable: str, rules: Rules, now_ms: int) -> list[Removal]:
+HOLD_BYTES = 1024**3
+"""Of logs that sinks still await: more is given up, the oldest first."""
+
+
+class Hold(NamedTuple):
+    """Logs that sinks still await, and for how long that spares them."""
+
+    awaited: Mapping[str, str] = MappingProxyType({})
+    """Run to the sink that lacks its logs."""
+    since_ms: int = 0
+    """Of runs that ended before, nothing is spared."""
+
+
+NO_HOLD = Hold()
+
+
+def spare_awaited(logs: Iterable[Removal], ended: Mapping[str, int], hold: Hold) -> list[Removal]:
+    """The logs that go all the same, with who awaits them. ``ended``: when each run did. Pure."""
+    going: list[Removal] = []
+    left = HOLD_BYTES
+    for one in sorted(logs, key=lambda one: ended.get(one.run, 0), reverse=True):
+        by = hold.awaited.get(one.run, "")
+        if by and ended.get(one.run, 0) >= hold.since_ms and one.size <= left:
+            left -= one.size
+        else:
+            going.append(one._replace(awaited=by))
+    return going
+
+
+def find_removals(
+    journal: Journal, deliverable: str, rules: Rules, now_ms: int, hold: Hold = NO_HOLD
+) -> list[Removal]:
     """What the rules let go of one deliverable, as far as it is here."""
     catch_up(journal)
     runs = [_run(row) for row in journal.query(RUNS, (deliverable,))]
@@ -188,7 +222,9 @@ def find_removals(journal: Journal, deliverable: str, rules: Rules, now_ms: int)
     wanted_reports |= beside.digests
     wanted_artifacts |= beside.digests
     found = _folders(journal, runs, beside.runs, rules, now_ms)
-    found += _logs(journal.home, logs_to_remove(runs, rules, now_ms))
+    logs = _logs(journal.home, logs_to_remove(runs, rules, now_ms))
+    ended = {run.id: run.finished_ms for run in runs if run.finished_ms is not None}
+    found += spare_awaited(logs, ended, hold)
     found += _blobs(journal.home, "artifact", going, wanted_reports)
     found += _blobs(journal.home, "report", old_reports, wanted_artifacts)
     return list({one.path: one for one in found}.values())
@@ -304,7 +340,14 @@ def remove(journal: Journal, removals: Sequence[Removal]) -> list[tuple[Removal,
         journal.append(
             node_pruned(
                 node=journal.node,
-                removed=[one._asdict() for one in batch],
+                removed=[
+                    {
+                        name: value
+                        for name, value in one._asdict().items()
+                        if value or name != "awaited"
+                    }
+                    for one in batch
+                ],
                 freed_bytes=sum(one.size for one in batch),
             )
         )

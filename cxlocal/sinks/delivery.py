@@ -22,6 +22,7 @@ from cxlocal.processes.supervisor import Supervisor
 from cxlocal.secrets import resolve
 from cxlocal.sinks.chosen import BY_ANOTHER, Target, targets
 from cxlocal.sinks.cursor import remembered
+from cxlocal.sinks.handing import drop_fetched, fetch_logs
 from cxlocal.sinks.push import Told
 from cxlocal.text import counted
 from cxlocal.values import NamedTuple
@@ -29,11 +30,13 @@ from cxlocal.values import NamedTuple
 if TYPE_CHECKING:
     from cxlocal.config.settings import Settings
     from cxlocal.config.types import Config
+    from cxlocal.exchange.store import Store
     from cxlocal.hooks.manager import Manager
     from cxlocal.journal.file import Journal
 
 RUN_SECONDS = 1.5
 """What all sinks together may cost the end of a run (promise P17)."""
+FETCH_SECONDS = 60.0
 COMMAND_SECONDS = 60.0
 """The same for a person who says ``sync``."""
 _KILL_SECONDS = 0.3
@@ -62,6 +65,10 @@ class Around(NamedTuple):
     folder: Path
     """Where relative files and commands of tokens start."""
 
+    def since_ms(self, journal: Journal) -> int:
+        """Where a sink that is new begins: milliseconds since 1970 (UTC)."""
+        return journal.clock.now_ms() - self.settings.sinks_hold_seconds * 1000
+
     @property
     def targets(self) -> list[Target]:
         """Every sink that is named."""
@@ -69,12 +76,14 @@ class Around(NamedTuple):
 
 
 def deliver(
-    journal: Journal, around: Around, seconds: float, *, use_breaker: bool
-) -> list[Delivered]:
+    journal: Journal, around: Around, seconds: float, *, use_breaker: bool,
+    store: Store | None = None,
+) -> list[Delivered]:  # fmt: skip
     """Deliver what waits, for so many seconds in all; what became of each sink, also of those that
     are idle. Raises nothing of a sink.
 
-    ``use_breaker``: leave those alone that did not answer within the last minute.
+    ``use_breaker``: leave those alone that did not answer within the last minute. ``store``: where
+    the logs of other machines are, for a sink that this machine delivers to for all.
     """
     wanted = around.targets
     idle = [Delivered(one, 0, 0, one.idle) for one in wanted if one.idle and one.idle != BY_ANOTHER]
@@ -84,7 +93,13 @@ def deliver(
     lock = FileLock(f"{journal.path}.sinks.lock", timeout=0, mode=FILE, fallback_to_soft=False)
     try:
         with lock:
-            return idle + _deliver(journal, around, active, seconds, use_breaker)
+            catch_up(journal)
+            if store is not None:
+                fetch_logs(journal, store, active, around.since_ms(journal), FETCH_SECONDS)
+            done = _deliver(journal, around, active, seconds, use_breaker)
+            if not any(one.why for one in done):
+                drop_fetched(journal)
+            return idle + done
     except Timeout:
         return idle + [Delivered(one, 0, 0, "another command is delivering") for one in active]
 
@@ -183,7 +198,7 @@ def _in_process(
     request = {
         "path": module_path(), "journal": str(journal.path), "home": str(journal.home),
         "seconds": max(0.0, seconds - _KILL_SECONDS),
-        "since_ms": journal.clock.now_ms() - around.settings.sinks_hold_seconds * 1000, "sinks": list(sinks),
+        "since_ms": around.since_ms(journal), "sinks": list(sinks),
     }  # fmt: skip
     channel.send(dump(request))
     with Supervisor(journal.clock, journal.ids) as supervisor:

@@ -29,6 +29,8 @@ from cxlocal.values import NamedTuple
 
 PAGE_EVENTS = 100
 CHUNK_BYTES = 65536
+HANDED_MS = 10 * 60 * 1000
+"""How long after its stage a log that is not at the store may still come."""
 LOGGED = (types.TASK_FINISHED, types.RUN_REPEATED)
 """Events that tell of a log."""
 
@@ -132,9 +134,12 @@ class Expander:
             yield Item(record, position._replace(spot=line.after))
 
     def _may_come(self, event: Event) -> bool:
-        """Whether the log of another machine may still be handed over: before its run has ended."""
+        """Whether the log of another machine may still be handed over: before its run has ended, and
+        shortly after."""
         if event.node == self._journal.node:
             return False
+        if self._journal.clock.now_ms() - time_of(event.parsed()) < HANDED_MS:
+            return True
         row = self._journal.one(
             "SELECT finished_at, given_up_at FROM run WHERE id = ?", (event.run,)
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from hashlib import sha256
 from typing import Any
 
 import msgspec
 
 from cxlocal.events import types
 from cxlocal.events.document import Event
+from cxlocal.events.traces import span_of, trace_of
 from cxlocal.hooks.sink import EventRecord, LineRecord, MetricRecord, SpanRecord
 from cxlocal.sinks.lines import Line, Spot
 from cxlocal.text import counted, parse_utc
@@ -56,23 +56,6 @@ class StageFacts(NamedTuple):
     started_ms: int = 0
 
 
-def trace_of(run: str) -> str:
-    """The trace id of a run: its UUID; the digest of what is none."""
-    bare = run.replace("-", "").lower()
-    good = len(bare) == 32 and not set(bare) - set("0123456789abcdef") and bare != "0" * 32
-    return bare if good else sha256(run.encode("utf-8", "replace")).hexdigest()[:32]
-
-
-def span_of(subject: str) -> str:
-    """The span id of a run or a stage run, by its id."""
-    return sha256(subject.encode("utf-8", "replace")).hexdigest()[:16]
-
-
-def traceparent_of(run: str, stage_run: str) -> str:
-    """What the programs of a stage are told, by W3C Trace Context."""
-    return f"00-{trace_of(run)}-{span_of(stage_run)}-01"
-
-
 def event_record(event: Event, said: dict[str, Any]) -> EventRecord:
     """An event as it is."""
     context = said["context"]
@@ -104,6 +87,7 @@ def line_record(run: RunFacts, stage: StageFacts, line: Line, at_ms: int | None)
         text=line.text, deliverable=run.deliverable, version=run.version, run=run.id,
         stage=stage.stage, part=stage.part, attempt=stage.attempt, environment=stage.environment,
         host=stage.host, line=line.number, piece=line.piece, exact=at_ms is not None,
+        trace=trace_of(run.id), span=span_of(stage.id),
     )  # fmt: skip
 
 

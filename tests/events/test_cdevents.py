@@ -137,6 +137,7 @@ def drafts() -> list[Draft]:
         machines.node_moved(node="n", reason="r", actor=ACTOR, hint=""),
         machines.node_mirrored(node="n", url="u", created=True, refs=[]),
         machines.node_pruned(node="n", removed=[], freed_bytes=0),
+        machines.node_handed(node="n", sinks=[]),
         machines.node_settled(
             node="n", deliverable="webshop", first=2, kept=[[3, "ab" * 32]], dropped=[[4, "cd" * 32]],
             runs=["r"], reason="r", actor=ACTOR,

@@ -25,7 +25,9 @@ EXTRAS = {
     "server": ("cxlocal_sync.http",),
     "s3": ("cxlocal_sync.keys.objects",),
     "postgresql": ("cxlocal_sync.postgresql", "cxlocal_plugins.postgresql_database"),
+    "otlp": ("cxlocal_plugins.sinks.otlp_form",),
 }  # fmt: skip
+IMPORTED_AS = {"opentelemetry_proto": "opentelemetry"}
 # Run as programs, not imported: pip by the tools, hatchling by the build of the demo's web shop.
 RUN = {"pip": '"-m", "pip"', "hatchling": 'build-backend = "hatchling.build"'}
 
@@ -33,7 +35,8 @@ RUN = {"pip": '"-m", "pip"', "hatchling": 'build-backend = "hatchling.build"'}
 def _names(requirements: list[str]) -> set[str]:
     """Import names of the distributions."""
     found = (re.split(r"[\[<>=!~; ]", text)[0] for text in requirements)
-    return {name.replace("-", "_").lower() for name in found}
+    names = {name.replace("-", "_").lower() for name in found}
+    return {IMPORTED_AS.get(name, name) for name in names}
 
 
 @pytest.fixture(scope="module")

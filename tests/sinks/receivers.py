@@ -18,13 +18,13 @@ RESET = struct.pack("ii", 1, 0)
 class Tcp:
     """Reads each connection to its end. ``cut_after``: bytes after which the next ones are reset."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, *, port: int = 0) -> None:
         self.whole: list[bytes] = []
         self.broken: list[bytes] = []
         self.cut_after: list[int] = []
         self.mute = False
         self._tls = tls
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = socket.create_server(("127.0.0.1", port))
         self.port = self._socket.getsockname()[1]
         self._ended = threading.Event()
         threading.Thread(target=self._serve, daemon=True).start()
@@ -78,6 +78,7 @@ class Http:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.answers: list[int] = []
         self.judge: Callable[[bytes], int] = lambda body: 202
+        self.body: Callable[[], bytes] = lambda: b""
         self._ended = threading.Event()
         outer = self
 
@@ -96,9 +97,11 @@ class Http:
                     self.close_connection = True
                     self.connection.close()
                     return
+                answer = outer.body()
                 self.send_response(status)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
+                self.wfile.write(answer)
 
             do_PUT = do_POST
 

@@ -191,6 +191,30 @@ def test_a_secret_leaves_as_its_mark(shop: Any, tmp_path: Path) -> None:
     assert [one["text"] for one in lines_of(out)] == ["it is *** now"]
 
 
+def test_programs_of_a_stage_are_told_their_span(shop: Any, tmp_path: Path) -> None:
+    """By 'run' and by 'stage', and so are those of another run that they start."""
+    spans, logs = tmp_path / "spans.ndjson", tmp_path / "logs.ndjson"
+    say = "echo $TRACEPARENT $TRACESTATE"
+    shop.begin(
+        f'spans = {{ to = "file:{spans}" }}\nlogs = {{ to = "file:{logs}" }}\n',
+        stages=f"[stages]\nsay = {{ command = '{say}' }}\n",
+    )
+    outer = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    shop.run(env={"TRACEPARENT": outer})
+    shop.ok("run", "start", env={"TRACEPARENT": "00-nonsense"})
+    shop.ok("stage", "say", "--", "sh", "-c", say)
+    shop.ok("run", "finish")
+    found = {one["span"]: one for one in lines_of(spans)}
+    told = [one["text"].split() for one in lines_of(logs)]
+    assert len(told) == 2
+    for (parent, state), line in zip(told, lines_of(logs), strict=True):
+        _, trace, span, _ = parent.split("-")
+        assert (found[span]["name"], found[span]["trace"]) == ("say", trace)
+        assert (line["trace"], line["span"]) == (trace, span)
+        assert state == f"cxlocal={line['run'][:8]}"
+    assert [one.get("linked") for one in found.values() if "parent" not in one] == [outer, None]
+
+
 OWN = """\
 from cxlocal.hooks.sink import Later, NotTaken, Sink
 from cxlocal.hooks.specs import hookimpl

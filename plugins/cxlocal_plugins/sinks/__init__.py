@@ -5,10 +5,17 @@ from __future__ import annotations
 from cxlocal.hooks.sink import Sink
 from cxlocal.hooks.specs import hookimpl
 from cxlocal_plugins.sinks.cloudevents import CloudEvents
+from cxlocal_plugins.sinks.graphite import Graphite
+from cxlocal_plugins.sinks.journald import Journald
 from cxlocal_plugins.sinks.json_lines import Command, File, JsonLines
+from cxlocal_plugins.sinks.otlp import Otlp
+from cxlocal_plugins.sinks.pushgateway import Pushgateway
+from cxlocal_plugins.sinks.syslog import Syslog
 
 
 @hookimpl
 def cxlocal_register_sinks() -> list[type[Sink]]:
     """All of them."""
-    return [File, Command, JsonLines, CloudEvents]
+    return [
+        File, Command, JsonLines, CloudEvents, Journald, Syslog, Graphite, Pushgateway, Otlp,
+    ]  # fmt: skip

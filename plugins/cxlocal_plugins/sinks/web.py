@@ -23,11 +23,14 @@ class Refusal(Exception):
 class Web:
     """One receiver."""
 
-    def __init__(self, url: str, *, token: str, timeout_seconds: float) -> None:
+    def __init__(
+        self, url: str, *, token: str, timeout_seconds: float, default_port: int | None = None
+    ) -> None:
         """Raises ValueError for what is no http or https address."""
         self.parts: SplitResult = urlsplit(url)
         if self.parts.scheme not in ("http", "https") or not self.parts.hostname:
             raise ValueError(f"{url} is no http or https address")
+        self._port = self.parts.port or default_port
         self._token = token
         self._timeout = timeout_seconds
         self._connection: http.client.HTTPConnection | None = None
@@ -40,23 +43,23 @@ class Web:
 
     def send(
         self, path: str, content: bytes, headers: Mapping[str, str], *, method: str = "POST"
-    ) -> None:
-        """One request. Raises Later, Refusal, OSError."""
+    ) -> bytes:
+        """One request; the body of the answer. Raises Later, Refusal, OSError."""
         told = dict(headers)
         if self._token:
             told["Authorization"] = f"Bearer {self._token}"
         fresh = self._connection is None
         try:
-            status, words = self._ask(method, path, content, told)
+            status, body = self._ask(method, path, content, told)
         except (OSError, http.client.HTTPException) as problem:
             self.close()
             if fresh:
                 raise Later(_words(problem)) from problem
             # A connection that was kept may have been closed meanwhile.
-            self.send(path, content, headers, method=method)
-            return
+            return self.send(path, content, headers, method=method)
         if 200 <= status < 300:
-            return
+            return body
+        words = " ".join(body.decode("utf-8", "backslashreplace").split())
         said = f"HTTP {status} {shorten(words, 200)}".rstrip()
         if status >= 500 or status < 400 or status in _TRANSIENT:
             raise Later(said)
@@ -70,9 +73,9 @@ class Web:
 
     def _ask(
         self, method: str, path: str, content: bytes, headers: dict[str, str]
-    ) -> tuple[int, str]:
+    ) -> tuple[int, bytes]:
         if self._connection is None:
-            host, port = self.parts.hostname or "", self.parts.port
+            host, port = self.parts.hostname or "", self._port
             if self.parts.scheme == "https":
                 context = ssl.create_default_context()
                 self._connection = http.client.HTTPSConnection(
@@ -82,13 +85,13 @@ class Web:
                 self._connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
         self._connection.request(method, path, content, headers)
         answer = self._connection.getresponse()
-        words = answer.read(_ANSWER_BYTES).decode("utf-8", "replace")
+        body = answer.read(_ANSWER_BYTES)
         if answer.will_close or not answer.isclosed():
             self.close()
-        return answer.status, " ".join(words.split())
+        return answer.status, body
 
 
-def send_each(batch: Sequence[Any], send: Callable[[Any], None]) -> int:
+def send_each(batch: Sequence[Any], send: Callable[[Any], object]) -> int:
     """One request for each record; how many were taken. Raises Later, NotTaken where that is said of
     the first."""
     for done, one in enumerate(batch):

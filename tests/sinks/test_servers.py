@@ -1,0 +1,340 @@
+"""The shipped sinks before the real servers: what docs/sinks.md says of each holds."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+import pytest
+import servers
+from cloudevents.v1.http import from_http
+from cxlocal_plugins.sinks import Graphite, Journald, Otlp, Pushgateway, Syslog
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from receivers import Http, free_port, running
+from servers import until
+
+from cxlocal.hooks.sink import NotTaken, Record
+from cxlocal.testing import Receiver, SinkContract, example
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
+
+from postgresql_kit import Cluster
+
+
+@pytest.mark.needs("/lib/systemd/systemd-journal-remote")
+class TestJournald(SinkContract):
+    sink = Journald
+    nowhere = f"journald+http://127.0.0.1:{free_port()}"
+    counted = 600
+
+    @contextmanager
+    def receiver(self, folder: Path) -> Iterator[Receiver]:
+        with servers.journal_remote(folder) as port:
+            yield Receiver(
+                f"journald+http://127.0.0.1:{port}",
+                lambda: [one["CX_ID"] for one in servers.journal_entries(folder)],
+            )
+
+    def test_a_line_is_found_by_its_fields_and_has_its_own_time(self, tmp_path: Path) -> None:
+        batch = [example("logs", index, f"ünï {index}") for index in range(30)]
+        with self.receiver(tmp_path) as receiver:
+            self.send(receiver.to, batch)
+            found = servers.journal_entries(tmp_path, f"CX_RUN={batch[15].run}", "CX_STAGE=unit")
+        assert [one["MESSAGE"] for one in found] == [f"ünï {index}" for index in range(10, 20)]
+        times = [int(one["__REALTIME_TIMESTAMP"]) for one in found]
+        assert times == [one.at_ms * 1000 for one in batch[10:20]]
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[int]:
+    """The port of a database server with the table."""
+    cluster = Cluster()
+    try:
+        server = cluster.primary("-c", "fsync=off")
+        server.sql(servers.TABLE)
+        yield server.port
+    finally:
+        cluster.close()
+
+
+@pytest.mark.needs("rsyslogd", "pg_ctlcluster")
+class TestSyslogIntoPostgresql(SinkContract):
+    sink = Syslog
+    nowhere = f"syslog+tcp://127.0.0.1:{free_port()}"
+    doubles = False
+    counted = 300
+
+    @pytest.fixture(autouse=True)
+    def server(self, database: int, tmp_path: Path) -> Iterator[None]:
+        servers.rows(database, "TRUNCATE line")
+        folder = tmp_path / "rsyslog"
+        folder.mkdir()
+        with servers.rsyslog(folder, database) as self.port:
+            self.database = database
+            yield
+
+    @contextmanager
+    def receiver(self, folder: Path) -> Iterator[Receiver]:
+        def ids() -> list[str]:
+            # A receiver that has closed has read all, and may still be writing it.
+            found: list[str] = []
+            while True:
+                time.sleep(0.2)
+                last = [
+                    row[0]
+                    for row in servers.rows(self.database, "SELECT id FROM line ORDER BY place")
+                ]
+                if last and last == found:
+                    return found
+                found = last
+
+        yield Receiver(f"syslog+tcp://127.0.0.1:{self.port}", ids)
+
+    def test_the_message_is_the_line_and_the_time_its_own(self, tmp_path: Path) -> None:
+        texts = ["plain", 'a "quoted" ]', "back\\slash", "ünï ☃", "x" * 8192, " two  spaces "]
+        batch = [example("logs", index, text) for index, text in enumerate(texts)]
+        with self.receiver(tmp_path) as receiver:
+            self.send(receiver.to, batch)
+            assert receiver.ids() == [one.id for one in batch]
+        found = servers.rows(
+            self.database,
+            "SELECT message, extract(epoch FROM at) * 1000 FROM line ORDER BY place",
+        )
+        assert [(text.removeprefix(" "), int(at)) for text, at in found] == [
+            (one.text.removeprefix(" "), one.at_ms) for one in batch
+        ]
+
+
+class Decoded:
+    """OTLP as its official definitions read it."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def of(self, path: str, kind: Any) -> Iterator[Any]:
+        for asked, headers, body in self._http.requests:
+            if asked == path:
+                assert headers["Content-Type"] == "application/x-protobuf"
+                yield kind.FromString(body)
+
+    def logs(self) -> list[Any]:
+        return [
+            line
+            for request in self.of("/v1/logs", ExportLogsServiceRequest)
+            for resource in request.resource_logs
+            for scope in resource.scope_logs
+            for line in scope.log_records
+        ]
+
+    def metrics(self) -> list[Any]:
+        return [
+            metric
+            for request in self.of("/v1/metrics", ExportMetricsServiceRequest)
+            for resource in request.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        ]
+
+    def spans(self) -> list[Any]:
+        return [
+            span
+            for request in self.of("/v1/traces", ExportTraceServiceRequest)
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+
+def attributes(message: Any) -> dict[str, Any]:
+    return {
+        one.key: getattr(one.value, one.value.WhichOneof("value")) for one in message.attributes
+    }
+
+
+class TestOtlp(SinkContract):
+    sink = Otlp
+    nowhere = f"otlp+http://127.0.0.1:{free_port()}"
+
+    def name_of(self, record: Record) -> str:
+        return f"unit{round(record.value - 0.5)}" if hasattr(record, "value") else record.id
+
+    @contextmanager
+    def receiver(self, folder: Path) -> Iterator[Receiver]:
+        with running(Http()) as http:
+            seen = Decoded(http)
+
+            def ids() -> list[str]:
+                points = [one.gauge.data_points[0] for one in seen.metrics()]
+                return [
+                    *(attributes(one)["cx_id"] for one in seen.logs()),
+                    *(attributes(one)["stage"] for one in points),
+                    *(one.span_id.hex() for one in seen.spans()),
+                ]
+
+            yield Receiver(f"otlp+http://127.0.0.1:{http.port}", ids)
+
+    def test_what_all_of_is_rejected_is_refused_and_a_part_is_the_receivers_affair(
+        self, http: Http
+    ) -> None:
+        rejected = {"count": 3}
+
+        def answer(count: int) -> bytes:
+            told = ExportLogsServiceResponse()
+            told.partial_success.rejected_log_records = count
+            return bytes(told.SerializeToString())
+
+        http.body = lambda: answer(rejected["count"])
+        batch = [example("logs", index) for index in range(10)]
+        with closing(self.made(f"otlp+http://127.0.0.1:{http.port}")) as sink:
+            assert sink.deliver(batch) == 10
+            rejected["count"] = 10
+            with pytest.raises(NotTaken, match="rejected"):
+                sink.deliver(batch)
+
+
+@pytest.mark.needs("carbon-cache")
+def test_figures_stand_in_graphite_at_their_own_time(tmp_path: Path) -> None:
+    now = int(time.time()) * 1000
+    batch = [
+        msgspec.structs.replace(
+            example("metrics", index), at_ms=now - 60_000 * index, run=f"{index:08d}-x"
+        )
+        for index in range(5)
+    ]
+    total = msgspec.structs.replace(
+        batch[0], name="cxlocal.runs", unit="{run}", counts=True, value=7.0, labels={"deliverable": "a b/c", "outcome": "success"},
+    )  # fmt: skip
+    with servers.carbon(tmp_path) as port:
+        sink = Graphite(f"graphite+tcp://127.0.0.1:{port}", None)
+        for _ in range(2):  # sent again it says the same
+            assert sink.deliver([*batch, total]) == 6
+        until(lambda: len(list(tmp_path.rglob("*.wsp"))) == 6)
+        points = until(
+            lambda: (found := servers.carbon_points(tmp_path)) and all(found.values()) and found
+        )
+    assert points.pop("cxlocal.a_b_c.machines.laptop-1.runs.success") == [(now // 1000, 7.0)]
+    assert points == {
+        f"cxlocal.shop.runs.{one.run[:8]}.stage.duration.unit{index}": [
+            (one.at_ms // 1000, one.value)
+        ]
+        for index, one in enumerate(batch)
+    }
+
+
+@pytest.mark.needs("prometheus-pushgateway", "prometheus")
+def test_prometheus_finds_the_last_value_of_each_series(tmp_path: Path) -> None:
+    batch = [example("metrics", index) for index in range(3)]
+    odd = msgspec.structs.replace(batch[0], labels={"deliverable": 'a/b "c"', "stage": ""})
+    later = msgspec.structs.replace(batch[1], value=99.5)
+    total = msgspec.structs.replace(
+        batch[0], name="cxlocal.runs", unit="{run}", counts=True, value=7.0, labels={"deliverable": "shop"}
+    )  # fmt: skip
+    folder = tmp_path / "p"
+    folder.mkdir()
+    with servers.pushgateway(tmp_path) as gateway, servers.prometheus(folder, gateway) as port:
+        with closing(Pushgateway(f"pushgateway+http://127.0.0.1:{gateway}", None)) as sink:
+            assert sink.deliver([*batch, odd]) == 4
+            assert sink.deliver([total, later]) == 2
+
+        def asked(query: str) -> dict[str, float]:
+            found = json.loads(servers.web_text(port, f"/api/v1/query?query={quote(query)}"))
+            return {
+                f"{one['metric'].get('deliverable')} {one['metric'].get('stage', '')}": float(
+                    one["value"][1]
+                )
+                for one in found["data"]["result"]
+                if one["metric"]["instance"] == "laptop-1"
+            }
+
+        until(lambda: asked("cxlocal_runs_total") == {"shop ": 7.0})
+        assert asked("cxlocal_stage_duration_seconds") == {
+            "shop unit0": 0.5, "shop unit1": 99.5, "shop unit2": 2.5, 'a/b "c" ': 0.5,
+        }  # fmt: skip
+
+
+def test_a_receiver_of_cloudevents_reads_each(http: Http) -> None:
+    from cxlocal_plugins.sinks import CloudEvents
+
+    batch = [example("events", index, "ünï ☃") for index in range(3)]
+    with closing(CloudEvents(f"cloudevents+http://127.0.0.1:{http.port}/", None)) as sink:
+        assert sink.deliver(batch) == 3
+    for one, (_, headers, body) in zip(batch, http.requests, strict=True):
+        read = from_http(headers, body)
+        assert (read["id"], read["source"], read["type"]) == (one.id, one.source, one.type)
+        assert read.data == json.loads(one.document)
+
+
+@pytest.mark.needs(
+    "/lib/systemd/systemd-journal-remote",
+    "rsyslogd",
+    "carbon-cache",
+    "prometheus-pushgateway",
+    "pg_ctlcluster",
+)
+def test_all_of_a_run_reaches_every_server_that_was_down(
+    shop: Any, tmp_path: Path, database: int
+) -> None:
+    """Seven receivers away for a whole run; then they come, and 'sync' brings each what it lacks."""
+    servers.rows(database, "TRUNCATE line")
+    ports = {name: free_port() for name in ("journal", "syslog", "carbon", "push", "http")}
+    shop.begin(
+        f'events = {{ to = "cloudevents+http://127.0.0.1:{ports["http"]}/events" }}\n'
+        f'logs = [{{ to = "journald+http://127.0.0.1:{ports["journal"]}" }},'
+        f' {{ to = "syslog+tcp://127.0.0.1:{ports["syslog"]}" }},'
+        f' {{ to = "otlp+http://127.0.0.1:{ports["http"]}" }}]\n'
+        f'metrics = [{{ to = "graphite+tcp://127.0.0.1:{ports["carbon"]}" }},'
+        f' {{ to = "pushgateway+http://127.0.0.1:{ports["push"]}" }}]\n'
+        f'spans = {{ to = "otlp+http://127.0.0.1:{ports["http"]}" }}\n',
+        lines=1500,
+    )
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    done = shop.run(env={"TRACEPARENT": parent})
+    assert done.err.count("to be delivered") == 7
+    with ExitStack() as stack:
+        folders = {name: tmp_path / name for name in ports}
+        for folder in folders.values():
+            folder.mkdir()
+        stack.enter_context(servers.journal_remote(folders["journal"], ports["journal"]))
+        stack.enter_context(servers.rsyslog(folders["syslog"], database, ports["syslog"]))
+        stack.enter_context(servers.carbon(folders["carbon"], ports["carbon"]))
+        stack.enter_context(servers.pushgateway(folders["push"], ports["push"]))
+        http = stack.enter_context(running(Http(ports["http"])))
+        assert "To be delivered" not in shop.ok("sync").err
+        entries = servers.journal_entries(folders["journal"])
+        ids = [one["CX_ID"] for one in entries]
+        assert len(ids) == len(set(ids)) == 1503
+        assert [one["MESSAGE"] for one in entries if one["CX_STAGE"] == "build"] == [
+            f"line {number}" for number in range(1, 1501)
+        ]
+        count = "SELECT count(*) FROM line"
+        until(lambda: servers.rows(database, count) == [(1503,)])
+        assert {row[0] for row in servers.rows(database, "SELECT id FROM line")} == set(ids)
+        seen = Decoded(http)
+        assert [attributes(one)["cx_id"] for one in seen.logs()] == ids
+        spans = {one.name: one for one in seen.spans()}
+        run = spans["RUN shop"]
+        assert {one.trace_id for one in spans.values()} == {run.trace_id}
+        assert {spans[name].parent_span_id for name in ("build", "unit")} == {run.span_id}
+        assert [one.trace_id.hex() for one in run.links] == [parent.split("-")[1]]
+        assert {one.span_id for one in seen.logs()} == {
+            spans[name].span_id for name in ("build", "unit")
+        }
+        until(lambda: len(list(folders["carbon"].rglob("*.wsp"))) >= 8)
+        pushed = servers.web_text(ports["push"], "/metrics")
+        assert 'cxlocal_runs_total{deliverable="shop"' in pushed
+        events = [body for path, _, body in http.requests if path == "/events"]
+        types = [json.loads(body)["type"] for body in events]
+        assert types[-1].startswith("dev.cdevents.pipelinerun.finished")
+    assert shop.ok("sinks", "--json").json()[0]["state"] == "has everything"
