@@ -49,6 +49,8 @@ from cxlocal.runner.workspace import discard
 from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
+WAITS = "not-all-there"
+"""Slug of the rule by which a target waits for others: what keeps those counts."""
 PUBLISH, CHECK, WITHDRAW = "publish", "check", "withdraw"
 
 
@@ -85,7 +87,8 @@ class Stand(NamedTuple):
     @property
     def standing(self) -> rule.Standing:
         """What the exit code is made of."""
-        return rule.Standing(self.target, self.state, self.trouble, bool(self.code))
+        ruled = bool(self.code) and self.code != WAITS
+        return rule.Standing(self.target, self.state, self.trouble, ruled)
 
 
 class Published(NamedTuple):
@@ -305,7 +308,7 @@ class _Publisher:
                 f"{self.record.version} does not go to {target} yet",
                 why=f"it announces the version, and {', '.join(earlier)} does not hold all of it",
                 hint=f"{self._again()}, once that is settled",
-                name="not-all-there",
+                name=WAITS,
             )
         return None
 
@@ -431,7 +434,7 @@ def as_error(done: Published) -> CxError | None:
     hints: dict[int, Callable[[], str]] = {
         10: lambda: "what is there is not of this version: release another number, or remove it there by hand",
         4: lambda: "renew the credential (cx.toml names it under [secrets]), then run this again",
-        3: lambda: next((one.hint for one in done.targets if one.hint), "") or
+        3: lambda: next((one.hint for one in done.targets if one.hint and one.code != WAITS), "") or
         f"to put it back: cxlocal publish {quoted(done.version)} --again {quoted(_gone(done))} -m WHY",
         9: lambda: "run this again: what is there is not touched",
     }  # fmt: skip

@@ -98,6 +98,8 @@ def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
     assert "is not there" in failed.err, failed.err
     status = shop.command("status").out
     assert "Partly published: 0.1.0 is at 1 of 2: files not known" in status, status
+    [flag] = shop.query("SELECT text FROM open_flags WHERE kind = 'half-published'")
+    assert flag.startswith("0.1.0 is published at 1 of 2: files not known"), flag
     assert "cxlocal publish 0.1.0" in status
     share.with_name("away").rename(share)
     done = shop.command("publish", "0.1.0")
