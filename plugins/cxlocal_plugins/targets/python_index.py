@@ -27,8 +27,10 @@ from cxlocal.hooks.specs import hookimpl
 from cxlocal.hooks.tool import (
     ArtifactRef,
     Context,
+    Done,
     Held,
     Holdings,
+    Produced,
     Published,
     Tool,
     ToolFailure,
@@ -103,6 +105,19 @@ class PythonIndex(Tool):
         for name in ctx.put:
             _send(ctx, ctx.artifacts[name])
         return Published()
+
+    def fetch(self, ctx: Context) -> Done:
+        """Bring files from there."""
+        made = []
+        for name in ctx.put or ctx.artifacts:
+            file = ctx.artifacts[name].path.name
+            listed = _list(ctx, _parse(file))
+            found = None if isinstance(listed, Held) else listed.get(file)
+            if found is not None:
+                answer = _download(ctx, found.address)
+                (ctx.scratch / file).write_bytes(answer.body)
+                made.append(Produced(name=name, path=ctx.scratch / file))
+        return Done(artifacts=tuple(made))
 
     def withdraw(self, ctx: Context) -> Withdrawn:
         """An index has no way to yank by program."""
@@ -206,9 +221,7 @@ def _held(ctx: Context, one: ArtifactRef, listed: Listed | None) -> Held:
     digest = listed.sha256
     if not digest:
         try:
-            answer = send(
-                "GET", listed.address, headers=_login(ctx, listed.address), limit=DOWNLOAD_BYTES
-            )
+            answer = _download(ctx, listed.address)
         except Unreached as problem:
             return unknown(str(problem), wanted=wanted)
         if answer.status != 200:
@@ -218,6 +231,10 @@ def _held(ctx: Context, one: ArtifactRef, listed: Listed | None) -> Held:
         state="same" if digest == one.sha256 else "other",
         wanted=wanted, held=f"sha256:{digest}", location=listed.address, yanked=listed.yanked,
     )  # fmt: skip
+
+
+def _download(ctx: Context, address: str) -> Answer:
+    return send("GET", address, headers=_login(ctx, address), limit=DOWNLOAD_BYTES)
 
 
 def _send(ctx: Context, one: ArtifactRef) -> None:
