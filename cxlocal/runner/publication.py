@@ -295,6 +295,7 @@ def _words(seen: Seen, why: str) -> str:
             )
         elif action == rule.WITHDRAWN:
             gone = "is yanked" if one.yanked else "was published and is absent"
+            gone += f" ({one.why})" if one.why else ""
             parts.append(
                 f"{name} {gone if one.state != rule.SAME or one.yanked else 'was taken back'}"
             )

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from cxlocal_plugins.commands import Commands
+from cxlocal_plugins.targets.debian import DebianRepository
 from cxlocal_plugins.targets.folder import Folder
 from cxlocal_plugins.targets.forge import ForgeRelease
 from cxlocal_plugins.targets.git_tag import GitTag
@@ -23,6 +24,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "publishing.md").read_tex
 NEEDED: dict[type[Tool], dict[str, str]] = {
     Folder: {"folder": ""}, GitTag: {}, PythonIndex: {}, Npm: {},
     ForgeRelease: {"forge": "", "project": ""},
+    DebianRepository: {"folder": "", "codename": ""},
 }  # fmt: skip
 TOOLS = {tool.name: tool for tool in NEEDED}
 
