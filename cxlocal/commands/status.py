@@ -40,14 +40,14 @@ WHERE run_board.run IN (SELECT id FROM run WHERE outcome IS NULL) AND outcome = 
   AND (:name IS NULL OR deliverable = :name) ORDER BY queued_at DESC LIMIT 10
 """
 
-# Of deployments that failed there is more to say: what is live there instead.
+# Of deployments that failed there is more to say: what is live there instead. So of what is half published.
 HALF = """
 SELECT version, run, there, targets, words, since FROM half_published
 WHERE :name IS NULL OR deliverable = :name ORDER BY since DESC LIMIT 5
 """
 FLAGS = """
 SELECT kind, text, raised_at, version, run FROM open_flags
-WHERE kind <> 'deployment-failed'
+WHERE kind NOT IN ('deployment-failed', 'half-published')
   AND (:name IS NULL OR deliverable = :name OR kind IN ('two-histories', 'store-changed'))
 ORDER BY kind IN ('two-histories', 'store-changed') DESC, raised_at DESC LIMIT 5
 """

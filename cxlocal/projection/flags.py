@@ -25,6 +25,7 @@ SETTLED_BY = {
     "bump-not-pushed": "the next release of this deliverable that succeeds",
     "no-witness": "the store's acknowledgement of that number: 'cxlocal sync'",
     "deployment-failed": "the next deployment there that succeeds, or a removal there",
+    "half-published": "'cxlocal publish' of that version, or 'cxlocal withdraw'",
     "clock-ahead": "the next event of that machine with its clock set right",
     "contradicted": "another try that succeeds, or an override: 'cxlocal promote'",
     "other-commit": "a try of that stage with the commit of the run checked out",

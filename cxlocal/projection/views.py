@@ -115,6 +115,11 @@ UNION ALL SELECT u.since, 'deployment-failed', u.environment || ': ' || u.words
 FROM deployments_unfinished u WHERE u.state <> 'not ended'
 """
 
+_HALF_PUBLISHED = """
+UNION ALL SELECT h.since, 'half-published', h.version || ' is published at ' || h.words,
+  h.deliverable, h.version, h.run, '' FROM half_published h
+"""
+
 # A plus before a column keeps SQLite from choosing the index of all times over that of what is live.
 VIEWS: dict[str, tuple[str, str]] = {
     "deployments_unfinished": (
@@ -372,6 +377,7 @@ WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
         + _CONTRADICTED
         + _OTHER_COMMIT
         + _FAILED_DEPLOYMENTS
+        + _HALF_PUBLISHED
         + _CLOCKS_AHEAD
         + _TWO_HISTORIES,
     ),

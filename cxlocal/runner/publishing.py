@@ -33,11 +33,12 @@ from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.contact import first_sender, turns_of
 from cxlocal.runner.driver import drive
 from cxlocal.runner.gates import require
+from cxlocal.runner.needed import lacking
 from cxlocal.runner.nesting import refuse_in_rehearsal
 from cxlocal.runner.noted import of_locked
 from cxlocal.runner.opening import check_out_again, find_run, listen, make_work, refuse_running
 from cxlocal.runner.products import artifacts
-from cxlocal.runner.publication import Ledger, check, ledger_of, publish
+from cxlocal.runner.publication import Ledger, check, fetch, ledger_of, publish
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.signals import Signals
 from cxlocal.runner.source import Machine, Source, open_store
@@ -49,6 +50,8 @@ from cxlocal.runner.workspace import discard
 from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
+WAITS = "not-all-there"
+"""Slug of the rule by which a target waits for others: what keeps those counts."""
 PUBLISH, CHECK, WITHDRAW = "publish", "check", "withdraw"
 
 
@@ -85,7 +88,8 @@ class Stand(NamedTuple):
     @property
     def standing(self) -> rule.Standing:
         """What the exit code is made of."""
-        return rule.Standing(self.target, self.state, self.trouble, bool(self.code))
+        ruled = bool(self.code) and self.code != WAITS
+        return rule.Standing(self.target, self.state, self.trouble, ruled)
 
 
 class Published(NamedTuple):
@@ -217,6 +221,8 @@ class _Publisher:
             self._fit(work, names, key)
             turns = turns_of(record.journal, self.store, self.source, self.machine.voice.warn, "")
             with Supervisor(self.machine.clock) as supervisor:
+                if self.asked.act == PUBLISH:
+                    self._fetch(work, supervisor)
                 for name in names:
                     self._one(work, name, turns, supervisor)
                     if self.signals.number:
@@ -227,6 +233,21 @@ class _Publisher:
             record.run, record.ref.deliverable, record.version,
             tuple(self._stand(name) for name in names), tuple(self.problems.values()),
         )  # fmt: skip
+
+    def _fetch(self, work: Work, supervisor: Supervisor) -> None:
+        """What is neither here nor at the store may be at a target that holds it already."""
+        record = self.record
+        for one in record.plan.published_to if lacking(record.journal, record.run) else ():
+            tool = find_tool(self.source.manager, one.tool)
+            names = [made.name for made in lacking(record.journal, record.run)]
+            if names and "fetch" in verbs_of(tool, one.options) and (
+                self._ledger(one.name).row.get("files_there")
+            ):  # fmt: skip
+                self._drive(
+                    _fetching(work, record.plan.publishing(one.name), names), supervisor, work, ""
+                )
+        self.problems.pop("", None)  # Whoever needs the bytes says what is missing.
+        work.artifacts = artifacts(record, check=False)
 
     def _fit(self, work: Work, names: list[str], key: Any) -> None:
         work.artifacts = work.artifacts or artifacts(self.record, check=False)
@@ -305,7 +326,7 @@ class _Publisher:
                 f"{self.record.version} does not go to {target} yet",
                 why=f"it announces the version, and {', '.join(earlier)} does not hold all of it",
                 hint=f"{self._again()}, once that is settled",
-                name="not-all-there",
+                name=WAITS,
             )
         return None
 
@@ -367,6 +388,14 @@ def _alone(work: Work, stage: Stage) -> Generator[Launch, End, Outcome]:
     finally:
         log.close()
     return worked.outcome
+
+
+def _fetching(work: Work, stage: Stage, names: list[str]) -> Generator[Launch, End, None]:
+    at, log = _open(work, stage, "fetch")
+    try:
+        yield from fetch(at, names)
+    finally:
+        log.close()
 
 
 def _asking(work: Work, stage: Stage) -> Generator[Launch, End, None]:
@@ -431,7 +460,7 @@ def as_error(done: Published) -> CxError | None:
     hints: dict[int, Callable[[], str]] = {
         10: lambda: "what is there is not of this version: release another number, or remove it there by hand",
         4: lambda: "renew the credential (cx.toml names it under [secrets]), then run this again",
-        3: lambda: next((one.hint for one in done.targets if one.hint), "") or
+        3: lambda: next((one.hint for one in done.targets if one.hint and one.code != WAITS), "") or
         f"to put it back: cxlocal publish {quoted(done.version)} --again {quoted(_gone(done))} -m WHY",
         9: lambda: "run this again: what is there is not touched",
     }  # fmt: skip

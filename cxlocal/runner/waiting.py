@@ -1,5 +1,5 @@
 """Bytes that wait for somebody to go on with: what a run made that stopped before a protected environment or
-target, that holds a promotion, or that is published in part. They have to be where others reach them before the machine that made them goes away.
+target, that holds a promotion, or that is not at all of its targets. They have to be where others reach them before the machine that made them goes away.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ WAITING_MAX = 10
 """Versions of one deliverable that are kept ready: the newest that wait."""
 WAITING = """
 SELECT id FROM (SELECT id, queued_at FROM (
-  SELECT id, stopped_before, queued_at FROM run WHERE deliverable = :name AND kind = 'release'
+  SELECT id, stopped_before, queued_at, plan_sha256 FROM run WHERE deliverable = :name AND kind = 'release'
     AND outcome = 'success' ORDER BY queued_at DESC LIMIT 100
 ) r WHERE r.stopped_before <> '' OR EXISTS (SELECT 1 FROM promotion p WHERE p.run = r.id
     AND p.decision IN ('granted', 'overridden'))
+  OR EXISTS (SELECT 1 FROM plan_target t LEFT JOIN publication b ON b.run = r.id AND b.target = t.name
+    WHERE t.plan_sha256 = r.plan_sha256 AND coalesce(b.state, '') <> 'there' AND b.withdrawn_at IS NULL)
 UNION SELECT h.id, h.queued_at FROM publication p JOIN run h ON h.id = p.run
   WHERE p.wanted_at IS NOT NULL AND coalesce(p.state, '') <> 'there' AND p.withdrawn_at IS NULL
     AND h.deliverable = :name)

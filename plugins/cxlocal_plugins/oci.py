@@ -16,10 +16,21 @@ import msgspec
 
 from cxlocal.errors import Trouble
 from cxlocal.hooks.specs import hookimpl
-from cxlocal.hooks.tool import Context, Done, Produced, Published, Tool, ToolFailure
+from cxlocal.hooks.tool import (
+    Context,
+    Done,
+    Held,
+    Holdings,
+    Produced,
+    Published,
+    Tool,
+    ToolFailure,
+)
 from cxlocal_plugins.oci_layout import identity_of, pack, unpack
 
 BUILDERS = ("buildah", "podman", "docker")
+NO_RIGHT = ("unauthorized", "denied", "authentication", "forbidden")
+"""Of what a registry says where it does not let us look."""
 ABSENT = ("manifest unknown", "name unknown", "not found", "404")
 """Of what a registry says where it has no such image."""
 MEDIA_TYPE = "application/vnd.oci.image.layout.v1+tar"
@@ -69,6 +80,32 @@ class Oci(Tool):
         return Done(
             artifacts=(made,), details={"digest": digest, "id": image}, tool_version=builder
         )
+
+    def ask(self, ctx: Context) -> Holdings:
+        """Of a target: which image the version's tag is there."""
+        name, to = ctx.options.artifact, ctx.options.to
+        artifact = ctx.artifacts.get(name)
+        if not to or artifact is None:
+            raise ToolFailure(
+                f"where the artifact {name!r} is to go, or that artifact, is not said"
+            )
+        if not artifact.path.is_file():
+            return Holdings(files={name: Held(state="not known", why="its bytes are not here")})
+        wanted, _ = identity_of(artifact.path)
+        try:
+            found = _digest_at(ctx, f"docker://{to}:{tag_of(ctx.version)}")
+        except Trouble as problem:
+            no_right = any(word in problem.why.lower() for word in NO_RIGHT)
+            held = Held(
+                state="not known", wanted=wanted, why=f"{problem.what}: {problem.why}",
+                trouble="credential" if no_right else "unreached",
+            )  # fmt: skip
+            return Holdings(files={name: held})
+        held = Held(
+            state="absent" if not found else "same" if found == wanted else "other",
+            wanted=wanted, held=found, location=f"docker://{to}@{wanted}" if found else "",
+        )  # fmt: skip
+        return Holdings(files={name: held})
 
     def publish(self, ctx: Context) -> Published:
         """Bring the image to the registry unless it is there. Raises ToolFailure where another image has

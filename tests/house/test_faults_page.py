@@ -56,6 +56,8 @@ FAULTS = {
     "Two machines deploy into one place at once",
     "A publication stops half way",
     "A target holds other bytes, or a tag is elsewhere",
+    "A target is away, read-only, or hangs up after taking the bytes; a token has expired",
+    "A release is seen before its files are there",
     "What was published is gone",
     "A repository names another target",
     "A CI runner goes with the bytes that others are to deploy",

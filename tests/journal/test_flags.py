@@ -33,7 +33,10 @@ def raised() -> Iterator[str]:
 
 
 def test_every_kind_that_is_raised_says_what_settles_it() -> None:
-    derived = {"clock-ahead", "contradicted", "deployment-failed", "other-commit", "two-histories"}
+    derived = {
+        "clock-ahead", "contradicted", "deployment-failed", "half-published", "other-commit",
+        "two-histories",
+    }  # fmt: skip
     assert {*raised(), *derived, UNTRUE} == set(SETTLED_BY)
     assert settled_by("raised-by-a-newer-cxlocal") == UNKNOWN
 

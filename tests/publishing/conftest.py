@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import socket
+import subprocess
 import sys
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from cxlocal.hooks.tool import ArtifactRef
+from cxlocal.testing import bench  # noqa: F401  (a fixture)
+
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from weather import Weather, answers_at, serving, wait_for
 
 
 def _load(name: str, file: Path) -> Any:
@@ -42,3 +53,61 @@ def publish(shop: Any) -> Callable[..., Any]:
         return shop.run(*arguments, **rest)
 
     return released
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def wheel_of(folder: Path, version: str = "1.0.0", content: str = "ours") -> ArtifactRef:
+    """A small wheel."""
+    path = folder / f"webshop-{version}-py3-none-any.whl"
+    folder.mkdir(parents=True, exist_ok=True)
+    about = (
+        f"Metadata-Version: 2.1\nName: webshop\nVersion: {version}\nSummary: a shop\n\nA shop.\n"
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("webshop.py", content)
+        archive.writestr(f"webshop-{version}.dist-info/METADATA", about)
+        archive.writestr(
+            f"webshop-{version}.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        archive.writestr(f"webshop-{version}.dist-info/RECORD", "")
+    return reference("wheel", path)
+
+
+def reference(name: str, path: Path) -> ArtifactRef:
+    """A file as a tool sees it."""
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    return ArtifactRef(name=name, path=path, sha256=digest, size=len(content))
+
+
+@pytest.fixture
+def made() -> Any:
+    """Makers of files, for tests: ``made.wheel(folder)``."""
+    return SimpleNamespace(wheel=wheel_of, reference=reference)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weather]:
+    """pypiserver behind a server with moods, a new one for each module."""
+    folder, port = tmp_path_factory.mktemp("index"), free_port()
+    program = Path(sys.executable).with_name("pypi-server")
+    process = subprocess.Popen(
+        [program, "run", "-i", "127.0.0.1", "-p", str(port), "-P", ".", "-a", ".", "--hash-algo",
+         "sha256", "--disable-fallback", str(folder)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_for(lambda: answers_at(port))
+        with serving(Weather(f"http://127.0.0.1:{port}")) as weather:
+            yield weather
+    finally:
+        process.kill()
+        process.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,8 @@ def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
     assert "is not there" in failed.err, failed.err
     status = shop.command("status").out
     assert "Partly published: 0.1.0 is at 1 of 2: files not known" in status, status
+    [flag] = shop.query("SELECT text FROM open_flags WHERE kind = 'half-published'")
+    assert flag.startswith("0.1.0 is published at 1 of 2: files not known"), flag
     assert "cxlocal publish 0.1.0" in status
     share.with_name("away").rename(share)
     done = shop.command("publish", "0.1.0")
@@ -148,6 +151,25 @@ def test_what_is_gone_is_seen_by_check_and_not_put_back_by_itself(
     back = shop.command("publish", "0.1.0", "--again", "files", "-m", "deleted by mistake")
     assert back.code == 0, back.err
     assert (share / "0.1.0" / "app.txt").exists()
+
+
+def test_bytes_that_are_here_no_more_come_from_a_target_that_has_them(
+    shop: Any, publish: Any, share: Path
+) -> None:
+    publish((FILES + TAG + SECOND).replace("@SHARE@", str(share)))
+    assert shop.command("publish", "0.1.0", "--to", "files").code == 0
+    shutil.rmtree(shop.home / "blobs")
+    shutil.rmtree(shop.home / "artifacts")
+    (share / "0.1.0" / "doc.txt").write_text("not what was published")
+    refused = shop.command("publish", "0.1.0", "--to", "second")
+    assert refused.code == 9 and "not on this machine" in refused.err, refused.err
+    (share / "0.1.0" / "doc.txt").write_text("two")
+    done = shop.command("publish", "0.1.0", "--to", "second")
+    assert done.code == 0, done.err
+    assert (share / "second" / "doc.txt").read_text() == "two"
+
+
+SECOND = '[targets.second]\ntool = "folder"\nwith = { folder = "@SHARE@", below = "second" }\n'
 
 
 def test_withdrawn_is_said_everywhere(shop: Any, publish: Any, share: Path) -> None:

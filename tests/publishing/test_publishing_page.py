@@ -10,14 +10,22 @@ from pathlib import Path
 import msgspec
 import pytest
 from cxlocal_plugins.commands import Commands
+from cxlocal_plugins.targets.debian import DebianRepository
 from cxlocal_plugins.targets.folder import Folder
+from cxlocal_plugins.targets.forge import ForgeRelease
 from cxlocal_plugins.targets.git_tag import GitTag
+from cxlocal_plugins.targets.npm import Npm
+from cxlocal_plugins.targets.python_index import PythonIndex
 
 from cxlocal.hooks.options import check_options
 from cxlocal.hooks.tool import Tool, verbs_of
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "publishing.md").read_text("utf-8")
-NEEDED: dict[type[Tool], dict[str, str]] = {Folder: {"folder": ""}, GitTag: {}}
+NEEDED: dict[type[Tool], dict[str, str]] = {
+    Folder: {"folder": ""}, GitTag: {}, PythonIndex: {}, Npm: {},
+    ForgeRelease: {"forge": "", "project": ""},
+    DebianRepository: {"folder": "", "codename": ""},
+}  # fmt: skip
 TOOLS = {tool.name: tool for tool in NEEDED}
 
 

@@ -17,7 +17,7 @@ from engine_kit import Engine, Registry, page_project
 from page import blocks
 
 from cxlocal.hooks.context import Ran
-from cxlocal.hooks.tool import ArtifactRef, Done, Published, ToolFailure
+from cxlocal.hooks.tool import ArtifactRef, Done, Held, Holdings, Published, ToolFailure
 from cxlocal.testing import Bench, ToolContract
 from cxlocal.testing.contract import story
 
@@ -58,6 +58,11 @@ class Shop:
     def publish(self, artifact: ArtifactRef, **more: Any) -> Ran:
         return self.run("publish", artifacts={"image": artifact}, **more)
 
+    def ask(self, artifact: ArtifactRef, **more: Any) -> Held:
+        ran = self.run("ask", artifacts={"image": artifact}, **more)
+        assert isinstance(ran.outcome.result, Holdings), story(ran)
+        return ran.outcome.result.files["image"]
+
     def skopeo(self, *arguments: str) -> str:
         done = subprocess.run(["skopeo", *arguments], capture_output=True, text=True, check=True)
         return done.stdout.strip()
@@ -80,7 +85,9 @@ def test_the_same_sources_give_the_same_bytes_and_a_change_gives_others(shop: Sh
 
 def test_what_the_registry_gives_back_is_the_same_file(shop: Shop, tmp_path: Path) -> None:
     artifact, digest = shop.built()
+    assert shop.ask(artifact).state == "absent"
     first = published(shop.publish(artifact))
+    assert (shop.ask(artifact).state, shop.ask(artifact).held) == ("same", digest)
     location = f"docker://{shop.options['to']}@{digest}"
     assert first.locations == {"image": location} and first.details["already"] is False
     assert published(shop.publish(artifact)).details["already"] is True
@@ -97,6 +104,7 @@ def test_a_tag_that_somebody_overwrote_is_left_alone_and_named(shop: Shop) -> No
     unpack(other.path, shop.bench.folder / "other")
     shop.skopeo("copy", "-q", "--dest-tls-verify=false", f"oci:{shop.bench.folder}/other",
                 f"docker://{shop.options['to']}:1.0.0")  # fmt: skip
+    assert (shop.ask(artifact).state, shop.ask(artifact).held) == ("other", theirs)
     ran = shop.publish(artifact)
     assert ran.outcome.outcome == "failure" and f"{theirs}, not {digest}" in ran.outcome.reason
     # By its digest it is still what was published.
@@ -108,6 +116,7 @@ def test_a_tag_that_somebody_overwrote_is_left_alone_and_named(shop: Shop) -> No
 def test_a_registry_that_is_away_is_trouble_and_no_empty_answer(shop: Shop) -> None:
     artifact, _ = shop.built()
     shop.options["to"] = "127.0.0.1:9/shop"
+    assert (shop.ask(artifact).state, shop.ask(artifact).trouble) == ("not known", "unreached")
     ran = shop.publish(artifact)
     assert ran.outcome.outcome == "error" and "does not say whether it has" in ran.outcome.reason
 
@@ -117,6 +126,7 @@ def test_it_signs_in_with_a_secret_that_nobody_sees(shop: Shop, tmp_path: Path) 
     try:
         artifact, _ = shop.built()
         shop.options |= {"to": f"{own.host}/shop", "user": "shop"}
+        assert shop.ask(artifact, secrets={"REGISTRY_PASSWORD": "wrong"}).trouble == "credential"
         refused = shop.publish(artifact, secrets={"REGISTRY_PASSWORD": "wrong"})
         assert refused.outcome.outcome == "error"
         ran = shop.publish(artifact, secrets={"REGISTRY_PASSWORD": PASSWORD}, mask_log=False)

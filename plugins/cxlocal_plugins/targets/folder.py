@@ -56,7 +56,8 @@ class Folder(Tool):
     def fetch(self, ctx: Context) -> Done:
         """Bring files from there."""
         made = []
-        for name, one in ctx.artifacts.items():
+        for name in ctx.put or ctx.artifacts:
+            one = ctx.artifacts[name]
             if _held(_place(ctx, one), one, _root(ctx)).state == "same":
                 copy = ctx.scratch / one.sha256
                 shutil.copyfile(_place(ctx, one), copy)

@@ -1,0 +1,71 @@
+"""The tool ``debian-repository`` with the real reprepro, and what apt reads there."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cxlocal_plugins.targets.debian import DebianRepository
+
+from cxlocal.testing import Bench
+
+pytestmark = [pytest.mark.needs("reprepro"), pytest.mark.needs("dpkg-deb")]
+
+
+def package(folder: Path, made: Any, version: str, content: str = "ours") -> Any:
+    tree = folder / "tree"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "shop.txt").write_text(content)
+    (tree / "DEBIAN" / "control").write_text(
+        f"Package: shop\nVersion: {version}\nArchitecture: all\nMaintainer: A <a@example.org>\nDescription: a shop\n"
+        "Section: web\nPriority: optional\n"
+    )
+    path = folder / f"shop_{version}_all.deb"
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "-b", tree, path], check=True, capture_output=True
+    )
+    return made.reference("deb", path)
+
+
+def test_a_package_is_included_once_and_told_from_another(
+    bench: Bench, made: Any, tmp_path: Path
+) -> None:
+    base = tmp_path / "repository"
+    options = {"folder": str(base), "codename": "stable"}
+    file = package(tmp_path / "a", made, "1.0.0")
+    other = package(tmp_path / "b", made, "1.0.0", "a stranger's")
+
+    def call(verb: str, one: Any, **rest: Any) -> Any:
+        return bench.run(DebianRepository, verb, options, artifacts={"deb": one}, **rest).outcome
+
+    away = call("ask", file).result.files["deb"]
+    assert (away.state, away.trouble) == ("not known", "unreached"), "not mounted is not empty"
+    (base / "conf").mkdir(parents=True)
+    (base / "conf" / "distributions").write_text(
+        "Codename: stable\nComponents: main\nArchitectures: amd64 arm64\n"
+    )
+    assert call("ask", file).result.files["deb"].state == "absent"
+    assert call("publish", file, put=("deb",)).outcome == "success"
+    held = call("ask", file).result.files["deb"]
+    assert (held.state, held.held) == ("same", f"sha256:{file.sha256}")
+    assert Path(held.location.removeprefix("file://")).read_bytes() == file.path.read_bytes()
+    listed = subprocess.run(
+        ["reprepro", "-b", base, "list", "stable", "shop"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "amd64: shop 1.0.0" in listed.stdout
+    there = call("ask", other).result.files["deb"]
+    assert (there.state, there.held) == ("other", f"sha256:{file.sha256}")
+    assert call("publish", other, put=("deb",)).outcome == "failure", "reprepro refuses it"
+    assert call("ask", file).result.files["deb"].state == "same"
+    newer = package(tmp_path / "c", made, "1.1.0")
+    assert call("publish", newer, put=("deb",)).outcome == "success"
+    older = call("ask", file).result.files["deb"]
+    assert (older.state, older.why) == ("absent", "it has 1.1.0"), (
+        "a repository has the newest alone"
+    )
+    assert "remove stable shop" in call("withdraw", newer).result.address
