@@ -33,12 +33,14 @@ _TABLES = (
     ("Links", "`[links]`"),
     ("Sinks", "`[sinks]`"),
     ("SinkTo", "A sink: `[sinks] logs = { … }`"),
+    ("Pages", "`[pages]`"),
 )
 _LOCAL_TABLES = (
     ("LocalConfig", "At the top"),
     ("LocalScm", "`[scm]`"),
     ("LocalStore", "`[store]`"),
     ("Sinks", "`[sinks]`"),
+    ("Pages", "`[pages]`"),
 )
 
 

@@ -291,10 +291,7 @@ class Environment(Table, frozen=True, kw_only=True):
         bool | None,
         says("`cxlocal run` stops before it unless told `--to`; left out: every lasting one."),
     ] = None
-    live: Annotated[
-        bool,
-        says("What is here is what people use: the figures count it; else the last lasting one."),
-    ] = False
+    live: Annotated[bool, says("What people use is here; else in the last lasting one.")] = False
     tool: Annotated[
         str | None, says("The tool that provisions and destroys a per-run environment.")
     ] = None
@@ -408,6 +405,12 @@ class Sinks(Table, frozen=True, kw_only=True):
     ] = None
 
 
+class Pages(Table, frozen=True, kw_only=True):
+    """The pages of `cxlocal browse` and `cxlocal export --site`."""
+
+    zone: Annotated[str, says("Of times: `Europe/Berlin`, `+05:45`; else the machine's.")] = ""
+
+
 class Plugins(Table, frozen=True, kw_only=True):
     """Which installed plugins take part."""
 
@@ -435,6 +438,7 @@ class Config(Table, frozen=True, kw_only=True):
     plugins: Plugins = Plugins()
     links: Links = Links()
     sinks: Sinks = Sinks()
+    pages: Pages = Pages()
 
 
 class LocalScm(Table, frozen=True, kw_only=True):
@@ -472,28 +476,23 @@ class LocalConfig(Table, frozen=True, kw_only=True):
     ] = None
     scm: LocalScm = LocalScm()
     store: LocalStore = LocalStore()
+    pages: Pages = Pages()
     secrets: dict[str, SecretSource] = {}
     sinks: Sinks = Sinks()
 
 
 def links_of(links: Links) -> dict[str, str]:
     """The templates that are given, by kind."""
-    pairs = {"commit": links.commit, "ticket": links.ticket, "log": links.log,
-             "metric": links.metric}  # fmt: skip
-    return {kind: template for kind, template in pairs.items() if template}
+    return {kind: one for kind, one in msgspec.structs.asdict(links).items() if one}
 
 
 def sinks_of(sinks: Sinks) -> dict[str, list[SinkTo]]:
     """Where each kind of record goes, as far as that is said."""
     found = {kind: getattr(sinks, kind) for kind in SINK_KINDS}
-    return {
-        kind: one if isinstance(one, list) else [one]
-        for kind, one in found.items()
-        if one is not None
-    }
+    given = {kind: one for kind, one in found.items() if one is not None}
+    return {kind: one if isinstance(one, list) else [one] for kind, one in given.items()}
 
 
 def source_of(one: SecretSource) -> dict[str, Any]:
     """A secret's source in the form that the plan keeps: ``{"env": "DEPLOY_TOKEN"}``."""
-    pairs = {"env": one.env, "cmd": one.cmd, "file": one.file, "keyring": one.keyring}
-    return {key: value for key, value in pairs.items() if value is not None}
+    return {key: it for key, it in msgspec.structs.asdict(one).items() if it is not None}
