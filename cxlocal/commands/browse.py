@@ -30,11 +30,14 @@ from cxlocal.commands.doors import Asgi, Front, OwnHost, ReadOnly, Scope, Sealed
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import put
 from cxlocal.commands.terminal import say, warn
-from cxlocal.errors import CxError, ExitCode, Trouble
+from cxlocal.config.load import read
+from cxlocal.config.settings import settings
+from cxlocal.errors import CxError, ExitCode, Trouble, UsageError
 from cxlocal.exchange.state import store_state
 from cxlocal.journal.home import journal_file
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.processes.stdout import data
+from cxlocal.zones import zone_of
 
 PAGES_PACKAGE = "datasette_cxlocal"
 METADATA_NAME = "datasette-metadata.yml"
@@ -101,7 +104,7 @@ def browse(
     refresh = Refresher(app)
     refresh.now()
     below = f"/{prefix.strip('/')}/" if prefix.strip("/") else "/"
-    datasette = make_datasette(refresh.belonging, below, app.blocked)
+    datasette = make_datasette(refresh.belonging, below, app.blocked, zone_here(app))
     if page is not None:
         return _print_page(datasette, page)
     with _listen(port) as listener:
@@ -208,10 +211,11 @@ def describe_each(metadata: dict[str, Any], stores: Iterable[str]) -> dict[str, 
 
 
 def make_datasette(
-    stores: Mapping[Path, str], prefix: str = "/", without: Sequence[str] = ()
+    stores: Mapping[Path, str], prefix: str = "/", without: Sequence[str] = (), zone: str = ""
 ) -> Any:
     """A Datasette over journals, each with the address of its store, with what the installed line
-    understands, its pages below ``prefix``; ``without`` these plugins of others. Raises Trouble."""
+    understands, its pages below ``prefix``; ``without`` these plugins of others;
+    their times are of ``zone``. Raises Trouble."""
     with left_out(without):
         try:
             from datasette.app import Datasette
@@ -220,20 +224,38 @@ def make_datasette(
             raise blame(problem, "Datasette could not be loaded", "no-datasette") from problem
     watch_plugins()
     text = metadata_file().read_text(encoding="utf-8")
-    words = describe_each(parse_metadata(text), stores.values())
+    ours = {"plugins": {"cxlocal": {"zone": zone}}}
+    words = {**describe_each(parse_metadata(text), stores.values()), **ours}
     arguments: dict[str, Any] = {
         "metadata": words,
         "settings": {**SETTINGS, "base_url": prefix},
     }
     if not hasattr(Datasette, "get_canned_query"):
         # 1.0 takes words from metadata, and queries and page sizes from config only.
-        arguments["config"] = describe_each(parse_metadata(text), stores.values())
+        arguments["config"] = {**describe_each(parse_metadata(text), stores.values()), **ours}
         # The file's own are for who starts Datasette by hand; given twice they are an error.
         arguments["config"].pop("settings", None)
     try:
         return Datasette([str(path) for path in stores], **arguments)
     except Exception as problem:  # a plugin may wrap the application already here
         raise blame(problem, "the pages cannot be made") from problem
+
+
+def zone_here(app: App) -> str:
+    """The zone of the times on pages, as the settings have it; empty for that of the machine. Raises
+    UsageError for one that is not known here."""
+    config = None
+    with contextlib.suppress(CxError):  # what is wrong with a project keeps nobody from looking
+        config = None if app.find_project() is None else read(str(app.project() / "cx.toml"))
+    zone = settings(config, local=app.local(), environ=app.environ).zone
+    if zone and zone_of(zone) is None:
+        raise UsageError(
+            f"[pages] zone: this machine knows no zone {zone[:80]!r}",
+            why="zones are named as in Europe/Berlin, UTC or +05:45",
+            hint="write one of these; 'cxlocal config show --origin' says where it stands",
+            name="no-zone",
+        )
+    return zone
 
 
 def has_display(environ: Mapping[str, str], platform: str) -> bool:

@@ -41,6 +41,7 @@ SINGLE: dict[str, type[types.Table]] = {
     "links": types.Links,
     "sinks": types.Sinks,
     "bump": types.Bump,
+    "pages": types.Pages,
 }
 NAMED: dict[str, tuple[str, type[types.Table]]] = {
     "stages": ("stage", types.Stage),
@@ -50,7 +51,7 @@ NAMED: dict[str, tuple[str, type[types.Table]]] = {
     "secrets": ("secret", types.SecretSource),
 }
 _LOCAL: dict[str, type[types.Table]] = {"scm": types.LocalScm, "store": types.LocalStore,
-    "sinks": types.Sinks}  # fmt: skip
+    "sinks": types.Sinks, "pages": types.Pages}  # fmt: skip
 
 CHOICES: dict[str, list[str]] = {
     "kind": ["build", "test", "deploy", "publish", "task"],

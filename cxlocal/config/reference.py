@@ -34,12 +34,14 @@ _TABLES = (
     ("Sinks", "`[sinks]`"),
     ("SinkTo", "A sink: `[sinks] logs = { … }`"),
     ("Bump", "`[bump]`"),
+    ("Pages", "`[pages]`"),
 )
 _LOCAL_TABLES = (
     ("LocalConfig", "At the top"),
     ("LocalScm", "`[scm]`"),
     ("LocalStore", "`[store]`"),
     ("Sinks", "`[sinks]`"),
+    ("Pages", "`[pages]`"),
 )
 
 

@@ -47,6 +47,7 @@ DEFAULTS: dict[str, Any] = {
     "output": "table",
     "scm.mirrors": (),
     "sinks.hold": "7d",
+    "pages.zone": "",
 }
 """What holds when nobody said anything. ``jobs`` is the number of processors."""
 
@@ -81,6 +82,8 @@ class Settings(NamedTuple):
     output: str
     mirrors: tuple[str, ...]
     """Paths and URLs of repositories; relative paths are already made absolute."""
+    zone: str
+    """Of the times on pages; empty: that of the machine."""
     secrets: dict[str, dict[str, Any]]
     """Name to source."""
     sinks: dict[str, list[types.SinkTo]]
@@ -139,6 +142,7 @@ def settings(
         jobs=merged["jobs"],
         output=merged["output"],
         mirrors=tuple(merged["scm.mirrors"]),
+        zone=merged["pages.zone"],
         secrets={
             key.removeprefix("secrets."): value
             for key, value in merged.items()
@@ -237,6 +241,7 @@ def _own(local: types.LocalConfig, folder: str, environ: Mapping[str, str]) -> d
         "store.lender_token": _source(local.store.lender_token),
         "store.lends": local.store.lends,
         "scm.mirrors": tuple(_location(one, folder, environ) for one in local.scm.mirrors) or None,
+        "pages.zone": local.pages.zone or None,
     }
     found.update({f"secrets.{name}": source_of(one) for name, one in local.secrets.items()})
     found.update(_sinks(local.sinks))
@@ -274,6 +279,8 @@ def _shared(config: types.Config) -> dict[str, Any]:
     if config.store.lender_token is not None:
         found["store.lender_token"] = source_of(config.store.lender_token)
     found |= _sinks(config.sinks)
+    if config.pages.zone:
+        found["pages.zone"] = config.pages.zone
     if config.defaults.jobs is not None:
         found["jobs"] = config.defaults.jobs
     return found

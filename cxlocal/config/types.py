@@ -290,10 +290,7 @@ class Environment(Table, frozen=True, kw_only=True):
         bool | None,
         says("`cxlocal run` stops before it unless told `--to`; left out: every lasting one."),
     ] = None
-    live: Annotated[
-        bool,
-        says("What is here is what people use: the figures count it; else the last lasting one."),
-    ] = False
+    live: Annotated[bool, says("What people use is here; else in the last lasting one.")] = False
     tool: Annotated[
         str | None, says("The tool that provisions and destroys a per-run environment.")
     ] = None
@@ -423,6 +420,12 @@ class Bump(Table, frozen=True, kw_only=True):
     needs: Annotated[Names, says("Stages that must have succeeded before; left out: all.")] = []
 
 
+class Pages(Table, frozen=True, kw_only=True):
+    """The pages of `cxlocal browse` and `cxlocal export --site`."""
+
+    zone: Annotated[str, says("Of times: `Europe/Berlin`, `+05:45`; else the machine's.")] = ""
+
+
 class Plugins(Table, frozen=True, kw_only=True):
     """Which installed plugins take part."""
 
@@ -451,6 +454,7 @@ class Config(Table, frozen=True, kw_only=True):
     links: Links = Links()
     sinks: Sinks = Sinks()
     bump: Bump | None = None
+    pages: Pages = Pages()
 
 
 class LocalScm(Table, frozen=True, kw_only=True):
@@ -488,5 +492,6 @@ class LocalConfig(Table, frozen=True, kw_only=True):
     ] = None
     scm: LocalScm = LocalScm()
     store: LocalStore = LocalStore()
+    pages: Pages = Pages()
     secrets: dict[str, SecretSource] = {}
     sinks: Sinks = Sinks()

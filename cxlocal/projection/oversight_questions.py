@@ -39,7 +39,7 @@ SELECT r.queued_at, coalesce(d.title, r.deliverable) AS title, r.deliverable, r.
 FROM run r LEFT JOIN deliverable d ON d.id = r.deliverable
 LEFT JOIN review w ON w.id = (SELECT id FROM review l WHERE l.run = r.id
   ORDER BY l.reviewed_at DESC, l.id DESC LIMIT 1)
-WHERE r.kind = 'release' AND r.id IN {_UNUSUAL}
+WHERE r.kind = 'release' AND :deliverable IN ('', r.deliverable) AND r.id IN {_UNUSUAL}
 ORDER BY w.id IS NOT NULL, r.queued_at DESC
 """,
     ),
@@ -48,9 +48,10 @@ ORDER BY w.id IS NOT NULL, r.queued_at DESC
         "Deployments that claim one place, and runs that hold one number: a person has to say which counts.",
         f"""
 SELECT n.since AS at, {_TITLE.format("n")} AS title, n.version, n.environment AS claims,
-  'place' AS what, n.actor, n.deliverable, n.version_run AS run FROM deployments_now n WHERE n.disputed
+  'place' AS what, n.actor, n.deliverable, n.version_run AS run FROM deployments_now n
+  WHERE n.disputed AND :deliverable IN ('', n.deliverable)
 UNION ALL SELECT u.used_at, {_TITLE.format("u")}, u.version, u.version, 'number', u.actor, u.deliverable,
-  u.run FROM number_uses u WHERE {CONFLICTED}
+  u.run FROM number_uses u WHERE :deliverable IN ('', u.deliverable) AND {CONFLICTED}
 ORDER BY at DESC
 """,
     ),

@@ -37,24 +37,24 @@ _HAPPENED = f"""
 SELECT d.deployed_at AS at, iif(d.kind = 'rolledback', 'rolled back', 'went out') AS what,
     {_TITLE.format("d")} AS title, d.version, {_PLACE.format("d")} AS environment, d.actor,
     d.reason AS words, d.deliverable, d.version_run AS run
-  FROM deployment d WHERE d.deployed_at >= {{lo}} AND d.deployed_at < {{hi}} AND {_LASTING.format("d")}
+  FROM deployment d WHERE :deliverable IN ('', d.deliverable) AND d.deployed_at >= {{lo}} AND d.deployed_at < {{hi}} AND {_LASTING.format("d")}
 UNION ALL SELECT a.tried_at, 'did not go out', {_TITLE.format("a")}, a.version,
     {_PLACE.format("a")}, a.actor, a.outcome || coalesce(': ' || nullif(a.why, ''), ''),
     a.deliverable, a.run
   FROM deployment_attempt a WHERE a.outcome IN ('failed', 'cancelled', 'cut off')
-    AND a.tried_at >= {{lo}} AND a.tried_at < {{hi}}
+    AND :deliverable IN ('', a.deliverable) AND a.tried_at >= {{lo}} AND a.tried_at < {{hi}}
 UNION ALL SELECT p.decided_at, 'was decided', {_TITLE.format("p")}, p.version, '', p.actor,
     coalesce(nullif(p.title, ''), p.name) || ': ' || p.decision
     || coalesce(', ' || nullif(p.reason, ''), ''), p.deliverable, p.run
-  FROM promotion p WHERE p.automatic = 0 AND p.decided_at >= {{lo}} AND p.decided_at < {{hi}}
+  FROM promotion p WHERE p.automatic = 0 AND :deliverable IN ('', p.deliverable) AND p.decided_at >= {{lo}} AND p.decided_at < {{hi}}
 UNION ALL SELECT r.queued_at, iif(r.planned = 0, 'emergency', 'without the store'),
     {_TITLE.format("r")}, r.version, '', r.actor, r.reason, r.deliverable, r.id
   FROM run r WHERE (r.planned = 0 OR r.online = 0) AND r.queued_at >= {{lo}} AND r.queued_at < {{hi}}
-    AND r.kind = 'release'
+    AND r.kind = 'release' AND :deliverable IN ('', r.deliverable)
 UNION ALL SELECT r.queued_at, 'run failed', {_TITLE.format("r")}, r.version, '', r.actor,
     r.outcome_reason, r.deliverable, r.id
   FROM run r WHERE r.queued_at >= {{lo}} AND r.queued_at < {{hi}} AND r.kind = 'release'
-    AND r.outcome IN ('failure', 'error')
+    AND r.outcome IN ('failure', 'error') AND :deliverable IN ('', r.deliverable)
 """
 _LATEST = "coalesce((SELECT max(deployed_at) FROM deployment), (SELECT max(queued_at) FROM run))"
 _SINCE = asked_time(
@@ -78,12 +78,13 @@ PAGE_QUESTIONS: dict[str, tuple[str, str, str]] = {
         "What is live, product by product",
         (
             f"{BOARD_PRODUCTS} products at a time (part: 1 is the first), those first that need a look;"
-            " how many releases are newer, and who approved. Search: a part of a product's title."
+            " how many releases are newer, and who approved. Search: a part of a product's title; or one deliverable."
         ),
         f"""
 WITH found AS MATERIALIZED (SELECT *, coalesce(after_it <> '', 0)
     OR state IN ('disputed', 'partly', 'nothing live', 'conflicted') AS look FROM release_board
-  WHERE :search = '' OR instr(lower(title), lower(:search)) > 0),
+  WHERE :deliverable IN ('', deliverable)
+    AND (:search = '' OR instr(lower(title), lower(:search)) > 0)),
 product AS (SELECT deliverable, title, max(look) AS look, row_number() OVER (
     ORDER BY max(look) DESC, title, deliverable) AS place, count(*) OVER () AS products,
     sum(max(look)) OVER () AS to_look_at FROM found GROUP BY deliverable)
@@ -116,7 +117,7 @@ SELECT d.title, r.stopped_before AS environment, r.version, r.finished_at AS sin
         WHERE p.run = r.id AND p.name = q.value AND p.decision IN ('granted', 'overridden')))
     AS waits_for, d.id AS deliverable, r.id AS run
 FROM deliverable d JOIN run r ON r.id = ({_NEWEST_SUCCESS.format(of="d.id")})
-WHERE r.stopped_before <> '' AND NOT EXISTS (SELECT 1 FROM deployment x WHERE x.version_run = r.id
+WHERE r.stopped_before <> '' AND :deliverable IN ('', d.id) AND NOT EXISTS (SELECT 1 FROM deployment x WHERE x.version_run = r.id
   AND x.environment = r.stopped_before)
 ORDER BY since
 """,
@@ -129,7 +130,8 @@ SELECT r.queued_at, coalesce(d.title, r.deliverable) AS title, r.version, r.acto
   coalesce(nullif(r.place, ''), r.place_kind) AS place, r.host, r.deliverable,
   {_HEARD_OF}, r.id AS run
 FROM run r LEFT JOIN deliverable d ON d.id = r.deliverable
-WHERE r.outcome IS NULL AND r.queued_at IS NOT NULL ORDER BY r.queued_at DESC
+WHERE r.outcome IS NULL AND r.queued_at IS NOT NULL AND :deliverable IN ('', r.deliverable)
+ORDER BY r.queued_at DESC
 """,
     ),
     "runs": (
@@ -276,15 +278,17 @@ SELECT * FROM ({_HAPPENED.format(lo="(SELECT lo FROM span)", hi="(SELECT hi FROM
     "diary-days": (
         "How many things happened on each day of a month",
         (
-            "By day (of the zone of the machine that is asked) and by what happened. The month is written"
-            " 2026-11; empty: that of the newest."
+            "By day and by what happened. The month is written 2026-11; empty: that of the newest. Days: a list of"
+            " name, beginning and end of each (JSON, UTC) instead; else of the zone of the machine that is asked."
         ),
         f"""
 WITH span AS MATERIALIZED (SELECT iif(:month = '', strftime('%Y-%m', {_LATEST}, 'localtime'), :month) AS month),
-edge AS MATERIALIZED (SELECT month,
-    strftime('%Y-%m-%dT%H:%M:%fZ', month || '-01', 'utc') AS lo,
-    strftime('%Y-%m-%dT%H:%M:%fZ', month || '-01', '+1 month', 'utc') AS hi FROM span)
-SELECT date(at, 'localtime') AS day, what, count(*) AS times,
+asked AS MATERIALIZED (SELECT value ->> 0 AS day, value ->> 1 AS lo, value ->> 2 AS hi
+  FROM json_each(:days) WHERE :days <> ''),
+edge AS MATERIALIZED (SELECT strftime('%Y-%m-%dT%H:%M:%fZ', month || '-01', 'utc') AS lo,
+    strftime('%Y-%m-%dT%H:%M:%fZ', month || '-01', '+1 month', 'utc') AS hi FROM span WHERE :days = ''
+  UNION ALL SELECT min(lo), max(hi) FROM asked WHERE :days <> '')
+SELECT iif(:days = '', date(at, 'localtime'), (SELECT max(day) FROM asked WHERE lo <= at)) AS day, what, count(*) AS times,
   group_concat(DISTINCT title) AS products FROM (
 {_HAPPENED.format(lo="(SELECT lo FROM edge)", hi="(SELECT hi FROM edge)").strip()}
 ) GROUP BY 1, 2 ORDER BY 1, 2

@@ -224,7 +224,8 @@ ORDER BY p.started_at
         """
 SELECT f.raised_at, f.kind, f.text, coalesce(d.title, f.deliverable) AS title, f.deliverable, f.version,
   f.run
-FROM open_flags f LEFT JOIN deliverable d ON d.id = f.deliverable ORDER BY f.raised_at DESC
+FROM open_flags f LEFT JOIN deliverable d ON d.id = f.deliverable
+WHERE :deliverable IN ('', coalesce(f.deliverable, '')) ORDER BY f.raised_at DESC
 """,
     ),
 }

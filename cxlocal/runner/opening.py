@@ -16,8 +16,8 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.events.belonging import mark_id
 from cxlocal.events.runs import run_stamped
-from cxlocal.exchange.contact import propose
 from cxlocal.events.traces import traceparent_in
+from cxlocal.exchange.contact import propose
 from cxlocal.exchange.copies import journal_was_moved
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.standing import require

@@ -12,7 +12,7 @@ from cxlocal.values import NamedTuple
 from datasette_cxlocal.home import COUNTED, attention
 from datasette_cxlocal.journals import rows_of
 from datasette_cxlocal.parts import Part, Place
-from datasette_cxlocal.words import brief, coarse, listed, local, moment, person, shown, state_mark
+from datasette_cxlocal.words import ABSOLUTE, age, brief, listed, moment, person, shown, state_mark
 
 ROWS_MAX = 400
 """Of services in all environments of the products on one page."""
@@ -77,7 +77,7 @@ async def board_page(place: Place, asked: Mapping[str, str]) -> dict[str, Any]:
         "attention": [
             said
             for one in COUNTED
-            if (said := await attention(place.datasette, place.database, *one))
+            if (said := await attention(place.datasette, place.database, *one, place.only))
         ],
         "next": place.page("board", search=search, part=int(part or 1) + 1)
         if products > shown_products
@@ -134,12 +134,14 @@ def _cell(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _wait(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
-    at = local(row["since"])
-    age = f", {coarse(max(place.now_ms / 1000 - at.timestamp(), 0))}" if at else ""
+    waited = age(row["since"], place.now_ms)
     for_what = brief(row["waits_for"] or "somebody to say go", 120)
     return {
         "waits": Markup('<a href="{}">{}</a> waits here for: {}{}').format(
-            place.run(row["run"]), brief(row["version"], 40), for_what, age
+            place.run(row["run"]),
+            brief(row["version"], 40),
+            for_what,
+            f", {waited}" if waited else "",
         )
     }
 
@@ -156,6 +158,8 @@ def _line(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
 def _running(place: Place, row: Mapping[str, Any]) -> Markup:
     words = f"{brief(row['title'])} {brief(row['version'], 40)}".strip()
     silent = "" if row["heard_of"] else "; not heard of since an hour or more"
+    if ABSOLUTE.get():
+        silent = "; had not ended when this was written"
     return Markup('<a href="{}">{}</a> since {} by {}{}').format(
         place.run(row["run"]), words, moment(row["queued_at"], place.now_ms), person(row["actor"]),
         silent,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
@@ -12,6 +13,7 @@ from markupsafe import Markup
 from cxlocal.values import NamedTuple
 from datasette_cxlocal.parts import Place
 from datasette_cxlocal.words import (
+    ZONE,
     State,
     brief,
     day_text,
@@ -115,10 +117,12 @@ async def diary_page(place: Place, what: str, asked: Mapping[str, str]) -> dict[
     """What ``cxlocal_diary.html`` shows."""
     day = asked_day(asked.get("day", ""))
     first = day.replace(day=1) if day else asked_month(asked.get("month", ""))
-    month = await place.ask("diary-days", {"month": f"{first:%Y-%m}" if first else ""}, 400)
+    month = await place.ask("diary-days", _month_given(first), 400)
     if first is None:
         newest = asked_day(str(month.rows[-1]["day"])) if month.rows else None
         first = newest.replace(day=1) if newest else today(place.now_ms).replace(day=1)
+        if ZONE.get() is not None:
+            month = await place.ask("diary-days", _month_given(first), 400)
     if day is None:
         busy = [found for row in month.rows if (found := asked_day(str(row["day"])))]
         day = max(
@@ -141,6 +145,18 @@ async def diary_page(place: Place, what: str, asked: Mapping[str, str]) -> dict[
         "feeds": (place.page("diary.ics"), place.page("diary.atom")),
         "live": False,
     }  # fmt: skip
+
+
+def _month_given(first: date | None) -> dict[str, str]:
+    """What the question about a month is given; the days of the page's zone, where it has one of its own."""
+    if first is None:
+        return {}
+    if ZONE.get() is None:
+        return {"month": f"{first:%Y-%m}"}
+    count = (month_after(first) - first).days
+    days = [first + timedelta(days=n) for n in range(count)]
+    told = [(f"{one}", utc_of_day(one), utc_of_day(one + timedelta(days=1))) for one in days]
+    return {"days": json.dumps(told)}
 
 
 def utc_of_day(day: date) -> str:

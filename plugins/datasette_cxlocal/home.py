@@ -22,17 +22,17 @@ LAST_SQL = "SELECT happened_at AS last FROM event_log WHERE id = (SELECT max(id)
 COUNTED = (
     (
         "disputed deployments",
-        "SELECT count(*) AS count FROM deployments_now WHERE disputed",
+        "SELECT count(*) AS count FROM deployments_now WHERE disputed AND :deliverable IN ('', deliverable)",
         "{} deployment{s} claim{has} a place that another one claims too; 'cxlocal env confirm' ends it.",
     ),
     (
         "conflicting numbers",
-        f"SELECT count(*) AS count FROM number_uses WHERE {CONFLICTED}",
+        f"SELECT count(*) AS count FROM number_uses WHERE :deliverable IN ('', deliverable) AND {CONFLICTED}",
         "{} run{s} hold{has} a number that another run holds too.",
     ),
     (
         "unconfirmed numbers",
-        f"SELECT count(*) AS count FROM number_uses WHERE {UNCONFIRMED}",
+        f"SELECT count(*) AS count FROM number_uses WHERE :deliverable IN ('', deliverable) AND {UNCONFIRMED}",
         "{} number{s} in use, not yet confirmed by the store.",
     ),
 )
@@ -86,9 +86,11 @@ def _board_row(row: Any, place: CellPlace) -> dict[str, Any]:
     return shown
 
 
-async def attention(datasette: Any, name: str, what: str, sql: str, sentence: str) -> str:
+async def attention(
+    datasette: Any, name: str, what: str, sql: str, sentence: str, deliverable: str = ""
+) -> str:
     """One sentence about what somebody should look at; empty where there is nothing."""
-    found = await rows_of(datasette, name, sql)
+    found = await rows_of(datasette, name, sql, {"deliverable": deliverable})
     if found is None:
         return f"Whether there are {what} could not be found out in time."
     count = found[0]["count"]

@@ -39,6 +39,8 @@ class Place(NamedTuple):
     datasette: Any
     database: str
     now_ms: int
+    only: str = ""
+    """The deliverable that all of it is about; empty for every one."""
 
     def page(self, name: str, what: str = "", **given: object) -> str:
         """The address of one of our pages."""
@@ -55,7 +57,8 @@ class Place(NamedTuple):
     ) -> Part:
         """The answer to a stored question, ``rows`` of it at most."""
         query = QUERIES[name]
-        asked = {one: (given or {}).get(one, "") for one in query.parameters}
+        usual = {"deliverable": self.only}
+        asked = {one: (given or {}).get(one) or usual.get(one, "") for one in query.parameters}
         # sql: a stored statement, and a count
         sql = f"{query.sql}\nLIMIT {int(rows) + 1}"
         found = await rows_of(self.datasette, self.database, sql, asked)

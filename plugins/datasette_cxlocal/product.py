@@ -11,8 +11,8 @@ from datasette_cxlocal.number_line import Field, number_line
 from datasette_cxlocal.parts import Part, Place
 from datasette_cxlocal.strips import Stay, strips
 from datasette_cxlocal.words import (
+    age,
     brief,
-    coarse,
     listed,
     local,
     moment,
@@ -129,10 +129,11 @@ def not_live(part: Part, now_ms: int) -> str:
     if part.late or not part.rows:
         return ""
     count = len(part.rows)
-    times = [at for row in part.rows if (at := local(row["committed_at"]))]
-    age = (
-        f", the oldest {coarse(max(now_ms / 1000 - min(times).timestamp(), 0))} old"
-        if times
+    times = [str(row["committed_at"]) for row in part.rows if local(row["committed_at"])]
+    oldest = age(min(times), now_ms) if times else ""
+    old = (
+        f", the oldest {oldest if oldest.startswith('since') else oldest + ' old'}"
+        if oldest
         else ""
     )
     tickets = dict.fromkeys(
@@ -140,7 +141,7 @@ def not_live(part: Part, now_ms: int) -> str:
     )
     named = f" ({listed(list(tickets)[:TICKETS_MAX])})" if tickets else ""
     more = "at least " if part.more else ""
-    return f"Not live yet: {more}{count} commit{'' if count == 1 else 's'}{named}{age}."
+    return f"Not live yet: {more}{count} commit{'' if count == 1 else 's'}{named}{old}."
 
 
 def _place(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import tzinfo
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,6 +13,7 @@ from datasette.utils.asgi import Forbidden, NotFound, Response
 
 from cxlocal.clock import SystemClock
 from cxlocal.values import NamedTuple
+from cxlocal.zones import zone_of
 from datasette_cxlocal.board import board_page
 from datasette_cxlocal.cells import size_text
 from datasette_cxlocal.diary import diary_page, feed
@@ -26,9 +28,11 @@ from datasette_cxlocal.run_page import LATEST, run_page
 from datasette_cxlocal.then import then_page
 from datasette_cxlocal.unusual import unusual_page
 from datasette_cxlocal.way import way_page
-from datasette_cxlocal.words import plain, shown, state_mark, zone_text
+from datasette_cxlocal.words import ZONE, plain, shown, state_mark, zone_text
 
 REFRESH_SECONDS, REFRESH_IDLE_SECONDS = 5, 60
+ZONE_COOKIE, ZONE_SECONDS = "cxlocal-zone", 365 * 24 * 3600
+"""A zone that was asked for stays, in that browser."""
 ARGUMENT_CHARACTERS_MAX = 300
 HEADERS = {
     # Nothing but our style sheet: what a journal holds was written by others.
@@ -119,16 +123,50 @@ async def answer(request: Any, datasette: Any) -> Any:
         name: (request.args.get(name) or "")[:ARGUMENT_CHARACTERS_MAX] for name in request.args
     }
     what = _decoded(given.get("what"))[:ARGUMENT_CHARACTERS_MAX]
+    wanted = asked.get("zone")
+    token = ZONE.set(
+        _zone(datasette, request.cookies.get(ZONE_COOKIE, "") if wanted is None else wanted)
+    )
+    try:
+        return await _answer_in_zone(request, place, page, what, asked)
+    finally:
+        ZONE.reset(token)
+
+
+def _zone(datasette: Any, wanted: str) -> tzinfo | None:
+    """The zone that is asked for, else that of the settings, else None for that of the machine."""
+    usual = (datasette.plugin_config("cxlocal") or {}).get("zone", "")
+    return zone_of(wanted) or zone_of(str(usual))
+
+
+async def _answer_in_zone(request: Any, place: Place, page: Page, what: str, asked: Asked) -> Any:
+    datasette = place.datasette
     context = await page.make(place, what, asked)
     wait = _refresh(context, what == LATEST or "wall" in asked, "hold" in asked)
     hold = (
         request.path + ("?" if not request.query_string else f"?{request.query_string}&") + "hold=1"
     )
-    frame = {**_frame(place, page), "refresh_seconds": wait, "hold": hold, "wall": "wall" in asked}
+    others = [(name, value) for name, value in asked.items() if name != "zone"]
+    frame = {**_frame(place, page), "refresh_seconds": wait, "hold": hold, "wall": "wall" in asked,
+             "path": request.path, "others": others, "zone_name": _zone_name(),
+             "no_zone": plain(asked["zone"]) if asked.get("zone") and not zone_of(asked["zone"]) else ""}  # fmt: skip
     text = await datasette.render_template(page.template, {**context, **frame}, request=request)
     refresh = {"Refresh": str(wait)} if wait else {}
     status = 404 if context.get("missing") else 200
-    return Response.html(text, status=status, headers={**HEADERS, **refresh})
+    response = Response.html(text, status=status, headers={**HEADERS, **refresh})
+    if "zone" in asked and (not asked["zone"] or zone_of(asked["zone"])):
+        keep = ZONE_SECONDS if asked["zone"] else 0
+        response.set_cookie(
+            ZONE_COOKIE, asked["zone"], max_age=keep, path=datasette.setting("base_url"), httponly=True,
+            samesite="lax",
+        )  # fmt: skip
+    return response
+
+
+def _zone_name() -> str:
+    """What stands in the field for a zone."""
+    zone = ZONE.get()
+    return "" if zone is None else str(getattr(zone, "key", "") or zone)
 
 
 def _frame(place: Place, page: Page | None) -> dict[str, Any]:

@@ -122,6 +122,9 @@ def state_text(state: State) -> Markup:
 ZONE: ContextVar[tzinfo | None] = ContextVar("ZONE", default=None)
 """Of the times on the page that is being made; None for that of this machine."""
 
+ABSOLUTE: ContextVar[bool] = ContextVar("ABSOLUTE", default=False)
+"""Whether times stand without how long ago that is: on what is read later than it was made."""
+
 
 def local(value: object) -> datetime | None:
     """A UTC text of the journal in the zone of the page; None for what is no time."""
@@ -171,9 +174,22 @@ def moment(value: object, now_ms: int) -> Markup:
     at = local(value)
     if at is None:
         return shown(value)
+    given = plain(value), f"{plain(value)} (UTC)", moment_text(value)
+    if ABSOLUTE.get():
+        return Markup('<time datetime="{}" title="{}">{}</time>').format(*given)
     return Markup('<time datetime="{}" title="{}">{} <span class="cx-ago">{}</span></time>').format(
-        plain(value), f"{plain(value)} (UTC)", moment_text(value), ago(at, now_ms)
+        *given, ago(at, now_ms)
     )
+
+
+def age(value: object, now_ms: int) -> str:
+    """How long something has been so, or since when, where that is read later; empty where it is not known."""
+    at = local(value)
+    if at is None:
+        return ""
+    if ABSOLUTE.get():
+        return f"since {moment_text(value)}"
+    return coarse(max(now_ms / 1000 - at.timestamp(), 0))
 
 
 def ago(at: datetime, now_ms: int) -> str:
@@ -195,12 +211,14 @@ def coarse(seconds: float) -> str:
 
 
 def zone_text(now_ms: int) -> str:
-    """The zone of the times on a page, such as ``+0545 (UTC+05:45)``."""
-    at = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(ZONE.get())
+    """The zone of the times on a page, such as ``+0545 (UTC+05:45)`` or ``Europe/Berlin (UTC+01:00)``."""
+    zone = ZONE.get()
+    at = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(zone)
     offset = f"{at:%z}"
-    name = at.tzname() or ""
+    name = getattr(zone, "key", "") or at.tzname() or ""
     utc = f"UTC{offset[:3]}:{offset[3:5]}" if at.utcoffset() else "UTC"
-    return utc if not name or name.lstrip("+-").isdecimal() or name == "UTC" else f"{name} ({utc})"
+    plain_name = name.lstrip("+-").isdecimal() or name.startswith("UTC")
+    return utc if not name or plain_name else f"{name} ({utc})"
 
 
 def listed(words: list[str]) -> str:

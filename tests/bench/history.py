@@ -22,12 +22,21 @@ from cxlocal.domain import Outcome
 from cxlocal.events.document import Draft
 from cxlocal.events.places import deployment_failed
 from cxlocal.journal.file import Journal
+from cxlocal.projection.truth import plan_text
 
 EVENTS_OF_A_RUN = 20
 START_MS = 1_700_000_000_000
 RESERVE_AHEAD = 1_000_000
 """Numbers of the reserve stand this far above those given online."""
-FAILS, OFFLINE, FAILS_TO_DEPLOY = 0.1, 0.03, 0.02
+FAILS, OFFLINE, FAILS_TO_DEPLOY, UNPLANNED = 0.1, 0.03, 0.02, 0.01
+
+
+PLAN = {
+    "stages": [{"name": name, "kind": "task", "environment": "", "waits_for": [], "requires": []}
+               for name in ("build", "unit", "smoke")],
+    "environments": [{"name": name, "title": name.title(), "lifetime": "lasting"} for name in ("staging", "production")],
+}  # fmt: skip
+"""Says which environment is live."""
 
 
 class Machine:
@@ -64,7 +73,8 @@ class Deliverable:
 
     def release(self, machine: Machine, count: int, chance: random.Random) -> None:
         """The next run of it, from the commit to production, or as far as it comes."""
-        facts = {"actor": f"Person {count % 40}"}
+        plan = {"plan": PLAN, "plan_sha256": digest(plan_text(PLAN))}
+        facts = {"actor": f"Person {count % 40}", "planned": chance.random() > UNPLANNED, **plan}
         # A machine here has of the tests' Machine what a story uses, and writes in large batches.
         run = Story(machine, f"{self.name} {count}", self.name, facts)
         how = "reserve" if chance.random() < OFFLINE else "online"

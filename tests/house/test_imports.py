@@ -44,6 +44,7 @@ ALLOWED = {
         "cxlocal.clock",
         "cxlocal.journal.blobs",
         "cxlocal.values",
+        "cxlocal.zones",
     ),
 }
 # Modules without input or output, and what they must therefore not import.

@@ -17,7 +17,7 @@ import pytest
 
 ROOMS = (
     "cxlocal.version", "cxlocal.values", "cxlocal.patterns", "cxlocal.errors", "cxlocal.clock", "cxlocal.text", "cxlocal.domain",
-    "cxlocal.address", "cxlocal.extras", "cxlocal.files", "cxlocal.private", "cxlocal.events", "cxlocal.projection", "cxlocal.processes",
+    "cxlocal.address", "cxlocal.zones", "cxlocal.extras", "cxlocal.files", "cxlocal.private", "cxlocal.events", "cxlocal.projection", "cxlocal.processes",
     "cxlocal.secrets", "cxlocal.journal", "cxlocal.numbers", "cxlocal.config", "cxlocal.survey", "cxlocal.notes",
     "cxlocal.revision",
     "cxlocal.hooks", "cxlocal.plan", "cxlocal.testing", "cxlocal.exchange", "cxlocal.sinks", "cxlocal.allocation",
