@@ -13,7 +13,19 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
 from cxlocal.domain import Outcome
+from cxlocal.patterns import compile_late
 from cxlocal.values import NamedTuple
+
+_KINDS = {
+    "gitlab": compile_late(r"(.+?)(?: \d+/\d+|: \[.*\])"),
+    "semaphore": compile_late(r"(.+?) - \d+/\d+"),
+    "gocd": compile_late(r"(.+?)-runInstance-\d+"),
+    "buildkite": compile_late(r".*\((.+)\)"),
+    "azure-pipelines": compile_late(r".*\((.+)\)"),
+}
+"""Servers that give each part of a job a name of its own, and what all of them share in it."""
+_OWN_NAMES = ("azure-pipelines",)
+"""Of these, those whose names may share nothing."""
 
 
 class Attempt(NamedTuple):
@@ -47,6 +59,16 @@ class Attempt(NamedTuple):
     def level(self) -> tuple[int, int]:
         """Compares with that of another attempt of the same job."""
         return self.run_attempt, self.job_attempt
+
+    @property
+    def kind(self) -> str:
+        """What the jobs that a server splits into parts have in common of their names; empty where
+        nothing tells."""
+        form = _KINDS.get(self.place)
+        found = None if form is None else form.fullmatch(self.job)
+        if found is not None:
+            return found[1]
+        return "" if self.place in _OWN_NAMES else self.job
 
     @property
     def shown(self) -> str:

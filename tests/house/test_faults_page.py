@@ -30,6 +30,7 @@ FAULTS = {
     "A cache that never meets its key, or is emptied by its command",
     "A module that tests need is not installed",
     "Jobs of a matrix that report one stage",
+    "A part of a stage is lost, and something else reports the stage",
     "A job elsewhere fails after the promotion",
     "A CI server whose ids come twice, or whose jobs hold other commits",
     "Jobs that share no home",
