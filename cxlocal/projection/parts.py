@@ -61,6 +61,11 @@ class Attempt(NamedTuple):
         return self.run_attempt, self.job_attempt
 
     @property
+    def execution(self) -> tuple[str, str, int, str]:
+        """The same for all that one execution of a job reports, if its server gives it an id."""
+        return self.place, self.job, self.run_attempt, self.job_id
+
+    @property
     def kind(self) -> str:
         """What the jobs that a server splits into parts have in common of their names; empty where
         nothing tells."""
@@ -80,7 +85,9 @@ def replaceable(new: Attempt, known: Iterable[Attempt], *, retry: bool) -> tuple
     """The ids of the known attempts that ``new``, which begins now, is a retry of.
 
     They have ended, are of the same part, and either both ran outside of a CI server, or both in one
-    job of it, or somebody says ``retry``. What the server counts as a later attempt ``counting`` sees.
+    job of it, or somebody says ``retry``. An id tells one job from others of its name in one attempt of
+    the server's run, no more: servers count jobs anew in each. What the server counts as a later attempt
+    ``counting`` sees.
     """
     return tuple(
         sorted(
@@ -91,7 +98,7 @@ def replaceable(new: Attempt, known: Iterable[Attempt], *, retry: bool) -> tuple
             and (
                 retry
                 or not (old.place or new.place)
-                or (new.job_id and (old.place, old.job_id) == (new.place, new.job_id))
+                or (new.job_id and old.execution == new.execution)
             )
         )
     )

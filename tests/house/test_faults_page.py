@@ -31,6 +31,7 @@ FAULTS = {
     "A module that tests need is not installed",
     "Jobs of a matrix that report one stage",
     "A part of a stage is lost, and something else reports the stage",
+    "A CI server gives jobs the ids of others",
     "A job elsewhere fails after the promotion",
     "A CI server whose ids come twice, or whose jobs hold other commits",
     "Jobs that share no home",

@@ -238,6 +238,45 @@ def test_parts_that_are_missing(
     assert (found.missing, found.succeeded) == (missing, not missing)
 
 
+def kiln(job: str, id: str, attempt: int = 1) -> dict[str, str]:
+    """A job of a server that numbers its jobs anew in each attempt of a run."""
+    return {
+        **OWN,
+        "CXLOCAL_CI_JOB": job,
+        "CXLOCAL_CI_JOB_ID": id,
+        "CXLOCAL_CI_ATTEMPT": str(attempt),
+    }
+
+
+@pytest.mark.parametrize(
+    ("jobs", "outcome"),
+    [
+        ([Job(kiln("linux", "1"), BAD), Job(kiln("mac", "1"), GOOD)], BAD),
+        ([Job(kiln("linux", "1"), BAD), Job(kiln("mac", "2"), BAD), Job(kiln("mac", "1", 2), GOOD)],
+         BAD),
+        ([Job(kiln("linux", "1"), BAD), Job(kiln("mac", "1", 2), GOOD)], BAD),
+        ([Job(kiln("linux", "1"), BAD), Job(kiln("", "1"), GOOD)], BAD),
+        ([Job(kiln("", "1"), BAD), Job(kiln("mac", "1"), GOOD)], BAD),
+        ([Job(kiln("linux", "1"), BAD), Job({**kiln("linux", "1"), "CXLOCAL_CI_NAME": "oven"}, GOOD)],
+         BAD),
+        ([Job(kiln("linux", "1"), BAD, "a"), Job(kiln("linux", "1"), GOOD, "b")], BAD),
+        # Two of one name failed, and one of them was tried again: it has the id of either.
+        ([Job(kiln("u", "1"), BAD), Job(kiln("u", "2"), BAD), Job(kiln("u", "1", 2), GOOD)], BAD),
+        ([Job(kiln("u", "1"), BAD), Job(kiln("u", "2"), GOOD), Job(kiln("u", "2", 2), GOOD)], GOOD),
+        ([Job(kiln("linux", "1"), BAD), Job(kiln("mac", "2"), BAD), Job(kiln("mac", "1", 2), GOOD),
+          Job(kiln("linux", "2", 2), GOOD)], GOOD),
+        ([Job(kiln("linux", "1"), BAD), Job(kiln("linux", "1"), GOOD)], GOOD),
+        ([Job(kiln("linux", "1"), GOOD), Job(kiln("linux", "1"), BAD)], BAD),
+        ([Job(kiln("linux", "1"), BAD), Job(kiln("linux", "7", 2), GOOD)], GOOD),
+        ([Job(kiln("linux", "1"), BAD), Job(kiln("mac", "1", 2), GOOD, retry=True)], GOOD),
+    ],
+)  # fmt: skip
+def test_an_id_is_one_of_a_job_and_of_an_attempt(
+    record: PieceRecord, jobs: list[Job], outcome: str
+) -> None:
+    assert report(record, *jobs).outcome == outcome
+
+
 def loom(job: str, part: object = "", parts: object = 4) -> dict[str, str]:
     """A job of a server that nobody knows: a part of a job that it splits, or one that is not split."""
     split = {"CXLOCAL_CI_PART": str(part), "CXLOCAL_CI_PARTS": str(parts)} if part != "" else {}
