@@ -20,6 +20,7 @@ FAULTS = {
     "A tool that prints gigabytes or binary",
     "Malformed, huge or hostile JUnit XML",
     "Tests that bear one name, are run again, or go wrong with their suite",
+    "A test that was aborted, or says what nobody knows",
     "A report that speaks against a stage whose program succeeded",
     "A served store answers what no store would",
     "A reader of reports that answers nonsense",
