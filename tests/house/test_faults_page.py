@@ -35,6 +35,7 @@ FAULTS = {
     "A CI server gives jobs the ids of others",
     "A job elsewhere fails after the promotion",
     "A CI server whose ids come twice, or whose jobs hold other commits",
+    "Two CI servers count alike",
     "Jobs that share no home",
     "A variable or a file that names a run of another commit, or one that is over",
     "A guarded stage outside of any run",
