@@ -13,7 +13,19 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
 from cxlocal.domain import Outcome
+from cxlocal.patterns import compile_late
 from cxlocal.values import NamedTuple
+
+_KINDS = {
+    "gitlab": compile_late(r"(.+?)(?: \d+/\d+|: \[.*\])"),
+    "semaphore": compile_late(r"(.+?) - \d+/\d+"),
+    "gocd": compile_late(r"(.+?)-runInstance-\d+"),
+    "buildkite": compile_late(r".*\((.+)\)"),
+    "azure-pipelines": compile_late(r".*\((.+)\)"),
+}
+"""Servers that give each part of a job a name of its own, and what all of them share in it."""
+_OWN_NAMES = ("azure-pipelines",)
+"""Of these, those whose names may share nothing."""
 
 
 class Attempt(NamedTuple):
@@ -49,6 +61,21 @@ class Attempt(NamedTuple):
         return self.run_attempt, self.job_attempt
 
     @property
+    def execution(self) -> tuple[str, str, int, str]:
+        """The same for all that one execution of a job reports, if its server gives it an id."""
+        return self.place, self.job, self.run_attempt, self.job_id
+
+    @property
+    def kind(self) -> str:
+        """What the jobs that a server splits into parts have in common of their names; empty where
+        nothing tells."""
+        form = _KINDS.get(self.place)
+        found = None if form is None else form.fullmatch(self.job)
+        if found is not None:
+            return found[1]
+        return "" if self.place in _OWN_NAMES else self.job
+
+    @property
     def shown(self) -> str:
         """How it is called among the attempts of its stage."""
         return self.part or self.job or f"attempt {self.attempt}"
@@ -58,7 +85,9 @@ def replaceable(new: Attempt, known: Iterable[Attempt], *, retry: bool) -> tuple
     """The ids of the known attempts that ``new``, which begins now, is a retry of.
 
     They have ended, are of the same part, and either both ran outside of a CI server, or both in one
-    job of it, or somebody says ``retry``. What the server counts as a later attempt ``counting`` sees.
+    job of it, or somebody says ``retry``. An id tells one job from others of its name in one attempt of
+    the server's run, no more: servers count jobs anew in each. What the server counts as a later attempt
+    ``counting`` sees.
     """
     return tuple(
         sorted(
@@ -69,7 +98,7 @@ def replaceable(new: Attempt, known: Iterable[Attempt], *, retry: bool) -> tuple
             and (
                 retry
                 or not (old.place or new.place)
-                or (new.job_id and (old.place, old.job_id) == (new.place, new.job_id))
+                or (new.job_id and old.execution == new.execution)
             )
         )
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 
 from cxlocal.domain import Outcome
 from cxlocal.projection.parts import Attempt, counting
+from cxlocal.projection.stages import COUNTED_DIGITS
 from cxlocal.values import NamedTuple
 
 
@@ -55,13 +57,13 @@ def stand(attempts: Collection[Attempt], expected: Expected) -> Standing:
     )
     complete = bool(counted)
     if not any(one.replaces is None for one in counted):
-        total = expected.total or max((one.total for one in attempts), default=0)
-        here = {one.part for one in counted if not _is_beyond(one.part, total)}
-        missing += [f"{name} is missing" for name in expected.names if name not in here]
-        count = len(here - {""}) + sum(1 for one in counted if not one.part)
-        if not expected.names and count < total:
-            missing.append(f"{count} of {total} parts are here")
-        complete = complete and bool(expected.names or total) and not missing
+        said = _said(attempts)
+        if expected.names:
+            here = {one.part for one in counted}
+            missing += [f"{name} is missing" for name in expected.names if name not in here]
+        else:
+            missing += _holes(attempts, counted, said, expected.total)
+        complete = complete and bool(expected.names or expected.total or said) and not missing
     outcome: Outcome | None = None
     if failed:
         outcome = next(
@@ -74,11 +76,87 @@ def stand(attempts: Collection[Attempt], expected: Expected) -> Standing:
     return Standing(outcome, counted, failed, tuple(missing), complete)
 
 
-def _is_beyond(part: str, total: int) -> bool:
-    """Servers number parts from 0 or from 1: a greater number than there are parts is none of them."""
-    digits = part.lstrip("0") or "0"
-    plain = total and part.isascii() and part.isdecimal()
-    return bool(plain) and (len(digits) > len(str(total)) or int(digits) > total)
+Kind = tuple[str, str]
+"""Server and name of the jobs that it splits into parts."""
+
+
+def _said(attempts: Iterable[Attempt]) -> dict[Kind, int]:
+    """How many parts the server said there are of each kind of job: the most that it ever said."""
+    said: dict[Kind, int] = {}
+    for one in attempts:
+        if one.total:
+            said[one.place, one.kind] = max(said.get((one.place, one.kind), 0), one.total)
+    return said
+
+
+def _holes(
+    attempts: Collection[Attempt], counted: Iterable[Attempt], said: Mapping[Kind, int], total: int
+) -> list[str]:
+    """What is missing where nobody named the parts; ``total``: how many ``cx.toml`` says there are.
+
+    The parts of each kind of job that a server splits are complete by themselves. A number that
+    somebody gave fills the hole of that number; what has no number fills no hole of what has.
+    """
+    kinds = _kinds(attempts)
+    split: dict[Kind, list[int | str]] = {}
+    by_hand: set[int] = set()
+    others: set[str] = set()
+    for one in counted:
+        label = _number(one.part)
+        known = [kind for kind in kinds[one.id] if kind in said]
+        for kind in known:
+            split.setdefault(kind, []).append(one.part or one.id if label is None else label)
+        if not known and label is not None:
+            by_hand.add(label)
+        elif not known:
+            others.add(one.part or one.id)
+    missing, sum_here, spare = [], 0, set(by_hand)
+    for kind, labels in sorted(split.items()):
+        each = labels if not kind[1] else set(labels)
+        here, wanted = _count(each, min(said[kind], total or said[kind]), spare)
+        sum_here += here
+        if here < wanted:
+            whose = f"{kind[1]}: " if len(split) > 1 else ""
+            missing.append(f"{whose}{here} of {wanted} parts are here")
+    sum_here += _count(spare, total, set())[0] if by_hand else len(others)
+    if sum_here < total and not missing:
+        missing.append(f"{sum_here} of {total} parts are here")
+    return missing
+
+
+def _kinds(attempts: Iterable[Attempt]) -> dict[str, set[Kind]]:
+    """The kinds of jobs that each attempt speaks for, by its id: its own and those of what it
+    replaces."""
+    kinds: dict[str, set[Kind]] = {}
+    for one in sorted(attempts, key=lambda one: one.attempt):
+        replaced = [kinds[id] for id in one.replaces or () if id in kinds]
+        kinds[one.id] = {(one.place, one.kind)}.union(*replaced)
+    return kinds
+
+
+def _count(labels: Iterable[int | str], total: int, spare: set[int]) -> tuple[int, int]:
+    """How many parts are here, and how many there should be. What fills a hole is taken out of ``spare``.
+
+    Numbers count from 0 or from 1, and a greater one than there are parts is none of them. Where jobs
+    cannot be told apart, each number is wanted as often as any of them is here.
+    """
+    here = Counter(label for label in labels if isinstance(label, int))
+    if not here:
+        return len(set(labels)), total
+    numbers = range(total) if 0 in here or 0 in spare else range(1, total + 1)
+    times = max((here[one] for one in here if one in numbers), default=1)
+    for one in [one for one in spare if one in numbers and here[one] < times]:
+        here[one] += 1
+        spare.remove(one)
+    return sum(here[one] for one in here if one in numbers), times * total
+
+
+def _number(part: str) -> int | None:
+    """The number that a part has for a name; None for another name. Greater ones than a server may
+    count up to are cut, and remain greater."""
+    if not (part.isascii() and part.isdecimal()):
+        return None
+    return int(part.lstrip("0")[: COUNTED_DIGITS + 1] or "0")
 
 
 def words_of(stage: str, standing: Standing | None) -> str:

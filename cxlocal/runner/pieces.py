@@ -27,6 +27,7 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.free import FreeStage
 from cxlocal.projection.apply import ATTEMPTS, read_attempt
 from cxlocal.projection.parts import Attempt, counting, replaceable
+from cxlocal.projection.stages import counted
 from cxlocal.runner.noted import ENDING, STAGES, of_locked
 from cxlocal.runner.record import CHAIN_CHARACTERS, RunRecord
 from cxlocal.text import clean_text, cut_name, parse_utc, utc_text
@@ -179,7 +180,8 @@ class PieceRecord(RunRecord):
             place = facts.get("place") or {}
             new = Attempt(
                 self.ref.stage_run(stage.name, attempt), attempt, None, part=facts["part"],
-                place=place.get("name", ""), job_id=place.get("job_id", ""),
+                place=place.get("name", ""), job=place.get("job", ""), job_id=place.get("job_id", ""),
+                run_attempt=counted(place.get("attempt")) or 0,
             )  # fmt: skip
             late = set()
             if since_ms:

@@ -17,6 +17,7 @@ from cxlocal.errors import Refused
 from cxlocal.events.belonging import shared_id
 from cxlocal.events.types import PIPELINE_QUEUED, RUN_RESUMED, TASK_STARTED
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.patterns import compile_late
 from cxlocal.projection.stages import counted
 from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
@@ -42,6 +43,17 @@ WHERE r.name = ? AND t.name IN (?, ?, ?)
 """
 BY_AGENT = ("gocd",)
 """Servers whose address each agent is told in its own words: it tells no two of them apart."""
+
+
+BEGINS: dict[str, tuple[str, ...]] = {
+    "bamboo": ("browse",), "circleci": (), "concourse": ("teams", "builds"), "gitlab": ("-",),
+    "jenkins": ("job",),
+    "teamcity": ("build", "buildConfiguration", "viewLog.html", "viewType.html"),
+}  # fmt: skip
+"""Servers that name jobs in the addresses they give, and with what the part of these begins that is not
+the server's own; nothing: with the first word."""
+_PORTS = {"https": ":443", "http": ":80"}
+_QUERY = compile_late(r"[?#]")
 
 
 class Tried(NamedTuple):
@@ -105,9 +117,26 @@ def is_higher(now: Tried, before: Iterable[Tried]) -> bool:
     return bool(same) and 0 < max(same) < now.job_attempt
 
 
-def server_of(name: str, url: str) -> str:
-    """Which of the servers of one kind it is, by the address of a run; empty: not known."""
-    return "" if name in BY_AGENT else url.partition("://")[2].partition("/")[0].lower()
+def server_of(name: str, url: str, run_id: str) -> str:
+    """Which of the servers of one kind it is, by the address of a run; empty: not known.
+
+    Host, port and the path before what may differ between jobs of one run, and between builds that
+    somebody says are one: it begins with a word of the server's own addresses, else with the id of
+    the run or a number.
+    """
+    scheme, separator, rest = url.strip().partition("://")
+    plain = rest if separator else url.strip().removeprefix("//")
+    if name in BY_AGENT or not (separator or set(plain) & set("./:")):
+        return ""
+    host, _, path = _QUERY.split(plain, maxsplit=1)[0].partition("/")
+    host = host.rpartition("@")[2].lower().removesuffix(_PORTS.get(scheme.lower(), ":443"))
+    segments = [one for one in path.split("/") if one]
+    ends = BEGINS.get(name)
+    if ends is None:
+        below = (at for at, one in enumerate(segments) if one == run_id or one.isdecimal())
+    else:
+        below = (at for at, one in enumerate(segments) if one in ends or not ends)
+    return "/".join([host.rstrip("."), *segments[: next(below, None)]])
 
 
 def choose(
@@ -140,11 +169,12 @@ def find_joined(
         return Joined(None)
     catch_up(journal)
     rows = journal.query(OF_CI, (place.name, deliverable, PIPELINE_QUEUED, place.run_id))
-    server = server_of(place.name, place.run_url)
+    server = server_of(place.name, place.run_url, place.run_id)
     runs = {
         row["id"]: CiRun(row["id"], row["revision"] or "", row["version"] or "", bool(row["ended"]))
         for row in rows
-        if server in ("", other := server_of(place.name, row["url"] or "")) or not other
+        if server in ("", other := server_of(place.name, row["url"] or "", place.run_id))
+        or not other
     }
 
     def higher(run: CiRun) -> bool:
@@ -162,7 +192,7 @@ def attempts_of(journal: Journal, run: str) -> list[Tried]:
 def new_shared_id(journal: Journal, deliverable: str, place: Place, commit: str) -> str:
     """The id of a new run of a CI run: jobs that begin it at the same moment, each on a machine that
     has not heard of the other, give it the same id, and the store gives that one number."""
-    server = server_of(place.name, place.run_url)
+    server = server_of(place.name, place.run_url, place.run_id)
     for count in itertools.count():
         words = (place.name, server, place.run_id, commit, str(count))
         run = shared_id(deliverable, words)

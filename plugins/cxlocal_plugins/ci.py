@@ -104,6 +104,17 @@ def _teamcity_run(environ: Environ) -> str:
     return "/".join(filter(None, (environ.get(name) for name in names)))
 
 
+def _azure_job(environ: Environ) -> str:
+    """Each leg of a matrix has a name of its own, and a job without one that of all such jobs: what
+    they are legs of stands behind it, as jobs of two stages may have one name."""
+    name, stage = environ.get("SYSTEM_JOBNAME", ""), environ.get("SYSTEM_STAGENAME", "")
+    whole = [stage, environ.get("SYSTEM_PHASENAME", "")]
+    group = "/".join(one for one in whole if one not in ("", "__default"))
+    if name in ("", "__default"):
+        return group or name
+    return f"{name} ({group})" if group and group != name else name
+
+
 def _azure_attempt(environ: Environ) -> str:
     """Jobs are counted in each attempt of their stage."""
     stage, job = environ.get("SYSTEM_STAGEATTEMPT", ""), environ.get("SYSTEM_JOBATTEMPT", "")
@@ -189,7 +200,7 @@ SERVERS = (
     Server("azure-pipelines", ("TF_BUILD",), ("BUILD_BUILDID",), ("BUILD_BUILDNUMBER",),
            _azure_url, ("SYSTEM_PULLREQUEST_SOURCECOMMITID", "BUILD_SOURCEVERSION"),
            ("BUILD_SOURCEBRANCHNAME",), (), ("BUILD_REQUESTEDFOR",),
-           ("SYSTEM_JOBNAME",), ("SYSTEM_JOBID",), _azure_attempt,
+           _azure_job, ("SYSTEM_JOBID",), _azure_attempt,
            ("SYSTEM_JOBPOSITIONINPHASE",), ("SYSTEM_TOTALJOBSINPHASE",)),
     Server("buildkite", ("BUILDKITE",), ("BUILDKITE_BUILD_ID",), ("BUILDKITE_BUILD_NUMBER",),
            ("BUILDKITE_BUILD_URL",), ("BUILDKITE_COMMIT",), ("BUILDKITE_BRANCH",),

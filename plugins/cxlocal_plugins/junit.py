@@ -40,18 +40,32 @@ RANK = {"passed": 0, "skipped": 1, "error": 2, "failed": 3}
 went wrong while it was cleaned up; an error may be trouble and worth a retry."""
 RESULTS = {"failure": "failed", "error": "error", "skipped": "skipped"}
 WORDS = {
-    **dict.fromkeys(("failed", "fail", "failure"), "failed"),
-    **dict.fromkeys(("error", "errored", "broken", "crashed", "timeout", "timedout"), "error"),
     **dict.fromkeys(
-        ("skipped", "skip", "notrun", "not run", "not_run", "suppressed", "disabled", "ignored",
-         "pending", "todo", "untested"), "skipped",
+        ("passed", "pass", "passing", "ok", "success", "successful", "succeeded", "fixed", "run",
+         "completed"), "passed",
+    ),
+    **dict.fromkeys(
+        ("failed", "fail", "failure", "failing", "notok", "regression", "unsuccessful", "xpass"),
+        "failed",
+    ),
+    **dict.fromkeys(
+        ("error", "errored", "broken", "crashed", "crash", "timeout", "timedout", "aborted", "abort",
+         "interrupted", "cancelled", "canceled", "killed", "terminated", "panicked", "incomplete",
+         "exception", "fatal", "hookerror", "cleanuperror"), "error",
+    ),
+    **dict.fromkeys(
+        ("skipped", "skip", "notrun", "notexecuted", "suppressed", "disabled", "ignored", "pending",
+         "todo", "untested", "xfail"), "skipped",
     ),
 }  # fmt: skip
-"""What ``status`` and ``result`` of a test case say, in small letters: GoogleTest, CTest, behave and
-others write some outcomes there alone. Any other word says nothing that the elements do not."""
+"""What ``status`` and ``result`` of a test case say, in small letters without spaces and signs: GoogleTest,
+CTest, behave and others write some outcomes there alone. A test of which any other word is said has
+not passed; whether it failed nobody knows, so it is skipped."""
 RETRIES = ("flakyFailure", "flakyError", "rerunFailure", "rerunError")
 """Surefire: flaky… stand in a case that passed in the end, rerun… in one that did not."""
 NO_PLACE = ("", "")
+WORD_CHARACTERS = 40
+_SIGNS = re.compile(r"[\s_-]+")
 _GROUPS = re.compile(r"[\s'’\u202f\u00a0]")
 """What languages put between groups of three digits, beside the two signs."""
 _SECONDS = re.compile(r"\+?(\d{1,9}(\.\d+)?|\.\d+)([eE][+-]?\d{1,2})?")
@@ -86,8 +100,11 @@ class JUnit:
         if not problem and not handler.is_report:
             problem = "it is no JUnit report: it holds neither suites nor cases"
         cases = handler.tests.end()
-        if handler.short and not any(case.outcome in ("failed", "error") for case in cases):
+        outcomes = {case.outcome for case in cases}
+        if handler.short and not outcomes & {"failed", "error"}:
             problem = problem or handler.short
+        if handler.unknown and outcomes == {"skipped"}:
+            problem = problem or f"no test of it passed, and one {handler.unknown}"
         return Report(self.format, suite or handler.first_suite, cases, problem)
 
 
@@ -105,11 +122,28 @@ class _Open:
     @property
     def outcome(self) -> str:
         """The worst of its elements and of what its attributes say."""
-        said = (self.attributes.get(name, "").strip().lower() for name in ("status", "result"))
-        worst = max(
-            [self.result, *(WORDS.get(word, "passed") for word in said)], key=RANK.__getitem__
-        )
+        worst = "skipped" if self.unknown else self._known
         return "flaky" if worst == "passed" and self.retried else worst
+
+    @property
+    def unknown(self) -> str:
+        """What it says where that alone decides and nobody knows what it means, in words; empty where
+        there is no such thing."""
+        word = next((word for word in self._said() if word not in WORDS), "")
+        return (
+            f"says {word!r}, which is no outcome known here"
+            if word and self._known == "passed"
+            else ""
+        )
+
+    @property
+    def _known(self) -> str:
+        said = (WORDS.get(word, "passed") for word in self._said())
+        return max([self.result, *said], key=RANK.__getitem__)
+
+    def _said(self) -> list[str]:
+        given = (self.attributes.get(name, "")[:WORD_CHARACTERS] for name in ("status", "result"))
+        return [word for one in given if (word := _SIGNS.sub("", one).lower())]
 
 
 class _OpenSuite:
@@ -132,6 +166,8 @@ class _Handler:
         self.short = ""
         """A suite that counts more failures than its elements show, in words: it matters where none of
         them is left, as each went well in another attempt."""
+        self.unknown = ""
+        """What a test says of itself that nobody knows, in words: it matters where none passed."""
         self.tests = Tests()
         self._suites: list[_OpenSuite] = []
         self._suite_count = 0
@@ -258,7 +294,8 @@ class _Handler:
             self._suites[-1].bad += closing.bad
 
     def _keep(self, one: _Open) -> None:
-        outcome = one.outcome
+        outcome, unknown = one.outcome, one.unknown
+        self.unknown = self.unknown or unknown
         if self._suites and outcome not in ("passed", "skipped"):
             self._suites[-1].bad += 1
         given = one.attributes
@@ -270,7 +307,7 @@ class _Handler:
             (named(place[0]), named(place[1])) if any(place) else NO_PLACE,
             outcome,
             seconds_of(given.get("time", "")),
-            _shortened(one.message),
+            _shortened(one.message or (f"it {unknown}" if unknown else "")),
         )
         self.tests.add(element, one_name=self._one_name)
 

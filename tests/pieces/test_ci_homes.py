@@ -13,6 +13,11 @@ GITHUB = {"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "900", "GITHU
 AGAIN = {**GITHUB, "GITHUB_RUN_ATTEMPT": "2"}
 
 
+def jenkins(url: str) -> dict[str, str]:
+    return {"JENKINS_URL": "https://ci.example.org/", "BUILD_ID": "1", "BUILD_TAG": "jenkins-shop-1",
+            "BUILD_URL": url}  # fmt: skip
+
+
 def test_the_second_job_joins_the_run_of_the_first(server: Any) -> None:
     first = server.job("a").start()
     second = server.job("b").start()
@@ -96,8 +101,13 @@ def test_without_the_store_it_is_said_what_to_set(server: Any) -> None:
         (GITHUB, {"GITLAB_CI": "true", "CI_PIPELINE_ID": "900", "CI_JOB_ID": "5"}, False),
         (GITHUB, {**GITHUB, "GITHUB_SERVER_URL": "https://git.example.org"}, False),
         (GITHUB, {**GITHUB, "GITHUB_JOB": "lint"}, True),
+        (jenkins("https://ci.example.org/a/job/shop/1/"), jenkins("https://ci.example.org/b/job/shop/1/"),
+         False),
+        (jenkins("ci-a.example.org/job/shop/1/"), jenkins("ci-b.example.org/job/shop/1/"), False),
+        (jenkins("https://ci.example.org/a/job/shop/1/"), jenkins("http://ci.example.org/a/job/shop/2/"),
+         True),
     ],
-)
+)  # fmt: skip
 def test_only_the_same_run_of_the_same_server_is_joined(
     server: Any, one: dict[str, str], other: dict[str, str], same: bool
 ) -> None:

@@ -18,7 +18,15 @@ from cxlocal.exchange.receive import take_event
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
 from cxlocal.runner.pieces import in_ci
-from cxlocal.runner.pieces_join import CiRun, Joined, Tried, choose, is_higher, tried_by
+from cxlocal.runner.pieces_join import (
+    CiRun,
+    Joined,
+    Tried,
+    choose,
+    is_higher,
+    server_of,
+    tried_by,
+)
 
 KEPT = {"CI": "true", "CXLOCAL_NODE": "kept"}
 GITHUB = {**KEPT, "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "900", "GITHUB_RUN_ATTEMPT": "1"}
@@ -126,6 +134,58 @@ def test_jobs_of_one_run_have_one_id(
     places = [cxlocal_identify_ci({**environ, **more}) for more in ({}, sister, other)]
     first, second, third = (place.run_id if place else "" for place in places)
     assert first == second != third and first
+
+
+@pytest.mark.parametrize(
+    ("name", "addresses"),
+    [
+        # Each list holds servers, each with addresses that jobs of its run 77 may say.
+        ("jenkins", [["https://ci.example.org/a/job/shop/77/", "https://CI.example.org:443/a/job/shop/78/",
+                      "http://ci.example.org:80/a/job/shop/job/main/77", "ci.example.org/a/job/x/77",
+                      "https://ann:word@ci.example.org/a/job/shop/77/?x=/b#y"],
+                     ["https://ci.example.org/b/job/shop/77/"], ["https://ci.example.org/job/shop/77/"],
+                     ["https://ci.example.org/job-b/job/shop/77/"],
+                     ["https://ci.example.org:8443/a/job/shop/77/"], ["//other/a/job/shop/77/"],
+                     ["ci-a.example.org/a/job/shop/77"], ["[::1]:8080/a/job/shop/77"]]),
+        ("gitlab", [["https://g/gitlab/grp/shop/-/pipelines/77", "https://g/gitlab/grp/shop/-/jobs/5"],
+                    ["https://g/other/grp/shop/-/pipelines/77"], ["https://g/grp/shop/-/pipelines/77"]]),
+        ("github-actions", [["https://h/gh/o/r/actions/runs/77", "https://h/gh/o/r/actions/runs/77/attempts/2"],
+                            ["https://h/gitea/o/r/actions/runs/77"]]),
+        ("bamboo", [["https://b/one/browse/P-X-J1-77", "https://b/one/browse/P-X-J2-77"],
+                    ["https://b/two/browse/P-X-J1-77"], ["https://b/browse/P-X-J1-77"]]),
+        ("teamcity", [["https://t/a/buildConfiguration/Shop_Build/77", "https://t/a/viewLog.html?buildId=78",
+                       "https://t/a/build/77"], ["https://t/b/build/77"]]),
+        ("concourse", [["https://c/a/teams/t/pipelines/p/jobs/j/builds/3", "https://c/a/builds/77"],
+                       ["https://c/b/builds/77"]]),
+        ("circleci", [["https://circleci.com/gh/o/r/70", "https://circleci.com/jobs/github/o/r/71"],
+                      ["https://circle.example.org/gh/o/r/70"]]),
+        ("buildkite", [["https://k.com/o/shop/builds/3", "https://k.com/o/shop/builds/4#job"],
+                       ["https://other.com/o/shop/builds/3"]]),
+        ("azure-pipelines", [["https://z/org/web/_build/results?buildId=77"],
+                             ["https://z/tfs/org/web/_build/results?buildId=77"]]),
+        ("loom", [["https://l/a/p/77", "https://l/a/p/77/job/unit", "l/a/p/77/", "https://l/a/p/78/lint",
+                   "https://l//a/p/77"],
+                  ["https://l/b/p/77"], ["https://l/team-2/p/77"], ["https://l/team-3/p/77"],
+                  ["https://m/a/p/77"], ["m:8080/a/p/77"], ["/z/p/77"]]),
+    ],
+)  # fmt: skip
+def test_servers_are_told_apart_by_the_addresses_of_their_runs(
+    name: str, addresses: list[list[str]]
+) -> None:
+    servers = [{server_of(name, url, "77") for url in urls} for urls in addresses]
+    assert all(len(one) == 1 and "" not in one for one in servers), servers
+    assert len(set[str]().union(*servers)) == len(servers)
+
+
+@pytest.mark.parametrize("url", ["", "https://", "run 77", "77", "#77", "https:///?x"])
+def test_what_is_no_address_tells_nothing(url: str) -> None:
+    assert server_of("loom", url, "77") == ""
+
+
+@given(st.text(st.sampled_from("htps:/@?#[].7a "), max_size=30))
+def test_no_address_raises(url: str) -> None:
+    assert server_of("gocd", url, "77") == ""
+    assert "77" not in server_of("loom", url, "77").split("/")[1:]
 
 
 CIRCLE = {

@@ -132,6 +132,7 @@ TRAVIS = {"TRAVIS": "true", "TRAVIS_BUILD_ID": "1"}
 OWN = {"CXLOCAL_CI_NAME": "tekton", "CXLOCAL_CI_RUN_ID": "1"}
 DESK: dict[str, str] = {}
 BITBUCKET = {"BITBUCKET_BUILD_NUMBER": "6"}
+SEMAPHORE = {"SEMAPHORE": "true", "SEMAPHORE_WORKFLOW_ID": "w", "SEMAPHORE_JOB_COUNT": "2"}
 
 GOOD, BAD = "success", "failure"
 
@@ -235,6 +236,143 @@ def test_parts_that_are_missing(
 ) -> None:
     found = report(record, *jobs, expected=expected)
     assert (found.missing, found.succeeded) == (missing, not missing)
+
+
+def kiln(job: str, id: str, attempt: int = 1) -> dict[str, str]:
+    """A job of a server that numbers its jobs anew in each attempt of a run."""
+    return {
+        **OWN,
+        "CXLOCAL_CI_JOB": job,
+        "CXLOCAL_CI_JOB_ID": id,
+        "CXLOCAL_CI_ATTEMPT": str(attempt),
+    }
+
+
+@pytest.mark.parametrize(
+    ("jobs", "outcome"),
+    [
+        ([Job(kiln("linux", "1"), BAD), Job(kiln("mac", "1"), GOOD)], BAD),
+        ([Job(kiln("linux", "1"), BAD), Job(kiln("mac", "2"), BAD), Job(kiln("mac", "1", 2), GOOD)],
+         BAD),
+        ([Job(kiln("linux", "1"), BAD), Job(kiln("mac", "1", 2), GOOD)], BAD),
+        ([Job(kiln("linux", "1"), BAD), Job(kiln("", "1"), GOOD)], BAD),
+        ([Job(kiln("", "1"), BAD), Job(kiln("mac", "1"), GOOD)], BAD),
+        ([Job(kiln("linux", "1"), BAD), Job({**kiln("linux", "1"), "CXLOCAL_CI_NAME": "oven"}, GOOD)],
+         BAD),
+        ([Job(kiln("linux", "1"), BAD, "a"), Job(kiln("linux", "1"), GOOD, "b")], BAD),
+        # Two of one name failed, and one of them was tried again: it has the id of either.
+        ([Job(kiln("u", "1"), BAD), Job(kiln("u", "2"), BAD), Job(kiln("u", "1", 2), GOOD)], BAD),
+        ([Job(kiln("u", "1"), BAD), Job(kiln("u", "2"), GOOD), Job(kiln("u", "2", 2), GOOD)], GOOD),
+        ([Job(kiln("linux", "1"), BAD), Job(kiln("mac", "2"), BAD), Job(kiln("mac", "1", 2), GOOD),
+          Job(kiln("linux", "2", 2), GOOD)], GOOD),
+        ([Job(kiln("linux", "1"), BAD), Job(kiln("linux", "1"), GOOD)], GOOD),
+        ([Job(kiln("linux", "1"), GOOD), Job(kiln("linux", "1"), BAD)], BAD),
+        ([Job(kiln("linux", "1"), BAD), Job(kiln("linux", "7", 2), GOOD)], GOOD),
+        ([Job(kiln("linux", "1"), BAD), Job(kiln("mac", "1", 2), GOOD, retry=True)], GOOD),
+    ],
+)  # fmt: skip
+def test_an_id_is_one_of_a_job_and_of_an_attempt(
+    record: PieceRecord, jobs: list[Job], outcome: str
+) -> None:
+    assert report(record, *jobs).outcome == outcome
+
+
+def loom(job: str, part: object = "", parts: object = 4) -> dict[str, str]:
+    """A job of a server that nobody knows: a part of a job that it splits, or one that is not split."""
+    split = {"CXLOCAL_CI_PART": str(part), "CXLOCAL_CI_PARTS": str(parts)} if part != "" else {}
+    return {**OWN, "CXLOCAL_CI_JOB": job, "CXLOCAL_CI_JOB_ID": f"{job}-{part}", **split}
+
+
+def split(job: str, parts: str, total: int = 4) -> list[Job]:
+    """Parts of one job that succeeded."""
+    return [Job(loom(job, part, total), GOOD) for part in parts]
+
+
+THREE = split("unit", "123")
+BY_HAND = [Job(loom("unit"), GOOD, part) for part in "123"]
+ORDINARY = Job(loom("browser"), GOOD)
+FOUR = Expected((), 4)
+
+
+@pytest.mark.parametrize(
+    ("expected", "jobs", "missing"),
+    [
+        # What has no number, or another name, is no part that has one.
+        (ANY, [*THREE, ORDINARY], ["3 of 4 parts are here"]),
+        (FOUR, [*THREE, ORDINARY], ["3 of 4 parts are here"]),
+        (FOUR, [*THREE, Job(loom("browser"), GOOD, "browser")], ["3 of 4 parts are here"]),
+        (ANY, [*THREE, Job(loom("unit"), GOOD, "browser")], ["3 of 4 parts are here"]),
+        (ANY, [*split("", "123"), Job(loom(""), GOOD)], ["3 of 4 parts are here"]),
+        (ANY, [*THREE, Job(github(), GOOD)], ["3 of 4 parts are here"]),
+        (ANY, [*THREE, Job(DESK, GOOD)], ["3 of 4 parts are here"]),
+        (ANY, [*split("unit", "012"), ORDINARY], ["3 of 4 parts are here"]),
+        (FOUR, [*BY_HAND, ORDINARY], ["3 of 4 parts are here"]),
+        (FOUR, [*BY_HAND, Job(DESK, GOOD)], ["3 of 4 parts are here"]),
+        (FOUR, [*BY_HAND, Job(loom("unit"), GOOD, "four")], ["3 of 4 parts are here"]),
+        (ANY, [Job(gitlab(one, 4, 10 + one), GOOD) for one in (1, 2, 4)] + [
+            Job({"GITLAB_CI": "true", "CI_JOB_NAME": "lint", "CI_JOB_ID": "9"}, GOOD)],
+         ["3 of 4 parts are here"]),
+        (ANY, [*split("unit", "1234"), ORDINARY], []),
+        (FOUR, [*split("unit", "1234"), ORDINARY], []),
+        (Expected((), 5), split("unit", "1234"), ["4 of 5 parts are here"]),
+        (Expected((), 5), [*split("unit", "1234"), ORDINARY], []),
+        (FOUR, [Job(loom(f"job{one}"), GOOD) for one in range(4)], []),
+        (FOUR, [Job(loom("unit"), GOOD, part) for part in ("a", "b", "c")], ["3 of 4 parts are here"]),
+        (FOUR, [Job(loom("unit"), GOOD, part) for part in ("a", "b", "c", "d")], []),
+        # A number that somebody gives fills the hole of that number, wherever it is given.
+        (ANY, [*THREE, Job(DESK, GOOD, "4")], []),
+        (ANY, [*THREE, Job(loom("again"), GOOD, "4")], []),
+        (ANY, [*THREE, Job(DESK, GOOD, "3")], ["3 of 4 parts are here"]),
+        (FOUR, [*BY_HAND, Job(DESK, GOOD, "4")], []),
+        (ANY, [*THREE, Job(loom("unit", 4), BAD),
+               Job(DESK, GOOD, "4", retry=True)], []),
+        # Jobs that are split are complete each by itself.
+        (ANY, [*split("linux", "1234"), *split("mac", "1234")], []),
+        (ANY, [*split("linux", "1234"), *split("mac", "123")], ["mac: 3 of 4 parts are here"]),
+        (FOUR, [*split("linux", "1234"), *split("mac", "123")], ["mac: 3 of 4 parts are here"]),
+        (Expected((), 8), [*split("linux", "1234"), *split("mac", "1234")], []),
+        (Expected((), 8), [*split("linux", "1234")], ["4 of 8 parts are here"]),
+        (ANY, [*split("linux", "123"), *split("mac", "4")],
+         ["linux: 3 of 4 parts are here", "mac: 1 of 4 parts are here"]),
+        (ANY, [*split("linux", "1", 2), *split("mac", "2", 2)],
+         ["linux: 1 of 2 parts are here", "mac: 1 of 2 parts are here"]),
+        (ANY, [*split("linux", "1234"), *split("mac", "12", 2)], []),
+        (ANY, [*split("linux", "1234"), *split("mac", "1", 2)], ["mac: 1 of 2 parts are here"]),
+        (ANY, [*split("linux", "123"), *split("mac", "123"), Job(DESK, GOOD, "4")],
+         ["mac: 3 of 4 parts are here"]),
+        (ANY, [*split("", "1234"), *(one._replace(environ={**one.environ, "CXLOCAL_CI_JOB_ID": ""})
+                                     for one in split("", "123"))], ["7 of 8 parts are here"]),
+        # Servers that give each part a name of its own.
+        (ANY, [Job({**gitlab(one, 2, 10 + one), "CI_JOB_NAME": f"unit: [{os}]"}, GOOD)
+               for one, os in enumerate(("linux", "mac"), 1)], []),
+        (ANY, [Job({**gitlab(one, 2, 10 + one), "CI_JOB_NAME": f"{os} {one}/2"}, GOOD)
+               for one, os in ((1, "linux"), (2, "mac"))],
+         ["linux: 1 of 2 parts are here", "mac: 1 of 2 parts are here"]),
+        (ANY, [Job({**gocd(one), "GO_JOB_NAME": f"unit-runInstance-{one}"}, GOOD) for one in (1, 2)], []),
+        (ANY, [Job({**gocd(1), "GO_JOB_NAME": "linux-runInstance-1"}, GOOD),
+               Job({**gocd(2), "GO_JOB_NAME": "mac-runInstance-2"}, GOOD)],
+         ["test/linux: 1 of 2 parts are here", "test/mac: 1 of 2 parts are here"]),
+        (ANY, [Job({**buildkite(one), "BUILDKITE_LABEL": f"unit {one}", "BUILDKITE_STEP_ID": "s"}, GOOD)
+               for one in (0, 1)], []),
+        (ANY, [Job({**buildkite(one), "BUILDKITE_STEP_KEY": f"s{one}"}, GOOD) for one in (0, 1)],
+         ["s0: 1 of 2 parts are here", "s1: 1 of 2 parts are here"]),
+        (ANY, [Job({**azure(one), "SYSTEM_PHASENAME": "unit"}, GOOD) for one in (1, 2)], []),
+        (ANY, [Job({**azure(one), "SYSTEM_PHASENAME": f"p{one}", "SYSTEM_STAGENAME": "test"}, GOOD)
+               for one in (1, 2)],
+         ["test/p1: 1 of 2 parts are here", "test/p2: 1 of 2 parts are here"]),
+        (ANY, [Job(azure(one), GOOD) for one in (1, 2)], []),
+        (ANY, [Job({**SEMAPHORE, "SEMAPHORE_JOB_INDEX": str(one),
+                    "SEMAPHORE_JOB_NAME": f"unit - {one}/2"}, GOOD) for one in (1, 2)], []),
+        # Names in cx.toml are names, whatever the server counts.
+        (Expected(("310", "311")), [Job(loom("u", 1), GOOD), Job(loom("u"), GOOD, "310"),
+                                    Job(loom("u"), GOOD, "311")], []),
+    ],
+)  # fmt: skip
+def test_a_part_that_is_lost_is_missed_whatever_else_reports_the_stage(
+    record: PieceRecord, expected: Expected, jobs: list[Job], missing: list[str]
+) -> None:
+    found = report(record, *jobs, expected=expected)
+    assert (list(found.missing), found.succeeded) == (missing, not missing)
 
 
 @pytest.mark.parametrize("environ", [DESK, github(1, "x"), JENKINS])

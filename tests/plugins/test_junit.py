@@ -203,7 +203,19 @@ def test_names_of_tests_that_share_one(file: Path) -> None:
         ('status="failed"', "failed"),
         ('result="failure"', "failed"),
         ('status="error"', "error"),
-        ('status="whatever"', "passed"),
+        *((f'status="{word}"', "passed") for word in (
+            "PASS", "Passed", "ok", "SUCCESS", "successful", "run", " completed ", "")),
+        *((f'{name}="{word}"', "error") for name in ("status", "result") for word in (
+            "aborted", "Interrupted", "cancelled", "canceled", "panicked", "TIMED_OUT", "timed-out",
+            "incomplete", "hook_error", "killed")),
+        *((f'{name}="{word}"', "skipped") for name in ("status", "result") for word in (
+            "whatever", "undefined", "inconclusive", "blocked", "unknown", "not passed", "unpassed",
+            "passedButRunAborted", "0", "none", "x" * 5000, "Not-Executed", "NOT RUN")),
+        ('status="run" result="blocked"', "skipped"),
+        ('status="blocked" result="passed"', "skipped"),
+        ('status="blocked" result="failed"', "failed"),
+        ('status="whatever" result="aborted"', "error"),
+        ('status="NOT OK"', "failed"),
     ],
 )  # fmt: skip
 def test_outcomes_by_attribute(file: Path, attributes: str, outcome: str) -> None:
@@ -211,6 +223,19 @@ def test_outcomes_by_attribute(file: Path, attributes: str, outcome: str) -> Non
     assert [case.outcome for case in report.cases] == [outcome]
     worse = read(file, SUITE.format(f'<testcase name="a" {attributes}><failure/></testcase>'))
     assert worse.outcome == "failure", "an element that says worse counts"
+
+
+@pytest.mark.parametrize("word", ["undefined", "inconclusive", "blocked", "whatever", "0", "?!"])
+def test_words_that_nobody_knows_make_no_success_alone(file: Path, word: str) -> None:
+    alone = read(file, SUITE.format(f'<testcase name="a" status="{word}"/>'))
+    assert (alone.outcome, f"no test of it passed, and one says '{word}'" in alone.problem) == (
+        "error", True,
+    )  # fmt: skip
+    assert f"it says '{word}'" in alone.cases[0].message
+    passed = read(file, SUITE.format(f'<testcase name="a" status="{word}"/><testcase name="b"/>'))
+    assert (passed.outcome, passed.count("skipped"), passed.count("passed")) == ("success", 1, 1)
+    said = f'<testcase name="a" status="{word}"><skipped/></testcase>'
+    assert read(file, SUITE.format(said)).outcome == "success", "its element says what it is"
 
 
 @pytest.mark.parametrize(
