@@ -29,7 +29,7 @@ from cxlocal.events.places import (
     promotion_decided,
     service_deployed,
 )
-from cxlocal.events.resources import Intent, run_cutover, run_intended
+from cxlocal.events.resources import Intent, Turned, run_cutover, run_intended
 from cxlocal.events.runs import (
     RunRef,
     run_finished,
@@ -237,9 +237,7 @@ class Story:
             handle={"at": where}, deployment=serves,
         )  # fmt: skip
         self.say(run_intended(self.ref, intent), minutes=0)
-        cutover = run_cutover(
-            self.ref, deployment=serves, component=where, before={}, after={resource: 100}
-        )
+        cutover = run_cutover(self.ref, [Turned(where, serves, {}, {resource: 100})])
         return self.say(cutover, minutes=0)
 
     def fail(self, where: str, *, reason: str) -> Story:

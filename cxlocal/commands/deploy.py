@@ -113,7 +113,10 @@ def carry_out(
             write_document({**shipped._asdict(), "not_sent_events": pending, "bundle": bundle})
         elif bundle:
             put(bundle)
-    _tell(shipped, pending)
+    if order.repair and shipped.outcome == "success":
+        say(f"{shipped.version} serves in {shipped.environment}, and is recorded as live there")
+    else:
+        _tell(shipped, pending)
     error = as_error(shipped, f"cxlocal show {shipped.run[:8]} tells the story")
     if error is not None:
         raise error

@@ -286,6 +286,66 @@ def reap(app: App, which: str, reason: str, dry_run: bool, output: Output) -> No
         )
 
 
+@env.command(
+    examples=[("cxlocal env forget 4f1c22aa -m 'the host was scrapped'", "nobody can remove it")]
+)
+@click.argument("resource")
+@click.option("-m", "--reason", required=True, metavar="TEXT", help="Why; kept with it.")
+@pass_app
+def forget(app: App, resource: str, reason: str) -> None:
+    """Say that nobody will ever take away something that a tool made.
+
+    It is recorded as given up, never as destroyed, and is not owed any more.
+    """
+    from cxlocal.runner import reaping
+
+    name = _deliverable(app)
+    with app.journal(create=False) as journal:
+        require(journal, name, "push")
+        catch_up(journal)
+        gone = reaping.forget(journal, resource, reason)
+    say(f"{gone.component or gone.tool} {gone.id[:8]} in {gone.instance} is given up.")
+
+
+@env.command(
+    examples=[
+        ("cxlocal env repair production", "what serves is what the journal says"),
+        (
+            "cxlocal env repair production --live 2.7.14 -m 'its machine burnt'",
+            "this version serves",
+        ),
+    ]
+)
+@click.argument("environment")
+@click.option("--live", "which", default="", metavar="VERSION", help="The version that serves.")
+@click.option("-m", "--reason", default="", metavar="TEXT", help="Why; kept with it.")
+@pass_app
+def repair(app: App, environment: str, which: str, reason: str) -> None:
+    """Record what serves in an environment of components, where the record of who made it is lost.
+
+    Instances are found by their labels. Those of the version that get traffic are recorded as live and get
+    all of it, the others are taken away; nothing is made.
+    """
+    from cxlocal.commands.choose_run import choose_run
+    from cxlocal.commands.deploy import carry_out
+    from cxlocal.runner.redeploy import Order
+
+    name = _deliverable(app)
+    with app.journal(create=False) as journal:
+        catch_up(journal)
+        rows = _live(journal, name, environment)
+        if not rows and not which:
+            raise UsageError(
+                f"nothing of {name} is live in {environment}, as far as is known here",
+                why="so it has to be said which version serves",
+                hint=f"cxlocal env repair {quoted(environment)} --live VERSION",
+                name="nothing-live",
+            )
+        run = choose_run(app, journal, which, name).run if which else rows[-1]["version_run"]
+        order = Order(run, environment, reason or "repaired", True, True, repair=True)
+        carry_out(app, journal, order, offline=False, as_json=False, require_sync=False)
+
+
 def _show_reaped(found: Reaped, output: Output, *, dry_run: bool) -> None:
     problems = {one.id: why for one, why in found.unpaid}
     rows = [

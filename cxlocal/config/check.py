@@ -5,166 +5,26 @@ One function per table; ``load`` calls it with the words for the table.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterable
-from datetime import date, datetime, time
+from collections.abc import Callable
 from typing import Any
 
 from cxlocal.address import database_parts, template_problem
-from cxlocal.config import types
+from cxlocal.config import component_check, types
+from cxlocal.config.component_check import check_difference
+from cxlocal.config.component_types import Component
 from cxlocal.config.given import links_of
+from cxlocal.config.names import (
+    VARIABLE,
+    check_name,
+    check_pass_env,
+    check_path,
+    check_tool_options,
+)
 from cxlocal.config.problems import Where, problem
 from cxlocal.domain import deliverable_id
 from cxlocal.errors import UsageError
-from cxlocal.patterns import compile_late
 from cxlocal.text import clean_text
-
-NAME_LENGTH_MAX = 64
-"""Names of stages, environments, promotions and artifacts stand in file names and tables."""
-
-COUNT_MAX = 500
-"""Entries of one sort in a file; more is a generated file gone wrong."""
-
-_NAME = compile_late(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
-_VARIABLE = compile_late(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_VARIABLES = compile_late(r"[A-Za-z_][A-Za-z0-9_]*\*?", re.ASCII)
-
-RESERVED_VARIABLES = (
-    "CXLOCAL_VERSION", "CXLOCAL_RUN", "CXLOCAL_REVISION", "CXLOCAL_STAGE", "CXLOCAL_ENVIRONMENT",
-    "CXLOCAL_ENVIRONMENT_URI",
-)  # fmt: skip
-"""Variables that cxlocal itself gives to every stage."""
-
-ARTIFACT_VARIABLE = "CXLOCAL_ARTIFACT_"
-"""Begins the variables that say where artifacts are."""
-
-
-def check_name(name: str, where: Where, word: str) -> None:
-    """A name that can stand in a file name and in a placeholder. Raises ConfigError."""
-    if len(name) > NAME_LENGTH_MAX or not _NAME.fullmatch(name):
-        raise problem(
-            where,
-            f"{clean_text(name)[:80]!r} cannot name a{'n' if word[0] in 'aeiou' else ''} {word}",
-            why=f"a name has 1 to {NAME_LENGTH_MAX} letters (a to z), digits, '_', '-' and '.',"
-            " and begins with a letter or digit",
-            hint="give it a plain name; `title` takes any text",
-            key=clean_text(name)[:80],
-            name="bad-name",
-        )
-
-
-def check_names(names: list[str], where: Where, word: str) -> None:
-    """Names of one sort: well formed, and distinct on file systems that ignore case."""
-    if len(names) > COUNT_MAX:
-        raise problem(where, f"{len(names)} {word}s are too many", why=f"{COUNT_MAX} at most")
-    seen: dict[str, str] = {}
-    for name in names:
-        if word == "secret":
-            check_variable(name, where, "a secret")
-        else:
-            check_name(name, where, word)
-        other = seen.setdefault(name.casefold(), name)
-        if other != name:
-            raise problem(
-                where,
-                f"{word}s {other!r} and {name!r} differ only in case",
-                why="some file systems cannot tell their logs apart",
-                hint="rename one of them",
-                key=name,
-            )
-
-
-def check_variable(name: str, where: Where, word: str) -> None:
-    """A name that an environment variable can have and that cxlocal does not set itself."""
-    if not _VARIABLE.fullmatch(name) or len(name) > NAME_LENGTH_MAX:
-        raise problem(
-            where,
-            f"{clean_text(name)[:80]!r} cannot name {word}",
-            why="it becomes an environment variable: letters, digits and '_', no digit first",
-            hint="use a name such as DEPLOY_TOKEN",
-            key=clean_text(name)[:80],
-            name="bad-name",
-        )
-    _refuse_reserved(name, where)
-
-
-def _refuse_reserved(name: str, where: Where) -> None:
-    if name in RESERVED_VARIABLES or name.startswith(ARTIFACT_VARIABLE):
-        raise problem(
-            where,
-            f"{name} is set by cxlocal itself",
-            why="a second value would hide it from the stage",
-            hint="choose another name",
-            key=name,
-        )
-
-
-def check_pass_env(names: Iterable[str], where: Where) -> None:
-    """Names of variables, or groups such as ``LC_*``."""
-    for name in names:
-        if not _VARIABLES.fullmatch(name):
-            raise problem(
-                where,
-                f"pass_env: {clean_text(name)[:80]!r} is not the name of a variable",
-                hint="write names, or a group such as 'LC_*'",
-                key="pass_env",
-            )
-        _refuse_reserved(name, where)
-
-
-def check_path(path: str, where: Where, key: str) -> None:
-    """A path below the folder of cx.toml, written with ``/``. Raises ConfigError."""
-    why = ""
-    if not path or "\0" in path:
-        why = "it is empty" if not path else "it holds a zero byte"
-    elif path.startswith(("/", "~")):
-        why = "it does not begin in the folder of cx.toml"
-    elif ".." in path.split("/"):
-        why = "it leads out of the folder with '..'"
-    elif ".git" in path.casefold().split("/"):
-        why = "it leads into git's own folder"
-    if why:
-        raise problem(
-            where,
-            f"{key}: {clean_text(path)[:120]!r} is not a path in the checkout",
-            why=why,
-            hint="write a path such as 'dist/app.tar.gz'",
-            key=key,
-        )
-
-
-def json_problem(value: Any, depth: int = 0) -> str:
-    """Why a plan cannot hold this value as JSON; empty when it can. Plans stand in the journal."""
-    if depth > 20:
-        return "it is nested more than 20 levels deep"
-    if isinstance(value, datetime | date | time):
-        return "dates and times have no form in JSON: write them as text"
-    if isinstance(value, float) and not math.isfinite(value):
-        return "JSON has no form for nan and inf"
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        return "whole numbers have 64 bits at most"
-    inner: Iterable[Any] = ()
-    if isinstance(value, dict):
-        inner = value.values()
-    elif isinstance(value, list):
-        inner = value
-    return next((why for one in inner if (why := json_problem(one, depth + 1))), "")
-
-
-def _options(options: dict[str, Any], tool: str | None, where: Where) -> None:
-    if options and tool is None:
-        raise problem(
-            where,
-            "'with' needs a tool",
-            why="it holds the options of a tool",
-            hint="add tool = \"…\", or take 'with' out",
-            key="with",
-        )
-    for key, value in options.items():
-        why = json_problem(value)
-        if why:
-            raise problem(where, f"with.{clean_text(key)} cannot be kept", why=why, key="with")
 
 
 def deliverable(table: types.Deliverable, where: Where) -> None:
@@ -233,7 +93,7 @@ def source(table: types.SecretSource, where: Where) -> None:
         )
     if not given[used[0]] or (table.cmd and not table.cmd[0]):
         raise problem(where, f"{used[0]} is empty", key=used[0])
-    if table.env is not None and not _VARIABLE.fullmatch(table.env):
+    if table.env is not None and not VARIABLE.fullmatch(table.env):
         raise problem(
             where, f"env: {clean_text(table.env)[:80]!r} is not the name of a variable", key="env"
         )
@@ -320,7 +180,8 @@ def stage(table: types.Stage, where: Where) -> None:
     if table.target is not None:
         _publishes(table, where)
         return
-    if (table.command is None) == (table.tool is None):
+    by_components = table.kind == "deploy" and table.command is None and table.tool is None
+    if (table.command is None) == (table.tool is None) and not by_components:
         both = table.command is not None
         raise problem(
             where,
@@ -338,7 +199,7 @@ def stage(table: types.Stage, where: Where) -> None:
             hint="take kind out: the tool knows what it does",
             key="kind",
         )
-    _options(table.options, table.tool, where)
+    check_tool_options(table.options, table.tool, where)
     _outputs(table, where)
     if table.kind == "deploy" and table.environment is None:
         raise problem(
@@ -423,7 +284,7 @@ def _outputs(table: types.Stage, where: Where) -> None:
 
 def environment(table: types.Environment, where: Where) -> None:
     """A per-run environment has nothing to protect; a lasting one is not provisioned."""
-    _options(table.options, table.tool, where)
+    check_tool_options(table.options, table.tool, where)
     for key, words in (("protected", "cannot be protected"), ("live", "is never live")):
         if table.lifetime == "per-run" and getattr(table, key):
             raise problem(
@@ -449,8 +310,8 @@ def environment(table: types.Environment, where: Where) -> None:
             hint='take expires out, or write lifetime = "per-run"',
             key="expires",
         )
-    if table.secrets and table.tool is None:
-        raise problem(where, "secrets are given to the tool, and there is none", key="secrets")
+    for name, one in table.components.items():
+        check_difference(one, where._replace(name=f"{where.name}, component {name}"))
 
 
 def defaults(table: types.Defaults, where: Where) -> None:
@@ -491,6 +352,7 @@ CHECKS: dict[Any, Callable[[Any, Where], None]] = {
     types.SecretSource: source,
     types.Stage: stage,
     types.Environment: environment,
+    Component: component_check.component,
     types.Defaults: defaults,
     types.Links: links,
 }

@@ -17,7 +17,10 @@ import msgspec
 
 from cxlocal.config import check, types
 from cxlocal.config.check_sinks import sinks
+from cxlocal.config.component_types import Component
+from cxlocal.config.names import check_names
 from cxlocal.config.problems import Where, problem, suggestion, translate
+from cxlocal.config.tables import Table
 from cxlocal.errors import ConfigError
 from cxlocal.files import open_plain
 from cxlocal.patterns import compile_late
@@ -28,9 +31,9 @@ CHECKS: dict[Any, Callable[[Any, Where], None]] = {**check.CHECKS, types.Sinks: 
 SIZE_MAX_BYTES = 1024 * 1024
 """A cx.toml of a thousand stages has about 100 KiB; the parser needs some 0.1 s for 1 MiB."""
 
-T = TypeVar("T", bound=types.Table)
+T = TypeVar("T", bound=Table)
 
-SINGLE: dict[str, type[types.Table]] = {
+SINGLE: dict[str, type[Table]] = {
     "deliverable": types.Deliverable,
     "version": types.Version,
     "scm": types.Scm,
@@ -43,14 +46,15 @@ SINGLE: dict[str, type[types.Table]] = {
     "bump": types.Bump,
     "pages": types.Pages,
 }
-NAMED: dict[str, tuple[str, type[types.Table]]] = {
+NAMED: dict[str, tuple[str, type[Table]]] = {
     "stages": ("stage", types.Stage),
     "promotions": ("promotion", types.Promotion),
     "environments": ("environment", types.Environment),
     "targets": ("target", types.Target),
+    "components": ("component", Component),
     "secrets": ("secret", types.SecretSource),
 }
-_LOCAL: dict[str, type[types.Table]] = {"scm": types.LocalScm, "store": types.LocalStore,
+_LOCAL: dict[str, type[Table]] = {"scm": types.LocalScm, "store": types.LocalStore,
     "sinks": types.Sinks, "pages": types.Pages}  # fmt: skip
 
 CHOICES: dict[str, list[str]] = {
@@ -63,6 +67,7 @@ CHOICES: dict[str, list[str]] = {
     "token": ["env", "cmd", "file", "keyring"],
     "caches": ["path", "key_files"],
     "of": ["own", "all"],
+    "rollout": ["weight", "hold"],
 }
 """The texts a key can hold, or the keys of a table inside one; for suggestions. A test compares
 them with the types."""
@@ -271,7 +276,7 @@ def _entries(raw: object, kind: type[T], file: str, key: str, word: str) -> dict
     """All tables of one sort, by name."""
     if not isinstance(raw, dict):
         raise problem(Where(file, key), f"this must be a table of {word}s")
-    check.check_names(list(raw), Where(file, key), word)
+    check_names(list(raw), Where(file, key), word)
     return {name: _table(one, kind, Where(file, word, name), word) for name, one in raw.items()}
 
 
@@ -299,8 +304,6 @@ LATER: dict[str, dict[str, str]] = {
     },
     "promotion": {"approvals": "approvals", "expires": "promotions that expire"},
     "environment": {
-        "mutable": "mutable parts of environments",
-        "immutable": "immutable parts of environments",
         "spec": "virtualisation specifications",
         "approvals": "approvals",
         "freezes": "freezes",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from cxlocal.config import types
+from cxlocal.config import component_types, types
 from cxlocal.config.schema import schema
 
 BEGIN = "<!-- key list: begin (generated from cxlocal/config/types.py) -->"
@@ -28,6 +28,9 @@ _TABLES = (
     ("Promotion", "`[promotions] NAME = { … }`"),
     ("Environment", "`[environments.NAME]`"),
     ("Target", "`[targets.NAME]`"),
+    ("Component", "`[components.NAME]`"),
+    ("Difference", "`components.NAME = { … }` in `[environments.NAME]`"),
+    ("RolloutStep", "An entry of `rollout`"),
     ("Keep", "`[keep]`"),
     ("Plugins", "`[plugins]`"),
     ("Links", "`[links]`"),
@@ -67,7 +70,7 @@ def insert(page: str) -> str:
 
 def _section(title: str, name: str, definitions: dict[str, Any]) -> str:
     table = definitions[name]
-    sentence = inspect.getdoc(getattr(types, name)) or ""
+    sentence = inspect.getdoc(vars(component_types).get(name) or getattr(types, name)) or ""
     lines = [
         f"### {title}",
         "",

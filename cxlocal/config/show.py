@@ -9,6 +9,7 @@ import msgspec
 from cxlocal.address import public_address
 from cxlocal.config import types
 from cxlocal.config.settings import Settings
+from cxlocal.config.tables import Table
 
 SINGLE = ("deliverable", "version", "scm", "store", "defaults", "keep", "plugins")
 NAMED = ("stages", "promotions", "environments", "targets")
@@ -64,7 +65,7 @@ def machine(effective: Settings) -> list[Value]:
     return [Value(key, value, effective.origins[key]) for key, value in rows.items()]
 
 
-def _items(table: types.Table) -> list[tuple[str, Any]]:
+def _items(table: Table) -> list[tuple[str, Any]]:
     builtins: dict[str, Any] = msgspec.to_builtins(table)
     return [(key, _without_none(value)) for key, value in builtins.items()]
 

@@ -8,34 +8,23 @@ They mirror the file as it is written (durations are text, ``with`` is a table);
 (``cxlocal.plan``) turns them into settled values.
 """
 
+# Tables are structs: a default is copied for each, which is not seen across modules.
+# ruff: noqa: RUF012
+
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from cxlocal.config.component_types import Component, Difference
+from cxlocal.config.tables import Duration, Names, Table, says
 from cxlocal.numbers.log import AHEAD_MAX, COUNT_MAX
 
 FORMAT = 1
 """The value of ``cx`` this version reads."""
 
 
-def says(description: str, unit: str = "", **limits: Any) -> msgspec.Meta:
-    """The sentence about a key, its unit, and the limits of its value."""
-    # The unit goes into the schema too; editors show `$comment` or leave it aside.
-    comment = {"$comment": f"unit: {unit}"} if unit else None
-    return msgspec.Meta(description=description, extra_json_schema=comment, **limits)
-
-
-Duration = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^\s*(\d{1,9}\s*[smhdwy]\s*)+$", examples=["90s", "15m", "1h 30m", "90d"]
-    ),
-]
-"""Text such as ``90s``, ``15m``, ``1h 30m``, ``90d``, ``1y``."""
-
-Names = list[str]
 Jobs = Annotated[int, msgspec.Meta(ge=1, le=256)]
 Attempts = Annotated[int, msgspec.Meta(ge=0, le=10)]
 Parts = Annotated[int, msgspec.Meta(ge=1, le=1000)]
@@ -46,10 +35,6 @@ WhenEmpty = Literal["stop", "suffix"]
 Workspace = Literal["checkout", "in-place"]
 Lifetime = Literal["per-run", "lasting"]
 Whose = Literal["own", "all"]
-
-
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The base of every table."""
 
 
 class Deliverable(Table, frozen=True, kw_only=True):
@@ -298,7 +283,8 @@ class Environment(Table, frozen=True, kw_only=True):
         default_factory=dict, name="with"
     )
     uri: Annotated[str, says("Where the environment answers, given to stages.")] = ""
-    secrets: Annotated[Names, says("Secrets given to that tool.")] = []
+    secrets: Annotated[Names, says("Secrets given to that tool, and to those of components.")] = []
+    components: dict[str, Difference] = {}
     expires: Annotated[
         Duration | None,
         says(
@@ -448,6 +434,7 @@ class Config(Table, frozen=True, kw_only=True):
     promotions: dict[str, Promotion] = {}
     environments: dict[str, Environment] = {}
     targets: dict[str, Target] = {}
+    components: dict[str, Component] = {}
     secrets: dict[str, SecretSource] = {}
     keep: Keep = Keep()
     plugins: Plugins = Plugins()

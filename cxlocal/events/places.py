@@ -170,6 +170,8 @@ class Attempt(NamedTuple):
     reason: str
     watched: bool
     """One process sees it through, and keeps the environment locked meanwhile."""
+    turn: int = 0
+    """Number of the turn in which components are changed."""
 
 
 def deployment_started(ref: RunRef, attempt: Attempt, *, replaces: list[str]) -> Draft:
@@ -204,6 +206,8 @@ def deployment_refused(ref: RunRef, attempt: Attempt, *, newer: str, why: str) -
 def _tried(attempt: Attempt) -> dict[str, Any]:
     found = attempt._asdict()
     found["task"] = found.pop("stage_run")
+    if not attempt.turn:
+        del found["turn"]
     return found
 
 

@@ -25,8 +25,8 @@ VERBS = (
 """Every verb a tool may have. A public method with another name is not a verb."""
 
 ASKED = (
-    "build", "test", "publish", "provision", "destroy", "deploy", "undo", "observe", "ask", "fetch",
-    "withdraw",
+    "build", "test", "publish", "provision", "destroy", "preview", "apply", "create", "remove", "rotate",
+    "drain", "deploy", "undo", "observe", "ask", "fetch", "withdraw",
 )  # fmt: skip
 """Those that somebody asks for; the others are reserved."""
 

@@ -56,6 +56,8 @@ class ToolRequest(NamedTuple):
     """The ``with`` table, checked by ``check_options``, placeholders resolved."""
     fields: Fields
     secrets: dict[str, str]
+    hidden: tuple[str, ...] = ()
+    """What else must not be said: secrets that reach the tool as part of its fields or options."""
 
 
 class ToolOutcome(NamedTuple):
@@ -92,7 +94,7 @@ class ToolWorker:
         self.request = request
         self._on_intend = on_intend
         self._on_progress = on_progress
-        self._masker = Masker(request.secrets.values())
+        self._masker = Masker([*request.secrets.values(), *request.hidden])
         self._channel: Channel | None = None
         self._answer: tuple[str, Any] | None = None
         self._nonsense = ""
@@ -227,7 +229,7 @@ class ToolWorker:
             told: Mapping[str, str] = {}
             if kind is Applied and isinstance(content, dict):
                 told = typed(content.pop("secret_outputs", {}), dict[str, str])
-                self._masker = Masker([*request.secrets.values(), *told.values()])
+                self._masker = Masker([*request.secrets.values(), *request.hidden, *told.values()])
             result: Result = typed(self._masker.value(content), kind)
             if isinstance(result, Done):
                 result = _checked(result, request.fields)

@@ -15,8 +15,9 @@ from cxlocal.config.problems import Where, problem
 from cxlocal.domain import variable_part
 from cxlocal.errors import ConfigError
 from cxlocal.hooks.tool import Tool, verbs_of
+from cxlocal.plan.components import differing
 from cxlocal.plan.placeholders import used_in
-from cxlocal.plan.types import Environment, Plan, Stage, Target
+from cxlocal.plan.types import Component, Environment, Plan, Stage, Target
 
 Find = Callable[[str], type[Tool]]
 Check = Callable[[type[Tool], Mapping[str, Any]], object]
@@ -31,12 +32,15 @@ def bind(plan: Plan, find: Find, check: Check, *, file: str = "cx.toml") -> Plan
     ``find`` gives a tool by name, ``check`` its validated options; both raise ConfigError, which
     is passed on with the name of the stage. Binding a bound plan changes nothing.
     """
-    return msgspec.structs.replace(
+    found = msgspec.structs.replace(
         plan,
         stages=tuple(_stage(stage, find, check, file) for stage in plan.stages),
         environments=tuple(_environment(one, find, check, file) for one in plan.environments),
         targets=tuple(_target(one, find, check, file) for one in plan.published_to) or plan.targets,
     )
+    if found.components is not msgspec.UNSET:
+        _check_components(found, found.components, find, check, file)
+    return found
 
 
 def _stage(stage: Stage, find: Find, check: Check, file: str) -> Stage:
@@ -92,6 +96,41 @@ def _target(one: Target, find: Find, check: Check, file: str) -> Target:
             name="no-such-verb",
         )
     return one
+
+
+def _check_components(
+    plan: Plan, components: tuple[Component, ...], find: Find, check: Check, file: str
+) -> None:
+    """The tool of each component can do what is asked of it, with the options of every environment."""
+    balancers = {one.behind for one in components}
+    for one in components:
+        where = Where(file, "component", one.name)
+        can = verbs_of(_checked(one.tool, one.options, find, check, where), one.options)
+        ways = _ways(one, balancers)
+        if not any(set(way) <= set(can) for way in ways):
+            raise problem(
+                where,
+                f"the tool {one.tool!r} cannot {' and '.join(verb for verb in ways[0] if verb not in can)}",
+                why=f"it can {', '.join(can) or 'do nothing'}",
+                hint="choose another tool, or write mutable = true where it changes things in place"
+                if not one.mutable else "choose another tool",
+                key="tool",
+                name="no-such-verb",
+            )  # fmt: skip
+        for place in plan.environments:
+            if place.components is not msgspec.UNSET and one.name in place.components:
+                here = differing(one, place.components[one.name])
+                inner = Where(file, "component", f"{one.name} in {place.name}")
+                _checked(one.tool, here.options, find, check, inner)
+
+
+def _ways(one: Component, balancers: set[str]) -> tuple[tuple[str, ...], ...]:
+    """Verbs that are asked of a component: all of one of these."""
+    if one.name in balancers:
+        return (("rotate",),)
+    if one.mutable:
+        return (("apply",), ("provision", "destroy"))
+    return (("create", "remove"), ("apply",)) if one.artifact else (("create", "remove"),)
 
 
 def _checked(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cxlocal.config import types as config
-from cxlocal.config.check import check_path
+from cxlocal.config.names import check_path
 from cxlocal.config.problems import Where, problem, suggestion
 from cxlocal.patterns import compile_late
 from cxlocal.plan import types as plan

@@ -51,11 +51,16 @@ def order(graph: Edges) -> tuple[str, ...]:
 
 
 def refuse_cycle(
-    graph: Edges, through: Mapping[tuple[str, str], str], *, file: str = "cx.toml"
+    graph: Edges,
+    through: Mapping[tuple[str, str], str],
+    *,
+    file: str = "cx.toml",
+    word: str = "stages",
 ) -> None:
     """Raise ConfigError naming the path of a cycle, if there is one.
 
-    ``through`` names the promotion between two stages where it is not a plain ``needs``.
+    ``through`` names the promotion between two stages where it is not a plain ``needs``. ``word``: what
+    waits for each other.
     """
     try:
         graphlib.TopologicalSorter(graph).prepare()
@@ -73,9 +78,9 @@ def refuse_cycle(
         words += f" → ({promotion}) → {other}" if promotion else f" → {other}"
     raise problem(
         Where(file),
-        f"the stages wait for each other in a circle: {words}",
+        f"the {word} wait for each other in a circle: {words}",
         why="none of them could ever start",
-        hint="take one of these names out of needs, requires or after",
+        hint=f"take one of these names out of needs, {'requires or after' if word == 'stages' else 'or behind'}",
         name="cycle",
         key="needs",
     )

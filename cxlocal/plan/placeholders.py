@@ -5,6 +5,7 @@
     {version} {run} {revision}          of this run
     {artifact.NAME.path|ref|digest}     an artifact of a stage this one waits for
     {env.NAME}                          a variable listed in pass_env
+    {component.NAME.KEY}                of components: what one that it needs said
     {{ and }}                           braces themselves
 
 They are resolved in texts only, nested in lists and tables, just before a tool is started, and
@@ -49,6 +50,8 @@ class Values(NamedTuple):
     revision: str
     artifacts: Mapping[str, Artifact]
     environ: Mapping[str, str]
+    components: Mapping[str, Mapping[str, str]] | None = {}
+    """What components said, by name. None: nobody knows any more, so these texts are empty."""
 
 
 def resolve_options(options: Mapping[str, Any], values: Values) -> dict[str, Any]:
@@ -68,6 +71,14 @@ def resolve_options(options: Mapping[str, Any], values: Values) -> dict[str, Any
             if rest not in values.environ:
                 raise _missing(name, f"the variable {rest} is not set")
             return values.environ[rest]
+        if kind == "component":
+            component, _, key = rest.partition(".")
+            if values.components is None:
+                return ""
+            if key not in values.components.get(component, {}):
+                said = ", ".join(values.components.get(component, {})) or "nothing"
+                raise _missing(name, f"the component {component} said {said}")
+            return values.components[component][key]
         return str(getattr(values, name))
 
     return {key: _mapped(value, value_of) for key, value in options.items()}
@@ -90,8 +101,11 @@ def check_options(
     made_by: Mapping[str, str],
     pass_env: Sequence[str],
     where: Where,
+    components: Collection[str] = (),
 ) -> None:
     """Refuse every placeholder that could not be resolved when the stage starts.
+
+    ``components`` are those that a component needs.
 
     ``artifacts`` are those of the stages this one waits for, ``made_by`` names the stage of every
     artifact of the file.
@@ -113,6 +127,15 @@ def check_options(
                     why="a stage sees only the variables it names",
                     hint=f"add pass_env = [{rest!r}]; a secret is given with secrets",
                     key="with",
+                )
+        elif kind == "component" and rest.partition(".")[2] and where.kind == "component":
+            if rest.partition(".")[0] not in components:
+                raise problem(
+                    where,
+                    f"{{{name}}}: it does not need {rest.partition('.')[0]!r}",
+                    why="only what comes before it has said anything by then",
+                    hint=f"add needs = [{rest.partition('.')[0]!r}]",
+                    key="needs",
                 )
         elif name not in _PLAIN:
             raise _unknown(name, where)

@@ -41,6 +41,8 @@ def render(plan: Plan, selection: Selection) -> list[dict[str, Any]]:
 
 def what_runs(stage: Stage) -> str:
     """The command as one would type it, or the tool and its verb."""
+    if stage.by_components:
+        return "components"
     if stage.tool:
         return f"{stage.tool} ({stage.verb})" if stage.verb else stage.tool
     if isinstance(stage.command, str):

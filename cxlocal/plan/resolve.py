@@ -23,6 +23,7 @@ from cxlocal.numbers.schemes import (
 )
 from cxlocal.plan import types as plan
 from cxlocal.plan.bump import resolve_bump
+from cxlocal.plan.components import check_stages, resolve_components, resolve_differences
 from cxlocal.plan.graph import before, refuse_cycle
 from cxlocal.plan.placeholders import check_options
 from cxlocal.plan.variables import artifact_variables
@@ -48,8 +49,12 @@ def resolve(
     refuse_cycle(waits, _through(source), file=file)
     _refuse_two_makers(source, file)
     _refuse_collisions([name for stage in source.stages.values() for name in stage.produces], file)
+    components = resolve_components(source, file)
+    check_stages(source, file)
     stages = tuple(_stage(source, name, waits, file) for name in source.stages)
     return plan.Plan(
+        format=plan.FORMAT if components else plan.PLAIN_FORMAT,
+        components=components or UNSET,
         deliverable=_deliverable(source.deliverable.name),
         title=source.deliverable.title or source.deliverable.name,
         owner=source.deliverable.owner,
@@ -300,7 +305,10 @@ def _environment(
     where = Where(file, "environment", name)
     check_options(one.options, artifacts=(), made_by={}, pass_env=(), where=where)
     lasting = one.lifetime == "lasting"
+    if one.secrets and one.tool is None and not source.components:
+        raise problem(where, "secrets are given to the tool, and there is none", key="secrets")
     return plan.Environment(
+        components=resolve_differences(source, name, one, file) or UNSET,
         name=name,
         title=one.title or name,
         lifetime=one.lifetime,

@@ -12,10 +12,14 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from cxlocal.events.resources import ADDRESS
 from cxlocal.values import Protocol
 
-FORMAT = 1
+FORMAT = 2
 """Raised only when a plan could be misread by an older cxlocal."""
+
+PLAIN_FORMAT = 1
+"""Of plans without components, which every cxlocal can read."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +117,11 @@ class Stage(Part, frozen=True, kw_only=True):
         """The environment or the target it changes; empty for neither."""
         return self.environment or self.publishes_to
 
+    @property
+    def by_components(self) -> bool:
+        """It deploys the components of its environment; it has no command and no tool of its own."""
+        return self.kind == "deploy" and self.command is None and not self.tool
+
 
 class Promotion(Part, frozen=True, kw_only=True):
     """A decision. With no ``after`` a person gives it."""
@@ -120,6 +129,63 @@ class Promotion(Part, frozen=True, kw_only=True):
     name: str
     title: str = ""
     after: tuple[str, ...] = ()
+
+
+class RolloutStep(Part, frozen=True, kw_only=True):
+    """What the new instances get together, in percent, and how long it stays so."""
+
+    weight: int
+    hold_seconds: int = 0
+
+
+class Component(Part, frozen=True, kw_only=True):
+    """A named piece that every environment has."""
+
+    name: str
+    tool: str
+    options: dict[str, Any] = {}
+    """Placeholders unresolved."""
+    mutable: bool = False
+    artifact: str = ""
+    count: int = 1
+    hosts: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    behind: str = ""
+    env: dict[str, str] = {}
+    """Placeholders unresolved."""
+    secrets: tuple[str, ...] = ()
+    pass_env: tuple[str, ...] = ()
+    health: str = ""
+    """A path, ``tcp``, or empty."""
+    check: str = ""
+    rollout: tuple[RolloutStep, ...] = ()
+    drain_seconds: int = 30
+    keep_old_seconds: int = 0
+    timeout_seconds: int = 3600
+    """For one verb, and for becoming healthy."""
+
+    @property
+    def is_given(self) -> bool:
+        """It was made by somebody else, and is never made or destroyed from here."""
+        return self.mutable and bool(self.options.get(ADDRESS))
+
+
+class Difference(Part, frozen=True, kw_only=True):
+    """What is different of a component in one environment; unset: nothing is."""
+
+    options: dict[str, Any] | UnsetType = UNSET
+    """In place of those of the same name."""
+    count: int | UnsetType = UNSET
+    hosts: tuple[str, ...] | UnsetType = UNSET
+    env: dict[str, str] | UnsetType = UNSET
+    secrets: tuple[str, ...] | UnsetType = UNSET
+    pass_env: tuple[str, ...] | UnsetType = UNSET
+    health: str | UnsetType = UNSET
+    check: str | UnsetType = UNSET
+    rollout: tuple[RolloutStep, ...] | UnsetType = UNSET
+    drain_seconds: int | UnsetType = UNSET
+    keep_old_seconds: int | UnsetType = UNSET
+    timeout_seconds: int | UnsetType = UNSET
 
 
 class Environment(Part, frozen=True, kw_only=True):
@@ -142,6 +208,8 @@ class Environment(Part, frozen=True, kw_only=True):
     expires_seconds: int | UnsetType = UNSET
     """For how long nothing may be heard of a run before its environment counts as left behind; unset: as
     ``EXPIRES_SECONDS`` says, and not written, so that plans that do not name it stay the same."""
+    components: dict[str, Difference] | UnsetType = UNSET
+    """What is different of components here; unset where nothing is."""
 
     def instance(self, run: str) -> str:
         """Its id: its name, and the run's where it lives for one run only."""
@@ -182,7 +250,7 @@ LAST_LINES = 40
 class Plan(Part, frozen=True, kw_only=True):
     """A whole pipeline, resolved."""
 
-    format: int = FORMAT
+    format: int = PLAIN_FORMAT
     deliverable: str
     title: str = ""
     owner: str = ""
@@ -205,6 +273,8 @@ class Plan(Part, frozen=True, kw_only=True):
     """What the pages link to: kind to template; unset without any."""
     targets: tuple[Target, ...] | UnsetType = UNSET
     """In the order of the file; unset, and not written, without any."""
+    components: tuple[Component, ...] | msgspec.UnsetType = msgspec.UNSET
+    """The pieces of every environment, each after those it needs; unset without any."""
 
     @property
     def published_to(self) -> tuple[Target, ...]:
@@ -223,6 +293,7 @@ class Plan(Part, frozen=True, kw_only=True):
         found = [stage.tool for stage in self.stages]
         found += [one.tool for one in self.environments]
         found += [one.tool for one in self.published_to]
+        found += [one.tool for one in self.shared_components]
         return tuple(name for name in dict.fromkeys(found) if name)
 
     def target(self, name: str) -> Target:
@@ -236,6 +307,11 @@ class Plan(Part, frozen=True, kw_only=True):
     def last_lines(self) -> int:
         """How many lines are kept of a stage that failed."""
         return LAST_LINES if self.tail is msgspec.UNSET else self.tail
+
+    @property
+    def shared_components(self) -> tuple[Component, ...]:
+        """The components without what environments say differently; each after those it needs."""
+        return () if self.components is UNSET else self.components
 
     def stage(self, name: str) -> Stage:
         """The stage of this name. Raises KeyError."""

@@ -52,6 +52,8 @@ class Child:
         self.grace_seconds = grace_seconds
         self.timed_out = False
         self.cancelled = ""
+        self.goes_on = False
+        """A signal that ends everything else lets it come to its end."""
         self._process = process
         self._sink = sink
         self._channel = channel

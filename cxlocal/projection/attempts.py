@@ -49,4 +49,5 @@ def _tried(said: Said) -> dict[str, Any]:
         "run": said.run, "stage_run": custom.get("task"),
         "actor": (custom.get("actor") or {}).get("id"), "tried_at": said.at,
         "watched": int(bool(custom.get("watched"))), "node": said.event.node,
+        "turn": custom.get("turn", 0),
     }  # fmt: skip

@@ -13,6 +13,11 @@ SETTLED_BY = {
         "the commit, on a remote of the project again: push it there, then 'cxlocal sync' asks"
     ),
     "changed-outside": "the next deployment to that environment, or a removal there",
+    "other-weights": "the next deployment to that environment, which sets them",
+    "found-instances": "the next deployment to that environment, which takes away what does not serve",
+    "half-applied": "the next deployment to that environment, which applies it again",
+    "not-drained": "the next deployment to that environment",
+    "not-removed": "its end: the next deployment there, or 'cxlocal env reap', tries it again",
     "uncommitted-changes": "the next release of this deliverable that succeeds",
     "unreadable-report": "the next release of this deliverable that succeeds",
     "not-asked": "the next release of this deliverable that succeeds",

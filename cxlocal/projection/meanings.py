@@ -13,22 +13,41 @@ _VIEW_COLUMNS = {
         deliverable | Deliverable it was made for.
         environment | Name of the environment.
         instance | Id of the environment.
-        component | The stage that deploys it; empty for the environment itself.
+        component | The component, or the stage that deploys it; empty for the environment itself.
         tool | Tool that made it, and takes it away.
         lifetime | per-run or lasting.
         serves | 1 when what is live is served by it.
         due | 1 when it was made for a run that is over or given up: it has to be taken away.
+        spare | 1 when it is one of a component of a lasting environment, serves nowhere, and its deployment is over.
+        released_at | Since when another one serves in its place (UTC); empty where it never served.
+        keep_seconds | How long it stays once it serves no more, in seconds.
+        weight | Its share of what comes, in percent; 0 where it does not serve.
         since | When it was to be made (UTC).
-        version | Version of the run that made it.
+        version | Version that it runs, else that of the run that made it.
         expires_seconds | How long nothing may be heard of its run before it counts as left behind, in seconds.
         run | Run that made it.
         stage | Stage that made it.
         stage_run | Stage run that made it.
         machine | Mark of the machine that made it; empty where it has none.
         node | Id of the journal chain that made it.
+        verb | What its tool was asked: create, provision or deploy.
+        host | Host it was made on; empty where its component names none.
+        address | Where it answers; empty where that is not known.
+        deployment | Deployment it was made for.
         options | The tool's options, with their placeholders (JSON).
         handle | What the tool made durable before the side effect (JSON).
         resource | Its id.
+        """,
+    "deployment_specs": """
+        deliverable | Deliverable that was deployed.
+        environment | Name of the environment.
+        instance | Id of the environment.
+        service | The component.
+        version | Version that was deployed.
+        deployment | Id of the deployment.
+        spec | What its instances are: component, digest of its spec, and what makes it another here.
+        but_for | What the environment says differently all the same.
+        since | When it was deployed (UTC).
         """,
     "deployments_unfinished": """
         deliverable | Deliverable to be deployed.
@@ -292,6 +311,7 @@ SHAPES: dict[str, Shape] = {
     "settlement": Shape("", "settled_at"),
     "deployment_periods": Shape("", "since"),
     "deployments_now": Shape("", "since"),
+    "deployment_specs": Shape("", "since"),
     "deployments_unfinished": Shape("", "since"),
     "services_now": Shape("", "since"),
     "promotion_board": Shape("", "decided_at"),

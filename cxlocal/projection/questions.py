@@ -12,7 +12,6 @@ _FIRST = (
     "(SELECT strftime('%Y-%m-%dT%H:%M:%fZ', received / 1000.0, 'unixepoch') FROM event"
     " ORDER BY id LIMIT 1)"
 )
-
 QUESTIONS: dict[str, tuple[str, str, str]] = {
     "live-now": (
         "What is live where",
@@ -151,25 +150,29 @@ GROUP BY 1, 2 ORDER BY month DESC, releases DESC
         "Same image in test and production",
         (
             "Did every environment get the same bytes of a version, and were the environments made from"
-            " the same image and virtualisation spec? Yes, no, or not known: of how many it is known."
+            " the same image and spec? Yes, no, or not known: of how many it is known; and what differs of"
+            " components all the same (but_for)."
             f" Of versions deployed {SINCE_WORDS[0].lower()}{SINCE_WORDS[1:]}"
         ),
         # sql: constants of the projection
         f"""
 WITH got AS (SELECT DISTINCT d.deliverable, d.version, d.version_run, d.environment,
-    nullif(d.artifact_sha256, '') AS bytes, nullif(e.spec_sha256, '') AS spec, d.deployed_at
-  FROM deployment d LEFT JOIN environment e ON e.deliverable = d.deliverable
+    nullif(d.artifact_sha256, '') AS bytes, coalesce(nullif(e.spec_sha256, ''), s.spec) AS spec,
+    s.but_for, d.deployed_at
+  FROM deployment d LEFT JOIN deployment_specs s ON s.deployment = d.id LEFT JOIN environment e ON e.deliverable = d.deliverable
     AND e.instance = d.instance WHERE d.version_run IN (SELECT version_run FROM deployment
     WHERE deployed_at >= {since("deployed_at", "deployment")}) ORDER BY bytes, spec),
 place AS (SELECT deliverable, version, version_run, environment, max(deployed_at) AS last_at,
     iif(count(*) = count(bytes), group_concat(DISTINCT bytes), NULL) AS bytes,
-    iif(count(*) = count(spec), group_concat(DISTINCT spec), NULL) AS spec
+    iif(count(*) = count(spec), group_concat(DISTINCT spec), NULL) AS spec,
+    group_concat(DISTINCT but_for) AS but_for
   FROM got GROUP BY 1, 2, 3, 4)
 SELECT deliverable, version, group_concat(environment) AS environments,
   CASE WHEN count(DISTINCT bytes) > 1 THEN 'no' WHEN count(*) = count(bytes) THEN 'yes'
     ELSE 'not known, ' || count(bytes) || ' of ' || count(*) END AS same_artifact,
   CASE WHEN count(DISTINCT spec) > 1 THEN 'no' WHEN count(*) = count(spec) THEN 'yes'
     ELSE 'not known, ' || count(spec) || ' of ' || count(*) END AS same_environment_image,
+  group_concat(DISTINCT but_for) AS but_for,
   max(last_at) AS last_at, version_run AS run
 FROM place GROUP BY deliverable, version, version_run HAVING count(*) > 1 ORDER BY last_at DESC
 """,

@@ -37,13 +37,21 @@ RESOURCE = Table(
     deliverable TEXT intended | Deliverable it was made for.
     environment TEXT intended | Name of the environment.
     instance TEXT intended | Id of the environment.
-    component TEXT intended | The stage that deploys it; empty for the environment itself.
+    component TEXT intended | The component, or the stage that deploys it; empty for the environment itself.
     lifetime TEXT intended | per-run or lasting.
     run TEXT intended | Run that made it.
     stage TEXT intended | Stage that made it.
     stage_run TEXT intended | Stage run that made it; empty where none did.
     deployment TEXT intended | Deployment it was made for; empty where none is known.
     tool TEXT intended | Tool that made it, and takes it away.
+    verb TEXT intended | What the tool was asked: create (of a component), provision or deploy.
+    version TEXT intended | Version that it runs; empty where it is not one of a component.
+    host TEXT intended | Host it was made on; empty where its component names none.
+    address TEXT intended | Where it answers; empty where that is not known.
+    spec_sha256 TEXT intended | Digest of what is shared of its component; equal means same.
+    differences TEXT intended | What its environment says differently of the component (JSON).
+    keep_seconds INTEGER intended | How long it stays once it serves no more, in seconds.
+    turn INTEGER intended | Number of the turn in which it was made; 0 where none is known.
     options TEXT intended | The tool's options, with their placeholders (JSON).
     handle TEXT intended | What the tool made durable before the side effect (JSON).
     machine TEXT intended | Mark of the machine that made it; empty where it has none.
@@ -76,7 +84,7 @@ def intended(said: Said) -> list[Fact]:
         return []
     names = (
         "environment", "instance", "component", "lifetime", "stage", "deployment", "tool",
-        "machine",
+        "machine", "verb", "version", "host", "address", "spec_sha256",
     )  # fmt: skip
     values = {
         **{name: custom.get(name) for name in names},
@@ -84,6 +92,8 @@ def intended(said: Said) -> list[Fact]:
         "options": as_json(custom.get("options") or {}), "handle": as_json(custom.get("handle")),
         "node": said.event.node, "intended_at": said.at,
         "expires_seconds": custom.get("expires_seconds", EXPIRES_SECONDS),
+        "differences": as_json(custom.get("differences") or {}),
+        "keep_seconds": custom.get("keep_seconds", 0), "turn": custom.get("turn", 0),
     }  # fmt: skip
     return [Fact("resource", (custom["resource"],), "intended", values), run_stub(said)]
 
@@ -106,7 +116,7 @@ def cutover(said: Said) -> list[Fact]:
     return [
         Fact(
             "deployment_resource",
-            (said.custom["deployment"], resource),
+            (one.get("deployment") or said.custom["deployment"], resource),
             "cutover",
             {"component": one.get("component"), "weight": weight},
         )

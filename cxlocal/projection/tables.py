@@ -32,7 +32,7 @@ from cxlocal.projection.stage_tables import (
 )
 from cxlocal.projection.turn_tables import TURN
 
-PROJECTION_VERSION = 16
+PROJECTION_VERSION = 17
 """Raised whenever the same events would project differently or a view says something else; a newer
 binary then rebuilds."""
 
@@ -262,6 +262,7 @@ TABLES: dict[str, Table] = {
         actor TEXT tried | On whose behalf.
         reason TEXT tried | Reason given.
         watched INTEGER tried | 1 when one process saw it through, 0 when its end was to be told later.
+        turn INTEGER tried | Number of the turn in which it was tried; 0 where none is known.
         node TEXT tried | Id of the journal chain that tried it.
         tried_at TEXT tried | When it began to change the environment, or was refused (UTC).
         outcome TEXT ended | failed, cancelled, cut off or refused; empty under way and after success.

@@ -8,6 +8,7 @@ else needs a new ``tables.PROJECTION_VERSION``.
 from __future__ import annotations
 
 from cxlocal.events.hybrid import AHEAD_MS_MAX, COUNTER_BITS, IS_AHEAD_SQL
+from cxlocal.events.resources import ADDRESS, MAY_DIFFER
 from cxlocal.projection.number_ledger import ledger_sql
 from cxlocal.projection.timeline import timeline_sql
 
@@ -119,6 +120,13 @@ _HALF_PUBLISHED = """
 UNION ALL SELECT h.since, 'half-published', h.version || ' is published at ' || h.words,
   h.deliverable, h.version, h.run, '' FROM half_published h
 """
+_OTHER = f"j.key NOT IN ({', '.join(repr(one) for one in (*MAY_DIFFER, 'options'))})"
+# What a component is: what is shared, with all that an environment says of it which makes it another.
+_SPEC = f"""r.component || ' ' || r.spec_sha256
+      || coalesce((SELECT group_concat(' ' || j.key || '=' || j.value, '')
+        FROM json_each(r.differences) j WHERE {_OTHER}), '')
+      || coalesce((SELECT group_concat(' ' || o.key || '=' || o.value, '')
+        FROM json_each(r.differences, '$.options') o WHERE o.key <> '{ADDRESS}'), '')"""
 
 # A plus before a column keeps SQLite from choosing the index of all times over that of what is live.
 VIEWS: dict[str, tuple[str, str]] = {
@@ -167,6 +175,21 @@ FROM deployment d JOIN disputed x ON x.what = 'deployment' AND x.field = 'versio
 WHERE d.replaced = 0 AND d.removed_at IS NULL AND +d.deployed_at IS NOT NULL
 """,
     ),
+    "deployment_specs": (
+        "Of deployments by components: what their instances are, and what differs all the same.",
+        # sql: constants of this module
+        f"""
+SELECT d.deliverable, d.environment, d.instance, d.service, d.version, d.id AS deployment,
+  (SELECT group_concat(s, '; ') FROM (SELECT DISTINCT {_SPEC} AS s
+    FROM deployment_resource x JOIN resource r ON r.id = x.resource
+    WHERE x.deployment = d.id AND r.spec_sha256 <> '' ORDER BY 1)) AS spec,
+  (SELECT group_concat(DISTINCT r.component || ': ' || j.key)
+    FROM deployment_resource x JOIN resource r ON r.id = x.resource JOIN json_each(r.differences) j
+    WHERE x.deployment = d.id) AS but_for, d.deployed_at AS since
+FROM deployment d WHERE EXISTS (SELECT 1 FROM deployment_resource x
+  JOIN resource r ON r.id = x.resource WHERE x.deployment = d.id AND r.spec_sha256 <> '')
+""",
+    ),
     "deployment_periods": (
         (
             "From when until when each deployment ran, and what ended it. What runs has no end yet. Where two"
@@ -193,7 +216,8 @@ WHERE +d.deployed_at IS NOT NULL
         (
             "What tools made and what exists as far as is known: whether a live deployment is served by"
             " it, and whether it is due: made for a run that is over or given up, so that somebody has to take it"
-            " away."
+            " away. One of a lasting environment that serves nowhere is spare: due when it has been kept long"
+            " enough since it was released."
         ),
         """
 SELECT r.deliverable, r.environment, r.instance, r.component, r.tool, r.lifetime,
@@ -204,7 +228,25 @@ SELECT r.deliverable, r.environment, r.instance, r.component, r.tool, r.lifetime
     OR EXISTS (SELECT 1 FROM run later WHERE later.place_run = w.place_run
       AND later.place_run <> '' AND later.place = w.place AND later.deliverable = w.deliverable
       AND later.place_attempt > w.place_attempt)) AS due,
-  r.intended_at AS since, w.version, r.expires_seconds, r.run, r.stage, r.stage_run, r.machine, r.node, r.options, r.handle,
+  r.verb = 'create' AND r.lifetime = 'lasting'
+    AND NOT EXISTS (SELECT 1 FROM deployment_resource x JOIN deployment d ON d.id = x.deployment
+      WHERE x.resource = r.id AND d.replaced = 0 AND d.removed_at IS NULL AND d.deployed_at IS NOT NULL)
+    AND (r.deployment = '' OR EXISTS (SELECT 1 FROM deployment d WHERE d.id = r.deployment
+        AND d.deployed_at IS NOT NULL)
+      OR EXISTS (SELECT 1 FROM deployment_attempt a WHERE a.id = r.deployment
+        AND (a.outcome IS NOT NULL OR a.settled = 1)))
+    AND (SELECT count(*) FROM deployment d WHERE d.deliverable = r.deliverable
+      AND d.instance = r.instance AND d.service = r.component AND d.replaced = 0
+      AND d.removed_at IS NULL AND +d.deployed_at IS NOT NULL) < 2 AS spare,
+  coalesce((SELECT max(n.deployed_at) FROM deployment_resource x
+    JOIN deployment_replaces p ON p.replaced = x.deployment JOIN deployment n ON n.id = p.deployment
+    WHERE x.resource = r.id AND n.replaced = 0 AND n.removed_at IS NULL), '') AS released_at,
+  r.keep_seconds, coalesce((SELECT x.weight FROM deployment_resource x
+    JOIN deployment d ON d.id = x.deployment WHERE x.resource = r.id AND d.replaced = 0
+    AND d.removed_at IS NULL AND d.deployed_at IS NOT NULL), 0) AS weight,
+  r.intended_at AS since, coalesce(r.version, w.version, '') AS version, r.expires_seconds, r.run,
+  r.stage, r.stage_run, r.machine, r.node, r.verb, coalesce(r.host, '') AS host,
+  coalesce(r.address, '') AS address, coalesce(r.deployment, '') AS deployment, r.options, r.handle,
   r.id AS resource
 FROM resource r LEFT JOIN run w ON w.id = r.run
 WHERE r.intended_at IS NOT NULL AND r.gone_at IS NULL
@@ -350,7 +392,8 @@ FROM run r LEFT JOIN number_uses u ON u.run = r.id AND u.deliverable = r.deliver
 SELECT f.raised_at, f.kind, f.text, f.deliverable, r.version, f.run, f.subject
 FROM flag f LEFT JOIN run r ON r.id = f.run
 WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
-  AND NOT (f.kind = 'changed-outside' AND (
+  AND NOT (f.kind IN ('changed-outside', 'other-weights', 'found-instances', 'half-applied',
+    'not-drained') AND (
     EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = f.deliverable
       AND d.environment = f.subject AND d.deployed_at > f.raised_at)
     OR EXISTS (SELECT 1 FROM flag later WHERE later.kind = f.kind AND later.subject = f.subject
@@ -366,6 +409,8 @@ WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
   AND NOT (f.kind = 'not-destroyed' AND EXISTS (SELECT 1 FROM environment e
     WHERE e.deliverable = f.deliverable AND e.instance = f.subject
       AND e.deleted_at > f.raised_at))
+  AND NOT (f.kind = 'not-removed' AND EXISTS (SELECT 1 FROM resource x
+    WHERE x.id = f.subject AND x.gone_at IS NOT NULL))
   AND NOT (f.kind = 'closed-not-destroyed' AND (
     EXISTS (SELECT 1 FROM flag later WHERE later.kind = f.kind AND later.subject = f.subject
       AND later.deliverable = f.deliverable AND later.raised_at > f.raised_at)

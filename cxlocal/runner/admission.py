@@ -202,16 +202,21 @@ def admit_to_target(record: RunRecord, stage: Stage, way: Way) -> None:
         )
 
 
-def begin(record: RunRecord, stage: Stage, attempt: int, way: Way) -> None:
+def begin(
+    record: RunRecord, stage: Stage, attempt: int, way: Way, *, service: str = "", turn: int = 0
+) -> None:
     """Say, durably, that the environment is about to be changed. It takes the place of what this or
-    an earlier plan tried there in vain, except by stages that go on deploying beside this one."""
+    an earlier plan tried there in vain, except by stages that go on deploying beside this one. ``service``
+    where it is known before; ``turn``: number of the turn, where components are changed."""
     place = lasting_place(record.plan, stage)
     if place is None:
         return
     beside = {one.name for one in _deploying(record.plan, place)} - {stage.name}
     before = [row for row in unfinished(record, place.name) if row["stage"] not in beside]
     stage_run = record.ref.stage_run(stage.name, attempt)
-    tried = _attempt(record, place, stage, stage_run, way)
+    tried = _attempt(record, place, stage, stage_run, way)._replace(turn=turn)
+    if service:
+        tried = tried._replace(service=service)
     drafts = [
         places.deployment_started(record.ref, tried, replaces=[row["deployment"] for row in before])
     ]

@@ -47,7 +47,8 @@ class At(NamedTuple):
 
 def run_stage(work: Work, stage: Stage) -> Program:
     """All attempts of a stage. Raises Refused, Undecided and Conflict before the first."""
-    require(work, stage)
+    if not work.repair:
+        require(work, stage)
     admit(work.record, stage, work.way_of(stage))
     admit_to_target(work.record, stage, work.way_of(stage))
     first = work.first_attempt.get(stage.name, 1)
@@ -97,6 +98,8 @@ def _attempt(work: Work, stage: Stage, attempt: int, *, is_last: bool) -> Progra
             tuple(at.said),
         )
     )
+    if worked.refused is not None:
+        raise worked.refused
     return collected.outcome
 
 
@@ -173,6 +176,12 @@ def words_of(problem: CxError | OSError) -> str:
 def work_on(at: At, folder: Path) -> Generator[Launch, End, Worked]:
     """Let the tool or the command of a stage do its work in ``folder``."""
     work, stage = at.work, at.stage
+    if stage.by_components:
+        from cxlocal.runner.component_deployment import Deployment
+        from cxlocal.runner.site import Site
+
+        site = Site(work, stage, at.attempt, folder, at.log, at.variables)
+        return (yield from Deployment(site).carry_out())
     if not stage.tool:
         return (yield from _command(at, folder))
     from cxlocal.runner.deployment import deploy

@@ -39,7 +39,7 @@ def deploy(at: ToolStage) -> Generator[Launch, End, Worked]:
         found, end = yield from ask(at, "observe", handle=handle)
         if found.outcome == Outcome.CANCEL:
             return as_worked(found, end)
-        note_observed(at, environment, known, found.result, found.reason)
+        note_observed(work, environment, known, found.result, found.reason)
     previous = None
     if known:
         last = known[-1]
@@ -111,7 +111,7 @@ def deployed_artifact(seen: Mapping[str, ArtifactRef], stage: Stage) -> Artifact
 
 
 def note_observed(
-    at: ToolStage,
+    work: Work,
     environment: Environment,
     known: list[dict[str, Any]],
     observed: object,
@@ -119,7 +119,6 @@ def note_observed(
 ) -> bool | None:
     """Record what the environment said, and show it where it differs from what we know; whether it
     agrees, None when it could not be asked."""
-    work = at.work
     if not isinstance(observed, Observed):
         work.voice.warn(f"{environment.name} could not be asked what it runs: {problem}")
         return None

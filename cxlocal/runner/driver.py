@@ -105,7 +105,7 @@ class Driver:
         else:
             if self._notes is not None:
                 self._notes.began(child)
-            if self._heeded and not self._goes_on(tag):
+            if self._heeded and not self._goes_on(tag) and not child.goes_on:
                 # A retry or a second verb, begun after the signal: it ends as the others do.
                 self._stop(child)
             return []
@@ -126,7 +126,7 @@ class Driver:
             return
         self._heeded = True
         for child in self.supervisor.children:
-            if not self._goes_on(child.tag):
+            if not self._goes_on(child.tag) and not child.goes_on:
                 self._stop(child)
 
     def _stop(self, child: Child) -> None:

@@ -13,6 +13,7 @@ from cxlocal.plan.types import Stage
 from cxlocal.private import make_folder
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.supervisor import Supervisor
+from cxlocal.runner.component_look import what_serves
 from cxlocal.runner.deployment import known_of, note_observed
 from cxlocal.runner.driver import drive
 from cxlocal.runner.nesting import handed_on
@@ -20,6 +21,7 @@ from cxlocal.runner.placements import instance_of
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.resources import handle_of
+from cxlocal.runner.site import Site
 from cxlocal.runner.source import Machine, Source, find_secrets, load_own_plugins
 from cxlocal.runner.tool_stage import ask, open_tool
 from cxlocal.runner.work import Work, environment_folder
@@ -68,19 +70,27 @@ def observe(machine: Machine, source: Source, record: RunRecord, environment: st
     known = known_of(record, instance, stage)
     log = StageLog.create(work.log_folder, f"observe-{environment}", masker=work.masker)
     try:
-        at = open_tool(work, stage, 1, scratch, scratch, log, {})
-        serving = known[-1]["deployment"] if known else ""
-        handle = handle_of(record.journal, record.ref.deliverable, instance, stage, serving)
         with Supervisor(machine.clock) as supervisor:
-            found, _ = drive(ask(at, "observe", handle=handle), supervisor)
-        agrees = note_observed(at, place, known, found.result, found.reason)
+            if stage.by_components:
+                site = Site(work, stage, 1, scratch, log, {})
+                result, reason = (
+                    drive(what_serves(site), supervisor),
+                    "no tool of a component can tell",
+                )
+            else:
+                at = open_tool(work, stage, 1, scratch, scratch, log, {})
+                serving = known[-1]["deployment"] if known else ""
+                handle = handle_of(record.journal, record.ref.deliverable, instance, stage, serving)
+                found, _ = drive(ask(at, "observe", handle=handle), supervisor)
+                result, reason = found.result, found.reason
+        agrees = note_observed(work, place, known, result, reason)
     finally:
         log.close()
         shutil.rmtree(scratch, ignore_errors=True)
-    said = found.result if isinstance(found.result, Observed) else Observed()
+    said = result if isinstance(result, Observed) else Observed()
     return Seen(
         environment, tuple(row["version"] for row in known), said.version, said.healthy, said.uri,
-        agrees, "" if agrees is not None else found.reason, dict(said.details),
+        agrees, "" if agrees is not None else reason, dict(said.details),
     )  # fmt: skip
 
 
@@ -99,6 +109,8 @@ def _require_agreed(machine: Machine, source: Source) -> None:
 def _observer(source: Source, record: RunRecord, environment: str) -> Stage:
     stages = [one for one in record.plan.stages_in(environment) if one.kind == "deploy"]
     for stage in stages:
+        if stage.by_components:
+            return stage
         if stage.tool and "observe" in verbs_of(
             find_tool(source.manager, stage.tool), stage.options
         ):

@@ -1,4 +1,4 @@
-"""What tools made is taken away by the same tools, with the handle alone."""
+"""What tools made is taken away by the same tools, with the handle or the id alone."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.tool import EnvironmentRef, Tool, verbs_of
 from cxlocal.hooks.tool_worker import ToolRequest, ToolWorker
 from cxlocal.journal.file import Journal
+from cxlocal.plan.components import components_in
 from cxlocal.plan.placeholders import Values, resolve_options
-from cxlocal.plan.types import Environment, Plan, Stage
+from cxlocal.plan.types import Component, Environment, Plan, Stage
 from cxlocal.private import make_folder
 from cxlocal.processes.child import Child, End
 from cxlocal.processes.environment import stage_environment
@@ -45,15 +46,14 @@ class Payer(NamedTuple):
     secrets: Callable[[Iterable[str]], Mapping[str, str]]
     """The values of secrets by their names. Raises CxError where one is missing."""
     limit_seconds: float
+    turn: int = 0
+    """Number of the turn in which that is done."""
 
     def pay(self, made: Sequence[Made]) -> Generator[Launch, End, list[tuple[Made, str]]]:
         """Take away what can be; what could not be, with the reason: that is flagged, and stays due."""
         unpaid: list[tuple[Made, str]] = []
         for one, ids in latest(made):
-            try:
-                reason = yield from self._pay(one)
-            except (CxError, OSError) as problem:
-                reason = words_of(problem)
+            reason = yield from self.take_away(one)
             if not reason:
                 record_gone(self.record, ids)
                 continue
@@ -62,6 +62,13 @@ class Payer(NamedTuple):
             self.record.record(self.record.flag_draft("not-destroyed", text, one.instance))
         return unpaid
 
+    def take_away(self, made: Made) -> Generator[Launch, End, str]:
+        """Take one thing away; why that could not be done, empty where it was."""
+        try:
+            return (yield from self._pay(made))
+        except (CxError, OSError) as problem:
+            return words_of(problem)
+
     def _pay(self, made: Made) -> Generator[Launch, End, str]:
         if not made_here(self.record.journal, made) and not is_planned(self.record.plan, made):
             return (
@@ -69,8 +76,8 @@ class Payer(NamedTuple):
                 " is not in the plan of its run; nothing was run: take it away by hand"
             )
         tool = find_tool(self.manager, made.tool)
-        if "destroy" not in verbs_of(tool, made.options):
-            return f"the tool {made.tool} has no verb destroy"
+        if made.taken_by not in verbs_of(tool, made.options):
+            return f"the tool {made.tool} has no verb {made.taken_by}"
         if tool.here and not is_own(self.record.journal, made):
             return f"it lives on the machine that made it: {machine_of(self.record.journal, made.node)}"
         secrets = self.secrets(dict.fromkeys((*self._listed(made), *tool.secrets)))
@@ -80,7 +87,9 @@ class Payer(NamedTuple):
         scratch = place / f".destroy-{made.id[:8]}-{journal.ids.token()[:8]}"
         make_folder(scratch)
         log = StageLog.create(
-            journal.home / "logs" / path_part(made.run), f"destroy-{made.stage}", masker=mask
+            journal.home / "logs" / path_part(made.run),
+            f"{made.taken_by}-{made.stage}",
+            masker=mask,
         )
         worker = self._worker(tool, made, place, scratch, log, secrets)
 
@@ -103,22 +112,39 @@ class Payer(NamedTuple):
         return "" if found.outcome == Outcome.SUCCESS else found.reason or str(found.outcome)
 
     def _listed(self, made: Made) -> tuple[str, ...]:
-        """The secrets that whoever made it had: its stage's, or its environment's."""
-        plan = self.record.plan
-        if made.component:
-            return next((one.secrets for one in plan.stages if one.name == made.stage), ())
-        return next((one.secrets for one in plan.environments if one.name == made.environment), ())
+        """The secrets that whoever made it had: its environment's, and its component's or its stage's."""
+        plan = self._plan_of(made)
+        of_place = next(
+            (one.secrets for one in plan.environments if one.name == made.environment), ()
+        )
+        return (*of_place, *_named(self._makers(made), made, "secrets"))
 
     def _passed(self, made: Made) -> tuple[str, ...]:
-        """The variables that the stage which made it is given."""
-        stages = self.record.plan.stages if made.component else ()
-        return next((one.pass_env for one in stages if one.name == made.stage), ())
+        """The variables that whoever made it is given."""
+        return _named(self._makers(made), made, "pass_env")
+
+    def _makers(self, made: Made) -> Sequence[Stage | Component]:
+        plan = self._plan_of(made)
+        if not made.is_component:
+            return plan.stages if made.component else ()
+        known = made.environment in [one.name for one in plan.environments]
+        return components_in(plan, made.environment) if known else ()
+
+    def _plan_of(self, made: Made) -> Plan:
+        """The plan by which it was made; of what another journal says this one's, with which it was compared."""
+        own = made_here(self.record.journal, made)
+        return self.record.plan if not own else self._record_of(made).plan
+
+    def _record_of(self, made: Made) -> RunRecord:
+        """The run that made it: its options are those of its own plan."""
+        own = self.record
+        return own if made.run == own.run else RunRecord.attach(own.journal, made.run)
 
     def _options(self, made: Made) -> dict[str, Any]:
-        record = self.record
+        record = self._record_of(made)
         values = Values(
             record.version, record.run, record.revision,
-            described(artifacts(record, check=False)), self.environ,
+            described(artifacts(record, check=False)), self.environ, None,
         )  # fmt: skip
         return resolve_options(made.options, values)
 
@@ -134,9 +160,9 @@ class Payer(NamedTuple):
         fields = Fields(
             checkout=scratch,
             scratch=scratch,
-            version=self.record.version,
+            version=self._record_of(made).version,
             run=made.run,
-            revision=self.record.revision,
+            revision=self._record_of(made).revision,
             stage=made.stage,
             deliverable=made.deliverable,
             environment=EnvironmentRef(
@@ -144,8 +170,11 @@ class Payer(NamedTuple):
             ),
             handle=made.handle,
             resource=made.id,
+            component=made.component if made.is_component else "",
+            host=made.host,
+            turn=self.turn,
         )
-        request = ToolRequest(tool, "destroy", self._options(made), fields, dict(secrets))
+        request = ToolRequest(tool, made.taken_by, self._options(made), fields, dict(secrets))
         return ToolWorker(request, on_intend=_refuse_intent, on_progress=log.note)
 
 
@@ -158,6 +187,11 @@ def is_planned(plan: Plan, made: Made) -> bool:
         made.lifetime, made.instance,
     ):  # fmt: skip
         return False
+    if made.is_component:
+        return place is not None and any(
+            (one.name, one.tool, one.options) == (made.component, made.tool, made.options)
+            for one in components_in(plan, made.environment)
+        )
     makers: Iterable[Stage | Environment] = (
         [
             one
@@ -168,6 +202,15 @@ def is_planned(plan: Plan, made: Made) -> bool:
         else [one for one in plan.environments if one.name == made.environment]
     )
     return any((one.tool, one.options) == (made.tool, made.options) for one in makers)
+
+
+def _named(makers: Sequence[Stage | Component], made: Made, what: str) -> tuple[str, ...]:
+    """A list of whoever made it: the component, or the stage."""
+    for one in makers:
+        if one.name == (made.component if isinstance(one, Component) else made.stage):
+            found: tuple[str, ...] = getattr(one, what)
+            return found
+    return ()
 
 
 def _refuse_intent(handle: Any) -> None:
@@ -181,9 +224,11 @@ def _refuse_intent(handle: Any) -> None:
 def latest(made: Sequence[Made]) -> list[tuple[Made, list[str]]]:
     """The last handle of each tool and component on each machine, with all that it stands for. ``made`` is
     newest first: a later handle describes what an earlier one began."""
-    groups: dict[tuple[str, str, str, str], list[Made]] = {}
+    groups: dict[tuple[str, ...], list[Made]] = {}
     for one in made:
-        groups.setdefault((one.instance, one.tool, one.component, one.node), []).append(one)
+        # Each instance of a component is one of its own.
+        own = one.id if one.is_component else ""
+        groups.setdefault((one.instance, one.tool, one.component, one.node, own), []).append(one)
     return [(found[0], [one.id for one in found]) for found in groups.values()]
 
 

@@ -20,6 +20,7 @@ from cxlocal.runner.pieces import PieceRecord
 from cxlocal.runner.placements import known_uri
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.turns import Door, Turns, enter
+from cxlocal.text import quoted
 
 if TYPE_CHECKING:
     from cxlocal.plan.free import AnyStage
@@ -101,6 +102,14 @@ def deployment_of(
     planned = record.find_stage(stage.name)
     if planned is None:
         return None
+    if planned.by_components:
+        raise Refused(
+            f"{stage.name} deploys the components of {planned.environment}",
+            why="their tools do that; no other command can stand in for them",
+            hint=f"cxlocal run --to {quoted(planned.environment)}, or: cxlocal deploy VERSION --to"
+            f" {quoted(planned.environment)}",
+            name="by-components",
+        )
     planned = replace(planned, tool="", verb="")
     place = admission.lasting_place(record.plan, planned)
     return None if place is None else ToldDeployment(record, planned, place, way, warn, turns)

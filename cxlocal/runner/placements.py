@@ -153,12 +153,15 @@ def deployed_drafts(
     reason: str = "",
     details: Mapping[str, Any] | None = None,
     version_of: RunRecord | None = None,
+    deployment: str = "",
+    also_replaces: Sequence[str] = (),
 ) -> list[Draft]:
     """A version runs in an environment now; it replaces what the journal says was live there.
 
     ``version_of`` is the run that made the version, where it is not this one (rollback, deploy of
     an older run). ``kind`` is worked out: deployed the first time, rolledback where something newer is
-    replaced, else upgraded.
+    replaced, else upgraded. ``deployment``: its id where it has one already; ``also_replaces``: other
+    deployments that end with it.
     """
     made_by = version_of or record
     instance = instance_of(record, environment)
@@ -175,7 +178,8 @@ def deployed_drafts(
             record.ref,
             kind=chosen,
             # It has had its id since it began; only in an environment of one run is that not said.
-            event_id=record.open_deployment(stage_run)
+            event_id=deployment
+            or record.open_deployment(stage_run)
             or mark_id(record.journal.ids.uuid(), record.ref.deliverable),
             service=service,
             environment=environment.name,
@@ -184,7 +188,7 @@ def deployed_drafts(
             version=made_by.version,
             number=made_by.number,
             version_run=made_by.run,
-            replaces=[row["deployment"] for row in before],
+            replaces=[*(row["deployment"] for row in before), *also_replaces],
             uri=uri,
             stage_run=stage_run,
             actor=actor._asdict(),

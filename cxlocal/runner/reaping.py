@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cxlocal.domain import Actor
-from cxlocal.errors import Refused
+from cxlocal.errors import Refused, UsageError
 from cxlocal.events.resources import run_given_up
 from cxlocal.journal.file import Journal
 from cxlocal.runner import orphans, recovery
 from cxlocal.runner.record import RunRecord
-from cxlocal.runner.resources import Made, standing
+from cxlocal.runner.resources import Made, record_gone, standing
 from cxlocal.runner.source import Machine
-from cxlocal.text import duration_text
+from cxlocal.text import duration_text, quoted
 from cxlocal.values import NamedTuple
 
 LAST_HEARD = """
@@ -42,7 +42,7 @@ def reap(journal: Journal, machine: Machine, *, dry_run: bool = False) -> Reaped
     """Take away what runs that are over left behind, whatever machine made it; with ``dry_run`` only look.
     Call after ``catch_up``."""
     cut_off = [orphan.run for orphan in orphans.orphans(journal)]
-    made = [one for one in standing(journal) if one.lifetime == "per-run"]
+    made = [one for one in standing(journal) if one.lifetime == "per-run" or one.due]
     lapsed = _lapsed(journal, made)
     over = {*cut_off, *lapsed}
     owed = tuple(one for one in made if one.due or one.run in over)
@@ -67,6 +67,31 @@ def give_up(journal: Journal, run: str, why: str, actor: Actor) -> None:
             name="still-running",
         )
     _record(journal, run, "asked", why, actor)
+
+
+def forget(journal: Journal, resource: str, why: str) -> Made:
+    """Say that nobody will ever take something away. Raises UsageError where it is not known, Refused where
+    it serves."""
+    found = [one for one in standing(journal) if len(resource) >= 4 and one.id.startswith(resource)]
+    if len(found) != 1:
+        raise UsageError(
+            f"{resource!r} is the id of {'several things' if found else 'nothing'} that exists",
+            why="as far as the journal here knows",
+            hint='cxlocal sql "select * from resources_now" lists what exists',
+            name="no-such-resource",
+        )
+    [one] = found
+    if one.serves:
+        raise Refused(
+            f"{one.id[:8]} serves {one.component} in {one.instance}",
+            why="what serves is not forgotten",
+            hint=f"deploy something else into {one.instance}, or take that down: cxlocal env destroy"
+            f" {quoted(one.instance)}",
+            name="serves",
+        )
+    record = RunRecord.attach(journal, one.run)
+    record_gone(record, [one.id], how="given up", why=why)
+    return one
 
 
 def _record(journal: Journal, run: str, how: str, why: str, actor: Actor | None = None) -> None:

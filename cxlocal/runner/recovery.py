@@ -10,7 +10,7 @@ from cxlocal.errors import CxError, Trouble
 from cxlocal.hooks.manager import Manager, load
 from cxlocal.journal.file import Journal
 from cxlocal.processes.supervisor import Supervisor
-from cxlocal.runner import leftovers, orphans
+from cxlocal.runner import leftovers, locks, orphans, turns
 from cxlocal.runner.driver import drive
 from cxlocal.runner.own_plan import require_plan_of_folder
 from cxlocal.runner.own_words import made_here
@@ -43,7 +43,7 @@ def recover(journal: Journal, machine: Machine) -> list[str]:
         _tell_left(machine, left)
     left = leftovers.end_unlocked(journal.home, journal.clock)
     _tell_left(machine, left)
-    if found or any(is_own(journal, one) for one in due(journal)):
+    if found or any(is_own(journal, one) for one in due(journal) if one.lifetime == "per-run"):
         pay_due(journal, machine)
     return [orphan.run for orphan in found]
 
@@ -62,12 +62,18 @@ def pay_due(
     journal: Journal, machine: Machine, *, of_others: bool = False
 ) -> list[tuple[Made, str]]:
     """Take away what runs that are over left behind; what could not be, and why. ``of_others``: what
-    other machines made, too.
+    other machines made, too, and what is due in lasting environments.
 
     Environments of this machine that had nothing to destroy are closed too.
     """
     unpaid: list[tuple[Made, str]] = []
-    owed = [one for one in due(journal) if of_others or is_own(journal, one)]
+    all_due = due(journal)
+    owed = [
+        one for one in all_due if one.lifetime == "per-run" and (of_others or is_own(journal, one))
+    ]
+    for one in all_due if of_others else ():
+        if one.lifetime != "per-run":
+            unpaid += _pay_lasting(journal, machine, one)
     for run in dict.fromkeys(one.run for one in owed):
         unpaid += _pay_run(journal, machine, run, [one for one in owed if one.run == run])
     still = {one.instance for one, _ in unpaid}
@@ -80,6 +86,21 @@ def pay_due(
         if instance not in still:
             _close_cut_off(machine, journal, run, name, instance)
     return unpaid
+
+
+def _pay_lasting(journal: Journal, machine: Machine, made: Made) -> list[tuple[Made, str]]:
+    """Take away one of a lasting environment, unless somebody deploys there: they may put it back."""
+    open_there = turns.open_turns(journal, made.deliverable, made.instance)
+    if open_there:
+        return [(made, f"{turns.holder(open_there[0])} deploys there")]
+    path = locks.environment_lock(journal.home, made.deliverable, made.instance)
+    lock = locks.take(path, "env reap")
+    if lock is None:
+        return [(made, f"{locks.holder(path)} deploys there")]
+    try:
+        return _pay_run(journal, machine, made.run, [made])
+    finally:
+        lock.release()
 
 
 def destroy_environment(

@@ -40,7 +40,7 @@ from cxlocal.runner.source import Machine, Source, open_store
 from cxlocal.runner.stage_outputs import put_back
 from cxlocal.runner.turns import Door, enter
 from cxlocal.runner.workspace import discard
-from cxlocal.text import parse_utc
+from cxlocal.text import parse_utc, quoted
 from cxlocal.values import NamedTuple
 
 OPEN_STAGES = """
@@ -64,6 +64,8 @@ class Order(NamedTuple):
     """Let the tool put back what it had, if it can."""
     offline: bool = False
     """The store is not to be asked."""
+    repair: bool = False
+    """Nothing is deployed: what serves is recorded as that."""
     anyway: bool = False
     """It may have been taken back from a target."""
 
@@ -95,6 +97,13 @@ def ship(machine: Machine, journal: Journal, order: Order) -> Shipped:
     source, record = find_run(machine, journal, order.run, runs_stages=True)
     require(journal, record.ref.deliverable, "push")
     stages = deploy_stages(record, order.environment)
+    if order.repair and not all(one.by_components for one in stages):
+        raise UsageError(
+            f"{order.environment} is not made of components",
+            why="only these can be found by their labels",
+            hint=f"cxlocal env confirm {quoted(order.environment)} --live VERSION says what is live",
+            name="no-components",
+        )
     refuse_running(journal, record, "wait for it: it deploys by itself")
     store = _store(machine, source, journal, order)
     try:
@@ -179,9 +188,11 @@ def _ship(
     )
     try:
         names = [stage.name for stage in stages]
-        # An undo needs the tool's handle alone; a deployment needs the bytes.
+        # An undo needs the tool's handle alone, and instances that still stand need nothing; a deployment
+        # needs the bytes.
+        standing = order.repair or (order.back and all(one.by_components for one in stages))
         work = make_work(
-            machine, source, record, workspace, names, needs_bytes=not order.undo,
+            machine, source, record, workspace, names, needs_bytes=not (order.undo or standing),
             run_named=order.run_named,
             again=again(record, order),
         )  # fmt: skip
@@ -190,10 +201,13 @@ def _ship(
         work.doors[order.environment] = door
         work.send_first = first_sender(record.journal, store, source, machine.voice.warn)
         if order.undo and not can_undo(source.manager, stages):
-            order, work.artifacts = order._replace(undo=False), artifacts(record)
+            order = order._replace(undo=False)
+            if not standing:
+                work.artifacts = artifacts(record)
         _close_cut_off(record, names)
         work.deployment_reason = work.reason = order.reason
         work.allow_older, work.back, work.anyway = order.allow_older, order.back, order.anyway
+        work.repair = order.repair
         put_back(work, record.succeeded())
         # Retries are for runs; a person who deploys sees what happens and decides.
         stages = [

@@ -18,6 +18,7 @@ from cxlocal.events.document import Draft
 from cxlocal.events.resources import (
     EXPIRES_SECONDS,
     Intent,
+    Turned,
     resource_gone,
     run_cutover,
     run_intended,
@@ -28,12 +29,14 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.whereabouts import machine_mark
 from cxlocal.plan.types import Environment, Stage
 from cxlocal.runner.record import RunRecord
+from cxlocal.text import parse_utc
 from cxlocal.values import NamedTuple
 
 # sql: constants; one statement for each question, so that each finds its index
 _STANDING = """
 SELECT resource AS id, run, deliverable, environment, instance, component, stage, tool, options, handle,
-  lifetime, machine, node, stage_run, serves, due, expires_seconds
+  lifetime, machine, node, stage_run, serves, due, expires_seconds, verb, host, address, version, deployment,
+  weight, spare, released_at, keep_seconds
 FROM resources_now {} ORDER BY serves DESC, since DESC, resource
 """
 STANDING = _STANDING.format("")
@@ -78,8 +81,35 @@ class Made(NamedTuple):
     stage_run: str
     serves: bool
     due: bool
-    """It was made for a run that is over or given up."""
+    """Somebody has to take it away: it was made for a run that is over or given up; or for a lasting
+    environment, serves nowhere and is not kept, and its deployment is over."""
     expires_seconds: int
+    verb: str
+    """What made it: create, provision, deploy."""
+    host: str
+    address: str
+    version: str
+    """What it runs; of others than components the version of its run."""
+    deployment: str
+    """The deployment that made it."""
+    weight: int
+    """Its share of what comes, in percent, where it serves."""
+    spare: bool
+    """One of a component of a lasting environment that serves nowhere, and whose deployment is over."""
+    released_at: str
+    """Since when something else serves in its place (UTC); empty where it never served, or for something that
+    was replaced itself."""
+    keep_seconds: int
+
+    @property
+    def is_component(self) -> bool:
+        """It belongs to a component, and not to a stage or to the environment as a whole."""
+        return bool(self.component) and self.verb in ("create", "provision")
+
+    @property
+    def taken_by(self) -> str:
+        """The verb that takes it away."""
+        return "remove" if self.verb == "create" else "destroy"
 
 
 def is_own(journal: Journal, made: Made) -> bool:
@@ -161,11 +191,23 @@ def _standing(journal: Journal, sql: str, *asked: str) -> list[Made]:
             **{
                 **row,
                 "options": json.loads(row["options"]), "handle": json.loads(row["handle"]),
-                "serves": bool(row["serves"]), "due": bool(row["due"]),
+                "serves": bool(row["serves"]), "spare": bool(row["spare"]),
+                "due": bool(row["due"]) or _is_over(row, journal.clock.now_ms()),
             }
         )
         for row in journal.query(sql, asked)
     ]  # fmt: skip
+
+
+def _is_over(row: Mapping[str, Any], now_ms: int) -> bool:
+    """Whether one of a lasting environment is due, by the clock of whoever would take it away: it served
+    until lately, and is kept for a quick way back. A cutover in the future is not over."""
+    if not row["spare"]:
+        return False
+    if not row["released_at"]:
+        return True
+    until: int = parse_utc(row["released_at"]) + row["keep_seconds"] * 1000
+    return until <= now_ms
 
 
 def handle_of(
@@ -212,15 +254,14 @@ def cutover_drafts(
     former = [
         one for one in there if one not in own and (not tool.here or is_own(record.journal, one))
     ]
-    cutover = run_cutover(
-        record.ref,
-        deployment=deployment,
-        component=stage.name,
+    turned = Turned(
+        stage.name,
+        deployment,
         before={one.id: 100 for one in former if one.serves},
         after={one.id: 100 for one in own},
     )
     return [
-        cutover,
+        run_cutover(record.ref, [turned]),
         *(resource_gone(record.ref, resource=one.id, how="taken over") for one in former),
     ]
 

@@ -288,6 +288,11 @@ def find_secrets(
     users = [(one.secrets, one.tool) for one in plan.stages if one.name in stages]
     users += [(one.secrets, one.tool) for one in plan.environments if one.name in places]
     users += [(one.secrets, one.tool) for one in plan.published_to if one.name in targets]
+    for stage in plan.stages:
+        if stage.name in stages and stage.by_components:
+            from cxlocal.plan.components import components_in  # who has none needs none of this
+
+            users += [(one.secrets, one.tool) for one in components_in(plan, stage.environment)]
     wanted: dict[str, None] = {}
     for names, tool in users:
         wanted.update(dict.fromkeys(names))

@@ -24,6 +24,7 @@ from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
+    from cxlocal.errors import CxError
     from cxlocal.events.document import Draft
     from cxlocal.hooks.manager import Manager
     from cxlocal.hooks.report import ReportReader
@@ -61,6 +62,8 @@ class Worked(NamedTuple):
     drafts: tuple[Draft, ...] = ()
     seconds: float | None = None
     """How long it took, measured; None where nothing was started."""
+    refused: CxError | None = None
+    """It was not let in after all, and nothing was changed."""
 
 
 class Work:
@@ -96,6 +99,8 @@ class Work:
         """A version that was taken back from a target may be deployed."""
         self.back = False
         """What is deployed goes back: a rollback."""
+        self.repair = False
+        """Nothing is deployed: what serves is recorded as that."""
         self.deployment_reason = ""
         self.turns: Turns | None = None
         """Asks whose turn it is at a lasting environment; None where no other machine can be asked."""

@@ -220,6 +220,8 @@ def _component_variables(ctx: Context) -> dict[str, str]:
     for name, value in (("CXLOCAL_BEHIND", ctx.behind), ("CXLOCAL_HOST", ctx.host)):
         if value:
             told[name] = value
+    if ctx.back:
+        told["CXLOCAL_BACK"] = "1"
     told["CXLOCAL_WANTED"] = "\n".join(f"{one}={weight}" for one, weight in ctx.wanted.items())
     for one, address in ctx.addresses.items():
         told[f"CXLOCAL_ADDRESS_{variable_part(one)}"] = address

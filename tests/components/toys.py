@@ -45,3 +45,35 @@ PREVIEW = 'test -f "$DESK/db" || echo "make the table orders"'
 WEB = {"create": CREATE, "remove": REMOVE, "observe": OBSERVE}
 LB = {"rotate": ROTATE, "drain": DRAIN, "observe": WEIGHTS}
 DB = {"apply": APPLY, "preview": PREVIEW}
+
+
+def table(verbs: dict[str, str]) -> str:
+    """The ``with`` table of a component; braces are doubled, as single ones are placeholders."""
+    lines = []
+    for verb, command in verbs.items():
+        doubled = command.replace("{", "{{").replace("}", "}}")
+        lines.append(f"{verb} = '''{doubled}'''")
+    return "\n".join(lines)
+
+
+def component(name: str, verbs: dict[str, str], keys: str = "") -> str:
+    """The tables of one component."""
+    return (
+        f'[components.{name}]\ntool = "commands"\npass_env = ["DESK"]\n{keys}\n'
+        f"[components.{name}.with]\n{table(verbs)}\n"
+    )
+
+
+STAGES = """
+[stages]
+build = { command = "cp site.txt app.txt", produces = { app = "app.txt" } }
+live = { kind = "deploy", environment = "production", needs = ["build"] }
+[environments]
+production = { protected = false }
+"""
+CONFIG = (
+    STAGES
+    + component("db", DB, "mutable = true")
+    + component("lb", LB, "mutable = true")
+    + component("web", WEB, 'artifact = "app"\ncount = 2\nneeds = ["db"]\nbehind = "lb"\n')
+)

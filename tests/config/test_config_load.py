@@ -414,14 +414,6 @@ LATER = [
     ("[[freezes]]", "cx.toml: the key 'freezes' belongs to a later version of cxlocal"),
     ("[emergency]", "cx.toml: the key 'emergency' belongs to a later version of cxlocal"),
     (
-        "[environments.live]\nmutable = []",
-        "cx.toml, environment \"live\": the key 'mutable' belongs to a later version of cxlocal",
-    ),
-    (
-        "[environments.live]\nimmutable = []",
-        "cx.toml, environment \"live\": the key 'immutable' belongs to a later version of cxlocal",
-    ),
-    (
         "[store]\nca = 'x'",
         "cx.toml, [store]: the key 'ca' belongs to a later version of cxlocal",
     ),

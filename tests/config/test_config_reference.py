@@ -10,7 +10,7 @@ from typing import Any, get_args
 import jsonschema
 import pytest
 
-from cxlocal.config import types
+from cxlocal.config import component_types, types
 from cxlocal.config.load import CHOICES, LATER, NAMED, SINGLE, parse
 from cxlocal.config.reference import BEGIN, END, insert, key_list
 from cxlocal.config.schema import schema
@@ -47,7 +47,8 @@ def test_every_variable_that_sets_something_is_in_the_page() -> None:
 
 
 def tables() -> list[type[types.Table]]:
-    found = [one for one in vars(types).values() if isinstance(one, type)]
+    named = {**vars(types), **vars(component_types)}
+    found = [one for one in named.values() if isinstance(one, type)]
     return [one for one in found if issubclass(one, types.Table) and one is not types.Table]
 
 

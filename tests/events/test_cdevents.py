@@ -60,7 +60,7 @@ def drafts() -> list[Draft]:
         publications.publication_withdrawn(REF, PUBLICATION, how="yanked", why="w"),
         turns.turn_ended(REF, turn=RUN, how="taken", why="gone", actor={"id": "a"}),
         resources.run_given_up(REF, how="asked", why="gone", actor={"id": "a"}),
-        resources.run_cutover(REF, deployment=RUN, component="s", before={}, after={RUN: 100}),
+        resources.run_cutover(REF, [resources.Turned("s", RUN, {}, {RUN: 100})]),
         resources.environment_closed(
             REF, name="e", instance="e", reason="r", turn=1, replaces=[], deployments=[RUN]
         ),

@@ -12,6 +12,11 @@ PAGE = ROOT / "docs" / "faults.md"
 BETWEEN = "Faults between machines and stores"
 PROMISES = [f"P{number}" for number in range(1, 21)]
 FAULTS = {
+    "A machine that deploys stands still, and another one goes on",
+    "The journal of who deployed is lost",
+    "A deployment of components fails, is killed or cancelled at any step",
+    "A balancer was restarted, or turned by hand",
+    "A change in place would destroy something, or fails in part",
     "Broken or unknown keys",
     "Cycles",
     "A missing tool",

@@ -1,0 +1,424 @@
+"""One deployment of the components of an environment, from the first look to the last one taken away.
+
+Before the cutover everything goes back, after it everything goes forward. What is killed anywhere is gone on with
+by the next deployment there, on whatever machine: first it takes back what was cut off, then it does its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from cxlocal.domain import Outcome
+from cxlocal.errors import CxError, Refused
+from cxlocal.hooks.tool import Applied, Previewed
+from cxlocal.plan.rotation import Deed, Phase
+from cxlocal.plan.types import Component
+from cxlocal.processes.child import End
+from cxlocal.runner import component_record as recorded
+from cxlocal.runner.admission import begin
+from cxlocal.runner.component_look import SERVING_SECONDS, Halt, Looked, Lookout
+from cxlocal.runner.component_rotation import Rotation, Stands
+from cxlocal.runner.payer import words_of
+from cxlocal.runner.resources import Made, record_gone
+from cxlocal.runner.site import Site
+from cxlocal.runner.work import Launch, Worked
+from cxlocal.text import quoted
+
+READY = (Deed.ROTATE, Deed.HOLD, Deed.CUTOVER)
+"""What comes next when the new ones are well, and nothing was turned yet."""
+WEIGHTS_BACK = (Deed.DRAIN, Deed.REMOVE, Deed.GONE)
+"""What comes next on the way back when the weights are those of the record."""
+
+
+class Deployment:
+    """One attempt at the components of an environment."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.lasting = site.environment.lifetime == "lasting"
+        self.mutable = [one for one in site.components if one.mutable]
+        self.replaced = [one for one in site.components if not one.mutable]
+        self.rotations: list[Rotation] = []
+        self.details: dict[str, Any] = {}
+        self.uri = ""
+        self.looked = Looked({})
+        self._lookout = Lookout(site, self._flag)
+        self._known = 0
+        self._id = ""
+        self._former: dict[str, tuple[Made, ...]] = {}
+        """On the way back: instances of that version that still stand and are well, by component."""
+
+    def carry_out(self) -> Generator[Launch, End, Worked]:
+        """All of it. What keeps it from beginning is refused; then nothing was changed."""
+        clock = self.site.work.record.journal.clock
+        started_ms, started = clock.now_ms(), clock.monotonic()
+        refused: CxError | None = None
+        outcome, reason = Outcome.SUCCESS, ""
+        try:
+            yield from self._prepare()
+            outcome, reason = yield from self._change()
+        except Refused as problem:
+            outcome, reason, refused = Outcome.FAILURE, words_of(problem), problem
+        except Halt as halt:
+            outcome, reason = halt.outcome, halt.reason
+        return Worked(
+            outcome, reason, started_ms, clock.now_ms(), details=self.details,
+            seconds=clock.monotonic() - started, refused=refused,
+        )  # fmt: skip
+
+    # before anything is changed
+
+    def _prepare(self) -> Generator[Launch, End, None]:
+        site = self.site
+        self.looked = yield from self._lookout.look()
+        granted = site.work.turn_at(site.stage)
+        journal, name = site.work.record.journal, site.work.plan.deliverable
+        self._known = recorded.known_turn(journal, name, site.instance, granted)
+        fences = [one.turn for one in self.looked.balancers.values()]
+        site.turn = granted or 1 + max([self._known, *fences])
+        self._refuse_unknown_turn(max(fences, default=0))
+        if site.work.repair:
+            self._former = self._shown()
+        elif site.work.back:
+            self._former = yield from self._lookout.former(self.looked)
+        names = ", ".join(one.name for one in self.mutable if site.can(one, "apply"))
+        if self._former and names and site.work.back:
+            site.work.voice.note(f"what was changed in place stays as it is: {names}")
+        if not self._former:
+            for one in self.replaced:
+                site.artifact(one)
+        if not site.work.back and not site.work.repair:
+            yield from self._preview()
+
+    def _refuse_unknown_turn(self, fence: int) -> None:
+        if self.site.work.repair:
+            self._known = max(self._known, fence)
+        if self._known < fence != self.site.turn:
+            name = self.site.environment.name
+            raise Refused(
+                f"a turn stands in {name} that nothing here knows of",
+                why=f"turn {fence} was written at its balancer by a machine whose record is not here",
+                hint="cxlocal sync brings its record; if that machine is gone: cxlocal env repair"
+                f" {quoted(name)}",
+                name="unknown-turn",
+            )
+
+    def _preview(self) -> Generator[Launch, End, None]:
+        """What changing the mutable ones would do. Raises Refused where it would destroy something."""
+        site = self.site
+        for one in self.mutable:
+            if not site.can(one, "preview"):
+                continue
+            found = yield from site.ask(one, "preview", **self._standing(one))
+            if not isinstance(found.result, Previewed):
+                outcome = found.outcome if found.outcome != Outcome.SUCCESS else Outcome.ERROR
+                raise Halt(outcome, f"{one.name}: {found.reason}")
+            self.details.setdefault("preview", {})[one.name] = list(found.result.changes)
+            for line in found.result.changes:
+                site.log.note(f"{one.name}: {line}")
+            if found.result.destroys:
+                raise Refused(
+                    f"{one.name} would lose something in {site.environment.name}",
+                    why="; ".join(found.result.changes) or "its preview says so",
+                    hint="change it so that nothing is destroyed, or do that by hand first",
+                    name="would-destroy",
+                )
+
+    def _shown(self) -> dict[str, tuple[Made, ...]]:
+        """The instances of the version that get traffic, by component: they are to be what serves. Raises
+        Refused where none does."""
+        site = self.site
+        there = recorded.of_components(site)
+        found: dict[str, tuple[Made, ...]] = {}
+        for one in self.replaced:
+            shown = self.looked.balancers.get(one.name)
+            mine = [each for each in there if each.component == one.name]
+            stands = [each for each in mine if each.id in self.looked.there.get(one.name, ())]
+            turned = {each.id for each in shown.resources if each.weight} if shown else set()
+            serving = [each for each in stands if each.id in turned] or [
+                each for each in stands if each.serves
+            ]
+            named = [each for each in serving if each.version == site.work.record.version]
+            if not named:
+                versions = sorted({each.version for each in serving if each.version})
+                raise Refused(
+                    f"no {one.name} of {site.work.record.version} serves in {site.environment.name}",
+                    why=f"what does is of {' and '.join(versions)}"
+                    if versions
+                    else "nothing there gets traffic",
+                    hint=f"cxlocal env repair {quoted(site.environment.name)} --live {quoted(versions[-1])}"
+                    if versions
+                    else f"cxlocal deploy VERSION --to {quoted(site.environment.name)}",
+                    name="not-live",
+                )
+            found[one.name] = tuple(named)
+        return found
+
+    def _standing(self, component: Component) -> dict[str, Any]:
+        """Id and handle of a mutable component that was made there."""
+        for one in recorded.of_components(self.site):
+            if one.component == component.name and one.verb == recorded.PROVISION:
+                return {"resource": one.id, "handle": one.handle, "host": one.host}
+        return {}
+
+    # up to the cutover
+
+    def _change(self) -> Generator[Launch, End, tuple[Outcome, str]]:
+        site = self.site
+        if self.lasting:
+            services = [one.name for one in self.replaced] or [site.work.plan.deliverable]
+            begin(
+                site.work.record, site.stage, site.attempt, site.work.way_of(site.stage),
+                service=services[0], turn=site.turn,
+            )  # fmt: skip
+            self._id = site.work.record.open_deployment(site.stage_run)
+        try:
+            yield from self._rise()
+            self._cut_over()
+        except Refused:
+            raise  # somebody else has the turn: whatever is to be done, they do
+        except Halt as halt:
+            problem = yield from self._fall()
+            return halt.outcome, "; ".join(one for one in (halt.reason, problem) if one)
+        except (CxError, OSError) as error:
+            problem = yield from self._fall()
+            return Outcome.ERROR, "; ".join(one for one in (words_of(error), problem) if one)
+        yield from self._settle()
+        if site.cancelled:
+            return Outcome.CANCEL, f"{site.cancelled}, after the new ones served"
+        return Outcome.SUCCESS, ""
+
+    def _rise(self) -> Generator[Launch, End, None]:
+        self.rotations = [self._rotation(one) for one in self.replaced]
+        for one in self.rotations:
+            yield from self._take_back(one)
+        if not self._former:
+            yield from self._apply()
+        for until in (READY, (Deed.CUTOVER,), (Deed.CUTOVER,)):
+            for one in self.rotations:
+                if until == (Deed.CUTOVER,) and one.fence:
+                    # The balancer may have been restarted meanwhile.
+                    yield from self._see(one)
+                deed = yield from one.go(Phase.RISING, *until)
+                if self.site.cancelled:
+                    raise Halt(Outcome.CANCEL, self.site.cancelled)
+                if deed == Deed.FAIL:
+                    raise Halt(Outcome.FAILURE, one.problem)
+
+    def _rotation(self, component: Component) -> Rotation:
+        there = [
+            one for one in recorded.of_components(self.site)
+            if one.component == component.name and one.verb == recorded.CREATE
+        ]  # fmt: skip
+        idle = [one for one in there if not one.serves]
+        stands = Stands(
+            tuple(one for one in there if one.serves),
+            tuple(one for one in idle if one.spare and not one.due),
+            tuple(one for one in idle if one.due or not (self.lasting and one.spare)),
+        )
+        back_to = self._former.get(component.name, ())
+        if back_to:
+            ids = {one.id for one in back_to}
+            stands = stands._replace(
+                kept=tuple(one for one in stands.kept if one.id not in ids),
+                left=tuple(one for one in stands.left if one.id not in ids),
+            )
+        found = Rotation(
+            self.site, component, stands, self.site.payer(),
+            known=self._known, deployment=self._id, back_to=back_to,
+        )  # fmt: skip
+        found.see(self.looked.balancers.get(component.name))
+        return found
+
+    def _take_back(self, rotation: Rotation) -> Generator[Launch, End, None]:
+        """What an earlier deployment began and did not come to its cutover with goes back first."""
+        shown = self.looked.balancers.get(rotation.component.name)
+        serving = {one.id for one in rotation.stands.serving}
+        turned = shown and {one.id for one in shown.resources if one.weight} != serving
+        if turned and serving:
+            self._flag(
+                "other-weights",
+                f"{rotation.component.behind} in {self.site.environment.name} gave other instances"
+                " traffic than the record says; its weights are set anew",
+            )
+        if rotation.stands.left or (turned and serving):
+            yield from rotation.go(Phase.FALLING)
+
+    def _see(self, rotation: Rotation) -> Generator[Launch, End, None]:
+        balancer = rotation.balancer
+        if balancer is not None and self.site.can(balancer, "observe"):
+            rotation.see(
+                (
+                    yield from self._lookout.observe(
+                        balancer, behind=rotation.component, needed=False
+                    )
+                )
+            )
+
+    def _apply(self) -> Generator[Launch, End, None]:
+        """Change what is changed in place; what serves must be as well afterwards as it was before."""
+        old = [one for one in self.rotations if one.stands.serving]
+        well = []
+        for one in old if self.mutable else ():
+            if not (yield from self._ask_serving(one, 0.0)):
+                well.append(one)
+        changed = False
+        for component in self.mutable:
+            changed = (yield from self._apply_one(component)) or changed
+        for one in well if changed else ():
+            if why := (yield from self._ask_serving(one, SERVING_SECONDS)):
+                raise Halt(Outcome.FAILURE, f"what serves is not well any more: {why}")
+
+    def _ask_serving(self, rotation: Rotation, within: float) -> Generator[Launch, End, str]:
+        addresses = [one.address for one in rotation.stands.serving]
+        return (yield from self.site.probe(rotation.component, addresses, within_seconds=within))
+
+    def _apply_one(self, component: Component) -> Generator[Launch, End, bool]:
+        """Whether anything is different now."""
+        site = self.site
+        yield from self._provision(component)
+        if not site.can(component, "apply"):
+            return False
+        found = yield from site.ask(component, "apply", **self._standing(component))
+        if found.outcome == Outcome.SUCCESS:
+            assert isinstance(found.result, Applied)
+            site.hear(component, found.result.outputs, found.secrets)
+            return found.result.changed
+        left = found.result
+        if isinstance(left, Applied) and left.changed and found.outcome != Outcome.CANCEL:
+            steps = f" after {left.last}" if left.last else ""
+            steps += f", at {left.open}" if left.open else ""
+            self._flag(
+                "half-applied",
+                f"{component.name} in {site.environment.name} may be changed in part{steps}; the next"
+                " deployment applies it again",
+            )
+        raise Halt(found.outcome, f"{component.name}: {found.reason}")
+
+    def _provision(self, component: Component) -> Generator[Launch, End, None]:
+        """Make a mutable component where it was never made, if somebody can take it away again."""
+        site = self.site
+        if component.is_given or self._standing(component) or not site.can(component, "destroy"):
+            return
+        [(one, host)] = recorded.intend(site, component, 1, verb=recorded.PROVISION)
+        if not site.can(component, "provision"):
+            return  # 'apply' makes it
+
+        def keep(handle: object) -> None:
+            recorded.note_made(
+                site, component, one, host, "", handle=handle, verb=recorded.PROVISION
+            )
+
+        found = yield from site.ask(component, "provision", resource=one, host=host, on_intend=keep)
+        if found.outcome != Outcome.SUCCESS:
+            raise Halt(found.outcome, f"{component.name}: {found.reason}")
+
+    def _cut_over(self) -> None:
+        """The commit point."""
+        site = self.site
+        site.work.check_turn(site.stage)
+        self.uri = self._where()
+        after = {one.component.name: list(one.fresh) for one in self.rotations}
+        before = [made for one in self.rotations for made in one.stands.serving]
+        recorded.record_cutover(
+            site, after or {site.work.plan.deliverable: []}, before, first=self._id, uri=self.uri
+        )
+        for one in self.rotations:
+            one.served = True
+        if self.uri:
+            site.work.uris[site.environment.name] = self.uri
+
+    def _where(self) -> str:
+        """Where the environment answers: as its balancer says, or the plan, or its only instance."""
+        for one in self.rotations:
+            said = self.site.said.get(one.component.behind, {}).get("url", "")
+            if said:
+                return said
+        if self._former:
+            return self.site.work.uri_of(self.site.environment)
+        if self.site.environment.uri or len(self.rotations) != 1:
+            return self.site.environment.uri
+        [rotation] = self.rotations
+        addresses = [rotation.addresses.get(one, "") for one in rotation.fresh]
+        if rotation.component.behind or len(addresses) != 1 or not addresses[0]:
+            return ""
+        return addresses[0] if "://" in addresses[0] else f"http://{addresses[0]}"
+
+    # on the nearer side of it
+
+    def _fall(self) -> Generator[Launch, End, str]:
+        """Weights back, and the new ones away; why that could not be done. After a signal only the weights: the
+        rest stays due."""
+        problems = []
+        for one in self.rotations:
+            try:
+                deed = yield from one.go(
+                    Phase.FALLING, *(WEIGHTS_BACK if self.site.cancelled else ())
+                )
+            except CxError as problem:
+                problems.append(words_of(problem))
+                continue
+            if deed in WEIGHTS_BACK:
+                self.site.work.voice.warn(
+                    f"the new ones of {one.component.name} still stand, without traffic; the next"
+                    " deployment takes them away"
+                )
+            self._tell(one)
+        return "; ".join(problems)
+
+    def _settle(self) -> Generator[Launch, End, None]:
+        """Drain the old ones and take away those that nobody keeps, as soon as others know of the cutover."""
+        site = self.site
+        door = site.work.doors.get(site.environment.name)
+        shared = door is None or door.turns is None or door.turns.learn()
+        for one in self.rotations:
+            try:
+                yield from one.go(Phase.SETTLING, shared=shared)
+            except CxError as problem:
+                site.work.voice.warn(f"{one.component.name}: {words_of(problem)}")
+            self._tell(one)
+        if shared and not site.cancelled:
+            yield from self._clear()
+        elif not shared:
+            site.work.voice.warn(
+                "the store does not know of this deployment yet, so the old ones stay; the next"
+                " deployment takes them away"
+            )
+
+    def _clear(self) -> Generator[Launch, End, None]:
+        """Take away what came back although it was gone, and the instances of components that left the file."""
+        site, names = self.site, {one.name for one in self.site.components}
+        for component, resource in self.looked.returned:
+            yield from site.ask(component, "remove", resource=resource)
+        for made in recorded.of_components(site):
+            if made.component not in names and made.spare and not made.serves:
+                if why := (yield from site.payer().take_away(made)):
+                    self._owe(made, why)
+                else:
+                    record_gone(site.work.record, [made.id])
+
+    def _tell(self, rotation: Rotation) -> None:
+        """Say and record what was not drained in time, and what could not be taken away."""
+        for resource in rotation.undrained:
+            self._flag(
+                "not-drained",
+                f"{rotation.component.name} {resource[:8]} still had something under way when its"
+                " time to drain was over",
+            )
+        for made, why in rotation.unpaid:
+            self._owe(made, why)
+        rotation.undrained, rotation.unpaid = [], []
+
+    def _owe(self, made: Made, why: str) -> None:
+        self._flag(
+            "not-removed",
+            f"{made.tool} could not remove {made.component} {made.id[:8]} in {made.instance}: {why}."
+            " It stays owed",
+            made.id,
+        )
+
+    def _flag(self, kind: str, text: str, subject: str = "") -> None:
+        record = self.site.work.record
+        record.record(record.flag_draft(kind, text, subject or self.site.environment.name))
+        self.site.work.voice.warn(text)

@@ -1,0 +1,188 @@
+"""What an environment of components shows before anything is changed, compared with the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from cxlocal.domain import Outcome
+from cxlocal.errors import Refused
+from cxlocal.hooks.tool import Observed
+from cxlocal.plan.types import Component
+from cxlocal.processes.child import End
+from cxlocal.runner import component_record as recorded
+from cxlocal.runner.resources import Made
+from cxlocal.runner.site import Site
+from cxlocal.runner.work import Launch
+from cxlocal.text import counted, quoted
+from cxlocal.values import NamedTuple
+
+SERVING_SECONDS = 5.0
+"""In which what serves, or is to serve again, must answer."""
+
+
+class Halt(Exception):
+    """A deployment that is not to come to its cutover."""
+
+    def __init__(self, outcome: Outcome, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome, self.reason = outcome, reason
+
+
+class Looked(NamedTuple):
+    """What an environment showed before anything was changed."""
+
+    balancers: dict[str, Observed]
+    """By the component whose instances stand behind one."""
+    returned: tuple[tuple[Component, str], ...] = ()
+    """Instances that the record has as gone, and that are there."""
+    there: Mapping[str, frozenset[str]] = MappingProxyType({})
+    """What is there, by component; of those that can be asked."""
+
+
+class Lookout:
+    """Asks the tools of an environment what runs there."""
+
+    def __init__(self, site: Site, flag: Callable[[str, str], None]) -> None:
+        self.site = site
+        self._flag = flag
+        self.replaced = [one for one in site.components if not one.mutable]
+
+    def look(self) -> Generator[Launch, End, Looked]:
+        """What runs there, by its labels, compared with the record."""
+        site, balancers, returned = self.site, {}, []
+        there: dict[str, frozenset[str]] = {}
+        known = recorded.of_components(site)
+        first = not any(one.serves for one in known)
+        for one in self.replaced:
+            if site.can(one, "observe"):
+                seen = yield from self.observe(one)
+                there[one.name] = frozenset(each.id for each in (seen.resources if seen else ()))
+                versions = {each.id: each.version for each in (seen.resources if seen else ())}
+                returned += self._compare(one, there[one.name], known, versions)
+            balancer = site.component(one.behind) if one.behind else None
+            if balancer is not None and site.can(balancer, "observe"):
+                seen_there = yield from self.observe(balancer, behind=one, needed=not first)
+                if seen_there is not None:
+                    balancers[one.name] = seen_there
+        return Looked(balancers, tuple(returned), there)
+
+    def observe(
+        self, component: Component, *, behind: Component | None = None, needed: bool = True
+    ) -> Generator[Launch, End, Observed | None]:
+        told: dict[str, Any] = (
+            {} if behind is None else {"component": behind.name, "behind": component.name}
+        )
+        found = yield from self.site.ask(component, "observe", **told)
+        if isinstance(found.result, Observed):
+            return found.result
+        if found.outcome == Outcome.CANCEL:
+            raise Halt(Outcome.CANCEL, found.reason)
+        if not needed:
+            return None
+        raise Refused(
+            f"{component.name} could not be asked what runs in {self.site.environment.name}",
+            why=found.reason or str(found.outcome),
+            hint="put right what it says; nothing was changed",
+            name="not-observed",
+        )
+
+    def _compare(
+        self,
+        component: Component,
+        ids: frozenset[str],
+        known: Sequence[Made],
+        versions: Mapping[str, str],
+    ) -> list[tuple[Component, str]]:
+        """Instances that the record has as gone. Raises Refused for those that no record knows."""
+        site = self.site
+        mine = {one.id for one in known if one.component == component.name}
+        gone = recorded.gone_among(site.work.record.journal, ids - mine)
+        found = sorted(ids - mine - gone)
+        if found and site.work.repair:
+            recorded.adopt(site, component, found, versions)
+            self._flag(
+                "found-instances",
+                f"{counted(len(found), 'instance')} of {component.name} in {site.environment.name} stood in"
+                f" no journal: {', '.join(found)}",
+            )
+        elif found:
+            raise Refused(
+                f"{counted(len(found), 'instance')} of {component.name} in {site.environment.name}"
+                " stand in no journal here",
+                why=f"{', '.join(found[:3])}: a machine whose record is not here made them",
+                hint="cxlocal sync brings its record; if that machine is gone: cxlocal env repair"
+                f" {quoted(site.environment.name)}",
+                name="found-instances",
+            )
+        missing = [
+            one.id for one in known
+            if one.component == component.name and one.serves and one.id not in ids
+        ]  # fmt: skip
+        if missing:
+            self._flag(
+                "changed-outside",
+                f"{site.environment.name} was changed outside: {', '.join(missing)} of"
+                f" {component.name} should serve and is not there",
+            )
+        return [(component, one) for one in sorted(gone)]
+
+    def former(self, looked: Looked) -> Generator[Launch, End, dict[str, tuple[Made, ...]]]:
+        """The instances that served before, by component, where all of them can simply serve again: they stand
+        and are well. Empty otherwise."""
+        site, run = self.site, self.site.work.record.run
+        there = recorded.of_components(site)
+        former: dict[str, tuple[Made, ...]] = {}
+        for one in self.replaced:
+            mine = [each for each in there if each.component == one.name and each.run == run]
+            idle = [each for each in mine if each.released_at and not each.serves]
+            addresses = [each.address for each in idle]
+            why = yield from site.probe(one, addresses, within_seconds=SERVING_SECONDS)
+            lost = {each.id for each in idle} - looked.there.get(one.name, frozenset(
+                each.id for each in idle
+            ))  # fmt: skip
+            if lost and not why:
+                why = f"{', '.join(sorted(lost))} is not there any more"
+            if why:
+                site.work.voice.note(f"{one.name} is made anew: {why}")
+            if not idle or why:
+                return {}
+            former[one.name] = tuple(idle)
+        return former
+
+
+def what_serves(site: Site) -> Generator[Launch, End, Observed | None]:
+    """What an environment says it runs: the versions of the instances that get traffic, or that the record has as
+    serving, and of those that no record knows. None where no component can be asked."""
+    known = recorded.of_components(site)
+    idle = {one.id for one in known if not one.serves}
+    versions: set[str] = set()
+    instances: dict[str, dict[str, str]] = {}
+    asked = False
+    for one in site.components:
+        if one.mutable or not site.can(one, "observe"):
+            continue
+        found = yield from site.ask(one, "observe")
+        if not isinstance(found.result, Observed):
+            return None
+        asked = True
+        there = {each.id: each.version for each in found.result.resources}
+        weights = (yield from _weights(site, one)) or {}
+        versions |= {there[each] for each in there if each not in idle or weights.get(each)}
+        instances[one.name] = there
+    return (
+        Observed(version=", ".join(sorted(versions)), details={"instances": instances})
+        if asked
+        else None
+    )
+
+
+def _weights(site: Site, component: Component) -> Generator[Launch, End, dict[str, int]]:
+    """What the balancer gives each instance; empty where it cannot be asked."""
+    balancer = site.component(component.behind) if component.behind else None
+    if balancer is None or not site.can(balancer, "observe"):
+        return {}
+    found = yield from site.ask(balancer, "observe", component=component.name, behind=balancer.name)
+    shown = found.result.resources if isinstance(found.result, Observed) else ()
+    return {one.id: one.weight or 0 for one in shown}

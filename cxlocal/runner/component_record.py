@@ -1,0 +1,175 @@
+"""What the record has of the components of an environment, and what is recorded when they change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+from cxlocal.events.belonging import mark_id
+from cxlocal.events.document import Draft
+from cxlocal.events.resources import Intent, Turned, run_cutover, run_intended
+from cxlocal.journal.file import Journal
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.journal.whereabouts import machine_mark
+from cxlocal.plan.components import differences_of, spec_sha256
+from cxlocal.plan.types import Component
+from cxlocal.runner.placements import deployed_drafts, live
+from cxlocal.runner.resources import Made, expires_of, standing_in
+from cxlocal.runner.site import Site
+
+CREATE, PROVISION = "create", "provision"
+KNOWN_TURN = """
+SELECT max(turn) AS turn FROM (
+  SELECT max(turn) AS turn FROM deployment_attempt WHERE deliverable = :name AND instance = :place
+  UNION ALL SELECT max(turn) FROM resource WHERE deliverable = :name AND instance = :place
+  UNION ALL SELECT max(p.position) FROM turn t
+    JOIN turn_position p ON p.node = t.node AND p.sequence = t.sequence
+    WHERE t.deliverable = :name AND t.instance = :place AND p.position <> :own)
+"""
+GONE = """
+SELECT id FROM resource WHERE id IN (SELECT value FROM json_each(?)) AND gone_at IS NOT NULL
+"""
+
+
+def of_components(site: Site) -> list[Made]:
+    """What exists of components there, as far as is known; what serves and what is newest first."""
+    found = standing_in(site.work.record.journal, site.work.plan.deliverable, site.instance)
+    return [one for one in found if one.is_component]
+
+
+def known_turn(journal: Journal, deliverable: str, instance: str, own: int) -> int:
+    """The greatest turn at an environment that the record knows beside ``own``; 0 for none."""
+    catch_up(journal)
+    row = journal.one(KNOWN_TURN, {"name": deliverable, "place": instance, "own": own})
+    return int(row["turn"] or 0) if row else 0
+
+
+def gone_among(journal: Journal, ids: Iterable[str]) -> set[str]:
+    """Those of ``ids`` that the record has as gone."""
+    return {row["id"] for row in journal.query(GONE, (json.dumps(list(ids)),))}
+
+
+def intend(
+    site: Site, component: Component, count: int, *, verb: str = CREATE, deployment: str = ""
+) -> list[tuple[str, str]]:
+    """Draw ids and make them durable, here and, where this machine goes away, at the store: so many instances are
+    about to be made. Each with its host."""
+    record = site.work.record
+    hosts = component.hosts or ("",)
+    found = [(_new_id(site), hosts[at % len(hosts)]) for at in range(count)]
+    record.record(
+        *(
+            run_intended(record.ref, _intent(site, component, one, host, verb, deployment))
+            for one, host in found
+        )
+    )
+    site.work.send_first()
+    return found
+
+
+def _new_id(site: Site) -> str:
+    return mark_id(site.work.record.journal.ids.uuid(), site.work.plan.deliverable)
+
+
+def note_made(
+    site: Site, component: Component, resource: str, host: str, deployment: str,
+    *, handle: object = None, address: str = "", verb: str = CREATE,
+) -> None:  # fmt: skip
+    """Say what is known of an instance since its tool made it, or is about to."""
+    intent = _intent(site, component, resource, host, verb, deployment)
+    record = site.work.record
+    record.record(run_intended(record.ref, intent._replace(handle=handle, address=address)))
+
+
+def adopt(
+    site: Site, component: Component, found: Sequence[str], versions: Mapping[str, str]
+) -> None:
+    """Record instances that no journal knew, as they say of themselves: nobody's, so they are due unless they
+    turn out to serve."""
+    record = site.work.record
+    record.record(
+        *(
+            run_intended(
+                record.ref,
+                _intent(site, component, one, "", CREATE, "")._replace(
+                    version=versions.get(one, ""), keep_seconds=0
+                ),
+            )
+            for one in found
+        )
+    )
+
+
+def _intent(
+    site: Site, component: Component, resource: str, host: str, verb: str, deployment: str
+) -> Intent:
+    plan, place = site.work.plan, site.environment
+    shared = next(one for one in plan.shared_components if one.name == component.name)
+    return Intent(
+        resource=resource,
+        component=component.name,
+        environment=place.name,
+        instance=site.instance,
+        lifetime=place.lifetime,
+        stage=site.stage.name,
+        stage_run=site.stage_run,
+        tool=component.tool,
+        verb=verb,
+        options=component.options,
+        handle=None,
+        machine=machine_mark(),
+        deployment=deployment,
+        expires_seconds=expires_of(place),
+        host=host,
+        version=site.work.record.version,
+        spec_sha256=spec_sha256(shared),
+        differences=differences_of(plan, place.name, component.name),
+        keep_seconds=component.keep_old_seconds,
+        turn=site.turn,
+    )
+
+
+def record_cutover(
+    site: Site, after: Mapping[str, Sequence[str]], before: Sequence[Made], *, first: str, uri: str
+) -> None:
+    """The commit point: one row of what is live for each component, which instances serve it, and what it
+    replaces, in one transaction. ``after``: instances by component; ``first``: the id that the deployment has
+    had since it began, empty where that was not said."""
+    record, work = site.work.record, site.work
+    known = {one.name: one for one in site.components}
+    drafts: list[Draft] = []
+    turned: list[Turned] = []
+    leaving = [
+        row["deployment"] for row in live(record, site.instance) if row["service"] not in after
+    ]
+    for name, resources in after.items():
+        artifact = known[name].artifact if name in known else ""
+        made = deployed_drafts(
+            record,
+            site.environment,
+            service=name,
+            artifact=work.artifacts.get(artifact),
+            uri=uri,
+            stage_run=site.stage_run,
+            actor=record.actor,
+            kind=work.deployment_kind,
+            reason=work.deployment_reason,
+            deployment=first if first and not turned else _new_id(site),
+            also_replaces=leaving if not turned else (),
+        )
+        drafts += made if not turned else made[-1:]
+        deployment = str(made[-1].id)
+        turned.append(
+            Turned(
+                name,
+                deployment,
+                before={one.id: one.weight for one in before if one.component == name},
+                after=dict.fromkeys(resources, share(len(resources))),
+            )
+        )
+    record.record(*drafts, run_cutover(record.ref, turned, turn=site.turn))
+
+
+def share(count: int) -> int:
+    """What each of ``count`` instances gets, in whole percent."""
+    return max(1, 100 // max(1, count))

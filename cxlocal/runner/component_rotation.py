@@ -1,0 +1,310 @@
+"""One component on its way from the old instances to the new ones: carries out what the rule says comes next.
+
+``cxlocal.plan.rotation`` says it; here it is done, and what was seen is remembered for the next question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+
+from cxlocal.domain import Outcome
+from cxlocal.errors import Refused
+from cxlocal.hooks.tool import Created, Observed
+from cxlocal.plan.placeholders import resolve_options
+from cxlocal.plan.rotation import (
+    CHANGING,
+    FULL,
+    Action,
+    Deed,
+    Phase,
+    Resource,
+    Seen,
+    Wanted,
+    next_action,
+)
+from cxlocal.plan.types import Component, RolloutStep
+from cxlocal.processes.child import End
+from cxlocal.runner.component_record import intend, note_made, of_components
+from cxlocal.runner.payer import Payer
+from cxlocal.runner.resources import Made, record_gone
+from cxlocal.runner.site import Site
+from cxlocal.runner.work import Launch
+from cxlocal.text import quoted
+from cxlocal.values import NamedTuple
+
+DEEDS_MAX = 10_000
+"""More of them in one go are no way to an end."""
+NEAR = 0.02
+"""How far what a balancer shows may be from what was wanted: it may know whole numbers up to 256 only."""
+
+
+class Stands(NamedTuple):
+    """What the record has of a component when its deployment begins."""
+
+    serving: tuple[Made, ...] = ()
+    kept: tuple[Made, ...] = ()
+    """They served until lately, and stay for a quick way back."""
+    left: tuple[Made, ...] = ()
+    """They serve nowhere, and nobody keeps them: what was cut off, or is due."""
+
+
+class Rotation:
+    """One component during one deployment."""
+
+    def __init__(
+        self, site: Site, component: Component, stands: Stands, payer: Payer, *,
+        known: int, deployment: str, back_to: Sequence[Made] = (),
+    ) -> None:  # fmt: skip
+        """``known``: the greatest turn that the record knows beside ours. ``back_to``: instances that ran before
+        and are to serve again, instead of new ones."""
+        self.site, self.component, self.stands = site, component, stands
+        self.balancer = site.component(component.behind) if component.behind else None
+        self.problem = ""
+        """Why it is not to come to its cutover."""
+        self.undrained: list[str] = []
+        self.unpaid: list[tuple[Made, str]] = []
+        self._payer = payer
+        self._deployment = deployment
+        self._steps: tuple[RolloutStep, ...] = component.rollout or (RolloutStep(weight=FULL),)
+        if back_to:
+            self._steps = (RolloutStep(weight=FULL),)
+        steps = tuple(one.weight for one in self._steps)
+        total = len(back_to) or component.count
+        self._wanted = Wanted(total, site.turn, known, steps)
+        self._back_to = tuple(back_to)
+        self.fresh: dict[str, Made | None] = {one.id: one for one in back_to}
+        """The new ones, or those that are to serve again; None for what is made here."""
+        self._hosts: dict[str, str] = {}
+        there = [*back_to, *(one for group in stands for one in group)]
+        self._there = {one.id: one for one in there}
+        self._running = set(self._there)
+        self._gone: set[str] = set()
+        self.addresses = {one.id: one.address for one in there}
+        self._well: dict[str, bool] = {}
+        self._weights: Mapping[str, int] = {}
+        self._fence = 0
+        self._busy = {one.id for one in stands.serving}
+        self._held = 0
+        self.served = False
+        """The new ones serve, by the record."""
+
+    def see(self, found: Observed | None) -> None:
+        """What the balancer shows; None where it cannot be asked, so its weights are set anew."""
+        if found is None:
+            return
+        self._weights = {one.id: one.weight for one in found.resources if one.weight}
+        self._fence = found.turn
+        self._busy |= set(self._weights)
+
+    @property
+    def fence(self) -> int:
+        """The turn that stands at the balancer."""
+        return self._fence
+
+    def go(self, phase: Phase, *until: Deed, shared: bool = True) -> Generator[Launch, End, Deed]:
+        """Do what comes next until it is one of ``until``, or nothing more can be done: that deed. Raises
+        Refused where somebody else has the turn."""
+        for _ in range(DEEDS_MAX):
+            action = self._next(phase, shared=shared)
+            if action.deed == Deed.STOP:
+                raise self._stopped()
+            if action.deed in until or action.deed in (Deed.DONE, Deed.FAIL):
+                return action.deed
+            if action.deed in CHANGING:
+                self.site.work.check_turn(self.site.stage)
+            yield from self._do(action, phase)
+            if self.problem and phase == Phase.RISING:
+                return Deed.FAIL
+            if self.site.cancelled and phase != Phase.FALLING:
+                return Deed.FAIL
+        raise AssertionError(f"{self.component.name} comes to no end")
+
+    def _next(self, phase: Phase, *, shared: bool) -> Action:
+        action = self._asked(phase, shared=shared)
+        if action.deed == Deed.ROTATE and self._fence >= self._wanted.turn and self._shows(action):
+            self._weights = action.weights
+            action = self._asked(phase, shared=shared)
+        return action
+
+    def _asked(self, phase: Phase, *, shared: bool) -> Action:
+        seen = Seen(
+            frozenset(self._running), self._well, self._weights, frozenset(self._busy), self._fence,
+            0, self._held, shared,
+        )  # fmt: skip
+        return next_action(self._wanted, self._resources(phase), seen, phase)
+
+    def _resources(self, phase: Phase) -> list[Resource]:
+        stands = self.stands
+        old_serves = not self.served
+        # Those that are to serve again were there before: on the way back they stay as they were.
+        fresh_stays = phase == Phase.FALLING
+        found = [
+            Resource(
+                one, fresh=not (made and fresh_stays), serves=self.served,
+                kept=bool(made), gone=one in self._gone,
+            )
+            for one, made in self.fresh.items()
+        ]  # fmt: skip
+        found += [
+            Resource(
+                one.id, serves=old_serves, kept=self.served and self.component.keep_old_seconds > 0,
+                gone=one.id in self._gone,
+            )
+            for one in stands.serving
+            if one.id not in self.fresh
+        ]  # fmt: skip
+        # Only the predecessor is kept: a cutover makes those before it due.
+        found += [
+            Resource(one.id, kept=not self.served, gone=one.id in self._gone)
+            for one in stands.kept
+            if one.id not in self.fresh
+        ]
+        return found + [
+            Resource(one.id, fresh=phase == Phase.FALLING, gone=one.id in self._gone)
+            for one in stands.left
+            if one.id not in self._gone
+        ]
+
+    def _shows(self, action: Action) -> bool:
+        """Whether the balancer shows these shares, in whatever numbers."""
+        shown, wanted = self._weights, action.weights
+        if set(shown) != set(wanted):
+            return False
+        total, whole = sum(shown.values()), sum(wanted.values())
+        return all(abs(shown[one] / total - wanted[one] / whole) < NEAR for one in wanted)
+
+    def _stopped(self) -> Refused:
+        return Refused(
+            f"another turn stands at {self.component.behind}",
+            why=f"turn {self._fence} was written there, and nothing here knows of it: somebody changed"
+            f" {self.site.environment.name} whose record is not here",
+            hint="cxlocal sync brings its record; if that machine is gone: cxlocal env repair"
+            f" {quoted(self.site.environment.name)}",
+            name="unknown-turn",
+        )
+
+    def _do(self, action: Action, phase: Phase) -> Generator[Launch, End, None]:
+        if action.deed == Deed.INTEND:
+            self._intend()
+        elif action.deed == Deed.CREATE:
+            yield from self._create(action.resource)
+        elif action.deed == Deed.CHECK:
+            yield from self._check(action.resource)
+        elif action.deed == Deed.ROTATE:
+            yield from self._rotate(action.weights, hurried=phase == Phase.FALLING)
+        elif action.deed == Deed.HOLD:
+            yield from self._hold()
+        elif action.deed == Deed.DRAIN:
+            yield from self._drain(action.resource)
+        elif action.deed == Deed.REMOVE:
+            yield from self._remove(action.resource)
+        elif action.deed == Deed.GONE:
+            record_gone(self.site.work.record, [action.resource])
+            self._gone.add(action.resource)
+
+    def _intend(self) -> None:
+        for one, host in intend(
+            self.site, self.component, self.component.count, deployment=self._deployment
+        ):
+            self.fresh[one] = None
+            self._hosts[one] = host
+
+    def _create(self, resource: str) -> Generator[Launch, End, None]:
+        site, component = self.site, self.component
+        host = self._hosts.get(resource, "")
+
+        def keep(handle: object) -> None:
+            note_made(site, component, resource, host, self._deployment, handle=handle)
+
+        variables = resolve_options(component.env, site.values({}))
+        found = yield from site.ask(
+            component, "create", on_intend=keep, resource=resource, host=host,
+            artifact=site.artifact(component), variables=variables,
+        )  # fmt: skip
+        if found.outcome != Outcome.SUCCESS:
+            self.problem = found.reason or str(found.outcome)
+            return
+        assert isinstance(found.result, Created)
+        self._running.add(resource)
+        self.addresses[resource] = found.result.address
+        handle = found.handles[-1] if found.handles else None
+        note_made(
+            site, component, resource, host, self._deployment, handle=handle,
+            address=found.result.address,
+        )  # fmt: skip
+
+    def _check(self, resource: str) -> Generator[Launch, End, None]:
+        site, address = self.site, self.addresses.get(resource, "")
+        why = yield from site.probe(self.component, [address])
+        if not why:
+            why = yield from site.check(self.component, resource, address)
+        self._well[resource] = not why
+        if why:
+            self.problem = f"{self.component.name} is not well: {why}"
+
+    def _rotate(self, weights: Mapping[str, int], *, hurried: bool) -> Generator[Launch, End, None]:
+        if self.balancer is not None:
+            found = yield from self.site.ask(
+                self.balancer, "rotate", component=self.component.name, behind=self.balancer.name,
+                wanted=dict(weights), hurried=hurried or bool(self.site.cancelled),
+                addresses={one: at for one, at in self.addresses.items() if at},
+            )  # fmt: skip
+            if found.outcome != Outcome.SUCCESS:
+                self.problem = f"{self.balancer.name} could not be turned: {found.reason}"
+                if hurried or self.served:
+                    raise Refused(
+                        self.problem, why="which instances get something is not known",
+                        hint=f"put {self.balancer.name} right; the next deployment sets its weights",
+                        name="not-turned",
+                    )  # fmt: skip
+                return
+        self._weights = dict(weights)
+        self._busy |= set(weights)
+        self._fence = max(self._fence, self._wanted.turn)
+
+    def _hold(self) -> Generator[Launch, End, None]:
+        step, last = self._steps[self._held], self._held == len(self._steps) - 1
+        addresses = [self.addresses.get(one, "") for one in self.fresh]
+        why = ""
+        if step.hold_seconds or not last:
+            why = yield from self.site.probe(
+                self.component, addresses, hold_seconds=step.hold_seconds, within_seconds=0
+            )
+            for one in self.fresh:
+                why = why or (
+                    yield from self.site.check(self.component, one, self.addresses.get(one, ""))
+                )
+        self._held += 1
+        if why:
+            self.problem = f"{self.component.name} at {step.weight} %: {why}"
+
+    def _drain(self, resource: str) -> Generator[Launch, End, None]:
+        self._busy.discard(resource)
+        balancer, limit = self.balancer, self.component.drain_seconds
+        if balancer is None or self.site.cancelled or not limit:
+            return
+        if not self.site.can(balancer, "drain"):
+            yield from self.site.probe(
+                self.component, [], hold_seconds=self.component.drain_seconds, within_seconds=0
+            )
+            return
+        found = yield from self.site.ask(
+            balancer, "drain", component=self.component.name, behind=balancer.name,
+            resource=resource, limit_seconds=limit, addresses=dict(self.addresses),
+        )  # fmt: skip
+        if found.outcome != Outcome.SUCCESS and not self.site.cancelled:
+            self.undrained.append(resource)
+
+    def _remove(self, resource: str) -> Generator[Launch, End, None]:
+        made = self._made(resource)
+        why = yield from self._payer.take_away(made)
+        self._running.discard(resource)
+        if why:
+            # It exists no less, and is nobody's any more: it stays due, and is named.
+            self.unpaid.append((made, why))
+            self._gone.add(resource)
+
+    def _made(self, resource: str) -> Made:
+        if resource not in self._there:
+            self._there = {one.id: one for one in of_components(self.site)} | self._there
+        return self._there[resource]

@@ -1,0 +1,262 @@
+"""An environment that is being changed: asks the tools of its components, and whether instances are well.
+
+Each verb runs in a worker of its own, with the secrets of its component and of the environment. What a signal has
+come for is still done to its end where it leads to the nearer side of the cutover (``hurried``).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cxlocal.domain import Outcome
+from cxlocal.errors import Trouble
+from cxlocal.hooks.manager import find_tool
+from cxlocal.hooks.messages import Fields
+from cxlocal.hooks.options import check_options
+from cxlocal.hooks.tool import ArtifactRef, Tool, verbs_of
+from cxlocal.hooks.tool_worker import ToolOutcome, ToolRequest, ToolWorker
+from cxlocal.plan.components import components_in
+from cxlocal.plan.placeholders import Values, resolve_options
+from cxlocal.plan.types import Component, Environment, Stage
+from cxlocal.processes.child import Child, End, Sink
+from cxlocal.processes.environment import stage_environment
+from cxlocal.processes.log import StageLog
+from cxlocal.processes.mask import Masker
+from cxlocal.processes.start import shell
+from cxlocal.processes.supervisor import Supervisor
+from cxlocal.runner.payer import HURRIED_SECONDS, Payer, held
+from cxlocal.runner.placements import instance_of
+from cxlocal.runner.products import described
+from cxlocal.runner.work import Launch, Work
+
+PROBE = Path(__file__).with_name("health_probe.py")
+REASON_BYTES = 1000
+Asking = Generator[Launch, End, ToolOutcome]
+
+
+class Masked:
+    """A log in which further secrets are masked, such as what a component said in secret."""
+
+    def __init__(self, sink: Sink, masker: Masker) -> None:
+        self._sink = sink
+        self._stream = masker.stream()
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        self._sink.write(self._stream.feed(chunk))
+
+    def end(self) -> None:
+        """Let go of what was held back."""
+        self._sink.write(self._stream.end())
+
+
+class Heard:
+    """Remembers the last of what is said, beside the log."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._last = b""
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        self._sink.write(chunk)
+        self._last = (self._last + chunk)[-REASON_BYTES:]
+
+    @property
+    def line(self) -> str:
+        """The last line that is not empty."""
+        lines = self._last.decode("utf-8", "replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
+
+
+class Site:
+    """What one attempt at a deploy stage does in its environment."""
+
+    def __init__(
+        self, work: Work, stage: Stage, attempt: int, folder: Path, log: StageLog,
+        variables: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        environment = work.environment_of(stage)
+        assert environment is not None, "a deploy stage has an environment"
+        self.work, self.stage, self.attempt, self.log = work, stage, attempt, log
+        self.environment: Environment = environment
+        self.instance = instance_of(work.record, environment)
+        self.components = components_in(work.plan, environment.name)
+        self.said: dict[str, dict[str, str]] = {}
+        """What components said of themselves (``Applied.outputs``), and in secret."""
+        self.turn = 0
+        self.cancelled = ""
+        """Why a signal ended this; empty while none did."""
+        self._folder = folder
+        self._variables = variables
+        self._secret: tuple[str, ...] = ()
+        self._count = 0
+
+    @property
+    def stage_run(self) -> str:
+        """The id of this attempt."""
+        return self.work.stage_run(self.stage.name, self.attempt)
+
+    def component(self, name: str) -> Component:
+        """The component of this name."""
+        return next(one for one in self.components if one.name == name)
+
+    def tool(self, component: Component) -> type[Tool]:
+        """Its tool. Raises ConfigError."""
+        return find_tool(self.work.manager, component.tool)
+
+    def can(self, component: Component, verb: str) -> bool:
+        """Whether its tool has a verb."""
+        return verb in verbs_of(self.tool(component), component.options)
+
+    def artifact(self, component: Component) -> ArtifactRef | None:
+        """What its instances run. Raises Trouble where the bytes are not here."""
+        if not component.artifact:
+            return None
+        if component.artifact not in self.work.artifacts:
+            raise Trouble(
+                f"the bytes of {component.artifact} are not here",
+                why=f"{component.name} runs them, and this run has none of that name",
+                hint="let the stage that makes it run first",
+            )
+        return self.work.artifacts[component.artifact]
+
+    def values(self, environ: Mapping[str, str]) -> Values:
+        """What placeholders of components stand for."""
+        record = self.work.record
+        return Values(
+            record.version, record.run, record.revision, described(self.work.artifacts), environ,
+            self.said,
+        )  # fmt: skip
+
+    def ask(
+        self, component: Component, verb: str, /, *, limit_seconds: float | None = None,
+        on_intend: Callable[[Any], None] | None = None, hurried: bool = False, **told: Any,
+    ) -> Asking:  # fmt: skip
+        """Carry out one verb of the tool of ``component``; ``told`` is what else its ``ctx`` has."""
+        work, stage, tool = self.work, self.stage, self.tool(component)
+        env = self._surroundings(component)
+        options = resolve_options(component.options, self.values(env))
+        check_options(tool, options, where=f"component {component.name}")
+        self._count += 1
+        which = str(told.get("resource", ""))[:8]
+        self.log.note(" ".join(one for one in (component.name, verb, which) if one))
+        fields = Fields(
+            **{
+                "checkout": self._folder,
+                "scratch": work.workspace.scratch(f"{stage.name}.{self._count}", self.attempt),
+                "version": work.record.version, "run": work.record.run,
+                "revision": work.record.revision, "stage": stage.name,
+                "deliverable": work.plan.deliverable,
+                "environment": work.place_of(self.environment),
+                "artifacts": dict(work.artifacts), "turn": self.turn, "component": component.name,
+                "back": work.back,
+                "components": {name: dict(said) for name, said in self.said.items()},
+                **told,
+            }
+        )  # fmt: skip
+        request = ToolRequest(
+            tool, verb, options, fields, self.secrets_of(component), hidden=self._secret
+        )
+        worker = ToolWorker(
+            request, on_intend=on_intend or (lambda handle: None), on_progress=self.log.note
+        )
+        limit = component.timeout_seconds if limit_seconds is None else limit_seconds
+        found = worker.outcome((yield from self._launched(worker.start, env, limit, hurried)))
+        if found.trace:
+            self.log.write(found.trace.encode("utf-8", "backslashreplace") + b"\n")
+        if found.outcome != Outcome.SUCCESS:
+            self.log.note(f"{component.name}, {verb}: {found.outcome}: {found.reason}")
+        return found
+
+    def payer(self) -> Payer:
+        """What takes instances away, also those of other runs."""
+        work = self.work
+        limit = max((one.timeout_seconds for one in self.components), default=60)
+        return Payer(
+            work.record, work.manager, work.environ, held(work.secrets), float(limit), self.turn
+        )
+
+    def secrets_of(self, component: Component) -> dict[str, str]:
+        """The secrets of a component, of the environment, and of its tool."""
+        names = (*component.secrets, *self.environment.secrets, *self.tool(component).secrets)
+        return {name: self.work.secrets[name] for name in dict.fromkeys(names)}
+
+    def hear(
+        self, component: Component, outputs: Mapping[str, str], secret: Mapping[str, str]
+    ) -> None:
+        """Keep what a component said, for those after it."""
+        self.said[component.name] = {**outputs, **secret}
+        self._secret = (*self._secret, *secret.values())
+
+    def probe(
+        self, component: Component, addresses: Sequence[str], *, hold_seconds: float = 0.0,
+        within_seconds: float | None = None,
+    ) -> Generator[Launch, End, str]:  # fmt: skip
+        """Why instances are not well, or do not stay so for ``hold_seconds``; empty when they are."""
+        asked = [one for one in addresses if one] if component.health else []
+        if not asked and not hold_seconds:
+            return ""
+        within = component.timeout_seconds if within_seconds is None else within_seconds
+        argument = json.dumps(
+            {"addresses": asked, "health": component.health, "within": within, "hold": hold_seconds}
+        )
+        argv = [sys.executable, "-P", "-E", str(PROBE), argument]
+        return (yield from self._judged(component, argv, {}, within + hold_seconds + 10))
+
+    def check(
+        self, component: Component, resource: str, address: str
+    ) -> Generator[Launch, End, str]:
+        """Why the command ``check`` does not agree with one instance; empty when it does."""
+        if not component.check:
+            return ""
+        uri = address if "://" in address or not address else f"http://{address}"
+        told = {
+            "CXLOCAL_RESOURCE": resource, "CXLOCAL_RESOURCE_URI": uri,
+            "CXLOCAL_COMPONENT": component.name, **self.secrets_of(component),
+        }  # fmt: skip
+        argv = shell(component.check)
+        return (yield from self._judged(component, argv, told, component.timeout_seconds))
+
+    def _judged(
+        self, component: Component, argv: Sequence[str], told: Mapping[str, str], limit: float
+    ) -> Generator[Launch, End, str]:
+        heard = Heard(self.log)
+
+        def start(
+            supervisor: Supervisor, *, env: Mapping[str, str], sink: Sink, **rest: Any
+        ) -> Child:
+            return supervisor.start(argv, cwd=self._folder, env={**env, **told}, sink=sink, **rest)
+
+        env = self._surroundings(component)
+        end = yield from self._launched(start, env, limit, False, heard)
+        return "" if end.ok else self.work.masker.text(heard.line or end.words)
+
+    def _launched(
+        self, start: Callable[..., Child], env: Mapping[str, str], limit: float, hurried: bool,
+        heard: Heard | None = None,
+    ) -> Generator[Launch, End, End]:  # fmt: skip
+        sink = Masked(heard or self.log, Masker(self._secret))
+
+        def launch(supervisor: Supervisor, tag: object) -> Child:
+            seconds = min(limit, HURRIED_SECONDS) if hurried else limit
+            child = start(supervisor, env=env, sink=sink, timeout_seconds=seconds, tag=tag)
+            child.goes_on = hurried
+            return child
+
+        end = yield launch
+        sink.end()
+        if end.cancelled:
+            self.cancelled = end.words
+        return end
+
+    def _surroundings(self, component: Component) -> dict[str, str]:
+        work, stage = self.work, self.stage
+        variables = {
+            **self._variables, **work.variables(stage), **work.mark_in(self.environment),
+        }  # fmt: skip
+        return stage_environment(work.environ, pass_env=component.pass_env, extra=variables)

@@ -1,0 +1,334 @@
+"""Deployments of components in this process: real journals and the real steps, tools and instances in memory.
+
+A deployment stops right before and right after everything it asks of a tool, so that whoever tells the story can
+let it fail there, kill it, leave it standing, or let another machine go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from cxlocal.clock import SystemIds
+from cxlocal.config.load import parse
+from cxlocal.domain import Actor, Outcome
+from cxlocal.errors import CxError, Refused
+from cxlocal.exchange.receive import take_event
+from cxlocal.hooks.place import Place
+from cxlocal.hooks.tool import (
+    Applied,
+    ArtifactRef,
+    Created,
+    Done,
+    Observed,
+    ObservedResource,
+    Previewed,
+)
+from cxlocal.hooks.tool_worker import ToolOutcome
+from cxlocal.journal.file import Journal
+from cxlocal.journal.read import all_events
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.plan.freeze import freeze
+from cxlocal.plan.resolve import resolve
+from cxlocal.plan.types import Component, Plan
+from cxlocal.processes.log import StageLog
+from cxlocal.runner.component_deployment import Deployment
+from cxlocal.runner.queued import RunFacts
+from cxlocal.runner.record import RunRecord, Version
+from cxlocal.runner.resources import Made
+from cxlocal.runner.site import Site
+from cxlocal.runner.turns import Door, Turns, enter
+from cxlocal.runner.work import Work
+
+CONFIG = """
+cx = 1
+[deliverable]
+name = "shop"
+[stages]
+build = { command = "true", produces = { app = "app.txt" } }
+live = { kind = "deploy", environment = "production", needs = ["build"] }
+[environments.production]
+[components.db]
+mutable = true
+tool = "toy"
+[components.lb]
+mutable = true
+tool = "toy"
+[components.web]
+tool = "toy"
+artifact = "app"
+count = 2
+needs = ["db"]
+behind = "lb"
+health = "tcp"
+rollout = [{ weight = 50 }, { weight = 100 }]
+"""
+VERBS = {
+    "db": ("preview", "apply"),
+    "lb": ("rotate", "drain", "observe"),
+    "web": ("create", "remove", "observe"),
+}
+
+
+class Moment(NamedTuple):
+    """Where a deployment stands."""
+
+    what: str
+    """Component and verb."""
+    when: str
+    """before or after."""
+    nth: int
+
+
+Faults = str | None
+
+
+class Hand:
+    """A clock moved by hand."""
+
+    def __init__(self) -> None:
+        self.ms = 1_795_400_000_000
+
+    def now_ms(self) -> int:
+        self.ms += 1
+        return self.ms
+
+    def monotonic(self) -> float:
+        return self.ms / 1000
+
+
+class World:
+    """What is outside of the journals."""
+
+    def __init__(self, folder: Path, config: str = CONFIG) -> None:
+        self.folder = folder
+        self.clock = Hand()
+        self.plan: Plan = resolve(parse(config))
+        self.running: dict[str, str] = {}
+        self.weights: dict[str, int] = {}
+        self.turn = 0
+        self.migrated = ""
+        self.sick: set[str] = set()
+        self.destroys = False
+        self.broken: list[str] = []
+        """What must never be, and was."""
+        self.machines = [Machine(self, name) for name in ("one", "two")]
+
+    def close(self) -> None:
+        for machine in self.machines:
+            machine.journal.close()
+
+    def exchange(self) -> None:
+        """Everybody hears of everything."""
+        for one in self.machines:
+            for other in self.machines:
+                if one is not other:
+                    events = [event for _, event in all_events(one.journal)]
+                    with other.journal.write() as transaction:
+                        for event in events:
+                            take_event(transaction, event, 1)
+                    catch_up(other.journal)
+
+    def look(self) -> None:
+        """Every request finds an instance that runs."""
+        bad = [one for one in self.weights if one not in self.running]
+        if bad:
+            self.broken.append(f"requests go to {bad}")
+
+    def do(self, version: str, component: Component, verb: str, told: Mapping[str, Any]) -> Any:
+        """Carry out a verb; text for a failure."""
+        one = told.get("resource", "")
+        if verb == "create":
+            self.running[one] = version
+            return Created(address=f"host:{len(self.running)}")
+        if verb == "remove":
+            if one in self.weights:
+                self.broken.append(f"{one} was removed under way")
+            self.running.pop(one, None)
+        elif verb == "rotate":
+            if told["turn"] < self.turn:
+                return f"turn {self.turn} is written here"
+            self.weights, self.turn = {k: v for k, v in told["wanted"].items() if v}, told["turn"]
+            self.look()
+        elif verb == "observe" and component.name == "lb":
+            found = tuple(ObservedResource(id=k, weight=v) for k, v in self.weights.items())
+            return Observed(resources=found, turn=self.turn)
+        elif verb == "observe":
+            return Observed(
+                resources=tuple(ObservedResource(id=k, version=v) for k, v in self.running.items())
+            )
+        elif verb == "preview":
+            return Previewed(changes=("change it",), destroys=self.destroys)
+        elif verb == "apply":
+            self.migrated = version
+            return Applied(outputs={"url": "db:1"}, changed=True)
+        return Done()
+
+
+class ToySite(Site):
+    """Asks the world, and stops before and after that."""
+
+    world: World
+    seen: dict[str, int]
+
+    def can(self, component: Component, verb: str) -> bool:
+        return verb in VERBS[component.name]
+
+    def _stop(self, what: str, when: str) -> Generator[Any, Any, Faults]:
+        nth = self.seen[what] if when == "after" else self.seen.get(what, 0) + 1
+        self.seen[what] = nth
+        said = yield Moment(what, when, nth)
+        if said == "cancel":
+            self.cancelled = "SIGTERM"
+        return said
+
+    def ask(self, component: Component, verb: str, /, **told: Any) -> Any:  # type: ignore[override]
+        what = f"{component.name} {verb}"
+        fault = yield from self._stop(what, "before")
+        told = {"turn": self.turn, **told}
+        if fault in ("failure", "error", "cancel") and not (
+            fault == "cancel" and told.get("hurried")
+        ):
+            reason = f"{what} came to a {fault}"
+            left = Applied(changed=False) if verb == "apply" else None
+            return ToolOutcome(Outcome(fault), reason, left, (), (), "")
+        result = self.world.do(self.work.record.version, component, verb, told)
+        yield from self._stop(what, "after")
+        if isinstance(result, str):
+            return ToolOutcome(Outcome.FAILURE, result, None, (), (), "")
+        return ToolOutcome(Outcome.SUCCESS, "", result, (), (), "")
+
+    def probe(self, component: Component, addresses: Sequence[str], **rest: Any) -> Any:
+        if not [one for one in addresses if one]:
+            return ""
+        fault = yield from self._stop(f"{component.name} health", "before")
+        if fault in ("failure", "error", "cancel"):
+            return f"{component.name} does not answer"
+        return ""
+
+    def payer(self) -> Any:
+        return SimpleNamespace(take_away=self._take_away)
+
+    def _take_away(self, made: Made) -> Any:
+        component = self.component(made.component)
+        found = yield from self.ask(component, "remove", resource=made.id)
+        return found.reason
+
+
+class Machine:
+    """One journal."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world, self.name = world, name
+        self.home = world.folder / name
+        self.journal = Journal.open(self.home / "journal.db", clock=world.clock, ids=SystemIds())
+        # Nobody pulls a plug here, and a disk that is busy would make this slow.
+        self.journal.connection.execute("PRAGMA synchronous = OFF")
+        self.said: list[str] = []
+        self.number = 0
+
+    def begin(self, version: str) -> RunRecord:
+        """A run of its own for each version."""
+        content, digest = freeze(self.world.plan)
+        place = Place(kind="laptop")
+        facts = RunFacts("release", Actor("Ann <ann@example.org>", "said"), place, content, digest)
+        record = RunRecord.begin(self.journal, self.world.plan, facts)
+        self.number += 1
+        with self.journal.write() as transaction:
+            record.start(transaction, Version(version, "0.1", self.number, "online"))
+        return record
+
+    def deploy(
+        self, version: str, *, record: RunRecord | None = None, back: bool = False,
+        repair: bool = False, turns: Turns | None = None,
+    ) -> Generator[Moment, Faults, str]:  # fmt: skip
+        """One deployment; its outcome, or the name of what refused it."""
+        record = record or self.begin(version)
+        door = enter(record, "production", "live", "deploy", turns, self.said.append)
+        if isinstance(door, Refused):
+            return door.name
+        try:
+            return (yield from self._deploy(record, door, back, repair))
+        finally:
+            door.lock.release()
+
+    def _deploy(
+        self, record: RunRecord, door: Door, back: bool, repair: bool
+    ) -> Generator[Moment, Faults, str]:
+        stage = record.plan.stage("live")
+        attempt = 1 + max([one.attempt for one in record.attempts().get("live", [])], default=0)
+        now = self.world.clock.now_ms()
+        record.stage_started(stage, attempt, ready_at_ms=now, instance="production")
+        work = self._work(record, back)
+        work.repair = repair
+        work.doors["production"] = door
+        log = StageLog.create(
+            self.home / "logs", f"live-{record.run}-{attempt}", masker=work.masker
+        )
+        site = ToySite(work, stage, attempt, self.home, log, {})
+        site.world, site.seen = self.world, {}
+        try:
+            worked = yield from Deployment(site).carry_out()  # type: ignore[misc]
+        finally:
+            log.close()
+        record.stage_finished(stage, attempt, worked.outcome, worked.reason, started_ms=now)
+        if door.turns is not None and door.turn is not None:
+            door.turns.give_back(record, door.turn)
+        if worked.refused is not None:
+            return worked.refused.name
+        return str(worked.outcome)
+
+    def _work(self, record: RunRecord, back: bool) -> Work:
+        voice = SimpleNamespace(note=self.said.append, warn=self.said.append)
+        work = Work(
+            record=record, manager=None, workspace=SimpleNamespace(folder=self.home),  # type: ignore[arg-type]
+            environ={}, voice=voice, secrets={}, readers={},  # type: ignore[arg-type]
+        )  # fmt: skip
+        work.back = back
+        work.artifacts["app"] = ArtifactRef(
+            name="app", path=self.home / "app", sha256="0" * 64, size=1
+        )
+        return work
+
+    def live(self) -> str:
+        """The version that serves, by the record; versions where that is disputed."""
+        catch_up(self.journal)
+        rows = self.journal.query("SELECT version FROM deployments_now ORDER BY version")
+        return ", ".join(row["version"] for row in rows)
+
+    def exist(self) -> set[str]:
+        """Instances that exist, by the record."""
+        catch_up(self.journal)
+        return {row["resource"] for row in self.journal.query("SELECT resource FROM resources_now")}
+
+
+def run(
+    story: Generator[Moment, Faults, str], fault: Callable[[Moment], Faults] = lambda moment: None
+) -> str:
+    """Carry a deployment out; ``fault`` says what happens where. ``kill`` ends it without a word."""
+    answer: Faults = None
+    try:
+        while True:
+            moment = story.send(answer) if answer is not None else next(story)
+            answer = fault(moment)
+            if answer == "kill":
+                story.close()
+                return "killed"
+    except StopIteration as stop:
+        return str(stop.value)
+    except CxError as problem:
+        return problem.name
+
+
+def moments(world: World, version: str) -> list[Moment]:
+    """Every moment of a deployment that meets no fault."""
+    found: list[Moment] = []
+
+    def note(moment: Moment) -> Faults:
+        found.append(moment)
+        return None
+
+    assert run(world.machines[0].deploy(version), note) == "success"
+    return found

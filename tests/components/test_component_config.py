@@ -1,0 +1,147 @@
+"""Components in cx.toml: what is refused and how it is put right, what differs, and plans without any."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cxlocal_plugins.commands import Commands
+from deployments import CONFIG
+
+from cxlocal.config.load import parse
+from cxlocal.errors import ConfigError
+from cxlocal.hooks.options import check_options
+from cxlocal.plan.bind import bind
+from cxlocal.plan.components import components_in, differences_of, spec_sha256
+from cxlocal.plan.freeze import freeze, thaw
+from cxlocal.plan.resolve import resolve
+from cxlocal.plan.types import PLAIN_FORMAT
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+WEB = "[components.web]\n"
+ENVIRONMENT = "[environments.production]\n"
+BAD = {
+    "an unknown need": ('needs = ["db"]', 'needs = ["dbb"]', "did you mean 'db'"),
+    "behind nothing": ('behind = "lb"', 'behind = "lbb"', "did you mean 'lb'"),
+    "behind what is replaced": (
+        '[components.lb]\nmutable = true', "[components.lb]", "add mutable = true to [components.lb]"
+    ),
+    "a circle": ("[components.lb]\n", '[components.lb]\nneeds = ["web"]\n', "circle: lb → web → lb"),
+    "an unknown artifact": ('artifact = "app"', 'artifact = "apps"', "did you mean 'app'"),
+    "an unknown secret": (WEB, WEB + 'secrets = ["KEY"]\n', 'KEY = { env = "KEY" }'),
+    "a rollout that falls": ("weight = 50", "weight = 100", "end with { weight = 100 }"),
+    "a rollout that does not end": ("{ weight = 100 }", "{ weight = 60 }", "end with { weight = 100 }"),
+    "no path": ('health = "tcp"', 'health = "up"', "a path that begins with a slash, or 'tcp'"),
+    "health of what is changed in place": (
+        "[components.db]\n", '[components.db]\nhealth = "/"\n', "take health out, or mutable"
+    ),
+    "none of them": ("count = 2", "count = 0", "at least 1"),
+    "no host": ("count = 2", 'count = 2\nhosts = ["-v"]', "hosts"),
+    "what it is differs": (ENVIRONMENT, ENVIRONMENT + "components.web = { mutable = true }\n", "mutable"),
+    "what it runs differs": (ENVIRONMENT, ENVIRONMENT + 'components.web = { artifact = "x" }\n', "artifact"),
+    "of no component": (ENVIRONMENT, ENVIRONMENT + "components.wbe = { count = 1 }\n", "did you mean 'web'"),
+    "two ways": (
+        "[environments", 'more = { kind = "deploy", environment = "production", command = "true" }\n[environments',
+        "[components.more]",
+    ),
+    "two of them": (
+        "[environments", 'more = { kind = "deploy", environment = "production" }\n[environments',
+        "deploys into production, too",
+    ),
+    "before what it runs": (', needs = ["build"] }', " }", "add needs = ['build']"),
+    "a placeholder of what it does not need": (
+        "count = 2", 'count = 2\nenv = { A = "{component.other.url}" }', "add needs = ['other']"
+    ),
+    "a variable of ours": ("count = 2", 'count = 2\nenv = { CXLOCAL_RUN = "x" }', "set by cxlocal itself"),
+    "an option of no tool": (ENVIRONMENT, ENVIRONMENT + "components.web = { overlap = true }\n", "overlap"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_wrong_is_said_with_what_to_do(name: str) -> None:
+    old, new, words = BAD[name]
+    assert old in CONFIG
+    with pytest.raises(ConfigError) as problem:
+        resolve(parse(CONFIG.replace(old, new, 1)))
+    said = f"{problem.value.what} {problem.value.why} {problem.value.hint}"
+    assert words in said, said
+
+
+def test_a_deploy_stage_without_anything_to_deploy() -> None:
+    text = CONFIG.partition("[components")[0]
+    with pytest.raises(ConfigError) as problem:
+        resolve(parse(text))
+    assert "[components]" in problem.value.hint
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"with": {"create": "true"}}, "cannot remove"),
+        ({"with": {"apply": "true"}}, "mutable = true"),
+        ({"with": {"apply": "true"}, "behind_it": True}, "cannot rotate"),
+        ({"with": {"create": "true"}, "mutable": True}, "cannot apply"),
+    ],
+)
+def test_the_tool_must_be_able(table: dict[str, Any], words: str) -> None:
+    (verb, command), = table["with"].items()  # fmt: skip
+    name = "lb" if table.get("behind_it") else "it"
+    mutable = table.get("mutable") or table.get("behind_it")
+    text = CONFIG.partition("[components")[0] + (
+        f'[components.{name}]\ntool = "commands"\nmutable = {str(bool(mutable)).lower()}\n'
+        f'with = {{ {verb} = "{command}" }}\n'
+    )
+    if name == "lb":
+        text += (
+            '[components.web]\ntool = "commands"\nbehind = "lb"\n'
+            'with = { create = "true", remove = "true" }\n'
+        )
+    with pytest.raises(ConfigError) as problem:
+        bind(resolve(parse(text)), lambda _: Commands, check_options)
+    assert words in f"{problem.value.what} {problem.value.hint}"
+
+
+def test_an_environment_says_only_what_differs() -> None:
+    text = CONFIG.replace(
+        ENVIRONMENT,
+        '[environments.test]\nlifetime = "per-run"\n'
+        'components.web = { count = 1, rollout = [], with = { create = "other" } }\n'
+        + ENVIRONMENT + 'components.db = { with = { url = "postgresql://db" } }\n',
+    )  # fmt: skip
+    plan = resolve(parse(text))
+    test = {one.name: one for one in components_in(plan, "test")}
+    live = {one.name: one for one in components_in(plan, "production")}
+    assert (test["web"].count, test["web"].rollout, live["web"].count) == (1, (), 2)
+    assert live["db"].is_given and not test["db"].is_given
+    assert list(live) == ["db", "lb", "web"], "each after those it needs"
+    assert differences_of(plan, "production", "db") == {"options": {"url": "postgresql://db"}}
+    assert differences_of(plan, "production", "web") == {}
+    shared = {one.name: spec_sha256(one) for one in plan.shared_components}
+    other = resolve(parse(text.replace('health = "tcp"', 'health = "/"')))
+    changed = {one.name for one in other.shared_components if spec_sha256(one) != shared[one.name]}
+    assert changed == {"web"}, "a changed spec is another, of that component alone"
+
+
+def test_a_plan_comes_back_and_one_without_components_stays_what_it_was() -> None:
+    plan = resolve(parse(CONFIG))
+    assert thaw(freeze(plan)[0]) == plan
+    assert plan.format > PLAIN_FORMAT, "an older cxlocal would not know what to do with it"
+    plain = resolve(
+        parse(
+            'cx = 1\n[deliverable]\nname = "shop"\n[stages]\nbuild = { command = "true" }\n'
+            "[environments]\nproduction = {}\n"
+        )
+    )
+    content, _ = freeze(plain)
+    assert b"components" not in content and plain.format == PLAIN_FORMAT
+
+
+def test_the_example_of_the_page_is_a_plan() -> None:
+    page = (DOCS / "environments.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    plan = bind(resolve(parse(example)), lambda _: Commands, partial(check_options))
+    web = next(one for one in components_in(plan, "production") if one.name == "web")
+    assert (web.count, web.keep_old_seconds, web.rollout[0].hold_seconds) == (4, 3600, 120)

@@ -1,0 +1,128 @@
+"""A deployment of components that fails, errs, is killed or cancelled at every step, and who goes on after it.
+
+``pytest tests/components/test_component_faults.py -s`` shows how often each was visited.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from deployments import Faults, Moment, World, moments, run
+
+from cxlocal.events.document import Draft, Event
+from cxlocal.runner.record import RunRecord
+
+
+def at(where: Moment, fault: str) -> Callable[[Moment], Faults]:
+    return lambda moment: fault if moment == where else None
+
+
+def check_settled(world: World, version: str) -> None:
+    """One version serves, nothing else stands, and the record says so on every machine."""
+    world.exchange()
+    assert world.broken == []
+    assert set(world.running.values()) == {version}
+    assert set(world.weights) == set(world.running) and len(world.running) == 2
+    for machine in world.machines:
+        assert machine.live() == version
+        assert machine.exist() == set(world.running)
+
+
+@pytest.mark.timeout(240)
+def test_every_step_every_fault_every_machine(tmp_path: Path) -> None:
+    base = World(tmp_path / "base")
+    assert run(base.machines[0].deploy("0.1.0")) == "success"
+    stops = moments(base, "0.1.1")
+    base.close()
+    visited: Counter[tuple[str, str, str]] = Counter()
+    number = 0
+    for fault in ("kill", "failure", "error", "cancel"):
+        for where in stops:
+            if fault != "kill" and where.when == "after":
+                continue
+            for who in (0, 1):
+                number += 1
+                tell(World(tmp_path / f"w{number}"), where, fault, who)
+                visited[where.what, fault, ("itself", "the other")[who]] += 1
+    for (what, fault, who), count in sorted(visited.items()):
+        print(f"{what:14} {fault:8} {who:10} {count}")
+    assert {what for what, _, _ in visited} >= {
+        "db preview", "db apply", "lb observe", "lb rotate", "lb drain", "web observe", "web create",
+        "web health", "web remove",
+    }  # fmt: skip
+
+
+def tell(world: World, where: Moment, fault: str, who: int) -> None:
+    first = world.machines[0]
+    assert run(first.deploy("0.1.0")) == "success"
+    world.exchange()
+    old = set(world.running)
+    ended = run(first.deploy("0.1.1"), at(where, fault))
+    new = {one for one, version in world.running.items() if version == "0.1.1"}
+    words = f"{fault} {where.when} {where.what} {where.nth}: {ended}"
+    assert world.broken == [], words
+    assert world.weights and set(world.weights) <= set(world.running), words
+    live = first.live()
+    if live == "0.1.0":
+        assert old <= set(world.running), f"{words}: an old one is gone before the cutover"
+        if fault != "kill":
+            assert set(world.weights) == old, f"{words}: weights are not back"
+            assert fault == "cancel" or not new, f"{words}: new ones are left"
+    else:
+        assert live == "0.1.1" and set(world.weights) == new, words
+    if fault == "kill" and who == 1:
+        world.exchange()
+    goes_on = world.machines[who]
+    if fault != "kill":
+        world.exchange()
+    assert run(goes_on.deploy("0.1.2")) == "success", f"{words}; {goes_on.said}"
+    check_settled(world, "0.1.2")
+    world.close()
+
+
+@pytest.mark.timeout(240)
+def test_killed_at_every_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right before and right after each commit: intents, addresses, the cutover, what is gone, the end."""
+    usual = RunRecord.record
+    count = {"left": 10_000}
+
+    def record(self: RunRecord, *drafts: Draft) -> list[Event]:
+        count["left"] -= 1
+        if not count["left"]:
+            raise Killed
+        found = usual(self, *drafts)
+        count["left"] -= 1
+        if not count["left"]:
+            raise Killed
+        return found
+
+    monkeypatch.setattr(RunRecord, "record", record)
+    for number in range(1, 100):
+        world = World(tmp_path / f"w{number}")
+        count["left"] = 10_000
+        assert run(world.machines[0].deploy("0.1.0")) == "success"
+        world.exchange()
+        started = world.machines[0].begin("0.1.1")
+        count["left"] = number
+        ended = "killed"
+        with suppress(Killed):
+            ended = run(world.machines[0].deploy("0.1.1", record=started))
+        count["left"] = 10_000
+        assert world.broken == [] and set(world.weights) <= set(world.running), number
+        live = {"0.1.0": {"0.1.0"}, "0.1.1": {"0.1.1"}}[world.machines[0].live()]
+        assert live <= set(world.running.values()), number
+        world.exchange()
+        assert run(world.machines[number % 4 > 1].deploy("0.1.2")) == "success"
+        check_settled(world, "0.1.2")
+        world.close()
+        if ended == "success":
+            break
+    assert number >= 18, "each commit was met"
+
+
+class Killed(BaseException):
+    """As by kill -9: nobody catches it."""

@@ -1,0 +1,244 @@
+"""What a deployment of components refuses, flags and keeps, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deployments import CONFIG, Faults, Moment, World, run
+
+from cxlocal.errors import Refused, UsageError
+from cxlocal.runner import reaping
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.close()
+
+
+def flags(world: World, who: int = 0) -> list[str]:
+    rows = world.machines[who].journal.query("SELECT kind FROM flag ORDER BY kind")
+    return [row["kind"] for row in rows]
+
+
+def at(what: str, fault: str, nth: int = 1) -> Callable[[Moment], Faults]:
+    return lambda moment: fault if moment == Moment(what, "before", nth) else None
+
+
+def started(world: World) -> Any:
+    first = world.machines[0]
+    assert run(first.deploy("0.1.0")) == "success"
+    return first
+
+
+def test_other_weights_are_set_anew_and_flagged(world: World) -> None:
+    first = started(world)
+    world.weights = {}
+    assert run(first.deploy("0.1.1")) == "success"
+    assert set(world.weights) == set(world.running) and "other-weights" in flags(world)
+
+
+def test_an_unknown_turn_stops_it(world: World) -> None:
+    first = started(world)
+    world.turn += 7
+    before = dict(world.weights)
+    assert run(first.deploy("0.1.1")) == "unknown-turn"
+    assert world.weights == before and set(world.running.values()) == {"0.1.0"}
+    assert first.journal.query("SELECT 1 FROM deployments_unfinished") == [], "nothing was changed"
+
+
+def test_unknown_instances_stop_it(world: World) -> None:
+    first = started(world)
+    world.running["0f0e0d0c-0000-4000-8000-000000000001"] = "9.9.9"
+    assert run(first.deploy("0.1.1")) == "found-instances"
+    assert "9.9.9" in world.running.values(), "nobody takes away what nobody knows"
+
+
+def test_what_would_destroy_something_stops(world: World) -> None:
+    first = started(world)
+    world.destroys = True
+    assert run(first.deploy("0.1.1")) == "would-destroy"
+    assert world.migrated == "0.1.0" and first.live() == "0.1.0"
+
+
+def test_half_applied_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from deployments import ToySite
+
+    from cxlocal.domain import Outcome
+    from cxlocal.hooks.tool import Applied
+    from cxlocal.hooks.tool_worker import ToolOutcome
+
+    first = started(world)
+    usual = ToySite.ask
+
+    def ask(self: Any, component: Any, verb: str, /, **told: Any) -> Any:
+        if verb == "apply":
+            left = Applied(changed=True, last="0007", open="0008")
+            return ToolOutcome(Outcome.FAILURE, "it said no", left, (), (), "")
+        return (yield from usual(self, component, verb, **told))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ToySite, "ask", ask)
+        assert run(first.deploy("0.1.1")) == "failure"
+    assert flags(world) == ["half-applied"]
+    [text] = first.journal.query("SELECT text FROM flag")
+    assert "after 0007, at 0008" in text["text"]
+    assert first.live() == "0.1.0" and set(world.running.values()) == {"0.1.0"}
+    assert run(first.deploy("0.1.1")) == "success"
+
+
+def test_what_serves_must_stay_well(world: World) -> None:
+    first = started(world)
+    assert run(first.deploy("0.1.1"), at("web health", "failure", 2)) == "failure"
+    assert first.live() == "0.1.0" and set(world.running.values()) == {"0.1.0"}
+    # What was not well before need not be well afterwards: a repair can be deployed.
+    faults = {Moment("web health", "before", 1): "failure"}
+    assert run(first.deploy("0.1.1"), faults.get) == "success"
+
+
+def test_what_came_back_is_removed_again(world: World) -> None:
+    first = started(world)
+    old = dict(world.running)
+    assert run(first.deploy("0.1.1")) == "success"
+    world.running |= old  # its creation was under way on a machine that stood still
+    assert run(first.deploy("0.1.2")) == "success"
+    assert set(world.running.values()) == {"0.1.2"}
+
+
+def test_the_balancer_that_cannot_be_turned_back_is_said(world: World) -> None:
+    first = started(world)
+
+    def fault(moment: Moment) -> Faults:
+        return "failure" if moment.what == "lb rotate" and moment.when == "before" else None
+
+    assert run(first.deploy("0.1.1"), fault) == "failure"
+    assert first.live() == "0.1.0" and set(world.weights) <= set(world.running)
+
+
+KEPT = CONFIG.replace("count = 2", 'count = 2\nkeep_old = "1h"')
+
+
+@pytest.fixture
+def keeping(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path, KEPT)
+    yield made
+    made.close()
+
+
+def test_only_the_ones_right_before_are_kept(keeping: World) -> None:
+    first = keeping.machines[0]
+    for version in ("0.1.0", "0.1.1", "0.1.2"):
+        assert run(first.deploy(version)) == "success"
+    assert sorted(set(keeping.running.values())) == ["0.1.1", "0.1.2"]
+    assert set(keeping.weights) == {one for one, v in keeping.running.items() if v == "0.1.2"}
+    assert reaping.standing(first.journal) and not [
+        one for one in reaping.standing(first.journal) if one.due
+    ]
+    keeping.clock.ms += 3600_000
+    due = [one for one in reaping.standing(first.journal) if one.due]
+    assert {one.id for one in due} == {one for one, v in keeping.running.items() if v == "0.1.1"}
+
+
+def test_a_rollback_turns_weights_alone(keeping: World) -> None:
+    first = keeping.machines[0]
+    one = first.begin("0.1.0")
+    assert run(first.deploy("0.1.0", record=one)) == "success"
+    old = dict(keeping.weights)
+    assert run(first.deploy("0.1.1")) == "success"
+    asked: list[str] = []
+
+    def note(moment: Moment) -> Faults:
+        asked.append(moment.what)
+        return None
+
+    assert run(first.deploy("0.1.0", record=one, back=True), note) == "success"
+    assert set(keeping.weights) == set(old) and first.live() == "0.1.0"
+    assert not {"db apply", "db preview", "web create", "web remove"} & set(asked)
+    assert len(keeping.running) == 4, "the way forward again is as quick"
+
+
+def test_a_rollback_makes_anew_what_is_not_well(keeping: World) -> None:
+    first = keeping.machines[0]
+    one = first.begin("0.1.0")
+    assert run(first.deploy("0.1.0", record=one)) == "success"
+    old = set(keeping.running)
+    assert run(first.deploy("0.1.1")) == "success"
+    ended = run(first.deploy("0.1.0", record=one, back=True), at("web health", "failure"))
+    assert ended == "success" and first.live() == "0.1.0"
+    assert not set(keeping.weights) & old
+
+
+def test_a_rollback_that_fails_leaves_what_served(keeping: World) -> None:
+    first = keeping.machines[0]
+    one = first.begin("0.1.0")
+    assert run(first.deploy("0.1.0", record=one)) == "success"
+    assert run(first.deploy("0.1.1")) == "success"
+    before, there = dict(keeping.weights), dict(keeping.running)
+    assert (
+        run(first.deploy("0.1.0", record=one, back=True), at("lb rotate", "failure")) == "failure"
+    )
+    assert set(keeping.weights) == set(before)
+    assert keeping.running == there, "kept ones stay kept"
+    assert first.live() == "0.1.1"
+
+
+def test_what_nobody_can_remove_is_forgotten_on_a_persons_word(keeping: World) -> None:
+    first = keeping.machines[0]
+    for version in ("0.1.0", "0.1.1"):
+        assert run(first.deploy(version)) == "success"
+    serving = next(iter(keeping.weights))
+    old = next(one for one, v in keeping.running.items() if v == "0.1.0")
+    with pytest.raises(Refused):
+        reaping.forget(first.journal, serving, "no")
+    with pytest.raises(UsageError):
+        reaping.forget(first.journal, "ffffffff", "no")
+    reaping.forget(first.journal, old, "the host was scrapped")
+    row = first.journal.one("SELECT gone_how, gone_why FROM resource WHERE id = ?", (old,))
+    assert row == {"gone_how": "given up", "gone_why": "the host was scrapped"}
+
+
+def lost(world: World, *versions: str) -> Any:
+    """Another machine, which knows of the runs and of nothing that was done."""
+    other = world.machines[1]
+    return other, {version: other.begin(version) for version in versions}
+
+
+def test_what_a_lost_journal_made_is_found_again(world: World) -> None:
+    started(world)
+    other, runs = lost(world, "0.1.0")
+    assert run(other.deploy("0.1.1")) == "found-instances"
+    assert run(other.deploy("0.1.0", record=runs["0.1.0"], repair=True)) == "success"
+    assert other.live() == "0.1.0" and other.exist() == set(world.running) == set(world.weights)
+    assert "found-instances" in flags(world, 1)
+    assert run(other.deploy("0.1.1")) == "success"
+    assert set(world.running.values()) == {"0.1.1"} and other.exist() == set(world.running)
+
+
+def test_a_canary_of_a_lost_journal_goes_the_way_that_is_said(world: World) -> None:
+    first = started(world)
+    old = set(world.weights)
+    assert (
+        run(
+            first.deploy("0.1.1"),
+            lambda m: "kill" if m == Moment("lb rotate", "after", 1) else None,
+        )
+        == "killed"
+    )
+    assert old < set(world.weights)
+    other, runs = lost(world, "0.1.0", "0.0.9")
+    assert run(other.deploy("0.0.9", record=runs["0.0.9"], repair=True)) == "not-live"
+    assert run(other.deploy("0.1.0", record=runs["0.1.0"], repair=True)) == "success"
+    assert set(world.weights) == set(world.running) == old, "the canary is taken away"
+
+
+@pytest.mark.parametrize(("what", "nth"), [("web create", 2), ("web health", 3), ("lb rotate", 2)])
+def test_what_fails_before_its_cutover_leaves_nothing(world: World, what: str, nth: int) -> None:
+    first = started(world)
+    old = set(world.running)
+    assert run(first.deploy("0.1.1"), at(what, "failure", nth)) == "failure"
+    assert set(world.running) == set(world.weights) == first.exist() == old
+    assert first.live() == "0.1.0"

@@ -1,0 +1,144 @@
+"""Environments of components, by whole commands."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+from toys import CONFIG
+
+
+def test_new_ones_take_the_place_of_the_old(desk_shop: Any) -> None:
+    shop = desk_shop
+    done = shop.release("one", CONFIG)
+    assert done.code == 0, done.err
+    first = shop.running
+    assert sorted(first.values()) == ["0.1.0", "0.1.0"] and shop.serving == first
+    done = shop.release("two")
+    assert done.code == 0, done.err
+    assert sorted(shop.running.values()) == ["0.1.1", "0.1.1"] and shop.serving == shop.running
+    assert not set(first) & set(shop.running)
+    assert shop.query("SELECT service, version FROM deployments_now") == [("web", "0.1.1")]
+    assert sorted(shop.query("SELECT resource FROM resources_now WHERE serves")) == sorted(
+        shop.running
+    )
+
+
+def test_a_rollback_turns_weights_while_the_old_ones_are_kept(desk_shop: Any) -> None:
+    shop = desk_shop
+    config = CONFIG.replace("count = 2", 'count = 2\nkeep_old = "1h"')
+    shop.release("one", config)
+    first = shop.running
+    done = shop.release("two")
+    assert done.code == 0, done.err
+    both = shop.running
+    assert len(both) == 4 and set(first) < set(both) and set(shop.serving.values()) == {"0.1.1"}
+    assert shop.command("env", "reap").code == 0
+    assert shop.running == both, "kept ones are nobody's to take away"
+    done = shop.command("rollback", "production", "-m", "two was wrong")
+    assert done.code == 0, done.err
+    assert shop.serving == first and shop.running == both
+    assert shop.query("SELECT version, kind FROM deployments_now") == [("0.1.0", "rolledback")]
+    done = shop.release("three")
+    assert done.code == 0, done.err
+    assert set(shop.serving.values()) == {"0.1.2"} and len(shop.running) == 4, "two went"
+    assert set(first) < set(shop.running)
+    (shop.desk / "web" / next(iter(first))).unlink()
+    done = shop.command("rollback", "production")
+    assert done.code == 0, done.err
+
+
+PER_RUN = CONFIG.replace(
+    "[environments]\nproduction = { protected = false }\n",
+    "[environments.test]\nlifetime = \"per-run\"\ncomponents.web = { count = 1 }\n"
+    'secrets = ["KEY"]\n[environments.production]\n[secrets]\nKEY = { env = "KEY" }\n',
+).replace(
+    "live = {",
+    'try = { kind = "deploy", environment = "test", needs = ["build"] }\n'
+    'smoke = { command = "ls $DESK/web > seen; test $(wc -l < seen) = 1", environment = "test",'
+    ' needs = ["try"], pass_env = ["DESK"] }\nlive = {',
+)  # fmt: skip
+
+
+def test_an_environment_of_one_run_is_made_of_components_and_taken_away(desk_shop: Any) -> None:
+    shop = desk_shop
+    config = PER_RUN.replace(
+        "rm -f", 'test -n "$KEY"; rm -f'
+    ).replace('count = 2', 'count = 2\nenv = { SEEN_DB = "{component.db.url}" }').replace(
+        'mkdir -p "$DESK/web"', 'mkdir -p "$DESK/web"; test "$SEEN_DB" = "file://$DESK/db"'
+    )  # fmt: skip
+    done = shop.release("one", config, env={"KEY": "open-sesame"})
+    assert done.code == 0, done.err + shop.log("try")
+    assert shop.outcomes() == {"build": "success", "try": "success", "smoke": "success"}
+    assert shop.running == {}, "what was made for the run is gone with it"
+    assert shop.query("SELECT gone_how, verb FROM resource") == [("removed", "create")]
+    assert shop.query("SELECT deleted_how FROM environment WHERE lifetime = 'per-run'") == [
+        "destroyed"
+    ]
+    assert "open-sesame" not in (shop.home / "journal.db").read_bytes().decode("latin-1")
+
+
+def test_another_day_deploys_what_a_run_made(desk_shop: Any) -> None:
+    shop = desk_shop
+    shop.release("one", CONFIG.replace("production = { protected = false }", "production = {}"))
+    assert shop.running == {}
+    done = shop.command("deploy", "0.1.0", "--to", "production")
+    assert done.code == 0, done.err
+    assert len(shop.running) == 2 and shop.serving == shop.running
+    before = shop.running
+    stray = shop.desk / "web" / "0f0e0d0c-0000-4000-8000-000000000001"
+    stray.write_text("0.1.0\n")
+    refused = shop.command("deploy", "0.1.0", "--to", "production")
+    assert refused.code == 3 and "cxlocal env repair production" in refused.err, refused.err
+    done = shop.command("env", "repair", "production", "-m", "a machine burnt")
+    assert done.code == 0, done.err
+    assert shop.running == shop.serving == before, "the stray one is taken away"
+    gone = shop.command("env", "destroy", "production", "--yes")
+    assert gone.code == 0, gone.err
+    assert shop.running == {}
+    assert shop.query("SELECT deleted_how FROM environment") == ["destroyed"]
+
+
+def test_no_other_command_stands_in_for_the_tools(desk_shop: Any) -> None:
+    shop = desk_shop
+    shop.write(CONFIG, {"site.txt": "one"})
+    started = shop.command("run", "start")
+    assert started.code == 0, started.err
+    done = shop.command(
+        "stage",
+        "live",
+        "--",
+        "touch",
+        "ran",
+        env={"CXLOCAL_RUN": started.out.split("=")[1].split()[0].strip("'\";")},
+    )
+    assert done.code == 3 and "deploys the components of production" in done.err, done.err
+    assert not (shop.tree / "ran").exists()
+
+
+def test_a_signal_turns_the_weights_back(desk_shop: Any) -> None:
+    shop = desk_shop
+    config = CONFIG.replace(
+        "count = 2", 'count = 2\nrollout = [{ weight = 50, hold = "5m" }, { weight = 100 }]'
+    )
+    assert shop.release("one", CONFIG).code == 0
+    old = shop.serving
+    shop.write(config, {"site.txt": "two"})
+    process = shop.start("run", "--no-input")
+    until = time.monotonic() + 40
+    while set(shop.weights) == set(old):
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.02)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert time.monotonic() - began < 10
+    assert shop.serving == old and len(shop.running) == 4
+    assert b"still stand, without traffic" in said
+    assert shop.query("SELECT version FROM deployments_now") == ["0.1.0"]
+    (shop.tree / "cx.toml").write_text("")
+    shop.write(CONFIG, {"site.txt": "three"})
+    assert shop.run("--no-input").code == 0
+    assert set(shop.running.values()) == {"0.1.2"}, "what the signal left is gone"
