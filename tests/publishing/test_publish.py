@@ -97,6 +97,7 @@ def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
     failed = shop.run("--resume", shop.last(), "--to", "files")
     assert failed.code == 9, failed.err
     assert "is not there" in failed.err, failed.err
+    assert shop.command("publish", "0.1.0").code == 9, "run it again, whatever waits for it"
     status = shop.command("status").out
     assert "Partly published: 0.1.0 is at 1 of 2: files not known" in status, status
     [flag] = shop.query("SELECT text FROM open_flags WHERE kind = 'half-published'")
@@ -180,6 +181,7 @@ def test_withdrawn_is_said_everywhere(shop: Any, publish: Any, share: Path) -> N
     gone = shop.command("withdraw", "0.1.0", "-m", "loses data")
     assert gone.code == 0, gone.err
     assert "withdrawn" in gone.out and "loses data" in gone.out
+    assert f"files: a person has to, at {share}/0.1.0" in gone.err, gone.err
     assert shop.query("SELECT withdrawn_how FROM publication")[0].startswith("a person has to, at ")
     again = shop.command("publish", "0.1.0")
     assert again.code == 3 and "withdrawn" in again.err, again.err
