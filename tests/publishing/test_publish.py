@@ -72,6 +72,23 @@ def test_a_run_stops_before_a_protected_target_and_goes_on_when_told(
     assert shop.outcomes() == {"build": "success", "files": "success", "tag": "success"}
 
 
+def test_single_commands_publish_by_publish_alone(shop: Any, publish: Any, share: Path) -> None:
+    """A stage that says it published, and did not, would be green with nothing there."""
+    publish(FILES.replace("@SHARE@", str(share)), stages=STAGES.split("tag =")[0])
+    told = {"CXLOCAL_RUN": shop.command("run", "start", "--new", "--json").json()["run"]}
+    assert (
+        shop.command(
+            "stage", "build", "--", "sh", "-c", "echo one > app.txt; echo two > doc.txt", env=told
+        ).code
+        == 0
+    )
+    refused = shop.command("stage", "files", "--", "true", env=told)
+    assert refused.code == 3 and "cxlocal publish 0.1.1 --to files" in refused.err, refused.err
+    done = shop.command("publish", "--to", "files", env=told)
+    assert done.code == 0, done.err
+    assert (share / "0.1.1" / "app.txt").exists()
+
+
 def test_what_would_be_published_is_listed_before(shop: Any, publish: Any, share: Path) -> None:
     targets = FILES.replace("@SHARE@", str(share)) + 'artifacts = ["app"]\n'
     assert publish(targets, stages=STAGES.split("tag =")[0]).code == 0
