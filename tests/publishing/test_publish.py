@@ -106,7 +106,7 @@ def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
     shop: Any, publish: Any, share: Path
 ) -> None:
     """The share is away: what comes after it waits, and the version is named until all is there."""
-    targets = (FILES + TAG).replace("@SHARE@", str(share))
+    targets = (FILES + TAG).replace("@SHARE@", str(share)) + "[keep]\nartifacts = 0\n"
     stages = STAGES.replace('needs = ["files"]', 'needs = ["build"]')
     assert publish(targets, stages=stages).code == 0
     share.rename(share.with_name("away"))
@@ -121,6 +121,7 @@ def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
     assert flag.startswith("0.1.0 is published at 1 of 2: files not known"), flag
     assert "cxlocal publish 0.1.0" in status
     share.with_name("away").rename(share)
+    assert shop.command("prune").code == 0  # What is not published yet is not cleared away.
     done = shop.command("publish", "0.1.0")
     assert done.code == 0, done.err
     assert "Partly" not in shop.command("status").out
