@@ -166,6 +166,9 @@ def _show(done: publishing.Published, order: Order) -> None:
         ],
         COLUMNS,
     )
+    for one in done.targets if order.act == WITHDRAW else ():
+        if one.how:
+            say(f"{one.target}: {one.how}")
     if order.act != WITHDRAW and not done.problems and as_error(done) is None:
         say(
             f"{done.version} is at {done.words} {'target' if len(done.targets) == 1 else 'targets'}"

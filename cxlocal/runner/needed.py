@@ -26,6 +26,10 @@ class Needed(NamedTuple):
     """What it was called where it was built."""
 
 
+_HALF_PUBLISHED = """
+SELECT run FROM publication WHERE wanted_at IS NOT NULL AND coalesce(state, '') <> 'there'
+  AND withdrawn_at IS NULL AND deliverable = ?
+"""
 _OPEN = (
     "SELECT id FROM run WHERE kind = 'release' AND queued_at IS NOT NULL AND finished_at IS NULL"
 )
@@ -36,7 +40,8 @@ WHERE r.name = ? AND t.name = ?
 
 
 def needed_runs(journal: Journal, deliverable: str) -> set[str]:
-    """Runs whose version is live somewhere, and those a rollback would lead to."""
+    """Runs whose version is live somewhere, those a rollback would lead to, and those that are not at all of
+    their targets yet."""
     needed: set[str] = set()
     rows = journal.query("SELECT * FROM deployments_now WHERE deliverable = ?", (deliverable,))
     for row in rows:
@@ -44,6 +49,7 @@ def needed_runs(journal: Journal, deliverable: str) -> set[str]:
         before = version_before(chain_of(journal, row))
         if before is not None:
             needed.add(before.version_run)
+    needed |= {row["run"] for row in journal.query(_HALF_PUBLISHED, (deliverable,))}
     return needed - {""}
 
 

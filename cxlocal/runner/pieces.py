@@ -145,7 +145,9 @@ class PieceRecord(RunRecord):
         """Whether the plan lets the stage begin only by a promotion, or when no gate speaks against
         it; whatever kind it is said to be. Raises as ``stage``."""
         planned = self.find_stage(stage.name)
-        return planned is not None and bool(planned.requires or planned.kind == "deploy")
+        return planned is not None and bool(
+            planned.requires or planned.kind == "deploy" or planned.publishes_to
+        )
 
     def plan_is_here(self) -> bool:
         """Whether the journal here has the frozen plan. It is not read for that."""

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from cxlocal.errors import Refused
 from cxlocal.runner import gates
 from cxlocal.runner.decision import work_to_judge
 from cxlocal.runner.opening import find_run
 from cxlocal.runner.source import load_own_plugins
+from cxlocal.text import quoted
 
 if TYPE_CHECKING:
     from cxlocal.plan.free import AnyStage
@@ -26,6 +28,13 @@ def require(machine: Machine, record: PieceRecord, stage: AnyStage, again: str) 
     gates from being asked. ``again``: the command that tries it again.
     """
     source, found = find_run(machine, record.journal, record.run)
+    if target := found.plan.stage(stage.name).publishes_to:
+        raise Refused(
+            f"stage {stage.name} publishes to {target}, and a command of yours would not be asked what is there",
+            why="what a target holds is asked before and after, and is on record",
+            hint=f"cxlocal publish {quoted(found.version)} --to {quoted(target)}",
+            name="publishes-to-target",
+        )
     load_own_plugins(machine, source, None)
     # What kind it is the plan says, not who reports it.
     planned = replace(found.plan.stage(stage.name), tool="", verb="")

@@ -274,7 +274,7 @@ def _record(at: ToolStage, seen: Seen, why: str, trouble: str) -> str:
             )
         ]  # fmt: skip
         work.record.record(*drafts, *_locations(at, files))
-    return f"{target} holds it {seen.state}: {words}" if words else ""
+    return f"{target} {seen.state}: {words}" if words else ""
 
 
 def _file(masked: Any, name: str, one: Held, action: str) -> HeldFile:

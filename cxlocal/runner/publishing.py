@@ -84,6 +84,8 @@ class Stand(NamedTuple):
     code: str = ""
     """Slug of the rule that did not let it go there; empty for none."""
     hint: str = ""
+    how: str = ""
+    """What was done where it was taken back, or where a person can do it."""
 
     @property
     def standing(self) -> rule.Standing:
@@ -309,12 +311,14 @@ class _Publisher:
         lacking = [name for name in _before(plan, stage) if name not in work.succeeded]
         target = stage.publishes_to
         if lacking:
+            publishing = all(plan.stage(name).publishes_to for name in lacking)
             return Refused(
                 f"{self.record.version} does not go to {target} yet",
                 why=f"{', '.join(lacking)} has to succeed before",
-                hint=f"cxlocal run --resume {self.record.run[:8]}",
-                name="not-earned",
-            )
+                hint=f"{self._again()}, once that is settled" if publishing
+                else f"cxlocal run --resume {self.record.run[:8]}",
+                name=WAITS if publishing else "not-earned",
+            )  # fmt: skip
         own = self.places[target]
         earlier = [
             one.name for one in plan.published_to
@@ -350,7 +354,7 @@ class _Publisher:
         since = row.get("withdrawn_at") or row.get("found_at") or ""
         return Stand(
             name, state, why, trouble, row.get("files_there") or 0, row.get("files_total") or 0,
-            since, code, hint,
+            since, code, hint, row.get("withdrawn_how") or "",
         )  # fmt: skip
 
 

@@ -72,6 +72,23 @@ def test_a_run_stops_before_a_protected_target_and_goes_on_when_told(
     assert shop.outcomes() == {"build": "success", "files": "success", "tag": "success"}
 
 
+def test_single_commands_publish_by_publish_alone(shop: Any, publish: Any, share: Path) -> None:
+    """A stage that says it published, and did not, would be green with nothing there."""
+    publish(FILES.replace("@SHARE@", str(share)), stages=STAGES.split("tag =")[0])
+    told = {"CXLOCAL_RUN": shop.command("run", "start", "--new", "--json").json()["run"]}
+    assert (
+        shop.command(
+            "stage", "build", "--", "sh", "-c", "echo one > app.txt; echo two > doc.txt", env=told
+        ).code
+        == 0
+    )
+    refused = shop.command("stage", "files", "--", "true", env=told)
+    assert refused.code == 3 and "cxlocal publish 0.1.1 --to files" in refused.err, refused.err
+    done = shop.command("publish", "--to", "files", env=told)
+    assert done.code == 0, done.err
+    assert (share / "0.1.1" / "app.txt").exists()
+
+
 def test_what_would_be_published_is_listed_before(shop: Any, publish: Any, share: Path) -> None:
     targets = FILES.replace("@SHARE@", str(share)) + 'artifacts = ["app"]\n'
     assert publish(targets, stages=STAGES.split("tag =")[0]).code == 0
@@ -89,7 +106,7 @@ def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
     shop: Any, publish: Any, share: Path
 ) -> None:
     """The share is away: what comes after it waits, and the version is named until all is there."""
-    targets = (FILES + TAG).replace("@SHARE@", str(share))
+    targets = (FILES + TAG).replace("@SHARE@", str(share)) + "[keep]\nartifacts = 0\n"
     stages = STAGES.replace('needs = ["files"]', 'needs = ["build"]')
     assert publish(targets, stages=stages).code == 0
     share.rename(share.with_name("away"))
@@ -97,12 +114,14 @@ def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
     failed = shop.run("--resume", shop.last(), "--to", "files")
     assert failed.code == 9, failed.err
     assert "is not there" in failed.err, failed.err
+    assert shop.command("publish", "0.1.0").code == 9, "run it again, whatever waits for it"
     status = shop.command("status").out
     assert "Partly published: 0.1.0 is at 1 of 2: files not known" in status, status
     [flag] = shop.query("SELECT text FROM open_flags WHERE kind = 'half-published'")
     assert flag.startswith("0.1.0 is published at 1 of 2: files not known"), flag
     assert "cxlocal publish 0.1.0" in status
     share.with_name("away").rename(share)
+    assert shop.command("prune").code == 0  # What is not published yet is not cleared away.
     done = shop.command("publish", "0.1.0")
     assert done.code == 0, done.err
     assert "Partly" not in shop.command("status").out
@@ -180,6 +199,7 @@ def test_withdrawn_is_said_everywhere(shop: Any, publish: Any, share: Path) -> N
     gone = shop.command("withdraw", "0.1.0", "-m", "loses data")
     assert gone.code == 0, gone.err
     assert "withdrawn" in gone.out and "loses data" in gone.out
+    assert f"files: a person has to, at {share}/0.1.0" in gone.err, gone.err
     assert shop.query("SELECT withdrawn_how FROM publication")[0].startswith("a person has to, at ")
     again = shop.command("publish", "0.1.0")
     assert again.code == 3 and "withdrawn" in again.err, again.err
