@@ -145,12 +145,10 @@ def check_together(given: list[str]) -> None:
     if not odd:
         return
     named = {"": "printed events", "evidence": "evidence"}.get(kind, f"export {kind}")
-    ways = [f"cxlocal export {one} {'VERSION' if one == 'evidence' else 'PLACE'} {name}" for name in odd
-            for one in TOGETHER if one and name in TOGETHER[one]]  # fmt: skip
     raise UsageError(
         f"{named} and {', '.join(odd)} exclude each other",
         why="a bundle, a receipt, a site, evidence and printed events are written one at a time",
-        hint=" or ".join(ways[:2]) or "give one of them",
+        hint="'cxlocal export --help' shows what belongs together",
         name="bad-options",
     )
 
