@@ -198,7 +198,7 @@ ORDER BY d.deployed_at DESC
 WITH ranked AS (SELECT r.deliverable, t.stage, t.duration_seconds,
     row_number() OVER (PARTITION BY r.deliverable, t.stage ORDER BY t.duration_seconds) AS rank,
     count(*) OVER (PARTITION BY r.deliverable, t.stage) AS times
-  FROM run r JOIN stage_run t ON t.run = r.id
+  FROM run r CROSS JOIN stage_run t ON t.run = r.id
   WHERE t.outcome = 'success' AND t.duration_seconds IS NOT NULL
     AND r.queued_at >= {since("queued_at", "run")})
 SELECT deliverable, stage, max(times) AS times,
