@@ -211,11 +211,15 @@ def describe_each(metadata: dict[str, Any], stores: Iterable[str]) -> dict[str, 
 
 
 def make_datasette(
-    stores: Mapping[Path, str], prefix: str = "/", without: Sequence[str] = (), zone: str = ""
+    stores: Mapping[Path, str],
+    prefix: str = "/",
+    without: Sequence[str] = (),
+    zone: str = "",
+    limit_ms: int = SETTINGS["sql_time_limit_ms"],
 ) -> Any:
     """A Datasette over journals, each with the address of its store, with what the installed line
     understands, its pages below ``prefix``; ``without`` these plugins of others;
-    their times are of ``zone``. Raises Trouble."""
+    their times are of ``zone``; a question is ended after ``limit_ms``. Raises Trouble."""
     with left_out(without):
         try:
             from datasette.app import Datasette
@@ -228,7 +232,7 @@ def make_datasette(
     words = {**describe_each(parse_metadata(text), stores.values()), **ours}
     arguments: dict[str, Any] = {
         "metadata": words,
-        "settings": {**SETTINGS, "base_url": prefix},
+        "settings": {**SETTINGS, "base_url": prefix, "sql_time_limit_ms": limit_ms},
     }
     if not hasattr(Datasette, "get_canned_query"):
         # 1.0 takes words from metadata, and queries and page sizes from config only.

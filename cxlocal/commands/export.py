@@ -15,6 +15,7 @@ from cxlocal.commands.find_run import find_run
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import harmless_json, json_option, put, write_document
 from cxlocal.commands.project import load_project, open_project_store
+from cxlocal.commands.site import Wanted, write_site
 from cxlocal.commands.status import named_here
 from cxlocal.commands.terminal import harmless, say, warn
 from cxlocal.errors import UsageError
@@ -39,6 +40,8 @@ RECEIPT_SECONDS = 60.0
         ("cxlocal export evidence 2.7.14", "what proves a version, on one sheet"),
         ("cxlocal export --bundle /media/stick/a.bundle", "what the store lacks, to carry there"),
         ("cxlocal export --bundle all.bundle --all", "everything, for a machine with nothing"),
+        ("cxlocal export --site history", "the pages as plain files: history/index.html"),
+        ("cxlocal export --site shop -d webshop --zip", "of one product, as shop.zip"),
         ("cxlocal export --receipt /media/stick/a.receipt", "what the store says, to carry back"),
     ]
 )
@@ -55,9 +58,15 @@ RECEIPT_SECONDS = 60.0
 @click.option("--run", "wanted", help="Only events of this run (id or version).")
 @click.option("-d", "--deliverable", help="Only events of this deliverable.")
 @click.option("--bundle", metavar="FILE", help="Write a bundle: what the store may lack.")
-@click.option("--all", "everything", is_flag=True, help="Bundle: everything this journal holds.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Bundle: everything held here; site: all releases."
+)
 @click.option("--reports", is_flag=True, help="Bundle: with the raw reports of its runs.")
 @click.option("--receipt", metavar="FILE", help="Write a receipt for bundles imported here.")
+@click.option("--site", metavar="DIR", help="Write the pages as plain files; 200 releases.")
+@click.option("--since", default="", metavar="DAY", help="Site: releases since then, 2026-11-23.")
+@click.option("--log-lines", is_flag=True, help="Site: with the last lines of what failed.")
+@click.option("--zip", "as_zip", is_flag=True, help="Site: as one file, DIR.zip.")
 @json_option
 @pass_app
 def export(
@@ -71,40 +80,34 @@ def export(
     everything: bool,
     reports: bool,
     receipt: str | None,
+    site: str | None,
+    since: str,
+    log_lines: bool,
+    as_zip: bool,
     as_json: bool,
 ) -> None:
     """Print events, or write them into a file for another machine.
 
-    Without a file: one JSON document a line. 'evidence VERSION' prints what proves a version. A bundle carries history to a store that this machine
-    cannot reach, by stick or mail; 'cxlocal import' takes it in. A receipt carries back what the
-    store said to it. Both files are as confidential as the journal.
+    Without a file: one JSON document a line. 'evidence VERSION' prints what proves a version. A bundle
+    carries history to a store that this machine cannot reach, by stick or mail; 'cxlocal import' takes
+    it in. A receipt carries back what the store said to it. A site is the pages of 'cxlocal browse', to
+    be read without cxlocal. All of them are as confidential as the journal.
     """
-    chosen = [name for name, given in (("--bundle", bundle), ("--receipt", receipt)) if given]
-    if len(chosen) > 1 or (chosen and (wanted or deliverable)):
-        raise UsageError(
-            "a bundle, a receipt and printed events exclude each other",
-            why=f"given: {', '.join(chosen)}"
-            + (" with --run or --deliverable" if wanted or deliverable else ""),
-            hint="cxlocal export --bundle FILE, or cxlocal export --receipt FILE",
-            name="bad-options",
-        )
+    given = {
+        "--bundle": bundle, "--receipt": receipt, "--site": site, "evidence": what, "--run": wanted,
+        "--all": everything, "--reports": reports, "--since": since, "--log-lines": log_lines,
+        "--zip": as_zip, "--deliverable": deliverable,
+    }  # fmt: skip
+    check_together([name for name, one in given.items() if one])
+    if site:
+        asked = Wanted(Path(site), deliverable or "", since, everything, log_lines, as_zip)
+        wrote = write_site(app, asked)
+        if as_json:
+            write_document(wrote._asdict())
+        return
     if what:
-        if chosen or wanted:
-            raise UsageError(
-                "the sheet of a version is printed by itself",
-                why=f"given: {', '.join(chosen) or '--run'}",
-                hint="cxlocal export evidence VERSION",
-                name="bad-options",
-            )
         _print_evidence(app, version, deliverable, as_json=as_json)
         return
-    if (everything or reports) and not bundle:
-        raise UsageError(
-            "--all and --reports belong to a bundle",
-            why="printed events and receipts have none of them",
-            hint="cxlocal export --bundle FILE --all",
-            name="bad-options",
-        )
     if bundle:
         with app.journal(create=False) as journal:
             catch_up(journal)
@@ -124,6 +127,30 @@ def export(
             warn(f"the store did not answer a machine's questions: {why}")
     else:
         _print_events(app, form, wanted, deliverable)
+
+
+TOGETHER = {
+    "--bundle": ("--all", "--reports"), "--receipt": (), "evidence": ("--deliverable",),
+    "--site": ("--deliverable", "--since", "--all", "--log-lines", "--zip"),
+    "": ("--run", "--deliverable"),
+}  # fmt: skip
+"""What is written, and what may be said of it; printed events where nothing is."""
+
+
+def check_together(given: list[str]) -> None:
+    """One thing is written, with what belongs to it. Raises UsageError."""
+    forms = [name for name in TOGETHER if name in given]
+    kind = forms[0] if forms else ""
+    odd = [name for name in given if name != kind and name not in TOGETHER[kind]]
+    if not odd:
+        return
+    named = {"": "printed events", "evidence": "evidence"}.get(kind, f"export {kind}")
+    raise UsageError(
+        f"{named} and {', '.join(odd)} exclude each other",
+        why="a bundle, a receipt, a site, evidence and printed events are written one at a time",
+        hint="'cxlocal export --help' shows what belongs together",
+        name="bad-options",
+    )
 
 
 def _tell(what: Packed | Written, words: str, *, as_json: bool) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 PAGE_ROWS = 50
+SINCE_ROWS = 2000
+"""Runs or deployments that statistics read where nobody says since when."""
 """Rows of a stored query on one page."""
 _NEWEST = "ORDER BY queued_at DESC LIMIT 1"
 _OF_IT = "AND :deliverable IN ('', deliverable)"
@@ -46,10 +48,14 @@ def asked_time(name: str, empty: str = "'9'", day: str = "+86399.999 seconds") -
 
 
 def since(column: str, table: str) -> str:
-    """The UTC text of ``:since``; 90 days before the newest of a column where it is empty. Statistics
-    over a whole history would read all of it for what nobody remembers."""
-    newest = f"(SELECT strftime('%Y-%m-%dT00:00:00.000Z', max({column}), '-90 days') FROM {table})"
+    """The UTC text of ``:since``; 90 days before the newest of a column where it is empty, and not more than
+    ``SINCE_ROWS`` of its table. Statistics over a whole history would read all of it for what nobody
+    remembers."""
+    newest = (
+        f"max((SELECT strftime('%Y-%m-%dT00:00:00.000Z', max({column}), '-90 days') FROM {table}),"
+        f" coalesce((SELECT {column} FROM {table} ORDER BY {column} DESC LIMIT 1 OFFSET {SINCE_ROWS}), ''))"
+    )
     return asked_time("since", newest, "0 seconds")
 
 
-SINCE_WORDS = "Since a day or time; empty: the last 90 days of the history."
+SINCE_WORDS = f"Since a day or time; empty: the last 90 days of the history, the newest {SINCE_ROWS} of it at most."

@@ -150,6 +150,6 @@ ORDER BY i.closed_at IS NOT NULL, i.opened_at DESC
     "products": (
         "Products",
         "Every product that this machine knows of.",
-        "\nSELECT coalesce(title, id) AS title, owner, repository, id AS deliverable FROM deliverable ORDER BY title, id\n",
+        "\nSELECT coalesce(title, id) AS title, owner, repository, id AS deliverable FROM deliverable WHERE :deliverable IN ('', id) ORDER BY title, id\n",
     ),
 }

@@ -174,17 +174,19 @@ GROUP BY r.deliverable, t.stage ORDER BY failure_rate DESC, attempts DESC
         "Deployed without tests that passed",
         (
             "Deployments into lasting environments of versions whose run has no report of tests that passed, or"
-            " one that did not. A later attempt that passed counts."
+            f" one that did not. A later attempt that passed counts. {SINCE_WORDS}"
         ),
-        """
+        # sql: constants of the projection
+        f"""
 SELECT d.deployed_at, d.deliverable, d.version, d.environment, d.actor, d.reason, d.kind,
   CASE WHEN NOT EXISTS (SELECT 1 FROM report p WHERE p.run = d.version_run)
     THEN 'no test reported anything' ELSE 'tests failed' END AS why, d.version_run AS run
 FROM deployment d JOIN environment e ON e.deliverable = d.deliverable
   AND e.instance = d.instance AND e.lifetime = 'lasting'
-WHERE NOT EXISTS (SELECT 1 FROM report p WHERE p.run = d.version_run) OR EXISTS (
+WHERE d.deployed_at >= {since("deployed_at", "deployment")} AND (
+  NOT EXISTS (SELECT 1 FROM report p WHERE p.run = d.version_run) OR EXISTS (
   SELECT 1 FROM report p WHERE p.run = d.version_run GROUP BY p.stage, p.suite
-  HAVING max(iif(p.outcome = 'success', p.started_at, '')) < max(p.started_at))
+  HAVING max(iif(p.outcome = 'success', p.started_at, '')) < max(p.started_at)))
 ORDER BY d.deployed_at DESC
 """,
     ),
@@ -196,7 +198,7 @@ ORDER BY d.deployed_at DESC
 WITH ranked AS (SELECT r.deliverable, t.stage, t.duration_seconds,
     row_number() OVER (PARTITION BY r.deliverable, t.stage ORDER BY t.duration_seconds) AS rank,
     count(*) OVER (PARTITION BY r.deliverable, t.stage) AS times
-  FROM run r JOIN stage_run t ON t.run = r.id
+  FROM run r CROSS JOIN stage_run t ON t.run = r.id
   WHERE t.outcome = 'success' AND t.duration_seconds IS NOT NULL
     AND r.queued_at >= {since("queued_at", "run")})
 SELECT deliverable, stage, max(times) AS times,

@@ -40,7 +40,7 @@ SELECT d.deliverable, d.environment, d.version, d.deployed_at AS since, d.actor,
       FROM deployment_replaces r JOIN deployment o ON o.id = r.replaced
       WHERE r.deployment = d.id AND o.deployed_at > d.deployed_at LIMIT 1), ''), '; '), '') AS words
 FROM deployment d, asked
-WHERE :deliverable IN ('', d.deliverable) AND d.deployed_at <= asked.at AND d.received_at <= asked.k AND NOT
+WHERE (d.replaced = 0 OR :at || :known <> '') AND :deliverable IN ('', d.deliverable) AND d.deployed_at <= asked.at AND d.received_at <= asked.k AND NOT
   coalesce(d.removed_at <= asked.at AND coalesce(d.removed_received_at, '') <= asked.k, 0)
   AND NOT EXISTS (SELECT 1 FROM deployment_replaces r WHERE r.replaced = d.id
     AND r.since <= asked.at AND r.received_at <= asked.k)

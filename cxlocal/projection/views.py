@@ -196,20 +196,20 @@ FROM deployment d WHERE EXISTS (SELECT 1 FROM deployment_resource x
             " machines deployed without knowing of each other, periods overlap."
         ),
         """
-WITH taken AS (SELECT d.id, min(r.since) AS at, r.deployment AS by
-  FROM deployment d LEFT JOIN deployment_replaces r ON r.replaced = d.id GROUP BY d.id),
-ended AS (SELECT t.*, coalesce(min(t.at, d.removed_at), t.at, d.removed_at) AS until
-  FROM taken t JOIN deployment d ON d.id = t.id)
-SELECT d.deliverable, d.environment, d.instance, d.service, d.version, d.number,
-  d.deployed_at AS since, e.until,
+SELECT e.deliverable, e.environment, e.instance, e.service, e.version, e.number,
+  e.deployed_at AS since, e.until,
   CASE WHEN e.until IS NULL THEN NULL
     WHEN e.at = e.until AND n.id IS NOT NULL
       THEN iif(n.kind = 'rolledback', 'rollback to ', 'deployment of ') || n.version
-    WHEN d.removed_at = e.until THEN 'removal' ELSE 'confirmation' END AS ended_by,
-  round((julianday(e.until) - julianday(d.deployed_at)) * 86400, 3) AS seconds,
-  d.kind, d.actor, d.reason, d.version_run, d.run, d.id AS deployment
-FROM deployment d JOIN ended e ON e.id = d.id LEFT JOIN deployment n ON n.id = e.by
-WHERE +d.deployed_at IS NOT NULL
+    WHEN e.removed_at = e.until THEN 'removal' ELSE 'confirmation' END AS ended_by,
+  round((julianday(e.until) - julianday(e.deployed_at)) * 86400, 3) AS seconds,
+  e.kind, e.actor, e.reason, e.version_run, e.run, e.id AS deployment
+FROM (SELECT t.*, coalesce(min(t.at, t.removed_at), t.at, t.removed_at) AS until FROM (SELECT d.*,
+    (SELECT min(r.since) FROM deployment_replaces r WHERE r.replaced = d.id) AS at,
+    (SELECT r.deployment FROM deployment_replaces r WHERE r.replaced = d.id AND r.since IS NOT NULL
+      ORDER BY r.since LIMIT 1) AS by FROM deployment d) t) e
+LEFT JOIN deployment n ON n.id = e.by
+WHERE e.deployed_at IS NOT NULL
 """,
     ),
     "resources_now": (

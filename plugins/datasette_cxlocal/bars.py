@@ -11,7 +11,7 @@ from datasette_cxlocal.svg import Picture, box, drawing, fit, label, line, link
 
 WIDE, NARROW = 1100.0, 350.0
 _HEIGHT, _ROW, _LEFT = 120.0, 26.0, 70.0
-_BAR_MAX = 64.0
+_BAR_MAX, _ROOM_MAX = 64.0, 130.0
 _WORDS = 120.0
 """Beside a bar, on a phone."""
 
@@ -48,7 +48,7 @@ def _positive(value: float | None) -> float | None:
 
 def _across(values: Sequence[Bar], most: float, about: tuple[str, str, str, str]) -> Markup:
     title, description, id, kind = about
-    room = (WIDE - 4) / len(values)
+    room = min((WIDE - 4) / len(values), _ROOM_MAX)
     width = min(_BAR_MAX, room - 12)
     base = 22 + _HEIGHT
     parts = [line([(2, base), (WIDE - 2, base)], "cx-rule")]

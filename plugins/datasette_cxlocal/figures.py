@@ -101,9 +101,11 @@ def figures_sentences(title: str, part: Part) -> list[str]:
         said.append(f"Half of its commits were live within {duration_text(row['lead_median_seconds'])},"
                     f" nine of ten within {duration_text(row['lead_slow_tenth_seconds'])}.")  # fmt: skip
     if row["failed"]:
-        said.append(f"{row['failed']} of {row['deployments']} went wrong"
-                    + (f"; half of them were put right within {duration_text(row['recovery_median_seconds'])}."
-                       if row["recovered"] else "; it is not put right yet."))  # fmt: skip
+        right = "it is not put right yet"
+        if row["recovered"]:
+            them = "it was" if row["failed"] == 1 else "half of them were"
+            right = f"{them} put right within {duration_text(row['recovery_median_seconds'])}"
+        said.append(f"{row['failed']} of {row['deployments']} went wrong; {right}.")
     else:
         said.append("Whether any of them went wrong was not recorded.")
     return said

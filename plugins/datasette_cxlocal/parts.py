@@ -3,13 +3,13 @@ JSON and CSV. A part that is late or broken is missing alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 from cxlocal.projection.asked import PAGE_ROWS
 from cxlocal.projection.queries import QUERIES
-from cxlocal.values import NamedTuple
+from cxlocal.values import NamedTuple, Protocol
 from datasette_cxlocal.journals import has_query, page_address, rows_of
 
 
@@ -33,6 +33,20 @@ class Part(NamedTuple):
         return self.rows[0] if self.rows else {}
 
 
+class Files(Protocol):
+    """Where pages stand that are plain files."""
+
+    log_lines: bool
+
+    def page(self, name: str, what: str, given: Mapping[str, object]) -> str:
+        """The address of another page, from the one that is being made; empty where there is none."""
+
+    def keep(
+        self, name: str, title: str, rows: Sequence[Mapping[str, Any]]
+    ) -> tuple[str, str, str]:
+        """Keep the rows of a part beside its page; the addresses of the statement (none), JSON and CSV."""
+
+
 class Place(NamedTuple):
     """The journal that a page is about, and how addresses of pages are made."""
 
@@ -41,9 +55,13 @@ class Place(NamedTuple):
     now_ms: int
     only: str = ""
     """The deliverable that all of it is about; empty for every one."""
+    files: Files | None = None
+    """Where the pages are written to; None for pages of a server."""
 
     def page(self, name: str, what: str = "", **given: object) -> str:
         """The address of one of our pages."""
+        if self.files is not None:
+            return self.files.page(name, what, given)
         path = page_address(self.datasette, self.database, name, what)
         kept = {key: value for key, value in given.items() if value not in ("", None)}
         return f"{path}?{urlencode(kept)}" if kept else path
@@ -64,11 +82,19 @@ class Place(NamedTuple):
         found = await rows_of(self.datasette, self.database, sql, asked)
         kept = (found or [])[:rows]
         more = len(found or ()) > rows
+        if self.files is not None:
+            # Whether something was heard of within the hour changes while nothing happens.
+            kept = [{**row, "heard_of": 0} if "heard_of" in row else row for row in kept]
+            return Part(
+                query.title, kept, found is None, more, *self.files.keep(name, query.title, kept)
+            )
         return Part(query.title, kept, found is None, more, *(await self.ways(name))(asked))
 
     async def ways(self, name: str) -> Callable[[Mapping[str, str]], tuple[str, str, str]]:
         """A function from what is given to a stored question to the addresses of its answer: a page, JSON and
         CSV."""
+        if self.files is not None:
+            return lambda asked: ("", "", "")
         urls = self.datasette.urls
         stored = await has_query(self.datasette, self.database, name)
         base = str(urls.query(self.database, name) if stored else urls.database(self.database))

@@ -31,7 +31,7 @@ async def product_page(place: Place, what: str, asked: Mapping[str, str]) -> dic
     given = {"deliverable": asked.get("deliverable", "") or what}
     runs = await place.ask("runs", given)
     places = await place.ask("product-places", given)
-    numbers = await place.ask("numbers", given, 400)
+    numbers = await place.ask("numbers", given, 200)
     coming = await place.ask("not-live-yet", given)
     title = brief((runs.first or places.first).get("title") or given["deliverable"])
     rows = rows_of_places(places.rows)

@@ -147,7 +147,7 @@ async def _answer_in_zone(request: Any, place: Place, page: Page, what: str, ask
         request.path + ("?" if not request.query_string else f"?{request.query_string}&") + "hold=1"
     )
     others = [(name, value) for name, value in asked.items() if name != "zone"]
-    frame = {**_frame(place, page), "refresh_seconds": wait, "hold": hold, "wall": "wall" in asked,
+    frame = {**frame_of(place, page), "refresh_seconds": wait, "hold": hold, "wall": "wall" in asked,
              "path": request.path, "others": others, "zone_name": _zone_name(),
              "no_zone": plain(asked["zone"]) if asked.get("zone") and not zone_of(asked["zone"]) else ""}  # fmt: skip
     text = await datasette.render_template(page.template, {**context, **frame}, request=request)
@@ -169,7 +169,7 @@ def _zone_name() -> str:
     return "" if zone is None else str(getattr(zone, "key", "") or zone)
 
 
-def _frame(place: Place, page: Page | None) -> dict[str, Any]:
+def frame_of(place: Place, page: Page | None) -> dict[str, Any]:
     """What every page of ours needs beside its own."""
     urls = place.datasette.urls
     return {
@@ -197,7 +197,7 @@ async def answer_late(request: Any, datasette: Any, problem: BaseException) -> A
         return Response.json({"ok": False, "error": words, "status": 400}, status=400)
     place = Place(datasette, database, SystemClock().now_ms())
     context = {
-        **_frame(place, None), "title": "This question took too long", "seconds": f"{seconds:g} s",
+        **frame_of(place, None), "title": "This question took too long", "seconds": f"{seconds:g} s",
         "sql": plain(getattr(problem, "sql", "") or request.args.get("sql") or "", keep="\n\t")[:4000],
         "questions": [(place.page(name), title) for name, title in LESS],
     }  # fmt: skip

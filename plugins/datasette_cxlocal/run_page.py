@@ -223,7 +223,9 @@ def _failure(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "stage": shown(row["stage"]),
         "words": shown(row["words"]),
-        "lines": last_lines(path, row["tail_sha256"]),
+        "lines": last_lines(path, row["tail_sha256"])
+        if place.files is None or place.files.log_lines
+        else None,
         "log": plain(row["log"] or ""),
         "host": plain(row["host"] or ""),
     }

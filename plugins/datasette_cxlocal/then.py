@@ -39,8 +39,11 @@ async def then_page(place: Place, what: str, asked: Mapping[str, str]) -> dict[s
     known = asked_time(asked.get("known", "")) or at
     if not at:
         at = known = asked_time(f"{now:%Y-%m-%dT%H:%M}")
-    then = await place.ask("live-at", {"at": at, "known": known})
-    later = await place.ask("live-at", {"at": at, "known": ""})
+    if asked_time(given):
+        then = await place.ask("live-at", {"at": at, "known": known})
+        later = await place.ask("live-at", {"at": at, "known": ""})
+    else:  # now, as it is known now
+        then = later = await place.ask("live-at")
     said = next((str(row["words"]) for row in then.rows if row["deliverable"] is None), "")
     rows = compared(
         [row for row in then.rows if row["deliverable"] is not None],

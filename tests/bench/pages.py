@@ -37,6 +37,12 @@ def addresses(path: Path) -> dict[str, str]:
              "environment": "environment=production", "at": "at=2024-06-01", "deliverable": about}  # fmt: skip
     found = {"board": "/journal/-/board", "a run": f"/journal/-/run/{version}?{about}",
              "newest run": "/journal/-/run/latest"}  # fmt: skip
+    found |= {
+        name: f"/journal/-/{name}"
+        for name in ("diary", "then", "unusual", "machines", "difference")
+    }
+    found |= {name: f"/journal/-/{name}?{about}" for name in ("product", "figures")}
+    found |= {name: f"/journal/-/{name}/{version}?{about}" for name in ("way", "evidence")}
     for query in QUERIES:
         needed = QUERIES[query].parameters
         asked = [

@@ -27,6 +27,7 @@ FOLDER = ROOT / "docs" / "pages"
 SHOTS = {
     "board": ("board", 1100, 700), "run": ("run/2.7.4", 1250, 1250), "diary": ("diary", 1100, 850),
     "product": ("product?deliverable=webshop", 1250, 700), "way": ("way/2.7.100", 1200, 620),
+    "evidence": ("evidence/2.7.100", 1250, 1000), "figures": ("figures?deliverable=webshop", 1250, 900),
     "phone": ("run/2.7.100", 400, 1150),
 }  # fmt: skip
 """Page, width and height in pixels."""

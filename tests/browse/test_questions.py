@@ -15,6 +15,7 @@ from cxlocal.errors import Trouble
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import rebuild
 from cxlocal.numbers.ledger import explain
+from cxlocal.projection import asked
 from cxlocal.projection.figures import FIGURES
 from cxlocal.projection.page_questions import PAGE_QUESTIONS
 from cxlocal.projection.queries import QUERIES
@@ -495,3 +496,18 @@ def test_no_question_hides_a_table() -> None:
     from cxlocal.projection.views import VIEWS
 
     assert not QUERIES.keys() & {*TABLES, *VIEWS, "event"}
+
+
+def test_statistics_read_the_newest_of_a_history_alone(
+    full_journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much happened in 90 days."""
+
+    def first() -> str:
+        sql = f"SELECT {asked.since('queued_at', 'run')} AS since"
+        return str(full_journal.query(sql, {"since": ""})[0]["since"])
+
+    assert first() < "2026-11" and first().endswith("T00:00:00.000Z")
+    monkeypatch.setattr(asked, "SINCE_ROWS", 2)
+    newest = full_journal.query("SELECT queued_at FROM run ORDER BY queued_at DESC LIMIT 3")
+    assert first() == newest[2]["queued_at"]
