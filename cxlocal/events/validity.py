@@ -110,6 +110,28 @@ def read_json(text: str | bytes) -> Any:
         return json.loads(text)
 
 
+def parsed(event: Event) -> Any:
+    """The document of an event; None for one that cannot be read."""
+    try:
+        return read_json(event.document)
+    except (ValueError, RecursionError):
+        return None
+
+
+def read_head(text: str) -> tuple[Any, Any, Any]:
+    """Type, chain and time that a document names. Raises ValueError, KeyError and TypeError."""
+    try:
+        context = _HEAD_DECODER.decode(text).context
+        return context.type, context.chainId, context.timestamp
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        pass  # another reader may take it
+    try:
+        told = json.loads(text)["context"]
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return told["type"], told.get("chainId"), told["timestamp"]
+
+
 class _Context(msgspec.Struct):
     type: str
     timestamp: str

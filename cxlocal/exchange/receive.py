@@ -12,7 +12,7 @@ from hashlib import sha256
 from cxlocal.events.document import Event, hash_of
 from cxlocal.events.hybrid import merge_value, wall_ms
 from cxlocal.events.types import RUN_TURNASKED
-from cxlocal.events.validity import read_json
+from cxlocal.events.validity import parsed
 from cxlocal.exchange.answers import Item
 from cxlocal.exchange.chain import GAP, HELD, NEW_BRANCH, Known, place
 from cxlocal.exchange.followed import look_again
@@ -179,11 +179,7 @@ def refuse_untrue(event: Event) -> None:
     it states nothing. Raises BadMessage."""
     if is_plainly_true(event):
         return
-    try:
-        document = read_json(event.document)
-    except (ValueError, RecursionError):
-        document = None  # the projector says what is wrong with it
-    wrong = untruth(event, project(event, document))
+    wrong = untruth(event, project(event, parsed(event)))
     if wrong:
         raise BadMessage(
             f"event {event.sequence} of machine {event.node[:8]} is not taken",

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import islice, product
 
 from cxlocal.errors import Trouble
 from cxlocal.events.document import Event, hash_of
+from cxlocal.events.validity import parsed, read_head
 from cxlocal.journal.chains import misplaced, unlinked, unlinked_in_deliverable
 from cxlocal.journal.comparing import changed_views, compare, empty_projection
 from cxlocal.journal.file import Journal
@@ -129,15 +130,17 @@ def _pages(journal: Journal, tell: Tell | None) -> Iterator[Page]:
 def _check_page(journal: Journal, page: Page, room: int) -> list[Finding]:
     """What is wrong with the events of a page, ``room`` findings at most and a few more."""
     findings: list[Finding] = []
+    stretch = (journal.connection, page[0][0] - 1, page[-1][0])
+    times = dict(journal.connection.execute(TIMES, stretch[1:]).fetchall())
     for position, event in page:
         if len(findings) >= room:
             return findings
         if _is_of_our_kinds(event):
-            findings += _check_event(journal, position, event)
+            for kind, what in _what_is_wrong(event, times.get(position)):
+                findings.append(Finding(kind, _named(position, event.node, event.sequence), what))
         else:
             what = "its row holds values of another kind than was written"
             findings.append(Finding("hash", f"event {position}", what))
-    stretch = (journal.connection, page[0][0] - 1, page[-1][0])
     for place in unlinked_in_deliverable(*stretch):
         what = f"its predecessor within {place.deliverable} is missing"
         findings.append(Finding("chain", _named(*place[:3]), what))
@@ -161,7 +164,7 @@ def _project(fresh: sqlite3.Connection, page: Page) -> list[Finding]:
     try:
         for position, event in page:
             if _is_of_our_kinds(event):
-                facts = project(event)
+                facts = project(event, parsed(event))
                 apply_facts(fresh, facts, stamp(event))
                 if wrong := untruth(event, facts):
                     where = _named(position, event.node, event.sequence)
@@ -182,20 +185,16 @@ LATEST_MS = 253_402_300_799_999
 """The end of the year 9999; no text says a later time."""
 
 
+_KINDS = frozenset(
+    (str, int, int, str, name, place, int, bytes, bytes, bytes, str, run, int)
+    for name, place, run in product((str, type(None)), (int, type(None)), (str, type(None)))
+)
+"""Of the fields of an event."""
+
+
 def _is_of_our_kinds(event: Event) -> bool:
     """SQLite keeps anything in any column; hashing and projecting want what they wrote."""
-    texts = (event.node, event.type, event.document, event.deliverable or "", event.run or "")
-    numbers = (
-        event.sequence, event.branch, event.clock, event.received_at_ms,
-        0 if event.deliverable_sequence is None else event.deliverable_sequence,
-    )  # fmt: skip
-    hashes = (event.previous, event.previous_in_deliverable, event.hash)
-    return (
-        all(type(part) is str for part in texts)
-        and all(type(part) is int for part in numbers)
-        and all(type(part) is bytes for part in hashes)
-        and 0 <= event.received_at_ms <= LATEST_MS
-    )
+    return tuple(map(type, event)) in _KINDS and 0 <= event.received_at_ms <= LATEST_MS
 
 
 def _out_of_reach(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -227,6 +226,7 @@ def _unreadable(journal: Journal, problem: str) -> Finding:
 
 NEXT_ID = "SELECT id FROM event WHERE id > ? ORDER BY id LIMIT 1"
 ROW = "SELECT * FROM event WHERE id = ?"
+TIMES = "SELECT id, time FROM event WHERE id > ? AND id <= ?"
 
 
 def _check_ends(journal: Journal) -> Iterator[Finding]:
@@ -255,26 +255,19 @@ def _named(position: int, node: str, sequence: int) -> str:
     return f"event {position} ({str(node)[:8]} {sequence})"
 
 
-def _check_event(journal: Journal, position: int, event: Event) -> Iterator[Finding]:
-    where = _named(position, event.node, event.sequence)
+def _what_is_wrong(event: Event, time: object) -> list[tuple[str, str]]:
+    """The kind of each finding, and what it is."""
+    wrong = []
     if hash_of(event) != event.hash:
-        yield Finding("hash", where, "its content or coordinates were changed after it was written")
-    yield from _check_coordinates(journal, where, position, event)
-
-
-def _check_coordinates(
-    journal: Journal, where: str, position: int, event: Event
-) -> Iterator[Finding]:
-    """Columns outside the hash must agree with the document, which is inside."""
+        wrong.append(("hash", "its content or coordinates were changed after it was written"))
+    # Columns outside the hash must agree with the document, which is inside.
     try:
-        context = event.parsed()["context"]
-        said = (context["type"], context.get("chainId"), parse_utc(context["timestamp"]))
+        kind, run, at = read_head(event.document)
+        if (kind, run, parse_utc(at)) != (event.type, event.run, time):
+            wrong.append(("coordinates", "type, run or time differ from its document"))
     except (ValueError, KeyError, TypeError):
-        yield Finding("hash", where, "its document is not a CDEvent")
-        return
-    row = journal.connection.execute("SELECT time FROM event WHERE id = ?", (position,)).fetchone()
-    if said != (event.type, event.run, row[0]):
-        yield Finding("coordinates", where, "type, run or time differ from its document")
+        wrong.append(("hash", "its document is not a CDEvent"))
+    return wrong
 
 
 def _check_file(connection: sqlite3.Connection) -> Iterator[Finding]:

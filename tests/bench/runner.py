@@ -1,8 +1,8 @@
-"""What a run costs: twelve stages that do nothing, against a bare loop, nox, tox and invoke.
+"""What a run costs: stages that do nothing, against a bare loop and against other runners.
 
 ``python tests/bench/runner.py [ROUNDS]`` with the Python that has cxlocal installed. The peers are
-measured where they are installed beside it (``pip install nox tox invoke``); others are listed as
-absent. The floor is a Python process that runs ``/bin/true`` twelve times and writes two durable
+measured where they are installed beside it (``pip install nox tox invoke doit rust-just go-task-bin``) or
+on the PATH (make); others are listed as absent. What they make durable is nothing. The floor is a Python process that runs ``/bin/true`` twelve times and writes two durable
 rows around each, in the SQLite mode of the journal (TRUNCATE, FULL). The stages form a chain, work in
 place, and the store of this machine answers.
 
@@ -12,17 +12,20 @@ The cost of a stage is (twelve stages − one stage) / 11, so that starting is l
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from rounds import Case, command, measure, report, rounds_wanted
+from rounds import Case, command, measure, ratios, report, rounds_wanted
 
 STAGES = 12
 STAGE_ALLOWED = 2.0
-WHOLE_ALLOWED = 2.5
+WHOLE_ALLOWED = 3.5
+NOX_ALLOWED = {1: 1.25, STAGES: 1.4}
+"""A whole run, by its stages, against nox with as many sessions and no environment."""
 
 LOOP = """\
 import sqlite3, subprocess, sys
@@ -47,6 +50,16 @@ NOX = "import nox\n" + "\n".join(
     '    session.run("/bin/true", external=True)\n'
     for number in range(STAGES)
 )
+DOIT = "\n".join(
+    f'def task_s{number}():\n    return {{"actions": ["/bin/true"]}}\n' for number in range(STAGES)
+)
+JUST = "all: " + " ".join(f"s{n}" for n in range(STAGES)) + "\n" + "\n".join(
+    f"s{n}:\n    @/bin/true" for n in range(STAGES)
+) + "\n"  # fmt: skip
+MAKE = JUST.replace("    @", "\t@")
+TASK = "version: '3'\ntasks:\n  all:\n    deps: []\n    cmds:\n" + "".join(
+    f"      - task: s{n}\n" for n in range(STAGES)
+) + "".join(f"  s{n}:\n    cmds: [/bin/true]\n" for n in range(STAGES))  # fmt: skip
 TOX = (
     "env_list = ["
     + ", ".join(f'"s{number}"' for number in range(STAGES))
@@ -60,6 +73,14 @@ INVOKE = (
     + ", ".join(f"s{number}" for number in range(STAGES))
     + "])\ndef all(c):\n    pass\n"
 )
+
+
+PEERS = {
+    "nox, 1 step": ["-s", "s0"], f"nox, {STAGES} steps": [], f"tox, {STAGES} steps": ["-q"],
+    f"invoke, {STAGES} steps": ["all"], f"doit, {STAGES} steps": [], f"just, {STAGES} steps": ["all"],
+    f"go-task, {STAGES} steps": ["all"], f"make, {STAGES} steps": ["all"],
+}  # fmt: skip
+PROGRAMS = {"go-task": "task"}
 
 
 def project(root: Path, stages: int) -> Case:
@@ -110,18 +131,21 @@ def loop(root: Path, steps: int) -> Case:
 
 def peers(root: Path) -> tuple[dict[str, Case], list[str]]:
     """The peers that are installed, and the names of those that are not."""
-    (root / "noxfile.py").write_text(NOX)
-    (root / "tox.toml").write_text(TOX)
-    (root / "tasks.py").write_text(INVOKE)
+    for name, text in (
+        ("noxfile.py", NOX), ("tox.toml", TOX), ("tasks.py", INVOKE), ("dodo.py", DOIT),
+        ("justfile", JUST), ("Makefile", MAKE), ("Taskfile.yml", TASK),
+    ):  # fmt: skip
+        (root / name).write_text(text)
     found: dict[str, Case] = {}
     absent = []
-    for name, arguments in (("nox", []), ("tox", ["-q"]), ("invoke", ["all"])):
-        program = Path(sys.executable).with_name(name)
-        if program.exists():
-            case = command([str(program), *arguments], cwd=root, stderr=subprocess.DEVNULL)
-            found[f"{name}, {STAGES} steps"] = case
+    for case, arguments in PEERS.items():
+        name = case.split(",")[0]
+        beside = Path(sys.executable).with_name(PROGRAMS.get(name, name))
+        program = str(beside) if beside.exists() else shutil.which(beside.name)
+        if program is None:
+            absent.append(case)
         else:
-            absent.append(name)
+            found[case] = command([program, *arguments], cwd=root, stderr=subprocess.DEVNULL)
     return found, absent
 
 
@@ -150,13 +174,19 @@ def main() -> int:
     seconds["one more stage of cxlocal"] = per_stage(
         seconds, f"cxlocal run, {STAGES} stages", "cxlocal run, 1 stage"
     )
-    whole = f"cxlocal run, {STAGES} stages"
+    whole = {1: "cxlocal run, 1 stage", STAGES: f"cxlocal run, {STAGES} stages"}
     bars = [
         ("one more stage of cxlocal", "one more step of the loop", STAGE_ALLOWED),
-        (whole, f"loop, {STAGES} steps", WHOLE_ALLOWED),
-        *((whole, name, 1.0) for name in others),
+        (whole[STAGES], f"loop, {STAGES} steps", WHOLE_ALLOWED),
+        *(
+            (whole[steps], name, allowed)
+            for steps, allowed in NOX_ALLOWED.items()
+            for name in others
+            if name.startswith(f"nox, {steps} step")
+        ),
     ]
-    return report("runner", seconds, bars, absent=absent)
+    beside = {name: ratios(seconds, whole[STAGES], name) for name in others if "1 step" not in name}
+    return report("runner", seconds, bars, beside=beside, absent=absent)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +16,7 @@ from typing import Any
 
 import pytest
 import trustme
+from cxlocal_sync.http import line
 from cxlocal_sync.http.client import HttpStore
 from cxlocal_sync.http.credentials import (
     FILE_NAME,
@@ -300,6 +304,81 @@ def test_tls_with_an_authority_of_the_system(
     store.join(_code(server))
     store.close()
     server.close()
+
+
+@pytest.mark.needs("openssl")
+@pytest.mark.parametrize("known_by_hash", [True, False])
+def test_authorities_of_the_system_are_read_one_at_a_time(
+    tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, known_by_hash: bool
+) -> None:
+    """From the folder that names them by their hash; what somebody added to the bundle alone counts too."""
+    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    (tmp_path / "hashed").mkdir()
+    for name, one in (("ours", authority), ("other", trustme.CA())):
+        file = tmp_path / f"{name}.pem"
+        one.cert_pem.write_to_path(file)
+        if name == "other" or known_by_hash:
+            asked = ["openssl", "x509", "-hash", "-noout", "-in", str(file)]
+            hashed = subprocess.run(
+                asked, capture_output=True, text=True, check=True
+            ).stdout.strip()
+            (tmp_path / "hashed" / f"{hashed}.0").symlink_to(file)
+    paths = ssl.get_default_verify_paths()._replace(openssl_capath=str(tmp_path / "hashed"))
+    make, made = ssl.create_default_context, []
+
+    def make_context(**what: Any) -> ssl.SSLContext:
+        made.append("folder" if what.get("capath") else "bundle")
+        return make(**what) if what.get("capath") else make(cafile=str(tmp_path / "ours.pem"))
+
+    monkeypatch.setattr(line.ssl, "get_default_verify_paths", lambda: paths)
+    monkeypatch.setattr(line.ssl, "create_default_context", make_context)
+    server = _tls_server(tmp_path, authority.issue_cert("localhost"))
+    store = HttpStore(server.url, tmp_path / "laptop")
+    store.join(_code(server))
+    store.close()
+    assert made == (["folder"] if known_by_hash else ["folder", "bundle"])
+    wrong = _tls_server(tmp_path / "wrong", trustme.CA().issue_cert("localhost"))
+    away = HttpStore(wrong.url, tmp_path / "laptop")
+    with pytest.raises(StoreUnreachable, match="not trusted"):
+        away.join(_code(wrong))
+    away.close()
+    wrong.close()
+    server.close()
+
+
+def test_who_refuses_a_long_body_before_it_was_sent_is_heard(tmp_path: Path) -> None:
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(_page("413 Too Large", b"<h1>no</h1>"))
+        connection.close()  # what comes is not read
+
+    with answering(refuse) as port:
+        store = _client(f"http://127.0.0.1:{port}", tmp_path)
+        with pytest.raises(StoreUnreachable, match="413"):
+            store.exchange(bytes(7 << 20), timeout=5)
+        store.close()
+
+
+def test_a_password_of_a_proxy_is_told_to_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+
+    def refuse(connection: socket.socket) -> None:
+        asked.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+
+    with answering(refuse) as port:
+        for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HTTPS_PROXY", f"http://ann:s%20ecret@127.0.0.1:{port}")
+        store = _client("https://store.example.org:8377", tmp_path)
+        with pytest.raises(StoreUnreachable, match="says no.*407") as caught:
+            store.exchange(b"{}", timeout=2)
+    assert asked[0].startswith(b"CONNECT store.example.org:8377 ")
+    assert base64.b64encode(b"ann:s ecret") in asked[0]
+    assert "ecret" not in str(caught.value.why) + caught.value.hint
 
 
 def test_certificates_that_are_wrong_are_named(tmp_path: Path, authority: trustme.CA) -> None:

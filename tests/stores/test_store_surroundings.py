@@ -26,7 +26,9 @@ KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "hidden-key"}
 OVER_HTTP: list[tuple[dict[str, str], str]] = [
     ({"ALL_PROXY": "socks5://127.0.0.1:9"}, "ALL_PROXY"),
     ({"all_proxy": "socks4://h"}, "all_proxy"),
-    ({"HTTP_PROXY": "socks5h://x"}, "HTTP_PROXY"),
+    ({"HTTPS_PROXY": "socks5h://x"}, "HTTPS_PROXY"),
+    ({"HTTPS_PROXY": "https://x"}, "HTTPS_PROXY"),
+    ({"HTTP_PROXY": "socks5h://x"}, HOST),
     ({"HTTPS_PROXY": "ftp://x"}, "HTTPS_PROXY"),
     ({"HTTPS_PROXY": "http://[::1"}, "HTTPS_PROXY"),
     ({"HTTPS_PROXY": "http://user:hidden-key@h:port"}, "HTTPS_PROXY"),

@@ -1,4 +1,4 @@
-"""The line to a server: requests within a time, by the HTTP library, in words when it fails.
+"""The line to a server: requests within a time, by the standard library, in words when it fails.
 
 The whole of a request, looking up the name included, happens in a thread that is waited for as long
 as the caller allows and then left behind. Time limits of sockets hold for one read each, and a
@@ -10,19 +10,21 @@ meanwhile, is sent a second time.
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import socket
 import ssl
+import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
+from urllib.parse import unquote, urlsplit
 
-import httpx2
-
+from cxlocal.clock import SystemClock
 from cxlocal.errors import ConfigError, CxError
-from cxlocal.extras import how_to_install
+from cxlocal.patterns import compile_late
 from cxlocal.values import NamedTuple
 from cxlocal_sync.http import wire
 from cxlocal_sync.surroundings import CERTIFICATES, PROXIES, Proxy, blamed, proxy_for
@@ -31,6 +33,10 @@ CONNECT_SECONDS = 2.0
 """How long a connection may take."""
 IDLE_SECONDS = 20.0
 """A connection idle for longer is not used again; the server keeps it a little longer."""
+UNKNOWN_ISSUER = (19, 20, 21)
+"""What OpenSSL calls a chain whose authority it did not find."""
+CUT = (HTTPException, ConnectionError)
+"""What ends an exchange on a connection that was there."""
 
 Request = tuple[str, str, bytes, dict[str, str]]
 """Method, address, body, headers."""
@@ -63,66 +69,100 @@ class Line:
     def __init__(self, url: str, find_authority: Callable[[], str]) -> None:
         self.url = url
         self.host = urlsplit(url).hostname or ""
-        self.used = False
+        self.proxy: Proxy | None = None
+        self.used_at: float | None = None
+        """When the connection was last used (monotonic); None while it is fresh."""
         self._find_authority = find_authority
-        self._client: httpx2.Client | None = None
+        self._connection: HTTPConnection | None = None
+        self._by_hash = True
+        """Authorities of the system are looked for in the folder of their hashes alone."""
 
     def ask(self, request: Request, timeout: float, longest: int) -> HttpAnswer:
         """Send ``request``; its answer, of ``longest`` bytes at most, within ``timeout`` seconds.
 
-        Raises NoAnswer, and ConfigError where the library or the certificate is wrong.
+        Raises NoAnswer, and ConfigError where the certificate is wrong.
         """
+        now = SystemClock().monotonic
+        if self.used_at is not None and now() > self.used_at + IDLE_SECONDS:
+            self.close()
         asking = _Asking(self, self._open(), request, max(timeout, 0.001), longest)
         answer, error = asking.wait()
         if answer is not None:
-            self.used = True
+            self.used_at = now()
             return answer
         if error is None:
-            # The thread closes its client when it comes back; nobody uses it again.
-            self._client = None
+            # The thread closes its connection when it comes back; nobody uses it again.
+            self._connection = self.used_at = None
             raise NoAnswer(f"no answer from {self.host} in time")
         self.close()
         if isinstance(error, NoAnswer):
             raise error
-        proxy = None if self.url.startswith("http:") else proxy_for(self.url, os.environ)
-        raise NoAnswer(*explain(error, self.host, proxy)) from error
+        raise NoAnswer(*explain(error, self.host)) from error
 
     def close(self) -> None:
         """Close the connection; the next request makes another."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        connection, self._connection, self.used_at = self._connection, None, None
+        if connection is not None:
+            connection.close()
 
-    def _open(self) -> httpx2.Client:
-        if self._client is None:
+    def _open(self) -> HTTPConnection:
+        if self._connection is None:
+            self.proxy = None if self.url.startswith("http:") else proxy_for(self.url, os.environ)
             try:
-                import httpx2
-            except ImportError as error:
-                raise ConfigError(
-                    f"{self.url} needs a library that is not installed",
-                    why=str(error),
-                    hint=how_to_install("https"),
-                    name="no-http-library",
-                ) from error
-            plain = self.url.startswith("http:")
-            try:
-                self._client = httpx2.Client(
-                    # Plain HTTP stays on this machine: a proxy would be another one.
-                    trust_env=not plain,
-                    verify=False if plain else _trust(self._find_authority()),
-                    limits=httpx2.Limits(max_connections=1, keepalive_expiry=IDLE_SECONDS),
-                )
+                self._connection = self._new()
             except CxError:
                 raise
-            except Exception as error:  # whatever a variable makes the library raise
+            except Exception as error:  # whatever a variable makes a library raise
                 raise NoAnswer(*explain_setting_up(error, os.environ)) from error
-            self.used = False
-        return self._client
+        return self._connection
+
+    def trust_more(self) -> HTTPConnection | None:
+        """After a certificate whose issuer is not known: a connection that trusts all that the system
+        does; None where this one did."""
+        if not self._by_hash or self._find_authority():
+            return None
+        self._by_hash = False
+        self._connection = self._new()
+        return self._connection
+
+    def _new(self) -> HTTPConnection:
+        parts = urlsplit(self.url)
+        if parts.scheme == "http":
+            # Plain HTTP stays on this machine: a proxy would be another one.
+            return HTTPConnection(self.host, parts.port or 80)
+        trust = _trust(self._find_authority(), by_hash=self._by_hash)
+        if self.proxy is None:
+            return HTTPSConnection(self.host, parts.port or 443, context=trust)
+        host, port, headers = read_proxy(os.environ[self.proxy.variable].strip())
+        connection = HTTPSConnection(host, port, context=trust)
+        connection.set_tunnel(self.host, parts.port or 443, headers)
+        return connection
 
 
-def _trust(authority: str) -> Any:
+def read_proxy(value: str) -> tuple[str, int, dict[str, str]]:
+    """Host and port of the proxy in a variable, and what it is told. Raises ValueError for one that is
+    not reached by plain HTTP, which no message repeats: there may be a password in it."""
+    parts = urlsplit(value if "://" in value else f"http://{value}")
+    if parts.scheme != "http" or not parts.hostname or not parts.hostname.isascii():
+        raise ValueError("a proxy is written http://HOST:PORT")
+    headers = {}
+    if parts.username is not None:
+        known = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Proxy-Authorization"] = f"Basic {base64.b64encode(known.encode()).decode()}"
+    try:
+        port = parts.port or 80
+    except ValueError:
+        raise ValueError("the port of the proxy is none") from None
+    return parts.hostname, port, headers
+
+
+def _trust(authority: str, *, by_hash: bool) -> ssl.SSLContext:
+    """What is believed to be a server: the one authority, those of a variable, or the system's."""
     if not authority:
-        return True
+        file, folder = (os.environ.get(f"SSL_CERT_{what}") for what in ("FILE", "DIR"))
+        if file or folder:
+            return ssl.create_default_context(cafile=file or None, capath=folder or None)
+        return _trust_of_the_system(by_hash)
     try:
         return ssl.create_default_context(cadata=authority)
     except ssl.SSLError as error:
@@ -134,14 +174,32 @@ def _trust(authority: str) -> Any:
         ) from error
 
 
+_HASHED = compile_late(r"[0-9a-f]{8}\.\d")
+
+
+def _trust_of_the_system(by_hash: bool) -> ssl.SSLContext:
+    """The authorities of the system. ``by_hash``: where each lies in a file named by its hash, OpenSSL reads
+    the one it needs, and not a bundle of all at each start."""
+    if sys.platform == "darwin":
+        try:
+            import truststore
+        except ImportError:
+            return ssl.create_default_context()
+        found: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return found
+    folder = ssl.get_default_verify_paths().openssl_capath
+    hashed = by_hash and os.path.isdir(folder) and any(map(_HASHED.fullmatch, os.listdir(folder)))
+    return ssl.create_default_context(capath=folder if hashed else None)
+
+
 class _Asking:
     """One request in a thread of its own."""
 
     def __init__(
-        self, line: Line, client: httpx2.Client, request: Request, timeout: float, longest: int
-    ) -> None:
+        self, line: Line, connection: HTTPConnection, request: Request, timeout: float, longest: int
+    ) -> None:  # fmt: skip
         self._line = line
-        self._client = client
+        self._connection = connection
         self._request = request
         self._timeout = timeout
         self._longest = longest
@@ -170,33 +228,63 @@ class _Asking:
             self._answer, self._error = answer, error
             given_up = self._given_up
         if given_up:
-            self._client.close()
+            self._connection.close()
 
     def _send(self) -> HttpAnswer:
         try:
             return self._once()
-        except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
-            if not self._line.used or self._given_up:
+        except CUT:
+            if self._line.used_at is None or self._given_up:
                 raise
+            self._connection.close()
             return self._once()
 
     def _once(self) -> HttpAnswer:
         method, url, content, headers = self._request
-        limit = httpx2.Timeout(self._timeout, connect=min(CONNECT_SECONDS, self._timeout))
-        with self._client.stream(
-            method, url, content=content, headers=headers, timeout=limit
-        ) as response:
-            parts: list[bytes] = []
-            size = 0
-            for part in response.iter_raw():
-                size += len(part)
-                if size > self._longest:
-                    raise NoAnswer(f"its answer has more than {self._longest} bytes")
-                parts.append(part)
+        if self._connection.sock is None:
+            self._connect()
+        connection = self._connection
+        connection.sock.settimeout(self._timeout)
+        target = urlsplit(url)._replace(scheme="", netloc="").geturl()
+        with suppress(BrokenPipeError, ConnectionResetError):
+            # Who refuses a long body may have answered before it was sent; what was cut has no answer.
+            connection.request(method, target, body=content or None, headers=headers)
+        with connection.getresponse() as response:
+            found = response.read(self._longest + 1)
+            if len(found) > self._longest:
+                raise NoAnswer(f"its answer has more than {self._longest} bytes")
+            if response.length:
+                raise IncompleteRead(found, response.length)
+            if response.status == 200 and response.length is None and not response.chunked:
+                raise HTTPException("it does not say how long its answer is")
             kind = response.headers.get("content-type", "")
-            return HttpAnswer(
-                response.status_code, b"".join(parts), kind.startswith(wire.JSON_TYPE)
-            )
+            return HttpAnswer(response.status, found, kind.startswith(wire.JSON_TYPE))
+
+    def _connect(self) -> None:
+        proxy, host = self._line.proxy, self._line.host
+        try:
+            self._shake_hands()
+        except ssl.SSLError:
+            raise  # a certificate that came through a proxy is the server's
+        except OSError as error:
+            if proxy is not None:
+                raise NoAnswer(_of_proxy(error, proxy), proxy.hint(host)) from error
+            if isinstance(error, TimeoutError):
+                raise NoAnswer(f"no connection to {host} in time") from error
+            raise
+
+    def _shake_hands(self) -> None:
+        self._connection.timeout = min(CONNECT_SECONDS, self._timeout)
+        try:
+            self._connection.connect()
+        except ssl.SSLCertVerificationError as error:
+            other = self._line.trust_more() if error.verify_code in UNKNOWN_ISSUER else None
+            if other is None:
+                raise
+            self._connection.close()
+            self._connection = other
+            other.timeout = min(CONNECT_SECONDS, self._timeout)
+            other.connect()
 
 
 def explain_setting_up(error: Exception, environ: Mapping[str, str]) -> tuple[str, str]:
@@ -216,58 +304,40 @@ def public_words(words: str) -> str:
     return re.sub(r"//[^/@\s'\"]*@", "//", words)[:200]
 
 
-def explain(error: BaseException, host: str, proxy: Proxy | None = None) -> tuple[str, str]:
-    """What was seen, and what to do about it (empty: nothing but waiting). ``proxy`` is what stands
-    between us and ``host``."""
-    if proxy is not None and isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
-        broken = [one for one in _chain(error) if isinstance(one, ssl.SSLError)]
-        if not broken:  # a certificate that came through it is the server's
-            return _of_proxy(error, proxy), proxy.hint(host)
-    for one in _chain(error):
-        if isinstance(one, ssl.SSLCertVerificationError):
-            return _certificate(one, host)
-        if isinstance(one, ssl.SSLError):
-            return f"no TLS with {host}: {one.reason or one}", "is it https:// on both sides?"
-        if isinstance(one, socket.gaierror):
-            return f"the name {host} is not known", ""
-        if isinstance(one, ConnectionRefusedError):
-            return f"{host} refused the connection: no server listens there", ""
-        if isinstance(one, OSError) and one.errno is not None:
-            return f"{host}: {one.strerror or one}", ""
-    if isinstance(error, httpx2.ProxyError):
-        named = f"the proxy {proxy.address} ({proxy.variable})" if proxy else "the proxy"
-        return f"{named} says no: {error}", proxy.hint(host) if proxy else "see HTTPS_PROXY"
-    if isinstance(error, httpx2.LocalProtocolError):
+def explain(error: BaseException, host: str) -> tuple[str, str]:
+    """What was seen, and what to do about it (empty: nothing but waiting)."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _certificate(error, host)
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS with {host}: {error.reason or error}", "is it https:// on both sides?"
+    if isinstance(error, socket.gaierror):
+        return f"the name {host} is not known", ""
+    if isinstance(error, ConnectionRefusedError):
+        return f"{host} refused the connection: no server listens there", ""
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{host}: {error.strerror or error}", ""
+    if isinstance(error, TimeoutError):
+        return f"no answer from {host} in time", ""
+    if isinstance(error, CUT):
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        return f"the connection to {host} was cut: {said}", ""
+    if isinstance(error, ValueError):
         # Its text repeats what it could not send, and that may be a secret.
         return "the request cannot be sent: a header would not be one", ""
-    if isinstance(error, httpx2.ConnectTimeout):
-        return f"no connection to {host} in time", ""
-    if isinstance(error, httpx2.TimeoutException):
-        return f"no answer from {host} in time", ""
-    if isinstance(error, httpx2.NetworkError | httpx2.RemoteProtocolError):
-        return f"the connection to {host} was cut: {error or type(error).__name__}", ""
     return f"{host}: {error or type(error).__name__}", ""
 
 
-def _of_proxy(error: BaseException, proxy: Proxy) -> str:
+def _of_proxy(error: OSError, proxy: Proxy) -> str:
     named = f"the proxy {proxy.address} ({proxy.variable})"
-    for one in _chain(error):
-        if isinstance(one, socket.gaierror):
-            return f"{named} is not known by that name"
-        if isinstance(one, ConnectionRefusedError):
-            return f"{named} refused the connection"
-        if isinstance(one, OSError) and one.errno is not None:
-            return f"{named}: {one.strerror or one}"
-    return f"{named} does not answer"
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what caused it; an HTTP library wraps the reason several times."""
-    for _ in range(10):
-        if error is None:
-            return
-        yield error
-        error = error.__cause__ or error.__context__
+    if isinstance(error, socket.gaierror):
+        return f"{named} is not known by that name"
+    if isinstance(error, ConnectionRefusedError):
+        return f"{named} refused the connection"
+    if isinstance(error, TimeoutError):
+        return f"{named} does not answer"
+    if error.errno is not None:
+        return f"{named}: {error.strerror or error}"
+    return f"{named} says no: {error}"
 
 
 def _certificate(error: ssl.SSLCertVerificationError, host: str) -> tuple[str, str]:
