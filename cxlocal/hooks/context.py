@@ -107,6 +107,7 @@ class WorkerContext:
         self.addresses: Mapping[str, str] = fields.addresses
         self.components: Mapping[str, Mapping[str, str]] = fields.components
         self.put = fields.put
+        self.notes: Mapping[str, str] = fields.notes
         self.options = options
         self.secrets = secrets
         self._link = link

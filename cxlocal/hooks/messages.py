@@ -82,6 +82,7 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True):
     addresses: dict[str, str] = {}
     components: dict[str, dict[str, str]] = {}
     put: tuple[str, ...] = ()
+    notes: dict[str, str] = {}
 
 
 def dump(message: object) -> bytes:

@@ -285,6 +285,9 @@ class Context(Protocol):
     """Where each instance answers, by its id."""
     components: Mapping[str, Mapping[str, str]]
     """What the components that were applied before this one said (``Applied.outputs`` and the secret ones)."""
+    notes: Mapping[str, str]
+    """For ``publish`` to a target: what the version brings, as ``markdown`` and as ``plain`` text. What commits
+    say in it is no markup. Empty where nothing can be told."""
     put: tuple[str, ...]
     """For ``publish`` to a target: the names, as ``ask`` gave them, of what it lacks. Nothing else is put."""
     secrets: Mapping[str, str]

@@ -6,14 +6,13 @@ What goes wrong with it is a flag. How the release went is settled by then, and 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
 from cxlocal.errors import CxError, Trouble
 from cxlocal.events.runs import run_bumped
 from cxlocal.events.types import PIPELINE_QUEUED, RUN_BUMPED
-from cxlocal.journal.rebuild import catch_up
 from cxlocal.notes.entry import with_entry
 from cxlocal.notes.text import markdown
 from cxlocal.revision.bumps import COMMIT_TRAILER, TRAILER, make_commit, only_bumps, push_commit
@@ -21,7 +20,7 @@ from cxlocal.revision.remotes import counting_remotes
 from cxlocal.revision.repository import read_file
 from cxlocal.runner.facts import bump_files, stamped_files
 from cxlocal.runner.last_release import last_released
-from cxlocal.runner.notes import Subject, Where, make_notes
+from cxlocal.runner.notes import notes_of
 from cxlocal.runner.request import NothingToRelease
 from cxlocal.runner.run_version import is_part
 from cxlocal.runner.source import find_scheme
@@ -41,7 +40,7 @@ SELECT 1 FROM event e JOIN run_lookup r ON r.id = e.run JOIN type_lookup t ON t.
 WHERE r.name = ? AND t.name = ? LIMIT 1
 """
 BEGUN = f"""
-SELECT run.branch, run.queued_at, run.proof_remote, (
+SELECT run.branch, run.proof_remote, (
   SELECT e.document ->> '$.customData.cxlocal.proof.ref' FROM event e
   JOIN run_lookup r ON r.id = e.run JOIN type_lookup t ON t.id = e.type
   WHERE r.name = run.id AND t.name = '{PIPELINE_QUEUED}' ORDER BY e.id LIMIT 1) AS ref
@@ -93,7 +92,7 @@ def bump(source: Source, work: Work) -> None:
 
 def _bump(source: Source, record: RunRecord, rule: Bump) -> str:
     repository, begun = source.repository, record.journal.one(BEGUN, (record.run,)) or {}
-    files = _contents(source, record, rule, begun)
+    files = _contents(source, record, rule)
     files = {
         name: content for name, content in files.items()
         if content != read_file(repository, record.revision, name)
@@ -132,27 +131,18 @@ def _bump(source: Source, record: RunRecord, rule: Bump) -> str:
     return f"{said}: on {pushed.ref} of {remote}"
 
 
-def _contents(
-    source: Source, record: RunRecord, rule: Bump, begun: dict[str, Any]
-) -> dict[str, bytes]:
+def _contents(source: Source, record: RunRecord, rule: Bump) -> dict[str, bytes]:
     files = stamped_files(source.repository, record)
     if rule.changelog:
         path = os.path.normpath(os.path.join(source.repository.prefix, rule.changelog))
         raw = read_file(source.repository, record.revision, path) or b""
+        notes = notes_of(record, source.repository, find_scheme(source.manager, record.plan))
+        words = markdown(notes._replace(changelog=""))
         files[path] = with_entry(
             raw.decode("utf-8", "surrogateescape"), record.version,
-            utc_text(record.journal.clock.now_ms())[:10], _words(source, record, begun),
+            utc_text(record.journal.clock.now_ms())[:10], words,
         ).encode("utf-8", "surrogateescape")  # fmt: skip
     return files
-
-
-def _words(source: Source, record: RunRecord, begun: dict[str, Any]) -> str:
-    catch_up(record.journal)
-    where = Where(record.journal, source.repository, find_scheme(source.manager, record.plan))
-    subject = Subject(
-        record.plan, record.revision, record.run, record.version, begun.get("queued_at") or ""
-    )
-    return markdown(make_notes(where, subject)._replace(changelog=""))
 
 
 def _ref_part(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cxlocal.events.types import PIPELINE_QUEUED
+from cxlocal.journal.rebuild import catch_up
 from cxlocal.notes.changelog import FILE, open_section, section, without
 from cxlocal.notes.commits import Written
 from cxlocal.notes.text import Notes, Since
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from cxlocal.numbers.schemes import Scheme
     from cxlocal.plan.types import Plan
     from cxlocal.revision.repository import Repository
+    from cxlocal.runner.record import RunRecord
 
 LISTED_MAX = 2000
 """Commits that git is asked for; of more, the rest is counted."""
@@ -75,6 +77,16 @@ def make_notes(where: Where, subject: Subject, since: Since | None = None) -> No
         changelog=_changelog(where.repository, subject, base),
         links={} if links is msgspec.UNSET else links,
     )  # fmt: skip
+
+
+def notes_of(record: RunRecord, repository: Repository | None, scheme: Scheme | None) -> Notes:
+    """The notes of a run as it goes on."""
+    catch_up(record.journal)
+    row = record.journal.one("SELECT queued_at FROM run WHERE id = ?", (record.run,)) or {}
+    subject = Subject(
+        record.plan, record.revision, record.run, record.version, row.get("queued_at") or LATER
+    )
+    return make_notes(Where(record.journal, repository, scheme), subject)
 
 
 def live_in(journal: Journal, deliverable: str, environment: str) -> Since | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cxlocal.domain import Outcome
+from cxlocal.errors import CxError
 from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.options import check_options
@@ -19,6 +20,7 @@ from cxlocal.processes.log import StageLog
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner.placements import instance_of
 from cxlocal.runner.resources import Maker
+from cxlocal.runner.source import find_scheme
 from cxlocal.runner.work import Launch, Work, Worked
 from cxlocal.values import NamedTuple
 
@@ -89,6 +91,7 @@ def ask(
         resource=maker.resource if verb in MAKING else "",
         turn=work.turn_at(stage),
         put=put,
+        notes=_notes(work) if verb == "publish" and stage.publishes_to else {},
     )
     names = dict.fromkeys((*stage.secrets, *at.tool.secrets))
     request = ToolRequest(
@@ -106,6 +109,22 @@ def ask(
     if found.trace:
         at.log.write(found.trace.encode("utf-8", "backslashreplace") + b"\n")
     return found, end
+
+
+def _notes(work: Work) -> dict[str, str]:
+    """The texts of the notes; none where the repository or the journal cannot tell."""
+    from cxlocal.notes.text import markdown, plain
+    from cxlocal.runner.notes import notes_of
+
+    try:
+        found = notes_of(
+            work.record, work.workspace.repository, find_scheme(work.manager, work.plan)
+        )
+    except CxError as problem:
+        work.voice.warn(f"there are no notes: {problem.what}")
+        return {}
+    masked = {"markdown": markdown(found), "plain": plain(found)}
+    return {form: work.masker.text(text) for form, text in masked.items()}
 
 
 def _maker(at: ToolStage, verb: str) -> Maker:

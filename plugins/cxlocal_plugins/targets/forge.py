@@ -1,31 +1,39 @@
-"""The tool ``forge-release``: the release page of a version at GitHub, GitLab, Gitea or Forgejo.
+"""The tool ``forge-release``: the release of a version at GitHub, GitLab, Gitea or Forgejo.
 
-Whoever sees a release sees all of its files. Where a forge has drafts, the release is made as one, filled, compared and
-only then published; where it has none, the files go to its package registry first and the release is made
-last, in one call. The tag has to be there, at the commit of the version.
+Nobody sees it before it is whole. Where the forge has drafts, one is made, marked with the run, filled, compared
+and then published; GitLab has none, so the files go to its package registry first and the release is made last,
+in one call. The tag has to be there before, and is never made or moved by this tool.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from urllib.parse import urlsplit
 
 from cxlocal.hooks.specs import hookimpl
 from cxlocal.hooks.tool import (
-    ArtifactRef,
     Context,
-    Held,
     Holdings,
     Published,
     Tool,
     ToolFailure,
     Withdrawn,
 )
-from cxlocal_plugins.targets.forges import Forge, Release, Unsaid, forge_of
-from cxlocal_plugins.targets.web import Unreached, unknown
+from cxlocal_plugins.targets.forge_api import Forge, Releases
+from cxlocal_plugins.targets.forge_drafts import Gitea, GitHub
+from cxlocal_plugins.targets.forge_gitlab import GitLab
+from cxlocal_plugins.targets.web import Unreached, secret_of, unknown
+
+FORGES: dict[str, type[Releases]] = {
+    "github": GitHub, "gitea": Gitea, "forgejo": Gitea, "gitlab": GitLab,
+}  # fmt: skip
+API = {"github": "https://api.github.com", "gitlab": "https://gitlab.com/api/v4"}
+_EARLY = re.compile(r"\d(?:-[0-9A-Za-z]|(?:a|b|rc)\d|\.dev\d)")
+"""What says that a version is a pre-release, by the rules of SemVer and PEP 440."""
 
 
 class ForgeRelease(Tool):
-    """A release with the artifacts as its files."""
+    """The release of a tag, with the artifacts as its files and the notes as its text."""
 
     name = "forge-release"
     api = 2
@@ -33,7 +41,8 @@ class ForgeRelease(Tool):
     place = 2
 
     class Options(Tool.Options, frozen=True):
-        """``forge``: github, gitlab, gitea or forgejo. ``project``: ``owner/name``. ``url``: where its API is."""
+        """``forge``: github, gitlab, gitea or forgejo. ``project``: ``owner/name``. ``url``: where its API is.
+        ``token`` names a secret. ``tag``, ``title`` and ``notes`` may hold ``{version}``."""
 
         forge: str
         project: str
@@ -45,68 +54,56 @@ class ForgeRelease(Tool):
         token: str = ""
 
     def ask(self, ctx: Context) -> Holdings:
-        """What the published release holds; a draft is none."""
-        forge = forge_of(ctx)
+        """What is published: a draft is nothing that anybody has."""
+        releases = _releases(ctx)
         try:
-            release = forge.published(forge.tag)
-            files = {f"release {forge.tag}": _page(forge, release, ctx)}
-            for name, one in ctx.artifacts.items():
-                files[name] = _held(forge, release, one)
-        except (Unreached, Unsaid) as problem:
-            held = unknown(
-                str(problem), problem.trouble if isinstance(problem, Unsaid) else "unreached"
-            )
-            files = dict.fromkeys((f"release {forge.tag}", *ctx.artifacts), held)
-        return Holdings(files=files)
+            return Holdings(files=releases.held())
+        except (Unreached, ToolFailure) as problem:
+            done = problem.done if isinstance(problem, ToolFailure) else None
+            refused = done is not None and done.details.get("trouble") == "credential"
+            lost = unknown(str(problem), "credential" if refused else "unreached")
+            return Holdings(files=dict.fromkeys((*ctx.artifacts, releases.name), lost))
 
     def publish(self, ctx: Context) -> Published:
-        """Bring the files, compare them, and only then let people see them."""
-        forge = forge_of(ctx)
+        """Bring what is missing there; only what is whole is shown to anybody."""
         try:
-            _require_tag(forge, ctx.revision)
-            forge.bring(list(ctx.artifacts.values()), ctx.put)
+            return Published(locations=_releases(ctx).publish())
         except Unreached as problem:
             raise ToolFailure(str(problem), trouble="unreached") from problem
-        except Unsaid as problem:
-            raise ToolFailure(str(problem), trouble=problem.trouble) from problem
-        return Published()
 
     def withdraw(self, ctx: Context) -> Withdrawn:
-        """What people may have linked to is taken away by a person."""
-        forge = forge_of(ctx)
-        return Withdrawn(address=forge.page)
+        """A published release becomes a draft again, where that is possible."""
+        try:
+            return _releases(ctx).withdraw()
+        except Unreached as problem:
+            raise ToolFailure(str(problem), trouble="unreached") from problem
 
 
-def _require_tag(forge: Forge, revision: str) -> None:
-    there = forge.commit_of_tag()
-    if not there:
-        raise ToolFailure(f"the tag {forge.tag} is not at {forge.host} yet: publish it before")
-    if there != revision:
-        raise ToolFailure(
-            f"the tag {forge.tag} leads to {there[:12]} at {forge.host}, not to {revision[:12]}"
-        )
-
-
-def _page(forge: Forge, release: Release | None, ctx: Context) -> Held:
-    if release is None:
-        return Held(state="absent", wanted=ctx.revision)
-    there = forge.commit_of_tag()
-    state: Any = "same" if there == ctx.revision else "other"
-    return Held(state=state, wanted=ctx.revision, held=there, location=release.address)
-
-
-def _held(forge: Forge, release: Release | None, one: ArtifactRef) -> Held:
-    wanted = f"sha256:{one.sha256}"
-    asset = None if release is None else release.assets.get(one.path.name)
-    if asset is None or not asset.whole:
-        return Held(state="absent", wanted=wanted)
-    digest = asset.digest or forge.digest_of(asset)
-    return Held(
-        state="same" if digest == wanted else "other",
-        wanted=wanted,
-        held=digest,
-        location=asset.address,
+def _releases(ctx: Context) -> Releases:
+    options = ctx.options
+    kind = FORGES.get(options.forge)
+    if kind is None:
+        raise ToolFailure(f"forge {options.forge!r} is none of {', '.join(FORGES)}")
+    url = (options.url or API.get(options.forge, "")).rstrip("/")
+    if not url:
+        raise ToolFailure(f"url is not set: where the API of this {options.forge} is")
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+        raise ToolFailure(f"url = {options.url!r} is no address of a forge's API")
+    if not re.fullmatch(r"[^\s/?#%]+(?:/[^\s/?#%]+)+", options.project):
+        raise ToolFailure(f"project = {options.project!r} is not of the form owner/name")
+    tag, title, notes = (
+        text.replace("{version}", ctx.version)
+        for text in (options.tag, options.title, options.notes)
     )
+    if not re.fullmatch(r"(?!-)[^\s~^:?*\[\\\x00-\x20]+", tag) or ".." in tag:
+        raise ToolFailure(f"{tag!r} cannot be the name of a tag")
+    words = notes or ctx.notes.get("markdown", "") or f"{ctx.deliverable} {ctx.version}"
+    forge = Forge(
+        url=url, project=options.project, tag=tag, title=title, notes=words.rstrip(),
+        token=secret_of(ctx, options.token),
+        early=options.prerelease or _EARLY.search(ctx.version) is not None,
+    )  # fmt: skip
+    return kind(forge, ctx)
 
 
 @hookimpl

@@ -72,11 +72,14 @@ class GitTag(Tool):
         name, options = _name(ctx), ctx.options
         here = _git(ctx, "rev-parse", "--verify", "--quiet", f"refs/tags/{name}^{{commit}}")
         if here.code:
-            message = options.message or f"{ctx.deliverable} {ctx.version}"
+            title = f"{ctx.deliverable} {ctx.version}"
+            message = options.message or f"{title}\n\n{ctx.notes.get('plain', '')}".rstrip()
             kind = "-s" if options.sign else "-a"
-            made = _git(
-                ctx, "tag", kind, "-m", message, "--", name, ctx.revision, env=_identity(ctx)
-            )
+            written = ctx.scratch / "message"
+            written.write_text(message + "\n", encoding="utf-8")
+            # What begins with # is a heading of the notes, and no comment.
+            words = ("-F", str(written), "--cleanup=whitespace")
+            made = _git(ctx, "tag", kind, *words, "--", name, ctx.revision, env=_identity(ctx))
             if made.code:
                 raise ToolFailure(
                     f"git tag: {_last(made)}", trouble="credential" if options.sign else ""
