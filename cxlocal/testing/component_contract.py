@@ -22,6 +22,8 @@ COMPONENT = "web"
 BALANCER = "lb"
 TOLD = ("preview", "apply", "create", "remove", "rotate", "drain", "observe")
 """Verbs that are asked of components."""
+AGAIN = ("apply", "drain", "rotate", "remove")
+"""Those that are asked again by whoever goes on with a deployment that was cut off."""
 
 
 class ComponentContract(ToolContract):
@@ -84,6 +86,19 @@ class ComponentContract(ToolContract):
             assert ran.outcome.outcome is Outcome.SUCCESS, f"remove: {story(ran)}"
             assert self._seen(bench) == (), f"it is left {seconds} s after its beginning"
             assert self.remains(bench, resource) == []
+
+    def test_killed_at_any_verb_it_can_be_asked_again(self, bench: Bench) -> None:
+        """After kill -9 the same verb does what it would have done, and twice does no harm."""
+        for verb in [verb for verb in AGAIN if verb in self._can()]:
+            self._made_for(bench)
+            for seconds in self.kill_after_seconds:
+                if verb in ("remove", "drain") and "create" in self._can():
+                    self._run(bench, "create")
+                self._run(bench, verb, kill_after_seconds=seconds or 0.01)
+                ran = self._run(bench, verb)
+                assert ran.outcome.outcome is Outcome.SUCCESS, (
+                    f"{verb}, killed {seconds} s after its beginning: {story(ran)}"
+                )
 
     def test_a_preview_changes_nothing(self, bench: Bench) -> None:
         """Asked twice it says the same."""

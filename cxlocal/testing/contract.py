@@ -7,7 +7,9 @@ between, that asking twice does no harm, and that no secret is said aloud.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,6 +40,8 @@ ENDERS = ("destroy", "remove")
 SLACK_SECONDS = 5.0
 """Granted to a busy machine beyond the limit of a tool and its time for ending."""
 SECRET = "CXLOCAL_CONTRACT_SECRET"
+WATCH_SECONDS = 0.005
+"""Between two looks at the arguments of what runs: shorter than most programs."""
 
 
 class ToolContract:
@@ -88,13 +92,16 @@ class ToolContract:
             check_options(self.tool, {**self.with_table, "no_such_option": "x"})
 
     def test_a_life_ends_well_and_no_secret_is_said(self, bench: Bench) -> None:
-        """Every verb of ``life`` succeeds; a secret shows in no log, reason, result or handle."""
+        """Every verb of ``life`` succeeds; a secret shows in no log, reason, result, handle or list of
+        arguments."""
         value = SystemIds().token()
         secrets = dict.fromkeys((SECRET, *self.tool.secrets), value)
         can = verbs_of(self.tool, self.with_table)
         for verb in [verb for verb in (*self.life, *ENDERS[:1]) if verb in can]:
-            ran = self._run(bench, verb, secrets=secrets, mask_log=False)
+            with arguments_with(value) as shown:
+                ran = self._run(bench, verb, secrets=secrets, mask_log=False)
             assert ran.outcome.outcome is Outcome.SUCCESS, f"{verb}: {story(ran)}"
+            assert not shown, f"{verb} gives a secret to a program as an argument: {shown}"
             assert value.encode() not in ran.log, f"{verb} writes a secret into the log"
             # What else it says is masked before anybody sees it; so the mark gives it away.
             said = f"{ran.outcome} {ran.progress}"
@@ -218,6 +225,29 @@ class ToolContract:
             assert ran.intents == (), f"{ender} creates nothing, so it has nothing to intend"
         assert _files(bench) == [], "files are left in the environment's folder"
         assert self.remains(bench, handle) == []
+
+
+@contextmanager
+def arguments_with(secret: str) -> Iterator[set[str]]:
+    """The programs that are started meanwhile with ``secret`` among their arguments, which every user of the
+    machine can read. Looked for where the system lists them as files (Linux)."""
+    found: set[str] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(WATCH_SECONDS):
+            for place in Path("/proc").glob("[0-9]*/cmdline"):
+                with suppress(OSError):  # it has ended
+                    if secret.encode() in (words := place.read_bytes()):
+                        found.add(words.partition(b"\0")[0].decode("utf-8", "replace"))
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        watcher.join()
 
 
 def _made(ran: Ran) -> dict[str, ArtifactRef]:

@@ -84,6 +84,11 @@ class Balancer:
         before = {name: int(row["uweight"] or 0) for name, row in seen.items()}
         for name in sorted(weights, key=lambda name: before.get(name, 0) - weights[name]):
             self.do(f"set server {self.backend}/{name} weight {weights[name]}")
+        for name, row in seen.items():
+            # Got nothing before and gets nothing now: whoever wants it again adds it again.
+            if name.startswith(PREFIX) and not weights[name] and not before[name] and not busy(row):
+                self.do(f"set server {self.backend}/{name} state maint")
+                self.ask(f"del server {self.backend}/{name}")
 
     def drain(self, name: str, seconds: float) -> bool:
         """Wait until a server has no request left, and take it away; whether that came about in time."""
@@ -92,7 +97,7 @@ class Balancer:
         if row is None:
             return True
         self.do(f"set server {self.backend}/{name} weight 0")
-        while int(row["scur"]) or int(row["qcur"]):
+        while busy(row):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(LOOK_SECONDS)
@@ -104,6 +109,11 @@ class Balancer:
                 break  # idle connections hold it; in maintenance it does no harm
             time.sleep(LOOK_SECONDS)
         return True
+
+
+def busy(row: dict[str, str]) -> bool:
+    """Whether a server has a request. Pure."""
+    return bool(int(row["scur"]) or int(row["qcur"]))
 
 
 def scaled(weight: int, most: int) -> int:

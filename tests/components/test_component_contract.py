@@ -82,6 +82,10 @@ BROKEN: dict[str, tuple[dict[str, str], Callable[[Toy, Bench], None]]] = {
         {**LB, "drain": DRAIN.removeprefix("! ")},
         Toy.test_weights_are_set_and_an_older_turn_is_refused,
     ),
+    "a lock stays when it is killed": (
+        {**LB, "rotate": f'mkdir "$DESK/lock"; sleep 6; {ROTATE} rmdir "$DESK/lock"'},
+        Toy.test_killed_at_any_verb_it_can_be_asked_again,
+    ),
     "a preview changes something": (
         {**DB, "preview": 'test -f "$DESK/db" || echo make it; touch "$DESK/db"'},
         Toy.test_a_preview_changes_nothing,
@@ -95,7 +99,8 @@ BROKEN: dict[str, tuple[dict[str, str], Callable[[Toy, Bench], None]]] = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_promise_is_found(name: str, tmp_path: Path) -> None:
     table, promise = BROKEN[name]
-    broken = type("Broken", (Toy,), {"with_table": table, "behind": "rotate" in table})()
+    told = {"with_table": table, "behind": "rotate" in table, "kill_after_seconds": (3.0,)}
+    broken = type("Broken", (Toy,), told)()
     with pytest.raises(AssertionError):
         promise(broken, Bench(tmp_path / "bench"))
 

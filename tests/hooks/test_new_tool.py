@@ -26,7 +26,7 @@ def test_what_is_written_passes_its_test(tmp_path: Path, cx: Any) -> None:
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    assert done.returncode == 0 and "15 passed" in done.stdout, done.stdout
+    assert done.returncode == 0 and "16 passed" in done.stdout, done.stdout
 
 
 def test_a_wrong_name_writes_nothing(tmp_path: Path, cx: Any) -> None:

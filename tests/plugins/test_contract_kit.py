@@ -81,6 +81,11 @@ BROKEN = {
         "        print(*ctx.secrets.values(), flush=True)\n        root = ctx.environment.folder",
         "test_a_life_ends_well_and_no_secret_is_said",
     ),
+    "gives a secret to a program as an argument": (
+        "        root = ctx.environment.folder",
+        "        ctx.exec(['sh', '-c', 'sleep 0.2', *ctx.secrets.values()])\n        root = ctx.environment.folder",
+        "test_a_life_ends_well_and_no_secret_is_said",
+    ),
     "keeps a secret in its result": (
         'uri="http://127.0.0.1:1")',
         'uri="http://" + "".join(ctx.secrets.values()))',

@@ -194,6 +194,16 @@ class TestGivenHaproxy(ComponentContract):
         assert {one.id for one in self._seen(bench)} == set(ids[2:])
         services[:2] = []
 
+    def test_what_is_wanted_no_more_does_not_stay_for_ever(
+        self, bench: Bench, services: list[Service]
+    ) -> None:
+        """Nobody drained it: the rotation after the next one takes it out, and it may come again."""
+        places = {f"{WEB}{n}": services[n].address for n in range(2)}
+        for seen, name in (("0", "0"), ("01", "1"), ("1", "1"), ("01", "0"), ("0", "0")):
+            ran = self._run(bench, "rotate", turn=1, wanted={WEB + name: 100}, addresses=places)
+            assert ran.outcome.outcome == "success", story(ran)
+            assert {one.id for one in self._seen(bench)} == {WEB + each for each in seen}
+
     def test_a_drain_that_takes_too_long_says_so(
         self, bench: Bench, services: list[Service]
     ) -> None:
