@@ -105,6 +105,9 @@ SHIPPED: tuple[Shipped, ...] = (
     Shipped("npm", "cxlocal_plugins.targets.npm", ("cxlocal_register_tools",)),
     Shipped("forge-release", "cxlocal_plugins.targets.forge", ("cxlocal_register_tools",)),
     Shipped("debian-repository", "cxlocal_plugins.targets.debian", ("cxlocal_register_tools",)),
+    Shipped(
+        "object-store", "cxlocal_plugins.targets.object_store", ("cxlocal_register_tools",), "s3"
+    ),
     Shipped("folder", "cxlocal_plugins.targets.folder", ("cxlocal_register_tools",)),
     Shipped("postgresql", "cxlocal_plugins.postgresql", ("cxlocal_register_tools",)),
     Shipped("ssh", "cxlocal_plugins.ssh", ("cxlocal_register_tools",)),

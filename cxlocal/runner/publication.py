@@ -34,10 +34,12 @@ from cxlocal.values import NamedTuple
 
 ROW = "SELECT * FROM publication WHERE run = ? AND target = ?"
 FILES = "SELECT * FROM publication_file WHERE run = ? AND target = ? ORDER BY name"
-FILES_MAX = 1000
+FILES_MAX = 150
 """Of one version at one target: all of them stand in one event."""
-TEXT_CHARACTERS = 500
+TEXT_CHARACTERS = 300
 """Of what a tool says of a file."""
+PLACE_CHARACTERS = 600
+"""Of where a file is; a longer one is not cut, as it would lead elsewhere, but left out."""
 
 
 class Ledger(NamedTuple):
@@ -152,7 +154,7 @@ def look(at: ToolStage) -> Generator[Launch, End, tuple[Seen, End | None]]:
         return _seen(ledger, files, terms, Outcome.SUCCESS), None
     found, end = yield from ask(at, "ask")
     if isinstance(found.result, Holdings) and found.result.files:
-        files = {clean_text(name)[:200]: _sure(one) for name, one in found.result.files.items()}
+        files = {clean_text(name)[:200]: sure(one) for name, one in found.result.files.items()}
         if len(files) > FILES_MAX:
             raise Trouble(
                 f"{target} names {len(files)} files",
@@ -164,7 +166,7 @@ def look(at: ToolStage) -> Generator[Launch, End, tuple[Seen, End | None]]:
         return _seen(ledger, files, terms, found.outcome), end
     why, trouble = _why_not(found)
     why = why or "there is nothing of this version that it could hold: give it artifacts"
-    files = {name: _sure(Held(state="not known", why=why)) for name in wanted}
+    files = {name: sure(Held(state="not known", why=why)) for name in wanted}
     if trouble:
         files = {name: Held(state="not known", why=why, trouble=_word(trouble)) for name in wanted}
     return _seen(ledger, files, rule.Terms(again=again), found.outcome), end
@@ -174,14 +176,16 @@ def _word(trouble: str) -> Any:
     return trouble if trouble in (rule.CREDENTIAL, rule.UNREACHED) else ""
 
 
-def _sure(one: Held) -> Held:
+def sure(one: Held) -> Held:
     """What a tool says, as far as it can be so: what differs is not the same, whatever it is called."""
     differs = bool(one.wanted and one.held and one.wanted != one.held)
     state: Any = rule.OTHER if one.state == rule.SAME and differs else one.state
     short = {
         name: shorten(clean_text(getattr(one, name)), TEXT_CHARACTERS)
-        for name in ("wanted", "held", "location", "why")
+        for name in ("wanted", "held", "why")
     }
+    fits = one.location.isprintable() and len(one.location) <= PLACE_CHARACTERS
+    short["location"] = one.location if fits else ""
     return Held(state=state, trouble=one.trouble, yanked=one.yanked, **short)
 
 

@@ -23,7 +23,7 @@ EXTRAS = {
                "cxlocal_plugins.local_service"),
     "https": ("cxlocal_sync.http",),
     "server": ("cxlocal_sync.http",),
-    "s3": ("cxlocal_sync.keys.objects",),
+    "s3": ("cxlocal_sync.keys.objects", "cxlocal_plugins.targets.object_store"),
     "postgresql": ("cxlocal_sync.postgresql", "cxlocal_plugins.postgresql_database"),
     "otlp": ("cxlocal_plugins.sinks.otlp_form",),
 }  # fmt: skip

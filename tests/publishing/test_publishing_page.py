@@ -15,6 +15,7 @@ from cxlocal_plugins.targets.folder import Folder
 from cxlocal_plugins.targets.forge import ForgeRelease
 from cxlocal_plugins.targets.git_tag import GitTag
 from cxlocal_plugins.targets.npm import Npm
+from cxlocal_plugins.targets.object_store import ObjectStore
 from cxlocal_plugins.targets.python_index import PythonIndex
 
 from cxlocal.hooks.options import check_options
@@ -24,7 +25,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "publishing.md").read_tex
 NEEDED: dict[type[Tool], dict[str, str]] = {
     Folder: {"folder": ""}, GitTag: {}, PythonIndex: {}, Npm: {},
     ForgeRelease: {"forge": "", "project": ""},
-    DebianRepository: {"folder": "", "codename": ""},
+    DebianRepository: {"folder": "", "codename": ""}, ObjectStore: {"bucket": ""},
 }  # fmt: skip
 TOOLS = {tool.name: tool for tool in NEEDED}
 

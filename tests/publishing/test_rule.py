@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cxlocal.hooks.tool import Held
 from cxlocal.plan import publication as rule
 from cxlocal.plan.publication import (
     ABSENT,
@@ -29,6 +30,7 @@ from cxlocal.plan.publication import (
     Terms,
     next_action,
 )
+from cxlocal.runner.publication import sure
 
 STATES = (ABSENT, SAME, OTHER, NOT_KNOWN)
 RECORDS = (NOTHING, BEGUN, PUBLISHED, TAKEN_BACK)
@@ -209,3 +211,19 @@ def test_two_machines_in_any_order_of_steps_come_to_the_same(order: list[bool]) 
     assert sorted(world.puts) == ["a", "b"]
     assert set(world.recorded.values()) == {PUBLISHED}
     assert set(world.held.values()) == {OURS}
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (Held(state="same", wanted="sha256:1", held="sha256:2"), ("other", "")),
+        (Held(state="same", location="https://x.example/a"), ("same", "https://x.example/a")),
+        (Held(state="same", location="https://x.example/" + "a" * 600), ("same", "")),
+        (Held(state="same", location="one\ntwo"), ("same", "")),
+        (Held(state="absent", why="w" * 9000), ("absent", "")),
+    ],
+)
+def test_what_a_tool_says_is_kept_as_far_as_it_can_be_so(said: Held, kept: tuple[str, str]) -> None:
+    held = sure(said)
+    assert (held.state, held.location) == kept
+    assert len(held.why) <= 300
