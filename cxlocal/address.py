@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote, unquote
 
 from cxlocal.errors import UsageError
 from cxlocal.patterns import compile_late
+from cxlocal.text import parse_utc
 
 _SECRET = ("password", "secret", "token", "scram")
 """What the name of a parameter holds whose value nobody may see."""
@@ -164,3 +166,25 @@ def web_link(template: object, given: Mapping[str, str | None]) -> str:
 def ticket_link(template: object, named: str) -> str:
     """The address of a ticket as a commit message names it (``SHOP-12``, ``#12``); as ``web_link``."""
     return web_link(template, {"ticket": named.lstrip("#")})
+
+
+def stage_link(
+    links: Mapping[str, object], kind: str, run: Mapping[str, Any], stage: Mapping[str, Any]
+) -> str:
+    """Where what a stage left elsewhere (``log``, ``metric``) can be looked at, for exactly its time;
+    empty without a template, or where it needs what is not known."""
+    given = {
+        "run": run["run"], "stage": stage["stage"], "environment": stage["environment"],
+        "version": run["version"], "deliverable": run["deliverable"], "commit": run["revision"],
+        "from": stage["started_at"], "to": stage["finished_at"],
+        "from_ms": _ms(stage["started_at"]), "to_ms": _ms(stage["finished_at"]),
+    }  # fmt: skip
+    known = {name: None if value is None else str(value) for name, value in given.items()}
+    return web_link(links.get(kind), known)
+
+
+def _ms(text: str | None) -> int | None:
+    try:
+        return parse_utc(text) if text else None
+    except ValueError:
+        return None

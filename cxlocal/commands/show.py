@@ -12,10 +12,11 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.find_run import find_run
 from cxlocal.commands.frame import command
+from cxlocal.commands.links import elsewhere
 from cxlocal.commands.output import json_option, put, write_document, write_rows
 from cxlocal.commands.status import deliverable_here, named_here
 from cxlocal.commands.terminal import harmless
-from cxlocal.errors import ConfigError, Trouble, UsageError
+from cxlocal.errors import ConfigError, UsageError
 from cxlocal.events.types import RUN_BUMPED, RUN_REPEATED
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal
@@ -80,33 +81,50 @@ PARTS = {
     examples=[
         ("cxlocal show", "the latest release"),
         ("cxlocal show 2.7.14", "the run that made a version"),
-        ("cxlocal show 3f2a --log unit", "what stage 'unit' of a run printed"),
+        ("cxlocal show 3f2a unit --log", "what stage 'unit' of a run printed"),
+        ("cxlocal show latest unit --log -f", "what it prints, while it runs"),
     ]
 )
 @click.argument("run", default="latest")
+@click.argument("named", metavar="[STAGE]", default="")
 @click.option("-d", "--deliverable", help="Where several deliverables have that version.")
-@click.option("--log", "stage", metavar="STAGE", help="Print the log of a stage instead.")
+@click.option(
+    "--log", "stage", metavar="[STAGE]", is_flag=False, flag_value="",
+    help="Print the log of a stage instead, or of all.",
+)  # fmt: skip
+@click.option("-f", "--follow", is_flag=True, help="Go on while the stage runs.")
 @click.option("--plan", is_flag=True, help="Print the plan as it was when it ran.")
 @json_option
 @pass_app
 def show(
-    app: App, run: str, deliverable: str | None, stage: str | None, plan: bool, as_json: bool
-) -> None:
+    app: App, run: str, named: str, deliverable: str | None, stage: str | None, follow: bool,
+    plan: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Tell the story of one run: why, what, where, and how it went.
 
-    Without a name: the newest release of this folder's deliverable, of all outside a project.
+    Without a name: the newest release of this folder's deliverable, of all outside a project. A log is
+    shown from this machine, else from the store.
     """
+    if stage is None and (named or follow):
+        raise UsageError(
+            "a stage is named, and nothing of it asked for",
+            why="the story is that of the whole run",
+            hint=f"cxlocal show {quoted(run)} {quoted(named)} --log".replace("'' ", ""),
+            name="bad-options",
+        )
     here = deliverable_here(app) if run in ("", "latest") else named_here(app)
     with app.journal(create=False, path=_where(app, run, deliverable)) as journal:
         catch_up(journal)
         found = find_run(journal, run, deliverable, here=here)
         if stage is not None:
-            _print_log(journal, found, stage)
+            from cxlocal.commands.show_log import print_logs
+
+            print_logs(app, journal, found, stage or named, follow=follow)
         elif plan:
             _print_plan(journal, found)
         elif as_json:
             parts = {name: _rows(journal, name, found["run"]) for name in PARTS}
-            write_document({**found, **parts})
+            write_document({**found, **parts, "elsewhere": elsewhere(journal, found)})
         else:
             _tell(journal, found)
 
@@ -154,6 +172,18 @@ def _tell(journal: Journal, run: dict[str, Any]) -> None:
         else:
             for row in rows:
                 _put_case(row)
+    _put_elsewhere(journal, run)
+
+
+def _put_elsewhere(journal: Journal, run: dict[str, Any]) -> None:
+    """Logs and figures of each stage where a team keeps them: a line each, to be clicked at."""
+    rows = elsewhere(journal, run)
+    if rows:
+        put("\nElsewhere")
+    for row in rows:
+        for kind in ("log", "figures"):
+            if row[kind]:
+                put(harmless(f"{row['stage']}  {kind}  {row[kind]}"))
 
 
 def _rows(journal: Journal, name: str, run: str) -> list[dict[str, Any]]:
@@ -239,39 +269,6 @@ def _of_one_day(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if len(days) != 1:
         return rows
     return [{**row, "at": (row.get("at") or "").partition("T")[2]} for row in rows]
-
-
-def _print_log(journal: Journal, run: dict[str, Any], stage: str) -> None:
-    """The last attempt's log, byte for byte as it was kept, control characters made visible."""
-    logs = journal.query(PARTS["logs"], (run["run"],))
-    of_stage = [row for row in logs if row["stage"] == stage]
-    if not of_stage:
-        names = ", ".join(dict.fromkeys(row["stage"] for row in logs)) or "none"
-        raise UsageError(
-            f"run {run['run'][:8]} has no log of a stage {stage!r}",
-            why=f"stages with a log: {names}",
-            hint="name one of these stages",
-            name="no-such-log",
-        )
-    path = log_here(journal.home, of_stage[-1]["log"], of_stage[-1]["log_sha256"])
-    if path is None:
-        raise Trouble(
-            f"the log of {stage} is not on this machine",
-            why=f"it was kept on {of_stage[-1]['host'] or 'the machine that ran it'}, or was pruned",
-            hint=f"there: cxlocal show {run['run'][:8]} --log {quoted(stage)}",
-            name="log-gone",
-        )
-    try:
-        with open(path, encoding="utf-8", errors="backslashreplace") as file:
-            for line in file:
-                put(harmless(line, keep="\n\t"), nl=False)
-    except OSError as problem:
-        raise Trouble(
-            f"the log of {stage} cannot be read",
-            why=f"{problem.strerror}: {path}",
-            hint="cxlocal doctor looks at the home folder",
-            name="log-gone",
-        ) from problem
 
 
 def _print_plan(journal: Journal, run: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from cxlocal.address import stage_link
 from cxlocal.text import duration_text, parse_utc
 from datasette_cxlocal.graph import Box, stage_graph
 from datasette_cxlocal.kept_files import last_lines
@@ -191,12 +192,6 @@ def _stage(
     links: Mapping[str, object],
     n: int,
 ) -> dict[str, Any]:
-    given = {
-        "run": run["run"], "stage": row["stage"], "environment": row["environment"],
-        "version": run["version"], "deliverable": run["deliverable"], "commit": run["revision"],
-        "from": row["started_at"], "to": row["finished_at"],
-        "from_ms": _ms(row["started_at"]), "to_ms": _ms(row["finished_at"]),
-    }  # fmt: skip
     seconds, usual, waited = row["duration_seconds"], row["usual_seconds"], row["waiting_seconds"]
     name = shown(row["stage"])
     if row["part"]:
@@ -204,7 +199,7 @@ def _stage(
     elsewhere = [
         (kind, address)
         for kind, word in (("log", "Log"), ("metric", "Figures"))
-        if row["stage_run"] and (address := outward(links, kind, **given))
+        if row["stage_run"] and (address := stage_link(links, kind, run, row))
     ]
     return {
         "id": f"stage-{n}",
