@@ -186,24 +186,26 @@ class Chain:
             events.append(event._replace(hash=self.hash))
         return events
 
-    def contact(self) -> dict[str, Any]:
+    def contact(self, lineage: str) -> dict[str, Any]:
         count = self.contacts
         self.contacts += 1
         return {
+            "lineage": lineage,
             "node": self.node,
             "token": {"count": count, "value": f"t{count}" if count else ""},
             "proposal": {"count": count + 1, "value": f"t{count + 1}"},
         }
 
 
-def batches() -> Iterator[Batch]:
-    """Messages that push, and the rows in them; each machine goes on where it was."""
+def batches(lineage: str) -> Iterator[Batch]:
+    """Messages that push to the store of this ``lineage``, and the rows in them; each machine goes on
+    where it was."""
     crew = [Chain(f"{index:032x}") for index in range(1, MACHINES + 1)]
     believed = Checks()
     while True:
         for chain in crew:
             push = [{"events": [event_out(event) for event in chain.batch()]}]
-            message = encode({"protocol": 1, "contact": chain.contact(), "push": push})
+            message = encode({"protocol": 1, "contact": chain.contact(lineage), "push": push})
             yield message, believed.rows(message)
 
 
@@ -262,8 +264,8 @@ Floor = Sqlite | Postgresql
 class Round:
     """The batches of this round: made by the first case of it."""
 
-    def __init__(self) -> None:
-        self.made = batches()
+    def __init__(self, lineage: str) -> None:
+        self.made = batches(lineage)
         self.now: list[Batch] = []
 
     def raw(self, floor: Floor) -> Callable[[], float]:
@@ -324,7 +326,8 @@ def cases(
     store = open_store(kind, folder, databases, stack)
     for each in (store, *floors):
         stack.callback(each.close)
-    turn = Round()
+    hello = {"protocol": 1, "contact": Chain("f" * 32).contact("")}
+    turn = Round(decode(store.exchange(encode(hello), timeout=60))["store"]["lineage"])
     return {
         f"{kind}: raw": turn.raw(floors[0]),
         f"{kind}: checked": turn.checked(floors[1]),
