@@ -92,6 +92,15 @@ def test_they_are_no_changes(desk: Any) -> None:
     assert whole.total == 8
 
 
+def test_nobody_hides_a_change_behind_the_words(desk: Any) -> None:
+    work, _ = desk.project()
+    base = work.head()
+    for name in ("src/code.py", "package.json.orig", "sub/package.json"):
+        bump(work, name=name)
+    found = changes_since(work.open(), base, work.head(), besides=FILES)
+    assert found.total == len(found.listed) == 3
+
+
 def test_the_commit_holds_these_bytes_and_nothing_else_moves(desk: Any) -> None:
     work, _ = desk.project()
     work.write("tool.sh", "#!/bin/sh\n").chmod(0o755)
