@@ -148,6 +148,7 @@ FAULTS = {
     "What others wrote is an attack on a page",
     "The last lines of a failed stage hold what should not be there",
     "A secret is printed in an encoded form",
+    "The address of the store holds a password, and stages run",
     "A secret stands in the name of an artifact",
     "An address of a store that cannot be used holds a password",
     "The home was made by somebody else, or with another umask",
