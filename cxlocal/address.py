@@ -32,6 +32,28 @@ def public_address(url: str) -> str:
     return f"{scheme}://{base}{mark_query if kept and kept != [''] else ''}{'&'.join(kept)}"
 
 
+def handed_address(url: str) -> str:
+    """``url`` as programs get it that are to know no secret of it: without its passwords, and where it is
+    one of a web server without the user, as the name alone may be a token."""
+    scheme, mark, rest = public_address(url).partition("://")
+    if mark and scheme.lower() in ("http", "https"):
+        return f"{scheme}://{split_user(rest)[1]}"
+    return f"{scheme}{mark}{rest}"
+
+
+def passwords(url: str) -> list[str]:
+    """What ``url`` holds that ``handed_address`` leaves out, as it is written and as it is meant."""
+    scheme, mark, rest = url.partition("://")
+    if not mark or handed_address(url) == url:
+        return []
+    user, place = split_user(rest)
+    name, _, word = user.partition(":")
+    found = [word or name if scheme.lower() in ("http", "https") else word]
+    query = place.partition("?")[2]
+    found += [part.partition("=")[2] for part in query.split("&") if is_secret(part)]
+    return [one for each in found if each for one in dict.fromkeys((each, unquote(each)))]
+
+
 _HEAD = compile_late(r"[A-Za-z0-9+.-]*:[/\\]*")
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from cxlocal.address import public_address
 from cxlocal.config.agreement import read
 from cxlocal.config.types import SecretSource
-from cxlocal.errors import ConfigError, Refused
+from cxlocal.errors import ConfigError, NotSignedIn, Refused
 from cxlocal.exchange.agreed import unagreed
 from cxlocal.exchange.destination import EMBEDDED, destination
 from cxlocal.exchange.store import Store
+from cxlocal.processes.environment import STORE, STORE_CUT
 from cxlocal.secrets import resolve
 from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
@@ -60,10 +61,19 @@ def open_store(access: Access, url: str | None = None) -> Store:
     """The store at ``url``, which a person has just named, or the one the settings name; that of
     this machine where neither does. Nothing is reached yet.
 
-    Raises ConfigError for a scheme nobody registered, and Refused for an address that only a
-    repository names.
+    Raises ConfigError for a scheme nobody registered, Refused for an address that only a
+    repository names, and NotSignedIn for one that a run around us gave without its password.
     """
     address = url or access.settings.store_url or EMBEDDED
+    if not url and access.environ.get(STORE_CUT) == address:
+        raise NotSignedIn(
+            f"this stage has the address of the store without its password: {address}",
+            why="a stage is told no secret that it does not list, and the password lets everybody who has"
+            " it do everything at the store",
+            hint=f"pass_env = ['{STORE}'] in cx.toml gives it to a stage whose commands need the store;"
+            " or keep the password out of the address (see docs/postgresql.md)",
+            name="store-password-cut",
+        )
     factory = _factory(access, address)
     if not url:
         require_agreed(access)

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from cxlocal.address import handed_address
+from cxlocal.text import names_one
+
 WITHIN = "CXLOCAL_WITHIN"
 """Tells a cxlocal that a stage calls of the runs it is part of (``cxlocal.runner.nesting``)."""
 NO_PUSHES = "CXLOCAL_NO_PUSHES"
@@ -22,6 +25,11 @@ that somebody configured wins over it."""
 OF_THIS_MACHINE = ("/", "./", "../", "file://", "http://localhost:", "http://127.0.0.1:")
 """Beginnings of addresses between which the tests of other programs push."""
 
+STORE = "CXLOCAL_STORE"
+"""Holds the address of a store, sometimes with a password."""
+STORE_CUT = "CXLOCAL_STORE_CUT"
+"""Holds the address that stands in ``STORE`` where a password was cut out of that."""
+
 KEPT = (
     # where programs and the person's files are
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR",
@@ -29,7 +37,7 @@ KEPT = (
     # language and time zone
     "LANG", "LANGUAGE", "LC_*", "TZ",
     # which machine this is to cxlocal itself, and which run it stands in
-    "CXLOCAL_HOME", "CXLOCAL_STORE", "CXLOCAL_NODE", WITHIN, "CXLOCAL_MARK", NO_PUSHES,
+    "CXLOCAL_HOME", STORE, STORE_CUT, "CXLOCAL_NODE", WITHIN, "CXLOCAL_MARK", NO_PUSHES,
     # how output may look
     "TERM", "NO_COLOR",
     # which certificates are trusted, and the way out to the network
@@ -54,15 +62,23 @@ def stage_environment(
     """The environment of a stage, out of the environment ``base`` we were started with.
 
     ``pass_env`` names further variables; ``NAME_*`` passes all that begin so. ``extra`` wins over
-    everything. Where ``base`` says that nothing is pushed, git is told so for every
+    everything. The address of the store is without its password unless ``pass_env`` names it. Where ``base`` says that nothing is pushed, git is told so for every
     repository. Pure.
     """
-    names = {*KEPT, *pass_env}
+    passed = tuple(pass_env)
+    names = {*KEPT, *passed}
     begins = tuple(one[:-1] for one in names if one.endswith("*"))
     kept = {name: value for name, value in base.items() if name in names or name.startswith(begins)}
+    if STORE in kept and not names_one(passed, STORE):
+        kept |= _without_password(kept[STORE])
     kept.setdefault("PATH", _PATH)
     kept.update(extra or {})
     return _without_pushes(kept, base[NO_PUSHES]) if NO_PUSHES in base else kept
+
+
+def _without_password(store: str) -> dict[str, str]:
+    cut = handed_address(store)
+    return {STORE: cut, STORE_CUT: cut} if cut != store else {}
 
 
 def _without_pushes(told: Mapping[str, str], remotes: str) -> dict[str, str]:

@@ -225,7 +225,7 @@ def _locations(said: Said) -> list[Fact]:
     return [
         Fact(
             "artifact_location",
-            (digest_of(said.custom["sha256"]), place),
+            (said.event.deliverable or "", digest_of(said.custom["sha256"]), place),
             "stated",
             {"since": said.at},
         )

@@ -163,8 +163,9 @@ TABLES: dict[str, Table] = {
     "artifact_location": Table(
         "A place where the bytes of an artifact can be had.",
         "union",
-        "sha256 location",
+        "deliverable sha256 location",
         """
+        deliverable TEXT - | Deliverable whose artifact it is: of the same bytes of another one it says nothing.
         sha256 TEXT - | Digest of the artifact.
         location TEXT - | Address or path.
         since TEXT stated | Since when (UTC).

@@ -14,8 +14,9 @@ import os
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
+from cxlocal.address import handed_address
 from cxlocal.errors import Refused
-from cxlocal.processes.environment import NO_PUSHES, WITHIN
+from cxlocal.processes.environment import NO_PUSHES, STORE, WITHIN
 from cxlocal.processes.identity import alive, own_identity
 from cxlocal.revision.remotes import around
 from cxlocal.revision.repository import identity
@@ -23,7 +24,7 @@ from cxlocal.runner.orphans import here
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.source import Machine, Source
 
-HOME, STORE, NODE = "CXLOCAL_HOME", "CXLOCAL_STORE", "CXLOCAL_NODE"
+HOME, NODE = "CXLOCAL_HOME", "CXLOCAL_NODE"
 
 NOT_IN_A_CHECKOUT = ("flag", "environment", "cx.local.toml")
 """Where a store may be named that a command in the checkout would not find by itself."""
@@ -31,15 +32,16 @@ NOT_IN_A_CHECKOUT = ("flag", "environment", "cx.local.toml")
 
 def handed_on(machine: Machine, source: Source, record: RunRecord) -> dict[str, str]:
     """The environment to make those of stages of: ours, with what makes their commands this
-    machine."""
+    machine. The address of the store is whole: ``stage_environment`` cuts it for stages."""
     settings = source.settings
     told = {HOME: str(machine.home.resolve()), NODE: "kept" if source.kept else "passing"}
     if settings.store_url and settings.origins["store.url"] in NOT_IN_A_CHECKOUT:
-        told[STORE] = settings.store_url
+        told[STORE] = handed_address(settings.store_url)
     if record.kind != "release":
         told[NO_PUSHES] = "\n".join(around(source.repository).addresses)
     runs = [*_read(machine.environ)["runs"], _level(machine, record)]
-    return {**machine.environ, **told, WITHIN: json.dumps({"told": told, "runs": runs})}
+    whole = {STORE: settings.store_url} if STORE in told else {}
+    return {**machine.environ, **told, **whole, WITHIN: json.dumps({"told": told, "runs": runs})}
 
 
 def _level(machine: Machine, record: RunRecord) -> dict[str, str]:
@@ -71,7 +73,7 @@ def disown(environ: MutableMapping[str, str]) -> None:
         return
     runs = [run["run"] for run in found["runs"]]
     for name in (STORE, NODE, NO_PUSHES):
-        if name in told and environ.get(name) == told[name]:
+        if name in told and handed_address(environ.get(name, "")) == told[name]:
             del environ[name]
     if environ.get("CXLOCAL_RUN") in runs:
         for name in ("CXLOCAL_RUN", "CXLOCAL_STAGE"):

@@ -27,6 +27,7 @@ from cxlocal.runner.own_words import artifact_rows
 from cxlocal.runner.record import RunRecord
 
 PROMOTED = "SELECT 1 FROM promotion WHERE run = ? AND decision IN ('granted', 'overridden')"
+PUBLISHED = "SELECT 1 FROM artifact_location WHERE deliverable = ? AND sha256 = ?"
 LATER = "SELECT stage FROM stage_run WHERE run = ? AND stage <> ? AND started_at >= ?"
 NOTABLE = ("failed", "error", "flaky")
 LOCATION_CHARACTERS = 2000
@@ -116,11 +117,11 @@ def _why_kept(record: RunRecord, stage: AnyStage, name: str) -> str:
     if made is None or made["stage"] != stage.name or made["counts"] != 0:
         return "what made it then is no earlier try of this; give each its own name"
     for what, sql, wanted in (
-        ("a promotion", PROMOTED, record.run),
-        ("a deployment", "SELECT 1 FROM deployment WHERE version_run = ?", record.run),
-        ("a publication", "SELECT 1 FROM artifact_location WHERE sha256 = ?", made["sha256"]),
+        ("a promotion", PROMOTED, (record.run,)),
+        ("a deployment", "SELECT 1 FROM deployment WHERE version_run = ?", (record.run,)),
+        ("a publication", PUBLISHED, (record.ref.deliverable, made["sha256"])),
     ):
-        if record.journal.one(sql, (wanted,)) is not None:
+        if record.journal.one(sql, wanted) is not None:
             return f"{what} is about the former"
     plan = record.find_plan()
     unrelated = {one.name for one in (plan.stages if plan else ()) if name not in one.artifacts}

@@ -333,8 +333,8 @@ def _locations(at: ToolStage, files: list[HeldFile]) -> list[Draft]:
         one.name: one.location for one in files
         if one.published and one.location and one.name in seen
         and at.work.record.journal.one(
-            "SELECT 1 FROM artifact_location WHERE sha256 = ? AND location = ?",
-            (seen[one.name].sha256, one.location),
+            "SELECT 1 FROM artifact_location WHERE deliverable = ? AND sha256 = ? AND location = ?",
+            (at.work.record.ref.deliverable, seen[one.name].sha256, one.location),
         ) is None
     }  # fmt: skip
     return published_drafts(at.work.record, seen, places)

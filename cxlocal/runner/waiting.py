@@ -35,7 +35,9 @@ UNION SELECT h.id, h.queued_at FROM publication p JOIN run h ON h.id = p.run
 ORDER BY queued_at DESC LIMIT :count
 """
 LOCATED = """
-SELECT sha256 FROM artifact_location WHERE sha256 IN (SELECT value FROM json_each(?))
+SELECT r.id AS run, l.sha256 AS sha256 FROM json_each(?) one
+JOIN run r ON r.id = one.value ->> 0
+JOIN artifact_location l ON l.deliverable = r.deliverable AND l.sha256 = one.value ->> 1
 """
 HERE, STORE, LOCATION = "here alone", "at the store", "at a recorded location"
 NOWHERE = "not here; 'cxlocal prepare' fetches what the store has"
@@ -62,15 +64,19 @@ def waiting(journal: Journal, deliverable: str = "", count: int = WAITING_MAX) -
     ]  # fmt: skip
     runs = [run for name in names for run in waiting_runs(journal, name, count)]
     made = [(run, one) for run in runs for one in artifacts_of(journal, run)]
-    digests = json.dumps([one.sha256 for _, one in made])
-    located = {row["sha256"] for row in journal.query(LOCATED, (digests,))} if made else set()
-    return [Waiting(run, one, _where(journal, one.sha256, located)) for run, one in made]
+    asked = json.dumps([(run, one.sha256) for run, one in made])
+    found = journal.query(LOCATED, (asked,)) if made else ()
+    located = {(row["run"], row["sha256"]) for row in found}
+    return [
+        Waiting(run, one, _where(journal, one.sha256, (run, one.sha256) in located))
+        for run, one in made
+    ]
 
 
-def _where(journal: Journal, sha256: str, located: set[str]) -> str:
+def _where(journal: Journal, sha256: str, is_located: bool) -> str:
     if is_stored(journal, sha256):
         return STORE
-    if sha256 in located:
+    if is_located:
         return LOCATION
     return HERE if blob_path(journal.home, sha256).is_file() else NOWHERE
 

@@ -8,6 +8,20 @@ from typing import Any
 
 import pytest
 
+from cxlocal.clock import SystemClock, SystemIds
+from cxlocal.domain import Outcome
+from cxlocal.errors import Conflict
+from cxlocal.events.belonging import mark_id
+from cxlocal.events.document import Draft
+from cxlocal.events.outputs import artifact_packaged, artifact_published
+from cxlocal.events.runs import RunRef, run_finished, run_queued, stage_finished, stage_started
+from cxlocal.journal.blobs import keep_file
+from cxlocal.journal.file import Journal
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.runner.pieces import attach, free_stage
+from cxlocal.runner.products import artifact_drafts
+from cxlocal.runner.waiting import HERE, LOCATION, waiting
+
 JOB = {"CI": "true", "GITHUB_ACTIONS": "true", "CXLOCAL_PATIENCE": "2s"}
 STOPS = """
 [stages]
@@ -134,3 +148,57 @@ def test_a_machine_that_stays_sends_them_with_the_run_and_loses_nothing(farm: Fa
 def test_what_nobody_is_to_go_on_with_is_not_sent(farm: Farm) -> None:
     farm.write(LARGE[: LARGE.index("live =")])
     assert farm.job("run", "--no-input").code == 0
+
+
+def made(ref: RunRef, digest: str, *locations: str) -> Draft:
+    return artifact_packaged(
+        ref, name="app", purl="pkg:generic/app", sha256=digest, size=1, version="1", revision="c",
+        repository="", stage="build", attempt=1, file_name="app", media_type="",
+        locations=list(locations),
+    )  # fmt: skip
+
+
+def published(ref: RunRef, digest: str) -> Draft:
+    return artifact_published(
+        ref, purl="pkg:generic/app", name="app", sha256=digest, location="https://x/app", user="m"
+    )
+
+
+@pytest.mark.parametrize("how", ["published", "packaged"])
+@pytest.mark.parametrize(
+    ("whose", "where"), [("engine", LOCATION), ("shop", HERE), ("", HERE), ("engine2", HERE)]
+)
+def test_where_bytes_are_is_said_by_their_own_deliverable(
+    tmp_path: Path, how: str, whose: str, where: str
+) -> None:
+    """Of the same bytes, which whoever knows the source may know before."""
+    (tmp_path / "app").write_text("reproducible")
+    run, other = mark_id(SystemIds().uuid(), "engine"), mark_id(SystemIds().uuid(), whose)
+    ref, theirs = (RunRef(name, id, name, f"urn:uuid:{id}") for name, id in (("engine", run), (whose, other)))  # fmt: skip
+    with Journal.open(tmp_path / "journal.db", clock=SystemClock(), ids=SystemIds()) as journal:
+        digest, _ = keep_file(tmp_path, tmp_path / "app")
+        tried = [
+            stage_started(ref, stage="build", attempt=count, facts={
+                "kind": "build", "part": "", "replaces": [ref.stage_run("build", 1)][: count - 1]
+            }) for count in (1, 2)
+        ]  # fmt: skip
+        says = (
+            published(theirs, digest) if how == "published" else made(theirs, digest, "https://x/a")
+        )
+        journal.append(
+            run_queued(ref, {"kind": "release"}), tried[0], made(ref, digest),
+            stage_finished(ref, stage="build", attempt=1, outcome=Outcome.FAILURE, reason="", facts={}),
+            tried[1], says,
+            run_finished(ref, outcome=Outcome.SUCCESS, reason="", version="1", seconds=1,
+                         stopped_before="live"),
+        )  # fmt: skip
+        catch_up(journal)
+        assert [one.where for one in waiting(journal, "engine")] == [where]
+        (tmp_path / "app").write_text("other bytes")
+        record = attach(journal, run, deliverable="engine")
+        arguments = (record, free_stage("build"), 2, "app", tmp_path / "app", "app")
+        if where == LOCATION:
+            with pytest.raises(Conflict, match="a publication is about the former"):
+                artifact_drafts(*arguments)
+        else:
+            assert len(artifact_drafts(*arguments)[1]) == 1

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cxlocal.address import handed_address, passwords
 from cxlocal.commands.root import cli
 from cxlocal.commands.table import OUTWARD
 from cxlocal.errors import Refused
-from cxlocal.processes.environment import WITHIN
+from cxlocal.processes.environment import WITHIN, stage_environment
 from cxlocal.processes.identity import own_identity
 from cxlocal.runner.nesting import disown, refuse_outward
 from cxlocal.runner.orphans import here
@@ -246,3 +247,74 @@ def test_who_has_another_home_was_told_nothing(changed: dict[str, str], gone: se
     disown(environ)
     assert before.keys() - environ.keys() == gone
     assert environ.items() <= before.items()
+
+
+CUT = {
+    "postgresql://cx:db%20word@127.0.0.1:9/cx": "postgresql://cx@127.0.0.1:9/cx",
+    "https://cx:db%20word@127.0.0.1:9/": "https://127.0.0.1:9/",
+    "https://db%20word@127.0.0.1:9/": "https://127.0.0.1:9/",
+    "postgresql://127.0.0.1:9/cx?user=cx&password=db%20word": "postgresql://127.0.0.1:9/cx?user=cx",
+}
+
+
+@pytest.mark.parametrize(("whole", "cut"), CUT.items())
+@pytest.mark.parametrize("pass_env", [(), ("CXLOCAL_*",), ("CXLOCAL_STORE",), ("CXLOCAL_STORE_X",)])
+def test_a_stage_gets_no_password_of_the_store_that_it_did_not_ask_for(
+    whole: str, cut: str, pass_env: tuple[str, ...]
+) -> None:
+    told = stage_environment({"CXLOCAL_STORE": whole}, pass_env=pass_env)
+    given = "CXLOCAL_*" in pass_env or "CXLOCAL_STORE" in pass_env
+    assert told["CXLOCAL_STORE"] == (whole if given else cut)
+    assert told.get("CXLOCAL_STORE_CUT") == (None if given else cut)
+    assert {"db%20word", "db word"} <= set(passwords(whole)) and not passwords(cut)
+    within = stage_environment(told, pass_env=pass_env)
+    assert within == told, "also where it is handed on from within"
+
+
+@pytest.mark.parametrize("store", [
+    "sqlite:///srv/cx.db", "postgresql://cx@/cx?host=/run/postgresql", "https://store.example.org:8377",
+    "folder:///srv/a@b", "s3://bucket/x?endpoint=https://s3.example.org",
+])  # fmt: skip
+def test_an_address_without_a_password_is_handed_on_as_it_is(store: str) -> None:
+    told = stage_environment({"CXLOCAL_STORE": store, "CXLOCAL_HOME": "/h"})
+    assert (
+        told["CXLOCAL_STORE"] == store and "CXLOCAL_STORE_CUT" not in told and not passwords(store)
+    )
+
+
+@pytest.mark.parametrize("store", [*CUT, *CUT.values()])
+def test_another_machine_within_is_told_nothing_of_the_store_whole_or_cut(store: str) -> None:
+    told = {"told": {"CXLOCAL_HOME": "/h", "CXLOCAL_STORE": handed_address(store)}, "runs": []}
+    environ = {WITHIN: json.dumps(told), "CXLOCAL_HOME": "/own", "CXLOCAL_STORE": store}
+    disown(environ)
+    assert "CXLOCAL_STORE" not in environ
+    same = {WITHIN: json.dumps(told), "CXLOCAL_HOME": "/h", "CXLOCAL_STORE": store}
+    disown(same)
+    assert same["CXLOCAL_STORE"] == store
+
+
+@pytest.mark.parametrize("pass_env", ["", 'pass_env = ["CXLOCAL_STORE"], '])
+def test_the_password_of_the_store_is_in_no_log_and_what_needs_it_says_so(
+    inner: Any, pass_env: str
+) -> None:
+    command = (
+        "env; case $CXLOCAL_STORE in *db_sekret*) echo all of it;; esac;"
+        " case $CXLOCAL_WITHIN in *db_sekret*) echo known within;; esac;"
+        " cxlocal store status || echo ended with $?"
+    )
+    inner.write(f"[stages]\na = {{ {pass_env}command = '''{command}''' }}\n")
+    store = {"CXLOCAL_STORE": "postgresql://cx:db_sekret@127.0.0.1:9/cx"}
+    done = inner.command("rehearse", env=store)
+    log = inner.log("a")
+    assert "db_sekret" not in log + done.out + done.err
+    assert ("all of it" in log) is bool(pass_env) and "known within" not in log
+    assert ("without its password" in log and "ended with 4" in log) is not bool(pass_env), log
+    assert ("pass_env = ['CXLOCAL_STORE']" in log) is not bool(pass_env)
+
+
+def test_single_commands_mask_it_too(inner: Any) -> None:
+    store = {"CXLOCAL_STORE": "postgresql://cx:db_sekret@127.0.0.1:9/cx"}
+    inner.write(STAGE.format(command="true"))
+    assert inner.command("run", "start", "--no-number", "--offline", env=store).code == 0
+    assert inner.command("stage", "x", "--strict", "--", "env", env=store).code == 0
+    assert "CXLOCAL_STORE=postgresql://cx:***@" in inner.log("x")
