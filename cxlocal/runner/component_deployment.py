@@ -157,10 +157,8 @@ class Deployment:
 
     def _standing(self, component: Component) -> dict[str, Any]:
         """Id and handle of a mutable component that was made there."""
-        for one in recorded.of_components(self.site):
-            if one.component == component.name and one.verb == recorded.PROVISION:
-                return {"resource": one.id, "handle": one.handle, "host": one.host}
-        return {}
+        one = recorded.standing_of(self.site, component)
+        return {} if one is None else {"resource": one.id, "handle": one.handle, "host": one.host}
 
     # up to the cutover
 
@@ -280,7 +278,16 @@ class Deployment:
         yield from self._provision(component)
         if not site.can(component, "apply"):
             return False
-        found = yield from site.ask(component, "apply", **self._standing(component))
+        standing = self._standing(component)
+
+        def keep(handle: object) -> None:
+            if standing:
+                recorded.note_made(
+                    site, component, standing["resource"], standing["host"], "", handle=handle,
+                    verb=recorded.PROVISION,
+                )  # fmt: skip
+
+        found = yield from site.ask(component, "apply", on_intend=keep, **standing)
         if found.outcome == Outcome.SUCCESS:
             assert isinstance(found.result, Applied)
             site.hear(component, found.result.outputs, found.secrets)

@@ -74,6 +74,7 @@ class Lookout:
         told: dict[str, Any] = (
             {} if behind is None else {"component": behind.name, "behind": component.name}
         )
+        told["handle"] = recorded.handle_of(self.site, component)
         found = yield from self.site.ask(component, "observe", **told)
         if isinstance(found.result, Observed):
             return found.result
@@ -183,6 +184,9 @@ def _weights(site: Site, component: Component) -> Generator[Launch, End, dict[st
     balancer = site.component(component.behind) if component.behind else None
     if balancer is None or not site.can(balancer, "observe"):
         return {}
-    found = yield from site.ask(balancer, "observe", component=component.name, behind=balancer.name)
+    found = yield from site.ask(
+        balancer, "observe", component=component.name, behind=balancer.name,
+        handle=recorded.handle_of(site, balancer),
+    )  # fmt: skip
     shown = found.result.resources if isinstance(found.result, Observed) else ()
     return {one.id: one.weight or 0 for one in shown}

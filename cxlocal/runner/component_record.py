@@ -37,6 +37,20 @@ def of_components(site: Site) -> list[Made]:
     return [one for one in found if one.is_component]
 
 
+def standing_of(site: Site, component: Component) -> Made | None:
+    """A mutable component as it was made there; None where nobody said that it was."""
+    for one in of_components(site):
+        if one.component == component.name and one.verb == PROVISION:
+            return one
+    return None
+
+
+def handle_of(site: Site, component: Component) -> object:
+    """What its tool made durable of a mutable component; None for nothing."""
+    found = standing_of(site, component)
+    return None if found is None else found.handle
+
+
 def known_turn(journal: Journal, deliverable: str, instance: str, own: int) -> int:
     """The greatest turn at an environment that the record knows beside ``own``; 0 for none."""
     catch_up(journal)

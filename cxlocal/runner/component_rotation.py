@@ -24,7 +24,7 @@ from cxlocal.plan.rotation import (
 )
 from cxlocal.plan.types import Component, RolloutStep
 from cxlocal.processes.child import End
-from cxlocal.runner.component_record import intend, note_made, of_components
+from cxlocal.runner.component_record import handle_of, intend, note_made, of_components
 from cxlocal.runner.payer import Payer
 from cxlocal.runner.resources import Made, record_gone
 from cxlocal.runner.site import Site
@@ -247,6 +247,7 @@ class Rotation:
             found = yield from self.site.ask(
                 self.balancer, "rotate", component=self.component.name, behind=self.balancer.name,
                 wanted=dict(weights), hurried=hurried or bool(self.site.cancelled),
+                handle=handle_of(self.site, self.balancer),
                 addresses={one: at for one, at in self.addresses.items() if at},
             )  # fmt: skip
             if found.outcome != Outcome.SUCCESS:
@@ -291,6 +292,7 @@ class Rotation:
         found = yield from self.site.ask(
             balancer, "drain", component=self.component.name, behind=balancer.name,
             resource=resource, limit_seconds=limit, addresses=dict(self.addresses),
+            handle=handle_of(self.site, balancer),
         )  # fmt: skip
         if found.outcome != Outcome.SUCCESS and not self.site.cancelled:
             self.undrained.append(resource)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployments import CONFIG, Faults, Moment, World, run
+from deployments import CONFIG, VERBS, Faults, Moment, World, run
 
 from cxlocal.errors import Refused, UsageError
 from cxlocal.runner import reaping
@@ -242,3 +242,26 @@ def test_what_fails_before_its_cutover_leaves_nothing(world: World, what: str, n
     assert run(first.deploy("0.1.1"), at(what, "failure", nth)) == "failure"
     assert set(world.running) == set(world.weights) == first.exist() == old
     assert first.live() == "0.1.0"
+
+
+def test_what_a_balancer_made_durable_is_known_to_its_later_verbs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(VERBS, "lb", (*VERBS["lb"], "provision", "apply", "destroy"))
+    usual, handles = World.do, []
+
+    def do(self: World, version: str, component: Any, verb: str, told: Any) -> Any:
+        if component.name == "lb" and verb in ("provision", "apply"):
+            told["on_intend"]({"root": "/srv/lb", "by": verb})
+        elif component.name == "lb":
+            handles.append((verb, told.get("handle")))
+        return usual(self, version, component, verb, told)
+
+    monkeypatch.setattr(World, "do", do)
+    first = started(world)
+    rotated = [handle for verb, handle in handles if verb == "rotate"]
+    assert rotated and all(one == {"root": "/srv/lb", "by": "apply"} for one in rotated)
+    made = [one for one in reaping.standing(first.journal) if one.component == "lb"]
+    assert [(one.verb, one.taken_by, one.due) for one in made] == [("provision", "destroy", False)]
+    assert run(first.deploy("0.1.1")) == "success"
+    assert len([one for one in reaping.standing(first.journal) if one.component == "lb"]) == 1
