@@ -103,6 +103,7 @@ class WorkerContext:
         self.back = fields.back
         self.artifact = fields.artifact
         self.variables: Mapping[str, str] = fields.variables
+        self.secret_variables = fields.secret_variables
         self.wanted: Mapping[str, int] = fields.wanted
         self.addresses: Mapping[str, str] = fields.addresses
         self.components: Mapping[str, Mapping[str, str]] = fields.components

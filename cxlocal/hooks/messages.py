@@ -78,6 +78,7 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True):
     back: bool = False
     artifact: ArtifactRef | None = None
     variables: dict[str, str] = {}
+    secret_variables: tuple[str, ...] = ()
     wanted: dict[str, int] = {}
     addresses: dict[str, str] = {}
     components: dict[str, dict[str, str]] = {}

@@ -279,6 +279,8 @@ class Context(Protocol):
     """What ``create`` is to run; None where the component has no artifact."""
     variables: Mapping[str, str]
     """What the instance is to find in its environment; may hold secrets, so by file or pipe."""
+    secret_variables: tuple[str, ...]
+    """Which of ``variables`` hold a secret: not for arguments, labels or what anybody can inspect."""
     wanted: Mapping[str, int]
     """For ``rotate``: the weight of each instance. It is all of them: one that is not named gets nothing."""
     addresses: Mapping[str, str]

@@ -8,7 +8,7 @@ an outcome and a reason.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,9 @@ class ToolWorker:
     ) -> Child:
         """Start the worker; its output goes to ``sink``. Raises Trouble."""
         request = self.request
+        secrets = [*request.secrets.values(), *request.hidden]
+        named = secret_variables(request.fields.variables, secrets)
+        fields = msgspec.structs.replace(request.fields, secret_variables=named)
         channel = self._channel = Channel(self._hear)
         try:
             channel.send(
@@ -121,7 +124,7 @@ class ToolWorker:
                     request.tool,
                     request.verb,
                     request.options,
-                    request.fields,
+                    fields,
                     secrets=request.secrets,
                     timeout_seconds=timeout_seconds,
                 )
@@ -258,6 +261,12 @@ class ToolWorker:
             tuple(self._daemons),
             self._masker.text(trace),
         )
+
+
+def secret_variables(variables: Mapping[str, str], secrets: Iterable[str]) -> tuple[str, ...]:
+    """The names of the variables in which a secret stands. Pure."""
+    known = [one for one in secrets if one]
+    return tuple(name for name, value in variables.items() if any(one in value for one in known))
 
 
 def _checked(done: Done, fields: Fields) -> Done:

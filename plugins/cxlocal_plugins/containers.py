@@ -206,10 +206,7 @@ def _name(ctx: Context) -> str:
 
 def _parted(ctx: Context) -> tuple[dict[str, str], Mapping[str, str]]:
     """The variables that everybody may see, and those that hold a secret."""
-    known = [value for value in ctx.secrets.values() if value]
-    secret = {
-        name: value for name, value in ctx.variables.items() if any(one in value for one in known)
-    }
+    secret = {name: ctx.variables[name] for name in ctx.secret_variables}
     plain = {
         "CXLOCAL_VERSION": ctx.version,
         "CXLOCAL_DELIVERABLE": ctx.deliverable,

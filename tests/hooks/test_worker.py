@@ -31,7 +31,7 @@ from cxlocal.hooks.tool import (
     Tool,
     ToolFailure,
 )
-from cxlocal.hooks.tool_worker import ToolRequest, ToolWorker
+from cxlocal.hooks.tool_worker import ToolRequest, ToolWorker, secret_variables
 from cxlocal.processes.identity import alive, identity
 from cxlocal.processes.supervisor import Supervisor
 
@@ -455,6 +455,17 @@ def test_exec_does_not_wait_for_what_was_left_behind(fields: Fields) -> None:
     assert time.monotonic() - began < 10
     assert run(fields, "exec_chatter").outcome.outcome is Outcome.SUCCESS
     assert time.monotonic() - began < 20
+
+
+def test_variables_that_hold_a_secret_are_named() -> None:
+    """A secret in the middle of an address, too; an empty one stands in none."""
+    told = {
+        "URL": "postgresql://shop:pw-4711@db",
+        "GREETING": "hello",
+        "KEY": "s3cret",
+        "EMPTY": "",
+    }
+    assert secret_variables(told, ["pw-4711", "s3cret", ""]) == ("URL", "KEY")
 
 
 def test_secrets_appear_nowhere(fields: Fields) -> None:

@@ -70,6 +70,8 @@ class Load:
         self.answers: Counter[str] = Counter()
         """Who answered, how often."""
         self.failures: list[str] = []
+        self._mark = 0.0
+        self._fresh: Counter[str] = Counter()
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._began = time.monotonic()
@@ -81,11 +83,12 @@ class Load:
     def _use(self, keeps: bool, slow: bool) -> None:
         link: http.client.HTTPConnection | None = None
         while not self._over.is_set():
+            began = time.monotonic()
             try:
                 link = link or http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
                 link.request("GET", f"/?slow={self.slow_seconds}" if slow else "/")
                 answer = link.getresponse()
-                self._note(answer.status, answer.read())
+                self._note(answer.status, answer.read(), began)
             except (OSError, http.client.HTTPException) as error:
                 with self._lock:
                     self.failures.append(f"{type(error).__name__}: {error}")
@@ -97,10 +100,12 @@ class Load:
         if link is not None:
             link.close()
 
-    def _note(self, status: int, body: bytes) -> None:
+    def _note(self, status: int, body: bytes, began: float) -> None:
         name = body.partition(b"\n")[0].decode("utf-8", "replace")
         with self._lock:
             self.answers[name] += 1
+            if began >= self._mark:
+                self._fresh[name] += 1
             if status != 200:
                 self.failures.append(f"status {status}")
             elif body != body_of(name):
@@ -112,13 +117,19 @@ class Load:
         return sum(self.answers.values()) / (time.monotonic() - self._began)
 
     def wait_for(self, requests: int) -> Counter[str]:
-        """Who answers so many further requests."""
-        before = Counter(self.answers)
+        """Who answers so many requests that are made from now on."""
+        with self._lock:
+            self._mark, self._fresh = time.monotonic(), Counter()
         deadline = time.monotonic() + 30
-        while sum(self.answers.values()) < sum(before.values()) + requests:
+        while sum(self._fresh.values()) < requests:
             assert time.monotonic() < deadline, "nobody answers"
             time.sleep(0.01)
-        return Counter(self.answers) - before
+        return Counter(self._fresh)
+
+    def __str__(self) -> str:
+        """Figures for people."""
+        whole = sum(self.answers.values())
+        return f"{whole} requests, {self.rate:.0f} a second, {len(self.failures)} failed"
 
 
 @contextmanager
