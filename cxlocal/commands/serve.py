@@ -22,7 +22,13 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import put
 from cxlocal.commands.prepare import wanted_reserve
-from cxlocal.commands.project import Project, access_of, load_project, open_project_store
+from cxlocal.commands.project import (
+    Project,
+    access_of,
+    load_project,
+    open_project_store,
+    outlets_of,
+)
 from cxlocal.commands.served import how_to_join, read_authority, server_part
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, ExitCode, Refused, UsageError
@@ -31,6 +37,7 @@ from cxlocal.exchange.open import is_own, require_agreed, reserve_size
 from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.store import Store
 from cxlocal.exchange.sync import synchronise
+from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers.schemes import Scheme, scheme_named
 from cxlocal.plan.resolve import resolve
@@ -295,9 +302,18 @@ class Lending:
                         wanted=wanted,
                     )  # fmt: skip
                 catch_up(journal)
+                self._deliver(journal, store)
         finally:
             store.close()
         return report.why or report.stopped
+
+    def _deliver(self, journal: Journal, store: Store) -> None:
+        """Bring the sinks what they lack; how far each is, 'cxlocal sinks' says."""
+        if self.project.settings.sinks:
+            from cxlocal.sinks.delivery import Around, deliver
+
+            around = Around(*outlets_of(self.app, self.project))
+            deliver(journal, around, ROUND_SECONDS, use_breaker=True, store=store)
 
     def _scheme(self, name: str) -> Scheme:
         further = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import ssl
 import struct
@@ -23,6 +24,8 @@ class Tcp:
         self.broken: list[bytes] = []
         self.cut_after: list[int] = []
         self.mute = False
+        self.hasty = False
+        """Says at once that it is at its end."""
         self._tls = tls
         self._socket = socket.create_server(("127.0.0.1", port))
         self.port = self._socket.getsockname()[1]
@@ -42,6 +45,8 @@ class Tcp:
             self._ended.wait(20)
             connection.close()
             return
+        if self.hasty:
+            connection.shutdown(socket.SHUT_WR)
         limit = self.cut_after.pop(0) if self.cut_after else None
         content = b""
         try:
@@ -143,3 +148,55 @@ def free_port() -> int:
     """A port where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
+
+
+class Cutting:
+    """Stands before a receiver. ``rules``: what becomes of the next connections: ``cut N`` resets both
+    ends after N bytes towards it, ``mute N`` swallows its answers, ``slow N`` passes N bytes a time."""
+
+    def __init__(self, target: int) -> None:
+        self.rules: list[tuple[str, int]] = []
+        self._target = target
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                near, _ = self._socket.accept()
+            except OSError:
+                return
+            rule = self.rules.pop(0) if self.rules else ("", 0)
+            threading.Thread(target=self._pair, args=(near, rule), daemon=True).start()
+
+    def _pair(self, near: socket.socket, rule: tuple[str, int]) -> None:
+        what, count = rule
+        passed, reading = 0, [near]
+        with near, socket.create_connection(("127.0.0.1", self._target)) as far:
+            reading.append(far)
+            try:
+                while reading:
+                    for source in select.select(reading, [], [])[0]:
+                        to = far if source is near else near
+                        chunk = source.recv(count if what == "slow" else 65536)
+                        if source is near and what == "cut" and passed + len(chunk) >= count:
+                            to.sendall(chunk[: count - passed])
+                            for end in (near, far):  # closing them now resets them
+                                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                            return
+                        if not chunk:
+                            reading.remove(source)
+                        if source is far and what == "mute":
+                            continue
+                        if chunk:
+                            to.sendall(chunk)
+                        else:
+                            to.shutdown(socket.SHUT_WR)
+                        passed += len(chunk) if source is near else 0
+            except OSError:
+                return  # one of them is gone
+
+    def close(self) -> None:
+        """No more is passed."""
+        self._socket.close()

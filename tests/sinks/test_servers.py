@@ -22,10 +22,10 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 )
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from receivers import Http, free_port, running
+from receivers import Cutting, Http, free_port, running
 from servers import until
 
-from cxlocal.hooks.sink import NotTaken, Record
+from cxlocal.hooks.sink import Later, NotTaken, Record
 from cxlocal.testing import Receiver, SinkContract, example
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
@@ -338,3 +338,60 @@ def test_all_of_a_run_reaches_every_server_that_was_down(
         types = [json.loads(body)["type"] for body in events]
         assert types[-1].startswith("dev.cdevents.pipelinerun.finished")
     assert shop.ok("sinks", "--json").json()[0]["state"] == "has everything"
+
+
+CUTS: list[list[tuple[str, int]]] = [
+    [("cut", 1)],
+    [("cut", 5_000), ("cut", 60_000)],
+    [("mute", 0)],
+    [("mute", 0), ("cut", 100_000), ("mute", 0)],
+    [("slow", 700)],
+]
+
+
+def deliver_through(sink: Any, batch: list[Record]) -> int:
+    """As cxlocal does: tried again as long as it says *later*; how often it was asked."""
+    left, asked = list(batch), 0
+    while left:
+        asked += 1
+        assert asked < 20
+        try:
+            left = left[sink.deliver(left[:200]) :]
+        except (Later, OSError):
+            continue
+    sink.close()
+    return asked
+
+
+@pytest.mark.needs("/lib/systemd/systemd-journal-remote")
+@pytest.mark.parametrize("rules", CUTS)
+def test_journald_has_each_id_at_least_once_whatever_is_cut(
+    tmp_path: Path, rules: list[tuple[str, int]]
+) -> None:
+    batch = [example("logs", index, f"line {index} " + "x" * 100) for index in range(600)]
+    with servers.journal_remote(tmp_path) as port, running(Cutting(port)) as proxy:
+        proxy.rules = list(rules)
+        sink = Journald(f"journald+http://127.0.0.1:{proxy.port}", None, timeout_seconds=1.5)
+        deliver_through(sink, batch)
+        ids = [one["CX_ID"] for one in servers.journal_entries(tmp_path)]
+    assert list(dict.fromkeys(ids)) == [one.id for one in batch]
+    if rules[0][0] == "slow":
+        assert len(ids) == len(batch)  # doubles only after a cut
+
+
+@pytest.mark.needs("rsyslogd", "pg_ctlcluster")
+@pytest.mark.parametrize("rules", CUTS)
+def test_sql_behind_a_unique_id_has_each_once_whatever_is_cut(
+    tmp_path: Path, database: int, rules: list[tuple[str, int]]
+) -> None:
+    servers.rows(database, "TRUNCATE line")
+    batch = [example("logs", index, f"line {index} " + "x" * 100) for index in range(600)]
+    with servers.rsyslog(tmp_path, database) as port, running(Cutting(port)) as proxy:
+        proxy.rules = list(rules)
+        sink = Syslog(f"syslog+tcp://127.0.0.1:{proxy.port}", None, timeout_seconds=1.5)
+        deliver_through(sink, batch)
+        until(lambda: servers.rows(database, "SELECT count(*) FROM line") == [(600,)])
+    found = servers.rows(database, "SELECT id FROM line ORDER BY place")
+    assert [row[0] for row in found] == [one.id for one in batch]
+    told = servers.rows(database, "SELECT message FROM line ORDER BY place")
+    assert [row[0].strip() for row in told] == [one.text for one in batch]

@@ -110,6 +110,14 @@ def test_a_stretch_that_was_cut_off_is_not_taken(tcp: Tcp) -> None:
     assert [one["cx_id"] for one in tcp.lines()] == [one.id for one in batch]
 
 
+def test_a_receiver_that_closes_before_the_end_has_not_said_that_it_has_all(tcp: Tcp) -> None:
+    tcp.hasty = True
+    sink = JsonLines(f"json+tcp://127.0.0.1:{tcp.port}", None, timeout_seconds=5)
+    batch = [example("logs", index, "x" * 8000) for index in range(1500)]
+    with pytest.raises((Later, OSError)):
+        sink.deliver(batch)
+
+
 def test_a_receiver_that_never_reads_takes_nothing(tcp: Tcp) -> None:
     tcp.mute = True
     sink = JsonLines(f"json+tcp://127.0.0.1:{tcp.port}", None, timeout_seconds=0.2)

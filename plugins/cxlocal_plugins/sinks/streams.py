@@ -7,8 +7,11 @@ fell down before it had read all, resets the connection or stays silent.
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import ssl
+import sys
+import termios
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -43,11 +46,31 @@ def send_stretch(
 
 def _send(connection: socket.socket, content: bytes) -> None:
     connection.sendall(content)
+    if _has_closed(connection):
+        raise Later("it closed the connection before all was sent")
     connection.shutdown(socket.SHUT_WR)
     while connection.recv(_ANSWER_BYTES):
         pass  # some greet, some acknowledge; all close when they have read to our end
+    if _unacknowledged(connection):
+        raise Later("it closed the connection before all had arrived")
 
 
-def words_of(problem: OSError) -> Later:
-    """What went wrong on the way."""
-    return Later(problem.strerror or str(problem) or type(problem).__name__)
+def _has_closed(connection: socket.socket) -> bool:
+    """Whether the receiver said that it is at its end, though we have not come to ours."""
+    patience = connection.gettimeout()
+    connection.settimeout(0)
+    try:
+        return not connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    finally:
+        connection.settimeout(patience)
+
+
+def _unacknowledged(connection: socket.socket) -> int:
+    """Bytes of which the other side has not said that they arrived. Where the system does not tell
+    (macOS), that it closed after us has to do."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    waiting = fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(waiting, sys.byteorder)
