@@ -132,7 +132,9 @@ def _watch(app: App, project: Project, every: str, *, as_json: bool) -> None:
         watched = Watch(
             journal, store, app.ids, max(EVERY_SECONDS_MIN, parse_duration(every)),
             lambda: _look_after(app, project, journal, store)[1],
-            lambda: words_of_sinks(_deliver(app, project, journal, store, watching=True)),
+            lambda reached: words_of_sinks(
+                _deliver(app, project, journal, store if reached else None, watching=True)
+            ),
         )  # fmt: skip
         own = partial(describe, first=project.deliverable or "")
         watch_store(watched, own, as_json=as_json)
@@ -161,7 +163,9 @@ def _synchronise(app: App, project: Project, path: Path | None, require_sync: bo
         if settled:
             # What the remote said is an event too: "in step" is to be true of it as well.
             report = _both(report, _exchange(project, journal, store))
-        undelivered = words_of_sinks(_deliver(app, project, journal, store))
+        undelivered = words_of_sinks(
+            _deliver(app, project, journal, store if report.reached else None)
+        )
         bundle = leave(journal, project.root or app.directory)
         staying = words_of_staying(journal.connection, report.staying)
         alone = bytes_here_alone(app, journal, "the history is sent", must=require_sync)
@@ -169,9 +173,10 @@ def _synchronise(app: App, project: Project, path: Path | None, require_sync: bo
 
 
 def _deliver(
-    app: App, project: Project, journal: Journal, store: Store, *, watching: bool = False
+    app: App, project: Project, journal: Journal, store: Store | None, *, watching: bool = False
 ) -> list[Delivered]:
-    """Bring the sinks what they lack; nothing where none is named."""
+    """Bring the sinks what they lack, and to ``store``, if it was reached, what another machine is to
+    deliver; nothing where no sink is named."""
     if not project.settings.sinks:
         return []
     from cxlocal.runner.outlets import LOG_SECONDS, hand_over_logs
@@ -180,7 +185,8 @@ def _deliver(
     outlets = outlets_of(app, project)
     seconds = ROUND_SECONDS if watching else COMMAND_SECONDS
     done = deliver(journal, Around(*outlets), seconds, use_breaker=watching, store=store)
-    hand_over_logs(journal, outlets, store, LOG_SECONDS)
+    if store is not None:
+        hand_over_logs(journal, outlets, store, LOG_SECONDS)
     return done
 
 
@@ -351,8 +357,9 @@ class Watch(NamedTuple):
     every_seconds: float
     settle: Callable[[], list[str]]
     """Asks the remotes again; returns a line for each run that was settled."""
-    deliver: Callable[[], list[str]] = list
-    """Brings the sinks what they lack; a line for each that still lacks something."""
+    deliver: Callable[[bool], list[str]] = lambda reached: []
+    """Brings the sinks what they lack, told whether the store was reached; a line for each that still
+    lacks something."""
 
 
 def watch_store(watch: Watch, describe: Callable[[SyncReport], str], *, as_json: bool) -> None:
@@ -371,7 +378,7 @@ def watch_store(watch: Watch, describe: Callable[[SyncReport], str], *, as_json:
                     asked = watch.journal.clock.monotonic()
                     for line in watch.settle():
                         say(line)
-                said.tell_sinks(watch.deliver())
+                said.tell_sinks(watch.deliver(reached))
                 signals.wake = None
                 if not signals.number and not more:
                     # Nothing is held while nothing is to do.

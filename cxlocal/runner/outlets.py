@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxlocal.errors import NotSynced
+from cxlocal.errors import CxError, NotSynced
 from cxlocal.exchange.breaker import why_resting
 from cxlocal.exchange.contact import is_shared
 from cxlocal.journal.machine import goes_away
@@ -51,11 +51,15 @@ def deliver_shortly(journal: Journal, outlets: Outlets, store: Store) -> tuple[s
     resting = why_resting(journal, store.url)
     seconds = WITHOUT_STORE_SECONDS if resting else RUN_SECONDS
     around = Around(*outlets)
-    done = deliver(journal, around, seconds, use_breaker=True)
-    if goes_away(journal) and is_shared(journal):
-        journal.append(handed_draft(journal, around.targets, around.since_ms(journal)))
-        if not resting:  # before the events, so that who reads those finds the logs
-            hand_over_logs(journal, outlets, store, LOG_SECONDS)
+    try:
+        done = deliver(journal, around, seconds, use_breaker=True)
+        if goes_away(journal) and is_shared(journal):
+            journal.append(handed_draft(journal, around.targets, around.since_ms(journal)))
+            if not resting:  # before the events, so that who reads those finds the logs
+                hand_over_logs(journal, outlets, store, LOG_SECONDS)
+    except CxError as problem:
+        # How a run went is recorded, and its copies are sent whatever becomes of this.
+        return (f"nothing was delivered: {problem.what}",)
     return tuple(words_of(done))
 
 

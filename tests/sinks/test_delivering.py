@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from receivers import Http, Tcp
+from receivers import Http, Tcp, free_port, running
+from servers import until
 
 from cxlocal.sinks.delivery import RUN_SECONDS
 
@@ -292,3 +295,23 @@ def test_a_journal_without_sinks_says_how_to_name_one(shop: Any) -> None:
     shop.run()
     done = shop("sinks")
     assert (done.code, "no sink is named" in done.err) == (2, True)
+
+
+def test_a_watch_delivers_what_comes(shop: Any, cx: Any) -> None:
+    port = free_port()
+    shop.begin(f'logs = {{ to = "json+tcp://127.0.0.1:{port}" }}\n')
+    assert "to be delivered" in shop.run().err
+    with running(Tcp(port=port)) as tcp:
+        # The minute's rest of the run is over when somebody asks for it; a watch keeps it.
+        assert shop("sinks", "--now").code == 0
+        shop.run(env={"CXLOCAL_SINK_LOGS": "file:/dev/null"})
+        watch = subprocess.Popen(
+            [cx.program, "sync", "--watch", "--every", "1s"], cwd=shop.tree,
+            env={**os.environ, **shop.environ}, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert watch.stderr is not None
+        with watch.stderr:
+            until(lambda: len(tcp.lines()) == 46)
+            watch.send_signal(signal.SIGINT)
+            assert b"Ended." in watch.stderr.read()
+        assert watch.wait(20) == 0
