@@ -20,7 +20,7 @@ from cxlocal.errors import CxError, JournalDamaged, Refused, Trouble, UsageError
 from cxlocal.exchange.state import store_state
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.projection.asked import HOW_TO_WRITE, NOT_A_TIME
-from cxlocal.projection.statistics import add_statistics
+from cxlocal.projection.functions import add_functions
 from cxlocal.text import quoted
 
 LIMIT_SECONDS = 30.0
@@ -195,7 +195,7 @@ def asked(
     try:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)
         connection.execute("PRAGMA query_only=ON")
-        add_statistics(connection)
+        add_functions(connection)
         connection.set_authorizer(_authorize)
         connection.set_progress_handler(lambda: monotonic() > deadline, CHECK_EVERY)
         cursor = connection.execute(statement, parameters)

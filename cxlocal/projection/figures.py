@@ -107,7 +107,8 @@ SELECT m.month, coalesce(sum(NOT g.back), 0) AS deployments, coalesce(sum(g.back
   iif(sum(g.rework) > 0, round(1.0 * sum(g.rework) / sum(NOT g.back), 3), NULL) AS rework_share,
   (SELECT place FROM chosen) AS environment, (SELECT id FROM chosen) AS deliverable
 FROM month m LEFT JOIN gone_live g ON g.month = m.month LEFT JOIN lead l ON l.month = m.month
-LEFT JOIN mended e ON e.month = m.month GROUP BY m.month ORDER BY m.month
+LEFT JOIN mended e ON e.month = m.month WHERE EXISTS (SELECT 1 FROM chosen WHERE id IS NOT NULL)
+GROUP BY m.month ORDER BY m.month
 """,
     ),
     "gone-live": (

@@ -17,7 +17,8 @@ from urllib.parse import urlencode
 from pluggy import HookimplMarker
 
 from cxlocal.projection.asked import PAGE_ROWS
-from datasette_cxlocal.cells import CellPlace, register_functions, show_cell
+from cxlocal.projection.functions import add_functions
+from datasette_cxlocal.cells import CellPlace, show_cell
 from datasette_cxlocal.home import home_of
 from datasette_cxlocal.journals import (
     first_journal,
@@ -39,9 +40,9 @@ TOLD_TO_NOBODY = frozenset(
 
 @hookimpl
 def prepare_connection(conn: sqlite3.Connection) -> None:
-    """Give SQL ``human_duration()`` and ``hlc_time()``, and nobody what only this machine and its store
+    """Give SQL our functions, and nobody what only this machine and its store
     may know: whoever says it passes for this machine."""
-    register_functions(conn)
+    add_functions(conn)
     conn.set_authorizer(hide_tokens)
 
 

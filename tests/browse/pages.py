@@ -298,7 +298,12 @@ def questions_page() -> str:
             " `cxlocal sql -q NAME -p parameter value`. A parameter may be left out. The tests execute"
             " them on a full journal and compare the answers. The pages show 50 rows at a time (`page` is"
             " 2 for the next); the command has all. This page is written by"
-            " `tests/browse/pages.py`. The tables: [schema.md](schema.md).\n"
+            " `tests/browse/pages.py`. The tables: [schema.md](schema.md).\n\n"
+            'For questions of your own begin with one of these, and change it: `cxlocal sql "SELECT …"`.'
+            " Beside what SQLite has there are `median(x)` and `percentile(x, 90)`, `human_duration(seconds)`,"
+            " `semver_key(version)` to sort versions by, and `hlc_time(clock)` for the column of that name:\n\n"
+            "```sql\nSELECT version, human_duration(duration_seconds) AS took FROM run\n"
+            "WHERE kind = 'release' ORDER BY semver_key(version) DESC LIMIT 10\n```\n"
         ),
         "\n## Ten questions\n",
     ]

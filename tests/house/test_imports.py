@@ -38,8 +38,8 @@ ALLOWED = {
         "cxlocal.projection.evidence",
         "cxlocal.projection.figures",
         "cxlocal.projection.flags",
-        # median() and percentile() as `cxlocal sql` has them.
-        "cxlocal.projection.statistics",
+        # median(), human_duration() and so on as `cxlocal sql` has them.
+        "cxlocal.projection.functions",
         "cxlocal.address",
         "cxlocal.clock",
         "cxlocal.journal.blobs",
