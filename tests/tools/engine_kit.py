@@ -33,6 +33,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def worker() -> int:
+    """The number of this worker of the test run."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "").strip("gw") or 0) % 100
+
+
 def wait_for(true: Callable[[], object], what: str, seconds: float = START_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not true():
@@ -77,13 +82,23 @@ class Engine:
             # A small machine may neither raise limits nor have systemd, and crun wants one kind of cgroups.
             '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
             f'[engine]\ncgroup_manager = "cgroupfs"\nruntime = "runc"\ntmp_dir = "{folder}/tmp"\n'
-            f'[network]\nnetwork_config_dir = "{folder}/networks"\n'
+            f'[network]\nnetwork_config_dir = "{folder}/networks"\ndefault_network = "tests"\n'
         )
         self.env = {
             "CONTAINERS_CONF": str(settings),
             "CONTAINERS_STORAGE_CONF": str(storage),
             "BUILDAH_ISOLATION": "chroot",
         }
+        # Engines of other workers have a bridge and addresses of their own.
+        number = worker()
+        network = {
+            "name": "tests", "id": f"{number:064x}", "driver": "bridge", "dns_enabled": False,
+            "network_interface": f"cxtest{number}", "ipv6_enabled": False, "internal": False,
+            "subnets": [{"subnet": f"10.{100 + number}.0.0/24", "gateway": f"10.{100 + number}.0.1"}],
+            "ipam_options": {"driver": "host-local"},
+        }  # fmt: skip
+        (folder / "networks").mkdir()
+        (folder / "networks" / "tests.json").write_text(json.dumps(network))
 
     def podman(self, *arguments: str) -> str:
         done = subprocess.run(
