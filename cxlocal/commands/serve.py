@@ -44,6 +44,7 @@ from cxlocal.plan.resolve import resolve
 from cxlocal.private import make_home
 from cxlocal.processes.stdout import data
 from cxlocal.runner.source import today
+from cxlocal.sinks.delivery import Around, deliver
 
 DEFAULT_PORT = 8377
 STORE_THREADS = {"sqlite": 1, "lend": 1}
@@ -310,8 +311,6 @@ class Lending:
     def _deliver(self, journal: Journal, store: Store) -> None:
         """Bring the sinks what they lack; how far each is, 'cxlocal sinks' says."""
         if self.project.settings.sinks:
-            from cxlocal.sinks.delivery import Around, deliver
-
             around = Around(*outlets_of(self.app, self.project))
             deliver(journal, around, ROUND_SECONDS, use_breaker=True, store=store)
 

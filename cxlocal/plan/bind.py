@@ -130,7 +130,7 @@ def _ways(one: Component, balancers: set[str]) -> tuple[tuple[str, ...], ...]:
         return (("rotate",),)
     if one.mutable:
         return (("apply",), ("provision", "destroy"))
-    return (("create", "remove"), ("apply",)) if one.artifact else (("create", "remove"),)
+    return (("create", "remove"),)
 
 
 def _checked(

@@ -30,9 +30,9 @@ PROMOTED = "SELECT 1 FROM promotion WHERE run = ? AND decision IN ('granted', 'o
 PUBLISHED = "SELECT 1 FROM artifact_location WHERE deliverable = ? AND sha256 = ?"
 LATER = "SELECT stage FROM stage_run WHERE run = ? AND stage <> ? AND started_at >= ?"
 NOTABLE = ("failed", "error", "flaky")
+"""Outcomes of cases that travel with the event."""
 LOCATION_CHARACTERS = 2000
 """Of a place where an artifact can be had, at most."""
-"""Outcomes of cases that travel with the event."""
 
 
 def artifact_drafts(

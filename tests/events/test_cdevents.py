@@ -43,6 +43,7 @@ def drafts() -> list[Draft]:
         runs.run_queued(REF, {"kind": "release"}),
         runs.run_started(REF, version="1.0.0", line="1.0", number=0, how="online"),
         runs.run_resumed(REF, after=["build"], actor=ACTOR, reason=""),
+        runs.run_bumped(REF, commit="c0ffee", files=["VERSION"], remote="origin", branch="main", aside=""),
         runs.run_bumped(
             REF, commit="c" * 40, files=["a"], remote="origin", branch="main", aside="rejected"
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
@@ -16,6 +16,7 @@ NODES = [letter * 32 for letter in "abcd"]
 HOSTS = ["laptop", "ci", "büro <b>"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(NODES), st.sampled_from(HOSTS)), max_size=12))
 def test_each_name_is_one_machine_in_whatever_order_they_came(said: list[tuple[str, str]]) -> None:
     connection = sqlite3.connect(":memory:", isolation_level=None)
