@@ -52,7 +52,8 @@ def unpack(file: Path, layout: Path) -> str:
     try:
         with tarfile.open(file, "r:") as archive:
             for entry in archive:
-                content = archive.extractfile(entry) if _ENTRY.fullmatch(entry.name) else None
+                plain = entry.isreg() and _ENTRY.fullmatch(entry.name)  # no link leads out of it
+                content = archive.extractfile(entry) if plain else None
                 if content is None:
                     raise ToolFailure(f"{file.name} is no packed image: it has {entry.name!r}")
                 with content, (layout / entry.name).open("wb") as out:

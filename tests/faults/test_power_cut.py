@@ -36,6 +36,11 @@ def taken(home: Path) -> list[int]:
         return [row["number"] for row in journal.query("SELECT number FROM spent ORDER BY number")]
 
 
+def holds_reserve(home: Path) -> bool:
+    with Journal.open(home / "journal.db", clock=SystemClock(), ids=SystemIds()) as journal:
+        return journal.one("SELECT 1 FROM reserve WHERE next <= hi") is not None
+
+
 def spend(home: Path, *, must: bool = False) -> list[int]:
     command = [sys.executable, str(SPEND), str(home)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -48,6 +53,8 @@ def prepared(disk: Any, tmp_path: Path) -> Iterator[tuple[Any, Path]]:
     """A disk whose journal holds a reserve, and a saved image of it."""
     disk.power_on()
     for _ in range(2):
+        subprocess.run([sys.executable, str(BEGIN), str(disk.mount)], check=True)
+    while not holds_reserve(disk.mount):  # a busy machine may leave no time for it at a contact
         subprocess.run([sys.executable, str(BEGIN), str(disk.mount)], check=True)
     subprocess.run(["sync", "-f", str(disk.mount)], check=True)
     disk.power_off()
