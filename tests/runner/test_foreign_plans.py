@@ -118,18 +118,24 @@ def test_what_another_machine_planned_is_compared_with_its_commit(
     assert not mark.exists()
 
 
-def test_what_this_machine_recorded_of_its_run_holds(shop: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", ["plan", "commit"])
+def test_what_this_machine_recorded_of_its_run_holds(shop: Any, tmp_path: Path, other: str) -> None:
     """Its plan and its commit, whatever others say of the run later."""
     mark = tmp_path / "mark"
-    shop.write(CONFIG.replace("FLAG", str(tmp_path / "flag")))
+    config = CONFIG.replace("FLAG", str(tmp_path / "flag")).replace("echo real", "sh live.sh")
+    shop.write(config, {"live.sh": "echo real"})
     assert shop.run().code == 1
     run = shop.last()
-    shop.write(CONFIG.replace("echo real", f"touch {mark}"))
-    other = shop.git("rev-parse", "HEAD")
-    tell(shop.home, tmp_path / "one", run, ("echo real", f"touch {mark}"))
-    tell(shop.home, tmp_path / "two", run, place=70, revision={"commit": other})
-    assert shop.command("log").code == 0
-    assert shop.query("SELECT revision FROM run WHERE id = ?", run) == [other], "history shows it"
+    shop.write(config, {"live.sh": f"touch {mark}"})
+    later = shop.git("rev-parse", "HEAD")
+    if other == "plan":
+        tell(shop.home, tmp_path / "one", run, ("sh live.sh", f"touch {mark}"))
+    else:
+        tell(shop.home, tmp_path / "two", run, revision={"commit": later})
+        assert shop.command("log").code == 0
+        assert shop.query("SELECT revision FROM run WHERE id = ?", run) == [later], (
+            "history shows it"
+        )
     shop.git("reset", "-q", "--hard", "HEAD~1")
     (tmp_path / "flag").touch()
     for way in sorted(ways_of(run), reverse=True):
@@ -259,3 +265,34 @@ def tell_made(shop: Any, elsewhere: Path, options: Any, tool: str, machine: str)
     )  # fmt: skip
     ref = RunRef("shop", run, "shop", f"urn:uuid:{run}")
     tell_any(shop.home, elsewhere, run_intended(ref, intent), place=1)
+
+
+@pytest.mark.parametrize(("lifetime", "instance"), [("per-run", "production"), ("per-run", "run")])
+def test_what_is_live_is_no_thing_of_a_run_that_is_over(
+    shop: Any, tmp_path: Path, lifetime: str, instance: str
+) -> None:
+    """With the tool, the options and the handle that are right, and another place or lifetime."""
+    gone = tmp_path / "gone"
+    shop.write(f"""
+[stages.live]
+kind = "deploy"
+tool = "commands"
+environment = "production"
+with = {{ deploy = "true", destroy = "touch {gone}" }}
+[environments.production]
+""")
+    assert shop.run("--to", "production").code == 0
+    ((run, handle),) = shop.query("SELECT run, handle FROM resource")
+    intent = Intent(
+        resource=mark_id(SystemIds().uuid(), "shop"), component="live", environment="production",
+        instance=f"production-{run[:8]}" if instance == "run" else instance, lifetime=lifetime,
+        stage="live", stage_run="", tool="commands", verb="deploy",
+        options={"deploy": "true", "destroy": f"touch {gone}"}, handle=json.loads(handle),
+        machine=machine_mark(),
+    )  # fmt: skip
+    ref = RunRef("shop", run, "shop", f"urn:uuid:{run}")
+    tell_any(shop.home, tmp_path / "other", run_intended(ref, intent), place=1)
+    assert "could not destroy" in shop.run().err, "a release looks for what is due first"
+    assert shop.command("env", "reap").code == 9
+    assert not gone.exists()
+    assert shop.query("SELECT version FROM deployments_now") == ["0.1.0"]
