@@ -22,7 +22,7 @@ ADDRESS = "198.51.100.7"
 """An address of this machine that containers reach, too."""
 pytestmark = [
     pytest.mark.needs("podman", "runc", "buildah", "skopeo", "docker-registry", "haproxy",
-                      "redis-server", "pg_ctlcluster", "ip", "python3"),
+                      "redis-server", "pg_ctlcluster", "ip", "/usr/bin/python3"),
     pytest.mark.timeout(300),
 ]  # fmt: skip
 
