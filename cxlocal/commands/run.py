@@ -229,9 +229,12 @@ def _known(app: App, journal: Journal, wanted: str) -> dict[str, Any]:
     from cxlocal.commands.find_run import find_run
     from cxlocal.commands.status import named_here
     from cxlocal.journal.rebuild import catch_up
+    from cxlocal.runner.own_words import run_row
 
     catch_up(journal)
-    return find_run(journal, wanted, here=named_here(app))
+    row = find_run(journal, wanted, here=named_here(app))
+    # Which commit it is of, as whoever began it here recorded.
+    return {**row, "revision": (run_row(journal, row["run"]) or row)["revision"]}
 
 
 def _resumed(app: App, journal: Journal, request: Request, wanted: str) -> Request:

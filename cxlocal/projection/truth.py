@@ -37,6 +37,10 @@ _NAMES = frozenset({
 """Tables whose versions are texts of ours; elsewhere they are those of tools and plugins."""
 
 
+_OF_RESOURCES = frozenset({"resource", "deployment_resource"})
+"""Tables whose key ends with the id of a resource: tools label with it, and make paths of it."""
+
+
 class Untrue(Exception):
     """An event says what cannot be so."""
 
@@ -79,6 +83,8 @@ def check_facts(said: Said, facts: Iterable[Fact]) -> None:
         for part in key:
             if isinstance(part, str):
                 _check_id(part, deliverable)
+        if table in _OF_RESOURCES and not re.fullmatch(RUN, str(key[-1])):
+            raise Untrue(f"{str(key[-1])[:80]!r} cannot be the id of a resource")
         if table == "flag":
             continue
         for name in _POINTS_TO:

@@ -17,6 +17,7 @@ from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.journal.blobs import blob_path, check_blob, digest_of
 from cxlocal.numbers import holdings
 from cxlocal.numbers.schemes import final_of, numbers_in_tags
+from cxlocal.runner.own_words import artifact_rows, run_row
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -32,12 +33,6 @@ TAKEN = """
 SELECT v.text, v.run, r.revision, r.revision_subject FROM version v LEFT JOIN run r ON r.id = v.run
 WHERE v.deliverable = ? AND v.sort_key = ? AND v.used_at IS NOT NULL LIMIT 1
 """
-TESTED = """
-SELECT a.name, a.sha256, a.file_name, f.version FROM run r JOIN run f ON f.id = r.final_of
-JOIN artifact a ON a.run = f.id AND a.packaged_at IS NOT NULL AND a.replaced_at IS NULL
-WHERE r.id = ?
-"""
-CANDIDATE = "SELECT version, revision, outcome FROM run WHERE id = ? AND deliverable = ?"
 
 
 class Final(NamedTuple):
@@ -59,7 +54,8 @@ def find_final(journal: Journal, scheme: Scheme, plan: Plan, run: str) -> Final:
     Raises UsageError where that has none, Refused for a run that did not succeed or a version that is
     taken, naming both.
     """
-    row = journal.one(CANDIDATE, (run, plan.deliverable)) or {}
+    row = run_row(journal, run) or {}
+    row = row if row.get("deliverable") == plan.deliverable else {}
     version = row.get("version") or ""
     found = final_of(scheme, version)
     if found is None:
@@ -123,7 +119,8 @@ def as_final(plan: Plan, final: Final) -> Plan:
 def take_over(record: RunRecord, made: Iterable[Made]) -> list[str]:
     """In a final version put what was tested in the place of what was just built, if it does not hold
     its version. A line for each that differs, or whose tested bytes cannot be had here."""
-    rows = record.journal.query(TESTED, (record.run,)) if record.kind == "release" else ()
+    former_run = (run_row(record.journal, record.run) or {}).get("final_of") or ""
+    rows = artifact_rows(record.journal, former_run) if record.kind == "release" else ()
     tested, said = {row["name"]: row for row in rows}, []
     for one in made:
         former, path = tested.get(one.name), one.paths[0]

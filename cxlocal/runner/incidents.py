@@ -8,10 +8,10 @@ from cxlocal.domain import Actor
 from cxlocal.errors import Conflict, UsageError
 from cxlocal.events.belonging import mark_id
 from cxlocal.events.incidents import incident_detected, incident_resolved
-from cxlocal.exchange.standing import require
 from cxlocal.journal.file import Journal
 from cxlocal.projection.figures import LIVE_ENVIRONMENT
 from cxlocal.runner.record import RunRecord
+from cxlocal.runner.review import spoken_of
 
 # sql: a constant of the projection
 LIVE = f"""
@@ -88,13 +88,4 @@ def _record(journal: Journal, run: str, words: str) -> RunRecord:
             hint="say so: -m 'payments fail'",
             name="no-words",
         )
-    record = RunRecord.find(journal, run)
-    if record is None:
-        raise UsageError(
-            f"the beginning of run {run[:8]} is not here",
-            why="the journal of this machine holds only parts of it",
-            hint="cxlocal sync   fetches it, where the store has it",
-            name="no-such-run",
-        )
-    require(journal, record.ref.deliverable, "push")
-    return record
+    return spoken_of(journal, run)

@@ -33,11 +33,13 @@ BEGAN_HERE = f"""
 SELECT e.document ->> '$.customData.cxlocal.plan_sha256' AS plan_sha256,
   e.document ->> '$.customData.cxlocal.revision.commit' AS revision,
   e.document ->> '$.customData.cxlocal.kind' AS kind,
+  e.document ->> '$.customData.cxlocal.final_of.run' AS final_of,
   e.document -> '$.customData.cxlocal.asked' IS NOT NULL AS carried_out {_SAID_HERE} LIMIT 1
 """
 PACKAGED_HERE = f"""
 SELECT e.document ->> '$.customData.cxlocal.name' AS name,
   e.document ->> '$.customData.cxlocal.sha256' AS sha256,
+  e.document ->> '$.customData.cxlocal.version' AS version,
   e.document ->> '$.customData.cxlocal.file_name' AS file_name, e.document ->> '$.subject.id' AS purl,
   e.document ->> '$.customData.cxlocal.size' AS size_bytes {_SAID_HERE}
 """

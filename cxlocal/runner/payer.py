@@ -191,6 +191,7 @@ def is_planned(plan: Plan, made: Made) -> bool:
     if made.is_component:
         return place is not None and any(
             (one.name, one.tool, one.options) == (made.component, made.tool, made.options)
+            and made.host in (one.hosts or ("",))
             for one in components_in(plan, made.environment)
         )
     makers: Iterable[Stage | Environment] = (

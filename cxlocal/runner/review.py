@@ -24,6 +24,13 @@ def answer_for(journal: Journal, run: str, actor: Actor, words: str) -> None:
             name="no-words",
         )
     actor.require_named("a review")
+    record = spoken_of(journal, run)
+    record.record(run_reviewed(record.ref, actor=actor._asdict(), words=words))
+
+
+def spoken_of(journal: Journal, run: str) -> RunRecord:
+    """A run that somebody has words for. Raises UsageError where its beginning is not here, Refused where the
+    store does not let this machine push what it is about."""
     record = RunRecord.find(journal, run)
     if record is None:
         raise UsageError(
@@ -33,4 +40,4 @@ def answer_for(journal: Journal, run: str, actor: Actor, words: str) -> None:
             name="no-such-run",
         )
     require(journal, record.ref.deliverable, "push")
-    record.record(run_reviewed(record.ref, actor=actor._asdict(), words=words))
+    return record

@@ -19,6 +19,8 @@ from cxlocal.plan.components import components_in, differences_of, spec_sha256
 from cxlocal.plan.freeze import freeze, thaw
 from cxlocal.plan.resolve import resolve
 from cxlocal.plan.types import PLAIN_FORMAT
+from cxlocal.runner.payer import is_planned
+from cxlocal.runner.resources import Made
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 WEB = "[components.web]\n"
@@ -145,3 +147,32 @@ def test_the_example_of_the_page_is_a_plan() -> None:
     plan = bind(resolve(parse(example)), lambda _: Commands, partial(check_options))
     web = next(one for one in components_in(plan, "production") if one.name == "web")
     assert (web.count, web.keep_old_seconds, web.rollout[0].hold_seconds) == (4, 3600, 120)
+
+
+@pytest.mark.parametrize(
+    ("host", "ours"), [("app-1", True), ("", False), ("-oProxyCommand=x", False)]
+)
+def test_what_others_say_was_made_on_a_host(host: str, ours: bool) -> None:
+    """Whoever takes it away goes to that host: it is one that the component names."""
+    plan = resolve(parse("""
+cx = 1
+[deliverable]
+name = "shop"
+[stages]
+make = { command = "true", produces = { image = "image" } }
+live = { kind = "deploy", environment = "production", needs = ["make"] }
+[components.web]
+tool = "commands"
+with = { create = "true", remove = "true" }
+artifact = "image"
+hosts = ["app-1", "app-2"]
+[environments.production]
+"""))  # fmt: skip
+    fields: dict[str, Any] = dict.fromkeys(Made._fields, "")
+    [web] = plan.components
+    made = Made(**{
+        **fields, "environment": "production", "instance": "production", "lifetime": "lasting",
+        "component": "web", "tool": "commands", "options": web.options, "host": host, "handle": {},
+        "serves": False, "due": True, "expires_seconds": 0, "verb": "create",
+    })  # fmt: skip
+    assert is_planned(plan, made) is ours

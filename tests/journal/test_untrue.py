@@ -22,6 +22,7 @@ from cxlocal.events import outputs, places, runs
 from cxlocal.events.belonging import is_foreign, is_shared, mark_id, shared_id
 from cxlocal.events.document import NO_HASH, Draft, Event, hash_of
 from cxlocal.events.machines import version_used
+from cxlocal.events.resources import Intent, run_intended
 from cxlocal.events.runs import RunRef
 from cxlocal.exchange.messages import PROTOCOL, decode, encode, event_out
 from cxlocal.exchange.receive import take_event
@@ -93,7 +94,22 @@ INTRUDER = ref_of("other", RUN)
 GUEST = ref_of("other")
 """The same with a run of its own."""
 
+
+def made(resource: str) -> Draft:
+    return run_intended(
+        ref_of("shop"),
+        Intent(
+            resource=resource, component="web", environment="test", instance="test-1",
+            lifetime="per-run", stage="web", stage_run="", tool="commands", verb="deploy", options={},
+            handle={}, machine="",
+        ),
+    )  # fmt: skip
+
+
 UNTRUE: dict[str, Draft] = {
+    "a resource that is a path": made("../precious"),
+    "a resource that is an option": made("-rf"),
+    "a resource that a shell would read": made("x;touch y"),
     "a plan of another digest": queued(ref_of("shop"), plan='{"stages":[1]}'),
     "a plan that is no text": queued(ref_of("shop"), plan={"stages": [1]}),
     "a run of another deliverable begun": queued(INTRUDER),

@@ -296,3 +296,30 @@ with = {{ deploy = "true", destroy = "touch {gone}" }}
     assert shop.command("env", "reap").code == 9
     assert not gone.exists()
     assert shop.query("SELECT version FROM deployments_now") == ["0.1.0"]
+
+
+def test_a_final_version_is_of_what_this_machine_tested(shop: Any, tmp_path: Path) -> None:
+    """Another machine says that the pre-release has another commit, or other bytes."""
+    shop.write(
+        '[version]\nscheme = "pep440"\nline = "3.2.0rc"\n'
+        '[stages]\nmake = { command = "cat /proc/sys/kernel/random/uuid > out.bin",'
+        ' produces = { out = "out.bin" } }\n'
+    )
+    assert shop.run().code == 0
+    run, tested = shop.last(), shop.git("rev-parse", "HEAD")
+    (good,) = shop.query("SELECT sha256 FROM artifact")
+    shop.push("another commit")
+    evil, size = keep_chunks(shop.home, [b"evil"], "out")
+    tell(shop.home, tmp_path / "one", run, revision={"commit": shop.git("rev-parse", "HEAD")})
+    tell_any(
+        shop.home, tmp_path / "two",
+        artifact_packaged(
+            RunRef("shop", run, "shop", f"urn:uuid:{run}"), name="out", purl="pkg:generic/out@1",
+            version="3.2.0rc1", revision="", repository="", stage="make", attempt=1, sha256=evil,
+            size=size, file_name="out.bin", media_type="", locations=[], replaces=good, turn=1,
+        ),
+    )  # fmt: skip
+    done = shop.run("--final", "3.2.0rc1", "--json")
+    assert done.code == 0, done.err
+    assert done.json()["revision"] == tested
+    assert shop.query("SELECT sha256 FROM artifact WHERE run = ?", done.json()["run"]) == [good]
