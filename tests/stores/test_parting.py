@@ -292,7 +292,7 @@ def test_what_tools_made_goes_along(old: SqliteStore, store: FaultyStore, machin
     for name in ("shop", "engine"):
         take(home, old, name, name)
         intent = Intent(
-            resource=f"made for {name}", component="s", environment="e", instance=f"{name}-e",
+            resource=f"made-for-{name}", component="s", environment="e", instance=f"{name}-e",
             lifetime="lasting", stage="s", stage_run="", tool="t", verb="deploy", options={},
             handle={},
         )  # fmt: skip
