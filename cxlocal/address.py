@@ -54,6 +54,18 @@ def passwords(url: str) -> list[str]:
     return [one for each in found if each for one in dict.fromkeys((each, unquote(each)))]
 
 
+def own_credentials(environ: Mapping[str, str]) -> list[str]:
+    """The passwords and tokens that variables give cxlocal itself. A command may have been given them,
+    too; what is logged of it does not show them."""
+    found: list[str] = []
+    for name, value in environ.items():
+        if name.startswith(_OURS):
+            found += [value] if name.endswith("_TOKEN") else passwords(value)
+    return found
+
+
+_OURS = ("CXLOCAL_STORE", "CXLOCAL_LENDER")
+
 _HEAD = compile_late(r"[A-Za-z0-9+.-]*:[/\\]*")
 
 

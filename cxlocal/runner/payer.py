@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxlocal.address import passwords
+from cxlocal.address import own_credentials
 from cxlocal.domain import Outcome, path_part
 from cxlocal.errors import CxError, Trouble
 from cxlocal.hooks.manager import Manager, find_tool
@@ -21,7 +21,7 @@ from cxlocal.plan.placeholders import Values, resolve_options
 from cxlocal.plan.types import Component, Environment, Plan, Stage
 from cxlocal.private import make_folder
 from cxlocal.processes.child import Child, End
-from cxlocal.processes.environment import STORE, stage_environment
+from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.mask import Masker
 from cxlocal.processes.supervisor import Supervisor
@@ -82,7 +82,7 @@ class Payer(NamedTuple):
         if tool.here and not is_own(self.record.journal, made):
             return f"it lives on the machine that made it: {machine_of(self.record.journal, made.node)}"
         secrets = self.secrets(dict.fromkeys((*self._listed(made), *tool.secrets)))
-        mask = Masker([*secrets.values(), *passwords(self.environ.get(STORE, ""))])
+        mask = Masker([*secrets.values(), *own_credentials(self.environ)])
         journal = self.record.journal
         place = environment_folder(journal.home, made.deliverable, made.instance)
         scratch = place / f".destroy-{made.id[:8]}-{journal.ids.token()[:8]}"

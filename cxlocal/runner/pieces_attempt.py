@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxlocal.address import passwords
+from cxlocal.address import own_credentials
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, Trouble, UsageError
 from cxlocal.runner.outcomes import REASON_CHARACTERS, outcome_error
@@ -195,16 +195,16 @@ class PieceAttempt:
         """Keeps the secrets that ``hide`` found out of all that is shown, logged or recorded."""
         from cxlocal.processes.mask import Masker
 
-        return Masker([*self.secrets.values(), *self._of_store])
+        return Masker([*self.secrets.values(), *self._of_ours])
 
     def masked(self, text: str) -> str:
         """``text`` without the secrets that ``hide`` found."""
-        return self.masker.text(text) if self.secrets or self._of_store else text
+        return self.masker.text(text) if self.secrets or self._of_ours else text
 
     @cached_property
-    def _of_store(self) -> list[str]:
-        """The password in the address of the store, which our own environment has and so the command."""
-        return passwords(self.around.environ.get("CXLOCAL_STORE", ""))
+    def _of_ours(self) -> list[str]:
+        """What our own environment holds for us, and so the command's."""
+        return own_credentials(self.around.environ)
 
     def hide(self) -> None:
         """Have the stage's secrets. Raises UsageError for a name that holds one."""

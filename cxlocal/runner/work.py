@@ -6,13 +6,13 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxlocal.address import passwords
+from cxlocal.address import own_credentials
 from cxlocal.domain import Outcome, path_part
 from cxlocal.hooks.tool import ArtifactRef, EnvironmentRef, Produced, ReportFile
 from cxlocal.plan.placeholders import Values
 from cxlocal.plan.variables import stage_variables
 from cxlocal.private import make_folder
-from cxlocal.processes.environment import STORE, stage_environment
+from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.family import MARK, marked
 from cxlocal.processes.mask import Masker
 from cxlocal.runner.admission import Way
@@ -113,7 +113,7 @@ class Work:
         """What was taken back from a target is put there once more."""
         self.send_first: Callable[[], None] = lambda: None
         """Sends an intent before its side effect, where this machine goes away."""
-        self.masker = Masker([*secrets.values(), *passwords(environ.get(STORE, ""))])
+        self.masker = Masker([*secrets.values(), *own_credentials(environ)])
         self.artifacts: dict[str, ArtifactRef] = {}
         self.uris: dict[str, str] = {}
         self.ready_at: dict[str, int] = {}

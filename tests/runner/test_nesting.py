@@ -312,6 +312,33 @@ def test_the_password_of_the_store_is_in_no_log_and_what_needs_it_says_so(
     assert ("pass_env = ['CXLOCAL_STORE']" in log) is not bool(pass_env)
 
 
+OURS = {
+    "CXLOCAL_STORE": "http://127.0.0.1:9",
+    "CXLOCAL_STORE_TOKEN": "t0ken-of-the-store",
+    "CXLOCAL_LENDER": "http://lends:len_sekret@127.0.0.1:9",
+    "CXLOCAL_LENDER_TOKEN": "t0ken-of-the-lender",
+}
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_what_variables_give_us_is_in_no_log_even_where_a_command_has_it(
+    inner: Any, single: bool
+) -> None:
+    names = ", ".join(f'"{name}"' for name in OURS)
+    shown = "env | sed -n 's/^CXLOCAL_[A-Z_]*=//p'"
+    inner.write(f'''[stages]\nx = {{ pass_env = [{names}], command = """{shown}""" }}\n''')
+    if single:
+        assert inner.command("run", "start", "--no-number", "--offline", env=OURS).code == 0
+        done = inner.command("stage", "x", "--strict", "--", "sh", "-c", shown, env=OURS)
+    else:
+        done = inner.command("rehearse", env=OURS)
+    assert done.code == 0, done.err
+    log = inner.log("x")
+    for word in ("t0ken-of-the-store", "len_sekret", "t0ken-of-the-lender"):
+        assert word not in log + done.out + done.err
+    assert log.count("***") >= 3, log
+
+
 def test_single_commands_mask_it_too(inner: Any) -> None:
     store = {"CXLOCAL_STORE": "postgresql://cx:db_sekret@127.0.0.1:9/cx"}
     inner.write(STAGE.format(command="true"))
