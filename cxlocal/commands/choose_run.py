@@ -5,6 +5,7 @@ from __future__ import annotations
 from cxlocal.commands.context import App
 from cxlocal.commands.find_run import find_run
 from cxlocal.commands.joined import open_piece
+from cxlocal.commands.project import send_copies
 from cxlocal.commands.status import named_here
 from cxlocal.errors import Conflict, Refused, UsageError
 from cxlocal.journal.file import Journal
@@ -19,12 +20,28 @@ class Chosen(NamedTuple):
     named: bool
 
 
-def choose_run(app: App, journal: Journal, wanted: str, deliverable: str | None) -> Chosen:
+def choose_run(
+    app: App, journal: Journal, wanted: str, deliverable: str | None, *, offline: bool
+) -> Chosen:
     """The run that ``wanted`` (version, run id or its beginning, ``sha256:`` digest) means; nothing
-    means the run that single commands carry out here.
+    means the run that single commands carry out here. The store is asked for one that is not known
+    here, unless ``offline``.
 
     Raises UsageError, and Conflict when several runs fit.
     """
+    try:
+        return _choose(app, journal, wanted, deliverable)
+    except UsageError as problem:
+        if offline or problem.name not in _NOT_KNOWN:
+            raise
+        send_copies(app, journal, patient=False)
+        return _choose(app, journal, wanted, deliverable)
+
+
+_NOT_KNOWN = ("no-such-run", "no-such-artifact")
+
+
+def _choose(app: App, journal: Journal, wanted: str, deliverable: str | None) -> Chosen:
     catch_up(journal)
     if not wanted:
         return Chosen(_run_here(app, journal), True)

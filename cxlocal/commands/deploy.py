@@ -76,8 +76,8 @@ def deploy(
     known = lasting_here(app)
     example = f"cxlocal deploy {quoted(which or 'VERSION')}"
     environment = one_environment(environment, env, also, known=known, example=example)
-    with piece_journal(app) as journal:
-        chosen = choose_run(app, journal, which, None)
+    with piece_journal(app, which) as journal:
+        chosen = choose_run(app, journal, which, None, offline=offline)
         order = Order(chosen.run, environment, reason, chosen.named, allow_older, anyway=anyway)
         carry_out(app, journal, order, offline=offline, as_json=as_json, require_sync=require_sync)
 

@@ -332,6 +332,8 @@ def repair(app: App, environment: str, which: str, reason: str) -> None:
 
     name = _deliverable(app)
     with app.journal(create=False) as journal:
+        # What serves is what the last machine deployed, whichever that was.
+        send_copies(app, journal, patient=False)
         catch_up(journal)
         rows = _live(journal, name, environment)
         if not rows and not which:
@@ -341,7 +343,11 @@ def repair(app: App, environment: str, which: str, reason: str) -> None:
                 hint=f"cxlocal env repair {quoted(environment)} --live VERSION",
                 name="nothing-live",
             )
-        run = choose_run(app, journal, which, name).run if which else rows[-1]["version_run"]
+        run = (
+            choose_run(app, journal, which, name, offline=True).run
+            if which
+            else rows[-1]["version_run"]
+        )
         order = Order(run, environment, reason or "repaired", True, True, repair=True)
         carry_out(app, journal, order, offline=False, as_json=False, require_sync=False)
 

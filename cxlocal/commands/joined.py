@@ -32,11 +32,12 @@ BEGINS = 'eval "$(cxlocal run start)" begins one'
 
 
 @contextmanager
-def piece_journal(app: App) -> Iterator[Journal]:
+def piece_journal(app: App, named: str = "") -> Iterator[Journal]:
     """The journal for a command of a run of pieces. A job on another machine may be the first to say
-    anything there; elsewhere no journal means no run, which raises Refused."""
+    anything there, and a version that was ``named`` may be known to the store; elsewhere no journal
+    means no run, which raises Refused."""
     in_ci, fresh = pieces.in_ci(app.environ), not app.journal_paths()
-    if fresh and not (in_ci or app.environ.get(pieces.RUN_VARIABLE)):
+    if fresh and not (named or in_ci or app.environ.get(pieces.RUN_VARIABLE)):
         raise _no_run("this machine has no journal yet")
     with app.journal(run=run_here(app)) as journal:
         if in_ci and is_new(journal):

@@ -66,9 +66,10 @@ def promote(
             hint="give one of them, with --reason WHY",
             name="bad-options",
         )
-    with piece_journal(app) as journal:
+    which = named[0] if named else ""
+    with piece_journal(app, which) as journal:
         machine = make_machine(app, goes_away(journal))
-        chosen = choose_run(app, journal, named[0] if named else "", None)
+        chosen = choose_run(app, journal, which, None, offline=offline)
         source, record = find_run(machine, journal, chosen.run)
         asked = PromotionRequest(name, reason, deny, override, chosen.named, offline)
         decision = decide(machine, source, record, asked)

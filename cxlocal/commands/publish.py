@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cxlocal.commands.choose_run import Chosen, choose_run
+from cxlocal.commands.choose_run import choose_run
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.deploy import deploy_options
 from cxlocal.commands.frame import command
@@ -13,7 +13,6 @@ from cxlocal.commands.output import after_work, put, write_document, write_rows
 from cxlocal.commands.project import how_to_send, leave, make_machine, send_copies
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import NotSynced, UsageError
-from cxlocal.journal.file import Journal
 from cxlocal.runner import publishing
 from cxlocal.runner.publishing import CHECK, PUBLISH, WITHDRAW, Order, as_error
 from cxlocal.text import counted
@@ -103,8 +102,8 @@ def withdraw(
 
 def _carry_out(app: App, which: str, order: Order, *, as_json: bool, require_sync: bool) -> None:
     """Do it, show how the version stands, send what was recorded, and end in the exit code."""
-    with piece_journal(app) as journal:
-        chosen = _choose(app, journal, which, order)
+    with piece_journal(app, which) as journal:
+        chosen = choose_run(app, journal, which, None, offline=order.offline)
         order = order._replace(run=chosen.run, run_named=chosen.named)
         machine = make_machine(app, fresh=False)
         if not order.offline:
@@ -139,17 +138,6 @@ def _carry_out(app: App, which: str, order: Order, *, as_json: bool, require_syn
             pending=pending,
             bundle=bundle,
         )
-
-
-def _choose(app: App, journal: Journal, which: str, order: Order) -> Chosen:
-    """The run that is meant; the store is asked for one that is not known here."""
-    try:
-        return choose_run(app, journal, which, None)
-    except UsageError:
-        if order.offline:
-            raise
-        send_copies(app, journal, patient=False)
-        return choose_run(app, journal, which, None)
 
 
 def _show(done: publishing.Published, order: Order) -> None:

@@ -10,7 +10,7 @@ from cxlocal.commands.choose_run import choose_run
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.deploy import carry_out, deploy_options, one_environment
 from cxlocal.commands.frame import command
-from cxlocal.commands.project import load_project
+from cxlocal.commands.project import load_project, send_copies
 from cxlocal.commands.status import lasting_here
 from cxlocal.commands.terminal import say
 from cxlocal.config.problems import near
@@ -56,6 +56,9 @@ def rollback(
     name = one_environment(environment, env, known=known, example="cxlocal rollback")
     project = load_project(app, needed=True)
     with app.journal(create=False) as journal:
+        if not offline:
+            # What is live, and what was before it, may have changed on other machines.
+            send_copies(app, journal, patient=False)
         order = plan_rollback(app, journal, str(project.deliverable), name, which)
         carry_out(
             app, journal, order._replace(reason=reason, anyway=anyway), offline=offline, as_json=as_json,
@@ -94,7 +97,7 @@ def plan_rollback(
         )
     goal = goal_of(services)
     if which:
-        chosen = choose_run(app, journal, which, deliverable)
+        chosen = choose_run(app, journal, which, deliverable, offline=True)
         undo = goal is not None and goal.undo and goal.version_run == chosen.run
         return Order(chosen.run, environment, "", chosen.named, True, True, undo)
     if goal is None:

@@ -149,6 +149,7 @@ FAULTS = {
     "The last lines of a failed stage hold what should not be there",
     "A secret is printed in an encoded form",
     "A stage or a wrapped command prints the token or password that `CXLOCAL_STORE…` or `CXLOCAL_LENDER…` holds",
+    "`deploy`, `promote`, `publish`, `rollback` or `env repair` on a machine that does not know yet what others did",
     "The address of the store holds a password, and stages run",
     "A secret stands in the name of an artifact",
     "An address of a store that cannot be used holds a password",

@@ -85,6 +85,38 @@ protected = false
         assert "staging" not in machines(name, "env", "list").out
 
 
+LIVE = """
+[stages]
+live = { kind = "deploy", command = "true", environment = "staging" }
+[promotions]
+GOOD = { title = "Good" }
+[environments]
+staging = { protected = false }
+"""
+
+
+def test_what_another_machine_did_meanwhile_is_asked_for_first(
+    machines: Machines, shop: Any
+) -> None:
+    shop.write(LIVE)
+    for name in ("one", "one", "two"):
+        assert machines(name, "run").code == 0
+    # The second does not know yet what the first deploys now.
+    assert machines("one", "run").code == 0
+    live = "SELECT version FROM deployments_now"
+    (now,) = machines.rows("one", live)
+    assert now["version"] == "0.1.3"
+    back = machines("two", "rollback")
+    assert back.code == 0 and "Going back from 0.1.3 to 0.1.2" in back.err + back.out, back.err
+    assert machines("one", "run").code == 0
+    for words in (("deploy", "0.1.4"), ("promote", "0.1.4", "GOOD", "-m", "seen")):
+        away = machines("two", *words, "--offline")
+        assert (away.code, "no run is known here as '0.1.4'" in away.err) == (2, True), away.err
+        assert machines("two", *words).code == 0
+        machines.homes["two"] += "-anew"
+    assert machines("two", "deploy", "9.9.9").code == 2
+
+
 def test_a_decision_in_knowledge_of_another_holds(machines: Machines, shop: Any) -> None:
     shop.write("""
 [stages]
