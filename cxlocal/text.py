@@ -149,3 +149,16 @@ def quoted(word: str) -> str:
     if word and word.isascii() and word.translate(_PLAIN).isalnum():
         return word
     return "'" + word.replace("'", "'\"'\"'") + "'"
+
+
+def git_reason(output: str, *, remote: bool = False) -> str:
+    """The line of what git said that tells why it failed; empty for no words. ``remote``: what the other side
+    says counts, too."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    signs = ("fatal:", "error:", "ERROR:", *(("remote:", "!") if remote else ()))
+    for number, line in enumerate(lines):
+        if line.startswith(signs):
+            # The way there failed: ssh has said why, in the line before.
+            vague = number and "could not read from remote repository" in line.lower()
+            return lines[number - 1] if vague else line
+    return lines[0] if lines else ""

@@ -28,6 +28,7 @@ from cxlocal.errors import Trouble, UsageError
 from cxlocal.patterns import compile_late
 from cxlocal.processes.family import traced
 from cxlocal.processes.start import OUTPUT_LIMIT_BYTES, Captured, ProgramRequest, run_captured
+from cxlocal.text import git_reason
 
 LOCAL_SECONDS = 60.0
 """For questions answered from the disk. Far above any measured (a status of 100,000 files on a cold
@@ -276,9 +277,7 @@ def complaint(answer: Captured) -> str:
         return "it did not answer in time"
     if answer.truncated:
         return "it answered with more than this program keeps"
-    lines = [line.strip() for line in decode(answer.stderr).splitlines() if line.strip()]
-    telling = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:"))] or lines
-    words = telling[0] if telling else f"it ended with status {answer.code}"
+    words = git_reason(decode(answer.stderr)) or f"it ended with status {answer.code}"
     for prefix in ("fatal: ", "error: "):
         words = words.removeprefix(prefix)
     return hide_credentials(words)[:500]

@@ -463,7 +463,7 @@ def as_error(done: Published) -> CxError | None:
         return None
     hints: dict[int, Callable[[], str]] = {
         10: lambda: "what is there is not of this version: release another number, or remove it there by hand",
-        4: lambda: "renew the credential (cx.toml names it under [secrets]), then run this again",
+        4: lambda: "renew the credential (the target names it in secrets or pass_env), then run this again",
         3: lambda: next((one.hint for one in done.targets if one.hint and one.code != WAITS), "") or
         f"to put it back: cxlocal publish {quoted(done.version)} --again {quoted(_gone(done))} -m WHY",
         9: lambda: "run this again: what is there is not touched",

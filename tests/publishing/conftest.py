@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import socket
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,7 +19,8 @@ from cxlocal.testing import bench  # noqa: F401  (a fixture)
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from weather import Weather, answers_at, serving, wait_for
+from indexes import pypiserver
+from weather import Weather
 
 
 def _load(name: str, file: Path) -> Any:
@@ -53,14 +52,6 @@ def publish(shop: Any) -> Callable[..., Any]:
         return shop.run(*arguments, **rest)
 
     return released
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def wheel_of(folder: Path, version: str = "1.0.0", content: str = "ours") -> ArtifactRef:
@@ -97,17 +88,5 @@ def made() -> Any:
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weather]:
     """pypiserver behind a server with moods, a new one for each module."""
-    folder, port = tmp_path_factory.mktemp("index"), free_port()
-    program = Path(sys.executable).with_name("pypi-server")
-    process = subprocess.Popen(
-        [program, "run", "-i", "127.0.0.1", "-p", str(port), "-P", ".", "-a", ".", "--hash-algo",
-         "sha256", "--disable-fallback", str(folder)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        wait_for(lambda: answers_at(port))
-        with serving(Weather(f"http://127.0.0.1:{port}")) as weather:
-            yield weather
-    finally:
-        process.kill()
-        process.wait()
+    with pypiserver(tmp_path_factory.mktemp("index")) as found:
+        yield found.weather

@@ -1,4 +1,4 @@
-"""The tool ``npm``: the real client, and a registry that keeps what it sends."""
+"""The tool ``npm``: the real client; a registry that keeps what it sends, and verdaccio."""
 
 from __future__ import annotations
 
@@ -7,26 +7,78 @@ import json
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.request import Request, urlopen
 
 import pytest
 from cxlocal_plugins.targets.npm import Npm
+from indexes import running
 from npm_registry import NpmRegistry
-from weather import Weather, serving
+from weather import Weather, free_port, serving
 
 from cxlocal.testing import Bench
 
 pytestmark = pytest.mark.needs("npm")
 
 
-@pytest.fixture(scope="module")
-def registry() -> Iterator[Weather]:
+class Registry(NamedTuple):
+    """A registry behind a server with moods, and a token that it takes."""
+
+    weather: Weather
+    token: str
+
+
+@contextmanager
+def small(_: Path) -> Iterator[Registry]:
+    """The one made for these tests."""
     with (
         serving(NpmRegistry()) as npm,
         serving(Weather(f"http://127.0.0.1:{npm.server_address[1]}")) as weather,
     ):
-        yield weather
+        yield Registry(weather, "npm-secret-token")
+
+
+@contextmanager
+def verdaccio(folder: Path) -> Iterator[Registry]:
+    """A real one, of a hundred megabytes, which npm brings."""
+    # What it asks for by a name that not every mirror of the registry has (node-fetch@cjs).
+    wanted = {"private": True, "overrides": {"node-fetch": "2.7.0"}}
+    (folder / "package.json").write_text(json.dumps(wanted))
+    (folder / "config.yaml").write_text(VERDACCIO)
+    install = ["npm", "install", "--no-audit", "--no-fund", "--silent", "verdaccio@6"]
+    subprocess.run(install, cwd=folder, check=True, capture_output=True)
+    port = free_port()
+    command = [str(folder / "node_modules" / ".bin" / "verdaccio"), "--config",
+               str(folder / "config.yaml"), "--listen", f"127.0.0.1:{port}"]  # fmt: skip
+    with running(command, port, "/-/ping") as weather:
+        said = json.dumps({"name": "shop", "password": "npm-secret-password"}).encode()
+        request = Request(
+            f"http://127.0.0.1:{port}/-/user/org.couchdb.user:shop", said,
+            {"Content-Type": "application/json"}, method="PUT",
+        )  # fmt: skip
+        with urlopen(request, timeout=20) as answer:
+            yield Registry(weather, json.load(answer)["token"])
+
+
+VERDACCIO = """
+storage: ./storage
+auth: { htpasswd: { file: ./htpasswd } }
+uplinks: {}
+packages: { "**": { access: $all, publish: $authenticated } }
+log: { type: stdout, format: pretty, level: error }
+"""
+
+
+@pytest.fixture(
+    scope="module", params=[small, pytest.param(verdaccio, marks=pytest.mark.heavy)],
+    ids=["small", "verdaccio"],
+)  # fmt: skip
+def registry(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """Each of them."""
+    with request.param(tmp_path_factory.mktemp("npm")) as found:
+        yield found
 
 
 def package(folder: Path, made: Any, version: str, content: str = "ours") -> Any:
@@ -44,15 +96,17 @@ def package(folder: Path, made: Any, version: str, content: str = "ours") -> Any
     return made.reference("package", path)
 
 
+@pytest.mark.timeout(200)
 def test_a_package_is_put_once_and_told_from_another(
-    bench: Bench, registry: Weather, made: Any, tmp_path: Path
+    bench: Bench, registry: Registry, made: Any, tmp_path: Path
 ) -> None:
-    registry.mood = "fine"
-    options = {"registry": registry.url, "token": "NPM_TOKEN"}
+    weather = registry.weather
+    weather.mood = "fine"
+    options = {"registry": weather.url, "token": "NPM_TOKEN"}
     file = package(tmp_path / "a", made, "1.0.0")
     other = package(tmp_path / "b", made, "1.0.0", "a stranger's")
 
-    def call(verb: str, one: Any, token: str = "npm-secret-token", **rest: Any) -> Any:
+    def call(verb: str, one: Any, token: str = registry.token, **rest: Any) -> Any:
         ran = bench.run(
             Npm, verb, options, artifacts={"package": one}, secrets={"NPM_TOKEN": token}, **rest
         )
@@ -62,17 +116,17 @@ def test_a_package_is_put_once_and_told_from_another(
     assert call("ask", file).result.files["package"].state == "absent"
     refused = call("publish", file, token="npm-expired-token", put=("package",))
     assert refused.result.details["trouble"] == "credential", refused.reason
-    registry.mood = "down"
+    weather.mood = "down"
     away = call("ask", file).result.files["package"]
     assert (away.state, away.trouble) == ("not known", "unreached")
-    registry.mood = "gone after writing"
+    weather.mood = "gone after writing"
     lost = call("publish", file, put=("package",))
     assert (lost.outcome, lost.result.details["trouble"]) == ("failure", "unreached"), lost.reason
-    registry.mood = "fine"
+    weather.mood = "fine"
     held = call("ask", file).result.files["package"]
     assert held.state == "same", "it hung up, and had the bytes"
     got = subprocess.run(
-        ["npm", "pack", "@shop/web@1.0.0", "--registry", registry.url],
+        ["npm", "pack", "@shop/web@1.0.0", "--registry", weather.url],
         cwd=tmp_path, check=True, capture_output=True, timeout=50,
     )  # fmt: skip
     assert (tmp_path / got.stdout.decode().strip()).read_bytes() == file.path.read_bytes()

@@ -1,14 +1,16 @@
-"""The tool ``python-index`` against pypiserver, on good and on bad days."""
+"""The tool ``python-index`` against pypiserver and devpi, on good and on bad days."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cxlocal_plugins.targets.python_index import PythonIndex
+from indexes import MADE, PASSWORD, Index
 
 from cxlocal.testing import Bench
 
@@ -16,19 +18,16 @@ from cxlocal.testing import Bench
 class Desk:
     """Asks and puts versions at the index."""
 
-    def __init__(self, bench: Bench, weather: Any, made: Any) -> None:
-        self.bench, self.weather, self.made = bench, weather, made
-
-    def options(self) -> dict[str, Any]:
-        url = self.weather.url
-        return {"url": f"{url}/", "simple": f"{url}/simple/", "token": "TOKEN"}
+    def __init__(self, bench: Bench, index: Index, made: Any) -> None:
+        self.bench, self.weather, self.made = bench, index.weather, made
+        self.options = {**index.options, "token": "TOKEN"}
 
     def call(self, verb: str, file: Any, **rest: Any) -> Any:
         ran = self.bench.run(
-            PythonIndex, verb, self.options(), artifacts={"wheel": file},
-            secrets={"TOKEN": "pypi-secret-token"}, **rest,
+            PythonIndex, verb, self.options, artifacts={"wheel": file},
+            secrets={"TOKEN": PASSWORD}, **rest,
         )  # fmt: skip
-        assert b"pypi-secret-token" not in ran.log
+        assert PASSWORD.encode() not in ran.log
         return ran.outcome
 
     def ask(self, file: Any) -> Any:
@@ -38,9 +37,16 @@ class Desk:
         return self.call("publish", file, put=("wheel",))
 
 
+@pytest.fixture(scope="module", params=list(MADE))
+def index(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    """Each of the real ones."""
+    with MADE[request.param](tmp_path_factory.mktemp("index")) as found:
+        yield found
+
+
 @pytest.fixture
-def desk(bench: Bench, index: Any, made: Any) -> Desk:
-    index.mood = "fine"
+def desk(bench: Bench, index: Index, made: Any) -> Desk:
+    index.weather.mood = "fine"
     return Desk(bench, index, made)
 
 
@@ -53,7 +59,7 @@ def test_a_wheel_is_absent_put_and_the_same(desk: Desk, tmp_path: Path) -> None:
     got = tmp_path / "got"
     subprocess.run(
         [sys.executable, "-m", "pip", "--isolated", "download", "-q", "--no-deps", "-d", str(got),
-         "--index-url", f"{desk.weather.url}/simple/", "webshop==1.0.0"],
+         "--index-url", desk.options["simple"], "webshop==1.0.0"],
         check=True, timeout=50,
     )  # fmt: skip
     assert (got / file.path.name).read_bytes() == file.path.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -66,8 +67,9 @@ class Handler(BaseHTTPRequestHandler):
         link = HTTPConnection(weather.behind.hostname or "", weather.behind.port, timeout=20)
         headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
         link.request(self.command, self.path, body, {**headers, "Host": self.headers["Host"]})
-        answer = link.getresponse()
-        content = answer.read()
+        with link.getresponse() as answer:
+            content = answer.read()
+        link.close()
         if writes and answer.status < 300:
             weather.taken.append(f"{self.command} {self.path}")
         weather.pass_by(self.command, "after")
@@ -111,6 +113,14 @@ def serving(server: ThreadingHTTPServer) -> Iterator[Any]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 def wait_for(answers: Callable[[], bool]) -> None:

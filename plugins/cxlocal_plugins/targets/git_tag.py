@@ -19,6 +19,7 @@ from cxlocal.hooks.tool import (
     ToolFailure,
     Withdrawn,
 )
+from cxlocal.text import git_reason
 
 QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 """A remote that asks for a password is an error, and its words are those that are known here."""
@@ -119,9 +120,7 @@ def _identity(ctx: Context) -> dict[str, str]:
 
 
 def _last(done: Completed) -> str:
-    lines = [line.strip() for line in done.output.splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith(("fatal:", "error:", "remote:", "!"))]
-    return (told or lines or [f"exit code {done.code}"])[0][:300]
+    return (git_reason(done.output, remote=True) or f"exit code {done.code}")[:300]
 
 
 def _trouble(done: Completed) -> str:
