@@ -31,6 +31,7 @@ from cxlocal.exchange.copies import go_on_as_copy
 from cxlocal.exchange.followed import chosen
 from cxlocal.exchange.messages import BadMessage
 from cxlocal.exchange.receive import refuse_untrue, take_event
+from cxlocal.exchange.redaction import is_redacted
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal, Transaction
 from cxlocal.journal.rebuild import catch_up
@@ -194,6 +195,8 @@ def _keep_blob(journal: Journal, path: Path, blob: Blob, pieces: list[bytes]) ->
     catch_up(journal)
     wanted = journal.one(_SPOKEN_OF, {"sha256": blob.sha256})
     if wanted is None or blob_path(journal.home, blob.sha256).exists():
+        return 0
+    if is_redacted(journal, blob.sha256):
         return 0
     keep_bytes(journal, content, private=True)
     return 1

@@ -1,4 +1,5 @@
-"""``cxlocal journal``: where the journal is, making its tables anew, and going on after damage."""
+"""``cxlocal journal``: where the journal is, making its tables anew, going on after damage, and taking
+out what should not be there."""
 
 from __future__ import annotations
 
@@ -27,10 +28,11 @@ SOUND = {"projection", "acknowledged", "uncompared", "untrue"}
             "cxlocal journal settle buildbox --keep 9c1d77ab -m WHY",
             "say which of two histories of a machine counts",
         ),
+        ("cxlocal journal redact 2.7.14 unit -m WHY", "remove what a stage printed"),
     ]
 )
 def journal() -> None:
-    """Find the journal of this machine, rebuild or recover it."""
+    """Find the journal of this machine, rebuild, recover or redact it."""
 
 
 @journal.command(examples=[("sqlite-utils tables $(cxlocal journal path)", "open it elsewhere")])
@@ -142,6 +144,31 @@ def settle(app: App, machine: str, keep: str, reason: str) -> None:
         actor = find_actor_at(app.find_project() or app.directory, app.environ)
         question = name_one(opened, machine, keep, reason, actor)
     say(f"Settled: of the histories of {question.host} ({question.node[:8]}) {keep} counts.")
+
+
+@journal.command(
+    examples=[
+        (
+            "cxlocal journal redact 2.7.14 unit -m 'a password, changed since'",
+            "what a stage printed",
+        ),
+        ("cxlocal journal redact 9f86d081884c… -m WHY", "a report, by its digest (show --json)"),
+    ]
+)
+@click.argument("what", metavar="RUN|DIGEST")
+@click.argument("stage", default="")
+@click.option("-m", "--reason", required=True, metavar="TEXT", help="Why; without the secret.")
+@click.option("-d", "--deliverable", help="Where several deliverables have that version.")
+@pass_app
+def redact(app: App, what: str, stage: str, reason: str, deliverable: str | None) -> None:
+    """Remove a log or report with a secret in it, here, at the store and on every machine.
+
+    That it was removed, by whom and why, stays, and so does its digest: 'cxlocal verify' finds nothing wrong. What
+    sinks have is named. A secret that was printed is to be changed first: others may have read it.
+    """
+    from cxlocal.commands.redact import carry_out
+
+    carry_out(app, what, stage, reason, deliverable)
 
 
 def _is_damaged(app: App, path: Path) -> bool:

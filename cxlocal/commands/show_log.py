@@ -16,6 +16,7 @@ from cxlocal.commands.project import load_project, open_project_store
 from cxlocal.commands.terminal import harmless, say
 from cxlocal.domain import path_part
 from cxlocal.errors import CxError, Trouble, UsageError
+from cxlocal.exchange.redaction import told_of
 from cxlocal.journal.file import Journal
 from cxlocal.journal.logs import log_here
 from cxlocal.journal.rebuild import catch_up
@@ -75,6 +76,14 @@ def _opened(app: App, journal: Journal, run: dict[str, Any], row: dict[str, Any]
                 hint="cxlocal doctor looks at the home folder",
                 name="log-gone",
             ) from problem
+    said = told_of(journal, row["log_sha256"], run["run"])
+    if said is not None:
+        raise Trouble(
+            f"the log of {row['stage']} was removed",
+            why=f"{said['actor']}, {said['redacted_at']}: {said['reason']}",
+            hint=f"what is known beside it: cxlocal show {run['run'][:8]}",
+            name="log-redacted",
+        )
     content, why = _from_store(app, journal, row["log_sha256"])
     if content is not None:
         return io.StringIO(content.decode("utf-8", "backslashreplace"))

@@ -52,7 +52,7 @@ ROWS = (
     Row("export", "export:export", "Print events, or write them into a file for another machine.", "Places and copies"),
     Row("import", "import_:import_", "Take in a bundle, a receipt, or versions from tags.", "Places and copies"),
     Row("verify", "verify:verify", "Check that the journal holds what was written.", "Journal"),
-    Row("journal", "journal:journal", "Find the journal of this machine, rebuild or recover it.", "Journal"),
+    Row("journal", "journal:journal", "Find the journal of this machine, rebuild, recover or redact it.", "Journal"),
     Row("doctor", "doctor:doctor", "Try everything a release needs, also one without the store.", "Set-up"),
     Row("init", "init:init", "Describe the release of this repository: write a first cx.toml.", "Start"),
     Row("env", "env:env", "Show what is where, settle disputes, clear what is left.", "Places and copies"),
@@ -68,7 +68,8 @@ ROWS = (
 COMMANDS = {row.name: row for row in ROWS}
 
 OUTWARD = frozenset({
-    "prepare", "sync", "sinks", "import", "review", "incident open", "incident close", "journal settle", "mirror add",
+    "prepare", "sync", "sinks", "import", "review", "incident open", "incident close", "journal settle",
+    "journal redact", "mirror add",
     "mirror remove",
     "store create", "store join", "store adopt", "store follow", "store moved", "store move", "store backup",
     "store recover", "store invite", "store grant", "store revoke",

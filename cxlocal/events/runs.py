@@ -217,6 +217,18 @@ def run_reviewed(ref: RunRef, *, actor: dict[str, str], words: str) -> Draft:
     return Draft(types.RUN_REVIEWED, ref.run, {}, custom, ref.deliverable, ref.run)
 
 
+def run_redacted(
+    ref: RunRef, *, stage: str, sha256: list[str], actor: dict[str, str], reason: str
+) -> Draft:
+    """Bytes that the run told of by these digests (logs, last lines, reports) are to be nowhere any
+    more: something stands in them that should not. ``stage``: whose they are; empty for reports."""
+    custom = {
+        "stage": stage, "sha256": sha256, "actor": actor,
+        "reason": shorten(reason, MESSAGE_CHARACTERS_MAX),
+    }  # fmt: skip
+    return Draft(types.RUN_REDACTED, ref.run, {}, custom, ref.deliverable, ref.run)
+
+
 def run_flagged(
     *, kind: str, subject: str, text: str, deliverable: str | None = None, run: str | None = None
 ) -> Draft:

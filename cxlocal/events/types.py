@@ -77,6 +77,8 @@ RUN_STAMPED = _OURS + "run.stamped.0.1.0"
 RUN_RESTRICTED = _OURS + "run.restricted.0.1.0"
 RUN_REVIEWED = _OURS + "run.reviewed.0.1.0"
 """Somebody answers for a run, in words."""
+RUN_REDACTED = _OURS + "run.redacted.0.1.0"
+"""Bytes that a run told of are to be nowhere any more."""
 RUN_FLAGGED = _OURS + "run.flagged.0.1.0"
 """Something a person should look at: an orphan, a report that could not be read, a lying tool."""
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from cxlocal.errors import CxError
 from cxlocal.exchange.messages import BLOB_BYTES_MAX
+from cxlocal.exchange.redaction import is_redacted
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.journal.blobs import blob_path, keep_chunks
@@ -54,6 +55,7 @@ def carry(
     Raises nothing of the store: what went wrong is in the answer.
     """
     carried = Carried()
+    wanted = [one for one in wanted if not is_redacted(journal, one.sha256)]
     if not fetch:
         wanted = [one for one in wanted if blob_path(journal.home, one.sha256).is_file()]
     if not wanted:

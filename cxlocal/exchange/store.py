@@ -10,7 +10,8 @@ This docstring is the contract; ``tests/stores`` runs one suite over every imple
 - When the store cannot be reached or does not answer within ``timeout`` seconds, ``exchange``
   raises ``StoreUnreachable``. The request may have taken effect all the same: the caller asks
   again with the same nonce and the same proposal, which is harmless.
-- Blobs are bytes named by their SHA-256. ``put_blob`` refuses bytes that do not match.
+- Blobs are bytes named by their SHA-256. ``put_blob`` refuses bytes that do not match; one that was
+  dropped is as one that never was.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ class Store(Protocol):
 
     def get_blob(self, digest: str, *, timeout: float) -> bytes | None:
         """The bytes of a digest, or None where the store lacks them."""
+
+    def drop_blob(self, digest: str, *, timeout: float) -> None:
+        """Have these bytes no more. Idempotent. Raises CxError where this machine may not say so."""
 
     def close(self) -> None:
         """Let go of files and connections. The store can not be used afterwards."""

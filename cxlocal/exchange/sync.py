@@ -28,6 +28,7 @@ from cxlocal.exchange.contact import (
 from cxlocal.exchange.followed import worked_on
 from cxlocal.exchange.messages import STORE_LEFT
 from cxlocal.exchange.number_lock import nobody_asks
+from cxlocal.exchange.redaction import drop_redacted
 from cxlocal.exchange.reply import Applied, Reply, apply
 from cxlocal.exchange.standing import LeftOut, to_follow
 from cxlocal.exchange.store import Store, StoreUnreachable
@@ -122,6 +123,7 @@ def synchronise(
     try:
         report, level = _rounds(journal, store, deadline, wanted)
         catch_up(journal)
+        drop_redacted(journal, store)
         if level:
             report = _relay(journal, store, deadline, report, again)
     except StoreUnreachable as error:

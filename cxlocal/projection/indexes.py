@@ -20,6 +20,8 @@ CREATE INDEX IF NOT EXISTS stage_run_bad ON stage_run(run)
 CREATE INDEX IF NOT EXISTS stage_run_elsewhere ON stage_run(run) WHERE counts = -1;
 CREATE INDEX IF NOT EXISTS run_asked_by_run ON run_asked(run);
 CREATE INDEX IF NOT EXISTS review_by_run ON review(run, reviewed_at);
+CREATE INDEX IF NOT EXISTS redaction_by_run ON redaction(run, sha256);
+CREATE INDEX IF NOT EXISTS redaction_by_digest ON redaction(sha256, deliverable);
 CREATE INDEX IF NOT EXISTS run_unusual ON run(queued_at) WHERE planned = 0 OR online = 0;
 CREATE INDEX IF NOT EXISTS promotion_overridden ON promotion(run) WHERE decision = 'overridden';
 CREATE INDEX IF NOT EXISTS promotion_by_hand ON promotion(decided_at) WHERE automatic = 0;

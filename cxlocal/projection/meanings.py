@@ -225,7 +225,7 @@ _VIEW_COLUMNS = {
     "run_timeline": """
         run | Run it happened in.
         at | When (UTC); for a stage, when it started.
-        what | stage, tests, deployment, publication, promotion, number, review, incident; run where it went on.
+        what | stage, tests, deployment, publication, promotion, number, review, redaction, incident; run where it went on.
         name | Name of the stage, suite, service, target or promotion, or the version text.
         result | Outcome, kind of deployment (or how it failed), decision, or how the number was taken.
         environment | Environment it was in; empty for none.
@@ -285,6 +285,7 @@ SHAPES: dict[str, Shape] = {
     "publication_file": Shape("name", "found_at"),
     "run_asked": Shape("", "asked_at"),
     "review": Shape("", "reviewed_at"),
+    "redaction": Shape("", "redacted_at"),
     "run_change": Shape("", "committed_at"),
     "stage_run": Shape("stage", "started_at"),
     "artifact": Shape("", "packaged_at"),

@@ -18,6 +18,7 @@ from cxlocal.projection.stages import (
     asked,
     counted,
     plan_facts,
+    redacted,
     reviewed,
     stage_finished,
     stage_started,
@@ -475,6 +476,7 @@ HANDLERS: dict[str, Callable[[Said], list[Fact]]] = {
         _flag_fact(said, said.custom.get("kind") or "flag", said.custom.get("text") or "")
     ],
     types.RUN_REVIEWED: reviewed,
+    types.RUN_REDACTED: redacted,
     types.VERSION_USED: used,
     types.VERSION_RESERVED: reserved,
     types.VERSION_SKIPPED: skipped,

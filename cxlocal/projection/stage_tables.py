@@ -77,6 +77,22 @@ REVIEW = Table(
     """,
 )
 
+REDACTION = Table(
+    "Bytes of a run that are to be nowhere any more: something stands in them that should not.",
+    "union",
+    "id sha256",
+    """
+    id TEXT - | Id of the event.
+    sha256 TEXT - | Digest of the bytes: a log, last lines or a raw report of the run.
+    deliverable TEXT redacted | Deliverable of the run.
+    run TEXT redacted | Run that told of them.
+    stage TEXT redacted | Stage that they are of; empty for a report.
+    actor TEXT redacted | Who said so.
+    reason TEXT redacted | Why.
+    redacted_at TEXT redacted | When (UTC).
+    """,
+)
+
 STAGE_RUN = Table(
     "One execution of a stage.",
     "owned",

@@ -83,6 +83,20 @@ def asked(said: Said, *, resumed: bool) -> list[Fact]:
     return [Fact("run_asked", (said.id,), "asked", values)]
 
 
+def redacted(said: Said) -> list[Fact]:
+    """Bytes of the run are to be nowhere any more."""
+    custom = said.custom
+    told = custom.get("sha256")
+    values = {
+        "deliverable": said.event.deliverable, "run": said.run, "stage": custom.get("stage") or None,
+        "actor": (custom.get("actor") or {}).get("id"), "reason": custom.get("reason"),
+        "redacted_at": said.at,
+    }  # fmt: skip
+    digests = [digest_of(one) for one in told] if isinstance(told, list) else []
+    facts = [Fact("redaction", (said.id, one), "redacted", values) for one in digests if one]
+    return [*facts, run_stub(said)] if facts else []
+
+
 def reviewed(said: Said) -> list[Fact]:
     """Somebody answered for a run."""
     custom = said.custom

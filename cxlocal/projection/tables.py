@@ -26,13 +26,14 @@ from cxlocal.projection.stage_tables import (
     PLAN_ENVIRONMENT,
     PLAN_STAGE,
     PROMOTION_RULE,
+    REDACTION,
     REVIEW,
     RUN_ASKED,
     STAGE_RUN,
 )
 from cxlocal.projection.turn_tables import TURN
 
-PROJECTION_VERSION = 17
+PROJECTION_VERSION = 18
 """Raised whenever the same events would project differently or a view says something else; a newer
 binary then rebuilds."""
 
@@ -125,6 +126,7 @@ TABLES: dict[str, Table] = {
     "plan_target": PLAN_TARGET,
     "run_asked": RUN_ASKED,
     "review": REVIEW,
+    "redaction": REDACTION,
     "run_change": Table(
         "A commit that a run brought compared with the version before (200 at most, then a count).",
         "union",
@@ -458,6 +460,7 @@ _REFERENCES = {
     "publication_file": "run>run",
     "run_asked": "run>run",
     "review": "deliverable>deliverable run>run",
+    "redaction": "deliverable>deliverable run>run",
     "run_change": "run>run",
     "stage_run": "run>run",
     "artifact": "run>run deliverable>deliverable stage_run>stage_run",

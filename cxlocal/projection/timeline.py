@@ -41,6 +41,9 @@ UNION ALL SELECT q.run, q.asked_at, 'run', coalesce(q.up_to, ''), 'went on', '',
   coalesce(nullif(q.reason, ''), q.actor) FROM run_asked q WHERE q.resumed = 1 {q.run}
 UNION ALL SELECT w.run, w.reviewed_at, 'review', coalesce(w.actor, ''), 'answered for', '', NULL, NULL,
   w.words FROM review w WHERE w.reviewed_at IS NOT NULL {w.run}
+UNION ALL SELECT x.run, x.redacted_at, 'redaction', coalesce(x.stage, ''), 'removed', '', NULL, NULL,
+  coalesce(x.actor, '') || ': ' || coalesce(x.reason, '') FROM redaction x
+  WHERE x.redacted_at IS NOT NULL {x.run} GROUP BY x.run, x.id
 UNION ALL SELECT i.run, i.opened_at, 'incident', coalesce(i.actor, ''), 'at fault',
   coalesce(i.environment, ''), NULL, NULL, i.words FROM incident i WHERE i.opened_at IS NOT NULL {i.run}
 UNION ALL SELECT i.run, i.closed_at, 'incident', coalesce(i.closed_by, ''), 'over',

@@ -7,7 +7,7 @@ import sqlite3
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from cxlocal.events.types import NODE_HANDED
+from cxlocal.events.types import NODE_HANDED, RUN_REPEATED, TASK_FINISHED
 from cxlocal.exchange.breaker import SINK
 from cxlocal.sinks.lines import Spot
 from cxlocal.text import parse_utc
@@ -149,6 +149,31 @@ def replay(journal: Journal, target: Target, run: str) -> int:
             )
             moved += found.rowcount
     return moved
+
+
+_TOLD_AT = """
+SELECT n.name AS node, e.sequence FROM event e JOIN run_lookup r ON r.id = e.run
+JOIN type_lookup t ON t.id = e.type JOIN node_lookup n ON n.id = e.node
+WHERE r.name = ? AND e.branch = 0 AND t.name IN (?, ?)
+  AND e.document ->> '$.customData.cxlocal.stage' = ?
+"""
+
+
+def delivered(journal: Journal, target: Target, run: str, stage: str) -> bool | None:
+    """Whether this machine has given a sink anything that a stage of a run printed; None where another
+    one does."""
+    ours = nodes_of(journal, target)
+    rows = journal.query(_TOLD_AT, (run, TASK_FINISHED, RUN_REPEATED, stage))
+    if target.idle or any(row["node"] not in ours for row in rows):
+        return None
+    for row in rows:
+        keys = (target.key, target.deliverable, row["node"])
+        found = journal.connection.execute(_LOAD, keys).fetchone()
+        if found and (
+            found[0] >= row["sequence"] or (found[0] == row["sequence"] - 1 and found[3])
+        ):
+            return True
+    return False
 
 
 _ROWS = """

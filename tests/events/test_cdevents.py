@@ -84,6 +84,7 @@ def drafts() -> list[Draft]:
         ),
         runs.run_reverified(REF, proof={"kind": "confirmed"}, agrees=True),
         runs.run_reviewed(REF, actor=ACTOR, words="looked into it"),
+        runs.run_redacted(REF, stage="unit", sha256=["0" * 64], actor=ACTOR, reason="a password"),
         incidents.incident_detected(
             REF, incident=RUN, version="1.0.0", environment="p", actor=ACTOR, words="down"
         ),

@@ -74,6 +74,7 @@ FAULTS = {
     "A CI runner is killed and lost with its home",
     "A receiver of logs, figures or events is away, slow, silent or cut off",
     "A job ends, its home goes, and the log server was down all the while",
+    "A secret got into a log",
     "A sink raises, hangs, dies or lies",
     "An environment was made with a secret",
     "A plain command leaves something behind in an environment",

@@ -132,6 +132,8 @@ def test_a_reader_reads_and_no_more(server: ThreadServer, machine: Machine, tmp_
     with pytest.raises(Refused, match="may push nothing"):
         board.put_blob("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", b"",
                        timeout=5)  # fmt: skip
+    with pytest.raises(Refused, match="may not remove bytes"):
+        board.drop_blob("0" * 64, timeout=5)
     for call in (lambda: board.invite("x", {}), lambda: board.revoke("all")):
         with pytest.raises(Refused, match="may not invite or revoke"):
             call()

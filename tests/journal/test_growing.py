@@ -598,9 +598,9 @@ def test_every_index_has_something_that_would_grow(worlds: tuple[World, World]) 
     asked = "SELECT name, tbl_name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
     shared = {"event", *TABLES}
     found = {row["name"] for row in worlds[0].all.query(asked) if row["tbl_name"] in shared}
-    # Rows that are almost never there (turns are of deployments of many machines alone, publications of
+    # Rows that are almost never there (redactions; turns are of deployments of many machines alone, publications of
     # projects with targets), and the order of versions, which taking a number asks for.
     assert found - NOTICED.keys() == {
-        "event_ahead", "publication_open", "publication_there", "run_final", "stage_run_bad", "stage_run_elsewhere", "turn_open",
+        "event_ahead", "publication_open", "publication_there", "redaction_by_digest", "redaction_by_run", "run_final", "stage_run_bad", "stage_run_elsewhere", "turn_open",
         "version_by_order",
     }  # fmt: skip

@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from receivers import Http, Tcp
+from recorder import Recorder
 
 HEAD = 'cx = 1\n[deliverable]\nname = "shop"\n'
 STAGES = """\
@@ -85,3 +86,11 @@ def http() -> Iterator[Http]:
     made = Http()
     yield made
     made.close()
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    """A journal and who writes runs into it."""
+    made = Recorder(tmp_path)
+    yield made
+    made.journal.close()

@@ -2,91 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from hashlib import sha256
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from recorder import Recorder, target
 
-from cxlocal.clock import SystemClock, SystemIds
-from cxlocal.domain import Outcome
-from cxlocal.events.runs import (
-    RunRef,
-    run_finished,
-    run_queued,
-    run_started,
-    stage_finished,
-    stage_started,
-)
+from cxlocal.clock import SystemIds
 from cxlocal.hooks.sink import Later, NotTaken, Sink
-from cxlocal.journal.file import Journal
-from cxlocal.sinks.chosen import Target
 from cxlocal.sinks.cursor import Position, load_cursor, nodes_of, replay, standing
-from cxlocal.sinks.push import BATCH_RECORDS, Told, push
+from cxlocal.sinks.push import BATCH_RECORDS, Told
 
 KINDS = ("events", "logs", "metrics", "spans")
-
-
-def target(kind: str, deliverable: str = "shop", to: str = "mine:x") -> Target:
-    return Target(kind, to, {}, None, deliverable, False, "cx.toml")
-
-
-class Recorder:
-    """Writes runs with logs into a journal."""
-
-    def __init__(self, folder: Path) -> None:
-        self.journal = Journal.open(folder / "journal.db", clock=SystemClock(), ids=SystemIds())
-        self.count = 0
-
-    def run(self, *logs: bytes, kind: str = "release", deliverable: str = "shop") -> str:
-        """A run with a stage for each log."""
-        self.count += 1
-        run = f"00000000-0000-4000-8000-{self.count:012d}"
-        ref = RunRef(deliverable, run, deliverable, f"urn:uuid:{run}")
-        self.journal.append(run_queued(ref, {"kind": kind, "host": "laptop", "revision": {}}))
-        self.journal.append(
-            run_started(ref, version=f"1.{self.count}", line="1", number=1, how="online")
-        )
-        for index, content in enumerate(logs):
-            stage, path = f"s{index}", f"logs/{run}/s{index}.log"
-            file = self.journal.home / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
-            self.journal.append(
-                stage_started(
-                    ref, stage=stage, attempt=1, facts={"kind": "build", "host": "laptop"}
-                )
-            )
-            log = {
-                "path": path, "size": len(content), "sha256": sha256(content).hexdigest(),
-                "lines": content.count(b"\n"),
-            }  # fmt: skip
-            self.journal.append(
-                stage_finished(
-                    ref, stage=stage, attempt=1, outcome=Outcome.SUCCESS, reason="",
-                    facts={"seconds": 1.0, "log": log},
-                )
-            )  # fmt: skip
-        self.journal.append(
-            run_finished(
-                ref, outcome=Outcome.SUCCESS, reason="", version="1", seconds=2.0, stopped_before=""
-            )
-        )
-        return run
-
-    def push(self, sink: Sink, kind: str, **more: Any) -> Told:
-        deadline = self.journal.clock.monotonic() + more.pop("seconds", 60)
-        return push(self.journal, target(kind, **more), sink, deadline=deadline, since_ms=0)
-
-
-@pytest.fixture
-def recorder(tmp_path: Path) -> Iterator[Recorder]:
-    made = Recorder(tmp_path)
-    yield made
-    made.journal.close()
 
 
 class Scripted(Sink):

@@ -151,6 +151,9 @@ class ElsewhereStore:
     def get_blob(self, digest: str, *, timeout: float) -> bytes | None:
         return SqliteStore("sqlite:", self.home).get_blob(digest, timeout=timeout)
 
+    def drop_blob(self, digest: str, *, timeout: float) -> None:
+        SqliteStore("sqlite:", self.home).drop_blob(digest, timeout=timeout)
+
     def close(self) -> None:
         if self._process is not None:
             process, self._process = self._process, None
@@ -203,6 +206,9 @@ class FaultyStore:
 
     def get_blob(self, digest: str, *, timeout: float) -> bytes | None:
         return self.inner.get_blob(digest, timeout=timeout)
+
+    def drop_blob(self, digest: str, *, timeout: float) -> None:
+        self.inner.drop_blob(digest, timeout=timeout)
 
     def close(self) -> None:
         self.inner.close()

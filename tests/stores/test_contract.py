@@ -185,6 +185,12 @@ def test_blobs_by_digest(any_store: Any) -> None:
     assert any_store.missing_blobs([digest], timeout=5) == []
     assert any_store.get_blob(digest, timeout=5) == content
     assert any_store.get_blob("0" * 64, timeout=5) is None
+    for _ in range(2):
+        any_store.drop_blob(digest, timeout=5)
+        assert any_store.get_blob(digest, timeout=5) is None
+        assert any_store.missing_blobs([digest], timeout=5) == [digest]
+    any_store.put_blob(digest, content, timeout=5)
+    assert any_store.get_blob(digest, timeout=5) == content
     with pytest.raises(CxError):
         any_store.put_blob("0" * 64, content, timeout=5)
     with pytest.raises(CxError):

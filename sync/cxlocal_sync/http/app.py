@@ -65,6 +65,7 @@ def make_app(service: Service) -> Starlette:
         ("POST", wire.MISSING, routes.missing),
         ("PUT", wire.BLOB + "{digest}", routes.put_blob),
         ("GET", wire.BLOB + "{digest}", routes.get_blob),
+        ("DELETE", wire.BLOB + "{digest}", routes.drop_blob),
         ("GET", wire.MEMBERS, routes.listing),
         ("POST", wire.INVITE, routes.invite),
         ("POST", wire.GRANT, routes.grant),
@@ -148,6 +149,11 @@ class Routes:
         """Give a blob."""
         content = await self.service.get(member, request.path_params["digest"])
         return _Held(self.service.blob_bytes, member, content)
+
+    async def drop_blob(self, request: Request, member: Member) -> Response:
+        """Have a blob no more."""
+        await self.service.drop(member, request.path_params["digest"])
+        return JSONResponse({})
 
     async def listing(self, request: Request, member: Member) -> Response:
         """Members and machines, as far as this member may see them."""

@@ -96,6 +96,11 @@ class HttpStore:
             raise
         return content if sha256(content).hexdigest() == digest else None
 
+    def drop_blob(self, digest: str, *, timeout: float) -> None:
+        if not is_hexadecimal(digest, 64):
+            raise wire.BadRequest("a digest is 64 hexadecimal digits", digest[:80], "bad-digest")
+        self._ask("DELETE", wire.BLOB + digest, b"", timeout, {}, wire.JSON_BYTES_MAX)
+
     def close(self) -> None:
         self._line.close()
 

@@ -90,6 +90,10 @@ def describe() -> Schema:
                     "get", "A blob by its SHA-256", {wire.BYTES_TYPE: _BINARY}, (400, 403, 404),
                     parameters=(digest,),
                 ),
+                "delete": _operation(
+                    "drop", "Have a blob no more", {wire.JSON_TYPE: {"schema": {"type": "object"}}},
+                    (400, 403), parameters=(digest,),
+                ),
             },
             wire.HEALTH: {"get": _health()},
             wire.METRICS: {"get": _operation(

@@ -61,6 +61,9 @@ class LendingStore(Answering):
     def get_blob(self, digest: str, *, timeout: float) -> bytes | None:
         raise _no_store()
 
+    def drop_blob(self, digest: str, *, timeout: float) -> None:
+        raise _no_store()
+
     def close(self) -> None:
         """Nothing is kept open."""
 

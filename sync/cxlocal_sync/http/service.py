@@ -177,6 +177,18 @@ class Service:
             )
         return content
 
+    async def drop(self, member: Member, digest: str) -> None:
+        """Have a blob no more. Who may push one deliverable must not take away the bytes of another, and
+        a store does not know whose they are. Raises NotAllowed."""
+        check_digest(digest)
+        if not member.rights.manage:
+            raise NotAllowed(
+                f"{member.name} may not remove bytes from the store",
+                why="it can invite nobody either",
+                hint="cxlocal sync   on a machine that may does it",
+            )
+        await self._blobs.call(lambda store: store.drop_blob(digest, timeout=limits.STORE_SECONDS))
+
     async def join(self, address: str, asked: Any) -> dict[str, Any]:
         """Enrol by a one-time code. Wrong ones are counted, answered late, and limited for each
         address. Raises NotSignedIn, TooOften."""

@@ -112,6 +112,11 @@ class KeyStore(Answering):
         held = content is not None and sha256(content).hexdigest() == digest
         return content if held else None
 
+    def drop_blob(self, digest: str, *, timeout: float) -> None:
+        """Have these bytes no more."""
+        key = _blob_key(digest)
+        self._with_space(timeout, lambda space: space.remove(key))
+
     def close(self) -> None:
         """Let go of the copy."""
         connection, self._connection = self._connection, None

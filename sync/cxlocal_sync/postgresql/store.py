@@ -184,6 +184,17 @@ class PostgresqlStore(Answering):
         content = self._try(timeout, fetch)
         return content if content is not None and sha256(content).hexdigest() == digest else None
 
+    def drop_blob(self, digest: str, *, timeout: float) -> None:
+        """Have these bytes no more."""
+        check_digest(digest)
+
+        def drop(connection: Connection) -> None:
+            tables.check(connection)
+            with _transaction(connection) as (session, _):
+                session.execute("DELETE FROM blob WHERE digest = ?", (digest,))
+
+        self._try(timeout, drop)
+
     def close(self) -> None:
         """Let go of the connection."""
         self._drop()

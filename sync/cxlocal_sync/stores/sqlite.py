@@ -266,6 +266,14 @@ class SqliteStore(Answering):
             raise self._unreachable(error.strerror or str(error)) from error
         return content if sha256(content).hexdigest() == digest else None
 
+    def drop_blob(self, digest: str, *, timeout: float) -> None:
+        """Have these bytes no more."""
+        self._check_there()
+        try:
+            self._blob(digest).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._unreachable(error.strerror or str(error)) from error
+
     def close(self) -> None:
         """Let go of the file."""
         if self._connection is not None:

@@ -1,0 +1,110 @@
+"""Bytes that are to be nowhere any more: removed here and at the store, and never carried again.
+
+A redaction is an event, so every machine that meets it removes what it has of the bytes (decision 104).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cxlocal.errors import CxError
+from cxlocal.events.types import RUN_REPEATED
+from cxlocal.exchange.state import store_state
+from cxlocal.exchange.store import Store, StoreUnreachable
+from cxlocal.journal.blobs import blob_path, digest_of
+from cxlocal.journal.file import Journal
+from cxlocal.journal.logs import log_here
+from cxlocal.processes.log_times import times_path
+from cxlocal.values import NamedTuple
+
+DROP_SECONDS = 5.0
+REMOVED = "redacted "
+"""Local value of a digest whose bytes were removed here and at the store of the lineage it names."""
+
+_TOLD = """
+SELECT actor, reason, redacted_at FROM redaction WHERE sha256 = :sha256
+  AND (:run = '' OR run = :run) ORDER BY redacted_at LIMIT 1
+"""
+_SPARED = """
+SELECT 1 FROM artifact WHERE sha256 = :sha256
+UNION ALL SELECT 1 FROM (
+    SELECT run FROM stage_run WHERE log_sha256 = :sha256 OR tail_sha256 = :sha256
+    UNION ALL SELECT run FROM report WHERE sha256 = :sha256
+  ) told JOIN run ON run.id = told.run WHERE run.deliverable NOT IN
+  (SELECT coalesce(deliverable, '') FROM redaction WHERE sha256 = :sha256)
+LIMIT 1
+"""
+_LOGS = "SELECT log FROM stage_run WHERE log_sha256 = :sha256 AND log IS NOT NULL"
+_AGAIN = f"""
+SELECT e.document ->> '$.customData.cxlocal.log.path' AS log FROM redaction x
+JOIN run_lookup r ON r.name = x.run JOIN event e ON e.run = r.id
+JOIN type_lookup t ON t.id = e.type AND t.name = '{RUN_REPEATED}' WHERE x.sha256 = :sha256
+"""
+
+
+class Dropped(NamedTuple):
+    """What became of redactions that were not carried out yet."""
+
+    files: int = 0
+    """Removed on this machine."""
+    problems: tuple[str, ...] = ()
+    """Why the store may still have some of it."""
+
+
+def told_of(journal: Journal, sha256: str | None, run: str = "") -> dict[str, Any] | None:
+    """Who said that these bytes (of a run) are to be nowhere, why and when; None where nobody did."""
+    return journal.one(_TOLD, {"sha256": sha256, "run": run}) if sha256 else None
+
+
+def is_redacted(journal: Journal, sha256: str) -> bool:
+    """Whether these bytes are to be nowhere. What was released never is, and the word of one
+    deliverable does not count for the bytes of another."""
+    about = {"sha256": sha256, "run": ""}
+    return journal.one(_TOLD, about) is not None and journal.one(_SPARED, about) is None
+
+
+def drop_redacted(journal: Journal, store: Store | None) -> Dropped:
+    """Remove what this machine and the store have of bytes that are to be nowhere. Call after
+    ``catch_up``. Raises nothing of the store: what it does not do now is done at the next contact."""
+    lineage = store_state(journal.connection).lineage
+    done = Dropped()
+    for row in journal.query("SELECT DISTINCT sha256 FROM redaction"):
+        digest = str(row["sha256"])
+        if journal.value(REMOVED + digest) == lineage or not is_redacted(journal, digest):
+            continue
+        done = done._replace(files=done.files + sum(map(_removed, _files(journal, digest))))
+        if store is None:
+            continue
+        try:
+            store.drop_blob(digest, timeout=DROP_SECONDS)
+        except StoreUnreachable as problem:
+            why = problem.why or problem.what
+            return done._replace(problems=(*done.problems, why))
+        except CxError as problem:  # it says no: one who may does it when the event reaches them
+            done = done._replace(problems=(*done.problems, problem.what))
+        if lineage:
+            with journal.write() as transaction:
+                transaction.set_value(REMOVED + digest, lineage)
+    return done
+
+
+def _files(journal: Journal, sha256: str) -> Iterator[Path]:
+    """Where the bytes lie here: where a log was written, or by their digest. An event names a path; the
+    bytes there decide."""
+    about = {"sha256": sha256}
+    for row in (*journal.query(_LOGS, about), *journal.query(_AGAIN, about)):
+        path = log_here(journal.home, row["log"])
+        if path is not None and digest_of(path)[0] == sha256:
+            yield path
+            yield times_path(path)
+    yield blob_path(journal.home, sha256)
+
+
+def _removed(path: Path) -> bool:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True

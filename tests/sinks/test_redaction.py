@@ -1,0 +1,165 @@
+"""``cxlocal journal redact``: a secret that got into a log is nowhere any more, and that it was stays known."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from receivers import free_port
+from recorder import Recorder
+
+from cxlocal.domain import Actor
+from cxlocal.errors import Refused, UsageError
+from cxlocal.events.document import Draft
+from cxlocal.events.runs import RunRef, run_redacted
+from cxlocal.exchange.blobs import carry, keep_bytes
+from cxlocal.exchange.redaction import drop_redacted, is_redacted
+from cxlocal.journal.blobs import blob_path
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.runner.redaction import of_digest, of_stage, redact
+
+ANN = Actor("Ann <ann@example.org>", "git")
+SECRET = b"hunter-two"
+STAGES = """\
+[stages]
+build = { command = "echo built" }
+leak = { needs = ["build"], command = "printf 'before\\\\nhunter-%s\\\\n' two; exit 3" }
+"""
+
+
+def holding(folder: Path, words: bytes) -> set[str]:
+    """Files below a folder that hold these words."""
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and words in path.read_bytes()
+    }
+
+
+def test_a_secret_in_a_log_leaves_every_machine_and_the_store(shop: Any, tmp_path: Path) -> None:
+    """Said on one machine, of a run of another, whose log no sink could take so far."""
+    store = f"sqlite://{shop.root}/store.db"
+    port, out = free_port(), tmp_path / "out.ndjson"
+    shop.begin(f'logs = {{ to = "json+tcp://127.0.0.1:{port}" }}\n', stages=STAGES, trusted=False)
+    job = {
+        "CXLOCAL_NODE": "passing",
+        "CXLOCAL_HOME": str(shop.root / "job"),
+        "CXLOCAL_STORE": store,
+    }
+    here = {"CXLOCAL_STORE": store, "CXLOCAL_HOME": str(shop.root / "here")}
+    shop.ok("store", "create", store, env=here)
+    shop.ok("trust", "--yes", env=job)
+    assert shop("run", "--no-input", env=job).code == 1
+    machines = [shop.root / "job", shop.root / "here", shop.root / "store.db.blobs"]
+    # The log and the last lines there; the log, handed on, at the store.
+    assert [len(holding(one, SECRET)) for one in machines] == [2, 0, 1]
+    shop.ok("sync", env=here)
+    done = shop.ok("journal", "redact", "latest", "leak", "-m", "printed by mistake", env=here)
+    assert "and what the store had" in done.err
+    assert [len(holding(one, SECRET)) for one in machines] == [2, 0, 0]
+    shop.ok("sync", env=job)
+    assert [len(holding(one, SECRET)) for one in machines] == [0, 0, 0]
+    # It is said who did so and why, nothing is wrong with the journal, and 'build' has its log.
+    for environ in (job, here):
+        shop.ok("verify", env=environ)
+        asked = shop("show", "latest", "leak", "--log", env=environ)
+        assert asked.code == 9
+        assert "Ann <ann@example.org>" in asked.err and "printed by mistake" in asked.err
+    assert "built" in shop.ok("show", "latest", "build", "--log", env=job).out
+    story = shop.ok("show", "latest", env=here).out
+    assert any("redaction" in line and "printed by mistake" in line for line in story.splitlines())
+    # What no sink has yet, none gets: one line says how much was left out.
+    shop.ok("sync", env={**job, "CXLOCAL_SINK_LOGS": f"file:{out}"})
+    texts = [json.loads(line)["text"] for line in out.read_text().splitlines()]
+    assert texts == ["built", "[cxlocal] 3 lines left out"]  # the third: how it ended
+
+
+def test_what_sinks_have_is_named(shop: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out.ndjson"
+    shop.begin(f'logs = {{ to = "file:{out}" }}\n', stages=STAGES)
+    assert shop("run", "--no-input").code == 1
+    (log,) = [one for one in shop.ok("show", "--json").json()["logs"] if one["stage"] == "leak"]
+    done = shop.ok("journal", "redact", log["log_sha256"], "-m", "a password")
+    assert f"file:{out}: has it: remove run " in done.err
+    assert holding(shop.home / "logs", SECRET) == holding(shop.home / "blobs", SECRET) == set()
+    for wrong in (
+        ("latest", "leak", "-m", " "), ("latest", "nothing", "-m", "x"), ("latest", "-m", "x"),
+        ("0" * 64, "-m", "x"), ("latest", "leak"),
+    ):  # fmt: skip
+        assert shop("journal", "redact", *wrong).code == 2
+
+
+def said_by(recorder: Recorder, run: str, digest: str, deliverable: str) -> Draft:
+    """A redaction as anybody may write it."""
+    ref = RunRef(deliverable, run, deliverable, f"urn:uuid:{run}")
+    return run_redacted(ref, stage="s0", sha256=[digest], actor=ANN._asdict(), reason="x")
+
+
+class Store:
+    """Notes what it is asked."""
+
+    url = "mine:"
+
+    def __init__(self) -> None:
+        self.dropped: list[str] = []
+
+    def drop_blob(self, digest: str, *, timeout: float) -> None:
+        self.dropped.append(digest)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"it was asked for {name}")
+
+
+def test_the_word_of_one_deliverable_removes_nothing_of_another(recorder: Recorder) -> None:
+    """Nor does a path that an event names lead to a log of another, nor to any other file."""
+    home, store = recorder.journal.home, Store()
+    theirs = recorder.run(b"theirs\n", deliverable="engine")
+    own = recorder.run(b"theirs\n", b"own\n")
+    digest = sha256(b"theirs\n").hexdigest()
+    recorder.journal.append(said_by(recorder, own, digest, "shop"))
+    catch_up(recorder.journal)
+    assert not is_redacted(recorder.journal, digest)
+    assert drop_redacted(recorder.journal, store) == (0, ())
+    assert (home / f"logs/{theirs}/s0.log").exists() and store.dropped == []
+    # Both say so: now it goes, wherever it is, and what has other bytes stays.
+    (home / f"logs/{own}/s0.log").write_bytes(b"other bytes\n")
+    recorder.journal.append(said_by(recorder, theirs, digest, "engine"))
+    catch_up(recorder.journal)
+    assert drop_redacted(recorder.journal, store).files == 1
+    assert not (home / f"logs/{theirs}/s0.log").exists()
+    assert (home / f"logs/{own}/s0.log").exists()
+    assert store.dropped == [digest]
+
+
+def test_what_was_redacted_is_carried_nowhere(recorder: Recorder) -> None:
+    run = recorder.run(b"secret\n")
+    digest = keep_bytes(recorder.journal, b"secret\n", private=True)
+    catch_up(recorder.journal)
+    redact(recorder.journal, of_stage(recorder.journal, run, "s0"), ANN, "a password")
+    assert drop_redacted(recorder.journal, None).files == 2
+    again = keep_bytes(recorder.journal, b"secret\n", private=True)
+    wanted = type("Bytes", (), {"sha256": again, "executable": False})()
+    assert carry(recorder.journal, Store(), [wanted], 5.0).sent == 0
+    assert drop_redacted(recorder.journal, None).files == 1
+    assert not blob_path(recorder.journal.home, digest).exists()
+
+
+def test_what_was_released_is_no_log(recorder: Recorder) -> None:
+    run = recorder.run(b"app\n")
+    catch_up(recorder.journal)
+    digest = sha256(b"app\n").hexdigest()
+    with recorder.journal.write() as transaction:
+        transaction.connection.execute(
+            "INSERT INTO artifact (run, sha256, name) VALUES (?, ?, 'app')", (run, digest)
+        )
+    with pytest.raises(Refused, match="released"):
+        of_digest(recorder.journal, digest)
+    recorder.journal.append(said_by(recorder, run, digest, "shop"))
+    catch_up(recorder.journal)
+    assert drop_redacted(recorder.journal, Store()) == (0, ())
+    for what in ("0" * 64, "a" * 64):
+        with pytest.raises(UsageError, match="no run told"):
+            of_digest(recorder.journal, what)
