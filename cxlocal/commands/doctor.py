@@ -34,8 +34,8 @@ from cxlocal.doctor.project import (
 from cxlocal.errors import CxError
 from cxlocal.exchange.open import is_own, open_lender, reserve_size
 from cxlocal.exchange.sync import synchronise
-from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.options import check_options
+from cxlocal.hooks.registered import find_tool
 from cxlocal.journal.file import Journal
 from cxlocal.journal.machine import goes_away
 from cxlocal.journal.rebuild import catch_up

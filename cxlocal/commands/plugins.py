@@ -21,13 +21,19 @@ from cxlocal.config.problems import suggestion
 from cxlocal.errors import ConfigError, ExitCode, UsageError
 from cxlocal.hooks.implementations import hook_names
 from cxlocal.hooks.look import look
-from cxlocal.hooks.manager import Manager, PluginRow, find_tool, load
+from cxlocal.hooks.manager import Manager, load
 from cxlocal.hooks.new_tool import new_tool
 from cxlocal.hooks.options import options_of
+from cxlocal.hooks.plugin_row import PluginRow
+from cxlocal.hooks.registered import find_tool, gives
 from cxlocal.hooks.tool import verbs_of
 from cxlocal.text import quoted
 
-COLUMNS = ("name", "version", "origin", "state", "hooks", "distribution", "file", "error")
+COLUMNS = (
+    "name", "version", "origin", "state", "hooks", "gives", "distribution", "file", "error",
+)  # fmt: skip
+GIVES_SHOWN = 2
+"""Names in one line for people."""
 
 
 @command(
@@ -69,7 +75,10 @@ def plugins(app: App, tool: str | None, name: str | None, hook: str | None, outp
         _describe(app, tool, output)
         return ExitCode.DONE
     wanted = None if hook is None else _hook(hook)
-    rows = look(_listed(app).rows, app.environ, app.clock, trusted(app.home(), app.environ))
+    manager = _listed(app)
+    given = gives(manager)
+    rows = [row._replace(gives=given.get(row.name, ())) for row in manager.rows]
+    rows = look(rows, app.environ, app.clock, trusted(app.home(), app.environ))
     shown = [row for row in rows if wanted is None or wanted in row.hooks]
     write_rows([_row(row, output) for row in shown], COLUMNS, output)
     if not shown and output.for_people:
@@ -147,5 +156,9 @@ def _hook(name: str) -> str:
 
 def _row(row: PluginRow, output: Output) -> dict[str, object]:
     hooks = [hook.removeprefix("cxlocal_") for hook in row.hooks]
-    listed: object = hooks if output.shape in ("json", "nl") else ", ".join(hooks)
-    return {**row._asdict(), "hooks": listed}
+    listed = {"hooks": hooks, "gives": list(row.gives)}
+    if output.shape in ("json", "nl"):
+        return {**row._asdict(), **listed}
+    more = f" and {len(row.gives) - GIVES_SHOWN} more"
+    short = ", ".join(row.gives[:GIVES_SHOWN]) + (more if len(row.gives) > GIVES_SHOWN else "")
+    return {**row._asdict(), "hooks": ", ".join(hooks), "gives": short}

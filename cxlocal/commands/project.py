@@ -85,10 +85,11 @@ def agreed(app: App, url: str, how: str) -> None:
 def access_of(app: App, project: Project) -> Access:
     """What opening a store takes."""
     from cxlocal.exchange.open import Access
+    from cxlocal.hooks.registered import stores
 
     folder = project.root or app.directory
-    stores = project.manager.stores()
-    return Access(project.settings, stores, app.home(), app.environ, folder)
+    known = stores(project.manager)
+    return Access(project.settings, known, app.home(), app.environ, folder)
 
 
 def outlets_of(app: App, project: Project) -> Outlets:

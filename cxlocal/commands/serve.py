@@ -37,6 +37,7 @@ from cxlocal.exchange.open import is_own, require_agreed, reserve_size
 from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.store import Store
 from cxlocal.exchange.sync import synchronise
+from cxlocal.hooks.registered import schemes
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.numbers.schemes import Scheme, scheme_named
@@ -315,9 +316,4 @@ class Lending:
             deliver(journal, around, ROUND_SECONDS, use_breaker=True, store=store)
 
     def _scheme(self, name: str) -> Scheme:
-        further = [
-            scheme
-            for _, found in self.project.manager.each("cxlocal_register_version_schemes")
-            for scheme in found
-        ]
-        return scheme_named(name, further)
+        return scheme_named(name, schemes(self.project.manager).values())

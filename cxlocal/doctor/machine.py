@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from cxlocal.doctor.check import BAD, NOTE, OK, PLUGIN, Check
-from cxlocal.errors import CxError
+from cxlocal.errors import ConfigError, CxError
 from cxlocal.hooks.manager import Manager
+from cxlocal.hooks.registered import KINDS, registered
 from cxlocal.journal.file import Journal
 from cxlocal.journal.home import WAY_OUT
 from cxlocal.revision.repository import open_repository
@@ -51,7 +53,10 @@ def check_journal(journal: Journal) -> Check:
 
 
 def check_plugins(manager: Manager) -> list[Check]:
-    """Every plugin that could not be loaded, by name."""
+    """Every plugin that could not be loaded, or registers what cannot be used, by name."""
+    for hook in KINDS:
+        with suppress(ConfigError):  # a broken one of the project; its row says it
+            registered(manager, hook)
     broken = [row for row in manager.rows if row.error]
     if not broken:
         return [Check("plugins", OK, f"{len(manager.rows)} loaded")]
@@ -61,6 +66,7 @@ def check_plugins(manager: Manager) -> list[Check]:
             BAD,
             str(row.error),
             f"repair or remove {row.distribution or row.name}, or block it: [plugins] block",
+            offline=row.origin == "project",
         )
         for row in broken
     ]

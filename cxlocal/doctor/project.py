@@ -18,7 +18,8 @@ from cxlocal.doctor.check import BAD, NOTE, OK, Check
 from cxlocal.errors import CxError
 from cxlocal.exchange.copies import why_doubtful
 from cxlocal.exchange.sync import SyncReport
-from cxlocal.hooks.manager import Manager, find_tool
+from cxlocal.hooks.manager import Manager
+from cxlocal.hooks.registered import find_tool
 from cxlocal.journal.blobs import check_blob
 from cxlocal.journal.file import Journal
 from cxlocal.numbers.holdings import reserves

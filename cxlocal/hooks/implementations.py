@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from cxlocal.hooks import specs
-from cxlocal.hooks.checks import is_async
+from cxlocal.hooks.class_checks import is_async
 
 _GENERATOR = 0x20
 """``co_flags`` of a generator function (``inspect``)."""
@@ -36,6 +36,11 @@ def first_result(hook: str) -> bool:
 
 def check_hooks(plugin: object, file: str) -> tuple[str, ...]:
     """The hooks that ``plugin`` implements, each checked. Raises Mistake."""
+    if isinstance(plugin, type):
+        raise Mistake(
+            f"the entry point names the class {plugin.__name__}, not an object of it: write"
+            f" plugin = {plugin.__name__}() in {file}, and name 'plugin'"
+        )
     found: list[str] = []
     for hook, function, options in _marked(plugin, file):
         _check(hook, function, options, f"hook {hook} in {file}")

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from cxlocal.clock import Clock
-from cxlocal.hooks.manager import LOAD_SECONDS, PluginRow
+from cxlocal.hooks.manager import LOAD_SECONDS
 from cxlocal.hooks.messages import dump, load, module_path
+from cxlocal.hooks.plugin_row import PluginRow
+from cxlocal.hooks.registered import taken_words
 from cxlocal.hooks.tool_worker import worker_command
 from cxlocal.processes.channel import Channel
 from cxlocal.processes.child import End
@@ -47,7 +49,8 @@ class _Look:
         try:
             if "result" in self.answer:
                 found = self.answer["result"]
-                return PluginRow(**{**found, "hooks": tuple(found["hooks"])})
+                listed = {key: tuple(found[key]) for key in ("hooks", "gives")}
+                return PluginRow(**{**found, **listed})
             why = str(self.answer["error"]["reason"])
         except (TypeError, KeyError):
             why = f"loading it ended without an answer: {end.words}"
@@ -81,4 +84,18 @@ def look(
             for end in supervisor.wait(None):
                 assert isinstance(end.child.tag, _Look)
                 seen[end.child.tag.row.name] = end.child.tag.seen(end)
-    return [seen.get(row.name, row) for row in rows]
+    return _without_doubles([seen.get(row.name, row) for row in rows])
+
+
+def _without_doubles(rows: list[PluginRow]) -> list[PluginRow]:
+    """Each was looked at alone: what two of them bring belongs to the first. Pure."""
+    holders: dict[str, PluginRow] = {}
+    found = []
+    for row in rows:
+        doubles = [one for one in row.gives if one in holders]
+        if doubles:
+            words = taken_words(doubles[0], holders[doubles[0]].file)
+            row = row._replace(state="broken", error=words, gives=())
+        holders |= dict.fromkeys(row.gives, row)
+        found.append(row)
+    return found

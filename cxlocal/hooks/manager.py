@@ -21,18 +21,16 @@ from typing import Any
 import pluggy
 
 from cxlocal.config.agreement import trusted
-from cxlocal.config.problems import suggestion
 from cxlocal.errors import ConfigError, Refused
 from cxlocal.extras import how_to_install
 from cxlocal.hooks import specs
-from cxlocal.hooks.calls import CALL_SECONDS, call, guarded
+from cxlocal.hooks.calls import call, guarded
 from cxlocal.hooks.found import SHIPPED, Found, Shipped, installed
 from cxlocal.hooks.implementations import Mistake, check_hooks, first_result
 from cxlocal.hooks.load import imported, module_from_bytes
 from cxlocal.hooks.open_stage import OpenStage
 from cxlocal.hooks.plugin_row import LeftOut, PluginRow, absent_plugin
 from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageView
-from cxlocal.hooks.tool import Tool
 from cxlocal.hooks.trust import FOLDER, ProjectFile, ProjectPlugins, read_project
 from cxlocal.processes.stdout import set_aside
 
@@ -65,8 +63,8 @@ class Manager:
         self._hidden: list[tuple[str, str]] = []
         """Plugins whose name another one has, and the words for that."""
         self._project_digest = ""
-        self.tool_table: dict[str, tuple[type[Any], str]] | None = None
-        """What ``cxlocal.hooks.manager`` keeps here: tools by name, with their plugin."""
+        self.registered: dict[str, dict[str, Any]] = {}
+        """What ``cxlocal.hooks.registered`` keeps here, by hook and name."""
         for row in SHIPPED:
             state = "not loaded"
             if how := left_out.get(row.name):
@@ -110,7 +108,8 @@ class Manager:
     def _answers(self, hook: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         for impl in self._implementations(hook):
             try:
-                answer = call(impl, hook, arguments)
+                shipped = self._rows[impl.plugin_name].origin == "shipped"
+                answer = call(impl, hook, arguments, check=not shipped)
             except Mistake as mistake:
                 self._break(impl.plugin_name, str(mistake))
                 continue
@@ -165,11 +164,6 @@ class Manager:
         """Leave a plugin out from now on, because of what it registered."""
         self._break(plugin, error)
 
-    def stores(self) -> dict[str, Any]:
-        """What opens a store, by the scheme of its URL."""
-        found = [stores for _, stores in self.each("cxlocal_register_stores")]
-        return {scheme: one for stores in found for scheme, one in stores.items()}
-
     def add_project(self, root: Path | ProjectPlugins, home: Path) -> None:
         """Load the plugins of a project, from the folder of its cx.toml or as they were read. They
         are part of the process, so nothing goes on without them.
@@ -199,7 +193,7 @@ class Manager:
         for file in project.files:
             self._load_own(project, file)
         self._project_digest = project.digest
-        self.tool_table = None
+        self.registered.clear()
 
     def _load_own(self, project: ProjectPlugins, file: ProjectFile) -> None:
         module = f"cxlocal_project_{project.digest[7:19]}_{file.name}"
@@ -269,7 +263,7 @@ class Manager:
         for found in [one for one in self._installed if one.name == name]:
             self._installed.remove(found)
             self._load(name, partial(imported, found.target))
-        return self._registered(name)
+        return self._rows[name]
 
     def load_own(self, folder: Path, allowed: Container[str], name: str) -> PluginRow:
         """Load one plugin of a project by name, likewise, if somebody trusts the files there."""
@@ -280,13 +274,15 @@ class Manager:
             if free and file.name == name:
                 with contextlib.suppress(ConfigError):  # the row says it
                     self._load_own(project, file)
-        return self._registered(name)
-
-    def _registered(self, name: str) -> PluginRow:
-        for hook in self._rows[name].hooks:
-            if hook in _REGISTRATIONS:
-                self.each(hook)
         return self._rows[name]
+
+    def row(self, name: str) -> PluginRow:
+        """What is known of one plugin by now; it is not loaded for that."""
+        return self._rows[name]
+
+    def place(self, name: str) -> int:
+        """Where a plugin stands in the list: shipped ones, installed ones, those of the project."""
+        return list(self._rows).index(name)
 
     def _load(self, name: str, importing: Callable[[], object]) -> None:
         file = self._rows[name].file
@@ -350,14 +346,6 @@ class Manager:
 
 
 _EXTRAS = {row.name: row.extra for row in SHIPPED if row.extra}
-_REGISTRATIONS = (
-    "cxlocal_register_tools",
-    "cxlocal_register_version_schemes",
-    "cxlocal_register_report_readers",
-    "cxlocal_register_stores",
-    "cxlocal_register_sinks",
-)
-"""Hooks that can be called at any time to see whether they answer properly."""
 
 
 def load(
@@ -381,77 +369,3 @@ def load(
 
 def _module(plugin: object) -> str:
     return getattr(plugin, "__module__", None) or type(plugin).__module__
-
-
-__all__ = [
-    "CALL_SECONDS", "LOAD_SECONDS", "Manager", "PluginRow",
-    "find_tool", "load", "tools",
-]  # fmt: skip
-
-
-_HOOK = "cxlocal_register_tools"
-
-
-def tools(manager: Manager) -> dict[str, type[Tool]]:
-    """Every tool by its name.
-
-    A name belongs to the shipped tool, else to the plugin that comes first in the list; a
-    second plugin with a tool of that name is left out with a warning. To replace a shipped tool,
-    leave out its plugin (``-p no:NAME``).
-    """
-    if manager.tool_table is None:
-        table: dict[str, tuple[type[Tool], str]] = {}
-        registered = manager.each(_HOOK)
-        order = [row.name for row in manager.rows]
-        registered.sort(key=lambda one: order.index(one[0]))
-        for plugin, classes in registered:
-            _take(manager, table, plugin, list(classes))
-        manager.tool_table = table
-    return {name: found for name, (found, _) in manager.tool_table.items()}
-
-
-def _take(
-    manager: Manager,
-    table: dict[str, tuple[type[Tool], str]],
-    plugin: str,
-    classes: list[type[Tool]],
-) -> None:
-    for tool in classes:
-        holder = table.get(tool.name)
-        if holder is not None:
-            for name in [name for name, (_, owner) in table.items() if owner == plugin]:
-                del table[name]
-            manager.reject(
-                plugin,
-                f"hook {_HOOK} in {_file(manager, plugin)}: a tool named {tool.name!r} is"
-                f" already there, from {_file(manager, holder[1])}",
-            )
-            return
-        table[tool.name] = (tool, plugin)
-
-
-def _file(manager: Manager, plugin: str) -> str:
-    return next((row.file for row in manager.rows if row.name == plugin), plugin)
-
-
-def find_tool(manager: Manager, name: str) -> type[Tool]:
-    """The tool of that name. Raises ConfigError, which also names plugins that are left out."""
-    known = tools(manager)
-    if name in known:
-        return known[name]
-    absent = [
-        f"{row.name} ({row.state})"
-        for row in manager.rows
-        if row.state in ("broken", "blocked", "untrusted", "not installed")
-    ]
-    bring = [row.error for row in manager.rows if (row.name, row.state) == (name, "not installed")]
-    raise ConfigError(
-        f"there is no tool {name!r}",
-        why=f"plugins that are left out: {', '.join(absent)}" if absent else "",
-        hint=bring[0]
-        if bring
-        else suggestion(name, sorted(known), what="tool")
-        + "; a tool of your own is a plugin, installed or in .cx/plugins (docs/own-tool.md)",
-        name="no-such-tool",
-        tool=name,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cxlocal.errors import UsageError
-from cxlocal.hooks.checks import is_tool_name
+from cxlocal.hooks.class_checks import is_tool_name
 
 TOOL = '''\
 """A tool for cxlocal. Its instances are folders: put what you make in their place."""

@@ -21,6 +21,8 @@ class PluginRow(NamedTuple):
     """loaded, blocked, broken, untrusted, or not loaded (nobody has asked for it yet)."""
     error: str
     file: str
+    gives: tuple[str, ...] = ()
+    """What it registers, in words (``tool mine``), as far as somebody looked."""
 
     @property
     def shown(self) -> str:

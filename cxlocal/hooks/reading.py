@@ -9,9 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from cxlocal.hooks.calls import guarded
-from cxlocal.hooks.checks import shown
+from cxlocal.hooks.class_checks import shown
 from cxlocal.hooks.implementations import Mistake
-from cxlocal.hooks.manager import Manager
 from cxlocal.hooks.report import OUTCOMES, Case, Report, ReportReader
 from cxlocal.text import clean_text, cut_name, shorten
 
@@ -21,15 +20,6 @@ TEXT_CHARACTERS_MAX = 1024
 """Of a name, a message and a problem: what becomes part of events is bounded."""
 SECONDS_MAX = 1e9
 """Thirty years: no test took longer."""
-
-
-def readers_of(manager: Manager) -> dict[str, ReportReader]:
-    """Every reader by its format; where two plugins read one, the first of the list."""
-    found: dict[str, ReportReader] = {}
-    for _, readers in manager.each("cxlocal_register_report_readers"):
-        for reader in readers:
-            found.setdefault(reader.format, reader)
-    return found
 
 
 def read_report(reader: ReportReader, form: str, path: Path, suite: str) -> Report:

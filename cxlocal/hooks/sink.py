@@ -16,6 +16,7 @@ import msgspec
 
 from cxlocal.errors import Trouble
 from cxlocal.extras import how_to_install
+from cxlocal.hooks.with_table import Options
 from cxlocal.processes.start import run_captured
 
 API = 1
@@ -140,7 +141,7 @@ class Sink:
     takes: ClassVar[frozenset[str]]
     """Of events, logs, metrics, spans."""
 
-    class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    class Options(Options, frozen=True):
         """What may stand in ``with``."""
 
     def __init__(

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from cxlocal.hooks.with_table import Options
 from cxlocal.values import Protocol
 
 VERBS = (
@@ -329,7 +330,7 @@ class Tool:
     api: ClassVar[int] = API
     title: ClassVar[str] = ""
 
-    class Options(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    class Options(Options, frozen=True):
         """The ``with`` table of a stage that uses this tool."""
 
     secrets: ClassVar[tuple[str, ...]] = ()

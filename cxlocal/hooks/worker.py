@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -98,12 +99,18 @@ def _carry_out(request: dict[str, Any], link: Link) -> dict[str, Any]:
 def _look(request: dict[str, Any]) -> dict[str, Any]:
     """What one plugin is and whether it can be loaded (``cxlocal.hooks.look``)."""
     from cxlocal.hooks.manager import load
+    from cxlocal.hooks.registered import gives
 
-    manager = load({"CXLOCAL_LOAD_PLUGINS": request["look"]}, warn=lambda text: None)
+    name = request["look"]
+    manager = load({"CXLOCAL_LOAD_PLUGINS": name}, warn=lambda text: None)
     if request["folder"]:
-        row = manager.load_own(Path(request["folder"]), request["trusted"], request["look"])
-        return {"result": row._asdict()}
-    return {"result": manager.load_installed(request["look"])._asdict()}
+        manager.load_own(Path(request["folder"]), request["trusted"], name)
+    else:
+        manager.load_installed(name)
+    with suppress(Trouble):  # a plugin of a project that registers nonsense: the row says it
+        given = gives(manager).get(name, ())
+        return {"result": manager.row(name)._replace(gives=given)._asdict()}
+    return {"result": manager.row(name)._asdict()}
 
 
 def _sendable(answer: dict[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from collections.abc import Generator
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
 from cxlocal.events.document import Draft
-from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.messages import Fields
+from cxlocal.hooks.registered import find_tool
 from cxlocal.hooks.tool_worker import ToolOutcome, ToolRequest, ToolWorker
 from cxlocal.plan.placeholders import Values, resolve_options
 from cxlocal.plan.types import Environment, Stage

@@ -7,7 +7,7 @@ from typing import Any
 
 from cxlocal.config.agreement import secrets_agreed
 from cxlocal.errors import Refused, UsageError
-from cxlocal.hooks.manager import find_tool
+from cxlocal.hooks.registered import find_tool
 from cxlocal.hooks.tool import Observed, verbs_of
 from cxlocal.plan.types import Stage
 from cxlocal.private import make_folder

@@ -11,8 +11,9 @@ from typing import Any
 from cxlocal.address import own_credentials
 from cxlocal.domain import Outcome, path_part
 from cxlocal.errors import CxError, Trouble
-from cxlocal.hooks.manager import Manager, find_tool
+from cxlocal.hooks.manager import Manager
 from cxlocal.hooks.messages import Fields
+from cxlocal.hooks.registered import find_tool
 from cxlocal.hooks.tool import EnvironmentRef, Tool, verbs_of
 from cxlocal.hooks.tool_worker import ToolRequest, ToolWorker
 from cxlocal.journal.file import Journal

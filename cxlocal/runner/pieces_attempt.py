@@ -124,14 +124,14 @@ class Surroundings(NamedTuple):
         """
         from cxlocal.config.load import read
         from cxlocal.hooks.manager import load
-        from cxlocal.hooks.reading import readers_of
+        from cxlocal.hooks.registered import readers
 
         project = self.find_project()
         block = () if project is None else read(str(project / "cx.toml")).plugins.block
         manager = load(self.environ, block=block, no=self.blocked, warn=warn)
         if project is not None and home is not None:
             manager.add_project(project, home)
-        return readers_of(manager)
+        return readers(manager)
 
 
 class PieceAttempt:

@@ -17,7 +17,7 @@ from cxlocal.errors import Conflict, CxError, NotSignedIn, Refused, Trouble, Usa
 from cxlocal.events.publications import Publication, publication_withdrawn
 from cxlocal.exchange.standing import require as require_right
 from cxlocal.exchange.store import Store
-from cxlocal.hooks.manager import find_tool
+from cxlocal.hooks.registered import find_tool
 from cxlocal.hooks.tool import Withdrawn, verbs_of
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up

@@ -16,7 +16,8 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.exchange.standing import require
 from cxlocal.exchange.store import Store
-from cxlocal.hooks.manager import Manager, find_tool
+from cxlocal.hooks.manager import Manager
+from cxlocal.hooks.registered import find_tool
 from cxlocal.hooks.tool import verbs_of
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up

@@ -14,9 +14,9 @@ from typing import Any
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import Trouble
-from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.options import check_options
+from cxlocal.hooks.registered import find_tool
 from cxlocal.hooks.tool import ArtifactRef, Tool, verbs_of
 from cxlocal.hooks.tool_worker import ToolOutcome, ToolRequest, ToolWorker
 from cxlocal.plan.components import components_in

@@ -16,9 +16,9 @@ from cxlocal.errors import ConfigError, Refused, UsageError
 from cxlocal.exchange import journals
 from cxlocal.exchange import open as opening
 from cxlocal.exchange.contact import refuse_elsewhere
-from cxlocal.hooks.manager import Manager, find_tool, load
+from cxlocal.hooks.manager import Manager, load
 from cxlocal.hooks.place import Place
-from cxlocal.hooks.reading import readers_of
+from cxlocal.hooks.registered import find_tool, readers, schemes, stores
 from cxlocal.hooks.trust import FOLDER, ProjectPlugins, as_project
 from cxlocal.numbers.schemes import Scheme, scheme_named
 from cxlocal.revision.repository import (
@@ -200,8 +200,8 @@ def lender_finder(source: Source, machine: Machine) -> Callable[[], Lender] | No
 
 
 def _access(source: Source, machine: Machine) -> opening.Access:
-    stores = source.manager.stores()
-    return opening.Access(source.settings, stores, machine.home, machine.environ, machine.root)
+    known = stores(source.manager)
+    return opening.Access(source.settings, known, machine.home, machine.environ, machine.root)
 
 
 def make_plan(machine: Machine, source: Source, folder: Path | None) -> Plan:
@@ -249,10 +249,7 @@ def plugins_of_revision(source: Source, root: Path) -> ProjectPlugins:
 
 def find_scheme(manager: Manager, plan: Plan) -> Scheme:
     """The version scheme of a plan, ours or a plugin's. Raises ConfigError."""
-    further = [
-        scheme for _, found in manager.each("cxlocal_register_version_schemes") for scheme in found
-    ]
-    return scheme_named(plan.version.scheme, further)
+    return scheme_named(plan.version.scheme, schemes(manager).values())
 
 
 def today(clock: Clock) -> tuple[int, int, int]:
@@ -266,16 +263,16 @@ def find_readers(manager: Manager, plan: Plan) -> dict[str, ReportReader]:
     wanted = {rule.format: stage.name for stage in plan.stages for rule in stage.reports}
     if not wanted and not any(stage.tool for stage in plan.stages):
         return {}
-    readers = readers_of(manager)
+    known = readers(manager)
     for form, stage in wanted.items():
-        if form not in readers:
+        if form not in known:
             raise ConfigError(
                 f"stage {stage}: nobody reads reports of the format {form!r}",
-                why=f"there are readers for {', '.join(sorted(readers)) or 'nothing'}",
+                why=f"there are readers for {', '.join(sorted(known)) or 'nothing'}",
                 hint="correct 'reports', or install a plugin that reads it",
                 name="no-report-reader",
             )
-    return readers
+    return known
 
 
 def find_secrets(

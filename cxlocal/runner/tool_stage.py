@@ -8,9 +8,9 @@ from typing import Any
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
-from cxlocal.hooks.manager import find_tool
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.options import check_options
+from cxlocal.hooks.registered import find_tool
 from cxlocal.hooks.tool import Deployed, Done, Previous, Tool
 from cxlocal.hooks.tool_worker import ToolOutcome, ToolRequest, ToolWorker
 from cxlocal.plan.placeholders import resolve_options

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from cxlocal.config.types import SecretSource
 from cxlocal.errors import ConfigError, CxError
 from cxlocal.exchange.breaker import forget_failure, remember_failure, why_resting
+from cxlocal.hooks import registered
 from cxlocal.hooks.messages import dump, load, module_path, reference
 from cxlocal.hooks.options import check_options
 from cxlocal.hooks.sink import Sink
@@ -41,7 +42,6 @@ COMMAND_SECONDS = 60.0
 """The same for a person who says ``sync``."""
 _KILL_SECONDS = 0.3
 _WORKER = Path(__file__).with_name("worker.py")
-_HOOK = "cxlocal_register_sinks"
 
 
 class Delivered(NamedTuple):
@@ -110,7 +110,7 @@ def _deliver(
     began = journal.clock.monotonic()
     done: list[Delivered] = []
     asked: list[tuple[Target, dict[str, Any]]] = []
-    classes = sink_classes(around.manager)
+    classes = registered.sinks(around.manager)
     for one in active:
         resting = why_resting(journal, remembered(one)) if use_breaker else ""
         if resting:
@@ -134,15 +134,6 @@ def _deliver(
             forget_failure(journal, remembered(one))
         done.append(Delivered(one, *found))
     return done
-
-
-def sink_classes(manager: Manager) -> dict[str, type[Sink]]:
-    """The sinks there are, by the scheme of their addresses; of two the shipped one counts."""
-    found: dict[str, type[Sink]] = {}
-    for _, classes in manager.each(_HOOK):
-        for one in classes:
-            found |= {scheme: one for scheme in one.schemes}
-    return found
 
 
 def _request(around: Around, target: Target, classes: Mapping[str, type[Sink]]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import pytest
 from cxlocal.clock import SystemClock, SystemIds
 from cxlocal.domain import Outcome
 from cxlocal.errors import ConfigError
-from cxlocal.hooks.checks import check_tool
+from cxlocal.hooks.class_checks import check_tool
 from cxlocal.hooks.context import Ran
 from cxlocal.hooks.options import check_options
 from cxlocal.hooks.tool import ArtifactRef, Done, Observed, Tool, verbs_of

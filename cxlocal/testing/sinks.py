@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from cxlocal.hooks.checks import check_sink
+from cxlocal.hooks.class_checks import check_sink
 from cxlocal.hooks.options import check_options
 from cxlocal.hooks.sink import (
     EventRecord,

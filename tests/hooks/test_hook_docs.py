@@ -19,9 +19,10 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import ConfigError
 from cxlocal.hooks import specs, trust
 from cxlocal.hooks.context import run_tool_here
-from cxlocal.hooks.manager import find_tool, load
+from cxlocal.hooks.manager import load
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.options import check_options
+from cxlocal.hooks.registered import find_tool
 from cxlocal.hooks.tool import Done
 
 ROOT = Path(__file__).resolve().parents[2]

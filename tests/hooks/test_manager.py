@@ -11,74 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plugin_site import HEAD, TOOL, Seen, install
 
 from cxlocal.errors import ConfigError, Refused
-from cxlocal.hooks import calls, manager
+from cxlocal.hooks import calls, manager, registered
+from cxlocal.hooks.checks import RESULT_CHECKS
 from cxlocal.hooks.found import SHIPPED, entry_points, installed
 from cxlocal.hooks.implementations import check_hooks, hook_names
 from cxlocal.hooks.load import imported
 from cxlocal.hooks.plugin_row import LeftOut
 from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageResult, StageView
 
-HEAD = """
-from cxlocal.hooks.specs import hookimpl
-from cxlocal.hooks.tool import Done, Tool
-
-"""
-TOOL = (
-    HEAD
-    + """
-class {kind}(Tool):
-    name = "{name}"
-    def build(self, ctx):
-        return Done()
-
-@hookimpl
-def cxlocal_register_tools():
-    return [{kind}]
-"""
-)
 VIEW = StageView("shop", "1.0", "run", "unit", 1, "pytest", "test", "", "now", {})
 QUESTION = GateQuestion("deploy", "shop", "1.0", "run", "production", "", None, {})
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder on our own module path."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    return folder
-
-
-def install(site: Path, name: str, code: str, *, target: str = "") -> None:
-    """A distribution ``cxlocal-NAME`` with one module of a name of its own."""
-    module = f"plugin_{site.parent.name}_{name}".replace("-", "_")
-    metadata = site / f"cxlocal_{name.replace('-', '_')}-1.2.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: cxlocal-{name}\nVersion: 1.2")
-    (metadata / "entry_points.txt").write_text(
-        f"[console_scripts]\nx = y\n\n[cxlocal]\n{name} = {target or module}\n"
-    )
-    (site / f"{module}.py").write_text(code)
-
-
-class Seen:
-    """A manager with what it warned of."""
-
-    def __init__(self, environ: dict[str, str] | None = None, **options: Any) -> None:
-        self.warnings: list[str] = []
-        self.manager = manager.load(environ or {}, warn=self.warnings.append, **options)
-
-    def row(self, name: str) -> manager.PluginRow:
-        return {row.name: row for row in self.manager.rows}[name]
 
 
 def test_a_plugin_brings_a_tool(site: Path) -> None:
     install(site, "good", TOOL.format(kind="Good", name="good-tool"))
     seen = Seen()
     assert seen.row("good").state == "loaded"
-    tool = manager.find_tool(seen.manager, "good-tool")
+    tool = registered.find_tool(seen.manager, "good-tool")
     assert tool.name == "good-tool" and seen.warnings == []
     row = seen.row("good")
     assert (row.distribution, row.version, row.origin) == ("cxlocal-good", "1.2", "installed")
@@ -118,8 +70,8 @@ def test_a_mistake_is_named_warned_of_once_and_stops_nothing(site: Path, name: s
     install(site, name, code)
     install(site, "good", TOOL.format(kind="Good", name="good-tool"))
     seen = Seen()
-    assert "good-tool" in manager.tools(seen.manager)
-    manager.tools(seen.manager)
+    assert "good-tool" in registered.tools(seen.manager)
+    registered.tools(seen.manager)
     row = seen.row(name)
     assert row.state == "broken" and words in row.error
     (warning,) = seen.warnings
@@ -127,75 +79,7 @@ def test_a_mistake_is_named_warned_of_once_and_stops_nothing(site: Path, name: s
     if "def cxlocal_" in code:
         assert "hook cxlocal_" in row.error and ".py" in row.error
     with pytest.raises(ConfigError, match="is broken"):
-        manager.tools(Seen({"CXLOCAL_STRICT_PLUGINS": "1"}).manager)
-
-
-REGISTER = HEAD + "@hookimpl\ndef cxlocal_register_tools():\n    return {}\n"
-NONSENSE = {
-    "a number": ("42", "must return a list of tool classes, not 42"),
-    "a text": ("'tool'", "must return a list of tool classes"),
-    "no classes": ("[1]", "derived from cxlocal.hooks.tool.Tool, not 1"),
-    "an instance": ("[Tool()]", "derived from cxlocal.hooks.tool.Tool"),
-    "no name": ("[type('T', (Tool,), {'build': print})]", ".name must be a word"),
-    "bad name": ("[type('T', (Tool,), {'name': 'A B', 'build': print})]", "not 'A B'"),
-    "other api": ("[type('T', (Tool,), {'name': 't', 'api': 3})]", "interface 3, this cxlocal has"),
-    "no verbs": ("[type('T', (Tool,), {'name': 't'})]", "tool t has no verb"),
-    "options": ("[type('T', (Tool,), {'name': 't', 'Options': dict})]", "must be a msgspec.Struct"),
-    "secrets": ("[type('T', (Tool,), {'name': 't', 'secrets': 'TOKEN'})]", "tuple of names"),
-    "hidden": ("[type('T', (Tool,), {'name': 't', 'build': lambda s, c: 1})]", "at the top of"),
-    "raising": ("[][1]", "IndexError"),
-    "generator": ("(1 // 0 for _ in 'x')", "ZeroDivisionError"),
-}
-
-
-@pytest.mark.parametrize("name", NONSENSE)
-def test_nonsense_registrations(site: Path, name: str) -> None:
-    expression, words = NONSENSE[name]
-    install(site, "nonsense", REGISTER.format(expression))
-    seen = Seen()
-    assert (
-        manager.tools(seen.manager).keys()
-        == manager.tools(Seen({"CXLOCAL_LOAD_PLUGINS": ""}).manager).keys()
-    )
-    row = seen.row("nonsense")
-    assert row.state == "broken" and words in row.error
-    assert "hook cxlocal_register_tools in " in row.error and row.file in row.error
-
-
-@pytest.mark.parametrize(
-    ("method", "words"),
-    [
-        ("async def build(self, ctx): pass", "is async: a verb is a plain method"),
-        ("def biuld(self, ctx): pass", "is no verb: did you mean 'build'?"),
-    ],
-)
-def test_verbs_that_would_never_run(site: Path, method: str, words: str) -> None:
-    code = f"class T(Tool):\n    name = 't'\n    {method}\n"
-    install(site, "verbs", HEAD + code + "@hookimpl\ndef cxlocal_register_tools(): return [T]\n")
-    assert words in _broken(Seen(), "verbs")
-
-
-def _broken(seen: Seen, name: str) -> str:
-    manager.tools(seen.manager)
-    assert seen.row(name).state == "broken"
-    return seen.row(name).error
-
-
-OTHER_HOOKS = {
-    "cxlocal_register_stores": ("[]", "mapping of URL scheme"),
-    "cxlocal_register_report_readers": ("[1]", "needs a 'format'"),
-    "cxlocal_register_version_schemes": ("[1]", "needs a 'name'"),
-    "cxlocal_register_sinks": ("[1]", "a class derived from cxlocal.hooks.sink.Sink"),
-}
-
-
-@pytest.mark.parametrize("hook", OTHER_HOOKS)
-def test_nonsense_in_other_hooks(site: Path, hook: str) -> None:
-    answer, words = OTHER_HOOKS[hook]
-    install(site, "other", HEAD + f"@hookimpl\ndef {hook}(): return {answer}\n")
-    seen = Seen()
-    assert not [one for one in seen.manager.each(hook) if one[0] == "other"]
-    assert words in seen.row("other").error
+        registered.tools(Seen({"CXLOCAL_STRICT_PLUGINS": "1"}).manager)
 
 
 def test_the_first_answer_wins_and_a_wrong_one_does_not_count(site: Path) -> None:
@@ -209,17 +93,6 @@ def test_the_first_answer_wins_and_a_wrong_one_does_not_count(site: Path) -> Non
     assert "must return str or None, not 42" in seen.row("three").error
 
 
-def test_two_tools_of_one_name(site: Path) -> None:
-    install(site, "aaa", TOOL.format(kind="One", name="same"))
-    install(site, "bbb", TOOL.format(kind="Two", name="same"))
-    seen = Seen()
-    assert manager.find_tool(seen.manager, "same").__name__ == "One"
-    row = seen.row("bbb")
-    assert row.state == "broken" and "a tool named 'same' is already there" in row.error
-    assert seen.row("aaa").file in row.error and row.file in row.error
-    assert manager.find_tool(Seen(no=["aaa"]).manager, "same").__name__ == "Two"
-
-
 def test_leaving_plugins_out(site: Path) -> None:
     install(site, "good", TOOL.format(kind="Good", name="good-tool"))
     for seen in (
@@ -229,16 +102,16 @@ def test_leaving_plugins_out(site: Path) -> None:
         Seen({"CXLOCAL_LOAD_PLUGINS": "others, more"}),
     ):
         with pytest.raises(ConfigError) as caught:
-            manager.find_tool(seen.manager, "good-tool")
+            registered.find_tool(seen.manager, "good-tool")
         assert "good (blocked)" in caught.value.why
         assert seen.row("good").state == "blocked" and seen.warnings == []
-    assert manager.find_tool(Seen({"CXLOCAL_LOAD_PLUGINS": "good"}).manager, "good-tool")
+    assert registered.find_tool(Seen({"CXLOCAL_LOAD_PLUGINS": "good"}).manager, "good-tool")
 
 
 def test_recovery_commands_load_shipped_ones_only(site: Path) -> None:
     install(site, "wrecked", "raise RuntimeError")
     seen = Seen(shipped_only=True)
-    manager.tools(seen.manager)
+    registered.tools(seen.manager)
     assert seen.row("wrecked").state == "not loaded" and seen.warnings == []
 
 
@@ -246,7 +119,7 @@ def test_a_tool_nobody_has(site: Path) -> None:
     install(site, "good", TOOL.format(kind="Good", name="good-tool"))
     install(site, "wrecked", "raise RuntimeError")
     with pytest.raises(ConfigError) as caught:
-        manager.find_tool(Seen().manager, "god-tool")
+        registered.find_tool(Seen().manager, "god-tool")
     assert "did you mean 'good-tool'?" in caught.value.hint
     assert "wrecked (broken)" in caught.value.why
 
@@ -266,7 +139,7 @@ def test_a_hanging_plugin_is_interrupted(site: Path, monkeypatch: pytest.MonkeyP
     before = signal.getitimer(signal.ITIMER_REAL)[0]
     began = time.monotonic()
     seen = Seen()
-    manager.tools(seen.manager)
+    registered.tools(seen.manager)
     assert time.monotonic() - began < 5
     assert "no answer within" in seen.row("sleeper").error
     assert "no answer within" in seen.row("stubborn").error
@@ -469,7 +342,7 @@ def test_one_name_in_two_distributions(site: Path) -> None:
     (twin / "entry_points.txt").write_text("[cxlocal]\ngood = whatever\n")
     seen = Seen()
     assert "zz-other" in seen.warnings[0] and "has a plugin of that name" in seen.warnings[0]
-    assert manager.find_tool(seen.manager, "good-tool")
+    assert registered.find_tool(seen.manager, "good-tool")
 
 
 def test_reading_entry_points() -> None:
@@ -487,8 +360,9 @@ def test_the_table_of_shipped_plugins_is_right() -> None:
 
 def test_shipped_plugins_load_without_a_word() -> None:
     seen = Seen({"CXLOCAL_STRICT_PLUGINS": "1", "CXLOCAL_LOAD_PLUGINS": ""})
-    for name in ("tools", "stores", "report_readers", "version_schemes", "sinks"):
-        seen.manager.each(f"cxlocal_register_{name}")
+    for hook in registered.KINDS:
+        for _, answer in seen.manager.each(hook):
+            assert RESULT_CHECKS[hook](answer) == "", "what is shipped is not checked at work"
     assert {row.state for row in seen.manager.rows if row.origin == "shipped"} <= {"loaded"}
     assert seen.warnings == []
 
@@ -500,7 +374,9 @@ def test_the_command_survives_a_plugin_that_crashes_the_interpreter(
     install(site, "good", TOOL.format(kind="Good", name="good-tool"))
     install(site, "crash", "import os\nos.kill(os.getpid(), 11)\n")
     install(site, "chatty", "print('x' * 100000)\nimport os; os.write(1, b'{}\\n')\n")
-    install(site, "mistaken", REGISTER.format("[1]"))
+    wrong = HEAD + "@hookimpl\ndef cxlocal_register_tools():\n    return [1]\n"
+    install(site, "mistaken", wrong)
+    install(site, "same", TOOL.format(kind="Same", name="good-tool"))
     result = cx("plugins", "--json")
     assert result.code == 1, "two of them are broken"
     rows = {row["name"]: row for row in json.loads(result.out)}
@@ -508,8 +384,10 @@ def test_the_command_survives_a_plugin_that_crashes_the_interpreter(
     assert rows["crash"]["state"] == "broken" and "SIGSEGV" in rows["crash"]["error"]
     assert rows["chatty"]["state"] == "loaded"
     assert rows["mistaken"]["state"] == "broken" and "derived from" in rows["mistaken"]["error"]
+    assert rows["good"]["gives"] == ["tool good-tool"] and rows["junit"]["gives"]
+    assert "a tool good-tool is already there, from" in rows["same"]["error"]
     assert rows["good"].keys() == {
-        "name", "version", "origin", "state", "hooks", "distribution", "file", "error"
+        "name", "version", "origin", "state", "hooks", "distribution", "file", "error", "gives"
     }  # fmt: skip
     only = json.loads(cx("plugins", "--hook", "register_tools", "--json").out)
     assert "good" in {row["name"] for row in only} and "crash" not in {row["name"] for row in only}

@@ -11,7 +11,7 @@ import pytest
 from cxlocal.config.agreement import agree, read, remove, trusted
 from cxlocal.domain import Outcome
 from cxlocal.errors import ConfigError, CxError, Refused, Trouble
-from cxlocal.hooks import manager, trust
+from cxlocal.hooks import manager, registered, trust
 from cxlocal.hooks.context import run_tool_here
 from cxlocal.hooks.messages import Fields
 
@@ -66,7 +66,7 @@ def test_trusted_plugins_load_and_their_tools_work(
     plugins.add_project(project, home)
     row = next(row for row in plugins.rows if row.name == "own")
     assert (row.origin, row.state, row.hooks) == ("project", "loaded", ("cxlocal_register_tools",))
-    tool = manager.find_tool(plugins, "own")
+    tool = registered.find_tool(plugins, "own")
     (tmp_path / "scratch").mkdir()
     fields = Fields(checkout=project, scratch=tmp_path / "scratch")
     ran = run_tool_here(tool, "build", fields)
