@@ -65,9 +65,24 @@ def _health() -> Schema:
     return found
 
 
+def _blob() -> Schema:
+    digest = {"name": "digest", "in": "path", "required": True, "schema": DIGEST}
+    nothing = {wire.JSON_TYPE: {"schema": {"type": "object"}}}
+    return {
+        "put": _operation(
+            "put", "Keep a blob", nothing, (400, 403, 409, 413), body={wire.BYTES_TYPE: _BINARY},
+            parameters=(digest,),
+        ),
+        "get": _operation(
+            "get", "A blob by its SHA-256", {wire.BYTES_TYPE: _BINARY}, (400, 403, 404),
+            parameters=(digest,),
+        ),
+        "delete": _operation("drop", "Have a blob no more", nothing, (400, 403), parameters=(digest,)),
+    }  # fmt: skip
+
+
 def describe() -> Schema:
     """The description as an OpenAPI 3.1 document."""
-    digest = {"name": "digest", "in": "path", "required": True, "schema": DIGEST}
     return {
         "openapi": "3.1.0",
         "info": _ABOUT,
@@ -81,20 +96,7 @@ def describe() -> Schema:
                 "missing", "Which blobs the store lacks", _content("Missing"), (400, 413),
                 body=_content("Digests"),
             )},
-            wire.BLOB + "{digest}": {
-                "put": _operation(
-                    "put", "Keep a blob", {wire.JSON_TYPE: {"schema": {"type": "object"}}},
-                    (400, 403, 409, 413), body={wire.BYTES_TYPE: _BINARY}, parameters=(digest,),
-                ),
-                "get": _operation(
-                    "get", "A blob by its SHA-256", {wire.BYTES_TYPE: _BINARY}, (400, 403, 404),
-                    parameters=(digest,),
-                ),
-                "delete": _operation(
-                    "drop", "Have a blob no more", {wire.JSON_TYPE: {"schema": {"type": "object"}}},
-                    (400, 403), parameters=(digest,),
-                ),
-            },
+            wire.BLOB + "{digest}": _blob(),
             wire.HEALTH: {"get": _health()},
             wire.METRICS: {"get": _operation(
                 "metrics", "The same and more, for Prometheus",
