@@ -32,7 +32,7 @@ from cxlocal.projection.stage_tables import (
 )
 from cxlocal.projection.turn_tables import TURN
 
-PROJECTION_VERSION = 17
+PROJECTION_VERSION = 18
 """Raised whenever the same events would project differently or a view says something else; a newer
 binary then rebuilds."""
 
@@ -269,7 +269,7 @@ TABLES: dict[str, Table] = {
         outcome TEXT ended | failed, cancelled, cut off or refused; empty under way and after success.
         why TEXT ended | Why.
         ended_at TEXT ended | When that was recorded (UTC).
-        settled INTEGER - | 1 when it came to run there or something was deployed since, 0 when not.
+        settled INTEGER - | 1 when it came to run there and was not refused, or something was deployed since; 0 when not.
         """,
     ),
     "deployment_replaces": Table(
