@@ -285,6 +285,13 @@ class Environment(Table, frozen=True, kw_only=True):
     uri: Annotated[str, says("Where the environment answers, given to stages.")] = ""
     secrets: Annotated[Names, says("Secrets given to that tool, and to those of components.")] = []
     components: dict[str, Difference] = {}
+    check: Annotated[
+        str,
+        says(
+            "A command that must succeed once components serve here, or those before them serve again; it"
+            " finds `CXLOCAL_ENVIRONMENT_URI`."
+        ),
+    ] = ""
     expires: Annotated[
         Duration | None,
         says(

@@ -307,6 +307,11 @@ def _environment(
     lasting = one.lifetime == "lasting"
     if one.secrets and one.tool is None and not source.components:
         raise problem(where, "secrets are given to the tool, and there is none", key="secrets")
+    if one.check and not source.components:
+        raise problem(
+            where, "check judges components, and there are none",
+            hint="write it as a stage that needs the one that deploys here", key="check",
+        )  # fmt: skip
     return plan.Environment(
         components=resolve_differences(source, name, one, file) or UNSET,
         name=name,
@@ -318,6 +323,7 @@ def _environment(
         options=one.options,
         uri=one.uri,
         secrets=tuple(one.secrets),
+        check=one.check or UNSET,
         timeout_seconds=_seconds(source.defaults.timeout, Where(file, "defaults")),
         expires_seconds=UNSET if one.expires is None else _seconds(one.expires, where, "expires"),
     )

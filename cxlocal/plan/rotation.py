@@ -29,6 +29,8 @@ class Phase(StrEnum):
     """Before the cutover, and it is not to come to it."""
     SETTLING = "settling"
     """After the cutover."""
+    RETURNING = "returning"
+    """After the cutover, and the environment does not agree with it: the old ones serve again."""
 
 
 class Deed(StrEnum):
@@ -45,7 +47,9 @@ class Deed(StrEnum):
     HOLD = "hold"
     """Wait with these weights, then check again."""
     CUTOVER = "cutover"
-    """Record that the new ones serve: the commit point."""
+    """Record that the new ones serve: the commit point. On the way back from there: that the old ones do."""
+    JUDGE = "judge"
+    """Ask the environment whether all is well with what serves now."""
     DRAIN = "drain"
     """Wait until nothing is under way at one that gets nothing new."""
     REMOVE = "remove"
@@ -107,6 +111,10 @@ class Seen(NamedTuple):
     """The greatest turn that the store and the balancer tell of; 0 where neither answered."""
     held: int = 0
     """How many steps have been held, and were well."""
+    judged: bool | None = True
+    """After the cutover: whether the environment is well; None: it has not been asked."""
+    returned: bool = False
+    """The record says that the old ones serve again."""
     shared: bool = True
     """The cutover is known wherever the next turn is drawn. Where it is not, whoever draws that goes back
     to the old ones, so they stay."""
@@ -123,7 +131,9 @@ class Action(NamedTuple):
 def next_action(wanted: Wanted, resources: Sequence[Resource], seen: Seen, phase: Phase) -> Action:
     """The next action of a deployment for one component. ``resources`` are all of it that the record has
     and that exist, and those it has as gone that are seen nevertheless."""
-    ways = {Phase.RISING: _rise, Phase.FALLING: _fall, Phase.SETTLING: _settle}
+    ways = {
+        Phase.RISING: _rise, Phase.FALLING: _fall, Phase.SETTLING: _settle, Phase.RETURNING: _return,
+    }  # fmt: skip
     action = ways[phase](wanted, resources, seen)
     if action.deed in CHANGING and seen.turn > wanted.turn:
         return Action(Deed.STOP)
@@ -171,9 +181,23 @@ def _settle(wanted: Wanted, resources: Sequence[Resource], seen: Seen) -> Action
     turned = _turn(wanted, seen, shares(_serving(resources), (), FULL))
     if turned is not None:
         return turned
+    # The old ones are still there, so this is the last moment at which the way back is short.
+    if not seen.judged:
+        return Action(Deed.JUDGE if seen.judged is None else Deed.FAIL)
     if not seen.shared:
         return Action(Deed.DONE)
     return _clear((one for one in resources if not one.serves and not one.kept), seen)
+
+
+def _return(wanted: Wanted, resources: Sequence[Resource], seen: Seen) -> Action:
+    turned = _turn(wanted, seen, shares((), _serving(resources), 0))
+    if turned is not None:
+        return turned
+    if not seen.returned:
+        return Action(Deed.CUTOVER)
+    if not seen.shared:
+        return Action(Deed.DONE)
+    return _clear((one for one in resources if one.fresh or one.gone), seen)
 
 
 def _serving(resources: Sequence[Resource]) -> list[str]:

@@ -210,6 +210,8 @@ class Environment(Part, frozen=True, kw_only=True):
     ``EXPIRES_SECONDS`` says, and not written, so that plans that do not name it stay the same."""
     components: dict[str, Difference] | UnsetType = UNSET
     """What is different of components here; unset where nothing is."""
+    check: str | UnsetType = UNSET
+    """A command that judges what serves here; unset where there is none."""
 
     def instance(self, run: str) -> str:
         """Its id: its name, and the run's where it lives for one run only."""

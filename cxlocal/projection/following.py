@@ -16,7 +16,7 @@ _DEPLOYMENT = f"""
 _ATTEMPT = f"""
   UPDATE deployment_attempt SET settled = {_REPLACED.format(id="deployment_attempt.id")}
     OR EXISTS (SELECT 1 FROM deployment d WHERE d.id = deployment_attempt.id
-      AND d.deployed_at IS NOT NULL) WHERE id = {{id}};
+      AND d.deployed_at IS NOT NULL) AND outcome IS NULL WHERE id = {{id}};
 """
 _SHARED = """
   UPDATE version SET shared = version.number >= 0 AND EXISTS (SELECT 1 FROM version o
@@ -36,7 +36,8 @@ _FORMER = (
 )
 _RULES = {
     ("deployment", "deployed_at"): _DEPLOYMENT + _ATTEMPT,
-    ("deployment_attempt", "tried_at"): _ATTEMPT,
+    # One that came to run and was refused there has failed, too: nothing made up for it yet.
+    ("deployment_attempt", "tried_at, outcome"): _ATTEMPT,
     ("deployment_replaces", "since"): _DEPLOYMENT + _ATTEMPT,
     ("version", "used_at"): _SHARED,
     ("machine", "host"): _NAMED,

@@ -271,7 +271,7 @@ TABLES: dict[str, Table] = {
         outcome TEXT ended | failed, cancelled, cut off or refused; empty under way and after success.
         why TEXT ended | Why.
         ended_at TEXT ended | When that was recorded (UTC).
-        settled INTEGER - | 1 when it came to run there or something was deployed since, 0 when not.
+        settled INTEGER - | 1 when it came to run there and was not refused, or something was deployed since; 0 when not.
         """,
     ),
     "deployment_replaces": Table(

@@ -19,6 +19,7 @@ from cxlocal.runner import component_record as recorded
 from cxlocal.runner.admission import begin
 from cxlocal.runner.component_look import SERVING_SECONDS, Halt, Looked, Lookout
 from cxlocal.runner.component_rotation import Rotation, Stands
+from cxlocal.runner.component_way_back import WayBack
 from cxlocal.runner.payer import words_of
 from cxlocal.runner.resources import Made, record_gone
 from cxlocal.runner.site import Site
@@ -79,7 +80,7 @@ class Deployment:
         site.turn = granted or 1 + max([self._known, *fences])
         self._refuse_unknown_turn(max(fences, default=0))
         if site.work.repair:
-            self._former = self._shown()
+            self._former = self._lookout.shown(self.looked)
         elif site.work.back:
             self._former = yield from self._lookout.former(self.looked)
         names = ", ".join(one.name for one in self.mutable if site.can(one, "apply"))
@@ -125,36 +126,6 @@ class Deployment:
                     name="would-destroy",
                 )
 
-    def _shown(self) -> dict[str, tuple[Made, ...]]:
-        """The instances of the version that get traffic, by component: they are to be what serves. Raises
-        Refused where none does."""
-        site = self.site
-        there = recorded.of_components(site)
-        found: dict[str, tuple[Made, ...]] = {}
-        for one in self.replaced:
-            shown = self.looked.balancers.get(one.name)
-            mine = [each for each in there if each.component == one.name]
-            stands = [each for each in mine if each.id in self.looked.there.get(one.name, ())]
-            turned = {each.id for each in shown.resources if each.weight} if shown else set()
-            serving = [each for each in stands if each.id in turned] or [
-                each for each in stands if each.serves
-            ]
-            named = [each for each in serving if each.version == site.work.record.version]
-            if not named:
-                versions = sorted({each.version for each in serving if each.version})
-                raise Refused(
-                    f"no {one.name} of {site.work.record.version} serves in {site.environment.name}",
-                    why=f"what does is of {' and '.join(versions)}"
-                    if versions
-                    else "nothing there gets traffic",
-                    hint=f"cxlocal env repair {quoted(site.environment.name)} --live {quoted(versions[-1])}"
-                    if versions
-                    else f"cxlocal deploy VERSION --to {quoted(site.environment.name)}",
-                    name="not-live",
-                )
-            found[one.name] = tuple(named)
-        return found
-
     def _standing(self, component: Component) -> dict[str, Any]:
         """Id and handle of a mutable component that was made there."""
         one = recorded.standing_of(self.site, component)
@@ -173,6 +144,7 @@ class Deployment:
             self._id = site.work.record.open_deployment(site.stage_run)
         try:
             yield from self._rise()
+            before = WayBack(site, self.rotations)
             self._cut_over()
         except Refused:
             raise  # somebody else has the turn: whatever is to be done, they do
@@ -182,6 +154,12 @@ class Deployment:
         except (CxError, OSError) as error:
             problem = yield from self._fall()
             return Outcome.ERROR, "; ".join(one for one in (words_of(error), problem) if one)
+        try:
+            refused = yield from self._judge(before)
+        except CxError as problem:
+            refused = f"{site.environment.name} was not judged: {words_of(problem)}"
+        if refused:
+            return Outcome.FAILURE, refused
         yield from self._settle()
         if site.cancelled:
             return Outcome.CANCEL, f"{site.cancelled}, after the new ones served"
@@ -374,11 +352,62 @@ class Deployment:
             self._tell(one)
         return "; ".join(problems)
 
+    def _judge(self, before: WayBack) -> Generator[Launch, End, str]:
+        """Why the environment is not well with what serves now; empty when it is, or says nothing of it. Where
+        what served before still can, it serves again; the way back itself is judged, and stays."""
+        site, name = self.site, self.site.environment.name
+        if not site.environment.check or site.work.repair:
+            return ""
+        for one in self.rotations:
+            one.judged = None
+            yield from one.go(Phase.SETTLING, Deed.JUDGE)
+        why = yield from site.judge(self.uri or site.work.uri_of(site.environment))
+        for one in self.rotations:
+            one.judged = True
+        if not why or site.cancelled:
+            return ""
+        why = f"{name} is not well: {why}"
+        closed = yield from before.closed()
+        if self._former or closed:
+            words = (
+                f"and what served before is not either: {closed}"
+                if closed
+                else "after the way back"
+            )
+            return f"{why}; {site.work.record.version} serves on, {words}"
+        try:
+            yield from self._turn_back(before, why)
+        except CxError as problem:
+            return f"{why}; the way back was not to be had: {words_of(problem)}"
+        return f"{why}; {before.version or 'nothing'} serves again"
+
+    def _turn_back(self, before: WayBack, why: str) -> Generator[Launch, End, None]:
+        site = self.site
+        for one in self.rotations:
+            one.turn_back()
+            yield from one.go(Phase.RETURNING, Deed.CUTOVER)
+        site.work.check_turn(site.stage)
+        before.record(self._id, why)
+        names = ", ".join(one.name for one in self.mutable if site.can(one, "apply"))
+        if names:
+            site.work.voice.note(f"what was changed in place stays as it is: {names}")
+        shared = self._shared()
+        for one in self.rotations:
+            one.returned = True
+            yield from one.go(
+                Phase.RETURNING, *(WEIGHTS_BACK if site.cancelled else ()), shared=shared
+            )
+            self._tell(one)
+
+    def _shared(self) -> bool:
+        """Whether others know of what was recorded."""
+        door = self.site.work.doors.get(self.site.environment.name)
+        return door is None or door.turns is None or door.turns.learn()
+
     def _settle(self) -> Generator[Launch, End, None]:
         """Drain the old ones and take away those that nobody keeps, as soon as others know of the cutover."""
         site = self.site
-        door = site.work.doors.get(site.environment.name)
-        shared = door is None or door.turns is None or door.turns.learn()
+        shared = self._shared()
         for one in self.rotations:
             try:
                 yield from one.go(Phase.SETTLING, shared=shared)

@@ -152,6 +152,36 @@ class Lookout:
             former[one.name] = tuple(idle)
         return former
 
+    def shown(self, looked: Looked) -> dict[str, tuple[Made, ...]]:
+        """The instances of the version that get traffic, by component: they are to be what serves. Raises
+        Refused where none does."""
+        site = self.site
+        there = recorded.of_components(site)
+        found: dict[str, tuple[Made, ...]] = {}
+        for one in self.replaced:
+            shown = looked.balancers.get(one.name)
+            mine = [each for each in there if each.component == one.name]
+            stands = [each for each in mine if each.id in looked.there.get(one.name, ())]
+            turned = {each.id for each in shown.resources if each.weight} if shown else set()
+            serving = [each for each in stands if each.id in turned] or [
+                each for each in stands if each.serves
+            ]
+            named = [each for each in serving if each.version == site.work.record.version]
+            if not named:
+                versions = sorted({each.version for each in serving if each.version})
+                raise Refused(
+                    f"no {one.name} of {site.work.record.version} serves in {site.environment.name}",
+                    why=f"what does is of {' and '.join(versions)}"
+                    if versions
+                    else "nothing there gets traffic",
+                    hint=f"cxlocal env repair {quoted(site.environment.name)} --live {quoted(versions[-1])}"
+                    if versions
+                    else f"cxlocal deploy VERSION --to {quoted(site.environment.name)}",
+                    name="not-live",
+                )
+            found[one.name] = tuple(named)
+        return found
+
 
 def what_serves(site: Site) -> Generator[Launch, End, Observed | None]:
     """What an environment says it runs: the versions of the instances that get traffic, or that the record has as

@@ -70,7 +70,7 @@ def intend(
     about to be made. Each with its host."""
     record = site.work.record
     hosts = component.hosts or ("",)
-    found = [(_new_id(site), hosts[at % len(hosts)]) for at in range(count)]
+    found = [(new_id(site), hosts[at % len(hosts)]) for at in range(count)]
     record.record(
         *(
             run_intended(record.ref, _intent(site, component, one, host, verb, deployment))
@@ -81,7 +81,8 @@ def intend(
     return found
 
 
-def _new_id(site: Site) -> str:
+def new_id(site: Site) -> str:
+    """An id for what is made or recorded next."""
     return mark_id(site.work.record.journal.ids.uuid(), site.work.plan.deliverable)
 
 
@@ -168,7 +169,7 @@ def record_cutover(
             actor=record.actor,
             kind=work.deployment_kind,
             reason=work.deployment_reason,
-            deployment=first if first and not turned else _new_id(site),
+            deployment=first if first and not turned else new_id(site),
             also_replaces=leaving if not turned else (),
         )
         drafts += made if not turned else made[-1:]

@@ -34,6 +34,8 @@ from cxlocal.values import NamedTuple
 
 DEEDS_MAX = 10_000
 """More of them in one go are no way to an end."""
+BACK = (Phase.FALLING, Phase.RETURNING)
+"""What a signal does not keep from turning the weights."""
 NEAR = 0.02
 """How far what a balancer shows may be from what was wanted: it may know whole numbers up to 256 only."""
 
@@ -87,6 +89,10 @@ class Rotation:
         self._held = 0
         self.served = False
         """The new ones serve, by the record."""
+        self.judged: bool | None = True
+        """Whether the environment is well with them; None: it is still to be asked."""
+        self.returned = False
+        """The old ones serve again, by the record."""
 
     def see(self, found: Observed | None) -> None:
         """What the balancer shows; None where it cannot be asked, so its weights are set anew."""
@@ -95,6 +101,10 @@ class Rotation:
         self._weights = {one.id: one.weight for one in found.resources if one.weight}
         self._fence = found.turn
         self._busy |= set(self._weights)
+
+    def turn_back(self) -> None:
+        """From now on the old ones are to serve again, and the new ones to go."""
+        self.served, self.judged = False, False
 
     @property
     def fence(self) -> int:
@@ -115,7 +125,7 @@ class Rotation:
             yield from self._do(action, phase)
             if self.problem and phase == Phase.RISING:
                 return Deed.FAIL
-            if self.site.cancelled and phase != Phase.FALLING:
+            if self.site.cancelled and phase not in BACK:
                 return Deed.FAIL
         raise AssertionError(f"{self.component.name} comes to no end")
 
@@ -129,7 +139,7 @@ class Rotation:
     def _asked(self, phase: Phase, *, shared: bool) -> Action:
         seen = Seen(
             frozenset(self._running), self._well, self._weights, frozenset(self._busy), self._fence,
-            0, self._held, shared,
+            0, self._held, self.judged, self.returned, shared,
         )  # fmt: skip
         return next_action(self._wanted, self._resources(phase), seen, phase)
 
@@ -137,7 +147,7 @@ class Rotation:
         stands = self.stands
         old_serves = not self.served
         # Those that are to serve again were there before: on the way back they stay as they were.
-        fresh_stays = phase == Phase.FALLING
+        fresh_stays = phase in BACK
         found = [
             Resource(
                 one, fresh=not (made and fresh_stays), serves=self.served,
@@ -160,7 +170,7 @@ class Rotation:
             if one.id not in self.fresh
         ]
         return found + [
-            Resource(one.id, fresh=phase == Phase.FALLING, gone=one.id in self._gone)
+            Resource(one.id, fresh=phase in BACK, gone=one.id in self._gone)
             for one in stands.left
             if one.id not in self._gone
         ]
@@ -191,7 +201,7 @@ class Rotation:
         elif action.deed == Deed.CHECK:
             yield from self._check(action.resource)
         elif action.deed == Deed.ROTATE:
-            yield from self._rotate(action.weights, hurried=phase == Phase.FALLING)
+            yield from self._rotate(action.weights, hurried=phase in BACK)
         elif action.deed == Deed.HOLD:
             yield from self._hold()
         elif action.deed == Deed.DRAIN:

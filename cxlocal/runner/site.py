@@ -222,8 +222,23 @@ class Site:
         argv = shell(component.check)
         return (yield from self._judged(component, argv, told, component.timeout_seconds))
 
+    def judge(self, uri: str) -> Generator[Launch, End, str]:
+        """Why the environment's own ``check`` does not agree with what serves at ``uri``; empty when it does."""
+        check, environment = self.environment.check, self.environment
+        if not check:
+            return ""
+        told = {
+            "CXLOCAL_ENVIRONMENT_URI": uri,
+            **{name: self.work.secrets[name] for name in environment.secrets},
+        }
+        return (yield from self._judged(None, shell(check), told, environment.timeout_seconds))
+
     def _judged(
-        self, component: Component, argv: Sequence[str], told: Mapping[str, str], limit: float
+        self,
+        component: Component | None,
+        argv: Sequence[str],
+        told: Mapping[str, str],
+        limit: float,
     ) -> Generator[Launch, End, str]:
         heard = Heard(self.log)
 
@@ -254,9 +269,10 @@ class Site:
             self.cancelled = end.words
         return end
 
-    def _surroundings(self, component: Component) -> dict[str, str]:
+    def _surroundings(self, component: Component | None) -> dict[str, str]:
         work, stage = self.work, self.stage
+        pass_env = stage.pass_env if component is None else component.pass_env
         variables = {
             **self._variables, **work.variables(stage), **work.mark_in(self.environment),
         }  # fmt: skip
-        return stage_environment(work.environ, pass_env=component.pass_env, extra=variables)
+        return stage_environment(work.environ, pass_env=pass_env, extra=variables)

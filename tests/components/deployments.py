@@ -50,6 +50,7 @@ name = "shop"
 build = { command = "true", produces = { app = "app.txt" } }
 live = { kind = "deploy", environment = "production", needs = ["build"] }
 [environments.production]
+check = "true"
 [components.db]
 mutable = true
 tool = "toy"
@@ -208,6 +209,10 @@ class ToySite(Site):
             return f"{component.name} does not answer"
         return ""
 
+    def judge(self, uri: str) -> Any:
+        fault = yield from self._stop("production check", "before")
+        return "" if fault is None else "it says no"
+
     def payer(self) -> Any:
         return SimpleNamespace(take_away=self._take_away)
 
@@ -322,13 +327,17 @@ def run(
         return problem.name
 
 
-def moments(world: World, version: str) -> list[Moment]:
-    """Every moment of a deployment that meets no fault."""
+REFUSED = Moment("production check", "before", 1)
+"""Where the environment is asked, after the cutover."""
+
+
+def moments(world: World, version: str, *, refused: bool = False) -> list[Moment]:
+    """Every moment of a deployment that meets no fault, or is refused by the environment alone."""
     found: list[Moment] = []
 
     def note(moment: Moment) -> Faults:
         found.append(moment)
-        return None
+        return "failure" if refused and moment == REFUSED else None
 
-    assert run(world.machines[0].deploy(version), note) == "success"
+    assert run(world.machines[0].deploy(version), note) == ("failure" if refused else "success")
     return found

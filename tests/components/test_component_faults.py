@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from deployments import Faults, Moment, World, moments, run
+from deployments import REFUSED, Faults, Moment, World, moments, run
 
 from cxlocal.events.document import Draft, Event
 from cxlocal.runner.record import RunRecord
@@ -52,7 +52,7 @@ def test_every_step_every_fault_every_machine(tmp_path: Path) -> None:
         print(f"{what:14} {fault:8} {who:10} {count}")
     assert {what for what, _, _ in visited} >= {
         "db preview", "db apply", "lb observe", "lb rotate", "lb drain", "web observe", "web create",
-        "web health", "web remove",
+        "web health", "web remove", "production check",
     }  # fmt: skip
 
 
@@ -82,6 +82,45 @@ def tell(world: World, where: Moment, fault: str, who: int) -> None:
     assert run(goes_on.deploy("0.1.2")) == "success", f"{words}; {goes_on.said}"
     check_settled(world, "0.1.2")
     world.close()
+
+
+@pytest.mark.timeout(240)
+def test_every_step_of_the_way_back(tmp_path: Path) -> None:
+    """The environment refuses what serves; on the way back everything fails, is killed or cancelled."""
+    base = World(tmp_path / "base")
+    assert run(base.machines[0].deploy("0.1.0")) == "success"
+    stops = moments(base, "0.1.1", refused=True)
+    assert base.machines[0].live() == "0.1.0" and set(base.running.values()) == {"0.1.0"}
+    base.close()
+    back = stops[stops.index(REFUSED) + 1 :]
+    assert {one.what for one in back} >= {"web health", "lb rotate", "web remove"}
+    number = 0
+    for fault in ("kill", "failure", "cancel"):
+        for where in back:
+            if fault != "kill" and where.when == "after":
+                continue
+            for who in (0, 1):
+                number += 1
+                world = World(tmp_path / f"w{number}")
+                tell_back(world, where, fault, who)
+                world.close()
+
+
+def tell_back(world: World, where: Moment, fault: str, who: int) -> None:
+    first = world.machines[0]
+    assert run(first.deploy("0.1.0")) == "success"
+    world.exchange()
+    faults = {REFUSED: "failure", where: fault}
+    ended = run(first.deploy("0.1.1"), faults.get)
+    words = f"{fault} {where}: {ended}"
+    assert ended == ("killed" if fault == "kill" else "failure"), words
+    assert world.broken == [] and world.weights, words
+    if fault != "kill" and where.what != "lb rotate":
+        # Whatever serves by the record gets everything, and nothing else does.
+        assert {world.running[one] for one in world.weights} == {first.live()}, words
+    world.exchange()
+    assert run(world.machines[who].deploy("0.1.2")) == "success", f"{words}; {first.said}"
+    check_settled(world, "0.1.2")
 
 
 @pytest.mark.timeout(240)

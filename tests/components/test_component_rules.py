@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployments import CONFIG, VERBS, Faults, Moment, World, run
+from deployments import CONFIG, REFUSED, VERBS, Faults, Moment, World, run
 
 from cxlocal.errors import Refused, UsageError
 from cxlocal.runner import reaping
@@ -117,6 +117,62 @@ def test_the_balancer_that_cannot_be_turned_back_is_said(world: World) -> None:
 
     assert run(first.deploy("0.1.1"), fault) == "failure"
     assert first.live() == "0.1.0" and set(world.weights) <= set(world.running)
+
+
+def test_a_first_version_that_is_refused_serves_nobody(world: World) -> None:
+    first = world.machines[0]
+    assert run(first.deploy("0.1.0"), {REFUSED: "failure"}.get) == "failure"
+    assert world.weights == {} and world.running == {} and first.exist() == set()
+    assert first.live() == ""
+    [row] = first.journal.query("SELECT words, why FROM deployments_unfinished")
+    assert row["words"] == "0.1.0 failed here" and "it says no" in row["why"]
+    assert run(first.deploy("0.1.1")) == "success"
+    assert first.journal.query("SELECT 1 FROM deployments_unfinished") == []
+
+
+def test_a_version_that_is_refused_is_taken_back(world: World) -> None:
+    first = started(world)
+    old = dict(world.weights)
+    assert run(first.deploy("0.1.1"), {REFUSED: "failure"}.get) == "failure"
+    assert world.weights == old and set(world.running) == set(old) == first.exist()
+    [row] = first.journal.query(
+        "SELECT version, kind, reason, artifact_sha256 FROM deployments_now"
+    )
+    assert (row["version"], row["kind"], row["artifact_sha256"]) == (
+        "0.1.0",
+        "rolledback",
+        "0" * 64,
+    )
+    assert row["reason"] == "0.1.1 was refused: production is not well: it says no"
+    [failed] = first.journal.query("SELECT version, outcome, settled FROM deployment_attempt"
+                                   " WHERE outcome IS NOT NULL")  # fmt: skip
+    assert failed == {"version": "0.1.1", "outcome": "failed", "settled": 1}
+    assert "what was changed in place stays as it is: db" in first.said
+
+
+def test_what_is_refused_serves_on_where_the_old_are_not_well(world: World) -> None:
+    first = started(world)
+    old = set(world.weights)
+
+    def fault(moment: Moment) -> Faults:
+        sick = moment.what == "web health" and first.live() == "0.1.1"
+        return "failure" if sick or moment == REFUSED else None
+
+    assert run(first.deploy("0.1.1"), fault) == "failure"
+    assert first.live() == "0.1.1" and not set(world.weights) & old
+    assert old <= set(world.running), "whoever looks into it finds both"
+    assert run(first.deploy("0.1.2")) == "success"
+    assert set(world.running.values()) == {"0.1.2"}
+
+
+def test_a_way_back_is_judged_and_stays(keeping: World) -> None:
+    first = keeping.machines[0]
+    one = first.begin("0.1.0")
+    assert run(first.deploy("0.1.0", record=one)) == "success"
+    assert run(first.deploy("0.1.1")) == "success"
+    ended = run(first.deploy("0.1.0", record=one, back=True), {REFUSED: "failure"}.get)
+    assert ended == "failure" and first.live() == "0.1.0"
+    assert {keeping.running[one] for one in keeping.weights} == {"0.1.0"}
 
 
 KEPT = CONFIG.replace("count = 2", 'count = 2\nkeep_old = "1h"')

@@ -49,6 +49,27 @@ def test_a_rollback_turns_weights_while_the_old_ones_are_kept(desk_shop: Any) ->
     assert done.code == 0, done.err
 
 
+def test_an_environment_says_no_to_what_serves(desk_shop: Any) -> None:
+    shop = desk_shop
+    check = 'test "$KEY" = open-sesame && ! grep -q bad "$DESK"/web/* && echo "$CXLOCAL_ENVIRONMENT_URI"'
+    config = CONFIG.replace(
+        "production = { protected = false }",
+        f'production = {{ protected = false, uri = "http://shop.test", secrets = ["KEY"], check = \'\'\'{check}\'\'\' }}'
+        '\n[secrets]\nKEY = { env = "KEY" }\n[defaults]\npass_env = ["DESK"]',
+    ).replace('echo "$CXLOCAL_VERSION" >', 'cat site.txt >')  # fmt: skip
+    env = {"KEY": "open-sesame"}
+    done = shop.release("fine", config, env=env)
+    assert done.code == 0, done.err
+    assert "http://shop.test" in shop.log("live")
+    first = shop.serving
+    done = shop.release("bad", env=env)
+    assert done.code == 1 and "0.1.0 serves again" in done.err, done.err
+    assert shop.serving == first == shop.running
+    assert shop.query("SELECT version, kind FROM deployments_now") == [("0.1.0", "rolledback")]
+    shown = shop.command("env", "show", "production").out
+    assert "0.1.1 was refused: production is not well" in shown, shown
+
+
 PER_RUN = CONFIG.replace(
     "[environments]\nproduction = { protected = false }\n",
     "[environments.test]\nlifetime = \"per-run\"\ncomponents.web = { count = 1 }\n"

@@ -59,9 +59,12 @@ class Log(dict[Event, None]):
 
     def standing(self) -> dict[str, Event]:
         """The cutovers that count: of two ends of one deployment that of the higher turn does."""
-        ends = [one for one in self if one.kind in ("cutover", "failed")]
-        last = {one.deployment: one for one in sorted(ends, key=lambda one: one.turn)}
-        return {name: one for name, one in last.items() if one.kind == "cutover"}
+        ends = [one for one in self if one.kind in ("cutover", "returned", "failed")]
+        last = {
+            one.deployment: one
+            for one in sorted(ends, key=lambda one: (one.turn, one.kind == "returned"))
+        }
+        return {name: one for name, one in last.items() if one.kind != "failed"}
 
     def live(self) -> Event:
         """The cutover of what is live."""
@@ -126,9 +129,10 @@ class Machine:
         world.turn = max(world.turn, known) + 1
         return world.turn
 
-    def resources(self, deployment: str, phase: Phase) -> list[Resource]:
-        """All that exist by the record, and those it has as gone that are seen."""
-        gone, live = self.log.gone(), self.log.live()
+    def resources(self, deployment: str, before: Event | None = None) -> list[Resource]:
+        """All that exist by the record, and those it has as gone that are seen. ``before``: what is to serve
+        again."""
+        gone, live = self.log.gone(), before or self.log.live()
         turns = {one.deployment: one.turn for one in self.log if one.kind == "began"}
         disputed = self.log.disputed(live.turn)
         return [
@@ -155,13 +159,26 @@ class Machine:
         for other in self.log.open():
             if other != deployment and not (yield from self._back(other, turn)):
                 return False
+        world, old = self.world, self.log.live()
         after = yield from self._go(deployment, turn, Phase.RISING)
         if after == Deed.FAIL:
             yield from self._back(deployment, turn)
             return False
         if after != Deed.CUTOVER:
             return False
-        return (yield from self._go(deployment, turn, Phase.SETTLING)) == Deed.DONE
+        after = yield from self._go(deployment, turn, Phase.SETTLING)
+        if after == Deed.FAIL:
+            after = yield from self._go(deployment, turn, Phase.RETURNING, old)
+            if (
+                after == Deed.DONE
+                and deployment == self.log.live().deployment
+                and (self.log.live().kind != "returned")
+            ):
+                raise Broken("it went back, and the record says that it serves")
+            return False
+        if after == Deed.DONE and deployment in world.refused and world.settled(turn):
+            raise Broken("a version serves on that the environment refused")
+        return after == Deed.DONE
 
     def _back(self, deployment: str, turn: int) -> Command:
         done = (yield from self._go(deployment, turn, Phase.FALLING)) == Deed.DONE
@@ -169,18 +186,22 @@ class Machine:
             self.say(Event("failed", deployment, turn=turn))
         return done
 
-    def _go(self, deployment: str, turn: int, phase: Phase) -> Generator[Moment, None, Deed]:
+    def _go(
+        self, deployment: str, turn: int, phase: Phase, before: Event | None = None
+    ) -> Generator[Moment, None, Deed]:
         world = self.world
         known = max(one.turn for one in self.log if one.turn != turn)
         wanted = Wanted(2, turn, known, STEPS)
         well: dict[str, bool] = {}
         held = 0
+        judged: bool | None = None
+        returned = False
         for _ in range(DEEDS_MAX):
             told = max(world.fence, world.turn if self.reaches else 0)
             shared = self.log.live() in self.sent
             seen = Seen(frozenset(world.running), well, world.weights, frozenset(world.busy),
-                        world.fence, told, held, shared)  # fmt: skip
-            resources = self.resources(deployment, phase)
+                        world.fence, told, held, judged, returned, shared)  # fmt: skip
+            resources = self.resources(deployment, before)
             action = world.rule(wanted, resources, seen, phase)
             deed = action.deed
             if deed in CHANGING and told > turn:
@@ -194,11 +215,18 @@ class Machine:
                 well[action.resource] = action.resource not in world.sick
             elif deed == Deed.HOLD:
                 held += 1
+            elif deed == Deed.JUDGE:
+                judged = deployment not in world.refused
             elif deed == Deed.INTEND:
                 number = 1 + sum(made == deployment for made in self.log.made().values())
                 self.say(Event("intended", deployment, f"{deployment}-{number}"))
             elif deed == Deed.GONE:
                 self.say(Event("gone", deployment, action.resource))
+            elif before is not None and deed == Deed.CUTOVER:
+                if world.settled(turn) and set(world.weights) - set(before.resources):
+                    raise Broken("recorded as gone back while the new ones still get something")
+                self.say(Event("returned", deployment, turn=turn, resources=before.resources))
+                returned = True
             elif deed == Deed.CUTOVER:
                 fresh = tuple(one.id for one in resources if one.fresh)
                 if world.settled(turn) and set(world.weights) - set(fresh):
@@ -207,7 +235,7 @@ class Machine:
             else:
                 world.change(self, turn, action)
             yield deed, "after"
-            if deed == Deed.CUTOVER:
+            if deed == Deed.CUTOVER and before is None:
                 return deed
         raise Broken("it comes to no end")
 
@@ -224,6 +252,8 @@ class World:
         self.running = {"one-1", "one-2"}
         self.busy = set(self.running)
         self.sick: set[str] = set()
+        self.refused: set[str] = set()
+        """Deployments that the environment does not agree with, once they serve."""
         self.weights: dict[str, int] = shares(("one-1", "one-2"), (), 100)
         self.machines = [Machine(self, "a"), Machine(self, "b")]
 

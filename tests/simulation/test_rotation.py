@@ -21,19 +21,28 @@ FAULTS = (
     "balancer restarted", "home lost",
 )  # fmt: skip
 WHO = ("itself", "the other", "both")
-DEEDS = ("intend", "create", "check", "rotate", "hold", "cutover", "drain", "remove", "gone")
+DEEDS = (
+    "intend", "create", "check", "rotate", "hold", "cutover", "judge", "drain", "remove", "gone",
+)  # fmt: skip
+OFTEN = {"intend": 2, "create": 2, "check": 2, "rotate": 2}
+"""How often a deed is met in one deployment; on the way back from a cutover there are more."""
 
 
 def tell(rule: Rule, deed: str, fault: str, who: str, seed: int) -> bool:
     """One story; whether it came to the moment of its fault."""
     world = World(rule, seed)
     first, second = world.machines
-    falling = seed % 4 == 0 and deed not in ("hold", "cutover")
+    falling = seed % 4 == 0 and deed not in ("hold", "cutover", "judge")
     if falling:
         # Found unwell: drained, removed and forgotten on the way back.
         world.sick.add("two-2")
+    often = OFTEN.get(deed, 1)
+    if seed % 4 == 1:
+        # Well, and nevertheless refused by the environment when it serves: weights and record go back.
+        world.refused.add("two")
+        often += deed in ("rotate", "cutover")
     at = "after" if fault == "killed after" else "before"
-    nth = world.chance.randint(1, 2)
+    nth = world.chance.randint(1, often)
     begun = first.deploy("two")
     if not advance(begun, (Deed(deed), at), nth):
         return False
@@ -49,11 +58,11 @@ def tell(rule: Rule, deed: str, fault: str, who: str, seed: int) -> bool:
 
 
 def advance(command: Command, moment: Moment, nth: int) -> bool:
-    """Up to the ``nth`` such moment, or the last there is; False where there was none."""
+    """Up to the ``nth`` such moment; False where there was none."""
     for found in command:
         if found == moment:
             nth -= 1
-            if nth == 0 or moment[0] not in (Deed.INTEND, Deed.CREATE, Deed.CHECK, Deed.ROTATE):
+            if nth == 0:
                 return True
     return False
 
@@ -187,6 +196,21 @@ BROKEN: dict[str, Rule] = {
         lambda w, r, s, p: (
             w, r, s if s.weights else s._replace(weights=shares([o.id for o in r if o.serves], (), 100)), p,
         )
+    ),
+    "serves on although it was refused": blind(judged=True),
+    "the old removed before the new were judged": lambda w, r, s, p: (
+        next_action(w, r, s._replace(judged=True), p)
+        if p == Phase.SETTLING and {one.id for one in r if not one.serves and not one.gone} & s.running
+        else next_action(w, r, s, p)
+    ),
+    "goes back by the weights alone": skipping(Deed.CUTOVER, Deed.DONE, Phase.RETURNING),
+    "goes back by the record alone": changed(
+        lambda w, r, s, p: (
+            w, r, s._replace(weights=shares([o.id for o in r if o.serves], (), 100)), p,
+        ) if p == Phase.RETURNING else (w, r, s, p)
+    ),
+    "the new removed before others know of the way back": lambda w, r, s, p: next_action(
+        w, r, s._replace(shared=True) if p == Phase.RETURNING else s, p
     ),
     "keeps what nobody keeps": changed(
         lambda w, r, s, p: (w, [one._replace(kept=not one.serves) for one in r], s, p)
