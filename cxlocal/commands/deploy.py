@@ -59,6 +59,7 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--allow-older", is_flag=True, help="Deploy also where something newer is live.")
 @click.option("--anyway", is_flag=True, help="Deploy also what was taken back from a target.")
 @click.option("--dry-run", is_flag=True, help="Say what components would do; change nothing.")
+@click.option("--unobserved", is_flag=True, help="Also where components cannot be asked; flagged.")
 @deploy_options
 @pass_app
 def deploy(
@@ -70,6 +71,7 @@ def deploy(
     allow_older: bool,
     anyway: bool,
     dry_run: bool,
+    unobserved: bool,
     reason: str,
     offline: bool,
     require_sync: bool,
@@ -85,7 +87,10 @@ def deploy(
     environment = one_environment(environment, env, also, known=known, example=example)
     with piece_journal(app, which) as journal:
         chosen = choose_run(app, journal, which, None, offline=offline)
-        order = Order(chosen.run, environment, reason, chosen.named, allow_older, anyway=anyway)
+        order = Order(
+            chosen.run, environment, reason, chosen.named, allow_older, anyway=anyway,
+            unobserved=unobserved,
+        )  # fmt: skip
         if dry_run:
             show_outlook(app, journal, order, as_json=as_json)
             return

@@ -35,7 +35,7 @@ WHERE deliverable = ? AND instance = ? AND verb = 'provision' AND gone_at IS NOT
 
 def refuse_departed(site: Site) -> None:
     """Raise Refused where a mutable component stands there that the plan has no more."""
-    record, place = site.work.record, quoted(site.environment.name)
+    record, place = site.work.record, site.environment.name
     standing = [
         one.component for one in _standing(record.journal, record.ref.deliverable, site.instance)
     ]
@@ -45,10 +45,10 @@ def refuse_departed(site: Site) -> None:
         return
     one = found[0]
     raise Refused(
-        f"{' and '.join(found)} of {site.environment.name} is in the file no more, and is not touched",
+        f"{' and '.join(found)} of {place} is in the file no more, and is not touched",
         why="it is changed in place and may hold what nobody can make again, so somebody says what becomes of it",
         hint=f'if it has another name now: was = "{one}" there; if others have it from now on: cxlocal env'
-        f" release {place} {quoted(one)} -m WHY; if it is to go: cxlocal env destroy {place} {quoted(one)}",
+        f" release {quoted(place)} {quoted(one)} -m WHY; if it is to go: cxlocal env destroy {quoted(place)} {quoted(one)}",
         name="component-left",
     )  # fmt: skip
 

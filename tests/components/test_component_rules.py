@@ -63,6 +63,25 @@ def test_unknown_instances_stop_it(world: World) -> None:
     assert "9.9.9" in world.running.values(), "nobody takes away what nobody knows"
 
 
+@pytest.mark.parametrize("who", ["web observe", "lb observe"])
+def test_what_cannot_be_asked_is_changed_on_a_persons_word_alone(world: World, who: str) -> None:
+    first = started(world)
+    asked: list[str] = []
+
+    def mute(moment: Moment) -> Faults:
+        asked.append(moment.what)
+        return "error" if moment.what == who else None
+
+    assert run(first.deploy("0.1.1"), mute) == "not-observed"
+    assert first.live() == "0.1.0" and set(world.running.values()) == {"0.1.0"}
+    assert run(first.deploy("0.1.1", unobserved=True), mute) == "success"
+    assert set(world.running.values()) == {"0.1.1"} and set(world.weights) == set(world.running)
+    assert set(flags(world)) == {"went-unobserved"} and world.broken == []
+    first.journal.query("SELECT 1 FROM open_flags")
+    assert run(first.deploy("0.1.2")) == "success"
+    assert first.journal.query("SELECT kind FROM open_flags") == []
+
+
 def test_what_would_destroy_something_stops(world: World) -> None:
     first = started(world)
     world.destroys = True
