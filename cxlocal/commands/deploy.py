@@ -9,6 +9,7 @@ import click
 
 from cxlocal.commands.choose_run import choose_run
 from cxlocal.commands.context import App, pass_app
+from cxlocal.commands.foreseen import look_ahead
 from cxlocal.commands.frame import command
 from cxlocal.commands.joined import piece_journal
 from cxlocal.commands.output import after_work, json_option, put, write_document
@@ -17,7 +18,10 @@ from cxlocal.commands.status import lasting_here
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import UsageError
 from cxlocal.journal.file import Journal
-from cxlocal.runner.redeploy import Order, Shipped, as_error, ship
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.runner.opening import find_run
+from cxlocal.runner.placements import live
+from cxlocal.runner.redeploy import Order, Shipped, as_error, deploy_stages, ship
 from cxlocal.text import counted, quoted
 
 
@@ -45,6 +49,7 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ("cxlocal deploy 2.7.14 --env production", "the very bytes that were built and tested"),
         ("cxlocal deploy 4f1c22aa", "the version of that run, where there is one environment"),
         ("cxlocal deploy --env staging", "of the run that single commands carry out here"),
+        ("cxlocal deploy 2.7.14 --dry-run", "what it would change in place, and how it would turn"),
     ]
 )
 @click.argument("which", metavar="[VERSION|RUN]", default="")
@@ -53,6 +58,8 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--to", "also", default="", metavar="NAME", help="The same, as 'run' has it.")
 @click.option("--allow-older", is_flag=True, help="Deploy also where something newer is live.")
 @click.option("--anyway", is_flag=True, help="Deploy also what was taken back from a target.")
+@click.option("--dry-run", is_flag=True, help="Say what components would do; change nothing.")
+@click.option("--unobserved", is_flag=True, help="Also where components cannot be asked; flagged.")
 @deploy_options
 @pass_app
 def deploy(
@@ -63,6 +70,8 @@ def deploy(
     also: str,
     allow_older: bool,
     anyway: bool,
+    dry_run: bool,
+    unobserved: bool,
     reason: str,
     offline: bool,
     require_sync: bool,
@@ -78,8 +87,35 @@ def deploy(
     environment = one_environment(environment, env, also, known=known, example=example)
     with piece_journal(app, which) as journal:
         chosen = choose_run(app, journal, which, None, offline=offline)
-        order = Order(chosen.run, environment, reason, chosen.named, allow_older, anyway=anyway)
+        order = Order(
+            chosen.run, environment, reason, chosen.named, allow_older, anyway=anyway,
+            unobserved=unobserved,
+        )  # fmt: skip
+        if dry_run:
+            show_outlook(app, journal, order, as_json=as_json)
+            return
         carry_out(app, journal, order, offline=offline, as_json=as_json, require_sync=require_sync)
+
+
+def show_outlook(app: App, journal: Journal, order: Order, *, as_json: bool) -> None:
+    """``--dry-run``: what would be replaced and changed in place. Raises what would refuse it."""
+    machine = make_machine(app, fresh=False)
+    catch_up(journal)
+    source, record = find_run(machine, journal, order.run)
+    stages = deploy_stages(record, order.environment)
+    now = [row["version"] for row in live(record, order.environment)]
+    outlook = look_ahead(machine, source, record.plan, stages, record)
+    if as_json:
+        write_document(
+            {"version": record.version, "environment": order.environment, "live": now}
+            | outlook.as_json()
+        )
+    else:
+        instead = f" in place of {', '.join(now)}" if now else ""
+        say(f"{record.version} would be deployed into {order.environment}{instead}")
+        outlook.show()
+    if outlook.refusal is not None:
+        raise outlook.refusal
 
 
 def one_environment(*named: str, known: Sequence[str], example: str) -> str:

@@ -51,13 +51,14 @@ HISTORY_ROWS = 20
 
 
 @group(
+    later={"forget": "departure:forget", "release": "departure:release"},
     examples=[
         ("cxlocal env list", "what is where"),
         ("cxlocal env show production", "and what was there before"),
         ("cxlocal env observe production", "ask the environment itself"),
         ("cxlocal env confirm production --live 2.7.14 -m WHY", "settle what is disputed"),
         ("cxlocal env reap", "destroy what runs that were cut off left behind"),
-    ]
+    ],
 )
 def env() -> None:
     """Show what is where, settle disputes, clear what is left."""
@@ -287,27 +288,6 @@ def reap(app: App, which: str, reason: str, dry_run: bool, output: Output) -> No
 
 
 @env.command(
-    examples=[("cxlocal env forget 4f1c22aa -m 'the host was scrapped'", "nobody can remove it")]
-)
-@click.argument("resource")
-@click.option("-m", "--reason", required=True, metavar="TEXT", help="Why; kept with it.")
-@pass_app
-def forget(app: App, resource: str, reason: str) -> None:
-    """Say that nobody will ever take away something that a tool made.
-
-    It is recorded as given up, never as destroyed, and is not owed any more.
-    """
-    from cxlocal.runner import reaping
-
-    name = _deliverable(app)
-    with app.journal(create=False) as journal:
-        require(journal, name, "push")
-        catch_up(journal)
-        gone = reaping.forget(journal, resource, reason)
-    say(f"{gone.component or gone.tool} {gone.id[:8]} in {gone.instance} is given up.")
-
-
-@env.command(
     examples=[
         ("cxlocal env repair production", "what serves is what the journal says"),
         (
@@ -379,13 +359,19 @@ def _show_reaped(found: Reaped, output: Output, *, dry_run: bool) -> None:
             f" is gone: cxlocal env reap --run {run[:8]} -m 'its machine is gone'")  # fmt: skip
 
 
-@env.command(examples=[("cxlocal env destroy staging", "take it down, after asking")])
+@env.command(
+    examples=[
+        ("cxlocal env destroy staging", "take it down, after asking"),
+        ("cxlocal env destroy production db", "one component that is changed in place"),
+    ]
+)
 @click.argument("environment")
+@click.argument("component", default="")
 @click.option("-m", "--reason", default="", metavar="TEXT", help="Why; kept with it.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_app
-def destroy(app: App, environment: str, reason: str, yes: bool) -> None:
-    """Take down a lasting environment.
+def destroy(app: App, environment: str, component: str, reason: str, yes: bool) -> None:
+    """Take down a lasting environment, or one mutable component of it.
 
     The tools that made it destroy what they made, by the handles they made durable, on whatever
     machine that was; what lives on the machine that made it is destroyed there alone. What plain
@@ -404,7 +390,12 @@ def destroy(app: App, environment: str, reason: str, yes: bool) -> None:
                 hint="cxlocal env list shows those that do",
                 name="no-environment",
             )
-        _ask(environment, yes)
+        _ask(f"{component} of {environment}" if component else environment, yes)
+        if component:
+            from cxlocal.commands.departure import destroy_component
+
+            destroy_component(app, journal, name, environment, component)
+            return
         unpaid = destroy_environment(
             journal,
             make_machine(app, False, anywhere=True),
@@ -438,7 +429,7 @@ def _ask(environment: str, yes: bool) -> None:
         raise UsageError(
             f"destroying {environment} needs a yes",
             why="nobody is there to be asked",
-            hint=f"cxlocal env destroy {quoted(environment)} --yes",
+            hint="say it in the command: --yes",
             name="needs-yes",
         )
     click.confirm(f"Destroy {environment} and everything that runs there?", abort=True, err=True)

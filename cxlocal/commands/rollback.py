@@ -33,6 +33,7 @@ from cxlocal.text import quoted
 @click.option("--env", "env", default="", metavar="NAME", help="The environment.")
 @click.option("--to", "which", default="", metavar="VERSION", help="Not simply the one before.")
 @click.option("--anyway", is_flag=True, help="Also to what was taken back from a target.")
+@click.option("--unobserved", is_flag=True, help="Also where components cannot be asked; flagged.")
 @deploy_options
 @pass_app
 def rollback(
@@ -41,6 +42,7 @@ def rollback(
     env: str,
     which: str,
     anyway: bool,
+    unobserved: bool,
     reason: str,
     offline: bool,
     require_sync: bool,
@@ -60,10 +62,8 @@ def rollback(
             # What is live, and what was before it, may have changed on other machines.
             send_copies(app, journal, patient=False)
         order = plan_rollback(app, journal, str(project.deliverable), name, which)
-        carry_out(
-            app, journal, order._replace(reason=reason, anyway=anyway), offline=offline, as_json=as_json,
-            require_sync=require_sync,
-        )  # fmt: skip
+        order = order._replace(reason=reason, anyway=anyway, unobserved=unobserved)
+        carry_out(app, journal, order, offline=offline, as_json=as_json, require_sync=require_sync)
 
 
 def plan_rollback(

@@ -18,8 +18,10 @@ from cxlocal.runner.outcomes import outcome_error
 from cxlocal.text import counted, duration_text, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from cxlocal.commands.foreseen import Outlook
     from cxlocal.journal.file import Journal
     from cxlocal.plan.types import Plan
     from cxlocal.runner.request import NothingToRelease, Request, Summary
@@ -340,6 +342,7 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
     selection = select(plan, to=to)
     rows = render(plan, selection)
     targets = _targets(app, plan)
+    outlook = _outlook(app, machine, source, plan, selection.now)
     if revision == "HEAD" and not _is_committed(source, machine.root / "cx.toml"):
         warn(
             "cx.toml differs from that of the commit, which is what would run; commit and push it,"
@@ -354,6 +357,7 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
         write_document({
             "deliverable": plan.deliverable, "revision": source.revision.commit, "stages": rows,
             "stopped_before": selection.stopped_by, "targets": targets,
+            "components": None if outlook is None else outlook.as_json(),
             "proof": None if proof is None else proof.as_json(),
             "refused": None if refused is None else refused.as_json(),
         })  # fmt: skip
@@ -363,6 +367,8 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
         for one in targets:
             what = ", ".join(one["artifacts"]) or "the version"
             say(f"{what} would go to {one['target']} ({one['tool']}): {one['holds']}")
+        if outlook is not None:
+            outlook.show()
         if proof is not None:
             say(f"The commit is pushed: {proof.kind} at {proof.remote}")
         if selection.asked:
@@ -371,9 +377,26 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
             say(
                 f"It stops before {selection.stopped_by}; cxlocal run --to {quoted(selection.stopped_by)}"
             )
+    refused = refused or (outlook and outlook.refusal)
     if refused is not None:
         # What would run is shown all the same; that it could not is what the command ends in.
         raise refused
+
+
+def _outlook(
+    app: App, machine: Machine, source: Source, plan: Plan, names: Sequence[str]
+) -> Outlook | None:
+    """What components would do; None where the run would come to none of a lasting environment."""
+    stages = [plan.stage(name) for name in names]
+    if not any(one.by_components for one in stages):
+        return None
+    from cxlocal.commands.foreseen import look_ahead
+    from cxlocal.runner.foresight import not_run_yet
+
+    if not app.journal_paths():
+        return look_ahead(machine, source, plan, stages, None)
+    with app.journal(create=False) as journal:
+        return look_ahead(machine, source, plan, stages, not_run_yet(journal, source, plan))
 
 
 def _targets(app: App, plan: Plan) -> list[dict[str, Any]]:

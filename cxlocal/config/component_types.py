@@ -33,6 +33,7 @@ class Component(Table, frozen=True, kw_only=True):
         says("Options of the tool; texts may hold placeholders such as `{component.db.url}`."),
     ] = msgspec.field(default_factory=dict, name="with")
     mutable: Annotated[bool, says("Changed in place; otherwise new ones replace the old.")] = False
+    was: Annotated[str, says("Its name until now, where a mutable one is called otherwise.")] = ""
     artifact: Annotated[str, says("The artifact that its instances run.")] = ""
     count: Annotated[
         Instances, says("How many instances there are, over all hosts.", "instances")

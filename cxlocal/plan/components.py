@@ -7,7 +7,7 @@ What an environment does not list is shared by construction: ``spec_sha256`` is 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -57,6 +57,20 @@ def differences_of(found: plan.Plan, environment: str, component: str) -> dict[s
     differences = found.environment(environment).components
     one = None if differences is UNSET else differences.get(component)
     return {} if one is None else msgspec.to_builtins(one)
+
+
+def departed(
+    now: Iterable[plan.Component], standing: Iterable[str], before: Iterable[plan.Component],
+    accounted: Collection[str],
+) -> list[str]:  # fmt: skip
+    """Mutable components that stand somewhere and that ``now`` has no more, under whatever name: those that a tool
+    made (``standing``), and those of the plan ``before`` that were not given, but for what is ``accounted`` for."""
+    here = {name for one in now for name in (one.name, one.was or "")}
+    made = list(standing)
+    kept = [
+        one.name for one in before if one.mutable and not one.is_given and one.name not in accounted
+    ]
+    return [one for one in dict.fromkeys([*made, *kept]) if one not in here]
 
 
 # from the file
@@ -206,7 +220,7 @@ def _component(
         pass_env=tuple(dict.fromkeys([*source.defaults.pass_env, *one.pass_env])),
         health=one.health, check=one.check, rollout=_rollout(one.rollout),
         drain_seconds=_seconds(one.drain), keep_old_seconds=_seconds(one.keep_old),
-        timeout_seconds=_positive(limit, where),
+        timeout_seconds=_positive(limit, where), was=one.was or UNSET,
     )  # fmt: skip
 
 

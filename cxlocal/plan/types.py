@@ -163,6 +163,8 @@ class Component(Part, frozen=True, kw_only=True):
     keep_old_seconds: int = 0
     timeout_seconds: int = 3600
     """For one verb, and for becoming healthy."""
+    was: str | UnsetType = UNSET
+    """Its name in earlier plans; unset where it had no other."""
 
     @property
     def is_given(self) -> bool:

@@ -11,13 +11,15 @@ from typing import Any
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused
-from cxlocal.hooks.tool import Applied, Previewed
+from cxlocal.hooks.tool import Applied
 from cxlocal.plan.rotation import Deed, Phase
 from cxlocal.plan.types import Component
 from cxlocal.processes.child import End
 from cxlocal.runner import component_record as recorded
 from cxlocal.runner.admission import begin
+from cxlocal.runner.component_departure import refuse_departed
 from cxlocal.runner.component_look import SERVING_SECONDS, Halt, Looked, Lookout
+from cxlocal.runner.component_preview import preview, standing
 from cxlocal.runner.component_rotation import Rotation, Stands
 from cxlocal.runner.component_way_back import WayBack
 from cxlocal.runner.payer import words_of
@@ -90,6 +92,7 @@ class Deployment:
             for one in self.replaced:
                 site.artifact(one)
         if not site.work.back and not site.work.repair:
+            refuse_departed(site)
             yield from self._preview()
 
     def _refuse_unknown_turn(self, fence: int) -> None:
@@ -107,29 +110,15 @@ class Deployment:
 
     def _preview(self) -> Generator[Launch, End, None]:
         """What changing the mutable ones would do. Raises Refused where it would destroy something."""
-        site = self.site
-        for one in self.mutable:
-            if not site.can(one, "preview"):
-                continue
-            found = yield from site.ask(one, "preview", **self._standing(one))
-            if not isinstance(found.result, Previewed):
-                outcome = found.outcome if found.outcome != Outcome.SUCCESS else Outcome.ERROR
-                raise Halt(outcome, f"{one.name}: {found.reason}")
-            self.details.setdefault("preview", {})[one.name] = list(found.result.changes)
-            for line in found.result.changes:
-                site.log.note(f"{one.name}: {line}")
-            if found.result.destroys:
-                raise Refused(
-                    f"{one.name} would lose something in {site.environment.name}",
-                    why="; ".join(found.result.changes) or "its preview says so",
-                    hint="change it so that nothing is destroyed, or do that by hand first",
-                    name="would-destroy",
-                )
-
-    def _standing(self, component: Component) -> dict[str, Any]:
-        """Id and handle of a mutable component that was made there."""
-        one = recorded.standing_of(self.site, component)
-        return {} if one is None else {"resource": one.id, "handle": one.handle, "host": one.host}
+        for found in (yield from preview(self.site)):
+            if found.problem:
+                raise Halt(found.outcome, f"{found.component}: {found.problem}")
+            self.details.setdefault("preview", {})[found.component] = list(found.changes)
+            for line in found.lines() if found.changes else ():
+                self.site.log.note(line)
+                self.site.work.voice.note(line)
+            if refused := found.refusal():
+                raise refused
 
     # up to the cutover
 
@@ -256,19 +245,20 @@ class Deployment:
         yield from self._provision(component)
         if not site.can(component, "apply"):
             return False
-        standing = self._standing(component)
+        made = standing(site, component.name)
 
         def keep(handle: object) -> None:
-            if standing:
+            if made:
                 recorded.note_made(
-                    site, component, standing["resource"], standing["host"], "", handle=handle,
+                    site, component, made["resource"], made["host"], "", handle=handle,
                     verb=recorded.PROVISION,
                 )  # fmt: skip
 
-        found = yield from site.ask(component, "apply", on_intend=keep, **standing)
+        found = yield from site.ask(component, "apply", on_intend=keep, **made)
         if found.outcome == Outcome.SUCCESS:
             assert isinstance(found.result, Applied)
             site.hear(component, found.result.outputs, found.secrets)
+            self._rename(component)
             return found.result.changed
         left = found.result
         if isinstance(left, Applied) and left.changed and found.outcome != Outcome.CANCEL:
@@ -281,10 +271,23 @@ class Deployment:
             )
         raise Halt(found.outcome, f"{component.name}: {found.reason}")
 
+    def _rename(self, component: Component) -> None:
+        """What was made under an earlier name (``was``) has the new one from now on."""
+        made = recorded.standing_of(self.site, component)
+        if made is not None and made.component != component.name:
+            recorded.note_made(
+                self.site, component, made.id, made.host, "", handle=made.handle,
+                verb=recorded.PROVISION,
+            )  # fmt: skip
+
     def _provision(self, component: Component) -> Generator[Launch, End, None]:
         """Make a mutable component where it was never made, if somebody can take it away again."""
         site = self.site
-        if component.is_given or self._standing(component) or not site.can(component, "destroy"):
+        if (
+            component.is_given
+            or standing(site, component.name)
+            or not site.can(component, "destroy")
+        ):
             return
         [(one, host)] = recorded.intend(site, component, 1, verb=recorded.PROVISION)
         if not site.can(component, "provision"):

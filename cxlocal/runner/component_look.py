@@ -56,10 +56,10 @@ class Lookout:
         known = recorded.of_components(site)
         first = not any(one.serves for one in known)
         for one in self.replaced:
-            if site.can(one, "observe"):
-                seen = yield from self.observe(one)
-                there[one.name] = frozenset(each.id for each in (seen.resources if seen else ()))
-                versions = {each.id: each.version for each in (seen.resources if seen else ())}
+            seen = (yield from self.observe(one)) if site.can(one, "observe") else None
+            if seen is not None:
+                there[one.name] = frozenset(each.id for each in seen.resources)
+                versions = {each.id: each.version for each in seen.resources}
                 returned += self._compare(one, there[one.name], known, versions)
             balancer = site.component(one.behind) if one.behind else None
             if balancer is not None and site.can(balancer, "observe"):
@@ -82,10 +82,19 @@ class Lookout:
             raise Halt(Outcome.CANCEL, found.reason)
         if not needed:
             return None
+        place, version = self.site.environment.name, self.site.work.record.version
+        words = f"{component.name} could not be asked what runs in {place}"
+        why = found.reason or str(found.outcome)
+        if self.site.work.unobserved:
+            self._flag("went-unobserved", f"{words}, and was changed all the same: {why}")
+            return None
+        again = f"cxlocal deploy {quoted(version)} --to {quoted(place)} --unobserved"
+        if self.site.work.back:
+            again = f"cxlocal rollback {quoted(place)} --to {quoted(version)} --unobserved"
         raise Refused(
-            f"{component.name} could not be asked what runs in {self.site.environment.name}",
-            why=found.reason or str(found.outcome),
-            hint="put right what it says; nothing was changed",
+            words,
+            why=why,
+            hint=f"put right what it says; nothing was changed. Where it cannot be: {again}",
             name="not-observed",
         )
 

@@ -40,7 +40,9 @@ def of_components(site: Site) -> list[Made]:
 def standing_of(site: Site, component: Component) -> Made | None:
     """A mutable component as it was made there; None where nobody said that it was."""
     for one in of_components(site):
-        if one.component == component.name and one.verb == PROVISION:
+        if one.component in (component.name, component.was or component.name) and (
+            one.verb == PROVISION
+        ):
             return one
     return None
 

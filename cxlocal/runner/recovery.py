@@ -113,18 +113,23 @@ def destroy_environment(
     destroy: then it is closed, and not destroyed. Raises Trouble for a process that cannot be ended.
     """
     owed = standing_in(journal, deliverable, instance)
-    unpaid: list[tuple[Made, str]] = []
-    for run in dict.fromkeys(one.run for one in owed):
-        of_run = [one for one in owed if one.run == run]
-        unpaid += _pay_run(journal, machine, run, of_run, quietly=True)
-    _tell_paid(machine, owed, unpaid)
-    if unpaid:
+    if unpaid := take_down(journal, machine, owed):
         return unpaid
     if owed:
         _close(journal, owed[0].run, owed[0].environment, instance, reason)
     else:
         _close_unowed(journal, deliverable, instance, reason)
     return []
+
+
+def take_down(journal: Journal, machine: Machine, owed: list[Made]) -> list[tuple[Made, str]]:
+    """Take some things away on a person's word; what could not be, and why."""
+    unpaid: list[tuple[Made, str]] = []
+    for run in dict.fromkeys(one.run for one in owed):
+        of_run = [one for one in owed if one.run == run]
+        unpaid += _pay_run(journal, machine, run, of_run, quietly=True)
+    _tell_paid(machine, owed, unpaid)
+    return unpaid
 
 
 def _close_unowed(journal: Journal, deliverable: str, instance: str, reason: str) -> None:

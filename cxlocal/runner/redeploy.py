@@ -69,6 +69,8 @@ class Order(NamedTuple):
     """Nothing is deployed: what serves is recorded as that."""
     anyway: bool = False
     """It may have been taken back from a target."""
+    unobserved: bool = False
+    """An environment that cannot be asked what runs there is changed all the same."""
 
 
 class Shipped(NamedTuple):
@@ -208,7 +210,7 @@ def _ship(
         _close_cut_off(record, names)
         work.deployment_reason = work.reason = order.reason
         work.allow_older, work.back, work.anyway = order.allow_older, order.back, order.anyway
-        work.repair = order.repair
+        work.repair, work.unobserved = order.repair, order.unobserved
         put_back(work, record.succeeded())
         # Retries are for runs; a person who deploys sees what happens and decides.
         stages = [
@@ -247,8 +249,11 @@ def again(record: RunRecord, order: Order) -> str:
     ]  # fmt: skip
     if order.allow_older and not order.back:
         words.append("--allow-older")
-    if order.anyway:
-        words.append("--anyway")
+    words += [
+        word
+        for word, said in (("--anyway", order.anyway), ("--unobserved", order.unobserved))
+        if said
+    ]
     if order.reason:
         words += ["-m", order.reason]
     return shlex.join(words)

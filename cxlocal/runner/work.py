@@ -100,6 +100,8 @@ class Work:
         """A version that was taken back from a target may be deployed."""
         self.back = False
         """What is deployed goes back: a rollback."""
+        self.unobserved = False
+        """An environment may be changed that could not be asked what runs there."""
         self.repair = False
         """Nothing is deployed: what serves is recorded as that."""
         self.deployment_reason = ""

@@ -247,7 +247,7 @@ class Machine:
 
     def deploy(
         self, version: str, *, record: RunRecord | None = None, back: bool = False,
-        repair: bool = False, turns: Turns | None = None,
+        repair: bool = False, turns: Turns | None = None, unobserved: bool = False,
     ) -> Generator[Moment, Faults, str]:  # fmt: skip
         """One deployment; its outcome, or the name of what refused it."""
         record = record or self.begin(version)
@@ -255,19 +255,19 @@ class Machine:
         if isinstance(door, Refused):
             return door.name
         try:
-            return (yield from self._deploy(record, door, back, repair))
+            return (yield from self._deploy(record, door, back, repair, unobserved))
         finally:
             door.lock.release()
 
     def _deploy(
-        self, record: RunRecord, door: Door, back: bool, repair: bool
+        self, record: RunRecord, door: Door, back: bool, repair: bool, unobserved: bool
     ) -> Generator[Moment, Faults, str]:
         stage = record.plan.stage("live")
         attempt = 1 + max([one.attempt for one in record.attempts().get("live", [])], default=0)
         now = self.world.clock.now_ms()
         record.stage_started(stage, attempt, ready_at_ms=now, instance="production")
         work = self._work(record, back)
-        work.repair = repair
+        work.repair, work.unobserved = repair, unobserved
         work.doors["production"] = door
         log = StageLog.create(
             self.home / "logs", f"live-{record.run}-{attempt}", masker=work.masker

@@ -40,6 +40,9 @@ BAD = {
     "health of what is changed in place": (
         "[components.db]\n", '[components.db]\nhealth = "/"\n', "take health out, or mutable"
     ),
+    "a former name of what is replaced": (
+        "count = 2", 'count = 2\nwas = "old"', "take was out, or add mutable = true"
+    ),
     "none of them": ("count = 2", "count = 0", "at least 1"),
     "no host": ("count = 2", 'count = 2\nhosts = ["-v"]', "hosts"),
     "what it is differs": (ENVIRONMENT, ENVIRONMENT + "components.web = { mutable = true }\n", "mutable"),

@@ -8,9 +8,14 @@ from typing import Any
 
 import pytest
 from deployments import CONFIG, REFUSED, VERBS, Faults, Moment, World, run
+from msgspec import UNSET
 
+from cxlocal.config.load import parse
 from cxlocal.errors import Refused, UsageError
-from cxlocal.runner import reaping
+from cxlocal.plan.components import departed
+from cxlocal.plan.resolve import resolve
+from cxlocal.plan.types import Component
+from cxlocal.runner import component_departure, reaping
 
 
 @pytest.fixture
@@ -56,6 +61,25 @@ def test_unknown_instances_stop_it(world: World) -> None:
     world.running["0f0e0d0c-0000-4000-8000-000000000001"] = "9.9.9"
     assert run(first.deploy("0.1.1")) == "found-instances"
     assert "9.9.9" in world.running.values(), "nobody takes away what nobody knows"
+
+
+@pytest.mark.parametrize("who", ["web observe", "lb observe"])
+def test_what_cannot_be_asked_is_changed_on_a_persons_word_alone(world: World, who: str) -> None:
+    first = started(world)
+    asked: list[str] = []
+
+    def mute(moment: Moment) -> Faults:
+        asked.append(moment.what)
+        return "error" if moment.what == who else None
+
+    assert run(first.deploy("0.1.1"), mute) == "not-observed"
+    assert first.live() == "0.1.0" and set(world.running.values()) == {"0.1.0"}
+    assert run(first.deploy("0.1.1", unobserved=True), mute) == "success"
+    assert set(world.running.values()) == {"0.1.1"} and set(world.weights) == set(world.running)
+    assert set(flags(world)) == {"went-unobserved"} and world.broken == []
+    first.journal.query("SELECT 1 FROM open_flags")
+    assert run(first.deploy("0.1.2")) == "success"
+    assert first.journal.query("SELECT kind FROM open_flags") == []
 
 
 def test_what_would_destroy_something_stops(world: World) -> None:
@@ -173,6 +197,96 @@ def test_a_way_back_is_judged_and_stays(keeping: World) -> None:
     ended = run(first.deploy("0.1.0", record=one, back=True), {REFUSED: "failure"}.get)
     assert ended == "failure" and first.live() == "0.1.0"
     assert {keeping.running[one] for one in keeping.weights} == {"0.1.0"}
+
+
+def leaves(world: World, config: str) -> None:
+    world.plan = resolve(parse(config))
+
+
+WITHOUT_DB = CONFIG.replace(
+    '[components.db]\nmutable = true\ntool = "toy"\n', ""
+).replace('needs = ["db"]\n', "")  # fmt: skip
+
+
+@pytest.fixture(params=["made by its tool", "only changed"])
+def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database that a tool made, so that it owes its end; and one that its tool only changes."""
+    if request.param == "made by its tool":
+        monkeypatch.setitem(VERBS, "db", (*VERBS["db"], "provision", "destroy"))
+    return str(request.param)
+
+
+def test_a_mutable_component_that_leaves_stops_the_deployment(world: World, database: str) -> None:
+    first = started(world)
+    before = dict(world.running)
+    leaves(world, WITHOUT_DB)
+    assert run(first.deploy("0.1.1")) == "component-left"
+    assert world.running == before and first.live() == "0.1.0", "nothing was changed"
+    world.exchange()
+    assert run(world.machines[1].deploy("0.1.1")) == "component-left", "whoever deploys"
+    with pytest.raises(UsageError):
+        component_departure.release(first.journal, "shop", "production", "cache", "no such one")
+    component_departure.release(first.journal, "shop", "production", "db", "others have it")
+    assert first.journal.query("SELECT DISTINCT component, gone_how, gone_why FROM resource"
+                               " WHERE component = 'db'") == [
+        {"component": "db", "gone_how": "released", "gone_why": "others have it"}
+    ]  # fmt: skip
+    assert run(first.deploy("0.1.1")) == "success" and world.migrated == "0.1.0"
+    leaves(world, CONFIG)
+    assert run(first.deploy("0.1.2")) == "success" and world.migrated == "0.1.2"
+    leaves(world, WITHOUT_DB)
+    assert run(first.deploy("0.1.3")) == "component-left", "it came back, and has left again"
+
+
+def test_a_mutable_component_is_called_otherwise(
+    world: World, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = started(world)
+    made = {one.id for one in reaping.standing(first.journal) if one.component == "db"}
+    monkeypatch.setitem(VERBS, "data", VERBS["db"])
+    renamed = CONFIG.replace("[components.db]", "[components.data]").replace('["db"]', '["data"]')
+    leaves(world, renamed)
+    assert run(first.deploy("0.1.1")) == "component-left"
+    leaves(world, renamed.replace("[components.data]", '[components.data]\nwas = "db"'))
+    assert run(first.deploy("0.1.1")) == "success" and world.migrated == "0.1.1"
+    now = [one for one in reaping.standing(first.journal) if one.component in ("db", "data")]
+    assert {one.id for one in now} == made, "it is the same, and not a second one"
+    assert {one.component for one in now} == ({"data"} if made else set())
+    leaves(world, renamed)
+    assert run(first.deploy("0.1.2")) == "success", "from then on it has that name alone"
+
+
+@pytest.mark.parametrize(
+    ("now", "standing", "before", "accounted", "left"),
+    [
+        ((), (), (), (), []),
+        ((), ("db",), (), (), ["db"]),
+        ((), (), ("db",), (), ["db"]),
+        ((), ("db",), ("db",), (), ["db"]),
+        ((), (), ("db",), ("db",), []),
+        ((), ("db",), (), ("db",), ["db"]),
+        (("db",), ("db",), ("db",), (), []),
+        (("data was db",), ("db",), ("db",), (), []),
+        (("data",), ("db",), ("db",), (), ["db"]),
+        (("db",), ("db", "cache"), ("db", "lb"), (), ["cache", "lb"]),
+        ((), (), ("db given",), (), []),
+        ((), (), ("web replaced",), (), []),
+    ],
+)
+def test_what_has_departed(
+    now: tuple[str, ...], standing: tuple[str, ...], before: tuple[str, ...],
+    accounted: tuple[str, ...], left: list[str],
+) -> None:  # fmt: skip
+    assert departed(map(named, now), standing, map(named, before), accounted) == left
+
+
+def named(words: str) -> Component:
+    name, _, more = words.partition(" ")
+    return Component(
+        name=name, tool="toy", mutable=more != "replaced",
+        options={"url": "there"} if more == "given" else {},
+        was=more.removeprefix("was ") if more.startswith("was ") else UNSET,
+    )  # fmt: skip
 
 
 KEPT = CONFIG.replace("count = 2", 'count = 2\nkeep_old = "1h"')

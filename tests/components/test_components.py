@@ -6,7 +6,7 @@ import signal
 import time
 from typing import Any
 
-from toys import CONFIG
+from toys import CONFIG, STAGES, WEB, component
 
 
 def test_new_ones_take_the_place_of_the_old(desk_shop: Any) -> None:
@@ -70,6 +70,41 @@ def test_an_environment_says_no_to_what_serves(desk_shop: Any) -> None:
     assert "0.1.1 was refused: production is not well" in shown, shown
 
 
+def test_what_would_change_in_place_is_told_before(desk_shop: Any) -> None:
+    shop = desk_shop
+    config = CONFIG.replace(
+        "count = 2", 'count = 2\nrollout = [{ weight = 10, hold = "2m" }, { weight = 100 }]'
+    )
+    shop.write(config.replace("2m", "0s"), {"site.txt": "one", ".gitignore": "app.txt\n"})
+    told = shop.run("--dry-run")
+    assert told.code == 0 and "no stage of it has run on this machine" in told.err, told.err
+    assert shop.run("--no-input").code == 0
+    (shop.desk / "db").unlink()
+    shop.write(config, {"site.txt": "two"})
+    before = shop.query("SELECT count(*) FROM event")
+    folders = sorted((shop.home / "runs").glob("*"))
+    for command in (("run", "--dry-run"), ("deploy", "0.1.0", "--dry-run")):
+        told = shop.command(*command)
+        assert told.code == 0, told.err
+        assert "db in production: make the table orders" in told.err, told.err
+        assert "web in production: 2 new instances, turned in behind lb at 10 %" in told.err, (
+            told.err
+        )
+        [change] = (
+            shop.command(*command, "--json").json().get("components", {}).get("changes")
+            or (shop.command(*command, "--json").json()["changes"])
+        )
+        assert (change["component"], change["changes"]) == ("db", ["make the table orders"])
+    losing = config.replace("|| echo", "|| echo 'drop it'; exit 3; echo")
+    assert losing != config
+    shop.write(losing, {"site.txt": "three"})
+    told = shop.command("run", "--dry-run")
+    assert told.code == 3 and "db would lose something in production" in told.err, told.err
+    assert shop.query("SELECT count(*) FROM event") == before, "nothing is recorded"
+    assert sorted((shop.home / "runs").glob("*")) == folders, "nothing is left"
+    assert set(shop.running.values()) == {"0.1.0"}
+
+
 PER_RUN = CONFIG.replace(
     "[environments]\nproduction = { protected = false }\n",
     "[environments.test]\nlifetime = \"per-run\"\ncomponents.web = { count = 1 }\n"
@@ -119,6 +154,88 @@ def test_another_day_deploys_what_a_run_made(desk_shop: Any) -> None:
     assert gone.code == 0, gone.err
     assert shop.running == {}
     assert shop.query("SELECT deleted_how FROM environment") == ["destroyed"]
+
+
+SAME = (
+    STAGES.replace(
+        "[environments]\nproduction = { protected = false }\n",
+        '[environments.test]\nlifetime = "per-run"\n[environments.qa]\nprotected = false\n'
+        "[environments.production]\ncomponents.web = { count = 2 }\n",
+    ).replace(
+        "live = {",
+        'try = { kind = "deploy", environment = "test", needs = ["build"] }\n'
+        'qa = { kind = "deploy", environment = "qa", needs = ["build"] }\nlive = {',
+    )
+    + component("web", WEB, 'artifact = "app"')
+).replace("$DESK", "$DESK/$CXLOCAL_INSTANCE")  # fmt: skip
+"""Three environments, each with a desk of its own."""
+
+
+def test_same_image_and_same_spec_in_each_environment(desk_shop: Any) -> None:
+    """And what is not: an environment that says otherwise what runs, a changed table, a changed byte."""
+    shop = desk_shop
+    released = shop.release("one", SAME, env={}, timeout=120)
+    assert released.code == 0, released.err
+    assert shop.command("deploy", "0.1.0", "--to", "production").code == 0
+    row = same_image(shop, "0.1.0")
+    assert (row["environments"], row["same_artifact"]) == ("production,qa,test", "yes")
+    assert (row["same_environment_image"], row["but_for"]) == ("yes", "web: count")
+    # Production runs something else: its command to make one is another.
+    create = 'mkdir -p "$DESK/production/web"; echo else > "$DESK/production/web/$CXLOCAL_RESOURCE"'
+    other = SAME.replace("{ count = 2 }", f"{{ count = 2, with = {{ create = '''{create}''' }} }}")
+    assert shop.release("two", other).code == 0
+    assert shop.command("deploy", "0.1.1", "--to", "production").code == 0
+    row = same_image(shop, "0.1.1")
+    assert (row["same_artifact"], row["same_environment_image"]) == ("yes", "no")
+    # One byte of what was tested is another one: it goes nowhere.
+    assert (
+        shop.release(
+            "three", SAME.replace('artifact = "app"', 'artifact = "app"\nenv = { A = "b" }')
+        ).code
+        == 0
+    )
+    assert len(shop.query("SELECT DISTINCT spec_sha256 FROM resource")) == 2, "another table"
+    [(digest, version)] = shop.query(
+        "SELECT artifact_sha256, version FROM deployments_now WHERE environment = 'qa'"
+    )
+    [blob] = [one for one in shop.home.rglob(digest) if one.is_file()]
+    blob.chmod(0o600)
+    blob.write_bytes(b"F" + blob.read_bytes()[1:])
+    refused = shop.command("deploy", version, "--to", "production")
+    assert refused.code not in (0, 1) and digest[:12] in refused.err, refused.err
+    assert set((shop.desk / "production" / "web").glob("*")), "what served does"
+    assert shop.query("SELECT version FROM deployments_now WHERE environment = 'production'") == [
+        "0.1.1"
+    ]
+
+
+def same_image(shop: Any, version: str) -> Any:
+    rows = shop.command("sql", "-q", "same-image", "--json").json()
+    [row] = [one for one in rows if one["version"] == version]
+    row["environments"] = ",".join(sorted(row["environments"].split(",")))
+    return row
+
+
+def test_what_becomes_of_a_database_that_leaves_the_file(desk_shop: Any) -> None:
+    shop = desk_shop
+    made = CONFIG.replace("preview = ", "destroy = 'rm \"$DESK/db\"'\npreview = ", 1)
+    assert shop.release("one", made).code == 0
+    gone = CONFIG[: CONFIG.index("[components.db]")] + CONFIG[CONFIG.index("[components.lb]") :]
+    gone = gone.replace('needs = ["db"]\n', "")
+    stopped = shop.release("two", gone)
+    assert stopped.code == 3, stopped.err
+    assert "cxlocal env destroy production db" in stopped.err and 'was = "db"' in stopped.err
+    assert "cxlocal env release production db -m WHY" in stopped.err
+    assert set(shop.serving.values()) == {"0.1.0"}
+    refused = shop.command("env", "destroy", "production", "db")
+    assert refused.code == 2 and (shop.desk / "db").exists()
+    done = shop.command("env", "destroy", "production", "db", "--yes")
+    assert done.code == 0 and not (shop.desk / "db").exists(), done.err
+    nobody = shop.command("env", "release", "production", "db", "-m", "others have it")
+    assert nobody.code == 2, nobody.err
+    done = shop.command("run", "--resume")
+    assert done.code == 0, done.err
+    assert set(shop.serving.values()) == {"0.1.1"}
 
 
 def test_no_other_command_stands_in_for_the_tools(desk_shop: Any) -> None:

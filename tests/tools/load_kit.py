@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -63,14 +64,17 @@ class Load:
     """People at one address: half of them keep their connection, some wait for slow answers."""
 
     def __init__(
-        self, port: int, *, people: int = 4, slow_people: int = 2, seconds: float = 1.5
+        self, port: int, *, people: int = 4, slow_people: int = 2, seconds: Sequence[float] = (1.5,)
     ) -> None:
+        """``seconds``: how long what slow people ask for takes, one of them each time."""
         self.port = port
-        self.slow_seconds = seconds
+        self.seconds = seconds
+        self.slow = 0
+        """How many slow answers there were."""
         self.answers: Counter[str] = Counter()
         """Who answered, how often."""
         self.failures: list[str] = []
-        self._mark = 0.0
+        self._mark = self._since = 0.0
         self._fresh: Counter[str] = Counter()
         self._over = threading.Event()
         self._lock = threading.Lock()
@@ -82,16 +86,17 @@ class Load:
 
     def _use(self, keeps: bool, slow: bool) -> None:
         link: http.client.HTTPConnection | None = None
+        chance = random.Random(threading.get_ident())
         while not self._over.is_set():
             began = time.monotonic()
             try:
                 link = link or http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-                link.request("GET", f"/?slow={self.slow_seconds}" if slow else "/")
+                link.request("GET", f"/?slow={chance.choice(self.seconds)}" if slow else "/")
                 answer = link.getresponse()
-                self._note(answer.status, answer.read(), began)
+                self._note(answer.status, answer.read(), began, slow)
             except (OSError, http.client.HTTPException) as error:
                 with self._lock:
-                    self.failures.append(f"{type(error).__name__}: {error}")
+                    self._fail(began, f"{type(error).__name__}: {error}")
                 link = None
             if link is not None and not keeps:
                 link.close()
@@ -100,21 +105,33 @@ class Load:
         if link is not None:
             link.close()
 
-    def _note(self, status: int, body: bytes, began: float) -> None:
+    def _note(self, status: int, body: bytes, began: float, slow: bool) -> None:
         name = body.partition(b"\n")[0].decode("utf-8", "replace")
         with self._lock:
+            if status != 200:
+                self._fail(began, f"status {status}")
+                return
             self.answers[name] += 1
+            self.slow += slow
             if began >= self._mark:
                 self._fresh[name] += 1
-            if status != 200:
-                self.failures.append(f"status {status}")
-            elif body != body_of(name):
-                self.failures.append(f"{len(body)} bytes that are not those of {name!r}")
+            if body != body_of(name):
+                self._fail(began, f"{len(body)} bytes that are not those of {name!r}")
+
+    def _fail(self, began: float, words: str) -> None:
+        if began >= self._since:
+            self.failures.append(words)
 
     @property
     def rate(self) -> float:
         """Requests a second so far."""
         return sum(self.answers.values()) / (time.monotonic() - self._began)
+
+    def forgive(self) -> None:
+        """What was asked before now may have failed: everybody asks once more, and that counts."""
+        with self._lock:
+            self._since = time.monotonic()
+            self.failures.clear()
 
     def wait_for(self, requests: int) -> Counter[str]:
         """Who answers so many requests that are made from now on."""
@@ -129,7 +146,10 @@ class Load:
     def __str__(self) -> str:
         """Figures for people."""
         whole = sum(self.answers.values())
-        return f"{whole} requests, {self.rate:.0f} a second, {len(self.failures)} failed"
+        return (
+            f"{whole} requests, {self.slow} of them slow, {self.rate:.0f} a second,"
+            f" {len(self.failures)} failed"
+        )
 
 
 @contextmanager

@@ -6,10 +6,11 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import base_image
 import pytest
@@ -64,6 +65,14 @@ class Place:
         self.balancer.wait()
         for file in self.folder.glob(f"{self.socket.name}*"):
             file.unlink()
+        self.start_balancer()
+
+    def restart_balancer(self) -> None:
+        """Killed and started again: it has forgotten its servers."""
+        assert self.balancer is not None
+        self.balancer.kill()
+        self.balancer.wait()
+        self.socket.unlink()
         self.start_balancer()
 
     def environ(self) -> dict[str, str]:
@@ -193,51 +202,155 @@ class Machine:
 
     def __init__(self, story: Story, name: str) -> None:
         self.project, self.root = story.project, story.project.root / name
+        self.home, self.tree = self.root / "home", self.root / "work"
         self.root.mkdir()
         subprocess.run(
-            ["git", "clone", "-q", str(story.project.remote), str(self.root / "work")], check=True
+            ["git", "clone", "-q", str(story.project.remote), str(self.tree)], check=True
         )
-        self.environ = {**story.project.environ, "CXLOCAL_HOME": str(self.root / "home")}
+        self.environ = {**story.project.environ, "CXLOCAL_HOME": str(self.home)}
 
     def command(self, *words: str) -> Any:
-        return self.project.cx(*words, cwd=self.root / "work", env=self.environ, timeout=120)
+        return self.project.cx(*words, cwd=self.tree, env=self.environ, timeout=240)
+
+    def pull(self) -> None:
+        subprocess.run(["git", "pull", "-q"], cwd=self.tree, check=True)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """A run to production, not waited for."""
+        return subprocess.Popen(
+            [self.project.cx.program, "run", "--to", "production"], cwd=self.tree,
+            env={**os.environ, **self.environ}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def log(self) -> str:
+        """What the newest deployment into production said so far; empty before it began."""
+        found = sorted(self.home.glob("logs/*/live*.log"), key=lambda one: one.stat().st_mtime)
+        return found[-1].read_text(errors="replace") if found else ""
+
+    def cutovers(self) -> int:
+        asked = "SELECT count(*) FROM event WHERE type LIKE '%run.cutover%'"
+        with sqlite3.connect(f"file:{self.home}/journal.db?mode=ro", uri=True) as journal:
+            return int(journal.execute(asked).fetchone()[0])
 
 
-MOMENTS = {
-    "new ones are made": lambda story, old: len(story.containers()) > old,
-    "they get a little": lambda story, old: len(story.weights()) > 2,
-    "they got everything": lambda story, old: len(story.weights()) == 2 and len(story.containers()) > old,
+def said(words: str, times: int = 1) -> Callable[[Any], bool]:
+    """The newest deployment, another one than before, said that."""
+    return lambda now: now.log != now.log_before and now.log.count(words) >= times
+
+
+STEPS: dict[str, Callable[[Any], bool]] = {
+    "its turn is drawn": lambda now: now.log != now.log_before,
+    "instances are looked for": said("web observe"),
+    "the balancer is looked at": said("lb observe"),
+    "the database is previewed": said("db preview"),
+    "the database is changed": said("db apply"),
+    "the cache is changed": said("cache apply"),
+    "a new one is made": said("web create"),
+    "all are made and asked": lambda now: len(now.story.containers()) >= 4,
+    "weights are turned": said("lb rotate"),
+    "they get a little": lambda now: len(now.story.weights()) > 2,
+    "it is recorded": lambda now: now.machine.cutovers() > now.cutovers_before,
+    "the environment is asked": said("asked by production"),
+    "the old are drained": said("lb drain"),
+    "the old are taken away": said("web remove"),
 }  # fmt: skip
-"""When the run is killed: before it turned anything, in the middle, and about its cutover."""
+"""When the run is killed, of each step of a deployment. What is awaited may be over when it is seen."""
+SHORT = """
+[stages]
+image = { tool = "oci", produces = ["image"] }
+live  = { kind = "deploy", environment = "production", needs = ["image"] }
+"""
+"""Nothing but the deployment: what a kill before it leaves is told elsewhere."""
+
+
+class Now(NamedTuple):
+    """Where a run stands."""
+
+    story: Story
+    machine: Machine
+    log_before: str
+    cutovers_before: int
+
+    @property
+    def log(self) -> str:
+        return self.machine.log()
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(3000)
+def test_a_run_is_killed_at_each_step_and_another_machine_goes_on(story: Story) -> None:
+    """Nobody notices, and nothing is left that nobody answers for. The machines take turns at being lost."""
+    file = story.project.tree / "cx.toml"
+    text = file.read_text()
+    text = text[: text.index("[stages]")] + SHORT + text[text.index("[components.db]") :]
+    text = text.replace('keep_old = "1h"', 'keep_old = "0s"').replace(
+        "[environments.production]\n",
+        "[environments.production]\ncheck = 'echo asked by production; sleep 0.3;"
+        f" sh smoke.sh http://127.0.0.1:{story.place.port}'\n",
+    )
+    file.write_text(text)
+    story.project.push("the deployment alone")
+    machines = [Machine(story, name) for name in ("one", "two")]
+    done = machines[0].command("run", "--to", "production")
+    assert done.code == 0, done.err
+    with load(story.place.port, people=6, slow_people=12, seconds=(1, 1, 2, 5)) as used:
+        for number, (step, came) in enumerate(STEPS.items()):
+            lost, other = machines[number % 2], machines[1 - number % 2]
+            assert lost.command("sync").code == 0
+            story.change()
+            lost.pull()
+            now = Now(story, lost, lost.log(), lost.cutovers())
+            process = lost.start()
+            wait_for(lambda now=now, came=came: came(now), step, 150)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            other.pull()
+            assert other.command("sync").code == 0
+            taken = other.command("env", "take", "production", "-m", "the other one is gone")
+            assert taken.code == 0, (step, taken.err)
+            done = other.command("run", "--to", "production")
+            assert done.code == 0, (step, done.err)
+            assert story.serving(used) == {story.live(other)}, step
+            assert used.failures == [], step
+            assert sorted(story.containers()) == sorted(
+                row["resource"] for row in other.command("sql", "--json", MADE).json()
+            ), step
+            assert len(story.containers()) == 2, step
+            print(f"killed when {step}: {used}", flush=True)
+    assert used.failures == []
+
+
+MADE = (
+    "SELECT 'cxlocal-' || resource AS resource FROM resources_now"
+    " WHERE environment = 'production' AND component = 'web'"
+)
 
 
 @pytest.mark.heavy
 @pytest.mark.timeout(900)
-def test_a_run_is_killed_and_another_machine_goes_on(story: Story) -> None:
-    """At each moment; nobody notices, and nothing is left that nobody answers for."""
-    done = story.release()
-    assert done.code == 0, done.err
-    with load(story.place.port, people=6, slow_people=3, seconds=3.0) as used:
-        for number, (moment, came) in enumerate(MOMENTS.items(), 1):
+def test_a_balancer_is_restarted_and_the_next_command_sets_it_right(story: Story) -> None:
+    """It forgets everything. From the next command's first weights on nobody notices anything, whether it
+    was restarted between two commands or under a canary; one request in twenty takes up to 20 s."""
+    assert story.release().code == 0
+    slow = (1, 1, 1, 1, 2, 2, 3, 5, 10, 20)
+    with load(story.place.port, people=8, slow_people=40, seconds=slow) as used:
+        story.serving(used)
+        for moment in ("between", "canary"):
             story.change()
-            before = len(story.containers())
+            if moment == "between":
+                story.place.restart_balancer()
             process = story.project.start("run", "--to", "production")
-            wait_for(lambda came=came, before=before: came(story, before), moment, 150)
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            other = Machine(story, f"other-{number}")
-            assert other.command("sync").code == 0
-            taken = other.command("env", "take", "production", "-m", "the other one is gone")
-            assert taken.code == 0, (moment, taken.err)
-            done = other.command("run", "--to", "production")
-            assert done.code == 0, (moment, done.err)
-            assert story.serving(used) == {story.live(other)}, moment
+            if moment == "canary":
+                wait_for(lambda: len(story.weights()) > 2, "the canary", 150)
+                story.place.restart_balancer()
+            wait_for(lambda: len(story.weights()) >= 2, "somebody gets something", 150)
+            # What was asked before it knew anybody is over.
+            used.forgive()
+            _, err = process.communicate(timeout=240)
+            assert process.returncode == 0, (moment, err.decode())
+            assert story.serving(used) == {story.live()}, moment
             assert used.failures == [], moment
-            paid = other.command("env", "reap")
-            assert paid.code == 0, (moment, paid.err)
-            due = other.command(
-                "sql", "--json", "SELECT resource FROM resources_now WHERE due"
-            ).json()
-            assert due == [], moment
-    print(f"killed at each moment: {used}")
+        assert story.project.command("rollback", "production", "-m", "to see it").code == 0
+        assert used.rate > 200 and used.slow * 20 >= used.rate
+    print(f"restarted twice, and a rollback: {used}")
     assert used.failures == []

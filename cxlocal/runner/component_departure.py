@@ -1,0 +1,168 @@
+"""Mutable components that left the file: nothing touches them, and somebody has to say what becomes of them.
+
+What is replaced goes by itself when its component leaves; a database does not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+
+from cxlocal.errors import CxError, Refused, UsageError
+from cxlocal.events.belonging import mark_id
+from cxlocal.events.resources import Intent, resource_gone, run_intended
+from cxlocal.journal.file import Journal
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.plan.components import components_in, departed
+from cxlocal.plan.types import Component, Plan
+from cxlocal.runner import component_record as recorded
+from cxlocal.runner.record import RunRecord
+from cxlocal.runner.recovery import take_down
+from cxlocal.runner.resources import Made, standing_in
+from cxlocal.runner.site import Site
+from cxlocal.runner.source import Machine
+from cxlocal.text import quoted
+
+LIVE = """
+SELECT deployment, run FROM deployments_now WHERE deliverable = ? AND instance = ? ORDER BY since
+"""
+ACCOUNTED = """
+SELECT DISTINCT component FROM resource
+WHERE deliverable = ? AND instance = ? AND verb = 'provision' AND gone_at IS NOT NULL
+  AND (gone_how <> 'released' OR deployment IN (SELECT value FROM json_each(?)))
+"""
+
+
+def refuse_departed(site: Site) -> None:
+    """Raise Refused where a mutable component stands there that the plan has no more."""
+    record, place = site.work.record, site.environment.name
+    standing = [
+        one.component for one in _standing(record.journal, record.ref.deliverable, site.instance)
+    ]
+    before, accounted = _before(record.journal, record.ref.deliverable, site.instance)
+    found = departed(site.components, standing, before, accounted)
+    if not found:
+        return
+    one = found[0]
+    raise Refused(
+        f"{' and '.join(found)} of {place} is in the file no more, and is not touched",
+        why="it is changed in place and may hold what nobody can make again, so somebody says what becomes of it",
+        hint=f'if it has another name now: was = "{one}" there; if others have it from now on: cxlocal env'
+        f" release {quoted(place)} {quoted(one)} -m WHY; if it is to go: cxlocal env destroy {quoted(place)} {quoted(one)}",
+        name="component-left",
+    )  # fmt: skip
+
+
+def release(journal: Journal, deliverable: str, instance: str, component: str, why: str) -> None:
+    """Say that a mutable component is nobody's here any more; it is not touched. Raises UsageError where none
+    of that name stands there."""
+    made, plan, run, deployment = _found(journal, deliverable, instance, component)
+    record = RunRecord.attach(journal, run)
+    # What was live with it says for how long that counts; what its tool made knows of no deployment.
+    intent = _intent(plan, made, instance, component, deployment)
+    intent = intent._replace(resource=mark_id(journal.ids.uuid(), deliverable))
+    record.record(
+        run_intended(record.ref, intent),
+        *(
+            resource_gone(record.ref, resource=one, how="released", why=why)
+            for one in (intent.resource, *([made.id] if made else ()))
+        ),
+    )
+
+
+def destroy(
+    journal: Journal, machine: Machine, deliverable: str, instance: str, component: str
+) -> list[tuple[Made, str]]:
+    """Take one mutable component away, by its tool; why it could not be. Raises UsageError where no tool made
+    one of that name."""
+    found = [one for one in _standing(journal, deliverable, instance) if one.component == component]
+    if not found:
+        raise UsageError(
+            f"no tool can destroy {component} in {instance}",
+            why="none that can recorded that it made one of that name there",
+            hint=f"take it down yourself, then: cxlocal env release {quoted(instance)} {quoted(component)} -m WHY",
+            name="no-component",
+        )
+    return take_down(journal, machine, found)
+
+
+def _standing(journal: Journal, deliverable: str, instance: str) -> list[Made]:
+    made = standing_in(journal, deliverable, instance)
+    return [one for one in made if one.is_component and one.verb == recorded.PROVISION]
+
+
+def _before(
+    journal: Journal, deliverable: str, instance: str
+) -> tuple[Sequence[Component], Collection[str]]:
+    """The components by the plans of what is live, and those that somebody has accounted for since."""
+    rows = _live(journal, deliverable, instance)
+    ids = json.dumps([row["deployment"] for row in rows])
+    accounted = journal.query(ACCOUNTED, (deliverable, instance, ids))
+    components: list[Component] = []
+    for plan in _plans(journal, [row["run"] for row in rows]):
+        if instance in _names(plan):
+            components += components_in(plan, instance)
+    return components, {row["component"] for row in accounted}
+
+
+def _live(journal: Journal, deliverable: str, instance: str) -> list[dict[str, str]]:
+    catch_up(journal)
+    return journal.query(LIVE, (deliverable, instance))
+
+
+def _plans(journal: Journal, runs: Iterable[str]) -> list[Plan]:
+    found = []
+    for run in dict.fromkeys(runs):
+        record = RunRecord.find(journal, run)
+        try:
+            plan = None if record is None else record.find_plan()
+        except CxError:
+            plan = None  # One of a newer cxlocal says nothing here.
+        if plan is not None:
+            found.append(plan)
+    return found
+
+
+def _found(
+    journal: Journal, deliverable: str, instance: str, component: str
+) -> tuple[Made | None, Plan | None, str, str]:
+    """What stands of a component, the plan it is of, its run, and the deployment that serves with it."""
+    rows = _live(journal, deliverable, instance)
+    deployment = rows[-1]["deployment"] if rows else ""
+    for one in _standing(journal, deliverable, instance):
+        if one.component == component:
+            return one, None, one.run, deployment
+    _, accounted = _before(journal, deliverable, instance)
+    for row in rows:
+        for plan in _plans(journal, [row["run"]]):
+            known = components_in(plan, instance) if instance in _names(plan) else ()
+            if component in departed((), (), known, accounted):
+                return None, plan, row["run"], row["deployment"]
+    raise UsageError(
+        f"no {component} that is changed in place stands in {instance}",
+        why="as far as the journal here knows",
+        hint=f"cxlocal env show {quoted(instance)} tells what was deployed there",
+        name="no-component",
+    )
+
+
+def _names(plan: Plan) -> list[str]:
+    return [one.name for one in plan.environments]
+
+
+def _intent(
+    plan: Plan | None, made: Made | None, instance: str, component: str, deployment: str
+) -> Intent:
+    if made is not None:
+        tool, options, stage, run = made.tool, made.options, made.stage, made.stage_run
+        handle, machine, host = made.handle, made.machine, made.host
+    else:
+        assert plan is not None, "what nobody made stands in a plan"
+        one = next(each for each in components_in(plan, instance) if each.name == component)
+        tool, options, stage, run = one.tool, one.options, "", ""
+        handle, machine, host = None, "", ""
+    return Intent(
+        resource="", component=component, environment=instance, instance=instance, lifetime="lasting",
+        stage=stage, stage_run=run, tool=tool, verb=recorded.PROVISION, options=options, handle=handle,
+        machine=machine, deployment=deployment, host=host,
+    )  # fmt: skip

@@ -1,0 +1,73 @@
+"""What changing the mutable components of an environment would do, as their tools say."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from cxlocal.domain import Outcome
+from cxlocal.errors import Refused
+from cxlocal.hooks.tool import Previewed
+from cxlocal.processes.child import End
+from cxlocal.runner import component_record as recorded
+from cxlocal.runner.site import Site
+from cxlocal.runner.work import Launch
+from cxlocal.values import NamedTuple
+
+
+class Foreseen(NamedTuple):
+    """What one mutable component would come to."""
+
+    environment: str
+    component: str
+    changes: tuple[str, ...] = ()
+    """A line for people for each; empty: nothing would change."""
+    destroys: bool = False
+    """Something would be lost that cannot be made again."""
+    problem: str = ""
+    """Why it could not be asked."""
+    outcome: Outcome = Outcome.SUCCESS
+
+    def lines(self) -> list[str]:
+        """All of it in words."""
+        place = f"{self.component} in {self.environment}"
+        if self.problem:
+            return [f"{place} could not be asked what would change: {self.problem}"]
+        if not self.changes:
+            return [f"{place} would stay as it is"]
+        return [f"{place}: {one}" for one in self.changes]
+
+    def refusal(self) -> Refused | None:
+        """The refusal where something would be lost; None where nothing would."""
+        if not self.destroys:
+            return None
+        return Refused(
+            f"{self.component} would lose something in {self.environment}",
+            why="; ".join(self.changes) or "its preview says so",
+            hint="change it so that nothing is destroyed, or do that by hand first",
+            name="would-destroy",
+        )
+
+
+def preview(site: Site) -> Generator[Launch, End, list[Foreseen]]:
+    """Ask each mutable component whose tool can tell, in their order."""
+    found = []
+    for one in site.components:
+        if not one.mutable or not site.can(one, "preview"):
+            continue
+        said = yield from site.ask(one, "preview", **standing(site, one.name))
+        place = site.environment.name
+        if isinstance(said.result, Previewed):
+            result = said.result
+            found.append(Foreseen(place, one.name, tuple(result.changes), result.destroys))
+        else:
+            outcome = said.outcome if said.outcome != Outcome.SUCCESS else Outcome.ERROR
+            reason = said.reason or str(outcome)
+            found.append(Foreseen(place, one.name, problem=reason, outcome=outcome))
+    return found
+
+
+def standing(site: Site, component: str) -> dict[str, Any]:
+    """Id, handle and host of a mutable component that was made there, as its tool is told."""
+    one = recorded.standing_of(site, site.component(component))
+    return {} if one is None else {"resource": one.id, "handle": one.handle, "host": one.host}
