@@ -103,7 +103,7 @@ def show(
     """Tell the story of one run: why, what, where, and how it went.
 
     Without a name: the newest release of this folder's deliverable, of all outside a project. A log is
-    shown from this machine, else from the store.
+    shown from this machine, else from the store, else from the log repository ([sinks] logs, ask).
     """
     if stage is None and (named or follow):
         raise UsageError(

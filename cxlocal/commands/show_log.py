@@ -12,8 +12,8 @@ from cxlocal.address import stage_link
 from cxlocal.commands.context import App
 from cxlocal.commands.links import links_of
 from cxlocal.commands.output import put
-from cxlocal.commands.project import load_project, open_project_store
-from cxlocal.commands.terminal import harmless, say
+from cxlocal.commands.project import load_project, open_project_store, outlets_of
+from cxlocal.commands.terminal import harmless, say, warn
 from cxlocal.domain import path_part
 from cxlocal.errors import CxError, Trouble, UsageError
 from cxlocal.exchange.redaction import told_of
@@ -21,7 +21,9 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.logs import log_here
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.processes.stdout import data
-from cxlocal.text import quoted
+from cxlocal.sinks.asking import Found, ask_for
+from cxlocal.sinks.delivery import Around
+from cxlocal.text import counted, quoted
 
 STAGES = """
 SELECT id, stage, part, attempt, outcome, environment, started_at, finished_at, host, log, log_sha256
@@ -87,6 +89,12 @@ def _opened(app: App, journal: Journal, run: dict[str, Any], row: dict[str, Any]
     content, why = _from_store(app, journal, row["log_sha256"])
     if content is not None:
         return io.StringIO(content.decode("utf-8", "backslashreplace"))
+    found = _from_repository(app, run, row)
+    if found.lines:
+        if found.missing:
+            warn(f"{counted(found.missing, 'line')} of it {found.where} has not got")
+        return (f"{line}\n" for line in found.lines)
+    why = "; ".join([why, *found.problems])
     link = stage_link(links_of(journal, run), "log", run, row)
     there = f"{row['host'] or 'the machine that ran it'}, or was pruned"
     raise Trouble(
@@ -96,6 +104,15 @@ def _opened(app: App, journal: Journal, run: dict[str, Any], row: dict[str, Any]
         else f"there: cxlocal show {run['run'][:8]} --log {quoted(row['stage'])}",
         name="log-gone",
     )  # fmt: skip
+
+
+def _from_repository(app: App, run: dict[str, Any], row: dict[str, Any]) -> Found:
+    """What a log repository has of it, where one is named that can be asked."""
+    project = load_project(app)
+    if not any(one.ask for one in project.settings.sinks.get("logs", ())):
+        return Found()
+    around = Around(*outlets_of(app, project))
+    return ask_for(around, app.clock, run["run"], row["stage"], row["id"])
 
 
 def _from_store(app: App, journal: Journal, sha256: str | None) -> tuple[bytes | None, str]:

@@ -209,7 +209,8 @@ def _items(app: App) -> Iterator[Item]:
 
 def _with(sink: SinkTo) -> str:
     """What else is said of a sink."""
-    told = [f"{key} {value}" for key, value in sink.options.items()]
+    told = [f"asked at {sink.ask}"] if sink.ask else []
+    told += [f"{key} {value}" for key, value in sink.options.items()]
     if sink.token is not None:
         told.insert(0, f"with the token of the {describe(sink.token)}")
     return f" ({', '.join(told)})" if told else ""

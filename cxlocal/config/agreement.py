@@ -122,11 +122,22 @@ def secrets_digest(config: Config, root: Path) -> str:
     return digest_of("secrets", json.dumps(said, sort_keys=True).encode())
 
 
+LATER = ("ask", "ask_token")
+"""What was not always part of a sink: unset it leaves the digest that was agreed to."""
+
+
 def sinks_digest(config: Config) -> str:
     """The digest of where a cx.toml has logs, figures and events delivered; empty where it says
     nothing of that."""
     found = {
-        kind: [msgspec.to_builtins(one) for one in each]
+        kind: [
+            {
+                key: value
+                for key, value in msgspec.to_builtins(one).items()
+                if value is not None or key not in LATER
+            }
+            for one in each
+        ]
         for kind, each in sinks_of(config.sinks).items()
     }
     return digest_of("sinks", json.dumps(found, sort_keys=True).encode()) if found else ""

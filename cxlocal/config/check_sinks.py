@@ -24,15 +24,26 @@ def sinks(table: types.Sinks, where: Where) -> None:
 
 def check_sink(sink: types.SinkTo, where: Where, kind: str) -> None:
     """Raise ConfigError for what is no address of a sink."""
-    if not _SINK_ADDRESS.fullmatch(sink.to):
+    if sink.ask is not None and kind != "logs":
+        raise problem(where, f"{kind}: only logs are asked for", key=kind)
+    for address in (sink.to, sink.ask):
+        if address is not None:
+            _check_address(address, where, kind)
+    for one in (sink.token, sink.ask_token):
+        if one is not None:
+            source(one, where)
+
+
+def _check_address(address: str, where: Where, kind: str) -> None:
+    if not _SINK_ADDRESS.fullmatch(address):
         raise problem(
             where,
-            f"{kind}: {clean_text(sink.to)[:80]!r} is no address of a sink",
+            f"{kind}: {clean_text(address)[:80]!r} is no address of a sink",
             why="it begins with how it speaks: journald+http://logs:19532, file:/var/log/cx.ndjson",
             hint="docs/sinks.md lists the sinks there are",
             key=kind,
         )
-    if "://" in sink.to and public_address(sink.to) != sink.to:
+    if "://" in address and public_address(address) != address:
         raise problem(
             where,
             f"{kind}: a password does not belong into an address",
@@ -40,5 +51,3 @@ def check_sink(sink: types.SinkTo, where: Where, kind: str) -> None:
             hint=f'write {kind} = {{ to = "…", token = {{ env = "LOGS_TOKEN" }} }}',
             key=kind,
         )
-    if sink.token is not None:
-        source(sink.token, where)

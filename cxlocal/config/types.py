@@ -379,6 +379,11 @@ class SinkTo(Table, frozen=True, kw_only=True):
     token: Annotated[
         SecretSource | None, says("Where the credential for the receiver comes from.")
     ] = None
+    ask: Annotated[
+        str | None,
+        says("Of logs: where they can be asked for: `journald+http://logs:19531`."),
+    ] = None
+    ask_token: Annotated[SecretSource | None, says("The credential there.")] = None
     options: Annotated[dict[str, Any], says("Options of the sink.")] = msgspec.field(
         default_factory=dict, name="with"
     )

@@ -8,7 +8,7 @@ how far it is stands in the journal. It keeps nothing itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -140,6 +140,8 @@ class Sink:
     """What its addresses begin with: ``("syslog+tcp", "syslog+tls")``."""
     takes: ClassVar[frozenset[str]]
     """Of events, logs, metrics, spans."""
+    asked_at: ClassVar[tuple[str, ...]] = ()
+    """What addresses begin with at which its receiver can be asked for logs (``find``)."""
 
     class Options(Options, frozen=True):
         """What may stand in ``with``."""
@@ -159,6 +161,12 @@ class Sink:
         """How many records, from the first on, the receiver surely has. Raises ``Later``,
         ``NotTaken``, OSError (which means later)."""
         raise Later(f"{self.name} delivers nothing")
+
+    def find(self, run: str, stage: str, stage_run: str) -> Iterator[tuple[str, str]]:
+        """The lines of one attempt of a stage that the receiver has: id and text of each, in any order,
+        an id as often as it likes. Ids begin with ``stage_run`` and a slash. ``to`` is then an address
+        of ``asked_at``. Raises ``Later``, OSError."""
+        raise Later(f"{self.name} cannot be asked")
 
     def run(self, words: Sequence[str], content: bytes) -> None:
         """Run a program to its end with ``content`` on its standard input; the only way to start one.

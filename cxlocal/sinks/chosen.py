@@ -12,7 +12,7 @@ from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.config.settings import Settings
-    from cxlocal.config.types import Config, SinkTo
+    from cxlocal.config.types import Config, SecretSource, SinkTo
 
 OF_PROJECT = ("cx.toml", "cx.local.toml")
 """Origins that stand beside one deliverable, and therefore mean its records alone."""
@@ -33,6 +33,9 @@ class Target(NamedTuple):
     origin: str
     idle: str = ""
     """Why this machine delivers nothing there; empty when it does."""
+    ask: str = ""
+    """Where logs can be asked for; empty for nowhere."""
+    ask_token: dict[str, Any] | None = None
 
     @property
     def key(self) -> str:
@@ -61,12 +64,17 @@ def targets(
             idle = "" if origin != "cx.toml" else _idle(one, agreed=agreed)
             found.append(
                 Target(
-                    kind, one.to, one.options, None if one.token is None else source_of(one.token),
+                    kind, one.to, one.options, _source(one.token),
                     deliverable if origin in OF_PROJECT else "",
                     one.of == "all" and origin != "cx.toml", origin, idle,
+                    one.ask or "", _source(one.ask_token),
                 )
             )  # fmt: skip
     return found
+
+
+def _source(one: SecretSource | None) -> dict[str, Any] | None:
+    return None if one is None else source_of(one)
 
 
 def _idle(sink: SinkTo, *, agreed: bool) -> str:
@@ -75,4 +83,5 @@ def _idle(sink: SinkTo, *, agreed: bool) -> str:
         return NOT_AGREED
     if sink.of == "all":
         return BY_ANOTHER
-    return COMMAND_TOKEN if sink.token is not None and sink.token.env is None else ""
+    named = [one for one in (sink.token, sink.ask_token) if one is not None]
+    return COMMAND_TOKEN if any(one.env is None for one in named) else ""

@@ -140,15 +140,19 @@ def _request(around: Around, target: Target, classes: Mapping[str, type[Sink]]) 
     """What the process is told of a sink. Raises CxError for an address nobody serves, for options
     that are none, and where the token cannot be had."""
     kind = class_for(target, classes)
-    token = ""
-    if target.token is not None:
-        name = f"[sinks] {target.kind} token"
-        source = {name: SecretSource(**target.token)}
-        token = resolve(source, [name], environ=around.environ, folder=around.folder)[name]
+    token = credential(around, target.token, f"[sinks] {target.kind} token")
     code: bytes = getattr(sys.modules.get(kind.__module__), "__cxlocal_source__", b"")
     return {
         "class": reference(kind), "source": code.decode(), "target": list(target), "token": token,
     }  # fmt: skip
+
+
+def credential(around: Around, source: dict[str, Any] | None, name: str) -> str:
+    """What a token's source gives; empty where none is named. Raises CxError."""
+    if source is None:
+        return ""
+    named = {name: SecretSource(**source)}
+    return resolve(named, [name], environ=around.environ, folder=around.folder)[name]
 
 
 def class_for(target: Target, classes: Mapping[str, type[Sink]]) -> type[Sink]:

@@ -28,6 +28,9 @@ HEAD = 'cx = 1\n[deliverable]\nname = "shop"\n[sinks]\n'
         ('logs = { to = "file:/x", token = {} }', "a secret has one source"),
         ('logs = { to = "file:/x", of = "some" }', "of"),
         ('traces = { to = "file:/x" }', "there is no key 'traces'"),
+        ('logs = { to = "file:/x", ask = "nowhere" }', "is no address of a sink"),
+        ('logs = { to = "file:/x", ask = "postgresql://me:secret@db/x" }', "a password does not"),
+        ('events = { to = "file:/x", ask = "file:/x" }', "only logs are asked for"),
         ("logs = 3", "logs"),
         ('hold = "soon"', "hold"),
     ],
@@ -73,7 +76,8 @@ OTHERS = [
     'logs = { to = "file:/y" }', 'events = { to = "file:/x" }',
     BASE + 'events = { to = "file:/x" }', 'logs = { to = "file:/x", of = "all" }',
     'logs = { to = "file:/x", token = { env = "T" } }',
-    'logs = { to = "file:/x", with = { a = 1 } }',
+    'logs = { to = "file:/x", with = { a = 1 } }', 'logs = { to = "file:/x", ask = "file:/x" }',
+    'logs = { to = "file:/x", ask_token = { env = "T" } }',
 ]  # fmt: skip
 
 
@@ -94,6 +98,7 @@ def test_any_change_asks_again(tmp_path: Path, other: str) -> None:
         ('logs = { to = "file:/x", of = "all" }', BY_ANOTHER),
         ('logs = { to = "file:/x", token = { cmd = ["pass"] } }', COMMAND_TOKEN),
         ('logs = { to = "file:/x", token = { file = "t" } }', COMMAND_TOKEN),
+        ('logs = { to = "file:/x", ask_token = { cmd = ["pass"] } }', COMMAND_TOKEN),
         ('logs = { to = "file:/x", token = { env = "T" } }', ""),
     ],
 )

@@ -24,7 +24,8 @@ EXTRAS = {
     "https": ("cxlocal_sync.http",),
     "server": ("cxlocal_sync.http",),
     "s3": ("cxlocal_sync.keys.objects", "cxlocal_plugins.targets.object_store"),
-    "postgresql": ("cxlocal_sync.postgresql", "cxlocal_plugins.postgresql_database"),
+    "postgresql": ("cxlocal_sync.postgresql", "cxlocal_plugins.postgresql_database",
+                   "cxlocal_plugins.sinks.postgresql_form"),
     "otlp": ("cxlocal_plugins.sinks.otlp_form",),
 }  # fmt: skip
 IMPORTED_AS = {"opentelemetry_proto": "opentelemetry"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -17,6 +18,7 @@ import psycopg
 from receivers import free_port
 
 JOURNAL_REMOTE = "/lib/systemd/systemd-journal-remote"
+JOURNAL_GATEWAY = "/lib/systemd/systemd-journal-gatewayd"
 WAIT_SECONDS = 20.0
 
 
@@ -41,17 +43,17 @@ def answers(port: int) -> bool:
 def program(folder: Path, arguments: Sequence[str], port: int) -> Iterator[None]:
     """A server for the length of a ``with`` block, from when it answers."""
     with open(folder / "said", "wb") as said:
-        process = subprocess.Popen(arguments, cwd=folder, stdout=said, stderr=said)
+        process = subprocess.Popen(arguments, cwd=folder, stdout=said, stderr=said, process_group=0)
     try:
         until(lambda: answers(port) or process.poll() is not None)
         assert process.poll() is None, (folder / "said").read_text()
         yield
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
 
 
@@ -62,6 +64,18 @@ def journal_remote(folder: Path, port: int = 0) -> Iterator[int]:
     arguments = [
         JOURNAL_REMOTE, f"--listen-http=127.0.0.1:{port}", f"--output={folder}/cx.journal",
         "--split-mode=none",
+    ]  # fmt: skip
+    with program(folder, arguments, port):
+        yield port
+
+
+@contextlib.contextmanager
+def journal_gateway(folder: Path, port: int = 0) -> Iterator[int]:
+    """Its port; it answers of the journals in ``folder``. It listens at one address only where it is
+    handed the socket."""
+    port = port or free_port()
+    arguments = [
+        "systemd-socket-activate", "-l", f"127.0.0.1:{port}", JOURNAL_GATEWAY, "-D", str(folder),
     ]  # fmt: skip
     with program(folder, arguments, port):
         yield port
@@ -78,7 +92,7 @@ def journal_entries(folder: Path, *match: str) -> list[dict[str, Any]]:
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS line (
-  place bigserial, id text PRIMARY KEY, at timestamptz NOT NULL, stage text, message text NOT NULL
+  place bigserial, id text COLLATE "C" PRIMARY KEY, at timestamptz NOT NULL, stage text, message text NOT NULL
 )
 """
 RSYSLOG = """

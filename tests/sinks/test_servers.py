@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import msgspec
 import pytest
 import servers
 from cloudevents.v1.http import from_http
-from cxlocal_plugins.sinks import Graphite, Journald, Otlp, Pushgateway, Syslog
+from cxlocal_plugins.sinks import Graphite, Journald, Otlp, Postgresql, Pushgateway, Syslog
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
@@ -26,6 +27,7 @@ from receivers import Cutting, Http, free_port, running
 from servers import until
 
 from cxlocal.hooks.sink import Later, NotTaken, Record
+from cxlocal.sinks.asking import in_order
 from cxlocal.testing import Receiver, SinkContract, example
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
@@ -55,6 +57,31 @@ class TestJournald(SinkContract):
         assert [one["MESSAGE"] for one in found] == [f"ünï {index}" for index in range(10, 20)]
         times = [int(one["__REALTIME_TIMESTAMP"]) for one in found]
         assert times == [one.at_ms * 1000 for one in batch[10:20]]
+
+    def test_what_is_there_twice_is_found_once_in_order(self, tmp_path: Path) -> None:
+        """And what belongs to another attempt, or begins like this one, is not."""
+        first = example("logs", 1)
+        batch = [
+            msgspec.structs.replace(first, id=f"{first.run}/{place}", text=text)
+            for place, text in (
+                ("unit/1/1", "one"), ("unit/1/10", "ten"), ("unit/1/2.1", "tw"), ("unit/1/2.2", "o ☃"),
+                ("unit/2/1", "another attempt"), ("unit/11/1", "and another"), ("unit/1/9", ""),
+                ("unit/1/3", "\t\u200b"),
+            )
+        ]  # fmt: skip
+        with self.receiver(tmp_path) as receiver:
+            for _ in range(2):
+                self.send(receiver.to, batch)
+            with servers.journal_gateway(tmp_path) as port:
+                asked = self.made(f"journald+http://127.0.0.1:{port}")
+                found = dict(asked.find(first.run, "unit", f"{first.run}/unit/1"))
+        beginning = f"{first.run}/unit/1/"
+        told = {
+            name.removeprefix(beginning): text
+            for name, text in found.items()
+            if name.startswith(beginning)
+        }
+        assert in_order(told) == (["one", "two ☃", "\t\u200b", "", "ten"], 5)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +142,51 @@ class TestSyslogIntoPostgresql(SinkContract):
         assert [(text.removeprefix(" "), int(at)) for text, at in found] == [
             (one.text.removeprefix(" "), one.at_ms) for one in batch
         ]
+
+
+@pytest.mark.needs("pg_ctlcluster")
+class TestPostgresql(SinkContract):
+    sink = Postgresql
+    nowhere = f"postgresql://postgres@127.0.0.1:{free_port()}/postgres"
+    doubles = False
+    counted = 300
+
+    @pytest.fixture(autouse=True)
+    def server(self, database: int) -> None:
+        servers.rows(database, "TRUNCATE line")
+        self.database = database
+
+    @contextmanager
+    def receiver(self, folder: Path) -> Iterator[Receiver]:
+        yield Receiver(
+            f"postgresql://postgres@127.0.0.1:{self.database}/postgres",
+            lambda: [
+                row[0] for row in servers.rows(self.database, "SELECT id FROM line ORDER BY place")
+            ],
+        )
+
+    def test_what_it_has_is_found_by_the_attempt(self, tmp_path: Path) -> None:
+        batch = [example("logs", index, f"ünï {index}") for index in range(20)]
+        with self.receiver(tmp_path) as receiver:
+            self.send(receiver.to, batch)
+            sink = self.made(receiver.to)
+            found = dict(sink.find(batch[12].run, "unit", f"{batch[12].run}/unit/1"))
+        assert found == {one.id: one.text for one in batch[10:]}
+
+    def test_a_table_that_refuses_a_row_refuses_it_alone(self, tmp_path: Path) -> None:
+        servers.rows(
+            self.database, "ALTER TABLE line ADD CONSTRAINT short CHECK (length(message) < 50)"
+        )
+        try:
+            batch = [example("logs", index, "x" * (60 if index == 3 else 5)) for index in range(8)]
+            with self.receiver(tmp_path) as receiver:
+                sink = self.made(receiver.to)
+                taken = sink.deliver(batch)
+                with pytest.raises(NotTaken, match="short"):
+                    sink.deliver(batch[3:])
+                assert 0 < taken <= 3
+        finally:
+            servers.rows(self.database, "ALTER TABLE line DROP CONSTRAINT short")
 
 
 class Decoded:
@@ -278,6 +350,7 @@ def test_a_receiver_of_cloudevents_reads_each(http: Http) -> None:
 
 @pytest.mark.needs(
     "/lib/systemd/systemd-journal-remote",
+    "/lib/systemd/systemd-journal-gatewayd",
     "rsyslogd",
     "carbon-cache",
     "prometheus-pushgateway",
@@ -288,11 +361,15 @@ def test_all_of_a_run_reaches_every_server_that_was_down(
 ) -> None:
     """Seven receivers away for a whole run; then they come, and 'sync' brings each what it lacks."""
     servers.rows(database, "TRUNCATE line")
-    ports = {name: free_port() for name in ("journal", "syslog", "carbon", "push", "http")}
+    ports = {
+        name: free_port() for name in ("journal", "gateway", "syslog", "carbon", "push", "http")
+    }
     shop.begin(
         f'events = {{ to = "cloudevents+http://127.0.0.1:{ports["http"]}/events" }}\n'
-        f'logs = [{{ to = "journald+http://127.0.0.1:{ports["journal"]}" }},'
-        f' {{ to = "syslog+tcp://127.0.0.1:{ports["syslog"]}" }},'
+        f'logs = [{{ to = "journald+http://127.0.0.1:{ports["journal"]}",'
+        f' ask = "journald+http://127.0.0.1:{ports["gateway"]}" }},'
+        f' {{ to = "syslog+tcp://127.0.0.1:{ports["syslog"]}",'
+        f' ask = "postgresql://postgres@127.0.0.1:{database}/postgres" }},'
         f' {{ to = "otlp+http://127.0.0.1:{ports["http"]}" }}]\n'
         f'metrics = [{{ to = "graphite+tcp://127.0.0.1:{ports["carbon"]}" }},'
         f' {{ to = "pushgateway+http://127.0.0.1:{ports["push"]}" }}]\n'
@@ -338,6 +415,17 @@ def test_all_of_a_run_reaches_every_server_that_was_down(
         types = [json.loads(body)["type"] for body in events]
         assert types[-1].startswith("dev.cdevents.pipelinerun.finished")
     assert shop.ok("sinks", "--json").json()[0]["state"] == "has everything"
+    # The logs are gone here, and no store has them: each repository in its turn is asked.
+    shutil.rmtree(shop.home / "logs")
+    with servers.journal_gateway(folders["journal"], ports["gateway"]):
+        assert shop.ok("show", "latest", "unit", "--log").out == "unit 1\nunit 2\nunit 3\n"
+    servers.rows(database, "DELETE FROM line WHERE id LIKE '%/unit/1/2'")
+    done = shop.ok("show", "latest", "unit", "--log")
+    assert done.out == "unit 1\nunit 3\n"
+    assert "1 line of it postgresql://" in done.err
+    servers.rows(database, "TRUNCATE line")
+    done = shop("show", "latest", "unit", "--log")
+    assert (done.code, "it has nothing of it" in done.err) == (9, True)
 
 
 CUTS: list[list[tuple[str, int]]] = [

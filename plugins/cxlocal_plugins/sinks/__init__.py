@@ -9,6 +9,7 @@ from cxlocal_plugins.sinks.graphite import Graphite
 from cxlocal_plugins.sinks.journald import Journald
 from cxlocal_plugins.sinks.json_lines import Command, File, JsonLines
 from cxlocal_plugins.sinks.otlp import Otlp
+from cxlocal_plugins.sinks.postgresql import Postgresql
 from cxlocal_plugins.sinks.pushgateway import Pushgateway
 from cxlocal_plugins.sinks.syslog import Syslog
 
@@ -18,4 +19,5 @@ def cxlocal_register_sinks() -> list[type[Sink]]:
     """All of them."""
     return [
         File, Command, JsonLines, CloudEvents, Journald, Syslog, Graphite, Pushgateway, Otlp,
+        Postgresql,
     ]  # fmt: skip

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from cxlocal.hooks.sink import LineRecord, Sink
 from cxlocal.text import utc_text
@@ -22,6 +24,7 @@ class Journald(Sink):
     name = "journald"
     schemes = ("journald+http", "journald+https")
     takes = frozenset({"logs"})
+    asked_at = schemes
 
     def __init__(self, to: str, options: Any, **more: Any) -> None:
         super().__init__(to, options, **more)
@@ -38,6 +41,15 @@ class Journald(Sink):
             self.web.send(self.web.path.rstrip("/") + "/upload", content, HEADERS)
 
         return send_together(batch, send)
+
+    def find(self, run: str, stage: str, stage_run: str) -> Iterator[tuple[str, str]]:
+        """Ask systemd-journal-gatewayd, by the fields of the entries."""
+        query = urlencode({"CX_RUN": run, "CX_STAGE": stage})
+        path = f"{self.web.path.rstrip('/')}/entries?{query}"
+        for line in self.web.lines(path, {"Accept": "application/json"}):
+            found = json.loads(line)
+            said = found if isinstance(found, dict) else {}
+            yield _text(said.get("CX_ID")), _text(said.get("MESSAGE"))
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -70,6 +82,13 @@ def entry(line: LineRecord) -> bytes:
     }
     kept = {name: value for name, value in fields.items() if value or name == "MESSAGE"}
     return b"".join(_field(name, value.encode()) for name, value in kept.items()) + b"\n"
+
+
+def _text(value: object) -> str:
+    """A field of an answer: what is no plain text comes as a list of bytes. Raises ValueError."""
+    if isinstance(value, list):
+        return bytes(value).decode("utf-8", "backslashreplace")
+    return value if isinstance(value, str) else ""
 
 
 def _field(name: str, value: bytes) -> bytes:

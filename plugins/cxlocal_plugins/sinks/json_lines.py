@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ class File(Sink):
     name = "file"
     schemes = ("file",)
     takes = frozenset(SINK_KINDS)
+    asked_at = schemes
 
     def __init__(self, to: str, options: Any, **more: Any) -> None:
         super().__init__(to, options, **more)
@@ -50,6 +52,17 @@ class File(Sink):
         finally:
             os.close(descriptor)
         return len(batch)
+
+    def find(self, run: str, stage: str, stage_run: str) -> Iterator[tuple[str, str]]:
+        """Read the file from its beginning to its end."""
+        with self.path.open("rb") as file:
+            for line in file:
+                try:
+                    said = json.loads(line)
+                except ValueError:
+                    continue  # half a line of a crash, or somebody else's
+                line_of = isinstance(said, dict) and said.get("kind") == "line"
+                yield (str(said.get("cx_id")), str(said.get("text"))) if line_of else ("", "")
 
 
 class Command(Sink):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -12,6 +12,8 @@ from cxlocal.hooks.sink import Later, NotTaken
 from cxlocal.text import shorten
 
 _ANSWER_BYTES = 64 * 1024
+_LINE_BYTES = 1024 * 1024
+"""Of an answer: a piece of a log line has 8 KiB, and each byte may be written as a number."""
 _TRANSIENT = frozenset({401, 403, 404, 405, 407, 408, 421, 425, 429})
 """Said of the receiver, the way there or our credential; not of what was sent."""
 
@@ -65,6 +67,29 @@ class Web:
             raise Later(said)
         raise Refusal(said)
 
+    def lines(self, path: str, headers: Mapping[str, str]) -> Iterator[bytes]:
+        """The lines of what one GET answers, as they come. Raises Later, OSError."""
+        told = dict(headers)
+        if self._token:
+            told["Authorization"] = f"Bearer {self._token}"
+        try:
+            connection = self._opened()
+            connection.request("GET", path, headers=told)
+            answer = connection.getresponse()
+            if answer.status != 200:
+                words = answer.read(_ANSWER_BYTES).decode("utf-8", "backslashreplace")
+                raise Later(
+                    f"HTTP {answer.status} {shorten(' '.join(words.split()), 200)}".rstrip()
+                )
+            while line := answer.readline(_LINE_BYTES):
+                if len(line) == _LINE_BYTES:
+                    raise Later("a line of its answer does not end")
+                yield line
+        except http.client.HTTPException as problem:
+            raise Later(_words(problem)) from problem
+        finally:
+            self.close()
+
     def close(self) -> None:
         """Let go of the connection."""
         if self._connection is not None:
@@ -74,6 +99,15 @@ class Web:
     def _ask(
         self, method: str, path: str, content: bytes, headers: dict[str, str]
     ) -> tuple[int, bytes]:
+        connection = self._opened()
+        connection.request(method, path, content, headers)
+        answer = connection.getresponse()
+        body = answer.read(_ANSWER_BYTES)
+        if answer.will_close or not answer.isclosed():
+            self.close()
+        return answer.status, body
+
+    def _opened(self) -> http.client.HTTPConnection:
         if self._connection is None:
             host, port = self.parts.hostname or "", self._port
             if self.parts.scheme == "https":
@@ -83,12 +117,7 @@ class Web:
                 )
             else:
                 self._connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
-        self._connection.request(method, path, content, headers)
-        answer = self._connection.getresponse()
-        body = answer.read(_ANSWER_BYTES)
-        if answer.will_close or not answer.isclosed():
-            self.close()
-        return answer.status, body
+        return self._connection
 
 
 def send_each(batch: Sequence[Any], send: Callable[[Any], object]) -> int:
