@@ -22,7 +22,7 @@ from cxlocal.errors import ConfigError, ExitCode, UsageError
 from cxlocal.hooks.implementations import hook_names
 from cxlocal.hooks.look import look
 from cxlocal.hooks.manager import Manager, load
-from cxlocal.hooks.new_tool import new_tool
+from cxlocal.hooks.new_plugin import KINDS, PACKAGE_FILE, new_plugin
 from cxlocal.hooks.options import options_of
 from cxlocal.hooks.plugin_row import PluginRow
 from cxlocal.hooks.registered import find_tool, gives
@@ -45,24 +45,34 @@ GIVES_SHOWN = 2
             "one tool: verbs, options with types and defaults, secrets, programs",
         ),
         ("cxlocal plugins new my-tool", "write a tool of your own to begin with, and its test"),
+        ("cxlocal plugins new tap --kind reader", "the same for another kind of plugin"),
         ("cxlocal plugins --json", "the same for a program; ends with 1 where one is broken"),
     ]
 )
 @click.argument("tool", required=False)
 @click.argument("name", required=False)
 @click.option("--hook", metavar="NAME", help="Only plugins that implement this hook.")
+@click.option(
+    "--kind",
+    type=click.Choice(list(KINDS)),
+    default="tool",
+    help="What 'new' writes.",
+    show_default=True,
+)
 @rows_options
 @pass_app
-def plugins(app: App, tool: str | None, name: str | None, hook: str | None, output: Output) -> int:
+def plugins(
+    app: App, tool: str | None, name: str | None, hook: str | None, kind: str, output: Output
+) -> int:
     """List plugins, shipped, installed and of this project.
 
     Installed plugins, and those of this project that you trust, are loaded in processes of their
     own, so a plugin that breaks everything else is still named here. Leave one out with -p no:NAME, or for good with [plugins] block.
     Ends with 1 where one is broken, also by what it registers. With the name of a TOOL it describes that; new NAME
-    writes one of that NAME into this folder, with a test that it passes (docs/own-tool.md).
+    writes a plugin of that NAME into this folder, with a test that it passes (docs/developing.md).
     """
     if tool == "new" and name is not None:
-        _write(name)
+        _write(name, kind)
         return ExitCode.DONE
     if name is not None:
         raise UsageError(
@@ -86,9 +96,13 @@ def plugins(app: App, tool: str | None, name: str | None, hook: str | None, outp
     return ExitCode.FAILURE if any(row.state == "broken" for row in shown) else ExitCode.DONE
 
 
-def _write(name: str) -> None:
-    """A new tool, in files that are not there yet. Raises UsageError."""
-    files = new_tool(name)
+def _write(name: str, kind: str) -> None:
+    """A new plugin, in files that are not there yet. Raises UsageError."""
+    files = new_plugin(name, kind)
+    if Path(PACKAGE_FILE).exists():
+        files.pop(
+            PACKAGE_FILE
+        )  # the folder is a package already, and its author names its entry points
     if there := [one for one in files if Path(one).exists()]:
         raise UsageError(
             f"{there[0]} is there already",
@@ -99,7 +113,7 @@ def _write(name: str) -> None:
     for file, content in files.items():
         Path(file).write_text(content, encoding="utf-8")
         say(f"Wrote {file}")
-    module, test = files
+    module, test, *_ = files
     say(f"Try it: python -m pytest {test}; for this project alone: mv {module} .cx/plugins/")
 
 

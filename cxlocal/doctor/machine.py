@@ -10,7 +10,7 @@ from pathlib import Path
 from cxlocal.doctor.check import BAD, NOTE, OK, PLUGIN, Check
 from cxlocal.errors import ConfigError, CxError
 from cxlocal.hooks.manager import Manager
-from cxlocal.hooks.registered import KINDS, registered
+from cxlocal.hooks.registered import FORMER, KINDS, gives, registered
 from cxlocal.journal.file import Journal
 from cxlocal.journal.home import WAY_OUT
 from cxlocal.revision.repository import open_repository
@@ -58,9 +58,16 @@ def check_plugins(manager: Manager) -> list[Check]:
         with suppress(ConfigError):  # a broken one of the project; its row says it
             registered(manager, hook)
     broken = [row for row in manager.rows if row.error]
+    notes = [
+        Check(f"plugin {plugin}", NOTE, f"brings a {one}, which a later cxlocal will not serve",
+              "take a release of it for the newest interface (docs/developing.md)")
+        for plugin, given in gives(manager).items()
+        for one in given
+        if FORMER in one and manager.row(plugin).origin != "shipped"
+    ]  # fmt: skip
     if not broken:
-        return [Check("plugins", OK, f"{len(manager.rows)} loaded")]
-    return [
+        return [Check("plugins", OK, f"{len(manager.rows)} loaded"), *notes]
+    return notes + [
         Check(
             f"{PLUGIN}{row.name}",
             BAD,

@@ -44,6 +44,7 @@ class Store(Protocol):
     """A build data repository."""
 
     url: str
+    """Its address as it was given."""
 
     def exchange(self, request: bytes, *, timeout: float) -> bytes:
         """Send one message and return the answer. Raises StoreUnreachable."""

@@ -14,7 +14,7 @@ from cxlocal.clock import Clock
 from cxlocal.hooks.manager import LOAD_SECONDS
 from cxlocal.hooks.messages import dump, load, module_path
 from cxlocal.hooks.plugin_row import PluginRow
-from cxlocal.hooks.registered import taken_words
+from cxlocal.hooks.registered import FORMER, taken_words
 from cxlocal.hooks.tool_worker import worker_command
 from cxlocal.processes.channel import Channel
 from cxlocal.processes.child import End
@@ -92,10 +92,12 @@ def _without_doubles(rows: list[PluginRow]) -> list[PluginRow]:
     holders: dict[str, PluginRow] = {}
     found = []
     for row in rows:
-        doubles = [one for one in row.gives if one in holders]
+        names = [one.partition(FORMER)[0] for one in row.gives]
+        doubles = [one for one in names if one in holders]
         if doubles:
             words = taken_words(doubles[0], holders[doubles[0]].file)
             row = row._replace(state="broken", error=words, gives=())
-        holders |= dict.fromkeys(row.gives, row)
+        else:
+            holders |= dict.fromkeys(names, row)
         found.append(row)
     return found

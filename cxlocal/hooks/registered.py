@@ -34,6 +34,7 @@ class Kind(NamedTuple):
     """What is there without any plugin."""
 
 
+FORMER = ", for interface "
 TOOLS = "cxlocal_register_tools"
 SCHEMES_HOOK = "cxlocal_register_version_schemes"
 READERS = "cxlocal_register_report_readers"
@@ -131,8 +132,17 @@ def gives(manager: Manager) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for hook, kind in KINDS.items():
         for name, held in registered(manager, hook).items():
-            found[held.plugin] = (*found.get(held.plugin, ()), f"{kind.words} {name}")
+            words = f"{kind.words} {name}{_former(held.made)}"
+            found[held.plugin] = (*found.get(held.plugin, ()), words)
     return found
+
+
+def _former(made: Any) -> str:
+    """What is said of what was made for an interface that is served and not the newest; empty for others."""
+    if not isinstance(made, type) or "api" not in dir(made):
+        return ""
+    newest = made.__mro__[-2].api  # type: ignore[attr-defined]  # that of the base, ``Tool`` or ``Sink``
+    return "" if made.api == newest else f"{FORMER}{made.api}"  # type: ignore[attr-defined]
 
 
 def find_tool(manager: Manager, name: str) -> type[Tool]:

@@ -43,20 +43,26 @@ class Produced(msgspec.Struct, frozen=True, kw_only=True):
     """An output of ``build``: a file in the checkout (or below ``ctx.scratch``)."""
 
     name: str
+    """What ``produces`` in cx.toml calls it."""
     path: Path
+    """The file; absolute, or relative to the checkout."""
     purl: str = ""
     """Package URL; empty means the runner makes a generic one from name, version and digest."""
     version: str = ""
     """The version the bytes carry, where the tool can tell; refused when it differs from ours."""
     media_type: str = ""
+    """Of the bytes, such as ``application/gzip``; empty where nobody says."""
 
 
 class ReportFile(msgspec.Struct, frozen=True, kw_only=True):
     """A report a verb leaves behind, parsed by the report reader of its format."""
 
     path: Path
+    """The file; absolute, or relative to the checkout."""
     format: str = "junit"
+    """Which reader reads it."""
     suite: str = ""
+    """The name its cases go under; empty: that of the stage."""
     may_be_empty: bool = False
     """A report without a test is fine; otherwise the stage has failed."""
 
@@ -65,10 +71,13 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     """The result of most verbs."""
 
     artifacts: tuple[Produced, ...] = ()
+    """What was made; each name that the stage ``produces`` must be there."""
     reports: tuple[ReportFile, ...] = ()
+    """Reports of tests that were left behind."""
     details: dict[str, Any] = {}
     """Facts worth keeping with the stage run (JSON values, no secrets)."""
     tool_version: str = ""
+    """Of the program that did it, where the tool knows."""
 
 
 class Published(Done, frozen=True, kw_only=True):
@@ -176,35 +185,49 @@ class ObservedResource(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     """``ctx.resource`` of whoever created it."""
     version: str = ""
+    """What it says it runs; empty where it does not say."""
     digest: str = ""
+    """SHA-256 of what it runs, in hexadecimal digits; empty where it is not known."""
     address: str = ""
+    """Where it answers, as ``Created.address``."""
     weight: int | None = None
     """At a balancer: what it gets. None where that is not known here."""
     healthy: bool | None = None
+    """Whether it is well; None where nobody asked it."""
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """What an environment says it runs (``observe``). Empty version: nothing runs there."""
 
     version: str = ""
+    """What runs there; of a component each resource says its own."""
     digest: str = ""
+    """SHA-256 of what runs, in hexadecimal digits; empty where it is not known."""
     uri: str = ""
+    """Where it answers."""
     healthy: bool | None = None
+    """Whether it is well; None where nobody asked it."""
     resources: tuple[ObservedResource, ...] = ()
     """Of a component: everything with our labels, also what stands still."""
     turn: int = 0
     """Of a balancer: the turn that was last written there with the weights."""
     details: dict[str, Any] = {}
+    """Further facts for people (JSON values, no secrets)."""
 
 
 class ArtifactRef(msgspec.Struct, frozen=True, kw_only=True):
     """An artifact of this run, present as a local file that was checked against its digest."""
 
     name: str
+    """The name in ``produces``."""
     path: Path
+    """The file, absolute; not to be changed."""
     sha256: str
+    """Its digest, 64 hexadecimal digits."""
     size: int
+    """In bytes."""
     purl: str = ""
+    """Its package URL."""
 
 
 class EnvironmentRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,6 +242,7 @@ class EnvironmentRef(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     """A folder on this machine that tools may use for this environment; outlives the run."""
     uri: str = ""
+    """Where it answers: what this run deployed says so, else cx.toml, else history; empty where nobody did."""
     handles: Mapping[str, Any] = {}
     """What ``intend`` made durable for what exists in this environment, by tool. Where a tool made several
     things: of what serves, else the newest; that of its own stage a verb finds as ``ctx.handle``."""
@@ -236,6 +260,7 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
     """How a process started by ``ctx.exec`` ended."""
 
     code: int
+    """Its exit code; the negative number of the signal that ended it."""
     output: str
     """The last part of its output (at most 64 KiB), secrets masked."""
 
@@ -244,19 +269,28 @@ class Context(Protocol):
     """What a verb is given. Everything a tool may do to the outside goes through it."""
 
     version: str
+    """The version of the run, as its scheme writes it: ``2.7.14``."""
     run: str
+    """Id of the run, a UUID."""
     revision: str
+    """The commit it releases, 40 hexadecimal digits."""
     stage: str
+    """Name of the stage; of a target that of its publication; empty for ``provision`` of an environment."""
     deliverable: str
+    """Name of the product."""
     checkout: Path
-    """The working folder of this stage: the clean checkout."""
+    """The working folder of this stage: the clean checkout. Verbs that take something away on another day
+    have none, and find ``scratch`` here."""
     scratch: Path
     """An empty folder for this stage run, deleted with the run's checkout."""
     options: Any
     """The validated ``with`` table, an instance of the tool's ``Options``."""
     environment: EnvironmentRef | None
+    """Where the verb works; None for a stage without one."""
     artifacts: Mapping[str, ArtifactRef]
+    """What the stages made that this one waits for, by name."""
     previous: Previous | None
+    """What was live before."""
     handle: Any
     """What ``intend`` made durable: for destroy of what is to go; for deploy, undo and observe of what this
     stage deployed and what is live, on whatever machine that was done, else of the newest that exists."""
@@ -294,8 +328,9 @@ class Context(Protocol):
     put: tuple[str, ...]
     """For ``publish`` to a target: the names, as ``ask`` gave them, of what it lacks. Nothing else is put."""
     secrets: Mapping[str, str]
+    """By name: those that stage, component or environment list, and those of ``Tool.secrets``."""
     timeout: float
-    """Seconds left for this verb."""
+    """Seconds left for this verb, as they were when it began."""
 
     def exec(
         self,
@@ -327,8 +362,11 @@ class Tool:
     """The base of all tools. Stateless: a verb may run in another process on another day."""
 
     name: ClassVar[str]
+    """What ``tool`` in cx.toml calls it: small letters, digits, and ``-`` between them."""
     api: ClassVar[int] = API
+    """The version of the interface it is made for."""
     title: ClassVar[str] = ""
+    """A few words for people."""
 
     class Options(Options, frozen=True):
         """The ``with`` table of a stage that uses this tool."""

@@ -41,6 +41,7 @@ class Scheme(Protocol):
     """How the texts of versions are made. Plugins register further ones."""
 
     name: str
+    """What ``scheme`` under ``[version]`` calls it."""
 
     def check_line(self, line: str) -> None:
         """Raises ConfigError when this scheme cannot count on ``line``."""

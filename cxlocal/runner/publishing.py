@@ -122,7 +122,7 @@ def carry_out(machine: Machine, journal: Journal, asked: Order) -> Published:
     catch_up(journal)
     source, record = find_run(machine, journal, asked.run, runs_stages=True)
     require_right(journal, record.ref.deliverable, "push")
-    names = _chosen(record, asked, source)
+    names = _chosen(record, asked)
     require_agreed(machine, record.plan)
     refuse_running(journal, record, "wait for it: it publishes by itself")
     key = locks.environment_lock(journal.home, record.ref.deliverable, f"publish {record.run}")
@@ -152,8 +152,8 @@ def _store(machine: Machine, source: Source, journal: Journal, asked: Order) -> 
         return None
 
 
-def _chosen(record: RunRecord, asked: Order, source: Source) -> list[str]:
-    """The targets that are meant, in the order in which they are published to. Raises UsageError, Refused."""
+def _chosen(record: RunRecord, asked: Order) -> list[str]:
+    """The targets that are meant. Raises UsageError, Refused."""
     if record.kind != "release" or not record.version:
         raise Refused(
             f"run {record.run[:8]} has no version to publish",
@@ -178,10 +178,7 @@ def _chosen(record: RunRecord, asked: Order, source: Source) -> list[str]:
             hint="describe them in [targets] of cx.toml (docs/publishing.md), and release again",
             name="no-targets",
         )
-    places = {
-        one.name: find_tool(source.manager, one.tool).place for one in record.plan.published_to
-    }
-    return [name for name in in_order(record.plan, places) if name in (asked.targets or known)]
+    return [name for name in known if name in (asked.targets or known)]
 
 
 def in_order(plan: Plan, places: dict[str, int]) -> list[str]:
@@ -207,12 +204,11 @@ class _Publisher:
         self.machine, self.source, self.record = machine, source, record
         self.asked, self.store, self.signals = asked, store, signals
         self.problems: dict[str, CxError] = {}
-        self.places = {
-            one.name: find_tool(source.manager, one.tool).place for one in record.plan.published_to
-        }
+        self.places: dict[str, int] = {}
+        """Of each target by its tool, which may be one that the commit itself brings."""
 
     def work_off(self, names: list[str], key: Any) -> Published:
-        """One target after the other."""
+        """One target after the other, in the order in which they are published to."""
         record = self.record
         workspace = check_out_again(self.machine, self.source, record, name=f"{record.run}.publish")
         try:
@@ -220,6 +216,11 @@ class _Publisher:
                 self.machine, self.source, record, workspace, (), needs_bytes=False, targets=names,
                 run_named=self.asked.run_named, again=self._again(),
             )  # fmt: skip
+            self.places = {
+                one.name: find_tool(self.source.manager, one.tool).place
+                for one in record.plan.published_to
+            }
+            names = [name for name in in_order(record.plan, self.places) if name in names]
             self._fit(work, names, key)
             turns = turns_of(record.journal, self.store, self.source, self.machine.voice.warn, "")
             with Supervisor(self.machine.clock) as supervisor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,14 @@ class Bench:
         )
         self.ran.append(ran)
         return ran
+
+    def artifact(self, name: str, content: bytes) -> ArtifactRef:
+        """A file as a stage before would have made it."""
+        digest = sha256(content).hexdigest()
+        path = self.folder / "artifacts" / digest / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return ArtifactRef(name=name, path=path, sha256=digest, size=len(content))
 
     def last_handle(self) -> Any:
         """The newest handle that became durable here; None if none."""

@@ -60,6 +60,10 @@ class ToolContract:
     def prepare(self, bench: Bench) -> None:
         """Put into ``bench.checkout`` what the tool works on."""
 
+    def options(self, bench: Bench) -> Mapping[str, Any]:
+        """The options on this bench: ``with_table``, unless they have to name a place of it."""
+        return self.with_table
+
     def artifacts(self, bench: Bench, version: str) -> Mapping[str, ArtifactRef]:
         """What an earlier stage of the release of ``version`` has made, beside what the tool's own
         ``build`` makes, which is handed on anyway."""
@@ -198,10 +202,8 @@ class ToolContract:
         version = version or self.versions[0]
         secrets = dict.fromkeys(self.tool.secrets, SystemIds().token())
         given = {"limit_seconds": self.limit_seconds, "secrets": secrets, **others}
-        artifacts = self._given(bench, verb, version)
-        ran = bench.run(
-            self.tool, verb, self.with_table, version=version, artifacts=artifacts, **given
-        )
+        given.setdefault("artifacts", self._given(bench, verb, version))
+        ran = bench.run(self.tool, verb, self.options(bench), version=version, **given)
         if verb == "build":
             bench.built[version] = _made(ran)
         return ran

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
-from itertools import pairwise
 from pathlib import Path
 
-from cxlocal.hooks import specs, stage_view, tool
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import types_page
+
+from cxlocal.hooks import specs
 from cxlocal.hooks.calls import CALL_SECONDS
 from cxlocal.hooks.found import SHIPPED
 from cxlocal.hooks.implementations import first_result, hook_names
-from cxlocal.hooks.messages import RESULTS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "hooks.md"
 
@@ -22,7 +24,9 @@ HEAD = f"""\
 This page is made from `cxlocal/hooks/specs.py`; a test compares them
 (`tests/run --write-docs` writes it). How to build a tool, from nothing:
 [own-tool.md](own-tool.md); a report format: [own-reader.md](own-reader.md); a gate:
-[own-gate.md](own-gate.md). Every field of what hooks take and give: [types.md](types.md).
+[own-gate.md](own-gate.md). Every field of what hooks take and give: [types.md](types.md). The verbs of a
+tool, and what each is given: [life.md](life.md). How to work on a plugin, and what of all this holds over
+releases: [developing.md](developing.md).
 
 A plugin is a Python module (or an object in one) with functions that are named after hooks and
 marked with `@hookimpl`:
@@ -70,8 +74,6 @@ def render() -> str:
     parts = [HEAD, "## The hooks, in the order of a release's life\n"]
     for name in hook_names():
         parts.append(_hook(name, functions[name]))
-    parts.append(_question())
-    parts.append(_tools())
     return "\n".join(parts)
 
 
@@ -84,6 +86,8 @@ def _hook(name: str, node: ast.FunctionDef) -> str:
         f"```python\ndef {name}({ast.unparse(node.args)}) -> {returns}\n```\n",
     ]
     lines.append(text + "\n")
+    if links := _linked(node):
+        lines.append(links)
     if first_result(name):
         lines.append("Plugins are asked until one answers.\n")
     if users:
@@ -91,43 +95,18 @@ def _hook(name: str, node: ast.FunctionDef) -> str:
     return "\n".join(lines)
 
 
-def _question() -> str:
-    """The fields of GateQuestion with the texts below them."""
-    [kind] = ast.parse(inspect.getsource(stage_view.GateQuestion)).body
-    assert isinstance(kind, ast.ClassDef)
-    rows = []
-    for field, text in pairwise(kind.body):
-        if isinstance(field, ast.AnnAssign):
-            assert isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant), (
-                "a text each"
-            )
-            words = " ".join(str(text.value.value).split()).replace("``", "`")
-            rows.append(f"| `{ast.unparse(field.target)}` | {words} |")
-    return "## What a gate is told\n\n| field | holds |\n|---|---|\n" + "\n".join(rows) + "\n"
-
-
-def _tools() -> str:
-    rows = [
-        f"| `{verb}` | `{RESULTS[verb].__name__}` |"
-        if verb in RESULTS
-        else f"| `{verb}` | `Done`, or nothing |"
-        for verb in tool.ASKED
+def _linked(node: ast.FunctionDef) -> str:
+    """The classes of the signature that the page of types describes."""
+    known = [name for _, names in types_page.CLASSES for name in names]
+    named = [
+        one.id
+        for part in ast.walk(node)
+        for one in ast.walk(part)
+        if isinstance(one, ast.Name) and one.id in known
     ]
-    members = []
-    for node in ast.parse(inspect.getsource(tool.Context)).body[0].body:  # type: ignore[attr-defined]
-        if isinstance(node, ast.FunctionDef):
-            text = " ".join((ast.get_docstring(node) or "").split())
-            members.append(f"- `ctx.{node.name}({ast.unparse(node.args)})`: {text}")
-    return (
-        "## Verbs and what they return\n\n| verb | returns |\n|---|---|\n"
-        + "\n".join(rows)
-        + "\n\nOther names of verbs are reserved: "
-        + ", ".join(f"`{verb}`" for verb in tool.VERBS if verb not in tool.ASKED)
-        + ". A tool may have them; nobody asks for them yet."
-        + "\n\n## What `ctx` can do\n\n"
-        + "\n".join(line.replace("(self, ", "(").replace("(self)", "()") for line in members)
-        + "\n"
-    )
+    named += re.findall(r"``(\w+)``", ast.get_docstring(node) or "")
+    links = [f"[{name}](types.md#{name.lower()})" for name in dict.fromkeys(named) if name in known]
+    return f"Types: {', '.join(links)}.\n" if links else ""
 
 
 if __name__ == "__main__":

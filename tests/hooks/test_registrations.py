@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from plugin_site import HEAD, TOOL, Seen, install
 
+from cxlocal.doctor.machine import check_plugins
 from cxlocal.errors import ConfigError
-from cxlocal.hooks import registered
+from cxlocal.hooks import class_checks, registered
 from cxlocal.hooks.registered import KINDS
+from cxlocal.hooks.tool import API
 from cxlocal.hooks.trust import project_digest
 
 HEADS = {
@@ -274,3 +276,22 @@ def test_a_registration_of_the_project_itself_is_an_error(tmp_path: Path) -> Non
     seen.manager.add_project(tmp_path, tmp_path / "home")
     with pytest.raises(ConfigError, match="of this project is broken"):
         registered.tools(seen.manager)
+
+
+def test_what_is_made_for_an_older_interface_is_noted(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as it is served; the newest is not."""
+    monkeypatch.setattr(class_checks, "SERVED", (1, API))
+    former, newest = (
+        TOOL.format(kind=kind, name=kind.lower()).replace("    name", f"    api = {api}\n    name")
+        for kind, api in (("Old", 1), ("New", API))
+    )
+    install(site, "old", former)
+    install(site, "new", newest)
+    manager = Seen().manager
+    given = registered.gives(manager)
+    assert given["new"] == ("tool new",)
+    assert given["old"] == ("tool old, for interface 1",)
+    [note] = [one for one in check_plugins(manager) if one.state == "note"]
+    assert note.name == "plugin old" and "tool old, for interface 1" in note.found

@@ -10,22 +10,34 @@ from types import ModuleType
 
 from cxlocal.domain import Outcome, Verdict
 from cxlocal.events import document
-from cxlocal.hooks import place, report, sink, stage_view
+from cxlocal.exchange import store
+from cxlocal.hooks import place, report, sink, specs, stage_view, tool
+from cxlocal.numbers import schemes
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "types.md"
 CLASSES: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (
+    (tool, (
+        "Tool", "Context", "EnvironmentRef", "ArtifactRef", "Completed", "Done", "Produced", "ReportFile",
+        "Created", "Applied", "Previewed", "Observed", "ObservedResource", "Published", "Held", "Holdings",
+        "Withdrawn", "ToolFailure",
+    )),
     (report, ("Report", "Case", "ReportReader")),
     (stage_view, ("GateQuestion", "GateAnswer", "Replaced", "StageView", "StageResult")),
     (place, ("Place",)),
     (document, ("Event",)),
-    (sink, ("Sink", "Record", "EventRecord", "LineRecord", "MetricRecord", "SpanRecord")),
-)
+    (sink, (
+        "Sink", "Record", "EventRecord", "LineRecord", "MetricRecord", "SpanRecord", "Later", "NotTaken",
+    )),
+    (schemes, ("Scheme",)),
+    (store, ("Store",)),
+)  # fmt: skip
 HEAD = f"""\
 # What plugins are given, and give back
 
 This page is made from the classes themselves (`tests/hooks/types_page.py`); a test compares them. Which hook
-takes or gives what: [hooks.md](hooks.md). The verbs of tools and `ctx`: there, too. Pages that build a plugin:
-[a tool](own-tool.md), [a report format](own-reader.md), [a gate](own-gate.md).
+takes or gives what: [hooks.md](hooks.md). Which verb of a tool is given and gives what, and when:
+[life.md](life.md). Pages that build a plugin: [a tool](own-tool.md), [a report format](own-reader.md),
+[a gate](own-gate.md); how to work on one: [developing.md](developing.md).
 
 Times are texts in UTC (`2026-11-30T08:00:00.000Z`), durations are seconds. Outcomes of cases:
 {", ".join(f"`{each}`" for each in report.OUTCOMES)}; of stages and runs:
@@ -49,21 +61,21 @@ def render() -> str:
 def _class(module: str, node: ast.ClassDef) -> str:
     lines = [f"## {node.name}\n", f"```python\nfrom {module} import {node.name}\n```\n"]
     lines.append(_text(ast.get_docstring(node)) + "\n")
-    fields = list(_fields(node))
-    if fields:
+    rows = list(fields(node))
+    if rows:
         lines += ["| field | type | left out | meaning |", "|---|---|---|---|"]
         lines += [
             f"| `{name}` | `{kind}` | {default} | {meaning} |"
-            for name, kind, default, meaning in fields
+            for name, kind, default, meaning in rows
         ]
         lines.append("")
     methods = [each for each in node.body if isinstance(each, ast.FunctionDef)]
-    shown = [_method(each) for each in methods if not each.name.startswith("_")]
+    shown = [_method(each) for each in methods if each.name == "__init__" or each.name[0] != "_"]
     lines += [*shown, ""] if shown else []
     return "\n".join(lines)
 
 
-def _fields(node: ast.ClassDef) -> list[tuple[str, str, str, str]]:
+def fields(node: ast.ClassDef) -> list[tuple[str, str, str, str]]:
     """Name, type, default and meaning of each field: the text under it."""
     found = []
     for field, after in zip(node.body, [*node.body[1:], None], strict=True):
@@ -85,6 +97,22 @@ def _method(node: ast.FunctionDef) -> str:
 
 def _text(text: str | None) -> str:
     return " ".join(inspect.cleandoc(text or "").replace("``", "`").split())
+
+
+def of_hooks() -> set[str]:
+    """The classes of ours that signatures of hooks name."""
+    names = {
+        node.id
+        for node in ast.walk(ast.parse(inspect.getsource(specs)))
+        if isinstance(node, ast.Name)
+    }
+    imported = {
+        alias.name
+        for node in ast.walk(ast.parse(inspect.getsource(specs)))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("cxlocal.")
+        for alias in node.names
+    }
+    return (names & imported) - {"Protocol"}
 
 
 def missing() -> list[str]:
