@@ -14,6 +14,7 @@ import sys
 import traceback
 import webbrowser
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +29,7 @@ from cxlocal.clock import SystemIds
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.doors import Asgi, Front, OwnHost, ReadOnly, Scope, Sealed, WithKey
 from cxlocal.commands.frame import command
+from cxlocal.commands.members import open_management
 from cxlocal.commands.output import put
 from cxlocal.commands.terminal import say, warn
 from cxlocal.config.load import read
@@ -60,6 +62,7 @@ CLOSE_SECONDS = 2
         ("cxlocal browse", "open the history of this machine in the browser"),
         ("cxlocal browse --no-open --port 8001", "print the address only"),
         ("cxlocal browse --get /journal/live-now.json", "print one page, without a server"),
+        ("cxlocal browse --store", "the pages of the store, where somebody serves them"),
         (
             'datasette "$(cxlocal journal path)" -m "$(cxlocal browse --metadata-path)"',
             "the same tables and queries in a Datasette of one's own",
@@ -77,6 +80,15 @@ CLOSE_SECONDS = 2
 )
 @click.option("--prefix", default="/", metavar="PATH", help="The path of the pages behind a proxy.")
 @click.option(
+    "--store",
+    "url",
+    is_flag=False,
+    flag_value="",
+    metavar="[URL]",
+    help="The pages of the served store instead, as far as this member may read them.",
+)
+@click.option("--feed", is_flag=True, help="With --store: addresses for a calendar and a reader.")
+@click.option(
     "--open-to-all", is_flag=True, help="Without a key: a proxy asks, or everybody may read."
 )
 @pass_app
@@ -88,6 +100,8 @@ def browse(
     page: str | None,
     names: tuple[str, ...],
     prefix: str,
+    url: str | None,
+    feed: bool,
     open_to_all: bool,
 ) -> int:
     """Look at the history of this machine in the browser.
@@ -101,6 +115,8 @@ def browse(
     if metadata_path:
         put(str(metadata_file()))
         return ExitCode.DONE
+    if url is not None or feed:
+        return _of_store(app, url, feed, no_open)
     refresh = Refresher(app)
     refresh.now()
     below = f"/{prefix.strip('/')}/" if prefix.strip("/") else "/"
@@ -126,6 +142,32 @@ def browse(
         if not no_open and has_display(app.environ, sys.platform):
             webbrowser.open(address)
         _serve(Sealed(OwnHost(pages, names)), listener)
+    return ExitCode.DONE
+
+
+def _of_store(app: App, url: str | None, feed: bool, no_open: bool) -> int:
+    """Print, and open, where the pages of the served store are for this member."""
+    with closing(open_management(app, url)) as store:
+        if not hasattr(store, "pages"):
+            raise UsageError(
+                "pages of a store are opened by its members",
+                why="this is the file of members itself",
+                hint="name the https:// address of the server, on a machine that is enrolled there",
+                name="not-a-member",
+            )
+        told = store.pages(feed)
+    base = told["address"].rstrip("/")
+    if feed:
+        for form in ("ics", "atom"):
+            put(f"{base}/journal/-/diary.{form}?key={told['key']}")
+        say("Whoever has these addresses reads what you may read; asking for new ones ends them.")
+        return ExitCode.DONE
+    address = f"{base}/?key={told['key']}"
+    put(address)
+    say("It opens once, within ten minutes; that browser is let in for twelve hours.")
+    data().flush()
+    if not no_open and has_display(app.environ, sys.platform):
+        webbrowser.open(address)
     return ExitCode.DONE
 
 
@@ -216,10 +258,12 @@ def make_datasette(
     without: Sequence[str] = (),
     zone: str = "",
     limit_ms: int = SETTINGS["sql_time_limit_ms"],
+    store: str = "",
 ) -> Any:
     """A Datasette over journals, each with the address of its store, with what the installed line
     understands, its pages below ``prefix``; ``without`` these plugins of others;
-    their times are of ``zone``; a question is ended after ``limit_ms``. Raises Trouble."""
+    their times are of ``zone``; a question is ended after ``limit_ms``. ``store``: whose history they
+    show, where that is not this machine's. Raises Trouble."""
     with left_out(without):
         try:
             from datasette.app import Datasette
@@ -228,7 +272,7 @@ def make_datasette(
             raise blame(problem, "Datasette could not be loaded", "no-datasette") from problem
     watch_plugins()
     text = metadata_file().read_text(encoding="utf-8")
-    ours = {"plugins": {"cxlocal": {"zone": zone}}}
+    ours = {"plugins": {"cxlocal": {"zone": zone, "store": store}}}
     words = {**describe_each(parse_metadata(text), stores.values()), **ours}
     arguments: dict[str, Any] = {
         "metadata": words,
@@ -371,7 +415,13 @@ def left_out(names: Collection[str]) -> Iterator[None]:
 
 
 def watch_plugins() -> None:
-    """Let Datasette tell ``WATCHERS``. Once for a process: its plugins belong to the process, too."""
+    """Let Datasette tell ``WATCHERS``. Once for a process: its plugins belong to the process, too.
+
+    Where the library rich is installed, 0.65 writes the local variables of each error out, and cookies are
+    among them: it is kept from that.
+    """
+    if handling := sys.modules.get("datasette.handle_exception"):
+        vars(handling)["rich"] = None
 
     interrupted = sys.modules["datasette.database"].QueryInterrupted
 

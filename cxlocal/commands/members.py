@@ -69,7 +69,7 @@ def invite(
     code gives a new token and these rights.
     """
     rights = rights_asked(both, take, push, read, manage)
-    managed = _open_management(app, url)
+    managed = open_management(app, url)
     try:
         found = managed.invite(name, rights)
     finally:
@@ -134,7 +134,7 @@ def grant(
             hint=f"cxlocal store grant {shlex.quote(name)} --deliverable '*'   lets it do everything",
             name="no-rights",
         )
-    managed = _open_management(app, url)
+    managed = open_management(app, url)
     try:
         had = {each["name"]: each["rights"] for each in managed.members()["members"]}
         kept = had.get(name, Rights().as_json())
@@ -280,7 +280,7 @@ def revoke(app: App, name: str, url: str | None, as_json: bool) -> None:
 
     What it brought stays. A machine that is invited again goes on under a new id by itself.
     """
-    managed = _open_management(app, url)
+    managed = open_management(app, url)
     try:
         found = managed.revoke(name)
     finally:
@@ -306,7 +306,7 @@ def members(app: App, url: str | None, as_json: bool) -> None:
 
     A member that may not invite others sees itself alone.
     """
-    managed = _open_management(app, url)
+    managed = open_management(app, url)
     try:
         found = managed.members()
     finally:
@@ -370,7 +370,7 @@ def roll(found: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str, A
     return rows + new
 
 
-def _open_management(app: App, url: str | None) -> Any:
+def open_management(app: App, url: str | None) -> Any:
     """What invites and revokes: the store itself where it is served, the file of its members where
     this machine serves it. Raises UsageError."""
     project = load_project(app)

@@ -20,6 +20,7 @@ import click
 from cxlocal.address import argument_address, public_address
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
+from cxlocal.commands.member_pages import make_pages_server
 from cxlocal.commands.output import put
 from cxlocal.commands.prepare import wanted_reserve
 from cxlocal.commands.project import (
@@ -46,6 +47,7 @@ from cxlocal.private import make_home
 from cxlocal.processes.stdout import data
 from cxlocal.runner.source import today
 from cxlocal.sinks.delivery import Around, deliver
+from cxlocal.text import quoted
 
 DEFAULT_PORT = 8377
 STORE_THREADS = {"sqlite": 1, "lend": 1}
@@ -63,6 +65,10 @@ FIRST_JOB = "ci"
             "for others, with TLS",
         ),
         (
+            "cxlocal serve --pages --store sqlite:///srv/cx/store.db --port 8378",
+            "its history as pages, for members, beside the server before",
+        ),
+        (
             "cxlocal serve --lend --host 0.0.0.0 --cert c.pem --key k.pem",
             "no store: number CI jobs while the store is down",
         ),
@@ -71,6 +77,9 @@ FIRST_JOB = "ci"
 @click.option("--store", "url", metavar="URL", help="The store to serve; else that of [store] url.")
 @click.option(
     "--lend", is_flag=True, help="Serve no store: lend numbers of the reserve to CI jobs."
+)
+@click.option(
+    "--pages", is_flag=True, help="Show the history of the store to its members, as pages."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option(
@@ -95,7 +104,7 @@ FIRST_JOB = "ci"
 )
 @pass_app
 def serve(
-    app: App, url: str | None, lend: bool, host: str, port: int, cert: str | None, key: str | None,
+    app: App, url: str | None, lend: bool, pages: bool, host: str, port: int, cert: str | None, key: str | None,
     ca: str | None, members: str | None, address: str | None, behind_proxy: str,
 ) -> int:  # fmt: skip
     """Serve a store to other machines.
@@ -110,6 +119,13 @@ def serve(
     proxy = serving.proxy_address(behind_proxy)
     serving.check_open(host, tls, bool(proxy))
     fresh: Any = nullcontext()
+    if pages and lend:
+        raise UsageError(
+            "--pages and --lend exclude each other",
+            why="the history of this machine is shown by 'cxlocal browse'",
+            hint="cxlocal serve --pages --store URL",
+            name="bad-options",
+        )
     if lend:
         lending = Lending(app, url)
         chosen, open_one, fresh = LENDING, lending.open, lending.kept_fresh()
@@ -118,6 +134,9 @@ def serve(
     make_home(app.home())
     path = management.members_path(chosen, app.home())
     roll = app.directory / members if members else path
+    if pages:
+        _serve_pages(app, (chosen, open_one, roll), (host, port, address), tls, proxy)
+        return ExitCode.DONE
     if not lend and not roll.exists():
         _begin(chosen, open_one)
     enrolled = roster.Members(roll)
@@ -142,6 +161,36 @@ def serve(
         except KeyboardInterrupt:
             say("Ended.")  # how one leaves this command: not an error
     return ExitCode.DONE
+
+
+def _serve_pages(
+    app: App, store: tuple[str, Callable[[], Store], Path], place: tuple[str, int, str | None],
+    tls: Any, proxy: str,
+) -> None:  # fmt: skip
+    """Show what the members of a store may read: ``store`` with its file of members, at ``place``."""
+    chosen, open_one, roll = store
+    host, port, address = place
+    serving = server_part("serving")
+    if not roll.exists():
+        raise UsageError(
+            "nobody serves that store on this machine",
+            why=f"who may look is in the file of members, and there is no {roll}",
+            hint=f"cxlocal serve --store {quoted(public_address(chosen))}   begins to; beside it this"
+            " command shows the pages",
+            name="not-served",
+        )
+    with serving.listen(host, port) as listener:
+        own = f"{'http' if tls is None else 'https'}://{_shown(host)}:{listener.getsockname()[1]}"
+        reached = (address or own).rstrip("/")
+        shown = public_address(chosen)
+        server = make_pages_server(app, shown, open_one, roll, reached, tls, proxy)
+        server_part("diary").log_to_stderr()
+        say(f"The pages of {shown}, for its members: cxlocal browse --store; Ctrl-C ends it.")
+        put(own)
+        data().flush()
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+        say("Ended.")
 
 
 def _invite_first(enrolled: Any, reached: str, authority: str) -> None:

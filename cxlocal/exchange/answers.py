@@ -134,6 +134,29 @@ def read_answer(message: Mapping[str, Any]) -> Answer | Refusal:
         raise BadMessage("the answer cannot be read", why=repr(error)[:300]) from error
 
 
+class Looked(NamedTuple):
+    """What a store answers to somebody who only looks."""
+
+    lineage: str
+    generation: int
+    pull: Pulled
+
+
+def read_look(message: Mapping[str, Any]) -> Looked | Refusal:
+    """The answer to a look. Raises BadMessage."""
+    try:
+        if message.get("refusal") is not None:
+            return _refusal(message["refusal"])
+        store = _object(message["store"])
+        return Looked(
+            _named(store["lineage"]),
+            _counted(store["generation"], least=1),
+            _pulled(message["pull"]),
+        )
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise BadMessage("the answer cannot be read", why=repr(error)[:300]) from error
+
+
 _Read = TypeVar("_Read")
 
 

@@ -21,6 +21,8 @@ NOTHING = State("nothing was made", "○", "none")
 async def machines_page(place: Place, what: str, asked: Mapping[str, str]) -> dict[str, Any]:
     """What ``cxlocal_sections.html`` shows of it."""
     machines = await place.ask("machines")
+    if place.of_store:
+        return _of_store(place, machines)
     ready = await place.ask("readiness")
     reserves = await place.ask("reserves")
     reach = await place.ask("within-reach")
@@ -49,16 +51,30 @@ async def machines_page(place: Place, what: str, asked: Mapping[str, str]) -> di
                 "Nothing is live yet.", "What can be deployed from here",
                 Markup("Files that are not here come with <code>cxlocal prepare</code>, while there is a network."),
             ),
-            Section(
-                "Machines", machines, ("Machine", "Heard of", "Events", "Not at the store yet", "Began", "System"),
-                [_machine(place, row) for row in machines.rows],
-                "Nothing was written here yet.", "Which machines there are",
-                "What another machine did since it was heard of last is not known here; it comes with the next"
-                " contact of both with the store.",
-            ),
+            _machines(place, machines),
         ],
         "live": False,
     }  # fmt: skip
+
+
+def _of_store(place: Place, machines: Part) -> dict[str, Any]:
+    """Numbers kept, files and readiness are of one machine, and the store has none."""
+    return {
+        "title": "Machines", "sentences": [], "sections": [_machines(place, machines)], "live": False
+    }  # fmt: skip
+
+
+def _machines(place: Place, machines: Part) -> Section:
+    return Section(
+        "Machines",
+        machines,
+        ("Machine", "Heard of", "Events", "Not at the store yet", "Began", "System"),
+        [_machine(place, row) for row in machines.rows],
+        "Nothing was written here yet.",
+        "Which machines there are",
+        "What another machine did since it was heard of last is not known here; it comes with the next"
+        " contact of both with the store.",
+    )
 
 
 def ready_sentence(part: Part) -> str:

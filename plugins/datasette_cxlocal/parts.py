@@ -58,6 +58,16 @@ class Place(NamedTuple):
     files: Files | None = None
     """Where the pages are written to; None for pages of a server."""
 
+    @property
+    def holder(self) -> str:
+        """Who knows what the pages say: this machine, or the store that a server shows."""
+        return "the store" if self.of_store else "this machine"
+
+    @property
+    def of_store(self) -> bool:
+        """Whether this is what a store told, on the server that shows it to members."""
+        return bool((self.datasette.plugin_config("cxlocal") or {}).get("store"))
+
     def page(self, name: str, what: str = "", **given: object) -> str:
         """The address of one of our pages."""
         if self.files is not None:

@@ -89,7 +89,7 @@ def then_sentence(rows: Sequence[tuple[Mapping[str, Any], str]], said: str) -> s
     if said:
         return f"{said[0].upper()}{said[1:]}."
     if not rows:
-        return "Nothing was live, as far as this machine knows."
+        return "Nothing was live, as far as is known here."
     different = sum(mark != SAME for _, mark in rows)
     if not different:
         return "What was known then is what is known now."

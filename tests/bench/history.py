@@ -1,9 +1,9 @@
 """A long history, made by the builders and the journal that a run uses.
 
-``python tests/bench/history.py FOLDER [--events 1000000] [--deliverables 200]`` writes
-``FOLDER/journal.db``: twenty events a run, one chain, a release in ten that fails, one in thirty from
-the reserve, and one deployment in fifty that does not succeed. ``--large`` is ten million events of
-2,000 deliverables: eleven gigabytes and most of an hour.
+``python tests/bench/history.py FOLDER [--events 1000000] [--deliverables 200] [--machines 1]`` writes
+``FOLDER/journal.db``: twenty events a run, one machine after another, a release in ten that fails, one in
+thirty from the reserve, and one deployment in fifty that does not succeed. ``--large`` is ten million
+events of 2,000 deliverables and 1,000 machines.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import pytest
 from journals import LINEAGE, MINUTE_MS, HandClock, Story, confirm, digest, open_journal
 
 from cxlocal.domain import Outcome
 from cxlocal.events.document import Draft
 from cxlocal.events.places import deployment_failed
+from cxlocal.exchange.copies import begin_again
 from cxlocal.journal.file import Journal
 from cxlocal.projection.truth import plan_text
 
@@ -108,7 +110,9 @@ class Deliverable:
         self.there[place] = [new]
 
 
-def write_history(folder: Path, events: int, deliverables: int, seed: int = 1) -> Path:
+def write_history(
+    folder: Path, events: int, deliverables: int, machines: int = 1, seed: int = 1
+) -> Path:
     """The journal of that many events, at least; nothing of it durable before the end."""
     clock = HandClock(START_MS)
     chance = random.Random(seed)
@@ -117,9 +121,13 @@ def write_history(folder: Path, events: int, deliverables: int, seed: int = 1) -
     with open_journal(folder, clock) as journal:
         for pragma in ("synchronous=OFF", "journal_mode=MEMORY", "cache_size=-200000"):
             journal.connection.execute(f"PRAGMA {pragma}").fetchall()
-        machine, written, count = Machine(journal, clock), 0, 0
+        machine, written, count, turns = Machine(journal, clock), 0, 0, 0
         while written < events:
-            machine.host = f"laptop-{count % 50}"
+            turn = written * machines // events
+            if turn > turns:
+                turns = turn
+                _next_machine(journal, f"laptop-{turn}")
+            machine.host = f"laptop-{count % 50 if machines == 1 else turn}"
             chance.choice(products).release(machine, count, chance)
             written, count = written + machine.flush(), count + 1
             clock.ms += round(step * MINUTE_MS)
@@ -127,6 +135,14 @@ def write_history(folder: Path, events: int, deliverables: int, seed: int = 1) -
         for pragma in ("journal_mode=TRUNCATE", "synchronous=FULL"):
             journal.connection.execute(f"PRAGMA {pragma}").fetchall()
     return folder / "journal.db"
+
+
+def _next_machine(journal: Journal, host: str) -> None:
+    """Go on as another machine; the store has all that the one before recorded."""
+    confirm(journal)
+    with pytest.MonkeyPatch.context() as patch, journal.write() as transaction:
+        patch.setattr("cxlocal.journal.machine.host_name", lambda: host)
+        begin_again(transaction, None, "first use")
 
 
 def _note_store(journal: Journal, products: list[Deliverable]) -> None:
@@ -151,11 +167,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--deliverables", type=int, default=200)
+    parser.add_argument("--machines", type=int, default=1)
     parser.add_argument("--large", action="store_true")
     asked = parser.parse_args()
     if asked.large:
-        asked.events, asked.deliverables = 10_000_000, 2_000
-    path = write_history(asked.folder, asked.events, asked.deliverables)
+        asked.events, asked.deliverables, asked.machines = 10_000_000, 2_000, 1_000
+    path = write_history(asked.folder, asked.events, asked.deliverables, asked.machines)
     print(path, path.stat().st_size)
 
 

@@ -408,4 +408,4 @@ def test_what_was_known_then_is_told_from_what_is_known_now() -> None:
     assert (
         then_sentence(compared([live("1")], [live("2")]), "") == "2 of 2 are known otherwise now."
     )
-    assert then_sentence([], "") == "Nothing was live, as far as this machine knows."
+    assert then_sentence([], "") == "Nothing was live, as far as is known here."

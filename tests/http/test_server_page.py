@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import trustme
 from http_kit import listen
 
@@ -123,10 +124,33 @@ def test_the_page_as_a_new_operator(tmp_path: Path, cx: Any) -> None:
         assert away.code == 0, away.err
         assert "reserve" in away.err + away.out
         walk.serve(serve)
+        _read_pages(walk, commands)
         assert "in step" in walk.at("laptop", sync).err
         assert walk.at("laptop", status + " --json").json()["pending"] == 0
     finally:
         walk.stop()
+
+
+def _read_pages(walk: Walk, commands: list[str]) -> None:
+    """The pages of the store beside it: somebody gets in by what the commands print."""
+    found = next(n for n, line in enumerate(commands) if "--pages" in line)
+    pages, browse, feed = commands[found : found + 3]
+    with listen("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    shown = Walk(walk.tmp_path, walk.cx)
+    shown.port = port
+    try:
+        shown.serve(pages.replace("8378", str(port)).replace("store.example.org", "localhost"))
+        got = [
+            requests.get(address, verify=walk.tmp_path / "etc" / "ca.pem", timeout=20)
+            for line in (f"{browse} --no-open", feed)
+            for address in walk.at("laptop", line).out.split()
+        ]
+    finally:
+        shown.stop()
+    # What is made for the first time may take longer than a page waits.
+    assert [answer.status_code in (200, 503) for answer in got] == [True] * 3
+    assert got[0].history[0].headers["set-cookie"].endswith("; Secure")
 
 
 def _repository(tmp_path: Path) -> Path:
@@ -148,9 +172,13 @@ def _push(work: Path, config: str) -> None:
 
 def test_every_command_of_the_page_exists(cx: Any) -> None:
     """Those that the walk leaves out: the rights, and the token of a CI server."""
-    walked = _commands()[2:8]
+    commands = _commands()
+    walked = [
+        *commands[2:8],
+        *(line for line in commands if "--pages" in line or "browse --store" in line),
+    ]
     options: dict[str, set[str]] = {}
-    for line in _commands():
+    for line in commands:
         words = shlex.split(line)
         if words[:1] == ["cxlocal"] and line not in walked:
             named = {word for word in words if word.startswith("--")}

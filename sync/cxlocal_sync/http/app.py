@@ -72,6 +72,7 @@ def make_app(service: Service) -> Starlette:
         ("POST", wire.REVOKE, routes.revoke),
         ("POST", wire.LEND, routes.lend),
         ("POST", wire.LEFT, routes.left),
+        ("POST", wire.PAGES, routes.pages),
     ]
     every = [*plain, *((how, path, routes.for_members(handler)) for how, path, handler in members)]
     table = [
@@ -178,6 +179,10 @@ class Routes:
     async def left(self, request: Request, member: Member) -> Response:
         """How many numbers could be lent."""
         return JSONResponse(await self.service.left(member, await self._json(request)))
+
+    async def pages(self, request: Request, member: Member) -> Response:
+        """Where this member sees the pages."""
+        return JSONResponse(await self.service.pages(member, await self._json(request)))
 
     async def join(self, request: Request) -> Response:
         """Enrol by a one-time code."""

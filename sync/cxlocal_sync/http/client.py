@@ -170,6 +170,11 @@ class HttpStore:
         """End a member and its machines. Raises Refused without the right to."""
         return self._manage("POST", wire.REVOKE, {"name": name}, MANAGE_SECONDS)
 
+    def pages(self, feed: bool) -> dict[str, Any]:
+        """Where the pages are that this member may see, and a key: it opens them once, or (``feed``) the
+        feeds until the next one. Raises Refused where nobody shows any."""
+        return self._manage("POST", wire.PAGES, {"feed": feed}, MANAGE_SECONDS)
+
     # Lent numbers
 
     def lend(self, asked: dict[str, Any], *, timeout: float) -> dict[str, Any]:

@@ -81,6 +81,11 @@ def _blob() -> Schema:
     }  # fmt: skip
 
 
+def _left() -> Schema:
+    words = "How many numbers of a line this machine could lend"
+    return _operation("left", words, _content("Left"), (400, 403, 413), body=_content("Line"))
+
+
 def describe() -> Schema:
     """The description as an OpenAPI 3.1 document."""
     return {
@@ -125,9 +130,10 @@ def describe() -> Schema:
                 "lend", "A number for a run out of this machine's reserve ('serve --lend')",
                 _content("Lent"), (400, 403, 409, 413), body=_content("Loan"),
             )},
-            wire.LEFT: {"post": _operation(
-                "left", "How many numbers of a line this machine could lend", _content("Left"),
-                (400, 403, 413), body=_content("Line"),
+            wire.LEFT: {"post": _left()},
+            wire.PAGES: {"post": _operation(
+                "pages", "Where this member's pages are: a key that opens them once, or one of feeds",
+                _content("Pages"), (400, 403, 413), body=_content("Look"),
             )},
             wire.DESCRIPTION: {"get": _operation(
                 "description", "This document",

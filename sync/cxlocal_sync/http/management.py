@@ -23,6 +23,9 @@ AUTHORITY = "authority"
 BACKUP = "backup_at"
 """The value that says when the last backup ended well; UTC."""
 
+PAGES = "pages"
+"""The value that says where the pages are, once they were served."""
+
 LENDS = "lends"
 """The value that is not empty where numbers are lent and no store is served."""
 

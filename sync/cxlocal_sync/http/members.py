@@ -357,6 +357,12 @@ class Members:
             self._refresh()
             return any(member.rights.manage or not manage for member in self._by_token.values())
 
+    def reading(self) -> list[frozenset[str] | None]:
+        """What each of those who are enrolled may read."""
+        with self._reading:
+            self._refresh()
+            return [member.rights.read for member in self._by_token.values()]
+
     def value(self, name: str) -> str:
         """A remembered value, or an empty text."""
         with self._reading:

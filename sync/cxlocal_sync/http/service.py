@@ -13,9 +13,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from cxlocal.clock import Clock, SystemClock
+from cxlocal.clock import Clock, SystemClock, SystemIds
 from cxlocal.errors import CxError, NotSignedIn, Refused
-from cxlocal.exchange.messages import PROTOCOL, decode, encode
+from cxlocal.exchange.messages import decode, encode
+from cxlocal.exchange.replica import look
 from cxlocal.exchange.rights import rights_from_json
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.text import is_hexadecimal, parse_utc
@@ -25,10 +26,11 @@ from cxlocal_sync.http.diary import Diary
 from cxlocal_sync.http.gate import Gate, NotAllowed
 from cxlocal_sync.http.health import DAY_MS, Disk, Health, Look
 from cxlocal_sync.http.lending import LendingStore, check_lending, lending
-from cxlocal_sync.http.management import BACKUP, LENDS
+from cxlocal_sync.http.management import BACKUP, LENDS, PAGES
 from cxlocal_sync.http.members import Member, Members
 from cxlocal_sync.http.metrics import Metrics
 from cxlocal_sync.http.threads import StoreThreads
+from cxlocal_sync.http.visits import Visits
 from cxlocal_sync.stores.answer import ServableStore, refuse
 
 FLUSH_SECONDS = 5.0
@@ -118,7 +120,7 @@ class Service:
         known = self.members.value(LINEAGE)
         if not known:
             return
-        asked = look_at(known)
+        asked = encode(look(known))
         refused = decode(store.exchange(asked, timeout=limits.STORE_SECONDS)).get("refusal")
         if refused and refused.get("name") == "wrong-lineage":
             raise StoreUnreachable(
@@ -264,6 +266,32 @@ class Service:
         only = None if member.rights.manage else member
         return await asyncio.to_thread(self.members.listing, only)
 
+    async def pages(self, member: Member, asked: Any) -> dict[str, Any]:
+        """An address that opens the pages once, or those of the feeds. Raises NotAllowed, UsageError and
+        Refused, name ``no-pages``."""
+        feed = asked.get("feed") if isinstance(asked, dict) else None
+        if not isinstance(feed, bool):
+            raise wire.BadRequest("the body does not say what it wants", "feed is true or false")
+        if member.rights.read == frozenset():
+            raise NotAllowed(f"{member.name} may read nothing")
+        return await asyncio.to_thread(self._pages, member, feed)
+
+    def _pages(self, member: Member, feed: bool) -> dict[str, Any]:
+        base = self.members.value(PAGES)
+        if not base:
+            raise Refused(
+                "nobody shows the pages of this store",
+                why="they are a server of their own, beside the one that answers machines",
+                hint="on the server: cxlocal serve --pages --store URL",
+                name="no-pages",
+            )
+        visits = Visits(self.members.path, clock=self.clock, ids=SystemIds())
+        try:
+            draw = visits.new_feed_key if feed else visits.new_key
+            return {"address": base, "key": draw(member)}
+        finally:
+            visits.close()
+
     async def health(self) -> Health:
         """How everything is. Anybody may ask, so it is looked at once a second at most."""
         now = self.clock.monotonic()
@@ -291,7 +319,7 @@ class Service:
     def _ask_store(self, store: ServableStore, health: Health) -> Health:
         if isinstance(store, LendingStore):
             return health._replace(unsent=store.unsent())
-        asked = look_at(self.members.value(LINEAGE))
+        asked = encode(look(self.members.value(LINEAGE)))
         answer = decode(store.exchange(asked, timeout=limits.STORE_SECONDS))
         told = answer.get("look")
         if told is None:  # another store, or one that was damaged
@@ -333,14 +361,6 @@ class Service:
         if not isinstance(name, str):
             raise wire.BadRequest("the body names no member", "it needs a name")
         return name
-
-
-def look_at(lineage: str) -> bytes:
-    """A message that only looks, and that a store of another lineage refuses by name. A store with a
-    lineage is not made anew by it."""
-    token, proposal = {"count": 0, "value": ""}, {"count": 1, "value": "look"}
-    contact = {"lineage": lineage, "node": "0" * 32, "token": token, "proposal": proposal}
-    return encode({"protocol": PROTOCOL, "contact": contact, "look": {}})
 
 
 def check_digest(digest: object) -> None:

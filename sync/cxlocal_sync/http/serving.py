@@ -113,15 +113,27 @@ def make_server(
     """
     until_ms = None if tls is None else _end_of(tls)
     service = Service(open_store, members, threads=threads, certificate_ms=until_ms)
+    return Server(_configured(make_app(service), tls, proxy), service)
+
+
+def make_pages_server(pages: Any, tls: Tls | None = None, *, proxy: str = "") -> Server:
+    """A server of an ASGI application that members look at, with the limits of the other. Raises as
+    ``make_server``."""
+    if tls is not None:
+        _end_of(tls)
+    return Server(_configured(pages, tls, proxy, lifespan="off"))
+
+
+def _configured(app: Any, tls: Tls | None, proxy: str, lifespan: Any = "on") -> uvicorn.Config:
     config = uvicorn.Config(
-        make_app(service),
+        app,
         http=protocol_for(frozenset({proxy} if proxy else ())),
         loop="asyncio",
         ws="none",
         log_config=None,
         log_level="error",
         access_log=False,
-        lifespan="on",
+        lifespan=lifespan,
         server_header=False,
         proxy_headers=bool(proxy),
         # The second is how an IPv4 address looks to a socket of IPv6.
@@ -135,7 +147,7 @@ def make_server(
     )
     config.load()
     _allow_connections()
-    return Server(config, service)
+    return config
 
 
 def _end_of(tls: Tls) -> int | None:
@@ -154,9 +166,12 @@ def _end_of(tls: Tls) -> int | None:
 class Server(uvicorn.Server):
     """uvicorn, with an eye on connections that take too long."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    service: Service
+
+    def __init__(self, config: uvicorn.Config, service: Service | None = None) -> None:
         super().__init__(config)
-        self.service = service
+        if service is not None:
+            self.service = service
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer until a signal comes."""

@@ -87,6 +87,13 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "Line": _object({"deliverable": _TEXT, "line": _TEXT}),
     "Left": _object({"left": _COUNT, "locked": {"type": "boolean"}}),
+    "Look": _object({"feed": {"type": "boolean"}}),
+    "Pages": _object(
+        {
+            "address": {"type": "string", "pattern": "^https?://[!-~]+$"},
+            "key": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        }
+    ),
     "Members": {
         "type": "object", "required": ["members", "machines", "codes"],
         "properties": {
@@ -109,6 +116,7 @@ SCHEMAS: dict[str, Schema] = {
 ANSWERS = {
     wire.MISSING: "Missing", wire.JOIN: "Joined", wire.MEMBERS: "Members", wire.INVITE: "Invited",
     wire.GRANT: "Granted", wire.REVOKE: "Revoked", wire.LEND: "Lent", wire.LEFT: "Left",
+    wire.PAGES: "Pages",
 }  # fmt: skip
 """What a path answers, where our client reads it."""
 

@@ -22,6 +22,8 @@ GRANT = "/v1/members/grant"
 REVOKE = "/v1/members/revoke"
 LEND = "/v1/lend"
 LEFT = "/v1/lend/left"
+PAGES = "/v1/pages"
+"""Where a member asks for the address of the pages."""
 DESCRIPTION = "/v1/openapi.json"
 
 MESSAGE_TYPE = "application/vnd.cxlocal.message"

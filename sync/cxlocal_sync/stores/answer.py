@@ -133,6 +133,11 @@ def answer(
     if read_part(message, "look") is not None:
         _stay(session, store, granter, judge(store.hint, here))
         told = {"protocol": PROTOCOL, "store": _introduce(session, store, feed), "grant": []}
+        wanted = read_part(message, "pull")
+        if wanted is not None:  # who only reads needs no token, and is no machine
+            told["pull"] = pull(
+                session, {**wanted, "whole": True}, "", Head(feed.position, feed.hash)
+            )
         return {**told, "look": look(session, feed.position)}
     chains = Chains(session, feed, granter, who["node"])
     went_back = _meet(session, store, who, chains)
