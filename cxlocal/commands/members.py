@@ -19,6 +19,7 @@ from cxlocal.commands.output import json_option, put, write_document, write_rows
 from cxlocal.commands.project import Project, access_of, agreed, load_project, open_project_store
 from cxlocal.commands.served import how_to_join, read_authority, server_part
 from cxlocal.commands.terminal import harmless, say, warn
+from cxlocal.config.agreement import read
 from cxlocal.domain import deliverable_id
 from cxlocal.errors import CxError, UsageError
 from cxlocal.exchange.destination import EMBEDDED
@@ -27,7 +28,7 @@ from cxlocal.exchange.open import open_store, require_agreed
 from cxlocal.exchange.rights import Rights, rights_from_json, words_of
 from cxlocal.exchange.standing import note_standing, read_joined
 from cxlocal.exchange.state import forget_cursor
-from cxlocal.text import counted
+from cxlocal.text import counted, quoted
 from cxlocal.values import NamedTuple
 
 _STORE = click.option("--store", "url", metavar="URL", help="The store; else that of [store] url.")
@@ -385,14 +386,18 @@ def open_management(app: App, url: str | None) -> Any:
         return management.LocalManagement(chosen, management.members_path(chosen, app.home()))
     except CxError as error:
         if error.name == "not-served" and not url:
-            raise _not_served(chosen) from error
+            known = read(app.home()).addresses if chosen == EMBEDDED else {}
+            raise _not_served(chosen, [one for one in known if one.startswith("http")]) from error
         raise
 
 
-def _not_served(url: str) -> UsageError:
+def _not_served(url: str, known: Sequence[str] = ()) -> UsageError:
+    """``known``: served stores that are known here, where nothing says which one is meant."""
     return UsageError(
         f"{public_address(url)} has no members",
         why="nobody serves it: whoever may open it may use it",
-        hint="cxlocal serve --store URL   serves a store to machines that are let in",
+        hint=f"in the folder of a project that names its store, or with --store {quoted(known[0])}"
+        if known
+        else "cxlocal serve --store URL   serves a store to machines that are let in",
         name="not-served",
     )

@@ -22,6 +22,8 @@ COMPONENT = "web"
 BALANCER = "lb"
 TOLD = ("preview", "apply", "create", "remove", "rotate", "drain", "observe")
 """Verbs that are asked of components."""
+OWN = ("provision", "preview", "apply", "destroy")
+"""Those that a balancer is asked for itself, under its own name."""
 AGAIN = ("apply", "drain", "rotate", "remove")
 """Those that are asked again by whoever goes on with a deployment that was cut off."""
 
@@ -186,7 +188,9 @@ class ComponentContract(ToolContract):
 
     def _run(self, bench: Bench, verb: str, *, version: str = "", **others: Any) -> Ran:
         told: dict[str, Any] = {}
-        if verb in TOLD or verb in ("provision", "destroy"):
+        if self.behind and verb in OWN:
+            told = {"component": BALANCER, "turn": 1}
+        elif verb in TOLD or verb in OWN:
             told = {"component": COMPONENT, "turn": 1, "behind": BALANCER if self.behind else ""}
         if verb in ("create", "remove", "drain"):
             told["resource"] = others.get("resource") or bench.resource

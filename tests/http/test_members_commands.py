@@ -144,6 +144,9 @@ def test_an_invitation_is_the_whole_command(
     assert joined.code == 0, joined.err
     invited = at("laptop", "store", "invite", "build").err
     assert invited.strip().endswith(f"--ca {authority}")
+    # Outside of a project nothing says which store is meant: the one that is known here.
+    lost = cx("store", "invite", "x", cwd=tmp_path, env={"CXLOCAL_HOME": str(tmp_path / "laptop")})
+    assert lost.code == 2 and f"or with --store {url}" in lost.err
     # A second code at the same host, also for a token that is printed: nothing to be named again.
     codes = [at("laptop", "store", "invite", name).out.strip() for name in ("one", "two")]
     for code, options in zip(codes, ((), ("--print-token",)), strict=True):
