@@ -51,15 +51,15 @@ def test_exit_codes_and_words_of_bad_days(shop: Any, place: Place) -> None:
     if weather.double is not None:
         weather.double.follow(shop.remote)
     for mood, code, words in (
-        ("down", 9, "502"), ("expired", 4, "expired"), ("no writing", 4, "read-only"),
+        ("down", 9, "502"), ("expired", 4, "expired|E401"), ("no writing", 4, "read-only|E403"),
     ):  # fmt: skip
         weather.mood = mood
         done = shop.command("publish", "5.0.0")
-        assert (done.code, words in done.err) == (code, True), f"{mood} {done.code} {done.err}"
+        assert done.code == code and re.search(words, done.err), f"{mood} {done.code} {done.err}"
         assert f"{int(kind.last)} of 2: place" in done.err, done.err
         assert ("refs/tags/v5.0.0" in shop.git("ls-remote", "origin")) == kind.last
         assert not any(secret in done.err + done.out for secret in kind.secrets.values())
-    assert words in shop.command("status").out, "the last of them stands on record"
+    assert re.search(words, shop.command("status").out), "the last of them stands on record"
     weather.taken.clear()
     for mood in ("gone after writing", "late after writing", "fine"):
         weather.mood = mood
