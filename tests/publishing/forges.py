@@ -178,6 +178,11 @@ TEA_ASSET = Fields("", "browser_download_url created_at download_count id name s
 TEA_TAG = Fields("", "commit id message name tarball_url zipball_url")
 
 
+def _kept(given: Row) -> Row:
+    """What a release is made of; the other fields say what is to be done once."""
+    return {key: value for key, value in given.items() if key in RELEASE}
+
+
 class GitHubDouble(Double):
     """Drafts, digests, immutable releases, halves of uploads."""
 
@@ -241,7 +246,7 @@ class GitHubDouble(Double):
     def create(self, *, given: Row, **_: Any) -> tuple[int, Any]:
         """Several drafts may have one tag; a published release has it alone."""
         made = {"target_commitish": "main", "name": "", "body": "", "draft": False,
-                "prerelease": False, **given, "id": self.next_id(), "assets": []}  # fmt: skip
+                "prerelease": False, **_kept(given), "id": self.next_id(), "assets": []}  # fmt: skip
         if not made["draft"] and any(
             one["tag_name"] == made["tag_name"] and not one["draft"] for one in self.releases
         ):
@@ -265,7 +270,7 @@ class GitHubDouble(Double):
             one["tag_name"] for one in published
         ]:
             return 422, {"message": "Validation Failed", "errors": [{"code": "already_exists"}]}
-        found.update(given)
+        found.update(_kept(given))
         if not found["draft"]:
             self.tags.setdefault(found["tag_name"], "d" * 40)
         return 200, self.shown(found)

@@ -40,7 +40,7 @@ def place(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pl
         yield Place(kind, weather)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_exit_codes_and_words_of_bad_days(shop: Any, place: Place) -> None:
     """One version through all weathers: nothing is doubled, nothing lost, and what announces it waits."""
     kind, weather = place

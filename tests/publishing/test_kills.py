@@ -169,7 +169,7 @@ def until(happened: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("kind", "points"), POINTS)
 def test_killed_between_any_two_steps_and_finished_elsewhere(
     machines: Machines, kind: str, points: tuple[str, ...]
@@ -216,6 +216,7 @@ EACH = [
 ]  # fmt: skip
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("kind", EACH)
 def test_two_machines_at_once_put_everything_once(machines: Machines, kind: str) -> None:
     machines.write("2.0")

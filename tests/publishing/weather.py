@@ -39,15 +39,19 @@ class Weather(ThreadingHTTPServer):
         second GET."""
         self.reached, self.go = threading.Event(), threading.Event()
         self.counts: Counter[str] = Counter()
+        self.drops = False
+        """What was stopped comes to nothing."""
 
-    def pass_by(self, method: str, when: str) -> None:
-        """Stop here if it is the place."""
+    def pass_by(self, method: str, when: str) -> bool:
+        """Stop here if it is the place; whether to go on."""
         if when == "before":
             self.counts[method] += 1
         if self.stop_at in (f"{method} {when}", f"{method} {self.counts[method]} {when}"):
             self.stop_at = ""
             self.reached.set()
             self.go.wait(30)
+            return not self.drops
+        return True
 
     @property
     def url(self) -> str:
@@ -69,7 +73,9 @@ class Handler(BaseHTTPRequestHandler):
             return self._say(401, _refusal("UNAUTHORIZED", "the token has expired"))
         if weather.mood == "no writing" and writes:
             return self._say(403, _refusal("DENIED", "this place is read-only"))
-        weather.pass_by(self.command, "before")
+        if not weather.pass_by(self.command, "before"):
+            self.close_connection = True
+            return None
         link = HTTPConnection(weather.behind.hostname or "", weather.behind.port, timeout=20)
         link.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():  # some of them several times
