@@ -137,7 +137,7 @@ class Place:
             hook.write_text(
                 "#!/bin/sh\nread old new ref\n"
                 f"case $ref in refs/tags/*) touch {self.folder}/at; while [ ! -e {self.folder}/go ];"
-                " do sleep 0.05; done;; esac\n"
+                f" do sleep 0.05; done; exit {int(point == 'pre-receive')};; esac\n"
             )
             hook.chmod(0o755)
         process = self.ann.start(self.words(self.way.release))
@@ -147,6 +147,8 @@ class Place:
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+        for name in ("pre-receive", "post-receive"):
+            (self.world.remote / "hooks" / name).unlink(missing_ok=True)
         (self.folder / "go").touch()
         self.weather.drops = True
         self.weather.go.set()

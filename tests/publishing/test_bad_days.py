@@ -68,6 +68,14 @@ def test_exit_codes_and_words_of_bad_days(shop: Any, place: Place) -> None:
         assert done.code == 0 or not kind.single, "it had the bytes: " + done.err
     assert "refs/tags/v5.0.0" in shop.git("ls-remote", "origin")
     assert not kind.single or len(weather.taken) == 1, weather.taken
+    if kind is KINDS["pypiserver"]:
+        weather.mood = "yanked"
+        for words in (("--check",), ()):
+            done = shop.command("publish", "5.0.0", *words)
+            assert done.code == 3 and "file is yanked (loses data)" in done.err, done.err
+        assert "1 of 2: place withdrawn (file is yanked" in shop.command("status").out
+        weather.mood = "fine"
+        assert shop.command("publish", "5.0.0", "--check").code == 0
     another(shop, weather)
 
 

@@ -20,7 +20,7 @@ NOT_SAID = ("transfer-encoding", "content-length", "connection", "date", "server
 
 class Weather(ThreadingHTTPServer):
     """``mood`` is what it does with requests: fine, down (502), gone after writing, late after writing (504),
-    no writing, expired."""
+    no writing, expired, yanked (files of a package index)."""
 
     daemon_threads = True
 
@@ -96,6 +96,8 @@ class Handler(BaseHTTPRequestHandler):
             return None
         if weather.mood == "late after writing" and writes:
             return self._say(504, b"gateway time-out")
+        if weather.mood == "yanked":
+            content = content.replace(b"<a ", b'<a data-yanked="loses data" ')
         self._say(answer.status, content, dict(answer.getheaders()))
 
     def _body(self) -> bytes:
