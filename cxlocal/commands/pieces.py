@@ -16,6 +16,7 @@ from cxlocal.commands.project import (
     not_sent,
     send_copies,
 )
+from cxlocal.commands.run import say_nothing
 from cxlocal.commands.terminal import say, warn
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, ExitCode, UsageError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from cxlocal.runner.pieces_run import Started
     from cxlocal.runner.request import Request
 
+END_SCRIPT = "case $- in *i*) false ;; *) exit 0 ;; esac"
+"""A script has nothing more to do; a person's shell stays."""
 OUTCOMES = ("success", "failure", "cancel", "error")
 
 
@@ -50,6 +53,9 @@ OUTCOMES = ("success", "failure", "cancel", "error")
     "--allow-uncommitted", is_flag=True, help="Begin although files differ from the commit."
 )
 @click.option("--new", is_flag=True, help="Join no run that this CI run has begun already.")
+@click.option(
+    "--anyway", is_flag=True, help="Begin also where only [bump] wrote since the last release."
+)
 @json_option
 @pass_app
 def start(
@@ -61,15 +67,18 @@ def start(
     no_number: bool,
     allow_uncommitted: bool,
     new: bool,
+    anyway: bool,
     as_json: bool,
 ) -> int:
     """Begin a run that single commands carry out, and print what later ones need.
 
     The commit must be pushed, as for every run. In a CI server every job of one CI run may call it:
     the first begins the run, the others join it, if they are of the same commit and it is open. One
-    that the server runs again goes on with its run.
+    that the server runs again goes on with its run. Where nothing but what [bump] wrote was pushed, it
+    begins none, and a script that evaluates what it prints ends there, in 0.
     """
     from cxlocal.revision.early import ask_about_head, early_questions
+    from cxlocal.runner.request import NothingToRelease
 
     try:
         with early_questions():
@@ -81,12 +90,17 @@ def start(
                 planned=not unplanned,
                 fixes=repaired(fixes),
                 offline=offline,
+                anyway=anyway,
                 pieces=True,
             )
             found = _start(
                 app, request, number=not no_number, allow_uncommitted=allow_uncommitted, new=new
             )
         _tell_start(found, as_json=as_json)
+    except NothingToRelease as nothing:
+        if not as_json:
+            put(END_SCRIPT)
+        return say_nothing(nothing, "cxlocal run start --anyway", as_json=as_json)
     except CxError as problem:
         if not as_json and not data().isatty():
             # The shell evaluates what we print, and an empty text would be a success to it.
@@ -199,6 +213,8 @@ def finish(
             )
         found = starting.finish(record, Outcome(outcome) if outcome else None, reason)
         pieces.forget_run(app.find_project(), record.run)
+        if found.outcome == Outcome.SUCCESS and not offline and starting.has_bump(record):
+            starting.follow(make_machine(app, fresh=False), journal, record)
         pending = send_copies(app, journal, offline=offline)
         bundle = leave(journal, app.find_project() or app.directory)
         must = require_sync or goes_away(journal)

@@ -173,7 +173,7 @@ def carry_out(
                 )
                 summary = release.carry_out(machine, journal, request)
         except NothingToRelease as nothing:
-            return _say_nothing(nothing, as_json=as_json)
+            return say_nothing(nothing, "cxlocal run --anyway", as_json=as_json)
         except BaseException:
             if not request.rehearsal:
                 leave(journal, machine.root)
@@ -193,15 +193,16 @@ def carry_out(
     return ExitCode.DONE
 
 
-def _say_nothing(nothing: NothingToRelease, *, as_json: bool) -> int:
-    """A commit that says what was released is none to release: all is well."""
+def say_nothing(nothing: NothingToRelease, anyway: str, *, as_json: bool) -> int:
+    """A commit that says what was released is none to release: all is well. ``anyway``: the command that
+    releases it."""
     if as_json:
         write_document(
             {"outcome": "nothing", "revision": nothing.commit, "released": nothing.version or None}
         )
     known = nothing.version or "what it names"
     say(f"Nothing to release: commit {nothing.commit[:12]} only says that {known} was released")
-    say("  cxlocal run --anyway  releases it all the same")
+    say(f"  {anyway}  releases it all the same")
     return ExitCode.DONE
 
 

@@ -27,11 +27,15 @@ from cxlocal.runner.source import find_scheme
 from cxlocal.text import clean_text, shorten, utc_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cxlocal.journal.file import Journal
     from cxlocal.plan.types import Bump, Plan
     from cxlocal.runner.record import RunRecord
     from cxlocal.runner.source import Source
-    from cxlocal.runner.work import Work
+    from cxlocal.runner.voice import Voice
+
+    Masked = Callable[[str], str]
 
 SKIP = "[skip ci]"
 """In the first line: most CI servers start nothing for such a commit."""
@@ -66,13 +70,13 @@ def refuse_nothing(journal: Journal, source: Source, plan: Plan) -> None:
         raise NothingToRelease(commit, before.version if before is not None and known else "")
 
 
-def bump(source: Source, work: Work) -> None:
-    """Make and push the commit, once for each release that has come to its end. Raises nothing that a
-    person could mend: that is a flag."""
-    rule, record = work.plan.bump, work.record
+def bump(source: Source, record: RunRecord, voice: Voice, masked: Masked = str) -> None:
+    """Make and push the commit, once for each release that has come to its end. ``masked`` takes secrets out
+    of words. Raises nothing that a person could mend: that is a flag."""
+    rule = record.plan.bump
     if rule is UNSET or record.kind != "release":
         return
-    needed = rule.needs or [stage.name for stage in work.plan.stages]
+    needed = rule.needs or [stage.name for stage in record.plan.stages]
     if not record.succeeded().issuperset(needed):
         return
     if record.journal.one(DONE, (record.run, RUN_BUMPED)) is not None:
@@ -80,14 +84,19 @@ def bump(source: Source, work: Work) -> None:
     try:
         said = _bump(source, record, rule)
     except (CxError, OSError) as problem:
-        words = work.masker.text(
-            f"{problem.what}: {problem.why}" if isinstance(problem, CxError) else str(problem)
-        )
-        hint = f" ({problem.hint})" if isinstance(problem, CxError) and problem.hint else ""
-        record.record(record.flag_draft("bump-not-pushed", shorten(clean_text(words + hint), 900)))
-        work.voice.warn(words + hint)
+        flag(record, problem, voice, masked)
     else:
-        work.voice.note(said)
+        voice.note(said)
+
+
+def flag(record: RunRecord, problem: CxError | OSError, voice: Voice, masked: Masked = str) -> None:
+    """Say and record that the commit was not made, or not pushed."""
+    words = masked(
+        f"{problem.what}: {problem.why}" if isinstance(problem, CxError) else str(problem)
+    )
+    hint = f" ({problem.hint})" if isinstance(problem, CxError) and problem.hint else ""
+    record.record(record.flag_draft("bump-not-pushed", shorten(clean_text(words + hint), 900)))
+    voice.warn(words + hint)
 
 
 def _bump(source: Source, record: RunRecord, rule: Bump) -> str:

@@ -93,7 +93,7 @@ def start(
     the run that another job of the same run began is joined, if it is of the same commit and open;
     not with ``new``. The store is asked whether a job with a journal of its own began one.
 
-    Raises what keeps a run from beginning; a run whose number cannot be had is recorded as ended
+    Raises NothingToRelease, and what keeps a run from beginning; a run whose number cannot be had is recorded as ended
     before that is raised.
     """
 
@@ -116,6 +116,10 @@ def start(
     )  # fmt: skip
     source = pushed.source
     plan = make_plan(machine, source, machine.root)
+    if plan.bump and not request.anyway and look(source).run is None:
+        from cxlocal.runner.bump import refuse_nothing
+
+        refuse_nothing(journal, source, plan)
     met = meet_store(machine, journal, source, pushed.root, request, numbered=number)
     try:
         found = look(source)
@@ -324,6 +328,26 @@ def finish(record: PieceRecord, outcome: Outcome | None, reason: str) -> Finishe
     record.turn = last + 1 if last else 0
     orphans.finish_run(record, chosen, said, seconds=seconds)
     return Finished(record.run, record.version, chosen, said, seconds)
+
+
+BUMPS = "SELECT 1 FROM plan WHERE sha256 = ? AND plan -> '$.bump' IS NOT NULL"
+
+
+def has_bump(record: PieceRecord) -> bool:
+    """Whether the plan wants a commit after the release. It is not read for that."""
+    return record.journal.one(BUMPS, (record.plan_sha256,)) is not None
+
+
+def follow(machine: Machine, journal: Journal, record: PieceRecord) -> None:
+    """Make the commit after a release that went well; what keeps it from being made is a flag."""
+    from cxlocal.runner.bump import bump, flag
+
+    try:
+        source, own = find_run(machine, journal, record.run)
+    except CxError as problem:
+        flag(record, problem, machine.voice)
+    else:
+        bump(source, own, machine.voice)
 
 
 def send(journal: Journal, store: Store, patience_seconds: float) -> SyncReport:

@@ -100,7 +100,7 @@ def _work_off(
     if success and work.plan.bump and not signals.number:
         from cxlocal.runner.bump import bump
 
-        bump(opened.source, work)
+        bump(opened.source, work.record, work.voice, work.masker.text)
     undelivered = _last_sync(machine, journal, request, opened, signals)
     if signals.number:
         again = _again(request, record.run[:8])

@@ -15,15 +15,28 @@ SELECT version, found_at FROM publication WHERE deliverable = ? AND target = ? A
   AND withdrawn_at IS NULL ORDER BY found_at DESC LIMIT 1
 """
 
+OPEN = """
+SELECT version, coalesce(state, 'begun') AS state, coalesce(why, '') AS why FROM publication
+WHERE deliverable = ? AND target = ? AND wanted_at IS NOT NULL AND coalesce(state, '') <> 'there'
+  AND withdrawn_at IS NULL
+ORDER BY coalesce(found_at, begun_at, wanted_at) DESC LIMIT 1
+"""
+
 
 def held_now(journal: Journal, plan: Plan) -> dict[str, str]:
-    """What each target of a plan got last, as far as is known here, in words. Call after ``catch_up``."""
+    """What each target of a plan got last, and what of it is open, as far as is known here, in words. Call
+    after ``catch_up``."""
     found = {}
     for one in plan.published_to:
         row = journal.one(HOLDS, (plan.deliverable, one.name))
-        found[one.name] = f"it got {row['version']} last, {row['found_at']}" if row else (
+        words = f"it got {row['version']} last, {row['found_at']}" if row else (
             "nothing was published there yet, as far as is known here"
         )  # fmt: skip
+        half = journal.one(OPEN, (plan.deliverable, one.name))
+        if half is not None:
+            why = f" ({half['why']})" if half["why"] else ""
+            words += f"; {half['version']} is {half['state']} there{why}"
+        found[one.name] = words
     return found
 
 

@@ -11,12 +11,14 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from cxlocal.errors import Trouble
 from cxlocal.hooks.specs import hookimpl
 from cxlocal.hooks.tool import (
+    Completed,
     Context,
     Done,
     Held,
@@ -29,10 +31,16 @@ from cxlocal.hooks.tool import (
 from cxlocal_plugins.oci_layout import identity_of, pack, unpack
 
 BUILDERS = ("buildah", "podman", "docker")
-NO_RIGHT = ("unauthorized", "denied", "authentication", "forbidden")
-"""Of what a registry says where it does not let us look."""
-ABSENT = ("manifest unknown", "name unknown", "not found", "404")
-"""Of what a registry says where it has no such image."""
+_NO_RIGHT = re.compile(
+    r": (?:unauthorized|denied)\b|\b40[13] \((?:Unauthorized|Forbidden)\)|\bStatusCode: 40[13]\b"
+    r"|\binvalid username/password\b|\bauthentication required\b|\bgetting username and password\b"
+)
+"""Of what skopeo says where a registry does not let us in. No address or name is one of these."""
+_ABSENT = re.compile(
+    r"reading manifest [^ ]+ in [^ ]+: (?:manifest unknown|name unknown|StatusCode: 404"
+    r"|(?:unknown|not found): .*\bnot found$)"
+)
+"""Of what it says where a registry answered that it has no such image: a lack of anything else is none."""
 MEDIA_TYPE = "application/vnd.oci.image.layout.v1+tar"
 
 
@@ -95,11 +103,9 @@ class Oci(Tool):
         try:
             found = _digest_at(ctx, f"docker://{to}:{tag_of(ctx.version)}")
         except Trouble as problem:
-            no_right = any(word in problem.why.lower() for word in NO_RIGHT)
             held = Held(
-                state="not known", wanted=wanted, why=f"{problem.what}: {problem.why}",
-                trouble="credential" if no_right else "unreached",
-            )  # fmt: skip
+                state="not known", wanted=wanted, why=problem.why, trouble=_trouble(problem.why)
+            )
             return Holdings(files={name: held})
         held = Held(
             state="absent" if not found else "same" if found == wanted else "other",
@@ -123,10 +129,13 @@ class Oci(Tool):
         if found not in ("", digest):
             raise ToolFailure(f"{tagged} is another image: {found}, not {digest}")
         if not found:
-            ctx.exec(
+            sent = ctx.exec(
                 ["skopeo", "copy", "--quiet", "--preserve-digests", *_access(ctx, "dest-"),
                  f"oci:{layout}", tagged],
+                check=False,
             )  # fmt: skip
+            if sent.code:
+                raise ToolFailure(f"skopeo copy: {_said(sent)}", trouble=_trouble(_said(sent)))
         location = f"docker://{to}@{digest}"
         if _digest_at(ctx, location) != digest:
             raise ToolFailure(f"the registry does not give back what it was given: {location}")
@@ -186,13 +195,25 @@ def _digest_at(ctx: Context, name: str) -> str:
     found = re.search(r"^sha256:[0-9a-f]{64}$", answer.output, re.MULTILINE)
     if answer.code == 0 and found:
         return found[0]
-    if any(word in answer.output.lower() for word in ABSENT):
+    if _ABSENT.search(_said(answer)):
         return ""
     raise Trouble(
         f"the registry does not say whether it has {name}",
-        why=answer.output.strip().splitlines()[-1][:500] if answer.output.strip() else "no answer",
+        why=_said(answer),
         hint="look at its address, at user and password, and whether it speaks HTTPS (tls)",
     )
+
+
+def _said(answer: Completed) -> str:
+    """Why skopeo did not do it: its last line, without the time and the address that everybody knows."""
+    lines = answer.output.strip().splitlines() or ["no answer"]
+    found = re.search(r' msg="((?:[^"\\]|\\.)*)"', lines[-1])
+    words = re.sub(r"\\(.)", r"\1", found[1]) if found else lines[-1]
+    return re.sub(r'^Error parsing image name "[^"]*": ', "", words)[:500]
+
+
+def _trouble(words: str) -> Literal["credential", "unreached"]:
+    return "credential" if _NO_RIGHT.search(words) else "unreached"
 
 
 def _access(ctx: Context, prefix: str) -> list[str]:

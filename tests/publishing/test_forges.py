@@ -6,6 +6,7 @@ look at the results, and make what stands in the way.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -264,6 +265,32 @@ def test_where_one_draft_has_the_tag_alone_it_is_named(bench: Any) -> None:
         assert [one["name"] for one in double.releases] == ["Mine"]
 
 
+@pytest.mark.heavy  # the client takes seconds to load
+def test_gitea_by_a_client_that_is_made_of_its_description(bench: Any) -> None:
+    """It takes no answer that is of another form."""
+    from gitea_api_client import ApiClient, Configuration, CreateReleaseOption, RepositoryApi
+
+    async def look(double: Double) -> tuple[list[str], list[str], bool]:
+        settings = Configuration(
+            host=f"{double.url}/api/v1", api_key={"AuthorizationHeaderToken": f"token {TOKEN}"}
+        )
+        async with ApiClient(settings) as client:
+            api = RepositoryApi(client)
+            releases = await api.repo_list_releases("acme", "shop")
+            [own] = [one for one in releases if one.tag_name == "v1.0.0"]
+            files = await api.repo_list_release_attachments("acme", "shop", own.id)
+            wanted = CreateReleaseOption(tag_name="v2.0.0", draft=True)
+            draft = await api.repo_create_release("acme", "shop", body=wanted)
+            tag = await api.repo_get_tag("acme", "shop", "v1.0.0")
+            assert tag.commit is not None and tag.commit.sha == double.tags["v1.0.0"]
+            return [own.name or ""], [str(one.name) for one in files], bool(draft.draft)
+
+    with serving(GiteaDouble()) as double:
+        assert Place("gitea", double, bench).publish().outcome == "success"
+        assert asyncio.run(look(double)) == (["1.0.0"], list(WHOLE), True)
+        assert double.violations == []
+
+
 def test_files_that_a_person_put_into_the_registry(bench: Any) -> None:
     """The same bytes are taken over, other ones are a conflict before anything is made."""
     with serving(GitLabDouble()) as double:
@@ -313,15 +340,8 @@ def test_options_that_cannot_be(bench: Any, table: dict[str, str], words: str) -
 
 def test_a_tag_and_a_release_with_the_notes(shop: Any, publish: Any) -> None:
     """By the commands that people call: the tag goes first, and both say what the version brings."""
-
-    def pushed(name: str) -> None:
-        for line in shop.git("ls-remote", "origin", "refs/tags/*^{}").splitlines():
-            commit, _, ref = line.partition("\t")
-            double.tags[ref.removeprefix("refs/tags/").removesuffix("^{}")] = commit
-
     with serving(GitHubDouble()) as double:
-        double.tags.clear()
-        double.on = pushed
+        double.follow(shop.remote)
         shop.environ["FORGE_TOKEN"] = TOKEN
         targets = (
             '[secrets]\ntoken = { env = "FORGE_TOKEN" }\n[targets.tag]\ntool = "git-tag"\n'

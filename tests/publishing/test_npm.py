@@ -35,7 +35,7 @@ def small(_: Path) -> Iterator[Registry]:
     """The one made for these tests."""
     with (
         serving(NpmRegistry()) as npm,
-        serving(Weather(f"http://127.0.0.1:{npm.server_address[1]}")) as weather,
+        serving(Weather(npm.url)) as weather,
     ):
         yield Registry(weather, "npm-secret-token")
 

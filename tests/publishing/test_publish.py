@@ -115,6 +115,12 @@ def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
     assert failed.code == 9, failed.err
     assert "is not there" in failed.err, failed.err
     assert shop.command("publish", "0.1.0").code == 9, "run it again, whatever waits for it"
+    would = {
+        one["target"]: one["holds"] for one in shop.run("--dry-run", "--json").json()["targets"]
+    }
+    assert (
+        "; 0.1.0 is not known there (" in would["files"] and "it got 0.1.0 last" in would["tag"]
+    ), would
     status = shop.command("status").out
     assert "Partly published: 0.1.0 is at 1 of 2: files not known" in status, status
     [flag] = shop.query("SELECT text FROM open_flags WHERE kind = 'half-published'")

@@ -76,6 +76,11 @@ def test_every_kind_has_its_recipe() -> None:
     for kind, recipe in zip(kinds, found, strict=True):
         assert kind in recipe.title
         assert recipe.sources, f"{recipe.title} names no project"
-        assert any(
-            re.search(r"^\$ cxlocal.* run\b", text, re.MULTILINE) for _, _, text in recipe.fences
-        )
+        typed = "\n".join(text for _, _, text in recipe.fences)
+        for ends in (
+            r"^\$ cxlocal.* run\b",
+            r" is at 2 of 2 targets$",
+            r"^\$ cxlocal.* notes \d",
+            "git-tag",
+        ):
+            assert re.search(ends, typed, re.MULTILINE), f"{recipe.title}: {ends}"

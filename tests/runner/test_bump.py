@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,52 @@ def test_where_each_push_releases_there_is_one_release_for_each(shop: Any) -> No
     assert nothing.code == 0 and json.loads(nothing.out)["released"] == "1.0.1"
     assert shop.run("--anyway").code == 0
     assert shop.query("SELECT count(*) FROM run") == [3]
+
+
+SINGLE = """\
+#!/bin/sh
+rm -rf "{root}/ci" && env -u GIT_DIR -u GIT_QUARANTINE_PATH git clone -q "{remote}" "{root}/ci" || exit 1
+cd "{root}/ci" && echo called >> "{root}/calls"
+export CXLOCAL_HOME="{home}" CI=
+eval "$("{cxlocal}" run start 2>>"{root}/said")"
+"{cxlocal}" stage build -- true 2>>"{root}/said"
+"{cxlocal}" run finish 2>>"{root}/said"
+echo "went to its end" >> "{root}/said"
+"""
+
+
+def test_a_run_of_single_commands_is_followed_once_as_well(shop: Any) -> None:
+    """A script that each push calls, also the push of the commit after: there it ends at once."""
+    shop.git("--git-dir", str(shop.remote), "symbolic-ref", "HEAD", "refs/heads/main")
+    hook(shop, "post-receive", SINGLE.format(
+        root=shop.root, remote=shop.remote, home=shop.home, cxlocal=Path(shop.cx.program)))  # fmt: skip
+    shop.write(BUMP, FILES)
+    said = (shop.root / "said").read_text()
+    assert said.count("went to its end") == 1 and "Nothing to release" in said, said
+    assert (shop.root / "calls").read_text().count("called") == 2
+    assert shop.query("SELECT version, outcome FROM run") == [("1.0.0", "success")]
+    os.unlink(shop.remote / "hooks" / "post-receive")
+    shop.git("pull", "-q", "origin", "main")
+    assert json.loads((shop.tree / "package.json").read_text()) == {"version": "1.0.0"}
+    shell = ["bash", "-c", f'eval "$({shop.cx.program} run start)"; echo stays']
+    for words, stays in ((shell, False), ([shell[0], "-i", *shell[1:]], True)):
+        done = subprocess.run(
+            words, cwd=shop.tree, env={**os.environ, **shop.environ}, capture_output=True,
+            text=True, check=False, stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        assert ("stays" in done.stdout, done.returncode) == (stays, 0), done
+    assert shop.command("run", "start", "--json").json()["released"] == "1.0.0"
+    assert shop.command("run", "start", "--anyway", "--json").json()["version"] == "1.0.1"
+
+
+def test_what_keeps_a_run_of_single_commands_from_being_followed_is_a_flag(shop: Any) -> None:
+    shop.write(BUMP, FILES)
+    told = {"CXLOCAL_RUN": shop.command("run", "start", "--json").json()["run"]}
+    assert shop.command("stage", "build", "--", "true", env=told).code == 0
+    hook(shop, "pre-receive", "#!/bin/sh\necho 'not from you' >&2\nexit 1\n")
+    done = shop.command("run", "finish", env=told)
+    assert done.code == 0 and "was not pushed" in done.err, done.err
+    assert shop.query("SELECT kind FROM open_flags") == ["bump-not-pushed"]
 
 
 def test_a_branch_that_went_on_gets_a_branch_beside_it(shop: Any) -> None:

@@ -86,15 +86,23 @@ class Api:
         return found
 
     def listed(self, path: str, size: str = "per_page") -> Iterator[dict[str, Any]]:
-        """The objects of all pages of a list."""
+        """The objects of all pages of a list, each once: what has no pages gives all of it each time."""
         mark = "&" if "?" in path else "?"
+        seen: set[object] = set()
         for page in range(1, PAGES_MAX + 1):
-            found = self.call("GET", f"{path}{mark}{size}={PAGE}&page={page}").json()
-            if not isinstance(found, list):
-                raise ToolFailure(f"{path.partition('?')[0]}: {NAMES}", trouble="unreached")
-            yield from (one for one in found if isinstance(one, dict))
-            if not found:
+            found = self.rows(f"{path}{mark}{size}={PAGE}&page={page}")
+            new = [one for one in found if one.get("id") not in seen]
+            yield from new
+            seen.update(one.get("id") for one in new)
+            if not new:
                 return
+
+    def rows(self, path: str) -> list[dict[str, Any]]:
+        """The objects of a list without pages. Raises as ``object``."""
+        found = self.call("GET", path).json()
+        if not isinstance(found, list):
+            raise ToolFailure(f"{path.partition('?')[0]}: {NAMES}", trouble="unreached")
+        return [one for one in found if isinstance(one, dict)]
 
 
 def segment(text: str) -> str:

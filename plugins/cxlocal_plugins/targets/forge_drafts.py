@@ -77,7 +77,7 @@ class Drafts(ABC):
             if commit and commit != wanted:
                 return {**files, self.name: release_held(commit, wanted, "")}
             return {**files, self.name: Held(state="absent", wanted=wanted)}
-        assets = self._assets(release)
+        assets = self.assets(release)
         found = {each: self._compared(assets, one) for each, one in self.ctx.artifacts.items()}
         address = str(release.get("html_url") or "")
         return {**found, self.name: release_held(self.tag_commit(), self.ctx.revision, address)}
@@ -105,7 +105,7 @@ class Drafts(ABC):
         for left in self._releases():
             if left["id"] != release["id"] and self._own([left]):
                 self.api.call("DELETE", f"{self.path}/releases/{left['id']}", expect=(204, 404))
-        assets = self._assets(release)
+        assets = self.assets(release)
         return {
             name: str(asset.get("browser_download_url") or "")
             for name, one in self.ctx.artifacts.items() for asset in self._of(assets, one)[:1]
@@ -165,14 +165,14 @@ class Drafts(ABC):
         draft = bool(release.get("draft"))
         put = [one for name, one in self.ctx.artifacts.items() if name in self.ctx.put]
         for one in put:
-            found = self._of(self._assets(release), one)
+            found = self._of(self.assets(release), one)
             same = [asset for asset in found if self._is_same(asset, one)]
             for asset in found if draft else ():
                 if asset is not (same[0] if same else None):
                     self.delete_file(release, asset)
             if not same and (draft or not found):
                 self._sent(release, one)
-        assets = self._assets(release)
+        assets = self.assets(release)
         wrong = [one.path.name for one in put if self._compared(assets, one).state != "same"]
         if wrong:
             raise ToolFailure(f"the release does not hold {', '.join(wrong)} as it was built")
@@ -182,11 +182,12 @@ class Drafts(ABC):
             self.send_file(release, one)
         except (ToolFailure, Unreached):
             # Taken and the answer lost, or brought by another machine at this moment: ask.
-            found = self._of(self._assets(release), one)
+            found = self._of(self.assets(release), one)
             if not any(self._is_same(asset, one) for asset in found):
                 raise
 
-    def _assets(self, release: Release) -> list[Release]:
+    def assets(self, release: Release) -> list[Release]:
+        """The files that are there."""
         return list(self.api.listed(f"{self.path}/releases/{release['id']}/assets", self.size))
 
     def _of(self, assets: list[Release], one: ArtifactRef) -> list[Release]:
@@ -304,6 +305,10 @@ class Gitea(Drafts):
         )  # fmt: skip
         if answer.status != 201:
             raise refused(f"upload of {one.path.name}", answer)
+
+    def assets(self, release: Release) -> list[Release]:
+        """``GET /repos/{owner}/{repo}/releases/{id}/assets``, which has no pages."""
+        return self.api.rows(f"{self.path}/releases/{release['id']}/assets")
 
     def delete_file(self, release: Release, asset: Release) -> None:
         """``DELETE /repos/{owner}/{repo}/releases/{id}/assets/{attachment_id}``."""

@@ -6,6 +6,7 @@ compared by the commit that the tag leads to: two machines that tag at once make
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from cxlocal.hooks.specs import hookimpl
@@ -25,10 +26,12 @@ QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 """A remote that asks for a password is an error, and its words are those that are known here."""
 SECONDS = 60.0
 """For one question to the remote."""
-NO_RIGHT = (
-    "authentication failed", "could not read username", "could not read password", "permission denied",
-    "403", "401", "access denied", "host key verification failed", "not authorized",
-)  # fmt: skip
+_NO_RIGHT = re.compile(
+    r"authentication failed|could not read (?:username|password)|permission denied|access denied"
+    r"|host key verification failed|not authorized|returned error: 40[13]\b",
+    re.IGNORECASE,
+)
+"""Of what git says where the other side does not let us in; a number alone may be of a port or a version."""
 
 
 class GitTag(Tool):
@@ -124,8 +127,8 @@ def _last(done: Completed) -> str:
 
 
 def _trouble(done: Completed) -> str:
-    text = done.output.lower()
-    if any(words in text for words in NO_RIGHT):
+    text = done.output
+    if _NO_RIGHT.search(text):
         return "credential"
     # What a remote refuses it was reached for.
     return "" if "[rejected]" in text or "[remote rejected]" in text else "unreached"

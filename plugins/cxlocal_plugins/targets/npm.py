@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import tarfile
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -31,7 +32,8 @@ MANIFEST_BYTES = 1024 * 1024
 TOKEN = "CXLOCAL_NPM_TOKEN"
 """How npm's own file names the token: the value is in the environment alone."""
 NO_RIGHT = ("E401", "E403", "ENEEDAUTH", "EOTP", "EAUTHUNKNOWN")
-REFUSED = ("EPUBLISHCONFLICT", "E400", "E409", "E422", "EPRIVATE", "previously published")
+REFUSED = ("EPUBLISHCONFLICT", "E400", "E409", "E422", "EPRIVATE")
+"""Codes of npm: its first line names one."""
 
 
 class Npm(Tool):
@@ -180,9 +182,11 @@ def _words(done: Completed) -> str:
 
 
 def _trouble(done: Completed) -> str:
-    if any(code in done.output for code in REFUSED):
+    named = re.search(r"^npm (?:error|ERR!) code (\w+)$", done.output, re.MULTILINE)
+    code = named[1] if named else ""
+    if code in REFUSED or "previously published version" in done.output:
         return ""
-    return "credential" if any(code in done.output for code in NO_RIGHT) else "unreached"
+    return "credential" if code in NO_RIGHT else "unreached"
 
 
 @hookimpl

@@ -7,6 +7,7 @@ hashed.
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +25,8 @@ from cxlocal.hooks.tool import (
 )
 from cxlocal_plugins.targets.web import secret_of, unknown
 
+_NO_RIGHT = re.compile(r"\b(?:status code: 40[13]|InvalidAccessKeyId|SignatureDoesNotMatch)\b")
+"""Of what a store says; a number alone may be of a port."""
 SECONDS = 300.0
 """For one object, at most."""
 
@@ -136,11 +139,8 @@ class _Bucket:
 
     def _trouble(self, error: Exception) -> Any:
         no_right = (self._errors.PermissionDeniedError, self._errors.UnauthenticatedError)
-        denied = any(
-            word in str(error)
-            for word in ("403", "401", "InvalidAccessKeyId", "SignatureDoesNotMatch")
-        )
-        return "credential" if isinstance(error, no_right) or denied else "unreached"
+        denied = isinstance(error, no_right) or _NO_RIGHT.search(str(error))
+        return "credential" if denied else "unreached"
 
 
 @hookimpl

@@ -66,7 +66,8 @@ class Listed(NamedTuple):
     address: str
     sha256: str
     """Empty where the index does not say."""
-    yanked: bool
+    yanked: str | None
+    """Why it is not to be used; None where it is."""
 
 
 class PythonIndex(Tool):
@@ -185,7 +186,7 @@ def _read_list(answer: Answer) -> dict[str, Listed] | Held:
             str(row["filename"]): Listed(
                 urljoin(answer.address, str(row.get("url", ""))),
                 str((row.get("hashes") or {}).get("sha256", "")),
-                row.get("yanked", False) is not False,
+                _why_yanked(row.get("yanked")),
             )
             for row in rows
             if isinstance(row, dict) and "filename" in row
@@ -201,17 +202,23 @@ def _read_list(answer: Answer) -> dict[str, Listed] | Held:
     return found
 
 
+def _why_yanked(said: object) -> str | None:
+    """``false``, ``true``, or the reason."""
+    return said if isinstance(said, str) else "" if said else None
+
+
 class _Page(HTMLParser):
     """The links of a page of the simple repository."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.links: list[tuple[str, bool]] = []
+        self.links: list[tuple[str, str | None]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         if tag == "a" and given.get("href"):
-            self.links.append((str(given["href"]), "data-yanked" in given))
+            yanked = (given["data-yanked"] or "") if "data-yanked" in given else None
+            self.links.append((str(given["href"]), yanked))
 
 
 def _held(ctx: Context, one: ArtifactRef, listed: Listed | None) -> Held:
@@ -229,7 +236,8 @@ def _held(ctx: Context, one: ArtifactRef, listed: Listed | None) -> Held:
         digest = hashlib.sha256(answer.body).hexdigest()
     return Held(
         state="same" if digest == one.sha256 else "other",
-        wanted=wanted, held=f"sha256:{digest}", location=listed.address, yanked=listed.yanked,
+        wanted=wanted, held=f"sha256:{digest}", location=listed.address, yanked=listed.yanked is not None,
+        why=listed.yanked or "",
     )  # fmt: skip
 
 
