@@ -16,6 +16,7 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, put, rows_options, write_rows
 from cxlocal.commands.terminal import say
+from cxlocal.config.problems import near
 from cxlocal.errors import CxError, JournalDamaged, Refused, Trouble, UsageError
 from cxlocal.exchange.state import store_state
 from cxlocal.journal.rebuild import catch_up
@@ -204,7 +205,8 @@ def asked(
     except (MemoryError, sqlite3.DataError) as problem:
         raise _too_large(str(problem) or "SQLite needs more memory for it than it may") from problem
     except (sqlite3.Error, sqlite3.Warning) as problem:
-        raise _explain(problem, late=monotonic() > deadline) from problem
+        hint = _what_there_is(connection, statement, str(problem))
+        raise _explain(problem, late=monotonic() > deadline, hint=hint) from problem
     finally:
         connection.close()
 
@@ -258,7 +260,29 @@ def _authorize(action: int, first: str | None, second: str | None, *_: str | Non
     return sqlite3.SQLITE_DENY
 
 
-def _explain(problem: Exception, *, late: bool) -> CxError:
+def _what_there_is(connection: sqlite3.Connection, statement: str, said: str) -> str:
+    """What a statement may have meant by a name that is not there: of the columns of the tables that it
+    names, or of the tables."""
+    missing = re.match(r"no such (column|table): (?:\w+\.)*(\w+)", said)
+    if missing is None:
+        return ""
+    words = set(re.findall(r"(?i)(?:\bfrom|\bjoin|,)\s+(\w+)", statement))
+    with contextlib.suppress(sqlite3.Error):
+        connection.set_progress_handler(None, 0)
+        rows = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
+        known = sorted(row[0] for row in rows)
+        if missing[1] == "column":
+            tables = [one for one in known if one in words]
+            asked = "SELECT name FROM pragma_table_info(?)"
+            known = [row[0] for one in tables for row in connection.execute(asked, (one,))]
+        close = near(missing[2], known)
+        meant = f"did you mean {close!r}? " if close else ""
+        listed = ", ".join(dict.fromkeys(known))
+        return f"{meant}{missing[1]}s: {listed} (docs/schema.md)" if known else ""
+    return ""
+
+
+def _explain(problem: Exception, *, late: bool, hint: str = "") -> CxError:
     code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_INTERRUPT or late:
         return Trouble(
@@ -309,6 +333,6 @@ def _explain(problem: Exception, *, late: bool) -> CxError:
     return UsageError(
         f"SQLite does not accept the statement: {problem}",
         why="it is not SQL, or names what is not there",
-        hint="cxlocal sql 'SELECT name, type FROM sqlite_master' lists tables and views",
+        hint=hint or "cxlocal sql 'SELECT name, type FROM sqlite_master' lists tables and views",
         name="bad-statement",
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cxlocal.commands import sql as module
-from cxlocal.errors import CxError, Trouble
+from cxlocal.errors import CxError, Trouble, UsageError
 from cxlocal.projection.queries import QUERIES
 
 
@@ -44,6 +45,26 @@ def test_every_stored_query_runs(full_file: Path, name: str) -> None:
     query = QUERIES[name]
     columns, _ = module.read(full_file, query.sql, dict.fromkeys(query.parameters, ""), lambda: 0)
     assert len(set(columns)) == len(columns) > 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "meant"),
+    [
+        ("SELECT a.bytes FROM artifact a", "did you mean 'size_bytes'? columns: run, name, "),
+        ("SELECT machine FROM number_uses WHERE how = 'reserve'", "columns: deliverable, line, "),
+        ("SELECT sizebytes FROM artifact", "did you mean 'size_bytes'? columns: run, "),
+        ("SELECT m.zzz FROM run r, machine m", "columns: node, host, "),
+        ("SELECT Versoin FROM run", "did you mean 'version'? "),
+        ("SELECT * FROM deploymnt", "did you mean 'deployment'? tables: "),
+        ("SELECT * FROM nowhere_at_all", "tables: "),
+        ("SELECT 1 +", "cxlocal sql 'SELECT name, type FROM sqlite_master'"),
+    ],
+)
+def test_a_name_that_is_not_there(full_file: Path, statement: str, meant: str) -> None:
+    """The hint has what there is, so that nobody looks for it elsewhere."""
+    with pytest.raises(UsageError) as caught:
+        module.read(full_file, statement, {}, lambda: 0)
+    assert caught.value.hint.startswith(meant), caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -167,3 +188,14 @@ def test_no_rows_and_no_journal(cx: Any, env: dict[str, str], tmp_path: Path) ->
     assert (result.out, "No rows." in result.err) == ("", True)
     assert cx.ok("sql", "SELECT * FROM run WHERE 0", "--json", env=env).out == "[]\n"
     assert cx("sql", "SELECT 1", env={"CXLOCAL_HOME": str(tmp_path / "no")}).code == 9
+
+
+def test_every_statement_of_the_page_runs(full_file: Path) -> None:
+    """Also the one that is no stored question."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "questions.md").read_text("utf-8")
+    blocks = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) > len(QUERIES)
+    for block in blocks:
+        given = dict.fromkeys(re.findall(r"(?<!:):([a-z]\w*)", block), "")
+        columns, _ = module.read(full_file, block, given, lambda: 0)
+        assert columns, block

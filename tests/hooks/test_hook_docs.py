@@ -113,10 +113,18 @@ def _packs(tool: Any, fields: Fields) -> None:
         check_options(tool, {"folder": 3}, where='stage "pack"')
 
 
-def test_the_tool_of_the_page_as_a_plugin_of_the_project(checkout: Fields, tmp_path: Path) -> None:
+def test_the_tool_of_the_page_as_a_plugin_of_the_project(
+    checkout: Fields, tmp_path: Path, cx: Any
+) -> None:
     folder = tmp_path / ".cx" / "plugins"
     folder.mkdir(parents=True)
     (folder / "tarball.py").write_text(_blocks("python")[0])
+    (tmp_path / "cx.toml").write_text('cx = 1\n[deliverable]\nname = "shop"\n')
+    (commands,) = _blocks("sh")
+    *_, described = (cx.ok(*line.split()[1:], cwd=tmp_path) for line in commands.splitlines())
+    assert (
+        "tarball" in described.out and "folder  str" in described.out and "build" in described.out
+    )
     environ = {"CXLOCAL_LOAD_PLUGINS": "", "CXLOCAL_STRICT_PLUGINS": "1"}
     manager = load({**environ, "CXLOCAL_TRUST": trust.project_digest(folder)}, warn=print)
     manager.add_project(tmp_path, tmp_path / "home")
