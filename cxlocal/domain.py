@@ -11,7 +11,6 @@ import unicodedata
 from enum import StrEnum
 
 from cxlocal.errors import Refused, UsageError
-from cxlocal.patterns import compile_late
 from cxlocal.values import NamedTuple
 
 NAME_LENGTH_MAX = 200
@@ -94,7 +93,7 @@ def deliverable_id(text: str) -> str:
     return name
 
 
-_PLAIN = compile_late(r"[a-z0-9_-]")
+_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
 def path_part(name: str) -> str:
@@ -104,8 +103,7 @@ def path_part(name: str) -> str:
     names differing only in case stay apart on macOS. Long results keep a prefix and a digest.
     """
     encoded = "".join(
-        chr(byte) if _PLAIN.fullmatch(chr(byte)) else f"%{byte:02x}"
-        for byte in name.encode("utf-8")
+        chr(byte) if byte in _PLAIN else f"%{byte:02x}" for byte in name.encode("utf-8")
     )
     if len(encoded) <= 120:
         return encoded

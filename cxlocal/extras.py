@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -24,6 +25,19 @@ def how_to_install(extra: str) -> str:
         vcs = source.get("vcs_info", {}).get("vcs", "")
         wanted += f" @ {f'{vcs}+' if vcs else ''}{url}"
     return f"pip install {shlex.quote(wanted)}"
+
+
+def import_lean(library: str, beside: str) -> None:
+    """Import ``library`` as if ``beside`` were not installed: it can do without, and loading both takes
+    longer. Whoever wants that one later gets it."""
+    if library in sys.modules or beside in sys.modules:
+        return
+    # What stands there for None counts as absent.
+    sys.modules[beside] = None  # type: ignore[assignment]
+    try:
+        import_module(library)
+    finally:
+        del sys.modules[beside]
 
 
 def module_of(extra: str, module: str, needed: str) -> Any:

@@ -14,6 +14,7 @@ from cxlocal.commands.output import Output, after_work, json_option, put, write_
 from cxlocal.commands.project import bytes_here_alone, leave, make_machine, not_sent
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, ExitCode, UsageError
+from cxlocal.extras import import_lean
 from cxlocal.runner.outcomes import outcome_error
 from cxlocal.text import counted, duration_text, quoted
 
@@ -130,16 +131,15 @@ def run(
     with early_questions():
         if revision == "HEAD" and not resume and not final:
             ask_about_head(app.project())
+        import_lean("msgspec", beside="typing_extensions")
         from cxlocal.runner.request import Request, repaired
 
         request = Request(
             to=to, revision=revision, offline=offline, jobs=jobs, reason=reason,
             planned=not unplanned, fixes=repaired(fixes), moved=moved, allow_older=allow_older, anyway=anyway,
         )  # fmt: skip
-        return carry_out(
-            app, request, resume or "", final or "", as_json=as_json,
-            require_sync=require_sync, ask=not no_input,
-        )  # fmt: skip
+        options = {"as_json": as_json, "require_sync": require_sync, "ask": not no_input}
+        return carry_out(app, request, resume or "", final or "", **options)
 
 
 def carry_out(

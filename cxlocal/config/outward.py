@@ -8,6 +8,7 @@ here; what stands in ``cx.toml`` can. Pure.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from os.path import basename
@@ -140,8 +141,6 @@ def sends_outside(command: str | Sequence[str] | None) -> str:
 def _split(text: str) -> list[list[str]]:
     """The simple commands of a shell text."""
     text = re.sub(r"\\\n", " ", text).replace("`", ";")
-    import shlex
-
     lexer = shlex.shlex(text, posix=True, punctuation_chars=";&|()\n")
     lexer.whitespace = " \t\r"
     lexer.whitespace_split = True

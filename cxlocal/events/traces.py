@@ -35,4 +35,4 @@ def trace_variables(run: str, stage_run: str) -> dict[str, str]:
 def traceparent_in(environ: Mapping[str, str]) -> str:
     """The span in which we were called; empty where none is named properly."""
     told = environ.get("TRACEPARENT", "").strip()
-    return told if _PARENT.fullmatch(told) and not told.startswith("ff") else ""
+    return told if told and _PARENT.fullmatch(told) and not told.startswith("ff") else ""

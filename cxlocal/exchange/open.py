@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cxlocal.address import public_address
-from cxlocal.config.agreement import read
 from cxlocal.config.types import SecretSource
 from cxlocal.errors import ConfigError, NotSignedIn, Refused
 from cxlocal.exchange.agreed import unagreed
 from cxlocal.exchange.destination import EMBEDDED, destination
 from cxlocal.exchange.store import Store
 from cxlocal.processes.environment import STORE, STORE_CUT
-from cxlocal.secrets import resolve
 from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
@@ -143,6 +141,8 @@ def _token_source(
 ) -> Mapping[str, Any] | None:
     """The source that belongs to exactly this address; None leaves it to the token that this machine
     was given when it joined."""
+    from cxlocal.config.agreement import read
+
     wanted = destination(address, access.environ, access.home)
     unset: Mapping[str, Any] | None = None
     for token in tokens:
@@ -162,5 +162,7 @@ def _token_source(
 
 
 def _read_token(access: Access, source: Mapping[str, Any]) -> str:
+    from cxlocal.secrets import resolve
+
     named = {STORE_TOKEN: SecretSource(**source)}
     return resolve(named, [STORE_TOKEN], environ=access.environ, folder=access.folder)[STORE_TOKEN]

@@ -35,9 +35,9 @@ from cxlocal.projection.truth import is_plainly_true
 from cxlocal.text import parse_utc
 from cxlocal.values import NamedTuple
 
-TYPE_AT = """
-SELECT t.name FROM event e JOIN node_lookup n ON n.id = e.node JOIN type_lookup t ON t.id = e.type
-WHERE n.name = ? AND e.sequence = ? AND e.branch = 0
+BROUGHT = """
+SELECT e.branch, t.name FROM event e JOIN node_lookup n ON n.id = e.node
+JOIN type_lookup t ON t.id = e.type WHERE n.name = ? AND e.sequence = ? AND e.hash = ?
 """
 
 
@@ -61,17 +61,19 @@ def take_items(transaction: Transaction, items: Sequence[Item], state: StoreStat
     Raises BadMessage when something does not check; the transaction must then be rolled back.
     """
     position, running, new, lacking = state.position, bytes.fromhex(state.hash), 0, False
-    ours = False
+    ours, own = False, transaction.journal.node
     for item in items:
         if item.position != position + 1:
             raise BadMessage("the answer leaves something out", why=f"after position {position}")
-        lacking = not _held(transaction, item, state.generation)
-        if lacking:
+        kind = _held(transaction, item, state.generation, own)
+        if kind is None:
+            lacking = True
             break
         if _take_item(transaction, item, state):
             new += 1
             ours |= _goes_on_with_ours(transaction.journal, item)
-        _note_turn(transaction, item)
+        if kind == RUN_TURNASKED:
+            _note_turn(transaction, item)
         position, running = item.position, sha256(running + bytes.fromhex(item.hash)).digest()
     return Taken(state._replace(position=position, hash=running.hex()), new, ours, lacking)
 
@@ -85,37 +87,32 @@ def _goes_on_with_ours(journal: Journal, item: Item) -> bool:
     return branch_at(journal.connection, event.node, event.sequence, event.hash.hex()) == 0
 
 
-def _held(transaction: Transaction, item: Item, generation: int) -> bool:
-    """False for an event that the store believes we brought and we do not have. Of one we have it
-    is noted that the store has it."""
+def _held(transaction: Transaction, item: Item, generation: int, own: str) -> str | None:
+    """The type of an item's event, empty where it has none or the event stands beside the first history;
+    None for an event that the store believes we brought and we do not have. Of one we have it is noted that
+    the store has it."""
     if item.brought is None:
-        return True
+        return "" if item.event is None else item.event.type
     node, sequence = item.brought
-    row = transaction.connection.execute(
-        "SELECT e.branch FROM event e JOIN node_lookup n ON n.id = e.node"
-        " WHERE n.name = ? AND e.sequence = ? AND e.hash = ?",
-        (node, sequence, bytes.fromhex(item.hash)),
-    ).fetchone()
+    wanted = (node, sequence, bytes.fromhex(item.hash))
+    row = transaction.connection.execute(BROUGHT, wanted).fetchone()
+    if row is None:
+        return None
+    branch, kind = row
     # Of our own first history the answers to our pushes say how far the store has it.
-    if row is not None and (row[0] > 0 or not is_ours(transaction.connection, node)):
-        save_ack(transaction.connection, node, row[0], Ack(sequence, item.hash), generation)
-    return row is not None
+    if branch > 0 or not (node == own or is_ours(transaction.connection, node)):
+        save_ack(transaction.connection, node, branch, Ack(sequence, item.hash), generation)
+    return "" if branch else str(kind)
 
 
 def _note_turn(transaction: Transaction, item: Item) -> None:
     """Remember where a word about a turn stands in the store's order."""
-    if item.event is not None:
-        node, sequence, kind = item.event.node, item.event.sequence, item.event.type
-    elif item.brought is not None:
-        node, sequence = item.brought
-        (kind,) = transaction.connection.execute(TYPE_AT, (node, sequence)).fetchone() or ("",)
-    else:
-        return
-    if kind == RUN_TURNASKED:
-        transaction.connection.execute(
-            "INSERT OR REPLACE INTO turn_position (node, sequence, position) VALUES (?, ?, ?)",
-            (node, sequence, item.position),
-        )
+    place = item.brought if item.event is None else (item.event.node, item.event.sequence)
+    assert place is not None
+    transaction.connection.execute(
+        "INSERT OR REPLACE INTO turn_position (node, sequence, position) VALUES (?, ?, ?)",
+        (*place, item.position),
+    )
 
 
 def _take_item(transaction: Transaction, item: Item, state: StoreState) -> bool:

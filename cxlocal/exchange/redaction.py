@@ -13,9 +13,7 @@ from cxlocal.errors import CxError
 from cxlocal.events.types import RUN_REPEATED
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.store import Store, StoreUnreachable
-from cxlocal.journal.blobs import blob_path, digest_of
 from cxlocal.journal.file import Journal
-from cxlocal.journal.logs import log_here
 from cxlocal.processes.log_times import times_path
 from cxlocal.values import NamedTuple
 
@@ -93,6 +91,9 @@ def drop_redacted(journal: Journal, store: Store | None) -> Dropped:
 def _files(journal: Journal, sha256: str) -> Iterator[Path]:
     """Where the bytes lie here: where a log was written, or by their digest. An event names a path; the
     bytes there decide."""
+    from cxlocal.journal.blobs import blob_path, digest_of
+    from cxlocal.journal.logs import log_here
+
     about = {"sha256": sha256}
     for row in (*journal.query(_LOGS, about), *journal.query(_AGAIN, about)):
         path = log_here(journal.home, row["log"])

@@ -10,8 +10,6 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxlocal.hooks.tool import ToolFailure
-
 if TYPE_CHECKING:
     from email.message import Message
 
@@ -21,6 +19,8 @@ METADATA_BYTES_MAX = 4 * 1024 * 1024
 
 def carried_version(path: Path) -> str:
     """What a file says its version is; empty where it says none."""
+    from cxlocal.hooks.tool import ToolFailure
+
     if path.suffix != ".whl":
         return ""
     try:
@@ -33,6 +33,8 @@ def wheel_headers(path: Path) -> Message[str, str]:
     """The headers of a wheel's METADATA. Raises ToolFailure for what is no wheel."""
     import zipfile
     from email.parser import Parser
+
+    from cxlocal.hooks.tool import ToolFailure
 
     try:
         with zipfile.ZipFile(path) as archive:

@@ -6,14 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cxlocal.domain import Verdict
-from cxlocal.hooks.class_checks import (
-    check_reader,
-    check_scheme,
-    check_sink,
-    check_stores,
-    check_tool,
-    shown,
-)
+from cxlocal.hooks.implementations import shown
 from cxlocal.hooks.place import Place
 from cxlocal.hooks.stage_view import GateAnswer
 
@@ -60,13 +53,25 @@ def _place(value: object) -> str:
     return _either(value, Place)
 
 
+def _by(name: str) -> Callable[[Any], str]:
+    """A check of what is registered: with it comes all that plugins may be, which few commands ask for."""
+    from cxlocal.hooks import class_checks
+
+    found: Callable[[Any], str] = getattr(class_checks, name)
+    return found
+
+
 RESULT_CHECKS: Mapping[str, Callable[[Any], str]] = {
     "cxlocal_register_commands": _nothing,
-    "cxlocal_register_tools": lambda value: _listing(value, "tool classes", check_tool),
-    "cxlocal_register_version_schemes": lambda value: _listing(value, "schemes", check_scheme),
-    "cxlocal_register_report_readers": lambda value: _listing(value, "readers", check_reader),
-    "cxlocal_register_stores": check_stores,
-    "cxlocal_register_sinks": lambda value: _listing(value, "sink classes", check_sink),
+    "cxlocal_register_tools": lambda value: _listing(value, "tool classes", _by("check_tool")),
+    "cxlocal_register_version_schemes": lambda value: _listing(
+        value, "schemes", _by("check_scheme")
+    ),
+    "cxlocal_register_report_readers": lambda value: _listing(
+        value, "readers", _by("check_reader")
+    ),
+    "cxlocal_register_stores": lambda value: _by("check_stores")(value),
+    "cxlocal_register_sinks": lambda value: _listing(value, "sink classes", _by("check_sink")),
     "cxlocal_identify_ci": _place,
     "cxlocal_resolve_revision": lambda value: _either(value, str),
     "cxlocal_gate": check_gate_answer,

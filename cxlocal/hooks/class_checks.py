@@ -5,6 +5,7 @@ Python takes every one of these classes and objects, and fails in the middle of 
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 import msgspec
 
 from cxlocal.domain import SINK_KINDS
+from cxlocal.hooks.implementations import is_async, shown
 from cxlocal.hooks.messages import plain, typed
 from cxlocal.hooks.sink import API as SINK_API
 from cxlocal.hooks.sink import Sink
@@ -22,21 +24,7 @@ from cxlocal.patterns import compile_late
 
 _NAME = compile_late(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _SCHEME = compile_late(r"[a-z][a-z0-9+.-]*")
-_COROUTINE = 0x80 | 0x100 | 0x200
-"""``co_flags`` of coroutines, iterable coroutines and asynchronous generators (``inspect``)."""
 _WORDS = {str: "a text", bool: "True or False", int: "a whole number"}
-
-
-def is_async(function: object) -> bool:
-    """Whether calling it gives something that must be awaited: nobody would."""
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    return code is not None and bool(code.co_flags & _COROUTINE)
-
-
-def shown(value: object) -> str:
-    """A value in a message: its type, and what it is when that is short."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else type(value).__name__
 
 
 def is_tool_name(name: object) -> bool:
@@ -108,8 +96,6 @@ def _wrong_verbs(tool: type, called: str) -> Iterator[str]:
     for attribute, value in _own(tool):
         if attribute not in VERBS:
             if isinstance(value, FunctionType) and not attribute.startswith("_"):
-                import difflib  # only where something may be wrong
-
                 near = difflib.get_close_matches(attribute, VERBS, n=1, cutoff=0.75)
                 if near:
                     yield f"{called}.{attribute} is no verb: did you mean {near[0]!r}?"

@@ -11,14 +11,28 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from cxlocal.hooks import specs
-from cxlocal.hooks.class_checks import is_async
 
 _GENERATOR = 0x20
 """``co_flags`` of a generator function (``inspect``)."""
 
+_COROUTINE = 0x80 | 0x100 | 0x200
+"""``co_flags`` of coroutines, iterable coroutines and asynchronous generators (``inspect``)."""
+
 
 class Mistake(Exception):
     """A plugin is not what it should be; the text says where and what."""
+
+
+def is_async(function: object) -> bool:
+    """Whether calling it gives something that must be awaited: nobody would."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return code is not None and bool(code.co_flags & _COROUTINE)
+
+
+def shown(value: object) -> str:
+    """A value in a message: its type, and what it is when that is short."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else type(value).__name__
 
 
 def hook_names() -> tuple[str, ...]:

@@ -20,7 +20,6 @@ from typing import Any
 
 import pluggy
 
-from cxlocal.config.agreement import trusted
 from cxlocal.errors import ConfigError, Refused
 from cxlocal.extras import how_to_install
 from cxlocal.hooks import specs
@@ -174,6 +173,8 @@ class Manager:
         project = root if isinstance(root, ProjectPlugins) else read_project(root / FOLDER)
         if not project.files:
             return
+        from cxlocal.config.agreement import trusted
+
         if project.digest not in trusted(home, self._environ):
             self._note_project(project, "untrusted")
             raise Refused(
@@ -201,6 +202,8 @@ class Manager:
 
     def list_project(self, root: Path, home: Path) -> None:
         """Only list the plugins of a working tree."""
+        from cxlocal.config.agreement import trusted
+
         project = read_project(root / FOLDER)
         allowed = project.digest in trusted(home, self._environ)
         self._note_project(project, "not loaded" if allowed else "untrusted")

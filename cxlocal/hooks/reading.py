@@ -9,8 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cxlocal.hooks.calls import guarded
-from cxlocal.hooks.class_checks import shown
-from cxlocal.hooks.implementations import Mistake
+from cxlocal.hooks.implementations import Mistake, shown
 from cxlocal.hooks.report import OUTCOMES, Case, Report, ReportReader
 from cxlocal.text import clean_text, cut_name, shorten
 

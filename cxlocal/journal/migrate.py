@@ -20,7 +20,6 @@ from cxlocal.errors import Trouble
 from cxlocal.journal.schema import APPLICATION_ID, EVENT_SQL, FORMAT
 from cxlocal.private import FILE
 from cxlocal.projection.tables import PROJECTION_VERSION, create_sql
-from cxlocal.projection.views import create_views_sql
 
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
@@ -35,6 +34,8 @@ LOCK_SECONDS = 30
 def steps() -> Migrations:
     """Every step, in order."""
     from sqlite_utils import Migrations
+
+    from cxlocal.projection.views import create_views_sql
 
     migrations = Migrations(SET_NAME)
 

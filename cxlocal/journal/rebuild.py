@@ -12,7 +12,6 @@ from cxlocal.journal.read import PAGE_EVENTS, events_after
 from cxlocal.projection.apply import apply_facts
 from cxlocal.projection.project import project, stamp
 from cxlocal.projection.tables import FORMER_TABLES, PROJECTION_VERSION, TABLES, create_sql
-from cxlocal.projection.views import VIEWS, create_views_sql
 
 
 def catch_up(
@@ -70,6 +69,8 @@ def rebuild(journal: Journal, tell: Callable[[int, int], None] | None = None) ->
 
 def reset(journal: Journal) -> None:
     """Empty projected tables of our version, nothing projected yet."""
+    from cxlocal.projection.views import create_views_sql
+
     with journal.write() as transaction:
         drop_projection(transaction.connection)
         run_script(transaction.connection, create_sql())
@@ -81,6 +82,8 @@ def reset(journal: Journal) -> None:
 
 def drop_projection(connection: sqlite3.Connection) -> None:
     """Remove projected tables and views. Names come from our own lists."""
+    from cxlocal.projection.views import VIEWS
+
     # sql: names of our own lists, never of data
     for name in reversed(VIEWS):
         connection.execute(f"DROP VIEW IF EXISTS {name}")

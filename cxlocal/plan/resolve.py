@@ -22,7 +22,6 @@ from cxlocal.numbers.schemes import (
     resolve_line,
 )
 from cxlocal.plan import types as plan
-from cxlocal.plan.bump import resolve_bump
 from cxlocal.plan.components import check_stages, resolve_components, resolve_differences
 from cxlocal.plan.graph import before, refuse_cycle
 from cxlocal.plan.placeholders import check_options
@@ -75,7 +74,7 @@ def resolve(
         tail=UNSET if source.keep.tail == plan.LAST_LINES else source.keep.tail,
         links=links_of(source.links) or UNSET,
         targets=tuple(_target(source, name, file) for name in source.targets) or UNSET,
-        bump=UNSET if source.bump is None else resolve_bump(source, source.bump, file),
+        bump=UNSET if source.bump is None else _bump(source, source.bump, file),
     )
 
 
@@ -327,6 +326,12 @@ def _environment(
         timeout_seconds=_seconds(source.defaults.timeout, Where(file, "defaults")),
         expires_seconds=UNSET if one.expires is None else _seconds(one.expires, where, "expires"),
     )
+
+
+def _bump(source: config.Config, one: config.Bump, file: str) -> plan.Bump:
+    from cxlocal.plan.bump import resolve_bump
+
+    return resolve_bump(source, one, file)
 
 
 def _target(source: config.Config, name: str, file: str) -> plan.Target:

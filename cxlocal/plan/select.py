@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from cxlocal.config.outward import sends_outside
 from cxlocal.config.problems import suggestion
 from cxlocal.errors import Refused, UsageError
 from cxlocal.plan.graph import before, edges, order
@@ -97,6 +96,8 @@ def _is_lasting(plan: Plan, environment: str) -> bool:
 def sends(stage: Stage) -> str:
     """The words by which a stage that is no deployment sends something outside, though nothing says
     that it publishes; empty for none."""
+    from cxlocal.config.outward import sends_outside
+
     return "" if stage.kind in ("publish", "deploy") else sends_outside(stage.command)
 
 

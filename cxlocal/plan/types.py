@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from cxlocal.events.resources import ADDRESS
 from cxlocal.values import Protocol
 
 FORMAT = 2
@@ -169,6 +168,8 @@ class Component(Part, frozen=True, kw_only=True):
     @property
     def is_given(self) -> bool:
         """It was made by somebody else, and is never made or destroyed from here."""
+        from cxlocal.events.resources import ADDRESS
+
         return self.mutable and bool(self.options.get(ADDRESS))
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cxlocal.processes.family import Process
-from cxlocal.processes.identity import identity
+from cxlocal.processes.identity import Identity, identity, read_of_system
 from cxlocal.processes.start import own_pids
 
 _SET_CHILD_SUBREAPER = 36
@@ -33,11 +33,10 @@ class Adoption:
         self._periods: dict[str, tuple[int, int | None]] = {}
         self._zombies: frozenset[int] = frozenset()
 
-    def begin(self, mark: str, pid: int) -> None:
-        """A program has begun."""
-        found = identity(pid) if self.active else None
-        if found is not None:
-            self._periods[mark] = (int(found.start), None)
+    def begin(self, mark: str, known: Identity | None) -> None:
+        """A program has begun; None for one that has ended already."""
+        if known is not None:
+            self._periods[mark] = (int(known.start), None)
 
     def over(self, mark: str) -> None:
         """It has ended."""
@@ -117,5 +116,5 @@ def _zombies() -> set[int]:
 
 def _ticks() -> int:
     """Now, as Linux counts when processes began: in clock ticks since the boot."""
-    seconds = float(Path("/proc/uptime").read_bytes().split()[0])
+    seconds = float(read_of_system("/proc/uptime").split()[0])
     return int(seconds * os.sysconf("SC_CLK_TCK"))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from cxlocal.processes.channel import Channel
 from cxlocal.processes.family import Family, Process, Sought
 from cxlocal.processes.identity import Identity, identity
 from cxlocal.text import duration_text
 from cxlocal.values import NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from cxlocal.processes.channel import Channel
 
 
 class Sink(Protocol):

@@ -21,6 +21,9 @@ from cxlocal.values import NamedTuple
 _ASK_SECONDS = 5.0
 """Limit for ``ps`` and ``sysctl`` on macOS, which answer within milliseconds."""
 
+_SYSTEM_BYTES = 8192
+"""More than one of these files holds."""
+
 _LINUX = sys.platform.startswith("linux")
 
 
@@ -73,13 +76,21 @@ def boot() -> str:
 def _proc_start(pid: int) -> str:
     """Field 22 of /proc/PID/stat (proc_pid_stat(5)); empty for none and for zombies."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            stat = file.read()
+        stat = read_of_system(f"/proc/{pid}/stat")
     except OSError:
         return ""
     # The second field is the program's name in parentheses and may itself hold ") ".
     fields = stat[stat.rfind(b")") + 2 :].split()
     return "" if fields[0] in (b"Z", b"X") else fields[19].decode("ascii")
+
+
+def read_of_system(path: str) -> bytes:
+    """A short file of ``/proc``, in one call. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _SYSTEM_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _ps_start(pid: int) -> str:

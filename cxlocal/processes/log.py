@@ -11,15 +11,17 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cxlocal.domain import path_part
 from cxlocal.errors import Trouble
 from cxlocal.private import make_folder
-from cxlocal.processes.echo import Echo, plain
 from cxlocal.processes.log_times import TimesWriter
 from cxlocal.processes.mask import Masker
 from cxlocal.values import NamedTuple
+
+if TYPE_CHECKING:
+    from cxlocal.processes.echo import Echo
 
 CAP_BYTES = 512 * 1024 * 1024
 """A log stops growing here: a stage that prints in a circle must not fill the disk. The largest
@@ -199,6 +201,8 @@ class StageLog:
 
 def tail(path: Path, lines: int = 20) -> str:
     """The last lines of a log, for a message: plain text, whatever the stage printed."""
+    from cxlocal.processes.echo import plain
+
     try:
         with path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))

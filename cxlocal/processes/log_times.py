@@ -28,24 +28,23 @@ def times_path(log: Path) -> Path:
 
 
 class TimesWriter:
-    """Writes the index of one log. What cannot be written is left out: the log counts, not this."""
+    """Writes the index of one log, from its first row on. What cannot be written is left out: the log
+    counts, not this."""
 
     def __init__(self, log: Path, now_ms: Callable[[], int]) -> None:
         self.sha256 = ""
-        """Once it is closed: its digest; empty where there is none."""
+        """Once it is closed: its digest; empty where there is none, as for an empty log."""
         self._now_ms = now_ms
         self._buffer = bytearray()
         self._digest = hashlib.sha256()
         self._last = -1
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            self._fd = os.open(times_path(log), flags, 0o600)
-        except OSError:
-            self._fd = -1
+        self._log = log
+        self._fd = -1
+        self._given_up = False
 
     def note(self, offset: int, content: bytes, *, fresh: bool, ours: bool) -> None:
         """``content`` is written at ``offset``; ``fresh``: a line begins with it."""
-        if self._fd < 0:
+        if self._given_up:
             return
         begins = 0 if fresh else content.find(b"\n") + 1
         if begins == len(content) or (begins == 0 and not fresh):
@@ -67,18 +66,23 @@ class TimesWriter:
             self.sha256 = self._digest.hexdigest()
 
     def _flush(self) -> None:
-        if self._fd < 0 or not self._buffer:
+        if self._given_up or not self._buffer:
             return
         content = bytes(self._buffer)
         self._buffer.clear()
         self._digest.update(content)
         try:
+            if self._fd < 0:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+                self._fd = os.open(times_path(self._log), flags, 0o600)
             if os.write(self._fd, content) == len(content):
                 return
         except OSError:
             pass  # a full disk: the rest of the log has no times of its own
-        os.close(self._fd)
-        self._fd = -1
+        self._given_up = True
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 class Times(NamedTuple):

@@ -21,14 +21,16 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from cxlocal.clock import Clock, Ids, SystemIds
 from cxlocal.processes.adoption import Adoption
-from cxlocal.processes.channel import Channel
 from cxlocal.processes.child import Child, End, Sink
 from cxlocal.processes.family import KILL_SECONDS, MARK, marked
 from cxlocal.processes.start import start_child
+
+if TYPE_CHECKING:
+    from cxlocal.processes.channel import Channel
 
 GRACE_SECONDS = 5.0
 """Between SIGTERM and SIGKILL. A cancelled run must be recorded and synced within 10 s."""
@@ -134,7 +136,8 @@ class Supervisor:
             started=started,
         )
         self._children.append(child)
-        self._adoption.begin(mark, child.pid)
+        if self._adoption.active:
+            self._adoption.begin(mark, child.identity)
         os.set_blocking(child._output, False)
         self._watch(child._output, self._hear_output, child)
         if self._announced:

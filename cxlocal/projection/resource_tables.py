@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cxlocal.events.resources import EXPIRES_SECONDS
 from cxlocal.projection.description import Table
 from cxlocal.projection.facts import Fact, Said, as_json, replaces, run_stub
 
@@ -79,6 +78,8 @@ DEPLOYMENT_RESOURCE = Table(
 
 def intended(said: Said) -> list[Fact]:
     """A tool is about to make something. Events of an earlier cxlocal name no resource."""
+    from cxlocal.events.resources import EXPIRES_SECONDS
+
     custom = said.custom
     if "resource" not in custom:
         return []

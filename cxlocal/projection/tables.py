@@ -16,10 +16,8 @@ table of pairs; what is live is decided by it in a view). Where two histories of
 from __future__ import annotations
 
 from cxlocal.projection.description import Column, Table
-from cxlocal.projection.following import FOLLOWING
 from cxlocal.projection.history_tables import HISTORY_TABLES, MACHINE
 from cxlocal.projection.incident_tables import INCIDENT
-from cxlocal.projection.indexes import INDEXES
 from cxlocal.projection.publication_tables import PLAN_TARGET, PUBLICATION, PUBLICATION_FILE
 from cxlocal.projection.resource_tables import DEPLOYMENT_RESOURCE, ENVIRONMENT, RESOURCE
 from cxlocal.projection.stage_tables import (
@@ -419,6 +417,9 @@ TABLES: dict[str, Table] = {
 
 def create_sql() -> str:
     """The DDL of all projected tables, with the meaning of each table and column beside it."""
+    from cxlocal.projection.following import FOLLOWING
+    from cxlocal.projection.indexes import INDEXES
+
     statements = []
     for name, table in TABLES.items():
         lines = [

@@ -21,7 +21,6 @@ from cxlocal.files import fresh_folder
 from cxlocal.revision.borrowed import CHECKOUT_SECONDS, borrow_objects, configure
 from cxlocal.revision.filters import Filter, has_attributes, quoted
 from cxlocal.revision.git import World, failed, git
-from cxlocal.revision.lfs import pointer_in
 from cxlocal.revision.repository import (
     OUR_FILE,
     Repository,
@@ -145,6 +144,8 @@ def _otherwise(room: _Room, names: Collection[str]) -> list[str]:
 
 
 def _same(here: Path, written: Path) -> bool:
+    from cxlocal.revision.lfs import pointer_in
+
     try:
         mine, theirs = here.lstat(), written.lstat()
     except OSError:

@@ -301,7 +301,9 @@ _QUERY = compile_late(r"(https?:[/\\]*[^\s?#/\\][^\s?#]*)[?#][^\s'\"]*")
 
 def hide_credentials(text: str) -> str:
     """``text`` with user names and passwords taken out of every address in it."""
-    return _QUERY.sub(r"\1", _MISTYPED.sub(_without_user, _USER.sub(_without_user, text)))
+    if "@" in text:
+        text = _MISTYPED.sub(_without_user, _USER.sub(_without_user, text))
+    return _QUERY.sub(r"\1", text) if "?" in text or "#" in text else text
 
 
 def _without_user(match: re.Match[str]) -> str:

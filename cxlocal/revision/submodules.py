@@ -72,7 +72,7 @@ def _named(repository: Repository, commit: str) -> dict[str, tuple[str, str]]:
     world = contents_world(repository)
     answer = git(repository.root, *about_submodules(commit), world=world)
     said: dict[str, dict[str, str]] = {}
-    for entry in os.fsdecode(answer.stdout).split("\0"):
+    for entry in filter(None, os.fsdecode(answer.stdout).split("\0")):
         key, _, value = entry.partition("\n")
         name, _, kind = key.removeprefix("submodule.").rpartition(".")
         said.setdefault(name, {})[kind] = value

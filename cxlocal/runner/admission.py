@@ -11,20 +11,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused
-from cxlocal.events import places
 from cxlocal.events.belonging import mark_id
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.types import Environment, Plan, Stage
 from cxlocal.runner import leftovers, locks, orphans
 from cxlocal.runner.noted import of_locked
-from cxlocal.runner.placements import environment_created_draft, is_known, live, unfinished
 from cxlocal.runner.record import RunRecord
 from cxlocal.text import parse_utc, quoted
 from cxlocal.values import NamedTuple
+
+if TYPE_CHECKING:
+    from cxlocal.events import places
 
 SORT_KEYS = """
 SELECT run, max(sort_key) AS sort_key FROM version
@@ -145,6 +147,8 @@ def admit(record: RunRecord, stage: Stage, way: Way) -> None:
     _refuse_taken_back(record, place, way)
     if way.allow_older or way.back:
         return
+    from cxlocal.runner.placements import live
+
     rows = live(record, place.name)
     runs = [record.run, *(row["version_run"] or "" for row in rows)]
     found = record.journal.query(SORT_KEYS, (json.dumps(runs),))
@@ -153,6 +157,8 @@ def admit(record: RunRecord, stage: Stage, way: Way) -> None:
     newer = newer_than(keys.get(record.run, ""), there)
     if not newer:
         return
+    from cxlocal.events import places
+
     words = f"{record.version} is older than {newer}, which is live in {place.name}"
     attempt = _attempt(record, place, stage, "", way)
     record.record(places.deployment_refused(record.ref, attempt, newer=newer, why=words))
@@ -211,6 +217,9 @@ def begin(
     place = lasting_place(record.plan, stage)
     if place is None:
         return
+    from cxlocal.events import places
+    from cxlocal.runner.placements import environment_created_draft, is_known, unfinished
+
     beside = {one.name for one in _deploying(record.plan, place)} - {stage.name}
     before = [row for row in unfinished(record, place.name) if row["stage"] not in beside]
     stage_run = record.ref.stage_run(stage.name, attempt)
@@ -228,6 +237,8 @@ def begin(
 def _attempt(
     record: RunRecord, place: Environment, stage: Stage, stage_run: str, way: Way
 ) -> places.Attempt:
+    from cxlocal.events import places
+
     return places.Attempt(
         deployment=mark_id(record.journal.ids.uuid(), record.ref.deliverable),
         kind="rollback" if way.back else "deploy",
@@ -260,6 +271,8 @@ def _service(record: RunRecord, place: Environment, stage: Stage) -> str:
         row = record.journal.one(SERVICE_OF_STAGE, key)
         if row is not None:
             return str(row["service"])
+        from cxlocal.runner.placements import live
+
         alone = {one["service"] for one in live(record, place.name)}
         if len(alone) == 1 and len(_deploying(record.plan, place)) == 1:
             return str(alone.pop())

@@ -12,7 +12,6 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
 from cxlocal.events.traces import trace_variables
 from cxlocal.hooks.stage_view import StageResult, StageView
-from cxlocal.hooks.tool import Published
 from cxlocal.plan.types import Stage
 from cxlocal.processes.child import Child, End
 from cxlocal.processes.log import StageLog
@@ -22,8 +21,6 @@ from cxlocal.runner import caches
 from cxlocal.runner.admission import admit, admit_to_target, begin
 from cxlocal.runner.gates import require
 from cxlocal.runner.outcomes import REASON_CHARACTERS, judge
-from cxlocal.runner.placements import instance_of
-from cxlocal.runner.products import published_drafts
 from cxlocal.runner.run_version import stamp
 from cxlocal.runner.stage_outputs import Collected, collect, marks
 from cxlocal.runner.voice import Ending
@@ -64,7 +61,7 @@ def run_stage(work: Work, stage: Stage) -> Program:
 def _attempt(work: Work, stage: Stage, attempt: int, *, is_last: bool) -> Program:
     record, clock = work.record, work.record.journal.clock
     environment = work.environment_of(stage)
-    instance = "" if environment is None else instance_of(record, environment)
+    instance = "" if environment is None else environment.instance(record.run)
     ready_ms = work.ready_at.get(stage.name) or clock.now_ms()
     record.stage_started(stage, attempt, ready_at_ms=ready_ms, instance=instance)
     work.voice.started(stage.name, attempt)
@@ -184,7 +181,9 @@ def work_on(at: At, folder: Path) -> Generator[Launch, End, Worked]:
         return (yield from Deployment(site).carry_out())
     if not stage.tool:
         return (yield from _command(at, folder))
+    from cxlocal.hooks.tool import Published
     from cxlocal.runner.deployment import deploy
+    from cxlocal.runner.products import published_drafts
     from cxlocal.runner.publication import publish
     from cxlocal.runner.tool_stage import as_worked, ask, open_tool
 

@@ -15,11 +15,11 @@ from cxlocal.exchange.sync import LEAST_SECONDS, SyncReport, synchronise, why_no
 from cxlocal.journal.file import Journal
 from cxlocal.numbers.holdings import reserves
 from cxlocal.runner.source import Machine, Source, open_store, refuse_stranger
-from cxlocal.runner.turns import Turns
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.runner.request import Request
+    from cxlocal.runner.turns import Turns
 
 START_SYNC_SECONDS = 2.0
 END_SYNC_SECONDS = 1.0
@@ -83,6 +83,8 @@ def turns_of(
     """What asks other machines whose turn it is; None where there are none to ask."""
     if store is None or is_own(source.settings.store_url):
         return None
+    from cxlocal.runner.turns import Turns
+
     return Turns(journal, store, warn, answers=not why_offline)
 
 

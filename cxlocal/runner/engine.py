@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import Conflict, CxError, Refused, Undecided
@@ -14,11 +15,12 @@ from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.driver import Driver, Over
 from cxlocal.runner.gates import grant_earned
 from cxlocal.runner.promotions import promotions
-from cxlocal.runner.repetition import repeat
 from cxlocal.runner.signals import Signals
-from cxlocal.runner.turns import Door, enter
 from cxlocal.runner.work import Program, Work
 from cxlocal.values import NamedTuple
+
+if TYPE_CHECKING:
+    from cxlocal.runner.turns import Door
 
 WAIT_SECONDS = 600.0
 """For another run to be done with a lasting environment; who has it longer may be gone."""
@@ -107,6 +109,8 @@ class Engine:
         place = door_of(work.plan, work.plan.stage(job.name)) if job.kind == STAGE else ""
         if not place:
             return True
+        from cxlocal.runner.turns import enter
+
         now = work.record.journal.clock.monotonic()
         who = f"run {work.record.run[:8]}, {work.record.version}"
         does = PUBLISHES if work.plan.stage(job.name).publishes_to else DEPLOYS
@@ -129,8 +133,12 @@ class Engine:
     def _program(self, job: Job) -> Program:
         plan = self.work.plan
         if job.kind == STAGE:
-            carry_out = repeat if job.name in self.work.repeated else run_stage
-            return carry_out(self.work, plan.stage(job.name))
+            stage = plan.stage(job.name)
+            if job.name in self.work.repeated:
+                from cxlocal.runner.repetition import repeat
+
+                return repeat(self.work, stage)
+            return run_stage(self.work, stage)
         from cxlocal.runner.environments import destroy, provision
 
         environment = plan.environment(job.name)

@@ -17,7 +17,10 @@ from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.journal.blobs import blob_path, check_blob, digest_of
 from cxlocal.numbers import holdings
 from cxlocal.numbers.schemes import final_of, numbers_in_tags
+from cxlocal.revision.repository import version_tags
 from cxlocal.runner.own_words import artifact_rows, run_row
+from cxlocal.runner.run_version import is_part
+from cxlocal.runner.source import find_scheme
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from cxlocal.numbers.schemes import Scheme
     from cxlocal.plan.types import Plan
     from cxlocal.runner.record import RunRecord
+    from cxlocal.runner.source import Source
     from cxlocal.runner.stage_verdict import Made
 
 TAKEN = """
@@ -48,12 +52,21 @@ class Final(NamedTuple):
     """Of the final version."""
 
 
-def find_final(journal: Journal, scheme: Scheme, plan: Plan, run: str) -> Final:
+def find_final(journal: Journal, source: Source, plan: Plan, run: str) -> Final:
     """The version that the pre-release of ``run`` leads to.
 
-    Raises UsageError where that has none, Refused for a run that did not succeed or a version that is
-    taken, naming both.
+    Raises UsageError where that has none, Refused for a run that did not succeed, a version that is
+    taken, naming both, and one that a tag says is out already.
     """
+    scheme = find_scheme(source.manager, plan)
+    final = _follows_from(journal, scheme, plan, run)
+    tags = {*version_tags(source.repository), *(source.tags or ())}
+    part = is_part(plan, source.repository)
+    _refuse_tagged(final, scheme, plan.deliverable, tags, part=part)
+    return final
+
+
+def _follows_from(journal: Journal, scheme: Scheme, plan: Plan, run: str) -> Final:
     row = run_row(journal, run) or {}
     row = row if row.get("deliverable") == plan.deliverable else {}
     version = row.get("version") or ""
@@ -82,7 +95,7 @@ def find_final(journal: Journal, scheme: Scheme, plan: Plan, run: str) -> Final:
     return final
 
 
-def refuse_tagged(
+def _refuse_tagged(
     final: Final, scheme: Scheme, deliverable: str, tags: Iterable[str], *, part: bool
 ) -> None:
     """Raise Refused where a tag says that the final version, or a later one, is out already.

@@ -11,7 +11,6 @@ from cxlocal.events.runs import run_judged
 from cxlocal.hooks.stage_view import GateAnswer
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.types import Promotion, Stage
-from cxlocal.runner.gate_question import data_age_seconds, gate_question
 from cxlocal.runner.promotions import contradictions, promotion_draft, promotions
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.work import Work
@@ -40,6 +39,8 @@ def require(work: Work, stage: Stage) -> None:
         return
     refuse_disputed(work)
     refuse_conflicted(work)
+    from cxlocal.runner.gate_question import data_age_seconds
+
     held = promotions(work.record) if stage.requires else {}
     judged = [Judged(_standing(work, name, held.get(name)), name) for name in stage.requires]
     answers = ask_gates(work, kind, stage.environment, "", stage.publishes_to)
@@ -147,6 +148,8 @@ def ask_gates(
     work: Work, kind: str, environment: str, promotion: str, target: str = ""
 ) -> list[GateAnswer]:
     """Every opinion of the hook ``cxlocal_gate``."""
+    from cxlocal.runner.gate_question import gate_question
+
     question = gate_question(work, kind, environment, promotion)
     return work.manager.gate(question._replace(target=target))
 
@@ -219,6 +222,8 @@ def grant_earned(work: Work, held: dict[str, str]) -> list[str]:
 
 
 def _decide(work: Work, promotion: Promotion) -> str:
+    from cxlocal.runner.gate_question import data_age_seconds
+
     refuse_disputed(work)
     refuse_conflicted(work)
     answers = ask_gates(work, "promotion", "", promotion.name)

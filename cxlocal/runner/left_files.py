@@ -7,10 +7,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxlocal.plan.working_files import BY_PRODUCTS, Left, Mark, Seen, compare
-
 if TYPE_CHECKING:
     from cxlocal.plan.types import Stage
+    from cxlocal.plan.working_files import Left, Mark, Seen
     from cxlocal.runner.work import Work
 
 
@@ -21,6 +20,8 @@ GIT, OF_GIT = ".git", ("HEAD", "refs")
 def look(folder: Path, marked: Collection[str] | None = None) -> dict[str, Mapping[str, Mark]]:
     """The names in ``folder`` and below it. Files are marked in the folders ``marked`` (all if None):
     where dependencies lie by the ten thousand, their names must do."""
+    from cxlocal.plan.working_files import BY_PRODUCTS
+
     seen: dict[str, Mapping[str, Mark]] = {}
     waiting = [""]
     while waiting:
@@ -83,6 +84,8 @@ class LeftFiles:
         """What came since, as the stage has succeeded; None where nobody looked."""
         if not earlier:
             return None
+        from cxlocal.plan.working_files import compare
+
         self._seen = look(self._folder, self._tracked)
         left = compare(earlier, self._seen)
         return left._replace(

@@ -7,6 +7,7 @@ single commands beside its own. Nothing is believed of it but words and numbers:
 
 from __future__ import annotations
 
+import os
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,8 +61,12 @@ class Notes:
             self._add(f"ended {end.child.mark}")
 
     def _add(self, line: str) -> None:
-        with open(self._path, "a", encoding="ascii") as file:
-            file.write(line + "\n")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(self._path, flags, 0o666)
+        try:
+            os.write(descriptor, line.encode("ascii") + b"\n")
+        finally:
+            os.close(descriptor)
 
 
 def of_run(folder: Path) -> Path:

@@ -25,7 +25,7 @@ from cxlocal.plan.select import Selection, select
 from cxlocal.private import make_folder
 from cxlocal.processes.mask import Masker
 from cxlocal.revision.early import early_questions
-from cxlocal.revision.repository import read_file, version_tags
+from cxlocal.revision.repository import read_file
 from cxlocal.runner import orphans
 from cxlocal.runner.caches import key_contents
 from cxlocal.runner.contact import Met, first_sender, meet_store, turns_of
@@ -36,13 +36,10 @@ from cxlocal.runner.facts import (
     require_own_tree,
     words_of_changes,
 )
-from cxlocal.runner.final import Final, as_final, find_final, refuse_tagged
 from cxlocal.runner.handover import fetch_bytes
 from cxlocal.runner.nesting import handed_on, refuse_in_rehearsal, refuse_repetition
-from cxlocal.runner.own_plan import require_own_plan
-from cxlocal.runner.products import artifacts
 from cxlocal.runner.record import RunRecord, Version
-from cxlocal.runner.run_version import check, is_part, rehearsed, stamp, take_version
+from cxlocal.runner.run_version import check, rehearsed, stamp, take_version
 from cxlocal.runner.source import (
     Machine,
     Source,
@@ -65,6 +62,7 @@ if TYPE_CHECKING:
     from cxlocal.journal.file import Journal, Transaction
     from cxlocal.plan.types import Plan
     from cxlocal.revision.proof import Proof
+    from cxlocal.runner.final import Final
     from cxlocal.runner.request import Request
 
 
@@ -197,9 +195,13 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
             from cxlocal.runner.bump import refuse_nothing
 
             refuse_nothing(journal, source, plan)
-        final = _final(journal, source, plan, request)
+        final = None
+        if request.final_of:
+            from cxlocal.runner.final import as_final, find_final
+
+            final = find_final(journal, source, plan, request.final_of)
+            plan = as_final(plan, final)
         pushed = pushed._replace(absent=absent, final=final)
-        plan = plan if final is None else as_final(plan, final)
         workspace = workspace._replace(key_contents=key_contents(workspace.project, plan))
         readers = find_readers(source.manager, plan)
         request = request._replace(reason=Masker(secrets.values()).text(request.reason))
@@ -232,17 +234,6 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
     return Opened(
         begun.record, work, source, selection, frozenset(), begun.store, version.how, kind
     )
-
-
-def _final(journal: Journal, source: Source, plan: Plan, request: Request) -> Final | None:
-    if not request.final_of:
-        return None
-    scheme = find_scheme(source.manager, plan)
-    final = find_final(journal, scheme, plan, request.final_of)
-    tags = {*version_tags(source.repository), *(source.tags or ())}
-    part = is_part(plan, source.repository)
-    refuse_tagged(final, scheme, plan.deliverable, tags, part=part)
-    return final
 
 
 def _in_place(source: Source, request: Request) -> bool:
@@ -310,6 +301,8 @@ def find_run(
     Raises UsageError for a run that is not known, or one of another deliverable, and Refused for a plan
     from elsewhere that is not that of its commit.
     """
+    from cxlocal.runner.own_plan import require_own_plan
+
     record = RunRecord.attach(journal, run)
     source = open_source(machine, record.revision, {"jobs": jobs}, runs_stages=runs_stages)
     if source.config.deliverable.name != record.ref.deliverable:
@@ -385,6 +378,8 @@ def make_work(
     Raises Trouble or Conflict for artifacts that are not here or damaged, if it ``needs_bytes``.
     """
     # The plan itself stays as it was frozen.
+    from cxlocal.runner.products import artifacts
+
     load_own_plugins(machine, source, workspace.project)
     work = Work(
         record=record, manager=source.manager, workspace=workspace,

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cxlocal.domain import Actor
 from cxlocal.events import places
 from cxlocal.events.belonging import mark_id
 from cxlocal.events.document import Draft
 from cxlocal.events.resources import environment_closed
-from cxlocal.hooks.tool import ArtifactRef
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.types import Environment
 from cxlocal.projection.project import TURN_MAX
 from cxlocal.runner.record import RunRecord
+
+if TYPE_CHECKING:
+    from cxlocal.hooks.tool import ArtifactRef
 
 UNFINISHED = """
 SELECT * FROM deployments_unfinished WHERE deliverable = ? AND instance = ? ORDER BY since

@@ -13,7 +13,6 @@ from cxlocal.errors import Conflict, Trouble
 from cxlocal.events import outputs
 from cxlocal.events.belonging import mark_id
 from cxlocal.events.document import Draft
-from cxlocal.hooks.report import Case, Report
 from cxlocal.hooks.tool import ArtifactRef
 from cxlocal.journal.blobs import blob_path, check_blob, keep_file
 from cxlocal.journal.rebuild import catch_up
@@ -22,6 +21,7 @@ from cxlocal.private import make_folder
 from cxlocal.text import clean_text, cut_name
 
 if TYPE_CHECKING:
+    from cxlocal.hooks.report import Case, Report
     from cxlocal.plan.free import AnyStage
 from cxlocal.runner.own_words import artifact_rows
 from cxlocal.runner.record import RunRecord

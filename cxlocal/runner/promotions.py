@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cxlocal.domain import Actor
-from cxlocal.events import places
 from cxlocal.events.document import Draft
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.record import RunRecord
@@ -24,6 +23,8 @@ def promotion_draft(
     data_age_seconds: float | None = None,
 ) -> Draft:
     """A decision about the version of this run. ``digests``: artifact name to SHA-256."""
+    from cxlocal.events import places
+
     titles = {promotion.name: promotion.title for promotion in record.plan.promotions}
     catch_up(record.journal)
     last = record.journal.one(

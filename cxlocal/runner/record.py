@@ -21,11 +21,9 @@ from cxlocal.events.document import Draft, Event
 from cxlocal.events.runs import RunRef
 from cxlocal.events.types import PIPELINE_FINISHED, RUN_RESUMED, SUITE_FINISHED
 from cxlocal.journal.append import begin_chain
-from cxlocal.journal.blobs import keep_chunks
 from cxlocal.journal.machine import host_name
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.projection.apply import ATTEMPTS, read_attempt
-from cxlocal.runner.own_words import run_row
 from cxlocal.text import utc_text
 from cxlocal.values import NamedTuple
 
@@ -146,6 +144,8 @@ class RunRecord:
     def find(cls, journal: Journal, run: str) -> Self | None:
         """A run that began earlier, perhaps in another process or on another machine; None where
         its beginning is not in the journal here."""
+        from cxlocal.runner.own_words import run_row
+
         catch_up(journal)
         row = run_row(journal, run)
         if row is None or row["queued_at"] is None:
@@ -392,6 +392,8 @@ class RunRecord:
 
     def _last_lines(self, log: LogEntry) -> dict[str, Any]:
         """The last lines of a stage that failed, kept by digest: events are for ever, files may go."""
+        from cxlocal.journal.blobs import keep_chunks
+
         plan = self.find_plan()
         lines = log.last_lines(plan.last_lines) if plan is not None else b""
         if not lines:

@@ -10,10 +10,8 @@ from cxlocal.errors import CxError, Trouble
 from cxlocal.hooks.manager import Manager, load
 from cxlocal.journal.file import Journal
 from cxlocal.processes.supervisor import Supervisor
-from cxlocal.runner import leftovers, locks, orphans, turns
+from cxlocal.runner import leftovers, locks, orphans
 from cxlocal.runner.driver import drive
-from cxlocal.runner.own_plan import require_plan_of_folder
-from cxlocal.runner.own_words import made_here
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.resources import Made, is_own, standing, standing_in
 from cxlocal.runner.source import Machine, open_source, read_secrets
@@ -90,6 +88,8 @@ def pay_due(
 
 def _pay_lasting(journal: Journal, machine: Machine, made: Made) -> list[tuple[Made, str]]:
     """Take away one of a lasting environment, unless somebody deploys there: they may put it back."""
+    from cxlocal.runner import turns
+
     open_there = turns.open_turns(journal, made.deliverable, made.instance)
     if open_there:
         return [(made, f"{turns.holder(open_there[0])} deploys there")]
@@ -168,6 +168,8 @@ def _close_cut_off(machine: Machine, journal: Journal, run: str, name: str, inst
 def _pay_run(
     journal: Journal, machine: Machine, run: str, owed: list[Made], *, quietly: bool = False
 ) -> list[tuple[Made, str]]:
+    from cxlocal.runner.own_words import made_here
+
     own = [one for one in owed if made_here(journal, one)]
     unpaid = []
     for group in (own, [one for one in owed if one not in own]):
@@ -185,6 +187,8 @@ def _pay_run(
 def _take_away(
     journal: Journal, machine: Machine, run: str, owed: list[Made]
 ) -> list[tuple[Made, str]]:
+    from cxlocal.runner.own_plan import require_plan_of_folder
+    from cxlocal.runner.own_words import made_here
     from cxlocal.runner.payer import Payer, words_of
 
     try:

@@ -9,21 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
 from cxlocal.events.belonging import mark_id
 from cxlocal.events.document import Draft
-from cxlocal.events.resources import (
-    EXPIRES_SECONDS,
-    Intent,
-    Turned,
-    resource_gone,
-    run_cutover,
-    run_intended,
-)
-from cxlocal.hooks.tool import Tool
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.whereabouts import machine_mark
@@ -31,6 +22,9 @@ from cxlocal.plan.types import Environment, Stage
 from cxlocal.runner.record import RunRecord
 from cxlocal.text import parse_utc
 from cxlocal.values import NamedTuple
+
+if TYPE_CHECKING:
+    from cxlocal.hooks.tool import Tool
 
 # sql: constants; one statement for each question, so that each finds its index
 _STANDING = """
@@ -147,6 +141,8 @@ class Maker:
     def intend(self, handle: Any) -> None:
         """Make a handle durable before its side effect. A later one of the same attempt describes the
         same resource."""
+        from cxlocal.events.resources import Intent, run_intended
+
         place, record, stage = self._place, self._record, self._stage
         intent = Intent(
             resource=self.resource,
@@ -170,6 +166,8 @@ class Maker:
 
 def expires_of(place: Environment | None) -> int:
     """For how long nothing may be heard of a run before what it made there counts as left behind."""
+    from cxlocal.events.resources import EXPIRES_SECONDS
+
     said = UNSET if place is None else place.expires_seconds
     return EXPIRES_SECONDS if said is UNSET else said
 
@@ -243,6 +241,8 @@ def cutover_drafts(
 ) -> list[Draft]:
     """The resource of this attempt serves from now on, and its tool has taken over what it made before of
     the same component: on any machine, or on this one where it lives on the machine that made it."""
+    from cxlocal.events.resources import Turned, resource_gone, run_cutover
+
     there = [
         one
         for one in standing_in(record.journal, record.ref.deliverable, instance)
@@ -268,6 +268,8 @@ def cutover_drafts(
 
 def record_gone(record: RunRecord, ids: Sequence[str], how: str = "removed", why: str = "") -> None:
     """Resources exist no more; one commit."""
+    from cxlocal.events.resources import resource_gone
+
     record.record(*(resource_gone(record.ref, resource=one, how=how, why=why) for one in ids))
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from cxlocal.allocation.request import Number, NumberRequest
 from cxlocal.exchange.open import reserve_size
 from cxlocal.numbers.holdings import highest_known
-from cxlocal.numbers.rehearsal import marked_text, plain_text, wants_plain
 from cxlocal.numbers.schemes import Scheme, numbers_in_tags
 from cxlocal.revision.repository import Repository, version_tags
 from cxlocal.runner.record import RunRecord, Version
@@ -109,6 +108,8 @@ def is_part(plan: Plan, repository: Repository) -> bool:
 def rehearsed(plan: Plan, scheme: Scheme, run: str, folder: Path) -> Version:
     """The version of a rehearsal in ``folder``: the text that names its run, or plain numbers where
     one of the places it goes to takes no more. Raises ConfigError."""
+    from cxlocal.numbers.rehearsal import marked_text, plain_text, wants_plain
+
     text = marked_text(run)
     words = [stage.command for stage in plan.stages if stage.command]
     commands = [one if isinstance(one, str) else " ".join(one) for one in words]

@@ -31,7 +31,6 @@ from cxlocal.revision.repository import (
     resolve,
 )
 from cxlocal.revision.settings import user
-from cxlocal.secrets import resolve as resolve_secrets
 from cxlocal.text import utc_text
 from cxlocal.values import NamedTuple
 
@@ -310,6 +309,8 @@ def read_secrets(
 ) -> dict[str, str]:
     """The values of secrets that the settings name (``cxlocal.secrets.resolve``). Raises ConfigError
     and Trouble."""
+    from cxlocal.secrets import resolve as resolve_secrets
+
     sources = {name: SecretSource(**one) for name, one in chosen.secrets.items()}
     return resolve_secrets(sources, wanted, environ=environ, folder=folder, alone=alone)
 

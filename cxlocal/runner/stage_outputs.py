@@ -17,11 +17,6 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import Conflict
 from cxlocal.files import fresh_folder
 from cxlocal.hooks.carried import carried_version
-from cxlocal.hooks.reading import read_report
-from cxlocal.hooks.report import Report
-from cxlocal.plan.working_files import puts_back
-from cxlocal.runner.final import take_over
-from cxlocal.runner.products import artifact_drafts, report_drafts
 from cxlocal.runner.stage_verdict import (
     Left,
     Made,
@@ -39,7 +34,7 @@ from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.events.document import Draft
-    from cxlocal.hooks.report import ReportReader
+    from cxlocal.hooks.report import Report, ReportReader
     from cxlocal.hooks.tool import ArtifactRef, Produced, ReportFile
     from cxlocal.plan.free import AnyStage
     from cxlocal.processes.mask import Masker
@@ -112,6 +107,8 @@ def collect(
     left = find_left(stage, named, folder, before, work.readers, work.masker)
     verdict = judge_left(stage, (worked.outcome, worked.reason), left, released(work.record))
     if verdict[0] == Outcome.SUCCESS and left.made:
+        from cxlocal.runner.final import take_over
+
         for words in take_over(work.record, left.made):
             work.voice.note(words)
     return keep(work.record, work.masker, stage, attempt, left, verdict)
@@ -184,6 +181,9 @@ def _read(
     shown: str,
     promised: str,
 ) -> Read:
+    from cxlocal.hooks.reading import read_report
+    from cxlocal.hooks.report import Report
+
     reader, suite = readers.get(form), masker.text(suite)
     if reader is None:
         report = Report(form, suite, (), f"no plugin reads the format {form!r}")
@@ -242,6 +242,8 @@ def keep(
     whose name has other bytes already in this run makes it an error."""
     outcome, reason = verdict
     drafts: list[Draft] = []
+    if left.reports or left.made:
+        from cxlocal.runner.products import artifact_drafts, report_drafts
     for one, path in left.reports:
         said = suite_outcome(one, [read for read, _ in left.reports], allow_empty=left.allow_empty)
         with care(f"report {one.shown}: "), _without_secrets(masker, path) as raw:
@@ -287,6 +289,8 @@ def _without_secrets(masker: Masker, path: Path) -> Iterator[Path | None]:
 def put_back(work: Work, stages: Collection[str]) -> None:
     """The artifacts of ``stages``, which do not run again, lie in the checkout where those left
     them: all stages share it, and a later one may look for them there."""
+    from cxlocal.plan.working_files import puts_back
+
     for stage in work.plan.stages:
         for output in stage.produces if stage.name in stages else ():
             reference = work.artifacts.get(output.name)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cxlocal.domain import Outcome
 from cxlocal.hooks.carried import same_version
-from cxlocal.hooks.report import Report
 from cxlocal.text import clean_text, counted
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
+    from cxlocal.hooks.report import Report
     from cxlocal.plan.free import AnyStage
     from cxlocal.plan.types import ReportRule
 

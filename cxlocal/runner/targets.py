@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cxlocal.config.agreement import targets_digest, trusted
 from cxlocal.errors import Refused
 from cxlocal.journal.file import Journal
 from cxlocal.plan.types import Plan
@@ -46,6 +45,8 @@ def require_agreed(machine: Machine, plan: Plan, stages: Iterable[str] = ()) -> 
     names = list(stages)
     if names and not any(plan.stage(name).publishes_to for name in names):
         return
+    from cxlocal.config.agreement import targets_digest, trusted
+
     digest = targets_digest({one.name: one for one in plan.published_to}, plan.secrets)
     if not digest or digest in trusted(machine.home, machine.environ):
         return

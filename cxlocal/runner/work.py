@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from cxlocal.address import own_credentials
 from cxlocal.domain import Outcome, path_part
-from cxlocal.hooks.tool import ArtifactRef, EnvironmentRef, Produced, ReportFile
-from cxlocal.plan.placeholders import Values
 from cxlocal.plan.variables import stage_variables
 from cxlocal.private import make_folder
 from cxlocal.processes.environment import stage_environment
@@ -18,8 +16,6 @@ from cxlocal.processes.mask import Masker
 from cxlocal.runner.admission import Way
 from cxlocal.runner.left_files import LeftFiles
 from cxlocal.runner.leftovers import Notes, of_run, place_word
-from cxlocal.runner.placements import instance_of, known_uri
-from cxlocal.runner.products import described
 from cxlocal.runner.resources import handles
 from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
@@ -29,6 +25,8 @@ if TYPE_CHECKING:
     from cxlocal.events.document import Draft
     from cxlocal.hooks.manager import Manager
     from cxlocal.hooks.report import ReportReader
+    from cxlocal.hooks.tool import ArtifactRef, EnvironmentRef, Produced, ReportFile
+    from cxlocal.plan.placeholders import Artifact, Values
     from cxlocal.plan.types import Environment, Plan, Stage
     from cxlocal.processes.child import Child, End
     from cxlocal.processes.supervisor import Supervisor
@@ -171,11 +169,15 @@ class Work:
 
     def uri_of(self, environment: Environment) -> str:
         """Where the environment answers: what this run deployed says so, else the plan, else history."""
+        from cxlocal.runner.placements import known_uri
+
         return self.uris.get(environment.name) or known_uri(self.record, environment)
 
     def place_of(self, environment: Environment) -> EnvironmentRef:
         """The environment as tools see it."""
-        instance = instance_of(self.record, environment)
+        from cxlocal.hooks.tool import EnvironmentRef
+
+        instance = environment.instance(self.record.run)
         folder = environment_folder(self.home, self.plan.deliverable, instance)
         make_folder(folder)
         return EnvironmentRef(
@@ -201,7 +203,7 @@ class Work:
             stage=stage.name,
             environment=stage.environment,
             environment_uri="" if environment is None else self.uri_of(environment),
-            artifacts=described(self.seen_by(stage)),
+            artifacts=_described(self.seen_by(stage)),
         )
 
     def surroundings(self, stage: Stage, extra: Mapping[str, str]) -> dict[str, str]:
@@ -226,7 +228,7 @@ class Work:
         """The mark by which what is begun here is found again: of this work, and of the place."""
         place = ""
         if environment is not None:
-            instance = instance_of(self.record, environment)
+            instance = environment.instance(self.record.run)
             place = place_word(self.home, self.plan.deliverable, instance)
         return {MARK: marked(self.environ, self.word, place)}
 
@@ -246,13 +248,23 @@ class Work:
 
     def values(self, stage: Stage, environ: Mapping[str, str]) -> Values:
         """What placeholders in a stage's options stand for."""
+        from cxlocal.plan.placeholders import Values
+
         return Values(
             self.record.version,
             self.record.run,
             self.record.revision,
-            described(self.seen_by(stage)),
+            _described(self.seen_by(stage)),
             environ,
         )
+
+
+def _described(artifacts: Mapping[str, ArtifactRef]) -> dict[str, Artifact]:
+    if not artifacts:
+        return {}
+    from cxlocal.runner.products import described
+
+    return described(artifacts)
 
 
 def environment_folder(home: Path, deliverable: str, instance: str) -> Path:

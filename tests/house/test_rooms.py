@@ -150,7 +150,7 @@ def test_the_way_through_the_rooms_exists(sources: list[Any]) -> None:
 
 MEASURED = (
     ("--version",), ("--help",), ("run", "--help"), ("completion", "bash"), ("run",),
-    ("run", "--offline"), ("status",), ("log",), ("show",), ("version", "list"),
+    ("run", "--offline"), ("run", "--to", "check"), ("status",), ("log",), ("show",), ("version", "list"),
     ("journal", "path"), ("config", "show"), ("plugins",), ("verify",), ("sync",),
     ("run", "start"), ("stage", "one", "--began"), ("stage", "two", "--", "true"),
     ("run", "finish"), ("promote", "1.0.0", "READY"), ("deploy", "1.0.0", "--to", "production"),
@@ -165,6 +165,7 @@ name = "shop"
 [version]
 line = "1.0"
 [stages]
+check = { command = ["true"] }
 build = { command = ["touch", "app.bin"], produces = { app = "app.bin" } }
 live = { kind = "deploy", environment = "production", command = ["true"], requires = ["READY"] }
 [promotions]

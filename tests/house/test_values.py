@@ -90,3 +90,21 @@ def test_the_same_refusals(use: Any) -> None:
 def test_a_field_that_is_not_there_is_not_replaced() -> None:
     with pytest.raises(TypeError, match="Pair has no other"):
         OURS[0](1)._replace(other=2)
+
+
+@pytest.mark.parametrize("length", [0, 1, 13, 26, 27, 40])
+def test_tuples_of_every_length(length: int) -> None:
+    body = {"__annotations__": {f"one{place}": int for place in range(length)}, "__module__": "m"}
+    named = {f"one{place}": place for place in range(length)}
+    for kind in (
+        type(values.NamedTuple)("Many", (values.NamedTuple,), dict(body)),
+        NamedTuple("Many", [(name, int) for name in named]),
+    ):
+        made = kind(*range(length))
+        assert made == kind(**named) == tuple(range(length))
+        assert made._asdict() == named
+        with pytest.raises(TypeError):
+            kind(*range(length + 1))
+        if length:
+            with pytest.raises(TypeError):
+                kind(*range(length - 1))

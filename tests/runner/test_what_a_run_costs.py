@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,34 @@ import pytest
 COMMITS_OF_ONE_STAGE = 9
 GIT_PROGRAMS = {"in-place": 8, "checkout": 10}
 """docs/decisions/0115: each is counted there. Fewer are welcome; more want a reason."""
+
+MODULES = {"ours": 212, "all": 392}
+"""Loaded by a run of one command in the library's own words: its own, and with Python and libraries."""
+STATEMENTS = {"once": 318, "a stage": 17}
+"""Of SQL, in journal and store, with what triggers do."""
+# Libraries that somebody loads on the way and nobody needs, and rooms of ours that a plain run has no use for.
+UNUSED = (
+    "typing_extensions", "dataclasses", "cxlocal.hooks.tool", "cxlocal.hooks.sink",
+    "cxlocal.hooks.report", "cxlocal.runner.turns", "cxlocal.runner.placements",
+    "cxlocal.runner.products", "cxlocal.runner.repetition", "cxlocal.runner.final", "cxlocal.runner.own_plan",
+    "cxlocal.projection.views", "cxlocal.config.agreement", "cxlocal.secrets", "cxlocal_sync.stores.adopt",
+)  # fmt: skip
+# Counts what SQLite is asked, and says at the end what was loaded.
+COUNTED = """
+import json, os, sqlite3, sys
+asked, connect, end = [], sqlite3.connect, os._exit
+def connect_counted(*arguments, **options):
+    made = connect(*arguments, **options)
+    made.set_trace_callback(asked.append)
+    return made
+def tell(code):
+    with open(os.environ["COUNTED"], "w") as out:
+        json.dump([list(sys.modules), len(asked)], out)
+    end(code)
+sqlite3.connect, os._exit, sys.argv = connect_counted, tell, ["cxlocal", "run"]
+from cxlocal.commands.main import main
+main()
+"""
 
 
 def commits(home: Path) -> int:
@@ -52,6 +83,31 @@ def test_a_run_asks_git_seldom(shop: Any, tmp_path: Path, workspace: str) -> Non
     assert done.code == 0, done.err
     asked = [line for line in calls.read_text().splitlines() if "upload-pack" not in line]
     assert len(asked) <= GIT_PROGRAMS[workspace], "\n".join(asked)
+
+
+def counted(shop: Any, out: Path, stages: int) -> tuple[list[str], int]:
+    """The modules that a run of so many stages loads, and how many statements it has SQLite carry out."""
+    chain = [f's{n} = {{ command = ["true"], needs = {[f"s{n - 1}"][:n]} }}' for n in range(stages)]
+    shop.write('[defaults]\nworkspace = "in-place"\n[stages]\n' + "\n".join(chain))
+    shop.run()  # The first of a home makes tables, and that of a plan its row.
+    subprocess.run(
+        [sys.executable, "-c", COUNTED], cwd=shop.tree, check=True, capture_output=True,
+        env={**os.environ, **shop.environ, "COUNTED": str(out)},
+    )  # fmt: skip
+    modules, statements = json.loads(out.read_text())
+    return modules, statements
+
+
+def test_a_run_loads_and_asks_what_it_needs(shop: Any, tmp_path: Path) -> None:
+    modules, once = counted(shop, tmp_path / "one", 1)
+    assert set(modules) & set(UNUSED) == set()
+    ours = [name for name in modules if name.startswith(("cxlocal.", "cxlocal_"))]
+    assert (len(ours) <= MODULES["ours"], len(modules) <= MODULES["all"]) == (True, True), (
+        len(ours), len(modules),
+    )  # fmt: skip
+    assert once <= STATEMENTS["once"]
+    _, more = counted(shop, tmp_path / "more", 5)
+    assert (more - once) / 4 <= STATEMENTS["a stage"]
 
 
 def test_a_store_of_this_machine_that_is_gone_is_said_before_anything_is_recorded(

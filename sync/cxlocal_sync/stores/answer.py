@@ -32,12 +32,10 @@ from cxlocal.journal.whereabouts import same_place
 from cxlocal.numbers.schemes import NUMBER_MAX
 from cxlocal.text import is_hexadecimal
 from cxlocal.values import Protocol
-from cxlocal_sync.stores.adopt import adopt, leave, retire
 from cxlocal_sync.stores.chains import Batch, Chains, number_of, read_batch
-from cxlocal_sync.stores.condition import look
+from cxlocal_sync.stores.condition import closed, look
 from cxlocal_sync.stores.feed import Feed, Head, StoreRow, pull, read_store, running_at
 from cxlocal_sync.stores.grants import RECOVER, Granter, read_wish
-from cxlocal_sync.stores.moving import closed
 from cxlocal_sync.stores.session import Session, StorePlace
 
 WENT_BACK = "went-back"
@@ -179,6 +177,8 @@ def _moving(message: dict[str, Any]) -> bool:
 
 def _move(session: Session, granter: Granter, message: dict[str, Any], node: str) -> dict[str, Any]:
     """Carry out the parts ``retire``, ``leave`` and ``adopt``; what the answer says of them."""
+    from cxlocal_sync.stores.adopt import adopt, leave, retire
+
     told: dict[str, Any] = {}
     for name, farewell in (("retire", retire), ("leave", leave)):
         leaving = read_part(message, name)

@@ -12,6 +12,10 @@ from cxlocal_sync.stores.session import Session
 POSITIONS = 10_000
 """How far back in the feed numbers are looked for of which no word came: a look is quick in every store."""
 
+COMING = "being moved here from "
+GONE = "was moved to "
+"""How the hint of a closed store begins; what follows is an address."""
+
 # sql: a constant, so that the index over such events alone is used
 _UNREPORTED = f"""
 SELECT count(*) FROM grant_entry g WHERE g.position > ? AND g.kind = 'online' AND g.run <> ''
@@ -39,3 +43,10 @@ def look(session: Session, position: int) -> dict[str, Any]:
         "unreported": unreported,
         "position": position,
     }
+
+
+def closed(hint: str) -> str:
+    """Why a store answers nobody, of which ``hint`` is remembered; empty where it answers."""
+    if hint.startswith(GONE):
+        return f"this store {hint}"
+    return f"this store is {hint}, which is not done" if hint.startswith(COMING) else ""

@@ -23,12 +23,10 @@ from cxlocal.errors import Refused
 from cxlocal.exchange.store import Store
 from cxlocal.text import quoted
 from cxlocal.values import NamedTuple, Protocol
+from cxlocal_sync.stores.condition import COMING, GONE
 from cxlocal_sync.stores.feed import ROOT
 from cxlocal_sync.stores.session import Session
 
-COMING = "being moved here from "
-GONE = "was moved to "
-"""How the hint of a closed store begins; what follows is an address."""
 PAGE = 2000
 """Rows read at once."""
 BLOB_SECONDS = 60.0
@@ -217,10 +215,3 @@ def open_place(new: Place) -> None:
     """Let the new place answer."""
     with _within(new) as here:
         new.session.execute("UPDATE store SET hint = ?", (here,))
-
-
-def closed(hint: str) -> str:
-    """Why a store answers nobody, of which ``hint`` is remembered; empty where it answers."""
-    if hint.startswith(GONE):
-        return f"this store {hint}"
-    return f"this store is {hint}, which is not done" if hint.startswith(COMING) else ""
