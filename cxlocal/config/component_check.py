@@ -49,6 +49,11 @@ def check_difference(table: Component | Difference, where: Where) -> None:
                 where, f"hosts: {clean_text(host)[:60]!r} is no host", key="hosts",
                 hint="write names as the tool reaches them: 'app-1'",
             )  # fmt: skip
+    if table.min_hosts and table.hosts is not None and table.min_hosts > len(table.hosts):
+        raise problem(
+            where, f"min_hosts is {table.min_hosts}, and hosts names {len(table.hosts)}",
+            hint="name more hosts, or ask for fewer", key="min_hosts",
+        )  # fmt: skip
     weights = [step.weight for step in table.rollout or []]
     if weights and (weights != sorted(set(weights)) or weights[-1] != FULL_WEIGHT):
         raise problem(

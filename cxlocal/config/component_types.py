@@ -39,6 +39,10 @@ class Component(Table, frozen=True, kw_only=True):
         Instances, says("How many instances there are, over all hosts.", "instances")
     ] = 1
     hosts: Annotated[Names, says("Where they are made, in turn; handed to the tool.")] = []
+    min_hosts: Annotated[
+        Instances | None,
+        says("On so many of them it must be possible; left out: on all.", "hosts"),
+    ] = None
     needs: Annotated[Names, says("Components that come before it.")] = []
     behind: Annotated[str, says("The component that spreads what comes over the instances.")] = ""
     env: Annotated[dict[str, str], says("Variables of its instances, with placeholders.")] = {}
@@ -78,6 +82,7 @@ class Difference(Table, frozen=True, kw_only=True):
     ] = msgspec.field(default_factory=dict, name="with")
     count: Annotated[Instances | None, says("As in [components].", "instances")] = None
     hosts: Annotated[Names | None, says("As in [components].")] = None
+    min_hosts: Annotated[Instances | None, says("As in [components].", "hosts")] = None
     env: Annotated[dict[str, str] | None, says("As in [components]; in place of all of it.")] = None
     secrets: Annotated[Names | None, says("As in [components].")] = None
     pass_env: Annotated[Names | None, says("As in [components].")] = None

@@ -16,7 +16,7 @@ EXPIRES_SECONDS = 24 * 3600
 """For how long nothing may be heard of a run before what it made counts as left behind."""
 
 MAY_DIFFER = (
-    "count", "hosts", "rollout", "drain_seconds", "keep_old_seconds", "timeout_seconds", "secrets",
+    "count", "hosts", "min_hosts", "rollout", "drain_seconds", "keep_old_seconds", "timeout_seconds", "secrets",
     "pass_env",
 )  # fmt: skip
 """Of a component in one environment, while image and spec are the same all the same: how many, where, how slowly,

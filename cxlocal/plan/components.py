@@ -73,6 +73,15 @@ def departed(
     return [one for one in dict.fromkeys([*made, *kept]) if one not in here]
 
 
+def may_go_without(one: plan.Component, lost: Collection[str]) -> bool:
+    """Whether a component is whole enough where nothing can be made on the hosts ``lost``: some are left, as many
+    as it must have, and instances are meant for one of them."""
+    left = [host for host in dict.fromkeys(one.hosts) if host not in lost]
+    least = len(set(one.hosts)) if one.min_hosts is UNSET else one.min_hosts
+    meant = {one.hosts[at % len(one.hosts)] for at in range(one.count)} if one.hosts else set()
+    return bool(meant.difference(lost)) and len(left) >= least
+
+
 # from the file
 
 
@@ -221,6 +230,7 @@ def _component(
         health=one.health, check=one.check, rollout=_rollout(one.rollout),
         drain_seconds=_seconds(one.drain), keep_old_seconds=_seconds(one.keep_old),
         timeout_seconds=_positive(limit, where), was=one.was or UNSET,
+        min_hosts=UNSET if one.min_hosts is None else one.min_hosts,
     )  # fmt: skip
 
 
@@ -230,7 +240,7 @@ def _difference(one: component_types.Difference, where: Where) -> plan.Differenc
     }  # fmt: skip
     given: dict[str, Any] = {
         "options": one.options or None, "count": one.count, "env": one.env, "health": one.health,
-        "hosts": None if one.hosts is None else tuple(one.hosts),
+        "hosts": None if one.hosts is None else tuple(one.hosts), "min_hosts": one.min_hosts,
         "secrets": None if one.secrets is None else tuple(one.secrets),
         "pass_env": None if one.pass_env is None else tuple(one.pass_env),
         "check": one.check,

@@ -164,6 +164,8 @@ class Component(Part, frozen=True, kw_only=True):
     """For one verb, and for becoming healthy."""
     was: str | UnsetType = UNSET
     """Its name in earlier plans; unset where it had no other."""
+    min_hosts: int | UnsetType = UNSET
+    """On how many of its hosts instances must be made; unset: on all."""
 
     @property
     def is_given(self) -> bool:
@@ -180,6 +182,7 @@ class Difference(Part, frozen=True, kw_only=True):
     """In place of those of the same name."""
     count: int | UnsetType = UNSET
     hosts: tuple[str, ...] | UnsetType = UNSET
+    min_hosts: int | UnsetType = UNSET
     env: dict[str, str] | UnsetType = UNSET
     secrets: tuple[str, ...] | UnsetType = UNSET
     pass_env: tuple[str, ...] | UnsetType = UNSET

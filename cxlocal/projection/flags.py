@@ -14,6 +14,7 @@ SETTLED_BY = {
     ),
     "changed-outside": "the next deployment to that environment, or a removal there",
     "went-unobserved": "the next deployment to that environment",
+    "host-left-out": "the next deployment to that environment",
     "other-weights": "the next deployment to that environment, which sets them",
     "found-instances": "the next deployment to that environment, which takes away what does not serve",
     "half-applied": "the next deployment to that environment, which applies it again",

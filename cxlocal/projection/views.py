@@ -393,7 +393,7 @@ SELECT f.raised_at, f.kind, f.text, f.deliverable, r.version, f.run, f.subject
 FROM flag f LEFT JOIN run r ON r.id = f.run
 WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
   AND NOT (f.kind IN ('changed-outside', 'other-weights', 'found-instances', 'half-applied',
-    'not-drained', 'went-unobserved') AND (
+    'not-drained', 'went-unobserved', 'host-left-out') AND (
     EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = f.deliverable
       AND d.environment = f.subject AND d.deployed_at > f.raised_at)
     OR EXISTS (SELECT 1 FROM flag later WHERE later.kind = f.kind AND later.subject = f.subject

@@ -438,7 +438,13 @@ class Deployment:
                     record_gone(site.work.record, [made.id])
 
     def _tell(self, rotation: Rotation) -> None:
-        """Say and record what was not drained in time, and what could not be taken away."""
+        """Say and record what was left out, not drained in time, and what could not be taken away."""
+        for host, why in rotation.lost.items():
+            self._flag(
+                "host-left-out",
+                f"nothing of {rotation.component.name} could be made on {host} in"
+                f" {self.site.environment.name}, and it went on without: {why}",
+            )
         for resource in rotation.undrained:
             self._flag(
                 "not-drained",
@@ -447,7 +453,7 @@ class Deployment:
             )
         for made, why in rotation.unpaid:
             self._owe(made, why)
-        rotation.undrained, rotation.unpaid = [], []
+        rotation.undrained, rotation.unpaid, rotation.lost = [], [], {}
 
     def _owe(self, made: Made, why: str) -> None:
         self._flag(

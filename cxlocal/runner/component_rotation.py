@@ -10,6 +10,7 @@ from collections.abc import Generator, Mapping, Sequence
 from cxlocal.domain import Outcome
 from cxlocal.errors import Refused
 from cxlocal.hooks.tool import Created, Observed
+from cxlocal.plan.components import may_go_without
 from cxlocal.plan.placeholders import resolve_options
 from cxlocal.plan.rotation import (
     CHANGING,
@@ -77,6 +78,8 @@ class Rotation:
         self.fresh: dict[str, Made | None] = {one.id: one for one in back_to}
         """The new ones, or those that are to serve again; None for what is made here."""
         self._hosts: dict[str, str] = {}
+        self.lost: dict[str, str] = {}
+        """Hosts on which nothing could be made, with the reason, where it goes on without them."""
         there = [*back_to, *(one for group in stands for one in group)]
         self._there = {one.id: one for one in there}
         self._running = set(self._there)
@@ -232,7 +235,7 @@ class Rotation:
             artifact=site.artifact(component), variables=variables,
         )  # fmt: skip
         if found.outcome != Outcome.SUCCESS:
-            self.problem = found.reason or str(found.outcome)
+            self.problem = self._go_without(host, found.reason or str(found.outcome))
             return
         assert isinstance(found.result, Created)
         self._running.add(resource)
@@ -242,6 +245,18 @@ class Rotation:
             site, component, resource, host, self._deployment, handle=handle,
             address=found.result.address,
         )  # fmt: skip
+
+    def _go_without(self, host: str, why: str) -> str:
+        """Why a deployment cannot go on where nothing can be made on a host; empty where it can. What was meant
+        for that host stays due: nobody knows whether something was made."""
+        if self.site.cancelled or not may_go_without(self.component, {*self.lost, host}):
+            return why
+        self.lost[host] = why
+        for one, at in self._hosts.items():
+            if at == host and one not in self._running:
+                self.fresh.pop(one, None)
+        self._wanted = self._wanted._replace(total=len(self.fresh))
+        return ""
 
     def _check(self, resource: str) -> Generator[Launch, End, None]:
         site, address = self.site, self.addresses.get(resource, "")

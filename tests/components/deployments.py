@@ -112,6 +112,8 @@ class World:
         self.turn = 0
         self.migrated = ""
         self.sick: set[str] = set()
+        self.unreached: set[str] = set()
+        """Hosts that nobody can reach now."""
         self.destroys = False
         self.broken: list[str] = []
         """What must never be, and was."""
@@ -141,6 +143,8 @@ class World:
     def do(self, version: str, component: Component, verb: str, told: Mapping[str, Any]) -> Any:
         """Carry out a verb; text for a failure."""
         one = told.get("resource", "")
+        if told.get("host") in self.unreached and verb in ("create", "remove"):
+            return f"{told['host']} cannot be reached"
         if verb == "create":
             self.running[one] = version
             return Created(address=f"host:{len(self.running)}")
@@ -218,7 +222,7 @@ class ToySite(Site):
 
     def _take_away(self, made: Made) -> Any:
         component = self.component(made.component)
-        found = yield from self.ask(component, "remove", resource=made.id)
+        found = yield from self.ask(component, "remove", resource=made.id, host=made.host)
         return found.reason
 
 

@@ -40,6 +40,7 @@ BAD = {
     "health of what is changed in place": (
         "[components.db]\n", '[components.db]\nhealth = "/"\n', "take health out, or mutable"
     ),
+    "more hosts than there are": ("count = 2", 'count = 2\nhosts = ["a"]\nmin_hosts = 2', "name more hosts"),
     "a former name of what is replaced": (
         "count = 2", 'count = 2\nwas = "old"', "take was out, or add mutable = true"
     ),

@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from cxlocal.config.load import parse
 from cxlocal.errors import Refused, UsageError
-from cxlocal.plan.components import departed
+from cxlocal.plan.components import departed, may_go_without
 from cxlocal.plan.resolve import resolve
 from cxlocal.plan.types import Component
 from cxlocal.runner import component_departure, reaping
@@ -197,6 +197,66 @@ def test_a_way_back_is_judged_and_stays(keeping: World) -> None:
     ended = run(first.deploy("0.1.0", record=one, back=True), {REFUSED: "failure"}.get)
     assert ended == "failure" and first.live() == "0.1.0"
     assert {keeping.running[one] for one in keeping.weights} == {"0.1.0"}
+
+
+HOSTS = 'count = 4\nhosts = ["a", "b"]'
+
+
+@pytest.mark.parametrize(
+    ("least", "unreached", "ended"),
+    [
+        ("", {"b"}, "failure"),
+        ("\nmin_hosts = 2", {"b"}, "failure"),
+        ("\nmin_hosts = 1", {"b"}, "success"),
+        ("\nmin_hosts = 1", {"a"}, "success"),
+        ("\nmin_hosts = 1", {"a", "b"}, "failure"),
+    ],
+)
+def test_hosts_that_cannot_be_reached(
+    world: World, least: str, unreached: set[str], ended: str
+) -> None:
+    leaves(world, CONFIG.replace("count = 2", HOSTS + least))
+    first = started(world)
+    old = set(world.running)
+    assert len(old) == 4
+    world.unreached = unreached
+    assert run(first.deploy("0.1.1")) == ended
+    assert world.broken == [] and set(world.weights) <= set(world.running)
+    if ended == "failure":
+        assert set(world.weights) == old and first.live() == "0.1.0"
+    else:
+        assert {world.running[one] for one in world.weights} == {"0.1.1"} and len(
+            world.weights
+        ) == 2
+        assert "host-left-out" in flags(world) and first.live() == "0.1.1"
+        assert [one for one in reaping.standing(first.journal) if one.due and one.host in unreached]
+    world.unreached = set()
+    assert run(first.deploy("0.1.2")) == "success"
+    assert set(world.running.values()) == {"0.1.2"} and len(world.weights) == 4
+    assert first.exist() == set(world.running)
+    assert first.journal.query("SELECT kind FROM open_flags") == []
+
+
+@pytest.mark.parametrize(
+    ("hosts", "count", "least", "lost", "goes_on"),
+    [
+        ((), 2, UNSET, {""}, False),
+        (("a", "b"), 2, UNSET, {"b"}, False),
+        (("a", "b"), 2, 1, {"b"}, True),
+        (("a", "b"), 2, 1, {"a", "b"}, False),
+        (("a", "b"), 1, 1, {"a"}, False),
+        (("a", "b"), 1, 1, {"b"}, True),
+        (("a", "b", "c"), 6, 2, {"b"}, True),
+        (("a", "b", "c"), 6, 2, {"b", "c"}, False),
+        (("a", "a", "b"), 3, 1, {"a"}, True),
+        (("a", "b"), 2, 3, {"b"}, False),
+    ],
+)
+def test_what_a_component_may_go_without(
+    hosts: tuple[str, ...], count: int, least: Any, lost: set[str], goes_on: bool
+) -> None:
+    one = Component(name="web", tool="toy", hosts=hosts, count=count, min_hosts=least)
+    assert may_go_without(one, lost) is goes_on
 
 
 def leaves(world: World, config: str) -> None:

@@ -156,6 +156,24 @@ def test_another_day_deploys_what_a_run_made(desk_shop: Any) -> None:
     assert shop.query("SELECT deleted_how FROM environment") == ["destroyed"]
 
 
+def test_a_host_is_left_out_and_comes_back(desk_shop: Any) -> None:
+    shop = desk_shop
+    web = {
+        **WEB,
+        "create": f'test "$CXLOCAL_HOST" != b || test -f "$DESK/b-is-up" || exit 1; {WEB["create"]}',
+    }
+    keys = 'artifact = "app"\ncount = 2\nhosts = ["a", "b"]'
+    stopped = shop.release("one", STAGES + component("web", web, keys))
+    assert stopped.code == 1 and shop.running == {}, stopped.err
+    done = shop.release("two", STAGES + component("web", web, f"{keys}\nmin_hosts = 1"))
+    assert done.code == 0 and "nothing of web could be made on b" in done.err, done.err
+    assert list(shop.running.values()) == ["0.1.1"]
+    (shop.desk / "b-is-up").touch()
+    assert shop.release("three").code == 0
+    assert list(shop.running.values()) == ["0.1.2", "0.1.2"]
+    assert shop.query("SELECT kind FROM open_flags WHERE kind = 'host-left-out'") == []
+
+
 SAME = (
     STAGES.replace(
         "[environments]\nproduction = { protected = false }\n",

@@ -17,6 +17,8 @@ FAULTS = {
     "A deployment of components fails, is killed or cancelled at any step",
     "A balancer was restarted, or turned by hand",
     "What serves is not well, and only its environment can tell",
+    "A host cannot be reached",
+    "An environment cannot be asked what runs there",
     "A database leaves the file",
     "A change in place would destroy something, or fails in part",
     "Broken or unknown keys",

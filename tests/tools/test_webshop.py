@@ -228,7 +228,7 @@ class Machine:
         return found[-1].read_text(errors="replace") if found else ""
 
     def cutovers(self) -> int:
-        asked = "SELECT count(*) FROM event WHERE type LIKE '%run.cutover%'"
+        asked = "SELECT count(*) FROM deployment WHERE environment = 'production'"
         with sqlite3.connect(f"file:{self.home}/journal.db?mode=ro", uri=True) as journal:
             return int(journal.execute(asked).fetchone()[0])
 
@@ -249,10 +249,10 @@ STEPS: dict[str, Callable[[Any], bool]] = {
     "all are made and asked": lambda now: len(now.story.containers()) >= 4,
     "weights are turned": said("lb rotate"),
     "they get a little": lambda now: len(now.story.weights()) > 2,
-    "it is recorded": lambda now: now.machine.cutovers() > now.cutovers_before,
+    "it is recorded": lambda now: now.cut_over,
     "the environment is asked": said("asked by production"),
     "the old are drained": said("lb drain"),
-    "the old are taken away": said("web remove"),
+    "the old are taken away": lambda now: now.cut_over and len(now.story.containers()) < 4,
 }  # fmt: skip
 """When the run is killed, of each step of a deployment. What is awaited may be over when it is seen."""
 SHORT = """
@@ -274,6 +274,10 @@ class Now(NamedTuple):
     @property
     def log(self) -> str:
         return self.machine.log()
+
+    @property
+    def cut_over(self) -> bool:
+        return self.machine.cutovers() > self.cutovers_before
 
 
 @pytest.mark.heavy
@@ -301,9 +305,11 @@ def test_a_run_is_killed_at_each_step_and_another_machine_goes_on(story: Story) 
             lost.pull()
             now = Now(story, lost, lost.log(), lost.cutovers())
             process = lost.start()
-            wait_for(lambda now=now, came=came: came(now), step, 150)
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+            try:
+                wait_for(lambda now=now, came=came: came(now), step, 150)
+            finally:
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
             other.pull()
             assert other.command("sync").code == 0
             taken = other.command("env", "take", "production", "-m", "the other one is gone")
