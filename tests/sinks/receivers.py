@@ -9,7 +9,7 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -200,3 +200,27 @@ class Cutting:
     def close(self) -> None:
         """No more is passed."""
         self._socket.close()
+
+
+@contextmanager
+def answering(content: bytes, *, endless: bool = False) -> Iterator[tuple[int, list[bytes]]]:
+    """A port whose every caller gets these bytes, ``endless``ly where that is said; what they asked."""
+    listener, asked = socket.create_server(("127.0.0.1", 0)), []
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, suppress(OSError):
+                asked.append(connection.recv(65536))
+                connection.sendall(content)
+                while endless:
+                    connection.sendall(content.partition(b"\r\n\r\n")[2])
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield listener.getsockname()[1], asked
+    finally:
+        listener.close()

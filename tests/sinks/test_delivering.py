@@ -184,16 +184,6 @@ def test_replay_sends_a_stretch_again_under_the_same_ids(shop: Any, tmp_path: Pa
     assert list(totals.values()) == [1, 2]
 
 
-def test_a_secret_leaves_as_its_mark(shop: Any, tmp_path: Path) -> None:
-    out = tmp_path / "logs.ndjson"
-    shop.begin(
-        f'logs = {{ to = "file:{out}" }}\n[secrets]\nTOKEN = {{ env = "TOKEN" }}\n',
-        stages='[stages]\nsay = { command = "echo it is $TOKEN now", secrets = ["TOKEN"] }\n',
-    )
-    shop.run(env={"TOKEN": "very-secret-value"})
-    assert [one["text"] for one in lines_of(out)] == ["it is *** now"]
-
-
 def test_programs_of_a_stage_are_told_their_span(shop: Any, tmp_path: Path) -> None:
     """By 'run' and by 'stage', and so are those of another run that they start."""
     spans, logs = tmp_path / "spans.ndjson", tmp_path / "logs.ndjson"
