@@ -373,7 +373,9 @@ def test_all_of_a_run_reaches_every_server_that_was_down(
         f' {{ to = "otlp+http://127.0.0.1:{ports["http"]}" }}]\n'
         f'metrics = [{{ to = "graphite+tcp://127.0.0.1:{ports["carbon"]}" }},'
         f' {{ to = "pushgateway+http://127.0.0.1:{ports["push"]}" }}]\n'
-        f'spans = {{ to = "otlp+http://127.0.0.1:{ports["http"]}" }}\n',
+        f'spans = {{ to = "otlp+http://127.0.0.1:{ports["http"]}" }}\n[links]\n'
+        f'log = "http://127.0.0.1:{ports["gateway"]}/entries?CX_RUN={{run}}&CX_STAGE={{stage}}"\n'
+        f'metric = "http://127.0.0.1:{ports["push"]}/metrics?stage={{stage}}"\n',
         lines=1500,
     )
     parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -415,6 +417,16 @@ def test_all_of_a_run_reaches_every_server_that_was_down(
         types = [json.loads(body)["type"] for body in events]
         assert types[-1].startswith("dev.cdevents.pipelinerun.finished")
     assert shop.ok("sinks", "--json").json()[0]["state"] == "has everything"
+    # One command names where the log and the figures of each stage are, and they are there.
+    (row,) = [
+        one for one in shop.ok("show", "--json").json()["elsewhere"] if one["stage"] == "unit"
+    ]
+    with servers.journal_gateway(folders["journal"], ports["gateway"]):
+        told = servers.web_text(ports["gateway"], row["log"].partition(f":{ports['gateway']}")[2])
+    assert [line.rpartition(": ")[2] for line in told.splitlines()] == [
+        f"unit {number}" for number in (1, 2, 3)
+    ]
+    assert row["figures"] == f"http://127.0.0.1:{ports['push']}/metrics?stage=unit"
     # The logs are gone here, and no store has them: each repository in its turn is asked.
     shutil.rmtree(shop.home / "logs")
     with servers.journal_gateway(folders["journal"], ports["gateway"]):
