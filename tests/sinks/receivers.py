@@ -24,6 +24,8 @@ class Tcp:
         self.broken: list[bytes] = []
         self.cut_after: list[int] = []
         self.mute = False
+        self.asked = 0
+        """Connections that were begun."""
         self.hasty = False
         """Says at once that it is at its end."""
         self._tls = tls
@@ -38,6 +40,7 @@ class Tcp:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
+            self.asked += 1
             threading.Thread(target=self._read, args=(connection,), daemon=True).start()
 
     def _read(self, connection: socket.socket) -> None:
