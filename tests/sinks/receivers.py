@@ -8,10 +8,13 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from cxlocal.hooks.sink import Later
 
 RESET = struct.pack("ii", 1, 0)
 
@@ -155,7 +158,7 @@ def free_port() -> int:
 
 class Cutting:
     """Stands before a receiver. ``rules``: what becomes of the next connections: ``cut N`` resets both
-    ends after N bytes towards it, ``mute N`` swallows its answers, ``slow N`` passes N bytes a time."""
+    ends after N bytes towards it, ``mute N`` swallows its answers, ``slow N`` passes N bytes a time, ``twice N`` its answers twice."""
 
     def __init__(self, target: int) -> None:
         self.rules: list[tuple[str, int]] = []
@@ -193,7 +196,7 @@ class Cutting:
                         if source is far and what == "mute":
                             continue
                         if chunk:
-                            to.sendall(chunk)
+                            to.sendall(chunk * (2 if source is far and what == "twice" else 1))
                         else:
                             to.shutdown(socket.SHUT_WR)
                         passed += len(chunk) if source is near else 0
@@ -227,3 +230,17 @@ def answering(content: bytes, *, endless: bool = False) -> Iterator[tuple[int, l
         yield listener.getsockname()[1], asked
     finally:
         listener.close()
+
+
+def deliver_through(sink: Any, batch: list[Any], *, pause: float = 0.0) -> int:
+    """As cxlocal does: tried again as long as it says *later*; how often it was asked."""
+    left, asked = list(batch), 0
+    while left:
+        asked += 1
+        assert asked < 100
+        try:
+            left = left[sink.deliver(left[:200]) :]
+        except (Later, OSError):
+            time.sleep(pause)
+    sink.close()
+    return asked

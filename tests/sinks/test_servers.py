@@ -17,16 +17,14 @@ import pytest
 import servers
 from cloudevents.v1.http import from_http
 from cxlocal_plugins.sinks import Graphite, Journald, Otlp, Postgresql, Pushgateway, Syslog
+from decoded import Decoded, attributes
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
-    ExportLogsServiceRequest,
     ExportLogsServiceResponse,
 )
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from receivers import Cutting, Http, free_port, running
+from receivers import Cutting, Http, deliver_through, free_port, running
 from servers import until
 
-from cxlocal.hooks.sink import Later, NotTaken, Record
+from cxlocal.hooks.sink import NotTaken, Record
 from cxlocal.sinks.asking import in_order
 from cxlocal.testing import Receiver, SinkContract, example
 
@@ -187,52 +185,6 @@ class TestPostgresql(SinkContract):
                 assert 0 < taken <= 3
         finally:
             servers.rows(self.database, "ALTER TABLE line DROP CONSTRAINT short")
-
-
-class Decoded:
-    """OTLP as its official definitions read it."""
-
-    def __init__(self, http: Http) -> None:
-        self._http = http
-
-    def of(self, path: str, kind: Any) -> Iterator[Any]:
-        for asked, headers, body in self._http.requests:
-            if asked == path:
-                assert headers["Content-Type"] == "application/x-protobuf"
-                yield kind.FromString(body)
-
-    def logs(self) -> list[Any]:
-        return [
-            line
-            for request in self.of("/v1/logs", ExportLogsServiceRequest)
-            for resource in request.resource_logs
-            for scope in resource.scope_logs
-            for line in scope.log_records
-        ]
-
-    def metrics(self) -> list[Any]:
-        return [
-            metric
-            for request in self.of("/v1/metrics", ExportMetricsServiceRequest)
-            for resource in request.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        ]
-
-    def spans(self) -> list[Any]:
-        return [
-            span
-            for request in self.of("/v1/traces", ExportTraceServiceRequest)
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
-
-
-def attributes(message: Any) -> dict[str, Any]:
-    return {
-        one.key: getattr(one.value, one.value.WhichOneof("value")) for one in message.attributes
-    }
 
 
 class TestOtlp(SinkContract):
@@ -447,20 +399,6 @@ CUTS: list[list[tuple[str, int]]] = [
     [("mute", 0), ("cut", 100_000), ("mute", 0)],
     [("slow", 700)],
 ]
-
-
-def deliver_through(sink: Any, batch: list[Record]) -> int:
-    """As cxlocal does: tried again as long as it says *later*; how often it was asked."""
-    left, asked = list(batch), 0
-    while left:
-        asked += 1
-        assert asked < 20
-        try:
-            left = left[sink.deliver(left[:200]) :]
-        except (Later, OSError):
-            continue
-    sink.close()
-    return asked
 
 
 @pytest.mark.needs("/lib/systemd/systemd-journal-remote")

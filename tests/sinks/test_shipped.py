@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import resource
+import socket
 import ssl
+import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from cxlocal_plugins.sinks import (
     Syslog,
 )
 from receivers import Http, Tcp, answering, free_port, running
+from servers import until
 
 from cxlocal.hooks.sink import Later, NotTaken
 from cxlocal.testing import Receiver, SinkContract, example
@@ -233,3 +236,33 @@ def test_a_receiver_that_talks_without_end_takes_nothing(scheme: str) -> None:
         sink = kinds[scheme](f"{scheme}://127.0.0.1:{port}", None, timeout_seconds=5)
         with pytest.raises((Later, OSError)):
             sink.deliver([example(kind, 0)])
+
+
+def test_an_answer_too_many_is_the_answer_to_nothing() -> None:
+    """The second word on the first record is not taken for the first on the second."""
+    listener, said = socket.create_server(("127.0.0.1", 0)), threading.Event()
+    taken = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(taken)
+            said.wait(10)
+            connection.sendall(taken)
+            said.clear()
+            connection.recv(65536)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        to = f"cloudevents+http://127.0.0.1:{listener.getsockname()[1]}/"
+        with closing(CloudEvents(to, None, timeout_seconds=5)) as sink:
+            assert sink.deliver([example("events", 0)]) == 1
+            said.set()
+            until(lambda: not said.is_set())
+            with pytest.raises(Later, match="more often than it was asked"):
+                sink.deliver([example("events", 1)])
+    finally:
+        listener.close()
+        thread.join(10)
