@@ -102,6 +102,7 @@ TOKEN = { env = "TOKEN" }
     shop.begin(sinks, stages=stages)
     done = shop("run", "--no-input", "-m", "because", env={"TOKEN": SECRET})
     assert done.code == 1
+    shop.ok("sync", env={"TOKEN": SECRET})
     for kind, path in out.items():
         content = path.read_text()
         assert content, kind
