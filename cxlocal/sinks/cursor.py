@@ -7,6 +7,7 @@ import sqlite3
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from cxlocal.events.hybrid import wall_ms
 from cxlocal.events.types import NODE_HANDED, RUN_REPEATED, TASK_FINISHED
 from cxlocal.exchange.breaker import SINK
 from cxlocal.sinks.lines import Spot
@@ -96,7 +97,7 @@ def save_cursor(journal: Journal, target: Target, node: str, cursor: Cursor) -> 
 
 
 _AT = """
-SELECT sequence, time FROM event WHERE node = (SELECT id FROM node_lookup WHERE name = ?)
+SELECT sequence, clock FROM event WHERE node = (SELECT id FROM node_lookup WHERE name = ?)
   AND branch = 0 AND sequence >= ? ORDER BY sequence LIMIT 1
 """
 _HEAD = """
@@ -111,12 +112,13 @@ def head_of(connection: sqlite3.Connection, node: str) -> int:
 
 
 def _before(connection: sqlite3.Connection, node: str, since_ms: int) -> int:
-    """The last event of a chain before a time: by halving, however long the chain is."""
+    """The last event of a chain before a time: by halving, however long the chain is. By the hybrid
+    clock, which never goes back: a machine without a battery begins in 1970, and its logs count."""
     low, high = 1, head_of(connection, node) + 1
     while low < high:
         middle = (low + high) // 2
         found = connection.execute(_AT, (node, middle)).fetchone()
-        if found is None or found[1] >= since_ms:
+        if found is None or wall_ms(found[1]) >= since_ms:
             high = middle
         else:
             low = int(found[0]) + 1
@@ -128,6 +130,11 @@ def nodes_of(journal: Journal, target: Target) -> list[str]:
     if target.all_nodes:
         rows = journal.connection.execute("SELECT name FROM node_lookup ORDER BY id").fetchall()
         return [row[0] for row in rows]
+    return chains_of_this_machine(journal)
+
+
+def chains_of_this_machine(journal: Journal) -> list[str]:
+    """Its present chain and those that it went on from."""
     rows = journal.connection.execute("SELECT node FROM contact ORDER BY node").fetchall()
     return list(dict.fromkeys(node for node in (journal.node, *(row[0] for row in rows)) if node))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.logs import blob_here, log_here
 from cxlocal.journal.read import node_events
 from cxlocal.processes.log_times import read_times, times_path
-from cxlocal.sinks.cursor import Position, head_of
+from cxlocal.sinks.cursor import Position, chains_of_this_machine, head_of
 from cxlocal.sinks.lines import Spot, lines_of
 from cxlocal.sinks.records import (
     RunFacts,
@@ -31,6 +32,8 @@ PAGE_EVENTS = 100
 CHUNK_BYTES = 65536
 HANDED_MS = 10 * 60 * 1000
 """How long after its stage a log that is not at the store may still come."""
+ODD = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
+"""What an event raises that no cxlocal wrote: its fields are others than its type says."""
 LOGGED = (types.TASK_FINISHED, types.RUN_REPEATED)
 """Events that tell of a log."""
 
@@ -63,6 +66,7 @@ class Expander:
         self._only = [deliverable] if deliverable else None
         self._runs: dict[str, RunFacts] = {}
         self._machines: dict[str, str] = {}
+        self._own = chains_of_this_machine(journal)
 
     def items(self, node: str, position: Position) -> Iterator[Item]:
         """From ``position`` to the end of the chain. Ends early at a log that may still come."""
@@ -73,10 +77,13 @@ class Expander:
                 not self._only,
             )  # fmt: skip
             for event in page:
-                for item in self._of_event(event, position):
-                    if item is None:
-                        return
-                    yield item
+                try:
+                    for item in self._of_event(event, position):
+                        if item is None:
+                            return
+                        yield item
+                except ODD:
+                    pass  # it is what it is; what follows it is not kept waiting
                 position = Position(event.sequence)
                 yield Item(None, position)
             if len(page) < PAGE_EVENTS:
@@ -115,21 +122,33 @@ class Expander:
         if event.type == types.RUN_REPEATED:
             again = f"{run.id}/{_custom(said).get('stage')}/again-{event.sequence}"
             stage = StageFacts(again, str(_custom(said).get("stage")), started_ms=time_of(said))
-        path = log_here(self._journal.home, log.get("path"), log.get("sha256"))
-        if path is None:
-            if self._may_come(event):
-                yield None
-            lines = log.get("lines")
-            known = max(0, lines - position.spot.line) if isinstance(lines, int) else None
-            if log and known != 0:
-                yield Item(left_out(run, stage, known, time_of(said)), position)
-            return
+        # Where a log lies says who wrote it; of others' logs only the bytes count.
+        own = log.get("path") if event.node in self._own else ""
+        path = log_here(self._journal.home, own, log.get("sha256"))
+        if path is None and self._may_come(event):
+            yield None
+        if path is not None:
+            for item in self._of_file(path, log, run, stage, position):
+                yield item
+                position = item.after
+        lines = log.get("lines")
+        known = max(0, lines - position.spot.line) if isinstance(lines, int) else None
+        short = path is None or path.stat().st_size < (log.get("size") or 0)
+        if log and short and known != 0:
+            yield Item(left_out(run, stage, known, time_of(said)), position)
+
+    def _of_file(
+        self, path: Path, log: dict[str, Any], run: RunFacts, stage: StageFacts, position: Position
+    ) -> Iterator[Item]:
+        """The lines of a log, as far as its event tells of them."""
         beside = times_path(path)
         index = (
             beside if beside.is_file() else blob_here(self._journal.home, log.get("times_sha256"))
         )
         times = read_times(index or beside, path.stat().st_size)
-        for line in lines_of(_chunks(path, position.spot.offset), position.spot):
+        end = log.get("size")
+        chunks = _chunks(path, position.spot.offset, end if isinstance(end, int) else None)
+        for line in lines_of(chunks, position.spot):
             record = line_record(run, stage, line, times.at(line.begins))
             yield Item(record, position._replace(spot=line.after))
 
@@ -178,8 +197,11 @@ def _custom(said: dict[str, Any]) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _chunks(path: Path, offset: int) -> Iterator[bytes]:
+def _chunks(path: Path, offset: int, end: int | None) -> Iterator[bytes]:
+    """The bytes from ``offset`` up to ``end``; None: all there are."""
+    left = sys.maxsize if end is None else max(0, end - offset)
     with path.open("rb") as file:
         file.seek(offset)
-        while chunk := file.read(CHUNK_BYTES):
+        while chunk := file.read(min(CHUNK_BYTES, left)):
+            left -= len(chunk)
             yield chunk

@@ -78,6 +78,7 @@ FAULTS = {
     "A CI runner is killed and lost with its home",
     "A receiver of logs, figures or events is away, slow, silent or cut off",
     "A job ends, its home goes, and the log server was down all the while",
+    "A log is cut off, grows or goes, an event is odd, a disk is full or a clock goes back while sinks are delivered to",
     "A secret got into a log",
     "A sink raises, hangs, dies or lies",
     "An environment was made with a secret",

@@ -8,10 +8,13 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from cxlocal.hooks.sink import Later
 
 RESET = struct.pack("ii", 1, 0)
 
@@ -24,6 +27,8 @@ class Tcp:
         self.broken: list[bytes] = []
         self.cut_after: list[int] = []
         self.mute = False
+        self.asked = 0
+        """Connections that were begun."""
         self.hasty = False
         """Says at once that it is at its end."""
         self._tls = tls
@@ -38,6 +43,7 @@ class Tcp:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
+            self.asked += 1
             threading.Thread(target=self._read, args=(connection,), daemon=True).start()
 
     def _read(self, connection: socket.socket) -> None:
@@ -152,7 +158,7 @@ def free_port() -> int:
 
 class Cutting:
     """Stands before a receiver. ``rules``: what becomes of the next connections: ``cut N`` resets both
-    ends after N bytes towards it, ``mute N`` swallows its answers, ``slow N`` passes N bytes a time."""
+    ends after N bytes towards it, ``mute N`` swallows its answers, ``slow N`` passes N bytes a time, ``twice N`` its answers twice."""
 
     def __init__(self, target: int) -> None:
         self.rules: list[tuple[str, int]] = []
@@ -190,7 +196,7 @@ class Cutting:
                         if source is far and what == "mute":
                             continue
                         if chunk:
-                            to.sendall(chunk)
+                            to.sendall(chunk * (2 if source is far and what == "twice" else 1))
                         else:
                             to.shutdown(socket.SHUT_WR)
                         passed += len(chunk) if source is near else 0
@@ -200,3 +206,41 @@ class Cutting:
     def close(self) -> None:
         """No more is passed."""
         self._socket.close()
+
+
+@contextmanager
+def answering(content: bytes, *, endless: bool = False) -> Iterator[tuple[int, list[bytes]]]:
+    """A port whose every caller gets these bytes, ``endless``ly where that is said; what they asked."""
+    listener, asked = socket.create_server(("127.0.0.1", 0)), []
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, suppress(OSError):
+                asked.append(connection.recv(65536))
+                connection.sendall(content)
+                while endless:
+                    connection.sendall(content.partition(b"\r\n\r\n")[2])
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield listener.getsockname()[1], asked
+    finally:
+        listener.close()
+
+
+def deliver_through(sink: Any, batch: list[Any], *, pause: float = 0.0) -> int:
+    """As cxlocal does: tried again as long as it says *later*; how often it was asked."""
+    left, asked = list(batch), 0
+    while left:
+        asked += 1
+        assert asked < 100
+        try:
+            left = left[sink.deliver(left[:200]) :]
+        except (Later, OSError):
+            time.sleep(pause)
+    sink.close()
+    return asked

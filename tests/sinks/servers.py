@@ -178,9 +178,11 @@ def carbon_points(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def pushgateway(folder: Path, port: int = 0) -> Iterator[int]:
     """Its port."""
     port = port or free_port()
-    with program(
-        folder, ["prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{port}"], port
-    ):
+    arguments = [
+        "prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{port}",
+        f"--persistence.file={folder}/held",  # Debian's own keeps it in /var/lib
+    ]  # fmt: skip
+    with program(folder, arguments, port):
         yield port
 
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from receivers import free_port
+from receivers import answering, free_port
 
 from cxlocal.clock import SystemClock
 from cxlocal.config.settings import settings
@@ -25,30 +21,6 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\
 
 def entry(place: str, text: object, attempt: str = "unit/1") -> bytes:
     return json.dumps({"CX_ID": f"{RUN}/{attempt}/{place}", "MESSAGE": text}).encode() + b"\n"
-
-
-@contextmanager
-def answering(content: bytes, *, endless: bool = False) -> Iterator[tuple[int, list[bytes]]]:
-    """A port whose every caller gets these bytes, ``endless``ly where that is said; what they asked."""
-    listener, asked = socket.create_server(("127.0.0.1", 0)), []
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection, suppress(OSError):
-                asked.append(connection.recv(65536))
-                connection.sendall(content)
-                while endless:
-                    connection.sendall(content.partition(b"\r\n\r\n")[2])
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield listener.getsockname()[1], asked
-    finally:
-        listener.close()
 
 
 def ask(tmp_path: Path, *addresses: str, token: str = "") -> Found:

@@ -15,6 +15,8 @@ import pytest
 from receivers import Http, Tcp, free_port, running
 from servers import until
 
+from cxlocal.runner.contact import END_SYNC_SECONDS
+from cxlocal.runner.outlets import WITHOUT_STORE_SECONDS
 from cxlocal.sinks.delivery import RUN_SECONDS
 
 
@@ -113,6 +115,7 @@ def test_nothing_that_a_repository_says_is_contacted_before_somebody_agreed(
         line.split("=", 1)[1] for line in shop("trust").err.splitlines() if "CXLOCAL_TRUST=" in line
     )
     shop.run(env={"CXLOCAL_TRUST": digest})
+    shop.ok("sync", env={"CXLOCAL_TRUST": digest})  # on a busy machine its time may be over first
     assert http.requests != []
     sent = len(http.requests)
     shop.run()
@@ -133,27 +136,33 @@ def test_a_rehearsal_and_a_run_offline_ask_no_sink(
 
 
 def test_black_holes_cost_a_fixed_delay(shop: Any, http: Http) -> None:
-    """All four kinds, to what never answers: together they have RUN_SECONDS, and then a minute's rest."""
+    """Eight sinks that take a connection and never answer: each is asked once, all at the same time, and
+    then left alone. What they and the store may cost is three seconds together (promise P17)."""
+    assert RUN_SECONDS + END_SYNC_SECONDS <= 3.0 and WITHOUT_STORE_SECONDS + 2.0 <= 3.0
     http.answers = [-1] * 10
-    holes = [Tcp() for _ in range(3)]
+    holes = [Tcp() for _ in range(6)]
     for hole in holes:
         hole.mute = True
-    kinds = ("logs", "metrics", "spans")
-    named = "".join(
-        f'{kind} = {{ to = "json+tcp://127.0.0.1:{hole.port}" }}\n'
-        for kind, hole in zip(kinds, holes, strict=True)
+    ports = [f'{{ to = "json+tcp://127.0.0.1:{hole.port}" }}' for hole in holes]
+    web = f"127.0.0.1:{http.port}"
+    shop.begin(
+        f"logs = [{ports[0]}, {ports[1]}]\nmetrics = [{ports[2]}, {ports[3]}]\n"
+        f'spans = [{ports[4]}, {ports[5]}, {{ to = "otlp+http://{web}" }}]\n'
+        f'events = {{ to = "cloudevents+http://{web}/" }}\n'
     )
-    shop.begin(f'{named}events = {{ to = "cloudevents+http://127.0.0.1:{http.port}/" }}\n')
     began = time.monotonic()
-    shop.run()
+    assert shop.run().err.count("to be delivered") == 8
     first = time.monotonic() - began
+    assert [hole.asked for hole in holes] == [1] * 6
     began = time.monotonic()
-    assert shop.run().err.count("to be delivered") == 4
+    assert shop.run().err.count("to be delivered") == 8
     second = time.monotonic() - began
+    assert [hole.asked for hole in holes] == [1] * 6
+    assert len(http.answers) == 10 - 2
     for hole in holes:
         hole.close()
-    # The second leaves them all alone; what the first took more is what they cost.
-    assert first - second < RUN_SECONDS + 1.0
+    # Each would have waited for twenty seconds; the rest of the bound is for a machine with much to do.
+    assert first - second < 10
 
 
 def test_a_variable_names_a_sink_for_all_that_the_journal_holds(
@@ -182,16 +191,6 @@ def test_replay_sends_a_stretch_again_under_the_same_ids(shop: Any, tmp_path: Pa
         one["cx_id"]: one["value"] for one in lines_of(figures) if one["name"] == "cxlocal.runs"
     }
     assert list(totals.values()) == [1, 2]
-
-
-def test_a_secret_leaves_as_its_mark(shop: Any, tmp_path: Path) -> None:
-    out = tmp_path / "logs.ndjson"
-    shop.begin(
-        f'logs = {{ to = "file:{out}" }}\n[secrets]\nTOKEN = {{ env = "TOKEN" }}\n',
-        stages='[stages]\nsay = { command = "echo it is $TOKEN now", secrets = ["TOKEN"] }\n',
-    )
-    shop.run(env={"TOKEN": "very-secret-value"})
-    assert [one["text"] for one in lines_of(out)] == ["it is *** now"]
 
 
 def test_programs_of_a_stage_are_told_their_span(shop: Any, tmp_path: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from receivers import Tcp, free_port, running
+from servers import until
 
 from cxlocal.runner.retention import Hold, Removal, spare_awaited
 from cxlocal.text import parse_utc
@@ -86,6 +90,30 @@ def test_the_log_of_a_job_arrives_after_its_home_is_gone(
     assert blobs == []
 
 
+def test_a_lender_delivers_for_the_jobs_it_lends_to(machines: Machines, shop: Any, cx: Any) -> None:
+    """'serve --lend' looks after the sinks as long as it runs: for a job that is gone with its home."""
+    port = free_port()
+    to = f"json+tcp://127.0.0.1:{port}"
+    shop.begin(f'logs = {{ to = "{to}", of = "all" }}\n', trusted=False)
+    assert machines.work().code == 0
+    (shop.tree / "cx.local.toml").write_text(f'[sinks]\nlogs = {{ to = "{to}", of = "all" }}\n')
+    machines.agree(machines.beside)
+    with running(Tcp(port=port)) as tcp:
+        lender = subprocess.Popen(
+            [cx.program, "serve", "--lend", "--port", "0"], cwd=shop.tree,
+            env={**os.environ, **shop.environ, **machines.beside},
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            until(lambda: len(tcp.lines()) == 23 or lender.poll() is not None)
+        finally:
+            lender.send_signal(signal.SIGINT)
+            lender.wait(20)
+        assert [one["text"] for one in tcp.lines()] == [
+            *(f"line {n}" for n in range(1, 21)), *(f"unit {n}" for n in (1, 2, 3)),
+        ]  # fmt: skip
+
+
 def test_what_a_job_delivered_itself_is_not_sent_again(machines: Machines, shop: Any) -> None:
     with running(Tcp()) as tcp:
         to = f"json+tcp://127.0.0.1:{tcp.port}"
@@ -103,9 +131,7 @@ def test_what_nobody_has_is_named_and_ends_with_6(machines: Machines, shop: Any)
     """The store goes away in the middle, and the log server was never there."""
     shop.begin(
         f'logs = {{ to = "json+tcp://127.0.0.1:{free_port()}" }}\n',
-        stages=f'[stages]\nbuild = {{ command = "echo built; mv {shop.root}/store.db /dev/shm/" }}\n'
-        if False
-        else f"[stages]\nbuild = {{ command = 'echo built; mv {shop.root}/store.db {shop.root}/gone' }}\n",
+        stages=f"[stages]\nbuild = {{ command = 'echo built; mv {shop.root}/store.db {shop.root}/gone' }}\n",
         trusted=False,
     )
     done = machines.work()

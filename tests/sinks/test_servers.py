@@ -17,16 +17,14 @@ import pytest
 import servers
 from cloudevents.v1.http import from_http
 from cxlocal_plugins.sinks import Graphite, Journald, Otlp, Postgresql, Pushgateway, Syslog
+from decoded import Decoded, attributes
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
-    ExportLogsServiceRequest,
     ExportLogsServiceResponse,
 )
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from receivers import Cutting, Http, free_port, running
+from receivers import Cutting, Http, deliver_through, free_port, running
 from servers import until
 
-from cxlocal.hooks.sink import Later, NotTaken, Record
+from cxlocal.hooks.sink import NotTaken, Record
 from cxlocal.sinks.asking import in_order
 from cxlocal.testing import Receiver, SinkContract, example
 
@@ -189,52 +187,6 @@ class TestPostgresql(SinkContract):
             servers.rows(self.database, "ALTER TABLE line DROP CONSTRAINT short")
 
 
-class Decoded:
-    """OTLP as its official definitions read it."""
-
-    def __init__(self, http: Http) -> None:
-        self._http = http
-
-    def of(self, path: str, kind: Any) -> Iterator[Any]:
-        for asked, headers, body in self._http.requests:
-            if asked == path:
-                assert headers["Content-Type"] == "application/x-protobuf"
-                yield kind.FromString(body)
-
-    def logs(self) -> list[Any]:
-        return [
-            line
-            for request in self.of("/v1/logs", ExportLogsServiceRequest)
-            for resource in request.resource_logs
-            for scope in resource.scope_logs
-            for line in scope.log_records
-        ]
-
-    def metrics(self) -> list[Any]:
-        return [
-            metric
-            for request in self.of("/v1/metrics", ExportMetricsServiceRequest)
-            for resource in request.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        ]
-
-    def spans(self) -> list[Any]:
-        return [
-            span
-            for request in self.of("/v1/traces", ExportTraceServiceRequest)
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
-
-
-def attributes(message: Any) -> dict[str, Any]:
-    return {
-        one.key: getattr(one.value, one.value.WhichOneof("value")) for one in message.attributes
-    }
-
-
 class TestOtlp(SinkContract):
     sink = Otlp
     nowhere = f"otlp+http://127.0.0.1:{free_port()}"
@@ -373,7 +325,9 @@ def test_all_of_a_run_reaches_every_server_that_was_down(
         f' {{ to = "otlp+http://127.0.0.1:{ports["http"]}" }}]\n'
         f'metrics = [{{ to = "graphite+tcp://127.0.0.1:{ports["carbon"]}" }},'
         f' {{ to = "pushgateway+http://127.0.0.1:{ports["push"]}" }}]\n'
-        f'spans = {{ to = "otlp+http://127.0.0.1:{ports["http"]}" }}\n',
+        f'spans = {{ to = "otlp+http://127.0.0.1:{ports["http"]}" }}\n[links]\n'
+        f'log = "http://127.0.0.1:{ports["gateway"]}/entries?CX_RUN={{run}}&CX_STAGE={{stage}}"\n'
+        f'metric = "http://127.0.0.1:{ports["push"]}/metrics?stage={{stage}}"\n',
         lines=1500,
     )
     parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -415,6 +369,16 @@ def test_all_of_a_run_reaches_every_server_that_was_down(
         types = [json.loads(body)["type"] for body in events]
         assert types[-1].startswith("dev.cdevents.pipelinerun.finished")
     assert shop.ok("sinks", "--json").json()[0]["state"] == "has everything"
+    # One command names where the log and the figures of each stage are, and they are there.
+    (row,) = [
+        one for one in shop.ok("show", "--json").json()["elsewhere"] if one["stage"] == "unit"
+    ]
+    with servers.journal_gateway(folders["journal"], ports["gateway"]):
+        told = servers.web_text(ports["gateway"], row["log"].partition(f":{ports['gateway']}")[2])
+    assert [line.rpartition(": ")[2] for line in told.splitlines()] == [
+        f"unit {number}" for number in (1, 2, 3)
+    ]
+    assert row["figures"] == f"http://127.0.0.1:{ports['push']}/metrics?stage=unit"
     # The logs are gone here, and no store has them: each repository in its turn is asked.
     shutil.rmtree(shop.home / "logs")
     with servers.journal_gateway(folders["journal"], ports["gateway"]):
@@ -435,20 +399,6 @@ CUTS: list[list[tuple[str, int]]] = [
     [("mute", 0), ("cut", 100_000), ("mute", 0)],
     [("slow", 700)],
 ]
-
-
-def deliver_through(sink: Any, batch: list[Record]) -> int:
-    """As cxlocal does: tried again as long as it says *later*; how often it was asked."""
-    left, asked = list(batch), 0
-    while left:
-        asked += 1
-        assert asked < 20
-        try:
-            left = left[sink.deliver(left[:200]) :]
-        except (Later, OSError):
-            continue
-    sink.close()
-    return asked
 
 
 @pytest.mark.needs("/lib/systemd/systemd-journal-remote")

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import json
 import resource
+import socket
 import ssl
+import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
-from cxlocal_plugins.sinks import CloudEvents, Command, File, JsonLines
-from receivers import Http, Tcp, free_port, running
+from cxlocal_plugins.sinks import (
+    CloudEvents,
+    Command,
+    File,
+    Graphite,
+    Journald,
+    JsonLines,
+    Otlp,
+    Pushgateway,
+    Syslog,
+)
+from receivers import Http, Tcp, answering, free_port, running
+from servers import until
 
 from cxlocal.hooks.sink import Later, NotTaken
 from cxlocal.testing import Receiver, SinkContract, example
@@ -182,3 +195,74 @@ def test_a_file_that_cannot_take_all_keeps_no_half_line(tmp_path: Path) -> None:
 def test_no_command_of_a_checkout_is_started(to: str) -> None:
     with pytest.raises(ValueError, match="PATH"):
         Command(to, None)
+
+
+ANSWERS = {
+    "elsewhere": b"HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+    "who are you": b"HTTP/1.1 401 No\r\nWWW-Authenticate: Negotiate\r\nContent-Length: 0\r\n\r\n",
+    "who before me": b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n",
+    "another protocol": b"220 ready\r\n",
+    "nothing": b"",
+    "half a status": b"HTTP/1.1 20",
+    "half a head": b"HTTP/1.1 500 No\r\nContent-Le",
+    "a long head": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000 + b"\r\n\r\n",
+    "many heads": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
+    "a status that is none": b"HTTP/1.1 9999999999999999 OK\r\n\r\n",
+    "a length that is none": b"HTTP/1.1 503 No\r\nContent-Length: -7\r\n\r\n" + b"x" * 100,
+    "an end that does not come": b"HTTP/1.1 500 No\r\nContent-Length: 9999999\r\n\r\n" + b"x" * 100,
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("sink", [CloudEvents, Journald, Otlp, Pushgateway])
+def test_an_answer_that_is_none_means_later(sink: Any, answer: str) -> None:
+    """Nothing is taken, nothing refused for good, and the token goes nowhere else."""
+    kind = min(sink.takes)
+    with answering(ANSWERS[answer]) as (port, asked):
+        made = sink(
+            f"{sink.schemes[0]}://127.0.0.1:{port}", None, token="s3cret", timeout_seconds=1
+        )
+        with closing(made), pytest.raises((Later, OSError)):
+            made.deliver([example(kind, 0)])
+        assert 1 <= len(asked) <= 2
+        assert all(b"Authorization: Bearer s3cret" in one for one in asked)
+
+
+@pytest.mark.parametrize("scheme", ["json+tcp", "syslog+tcp", "graphite+tcp"])
+def test_a_receiver_that_talks_without_end_takes_nothing(scheme: str) -> None:
+    kinds = {"json+tcp": JsonLines, "syslog+tcp": Syslog, "graphite+tcp": Graphite}
+    kind = "metrics" if scheme == "graphite+tcp" else "logs"
+    with answering(b"\r\n\r\n" + b"x" * 60_000, endless=True) as (port, _):
+        sink = kinds[scheme](f"{scheme}://127.0.0.1:{port}", None, timeout_seconds=5)
+        with pytest.raises((Later, OSError)):
+            sink.deliver([example(kind, 0)])
+
+
+def test_an_answer_too_many_is_the_answer_to_nothing() -> None:
+    """The second word on the first record is not taken for the first on the second."""
+    listener, said = socket.create_server(("127.0.0.1", 0)), threading.Event()
+    taken = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(taken)
+            said.wait(10)
+            connection.sendall(taken)
+            said.clear()
+            connection.recv(65536)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        to = f"cloudevents+http://127.0.0.1:{listener.getsockname()[1]}/"
+        with closing(CloudEvents(to, None, timeout_seconds=5)) as sink:
+            assert sink.deliver([example("events", 0)]) == 1
+            said.set()
+            until(lambda: not said.is_set())
+            with pytest.raises(Later, match="more often than it was asked"):
+                sink.deliver([example("events", 1)])
+    finally:
+        listener.close()
+        thread.join(10)

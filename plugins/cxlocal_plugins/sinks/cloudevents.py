@@ -28,7 +28,7 @@ class CloudEvents(Sink):
     def deliver(self, batch: Sequence[EventRecord]) -> int:
         """One request for each event, in order."""
         return send_each(
-            batch, lambda one: self.web.send(self.web.path, _envelope(one), STRUCTURED)
+            self.web, batch, lambda one: self.web.send(self.web.path, _envelope(one), STRUCTURED)
         )
 
     def close(self) -> None:

@@ -41,6 +41,7 @@ class Pushgateway(Sink):
                 self.web.send(path, text.encode(), HEADERS)
             except Refusal:
                 continue
+        self.web.settle()
         return len(batch)
 
     def close(self) -> None:

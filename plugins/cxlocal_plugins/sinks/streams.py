@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 from cxlocal.hooks.sink import Later
 
 _ANSWER_BYTES = 65536
+_ANSWER_BYTES_MAX = 1024 * 1024
+"""Nobody has that much to say to a sender."""
 
 
 def split_address(to: str) -> tuple[str, str, int]:
@@ -49,8 +51,13 @@ def _send(connection: socket.socket, content: bytes) -> None:
     if _has_closed(connection):
         raise Later("it closed the connection before all was sent")
     connection.shutdown(socket.SHUT_WR)
-    while connection.recv(_ANSWER_BYTES):
-        pass  # some greet, some acknowledge; all close when they have read to our end
+    heard = 0
+    while chunk := connection.recv(_ANSWER_BYTES):
+        heard += len(
+            chunk
+        )  # some greet, some acknowledge; all close when they have read to our end
+        if heard > _ANSWER_BYTES_MAX:
+            raise Later("it talks without end")
     if _unacknowledged(connection):
         raise Later("it closed the connection before all had arrived")
 

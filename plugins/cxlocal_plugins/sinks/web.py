@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import select
+import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -20,6 +22,10 @@ _TRANSIENT = frozenset({401, 403, 404, 405, 407, 408, 421, 425, 429})
 
 class Refusal(Exception):
     """The receiver says no to what was sent."""
+
+
+class Doubt(Later):
+    """More answers came than requests were sent: which one was whose is not known."""
 
 
 class Web:
@@ -50,6 +56,7 @@ class Web:
         told = dict(headers)
         if self._token:
             told["Authorization"] = f"Bearer {self._token}"
+        self.settle()
         fresh = self._connection is None
         try:
             status, body = self._ask(method, path, content, told)
@@ -66,6 +73,17 @@ class Web:
         if status >= 500 or status < 400 or status in _TRANSIENT:
             raise Later(said)
         raise Refusal(said)
+
+    def settle(self) -> None:
+        """Look at what came after the last answer: an end is one; more is ``Doubt``."""
+        sock = None if self._connection is None else self._connection.sock
+        if sock is None or not select.select([sock], [], [], 0)[0]:
+            return
+        # Inside TLS there are messages that are nobody's answer.
+        more = not isinstance(sock, ssl.SSLSocket) and sock.recv(1, socket.MSG_PEEK)
+        self.close()
+        if more:
+            raise Doubt("it answered more often than it was asked")
 
     def lines(self, path: str, headers: Mapping[str, str]) -> Iterator[bytes]:
         """The lines of what one GET answers, as they come. Raises Later, OSError."""
@@ -120,12 +138,14 @@ class Web:
         return self._connection
 
 
-def send_each(batch: Sequence[Any], send: Callable[[Any], object]) -> int:
+def send_each(web: Web, batch: Sequence[Any], send: Callable[[Any], object]) -> int:
     """One request for each record; how many were taken. Raises Later, NotTaken where that is said of
-    the first."""
+    the first, and ``Doubt`` where none of them is known to be."""
     for done, one in enumerate(batch):
         try:
             send(one)
+        except Doubt:
+            raise
         except Refusal as problem:
             if done:
                 return done
@@ -134,6 +154,7 @@ def send_each(batch: Sequence[Any], send: Callable[[Any], object]) -> int:
             if done:
                 return done
             raise
+    web.settle()
     return len(batch)
 
 
