@@ -1,4 +1,4 @@
-"""docs/own-reader.md and docs/own-gate.md, done as they say, in a project of their own."""
+"""docs/own-deploy.md, docs/own-reader.md and docs/own-gate.md, done as they say, in a project of their own."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Page:
         ]
 
 
-@pytest.mark.parametrize("name", ["own-reader.md", "own-gate.md"])
+@pytest.mark.parametrize("name", ["own-deploy.md", "own-reader.md", "own-gate.md"])
 def test_the_code_is_short(name: str) -> None:
     text = (DOCS / name).read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
@@ -108,6 +108,20 @@ def test_the_page_about_gates(
     rows = cx("sql", "SELECT * FROM verdict", "--json", cwd=page.tree, env=page.env).json()
     wanted = "no deployments on Fridays" if code else "down" if words else "it is Monday"
     assert any(wanted in str(row) for row in rows)
+
+
+def test_the_page_about_deploying(tmp_path: Path, cx: Any) -> None:
+    page = Page("own-deploy.md", tmp_path, cx)
+    config, sites = page.tree / "cx.toml", tmp_path / "sites"
+    config.write_text(config.read_text().replace("/srv/sites", str(sites)))
+    (page.tree / "public").mkdir()
+    (page.tree / "public" / "page.html").write_text("hello")
+    page.push()
+    done = page.do()
+    assert [one.code for one in done] == [0] * 5, "\n".join(one.err for one in done)
+    assert "0.1.0" in done[2].out
+    [site] = (sites / "production" / "files").iterdir()
+    assert (site / "VERSION").read_text() == "0.1.0" and (site / "page.html").read_text() == "hello"
 
 
 def test_plugins_says_what_one_tool_takes(cx: Any, tmp_path: Path) -> None:
