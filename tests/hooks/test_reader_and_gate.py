@@ -130,7 +130,7 @@ def test_plugins_says_what_one_tool_takes(cx: Any, tmp_path: Path) -> None:
     (row,) = cx("plugins", "local-service", "--json", cwd=tmp_path).json()
     assert "deploy" in row["verbs"] and row["secrets"] == []
     port = next(each for each in row["options"] if each["option"] == "port")
-    assert port == {"option": "port", "type": "int", "default": "0"}
+    assert port == {"option": "port", "type": "whole number", "default": "0"}
     assert "there is no tool 'nix'" in cx("plugins", "nix", cwd=tmp_path).err
 
 
