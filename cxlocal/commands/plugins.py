@@ -71,7 +71,14 @@ def plugins(
     Ends with 1 where one is broken, also by what it registers. With the name of a TOOL it describes that; new NAME
     writes a plugin of that NAME into this folder, with a test that it passes (docs/developing.md).
     """
-    if tool == "new" and name is not None:
+    if tool == "new":
+        if name is None:
+            raise UsageError(
+                "a new plugin needs a name",
+                why="its files and what it registers are called so",
+                hint="cxlocal plugins new my-tool",
+                name="no-plugin-name",
+            )
         _write(name, kind)
         return ExitCode.DONE
     if name is not None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import abc
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -83,23 +86,45 @@ def _lower(text: str) -> str:
 
 
 def options_of(tool: type[Tool]) -> list[dict[str, str]]:
-    """The options of a tool: name, type and default in words; the default of one that must be given is
-    *required*."""
+    """The options of a tool in words of cx.toml: name, type and default; the default of one that must be given
+    is *must be given*."""
     found = []
     for field in msgspec.structs.fields(tool.Options):
-        if field.default is not msgspec.NODEFAULT:
-            default = repr(field.default)
-        elif field.default_factory is not msgspec.NODEFAULT:
-            default = repr(field.default_factory())
-        else:
-            default = "required"
-        found.append({"option": field.encode_name, "type": _type(field.type), "default": default})
+        default = field.default
+        if field.default_factory is not msgspec.NODEFAULT:
+            default = field.default_factory()
+        shown = "must be given" if default is msgspec.NODEFAULT else _written(default)
+        found.append({"option": field.encode_name, "type": _kind(field.type), "default": shown})
     return found
 
 
-def _type(kind: object) -> str:
-    text = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
-    return text.replace("typing.", "").replace(", ...", "")
+def _kind(kind: Any) -> str:
+    """A type in words: ``text``, ``list of text``, one of several words."""
+    origin, inner = get_origin(kind), [one for one in get_args(kind) if one is not Ellipsis]
+    if origin is Literal:
+        return " or ".join(_written(one) for one in inner)
+    if origin in (Union, UnionType):
+        return " or ".join(_kind(one) for one in inner if one is not type(None))
+    if origin is Annotated:
+        return _kind(inner[0])
+    known = origin or kind
+    if known in (dict, Mapping, abc.Mapping):
+        return f"table of {_kind(inner[1])}" if inner else "table"
+    if known in (list, tuple, set, frozenset, abc.Sequence):
+        return f"list of {_kind(inner[0])}" if inner else "list"
+    word = {Path: "text"}.get(known, _WORDS.get(getattr(known, "__name__", ""), "table"))
+    return word.removeprefix("a ")
+
+
+def _written(value: object) -> str:
+    """A value as cx.toml has it."""
+    value = plain(value)
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{key} = {_written(one)}" for key, one in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
+    if isinstance(value, list):
+        return f"[{', '.join(_written(one) for one in value)}]"
+    return "nothing" if value is None else msgspec.json.encode(value).decode()
 
 
 def check_verb(tool: type[Tool], verb: str, *, where: str = "") -> None:

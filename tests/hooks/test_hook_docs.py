@@ -123,7 +123,7 @@ def test_the_tool_of_the_page_as_a_plugin_of_the_project(
     (commands,) = _blocks("sh")
     *_, described = (cx.ok(*line.split()[1:], cwd=tmp_path) for line in commands.splitlines())
     assert (
-        "tarball" in described.out and "folder  str" in described.out and "build" in described.out
+        "tarball" in described.out and "folder  text" in described.out and "build" in described.out
     )
     environ = {"CXLOCAL_LOAD_PLUGINS": "", "CXLOCAL_STRICT_PLUGINS": "1"}
     manager = load({**environ, "CXLOCAL_TRUST": trust.project_digest(folder)}, warn=print)

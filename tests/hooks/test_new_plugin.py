@@ -58,7 +58,7 @@ def test_what_is_written_is_taken(tmp_path: Path, cx: Any) -> None:
 
 
 def test_a_wrong_name_writes_nothing(tmp_path: Path, cx: Any) -> None:
-    for words in (("new", "My Tool"), ("new", "../x"), ("wheel", "pytest")):
+    for words in (("new",), ("new", "My Tool"), ("new", "../x"), ("wheel", "pytest")):
         assert cx("plugins", *words, cwd=tmp_path).code == 2
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""docs/own-reader.md and docs/own-gate.md, done as they say, in a project of their own."""
+"""docs/own-deploy.md, docs/own-reader.md and docs/own-gate.md, done as they say, in a project of their own."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Page:
         ]
 
 
-@pytest.mark.parametrize("name", ["own-reader.md", "own-gate.md"])
+@pytest.mark.parametrize("name", ["own-deploy.md", "own-reader.md", "own-gate.md"])
 def test_the_code_is_short(name: str) -> None:
     text = (DOCS / name).read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
@@ -110,13 +110,27 @@ def test_the_page_about_gates(
     assert any(wanted in str(row) for row in rows)
 
 
+def test_the_page_about_deploying(tmp_path: Path, cx: Any) -> None:
+    page = Page("own-deploy.md", tmp_path, cx)
+    config, sites = page.tree / "cx.toml", tmp_path / "sites"
+    config.write_text(config.read_text().replace("/srv/sites", str(sites)))
+    (page.tree / "public").mkdir()
+    (page.tree / "public" / "page.html").write_text("hello")
+    page.push()
+    done = page.do()
+    assert [one.code for one in done] == [0] * 5, "\n".join(one.err for one in done)
+    assert "0.1.0" in done[2].out
+    [site] = (sites / "production" / "files").iterdir()
+    assert (site / "VERSION").read_text() == "0.1.0" and (site / "page.html").read_text() == "hello"
+
+
 def test_plugins_says_what_one_tool_takes(cx: Any, tmp_path: Path) -> None:
     shown = cx("plugins", "pytest", cwd=tmp_path)
     assert shown.code == 0 and "allow_empty" in shown.out and "test" in shown.out
     (row,) = cx("plugins", "local-service", "--json", cwd=tmp_path).json()
     assert "deploy" in row["verbs"] and row["secrets"] == []
     port = next(each for each in row["options"] if each["option"] == "port")
-    assert port == {"option": "port", "type": "int", "default": "0"}
+    assert port == {"option": "port", "type": "whole number", "default": "0"}
     assert "there is no tool 'nix'" in cx("plugins", "nix", cwd=tmp_path).err
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from plugin_site import HEAD, TOOL, Seen, install
@@ -13,8 +13,9 @@ from plugin_site import HEAD, TOOL, Seen, install
 from cxlocal.doctor.machine import check_plugins
 from cxlocal.errors import ConfigError
 from cxlocal.hooks import class_checks, registered
+from cxlocal.hooks.options import options_of
 from cxlocal.hooks.registered import KINDS
-from cxlocal.hooks.tool import API
+from cxlocal.hooks.tool import API, Tool
 from cxlocal.hooks.trust import project_digest
 
 HEADS = {
@@ -295,3 +296,32 @@ def test_what_is_made_for_an_older_interface_is_noted(
     assert given["old"] == ("tool old, for interface 1",)
     [note] = [one for one in check_plugins(manager) if one.state == "note"]
     assert note.name == "plugin old" and "tool old, for interface 1" in note.found
+
+
+class Many(Tool.Options):
+    """One option of each kind."""
+
+    where: str
+    size: int = 3
+    share: float = 0.5
+    quiet: bool = True
+    names: tuple[str, ...] = ("a", "b")
+    tables: dict[str, int] = {"x": 1}  # noqa: RUF012  (each gets its own)
+    mode: Literal["fast", "safe"] = "fast"
+    note: str | None = None
+    folder: Path = Path("src")
+    nested: list[list[str]] = []  # noqa: RUF012  (each gets its own)
+
+
+def test_options_are_shown_in_words_of_the_file() -> None:
+    """No word of a library or of Python; a default can be copied."""
+    shown = {
+        row["option"]: (row["type"], row["default"])
+        for row in options_of(type("T", (Tool,), {"Options": Many}))
+    }
+    assert shown == {
+        "where": ("text", "must be given"), "size": ("whole number", "3"), "share": ("number", "0.5"),
+        "quiet": ("true or false", "true"), "names": ("list of text", '["a", "b"]'),
+        "tables": ("table of whole number", "{ x = 1 }"), "mode": ('"fast" or "safe"', '"fast"'),
+        "note": ("text", "nothing"), "folder": ("text", '"src"'), "nested": ("list of list of text", "[]"),
+    }  # fmt: skip

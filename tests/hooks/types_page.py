@@ -36,7 +36,7 @@ HEAD = f"""\
 
 This page is made from the classes themselves (`tests/hooks/types_page.py`); a test compares them. Which hook
 takes or gives what: [hooks.md](hooks.md). Which verb of a tool is given and gives what, and when:
-[life.md](life.md). Pages that build a plugin: [a tool](own-tool.md), [a report format](own-reader.md),
+[life.md](life.md). Pages that build a plugin: [a tool](own-tool.md), [one that deploys](own-deploy.md), [a report format](own-reader.md),
 [a gate](own-gate.md); how to work on one: [developing.md](developing.md).
 
 Times are texts in UTC (`2026-11-30T08:00:00.000Z`), durations are seconds. Outcomes of cases:

@@ -25,6 +25,8 @@ FAULTS = {
     "Cycles",
     "A missing tool",
     "A tool that hangs",
+    "A plugin made for an interface of another release",
+    "Two plugins bring a tool, a reader, a sink, a scheme or a store of one name",
     "A tool that dies or lies",
     "A tool that prints gigabytes or binary",
     "Malformed, huge or hostile JUnit XML",
