@@ -267,7 +267,7 @@ KINDS = {"rehearsal": "Rehearsal", "drill": "Drill"}
 """What has no version worth naming."""
 LOOKS = {
     "status": "shows what is live", "artifact": "copies out what was made",
-    "show": "tells the story of it",
+    "show": "tells the story of it", "publish": "brings it to its targets",
 }  # fmt: skip
 """What the command does that shows what a release came to."""
 
@@ -366,7 +366,7 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
         say(f"{plan.title}, commit {source.revision.commit[:12]}: {source.revision.subject}")
         write_rows(rows, COLUMNS, Output("table"))
         for one in targets:
-            what = ", ".join(one["artifacts"]) or "the version"
+            what = ", ".join(one["artifacts"]) or "The version"
             say(f"{what} would go to {one['target']} ({one['tool']}): {one['holds']}")
         if outlook is not None:
             outlook.show()

@@ -212,10 +212,17 @@ class _Publisher:
         record = self.record
         workspace = check_out_again(self.machine, self.source, record, name=f"{record.run}.publish")
         try:
-            work = make_work(
-                self.machine, self.source, record, workspace, (), needs_bytes=False, targets=names,
-                run_named=self.asked.run_named, again=self._again(),
-            )  # fmt: skip
+            try:
+                work = make_work(
+                    self.machine, self.source, record, workspace, (), needs_bytes=False, targets=names,
+                    run_named=self.asked.run_named, again=self._again(),
+                )  # fmt: skip
+            except Trouble as problem:
+                if problem.name == "no-secret":
+                    raise NotSignedIn(
+                        problem.what, why=problem.why, hint=problem.hint, name=problem.name
+                    ) from problem
+                raise
             self.places = {
                 one.name: find_tool(self.source.manager, one.tool).place
                 for one in record.plan.published_to

@@ -26,6 +26,7 @@ from cxlocal.runner.signals import SignalCame, Signals, note_only
 from cxlocal.runner.source import Machine
 from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import clean_up, require_space
+from cxlocal.text import quoted
 
 
 def carry_out(machine: Machine, journal: Journal, request: Request) -> Summary:
@@ -227,7 +228,10 @@ def _here_alone(journal: Journal) -> int:
 
 
 def _look_at(work: Work) -> str:
-    """Where to see what a release came to: what is live, or what it made."""
+    """What comes next, or where to see what a release came to: what is live, or what it made."""
     if any(one.lifetime != "per-run" for one in work.plan.environments):
         return "cxlocal status"
+    planned = {one.publishes_to for one in work.plan.stages}
+    if any(one.name not in planned for one in work.plan.published_to):
+        return f"cxlocal publish {quoted(work.record.version)}"
     return f"cxlocal {'artifact get' if work.artifacts else 'show'} {work.record.version}"

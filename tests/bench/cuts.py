@@ -135,9 +135,9 @@ class Place:
         else:
             hook = self.world.remote / "hooks" / point
             hook.write_text(
-                "#!/bin/sh\nread old new ref\n"
+                "#!/bin/sh\nwhile read old new ref; do\n"
                 f"case $ref in refs/tags/*) touch {self.folder}/at; while [ ! -e {self.folder}/go ];"
-                f" do sleep 0.05; done; exit {int(point == 'pre-receive')};; esac\n"
+                f" do sleep 0.05; done; exit {int(point == 'pre-receive')};; esac; done\n"
             )
             hook.chmod(0o755)
         process = self.ann.start(self.words(self.way.release))

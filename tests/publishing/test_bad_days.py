@@ -83,7 +83,7 @@ def another(shop: Any, weather: Weather) -> None:
     """Somebody who does not know of the version makes other bytes of its number: they are refused, and named."""
     taken = len(weather.taken)
     shop.git("push", "-q", "origin", "--delete", "v5.0.0")  # It would say that the number is taken.
-    told = {"CXLOCAL_HOME": str(shop.root / "another"), "WHO": "them"}
+    told = {"CXLOCAL_HOME": str(shop.root / "another"), "WHO": "me"}
     assert shop.command("trust", "--yes", env=told).code == 0
     made = shop.run("--json", env=told)
     assert made.json()["version"] == "5.0.0", made.err

@@ -188,6 +188,8 @@ def test_other_bytes_under_the_name_are_named_and_stay(place: Place) -> None:
         found.state == "other"
         and found.held != found.wanted == f"sha256:{place.artifacts['app'].sha256}"
     )
+    if getattr(place.double, "digests", False) and place.kind == "github":
+        assert found.held.startswith("sha256:"), "the forge says it, whatever the size"
     before = place.published()
     place.publish()
     assert place.published() == before

@@ -134,6 +134,20 @@ def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
     assert shop.outcomes()["files"] == "success"
 
 
+def test_a_secret_that_is_not_given_is_a_credential_that_is_missing(
+    shop: Any, publish: Any, share: Path
+) -> None:
+    shop.environ["TOKEN"] = ""
+    targets = FILES + 'secrets = ["token"]\n' + TAG + '[secrets]\ntoken = { env = "TOKEN" }\n'
+    done = publish(targets.replace("@SHARE@", str(share)))
+    assert done.code == 0 and "cxlocal publish 0.1.0  brings it to its targets" in done.err, (
+        done.err
+    )
+    lacking = shop.command("publish", "0.1.0")
+    assert lacking.code == 4 and "secret token cannot be had" in lacking.err, lacking.err
+    assert list(share.iterdir()) == []
+
+
 def test_other_bytes_are_named_and_left_alone(shop: Any, publish: Any, share: Path) -> None:
     assert publish((FILES + TAG).replace("@SHARE@", str(share))).code == 0
     (share / "0.1.0").mkdir()

@@ -60,8 +60,8 @@ class Drafts(ABC):
         """Take a file of a draft away."""
 
     @abstractmethod
-    def digest(self, asset: Release, one: ArtifactRef) -> str:
-        """The digest of a file that is there."""
+    def read(self, asset: Release, one: ArtifactRef) -> str:
+        """The digest of a file that is there, of which the forge says none."""
 
     # what they share
 
@@ -200,7 +200,10 @@ class Drafts(ABC):
     def _held(self, asset: Release, one: ArtifactRef) -> Held:
         size, location = asset.get("size"), str(asset.get("browser_download_url") or "")
         whole = asset.get("state", "uploaded") == "uploaded"
-        digest = self.digest(asset, one) if whole and size == one.size else ""
+        told = str(asset.get("digest") or "")
+        digest = told if whole and told.startswith("sha256:") else ""
+        if not digest and whole and size == one.size:
+            digest = self.read(asset, one)
         return compare(one, size if whole else "half of it", digest, location)
 
     def _compared(self, assets: list[Release], one: ArtifactRef) -> Held:
@@ -257,11 +260,8 @@ class GitHub(Drafts):
         """https://docs.github.com/en/rest/releases/assets#delete-a-release-asset"""
         self.api.call("DELETE", f"{self.path}/releases/assets/{asset['id']}", expect=(204, 404))
 
-    def digest(self, asset: Release, one: ArtifactRef) -> str:
-        """The one that GitHub computed; older assets have none."""
-        told = str(asset.get("digest") or "")
-        if told.startswith("sha256:"):
-            return told
+    def read(self, asset: Release, one: ArtifactRef) -> str:
+        """https://docs.github.com/en/rest/releases/assets#get-a-release-asset: older ones have no digest."""
         headers = {**self.api.headers, "Accept": "application/octet-stream"}
         return downloaded(f"{self.api.base}{self.path}/releases/assets/{asset['id']}", one, headers)
 
@@ -315,7 +315,7 @@ class Gitea(Drafts):
         path = f"{self.path}/releases/{release['id']}/assets/{asset['id']}"
         self.api.call("DELETE", path, expect=(204, 404))
 
-    def digest(self, asset: Release, one: ArtifactRef) -> str:
+    def read(self, asset: Release, one: ArtifactRef) -> str:
         """Gitea computes none: what it gives out is read. The credential stays with the forge."""
         address = str(asset.get("browser_download_url") or "")
         own = urlsplit(address).netloc == urlsplit(self.api.base).netloc
