@@ -122,7 +122,7 @@ def _written(value: object) -> str:
     if isinstance(value, dict):
         pairs = ", ".join(f"{key} = {_written(one)}" for key, one in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{', '.join(_written(one) for one in value)}]"
     return "nothing" if value is None else msgspec.json.encode(value).decode()
 
