@@ -21,6 +21,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A rule is judged by what it answers, never by the clock of a machine that others use as well.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # What a test may see of the world outside. Everything else (CI variables, CXLOCAL_*, tokens,
 # GIT_*, locale surprises) would make a test depend on where it runs.
