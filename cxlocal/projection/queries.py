@@ -22,6 +22,7 @@ from cxlocal.projection.evidence import EVIDENCE
 from cxlocal.projection.figures import FIGURES
 from cxlocal.projection.number_ledger import ledger_sql
 from cxlocal.projection.oversight_questions import OVERSIGHT_QUESTIONS
+from cxlocal.projection.own_record import RECORDED_OTHERWISE
 from cxlocal.projection.page_questions import PAGE_QUESTIONS
 from cxlocal.projection.questions import QUESTIONS
 from cxlocal.projection.timeline import timeline_sql
@@ -240,6 +241,7 @@ QUERIES: dict[str, Query] = {
         **OVERSIGHT_QUESTIONS,
         **FIGURES,
         "evidence": EVIDENCE,
+        "recorded-otherwise": RECORDED_OTHERWISE,
         **_EVERYDAY,
     }.items()
 }
