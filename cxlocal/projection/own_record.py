@@ -11,14 +11,15 @@ from cxlocal.projection.asked import CHOSEN_RUN, RUN_WORDS
 
 # sql: names of types of our own
 _SAID = """(SELECT t.name AS type, e.sequence, json_extract(e.document, '$.customData.cxlocal') AS facts
-    FROM chosen c JOIN run_lookup l ON l.name = c.id JOIN event e ON e.run = l.id
-    JOIN type_lookup t ON t.id = e.type JOIN node_lookup n ON n.id = e.node
+    FROM chosen c CROSS JOIN run_lookup l ON l.name = c.id CROSS JOIN event e ON e.run = l.id
+    CROSS JOIN type_lookup t ON t.id = e.type CROSS JOIN node_lookup n ON n.id = e.node
     WHERE e.branch = 0 AND n.name = (SELECT value FROM local_value WHERE name = 'node')
       AND t.name = '{}')"""
 _BEGAN = f"(SELECT facts FROM {_SAID.format(PIPELINE_QUEUED)} ORDER BY sequence LIMIT 1)"
 _PACKAGED = _SAID.format(ARTIFACT_PACKAGED)
 _FACTS = (("commit", "$.revision.commit", "revision"), ("plan", "$.plan_sha256", "plan_sha256"))
 
+# sql: names of columns and types of our own
 OTHERWISE = f"""(
 {
     "".join(
@@ -43,6 +44,7 @@ RECORDED_OTHERWISE: tuple[str, str, str] = (
         "Commit, plan and artifacts of a run that this machine recorded itself, where another one says"
         f" otherwise: what is shown is its word, what commands go by is ours. {RUN_WORDS}"
     ),
+    # sql: constants of the projection
     f"""
 WITH chosen AS MATERIALIZED (SELECT * FROM run WHERE id = {CHOSEN_RUN})
 SELECT what, recorded_here, shown FROM {OTHERWISE} ORDER BY what
