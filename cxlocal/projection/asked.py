@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 PAGE_ROWS = 50
+"""Rows of a stored query on one page."""
 SINCE_ROWS = 2000
 """Runs or deployments that statistics read where nobody says since when."""
-"""Rows of a stored query on one page."""
 _NEWEST = "ORDER BY queued_at DESC LIMIT 1"
 _OF_IT = "AND :deliverable IN ('', deliverable)"
 CHOSEN_RUN = f"""(SELECT iif(:run = '',
@@ -51,11 +51,16 @@ def since(column: str, table: str) -> str:
     """The UTC text of ``:since``; 90 days before the newest of a column where it is empty, and not more than
     ``SINCE_ROWS`` of its table. Statistics over a whole history would read all of it for what nobody
     remembers."""
-    newest = (
+    empty = (
         f"max((SELECT strftime('%Y-%m-%dT00:00:00.000Z', max({column}), '-90 days') FROM {table}),"
-        f" coalesce((SELECT {column} FROM {table} ORDER BY {column} DESC LIMIT 1 OFFSET {SINCE_ROWS}), ''))"
+        f" {newest(column, table)})"
     )
-    return asked_time("since", newest, "0 seconds")
+    return asked_time("since", empty, "0 seconds")
+
+
+def newest(column: str, table: str) -> str:
+    """The UTC text from which on a table has ``SINCE_ROWS`` rows; an empty one where it has no more."""
+    return f"coalesce((SELECT {column} FROM {table} ORDER BY {column} DESC LIMIT 1 OFFSET {SINCE_ROWS}), '')"
 
 
 SINCE_WORDS = f"Since a day or time; empty: the last 90 days of the history, the newest {SINCE_ROWS} of it at most."

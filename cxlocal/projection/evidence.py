@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cxlocal.projection.asked import CHOSEN_RUN, RUN_WORDS
+from cxlocal.projection.own_record import OTHERWISE
 
 TOPICS = {
     "commit": "The commit, and how we know that it was pushed",
@@ -21,6 +22,8 @@ TOPICS = {
     "record": "The record itself",
 }
 """What each row is about, in order, and what that is called."""
+
+CONTRADICTED = "recorded otherwise here"
 
 # sql: constants of the projection
 EVIDENCE: tuple[str, str, str] = (
@@ -66,6 +69,10 @@ UNION ALL SELECT 'look', f.kind, 'noticed', '', f.raised_at, f.text, NULL
 UNION ALL SELECT 'look', 'incident', iif(i.closed_at IS NULL, 'not over', 'over'), i.actor, i.opened_at,
     i.words || coalesce('; ' || nullif(i.closed_words, ''), ''), NULL
   FROM chosen r JOIN incident i ON i.run = r.id WHERE i.opened_at IS NOT NULL
+UNION ALL SELECT 'look', o.what, 'recorded otherwise here', '', c.queued_at,
+    'Recorded on this machine: ' || coalesce(o.recorded_here, 'nothing') || '. Told by another one: '
+    || coalesce(o.shown, 'nothing'), NULL
+  FROM chosen c, {OTHERWISE} o
 UNION ALL SELECT 'review', '', 'answered for', w.actor, w.reviewed_at, w.words, NULL
   FROM chosen r JOIN review w ON w.run = r.id
 UNION ALL SELECT 'record', coalesce(m.name, substr(n.name, 1, 8)), 'up to event ' || e.sequence, '',
@@ -88,11 +95,18 @@ def evidence_sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         one
         for one in (
-            _approved(by), _passed_over(by.get("decision", [])), _tested(by.get("tests", [])),
+            _contradicted(by), _approved(by), _passed_over(by.get("decision", [])), _tested(by.get("tests", [])),
             _same_bytes(by.get("deployed", [])), _unplanned(by),
         )
         if one
     ]  # fmt: skip
+
+
+def _contradicted(by: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    told = [str(row["name"]) for row in by.get("look", ()) if row["result"] == CONTRADICTED]
+    if not told:
+        return ""
+    return f"Another machine says otherwise than was recorded on this one: {', '.join(told)}."
 
 
 def _approved(by: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:

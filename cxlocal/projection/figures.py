@@ -68,9 +68,9 @@ _COMMITS = f"""listed AS MATERIALIZED (SELECT g.revision, min(r.queued_at) AS as
   FROM chosen c JOIN run r ON r.deliverable = c.id AND r.kind = 'release'
     AND r.queued_at >= strftime('%Y-%m-%dT%H:%M:%fZ', (SELECT min(lo) FROM month), '{COMMITS_SINCE}')
   JOIN run_change g ON g.run = r.id AND julianday(g.committed_at) IS NOT NULL GROUP BY g.revision),
-first_live AS MATERIALIZED (SELECT l.*, (SELECT d.id FROM chosen c JOIN deployment d
-      ON d.deliverable = c.id AND d.environment = c.place JOIN run r ON r.id = d.version_run
-    WHERE d.deployed_at >= l.asked_at AND d.kind <> 'rolledback' AND r.queued_at >= l.asked_at
+first_live AS MATERIALIZED (SELECT l.*, (SELECT d.id FROM deployment d CROSS JOIN run r ON r.id = d.version_run
+    WHERE d.deliverable = (SELECT id FROM chosen) AND d.environment = (SELECT place FROM chosen)
+      AND d.deployed_at >= l.asked_at AND d.kind <> 'rolledback' AND r.queued_at >= l.asked_at
     ORDER BY d.deployed_at LIMIT 1) AS deployment FROM listed l),
 commits_live AS MATERIALIZED (SELECT m.month, f.revision, f.subject, f.author, f.committed_at,
     d.deployed_at AS live_at, d.version, d.version_run AS run,

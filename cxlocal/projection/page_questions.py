@@ -72,6 +72,12 @@ _TWO_WORDS = (
     " before it (older). Where several deliverables have that version, the deliverable says which is meant."
 )
 
+_RUNS = """SELECT r.queued_at, coalesce(d.title, r.deliverable) AS title, r.kind, r.version,
+  coalesce(r.outcome, iif(r.queued_at IS NULL, 'not yet seen', 'open')) AS outcome, r.outcome_reason,
+  r.stopped_before, coalesce(nullif(r.place, ''), r.place_kind) AS place, r.actor,
+  r.duration_seconds, r.revision_subject, r.deliverable, r.id AS run
+FROM run r LEFT JOIN deliverable d ON d.id = r.deliverable"""
+
 # sql: constants of this module and of the projection
 PAGE_QUESTIONS: dict[str, tuple[str, str, str]] = {
     "board": (
@@ -81,7 +87,8 @@ PAGE_QUESTIONS: dict[str, tuple[str, str, str]] = {
             " how many releases are newer, and who approved. Search: a part of a product's title; or one deliverable."
         ),
         f"""
-WITH found AS MATERIALIZED (SELECT *, coalesce(after_it <> '', 0)
+WITH found AS MATERIALIZED (SELECT deliverable, title, environment, environment_title, service, version, state,
+    since, actor, after_it, uri, position, run, coalesce(after_it <> '', 0)
     OR state IN ('disputed', 'partly', 'nothing live', 'conflicted') AS look FROM release_board
   WHERE :deliverable IN ('', deliverable)
     AND (:search = '' OR instr(lower(title), lower(:search)) > 0)),
@@ -130,20 +137,17 @@ SELECT r.queued_at, coalesce(d.title, r.deliverable) AS title, r.version, r.acto
   coalesce(nullif(r.place, ''), r.place_kind) AS place, r.host, r.deliverable,
   {_HEARD_OF}, r.id AS run
 FROM run r LEFT JOIN deliverable d ON d.id = r.deliverable
-WHERE r.outcome IS NULL AND r.queued_at IS NOT NULL AND :deliverable IN ('', r.deliverable)
-ORDER BY r.queued_at DESC
+WHERE r.outcome IS NULL AND +r.queued_at IS NOT NULL AND :deliverable IN ('', r.deliverable)
+ORDER BY +r.queued_at DESC
 """,
     ),
     "runs": (
         "Runs, newest first",
         "Every run that this machine knows of. Empty: of all deliverables.",
-        """
-SELECT r.queued_at, coalesce(d.title, r.deliverable) AS title, r.kind, r.version,
-  coalesce(r.outcome, iif(r.queued_at IS NULL, 'not yet seen', 'open')) AS outcome, r.outcome_reason,
-  r.stopped_before, coalesce(nullif(r.place, ''), r.place_kind) AS place, r.actor,
-  r.duration_seconds, r.revision_subject, r.deliverable, r.id AS run
-FROM run r LEFT JOIN deliverable d ON d.id = r.deliverable
-WHERE :deliverable IN ('', r.deliverable) ORDER BY r.queued_at DESC
+        f"""
+{_RUNS} WHERE :deliverable = ''
+UNION ALL {_RUNS} WHERE r.deliverable = nullif(:deliverable, '')
+ORDER BY 1 DESC
 """,
     ),
     "one-run": (

@@ -16,12 +16,14 @@ from cxlocal.projection.asked import (
     RUN_WORDS,
     SINCE_WORDS,
     UNCONFIRMED,
+    newest,
     since,
 )
 from cxlocal.projection.evidence import EVIDENCE
 from cxlocal.projection.figures import FIGURES
 from cxlocal.projection.number_ledger import ledger_sql
 from cxlocal.projection.oversight_questions import OVERSIGHT_QUESTIONS
+from cxlocal.projection.own_record import RECORDED_OTHERWISE
 from cxlocal.projection.page_questions import PAGE_QUESTIONS
 from cxlocal.projection.questions import QUESTIONS
 from cxlocal.projection.timeline import timeline_sql
@@ -138,11 +140,12 @@ ORDER BY queued_at DESC
     "releases-by-week": (
         "Releases by place and week",
         "The same as releases-by-place, by weeks; a week is named by its Monday.",
-        """
+        # sql: constants of the projection
+        f"""
 SELECT date(queued_at, 'weekday 0', '-6 days') AS week,
   coalesce(nullif(place, ''), place_kind) AS place,
   sum(coalesce(outcome, '') = 'success') AS releases, count(*) AS runs
-FROM run WHERE kind = 'release' AND queued_at IS NOT NULL
+FROM run WHERE kind = 'release' AND queued_at >= {newest("queued_at", "run")}
 GROUP BY 1, 2 ORDER BY week DESC, releases DESC
 """,
     ),
@@ -165,9 +168,9 @@ WHERE :environment IN ('', p.environment) ORDER BY p.since DESC
 SELECT r.deliverable, t.stage, count(*) AS attempts, sum(t.outcome = 'failure') AS failures,
   sum(t.outcome = 'error') AS errors,
   round(avg(t.outcome IN ('failure', 'error')), 3) AS failure_rate
-FROM run r JOIN stage_run t ON t.run = r.id AND t.outcome IN ('success', 'failure', 'error')
+FROM run r CROSS JOIN stage_run t ON t.run = r.id AND t.outcome IN ('success', 'failure', 'error')
 WHERE r.kind = 'release' AND r.queued_at >= {since("queued_at", "run")}
-GROUP BY r.deliverable, t.stage ORDER BY failure_rate DESC, attempts DESC
+GROUP BY +r.deliverable, t.stage ORDER BY failure_rate DESC, attempts DESC
 """,
     ),
     "deployed-untested": (
@@ -196,8 +199,8 @@ ORDER BY d.deployed_at DESC
         # sql: constants of the projection
         f"""
 WITH ranked AS (SELECT r.deliverable, t.stage, t.duration_seconds,
-    row_number() OVER (PARTITION BY r.deliverable, t.stage ORDER BY t.duration_seconds) AS rank,
-    count(*) OVER (PARTITION BY r.deliverable, t.stage) AS times
+    row_number() OVER (PARTITION BY +r.deliverable, t.stage ORDER BY t.duration_seconds) AS rank,
+    count(*) OVER (PARTITION BY +r.deliverable, t.stage) AS times
   FROM run r CROSS JOIN stage_run t ON t.run = r.id
   WHERE t.outcome = 'success' AND t.duration_seconds IS NOT NULL
     AND r.queued_at >= {since("queued_at", "run")})
@@ -240,6 +243,7 @@ QUERIES: dict[str, Query] = {
         **OVERSIGHT_QUESTIONS,
         **FIGURES,
         "evidence": EVIDENCE,
+        "recorded-otherwise": RECORDED_OTHERWISE,
         **_EVERYDAY,
     }.items()
 }

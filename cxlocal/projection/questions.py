@@ -5,7 +5,15 @@ Each is executed by the tests on a full journal, with the answer known beforehan
 
 from __future__ import annotations
 
-from cxlocal.projection.asked import CHOSEN_RUN, RUN_WORDS, SINCE_WORDS, asked_time, since
+from cxlocal.projection.asked import (
+    CHOSEN_RUN,
+    RUN_WORDS,
+    SINCE_ROWS,
+    SINCE_WORDS,
+    asked_time,
+    newest,
+    since,
+)
 
 _AHEAD = "'; the clock it was done by was ahead of the one here'"
 _FIRST = (
@@ -39,11 +47,11 @@ SELECT d.deliverable, d.environment, d.version, d.deployed_at AS since, d.actor,
     || coalesce((SELECT '; it took over from ' || o.version || ', which says a later time'
       FROM deployment_replaces r JOIN deployment o ON o.id = r.replaced
       WHERE r.deployment = d.id AND o.deployed_at > d.deployed_at LIMIT 1), ''), '; '), '') AS words
-FROM deployment d, asked
-WHERE (d.replaced = 0 OR :at || :known <> '') AND :deliverable IN ('', d.deliverable) AND d.deployed_at <= asked.at AND d.received_at <= asked.k AND NOT
-  coalesce(d.removed_at <= asked.at AND coalesce(d.removed_received_at, '') <= asked.k, 0)
-  AND NOT EXISTS (SELECT 1 FROM deployment_replaces r WHERE r.replaced = d.id
-    AND r.since <= asked.at AND r.received_at <= asked.k)
+FROM deployment d
+WHERE (d.replaced = 0 OR :at || :known <> '') AND :deliverable IN ('', d.deliverable) AND +d.deployed_at <=
+  (SELECT at FROM asked) AND d.received_at <= (SELECT k FROM asked) AND NOT coalesce(d.removed_at <= (SELECT at FROM asked)
+    AND coalesce(d.removed_received_at, '') <= (SELECT k FROM asked), 0)
+  AND NOT EXISTS (SELECT 1 FROM deployment_replaces r WHERE r.replaced = d.id AND r.since <= (SELECT at FROM asked) AND r.received_at <= (SELECT k FROM asked))
   AND NOT EXISTS (SELECT 1 FROM environment e WHERE e.deliverable = d.deliverable
     AND e.instance = d.instance AND e.lifetime = 'per-run')
 UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, NULL, 'this machine knew nothing before ' || first
@@ -65,12 +73,14 @@ ORDER BY position
         "Flaky tests",
         (
             "Cases that failed and then passed without a change: on a rerun inside the suite, or in a"
-            " later attempt of the same stage of the same run."
+            f" later attempt of the same stage of the same run; of the newest {SINCE_ROWS} runs."
         ),
-        """
+        # sql: constants of the projection
+        f"""
 SELECT r.deliverable, c.suite, c.name, count(*) AS times, max(p.finished_at) AS last_at,
   max(c.message) AS message
-FROM report_case c JOIN report p ON p.id = c.report JOIN run r ON r.id = p.run
+FROM (SELECT id, deliverable FROM run ORDER BY queued_at DESC LIMIT {SINCE_ROWS}) r
+CROSS JOIN report p ON p.run = r.id CROSS JOIN report_case c ON c.report = p.id
 WHERE c.outcome = 'flaky' OR c.outcome IN ('failed', 'error') AND EXISTS (SELECT 1 FROM report q
   WHERE q.run = p.run AND q.stage = p.stage AND q.suite = p.suite AND q.outcome = 'success'
     AND q.started_at > p.started_at)
@@ -89,9 +99,9 @@ SELECT r.deliverable, t.stage, count(*) AS times,
   round(avg(t.waiting_seconds), 3) AS mean_waiting_seconds,
   round(avg(t.duration_seconds), 3) AS mean_duration_seconds,
   round(sum(t.duration_seconds), 3) AS total_duration_seconds
-FROM run r JOIN stage_run t ON t.run = r.id AND t.outcome IS NOT NULL
+FROM run r CROSS JOIN stage_run t ON t.run = r.id AND t.outcome IS NOT NULL
 WHERE r.queued_at >= {since("queued_at", "run")}
-GROUP BY r.deliverable, t.stage ORDER BY r.deliverable, mean_duration_seconds DESC
+GROUP BY +r.deliverable, t.stage ORDER BY r.deliverable, mean_duration_seconds DESC
 """,
     ),
     "lead-time": (
@@ -119,7 +129,8 @@ ORDER BY d.deployed_at DESC
         "Decisions about versions that a person took, with the reason given.",
         """
 SELECT decided_at, deliverable, version, name, decision, actor, reason, run FROM promotion
-WHERE automatic = 0 OR decision = 'overridden' ORDER BY decided_at DESC
+WHERE id IN (SELECT id FROM promotion WHERE automatic = 0
+  UNION SELECT id FROM promotion WHERE decision = 'overridden') ORDER BY +decided_at DESC
 """,
     ),
     "offline-numbers": (
@@ -137,12 +148,13 @@ WHERE how <> 'online' ORDER BY used_at DESC
         "Releases by place and month",
         (
             "How many releases were made on laptops and on which CI, month by month. A run that did not"
-            " succeed is no release. By week: releases-by-week."
+            f" succeed is no release; the newest {SINCE_ROWS} runs count. By week: releases-by-week."
         ),
-        """
+        # sql: constants of the projection
+        f"""
 SELECT substr(queued_at, 1, 7) AS month, coalesce(nullif(place, ''), place_kind) AS place,
   sum(coalesce(outcome, '') = 'success') AS releases, count(*) AS runs
-FROM run WHERE kind = 'release' AND queued_at IS NOT NULL
+FROM run WHERE kind = 'release' AND queued_at >= {newest("queued_at", "run")}
 GROUP BY 1, 2 ORDER BY month DESC, releases DESC
 """,
     ),
@@ -157,10 +169,10 @@ GROUP BY 1, 2 ORDER BY month DESC, releases DESC
         # sql: constants of the projection
         f"""
 WITH got AS (SELECT DISTINCT d.deliverable, d.version, d.version_run, d.environment,
-    nullif(d.artifact_sha256, '') AS bytes, coalesce(nullif(e.spec_sha256, ''), s.spec) AS spec,
-    s.but_for, d.deployed_at
-  FROM deployment d LEFT JOIN deployment_specs s ON s.deployment = d.id LEFT JOIN environment e ON e.deliverable = d.deliverable
-    AND e.instance = d.instance WHERE d.version_run IN (SELECT version_run FROM deployment
+    nullif(d.artifact_sha256, '') AS bytes, coalesce(nullif(e.spec_sha256, ''),
+      (SELECT s.spec FROM deployment_specs s WHERE s.deployment = d.id)) AS spec,
+    (SELECT s.but_for FROM deployment_specs s WHERE s.deployment = d.id) AS but_for, d.deployed_at
+  FROM deployment d LEFT JOIN environment e ON e.deliverable = d.deliverable AND e.instance = d.instance WHERE d.version_run IN (SELECT version_run FROM deployment
     WHERE deployed_at >= {since("deployed_at", "deployment")}) ORDER BY bytes, spec),
 place AS (SELECT deliverable, version, version_run, environment, max(deployed_at) AS last_at,
     iif(count(*) = count(bytes), group_concat(DISTINCT bytes), NULL) AS bytes,

@@ -157,7 +157,7 @@ def _line(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _running(place: Place, row: Mapping[str, Any]) -> Markup:
     words = f"{brief(row['title'])} {brief(row['version'], 40)}".strip()
-    silent = "" if row["heard_of"] else "; not heard of since an hour or more"
+    silent = "" if row["heard_of"] else "; not heard of for an hour or more"
     if ABSOLUTE.get():
         silent = "; had not ended when this was written"
     return Markup('<a href="{}">{}</a> since {} by {}{}').format(

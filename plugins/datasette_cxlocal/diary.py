@@ -193,23 +193,29 @@ def _row(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-async def feed(place: Place, form: str, base: str) -> tuple[str, str]:
+async def feed(place: Place, form: str, base: str = "", since: str = "") -> tuple[str, str]:
     """The newest of what happened as ``ics`` or ``atom``: its text and media type. ``base`` is the address
-    of this server."""
-    part = await place.ask("diary", {"since": "", "until": ""}, FEED_ROWS * 4)
+    of this server; among plain files there is none: an Atom feed then leads to the files beside it, and a
+    calendar, which may not, nowhere."""
+    part = await place.ask("diary", {"since": since, "until": ""}, FEED_ROWS * 4)
     rows = [one for one in part.rows if one["what"] != "was decided"][-FEED_ROWS:]
     entries = [
         Entry(
             plain(f"{row['at']}-{row['what']}-{row['run']}-{row['environment']}"), plain(row["at"]),
             f"{brief(row['title'])} {brief(row['version'], 40)} {HAPPENED[row['what']].word}"
             + (f", {brief(row['environment'])}" if row["environment"] else ""),
-            brief(row["words"], 300), base + place.run(row["run"]),
+            brief(row["words"], 300), _led_from_feed(place, form, base, place.run(row["run"])),
         )
         for row in rows
     ]  # fmt: skip
     if form == "ics":
         return calendar(entries), "text/calendar; charset=utf-8"
-    return atom(entries, base + place.page("diary")), "application/atom+xml; charset=utf-8"
+    page = _led_from_feed(place, form, base, place.page("diary"))
+    return atom(entries, page), "application/atom+xml; charset=utf-8"
+
+
+def _led_from_feed(place: Place, form: str, base: str, path: str) -> str:
+    return "" if not path or (place.files is not None and form == "ics") else base + path
 
 
 class Entry(NamedTuple):
@@ -230,7 +236,7 @@ def calendar(entries: Iterable[Entry]) -> str:
         lines += [
             "BEGIN:VEVENT", f"UID:{_escaped(one.id)}@cxlocal", f"DTSTAMP:{stamp}", f"DTSTART:{stamp}",
             f"SUMMARY:{_escaped(one.title)}", f"DESCRIPTION:{_escaped(one.words)}",
-            f"URL:{one.address}", "END:VEVENT",
+            *([f"URL:{one.address}"] if one.address else []), "END:VEVENT",
         ]  # fmt: skip
     lines.append("END:VCALENDAR")
     return "".join(f"{folded}\r\n" for each in lines for folded in _folded(each))
@@ -257,8 +263,8 @@ def atom(entries: Iterable[Entry], address: str) -> str:
     body = Markup("").join(
         Markup(
             "<entry><id>urn:cxlocal:{}</id><title>{}</title><updated>{}</updated>"
-            '<link href="{}"/><summary>{}</summary></entry>\n'
-        ).format(one.id, one.title, one.at, one.address, one.words)
+            "{}<summary>{}</summary></entry>\n"
+        ).format(one.id, one.title, one.at, _link(one.address), one.words)
         for one in found
     )
     updated = found[0].at if found else "1970-01-01T00:00:00Z"
@@ -266,6 +272,10 @@ def atom(entries: Iterable[Entry], address: str) -> str:
         Markup(
             '<?xml version="1.0" encoding="utf-8"?>\n<feed xmlns="http://www.w3.org/2005/Atom">'
             "<title>Releases</title><id>urn:cxlocal:diary</id><updated>{}</updated>"
-            '<author><name>cxlocal</name></author><link href="{}"/>\n{}</feed>\n'
-        ).format(updated, address, body)
+            "<author><name>cxlocal</name></author>{}\n{}</feed>\n"
+        ).format(updated, _link(address), body)
     )
+
+
+def _link(address: str) -> Markup:
+    return Markup('<link href="{}"/>').format(address) if address else Markup("")

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from cxlocal.projection.evidence import TOPICS, evidence_sentences
+from cxlocal.projection.evidence import CONTRADICTED, TOPICS, evidence_sentences
 from datasette_cxlocal.parts import Part, Place
 from datasette_cxlocal.run_page import LATEST
 from datasette_cxlocal.sections import Cell, Section
@@ -28,6 +28,7 @@ RESULTS = {
     "answered for": State("answered for", "✓", "good"),
     "over": State("is over", "✓", "good"),
     "not over": State("is not over", "✗", "bad"),
+    CONTRADICTED: State(CONTRADICTED, "⚠", "bad"),
     "noticed": State("noticed", "⚑", "wait"),
 }
 

@@ -55,6 +55,7 @@ async def run_page(place: Place, what: str, deliverable: str) -> dict[str, Any]:
         "way": place.page("way", row["run"]),
         "evidence": place.page("evidence", row["run"]),
         "difference": place.page("difference", newer=row["run"], older=row["run_before"]),
+        "otherwise": await place.ask("recorded-otherwise", given),
         "stages": stages,
         "legend": LEGEND,
         "graph": stage_graph(boxes_of(stages.rows), f"How {name} was made"),

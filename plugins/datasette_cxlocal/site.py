@@ -19,7 +19,7 @@ from cxlocal.values import NamedTuple
 from cxlocal.zones import zone_of
 from datasette_cxlocal import journals
 from datasette_cxlocal.board import ROWS_MAX
-from datasette_cxlocal.diary import utc_of_day
+from datasette_cxlocal.diary import feed, utc_of_day
 from datasette_cxlocal.parts import Place
 from datasette_cxlocal.routes import PAGES, frame_of
 from datasette_cxlocal.run_page import LATEST
@@ -29,6 +29,7 @@ LIMIT_MS = 60_000
 """For one part: nobody waits for the page, and a part that is left out would not be there the next time."""
 INDEX = "index.html"
 CSS = "pages.css"
+FEEDS = ("diary.ics", "diary.atom")
 _RUNS = """
 SELECT id, deliverable, queued_at, (SELECT p.id FROM run p WHERE p.deliverable = r.deliverable
     AND p.queued_at < r.queued_at ORDER BY p.queued_at DESC LIMIT 1) AS run_before
@@ -72,8 +73,8 @@ class _Site:
         if name == "board":
             part = int(asked.get("part", "1"))
             return "" if part > self.boards else INDEX if part == 1 else f"board-{part}.html"
-        if name == "unusual":
-            return "unusual.html"
+        if name in ("unusual", *FEEDS):
+            return name if name in FEEDS else "unusual.html"
         if name in ("product", "figures"):
             product = asked.get("deliverable", "") or (self.products[0] if self.products else "")
             known = product in self.products and "until" not in asked
@@ -132,6 +133,10 @@ async def make_site(datasette: Any, scope: Scope) -> AsyncIterator[tuple[str, by
     place = Place(datasette, database, newest[0]["received"] if newest else 0, scope.deliverable)
     site = await _plan(place, scope)
     written = moment_text(newest[0]["at"]) if newest else ""
+    for name in FEEDS:
+        site.here = name
+        text, _ = await feed(place._replace(files=site), name.rpartition(".")[2], since=scope.since)
+        yield name, text.encode()
     for name, what, given in _addresses(site):
         site.here, site.beside = site.file(name, what, given), []
         page = PAGES[name]

@@ -35,14 +35,13 @@ def addresses(path: Path) -> dict[str, str]:
     about = f"deliverable={name}"
     given = {"run": f"run={version}&{about}", "version": f"version={version}&{about}",
              "environment": "environment=production", "at": "at=2024-06-01", "deliverable": about}  # fmt: skip
-    found = {"board": "/journal/-/board", "a run": f"/journal/-/run/{version}?{about}",
-             "newest run": "/journal/-/run/latest"}  # fmt: skip
-    found |= {
-        name: f"/journal/-/{name}"
-        for name in ("diary", "then", "unusual", "machines", "difference")
+    pages = {"a run": f"run/{version}?{about}", "newest run": "run/latest"}
+    pages |= {
+        name: name for name in ("board", "diary", "then", "unusual", "machines", "difference")
     }
-    found |= {name: f"/journal/-/{name}?{about}" for name in ("product", "figures")}
-    found |= {name: f"/journal/-/{name}/{version}?{about}" for name in ("way", "evidence")}
+    pages |= {name: f"{name}?{about}" for name in ("product", "figures")}
+    pages |= {name: f"{name}/{version}?{about}" for name in ("way", "evidence")}
+    found = {f"page {name}": f"/journal/-/{rest}" for name, rest in pages.items()}
     for query in QUERIES:
         needed = QUERIES[query].parameters
         asked = [

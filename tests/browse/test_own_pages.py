@@ -44,7 +44,7 @@ def test_the_board_says_first_whether_all_is_well(small: Any) -> None:
     assert "✗ 4.1.1 failed here after it" in text
     assert "Jonas, approved by Mara" in text and "1 newer" in text
     assert re.search(r"2\.7\.101 waits here for: Released, \d+ days?", text), text
-    assert "Web shop 2.7.102 since" in text and "not heard of since an hour or more" in text
+    assert "Web shop 2.7.102 since" in text and "not heard of for an hour or more" in text
 
 
 def test_a_board_without_trouble_or_without_anything_says_so(empty_pages: Any) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pytest
 
@@ -79,6 +80,26 @@ def test_rows_stand_beside_each_page(cx: Any, homes: dict[str, Path], tmp_path: 
     days = sorted(one.name for one in (site / "diary").glob("*.html"))
     assert days[0] == "2026-11-23.html" and days[-1] == "2026-11-29.html" and len(days) == 7
     assert sorted(one.name for one in (site / "then").glob("*.html")) == days
+
+
+def test_feeds_lie_beside_the_pages_and_lead_to_files(
+    cx: Any, homes: dict[str, Path], tmp_path: Path
+) -> None:
+    """A calendar has no address to lead to: its links may not be relative."""
+    for name in ("small", "hostile", "full", "empty"):
+        assert export(cx, homes[name], tmp_path).code == 0
+        site = tmp_path / "site"
+        feed = ElementTree.parse(site / "diary.atom").getroot()
+        links = [unquote(one.attrib["href"]) for one in feed.iter() if one.tag.endswith("}link")]
+        assert bool(links) == (name != "empty")
+        assert all((site / link).is_file() for link in links)
+        calendar = (site / "diary.ics").read_text(encoding="utf-8")
+        assert calendar.startswith("BEGIN:VCALENDAR") and "\nURL:" not in calendar
+        assert calendar.count("BEGIN:VEVENT") == sum(one.tag.endswith("}entry") for one in feed)
+    assert export(cx, homes["small"], tmp_path, "--since", "2026-11-28").code == 0
+    told = (tmp_path / "site" / "diary.ics").read_text(encoding="utf-8")
+    days = re.findall(r"DTSTART:(\d{8})", told)
+    assert days and min(days) >= "20261127"
 
 
 def test_an_unchanged_journal_gives_equal_bytes_at_another_time(
