@@ -80,8 +80,11 @@ def drop_redacted(journal: Journal, store: Store | None) -> Dropped:
         except StoreUnreachable as problem:
             why = problem.why or problem.what
             return done._replace(problems=(*done.problems, why))
-        except CxError as problem:  # it says no: one who may does it when the event reaches them
+        except CxError as problem:
             done = done._replace(problems=(*done.problems, problem.what))
+            if problem.name != "not-allowed":
+                continue  # a server of an earlier release, say: it is asked again
+            # One who may does it when the event reaches them.
         if lineage:
             with journal.write() as transaction:
                 transaction.set_value(REMOVED + digest, lineage)

@@ -206,13 +206,17 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     ):  # fmt: skip
         subprocess.run(["git", *words], cwd=shop, check=True, capture_output=True)
     environ = {**os.environ, "LOADED": str(out), "CXLOCAL_HOME": str(root / "home")}
+    # Without site: what a file beside our libraries loads at each start (``*.pth``) is not ours.
+    environ["PYTHONPATH"] = os.pathsep.join(sys.path)
     found = {}
     for words in (("run",), *MEASURED):  # the first makes the journal, which others do not
-        command = [sys.executable, "-c", LOADED, *words]
+        command = [sys.executable, "-S", "-c", LOADED, *words]
         subprocess.run(command, cwd=shop, env=environ, check=True, capture_output=True)
         found[" ".join(words)] = set(json.loads(out.read_text()))
     code = f"import sys; {WORKER}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], env=environ, capture_output=True, text=True, check=True
+    )
     found["a worker"] = set(done.stdout.split())
     return found
 

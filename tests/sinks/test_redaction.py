@@ -12,11 +12,13 @@ from receivers import free_port
 from recorder import Recorder
 
 from cxlocal.domain import Actor
-from cxlocal.errors import Refused, UsageError
+from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.events.document import Draft
 from cxlocal.events.runs import RunRef, run_redacted
 from cxlocal.exchange.blobs import carry, keep_bytes
 from cxlocal.exchange.redaction import drop_redacted, is_redacted
+from cxlocal.exchange.state import StoreState, save_store_state
+from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.redaction import of_digest, of_stage, redact
@@ -163,3 +165,30 @@ def test_what_was_released_is_no_log(recorder: Recorder) -> None:
     for what in ("0" * 64, "a" * 64):
         with pytest.raises(UsageError, match="no run told"):
             of_digest(recorder.journal, what)
+
+
+@pytest.mark.parametrize(
+    ("no", "asked"),
+    [
+        (Refused("no", why="", hint="", name="not-allowed"), 1),
+        (Refused("no such thing", why="", hint="", name="not-found"), 2),
+        (StoreUnreachable("away", why="", hint=""), 2),
+    ],
+)
+def test_a_store_that_does_not_remove_them_is_asked_again_unless_it_may_not(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, no: CxError, asked: int
+) -> None:
+    run, store = recorder.run(b"secret\n"), Store()
+    catch_up(recorder.journal)
+    redact(recorder.journal, of_stage(recorder.journal, run, "s0"), ANN, "a password")
+    with recorder.journal.write() as transaction:
+        save_store_state(transaction.connection, StoreState("mine:", "aa" * 16))
+
+    def refuse(digest: str, *, timeout: float) -> None:
+        store.dropped.append(digest)
+        raise no
+
+    monkeypatch.setattr(store, "drop_blob", refuse)
+    assert drop_redacted(recorder.journal, store).problems
+    drop_redacted(recorder.journal, store)
+    assert len(store.dropped) == asked
