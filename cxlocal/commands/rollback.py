@@ -51,8 +51,8 @@ def rollback(
     """Put the version before back, or the one that is named.
 
     An environment need not be named where cx.toml has one that lasts. Where a deployment failed, was cut
-    off, or reached some services only, that is the last version that was well there. A tool that can undo does that where it helps; otherwise the older version is
-    deployed again from its own bytes. Either is recorded as a rollback, with what it replaces.
+    off, or reached some services only, that is the last version that was well there. Instances of it that
+    still stand (keep_old) serve again; otherwise it is deployed again from its own bytes. Either is recorded as a rollback, with what it replaces.
     """
     known = lasting_here(app)
     name = one_environment(environment, env, known=known, example="cxlocal rollback")
@@ -98,14 +98,13 @@ def plan_rollback(
     goal = goal_of(services)
     if which:
         chosen = choose_run(app, journal, which, deliverable, offline=True)
-        undo = goal is not None and goal.undo and goal.version_run == chosen.run
-        return Order(chosen.run, environment, "", chosen.named, True, True, undo)
+        return Order(chosen.run, environment, "", chosen.named, True, True)
     if goal is None:
         raise _nothing_before(journal, deliverable, environment, rows[-1] if rows else None)
     failed = [one.version for service in services for one in service.tried]
     now = ", ".join(dict.fromkeys(failed or [row["version"] for row in reversed(rows)]))
     say(f"Going back from {now} to {goal.version}")
-    return Order(goal.version_run, environment, "", True, True, True, goal.undo)
+    return Order(goal.version_run, environment, "", True, True, True)
 
 
 def _nothing_before(

@@ -19,7 +19,7 @@ from cxlocal.hooks.implementations import is_async, shown
 from cxlocal.hooks.messages import plain, typed
 from cxlocal.hooks.sink import API as SINK_API
 from cxlocal.hooks.sink import Sink
-from cxlocal.hooks.tool import API, SERVED, VERBS, Tool, verbs_of
+from cxlocal.hooks.tool import API, FORMER, SERVED, VERBS, Tool, verbs_of
 from cxlocal.patterns import compile_late
 
 _NAME = compile_late(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
@@ -73,6 +73,7 @@ def _faults_of_tool(tool: Any) -> Iterator[str]:
     name, called = getattr(tool, "name", None), tool.__qualname__
     if not is_tool_name(name):
         yield f"{called}.name must be a word like 'local-service', not {shown(name)}"
+    yield from _former_verbs(f"tool {name}", tool)
     yield from _other_api(f"tool {name}", tool.api, SERVED, API)
     for attribute, kind in {"title": str, "here": bool, "place": int, "by_options": bool,
                             "shell": bool}.items():  # fmt: skip
@@ -90,6 +91,12 @@ def _faults_of_tool(tool: Any) -> Iterator[str]:
     if problem := _called(tool, called):
         yield f"{problem}; a tool is made anew for each verb, and keeps nothing"
     yield from _unreachable(tool)
+
+
+def _former_verbs(who: str, tool: type) -> Iterator[str]:
+    found = [f"{verb} became {FORMER[verb]}" for verb in FORMER if verb in dict(_own(tool))]
+    if found:
+        yield f"{who} is made for interface 1, and {API} is served here: {'; '.join(found)} (docs/own-tool.md)"
 
 
 def _wrong_verbs(tool: type, called: str) -> Iterator[str]:

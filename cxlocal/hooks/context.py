@@ -93,7 +93,6 @@ class WorkerContext:
         self.scratch = fields.scratch
         self.environment = fields.environment
         self.artifacts: Mapping[str, Any] = fields.artifacts
-        self.previous = fields.previous
         self.handle = fields.handle
         self.resource = fields.resource
         self.turn = fields.turn

@@ -22,13 +22,11 @@ from cxlocal.hooks.tool import (
     Applied,
     ArtifactRef,
     Created,
-    Deployed,
     Done,
     EnvironmentRef,
     Holdings,
     Observed,
     Previewed,
-    Previous,
     Published,
     Tool,
     Withdrawn,
@@ -37,15 +35,13 @@ from cxlocal.hooks.tool import (
 if TYPE_CHECKING:
     from cxlocal.hooks.sink import Sink
 
-Result = Done | Deployed | Observed
+Result = Done | Observed
 
-RESULTS: Mapping[str, type[Done | Deployed | Observed]] = {
+RESULTS: Mapping[str, type[Done | Observed]] = {
     "publish": Published,
     "preview": Previewed,
     "apply": Applied,
     "create": Created,
-    "deploy": Deployed,
-    "undo": Deployed,
     "observe": Observed,
     "ask": Holdings,
     "withdraw": Withdrawn,
@@ -68,7 +64,6 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True):
     deliverable: str = ""
     environment: EnvironmentRef | None = None
     artifacts: dict[str, ArtifactRef] = {}
-    previous: Previous | None = None
     handle: Any = None
     resource: str = ""
     turn: int = 0

@@ -20,23 +20,29 @@ from cxlocal.hooks.with_table import Options
 from cxlocal.values import Protocol
 
 VERBS = (
-    "build", "test", "publish", "fetch", "provision", "destroy", "preview", "apply", "create", "health",
-    "rotate", "drain", "remove", "deploy", "undo", "observe", "probe", "ask", "withdraw",
+    "build", "test", "publish", "fetch", "provision", "destroy", "preview", "apply", "create", "rotate",
+    "drain", "remove", "observe", "probe", "ask", "withdraw",
 )  # fmt: skip
 """Every verb a tool may have. A public method with another name is not a verb."""
 
 ASKED = (
     "build", "test", "publish", "provision", "destroy", "preview", "apply", "create", "remove", "rotate",
-    "drain", "deploy", "undo", "observe", "ask", "fetch", "withdraw",
+    "drain", "observe", "ask", "fetch", "withdraw",
 )  # fmt: skip
 """Those that somebody asks for; the others are reserved."""
 
 API = 2
 """The version of this interface."""
 
-SERVED = (1, API)
-"""The versions that are served; a tool that names another one is refused by name. 2 adds the verbs of
-components and takes nothing away."""
+SERVED = (API,)
+"""The versions that are served; a tool that names another one is refused by name."""
+
+FORMER = {
+    "deploy": "'create' and 'remove', or 'apply' for what rotates by itself",
+    "undo": "nothing: going back deploys the older version",
+    "health": "nothing: the core asks instances, or 'create' does before it returns",
+}
+"""Verbs of interface 1, and what stands in their place."""
 
 
 class Produced(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,15 +140,6 @@ class ToolFailure(Exception):
         """``trouble``: as ``Held.trouble``, where a target did not take something."""
         super().__init__(reason)
         self.done = Done(details={"trouble": trouble}) if trouble else done
-
-
-class Deployed(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of ``deploy`` and ``undo``: what runs now, and how to reach it."""
-
-    service: str
-    uri: str = ""
-    details: dict[str, Any] = {}
-    tool_version: str = ""
 
 
 class Applied(Done, frozen=True, kw_only=True):
@@ -248,14 +245,6 @@ class EnvironmentRef(msgspec.Struct, frozen=True, kw_only=True):
     things: of what serves, else the newest; that of its own stage a verb finds as ``ctx.handle``."""
 
 
-class Previous(msgspec.Struct, frozen=True, kw_only=True):
-    """What was live in the environment before (deploy, undo)."""
-
-    version: str
-    run: str
-    handle: Any = None
-
-
 class Completed(msgspec.Struct, frozen=True, kw_only=True):
     """How a process started by ``ctx.exec`` ended."""
 
@@ -289,11 +278,8 @@ class Context(Protocol):
     """Where the verb works; None for a stage without one."""
     artifacts: Mapping[str, ArtifactRef]
     """What the stages made that this one waits for, by name."""
-    previous: Previous | None
-    """What was live before."""
     handle: Any
-    """What ``intend`` made durable: for destroy of what is to go; for deploy, undo and observe of what this
-    stage deployed and what is live, on whatever machine that was done, else of the newest that exists."""
+    """What ``intend`` made durable: of what is to go, or of what was made in place."""
     resource: str
     """The id of what this verb makes or takes away, drawn before it is made: label it with that. Empty for
     verbs that make nothing."""
@@ -302,16 +288,17 @@ class Context(Protocol):
     lower one. 0 where no other machine was asked."""
     component: str
     """The component that a verb is for; of ``rotate`` and ``drain`` the one whose instances stand behind the
-    balancer. Empty for stages."""
+    balancer. A deploy stage with a tool of its own is one, too. Empty for other stages."""
     behind: str
-    """The balancer's own name, where ``component`` stands behind it and the balancer is asked."""
+    """The balancer's own name, where ``component`` stands behind it and the balancer is asked. A tool that creates
+    and rotates stands before its own instances: then it is the same."""
     host: str
     """Where an instance is, or is to be, made; empty where the component names no hosts."""
     back: bool
     """The deployment goes back to an older version: ``apply`` says its outputs, and need not undo what a newer
     version changed in place."""
     artifact: ArtifactRef | None
-    """What ``create`` is to run; None where the component has no artifact."""
+    """What ``create`` and ``apply`` are to run; None where the component has no artifact."""
     variables: Mapping[str, str]
     """What the instance is to find in its environment; may hold secrets, so by file or pipe."""
     secret_variables: tuple[str, ...]

@@ -22,7 +22,9 @@ from cxlocal.plan.types import Component, Environment, Plan, Stage, Target
 Find = Callable[[str], type[Tool]]
 Check = Callable[[type[Tool], Mapping[str, Any]], object]
 
-STAGE_VERBS = ("build", "test", "deploy", "publish")
+DEPLOYING = (("create", "remove"), ("apply",))
+"""What a tool that deploys can do: all of one of these; the first of them stands in the plan."""
+STAGE_VERBS = ("build", "test", *(way[0] for way in DEPLOYING), "publish")
 """What a stage can ask of a tool. A stage without ``kind`` asks for the first the tool can do."""
 
 
@@ -49,7 +51,11 @@ def _stage(stage: Stage, find: Find, check: Check, file: str) -> Stage:
     where = Where(file, "stage", stage.name)
     tool = _checked(stage.tool, stage.options, find, check, where)
     can = verbs_of(tool, stage.options)
-    verb = stage.verb or next((one for one in STAGE_VERBS if one in can), "")
+    way = next((one for one in DEPLOYING if set(one) <= set(can)), ("deploy",))
+    if stage.verb:
+        verb = way[0] if stage.kind == "deploy" else stage.verb
+    else:
+        verb = next((one for one in STAGE_VERBS if one in can), "")
     if verb not in can or not verb:
         raise problem(
             where,
@@ -59,11 +65,12 @@ def _stage(stage: Stage, find: Find, check: Check, file: str) -> Stage:
             key="kind",
             name="no-such-verb",
         )
-    if verb == "deploy" and not stage.environment:
+    deploys = verb in (one[0] for one in DEPLOYING)
+    if deploys and not stage.environment:
         raise problem(
             where, "a deploy needs an environment", hint='add environment = "…"', key="environment"
         )
-    return msgspec.structs.replace(stage, kind=verb, verb=verb)
+    return msgspec.structs.replace(stage, kind="deploy" if deploys else verb, verb=verb)
 
 
 def _environment(one: Environment, find: Find, check: Check, file: str) -> Environment:
@@ -156,13 +163,22 @@ def _refuse_in_shell(tool: type[Tool], options: Mapping[str, Any]) -> None:
     for name, value in options.items() if tool.shell else ():
         used = used_in(value) if isinstance(value, str) else ""
         if used:
-            kind, _, rest = used.partition(".")
             raise ConfigError(
                 f"with.{name}: a command for the shell holds {{{used}}}",
                 why="no value may turn into shell code",
-                hint="let the command read the variable instead"
-                + (f": $CXLOCAL_ARTIFACT_{variable_part(rest.rpartition('.')[0])}" if kind == "artifact"
-                   else " (CXLOCAL_VERSION, CXLOCAL_RUN, CXLOCAL_REVISION, those of pass_env)")
-                + "; or write the command as a list",
+                hint=f'let it read the variable instead, "${_variable_of(used)}", or write the command as a'
+                " list",
                 name="placeholder-in-command",
-            )  # fmt: skip
+            )
+
+
+def _variable_of(placeholder: str) -> str:
+    """The variable that says the same."""
+    kind, _, rest = placeholder.partition(".")
+    if kind == "env":
+        return rest
+    if kind == "artifact":
+        name, _, facet = rest.rpartition(".")
+        end = "" if facet == "path" else f"_{facet.upper()}"
+        return f"CXLOCAL_ARTIFACT_{variable_part(name)}{end}"
+    return "_".join(["CXLOCAL", *(variable_part(part) for part in placeholder.split(".", 2))])

@@ -18,14 +18,44 @@ from cxlocal.config import types as config
 from cxlocal.config.problems import Where, problem, suggestion
 from cxlocal.plan import types as plan
 from cxlocal.plan.graph import before, order, refuse_cycle
-from cxlocal.plan.placeholders import check_options
+from cxlocal.plan.placeholders import check_options, used_artifacts
 from cxlocal.text import parse_duration
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
 def components_in(found: plan.Plan, environment: str) -> tuple[plan.Component, ...]:
-    """The components as one environment has them, each after those it needs."""
+    """The components as one environment has them, each after those it needs: those of the file, or one for each
+    stage that deploys there with a tool of its own."""
+    own = tuple(one for one in found.stages_in(environment) if one.rotates and one.tool)
+    return tuple(implied(found, one) for one in own) or _differing(found, environment)
+
+
+def components_of(found: plan.Plan, stage: plan.Stage) -> tuple[plan.Component, ...]:
+    """Those that one stage deploys."""
+    return (implied(found, stage),) if stage.tool else components_in(found, stage.environment)
+
+
+def implied(found: plan.Plan, stage: plan.Stage) -> plan.Component:
+    """The component that a deploy stage with a tool of its own is short for: replaced where the tool creates
+    instances, else changed in place."""
+    return plan.Component(
+        name=found.service_of(stage), tool=stage.tool, options=stage.options,
+        mutable=stage.verb == "apply", artifact=_runs(stage), secrets=stage.secrets,
+        pass_env=stage.pass_env, timeout_seconds=stage.timeout_seconds,
+    )  # fmt: skip
+
+
+def _runs(stage: plan.Stage) -> str:
+    """The artifact that a stage deploys: the one its options name, else the only one it sees."""
+    named = [*used_artifacts(stage.options), stage.options.get("artifact")]
+    return next(
+        (one for one in named if one in stage.artifacts),
+        stage.artifacts[0] if len(stage.artifacts) == 1 else "",
+    )
+
+
+def _differing(found: plan.Plan, environment: str) -> tuple[plan.Component, ...]:
     components = found.shared_components
     differences = found.environment(environment).components
     if differences is UNSET:

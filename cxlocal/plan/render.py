@@ -44,7 +44,7 @@ def what_runs(stage: Stage) -> str:
     if stage.by_components:
         return "components"
     if stage.tool:
-        return f"{stage.tool} ({stage.verb})" if stage.verb else stage.tool
+        return f"{stage.tool} ({stage.kind})" if stage.verb else stage.tool
     if isinstance(stage.command, str):
         lines = stage.command.strip().splitlines()
         return lines[0] + (" …" if len(lines) > 1 else "")

@@ -119,7 +119,12 @@ class Stage(Part, frozen=True, kw_only=True):
     @property
     def by_components(self) -> bool:
         """It deploys the components of its environment; it has no command and no tool of its own."""
-        return self.kind == "deploy" and self.command is None and not self.tool
+        return self.rotates and not self.tool
+
+    @property
+    def rotates(self) -> bool:
+        """It deploys components: those of its environment, or the one that its own tool makes of it."""
+        return self.kind == "deploy" and self.command is None
 
 
 class Promotion(Part, frozen=True, kw_only=True):
@@ -336,6 +341,16 @@ class Plan(Part, frozen=True, kw_only=True):
     def stages_in(self, environment: str) -> tuple[Stage, ...]:
         """The stages that work in an environment, in the order of the file."""
         return tuple(stage for stage in self.stages if stage.environment == environment)
+
+    def beside(self, stage: Stage) -> frozenset[str]:
+        """The other stages that deploy into the environment of ``stage``."""
+        there = [one.name for one in self.stages_in(stage.environment) if one.kind == "deploy"]
+        return frozenset(there) - {stage.name}
+
+    def service_of(self, stage: Stage) -> str:
+        """What a deploy stage with a command or a tool of its own deploys is named after the deliverable, or
+        after the stage where several deploy there."""
+        return stage.name if self.beside(stage) else self.deliverable
 
     def publishing(self, target: str) -> Stage:
         """The stage that publishes to a target; where none does, one that could, outside of a run."""

@@ -32,11 +32,6 @@ SORT_KEYS = """
 SELECT run, max(sort_key) AS sort_key FROM version
 WHERE run IN (SELECT value FROM json_each(?)) AND used_at IS NOT NULL GROUP BY run
 """
-SERVICE_OF_STAGE = """
-SELECT d.service FROM deployment d JOIN stage_run s ON s.id = d.stage_run
-WHERE d.deliverable = ? AND d.instance = ? AND s.stage = ? AND d.service IS NOT NULL
-ORDER BY d.deployed_at DESC LIMIT 1
-"""
 NOT_ENDED = """
 SELECT u.run, s.stage, s.attempt, s.started_at FROM deployments_unfinished u
 JOIN stage_run s ON s.id = u.stage_run AND s.outcome IS NULL
@@ -220,7 +215,7 @@ def begin(
     from cxlocal.events import places
     from cxlocal.runner.placements import environment_created_draft, is_known, unfinished
 
-    beside = {one.name for one in _deploying(record.plan, place)} - {stage.name}
+    beside = record.plan.beside(stage)
     before = [row for row in unfinished(record, place.name) if row["stage"] not in beside]
     stage_run = record.ref.stage_run(stage.name, attempt)
     tried = _attempt(record, place, stage, stage_run, way)._replace(turn=turn)
@@ -242,7 +237,7 @@ def _attempt(
     return places.Attempt(
         deployment=mark_id(record.journal.ids.uuid(), record.ref.deliverable),
         kind="rollback" if way.back else "deploy",
-        service=_service(record, place, stage),
+        service=record.plan.service_of(stage),
         environment=place.name,
         instance=place.name,
         version=record.version,
@@ -252,28 +247,3 @@ def _attempt(
         reason=way.reason,
         watched=way.watched,
     )
-
-
-def _deploying(plan: Plan, place: Environment) -> list[Stage]:
-    return [one for one in plan.stages_in(place.name) if one.kind == "deploy"]
-
-
-def service_of_command(plan: Plan, place: Environment, stage: Stage) -> str:
-    """What a plain command deploys is named after the deliverable, or after its stage where several
-    deploy there."""
-    return plan.deliverable if len(_deploying(plan, place)) == 1 else stage.name
-
-
-def _service(record: RunRecord, place: Environment, stage: Stage) -> str:
-    """The service as far as is known: a tool says its name only when it has deployed."""
-    if stage.tool:
-        key = (record.ref.deliverable, place.name, stage.name)
-        row = record.journal.one(SERVICE_OF_STAGE, key)
-        if row is not None:
-            return str(row["service"])
-        from cxlocal.runner.placements import live
-
-        alone = {one["service"] for one in live(record, place.name)}
-        if len(alone) == 1 and len(_deploying(record.plan, place)) == 1:
-            return str(alone.pop())
-    return service_of_command(record.plan, place, stage)

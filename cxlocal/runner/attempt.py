@@ -173,7 +173,7 @@ def words_of(problem: CxError | OSError) -> str:
 def work_on(at: At, folder: Path) -> Generator[Launch, End, Worked]:
     """Let the tool or the command of a stage do its work in ``folder``."""
     work, stage = at.work, at.stage
-    if stage.by_components:
+    if stage.rotates:
         from cxlocal.runner.component_deployment import Deployment
         from cxlocal.runner.site import Site
 
@@ -182,15 +182,12 @@ def work_on(at: At, folder: Path) -> Generator[Launch, End, Worked]:
     if not stage.tool:
         return (yield from _command(at, folder))
     from cxlocal.hooks.tool import Published
-    from cxlocal.runner.deployment import deploy
     from cxlocal.runner.products import published_drafts
     from cxlocal.runner.publication import publish
     from cxlocal.runner.tool_stage import as_worked, ask, open_tool
 
     scratch = work.workspace.scratch(stage.name, at.attempt)
     tool = open_tool(work, stage, at.attempt, folder, scratch, at.log, at.variables)
-    if stage.verb in ("deploy", "undo"):
-        return (yield from deploy(tool))
     if stage.publishes_to:
         return (yield from publish(tool))
     found, end = yield from ask(tool, stage.verb)

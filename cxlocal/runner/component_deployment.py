@@ -22,6 +22,7 @@ from cxlocal.runner.component_look import SERVING_SECONDS, Halt, Looked, Lookout
 from cxlocal.runner.component_preview import preview, standing
 from cxlocal.runner.component_rotation import Rotation, Stands
 from cxlocal.runner.component_way_back import WayBack
+from cxlocal.runner.fetching import fetch_missing
 from cxlocal.runner.payer import words_of
 from cxlocal.runner.resources import Made, record_gone
 from cxlocal.runner.site import Site
@@ -67,7 +68,7 @@ class Deployment:
             outcome, reason = halt.outcome, halt.reason
         return Worked(
             outcome, reason, started_ms, clock.now_ms(), details=self.details,
-            seconds=clock.monotonic() - started, refused=refused,
+            seconds=clock.monotonic() - started, refused=refused, tool_version=self.site.tool_version,
         )  # fmt: skip
 
     # before anything is changed
@@ -89,7 +90,8 @@ class Deployment:
         if self._former and names and site.work.back:
             site.work.voice.note(f"what was changed in place stays as it is: {names}")
         if not self._former:
-            for one in self.replaced:
+            yield from fetch_missing(site.work)
+            for one in site.components:
                 site.artifact(one)
         if not site.work.back and not site.work.repair:
             refuse_departed(site)
@@ -125,7 +127,7 @@ class Deployment:
     def _change(self) -> Generator[Launch, End, tuple[Outcome, str]]:
         site = self.site
         if self.lasting:
-            services = [one.name for one in self.replaced] or [site.work.plan.deliverable]
+            services = [one.name for one in self.replaced] or [site.service]
             begin(
                 site.work.record, site.stage, site.attempt, site.work.way_of(site.stage),
                 service=services[0], turn=site.turn,
@@ -254,7 +256,9 @@ class Deployment:
                     verb=recorded.PROVISION,
                 )  # fmt: skip
 
-        found = yield from site.ask(component, "apply", on_intend=keep, **made)
+        found = yield from site.ask(
+            component, "apply", on_intend=keep, artifact=site.artifact(component), **made
+        )
         if found.outcome == Outcome.SUCCESS:
             assert isinstance(found.result, Applied)
             site.hear(component, found.result.outputs, found.secrets)
@@ -310,7 +314,7 @@ class Deployment:
         after = {one.component.name: list(one.fresh) for one in self.rotations}
         before = [made for one in self.rotations for made in one.stands.serving]
         recorded.record_cutover(
-            site, after or {site.work.plan.deliverable: []}, before, first=self._id, uri=self.uri
+            site, after or {site.service: []}, before, first=self._id, uri=self.uri
         )
         for one in self.rotations:
             one.served = True
@@ -320,16 +324,19 @@ class Deployment:
     def _where(self) -> str:
         """Where the environment answers: as its balancer says, or the plan, or its only instance."""
         for one in self.rotations:
-            said = self.site.said.get(one.component.behind, {}).get("url", "")
+            said = one.uri or self.site.said.get(one.component.behind, {}).get("url", "")
             if said:
                 return said
         if self._former:
             return self.site.work.uri_of(self.site.environment)
+        if not self.rotations:
+            said = self.site.said.get(self.site.service, {}).get("url", "")
+            return said or self.site.environment.uri
         if self.site.environment.uri or len(self.rotations) != 1:
             return self.site.environment.uri
         [rotation] = self.rotations
         addresses = [rotation.addresses.get(one, "") for one in rotation.fresh]
-        if rotation.component.behind or len(addresses) != 1 or not addresses[0]:
+        if rotation.balancer or len(addresses) != 1 or not addresses[0]:
             return ""
         return addresses[0] if "://" in addresses[0] else f"http://{addresses[0]}"
 

@@ -12,6 +12,7 @@ from cxlocal.hooks.tool import Observed
 from cxlocal.plan.types import Component
 from cxlocal.processes.child import End
 from cxlocal.runner import component_record as recorded
+from cxlocal.runner.deployment import known_of, note_observed
 from cxlocal.runner.resources import Made
 from cxlocal.runner.site import Site
 from cxlocal.runner.work import Launch
@@ -61,12 +62,23 @@ class Lookout:
                 there[one.name] = frozenset(each.id for each in seen.resources)
                 versions = {each.id: each.version for each in seen.resources}
                 returned += self._compare(one, there[one.name], known, versions)
-            balancer = site.component(one.behind) if one.behind else None
+            balancer = site.balancer(one)
             if balancer is not None and site.can(balancer, "observe"):
                 seen_there = yield from self.observe(balancer, behind=one, needed=not first)
                 if seen_there is not None:
                     balancers[one.name] = seen_there
+        yield from self._look_at_own()
         return Looked(balancers, tuple(returned), there)
+
+    def _look_at_own(self) -> Generator[Launch, End, None]:
+        """What a tool that rotates by itself says of a lasting environment where its stage has deployed."""
+        site = self.site
+        [one, *_] = site.components
+        if not site.stage.tool or not one.mutable or not site.can(one, "observe"):
+            return
+        if known := known_of(site.work.record, site.instance, site.stage):
+            seen = yield from self.observe(one)
+            note_observed(site.work, site.environment, known, seen, "")
 
     def observe(
         self, component: Component, *, behind: Component | None = None, needed: bool = True
@@ -74,7 +86,8 @@ class Lookout:
         told: dict[str, Any] = (
             {} if behind is None else {"component": behind.name, "behind": component.name}
         )
-        told["handle"] = recorded.handle_of(self.site, component)
+        if one := recorded.standing_of(self.site, component):
+            told |= {"handle": one.handle, **({} if behind else {"resource": one.id})}
         found = yield from self.site.ask(component, "observe", **told)
         if isinstance(found.result, Observed):
             return found.result
@@ -192,35 +205,41 @@ class Lookout:
         return found
 
 
-def what_serves(site: Site) -> Generator[Launch, End, Observed | None]:
+def what_serves(site: Site) -> Generator[Launch, End, tuple[Observed | None, str]]:
     """What an environment says it runs: the versions of the instances that get traffic, or that the record has as
-    serving, and of those that no record knows. None where no component can be asked."""
+    serving, and of those that no record knows; or why that cannot be said."""
     known = recorded.of_components(site)
     idle = {one.id for one in known if not one.serves}
     versions: set[str] = set()
     instances: dict[str, dict[str, str]] = {}
-    asked = False
+    uri, well = "", set[bool | None]()
     for one in site.components:
-        if one.mutable or not site.can(one, "observe"):
+        if (one.mutable and not site.stage.tool) or not site.can(one, "observe"):
             continue
-        found = yield from site.ask(one, "observe")
+        stands = recorded.standing_of(site, one)
+        told = {} if stands is None else {"resource": stands.id, "handle": stands.handle}
+        found = yield from site.ask(one, "observe", **told)
         if not isinstance(found.result, Observed):
-            return None
-        asked = True
+            return None, found.reason or str(found.outcome)
+        if one.mutable:
+            return found.result, ""
         there = {each.id: each.version for each in found.result.resources}
         weights = (yield from _weights(site, one)) or {}
-        versions |= {there[each] for each in there if each not in idle or weights.get(each)}
+        serving = {each for each in there if each not in idle or weights.get(each)}
+        versions |= {there[each] for each in serving}
+        well |= {each.healthy for each in found.result.resources if each.id in serving}
+        uri = found.result.uri or uri
         instances[one.name] = there
-    return (
-        Observed(version=", ".join(sorted(versions)), details={"instances": instances})
-        if asked
-        else None
-    )
+    if not instances:
+        return None, "no tool of a component can tell"
+    healthy = all(well) if well and None not in well else None
+    said = {"instances": instances}
+    return Observed(version=", ".join(sorted(versions)), healthy=healthy, uri=uri, details=said), ""
 
 
 def _weights(site: Site, component: Component) -> Generator[Launch, End, dict[str, int]]:
     """What the balancer gives each instance; empty where it cannot be asked."""
-    balancer = site.component(component.behind) if component.behind else None
+    balancer = site.balancer(component)
     if balancer is None or not site.can(balancer, "observe"):
         return {}
     found = yield from site.ask(

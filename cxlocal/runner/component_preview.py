@@ -55,7 +55,8 @@ def preview(site: Site) -> Generator[Launch, End, list[Foreseen]]:
     for one in site.components:
         if not one.mutable or not site.can(one, "preview"):
             continue
-        said = yield from site.ask(one, "preview", **standing(site, one.name))
+        artifact = site.artifact(one)
+        said = yield from site.ask(one, "preview", artifact=artifact, **standing(site, one.name))
         place = site.environment.name
         if isinstance(said.result, Previewed):
             result = said.result

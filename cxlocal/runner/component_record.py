@@ -13,7 +13,8 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.whereabouts import machine_mark
 from cxlocal.plan.components import differences_of, spec_sha256
 from cxlocal.plan.types import Component
-from cxlocal.runner.placements import deployed_drafts, live
+from cxlocal.runner.deployment import known_of
+from cxlocal.runner.placements import deployed_drafts
 from cxlocal.runner.resources import Made, expires_of, standing_in
 from cxlocal.runner.site import Site
 
@@ -34,7 +35,7 @@ SELECT id FROM resource WHERE id IN (SELECT value FROM json_each(?)) AND gone_at
 def of_components(site: Site) -> list[Made]:
     """What exists of components there, as far as is known; what serves and what is newest first."""
     found = standing_in(site.work.record.journal, site.work.plan.deliverable, site.instance)
-    return [one for one in found if one.is_component]
+    return [one for one in found if one.is_component and one.stage not in site.beside]
 
 
 def standing_of(site: Site, component: Component) -> Made | None:
@@ -96,6 +97,8 @@ def note_made(
     intent = _intent(site, component, resource, host, verb, deployment)
     record = site.work.record
     record.record(run_intended(record.ref, intent._replace(handle=handle, address=address)))
+    if not address:
+        site.work.send_first()
 
 
 def adopt(
@@ -121,7 +124,8 @@ def _intent(
     site: Site, component: Component, resource: str, host: str, verb: str, deployment: str
 ) -> Intent:
     plan, place = site.work.plan, site.environment
-    shared = next(one for one in plan.shared_components if one.name == component.name)
+    of_file = () if site.stage.tool else plan.shared_components
+    shared = {one.name: one for one in of_file}
     return Intent(
         resource=resource,
         component=component.name,
@@ -139,7 +143,8 @@ def _intent(
         expires_seconds=expires_of(place),
         host=host,
         version=site.work.record.version,
-        spec_sha256=spec_sha256(shared),
+        # A stage with a tool of its own is written for one environment: nothing of it is shared.
+        spec_sha256=spec_sha256(shared[component.name]) if shared else "",
         differences=differences_of(plan, place.name, component.name),
         keep_seconds=component.keep_old_seconds,
         turn=site.turn,
@@ -157,7 +162,9 @@ def record_cutover(
     drafts: list[Draft] = []
     turned: list[Turned] = []
     leaving = [
-        row["deployment"] for row in live(record, site.instance) if row["service"] not in after
+        row["deployment"]
+        for row in known_of(record, site.instance, site.stage)
+        if row["service"] not in after
     ]
     for name, resources in after.items():
         artifact = known[name].artifact if name in known else ""

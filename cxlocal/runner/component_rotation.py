@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping, Sequence
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import Refused
-from cxlocal.hooks.tool import Created, Observed
+from cxlocal.hooks.tool import Created, Done, Observed
 from cxlocal.plan.components import may_go_without
 from cxlocal.plan.placeholders import resolve_options
 from cxlocal.plan.rotation import (
@@ -61,7 +61,7 @@ class Rotation:
         """``known``: the greatest turn that the record knows beside ours. ``back_to``: instances that ran before
         and are to serve again, instead of new ones."""
         self.site, self.component, self.stands = site, component, stands
-        self.balancer = site.component(component.behind) if component.behind else None
+        self.balancer = site.balancer(component)
         self.problem = ""
         """Why it is not to come to its cutover."""
         self.undrained: list[str] = []
@@ -96,6 +96,8 @@ class Rotation:
         """Whether the environment is well with them; None: it is still to be asked."""
         self.returned = False
         """The old ones serve again, by the record."""
+        self.uri = ""
+        """Where its balancer said that it answers."""
 
     def see(self, found: Observed | None) -> None:
         """What the balancer shows; None where it cannot be asked, so its weights are set anew."""
@@ -188,7 +190,7 @@ class Rotation:
 
     def _stopped(self) -> Refused:
         return Refused(
-            f"another turn stands at {self.component.behind}",
+            f"another turn stands at {self.balancer.name if self.balancer else self.component.name}",
             why=f"turn {self._fence} was written there, and nothing here knows of it: somebody changed"
             f" {self.site.environment.name} whose record is not here",
             hint="cxlocal sync brings its record; if that machine is gone: cxlocal env repair"
@@ -236,6 +238,8 @@ class Rotation:
         )  # fmt: skip
         if found.outcome != Outcome.SUCCESS:
             self.problem = self._go_without(host, found.reason or str(found.outcome))
+            if self.problem:
+                self._running.add(resource)  # in part, maybe: it is taken away by its id
             return
         assert isinstance(found.result, Created)
         self._running.add(resource)
@@ -284,6 +288,8 @@ class Rotation:
                         name="not-turned",
                     )  # fmt: skip
                 return
+            if isinstance(found.result, Done):
+                self.uri = str(found.result.details.get("uri", "")) or self.uri
         self._weights = dict(weights)
         self._busy |= set(weights)
         self._fence = max(self._fence, self._wanted.turn)

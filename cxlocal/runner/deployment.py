@@ -1,105 +1,31 @@
-"""Deployments: ask the environment what it runs, deploy or undo, say what runs now.
-
-A run does this at its deploy stages; ``cxlocal deploy`` and ``cxlocal rollback`` do the same for a
-version that was built before (``cxlocal.runner.redeploy``).
-"""
+"""What is live by a stage, what an environment says of itself, and what a plain command deployed."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from cxlocal.domain import Outcome
 from cxlocal.events.document import Draft
 from cxlocal.events.runs import run_observed
-from cxlocal.hooks.tool import ArtifactRef, Deployed, Observed, Previous, verbs_of
+from cxlocal.hooks.tool import ArtifactRef, Observed
 from cxlocal.plan.placeholders import used_artifacts
 from cxlocal.plan.types import Environment, Stage
-from cxlocal.processes.child import End
-from cxlocal.runner.admission import Way, begin, service_of_command
+from cxlocal.runner.admission import Way
 from cxlocal.runner.placements import deployed_drafts, instance_of, live, unfinished
 from cxlocal.runner.record import RunRecord
-from cxlocal.runner.resources import cutover_drafts, handle_of
-from cxlocal.runner.tool_stage import ToolStage, as_worked, ask
-from cxlocal.runner.work import Launch, Work, Worked
-
-
-def deploy(at: ToolStage) -> Generator[Launch, End, Worked]:
-    """Observe what runs there (where the tool can), then deploy with what ran before.
-
-    A stage whose verb is ``undo`` lets the tool put back what it had before.
-    """
-    work, stage = at.work, at.stage
-    environment = work.plan.environment(stage.environment)
-    instance = instance_of(work.record, environment)
-    known = known_of(work.record, instance, stage)
-    serving = known[-1]["deployment"] if known else ""
-    handle = handle_of(work.record.journal, work.plan.deliverable, instance, stage, serving)
-    if environment.lifetime == "lasting" and "observe" in verbs_of(at.tool, at.options):
-        found, end = yield from ask(at, "observe", handle=handle)
-        if found.outcome == Outcome.CANCEL:
-            return as_worked(found, end)
-        note_observed(work, environment, known, found.result, found.reason)
-    previous = None
-    if known:
-        last = known[-1]
-        previous = Previous(version=last["version"], run=last["version_run"], handle=handle)
-    begin(work.record, stage, at.attempt, work.way_of(stage))
-    found, end = yield from ask(at, stage.verb, previous=previous, handle=handle)
-    worked = as_worked(found, end)
-    if isinstance(found.result, Deployed):
-        elsewhere = _undone_to_another(at, found.result)
-        if elsewhere:
-            return worked._replace(outcome=Outcome.ERROR, reason=elsewhere)
-        work.check_turn(stage)
-        if found.result.uri:
-            work.uris[environment.name] = found.result.uri
-        drafts = deployed_drafts(
-            work.record,
-            environment,
-            service=found.result.service,
-            artifact=deployed_artifact(work.seen_by(stage), stage),
-            uri=found.result.uri,
-            stage_run=at.stage_run,
-            actor=work.record.actor,
-            kind=work.deployment_kind,
-            reason=work.deployment_reason,
-            details=found.result.details,
-        )
-        deployment = str(drafts[-1].id)
-        drafts += cutover_drafts(
-            work.record, instance, stage, at.tool, stage_run=at.stage_run, deployment=deployment
-        )
-        worked = worked._replace(drafts=tuple(drafts))
-    return worked
+from cxlocal.runner.work import Work
 
 
 def known_of(record: RunRecord, instance: str, stage: Stage) -> list[dict[str, Any]]:
-    """What is live in an environment by the stage ``stage``, the newest last. Where no other stage of the
-    plan deploys there, whatever is live is its."""
-    rows = live(record, instance)
-    beside = [
-        one
-        for one in record.plan.stages_in(stage.environment)
-        if one.kind == "deploy" and one.name != stage.name
-    ]
+    """What is live in an environment, the newest last, without what stages beside ``stage`` deploy."""
+    beside = record.plan.beside(stage)
     if not beside:
-        return rows
-    made = "SELECT 1 FROM deployment d JOIN stage_run s ON s.id = d.stage_run WHERE d.id = ? AND s.stage = ?"
+        return live(record, instance)
+    made = "SELECT s.stage FROM deployment d JOIN stage_run s ON s.id = d.stage_run WHERE d.id = ?"
     return [
-        row for row in rows if record.journal.one(made, (row["deployment"], stage.name)) is not None
-    ]
-
-
-def _undone_to_another(at: ToolStage, result: Deployed) -> str:
-    """Why an undo did not come to the version it was meant to; empty when it did, or does not say."""
-    said = str(result.details.get("version", ""))
-    if at.stage.verb != "undo" or not said or said == at.work.record.version:
-        return ""
-    return (
-        f"the tool went back to {said}, and {at.work.record.version} was meant;"
-        f" 'cxlocal deploy' puts a version there by its bytes"
-    )
+        row for row in live(record, instance)
+        if (by := record.journal.one(made, (row["deployment"],))) is None or by["stage"] not in beside
+    ]  # fmt: skip
 
 
 def deployed_artifact(seen: Mapping[str, ArtifactRef], stage: Stage) -> ArtifactRef | None:
@@ -171,7 +97,7 @@ def told_deployed(
     return deployed_drafts(
         record,
         environment,
-        service=service_of_command(record.plan, environment, stage),
+        service=record.plan.service_of(stage),
         artifact=deployed_artifact(seen, stage),
         uri=uri,
         stage_run=record.ref.stage_run(stage.name, attempt),

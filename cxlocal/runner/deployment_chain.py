@@ -60,8 +60,6 @@ class Goal(NamedTuple):
 
     version: str
     version_run: str
-    undo: bool = False
-    """The tool may put back what it had: it remembers one version, and that is this one."""
 
 
 def goal_of(services: Sequence[Service]) -> Goal | None:
@@ -81,7 +79,7 @@ def goal_of(services: Sequence[Service]) -> Goal | None:
         for chain in chains:
             before = version_before(chain)
             if before is not None:
-                return Goal(before.version, before.version_run, chain[0].kind != "rolledback")
+                return Goal(before.version, before.version_run)
         return None
     everywhere = [{one.version_run for one in chain} for chain in chains]
     failed = {

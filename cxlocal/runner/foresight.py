@@ -14,6 +14,7 @@ from cxlocal.events.belonging import mark_id
 from cxlocal.events.runs import RunRef, run_uri
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.plan.components import components_of
 from cxlocal.plan.types import Plan, Stage
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.supervisor import Supervisor
@@ -80,6 +81,6 @@ def foresee(
 
 
 def _previews(plan: Plan, stage: Stage) -> bool:
-    if not stage.by_components or plan.environment(stage.environment).lifetime != "lasting":
+    if not stage.rotates or plan.environment(stage.environment).lifetime != "lasting":
         return False
-    return any(one.mutable for one in plan.shared_components)
+    return any(one.mutable for one in components_of(plan, stage))

@@ -20,10 +20,8 @@ from cxlocal.runner.nesting import handed_on
 from cxlocal.runner.placements import instance_of
 from cxlocal.runner.products import artifacts
 from cxlocal.runner.record import RunRecord
-from cxlocal.runner.resources import handle_of
 from cxlocal.runner.site import Site
 from cxlocal.runner.source import Machine, Source, find_secrets, load_own_plugins
-from cxlocal.runner.tool_stage import ask, open_tool
 from cxlocal.runner.work import Work, environment_folder
 from cxlocal.runner.workspace import Workspace
 from cxlocal.values import NamedTuple
@@ -71,18 +69,8 @@ def observe(machine: Machine, source: Source, record: RunRecord, environment: st
     log = StageLog.create(work.log_folder, f"observe-{environment}", masker=work.masker)
     try:
         with Supervisor(machine.clock) as supervisor:
-            if stage.by_components:
-                site = Site(work, stage, 1, scratch, log, {})
-                result, reason = (
-                    drive(what_serves(site), supervisor),
-                    "no tool of a component can tell",
-                )
-            else:
-                at = open_tool(work, stage, 1, scratch, scratch, log, {})
-                serving = known[-1]["deployment"] if known else ""
-                handle = handle_of(record.journal, record.ref.deliverable, instance, stage, serving)
-                found, _ = drive(ask(at, "observe", handle=handle), supervisor)
-                result, reason = found.result, found.reason
+            site = Site(work, stage, 1, scratch, log, {})
+            result, reason = drive(what_serves(site), supervisor)
         agrees = note_observed(work, place, known, result, reason)
     finally:
         log.close()

@@ -383,16 +383,16 @@ def make_work(
     load_own_plugins(machine, source, workspace.project)
     work = Work(
         record=record, manager=source.manager, workspace=workspace,
-        environ=handed_on(machine, source, record),
-        voice=machine.voice,
+        environ=handed_on(machine, source, record), voice=machine.voice,
         secrets=find_secrets(machine, source, record.plan, frozenset(stages), targets=targets),
         readers=find_readers(source.manager, record.plan), run_named=run_named, again=again,
     )  # fmt: skip
     try:
         work.artifacts = artifacts(record)
     except CxError:
-        if needs_bytes:
-            raise
+        from cxlocal.runner.fetching import bring_back  # only where bytes are missing
+
+        bring_back(machine, source, work, needed=needs_bytes)
     work.succeeded = record.succeeded()
     work.first_attempt = {
         name: max(one.attempt for one in attempts) + 1

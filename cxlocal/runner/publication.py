@@ -6,7 +6,6 @@ A run does this at its stages with a ``target``; ``cxlocal publish`` does the sa
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
@@ -19,9 +18,8 @@ from cxlocal.events.publications import (
     publication_begun,
     publication_found,
 )
-from cxlocal.hooks.tool import ArtifactRef, Done, Held, Holdings, Published, verbs_of
+from cxlocal.hooks.tool import ArtifactRef, Held, Holdings, Published, verbs_of
 from cxlocal.hooks.tool_worker import ToolOutcome
-from cxlocal.journal.blobs import keep_file
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan import publication as rule
 from cxlocal.processes.child import End
@@ -127,19 +125,6 @@ def check(at: ToolStage) -> Generator[Launch, End, Seen]:
     if ledger.row or seen.state not in (rule.ABSENT, rule.NOT_KNOWN):
         _record(at, seen, "", "")
     return seen
-
-
-def fetch(at: ToolStage, names: Sequence[str]) -> Generator[Launch, End, None]:
-    """Have the bytes of artifacts that are not here, from a target that holds them. What it gives is believed
-    by its digest alone."""
-    home = at.work.home
-    found, _ = yield from ask(at, "fetch", put=tuple(names))
-    for made in found.result.artifacts if isinstance(found.result, Done) else ():
-        wanted = at.work.artifacts.get(made.name)
-        with made.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if wanted is not None and digest == wanted.sha256:
-            keep_file(home, made.path)
 
 
 def look(at: ToolStage) -> Generator[Launch, End, tuple[Seen, End | None]]:

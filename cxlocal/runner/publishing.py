@@ -32,13 +32,13 @@ from cxlocal.runner.admission import PUBLISHES, admit_to_target
 from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.contact import first_sender, turns_of
 from cxlocal.runner.driver import drive
+from cxlocal.runner.fetching import fetch_missing
 from cxlocal.runner.gates import require
-from cxlocal.runner.needed import lacking
 from cxlocal.runner.nesting import refuse_in_rehearsal
 from cxlocal.runner.noted import of_locked
 from cxlocal.runner.opening import check_out_again, find_run, listen, make_work, refuse_running
 from cxlocal.runner.products import artifacts
-from cxlocal.runner.publication import Ledger, check, fetch, ledger_of, publish
+from cxlocal.runner.publication import Ledger, check, ledger_of, publish
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.signals import Signals
 from cxlocal.runner.source import Machine, Source, open_store
@@ -232,7 +232,7 @@ class _Publisher:
             turns = turns_of(record.journal, self.store, self.source, self.machine.voice.warn, "")
             with Supervisor(self.machine.clock) as supervisor:
                 if self.asked.act == PUBLISH:
-                    self._fetch(work, supervisor)
+                    drive(fetch_missing(work), supervisor, self.signals, notes=work.notes)
                 for name in names:
                     self._one(work, name, turns, supervisor)
                     if self.signals.number:
@@ -243,21 +243,6 @@ class _Publisher:
             record.run, record.ref.deliverable, record.version,
             tuple(self._stand(name) for name in names), tuple(self.problems.values()),
         )  # fmt: skip
-
-    def _fetch(self, work: Work, supervisor: Supervisor) -> None:
-        """What is neither here nor at the store may be at a target that holds it already."""
-        record = self.record
-        for one in record.plan.published_to if lacking(record.journal, record.run) else ():
-            tool = find_tool(self.source.manager, one.tool)
-            names = [made.name for made in lacking(record.journal, record.run)]
-            if names and "fetch" in verbs_of(tool, one.options) and (
-                self._ledger(one.name).row.get("files_there")
-            ):  # fmt: skip
-                self._drive(
-                    _fetching(work, record.plan.publishing(one.name), names), supervisor, work, ""
-                )
-        self.problems.pop("", None)  # Whoever needs the bytes says what is missing.
-        work.artifacts = artifacts(record, check=False)
 
     def _fit(self, work: Work, names: list[str], key: Any) -> None:
         work.artifacts = work.artifacts or artifacts(self.record, check=False)
@@ -400,14 +385,6 @@ def _alone(work: Work, stage: Stage) -> Generator[Launch, End, Outcome]:
     finally:
         log.close()
     return worked.outcome
-
-
-def _fetching(work: Work, stage: Stage, names: list[str]) -> Generator[Launch, End, None]:
-    at, log = _open(work, stage, "fetch")
-    try:
-        yield from fetch(at, names)
-    finally:
-        log.close()
 
 
 def _asking(work: Work, stage: Stage) -> Generator[Launch, End, None]:

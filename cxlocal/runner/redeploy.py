@@ -16,9 +16,6 @@ from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.exchange.standing import require
 from cxlocal.exchange.store import Store
-from cxlocal.hooks.manager import Manager
-from cxlocal.hooks.registered import find_tool
-from cxlocal.hooks.tool import verbs_of
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.types import Stage
@@ -33,7 +30,6 @@ from cxlocal.runner.noted import of_locked
 from cxlocal.runner.opening import check_out_again, find_run, listen, make_work, refuse_running
 from cxlocal.runner.outcomes import outcome_error
 from cxlocal.runner.placements import live
-from cxlocal.runner.products import artifacts
 from cxlocal.runner.promotions import promotions
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.signals import Signals
@@ -61,8 +57,6 @@ class Order(NamedTuple):
     allow_older: bool = False
     back: bool = False
     """It is a rollback."""
-    undo: bool = False
-    """Let the tool put back what it had, if it can."""
     offline: bool = False
     """The store is not to be asked."""
     repair: bool = False
@@ -85,7 +79,6 @@ class Shipped(NamedTuple):
     uri: str
     before: tuple[str, ...]
     """Versions that were live there."""
-    verb: str
 
 
 def ship(machine: Machine, journal: Journal, order: Order) -> Shipped:
@@ -100,9 +93,9 @@ def ship(machine: Machine, journal: Journal, order: Order) -> Shipped:
     source, record = find_run(machine, journal, order.run, runs_stages=True)
     require(journal, record.ref.deliverable, "push")
     stages = deploy_stages(record, order.environment)
-    if order.repair and not all(one.by_components for one in stages):
+    if order.repair and not all(one.by_components or one.verb == "create" for one in stages):
         raise UsageError(
-            f"{order.environment} is not made of components",
+            f"{order.environment} is not made of instances",
             why="only these can be found by their labels",
             hint=f"cxlocal env confirm {quoted(order.environment)} --live VERSION says what is live",
             name="no-components",
@@ -191,11 +184,10 @@ def _ship(
     )
     try:
         names = [stage.name for stage in stages]
-        # An undo needs the tool's handle alone, and instances that still stand need nothing; a deployment
-        # needs the bytes.
-        standing = order.repair or (order.back and all(one.by_components for one in stages))
+        # Instances that still stand need nothing; a deployment needs the bytes.
+        standing = order.repair or (order.back and all(one.rotates for one in stages))
         work = make_work(
-            machine, source, record, workspace, names, needs_bytes=not (order.undo or standing),
+            machine, source, record, workspace, names, needs_bytes=not standing,
             run_named=order.run_named,
             again=again(record, order),
         )  # fmt: skip
@@ -203,19 +195,13 @@ def _ship(
         work.notes_path = of_locked(lock)
         work.doors[order.environment] = door
         work.send_first = first_sender(record.journal, store, source, machine.voice.warn)
-        if order.undo and not can_undo(source.manager, stages):
-            order = order._replace(undo=False)
-            if not standing:
-                work.artifacts = artifacts(record)
         _close_cut_off(record, names)
         work.deployment_reason = work.reason = order.reason
         work.allow_older, work.back, work.anyway = order.allow_older, order.back, order.anyway
         work.repair, work.unobserved = order.repair, order.unobserved
         put_back(work, record.succeeded())
         # Retries are for runs; a person who deploys sees what happens and decides.
-        stages = [
-            replace(stage, retries=0, verb="undo" if order.undo else stage.verb) for stage in stages
-        ]
+        stages = [replace(stage, retries=0) for stage in stages]
         listen(record.journal, source)
         record.record(*record.restricted_drafts(source.manager.left_out))
         before = tuple(row["version"] for row in live(record, order.environment))
@@ -236,7 +222,7 @@ def _ship(
     worst = next((one for one in outcomes.values() if one != Outcome.SUCCESS), Outcome.SUCCESS)
     return Shipped(
         record.run, record.ref.deliverable, record.version, order.environment, worst, outcomes,
-        work.uris.get(order.environment, ""), before, stages[0].verb or "deploy",
+        work.uris.get(order.environment, ""), before,
     )  # fmt: skip
 
 
@@ -278,13 +264,6 @@ def _close_cut_off(record: RunRecord, names: Sequence[str]) -> None:
                 started_ms=parse_utc(row["started_at"]),
                 finished_ms=record.journal.clock.now_ms(), stage_run=row["id"],
             )  # fmt: skip
-
-
-def can_undo(manager: Manager, stages: Sequence[Stage]) -> bool:
-    """Whether every stage has a tool that can undo."""
-    return all(
-        one.tool and "undo" in verbs_of(find_tool(manager, one.tool), one.options) for one in stages
-    )
 
 
 def as_error(shipped: Shipped, show: str) -> CxError | None:

@@ -1,20 +1,18 @@
 """What tools made: said before it is made, known on every machine, and taken away when its time is over.
 
-A tool's handle is made durable before its side effect, as an intent of a resource: one instance of a component
-(the stage that deploys it, or the environment itself). A tool that deploys rotates by itself, so each attempt
-at a stage makes one resource, and what succeeds takes the earlier ones of its component over.
+A tool's handle is made durable before its side effect, as an intent of a resource: one instance of a component,
+or the environment itself.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import UNSET
 
 from cxlocal.events.belonging import mark_id
-from cxlocal.events.document import Draft
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.whereabouts import machine_mark
@@ -22,9 +20,6 @@ from cxlocal.plan.types import Environment, Stage
 from cxlocal.runner.record import RunRecord
 from cxlocal.text import parse_utc
 from cxlocal.values import NamedTuple
-
-if TYPE_CHECKING:
-    from cxlocal.hooks.tool import Tool
 
 # sql: constants; one statement for each question, so that each finds its index
 _STANDING = """
@@ -35,14 +30,6 @@ FROM resources_now {} ORDER BY serves DESC, since DESC, resource
 """
 STANDING = _STANDING.format("")
 OF_PLACE = _STANDING.format("WHERE deliverable = ? AND instance = ?")
-# A live deployment and its resources; what an earlier cxlocal deployed is known by run and stage.
-SERVING = """
-SELECT r.handle FROM deployment d LEFT JOIN stage_run s ON s.id = d.stage_run
-JOIN resource r ON r.deliverable = d.deliverable AND r.instance = d.instance AND r.gone_at IS NULL
-  AND (r.stage_run = d.stage_run
-  OR (r.stage_run = '' AND r.run = d.run AND r.component = s.stage))
-WHERE d.id = ? ORDER BY r.intended_at DESC LIMIT 1
-"""
 UNACCOUNTED = """
 SELECT DISTINCT s.stage FROM (
   SELECT id FROM stage_run WHERE run = :run AND environment = :name
@@ -79,7 +66,7 @@ class Made(NamedTuple):
     environment, serves nowhere and is not kept, and its deployment is over."""
     expires_seconds: int
     verb: str
-    """What made it: create, provision, deploy."""
+    """What made it: create, provision; deploy in histories of interface 1."""
     host: str
     address: str
     version: str
@@ -208,62 +195,12 @@ def _is_over(row: Mapping[str, Any], now_ms: int) -> bool:
     return until <= now_ms
 
 
-def handle_of(
-    journal: Journal, deliverable: str, instance: str, stage: Stage, deployment: str = ""
-) -> Any:
-    """The handle of what serves ``deployment``; without one the newest of the component that exists, by
-    the tool of its stage. None if none."""
-    if deployment:
-        row = journal.one(SERVING, (deployment,))
-        return json.loads(row["handle"]) if row else None
-    for one in standing_in(journal, deliverable, instance):
-        if (one.component, one.tool) == (stage.name, stage.tool):
-            return one.handle
-    return None
-
-
 def handles(journal: Journal, deliverable: str, instance: str) -> dict[str, Any]:
     """The handle of every tool for what exists there: of what serves, else the newest."""
     found: dict[str, Any] = {}
     for one in standing_in(journal, deliverable, instance):
         found.setdefault(one.tool, one.handle)
     return found
-
-
-def cutover_drafts(
-    record: RunRecord,
-    instance: str,
-    stage: Stage,
-    tool: type[Tool],
-    *,
-    stage_run: str,
-    deployment: str,
-) -> list[Draft]:
-    """The resource of this attempt serves from now on, and its tool has taken over what it made before of
-    the same component: on any machine, or on this one where it lives on the machine that made it."""
-    from cxlocal.events.resources import Turned, resource_gone, run_cutover
-
-    there = [
-        one
-        for one in standing_in(record.journal, record.ref.deliverable, instance)
-        if (one.component, one.tool) == (stage.name, stage.tool)
-    ]
-    own = [one for one in there if one.stage_run == stage_run]
-    if not own:
-        return []
-    former = [
-        one for one in there if one not in own and (not tool.here or is_own(record.journal, one))
-    ]
-    turned = Turned(
-        stage.name,
-        deployment,
-        before={one.id: 100 for one in former if one.serves},
-        after={one.id: 100 for one in own},
-    )
-    return [
-        run_cutover(record.ref, [turned]),
-        *(resource_gone(record.ref, resource=one.id, how="taken over") for one in former),
-    ]
 
 
 def record_gone(record: RunRecord, ids: Sequence[str], how: str = "removed", why: str = "") -> None:

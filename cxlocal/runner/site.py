@@ -17,9 +17,9 @@ from cxlocal.errors import Trouble
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.options import check_options
 from cxlocal.hooks.registered import find_tool
-from cxlocal.hooks.tool import ArtifactRef, Tool, verbs_of
+from cxlocal.hooks.tool import ArtifactRef, Done, Tool, verbs_of
 from cxlocal.hooks.tool_worker import ToolOutcome, ToolRequest, ToolWorker
-from cxlocal.plan.components import components_in
+from cxlocal.plan.components import components_of
 from cxlocal.plan.placeholders import Values, resolve_options
 from cxlocal.plan.types import Component, Environment, Stage
 from cxlocal.processes.child import Child, End, Sink
@@ -85,7 +85,13 @@ class Site:
         self.work, self.stage, self.attempt, self.log = work, stage, attempt, log
         self.environment: Environment = environment
         self.instance = instance_of(work.record, environment)
-        self.components = components_in(work.plan, environment.name)
+        self.components = components_of(work.plan, stage)
+        self.service = self.components[0].name if stage.tool else work.plan.deliverable
+        """What is live there where nothing is replaced."""
+        self.beside = work.plan.beside(stage)
+        """Other stages that deploy there: what is theirs is left alone."""
+        self.tool_version = ""
+        """That of the last tool that said one."""
         self.said: dict[str, dict[str, str]] = {}
         """What components said of themselves (``Applied.outputs``), and in secret."""
         self.turn = 0
@@ -104,6 +110,13 @@ class Site:
     def component(self, name: str) -> Component:
         """The component of this name."""
         return next(one for one in self.components if one.name == name)
+
+    def balancer(self, component: Component) -> Component | None:
+        """What spreads what comes over its instances: the component it stands behind, or its own tool, where that
+        rotates what it creates. None for nothing."""
+        if component.behind:
+            return self.component(component.behind)
+        return component if not component.mutable and self.can(component, "rotate") else None
 
     def tool(self, component: Component) -> type[Tool]:
         """Its tool. Raises ConfigError."""
@@ -169,6 +182,8 @@ class Site:
         found = worker.outcome((yield from self._launched(worker.start, env, limit, hurried)))
         if found.trace:
             self.log.write(found.trace.encode("utf-8", "backslashreplace") + b"\n")
+        if isinstance(found.result, Done) and found.result.tool_version:
+            self.tool_version = found.result.tool_version
         if found.outcome != Outcome.SUCCESS:
             self.log.note(f"{component.name}, {verb}: {found.outcome}: {found.reason}")
         return found

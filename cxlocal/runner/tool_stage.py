@@ -11,21 +11,20 @@ from cxlocal.errors import CxError
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.options import check_options
 from cxlocal.hooks.registered import find_tool
-from cxlocal.hooks.tool import Deployed, Done, Previous, Tool
+from cxlocal.hooks.tool import Done, Tool
 from cxlocal.hooks.tool_worker import ToolOutcome, ToolRequest, ToolWorker
+from cxlocal.notes.text import markdown, plain
 from cxlocal.plan.placeholders import resolve_options
 from cxlocal.plan.types import Stage
 from cxlocal.processes.child import Child, End
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.supervisor import Supervisor
+from cxlocal.runner.notes import notes_of
 from cxlocal.runner.placements import instance_of
 from cxlocal.runner.resources import Maker
 from cxlocal.runner.source import find_scheme
 from cxlocal.runner.work import Launch, Work, Worked
 from cxlocal.values import NamedTuple
-
-MAKING = ("deploy", "undo")
-"""Verbs of a stage that make something which has to be taken away."""
 
 
 class ToolStage(NamedTuple):
@@ -68,8 +67,6 @@ def ask(
     at: ToolStage,
     verb: str,
     *,
-    previous: Previous | None = None,
-    handle: Any = None,
     put: tuple[str, ...] = (),
 ) -> Generator[Launch, End, tuple[ToolOutcome, End]]:
     """Carry out one verb."""
@@ -86,9 +83,6 @@ def ask(
         deliverable=work.plan.deliverable,
         environment=None if environment is None else work.place_of(environment),
         artifacts=work.seen_by(stage),
-        previous=previous,
-        handle=handle,
-        resource=maker.resource if verb in MAKING else "",
         turn=work.turn_at(stage),
         put=put,
         notes=_notes(work) if verb == "publish" and stage.publishes_to else {},
@@ -113,9 +107,6 @@ def ask(
 
 def _notes(work: Work) -> dict[str, str]:
     """The texts of the notes; none where the repository or the journal cannot tell."""
-    from cxlocal.notes.text import markdown, plain
-    from cxlocal.runner.notes import notes_of
-
     try:
         found = notes_of(
             work.record, work.workspace.repository, find_scheme(work.manager, work.plan)
@@ -143,15 +134,14 @@ def as_worked(found: ToolOutcome, end: End) -> Worked:
     details: dict[str, Any] = {}
     if found.daemons:
         details["daemons"] = [list(one) for one in found.daemons]
-    if isinstance(result, Done | Deployed):
-        details = {**result.details, **details}
     done = result if isinstance(result, Done) else Done()
+    details = {**done.details, **details}
     return Worked(
         Outcome(found.outcome),
         found.reason,
         end.started_ms,
         end.finished_ms,
-        tool_version=result.tool_version if isinstance(result, Done | Deployed) else "",
+        tool_version=done.tool_version,
         details=details,
         produced=done.artifacts,
         reports=done.reports,

@@ -113,7 +113,7 @@ class Work:
         """What was taken back from a target is put there once more."""
         self.send_first: Callable[[], None] = lambda: None
         """Sends an intent before its side effect, where this machine goes away."""
-        self.masker = Masker([*secrets.values(), *own_credentials(environ)])
+        self.masker = self._masker()
         self.artifacts: dict[str, ArtifactRef] = {}
         self.uris: dict[str, str] = {}
         self.ready_at: dict[str, int] = {}
@@ -128,6 +128,14 @@ class Work:
         """Stages that are done and run again for their files only, and which files are missing."""
         self.notes_path = of_run(workspace.folder)
         self._notes: Notes | None = None
+
+    def add_secrets(self, more: Mapping[str, str]) -> None:
+        """Know further ones; before anything is logged."""
+        self.secrets = {**more, **self.secrets}
+        self.masker = self._masker()
+
+    def _masker(self) -> Masker:
+        return Masker([*self.secrets.values(), *own_credentials(self.environ)])
 
     @property
     def deployment_kind(self) -> str:

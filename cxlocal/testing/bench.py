@@ -12,7 +12,7 @@ import pytest
 from cxlocal.clock import SystemIds
 from cxlocal.hooks.context import Ran, run_tool_here
 from cxlocal.hooks.messages import Fields
-from cxlocal.hooks.tool import ArtifactRef, EnvironmentRef, Previous, Tool
+from cxlocal.hooks.tool import ArtifactRef, EnvironmentRef, Tool
 
 RUN = "0f0e0d0c-0b0a-4908-8706-050403020100"
 REVISION = "c" * 40
@@ -54,7 +54,6 @@ class Bench:
         run: str = RUN,
         artifacts: Mapping[str, ArtifactRef] | None = None,
         handle: Any = None,
-        previous: Previous | None = None,
         environment: bool = True,
         secrets: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
@@ -82,7 +81,6 @@ class Bench:
             deliverable=self.deliverable,
             environment=self.environment if environment else None,
             artifacts=dict(artifacts or {}),
-            previous=previous,
             handle=self.last_handle() if handle is None else handle,
             **told,
         )

@@ -29,11 +29,10 @@ from cxlocal.processes.supervisor import GRACE_SECONDS
 from cxlocal.testing.bench import Bench
 
 LIFE = (
-    "probe", "build", "test", "provision", "preview", "apply", "create", "rotate", "deploy", "health",
-    "observe", "remove",
+    "probe", "build", "test", "provision", "preview", "apply", "create", "rotate", "observe", "remove",
 )  # fmt: skip
 """In this order the verbs of one life are tried, as far as the tool has them; then it ends."""
-MAKERS = ("deploy", "provision")
+MAKERS = ("provision",)
 """Verbs that make something outside of the checkout: they owe an intent. For ``create`` the core has one,
 and ``apply`` changes what there is."""
 ENDERS = ("destroy", "remove")
@@ -145,7 +144,7 @@ class ToolContract:
                 assert left == [], f"processes are left {seconds} s after the intent: {left}"
 
     def test_twice_is_as_good_as_once(self, bench: Bench) -> None:
-        """deploy, observe, undo and destroy may be repeated: a run may be resumed anywhere."""
+        """provision, observe and destroy may be repeated: a run may be resumed anywhere."""
         can = verbs_of(self.tool, self.with_table)
         for verb in self._makers():
             for _ in range(2):
@@ -154,12 +153,6 @@ class ToolContract:
         if "observe" in can:
             seen = [self._run(bench, "observe").outcome for _ in range(2)]
             assert seen[0].result == seen[1].result and seen[0].outcome is Outcome.SUCCESS
-        if "undo" in can and "deploy" in can:
-            first, second = self.versions
-            assert self._run(bench, "deploy", version=second).outcome.outcome is Outcome.SUCCESS
-            undone = [self._run(bench, "undo", version=first) for _ in range(2)]
-            assert [ran.outcome.outcome for ran in undone] == ["success"] * 2, story(undone[-1])
-            assert undone[0].outcome.result == undone[1].outcome.result
         if self._makers():
             handle = bench.last_handle()
             for _ in range(2):

@@ -19,7 +19,6 @@ from cxlocal.hooks.tool import (
     Completed,
     Context,
     Created,
-    Deployed,
     Done,
     Held,
     Holdings,
@@ -37,7 +36,7 @@ SHELL = ("/bin/sh", "-eu", "-c")
 Command = str | list[str]
 WOULD_DESTROY = 3
 """What a ``preview`` ends with where something would be destroyed."""
-Answer = TypeVar("Answer", Done, Published, Applied, Created, Deployed, Observed, Previewed)
+Answer = TypeVar("Answer", Done, Published, Applied, Created, Observed, Previewed)
 
 
 class Commands(Tool):
@@ -56,17 +55,16 @@ class Commands(Tool):
         test: Command = ""
         publish: Command = ""
         ask: Command = ""
+        fetch: Command = ""
         preview: Command = ""
         apply: Command = ""
         create: Command = ""
         rotate: Command = ""
         drain: Command = ""
         remove: Command = ""
-        deploy: Command = ""
         observe: Command = ""
         provision: Command = ""
         destroy: Command = ""
-        service: str = ""
 
     def build(self, ctx: Context) -> Done:
         """Make artifacts; the answer names them."""
@@ -84,16 +82,14 @@ class Commands(Tool):
         """Of a target: which digest it holds of each artifact. The command prints that, or nothing."""
         return Holdings(files={name: _asked(ctx, one) for name, one in ctx.artifacts.items()})
 
+    def fetch(self, ctx: Context) -> Done:
+        """Bring artifacts back from where they were published; the answer names them."""
+        return _run(ctx, ctx.options.fetch, Done)
+
     def provision(self, ctx: Context) -> Done:
         """Create an environment for one run."""
         ctx.intend({"resource": ctx.resource})
-        return _run(ctx, ctx.options.provision, Done, ctx.resource)
-
-    def deploy(self, ctx: Context) -> Deployed:
-        """Make a version run, in place of what ran before."""
-        ctx.intend({"resource": ctx.resource})
-        name = ctx.options.service or ctx.deliverable
-        return _run(ctx, ctx.options.deploy, Deployed, ctx.resource, {"service": name})
+        return _run(ctx, ctx.options.provision, Done)
 
     def preview(self, ctx: Context) -> Previewed:
         """Say what ``apply`` would do: the answer, or one line of output for each change."""
@@ -110,7 +106,7 @@ class Commands(Tool):
 
     def create(self, ctx: Context) -> Created:
         """Make one instance, which gets no traffic yet."""
-        return _run(ctx, ctx.options.create, Created, ctx.resource)
+        return _run(ctx, ctx.options.create, Created)
 
     def rotate(self, ctx: Context) -> Done:
         """Set the weights of all instances behind this balancer."""
@@ -118,44 +114,39 @@ class Commands(Tool):
 
     def drain(self, ctx: Context) -> Done:
         """Wait until nothing is under way at an instance that gets nothing new."""
-        return _run(ctx, ctx.options.drain, Done, ctx.resource)
+        return _run(ctx, ctx.options.drain, Done)
 
     def remove(self, ctx: Context) -> Done:
         """Take one instance away; harmless where nothing is left of it."""
-        return _run(ctx, ctx.options.remove, Done, ctx.resource)
+        return _run(ctx, ctx.options.remove, Done)
 
     def observe(self, ctx: Context) -> Observed:
-        """Say what runs there; what was never deployed does not."""
-        if not ctx.component and ctx.handle is None:
-            return Observed()
-        return _run(ctx, ctx.options.observe, Observed, _resource(ctx.handle))
+        """Say what runs there."""
+        return _run(ctx, ctx.options.observe, Observed)
 
     def destroy(self, ctx: Context) -> Done:
         """Take away what was made, or was about to be made."""
-        return _run(ctx, ctx.options.destroy, Done, _resource(ctx.handle))
+        return _run(ctx, ctx.options.destroy, Done)
 
 
-def _run(
-    ctx: Context, command: Command, kind: type[Answer], resource: str = "",
-    given: dict[str, Any] | None = None,
-) -> Answer:  # fmt: skip
-    """Run a command and read its answer; ``given`` is answered where it says nothing else."""
-    _exec(ctx, command, resource)
-    return read_answer(_answer(ctx), kind, given or {})
+def _run(ctx: Context, command: Command, kind: type[Answer]) -> Answer:
+    """Run a command and read its answer."""
+    _exec(ctx, command)
+    return read_answer(_answer(ctx), kind, {})
 
 
 def _answer(ctx: Context) -> Path:
     return ctx.scratch / "result.json"
 
 
-def _exec(ctx: Context, command: Command, resource: str = "", *, check: bool = True) -> Completed:
+def _exec(ctx: Context, command: Command, *, check: bool = True) -> Completed:
     file = _answer(ctx)
     file.unlink(missing_ok=True)
     return ctx.exec(
         [*SHELL, command] if isinstance(command, str) else command,
         env={
             **ctx.variables,
-            **_variables(ctx, resource),
+            **_variables(ctx),
             **ctx.secrets,
             "CXLOCAL_RESULT": str(file),
         },
@@ -176,7 +167,7 @@ def _asked(ctx: Context, one: ArtifactRef) -> Held:
     }  # fmt: skip
     done = ctx.exec(
         [*SHELL, command] if isinstance(command, str) else command,
-        env={**_variables(ctx, ""), **ctx.secrets, **told},
+        env={**_variables(ctx), **ctx.secrets, **told},
         check=False,
     )
     wanted = f"sha256:{one.sha256}"
@@ -192,7 +183,7 @@ def _asked(ctx: Context, one: ArtifactRef) -> Held:
     )  # fmt: skip
 
 
-def _variables(ctx: Context, resource: str) -> dict[str, str]:
+def _variables(ctx: Context) -> dict[str, str]:
     """What only verbs are told; and what every stage is, for those that run outside of one."""
     place = ctx.environment
     put = {"CXLOCAL_PUT": " ".join(ctx.put)} if ctx.put else {}
@@ -204,11 +195,8 @@ def _variables(ctx: Context, resource: str) -> dict[str, str]:
     if place is not None:
         told["CXLOCAL_ENVIRONMENT"], told["CXLOCAL_INSTANCE"] = place.name, place.instance
     told |= _component_variables(ctx)
-    if resource:
-        told["CXLOCAL_RESOURCE"] = resource
-    if ctx.previous is not None:
-        told["CXLOCAL_PREVIOUS_VERSION"] = ctx.previous.version
-        told["CXLOCAL_PREVIOUS_RESOURCE"] = _resource(ctx.previous.handle)
+    if ctx.resource:
+        told["CXLOCAL_RESOURCE"] = ctx.resource
     return told
 
 
@@ -232,15 +220,6 @@ def _component_variables(ctx: Context) -> dict[str, str]:
         told["CXLOCAL_ARTIFACT"] = str(ctx.artifact.path)
         told["CXLOCAL_ARTIFACT_DIGEST"] = f"sha256:{ctx.artifact.sha256}"
     return told
-
-
-_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-def _resource(handle: Any) -> str:
-    """The id in a handle. Handles come from history, and a command may make a path of it."""
-    said = str(handle.get("resource", "")) if isinstance(handle, dict) else ""
-    return said if _ID.fullmatch(said) else ""
 
 
 def read_answer(file: Path, kind: type[Answer], given: dict[str, Any]) -> Answer:

@@ -143,6 +143,20 @@ class Oci(Tool):
             locations={name: location}, details={"digest": digest, "already": bool(found)}
         )
 
+    def fetch(self, ctx: Context) -> Done:
+        """Bring the image back, by the digest of its manifest: packed anew its bytes are the same."""
+        name, to = ctx.options.artifact, ctx.options.to
+        digest = re.search(r"@sha256%3A([0-9a-f]{64})", ctx.artifacts[name].purl)
+        if not to or digest is None:
+            raise ToolFailure(f"where {name} is, or which image it is, is not said")
+        layout, file = ctx.scratch / "layout", ctx.scratch / f"{name}.oci.tar"
+        ctx.exec(
+            ["skopeo", "copy", "--quiet", "--preserve-digests", *_access(ctx, "src-"),
+             f"docker://{to}@sha256:{digest[1]}", f"oci:{layout}"],
+        )  # fmt: skip
+        pack(layout, file)
+        return Done(artifacts=(Produced(name=name, path=file, media_type=MEDIA_TYPE),))
+
 
 def tag_of(version: str) -> str:
     """A version as a tag: ``+`` is not allowed there. Pure."""

@@ -128,7 +128,7 @@ def test_plugins_says_what_one_tool_takes(cx: Any, tmp_path: Path) -> None:
     shown = cx("plugins", "pytest", cwd=tmp_path)
     assert shown.code == 0 and "allow_empty" in shown.out and "test" in shown.out
     (row,) = cx("plugins", "local-service", "--json", cwd=tmp_path).json()
-    assert "deploy" in row["verbs"] and row["secrets"] == []
+    assert "create" in row["verbs"] and row["secrets"] == []
     port = next(each for each in row["options"] if each["option"] == "port")
     assert port == {"option": "port", "type": "whole number", "default": "0"}
     assert "there is no tool 'nix'" in cx("plugins", "nix", cwd=tmp_path).err

@@ -65,6 +65,10 @@ WRONG = [
     # the interface
     ("tools", "[but(T, api=99)]", "interface 99, and 2 is served here: upgrade cxlocal, or install an"),
     ("tools", "[but(T, api=0)]", "which is not served any more: take"),
+    ("tools", "[but(T, api=1)]", "interface 1, which is not served any more: take"),
+    ("tools", "[but(T, api=1, deploy=T.build)]", "deploy became 'create' and 'remove', or 'apply'"),
+    ("tools", "[but(T, undo=T.build)]", "undo became nothing: going back deploys the older version"),
+    ("tools", "[but(T, health=T.build)]", "health became nothing: the core asks instances"),
     ("tools", "[but(T, api='2')]", "tool t: api is the number 2, not '2'"),
     ("sinks", "[but(S, api=7)]", "interface 7, and 1 is served here: upgrade cxlocal"),
     # types of fields
@@ -88,7 +92,7 @@ WRONG = [
     ("sinks", "[but(S, Options=options('a: bool = 1'))]", "S.Options.a: its default 1 is no bool"),
     # methods
     ("tools", "[type('T', (Tool,), {'name': 't'})]", "tool t has no verb"),
-    ("tools", "[but(T, deploi=lambda self, ctx: 1)]", "T.deploi is no verb: did you mean 'deploy'?"),
+    ("tools", "[but(T, obserfe=lambda self, ctx: 1)]", "T.obserfe is no verb: did you mean 'observe'?"),
     ("tools", "[but(T, build='make')]", "T.build is a verb, so it is a method, not 'make'"),
     ("tools", "[but(T, build=later)]", "T.build is async: a verb is a plain method"),
     ("tools", "[but(T, build=lambda self: 1)]", "T.build takes (self), and is called with (self, ctx)"),

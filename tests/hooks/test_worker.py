@@ -21,11 +21,10 @@ from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.tool import (
     ArtifactRef,
     Context,
-    Deployed,
+    Created,
     Done,
     EnvironmentRef,
     Observed,
-    Previous,
     Produced,
     ReportFile,
     Tool,
@@ -51,19 +50,19 @@ class Example(Tool):
     def build(self, ctx: Context) -> Any:
         return getattr(self, f"way_{ctx.options.way}")(ctx)
 
-    def deploy(self, ctx: Context) -> Deployed:
+    def create(self, ctx: Context) -> Created:
         ctx.intend({"slot": "green"})
         print("after the intent")
-        return Deployed(service="shop", uri="http://127.0.0.1:1/", details={"slot": "green"})
+        return Created(address="127.0.0.1:1", details={"slot": "green"})
 
     def observe(self, ctx: Context) -> Observed:
         return Observed(version=ctx.version, healthy=True, details={"handle": ctx.handle})
 
-    def health(self, ctx: Context) -> int:
+    def remove(self, ctx: Context) -> int:
         return 1
 
-    def undo(self, ctx: Context) -> None:
-        return None
+    def publish(self, ctx: Context) -> Observed:
+        return Observed()
 
     def way_produce(self, ctx: Context) -> Done:
         (ctx.checkout / "dist").mkdir()
@@ -87,7 +86,6 @@ class Example(Tool):
                 "place": str(ctx.options.place),
                 "environment": ctx.environment.handles if ctx.environment else None,
                 "artifact": str(ctx.artifacts["wheel"].path),
-                "previous": ctx.previous.version if ctx.previous else "",
                 "timeout": 0 < ctx.timeout <= 30,
                 "cwd": os.getcwd(),
                 "shadowed": "evil" in sys.modules,
@@ -272,7 +270,6 @@ def fields(tmp_path: Path) -> Fields:
         artifacts={
             "wheel": ArtifactRef(name="wheel", path=Path("/w/\udcff.whl"), sha256="0", size=1)
         },
-        previous=Previous(version="2.7.0", run="run-0", handle={"slot": "blue"}),
         handle={"slot": "blue"},
     )
 
@@ -298,7 +295,6 @@ def test_what_a_verb_is_given_and_gives(fields: Fields) -> None:
         "place": "/some/where",
         "environment": {"example": [{"slot": "blue"}]},
         "artifact": "/w/\udcff.whl",
-        "previous": "2.7.0",
         "timeout": True,
         "cwd": str(fields.checkout),
         "shadowed": False,
@@ -318,12 +314,13 @@ def test_nothing_counts_as_done(fields: Fields) -> None:
     assert ran.outcome.result == Done() and ran.progress == ("nothing to do",)
 
 
-def test_deploy_and_observe(fields: Fields) -> None:
-    ran = run(fields, "", verb="deploy")
+def test_create_and_observe(fields: Fields) -> None:
+    ran = run(fields, "", verb="create")
     assert ran.outcome.outcome is Outcome.SUCCESS
     assert ran.intents == ran.outcome.handles == ({"slot": "green"},)
     assert ran.log == b"after the intent\n"
-    assert isinstance(ran.outcome.result, Deployed) and ran.outcome.result.service == "shop"
+    assert isinstance(ran.outcome.result, Created)
+    assert ran.outcome.result.address == "127.0.0.1:1"
     seen = run(fields, "", verb="observe").outcome.result
     assert isinstance(seen, Observed) and seen.details == {"handle": {"slot": "blue"}}
 
@@ -364,7 +361,7 @@ def test_a_raising_tool_shows_where(fields: Fields) -> None:
     assert "way_raise" in run(fields, "raise").outcome.trace
 
 
-@pytest.mark.parametrize("verb", ["health", "undo"])
+@pytest.mark.parametrize("verb", ["remove", "publish"])
 def test_wrong_kind_of_result(fields: Fields, verb: str) -> None:
     ran = run(fields, "", verb=verb)
     assert ran.outcome.outcome is Outcome.ERROR and f"{verb} must return" in ran.outcome.reason
@@ -492,7 +489,7 @@ def test_an_intent_that_cannot_be_recorded_ends_in_error(
     def refuse(handle: Any) -> None:
         raise trouble
 
-    ran = run(fields, "", verb="deploy", on_intend=refuse)
+    ran = run(fields, "", verb="create", on_intend=refuse)
     assert ran.outcome.outcome is Outcome.ERROR and "disk full" in ran.outcome.reason
     assert b"after the intent" not in ran.log
     hidden = run(fields, "intend_and_hide", on_intend=refuse)
@@ -506,7 +503,7 @@ def test_the_intent_is_durable_before_the_tool_goes_on(fields: Fields) -> None:
         time.sleep(0.3)
         seen.append(time.monotonic())
 
-    ran = run(fields, "", verb="deploy", on_intend=slowly)
+    ran = run(fields, "", verb="create", on_intend=slowly)
     assert ran.outcome.outcome is Outcome.SUCCESS and len(seen) == 1
 
 

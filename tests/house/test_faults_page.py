@@ -76,6 +76,7 @@ FAULTS = {
     "What was published is gone",
     "A repository names another target",
     "A CI runner goes with the bytes that others are to deploy",
+    "The bytes of a version are neither here nor at the store",
     "Somebody says where bytes of another deliverable are",
     "A CI runner is killed and lost with its home",
     "A receiver of logs, figures or events is away, slow, silent or cut off",

@@ -17,28 +17,23 @@ ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
 import json, os, pathlib, shutil, signal, sys, time
 from cxlocal.hooks.running import alive, identity
-from cxlocal.hooks.tool import Context, Deployed, Done, Observed, Tool, ToolFailure
+from cxlocal.hooks.tool import Context, Done, Observed, Tool, ToolFailure
 from cxlocal.testing import ToolContract
 
 
 class Mine(Tool):
     name = "mine"
-    api = 1
+    api = 2
 
     class Options(Tool.Options, frozen=True):
         size: int = 1
 
-    def deploy(self, ctx):
+    def provision(self, ctx):
         root = ctx.environment.folder / "mine"
         ctx.intend({"root": str(root)})
         root.mkdir(exist_ok=True)
         (root / "version").write_text(ctx.version)
-        return Deployed(service="mine", uri="http://127.0.0.1:1")
-
-    def undo(self, ctx):
-        root = pathlib.Path(ctx.handle["root"])
-        (root / "version").write_text(ctx.version)
-        return Deployed(service="mine")
+        return Done(details={"uri": "http://127.0.0.1:1"})
 
     def observe(self, ctx):
         if ctx.handle is None:
@@ -87,8 +82,8 @@ BROKEN = {
         "test_a_life_ends_well_and_no_secret_is_said",
     ),
     "keeps a secret in its result": (
-        'uri="http://127.0.0.1:1")',
-        'uri="http://" + "".join(ctx.secrets.values()))',
+        '"http://127.0.0.1:1"',
+        '"http://" + "".join(ctx.secrets.values())',
         "test_a_life_ends_well_and_no_secret_is_said",
     ),
     "destroys only once": (", ignore_errors=True)", ")", "test_twice_is_as_good_as_once"),
@@ -105,7 +100,7 @@ BROKEN = {
         "        time.sleep(0.5)\n"),
         "test_killed_at_any_moment_it_can_be_destroyed",
     ),
-    "deploys only once": ("root.mkdir(exist_ok=True)", "root.mkdir()", "test_twice_is_as_good"),
+    "provisions only once": ("root.mkdir(exist_ok=True)", "root.mkdir()", "test_twice_is_as_good"),
     "sees something else each time": (
         'return Observed(version=pathlib.Path(ctx.handle["root"], "version").read_text())',
         "return Observed(version=str(time.time()))",
@@ -123,7 +118,7 @@ BROKEN = {
         "        root = ctx.environment.folder", "        raise ToolFailure('no')\n        root = ctx.environment.folder",
         "test_killed_at_any_moment_it_can_be_destroyed",
     ),
-    "has no destroy": ("def destroy(", "def health(", "test_nothing_is_made_before"),
+    "has no destroy": ("def destroy(", "def probe(", "test_nothing_is_made_before"),
     "fails": ("        root.mkdir(", "        raise ToolFailure('no')\n        root.mkdir(",
               "test_a_life_ends_well"),
     "has no name": ('name = "mine"', 'name = "Mine!"', "test_it_is_a_tool"),
@@ -147,19 +142,19 @@ def test_a_good_tool_keeps_it(tmp_path: Path) -> None:
 
 def test_a_tool_gets_its_secrets_and_what_it_built(tmp_path: Path) -> None:
     """In every test, not only in the one that listens for secrets."""
-    text = GOOD.replace("    api = 1\n", "    api = 1\n    secrets = ('TOKEN',)\n").replace(
+    text = GOOD.replace("    api = 2\n", "    api = 2\n    secrets = ('TOKEN',)\n").replace(
         "        ctx.intend(",
         "        assert len(ctx.secrets['TOKEN']) > 8\n"
         "        assert ctx.artifacts['app'].path.read_text() == ctx.version\n"
         "        ctx.intend(",
     )
     text = text.replace(
-        "    def undo(self",
+        "    def observe(self",
         "    def build(self, ctx):\n"
         "        path = ctx.scratch / 'app'\n"
         "        path.write_text(ctx.version)\n"
         "        return Done(artifacts=(Produced(name='app', path=path),))\n\n"
-        "    def undo(self",
+        "    def observe(self",
     ).replace("Observed, Tool", "Observed, Produced, Tool")
     assert "8 passed" in run_contract(tmp_path, text)
 

@@ -1,4 +1,4 @@
-"""The tool ``local-service``: real services on loopback ports, rotated, undone, destroyed."""
+"""The tool ``local-service``: real services on loopback ports, rotated and removed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
+import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,16 +22,15 @@ from typing import Any
 
 import pytest
 from cxlocal_plugins.local_service import process, web
-from cxlocal_plugins.local_service.state import State, read_state, write_state
+from cxlocal_plugins.local_service.balance import Route, read_route
+from cxlocal_plugins.local_service.instance import folder_of
 from cxlocal_plugins.local_service.tool import LocalService
 from cxlocal_plugins.wheel import Wheel
 
 from cxlocal.errors import ConfigError
-from cxlocal.hooks.context import run_tool_here
-from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.options import check_options
 from cxlocal.hooks.running import alive, boot, own_identity
-from cxlocal.hooks.tool import ArtifactRef, EnvironmentRef, ToolFailure
+from cxlocal.hooks.tool import ArtifactRef, EnvironmentRef
 
 Run = Callable[..., Any]
 OPTIONS = {"module": "webshop", "version_path": "/version", "start_timeout": 10.0}
@@ -45,6 +46,9 @@ class Place:
             name="production", instance="production", lifetime="lasting", folder=folder
         )
         self.wheels: dict[str, ArtifactRef] = {}
+        self.made: dict[str, str] = {}
+        """Addresses by the id of the instance."""
+        self.turn = 1
 
     def wheel(self, version: str) -> ArtifactRef:
         if version not in self.wheels:
@@ -60,59 +64,90 @@ class Place:
 
     def do(self, verb: str, version: str = "0.0.0", **fields: Any) -> Any:
         table = {**OPTIONS, **fields.pop("options", {})}
-        given = {"environment": self.environment, **fields}
-        if verb == "deploy":
-            given["artifacts"] = {"wheel": self.wheel(version)}
+        given = {
+            "environment": self.environment, "component": "shop", "turn": self.turn, **fields,
+        }  # fmt: skip
         return self.run_verb(LocalService, verb, table, version=version, **given)
+
+    def create(self, version: str, resource: str = "", **fields: Any) -> tuple[str, Any]:
+        """A new instance; its id, and what came of it."""
+        one = resource or str(uuid.uuid4())
+        self.made.setdefault(one, "")
+        ran = self.do("create", version, resource=one, artifact=self.wheel(version), **fields)
+        if ran.outcome.outcome == "success":
+            self.made[one] = ran.outcome.result.address
+        return one, ran
+
+    def rotate(self, *ids: str, **fields: Any) -> Any:
+        wanted = dict.fromkeys(ids, 100 // max(1, len(ids)))
+        addresses = {one: at for one, at in self.made.items() if at}
+        return self.do("rotate", wanted=wanted, addresses=addresses, behind="shop", **fields)
+
+    def deploy(self, version: str, **fields: Any) -> tuple[str, str]:
+        """A new instance that gets everything; its id, and where the service answers."""
+        one, ran = self.create(version, **fields)
+        assert ran.outcome.outcome == "success", ran.outcome
+        turned = self.rotate(one, **fields)
+        assert turned.outcome.outcome == "success", turned.outcome
+        return one, turned.outcome.result.details["uri"]
+
+    def remove(self, one: str) -> None:
+        assert self.do("remove", resource=one).outcome.outcome == "success"
+        self.made.pop(one, None)
+
+    def observe(self, **fields: Any) -> Any:
+        return self.do("observe", behind="shop", **fields).outcome.result
 
     def says(self, uri: str) -> str:
         with urllib.request.urlopen(f"{uri}/version", timeout=5) as answer:
             return str(json.load(answer))
 
-    def process(self) -> Any:
-        state = read_state(self.folder / "webshop")
-        assert state.current is not None
-        return process.identity_in(self.folder / "webshop" / state.current.folder)
+    def process(self, one: str) -> Any:
+        return process.identity_in(folder_of(self.folder / "shop", one))
 
 
 @pytest.fixture
 def place(run_verb: Run, checkout: Path, tmp_path: Path) -> Iterator[Place]:
     made = Place(run_verb, checkout, tmp_path / "environment")
     yield made
-    # By what is there: a test may have given its service another name.
-    for root in list(made.folder.iterdir()):
-        made.do("destroy", options={"service": root.name})
+    for one in list(made.made):
+        made.remove(one)
+    listing = subprocess.run(
+        ["ps", "-ww", "-A", "-o", "args="], capture_output=True, text=True, check=True
+    )
+    left = [line for line in listing.stdout.splitlines() if str(made.folder) in line]
+    assert not left and not list(made.folder.iterdir()), "something is left"
 
 
-def test_a_version_is_deployed_observed_and_destroyed(place: Place) -> None:
-    deployed = place.do("deploy", "1.0.0").outcome
-    assert deployed.outcome == "success", deployed
-    uri = deployed.result.uri
+def test_an_instance_is_made_served_observed_and_removed(place: Place) -> None:
+    one, uri = place.deploy("1.0.0")
     assert place.says(uri) == "1.0.0"
-    seen = place.do("observe").outcome.result
-    assert (seen.version, seen.uri, seen.healthy) == ("1.0.0", uri, True)
-    process = place.process()
-    assert place.do("destroy").outcome.outcome == "success"
-    assert not alive(process.pid, process.start)
+    seen = place.observe()
+    [found] = seen.resources
+    assert (found.id, found.version, found.weight, found.healthy) == (one, "1.0.0", 100, True)
+    assert (seen.uri, seen.turn) == (uri, 1)
+    known = place.process(one)
+    place.remove(one)
+    assert not alive(known.pid, known.start)
     assert not list(place.folder.iterdir())
-    assert place.do("observe").outcome.result.version == ""
-    assert place.do("destroy").outcome.outcome == "success", "destroying twice does no harm"
+    assert place.observe().resources == () and place.observe().uri == ""
+    place.remove(one)
 
 
-def test_the_next_version_takes_over_the_address_and_undo_gives_it_back(place: Place) -> None:
-    first = place.do("deploy", "1.0.0").outcome.result.uri
-    old = place.process()
-    second = place.do("deploy", "1.0.1").outcome.result.uri
-    assert second == first and place.says(first) == "1.0.1"
-    assert not alive(old.pid, old.start)
-    undone = place.do("undo", "1.0.0").outcome
-    assert undone.result.uri == first and undone.result.details["version"] == "1.0.0"
-    assert place.says(first) == "1.0.0"
+def test_the_next_version_takes_over_the_address(place: Place) -> None:
+    first, uri = place.deploy("1.0.0")
+    second, same = place.deploy("1.0.1")
+    assert same == uri and place.says(uri) == "1.0.1"
+    assert place.rotate(first).outcome.outcome == "success"
+    assert place.says(uri) == "1.0.0", "the one before still stands"
+    place.rotate(second)
+    place.remove(first)
+    assert place.says(uri) == "1.0.1"
 
 
-def test_a_version_that_is_not_healthy_changes_nothing(place: Place) -> None:
-    uri = place.do("deploy", "1.0.0").outcome.result.uri
-    running = place.process()
+def test_one_that_is_not_healthy_changes_nothing(place: Place) -> None:
+    first, uri = place.deploy("1.0.0")
+    running = place.process(first)
     main = place.checkout / "src" / "webshop" / "__main__.py"
     good = main.read_text()
     for broken, word in (
@@ -123,55 +158,21 @@ def test_a_version_that_is_not_healthy_changes_nothing(place: Place) -> None:
     ):
         main.write_text(broken)
         place.wheels.pop("1.0.1", None)
-        ran = place.do("deploy", "1.0.1", options={"start_timeout": 2.0})
+        bad, ran = place.create("1.0.1", options={"start_timeout": 2.0})
         assert ran.outcome.outcome == "failure" and word in ran.outcome.reason, ran.outcome.reason
+        place.remove(bad)
         assert place.says(uri) == "1.0.0"
-        assert place.process() == running, "the old version was not even restarted"
-    kept = [folder.name for folder in (place.folder / "webshop" / "releases").iterdir()]
-    assert len(kept) == 1, "what failed is not left lying about"
+    assert place.process(first) == running, "the old one was not even restarted"
 
 
 def test_a_service_that_says_another_version_is_seen(place: Place) -> None:
-    place.do("deploy", "1.0.0", options={"version_path": ""})
-    told = place.do("observe", options={"version_path": "/prices"}).outcome.result
+    place.deploy("1.0.0", options={"version_path": ""})
+    [told] = place.observe(options={"version_path": "/prices"}).resources
     assert (told.version, told.healthy) == ("1.0.0", False)
-    assert told.details == {"problem": "/prices does not say 1.0.0"}
 
 
-def test_undo_without_a_version_before_is_refused(place: Place) -> None:
-    place.do("deploy", "1.0.0")
-    ran = place.do("undo", "0.9.0")
-    assert ran.outcome.outcome == "failure" and "no version before" in ran.outcome.reason
-
-
-def test_the_intent_is_durable_before_anything_is_made(place: Place) -> None:
-    seen: list[bool] = []
-
-    def look(handle: Any) -> None:
-        seen.append((place.folder / "webshop" / "releases").exists())
-        raise OSError("the disk is full")
-
-    fields = Fields(
-        checkout=place.checkout, scratch=place.checkout, version="1.0.0", run="r" * 36,
-        environment=place.environment, artifacts={"wheel": place.wheel("1.0.0")},
-    )  # fmt: skip
-    ran = run_tool_here(LocalService, "deploy", fields, with_table=OPTIONS, on_intend=look)
-    assert seen == [False] and ran.outcome.outcome == "error"
-    assert not (place.folder / "webshop" / "releases").exists()
-
-
-def test_what_the_disk_says_is_enough_to_clean_up(place: Place) -> None:
-    place.do("deploy", "1.0.0")
-    process = place.process()
-    # As after a kill -9 between starting the service and writing down that it runs.
-    (place.folder / "webshop" / "state.json").unlink()
-    ended = place.do("destroy")
-    assert ended.outcome.outcome == "success"
-    assert not alive(process.pid, process.start)
-
-
-def test_a_service_destroyed_while_it_starts_never_comes_to_life(tmp_path: Path) -> None:
-    folder = tmp_path / "release"
+def test_a_service_removed_while_it_starts_never_comes_to_life(tmp_path: Path) -> None:
+    folder = tmp_path / "instance"
     folder.mkdir()
     process.end(folder)
     launch = Path(process.__file__).with_name("launch.py")
@@ -180,17 +181,52 @@ def test_a_service_destroyed_while_it_starts_never_comes_to_life(tmp_path: Path)
     assert not (folder / "lived").exists()
 
 
-def test_a_dead_service_is_seen_as_such_and_can_be_deployed_again(place: Place) -> None:
-    uri = place.do("deploy", "1.0.0").outcome.result.uri
-    process = place.process()
-    os.killpg(process.pid, signal.SIGKILL)
-    for _ in range(100):
-        if not alive(process.pid, process.start):
-            break
-    assert place.do("observe").outcome.result.version == ""
-    assert place.do("health").outcome.outcome == "failure"
-    again = place.do("deploy", "1.0.1").outcome.result.uri
+def test_a_dead_service_is_seen_as_such_and_another_takes_its_place(place: Place) -> None:
+    first, uri = place.deploy("1.0.0")
+    known = place.process(first)
+    os.killpg(known.pid, signal.SIGKILL)
+    while alive(known.pid, known.start):
+        time.sleep(0.01)
+    assert [one.healthy for one in place.observe().resources] == [False]
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        place.says(uri)
+    _, again = place.deploy("1.0.1")
     assert again == uri and place.says(uri) == "1.0.1"
+    place.remove(first)
+
+
+def test_made_again_it_is_left_alone_and_a_dead_one_is_not(place: Place) -> None:
+    one, uri = place.deploy("1.0.0")
+    running = place.process(one)
+    assert place.create("1.0.0", one)[1].outcome.outcome == "success"
+    assert place.process(one) == running
+    os.killpg(running.pid, signal.SIGKILL)
+    place.create("1.0.0", one)
+    place.rotate(one)
+    assert place.says(uri) == "1.0.0"
+
+
+def test_the_front_comes_back_where_it_was_with_what_was_wanted(place: Place) -> None:
+    one, uri = place.deploy("1.0.0")
+    front = process.identity_in(place.folder / "shop" / "front")
+    assert front is not None
+    os.killpg(front.pid, signal.SIGKILL)
+    while alive(front.pid, front.start):
+        time.sleep(0.01)
+    seen = place.observe()
+    assert (seen.turn, seen.uri, seen.resources[0].weight) == (1, "", None)
+    place.turn = 0
+    assert "turn 1 was here" in place.rotate(one).outcome.reason
+    place.turn = 2
+    assert place.rotate(one).outcome.result.details["uri"] == uri
+    assert place.says(uri) == "1.0.0"
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", '{"turn": {}}', '{"wanted": 5}'])
+def test_a_damaged_route_is_none(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / "front").mkdir()
+    (tmp_path / "front" / "route.json").write_text(damaged)
+    assert read_route(tmp_path) == Route()
 
 
 def test_a_port_somebody_else_has_is_refused(place: Place) -> None:
@@ -198,124 +234,52 @@ def test_a_port_somebody_else_has_is_refused(place: Place) -> None:
         other.bind((web.LOOPBACK, 0))
         other.listen()
         port = other.getsockname()[1]
-        ran = place.do("deploy", "1.0.0", options={"port": port})
-    assert ran.outcome.outcome == "failure" and "in use" in ran.outcome.reason
+        one, ran = place.create("1.0.0", options={"port": port})
+        assert ran.outcome.outcome == "success", ran.outcome
+        turned = place.rotate(one, options={"port": port})
+    assert turned.outcome.outcome == "failure" and "in use" in turned.outcome.reason
 
 
-def test_half_a_state_file_means_that_nothing_runs(tmp_path: Path) -> None:
-    for content in ("", "{", "[]", '{"format": 1, "current": 5}', '{"format": "x"}'):
-        (tmp_path / "state.json").write_text(content)
-        assert read_state(tmp_path).current is None
+def test_another_port_is_another_address(place: Place) -> None:
+    one, before = place.deploy("1.0.0")
+    port = web.free_port()
+    turned = place.rotate(one, options={"port": port})
+    after = turned.outcome.result.details["uri"]
+    assert after.endswith(f":{port}") and place.says(after) == "1.0.0"
+    with pytest.raises(urllib.error.URLError):
+        place.says(before)
 
 
-def test_deploying_the_same_again_leaves_it_alone(place: Place) -> None:
-    first = place.do("deploy", "1.0.0").outcome
-    running = place.process()
-    again = place.do("deploy", "1.0.0").outcome
-    assert again.result == first.result and place.process() == running
-    os.killpg(running.pid, signal.SIGKILL)
-    assert place.do("deploy", "1.0.0").outcome.result.uri == first.result.uri
-    assert place.says(first.result.uri) == "1.0.0", "a dead one is not left alone"
-
-
-def test_an_undo_goes_to_the_version_that_is_meant_or_nowhere(place: Place) -> None:
-    place.do("deploy", "1.0.0")
-    uri = place.do("deploy", "1.0.1").outcome.result.uri
-    running = place.process()
-    ran = place.do("undo", "0.9.0")
-    assert ran.outcome.outcome == "failure"
-    assert ran.outcome.reason == "the version before is 1.0.0 here, not 0.9.0"
-    assert place.says(uri) == "1.0.1" and place.process() == running
-
-
-def test_what_was_cut_off_while_taking_over_is_found(place: Place) -> None:
-    """The new version runs already and the state was not written: as after kill -9 there."""
-    uri = place.do("deploy", "1.0.0").outcome.result.uri
-    place.do("deploy", "1.0.1")
-    new = place.process()
-    root = place.folder / "webshop"
-    state = read_state(root)
-    write_state(root, State(state.previous, None, state.port, next=state.current))
-    assert place.do("observe").outcome.result.version == "1.0.1"
-    assert place.do("health").outcome.outcome == "success"
-    third = place.do("deploy", "1.0.2").outcome
-    assert third.result.uri == uri and place.says(uri) == "1.0.2", "its port stays its own"
-    assert not alive(new.pid, new.start)
-    kept = read_state(root)
-    assert kept.previous is not None and kept.previous.version == "1.0.1" and kept.next is None
-
-
-def test_a_version_that_kills_its_deployment_is_found_all_the_same(place: Place) -> None:
-    """At the worst moment: the old one has ended, the new one runs, nobody wrote it down."""
-    uri = place.do("deploy", "1.0.0").outcome.result.uri
-    port = uri.rpartition(":")[2]
-    main = place.checkout / "src" / "webshop" / "__main__.py"
-    good = main.read_text()
-    kill = f"import os\nif os.environ['PORT'] == '{port}': os.kill(os.getppid(), 9)\n"
-    main.write_text(good.replace("import os\n", kill))
-    assert place.do("deploy", "1.0.1").outcome.outcome == "error"
-    assert place.do("observe").outcome.result.version == "1.0.1"
-    main.write_text(good)
-    assert place.do("deploy", "1.0.2").outcome.result.uri == uri and place.says(uri) == "1.0.2"
-
-
-@pytest.mark.parametrize("after_seconds", [0.7, 1.3, 2.0])
-def test_kill_9_while_rotating_loses_neither_address_nor_service(
-    place: Place, after_seconds: float
-) -> None:
-    uri = place.do("deploy", "1.0.0").outcome.result.uri
-    place.do("deploy", "1.0.1", kill_after_seconds=after_seconds)
-    again = place.do("deploy", "1.0.1").outcome
-    assert again.outcome == "success", again.reason
-    assert again.result.uri == uri and place.says(uri) == "1.0.1"
-    assert place.do("undo", "1.0.0").outcome.result.uri == uri
-    listing = subprocess.run(
-        ["ps", "-ww", "-A", "-o", "args="], capture_output=True, text=True, check=True
-    )
-    alive_here = [line for line in listing.stdout.splitlines() if str(place.folder) in line]
-    assert len(alive_here) == 1, "and nothing else is left running"
-
-
-def test_the_old_one_is_put_back_when_the_new_one_fails_on_its_port(place: Place) -> None:
-    uri = place.do("deploy", "1.0.0").outcome.result.uri
-    port = uri.rpartition(":")[2]
-    main = place.checkout / "src" / "webshop" / "__main__.py"
-    good = main.read_text()
-    refuse = f"import os\nif os.environ['PORT'] == '{port}': raise SystemExit(7)\n"
-    main.write_text(good.replace("import os\n", refuse))
-    ran = place.do("deploy", "1.0.1", options={"start_timeout": 4.0})
-    assert ran.outcome.outcome == "failure", ran.outcome
-    assert f"not healthy on port {port}" in ran.outcome.reason
-    assert ran.outcome.reason.endswith("1.0.0 was put back")
-    assert place.says(uri) == "1.0.0"
-    assert place.do("observe").outcome.result.version == "1.0.0"
+def test_requests_go_to_what_was_started_here_alone(place: Place) -> None:
+    """Ids and addresses come from history, where others may have said them."""
+    _, uri = place.deploy("1.0.0")
+    other = str(uuid.uuid4())
+    addresses = {other: uri.removeprefix("http://")}
+    ran = place.do("rotate", behind="shop", wanted={other: 100}, addresses=addresses)
+    assert ran.outcome.outcome == "success"
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        place.says(uri)
 
 
 def test_services_of_one_environment_keep_apart(place: Place) -> None:
-    shop = place.do("deploy", "1.0.0", options={"service": "shop"})
-    (handle,) = shop.intents
-    # A release gives the last handle of the tool, which may be of the other service.
-    admin = place.do("deploy", "1.0.0", options={"service": "admin"}, handle=handle)
-    uris = [ran.outcome.result.uri for ran in (shop, admin)]
-    assert len(set(uris)) == 2 and [place.says(uri) for uri in uris] == ["1.0.0", "1.0.0"]
-    assert place.do("destroy", options={"service": "admin"}, handle=admin.intents[0])
-    assert place.says(uris[0]) == "1.0.0"
-    assert place.do("destroy", options={"service": "shop"}, handle=handle)
-    assert not list(place.folder.iterdir())
+    _, shop = place.deploy("1.0.0")
+    one, _ = place.create("1.0.0", component="admin")
+    turned = place.do("rotate", component="admin", wanted={one: 100}, addresses=place.made)
+    admin = turned.outcome.result.details["uri"]
+    assert admin != shop and [place.says(uri) for uri in (shop, admin)] == ["1.0.0", "1.0.0"]
+    place.do("remove", component="admin", resource=one)
+    assert place.says(shop) == "1.0.0" and not (place.folder / "admin").exists()
 
 
-def test_destroying_touches_nothing_but_what_it_made(place: Place, tmp_path: Path) -> None:
-    precious = tmp_path / "home" / "photo.jpg"
-    precious.parent.mkdir()
-    precious.write_text("x")
-    (precious.parent / "releases").mkdir()
-    (precious.parent / "state.json").write_text("{}")
-    before = sorted(precious.parent.iterdir())
-    for root in (str(precious.parent), "relative", "/", str(place.folder / ".." / "home")):
-        ran = place.do("destroy", handle={"root": root, "release": "releases/x"})
-        assert ran.outcome.outcome == "success"
-        assert sorted(precious.parent.iterdir()) == before
-    assert place.do("destroy", environment=None, handle=None).outcome.outcome == "failure"
+@pytest.mark.parametrize("after_seconds", [0.3, 0.7, 1.3])
+def test_kill_9_while_it_is_made_leaves_the_old_one_and_can_be_removed(
+    place: Place, after_seconds: float
+) -> None:
+    _, uri = place.deploy("1.0.0")
+    one, _ = place.create("1.0.1", kill_after_seconds=after_seconds)
+    assert place.says(uri) == "1.0.0"
+    place.remove(one)
+    assert place.says(uri) == "1.0.0"
 
 
 def test_a_command_of_the_wheel_with_secrets_of_the_stage(place: Place) -> None:
@@ -326,14 +290,11 @@ def test_a_command_of_the_wheel_with_secrets_of_the_stage(place: Place) -> None:
         "    assert os.environ['TOKEN'] == 'very-secret-value' and sys.argv[1:] == ['--now']\n"
         "    runpy.run_module('webshop', run_name='__main__')\n"
     )
-    ran = place.do(
-        "deploy", "1.0.0", secrets={"TOKEN": "very-secret-value"},
-        options={"module": "", "command": ["serve"], "args": ["--now"], "service": "shop"},
-    )  # fmt: skip
+    options = {"module": "", "command": ["serve"], "args": ["--now"]}
+    _, ran = place.create("1.0.0", secrets={"TOKEN": "very-secret-value"}, options=options)
     assert ran.outcome.outcome == "success", ran.outcome.reason
-    assert place.says(ran.outcome.result.uri) == "1.0.0"
-    missing = {"module": "", "command": ["no-such-program"], "service": "shop"}
-    ran = place.do("deploy", "1.0.1", options=missing)
+    assert place.says(f"http://{ran.outcome.result.address}") == "1.0.0"
+    _, ran = place.create("1.0.1", options={"module": "", "command": ["no-such-program"]})
     assert ran.outcome.outcome == "failure" and "no program 'no-such-program'" in ran.outcome.reason
 
 
@@ -343,15 +304,15 @@ def test_dependencies_from_beside_cxlocal_or_from_pip(place: Place, tmp_path: Pa
     main = place.checkout / "src" / "webshop" / "__main__.py"
     main.write_text(main.read_text().replace("import os\n", "import os\nimport click\n"))
     file.write_text(good.replace("[project]", "[project]\ndependencies = ['click']"))
-    ran = place.do("deploy", "1.0.0", env={"PIP_NO_INDEX": "1"})
+    first, ran = place.create("1.0.0", env={"PIP_NO_INDEX": "1"})
     assert ran.outcome.outcome == "error" and "needs could not be installed (click)" in (
         ran.outcome.reason
     )
-    assert not list((place.folder / "webshop" / "releases").iterdir())
-    ran = place.do("deploy", "1.0.0", options={"shared": True}, env={"PIP_NO_INDEX": "1"})
+    assert not folder_of(place.folder / "shop", first).exists()
+    _, ran = place.create("1.0.0", options={"shared": True}, env={"PIP_NO_INDEX": "1"})
     assert ran.outcome.outcome == "success", ran.outcome.reason
     file.write_text(good.replace("[project]", "[project]\ndependencies = ['no-such-thing>=3']"))
-    ran = place.do("deploy", "1.0.1", options={"shared": True})
+    _, ran = place.create("1.0.1", options={"shared": True})
     assert (
         ran.outcome.outcome == "failure" and "needs no-such-thing>=3, which" in ran.outcome.reason
     )
@@ -366,9 +327,9 @@ def test_dependencies_from_beside_cxlocal_or_from_pip(place: Place, tmp_path: Pa
                        "Root-Is-Purelib: true\nTag: py3-none-any\n")  # fmt: skip
         wheel.writestr("extra_thing-1.dist-info/RECORD", "extra_thing.py,,\n")
     pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
-    ran = place.do("deploy", "1.0.2", env=pip)
+    _, ran = place.create("1.0.2", env=pip)
     assert ran.outcome.outcome == "success", ran.log
-    assert place.says(ran.outcome.result.uri) == "1.0.2"
+    assert place.says(f"http://{ran.outcome.result.address}") == "1.0.2"
 
 
 @pytest.mark.parametrize(
@@ -409,12 +370,6 @@ def test_a_service_that_answers_badly_is_not_waited_for(kind: str) -> None:
         stop.set()
         thread.join()
     assert (status, len(body)) == ((200, web.ANSWER_BYTES_MAX) if kind == "endless" else (None, 0))
-
-
-def test_a_state_of_a_newer_cxlocal_is_not_guessed_at(tmp_path: Path) -> None:
-    (tmp_path / "state.json").write_text('{"format": 2}')
-    with pytest.raises(ToolFailure, match="newer cxlocal"):
-        read_state(tmp_path)
 
 
 def test_a_process_of_an_earlier_boot_is_not_ours(tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from cxlocal_plugins.local_service.process import end
 from cxlocal_plugins.local_service.tool import LocalService
 from cxlocal_plugins.pytest_tool import Pytest
 from cxlocal_plugins.wheel import Wheel
 
 import cxlocal.demo
 from cxlocal.hooks.tool import ArtifactRef
-from cxlocal.testing import Bench, ToolContract
+from cxlocal.testing import Bench, ComponentContract, ToolContract
 
 
 def fill(bench: Bench) -> None:
@@ -50,8 +51,9 @@ class TestPytest(ToolContract):
         fill(bench)
 
 
-class TestLocalService(ToolContract):
+class TestLocalService(ComponentContract):
     tool = LocalService
+    behind: ClassVar[bool] = True
     with_table: ClassVar[dict[str, Any]] = {"module": "webshop", "version_path": "/version"}
 
     def prepare(self, bench: Bench) -> None:
@@ -68,6 +70,9 @@ class TestLocalService(ToolContract):
             shutil.rmtree(bench.folder / f"scratch-{len(bench.ran)}")
         digest = version.replace(".", "").ljust(64, "0")
         return {"wheel": ArtifactRef(name="wheel", path=path, sha256=digest, size=1)}
+
+    def restart(self, bench: Bench) -> None:
+        end(bench.environment.folder / "web" / "front")
 
     def remains(self, bench: Bench, handle: Any) -> list[str]:
         """Processes whose program lies in the environment."""

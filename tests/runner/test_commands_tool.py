@@ -8,10 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cxlocal_plugins.commands import Commands
-
-from cxlocal.hooks.context import run_tool_here
-from cxlocal.hooks.messages import Fields
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tools.md").read_text(encoding="utf-8")
 SECTION = PAGE.split("\n## commands\n")[1].split("\n## ")[0]
@@ -24,14 +20,15 @@ def test_the_example_deploys_is_asked_and_is_taken_away(shop: Any, tmp_path: Pat
     sites.mkdir()
     env = {"SITES": str(sites)}
     config = EXAMPLE + "[environments]\nproduction = {}\n"
-    assert set(SCRIPTS) == {"tools/build.sh", "tools/deploy.sh"}
+    assert set(SCRIPTS) == {"tools/build.sh", "tools/apply.sh"}
     shop.write(config, {**SCRIPTS, "public/index.html": "one"})
     done = shop.run("--to", "production", env=env)
     assert done.code == 0, done.err
     shop.write(config, {"public/index.html": "two"})
     assert shop.run("--to", "production", env=env).code == 0
     assert (sites / "current" / "index.html").read_text() == "two"
-    [resource] = shop.query("SELECT resource FROM resources_now WHERE serves")
+    [resource] = shop.query("SELECT resource FROM resources_now")
+    assert [path.name for path in (sites / resource).iterdir()] == ["0.1.1"]
     assert sorted(path.name for path in sites.iterdir()) == sorted([resource, "current"])
     seen = shop.command("env", "observe", "production", "--json", env=env).json()
     assert (seen["observed"], seen["agrees"]) == ("0.1.1", True)
@@ -145,21 +142,3 @@ def test_an_answer_that_is_none_is_an_error(shop: Any, what: str) -> None:
     assert done.code == 9, done.err
     assert words in done.err + shop.log("push"), done.err
     assert shop.query("SELECT count(*) FROM artifact_location") == [0]
-
-
-@pytest.mark.parametrize(
-    "said",
-    ["../precious", "/etc", "x; touch y", "", "11111111-1111-4111-8111-11111111111/", None, 7],
-)
-def test_a_resource_is_an_id(tmp_path: Path, said: Any) -> None:
-    """Handles come from history, and a command may make a path of what it is told."""
-    known = "11111111-1111-4111-8111-111111111111"
-    seen = tmp_path / "seen"
-    with_table = {"destroy": f'echo "<${{CXLOCAL_RESOURCE-}}>" > {seen}'}
-    for handle, told in (({"resource": said}, ""), ({"resource": known}, known), (said, "")):
-        fields = Fields(
-            checkout=tmp_path, scratch=tmp_path, version="1.0.0", run="r" * 36, handle=handle
-        )
-        ran = run_tool_here(Commands, "destroy", fields, with_table=with_table)
-        assert ran.outcome.outcome == "success", ran.outcome
-        assert seen.read_text() == f"<{told}>\n"

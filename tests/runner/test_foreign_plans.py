@@ -278,16 +278,16 @@ def test_what_is_live_is_no_thing_of_a_run_that_is_over(
 kind = "deploy"
 tool = "commands"
 environment = "production"
-with = {{ deploy = "true", destroy = "touch {gone}" }}
+with = {{ apply = "true", destroy = "touch {gone}" }}
 [environments.production]
 """)
     assert shop.run("--to", "production").code == 0
     ((run, handle),) = shop.query("SELECT run, handle FROM resource")
     intent = Intent(
-        resource=mark_id(SystemIds().uuid(), "shop"), component="live", environment="production",
+        resource=mark_id(SystemIds().uuid(), "shop"), component="shop", environment="production",
         instance=f"production-{run[:8]}" if instance == "run" else instance, lifetime=lifetime,
-        stage="live", stage_run="", tool="commands", verb="deploy",
-        options={"deploy": "true", "destroy": f"touch {gone}"}, handle=json.loads(handle),
+        stage="live", stage_run="", tool="commands", verb="provision",
+        options={"apply": "true", "destroy": f"touch {gone}"}, handle=json.loads(handle),
         machine=machine_mark(),
     )  # fmt: skip
     ref = RunRef("shop", run, "shop", f"urn:uuid:{run}")

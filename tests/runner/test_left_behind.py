@@ -15,13 +15,13 @@ TOOL = """
 import os
 from pathlib import Path
 from cxlocal.hooks.specs import hookimpl
-from cxlocal.hooks.tool import Deployed, Done, Tool
+from cxlocal.hooks.tool import Applied, Done, Tool
 
 DESK = Path("@DESK@")
 
 class Cloud(Tool):
     name = "cloud"
-    api = 1
+    api = 2
     class Options(Tool.Options, frozen=True):
         pass
 
@@ -36,9 +36,9 @@ class Cloud(Tool):
         self._make(ctx)
         return Done()
 
-    def deploy(self, ctx):
+    def apply(self, ctx):
         self._make(ctx)
-        return Deployed(service="web")
+        return Applied()
 
     def destroy(self, ctx):
         (DESK / ctx.handle["vm"]).unlink(missing_ok=True)

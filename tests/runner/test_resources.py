@@ -19,7 +19,7 @@ from cxlocal.runner.resources import standing
 CLOUD = """
 from pathlib import Path
 from cxlocal.hooks.specs import hookimpl
-from cxlocal.hooks.tool import Context, Deployed, Done, Observed, Tool, ToolFailure
+from cxlocal.hooks.tool import Created, Done, Observed, ObservedResource, Tool, ToolFailure
 
 DESK = Path("@DESK@")
 
@@ -29,10 +29,9 @@ def say(text):
 
 class Cloud(Tool):
     name = "cloud"
-    api = 1
+    api = 2
     class Options(Tool.Options, frozen=True):
         service: str = "web"
-        quiet: bool = False
 
     def provision(self, ctx):
         ctx.intend({"vm": ctx.environment.instance})
@@ -40,19 +39,25 @@ class Cloud(Tool):
         (DESK / ctx.environment.instance).touch()
         return Done()
 
-    def deploy(self, ctx):
-        name, before = ctx.options.service, ctx.previous
-        was = before and f"{before.version} {before.handle['vm']}"
-        say(f"{name} {ctx.version} after {was}, handle {ctx.handle and ctx.handle['vm']}")
-        if not ctx.options.quiet:
-            ctx.intend({"vm": f"{name}-{ctx.version}"})
+    def create(self, ctx):
+        name = f"{ctx.options.service}-{ctx.version}"
+        say(f"create {name}")
+        ctx.intend({"vm": name})
+        (DESK / f"vm-{ctx.component}-{ctx.resource}").write_text(ctx.version)
         if (ctx.checkout / "BROKEN").exists():
             raise ToolFailure("unhealthy")
-        return Deployed(service=name)
+        return Created()
+
+    def remove(self, ctx):
+        say(f"remove {ctx.handle['vm']}")
+        (DESK / f"vm-{ctx.component}-{ctx.resource}").unlink(missing_ok=True)
+        return Done()
 
     def observe(self, ctx):
-        say(f"observe {ctx.handle and ctx.handle['vm']}")
-        return Observed(version=ctx.previous.version if ctx.previous else "")
+        start = f"vm-{ctx.component}-"
+        there = {path.name[len(start):]: path.read_text() for path in DESK.glob(start + "*")}
+        say(f"observe {sorted(there.values())}")
+        return Observed(resources=tuple(ObservedResource(id=k, version=v) for k, v in there.items()))
 
     def destroy(self, ctx):
         say(f"destroy {ctx.handle['vm']} {sorted(ctx.secrets.values())}")
@@ -107,17 +112,15 @@ def on(shop: Any, machine: str, *arguments: str) -> Any:
 def test_a_handle_is_known_on_the_other_machine(shop: Any, desk: Path) -> None:
     shop.write(LIVE.replace("@MORE@", ""))
     for machine in ("one", "two", "one"):
-        assert on(shop, machine, "run", "--to", "production").code == 0
-    assert said(desk, "web") == [
-        "web 0.1.0 after None, handle None",
-        "web 0.1.1 after 0.1.0 web-0.1.0, handle web-0.1.0",
-        "web 0.1.2 after 0.1.1 web-0.1.1, handle web-0.1.1",
-    ]
-    assert said(desk, "observe")[-1] == "observe web-0.1.1"
+        done = on(shop, machine, "run", "--to", "production")
+        assert done.code == 0, done.err
+    assert said(desk, "create") == ["create web-0.1.0", "create web-0.1.1", "create web-0.1.2"]
+    assert said(desk, "remove") == ["remove web-0.1.0", "remove web-0.1.1"]
+    assert said(desk, "observe")[-1] == "observe ['0.1.1']"
     gone = "SELECT gone_how, count(*) AS n FROM resource GROUP BY 1 ORDER BY 1"
     assert on(shop, "two", "sql", gone, "--json").json() == [
         {"gone_how": None, "n": 1},
-        {"gone_how": "taken over", "n": 2},
+        {"gone_how": "removed", "n": 2},
     ]
 
 
@@ -126,11 +129,12 @@ def test_a_failed_deployment_is_not_what_was_before(shop: Any, desk: Path) -> No
     assert shop.run("--to", "production").code == 0
     shop.write(LIVE.replace("@MORE@", ""), {"BROKEN": ""})
     assert shop.run("--to", "production").code == 1
-    assert shop.query("SELECT serves FROM resources_now ORDER BY since") == [1, 0]
+    assert shop.query("SELECT serves FROM resources_now ORDER BY since") == [1]
+    assert said(desk, "remove") == ["remove web-0.1.1"]
     shop.git("rm", "-q", "BROKEN")
     shop.push("mended")
     assert shop.run("--to", "production").code == 0
-    assert said(desk, "web")[-1] == "web 0.1.2 after 0.1.0 web-0.1.0, handle web-0.1.0"
+    assert said(desk, "remove")[1:] == ["remove web-0.1.0"]
     assert shop.query("SELECT handle, serves FROM resources_now") == [('{"vm":"web-0.1.2"}', 1)]
 
 
@@ -138,12 +142,16 @@ def test_two_services_of_one_tool_keep_apart(shop: Any, desk: Path) -> None:
     more = """job = { kind = "deploy", tool = "cloud", environment = "production", needs = ["web"], with = { service = "job" } }"""
     shop.write(LIVE.replace("@MORE@", more))
     for _ in range(2):
-        assert shop.run("--to", "production").code == 0
-    assert said(desk, "web")[-1] == "web 0.1.1 after 0.1.0 web-0.1.0, handle web-0.1.0"
-    assert said(desk, "job")[-1] == "job 0.1.1 after 0.1.0 job-0.1.0, handle job-0.1.0"
+        done = shop.run("--to", "production")
+        assert done.code == 0, done.err
+    live = shop.query("SELECT service, version FROM deployments_now ORDER BY 1")
+    assert live == [("job", "0.1.1"), ("web", "0.1.1")]
+    assert said(desk, "remove") == ["remove web-0.1.0", "remove job-0.1.0"]
     done = shop.command("env", "destroy", "production", "--yes")
     assert done.code == 0, done.err
-    assert sorted(line.split()[1] for line in said(desk, "destroy")) == ["job-0.1.1", "web-0.1.1"]
+    assert sorted(line.split()[1] for line in said(desk, "remove")[2:]) == [
+        "job-0.1.1", "web-0.1.1",
+    ]  # fmt: skip
     assert shop.query("SELECT deleted_how FROM environment") == ["destroyed"]
 
 
@@ -161,8 +169,8 @@ MADE = {
         "closed, not destroyed",
     ),
     "a program": ('command = "sleep 30 >/dev/null 2>&1 &"', "destroyed"),
-    "by a tool that says nothing": (
-        'tool = "cloud", with = { quiet = true }',
+    "by a tool that takes nothing away": (
+        'tool = "commands", with = { apply = "true" }',
         "closed, not destroyed",
     ),
     "by a tool": ('tool = "cloud"', "destroyed"),

@@ -1,9 +1,9 @@
 """The tool ``local-service``: an environment on this machine.
 
-A version runs in a virtual environment of its own, made from the wheel of the run, as a process
-that answers HTTP on a loopback port. ``state.json`` in the environment's folder says what runs and
-what ran before; ``install``, ``process`` and ``web`` care for one version, ``rotate`` puts one in the
-place of another, ``tool`` has the verbs.
+Each instance runs in a virtual environment of its own, made from the wheel of the run, as a process that answers
+HTTP on a loopback port of its own. Whoever uses the service asks the ``front``, which has its port for good and
+hands each request to an instance. ``install``, ``instance``, ``process`` and ``web`` care for one instance,
+``balance`` for the front, ``tool`` has the verbs.
 """
 
 from __future__ import annotations

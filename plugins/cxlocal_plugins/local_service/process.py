@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cxlocal.hooks.running import (
@@ -21,8 +22,8 @@ from cxlocal.hooks.running import (
 )
 from cxlocal.hooks.tool import Context, ToolFailure
 from cxlocal_plugins.local_service.install import VENV
+from cxlocal_plugins.local_service.instance import Instance
 from cxlocal_plugins.local_service.launch import ENDED, IDENTITY
-from cxlocal_plugins.local_service.state import Release
 from cxlocal_plugins.local_service.web import LOOPBACK
 
 CLOCK: Clock = SystemClock()
@@ -36,15 +37,21 @@ LOG = "service.log"
 WORDS_BYTES = 2000
 
 
-def start(ctx: Context, root: Path, release: Release, port: int) -> Identity:
-    """Start an installed version on a port. Raises ToolFailure when it does not come to life."""
-    folder = root / release.folder
+def start(ctx: Context, folder: Path, instance: Instance) -> Identity:
+    """Start an installed instance. Raises ToolFailure when it does not come to life."""
+    environment = _environment(ctx, folder, instance)
+    command = [_program(instance.command[0], environment["PATH"]), *instance.command[1:]]
+    return launch(ctx, folder, command, environment)
+
+
+def launch(
+    ctx: Context, folder: Path, command: Sequence[str], environment: Mapping[str, str]
+) -> Identity:
+    """Start a process that says who it is in ``folder``. Raises ToolFailure when it does not."""
     for mark in (IDENTITY, ENDED):
         (folder / mark).unlink(missing_ok=True)
-    environment = _environment(ctx, folder, release, port)
-    command = [_program(release.command[0], environment["PATH"]), *release.command[1:]]
-    launch = [sys.executable, "-P", str(Path(__file__).with_name("launch.py")), str(folder)]
-    ctx.daemon([*launch, *command], cwd=folder, env=environment, log=folder / LOG)
+    by = [sys.executable, "-P", str(Path(__file__).with_name("launch.py")), str(folder)]
+    ctx.daemon([*by, *command], cwd=folder, env=environment, log=folder / LOG)
     deadline = CLOCK.monotonic() + BEGIN_SECONDS
     while CLOCK.monotonic() < deadline:
         found = identity_in(folder)
@@ -52,23 +59,23 @@ def start(ctx: Context, root: Path, release: Release, port: int) -> Identity:
             return found
         # Waiting for another process: there is nothing to be woken by.
         time.sleep(LOOK_SECONDS)
-    raise ToolFailure(f"the service was started and never said who it is: {last_words(folder)}")
+    raise ToolFailure(f"it was started and never said who it is: {last_words(folder)}")
 
 
-def _environment(ctx: Context, folder: Path, release: Release, port: int) -> dict[str, str]:
+def _environment(ctx: Context, folder: Path, instance: Instance) -> dict[str, str]:
     base = stage_environment(os.environ)
     own = {
         "PATH": f"{folder / VENV / 'bin'}:{base['PATH']}",
         "VIRTUAL_ENV": str(folder / VENV),
         "HOST": LOOPBACK,
-        "PORT": str(port),
-        "CXLOCAL_VERSION": release.version,
-        "CXLOCAL_RUN": release.run,
+        "PORT": str(instance.port),
+        "CXLOCAL_VERSION": instance.version,
+        "CXLOCAL_RUN": instance.run,
         "CXLOCAL_DELIVERABLE": ctx.deliverable,
         "CXLOCAL_ENVIRONMENT": ctx.environment.name if ctx.environment else "",
     }
-    # What the stage lists under ``secrets`` is for the service: there is no other way to it.
-    return {**base, **ctx.secrets, **own}
+    # Secrets that are listed for it are for the service: there is no other way to it.
+    return {**base, **ctx.variables, **ctx.secrets, **own}
 
 
 def _program(name: str, path: str) -> str:

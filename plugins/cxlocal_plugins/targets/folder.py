@@ -31,7 +31,7 @@ class Folder(Tool):
     """A folder that is there: one that is not mounted is no empty one."""
 
     name = "folder"
-    api = 1
+    api = 2
     title = "Folder"
 
     class Options(Tool.Options, frozen=True):

@@ -38,7 +38,7 @@ class GitTag(Tool):
     """An annotated tag; signed where ``sign`` says so."""
 
     name = "git-tag"
-    api = 1
+    api = 2
     title = "Git tag"
     executables = ("git",)
     place = 1

@@ -74,7 +74,7 @@ class PythonIndex(Tool):
     """PyPI and what is like it."""
 
     name = "python-index"
-    api = 1
+    api = 2
     title = "Python package index"
 
     class Options(Tool.Options, frozen=True):
