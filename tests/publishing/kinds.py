@@ -40,7 +40,8 @@ class Kind(NamedTuple):
     """What stands below the target in cx.toml; @URL@ and @HOST@ are the server's."""
     server: Callable[[Path], AbstractContextManager[Weather]]
     single: bool = False
-    """One request puts it, so that it can be counted."""
+    """One request puts it, and another one of the same bytes is refused, so that they can be counted (devpi
+    takes the same bytes again)."""
     secrets: dict[str, str] = {}  # noqa: RUF012  (never changed)
     needs: tuple[str, ...] = ()
     last: bool = False
@@ -184,7 +185,7 @@ KINDS = {
         WHEEL, "webshop-{}-py3-none-any.whl",
         'tool = "python-index"\nwith = { url = "@URL@/shop/release/", simple = "@URL@/shop/release/+simple/",'
         ' user = "shop", token = "INDEX_TOKEN" }',
-        _devpi, single=True, secrets={"INDEX_TOKEN": "index-secret-password"},
+        _devpi, secrets={"INDEX_TOKEN": "index-secret-password"},
     ),
     "npm": Kind(
         PACKAGE, "webshop-{}.tgz", 'tool = "npm"\nwith = { registry = "@URL@", token = "NPM_TOKEN" }', _npm,

@@ -36,6 +36,7 @@ READ = "reading manifest 404 in r.example:4040/404/not-found: "
         (f"{AT}{READ}unknown: artifact shop/web:1.0.0 not found", True, ""),
         (f"{AT}{READ}unauthorized: the token has expired", False, "credential"),
         (f"{AT}{READ}denied: requested access to the resource is denied", False, "credential"),
+        (f"{AT}{READ}Get https://r.example/token: lookup r.example: host not found", False, "unreached"),
         (f"{AT}{READ}received unexpected HTTP status: 502 Bad Gateway", False, "unreached"),
         (f"{AT}pinging container registry r.example:4040: dial tcp: connect: connection refused", False, "unreached"),
         (f"{AT}pinging container registry r.example:4040: invalid status code from registry 403 (Forbidden)", False,
