@@ -189,6 +189,7 @@ WAYS = {
     + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
     "answer in chunks": b"GET /chunks HTTP/1.1\r\n" + LAST + b"\r\n",
     "answer until the end": b"GET /until-close HTTP/1.1\r\n" + LAST + b"\r\n",
+    "its end is that of the connection": b"GET /until-close HTTP/1.1\r\nHost: shop\r\n\r\n",
     "no body": b"GET /nothing HTTP/1.1\r\n" + LAST + b"\r\n",
     "early hints": b"GET /early HTTP/1.1\r\n" + LAST + b"\r\n",
     "http 1.0": b"GET / HTTP/1.0\r\nHost: shop\r\n\r\n",
