@@ -62,32 +62,35 @@ def are_well(events: Sequence[Event]) -> bool:
             )
             for node, *names in different
         )
-        and all(map(_is_usual, events))
+        and _are_usual(events)
     )
 
 
-def _is_usual(event: Event) -> bool:
-    text = event.document
-    if (
-        event.sequence < 1
-        or len(event.previous) != 32
-        or len(event.hash) != 32
-        or (event.deliverable is None) is not (event.deliverable_sequence is None)
-        or len(text) * 4 > DOCUMENT_BYTES_MAX
-        or not is_keepable(text)
-    ):
-        return False
+def _are_usual(events: Sequence[Event]) -> bool:
+    # One loop and no calls of ours: every event that a store takes in comes through here.
+    read, to_time = _HEAD_DECODER.decode, datetime.fromisoformat
     try:
-        context = _HEAD_DECODER.decode(text).context
-        said = context.timestamp
-        return (
-            context.type == event.type
-            and context.chainId == event.run
-            and said[-1:] == "Z"
-            and datetime.fromisoformat(said) is not None
-        )
+        for event in events:
+            text = event.document
+            context = read(text).context
+            said = context.timestamp
+            if (
+                context.type != event.type
+                or context.chainId != event.run
+                or said[-1:] != "Z"
+                or event.sequence < 1
+                or len(event.previous) != 32
+                or len(event.hash) != 32
+                or (event.deliverable is None) is not (event.deliverable_sequence is None)
+                or len(text) * 4 > DOCUMENT_BYTES_MAX
+                or "\0" in text
+                or not (text.isascii() or is_keepable(text))
+            ):
+                return False
+            to_time(said)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return False
+    return True
 
 
 def is_keepable(text: str) -> bool:

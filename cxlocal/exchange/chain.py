@@ -6,6 +6,9 @@ event that disagrees with it, or cannot be placed because what comes before it i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from cxlocal.events.document import NO_HASH, Event
 
 HELD = -1
@@ -32,3 +35,15 @@ def place(event: Event, known: Known) -> int:
         return GAP
     taken = {branch for branch, _ in here}
     return next((branch for branch in parents if branch not in taken), NEW_BRANCH)
+
+
+def all_continue(events: Sequence[Event], known: Known) -> bool:
+    """Whether ``place`` puts all of ``events``, which are consecutive, at the end of branch 0."""
+    first = events[0]
+    held = [(0, first.previous)] if first.sequence > 1 else None
+    return (
+        known.get(first.sequence - 1) == held
+        and len(known) == (held is not None)
+        and (held is not None or first.previous == NO_HASH)
+        and all(after.previous == before.hash for before, after in pairwise(events))
+    )

@@ -82,6 +82,7 @@ def with_care() -> Iterator[None]:
         patch.setattr(chains, "events_in", lambda items: [event_in(one) for one in items])
         patch.setattr(receive, "is_plainly_true", lambda event: False)
         patch.setattr(chains, "place", place_slowly)
+        patch.setattr(chains, "all_continue", lambda events, known: False)
         yield
 
 
@@ -112,9 +113,13 @@ def odd_one(events: list[dict[str, Any]], place: int, how: str) -> None:
         one["document"] = one["document"][:-1] + ',"x":"\\ud800"}'
     elif how == "run":
         one["run"] = "a;b"
+    elif how == "place" and one["deliverable_sequence"]:
+        one["deliverable_sequence"] += 1
+    elif how == "hash":
+        one["hash"] = "33" * 32
     elif how == "left out":
         events.remove(one)
-    if how in ("document", "foreign", "previous", "surrogate", "run"):
+    if how not in ("hash", "left out"):
         try:
             one["hash"] = hash_of(event_in(one)).hex()
         except BadMessage:
@@ -133,7 +138,9 @@ steps = st.lists(
         st.booleans(),  # in part
         st.none() | st.tuples(
             st.integers(0, 9),
-            st.sampled_from(["document", "foreign", "previous", "surrogate", "run", "left out"]),
+            st.sampled_from([
+                "document", "foreign", "previous", "surrogate", "run", "place", "hash", "left out",
+            ]),
         ),
     ),
     min_size=1, max_size=6,

@@ -7,8 +7,9 @@ notices it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from hashlib import sha256
+from itertools import accumulate
 from typing import Any
 
 from cxlocal.events.document import Event
@@ -60,17 +61,21 @@ class Feed:
         self.position = store.position
         self.hash = store.hash
 
-    def steps(self, hashes: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    def steps(self, hashes: Sequence[bytes]) -> list[tuple[int, bytes]]:
         """The next positions, and the running hash at each."""
         if not self.held:
             head = self.session.hold_feed()
             self.held = True
             if head is not None:
                 self.position, self.hash = head
-        for each in hashes:
-            self.position += 1
-            self.hash = sha256(self.hash + each).digest()
-            yield self.position, self.hash
+        # Each is the hash of the one before it and what comes.
+        running = list(accumulate(hashes, _run_on, initial=self.hash))
+        first, self.position, self.hash = (
+            self.position + 1,
+            self.position + len(hashes),
+            running[-1],
+        )
+        return list(enumerate(running[1:], first))
 
     def close(self) -> None:
         """Write the head, if it moved."""
@@ -78,6 +83,10 @@ class Feed:
             self.session.execute(
                 "UPDATE store SET position = ?, hash = ?", (self.position, self.hash)
             )
+
+
+def _run_on(running: bytes, value: bytes) -> bytes:
+    return sha256(running + value).digest()
 
 
 def running_at(session: Session, position: int) -> bytes | None:
