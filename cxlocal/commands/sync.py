@@ -344,6 +344,8 @@ ROUND_SECONDS = 5.0
 """For one exchange: what moves more goes on with the next one at once, and a signal is heeded in
 between."""
 EVERY_SECONDS_MIN = 1
+AFTER_SECONDS_MAX = 600
+"""The longest that a store may ask to be left alone; what says more is not heeded further."""
 REVERIFY_SECONDS = 600.0
 """Between two times that remotes are asked about runs whose proof was not confirmed."""
 
@@ -373,7 +375,7 @@ def watch_store(watch: Watch, describe: Callable[[SyncReport], str], *, as_json:
         try:
             while not signals.number:
                 signals.wake = note_only
-                more, reached = _round(watch, said)
+                more, reached, after = _round(watch, said)
                 if reached and watch.journal.clock.monotonic() - asked >= REVERIFY_SECONDS:
                     asked = watch.journal.clock.monotonic()
                     for line in watch.settle():
@@ -383,16 +385,24 @@ def watch_store(watch: Watch, describe: Callable[[SyncReport], str], *, as_json:
                 if not signals.number and not more:
                     # Nothing is held while nothing is to do.
                     watch.store.close()
-                    # Up to a quarter more or less, so that many machines do not come in step.
                     share = int(watch.ids.token()[:4], 16) / 65536
-                    time.sleep(watch.every_seconds * (0.75 + share / 2))
+                    time.sleep(pause(watch.every_seconds, after, share))
         except SignalCame:
             signals.wake = note_only  # how one leaves this command: no error
     say("Ended.")
 
 
-def _round(watch: Watch, said: Said) -> tuple[bool, bool]:
-    """One exchange: whether more is to move at once, and whether the store was reached."""
+def pause(every_seconds: float, after_seconds: float, share: float) -> float:
+    """How long a watch rests before its next round, in seconds. ``after_seconds``: how long a busy store
+    asked to be left alone. ``share`` is drawn anew each time, from 0 to 1: up to a quarter more or less, so
+    that many machines do not come in step, and never earlier than they were asked. Pure."""
+    asked = min(after_seconds, AFTER_SECONDS_MAX) * (1 + share / 4)
+    return max(every_seconds * (0.75 + share / 2), asked)
+
+
+def _round(watch: Watch, said: Said) -> tuple[bool, bool, int]:
+    """One exchange: whether more is to move at once, whether the store was reached, and how many seconds it
+    asks to be left alone."""
     journal = watch.journal
     began = journal.clock.monotonic()
     try:
@@ -402,11 +412,12 @@ def _round(watch: Watch, said: Said) -> tuple[bool, bool]:
         if problem.name != "journal-busy":
             raise
         warn(str(problem).replace("\n", ": "))
-        return False, False
+        return False, False, 0
     said.tell(report)
     moved = report.pushed + report.pulled + report.relayed > 0
     cut = journal.clock.monotonic() - began >= ROUND_SECONDS / 2
-    return report.reached and moved and (cut or report.pending > 0), report.reached
+    more = report.reached and moved and (cut or report.pending > 0)
+    return more, report.reached, report.after_seconds
 
 
 class Said:

@@ -28,6 +28,12 @@ class StoreUnreachable(StoreNeeded):
 
     default_name = "store-unreachable"
 
+    @property
+    def after_seconds(self) -> int:
+        """How long it asks to be left alone; 0 where it does not say."""
+        told = self.data.get("after_seconds")
+        return told if isinstance(told, int) else 0
+
 
 def cannot_serve(url: str, name: str, why: str, hint: str) -> StoreUnreachable:
     """The error for a no that is none to what was asked: ``name`` is what it was called there."""

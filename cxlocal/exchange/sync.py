@@ -85,6 +85,8 @@ class SyncReport(NamedTuple):
     """Own events by deliverable that may not be pushed: they stay here."""
     rewritten: tuple[str, ...] = ()
     """What is another one than was acknowledged, here or at the store, in sentences."""
+    after_seconds: int = 0
+    """How long the store, which has too much to do, asks to be left alone."""
 
 
 def why_no_numbers(report: SyncReport) -> str:
@@ -129,7 +131,7 @@ def synchronise(
     except StoreUnreachable as error:
         why = error.why or error.what
         remember_failure(journal, store.url, why)
-        report = report._replace(reached=False, why=why)
+        report = report._replace(reached=False, why=why, after_seconds=error.after_seconds)
     return _counted(journal, report)
 
 

@@ -34,6 +34,7 @@ FAULTS = {
     "A test that was aborted, or says what nobody knows",
     "A report that speaks against a stage whose program succeeded",
     "A served store answers what no store would",
+    "More machines come at once than the store answers",
     "A reader of reports that answers nonsense",
     "A success that is none",
     "A stage of a rehearsal pushes, publishes or deploys",

@@ -20,7 +20,7 @@ import cxlocal.exchange.copies
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def make_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Makes the world of a seed."""
     for module in (cxlocal.exchange.contact, cxlocal.exchange.copies, cxlocal_sync.stores.sqlite):
         monkeypatch.setattr(module, "file_hint", place_of)

@@ -32,19 +32,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_p1_p3_p5_p7_p9_p10_p12_p15_p18_hold_in_any_story(world: Any, seed: int, kind: str) -> None:
-    tell(world(seed, kind), STEPS)
+def test_p1_p3_p5_p7_p9_p10_p12_p15_p18_hold_in_any_story(
+    make_world: Any, seed: int, kind: str
+) -> None:
+    tell(make_world(seed, kind), STEPS)
 
 
 @pytest.mark.parametrize("about", FOUND)
-def test_what_stories_found_stays_mended(world: Any, about: str) -> None:
+def test_what_stories_found_stays_mended(make_world: Any, about: str) -> None:
     seed, steps, kind = FOUND[about]
-    tell(world(seed, kind), steps)
+    tell(make_world(seed, kind), steps)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_seed_repeats_its_story(world: Any, kind: str) -> None:
-    first, second = world(7, kind), world(7, kind)
+def test_a_seed_repeats_its_story(make_world: Any, kind: str) -> None:
+    first, second = make_world(7, kind), make_world(7, kind)
     for each in (first, second):
         each.live(STEPS)
     assert first.story == second.story

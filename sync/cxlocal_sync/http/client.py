@@ -280,9 +280,11 @@ class HttpStore:
             except (ValueError, RecursionError):
                 error = None
         if error is None:
-            return self._unreachable(f"it answered {answer.status}, and not as a store does")
+            why = f"it answered {answer.status}, and not as a store does"
+            return self._unreachable(why, after_seconds=answer.after_seconds)
         if answer.status >= 500 or answer.status == 429:
-            return self._unreachable(": ".join(filter(None, (error.what, error.why))), error.hint)
+            why = ": ".join(filter(None, (error.what, error.why)))
+            return self._unreachable(why, error.hint, after_seconds=answer.after_seconds)
         if path == wire.EXCHANGE and error.name not in ABOUT_THE_REQUEST:
             said = ": ".join(filter(None, (error.what, error.why)))
             return cannot_serve(self.url, f"{error.name} ({answer.status})", said, error.hint)
@@ -305,12 +307,13 @@ class HttpStore:
             )
         return self._unreachable(why, hint)
 
-    def _unreachable(self, why: str, hint: str = "") -> StoreUnreachable:
+    def _unreachable(self, why: str, hint: str = "", **data: Any) -> StoreUnreachable:
         return StoreUnreachable(
             "the store cannot be reached",
             why=why,
             hint=hint or UNREACHABLE_HINT,
             url=self.url,
+            **data,
         )
 
     def _trust(self) -> str:

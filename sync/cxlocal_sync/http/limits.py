@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections import OrderedDict
 
 from cxlocal.clock import Clock
@@ -28,6 +29,15 @@ MESSAGES_BYTES_MAX = 64 * 1024 * 1024
 """Of all messages in memory at once."""
 BLOBS_BYTES_MAX = 192 * 1024 * 1024
 """Of all blobs in memory at once, coming and going: they must not keep messages out."""
+PATIENCE_SECONDS = 1.5
+"""How long a message may have to wait for the store. Machines wait 2 s for an answer: what could only be
+answered later is turned away at once, or the store would work for nobody."""
+ALWAYS_WAITING = 4
+"""So many may wait in any case: a few long messages must not shut everybody else out."""
+AFTER_SECONDS_MAX = 300
+"""The longest that anybody is told to stay away."""
+LEFT_FREE = 0.2
+"""Of the time of the store: it stays for those who come without having been turned away, as releases do."""
 REQUESTS_PER_SECOND = 200.0
 """Of one member, after a burst of ``BURST``: a machine that pushes as fast as it can stays below."""
 BURST = 2000
@@ -57,6 +67,37 @@ class Busy(Trouble):
 
 class TooOften(Busy):
     """One sender asks more often than it may."""
+
+
+class Appointments:
+    """When whoever is turned away had better come again: one after the other, as fast as the store answers.
+
+    Told the same time they would all come back at once, and all but the first be turned away again. Used
+    by the event loop only.
+    """
+
+    def __init__(self, clock: Clock, at_once: int) -> None:
+        self._clock = clock
+        self._at_once = at_once
+        self._taken = 0.0
+        self._last = 0.0
+
+    def took(self, seconds: float) -> None:
+        """Note how long the store had for an answer; what it usually takes follows slowly."""
+        self._taken += (seconds - self._taken) / 16
+
+    def has_room(self, waiting: int, patience_seconds: float) -> bool:
+        """Whether one more behind ``waiting`` others would get its turn within so many seconds."""
+        in_time = waiting * self._taken / self._at_once <= patience_seconds
+        return waiting < ALWAYS_WAITING or in_time
+
+    def next_seconds(self, waiting: int) -> int:
+        """How long the next one is to stay away, in whole seconds, behind ``waiting`` others."""
+        now = self._clock.monotonic()
+        each = self._taken / self._at_once / (1 - LEFT_FREE)
+        latest = now + AFTER_SECONDS_MAX
+        self._last = min(max(self._last, now + waiting * each) + each, latest)
+        return max(1, math.ceil(self._last - now))
 
 
 class _Bucket(NamedTuple):

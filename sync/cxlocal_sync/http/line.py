@@ -48,6 +48,8 @@ class HttpAnswer(NamedTuple):
     status: int
     content: bytes
     is_json: bool
+    after_seconds: int = 0
+    """How long to stay away, where it says so (Retry-After)."""
 
 
 class NoAnswer(Exception):
@@ -257,8 +259,12 @@ class _Asking:
                 raise IncompleteRead(found, response.length)
             if response.status == 200 and response.length is None and not response.chunked:
                 raise HTTPException("it does not say how long its answer is")
-            kind = response.headers.get("content-type", "")
-            return HttpAnswer(response.status, found, kind.startswith(wire.JSON_TYPE))
+            kind, after = (
+                response.headers.get(name, "") for name in ("content-type", "retry-after")
+            )
+            # A date, too, may stand there: the server sends none, and clocks differ.
+            seconds = int(after) if after.isascii() and after.isdigit() and len(after) < 9 else 0
+            return HttpAnswer(response.status, found, kind.startswith(wire.JSON_TYPE), seconds)
 
     def _connect(self) -> None:
         proxy, host = self._line.proxy, self._line.host

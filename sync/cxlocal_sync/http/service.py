@@ -82,7 +82,10 @@ class Service:
 
     async def exchange(self, member: Member, request: bytes) -> bytes:
         """Answer a message; what is refused is said in the answer. Raises StoreUnreachable."""
-        return await self._exchanges.call(lambda store: self._exchange(store, member, request))
+        return await self._exchanges.call(
+            lambda store: self._exchange(store, member, request),
+            patience_seconds=limits.PATIENCE_SECONDS,
+        )
 
     def _exchange(self, store: ServableStore, member: Member, request: bytes) -> bytes:
         try:
