@@ -4,7 +4,8 @@
 into a table with the same unique index, one commit each, TRUNCATE and FULL. *Not projected* leaves
 the projection out (an event type nobody projects), so that the difference to *a stage's two events*
 is what the projection costs. WAL is reported beside it for orientation; the journal does not use
-it (docs/decisions/0001).
+it (docs/decisions/0001). *Raw, and as many rows* writes what any journal would that can be asked for a run or a
+deliverable: the same indexes, and the row of the stage, made with its first event and changed with its second.
 """
 
 from __future__ import annotations
@@ -50,6 +51,40 @@ def raw(connection: sqlite3.Connection) -> Callable[[], float]:
             connection.execute(
                 "INSERT INTO event (node, sequence, hash, document) VALUES (1, ?, ?, ?)",
                 (number, b"h" * 32, DOCUMENT),
+            )
+            connection.execute("COMMIT")
+        return time.perf_counter() - start
+
+    return run
+
+
+def raw_rows(path: Path) -> Callable[[], float]:
+    """Rows and indexes as the journal has them for a stage's two events, and nothing of its own work."""
+    connection = raw_file(path, "TRUNCATE")
+    for statement in (
+        "ALTER TABLE event ADD COLUMN run TEXT",
+        "ALTER TABLE event ADD COLUMN place INT",
+        "CREATE INDEX by_run ON event (run)",
+        "CREATE INDEX by_place ON event (node, place)",
+        "CREATE TABLE stage (id TEXT PRIMARY KEY, run TEXT, began TEXT, ended TEXT, outcome TEXT)",
+        "CREATE INDEX of_run ON stage (run)",
+    ):
+        connection.execute(statement)
+
+    def run() -> float:
+        [last] = connection.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()
+        start = time.perf_counter()
+        for number in range(last + 1, last + EACH + 1):
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(
+                "INSERT INTO event (node, sequence, hash, document, run, place)"
+                " VALUES (1, ?, ?, ?, 'r', ?)",
+                (number, b"h" * 32, DOCUMENT, number),
+            )
+            connection.execute(
+                "INSERT INTO stage VALUES (?, 'r', ?, NULL, NULL) ON CONFLICT DO UPDATE SET"
+                " ended = excluded.began, outcome = 'success'",
+                (f"a-stage-of-a-run-{(number - 1) // 2:032}", "2026-11-23T00:00:00.000Z"),
             )
             connection.execute("COMMIT")
         return time.perf_counter() - start
@@ -110,12 +145,14 @@ def main() -> int:
         folder = Path(name)
         cases = {
             floor: raw(raw_file(folder / "raw.db", "TRUNCATE")),
+            "raw, and as many rows": raw_rows(folder / "rows.db"),
             "raw, WAL and FULL": raw(raw_file(folder / "wal.db", "WAL")),
             "a stage's two events": task_events(*opened(folder, "tasks")),
             "not projected": plain_events(*opened(folder, "plain")),
         }
         seconds = measure(cases, rounds=rounds)
     bars = [(case, floor, ALLOWED) for case in ("a stage's two events", "not projected")]
+    bars.append(("a stage's two events", "raw, and as many rows", ALLOWED))
     return report(f"{EACH} events, one commit each", seconds, bars)
 
 

@@ -131,7 +131,7 @@ class Checks:
     def __init__(self) -> None:
         self.position, self.running = 0, NO_HASH
         self.nodes: dict[str, int] = {}
-        self.ends: dict[str, tuple[bytes, bytes]] = {}
+        self.ends: dict[tuple[str, str | None], bytes] = {}
 
     def rows(self, message: bytes) -> list[Any]:
         """The rows of a message whose events are what they say."""
@@ -139,7 +139,8 @@ class Checks:
         for push in MESSAGES.decode(zlib.decompress(message[4:])).push:
             node = push.events[0].node
             row = self.nodes.setdefault(node, len(self.nodes) + 1)
-            end = self.ends.get(node, (NO_HASH, NO_HASH))
+            ends = self.ends
+            end = ends.get((node, None), NO_HASH)
             for one in push.events:
                 context = HEADS.decode(one.document).context
                 before = bytes.fromhex(one.previous), bytes.fromhex(one.previous_in_deliverable)
@@ -150,11 +151,13 @@ class Checks:
                 )  # fmt: skip
                 if (
                     (context.type, context.chainId) != (one.type, one.run)
-                    or before != end
+                    or before[0] != end
+                    or before[1]
+                    != (one.deliverable and ends.get((node, one.deliverable)) or NO_HASH)
                     or event_hash(*before, header, one.document) != own
                 ):
                     raise ValueError("an event is not what it says")
-                end = own, own
+                end = ends[node, one.deliverable] = own
                 self.position += 1
                 self.running = sha256(self.running + own).digest()
                 found.append(
@@ -164,7 +167,7 @@ class Checks:
                         self.running, row,
                     )
                 )  # fmt: skip
-            self.ends[node] = end
+            ends[node, None] = end
         return found
 
 

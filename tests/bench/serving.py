@@ -6,18 +6,17 @@ raises a counter in a SQLite file (TRUNCATE and FULL, as the store). *A batch* i
 of another machine each time; its floor the same rows with the same unique index in one transaction,
 no HTTP. *Sent again* is the same batch a second time. *A sync* is all that a machine does to bring
 1,000 events: reading its journal, two contacts, noting what was acknowledged; its floor one POST of the
-same events to the bare application, which unpacks and keeps them in one transaction.
+same events to the bare application, which checks them as the floor of ingesting.py does and keeps them in one
+transaction.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,27 +40,23 @@ NUMBERS = 100
 BATCHES = 4
 EVENTS = 500
 BARE = """
-import json, sqlite3, sys, uvicorn, zlib
+import sqlite3, sys, uvicorn
+sys.path[:0] = sys.argv[3].split(":")
+from pathlib import Path
+from ingesting import Checks, Sqlite
 db = sqlite3.connect(sys.argv[1], isolation_level=None)
 db.execute("PRAGMA journal_mode=TRUNCATE")
 db.execute("PRAGMA synchronous=FULL")
 db.execute("CREATE TABLE counter (n INTEGER)")
 db.execute("INSERT INTO counter VALUES (0)")
-db.execute("CREATE TABLE event (id INTEGER PRIMARY KEY, node TEXT, sequence INT, type TEXT,"
-    " hash TEXT, previous TEXT, document TEXT, UNIQUE (node, sequence))")
-def keep(body):
-    events = json.loads(zlib.decompress(body))["events"]
-    db.execute("BEGIN IMMEDIATE")
-    db.executemany("INSERT INTO event (node, sequence, type, hash, previous, document)"
-        " VALUES (:node, :sequence, :type, :hash, :previous, :document)", events)
-    db.execute("COMMIT")
+checks, events = Checks(), Sqlite(Path(sys.argv[1] + ".events"))
 async def app(scope, receive, send):
     body, more = b"", True
     while more:
         part = await receive()
         body, more = body + part.get("body", b""), part.get("more_body")
     if scope["path"] == "/events":
-        keep(body)
+        events.take(checks.rows(body))
     n = db.execute("UPDATE counter SET n = n + 1 RETURNING n").fetchall()[0][0]
     head = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": 200, "headers": head})
@@ -146,7 +141,9 @@ def main(rounds: int, folder: Path) -> int:
     numbers.ask()
     pusher = server.enrol(folder / "pusher", "pusher")
     port = str(server.port + 1)
-    bare = subprocess.Popen([sys.executable, "-c", BARE, str(folder / "bare.db"), port])
+    bare = subprocess.Popen(
+        [sys.executable, "-c", BARE, str(folder / "bare.db"), port, ":".join(sys.path[:2])]
+    )
     client = httpx2.Client(trust_env=False, verify=False)
     raw = raw_file(folder / "raw.db")
     made = batches(folder, numbers.lineage)
@@ -178,7 +175,7 @@ def main(rounds: int, folder: Path) -> int:
         syncing.append((journal, own, own.enrol(journal.home)))
         events = [event_out(event) for event in node_events(journal, journal.node, 1, 1000)]
         start = time.perf_counter()
-        body = zlib.compress(json.dumps({"events": events}).encode(), 1)
+        body = encode({"protocol": 1, "push": [{"events": events}]})
         client.post(f"http://127.0.0.1:{port}/events", content=body).raise_for_status()
         return time.perf_counter() - start
 
