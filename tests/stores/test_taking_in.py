@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cxlocal_sync.stores import chains
 from cxlocal_sync.stores.sqlite import SqliteStore
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cxlocal.domain import Outcome
@@ -149,6 +149,10 @@ steps = st.lists(
 
 @settings(deadline=None, max_examples=60)
 @given(steps)
+@example([(0, [("shop", "")], 0, False, (0, "hash"))])
+@example([(0, [("shop", "")] * 2, 0, False, (1, "place"))])
+@example([(0, [("shop", "")] * 2, 0, False, (1, "previous"))])
+@example([(0, [("shop", "")], 0, False, None), (1, [("shop", "")] * 3, 1, False, None)])
 def test_both_ways_agree(steps: list[Any]) -> None:
     """Branches, gaps, what was sent before, what is changed, untrue, odd or left out."""
     with tempfile.TemporaryDirectory() as folder:
