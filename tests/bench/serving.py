@@ -12,12 +12,14 @@ transaction.
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,15 @@ def raw_file(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Until something listens there."""
+    while process.poll() is None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise SystemExit("the bare server did not start")
+
+
 def main(rounds: int, folder: Path) -> int:
     server = ProcessServer(folder / "central")
     numbers = Numbers(server.enrol(folder / "client", "numbers"))
@@ -198,7 +209,7 @@ def main(rounds: int, folder: Path) -> int:
         return time.perf_counter() - start
 
     try:
-        time.sleep(1)
+        wait_for(int(port), bare)
         seconds = measure(
             {
                 "bare counter": counter, "a number": numbers.round, "raw ingest": ingest,
