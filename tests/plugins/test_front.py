@@ -212,6 +212,9 @@ REFUSED = {
     "no length": (b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"400"),
     "no request": (b"hello\r\n\r\n", b"400"),
     "too long": (b"GET / HTTP/1.1\r\nA: " + b"x" * 100_000 + b"\r\n\r\n", b"431"),
+    "size with a sign": (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n+3\r\nabc\r\n0\r\n\r\n", b"502"),
+    "size below nothing": (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-2\r\n0\r\n\r\n", b"502"),
+    "no size": (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n\r\n", b"502"),
     "no answer": (b"GET /drop HTTP/1.1\r\n\r\n", b"502"),
 }  # fmt: skip
 
@@ -224,6 +227,14 @@ def test_what_cannot_be_answered_is_said(there: Instances, what: str) -> None:
     assert raw(there.port, request).split(b" ")[1] == status
     there.route({})
     assert raw(there.port, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 503")
+
+
+def test_who_leaves_in_the_middle_keeps_no_instance_busy(there: Instances) -> None:
+    with socket.create_connection(("127.0.0.1", there.port)) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: shop\r\nContent-Length: 1000\r\n\r\nhalf")
+        while there.busy() != {"one": 1}:
+            time.sleep(0.01)
+    there.wait_until_idle("one")
 
 
 def test_weights_are_shares(there: Instances) -> None:

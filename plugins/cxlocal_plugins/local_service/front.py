@@ -175,7 +175,7 @@ class Front:
                         writer.write(answer.written())
                         await writer.drain()
                     keeps = await _send_answer(head, answer, theirs, writer, last=switches)
-                    return keeps and sending.done() and sending.exception() is None
+                    return keeps and sending.done() and not to_them.is_closing()
                 finally:
                     await _end(sending)
         except Refusal as refusal:
@@ -209,8 +209,13 @@ async def _head(reader: StreamReader) -> Head | None:
 
 
 async def _send_body(length: int, reader: StreamReader, writer: StreamWriter) -> None:
-    await _copy(reader, writer, length)
-    await writer.drain()
+    """The body of a request. Where it does not come whole the instance is told so by the end of its
+    connection: it would wait for the rest."""
+    try:
+        await _copy(reader, writer, length)
+        await writer.drain()
+    except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
+        writer.close()
 
 
 async def _send_answer(
@@ -242,8 +247,12 @@ async def _copy(reader: StreamReader, writer: StreamWriter, length: int) -> None
         writer.write(part)
         await writer.drain()
     while length == -1:
-        line = await _line(reader, writer)
-        size = int(line.partition(b";")[0], 16)
+        line = await reader.readuntil(b"\n")
+        said = line.partition(b";")[0].strip()
+        if not said.isalnum():
+            raise ValueError  # A sign or a line below is part of no size, though int() takes both.
+        size = int(said, 16)
+        writer.write(line)
         if size:
             await _copy(reader, writer, size + 2)
             continue
