@@ -58,6 +58,7 @@ class Elements(HTMLParser):
 NOTHING_OF_THE_NEWEST_RUN = {
     "tests-of-version", "waiting", "went-to", "decisions", "artifacts", "failing-cases", "not-live-yet",
     "reserves", "readiness", "gone-live", "commits-live", "incidents",
+    "recorded-otherwise",
 }  # fmt: skip
 """About a run that has just begun, a history whose plans are not known, or what this machine alone holds;
 ``test_own_pages.py``, ``test_oversight.py`` and ``test_figures.py`` have others."""
