@@ -106,10 +106,9 @@ def plugins(
 def _write(name: str, kind: str) -> None:
     """A new plugin, in files that are not there yet. Raises UsageError."""
     files = new_plugin(name, kind)
-    if Path(PACKAGE_FILE).exists():
-        files.pop(
-            PACKAGE_FILE
-        )  # the folder is a package already, and its author names its entry points
+    packed = Path(PACKAGE_FILE).exists()
+    if packed:  # its author names its entry points
+        files.pop(PACKAGE_FILE)
     if there := [one for one in files if Path(one).exists()]:
         raise UsageError(
             f"{there[0]} is there already",
@@ -121,6 +120,11 @@ def _write(name: str, kind: str) -> None:
         Path(file).write_text(content, encoding="utf-8")
         say(f"Wrote {file}")
     module, test, *_ = files
+    if packed:
+        say(
+            f"Left as it is: {PACKAGE_FILE}. To make this a plugin of that package add {module} to its files, and to"
+            f" [project.entry-points.cxlocal]: {name} = {Path(module).stem!r}".replace("'", '"')
+        )
     say(f"Try it: python -m pytest {test}; for this project alone: mv {module} .cx/plugins/")
 
 

@@ -115,13 +115,8 @@ def run(
             hint="leave --offline out",
             name="bad-options",
         )
-    if fixes and resume:
-        raise UsageError(
-            "--fixes and --resume exclude each other",
-            why="what a run repairs is recorded when it begins",
-            hint="leave --fixes out; 'cxlocal incident' tells what was at fault",
-            name="bad-options",
-        )
+    if resume:
+        _refuse_what_is_settled(fixes, unplanned)
     if dry_run:
         if final:
             with app.journal(create=False) as journal:
@@ -140,6 +135,24 @@ def run(
         )  # fmt: skip
         options = {"as_json": as_json, "require_sync": require_sync, "ask": not no_input}
         return carry_out(app, request, resume or "", final or "", **options)
+
+
+def _refuse_what_is_settled(fixes: str, unplanned: bool) -> None:
+    """A run that goes on keeps what was recorded when it began. Raises UsageError."""
+    if fixes:
+        raise UsageError(
+            "--fixes and --resume exclude each other",
+            why="what a run repairs is recorded when it begins",
+            hint="leave --fixes out; 'cxlocal incident' tells what was at fault",
+            name="bad-options",
+        )
+    if unplanned:
+        raise UsageError(
+            "--unplanned and --resume exclude each other",
+            why="whether a run was planned is recorded when it begins, and gates are told that",
+            hint="cxlocal run --anyway --unplanned --reason WHY   releases the commit anew",
+            name="bad-options",
+        )
 
 
 def carry_out(

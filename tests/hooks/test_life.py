@@ -34,6 +34,7 @@ protected = false
 [components.db]
 mutable = true
 tool = "life-database"
+artifact = "app"
 [components.lb]
 mutable = true
 tool = "life-balancer"

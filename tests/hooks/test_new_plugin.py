@@ -6,6 +6,7 @@ import copy
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -40,6 +41,17 @@ def test_what_is_written_passes_its_test(kind: str, tmp_path: Path, cx: Any) -> 
         check=False,
     )  # fmt: skip
     assert done.returncode == 0 and f"{PASSED[kind]} passed" in done.stdout, done.stdout
+
+
+def test_a_package_that_is_there_is_told_what_it_needs(tmp_path: Path, cx: Any) -> None:
+    first = cx.ok("plugins", "new", "my-one", cwd=tmp_path)
+    assert "entry-points" not in first.err
+    package = (tmp_path / "pyproject.toml").read_text()
+    said = cx.ok("plugins", "new", "my-gate", "--kind", "gate", cwd=tmp_path).err
+    line = 'my-gate = "cxlocal_my_gate"'
+    assert f"[project.entry-points.cxlocal]: {line}" in said
+    assert "add cxlocal_my_gate.py to its files" in said
+    assert (tmp_path / "pyproject.toml").read_text() == package and line not in package
 
 
 def test_what_is_written_is_taken(tmp_path: Path, cx: Any) -> None:
@@ -111,11 +123,20 @@ class Desk:
 @pytest.mark.timeout(180)
 def test_the_page_as_an_author(tmp_path: Path) -> None:
     text = PAGE.read_text(encoding="utf-8")
-    begin, install, strictly = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    begin, install, in_place, strictly = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     desk = Desk(tmp_path)
     desk.sh(begin)
     assert "site-check" in desk.sh(install)
     module = desk.folder / "cxlocal_site_check.py"
+    for there, source in (
+        (".cx/plugins/own.py", module),
+        ("tests/test_own.py", module.with_name(f"test_{module.name}")),
+    ):
+        (desk.folder / there).parent.mkdir(parents=True)
+        (desk.folder / there).write_text(source.read_text().replace(module.stem, "own"))
+    assert "1 passed" in desk.sh(in_place)
+    shutil.rmtree(desk.folder / ".cx")
+    shutil.rmtree(desk.folder / "tests")
     gates = "cxlocal plugins --hook gate --json"
     module.write_text(module.read_text() + "\nraise RuntimeError('changed')\n")
     with pytest.raises(AssertionError, match="RuntimeError: changed"):

@@ -82,6 +82,12 @@ def test_members_are_listed_and_their_rights_changed(served: ProcessServer, at: 
     ):
         assert why in at("ci", "store", *words, code=3).err
     assert "store members" in at("laptop", "store", "grant", "nobody", "--manage", code=3).err
+    # Rights of somebody whose invitation waits, or who was revoked, are given by an invitation.
+    told = at("laptop", "store", "grant", "later", "--manage", code=3).err
+    assert "did not join yet" in told and "cxlocal store invite later" in told
+    at("laptop", "store", "revoke", "ci")
+    told = at("laptop", "store", "grant", "ci", "--manage", code=3).err
+    assert "it was revoked" in told and "cxlocal store invite ci" in told
     assert "no right is named" in at("laptop", "store", "grant", "ci", code=2).err
 
 

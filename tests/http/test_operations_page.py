@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 import yaml
@@ -22,7 +23,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
-UNIT = "/etc/systemd/system/cxlocal.service"
+UNITS = "/etc/systemd/system"
+NAMED = re.compile(rf"`{UNITS}/([\w-]+)\.service`")
 CX_TOML = """cx = 1
 [deliverable]
 name = "shop"
@@ -39,22 +41,23 @@ SYSTEMCTL = """#!{python}
 import os, shlex, signal, subprocess, sys, time
 from pathlib import Path
 place = Path("{place}")
-pid = place / "pid"
-verb = sys.argv[1]
-if verb == "stop":
-    os.kill(int(pid.read_text()), signal.SIGTERM)
-    while Path(f"/proc/{{pid.read_text()}}").exists() and "Z" not in Path(
-        f"/proc/{{pid.read_text()}}/stat").read_text().rpartition(")")[2][:3]:
-        time.sleep(0.02)
-elif verb in ("start", "enable"):
-    unit = (place / "cxlocal.service").read_text().replace("\\\\\\n", " ")
-    words = shlex.split(unit.partition("ExecStart=")[2].partition("\\n")[0])
-    home = unit.partition("CXLOCAL_HOME=")[2].partition("\\n")[0]
-    log = open(place / "log", "ab")
-    said = subprocess.Popen([{program!r}, *words[1:]], stderr=log, stdout=subprocess.PIPE,
-                            env={{**os.environ, "CXLOCAL_HOME": home}}, start_new_session=True)
-    assert said.stdout.readline(), (place / "log").read_text()
-    pid.write_text(str(said.pid))
+verb, *names = [word for word in sys.argv[1:] if word != "--now"]
+for name in names:
+    pid = place / f"{{name}}.pid"
+    if verb == "stop":
+        os.kill(int(pid.read_text()), signal.SIGTERM)
+        while Path(f"/proc/{{pid.read_text()}}").exists() and "Z" not in Path(
+            f"/proc/{{pid.read_text()}}/stat").read_text().rpartition(")")[2][:3]:
+            time.sleep(0.02)
+    elif verb in ("start", "enable"):
+        unit = (place / f"{{name}}.service").read_text().replace("\\\\\\n", " ")
+        words = shlex.split(unit.partition("ExecStart=")[2].partition("\\n")[0])
+        home = unit.partition("CXLOCAL_HOME=")[2].partition("\\n")[0]
+        log = open(place / "log", "ab")
+        said = subprocess.Popen([{program!r}, *words[1:]], stderr=log, stdout=subprocess.PIPE,
+                                env={{**os.environ, "CXLOCAL_HOME": home}}, start_new_session=True)
+        assert said.stdout.readline(), (place / "log").read_text()
+        pid.write_text(str(said.pid))
 """
 
 
@@ -63,8 +66,10 @@ class Company:
 
     def __init__(self, folder: Path, cx: Any, database: str) -> None:
         self.folder, self.cx = folder, cx
-        self.ports = [self._free(), self._free()]
+        self.ports = [self._free(), self._free(), self._free()]
         self.code = ""
+        self.unit = ""  # the last one that the page named
+        self.pages: list[str] = []
         self.work = folder / "work"
         shims = folder / "bin"
         for each in ("srv", "etc", "backup", "bin", "units"):
@@ -78,12 +83,12 @@ class Company:
             (shims / name).write_text(content)
             (shims / name).chmod(0o755)
         self.names = [
-            ("postgresql://cx@db.example.org/cx", database), (UNIT, f"{folder}/units/cxlocal.service"),
+            ("postgresql://cx@db.example.org/cx", database), (UNITS, f"{folder}/units"),
             ("store.example.org", "localhost"), ("/opt/cxlocal/bin/pip", "pip"),
             ("/srv/cx", f"{folder}/srv"), ("/etc/cx", f"{folder}/etc"),
             ("/backup/", f"{folder}/backup/"), ("0.0.0.0", "127.0.0.1"),
             ("-o cxlocal", f"-o {getpass.getuser()}"), ("chown cxlocal", f"chown {getpass.getuser()}"),
-            ("8377", str(self.ports[0])), ("8443", str(self.ports[1])),
+            ("8377", str(self.ports[0])), ("8443", str(self.ports[1])), ("8378", str(self.ports[2])),
         ]  # fmt: skip
 
     @staticmethod
@@ -100,7 +105,7 @@ class Company:
     def block(self, kind: str, text: str) -> None:
         """Do what a block says."""
         if kind == "ini":
-            (self.folder / "units" / "cxlocal.service").write_text(self.here(text))
+            (self.folder / "units" / f"{self.unit}.service").write_text(self.here(text))
         elif kind == "yaml":
             self.scrape(yaml.safe_load(self.here(text)))
         else:
@@ -122,6 +127,18 @@ class Company:
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}\n{self.log()}"
         found = re.findall(r"--code ([0-9A-Z-]{19})", done.stderr + done.stdout)
         self.code = found[-1] if found else self.code
+        for line in re.findall(rf"https://localhost:{self.ports[2]}/\S+", done.stdout):
+            self.open(line)
+
+    def open(self, address: str) -> None:
+        """As a browser does with an address that opens once."""
+        context = ssl.create_default_context(cafile=str(self.folder / "etc" / "ca.pem"))
+        browser = urllib.request.build_opener(
+            urllib.request.HTTPSHandler(context=context), urllib.request.HTTPCookieProcessor()
+        )
+        board = browser.open(address, timeout=20).read().decode()
+        (newest,) = re.findall(r'<a href="([^"]+)"[^>]*>Newest run</a>', board)
+        self.pages.append(browser.open(urljoin(address, newest), timeout=20).read().decode())
 
     def log(self) -> str:
         path = self.folder / "units" / "log"
@@ -144,8 +161,7 @@ class Company:
         }  # comes with the first one
 
     def stop(self) -> None:
-        pid = self.folder / "units" / "pid"
-        if pid.exists():
+        for pid in (self.folder / "units").glob("*.pid"):
             subprocess.run(["kill", pid.read_text()], check=False, capture_output=True)
 
     def numbers(self) -> list[str]:
@@ -179,20 +195,27 @@ def test_the_page_as_an_operator(company: Company) -> None:
     text = PAGE.read_text(encoding="utf-8")
     blocks = [(found.start(), found[1], found[2]) for found in BLOCK.finditer(text)]
     assert len(blocks) > 15
-    before = text.index("## Moving")
+    before, end = text.index("## Moving"), 0
     numbers: list[str] = []
     for start, kind, content in blocks:
         if start > before and not numbers:
             # The restored store skipped what may have been in use.
             numbers = company.numbers()
             assert numbers[:2] == ["1.0.0", "1.0.1"] and len(numbers) == 3
+        company.unit = next(iter(NAMED.findall(text[end:start])), company.unit)
         company.block(kind, content)
+        end = start + len(content)
         if "store backup /backup/cx " in content:
             company.shell("machine", "cxlocal run")  # what the backup lacks
     # The move into the database skipped nothing.
     after = company.numbers()
     assert after[: len(numbers)] == numbers and len(after) == len(numbers) + 1
     assert int(after[-1].rpartition(".")[2]) == int(numbers[-1].rpartition(".")[2]) + 1
+    # The pages moved along.
+    company.shell("machine", f"cxlocal browse --store https://localhost:{company.ports[1]}")
+    assert [
+        number in page for number, page in zip((numbers[0], after[-1]), company.pages, strict=True)
+    ] == [True, True]
     log = company.log()
     for line in (
         "joined member=ada",

@@ -25,6 +25,8 @@ def test_a_run_says_what_it_repairs(shop: Any) -> None:
     shop.write('[stages.build]\ncommand = "true"\n')
     assert shop.command("run", "--fixes", "a b").code == 2
     assert shop.command("run", "--resume", "--fixes", "0.1.0").code == 2
+    refused = shop.command("run", "--resume", "--unplanned")
+    assert refused.code == 2 and "cxlocal run --anyway --unplanned --reason WHY" in refused.err
     assert shop.command("run", "--fixes", "0.0.9", "--unplanned").code == 0
     (row,) = shop.query("SELECT fixes, planned FROM run")
     assert tuple(row) == ("0.0.9", 0)

@@ -22,7 +22,7 @@ from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import ConfigError, NotSignedIn, Refused, UsageError
 from cxlocal.exchange.rights import Rights, rights_from_json, words_of
 from cxlocal.private import make_file, make_folder
-from cxlocal.text import parse_utc, utc_text
+from cxlocal.text import parse_utc, quoted, utc_text
 from cxlocal.values import NamedTuple
 from cxlocal_sync.http.codes import (
     FIRST_MEMBER,
@@ -244,7 +244,7 @@ class Members:
                 "SELECT rights FROM member WHERE name = ? AND token_sha256 != ''", (name,)
             ).fetchone()
             if found is None:
-                raise no_such_member(name)
+                raise self._not_enrolled(name)
             text = json.dumps(rights.as_json())
             self._connection.execute("UPDATE member SET rights = ? WHERE name = ?", (text, name))
             self._connection.execute(
@@ -252,6 +252,22 @@ class Members:
             )
             self._note("granted", name, by, words_of(rights))
         return rights_from_json(json.loads(found[0]))
+
+    def _not_enrolled(self, name: str) -> Refused:
+        """Why nobody of that name can be given rights now."""
+        asked = (
+            ("it was invited, and did not join yet", "SELECT 1 FROM code WHERE name = ? AND used_by = ''"),
+            ("it was revoked", "SELECT 1 FROM member WHERE name = ?"),
+        )  # fmt: skip
+        for why, sql in asked:
+            if self._connection.execute(sql, (name,)).fetchone():
+                return Refused(
+                    f"{name!r} is not enrolled",
+                    why=why,
+                    hint=f"cxlocal store invite {quoted(name)}   with the rights it shall have",
+                    name="no-such-member",
+                )
+        return no_such_member(name)
 
     def _note(self, what: str, member: str, by: str, more: str) -> None:
         """Write down what happened, within the caller's transaction."""
