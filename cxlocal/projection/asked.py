@@ -64,3 +64,13 @@ def newest(column: str, table: str) -> str:
 
 
 SINCE_WORDS = f"Since a day or time; empty: the last 90 days of the history, the newest {SINCE_ROWS} of it at most."
+
+TITLE = (
+    "coalesce((SELECT d.title FROM deliverable d WHERE d.id = {0}.deliverable), {0}.deliverable)"
+)
+"""A product by its title, in the SQL of a row that has a deliverable; ``{0}`` is that row."""
+PLACE = (
+    "coalesce((SELECT nullif(e.title, '') FROM environment e WHERE e.deliverable = {0}.deliverable"
+    " AND e.instance = {0}.instance), {0}.environment)"
+)
+"""The same of its environment."""

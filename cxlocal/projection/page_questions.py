@@ -5,7 +5,7 @@ Title, description, SQL, as in ``questions``.
 
 from __future__ import annotations
 
-from cxlocal.projection.asked import CHOSEN_RUN, RUN_WORDS, asked_time
+from cxlocal.projection.asked import CHOSEN_RUN, PLACE, RUN_WORDS, TITLE, asked_time
 from cxlocal.projection.figures import LIVE_ENVIRONMENT
 
 USUAL_RUNS, USUAL_TIMES_MIN = 20, 3
@@ -21,13 +21,6 @@ _HEARD_OF = """(SELECT max(e.received) / 1000 > strftime('%s', 'now') - 3600 FRO
 _NEWEST_SUCCESS = """SELECT n.id FROM run n WHERE n.deliverable = {of} AND n.kind = 'release'
       AND n.outcome = 'success' ORDER BY n.queued_at DESC LIMIT 1"""
 
-_TITLE = (
-    "coalesce((SELECT d.title FROM deliverable d WHERE d.id = {0}.deliverable), {0}.deliverable)"
-)
-_PLACE = (
-    "coalesce((SELECT nullif(e.title, '') FROM environment e WHERE e.deliverable = {0}.deliverable"
-    " AND e.instance = {0}.instance), {0}.environment)"
-)
 _LASTING = (
     "coalesce((SELECT e.lifetime FROM environment e WHERE e.deliverable = {0}.deliverable"
     " AND e.instance = {0}.instance), 'lasting') = 'lasting'"
@@ -35,23 +28,23 @@ _LASTING = (
 # sql: constants of this module
 _HAPPENED = f"""
 SELECT d.deployed_at AS at, iif(d.kind = 'rolledback', 'rolled back', 'went out') AS what,
-    {_TITLE.format("d")} AS title, d.version, {_PLACE.format("d")} AS environment, d.actor,
+    {TITLE.format("d")} AS title, d.version, {PLACE.format("d")} AS environment, d.actor,
     d.reason AS words, d.deliverable, d.version_run AS run
   FROM deployment d WHERE :deliverable IN ('', d.deliverable) AND d.deployed_at >= {{lo}} AND d.deployed_at < {{hi}} AND {_LASTING.format("d")}
-UNION ALL SELECT a.tried_at, 'did not go out', {_TITLE.format("a")}, a.version,
-    {_PLACE.format("a")}, a.actor, a.outcome || coalesce(': ' || nullif(a.why, ''), ''),
+UNION ALL SELECT a.tried_at, 'did not go out', {TITLE.format("a")}, a.version,
+    {PLACE.format("a")}, a.actor, a.outcome || coalesce(': ' || nullif(a.why, ''), ''),
     a.deliverable, a.run
   FROM deployment_attempt a WHERE a.outcome IN ('failed', 'cancelled', 'cut off')
     AND :deliverable IN ('', a.deliverable) AND a.tried_at >= {{lo}} AND a.tried_at < {{hi}}
-UNION ALL SELECT p.decided_at, 'was decided', {_TITLE.format("p")}, p.version, '', p.actor,
+UNION ALL SELECT p.decided_at, 'was decided', {TITLE.format("p")}, p.version, '', p.actor,
     coalesce(nullif(p.title, ''), p.name) || ': ' || p.decision
     || coalesce(', ' || nullif(p.reason, ''), ''), p.deliverable, p.run
   FROM promotion p WHERE p.automatic = 0 AND :deliverable IN ('', p.deliverable) AND p.decided_at >= {{lo}} AND p.decided_at < {{hi}}
 UNION ALL SELECT r.queued_at, iif(r.planned = 0, 'emergency', 'without the store'),
-    {_TITLE.format("r")}, r.version, '', r.actor, r.reason, r.deliverable, r.id
+    {TITLE.format("r")}, r.version, '', r.actor, r.reason, r.deliverable, r.id
   FROM run r WHERE (r.planned = 0 OR r.online = 0) AND r.queued_at >= {{lo}} AND r.queued_at < {{hi}}
     AND r.kind = 'release' AND :deliverable IN ('', r.deliverable)
-UNION ALL SELECT r.queued_at, 'run failed', {_TITLE.format("r")}, r.version, '', r.actor,
+UNION ALL SELECT r.queued_at, 'run failed', {TITLE.format("r")}, r.version, '', r.actor,
     r.outcome_reason, r.deliverable, r.id
   FROM run r WHERE r.queued_at >= {{lo}} AND r.queued_at < {{hi}} AND r.kind = 'release'
     AND r.outcome IN ('failure', 'error') AND :deliverable IN ('', r.deliverable)
@@ -156,14 +149,17 @@ ORDER BY 1 DESC
         f"""
 SELECT coalesce(d.title, r.deliverable) AS title, r.deliverable, r.version, r.kind,
   coalesce(r.outcome, iif(r.queued_at IS NULL, 'not yet seen', 'open')) AS outcome, r.outcome_reason,
-  r.stopped_before, r.actor, r.reason, r.planned, r.online, r.place_kind, r.place, r.place_url,
+  coalesce((SELECT nullif(o.title, '') FROM plan_environment o WHERE o.plan_sha256 = r.plan_sha256
+    AND o.name = r.stopped_before), r.stopped_before) AS stopped_before, r.actor, r.reason, r.planned, r.online, r.place_kind, r.place, r.place_url,
   coalesce(m.name, r.host) AS machine, r.queued_at, r.started_at, r.finished_at, r.duration_seconds,
   r.revision, r.revision_subject, r.revision_author, r.revision_at, r.branch, r.proof,
   r.fixes, (SELECT group_concat(w.version, ', ') FROM run w WHERE w.deliverable = r.deliverable
     AND w.fixes = r.version) AS fixed_by,
   (SELECT i.words || iif(i.closed_at IS NULL, ' (not over)', '') FROM incident i WHERE i.run = r.id
     ORDER BY i.opened_at DESC LIMIT 1) AS at_fault,
-  r.changes_total, r.changes_since, b.number_state, b.trouble, d.links, d.owner,
+  r.changes_total, r.changes_since, b.number_state,
+  (SELECT group_concat(DISTINCT {PLACE.format("u")} || ': ' || u.state) FROM deployments_unfinished u
+    WHERE u.run = r.id AND u.state <> 'not ended') AS trouble, d.links, d.owner,
   (SELECT p.id FROM run p WHERE p.deliverable = r.deliverable AND p.queued_at < r.queued_at
     ORDER BY p.queued_at DESC LIMIT 1) AS run_before,
   (SELECT n.id FROM run n WHERE n.deliverable = r.deliverable AND n.queued_at > r.queued_at
@@ -308,8 +304,8 @@ SELECT iif(:days = '', date(at, 'localtime'), (SELECT max(day) FROM asked WHERE 
 WITH chosen AS MATERIALIZED (SELECT coalesce(nullif(:deliverable, ''),
     (SELECT deliverable FROM run ORDER BY queued_at DESC LIMIT 1)) AS id)
 SELECT d.deployed_at AS since, coalesce(d.removed_at, (SELECT min(x.since) FROM deployment_replaces x
-    WHERE x.replaced = d.id)) AS until, {_PLACE.format("d")} AS environment_title, d.service,
-  d.version, d.kind, d.actor, d.environment, {_TITLE.format("d")} AS title,
+    WHERE x.replaced = d.id)) AS until, {PLACE.format("d")} AS environment_title, d.service,
+  d.version, d.kind, d.actor, d.environment, {TITLE.format("d")} AS title,
   (SELECT o.position FROM plan_environment o WHERE o.name = d.environment AND o.plan_sha256 =
     (SELECT n.plan_sha256 FROM run n WHERE n.deliverable = d.deliverable AND n.kind = 'release'
       ORDER BY n.queued_at DESC LIMIT 1)) AS position, d.version_run AS run
@@ -358,10 +354,10 @@ UNION ALL SELECT q.asked_at, 'went on', coalesce(q.up_to, ''), 'people', q.actor
 UNION ALL SELECT p.decided_at, p.decision, coalesce(nullif(p.title, ''), p.name),
     iif(p.automatic = 1, 'machines', 'people'), iif(p.automatic = 1, '', p.actor), p.reason, p.run
   FROM chosen r JOIN promotion p ON p.run = r.id
-UNION ALL SELECT d.deployed_at, iif(d.kind = 'rolledback', 'rolled back', 'live'), {_PLACE.format("d")},
+UNION ALL SELECT d.deployed_at, iif(d.kind = 'rolledback', 'rolled back', 'live'), {PLACE.format("d")},
     'machines', d.actor, d.service, d.run
   FROM chosen r JOIN deployment d ON d.version_run = r.id WHERE {_LASTING.format("d")}
-UNION ALL SELECT a.tried_at, a.outcome, {_PLACE.format("a")}, 'machines', a.actor, a.why, a.run
+UNION ALL SELECT a.tried_at, a.outcome, {PLACE.format("a")}, 'machines', a.actor, a.why, a.run
   FROM chosen r JOIN deployment_attempt a ON a.run = r.id
   WHERE a.outcome IN ('failed', 'cancelled', 'cut off')
 UNION ALL SELECT r.finished_at, 'ended: ' || r.outcome, '', 'machines', '', r.outcome_reason, r.id
@@ -395,7 +391,9 @@ fact AS (SELECT s.side, 'artifact' AS what, a.name, a.sha256 AS value FROM side 
   UNION ALL SELECT s.side, 'tests', p.stage || ': ' || p.suite,
     p.passed || ' of ' || p.total || ' passed' FROM side s JOIN report p ON p.run = s.id
     WHERE p.finished_at IS NOT NULL
-  UNION ALL SELECT s.side, 'stage', g.stage, coalesce(g.kind, '') || coalesce(' in ' || nullif(g.environment, ''), '')
+  UNION ALL SELECT s.side, 'stage', g.stage, coalesce(g.kind, '') || coalesce(' in ' || coalesce((SELECT nullif(o.title, '')
+        FROM plan_environment o WHERE o.plan_sha256 = s.plan_sha256 AND o.name = g.environment),
+        nullif(g.environment, '')), '')
       || coalesce(', after ' || (SELECT group_concat(j.value, ', ') FROM json_each(g.waits_for) j), '')
       || coalesce(', needs ' || (SELECT group_concat(j.value, ', ') FROM json_each(g.requires) j), '')
     FROM side s JOIN plan_stage g ON g.plan_sha256 = s.plan_sha256)

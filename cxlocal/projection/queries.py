@@ -227,7 +227,9 @@ ORDER BY p.started_at
         "What somebody should look at",
         "Things cxlocal noticed that need a person and nothing has settled since, newest first.",
         """
-SELECT f.raised_at, f.kind, f.text, coalesce(d.title, f.deliverable) AS title, f.deliverable, f.version,
+SELECT f.raised_at, f.kind, coalesce((SELECT nullif(e.title, '') || substr(f.text, length(e.name) + 1)
+    FROM environment e WHERE e.deliverable = f.deliverable AND e.instance = f.subject
+      AND substr(f.text, 1, length(e.name) + 2) = e.name || ': '), f.text) AS text, coalesce(d.title, f.deliverable) AS title, f.deliverable, f.version,
   f.run
 FROM open_flags f LEFT JOIN deliverable d ON d.id = f.deliverable
 WHERE :deliverable IN ('', coalesce(f.deliverable, '')) ORDER BY f.raised_at DESC

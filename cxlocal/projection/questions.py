@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from cxlocal.projection.asked import (
     CHOSEN_RUN,
+    PLACE,
     RUN_WORDS,
     SINCE_ROWS,
     SINCE_WORDS,
+    TITLE,
     asked_time,
     newest,
     since,
@@ -46,7 +48,7 @@ SELECT d.deliverable, d.environment, d.version, d.deployed_at AS since, d.actor,
   nullif(ltrim(iif(julianday(d.deployed_at) > julianday(d.received_at, '+5 minutes'), {_AHEAD}, '')
     || coalesce((SELECT '; it took over from ' || o.version || ', which says a later time'
       FROM deployment_replaces r JOIN deployment o ON o.id = r.replaced
-      WHERE r.deployment = d.id AND o.deployed_at > d.deployed_at LIMIT 1), ''), '; '), '') AS words
+      WHERE r.deployment = d.id AND o.deployed_at > d.deployed_at LIMIT 1), ''), '; '), '') AS words, {TITLE.format("d")} AS title, {PLACE.format("d")} AS environment_title
 FROM deployment d
 WHERE (d.replaced = 0 OR :at || :known <> '') AND :deliverable IN ('', d.deliverable) AND +d.deployed_at <=
   (SELECT at FROM asked) AND d.received_at <= (SELECT k FROM asked) AND NOT coalesce(d.removed_at <= (SELECT at FROM asked)
@@ -54,7 +56,7 @@ WHERE (d.replaced = 0 OR :at || :known <> '') AND :deliverable IN ('', d.deliver
   AND NOT EXISTS (SELECT 1 FROM deployment_replaces r WHERE r.replaced = d.id AND r.since <= (SELECT at FROM asked) AND r.received_at <= (SELECT k FROM asked))
   AND NOT EXISTS (SELECT 1 FROM environment e WHERE e.deliverable = d.deliverable
     AND e.instance = d.instance AND e.lifetime = 'per-run')
-UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, NULL, 'this machine knew nothing before ' || first
+UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, NULL, 'this machine knew nothing before ' || first, NULL, NULL
 FROM asked, (SELECT {_FIRST} AS first) WHERE k < first ORDER BY 1, 2
 """,
     ),

@@ -29,10 +29,11 @@ class Bar(NamedTuple):
 
 
 def bars(values: Sequence[Bar], title: str, description: str, id: str, kind: str) -> Picture | None:
-    """The picture, in the colour of ``kind``; None where nothing at all is known."""
+    """The picture, in the colour of ``kind``;
+    None where nothing at all is known, and of one month alone, which has nothing beside it."""
     values = [one._replace(value=_positive(one.value), mark=_positive(one.mark)) for one in values]
     known = [one for bar in values for one in (bar.value, bar.mark) if one is not None]
-    if not known:
+    if not known or len(values) < 2:
         return None
     most = max(*known, 0) or 1.0
     return Picture(
@@ -51,7 +52,7 @@ def _across(values: Sequence[Bar], most: float, about: tuple[str, str, str, str]
     room = min((WIDE - 4) / len(values), _ROOM_MAX)
     width = min(_BAR_MAX, room - 12)
     base = 22 + _HEIGHT
-    parts = [line([(2, base), (WIDE - 2, base)], "cx-rule")]
+    parts = [line([(2, base), (2 + room * len(values), base)], "cx-rule")]
     for place, one in enumerate(values):
         middle = 2 + room * (place + 0.5)
         x, shown = middle - width / 2, []

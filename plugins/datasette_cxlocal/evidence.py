@@ -19,8 +19,17 @@ COLUMNS = {
     ("run", "Name"): "Run", ("run", "SHA-256"): "Digest of its plan", ("tests", "Name"): "Suite",
     ("tests", "By"): "Stage", ("tests", "SHA-256"): "Digest of the report", ("artifact", "Result"): "Size",
     ("record", "Name"): "Machine", ("record", "SHA-256"): "Hash of that event", ("deployed", "Name"): "Environment",
+    ("commit", "Said"): "Message", ("run", "Said"): "Where, and why", ("artifact", "Said"): "File",
+    ("tests", "Said"): "Problem", ("decision", "Said"): "Reason", ("gate", "Said"): "Reason",
+    ("deployed", "Said"): "Reason", ("review", "Said"): "What was found", ("record", "Result"): "How far",
 }  # fmt: skip
 """What a column is called where a topic has a better word for it."""
+PUSHED = {
+    "confirmed": "yes: {} was asked and has it",
+    "tracking ref": "by the copy of {} on that machine alone",
+    "mirror only": "the mirror {} alone has it",
+}
+"""By the kind of proof."""
 RESULTS = {
     "the bytes that were made": State("the bytes that were made", "✓", "good"),
     "other bytes than were made": State("other bytes than were made", "✗", "bad"),
@@ -87,17 +96,30 @@ def sections_of(place: Place, part: Part, version: str) -> list[Section]:
     return [*found[:-1], last[0]._replace(ways=True, note=note)]
 
 
+def pushed(result: str) -> str:
+    """How it is known that a commit was pushed, in words: of a kind of proof and its remote. Pure."""
+    kind, comma, rest = result.partition(", ")
+    words = PUSHED.get(kind)
+    if not (words and comma):
+        return result
+    remote, semicolon, later = rest.partition("; ")
+    return f"{words.format(remote)}{semicolon}{later}"
+
+
 def _row(place: Place, row: Mapping[str, Any]) -> tuple[Cell, ...]:
     topic, result = str(row["topic"]), plain(row["result"] or "")
     first, comma, rest = result.partition(", ")
     state = RESULTS.get(result) or state_of(first)
     told: Cell = state_text(state._replace(word=state.word + comma + brief(rest, 100)))
     if topic in ("commit", "artifact", "record"):
-        told = shown(result)
+        told = shown(pushed(result) if topic == "commit" else result)
+    by = shown(person(row["who"]))
+    if topic == "decision" and not row["who"]:
+        by = Markup("earned by its stages")
     digest = plain(row["sha256"] or "")
     name = shown(row["name"] or "An answer")
     return (
         Markup("<code>{}</code>").format(brief(row["name"], 64)) if topic in ("commit", "run") else name, told,
-        shown(person(row["who"])), moment(row["at"], place.now_ms) if row["at"] else "", shown(row["words"], 200),
+        by, moment(row["at"], place.now_ms) if row["at"] else "", shown(row["words"], 200),
         Markup("<code>{}</code>").format(digest) if digest else "",
     )  # fmt: skip

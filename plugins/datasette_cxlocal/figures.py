@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from markupsafe import Markup
+
 from cxlocal.projection.figures import MONTHS
 from cxlocal.text import duration_text
 from datasette_cxlocal.bars import Bar, bars
@@ -230,5 +232,5 @@ def _incidents(place: Place, part: Part) -> Section:
     ]  # fmt: skip
     return Section(
         "Incidents", part, ("Version", "What was wrong", "Since", "Said by", "Over", "What put it right"), rows,
-        "None was recorded (cxlocal incident open).", "Which incidents there were",
+        Markup("None was recorded; <code>cxlocal incident open</code> does."), "Which incidents there were",
     )  # fmt: skip

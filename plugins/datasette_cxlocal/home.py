@@ -9,6 +9,7 @@ from markupsafe import Markup
 from cxlocal.projection.asked import CONFLICTED, UNCONFIRMED
 from datasette_cxlocal.cells import CellPlace, show_cell, show_time
 from datasette_cxlocal.journals import has_query, may_view, page_address, rows_of, run_addresses
+from datasette_cxlocal.words import person, state_mark
 
 BOARD_ROWS_MAX = 50
 """More than this is a list to search, not a board to look at; the view holds all of it."""
@@ -75,6 +76,8 @@ def _board_row(row: Any, place: CellPlace) -> dict[str, Any]:
         key: show_cell(value, place._replace(column=key)) or value for key, value in row.items()
     }
     shown["version"] = ""
+    shown["state"] = state_mark(row["state"])
+    shown["actor"] = person(row["actor"])
     if row["run"]:
         address = place.story(row["run"])
         shown["version"] = Markup('<a href="{}">{}</a>').format(address, row["version"])

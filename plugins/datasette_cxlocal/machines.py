@@ -34,7 +34,7 @@ async def machines_page(place: Place, what: str, asked: Mapping[str, str]) -> di
             Section(
                 "Could a release be made here now, without the store?", ready,
                 ("Product", "Answer", "In the way", "Asked"), [_ready(place, row) for row in ready.rows],
-                "Nobody has asked on this machine yet: cxlocal doctor", "Whether a release would work",
+                Markup("Nobody has asked on this machine yet; <code>cxlocal doctor</code> does."), "Whether a release would work",
                 Markup("<code>cxlocal doctor</code> tries all that is needed; this is what it found last, not"
                        " what holds at this moment."),
             ),
@@ -82,7 +82,7 @@ def ready_sentence(part: Part) -> str:
     if part.late:
         return ""
     if not part.rows:
-        return "Whether a release would work without the store was never asked on this machine (cxlocal doctor)."
+        return "Whether a release would work without the store was never asked on this machine."
     not_ready = [brief(row["title"], 40) for row in part.rows if not row["ready"]]
     if not not_ready:
         return "A release would work without the store, as far as was found last."

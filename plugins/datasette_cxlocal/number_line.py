@@ -11,8 +11,8 @@ from datasette_cxlocal.svg import Picture, box, drawing, fit, label, link, text_
 
 FIELDS_MAX = 120
 KINDS = {
-    "in use, confirmed": ("good", "", "in use"),
-    "in use, not yet confirmed": ("wait", "◐", "in use, not yet confirmed by the store"),
+    "in use, confirmed": ("good", "", "used"),
+    "in use, not yet confirmed": ("wait", "◐", "used, not yet confirmed by the store"),
     "conflicted": ("bad", "⚠", "two runs hold it"),
     "skipped": ("off", "–", "skipped"),
     "reserved": ("none", "○", "held or granted, not used yet"),

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from cxlocal.address import TICKET
 from cxlocal.projection.asked import PAGE_ROWS
-from datasette_cxlocal.number_line import Field, number_line
+from datasette_cxlocal.number_line import KINDS, Field, number_line
 from datasette_cxlocal.parts import Part, Place
 from datasette_cxlocal.strips import Stay, strips
 from datasette_cxlocal.words import (
+    State,
     age,
     brief,
     listed,
@@ -21,6 +24,7 @@ from datasette_cxlocal.words import (
     plain,
     shown,
     state_mark,
+    state_text,
 )
 
 TICKETS_MAX = 8
@@ -51,6 +55,7 @@ async def product_page(place: Place, what: str, asked: Mapping[str, str]) -> dic
         "numbers": numbers,
         "line": number_line(fields, f"Numbers of line {line}"),
         "line_name": brief(line, 40),
+        "other_lines": any(row["line"] != line for row in numbers.rows),
         "number_rows": [_number(place, row) for row in of_line(numbers.rows, line)],
         "coming": coming,
         "coming_rows": [_commit(place, row) for row in coming.rows],
@@ -99,10 +104,16 @@ def fields_of(rows: Sequence[Mapping[str, Any]], place: Place) -> tuple[list[Fie
     fields = []
     for row in sorted((one for one in rows if one["line"] == line), key=lambda one: one["lo"]):
         text = str(row["lo"]) if row["lo"] == row["hi"] else f"{row['lo']}–{row['hi']}"
-        why = "" if row["state"] == "in use, confirmed" else brief(row["why"], 200)
+        why = "" if row["state"] == "in use, confirmed" else brief(why_of(row), 200)
         run = row["run"] if row["version"] else ""
         fields.append(Field(text, str(row["state"]), why, place.run(run)))
     return fields, str(line)
+
+
+def why_of(row: Mapping[str, Any]) -> str:
+    """What became of a number; that no reason was recorded where none was. Pure."""
+    why = str(row["why"] or "").rstrip()
+    return f"{why[:-1]}, and no reason was recorded" if why.endswith(":") else why
 
 
 def of_line(rows: Sequence[Mapping[str, Any]], line: str) -> list[Mapping[str, Any]]:
@@ -158,9 +169,15 @@ def _number(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
     same = row["lo"] == row["hi"]
     return {
         "numbers": str(row["lo"]) if same else f"{row['lo']} to {row['hi']}", "line": shown(row["line"], 40),
-        "state": shown(row["state"]), "why": shown(row["why"], 200), "version": shown(row["version"], 40),
+        "state": _state(row["state"]), "why": shown(why_of(row), 200), "version": shown(row["version"], 40),
         "run": place.run(row["run"]) if row["version"] else "", "machine": shown(row["machine"]),
     }  # fmt: skip
+
+
+def _state(value: object) -> Markup:
+    """A number is used, even by a run that failed: no state of a release."""
+    kind, shape, words = KINDS.get(str(value), ("plain", "", str(value)))
+    return state_text(State(plain(words), shape, kind))
 
 
 def _commit(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,8 @@ async def then_page(place: Place, what: str, asked: Mapping[str, str]) -> dict[s
         "then": then, "later": later, "said": said, "when": when,
         "known_when": moment_text(known.replace(" ", "T")),
         "rows": [_row(place, row, mark) for row, mark in rows],
-        "sentence": then_sentence(rows, said), "live": False,
+        "remarks": any(row["words"] for row, _ in rows),
+        "sentence": then_sentence(rows, said) if given or not rows else NOW, "live": False,
     }  # fmt: skip
 
 
@@ -66,6 +67,7 @@ SAME, LATER, GONE = (
     "only known later",
     "thought so then, and known to be otherwise now",
 )
+NOW = "This is what is live now; choose a time to see what was live then."
 
 
 def compared(
@@ -98,7 +100,7 @@ def then_sentence(rows: Sequence[tuple[Mapping[str, Any], str]], said: str) -> s
 
 def _row(place: Place, row: Mapping[str, Any], mark: str) -> dict[str, Any]:
     return {
-        "product": shown(row["deliverable"]), "environment": shown(row["environment"]),
+        "product": shown(row["title"]), "environment": shown(row["environment_title"]),
         "version": shown(row["version"], 40), "run": place.run(row["run"]),
         "since": moment(row["since"], place.now_ms), "by": shown(person(row["actor"])),
         "known": mark, "same": mark == SAME, "words": shown(row["words"]),

@@ -1,4 +1,4 @@
-"""Writes the pictures of ``docs/pages/``: our pages on the small journal of the tests, in Chromium.
+"""Writes the pictures of ``docs/pages/``: our pages on journals of the tests, in Chromium.
 
 ``python tests/browse/screenshots.py`` writes all of them anew; all together stay
 below a megabyte.
@@ -20,6 +20,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "browse")]
 
 import journals
 import pictured
+import test_figures
 
 from cxlocal.commands.browse import make_datasette
 
@@ -27,31 +28,46 @@ FOLDER = ROOT / "docs" / "pages"
 SHOTS = {
     "board": ("board", 1100, 700), "run": ("run/2.7.4", 1250, 1250), "diary": ("diary", 1100, 850),
     "product": ("product?deliverable=webshop", 1250, 700), "way": ("way/2.7.100", 1200, 620),
-    "evidence": ("evidence/2.7.100", 1250, 1000), "figures": ("figures?deliverable=webshop", 1250, 900),
+    "evidence": ("evidence/2.7.100", 1250, 1000), "figures": ("figures", 1250, 900),
     "phone": ("run/2.7.100", 400, 1150),
 }  # fmt: skip
-"""Page, width and height in pixels."""
+"""Page, width and height in pixels; of a week, but for figures, which need months."""
+
+
+def _week(folder: Path) -> Path:
+    """The small journal of the tests."""
+    pictured.build_small(journals, folder).close()
+    return folder / "journal.db"
+
+
+def _months(folder: Path) -> Path:
+    """Two months of one product, of which the tests of the figures know every value."""
+    (folder / "two").mkdir()
+    told = test_figures.Teller(journals, folder / "two", pictured.plan())
+    test_figures.tell_two_months(told)
+    told.machine.journal.close()
+    return (folder / "two" / "journal.db").rename(folder / "months.db")
 
 
 def main() -> int:
     """The exit code is 1 where a picture is missing."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, socket.socket() as listener:
-        pictured.build_small(journals, Path(folder)).close()
+        files = [build(Path(folder)) for build in (_week, _months)]
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        pages = make_datasette({Path(folder) / "journal.db": ""}).app()
+        pages = make_datasette(dict.fromkeys(files, "")).app()
         server = uvicorn.Server(uvicorn.Config(pages, log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        base = f"http://127.0.0.1:{listener.getsockname()[1]}/journal/-/"
+        base = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         with sync_playwright() as play:
             browser = play.chromium.launch(
                 executable_path="/usr/bin/chromium", args=["--no-sandbox"]
             )
             for name, (address, width, height) in SHOTS.items():
                 page = browser.new_page(viewport={"width": width, "height": height})
-                page.goto(base + address)
+                page.goto(f"{base}{'months' if name == 'figures' else 'journal'}/-/{address}")
                 page.screenshot(path=FOLDER / f"{name}.png")
             browser.close()
         server.should_exit = True

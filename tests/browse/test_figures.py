@@ -321,4 +321,7 @@ def test_bars_are_as_long_as_their_value_and_what_is_not_known_is_none(form: int
     found = [float(one) for one in re.findall(rf'<rect [^>]*\b{size}="([\d.]+)"', drawn[form])]
     assert len(found) == 3 and found[1] == pytest.approx(4 * found[0], abs=0.2) and found[2] == 1
     assert drawn[form].count("cx-usual") == 1 and drawn[form].count("<a ") == 3
-    assert bars([Bar("a", None, "", "")], "t", "d", "x", "good") is None
+    assert bars([Bar("a", None, "", "")] * 2, "t", "d", "x", "good") is None
+    assert bars(values[:1], "t", "d", "x", "good") is None, "a month alone has nothing beside it"
+    if form == 0:
+        assert "M2 142 L522 142" in drawn[form], "the ground ends where the months do"

@@ -89,6 +89,11 @@ def served(
         listener.close()
 
 
+COVERED = """[...document.querySelectorAll('.cards td')].filter(one => one.offsetHeight
+    && one.scrollHeight > one.clientHeight + 1).map(one => one.dataset.label)"""
+"""Cells whose words or label are higher than they are."""
+
+
 def goes_beyond(page: Page) -> float:
     """By how many pixels the page is wider than the screen."""
     return float(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
@@ -108,6 +113,7 @@ def test_a_page_fits_its_screen_and_can_be_heard(
     for name in PAGES:
         page.goto(served[journal] + name)
         assert goes_beyond(page) <= 0, name
+        assert page.evaluate(COVERED) == [], f"{name}: a label lies over the next"
         found = Axe().run(page).response["violations"]
         told = [(one["id"], one["nodes"][0]["html"][:200]) for one in found]
         assert told == [], name
@@ -149,6 +155,7 @@ def test_on_paper_nothing_is_left_out(browser: Browser, served: dict[str, str]) 
     for name in PAGES:
         page.goto(served["small"] + name)
         assert goes_beyond(page) <= 0, name
+        assert page.evaluate(COVERED) == [], f"{name}: a label lies over the next"
         hidden = page.evaluate(
             "[...document.querySelectorAll('main table, main svg')].filter(one =>"
             " getComputedStyle(one.parentElement).display !== 'none' && one.scrollWidth >"

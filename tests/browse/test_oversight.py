@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from datasette_cxlocal.evidence import pushed
 from datasette_cxlocal.machines import ready_sentence, unsent_sentence
 from datasette_cxlocal.parts import Part
 from datasette_cxlocal.unusual import unusual_sentences
@@ -190,6 +191,20 @@ def test_a_usual_release_needs_no_excuse() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        ("confirmed, origin", "yes: origin was asked and has it"),
+        ("tracking ref, origin; the remote agreed later",
+         "by the copy of origin on that machine alone; the remote agreed later"),
+        ("mirror only, /srv/m, 2", "the mirror /srv/m, 2 alone has it"),
+        ("confirmed", "confirmed"), ("not known", "not known"), ("odd, origin", "odd, origin"),
+    ],
+)  # fmt: skip
+def test_a_proof_that_a_commit_was_pushed_is_told_in_words(result: str, told: str) -> None:
+    assert pushed(result) == told
+
+
 def test_the_sheet_of_a_version_is_one_page(small: Any, empty_pages: Any) -> None:
     page = small.one("/journal/-/evidence/2.7.100")
     text = page.words
@@ -198,6 +213,11 @@ def test_the_sheet_of_a_version_is_one_page(small: Any, empty_pages: Any) -> Non
     assert "What ran everywhere is what was made, byte for byte." in text
     assert "It was made unplanned, without the store. Nobody has answered for it." in text
     assert "cxlocal export evidence 2.7.100" in text
+    assert (
+        "yes: origin was asked and has it Jonas" in text
+        and "Tested ✓ given earned by its stages" in text
+    )
+    assert "Said" not in text, "each column has the word for what stands in it"
     assert len(page.text.split("<tr>")) < 40
     assert small.one("/journal/-/evidence/9.9.9").status == 404
     assert empty_pages.one("/journal/-/evidence/latest").status == 404

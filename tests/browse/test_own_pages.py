@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import pytest
 from datasette_cxlocal import journals as limits
 from datasette_cxlocal.board import columns_of, verdict
+from datasette_cxlocal.product import why_of
 
 from cxlocal.projection import queries
 
@@ -312,12 +313,45 @@ def test_a_product_says_what_is_live_and_what_is_not_yet(small: Any) -> None:
     text = words(small.one("/journal/-/product?deliverable=webshop"))
     assert text.startswith("Web shop 2.7.100 in Live and 2.7.101 in Staging."), text[:200]
     assert "Not live yet: 2 commits (SHOP-141), the oldest " in text
-    assert "↩ rolled back" in text and "Numbers of line 2.7" in text and "1 of 10 failed" in text
+    assert (
+        "↩ rolled back" in text
+        and "Numbers Drawn: line 2.7; below it, the others, too." in text
+        and "1 of 10 failed" in text
+    )
     billing = words(small.one("/journal/-/product?deliverable=billing"))
     assert (
         billing.startswith("Billing 4.1.0 in Live and 4.1.1 in Staging.")
         and "webshop" not in billing
     )
+    assert "Numbers of line 4.1" in billing, "one line needs no word about others"
+
+
+def test_a_number_has_a_state_of_its_own_and_a_reason_or_the_word_that_there_is_none(
+    small: Any,
+) -> None:
+    text = words(small.one("/journal/-/product?deliverable=webshop"))
+    assert "4 2.7 used taken online 2.7.4" in text, "that release failed: it is in use nowhere"
+    assert "8 to 9 1.0 – skipped passed over, and no reason was recorded" in text
+    assert "in use, confirmed" not in text
+    assert why_of({"why": "passed over: two teams"}) == "passed over: two teams"
+    assert why_of({"why": "ci gave it up: "}) == "ci gave it up, and no reason was recorded"
+    assert why_of({"why": None}) == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("then", "Billing Live 4.1.0"),
+        ("unusual", "Live: 4.1.1 failed here: port 8080 is in use"),
+        ("run/4.1.1", "A deployment did not succeed (Live: failed)."),
+        ("run/2.7.101", "It stopped before Live, as it should."),
+        ("difference?deliverable=billing&newer=4.1.1&older=4.1.0", "deploy in Staging, after lint"),
+        ("machines", "Nobody has asked on this machine yet; cxlocal doctor does."),
+    ],
+)
+def test_what_has_a_title_is_called_by_it(small: Any, address: str, said: str) -> None:
+    text = words(small.one(f"/journal/-/{address}"))
+    assert said in text and "production" not in text and "webshop" not in text
 
 
 def test_a_product_that_nobody_knows_is_said_to_be_so(small: Any, empty_pages: Any) -> None:
@@ -392,14 +426,15 @@ def test_then_tells_what_was_live_as_it_was_known(small: Any, empty_pages: Any) 
     assert text.startswith(
         "What was live, Fri 27 Nov 2026 00:00 What was known then is what is known now."
     )
-    assert "webshop production 2.7.3" in text
+    assert "Web shop Live 2.7.3" in text
     text = words(small.one("/journal/-/then?at=2026-11-27T05:30&known=2026-11-27T05:10"))
-    assert "webshop production 2.7.100" in text and "only known later" in text
+    assert "Web shop Live 2.7.100" in text and "only known later" in text
     assert (
-        "webshop production 2.7.3" in text
-        and "thought so then, and known to be otherwise now" in text
+        "Web shop Live 2.7.3" in text and "thought so then, and known to be otherwise now" in text
     )
     assert "This machine knew nothing before" in words(small.one("/journal/-/then?at=2020-01-01"))
+    now = words(small.one("/journal/-/then"))
+    assert "This is what is live now" in now and "Remark" not in now, "no column of nothing"
     assert "That is no time" in words(small.one("/journal/-/then?at=yesterday"))
     assert "Nothing was live" in words(empty_pages.one("/journal/-/then"))
 
@@ -410,8 +445,7 @@ def test_two_versions_are_compared(small: Any, empty_pages: Any, hostile: Any) -
     assert "SHOP-43" in text and "SHOP-42" in text and "SHOP-41" not in text, "all releases between"
     assert "unit: unit tests 10 of 10 passed 10 of 10 passed the same" in text
     assert (
-        "live stage deploy in production, needs RELEASED deploy in production, needs RELEASED the same"
-        in text
+        "live stage deploy in Live, needs RELEASED deploy in Live, needs RELEASED the same" in text
     )
     # From the page of a run to the one before it.
     page = small.one("/journal/-/run/2.7.4")

@@ -61,7 +61,7 @@ NOTHING_OF_THE_NEWEST_RUN = {
     "recorded-otherwise",
 }  # fmt: skip
 """About a run that has just begun, a history whose plans are not known, or what this machine alone holds;
-``test_own_pages.py``, ``test_oversight.py`` and ``test_figures.py`` have others."""
+``test_own_pages.py``, ``test_oversight.py``, ``test_own_record.py`` and ``test_figures.py`` have others."""
 
 
 def is_well(text: str) -> bool:
@@ -143,6 +143,8 @@ def test_home_begins_with_what_is_live(full_pages: Any, empty_pages: Any) -> Non
         assert "; 1.0.100 failed here after it" in text
         assert "2 numbers in use, not yet confirmed" in text
         assert "/journal/-/board" in text
+        assert ">Product</th>" in text and "live, not yet confirmed by the store" in text
+        assert "in use, confirmed" not in text[: text.index("cx-fresh")], "said as on the board"
         assert "Nothing is live yet" in empty_pages.one(address).text
 
 

@@ -449,7 +449,7 @@ def test_look_at(full_journal: Journal) -> None:
     assert picked(found, "kind", "version") == [
         ("deployment-failed", "1.0.100"), ("report-unreadable", "1.0.6"),
     ], "production was deployed to again since"  # fmt: skip
-    assert found[0]["text"] == "staging: 1.0.100 failed here: no <b>room</b> on the disk"
+    assert found[0]["text"] == "Staging: 1.0.100 failed here: no <b>room</b> on the disk"
     board = full_journal.one("SELECT outcome, trouble FROM run_board WHERE version = '1.0.100'")
     assert board == {"outcome": "success", "trouble": "staging: failed"}
 
