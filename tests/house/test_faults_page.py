@@ -73,6 +73,7 @@ FAULTS = {
     "A publication stops half way",
     "A target holds other bytes, or a tag is elsewhere",
     "A target is away, read-only, or hangs up after taking the bytes; a token has expired",
+    "A target answers with a page of somebody before it, half an answer, one without end, or of another project",
     "A release is seen before its files are there",
     "What was published is gone",
     "A repository names another target",

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from cxlocal.hooks.tool import ArtifactRef, Context, Held, ToolFailure, Withdrawn
 from cxlocal.values import NamedTuple, Protocol
-from cxlocal_plugins.targets.web import Answer, refused, send
+from cxlocal_plugins.targets.web import Answer, refused, send, slowest
 
 PAGE = 50
 """Entries of one page of a list; what all forges give at once."""
@@ -100,9 +100,24 @@ class Api:
     def rows(self, path: str) -> list[dict[str, Any]]:
         """The objects of a list without pages. Raises as ``object``."""
         found = self.call("GET", path).json()
-        if not isinstance(found, list):
+        if not isinstance(found, list) or not all(
+            isinstance(one, dict) and isinstance(one.get("id"), int) for one in found
+        ):
             raise ToolFailure(f"{path.partition('?')[0]}: {NAMES}", trouble="unreached")
-        return [one for one in found if isinstance(one, dict)]
+        return found
+
+    def named(self, path: str, *keys: str, absent: tuple[int, ...] = (404,)) -> Any:
+        """The object at an address, and None where the forge has none. Raises as ``object``, also for one
+        without the text that the keys lead to."""
+        answer = self.call("GET", path, expect=(200, *absent))
+        if answer.status in absent:
+            return None
+        found = inner = answer.json()
+        for key in keys:
+            inner = inner.get(key) if isinstance(inner, dict) else None
+        if not isinstance(inner, str) or not inner:
+            raise ToolFailure(f"{path}: {NAMES}", trouble="unreached")
+        return found
 
 
 def segment(text: str) -> str:
@@ -120,7 +135,7 @@ def compare(one: ArtifactRef, size: object, digest: str, location: str) -> Held:
 
 def downloaded(address: str, one: ArtifactRef, headers: Mapping[str, str]) -> str:
     """The digest of a file as it is given out. Raises Unreached, and ToolFailure where it is not."""
-    answer = send("GET", address, headers=headers, limit=one.size + 1)
+    answer = send("GET", address, headers=headers, limit=one.size + 1, whole=slowest(one.size))
     if answer.status != 200:
         raise refused(f"{one.path.name} cannot be read", answer)
     return f"sha256:{hashlib.sha256(answer.body).hexdigest()}"

@@ -228,13 +228,9 @@ class GitHub(Drafts):
 
     def tag_commit(self) -> str:
         """https://docs.github.com/en/rest/commits/commits#get-a-commit: 422 for a ref that is none."""
-        answer = self.api.call(
-            "GET",
-            f"{self.path}/commits/tags/{quote(self.forge.tag, safe='/')}",
-            expect=(200, 404, 422),
-        )
-        found = answer.json() if answer.status == 200 else {}
-        return str(found.get("sha") or "") if isinstance(found, dict) else ""
+        path = f"{self.path}/commits/tags/{quote(self.forge.tag, safe='/')}"
+        found = self.api.named(path, "sha", absent=(404, 422))
+        return str(found["sha"]) if found else ""
 
     def send_file(self, release: Release, one: ArtifactRef) -> None:
         """To the address that the release names; a credential goes to no other host."""
@@ -281,12 +277,8 @@ class Gitea(Drafts):
 
     def tag_commit(self) -> str:
         """``GET /repos/{owner}/{repo}/tags/{tag}``."""
-        answer = self.api.call(
-            "GET", f"{self.path}/tags/{segment(self.forge.tag)}", expect=(200, 404)
-        )
-        found = answer.json() if answer.status == 200 else {}
-        commit = found.get("commit") if isinstance(found, dict) else None
-        return str(commit.get("sha") or "") if isinstance(commit, dict) else ""
+        found = self.api.named(f"{self.path}/tags/{segment(self.forge.tag)}", "commit", "sha")
+        return str(found["commit"]["sha"]) if found else ""
 
     def send_file(self, release: Release, one: ArtifactRef) -> None:
         """As the form that Gitea asks for. Two files of one name would stand side by side."""

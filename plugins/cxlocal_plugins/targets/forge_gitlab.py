@@ -12,6 +12,7 @@ from typing import Any
 
 from cxlocal.hooks.tool import ArtifactRef, Context, Held, ToolFailure, Withdrawn
 from cxlocal_plugins.targets.forge_api import (
+    NAMES,
     Api,
     Forge,
     compare,
@@ -91,16 +92,15 @@ class GitLab:
 
     def _tag_commit(self) -> str:
         path = f"{self.path}/repository/tags/{segment(self.forge.tag)}"
-        answer = self.api.call("GET", path, expect=(200, 404))
-        found = answer.json() if answer.status == 200 else {}
-        commit = found.get("commit") if isinstance(found, dict) else None
-        return str(commit.get("id") or "") if isinstance(commit, dict) else ""
+        found = self.api.named(path, "commit", "id")
+        return str(found["commit"]["id"]) if found else ""
 
     def _release(self) -> dict[str, Any] | None:
         path = f"{self.path}/releases/{segment(self.forge.tag)}"
-        answer = self.api.call("GET", path, expect=(200, 404))
-        found = answer.json() if answer.status == 200 else None
-        return found if isinstance(found, dict) else None
+        found: dict[str, Any] | None = self.api.named(path, "tag_name")
+        if found is not None and found["tag_name"] != self.forge.tag:
+            raise ToolFailure(f"{path}: {NAMES}", trouble="unreached")
+        return found
 
     def _create(self, put: Sequence[ArtifactRef]) -> None:
         links = [

@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 import tarfile
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 from cxlocal.hooks.specs import hookimpl
@@ -26,7 +25,7 @@ from cxlocal.hooks.tool import (
     ToolFailure,
     Withdrawn,
 )
-from cxlocal_plugins.targets.web import Unreached, secret_of, send, unknown
+from cxlocal_plugins.targets.web import Answer, Unreached, secret_of, send, unknown
 
 MANIFEST_BYTES = 1024 * 1024
 TOKEN = "CXLOCAL_NPM_TOKEN"
@@ -102,18 +101,27 @@ def _held(ctx: Context, one: ArtifactRef) -> Held:
         )
     except Unreached as problem:
         return unknown(str(problem), wanted=wanted)
-    if answer.status == 404:
+    return read_package(answer, package, version, wanted)
+
+
+def read_package(answer: Answer, package: str, version: str, wanted: str) -> Held:
+    """What a registry's answer says of a version; nothing, where it does not speak of this package. Pure."""
+    if answer.status in (404, 410):
         return Held(state="absent", wanted=wanted)
     said = answer.json()
-    if answer.status != 200 or not isinstance(said, dict):
+    if answer.status != 200:
         return unknown(answer.words, answer.trouble or "unreached", wanted)
-    found = (said.get("versions") or {}).get(version)
-    if not isinstance(found, dict):
-        gone = isinstance((said.get("time") or {}).get("unpublished"), dict)
+    times = said.get("time") if isinstance(said, dict) else None
+    gone = isinstance(times, dict) and isinstance(times.get("unpublished"), dict)
+    versions = said.get("versions", {} if gone else None) if isinstance(said, dict) else None
+    if not isinstance(versions, dict) or said.get("name") != package:
+        return unknown(f"it answers with something that is not about {package}", wanted=wanted)
+    found = versions.get(version)
+    if found is None:
         return Held(state="absent", wanted=wanted, why="it was unpublished" if gone else "")
-    dist: dict[str, Any] = found.get("dist") or {}
-    held = str(dist.get("integrity", ""))
-    if not held:
+    dist = found.get("dist") if isinstance(found, dict) else None
+    held = str(dist.get("integrity", "")) if isinstance(dist, dict) else ""
+    if not isinstance(dist, dict) or not held:
         return unknown("the registry does not say the digest of the file", "", wanted)
     return Held(
         state="same" if held == wanted else "other", wanted=wanted, held=held,

@@ -8,6 +8,7 @@ Files are sent as PyPI takes them (https://docs.pypi.org/api/upload/).
 from __future__ import annotations
 
 import hashlib
+import re
 import tarfile
 import zipfile
 from email.parser import BytesParser
@@ -19,6 +20,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 from packaging.utils import (
     InvalidSdistFilename,
     InvalidWheelFilename,
+    canonicalize_name,
     parse_sdist_filename,
     parse_wheel_filename,
 )
@@ -44,11 +46,18 @@ from cxlocal_plugins.targets.web import (
     refused,
     secret_of,
     send,
+    slowest,
     unknown,
 )
 
 JSON = "application/vnd.pypi.simple.v1+json"
 ACCEPT = f"{JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+HTML = (
+    "text/html",
+    "application/vnd.pypi.simple.v1+html",
+    "application/vnd.pypi.simple.latest+html",
+)
+TITLE = re.compile(r"\b(?:links for|index of|directory listing for)\s+(\S[^\n]*)", re.IGNORECASE)
 SIMPLE = {
     "upload.pypi.org": "https://pypi.org/simple/",
     "test.pypi.org": "https://test.pypi.org/simple/",
@@ -169,37 +178,69 @@ def _list(ctx: Context, project: str) -> dict[str, Listed] | Held:
         )
     except Unreached as problem:
         return unknown(str(problem))
-    if answer.status == 404:
-        return {}
-    if answer.status != 200:
+    return read_list(answer, project)
+
+
+def read_list(answer: Answer, project: str) -> dict[str, Listed] | Held:
+    """The files of a project by name; why they are not known. That a file is not there says a list of this very
+    project alone, or that the index has none: no page of somebody before it. Pure."""
+    if not 200 <= answer.status < 300 and answer.status not in (404, 410):
         return unknown(answer.words, answer.trouble or "unreached")
-    return _read_list(answer)
+    last = unquote(urlsplit(answer.address).path.rstrip("/").rpartition("/")[2])
+    if canonicalize_name(last) != project:
+        return unknown(f"it sends to {answer.address[:200]}, which is no list of {project}")
+    if answer.status in (404, 410):
+        return {}
+    kind = answer.header("Content-Type").partition(";")[0].strip().lower()
+    if answer.status == 200 and kind.endswith(("+json", "/json")):
+        return _read_json(answer, project)
+    if answer.status == 200 and kind in HTML:
+        return _read_html(answer, project)
+    return unknown(f"it answers {answer.status} with {kind or 'nothing'} in place of its list")
 
 
-def _read_list(answer: Answer) -> dict[str, Listed] | Held:
-    if "json" in answer.headers.get("Content-Type", ""):
-        said = answer.json()
-        rows = said.get("files") if isinstance(said, dict) else None
-        if not isinstance(rows, list):
-            return unknown("its list of files cannot be read")
-        return {
-            str(row["filename"]): Listed(
-                urljoin(answer.address, str(row.get("url", ""))),
-                str((row.get("hashes") or {}).get("sha256", "")),
-                _why_yanked(row.get("yanked")),
-            )
-            for row in rows
-            if isinstance(row, dict) and "filename" in row
-        }
+def _read_json(answer: Answer, project: str) -> dict[str, Listed] | Held:
+    said = answer.json()
+    rows = said.get("files") if isinstance(said, dict) else None
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and isinstance(row.get("filename"), str)
+        and isinstance(row.get("hashes") or {}, dict) for row in rows
+    ):  # fmt: skip
+        return unknown("its list of files cannot be read")
+    if canonicalize_name(str(said.get("name", ""))) != project:
+        return unknown(f"it answers with the list of {str(said.get('name'))[:80]!r}")
+    return {
+        row["filename"]: Listed(
+            urljoin(answer.address, str(row.get("url", ""))),
+            str((row.get("hashes") or {}).get("sha256", "")),
+            _why_yanked(row.get("yanked")),
+        )
+        for row in rows
+    }
+
+
+def _read_html(answer: Answer, project: str) -> dict[str, Listed] | Held:
     page = _Page()
     page.feed(answer.body.decode("utf-8", "replace"))
+    page.close()
+    if not answer.sized and not page.ended:
+        return unknown("its list ends in the middle")
     found = {}
     for href, yanked in page.links:
         address, fragment = urldefrag(urljoin(answer.address, href))
         name = unquote(urlsplit(address).path.rpartition("/")[2])
         digest = fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else ""
         found[name] = Listed(address, digest, yanked)
-    return found
+    if page.is_list_of(project) or any(_is_file_of(name, project) for name in found):
+        return found
+    return unknown(f"it answers with a page that is no list of {project}")
+
+
+def _is_file_of(name: str, project: str) -> bool:
+    try:
+        return _parse(name) == project
+    except ToolFailure:
+        return False
 
 
 def _why_yanked(said: object) -> str | None:
@@ -213,9 +254,28 @@ class _Page(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.links: list[tuple[str, str | None]] = []
+        self.ended = False
+        self._marked, self._title, self._within = False, "", ""
+
+    def is_list_of(self, project: str) -> bool:
+        """Whether it says so, where it need not have a file: by the mark that each page of an index has, or
+        by a title as indexes and listed folders have it (``Links for NAME``)."""
+        named = TITLE.search(self._title)
+        words = re.split(r"[\s/]+", named[1].strip().rstrip("/")) if named else [""]
+        return self._marked or canonicalize_name(words[-1]) == project
+
+    def handle_endtag(self, tag: str) -> None:
+        self.ended = self.ended or tag == "html"
+        self._within = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._within:
+            self._title += f"{data}\n"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
+        self._within = tag if tag in ("title", "h1") else self._within
+        self._marked |= tag == "meta" and given.get("name") == "pypi:repository-version"
         if tag == "a" and given.get("href"):
             yanked = (given["data-yanked"] or "") if "data-yanked" in given else None
             self.links.append((str(given["href"]), yanked))
@@ -242,7 +302,8 @@ def _held(ctx: Context, one: ArtifactRef, listed: Listed | None) -> Held:
 
 
 def _download(ctx: Context, address: str) -> Answer:
-    return send("GET", address, headers=_login(ctx, address), limit=DOWNLOAD_BYTES)
+    longest = min(slowest(DOWNLOAD_BYTES), max(1.0, ctx.timeout))
+    return send("GET", address, headers=_login(ctx, address), limit=DOWNLOAD_BYTES, whole=longest)
 
 
 def _send(ctx: Context, one: ArtifactRef) -> None:
