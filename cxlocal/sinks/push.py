@@ -12,7 +12,7 @@ from cxlocal.exchange.state import store_state
 from cxlocal.exchange.sync import pending
 from cxlocal.hooks.sink import Later, MetricRecord, NotTaken, Sink
 from cxlocal.sinks.chosen import Target
-from cxlocal.sinks.cursor import Cursor, Position, load_cursor, nodes_of, save_cursor
+from cxlocal.sinks.cursor import Cursor, Position, load_cursor, nodes_of, note_given, save_cursor
 from cxlocal.sinks.expand import Expander, Item
 from cxlocal.sinks.records import series_of
 from cxlocal.sinks.words import Words
@@ -71,6 +71,8 @@ def _push_chain(
         records = [item.record for item in batch if item.record is not None]
         if records and journal.clock.monotonic() >= deadline:
             return told._replace(why="the time for it was used up")
+        if records and target.kind == "logs":
+            note_given(journal, target, node, _event_of(batch[-1]))
         taken, refusal, later = ask(records)
         passed = _passed(batch, taken + bool(refusal))
         if passed:
