@@ -15,7 +15,7 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.redaction import Meant, kept_for_others, of_digest, of_stage, redact
 from cxlocal.runner.source import find_actor_at
 from cxlocal.sinks.chosen import Target
-from cxlocal.sinks.cursor import delivered
+from cxlocal.sinks.cursor import delivered, is_of_another, keys_of_logs
 from cxlocal.sinks.delivery import Around
 from cxlocal.text import counted, is_hexadecimal
 
@@ -80,15 +80,31 @@ def _tell(app: App, project: Project, journal: Journal, one: Meant) -> None:
     if kept := kept_for_others(journal, one):
         names = ", ".join(f"{digest[:12]}…" for digest in kept)
         warn(f"{names} stays: another deliverable has the same bytes; redact it there, too")
-    around = Around(*outlets_of(app, project))
-    for target in around.targets:
-        if target.kind == "logs" and one.stage:
-            say(_words(target, one, delivered(journal, target, one.run, one.stage)))
+    if one.stage:
+        _tell_sinks(journal, Around(*outlets_of(app, project)).targets, one)
 
 
-def _words(target: Target, one: Meant, has: bool | None) -> str:
-    about = f"{target.to}: "
+def _tell_sinks(journal: Journal, targets: list[Target], one: Meant) -> None:
+    """What each sink has of it, of those that are named and of those that once were."""
+    named = [target for target in targets if target.kind == "logs"]
+    for target in named:
+        has = delivered(journal, target.key, one.deliverable, one.run, one.stage)
+        if has is False and is_of_another(journal, target, one.run, one.stage):
+            words = f"may have it from the machine that ran it: {_where(one)}"
+        else:
+            words = _words(has, one)
+        say(f"{target.to}: {words}")
+    for key in keys_of_logs(journal):
+        has = delivered(journal, key, one.deliverable, one.run, one.stage)
+        if has is not False and key not in [target.key for target in named]:
+            say(f"{key.removeprefix('logs ')} (named no more): {_words(has, one)}")
+
+
+def _words(has: bool | None, one: Meant) -> str:
     if has is False:
-        return f"{about}nothing of it was delivered; one line will say how much was left out"
-    might = "has it" if has else "may have it from the machine that ran it"
-    return f"{about}{might}: remove run {one.run} stage {one.stage} there"
+        return "nothing of it was ever sent there; one line will say how much was left out"
+    return f"{'has it' if has else 'may have some of it'}: {_where(one)}"
+
+
+def _where(one: Meant) -> str:
+    return f"remove run {one.run} stage {one.stage} there"

@@ -35,6 +35,8 @@ class Meant(NamedTuple):
     stage: str
     """Empty for a report."""
     sha256: tuple[str, ...]
+    deliverable: str
+    """Of the run."""
 
 
 def of_digest(journal: Journal, sha256: str) -> list[Meant]:
@@ -59,7 +61,7 @@ def of_digest(journal: Journal, sha256: str) -> list[Meant]:
     return [
         of_stage(journal, row["run"], row["stage"])
         if row["stage"]
-        else Meant(row["run"], "", (sha256,))
+        else Meant(row["run"], "", (sha256,), _deliverable(journal, row["run"]))
         for row in rows
     ]
 
@@ -82,7 +84,13 @@ def of_stage(journal: Journal, run: str, stage: str) -> Meant:
             hint=f"cxlocal show {run[:8]}   names its stages",
             name="no-such-log",
         )
-    return Meant(run, stage, tuple(digests))
+    return Meant(run, stage, tuple(digests), _deliverable(journal, run))
+
+
+def _deliverable(journal: Journal, run: str) -> str:
+    return (journal.one("SELECT deliverable FROM run WHERE id = ?", (run,)) or {}).get(
+        "deliverable"
+    ) or ""
 
 
 def redact(journal: Journal, meant: Meant, actor: Actor, reason: str) -> None:

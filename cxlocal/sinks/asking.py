@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from cxlocal.clock import Clock
 from cxlocal.errors import CxError
 from cxlocal.hooks import registered
 from cxlocal.hooks.options import check_options
 from cxlocal.hooks.sink import Later, Sink
+from cxlocal.processes.mask import Masker
 from cxlocal.sinks.chosen import BY_ANOTHER, Target
 from cxlocal.sinks.delivery import Around, credential
+from cxlocal.sinks.words import words_without
 from cxlocal.values import NamedTuple
 
 ASK_SECONDS = 30.0
@@ -44,10 +45,16 @@ def ask_for(around: Around, clock: Clock, run: str, stage: str, stage_run: str) 
     for target in around.targets:
         if not target.ask:
             continue
+        words = words_without("")
         try:
             if target.idle not in ("", BY_ANOTHER):
                 raise Later(target.idle)
-            sink = _made(around, target, classes)
+            kind, token = _known(around, target, classes)
+            words = words_without(token)
+            sink = kind(
+                target.ask, check_options(kind, {}, where="[sinks] logs"), token=token,
+                timeout_seconds=ANSWER_SECONDS,
+            )  # fmt: skip
             try:
                 deadline = clock.monotonic() + ASK_SECONDS
                 told = _told(sink.find(run, stage, stage_run), stage_run, clock, deadline)
@@ -55,25 +62,26 @@ def ask_for(around: Around, clock: Clock, run: str, stage: str, stage_run: str) 
                 sink.close()
             lines, missing = in_order(told)
         except CxError as problem:
-            problems.append(f"{target.ask}: {problem.what}")
+            problems.append(f"{target.ask}: {words(problem.what)}")
             continue
         except Exception as problem:  # noqa: BLE001  (whatever its code or its answer does is told)
-            problems.append(f"{target.ask}: {f'{problem}' or type(problem).__name__}")
+            problems.append(f"{target.ask}: {words(f'{problem}' or type(problem).__name__)}")
             continue
         if lines:
-            return Found(tuple(lines), missing, target.ask, tuple(problems))
+            masker = Masker([token])
+            return Found(tuple(map(masker.text, lines)), missing, target.ask, tuple(problems))
         problems.append(f"{target.ask}: it has nothing of it")
     return Found(problems=tuple(problems))
 
 
-def _made(around: Around, target: Target, classes: Mapping[str, type[Sink]]) -> Sink:
-    """Raises CxError, Later, ValueError."""
+def _known(
+    around: Around, target: Target, classes: Mapping[str, type[Sink]]
+) -> tuple[type[Sink], str]:
+    """Who can ask there, and with what credential. Raises CxError, Later."""
     kind = classes.get(target.ask.partition(":")[0])
     if kind is None:
         raise Later(f"nobody can ask there; there are {', '.join(sorted(classes))}")
-    token = credential(around, target.ask_token, "[sinks] logs ask_token")
-    options: Any = check_options(kind, {}, where="[sinks] logs")
-    return kind(target.ask, options, token=token, timeout_seconds=ANSWER_SECONDS)
+    return kind, credential(around, target.ask_token, "[sinks] logs ask_token")
 
 
 def _told(

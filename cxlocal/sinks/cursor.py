@@ -158,6 +158,25 @@ def replay(journal: Journal, target: Target, run: str) -> int:
     return moved
 
 
+GIVEN = "sink given "
+"""Local value of the last event whose log a sink may have been given: a receiver that took all may fail to
+say so, and 'cxlocal sinks --replay' moves its cursor back. Behind it: sink, deliverable and chain (JSON)."""
+
+
+def _given_key(key: str, deliverable: str, node: str) -> str:
+    return GIVEN + json.dumps([key, deliverable, node])
+
+
+def note_given(journal: Journal, target: Target, node: str, sequence: int) -> None:
+    """Note, durably, that ``target`` may get what the logs of a chain hold up to an event or, to spare
+    a write for each batch, to the last there is. Call before it gets any. Raises Trouble."""
+    key = _given_key(target.key, target.deliverable, node)
+    if int(journal.value(key) or 0) < sequence:
+        head = max(sequence, head_of(journal.connection, node))
+        with journal.write() as transaction:
+            transaction.set_value(key, str(head))
+
+
 _TOLD_AT = """
 SELECT n.name AS node, e.sequence FROM event e JOIN run_lookup r ON r.id = e.run
 JOIN type_lookup t ON t.id = e.type JOIN node_lookup n ON n.id = e.node
@@ -166,21 +185,37 @@ WHERE r.name = ? AND e.branch = 0 AND t.name IN (?, ?)
 """
 
 
-def delivered(journal: Journal, target: Target, run: str, stage: str) -> bool | None:
-    """Whether this machine has given a sink anything that a stage of a run printed; None where another
-    one does."""
+def delivered(journal: Journal, key: str, deliverable: str, run: str, stage: str) -> bool | None:
+    """Whether this machine has given a sink anything that a stage of a run printed; None where it may
+    have: its answer did not come, or its cursor was moved back."""
+    maybe: bool | None = False
+    for row in journal.query(_TOLD_AT, (run, TASK_FINISHED, RUN_REPEATED, stage)):
+        for whose in dict.fromkeys(("", deliverable)):
+            place = (key, whose, row["node"])
+            found = journal.connection.execute(_LOAD, place).fetchone()
+            if found and (
+                found[0] >= row["sequence"] or (found[0] == row["sequence"] - 1 and found[3])
+            ):
+                return True
+            if int(journal.value(_given_key(*place)) or 0) >= row["sequence"]:
+                maybe = None
+    return maybe
+
+
+def is_of_another(journal: Journal, target: Target, run: str, stage: str) -> bool:
+    """Whether another machine delivers, or delivered, what a stage of a run printed."""
     ours = nodes_of(journal, target)
     rows = journal.query(_TOLD_AT, (run, TASK_FINISHED, RUN_REPEATED, stage))
-    if target.idle or any(row["node"] not in ours for row in rows):
-        return None
-    for row in rows:
-        keys = (target.key, target.deliverable, row["node"])
-        found = journal.connection.execute(_LOAD, keys).fetchone()
-        if found and (
-            found[0] >= row["sequence"] or (found[0] == row["sequence"] - 1 and found[3])
-        ):
-            return True
-    return False
+    return bool(target.idle) or any(row["node"] not in ours for row in rows)
+
+
+def keys_of_logs(journal: Journal) -> list[str]:
+    """Every sink that this machine ever gave a log, also those that are named no more."""
+    rows = journal.connection.execute(
+        "SELECT name FROM local_value WHERE name > ? AND name < ? ORDER BY name",
+        (GIVEN, GIVEN[:-1] + "!"),
+    )
+    return list(dict.fromkeys(json.loads(name.removeprefix(GIVEN))[0] for (name,) in rows))
 
 
 _ROWS = """

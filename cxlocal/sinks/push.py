@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,10 @@ from cxlocal.exchange.state import store_state
 from cxlocal.exchange.sync import pending
 from cxlocal.hooks.sink import Later, MetricRecord, NotTaken, Sink
 from cxlocal.sinks.chosen import Target
-from cxlocal.sinks.cursor import Cursor, Position, load_cursor, nodes_of, save_cursor
+from cxlocal.sinks.cursor import Cursor, Position, load_cursor, nodes_of, note_given, save_cursor
 from cxlocal.sinks.expand import Expander, Item
 from cxlocal.sinks.records import series_of
+from cxlocal.sinks.words import Words
 from cxlocal.text import parse_utc, utc_text
 from cxlocal.values import NamedTuple
 
@@ -26,6 +27,8 @@ BATCH_BYTES = 512 * 1024
 """Receivers take more; what is cut off is sent again as a whole."""
 _OVERHEAD_BYTES = 200
 
+Ask = Callable[[Sequence[Any]], tuple[int, str, str]]
+
 
 class Told(NamedTuple):
     """How the delivery to one sink went."""
@@ -36,22 +39,30 @@ class Told(NamedTuple):
     """Why something is left; empty when nothing is."""
 
 
-def push(journal: Journal, target: Target, sink: Sink, *, deadline: float, since_ms: int) -> Told:
-    """Deliver until ``deadline`` (monotonic seconds). Raises Trouble where the journal cannot be
-    written; what the sink does wrong is in the answer."""
+def push(
+    journal: Journal, target: Target, sink: Sink, *, deadline: float, since_ms: int,
+    words: Words,
+) -> Told:  # fmt: skip
+    """Deliver until ``deadline`` (monotonic seconds). ``words``: what the sink says, as it may be shown
+    and kept. Raises Trouble where the journal cannot be written; what the sink does wrong is in the answer."""
     told = Told()
+
+    def ask(records: Sequence[Any]) -> tuple[int, str, str]:
+        taken, refusal, later = _ask(sink, records)
+        return taken, words(refusal), words(later)
+
     expander = Expander(journal, target.kind, target.deliverable)
     for node in nodes_of(journal, target):
-        told = _push_chain(journal, target, sink, expander, node, deadline, since_ms, told)
+        told = _push_chain(journal, target, ask, expander, node, deadline, since_ms, told)
         if told.why:
             return told
     if target.kind == "metrics":
-        return _push_state(journal, target, sink, told)
+        return _push_state(journal, target, ask, told)
     return told
 
 
 def _push_chain(
-    journal: Journal, target: Target, sink: Sink, expander: Expander, node: str,
+    journal: Journal, target: Target, ask: Ask, expander: Expander, node: str,
     deadline: float, since_ms: int, told: Told,
 ) -> Told:  # fmt: skip
     cursor = load_cursor(journal, target, node, since_ms)
@@ -60,7 +71,9 @@ def _push_chain(
         records = [item.record for item in batch if item.record is not None]
         if records and journal.clock.monotonic() >= deadline:
             return told._replace(why="the time for it was used up")
-        taken, refusal, later = _ask(sink, records)
+        if records and target.kind == "logs":
+            note_given(journal, target, node, _event_of(batch[-1]))
+        taken, refusal, later = ask(records)
         passed = _passed(batch, taken + bool(refusal))
         if passed:
             now = utc_text(journal.clock.now_ms())
@@ -148,9 +161,9 @@ def _moved(cursor: Cursor, passed: Sequence[Item], taken: int, refusal: str, now
     )  # fmt: skip
 
 
-def _push_state(journal: Journal, target: Target, sink: Sink, told: Told) -> Told:
+def _push_state(journal: Journal, target: Target, ask: Ask, told: Told) -> Told:
     """The figures of how this machine stands now: they have no place in its history."""
-    taken, refusal, later = _ask(sink, state_records(journal, target.deliverable))
+    taken, refusal, later = ask(state_records(journal, target.deliverable))
     return told._replace(
         sent=told.sent + taken, refused=told.refused + bool(refusal), why=later or told.why
     )

@@ -22,6 +22,7 @@ from cxlocal.hooks.sink import Sink
 from cxlocal.journal.file import Journal
 from cxlocal.sinks.chosen import Target
 from cxlocal.sinks.push import Told, push
+from cxlocal.sinks.words import Words, words_without
 
 ANSWER_SECONDS = 10.0
 """How long one answer of a receiver is waited for, where there is time for it."""
@@ -45,15 +46,18 @@ def main(argv: Sequence[str]) -> NoReturn:
     threads = []
     for index, one in enumerate(request["sinks"]):
         target = Target(*one["target"])
+        words = words_without(one["token"])
         try:
             # Here and not in the threads: two that import parts of one package wait for each other.
             sink = made(target, one, deadline - clock.monotonic())
         except Exception as problem:  # noqa: BLE001  (whatever a plugin does is told)
-            tell(index, Told(why=f"{problem}" or type(problem).__name__))
+            tell(index, Told(why=words(f"{problem}" or type(problem).__name__)))
             continue
 
-        def serve(index: int = index, target: Target = target, sink: Sink = sink) -> None:
-            tell(index, deliver(request, target, sink, deadline))
+        def serve(
+            index: int = index, target: Target = target, sink: Sink = sink, words: Words = words
+        ) -> None:
+            tell(index, deliver(request, target, sink, deadline, words))
 
         threads.append(threading.Thread(target=serve, daemon=True))
     for thread in threads:
@@ -73,18 +77,22 @@ def made(target: Target, one: dict[str, Any], left_seconds: float) -> Sink:
     )  # fmt: skip
 
 
-def deliver(request: dict[str, Any], target: Target, sink: Sink, deadline: float) -> Told:
+def deliver(
+    request: dict[str, Any], target: Target, sink: Sink, deadline: float, words: Words
+) -> Told:
     """One sink. What goes wrong is told."""
     try:
         with Journal.open(
             Path(request["journal"]), clock=SystemClock(), ids=SystemIds(), create=False,
             home=Path(request["home"]),
         ) as journal:  # fmt: skip
-            return push(journal, target, sink, deadline=deadline, since_ms=request["since_ms"])
+            return push(
+                journal, target, sink, deadline=deadline, since_ms=request["since_ms"], words=words
+            )
     except CxError as problem:
         return Told(why=problem.what)
     except Exception as problem:  # noqa: BLE001  (told, so that the other sinks go on)
-        return Told(why=f"{type(problem).__name__}: {problem}")
+        return Told(why=words(f"{type(problem).__name__}: {problem}"))
     finally:
         _close(sink)
 

@@ -85,6 +85,7 @@ FAULTS = {
     "A job ends, its home goes, and the log server was down all the while",
     "A log is cut off, grows or goes, an event is odd, a disk is full or a clock goes back while sinks are delivered to",
     "A secret got into a log",
+    "A receiver repeats the credential it was given",
     "A sink raises, hangs, dies or lies",
     "An environment was made with a secret",
     "A plain command leaves something behind in an environment",

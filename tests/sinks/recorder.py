@@ -20,6 +20,7 @@ from cxlocal.hooks.sink import Sink
 from cxlocal.journal.file import Journal
 from cxlocal.sinks.chosen import Target
 from cxlocal.sinks.push import Told, push
+from cxlocal.sinks.words import words_without
 
 
 def target(kind: str, deliverable: str = "shop", to: str = "mine:x") -> Target:
@@ -71,4 +72,7 @@ class Recorder:
 
     def push(self, sink: Sink, kind: str, **more: Any) -> Told:
         deadline = self.journal.clock.monotonic() + more.pop("seconds", 60)
-        return push(self.journal, target(kind, **more), sink, deadline=deadline, since_ms=0)
+        words = words_without(more.pop("token", ""))
+        return push(
+            self.journal, target(kind, **more), sink, deadline=deadline, since_ms=0, words=words
+        )

@@ -115,6 +115,22 @@ def test_a_token_goes_to_its_own_address_alone(tmp_path: Path) -> None:
     assert [b"very-secret" in one for one in asked] == [False, True]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 403 No\r\nConnection: close\r\n\r\nnot with Bearer very-secret",
+        b"Bearer very-secret is no HTTP\r\n",
+        OK + entry("1", "you said very-secret"),
+    ],
+)
+def test_a_token_that_is_repeated_is_not_shown(tmp_path: Path, answer: bytes) -> None:
+    own = ', ask_token = { env = "LOGS_TOKEN" }'
+    with answering(answer) as (port, _):
+        found = ask(tmp_path, f"journald+http://127.0.0.1:{port}", token=own)
+    said = " ".join((*found.lines, *found.problems))
+    assert "***" in said and "very-secret" not in said
+
+
 def test_no_lines_are_no_log() -> None:
     assert in_order({}) == ([], 0)
     assert in_order({"left-out": "[cxlocal] 3 lines left out"}) == (

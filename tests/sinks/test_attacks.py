@@ -210,7 +210,8 @@ def test_a_clock_that_goes_back_loses_no_record(
         recorder.run(b"a line\n")
     sink = Kept(at_once=100)
     deadline = clock.monotonic() + 60
-    push(recorder.journal, target("logs"), sink, deadline=deadline, since_ms=now - 7 * 86_400_000)
+    since = now - 7 * 86_400_000
+    push(recorder.journal, target("logs"), sink, deadline=deadline, since_ms=since, words=str)
     assert sink.texts == ["a line"] * 4
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 from receivers import free_port
-from recorder import Recorder
+from recorder import Recorder, target
+from test_push import Scripted
 
 from cxlocal.domain import Actor
 from cxlocal.errors import CxError, Refused, UsageError
@@ -19,9 +22,11 @@ from cxlocal.exchange.blobs import carry, keep_bytes
 from cxlocal.exchange.redaction import drop_redacted, is_redacted
 from cxlocal.exchange.state import StoreState, save_store_state
 from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.hooks.sink import Later
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner.redaction import of_digest, of_stage, redact
+from cxlocal.sinks.cursor import delivered, keys_of_logs, replay
 
 ANN = Actor("Ann <ann@example.org>", "git")
 SECRET = b"hunter-two"
@@ -81,17 +86,59 @@ def test_a_secret_in_a_log_leaves_every_machine_and_the_store(shop: Any, tmp_pat
 
 def test_what_sinks_have_is_named(shop: Any, tmp_path: Path) -> None:
     out = tmp_path / "out.ndjson"
+    other = tmp_path / "other.ndjson"
     shop.begin(f'logs = {{ to = "file:{out}" }}\n', stages=STAGES)
-    assert shop("run", "--no-input").code == 1
+    assert shop("run", "--no-input", env={"CXLOCAL_SINK_LOGS": f"file:{other}"}).code == 1
+    shop.ok("sinks", "--now")
+    assert SECRET in out.read_bytes() and SECRET in other.read_bytes()
     (log,) = [one for one in shop.ok("show", "--json").json()["logs"] if one["stage"] == "leak"]
     done = shop.ok("journal", "redact", log["log_sha256"], "-m", "a password")
     assert f"file:{out}: has it: remove run " in done.err
+    assert f"file:{other} (named no more): has it: remove run " in done.err
     assert holding(shop.home / "logs", SECRET) == holding(shop.home / "blobs", SECRET) == set()
     for wrong in (
         ("latest", "leak", "-m", " "), ("latest", "nothing", "-m", "x"), ("latest", "-m", "x"),
         ("0" * 64, "-m", "x"), ("latest", "leak"),
     ):  # fmt: skip
         assert shop("journal", "redact", *wrong).code == 2
+
+
+def taking(what: str) -> Callable[[Sequence[Any]], int]:
+    """How a sink answers that has got all of it, or some."""
+
+    def answer(batch: Sequence[Any]) -> int:
+        if what == "all":
+            return len(batch)
+        if what == "one line":
+            return 1
+        if what == "killed":
+            raise KeyboardInterrupt  # at its limit; nothing is said
+        raise {"503": Later("HTTP 503"), "reset": ConnectionResetError(104, "reset")}[what]
+
+    return answer
+
+
+@pytest.mark.parametrize("what", ["all", "one line", "503", "reset", "killed"])
+@pytest.mark.parametrize("replayed", [False, True])
+def test_only_what_was_never_sent_is_said_to_be_nowhere(
+    recorder: Recorder, what: str, replayed: bool
+) -> None:
+    """Of a sink of its own, and of all deliverables; a run that came later was never sent."""
+    run = recorder.run(b"one\ntwo\n")
+    with suppress(KeyboardInterrupt):
+        recorder.push(Scripted(taking(what)), "logs", deliverable="" if replayed else "shop")
+    if replayed:
+        replay(recorder.journal, target("logs", ""), run)
+    later = recorder.run(b"three\n")
+    key = target("logs").key
+    has = [delivered(recorder.journal, key, "shop", one, "s0") for one in (run, later)]
+    known = True if what in ("all", "one line") and not replayed else None
+    assert has == [known, False]
+    assert delivered(recorder.journal, "logs mine:never", "shop", run, "s0") is False
+    assert keys_of_logs(recorder.journal) == [key]
+    # Another one's deliverable by the same name of the sink is nobody's word for this one's.
+    if not replayed:
+        assert delivered(recorder.journal, key, "engine", run, "s0") is False
 
 
 def said_by(recorder: Recorder, run: str, digest: str, deliverable: str) -> Draft:

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from cxlocal.hooks.sink import Later, NotTaken
-from cxlocal.text import shorten
 
 _ANSWER_BYTES = 64 * 1024
 _LINE_BYTES = 1024 * 1024
@@ -69,7 +68,7 @@ class Web:
         if 200 <= status < 300:
             return body
         words = " ".join(body.decode("utf-8", "backslashreplace").split())
-        said = f"HTTP {status} {shorten(words, 200)}".rstrip()
+        said = f"HTTP {status} {words}".rstrip()
         if status >= 500 or status < 400 or status in _TRANSIENT:
             raise Later(said)
         raise Refusal(said)
@@ -96,9 +95,7 @@ class Web:
             answer = connection.getresponse()
             if answer.status != 200:
                 words = answer.read(_ANSWER_BYTES).decode("utf-8", "backslashreplace")
-                raise Later(
-                    f"HTTP {answer.status} {shorten(' '.join(words.split()), 200)}".rstrip()
-                )
+                raise Later(f"HTTP {answer.status} {' '.join(words.split())}".rstrip())
             while line := answer.readline(_LINE_BYTES):
                 if len(line) == _LINE_BYTES:
                     raise Later("a line of its answer does not end")
