@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from cxlocal.plan.types import Component, Plan, Stage
 from cxlocal.runner.component_preview import Foreseen
 from cxlocal.runner.foresight import NEVER_RAN, foresee, not_asked
 from cxlocal.runner.record import RunRecord
+from cxlocal.runner.resources import standing_in
 from cxlocal.runner.source import Machine, Source
 from cxlocal.text import counted, duration_text
 from cxlocal.values import NamedTuple
@@ -56,6 +58,8 @@ def look_ahead(
         if one.by_components and plan.environment(one.environment).lifetime == "lasting"
     ]  # fmt: skip
     turns = tuple(line for one in mine for line in told_turns(plan, one.environment))
+    if record is not None:
+        turns += tuple(line for one in mine for line in told_leaving(record, one.environment))
     mutable = any(one.mutable for one in plan.shared_components)
     if not mine or not mutable:
         return Outlook(turns, (), "")
@@ -63,6 +67,23 @@ def look_ahead(
     if record is None or why:
         return Outlook(turns, (), why)
     return Outlook(turns, tuple(foresee(machine, source, record, mine)), "")
+
+
+def told_leaving(record: RunRecord, environment: str) -> list[str]:
+    """What would be taken away of components that the plan has no more, a line for each."""
+    plan = record.plan
+    instance = plan.environment(environment).instance(record.run)
+    here = {one.name for one in components_in(plan, environment)}
+    standing = Counter(
+        one.component
+        for one in standing_in(record.journal, plan.deliverable, instance)
+        if one.is_component and one.verb == "create" and one.component not in here
+    )
+    return [
+        f"{name} in {environment} is in the file no more: {counted(count, 'instance')}, turned out and"
+        " taken away once the new ones serve"
+        for name, count in standing.items()
+    ]
 
 
 def told_turns(plan: Plan, environment: str) -> list[str]:

@@ -1,12 +1,14 @@
-"""Mutable components that left the file: nothing touches them, and somebody has to say what becomes of them.
+"""Components that left the file. Nothing touches mutable ones, and somebody has to say what becomes of them.
 
-What is replaced goes by itself when its component leaves; a database does not.
+What is replaced goes by itself when its component leaves, once others serve; a database does not.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
+
+import msgspec
 
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.events.belonging import mark_id
@@ -16,6 +18,7 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.components import components_in, departed
 from cxlocal.plan.types import Component, Plan
 from cxlocal.runner import component_record as recorded
+from cxlocal.runner.own_words import made_here
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.recovery import take_down
 from cxlocal.runner.resources import Made, standing_in
@@ -51,6 +54,42 @@ def refuse_departed(site: Site) -> None:
         f" release {quoted(place)} {quoted(one)} -m WHY; if it is to go: cxlocal env destroy {quoted(place)} {quoted(one)}",
         name="component-left",
     )  # fmt: skip
+
+
+def leaving(site: Site) -> list[tuple[Component, list[Made]]]:
+    """What stands there of components that are replaced and that the plan has no more: each as the plan of its
+    newest instance had it, so that its balancer is told and it is drained as that says."""
+    names = {one.name for one in site.components}
+    groups: dict[str, list[Made]] = {}
+    for made in recorded.of_components(site):
+        if made.component not in names and made.verb == recorded.CREATE:
+            groups.setdefault(made.component, []).append(made)
+    return [(_as_made(site, found), found) for found in groups.values()]
+
+
+def _as_made(site: Site, found: Sequence[Made]) -> Component:
+    journal, one = site.work.record.journal, found[0]
+    known = [
+        each
+        for plan in _plans(journal, [one.run])
+        if one.environment in _names(plan)
+        for each in components_in(plan, one.environment)
+        if each.name == one.component
+    ]
+    [component] = known[:1] or [Component(name=one.component, tool=one.tool)]
+    own = bool(known) and _may_ask(site, component, found)
+    # What no tool is to be asked for stands behind nothing that is here.
+    behind = component.behind or ("" if own else component.name)
+    return msgspec.structs.replace(
+        component, options=one.options, behind=behind, keep_old_seconds=0
+    )
+
+
+def _may_ask(site: Site, component: Component, found: Sequence[Made]) -> bool:
+    """Whether the tool that a component had may be asked to turn its own weights: this machine said itself with
+    which commands it was made (decision 87), and it has what these need."""
+    journal, known = site.work.record.journal, site.work.secrets
+    return all(made_here(journal, one) for one in found) and known.keys() >= {*component.secrets}
 
 
 def release(journal: Journal, deliverable: str, instance: str, component: str, why: str) -> None:

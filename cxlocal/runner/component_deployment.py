@@ -6,25 +6,25 @@ by the next deployment there, on whatever machine: first it takes back what was 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused
-from cxlocal.hooks.tool import Applied
+from cxlocal.hooks.tool import Applied, Observed
 from cxlocal.plan.rotation import Deed, Phase
 from cxlocal.plan.types import Component
 from cxlocal.processes.child import End
 from cxlocal.runner import component_record as recorded
 from cxlocal.runner.admission import begin
-from cxlocal.runner.component_departure import refuse_departed
+from cxlocal.runner.component_departure import leaving, refuse_departed
 from cxlocal.runner.component_look import SERVING_SECONDS, Halt, Looked, Lookout
 from cxlocal.runner.component_preview import preview, standing
 from cxlocal.runner.component_rotation import Rotation, Stands
 from cxlocal.runner.component_way_back import WayBack
 from cxlocal.runner.fetching import fetch_missing
 from cxlocal.runner.payer import words_of
-from cxlocal.runner.resources import Made, record_gone
+from cxlocal.runner.resources import Made
 from cxlocal.runner.site import Site
 from cxlocal.runner.work import Launch, Worked
 from cxlocal.text import quoted
@@ -44,6 +44,8 @@ class Deployment:
         self.mutable = [one for one in site.components if one.mutable]
         self.replaced = [one for one in site.components if not one.mutable]
         self.rotations: list[Rotation] = []
+        self.leaving: list[Rotation] = []
+        """Of components that left the file: they go once the new ones serve."""
         self.details: dict[str, Any] = {}
         self.uri = ""
         self.looked = Looked({})
@@ -158,6 +160,7 @@ class Deployment:
 
     def _rise(self) -> Generator[Launch, End, None]:
         self.rotations = [self._rotation(one) for one in self.replaced]
+        self.leaving = [self._leaving(*one) for one in leaving(self.site)] if self.lasting else []
         for one in self.rotations:
             yield from self._take_back(one)
         if not self._former:
@@ -198,6 +201,16 @@ class Deployment:
         found.see(self.looked.balancers.get(component.name))
         return found
 
+    def _leaving(self, component: Component, there: Sequence[Made]) -> Rotation:
+        stands = Stands(
+            serving=tuple(one for one in there if one.serves),
+            left=tuple(one for one in there if not one.serves),
+        )
+        return Rotation(
+            self.site, component, stands, self.site.payer(),
+            known=self._known, deployment=self._id,
+        )  # fmt: skip
+
     def _take_back(self, rotation: Rotation) -> Generator[Launch, End, None]:
         """What an earlier deployment began and did not come to its cutover with goes back first."""
         shown = self.looked.balancers.get(rotation.component.name)
@@ -213,15 +226,14 @@ class Deployment:
             yield from rotation.go(Phase.FALLING)
 
     def _see(self, rotation: Rotation) -> Generator[Launch, End, None]:
+        rotation.see((yield from self._shown(rotation)))
+
+    def _shown(self, rotation: Rotation) -> Generator[Launch, End, Observed | None]:
+        """What its balancer shows now; None where it cannot be asked."""
         balancer = rotation.balancer
-        if balancer is not None and self.site.can(balancer, "observe"):
-            rotation.see(
-                (
-                    yield from self._lookout.observe(
-                        balancer, behind=rotation.component, needed=False
-                    )
-                )
-            )
+        if balancer is None or not self.site.can(balancer, "observe"):
+            return None
+        return (yield from self._lookout.observe(balancer, behind=rotation.component, needed=False))
 
     def _apply(self) -> Generator[Launch, End, None]:
         """Change what is changed in place; what serves must be as well afterwards as it was before."""
@@ -418,8 +430,11 @@ class Deployment:
         """Drain the old ones and take away those that nobody keeps, as soon as others know of the cutover."""
         site = self.site
         shared = self._shared()
-        for one in self.rotations:
+        serving = {each for one in self.rotations for each in one.fresh}
+        for one in (*self.rotations, *self.leaving):
             try:
+                if one in self.leaving:
+                    one.see_leaving((yield from self._shown(one)), serving)
                 yield from one.go(Phase.SETTLING, shared=shared)
             except CxError as problem:
                 site.work.voice.warn(f"{one.component.name}: {words_of(problem)}")
@@ -433,16 +448,9 @@ class Deployment:
             )
 
     def _clear(self) -> Generator[Launch, End, None]:
-        """Take away what came back although it was gone, and the instances of components that left the file."""
-        site, names = self.site, {one.name for one in self.site.components}
+        """Take away what came back although it was gone."""
         for component, resource in self.looked.returned:
-            yield from site.ask(component, "remove", resource=resource)
-        for made in recorded.of_components(site):
-            if made.component not in names and made.spare and not made.serves:
-                if why := (yield from site.payer().take_away(made)):
-                    self._owe(made, why)
-                else:
-                    record_gone(site.work.record, [made.id])
+            yield from self.site.ask(component, "remove", resource=resource)
 
     def _tell(self, rotation: Rotation) -> None:
         """Say and record what was left out, not drained in time, and what could not be taken away."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import Refused
@@ -106,6 +106,15 @@ class Rotation:
         self._weights = {one.id: one.weight for one in found.resources if one.weight}
         self._fence = found.turn
         self._busy |= set(self._weights)
+
+    def see_leaving(self, found: Observed | None, serving: Collection[str]) -> None:
+        """What the balancer shows of a component that left the file, once ``serving`` do. One that keeps apart what
+        it spreads for each component is told; where these serve in the same place, they stay as they are."""
+        self.served = True  # none of this component does
+        if found is None or any(one.id in serving for one in found.resources):
+            self._fence = self._wanted.turn
+        else:
+            self.see(found)
 
     def turn_back(self) -> None:
         """From now on the old ones are to serve again, and the new ones to go."""

@@ -112,10 +112,10 @@ class Site:
         return next(one for one in self.components if one.name == name)
 
     def balancer(self, component: Component) -> Component | None:
-        """What spreads what comes over its instances: the component it stands behind, or its own tool, where that
-        rotates what it creates. None for nothing."""
-        if component.behind:
-            return self.component(component.behind)
+        """What spreads what comes over its instances: the component it stands behind, whatever that was called, or
+        its own tool, where that rotates what it creates. None for nothing, and where that left the file."""
+        if behind := component.behind:
+            return next((one for one in self.components if behind in (one.name, one.was)), None)
         return component if not component.mutable and self.can(component, "rotate") else None
 
     def tool(self, component: Component) -> type[Tool]:

@@ -109,6 +109,13 @@ class World:
         self.plan: Plan = resolve(parse(config))
         self.running: dict[str, str] = {}
         self.weights: dict[str, int] = {}
+        self.made: dict[str, str] = {}
+        """Of which component an instance was made."""
+        self.one_for_all = False
+        """The balancer has one list, whatever component it is told of."""
+        self.of: dict[str, str] = {}
+        """For which component the balancer was told of an instance."""
+        self.drained: list[str] = []
         self.turn = 0
         self.migrated = ""
         self.sick: set[str] = set()
@@ -146,7 +153,7 @@ class World:
         if told.get("host") in self.unreached and verb in ("create", "remove"):
             return f"{told['host']} cannot be reached"
         if verb == "create":
-            self.running[one] = version
+            self.running[one], self.made[one] = version, component.name
             return Created(address=f"host:{len(self.running)}")
         if verb == "remove":
             if one in self.weights:
@@ -155,14 +162,30 @@ class World:
         elif verb == "rotate":
             if told["turn"] < self.turn:
                 return f"turn {self.turn} is written here"
-            self.weights, self.turn = {k: v for k, v in told["wanted"].items() if v}, told["turn"]
+            others = {
+                k: v for k, v in self.weights.items()
+                if not self.one_for_all and self.of[k] != told["component"]
+            }  # fmt: skip
+            wanted = {k: v for k, v in told["wanted"].items() if v}
+            self.of |= dict.fromkeys(wanted, told["component"])
+            self.weights, self.turn = {**others, **wanted}, told["turn"]
             self.look()
+        elif verb == "drain":
+            self.drained.append(one)
         elif verb == "observe" and component.name == "lb":
-            found = tuple(ObservedResource(id=k, weight=v) for k, v in self.weights.items())
+            found = tuple(
+                ObservedResource(id=k, weight=v)
+                for k, v in self.weights.items()
+                if self.one_for_all or self.of.get(k, told["component"]) == told["component"]
+            )
             return Observed(resources=found, turn=self.turn)
         elif verb == "observe":
             return Observed(
-                resources=tuple(ObservedResource(id=k, version=v) for k, v in self.running.items())
+                resources=tuple(
+                    ObservedResource(id=k, version=v)
+                    for k, v in self.running.items()
+                    if self.made.get(k, component.name) == component.name
+                )
             )
         elif verb == "preview":
             return Previewed(changes=("change it",), destroys=self.destroys)
@@ -221,7 +244,7 @@ class ToySite(Site):
         return SimpleNamespace(take_away=self._take_away)
 
     def _take_away(self, made: Made) -> Any:
-        component = self.component(made.component)
+        component = Component(name=made.component, tool=made.tool)
         found = yield from self.ask(component, "remove", resource=made.id, host=made.host)
         return found.reason
 

@@ -10,6 +10,7 @@ import pytest
 from deployments import CONFIG, REFUSED, VERBS, Faults, Moment, World, run
 from msgspec import UNSET
 
+from cxlocal.commands.foreseen import told_leaving
 from cxlocal.config.load import parse
 from cxlocal.errors import Refused, UsageError
 from cxlocal.plan.components import departed, may_go_without
@@ -314,6 +315,78 @@ def test_a_mutable_component_is_called_otherwise(
     assert {one.component for one in now} == ({"data"} if made else set())
     leaves(world, renamed)
     assert run(first.deploy("0.1.2")) == "success", "from then on it has that name alone"
+
+
+RENAMED = CONFIG.replace("[components.web]", "[components.app]")
+UNSPREAD = RENAMED.replace('behind = "lb"\n', "").replace(
+    "rollout = [{ weight = 50 }, { weight = 100 }]\n", ""
+)
+
+
+@pytest.mark.parametrize("who", [0, 1])
+@pytest.mark.parametrize(
+    ("config", "verbs", "one_for_all"),
+    [
+        (RENAMED, VERBS["lb"], False),
+        (UNSPREAD, VERBS["lb"], False),
+        (RENAMED, VERBS["lb"], True),
+        (RENAMED, ("rotate", "drain"), True),
+    ],
+    ids=["beside the new", "alone", "one list", "one list that cannot be asked"],
+)
+def test_instances_of_a_component_that_left_are_turned_out_and_drained(
+    world: World, monkeypatch: pytest.MonkeyPatch, config: str, verbs: tuple[str, ...],
+    one_for_all: bool, who: int,
+) -> None:  # fmt: skip
+    monkeypatch.setitem(VERBS, "lb", verbs)
+    monkeypatch.setitem(VERBS, "app", VERBS["web"])
+    world.one_for_all = one_for_all
+    started(world)
+    world.exchange()
+    old = set(world.running)
+    leaves(world, config)
+    order: list[str] = []
+
+    def note(moment: Moment) -> Faults:
+        if moment.when == "after" and moment.what != "lb observe":
+            order.append(moment.what)
+        return None
+
+    assert run(world.machines[who].deploy("0.1.1"), note) == "success"
+    assert world.broken == [] and not old & set(world.running)
+    assert set(world.weights) == (set(world.running) if config == RENAMED else set())
+    assert set(world.drained) == old, "as it was configured, before they went"
+    assert order[-4:] == ["lb drain", "web remove"] * 2, "once the new ones served"
+    assert world.machines[who].exist() == set(world.running)
+
+
+def test_instances_of_a_component_that_left_are_found_after_a_kill(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = started(world)
+    old = set(world.running)
+    assert told_leaving(first.begin("0.1.1"), "production") == []
+    monkeypatch.setitem(VERBS, "app", VERBS["web"])
+    leaves(world, RENAMED)
+    [line] = told_leaving(first.begin("0.1.1"), "production")
+    assert "web in production is in the file no more: 2 instances" in line
+    assert run(first.deploy("0.1.1"), at("production check", "kill")) == "killed"
+    assert old <= set(world.weights), "nobody came to turn them out"
+    assert run(first.deploy("0.1.2")) == "success"
+    assert set(world.drained) >= old and world.broken == []
+    assert set(world.weights) == set(world.running) == first.exist()
+
+
+def test_a_component_that_left_serves_again_where_the_new_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = started(world)
+    before = dict(world.weights)
+    monkeypatch.setitem(VERBS, "app", VERBS["web"])
+    leaves(world, RENAMED)
+    assert run(first.deploy("0.1.1"), at("production check", "failure")) == "failure"
+    assert world.weights == before and set(world.running.values()) == {"0.1.0"}
+    assert first.live() == "0.1.0" and world.broken == []
 
 
 @pytest.mark.parametrize(

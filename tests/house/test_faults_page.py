@@ -19,6 +19,7 @@ FAULTS = {
     "What serves is not well, and only its environment can tell",
     "A host cannot be reached",
     "An environment cannot be asked what runs there",
+    "Instances of a component that left the file, or is called otherwise, still get traffic",
     "A database leaves the file",
     "A change in place would destroy something, or fails in part",
     "Broken or unknown keys",
