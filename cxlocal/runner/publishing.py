@@ -331,7 +331,8 @@ class _Publisher:
         return ledger_of(self.record, name)
 
     def _stand(self, name: str) -> Stand:
-        row = self._ledger(name).row
+        ledger = self._ledger(name)
+        row = ledger.row
         problem = self.problems.get(name)
         state = rule.WITHDRAWN if row.get("withdrawn_at") else row.get("state") or (
             rule.NOT_KNOWN if row.get("begun_at") else rule.ABSENT
@@ -345,8 +346,12 @@ class _Publisher:
             code = problem.name if ruled else ""
             state = state if state != rule.THERE else rule.NOT_KNOWN
         since = row.get("withdrawn_at") or row.get("found_at") or ""
+        # Of what was taken back: what is there all the same, because only a person can remove it.
+        there = sum(one["state"] == rule.SAME for one in ledger.files.values()) if (
+            row.get("withdrawn_at")
+        ) else row.get("files_there") or 0  # fmt: skip
         return Stand(
-            name, state, why, trouble, row.get("files_there") or 0, row.get("files_total") or 0,
+            name, state, why, trouble, there, row.get("files_total") or 0,
             since, code, hint, row.get("withdrawn_how") or "",
         )  # fmt: skip
 
@@ -430,15 +435,15 @@ def _withdrawing(work: Work, stage: Stage) -> Generator[Launch, End, None]:
             hint=f"cxlocal withdraw {quoted(record.version)} --from {quoted(target)} -m WHY, once more",
             name="not-withdrawn",
         )
-    by_hand = f"a person has to, at {found.result.address}" if found.result.address else ""
+    by_hand = f"a person has to: {found.result.address}" if found.result.address else ""
     say(found.result.how or by_hand or "nothing")
 
 
 KINDS: dict[int, type[CxError]] = {10: Conflict, 4: NotSignedIn, 3: Refused, 9: Trouble}
 
 
-def as_error(done: Published) -> CxError | None:
-    """The error a command ends in; None where all of it is everywhere."""
+def as_error(done: Published, act: str = PUBLISH) -> CxError | None:
+    """The error a command that did ``act`` ends in; None where all of it is everywhere."""
     if len(done.problems) == 1 and all(
         one.state == rule.THERE or one.hint == done.problems[0].hint for one in done.targets
     ):
@@ -451,12 +456,19 @@ def as_error(done: Published) -> CxError | None:
         4: lambda: "renew the credential (the target names it in secrets or pass_env), then run this again",
         3: lambda: next((one.hint for one in done.targets if one.hint and one.code != WAITS), "") or
         f"to put it back: cxlocal publish {quoted(done.version)} --again {quoted(_gone(done))} -m WHY",
-        9: lambda: "run this again: what is there is not touched",
+        9: lambda: f"{_more(done, act)}: what is there is not touched",
     }  # fmt: skip
     return KINDS[code](
         f"{done.version} is at {done.words}",
         hint=hints[code](), name=_slug(code), run=done.run,
         targets=[one._asdict() for one in done.targets],
+    )  # fmt: skip
+
+
+def _more(done: Published, act: str) -> str:
+    return (
+        "run this again" if act == WITHDRAW
+        else f"cxlocal publish {quoted(done.version)} puts what is missing"
     )  # fmt: skip
 
 

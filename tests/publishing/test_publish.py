@@ -90,15 +90,19 @@ def test_single_commands_publish_by_publish_alone(shop: Any, publish: Any, share
 
 
 def test_what_would_be_published_is_listed_before(shop: Any, publish: Any, share: Path) -> None:
-    targets = FILES.replace("@SHARE@", str(share)) + 'artifacts = ["app"]\n'
-    assert publish(targets, stages=STAGES.split("tag =")[0]).code == 0
+    targets = FILES.replace("@SHARE@", str(share)) + 'artifacts = ["app"]\n' + TAG
+    assert publish(targets, stages=STAGES).code == 0
     dry = shop.run("--dry-run")
     assert "app would go to files (folder): nothing was published there yet" in dry.err, dry.err
-    assert shop.run("--to", "files").code == 0
-    [listed] = shop.run("--dry-run", "--json").json()["targets"]
+    assert "The version would go to tag (git-tag): nothing was" in dry.err, dry.err
+    on = shop.run("--to", "files")
+    assert on.code == 0 and "tag is protected. To go on:" in on.err, on.err
+    listed, tag = shop.run("--dry-run", "--json").json()["targets"]
+    assert tag["artifacts"] == []
     assert listed["artifacts"] == ["app"] and "it got 0.1.1 last" in listed["holds"]
     tried = shop.command("rehearse")
     assert "publishes app to files: it got 0.1.1 last" in tried.err, tried.err
+    assert "publishes the version to tag: nothing was published there" in tried.err, tried.err
     assert sorted(one.name for one in share.iterdir()) == ["0.1.1"]
 
 
@@ -121,6 +125,8 @@ def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
     assert (
         "; 0.1.0 is not known there (" in would["files"] and "it got 0.1.0 last" in would["tag"]
     ), would
+    asked = shop.command("publish", "0.1.0", "--check")
+    assert asked.code == 9 and "cxlocal publish 0.1.0 puts what is missing" in asked.err, asked.err
     status = shop.command("status").out
     assert "Partly published: 0.1.0 is at 1 of 2: files not known" in status, status
     [flag] = shop.query("SELECT text FROM open_flags WHERE kind = 'half-published'")
@@ -219,10 +225,15 @@ def test_withdrawn_is_said_everywhere(shop: Any, publish: Any, share: Path) -> N
     gone = shop.command("withdraw", "0.1.0", "-m", "loses data")
     assert gone.code == 0, gone.err
     assert "withdrawn" in gone.out and "loses data" in gone.out
-    assert f"files: a person has to, at {share}/0.1.0" in gone.err, gone.err
-    assert shop.query("SELECT withdrawn_how FROM publication")[0].startswith("a person has to, at ")
+    assert f"files: a person has to: {share}/0.1.0" in gone.err, gone.err
+    assert shop.query("SELECT withdrawn_how FROM publication")[0].startswith("a person has to: /")
     again = shop.command("publish", "0.1.0")
     assert again.code == 3 and "withdrawn" in again.err, again.err
+    # What is there all the same is counted, until a person has removed it.
+    for left in (2, 0):
+        asked = shop.command("publish", "0.1.0", "--check", "--json")
+        assert (asked.code, rows(asked)["files"]["files_there"]) == (3, left), asked.out
+        shutil.rmtree(share / "0.1.0", ignore_errors=True)
     refused = shop.command("deploy", "0.1.0", "--env", "production")
     assert refused.code == 3 and "taken back from files" in refused.err, refused.err
     assert "loses data" in refused.err and "--anyway" in refused.err
