@@ -30,6 +30,7 @@ from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import locks, recovery
 from cxlocal.runner.admission import PUBLISHES, admit_to_target
 from cxlocal.runner.attempt import run_stage
+from cxlocal.runner.bump import bump
 from cxlocal.runner.contact import first_sender, turns_of
 from cxlocal.runner.driver import drive
 from cxlocal.runner.fetching import fetch_missing
@@ -237,6 +238,9 @@ class _Publisher:
                     self._one(work, name, turns, supervisor)
                     if self.signals.number:
                         raise self.signals.interrupted(self._again(), run=record.run)
+            if self.asked.act == PUBLISH and not self.asked.offline:
+                # The stages that lacked may have been those of the targets alone.
+                bump(self.source, record, work.voice, work.masker.text)
         finally:
             discard(workspace)
         return Published(

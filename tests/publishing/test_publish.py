@@ -111,6 +111,7 @@ def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
 ) -> None:
     """The share is away: what comes after it waits, and the version is named until all is there."""
     targets = (FILES + TAG).replace("@SHARE@", str(share)) + "[keep]\nartifacts = 0\n"
+    targets += '[bump]\nchangelog = "CHANGELOG.md"\n'
     stages = STAGES.replace('needs = ["files"]', 'needs = ["build"]')
     assert publish(targets, stages=stages).code == 0
     share.rename(share.with_name("away"))
@@ -136,8 +137,43 @@ def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
     assert shop.command("prune").code == 0  # What is not published yet is not cleared away.
     done = shop.command("publish", "0.1.0")
     assert done.code == 0, done.err
-    assert "Partly" not in shop.command("status").out
+    assert "has the version in CHANGELOG.md: on main of origin" in done.err, done.err
+    status = shop.command("status").out
+    assert "Partly" not in status and "it is at 2 of 2 targets\n" in status, status
+    assert "try that commit again" not in status and "go on with" not in status, status
     assert shop.outcomes()["files"] == "success"
+    assert "has the version" not in shop.command("publish", "0.1.0").err, "made once"
+
+
+ASKED_FIRST = """
+[targets.index]
+tool = "commands"
+artifacts = ["app"]
+[targets.index.with]
+ask = 'cd "@SHARE@" && touch sum && cat sum'
+publish = 'sha256sum < "$CXLOCAL_ARTIFACT_APP" | cut -c1-64 > "@SHARE@/sum"'
+"""
+
+
+def test_what_could_not_be_begun_anywhere_is_named_by_status(
+    shop: Any, publish: Any, share: Path
+) -> None:
+    """The first target is not reached, and nothing was put: the version is finished by publish all the same."""
+    targets = (ASKED_FIRST + TAG).replace("@SHARE@", str(share))
+    share.rename(share.with_name("away"))
+    stages = STAGES.replace("files", "index")
+    assert publish(targets, "--to", "tag", stages=stages).code == 9
+    status = shop.command("status").out
+    assert "it is at 0 of 2 targets: index not known (" in status, status
+    assert "), tag not begun\n  to finish it: cxlocal publish 0.1.0\n" in status, status
+    share.with_name("away").rename(share)
+    done = shop.command("publish", "0.1.0")
+    assert done.code == 0, done.err
+    assert "it is at 2 of 2 targets\n" in shop.command("status").out
+    assert shop.command("withdraw", "0.1.0", "--from", "tag", "-m", "too early").code == 0
+    status = shop.command("status").out
+    assert "it is at 1 of 2 targets: tag withdrawn (too early)" in status, status
+    assert "to finish it" not in status, status
 
 
 def test_a_secret_that_is_not_given_is_a_credential_that_is_missing(
