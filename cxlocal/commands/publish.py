@@ -127,7 +127,7 @@ def _carry_out(app: App, which: str, order: Order, *, as_json: bool, require_syn
         warn(
             f"{counted(pending, 'event is', 'events are')} not with the store yet; 'cxlocal sync' sends them"
         )
-    error = None if order.act == WITHDRAW and not done.problems else as_error(done)
+    error = None if order.act == WITHDRAW and not done.problems else as_error(done, order.act)
     if error is not None:
         raise error
     if bundle or (pending and require_sync):

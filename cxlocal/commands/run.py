@@ -313,7 +313,9 @@ def _say_ending(summary: Summary) -> None:
         say(f"  {summary.stopped_before} is protected. To go on:")
         say(f"    {following}")
     elif following:
-        say("  to try this commit again after its last success:")
+        ended = "it ended where it was asked to. To go on:"
+        again = "to try this commit again after its last success:"
+        say(f"  {ended if summary.outcome == 'success' else again}")
         say(f"    {following}")
     elif summary.kind == "release":
         say(f"  {summary.look}  {LOOKS[summary.look.split()[1]]}")
@@ -355,7 +357,7 @@ def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None
     plan = make_plan(machine, source, None)
     selection = select(plan, to=to)
     rows = render(plan, selection)
-    targets = _targets(app, plan)
+    targets = _targets(app, source, plan)
     outlook = _outlook(app, machine, source, plan, selection.now)
     if revision == "HEAD" and not _is_committed(source, machine.root / "cx.toml"):
         warn(
@@ -413,12 +415,12 @@ def _outlook(
         return look_ahead(machine, source, plan, stages, not_run_yet(journal, source, plan))
 
 
-def _targets(app: App, plan: Plan) -> list[dict[str, Any]]:
+def _targets(app: App, source: Source, plan: Plan) -> list[dict[str, Any]]:
     """What would be published where, and what each target got last."""
     if not plan.published_to:
         return []
     from cxlocal.journal.rebuild import catch_up
-    from cxlocal.runner.targets import held_now
+    from cxlocal.runner.targets import held_now, takes_files
 
     held: dict[str, str] = {}
     if app.journal_paths():
@@ -429,7 +431,9 @@ def _targets(app: App, plan: Plan) -> list[dict[str, Any]]:
         {
             "target": one.name,
             "tool": one.tool,
-            "artifacts": list(plan.publishing(one.name).artifacts),
+            "artifacts": list(plan.publishing(one.name).artifacts)
+            if takes_files(source.manager, one.tool)
+            else [],
             "holds": held.get(one.name, "nothing is known here of what it holds"),
         }
         for one in plan.published_to

@@ -33,6 +33,19 @@ LAST_HERE = """
 SELECT run, deliverable, version, outcome, kind, revision_subject, queued_at, stopped_before
 FROM run_board WHERE kind = 'release' AND deliverable = :name ORDER BY queued_at DESC LIMIT 1
 """
+# Of a release of which nothing is left to do but to publish it: how it stands at its targets.
+TARGETS = """
+WITH undone AS (SELECT s.kind FROM run r JOIN plan_stage s ON s.plan_sha256 = r.plan_sha256
+  LEFT JOIN stage_run g ON g.run = r.id AND g.stage = s.stage AND g.counts = 1
+  WHERE r.id = :run AND coalesce(g.outcome, '') <> 'success')
+SELECT t.name AS target, CASE WHEN p.withdrawn_at IS NOT NULL THEN 'withdrawn'
+    ELSE coalesce(p.state, 'not begun') END AS state,
+  coalesce(p.withdrawn_why, p.why, '') AS why, (SELECT count(*) FROM undone) AS undone_stages
+FROM run r JOIN plan_target t ON t.plan_sha256 = r.plan_sha256
+LEFT JOIN publication p ON p.run = r.id AND p.target = t.name
+WHERE r.id = :run AND NOT EXISTS (SELECT 1 FROM undone WHERE kind <> 'publish')
+ORDER BY t.position
+"""
 OPEN = """
 SELECT run_board.run, version, kind, host, queued_at, process.pid, process.pieces FROM run_board
 LEFT JOIN process ON process.run = run_board.run
@@ -157,11 +170,13 @@ def _facts(journal: Journal, name: str | None) -> dict[str, Any]:
         " AND (due OR NOT EXISTS (SELECT 1 FROM process p WHERE p.run = r.run)"
         " AND (node = :node OR machine = :machine))"
     )
+    last = journal.one(LAST if name is None else LAST_HERE, {"name": name})
     return {
         "deliverable": name,
         "live": live,
         "unfinished_deployments": found,
-        "last_release": journal.one(LAST if name is None else LAST_HERE, {"name": name}),
+        "last_release": last,
+        "last_targets": journal.query(TARGETS, {"run": last["run"]}) if last else [],
         "open_runs": [
             {**row, "alive": bool(is_carried_out(journal, row["run"]))}
             for row in journal.query(OPEN, {"name": name})
@@ -244,7 +259,11 @@ def _lines(facts: dict[str, Any]) -> list[str]:
 
     lines: list[str] = []
     if facts["last_release"]:
-        lines += _last(facts["last_release"], named=facts["deliverable"] is None)
+        last, named = facts["last_release"], facts["deliverable"] is None
+        if not any(one["run"] == last["run"] for one in facts["half_published"]):
+            lines += _last(last, facts["last_targets"], named=named)
+        else:
+            lines += [_newest(last, named=named)]
     lines += [
         f"  {one['artifact']} of {one['version']}, {one['size_bytes'] / 1_000_000:.1f} MB: {one['where']}"
         for one in facts["waiting_versions"]
@@ -285,13 +304,31 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _last(last: dict[str, Any], *, named: bool) -> Iterator[str]:
-    """What became of the newest release, and how it goes on; ``named``: it may be of any deliverable."""
+def _newest(last: dict[str, Any], *, named: bool) -> str:
+    """What became of the newest release; ``named``: it may be of any deliverable."""
     name = last["version"] or f"{last['run'][:8]}, which got no number,"
     whose = f"{last['deliverable']} " if named else ""
     words = f"Last release: {whose}{name}"
     words += f" {OUTCOMES.get(last['outcome'], last['outcome'])}, {last['queued_at']}"
-    yield words + (f", {last['revision_subject']}" if last["revision_subject"] else "")
+    return words + (f", {last['revision_subject']}" if last["revision_subject"] else "")
+
+
+def _last(last: dict[str, Any], targets: list[dict[str, Any]], *, named: bool) -> Iterator[str]:
+    """What became of the newest release, and how it goes on; ``targets``: where it has only to be published."""
+    yield _newest(last, named=named)
+    lacking = [one for one in targets if one["state"] not in ("there", "withdrawn")]
+    open_ = last["outcome"] in OUTCOMES or bool(last["stopped_before"])
+    tried = last["outcome"] in OUTCOMES or len(lacking) < len(targets)
+    if targets and (not open_ or (tried and (lacking or not targets[0]["undone_stages"]))):
+        words = [
+            f"{one['target']} {one['state']}" + f" ({one['why']})" * bool(one["why"])
+            for one in targets if one["state"] != "there"
+        ]  # fmt: skip
+        there = f"{len(targets) - len(words)} of {counted(len(targets), 'target')}"
+        yield f"  it is at {': '.join(filter(None, (there, ', '.join(words))))}"
+        if lacking:
+            yield f"  to finish it: cxlocal publish {quoted(last['version'])}"
+        return
     again = f"cxlocal run --resume {last['run'][:8]}"
     if last["stopped_before"]:
         place = last["stopped_before"]

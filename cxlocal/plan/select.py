@@ -61,6 +61,7 @@ def select(plan: Plan, *, to: str | None = None, rehearsal: bool = False) -> Sel
         if rehearsal
         else {name for name in graph if place[name] in protected}
     )
+    wanted: frozenset[str] = frozenset()
     if to is None:
         chosen = frozenset(graph)
     else:
@@ -73,7 +74,8 @@ def select(plan: Plan, *, to: str | None = None, rehearsal: bool = False) -> Sel
     now = frozenset(name for name in chosen if not behind[name] & barred)
     sequence = order(graph)
     later = tuple(name for name in sequence if name not in now)
-    asked = to if to in graph and later and not rehearsal else ""
+    # A protected place of the same name is a way point, as places are; what lies behind it remains.
+    asked = to if to in graph and later and not (rehearsal or wanted) else ""
     held = [] if rehearsal or asked else [place[n] for n in later if place[n] in protected]
     return Selection(
         now=tuple(name for name in sequence if name in now),

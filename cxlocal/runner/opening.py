@@ -50,7 +50,7 @@ from cxlocal.runner.source import (
     make_plan,
     open_source,
 )
-from cxlocal.runner.targets import held_now, require_agreed
+from cxlocal.runner.targets import require_agreed, tell_withheld
 from cxlocal.runner.voice import Opening
 from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import Workspace, discard, open_workspace, say_absent
@@ -462,11 +462,7 @@ def announce(
     final_of: str = "",
 ) -> None:
     """Say what begins now; ``kept`` where it goes on."""
-    held = held_now(work.record.journal, work.plan) if selection.withheld else {}
-    withheld = tuple(
-        (name, f"{why}: {held[to]}" if (to := work.plan.stage(name).publishes_to) else why)
-        for name, why in selection.withheld
-    )
+    withheld = tell_withheld(work.record.journal, source.manager, work.plan, selection.withheld)
     work.voice.opening(
         Opening(
             title=work.plan.title or work.plan.deliverable,

@@ -30,6 +30,7 @@ from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import locks, recovery
 from cxlocal.runner.admission import PUBLISHES, admit_to_target
 from cxlocal.runner.attempt import run_stage
+from cxlocal.runner.bump import bump
 from cxlocal.runner.contact import first_sender, turns_of
 from cxlocal.runner.driver import drive
 from cxlocal.runner.fetching import fetch_missing
@@ -237,6 +238,9 @@ class _Publisher:
                     self._one(work, name, turns, supervisor)
                     if self.signals.number:
                         raise self.signals.interrupted(self._again(), run=record.run)
+            if self.asked.act == PUBLISH and not self.asked.offline:
+                # The stages that lacked may have been those of the targets alone.
+                bump(self.source, record, work.voice, work.masker.text)
         finally:
             discard(workspace)
         return Published(
@@ -331,7 +335,8 @@ class _Publisher:
         return ledger_of(self.record, name)
 
     def _stand(self, name: str) -> Stand:
-        row = self._ledger(name).row
+        ledger = self._ledger(name)
+        row = ledger.row
         problem = self.problems.get(name)
         state = rule.WITHDRAWN if row.get("withdrawn_at") else row.get("state") or (
             rule.NOT_KNOWN if row.get("begun_at") else rule.ABSENT
@@ -345,8 +350,12 @@ class _Publisher:
             code = problem.name if ruled else ""
             state = state if state != rule.THERE else rule.NOT_KNOWN
         since = row.get("withdrawn_at") or row.get("found_at") or ""
+        # Of what was taken back: what is there all the same, because only a person can remove it.
+        there = sum(one["state"] == rule.SAME for one in ledger.files.values()) if (
+            row.get("withdrawn_at")
+        ) else row.get("files_there") or 0  # fmt: skip
         return Stand(
-            name, state, why, trouble, row.get("files_there") or 0, row.get("files_total") or 0,
+            name, state, why, trouble, there, row.get("files_total") or 0,
             since, code, hint, row.get("withdrawn_how") or "",
         )  # fmt: skip
 
@@ -430,15 +439,15 @@ def _withdrawing(work: Work, stage: Stage) -> Generator[Launch, End, None]:
             hint=f"cxlocal withdraw {quoted(record.version)} --from {quoted(target)} -m WHY, once more",
             name="not-withdrawn",
         )
-    by_hand = f"a person has to, at {found.result.address}" if found.result.address else ""
+    by_hand = f"a person has to: {found.result.address}" if found.result.address else ""
     say(found.result.how or by_hand or "nothing")
 
 
 KINDS: dict[int, type[CxError]] = {10: Conflict, 4: NotSignedIn, 3: Refused, 9: Trouble}
 
 
-def as_error(done: Published) -> CxError | None:
-    """The error a command ends in; None where all of it is everywhere."""
+def as_error(done: Published, act: str = PUBLISH) -> CxError | None:
+    """The error a command that did ``act`` ends in; None where all of it is everywhere."""
     if len(done.problems) == 1 and all(
         one.state == rule.THERE or one.hint == done.problems[0].hint for one in done.targets
     ):
@@ -451,12 +460,19 @@ def as_error(done: Published) -> CxError | None:
         4: lambda: "renew the credential (the target names it in secrets or pass_env), then run this again",
         3: lambda: next((one.hint for one in done.targets if one.hint and one.code != WAITS), "") or
         f"to put it back: cxlocal publish {quoted(done.version)} --again {quoted(_gone(done))} -m WHY",
-        9: lambda: "run this again: what is there is not touched",
+        9: lambda: f"{_more(done, act)}: what is there is not touched",
     }  # fmt: skip
     return KINDS[code](
         f"{done.version} is at {done.words}",
         hint=hints[code](), name=_slug(code), run=done.run,
         targets=[one._asdict() for one in done.targets],
+    )  # fmt: skip
+
+
+def _more(done: Published, act: str) -> str:
+    return (
+        "run this again" if act == WITHDRAW
+        else f"cxlocal publish {quoted(done.version)} puts what is missing"
     )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cxlocal.errors import Refused
+from cxlocal.hooks.manager import Manager
+from cxlocal.hooks.registered import find_tool
 from cxlocal.journal.file import Journal
 from cxlocal.plan.types import Plan
 from cxlocal.runner.source import Machine
@@ -37,6 +39,26 @@ def held_now(journal: Journal, plan: Plan) -> dict[str, str]:
             words += f"; {half['version']} is {half['state']} there{why}"
         found[one.name] = words
     return found
+
+
+def takes_files(manager: Manager, tool: str) -> bool:
+    """Whether artifacts go to targets of this tool; a tag is of the version alone."""
+    return find_tool(manager, tool).place != 1
+
+
+def tell_withheld(
+    journal: Journal, manager: Manager, plan: Plan, withheld: Iterable[tuple[str, str]]
+) -> tuple[tuple[str, str], ...]:
+    """What a rehearsal leaves out and why, with what the targets hold. Call after ``catch_up``."""
+    found, held = [], held_now(journal, plan) if withheld else {}
+    for name, why in withheld:
+        stage = plan.stage(name)
+        if target := stage.publishes_to:
+            if not takes_files(manager, stage.tool):
+                why = f"publishes the version to {target}"
+            why = f"{why}: {held[target]}"
+        found.append((name, why))
+    return tuple(found)
 
 
 def require_agreed(machine: Machine, plan: Plan, stages: Iterable[str] = ()) -> None:

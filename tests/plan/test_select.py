@@ -55,6 +55,58 @@ def test_to_an_environment_goes_on_through_it_and_no_other() -> None:
     assert "tell" in live.now
 
 
+PLACES = resolve(
+    parse("""
+cx = 1
+[deliverable]
+name = "shop"
+[stages]
+build = { command = "x", produces = { app = "app" } }
+index = { target = "index", needs = ["build"] }
+files = { target = "files", needs = ["build"] }
+tag = { target = "tag", needs = ["index", "files"] }
+live = { command = "x", environment = "live", needs = ["tag"] }
+open = { target = "open", needs = ["build"] }
+[environments.live]
+[targets.index]
+tool = "folder"
+[targets.files]
+tool = "folder"
+[targets.tag]
+tool = "git-tag"
+[targets.open]
+tool = "folder"
+protected = false
+""")
+)
+
+
+@pytest.mark.parametrize(
+    ("to", "runs", "stopped_by"),
+    [
+        ("index", {"build", "index", "open"}, "files"),
+        ("files", {"build", "files", "open"}, "index"),
+        ("tag", {"build", "index", "files", "tag", "open"}, "live"),
+        ("live", {"build", "index", "files", "tag", "open", "live"}, ""),
+    ],
+)
+def test_a_stage_named_as_its_protected_place_leads_on_to_the_next_one(
+    to: str, runs: set[str], stopped_by: str
+) -> None:
+    """The command that goes on names the place: what lies behind must not be forgotten."""
+    chosen = select(PLACES, to=to)
+    assert set(chosen.now) == runs
+    assert chosen.stopped_by == stopped_by
+    assert chosen.arguments("r1") == (
+        ("cxlocal", "run", "--resume", "r1", "--to", stopped_by) if stopped_by else ()
+    )
+
+
+def test_a_stage_named_as_a_place_that_nothing_protects_ends_there() -> None:
+    chosen = select(PLACES, to="open")
+    assert (set(chosen.now), chosen.asked) == ({"build", "open"}, "open")
+
+
 def test_to_a_stage_runs_it_and_what_it_waits_for() -> None:
     assert set(select(PLAN, to="smoke").now) == {"build", "up", "smoke"}
     assert set(select(PLAN, to="tell").now) == {

@@ -90,15 +90,19 @@ def test_single_commands_publish_by_publish_alone(shop: Any, publish: Any, share
 
 
 def test_what_would_be_published_is_listed_before(shop: Any, publish: Any, share: Path) -> None:
-    targets = FILES.replace("@SHARE@", str(share)) + 'artifacts = ["app"]\n'
-    assert publish(targets, stages=STAGES.split("tag =")[0]).code == 0
+    targets = FILES.replace("@SHARE@", str(share)) + 'artifacts = ["app"]\n' + TAG
+    assert publish(targets, stages=STAGES).code == 0
     dry = shop.run("--dry-run")
     assert "app would go to files (folder): nothing was published there yet" in dry.err, dry.err
-    assert shop.run("--to", "files").code == 0
-    [listed] = shop.run("--dry-run", "--json").json()["targets"]
+    assert "The version would go to tag (git-tag): nothing was" in dry.err, dry.err
+    on = shop.run("--to", "files")
+    assert on.code == 0 and "tag is protected. To go on:" in on.err, on.err
+    listed, tag = shop.run("--dry-run", "--json").json()["targets"]
+    assert tag["artifacts"] == []
     assert listed["artifacts"] == ["app"] and "it got 0.1.1 last" in listed["holds"]
     tried = shop.command("rehearse")
     assert "publishes app to files: it got 0.1.1 last" in tried.err, tried.err
+    assert "publishes the version to tag: nothing was published there" in tried.err, tried.err
     assert sorted(one.name for one in share.iterdir()) == ["0.1.1"]
 
 
@@ -107,6 +111,7 @@ def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
 ) -> None:
     """The share is away: what comes after it waits, and the version is named until all is there."""
     targets = (FILES + TAG).replace("@SHARE@", str(share)) + "[keep]\nartifacts = 0\n"
+    targets += '[bump]\nchangelog = "CHANGELOG.md"\n'
     stages = STAGES.replace('needs = ["files"]', 'needs = ["build"]')
     assert publish(targets, stages=stages).code == 0
     share.rename(share.with_name("away"))
@@ -121,6 +126,8 @@ def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
     assert (
         "; 0.1.0 is not known there (" in would["files"] and "it got 0.1.0 last" in would["tag"]
     ), would
+    asked = shop.command("publish", "0.1.0", "--check")
+    assert asked.code == 9 and "cxlocal publish 0.1.0 puts what is missing" in asked.err, asked.err
     status = shop.command("status").out
     assert "Partly published: 0.1.0 is at 1 of 2: files not known" in status, status
     [flag] = shop.query("SELECT text FROM open_flags WHERE kind = 'half-published'")
@@ -130,8 +137,43 @@ def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
     assert shop.command("prune").code == 0  # What is not published yet is not cleared away.
     done = shop.command("publish", "0.1.0")
     assert done.code == 0, done.err
-    assert "Partly" not in shop.command("status").out
+    assert "has the version in CHANGELOG.md: on main of origin" in done.err, done.err
+    status = shop.command("status").out
+    assert "Partly" not in status and "it is at 2 of 2 targets\n" in status, status
+    assert "try that commit again" not in status and "go on with" not in status, status
     assert shop.outcomes()["files"] == "success"
+    assert "has the version" not in shop.command("publish", "0.1.0").err, "made once"
+
+
+ASKED_FIRST = """
+[targets.index]
+tool = "commands"
+artifacts = ["app"]
+[targets.index.with]
+ask = 'cd "@SHARE@" && touch sum && cat sum'
+publish = 'sha256sum < "$CXLOCAL_ARTIFACT_APP" | cut -c1-64 > "@SHARE@/sum"'
+"""
+
+
+def test_what_could_not_be_begun_anywhere_is_named_by_status(
+    shop: Any, publish: Any, share: Path
+) -> None:
+    """The first target is not reached, and nothing was put: the version is finished by publish all the same."""
+    targets = (ASKED_FIRST + TAG).replace("@SHARE@", str(share))
+    share.rename(share.with_name("away"))
+    stages = STAGES.replace("files", "index")
+    assert publish(targets, "--to", "tag", stages=stages).code == 9
+    status = shop.command("status").out
+    assert "it is at 0 of 2 targets: index not known (" in status, status
+    assert "), tag not begun\n  to finish it: cxlocal publish 0.1.0\n" in status, status
+    share.with_name("away").rename(share)
+    done = shop.command("publish", "0.1.0")
+    assert done.code == 0, done.err
+    assert "it is at 2 of 2 targets\n" in shop.command("status").out
+    assert shop.command("withdraw", "0.1.0", "--from", "tag", "-m", "too early").code == 0
+    status = shop.command("status").out
+    assert "it is at 1 of 2 targets: tag withdrawn (too early)" in status, status
+    assert "to finish it" not in status, status
 
 
 def test_a_secret_that_is_not_given_is_a_credential_that_is_missing(
@@ -219,10 +261,15 @@ def test_withdrawn_is_said_everywhere(shop: Any, publish: Any, share: Path) -> N
     gone = shop.command("withdraw", "0.1.0", "-m", "loses data")
     assert gone.code == 0, gone.err
     assert "withdrawn" in gone.out and "loses data" in gone.out
-    assert f"files: a person has to, at {share}/0.1.0" in gone.err, gone.err
-    assert shop.query("SELECT withdrawn_how FROM publication")[0].startswith("a person has to, at ")
+    assert f"files: a person has to: {share}/0.1.0" in gone.err, gone.err
+    assert shop.query("SELECT withdrawn_how FROM publication")[0].startswith("a person has to: /")
     again = shop.command("publish", "0.1.0")
     assert again.code == 3 and "withdrawn" in again.err, again.err
+    # What is there all the same is counted, until a person has removed it.
+    for left in (2, 0):
+        asked = shop.command("publish", "0.1.0", "--check", "--json")
+        assert (asked.code, rows(asked)["files"]["files_there"]) == (3, left), asked.out
+        shutil.rmtree(share / "0.1.0", ignore_errors=True)
     refused = shop.command("deploy", "0.1.0", "--env", "production")
     assert refused.code == 3 and "taken back from files" in refused.err, refused.err
     assert "loses data" in refused.err and "--anyway" in refused.err

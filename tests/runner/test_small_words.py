@@ -36,7 +36,10 @@ def test_a_run_that_ends_where_it_was_asked_to(shop: Any) -> None:
     done = shop.run("--to", "unit")
     assert done.code == 0, done.err
     assert "protected" not in done.out + done.err
-    assert "cxlocal run --resume" in done.out + done.err
+    assert "it ended where it was asked to. To go on:\n    cxlocal run --resume" in done.err, (
+        done.err
+    )
+    assert "to try this commit again" not in done.err
     assert (
         "stops before production"
         in shop.run("--dry-run").err.lower() + shop.run("--dry-run").out.lower()
