@@ -61,7 +61,7 @@ def test_a_deployment_that_failed_after_its_run_went_well_is_seen(shop: Any) -> 
     assert row["outcome_reason"] == "deploying to production: exit code 1"
     (flag,) = ask(shop, "look-at")
     assert (flag["kind"], flag["text"]) == (
-        "deployment-failed", "production: 0.1.0 failed here: exit code 1",
+        "deployment-failed", "Live: 0.1.0 failed here: exit code 1",
     )  # fmt: skip
     assert shop.query("SELECT outcome, trouble FROM run_board") == [
         ("success", "production: failed")
