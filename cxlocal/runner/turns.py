@@ -100,7 +100,7 @@ class Turns:
         number = self._number(name, place, turn) if heard and self.learn() else 0
         if not number:
             self._warn(
-                f"the store does not answer, so nobody knows whether another machine {does}"
+                f"the store gives no turn, so nobody knows whether another machine {does}"
                 f" {place} now"
             )
             return Turn(turn, 0)

@@ -283,7 +283,7 @@ def test_tls_with_an_authority_of_ones_own(tmp_path: Path, authority: trustme.CA
     store = HttpStore(server.url, tmp_path / "laptop")
     with pytest.raises(StoreUnreachable, match="not trusted") as caught:
         store.join(_code(server))
-    assert "--ca" in caught.value.hint
+    assert f"cxlocal store join {server.url} --code CODE --ca FILE" in caught.value.hint
     store.close()
     store = HttpStore(server.url, tmp_path / "laptop")
     store.join(_code(server), authority.cert_pem.bytes().decode())

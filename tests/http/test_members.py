@@ -211,8 +211,9 @@ def test_a_revoked_member_is_out_at_once_and_comes_back_under_a_new_id(
     # As 'cxlocal store revoke' does on the server, in another process.
     members = Members(server.members_path)
     assert members.revoke("laptop") == 1
-    with pytest.raises(NotSignedIn, match="revoked"):
+    with pytest.raises(NotSignedIn, match="revoked") as raised:
         synchronise(journal, store, use_breaker=False)
+    assert f"cxlocal store join {server.url} --code CODE" in raised.value.hint
     with pytest.raises(Refused, match="no member is called"):
         members.revoke("nobody")
     members.close()

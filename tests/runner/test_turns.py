@@ -175,7 +175,10 @@ def test_without_the_store_it_goes_on_and_says_so(machines: Machines) -> None:
     machines.write('test -z \\"${CXLOCAL_TURN-}\\"')
     done = machines.on("one", "run")
     assert done.code == 0, done.err
-    assert "nobody knows whether another machine deploys into production now" in done.err
+    assert (
+        "the store gives no turn, so nobody knows whether another machine deploys into production now"
+        in done.err
+    )
     asked = machines.on("one", "sql", "SELECT granted FROM turn ORDER BY asked_at", "--json").json()
     assert [row["granted"] for row in asked] == [1, 0]
 

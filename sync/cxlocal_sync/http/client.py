@@ -288,6 +288,7 @@ class HttpStore:
         if path == wire.EXCHANGE and error.name not in ABOUT_THE_REQUEST:
             said = ": ".join(filter(None, (error.what, error.why)))
             return cannot_serve(self.url, f"{error.name} ({answer.status})", said, error.hint)
+        error.hint = self._addressed(error.hint)
         return error
 
     def _too_large_on_the_way(self, path: str, size: int) -> CxError:
@@ -311,10 +312,14 @@ class HttpStore:
         return StoreUnreachable(
             "the store cannot be reached",
             why=why,
-            hint=hint or UNREACHABLE_HINT,
+            hint=self._addressed(hint) or UNREACHABLE_HINT,
             url=self.url,
             **data,
         )
+
+    def _addressed(self, hint: str) -> str:
+        """A hint that can be typed: a server does not know by which address it was reached."""
+        return hint.replace("store join URL ", f"store join {quoted(self.url)} ")
 
     def _trust(self) -> str:
         """PEM text of the one authority to trust; empty for those of the system."""
