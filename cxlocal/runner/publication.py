@@ -95,9 +95,10 @@ def publish(at: ToolStage) -> Generator[Launch, End, Worked]:
             _say_begun(at, list(seen.files))
         said = _record(at, seen, "", "")
         return _worked(at, seen, end, said)
-    _say_begun(at, seen.lacking)
+    put = seen.lacking
+    _say_begun(at, put)
     work.check_turn(at.stage)
-    tried, end = yield from ask(at, "publish", put=seen.lacking)
+    tried, end = yield from ask(at, "publish", put=put)
     if tried.outcome == Outcome.CANCEL:
         return as_worked(tried, end)
     if seen.terms.can_ask:
@@ -106,7 +107,8 @@ def publish(at: ToolStage) -> Generator[Launch, End, Worked]:
             return _worked(at, seen, end, seen.state)
     elif tried.outcome == Outcome.SUCCESS:
         seen = _by_its_word(seen, tried)
-    said = _record(at, seen, *_why_not(tried))
+    why, trouble = _why_not(tried)
+    said = _record(at, seen, why or _lost(seen, put), trouble)
     worked = _worked(at, seen, end, said)
     if seen.state == rule.THERE and isinstance(tried.result, Published):
         worked = worked._replace(
@@ -293,6 +295,15 @@ def _words(seen: Seen, why: str) -> str:
     if why:
         parts.append(why)
     return shorten("; ".join(dict.fromkeys(parts)), TEXT_CHARACTERS)
+
+
+def _lost(seen: Seen, put: Sequence[str]) -> str:
+    """What was put, as its tool says, and is not there all the same."""
+    held = {name: seen.files[name] for name in put if name in seen.files}
+    lost = {name: one.why for name, one in held.items() if one.state == rule.ABSENT}
+    why = next((f" ({words})" for words in lost.values() if words), "")
+    words = "were put, and are" if len(lost) > 1 else "was put, and is"
+    return f"{', '.join(lost)} {words} not there afterwards{why}" if lost else ""
 
 
 def _is_known(ledger: Ledger, state: str, trouble: str, why: str, files: list[HeldFile]) -> bool:

@@ -33,6 +33,8 @@ ANSWER_BYTES = 256 * 1024
 """Of the answer of a command, at most."""
 SHELL = ("/bin/sh", "-eu", "-c")
 """What runs a text: as a plain command of a stage."""
+APART = ("/bin/sh", "-euc", 'answer=$1; shift; exec "$@" >"$answer"', "sh")
+"""Runs a command whose standard output goes to a file: what it says beside that goes to the log."""
 Command = str | list[str]
 WOULD_DESTROY = 3
 """What a ``preview`` ends with where something would be destroyed."""
@@ -159,23 +161,35 @@ DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})(?:\s.*)?")
 
 
 def _asked(ctx: Context, one: ArtifactRef) -> Held:
-    """What the command prints of one artifact."""
-    command = ctx.options.ask
+    """What the command prints of one artifact: on its standard output alone, as messages are no answer."""
+    command, answer = ctx.options.ask, ctx.scratch / "asked.txt"
     told = {
         "CXLOCAL_NAME": one.name, "CXLOCAL_PATH": str(one.path), "CXLOCAL_FILE": one.path.name,
         "CXLOCAL_SHA256": one.sha256,
     }  # fmt: skip
     done = ctx.exec(
-        [*SHELL, command] if isinstance(command, str) else command,
+        [*APART, str(answer), *([*SHELL, command] if isinstance(command, str) else command)],
         env={**_variables(ctx), **ctx.secrets, **told},
         check=False,
     )
+    return read_digest(answer, done, one)
+
+
+def read_digest(answer: Path, done: Completed, one: ArtifactRef) -> Held:
+    """What a command said of one artifact in the file of its answer, and beside it in its messages."""
+    try:
+        with answer.open("rb") as opened:
+            raw = opened.read(ANSWER_BYTES + 1)
+    except FileNotFoundError:
+        raw = b""
     wanted = f"sha256:{one.sha256}"
-    lines = [line.strip() for line in done.output.splitlines() if line.strip()]
+    lines = [line for text in raw.decode("utf-8", "replace").splitlines() if (line := text.strip())]
     found = [match[1] for line in lines if (match := DIGEST.fullmatch(line))]
-    if done.code or (lines and not found):
+    if done.code or (lines and not found) or len(raw) > ANSWER_BYTES:
         why = f"ask ended with exit code {done.code}" if done.code else "ask printed no digest"
-        return Held(state="not known", wanted=wanted, why=f"{why}: {' '.join(lines[-1:])[:300]}")
+        said = done.output.strip().splitlines() if done.code and done.output.strip() else lines
+        last = f": {said[-1].strip()[:300]}" if said else ""
+        return Held(state="not known", wanted=wanted, why=why + last)
     if not found:
         return Held(state="absent", wanted=wanted)
     return Held(

@@ -74,6 +74,7 @@ FAULTS = {
     "A publication stops half way",
     "A target holds other bytes, or a tag is elsewhere",
     "A target is away, read-only, or hangs up after taking the bytes; a token has expired",
+    "A put goes well and what was put is not there; a message of a command is like its answer",
     "A target answers with a page of somebody before it, half an answer, one without end, or of another project",
     "A release is seen before its files are there",
     "What was published is gone",

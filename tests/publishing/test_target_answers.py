@@ -7,13 +7,19 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
-from cxlocal_plugins.targets import forge_api, npm, python_index
+from cxlocal_plugins import commands
+from cxlocal_plugins.commands import Commands
+from cxlocal_plugins.targets import folder, forge_api, npm, python_index
 from cxlocal_plugins.targets.web import Answer, Unreached, send
 
-from cxlocal.hooks.tool import Held, ToolFailure
+from cxlocal.hooks.tool import Completed, Held, ToolFailure
+from cxlocal.plan import publication as rule
+from cxlocal.runner.publication import Seen, _lost
+from cxlocal.testing import Bench
 
 ASKED = "https://index.example/simple/web-shop/"
 FILE = "web_shop-1.0.0-py3-none-any.whl"
@@ -201,3 +207,64 @@ def test_what_is_whole_is_read() -> None:
         with server(OK, told, body) as url:
             found = send("GET", url, limit=2)
         assert (found.body, found.sized) == (b"hi", sized)
+
+
+@pytest.mark.parametrize(
+    ("ask", "state", "why"),
+    [
+        ('echo "curl: (22) 404" >&2; false || test $? = 1', "absent", ""),
+        ('echo "would be:" >&2; echo "$CXLOCAL_SHA256" >&2', "absent", ""),
+        (["sh", "-c", "echo $CXLOCAL_SHA256 >&2"], "absent", ""),
+        ('echo "$CXLOCAL_SHA256  $CXLOCAL_FILE"; echo "all went well" >&2', "same", ""),
+        (["sh", "-c", "echo sha256:$CXLOCAL_SHA256"], "same", ""),
+        ("printf %064d 7", "other", ""),
+        ("echo not here", "not known", "ask printed no digest: not here"),
+        ('echo "$CXLOCAL_SHA256"; echo "no route" >&2; exit 7', "not known", "exit code 7: no route"),
+        ("echo half; exit 7", "not known", "exit code 7: half"),
+        ("exit 7", "not known", "ask ended with exit code 7"),
+    ],
+)  # fmt: skip
+def test_a_command_answers_on_its_standard_output_alone(
+    bench: Bench, made: Any, tmp_path: Path, ask: Any, state: str, why: str
+) -> None:
+    (tmp_path / "app.txt").write_text("ours")
+    file = made.reference("app", tmp_path / "app.txt")
+    options = {"ask": ask, "publish": "true"}
+    ran = bench.run(Commands, "ask", options, artifacts={"app": file})
+    held = ran.outcome.result.files["app"]
+    assert held.state == state and held.why.endswith(why), held
+    if ">&2" in str(ask):
+        assert ran.log.strip(), "what it says beside its answer is in the log"
+
+
+def test_an_answer_without_end_is_no_answer(made: Any, tmp_path: Path) -> None:
+    (tmp_path / "app.txt").write_text("ours")
+    file = made.reference("app", tmp_path / "app.txt")
+    said = tmp_path / "said"
+    said.write_text(f"{file.sha256}\n" * (commands.ANSWER_BYTES // 65 + 2))
+    assert commands.read_digest(said, Completed(code=0, output=""), file).state == "not known"
+
+
+def test_a_link_that_leads_nowhere_is_no_empty_place(made: Any, tmp_path: Path) -> None:
+    (tmp_path / "app.txt").write_text("ours")
+    file = made.reference("app", tmp_path / "app.txt")
+    place = tmp_path / "share.txt"
+    assert folder._held(place, file, tmp_path).state == "absent"
+    place.symlink_to(tmp_path / "nowhere")
+    assert folder._held(place, file, tmp_path).state == "other"
+
+
+@pytest.mark.parametrize(
+    ("states", "words"),
+    [
+        ({"app": "same", "doc": "same"}, ""),
+        ({"app": "not known", "doc": "other"}, ""),
+        ({"app": "absent", "doc": "same"}, "app was put, and is not there afterwards (it has 2)"),
+        ({"app": "absent", "doc": "absent", "more": "absent"},
+         "app, doc were put, and are not there afterwards (it has 2)"),
+    ],
+)  # fmt: skip
+def test_what_was_put_and_is_not_there_is_said(states: dict[str, Any], words: str) -> None:
+    files = {name: Held(state=state, why="it has 2") for name, state in states.items()}
+    seen = Seen(files, {}, rule.Terms(), rule.ABSENT, "success")  # type: ignore[arg-type]
+    assert _lost(seen, ("app", "doc")) == words

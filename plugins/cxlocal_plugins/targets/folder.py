@@ -97,6 +97,8 @@ def _held(place: Path, one: ArtifactRef, root: Path) -> Held:
         with place.open("rb") as file:
             held = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
     except FileNotFoundError:
+        if place.is_symlink():
+            return Held(state="other", wanted=wanted, held="a link that leads nowhere")
         return Held(state="absent", wanted=wanted)
     except PermissionError as problem:
         return Held(state="not known", why=str(problem.strerror), trouble="credential")
