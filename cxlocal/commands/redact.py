@@ -7,17 +7,23 @@ from cxlocal.commands.find_run import find_run
 from cxlocal.commands.project import Project, load_project, open_project_store, outlets_of
 from cxlocal.commands.status import named_here
 from cxlocal.commands.terminal import say, warn
-from cxlocal.errors import CxError, NotSynced
+from cxlocal.errors import CxError, NotSynced, Refused
 from cxlocal.exchange.redaction import drop_redacted
 from cxlocal.exchange.sync import pending, synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.runner.redaction import Meant, kept_for_others, of_digest, of_stage, redact
+from cxlocal.runner.redaction import Meant, kept_bytes, of_digest, of_stage, redact, same_bytes
 from cxlocal.runner.source import find_actor_at
 from cxlocal.sinks.chosen import Target
 from cxlocal.sinks.cursor import delivered, is_of_another, keys_of_logs
 from cxlocal.sinks.delivery import Around
 from cxlocal.text import counted, is_hexadecimal
+
+PLACES_NAMED = 8
+HAS = "has it"
+MAY_HAVE = "may have some of it"
+MAY_HAVE_OF = "may have it from the machine that ran it"
+HAS_NOT = "nothing of it was ever sent there; one line will say how much was left out"
 
 
 def carry_out(app: App, what: str, stage: str, reason: str, deliverable: str | None) -> None:
@@ -29,9 +35,20 @@ def carry_out(app: App, what: str, stage: str, reason: str, deliverable: str | N
         wanted = _meant(app, journal, what, stage, deliverable)
         for one in wanted:
             redact(journal, one, actor, reason)
-        problems = _remove(app, project, journal)
-        for one in wanted:
-            _tell(app, project, journal, one)
+        kept = {digest: why for one in wanted for digest, why in kept_bytes(journal, one).items()}
+        gone = any(digest not in kept for one in wanted for digest in one.sha256)
+        problems = _remove(app, project, journal, gone=gone)
+        if gone:
+            _tell(app, project, journal, wanted)
+    for digest, why in kept.items():
+        warn(f"{digest[:12]}… stays: {why}")
+    if not gone:
+        raise Refused(
+            "nothing was removed: others need these bytes",
+            why="; ".join(dict.fromkeys(kept.values())),
+            hint="change the secret; what was said is kept, and counts when the other says the same",
+            name="bytes-stay",
+        )
     if problems:
         raise NotSynced(
             "the store may still have some of it",
@@ -50,8 +67,8 @@ def _meant(
     return [of_stage(journal, found["run"], stage)]
 
 
-def _remove(app: App, project: Project, journal: Journal) -> list[str]:
-    """Why something may be left at the store."""
+def _remove(app: App, project: Project, journal: Journal, *, gone: bool) -> list[str]:
+    """Why something may be left at the store. ``gone``: whether anything is to go."""
     problems: list[str] = []
     try:
         store = open_project_store(app, project, journal=journal)
@@ -68,43 +85,50 @@ def _remove(app: App, project: Project, journal: Journal) -> list[str]:
                 problems.append(f"{counted(waiting, 'event waits', 'events wait')} to be sent")
         finally:
             store.close()
-    say(
-        f"{counted(dropped.files, 'file')} removed here"
-        + ("." if problems else ", and what the store had.")
-    )
+    if gone:
+        left = "." if problems else ", and what the store had."
+        say(f"{counted(dropped.files, 'file')} removed here{left}")
     return problems
 
 
-def _tell(app: App, project: Project, journal: Journal, one: Meant) -> None:
-    """What is left elsewhere."""
-    if kept := kept_for_others(journal, one):
-        names = ", ".join(f"{digest[:12]}…" for digest in kept)
-        warn(f"{names} stays: another deliverable has the same bytes; redact it there, too")
-    if one.stage:
-        _tell_sinks(journal, Around(*outlets_of(app, project)).targets, one)
+def _tell(app: App, project: Project, journal: Journal, wanted: list[Meant]) -> None:
+    """What went with it, and what is left elsewhere."""
+    places = [(one.run, one.stage) for one in wanted if one.stage]
+    if more := [place for one in wanted for place in same_bytes(journal, one)]:
+        more = [one for one in dict.fromkeys(more) if one not in places]
+        logs = counted(len(more), "other log")
+        if more:
+            say(f"{logs} had the same bytes and went, too: {_listed(more)}")
+    targets = Around(*outlets_of(app, project)).targets
+    if places:
+        _tell_sinks(journal, targets, wanted[0].deliverable, places + more)
+    events = [one.to for one in targets if one.kind == "events"]
+    where = " and ".join(["in the journal", *(f"at {to}" for to in events)])
+    say(f"Events stay as they are {where}: reasons, and messages of tests, are not removed.")
 
 
-def _tell_sinks(journal: Journal, targets: list[Target], one: Meant) -> None:
+def _tell_sinks(
+    journal: Journal, targets: list[Target], deliverable: str, places: list[tuple[str, str]]
+) -> None:
     """What each sink has of it, of those that are named and of those that once were."""
-    named = [target for target in targets if target.kind == "logs"]
-    for target in named:
-        has = delivered(journal, target.key, one.deliverable, one.run, one.stage)
-        if has is False and is_of_another(journal, target, one.run, one.stage):
-            words = f"may have it from the machine that ran it: {_where(one)}"
-        else:
-            words = _words(has, one)
-        say(f"{target.to}: {words}")
-    for key in keys_of_logs(journal):
-        has = delivered(journal, key, one.deliverable, one.run, one.stage)
-        if has is not False and key not in [target.key for target in named]:
-            say(f"{key.removeprefix('logs ')} (named no more): {_words(has, one)}")
+    named = {target.key: target for target in targets if target.kind == "logs"}
+    for key in dict.fromkeys((*named, *keys_of_logs(journal))):
+        target = named.get(key)
+        found: dict[str, list[tuple[str, str]]] = {}
+        for run, stage in places:
+            has = delivered(journal, key, deliverable, run, stage)
+            if has is not False:
+                found.setdefault(HAS if has else MAY_HAVE, []).append((run, stage))
+            elif target is not None and is_of_another(journal, target, run, stage):
+                found.setdefault(MAY_HAVE_OF, []).append((run, stage))
+        to = key.removeprefix("logs ") + ("" if target else " (named no more)")
+        for words, some in found.items():
+            say(f"{to}: {words}: remove {_listed(some)} there")
+        if target is not None and not found:
+            say(f"{to}: {HAS_NOT}")
 
 
-def _words(has: bool | None, one: Meant) -> str:
-    if has is False:
-        return "nothing of it was ever sent there; one line will say how much was left out"
-    return f"{'has it' if has else 'may have some of it'}: {_where(one)}"
-
-
-def _where(one: Meant) -> str:
-    return f"remove run {one.run} stage {one.stage} there"
+def _listed(places: list[tuple[str, str]]) -> str:
+    words = [f"run {run} stage {stage}" for run, stage in places[:PLACES_NAMED]]
+    more = len(places) - len(words)
+    return ", ".join(words) + (f" and {more} more" if more else "")

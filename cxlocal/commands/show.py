@@ -36,7 +36,7 @@ PARTS = {
     "artifacts": "SELECT name, file_name, size_bytes, sha256, purl FROM artifact WHERE run = ?"
     " AND replaced_at IS NULL ORDER BY name",
     "reports": "SELECT id, stage, suite, outcome, total, passed, failed, errors, skipped, flaky,"
-    " problem FROM report WHERE run = ? ORDER BY id",
+    " problem, sha256 FROM report WHERE run = ? ORDER BY id",
     "cases": "SELECT report, suite, name, outcome, message FROM report_case WHERE report IN"
     " (SELECT id FROM report WHERE run = ?) ORDER BY report, suite, name",
     "parts": "SELECT stage, part, attempt, outcome, counts, place, job, run_attempt, job_attempt,"

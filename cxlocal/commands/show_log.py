@@ -15,7 +15,7 @@ from cxlocal.commands.output import put
 from cxlocal.commands.project import load_project, open_project_store, outlets_of
 from cxlocal.commands.terminal import harmless, say, warn
 from cxlocal.domain import path_part
-from cxlocal.errors import CxError, Trouble, UsageError
+from cxlocal.errors import CxError, Refused, Trouble, UsageError
 from cxlocal.exchange.redaction import told_of
 from cxlocal.journal.file import Journal
 from cxlocal.journal.logs import log_here
@@ -38,7 +38,7 @@ def print_logs(
     app: App, journal: Journal, run: dict[str, Any], stage: str, *, follow: bool
 ) -> None:
     """The log of the last attempt of ``stage``; those of all stages where it is empty. ``follow``: as
-    it grows, until the stage ends. Raises UsageError, Trouble."""
+    it grows, until the stage ends. Raises UsageError, Refused, Trouble."""
     known = journal.query(STAGES, (run["run"],))
     named = [row for row in known if stage in ("", row["stage"]) and (row["log"] or follow)]
     if not named:
@@ -66,7 +66,8 @@ def _show(lines: Iterable[str]) -> None:
 
 
 def _opened(app: App, journal: Journal, run: dict[str, Any], row: dict[str, Any]) -> Iterable[str]:
-    """The lines of a log: of the file here, else of the bytes at the store. Raises Trouble."""
+    """The lines of a log: of the file here, else of the bytes at the store. Raises Refused where they are to be
+    nowhere, Trouble."""
     path = log_here(journal.home, row["log"], row["log_sha256"])
     if path is not None:
         try:
@@ -80,9 +81,11 @@ def _opened(app: App, journal: Journal, run: dict[str, Any], row: dict[str, Any]
             ) from problem
     said = told_of(journal, row["log_sha256"], run["run"])
     if said is not None:
-        raise Trouble(
+        same = (said["run"], said["stage"]) == (run["run"], row["stage"])
+        about = "" if same else f" (of run {said['run']} stage {said['stage']}, the same bytes)"
+        raise Refused(
             f"the log of {row['stage']} was removed",
-            why=f"{said['actor']}, {said['redacted_at']}: {said['reason']}",
+            why=f"{said['actor']}, {said['redacted_at']}: {said['reason']}{about}",
             hint=f"what is known beside it: cxlocal show {run['run'][:8]}",
             name="log-redacted",
         )

@@ -22,7 +22,7 @@ REMOVED = "redacted "
 """Local value of a digest whose bytes were removed here and at the store of the lineage it names."""
 
 _TOLD = """
-SELECT actor, reason, redacted_at FROM redaction WHERE sha256 = :sha256
+SELECT actor, reason, redacted_at, run, stage FROM redaction WHERE sha256 = :sha256
   AND (:run = '' OR run = :run) ORDER BY redacted_at LIMIT 1
 """
 _SPARED = """
@@ -51,9 +51,15 @@ class Dropped(NamedTuple):
     """Why the store may still have some of it."""
 
 
-def told_of(journal: Journal, sha256: str | None, run: str = "") -> dict[str, Any] | None:
-    """Who said that these bytes (of a run) are to be nowhere, why and when; None where nobody did."""
-    return journal.one(_TOLD, {"sha256": sha256, "run": run}) if sha256 else None
+def told_of(journal: Journal, sha256: str | None, run: str) -> dict[str, Any] | None:
+    """Who said that these bytes are to be nowhere, of what run and stage, why and when: of this run, else
+    of another one that has the same bytes; None where nobody did."""
+    if not sha256:
+        return None
+    said = journal.one(_TOLD, {"sha256": sha256, "run": run})
+    if said is None and is_redacted(journal, sha256):
+        said = journal.one(_TOLD, {"sha256": sha256, "run": ""})
+    return said
 
 
 def is_redacted(journal: Journal, sha256: str) -> bool:

@@ -28,6 +28,9 @@ UNION ALL SELECT run, '' FROM report WHERE sha256 = :sha256
 """
 
 
+RELEASED = "an artifact has the same bytes; what was released is not redacted: cxlocal withdraw"
+
+
 class Meant(NamedTuple):
     """What is to go."""
 
@@ -43,13 +46,8 @@ def of_digest(journal: Journal, sha256: str) -> list[Meant]:
     """What a digest means: the report of it, or all that the stages printed whose log or last lines it
     is, since a secret in the one stands in the other. Raises UsageError where no run told of it, Refused
     for what was released."""
-    if journal.one("SELECT 1 FROM artifact WHERE sha256 = ?", (sha256,)) is not None:
-        raise Refused(
-            "these bytes were released, and are no log or report",
-            why=f"{sha256[:12]}… is an artifact: what is live and may be rolled back to needs its bytes",
-            hint="make a new version; 'cxlocal withdraw' takes this one back from its targets",
-            name="is-released",
-        )
+    if _is_artifact(journal, sha256):
+        raise _released(sha256)
     rows = journal.query(f"SELECT DISTINCT run, stage FROM ({BY_DIGEST})", {"sha256": sha256})
     if not rows:
         raise UsageError(
@@ -67,7 +65,8 @@ def of_digest(journal: Journal, sha256: str) -> list[Meant]:
 
 
 def of_stage(journal: Journal, run: str, stage: str) -> Meant:
-    """All that a stage of a run printed: every attempt and part. Raises UsageError."""
+    """All that a stage of a run printed: every attempt and part. Raises UsageError, Refused
+    where an artifact has all these bytes."""
     rows = journal.query(OF_STAGE, {"run": run, "stage": stage})
     digests = dict.fromkeys(row[kind] for row in rows for kind in ("log", "tail") if row[kind])
     if any(row["finished_at"] is None for row in rows):
@@ -84,6 +83,8 @@ def of_stage(journal: Journal, run: str, stage: str) -> Meant:
             hint=f"cxlocal show {run[:8]}   names its stages",
             name="no-such-log",
         )
+    if all(_is_artifact(journal, one) for one in digests):
+        raise _released(next(iter(digests)))
     return Meant(run, stage, tuple(digests), _deliverable(journal, run))
 
 
@@ -117,6 +118,35 @@ def redact(journal: Journal, meant: Meant, actor: Actor, reason: str) -> None:
     catch_up(journal)
 
 
-def kept_for_others(journal: Journal, meant: Meant) -> list[str]:
-    """Digests that stay after the redaction of ``meant``: another deliverable has the same bytes."""
-    return [one for one in meant.sha256 if not is_redacted(journal, one)]
+def kept_bytes(journal: Journal, meant: Meant) -> dict[str, str]:
+    """Digests that stay after the redaction of ``meant``, and why."""
+    return {
+        one: RELEASED
+        if _is_artifact(journal, one)
+        else "another deliverable has the same bytes; redact it there, too"
+        for one in meant.sha256
+        if not is_redacted(journal, one)
+    }
+
+
+def same_bytes(journal: Journal, meant: Meant) -> list[tuple[str, str]]:
+    """Run and stage of the other logs that a redaction of ``meant`` takes along."""
+    found: dict[tuple[str, str], None] = {}
+    for digest in meant.sha256:
+        if is_redacted(journal, digest):
+            rows = journal.query(BY_DIGEST, {"sha256": digest})
+            found |= {(row["run"], row["stage"]): None for row in rows if row["stage"]}
+    return [one for one in found if one != (meant.run, meant.stage)]
+
+
+def _is_artifact(journal: Journal, sha256: str) -> bool:
+    return journal.one("SELECT 1 FROM artifact WHERE sha256 = ?", (sha256,)) is not None
+
+
+def _released(sha256: str) -> Refused:
+    return Refused(
+        "these bytes were released, and are removed nowhere",
+        why=f"{sha256[:12]}… is an artifact: what is live and may be rolled back to needs its bytes",
+        hint="change the secret and make a new version; 'cxlocal withdraw' takes this one back from its targets",
+        name="is-released",
+    )

@@ -73,7 +73,7 @@ def test_a_secret_in_a_log_leaves_every_machine_and_the_store(shop: Any, tmp_pat
     for environ in (job, here):
         shop.ok("verify", env=environ)
         asked = shop("show", "latest", "leak", "--log", env=environ)
-        assert asked.code == 9
+        assert asked.code == 3  # trying again would not help
         assert "Ann <ann@example.org>" in asked.err and "printed by mistake" in asked.err
     assert "built" in shop.ok("show", "latest", "build", "--log", env=job).out
     story = shop.ok("show", "latest", env=here).out
@@ -101,6 +101,62 @@ def test_what_sinks_have_is_named(shop: Any, tmp_path: Path) -> None:
         ("0" * 64, "-m", "x"), ("latest", "leak"),
     ):  # fmt: skip
         assert shop("journal", "redact", *wrong).code == 2
+
+
+SAME = """\
+[stages]
+build = { command = "echo ok > app.txt; cat app.txt; echo mine", produces = { app = "app.txt" } }
+conf = { needs = ["build"], command = "echo pw | tee c.txt", produces = { conf = "c.txt" } }
+lint = { needs = ["build"], command = "echo same" }
+unit = { needs = ["build"], command = "echo same; cp kept.xml junit.xml", reports = { junit = "junit.xml" } }
+"""
+KEPT = '<testsuite name="s" tests="1"><testcase classname="a" name="t"/></testsuite>'
+
+
+def test_what_has_the_same_bytes_is_said(shop: Any, tmp_path: Path) -> None:
+    """An artifact keeps them; logs of other stages and runs go with them, here and in the words for sinks;
+    a raw report is found by the digest that ``show --json`` names, and events are said to stay."""
+    out, events = tmp_path / "out.ndjson", tmp_path / "events.ndjson"
+    shop.tree.mkdir()
+    (shop.tree / "kept.xml").write_text(KEPT)
+    sinks = f'logs = {{ to = "file:{out}" }}\nevents = {{ to = "file:{events}" }}\n'
+    shop.begin(sinks, stages=SAME)
+    shop.run()
+    shop.run()
+    runs = [one["run"] for one in shop.ok("log", "--json").json()]
+    refused = shop("journal", "redact", runs[0], "conf", "-m", "x")
+    assert refused.code == 3 and "is an artifact" in refused.err
+    assert "another deliverable" not in refused.err and "cxlocal withdraw" in refused.err
+    assert shop.ok("show", runs[0], "conf", "--log").out == "pw\n"
+    done = shop.ok("journal", "redact", runs[0], "lint", "-m", "by mistake")
+    places = [(runs[0], "lint"), (runs[0], "unit"), (runs[1], "lint"), (runs[1], "unit")]
+    assert "3 other logs had the same bytes and went, too: run " in done.err
+    for run, stage in places:
+        assert done.err.count(f"run {run} stage {stage}") == (1 if (run, stage) == places[0] else 2)
+        asked = shop("show", run, stage, "--log")
+        assert asked.code == 3 and "was removed" in asked.err and "by mistake" in asked.err
+    assert f"in the journal and at file:{events}" in done.err
+    assert shop.ok("show", runs[0], "build", "--log").out == "ok\nmine\n"
+    (report,) = shop.ok("show", runs[0], "--json").json()["reports"]
+    assert report["sha256"] == sha256(KEPT.encode()).hexdigest()
+    shop.ok("journal", "redact", report["sha256"], "-m", "x")
+    assert not holding(shop.home / "blobs", KEPT.encode())
+
+
+def test_where_all_of_it_stays_nothing_is_said_to_be_removed(shop: Any, recorder: Recorder) -> None:
+    """Another deliverable printed the same; its word is missing."""
+    theirs = recorder.run(b"same\n", deliverable="engine")
+    own = recorder.run(b"same\n")
+    shop.begin("", trusted=False)
+    catch_up(recorder.journal)
+    home = {"CXLOCAL_HOME": str(recorder.journal.home)}
+    first = shop("journal", "redact", own, "s0", "-m", "x", env=home)
+    assert first.code == 3 and "another deliverable has the same bytes" in first.err
+    assert "removed here" not in first.err
+    logs = [recorder.journal.home / f"logs/{one}/s0.log" for one in (own, theirs)]
+    assert [one.exists() for one in logs] == [True, True]
+    shop.ok("journal", "redact", theirs, "s0", "-m", "x", env=home)
+    assert [one.exists() for one in logs] == [False, False]
 
 
 def taking(what: str) -> Callable[[Sequence[Any]], int]:
