@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cxlocal.errors import Trouble
 from cxlocal.files import fresh_folder
@@ -23,7 +23,8 @@ from cxlocal.values import NamedTuple, Protocol
 TRAILER = "Released-By: cxlocal"
 COMMIT_TRAILER = "Released-Commit:"
 _RUN = compile_late(rf"^{TRAILER} (\S+)$", 8)  # re.MULTILINE
-_REGULAR, _ABSENT = ("100644", "100755"), "000000"
+_REGULAR, _ABSENT, _FOLDER = ("100644", "100755"), "000000", "040000"
+_KINDS = {_FOLDER: "a folder", "120000": "a link", "160000": "a repository of its own"}
 PUSH_SECONDS = 300.0
 """A remote may call hooks before it answers."""
 _OF_COMMIT = compile_late(
@@ -148,14 +149,12 @@ def make_commit(
     repository: Repository, parent: str, files: Mapping[str, bytes], message: str, person: str
 ) -> str:
     """A commit on ``parent`` in which ``files``, named from the top, hold these bytes; no branch and no
-    working tree changes. ``person`` (``Name <mail>``) signs where git knows nobody."""
+    working tree changes. ``person`` (``Name <mail>``) signs where git knows nobody. Raises Trouble where one
+    of them is a folder or a link there, or lies below a file."""
+    modes = _modes(repository, parent, files)
     with fresh_folder() as folder:
         extra = {"GIT_INDEX_FILE": str(Path(folder) / "index"), **_identity(repository, person)}
         ask(repository.root, "read-tree", parent, extra=extra)
-        listed = decode(ask(repository.root, "ls-files", "-s", "-z", "--", *files, extra=extra))
-        modes = {
-            name: head[:6] for head, _, name in (e.partition("\t") for e in listed.split("\0") if e)
-        }
         lines = []
         for name, content in files.items():
             blob = ask(
@@ -172,6 +171,30 @@ def make_commit(
             input=message.encode("utf-8", "backslashreplace"),
         )  # fmt: skip
     return decode(made).strip()
+
+
+def _modes(repository: Repository, commit: str, files: Collection[str]) -> dict[str, str]:
+    """The modes of those of ``files`` that the commit has."""
+    above = {str(one) for name in files for one in PurePosixPath(name).parents} - {"."}
+    raw = ask(
+        repository.root, "--literal-pathspecs", "ls-tree", "-t", "-z", "--full-tree",
+        "--end-of-options", commit, "--", *files, *above,
+    )  # fmt: skip
+    modes = {}
+    for entry in filter(None, raw.split(b"\0")):
+        head, _, path = entry.partition(b"\t")
+        modes[os.fsdecode(path)] = decode(head).split()[0]
+    for name, mode in modes.items():
+        wanted = _REGULAR if name in files else (_FOLDER,)
+        if mode not in wanted and (name in files or name in above):
+            kind = _KINDS.get(mode, "a file")
+            raise Trouble(
+                "the commit after the release was not made",
+                why=f"{name} is {kind} in {commit[:12]}",
+                hint="name a file in [bump] changelog and [version] stamp",
+                name="bump-not-pushed",
+            )
+    return {name: mode for name, mode in modes.items() if name in files}
 
 
 def _identity(repository: Repository, person: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cxlocal.errors import Trouble
 from cxlocal.numbers.stamp import Stamp
 from cxlocal.revision.bumps import bumps_in, make_commit, only_bumps
 from cxlocal.revision.changes import changes_since
@@ -211,3 +212,19 @@ def test_the_commit_holds_these_bytes_and_nothing_else_moves(desk: Any) -> None:
     assert work.git("ls-tree", made, "tool.sh").startswith("100755")
     assert work.git("log", "-1", "--format=%P", made) == parent
     work.git("cat-file", "blob", f"{made}:docs/a b.md")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("changes", "changes is a folder"), ("changes/1.md/x.md", "changes/1.md is a file"),
+        ("link.md", "link.md is a link"), ("way/x.md", "way is a link"),
+        ("dangling", "dangling is a link"), ("changes/sub", "changes/sub is a folder"),
+    ],
+)  # fmt: skip
+def test_a_commit_replaces_nothing_but_files(work: Any, name: str, kind: str) -> None:
+    for link, to in (("link.md", "work.txt"), ("way", "changes"), ("dangling", "nowhere")):
+        (work.path / link).symlink_to(to)
+    parent = work.commit("c", **{"changes/1.md": "a", "changes/sub/2.md": "b"})
+    with pytest.raises(Trouble, match=f"(?s){kind} in"):
+        make_commit(work.open(), parent, {"package.json": b"x", name: b"y"}, "m", "A <a@b.org>")
