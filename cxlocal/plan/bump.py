@@ -10,7 +10,7 @@ from cxlocal.plan import types as plan
 from cxlocal.text import clean_text
 
 _BRANCH = compile_late(
-    r"(?![-./])(?:(?!\.\.|//|/\.|@\{|\.lock(?:/|$))[^\x00-\x20\x7f~^:?*\[\\]){1,200}(?<![./])"
+    r"(?![-./]|refs/)(?:(?!\.\.|//|/\.|@\{|\.lock(?:/|$))[^\x00-\x20\x7f~^:?*\[\\]){1,200}(?<![./])"
 )
 
 

@@ -6,9 +6,9 @@ back; the answer then says so in a sentence, and a number is given only where it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from cxlocal.revision.bumps import bumps_in
+from cxlocal.revision.bumps import Rule, bumps_in
 from cxlocal.revision.git import World, ask, decode, git
 from cxlocal.revision.reach import known_objects
 from cxlocal.revision.repository import Repository, contents_world, shallow_commits
@@ -49,13 +49,13 @@ def changes_since(
     limit: int = LIMIT,
     paths: Sequence[str] = (),
     was: str = "live",
-    besides: Collection[str] = (),
+    besides: Rule | None = None,
 ) -> Changes:
     """The commits in ``new`` that ``old`` (what is live; None if nothing is) does not have.
 
     ``paths`` leaves out commits that touch nothing of the deliverable. At most ``limit`` are
-    listed. ``was`` says what ``old`` is: live, or released. ``besides``: the files of commits made
-    after a release, which are left out.
+    listed. ``was`` says what ``old`` is: live, or released. ``besides``: how commits made
+    after a release are known, which are left out.
     """
     if old == new:
         return Changes(0, (), False, "the same commit as before")
@@ -93,7 +93,7 @@ def _forward(
     without: Sequence[str],
     limit: int,
     paths: Sequence[str],
-    besides: Collection[str],
+    besides: Rule | None,
     note: str,
 ) -> Changes:
     """List and count the commits of ``new`` that are not in ``without``."""

@@ -269,6 +269,20 @@ def read_files(
     return dict(zip(wanted, _contents(answer.stdout, questions.splitlines()), strict=True))
 
 
+def read_objects(repository: Repository, objects: Iterable[str]) -> dict[str, bytes | None]:
+    """The content of these objects; None for what this clone cannot get, and for all of them where they
+    are larger together than ``FILE_LIMIT_BYTES``."""
+    wanted = list(dict.fromkeys(objects))
+    questions = "".join(f"{one}\n" for one in wanted).encode()
+    answer = git(
+        repository.root, *CONTENTS, input=questions, output_limit=FILE_LIMIT_BYTES,
+        world=contents_world(repository),
+    )  # fmt: skip
+    if answer.code != 0 or answer.truncated:
+        return dict.fromkeys(wanted)
+    return dict(zip(wanted, _contents(answer.stdout, questions.splitlines()), strict=True))
+
+
 def _contents(raw: bytes, questions: list[bytes]) -> Iterable[bytes | None]:
     """Cut the output of ``cat-file --batch --follow-symlinks`` into one answer per question."""
     position = 0

@@ -18,7 +18,7 @@ from cxlocal.notes.text import markdown
 from cxlocal.revision.bumps import COMMIT_TRAILER, TRAILER, make_commit, only_bumps, push_commit
 from cxlocal.revision.remotes import counting_remotes
 from cxlocal.revision.repository import read_file
-from cxlocal.runner.facts import bump_files, stamped_files
+from cxlocal.runner.facts import own_commits, stamped_files
 from cxlocal.runner.last_release import last_released
 from cxlocal.runner.notes import notes_of
 from cxlocal.runner.request import NothingToRelease
@@ -57,16 +57,16 @@ NAME_CHARACTERS = 100
 def refuse_nothing(journal: Journal, source: Source, plan: Plan) -> None:
     """Raise NothingToRelease where the commit brings nothing since it was released but what cxlocal
     wrote."""
-    files = bump_files(source.repository, plan)
+    rule = own_commits(journal, source.repository, plan)
     commit = source.revision.commit
-    if not files:
+    if rule is None:
         return
     before = last_released(
         journal, find_scheme(source.manager, plan), plan.deliverable, plan.version.line,
         source.repository, part=is_part(plan, source.repository),
     )  # fmt: skip
-    known = before is not None and only_bumps(source.repository, commit, before.commit, files)
-    if known or only_bumps(source.repository, commit, "", files):
+    known = before is not None and only_bumps(source.repository, commit, before.commit, rule)
+    if known or only_bumps(source.repository, commit, "", rule):
         raise NothingToRelease(commit, before.version if before is not None and known else "")
 
 

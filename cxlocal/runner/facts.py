@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET
 
 from cxlocal.errors import UsageError
-from cxlocal.files import fresh_folder
 from cxlocal.plan.freeze import freeze
-from cxlocal.revision.repository import dirty, identity, read_file, resolve, shown
+from cxlocal.revision.repository import dirty, identity, read_files, resolve, shown
 from cxlocal.runner.last_release import Released, last_released
 from cxlocal.runner.queued import RunFacts
 from cxlocal.runner.record import RunRecord
-from cxlocal.runner.run_version import is_part, stamp
+from cxlocal.runner.run_version import is_part, stamps_of
 from cxlocal.runner.source import find_scheme
 from cxlocal.text import counted
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from cxlocal.plan.types import Plan
     from cxlocal.revision.proof import Proof
     from cxlocal.revision.repository import Repository
+    from cxlocal.runner.own_commits import OwnCommits
     from cxlocal.runner.request import Request
     from cxlocal.runner.source import Machine, Source
 
@@ -96,16 +96,15 @@ def stamped_files(repository: Repository, record: RunRecord) -> dict[str, bytes]
     names = {one.file for one in record.plan.version.stamp}
     if not record.version or not names:
         return {}
-    with fresh_folder() as folder:
-        for name in names:
-            content = read_file(repository, record.revision, os.path.join(repository.prefix, name))
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content or b"")
-        stamp(record.plan, folder, record.version)
-        return {
-            os.path.join(repository.prefix, name): (folder / name).read_bytes() for name in names
-        }
+    from cxlocal.runner.own_commits import stamp_contents
+
+    full = {name: os.path.join(repository.prefix, name) for name in names}
+    held = read_files(repository, record.revision, full.values())
+    stamped = stamp_contents(
+        stamps_of(record.plan), {name: held[path] or b"" for name, path in full.items()},
+        record.version,
+    )  # fmt: skip
+    return {full[name]: content for name, content in stamped.items()}
 
 
 def _bytes_of(path: Path) -> bytes | None:
@@ -181,7 +180,7 @@ def changes_in(
 
     found = changes_since(
         source.repository, before.commit, source.revision.commit, paths=plan.paths,
-        was="live" if target else "released", besides=bump_files(source.repository, plan),
+        was="live" if target else "released", besides=own_commits(journal, source.repository, plan),
     )  # fmt: skip
     return {
         "since_version": before.version,
@@ -193,14 +192,14 @@ def changes_in(
     }
 
 
-def bump_files(repository: Repository, plan: Plan) -> frozenset[str]:
-    """What a commit after a release may touch, named from the top of the repository; nothing in a
-    project that has no such commits."""
+def own_commits(journal: Journal | None, repository: Repository, plan: Plan) -> OwnCommits | None:
+    """How the commits are known that follow a release; None in a project that has none."""
     if plan.bump is UNSET:
-        return frozenset()
-    names = [one.file for one in plan.version.stamp] + [plan.bump.changelog]
-    return frozenset(
-        os.path.normpath(os.path.join(repository.prefix, name)) for name in names if name
+        return None
+    from cxlocal.runner.own_commits import OwnCommits
+
+    return OwnCommits(
+        plan.deliverable, repository.prefix, tuple(stamps_of(plan)), plan.bump.changelog, journal
     )
 
 

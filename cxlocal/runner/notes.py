@@ -20,7 +20,7 @@ from cxlocal.revision.changes import Changes, bodies, changes_since
 from cxlocal.revision.git import ask, decode, git
 from cxlocal.revision.reach import known_objects
 from cxlocal.revision.repository import contents_world, read_file, version_tags
-from cxlocal.runner.facts import LIVE, bump_files
+from cxlocal.runner.facts import LIVE, own_commits
 from cxlocal.runner.last_release import LATER, Released, last_released
 from cxlocal.runner.run_version import is_part
 from cxlocal.values import NamedTuple
@@ -150,7 +150,7 @@ def _changes(
             where.repository, None if base is None else base.commit, subject.commit,
             limit=LISTED_MAX, paths=subject.plan.paths,
             was="live" if base is not None and base.place else "released",
-            besides=bump_files(where.repository, subject.plan),
+            besides=own_commits(where.journal, where.repository, subject.plan),
         )  # fmt: skip
         if found.total is not None or recorded is None or found.listed:
             return found._replace(

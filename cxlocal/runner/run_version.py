@@ -115,7 +115,7 @@ def rehearsed(plan: Plan, scheme: Scheme, run: str, folder: Path) -> Version:
     commands = [one if isinstance(one, str) else " ".join(one) for one in words]
     from cxlocal.numbers.stamp import takes
 
-    rendered, stamps = scheme.render(plan.version.line, 0), _stamps(plan)
+    rendered, stamps = scheme.render(plan.version.line, 0), stamps_of(plan)
     files = [one.file for one in stamps]
     if wants_plain(rendered, files, commands) or not takes(folder, stamps, text):
         text = plain_text(rendered)
@@ -128,7 +128,7 @@ def stamp(plan: Plan, folder: Path, version: str) -> list[Stamped]:
         return []
     from cxlocal.numbers.stamp import apply_stamps
 
-    return apply_stamps(folder, _stamps(plan), version)
+    return apply_stamps(folder, stamps_of(plan), version)
 
 
 def check(plan: Plan, folder: Path) -> None:
@@ -136,10 +136,11 @@ def check(plan: Plan, folder: Path) -> None:
     if plan.version.stamp:
         from cxlocal.numbers.stamp import check_stamps
 
-        check_stamps(folder, _stamps(plan))
+        check_stamps(folder, stamps_of(plan))
 
 
-def _stamps(plan: Plan) -> list[Stamp]:
+def stamps_of(plan: Plan) -> list[Stamp]:
+    """The stamps of the plan."""
     from cxlocal.numbers.stamp import Stamp
 
     return [Stamp(one.file, one.key, one.pattern) for one in plan.version.stamp]

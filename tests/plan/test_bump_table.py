@@ -22,6 +22,7 @@ LOG = 'changelog = "CHANGELOG.md"\n'
         (LOG + 'message = "{version}\\nReviewed-By: x"\n', "which version"),
         (LOG + 'needs = ["built"]\n', "no stage 'built'"),
         *[(LOG + f'branch = "{name}"\n', "names no branch") for name in (
+            "refs/tags/v9", "refs/heads/main",
             "a b", "-x", "a..b", "x.lock", "/x", "x/", "a:b", "a^", "x~1", "*", ".x", "a/.b",
         )],
     ],
