@@ -64,6 +64,8 @@ class Way(NamedTuple):
     """This process sees it through under the environment's lock."""
     anyway: bool = False
     """A version that was taken back from a target may be deployed."""
+    put_again: str = ""
+    """Why what is published is put there once more; empty where it is not."""
 
 
 def door_of(plan: Plan, stage: Stage) -> str:
@@ -197,8 +199,13 @@ def admit_to_target(record: RunRecord, stage: Stage, way: Way) -> None:
         raise Refused(
             f"{record.version} is older than {newer}, which {target} has",
             why="whoever asks for the newest there may get the older one",
-            hint=f"if that is right: cxlocal publish {quoted(record.version)} --to {quoted(target)}"
-            " --allow-older",
+            hint=f"if that is right: cxlocal publish {quoted(record.version)} "
+            + (
+                f"--again {quoted(target)} -m {quoted(way.put_again)}"
+                if way.put_again
+                else f"--to {quoted(target)}"
+            )
+            + " --allow-older",
             name="older-than-published",
         )
 

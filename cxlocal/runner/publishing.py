@@ -259,20 +259,18 @@ class _Publisher:
         )
         listen(self.record.journal, self.source)
 
-    def _again(self) -> str:
-        words = [
-            "cxlocal",
-            self.asked.act if self.asked.act != CHECK else PUBLISH,
-            self.record.version,
-        ]
-        return " ".join(quoted(word) for word in words)
+    def _again(self, *, named: bool = True) -> str:
+        """The whole command that asks for this once more; not ``named``: for all targets of the version."""
+        return again(self.record.version, self.asked, named=named)
 
     def _one(self, work: Work, name: str, turns: Turns | None, supervisor: Supervisor) -> None:
         stage = self.record.plan.publishing(name)
-        if self.asked.act == PUBLISH and (why := self._waits_for(stage, work)):
+        why = self._waits_for(stage, work) if self.asked.act == PUBLISH else None
+        asks = why is not None and why.name == WAITS and self._holds(name)
+        if why is not None and not asks:
             self.problems[name] = why
             return
-        if self.asked.act == CHECK:
+        if asks or self.asked.act == CHECK:
             self._drive(_asking(work, stage), supervisor, work, name)
             return
         who = f"{self.asked.act} of {self.record.version}"
@@ -312,7 +310,7 @@ class _Publisher:
             return Refused(
                 f"{self.record.version} does not go to {target} yet",
                 why=f"{', '.join(lacking)} has to succeed before",
-                hint=f"{self._again()}, once that is settled" if publishing
+                hint=f"{self._again(named=False)}, once that is settled" if publishing
                 else f"cxlocal run --resume {self.record.run[:8]}",
                 name=WAITS if publishing else "not-earned",
             )  # fmt: skip
@@ -326,10 +324,16 @@ class _Publisher:
             return Refused(
                 f"{self.record.version} does not go to {target} yet",
                 why=f"it announces the version, and {', '.join(earlier)} does not hold all of it",
-                hint=f"{self._again()}, once that is settled",
+                hint=f"{self._again(named=False)}, once that is settled",
                 name=WAITS,
             )
         return None
+
+    def _holds(self, name: str) -> bool:
+        """It is on record that all of the version is there: whatever it would wait for."""
+        row = self._ledger(name).row
+        gone = row.get("withdrawn_at") or self.asked.again
+        return row.get("state") == rule.THERE and not gone
 
     def _ledger(self, name: str) -> Ledger:
         return ledger_of(self.record, name)
@@ -348,7 +352,7 @@ class _Publisher:
             hint = problem.hint
             ruled = isinstance(problem, Refused) or problem.exit_code == 8
             code = problem.name if ruled else ""
-            state = state if state != rule.THERE else rule.NOT_KNOWN
+            state = state if ruled or state != rule.THERE else rule.NOT_KNOWN
         since = row.get("withdrawn_at") or row.get("found_at") or ""
         # Of what was taken back: what is there all the same, because only a person can remove it.
         there = sum(one["state"] == rule.SAME for one in ledger.files.values()) if (
@@ -358,6 +362,18 @@ class _Publisher:
             name, state, why, trouble, there, row.get("files_total") or 0,
             since, code, hint, row.get("withdrawn_how") or "",
         )  # fmt: skip
+
+
+def again(version: str, asked: Order, *, named: bool = True) -> str:
+    """The whole command that asks for an order once more; not ``named``: for all targets of the version. Pure."""
+    words = ["cxlocal", asked.act if asked.act != CHECK else PUBLISH, version]
+    if asked.again or named:
+        option = "--from" if asked.act == WITHDRAW else "--again" if asked.again else "--to"
+        words += [word for target in asked.targets for word in (option, target)]
+    told = {"--check": asked.act == CHECK, "--allow-older": asked.allow_older, "-m": asked.reason}
+    words += [option for option, said in told.items() if said]
+    words += [asked.reason] if asked.reason else []
+    return " ".join(quoted(word) for word in words)
 
 
 def _planned(plan: Plan) -> frozenset[str]:
@@ -454,7 +470,7 @@ def as_error(done: Published, act: str = PUBLISH) -> CxError | None:
         return done.problems[0]
     code = rule.exit_code(one.standing for one in done.targets)
     if not code:
-        return None
+        return done.problems[0] if done.problems else None
     hints: dict[int, Callable[[], str]] = {
         10: lambda: "what is there is not of this version: release another number, or remove it there by hand",
         4: lambda: "renew the credential (the target names it in secrets or pass_env), then run this again",

@@ -149,7 +149,7 @@ class Work:
         )
         return Way(
             f"{again} --allow-older", self.allow_older, self.back, self.deployment_reason,
-            anyway=self.anyway,
+            anyway=self.anyway, put_again=self.reason if self.publish_again else "",
         )  # fmt: skip
 
     @property

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cxlocal.errors import Refused
+from cxlocal.runner import publishing
 
 
 def rows(done: Any) -> dict[str, dict[str, Any]]:
@@ -119,7 +123,10 @@ def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
     failed = shop.run("--resume", shop.last(), "--to", "files")
     assert failed.code == 9, failed.err
     assert "is not there" in failed.err, failed.err
-    assert shop.command("publish", "0.1.0").code == 9, "run it again, whatever waits for it"
+    half = shop.command("publish", "0.1.0", "--json")
+    assert half.code == 9, "run it again, whatever waits for it"
+    tag = rows(half)["tag"]
+    assert (tag["state"], tag["files_there"], tag["why"]) == ("there", 1, ""), tag
     would = {
         one["target"]: one["holds"] for one in shop.run("--dry-run", "--json").json()["targets"]
     }
@@ -292,6 +299,39 @@ def test_an_older_version_does_not_follow_a_newer_one_by_itself(
     assert not (share / "0.1.0").exists()
     done = shop.command("publish", "0.1.0", "--allow-older")
     assert done.code == 0, done.err
+    assert shop.command("withdraw", "0.1.0", "-m", "by mistake").code == 0
+    refused = shop.command("publish", "0.1.0", "--again", "files", "-m", "it's right")
+    assert refused.code == 3 and "older than 0.1.1" in refused.err, refused.err
+    named = refused.err.partition("if that is right: cxlocal ")[2].splitlines()[0]
+    done = shop.command(*shlex.split(named))
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({}, "cxlocal publish 1.0.0"),
+        ({"targets": ("pypi", "tag")}, "cxlocal publish 1.0.0 --to pypi --to tag"),
+        ({"act": "check", "targets": ("tag",)}, "cxlocal publish 1.0.0 --to tag --check"),
+        ({"targets": ("pypi",), "again": True, "reason": "it's right", "allow_older": True},
+         "cxlocal publish 1.0.0 --again pypi --allow-older -m 'it'\"'\"'s right'"),
+        ({"act": "withdraw", "targets": ("pypi",), "reason": "why"}, "cxlocal withdraw 1.0.0 --from pypi -m why"),
+    ],
+)  # fmt: skip
+def test_the_command_that_is_named_is_the_whole_one(asked: Any, words: str) -> None:
+    order = publishing.Order("", **asked)
+    assert publishing.again("1.0.0", order) == words
+    for_all = publishing.again("1.0.0", order, named=False)
+    assert ("--to" in for_all or "--from" in for_all) is False
+    assert ("--again pypi" in for_all) is order.again
+
+
+def test_what_is_refused_and_there_is_an_error_all_the_same() -> None:
+    held = publishing.Stand("tag", "there", "", "", 1, 1, "", "gate")
+    no = Refused("no", why="it says so", hint="ask", name="gate")
+    done = publishing.Published("run", "shop", "1.0.0", (held, held), (no, no))
+    assert publishing.as_error(done) is no
+    assert publishing.as_error(done._replace(problems=())) is None
 
 
 def test_targets_of_a_repository_are_proposals(shop: Any, publish: Any, share: Path) -> None:
