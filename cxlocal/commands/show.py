@@ -14,7 +14,7 @@ from cxlocal.commands.find_run import find_run
 from cxlocal.commands.frame import command
 from cxlocal.commands.links import elsewhere
 from cxlocal.commands.output import json_option, put, write_document, write_rows
-from cxlocal.commands.status import deliverable_here, named_here
+from cxlocal.commands.status import TARGETS, deliverable_here, is_published, named_here
 from cxlocal.commands.terminal import harmless
 from cxlocal.errors import ConfigError, UsageError
 from cxlocal.events.types import RUN_BUMPED, RUN_REPEATED
@@ -235,7 +235,7 @@ def _story(journal: Journal, run: dict[str, Any]) -> list[str]:
         lines.append(f"  {words} {other}")
     online = {1: ", taken with the store", 0: ", taken without the store"}.get(run["online"], "")
     lines.append(f"  number: {run['number_state']}{online}")
-    if run["stopped_before"]:
+    if run["stopped_before"] and not is_published(journal.query(TARGETS, {"run": run["run"]})):
         lines.append(
             f"  stopped before {run['stopped_before']}; go on with:"
             f" cxlocal run --resume {run['run'][:8]} --to {quoted(run['stopped_before'])}"

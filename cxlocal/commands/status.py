@@ -313,6 +313,12 @@ def _newest(last: dict[str, Any], *, named: bool) -> str:
     return words + (f", {last['revision_subject']}" if last["revision_subject"] else "")
 
 
+def is_published(targets: list[dict[str, Any]]) -> bool:
+    """Whether nothing is left of a release: its targets (rows of ``TARGETS``) have it, by whichever way."""
+    settled = all(one["state"] in ("there", "withdrawn") for one in targets)
+    return bool(targets) and settled and not targets[0]["undone_stages"]
+
+
 def _last(last: dict[str, Any], targets: list[dict[str, Any]], *, named: bool) -> Iterator[str]:
     """What became of the newest release, and how it goes on; ``targets``: where it has only to be published."""
     yield _newest(last, named=named)

@@ -67,6 +67,7 @@ def test_a_run_stops_before_a_protected_target_and_goes_on_when_told(
     targets = FILES.replace("@SHARE@", str(share)) + "protected = false\n" + TAG
     done = publish(targets, stages=STAGES)
     assert done.code == 0, done.err
+    assert "stopped before tag; go on with:" in shop.command("show").out
     assert "tag is protected. To go on:" in done.err and "--to tag" in done.err, done.err
     assert (share / "0.1.0" / "doc.txt").read_text() == "two"
     assert _tag(shop, "v0.1.0") == ""
@@ -74,6 +75,16 @@ def test_a_run_stops_before_a_protected_target_and_goes_on_when_told(
     assert on.code == 0, on.err
     assert _tag(shop, "v0.1.0") == shop.git("rev-parse", "HEAD")
     assert shop.outcomes() == {"build": "success", "files": "success", "tag": "success"}
+
+
+def test_a_run_that_publish_finished_is_not_said_to_have_stopped(
+    shop: Any, publish: Any, share: Path
+) -> None:
+    publish(FILES.replace("@SHARE@", str(share)) + TAG, stages=STAGES)
+    assert "stopped before files; go on with:" in shop.command("show").out
+    assert shop.command("publish", "0.1.0").code == 0
+    for name in ("show", "status"):
+        assert "go on with" not in shop.command(name).out, name
 
 
 def test_single_commands_publish_by_publish_alone(shop: Any, publish: Any, share: Path) -> None:
