@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from deployments import REFUSED, Faults, Moment, World, moments, run
+from deployments import REFUSED, Faults, Moment, World, moments, run, started
 
 from cxlocal.events.document import Draft, Event
+from cxlocal.runner import reaping
 from cxlocal.runner.record import RunRecord
 
 
@@ -161,6 +163,27 @@ def test_killed_at_every_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         if ended == "success":
             break
     assert number >= 18, "each commit was met"
+
+
+def test_what_a_failed_create_made_is_taken_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = started(world)
+    old, usual = set(world.running), World.do
+
+    def do(self: World, version: str, component: Any, verb: str, told: Any) -> Any:
+        done = usual(self, version, component, verb, told)
+        return "it failed after it had made it" if verb == "create" else done
+
+    monkeypatch.setattr(World, "do", do)
+    assert run(first.deploy("0.1.1")) == "failure"
+    assert set(world.running) == set(world.weights) == first.exist() == old
+    ended = run(first.deploy("0.1.1"), lambda m: "failure" if m.what == "web remove" else None)
+    assert ended == "failure" and "not-removed" in [
+        row["kind"] for row in first.journal.query("SELECT kind FROM flag")
+    ]
+    [left] = set(world.running) - old
+    assert [one.id for one in reaping.standing(first.journal) if one.due] == [left]
 
 
 class Killed(BaseException):
