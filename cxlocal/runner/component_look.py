@@ -227,13 +227,13 @@ class Lookout:
     def _way_out(self, versions: Sequence[str]) -> str:
         """What works where another version serves than was said: that one, where a run here made it; else new
         instances in the place of whatever serves."""
-        record, place = self.site.work.record, quoted(self.site.environment.name)
+        record, place = self.site.work.record, self.site.environment.name
         for one in reversed(versions):
             if record.journal.one(MADE_HERE, (record.ref.deliverable, one)):
-                return f"cxlocal env repair {place} --live {quoted(one)}"
+                return f"cxlocal env repair {quoted(place)} --live {quoted(one)}"
         return (
-            f"cxlocal deploy {quoted(record.version)} --to {place} --unobserved makes new ones, turns to"
-            " them, and takes away what no record knows"
+            f"cxlocal deploy {quoted(record.version)} --to {quoted(place)} --unobserved makes new ones,"
+            " turns to them, and takes away what no record knows"
         )
 
 
