@@ -59,7 +59,11 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--allow-older", is_flag=True, help="Deploy also where something newer is live.")
 @click.option("--anyway", is_flag=True, help="Deploy also what was taken back from a target.")
 @click.option("--dry-run", is_flag=True, help="Say what components would do; change nothing.")
-@click.option("--unobserved", is_flag=True, help="Also where components cannot be asked; flagged.")
+@click.option(
+    "--unobserved",
+    is_flag=True,
+    help="Also where components cannot be asked, or instances are in no record; flagged.",
+)
 @deploy_options
 @pass_app
 def deploy(

@@ -277,12 +277,13 @@ def reap(app: App, which: str, reason: str, dry_run: bool, output: Output) -> No
                 journal, find_run(journal, which, here=named_here(app))["run"], reason, actor
             )
         found = reaping.reap(journal, machine, dry_run=dry_run)
+        after = reaping.next_there(journal, found.unpaid)
     _show_reaped(found, output, dry_run=dry_run)
     if found.unpaid:
         raise Trouble(
             f"{len(found.unpaid)} of {len(found.owed)} could not be destroyed",
             why="; ".join(f"{one.instance}: {why}" for one, why in found.unpaid[:3]),
-            hint="put right what they say, then run it again",
+            hint=f"put right what they say, then run it again{after}",
             name="not-destroyed",
         )
 

@@ -275,7 +275,10 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     for run in facts["open_runs"]:
         where = f"process {run['pid']} here" if run["pid"] else f"on {run['host'] or 'elsewhere'}"
         if run["pid"] and not run["pieces"] and not run["alive"]:
-            where = "cut off: its process here is gone; 'cxlocal env reap' records and tidies it up"
+            where = (
+                "cut off: its process here is gone; 'cxlocal env reap' records and tidies it up;"
+            )
+            where += " in a lasting environment the next deployment does"
         if run["pieces"]:
             from cxlocal.runner.pieces import how_to_finish
 

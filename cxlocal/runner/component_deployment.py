@@ -18,7 +18,7 @@ from cxlocal.processes.child import End
 from cxlocal.runner import component_record as recorded
 from cxlocal.runner.admission import begin
 from cxlocal.runner.component_departure import leaving, refuse_departed
-from cxlocal.runner.component_look import SERVING_SECONDS, Halt, Looked, Lookout
+from cxlocal.runner.component_look import SERVING_SECONDS, Halt, Looked, Lookout, with_strangers
 from cxlocal.runner.component_preview import preview, standing
 from cxlocal.runner.component_rotation import Rotation, Stands
 from cxlocal.runner.component_way_back import WayBack
@@ -100,7 +100,7 @@ class Deployment:
             yield from self._preview()
 
     def _refuse_unknown_turn(self, fence: int) -> None:
-        if self.site.work.repair:
+        if self.site.work.repair or self.looked.strangers:
             self._known = max(self._known, fence)
         if self._known < fence != self.site.turn:
             name = self.site.environment.name
@@ -161,7 +161,8 @@ class Deployment:
     def _rise(self) -> Generator[Launch, End, None]:
         self.rotations = [self._rotation(one) for one in self.replaced]
         self.leaving = [self._leaving(*one) for one in leaving(self.site)] if self.lasting else []
-        for one in self.rotations:
+        for one in self.rotations if not self.site.work.repair else ():
+            # A repair turns to what serves first: the rest goes once that is recorded.
             yield from self._take_back(one)
         if not self._former:
             yield from self._apply()
@@ -178,7 +179,7 @@ class Deployment:
 
     def _rotation(self, component: Component) -> Rotation:
         there = [
-            one for one in recorded.of_components(self.site)
+            one for one in (*recorded.of_components(self.site), *self.looked.strangers)
             if one.component == component.name and one.verb == recorded.CREATE
         ]  # fmt: skip
         idle = [one for one in there if not one.serves]
@@ -194,6 +195,8 @@ class Deployment:
                 kept=tuple(one for one in stands.kept if one.id not in ids),
                 left=tuple(one for one in stands.left if one.id not in ids),
             )
+        elif self.looked.strangers:
+            stands = with_strangers(stands, self.looked, component.name)
         found = Rotation(
             self.site, component, stands, self.site.payer(),
             known=self._known, deployment=self._id, back_to=back_to,
@@ -326,8 +329,9 @@ class Deployment:
         after = {one.component.name: list(one.fresh) for one in self.rotations}
         before = [made for one in self.rotations for made in one.stands.serving]
         recorded.record_cutover(
-            site, after or {site.service: []}, before, first=self._id, uri=self.uri
-        )
+            site, after or {site.service: []}, before, first=self._id, uri=self.uri,
+            strangers=self.looked.strangers,
+        )  # fmt: skip
         for one in self.rotations:
             one.served = True
         if self.uri:
@@ -356,8 +360,10 @@ class Deployment:
 
     def _fall(self) -> Generator[Launch, End, str]:
         """Weights back, and the new ones away; why that could not be done. After a signal only the weights: the
-        rest stays due."""
-        problems = []
+        rest stays due. A repair that comes to nothing leaves all as it is: what it found serves."""
+        problems: list[str] = []
+        if self.site.work.repair:
+            return ""
         for one in self.rotations:
             try:
                 deed = yield from one.go(
@@ -389,7 +395,7 @@ class Deployment:
         if not why or site.cancelled:
             return ""
         why = f"{name} is not well: {why}"
-        closed = yield from before.closed()
+        closed = "no record knows it" if self.looked.strangers else (yield from before.closed())
         if self._former or closed:
             words = (
                 f"and what served before is not either: {closed}"

@@ -12,6 +12,7 @@ from cxlocal.hooks.tool import Observed
 from cxlocal.plan.types import Component
 from cxlocal.processes.child import End
 from cxlocal.runner import component_record as recorded
+from cxlocal.runner.component_rotation import Stands
 from cxlocal.runner.deployment import known_of, note_observed
 from cxlocal.runner.resources import Made
 from cxlocal.runner.site import Site
@@ -21,6 +22,9 @@ from cxlocal.values import NamedTuple
 
 SERVING_SECONDS = 5.0
 """In which what serves, or is to serve again, must answer."""
+
+
+MADE_HERE = "SELECT 1 FROM run WHERE deliverable = ? AND version = ? LIMIT 1"
 
 
 class Halt(Exception):
@@ -40,6 +44,25 @@ class Looked(NamedTuple):
     """Instances that the record has as gone, and that are there."""
     there: Mapping[str, frozenset[str]] = MappingProxyType({})
     """What is there, by component; of those that can be asked."""
+    strangers: tuple[Made, ...] = ()
+    """Instances that no record knows, where a person said to go on with them."""
+
+
+def with_strangers(stands: Stands, looked: Looked, component: str) -> Stands:
+    """What no record knows counts as what serves, where it gets traffic or nothing else is there; the rest of it
+    goes after the cutover, and so does what should serve and is not there."""
+    shown = looked.balancers.get(component)
+    turned = {one.id for one in shown.resources if one.weight} if shown else set()
+    mine = {one.id for one in looked.strangers}
+    there = looked.there.get(component, frozenset())
+    serving = tuple(one for one in stands.serving if one.id in there)
+    strange = [one for one in stands.left if one.id in mine]
+    serving += tuple(one for one in strange if one.id in turned)
+    serving = serving or tuple(strange)
+    rest = [one for one in (*stands.serving, *strange) if one not in serving]
+    return Stands(
+        serving, (*stands.kept, *rest), tuple(one for one in stands.left if one.id not in mine)
+    )
 
 
 class Lookout:
@@ -54,21 +77,24 @@ class Lookout:
         """What runs there, by its labels, compared with the record."""
         site, balancers, returned = self.site, {}, []
         there: dict[str, frozenset[str]] = {}
+        strangers: list[Made] = []
         known = recorded.of_components(site)
         first = not any(one.serves for one in known)
         for one in self.replaced:
             seen = (yield from self.observe(one)) if site.can(one, "observe") else None
             if seen is not None:
                 there[one.name] = frozenset(each.id for each in seen.resources)
+                gone, unknown = self._compare(one, there[one.name], known)
                 versions = {each.id: each.version for each in seen.resources}
-                returned += self._compare(one, there[one.name], known, versions)
+                returned += [(one, each) for each in gone]
+                strangers += [recorded.stranger(site, one, id, versions[id]) for id in unknown]
             balancer = site.balancer(one)
             if balancer is not None and site.can(balancer, "observe"):
                 seen_there = yield from self.observe(balancer, behind=one, needed=not first)
                 if seen_there is not None:
                     balancers[one.name] = seen_there
         yield from self._look_at_own()
-        return Looked(balancers, tuple(returned), there)
+        return Looked(balancers, tuple(returned), there, tuple(strangers))
 
     def _look_at_own(self) -> Generator[Launch, End, None]:
         """What a tool that rotates by itself says of a lasting environment where its stage has deployed."""
@@ -112,19 +138,15 @@ class Lookout:
         )
 
     def _compare(
-        self,
-        component: Component,
-        ids: frozenset[str],
-        known: Sequence[Made],
-        versions: Mapping[str, str],
-    ) -> list[tuple[Component, str]]:
-        """Instances that the record has as gone. Raises Refused for those that no record knows."""
+        self, component: Component, ids: frozenset[str], known: Sequence[Made]
+    ) -> tuple[list[str], list[str]]:
+        """Instances that the record has as gone, and those that no record knows. Raises Refused for these where
+        nobody said to go on with them."""
         site = self.site
         mine = {one.id for one in known if one.component == component.name}
         gone = recorded.gone_among(site.work.record.journal, ids - mine)
         found = sorted(ids - mine - gone)
-        if found and site.work.repair:
-            recorded.adopt(site, component, found, versions)
+        if found and (site.work.repair or (site.work.unobserved and not site.work.back)):
             self._flag(
                 "found-instances",
                 f"{counted(len(found), 'instance')} of {component.name} in {site.environment.name} stood in"
@@ -149,7 +171,7 @@ class Lookout:
                 f"{site.environment.name} was changed outside: {', '.join(missing)} of"
                 f" {component.name} should serve and is not there",
             )
-        return [(component, one) for one in sorted(gone)]
+        return sorted(gone), found
 
     def former(self, looked: Looked) -> Generator[Launch, End, dict[str, tuple[Made, ...]]]:
         """The instances that served before, by component, where all of them can simply serve again: they stand
@@ -178,7 +200,7 @@ class Lookout:
         """The instances of the version that get traffic, by component: they are to be what serves. Raises
         Refused where none does."""
         site = self.site
-        there = recorded.of_components(site)
+        there = [*recorded.of_components(site), *looked.strangers]
         found: dict[str, tuple[Made, ...]] = {}
         for one in self.replaced:
             shown = looked.balancers.get(one.name)
@@ -196,13 +218,23 @@ class Lookout:
                     why=f"what does is of {' and '.join(versions)}"
                     if versions
                     else "nothing there gets traffic",
-                    hint=f"cxlocal env repair {quoted(site.environment.name)} --live {quoted(versions[-1])}"
-                    if versions
-                    else f"cxlocal deploy VERSION --to {quoted(site.environment.name)}",
+                    hint=self._way_out(versions),
                     name="not-live",
                 )
             found[one.name] = tuple(named)
         return found
+
+    def _way_out(self, versions: Sequence[str]) -> str:
+        """What works where another version serves than was said: that one, where a run here made it; else new
+        instances in the place of whatever serves."""
+        record, place = self.site.work.record, self.site.environment.name
+        for one in reversed(versions):
+            if record.journal.one(MADE_HERE, (record.ref.deliverable, one)):
+                return f"cxlocal env repair {quoted(place)} --live {quoted(one)}"
+        return (
+            f"cxlocal deploy {quoted(record.version)} --to {quoted(place)} --unobserved makes new ones,"
+            " turns to them, and takes away what no record knows"
+        )
 
 
 def what_serves(site: Site) -> Generator[Launch, End, tuple[Observed | None, str]]:

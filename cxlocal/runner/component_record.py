@@ -101,23 +101,31 @@ def note_made(
         site.work.send_first()
 
 
-def adopt(
-    site: Site, component: Component, found: Sequence[str], versions: Mapping[str, str]
-) -> None:
-    """Record instances that no journal knew, as they say of themselves: nobody's, so they are due unless they
-    turn out to serve."""
-    record = site.work.record
-    record.record(
-        *(
-            run_intended(
-                record.ref,
-                _intent(site, component, one, "", CREATE, "")._replace(
-                    version=versions.get(one, ""), keep_seconds=0
-                ),
-            )
-            for one in found
+def stranger(site: Site, component: Component, resource: str, version: str) -> Made:
+    """An instance that no journal knows, as it says of itself. Nothing is recorded: only a cutover makes it known,
+    so that whatever comes to none leaves it a stranger to the next deployment."""
+    record, place = site.work.record, site.environment
+    return Made(
+        id=resource, run=record.run, deliverable=record.ref.deliverable, environment=place.name,
+        instance=site.instance, component=component.name, stage=site.stage.name, tool=component.tool,
+        options=dict(component.options), handle=None, lifetime=place.lifetime, machine=machine_mark(),
+        node=record.journal.node, stage_run=site.stage_run, serves=False, due=True,
+        expires_seconds=expires_of(place), verb=CREATE, host="", address="", version=version,
+        deployment="", weight=0, spare=True, released_at="", keep_seconds=0,
+    )  # fmt: skip
+
+
+def _adopted(site: Site, known: Mapping[str, Component], found: Sequence[Made]) -> list[Draft]:
+    """Strangers become known: nobody's, so they are due unless they serve from now on."""
+    return [
+        run_intended(
+            site.work.record.ref,
+            _intent(site, known[one.component], one.id, "", CREATE, "")._replace(
+                version=one.version, keep_seconds=0
+            ),
         )
-    )
+        for one in found
+    ]
 
 
 def _intent(
@@ -152,14 +160,15 @@ def _intent(
 
 
 def record_cutover(
-    site: Site, after: Mapping[str, Sequence[str]], before: Sequence[Made], *, first: str, uri: str
-) -> None:
+    site: Site, after: Mapping[str, Sequence[str]], before: Sequence[Made], *, first: str, uri: str,
+    strangers: Sequence[Made] = (),
+) -> None:  # fmt: skip
     """The commit point: one row of what is live for each component, which instances serve it, and what it
     replaces, in one transaction. ``after``: instances by component; ``first``: the id that the deployment has
-    had since it began, empty where that was not said."""
+    had since it began, empty where that was not said; ``strangers``: instances that become known with it."""
     record, work = site.work.record, site.work
     known = {one.name: one for one in site.components}
-    drafts: list[Draft] = []
+    drafts = _adopted(site, known, strangers)
     turned: list[Turned] = []
     leaving = [
         row["deployment"]

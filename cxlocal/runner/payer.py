@@ -14,8 +14,8 @@ from cxlocal.errors import CxError, Trouble
 from cxlocal.hooks.manager import Manager
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.registered import find_tool
-from cxlocal.hooks.tool import EnvironmentRef, Tool, verbs_of
-from cxlocal.hooks.tool_worker import ToolRequest, ToolWorker
+from cxlocal.hooks.tool import EnvironmentRef, Observed, Tool, verbs_of
+from cxlocal.hooks.tool_worker import ToolOutcome, ToolRequest, ToolWorker
 from cxlocal.journal.file import Journal
 from cxlocal.plan.components import components_in
 from cxlocal.plan.placeholders import Values, resolve_options
@@ -29,7 +29,7 @@ from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner.own_words import made_here
 from cxlocal.runner.products import artifacts, described
 from cxlocal.runner.record import RunRecord
-from cxlocal.runner.resources import Made, is_own, record_gone
+from cxlocal.runner.resources import Made, is_own, record_gone, standing_in
 from cxlocal.runner.work import Launch, environment_folder
 from cxlocal.values import NamedTuple
 
@@ -51,10 +51,16 @@ class Payer(NamedTuple):
     turn: int = 0
     """Number of the turn in which that is done."""
 
-    def pay(self, made: Sequence[Made]) -> Generator[Launch, End, list[tuple[Made, str]]]:
-        """Take away what can be; what could not be, with the reason: that is flagged, and stays due."""
+    def pay(
+        self, made: Sequence[Made], *, idle: bool = False
+    ) -> Generator[Launch, End, list[tuple[Made, str]]]:
+        """Take away what can be; what could not be, with the reason: that is flagged, and stays due. ``idle``: only
+        what gets no traffic, whatever the record says; the rest is for the next deployment, and not flagged."""
         unpaid: list[tuple[Made, str]] = []
         for one, ids in latest(made):
+            if idle and (traffic := (yield from self._traffic(one))):
+                unpaid.append((one, f"{traffic}; the next deployment there takes it back first"))
+                continue
             reason = yield from self.take_away(one)
             if not reason:
                 record_gone(self.record, ids)
@@ -71,6 +77,44 @@ class Payer(NamedTuple):
         except (CxError, OSError) as problem:
             return words_of(problem)
 
+    def _traffic(self, made: Made) -> Generator[Launch, End, str]:
+        """Why an instance may get traffic, by what its balancer says now; empty where it does not. What was turned is
+        recorded at the cutover alone, so of what was cut off only the balancer knows."""
+        try:
+            return (yield from self._weighed(made))
+        except (CxError, OSError) as problem:
+            return f"it may get traffic: {words_of(problem)}"
+
+    def _weighed(self, made: Made) -> Generator[Launch, End, str]:
+        known = {one.name: one for one in self._makers(made) if isinstance(one, Component)}
+        if made.verb != "create" or made.component not in known:
+            return ""
+        own, may = known[made.component], f"{made.component} {made.id[:8]} may get traffic"
+        balancer = known.get(own.behind, own)
+        tool = find_tool(self.manager, balancer.tool)
+        verbs = verbs_of(tool, balancer.options)
+        if not own.behind and "rotate" not in verbs:
+            return ""  # nothing spreads what comes over them
+        if "observe" not in verbs:
+            return f"{may}: {balancer.name} cannot be asked"
+        journal = self.record.journal
+        there = standing_in(journal, made.deliverable, made.instance)
+        stands = [one for one in there if (one.component, one.verb) == (balancer.name, "provision")]
+        asked = made._replace(
+            component=balancer.name, tool=balancer.tool, options=balancer.options, verb="provision",
+            handle=stands[0].handle if stands else None,
+        )  # fmt: skip
+        if tool.here and not is_own(journal, stands[0] if stands else made):
+            return f"{may}: {balancer.name} lives on another machine"
+        found = yield from self._ask(
+            asked, tool, "observe", resource="", host="", component=made.component,
+            behind=balancer.name,
+        )  # fmt: skip
+        if not isinstance(found.result, Observed):
+            return f"{may}: {balancer.name} could not be asked: {found.reason or found.outcome}"
+        turned = any(one.id == made.id and one.weight for one in found.result.resources)
+        return f"{made.component} {made.id[:8]} gets traffic" if turned else ""
+
     def _pay(self, made: Made) -> Generator[Launch, End, str]:
         if not made_here(self.record.journal, made) and not is_planned(self.record.plan, made):
             return (
@@ -82,6 +126,13 @@ class Payer(NamedTuple):
             return f"the tool {made.tool} has no verb {made.taken_by}"
         if tool.here and not is_own(self.record.journal, made):
             return f"it lives on the machine that made it: {machine_of(self.record.journal, made.node)}"
+        found = yield from self._ask(made, tool, made.taken_by)
+        return "" if found.outcome == Outcome.SUCCESS else found.reason or str(found.outcome)
+
+    def _ask(
+        self, made: Made, tool: type[Tool], verb: str, **told: Any
+    ) -> Generator[Launch, End, ToolOutcome]:
+        """Carry out one verb; ``told`` is what its ``ctx`` has otherwise than the thing it is asked of."""
         secrets = self.secrets(dict.fromkeys((*self._listed(made), *tool.secrets)))
         mask = Masker([*secrets.values(), *own_credentials(self.environ)])
         journal = self.record.journal
@@ -90,10 +141,13 @@ class Payer(NamedTuple):
         make_folder(scratch)
         log = StageLog.create(
             journal.home / "logs" / path_part(made.run),
-            f"{made.taken_by}-{made.stage}",
+            f"{verb}-{made.stage}",
             masker=mask,
         )
-        worker = self._worker(tool, made, place, scratch, log, secrets)
+        request = ToolRequest(
+            tool, verb, self._options(made), self._told(made, place, scratch, told), dict(secrets)
+        )
+        worker = ToolWorker(request, on_intend=_refuse_intent, on_progress=log.note)
 
         def launch(supervisor: Supervisor, tag: object) -> Child:
             return worker.start(
@@ -110,8 +164,7 @@ class Payer(NamedTuple):
         finally:
             log.close()
             shutil.rmtree(scratch, ignore_errors=True)
-        found = worker.outcome(end)
-        return "" if found.outcome == Outcome.SUCCESS else found.reason or str(found.outcome)
+        return worker.outcome(end)
 
     def _listed(self, made: Made) -> tuple[str, ...]:
         """The secrets that whoever made it had: its environment's, and its component's or its stage's."""
@@ -150,34 +203,20 @@ class Payer(NamedTuple):
         )  # fmt: skip
         return resolve_options(made.options, values)
 
-    def _worker(
-        self,
-        tool: type[Tool],
-        made: Made,
-        place: Path,
-        scratch: Path,
-        log: StageLog,
-        secrets: Mapping[str, str],
-    ) -> ToolWorker:
-        fields = Fields(
-            checkout=scratch,
-            scratch=scratch,
-            version=self._record_of(made).version,
-            run=made.run,
-            revision=self._record_of(made).revision,
-            stage=made.stage,
-            deliverable=made.deliverable,
-            environment=EnvironmentRef(
-                name=made.environment, instance=made.instance, lifetime=made.lifetime, folder=place
-            ),
-            handle=made.handle,
-            resource=made.id,
-            component=made.component if made.is_component else "",
-            host=made.host,
-            turn=self.turn,
+    def _told(self, made: Made, place: Path, scratch: Path, told: Mapping[str, Any]) -> Fields:
+        record = self._record_of(made)
+        environment = EnvironmentRef(
+            name=made.environment, instance=made.instance, lifetime=made.lifetime, folder=place
         )
-        request = ToolRequest(tool, made.taken_by, self._options(made), fields, dict(secrets))
-        return ToolWorker(request, on_intend=_refuse_intent, on_progress=log.note)
+        return Fields(
+            **{
+                "checkout": scratch, "scratch": scratch, "version": record.version, "run": made.run,
+                "revision": record.revision, "stage": made.stage, "deliverable": made.deliverable,
+                "environment": environment, "handle": made.handle, "resource": made.id,
+                "component": made.component if made.is_component else "", "host": made.host,
+                "turn": self.turn, **told,
+            }
+        )  # fmt: skip
 
 
 def is_planned(plan: Plan, made: Made) -> bool:

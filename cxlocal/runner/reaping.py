@@ -22,6 +22,9 @@ from cxlocal.values import NamedTuple
 LAST_HEARD = """
 SELECT max(e.time) AS at FROM event e JOIN run_lookup r ON r.id = e.run WHERE r.name = ?
 """
+LIVE = """
+SELECT version FROM deployments_now WHERE deliverable = ? AND instance = ? ORDER BY since DESC LIMIT 1
+"""
 CARRIED_OUT = "SELECT 1 FROM process WHERE run = ?"
 
 
@@ -52,8 +55,22 @@ def reap(journal: Journal, machine: Machine, *, dry_run: bool = False) -> Reaped
     for run, seconds in lapsed.items():
         _record(journal, run, "expired", f"nothing was heard of it for {duration_text(seconds)}")
     recovery.recover(journal, machine)
+    known = {one.id for one in owed}
+    # What was cut off in a lasting environment is due since its run was ended just now.
+    owed += tuple(one for one in standing(journal) if one.due and one.id not in known)
     unpaid = recovery.pay_due(journal, machine, of_others=True)
     return Reaped(tuple(cut_off), owed, tuple(unpaid), in_use)
+
+
+def next_there(journal: Journal, unpaid: Sequence[tuple[Made, str]]) -> str:
+    """The deployment that takes back what is left in a lasting environment, to be said after a hint."""
+    for one, _ in unpaid:
+        if one.lifetime == "lasting":
+            [live, *_] = journal.query(LIVE, (one.deliverable, one.instance)) or [
+                {"version": "VERSION"}
+            ]
+            return f", or deploy there: cxlocal deploy {quoted(live['version'])} --to {quoted(one.instance)}"
+    return ""
 
 
 def give_up(journal: Journal, run: str, why: str, actor: Actor) -> None:

@@ -87,7 +87,8 @@ def pay_due(
 
 
 def _pay_lasting(journal: Journal, machine: Machine, made: Made) -> list[tuple[Made, str]]:
-    """Take away one of a lasting environment, unless somebody deploys there: they may put it back."""
+    """Take away one of a lasting environment, unless somebody deploys there: they may put it back. What gets
+    traffic stays: what was cut off before its cutover may have all of it."""
     from cxlocal.runner import turns
 
     open_there = turns.open_turns(journal, made.deliverable, made.instance)
@@ -98,7 +99,7 @@ def _pay_lasting(journal: Journal, machine: Machine, made: Made) -> list[tuple[M
     if lock is None:
         return [(made, f"{locks.holder(path)} deploys there")]
     try:
-        return _pay_run(journal, machine, made.run, [made])
+        return _pay_run(journal, machine, made.run, [made], idle=True)
     finally:
         lock.release()
 
@@ -166,15 +167,16 @@ def _close_cut_off(machine: Machine, journal: Journal, run: str, name: str, inst
 
 
 def _pay_run(
-    journal: Journal, machine: Machine, run: str, owed: list[Made], *, quietly: bool = False
-) -> list[tuple[Made, str]]:
+    journal: Journal, machine: Machine, run: str, owed: list[Made], *, quietly: bool = False,
+    idle: bool = False,
+) -> list[tuple[Made, str]]:  # fmt: skip
     from cxlocal.runner.own_words import made_here
 
     own = [one for one in owed if made_here(journal, one)]
     unpaid = []
     for group in (own, [one for one in owed if one not in own]):
         if group:
-            unpaid += _take_away(journal, machine, run, group)
+            unpaid += _take_away(journal, machine, run, group, idle=idle)
     for one, reason in unpaid:
         machine.voice.warn(
             f"{one.instance}: {one.tool} could not destroy what it created: {reason}"
@@ -185,7 +187,7 @@ def _pay_run(
 
 
 def _take_away(
-    journal: Journal, machine: Machine, run: str, owed: list[Made]
+    journal: Journal, machine: Machine, run: str, owed: list[Made], *, idle: bool = False
 ) -> list[tuple[Made, str]]:
     from cxlocal.runner.own_plan import require_plan_of_folder
     from cxlocal.runner.own_words import made_here
@@ -198,7 +200,7 @@ def _take_away(
         secrets = partial(_secrets, machine, record)
         payer = Payer(record, _manager(machine), machine.environ, secrets, DUE_SECONDS)
         with Supervisor(machine.clock) as supervisor:
-            unpaid: list[tuple[Made, str]] = drive(payer.pay(owed), supervisor)
+            unpaid: list[tuple[Made, str]] = drive(payer.pay(owed, idle=idle), supervisor)
             return unpaid
     except CxError as problem:
         return [(one, words_of(problem)) for one in owed]

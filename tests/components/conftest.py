@@ -72,3 +72,13 @@ def desk_shop(tmp_path: Path, cx: Any) -> Iterator[Desk]:
 
 
 __all__ = ["bench"]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Any]:
+    """Two machines in this process, and what is outside of them."""
+    from deployments import World
+
+    made = World(tmp_path)
+    yield made
+    made.close()

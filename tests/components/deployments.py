@@ -368,3 +368,19 @@ def moments(world: World, version: str, *, refused: bool = False) -> list[Moment
 
     assert run(world.machines[0].deploy(version), note) == ("failure" if refused else "success")
     return found
+
+
+def at(what: str, fault: str, nth: int = 1) -> Callable[[Moment], Faults]:
+    return lambda moment: fault if moment == Moment(what, "before", nth) else None
+
+
+def started(world: World) -> Machine:
+    first = world.machines[0]
+    assert run(first.deploy("0.1.0")) == "success"
+    return first
+
+
+def lost(world: World, *versions: str) -> tuple[Machine, dict[str, RunRecord]]:
+    """Another machine, which knows of the runs and of nothing that was done."""
+    other = world.machines[1]
+    return other, {version: other.begin(version) for version in versions}

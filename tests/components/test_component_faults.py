@@ -9,12 +9,21 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from deployments import REFUSED, Faults, Moment, World, moments, run
+from deployments import REFUSED, Faults, Machine, Moment, World, moments, run, started
 
+from cxlocal.domain import Outcome
 from cxlocal.events.document import Draft, Event
+from cxlocal.hooks.tool import Tool
+from cxlocal.hooks.tool_worker import ToolOutcome
+from cxlocal.journal.rebuild import catch_up
+from cxlocal.runner import orphans, payer, reaping, recovery
+from cxlocal.runner.payer import Payer
 from cxlocal.runner.record import RunRecord
+from cxlocal.runner.resources import Made
 
 
 def at(where: Moment, fault: str) -> Callable[[Moment], Faults]:
@@ -161,6 +170,105 @@ def test_killed_at_every_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         if ended == "success":
             break
     assert number >= 18, "each commit was met"
+
+
+def test_what_a_failed_create_made_is_taken_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = started(world)
+    old, usual = set(world.running), World.do
+
+    def do(self: World, version: str, component: Any, verb: str, told: Any) -> Any:
+        done = usual(self, version, component, verb, told)
+        return "it failed after it had made it" if verb == "create" else done
+
+    monkeypatch.setattr(World, "do", do)
+    assert run(first.deploy("0.1.1")) == "failure"
+    assert set(world.running) == set(world.weights) == first.exist() == old
+    ended = run(first.deploy("0.1.1"), lambda m: "failure" if m.what == "web remove" else None)
+    assert ended == "failure" and "not-removed" in [
+        row["kind"] for row in first.journal.query("SELECT kind FROM flag")
+    ]
+    [left] = set(world.running) - old
+    assert [one.id for one in reaping.standing(first.journal) if one.due] == [left]
+
+
+class Toy(Tool):
+    """What can be done in that world; what is done there ``ask`` does."""
+
+    name, api = "toy", 2
+
+    def create(self) -> None: ...
+
+    def remove(self) -> None: ...
+
+    def rotate(self) -> None: ...
+
+    def observe(self) -> None: ...
+
+
+def reap(world: World, machine: Machine, patch: pytest.MonkeyPatch, *, mute: bool = False) -> None:
+    """``cxlocal env reap`` in this process: the record and the rule are the real ones."""
+
+    def ask(self: Payer, made: Made, tool: type[Tool], verb: str, **told: Any) -> Any:
+        yield from ()
+        if mute and verb == "observe":
+            return ToolOutcome(Outcome.ERROR, "it is away", None, (), (), "")
+        component = next(one for one in world.plan.components if one.name == made.component)
+        what = {"resource": made.id, "host": made.host, **told}
+        return ToolOutcome(Outcome.SUCCESS, "", world.do("", component, verb, what), (), (), "")
+
+    for run_id in [row["id"] for row in machine.journal.query(UNENDED)]:
+        record = RunRecord.attach(machine.journal, run_id)
+        orphans._end_stages(record, world.clock.now_ms(), Outcome.ERROR, "it was killed")
+        orphans.finish_run(record, Outcome.ERROR, "it was killed", seconds=0)
+    catch_up(machine.journal)
+    voice = SimpleNamespace(note=machine.said.append, warn=machine.said.append)
+    place = SimpleNamespace(voice=voice, clock=world.clock, environ={}, root=machine.home)
+    with patch.context() as here:
+        here.setattr(Payer, "_ask", ask)
+        here.setattr(payer, "find_tool", lambda manager, name: Toy)
+        here.setattr(recovery, "_manager", lambda machine: None)
+        recovery.pay_due(machine.journal, place, of_others=True)  # type: ignore[arg-type]
+
+
+UNENDED = "SELECT id FROM run WHERE finished_at IS NULL"
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("refused", [False, True])
+def test_killed_at_every_step_and_reaped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    """Whatever has traffic stays, whichever side of the cutover and of the way back it was killed on."""
+    base = World(tmp_path / "base")
+    assert run(base.machines[0].deploy("0.1.0")) == "success"
+    stops = moments(base, "0.1.1", refused=refused)
+    base.close()
+    stops = stops[stops.index(REFUSED) + 1 :] if refused else stops
+    left = 0
+    for number, where in enumerate(stops):
+        world = World(tmp_path / f"w{number}")
+        first = world.machines[0]
+        assert run(first.deploy("0.1.0")) == "success"
+        faults = {REFUSED: "failure", where: "kill"} if refused else {where: "kill"}
+        assert run(first.deploy("0.1.1"), faults.get) == "killed"
+        before, there = dict(world.weights), set(world.running)
+        reap(world, first, monkeypatch, mute=True)
+        assert set(world.running) == there, f"{where}: taken away unasked"
+        reap(world, first, monkeypatch)
+        assert world.broken == [] and world.weights == before, where
+        assert before and set(before) <= set(world.running), where
+        serving = {one.id for one in reaping.standing(first.journal) if one.serves}
+        assert serving & there <= set(world.running), where
+        left += set(before) != serving
+        assert not [
+            one for one in reaping.standing(first.journal) if one.due and one.id not in before
+        ], where
+        assert run(first.deploy("0.1.2")) == "success", where
+        check_settled(world, "0.1.2")
+        world.close()
+    assert left, "some had traffic that the record does not tell of"
 
 
 class Killed(BaseException):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from deployments import CONFIG, REFUSED, VERBS, Faults, Moment, World, run
+from deployments import CONFIG, REFUSED, VERBS, Faults, Moment, World, at, lost, run, started
 from msgspec import UNSET
 
 from cxlocal.commands.foreseen import told_leaving
@@ -19,26 +19,9 @@ from cxlocal.plan.types import Component
 from cxlocal.runner import component_departure, reaping
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    made.close()
-
-
 def flags(world: World, who: int = 0) -> list[str]:
     rows = world.machines[who].journal.query("SELECT kind FROM flag ORDER BY kind")
     return [row["kind"] for row in rows]
-
-
-def at(what: str, fault: str, nth: int = 1) -> Callable[[Moment], Faults]:
-    return lambda moment: fault if moment == Moment(what, "before", nth) else None
-
-
-def started(world: World) -> Any:
-    first = world.machines[0]
-    assert run(first.deploy("0.1.0")) == "success"
-    return first
 
 
 def test_other_weights_are_set_anew_and_flagged(world: World) -> None:
@@ -502,12 +485,6 @@ def test_what_nobody_can_remove_is_forgotten_on_a_persons_word(keeping: World) -
     reaping.forget(first.journal, old, "the host was scrapped")
     row = first.journal.one("SELECT gone_how, gone_why FROM resource WHERE id = ?", (old,))
     assert row == {"gone_how": "given up", "gone_why": "the host was scrapped"}
-
-
-def lost(world: World, *versions: str) -> Any:
-    """Another machine, which knows of the runs and of nothing that was done."""
-    other = world.machines[1]
-    return other, {version: other.begin(version) for version in versions}
 
 
 def test_what_a_lost_journal_made_is_found_again(world: World) -> None:

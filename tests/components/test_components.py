@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import time
 from typing import Any
 
-from toys import CONFIG, STAGES, WEB, component
+from toys import CONFIG, LB, ROTATE, STAGES, WEB, component
 
 
 def test_new_ones_take_the_place_of_the_old(desk_shop: Any) -> None:
@@ -47,6 +49,38 @@ def test_a_rollback_turns_weights_while_the_old_ones_are_kept(desk_shop: Any) ->
     (shop.desk / "web" / next(iter(first))).unlink()
     done = shop.command("rollback", "production")
     assert done.code == 0, done.err
+
+
+def test_what_was_cut_off_with_traffic_is_left_by_reap(desk_shop: Any) -> None:
+    shop = desk_shop
+    hold = ROTATE + '\ntest ! -e "$DESK/hold" || { touch "$DESK/here"; sleep 60; }\n'
+    config = CONFIG.replace(component("lb", LB, "mutable = true"),
+                            component("lb", {**LB, "rotate": hold}, "mutable = true"))  # fmt: skip
+    assert shop.release("one", config).code == 0
+    old = shop.running
+    (shop.desk / "hold").touch()
+    (shop.tree / "site.txt").write_text("two")
+    shop.push("two")
+    with subprocess.Popen(
+        [shop.cx.program, "run", "--no-input"], cwd=shop.tree, env={**os.environ, **shop.environ},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as run:  # fmt: skip
+        until = time.monotonic() + 40
+        while not (shop.desk / "here").exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        run.kill()
+    (shop.desk / "hold").unlink()
+    turned, there = shop.serving, shop.running
+    assert set(turned.values()) == {"0.1.1"} and len(there) == 4
+    for _ in range(2):
+        left = shop.command("env", "reap")
+        assert left.code == 9 and "gets traffic" in left.err, left.err
+        assert "cxlocal deploy 0.1.0 --to production" in left.err
+        assert shop.serving == turned and shop.running == there
+    done = shop.command("deploy", "0.1.0", "--to", "production")
+    assert done.code == 0, done.err
+    assert shop.serving == shop.running and set(shop.running.values()) == {"0.1.0"}
+    assert len(shop.running) == len(old)
 
 
 def test_an_environment_says_no_to_what_serves(desk_shop: Any) -> None:

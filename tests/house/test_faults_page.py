@@ -12,6 +12,7 @@ PAGE = ROOT / "docs" / "faults.md"
 BETWEEN = "Faults between machines and stores"
 PROMISES = [f"P{number}" for number in range(1, 21)]
 FAULTS = {
+    "Killed while new instances have the traffic, and `env reap` comes first",
     "A machine that deploys stands still, and another one goes on",
     "The journal of who deployed is lost",
     "A deployment of components fails, is killed or cancelled at any step",
