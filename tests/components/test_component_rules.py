@@ -78,8 +78,11 @@ def test_what_cannot_be_asked_is_changed_on_a_persons_word_alone(world: World, w
     assert run(first.deploy("0.1.1", unobserved=True), mute) == "success"
     assert set(world.running.values()) == {"0.1.1"} and set(world.weights) == set(world.running)
     assert set(flags(world)) == {"went-unobserved"} and world.broken == []
-    first.journal.query("SELECT 1 FROM open_flags")
-    assert run(first.deploy("0.1.2")) == "success"
+    [open_now] = first.journal.query("SELECT kind FROM open_flags")
+    assert open_now["kind"] == "went-unobserved", "its own cutover does not settle it"
+    assert run(first.deploy("0.1.2", unobserved=True), mute) == "success"
+    assert len(first.journal.query("SELECT kind FROM open_flags")) == 1, "the later one"
+    assert run(first.deploy("0.1.3")) == "success"
     assert first.journal.query("SELECT kind FROM open_flags") == []
 
 
