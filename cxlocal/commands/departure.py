@@ -13,6 +13,7 @@ from cxlocal.errors import Trouble
 from cxlocal.exchange.standing import require
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.plan.resolve import resolve
 from cxlocal.runner import component_departure, reaping
 
 
@@ -31,9 +32,12 @@ def release(app: App, environment: str, component: str, reason: str) -> None:
     """Say that a component that is changed in place belongs to others from now on.
 
     Nothing touches it any more: it is not changed, not destroyed with its environment, and not owed. For a component
-    that left the file; a deployment stops until somebody says what becomes of it.
+    that left the file, or that is given there (url); a deployment stops until somebody says what becomes of it.
     """
-    name = str(load_project(app, needed=True).deliverable)
+    project = load_project(app, needed=True)
+    assert project.config is not None
+    name = project.config.deliverable.name
+    component_departure.refuse_present(resolve(project.config), environment, component)
     with app.journal(create=False) as journal:
         require(journal, name, "push")
         catch_up(journal)

@@ -125,6 +125,15 @@ def resolve_components(source: config.Config, file: str) -> tuple[plan.Component
         _known(one.needs, names, where, "needs")
         _known([one.behind] if one.behind else [], names, where, "behind")
         _known_secrets(one.secrets, source, where)
+        _refuse_twice(one.hosts, where)
+        if one.was in names:
+            raise problem(
+                where, f'was = "{one.was}" names '
+                + ("itself" if one.was == name else "a component that is still in the file"),
+                why="it is the name that this component had before, and has no more", key="was",
+                hint=f"take was out, or [components.{one.was}]" if one.was != name else "take was out",
+                name="not-former",
+            )  # fmt: skip
         if one.behind and not source.components[one.behind].mutable:
             raise problem(
                 where, f'"{one.behind}" is replaced itself, so nothing can stand behind it',
@@ -158,6 +167,7 @@ def resolve_differences(
         shared = source.components[key]
         inner = Where(file, "component", f"{key} in {name}")
         _known_secrets(each.secrets or [], source, inner)
+        _refuse_twice(each.hosts or [], inner)
         _check_texts(each.options, each.env or {}, shared, before(graph, graph[key]), source, inner)
         found[key] = _difference(each, inner)
     return found
@@ -223,6 +233,15 @@ def _known(names: Iterable[str], known: list[str], where: Where, key: str) -> No
             raise problem(
                 where, f"{key} names the component {name!r}, which is not in the file", key=key,
                 hint=suggestion(name, known, what="component"), name="unknown-component",
+            )  # fmt: skip
+
+
+def _refuse_twice(hosts: list[str], where: Where) -> None:
+    for one in hosts:
+        if hosts.count(one) > 1:
+            raise problem(
+                where, f"hosts names {one!r} twice", key="hosts", name="host-twice",
+                hint="name each once; count is spread over them in order",
             )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ SETTLED_BY = {
         "the commit, on a remote of the project again: push it there, then 'cxlocal sync' asks"
     ),
     "changed-outside": "the next deployment to that environment, or a removal there",
-    "went-unobserved": "the next deployment to that environment",
+    "went-unobserved": "the next deployment to that environment that begins after it",
     "host-left-out": "the next deployment to that environment",
     "other-weights": "the next deployment to that environment, which sets them",
     "found-instances": "the next deployment to that environment, which takes away what does not serve",

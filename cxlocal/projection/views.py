@@ -395,7 +395,9 @@ WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
   AND NOT (f.kind IN ('changed-outside', 'other-weights', 'found-instances', 'half-applied',
     'not-drained', 'went-unobserved', 'host-left-out') AND (
     EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = f.deliverable
-      AND d.environment = f.subject AND d.deployed_at > f.raised_at)
+      AND d.environment = f.subject AND d.deployed_at > f.raised_at
+      AND NOT (f.kind = 'went-unobserved' AND EXISTS (SELECT 1 FROM stage_run s
+        WHERE s.id = d.stage_run AND s.started_at <= f.raised_at)))
     OR EXISTS (SELECT 1 FROM flag later WHERE later.kind = f.kind AND later.subject = f.subject
       AND later.deliverable = f.deliverable AND later.raised_at > f.raised_at)
     OR EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = f.deliverable

@@ -92,6 +92,19 @@ def _may_ask(site: Site, component: Component, found: Sequence[Made]) -> bool:
     return all(made_here(journal, one) for one in found) and known.keys() >= {*component.secrets}
 
 
+def refuse_present(plan: Plan, environment: str, component: str) -> None:
+    """Raise UsageError where the plan still has a mutable component that it changes there: the next deployment
+    would."""
+    here = components_in(plan, environment) if environment in _names(plan) else ()
+    if any(one.name == component and one.mutable and not one.is_given for one in here):
+        raise UsageError(
+            f"{component} of {environment} is still in the file",
+            why="the next deployment there changes it",
+            hint=f"take [components.{component}] out, or say that it is given (url) in {environment}; then run it again",
+            name="component-present",
+        )
+
+
 def release(journal: Journal, deliverable: str, instance: str, component: str, why: str) -> None:
     """Say that a mutable component is nobody's here any more; it is not touched. Raises UsageError where none
     of that name stands there."""

@@ -21,7 +21,7 @@ from cxlocal.runner.component_departure import leaving, refuse_departed
 from cxlocal.runner.component_look import SERVING_SECONDS, Halt, Looked, Lookout, with_strangers
 from cxlocal.runner.component_preview import preview, standing
 from cxlocal.runner.component_rotation import Rotation, Stands
-from cxlocal.runner.component_way_back import WayBack
+from cxlocal.runner.component_way_back import WayBack, refuse_lost_turn
 from cxlocal.runner.fetching import fetch_missing
 from cxlocal.runner.payer import words_of
 from cxlocal.runner.resources import Made
@@ -436,6 +436,7 @@ class Deployment:
         """Drain the old ones and take away those that nobody keeps, as soon as others know of the cutover."""
         site = self.site
         shared = self._shared()
+        refuse_lost_turn(site)
         serving = {each for one in self.rotations for each in one.fresh}
         for one in (*self.rotations, *self.leaving):
             try:

@@ -9,6 +9,7 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from cxlocal.domain import Outcome
+from cxlocal.errors import Refused
 from cxlocal.events import places
 from cxlocal.events.document import Draft
 from cxlocal.events.resources import Turned, run_cutover
@@ -20,6 +21,22 @@ from cxlocal.runner.placements import live
 from cxlocal.runner.resources import Made
 from cxlocal.runner.site import Site
 from cxlocal.runner.work import Launch
+
+
+def refuse_lost_turn(site: Site) -> None:
+    """Raise Refused where the turn was taken before others knew of the cutover: what they do there counts,
+    whatever is recorded here."""
+    record = site.work.record
+    try:
+        site.work.check_turn(site.stage)
+    except Refused as taken:
+        versions = {row["version"] for row in live(record, site.instance)} - {record.version}
+        now = ", ".join(sorted(versions)) or "nothing else yet"
+        raise Refused(
+            f"{record.version} is not what counts in {site.environment.name}: {taken.what}",
+            why=f"{taken.why}; by the record {now} is live there",
+            hint=taken.hint, name=taken.name,
+        ) from taken  # fmt: skip
 
 
 class WayBack:

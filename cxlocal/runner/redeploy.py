@@ -79,6 +79,8 @@ class Shipped(NamedTuple):
     uri: str
     before: tuple[str, ...]
     """Versions that were live there."""
+    now: tuple[str, ...] = ()
+    """Versions that are live there since."""
 
 
 def ship(machine: Machine, journal: Journal, order: Order) -> Shipped:
@@ -223,6 +225,7 @@ def _ship(
     return Shipped(
         record.run, record.ref.deliverable, record.version, order.environment, worst, outcomes,
         work.uris.get(order.environment, ""), before,
+        tuple(row["version"] for row in live(record, order.environment)),
     )  # fmt: skip
 
 
@@ -269,10 +272,12 @@ def _close_cut_off(record: RunRecord, names: Sequence[str]) -> None:
 def as_error(shipped: Shipped, show: str) -> CxError | None:
     """The error a command ends in; None when all is well."""
     bad = ", ".join(name for name, one in shipped.stages.items() if one != Outcome.SUCCESS)
+    now = "was not changed in the record"
+    if set(shipped.now) != set(shipped.before):
+        now = f"is {', '.join(shipped.now) or 'nothing'} by the record"
     return outcome_error(
         shipped.outcome,
-        f"{bad} did not succeed; what is live in {shipped.environment} was not changed in"
-        " the record",
+        f"{bad} did not succeed; what is live in {shipped.environment} {now}",
         why="a stage said no, or something around it failed; its log tells",
         hint=show,
         run=shipped.run,

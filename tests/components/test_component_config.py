@@ -44,6 +44,16 @@ BAD = {
     "a former name of what is replaced": (
         "count = 2", 'count = 2\nwas = "old"', "take was out, or add mutable = true"
     ),
+    "a former name that is its own": (
+        "[components.db]\n", '[components.db]\nwas = "db"\n', 'was = "db" names itself'
+    ),
+    "a former name that is still there": (
+        "[components.db]\n", '[components.db]\nwas = "lb"\n', "names a component that is still in the file"
+    ),
+    "a host twice": ("count = 2", 'count = 2\nhosts = ["h1", "h2", "h1"]', "hosts names 'h1' twice"),
+    "a host twice in one environment": (
+        ENVIRONMENT, ENVIRONMENT + 'components.web = { hosts = ["h1", "h1"] }\n', "hosts names 'h1' twice"
+    ),
     "none of them": ("count = 2", "count = 0", "at least 1"),
     "no host": ("count = 2", 'count = 2\nhosts = ["-v"]', "hosts"),
     "what it is differs": (ENVIRONMENT, ENVIRONMENT + "components.web = { mutable = true }\n", "mutable"),
@@ -74,6 +84,11 @@ def test_what_is_wrong_is_said_with_what_to_do(name: str) -> None:
         resolve(parse(CONFIG.replace(old, new, 1)))
     said = f"{problem.value.what} {problem.value.why} {problem.value.hint}"
     assert words in said, said
+
+
+def test_a_former_name_may_be_unknown() -> None:
+    text = CONFIG.replace("[components.db]\n", '[components.db]\nwas = "data"\n', 1)
+    assert resolve(parse(text)).shared_components[0].was == "data"
 
 
 def test_a_deploy_stage_without_anything_to_deploy() -> None:

@@ -12,11 +12,13 @@ from msgspec import UNSET
 
 from cxlocal.commands.foreseen import told_leaving
 from cxlocal.config.load import parse
+from cxlocal.domain import Outcome
 from cxlocal.errors import Refused, UsageError
 from cxlocal.plan.components import departed, may_go_without
 from cxlocal.plan.resolve import resolve
 from cxlocal.plan.types import Component
 from cxlocal.runner import component_departure, reaping
+from cxlocal.runner.redeploy import Shipped, as_error
 
 
 def flags(world: World, who: int = 0) -> list[str]:
@@ -61,8 +63,11 @@ def test_what_cannot_be_asked_is_changed_on_a_persons_word_alone(world: World, w
     assert run(first.deploy("0.1.1", unobserved=True), mute) == "success"
     assert set(world.running.values()) == {"0.1.1"} and set(world.weights) == set(world.running)
     assert set(flags(world)) == {"went-unobserved"} and world.broken == []
-    first.journal.query("SELECT 1 FROM open_flags")
-    assert run(first.deploy("0.1.2")) == "success"
+    [open_now] = first.journal.query("SELECT kind FROM open_flags")
+    assert open_now["kind"] == "went-unobserved", "its own cutover does not settle it"
+    assert run(first.deploy("0.1.2", unobserved=True), mute) == "success"
+    assert len(first.journal.query("SELECT kind FROM open_flags")) == 1, "the later one"
+    assert run(first.deploy("0.1.3")) == "success"
     assert first.journal.query("SELECT kind FROM open_flags") == []
 
 
@@ -282,6 +287,32 @@ def test_a_mutable_component_that_leaves_stops_the_deployment(world: World, data
     assert run(first.deploy("0.1.3")) == "component-left", "it came back, and has left again"
 
 
+@pytest.mark.parametrize(
+    ("config", "environment", "component", "still"),
+    [
+        (CONFIG, "production", "db", True),
+        (CONFIG, "production", "lb", True),
+        (CONFIG, "production", "web", False),
+        (CONFIG, "elsewhere", "db", False),
+        (WITHOUT_DB, "production", "db", False),
+        (
+            CONFIG + '[environments.production.components.db.with]\nurl = "db:1"\n',
+            "production", "db", False,
+        ),
+    ],
+)  # fmt: skip
+def test_what_the_file_still_changes_is_not_released(
+    config: str, environment: str, component: str, still: bool
+) -> None:
+    plan = resolve(parse(config))
+    if not still:
+        component_departure.refuse_present(plan, environment, component)
+        return
+    with pytest.raises(UsageError) as refused:
+        component_departure.refuse_present(plan, environment, component)
+    assert f"take [components.{component}] out" in refused.value.hint
+
+
 def test_a_mutable_component_is_called_otherwise(
     world: World, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -456,6 +487,26 @@ def test_a_rollback_makes_anew_what_is_not_well(keeping: World) -> None:
     ended = run(first.deploy("0.1.0", record=one, back=True), at("web health", "failure"))
     assert ended == "success" and first.live() == "0.1.0"
     assert not set(keeping.weights) & old
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "words"),
+    [
+        (("0.1.1",), ("0.1.1",), "what is live in production was not changed in the record"),
+        ((), (), "what is live in production was not changed in the record"),
+        (("0.1.3",), ("0.1.2",), "what is live in production is 0.1.2 by the record"),
+        (("0.1.3",), (), "what is live in production is nothing by the record"),
+    ],
+)
+def test_what_is_live_after_a_deployment_that_failed_is_said(
+    before: tuple[str, ...], now: tuple[str, ...], words: str
+) -> None:
+    stages = {"live": Outcome.FAILURE}
+    shipped = Shipped(
+        "4f1c22aa", "shop", "0.1.2", "production", Outcome.FAILURE, stages, "", before, now
+    )
+    error = as_error(shipped, "cxlocal show")
+    assert error is not None and error.what == f"live did not succeed; {words}"
 
 
 def test_a_rollback_that_fails_leaves_what_served(keeping: World) -> None:

@@ -89,6 +89,14 @@ def test_who_stood_still_changes_nothing_afterwards(tmp_path: Path) -> None:
     assert set(ends) & refused and "success" in ends
 
 
+def test_who_lost_its_turn_at_the_cutover_did_not_succeed(both: Both) -> None:
+    assert tell(both, Moment("production check", "before", 1)) == "turn-taken"
+    one = both.world.machines[0]
+    [row] = one.journal.query("SELECT outcome, reason FROM stage_run WHERE outcome <> 'success'")
+    assert row["outcome"] == "failure" and "0.1.2 is live there" in row["reason"]
+    assert "0.1.1 is not what counts in production" in row["reason"]
+
+
 def test_the_other_one_waits_for_its_turn(both: Both) -> None:
     one, two = both.world.machines
     story = both.deploy(one, "0.1.0")

@@ -272,6 +272,8 @@ def test_what_becomes_of_a_database_that_leaves_the_file(desk_shop: Any) -> None
     shop = desk_shop
     made = CONFIG.replace("preview = ", "destroy = 'rm \"$DESK/db\"'\npreview = ", 1)
     assert shop.release("one", made).code == 0
+    still = shop.command("env", "release", "production", "db", "-m", "others have it")
+    assert still.code == 2 and "is still in the file" in still.err
     gone = CONFIG[: CONFIG.index("[components.db]")] + CONFIG[CONFIG.index("[components.lb]") :]
     gone = gone.replace('needs = ["db"]\n', "")
     stopped = shop.release("two", gone)
