@@ -128,7 +128,9 @@ def _put(ctx: Context, one: ArtifactRef) -> None:
         for left in place.parent.glob(f"{glob.escape(begun)}*"):
             left.unlink(missing_ok=True)
     except FileExistsError:
-        return  # Somebody was faster: what is there is asked for anyway.
+        # Somebody was faster. With the same bytes all is well.
+        if _held(place, one, _root(ctx)).state != "same":
+            raise ToolFailure(f"{place} is there with other bytes") from None
     except PermissionError as problem:
         raise ToolFailure(f"{place.parent}: {problem.strerror}", trouble="credential") from problem
     except OSError as problem:
