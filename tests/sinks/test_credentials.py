@@ -45,7 +45,9 @@ def test_what_is_said_never_holds_the_credential(form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "problem", [Later, NotTaken, ValueError, lambda words: OSError(5, words)], ids=str
+    "problem",
+    [Later, NotTaken, ValueError, lambda words: OSError(5, words)],
+    ids=["later", "not-taken", "value", "system"],
 )
 def test_whatever_a_sink_raises_is_kept_without_it(recorder: Recorder, problem: Any) -> None:
     recorder.run(b"one\n")
