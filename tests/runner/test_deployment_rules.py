@@ -42,36 +42,36 @@ def service(chain: str, *tried: str) -> Service:
 
 
 @pytest.mark.parametrize(
-    ("services", "to", "undo"),
+    ("services", "to"),
     [
         # all is well: the version before, and after a rollback the one before that
-        ([service("2 1")], "1", True),
-        ([service("2r 3 2 1")], "1", False),
-        ([service("1")], None, False),
-        ([service("3 2 1"), service("3 2 1")], "2", True),
-        ([service("3"), service("3 2 1")], "2", True),  # a service that is new
+        ([service("2 1")], "1"),
+        ([service("2r 3 2 1")], "1"),
+        ([service("1")], None),
+        ([service("3 2 1"), service("3 2 1")], "2"),
+        ([service("3"), service("3 2 1")], "2"),  # a service that is new
         # a deployment failed: the last one that was well, never one further
-        ([service("2 1", "3")], "2", False),
-        ([service("2 1", "3", "4")], "2", False),
-        ([service("2", "3")], "2", False),
-        ([service("2r 3 2 1", "3")], "2", False),
-        ([service("2 1", "2")], "2", False),  # what was well before failed when it was put anew
-        ([service("", "1")], None, False),
+        ([service("2 1", "3")], "2"),
+        ([service("2 1", "3", "4")], "2"),
+        ([service("2", "3")], "2"),
+        ([service("2r 3 2 1", "3")], "2"),
+        ([service("2 1", "2")], "2"),  # what was well before failed when it was put anew
+        ([service("", "1")], None),
         # one service is new and another old, or never came to be
-        ([service("2 1"), service("1", "2")], "1", False),
-        ([service("2 1"), service("1")], "1", False),
-        ([service("2 1", "3"), service("1", "3")], "1", False),
-        ([service("2 1"), service("", "2")], "1", False),
-        ([service("1r 2 1"), service("2 1")], "1", False),
-        ([service("2"), service("1")], None, False),
+        ([service("2 1"), service("1", "2")], "1"),
+        ([service("2 1"), service("1")], "1"),
+        ([service("2 1", "3"), service("1", "3")], "1"),
+        ([service("2 1"), service("", "2")], "1"),
+        ([service("1r 2 1"), service("2 1")], "1"),
+        ([service("2"), service("1")], None),
         # a rollback that failed is tried again
-        ([service("2 1", "1r")], "1", False),
-        ([service("1r 2 1"), service("2 1", "1r")], "1", False),
-        ([service("3 2 1", "1r")], "1", False),  # it was to go further back, as somebody said
+        ([service("2 1", "1r")], "1"),
+        ([service("1r 2 1"), service("2 1", "1r")], "1"),
+        ([service("3 2 1", "1r")], "1"),  # it was to go further back, as somebody said
     ],
 )
-def test_where_a_rollback_leads(services: list[Service], to: str | None, undo: bool) -> None:
-    assert goal_of(services) == (None if to is None else Goal(to, to, undo))
+def test_where_a_rollback_leads(services: list[Service], to: str | None) -> None:
+    assert goal_of(services) == (None if to is None else Goal(to, to))
 
 
 VERSIONS = st.lists(st.sampled_from("12345"), min_size=1, max_size=6).map(" ".join)
@@ -86,7 +86,6 @@ def test_after_a_failure_it_leads_to_what_was_well_everywhere(
     assert (goal is None) == (not shared)
     if goal is not None:
         assert goal.version in shared
-        assert not goal.undo, "nobody knows what the tool remembers after a failure"
     if len(chains) == 1:
         assert goal is not None
         assert goal.version == chains[0].split()[0]
