@@ -210,7 +210,7 @@ class TestGivenHaproxy(ComponentContract):
         one, other = f"{WEB}1", f"{WEB}2"
         places = {one: services[0].address, other: services[1].address}
         self._run(bench, "rotate", turn=1, wanted={one: 100}, addresses=places)
-        with load(self.given.port, people=1, slow_people=1, seconds=4.0) as used:
+        with load(self.given.port, people=1, slow_people=1, seconds=(4.0,)) as used:
             used.wait_for(5)
             self._run(bench, "rotate", turn=2, wanted={other: 100}, addresses=places)
             ran = self._run(
