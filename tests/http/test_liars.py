@@ -255,6 +255,7 @@ ANSWERED: dict[str, dict[str, Any]] = {
     wire.LEND: {"line": "2.7", "number": 1, "text": "2.7.1", "lineage": "l", "generation": 1, "k": 1,
                 "node": "n"},
     wire.LEFT: {"left": 1, "locked": False},
+    wire.PAGES: {"address": "http://127.0.0.1:8378", "key": "a" * 64},
 }  # fmt: skip
 CALLS: dict[str, Callable[[HttpStore], Any]] = {
     wire.MISSING: lambda store: store.missing_blobs(["a" * 64], timeout=2),
@@ -270,6 +271,7 @@ CALLS: dict[str, Callable[[HttpStore], Any]] = {
     wire.REVOKE: lambda store: counted(store.revoke("ada")["machines"], "machine").encode(),
     wire.LEND: lambda store: store.lend({}, timeout=2)["number"] + 1,
     wire.LEFT: lambda store: store.left({}, timeout=2)["left"] + 1,
+    wire.PAGES: lambda store: [store.pages(False)[each].encode() for each in ("address", "key")],
 }
 WRONG = (5, -1, 1.5, True, None, "", "\ud800", [], [[]], [5], {}, {"a": 5})
 
