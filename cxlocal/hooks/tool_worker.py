@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from cxlocal.address import own_credentials
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Trouble
 from cxlocal.hooks.messages import (
@@ -94,7 +95,8 @@ class ToolWorker:
         self.request = request
         self._on_intend = on_intend
         self._on_progress = on_progress
-        self._masker = Masker([*request.secrets.values(), *request.hidden])
+        self._secrets = [*request.secrets.values(), *request.hidden]
+        self._masker = Masker(self._secrets)
         self._channel: Channel | None = None
         self._answer: tuple[str, Any] | None = None
         self._nonsense = ""
@@ -114,8 +116,10 @@ class ToolWorker:
     ) -> Child:
         """Start the worker; its output goes to ``sink``. Raises Trouble."""
         request = self.request
-        secrets = [*request.secrets.values(), *request.hidden]
-        named = secret_variables(request.fields.variables, secrets)
+        named = secret_variables(request.fields.variables, self._secrets)
+        # What the environment gives the tool of ours is not said either, nor kept.
+        self._secrets += own_credentials(env)
+        self._masker = Masker(self._secrets)
         fields = msgspec.structs.replace(request.fields, secret_variables=named)
         channel = self._channel = Channel(self._hear)
         try:
@@ -232,7 +236,7 @@ class ToolWorker:
             told: Mapping[str, str] = {}
             if kind is Applied and isinstance(content, dict):
                 told = typed(content.pop("secret_outputs", {}), dict[str, str])
-                self._masker = Masker([*request.secrets.values(), *request.hidden, *told.values()])
+                self._masker = Masker([*self._secrets, *told.values()])
             result: Result = typed(self._masker.value(content), kind)
             if isinstance(result, Done):
                 result = _checked(result, request.fields)

@@ -211,6 +211,14 @@ class Example(Tool):
     def way_secret_details(self, ctx: Context) -> Done:
         return Done(details={"token": ctx.secrets["TOKEN"], "in env": "TOKEN" in os.environ})
 
+    def way_say_ours(self, ctx: Context) -> Done:
+        ours = os.environ["CXLOCAL_STORE_TOKEN"]
+        ctx.progress(f"asking with {ours}")
+        return Done(details={"token": ours})
+
+    def way_intend_ours(self, ctx: Context) -> None:
+        ctx.intend({"token": os.environ["CXLOCAL_STORE_TOKEN"]})
+
     def way_intend_secret(self, ctx: Context) -> None:
         ctx.intend({"password": ctx.secrets["TOKEN"]})
 
@@ -474,6 +482,15 @@ def test_secrets_appear_nowhere(fields: Fields) -> None:
     details = run(fields, "secret_details").outcome.result
     assert isinstance(details, Done)
     assert details.details == {"token": "***", "in env": False}
+
+
+def test_what_the_environment_gives_it_of_ours_appears_nowhere(fields: Fields) -> None:
+    ours = {"CXLOCAL_STORE_TOKEN": "t0ken-of-the-store"}
+    ran = run(fields, "say_ours", env=ours)
+    assert isinstance(ran.outcome.result, Done)
+    assert ran.outcome.result.details == {"token": "***"} and ran.progress == ("asking with ***",)
+    kept = run(fields, "intend_ours", env=ours)
+    assert kept.intents == () and "holds a secret" in kept.outcome.reason
 
 
 def test_a_handle_with_a_secret_is_refused(fields: Fields) -> None:

@@ -88,6 +88,8 @@ protected = false
 LIVE = """
 [stages]
 live = { kind = "deploy", command = "true", environment = "staging" }
+[targets]
+share = { tool = "folder", with = { folder = "@DESK@" } }
 [promotions]
 GOOD = { title = "Good" }
 [environments]
@@ -96,9 +98,11 @@ staging = { protected = false }
 
 
 def test_what_another_machine_did_meanwhile_is_asked_for_first(
-    machines: Machines, shop: Any
+    machines: Machines, shop: Any, tmp_path: Path
 ) -> None:
-    shop.write(LIVE)
+    shop.write(LIVE.replace("@DESK@", str(tmp_path)))
+    machines.homes["three"] = str(tmp_path / "three")
+    assert machines("three", "sync").code == 0
     for name in ("one", "one", "two"):
         assert machines(name, "run").code == 0
     # The second does not know yet what the first deploys now.
@@ -109,12 +113,22 @@ def test_what_another_machine_did_meanwhile_is_asked_for_first(
     back = machines("two", "rollback")
     assert back.code == 0 and "Going back from 0.1.3 to 0.1.2" in back.err + back.out, back.err
     assert machines("one", "run").code == 0
-    for words in (("deploy", "0.1.4"), ("promote", "0.1.4", "GOOD", "-m", "seen")):
+    for words in (
+        ("deploy", "0.1.4"),
+        ("promote", "0.1.4", "GOOD", "-m", "seen"),
+        ("publish", "0.1.4"),
+    ):
         away = machines("two", *words, "--offline")
         assert (away.code, "no run is known here as '0.1.4'" in away.err) == (2, True), away.err
-        assert machines("two", *words).code == 0
+        asked = machines("two", *words)
+        # A machine that knows the version can tell that nobody agreed there to its targets.
+        found = (3, True) if words[0] == "publish" else (0, False)
+        assert (asked.code, "nobody agreed here to publish to share" in asked.err) == found
         machines.homes["two"] += "-anew"
     assert machines("two", "deploy", "9.9.9").code == 2
+    # What is live there is known now, so that it can be said why it cannot be repaired.
+    repaired = machines("three", "env", "repair", "staging")
+    assert "staging is not made of instances" in repaired.err, repaired.err
 
 
 def test_a_decision_in_knowledge_of_another_holds(machines: Machines, shop: Any) -> None:
