@@ -14,7 +14,8 @@ from cxlocal.commands.project import how_to_send, leave, make_machine, send_copi
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import NotSynced, UsageError
 from cxlocal.runner import publishing
-from cxlocal.runner.publishing import CHECK, PUBLISH, WITHDRAW, Order, as_error
+from cxlocal.runner.publishing import Order
+from cxlocal.runner.standing import CHECK, PUBLISH, WITHDRAW, Published, as_error
 from cxlocal.text import counted
 
 COLUMNS = ("target", "state", "files", "since", "why")
@@ -140,7 +141,7 @@ def _carry_out(app: App, which: str, order: Order, *, as_json: bool, require_syn
         )
 
 
-def _show(done: publishing.Published, order: Order) -> None:
+def _show(done: Published, order: Order) -> None:
     write_rows(
         [
             {

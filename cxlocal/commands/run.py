@@ -323,8 +323,12 @@ def _say_ending(summary: Summary) -> None:
 
 def _end(summary: Summary, *, require_sync: bool) -> None:
     """Raise what the exit code needs."""
-    problem = summary.refused or outcome_error(
-        summary.outcome, summary.reason, why=_why(summary), hint=_look(summary), run=summary.run
+    problem = (
+        summary.unpublished
+        or summary.refused
+        or outcome_error(
+            summary.outcome, summary.reason, why=_why(summary), hint=_look(summary), run=summary.run
+        )
     )
     if problem is not None:
         raise problem

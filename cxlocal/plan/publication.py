@@ -91,34 +91,43 @@ def sum_up(files: Iterable[tuple[str, str]]) -> str:
 
 
 class Standing(NamedTuple):
-    """How a version stands at one target."""
+    """How a version stands at one target, and what kept it from being there."""
 
     target: str
     state: str
     trouble: str = ""
-    """``CREDENTIAL`` or ``UNREACHED`` where that kept it from being there."""
-    refused: bool = False
-    """A gate or a rule did not let it go there."""
+    """``CREDENTIAL`` or ``UNREACHED``."""
+    stopped: int = 0
+    """Exit code of what a gate, a rule or a lack said before the target was asked; 0 for nothing."""
+    declined: bool = False
+    """The target said no to what was put, in so many words: asking again changes nothing."""
 
 
-EXIT_ORDER = (10, 4, 3, 9)
-"""Of several exit codes the first of these counts: what a person has to settle before what time may."""
+EXIT_ORDER = (10, 4, 3, 8, 1, 9)
+"""Of several exit codes the first of these counts: what a person has to settle before what failed, and that
+before what time may settle."""
 
 
-def exit_code(standings: Iterable[Standing]) -> int:
-    """The exit code for how a version stands at its targets; 0 where all of it is everywhere."""
-    found = {code for one in standings if (code := _code(one))}
-    return next((code for code in EXIT_ORDER if code in found), 0)
+def exit_code(standings: Iterable[Standing], beside: Iterable[int] = ()) -> int:
+    """The exit code of a command that was to bring a version to targets, ``run`` as ``publish``; 0 where all
+    of it is everywhere. ``beside``: the codes of what else the command did."""
+    found = {*map(code_of, standings), *beside} - {0}
+    return next((code for code in EXIT_ORDER if code in found), 9 if found else 0)
 
 
-def _code(one: Standing) -> int:
-    if one.state == THERE:
-        return 0
+def code_of(one: Standing) -> int:
+    """What one target alone ends in."""
+    if one.stopped:
+        return one.stopped
     if one.state == OTHER:
         return 10
     if one.trouble == CREDENTIAL:
         return 4
-    return 3 if one.refused or one.state == WITHDRAWN else 9
+    if one.state == WITHDRAWN:
+        return 3
+    if one.state == THERE:
+        return 0
+    return 1 if one.declined and not one.trouble and one.state != NOT_KNOWN else 9
 
 
 def in_words(states: Mapping[str, str], why: Mapping[str, str]) -> str:

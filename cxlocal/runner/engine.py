@@ -34,6 +34,8 @@ class Ended(NamedTuple):
     skipped: tuple[str, ...]
     refused: CxError | None
     """Why a stage was not let in (Refused, Undecided, Conflict)."""
+    problems: dict[str, CxError]
+    """By stage: why those that had no outcome of their own did not come to one."""
 
 
 class Engine:
@@ -46,6 +48,7 @@ class Engine:
         self.signals = signals
         self.outcomes: dict[str, Outcome] = {}
         self.refused: CxError | None = None
+        self.problems: dict[str, CxError] = {}
         self._waiting: deque[Job] = deque()
         self._held = promotions(work.record) if work.plan.promotions else {}
         self._stopping = False
@@ -71,7 +74,7 @@ class Engine:
                         for over in driver.wait(locks.AGAIN_SECONDS if locked_out else None):
                             self._finish(over)
         skipped = [job.name for job in self.schedule.skipped if job.kind == STAGE]
-        return Ended(self.outcomes, (*self._unstarted, *skipped), self.refused)
+        return Ended(self.outcomes, (*self._unstarted, *skipped), self.refused, self.problems)
 
     def _start_ready(self, driver: Driver) -> bool:
         """Start what may start; whether something waits for a run of another process."""
@@ -167,6 +170,8 @@ class Engine:
         problem = over.problem
         if problem is None:
             return Outcome(over.value)
+        if job.kind == STAGE:
+            self.problems[job.name] = problem
         if isinstance(problem, Refused | Undecided | Conflict):
             self.refused = self.refused or problem
             return Outcome.FAILURE

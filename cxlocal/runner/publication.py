@@ -115,7 +115,7 @@ def publish(at: ToolStage) -> Generator[Launch, End, Worked]:
             tool_version=tried.result.tool_version, details=tried.result.details
         )
     refused = tried.outcome == Outcome.FAILURE and not _why_not(tried)[1]
-    if refused and worked.outcome == Outcome.ERROR:
+    if refused and seen.state in (rule.ABSENT, rule.PARTLY):
         worked = worked._replace(outcome=Outcome.FAILURE)
     return worked
 

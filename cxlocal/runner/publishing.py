@@ -6,14 +6,14 @@ the run that made the version, as later events of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from msgspec.structs import replace
 
 from cxlocal.config.problems import suggestion
 from cxlocal.domain import Outcome
-from cxlocal.errors import Conflict, CxError, NotSignedIn, Refused, Trouble, UsageError
+from cxlocal.errors import CxError, Refused, Trouble, UsageError
 from cxlocal.events.publications import Publication, publication_withdrawn
 from cxlocal.exchange.standing import require as require_right
 from cxlocal.exchange.store import Store
@@ -43,6 +43,7 @@ from cxlocal.runner.publication import Ledger, check, ledger_of, publish
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.signals import Signals
 from cxlocal.runner.source import Machine, Source, open_store
+from cxlocal.runner.standing import CHECK, PUBLISH, WAITS, WITHDRAW, Published, Stand, stand_at
 from cxlocal.runner.targets import require_agreed
 from cxlocal.runner.tool_stage import ToolStage, ask, open_tool
 from cxlocal.runner.turns import Turns, enter
@@ -50,10 +51,6 @@ from cxlocal.runner.work import Launch, Work
 from cxlocal.runner.workspace import discard
 from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
-
-WAITS = "not-all-there"
-"""Slug of the rule by which a target waits for others: what keeps those counts."""
-PUBLISH, CHECK, WITHDRAW = "publish", "check", "withdraw"
 
 
 class Order(NamedTuple):
@@ -70,46 +67,6 @@ class Order(NamedTuple):
     allow_older: bool = False
     run_named: bool = False
     offline: bool = False
-
-
-class Stand(NamedTuple):
-    """How the version stands at one target now."""
-
-    target: str
-    state: str
-    why: str
-    trouble: str
-    files_there: int
-    files_total: int
-    since: str
-    code: str = ""
-    """Slug of the rule that did not let it go there; empty for none."""
-    hint: str = ""
-    how: str = ""
-    """What was done where it was taken back, or where a person can do it."""
-
-    @property
-    def standing(self) -> rule.Standing:
-        """What the exit code is made of."""
-        ruled = bool(self.code) and self.code != WAITS
-        return rule.Standing(self.target, self.state, self.trouble, ruled)
-
-
-class Published(NamedTuple):
-    """What came of it."""
-
-    run: str
-    deliverable: str
-    version: str
-    targets: tuple[Stand, ...]
-    problems: tuple[CxError, ...]
-    """Why targets were not touched."""
-
-    @property
-    def words(self) -> str:
-        """How many of how many, and how it stands at the others."""
-        states = {one.target: one.state for one in self.targets}
-        return rule.in_words(states, {one.target: one.why for one in self.targets})
 
 
 def carry_out(machine: Machine, journal: Journal, asked: Order) -> Published:
@@ -205,6 +162,8 @@ class _Publisher:
         self.machine, self.source, self.record = machine, source, record
         self.asked, self.store, self.signals = asked, store, signals
         self.problems: dict[str, CxError] = {}
+        self.declined: set[str] = set()
+        """The targets that said no."""
         self.places: dict[str, int] = {}
         """Of each target by its tool, which may be one that the commit itself brings."""
 
@@ -213,17 +172,10 @@ class _Publisher:
         record = self.record
         workspace = check_out_again(self.machine, self.source, record, name=f"{record.run}.publish")
         try:
-            try:
-                work = make_work(
-                    self.machine, self.source, record, workspace, (), needs_bytes=False, targets=names,
-                    run_named=self.asked.run_named, again=self._again(),
-                )  # fmt: skip
-            except Trouble as problem:
-                if problem.name == "no-secret":
-                    raise NotSignedIn(
-                        problem.what, why=problem.why, hint=problem.hint, name=problem.name
-                    ) from problem
-                raise
+            work = make_work(
+                self.machine, self.source, record, workspace, (), needs_bytes=False, targets=names,
+                run_named=self.asked.run_named, again=self._again(),
+            )  # fmt: skip
             self.places = {
                 one.name: find_tool(self.source.manager, one.tool).place
                 for one in record.plan.published_to
@@ -285,8 +237,11 @@ class _Publisher:
                 return
             done = name not in _planned(self.record.plan) or stage.name in work.succeeded
             program = _alone(work, stage) if done else run_stage(work, replace(stage, retries=0))
-            if self._drive(program, supervisor, work, name) == Outcome.SUCCESS:
+            outcome = self._drive(program, supervisor, work, name)
+            if outcome == Outcome.SUCCESS:
                 work.succeeded.add(stage.name)
+            elif outcome == Outcome.FAILURE:
+                self.declined.add(name)
         finally:
             del work.doors[name]
             door.leave()
@@ -339,29 +294,7 @@ class _Publisher:
         return ledger_of(self.record, name)
 
     def _stand(self, name: str) -> Stand:
-        ledger = self._ledger(name)
-        row = ledger.row
-        problem = self.problems.get(name)
-        state = rule.WITHDRAWN if row.get("withdrawn_at") else row.get("state") or (
-            rule.NOT_KNOWN if row.get("begun_at") else rule.ABSENT
-        )  # fmt: skip
-        why = row.get("withdrawn_why") or row.get("why") or ""
-        trouble, code, hint = row.get("trouble") or "", "", ""
-        if problem is not None:
-            why = f"{problem.what}: {problem.why}" if problem.why else problem.what
-            hint = problem.hint
-            ruled = isinstance(problem, Refused) or problem.exit_code == 8
-            code = problem.name if ruled else ""
-            state = state if ruled or state != rule.THERE else rule.NOT_KNOWN
-        since = row.get("withdrawn_at") or row.get("found_at") or ""
-        # Of what was taken back: what is there all the same, because only a person can remove it.
-        there = sum(one["state"] == rule.SAME for one in ledger.files.values()) if (
-            row.get("withdrawn_at")
-        ) else row.get("files_there") or 0  # fmt: skip
-        return Stand(
-            name, state, why, trouble, there, row.get("files_total") or 0,
-            since, code, hint, row.get("withdrawn_how") or "",
-        )  # fmt: skip
+        return stand_at(self.record, name, self.problems.get(name), declined=name in self.declined)
 
 
 def again(version: str, asked: Order, *, named: bool = True) -> str:
@@ -457,44 +390,3 @@ def _withdrawing(work: Work, stage: Stage) -> Generator[Launch, End, None]:
         )
     by_hand = f"a person has to: {found.result.address}" if found.result.address else ""
     say(found.result.how or by_hand or "nothing")
-
-
-KINDS: dict[int, type[CxError]] = {10: Conflict, 4: NotSignedIn, 3: Refused, 9: Trouble}
-
-
-def as_error(done: Published, act: str = PUBLISH) -> CxError | None:
-    """The error a command that did ``act`` ends in; None where all of it is everywhere."""
-    if len(done.problems) == 1 and all(
-        one.state == rule.THERE or one.hint == done.problems[0].hint for one in done.targets
-    ):
-        return done.problems[0]
-    code = rule.exit_code(one.standing for one in done.targets)
-    if not code:
-        return done.problems[0] if done.problems else None
-    hints: dict[int, Callable[[], str]] = {
-        10: lambda: "what is there is not of this version: release another number, or remove it there by hand",
-        4: lambda: "renew the credential (the target names it in secrets or pass_env), then run this again",
-        3: lambda: next((one.hint for one in done.targets if one.hint and one.code != WAITS), "") or
-        f"to put it back: cxlocal publish {quoted(done.version)} --again {quoted(_gone(done))} -m WHY",
-        9: lambda: f"{_more(done, act)}: what is there is not touched",
-    }  # fmt: skip
-    return KINDS[code](
-        f"{done.version} is at {done.words}",
-        hint=hints[code](), name=_slug(code), run=done.run,
-        targets=[one._asdict() for one in done.targets],
-    )  # fmt: skip
-
-
-def _more(done: Published, act: str) -> str:
-    return (
-        "run this again" if act == WITHDRAW
-        else f"cxlocal publish {quoted(done.version)} puts what is missing"
-    )  # fmt: skip
-
-
-def _gone(done: Published) -> str:
-    return next((one.target for one in done.targets if one.state == rule.WITHDRAWN), "TARGET")
-
-
-def _slug(code: int) -> str:
-    return {10: "other-bytes", 4: "credential", 3: "not-published", 9: "half-published"}[code]

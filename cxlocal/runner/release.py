@@ -21,6 +21,7 @@ from cxlocal.runner.opening import Opened, begin_run
 from cxlocal.runner.outcomes import worst
 from cxlocal.runner.outlets import LOG_SECONDS, Outlets, deliver_shortly, hand_over_logs
 from cxlocal.runner.promotions import promotions
+from cxlocal.runner.record import RunRecord
 from cxlocal.runner.request import Request, Summary
 from cxlocal.runner.signals import SignalCame, Signals, note_only
 from cxlocal.runner.source import Machine
@@ -66,7 +67,7 @@ def _work_off(
     work.allow_older = request.allow_older
     to = (record.plan.stage(name).publishes_to for name in opened.selection.now)
     work.publishes_to = tuple(name for name in to if name)
-    ended = Ended({}, (), None)
+    ended = Ended({}, (), None, {})
     signals.wake = note_only
     try:
         schedule = Schedule(record.plan, opened.selection.now, succeeded=opened.kept)
@@ -214,8 +215,18 @@ def _summary(
         kept=opened.source.kept,
         look=_look_at(opened.work) if success else "",
         refused=ended.refused,
+        unpublished=_unpublished(record, opened, ended) if not success else None,
         untested=not any(one.kind == "test" or one.reports for one in record.plan.stages),
     )
+
+
+def _unpublished(record: RunRecord, opened: Opened, ended: Ended) -> CxError | None:
+    """What a run that was to publish ends in for what its targets lack."""
+    if not opened.work.publishes_to:
+        return None
+    from cxlocal.runner.standing import error_of_run
+
+    return error_of_run(record, opened.selection.now, ended.outcomes, ended.problems)
 
 
 def _here_alone(journal: Journal) -> int:

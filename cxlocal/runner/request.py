@@ -104,6 +104,8 @@ class Summary(NamedTuple):
     look: str = ""
     """The command that shows what came of a success."""
     refused: CxError | None = None
+    unpublished: CxError | None = None
+    """What it ends in for what is not at its targets, where that counts first."""
     bundle: str = ""
     """Where a passing machine left what the store lacks; empty where there is nothing."""
     bytes_here_alone: int = 0
@@ -116,5 +118,7 @@ class Summary(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""
         found = self._asdict()
-        found["refused"] = None if self.refused is None else self.refused.as_json()
+        for name in ("refused", "unpublished"):
+            problem = found[name]
+            found[name] = None if problem is None else problem.as_json()
         return found

@@ -12,7 +12,7 @@ from cxlocal.config.load import parse, read
 from cxlocal.config.settings import Settings, settings
 from cxlocal.config.types import Config, SecretSource
 from cxlocal.domain import Actor
-from cxlocal.errors import ConfigError, Refused, UsageError
+from cxlocal.errors import ConfigError, NotSignedIn, Refused, Trouble, UsageError
 from cxlocal.exchange import journals
 from cxlocal.exchange import open as opening
 from cxlocal.exchange.contact import refuse_elsewhere
@@ -296,7 +296,16 @@ def find_secrets(
             wanted.update(dict.fromkeys(find_tool(source.manager, tool).secrets))
     if not wanted:
         return {}
-    return read_secrets(source.settings, wanted, machine.environ, machine.root, alone=alone)
+    try:
+        return read_secrets(source.settings, wanted, machine.environ, machine.root, alone=alone)
+    except Trouble as problem:
+        published = [one for one in plan.stages if one.publishes_to and one.name in stages]
+        published += [plan.publishing(name) for name in targets]
+        if problem.data.get("secret") in {name for one in published for name in one.secrets}:
+            raise NotSignedIn(
+                problem.what, why=problem.why, hint=problem.hint, name=problem.name
+            ) from problem
+        raise
 
 
 def read_secrets(

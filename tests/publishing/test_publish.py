@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cxlocal.errors import Refused
-from cxlocal.runner import publishing
+from cxlocal.runner import publishing, standing
 
 
 def rows(done: Any) -> dict[str, dict[str, Any]]:
@@ -338,11 +338,11 @@ def test_the_command_that_is_named_is_the_whole_one(asked: Any, words: str) -> N
 
 
 def test_what_is_refused_and_there_is_an_error_all_the_same() -> None:
-    held = publishing.Stand("tag", "there", "", "", 1, 1, "", "gate")
+    held = standing.Stand("tag", "there", "", "", 1, 1, "", "gate")
     no = Refused("no", why="it says so", hint="ask", name="gate")
-    done = publishing.Published("run", "shop", "1.0.0", (held, held), (no, no))
-    assert publishing.as_error(done) is no
-    assert publishing.as_error(done._replace(problems=())) is None
+    done = standing.Published("run", "shop", "1.0.0", (held, held), (no, no))
+    assert standing.as_error(done) is no
+    assert standing.as_error(done._replace(problems=())) is None
 
 
 def test_targets_of_a_repository_are_proposals(shop: Any, publish: Any, share: Path) -> None:

@@ -97,7 +97,7 @@ def test_the_sum_of_a_target_is_green_only_where_all_is_there(
         ([Standing("a", ABSENT, rule.UNREACHED)], 9),
         ([Standing("a", ABSENT, rule.CREDENTIAL), Standing("b", NOT_KNOWN)], 4),
         ([Standing("a", WITHDRAWN), Standing("b", ABSENT, rule.CREDENTIAL)], 4),
-        ([Standing("a", ABSENT, refused=True), Standing("b", NOT_KNOWN)], 3),
+        ([Standing("a", ABSENT, stopped=3), Standing("b", NOT_KNOWN)], 3),
         ([Standing("a", ABSENT, rule.CREDENTIAL), Standing("b", OTHER)], 10),
     ],
 )
