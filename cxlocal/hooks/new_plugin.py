@@ -264,8 +264,7 @@ class CLASS(Tool):
         for name, artifact in ctx.artifacts.items():
             file = _place(ctx, name)
             held = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else ""
-            state = "absent" if not held else "same" if held == artifact.sha256 else "other"
-            files[name] = Held(state=state, wanted=artifact.sha256, held=held, location=str(file))
+            files[name] = Held.compared(artifact.sha256, held, location=str(file))
         # The put below refuses what exists, so it may be tried where nothing is known.
         return Holdings(files=files, refuses=True)
 

@@ -111,6 +111,16 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     yanked: bool = False
     """It is there, and marked as not to be used."""
 
+    @classmethod
+    def compared(
+        cls, wanted: str, held: str, *, location: str = "", why: str = "", yanked: bool = False
+    ) -> Held:
+        """What is there beside what should be: the same, other, or absent where ``held`` is empty."""
+        return cls(
+            state="absent" if not held else "same" if held == wanted else "other",
+            wanted=wanted, held=held, location=location, why=why, yanked=yanked,
+        )  # fmt: skip
+
 
 class Holdings(Done, frozen=True, kw_only=True):
     """The result of ``ask``: what a target holds of the version."""

@@ -190,7 +190,7 @@ def _with_bodies(repository: Repository | None, found: Changes) -> tuple[Written
 
 def _changelog(repository: Repository | None, subject: Subject, base: Since | None) -> str:
     """The section of the version; else of what was not released yet, but for what stood there at the
-    release before."""
+    release before and was what that one had: where it had a section of its own, the rest was kept for later."""
     for path in [] if repository is None else _changelogs(repository, subject.commit):
         assert repository is not None
         text = _text_of(repository, subject.commit, path)
@@ -199,7 +199,9 @@ def _changelog(repository: Repository | None, subject: Subject, base: Since | No
             return found
         found = open_section(text)
         if found and base is not None and known_objects(repository, [base.commit]):
-            found = without(found, open_section(_text_of(repository, base.commit, path)))
+            before = _text_of(repository, base.commit, path)
+            if not (base.version and section(before, base.version)):
+                found = without(found, open_section(before))
         if found:
             return found
     return ""

@@ -294,7 +294,13 @@ class _Publisher:
         return ledger_of(self.record, name)
 
     def _stand(self, name: str) -> Stand:
-        return stand_at(self.record, name, self.problems.get(name), declined=name in self.declined)
+        return stand_at(
+            self.record,
+            self.source.manager,
+            name,
+            self.problems.get(name),
+            declined=name in self.declined,
+        )
 
 
 def again(version: str, asked: Order, *, named: bool = True) -> str:

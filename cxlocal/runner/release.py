@@ -226,7 +226,8 @@ def _unpublished(record: RunRecord, opened: Opened, ended: Ended) -> CxError | N
         return None
     from cxlocal.runner.standing import error_of_run
 
-    return error_of_run(record, opened.selection.now, ended.outcomes, ended.problems)
+    manager = opened.source.manager
+    return error_of_run(record, manager, opened.selection.now, ended.outcomes, ended.problems)
 
 
 def _here_alone(journal: Journal) -> int:

@@ -14,7 +14,11 @@ from cxlocal.errors import (
     Trouble,
     Undecided,
 )
+from cxlocal.hooks.manager import Manager
+from cxlocal.hooks.registered import find_tool
+from cxlocal.hooks.tool import verbs_of
 from cxlocal.plan import publication as rule
+from cxlocal.plan.types import Target
 from cxlocal.runner.publication import ledger_of
 from cxlocal.runner.record import RunRecord
 from cxlocal.text import quoted
@@ -45,6 +49,8 @@ class Stand(NamedTuple):
     """Exit code of what kept the target from being asked; 0 for nothing."""
     declined: bool = False
     """The target said no to what was put."""
+    asks: bool = True
+    """Its tool can ask what it holds."""
 
     @property
     def standing(self) -> rule.Standing:
@@ -69,7 +75,9 @@ class Published(NamedTuple):
         return rule.in_words(states, {one.target: one.why for one in self.targets})
 
 
-def stand_at(record: RunRecord, name: str, problem: CxError | None, *, declined: bool) -> Stand:
+def stand_at(
+    record: RunRecord, manager: Manager, name: str, problem: CxError | None, *, declined: bool
+) -> Stand:
     """How the version of a run stands at a target, by the record. ``problem``: why the target was not asked;
     ``declined``: it said no."""
     ledger = ledger_of(record, name)
@@ -95,11 +103,21 @@ def stand_at(record: RunRecord, name: str, problem: CxError | None, *, declined:
     return Stand(
         name, state, why, row.get("trouble") or "", there, row.get("files_total") or 0,
         since, code, hint, row.get("withdrawn_how") or "", stopped, declined,
+        _asks(manager, record.plan.target(name)),
     )  # fmt: skip
+
+
+def _asks(manager: Manager, target: Target) -> bool:
+    """Where the tool is no more, another day may bring it."""
+    try:
+        return "ask" in verbs_of(find_tool(manager, target.tool), target.options)
+    except CxError:
+        return True
 
 
 def error_of_run(
     record: RunRecord,
+    manager: Manager,
     names: Iterable[str],
     outcomes: Mapping[str, str],
     problems: Mapping[str, CxError],
@@ -110,7 +128,7 @@ def error_of_run(
     targets = {stage: record.plan.stage(stage).publishes_to for stage in names}
     stands = tuple(
         stand_at(
-            record, target, problems.get(stage),
+            record, manager, target, problems.get(stage),
             declined=outcomes.get(stage) == Outcome.FAILURE and stage not in problems,
         )
         for stage, target in targets.items() if target
@@ -151,14 +169,28 @@ def as_error(done: Published, act: str = PUBLISH) -> CxError | None:
         3: lambda: named or _again(done),
         8: lambda: named,
         1: lambda: f"settle what it says, then: cxlocal publish {quoted(done.version)}",
-        9: lambda: "run this again: what is there is not touched" if act == WITHDRAW
-        else f"cxlocal publish {quoted(done.version)} puts what is missing: what is there is not touched",
+        9: lambda: _unseen(done) or (
+            "run this again: what is there is not touched" if act == WITHDRAW
+            else f"cxlocal publish {quoted(done.version)} puts what is missing: what is there is not touched"
+        ),
     }  # fmt: skip
     kind, slug = KINDS[code]
     return kind(
         f"{done.version} is at {done.words}", hint=hints[code](), name=slug, run=done.run,
         targets=[one._asdict() for one in done.targets],
     )  # fmt: skip
+
+
+def _unseen(done: Published) -> str:
+    """What helps where nothing can ask: to ask once more does not. Empty where it does for one of them."""
+    lacking = [one for one in done.targets if rule.code_of(one.standing)]
+    if any(one.asks or one.state != rule.NOT_KNOWN or one.stopped for one in lacking):
+        return ""
+    first = lacking[0].target
+    return (
+        f"{first} cannot be asked: look there; if it lacks the version: "
+        f"cxlocal publish {quoted(done.version)} --again {quoted(first)} -m WHY"
+    )
 
 
 def _again(done: Published) -> str:

@@ -190,11 +190,7 @@ def read_digest(answer: Path, done: Completed, one: ArtifactRef) -> Held:
         said = done.output.strip().splitlines() if done.code and done.output.strip() else lines
         last = f": {said[-1].strip()[:300]}" if said else ""
         return Held(state="not known", wanted=wanted, why=why + last)
-    if not found:
-        return Held(state="absent", wanted=wanted)
-    return Held(
-        state="same" if found[-1] == one.sha256 else "other", wanted=wanted, held=f"sha256:{found[-1]}"
-    )  # fmt: skip
+    return Held.compared(wanted, f"sha256:{found[-1]}" if found else "")
 
 
 def _variables(ctx: Context) -> dict[str, str]:

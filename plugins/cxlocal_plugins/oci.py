@@ -37,7 +37,7 @@ _NO_RIGHT = re.compile(
 )
 """Of what skopeo says where a registry does not let us in. No address or name is one of these."""
 _ABSENT = re.compile(
-    r"reading manifest [^ ]+ in [^ ]+: (?:manifest unknown|name unknown|StatusCode: 404"
+    r"reading manifest [^ ]+ in [^ ]+: (?:manifest unknown|name unknown"
     r"|(?:unknown|not found): .*\bnot found$)"
 )
 """Of what it says where a registry answered that it has no such image: a lack of anything else is none."""
@@ -107,11 +107,8 @@ class Oci(Tool):
                 state="not known", wanted=wanted, why=problem.why, trouble=_trouble(problem.why)
             )
             return Holdings(files={name: held})
-        held = Held(
-            state="absent" if not found else "same" if found == wanted else "other",
-            wanted=wanted, held=found, location=f"docker://{to}@{wanted}" if found else "",
-        )  # fmt: skip
-        return Holdings(files={name: held})
+        location = f"docker://{to}@{wanted}" if found else ""
+        return Holdings(files={name: Held.compared(wanted, found, location=location)})
 
     def publish(self, ctx: Context) -> Published:
         """Bring the image to the registry unless it is there. Raises ToolFailure where another image has

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import io
+import json
 import sys
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,6 +75,22 @@ def wheel_of(folder: Path, version: str = "1.0.0", content: str = "ours") -> Art
     return reference("wheel", path)
 
 
+def package_of(folder: Path, version: str = "1.0.0", content: str = "ours") -> ArtifactRef:
+    """A small package of npm."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"shop-web-{version}.tgz"
+    files = {
+        "package.json": json.dumps({"name": "@shop/web", "version": version}),
+        "index.js": content,
+    }
+    with tarfile.open(path, "w:gz") as packed:
+        for name, text in files.items():
+            info = tarfile.TarInfo(f"package/{name}")
+            info.size = len(text)
+            packed.addfile(info, io.BytesIO(text.encode()))
+    return reference("package", path)
+
+
 def reference(name: str, path: Path) -> ArtifactRef:
     """A file as a tool sees it."""
     content = path.read_bytes()
@@ -82,7 +101,7 @@ def reference(name: str, path: Path) -> ArtifactRef:
 @pytest.fixture
 def made() -> Any:
     """Makers of files, for tests: ``made.wheel(folder)``."""
-    return SimpleNamespace(wheel=wheel_of, reference=reference)
+    return SimpleNamespace(wheel=wheel_of, package=package_of, reference=reference)
 
 
 @pytest.fixture(scope="module")

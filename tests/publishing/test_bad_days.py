@@ -120,6 +120,11 @@ def test_a_command_that_failed_after_its_act(shop: Any, tmp_path: Any, asks: boo
     shop.write(config, {".gitignore": "app.txt\n"})
     assert shop.command("trust", "--yes").code == 0
     assert shop.run().code == 0
-    codes = [shop.command("publish", "0.1.0").code for _ in range(2)]
-    assert codes == ([0, 0] if asks else [9, 9])
+    done = [shop.command("publish", "0.1.0") for _ in range(2)]
+    assert [one.code for one in done] == ([0, 0] if asks else [9, 9])
     assert (tmp_path / "place.log").read_text() == "once\n", "not put a second time"
+    named = "mirror cannot be asked: look there; if it lacks the version: cxlocal publish 0.1.0 --again mirror -m WHY"
+    assert all((named in one.err) is not asks for one in done), done[-1].err
+    if not asks:
+        back = shop.command("publish", "0.1.0", "--again", "mirror", "-m", "it is not there")
+        assert (back.code, (tmp_path / "place.log").read_text()) == (9, "once\nonce\n"), back.err

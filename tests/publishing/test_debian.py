@@ -69,3 +69,66 @@ def test_a_package_is_included_once_and_told_from_another(
         "a repository has the newest alone"
     )
     assert "remove stable shop" in call("withdraw", newer).result.address
+
+
+SIGNED = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{}\n-----BEGIN PGP SIGNATURE-----\n\niQ==\n-----END PGP SIGNATURE-----\n"
+
+
+def test_a_list_that_is_not_the_one_that_release_names_is_not_known(
+    bench: Bench, made: Any, tmp_path: Path
+) -> None:
+    """apt refuses such a repository, whatever its lists say; one that is whole again is known again."""
+    base = tmp_path / "repository"
+    (base / "conf").mkdir(parents=True)
+    (base / "conf" / "distributions").write_text(
+        "Codename: stable\nComponents: main\nArchitectures: amd64\n"
+    )
+    options = {"folder": str(base), "codename": "stable"}
+    file = package(tmp_path / "a", made, "1.0.0")
+
+    def ask() -> Any:
+        ran = bench.run(DebianRepository, "ask", options, artifacts={"deb": file})
+        return ran.outcome.result.files["deb"]
+
+    done = bench.run(DebianRepository, "publish", options, artifacts={"deb": file}, put=("deb",))
+    assert done.outcome.outcome == "success" and ask().state == "same"
+    stable = base / "dists" / "stable"
+    release, plain = stable / "Release", stable / "main" / "binary-amd64" / "Packages"
+    packed = plain.with_name("Packages.gz")
+    whole = {one: one.read_bytes() for one in (release, plain, packed)}
+    text = whole[release].decode()
+
+    def spoilt(changes: dict[Path, bytes | None], state: str, why: str = "") -> None:
+        for one, content in changes.items():
+            one.write_bytes(content) if content is not None else one.unlink()
+        held = ask()
+        assert held.state == state and why in held.why, (list(changes), held)
+        (stable / "InRelease").unlink(missing_ok=True)
+        for one, content in whole.items():
+            one.write_bytes(content)
+
+    spoilt(
+        {plain: whole[plain] + b"\n"}, "not known", "Packages is not the list that Release names"
+    )
+    spoilt({plain: None, packed: b"\x1f\x8b cut"}, "not known", "Packages.gz is not the list")
+    spoilt({plain: None}, "same")
+    spoilt({plain: None, packed: None}, "not known", "is named by Release, and not there")
+    spoilt({release: None}, "not known", "neither InRelease nor Release")
+    spoilt({release: b"Codename: stable\n"}, "not known", "neither InRelease nor Release")
+    spoilt(
+        {plain: b"", packed: None, release: text.replace("MD5Sum", "Other").encode()},
+        "not known",
+        "is not the list",
+    )
+    inline = stable / "InRelease"
+    spoilt({inline: SIGNED.format(text).encode()}, "same")
+    spoilt({inline: SIGNED.format(text).encode(), release: None}, "same")
+    spoilt(
+        {inline: SIGNED.format(text.replace("stable", "older")).encode()},
+        "not known",
+        "not the same",
+    )
+    for left in (stable / "main" / "binary-riscv64", stable / "other" / "binary-amd64"):
+        left.mkdir(parents=True)
+        (left / "Packages").write_text("Package: shop\nVersion: 9\nArchitecture: all\n")
+    assert ask().state == "same", "what Release does not name is no list of the repository"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,21 +79,6 @@ def registry(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield found
 
 
-def package(folder: Path, made: Any, version: str, content: str = "ours") -> Any:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"shop-web-{version}.tgz"
-    files = {
-        "package.json": json.dumps({"name": "@shop/web", "version": version}),
-        "index.js": content,
-    }
-    with tarfile.open(path, "w:gz") as packed:
-        for name, text in files.items():
-            info = tarfile.TarInfo(f"package/{name}")
-            info.size = len(text)
-            packed.addfile(info, io.BytesIO(text.encode()))
-    return made.reference("package", path)
-
-
 @pytest.mark.timeout(200)
 def test_a_package_is_put_once_and_told_from_another(
     bench: Bench, registry: Registry, made: Any, tmp_path: Path
@@ -103,8 +86,8 @@ def test_a_package_is_put_once_and_told_from_another(
     weather = registry.weather
     weather.mood = "fine"
     options = {"registry": weather.url, "token": "NPM_TOKEN"}
-    file = package(tmp_path / "a", made, "1.0.0")
-    other = package(tmp_path / "b", made, "1.0.0", "a stranger's")
+    file = made.package(tmp_path / "a")
+    other = made.package(tmp_path / "b", content="a stranger's")
 
     def call(verb: str, one: Any, token: str = registry.token, **rest: Any) -> Any:
         ran = bench.run(

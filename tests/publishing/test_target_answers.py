@@ -108,6 +108,10 @@ VERSION = {"dist": {"integrity": "sha512-us", "tarball": "https://r.example/x.tg
         (answer({"name": "@a/shop", "versions": {"0.9.0": VERSION}}), "absent"),
         (answer({"name": "@a/shop", "time": {"unpublished": {"time": "x"}}}), "absent"),
         (answer({"error": "not found"}, status=404), "absent"),
+        (answer({"errors": [{"status": 404}]}, status=404), "absent"),
+        (answer({}, status=404), "not known"),
+        (answer("not found", status=404), "not known"),
+        (answer("<html>not found</html>", status=404), "not known"),
         (answer({"please": "sign in"}), "not known"),
         (answer({"name": "@a/shop"}), "not known"),
         (answer({"name": "@a/shop", "versions": []}), "not known"),
@@ -141,11 +145,18 @@ def test_what_a_forge_says_is_a_list_of_its_things_or_not_known(
 
 def test_a_forge_has_a_thing_lacks_it_or_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
     api = forge_api.Api("https://forge.example", {})
-    there, lacking = answer({"commit": {"id": "abc"}}), answer("", status=404)
+    there = answer({"commit": {"id": "abc"}})
     monkeypatch.setattr(forge_api, "send", lambda *_, **__: there)
     assert api.named("/tags/v1", "commit", "id")["commit"]["id"] == "abc"
-    monkeypatch.setattr(forge_api, "send", lambda *_, **__: lacking)
-    assert api.named("/tags/v1", "commit", "id") is None
+    for said in ("", {"message": "404 Tag Not Found"}, {"error": "404 Not Found"}):
+        lacking = answer(said, status=404)
+        monkeypatch.setattr(forge_api, "send", lambda *_, _said=lacking, **__: _said)
+        assert api.named("/tags/v1", "commit", "id") is None
+    for said in ("<html>nginx</html>", [], {"please": "sign in"}):
+        strange = answer(said, status=404)
+        monkeypatch.setattr(forge_api, "send", lambda *_, _said=strange, **__: _said)
+        with pytest.raises(ToolFailure):
+            api.named("/tags/v1", "commit", "id")
 
 
 @contextmanager

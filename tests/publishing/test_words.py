@@ -32,7 +32,8 @@ READ = "reading manifest 404 in r.example:4040/404/not-found: "
     [
         (f"{AT}{READ}manifest unknown: manifest unknown", True, ""),
         (f"{AT}{READ}name unknown: repository name not known to registry", True, ""),
-        (f"{AT}{READ}StatusCode: 404, <html>", True, ""),
+        (f"{AT}{READ}StatusCode: 404, <html>", False, "unreached"),
+        (f"{AT}{READ}StatusCode: 404, 404 page not found", False, "unreached"),
         (f"{AT}{READ}unknown: artifact shop/web:1.0.0 not found", True, ""),
         (f"{AT}{READ}unauthorized: the token has expired", False, "credential"),
         (f"{AT}{READ}denied: requested access to the resource is denied", False, "credential"),

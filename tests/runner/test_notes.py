@@ -123,3 +123,7 @@ def test_the_changelog_of_the_commit_and_what_is_new_in_it(shop: Any) -> None:
     shop.write(BUILD, {"CHANGES.md": "# Changes\n\n## 1.0.2\n\n- Plums.\n\n" + text[11:]})
     assert shop.run().code == 0
     assert notes(shop, "1.0.2")["changelog"] == "- Plums."
+    # What stood open beside the section of 1.0.2 was none of its notes: the next one has it.
+    shop.push("more")
+    assert shop.run().code == 0
+    assert notes(shop, "1.0.3")["changelog"] == "- Apples."

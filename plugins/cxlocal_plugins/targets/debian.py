@@ -1,12 +1,20 @@
 """The tool ``debian-repository``: packages in a repository that reprepro keeps.
 
-What is there is read where apt reads it: the SHA-256 in ``Packages`` of the repository itself. reprepro refuses a
-file of the same name and other bytes, and works under a lock of its own.
+What is there is read where apt reads it: the SHA-256 in ``Packages`` of the repository itself, as far as each of these
+lists is the one that ``InRelease`` or ``Release`` names. reprepro refuses a file of the same name and other bytes, and
+works under a lock of its own.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
+import lzma
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from fnmatch import fnmatchcase
+from io import BytesIO
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +59,8 @@ class DebianRepository(Tool):
             listed = _listed(base / "dists" / ctx.options.codename)
         except PermissionError as problem:
             return _unknown(ctx, str(problem.strerror), "credential")
-        except (OSError, ValueError) as problem:
-            return _unknown(ctx, str(getattr(problem, "strerror", problem)), "unreached")
+        except (OSError, ValueError, EOFError, lzma.LZMAError) as problem:
+            return _unknown(ctx, str(getattr(problem, "strerror", "") or problem), "unreached")
         return Holdings(
             files={name: _held(ctx, one, listed) for name, one in ctx.artifacts.items()}
         )
@@ -94,21 +102,76 @@ Key = tuple[str, str, str]
 
 
 def _listed(folder: Path) -> dict[Key, tuple[str, str]]:
-    """The digest and the file of each package in a distribution."""
+    """The digest and the file of each package in a distribution. Raises ValueError where its lists are not those
+    that it names itself: apt refuses them, and nobody knows what it would have."""
     found: dict[Key, tuple[str, str]] = {}
-    for index in sorted(folder.glob("*/binary-*/Packages*")):
-        if index.name == "Packages":
-            text = index.read_text("utf-8", "replace")
-        elif index.name == "Packages.gz":
-            with gzip.open(index) as packed:
-                text = packed.read(INDEX_BYTES).decode("utf-8", "replace")
-        else:
-            continue
+    if not any(folder.glob("*elease")) and not any(folder.glob("*/binary-*/Packages*")):
+        return found  # nothing was ever included
+    for text in _lists(
+        folder, read_release(*map(_text, (folder / "InRelease", folder / "Release")))
+    ):
         for paragraph in text.split("\n\n"):
             fields = _fields(paragraph)
             if "Package" in fields:
                 found[_key(fields)] = (fields.get("SHA256", ""), fields.get("Filename", ""))
     return found
+
+
+def _text(file: Path) -> str:
+    """Empty where there is none."""
+    try:
+        return file.read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+
+
+def read_release(signed: str, plain: str) -> dict[str, str]:
+    """The digest of each list, by its path, from ``InRelease`` and ``Release``, of which one may be empty. Raises
+    ValueError where they say nothing, or two things. Pure."""
+    within = "\n".join(_signed_lines(signed))
+    if within and plain and within.split() != plain.split():
+        raise ValueError("InRelease and Release are not the same")
+    lines = (within or plain).splitlines()
+    start = next((at for at, line in enumerate(lines) if line.strip() == "SHA256:"), len(lines))
+    rows = (line.split() for line in takewhile(lambda line: line[:1] == " ", lines[start + 1 :]))
+    found = {row[2]: row[0] for row in rows if len(row) == 3}
+    if not found:
+        raise ValueError("neither InRelease nor Release names its lists with their SHA256")
+    return found
+
+
+def _signed_lines(text: str) -> Iterator[str]:
+    """What is signed in a text signed in the clear (RFC 9580, 7)."""
+    _, _, rest = text.partition("\n\n")
+    for line in rest.splitlines() if text.startswith("-----BEGIN PGP SIGNED MESSAGE-----") else ():
+        if line.startswith("-----BEGIN PGP SIGNATURE-----"):
+            return
+        yield line.removeprefix("- ")
+
+
+def _lists(folder: Path, named: Mapping[str, str]) -> Iterator[str]:
+    """The text of each list of packages, in the first of its forms that is there. Raises ValueError."""
+    for path in sorted(
+        {path.rpartition(".")[0] if path.endswith(FORMS) else path for path in named}
+    ):
+        if not fnmatchcase(path, "*/binary-*/Packages"):
+            continue
+        for form in ("", *FORMS):
+            file = folder / f"{path}{form}"
+            if f"{path}{form}" not in named or not file.is_file():
+                continue
+            raw = file.read_bytes()
+            if hashlib.sha256(raw).hexdigest() != named[f"{path}{form}"]:
+                raise ValueError(f"{path}{form} is not the list that Release names")
+            with OPENERS[form](BytesIO(raw)) as unpacked:
+                yield unpacked.read(INDEX_BYTES).decode("utf-8", "replace")
+            break
+        else:
+            raise ValueError(f"{path} is named by Release, and not there")
+
+
+FORMS = (".gz", ".xz")
+OPENERS: dict[str, Any] = {"": nullcontext, ".gz": gzip.open, ".xz": lzma.open}
 
 
 def _fields(paragraph: str) -> dict[str, str]:
@@ -143,10 +206,7 @@ def _held(ctx: Context, one: ArtifactRef, listed: dict[Key, tuple[str, str]]) ->
             state="absent", wanted=wanted, why=f"it has {', '.join(there)}" if there else ""
         )
     digest, file = f"sha256:{found[0]}", found[1]
-    return Held(
-        state="same" if digest == wanted else "other", wanted=wanted, held=digest,
-        location=(_base(ctx) / file).as_uri(),
-    )  # fmt: skip
+    return Held.compared(wanted, digest, location=(_base(ctx) / file).as_uri())
 
 
 @hookimpl

@@ -104,10 +104,7 @@ def _held(place: Path, one: ArtifactRef, root: Path) -> Held:
         return Held(state="not known", why=str(problem.strerror), trouble="credential")
     except OSError as problem:
         return Held(state="not known", why=str(problem.strerror), trouble="unreached")
-    return Held(
-        state="same" if held == wanted else "other",
-        wanted=wanted, held=held, location=place.as_uri(),
-    )  # fmt: skip
+    return Held.compared(wanted, held, location=place.as_uri())
 
 
 def _put(ctx: Context, one: ArtifactRef) -> None:

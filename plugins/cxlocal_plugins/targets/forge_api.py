@@ -107,12 +107,15 @@ class Api:
         return found
 
     def named(self, path: str, *keys: str, absent: tuple[int, ...] = (404,)) -> Any:
-        """The object at an address, and None where the forge has none. Raises as ``object``, also for one
-        without the text that the keys lead to."""
+        """The object at an address, and None where the forge has none, which it says with a message or with
+        nothing at all. Raises as ``object``, also for one without the text that the keys lead to."""
         answer = self.call("GET", path, expect=(200, *absent))
-        if answer.status in absent:
-            return None
         found = inner = answer.json()
+        if answer.status in absent:
+            said = isinstance(found, dict) and {"message", "error"} & set(found)
+            if answer.body.strip() and not said:
+                raise ToolFailure(f"{path}: {answer.words}", trouble="unreached")
+            return None
         for key in keys:
             inner = inner.get(key) if isinstance(inner, dict) else None
         if not isinstance(inner, str) or not inner:
@@ -129,8 +132,9 @@ def compare(one: ArtifactRef, size: object, digest: str, location: str) -> Held:
     """A file by its digest (``sha256:…``); one of another size is another one."""
     wanted = f"sha256:{one.sha256}"
     held = digest or (f"{size} bytes" if size != one.size else "")
-    state: Any = "same" if held == wanted else "other" if held else "not known"
-    return Held(state=state, wanted=wanted, held=held, location=location)
+    if not held:
+        return Held(state="not known", wanted=wanted, location=location)
+    return Held.compared(wanted, held, location=location)
 
 
 def downloaded(address: str, one: ArtifactRef, headers: Mapping[str, str]) -> str:
@@ -154,5 +158,4 @@ def wrong_tag(tag: str, commit: str, wanted: str) -> ToolFailure:
 
 def release_held(tag_commit: str, wanted: str, address: str) -> Held:
     """A published release, by the commit that its tag leads to."""
-    state: Any = "same" if tag_commit == wanted else "other"
-    return Held(state=state, wanted=wanted, held=tag_commit or "no tag", location=address)
+    return Held.compared(wanted, tag_commit or "no tag", location=address)

@@ -67,8 +67,7 @@ class GitTag(Tool):
         lines = (line.partition("\t") for line in found.output.splitlines())
         commits = {ref: commit for commit, tab, ref in lines if tab}
         there = commits.get(f"refs/tags/{name}^{{}}") or commits.get(f"refs/tags/{name}", "")
-        state: Any = "absent" if not there else "same" if there == ctx.revision else "other"
-        held = Held(state=state, wanted=ctx.revision, held=there, location=f"refs/tags/{name}")
+        held = Held.compared(ctx.revision, there, location=f"refs/tags/{name}")
         return Holdings(files={f"tag {name}": held}, refuses=True)
 
     def publish(self, ctx: Context) -> Published:

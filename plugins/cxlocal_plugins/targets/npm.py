@@ -33,6 +33,8 @@ TOKEN = "CXLOCAL_NPM_TOKEN"
 NO_RIGHT = ("E401", "E403", "ENEEDAUTH", "EOTP", "EAUTHUNKNOWN")
 REFUSED = ("EPUBLISHCONFLICT", "E400", "E409", "E422", "EPRIVATE")
 """Codes of npm: its first line names one."""
+SAYS_NO = frozenset(("error", "errors", "message", "reason"))
+"""One of these a registry has in what it says of a package that it lacks; a page of somebody before it has none."""
 
 
 class Npm(Tool):
@@ -106,9 +108,9 @@ def _held(ctx: Context, one: ArtifactRef) -> Held:
 
 def read_package(answer: Answer, package: str, version: str, wanted: str) -> Held:
     """What a registry's answer says of a version; nothing, where it does not speak of this package. Pure."""
-    if answer.status in (404, 410):
-        return Held(state="absent", wanted=wanted)
     said = answer.json()
+    if answer.status in (404, 410) and isinstance(said, dict) and not SAYS_NO.isdisjoint(said):
+        return Held(state="absent", wanted=wanted)
     if answer.status != 200:
         return unknown(answer.words, answer.trouble or "unreached", wanted)
     times = said.get("time") if isinstance(said, dict) else None
@@ -123,10 +125,9 @@ def read_package(answer: Answer, package: str, version: str, wanted: str) -> Hel
     held = str(dist.get("integrity", "")) if isinstance(dist, dict) else ""
     if not isinstance(dist, dict) or not held:
         return unknown("the registry does not say the digest of the file", "", wanted)
-    return Held(
-        state="same" if held == wanted else "other", wanted=wanted, held=held,
-        location=str(dist.get("tarball", "")), yanked=bool(found.get("deprecated")),
-    )  # fmt: skip
+    return Held.compared(
+        wanted, held, location=str(dist.get("tarball", "")), yanked=bool(found.get("deprecated"))
+    )
 
 
 def _digest(one: ArtifactRef) -> bytes:

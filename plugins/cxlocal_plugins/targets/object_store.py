@@ -27,6 +27,12 @@ from cxlocal_plugins.targets.web import secret_of, unknown
 
 _NO_RIGHT = re.compile(r"\b(?:status code: 40[13]|InvalidAccessKeyId|SignatureDoesNotMatch)\b")
 """Of what a store says; a number alone may be of a port."""
+_NO_KEY = re.compile(
+    r"status code: 404 [\w ]+: \s*(?:<\?xml[^>]*\?>)?\s*<Error\b[^>]*>.*?<Code>NoSuchKey</Code>",
+    re.DOTALL,
+)
+"""What S3 says of an object that is not there. A bucket that is missing, or a page of somebody before it, is no
+such word (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html)."""
 SECONDS = 300.0
 """For one object, at most."""
 
@@ -110,15 +116,12 @@ class _Bucket:
         try:
             for chunk in self._obstore.get(self._store, self._path(one)):
                 digest.update(chunk)
-        except FileNotFoundError:
-            return Held(state="absent", wanted=wanted)
         except Exception as error:  # noqa: BLE001  (whatever it is, nothing is known)
+            if isinstance(error, FileNotFoundError) and _NO_KEY.search(str(error)):
+                return Held(state="absent", wanted=wanted)
             return unknown(self._words(error), self._trouble(error), wanted)
         held = f"sha256:{digest.hexdigest()}"
-        return Held(
-            state="same" if held == wanted else "other", wanted=wanted, held=held,
-            location=self.address(one),
-        )  # fmt: skip
+        return Held.compared(wanted, held, location=self.address(one))
 
     def put(self, one: ArtifactRef) -> None:
         """Write a file where there is none. Raises ToolFailure."""

@@ -63,6 +63,7 @@ SIMPLE = {
     "test.pypi.org": "https://test.pypi.org/simple/",
 }
 """Where the files are listed that are sent to these hosts. They never replace one."""
+GONE = (404, 410)
 METADATA_BYTES = 1024 * 1024
 DOWNLOAD_BYTES = 1024 * 1024 * 1024
 NAMES = {"classifier": "classifiers", "project_url": "project_urls"}
@@ -176,6 +177,14 @@ def _list(ctx: Context, project: str) -> dict[str, Listed] | Held:
         answer = send(
             "GET", address, headers={**headers, **({} if public else _login(ctx, address))}
         )
+        if answer.status in GONE and not public:
+            # How an index says that it lacks a project is written nowhere: that it is one has to be seen.
+            root = send("HEAD", _simple(ctx), headers={**headers, **_login(ctx, _simple(ctx))})
+            if root.status in GONE or root.trouble:
+                return unknown(
+                    f"it answers {answer.status}, and {root.status} for the whole index: is simple right?",
+                    root.trouble or "unreached",
+                )
     except Unreached as problem:
         return unknown(str(problem))
     return read_list(answer, project)
@@ -184,12 +193,12 @@ def _list(ctx: Context, project: str) -> dict[str, Listed] | Held:
 def read_list(answer: Answer, project: str) -> dict[str, Listed] | Held:
     """The files of a project by name; why they are not known. That a file is not there says a list of this very
     project alone, or that the index has none: no page of somebody before it. Pure."""
-    if not 200 <= answer.status < 300 and answer.status not in (404, 410):
+    if not 200 <= answer.status < 300 and answer.status not in GONE:
         return unknown(answer.words, answer.trouble or "unreached")
     last = unquote(urlsplit(answer.address).path.rstrip("/").rpartition("/")[2])
     if canonicalize_name(last) != project:
         return unknown(f"it sends to {answer.address[:200]}, which is no list of {project}")
-    if answer.status in (404, 410):
+    if answer.status in GONE:
         return {}
     kind = answer.header("Content-Type").partition(";")[0].strip().lower()
     if answer.status == 200 and kind.endswith(("+json", "/json")):
@@ -294,9 +303,8 @@ def _held(ctx: Context, one: ArtifactRef, listed: Listed | None) -> Held:
         if answer.status != 200:
             return unknown(answer.words, answer.trouble or "unreached", wanted)
         digest = hashlib.sha256(answer.body).hexdigest()
-    return Held(
-        state="same" if digest == one.sha256 else "other",
-        wanted=wanted, held=f"sha256:{digest}", location=listed.address, yanked=listed.yanked is not None,
+    return Held.compared(
+        wanted, f"sha256:{digest}", location=listed.address, yanked=listed.yanked is not None,
         why=listed.yanked or "",
     )  # fmt: skip
 
