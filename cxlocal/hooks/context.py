@@ -267,8 +267,8 @@ def run_tool_here(
 
     Options are checked as a plan's are (ConfigError). ``on_intend`` may raise, to see what a tool
     does when the journal refuses. With ``kill_after_seconds`` the worker is killed by SIGKILL so
-    long after its first intent became durable; with 0 before it learns that it did. A verb of a component other
-    than ``provision`` has no intent of its own: there the time runs from its start.
+    long after its first intent became durable; with 0 before it learns that it did. ``publish``, and a verb of a
+    component other than ``provision``, have no intent of their own: there the time runs from the start.
     Without ``mask_log`` the log shows secrets, for those who look whether a tool says any.
     """
     from cxlocal.hooks.options import check_options, check_verb
@@ -303,7 +303,7 @@ def run_tool_here(
             sink=log,
             timeout_seconds=timeout_seconds,
         )
-        told = bool(fields.component) and verb != "provision"
+        told = verb == "publish" or (bool(fields.component) and verb != "provision")
         end = _wait(supervisor, child, kill_after_seconds, lambda: told or bool(intents))
         entry = log.close()
         outcome = worker.outcome(end)

@@ -13,6 +13,7 @@ import gc
 import json
 import os
 import platform
+import resource
 import sqlite3
 import statistics
 import subprocess
@@ -34,12 +35,14 @@ def measure(
     rounds: int = ROUNDS,
     warm_up: int = 1,
     fewest: int = FEWEST_ROUNDS,
+    processor: dict[str, list[float]] | None = None,
 ) -> dict[str, list[float]]:
     """Seconds of each case, round by round.
 
     A case that returns a number has measured itself (and that number is taken); one that returns
     None is timed here. ``warm_up`` rounds are thrown away. ``fewest``: cases of half a minute need
-    less than those of milliseconds.
+    less than those of milliseconds. ``processor`` is filled with the seconds of processor time, round by
+    round, that the programs of each case had, with all that they waited for.
     """
     if rounds < fewest:
         raise ValueError(f"{rounds} rounds are too few; {fewest} at least")
@@ -47,12 +50,20 @@ def measure(
     for number in range(warm_up + rounds):
         for name, case in cases.items():
             gc.collect()
-            start = time.perf_counter()
+            used, start = children_time(), time.perf_counter()
             own = case()
             taken = time.perf_counter() - start if own is None else own
             if number >= warm_up:
                 seconds[name].append(taken)
+                if processor is not None:
+                    processor.setdefault(name, []).append(children_time() - used)
     return seconds
+
+
+def children_time() -> float:
+    """Seconds of the processor, the system's included, of all programs that this process has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def command(argv: Sequence[str], **rest: Any) -> Case:

@@ -167,7 +167,8 @@ def main() -> int:
             **others,
         }
         # Two warm-up rounds: the first release of a journal makes its tables, the second none.
-        seconds = measure(cases, rounds=rounds_wanted(), warm_up=2)
+        processor: dict[str, list[float]] = {}
+        seconds = measure(cases, rounds=rounds_wanted(), warm_up=2, processor=processor)
     seconds["one more step of the loop"] = per_stage(
         seconds, f"loop, {STAGES} steps", "loop, 1 step"
     )
@@ -185,8 +186,11 @@ def main() -> int:
             if name.startswith(f"nox, {steps} step")
         ),
     ]
+    of_processor = {
+        f"{case} / {floor}": ratios(processor, case, floor) for case, floor, _ in bars[1:]
+    } | {"least": {name: round(min(values), 4) for name, values in processor.items()}}
     beside = {name: ratios(seconds, whole[STAGES], name) for name in others if "1 step" not in name}
-    return report("runner", seconds, bars, beside=beside, absent=absent)
+    return report("runner", seconds, bars, beside=beside, processor=of_processor, absent=absent)
 
 
 if __name__ == "__main__":

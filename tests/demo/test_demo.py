@@ -101,6 +101,7 @@ def test_kept_it_can_be_played_with(tmp_path: Path, cx: Any) -> None:
     assert processes_in(folder) == []
 
 
+@pytest.mark.heavy  # the demo runs the same commands
 def test_typed_by_hand_its_commands_give_the_same(tmp_path: Path, cx: Any) -> None:
     place = DemoFolders(tmp_path)
     try:

@@ -32,9 +32,15 @@ def number(version: str) -> int:
 
 @pytest.mark.parametrize(
     "cut",
-    [Cut("refused"), Cut("silent"), Cut("refused", "requests"), Cut("silent", "replies")],
-    ids=str,
-)
+    [
+        pytest.param(cut, id=str(cut), marks=[pytest.mark.heavy] if heavy else [])
+        # What is heavy happens to releases in the tests below as well.
+        for cut, heavy in (
+            (Cut("refused"), False), (Cut("silent", "replies"), False),
+            (Cut("silent"), True), (Cut("refused", "requests"), True),
+        )
+    ],
+)  # fmt: skip
 def test_pulled_in_the_middle_of_a_release(company: Company, cut: Cut) -> None:
     """P1, P4, P7, P13, P18: in the middle of its unit tests, and before all of a second one, while
     the other machine goes on as usual."""

@@ -1,5 +1,5 @@
-"""Disks that lose power, fail or fill up; writers killed at a chosen system call; and the question
-whether a journal still accounts for everything.
+"""Disks that lose power, fail or fill up; writers killed at a chosen call; and the question whether a
+journal still accounts for everything.
 
 The writer works on an ext4 file system in an image file. Killing it at its Nth write, sync,
 truncate or unlink and copying the image at that moment, while the file system is still mounted,
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import errno
 import importlib.util
-import shutil
+import os
+import signal
 import struct
 import subprocess
 import sys
@@ -26,15 +27,21 @@ from cxlocal.exchange.own_tables import verify
 from cxlocal.journal.file import Journal
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))  # Test folders are no packages.
 
+KILLED = "KILLED"
 IMAGE_MEGABYTES = 24
 # Long enough that nothing reaches the image on its own during a test.
 COMMIT_SECONDS = 600
-CALLS = "write,pwrite64,fdatasync,fsync,ftruncate,unlink,unlinkat,rename"
 
 
 def call(*command: str | Path) -> None:
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
+
+
+def _copy(image: Path, to: Path) -> None:
+    """An image is mostly holes: only what was written is copied."""
+    call("cp", "--sparse=auto", image, to)
 
 
 class Disk:
@@ -57,11 +64,15 @@ class Disk:
 
     def reset(self, saved: Path) -> None:
         """Begin again from a saved state of the image."""
-        shutil.copyfile(saved, self.image)
+        _copy(saved, self.image)
+
+    def save(self, saved: Path) -> None:
+        """Keep the state of the image, for ``reset``."""
+        _copy(self.image, saved)
 
     def cut(self) -> None:
         """Take the image as it is at this moment."""
-        shutil.copyfile(self.image, self.copy_image)
+        _copy(self.image, self.copy_image)
 
     def look(self) -> Path:
         """Mount what a power cut left; the file system's own journal is replayed by that."""
@@ -83,33 +94,6 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     made.close()
 
 
-class Killed(NamedTuple):
-    """How a writer under strace ended: what it had printed, and whether it was killed."""
-
-    printed: list[str]
-    killed: bool
-
-
-def _run_to_call(script: Path, argument: Path, number: int, action: str = "signal=KILL") -> Killed:
-    """Run a writer; at its Nth system call of ``CALLS`` that touches a file under ``argument``,
-    do ``action``. Only calls on the disk count: the interpreter's own start is the same each time.
-    """
-    command = [
-        "strace", "-f", "-qq", "-o", "/dev/null", "-P", str(argument / "journal.db"),
-        "-P", str(argument / "journal.db-journal"), "-P", str(argument),
-        "-e", f"trace={CALLS}", "-e", f"inject={CALLS}:{action}:when={number}",
-        sys.executable, str(script), str(argument),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
-    return Killed(done.stdout.split(), done.returncode in (-9, 137))
-
-
-@pytest.fixture
-def run_to_call() -> Callable[..., Killed]:
-    """Runs a writer up to its Nth system call on a disk."""
-    return _run_to_call
-
-
 def _load(name: str, path: Path) -> Any:
     """A helper module of the tests, which are no packages."""
     if name not in sys.modules:
@@ -124,9 +108,16 @@ def _load(name: str, path: Path) -> Any:
 shop = _load("cxlocal_test_shop", HERE.parent / "runner" / "conftest.py").shop
 
 
+class Ended(NamedTuple):
+    """How a writer on a failing disk ended: what it had printed, and whether it was killed."""
+
+    printed: list[int]
+    killed: bool
+
+
 class FailingDisk:
     """Calls that write below a folder, made by a command and all it starts, fail from one of them
-    on: see failing_disk.c."""
+    on, or are the end of who makes them: see failing_disk.c."""
 
     FULL_FOR = 1_000_000
     """A full disk stays full; a broken one fails once."""
@@ -135,9 +126,10 @@ class FailingDisk:
         self.library, self.counter = library, counter
 
     def environ(self, under: Path, error: str, at: int) -> dict[str, str]:
-        """Variables for the command. ``at`` is the number of the call, from 1; 0 only counts."""
+        """Variables for the command. ``error``: its name, or ``KILLED``. ``at`` is the number of the call,
+        from 1; 0 only counts."""
         self.counter.write_bytes(bytes(struct.calcsize("l")))
-        number = getattr(errno, error)
+        number = -signal.SIGKILL if error == KILLED else getattr(errno, error)
         calls = self.FULL_FOR if number == errno.ENOSPC else 1
         return {
             "LD_PRELOAD": str(self.library),
@@ -147,6 +139,14 @@ class FailingDisk:
             "FAILING_DISK_CALLS": str(calls),
             "FAILING_DISK_ERROR": str(number),
         }
+
+    def run(self, script: Path, home: Path, at: int, error: str) -> Ended:
+        """Run a writer of ``home`` up to a call; only its calls on the disk count."""
+        done = subprocess.run(
+            [sys.executable, str(script), str(home)], capture_output=True, text=True, timeout=50,
+            env={**os.environ, **self.environ(home, error, at)}, check=False,
+        )  # fmt: skip
+        return Ended([int(line) for line in done.stdout.split()], done.returncode < 0)
 
     def count(self) -> int:
         """Calls of the last command."""

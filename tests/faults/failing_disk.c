@@ -2,14 +2,15 @@
 
    Calls that write below FAILING_DISK_UNDER are counted, over all processes, in the file
    FAILING_DISK_COUNTER. From call number FAILING_DISK_AT on, FAILING_DISK_CALLS of them fail with the
-   error number FAILING_DISK_ERROR. A full disk (ENOSPC) refuses what needs room; a broken one (EIO)
-   also what syncs, shortens or removes. */
+   error number FAILING_DISK_ERROR; if that is below zero the process ends there, by that signal. A full disk
+   (ENOSPC) refuses what needs room; a broken one (EIO) also what syncs, shortens or removes. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +51,8 @@ static int fails(const char *path, int needs_room) {
     long number = __atomic_add_fetch(counter, 1, __ATOMIC_SEQ_CST);
     if (number < at || number >= at + calls)
         return 0;
+    if (error_number < 0)
+        raise(-error_number);
     errno = error_number;
     return 1;
 }

@@ -1,5 +1,4 @@
-"""Takes numbers from the reserve and prints each once it has it: ``spend.py HOME [COUNT]``.
-Run by test_power_cut."""
+"""Takes a number from the reserve and prints it once it has it: ``spend.py HOME``, for test_power_cut."""
 
 import sys
 from pathlib import Path
@@ -10,11 +9,16 @@ from cxlocal.clock import SystemClock, SystemIds
 from cxlocal.journal.file import Journal
 from cxlocal.numbers.schemes import scheme_named
 
-journal = Journal.open(
-    Path(sys.argv[1]) / "journal.db", clock=SystemClock(), ids=SystemIds(), create=False
-)
-for _ in range(int(sys.argv[2]) if len(sys.argv) > 2 else 1):
+
+def spend(home: Path) -> int:
+    """A number of the reserve in ``home``; ``StoreNeeded`` where it holds none."""
+    file, ids = home / "journal.db", SystemIds()
     request = NumberRequest(
-        "shop", "1.0", scheme_named("semver"), SystemIds().uuid(), {"id": "a", "how": "test"}
+        "shop", "1.0", scheme_named("semver"), ids.uuid(), {"id": "a", "how": "test"}
     )
-    print(obtain_number(journal, None, request).number, flush=True)
+    with Journal.open(file, clock=SystemClock(), ids=ids, create=False) as journal:
+        return obtain_number(journal, None, request).number
+
+
+if __name__ == "__main__":
+    print(spend(Path(sys.argv[1])), flush=True)

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from begin import begin
+from spend import spend
 
 from cxlocal.clock import SystemClock, SystemIds
+from cxlocal.errors import StoreNeeded
 from cxlocal.exchange.own_tables import verify
 from cxlocal.journal.file import Journal
 
@@ -22,7 +24,7 @@ SPEND, BEGIN = HERE / "spend.py", HERE / "begin.py"
 CALLS_MAX = 400
 
 pytestmark = [
-    pytest.mark.needs("strace", "mkfs.ext4", "mount"),
+    pytest.mark.needs("gcc", "mkfs.ext4", "mount"),
     pytest.mark.slow,
     pytest.mark.timeout(240),
 ]
@@ -41,48 +43,48 @@ def holds_reserve(home: Path) -> bool:
         return journal.one("SELECT 1 FROM reserve WHERE next <= hi") is not None
 
 
-def spend(home: Path, *, must: bool = False) -> list[int]:
-    command = [sys.executable, str(SPEND), str(home)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 or ("StoreNeeded" in done.stderr and not must), done.stderr
-    return [int(line) for line in done.stdout.split()]
+def following(home: Path) -> list[int]:
+    """The next number of the reserve, if it holds one."""
+    try:
+        return [spend(home)]
+    except StoreNeeded:
+        return []
 
 
 @pytest.fixture
 def prepared(disk: Any, tmp_path: Path) -> Iterator[tuple[Any, Path]]:
     """A disk whose journal holds a reserve, and a saved image of it."""
     disk.power_on()
-    for _ in range(2):
-        subprocess.run([sys.executable, str(BEGIN), str(disk.mount)], check=True)
+    begin(disk.mount)
     while not holds_reserve(disk.mount):  # a busy machine may leave no time for it at a contact
-        subprocess.run([sys.executable, str(BEGIN), str(disk.mount)], check=True)
+        begin(disk.mount)
     subprocess.run(["sync", "-f", str(disk.mount)], check=True)
     disk.power_off()
     saved = tmp_path / "saved.img"
-    shutil.copyfile(disk.image, saved)
+    disk.save(saved)
     yield disk, saved
 
 
 def test_p2_power_cut_at_every_call_of_a_spend(
-    prepared: tuple[Any, Path], run_to_call: Callable[..., Any]
+    prepared: tuple[Any, Path], failing_disk: Any
 ) -> None:
     disk, saved = prepared
     cuts, printed_most = 0, 0
     for number in range(1, CALLS_MAX):
         disk.reset(saved)
         disk.power_on()
-        outcome = run_to_call(SPEND, disk.mount, number)
+        outcome = failing_disk.run(SPEND, disk.mount, number, "KILLED")
         disk.cut()
         disk.power_off()
         copy = disk.look()
-        printed = [int(line) for line in outcome.printed]
         numbers = taken(copy)
-        assert set(printed) <= set(numbers), f"cut at call {number}: printed {printed} is lost"
+        assert set(outcome.printed) <= set(numbers), (
+            f"cut at call {number}: printed {outcome.printed} is lost"
+        )
         # The store is away here too; what comes next must lie above all that was printed.
-        following = spend(copy, must=True)
-        assert all(after > before for after in following for before in printed)
+        assert spend(copy) > max(outcome.printed, default=-1)
         disk.look_away()
-        printed_most = max(printed_most, len(printed))
+        printed_most = max(printed_most, len(outcome.printed))
         if not outcome.killed:
             break
         cuts += 1
@@ -93,26 +95,23 @@ def test_p2_power_cut_at_every_call_of_a_spend(
 
 
 def test_p2_power_cut_while_journal_and_reserve_are_made(
-    disk: Any, tmp_path: Path, run_to_call: Callable[..., Any]
+    disk: Any, tmp_path: Path, failing_disk: Any
 ) -> None:
     saved = tmp_path / "empty.img"
-    shutil.copyfile(disk.image, saved)
+    disk.save(saved)
     cuts = 0
     # Making a journal takes some three hundred calls; every 23rd keeps this short.
     for number in range(1, CALLS_MAX, 23):
         disk.reset(saved)
         disk.power_on()
-        outcome = run_to_call(BEGIN, disk.mount, number)
+        outcome = failing_disk.run(BEGIN, disk.mount, number, "KILLED")
         disk.cut()
         disk.power_off()
         copy = disk.look()
-        printed = [int(line) for line in outcome.printed]
-        assert set(printed) <= set(taken(copy)), f"cut at call {number}: {printed} is lost"
-        again = subprocess.run(
-            [sys.executable, str(BEGIN), str(copy)], capture_output=True, text=True, check=False
+        assert set(outcome.printed) <= set(taken(copy)), (
+            f"cut at call {number}: {outcome.printed} is lost"
         )
-        assert again.returncode == 0, f"after a cut at call {number}: {again.stderr}"
-        assert all(int(line) > max(printed, default=-1) for line in again.stdout.split())
+        assert begin(copy) > max(outcome.printed, default=-1), f"after a cut at call {number}"
         disk.look_away()
         if not outcome.killed:
             break
@@ -122,14 +121,14 @@ def test_p2_power_cut_while_journal_and_reserve_are_made(
 
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 def test_disk_errors_at_every_call_of_a_spend(
-    tmp_path: Path, error: str, run_to_call: Callable[..., Any]
+    tmp_path: Path, error: str, failing_disk: Any
 ) -> None:
     """An error at any write or sync: nothing is printed that is not in the journal, and the next
     process goes on (F32, F33)."""
     base = tmp_path / "base"
     base.mkdir()
     for _ in range(2):
-        subprocess.run([sys.executable, str(BEGIN), str(base)], check=True)
+        begin(base)
     failed = 0
     for number in range(1, CALLS_MAX, 2):
         home = tmp_path / "home"
@@ -137,12 +136,13 @@ def test_disk_errors_at_every_call_of_a_spend(
         shutil.copytree(base, home)
         # The copy would be noticed as one; here it stands for the machine itself.
         _at_home(home)
-        outcome = run_to_call(SPEND, home, number, f"error={error}")
-        printed = [int(line) for line in outcome.printed]
+        outcome = failing_disk.run(SPEND, home, number, error)
         numbers = taken(home)
-        assert set(printed) <= set(numbers), f"{error} at call {number}: {printed} is lost"
-        assert all(after > before for after in spend(home) for before in printed)
-        if printed and not outcome.killed and number > 20:
+        assert set(outcome.printed) <= set(numbers), (
+            f"{error} at call {number}: {outcome.printed} is lost"
+        )
+        assert all(after > before for after in following(home) for before in outcome.printed)
+        if outcome.printed and not outcome.killed and number > 20:
             break
         failed += 1
     assert failed >= 5, "the errors were not met: nothing was tested"

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -226,6 +227,27 @@ class Asked:
             thread.join()
 
 
+SERVICE = """\
+cx = 1
+[deliverable]
+name = "webshop"
+[version]
+line = "1.0"
+stamp = [{ file = "pyproject.toml", key = "project.version" }]
+
+[stages]
+build = { tool = "wheel", produces = ["wheel"] }
+[stages.live]
+kind = "deploy"
+environment = "production"
+needs = ["build"]
+tool = "local-service"
+with = { module = "webshop", version_path = "/version" }
+[environments.production]
+"""
+"""The shop of the demo without what tries it out before: the demo itself shows that."""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)  # installs into three environments of their own
 def test_a_local_service_goes_forward_and_back(desk: Any) -> None:
@@ -233,17 +255,12 @@ def test_a_local_service_goes_forward_and_back(desk: Any) -> None:
 
     import cxlocal.demo
 
-    shop = os.path.join(os.path.dirname(cxlocal.demo.__file__), "webshop")
-    files = {}
-    for folder, _, names in os.walk(shop):
-        for name in names:
-            if not name.endswith((".pyc", ".toml")) or name == "pyproject.toml":
-                path = os.path.join(folder, name)
-                with open(path, encoding="utf-8") as file:
-                    files[os.path.relpath(path, shop)] = file.read()
-    with open(os.path.join(shop, "cx.toml"), encoding="utf-8") as file:
-        files["cx.toml"] = file.read()
-    desk.write(files)
+    shop = Path(cxlocal.demo.__file__).with_name("webshop")
+    files = {
+        str(path.relative_to(shop)): path.read_text()
+        for path in (shop / "pyproject.toml", *shop.glob("src/webshop/*.py"))
+    }
+    desk.write({**files, "cx.toml": SERVICE})
     first = desk("run", "--to", "production", "--json")
     assert first.code == 0, first.err
     (uri,) = desk.rows("SELECT uri FROM deployments_now")[0].values()

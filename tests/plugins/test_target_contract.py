@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,6 @@ from cxlocal.testing import Bench, TargetContract
 
 pytestmark = pytest.mark.slow
 
-FILES = new_plugin("shelf", "target")
 FOLDER = {"folder": "shelf"}
 BROKEN = {
     "puts what nobody asked for": (
@@ -34,7 +34,8 @@ BROKEN = {
     ),
     "leaves half a file": (
         "shutil.copyfile(ctx.artifacts[name].path, part)\n            os.link(part, file)",
-        "file.touch(); import time; time.sleep(9); part.touch(); file.write_text('x')",
+        # Whole in the end, if it is not killed before.
+        "file.touch(); import time; time.sleep(9); part.touch(); shutil.copyfile(ctx.artifacts[name].path, file)",
         "test_killed_while_it_puts_it_is_finished_by_the_next",
     ),
     "takes nothing back": (
@@ -57,16 +58,21 @@ class TestFolder(TargetContract):
         return {"folder": str(bench.folder / "shelf")}
 
 
-@pytest.mark.parametrize("fault", BROKEN)
-def test_a_broken_promise_is_found(tmp_path: Path, fault: str) -> None:
-    good, bad, name = BROKEN[fault]
-    for file, text in FILES.items():
-        broken = text.replace(good, bad) if "test" not in file else text + LATE
-        (tmp_path / file).write_text(broken)
-    assert good in FILES["cxlocal_shelf.py"]
+@pytest.mark.timeout(120)  # each promise is tried by the workers that a real test has
+def test_a_broken_promise_is_found(tmp_path: Path) -> None:
+    """All of them in one process of pytest, whose start would cost more than the rest."""
+    wanted = {}
+    for number, (fault, (good, bad, name)) in enumerate(BROKEN.items()):
+        files = new_plugin(f"shelf{number}", "target")
+        module = f"cxlocal_shelf{number}.py"
+        assert good in files[module]
+        (tmp_path / module).write_text(files[module].replace(good, bad))
+        (tmp_path / f"test_{module}").write_text(files[f"test_{module}"] + LATE)
+        wanted[f"test_{module}::TestShelf{number}::{name}"] = fault
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-x", "-rf", "-k", name],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rf", *wanted],
         cwd=tmp_path, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
-    assert f"::TestShelf::{name}" in done.stdout.partition("short test summary")[2], done.stdout
+    failed = set(re.findall(r"^FAILED (\S+)", done.stdout, re.MULTILINE))
+    assert [fault for test, fault in wanted.items() if test not in failed] == [], done.stdout

@@ -19,6 +19,7 @@ from postgresql_kit import as_server, free_port, new_folder, programs
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.heavy,  # half a minute of waiting for a lease; test_failover.py does by hand what this waits for
     pytest.mark.needs("pg_ctlcluster", "patroni", "etcd"),
     pytest.mark.timeout(240),
 ]
