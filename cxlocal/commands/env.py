@@ -41,10 +41,13 @@ ORDER BY e.deliverable, e.lifetime, e.name, n.since
 """
 COLUMNS = ("environment", "lifetime", "service", "version", "since", "actor", "state", "uri")
 HISTORY = """
-SELECT deployed_at, version, kind, service, actor, reason, uri, id AS deployment, run
-FROM deployment WHERE deliverable = :name AND instance = :place AND deployed_at IS NOT NULL
-UNION ALL SELECT ended_at, version, outcome, service, actor, why, '', id, run
-FROM deployment_attempt WHERE deliverable = :name AND instance = :place AND ended_at IS NOT NULL
+SELECT d.deployed_at, d.version, d.kind, d.service, d.actor, s.host, d.reason, d.uri, d.id AS deployment,
+  d.run
+FROM deployment d LEFT JOIN stage_run s ON s.id = d.stage_run
+WHERE d.deliverable = :name AND d.instance = :place AND d.deployed_at IS NOT NULL
+UNION ALL SELECT a.ended_at, a.version, a.outcome, a.service, a.actor, s.host, a.why, '', a.id, a.run
+FROM deployment_attempt a LEFT JOIN stage_run s ON s.id = a.stage_run
+WHERE a.deliverable = :name AND a.instance = :place AND a.ended_at IS NOT NULL
 ORDER BY deployed_at DESC, deployment LIMIT :limit
 """
 HISTORY_ROWS = 20
@@ -113,7 +116,7 @@ def show(app: App, environment: str, limit: int, output: Output) -> None:
         live = {row["deployment"] for row in _live(journal, name, environment)}
     for row in rows:
         row["live"] = row["deployment"] in live
-    columns = ("deployed_at", "version", "kind", "live", "service", "actor", "reason")
+    columns = ("deployed_at", "version", "kind", "live", "service", "actor", "host", "reason")
     write_rows(rows, columns if output.for_people else None, output)
     if output.for_people:
         for line in telling(found):

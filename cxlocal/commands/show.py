@@ -218,6 +218,8 @@ def _story(journal: Journal, run: dict[str, Any]) -> list[str]:
         lines.append(f"  because {run['outcome_reason']}")
     place = run["place"] or "a place unknown here"
     lines.append(f"  by {run['actor'] or 'unknown'} on {place} {run['host'] or ''}".rstrip())
+    if run["place_url"]:
+        lines.append(f"  at {run['place_url']}")
     if run["reason"]:
         lines.append(f"  reason given: {run['reason']}")
     lines.append(f"  asked for {run['queued_at']}, ended {run['finished_at'] or '(still open)'}")

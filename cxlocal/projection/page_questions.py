@@ -5,6 +5,7 @@ Title, description, SQL, as in ``questions``.
 
 from __future__ import annotations
 
+from cxlocal.events.types import PIPELINE_QUEUED
 from cxlocal.projection.asked import CHOSEN_RUN, PLACE, RUN_WORDS, TITLE, asked_time
 from cxlocal.projection.figures import LIVE_ENVIRONMENT
 
@@ -18,6 +19,11 @@ BOARD_PRODUCTS = 50
 _HEARD_OF = """(SELECT max(e.received) / 1000 > strftime('%s', 'now') - 3600 FROM run_lookup l
     JOIN event e ON e.run = l.id WHERE l.name = r.id) AS heard_of"""
 """Whether something of a run came within the hour: what is older may have been left behind."""
+_TOLD_BRANCH = f"""(SELECT e.document ->> '$.customData.cxlocal.place.branch' FROM run_lookup l
+    JOIN event e ON e.run = l.id JOIN type_lookup t ON t.id = e.type WHERE l.name = r.id
+    AND t.name = '{PIPELINE_QUEUED}' AND e.document ->> '$.customData.cxlocal.place.revision' = r.revision
+    ORDER BY e.id LIMIT 1)"""
+"""The branch by the word of a CI server, for this very commit: most of them check out no branch."""
 _NEWEST_SUCCESS = """SELECT n.id FROM run n WHERE n.deliverable = {of} AND n.kind = 'release'
       AND n.outcome = 'success' ORDER BY n.queued_at DESC LIMIT 1"""
 
@@ -152,7 +158,8 @@ SELECT coalesce(d.title, r.deliverable) AS title, r.deliverable, r.version, r.ki
   coalesce((SELECT nullif(o.title, '') FROM plan_environment o WHERE o.plan_sha256 = r.plan_sha256
     AND o.name = r.stopped_before), r.stopped_before) AS stopped_before, r.actor, r.reason, r.planned, r.online, r.place_kind, r.place, r.place_url,
   coalesce(m.name, r.host) AS machine, r.queued_at, r.started_at, r.finished_at, r.duration_seconds,
-  r.revision, r.revision_subject, r.revision_author, r.revision_at, r.branch, r.proof,
+  r.revision, r.revision_subject, r.revision_author, r.revision_at,
+  coalesce(nullif(r.branch, ''), {_TOLD_BRANCH}) AS branch, r.proof,
   r.fixes, (SELECT group_concat(w.version, ', ') FROM run w WHERE w.deliverable = r.deliverable
     AND w.fixes = r.version) AS fixed_by,
   (SELECT i.words || iif(i.closed_at IS NULL, ' (not over)', '') FROM incident i WHERE i.run = r.id
@@ -221,8 +228,8 @@ ORDER BY n.position IS NULL, n.position, n.stage, t.started_at, t.id
 SELECT d.deployed_at AS since, coalesce(nullif(e.title, ''), d.environment) AS environment, d.service,
   d.kind, d.version, coalesce(d.removed_at, x.since) AS until,
   iif(d.removed_at IS NULL, x.version, 'removed') AS replaced_by, d.actor, d.reason, d.uri,
-  d.artifact_sha256, e.lifetime, d.run
-FROM deployment d LEFT JOIN environment e ON e.deliverable = d.deliverable AND e.instance = d.instance
+  d.artifact_sha256, e.lifetime, s.host, d.run
+FROM deployment d LEFT JOIN stage_run s ON s.id = d.stage_run LEFT JOIN environment e ON e.deliverable = d.deliverable AND e.instance = d.instance
 LEFT JOIN (SELECT p.replaced, min(p.since) AS since, n.version FROM deployment_replaces p
     LEFT JOIN deployment n ON n.id = p.deployment
     WHERE p.replaced IN (SELECT id FROM deployment WHERE version_run = {CHOSEN_RUN}

@@ -473,7 +473,7 @@ def announce(
             why_offline=why_offline,
             run=work.record.run,
             commit=source.revision.commit,
-            branch=source.revision.branch,
+            branch=source.branch,
             subject=source.revision.subject,
             proof=proof,
             uncommitted=uncommitted,

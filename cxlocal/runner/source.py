@@ -88,6 +88,12 @@ class Source(NamedTuple):
         """How the configuration is called in messages."""
         return "cx.toml" if self.tree else f"cx.toml at {self.revision.commit[:8]}"
 
+    @property
+    def branch(self) -> str:
+        """The branch that is checked out; of none, the one that the CI server says of this very commit."""
+        told = self.place.branch if self.place.revision == self.revision.commit else ""
+        return self.revision.branch or told
+
 
 def open_source(
     machine: Machine,

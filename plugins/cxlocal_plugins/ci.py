@@ -31,7 +31,7 @@ class Server(NamedTuple):
     number: tuple[str, ...] = ()
     url: tuple[str, ...] | Callable[[Environ], str] = ()
     revision: tuple[str, ...] | Callable[[Environ], str] = ()
-    branch: tuple[str, ...] = ()
+    branch: tuple[str, ...] | Callable[[Environ], str] = ()
     attempt: tuple[str, ...] = ()
     """Of the run: a number that rises, or a name that each has of its own."""
     actor: tuple[str, ...] = ()
@@ -53,6 +53,33 @@ def _github_url(environ: Environ) -> str:
     url = f"{server}/{repository}/actions/runs/{environ['GITHUB_RUN_ID']}"
     attempt = environ.get("GITHUB_RUN_ATTEMPT", "")
     return f"{url}/attempts/{attempt}" if attempt else url
+
+
+def _github_branch(environ: Environ) -> str:
+    """What was pushed may be a tag."""
+    tagged = environ.get("GITHUB_REF_TYPE") == "tag"
+    return environ.get("GITHUB_HEAD_REF") or ("" if tagged else environ.get("GITHUB_REF_NAME", ""))
+
+
+def _gitlab_branch(environ: Environ) -> str:
+    """What a pipeline is for may be a tag."""
+    return "" if environ.get("CI_COMMIT_TAG") else environ.get("CI_COMMIT_REF_NAME", "")
+
+
+def _jenkins_branch(environ: Environ) -> str:
+    """Of a change request the name is that of the job; without a multibranch job the plugin for git
+    tells the branch of a remote."""
+    if environ.get("TAG_NAME"):
+        return ""
+    named = environ.get("CHANGE_BRANCH") or environ.get("BRANCH_NAME")
+    return named or environ.get("GIT_BRANCH", "").removeprefix("origin/")
+
+
+def _azure_branch(environ: Environ) -> str:
+    """The whole name is a ref; the short one is the last word of ``feature/cart``."""
+    ref = environ.get("SYSTEM_PULLREQUEST_SOURCEBRANCH") or environ.get("BUILD_SOURCEBRANCH", "")
+    plain = ref.removeprefix("refs/heads/")
+    return "" if plain.startswith("refs/") else plain or environ.get("BUILD_SOURCEBRANCHNAME", "")
 
 
 def _azure_url(environ: Environ) -> str:
@@ -168,7 +195,7 @@ def _appveyor_url(environ: Environ) -> str:
 
 _GITHUB = {
     "run_id": ("GITHUB_RUN_ID",), "number": ("GITHUB_RUN_NUMBER",), "url": _github_url,
-    "revision": ("GITHUB_SHA",), "branch": ("GITHUB_HEAD_REF", "GITHUB_REF_NAME"),
+    "revision": ("GITHUB_SHA",), "branch": _github_branch,
     "attempt": ("GITHUB_RUN_ATTEMPT",), "actor": ("GITHUB_ACTOR",), "job": ("GITHUB_JOB",),
     # Nothing else tells the jobs of a matrix apart, and it may be empty.
     "job_id": ("RUNNER_TRACKING_ID",),
@@ -185,21 +212,21 @@ SERVERS = (
     Server("gitea-actions", ("GITEA_ACTIONS",), **_GITHUB),  # type: ignore[arg-type]
     Server("github-actions", ("GITHUB_ACTIONS",), **_GITHUB),  # type: ignore[arg-type]
     Server("gitlab", ("GITLAB_CI",), ("CI_PIPELINE_ID",), ("CI_PIPELINE_IID",),
-           ("CI_PIPELINE_URL", "CI_JOB_URL"), ("CI_COMMIT_SHA",), ("CI_COMMIT_REF_NAME",),
+           ("CI_PIPELINE_URL", "CI_JOB_URL"), ("CI_COMMIT_SHA",), _gitlab_branch,
            (), ("GITLAB_USER_LOGIN",), ("CI_JOB_NAME",), ("CI_JOB_ID",),
            # A job that is tried again is a new one with the same name and a greater id.
            ("CI_JOB_ID",), ("CI_NODE_INDEX",), ("CI_NODE_TOTAL",)),
     Server("teamcity", ("TEAMCITY_VERSION",), _teamcity_run, ("BUILD_NUMBER",),
            ("BUILD_URL",), ("BUILD_VCS_NUMBER",), ("TEAMCITY_BUILD_BRANCH",)),
     Server("jenkins", ("JENKINS_URL", "BUILD_ID"), ("BUILD_TAG", "BUILD_ID"), ("BUILD_NUMBER",),
-           ("BUILD_URL",), ("GIT_COMMIT",), ("BRANCH_NAME", "GIT_BRANCH"), (),
+           ("BUILD_URL",), ("GIT_COMMIT",), _jenkins_branch, (),
            ("BUILD_USER_ID", "CHANGE_AUTHOR"), ("STAGE_NAME", "JOB_NAME")),
     Server("jenkins", ("JENKINS_HOME", "BUILD_ID"), ("BUILD_TAG", "BUILD_ID"), ("BUILD_NUMBER",),
-           ("BUILD_URL",), ("GIT_COMMIT",), ("BRANCH_NAME", "GIT_BRANCH"), (),
+           ("BUILD_URL",), ("GIT_COMMIT",), _jenkins_branch, (),
            ("BUILD_USER_ID", "CHANGE_AUTHOR"), ("STAGE_NAME", "JOB_NAME")),
     Server("azure-pipelines", ("TF_BUILD",), ("BUILD_BUILDID",), ("BUILD_BUILDNUMBER",),
            _azure_url, ("SYSTEM_PULLREQUEST_SOURCECOMMITID", "BUILD_SOURCEVERSION"),
-           ("BUILD_SOURCEBRANCHNAME",), (), ("BUILD_REQUESTEDFOR",),
+           _azure_branch, (), ("BUILD_REQUESTEDFOR",),
            _azure_job, ("SYSTEM_JOBID",), _azure_attempt,
            ("SYSTEM_JOBPOSITIONINPHASE",), ("SYSTEM_TOTALJOBSINPHASE",)),
     Server("buildkite", ("BUILDKITE",), ("BUILDKITE_BUILD_ID",), ("BUILDKITE_BUILD_NUMBER",),

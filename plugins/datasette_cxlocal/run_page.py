@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from cxlocal.address import stage_link
+from cxlocal.address import is_web_address, stage_link
 from cxlocal.text import duration_text, parse_utc
 from datasette_cxlocal.graph import Box, stage_graph
 from datasette_cxlocal.kept_files import last_lines
@@ -167,6 +167,10 @@ def _facts(place: Place, row: Mapping[str, Any], links: Mapping[str, object]) ->
         )
     kinds = {None: "a laptop", "": "a laptop", "laptop": "a laptop", "ci": "a CI server"}
     where = brief(row["place"] or kinds.get(row["place_kind"], row["place_kind"]))
+    if is_web_address(row["place_url"] or ""):
+        where = Markup('<a href="{}" rel="noopener noreferrer">{}</a>').format(
+            row["place_url"], where
+        )
     machine = Markup("{}{}").format(where, f", {brief(row['machine'])}" if row["machine"] else "")
     seconds = row["duration_seconds"]
     found = [
@@ -246,7 +250,7 @@ def _went(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
         "state": state_mark(row["kind"]),
         "since": moment(row["since"], place.now_ms),
         "until": until,
-        "by": shown(person(row["actor"])),
+        "by": shown(person(row["actor"]) + (f", {brief(row['host'])}" if row["host"] else "")),
     }
 
 

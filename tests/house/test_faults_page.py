@@ -83,6 +83,7 @@ FAULTS = {
     "A CI runner goes with the bytes that others are to deploy",
     "The bytes of a version are neither here nor at the store",
     "Somebody says where bytes of another deliverable are",
+    "A build of a CI server is cut off",
     "A CI runner is killed and lost with its home",
     "A receiver of logs, figures or events is away, slow, silent or cut off",
     "A job ends, its home goes, and the log server was down all the while",

@@ -108,6 +108,32 @@ def test_every_row_of_the_table_is_tried() -> None:
     assert tried == {server.name for server in SERVERS}
 
 
+AT_JENKINS = {"JENKINS_URL": "https://j/", "BUILD_ID": "12"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "branch"),
+    [
+        ({**GITHUB, "GITHUB_REF_NAME": "v1.2", "GITHUB_REF_TYPE": "tag"}, ""),
+        ({**GITHUB, "GITHUB_REF_NAME": "5/merge", "GITHUB_HEAD_REF": "feature/cart"}, "feature/cart"),
+        ({"GITLAB_CI": "true", "CI_COMMIT_REF_NAME": "feature/cart"}, "feature/cart"),
+        ({"GITLAB_CI": "true", "CI_COMMIT_REF_NAME": "v1.2", "CI_COMMIT_TAG": "v1.2"}, ""),
+        ({**AT_JENKINS, "GIT_BRANCH": "origin/feature/cart"}, "feature/cart"),
+        ({**AT_JENKINS, "BRANCH_NAME": "PR-3", "CHANGE_BRANCH": "feature/cart"}, "feature/cart"),
+        ({**AT_JENKINS, "BRANCH_NAME": "v1.2", "TAG_NAME": "v1.2"}, ""),
+        ({"TF_BUILD": "True", "BUILD_SOURCEBRANCH": "refs/heads/feature/cart",
+          "BUILD_SOURCEBRANCHNAME": "cart"}, "feature/cart"),
+        ({"TF_BUILD": "True", "BUILD_SOURCEBRANCH": "refs/tags/v1.2",
+          "BUILD_SOURCEBRANCHNAME": "v1.2"}, ""),
+        ({"TF_BUILD": "True", "BUILD_SOURCEBRANCH": "refs/pull/1/merge",
+          "SYSTEM_PULLREQUEST_SOURCEBRANCH": "refs/heads/feature/cart"}, "feature/cart"),
+    ],
+)  # fmt: skip
+def test_a_branch_is_told_whole_and_a_tag_is_none(environ: dict[str, str], branch: str) -> None:
+    place = cxlocal_identify_ci(environ)
+    assert place is not None and place.branch == branch
+
+
 @pytest.mark.parametrize(
     "environ",
     [{}, {"CI": "true"}, {**GITHUB, "ACT": "true"}, {**GITHUB, "CI": "false"},
