@@ -15,8 +15,8 @@ from cxlocal.events.belonging import mark_id
 from cxlocal.events.resources import Intent, resource_gone, run_intended
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.plan.components import components_in, departed
-from cxlocal.plan.types import Component, Plan
+from cxlocal.plan.components import components_in, components_of, departed
+from cxlocal.plan.types import Component, Plan, Stage
 from cxlocal.runner import component_record as recorded
 from cxlocal.runner.own_words import made_here
 from cxlocal.runner.record import RunRecord
@@ -36,14 +36,13 @@ WHERE deliverable = ? AND instance = ? AND verb = 'provision' AND gone_at IS NOT
 """
 
 
-def refuse_departed(site: Site) -> None:
-    """Raise Refused where a mutable component stands there that the plan has no more."""
-    record, place = site.work.record, site.environment.name
-    standing = [
-        one.component for one in _standing(record.journal, record.ref.deliverable, site.instance)
-    ]
-    before, accounted = _before(record.journal, record.ref.deliverable, site.instance)
-    found = departed(site.components, standing, before, accounted)
+def refuse_departed(record: RunRecord, stage: Stage) -> None:
+    """Raise Refused where a mutable component stands where ``stage`` deploys that its plan has no more."""
+    plan, name, place = record.plan, record.ref.deliverable, stage.environment
+    instance = plan.environment(place).instance(record.run)
+    standing = [one.component for one in _standing(record.journal, name, instance)]
+    before, accounted = _before(record.journal, name, instance)
+    found = departed(components_of(plan, stage), standing, before, accounted)
     if not found:
         return
     one = found[0]

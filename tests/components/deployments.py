@@ -32,14 +32,15 @@ from cxlocal.journal.read import all_events
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.freeze import freeze
 from cxlocal.plan.resolve import resolve
-from cxlocal.plan.types import Component, Plan
+from cxlocal.plan.types import Component, Plan, Stage
 from cxlocal.processes.log import StageLog
 from cxlocal.runner.component_deployment import Deployment
+from cxlocal.runner.component_look import Halt
 from cxlocal.runner.queued import RunFacts
 from cxlocal.runner.record import RunRecord, Version
 from cxlocal.runner.resources import Made
 from cxlocal.runner.site import Site
-from cxlocal.runner.turns import Door, Turns, enter
+from cxlocal.runner.turns import Door, Turns, enter, knock
 from cxlocal.runner.work import Work
 
 CONFIG = """
@@ -286,6 +287,31 @@ class Machine:
         finally:
             door.lock.release()
 
+    def foresee(
+        self, version: str, *, record: RunRecord | None = None, back: bool = False, unobserved: bool = False,
+    ) -> Generator[Moment, Faults, str]:  # fmt: skip
+        """What the same deployment would be refused for, or end in before it changes anything."""
+        record = record or self.begin(version)
+        if refused := knock(record, "production", None):
+            return refused.name
+        record.muted = True
+        site = self._site(self._work(record, back), record.plan.stage("live"), 1)
+        site.work.unobserved = unobserved
+        try:
+            yield from Deployment(site).prepare()  # type: ignore[misc]
+        except Halt as halt:
+            return str(halt.outcome)
+        finally:
+            site.log.close()
+        return "success"
+
+    def _site(self, work: Work, stage: Stage, attempt: int) -> ToySite:
+        name = f"live-{work.record.run}-{attempt}"
+        log = StageLog.create(self.home / "logs", name, masker=work.masker)
+        site = ToySite(work, stage, attempt, self.home, log, {})
+        site.world, site.seen = self.world, {}
+        return site
+
     def _deploy(
         self, record: RunRecord, door: Door, back: bool, repair: bool, unobserved: bool
     ) -> Generator[Moment, Faults, str]:
@@ -296,15 +322,11 @@ class Machine:
         work = self._work(record, back)
         work.repair, work.unobserved = repair, unobserved
         work.doors["production"] = door
-        log = StageLog.create(
-            self.home / "logs", f"live-{record.run}-{attempt}", masker=work.masker
-        )
-        site = ToySite(work, stage, attempt, self.home, log, {})
-        site.world, site.seen = self.world, {}
+        site = self._site(work, stage, attempt)
         try:
             worked = yield from Deployment(site).carry_out()  # type: ignore[misc]
         finally:
-            log.close()
+            site.log.close()
         record.stage_finished(stage, attempt, worked.outcome, worked.reason, started_ms=now)
         if door.turns is not None and door.turn is not None:
             door.turns.give_back(record, door.turn)
