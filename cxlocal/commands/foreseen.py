@@ -110,6 +110,8 @@ def told_turns(plan: Plan, environment: str, again: Mapping[str, int]) -> list[s
 
 
 def _way(one: Component) -> str:
+    if one.overlap is False:
+        return "made once the old ones are stopped: until they run nothing of it does"
     if not one.behind:
         return "beside the old ones until these are taken away"
     steps = [

@@ -29,8 +29,8 @@ from cxlocal.runner.site import Site
 from cxlocal.runner.work import Launch, Worked
 from cxlocal.text import quoted
 
-READY = (Deed.ROTATE, Deed.HOLD, Deed.CUTOVER)
-"""What comes next when the new ones are well, and nothing was turned yet."""
+READY = (Deed.PAUSE, Deed.ROTATE, Deed.HOLD, Deed.CUTOVER)
+"""What comes next when the new ones are well, or may not run yet, and nothing was turned."""
 WEIGHTS_BACK = (Deed.DRAIN, Deed.REMOVE, Deed.GONE)
 """What comes next on the way back when the weights are those of the record."""
 

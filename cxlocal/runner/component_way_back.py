@@ -55,6 +55,8 @@ class WayBack:
     def closed(self) -> Generator[Launch, End, str]:
         """Why what served before cannot serve again; empty where it can, or where nothing did."""
         for one in self.rotations:
+            if one.component.overlap is False:
+                continue  # They stand still until they are started.
             addresses = [each.address for each in one.stands.serving]
             why = yield from self.site.probe(
                 one.component, addresses, within_seconds=SERVING_SECONDS

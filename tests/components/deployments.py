@@ -110,6 +110,9 @@ class World:
         self.plan: Plan = resolve(parse(config))
         self.running: dict[str, str] = {}
         self.weights: dict[str, int] = {}
+        self.at_work: set[str] = set()
+        """What runs and was not stopped."""
+        self.alone = any(one.overlap is False for one in self.plan.shared_components)
         self.made: dict[str, str] = {}
         """Of which component an instance was made."""
         self.one_for_all = False
@@ -148,6 +151,13 @@ class World:
         if bad:
             self.broken.append(f"requests go to {bad}")
 
+    def begin(self, one: str) -> None:
+        """One does its work from now on."""
+        self.at_work.add(one)
+        versions = {self.running[each] for each in self.at_work}
+        if self.alone and len(versions) > 1:
+            self.broken.append(f"{versions} are at work at once")
+
     def do(self, version: str, component: Component, verb: str, told: Mapping[str, Any]) -> Any:
         """Carry out a verb; text for a failure."""
         one = told.get("resource", "")
@@ -155,11 +165,17 @@ class World:
             return f"{told['host']} cannot be reached"
         if verb == "create":
             self.running[one], self.made[one] = version, component.name
+            self.begin(one)
             return Created(address=f"host:{len(self.running)}")
         if verb == "remove":
             if one in self.weights:
                 self.broken.append(f"{one} was removed under way")
             self.running.pop(one, None)
+            self.at_work.discard(one)
+        elif verb == "stop":
+            self.at_work.discard(one)
+        elif verb == "start":
+            self.begin(one)
         elif verb == "rotate":
             if told["turn"] < self.turn:
                 return f"turn {self.turn} is written here"
@@ -242,11 +258,13 @@ class ToySite(Site):
         return "" if fault is None else "it says no"
 
     def payer(self) -> Any:
-        return SimpleNamespace(take_away=self._take_away)
+        return SimpleNamespace(take_away=lambda made: self._tell(made, "remove"), tell=self._tell)
 
-    def _take_away(self, made: Made) -> Any:
+    def _tell(self, made: Made, verb: str, *, hurried: bool = False) -> Any:
         component = Component(name=made.component, tool=made.tool)
-        found = yield from self.ask(component, "remove", resource=made.id, host=made.host)
+        found = yield from self.ask(
+            component, verb, resource=made.id, host=made.host, hurried=hurried
+        )
         return found.reason
 
 
