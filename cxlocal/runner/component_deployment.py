@@ -11,13 +11,14 @@ from typing import Any
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused
+from cxlocal.events.document import Draft
 from cxlocal.hooks.tool import Applied, Observed
 from cxlocal.plan.rotation import Deed, Phase
 from cxlocal.plan.types import Component
 from cxlocal.processes.child import End
 from cxlocal.runner import component_record as recorded
 from cxlocal.runner.admission import begin
-from cxlocal.runner.component_departure import leaving, refuse_departed
+from cxlocal.runner.component_departure import half_applied, leaving, refuse_departed
 from cxlocal.runner.component_look import SERVING_SECONDS, Halt, Looked, Lookout, with_strangers
 from cxlocal.runner.component_preview import Foreseen, preview, standing
 from cxlocal.runner.component_rotation import Rotation, Stands
@@ -287,11 +288,8 @@ class Deployment:
         if isinstance(left, Applied) and left.changed and found.outcome != Outcome.CANCEL:
             steps = f" after {left.last}" if left.last else ""
             steps += f", at {left.open}" if left.open else ""
-            self._flag(
-                "half-applied",
-                f"{component.name} in {site.environment.name} may be changed in part{steps}; the next"
-                " deployment applies it again",
-            )
+            draft = half_applied(site.work.record, site.environment.name, component.name, steps)
+            self._say(draft)
         raise Halt(found.outcome, f"{component.name}: {found.reason}")
 
     def _rename(self, component: Component) -> None:
@@ -401,17 +399,13 @@ class Deployment:
         why = f"{name} is not well: {why}"
         closed = "no record knows it" if self.looked.strangers else (yield from before.closed())
         if self.former or closed:
-            words = (
-                f"and what served before is not either: {closed}"
-                if closed
-                else "after the way back"
-            )
+            words = f"and what served before cannot: {closed}" if closed else "after the way back"
             return f"{why}; {site.work.record.version} serves on, {words}"
         try:
             yield from self._turn_back(before, why)
         except CxError as problem:
             return f"{why}; the way back was not to be had: {words_of(problem)}"
-        return f"{why}; {before.version or 'nothing'} serves again"
+        return f"{why}; {before.version or 'nothing'} serves again{(yield from before.judged())}"
 
     def _turn_back(self, before: WayBack, why: str) -> Generator[Launch, End, None]:
         site = self.site
@@ -490,6 +484,9 @@ class Deployment:
         )
 
     def _flag(self, kind: str, text: str, subject: str = "") -> None:
-        record = self.site.work.record
-        record.record(record.flag_draft(kind, text, subject or self.site.environment.name))
-        self.site.work.voice.warn(text)
+        place = subject or self.site.environment.name
+        self._say(self.site.work.record.flag_draft(kind, text, place))
+
+    def _say(self, flag: Draft) -> None:
+        self.site.work.record.record(flag)
+        self.site.work.voice.warn(flag.custom["text"])

@@ -229,3 +229,8 @@ def test_what_would_be_done_is_said(shop: Any) -> None:
     older = shop.command("deploy", "0.1.0", "--env", "production", "--allow-older", "--dry-run")
     assert older.code == 0 and "in place of 0.1.1" in older.err, older.err
     assert shop.query("SELECT count(*) FROM event") == events
+
+
+def test_what_is_whole_is_not_settled(shop: Any) -> None:
+    refused = shop.command("env", "settle", "production", "db", "-m", "by hand")
+    assert refused.code == 2 and "db in production is not half applied" in refused.err, refused.err

@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cxlocal.hooks.messages import RESULTS
 from cxlocal.hooks.tool import ASKED, VERBS, Context
 
@@ -136,6 +138,7 @@ def is_subsequence(short: list[str], whole: list[str]) -> bool:
     return all(one in rest for one in short)
 
 
+@pytest.mark.timeout(180)
 def test_a_life_is_as_the_page_says(tmp_path: Path, cx: Any) -> None:
     log = live(tmp_path, cx)
     page, told = rows(), heard(log)
