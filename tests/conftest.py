@@ -99,7 +99,7 @@ def _is_kept(name: str) -> bool:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def own_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """An environment that says nothing about this machine, for fixtures of every scope."""
     with pytest.MonkeyPatch.context() as patch:
         real_home = Path.home()
@@ -161,7 +161,7 @@ def _git_identity() -> dict[str, str]:
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cx() -> Cx:
     """Call it like the command: ``cx("status", "--json", cwd=folder)``."""
     return Cx()
@@ -207,7 +207,15 @@ def _missing_tools(item: pytest.Item) -> list[str]:
 
 
 FAST_FOLDERS = {"config", "events", "journal", "numbers", "pieces", "plan", "plugins", "runner"}
-IN_PROCESS = {"tmp_path", "tmp_path_factory", "monkeypatch", "request", "home", "world", "capsys"}
+IN_PROCESS = {
+    "tmp_path",
+    "tmp_path_factory",
+    "monkeypatch",
+    "request",
+    "home",
+    "own_surroundings",
+    "capsys",
+}
 """Fixtures of tests that start nothing: the others make repositories, machines or servers."""
 
 

@@ -1,5 +1,5 @@
-"""``cxlocal env release`` and ``env forget``: what stands somewhere and is nobody's here any more; and a mutable
-component that is to go."""
+"""``cxlocal env release`` and ``env forget``: what stands somewhere and is nobody's here any more; ``env settle``: what is
+whole again; and a mutable component that is to go."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import Command
-from cxlocal.commands.project import load_project, make_machine
+from cxlocal.commands.project import load_project, make_machine, send_copies
 from cxlocal.commands.terminal import say
 from cxlocal.errors import Trouble
 from cxlocal.exchange.standing import require
@@ -15,6 +15,7 @@ from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.resolve import resolve
 from cxlocal.runner import component_departure, reaping
+from cxlocal.runner.source import find_actor_at
 
 
 @click.command(
@@ -43,6 +44,32 @@ def release(app: App, environment: str, component: str, reason: str) -> None:
         catch_up(journal)
         component_departure.release(journal, name, environment, component, reason)
     say(f"{component} of {environment} is released: nothing here touches it any more")
+
+
+@click.command(
+    "settle",
+    cls=Command,
+    examples=[("cxlocal env settle production db -m 'finished 0008 by hand'", "it is whole again")],
+)
+@click.argument("environment")
+@click.argument("component")
+@click.option("-m", "--reason", required=True, metavar="TEXT", help="Why; kept with it.")
+@pass_app
+def settle(app: App, environment: str, component: str, reason: str) -> None:
+    """Say that a component that was changed in part is whole again.
+
+    A change in place that stopped halfway is flagged as half applied until the next deployment there, which applies it
+    again. Where somebody has finished it by hand, or taken it back, this says so before that; it changes nothing else.
+    """
+    name = str(load_project(app, needed=True).deliverable)
+    actor = find_actor_at(app.directory, app.environ)
+    with app.journal(create=False) as journal:
+        require(journal, name, "push")
+        send_copies(app, journal, patient=False)
+        catch_up(journal)
+        component_departure.settle(journal, name, environment, component, who=actor.id, why=reason)
+        send_copies(app, journal, patient=False)
+    say(f"{component} in {environment} counts as whole again")
 
 
 @click.command(

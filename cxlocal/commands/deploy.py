@@ -9,7 +9,7 @@ import click
 
 from cxlocal.commands.choose_run import choose_run
 from cxlocal.commands.context import App, pass_app
-from cxlocal.commands.foreseen import look_ahead
+from cxlocal.commands.foreseen import outlook
 from cxlocal.commands.frame import command
 from cxlocal.commands.joined import piece_journal
 from cxlocal.commands.output import after_work, json_option, put, write_document
@@ -18,10 +18,8 @@ from cxlocal.commands.status import lasting_here
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import UsageError
 from cxlocal.journal.file import Journal
-from cxlocal.journal.rebuild import catch_up
-from cxlocal.runner.opening import find_run
 from cxlocal.runner.placements import live
-from cxlocal.runner.redeploy import Order, Shipped, as_error, deploy_stages, ship
+from cxlocal.runner.redeploy import Order, Shipped, as_error, deploy_stages, foresee, ship
 from cxlocal.text import counted, quoted
 
 
@@ -58,7 +56,7 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--to", "also", default="", metavar="NAME", help="The same, as 'run' has it.")
 @click.option("--allow-older", is_flag=True, help="Deploy also where something newer is live.")
 @click.option("--anyway", is_flag=True, help="Deploy also what was taken back from a target.")
-@click.option("--dry-run", is_flag=True, help="Say what components would do; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what it would do and refuse; change nothing.")
 @click.option(
     "--unobserved",
     is_flag=True,
@@ -95,31 +93,37 @@ def deploy(
             chosen.run, environment, reason, chosen.named, allow_older, anyway=anyway,
             unobserved=unobserved,
         )  # fmt: skip
-        if dry_run:
-            show_outlook(app, journal, order, as_json=as_json)
-            return
-        carry_out(app, journal, order, offline=offline, as_json=as_json, require_sync=require_sync)
+        act = show_outlook if dry_run else carry_out
+        act(app, journal, order, offline=offline, as_json=as_json, require_sync=require_sync)
 
 
-def show_outlook(app: App, journal: Journal, order: Order, *, as_json: bool) -> None:
-    """``--dry-run``: what would be replaced and changed in place. Raises what would refuse it."""
+def show_outlook(
+    app: App, journal: Journal, order: Order, *, offline: bool, as_json: bool, require_sync: bool
+) -> None:
+    """``--dry-run``: what ``carry_out`` would replace and change in place. Raises what would refuse it."""
     machine = make_machine(app, fresh=False)
-    catch_up(journal)
-    source, record = find_run(machine, journal, order.run)
+    _learn(app, journal, order, offline=offline)
+    record, ahead = foresee(machine, journal, order._replace(offline=offline))
     stages = deploy_stages(record, order.environment)
     now = [row["version"] for row in live(record, order.environment)]
-    outlook = look_ahead(machine, source, record.plan, stages, record)
+    found = outlook(record.plan, stages, record, ahead)
     if as_json:
         write_document(
             {"version": record.version, "environment": order.environment, "live": now}
-            | outlook.as_json()
+            | found.as_json()
         )
     else:
         instead = f" in place of {', '.join(now)}" if now else ""
         say(f"{record.version} would be deployed into {order.environment}{instead}")
-        outlook.show()
-    if outlook.refusal is not None:
-        raise outlook.refusal
+        found.show()
+    if ahead.refusal is not None:
+        raise ahead.refusal
+
+
+def _learn(app: App, journal: Journal, order: Order, *, offline: bool) -> None:
+    """What others deployed meanwhile decides what this replaces; and what they built is deployed."""
+    if not offline:
+        send_copies(app, journal, patient=False, run=order.run)
 
 
 def one_environment(*named: str, known: Sequence[str], example: str) -> str:
@@ -142,9 +146,7 @@ def carry_out(
 ) -> None:
     """Do it, say what came of it, send it, and end in its exit code."""
     machine = make_machine(app, fresh=False)
-    if not offline:
-        # What others deployed meanwhile decides what this replaces; and what they built is deployed.
-        send_copies(app, journal, patient=False, run=order.run)
+    _learn(app, journal, order, offline=offline)
     shipped = ship(machine, journal, order._replace(offline=offline))
     pending = send_copies(app, journal, offline=offline)
     bundle = leave(journal, machine.root)

@@ -54,7 +54,11 @@ HISTORY_ROWS = 20
 
 
 @group(
-    later={"forget": "departure:forget", "release": "departure:release"},
+    later={
+        "forget": "departure:forget",
+        "release": "departure:release",
+        "settle": "departure:settle",
+    },
     examples=[
         ("cxlocal env list", "what is where"),
         ("cxlocal env show production", "and what was there before"),

@@ -8,7 +8,7 @@ import click
 
 from cxlocal.commands.choose_run import choose_run
 from cxlocal.commands.context import App, pass_app
-from cxlocal.commands.deploy import carry_out, deploy_options, one_environment
+from cxlocal.commands.deploy import carry_out, deploy_options, one_environment, show_outlook
 from cxlocal.commands.frame import command
 from cxlocal.commands.project import load_project, send_copies
 from cxlocal.commands.status import lasting_here
@@ -27,12 +27,14 @@ from cxlocal.text import quoted
         ("cxlocal rollback", "back to the version that was live before"),
         ("cxlocal rollback --env production --to 2.7.11", "back to this version"),
         ("cxlocal rollback -m 'orders fail'", "and say why"),
+        ("cxlocal rollback --dry-run", "where it leads, and what would keep it from that"),
     ]
 )
 @click.argument("environment", default="")
 @click.option("--env", "env", default="", metavar="NAME", help="The environment.")
 @click.option("--to", "which", default="", metavar="VERSION", help="Not simply the one before.")
 @click.option("--anyway", is_flag=True, help="Also to what was taken back from a target.")
+@click.option("--dry-run", is_flag=True, help="Say what it would do and refuse; change nothing.")
 @click.option("--unobserved", is_flag=True, help="Also where components cannot be asked; flagged.")
 @deploy_options
 @pass_app
@@ -42,6 +44,7 @@ def rollback(
     env: str,
     which: str,
     anyway: bool,
+    dry_run: bool,
     unobserved: bool,
     reason: str,
     offline: bool,
@@ -63,7 +66,8 @@ def rollback(
             send_copies(app, journal, patient=False)
         order = plan_rollback(app, journal, str(project.deliverable), name, which)
         order = order._replace(reason=reason, anyway=anyway, unobserved=unobserved)
-        carry_out(app, journal, order, offline=offline, as_json=as_json, require_sync=require_sync)
+        act = show_outlook if dry_run else carry_out
+        act(app, journal, order, offline=offline, as_json=as_json, require_sync=require_sync)
 
 
 def plan_rollback(

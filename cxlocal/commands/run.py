@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import group
-from cxlocal.commands.output import Output, after_work, json_option, put, write_document, write_rows
+from cxlocal.commands.output import after_work, json_option, put, write_document
 from cxlocal.commands.project import bytes_here_alone, leave, make_machine, not_sent
-from cxlocal.commands.terminal import say, warn
+from cxlocal.commands.terminal import say
 from cxlocal.errors import CxError, ExitCode, UsageError
 from cxlocal.extras import import_lean
 from cxlocal.runner.outcomes import outcome_error
 from cxlocal.text import counted, duration_text, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from cxlocal.commands.foreseen import Outlook
     from cxlocal.journal.file import Journal
-    from cxlocal.plan.types import Plan
     from cxlocal.runner.request import NothingToRelease, Request, Summary
-    from cxlocal.runner.source import Machine, Source
+    from cxlocal.runner.source import Machine
 
 
 @group(
@@ -117,14 +112,8 @@ def run(
         )
     if resume:
         _refuse_what_is_settled(fixes, unplanned)
-    if dry_run:
-        if final:
-            with app.journal(create=False) as journal:
-                revision = _known(app, journal, final)["revision"]
-        show_plan(app, to, revision, as_json=as_json)
-        return ExitCode.DONE
     with early_questions():
-        if revision == "HEAD" and not resume and not final:
+        if revision == "HEAD" and not (resume or final or dry_run):
             ask_about_head(app.project())
         import_lean("msgspec", beside="typing_extensions")
         from cxlocal.runner.request import Request, repaired
@@ -133,8 +122,30 @@ def run(
             to=to, revision=revision, offline=offline, jobs=jobs, reason=reason,
             planned=not unplanned, fixes=repaired(fixes), moved=moved, allow_older=allow_older, anyway=anyway,
         )  # fmt: skip
+        if dry_run:
+            return _look_ahead(app, request, resume or "", final or "", as_json=as_json)
         options = {"as_json": as_json, "require_sync": require_sync, "ask": not no_input}
         return carry_out(app, request, resume or "", final or "", **options)
+
+
+def _look_ahead(app: App, request: Request, resume: str, final: str, *, as_json: bool) -> int:
+    """``--dry-run``."""
+    from cxlocal.commands.foreseen import show_plan
+    from cxlocal.runner.request import NothingToRelease
+
+    with ExitStack() as stack:
+        journal = None
+        if app.journal_paths() or resume or final:
+            journal = stack.enter_context(app.journal(create=False))
+        if journal and resume:
+            request = _resumed(app, journal, request, resume)
+        elif journal and final:
+            request = request._replace(revision=_known(app, journal, final)["revision"])
+        try:
+            show_plan(app, journal, request, as_json=as_json)
+        except NothingToRelease as nothing:
+            return say_nothing(nothing, "cxlocal run --anyway", as_json=as_json)
+    return ExitCode.DONE
 
 
 def _refuse_what_is_settled(fixes: str, unplanned: bool) -> None:
@@ -347,108 +358,3 @@ def _look(summary: Summary) -> str:
     bad = [name for name, outcome in summary.stages.items() if outcome == summary.outcome]
     log = f" --log {quoted(bad[0])} prints all that it said" if bad else " tells the story"
     return f"cxlocal show {summary.run[:8]}{log}"
-
-
-def show_plan(app: App, to: str | None, revision: str, *, as_json: bool) -> None:
-    """``--dry-run``: what would run, in order, and whether the revision may."""
-    from cxlocal.plan.render import COLUMNS, render
-    from cxlocal.plan.select import select
-    from cxlocal.runner.facts import prove_revision
-    from cxlocal.runner.source import make_plan, open_source
-
-    machine = make_machine(app, fresh=False)
-    source = open_source(machine, revision, {})
-    plan = make_plan(machine, source, None)
-    selection = select(plan, to=to)
-    rows = render(plan, selection)
-    targets = _targets(app, source, plan)
-    outlook = _outlook(app, machine, source, plan, selection.now)
-    if revision == "HEAD" and not _is_committed(source, machine.root / "cx.toml"):
-        warn(
-            "cx.toml differs from that of the commit, which is what would run; commit and push it,"
-            " or try it first: cxlocal rehearse"
-        )
-    proof, refused = None, None
-    try:
-        proof, _ = prove_revision(machine, source, online=True, rehearsal=False)
-    except CxError as problem:
-        refused = problem
-    if as_json:
-        write_document({
-            "deliverable": plan.deliverable, "revision": source.revision.commit, "stages": rows,
-            "stopped_before": selection.stopped_by, "targets": targets,
-            "components": None if outlook is None else outlook.as_json(),
-            "proof": None if proof is None else proof.as_json(),
-            "refused": None if refused is None else refused.as_json(),
-        })  # fmt: skip
-    else:
-        say(f"{plan.title}, commit {source.revision.commit[:12]}: {source.revision.subject}")
-        write_rows(rows, COLUMNS, Output("table"))
-        for one in targets:
-            what = ", ".join(one["artifacts"]) or "The version"
-            say(f"{what} would go to {one['target']} ({one['tool']}): {one['holds']}")
-        if outlook is not None:
-            outlook.show()
-        if proof is not None:
-            say(f"The commit is pushed: {proof.kind} at {proof.remote}")
-        if selection.asked:
-            say(f"It ends with {selection.asked}, as asked")
-        if selection.stopped_by:
-            say(
-                f"It stops before {selection.stopped_by}; cxlocal run --to {quoted(selection.stopped_by)}"
-            )
-    refused = refused or (outlook and outlook.refusal)
-    if refused is not None:
-        # What would run is shown all the same; that it could not is what the command ends in.
-        raise refused
-
-
-def _outlook(
-    app: App, machine: Machine, source: Source, plan: Plan, names: Sequence[str]
-) -> Outlook | None:
-    """What components would do; None where the run would come to none of a lasting environment."""
-    stages = [plan.stage(name) for name in names]
-    if not any(one.by_components for one in stages):
-        return None
-    from cxlocal.commands.foreseen import look_ahead
-    from cxlocal.runner.foresight import not_run_yet
-
-    if not app.journal_paths():
-        return look_ahead(machine, source, plan, stages, None)
-    with app.journal(create=False) as journal:
-        return look_ahead(machine, source, plan, stages, not_run_yet(journal, source, plan))
-
-
-def _targets(app: App, source: Source, plan: Plan) -> list[dict[str, Any]]:
-    """What would be published where, and what each target got last."""
-    if not plan.published_to:
-        return []
-    from cxlocal.journal.rebuild import catch_up
-    from cxlocal.runner.targets import held_now, takes_files
-
-    held: dict[str, str] = {}
-    if app.journal_paths():
-        with app.journal(create=False) as journal:
-            catch_up(journal)
-            held = held_now(journal, plan)
-    return [
-        {
-            "target": one.name,
-            "tool": one.tool,
-            "artifacts": list(plan.publishing(one.name).artifacts)
-            if takes_files(source.manager, one.tool)
-            else [],
-            "holds": held.get(one.name, "nothing is known here of what it holds"),
-        }
-        for one in plan.published_to
-    ]
-
-
-def _is_committed(source: Source, config: Path) -> bool:
-    """Whether the configuration here is that of the commit. git is not asked: what belongs to a
-    checkout may be started by that."""
-    from cxlocal.revision.repository import read_file
-
-    path = os.path.join(source.repository.prefix, config.name)
-    committed = read_file(source.repository, source.revision.commit, path) or b""
-    return config.read_bytes().replace(b"\r\n", b"\n") == committed.replace(b"\r\n", b"\n")

@@ -73,7 +73,7 @@ OUTWARD = frozenset({
     "mirror remove",
     "store create", "store join", "store adopt", "store follow", "store moved", "store move", "store backup",
     "store recover", "store invite", "store grant", "store revoke",
-    "env confirm", "env take", "env reap", "env repair", "env forget", "env release", "env destroy",
+    "env confirm", "env take", "env reap", "env repair", "env forget", "env release", "env settle", "env destroy",
 })  # fmt: skip
 """Commands that change something beside a run: a store, a remote, an environment, the word of a person.
 What releases, deploys and promotes has its own rules for where it may be called."""

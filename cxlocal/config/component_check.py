@@ -20,6 +20,13 @@ def component(table: Component, where: Where) -> None:
             why="its instances go when its name does, and new ones take their place",
             hint="take was out, or add mutable = true", key="was",
         )  # fmt: skip
+    if not table.overlap and (table.mutable or table.behind):
+        raise problem(
+            where, "overlap = false is for what is replaced and stands behind nothing",
+            why="old ones that are stopped first answer nobody"
+            if table.behind else "what is changed in place is never there twice",
+            hint="take overlap out", key="overlap",
+        )  # fmt: skip
     only = ("behind", "health", "check", "rollout") if table.mutable else ()
     said = [key for key in only if getattr(table, key)]
     if said:

@@ -60,6 +60,9 @@ class Component(Table, frozen=True, kw_only=True):
     rollout: Annotated[
         list[RolloutStep], says("Steps to the new ones; left out: all at once.")
     ] = []
+    overlap: Annotated[
+        bool, says("New ones may run beside the old; otherwise these are stopped first.")
+    ] = True
     drain: Annotated[Duration, says("For old ones to end what is under way.", "duration")] = "30s"
     keep_old: Annotated[Duration, says("The ones before stay, for a rollback.", "duration")] = "0s"
     timeout: Annotated[

@@ -21,13 +21,13 @@ from cxlocal.values import Protocol
 
 VERBS = (
     "build", "test", "publish", "fetch", "provision", "destroy", "preview", "apply", "create", "rotate",
-    "drain", "remove", "observe", "probe", "ask", "withdraw",
+    "drain", "stop", "start", "remove", "observe", "probe", "ask", "withdraw",
 )  # fmt: skip
 """Every verb a tool may have. A public method with another name is not a verb."""
 
 ASKED = (
     "build", "test", "publish", "provision", "destroy", "preview", "apply", "create", "remove", "rotate",
-    "drain", "observe", "ask", "fetch", "withdraw",
+    "stop", "start", "drain", "observe", "ask", "fetch", "withdraw",
 )  # fmt: skip
 """Those that somebody asks for; the others are reserved."""
 

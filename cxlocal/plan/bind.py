@@ -137,6 +137,8 @@ def _ways(one: Component, balancers: set[str]) -> tuple[tuple[str, ...], ...]:
         return (("rotate",),)
     if one.mutable:
         return (("apply",), ("provision", "destroy"))
+    if one.overlap is False:
+        return (("create", "remove", "stop", "start"),)
     return (("create", "remove"),)
 
 

@@ -280,6 +280,7 @@ def _component(
         drain_seconds=_seconds(one.drain), keep_old_seconds=_seconds(one.keep_old),
         timeout_seconds=_positive(limit, where), was=one.was or UNSET,
         min_hosts=UNSET if one.min_hosts is None else one.min_hosts,
+        overlap=UNSET if one.overlap else False,
     )  # fmt: skip
 
 

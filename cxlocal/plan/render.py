@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection
 from typing import Any
 
 from cxlocal.plan.graph import edges, order
@@ -17,10 +18,10 @@ COLUMNS = (
 """The columns of ``render``, in order."""
 
 
-def render(plan: Plan, selection: Selection) -> list[dict[str, Any]]:
+def render(plan: Plan, selection: Selection, done: Collection[str] = ()) -> list[dict[str, Any]]:
     """One row a stage, in the order in which stages can start at the earliest.
 
-    ``when`` is ``now`` or ``later``.
+    ``when`` is ``now``, ``later`` or, for those that are ``done``, ``done``.
     """
     return [
         {
@@ -33,7 +34,7 @@ def render(plan: Plan, selection: Selection) -> list[dict[str, Any]]:
             "requires": ", ".join(plan.stage(name).requires),
             "attempts": plan.stage(name).retries + 1,
             "timeout": duration_text(plan.stage(name).timeout_seconds),
-            "when": "now" if name in selection.now else "later",
+            "when": "done" if name in done else "now" if name in selection.now else "later",
         }
         for index, name in enumerate(order(edges(plan)), 1)
     ]

@@ -40,6 +40,10 @@ class Deed(StrEnum):
     """Draw an id and make it durable: one more instance is to be made."""
     CREATE = "create"
     """Make the instance of that id; harmless where it was made already."""
+    PAUSE = "pause"
+    """Stop one that is to do nothing now; it stays, and can be started again."""
+    START = "start"
+    """Start one again; harmless where it runs."""
     CHECK = "check"
     """Ask a new one, alone, whether it is well."""
     ROTATE = "rotate"
@@ -64,7 +68,7 @@ class Deed(StrEnum):
     """Nothing is left to do."""
 
 
-CHANGING = frozenset({Deed.CREATE, Deed.ROTATE, Deed.CUTOVER, Deed.REMOVE})
+CHANGING = frozenset({Deed.CREATE, Deed.PAUSE, Deed.START, Deed.ROTATE, Deed.CUTOVER, Deed.REMOVE})
 """What nobody may do whose turn is over."""
 
 
@@ -78,6 +82,8 @@ class Wanted(NamedTuple):
     """The greatest turn that the record here knows beside this one."""
     steps: tuple[int, ...] = (FULL,)
     """Weights of the new ones together, in percent, one after the other; the last is ``FULL``."""
+    overlap: bool = True
+    """New ones may run beside old ones. Otherwise all of one side are stopped before one of the other begins."""
 
 
 class Resource(NamedTuple):
@@ -118,6 +124,10 @@ class Seen(NamedTuple):
     shared: bool = True
     """The cutover is known wherever the next turn is drawn. Where it is not, whoever draws that goes back
     to the old ones, so they stay."""
+    stopped: frozenset[str] = frozenset()
+    """Those that were stopped by whoever asks. What neither was stopped nor started by them may do either."""
+    started: frozenset[str] = frozenset()
+    """Those that were made or started by whoever asks, and not stopped since."""
 
 
 class Action(NamedTuple):
@@ -159,6 +169,8 @@ def _rise(wanted: Wanted, resources: Sequence[Resource], seen: Seen) -> Action:
         return Action(Deed.FAIL)
     if len(fresh) < wanted.total:
         return Action(Deed.INTEND)
+    if switched := _switch(wanted, resources, seen, fresh):
+        return switched
     for one in fresh:
         if one not in seen.running:
             return Action(Deed.CREATE, one)
@@ -174,11 +186,13 @@ def _rise(wanted: Wanted, resources: Sequence[Resource], seen: Seen) -> Action:
 
 def _fall(wanted: Wanted, resources: Sequence[Resource], seen: Seen) -> Action:
     turned = _turn(wanted, seen, shares((), _serving(resources), 0))
+    turned = turned or _switch(wanted, resources, seen, _serving(resources))
     return turned or _clear((one for one in resources if one.fresh or one.gone), seen)
 
 
 def _settle(wanted: Wanted, resources: Sequence[Resource], seen: Seen) -> Action:
     turned = _turn(wanted, seen, shares(_serving(resources), (), FULL))
+    turned = turned or _switch(wanted, resources, seen, _serving(resources))
     if turned is not None:
         return turned
     # The old ones are still there, so this is the last moment at which the way back is short.
@@ -191,6 +205,7 @@ def _settle(wanted: Wanted, resources: Sequence[Resource], seen: Seen) -> Action
 
 def _return(wanted: Wanted, resources: Sequence[Resource], seen: Seen) -> Action:
     turned = _turn(wanted, seen, shares((), _serving(resources), 0))
+    turned = turned or _switch(wanted, resources, seen, _serving(resources))
     if turned is not None:
         return turned
     if not seen.returned:
@@ -209,6 +224,21 @@ def _turn(wanted: Wanted, seen: Seen, weights: Mapping[str, int]) -> Action | No
     from then on whoever had the turn before is refused there."""
     if seen.weights != weights or seen.fence < wanted.turn:
         return Action(Deed.ROTATE, weights=weights)
+    return None
+
+
+def _switch(
+    wanted: Wanted, resources: Iterable[Resource], seen: Seen, on: Sequence[str]
+) -> Action | None:
+    """Where old and new must not run at once: all others stop first, and only then those of ``on`` start."""
+    if wanted.overlap:
+        return None
+    for one in resources:
+        if one.id in seen.running and one.id not in seen.stopped and one.id not in on:
+            return Action(Deed.PAUSE, one.id)
+    for name in on:
+        if name in seen.running and name not in seen.started:
+            return Action(Deed.START, name)
     return None
 
 

@@ -171,6 +171,8 @@ class Component(Part, frozen=True, kw_only=True):
     """Its name in earlier plans; unset where it had no other."""
     min_hosts: int | UnsetType = UNSET
     """On how many of its hosts instances must be made; unset: on all."""
+    overlap: bool | UnsetType = UNSET
+    """False: the old ones are stopped before new ones are made; unset: they run beside each other."""
 
     @property
     def is_given(self) -> bool:

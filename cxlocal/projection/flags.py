@@ -1,7 +1,8 @@
 """What settles each kind of flag.
 
 A flag is settled by what happens: the view ``open_flags`` looks for the later event that answers it.
-Somebody's word settles a question alone: which of two histories of a machine counts. Where deployments or
+Somebody's word settles two questions alone: which of two histories of a machine counts, and that what was changed
+in part is whole again. Where deployments or
 numbers are in dispute there is no flag; a person names the right one ('cxlocal env confirm', a promotion
 or deploy by run or digest).
 """
@@ -17,7 +18,10 @@ SETTLED_BY = {
     "host-left-out": "the next deployment to that environment",
     "other-weights": "the next deployment to that environment, which sets them",
     "found-instances": "the next deployment to that environment, which takes away what does not serve",
-    "half-applied": "the next deployment to that environment, which applies it again",
+    "half-applied": (
+        "the next deployment to that environment, which applies it again, or 'cxlocal env settle'"
+    ),
+    "settled-by-hand": "itself: it is a person's word",
     "not-drained": "the next deployment to that environment",
     "not-removed": "its end: the next deployment there, or 'cxlocal env reap', tries it again",
     "uncommitted-changes": "the next release of this deliverable that succeeds",

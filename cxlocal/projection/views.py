@@ -391,7 +391,11 @@ FROM run r LEFT JOIN number_uses u ON u.run = r.id AND u.deliverable = r.deliver
         """
 SELECT f.raised_at, f.kind, f.text, f.deliverable, r.version, f.run, f.subject
 FROM flag f LEFT JOIN run r ON r.id = f.run
-WHERE NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
+WHERE f.kind <> 'settled-by-hand'
+  AND NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
+  AND NOT (f.kind = 'half-applied' AND EXISTS (SELECT 1 FROM flag later
+    WHERE later.kind = 'settled-by-hand' AND later.subject = f.subject
+      AND later.deliverable = f.deliverable AND later.raised_at > f.raised_at))
   AND NOT (f.kind IN ('changed-outside', 'other-weights', 'found-instances', 'half-applied',
     'not-drained', 'went-unobserved', 'host-left-out') AND (
     EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = f.deliverable

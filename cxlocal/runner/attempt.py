@@ -44,10 +44,7 @@ class At(NamedTuple):
 
 def run_stage(work: Work, stage: Stage) -> Program:
     """All attempts of a stage. Raises Refused, Undecided and Conflict before the first."""
-    if not work.repair:
-        require(work, stage)
-    admit(work.record, stage, work.way_of(stage))
-    admit_to_target(work.record, stage, work.way_of(stage))
+    let_in(work, stage)
     first = work.first_attempt.get(stage.name, 1)
     last = first + stage.retries
     outcome = Outcome.ERROR
@@ -56,6 +53,15 @@ def run_stage(work: Work, stage: Stage) -> Program:
         if outcome in (Outcome.SUCCESS, Outcome.CANCEL):
             break
     return outcome
+
+
+def let_in(work: Work, stage: Stage) -> None:
+    """Raise Refused, Undecided or Conflict where a stage may not begin: promotions, gates, and what is newer where it
+    would go."""
+    if not work.repair:
+        require(work, stage)
+    admit(work.record, stage, work.way_of(stage))
+    admit_to_target(work.record, stage, work.way_of(stage))
 
 
 def _attempt(work: Work, stage: Stage, attempt: int, *, is_last: bool) -> Program:

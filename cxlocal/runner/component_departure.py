@@ -1,6 +1,6 @@
-"""Components that left the file. Nothing touches mutable ones, and somebody has to say what becomes of them.
+"""What a person says of components that are changed in place: that they left the file, or are whole again.
 
-What is replaced goes by itself when its component leaves, once others serve; a database does not.
+What is replaced goes by itself when its component leaves, once others serve; a database does not. Nothing touches it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import msgspec
 
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.events.belonging import mark_id
+from cxlocal.events.document import Draft
 from cxlocal.events.resources import Intent, resource_gone, run_intended
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.plan.components import components_in, departed
-from cxlocal.plan.types import Component, Plan
+from cxlocal.plan.components import components_in, components_of, departed
+from cxlocal.plan.types import Component, Plan, Stage
 from cxlocal.runner import component_record as recorded
 from cxlocal.runner.own_words import made_here
 from cxlocal.runner.record import RunRecord
@@ -29,6 +30,10 @@ from cxlocal.text import quoted
 LIVE = """
 SELECT deployment, run FROM deployments_now WHERE deliverable = ? AND instance = ? ORDER BY since
 """
+HALF_APPLIED = """
+SELECT run, text FROM open_flags WHERE kind = 'half-applied' AND deliverable = ? AND subject = ?
+ORDER BY raised_at
+"""
 ACCOUNTED = """
 SELECT DISTINCT component FROM resource
 WHERE deliverable = ? AND instance = ? AND verb = 'provision' AND gone_at IS NOT NULL
@@ -36,14 +41,13 @@ WHERE deliverable = ? AND instance = ? AND verb = 'provision' AND gone_at IS NOT
 """
 
 
-def refuse_departed(site: Site) -> None:
-    """Raise Refused where a mutable component stands there that the plan has no more."""
-    record, place = site.work.record, site.environment.name
-    standing = [
-        one.component for one in _standing(record.journal, record.ref.deliverable, site.instance)
-    ]
-    before, accounted = _before(record.journal, record.ref.deliverable, site.instance)
-    found = departed(site.components, standing, before, accounted)
+def refuse_departed(record: RunRecord, stage: Stage) -> None:
+    """Raise Refused where a mutable component stands where ``stage`` deploys that its plan has no more."""
+    plan, name, place = record.plan, record.ref.deliverable, stage.environment
+    instance = plan.environment(place).instance(record.run)
+    standing = [one.component for one in _standing(record.journal, name, instance)]
+    before, accounted = _before(record.journal, name, instance)
+    found = departed(components_of(plan, stage), standing, before, accounted)
     if not found:
         return
     one = found[0]
@@ -120,6 +124,38 @@ def release(journal: Journal, deliverable: str, instance: str, component: str, w
             for one in (intent.resource, *([made.id] if made else ()))
         ),
     )
+
+
+def half_applied(record: RunRecord, environment: str, component: str, steps: str) -> Draft:
+    """A component may be changed in part; ``steps``: the last whole and the first open one, in words."""
+    return record.flag_draft(
+        "half-applied",
+        f"{_part(component, environment)}{steps}; the next deployment applies it again",
+        environment,
+    )
+
+
+def settle(
+    journal: Journal, deliverable: str, environment: str, component: str, *, who: str, why: str
+) -> None:
+    """Say that a component that was changed in part is whole again. Raises UsageError where none of that name is."""
+    rows = journal.query(HALF_APPLIED, (deliverable, environment))
+    found = [row for row in rows if row["text"].startswith(_part(component, environment))]
+    if not found:
+        others = ", ".join(row["text"].partition(" in ")[0] for row in rows)
+        raise UsageError(
+            f"{component} in {environment} is not half applied",
+            why=f"{others} is" if others else "nothing there is, as far as the journal here knows",
+            hint="'cxlocal status' shows what is open; 'cxlocal sync' brings what others recorded",
+            name="not-half-applied",
+        )
+    record = RunRecord.attach(journal, found[-1]["run"])
+    text = f"{component} in {environment} is whole again, {who} says: {why}"
+    record.record(record.flag_draft("settled-by-hand", text, environment))
+
+
+def _part(component: str, environment: str) -> str:
+    return f"{component} in {environment} may be changed in part"
 
 
 def destroy(

@@ -11,15 +11,16 @@ from typing import Any
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused
+from cxlocal.events.document import Draft
 from cxlocal.hooks.tool import Applied, Observed
 from cxlocal.plan.rotation import Deed, Phase
 from cxlocal.plan.types import Component
 from cxlocal.processes.child import End
 from cxlocal.runner import component_record as recorded
 from cxlocal.runner.admission import begin
-from cxlocal.runner.component_departure import leaving, refuse_departed
+from cxlocal.runner.component_departure import half_applied, leaving, refuse_departed
 from cxlocal.runner.component_look import SERVING_SECONDS, Halt, Looked, Lookout, with_strangers
-from cxlocal.runner.component_preview import preview, standing
+from cxlocal.runner.component_preview import Foreseen, preview, standing
 from cxlocal.runner.component_rotation import Rotation, Stands
 from cxlocal.runner.component_way_back import WayBack, refuse_lost_turn
 from cxlocal.runner.fetching import fetch_missing
@@ -29,8 +30,8 @@ from cxlocal.runner.site import Site
 from cxlocal.runner.work import Launch, Worked
 from cxlocal.text import quoted
 
-READY = (Deed.ROTATE, Deed.HOLD, Deed.CUTOVER)
-"""What comes next when the new ones are well, and nothing was turned yet."""
+READY = (Deed.PAUSE, Deed.ROTATE, Deed.HOLD, Deed.CUTOVER)
+"""What comes next when the new ones are well, or may not run yet, and nothing was turned."""
 WEIGHTS_BACK = (Deed.DRAIN, Deed.REMOVE, Deed.GONE)
 """What comes next on the way back when the weights are those of the record."""
 
@@ -52,7 +53,9 @@ class Deployment:
         self._lookout = Lookout(site, self._flag)
         self._known = 0
         self._id = ""
-        self._former: dict[str, tuple[Made, ...]] = {}
+        self.foreseen: list[Foreseen] = []
+        """What changing the mutable ones would come to."""
+        self.former: dict[str, tuple[Made, ...]] = {}
         """On the way back: instances of that version that still stand and are well, by component."""
 
     def carry_out(self) -> Generator[Launch, End, Worked]:
@@ -62,7 +65,7 @@ class Deployment:
         refused: CxError | None = None
         outcome, reason = Outcome.SUCCESS, ""
         try:
-            yield from self._prepare()
+            yield from self.prepare()
             outcome, reason = yield from self._change()
         except Refused as problem:
             outcome, reason, refused = Outcome.FAILURE, words_of(problem), problem
@@ -75,7 +78,8 @@ class Deployment:
 
     # before anything is changed
 
-    def _prepare(self) -> Generator[Launch, End, None]:
+    def prepare(self) -> Generator[Launch, End, None]:
+        """All that may keep it from beginning. Raises Refused, Halt, and what is wrong around it."""
         site = self.site
         self.looked = yield from self._lookout.look()
         granted = site.work.turn_at(site.stage)
@@ -85,18 +89,18 @@ class Deployment:
         site.turn = granted or 1 + max([self._known, *fences])
         self._refuse_unknown_turn(max(fences, default=0))
         if site.work.repair:
-            self._former = self._lookout.shown(self.looked)
+            self.former = self._lookout.shown(self.looked)
         elif site.work.back:
-            self._former = yield from self._lookout.former(self.looked)
+            self.former = yield from self._lookout.former(self.looked)
         names = ", ".join(one.name for one in self.mutable if site.can(one, "apply"))
-        if self._former and names and site.work.back:
+        if self.former and names and site.work.back:
             site.work.voice.note(f"what was changed in place stays as it is: {names}")
-        if not self._former:
+        if not self.former and site.work.record.version:
             yield from fetch_missing(site.work)
             for one in site.components:
                 site.artifact(one)
         if not site.work.back and not site.work.repair:
-            refuse_departed(site)
+            refuse_departed(site.work.record, site.stage)
             yield from self._preview()
 
     def _refuse_unknown_turn(self, fence: int) -> None:
@@ -114,8 +118,9 @@ class Deployment:
 
     def _preview(self) -> Generator[Launch, End, None]:
         """What changing the mutable ones would do. Raises Refused where it would destroy something."""
-        for found in (yield from preview(self.site)):
-            if found.problem:
+        self.foreseen = yield from preview(self.site)
+        for found in self.foreseen:
+            if found.outcome != Outcome.SUCCESS:
                 raise Halt(found.outcome, f"{found.component}: {found.problem}")
             self.details.setdefault("preview", {})[found.component] = list(found.changes)
             for line in found.lines() if found.changes else ():
@@ -164,7 +169,7 @@ class Deployment:
         for one in self.rotations if not self.site.work.repair else ():
             # A repair turns to what serves first: the rest goes once that is recorded.
             yield from self._take_back(one)
-        if not self._former:
+        if not self.former:
             yield from self._apply()
         for until in (READY, (Deed.CUTOVER,), (Deed.CUTOVER,)):
             for one in self.rotations:
@@ -188,7 +193,7 @@ class Deployment:
             tuple(one for one in idle if one.spare and not one.due),
             tuple(one for one in idle if one.due or not (self.lasting and one.spare)),
         )
-        back_to = self._former.get(component.name, ())
+        back_to = self.former.get(component.name, ())
         if back_to:
             ids = {one.id for one in back_to}
             stands = stands._replace(
@@ -283,11 +288,8 @@ class Deployment:
         if isinstance(left, Applied) and left.changed and found.outcome != Outcome.CANCEL:
             steps = f" after {left.last}" if left.last else ""
             steps += f", at {left.open}" if left.open else ""
-            self._flag(
-                "half-applied",
-                f"{component.name} in {site.environment.name} may be changed in part{steps}; the next"
-                " deployment applies it again",
-            )
+            draft = half_applied(site.work.record, site.environment.name, component.name, steps)
+            self._say(draft)
         raise Halt(found.outcome, f"{component.name}: {found.reason}")
 
     def _rename(self, component: Component) -> None:
@@ -343,7 +345,7 @@ class Deployment:
             said = one.uri or self.site.said.get(one.component.behind, {}).get("url", "")
             if said:
                 return said
-        if self._former:
+        if self.former:
             return self.site.work.uri_of(self.site.environment)
         if not self.rotations:
             said = self.site.said.get(self.site.service, {}).get("url", "")
@@ -396,18 +398,14 @@ class Deployment:
             return ""
         why = f"{name} is not well: {why}"
         closed = "no record knows it" if self.looked.strangers else (yield from before.closed())
-        if self._former or closed:
-            words = (
-                f"and what served before is not either: {closed}"
-                if closed
-                else "after the way back"
-            )
+        if self.former or closed:
+            words = f"and what served before cannot: {closed}" if closed else "after the way back"
             return f"{why}; {site.work.record.version} serves on, {words}"
         try:
             yield from self._turn_back(before, why)
         except CxError as problem:
             return f"{why}; the way back was not to be had: {words_of(problem)}"
-        return f"{why}; {before.version or 'nothing'} serves again"
+        return f"{why}; {before.version or 'nothing'} serves again{(yield from before.judged())}"
 
     def _turn_back(self, before: WayBack, why: str) -> Generator[Launch, End, None]:
         site = self.site
@@ -486,6 +484,9 @@ class Deployment:
         )
 
     def _flag(self, kind: str, text: str, subject: str = "") -> None:
-        record = self.site.work.record
-        record.record(record.flag_draft(kind, text, subject or self.site.environment.name))
-        self.site.work.voice.warn(text)
+        place = subject or self.site.environment.name
+        self._say(self.site.work.record.flag_draft(kind, text, place))
+
+    def _say(self, flag: Draft) -> None:
+        self.site.work.record.record(flag)
+        self.site.work.voice.warn(flag.custom["text"])

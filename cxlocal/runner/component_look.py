@@ -182,7 +182,8 @@ class Lookout:
         for one in self.replaced:
             mine = [each for each in there if each.component == one.name and each.run == run]
             idle = [each for each in mine if each.released_at and not each.serves]
-            addresses = [each.address for each in idle]
+            # Where old and new must not run at once, they stand still until they are started.
+            addresses = [each.address for each in idle if one.overlap is not False]
             why = yield from site.probe(one, addresses, within_seconds=SERVING_SECONDS)
             lost = {each.id for each in idle} - looked.there.get(one.name, frozenset(
                 each.id for each in idle

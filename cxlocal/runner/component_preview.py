@@ -14,6 +14,8 @@ from cxlocal.runner.site import Site
 from cxlocal.runner.work import Launch
 from cxlocal.values import NamedTuple
 
+NOT_MADE = "the run makes what it runs"
+
 
 class Foreseen(NamedTuple):
     """What one mutable component would come to."""
@@ -50,10 +52,14 @@ class Foreseen(NamedTuple):
 
 
 def preview(site: Site) -> Generator[Launch, End, list[Foreseen]]:
-    """Ask each mutable component whose tool can tell, in their order."""
+    """Ask each mutable component whose tool can tell, in their order. One that a run which has not begun makes the
+    bytes for is asked by that run."""
     found = []
     for one in site.components:
         if not one.mutable or not site.can(one, "preview"):
+            continue
+        if one.artifact and not site.work.record.version:
+            found.append(Foreseen(site.environment.name, one.name, problem=NOT_MADE))
             continue
         artifact = site.artifact(one)
         said = yield from site.ask(one, "preview", artifact=artifact, **standing(site, one.name))

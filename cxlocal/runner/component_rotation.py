@@ -73,7 +73,7 @@ class Rotation:
             self._steps = (RolloutStep(weight=FULL),)
         steps = tuple(one.weight for one in self._steps)
         total = len(back_to) or component.count
-        self._wanted = Wanted(total, site.turn, known, steps)
+        self._wanted = Wanted(total, site.turn, known, steps, component.overlap is not False)
         self._back_to = tuple(back_to)
         self.fresh: dict[str, Made | None] = {one.id: one for one in back_to}
         """The new ones, or those that are to serve again; None for what is made here."""
@@ -84,6 +84,8 @@ class Rotation:
         self._there = {one.id: one for one in there}
         self._running = set(self._there)
         self._gone: set[str] = set()
+        self._paused: set[str] = set()
+        self._started: set[str] = set()
         self.addresses = {one.id: one.address for one in there}
         self._well: dict[str, bool] = {}
         self._weights: Mapping[str, int] = {}
@@ -153,7 +155,8 @@ class Rotation:
     def _asked(self, phase: Phase, *, shared: bool) -> Action:
         seen = Seen(
             frozenset(self._running), self._well, self._weights, frozenset(self._busy), self._fence,
-            0, self._held, self.judged, self.returned, shared,
+            0, self._held, self.judged, self.returned, shared, frozenset(self._paused),
+            frozenset(self._started),
         )  # fmt: skip
         return next_action(self._wanted, self._resources(phase), seen, phase)
 
@@ -212,6 +215,8 @@ class Rotation:
             self._intend()
         elif action.deed == Deed.CREATE:
             yield from self._create(action.resource)
+        elif action.deed in (Deed.PAUSE, Deed.START):
+            yield from self._switch(action, phase)
         elif action.deed == Deed.CHECK:
             yield from self._check(action.resource)
         elif action.deed == Deed.ROTATE:
@@ -252,6 +257,7 @@ class Rotation:
             return
         assert isinstance(found.result, Created)
         self._running.add(resource)
+        self._started.add(resource)
         self.addresses[resource] = found.result.address
         handle = found.handles[-1] if found.handles else None
         note_made(
@@ -270,6 +276,26 @@ class Rotation:
                 self.fresh.pop(one, None)
         self._wanted = self._wanted._replace(total=len(self.fresh))
         return ""
+
+    def _switch(self, action: Action, phase: Phase) -> Generator[Launch, End, None]:
+        """Stop or start an instance, by the tool and options that it was made with."""
+        one, stops = action.resource, action.deed == Deed.PAUSE
+        hurried = phase in BACK
+        why = yield from self._payer.tell(
+            self._made(one), "stop" if stops else "start", hurried=hurried
+        )
+        if not why:
+            (self._paused if stops else self._started).add(one)
+            (self._started if stops else self._paused).discard(one)
+            return
+        self.problem = f"{self.component.name} {one[:8]} could not be {'stopped' if stops else 'started'}: {why}"
+        if hurried or self.served:
+            raise Refused(
+                self.problem,
+                why="old and new ones must not run at once, so those that should serve stand still",
+                hint="put right what it says; the next deployment starts what is to serve",
+                name="not-switched",
+            )
 
     def _check(self, resource: str) -> Generator[Launch, End, None]:
         site, address = self.site, self.addresses.get(resource, "")

@@ -21,6 +21,7 @@ from cxlocal.runner.placements import live
 from cxlocal.runner.resources import Made
 from cxlocal.runner.site import Site
 from cxlocal.runner.work import Launch
+from cxlocal.text import quoted
 
 
 def refuse_lost_turn(site: Site) -> None:
@@ -54,7 +55,12 @@ class WayBack:
 
     def closed(self) -> Generator[Launch, End, str]:
         """Why what served before cannot serve again; empty where it can, or where nothing did."""
+        if self.before and not self.rotations:
+            name = self.site.environment.name
+            return f"it was changed in place; cxlocal rollback {quoted(name)} deploys it again"
         for one in self.rotations:
+            if one.component.overlap is False:
+                continue  # They stand still until they are started.
             addresses = [each.address for each in one.stands.serving]
             why = yield from self.site.probe(
                 one.component, addresses, within_seconds=SERVING_SECONDS
@@ -62,6 +68,18 @@ class WayBack:
             if why:
                 return why
         return ""
+
+    def judged(self) -> Generator[Launch, End, str]:
+        """What the environment says of what serves again, in words to be added; empty where it agrees."""
+        site = self.site
+        if not self.before or site.cancelled:
+            return ""
+        why = yield from site.judge(site.work.uri_of(site.environment))
+        if not why or site.cancelled:
+            return ""
+        text = f"{site.environment.name} is not well with {self.version} either: {why}"
+        site.work.voice.warn(text)
+        return f"; {text}"
 
     def record(self, deployment: str, why: str) -> None:
         """What served before serves again; where nothing did, nothing does. One commit. ``deployment``: the one

@@ -186,7 +186,7 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
     run = mark_id(machine.ids.uuid(), source.config.deliverable.name)
     workspace = open_workspace(
         machine.home, source.repository, source.revision.commit, run,
-        in_place=_in_place(source, request), overlay=request.rehearsal,
+        in_place=works_in_place(source, request), overlay=request.rehearsal,
         filters=source.config.scm.filters,
     )  # fmt: skip
     try:
@@ -236,12 +236,13 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
     )
 
 
-def _in_place(source: Source, request: Request) -> bool:
+def works_in_place(source: Source, request: Request) -> bool:
+    """Whether stages work in the tree itself."""
     return source.config.defaults.workspace == "in-place" and not request.rehearsal
 
 
 def _left_out(source: Source, request: Request) -> tuple[str, ...]:
-    return left_out(source, in_place=_in_place(source, request), rehearsal=request.rehearsal)
+    return left_out(source, in_place=works_in_place(source, request), rehearsal=request.rehearsal)
 
 
 def _check_out(
@@ -255,14 +256,15 @@ def _check_out(
         absent = say_absent(workspace.make(paths, workspace.source), machine.voice)
     plan = make_plan(machine, source, workspace.project)
     selection = select(plan, to=request.to, rehearsal=request.rehearsal)
-    _refuse_empty(plan, selection)
+    refuse_empty(plan, selection)
     require_agreed(machine, plan, selection.now)
     secrets = find_secrets(machine, source, plan, frozenset(selection.now))
     check(plan, workspace.project)
     return plan, secrets, selection, absent
 
 
-def _refuse_empty(plan: Plan, selection: Selection) -> None:
+def refuse_empty(plan: Plan, selection: Selection) -> None:
+    """Raise Refused where no stage is to run."""
     if selection.now:
         return
     if selection.withheld:

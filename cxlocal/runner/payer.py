@@ -72,8 +72,13 @@ class Payer(NamedTuple):
 
     def take_away(self, made: Made) -> Generator[Launch, End, str]:
         """Take one thing away; why that could not be done, empty where it was."""
+        return (yield from self.tell(made, made.taken_by))
+
+    def tell(self, made: Made, verb: str, *, hurried: bool = False) -> Generator[Launch, End, str]:
+        """Ask its tool to do ``verb`` with it; why that could not be done, empty where it was. ``hurried``: a signal
+        does not keep it from that."""
         try:
-            return (yield from self._pay(made))
+            return (yield from self._do(made, verb, hurried=hurried))
         except (CxError, OSError) as problem:
             return words_of(problem)
 
@@ -90,6 +95,8 @@ class Payer(NamedTuple):
         if made.verb != "create" or made.component not in known:
             return ""
         own, may = known[made.component], f"{made.component} {made.id[:8]} may get traffic"
+        if own.overlap is False and not made.released_at:
+            return f"{made.component} {made.id[:8]} may run in the place of what is stopped"
         balancer = known.get(own.behind, own)
         tool = find_tool(self.manager, balancer.tool)
         verbs = verbs_of(tool, balancer.options)
@@ -115,22 +122,22 @@ class Payer(NamedTuple):
         turned = any(one.id == made.id and one.weight for one in found.result.resources)
         return f"{made.component} {made.id[:8]} gets traffic" if turned else ""
 
-    def _pay(self, made: Made) -> Generator[Launch, End, str]:
+    def _do(self, made: Made, verb: str, *, hurried: bool) -> Generator[Launch, End, str]:
         if not made_here(self.record.journal, made) and not is_planned(self.record.plan, made):
             return (
                 f"another machine recorded that {made.tool} made it with {json.dumps(made.options)}, which"
                 " is not in the plan of its run; nothing was run: take it away by hand"
             )
         tool = find_tool(self.manager, made.tool)
-        if made.taken_by not in verbs_of(tool, made.options):
-            return f"the tool {made.tool} has no verb {made.taken_by}"
+        if verb not in verbs_of(tool, made.options):
+            return f"the tool {made.tool} has no verb {verb}"
         if tool.here and not is_own(self.record.journal, made):
             return f"it lives on the machine that made it: {machine_of(self.record.journal, made.node)}"
-        found = yield from self._ask(made, tool, made.taken_by)
+        found = yield from self._ask(made, tool, verb, hurried=hurried)
         return "" if found.outcome == Outcome.SUCCESS else found.reason or str(found.outcome)
 
     def _ask(
-        self, made: Made, tool: type[Tool], verb: str, **told: Any
+        self, made: Made, tool: type[Tool], verb: str, *, hurried: bool = False, **told: Any
     ) -> Generator[Launch, End, ToolOutcome]:
         """Carry out one verb; ``told`` is what its ``ctx`` has otherwise than the thing it is asked of."""
         secrets = self.secrets(dict.fromkeys((*self._listed(made), *tool.secrets)))
@@ -150,14 +157,13 @@ class Payer(NamedTuple):
         worker = ToolWorker(request, on_intend=_refuse_intent, on_progress=log.note)
 
         def launch(supervisor: Supervisor, tag: object) -> Child:
-            return worker.start(
-                supervisor,
-                env=stage_environment(self.environ, pass_env=self._passed(made)),
-                sink=log,
-                timeout_seconds=self.limit_seconds,
-                tag=tag,
-                grace_seconds=1.0,
-            )
+            limit = min(self.limit_seconds, HURRIED_SECONDS) if hurried else self.limit_seconds
+            child = worker.start(
+                supervisor, env=stage_environment(self.environ, pass_env=self._passed(made)), sink=log,
+                timeout_seconds=limit, tag=tag, grace_seconds=1.0,
+            )  # fmt: skip
+            child.goes_on = hurried
+            return child
 
         try:
             end = yield launch

@@ -79,6 +79,8 @@ class RunRecord:
     """It was over when it was looked up."""
     made_from: str | None = None
     """The commit our stages are made from; empty: not known; None: that of the run."""
+    muted = False
+    """It is only asked what would be, so nothing is written."""
     single_commands = False
     """Single commands carry it out, so that anybody may repeat any stage at any time."""
 
@@ -194,7 +196,7 @@ class RunRecord:
 
     def record(self, *drafts: Draft) -> list[Event]:
         """Write drafts in one commit."""
-        return self.journal.append(*drafts) if drafts else []
+        return self.journal.append(*drafts) if drafts and not self.muted else []
 
     def known_version(self) -> Version | None:
         """The version that the run has; None where it has none yet."""

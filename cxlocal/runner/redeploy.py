@@ -23,7 +23,9 @@ from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import locks, orphans, recovery
 from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.contact import first_sender, turns_of
+from cxlocal.runner.decision import work_to_judge
 from cxlocal.runner.driver import drive
+from cxlocal.runner.foresight import Ahead, look_ahead
 from cxlocal.runner.gates import grant_earned
 from cxlocal.runner.nesting import refuse_in_rehearsal
 from cxlocal.runner.noted import of_locked
@@ -35,8 +37,9 @@ from cxlocal.runner.record import RunRecord
 from cxlocal.runner.signals import Signals
 from cxlocal.runner.source import Machine, Source, open_store
 from cxlocal.runner.stage_outputs import put_back
-from cxlocal.runner.turns import Door, enter
-from cxlocal.runner.workspace import discard
+from cxlocal.runner.turns import Door, enter, knock
+from cxlocal.runner.work import Work
+from cxlocal.runner.workspace import Workspace, discard
 from cxlocal.text import parse_utc, quoted
 from cxlocal.values import NamedTuple
 
@@ -91,18 +94,7 @@ def ship(machine: Machine, journal: Journal, order: Order) -> Shipped:
     """
     refuse_in_rehearsal(machine)
     recovery.recover(journal, machine)
-    catch_up(journal)
-    source, record = find_run(machine, journal, order.run, runs_stages=True)
-    require(journal, record.ref.deliverable, "push")
-    stages = deploy_stages(record, order.environment)
-    if order.repair and not all(one.by_components or one.verb == "create" for one in stages):
-        raise UsageError(
-            f"{order.environment} is not made of instances",
-            why="only these can be found by their labels",
-            hint=f"cxlocal env confirm {quoted(order.environment)} --live VERSION says what is live",
-            name="no-components",
-        )
-    refuse_running(journal, record, "wait for it: it deploys by itself")
+    source, record, stages = _found(machine, journal, order)
     store = _store(machine, source, journal, order)
     try:
         turns = turns_of(journal, store, source, machine.voice.warn, "")
@@ -118,6 +110,70 @@ def ship(machine: Machine, journal: Journal, order: Order) -> Shipped:
     finally:
         if store is not None:
             store.close()
+
+
+def foresee(machine: Machine, journal: Journal, order: Order) -> tuple[RunRecord, Ahead]:
+    """What ``ship`` would do and refuse, by the same questions; nothing is recorded or changed. Raises what keeps
+    it from being asked."""
+    refuse_in_rehearsal(machine)
+    source, record, stages = _found(machine, journal, order)
+    store = _store(machine, source, journal, order)
+    try:
+        turns = turns_of(journal, store, source, machine.voice.warn, "")
+        if refused := knock(record, order.environment, turns):
+            return record, Ahead(refusal=refused)
+    finally:
+        if store is not None:
+            store.close()
+
+    def prepare(workspace: Workspace) -> Work:
+        return _work(machine, source, record, stages, order, workspace)
+
+    judged = work_to_judge(
+        machine, source, record, run_named=order.run_named, again=again(record, order)
+    )
+    _tell_way(judged, order)
+    return record, look_ahead(machine, source, judged, stages, prepare)
+
+
+def _found(
+    machine: Machine, journal: Journal, order: Order
+) -> tuple[Source, RunRecord, list[Stage]]:
+    """What is to be deployed, and by which stages. Raises what keeps it from being asked."""
+    catch_up(journal)
+    source, record = find_run(machine, journal, order.run, runs_stages=True)
+    require(journal, record.ref.deliverable, "push")
+    stages = deploy_stages(record, order.environment)
+    if order.repair and not all(one.by_components or one.verb == "create" for one in stages):
+        raise UsageError(
+            f"{order.environment} is not made of instances",
+            why="only these can be found by their labels",
+            hint=f"cxlocal env confirm {quoted(order.environment)} --live VERSION says what is live",
+            name="no-components",
+        )
+    refuse_running(journal, record, "wait for it: it deploys by itself")
+    return source, record, stages
+
+
+def _work(
+    machine: Machine, source: Source, record: RunRecord, stages: Sequence[Stage], order: Order,
+    workspace: Workspace,
+) -> Work:  # fmt: skip
+    """What the stages need, and how they come to deploy."""
+    # Instances that still stand need nothing; a deployment needs the bytes.
+    standing = order.repair or (order.back and all(one.rotates for one in stages))
+    work = make_work(
+        machine, source, record, workspace, [one.name for one in stages], needs_bytes=not standing,
+        run_named=order.run_named, again=again(record, order),
+    )  # fmt: skip
+    _tell_way(work, order)
+    return work
+
+
+def _tell_way(work: Work, order: Order) -> None:
+    work.deployment_reason = work.reason = order.reason
+    work.allow_older, work.back, work.anyway = order.allow_older, order.back, order.anyway
+    work.repair, work.unobserved = order.repair, order.unobserved
 
 
 def _store(machine: Machine, source: Source, journal: Journal, order: Order) -> Store | None:
@@ -185,22 +241,12 @@ def _ship(
         machine, source, record, name=f"{record.run}.deploy.{order.environment}"
     )
     try:
-        names = [stage.name for stage in stages]
-        # Instances that still stand need nothing; a deployment needs the bytes.
-        standing = order.repair or (order.back and all(one.rotates for one in stages))
-        work = make_work(
-            machine, source, record, workspace, names, needs_bytes=not standing,
-            run_named=order.run_named,
-            again=again(record, order),
-        )  # fmt: skip
+        work = _work(machine, source, record, stages, order, workspace)
         lock = locks.environment_lock(work.home, record.ref.deliverable, order.environment)
         work.notes_path = of_locked(lock)
         work.doors[order.environment] = door
         work.send_first = first_sender(record.journal, store, source, machine.voice.warn)
-        _close_cut_off(record, names)
-        work.deployment_reason = work.reason = order.reason
-        work.allow_older, work.back, work.anyway = order.allow_older, order.back, order.anyway
-        work.repair, work.unobserved = order.repair, order.unobserved
+        _close_cut_off(record, [stage.name for stage in stages])
         put_back(work, record.succeeded())
         # Retries are for runs; a person who deploys sees what happens and decides.
         stages = [replace(stage, retries=0) for stage in stages]

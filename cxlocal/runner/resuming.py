@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cxlocal.errors import Refused
 from cxlocal.exchange.standing import require
 from cxlocal.plan.schedule import still_done
-from cxlocal.plan.select import select
+from cxlocal.plan.select import Selection, select
 from cxlocal.revision.repository import read_file
 from cxlocal.runner import orphans
 from cxlocal.runner.caches import bring_in
@@ -33,10 +33,36 @@ from cxlocal.runner.repetition import BackAgain, find_missing, words_of_missing
 from cxlocal.runner.source import Machine, Source, open_store
 from cxlocal.runner.stage_outputs import put_back
 from cxlocal.runner.targets import require_agreed
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
     from cxlocal.runner.request import Request
+
+
+class Resumable(NamedTuple):
+    """A run that may go on."""
+
+    source: Source
+    record: RunRecord
+    selection: Selection
+    kept: frozenset[str]
+    """Stages that need not run again."""
+
+
+def find_resumable(
+    machine: Machine, journal: Journal, run: str, *, to: str | None, jobs: int | None = None
+) -> Resumable:
+    """The run to go on with. Raises what keeps it from that."""
+    source, record = find_run(machine, journal, run, jobs=jobs, runs_stages=True)
+    _refuse_to_resume(journal, record)
+    refuse_repetition(machine, source)
+    refuse_in_rehearsal(machine)
+    require(journal, record.ref.deliverable, "push")
+    selection = select(record.plan, to=to)
+    require_agreed(machine, record.plan, selection.now)
+    kept = still_done(record.plan, selection.now, record.succeeded())
+    return Resumable(source, record, selection, kept)
 
 
 def resume_run(machine: Machine, journal: Journal, request: Request, began: float) -> Opened:
@@ -44,15 +70,10 @@ def resume_run(machine: Machine, journal: Journal, request: Request, began: floa
 
     Raises what keeps it from going on, as ``begin_run`` does.
     """
-    source, record = find_run(machine, journal, request.resume, jobs=request.jobs, runs_stages=True)
-    _refuse_to_resume(journal, record)
-    refuse_repetition(machine, source)
-    refuse_in_rehearsal(machine)
+    source, record, selection, kept = find_resumable(
+        machine, journal, request.resume, to=request.to, jobs=request.jobs
+    )
     plan = record.plan
-    require(journal, plan.deliverable, "push")
-    selection = select(plan, to=request.to)
-    require_agreed(machine, plan, selection.now)
-    kept = still_done(plan, selection.now, record.succeeded())
     in_place = plan.workspace == "in-place"
     workspace = check_out_again(machine, source, record, in_place=in_place)
     pending = set(selection.now) - kept
@@ -129,7 +150,7 @@ def _refuse_to_resume(journal: Journal, record: RunRecord) -> None:
             hint=how_to_finish(record.run),
             name="open-pieces",
         )
-    if record.outcome() is None:
+    if record.outcome() is None and record.run not in {one.run for one in orphans.orphans(journal)}:
         raise Refused(
             f"run {record.run[:8]} is open elsewhere",
             why="it has not ended as far as this machine knows, and it is not carried out here",

@@ -201,6 +201,19 @@ def enter(
     return Door(lock, found, turns, record)
 
 
+def knock(
+    record: RunRecord, place: str, turns: Turns | None, does: str = DEPLOYS
+) -> Refused | None:
+    """What ``enter`` would refuse now; None where it would let us in. Nothing is taken and nothing recorded."""
+    journal, name = record.journal, record.ref.deliverable
+    if locks.is_held(locks.environment_lock(journal.home, name, place)):
+        return busy(journal, name, place, does)
+    if turns is None or not turns.learn():
+        return None
+    there = [one for one in open_turns(journal, name, place) if one["node"] != journal.node]
+    return elsewhere(place, there[0], does) if there else None
+
+
 def open_turns(journal: Journal, deliverable: str, place: str) -> list[dict[str, Any]]:
     """Turns at an environment that are not over, in the store's order."""
     catch_up(journal)

@@ -20,7 +20,7 @@ from cxlocal.testing.contract import ToolContract, story
 
 COMPONENT = "web"
 BALANCER = "lb"
-TOLD = ("preview", "apply", "create", "remove", "rotate", "drain", "observe")
+TOLD = ("preview", "apply", "create", "remove", "rotate", "drain", "stop", "start", "observe")
 """Verbs that are asked of components."""
 OWN = ("provision", "preview", "apply", "destroy")
 """Those that a balancer is asked for itself, under its own name."""
@@ -70,6 +70,22 @@ class ComponentContract(ToolContract):
             ran = self._run(bench, "remove", resource=one)
             assert ran.outcome.outcome is Outcome.SUCCESS, f"remove: {story(ran)}"
             assert {each.id for each in self._seen(bench)} == {other}, "the other one is touched"
+
+    def test_what_is_stopped_stays_and_can_be_started(self, bench: Bench) -> None:
+        """``stop`` and ``start`` may be repeated; of what was never made there is nothing to stop."""
+        if not {"create", "stop", "start"} <= set(self._can()):
+            return
+        one, other, never = _ids(3)
+        for resource in (one, other):
+            self._run(bench, "create", resource=resource)
+        for verb, resource in [(verb, each) for verb in ("stop", "start") for each in (one, one)]:
+            ran = self._run(bench, verb, resource=resource)
+            assert ran.outcome.outcome is Outcome.SUCCESS, f"{verb}: {story(ran)}"
+            assert {each.id for each in self._seen(bench)} == {one, other}, (
+                f"{verb} changes what is there"
+            )
+        ran = self._run(bench, "stop", resource=never)
+        assert ran.outcome.outcome is Outcome.SUCCESS, f"stop: {story(ran)}"
 
     def test_what_was_never_made_can_be_removed(self, bench: Bench) -> None:
         """Its creation may not have got that far."""
@@ -192,7 +208,7 @@ class ComponentContract(ToolContract):
             told = {"component": BALANCER, "turn": 1}
         elif verb in TOLD or verb in OWN:
             told = {"component": COMPONENT, "turn": 1, "behind": BALANCER if self.behind else ""}
-        if verb in ("create", "remove", "drain"):
+        if verb in ("create", "remove", "drain", "stop", "start"):
             told["resource"] = others.get("resource") or bench.resource
             (bench.resources.discard if verb == "remove" else bench.resources.add)(told["resource"])
         if verb == "create":

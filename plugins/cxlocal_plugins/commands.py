@@ -63,6 +63,8 @@ class Commands(Tool):
         create: Command = ""
         rotate: Command = ""
         drain: Command = ""
+        stop: Command = ""
+        start: Command = ""
         remove: Command = ""
         observe: Command = ""
         provision: Command = ""
@@ -117,6 +119,14 @@ class Commands(Tool):
     def drain(self, ctx: Context) -> Done:
         """Wait until nothing is under way at an instance that gets nothing new."""
         return _run(ctx, ctx.options.drain, Done)
+
+    def stop(self, ctx: Context) -> Done:
+        """Stop one instance, which stays; harmless where it stands still or was never made."""
+        return _run(ctx, ctx.options.stop, Done)
+
+    def start(self, ctx: Context) -> Done:
+        """Start one that was stopped; harmless where it runs."""
+        return _run(ctx, ctx.options.start, Done)
 
     def remove(self, ctx: Context) -> Done:
         """Take one instance away; harmless where nothing is left of it."""

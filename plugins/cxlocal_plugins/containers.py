@@ -66,6 +66,17 @@ class Podman(Tool):
             self._engine(ctx, "start", _name(ctx))
         return Created(address=self._address(ctx), details={"image": image.digest})
 
+    def stop(self, ctx: Context) -> Done:
+        """Stop the container, which stays. Raises ToolFailure."""
+        if self._found(ctx, resource=ctx.resource):
+            self._engine(ctx, "stop", _name(ctx))
+        return Done()
+
+    def start(self, ctx: Context) -> Done:
+        """Start it again. Raises ToolFailure."""
+        self._engine(ctx, "start", _name(ctx))
+        return Done()
+
     def remove(self, ctx: Context) -> Done:
         """Take the container away, at once: whoever used it was waited for. Raises ToolFailure."""
         said = self._engine(ctx, *self._removing(), _name(ctx), check=False)

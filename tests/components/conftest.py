@@ -71,6 +71,12 @@ def desk_shop(tmp_path: Path, cx: Any) -> Iterator[Desk]:
     yield Desk(tmp_path, cx)
 
 
+@pytest.fixture(scope="module")
+def shared_desk(tmp_path_factory: pytest.TempPathFactory, cx: Any) -> Iterator[Desk]:
+    """One for all tests of a module, which leave it as it was."""
+    yield Desk(tmp_path_factory.mktemp("shared"), cx)
+
+
 __all__ = ["bench"]
 
 

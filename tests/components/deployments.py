@@ -32,14 +32,15 @@ from cxlocal.journal.read import all_events
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.freeze import freeze
 from cxlocal.plan.resolve import resolve
-from cxlocal.plan.types import Component, Plan
+from cxlocal.plan.types import Component, Plan, Stage
 from cxlocal.processes.log import StageLog
 from cxlocal.runner.component_deployment import Deployment
+from cxlocal.runner.component_look import Halt
 from cxlocal.runner.queued import RunFacts
 from cxlocal.runner.record import RunRecord, Version
 from cxlocal.runner.resources import Made
 from cxlocal.runner.site import Site
-from cxlocal.runner.turns import Door, Turns, enter
+from cxlocal.runner.turns import Door, Turns, enter, knock
 from cxlocal.runner.work import Work
 
 CONFIG = """
@@ -109,6 +110,9 @@ class World:
         self.plan: Plan = resolve(parse(config))
         self.running: dict[str, str] = {}
         self.weights: dict[str, int] = {}
+        self.at_work: set[str] = set()
+        """What runs and was not stopped."""
+        self.alone = any(one.overlap is False for one in self.plan.shared_components)
         self.made: dict[str, str] = {}
         """Of which component an instance was made."""
         self.one_for_all = False
@@ -147,6 +151,13 @@ class World:
         if bad:
             self.broken.append(f"requests go to {bad}")
 
+    def begin(self, one: str) -> None:
+        """One does its work from now on."""
+        self.at_work.add(one)
+        versions = {self.running[each] for each in self.at_work}
+        if self.alone and len(versions) > 1:
+            self.broken.append(f"{versions} are at work at once")
+
     def do(self, version: str, component: Component, verb: str, told: Mapping[str, Any]) -> Any:
         """Carry out a verb; text for a failure."""
         one = told.get("resource", "")
@@ -154,11 +165,17 @@ class World:
             return f"{told['host']} cannot be reached"
         if verb == "create":
             self.running[one], self.made[one] = version, component.name
+            self.begin(one)
             return Created(address=f"host:{len(self.running)}")
         if verb == "remove":
             if one in self.weights:
                 self.broken.append(f"{one} was removed under way")
             self.running.pop(one, None)
+            self.at_work.discard(one)
+        elif verb == "stop":
+            self.at_work.discard(one)
+        elif verb == "start":
+            self.begin(one)
         elif verb == "rotate":
             if told["turn"] < self.turn:
                 return f"turn {self.turn} is written here"
@@ -241,11 +258,13 @@ class ToySite(Site):
         return "" if fault is None else "it says no"
 
     def payer(self) -> Any:
-        return SimpleNamespace(take_away=self._take_away)
+        return SimpleNamespace(take_away=lambda made: self._tell(made, "remove"), tell=self._tell)
 
-    def _take_away(self, made: Made) -> Any:
+    def _tell(self, made: Made, verb: str, *, hurried: bool = False) -> Any:
         component = Component(name=made.component, tool=made.tool)
-        found = yield from self.ask(component, "remove", resource=made.id, host=made.host)
+        found = yield from self.ask(
+            component, verb, resource=made.id, host=made.host, hurried=hurried
+        )
         return found.reason
 
 
@@ -286,6 +305,31 @@ class Machine:
         finally:
             door.lock.release()
 
+    def foresee(
+        self, version: str, *, record: RunRecord | None = None, back: bool = False, unobserved: bool = False,
+    ) -> Generator[Moment, Faults, str]:  # fmt: skip
+        """What the same deployment would be refused for, or end in before it changes anything."""
+        record = record or self.begin(version)
+        if refused := knock(record, "production", None):
+            return refused.name
+        record.muted = True
+        site = self._site(self._work(record, back), record.plan.stage("live"), 1)
+        site.work.unobserved = unobserved
+        try:
+            yield from Deployment(site).prepare()  # type: ignore[misc]
+        except Halt as halt:
+            return str(halt.outcome)
+        finally:
+            site.log.close()
+        return "success"
+
+    def _site(self, work: Work, stage: Stage, attempt: int) -> ToySite:
+        name = f"live-{work.record.run}-{attempt}"
+        log = StageLog.create(self.home / "logs", name, masker=work.masker)
+        site = ToySite(work, stage, attempt, self.home, log, {})
+        site.world, site.seen = self.world, {}
+        return site
+
     def _deploy(
         self, record: RunRecord, door: Door, back: bool, repair: bool, unobserved: bool
     ) -> Generator[Moment, Faults, str]:
@@ -296,15 +340,11 @@ class Machine:
         work = self._work(record, back)
         work.repair, work.unobserved = repair, unobserved
         work.doors["production"] = door
-        log = StageLog.create(
-            self.home / "logs", f"live-{record.run}-{attempt}", masker=work.masker
-        )
-        site = ToySite(work, stage, attempt, self.home, log, {})
-        site.world, site.seen = self.world, {}
+        site = self._site(work, stage, attempt)
         try:
             worked = yield from Deployment(site).carry_out()  # type: ignore[misc]
         finally:
-            log.close()
+            site.log.close()
         record.stage_finished(stage, attempt, worked.outcome, worked.reason, started_ms=now)
         if door.turns is not None and door.turn is not None:
             door.turns.give_back(record, door.turn)

@@ -98,7 +98,29 @@ def test_half_applied_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> 
         patch.setattr(ToySite, "ask", ask)
         assert run(first.deploy("0.1.1")) == "failure"
     assert flags(world) == ["half-applied"]
-    [text] = first.journal.query("SELECT text FROM flag")
+    with pytest.raises(UsageError) as refused:
+        component_departure.settle(first.journal, "shop", "production", "lb", who="Ann", why="no")
+    assert refused.value.why == "db is"
+    open_flags = "SELECT kind FROM open_flags WHERE kind <> 'deployment-failed'"
+    assert first.journal.query(open_flags) == [{"kind": "half-applied"}]
+    with monkeypatch.context() as patch:
+        patch.setattr(ToySite, "ask", ask)
+        for at_last in (False, True):
+            component_departure.settle(
+                first.journal, "shop", "production", "db", who="Ann", why="0008 by hand"
+            )
+            assert first.journal.query(open_flags) == []
+            with pytest.raises(UsageError):
+                component_departure.settle(
+                    first.journal, "shop", "production", "db", who="Ann", why="twice"
+                )
+            if not at_last:
+                assert run(first.deploy("0.1.1")) == "failure", "it is not left out since"
+                assert first.journal.query(open_flags) == [{"kind": "half-applied"}]
+    assert flags(world) == ["half-applied", "half-applied", "settled-by-hand", "settled-by-hand"]
+    last = first.journal.query("SELECT text FROM flag ORDER BY raised_at")[-1]
+    assert last["text"] == "db in production is whole again, Ann says: 0008 by hand"
+    text = first.journal.query("SELECT text FROM flag ORDER BY raised_at")[0]
     assert "after 0007, at 0008" in text["text"]
     assert first.live() == "0.1.0" and set(world.running.values()) == {"0.1.0"}
     assert run(first.deploy("0.1.1")) == "success"
@@ -161,6 +183,27 @@ def test_a_version_that_is_refused_is_taken_back(world: World) -> None:
                                    " WHERE outcome IS NOT NULL")  # fmt: skip
     assert failed == {"version": "0.1.1", "outcome": "failed", "settled": 1}
     assert "what was changed in place stays as it is: db" in first.said
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_what_serves_again_is_judged_again(world: World, well: bool) -> None:
+    first = started(world)
+    old = dict(world.weights)
+    again = Moment("production check", "before", 2)
+    assert run(first.deploy("0.1.1"), {REFUSED: "failure", again: None if well else "failure"}.get)
+    assert world.weights == old and first.live() == "0.1.0", "there is nothing else to go to"
+    words = "production is not well with 0.1.0 either: it says no"
+    [row] = first.journal.query("SELECT reason FROM stage_run WHERE outcome = 'failure'")
+    assert (words in row["reason"], words in first.said) == (not well, not well)
+
+
+def test_what_was_changed_in_place_alone_serves_on(world: World) -> None:
+    leaves(world, CONFIG[: CONFIG.index("[components.lb]")])
+    first = started(world)
+    assert run(first.deploy("0.1.1"), {REFUSED: "failure"}.get) == "failure"
+    assert first.live() == world.migrated == "0.1.1", "nobody changed it back"
+    [row] = first.journal.query("SELECT reason FROM stage_run WHERE outcome = 'failure'")
+    assert "it was changed in place; cxlocal rollback production deploys it again" in row["reason"]
 
 
 def test_what_is_refused_serves_on_where_the_old_are_not_well(world: World) -> None:

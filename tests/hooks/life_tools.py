@@ -96,21 +96,35 @@ class Web(Telling):
     name = "life-web"
 
     def create(self, ctx):
-        (self.told(ctx, "create") / f"web-{ctx.resource}").write_text(ctx.version)
+        (self.told(ctx, "create") / f"{ctx.component}-{ctx.resource}").write_text(ctx.version)
         return Created(address="127.0.0.1:9")
 
     def remove(self, ctx):
-        (self.told(ctx, "remove") / f"web-{ctx.resource}").unlink(missing_ok=True)
+        (self.told(ctx, "remove") / f"{ctx.component}-{ctx.resource}").unlink(missing_ok=True)
         return Done()
 
     def observe(self, ctx):
-        found = sorted(self.told(ctx, "observe").glob("web-*"))
+        found = sorted(self.told(ctx, "observe").glob(f"{ctx.component}-*"))
         return Observed(
             resources=tuple(
-                ObservedResource(id=one.name.removeprefix("web-"), version=one.read_text())
+                ObservedResource(
+                    id=one.name.removeprefix(f"{ctx.component}-"), version=one.read_text()
+                )
                 for one in found
             )
         )
+
+
+class Worker(Web):
+    name = "life-worker"
+
+    def stop(self, ctx):
+        self.told(ctx, "stop")
+        return Done()
+
+    def start(self, ctx):
+        self.told(ctx, "start")
+        return Done()
 
 
 class Balancer(Telling):
@@ -167,4 +181,4 @@ class Shelf(Telling):
 
 @hookimpl
 def cxlocal_register_tools():
-    return [Maker, Place, Database, Web, Balancer, Shelf]
+    return [Maker, Place, Database, Web, Worker, Balancer, Shelf]

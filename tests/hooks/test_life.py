@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cxlocal.hooks.messages import RESULTS
 from cxlocal.hooks.tool import ASKED, VERBS, Context
 
@@ -46,6 +48,14 @@ needs = ["db"]
 behind = "lb"
 env = { URL = "{component.db.url}", PASSWORD = "{component.db.password}" }
 keep_old = "0s"
+[components.mail]
+tool = "life-worker"
+artifact = "app"
+hosts = ["a"]
+needs = ["db"]
+env = { URL = "{component.db.url}", PASSWORD = "{component.db.password}" }
+overlap = false
+check = "test ! -e @LOG@/unwell"
 [targets.shelf]
 tool = "life-shelf"
 protected = false
@@ -70,7 +80,7 @@ def live(root: Path, cx: Any) -> Path:
     shutil.copy(TOOLS, tree / ".cx" / "plugins" / "life.py")
     config = re.sub(r'(tool = "life-[a-z]+")', rf'\1, with = {{ log = "{log}" }}', CONFIG)
     config = re.sub(r'^(tool = "[a-z-]+"), with', r"\1\nwith", config, flags=re.MULTILINE)
-    (tree / "cx.toml").write_text(config)
+    (tree / "cx.toml").write_text(config.replace("@LOG@", str(log)))
     subprocess.run(["git", "init", "-q", "--bare", str(root / "remote.git")], check=True)
 
     def git(*words: str) -> None:
@@ -93,6 +103,9 @@ def live(root: Path, cx: Any) -> Path:
         if one.is_file() and one.read_bytes() == (log / "shelf").read_bytes():
             one.unlink()
     cx.ok("publish", "0.1.1", **where)
+    (log / "unwell").touch()
+    assert cx("deploy", "0.1.1", **where).code == 1
+    (log / "unwell").unlink()
     (log / "shelf-one").rename(log / "shelf")
     cx.ok("rollback", "production", "--to", "0.1.0", "-m", "two was wrong", **where)
     cx.ok("withdraw", "0.1.0", "--from", "shelf", "-m", "nobody wants it", **where)
@@ -125,12 +138,13 @@ def is_subsequence(short: list[str], whole: list[str]) -> bool:
     return all(one in rest for one in short)
 
 
+@pytest.mark.timeout(180)
 def test_a_life_is_as_the_page_says(tmp_path: Path, cx: Any) -> None:
     log = live(tmp_path, cx)
     page, told = rows(), heard(log)
     assert {verb: given for verb, (_, given, _) in page.items()} == told
     calls = [json.loads(line)[0] for line in (log / "told").read_text().splitlines()]
-    assert len(chains()) == 5
+    assert len(chains()) == 6
     for chain in chains():
         assert is_subsequence(chain, calls), chain
 

@@ -24,7 +24,7 @@ from cxlocal.hooks.new_plugin import KINDS, new_plugin
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "developing.md"
 
 
-PASSED = {"tool": 16, "target": 13, "reader": 2, "gate": 1, "sink": 11}
+PASSED = {"tool": 17, "target": 13, "reader": 2, "gate": 1, "sink": 11}
 
 
 @pytest.mark.parametrize("kind", KINDS)

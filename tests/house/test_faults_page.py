@@ -22,6 +22,8 @@ FAULTS = {
     "An environment cannot be asked what runs there",
     "Instances of a component that left the file, or is called otherwise, still get traffic",
     "A database leaves the file",
+    "A deployment is refused only when it counts",
+    "Two versions of a worker do the same work twice",
     "A change in place would destroy something, or fails in part",
     "Broken or unknown keys",
     "Cycles",

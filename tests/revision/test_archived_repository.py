@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "journal settle": ("x", "--keep", "y", "-m", "z"), "journal redact": ("latest", "x", "-m", "z"),
     "store moved": ("http://127.0.0.1:9",),
     "init": ("--force",), "env": (), "env list": (), "env show": ("production",),
-    "env confirm": ("production", "--live", "1.0.0", "-m", "x"), "env reap": (), "env repair": ("production",), "env forget": ("4f1c22aa", "-m", "x"), "env release": ("production", "db", "-m", "x"), "env take": ("production", "-m", "x"),
+    "env confirm": ("production", "--live", "1.0.0", "-m", "x"), "env reap": (), "env repair": ("production",), "env forget": ("4f1c22aa", "-m", "x"), "env release": ("production", "db", "-m", "x"), "env take": ("production", "-m", "x"), "env settle": ("production", "db", "-m", "x"),
     "env destroy": ("x",), "env observe": (), "prune": (), "mirror": (),
     "mirror add": ("{place}/mirror.git",), "mirror list": (),
     "mirror remove": ("{place}/mirror.git",), "config": (), "config show": (),

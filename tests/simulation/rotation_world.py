@@ -98,6 +98,9 @@ class Machine:
         self.log = Log(dict.fromkeys(FIRST))
         self.sent = set(FIRST)
         self.cut_off = False
+        self.stopped: set[str] = set()
+        self.started: set[str] = set()
+        """Of those that the deployment now under way stopped, or made or started."""
 
     @property
     def reaches(self) -> bool:
@@ -149,6 +152,16 @@ class Machine:
 
     def deploy(self, deployment: str) -> Command:
         """One deployment, from its turn to its end; False where it went back or stopped."""
+        world = self.world
+        world.crowded = bool(world.active)
+        world.active.append(deployment)
+        try:
+            return (yield from self._deploy(deployment))
+        finally:
+            world.active.remove(deployment)
+
+    def _deploy(self, deployment: str) -> Command:
+        self.stopped, self.started = set(), set()
         # First the turn, then the news: what is cut over by whoever had the turn before is known.
         turn = self.draw()
         self.sync()
@@ -191,7 +204,7 @@ class Machine:
     ) -> Generator[Moment, None, Deed]:
         world = self.world
         known = max(one.turn for one in self.log if one.turn != turn)
-        wanted = Wanted(2, turn, known, STEPS)
+        wanted = Wanted(2, turn, known, STEPS, world.overlap)
         well: dict[str, bool] = {}
         held = 0
         judged: bool | None = None
@@ -200,7 +213,8 @@ class Machine:
             told = max(world.fence, world.turn if self.reaches else 0)
             shared = self.log.live() in self.sent
             seen = Seen(frozenset(world.running), well, world.weights, frozenset(world.busy),
-                        world.fence, told, held, judged, returned, shared)  # fmt: skip
+                        world.fence, told, held, judged, returned, shared,
+                        frozenset(self.stopped), frozenset(self.started))  # fmt: skip
             resources = self.resources(deployment, before)
             action = world.rule(wanted, resources, seen, phase)
             deed = action.deed
@@ -209,6 +223,7 @@ class Machine:
             if deed in (Deed.DONE, Deed.STOP, Deed.FAIL):
                 if deed == Deed.DONE and world.settled(turn):
                     world.check_traffic()
+                    world.check_at_work([one.id for one in resources if one.serves])
                 return deed
             yield deed, "before"
             if deed == Deed.CHECK:
@@ -234,6 +249,12 @@ class Machine:
                 self.say(Event("cutover", deployment, turn=turn, resources=fresh))
             else:
                 world.change(self, turn, action)
+                if deed == Deed.PAUSE:
+                    self.stopped.add(action.resource)
+                    self.started.discard(action.resource)
+                elif deed in (Deed.CREATE, Deed.START):
+                    self.started.add(action.resource)
+                    self.stopped.discard(action.resource)
             yield deed, "after"
             if deed == Deed.CUTOVER and before is None:
                 return deed
@@ -243,13 +264,19 @@ class Machine:
 class World:
     """What is outside of the journals."""
 
-    def __init__(self, rule: Rule = next_action, seed: int = 0) -> None:
-        self.rule = rule
+    def __init__(self, rule: Rule = next_action, seed: int = 0, *, overlap: bool = True) -> None:
+        self.rule, self.overlap = rule, overlap
         self.chance = random.Random(seed)
         self.store = Log(dict.fromkeys(FIRST))
         self.store_up = True
         self.turn = self.fence = 1
         self.running = {"one-1", "one-2"}
+        self.at_work = set(self.running)
+        """What runs and was not stopped."""
+        self.active: list[str] = []
+        """Deployments that are under way, or stand still in the middle."""
+        self.crowded = False
+        """Another one was, when the last one began: what it does late nobody keeps from running beside ours."""
         self.busy = set(self.running)
         self.sick: set[str] = set()
         self.refused: set[str] = set()
@@ -266,6 +293,11 @@ class World:
             ):
                 raise Broken(f"{one} was made, and nobody had said so before")
             self.running.add(one)
+            self.begin(one)
+        elif action.deed == Deed.START:
+            self.begin(one)
+        elif action.deed == Deed.PAUSE:
+            self.at_work.discard(one)
         elif action.deed == Deed.ROTATE:
             if self.fence > turn:
                 return  # the balancer refuses: somebody else had the turn since
@@ -279,8 +311,22 @@ class World:
             if one in self.weights or one in self.busy:
                 raise Broken(f"{one} was removed under way")
             self.running.discard(one)
+            self.at_work.discard(one)
         else:
             raise Broken(f"{action.deed} is nothing that can be done outside")
+
+    def begin(self, one: str) -> None:
+        """One does its work from now on, where it is there."""
+        if one in self.running:
+            self.at_work.add(one)
+        versions = {each.partition("-")[0] for each in self.at_work}
+        if not self.overlap and len(versions) > 1 and not self.crowded:
+            raise Broken(f"{sorted(versions)} are at work at once")
+
+    def check_at_work(self, serving: list[str]) -> None:
+        """What serves is at work, where nobody came between."""
+        if not self.overlap and not self.crowded and not self.at_work >= set(serving):
+            raise Broken(f"{serving} should be at work, and {sorted(self.at_work)} are")
 
     def check_traffic(self) -> None:
         """Every request finds an instance that runs and is well."""
@@ -310,6 +356,8 @@ class World:
             raise Broken(f"{self.weights} is not what the record says: {serving}")
         if self.running != set(serving):
             raise Broken(f"forgotten: {sorted(self.running ^ set(serving))}")
+        if self.at_work != set(serving):
+            raise Broken(f"{sorted(self.at_work)} is at work, and {sorted(serving)} should be")
         known, gone = first.log.made(), first.log.gone()
         if set(known) - gone != set(serving):
             raise Broken("the record holds what is not there")

@@ -24,13 +24,15 @@ WHO = ("itself", "the other", "both")
 DEEDS = (
     "intend", "create", "check", "rotate", "hold", "cutover", "judge", "drain", "remove", "gone",
 )  # fmt: skip
-OFTEN = {"intend": 2, "create": 2, "check": 2, "rotate": 2}
+ALONE = ("create", "pause", "start", "cutover", "remove")
+"""Those at which it matters that old and new must not run at once."""
+OFTEN = {"pause": 2, "start": 2, "intend": 2, "create": 2, "check": 2, "rotate": 2}
 """How often a deed is met in one deployment; on the way back from a cutover there are more."""
 
 
-def tell(rule: Rule, deed: str, fault: str, who: str, seed: int) -> bool:
+def tell(rule: Rule, deed: str, fault: str, who: str, seed: int, *, overlap: bool = True) -> bool:
     """One story; whether it came to the moment of its fault."""
-    world = World(rule, seed)
+    world = World(rule, seed, overlap=overlap)
     first, second = world.machines
     falling = seed % 4 == 0 and deed not in ("hold", "cutover", "judge")
     if falling:
@@ -103,27 +105,31 @@ def heal(world: World, stopped: Command) -> None:
     world.check_end()
 
 
-def search(rule: Rule, visits: int, faults: tuple[str, ...] = FAULTS) -> Counter[tuple[str, ...]]:
+def search(
+    rule: Rule, visits: int, faults: tuple[str, ...] = FAULTS, *, overlap: bool = True
+) -> Counter[tuple[str, ...]]:
     """Every step, fault and machine ``visits`` times. Raises Broken."""
     visited: Counter[tuple[str, ...]] = Counter()
-    for deed, fault, who in product(DEEDS, faults, WHO):
+    for deed, fault, who in product(DEEDS if overlap else ALONE, faults, WHO):
         seed = 0
-        while visited[deed, fault, who] < visits and seed < 2 * visits:
+        while visited[deed, fault, who] < visits and seed < 4 * visits:
             seed += 1
             try:
-                visited[deed, fault, who] += tell(rule, deed, fault, who, seed)
+                visited[deed, fault, who] += tell(rule, deed, fault, who, seed, overlap=overlap)
             except Broken as broken:
                 raise Broken(f"{deed}, {fault}, {who}, seed {seed}: {broken}") from broken
     return visited
 
 
+@pytest.mark.parametrize("overlap", [True, False], ids=["beside", "alone"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_one_version_serves_and_nothing_is_forgotten(fault: str) -> None:
-    visited = search(next_action, VISITS, (fault,))
-    for deed in DEEDS:
+def test_one_version_serves_and_nothing_is_forgotten(fault: str, overlap: bool) -> None:
+    visited = search(next_action, VISITS, (fault,), overlap=overlap)
+    deeds = DEEDS if overlap else ALONE
+    for deed in deeds:
         counts = "  ".join(f"{who} {visited[deed, fault, who]}" for who in WHO)
         print(f"{deed:8} {fault:18} {counts}")
-    assert min(visited[row] for row in product(DEEDS, [fault], WHO)) >= VISITS
+    assert min(visited[row] for row in product(deeds, [fault], WHO)) >= VISITS
 
 
 def test_shares_keep_to_what_was_asked() -> None:
@@ -217,6 +223,24 @@ BROKEN: dict[str, Rule] = {
     ),
 }  # fmt: skip
 """Each takes one sentence of the rule away."""
+
+
+BROKEN_ALONE: dict[str, Rule] = {
+    "made while the old ones run": changed(lambda w, r, s, p: (w._replace(overlap=True), r, s, p)),
+    "started before the others are stopped": changed(
+        lambda w, r, s, p: (w, r, s._replace(stopped=s.running), p)
+    ),
+    "not started again on the way back": changed(
+        lambda w, r, s, p: (w, r, s._replace(started=s.running) if p != Phase.RISING else s, p)
+    ),
+}  # fmt: skip
+"""The same where old and new must not run at once."""
+
+
+@pytest.mark.parametrize("name", BROKEN_ALONE)
+def test_a_broken_rule_of_the_gap_is_found(name: str) -> None:
+    with pytest.raises(Broken):
+        search(BROKEN_ALONE[name], visits=20, overlap=False)
 
 
 @pytest.mark.parametrize("name", BROKEN)
