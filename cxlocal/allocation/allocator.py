@@ -23,6 +23,7 @@ from cxlocal.allocation.request import (
     passed_over,
     pauses,
     record_use,
+    rest_seconds,
     taken_of,
 )
 from cxlocal.errors import Conflict, CxError, NotSignedIn, Refused, StoreNeeded
@@ -114,13 +115,14 @@ def _ask_patiently(
     deadline = journal.clock.monotonic() + patience_seconds
     nonce = _Nonce(journal.ids)
     for pause in pauses(journal.ids):
-        last = journal.clock.monotonic() + pause > deadline
         try:
-            return _ask_in_turn(journal, store, request, nonce, last and not patience_seconds)
-        except StoreUnreachable:
-            if last:
+            return _ask_in_turn(journal, store, request, nonce, not patience_seconds)
+        except StoreUnreachable as error:
+            left = deadline - journal.clock.monotonic()
+            if left < pause:
                 raise
-        time.sleep(pause)
+            rest = rest_seconds(pause, error.after_seconds, left)
+        time.sleep(rest)
     raise AssertionError("pauses never end")
 
 
@@ -155,7 +157,8 @@ def _ask_in_turn(
             return _ask_online(journal, store, request, nonce)
         except StoreUnreachable as error:
             if heed_breaker:
-                remember_failure(journal, store.url, error.why or error.what)
+                why = error.why or error.what
+                remember_failure(journal, store.url, why, error.after_seconds)
             raise
 
 

@@ -96,6 +96,13 @@ def pauses(ids: Ids) -> Iterator[float]:
         yield pause * (1 + int(ids.token()[:4], 16) / 131072)
 
 
+def rest_seconds(pause: float, asked: float, left: float) -> float:
+    """How long a machine that goes on waiting for the store rests: ``pause``, or until the store asked it to
+    come (in ``asked`` seconds). Where that is after its patience (``left``) it comes once more at the end of it:
+    nobody comes in its place. Pure."""
+    return max(pause, min(asked, left))
+
+
 def taken_of(request: NumberRequest, number: int, how: str, lineage: str) -> TakenNumber:
     """The version that ``number`` makes for the run. Raises ConfigError."""
     text = request.scheme.render(request.line, number)

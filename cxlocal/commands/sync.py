@@ -28,6 +28,7 @@ from cxlocal.commands.project import (
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, NotSynced, UsageError
 from cxlocal.exchange.blobs import Carried, carry
+from cxlocal.exchange.breaker import AFTER_SECONDS_MAX
 from cxlocal.exchange.followed import include
 from cxlocal.exchange.standing import words_of_staying
 from cxlocal.exchange.store import Store, StoreUnreachable
@@ -344,8 +345,6 @@ ROUND_SECONDS = 5.0
 """For one exchange: what moves more goes on with the next one at once, and a signal is heeded in
 between."""
 EVERY_SECONDS_MIN = 1
-AFTER_SECONDS_MAX = 600
-"""The longest that a store may ask to be left alone; what says more is not heeded further."""
 REVERIFY_SECONDS = 600.0
 """Between two times that remotes are asked about runs whose proof was not confirmed."""
 

@@ -135,13 +135,13 @@ def read_head(text: str) -> tuple[Any, Any, Any]:
     return told["type"], told.get("chainId"), told["timestamp"]
 
 
-class _Context(msgspec.Struct):
+class _Context(msgspec.Struct, gc=False):
     type: str
     timestamp: str
     chainId: str | None = None  # as CDEvents spells it
 
 
-class _Head(msgspec.Struct):
+class _Head(msgspec.Struct, gc=False):
     context: _Context
 
 

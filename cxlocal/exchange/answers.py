@@ -8,9 +8,12 @@ order, whose numbers) is looked at where it is used. Fields that are not known a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+import msgspec
 
 from cxlocal.events.document import Event
+from cxlocal.events.validity import is_keepable
 from cxlocal.exchange.messages import (
     BadMessage,
     entry_in,
@@ -21,6 +24,7 @@ from cxlocal.exchange.messages import (
 )
 from cxlocal.exchange.standing import Standing, read_standing
 from cxlocal.numbers.log import Entry
+from cxlocal.text import is_hexadecimal
 from cxlocal.values import NamedTuple
 
 
@@ -231,7 +235,36 @@ def _granted(value: Any) -> Granted:
 
 def _pulled(value: Any) -> Pulled:
     told = _object({} if value is None else value)
-    return Pulled(_each(_item, told.get("items")), _said(told.get("void")), _said(told.get("more")))
+    items = _own_items(told.get("items")) or _each(_item, told.get("items"))
+    return Pulled(items, _said(told.get("void")), _said(told.get("more")))
+
+
+class _Brought(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """An item that tells of an event which the asker brought."""
+
+    position: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+    hash: str
+    brought: tuple[str, Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]]
+
+
+_OWN_ITEMS = list[_Brought]
+
+
+def _own_items(values: Any) -> tuple[Item, ...]:
+    """What ``_item`` makes of each, where all are what a machine hears after it brought its own; else
+    none: they are then read one by one."""
+    try:
+        told = msgspec.convert(values, _OWN_ITEMS)
+    except (msgspec.ValidationError, ValueError):
+        return ()
+    named = {one.brought[0] for one in told}
+    if not all(map(_is_name, named)) or not all(is_hexadecimal(one.hash, 64) for one in told):
+        return ()
+    return tuple(Item(one.position, one.hash, None, None, one.brought) for one in told)
+
+
+def _is_name(text: str) -> bool:
+    return bool(text) and is_keepable(text)
 
 
 def _item(value: Any) -> Item:

@@ -177,7 +177,7 @@ def event_in(item: Any) -> Event:
 _Whole = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
 
 
-class _Sent(msgspec.Struct):
+class _Sent(msgspec.Struct, gc=False):
     """An event as it travels."""
 
     node: str

@@ -6,6 +6,7 @@ hash, and the running hash over all of it up to the cursor.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from hashlib import sha256
 
@@ -35,9 +36,10 @@ from cxlocal.projection.truth import is_plainly_true
 from cxlocal.text import parse_utc
 from cxlocal.values import NamedTuple
 
-BROUGHT = """
-SELECT e.branch, t.name FROM event e JOIN node_lookup n ON n.id = e.node
-JOIN type_lookup t ON t.id = e.type WHERE n.name = ? AND e.sequence = ? AND e.hash = ?
+_HERE = """
+SELECT e.sequence, e.hash, e.branch, t.name FROM json_each(?) asked
+CROSS JOIN event e ON e.node = (SELECT id FROM node_lookup WHERE name = ?) AND e.sequence = asked.value
+JOIN type_lookup t ON t.id = e.type
 """
 
 
@@ -62,10 +64,11 @@ def take_items(transaction: Transaction, items: Sequence[Item], state: StoreStat
     """
     position, running, new, lacking = state.position, bytes.fromhex(state.hash), 0, False
     ours, own = False, transaction.journal.node
+    here = _brought(transaction, items)
     for item in items:
         if item.position != position + 1:
             raise BadMessage("the answer leaves something out", why=f"after position {position}")
-        kind = _held(transaction, item, state.generation, own)
+        kind = _held(transaction, item, state.generation, own, here)
         if kind is None:
             lacking = True
             break
@@ -87,22 +90,42 @@ def _goes_on_with_ours(journal: Journal, item: Item) -> bool:
     return branch_at(journal.connection, event.node, event.sequence, event.hash.hex()) == 0
 
 
-def _held(transaction: Transaction, item: Item, generation: int, own: str) -> str | None:
+Here = dict[tuple[str, int, str], tuple[int, str]]
+"""By node, sequence and hash: branch and type of events that are here."""
+
+
+def _brought(transaction: Transaction, items: Sequence[Item]) -> Here:
+    """Those that the store believes we brought, as far as we have them."""
+    asked: dict[str, set[int]] = {}
+    for item in items:
+        if item.brought is not None:
+            asked.setdefault(item.brought[0], set()).add(item.brought[1])
+    return {
+        (node, sequence, value.hex()): (branch, kind)
+        for node, sequences in asked.items()
+        for sequence, value, branch, kind in transaction.connection.execute(
+            _HERE, (json.dumps(sorted(sequences)), node)
+        )
+    }
+
+
+def _held(
+    transaction: Transaction, item: Item, generation: int, own: str, here: Here
+) -> str | None:
     """The type of an item's event, empty where it has none or the event stands beside the first history;
     None for an event that the store believes we brought and we do not have. Of one we have it is noted that
     the store has it."""
     if item.brought is None:
         return "" if item.event is None else item.event.type
     node, sequence = item.brought
-    wanted = (node, sequence, bytes.fromhex(item.hash))
-    row = transaction.connection.execute(BROUGHT, wanted).fetchone()
-    if row is None:
+    found = here.get((node, sequence, item.hash))
+    if found is None:
         return None
-    branch, kind = row
+    branch, kind = found
     # Of our own first history the answers to our pushes say how far the store has it.
     if branch > 0 or not (node == own or is_ours(transaction.connection, node)):
         save_ack(transaction.connection, node, branch, Ack(sequence, item.hash), generation)
-    return "" if branch else str(kind)
+    return "" if branch else kind
 
 
 def _note_turn(transaction: Transaction, item: Item) -> None:

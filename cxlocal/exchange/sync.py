@@ -130,7 +130,7 @@ def synchronise(
             report = _relay(journal, store, deadline, report, again)
     except StoreUnreachable as error:
         why = error.why or error.what
-        remember_failure(journal, store.url, why)
+        remember_failure(journal, store.url, why, error.after_seconds)
         report = report._replace(reached=False, why=why, after_seconds=error.after_seconds)
     return _counted(journal, report)
 

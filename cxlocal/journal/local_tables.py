@@ -126,7 +126,8 @@ CREATE TABLE IF NOT EXISTS ack_step (
     PRIMARY KEY (node, generation, sequence)
 ) WITHOUT ROWID;
 
--- A store that did not answer is left alone for a minute. A remembered time in the future is void.
+-- A store that did not answer is left alone for a minute, or as long as it asked for: then a second row
+-- says how many seconds. A remembered time in the future is void.
 CREATE TABLE IF NOT EXISTS breaker (
     url TEXT PRIMARY KEY,           -- which store
     failed_at_ms INTEGER NOT NULL,  -- when it last did not answer, milliseconds since 1970 (UTC)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxlocal.allocation.request import pauses
+from cxlocal.allocation.request import pauses, rest_seconds
 from cxlocal.domain import path_part
 from cxlocal.exchange.sync import SyncReport, pending, synchronise
 from cxlocal.journal.machine import goes_away
@@ -62,9 +62,11 @@ def send_patiently(
                 _send_bytes(journal, store, max(left, BYTES_SECONDS))
             return report
         moves = report.reached and report.pushed + report.relayed > 0
-        until = clock.monotonic() + (0.0 if moves else next(waits))
-        if until > deadline:
+        left = deadline - clock.monotonic()
+        rest = 0.0 if moves else rest_seconds(next(waits), report.after_seconds, left)
+        if rest > left:
             return report
+        until = clock.monotonic() + rest
         while clock.monotonic() < until:
             if hurried():
                 return report

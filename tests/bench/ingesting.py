@@ -1,7 +1,7 @@
 """What it costs a store to take events in, against a database that is given the same rows.
 
 ``python tests/bench/ingesting.py [--events N] [--store KIND] [--processor] [FOLDER]``. Events of a hundred
-machines come in batches of 500, ten batches a round, the stores and their floors by turns in each round. A
+machines, which the store knows, come in batches of 500, ten batches a round, the stores and their floors by turns in each round. A
 million events: ``--events 1000000``. ``--processor`` measures the time of the processor that this process,
 the server and the database's process for it take, where the disk of a busy machine would tell the most.
 
@@ -201,10 +201,12 @@ class Chain:
         }
 
 
-def batches(lineage: str) -> Iterator[Batch]:
-    """Messages that push to the store of this ``lineage``, and the rows in them; each machine goes on
-    where it was."""
+def batches(lineage: str, store: Any = None) -> Iterator[Batch]:
+    """Messages that push to the ``store`` of this ``lineage``, and the rows in them; each machine goes on
+    where it was. They have met the store before: that happens once in the life of a machine."""
     crew = [Chain(f"{index:032x}") for index in range(1, MACHINES + 1)]
+    for chain in crew if store else ():
+        store.exchange(encode({"protocol": 1, "contact": chain.contact(lineage)}), timeout=60)
     believed = Checks()
     while True:
         for chain in crew:
@@ -271,8 +273,8 @@ Floor = Sqlite | Postgresql
 class Round:
     """The batches of this round: made by the first case of it."""
 
-    def __init__(self, lineage: str, clock: Callable[..., float]) -> None:
-        self.made = batches(lineage)
+    def __init__(self, lineage: str, store: Any, clock: Callable[..., float]) -> None:
+        self.made = batches(lineage, store)
         self.clock = clock
         self.now: list[Batch] = []
 
@@ -345,7 +347,7 @@ def cases(
         stack.callback(each.close)
     hello = {"protocol": 1, "contact": Chain("f" * 32).contact("")}
     told = decode(opened.store.exchange(encode(hello), timeout=60))
-    turn = Round(told["store"]["lineage"], clock)
+    turn = Round(told["store"]["lineage"], opened.store, clock)
     return {
         f"{kind}: raw": turn.raw(floors[0]),
         f"{kind}: checked": turn.checked(floors[1]),

@@ -1,13 +1,14 @@
 """What the served store costs: against a bare uvicorn with a counter, and against raw SQLite.
 
-``python tests/bench/serving.py [ROUNDS] [FOLDER]``. *A number* is one online number by a message of
+``python tests/bench/serving.py [ROUNDS] [FOLDER] [--processor]``. *A number* is one online number by a message of
 its own, over one kept connection; its floor a POST to a bare ASGI application under uvicorn that
 raises a counter in a SQLite file (TRUNCATE and FULL, as the store). *A batch* is a push of 500 events
 of another machine each time; its floor the same rows with the same unique index in one transaction,
 no HTTP. *Sent again* is the same batch a second time. *A sync* is all that a machine does to bring
 1,000 events: reading its journal, two contacts, noting what was acknowledged; its floor one POST of the
 same events to the bare application, which checks them as the floor of ingesting.py does and keeps them in one
-transaction.
+transaction. ``--processor`` measures the time of the processor that this process and both servers take, where
+others work on the machine.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "stores"))
 import httpx2
 from http_kit import ProcessServer
 from numbers_kit import open_journal
-from rounds import measure, report, rounds_wanted
+from rounds import measure, processor_time, report, rounds_wanted
 
+from cxlocal.clock import SystemIds
+from cxlocal.domain import Outcome
+from cxlocal.events.belonging import mark_id
 from cxlocal.events.machines import node_moved
+from cxlocal.events.runs import RunRef, run_queued, stage_finished, stage_started
 from cxlocal.exchange.copies import ensure_node
 from cxlocal.exchange.messages import decode, encode, event_out
 from cxlocal.exchange.sync import synchronise
@@ -70,24 +75,28 @@ uvicorn.run(app, port=int(sys.argv[2]), log_level="error", http="h11", loop="asy
 class Numbers:
     """One machine that asks for numbers."""
 
-    def __init__(self, store: Any) -> None:
-        self.store, self.count, self.lineage = store, 0, ""
+    def __init__(self, store: Any, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.store, self.count, self.lineage, self.clock = store, 0, "", clock
 
-    def ask(self) -> None:
+    def meet(self) -> None:
+        """The first contact of a store, which makes its file."""
+        self.ask(wishes=False)
+
+    def ask(self, *, wishes: bool = True) -> None:
         count = self.count
         token = {"count": count, "value": f"t{count}" if count else ""}
         proposal = {"count": count + 1, "value": f"t{count + 1}"}
         wish = {"kind": "online", "deliverable": "s", "line": "1", "nonce": f"n{count}", "run": "r"}
         contact = {"lineage": self.lineage, "node": "a" * 32, "token": token, "proposal": proposal}
-        message = encode({"protocol": 1, "contact": contact, "grant": [wish]})
+        message = encode({"protocol": 1, "contact": contact, "grant": [wish] * wishes})
         self.lineage = decode(self.store.exchange(message, timeout=10))["store"]["lineage"]
         self.count += 1
 
     def round(self) -> float:
-        start = time.perf_counter()
+        start = self.clock()
         for _ in range(NUMBERS):
             self.ask()
-        return time.perf_counter() - start
+        return self.clock() - start
 
 
 def batches(folder: Path, lineage: str) -> Iterator[tuple[bytes, list[Any]]]:
@@ -114,15 +123,17 @@ def batches(folder: Path, lineage: str) -> Iterator[tuple[bytes, list[Any]]]:
 
 
 def machine(home: Path) -> Journal:
-    """A machine with 1,000 events that nobody has yet, and that has been in no contact."""
+    """A machine with 1,000 events, most of stages, that nobody has yet, and that has been in no contact."""
     journal = open_journal(home)
-    actor = {"id": "someone@example.org", "how": "bench"}
+    ref = RunRef("webshop", mark_id(SystemIds().uuid(), "webshop"), "webshop", "urn:uuid:1")
+    facts = {"kind": "task", "tool": "command", "ready_at": "2026-11-23T00:00:00.000Z"}
     with journal.write() as transaction:
         ensure_node(transaction)
-        for index in range(999):
-            transaction.append(
-                node_moved(node=journal.node, reason=f"r{index}", actor=actor, hint="")
-            )
+        transaction.append(run_queued(ref, {"kind": "release"}))
+        for index in range(499):
+            stage: Any = {"stage": f"s{index}", "attempt": 1, "facts": facts}
+            transaction.append(stage_started(ref, **stage))
+            transaction.append(stage_finished(ref, **stage, outcome=Outcome.SUCCESS, reason=""))
     return journal
 
 
@@ -146,15 +157,21 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit("the bare server did not start")
 
 
-def main(rounds: int, folder: Path) -> int:
+def main(rounds: int, folder: Path, by_processor: bool) -> int:
     server = ProcessServer(folder / "central")
-    numbers = Numbers(server.enrol(folder / "client", "numbers"))
+    busy = [server.process.pid] if server.process else []
+
+    def clock() -> float:
+        return processor_time(*busy) if by_processor else time.perf_counter()
+
+    numbers = Numbers(server.enrol(folder / "client", "numbers"), clock)
     numbers.ask()
     pusher = server.enrol(folder / "pusher", "pusher")
     port = str(server.port + 1)
     bare = subprocess.Popen(
         [sys.executable, "-c", BARE, str(folder / "bare.db"), port, ":".join(sys.path[:2])]
     )
+    busy.append(bare.pid)
     client = httpx2.Client(trust_env=False, verify=False)
     raw = raw_file(folder / "raw.db")
     made = batches(folder, numbers.lineage)
@@ -162,14 +179,14 @@ def main(rounds: int, folder: Path) -> int:
     syncing: list[tuple[Journal, ProcessServer, Any]] = []
 
     def counter() -> float:
-        start = time.perf_counter()
+        start = clock()
         for _ in range(NUMBERS):
             client.post(f"http://127.0.0.1:{port}/", content=b'{"deliverable": "s"}').json()
-        return time.perf_counter() - start
+        return clock() - start
 
     def ingest() -> float:
         waiting[:] = [next(made) for _ in range(BATCHES)]
-        start = time.perf_counter()
+        start = clock()
         for _, events in waiting:
             raw.execute("BEGIN IMMEDIATE")
             raw.executemany(
@@ -178,23 +195,28 @@ def main(rounds: int, folder: Path) -> int:
                 [(e.node, e.sequence, e.type, e.hash, e.previous, e.document) for e in events],
             )
             raw.execute("COMMIT")
-        return time.perf_counter() - start
+        return clock() - start
 
     def bare_post() -> float:
         journal = machine(folder / f"s{len(syncing)}")
         own = ProcessServer(folder / f"own{len(syncing)}")  # with nothing in it to be pulled
-        syncing.append((journal, own, own.enrol(journal.home)))
+        store = own.enrol(journal.home)
+        Numbers(store).meet()
+        syncing.append((journal, own, store))
         events = [event_out(event) for event in node_events(journal, journal.node, 1, 1000)]
-        start = time.perf_counter()
+        start = clock()
         body = encode({"protocol": 1, "push": [{"events": events}]})
         client.post(f"http://127.0.0.1:{port}/events", content=body).raise_for_status()
-        return time.perf_counter() - start
+        return clock() - start
 
     def sync() -> float:
         journal, own, store = syncing[-1]
-        start = time.perf_counter()
+        assert own.process is not None
+        busy.append(own.process.pid)
+        start = clock()
         told = synchronise(journal, store, budget_seconds=30)
-        taken = time.perf_counter() - start
+        taken = clock() - start
+        busy.pop()
         assert (told.reached, told.pushed, told.pending) == (True, 1000, 0), told
         for each in (journal, store):
             each.close()
@@ -202,11 +224,11 @@ def main(rounds: int, folder: Path) -> int:
         return taken
 
     def push() -> float:
-        start = time.perf_counter()
+        start = clock()
         for message, _ in waiting:
             answer = decode(pusher.exchange(message, timeout=30))
             assert answer["push"][0]["sequence"] == EVENTS, answer
-        return time.perf_counter() - start
+        return clock() - start
 
     try:
         wait_for(int(port), bare)
@@ -235,5 +257,7 @@ def main(rounds: int, folder: Path) -> int:
 
 
 if __name__ == "__main__":
+    wants_processor = "--processor" in sys.argv
+    sys.argv = [each for each in sys.argv if each != "--processor"]
     with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as name:
-        sys.exit(main(rounds_wanted(), Path(name)))
+        sys.exit(main(rounds_wanted(), Path(name), wants_processor))

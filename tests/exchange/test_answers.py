@@ -13,6 +13,7 @@ from numbers_kit import FaultyStore, request
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import CxError, Refused
 from cxlocal.events.document import hash_of
+from cxlocal.exchange import answers
 from cxlocal.exchange.answers import Answer, Refusal, Stop, read_answer
 from cxlocal.exchange.contact import as_error, talk
 from cxlocal.exchange.messages import BadMessage, decode, encode, event_in
@@ -60,6 +61,33 @@ def put(message: dict[str, Any], path: tuple[Any, ...], value: Any) -> None:
     for key in path[:-1]:
         at = at[key]
     at[path[-1]] = value
+
+
+OWN = {"position": 1, "hash": "ab" * 32, "brought": ["c" * 32, 7]}
+
+
+@pytest.mark.parametrize("key", [*OWN, "event", "later", 0, 1])
+def test_items_of_what_was_brought_are_read_as_each_of_them_is(
+    key: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once, where they are as they should be; else the careful way has the word."""
+
+    def read(items: list[Any]) -> Any:
+        try:
+            return answers._pulled({"items": items})
+        except (ValueError, TypeError, KeyError, CxError) as error:
+            return type(error)
+
+    asked = []
+    for odd in (*ODD, 0, 1, "AB" * 32, "a\0b", ["", 1], ["x", 0], ["x", True], [1, "x"]):
+        spoiled: dict[str, Any] = copy.deepcopy(OWN)
+        put(spoiled, ("brought", key) if isinstance(key, int) else (key,), odd)
+        asked += [[spoiled], [OWN, spoiled]]
+    at_once = [read(items) for items in asked]
+    assert len(answers._own_items([OWN, OWN])) == 2
+    monkeypatch.setattr(answers, "_own_items", lambda values: ())
+    assert at_once == [read(items) for items in asked]
+    assert read([OWN, OWN]).items[1].brought == ("c" * 32, 7)
 
 
 def full_answer(machine: Machine, store: FaultyStore) -> tuple[Journal, Reply, dict[str, Any]]:

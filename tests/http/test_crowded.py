@@ -5,18 +5,29 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from cxlocal_sync.http.client import HttpStore
 from cxlocal_sync.http.limits import ALWAYS_WAITING, PATIENCE_SECONDS, WAITING_MAX, Busy
+from cxlocal_sync.http.line import seconds_to_wait
 from cxlocal_sync.http.threads import StoreThreads
 from cxlocal_sync.stores.sqlite import SqliteStore
 from http_kit import ThreadServer
-from numbers_kit import open_journal
+from numbers_kit import open_journal, request
 
-from cxlocal.clock import SystemClock
+from cxlocal.allocation import allocator
+from cxlocal.allocation import request as request_module
+from cxlocal.allocation.allocator import obtain_number
+from cxlocal.clock import SystemClock, SystemIds
+from cxlocal.errors import StoreNeeded
 from cxlocal.exchange.sync import synchronise
+from cxlocal.journal.file import Journal
+from cxlocal.runner import handover
+from cxlocal.runner.handover import send_patiently
 
 
 class HeldStore(SqliteStore):
@@ -107,3 +118,151 @@ def test_no_more_wait_than_can_be_answered_in_time(
         return waiting
 
     assert asyncio.run(crowd()) == places
+
+
+class HandClock:
+    """The clock of a machine, moved by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now_ms(self) -> int:
+        return 1_795_400_000_000 + round(self.seconds * 1000)
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+class Turned(NamedTuple):
+    """A server that turns everybody away, as the ones before a store do, and what it was asked."""
+
+    url: str
+    told: dict[str, str]
+    """What its answers say beside their status."""
+    asked: list[float]
+    """When it was asked, by the clock of the machine."""
+    clock: HandClock
+
+
+@pytest.fixture(params=[429, 503])
+def turned(request: pytest.FixtureRequest) -> Iterator[Turned]:
+    clock = HandClock()
+    told: dict[str, str] = {}
+    asked: list[float] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            asked.append(clock.monotonic())
+            self.send_response_only(request.param)
+            for name, value in {"content-length": "4", **told}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"busy")
+
+        def log_message(self, *said: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield Turned(f"http://127.0.0.1:{server.server_port}", told, asked, clock)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def opened(turned: Turned, home: Path) -> tuple[HttpStore, Journal]:
+    """A machine that has a token for that server."""
+    store = HttpStore(turned.url, home)
+    store.sign_in(lambda: "t" * 64)
+    return store, Journal.open(home / "journal.db", clock=turned.clock, ids=SystemIds())
+
+
+DATED = "Mon, 23 Nov 2026 02:14:05 GMT"
+SAYS = {
+    "seconds": (40, {"retry-after": "40"}),
+    "a date": (40, {"date": DATED, "retry-after": "Mon, 23 Nov 2026 02:14:45 GMT"}),
+    "less than a minute by far": (2, {"retry-after": "2"}),
+    "more than a minute": (300, {"date": DATED, "retry-after": "Mon, 23 Nov 2026 02:19:05 GMT"}),
+    "nothing": (60, {}),
+    "what has passed": (60, {"date": DATED, "retry-after": "Mon, 23 Nov 2026 02:14:04 GMT"}),
+    "what nobody can read": (60, {"retry-after": "soon"}),
+    "for ever": (600, {"retry-after": "9" * 30}),
+}
+
+
+@pytest.mark.parametrize("says", SAYS)
+def test_a_machine_comes_again_when_it_was_told_to(
+    turned: Turned, tmp_path: Path, says: str
+) -> None:
+    """Whatever it does meanwhile: its next runs leave the store alone, and ask it in time."""
+    seconds, told = SAYS[says]
+    turned.told.update(told)
+    store, journal = opened(turned, tmp_path)
+    assert not synchronise(journal, store).reached
+    for passed in (0.5, seconds - 1, seconds + 1):
+        turned.clock.seconds = passed
+        report = synchronise(journal, store)
+        assert not report.reached
+        if passed < seconds:
+            assert turned.asked == [0]
+            left = f"asks to be left alone for {ceil(seconds - passed)} s"
+            assert (left in report.why) is (seconds != 60)
+    assert turned.asked == [0, seconds + 1]
+    # A clock that was set back since keeps nobody away.
+    turned.clock.seconds -= 3600
+    synchronise(journal, store)
+    assert len(turned.asked) == 3
+    # Nor does a word from before what was seen last.
+    turned.told.clear()
+    turned.clock.seconds += 7200
+    synchronise(journal, store)
+    turned.clock.seconds += 61
+    synchronise(journal, store)
+    assert len(turned.asked) == 5
+    store.close()
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    "asked, patience, comes",
+    [(30, 100, [0, 30, 60, 90, 100]), (300, 100, [0, 100]), (1, 3, [0, 1, 2, 3]), (30, 0, [0])],
+)
+@pytest.mark.parametrize("brings", [False, True])
+def test_a_passing_machine_waits_as_long_as_it_was_told_to(
+    turned: Turned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: int, patience: int,
+    comes: list[int], brings: bool,
+) -> None:  # fmt: skip
+    """Within its patience, for its number and for bringing what it recorded; at the end of that it asks once
+    more, as nobody does in its place."""
+    turned.told["retry-after"] = str(asked)
+    store, journal = opened(turned, tmp_path)
+    for module in (allocator, handover):
+        monkeypatch.setattr(module, "time", turned.clock)
+    monkeypatch.setattr(request_module, "PAUSES_SECONDS", (0.01,))
+    if brings:
+        assert not send_patiently(journal, store, patience).reached
+    else:
+        with pytest.raises(StoreNeeded):
+            obtain_number(journal, store, request("r1", kept=False), patience_seconds=patience)
+    assert [pytest.approx(each, abs=0.2) for each in comes] == turned.asked
+    store.close()
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    "after, date, seconds",
+    [("40", "", 40), ("0", "", 0), ("9" * 300, "", 999_999_999), ("-5", "", 0), ("", "", 0),
+     ("Thu, 01 Jan 1970 00:01:00 GMT", "", 60), ("Thu, 01 Jan 1970 00:01:00 -0000", "", 60),
+     ("Thu, 01 Jan 1970 00:01:00 GMT", "Thu, 01 Jan 1970 00:00:50 GMT", 10),
+     ("Thu, 01 Jan 1970 00:01:00 GMT", "whenever", 60), ("Thu, 32 Jan 1970 00:01:00 GMT", "", 0),
+     ("Thu, 01 Jan 99999 00:01:00 GMT", "", 0), ("\u0664\u0660", "", 0), ("4 0", "", 0)],
+)  # fmt: skip
+def test_when_to_come_again_is_read_from_seconds_and_dates(
+    after: str, date: str, seconds: int
+) -> None:
+    assert seconds_to_wait(after, date, 0.0) == seconds

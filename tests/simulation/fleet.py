@@ -98,7 +98,9 @@ class Machine:
         return len(self.teller.chain) - self.sent
 
     def use(self, number: int) -> None:
+        """A run has this number; those of the reserve that it overtook are given up, as a journal does."""
         self.used.append(number)
+        self.reserve = [left for left in self.reserve if left > number]
         self.teller.append(self.product, f"{number}", used=(LINE, number, 1))
 
     def work(self, events: int) -> None:

@@ -113,6 +113,44 @@ def test_p15_an_event_no_journal_wrote_is_refused(
     assert not [path for path in tmp_path.rglob("*escaped*")]
 
 
+ODD_TEXTS = (
+    "plain", "", "tab\tnewline\nreturn\r", "\\\\N \\\\. \\\\x41", 'a "b"', "ü \u2028 \U0001f680", "\x1f", "x" * 5000,
+)  # fmt: skip
+
+
+def test_p19_what_is_brought_in_one_batch_comes_back_letter_by_letter(any_store: Any) -> None:
+    """To whom it is new, as a whole; to who brought it, by name and hash; to who follows another
+    deliverable, by hash alone."""
+    teller = Teller("b" * 32)
+    for text in ODD_TEXTS:
+        for name in (None, "webshop", "bänk\t"):
+            teller.append(name, text)
+    count = len(teller.chain)
+
+    def pulled(node: str, **asked: Any) -> list[Any]:
+        cursor = {"position": 0, "hash": "00" * 32}
+        told = say(any_store, contact=contact(node=node), pull={"cursor": cursor, **asked})
+        return list(told["pull"]["items"])
+
+    told = say(any_store, contact=teller.contact(lineage=""), push=[teller.batch(0, count)])
+    assert told["push"][0]["appended"] == count
+    teller.accepted()
+    whole = [{**event_out(event), "branch": 0} for event in teller.chain]
+    items = pulled("c" * 32)
+    assert [item["event"] for item in items] == whole
+    assert [item["position"] for item in items] == list(range(1, count + 1))
+    in_part = [item.get("event") for item in pulled("d" * 32, deliverables=["webshop"])]
+    others = ("bänk\t",)
+    assert in_part == [None if one["deliverable"] in others else one for one in whole]
+    cursor = {"position": 0, "hash": "00" * 32}
+    own = say(any_store, contact=teller.contact(lineage=""), pull={"cursor": cursor})["pull"][
+        "items"
+    ]
+    assert [(item["hash"], item["brought"]) for item in own] == [
+        (one["hash"], [teller.node, one["sequence"]]) for one in whole
+    ]
+
+
 def test_p19_another_protocol_is_refused_by_name(any_store: Any) -> None:
     raw = encode({"protocol": 2, "contact": contact()})
     answer = decode(any_store.exchange(raw, timeout=5))

@@ -74,7 +74,8 @@ def make_app(service: Service) -> Starlette:
         ("POST", wire.LEFT, routes.left),
         ("POST", wire.PAGES, routes.pages),
     ]
-    every = [*plain, *((how, path, routes.for_members(handler)) for how, path, handler in members)]
+    # They are gone through from the first on, and most of what comes is messages.
+    every = [*((how, path, routes.for_members(handler)) for how, path, handler in members), *plain]
     table = [
         Route(path, guarded(routes.counted(path, handler)), methods=[how])
         for how, path, handler in every

@@ -19,7 +19,10 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
+from math import ceil
 from urllib.parse import unquote, urlsplit
 
 from cxlocal.clock import SystemClock
@@ -259,11 +262,10 @@ class _Asking:
                 raise IncompleteRead(found, response.length)
             if response.status == 200 and response.length is None and not response.chunked:
                 raise HTTPException("it does not say how long its answer is")
-            kind, after = (
-                response.headers.get(name, "") for name in ("content-type", "retry-after")
+            kind, after, date = (
+                response.headers.get(name, "") for name in ("content-type", "retry-after", "date")
             )
-            # A date, too, may stand there: the server sends none, and clocks differ.
-            seconds = int(after) if after.isascii() and after.isdigit() and len(after) < 9 else 0
+            seconds = seconds_to_wait(after, date, SystemClock().now_ms() / 1000) if after else 0
             return HttpAnswer(response.status, found, kind.startswith(wire.JSON_TYPE), seconds)
 
     def _connect(self) -> None:
@@ -291,6 +293,24 @@ class _Asking:
             self._connection = other
             other.timeout = min(CONNECT_SECONDS, self._timeout)
             other.connect()
+
+
+def seconds_to_wait(after: str, date: str, now: float) -> int:
+    """What ``Retry-After`` says, in whole seconds; 0 where it says nothing that can be read. A time in it is
+    one of the clock that wrote it, which is the one of ``Date``; ``now`` (seconds since 1970) where there is
+    none. Pure."""
+    if after.isascii() and after.isdigit():
+        return int(after[:9])
+    until, written = _seconds_of(after), _seconds_of(date)
+    return 0 if until is None else max(0, ceil(until - (now if written is None else written)))
+
+
+def _seconds_of(date: str) -> float | None:
+    try:
+        found = parsedate_to_datetime(date)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def explain_setting_up(error: Exception, environ: Mapping[str, str]) -> tuple[str, str]:

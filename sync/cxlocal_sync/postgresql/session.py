@@ -26,6 +26,12 @@ IDLE_MS = 5000
 that vanished in the middle must not keep all others waiting."""
 
 
+_EVENT_TYPES = (
+    "int8", "int8", "int8", "int8", "text", "text", "int8", "int8", "bytea", "bytea", "bytea", "text",
+    "text", "bytea", "int8",
+)  # fmt: skip
+"""Of the columns of ``event``."""
+
 SCHEMA = "cxlocal"
 """The schema that holds the tables. A database holds one store."""
 
@@ -139,7 +145,9 @@ class PostgresqlSession:
             if len(rows) == 1:
                 cursor.execute(f"INSERT INTO event VALUES ({', '.join(['%s'] * 15)})", rows[0])
                 return
-            with cursor.copy("COPY event FROM STDIN") as copy:
+            # As bytes, which neither side turns into text and back.
+            with cursor.copy("COPY event FROM STDIN (FORMAT BINARY)") as copy:
+                copy.set_types(_EVENT_TYPES)
                 for row in rows:
                     copy.write_row(row)
 

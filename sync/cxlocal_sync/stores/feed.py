@@ -7,9 +7,8 @@ notices it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from itertools import accumulate
 from typing import Any
 
 from cxlocal.events.document import Event
@@ -68,14 +67,13 @@ class Feed:
             self.held = True
             if head is not None:
                 self.position, self.hash = head
-        # Each is the hash of the one before it and what comes.
-        running = list(accumulate(hashes, _run_on, initial=self.hash))
-        first, self.position, self.hash = (
-            self.position + 1,
-            self.position + len(hashes),
-            running[-1],
-        )
-        return list(enumerate(running[1:], first))
+        first, running, given = self.position + 1, self.hash, []
+        for position, value in enumerate(hashes, first):
+            # Each is the hash of the one before it and what comes.
+            running = sha256(running + value).digest()
+            given.append((position, running))
+        self.position, self.hash = self.position + len(hashes), running
+        return given
 
     def close(self) -> None:
         """Write the head, if it moved."""
@@ -83,10 +81,6 @@ class Feed:
             self.session.execute(
                 "UPDATE store SET position = ?, hash = ?", (self.position, self.hash)
             )
-
-
-def _run_on(running: bytes, value: bytes) -> bytes:
-    return sha256(running + value).digest()
 
 
 def running_at(session: Session, position: int) -> bytes | None:
@@ -103,12 +97,15 @@ def running_at(session: Session, position: int) -> bytes | None:
 
 _EVENT_COLUMNS = (
     "e.position, n.node, e.sequence, e.branch, e.type, e.deliverable, e.deliverable_sequence,"
-    " e.clock, e.previous, e.previous_in_deliverable, e.hash, e.document, e.run, c.node"
+    " e.clock, e.previous, e.previous_in_deliverable, e.hash, e.document, e.run"
 )
+_EVENTS = "FROM event e JOIN node n ON n.id = e.node JOIN node c ON c.id = e.carrier"
 _GRANT_COLUMNS = (
     "position, deliverable, line, k, kind, lo, hi, node, run, nonce, generation, why, previous,"
     " hash"
 )
+_BRIEF_BYTES = 300
+"""Of an item without a document, generously."""
 
 
 def pull(session: Session, part: Any, node: str, head: Head) -> dict[str, Any]:
@@ -125,52 +122,75 @@ def pull(session: Session, part: Any, node: str, head: Head) -> dict[str, Any]:
         return {"void": True, "items": [], "more": False}
     # Two statements need not see the same moment: what is committed after the head was read could
     # let a cursor pass by something in between.
-    enough = _where_it_is_enough(session, (position, head.position, limit), node, wanted)
-    events = session.execute(
-        f"SELECT {_EVENT_COLUMNS} FROM event e JOIN node n ON n.id = e.node"
-        " JOIN node c ON c.id = e.carrier"
-        " WHERE e.position > ? AND e.position <= ? ORDER BY e.position LIMIT ?",
-        (position, enough, limit),
-    )
-    grants = session.execute(
-        f"SELECT {_GRANT_COLUMNS} FROM grant_entry"
-        " WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
-        (position, head.position, limit),
-    )
-    rows = sorted(
-        [(row[0], "event", row) for row in events]
-        + [(row[0], "grant", row) for row in grants if row[0] <= enough]
-    )
+    span = (position, head.position, limit)
+    found = sorted([*_briefly(session, span, node, wanted), *_grants(session, span, wanted)])
     items: list[dict[str, Any]] = []
     size = 0
-    for at, kind, row in rows[:limit]:
-        item = _event_item(row, node, wanted) if kind == "event" else _grant_item(row, wanted)
-        size += len(item["event"]["document"]) if "event" in item else 300
+    for at, length, item in found[:limit]:
+        size += length
         if items and size > BATCH_BYTES_MAX:
             break
         items.append({"position": at, **item})
     last = items[-1]["position"] if items else position
+    _add_events(session, items, node)
     return {"void": False, "items": items, "more": last < head.position}
 
 
-def _where_it_is_enough(
+_Found = tuple[int, int, dict[str, Any]]
+"""Position, length and what is said of an item; nothing of an event that travels whole."""
+
+
+def _briefly(
     session: Session, span: tuple[int, int, int], node: str, wanted: set[str] | None
-) -> int:
-    """The position up to which documents fill an answer: they are read into memory no further, as
-    five hundred of the longest are a hundred times what an answer holds."""
+) -> Iterator[_Found]:
+    """Events without what they say. How long that is comes first: documents are read into memory only as
+    far as they fill an answer, as five hundred of the longest are a hundred times what one holds."""
     rows = session.execute(
-        "SELECT e.position, length(e.document), e.deliverable, c.node FROM event e"
-        " JOIN node c ON c.id = e.carrier"
+        "SELECT e.position, e.hash, n.node, e.sequence, e.deliverable, c.node,"
+        f" CASE WHEN c.node = ? THEN 0 ELSE length(e.document) END {_EVENTS}"
         " WHERE e.position > ? AND e.position <= ? ORDER BY e.position LIMIT ?",
+        (node, *span),
+    )
+    for position, value, author, sequence, deliverable, carrier, length in rows:
+        if wanted is not None and deliverable is not None and deliverable not in wanted:
+            yield position, _BRIEF_BYTES, {"hash": value.hex()}
+        elif carrier == node:
+            brought = {"hash": value.hex(), "brought": [author, sequence]}
+            yield position, _BRIEF_BYTES, brought
+        else:
+            yield position, length, {}
+
+
+def _grants(
+    session: Session, span: tuple[int, int, int], wanted: set[str] | None
+) -> Iterator[_Found]:
+    rows = session.execute(
+        f"SELECT {_GRANT_COLUMNS} FROM grant_entry"
+        " WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
         span,
     )
-    size = 0
-    for position, length, deliverable, carrier in rows:
-        if carrier != node and (wanted is None or deliverable is None or deliverable in wanted):
-            size += length
-        if size > BATCH_BYTES_MAX:
-            return int(position)
-    return span[1]
+    for row in rows:
+        if wanted is not None and row[1] not in wanted:
+            yield row[0], _BRIEF_BYTES, {"hash": row[13]}
+        else:
+            entry = entry_out(row[1], row[2], Entry(*row[3:14]))
+            yield row[0], _BRIEF_BYTES, {"grant": entry}
+
+
+def _add_events(session: Session, items: list[dict[str, Any]], node: str) -> None:
+    """Put in the events that travel whole."""
+    whole = {item["position"]: item for item in items if len(item) == 1}
+    if not whole:
+        return
+    rows = session.execute(
+        f"SELECT {_EVENT_COLUMNS} {_EVENTS}"
+        " WHERE e.position >= ? AND e.position <= ? AND c.node <> ? ORDER BY e.position",
+        (min(whole), max(whole), node),
+    )
+    for row in rows:
+        if row[0] in whole:
+            event = Event(*row[1:13])
+            whole[row[0]]["event"] = {**event_out(event), "branch": event.branch}
 
 
 def _read_pull(part: Any) -> tuple[int, bytes, int, set[str] | None]:
@@ -185,20 +205,3 @@ def _read_pull(part: Any) -> tuple[int, bytes, int, set[str] | None]:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadMessage("the message holds a malformed pull part", why=repr(error)) from error
-
-
-def _event_item(row: Any, node: str, wanted: set[str] | None) -> dict[str, Any]:
-    event = Event(*row[1:13])
-    foreign = wanted is not None and event.deliverable is not None
-    if foreign and event.deliverable not in (wanted or ()):
-        return {"hash": event.hash.hex()}
-    if row[13] == node:
-        return {"hash": event.hash.hex(), "brought": [event.node, event.sequence]}
-    return {"event": {**event_out(event), "branch": event.branch}}
-
-
-def _grant_item(row: Any, wanted: set[str] | None) -> dict[str, Any]:
-    deliverable, line = row[1], row[2]
-    if wanted is not None and deliverable not in wanted:
-        return {"hash": row[13]}
-    return {"grant": entry_out(deliverable, line, Entry(*row[3:14]))}
