@@ -31,6 +31,10 @@ THREADS_SECONDS = 1.0
 OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 
+END = os._exit
+"""As it is before any plugin is loaded: after that it is not a plugin's to call (``cxlocal.hooks.exits``)."""
+
+
 class Bug(Trouble):
     """An exception nobody foresaw: our fault, not the caller's."""
 
@@ -49,7 +53,7 @@ def main() -> int:
     def leave() -> None:
         # Python would take all modules apart, which costs a short command as much as a durable write.
         _flush()
-        os._exit(code)
+        END(code)
 
     atexit.register(leave)  # What is registered first is called last: plugins have had their say.
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
@@ -74,7 +78,7 @@ def _prepare_exit(code: int) -> None:
 
     def end() -> None:
         time.sleep(THREADS_SECONDS)
-        os._exit(code)
+        END(code)
 
     threading.Thread(target=end, name="cxlocal-exit", daemon=True).start()
 

@@ -88,29 +88,38 @@ class Shipped(NamedTuple):
     hooks: tuple[str, ...]
     extra: str = ""
     """What brings the packages it imports: ``pip install 'cxlocal[EXTRA]'``."""
+    tools: tuple[str, ...] = ()
+    """The names of its tools, so that who wants one of them need not load all others."""
+
+
+def _tools(name: str, module: str, tools: tuple[str, ...], extra: str = "") -> Shipped:
+    return Shipped(name, f"cxlocal_plugins.{module}", ("cxlocal_register_tools",), extra, tools)
 
 
 SHIPPED: tuple[Shipped, ...] = (
-    Shipped("wheel", "cxlocal_plugins.wheel", ("cxlocal_register_tools",), "python"),
-    Shipped("pytest", "cxlocal_plugins.pytest_tool", ("cxlocal_register_tools",)),
-    Shipped(
-        "local-service", "cxlocal_plugins.local_service", ("cxlocal_register_tools",), "python"
+    _tools("wheel", "wheel", ("wheel",), "python"),
+    _tools("pytest", "pytest_tool", ("pytest",)),
+    _tools("local-service", "local_service", ("local-service",), "python"),
+    _tools("commands", "commands", ("commands",)),
+    _tools("oci", "oci", ("oci",)),
+    _tools(
+        "containers",
+        "containers",
+        (
+            "podman",
+            "docker",
+        ),
     ),
-    Shipped("commands", "cxlocal_plugins.commands", ("cxlocal_register_tools",)),
-    Shipped("oci", "cxlocal_plugins.oci", ("cxlocal_register_tools",)),
-    Shipped("containers", "cxlocal_plugins.containers", ("cxlocal_register_tools",)),
-    Shipped("haproxy", "cxlocal_plugins.haproxy", ("cxlocal_register_tools",)),
-    Shipped("git-tag", "cxlocal_plugins.targets.git_tag", ("cxlocal_register_tools",)),
-    Shipped("python-index", "cxlocal_plugins.targets.python_index", ("cxlocal_register_tools",)),
-    Shipped("npm", "cxlocal_plugins.targets.npm", ("cxlocal_register_tools",)),
-    Shipped("forge-release", "cxlocal_plugins.targets.forge", ("cxlocal_register_tools",)),
-    Shipped("debian-repository", "cxlocal_plugins.targets.debian", ("cxlocal_register_tools",)),
-    Shipped(
-        "object-store", "cxlocal_plugins.targets.object_store", ("cxlocal_register_tools",), "s3"
-    ),
-    Shipped("folder", "cxlocal_plugins.targets.folder", ("cxlocal_register_tools",)),
-    Shipped("postgresql", "cxlocal_plugins.postgresql", ("cxlocal_register_tools",)),
-    Shipped("ssh", "cxlocal_plugins.ssh", ("cxlocal_register_tools",)),
+    _tools("haproxy", "haproxy", ("haproxy",)),
+    _tools("git-tag", "targets.git_tag", ("git-tag",)),
+    _tools("python-index", "targets.python_index", ("python-index",)),
+    _tools("npm", "targets.npm", ("npm",)),
+    _tools("forge-release", "targets.forge", ("forge-release",)),
+    _tools("debian-repository", "targets.debian", ("debian-repository",)),
+    _tools("object-store", "targets.object_store", ("object-store",), "s3"),
+    _tools("folder", "targets.folder", ("folder",)),
+    _tools("postgresql", "postgresql", ("postgresql",)),
+    _tools("ssh", "ssh", ("ssh",)),
     Shipped("junit", "cxlocal_plugins.junit", ("cxlocal_register_report_readers",)),
     Shipped("sinks", "cxlocal_plugins.sinks", ("cxlocal_register_sinks",)),
     Shipped("ci", "cxlocal_plugins.ci", ("cxlocal_identify_ci",)),

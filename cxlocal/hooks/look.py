@@ -15,7 +15,7 @@ from cxlocal.hooks.manager import LOAD_SECONDS
 from cxlocal.hooks.messages import dump, load, module_path
 from cxlocal.hooks.plugin_row import PluginRow
 from cxlocal.hooks.registered import FORMER, taken_words
-from cxlocal.hooks.tool_worker import worker_command
+from cxlocal.hooks.tool_worker import LOOKER
 from cxlocal.processes.channel import Channel
 from cxlocal.processes.child import End
 from cxlocal.processes.supervisor import Supervisor
@@ -71,8 +71,8 @@ def look(
         while waiting or supervisor.children:
             while waiting and len(supervisor.children) < _AT_ONCE:
                 one = _Look(waiting.pop(0), trusted)
-                supervisor.start(
-                    worker_command(one.channel),
+                supervisor.start_worker(
+                    LOOKER,
                     cwd=Path("/"),
                     env=environ,
                     sink=one,

@@ -24,6 +24,7 @@ from cxlocal.errors import ConfigError, Refused
 from cxlocal.extras import how_to_install
 from cxlocal.hooks import specs
 from cxlocal.hooks.calls import call, guarded
+from cxlocal.hooks.exits import forbid
 from cxlocal.hooks.found import SHIPPED, Found, Shipped, installed
 from cxlocal.hooks.implementations import Mistake, check_hooks, first_result
 from cxlocal.hooks.load import imported, module_from_bytes
@@ -31,7 +32,7 @@ from cxlocal.hooks.open_stage import OpenStage
 from cxlocal.hooks.plugin_row import LeftOut, PluginRow, absent_plugin
 from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageView
 from cxlocal.hooks.trust import FOLDER, ProjectFile, ProjectPlugins, read_project
-from cxlocal.processes.stdout import set_aside
+from cxlocal.processes.stdout import is_ours, set_aside
 
 LOAD_SECONDS = 20.0
 """For importing one plugin. Large ones (cloud SDKs) need a few seconds on a slow disk."""
@@ -95,17 +96,26 @@ class Manager:
             if absent or not found:
                 raise absent_plugin(name, absent[0] if absent else None, self.left_out)
 
-    def each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
-        """Ask every plugin: its name and answer, where it has one. Wrong answers are left out."""
-        return list(self._answers(hook, arguments))
+    @property
+    def has_others(self) -> bool:
+        """Some plugin that is not shipped takes part."""
+        rows = self._rows.values()
+        return any(r.origin != "shipped" and r.state in ("loaded", "not loaded") for r in rows)
+
+    def each(self, hook: str, only: str = "", **arguments: Any) -> list[tuple[str, Any]]:
+        """Ask every plugin, or ``only`` a shipped one: its name and answer, where it has one. Wrong answers
+        are left out."""
+        return list(self._answers(hook, arguments, only))
 
     def first(self, hook: str, **arguments: Any) -> Any | None:
         """Ask until one answers."""
         assert first_result(hook), f"{hook} gives a list"
         return next((answer for _, answer in self._answers(hook, arguments)), None)
 
-    def _answers(self, hook: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-        for impl in self._implementations(hook):
+    def _answers(
+        self, hook: str, arguments: Mapping[str, Any], only: str = ""
+    ) -> Iterator[tuple[str, Any]]:
+        for impl in self._implementations(hook, only):
             try:
                 shipped = self._rows[impl.plugin_name].origin == "shipped"
                 answer = call(impl, hook, arguments, check=not shipped)
@@ -290,7 +300,9 @@ class Manager:
     def _load(self, name: str, importing: Callable[[], object]) -> None:
         file = self._rows[name].file
         if self._rows[name].origin != "shipped":
-            # What it prints, now or later, is not the data of this command.
+            # What it prints, now or later, is not the data of this command; nor is it its to end.
+            if is_ours():
+                forbid()
             set_aside()
         try:
             plugin = guarded(LOAD_SECONDS, importing)
@@ -332,13 +344,18 @@ class Manager:
     def _say(self, plugin: str, error: str) -> None:
         self._warn(f"plugin {plugin}: {error}")
 
-    def _implementations(self, hook: str) -> Iterator[pluggy.HookImpl]:
+    def _implementations(self, hook: str, only: str = "") -> Iterator[pluggy.HookImpl]:
         """The functions to call, in pluggy's order, installed ones before shipped ones."""
         for shipped in SHIPPED:
-            if hook in shipped.hooks:
+            if hook in shipped.hooks and only in ("", shipped.name):
                 self._load_shipped(shipped)
-        self._load_installed()
-        found = reversed(getattr(self._registry.hook, hook).get_hookimpls())
+        if not only:
+            self._load_installed()
+        found = [
+            one
+            for one in reversed(getattr(self._registry.hook, hook).get_hookimpls())
+            if only in ("", one.plugin_name)
+        ]
         yield from sorted(
             (one for one in found if (one.plugin_name, hook) not in self._silent),
             key=lambda one: (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxlocal.config.problems import suggestion
 from cxlocal.errors import ConfigError
+from cxlocal.hooks.found import SHIPPED
 from cxlocal.numbers.schemes import SCHEMES
 from cxlocal.values import NamedTuple
 
@@ -89,15 +90,18 @@ def _made(manager: Manager, hook: str) -> dict[str, Any]:
     return {name: held.made for name, held in registered(manager, hook).items()}
 
 
-def registered(manager: Manager, hook: str) -> dict[str, Held]:
-    """What there is of one kind, by name. Found once, until a plugin is added."""
-    table = manager.registered.get(hook)
+def registered(manager: Manager, hook: str, only: str = "") -> dict[str, Held]:
+    """What there is of one kind, by name; that of ``only`` one shipped plugin. Found once, until a plugin is
+    added."""
+    table = manager.registered.get(hook + only)
     if table is None:
         kind = KINDS[hook]
         table = {name: Held(made, "") for name, made in kind.ours.items()}
-        for plugin, answer in sorted(manager.each(hook), key=lambda one: manager.place(one[0])):
+        for plugin, answer in sorted(
+            manager.each(hook, only), key=lambda one: manager.place(one[0])
+        ):
             _take(manager, table, plugin, hook, answer)
-        manager.registered[hook] = table
+        manager.registered[hook + only] = table
     return table
 
 
@@ -147,6 +151,10 @@ def _former(made: Any) -> str:
 
 def find_tool(manager: Manager, name: str) -> type[Tool]:
     """The tool of that name. Raises ConfigError, which also names plugins that are left out."""
+    # A name that is shipped is nobody else's. Plugins of others are loaded all the same: what is wrong is said.
+    giver = next((one.name for one in SHIPPED if name in one.tools), "")
+    if giver and not manager.has_others and (own := registered(manager, TOOLS, giver).get(name)):
+        return own.made  # type: ignore[no-any-return]
     known = tools(manager)
     if name in known:
         return known[name]

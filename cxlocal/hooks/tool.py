@@ -281,7 +281,7 @@ class Context(Protocol):
     """The working folder of this stage: the clean checkout. Verbs that take something away on another day
     have none, and find ``scratch`` here."""
     scratch: Path
-    """An empty folder for this stage run, deleted with the run's checkout."""
+    """An empty folder for this verb. It is gone when the run has ended, however that ends."""
     options: Any
     """The validated ``with`` table, an instance of the tool's ``Options``."""
     environment: EnvironmentRef | None

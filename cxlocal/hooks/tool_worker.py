@@ -7,7 +7,6 @@ an outcome and a reason.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import msgspec
 from cxlocal.address import own_credentials
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Trouble
+from cxlocal.hooks.found import SHIPPED
 from cxlocal.hooks.messages import (
     HANDLE_BYTES,
     RESULTS,
@@ -30,6 +30,7 @@ from cxlocal.hooks.messages import (
 from cxlocal.hooks.tool import Applied, Done, Tool
 from cxlocal.processes.channel import Channel
 from cxlocal.processes.child import Child, End, Sink
+from cxlocal.processes.forker import Script
 from cxlocal.processes.identity import Identity
 from cxlocal.processes.mask import Masker
 from cxlocal.processes.supervisor import GRACE_SECONDS, Supervisor
@@ -42,10 +43,18 @@ REASON_CHARACTERS = 1000
 _WORKER = Path(__file__).with_name("worker.py")
 
 
-def worker_command(channel: Channel) -> list[str]:
-    """How a worker is started that gets ``channel``."""
-    descriptors = [str(descriptor) for descriptor in channel.passed]
-    return [sys.executable, "-P", "-E", "-u", str(_WORKER), *descriptors]
+def worker_for(tool: type[Tool]) -> Script:
+    """What a worker for ``tool`` comes of. Modules of others are never loaded before there is one."""
+    own = any(_below(tool.__module__, one.module) for one in SHIPPED)
+    return Script(_WORKER, (tool.__module__,) if own or _below(tool.__module__, "cxlocal") else ())
+
+
+def _below(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+LOOKER = Script(_WORKER)
+"""What a worker comes of that looks at a plugin."""
 
 
 class ToolRequest(NamedTuple):
@@ -140,8 +149,8 @@ class ToolWorker:
                 why=str(error),
                 hint="look at its options in cx.toml: they must be plain values",
             ) from error
-        return supervisor.start(
-            worker_command(channel),
+        return supervisor.start_worker(
+            worker_for(request.tool),
             cwd=request.fields.checkout,
             env=env,
             sink=sink,

@@ -1,6 +1,7 @@
-"""The process that carries out one verb of one tool, or looks at one plugin. Started by its path.
+"""The processes that carry out one verb of one tool each, or look at one plugin. Started by its path.
 
-A tool may hang, crash the interpreter or exhaust the memory: here it does so alone. The parent
+The first one only stands ready and divides (``cxlocal.processes.forking``); what is said here is of those that come of
+it. A tool may hang, crash the interpreter or exhaust the memory: here it does so alone. The parent
 speaks through two pipes (``cxlocal.hooks.messages``); standard output is the stage's log, so a tool
 may print what it likes. Secrets come through the pipe, never in arguments or environment.
 
@@ -25,6 +26,7 @@ from cxlocal.hooks.context import Link, WorkerContext
 from cxlocal.hooks.load import class_named
 from cxlocal.hooks.messages import Fields, dump, plain, result_problem, typed
 from cxlocal.hooks.tool import Done, ToolFailure
+from cxlocal.processes.forking import serve
 
 TRACE_CHARACTERS = 16 * 1024
 """Kept of a trace: the end, where the cause stands."""
@@ -35,11 +37,8 @@ class Stopped(BaseException):
 
 
 def main(argv: list[str]) -> NoReturn:
-    """Carry out the request that arrives on descriptor ``argv[0]``; answer on ``argv[1]``."""
-    reads, writes = int(argv[0]), int(argv[1])
-    for descriptor in (reads, writes):
-        os.set_inheritable(descriptor, False)
-    line = _first_line(reads)
+    """Stand ready; in each worker: carry out its request, answer on its pipe, and end."""
+    reads, writes, line = serve(int(argv[0]))
     request = json.loads(line)
     sys.path[:] = request["path"]
     link = Link(reads, writes)
@@ -61,18 +60,6 @@ def main(argv: list[str]) -> NoReturn:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     raise Stopped(f"signal {number}")
-
-
-def _first_line(descriptor: int) -> bytes:
-    """Read up to the first line end, byte-exact: what follows belongs to the link."""
-    line = bytearray()
-    while not line.endswith(b"\n"):
-        # The parent sends nothing after the request until we speak, so a chunk cannot hold more.
-        chunk = os.read(descriptor, 65536)
-        if not chunk:
-            os._exit(0)  # The parent is gone before it said what to do.
-        line += chunk
-    return bytes(line)
 
 
 def _carry_out(request: dict[str, Any], link: Link) -> dict[str, Any]:

@@ -33,6 +33,10 @@ class Channel:
         """Queue one message; the supervisor writes it as soon as the child reads."""
         self.unsent += message + b"\n"
 
+    def preface(self, message: bytes) -> None:
+        """Put one message before those that wait."""
+        self.unsent[:0] = message + b"\n"
+
     def receive(self, chunk: bytes) -> None:
         """Take bytes of the child."""
         if self.problem:

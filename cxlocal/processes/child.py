@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +15,7 @@ from cxlocal.values import NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from cxlocal.processes.channel import Channel
+    from cxlocal.processes.forker import Forked
 
 
 class Sink(Protocol):
@@ -28,8 +30,7 @@ class Child:
 
     def __init__(
         self,
-        process: subprocess.Popen[bytes],
-        argv: Sequence[str],
+        process: subprocess.Popen[bytes] | Forked,
         *,
         sink: Sink,
         channel: Channel | None,
@@ -42,7 +43,6 @@ class Child:
         started: float,
     ) -> None:
         assert process.stdout is not None
-        self.argv = tuple(argv)
         self.pid = process.pid
         self.tag = tag
         self.mark = mark
@@ -74,6 +74,12 @@ class Child:
         self._look_at = 0.0
         self._look_pause = 0.0
         self._identity: Identity | None = None
+
+    def collect(self) -> tuple[int, int]:
+        """As ``os.waitpid`` with WNOHANG. Raises ChildProcessError."""
+        if isinstance(self._process, subprocess.Popen):
+            return os.waitpid(self.pid, os.WNOHANG)
+        return self._process.collect()
 
     @property
     def stopping(self) -> bool:

@@ -29,6 +29,9 @@ from cxlocal.values import NamedTuple
 OUTPUT_LIMIT_BYTES = 8 * 1024 * 1024
 """Kept of each stream. A repository with 100,000 refs lists them in about 6 MiB."""
 
+_EXECV = os.execv
+"""As it was before any plugin (``cxlocal.hooks.exits``)."""
+
 _CHUNK_BYTES = 65536
 """One pipe buffer on Linux."""
 
@@ -147,7 +150,7 @@ def run_attached(
 
 def become(argv: Sequence[str]) -> NoReturn:
     """Let this process go on as another program, under the same pid. Raises OSError."""
-    os.execv(argv[0], list(argv))
+    _EXECV(argv[0], list(argv))
 
 
 def kill_group(pid: int) -> None:

@@ -49,6 +49,11 @@ def begin() -> None:
     _State.ours = True
 
 
+def is_ours() -> bool:
+    """Whether this process is the command line."""
+    return _State.ours
+
+
 def data() -> TextIO:
     """Where the data of a command goes."""
     return _State.data or sys.stdout

@@ -18,10 +18,11 @@ from __future__ import annotations
 import os
 import selectors
 import signal
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cxlocal.clock import Clock, Ids, SystemIds
 from cxlocal.processes.adoption import Adoption
@@ -31,6 +32,7 @@ from cxlocal.processes.start import start_child
 
 if TYPE_CHECKING:
     from cxlocal.processes.channel import Channel
+    from cxlocal.processes.forker import Forked, Forkers, Script
 
 GRACE_SECONDS = 5.0
 """Between SIGTERM and SIGKILL. A cancelled run must be recorded and synced within 10 s."""
@@ -82,6 +84,7 @@ class Supervisor:
         self._children: list[Child] = []
         self._ended: list[End] = []
         self._woken = False
+        self._forkers: Forkers | None = None
         _expect_ends()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -112,28 +115,67 @@ class Supervisor:
         Raises Trouble: ``program-missing``, ``program-not-executable``, ``bad-folder``,
         ``not-started``.
         """
-        started_ms, started = self.clock.now_ms(), self.clock.monotonic()
         passed = control.passed if control else ()
+
+        def begin(marked: Mapping[str, str]) -> subprocess.Popen[bytes]:
+            return start_child(argv, cwd=Path(cwd), env=marked, stdin=stdin, passed=passed)
+
+        return self._begin(
+            begin, env, control, sink=sink, timeout_seconds=timeout_seconds, tag=tag,
+            grace_seconds=grace_seconds,
+        )  # fmt: skip
+
+    def start_worker(
+        self,
+        script: Script,
+        *,
+        cwd: Path | str,
+        env: Mapping[str, str],
+        sink: Sink,
+        timeout_seconds: float | None,
+        control: Channel,
+        tag: object = None,
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> Child:
+        """Start a worker of ``script``, which is told by ``control`` what to do; else as ``start``.
+
+        Raises Trouble: ``bad-folder``, ``not-started``.
+        """
+        from cxlocal.processes.forker import Forkers
+
+        forkers = self._forkers = self._forkers or Forkers()
+
+        def begin(marked: Mapping[str, str]) -> Forked:
+            return forkers.start(script, cwd=Path(cwd), env=marked, channel=control)
+
+        return self._begin(
+            begin, env, control, sink=sink, timeout_seconds=timeout_seconds, tag=tag,
+            grace_seconds=grace_seconds,
+        )  # fmt: skip
+
+    def _begin(
+        self,
+        begin: Callable[[Mapping[str, str]], subprocess.Popen[bytes] | Forked],
+        env: Mapping[str, str],
+        control: Channel | None,
+        **rest: Any,
+    ) -> Child:
+        started_ms, started = self.clock.now_ms(), self.clock.monotonic()
         mark = self._ids.token()
-        env = {**env, MARK: marked(env, mark)}
         try:
-            process = start_child(argv, cwd=Path(cwd), env=env, stdin=stdin, passed=passed)
+            process = begin({**env, MARK: marked(env, mark)})
         except BaseException:
             if control:
                 control.close()
             raise
         child = Child(
             process,
-            argv,
-            sink=sink,
             channel=control,
-            tag=tag,
             mark=mark,
             claim=partial(self._adoption.claim, mark),
-            timeout_seconds=timeout_seconds,
-            grace_seconds=grace_seconds,
             started_ms=started_ms,
             started=started,
+            **rest,
         )
         self._children.append(child)
         if self._adoption.active:
@@ -198,6 +240,8 @@ class Supervisor:
         until = self.clock.monotonic() + _CLOSE_SECONDS
         while self._children and self.clock.monotonic() < until:
             self.wait(0.1)
+        if self._forkers is not None:
+            self._forkers.close()
         self._adoption.close()
         self._selector.close()
         os.close(self._wake_read)
@@ -362,7 +406,7 @@ class Supervisor:
         if child._status is not None:
             return True
         try:
-            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            pid, status = child.collect()
         except ChildProcessError:
             child._status = -1  # Somebody else collected it; nobody knows how it ended.
             return True

@@ -9,6 +9,7 @@ alone: whether its process lives cannot be known from here.
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from cxlocal.runner.record import RunRecord
 
 GONE = "the process of the run ended without a word (kill -9, a crash, a power cut or a reboot)"
+
+
+SCRATCH = "scratch"
+"""In the folder of a run: those of its tools."""
 
 
 class Orphan(NamedTuple):
@@ -103,7 +108,7 @@ def _end_own(journal: Journal, outcome: Outcome, reason: str) -> list[str]:
         record = RunRecord.attach(journal, row["run"])
         now = journal.clock.now_ms()
         started = _end_stages(record, now, outcome, reason)
-        _keep_as_failed(folder)
+        keep_as_failed(folder)
         finish_run(record, outcome, reason, seconds=max(0, now - started) / 1000)
     return [row["run"] for row in rows]
 
@@ -145,9 +150,11 @@ def _is_dead(row: dict[str, object]) -> bool:
     return pid != os.getpid() and not alive(pid, str(row["started"]))
 
 
-def _keep_as_failed(folder: Path) -> None:
-    """Its checkout is kept as that of any failed run, and goes when its turn comes."""
+def keep_as_failed(folder: Path) -> None:
+    """The checkout of a failed run is kept for people to look into, and goes when its turn comes. What tools wrote down
+    for themselves may hold their secrets, and goes at once. Raises OSError."""
     if folder.is_dir():
+        shutil.rmtree(folder / SCRATCH, ignore_errors=True)
         (folder / "failed").touch()
 
 
@@ -160,7 +167,7 @@ def end_orphan(journal: Journal, orphan: Orphan) -> tuple[str, ...]:
     left = leftovers.end_left(leftovers.of_run(folder), journal.clock)
     catch_up(journal)
     record = RunRecord.attach(journal, orphan.run)
-    _keep_as_failed(folder)
+    keep_as_failed(folder)
     now = journal.clock.now_ms()
     started = _end_stages(record, now, Outcome.ERROR, GONE, cut_off=True)
     reason = f"{GONE}; still running: {', '.join(left)}" if left else GONE

@@ -6,8 +6,7 @@ come for is still done to its end where it leads to the nearer side of the cutov
 
 from __future__ import annotations
 
-import json
-import sys
+import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from cxlocal.errors import Trouble
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.options import check_options
 from cxlocal.hooks.registered import find_tool
-from cxlocal.hooks.tool import ArtifactRef, Done, Tool, verbs_of
+from cxlocal.hooks.tool import ArtifactRef, Done, Observed, Tool, verbs_of
 from cxlocal.hooks.tool_worker import ToolOutcome, ToolRequest, ToolWorker
 from cxlocal.plan.components import components_of
 from cxlocal.plan.placeholders import Values, resolve_options
@@ -28,12 +27,12 @@ from cxlocal.processes.log import StageLog
 from cxlocal.processes.mask import Masker
 from cxlocal.processes.start import shell
 from cxlocal.processes.supervisor import Supervisor
+from cxlocal.runner.health_probe import HealthProbe
 from cxlocal.runner.payer import HURRIED_SECONDS, Payer, held
 from cxlocal.runner.placements import instance_of
 from cxlocal.runner.products import described
 from cxlocal.runner.work import Launch, Work
 
-PROBE = Path(__file__).with_name("health_probe.py")
 REASON_BYTES = 1000
 Asking = Generator[Launch, End, ToolOutcome]
 
@@ -158,10 +157,10 @@ class Site:
         self._count += 1
         which = str(told.get("resource", ""))[:8]
         self.log.note(" ".join(one for one in (component.name, verb, which) if one))
+        scratch = work.workspace.scratch(f"{stage.name}.{self._count}", self.attempt)
         fields = Fields(
             **{
-                "checkout": self._folder,
-                "scratch": work.workspace.scratch(f"{stage.name}.{self._count}", self.attempt),
+                "checkout": self._folder, "scratch": scratch,
                 "version": work.record.version, "run": work.record.run,
                 "revision": work.record.revision, "stage": stage.name,
                 "deliverable": work.plan.deliverable,
@@ -179,7 +178,11 @@ class Site:
             request, on_intend=on_intend or (lambda handle: None), on_progress=self.log.note
         )
         limit = component.timeout_seconds if limit_seconds is None else limit_seconds
-        found = worker.outcome((yield from self._launched(worker.start, env, limit, hurried)))
+        try:
+            found = worker.outcome((yield from self._launched(worker.start, env, limit, hurried)))
+        finally:
+            # What the tool wrote there may hold its secrets; the next verb has a folder of its own.
+            shutil.rmtree(scratch, ignore_errors=True)
         if found.trace:
             self.log.write(found.trace.encode("utf-8", "backslashreplace") + b"\n")
         if isinstance(found.result, Done) and found.result.tool_version:
@@ -217,11 +220,17 @@ class Site:
         if not asked and not hold_seconds:
             return ""
         within = component.timeout_seconds if within_seconds is None else within_seconds
-        argument = json.dumps(
-            {"addresses": asked, "health": component.health, "within": within, "hold": hold_seconds}
-        )
-        argv = [sys.executable, "-P", "-E", str(PROBE), argument]
-        return (yield from self._judged(component, argv, {}, within + hold_seconds + 10))
+        options = {
+            "addresses": asked, "health": component.health, "within": within, "hold": hold_seconds,
+        }  # fmt: skip
+        fields = Fields(checkout=self._folder, scratch=self._folder)
+        request = ToolRequest(HealthProbe, "observe", options, fields, {})
+        worker = ToolWorker(request, on_intend=lambda handle: None, on_progress=self.log.note)
+        env, limit = self._surroundings(component), within + hold_seconds + 10
+        found = worker.outcome((yield from self._launched(worker.start, env, limit, False)))
+        if isinstance(found.result, Observed):
+            return str(found.result.details["problem"])
+        return found.reason
 
     def check(
         self, component: Component, resource: str, address: str

@@ -22,7 +22,7 @@ from cxlocal.private import make_folder
 from cxlocal.revision.removal import remove_checkout
 from cxlocal.revision.repository import Repository, dirty, shown
 from cxlocal.runner.locks import Lock, holder, take
-from cxlocal.runner.orphans import run_folder
+from cxlocal.runner.orphans import SCRATCH, keep_as_failed, run_folder
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Workspace(NamedTuple):
 
     def scratch(self, stage: str, attempt: int) -> Path:
         """A fresh folder for one attempt of a stage."""
-        folder = self.folder / "scratch" / f"{path_part(stage)}-{attempt}"
+        folder = self.folder / SCRATCH / f"{path_part(stage)}-{attempt}"
         if folder.exists():
             shutil.rmtree(folder)
         make_folder(folder)
@@ -172,13 +172,13 @@ def free_bytes(folder: Path) -> int:
 
 
 def clean_up(home: Path, workspace: Workspace, *, success: bool, keep_failed: int) -> None:
-    """Remove the run's folder after a success; after a failure keep it, and only the last
+    """Remove the run's folder after a success; after a failure keep its checkout, and only the last
     ``keep_failed`` of those ([keep] checkouts)."""
     if success or workspace.in_place:
         remove_checkout(workspace.folder)
         return
     found = [one for one in workspace.folder.parent.iterdir() if (one / "failed").exists()]
-    (workspace.folder / "failed").touch()
+    keep_as_failed(workspace.folder)
     older = sorted(found, key=lambda one: (one / "failed").stat().st_mtime, reverse=True)
     for folder in older[max(0, keep_failed - 1) :]:
         if folder != workspace.folder:

@@ -4,7 +4,9 @@ or a script of twenty lines a tool: asked what runs, and taken away on another d
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -97,12 +99,13 @@ class Commands(Tool):
 
     def preview(self, ctx: Context) -> Previewed:
         """Say what ``apply`` would do: the answer, or one line of output for each change."""
-        ran = _exec(ctx, ctx.options.preview, check=False)
-        if ran.code not in (0, WOULD_DESTROY):
-            raise ToolFailure(f"the preview ended with exit code {ran.code}")
-        lines = [line.strip() for line in ran.output.splitlines() if line.strip()]
-        given = {"changes": lines, "destroys": ran.code == WOULD_DESTROY}
-        return read_answer(_answer(ctx), Previewed, given)
+        with _answer(ctx) as file:
+            ran = _exec(ctx, ctx.options.preview, file, check=False)
+            if ran.code not in (0, WOULD_DESTROY):
+                raise ToolFailure(f"the preview ended with exit code {ran.code}")
+            lines = [line.strip() for line in ran.output.splitlines() if line.strip()]
+            given = {"changes": lines, "destroys": ran.code == WOULD_DESTROY}
+            return read_answer(file, Previewed, given)
 
     def apply(self, ctx: Context) -> Applied:
         """Change a mutable component to what this version wants."""
@@ -143,17 +146,23 @@ class Commands(Tool):
 
 def _run(ctx: Context, command: Command, kind: type[Answer]) -> Answer:
     """Run a command and read its answer."""
-    _exec(ctx, command)
-    return read_answer(_answer(ctx), kind, {})
+    with _answer(ctx) as file:
+        _exec(ctx, command, file)
+        return read_answer(file, kind, {})
 
 
-def _answer(ctx: Context) -> Path:
-    return ctx.scratch / "result.json"
-
-
-def _exec(ctx: Context, command: Command, *, check: bool = True) -> Completed:
-    file = _answer(ctx)
+@contextlib.contextmanager
+def _answer(ctx: Context) -> Iterator[Path]:
+    """The file for the answer of one command. It may hold what is secret: it is there no longer than needed."""
+    file = ctx.scratch / "result.json"
     file.unlink(missing_ok=True)
+    try:
+        yield file
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _exec(ctx: Context, command: Command, file: Path, *, check: bool = True) -> Completed:
     return ctx.exec(
         [*SHELL, command] if isinstance(command, str) else command,
         env={

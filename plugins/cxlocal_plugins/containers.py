@@ -58,9 +58,11 @@ class Podman(Tool):
         if ctx.artifact is None:
             raise ToolFailure("there is no image to run: name the component's artifact")
         image = identity_of(ctx.artifact.path)
-        if not self._runs(ctx):
-            # What was cut off earlier may lack its secrets.
-            self.remove(ctx)
+        there = self._found(ctx, resource=ctx.resource)
+        if not there or not self._runs(ctx):
+            if there:
+                # What was cut off earlier may lack its secrets.
+                self.remove(ctx)
             self._load(ctx, image)
             self._make(ctx, image)
             self._engine(ctx, "start", _name(ctx))

@@ -6,6 +6,7 @@ with a ``config`` of the checkout, into which it writes the servers, so that a r
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,7 +14,6 @@ import shlex
 import shutil
 import signal
 import socket
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,11 @@ from cxlocal.hooks.tool import (
     Tool,
     ToolFailure,
 )
+from cxlocal_plugins import haproxy_agent
 from cxlocal_plugins.haproxy_agent import MOST, PREFIX, place, read, scaled
 
 CLOCK = SystemClock()
-AGENT = Path(__file__).with_name("haproxy_agent.py")
+AGENT = Path(haproxy_agent.__file__)
 START_SECONDS, END_SECONDS, LOOK_SECONDS = 10.0, 5.0, 0.05
 SPARE_SECONDS = 2.0
 """Of the time for draining, left for saying that it was not enough."""
@@ -145,27 +146,26 @@ class Haproxy(Tool):
 
     def _ask(self, ctx: Context, **request: Any) -> dict[str, Any]:
         """Carry out a request where the balancer is. Raises ToolFailure, Trouble."""
+        answer: dict[str, Any]
         options = ctx.options
         path = options.socket or str(_root(ctx) / SOCKET)
         state = options.state or (
             f"{path}.{options.backend}.cxlocal" if options.socket else str(_root(ctx) / STATE)
         )
-        text = json.dumps(
-            {
-                "socket": path,
-                "state": state,
-                "backend": options.backend,
-                "turn": ctx.turn,
-                **request,
-            }
-        )
-        command = [sys.executable, "-I", str(AGENT), text]
+        told = {
+            "socket": path, "state": state, "backend": options.backend, "turn": ctx.turn, **request,
+        }  # fmt: skip
+        said = ""
         if ctx.host and options.socket:
-            there = ["python3", "-c", AGENT.read_text("utf-8"), text]
+            there = ["python3", "-c", AGENT.read_text("utf-8"), json.dumps(told)]
             command = ["ssh", "-o", "BatchMode=yes", ctx.host, shlex.join(there)]
-        said = ctx.exec(command, check=False).output
-        line = next((one for one in said.splitlines() if one.startswith("cxlocal:")), "")
-        answer: dict[str, Any] = json.loads(line.removeprefix("cxlocal:") or '{"trouble": ""}')
+            said = ctx.exec(command, check=False).output
+            line = next((one for one in said.splitlines() if one.startswith("cxlocal:")), "")
+            answer = json.loads(line.removeprefix("cxlocal:") or '{"trouble": ""}')
+        else:
+            # This process is there for this verb alone.
+            with contextlib.chdir("."):
+                answer = haproxy_agent.answer(told)
         if "refused" in answer:
             raise ToolFailure(f"the balancer refuses an older turn: {answer['refused']}")
         if "trouble" in answer:

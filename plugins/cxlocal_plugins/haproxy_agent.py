@@ -196,17 +196,19 @@ def observed(balancer: Balancer, state: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Carry out one request, in the folder of the balancer's socket; what it did, or ``trouble``."""
+    # A path of a socket may have some hundred characters at most; a name in its folder is short.
+    try:
+        os.chdir(os.path.dirname(request["socket"]) or ".")
+        return carry_out({**request, "socket": os.path.basename(request["socket"])})
+    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+        return {"trouble": f"{type(error).__name__}: {error}"}
+
+
 def main(text: str) -> int:
     """Carry out one request and say how it went; the exit code."""
-    request = json.loads(text)
-    # A path of a socket may have some hundred characters at most; a name in its folder is short.
-    os.chdir(os.path.dirname(request["socket"]) or ".")
-    request["socket"] = os.path.basename(request["socket"])
-    try:
-        answer = carry_out(request)
-    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
-        answer = {"trouble": f"{type(error).__name__}: {error}"}
-    print("cxlocal:" + json.dumps(answer), flush=True)
+    print("cxlocal:" + json.dumps(answer(json.loads(text))), flush=True)
     return 0
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,10 +22,11 @@ sys.path[:0] = [str(TESTS / "tools")]
 os.environ.setdefault("PYTEST_XDIST_WORKER", "gw77")  # a bridge and addresses of its own
 
 from engine_kit import Engine, free_port, page_project, wait_for
-from rounds import measure, report, rounds_wanted
+from rounds import measure, report, rounds_wanted, summary
 
 ROLLBACK_SECONDS = 1.0
-"""What a way back within ``keep_old`` may take."""
+"""What a way back within ``keep_old`` may take: the least by the clock, as others work on the machine, and in
+processor time of all programs, of which there is one after the other."""
 ALLOWED = 3.0
 """As a multiple of the script."""
 BALANCER = """\
@@ -109,6 +109,8 @@ class Desk:
             "GIT_AUTHOR_NAME": "Bench", "GIT_AUTHOR_EMAIL": "bench@example.org",
             "GIT_COMMITTER_NAME": "Bench", "GIT_COMMITTER_EMAIL": "bench@example.org",
         }  # fmt: skip
+        # An installed program is not compiled anew at every start.
+        self.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         told = {"folder": folder, "admin": self.admin, "port": free_port()}
         (folder / "lb.cfg").write_text(BALANCER.format(**told))
         self.balancer = subprocess.Popen(
@@ -172,17 +174,17 @@ def main() -> int:
             seconds = measure(cases, rounds=rounds_wanted(), warm_up=2)
         finally:
             desk.close()
-    worst = sorted(seconds["rollback within keep_old"])
+    back = "rollback within keep_old"
+    used = {name: summary(found[2:]) for name, found in spent.items()}  # without the warm-up
     failed = report(
         "two containers behind haproxy",
         seconds,
         [("deploy", "by hand", ALLOWED)],
         rollback_allowed_seconds=ROLLBACK_SECONDS,
-        processor_seconds={
-            name: round(statistics.median(found), 2) for name, found in spent.items()
-        },
+        processor_seconds=used,
     )
-    return failed or int(worst[len(worst) // 2] > ROLLBACK_SECONDS)
+    slow = max(min(seconds[back]), used[back]["median"]) > ROLLBACK_SECONDS
+    return failed or int(slow)
 
 
 def _counted(

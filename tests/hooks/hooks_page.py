@@ -49,6 +49,8 @@ project can keep plugins in `.cx/plugins/*.py`; they run only after `cxlocal tru
   worker processes under the time limit of their stage.
 - Standard output belongs to the data of the command: what a plugin prints, at import, in a hook, in a
   thread or by a child process, goes to standard error. In its own commands it writes where it likes.
+- It does not end the command: `os._exit` and `os.exec…` raise, wherever they are called. Processes that it divides off
+  end as they like.
 - A thread it leaves at work is waited for one second when the command ends. What it registered with
   `atexit` is called, unless such a thread goes on.
 - Leave a plugin out: `-p no:NAME`, or for good `[plugins] block = ["NAME"]`. Load only some:

@@ -356,6 +356,32 @@ def test_the_table_of_shipped_plugins_is_right() -> None:
         module = imported(shipped.module)
         assert set(check_hooks(module, shipped.module)) == set(shipped.hooks), shipped
         assert set(shipped.hooks) <= set(hook_names())
+        tools = getattr(module, "cxlocal_register_tools", list)()
+        assert shipped.tools == tuple(one.name for one in tools)
+
+
+@pytest.mark.parametrize("name", ["podman", "docker", "haproxy", "folder"])
+def test_who_wants_one_shipped_tool_loads_no_other(name: str) -> None:
+    seen = Seen({"CXLOCAL_LOAD_PLUGINS": ""})
+    found = registered.find_tool(seen.manager, name)
+    states = {one.name: seen.manager.row(one.name).state for one in SHIPPED}
+    assert [one for one, state in states.items() if state == "loaded"] == [
+        one.name for one in SHIPPED if name in one.tools
+    ]
+    assert registered.tools(seen.manager)[name] is found
+
+
+def test_who_has_plugins_of_others_is_told_of_a_shipped_name_that_is_taken(site: Path) -> None:
+    install(site, "own", TOOL.format(kind="Own", name="haproxy"))
+    seen = Seen()
+    assert registered.find_tool(seen.manager, "haproxy").__module__ == "cxlocal_plugins.haproxy"
+    assert "a tool haproxy is already there" in seen.warnings[0]
+
+
+def test_a_shipped_tool_that_is_left_out_is_not_there(site: Path) -> None:
+    seen = Seen({"CXLOCAL_LOAD_PLUGINS": ""}, no=["haproxy"])
+    with pytest.raises(ConfigError):
+        registered.find_tool(seen.manager, "haproxy")
 
 
 def test_shipped_plugins_load_without_a_word() -> None:

@@ -30,7 +30,7 @@ from cxlocal.hooks.tool import (
     Tool,
     ToolFailure,
 )
-from cxlocal.hooks.tool_worker import ToolRequest, ToolWorker, secret_variables
+from cxlocal.hooks.tool_worker import ToolRequest, ToolWorker, secret_variables, worker_for
 from cxlocal.processes.identity import alive, identity
 from cxlocal.processes.supervisor import Supervisor
 
@@ -92,6 +92,9 @@ class Example(Tool):
             }
         )
 
+    def way_origin(self, ctx: Context) -> Done:
+        return Done(details={"pid": os.getppid(), "token": len(ctx.secrets["TOKEN"])})
+
     def way_nothing(self, ctx: Context) -> None:
         ctx.progress(ctx.options.text or "nothing to do")
 
@@ -131,6 +134,7 @@ class Example(Tool):
 
     def way_stubborn(self, ctx: Context) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("ready", flush=True)
         while True:
             time.sleep(1)
 
@@ -392,24 +396,25 @@ def test_what_exceeds_its_own_limit_is_ended_with_all_it_started(fields: Fields)
     assert identity(int(ran.log)) is None
 
 
-def test_a_tool_that_ignores_sigterm(fields: Fields, tmp_path: Path) -> None:
-    class Nowhere:
+def test_a_tool_that_ignores_sigterm(fields: Fields) -> None:
+    class Noticed:
+        begun = False
+
         def write(self, chunk: bytes) -> None:
-            pass
+            self.begun = True
 
     worker = ToolWorker(
         ToolRequest(Example, "build", {"way": "stubborn"}, fields, {}), on_intend=print
     )
+    said = Noticed()
     with Supervisor(SystemClock()) as supervisor:
-        worker.start(
-            supervisor,
-            env={"PATH": os.environ["PATH"]},
-            sink=Nowhere(),
-            timeout_seconds=1.0,
-            grace_seconds=0.3,
-        )
+        env = {"PATH": os.environ["PATH"]}
+        child = worker.start(supervisor, env=env, sink=said, timeout_seconds=50)
+        while not said.begun:
+            assert supervisor.wait(0.05) == []
+        supervisor.stop(child, "its time is up", grace_seconds=0.3)
         (end,) = supervisor.wait(10)
-    assert end.signal == signal.SIGKILL and worker.outcome(end).outcome is Outcome.ERROR
+    assert end.signal == signal.SIGKILL and worker.outcome(end).outcome is Outcome.CANCEL
 
 
 def test_cancelling_is_neither_failure_nor_error(fields: Fields) -> None:
@@ -471,6 +476,54 @@ def test_variables_that_hold_a_secret_are_named() -> None:
         "EMPTY": "",
     }
     assert secret_variables(told, ["pw-4711", "s3cret", ""]) == ("URL", "KEY")
+
+
+def in_memory(pid: int, text: bytes) -> int:
+    """How often it stands in what a process can write to."""
+    found = 0
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        place, rights = line.split()[:2]
+        if "rw" in rights:
+            first, last = (int(one, 16) for one in place.split("-"))
+            with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+                memory.seek(first)
+                found += memory.read(last - first).count(text)
+    return found
+
+
+def test_no_verb_finds_a_secret_of_another(fields: Fields) -> None:
+    """What all of them come of never had it, and so none of them."""
+
+    class Nowhere:
+        def write(self, chunk: bytes) -> None:
+            pass
+
+    told = {"TOKEN": "the-secret-of-another", "CXLOCAL_STORE_TOKEN": "t0ken-of-the-store"}
+    worker = ToolWorker(
+        ToolRequest(Example, "build", {"way": "origin"}, fields, told), on_intend=print
+    )
+    env = {"PATH": os.environ["PATH"], "CXLOCAL_STORE_TOKEN": told["CXLOCAL_STORE_TOKEN"]}
+    with Supervisor(SystemClock()) as supervisor:
+        worker.start(supervisor, env=env, sink=Nowhere(), timeout_seconds=20)
+        (end,) = supervisor.wait(20)
+        result = worker.outcome(end).result
+        assert isinstance(result, Done) and result.details["token"] == len(told["TOKEN"])
+        origin = result.details["pid"]
+        assert in_memory(origin, b"cxlocal.hooks.messages"), "it can be looked into"
+        assert [in_memory(origin, one.encode()) for one in told.values()] == [0, 0]
+
+
+def test_code_of_others_is_loaded_by_workers_alone() -> None:
+    """Where the name of a module is that of a shipped one, or begins like it."""
+
+    def modules_for(module: str) -> tuple[str, ...]:
+        return worker_for(type("Other", (Example,), {"__module__": module})).modules
+
+    for ours in ("cxlocal_plugins.haproxy", "cxlocal_plugins.local_service.tool", "cxlocal.runner"):
+        assert modules_for(ours) == (ours,)
+    for other in ("test_worker", "cxlocal_plugins.haproxy_of_others", "cxlocal_plugins.mine",
+                  "cxlocal_other", "cxlocal_tool", "__main__"):  # fmt: skip
+        assert modules_for(other) == ()
 
 
 def test_secrets_appear_nowhere(fields: Fields) -> None:
