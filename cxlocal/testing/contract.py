@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, ClassVar
 
 import pytest
@@ -75,6 +76,14 @@ class ToolContract:
         """
         return []
 
+    def inspected(self, bench: Bench) -> str:
+        """What is shown of the things that were made to whoever may look at them: by ``podman inspect``, in
+        their logs, on a page of a balancer.
+
+        The environment's folder and the checkout are looked into anyway.
+        """
+        return ""
+
     @pytest.fixture
     def bench(self, tmp_path: Path) -> Iterator[Bench]:
         """A prepared bench; what was made on it is destroyed afterwards."""
@@ -96,7 +105,7 @@ class ToolContract:
 
     def test_a_life_ends_well_and_no_secret_is_said(self, bench: Bench) -> None:
         """Every verb of ``life`` succeeds; a secret shows in no log, reason, result, handle or list of
-        arguments."""
+        arguments, in nothing that others may look at, and in no artifact."""
         value = SystemIds().token()
         secrets = dict.fromkeys((SECRET, *self.tool.secrets), value)
         can = verbs_of(self.tool, self.with_table)
@@ -109,6 +118,12 @@ class ToolContract:
             # What else it says is masked before anybody sees it; so the mark gives it away.
             said = f"{ran.outcome} {ran.progress}"
             assert MARK.decode() not in said, f"{verb} says a secret: {said}"
+            assert value not in str(ran.intents), f"{verb} announces a secret: {ran.intents}"
+            assert value not in self.inspected(bench), f"after {verb} whoever looks sees a secret"
+            open_files = [str(path) for path in _open_files(bench) if _holds(path, value)]
+            assert not open_files, f"{verb} writes a secret where others may read it: {open_files}"
+            kept = [name for name, one in _made(ran).items() if _holds(one.path, value)]
+            assert not kept, f"{verb} puts a secret into an artifact: {kept}"
 
     def test_it_observes_where_nothing_was_ever_made(self, bench: Bench) -> None:
         """Before the first deployment there is no handle, and nothing runs."""
@@ -256,6 +271,22 @@ def _made(ran: Ran) -> dict[str, ArtifactRef]:
             name=one.name, path=one.path, sha256=digest, size=len(content), purl=one.purl
         )
     return found
+
+
+def _holds(path: Path, secret: str) -> bool:
+    with suppress(OSError):  # a file of another user, or gone by now
+        return secret.encode() in path.read_bytes()
+    return False
+
+
+def _open_files(bench: Bench) -> Iterator[Path]:
+    """Files that a verb may have left, but those that are for their owner alone."""
+    for folder in (bench.environment.folder, bench.checkout):
+        for path in folder.rglob("*"):
+            with suppress(OSError):
+                mode = path.lstat().st_mode
+                if S_ISREG(mode) and mode & 0o077:
+                    yield path
 
 
 def _files(bench: Bench) -> list[Path]:

@@ -156,17 +156,23 @@ def test_an_environment_of_one_run_is_made_of_components_and_taken_away(desk_sho
     config = PER_RUN.replace(
         "rm -f", 'test -n "$KEY"; rm -f'
     ).replace('count = 2', 'count = 2\nenv = { SEEN_DB = "{component.db.url}" }').replace(
-        'mkdir -p "$DESK/web"', 'mkdir -p "$DESK/web"; test "$SEEN_DB" = "file://$DESK/db"'
+        'mkdir -p "$DESK/web"', 'mkdir -p "$DESK/web"; test "$SEEN_DB" = "file://$DESK/db"; echo "with $KEY"'
     )  # fmt: skip
     done = shop.release("one", config, env={"KEY": "open-sesame"})
     assert done.code == 0, done.err + shop.log("try")
+    assert "with ***" in shop.log("try") and "open-sesame" not in done.out + done.err
     assert shop.outcomes() == {"build": "success", "try": "success", "smoke": "success"}
     assert shop.running == {}, "what was made for the run is gone with it"
     assert shop.query("SELECT gone_how, verb FROM resource") == [("removed", "create")]
     assert shop.query("SELECT deleted_how FROM environment WHERE lifetime = 'per-run'") == [
         "destroyed"
     ]
-    assert "open-sesame" not in (shop.home / "journal.db").read_bytes().decode("latin-1")
+    held = [
+        path
+        for path in shop.home.rglob("*")
+        if path.is_file() and b"open-sesame" in path.read_bytes()
+    ]
+    assert held == [], "journal, logs, own store, blobs"
 
 
 def test_another_day_deploys_what_a_run_made(desk_shop: Any) -> None:

@@ -47,6 +47,9 @@ class Mine(Tool):
 class TestMine(ToolContract):
     tool = Mine
     kill_after_seconds = (0.0, 0.2)
+
+    def inspected(self, bench):
+        return "".join(one.read_text() for one in bench.environment.folder.glob("mine/labels"))
 """
 
 BROKEN = {
@@ -84,6 +87,36 @@ BROKEN = {
     "keeps a secret in its result": (
         '"http://127.0.0.1:1"',
         '"http://" + "".join(ctx.secrets.values())',
+        "test_a_life_ends_well_and_no_secret_is_said",
+    ),
+    "writes a secret where others may read it": (
+        '(root / "version").write_text(ctx.version)',
+        ('(root / "version").write_text(ctx.version)\n'
+        '        (root / "settings").write_text(str(dict(ctx.secrets)))'),
+        "test_a_life_ends_well_and_no_secret_is_said",
+    ),
+    "leaves a secret in the checkout": (
+        '(root / "version").write_text(ctx.version)',
+        ('(root / "version").write_text(ctx.version)\n'
+        '        (ctx.checkout / ".netrc").write_text(str(dict(ctx.secrets)))'),
+        "test_a_life_ends_well_and_no_secret_is_said",
+    ),
+    "shows a secret to whoever looks at what it made": (
+        '(root / "version").write_text(ctx.version)',
+        ('(root / "version").write_text(ctx.version)\n'
+        '        labels = root / "labels"\n'
+        '        labels.touch(0o600)\n'
+        '        labels.write_text(str(dict(ctx.secrets)))'),
+        "test_a_life_ends_well_and_no_secret_is_said",
+    ),
+    "puts a secret into what it built": (
+        "    def destroy(self",
+        ("    def build(self, ctx):\n"
+        "        from cxlocal.hooks.tool import Produced\n"
+        "        path = ctx.scratch / 'app'\n"
+        "        path.write_text(ctx.version + ''.join(ctx.secrets.values()))\n"
+        "        return Done(artifacts=(Produced(name='app', path=path),))\n\n"
+        "    def destroy(self"),
         "test_a_life_ends_well_and_no_secret_is_said",
     ),
     "destroys only once": (", ignore_errors=True)", ")", "test_twice_is_as_good_as_once"),

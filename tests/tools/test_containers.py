@@ -73,6 +73,13 @@ class TestPodman(ComponentContract):
     def remains(self, bench: Bench, handle: Any) -> list[str]:
         return self.engine.podman("ps", "--all", "--quiet", "--external").split()
 
+    def inspected(self, bench: Bench) -> str:
+        """Every container, image, network and volume with its labels, and what they said."""
+        ids = self.engine.podman("ps", "--all", "--quiet").split()
+        images = self.engine.podman("images", "--quiet").split()
+        looked = [self.engine.podman("inspect", *ids, *images)] if ids or images else []
+        return "".join([*looked, *(self.engine.podman("logs", one) for one in ids)])
+
     def test_it_answers_where_it_says_and_holds_its_secret_in_a_file_alone(
         self, bench: Bench
     ) -> None:

@@ -54,6 +54,14 @@ class TestPostgresql(ComponentContract):
         rows = self.server.sql("SELECT datname FROM pg_database WHERE datname LIKE 'webshop%'")
         return [row[0] for row in rows]
 
+    def inspected(self, bench: Bench) -> str:
+        """What any role may read: comments, and what others ask."""
+        asked = (
+            "shobj_description(oid, 'pg_database') FROM pg_database",
+            "query FROM pg_stat_activity",
+        )
+        return str([self.server.sql(f"SELECT {one}") for one in asked])
+
     def applied(self, bench: Bench, **more: Any) -> Applied:
         ran = self._run(bench, "apply", **more)
         assert isinstance(ran.outcome.result, Applied), story(ran)

@@ -133,6 +133,11 @@ class TestSsh(ComponentContract):
             for each in self.hosts.say(name, "ls -A /srv").split()
         ]
 
+    def inspected(self, bench: Bench) -> str:
+        """What other users of the hosts may read of it."""
+        command = "find /srv -type f -perm /077 -exec cat {} +"
+        return "".join(self.hosts.say(name, command) for name in self.with_table["hosts"])
+
     def applied(self, bench: Bench, **more: Any) -> Applied:
         ran = self._run(bench, "apply", **more)
         assert isinstance(ran.outcome.result, Applied), story(ran)
