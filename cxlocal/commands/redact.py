@@ -37,7 +37,7 @@ def carry_out(app: App, what: str, stage: str, reason: str, deliverable: str | N
             redact(journal, one, actor, reason)
         kept = {digest: why for one in wanted for digest, why in kept_bytes(journal, one).items()}
         gone = any(digest not in kept for one in wanted for digest in one.sha256)
-        problems = _remove(app, project, journal, gone=gone)
+        problems, stay = _remove(app, project, journal, gone=gone)
         if gone:
             _tell(app, project, journal, wanted)
     for digest, why in kept.items():
@@ -48,6 +48,13 @@ def carry_out(app: App, what: str, stage: str, reason: str, deliverable: str | N
             why="; ".join(dict.fromkeys(kept.values())),
             hint="change the secret; what was said is kept, and counts when the other says the same",
             name="bytes-stay",
+        )
+    if stay:
+        raise Refused(
+            "not all of it could be removed here",
+            why="; ".join(stay),
+            hint="wait for the end of the run, then the same once more; or remove that folder by hand",
+            name="left-here",
         )
     if problems:
         raise NotSynced(
@@ -67,8 +74,10 @@ def _meant(
     return [of_stage(journal, found["run"], stage)]
 
 
-def _remove(app: App, project: Project, journal: Journal, *, gone: bool) -> list[str]:
-    """Why something may be left at the store. ``gone``: whether anything is to go."""
+def _remove(
+    app: App, project: Project, journal: Journal, *, gone: bool
+) -> tuple[list[str], tuple[str, ...]]:
+    """Why something may be left at the store, and what is left here. ``gone``: whether anything is to go."""
     problems: list[str] = []
     try:
         store = open_project_store(app, project, journal=journal)
@@ -88,7 +97,11 @@ def _remove(app: App, project: Project, journal: Journal, *, gone: bool) -> list
     if gone:
         left = "." if problems else ", and what the store had."
         say(f"{counted(dropped.files, 'file')} removed here{left}")
-    return problems
+    for folder in dropped.kept:
+        say(
+            f"What the run had left in {folder} is gone, too: what it printed may stand in any file of it."
+        )
+    return problems, dropped.stay
 
 
 def _tell(app: App, project: Project, journal: Journal, wanted: list[Meant]) -> None:

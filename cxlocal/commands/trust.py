@@ -31,7 +31,7 @@ from cxlocal.config.agreement import (
 from cxlocal.config.given import sinks_of, source_of
 from cxlocal.config.load import read as read_config
 from cxlocal.config.types import Config, SecretSource, SinkTo
-from cxlocal.errors import Refused, UsageError
+from cxlocal.errors import ConfigError, Refused, UsageError
 from cxlocal.exchange.agreed import agree_to
 from cxlocal.exchange.destination import destination
 from cxlocal.files import open_plain
@@ -127,6 +127,15 @@ def _digest(app: App) -> str:
 
 
 def _targets_digest(config: Config) -> str:
+    """Raises ConfigError where a secret comes from nowhere: where it comes from is agreed to, too."""
+    for name in _secrets_of(config):
+        if name not in config.secrets:
+            raise ConfigError(
+                f"a target names the secret {name!r}, which is not in cx.toml",
+                why="where a secret comes from is part of what is agreed to",
+                hint=f'add [secrets] with {name} = {{ env = "{name}" }}',
+                name="unknown-secret",
+            )
     return targets_digest(
         config.targets, {name: source_of(one) for name, one in config.secrets.items()}
     )

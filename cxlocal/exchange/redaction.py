@@ -14,6 +14,7 @@ from cxlocal.events.types import RUN_REPEATED
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.journal.file import Journal
+from cxlocal.journal.home import CHECKOUTS
 from cxlocal.processes.log_times import times_path
 from cxlocal.values import NamedTuple
 
@@ -42,6 +43,19 @@ JOIN type_lookup t ON t.id = e.type AND t.name = '{RUN_REPEATED}' WHERE x.sha256
 """
 
 
+_OF_RUN = """
+SELECT sha256 FROM redaction WHERE run = :run
+UNION SELECT x.sha256 FROM stage_run s JOIN redaction x ON x.sha256 IN (s.log_sha256, s.tail_sha256) WHERE s.run = :run
+UNION SELECT x.sha256 FROM report t JOIN redaction x ON x.sha256 = t.sha256 WHERE t.run = :run
+"""
+_NAMED = f"""
+SELECT log FROM stage_run WHERE run = :run
+UNION ALL SELECT e.document ->> '$.customData.cxlocal.log.path' FROM event e
+JOIN run_lookup r ON r.id = e.run JOIN type_lookup t ON t.id = e.type
+WHERE r.name = :run AND t.name = '{RUN_REPEATED}'
+"""
+
+
 class Dropped(NamedTuple):
     """What became of redactions that were not carried out yet."""
 
@@ -49,6 +63,10 @@ class Dropped(NamedTuple):
     """Removed on this machine."""
     problems: tuple[str, ...] = ()
     """Why the store may still have some of it."""
+    kept: tuple[str, ...] = ()
+    """Folders that runs had left here, and that went."""
+    stay: tuple[str, ...] = ()
+    """Such folders that could not go, and why."""
 
 
 def told_of(journal: Journal, sha256: str | None, run: str) -> dict[str, Any] | None:
@@ -73,7 +91,7 @@ def drop_redacted(journal: Journal, store: Store | None) -> Dropped:
     """Remove what this machine and the store have of bytes that are to be nowhere. Call after
     ``catch_up``. Raises nothing of the store: what it does not do now is done at the next contact."""
     lineage = store_state(journal.connection).lineage
-    done = Dropped()
+    done = _drop_left(journal)
     for row in journal.query("SELECT DISTINCT sha256 FROM redaction"):
         digest = str(row["sha256"])
         if journal.value(REMOVED + digest) == lineage or not is_redacted(journal, digest):
@@ -95,6 +113,51 @@ def drop_redacted(journal: Journal, store: Store | None) -> Dropped:
             with journal.write() as transaction:
                 transaction.set_value(REMOVED + digest, lineage)
     return done
+
+
+def _drop_left(journal: Journal) -> Dropped:
+    """Remove what runs whose bytes are to be nowhere left on this machine alone: a kept checkout with its
+    scratch folders, where whatever a stage wrote may lie in any file, and logs that no event names."""
+    if journal.one("SELECT 1 FROM redaction LIMIT 1") is None:
+        return Dropped()
+    from cxlocal.revision.removal import (
+        remove_checkout,  # where nothing is redacted nothing is removed
+    )
+
+    files, kept, stay = 0, [], []
+    for folder in _folders_left(journal.home):
+        run = folder.name.partition(".")[0]
+        row = journal.one("SELECT id, finished_at FROM run WHERE id = ?", (run,))
+        digests = journal.query(_OF_RUN, {"run": run}) if row is not None else ()
+        if row is None or not any(is_redacted(journal, one["sha256"]) for one in digests):
+            continue
+        checkout = folder.parent.name == CHECKOUTS
+        if row["finished_at"] is None:
+            if checkout:
+                stay.append(f"{folder}: run {run[:8]} is going on")
+        elif not checkout:
+            named = {str(one["log"]) for one in journal.query(_NAMED, {"run": run})}
+            logs = [path for path in folder.iterdir() if path.suffix == ".log"]
+            free = [path for path in logs if f"logs/{folder.name}/{path.name}" not in named]
+            files += sum(_removed(each) for path in free for each in (path, times_path(path)))
+        else:
+            try:
+                remove_checkout(folder)
+            except CxError as problem:
+                stay.append(f"{folder}: {problem.why}")
+            else:
+                kept.append(str(folder))
+    return Dropped(files, kept=tuple(kept), stay=tuple(stay))
+
+
+def _folders_left(home: Path) -> Iterator[Path]:
+    from cxlocal.journal.logs import FOLDER as LOGS
+
+    for name in (CHECKOUTS, LOGS):
+        root = home / name
+        yield from sorted(
+            path for path in (root.iterdir() if root.is_dir() else ()) if path.is_dir()
+        )
 
 
 def _files(journal: Journal, sha256: str) -> Iterator[Path]:

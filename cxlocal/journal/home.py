@@ -23,6 +23,8 @@ from cxlocal.private import FILE, make_folder
 from cxlocal.text import is_hexadecimal
 
 FILE_NAME = "journal.db"
+CHECKOUTS = "checkouts"
+"""The folder of a home that holds those of runs."""
 FURTHER = "journals"
 """The folder of a home that holds the folders of its further journals."""
 WAY_OUT = (

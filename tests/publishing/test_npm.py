@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,3 +120,60 @@ def test_a_package_is_put_once_and_told_from_another(
     assert call("ask", file).result.files["package"].state == "same"
     assert call("withdraw", file).result.how == "deprecated"
     assert call("ask", file).result.files["package"].yanked
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "publishing.md"
+PACKAGE = {"name": "@acme/shop", "version": "1.0.0", "scripts": {"test": "node --test test.js"}}
+SOURCES = {
+    "package.json": json.dumps(PACKAGE), "index.js": "exports.add = (a, b) => a + b;\n",
+    "test.js": 'require("node:test")("adds", () => { if (require("./index.js").add(1, 2) !== 3) throw 1; });\n',
+}  # fmt: skip
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(300)
+def test_a_fresh_project_by_the_page_alone_and_a_half_release(
+    registry: Registry, shop: Any
+) -> None:
+    """What a newcomer types: ``init``, the lines of the page, a release; then one that was cut off."""
+    weather = registry.weather
+    weather.mood = "fine"
+    shop.environ["NPM_TOKEN"] = registry.token
+    for name, text in SOURCES.items():
+        (shop.tree / name).write_text(text)
+    shop.push("feat: add")
+    done = shop.command("init")
+    assert done.code == 0 and "Next is 1.0.0" in done.err, done.err
+    [lines] = re.findall(r"\n## npm\n.*?```toml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    lines = lines.replace('access = "public"', f'access = "public", registry = "{weather.url}"')
+    with (shop.tree / "cx.toml").open("a") as file:
+        file.write(f'\n{lines}\n[targets.tag]\ntool = "git-tag"\n')
+    shop.push("Describe the release")
+    assert shop.run().code == 0
+    assert shop.command("trust", "--yes").code == 0
+    for _ in range(2):
+        done = shop.command("publish", "1.0.0")
+        assert done.code == 0 and "1.0.0 is at 2 of 2 targets" in done.err, done.err
+    shop.push("feat: more")
+    assert shop.run().code == 0
+    weather.mood = "down"
+    done = shop.command("publish", "1.0.1")
+    assert done.code == 9 and "cxlocal publish 1.0.1 puts what is missing" in done.err, done.err
+    status = shop.command("status").out
+    assert "1.0.1 is at 0 of 2: " in status and "npm not known" in status, status
+    assert "to finish it: cxlocal publish 1.0.1" in status, status
+    weather.taken.clear()
+    for mood in ("gone after writing", "fine"):
+        weather.mood = mood
+        done = shop.command("publish", "1.0.1")
+    assert done.code == 0 and "1.0.1 is at 2 of 2 targets" in done.err, done.err
+    assert len(weather.taken) == 1, "put once"
+    shown = subprocess.run(
+        ["npm", "view", "@acme/shop", "versions", "--json", "--registry", weather.url],
+        cwd=shop.tree, check=True, capture_output=True, timeout=50,
+    )  # fmt: skip
+    assert json.loads(shown.stdout) == ["1.0.0", "1.0.1"]
+    assert "refs/tags/v1.0.1" in shop.git("ls-remote", "origin")
+    assert "- Describe the release" in shop.command("notes", "1.0.0").out
+    assert shop.command("withdraw", "1.0.1", "-m", "loses data").code == 0
+    assert shop.command("publish", "1.0.1").code == 3

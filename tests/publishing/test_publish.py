@@ -359,6 +359,13 @@ def test_targets_of_a_repository_are_proposals(shop: Any, publish: Any, share: P
     assert allowed.code == 9, "agreed to; and the place is not there"
 
 
+def test_where_a_secret_comes_from_is_agreed_to_so_it_has_to_be_said(shop: Any) -> None:
+    shop.write('[stages]\nbuild = { command = "true" }\n' + TAG + 'secrets = ["NPM_TOKEN"]\n')
+    for words in (["--yes"], ["--digest"]):
+        refused = shop.command("trust", *words)
+        assert refused.code == 2 and 'NPM_TOKEN = { env = "NPM_TOKEN" }' in refused.err, refused.err
+
+
 def test_a_promotion_is_required_and_a_gate_is_asked(
     shop: Any, publish: Any, share: Path, tools: Any
 ) -> None:

@@ -49,7 +49,9 @@ def test_the_examples_are_accepted() -> None:
     known = {**TOOLS, "commands": Commands}
     shown = set()
     for block in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL):
-        for target in tomllib.loads(block).get("targets", {}).values():
+        whole = tomllib.loads(block)
+        for target in whole.get("targets", {}).values():
+            assert set(target.get("secrets", ())) <= set(whole.get("secrets", ())), block
             check_options(known[target["tool"]], target.get("with", {}))
             shown.add(target["tool"])
     assert shown == known.keys()

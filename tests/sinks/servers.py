@@ -1,4 +1,5 @@
-"""Real receivers: systemd-journal-remote, rsyslog into PostgreSQL, carbon, Pushgateway with Prometheus."""
+"""Real receivers: systemd-journal-remote, rsyslog into PostgreSQL, carbon, VictoriaMetrics, Pushgateway with
+Prometheus."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from receivers import free_port
@@ -172,6 +173,40 @@ def carbon_points(folder: Path) -> dict[str, list[tuple[int, float]]]:
             if value is not None
         ]
     return found
+
+
+class Figures(NamedTuple):
+    """A server for figures that can be asked for them."""
+
+    port: int
+    """Where lines of Graphite go."""
+    asked: int
+
+    def points(self) -> dict[str, list[tuple[int, float]]]:
+        """What it has: path to (second, value), as often as it has each."""
+        web_text(self.asked, "/internal/force_flush")
+        found: dict[str, list[tuple[int, float]]] = {}
+        text = web_text(self.asked, "/api/v1/export?match[]=%7B__name__%21%3D%22%22%7D")
+        for line in text.splitlines():
+            row = json.loads(line)
+            points = zip(row["timestamps"], row["values"], strict=True)
+            found.setdefault(row["metric"]["__name__"], []).extend(
+                (at_ms // 1000, value) for at_ms, value in points
+            )
+        return found
+
+
+@contextlib.contextmanager
+def victoria(folder: Path) -> Iterator[Figures]:
+    """It keeps what comes for a month, and of points of one series at one time the last."""
+    port, asked = free_port(), free_port()
+    arguments = [
+        "victoria-metrics", f"-storageDataPath={folder}/data", f"-httpListenAddr=127.0.0.1:{asked}",
+        f"-graphiteListenAddr=127.0.0.1:{port}", "-retentionPeriod=1", "-dedup.minScrapeInterval=1ms",
+        "-memory.allowedBytes=64MB",
+    ]  # fmt: skip
+    with program(folder, arguments, asked):
+        yield Figures(port, asked)
 
 
 @contextlib.contextmanager

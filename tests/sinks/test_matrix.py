@@ -7,7 +7,11 @@ front of the real servers are heavy.
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import resource
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,10 +20,21 @@ from typing import Any
 
 import pytest
 import servers
-from cxlocal_plugins.sinks import CloudEvents, Graphite, JsonLines, Otlp, Pushgateway, Syslog
+from cxlocal_plugins.sinks import (
+    CloudEvents,
+    Command,
+    File,
+    Graphite,
+    JsonLines,
+    Otlp,
+    Pushgateway,
+    Syslog,
+)
+from cxlocal_plugins.sinks.form import as_line, as_object
 from decoded import Decoded, attributes
 from receivers import Cutting, Http, Tcp, deliver_through, free_port, running
 
+from cxlocal.hooks.sink import Later
 from cxlocal.testing import example
 
 WAYS: dict[str, list[tuple[str, int]]] = {
@@ -54,6 +69,15 @@ def _otlp(http: Http) -> list[str]:
     return [attributes(one)["cx_id"] for one in Decoded(http).logs()]
 
 
+def _spans(http: Http) -> list[str]:
+    return [one.span_id.hex() for one in Decoded(http).spans()]
+
+
+def _points(http: Http) -> list[str]:
+    points = [one.gauge.data_points[0] for one in Decoded(http).metrics()]
+    return [f"m-{one.as_double - 0.5:.0f}" for one in points]
+
+
 def _pushed(http: Http) -> list[str]:
     """Which series, by their one figure."""
     values = [
@@ -68,6 +92,8 @@ SINKS: dict[str, tuple[Any, str, str, type, Callable[[Any], list[str]], str]] = 
     "graphite": (Graphite, "graphite+tcp", "metrics", Tcp, _graphite, LAST_VALUE),
     "cloudevents": (CloudEvents, "cloudevents+http", "events", Http, Http.ids, AT_LEAST_ONCE),
     "otlp": (Otlp, "otlp+http", "logs", Http, _otlp, AT_LEAST_ONCE),
+    "otlp spans": (Otlp, "otlp+http", "spans", Http, _spans, AT_LEAST_ONCE),
+    "otlp metrics": (Otlp, "otlp+http", "metrics", Http, _points, AT_LEAST_ONCE),
     "pushgateway": (Pushgateway, "pushgateway+http", "metrics", Http, _pushed, LAST_VALUE),
 }
 
@@ -108,6 +134,111 @@ def test_whatever_goes_wrong_no_id_is_missing_and_the_order_is_kept(name: str, w
     if way in ("well", "slow", "away, then there"):
         assert len(found) == COUNT  # doubles only after a cut
     assert mode != ONCE or len(found) == COUNT
+
+
+FILE = {
+    "well": (0, ()), "its folder is not there": (2, ()), "a folder stands there": (2, ()),
+    "a pipe stands there": (2, ()), "it may not be written": (2, ()), "its disk is full": (2, ()),
+    "its writer was killed in a line": (0, ()), "it was moved away": (0, ()),
+    "what was written was not noted": (0, (0, 1)),
+}  # fmt: skip
+"""How often it says *later*, and which deliveries come twice."""
+
+
+@contextmanager
+def spoilt(path: Path, way: str) -> Iterator[None]:
+    """What stands in the way of a file, until it is cleared away."""
+    if way == "its folder is not there":
+        path.parent.rmdir()
+    elif way == "a folder stands there":
+        path.mkdir()
+    elif way == "a pipe stands there":
+        os.mkfifo(path)
+    elif way == "it may not be written":
+        path.symlink_to("/proc/version")
+    elif way == "its writer was killed in a line":
+        path.write_bytes(as_line(as_object(example("logs", 0)))[:50])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if way == "its disk is full":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        if way == "its folder is not there":
+            path.parent.mkdir()
+        elif path.is_dir():
+            path.rmdir()
+        elif path.is_symlink() or path.is_fifo():
+            path.unlink()
+
+
+@pytest.mark.parametrize("way", FILE)
+def test_whatever_stands_in_the_way_of_a_file_no_id_is_missing(tmp_path: Path, way: str) -> None:
+    path = tmp_path / "logs" / "out.ndjson"
+    path.parent.mkdir()
+    batch = [example("logs", index) for index in range(COUNT)]
+    sink = File(f"file:{path}", None)
+    later, twice = FILE[way]
+    with spoilt(path, way):
+        for _ in range(later):
+            with pytest.raises((Later, OSError)):
+                sink.deliver(batch)
+        if path.is_file() and later:
+            assert path.read_bytes() in (b"", Path("/proc/version").read_bytes()), "no half is left"
+    halves = (batch[:25], batch[25:])
+    for half in (halves[0], *(halves[one] for one in twice), halves[1]):
+        assert sink.deliver(half) == len(half)
+        if way == "it was moved away" and half is halves[0]:
+            path.rename(path.with_suffix(".1"))
+    found = [one for file in sorted(path.parent.iterdir()) for one in ids_of(file)]
+    assert list(dict.fromkeys(found)) == [one.id for one in batch]
+    assert len(found) == COUNT + sum(len(halves[one]) for one in twice)
+
+
+def ids_of(file: Path) -> list[str]:
+    """Of the whole lines of a file; half of one is none."""
+    lines = file.read_bytes().split(b"\n")
+    return [json.loads(line)["cx_id"] for line in lines if line.endswith(b"}")]
+
+
+PROGRAM = """\
+way=$(sed -n 1p ways 2>/dev/null); sed -i 1d ways 2>/dev/null
+case "$way" in
+  down) exit 1;;
+  deaf) exec 0<&-; exit 3;;
+  half) head -n 20 >> out; exit 3;;
+  mute) cat >> out; echo "no answer" >&2; exit 1;;
+  dies) head -n 7 >> out; kill -9 $$;;
+  late) head -n 5 >> out; exec sleep 60;;
+  loud) cat >> out; yes 'x' | head -c 300000; exit 0;;
+  *) cat >> out;;
+esac
+"""
+COMMAND = {
+    "well": [], "there late": ["down"] * 3, "slow": ["late"], "cut in the middle": ["half", "half"],
+    "cut before its answer": ["mute"], "killed": ["dies", "dies"], "reads nothing": ["deaf", "deaf"],
+    "says a lot": ["loud"], "everything": ["down", "half", "mute", "dies", "deaf", "loud"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", COMMAND)
+def test_whatever_a_command_does_no_id_is_missing(tmp_path: Path, way: str) -> None:
+    (tmp_path / "take").write_text(f"cd {shlex.quote(str(tmp_path))}\n{PROGRAM}")
+    (tmp_path / "ways").write_text("".join(f"{one}\n" for one in COMMAND[way]))
+    batch = [example("logs", index, "x" * 2_000) for index in range(COUNT)]
+    sink = Command(f"command:sh {shlex.quote(str(tmp_path / 'take'))}", None, timeout_seconds=0.7)
+    asked = deliver_through(sink, batch)
+    found = ids_of(tmp_path / "out")
+    assert list(dict.fromkeys(found)) == [one.id for one in batch]
+    assert asked == 1 + sum(one != "loud" for one in COMMAND[way])
+    again = {"half": 20, "mute": COUNT, "dies": 7, "late": 5}
+    assert len(found) == COUNT + sum(again.get(one, 0) for one in COMMAND[way]), "no other doubles"
+
+
+def test_a_program_that_is_not_there_takes_nothing() -> None:
+    with pytest.raises(Later, match="no-such-program"):
+        Command("command:no-such-program", None).deliver([example("logs", 0)])
 
 
 @pytest.mark.heavy

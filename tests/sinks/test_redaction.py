@@ -19,7 +19,7 @@ from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.events.document import Draft
 from cxlocal.events.runs import RunRef, run_redacted
 from cxlocal.exchange.blobs import carry, keep_bytes
-from cxlocal.exchange.redaction import drop_redacted, is_redacted
+from cxlocal.exchange.redaction import Dropped, drop_redacted, is_redacted
 from cxlocal.exchange.state import StoreState, save_store_state
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.hooks.sink import Later
@@ -227,7 +227,7 @@ def test_the_word_of_one_deliverable_removes_nothing_of_another(recorder: Record
     recorder.journal.append(said_by(recorder, own, digest, "shop"))
     catch_up(recorder.journal)
     assert not is_redacted(recorder.journal, digest)
-    assert drop_redacted(recorder.journal, store) == (0, ())
+    assert drop_redacted(recorder.journal, store) == Dropped()
     assert (home / f"logs/{theirs}/s0.log").exists() and store.dropped == []
     # Both say so: now it goes, wherever it is, and what has other bytes stays.
     (home / f"logs/{own}/s0.log").write_bytes(b"other bytes\n")
@@ -264,7 +264,7 @@ def test_what_was_released_is_no_log(recorder: Recorder) -> None:
         of_digest(recorder.journal, digest)
     recorder.journal.append(said_by(recorder, run, digest, "shop"))
     catch_up(recorder.journal)
-    assert drop_redacted(recorder.journal, Store()) == (0, ())
+    assert drop_redacted(recorder.journal, Store()) == Dropped()
     for what in ("0" * 64, "a" * 64):
         with pytest.raises(UsageError, match="no run told"):
             of_digest(recorder.journal, what)
@@ -295,3 +295,66 @@ def test_a_store_that_does_not_remove_them_is_asked_again_unless_it_may_not(
     assert drop_redacted(recorder.journal, store).problems
     drop_redacted(recorder.journal, store)
     assert len(store.dropped) == asked
+
+
+REPORT = """\
+[stages.test]
+kind = "test"
+command = "sh write.sh; cp secret.xml copy.txt; exit 1"
+reports = { junit = "secret.xml" }
+"""
+WRITE = """\
+cat > secret.xml <<'END'
+<testsuite tests="1" failures="1"><testcase name="a" classname="b"><failure>no</failure></testcase><system-out>hunter-two</system-out></testsuite>
+END
+"""
+
+
+def test_a_kept_checkout_goes_with_the_report_of_its_run(shop: Any) -> None:
+    """What of a failed run is redacted may stand in any file that the run left here."""
+    shop.tree.mkdir()
+    (shop.tree / "write.sh").write_text(WRITE)
+    shop.begin("", stages=REPORT, trusted=False)
+    assert shop("run", "--no-input").code == 1
+    [kept] = (shop.home / "checkouts").iterdir()
+    assert {"source/secret.xml", "source/copy.txt"} <= holding(kept, SECRET)
+    digest = sha256((kept / "source" / "secret.xml").read_bytes()).hexdigest()
+    done = shop.ok("journal", "redact", digest, "-m", "a password")
+    assert str(kept) in done.err and "may stand in any file" in done.err
+    assert not kept.exists()
+    assert holding(shop.home, SECRET) == set()
+
+
+def left_by(recorder: Recorder, run: str) -> tuple[Path, Path]:
+    """A kept checkout and a log that no event names."""
+    checkout = recorder.journal.home / "checkouts" / run
+    (checkout / "source").mkdir(parents=True)
+    (checkout / "source" / "report.xml").write_bytes(SECRET)
+    log = recorder.journal.home / "logs" / run / "publish files.log"
+    log.write_bytes(SECRET)
+    return checkout, log
+
+
+def test_what_a_run_left_goes_when_it_has_ended_and_of_others_nothing(recorder: Recorder) -> None:
+    runs = [
+        recorder.run(b"secret\n", b"more\n"),
+        recorder.run(b"secret\n"),
+        recorder.run(b"other\n"),
+    ]
+    left = [left_by(recorder, run) for run in runs]
+    catch_up(recorder.journal)
+    assert drop_redacted(recorder.journal, None) == Dropped()
+    redact(recorder.journal, of_stage(recorder.journal, runs[0], "s0"), ANN, "a password")
+    going = "UPDATE run SET finished_at = NULL WHERE id = ?"
+    with recorder.journal.write() as transaction:
+        transaction.connection.execute(going, (runs[0],))
+    first = drop_redacted(recorder.journal, None)
+    assert first.stay == (f"{left[0][0]}: run {runs[0][:8]} is going on",)
+    assert first.kept == (str(left[1][0]),), "it printed the same bytes"
+    assert all(one.exists() for one in left[0]) and not any(one.exists() for one in left[1])
+    with recorder.journal.write() as transaction:
+        transaction.connection.execute("UPDATE run SET finished_at = 'x' WHERE id = ?", (runs[0],))
+    assert drop_redacted(recorder.journal, None).kept == (str(left[0][0]),)
+    assert not any(one.exists() for one in left[0])
+    assert all(one.exists() for one in left[2])
+    assert (recorder.journal.home / f"logs/{runs[0]}/s1.log").exists(), "of another stage"

@@ -17,6 +17,7 @@ import pytest
 import servers
 from cloudevents.v1.http import from_http
 from cxlocal_plugins.sinks import Graphite, Journald, Otlp, Postgresql, Pushgateway, Syslog
+from cxlocal_plugins.sinks.graphite import path_of
 from decoded import Decoded, attributes
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceResponse,
@@ -255,6 +256,31 @@ def test_figures_stand_in_graphite_at_their_own_time(tmp_path: Path) -> None:
         ]
         for index, one in enumerate(batch)
     }
+
+
+@pytest.mark.needs("victoria-metrics")
+@pytest.mark.parametrize(
+    "rules", [[], [("cut", 900)], [("mute", 0), ("cut", 200), ("mute", 0)], [("slow", 90)]]
+)
+def test_victoria_metrics_has_each_point_once_at_its_own_time(
+    tmp_path: Path, rules: list[tuple[str, int]]
+) -> None:
+    """A judge of its own: it is asked for every series, and every point of it."""
+    now = int(time.time()) * 1000
+    batch = [
+        msgspec.structs.replace(
+            example("metrics", index % 8), at_ms=now - 7_000 * index, run=f"{index:08d}-x", value=index + 0.25,
+        )
+        for index in range(60)
+    ]  # fmt: skip
+    wanted = {path_of(one): [(one.at_ms // 1000, one.value)] for one in batch}
+    assert len(wanted) == len(batch), "no two of them share a series"
+    with servers.victoria(tmp_path) as figures, running(Cutting(figures.port)) as proxy:
+        proxy.rules = list(rules)
+        sink = Graphite(f"graphite+tcp://127.0.0.1:{proxy.port}", None, timeout_seconds=1)
+        deliver_through(sink, batch)
+        until(lambda: len(figures.points()) >= len(batch))
+        assert figures.points() == wanted
 
 
 @pytest.mark.needs("prometheus-pushgateway", "prometheus")

@@ -35,13 +35,16 @@ class File(Sink):
 
     def deliver(self, batch: Sequence[Any]) -> int:
         """All of it or, where the disk is full, nothing."""
-        content = memoryview(b"".join(as_line(as_object(one)) for one in batch))
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
         descriptor = os.open(self.path, flags, MODE)
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise Later(f"{self.path} is no plain file")
+            # Of whoever was killed while writing half a line stays: what comes next is none of it.
+            cut = found.st_size > 0 and os.pread(descriptor, 1, found.st_size - 1) != b"\n"
+            lines = (as_line(as_object(one)) for one in batch)
+            content = memoryview(b"".join([b"\n" if cut else b"", *lines]))
             try:
                 while content:
                     content = content[os.write(descriptor, content) :]
