@@ -93,7 +93,7 @@ def deliverable_id(text: str) -> str:
     return name
 
 
-_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-")
+_PLAIN = b"abcdefghijklmnopqrstuvwxyz0123456789_-"
 
 
 def path_part(name: str) -> str:
@@ -102,12 +102,12 @@ def path_part(name: str) -> str:
     Lower-case letters, digits, ``_`` and ``-`` stay; every other byte becomes ``%xx``, so that two
     names differing only in case stay apart on macOS. Long results keep a prefix and a digest.
     """
-    encoded = "".join(
-        chr(byte) if byte in _PLAIN else f"%{byte:02x}" for byte in name.encode("utf-8")
-    )
+    raw, encoded = name.encode(), name
+    if raw.translate(None, _PLAIN):
+        encoded = "".join(chr(byte) if byte in _PLAIN else f"%{byte:02x}" for byte in raw)
     if len(encoded) <= 120:
         return encoded
-    return f"{encoded[:80]}%-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+    return f"{encoded[:80]}%-{hashlib.sha256(raw).hexdigest()[:32]}"
 
 
 def variable_part(name: str) -> str:

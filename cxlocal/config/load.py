@@ -78,8 +78,22 @@ def read(path: str) -> types.Config:
     return parse(_content(path), file=os.path.basename(path))
 
 
+_read_before: dict[str | bytes, types.Config] = {}
+"""The last one that was read. A run asks twice: what lies here names its journal, and the commit, which mostly
+holds the same, says what it does."""
+
+
 def parse(text: str | bytes, *, file: str = "cx.toml") -> types.Config:
     """The configuration in ``text``; ``file`` is what messages call it. Raises ConfigError."""
+    config = _read_before.get(text)
+    if config is None:
+        config = _parsed(text, file)
+        _read_before.clear()
+        _read_before[text] = config
+    return config
+
+
+def _parsed(text: str | bytes, file: str) -> types.Config:
     raw = _toml(text, file)
     top = Where(file)
     _check_format(raw, top)

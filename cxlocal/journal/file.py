@@ -84,7 +84,7 @@ class Journal:
             make_home(path.parent)
             make_file(path)
             connection = _connect(path)
-            _configure(connection)
+            make_durable(connection)
             _initialise(connection, path)
         except sqlite3.Error as problem:
             raise explain_sqlite_error(problem, path) from problem
@@ -223,7 +223,7 @@ class Journal:
         self.connection.close()
         try:
             self.connection = _connect(self.path)
-            _configure(self.connection)
+            make_durable(self.connection)
         except sqlite3.Error:
             self.connection.close()  # whoever asks again is told that it cannot be read
 
@@ -277,7 +277,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     )
 
 
-def _configure(connection: sqlite3.Connection) -> None:
+def make_durable(connection: sqlite3.Connection) -> None:
+    """What a commit means in every file of ours: it is on the disk. Functions in its schema are not believed."""
     connection.execute("PRAGMA journal_mode=TRUNCATE").fetchall()
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA trusted_schema=OFF")

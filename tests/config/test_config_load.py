@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from cxlocal.config.load import SIZE_MAX_BYTES, parse, parse_local, read
 from cxlocal.config.types import Config
+from cxlocal.domain import path_part
 from cxlocal.errors import ConfigError
 
 EXAMPLE = """\
@@ -507,3 +509,25 @@ def test_what_local_files_cannot_say(text: str, what: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_local(text)
     assert caught.value.what == what
+
+
+def test_a_file_that_was_read_before_is_the_same_and_one_that_is_wrong_is_said_each_time() -> None:
+    """A run reads the file that lies here, and that of its commit."""
+    assert parse(EXAMPLE.encode()) == parse(EXAMPLE.encode(), file="cx.toml at 1234abcd")
+    other = parse(EXAMPLE.replace("webshop", "shop").encode())
+    assert (other.deliverable.name, parse(EXAMPLE.encode()).deliverable.name) == ("shop", "webshop")
+    for file in ("cx.toml", "cx.toml at 1234abcd"):
+        with pytest.raises(ConfigError, match=f"^{file}"):
+            parse(b"cx = 2", file=file)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("web-shop_2", "web-shop_2"), ("Web", "%57eb"), ("a/b", "a%2fb"), ("\u00fc", "%c3%bc"), ("", ""),
+        ("x" * 120, "x" * 120), ("x" * 121, "x" * 80 + "%-" + sha256(b"x" * 121).hexdigest()[:32]),
+        ("X" * 121, "%58" * 26 + "%5" + "%-" + sha256(b"X" * 121).hexdigest()[:32]),
+    ],
+)  # fmt: skip
+def test_a_name_becomes_one_part_of_a_path(name: str, part: str) -> None:
+    assert path_part(name) == part

@@ -48,7 +48,7 @@ def stress(folder: Path, *options: str) -> dict[str, Any]:
 
 
 def test_p1_p2_p3_p7_eight_processes_under_kill_9(tmp_path: Path) -> None:
-    found = stress(tmp_path, "--nodes", "2", "--numbers", "2000", "--limit-seconds", "25")
+    found = stress(tmp_path, "--nodes", "2", "--numbers", "1000", "--limit-seconds", "25")
     assert found["numbers"] >= 300, "too slow to say anything"
     assert found["kills"] > 10
     assert found["offline"] > 0

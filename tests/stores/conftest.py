@@ -26,6 +26,20 @@ from postgresql_kit import Databases, FaultyDatabase
 from cxlocal.clock import SystemIds
 from cxlocal.journal.file import Journal
 
+COMPOSED = "http-postgresql"
+COMPOSED_IN = {"test_contract.py", "test_comparing.py", "test_promises_of_stores.py"}
+"""Where PostgreSQL behind a server is always tried; elsewhere each of the two alone, and both together with
+``--all``."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What the two together add over each alone is the matter of the contract."""
+    for item in items:
+        here = item.path.parent == Path(__file__).parent and item.path.name not in COMPOSED_IN
+        if here and f"[{COMPOSED}" in item.name:
+            item.add_marker(pytest.mark.heavy)
+
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Callable[..., Journal]]:

@@ -247,7 +247,7 @@ class Comparing(RuleBasedStateMachine):
 
 
 Comparing.TestCase.settings = settings(
-    max_examples=12,
+    max_examples=8,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

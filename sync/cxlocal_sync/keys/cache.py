@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 from cxlocal.events.document import Event, hash_of
 from cxlocal.exchange.messages import BadMessage, entry_in, event_in, whole_of
+from cxlocal.journal.file import make_durable
 from cxlocal.numbers.log import LogBroken, entry_hash
 from cxlocal.private import make_file, make_folder
 from cxlocal.values import NamedTuple
@@ -98,11 +98,7 @@ def _open(path: Path, timeout: float) -> SqliteSession:
     )  # fmt: skip
     try:
         # Wrong content would be worse than none, so it is written as carefully as the record.
-        connection.execute("PRAGMA journal_mode=TRUNCATE").fetchone()
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA trusted_schema=OFF")
-        if sys.platform == "darwin":
-            connection.execute("PRAGMA fullfsync=ON")
+        make_durable(connection)
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         if (application, version) not in ((0, 0), (APPLICATION_ID, FORMAT)):

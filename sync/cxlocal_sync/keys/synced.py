@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cxlocal.events.document import Event, hash_of
+from cxlocal.events.document import Event
 from cxlocal.exchange.messages import (
     GRANTS_ELSEWHERE,
     BadMessage,
@@ -30,7 +30,7 @@ from cxlocal_sync.keys.follow import Follower
 from cxlocal_sync.keys.form import Damaged, Marker, seal, unseal
 from cxlocal_sync.keys.space import SpaceError, keep_content
 from cxlocal_sync.stores.answer import answer, read_contact
-from cxlocal_sync.stores.chains import Chains, read_batch
+from cxlocal_sync.stores.chains import Chains, check_hash, read_batch
 from cxlocal_sync.stores.feed import Feed, read_store
 from cxlocal_sync.stores.grants import Granter, read_wish
 from cxlocal_sync.stores.session import SqliteSession
@@ -153,11 +153,7 @@ def _leave(tools: Tools, batch: Any, carrier: str) -> dict[str, Any]:
     left = _left(tools, node)
     new = [event for event in events if event.hash not in left and not _in_log(connection, event)]
     for event in new:
-        if hash_of(event) != event.hash:
-            raise BadMessage(
-                f"event {event.sequence} of the batch was changed on the way",
-                why="its hash does not match", name="bad-hash",
-            )  # fmt: skip
+        check_hash(event)
     if new:
         keep_content(tools.space, *batch_of(new))
     return {**head, "appended": len(new), "gap": False}

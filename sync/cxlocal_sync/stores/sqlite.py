@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -29,6 +28,7 @@ from cxlocal.exchange.messages import read_part
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.files import write_whole
+from cxlocal.journal.file import make_durable
 from cxlocal.journal.whereabouts import file_hint
 from cxlocal.journal.witness import Seen, read_seen, write_seen
 from cxlocal.numbers.log import LogBroken
@@ -155,11 +155,7 @@ class SqliteStore(Answering):
         return connection
 
     def _prepare(self, connection: SqliteSession, message: dict[str, Any]) -> None:
-        connection.execute("PRAGMA journal_mode=TRUNCATE").fetchone()
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA trusted_schema=OFF")
-        if sys.platform == "darwin":
-            connection.execute("PRAGMA fullfsync=ON")
+        make_durable(connection)
         if connection.execute("PRAGMA user_version").fetchone()[0] < FORMAT:
             self._prepare_tables(connection, message)
         application = connection.execute("PRAGMA application_id").fetchone()[0]
