@@ -25,6 +25,7 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import counted, duration_text, quoted
 
 TAB = "\t"
+FINAL = "SELECT id, version FROM run WHERE final_of = ?"
 PARTS = {
     "timeline": "SELECT at, what, name, result, environment, waiting_seconds, duration_seconds,"
     " words FROM run_timeline WHERE run = ? ORDER BY at, what",
@@ -250,7 +251,7 @@ def _finals(journal: Journal, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if row.get("final_of"):
         former = journal.one("SELECT version FROM run WHERE id = ?", (row["final_of"],)) or {}
         yield "the final version of", former.get("version") or row["final_of"]
-    for one in journal.query("SELECT id, version FROM run WHERE final_of = ?", (row.get("id"),)):
+    for one in journal.query(FINAL, (row.get("id"),)):
         yield "its final version is", one["version"] or f"run {one['id'][:8]}, without a number"
 
 

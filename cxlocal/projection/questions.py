@@ -50,7 +50,7 @@ SELECT d.deliverable, d.environment, d.version, d.deployed_at AS since, d.actor,
       FROM deployment_replaces r JOIN deployment o ON o.id = r.replaced
       WHERE r.deployment = d.id AND o.deployed_at > d.deployed_at LIMIT 1), ''), '; '), '') AS words, {TITLE.format("d")} AS title, {PLACE.format("d")} AS environment_title
 FROM deployment d
-WHERE (d.replaced = 0 OR :at || :known <> '') AND :deliverable IN ('', d.deliverable) AND +d.deployed_at <=
+WHERE (d.replaced = 0 OR :at || :known <> '') AND :deliverable IN ('', d.deliverable) AND d.deployed_at <=
   (SELECT at FROM asked) AND d.received_at <= (SELECT k FROM asked) AND NOT coalesce(d.removed_at <= (SELECT at FROM asked)
     AND coalesce(d.removed_received_at, '') <= (SELECT k FROM asked), 0)
   AND NOT EXISTS (SELECT 1 FROM deployment_replaces r WHERE r.replaced = d.id AND r.since <= (SELECT at FROM asked) AND r.received_at <= (SELECT k FROM asked))
@@ -132,7 +132,7 @@ ORDER BY d.deployed_at DESC
         """
 SELECT decided_at, deliverable, version, name, decision, actor, reason, run FROM promotion
 WHERE id IN (SELECT id FROM promotion WHERE automatic = 0
-  UNION SELECT id FROM promotion WHERE decision = 'overridden') ORDER BY +decided_at DESC
+  UNION SELECT id FROM promotion WHERE decision = 'overridden') ORDER BY decided_at DESC
 """,
     ),
     "offline-numbers": (

@@ -158,7 +158,7 @@ SELECT d.deliverable, d.environment, d.instance, d.service, d.version, d.number,
   (SELECT count(*) FROM deployment other
     WHERE other.deliverable = d.deliverable AND other.instance = d.instance
       AND other.service = d.service AND other.replaced = 0 AND other.removed_at IS NULL
-      AND +other.deployed_at IS NOT NULL) > 1
+      AND other.deployed_at IS NOT NULL) > 1
     OR EXISTS (SELECT 1 FROM disputed x WHERE x.what = 'deployment'
       AND x.subject = '["' || d.id || '"]') AS disputed,
   (SELECT group_concat(u.words || ' after it', '; ') FROM deployments_unfinished u
@@ -237,7 +237,7 @@ SELECT r.deliverable, r.environment, r.instance, r.component, r.tool, r.lifetime
         AND (a.outcome IS NOT NULL OR a.settled = 1)))
     AND (SELECT count(*) FROM deployment d WHERE d.deliverable = r.deliverable
       AND d.instance = r.instance AND d.service = r.component AND d.replaced = 0
-      AND d.removed_at IS NULL AND +d.deployed_at IS NOT NULL) < 2 AS spare,
+      AND d.removed_at IS NULL AND d.deployed_at IS NOT NULL) < 2 AS spare,
   coalesce((SELECT max(n.deployed_at) FROM deployment_resource x
     JOIN deployment_replaces p ON p.replaced = x.deployment JOIN deployment n ON n.id = p.deployment
     WHERE x.resource = r.id AND n.replaced = 0 AND n.removed_at IS NULL), '') AS released_at,
@@ -325,7 +325,7 @@ SELECT b.*, min(b.run) OVER place <> max(b.run) OVER place AS partly FROM (
   FROM deployments_unfinished u
   WHERE NOT EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = u.deliverable
     AND d.instance = u.instance AND d.service = u.service AND d.replaced = 0
-    AND d.removed_at IS NULL AND +d.deployed_at IS NOT NULL)
+    AND d.removed_at IS NULL AND d.deployed_at IS NOT NULL)
   GROUP BY u.deliverable, u.instance, u.service
 ) b WINDOW place AS (PARTITION BY b.deliverable, b.instance)
 """,
