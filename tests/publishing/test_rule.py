@@ -63,6 +63,12 @@ def test_not_known_is_never_taken_for_absent() -> None:
             assert next_action(asked, recorded, terms) == WAIT, "it may have been put"
 
 
+def test_what_nobody_knows_is_put_where_a_person_says_again() -> None:
+    for asked, recorded, terms in EVERY:
+        if asked.state == NOT_KNOWN and terms.again:
+            assert next_action(asked, recorded, terms) == PUT, (recorded, terms)
+
+
 def test_what_is_there_is_left_alone() -> None:
     for asked, recorded, terms in EVERY:
         if asked.state == SAME and not asked.yanked and recorded != TAKEN_BACK:

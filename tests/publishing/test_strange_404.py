@@ -35,6 +35,8 @@ class Place(ThreadingHTTPServer):
 
     daemon_threads = True
     page = ("", "")
+    there: str | None = None
+    """The one path that is answered with 200."""
 
     @property
     def url(self) -> str:
@@ -46,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         kind, text = self.server.page
-        self.send_response(404)
+        self.send_response(200 if self.path == self.server.there else 404)
         if kind:
             self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(text)))
@@ -69,6 +71,21 @@ def place() -> Iterator[Place]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("there", "state"),
+    [("/simple/", "absent"), ("/simple", "absent"), ("/", "not known"), (None, "not known")],
+)
+def test_an_index_is_one_where_its_root_answers(
+    bench: Bench, made: Any, tmp_path: Path, place: Place, there: str | None, state: str
+) -> None:
+    place.page, place.there = PAGES["a page of a proxy"], there
+    options = {"url": f"{place.url}/legacy/", "simple": f"{place.url}/simple"}
+    ran = bench.run(PythonIndex, "ask", options, artifacts={"wheel": made.wheel(tmp_path)})
+    place.there = None
+    held = ran.outcome.result.files["wheel"]
+    assert (held.state, "is simple right?" in held.why) == (state, state == "not known")
 
 
 FORGE = {"project": "acme/shop"}

@@ -179,7 +179,7 @@ def _list(ctx: Context, project: str) -> dict[str, Listed] | Held:
         )
         if answer.status in GONE and not public:
             # How an index says that it lacks a project is written nowhere: that it is one has to be seen.
-            root = send("HEAD", _simple(ctx), headers={**headers, **_login(ctx, _simple(ctx))})
+            root = _root(ctx, headers)
             if root.status in GONE or root.trouble:
                 return unknown(
                     f"it answers {answer.status}, and {root.status} for the whole index: is simple right?",
@@ -188,6 +188,13 @@ def _list(ctx: Context, project: str) -> dict[str, Listed] | Held:
     except Unreached as problem:
         return unknown(str(problem))
     return read_list(answer, project)
+
+
+def _root(ctx: Context, headers: dict[str, str]) -> Answer:
+    """What the index answers for the list of all projects, which some have without the last slash alone."""
+    told = {**headers, **_login(ctx, _simple(ctx))}
+    found = send("HEAD", _simple(ctx), headers=told)
+    return send("HEAD", _simple(ctx).rstrip("/"), headers=told) if found.status in GONE else found
 
 
 def read_list(answer: Answer, project: str) -> dict[str, Listed] | Held:
