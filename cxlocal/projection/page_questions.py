@@ -8,6 +8,7 @@ from __future__ import annotations
 from cxlocal.events.types import PIPELINE_QUEUED
 from cxlocal.projection.asked import CHOSEN_RUN, PLACE, RUN_WORDS, TITLE, asked_time
 from cxlocal.projection.figures import LIVE_ENVIRONMENT
+from cxlocal.projection.live_places import LASTING
 
 USUAL_RUNS, USUAL_TIMES_MIN = 20, 3
 """What a stage usually takes: the middle value of its successes in so many releases before; not known
@@ -27,16 +28,12 @@ _TOLD_BRANCH = f"""(SELECT e.document ->> '$.customData.cxlocal.place.branch' FR
 _NEWEST_SUCCESS = """SELECT n.id FROM run n WHERE n.deliverable = {of} AND n.kind = 'release'
       AND n.outcome = 'success' ORDER BY n.queued_at DESC LIMIT 1"""
 
-_LASTING = (
-    "coalesce((SELECT e.lifetime FROM environment e WHERE e.deliverable = {0}.deliverable"
-    " AND e.instance = {0}.instance), 'lasting') = 'lasting'"
-)
 # sql: constants of this module
 _HAPPENED = f"""
 SELECT d.deployed_at AS at, iif(d.kind = 'rolledback', 'rolled back', 'went out') AS what,
     {TITLE.format("d")} AS title, d.version, {PLACE.format("d")} AS environment, d.actor,
     d.reason AS words, d.deliverable, d.version_run AS run
-  FROM deployment d WHERE :deliverable IN ('', d.deliverable) AND d.deployed_at >= {{lo}} AND d.deployed_at < {{hi}} AND {_LASTING.format("d")}
+  FROM deployment d WHERE :deliverable IN ('', d.deliverable) AND d.deployed_at >= {{lo}} AND d.deployed_at < {{hi}} AND {LASTING.format("d")}
 UNION ALL SELECT a.tried_at, 'did not go out', {TITLE.format("a")}, a.version,
     {PLACE.format("a")}, a.actor, a.outcome || coalesce(': ' || nullif(a.why, ''), ''),
     a.deliverable, a.run
@@ -86,9 +83,7 @@ PAGE_QUESTIONS: dict[str, tuple[str, str, str]] = {
             " how many releases are newer, and who approved. Search: a part of a product's title; or one deliverable."
         ),
         f"""
-WITH found AS MATERIALIZED (SELECT deliverable, title, environment, environment_title, service, version, state,
-    since, actor, after_it, uri, position, run, coalesce(after_it <> '', 0)
-    OR state IN ('disputed', 'partly', 'nothing live', 'conflicted') AS look FROM release_board
+WITH found AS MATERIALIZED (SELECT deliverable, title, look FROM release_board
   WHERE :deliverable IN ('', deliverable)
     AND (:search = '' OR instr(lower(title), lower(:search)) > 0)),
 product AS (SELECT deliverable, title, max(look) AS look, row_number() OVER (
@@ -103,7 +98,7 @@ SELECT p.title, f.environment_title, f.service, f.version, f.state, f.since, f.a
     AND n.version IS NOT NULL
     WHERE r.id = f.run LIMIT {BEHIND_MAX})) AS behind,
   f.uri, f.position, f.environment, f.deliverable, f.run, p.look, p.products, p.to_look_at
-FROM product p JOIN found f ON f.deliverable = p.deliverable
+FROM product p CROSS JOIN release_board f ON f.deliverable = p.deliverable
 WHERE (p.place - 1) / {BOARD_PRODUCTS} = max(0, coalesce(nullif(:part, ''), 1) - 1)
 ORDER BY p.place, f.position IS NULL, f.position, f.environment, f.service
 """,
@@ -317,7 +312,7 @@ SELECT d.deployed_at AS since, coalesce(d.removed_at, (SELECT min(x.since) FROM 
     (SELECT n.plan_sha256 FROM run n WHERE n.deliverable = d.deliverable AND n.kind = 'release'
       ORDER BY n.queued_at DESC LIMIT 1)) AS position, d.version_run AS run
 FROM chosen c CROSS JOIN deployment d ON d.deliverable = c.id
-WHERE d.deployed_at IS NOT NULL AND {_LASTING.format("d")}
+WHERE d.deployed_at IS NOT NULL AND {LASTING.format("d")}
 ORDER BY d.deployed_at DESC
 """,
     ),
@@ -363,7 +358,7 @@ UNION ALL SELECT p.decided_at, p.decision, coalesce(nullif(p.title, ''), p.name)
   FROM chosen r JOIN promotion p ON p.run = r.id
 UNION ALL SELECT d.deployed_at, iif(d.kind = 'rolledback', 'rolled back', 'live'), {PLACE.format("d")},
     'machines', d.actor, d.service, d.run
-  FROM chosen r JOIN deployment d ON d.version_run = r.id WHERE {_LASTING.format("d")}
+  FROM chosen r JOIN deployment d ON d.version_run = r.id WHERE {LASTING.format("d")}
 UNION ALL SELECT a.tried_at, a.outcome, {PLACE.format("a")}, 'machines', a.actor, a.why, a.run
   FROM chosen r JOIN deployment_attempt a ON a.run = r.id
   WHERE a.outcome IN ('failed', 'cancelled', 'cut off')
