@@ -122,6 +122,7 @@ _VIEW_COLUMNS = {
         partly | 1 when the services of the environment run different versions, 0 when not.
         number | Number of the version; empty for rehearsals, and where nothing is live.
         lasting | 1 in a lasting environment, 0 in one made for a run.
+        attempt | What failed there last after it, or began and has not ended: id of the attempt; empty for none.
         """,
     "promotion_board": """
         deliverable | Deliverable decided about.
@@ -152,6 +153,7 @@ _VIEW_COLUMNS = {
         uri | Address of the service; empty when it has none.
         run | Run that made the version; empty where nothing is live.
         deployment | Id of the deployment; empty where nothing is live.
+        attempt | What failed there last after it, or began and has not ended: id of the attempt; empty for none.
         position | Place of the environment in the newest release's plan, from 1; empty if not known here.
         look | 1 when somebody should look at it: disputed, partly, conflicted, nothing live, or failed after it; else 0.
         """,

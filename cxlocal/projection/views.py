@@ -309,7 +309,7 @@ SELECT l.deliverable, l.environment, l.instance, l.service, nullif(l.version, ''
   coalesce(d.deployed_at, a.ended_at, a.tried_at) AS since, coalesce(d.actor, a.actor) AS actor,
   iif(l.deployment = '', a.why, d.reason) AS reason, l.disputed, {_AFTER_IT} AS after_it,
   coalesce(d.uri, '') AS uri, l.run, nullif(l.deployment, '') AS deployment, EXISTS (SELECT 1 FROM live_place o WHERE o.deliverable = l.deliverable
-    AND o.instance = l.instance AND o.run <> l.run) AS partly, l.number, l.lasting
+    AND o.instance = l.instance AND o.run <> l.run) AS partly, l.number, l.lasting, l.attempt
 FROM live_place l LEFT JOIN deployment d ON d.id = l.deployment
 LEFT JOIN deployment_attempt a ON l.deployment = '' AND a.id = l.attempt
 """,
@@ -334,7 +334,7 @@ SELECT b.deliverable, coalesce(p.title, b.deliverable) AS title, b.environment,
     WHERE pr.run = b.run AND pr.decision IN ('granted', 'overridden')
       AND NOT EXISTS (SELECT 1 FROM disputed x WHERE x.run = pr.run AND x.what = 'promotion'))
     AS promotions,
-  b.uri, nullif(b.run, '') AS run, b.deployment,
+  b.uri, nullif(b.run, '') AS run, b.deployment, b.attempt,
   (SELECT o.position FROM plan_environment o WHERE o.name = b.environment AND o.plan_sha256 =
     (SELECT n.plan_sha256 FROM run n WHERE n.deliverable = b.deliverable AND n.kind = 'release'
       ORDER BY n.queued_at DESC LIMIT 1)) AS position,
