@@ -74,3 +74,9 @@ PLACE = (
     " AND e.instance = {0}.instance), {0}.environment)"
 )
 """The same of its environment."""
+PROMOTION = (
+    "coalesce((SELECT nullif(iif(g.type = 'object', g.value ->> 'title', ''), '') FROM plan n,"
+    " json_each(n.plan, '$.promotions') g WHERE n.sha256 = {0}.plan_sha256"
+    " AND iif(g.type = 'object', g.value ->> 'name', NULL) = {1} LIMIT 1), {1})"
+)
+"""A promotion by the title that the plan of a row gives it; ``{0}`` is that row, ``{1}`` the name."""

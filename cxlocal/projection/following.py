@@ -7,16 +7,27 @@ asks for them would look at all others.
 
 from __future__ import annotations
 
+from cxlocal.projection.live_places import LIVE_PLACES
+
 _REPLACED = (
     "EXISTS (SELECT 1 FROM deployment_replaces x WHERE x.replaced = {id} AND x.since IS NOT NULL)"
 )
+_DEPLOYED = _REPLACED.format(id="deployment.id")
+_SETTLED = f"""({_REPLACED.format(id="deployment_attempt.id")}
+      OR EXISTS (SELECT 1 FROM deployment d WHERE d.id = deployment_attempt.id
+        AND d.deployed_at IS NOT NULL) AND outcome IS NULL)"""
+# The row itself was written: what follows from these columns is to be made anew. Else only what changes.
 _DEPLOYMENT = f"""
-  UPDATE deployment SET replaced = {_REPLACED.format(id="deployment.id")} WHERE id = {{id}};
+  UPDATE deployment SET replaced = {_DEPLOYED} WHERE id = {{id}};
 """
 _ATTEMPT = f"""
-  UPDATE deployment_attempt SET settled = {_REPLACED.format(id="deployment_attempt.id")}
-    OR EXISTS (SELECT 1 FROM deployment d WHERE d.id = deployment_attempt.id
-      AND d.deployed_at IS NOT NULL) AND outcome IS NULL WHERE id = {{id}};
+  UPDATE deployment_attempt SET settled = {_SETTLED} WHERE id = {{id}};
+"""
+_ITS_DEPLOYMENT = f"""
+  UPDATE deployment SET replaced = {_DEPLOYED} WHERE id = {{id}} AND replaced IS NOT {_DEPLOYED};
+"""
+_ITS_ATTEMPT = f"""
+  UPDATE deployment_attempt SET settled = {_SETTLED} WHERE id = {{id}} AND settled IS NOT {_SETTLED};
 """
 _SHARED = """
   UPDATE version SET shared = version.number >= 0 AND EXISTS (SELECT 1 FROM version o
@@ -35,10 +46,10 @@ _FORMER = (
     "\n      UNION ALL SELECT node FROM (SELECT node FROM machine WHERE host = OLD.host LIMIT 2)"
 )
 _RULES = {
-    ("deployment", "deployed_at"): _DEPLOYMENT + _ATTEMPT,
+    ("deployment", "deployed_at"): _DEPLOYMENT + _ITS_ATTEMPT,
     # One that came to run and was refused there has failed, too: nothing made up for it yet.
     ("deployment_attempt", "tried_at, outcome"): _ATTEMPT,
-    ("deployment_replaces", "since"): _DEPLOYMENT + _ATTEMPT,
+    ("deployment_replaces", "since"): _ITS_DEPLOYMENT + _ITS_ATTEMPT,
     ("version", "used_at"): _SHARED,
     ("machine", "host"): _NAMED,
 }
@@ -60,4 +71,4 @@ def _triggers() -> str:
     return "".join(made)
 
 
-FOLLOWING = _triggers()
+FOLLOWING = _triggers() + LIVE_PLACES

@@ -83,9 +83,9 @@ SELECT j.deliverable, j.line, j.lo, j.hi, iif(j.fate IN ('granted', 'not told'),
     AS state,
   CASE WHEN j.fate = 'not told'
       THEN 'granted to another machine whose history has not arrived here yet'
-    WHEN j.fate = 'passed over' THEN 'passed over: ' || j.why
-    WHEN j.fate = 'given up'
-      THEN coalesce(m.name, nullif(substr(j.node, 1, 8), ''), '?') || ' gave it up: ' || j.why
+    WHEN j.fate IN ('passed over', 'given up')
+      THEN iif(j.fate = 'given up', coalesce(m.name, nullif(substr(j.node, 1, 8), ''), '?')
+        || ' gave it up', j.fate) || coalesce(': ' || nullif(trim(j.why), ''), ', and no reason was recorded')
     WHEN j.why LIKE 'reserve %' THEN 'held by ' || coalesce(m.name, substr(j.node, 1, 8))
       || ' for the day the store cannot be reached'
     ELSE 'granted to a run on ' || coalesce(m.name, substr(j.node, 1, 8))

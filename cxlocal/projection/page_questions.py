@@ -6,8 +6,9 @@ Title, description, SQL, as in ``questions``.
 from __future__ import annotations
 
 from cxlocal.events.types import PIPELINE_QUEUED
-from cxlocal.projection.asked import CHOSEN_RUN, PLACE, RUN_WORDS, TITLE, asked_time
+from cxlocal.projection.asked import CHOSEN_RUN, PLACE, PROMOTION, RUN_WORDS, TITLE, asked_time
 from cxlocal.projection.figures import LIVE_ENVIRONMENT
+from cxlocal.projection.live_places import LASTING
 
 USUAL_RUNS, USUAL_TIMES_MIN = 20, 3
 """What a stage usually takes: the middle value of its successes in so many releases before; not known
@@ -15,6 +16,8 @@ from fewer than so many."""
 BEHIND_MAX = 99
 """Newer releases are counted up to here: a number of three digits says nothing more."""
 BOARD_PRODUCTS = 50
+LATELY_DAYS, COUNTED_MAX = 35, 20
+"""Days before the newest, and how far things of one day are counted: a busy day would cost all of its rows."""
 
 _HEARD_OF = """(SELECT max(e.received) / 1000 > strftime('%s', 'now') - 3600 FROM run_lookup l
     JOIN event e ON e.run = l.id WHERE l.name = r.id) AS heard_of"""
@@ -27,16 +30,12 @@ _TOLD_BRANCH = f"""(SELECT e.document ->> '$.customData.cxlocal.place.branch' FR
 _NEWEST_SUCCESS = """SELECT n.id FROM run n WHERE n.deliverable = {of} AND n.kind = 'release'
       AND n.outcome = 'success' ORDER BY n.queued_at DESC LIMIT 1"""
 
-_LASTING = (
-    "coalesce((SELECT e.lifetime FROM environment e WHERE e.deliverable = {0}.deliverable"
-    " AND e.instance = {0}.instance), 'lasting') = 'lasting'"
-)
 # sql: constants of this module
 _HAPPENED = f"""
 SELECT d.deployed_at AS at, iif(d.kind = 'rolledback', 'rolled back', 'went out') AS what,
     {TITLE.format("d")} AS title, d.version, {PLACE.format("d")} AS environment, d.actor,
     d.reason AS words, d.deliverable, d.version_run AS run
-  FROM deployment d WHERE :deliverable IN ('', d.deliverable) AND d.deployed_at >= {{lo}} AND d.deployed_at < {{hi}} AND {_LASTING.format("d")}
+  FROM deployment d WHERE :deliverable IN ('', d.deliverable) AND d.deployed_at >= {{lo}} AND d.deployed_at < {{hi}} AND {LASTING.format("d")}
 UNION ALL SELECT a.tried_at, 'did not go out', {TITLE.format("a")}, a.version,
     {PLACE.format("a")}, a.actor, a.outcome || coalesce(': ' || nullif(a.why, ''), ''),
     a.deliverable, a.run
@@ -59,6 +58,11 @@ _LATEST = "coalesce((SELECT max(deployed_at) FROM deployment), (SELECT max(queue
 _SINCE = asked_time(
     "since", f"strftime('%Y-%m-%dT00:00:00.000Z', {_LATEST}, '-6 days')", "0 seconds"
 )
+
+# Of so many, not of all that a day has: the first that was deployed elsewhere tells.
+_WENT = f"""(SELECT coalesce(sum({{}}), 0) FROM (SELECT d.kind FROM deployment d WHERE d.deployed_at >= lo
+    AND d.deployed_at < hi AND :deliverable IN ('', d.deliverable) AND {LASTING.format("d")}
+    LIMIT {COUNTED_MAX}) d)"""
 
 _TWO = f"""
 newer AS MATERIALIZED (SELECT * FROM run WHERE id = {CHOSEN_RUN.replace(":run", ":newer")}),
@@ -83,12 +87,11 @@ PAGE_QUESTIONS: dict[str, tuple[str, str, str]] = {
         "What is live, product by product",
         (
             f"{BOARD_PRODUCTS} products at a time (part: 1 is the first), those first that need a look;"
-            " how many releases are newer, and who approved. Search: a part of a product's title; or one deliverable."
+            " how many releases are newer, who approved, what it took over from and which run failed there after it."
+            " Search: a part of a product's title; or one deliverable."
         ),
         f"""
-WITH found AS MATERIALIZED (SELECT deliverable, title, environment, environment_title, service, version, state,
-    since, actor, after_it, uri, position, run, coalesce(after_it <> '', 0)
-    OR state IN ('disputed', 'partly', 'nothing live', 'conflicted') AS look FROM release_board
+WITH found AS MATERIALIZED (SELECT deliverable, title, look FROM release_board
   WHERE :deliverable IN ('', deliverable)
     AND (:search = '' OR instr(lower(title), lower(:search)) > 0)),
 product AS (SELECT deliverable, title, max(look) AS look, row_number() OVER (
@@ -102,10 +105,14 @@ SELECT p.title, f.environment_title, f.service, f.version, f.state, f.since, f.a
     AND n.kind = 'release' AND n.outcome = 'success' AND n.queued_at > r.queued_at
     AND n.version IS NOT NULL
     WHERE r.id = f.run LIMIT {BEHIND_MAX})) AS behind,
+  (SELECT o.version_run FROM deployment_replaces x JOIN deployment o ON o.id = x.replaced
+    WHERE x.deployment = f.deployment AND o.version_run <> f.run
+    ORDER BY o.deployed_at DESC LIMIT 1) AS run_before,
+  (SELECT a.run FROM deployment_attempt a WHERE a.id = f.attempt) AS failed_run,
   f.uri, f.position, f.environment, f.deliverable, f.run, p.look, p.products, p.to_look_at
-FROM product p JOIN found f ON f.deliverable = p.deliverable
+FROM product p CROSS JOIN release_board f ON f.deliverable = p.deliverable
 WHERE (p.place - 1) / {BOARD_PRODUCTS} = max(0, coalesce(nullif(:part, ''), 1) - 1)
-ORDER BY p.place, f.position IS NULL, f.position, f.environment, f.service
+ORDER BY p.place, f.position IS NULL, f.position, f.environment, f.service, f.since DESC
 """,
     ),
     "waiting": (
@@ -116,9 +123,7 @@ ORDER BY p.place, f.position IS NULL, f.position, f.environment, f.service
         ),
         f"""
 SELECT d.title, r.stopped_before AS environment, r.version, r.finished_at AS since,
-  (SELECT group_concat(DISTINCT coalesce((SELECT nullif(p.title, '') FROM promotion p
-      WHERE p.deliverable = d.id AND p.name = q.value LIMIT 1), q.value))
-    FROM plan_stage s, json_each(s.requires) q WHERE s.plan_sha256 = r.plan_sha256
+  (SELECT group_concat(DISTINCT {PROMOTION.format("r", "q.value")}) FROM plan_stage s, json_each(s.requires) q WHERE s.plan_sha256 = r.plan_sha256
       AND s.environment = r.stopped_before AND NOT EXISTS (SELECT 1 FROM promotion p
         WHERE p.run = r.id AND p.name = q.value AND p.decision IN ('granted', 'overridden')))
     AS waits_for, d.id AS deliverable, r.id AS run
@@ -171,6 +176,8 @@ SELECT coalesce(d.title, r.deliverable) AS title, r.deliverable, r.version, r.ki
     ORDER BY p.queued_at DESC LIMIT 1) AS run_before,
   (SELECT n.id FROM run n WHERE n.deliverable = r.deliverable AND n.queued_at > r.queued_at
     ORDER BY n.queued_at LIMIT 1) AS run_after,
+  (SELECT p.id FROM run p WHERE p.deliverable = r.deliverable AND p.queued_at < r.queued_at
+    AND p.kind = 'release' AND p.version IS NOT NULL ORDER BY p.queued_at DESC LIMIT 1) AS release_before,
   {_HEARD_OF}, r.id AS run
 FROM run r JOIN run_board b ON b.run = r.id LEFT JOIN deliverable d ON d.id = r.deliverable
 LEFT JOIN machine m ON m.node = r.node
@@ -301,6 +308,27 @@ SELECT iif(:days = '', date(at, 'localtime'), (SELECT max(day) FROM asked WHERE 
 ) GROUP BY 1, 2 ORDER BY 1, 2
 """,
     ),
+    "lately": (
+        "How each day of some weeks went",
+        (
+            f"What went out, was rolled back, did not go out or was out of the ordinary on each day, counted up to"
+            f" {COUNTED_MAX}. Days: as of diary-days; empty: the last {LATELY_DAYS} until the newest."
+        ),
+        f"""
+WITH RECURSIVE back(n) AS (SELECT 0 WHERE :days = '' UNION ALL SELECT n + 1 FROM back WHERE n < {LATELY_DAYS - 1}),
+edge AS (SELECT value ->> 0 AS day, value ->> 1 AS lo, value ->> 2 AS hi FROM json_each(:days) WHERE :days <> ''
+  UNION ALL SELECT day, strftime('%Y-%m-%dT%H:%M:%fZ', day, 'utc'),
+    strftime('%Y-%m-%dT%H:%M:%fZ', day, '+1 day', 'utc')
+  FROM (SELECT date({_LATEST}, 'localtime', '-' || n || ' days') AS day FROM back))
+SELECT day, {_WENT.format("d.kind <> 'rolledback'")} AS went_out, {_WENT.format("d.kind = 'rolledback'")} AS rolled_back,
+  (SELECT count(*) FROM (SELECT 1 FROM deployment_attempt a WHERE a.outcome IN ('failed', 'cancelled', 'cut off')
+    AND a.tried_at >= lo AND a.tried_at < hi AND :deliverable IN ('', a.deliverable) LIMIT {COUNTED_MAX})) AS did_not_go_out,
+  (SELECT count(*) FROM (SELECT 1 FROM run r WHERE (r.planned = 0 OR r.online = 0) AND r.queued_at >= lo
+    AND r.queued_at < hi AND r.kind = 'release' AND :deliverable IN ('', r.deliverable)
+    LIMIT {COUNTED_MAX})) AS unusual
+FROM edge WHERE day IS NOT NULL ORDER BY day DESC
+""",
+    ),
     "product-places": (
         "What ran where, of one product",
         (
@@ -317,7 +345,7 @@ SELECT d.deployed_at AS since, coalesce(d.removed_at, (SELECT min(x.since) FROM 
     (SELECT n.plan_sha256 FROM run n WHERE n.deliverable = d.deliverable AND n.kind = 'release'
       ORDER BY n.queued_at DESC LIMIT 1)) AS position, d.version_run AS run
 FROM chosen c CROSS JOIN deployment d ON d.deliverable = c.id
-WHERE d.deployed_at IS NOT NULL AND {_LASTING.format("d")}
+WHERE d.deployed_at IS NOT NULL AND {LASTING.format("d")}
 ORDER BY d.deployed_at DESC
 """,
     ),
@@ -363,7 +391,7 @@ UNION ALL SELECT p.decided_at, p.decision, coalesce(nullif(p.title, ''), p.name)
   FROM chosen r JOIN promotion p ON p.run = r.id
 UNION ALL SELECT d.deployed_at, iif(d.kind = 'rolledback', 'rolled back', 'live'), {PLACE.format("d")},
     'machines', d.actor, d.service, d.run
-  FROM chosen r JOIN deployment d ON d.version_run = r.id WHERE {_LASTING.format("d")}
+  FROM chosen r JOIN deployment d ON d.version_run = r.id WHERE {LASTING.format("d")}
 UNION ALL SELECT a.tried_at, a.outcome, {PLACE.format("a")}, 'machines', a.actor, a.why, a.run
   FROM chosen r JOIN deployment_attempt a ON a.run = r.id
   WHERE a.outcome IN ('failed', 'cancelled', 'cut off')
@@ -402,7 +430,8 @@ fact AS (SELECT s.side, 'artifact' AS what, a.name, a.sha256 AS value FROM side 
         FROM plan_environment o WHERE o.plan_sha256 = s.plan_sha256 AND o.name = g.environment),
         nullif(g.environment, '')), '')
       || coalesce(', after ' || (SELECT group_concat(j.value, ', ') FROM json_each(g.waits_for) j), '')
-      || coalesce(', needs ' || (SELECT group_concat(j.value, ', ') FROM json_each(g.requires) j), '')
+      || coalesce(', needs ' || (SELECT group_concat({PROMOTION.format("s", "j.value")}, ', ')
+        FROM json_each(g.requires) j), '')
     FROM side s JOIN plan_stage g ON g.plan_sha256 = s.plan_sha256)
 SELECT what, name, max(iif(side = 'older', value, NULL)) AS older,
   max(iif(side = 'newer', value, NULL)) AS newer,

@@ -15,6 +15,7 @@ from cxlocal.projection.asked import (
     PAGE_ROWS,
     RUN_WORDS,
     SINCE_WORDS,
+    TITLE,
     UNCONFIRMED,
     newest,
     since,
@@ -122,18 +123,20 @@ SELECT deliverable, line, lo, hi, state, why, version, how, used_at, machine, ru
         (
             "Failure: the work said no. Error: something around it broke. Cancel: somebody stopped it."
             " With the first stage that ended badly; and deployments that failed though their run went"
-            " well."
+            " well. Empty: of all deliverables."
         ),
-        """
-SELECT deliverable, version, outcome, (SELECT stage FROM stage_run t WHERE t.run = r.id
-    AND t.outcome <> 'success' ORDER BY t.finished_at LIMIT 1) AS stage,
+        # sql: an expression of the projection
+        f"""
+SELECT {TITLE.format("r")} AS title, deliverable, version, outcome, (SELECT stage FROM stage_run t
+    WHERE t.run = r.id AND t.outcome <> 'success' ORDER BY t.finished_at LIMIT 1) AS stage,
   outcome_reason, queued_at, actor, coalesce(nullif(place, ''), place_kind) AS place, id AS run
-FROM run r WHERE outcome <> 'success'
-UNION ALL SELECT a.deliverable, a.version, a.outcome, a.stage,
+FROM run r WHERE outcome <> 'success' AND :deliverable IN ('', deliverable)
+UNION ALL SELECT {TITLE.format("a")}, a.deliverable, a.version, a.outcome, a.stage,
   'deploying to ' || a.environment || coalesce(': ' || nullif(a.why, ''), ''), a.tried_at, a.actor,
   NULL, a.run
 FROM deployment_attempt a JOIN run r ON r.id = a.run
 WHERE r.outcome = 'success' AND a.outcome IN ('failed', 'cancelled', 'cut off')
+  AND :deliverable IN ('', a.deliverable)
 ORDER BY queued_at DESC
 """,
     ),

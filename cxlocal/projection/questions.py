@@ -31,7 +31,7 @@ QUESTIONS: dict[str, tuple[str, str, str]] = {
         ),
         """
 SELECT deliverable, environment, service, version, since, actor, state, after_it, promotions, uri, run
-FROM release_board ORDER BY deliverable, position IS NULL, position, environment, service
+FROM release_board ORDER BY deliverable, position IS NULL, position, environment, service, since
 """,
     ),
     "live-at": (

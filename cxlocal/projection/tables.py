@@ -18,6 +18,7 @@ from __future__ import annotations
 from cxlocal.projection.description import Column, Table
 from cxlocal.projection.history_tables import HISTORY_TABLES, MACHINE
 from cxlocal.projection.incident_tables import INCIDENT
+from cxlocal.projection.live_places import LIVE_PLACE
 from cxlocal.projection.publication_tables import PLAN_TARGET, PUBLICATION, PUBLICATION_FILE
 from cxlocal.projection.resource_tables import DEPLOYMENT_RESOURCE, ENVIRONMENT, RESOURCE
 from cxlocal.projection.stage_tables import (
@@ -31,7 +32,7 @@ from cxlocal.projection.stage_tables import (
 )
 from cxlocal.projection.turn_tables import TURN
 
-PROJECTION_VERSION = 18
+PROJECTION_VERSION = 19
 """Raised whenever the same events would project differently or a view says something else; a newer
 binary then rebuilds."""
 
@@ -283,6 +284,7 @@ TABLES: dict[str, Table] = {
         received_at TEXT stated | When this journal first held that (UTC).
         """,
     ),
+    "live_place": LIVE_PLACE,
     "promotion": Table(
         "A decision recorded about a version.",
         "owned",
@@ -475,6 +477,7 @@ _REFERENCES = {
     "deployment": "deliverable>deliverable version_run>run run>run stage_run>stage_run",
     "deployment_attempt": "deliverable>deliverable run>run stage_run>stage_run node>machine",
     "deployment_replaces": "deployment>deployment replaced>deployment",
+    "live_place": "deliverable>deliverable run>run",
     "promotion": "deliverable>deliverable run>run",
     "promotion_artifact": "promotion>promotion",
     "verdict": "run>run",

@@ -128,6 +128,11 @@ _SPEC = f"""r.component || ' ' || r.spec_sha256
       || coalesce((SELECT group_concat(' ' || o.key || '=' || o.value, '')
         FROM json_each(r.differences, '$.options') o WHERE o.key <> '{ADDRESS}'), '')"""
 
+_AFTER_IT = """iif(l.attempt = '', NULL,
+    (SELECT group_concat(u.words || iif(l.deployment = '', '', ' after it'), '; ')
+      FROM deployments_unfinished u WHERE u.deliverable = l.deliverable AND u.instance = l.instance
+        AND u.service = l.service))"""
+
 # A plus before a column keeps SQLite from choosing the index of all times over that of what is live.
 VIEWS: dict[str, tuple[str, str]] = {
     "deployments_unfinished": (
@@ -151,28 +156,12 @@ SELECT u.*, u.version || CASE u.state{_WORDS} END AS words FROM (
             " one environment are disputed until a later deploy or 'cxlocal env confirm' names one"
             " (two rows of one deployment: 'cxlocal journal settle')."
         ),
-        """
-SELECT d.deliverable, d.environment, d.instance, d.service, d.version, d.number, d.uri,
-  d.deployed_at AS since, d.actor, d.reason, d.kind, d.version_run, d.run, d.artifact_sha256,
-  d.id AS deployment,
-  (SELECT count(*) FROM deployment other
-    WHERE other.deliverable = d.deliverable AND other.instance = d.instance
-      AND other.service = d.service AND other.replaced = 0 AND other.removed_at IS NULL
-      AND other.deployed_at IS NOT NULL) > 1
-    OR EXISTS (SELECT 1 FROM disputed x WHERE x.what = 'deployment'
-      AND x.subject = '["' || d.id || '"]') AS disputed,
-  (SELECT group_concat(u.words || ' after it', '; ') FROM deployments_unfinished u
-    WHERE u.deliverable = d.deliverable AND u.instance = d.instance AND u.service = d.service)
-    AS after_it
-FROM deployment d
-WHERE d.replaced = 0 AND d.removed_at IS NULL AND +d.deployed_at IS NOT NULL
-UNION ALL
-SELECT d.deliverable, d.environment, d.instance, d.service,
-  iif(x.one_value = d.version, x.other_value, x.one_value), NULL, d.uri, d.deployed_at, d.actor,
-  d.reason, d.kind, d.version_run, d.run, d.artifact_sha256, d.id, 1, NULL
-FROM deployment d JOIN disputed x ON x.what = 'deployment' AND x.field = 'version'
-  AND x.subject = '["' || d.id || '"]'
-WHERE d.replaced = 0 AND d.removed_at IS NULL AND +d.deployed_at IS NOT NULL
+        # sql: a constant of this module
+        f"""
+SELECT l.deliverable, l.environment, l.instance, l.service, nullif(l.version, '') AS version, l.number,
+  d.uri, d.deployed_at AS since, d.actor, d.reason, d.kind, d.version_run, d.run, d.artifact_sha256,
+  l.deployment, l.disputed, {_AFTER_IT} AS after_it
+FROM live_place l CROSS JOIN deployment d ON d.id = l.deployment
 """,
     ),
     "deployment_specs": (
@@ -314,20 +303,15 @@ FROM version v WHERE v.used_at IS NOT NULL
             "What stands in each environment, service by service: what is live, or nothing where all"
             " that was tried failed; and what failed there after it."
         ),
-        """
-SELECT b.*, min(b.run) OVER place <> max(b.run) OVER place AS partly FROM (
-  SELECT n.deliverable, n.environment, n.instance, n.service, n.version, n.since, n.actor, n.reason,
-    n.disputed, n.after_it, n.uri, coalesce(n.version_run, '') AS run, n.deployment
-  FROM deployments_now n
-  UNION ALL
-  SELECT u.deliverable, u.environment, u.instance, u.service, NULL, max(u.since), u.actor, u.why, 0,
-    group_concat(u.words, '; '), '', '', NULL
-  FROM deployments_unfinished u
-  WHERE NOT EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = u.deliverable
-    AND d.instance = u.instance AND d.service = u.service AND d.replaced = 0
-    AND d.removed_at IS NULL AND d.deployed_at IS NOT NULL)
-  GROUP BY u.deliverable, u.instance, u.service
-) b WINDOW place AS (PARTITION BY b.deliverable, b.instance)
+        # sql: a constant of this module
+        f"""
+SELECT l.deliverable, l.environment, l.instance, l.service, nullif(l.version, '') AS version,
+  coalesce(d.deployed_at, a.ended_at, a.tried_at) AS since, coalesce(d.actor, a.actor) AS actor,
+  iif(l.deployment = '', a.why, d.reason) AS reason, l.disputed, {_AFTER_IT} AS after_it,
+  coalesce(d.uri, '') AS uri, l.run, nullif(l.deployment, '') AS deployment, EXISTS (SELECT 1 FROM live_place o WHERE o.deliverable = l.deliverable
+    AND o.instance = l.instance AND o.run <> l.run) AS partly, l.number, l.lasting, l.attempt
+FROM live_place l LEFT JOIN deployment d ON d.id = l.deployment
+LEFT JOIN deployment_attempt a ON l.deployment = '' AND a.id = l.attempt
 """,
     ),
     "release_board": (
@@ -342,24 +326,27 @@ SELECT b.deliverable, coalesce(p.title, b.deliverable) AS title, b.environment,
   CASE WHEN b.disputed OR EXISTS (SELECT 1 FROM disputed x WHERE x.run = b.run) THEN 'disputed'
     WHEN b.partly THEN 'partly'
     WHEN b.deployment IS NULL THEN 'nothing live'
-    WHEN u.state IS NULL THEN 'no number'
-    ELSE u.state END AS state,
+    ELSE coalesce((SELECT u.state FROM number_uses u WHERE u.deliverable = b.deliverable
+      AND u.run = b.run AND u.version = b.version ORDER BY u.state LIMIT 1), 'no number') END AS state,
   b.after_it,
   (SELECT group_concat(pr.name || iif(pr.contradicted_by IS NULL, '', ' (contradicted)'))
     FROM promotion_board pr
     WHERE pr.run = b.run AND pr.decision IN ('granted', 'overridden')
       AND NOT EXISTS (SELECT 1 FROM disputed x WHERE x.run = pr.run AND x.what = 'promotion'))
     AS promotions,
-  b.uri, nullif(b.run, '') AS run, b.deployment,
+  b.uri, nullif(b.run, '') AS run, b.deployment, b.attempt,
   (SELECT o.position FROM plan_environment o WHERE o.name = b.environment AND o.plan_sha256 =
     (SELECT n.plan_sha256 FROM run n WHERE n.deliverable = b.deliverable AND n.kind = 'release'
-      ORDER BY n.queued_at DESC LIMIT 1)) AS position
+      ORDER BY n.queued_at DESC LIMIT 1)) AS position,
+  b.disputed OR b.partly OR b.deployment IS NULL OR coalesce(b.after_it <> '', 0)
+    OR b.run IN (SELECT run FROM disputed WHERE run IS NOT NULL)
+    OR coalesce((b.deliverable, b.run, b.version) IN
+      (SELECT deliverable, run, text FROM version WHERE shared = 1), 0) AS look
 FROM services_now b
-LEFT JOIN run r ON r.id = b.run
 LEFT JOIN deliverable p ON p.id = b.deliverable
 LEFT JOIN environment e ON e.deliverable = b.deliverable AND e.instance = b.instance
-LEFT JOIN number_uses u ON u.deliverable = b.deliverable AND u.run = b.run AND u.version = b.version
-WHERE coalesce(e.lifetime, 'lasting') = 'lasting' AND (b.deployment IS NULL OR r.kind = 'release')
+WHERE b.lasting AND (b.deployment IS NULL OR b.number IS NOT NULL
+  OR EXISTS (SELECT 1 FROM run r WHERE r.id = b.run AND r.kind = 'release'))
 """,
     ),
     "run_board": (

@@ -11,11 +11,23 @@ from cxlocal.projection.page_questions import BOARD_PRODUCTS
 from cxlocal.values import NamedTuple
 from datasette_cxlocal.home import COUNTED, attention
 from datasette_cxlocal.journals import rows_of
+from datasette_cxlocal.lately import lately
 from datasette_cxlocal.parts import Part, Place
-from datasette_cxlocal.words import ABSOLUTE, age, brief, listed, moment, person, shown, state_mark
+from datasette_cxlocal.words import (
+    ABSOLUTE,
+    age,
+    brief,
+    listed,
+    local,
+    moment,
+    person,
+    shown,
+    state_mark,
+)
 
 ROWS_MAX = 400
 """Of services in all environments of the products on one page."""
+FAILED_ROWS = 5
 NAMED_MAX = 3
 """Products that the first sentence names."""
 COLUMNS_MAX = 8
@@ -74,6 +86,7 @@ async def board_page(place: Place, asked: Mapping[str, str]) -> dict[str, Any]:
         "waiting": waiting,
         "running": running,
         "running_now": [_running(place, row) for row in running.rows],
+        **({} if search or part else await _lately(place, last)),
         "attention": [
             said
             for one in COUNTED
@@ -86,6 +99,15 @@ async def board_page(place: Place, asked: Mapping[str, str]) -> dict[str, Any]:
         "empty": last == [],
         "live": any(row["heard_of"] for row in running.rows),
     }
+
+
+async def _lately(place: Place, last: list[dict[str, Any]] | None) -> dict[str, Any]:
+    """What stands below the products on the first page: what failed last, and the last weeks."""
+    failed = await place.ask("failed-runs", rows=FAILED_ROWS)
+    newest = local(last[0]["last"]) if last else None
+    days, weeks = await lately(place, newest.date()) if newest else (None, [])
+    lines = [_failed(place, row) for row in failed.rows]
+    return {"failed": failed, "failed_last": lines, "days": days, "weeks": weeks}
 
 
 def _named(board: Part) -> list[str]:
@@ -126,6 +148,10 @@ def _cell(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
         "address": place.run(row["run"]),
         "state": "" if usual else state_mark(row["state"]),
         "bad": brief(row["after_it"], 160),
+        "failed": place.run(row["failed_run"]),
+        "changed": place.page("difference", newer=row["run"], older=row["run_before"])
+        if row["run_before"]
+        else "",
         "since": moment(row["since"], place.now_ms),
         "by": by + (f", approved by {approved}" if approved else ""),
         "behind": f"{behind} newer" if behind else "",
@@ -153,6 +179,15 @@ def _line(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
         "environment": shown(row["environment_title"]),
         "state": state_mark(row["state"]),
     }
+
+
+def _failed(place: Place, row: Mapping[str, Any]) -> Markup:
+    words = f"{brief(row['title'])} {brief(row['version'], 40)}".strip()
+    why = brief(row["outcome_reason"] or row["stage"], 160)
+    return Markup('{} <a href="{}"><bdi>{}</bdi></a>, {}{}').format(
+        state_mark(row["outcome"]), place.run(row["run"]), words,
+        moment(row["queued_at"], place.now_ms), Markup(": <bdi>{}</bdi>").format(why) if why else "",
+    )  # fmt: skip
 
 
 def _running(place: Place, row: Mapping[str, Any]) -> Markup:

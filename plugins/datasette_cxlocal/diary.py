@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -45,11 +45,12 @@ FEED_ROWS = 50
 class Day(NamedTuple):
     """A field of the calendar."""
 
-    number: int
+    number: str
+    """Of the day in its month, with the month where it begins."""
     name: str
     """In words."""
     address: str
-    counts: tuple[tuple[State, int], ...]
+    counts: tuple[tuple[State, str], ...]
     here: bool
     """The day that the page shows."""
 
@@ -77,10 +78,10 @@ def month_after(first: date) -> date:
     return (first + timedelta(days=31)).replace(day=1)
 
 
-def weeks_of(first: date, days: Mapping[int, Day]) -> list[list[Day | None]]:
-    """The days of a month in weeks from Monday; None where a week has days of another. Pure."""
+def weeks_of(first: date, days: Mapping[date, Day]) -> list[list[Day | None]]:
+    """Days from the first on in weeks from Monday; None where a week has none of them. Pure."""
     fields: list[Day | None] = [None] * first.weekday()
-    fields += [days[number] for number in sorted(days)]
+    fields += [days[one] for one in sorted(days)]
     fields += [None] * (-len(fields) % 7)
     return [fields[at : at + 7] for at in range(0, len(fields), 7)]
 
@@ -153,10 +154,14 @@ def _month_given(first: date | None) -> dict[str, str]:
         return {}
     if ZONE.get() is None:
         return {"month": f"{first:%Y-%m}"}
-    count = (month_after(first) - first).days
+    return {"days": days_given(first, (month_after(first) - first).days)}
+
+
+def days_given(first: date, count: int) -> str:
+    """What a question about days is given: each with its beginning and end in UTC."""
     days = [first + timedelta(days=n) for n in range(count)]
     told = [(f"{one}", utc_of_day(one), utc_of_day(one + timedelta(days=1))) for one in days]
-    return {"days": json.dumps(told)}
+    return json.dumps(told)
 
 
 def utc_of_day(day: date) -> str:
@@ -166,17 +171,21 @@ def utc_of_day(day: date) -> str:
 
 def _days(
     place: Place, first: date, here: date, rows: Iterable[Mapping[str, Any]]
-) -> dict[int, Day]:
-    counts: dict[str, list[tuple[State, int]]] = {}
-    for row in rows:
-        counts.setdefault(row["day"], []).append((HAPPENED[row["what"]], row["times"]))
-    found, day = {}, first
-    while day.month == first.month:
-        told = tuple(counts.get(day.isoformat(), ()))
-        address = place.page("diary", day=day.isoformat()) if told else ""
-        found[day.day] = Day(day.day, day_text(day), address, told, day == here)
-        day += timedelta(days=1)
-    return found
+) -> dict[date, Day]:
+    counts: dict[str, list[tuple[State, str]]] = {}
+    order = list(HAPPENED)
+    for row in sorted(rows, key=lambda row: order.index(row["what"])):
+        counts.setdefault(row["day"], []).append((HAPPENED[row["what"]], str(row["times"])))
+    days = [first + timedelta(days=n) for n in range((month_after(first) - first).days)]
+    return {day: field_of(place, day, counts.get(f"{day}", ()), day == here) for day in days}
+
+
+def field_of(
+    place: Place, day: date, counts: Sequence[tuple[State, str]], here: bool = False
+) -> Day:
+    """A field of a calendar, which leads to its day where something happened. Pure."""
+    address = place.page("diary", day=f"{day}") if counts else ""
+    return Day(str(day.day), day_text(day), address, tuple(counts), here)
 
 
 def _row(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,10 @@ async def difference_page(place: Place, what: str, asked: Mapping[str, str]) -> 
     given = {one: asked.get(one, "") for one in ("older", "newer", "deliverable")}
     newer = await place.ask("one-run", {**given, "run": given["newer"]}, 1)
     given["deliverable"] = given["deliverable"] or str(newer.first.get("deliverable") or "")
-    before = given["older"] or str(newer.first.get("run_before") or "")
-    older = await place.ask("one-run", {**given, "run": before}, 1) if before else None
+    given["older"] = given["older"] or str(newer.first.get("release_before") or "")
+    older = (
+        await place.ask("one-run", {**given, "run": given["older"]}, 1) if given["older"] else None
+    )
     commits = await place.ask("commits-between", given)
     facts = await place.ask("differences", given, 200)
     names = [brief(one.first.get("version"), 40) if one else "" for one in (older, newer)]
@@ -24,7 +26,7 @@ async def difference_page(place: Place, what: str, asked: Mapping[str, str]) -> 
     return {
         "title": f"{title}: what changed" if title else "What changed",
         "late": newer.late or bool(older and older.late),
-        "known": known, "asked": {key: plain(value) for key, value in given.items()},
+        "known": known, "asked": {key: plain(given[key] if key == "deliverable" else asked.get(key, "")) for key in given},
         "names": names, "runs": [place.run(one.first.get("run")) if one else "" for one in (older, newer)],
         "sentence": difference_sentence(names, len(commits.rows), commits.more, facts.rows) if known else "",
         "commits": commits, "commit_rows": [_commit(place, row) for row in commits.rows],

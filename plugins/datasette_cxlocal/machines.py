@@ -14,7 +14,7 @@ from datasette_cxlocal.sections import Cell, Section, led
 from datasette_cxlocal.words import State, brief, listed, moment, shown, state_text
 
 HERE = State("is here", "✓", "good")
-GONE = State("is not here", "○", "wait")
+GONE = State("not here", "○", "wait")
 NOTHING = State("nothing was made", "○", "none")
 
 

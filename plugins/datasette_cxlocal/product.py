@@ -33,6 +33,9 @@ TICKETS_MAX = 8
 async def product_page(place: Place, what: str, asked: Mapping[str, str]) -> dict[str, Any]:
     """What ``cxlocal_product.html`` shows of the deliverable that is asked for, or that ran last."""
     given = {"deliverable": asked.get("deliverable", "") or what}
+    if not given["deliverable"]:
+        newest = await place.ask("runs", rows=1)
+        given["deliverable"] = str(newest.first.get("deliverable") or "")
     runs = await place.ask("runs", given)
     places = await place.ask("product-places", given)
     numbers = await place.ask("numbers", given, 200)
@@ -104,16 +107,10 @@ def fields_of(rows: Sequence[Mapping[str, Any]], place: Place) -> tuple[list[Fie
     fields = []
     for row in sorted((one for one in rows if one["line"] == line), key=lambda one: one["lo"]):
         text = str(row["lo"]) if row["lo"] == row["hi"] else f"{row['lo']}–{row['hi']}"
-        why = "" if row["state"] == "in use, confirmed" else brief(why_of(row), 200)
+        why = "" if row["state"] == "in use, confirmed" else brief(row["why"], 200)
         run = row["run"] if row["version"] else ""
         fields.append(Field(text, str(row["state"]), why, place.run(run)))
     return fields, str(line)
-
-
-def why_of(row: Mapping[str, Any]) -> str:
-    """What became of a number; that no reason was recorded where none was. Pure."""
-    why = str(row["why"] or "").rstrip()
-    return f"{why[:-1]}, and no reason was recorded" if why.endswith(":") else why
 
 
 def of_line(rows: Sequence[Mapping[str, Any]], line: str) -> list[Mapping[str, Any]]:
@@ -169,7 +166,7 @@ def _number(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
     same = row["lo"] == row["hi"]
     return {
         "numbers": str(row["lo"]) if same else f"{row['lo']} to {row['hi']}", "line": shown(row["line"], 40),
-        "state": _state(row["state"]), "why": shown(why_of(row), 200), "version": shown(row["version"], 40),
+        "state": _state(row["state"]), "why": shown(row["why"], 200), "version": shown(row["version"], 40),
         "run": place.run(row["run"]) if row["version"] else "", "machine": shown(row["machine"]),
     }  # fmt: skip
 

@@ -54,7 +54,8 @@ async def run_page(place: Place, what: str, deliverable: str) -> dict[str, Any]:
         "product": place.page("product", deliverable=row["deliverable"]),
         "way": place.page("way", row["run"]),
         "evidence": place.page("evidence", row["run"]),
-        "difference": place.page("difference", newer=row["run"], older=row["run_before"]),
+        "difference": row["release_before"]
+        and place.page("difference", newer=row["run"], older=row["release_before"]),
         "otherwise": await place.ask("recorded-otherwise", given),
         "stages": stages,
         "legend": LEGEND,

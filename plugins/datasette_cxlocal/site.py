@@ -32,7 +32,8 @@ CSS = "pages.css"
 FEEDS = ("diary.ics", "diary.atom")
 _RUNS = """
 SELECT id, deliverable, queued_at, (SELECT p.id FROM run p WHERE p.deliverable = r.deliverable
-    AND p.queued_at < r.queued_at ORDER BY p.queued_at DESC LIMIT 1) AS run_before
+    AND p.queued_at < r.queued_at AND p.kind = 'release' AND p.version IS NOT NULL
+  ORDER BY p.queued_at DESC LIMIT 1) AS release_before
 FROM run r WHERE kind = 'release' AND queued_at >= :since AND :deliverable IN ('', deliverable)
 ORDER BY queued_at DESC, id LIMIT :count
 """
@@ -61,7 +62,7 @@ class _Site:
     def __init__(self, scope: Scope, runs: Sequence[Mapping[str, Any]], products: Sequence[str],
                  days: Sequence[date], boards: int) -> None:  # fmt: skip
         self.log_lines = scope.log_lines
-        self.before = {row["id"]: row["run_before"] for row in runs}
+        self.before = {row["id"]: row["release_before"] for row in runs}
         self.newest = runs[0]["id"] if runs else ""
         self.products, self.days, self.boards = products, list(days), boards
         self.here = ""

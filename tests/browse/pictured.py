@@ -194,7 +194,13 @@ def build_hostile(kit: ModuleType, folder: Path) -> Journal:
     content = plan(stages)
     content["environments"].append({"name": EVIL, "title": EVIL, "lifetime": "lasting"})
     content["stages"][0]["waits_for"] = [names[5], {"a": 1}, None]  # a circle, and what is no name
-    content["promotions"] = [{"name": EVIL, "title": EVIL, "after": [names[0], EVIL]}]
+    content["promotions"] = [
+        {"name": EVIL, "title": EVIL, "after": [names[0], EVIL]},
+        EVIL,
+        7,
+        None,
+        [EVIL],
+    ]
     for number in range(2):
         story = teller.begin(number, subject=EVIL, plan=content, plan_sha256=kit.digest(plan_text(content)),
                              changes={"since_version": "W" * 200, "total": -5, "listed": [

@@ -106,7 +106,7 @@ def test_machines_say_how_fresh_this_is_and_what_lies_here(
     assert "Web shop 2.7 18 20 103 to 120 ✓ ready" in text
     assert "Billing 4.1 0" in text and "⚠ not to be used" in text
     assert "4.1.1 Billing Staging, shop live ✓ is here" in text
-    assert "4.1.0 Billing Staging, shop what was there before ○ is not here" in text
+    assert "4.1.0 Billing Staging, shop what was there before ○ not here" in text
     assert "laptop-mara (this one)" in text
 
 

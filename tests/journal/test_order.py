@@ -136,7 +136,7 @@ def draft_of(choice: int, run: str, deliverable: str, extra: int) -> Draft:
             ref,
             name=environment,
             instance=environment,
-            lifetime="lasting",
+            lifetime="per-run" if run == "run-c" else "lasting",
             title=f"T{extra}",
             protected=True,
             uri="",
@@ -171,8 +171,8 @@ def draft_of(choice: int, run: str, deliverable: str, extra: int) -> Draft:
             environment=environment,
             instance=environment,
             artifact=artifact,
-            version="1",
-            number=extra,
+            version=f"1.{run}",
+            number=extra or None,
             version_run=RUNS[extra % 3],
             replaces=[f"d{extra - 1}"],
             uri="",
@@ -300,6 +300,7 @@ def tables_after(folder: Path, name: str, batches: list[list[Event]]) -> dict[st
             table: without_receipt(dump(journal.connection, table), journal, table)
             for table in TABLES
         }
+        assert stored_places(journal) == places(journal)
         assert rebuild(journal) == journal.one("SELECT count(*) AS n FROM event")["n"]  # type: ignore[index]
         again = {
             table: without_receipt(dump(journal.connection, table), journal, table)
@@ -308,6 +309,55 @@ def tables_after(folder: Path, name: str, batches: list[list[Event]]) -> dict[st
         assert again == found, "rebuild changes nothing"
         assert [f for f in verify(journal).findings if f.kind == "projection"] == []
     return found
+
+
+def stored_places(journal: Journal) -> set[tuple[Any, ...]]:
+    """The rows of the table of live places."""
+    return {tuple(row.values()) for row in journal.query("SELECT * FROM live_place")}
+
+
+def places(journal: Journal) -> set[tuple[Any, ...]]:
+    """The same, found from all that was deployed and tried."""
+    lifetimes = {
+        (row["deliverable"], row["instance"]): row["lifetime"]
+        for row in journal.query("SELECT * FROM environment")
+    }
+    disputed = journal.query("SELECT * FROM disputed WHERE what = 'deployment'")
+    live: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in journal.query("SELECT * FROM deployment"):
+        if row["deployed_at"] and not row["replaced"] and row["removed_at"] is None:
+            live.setdefault(place_of(row), []).append(row)
+    tried: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in journal.query("SELECT * FROM deployment_attempt"):
+        if row["tried_at"] and not row["settled"] and row["outcome"] != "refused":
+            tried.setdefault(place_of(row), []).append(row)
+    found = set()
+    for place in {*live, *tried}:
+        last = min(
+            tried.get(place, []), default={"id": ""},
+            key=lambda row: (*(-ord(one) for one in row["ended_at"] or row["tried_at"]), row["id"]),
+        )  # fmt: skip
+        lasting = int((lifetimes.get(place[:2]) or "lasting") == "lasting")
+        for row in live.get(place, []):
+            about = [one for one in disputed if one["subject"] == f'["{row["id"]}"]']
+            other = {
+                one[value]
+                for one in about
+                if one["field"] == "version"
+                for value in ("one_value", "other_value")
+            }
+            several = int(len(live[place]) > 1 or bool(about))
+            for version in {row["version"], *other}:
+                number = row["number"] if version == row["version"] else None
+                found.add((*place, row["id"], version, row["environment"], row["version_run"], number,
+                           lasting, several, last["id"]))  # fmt: skip
+        if place not in live:
+            found.add((*place, "", "", last["environment"], "", None, lasting, 0, last["id"]))
+    return found
+
+
+def place_of(row: dict[str, Any]) -> tuple[str, ...]:
+    return row["deliverable"], row["instance"], row["service"]
 
 
 def dump(connection: sqlite3.Connection, table: str) -> dict[tuple[Any, ...], tuple[Any, ...]]:

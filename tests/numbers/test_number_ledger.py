@@ -73,10 +73,11 @@ def use(connection: sqlite3.Connection, number: int, run: str) -> None:
     )
 
 
+NO_REASON = ", and no reason was recorded"
 numbers = st.integers(0, 30)
 granted = st.tuples(st.sampled_from(["online", "reserve", "raise"]), numbers, st.integers(0, 9),
                     st.sampled_from(["ada", "bob"]))  # fmt: skip
-given_up = st.tuples(st.sampled_from(["lost", "moved"]), numbers, st.integers(0, 9),
+given_up = st.tuples(st.sampled_from(["lost", "moved", "", " "]), numbers, st.integers(0, 9),
                      st.sampled_from(["ada", "bob"]))  # fmt: skip
 used = st.tuples(numbers, st.sampled_from(["r1", "r2", "r3"]))
 
@@ -99,7 +100,11 @@ def painted(
         over = [one for one in grants if one[1] <= number <= hi(one)]
         passed = {f"passed over: since {one[3]}" for one in over if one[0] == "raise"}
         held = {HELD[kind].format(node) for kind, _, _, node in over if kind != "raise"}
-        gone = {f"{one[3]} gave it up: {one[0]}" for one in skips if one[1] <= number <= hi(one)}
+        gone = {
+            f"{one[3]} gave it up" + (f": {one[0]}" if one[0].strip() else NO_REASON)
+            for one in skips
+            if one[1] <= number <= hi(one)
+        }
         runs = sorted({run for one, run in uses if one == number})
         found[number] = ("free", {FREE_WHY}) if number > cursor else ("reserved", {HELD[""]})
         for state, reasons in (("skipped", passed), ("reserved", held), ("skipped", gone)):
