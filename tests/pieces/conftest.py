@@ -6,11 +6,16 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Test folders are no packages.
+
+from repositories import make_pair
 
 CONFIG = """\
 cx = 1
@@ -67,9 +72,7 @@ class Desk:
             "CXLOCAL_ACTOR": "Ann <ann@example.org>",
             "PATH": f"{Path(cx.program).parent}{os.pathsep}{os.environ['PATH']}",
         }
-        self.git("init", "-q", ".")
-        self.git("init", "-q", "--bare", str(root / "remote.git"))
-        self.git("remote", "add", "origin", str(root / "remote.git"))
+        make_pair(self.tree, root / "remote.git")
 
     def git(self, *words: str) -> None:
         """Run git in the tree."""

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # Test folders are no packages.
+
+from repositories import make_bare, make_repository
 
 from cxlocal.revision.repository import Repository, open_repository
 
@@ -61,19 +66,13 @@ class Desk:
 
     def new(self, name: str) -> Folder:
         """An empty repository with a working tree."""
-        path = self.folder / name
-        path.mkdir(parents=True)
-        made = Folder(path)
-        made.git("init", "--quiet", "--initial-branch=main")
-        return made
+        make_repository(self.folder / name)
+        return Folder(self.folder / name)
 
     def bare(self, name: str) -> Folder:
         """An empty bare repository."""
-        path = self.folder / name
-        path.mkdir(parents=True)
-        made = Folder(path)
-        made.git("init", "--quiet", "--bare", "--initial-branch=main")
-        return made
+        make_bare(self.folder / name)
+        return Folder(self.folder / name)
 
     def clone(self, source: Folder | str, name: str, *options: str) -> Folder:
         """A clone through git's transport, as from a server."""

@@ -16,6 +16,8 @@ import pytest
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "stores"), str(TESTS)]
 
+from repositories import make_pair
+
 HEAD = """\
 cx = 1
 [deliverable]
@@ -42,9 +44,7 @@ class Shop:
         self.home = root / "home"
         self.environ = {"CXLOCAL_HOME": str(self.home), "CXLOCAL_ACTOR": "Ann <ann@example.org>"}
         self.tree.mkdir()
-        git(root, "init", "-q", "--bare", str(self.remote))
-        git(self.tree, "init", "-q", ".")
-        git(self.tree, "remote", "add", "origin", str(self.remote))
+        make_pair(self.tree, self.remote)
 
     def write(self, config: str, files: Mapping[str, str] | None = None) -> None:
         """Write files and cx.toml, commit, push."""
