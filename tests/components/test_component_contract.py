@@ -129,13 +129,16 @@ def test_a_preview_by_a_command(
         assert (found.result.changes, found.result.destroys) == (changes, destroys)
 
 
-def test_secret_outputs_stand_in_no_result(bench: Bench) -> None:
+def test_secret_outputs_stand_in_no_result(bench: Bench, tmp_path: Path) -> None:
     say = (
         'echo \'{"secret_outputs": {"url": "pw-4711@db"}, "details": {"said": "pw-4711@db"}}\''
         ' > "$CXLOCAL_RESULT"'
     )
     found = bench.run(Commands, "apply", {"apply": say}, component="db").outcome
     assert found.secrets == {"url": "pw-4711@db"}
+    assert not [
+        one for one in tmp_path.rglob("*") if b"4711" in (one.is_file() and one.read_bytes() or b"")
+    ]
     assert isinstance(found.result, Applied)
     assert "4711" not in str(found.result)
 

@@ -12,23 +12,27 @@ from typing import Any
 import pytest
 
 SECRET = "pw-4711-of-the-db"
-SAY = (
-    f"""printf '{{"secret_outputs": {{"url": "%s"}}}}' {SECRET[:6]}"""
-    f"""{SECRET[6:]} > "$CXLOCAL_RESULT" """
-)
+SAY = f"""
+printf '{{"secret_outputs": {{"url": "%s"}}}}' {SECRET} > "$CXLOCAL_RESULT"
+cp "$CXLOCAL_RESULT" "$CXLOCAL_RESULT.copy"
+"""
+LOOK = """
+grep -rqs url "$(dirname "$CXLOCAL_RESULT")/.." && touch "$HOME/found"
+exit 1
+"""
 COMPONENTS = """
 [stages]
-live = {{ kind = "deploy", environment = "production" }}
+live = { kind = "deploy", environment = "production" }
 [components.db]
 mutable = true
 tool = "commands"
 timeout = "2s"
-with = {{ apply = '''sh db.sh''' }}
+with = { apply = '''sh db.sh''' }
 [components.web]
 mutable = true
 needs = ["db"]
 tool = "commands"
-with = {{ apply = "exit 1" }}
+with = { apply = "sh web.sh" }
 [environments.production]
 protected = false
 """
@@ -61,8 +65,9 @@ def kept_secrets(home: Path) -> list[Path]:
 @pytest.mark.parametrize("end", ["", "exit 1", "sleep 60"])
 def test_the_answer_of_a_command_does_not_stay(shop: Any, end: str) -> None:
     """The command that says it succeeds, fails, or is ended at its limit."""
-    shop.write(COMPONENTS.format(), {"db.sh": f"{SAY}\n{end}\n"})
+    shop.write(COMPONENTS, {"db.sh": f"{SAY}\n{end}\n", "web.sh": LOOK})
     assert shop.run().code in (1, 9)
+    assert not (Path.home() / "found").exists(), "the next verb does not find it"
     assert list((shop.home / "checkouts").glob("*/failed")), "its checkout is kept"
     assert kept_secrets(shop.home) == []
 
@@ -76,7 +81,7 @@ def test_nor_does_what_a_tool_writes(shop: Any, tools: Callable[[str], None]) ->
 
 
 def test_nor_that_of_a_run_that_was_killed(shop: Any) -> None:
-    shop.write(COMPONENTS.format(), {"db.sh": f"{SAY}\ntouch $HOME/said; sleep 60\n"})
+    shop.write(COMPONENTS, {"db.sh": f"{SAY}\ntouch $HOME/said; sleep 60\n", "web.sh": LOOK})
     process: subprocess.Popen[bytes] = shop.start("run")
     said = Path.home() / "said"
     until = time.monotonic() + 30
