@@ -196,7 +196,13 @@ class Site:
         work = self.work
         limit = max((one.timeout_seconds for one in self.components), default=60)
         return Payer(
-            work.record, work.manager, work.environ, held(work.secrets), float(limit), self.turn
+            work.record,
+            work.manager,
+            work.environ,
+            held(work.secrets),
+            float(limit),
+            self.turn,
+            checkout=lambda record: self._folder,
         )
 
     def secrets_of(self, component: Component) -> dict[str, str]:
