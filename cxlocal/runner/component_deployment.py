@@ -123,7 +123,8 @@ class Deployment:
             if found.outcome != Outcome.SUCCESS:
                 raise Halt(found.outcome, f"{found.component}: {found.problem}")
             self.details.setdefault("preview", {})[found.component] = list(found.changes)
-            for line in found.lines() if found.changes else ():
+            told = found.changes and not self.site.work.record.muted
+            for line in found.lines() if told else ():
                 self.site.log.note(line)
                 self.site.work.voice.note(line)
             if refused := found.refusal():
