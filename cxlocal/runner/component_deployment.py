@@ -118,6 +118,8 @@ class Deployment:
 
     def _preview(self) -> Generator[Launch, End, None]:
         """What changing the mutable ones would do. Raises Refused where it would destroy something."""
+        if self.site.work.schema_ahead:
+            self.details["schema_ahead"] = True
         self.foreseen = yield from preview(self.site)
         for found in self.foreseen:
             if found.outcome != Outcome.SUCCESS:

@@ -167,6 +167,7 @@ class Site:
                 "environment": work.place_of(self.environment),
                 "artifacts": dict(work.artifacts), "turn": self.turn, "component": component.name,
                 "back": work.back,
+                "ahead": work.schema_ahead and verb in ("preview", "apply"),
                 "components": {name: dict(said) for name, said in self.said.items()},
                 **told,
             }

@@ -231,6 +231,15 @@ def test_what_would_be_done_is_said(shop: Any) -> None:
     assert shop.query("SELECT count(*) FROM event") == events
 
 
+def test_that_a_schema_may_be_ahead_is_recorded(shop: Any) -> None:
+    done = shop.command("deploy", "0.1.1", "--env", "production", "--schema-ahead")
+    assert done.code == 0, done.err
+    [details] = shop.query(
+        "SELECT details FROM stage_run WHERE outcome = 'success' ORDER BY finished_at DESC LIMIT 1"
+    )
+    assert json.loads(details)["schema_ahead"] is True
+
+
 def test_what_is_whole_is_not_settled(shop: Any) -> None:
     refused = shop.command("env", "settle", "production", "db", "-m", "by hand")
     assert refused.code == 2 and "db in production is not half applied" in refused.err, refused.err
