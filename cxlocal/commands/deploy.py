@@ -120,7 +120,8 @@ def show_outlook(
         )
     else:
         instead = f" in place of {', '.join(now)}" if now else ""
-        say(f"{record.version} would be deployed into {order.environment}{instead}")
+        what = "put back" if order.back else "deployed"
+        say(f"{record.version} would be {what} into {order.environment}{instead}")
         found.show()
     if ahead.refusal is not None:
         raise ahead.refusal
