@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from cxlocal_sync.stores.sqlite import SqliteStore
 from deployments import VERBS, Machine, Moment, World, moments, run
 
 from cxlocal.exchange.sync import synchronise
+from cxlocal.runner.contact import turns_of
 from cxlocal.runner.turns import Turns, open_turns, take
 
 
@@ -131,6 +133,17 @@ def test_who_deploys_offline_leaves_the_old_ones_for_those_who_know_nothing(
     both.sync(two)
     assert run(both.deploy(two, "0.1.4")) == "success"
     assert set(both.world.running.values()) == {"0.1.4"} and both.world.broken == []
+
+
+@pytest.mark.parametrize(("url", "others"), [("https://store.example", True), ("", False)])
+def test_without_the_store_nobody_knows_unless_there_is_nobody(
+    both: Both, url: str, others: bool
+) -> None:
+    source: Any = SimpleNamespace(settings=SimpleNamespace(store_url=url))
+    one = both.world.machines[0]
+    turns = turns_of(one.journal, None, source, one.said.append, "")
+    assert (turns is not None) is others
+    assert turns is None or not turns.learn()
 
 
 def test_while_the_store_does_not_know_of_a_cutover_the_old_ones_stay(both: Both) -> None:
