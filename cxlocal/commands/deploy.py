@@ -56,6 +56,11 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--to", "also", default="", metavar="NAME", help="The same, as 'run' has it.")
 @click.option("--allow-older", is_flag=True, help="Deploy also where something newer is live.")
 @click.option("--anyway", is_flag=True, help="Deploy also what was taken back from a target.")
+@click.option(
+    "--schema-ahead",
+    is_flag=True,
+    help="Also where a database has migrations of a newer version, unknown to this one; recorded.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what it would do and refuse; change nothing.")
 @click.option(
     "--unobserved",
@@ -72,6 +77,7 @@ def deploy(
     also: str,
     allow_older: bool,
     anyway: bool,
+    schema_ahead: bool,
     dry_run: bool,
     unobserved: bool,
     reason: str,
@@ -91,7 +97,7 @@ def deploy(
         chosen = choose_run(app, journal, which, None, offline=offline)
         order = Order(
             chosen.run, environment, reason, chosen.named, allow_older, anyway=anyway,
-            unobserved=unobserved,
+            unobserved=unobserved, schema_ahead=schema_ahead,
         )  # fmt: skip
         act = show_outlook if dry_run else carry_out
         act(app, journal, order, offline=offline, as_json=as_json, require_sync=require_sync)
@@ -114,7 +120,8 @@ def show_outlook(
         )
     else:
         instead = f" in place of {', '.join(now)}" if now else ""
-        say(f"{record.version} would be deployed into {order.environment}{instead}")
+        what = "put back" if order.back else "deployed"
+        say(f"{record.version} would be {what} into {order.environment}{instead}")
         found.show()
     if ahead.refusal is not None:
         raise ahead.refusal

@@ -11,7 +11,13 @@ from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.journals import words_for
 from cxlocal.commands.output import Output, rows_options, write_rows
-from cxlocal.commands.project import Project, access_of, load_project, open_project_store
+from cxlocal.commands.project import (
+    Project,
+    access_of,
+    load_project,
+    make_machine,
+    open_project_store,
+)
 from cxlocal.commands.terminal import say
 from cxlocal.config.agreement import secrets_agreed
 from cxlocal.doctor.check import BAD, Check, Readiness, readiness
@@ -19,6 +25,7 @@ from cxlocal.doctor.machine import check_disk, check_git, check_journal, check_p
 from cxlocal.doctor.project import (
     check_artifacts,
     check_caches,
+    check_deployments,
     check_disputes,
     check_kinds,
     check_lender,
@@ -136,6 +143,7 @@ def project_checks(app: App, project: Project, journal: Journal, *, passing: boo
         *checks_without_store(app, project, journal, plan, passing=passing),
         answered,
         *check_lender(plan, _lender_of(app, project), passing=passing),
+        *check_deployments(make_machine(app, fresh=False), journal),
     ]
 
 

@@ -56,9 +56,8 @@ class Outlook(NamedTuple):
         }  # fmt: skip
 
     def show(self) -> None:
-        """For people. What would change was said when it was asked."""
-        quiet = [one for one in self.ahead.changes if not one.changes]
-        for line in (*self.turns, *(line for one in quiet for line in one.lines())):
+        """For people."""
+        for line in (*self.turns, *(line for one in self.ahead.changes for line in one.lines())):
             say(line)
         if self.ahead.not_asked:
             warn(f"What runs there and what would change was not asked: {self.ahead.not_asked}")

@@ -140,7 +140,8 @@ def _look_ahead(app: App, request: Request, resume: str, final: str, *, as_json:
         if journal and resume:
             request = _resumed(app, journal, request, resume)
         elif journal and final:
-            request = request._replace(revision=_known(app, journal, final)["revision"])
+            row = _known(app, journal, final)
+            request = request._replace(final_of=row["run"], revision=row["revision"])
         try:
             show_plan(app, journal, request, as_json=as_json)
         except NothingToRelease as nothing:

@@ -28,7 +28,10 @@ from cxlocal.plan.types import Plan
 from cxlocal.revision.mirrors import list_mirrors
 from cxlocal.revision.proof import prove
 from cxlocal.revision.repository import open_repository, read_file, repository_key, resolve
+from cxlocal.runner.admission import lasting_place
 from cxlocal.runner.caches import kept_folder, key_of
+from cxlocal.runner.foresight import Ahead, look_ahead_of_run, not_run_yet
+from cxlocal.runner.source import Machine, make_plan, open_source
 from cxlocal.runner.waiting import ready_artifacts
 from cxlocal.secrets import describe, probe
 from cxlocal.survey.python_tests import describing, requirements
@@ -294,6 +297,34 @@ def check_caches(plan: Plan, root: Path, home: Path) -> list[Check]:
                     Check(name, NOTE, found, "cxlocal rehearse, while there is a network")
                 )
     return checks
+
+
+def check_deployments(machine: Machine, journal: Journal) -> list[Check]:
+    """What the commit here would meet in each lasting environment that its components are deployed into, and what it
+    would change in place there: asked as ``run --dry-run`` asks."""
+    try:
+        source = open_source(machine, "HEAD", {})
+        plan = make_plan(machine, source, None)
+    except CxError:
+        return []  # another check says why
+    found = []
+    record = not_run_yet(journal, source, plan)
+    for stage in plan.stages:
+        if stage.by_components and lasting_place(plan, stage) is not None:
+            ahead = look_ahead_of_run(machine, source, record, [stage])
+            found.append(_deployment(stage.environment, ahead))
+    return found
+
+
+def _deployment(environment: str, ahead: Ahead) -> Check:
+    name = f"deployment into {environment}"
+    if ahead.refusal is not None:
+        words = ": ".join(one for one in (ahead.refusal.what, ahead.refusal.why) if one)
+        return Check(name, NOTE, f"it would not begin: {words}", ahead.refusal.hint)
+    if ahead.not_asked:
+        return Check(name, NOTE, f"not asked: {ahead.not_asked}")
+    changes = [line for one in ahead.changes for line in one.lines()]
+    return Check(name, OK, "; ".join(changes) or "nothing speaks against it")
 
 
 DISPUTED = """

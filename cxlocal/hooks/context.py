@@ -100,6 +100,7 @@ class WorkerContext:
         self.behind = fields.behind
         self.host = fields.host
         self.back = fields.back
+        self.ahead = fields.ahead
         self.artifact = fields.artifact
         self.variables: Mapping[str, str] = fields.variables
         self.secret_variables = fields.secret_variables

@@ -71,6 +71,7 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True):
     behind: str = ""
     host: str = ""
     back: bool = False
+    ahead: bool = False
     artifact: ArtifactRef | None = None
     variables: dict[str, str] = {}
     secret_variables: tuple[str, ...] = ()

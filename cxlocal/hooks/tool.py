@@ -307,6 +307,8 @@ class Context(Protocol):
     back: bool
     """The deployment goes back to an older version: ``apply`` says its outputs, and need not undo what a newer
     version changed in place."""
+    ahead: bool
+    """Of ``preview`` and ``apply``: somebody said that what is changed in place may be ahead of this version."""
     artifact: ArtifactRef | None
     """What ``create`` and ``apply`` are to run; None where the component has no artifact."""
     variables: Mapping[str, str]

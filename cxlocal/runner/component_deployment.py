@@ -118,12 +118,15 @@ class Deployment:
 
     def _preview(self) -> Generator[Launch, End, None]:
         """What changing the mutable ones would do. Raises Refused where it would destroy something."""
+        if self.site.work.schema_ahead:
+            self.details["schema_ahead"] = True
         self.foreseen = yield from preview(self.site)
         for found in self.foreseen:
             if found.outcome != Outcome.SUCCESS:
                 raise Halt(found.outcome, f"{found.component}: {found.problem}")
             self.details.setdefault("preview", {})[found.component] = list(found.changes)
-            for line in found.lines() if found.changes else ():
+            told = found.changes and not self.site.work.record.muted
+            for line in found.lines() if told else ():
                 self.site.log.note(line)
                 self.site.work.voice.note(line)
             if refused := found.refusal():

@@ -80,12 +80,13 @@ def turns_of(
     warn: Callable[[str], None],
     why_offline: str,
 ) -> Turns | None:
-    """What asks other machines whose turn it is; None where there are none to ask."""
-    if store is None or is_own(source.settings.store_url):
+    """What asks other machines whose turn it is; None where there are none to ask. Without the store (``--offline``) it
+    asks nobody, and knows that nobody else knows."""
+    if is_own(source.settings.store_url):
         return None
     from cxlocal.runner.turns import Turns
 
-    return Turns(journal, store, warn, answers=not why_offline)
+    return Turns(journal, store, warn, answers=store is not None and not why_offline)
 
 
 class Met(NamedTuple):

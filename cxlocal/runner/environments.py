@@ -113,7 +113,10 @@ def destroy(work: Work, environment: Environment, *, hurried: bool) -> Program:
     instance = instance_of(work.record, environment)
     owed = standing_in(work.record.journal, work.plan.deliverable, instance)
     limit = HURRIED_SECONDS if hurried else float(environment.timeout_seconds)
-    payer = Payer(work.record, work.manager, work.environ, held(work.secrets), limit)
+    payer = Payer(
+        work.record, work.manager, work.environ, held(work.secrets), limit,
+        checkout=lambda record: work.workspace.project,
+    )  # fmt: skip
     unpaid = yield from payer.pay(owed)
     for one, reason in unpaid:
         work.voice.warn(

@@ -126,14 +126,16 @@ def refusal_to_begin(
     """What keeps a new run from beginning, by the questions that it asks itself; None for nothing. ``journal``: None
     where there is none yet. Raises NothingToRelease."""
     try:
-        left_out(source, in_place=works_in_place(source, request), rehearsal=False)
+        if works_in_place(source, request):
+            # Elsewhere changes are only named, and git may start what belongs to the checkout.
+            left_out(source, in_place=True, rehearsal=False)
         refuse_empty(plan, selection)
         require_agreed(machine, plan, selection.now)
         if secrets_agreed(source.config, machine.root, machine.home, machine.environ):
             find_secrets(machine, source, plan, frozenset(selection.now))
         if journal is not None:
             require(journal, plan.deliverable, "take", "push")
-            if plan.bump and not request.anyway:
+            if plan.bump and not (request.anyway or request.final_of):
                 refuse_nothing(journal, source, plan)
     except CxError as refusal:
         return refusal

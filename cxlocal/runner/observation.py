@@ -16,6 +16,7 @@ from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner.component_look import what_serves
 from cxlocal.runner.deployment import known_of, note_observed
 from cxlocal.runner.driver import drive
+from cxlocal.runner.lent_checkouts import LentCheckouts
 from cxlocal.runner.nesting import handed_on
 from cxlocal.runner.placements import instance_of
 from cxlocal.runner.products import artifacts
@@ -68,8 +69,10 @@ def observe(machine: Machine, source: Source, record: RunRecord, environment: st
     known = known_of(record, instance, stage)
     log = StageLog.create(work.log_folder, f"observe-{environment}", masker=work.masker)
     try:
-        with Supervisor(machine.clock) as supervisor:
+        with LentCheckouts(machine) as lent, Supervisor(machine.clock) as supervisor:
             site = Site(work, stage, 1, scratch, log, {})
+            if any(site.tool(one).shell for one in site.components):
+                site = Site(work, stage, 1, lent.of(record) or scratch, log, {})
             result, reason = drive(what_serves(site), supervisor)
         agrees = note_observed(work, place, known, result, reason)
     finally:

@@ -50,6 +50,8 @@ class Payer(NamedTuple):
     limit_seconds: float
     turn: int = 0
     """Number of the turn in which that is done."""
+    checkout: Callable[[RunRecord], Path | None] = lambda record: None
+    """Where scripts of the repository are, for tools whose options a shell reads; None for nowhere."""
 
     def pay(
         self, made: Sequence[Made], *, idle: bool = False
@@ -118,7 +120,8 @@ class Payer(NamedTuple):
             behind=balancer.name,
         )  # fmt: skip
         if not isinstance(found.result, Observed):
-            return f"{may}: {balancer.name} could not be asked: {found.reason or found.outcome}"
+            why = self._why(asked, tool, found)
+            return f"{may}: {balancer.name} could not be asked: {why}"
         turned = any(one.id == made.id and one.weight for one in found.result.resources)
         return f"{made.component} {made.id[:8]} gets traffic" if turned else ""
 
@@ -134,7 +137,14 @@ class Payer(NamedTuple):
         if tool.here and not is_own(self.record.journal, made):
             return f"it lives on the machine that made it: {machine_of(self.record.journal, made.node)}"
         found = yield from self._ask(made, tool, verb, hurried=hurried)
-        return "" if found.outcome == Outcome.SUCCESS else found.reason or str(found.outcome)
+        return "" if found.outcome == Outcome.SUCCESS else self._why(made, tool, found)
+
+    def _why(self, made: Made, tool: type[Tool], found: ToolOutcome) -> str:
+        """What kept a tool from it, and from where a script of the repository would be found."""
+        why, record = found.reason or str(found.outcome), self._record_of(made)
+        if not tool.shell or self.checkout(record) is not None:
+            return why
+        return f"{why}; a script of the repository is found in a clone that has commit {record.revision[:12]}"
 
     def _ask(
         self, made: Made, tool: type[Tool], verb: str, *, hurried: bool = False, **told: Any
@@ -151,9 +161,9 @@ class Payer(NamedTuple):
             f"{verb}-{made.stage}",
             masker=mask,
         )
-        request = ToolRequest(
-            tool, verb, self._options(made), self._told(made, place, scratch, told), dict(secrets)
-        )
+        folder = (self.checkout(self._record_of(made)) if tool.shell else None) or scratch
+        fields = self._told(made, place, scratch, {"checkout": folder, **told})
+        request = ToolRequest(tool, verb, self._options(made), fields, dict(secrets))
         worker = ToolWorker(request, on_intend=_refuse_intent, on_progress=log.note)
 
         def launch(supervisor: Supervisor, tag: object) -> Child:

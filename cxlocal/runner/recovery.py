@@ -189,6 +189,7 @@ def _pay_run(
 def _take_away(
     journal: Journal, machine: Machine, run: str, owed: list[Made], *, idle: bool = False
 ) -> list[tuple[Made, str]]:
+    from cxlocal.runner.lent_checkouts import LentCheckouts
     from cxlocal.runner.own_plan import require_plan_of_folder
     from cxlocal.runner.own_words import made_here
     from cxlocal.runner.payer import Payer, words_of
@@ -198,8 +199,10 @@ def _take_away(
         if not made_here(journal, owed[0]):
             require_plan_of_folder(machine, record)
         secrets = partial(_secrets, machine, record)
-        payer = Payer(record, _manager(machine), machine.environ, secrets, DUE_SECONDS)
-        with Supervisor(machine.clock) as supervisor:
+        with LentCheckouts(machine) as lent, Supervisor(machine.clock) as supervisor:
+            payer = Payer(
+                record, _manager(machine), machine.environ, secrets, DUE_SECONDS, checkout=lent.of
+            )
             unpaid: list[tuple[Made, str]] = drive(payer.pay(owed, idle=idle), supervisor)
             return unpaid
     except CxError as problem:
@@ -229,7 +232,10 @@ def _tell_paid(machine: Machine, owed: list[Made], unpaid: list[tuple[Made, str]
 
 
 def _manager(machine: Machine) -> Manager:
-    block = read(str(machine.root / "cx.toml")).plugins.block
+    file = machine.root / "cx.toml"
+    if not file.exists():
+        return load(machine.environ, no=machine.blocked, warn=machine.voice.warn)
+    block = read(str(file)).plugins.block
     manager = load(machine.environ, block=block, no=machine.blocked, warn=machine.voice.warn)
     # The tool may be one of the project's own.
     manager.add_project(machine.root, machine.home)

@@ -66,6 +66,8 @@ class Order(NamedTuple):
     """Nothing is deployed: what serves is recorded as that."""
     anyway: bool = False
     """It may have been taken back from a target."""
+    schema_ahead: bool = False
+    """What is changed in place may have been changed by a newer version, which this one does not know."""
     unobserved: bool = False
     """An environment that cannot be asked what runs there is changed all the same."""
 
@@ -174,6 +176,7 @@ def _tell_way(work: Work, order: Order) -> None:
     work.deployment_reason = work.reason = order.reason
     work.allow_older, work.back, work.anyway = order.allow_older, order.back, order.anyway
     work.repair, work.unobserved = order.repair, order.unobserved
+    work.schema_ahead = order.schema_ahead
 
 
 def _store(machine: Machine, source: Source, journal: Journal, order: Order) -> Store | None:
@@ -286,7 +289,11 @@ def again(record: RunRecord, order: Order) -> str:
         words.append("--allow-older")
     words += [
         word
-        for word, said in (("--anyway", order.anyway), ("--unobserved", order.unobserved))
+        for word, said in (
+            ("--anyway", order.anyway),
+            ("--unobserved", order.unobserved),
+            ("--schema-ahead", order.schema_ahead),
+        )
         if said
     ]
     if order.reason:

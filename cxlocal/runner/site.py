@@ -167,6 +167,7 @@ class Site:
                 "environment": work.place_of(self.environment),
                 "artifacts": dict(work.artifacts), "turn": self.turn, "component": component.name,
                 "back": work.back,
+                "ahead": work.schema_ahead and verb in ("preview", "apply"),
                 "components": {name: dict(said) for name, said in self.said.items()},
                 **told,
             }
@@ -196,7 +197,13 @@ class Site:
         work = self.work
         limit = max((one.timeout_seconds for one in self.components), default=60)
         return Payer(
-            work.record, work.manager, work.environ, held(work.secrets), float(limit), self.turn
+            work.record,
+            work.manager,
+            work.environ,
+            held(work.secrets),
+            float(limit),
+            self.turn,
+            checkout=lambda record: self._folder,
         )
 
     def secrets_of(self, component: Component) -> dict[str, str]:

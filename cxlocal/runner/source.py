@@ -21,6 +21,7 @@ from cxlocal.hooks.place import Place
 from cxlocal.hooks.registered import find_tool, readers, schemes, stores
 from cxlocal.hooks.trust import FOLDER, ProjectPlugins, as_project
 from cxlocal.numbers.schemes import Scheme, scheme_named
+from cxlocal.revision import early
 from cxlocal.revision.repository import (
     Repository,
     Revision,
@@ -112,8 +113,6 @@ def open_source(
     that the repository's own configuration names may reach its remote, as they may on a CI server.
     Raises UsageError and ConfigError.
     """
-    from cxlocal.revision import early
-
     asked = name
     repository = open_repository(machine.root, believed=runs_stages)
     manager: Manager | None = None

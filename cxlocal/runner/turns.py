@@ -59,8 +59,10 @@ class Turns:
     """Asks for turns, and gives them back."""
 
     def __init__(
-        self, journal: Journal, store: Store, warn: Callable[[str], None], *, answers: bool = True
-    ) -> None:
+        self, journal: Journal, store: Store | None, warn: Callable[[str], None], *,
+        answers: bool = True,
+    ) -> None:  # fmt: skip
+        """``store``: None where it is not to be asked."""
         self._journal = journal
         self._store = store
         self._warn = warn
@@ -72,7 +74,7 @@ class Turns:
         A store that did not answer is not asked again in this run, so that its absence costs no more than
         it may (promise P17).
         """
-        if not self._answers:
+        if not self._answers or self._store is None:
             return False
         try:
             found = synchronise(self._journal, self._store, budget_seconds=ASK_SECONDS)
@@ -130,7 +132,8 @@ class Turns:
 
     def close(self) -> None:
         """No more is asked of the store."""
-        self._store.close()
+        if self._store is not None:
+            self._store.close()
 
     def _open(self, deliverable: str, place: str) -> list[dict[str, Any]]:
         return open_turns(self._journal, deliverable, place)

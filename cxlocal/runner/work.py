@@ -100,6 +100,8 @@ class Work:
         """What is deployed goes back: a rollback."""
         self.unobserved = False
         """An environment may be changed that could not be asked what runs there."""
+        self.schema_ahead = False
+        """What is changed in place may have been changed by a newer version."""
         self.repair = False
         """Nothing is deployed: what serves is recorded as that."""
         self.deployment_reason = ""

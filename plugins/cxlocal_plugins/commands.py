@@ -237,8 +237,9 @@ def _component_variables(ctx: Context) -> dict[str, str]:
     for name, value in (("CXLOCAL_BEHIND", ctx.behind), ("CXLOCAL_HOST", ctx.host)):
         if value:
             told[name] = value
-    if ctx.back:
-        told["CXLOCAL_BACK"] = "1"
+    for name, holds in (("CXLOCAL_BACK", ctx.back), ("CXLOCAL_SCHEMA_AHEAD", ctx.ahead)):
+        if holds:
+            told[name] = "1"
     told["CXLOCAL_WANTED"] = "\n".join(f"{one}={weight}" for one, weight in ctx.wanted.items())
     for one, address in ctx.addresses.items():
         told[f"CXLOCAL_ADDRESS_{variable_part(one)}"] = address

@@ -81,7 +81,7 @@ def pending(
     unknown = sorted(applied.keys() - known.keys(), key=in_order)
     if unknown and not ahead:
         raise ToolFailure(
-            f"the database has {unknown[-1]}, which this version does not know (schema_ahead = true goes on)"
+            f"the database has {unknown[-1]}, which this version does not know (deploy --schema-ahead goes on)"
         )
     last = max(applied, key=in_order, default="")
     found = [one for one in files if one.name not in applied]

@@ -156,7 +156,8 @@ def _waiting(ctx: Context, files: list[Migration], link: Any) -> list[Migration]
 
 def _allowed(ctx: Context, files: list[Migration], applied: dict[str, str]) -> list[Migration]:
     options = ctx.options
-    return pending(files, applied, out_of_order=options.out_of_order, ahead=options.schema_ahead)
+    ahead = options.schema_ahead or ctx.ahead
+    return pending(files, applied, out_of_order=options.out_of_order, ahead=ahead)
 
 
 def _rows(link: Any, query: LiteralString) -> list[tuple[Any, ...]]:

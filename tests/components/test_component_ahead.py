@@ -224,11 +224,20 @@ def test_a_refusal_is_the_same_beforehand(shop: Any, what: str) -> None:
 def test_what_would_be_done_is_said(shop: Any) -> None:
     events = shop.query("SELECT count(*) FROM event")
     back = shop.command("rollback", "production", "--dry-run", "-m", "two is wrong")
-    assert back.code == 0 and "0.1.0 would be deployed into production" in back.err, back.err
+    assert back.code == 0 and "0.1.0 would be put back into production" in back.err, back.err
     assert "2 new instances" in back.err and "db in production" not in back.err
     older = shop.command("deploy", "0.1.0", "--env", "production", "--allow-older", "--dry-run")
     assert older.code == 0 and "in place of 0.1.1" in older.err, older.err
     assert shop.query("SELECT count(*) FROM event") == events
+
+
+def test_that_a_schema_may_be_ahead_is_recorded(shop: Any) -> None:
+    done = shop.command("deploy", "0.1.1", "--env", "production", "--schema-ahead")
+    assert done.code == 0, done.err
+    [details] = shop.query(
+        "SELECT details FROM stage_run WHERE outcome = 'success' ORDER BY finished_at DESC LIMIT 1"
+    )
+    assert json.loads(details)["schema_ahead"] is True
 
 
 def test_what_is_whole_is_not_settled(shop: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from deployments import CONFIG, REFUSED, VERBS, Faults, Moment, World, moments, run, started
 from msgspec import UNSET
+from test_component_faults import reap
 
 from cxlocal.commands.foreseen import told_turns
 from cxlocal.config.load import parse
@@ -69,8 +70,8 @@ def test_where_the_new_fail_the_old_are_started_again(workers: World, what: str,
 def test_a_version_that_is_refused_gives_its_place_back(workers: World) -> None:
     first = started(workers)
     old = set(workers.running)
-    assert asked(first.deploy("0.1.1"), {REFUSED: "failure"}.get)[-7:-1] == [
-        "stop", "stop", "start", "start", "remove", "remove",
+    assert asked(first.deploy("0.1.1"), {REFUSED: "failure"}.get)[-8:-1] == [
+        "stop", "stop", "start", "start", "remove", "remove", "production check",
     ]  # fmt: skip
     assert workers.at_work == old == set(workers.running) and first.live() == "0.1.0"
     assert workers.broken == []
@@ -106,6 +107,31 @@ def test_a_way_back_starts_what_stands_still(tmp_path: Path) -> None:
     failed = asked(first.deploy("0.1.2"), {Moment("web create", "before", 1): "failure"}.get)
     assert failed[-1] == "failure" and world.at_work == old and world.broken == []
     world.close()
+
+
+@pytest.mark.parametrize(
+    ("where", "stays"),
+    [
+        (Moment("web create", "after", 1), True),
+        (Moment("web health", "before", 4), True),
+        (Moment("production check", "before", 1), False),
+        (Moment("web remove", "before", 1), False),
+    ],
+)
+def test_reap_leaves_what_runs_in_the_place_of_the_stopped(
+    workers: World, monkeypatch: pytest.MonkeyPatch, where: Moment, stays: bool
+) -> None:
+    first = started(workers)
+    old = set(workers.running)
+    assert run(first.deploy("0.1.1"), {where: "kill"}.get) == "killed"
+    there = dict(workers.running)
+    reap(workers, first, monkeypatch)
+    if stays:
+        assert workers.running == there, "it may be all that runs"
+    else:
+        assert set(workers.running) == set(there) - old, "what was stopped at the cutover is due"
+    assert run(first.deploy("0.1.2")) == "success"
+    assert set(workers.running.values()) == {"0.1.2"} and workers.broken == []
 
 
 @pytest.mark.timeout(240)

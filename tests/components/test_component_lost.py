@@ -94,3 +94,42 @@ def test_what_a_lost_runner_made_of_components_is_taken_away(desk_shop: Any, mom
     assert [one for one in place.rglob("*") if one.is_file()] == []
     assert shop.query("SELECT count(*) FROM resources_now") == [0]
     assert shop.query("SELECT deleted_how FROM environment") == ["destroyed"]
+
+
+def _by_scripts(verbs: dict[str, str], name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The verbs as scripts of the repository, and these."""
+    files = {f"ops/{name}-{verb}.sh": command for verb, command in verbs.items()}
+    return {verb: f"sh -eu ops/{name}-{verb}.sh" for verb in verbs}, files
+
+
+def test_scripts_of_the_repository_are_found_on_another_day(desk_shop: Any, tmp_path: Path) -> None:
+    shop = desk_shop
+    web, files = _by_scripts(WEB, "web")
+    lb, more = _by_scripts(LB, "lb")
+    files |= more | {"site.txt": "one", ".gitignore": "app.txt\n"}
+    keys = 'artifact = "app"\nbehind = "lb"\nkeep_old = "1s"\n'
+    config = STAGES + component("lb", lb, "mutable = true") + component("web", web, keys)
+    shop.write(config, files)
+    for text in ("one", "two"):
+        (shop.tree / "site.txt").write_text(text)
+        shop.push(text)
+        done = shop.run("--no-input")
+        assert done.code == 0, done.err
+    # What lies here now is another commit, without them.
+    for file in (shop.tree / "ops").iterdir():
+        file.unlink()
+    shop.push("scripts go")
+    told = shop.command("env", "observe", "production")
+    assert (told.code, told.out.strip()) == (0, "production runs 0.1.1"), told.err
+    old = {one for one, version in shop.running.items() if version == "0.1.0"}
+    assert old and set(shop.running) - old == set(shop.serving)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    lost = shop.cx("env", "reap", cwd=elsewhere, env=shop.environ)
+    while lost.code == 0:  # they are kept for a second
+        lost = shop.cx("env", "reap", cwd=elsewhere, env=shop.environ)
+    assert lost.code == 9 and old <= set(shop.running), lost.err
+    assert "a script of the repository is found in a clone that has commit" in lost.err, lost.err
+    done = shop.command("env", "reap")
+    assert done.code == 0 and set(shop.running) == set(shop.serving), done.err
+    assert not list((shop.home / "checkouts").glob("*lent*"))

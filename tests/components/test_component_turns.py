@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cxlocal_sync.stores.sqlite import SqliteStore
-from deployments import Machine, Moment, World, moments, run
+from deployments import VERBS, Machine, Moment, World, moments, run
 
 from cxlocal.exchange.sync import synchronise
+from cxlocal.runner.contact import turns_of
 from cxlocal.runner.turns import Turns, open_turns, take
 
 
@@ -106,6 +108,42 @@ def test_the_other_one_waits_for_its_turn(both: Both) -> None:
     assert run(story) == "success"
     both.sync(two)
     assert run(both.deploy(two, "0.1.1")) == "success"
+
+
+@pytest.mark.parametrize("observed", [True, False])
+def test_who_deploys_offline_leaves_the_old_ones_for_those_who_know_nothing(
+    both: Both, monkeypatch: pytest.MonkeyPatch, observed: bool
+) -> None:
+    if not observed:
+        monkeypatch.setitem(VERBS, "lb", ("rotate", "drain"))
+        monkeypatch.setitem(VERBS, "web", ("create", "remove"))
+    one, two = both.world.machines
+    assert run(both.deploy(one, "0.1.0")) == "success"
+    both.sync(two)
+    offline = Turns(one.journal, None, one.said.append)
+    assert run(one.deploy("0.1.1", turns=offline)) == "success"
+    assert "the store gives no turn" in " ".join(one.said)
+    assert sorted(both.world.running.values()) == ["0.1.0", "0.1.0", "0.1.1", "0.1.1"]
+    ended = run(both.deploy(two, "0.1.2"))
+    assert ended in (("unknown-turn", "found-instances") if observed else ("success", "failure"))
+    assert both.world.broken == [], "every request finds an instance, whoever goes on"
+    both.sync(one)
+    both.sync(two)
+    assert run(both.deploy(one, "0.1.3")) == "success"
+    both.sync(two)
+    assert run(both.deploy(two, "0.1.4")) == "success"
+    assert set(both.world.running.values()) == {"0.1.4"} and both.world.broken == []
+
+
+@pytest.mark.parametrize(("url", "others"), [("https://store.example", True), ("", False)])
+def test_without_the_store_nobody_knows_unless_there_is_nobody(
+    both: Both, url: str, others: bool
+) -> None:
+    source: Any = SimpleNamespace(settings=SimpleNamespace(store_url=url))
+    one = both.world.machines[0]
+    turns = turns_of(one.journal, None, source, one.said.append, "")
+    assert (turns is not None) is others
+    assert turns is None or not turns.learn()
 
 
 def test_while_the_store_does_not_know_of_a_cutover_the_old_ones_stay(both: Both) -> None:

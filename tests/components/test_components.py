@@ -129,11 +129,16 @@ def test_what_would_change_in_place_is_told_before(desk_shop: Any) -> None:
             or (shop.command(*command, "--json").json()["changes"])
         )
         assert (change["component"], change["changes"]) == ("db", ["make the table orders"])
+    [row] = [one for one in shop.command("doctor", "--json").json() if "deployment" in one["name"]]
+    assert row["name"] == "deployment into production" and row["state"] == "ok"
+    assert row["found"] == "db in production: make the table orders"
     losing = config.replace("|| echo", "|| echo 'drop it'; exit 3; echo")
     assert losing != config
     shop.write(losing, {"site.txt": "three"})
     told = shop.command("run", "--dry-run")
     assert told.code == 3 and "db would lose something in production" in told.err, told.err
+    [row] = [one for one in shop.command("doctor", "--json").json() if "deployment" in one["name"]]
+    assert row["state"] == "note" and "it would not begin: db would lose" in row["found"]
     assert shop.query("SELECT count(*) FROM event") == before, "nothing is recorded"
     assert sorted((shop.home / "runs").glob("*")) == folders, "nothing is left"
     assert set(shop.running.values()) == {"0.1.0"}

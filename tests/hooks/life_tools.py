@@ -22,6 +22,7 @@ from cxlocal.hooks.tool import (
 
 NAMES = (
     "stage", "environment", "artifacts", "handle", "resource", "turn", "component", "behind", "host", "back",
+    "ahead",
     "artifact", "variables", "secret_variables", "wanted", "addresses", "components", "notes", "put",
 )  # fmt: skip
 

@@ -104,7 +104,7 @@ def live(root: Path, cx: Any) -> Path:
             one.unlink()
     cx.ok("publish", "0.1.1", **where)
     (log / "unwell").touch()
-    assert cx("deploy", "0.1.1", **where).code == 1
+    assert cx("deploy", "0.1.1", "--schema-ahead", **where).code == 1
     (log / "unwell").unlink()
     (log / "shelf-one").rename(log / "shelf")
     cx.ok("rollback", "production", "--to", "0.1.0", "-m", "two was wrong", **where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import shutil
 import sqlite3
 import threading
@@ -25,6 +26,7 @@ from cxlocal.allocation.allocator import obtain_number
 from cxlocal.errors import ConfigError, NotSignedIn, Refused, UsageError
 from cxlocal.exchange.messages import decode, encode
 from cxlocal.exchange.own_tables import verify
+from cxlocal.exchange.replica import look
 from cxlocal.exchange.rights import Rights, rights_from_json
 from cxlocal.exchange.state import forget_cursor
 from cxlocal.exchange.store import StoreUnreachable
@@ -481,7 +483,8 @@ def test_a_store_that_is_gone_is_not_made_anew(tmp_path: Path, machine: Machine)
     shutil.move(home / "store.db", tmp_path / "elsewhere.db")
     server = ThreadServer(home)
     store = server.enrol(tmp_path / "two", "two")
-    assert not synchronise(machine("two"), store).reached
+    report = synchronise(machine("two"), store)
+    assert not report.reached and "the store cannot be reached" in report.why
     assert not (home / "store.db").exists()
     assert _health(server) == 503
     store.close()
@@ -491,6 +494,45 @@ def test_a_store_that_is_gone_is_not_made_anew(tmp_path: Path, machine: Machine)
     assert _health(server) == 200
     store = server.enrol(tmp_path / "two", "two")
     assert synchronise(machine("three"), store, use_breaker=False).reached
+    store.close()
+    server.close()
+
+
+def _gone(path: Path) -> None:
+    path.unlink()
+
+
+def _damaged(path: Path) -> None:
+    path.write_bytes(b"no database" * 500)
+
+
+def _a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("ails", [_gone, _damaged, _a_folder])
+def test_members_are_not_told_where_the_store_lies(
+    tmp_path: Path, machine: Machine, caplog: pytest.LogCaptureFixture, ails: Callable[[Path], None]
+) -> None:
+    home = tmp_path / "central"
+    server = ThreadServer(home)
+    store = server.enrol(tmp_path / "one", "one")
+    obtain_number(machine("one"), store, request("r0"))
+    store.close()
+    server.close()
+    ails(home / "store.db")
+    server = ThreadServer(home)
+    store = server.enrol(tmp_path / "two", "two")
+    log = logging.getLogger("cxlocal.server")
+    with caplog.at_level(logging.WARNING, logger=log.name):
+        log.addHandler(caplog.handler)
+        with pytest.raises(StoreUnreachable) as unreached:
+            store.exchange(encode(look("")), timeout=10)
+        log.removeHandler(caplog.handler)
+    assert str(home) not in json.dumps(unreached.value.as_json())
+    assert "the log of 'cxlocal serve' says" in unreached.value.why
+    assert str(home) in caplog.text, "whoever runs it is told"
     store.close()
     server.close()
 

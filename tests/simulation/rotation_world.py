@@ -28,6 +28,7 @@ Rule = Callable[..., Action]
 Moment = tuple[Deed, str]
 Command = Generator[Moment, None, bool]
 STEPS = (50, 100)
+TOTAL = 2
 DEEDS_MAX = 200
 """More of them in one go are no way to an end."""
 
@@ -204,7 +205,7 @@ class Machine:
     ) -> Generator[Moment, None, Deed]:
         world = self.world
         known = max(one.turn for one in self.log if one.turn != turn)
-        wanted = Wanted(2, turn, known, STEPS, world.overlap)
+        wanted = Wanted(TOTAL, turn, known, STEPS, world.overlap)
         well: dict[str, bool] = {}
         held = 0
         judged: bool | None = None
@@ -244,6 +245,10 @@ class Machine:
                 returned = True
             elif deed == Deed.CUTOVER:
                 fresh = tuple(one.id for one in resources if one.fresh)
+                if held < len(STEPS):
+                    raise Broken("cut over before each step was held")
+                if len(fresh) < TOTAL:
+                    raise Broken("cut over to fewer than were wanted")
                 if world.settled(turn) and set(world.weights) - set(fresh):
                     raise Broken("cut over while the old still get something")
                 self.say(Event("cutover", deployment, turn=turn, resources=fresh))

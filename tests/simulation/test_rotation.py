@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from rotation_world import Broken, Command, Moment, Rule, World
 
 from cxlocal.plan.rotation import Action, Deed, Phase, Resource, next_action, shares
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "environments.md"
 VISITS = 100
 FAULTS = (
     "killed before", "killed after", "killed, store away", "stopped", "store away", "cut off",
@@ -132,6 +135,20 @@ def test_one_version_serves_and_nothing_is_forgotten(fault: str, overlap: bool) 
     assert min(visited[row] for row in product(deeds, [fault], WHO)) >= VISITS
 
 
+def test_the_page_says_what_is_searched() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (beside each other|never at once) \| (.*?) \| (\d+) × (\d+) × (\d+), each (\d+) times \|$",
+                      text, re.MULTILINE)  # fmt: skip
+    told = {name: (tuple(deeds.split(", ")), list(map(int, rest))) for name, deeds, *rest in rows}
+    size = [len(FAULTS), len(WHO), VISITS]
+    assert told == {
+        "beside each other": (DEEDS, [len(DEEDS), *size]),
+        "never at once": (ALONE, [len(ALONE), *size]),
+    }
+    assert f"at each: {', '.join(FAULTS)}." in text
+    assert f"{len(BROKEN) + len(BROKEN_ALONE)} rules" in text
+
+
 def test_shares_keep_to_what_was_asked() -> None:
     assert shares("ab", "xyz", 10) == {"a": 30, "b": 30, "x": 180, "y": 180, "z": 180}
     assert shares("ab", "xyz", 100) == {"a": 300, "b": 300}
@@ -218,6 +235,9 @@ BROKEN: dict[str, Rule] = {
     "the new removed before others know of the way back": lambda w, r, s, p: next_action(
         w, r, s._replace(shared=True) if p == Phase.RETURNING else s, p
     ),
+    "cuts over before it was held": skipping(Deed.HOLD, Deed.CUTOVER),
+    "fewer than wanted": changed(lambda w, r, s, p: (w._replace(total=1), r, s, p)),
+    "never says that one is gone": skipping(Deed.GONE, Deed.DONE),
     "keeps what nobody keeps": changed(
         lambda w, r, s, p: (w, [one._replace(kept=not one.serves) for one in r], s, p)
     ),

@@ -145,6 +145,16 @@ class TestPostgresql(ComponentContract):
         again = self.applied(bench, back=True)
         assert not again.changed and again.outputs["database"] == "webshop_production"
 
+    def test_a_schema_that_is_ahead_is_let_be_on_a_persons_word(self, bench: Bench) -> None:
+        self._run(bench, "provision")
+        self.applied(bench)
+        (bench.checkout / "db/migrations/2_totals.sql").unlink()
+        for verb in ("preview", "apply"):
+            ran = self._run(bench, verb)
+            assert ran.outcome.outcome == "failure"
+            assert "(deploy --schema-ahead goes on)" in ran.outcome.reason
+            assert self._run(bench, verb, ahead=True).outcome.outcome == "success", verb
+
     def test_what_destroys_must_be_meant(self, bench: Bench) -> None:
         write(bench, **{"3_less": "ALTER TABLE orders DROP COLUMN total"})
         seen = self.preview(bench)

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from cxlocal.errors import CxError, ExitCode, Trouble
 from cxlocal.exchange.messages import BLOB_BYTES_MAX
+from cxlocal.text import clean_text
 from cxlocal_sync.http import wire
 from cxlocal_sync.http.description import describe
 from cxlocal_sync.http.diary import log
@@ -258,6 +259,9 @@ def guarded(
         try:
             return await handler(request)
         except CxError as error:
+            if _is_own_trouble(error):
+                words = clean_text(f"{error.what}: {error.why}")
+                log.warning("trouble: %s %s: %s", request.method, request.url.path, words)
             return error_response(error)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody hears it
@@ -273,6 +277,12 @@ def guarded(
             )
 
     return answer
+
+
+def _is_own_trouble(error: CxError) -> bool:
+    """Whether it is trouble of the server itself. Its reasons name places on its disk and in its network, so they are
+    for the log."""
+    return status_of(error) >= 500 and not isinstance(error, Busy) and error.name != "bug"
 
 
 def status_of(error: CxError) -> int:
@@ -293,7 +303,12 @@ def error_response(error: CxError) -> Response:
     if status in (401, 413, 429) or isinstance(error, Busy):
         # What is left of the body is not waited for.
         headers["connection"] = "close"
-    return JSONResponse(error.as_json(), status_code=status, headers=headers)
+    shape = error.as_json()
+    if _is_own_trouble(error):
+        why = "the log of 'cxlocal serve' says what keeps the server from it"
+        hint = "tell whoever runs the server; releases go on from the reserve"
+        shape |= {"why": why, "hint": hint, "data": {}}
+    return JSONResponse(shape, status_code=status, headers=headers)
 
 
 def _address(request: Request) -> str:
