@@ -23,6 +23,7 @@ from cxlocal.runner.gates import require
 from cxlocal.runner.outcomes import REASON_CHARACTERS, judge
 from cxlocal.runner.run_version import stamp
 from cxlocal.runner.stage_outputs import Collected, collect, marks
+from cxlocal.runner.untouched import refuse_changed
 from cxlocal.runner.voice import Ending
 from cxlocal.runner.work import Launch, Program, Work, Worked
 from cxlocal.text import shorten, utc_text
@@ -110,7 +111,9 @@ def _tried(at: At, started_ms: int) -> Generator[Launch, End, tuple[Worked, Coll
     """Do the work and collect what it left. Whatever goes wrong becomes the outcome."""
     work, stage = at.work, at.stage
     worked = Worked(Outcome.ERROR, "", started_ms, started_ms)
+    seen = work.seen_by(stage).values()
     try:
+        refuse_changed(work.untouched.changed(seen))
         folder = _folder(at)
         hits = caches.bring_in(work, stage, folder)
         before, earlier = marks(folder, stage), work.left_files.before(stage)
@@ -120,6 +123,8 @@ def _tried(at: At, started_ms: int) -> Generator[Launch, End, tuple[Worked, Coll
             worked = worked._replace(details={**worked.details, "caches": told})
         collected = collect(work, stage, at.attempt, worked, folder, before)
         if collected.outcome == Outcome.SUCCESS:
+            if stage.kind != "deploy":  # what is live is not unsaid; the next stage finds it
+                refuse_changed(work.untouched.changed(seen))
             caches.keep(work, stage, folder, hits)
             left = work.left_files.after(earlier)
             if left is not None:
@@ -142,6 +147,7 @@ def _record_end(at: At, worked: Worked, collected: Collected) -> str:
     if outcome == Outcome.SUCCESS:
         extra += worked.drafts
         work.artifacts.update(collected.artifacts)
+        work.untouched.believe(collected.artifacts.values())
     work.record.stage_finished(
         at.stage,
         at.attempt,

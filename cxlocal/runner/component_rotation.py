@@ -194,11 +194,7 @@ class Rotation:
 
     def _shows(self, action: Action) -> bool:
         """Whether the balancer shows these shares, in whatever numbers."""
-        shown, wanted = self._weights, action.weights
-        if set(shown) != set(wanted):
-            return False
-        total, whole = sum(shown.values()), sum(wanted.values())
-        return all(abs(shown[one] / total - wanted[one] / whole) < NEAR for one in wanted)
+        return _alike(self._weights, action.weights)
 
     def _stopped(self) -> Refused:
         return Refused(
@@ -325,9 +321,33 @@ class Rotation:
                 return
             if isinstance(found.result, Done):
                 self.uri = str(found.result.details.get("uri", "")) or self.uri
+            if not hurried and not self.served and set(weights) == set(self.fresh):
+                self.problem = yield from self._disbelieved(self.balancer, weights)
+                if self.problem:
+                    self._busy |= set(weights)
+                    return
         self._weights = dict(weights)
         self._busy |= set(weights)
         self._fence = max(self._fence, self._wanted.turn)
+
+    def _disbelieved(
+        self, balancer: Component, weights: Mapping[str, int]
+    ) -> Generator[Launch, End, str]:
+        """Why a balancer is not believed that only ``weights`` get something now; empty where it is, or says nothing
+        of weights. What served is let go on that word. A way back turns weights alone, and keeps what served."""
+        if self._back_to or not self.site.can(balancer, "observe"):
+            return ""
+        found = yield from self.site.ask(
+            balancer, "observe", component=self.component.name, behind=balancer.name,
+            handle=handle_of(self.site, balancer),
+        )  # fmt: skip
+        if found.outcome != Outcome.SUCCESS or not isinstance(found.result, Observed):
+            unseen = f"{balancer.name} was turned, and cannot be asked: {found.reason}"
+            return "" if self.site.work.unobserved else unseen
+        shown = {one.id: one.weight for one in found.result.resources if one.weight is not None}
+        if not shown or _alike({one: at for one, at in shown.items() if at}, weights):
+            return ""
+        return f"{balancer.name} says that it was turned, and gives traffic to others"
 
     def _hold(self) -> Generator[Launch, End, None]:
         step, last = self._steps[self._held], self._held == len(self._steps) - 1
@@ -376,3 +396,11 @@ class Rotation:
         if resource not in self._there:
             self._there = {one.id: one for one in of_components(self.site)} | self._there
         return self._there[resource]
+
+
+def _alike(shown: Mapping[str, int], wanted: Mapping[str, int]) -> bool:
+    """Whether weights are the same shares, in whatever numbers."""
+    if set(shown) != set(wanted):
+        return False
+    total, whole = sum(shown.values()), sum(wanted.values())
+    return all(abs(shown[one] / total - wanted[one] / whole) < NEAR for one in wanted)

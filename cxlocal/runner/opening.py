@@ -391,6 +391,7 @@ def make_work(
     )  # fmt: skip
     try:
         work.artifacts = artifacts(record)
+        work.untouched.believe(work.artifacts.values())
     except CxError:
         from cxlocal.runner.fetching import bring_back  # only where bytes are missing
 

@@ -17,6 +17,7 @@ from cxlocal.runner.admission import Way
 from cxlocal.runner.left_files import LeftFiles
 from cxlocal.runner.leftovers import Notes, of_run, place_word
 from cxlocal.runner.resources import handles
+from cxlocal.runner.untouched import Untouched
 from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
@@ -117,6 +118,7 @@ class Work:
         """Sends an intent before its side effect, where this machine goes away."""
         self.masker = self._masker()
         self.artifacts: dict[str, ArtifactRef] = {}
+        self.untouched = Untouched()
         self.uris: dict[str, str] = {}
         self.ready_at: dict[str, int] = {}
         self.succeeded: set[str] = set()

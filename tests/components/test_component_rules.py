@@ -33,6 +33,38 @@ def test_other_weights_are_set_anew_and_flagged(world: World) -> None:
     assert set(world.weights) == set(world.running) and "other-weights" in flags(world)
 
 
+LIES = {
+    "it does nothing": lambda old, new: old,
+    "it keeps one that served": lambda old, new: new | dict(list(old.items())[:1]),
+    "it leaves a new one out": lambda old, new: dict(list(new.items())[:1]),
+    "it gives one of them less": lambda old, new: {one: 90 - 80 * n for n, one in enumerate(new)},
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_balancer_that_lies_of_its_turn_is_not_believed(
+    world: World, monkeypatch: pytest.MonkeyPatch, lie: str
+) -> None:
+    """What served is drained and removed on its word."""
+    first = started(world)
+    serving, usual = dict(world.weights), World.do
+
+    def do(self: World, version: str, component: Any, verb: str, told: Any) -> Any:
+        if verb == "rotate" and not set(told["wanted"]) & set(serving):
+            told = {**told, "wanted": LIES[lie](serving, dict(told["wanted"]))}
+        return usual(self, version, component, verb, told)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(World, "do", do)
+        assert run(first.deploy("0.1.1")) == "failure"
+        assert first.live() == "0.1.0" and world.weights == serving and world.broken == []
+        assert set(world.running) == set(serving), "the new ones are taken away"
+        # That it need not be asked is said of one that cannot be.
+        assert run(first.deploy("0.1.1", unobserved=True)) == "failure"
+    assert run(first.deploy("0.1.2")) == "success"
+    assert set(world.running.values()) == {"0.1.2"} and world.broken == []
+
+
 def test_an_unknown_turn_stops_it(world: World) -> None:
     first = started(world)
     world.turn += 7

@@ -22,7 +22,7 @@ def test_it_keeps_the_contract_and_serves_by_weight(tmp_path: Path) -> None:
         cwd=tmp_path, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(EXAMPLE), "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
-    assert done.returncode == 0 and "16 passed" in done.stdout, done.stdout
+    assert done.returncode == 0 and "17 passed" in done.stdout, done.stdout
 
 
 def test_its_table_is_one(tmp_path: Path) -> None:
