@@ -191,7 +191,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all",
         action="store_true",
-        help="every page of every journal in every form in a browser; programs large to install (heavy)",
+        help="every page in every form in a browser; what waits long; programs large to install (heavy)",
     )
     parser.addoption("--stories", type=int, default=0, help="tell that many more simulated stories")
     parser.addoption(

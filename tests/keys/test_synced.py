@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from comparing_kit import Teller
+from cxlocal_sync.keys.names import JOURNALS
 from cxlocal_sync.keys.store import KeyStore
 from keys_kit import make_folder_store
 from numbers_kit import request
@@ -16,6 +18,7 @@ from numbers_kit import request
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.allocation.request import known_node
 from cxlocal.errors import StoreNeeded
+from cxlocal.exchange.messages import decode, encode
 from cxlocal.exchange.sync import recover_store, synchronise
 from cxlocal.journal.file import Journal
 
@@ -77,6 +80,20 @@ def synced(tmp_path: Path, machine: Machine, seen_by: Seen) -> Any:
 
 def runs_of(journal: Journal) -> set[str]:
     return {row["run"] for row in journal.query("SELECT run FROM version")}
+
+
+def test_p15_an_event_that_was_changed_is_left_for_nobody(synced: Any) -> None:
+    _, (_, his, _), folders = synced
+    Carrier(*folders).carry()
+    teller = Teller("b" * 32)
+    teller.append("webshop", "as it was")
+    batch = teller.batch(0, 1)
+    event = batch["events"][0]
+    event["document"] = event["document"].replace("as it was", "as it is")
+    message = {"protocol": 1, "contact": teller.contact(lineage=""), "push": [batch]}
+    answer = decode(his.exchange(encode(message), timeout=10))
+    assert answer["refusal"]["name"] == "bad-hash"
+    assert list((folders[1] / JOURNALS).rglob("*")) == []
 
 
 def test_a_reserve_travels_by_files(synced: Any) -> None:
