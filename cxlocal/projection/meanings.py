@@ -122,7 +122,7 @@ _VIEW_COLUMNS = {
         partly | 1 when the services of the environment run different versions, 0 when not.
         number | Number of the version; empty for rehearsals, and where nothing is live.
         lasting | 1 in a lasting environment, 0 in one made for a run.
-        attempt | What failed there last after it, or began and has not ended: id of the attempt; empty for none.
+        failed | 1 when something failed there after it, or began and has not ended; 0 when not.
         """,
     "promotion_board": """
         deliverable | Deliverable decided about.
@@ -153,7 +153,6 @@ _VIEW_COLUMNS = {
         uri | Address of the service; empty when it has none.
         run | Run that made the version; empty where nothing is live.
         deployment | Id of the deployment; empty where nothing is live.
-        attempt | What failed there last after it, or began and has not ended: id of the attempt; empty for none.
         position | Place of the environment in the newest release's plan, from 1; empty if not known here.
         look | 1 when somebody should look at it: disputed, partly, conflicted, nothing live, or failed after it; else 0.
         """,
@@ -305,7 +304,7 @@ SHAPES: dict[str, Shape] = {
     "resources_now": Shape("", "since"),
     "deployment_attempt": Shape("version", "tried_at", ("outcome",)),
     "deployment_replaces": Shape("", "since"),
-    "live_place": Shape("version", "", ("environment",)),
+    "live_place": Shape("version"),
     "promotion": Shape("name", "decided_at", ("name", "decision")),
     "verdict": Shape("gate", "judged_at"),
     "left_out": Shape("plugin", "at"),

@@ -108,7 +108,8 @@ SELECT p.title, f.environment_title, f.service, f.version, f.state, f.since, f.a
   (SELECT o.version_run FROM deployment_replaces x JOIN deployment o ON o.id = x.replaced
     WHERE x.deployment = f.deployment AND o.version_run <> f.run
     ORDER BY o.deployed_at DESC LIMIT 1) AS run_before,
-  (SELECT a.run FROM deployment_attempt a WHERE a.id = f.attempt) AS failed_run,
+  iif(f.after_it <> '', (SELECT u.run FROM deployments_unfinished u WHERE u.deliverable = f.deliverable
+    AND u.environment = f.environment AND u.service = f.service ORDER BY u.since DESC LIMIT 1), NULL) AS failed_run,
   f.uri, f.position, f.environment, f.deliverable, f.run, p.look, p.products, p.to_look_at
 FROM product p CROSS JOIN release_board f ON f.deliverable = p.deliverable
 WHERE (p.place - 1) / {BOARD_PRODUCTS} = max(0, coalesce(nullif(:part, ''), 1) - 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from cxlocal.events.hybrid import AHEAD_MS_MAX, COUNTER_BITS, IS_AHEAD_SQL
 from cxlocal.events.resources import ADDRESS, MAY_DIFFER
+from cxlocal.projection.live_places import AT, OPEN
 from cxlocal.projection.number_ledger import ledger_sql
 from cxlocal.projection.timeline import timeline_sql
 
@@ -128,10 +129,14 @@ _SPEC = f"""r.component || ' ' || r.spec_sha256
       || coalesce((SELECT group_concat(' ' || o.key || '=' || o.value, '')
         FROM json_each(r.differences, '$.options') o WHERE o.key <> '{ADDRESS}'), '')"""
 
-_AFTER_IT = """iif(l.attempt = '', NULL,
-    (SELECT group_concat(u.words || iif(l.deployment = '', '', ' after it'), '; ')
-      FROM deployments_unfinished u WHERE u.deliverable = l.deliverable AND u.instance = l.instance
-        AND u.service = l.service))"""
+_AFTER_IT = """(SELECT group_concat(u.words || iif(l.deployment = '', '', ' after it'), '; ')
+    FROM deployments_unfinished u WHERE u.deliverable = l.deliverable AND u.instance = l.instance
+      AND u.service = l.service)"""
+# The row of what failed says that nothing is live where it is the only one of its place.
+_SOMETHING = f"""EXISTS (SELECT 1 FROM live_place n WHERE {AT.format("n", "{0}")}
+    AND n.deployment NOT IN ('', {{0}}.deployment))"""
+_DISPUTED = f"(l.disputed OR {_SOMETHING.format('l')})"
+_FAILED = f"EXISTS (SELECT 1 FROM live_place f WHERE {AT.format('f', 'l')} AND f.deployment = '')"
 
 # A plus before a column keeps SQLite from choosing the index of all times over that of what is live.
 VIEWS: dict[str, tuple[str, str]] = {
@@ -158,9 +163,9 @@ SELECT u.*, u.version || CASE u.state{_WORDS} END AS words FROM (
         ),
         # sql: a constant of this module
         f"""
-SELECT l.deliverable, l.environment, l.instance, l.service, nullif(l.version, '') AS version, l.number,
+SELECT l.deliverable, d.environment, l.instance, l.service, nullif(l.version, '') AS version, l.number,
   d.uri, d.deployed_at AS since, d.actor, d.reason, d.kind, d.version_run, d.run, d.artifact_sha256,
-  l.deployment, l.disputed, {_AFTER_IT} AS after_it
+  l.deployment, {_DISPUTED} AS disputed, {_AFTER_IT} AS after_it
 FROM live_place l CROSS JOIN deployment d ON d.id = l.deployment
 """,
     ),
@@ -305,13 +310,19 @@ FROM version v WHERE v.used_at IS NOT NULL
         ),
         # sql: a constant of this module
         f"""
-SELECT l.deliverable, l.environment, l.instance, l.service, nullif(l.version, '') AS version,
-  coalesce(d.deployed_at, a.ended_at, a.tried_at) AS since, coalesce(d.actor, a.actor) AS actor,
-  iif(l.deployment = '', a.why, d.reason) AS reason, l.disputed, {_AFTER_IT} AS after_it,
-  coalesce(d.uri, '') AS uri, l.run, nullif(l.deployment, '') AS deployment, EXISTS (SELECT 1 FROM live_place o WHERE o.deliverable = l.deliverable
-    AND o.instance = l.instance AND o.run <> l.run) AS partly, l.number, l.lasting, l.attempt
+SELECT l.deliverable, coalesce(d.environment, a.environment) AS environment, l.instance, l.service,
+  nullif(l.version, '') AS version, coalesce(d.deployed_at, a.ended_at, a.tried_at) AS since,
+  coalesce(d.actor, a.actor) AS actor, iif(l.deployment = '', a.why, d.reason) AS reason,
+  {_DISPUTED} AS disputed, {_AFTER_IT} AS after_it, coalesce(d.uri, '') AS uri, l.run,
+  nullif(l.deployment, '') AS deployment, EXISTS (SELECT 1 FROM live_place o
+    WHERE o.deliverable = l.deliverable AND o.instance = l.instance AND o.run <> l.run
+      AND NOT (o.deployment = '' AND {_SOMETHING.format("o")})) AS partly,
+  l.number, l.lasting, {_FAILED} AS failed
 FROM live_place l LEFT JOIN deployment d ON d.id = l.deployment
-LEFT JOIN deployment_attempt a ON l.deployment = '' AND a.id = l.attempt
+LEFT JOIN deployment_attempt a ON l.deployment = '' AND a.id = (SELECT o.id FROM deployment_attempt o
+  WHERE {AT.format("o", "l")} AND {OPEN.format("o")}
+  ORDER BY coalesce(o.ended_at, o.tried_at) DESC, o.id LIMIT 1)
+WHERE l.deployment <> '' OR NOT {_SOMETHING.format("l")}
 """,
     ),
     "release_board": (
@@ -334,11 +345,11 @@ SELECT b.deliverable, coalesce(p.title, b.deliverable) AS title, b.environment,
     WHERE pr.run = b.run AND pr.decision IN ('granted', 'overridden')
       AND NOT EXISTS (SELECT 1 FROM disputed x WHERE x.run = pr.run AND x.what = 'promotion'))
     AS promotions,
-  b.uri, nullif(b.run, '') AS run, b.deployment, b.attempt,
+  b.uri, nullif(b.run, '') AS run, b.deployment,
   (SELECT o.position FROM plan_environment o WHERE o.name = b.environment AND o.plan_sha256 =
     (SELECT n.plan_sha256 FROM run n WHERE n.deliverable = b.deliverable AND n.kind = 'release'
       ORDER BY n.queued_at DESC LIMIT 1)) AS position,
-  b.disputed OR b.partly OR b.deployment IS NULL OR coalesce(b.after_it <> '', 0)
+  b.disputed OR b.partly OR b.deployment IS NULL OR b.failed
     OR b.run IN (SELECT run FROM disputed WHERE run IS NOT NULL)
     OR coalesce((b.deliverable, b.run, b.version) IN
       (SELECT deliverable, run, text FROM version WHERE shared = 1), 0) AS look

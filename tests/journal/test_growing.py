@@ -672,7 +672,7 @@ NOTICED = {
     "version_by_chain": [the_unconfirmed_numbers],
     "deployment_by_time": [lead_times],
     "deployment_by_version": [a_version],
-    "deployment_live": [one_more_deployment],
+    "deployment_live": [what_a_run_made],
     "attempt_open": [what_failed_in_one_place],
     "promotion_overridden": [what_was_unusual],
     "version_by_run": [the_log],

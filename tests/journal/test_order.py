@@ -333,10 +333,6 @@ def places(journal: Journal) -> set[tuple[Any, ...]]:
             tried.setdefault(place_of(row), []).append(row)
     found = set()
     for place in {*live, *tried}:
-        last = min(
-            tried.get(place, []), default={"id": ""},
-            key=lambda row: (*(-ord(one) for one in row["ended_at"] or row["tried_at"]), row["id"]),
-        )  # fmt: skip
         lasting = int((lifetimes.get(place[:2]) or "lasting") == "lasting")
         for row in live.get(place, []):
             about = [one for one in disputed if one["subject"] == f'["{row["id"]}"]']
@@ -346,13 +342,11 @@ def places(journal: Journal) -> set[tuple[Any, ...]]:
                 if one["field"] == "version"
                 for value in ("one_value", "other_value")
             }
-            several = int(len(live[place]) > 1 or bool(about))
             for version in {row["version"], *other}:
                 number = row["number"] if version == row["version"] else None
-                found.add((*place, row["id"], version, row["environment"], row["version_run"], number,
-                           lasting, several, last["id"]))  # fmt: skip
-        if place not in live:
-            found.add((*place, "", "", last["environment"], "", None, lasting, 0, last["id"]))
+                found.add((*place, row["id"], version, row["version_run"], number, lasting, int(bool(about))))  # fmt: skip
+        if place in tried:
+            found.add((*place, "", "", "", None, lasting, 0))
     return found
 
 
