@@ -17,6 +17,7 @@ import sys
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 _LINUX_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 
@@ -75,18 +76,22 @@ def _born(path: str | Path, seen: os.stat_result) -> str:
 def _born_linux(path: str | Path) -> str:
     """By statx(2), which Python does not call. It takes a path: a file that SQLite has open must not
     be opened and closed beside it, that would release its locks."""
-    import ctypes
-
-    try:
-        statx = ctypes.CDLL(None).statx
-    except AttributeError:
-        return ""  # a C library before it
-    found = ctypes.create_string_buffer(_STATX_BYTES)
-    if statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, found) != 0:
+    statx, new_buffer = _statx()
+    found = new_buffer(_STATX_BYTES)
+    if statx is None or statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, found) != 0:
         return ""
     (mask,) = struct.unpack_from("I", found, 0)
     seconds, nanoseconds = struct.unpack_from("qI", found, _BTIME_OFFSET)
     return f"{seconds}.{nanoseconds:09}" if mask & _STATX_BTIME else ""
+
+
+@cache
+def _statx() -> tuple[Any, Any]:
+    """The call, None in a C library before it, and what makes room for its answer. Opening the library
+    costs more than the call, and each number that is taken asks."""
+    import ctypes
+
+    return getattr(ctypes.CDLL(None), "statx", None), ctypes.create_string_buffer
 
 
 # statx(2): <linux/stat.h>, <fcntl.h>

@@ -1,11 +1,11 @@
 """What recording an event costs: against raw sqlite3 in the same mode.
 
 ``python tests/bench/appending.py [ROUNDS] [FOLDER]``. The floor writes one row of the same size
-into a table with the same unique index, one commit each, TRUNCATE and FULL. *Not projected* leaves
+into a table with the same unique index, one commit each, TRUNCATE and FULL, by turns after each event. *Not projected* leaves
 the projection out (an event type nobody projects), so that the difference to *a stage's two events*
 is what the projection costs. WAL is reported beside it for orientation; the journal does not use
-it (docs/decisions/0001). *Raw, and as many rows* writes what any journal would that can be asked for a run or a
-deliverable: the same indexes, and the row of the stage, made with its first event and changed with its second.
+it (docs/decisions/0001). *Raw, and as many rows* carries out the very
+statements that a journal gives SQLite for a stage's two events, in a copy of its file (``replaying.py``).
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from __future__ import annotations
 import sqlite3
 import sys
 import tempfile
-import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from typing import Any
 
-from rounds import measure, report, rounds_wanted
+from replaying import Written, open_twin
+from rounds import by_turns, report, rounds_wanted
 
 from cxlocal.clock import SystemClock, SystemIds
 from cxlocal.domain import Outcome
@@ -26,7 +28,7 @@ from cxlocal.events.runs import RunRef, run_queued, stage_finished, stage_starte
 from cxlocal.journal.file import Journal
 
 EACH = 200
-"""Events a round."""
+"""Events of each case in a round."""
 DOCUMENT = "x" * 700
 ALLOWED = 1 / 0.8
 
@@ -42,84 +44,56 @@ def raw_file(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def raw(connection: sqlite3.Connection) -> Callable[[], float]:
-    def run() -> float:
-        [last] = connection.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()
-        start = time.perf_counter()
-        for number in range(last + 1, last + EACH + 1):
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(
-                "INSERT INTO event (node, sequence, hash, document) VALUES (1, ?, ?, ?)",
-                (number, b"h" * 32, DOCUMENT),
-            )
-            connection.execute("COMMIT")
-        return time.perf_counter() - start
+def raw(connection: sqlite3.Connection) -> Callable[[], None]:
+    numbers = count(1)
+
+    def run() -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(
+            "INSERT INTO event (node, sequence, hash, document) VALUES (1, ?, ?, ?)",
+            (next(numbers), b"h" * 32, DOCUMENT),
+        )
+        connection.execute("COMMIT")
 
     return run
 
 
-def raw_rows(path: Path) -> Callable[[], float]:
-    """Rows and indexes as the journal has them for a stage's two events, and nothing of its own work."""
-    connection = raw_file(path, "TRUNCATE")
-    for statement in (
-        "ALTER TABLE event ADD COLUMN run TEXT",
-        "ALTER TABLE event ADD COLUMN place INT",
-        "CREATE INDEX by_run ON event (run)",
-        "CREATE INDEX by_place ON event (node, place)",
-        "CREATE TABLE stage (id TEXT PRIMARY KEY, run TEXT, began TEXT, ended TEXT, outcome TEXT)",
-        "CREATE INDEX of_run ON stage (run)",
-    ):
-        connection.execute(statement)
-
-    def run() -> float:
-        [last] = connection.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()
-        start = time.perf_counter()
-        for number in range(last + 1, last + EACH + 1):
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(
-                "INSERT INTO event (node, sequence, hash, document, run, place)"
-                " VALUES (1, ?, ?, ?, 'r', ?)",
-                (number, b"h" * 32, DOCUMENT, number),
-            )
-            connection.execute(
-                "INSERT INTO stage VALUES (?, 'r', ?, NULL, NULL) ON CONFLICT DO UPDATE SET"
-                " ended = excluded.began, outcome = 'success'",
-                (f"a-stage-of-a-run-{(number - 1) // 2:032}", "2026-11-23T00:00:00.000Z"),
-            )
-            connection.execute("COMMIT")
-        return time.perf_counter() - start
-
-    return run
+def raw_rows(folder: Path, steps: int) -> Callable[[], None]:
+    """What the journal writes for a stage's two events, by turns, and nothing of its own work."""
+    twin, ref = opened(open_twin(folder))
+    append = task_events(twin, ref)
+    written = Written(twin)
+    twin.connection.execute("PRAGMA synchronous=OFF")
+    for _ in range(steps):
+        written.note(append)
+    return written.carry_out
 
 
-def opened(folder: Path, name: str) -> tuple[Journal, RunRef]:
-    journal = Journal.open(folder / name / "journal.db", clock=SystemClock(), ids=SystemIds())
+def opened(journal: Journal) -> tuple[Journal, RunRef]:
     ref = RunRef("webshop", SystemIds().uuid(), "webshop", "urn:uuid:1")
     journal.append(run_queued(ref, {"kind": "release"}))
     return journal, ref
 
 
-def task_events(journal: Journal, ref: RunRef) -> Callable[[], float]:
-    numbers = iter(range(10_000_000))
+def task_events(journal: Journal, ref: RunRef) -> Callable[[], None]:
+    numbers = count()
+    facts = {"kind": "task", "tool": "command", "ready_at": "2026-11-23T00:00:00.000Z"}
+    ended = {"seconds": 0.1, "exit_code": 0, "log": {"path": "logs/x", "size": 0}}
 
-    def run() -> float:
-        start = time.perf_counter()
-        for number in (next(numbers) for _ in range(EACH // 2)):
-            facts = {"kind": "task", "tool": "command", "ready_at": "2026-11-23T00:00:00.000Z"}
-            journal.append(stage_started(ref, stage=f"s{number}", attempt=1, facts=facts))
-            ended = {"seconds": 0.1, "exit_code": 0, "log": {"path": "logs/x", "size": 0}}
+    def run() -> None:
+        number = next(numbers)
+        stage: dict[str, Any] = {"stage": f"s{number // 2}", "attempt": 1}
+        if number % 2 == 0:
+            journal.append(stage_started(ref, **stage, facts=facts))
+        else:
             journal.append(
-                stage_finished(
-                    ref, stage=f"s{number}", attempt=1, outcome=Outcome.SUCCESS, reason="",
-                    facts=ended,
-                )
-            )  # fmt: skip
-        return time.perf_counter() - start
+                stage_finished(ref, **stage, outcome=Outcome.SUCCESS, reason="", facts=ended)
+            )
 
     return run
 
 
-def plain_events(journal: Journal, ref: RunRef) -> Callable[[], float]:
+def plain_events(journal: Journal, ref: RunRef) -> Callable[[], None]:
     draft = Draft(
         "dev.cdevents.ticket.created.0.2.0",
         "t",
@@ -129,11 +103,8 @@ def plain_events(journal: Journal, ref: RunRef) -> Callable[[], float]:
         ref.run,
     )
 
-    def run() -> float:
-        start = time.perf_counter()
-        for _ in range(EACH):
-            journal.append(draft)
-        return time.perf_counter() - start
+    def run() -> None:
+        journal.append(draft)
 
     return run
 
@@ -143,14 +114,18 @@ def main() -> int:
     floor = "raw, TRUNCATE and FULL"
     with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as name:
         folder = Path(name)
+        journals = [
+            Journal.open(folder / each / "journal.db", clock=SystemClock(), ids=SystemIds())
+            for each in ("tasks", "plain")
+        ]
         cases = {
             floor: raw(raw_file(folder / "raw.db", "TRUNCATE")),
-            "raw, and as many rows": raw_rows(folder / "rows.db"),
+            "raw, and as many rows": raw_rows(folder / "rows", (1 + rounds) * EACH),
             "raw, WAL and FULL": raw(raw_file(folder / "wal.db", "WAL")),
-            "a stage's two events": task_events(*opened(folder, "tasks")),
-            "not projected": plain_events(*opened(folder, "plain")),
+            "a stage's two events": task_events(*opened(journals[0])),
+            "not projected": plain_events(*opened(journals[1])),
         }
-        seconds = measure(cases, rounds=rounds)
+        seconds = by_turns(cases, rounds=rounds, steps=EACH)
     bars = [(case, floor, ALLOWED) for case in ("a stage's two events", "not projected")]
     bars.append(("a stage's two events", "raw, and as many rows", ALLOWED))
     return report(f"{EACH} events, one commit each", seconds, bars)

@@ -66,6 +66,31 @@ def children_time() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def by_turns(
+    cases: Mapping[str, Case], *, rounds: int = ROUNDS, steps: int, fewest: int = FEWEST_ROUNDS
+) -> dict[str, list[float]]:
+    """As ``measure``, where each case is one short step: in a round every case takes ``steps`` of them, one of
+    each after the other, and a round counts the median of its steps, times their number.
+
+    For what waits for the disk at each step: others slow down single commits a hundredfold, and a round of
+    nothing but one case says what the disk did meanwhile.
+    """
+    if rounds < fewest:
+        raise ValueError(f"{rounds} rounds are too few; {fewest} at least")
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for number in range(1 + rounds):
+        taken: dict[str, list[float]] = {name: [] for name in cases}
+        gc.collect()
+        for _ in range(steps):
+            for name, case in cases.items():
+                start = time.perf_counter()
+                own = case()
+                taken[name].append(time.perf_counter() - start if own is None else own)
+        for name, values in taken.items() if number else ():
+            seconds[name].append(statistics.median(values) * steps)
+    return seconds
+
+
 def command(argv: Sequence[str], **rest: Any) -> Case:
     """A case that runs a program, output thrown away; an exit code other than 0 is an error.
 

@@ -167,7 +167,8 @@ def main(rounds: int, folder: Path, by_processor: bool) -> int:
     numbers = Numbers(server.enrol(folder / "client", "numbers"), clock)
     numbers.ask()
     pusher = server.enrol(folder / "pusher", "pusher")
-    port = str(server.port + 1)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
     bare = subprocess.Popen(
         [sys.executable, "-c", BARE, str(folder / "bare.db"), port, ":".join(sys.path[:2])]
     )

@@ -1,9 +1,9 @@
 """What a number costs: from the reserve and online, against raw sqlite3 in the same mode.
 
-``python tests/bench/spending.py [ROUNDS] [FOLDER]``. The floor is what a hand-written allocator
+``python tests/bench/spending.py [ROUNDS] [FOLDER]``, by turns after each number. The floor is what a hand-written allocator
 would do: one transaction that takes the next number of a block and writes a reservation row. Ours
 does that and adds the event with its hash chain, its indexes and its projection; the case *raw, and
-as many rows* says how much of the difference is rows that any journal would have to write.
+as many rows* carries out the very statements that it gives SQLite, in a copy of its file (``replaying.py``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from itertools import count
 from pathlib import Path
 
 from cxlocal_sync.stores.sqlite import SqliteStore
-from rounds import measure, report, rounds_wanted
+from replaying import Written, open_twin
+from rounds import by_turns, report, rounds_wanted
 
 from cxlocal.allocation.allocator import obtain_number, take_offline
 from cxlocal.allocation.request import NumberRequest
@@ -28,7 +29,7 @@ from cxlocal.numbers.log import COUNT_MAX
 from cxlocal.numbers.schemes import SCHEMES
 
 EACH = 200
-"""Numbers a round."""
+"""Numbers of each case in a round."""
 ALLOWED = 1 / 0.7
 """A spend reaches at least 0.7 of the raw rate."""
 
@@ -40,29 +41,41 @@ def raw_file(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("CREATE TABLE block (id INTEGER PRIMARY KEY, next INTEGER)")
     connection.execute("CREATE TABLE reservation (number INTEGER PRIMARY KEY, run TEXT)")
-    connection.execute("CREATE TABLE log (id INTEGER PRIMARY KEY, document TEXT)")
-    connection.execute("CREATE TABLE a (id INTEGER PRIMARY KEY, x TEXT)")
-    connection.execute("CREATE TABLE b (id INTEGER PRIMARY KEY, x TEXT)")
-    connection.execute("CREATE INDEX log_by_document ON log (substr(document, 1, 16))")
-    connection.execute("CREATE INDEX a_by_x ON a (x)")
-    connection.execute("CREATE INDEX b_by_x ON b (x)")
     connection.execute("INSERT INTO block VALUES (1, 0)")
     return connection
 
 
-def raw(connection: sqlite3.Connection, *, rows: bool) -> None:
-    """Numbers as a hand-written allocator takes them."""
-    for _ in range(EACH):
-        connection.execute("BEGIN IMMEDIATE")
-        [number] = connection.execute(
-            "UPDATE block SET next = next + 1 WHERE id = 1 RETURNING next"
-        ).fetchone()
-        connection.execute("INSERT INTO reservation VALUES (?, ?)", (number, f"run-{number}"))
-        if rows:
-            connection.execute("INSERT INTO log (document) VALUES (?)", (f"{number:016}" * 50,))
-            connection.execute("INSERT INTO a (x) VALUES (?)", (f"run-{number}",))
-            connection.execute("INSERT INTO b (x) VALUES (?)", (f"text-{number}",))
-        connection.execute("COMMIT")
+def raw(connection: sqlite3.Connection) -> None:
+    """A number as a hand-written allocator takes it."""
+    connection.execute("BEGIN IMMEDIATE")
+    [number] = connection.execute(
+        "UPDATE block SET next = next + 1 WHERE id = 1 RETURNING next"
+    ).fetchone()
+    connection.execute("INSERT INTO reservation VALUES (?, ?)", (number, f"run-{number}"))
+    connection.execute("COMMIT")
+
+
+def raw_rows(folder: Path, asked: Callable[[], NumberRequest], steps: int) -> Callable[[], float]:
+    """What a journal writes for a number of its reserve, and nothing of its own work; seconds."""
+    twin, store = open_twin(folder), SqliteStore("sqlite:", folder)
+    obtain_number(twin, store, asked())
+    synchronise(twin, store)
+    twin.connection.execute("PRAGMA synchronous=OFF")
+    written = Written(twin)
+    for step in range(steps):
+        if step % COUNT_MAX == 0:
+            written.note(lambda: synchronise(twin, store, budget_seconds=60))
+        written.note(lambda: take_offline(twin, asked()))
+    taken = count()
+
+    def run() -> float:
+        if next(taken) % COUNT_MAX == 0:
+            written.carry_out()
+        start = time.perf_counter()
+        written.carry_out()
+        return time.perf_counter() - start
+
+    return run
 
 
 def main() -> int:
@@ -74,13 +87,6 @@ def main() -> int:
             "webshop", "2.7", SCHEMES["semver"], f"{next(runs):08}", {"id": "x", "how": "y"},
             reserve=COUNT_MAX,
         )  # fmt: skip
-
-    def repeat(step: Callable[[], object]) -> Callable[[], None]:
-        def run() -> None:
-            for _ in range(EACH):
-                step()
-
-        return run
 
     folder_wanted = sys.argv[2] if len(sys.argv) > 2 else None
     with tempfile.TemporaryDirectory(dir=folder_wanted) as name:
@@ -97,32 +103,33 @@ def main() -> int:
             obtain_number(journal, store, asked())
             synchronise(journal, store)
 
-        def from_the_reserve() -> float:
-            """Seconds for ``EACH`` numbers; the reserve holds fewer, and is filled beside the clock."""
-            taken = 0.0
-            for _ in range(EACH // COUNT_MAX):
-                synchronise(offline, stores[0], budget_seconds=60)
-                start = time.perf_counter()
-                for _ in range(COUNT_MAX):
-                    take_offline(offline, asked())
-                taken += time.perf_counter() - start
-            return taken
+        spent = count()
 
-        files = [raw_file(folder / f"raw-{index}.db") for index in range(2)]
-        seconds = measure(
+        def from_the_reserve() -> float:
+            """Seconds for a number; the reserve is filled beside the clock."""
+            if next(spent) % COUNT_MAX == 0:
+                synchronise(offline, stores[0], budget_seconds=60)
+            start = time.perf_counter()
+            take_offline(offline, asked())
+            return time.perf_counter() - start
+
+        file = raw_file(folder / "raw.db")
+        rounds = rounds_wanted()
+        seconds = by_turns(
             {
-                "raw": lambda: raw(files[0], rows=False),
-                "raw, and as many rows": lambda: raw(files[1], rows=True),
+                "raw": lambda: raw(file),
+                "raw, and as many rows": raw_rows(folder / "twin", asked, (1 + rounds) * EACH),
                 "from the reserve": from_the_reserve,
-                "online": repeat(lambda: obtain_number(online, stores[1], asked())),
+                "online": lambda: obtain_number(online, stores[1], asked()) and None,
             },
-            rounds=rounds_wanted(),
+            rounds=rounds,
+            steps=EACH,
         )
         start = time.perf_counter()
         for _ in range(50):
             synchronise(offline, stores[0], budget_seconds=60)
         idle = (time.perf_counter() - start) / 50
-        for each in (*journals, *stores, *files):
+        for each in (*journals, *stores, file):
             each.close()
     return report(
         f"{EACH} numbers a round, each durable before the next",

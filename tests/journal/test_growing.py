@@ -379,14 +379,14 @@ open_runs = page_of("open-runs")
 within_reach = page_of("within-reach")
 
 
-def among(world: World, rows: str, ask: Callable[[], Any], *, often: bool = True) -> float:
+def among(world: World, rows: str, ask: Callable[[], Any]) -> float:
     """What ``ask`` costs while a table also holds ``rows``, a few for each run: what most products never have
     is made for the moment."""
     connection = world.all.connection
     connection.execute("SAVEPOINT among")
     try:
         connection.execute(f"INSERT INTO {rows}")
-        return world.count_often(ask) if often else world.count(ask)
+        return world.count_often(ask)
     finally:
         connection.execute("ROLLBACK TO among")
         connection.execute("RELEASE among")
@@ -439,16 +439,6 @@ def the_page_of_what_to_look_at(world: World, _: str) -> float:
     query = QUERIES["look-at"]
     asked = {**dict.fromkeys((*query.parameters, "page"), ""), "deliverable": "oldtimer"}
     return world.count(lambda: world.all.query(query.paged, asked))
-
-
-def what_is_live(world: World, _: str) -> float:
-    """Among what was removed long ago."""
-    rows = (
-        "deployment (id, deliverable, environment, instance, service, deployed_at, removed_at) SELECT"
-        " run.id || x.value, 'webshop', 'p', 'p', 'webshop', queued_at, '2026' FROM json_each('[1,2,3,4,5]') x, run"
-    )
-    live = "SELECT count(*) FROM deployments_now"
-    return among(world, rows, lambda: world.all.query(live), often=False)
 
 
 def one_more_deployment(world: World, _: str) -> float:
@@ -740,7 +730,6 @@ STEERED = {
     ("projection/queries.py", "GROUP BY +r.deliverable"): late_failures,
     ("projection/queries.py", "PARTITION BY +r.deliverable"): late_slow_ones,
     ("projection/questions.py", "GROUP BY +r.deliverable"): late_times,
-    ("projection/views.py", "AND +d.deployed_at"): what_is_live,
 }
 """Where a plus keeps SQLite's planner from an index that it would take and that makes it go through a history:
 what would grow without it. Those of stores: ``tests/stores/test_growth.py``."""
@@ -753,21 +742,11 @@ def test_a_plus_that_is_taken_away_is_noticed(
     world, cost, words = worlds[1], STEERED[place], place[1]
     instead = words.replace("+", "")
     with_it = cost(world, f"+ with {words}")
-    views = world.all.query("SELECT name, sql FROM sqlite_master WHERE type = 'view'")
-    views = [view for view in views if place[0].endswith("views.py") and words in view["sql"]]
-    made_anew(world, {view["name"]: view["sql"].replace(words, instead) for view in views})
     world.counter.without = words, instead
     try:
         assert cost(world, f"+ without {words}") > GROWTH_MAX * with_it
     finally:
         world.counter.without = "", ""
-        made_anew(world, {view["name"]: view["sql"] for view in views})
-
-
-def made_anew(world: World, views: dict[str, str]) -> None:
-    for name, sql in views.items():
-        world.all.connection.execute(f"DROP VIEW {name}")
-        world.all.connection.execute(sql)
 
 
 def test_every_plus_has_something_that_would_grow() -> None:

@@ -132,10 +132,12 @@ def test_p19_what_is_brought_in_one_batch_comes_back_letter_by_letter(any_store:
         told = say(any_store, contact=contact(node=node), pull={"cursor": cursor, **asked})
         return list(told["pull"]["items"])
 
-    told = say(any_store, contact=teller.contact(lineage=""), push=[teller.batch(0, count)])
+    carrier = Teller("e" * 32)
+    told = say(any_store, contact=carrier.contact(lineage=""), push=[teller.batch(0, count)])
     assert told["push"][0]["appended"] == count
-    teller.accepted()
+    carrier.accepted()
     whole = [{**event_out(event), "branch": 0} for event in teller.chain]
+    assert [item["event"] for item in pulled(teller.node)] == whole, "who wrote it did not bring it"
     items = pulled("c" * 32)
     assert [item["event"] for item in items] == whole
     assert [item["position"] for item in items] == list(range(1, count + 1))
@@ -143,7 +145,7 @@ def test_p19_what_is_brought_in_one_batch_comes_back_letter_by_letter(any_store:
     others = ("bänk\t",)
     assert in_part == [None if one["deliverable"] in others else one for one in whole]
     cursor = {"position": 0, "hash": "00" * 32}
-    own = say(any_store, contact=teller.contact(lineage=""), pull={"cursor": cursor})["pull"][
+    own = say(any_store, contact=carrier.contact(lineage=""), pull={"cursor": cursor})["pull"][
         "items"
     ]
     assert [(item["hash"], item["brought"]) for item in own] == [
