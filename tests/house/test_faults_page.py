@@ -181,6 +181,7 @@ FAULTS = {
     "An address of a store that cannot be used holds a password",
     "The home was made by somebody else, or with another umask",
     "The token of a CI job is stolen",
+    "A machine recorded while its member was revoked",
     "A query would fill the memory",
     "Machines are in contact with a folder again and again",
 }

@@ -238,6 +238,65 @@ def test_a_revoked_member_is_out_at_once_and_comes_back_under_a_new_id(
     again.close()
 
 
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(
+    ("before", "after", "staying"),
+    [
+        (_for("shop"), _for("shop"), 0), (None, _for("shop"), 0), (_for("shop"), None, 0),
+        (_for("shop"), _for("shop", "bank"), 0), (_for("shop", "bank"), _for("bank"), 1),
+    ],
+)  # fmt: skip
+def test_what_was_recorded_while_revoked_follows(
+    before: Rights | None, after: Rights | None, staying: int, times: int,
+    server: ThreadServer, machine: Machine, tmp_path: Path,
+) -> None:  # fmt: skip
+    """Under the id that was revoked, by the member that comes back; what it may not push stays here."""
+    journal, ids = machine(), set()
+    for turn in range(times):
+        store = server.enrol(tmp_path / "laptop", "carol", before)
+        obtain_number(journal, store, request(f"r{turn}", deliverable="shop"))
+        _level(journal, store)
+        ids.add(journal.node)
+        members = Members(server.members_path)
+        members.revoke("carol")
+        members.close()
+        held = obtain_number(journal, store, request(f"away{turn}", deliverable="shop"))
+        assert held.how == "reserve" and pending(journal)
+        store.close()
+    again = server.enrol(tmp_path / "laptop", "carol", after)
+    report = _level(journal, again)
+    assert report.reached and report.pending == 0 and journal.node not in ids
+    assert bool(report.staying) is bool(staying) and set(report.staying) <= {"shop"}
+    name = "bank" if staying else "shop"
+    assert obtain_number(journal, again, request("next", deliverable=name)).number is not None
+    assert _level(journal, again)[:4] == (True, "", 0, 0)
+    with sqlite3.connect(server.home / "store.db") as file:
+        sql = "SELECT count(*) FROM event WHERE type LIKE '%version.used%' AND run = ?"
+        arrived = file.execute(sql, (f"away{times - 1}",)).fetchone()[0]
+    file.close()
+    assert arrived == (0 if staying else 1)
+    assert verify(journal).findings == []
+    again.close()
+
+
+def test_the_history_of_a_revoked_member_is_its_own(
+    server: ThreadServer, machine: Machine, tmp_path: Path
+) -> None:
+    """Another member with the same rights does not go on with it, and nobody speaks under its id."""
+    members = Members(server.members_path)
+    carol, dave = (
+        members.join(members.invite(name, _for("shop")), name * 9) for name in ("carol", "dave")
+    )
+    node = "c" * 32
+    assert members.speak_as(node, carol) and members.may_bring(node, carol)
+    members.revoke("carol")
+    assert members.may_bring(node, carol) and members.owns(carol, node)
+    assert not members.may_speak_as(node, carol) and not members.speak_as(node, carol)
+    assert not members.may_bring(node, dave) and not members.owns(dave, node)
+    assert [each["member"] for each in members.listing()["machines"]] == [None]
+    members.close()
+
+
 def test_a_second_code_gives_a_new_token_and_the_machine_stays(
     server: ThreadServer, machine: Machine, tmp_path: Path
 ) -> None:

@@ -129,7 +129,7 @@ class Gate:
                 continue
             events = _list_in(batch, "events")
             nodes = {str(event.get("node")) for event in events if isinstance(event, dict)}
-            if not all(self.members.may_speak_as(node, self.member) for node in nodes):
+            if not all(self.members.may_bring(node, self.member) for node in nodes):
                 raise NotAllowed(
                     f"{self.member.name} may not push the history of others in part",
                     hint="push all of it, or leave it to whose it is",
@@ -152,7 +152,7 @@ class Gate:
     def _check_author(self, event: Any) -> None:
         """Nobody else's chain is continued or forked by a member whose rights to push are limited."""
         node = event.get("node") if isinstance(event, dict) else None
-        if isinstance(node, str) and not self.members.may_speak_as(node, self.member):
+        if isinstance(node, str) and not self.members.may_bring(node, self.member):
             raise self._of_others()
 
     def _check_machine_event(self, event: dict[str, Any], push: frozenset[str]) -> None:

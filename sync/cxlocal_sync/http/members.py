@@ -140,9 +140,14 @@ class Members:
                 self._seen[node] = at
         return owner == member.id
 
+    def may_bring(self, node: str, member: Member) -> bool:
+        """Whether what ``node`` recorded is the member's to bring: nobody else's, or of a machine that was
+        its own until it was revoked, which speaks under another id since."""
+        return self._owner(node) in (None, member.id, -member.id)
+
     def owns(self, member: Member, node: str) -> bool:
-        """Whether ``node`` has spoken as a machine of ``member``."""
-        return self._owner(node) == member.id
+        """Whether ``node`` has spoken as a machine of ``member``, also before that was revoked."""
+        return self._owner(node) in (member.id, -member.id)
 
     def _owner(self, node: str) -> int | None:
         with self._reading:
@@ -300,10 +305,10 @@ class Members:
             ).rowcount
             if not ended and not void:
                 raise no_such_member(name)
-            # Given to nobody: a machine of a revoked member goes on under a new id even where
-            # the name is invited again.
+            # Nobody speaks under these ids again: a machine of a revoked member goes on under a new one
+            # even where the name is invited again. What it has recorded by then it may bring.
             self._connection.execute(
-                "UPDATE machine SET member = 0"
+                "UPDATE machine SET member = -member"
                 " WHERE member = (SELECT id FROM member WHERE name = ?)",
                 (name,),
             )
@@ -467,7 +472,7 @@ CREATE TABLE IF NOT EXISTS code (
 -- Machines (chains of events) and the member that first spoke as them.
 CREATE TABLE IF NOT EXISTS machine (
     node TEXT PRIMARY KEY,
-    member INTEGER NOT NULL,               -- 0: its member was revoked
+    member INTEGER NOT NULL,               -- below 0: of this one until it was revoked
     first_at TEXT NOT NULL,
     last_at TEXT NOT NULL
 );
