@@ -72,7 +72,7 @@ async def ask(datasette: Any, address: str) -> tuple[float, float, str]:
 async def measure(path: Path, rounds: int, patient: bool) -> dict[str, Any]:
     datasette = make_datasette({path: "sqlite:"})
     if patient:
-        journals.PART_LIMIT_MS = datasette._settings["sql_time_limit_ms"] = PATIENT_MS
+        journals.PART_LIMIT_MS = datasette.sql_time_limit_ms = PATIENT_MS
     await datasette.invoke_startup()
     wanted = {"bare": BARE, **addresses(path)}
     spent: dict[str, list[tuple[float, float, str]]] = {name: [] for name in wanted}
