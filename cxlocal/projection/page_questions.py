@@ -27,7 +27,7 @@ _TOLD_BRANCH = f"""(SELECT e.document ->> '$.customData.cxlocal.place.branch' FR
     AND t.name = '{PIPELINE_QUEUED}' AND e.document ->> '$.customData.cxlocal.place.revision' = r.revision
     ORDER BY e.id LIMIT 1)"""
 """The branch by the word of a CI server, for this very commit: most of them check out no branch."""
-_NEWEST_SUCCESS = """SELECT n.id FROM run n WHERE n.deliverable = {of} AND n.kind = 'release'
+_NEWEST_SUCCESS = """SELECT n.rowid FROM run n WHERE n.deliverable = {of} AND n.kind = 'release'
       AND n.outcome = 'success' ORDER BY n.queued_at DESC LIMIT 1"""
 
 # sql: constants of this module
@@ -128,7 +128,7 @@ SELECT d.title, r.stopped_before AS environment, r.version, r.finished_at AS sin
       AND s.environment = r.stopped_before AND NOT EXISTS (SELECT 1 FROM promotion p
         WHERE p.run = r.id AND p.name = q.value AND p.decision IN ('granted', 'overridden')))
     AS waits_for, d.id AS deliverable, r.id AS run
-FROM deliverable d JOIN run r ON r.id = ({_NEWEST_SUCCESS.format(of="d.id")})
+FROM deliverable d JOIN run r ON r.rowid = ({_NEWEST_SUCCESS.format(of="d.id")})
 WHERE r.stopped_before <> '' AND :deliverable IN ('', d.id) AND NOT EXISTS (SELECT 1 FROM deployment x WHERE x.version_run = r.id
   AND x.environment = r.stopped_before)
 ORDER BY since

@@ -56,6 +56,13 @@ _ONE_DELIVERABLE = (
     " (SELECT deliverable FROM run ORDER BY queued_at DESC LIMIT 1))"
 )
 
+_FAILED_RUN = f"""SELECT {TITLE.format("r")} AS title, r.deliverable, r.version, r.outcome, (SELECT stage
+    FROM stage_run t WHERE t.run = r.id AND t.outcome <> 'success' ORDER BY t.finished_at LIMIT 1) AS stage,
+  r.outcome_reason, r.queued_at, r.actor, coalesce(nullif(r.place, ''), r.place_kind) AS place, r.id AS run
+FROM run r WHERE r.outcome <> 'success'"""
+_FAILED_DEPLOYMENT = f"""SELECT {TITLE.format("a")}, a.deliverable, a.version, a.outcome, a.stage, 'deploying to ' ||
+  a.environment || coalesce(': ' || nullif(a.why, ''), ''), a.tried_at, a.actor, NULL, a.run FROM"""
+
 _EVERYDAY: dict[str, tuple[str, str, str]] = {
     "story": (
         "Story of a run",
@@ -125,18 +132,15 @@ SELECT deliverable, line, lo, hi, state, why, version, how, used_at, machine, ru
             " With the first stage that ended badly; and deployments that failed though their run went"
             " well. Empty: of all deliverables."
         ),
-        # sql: an expression of the projection
+        # sql: constants of this module; of one product and of all each by an index of its own
         f"""
-SELECT {TITLE.format("r")} AS title, deliverable, version, outcome, (SELECT stage FROM stage_run t
-    WHERE t.run = r.id AND t.outcome <> 'success' ORDER BY t.finished_at LIMIT 1) AS stage,
-  outcome_reason, queued_at, actor, coalesce(nullif(place, ''), place_kind) AS place, id AS run
-FROM run r WHERE outcome <> 'success' AND :deliverable IN ('', deliverable)
-UNION ALL SELECT {TITLE.format("a")}, a.deliverable, a.version, a.outcome, a.stage,
-  'deploying to ' || a.environment || coalesce(': ' || nullif(a.why, ''), ''), a.tried_at, a.actor,
-  NULL, a.run
-FROM deployment_attempt a JOIN run r ON r.id = a.run
+{_FAILED_RUN} AND :deliverable = ''
+UNION ALL {_FAILED_RUN} AND r.deliverable = nullif(:deliverable, '')
+UNION ALL {_FAILED_DEPLOYMENT} deployment_attempt a JOIN run r ON r.id = a.run
+WHERE r.outcome = 'success' AND a.outcome IN ('failed', 'cancelled', 'cut off') AND :deliverable = ''
+UNION ALL {_FAILED_DEPLOYMENT} run r CROSS JOIN deployment_attempt a ON a.run = r.id
 WHERE r.outcome = 'success' AND a.outcome IN ('failed', 'cancelled', 'cut off')
-  AND :deliverable IN ('', a.deliverable)
+  AND r.deliverable = nullif(:deliverable, '')
 ORDER BY queued_at DESC
 """,
     ),

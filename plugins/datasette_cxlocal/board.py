@@ -74,6 +74,7 @@ async def board_page(place: Place, asked: Mapping[str, str]) -> dict[str, Any]:
     last = await rows_of(place.datasette, place.database, LAST_SQL)
     products, look = board.first.get("products", 0), board.first.get("to_look_at", 0)
     columns = columns_of(board.rows)
+    cells = [_cell(place, row) for row in board.rows]
     shown_products = int(part or 1) * BOARD_PRODUCTS
     return {
         "title": "Release board",
@@ -81,8 +82,8 @@ async def board_page(place: Place, asked: Mapping[str, str]) -> dict[str, Any]:
         "search": search,
         "board": board,
         "columns": columns if len(columns) <= COLUMNS_MAX else [],
-        "products": _products(place, board, waiting, columns),
-        "list": [_line(place, row) for row in board.rows],
+        "products": _products(place, board, cells, waiting, columns),
+        "list": [_line(row, cell) for row, cell in zip(board.rows, cells, strict=True)],
         "waiting": waiting,
         "running": running,
         "running_now": [_running(place, row) for row in running.rows],
@@ -116,16 +117,20 @@ def _named(board: Part) -> list[str]:
 
 
 def _products(
-    place: Place, board: Part, waiting: Part, columns: list[Column]
+    place: Place,
+    board: Part,
+    live: list[dict[str, Any]],
+    waiting: Part,
+    columns: list[Column],
 ) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for row in board.rows:
+    for row, cell in zip(board.rows, live, strict=True):
         product = found.setdefault(
             row["deliverable"],
             {"title": shown(row["title"]), "address": place.page("product", deliverable=row["deliverable"]),
              "cells": {column.environment: [] for column in columns}},
         )  # fmt: skip
-        product["cells"][row["environment"]].append(_cell(place, row))
+        product["cells"][row["environment"]].append(cell)
     for row in waiting.rows:
         cells = found.get(row["deliverable"], {"cells": {}})["cells"]
         cells.setdefault(row["environment"], []).append(_wait(place, row))
@@ -172,9 +177,9 @@ def _wait(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _line(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
+def _line(row: Mapping[str, Any], cell: dict[str, Any]) -> dict[str, Any]:
     return {
-        **_cell(place, row),
+        **cell,
         "title": shown(row["title"]),
         "environment": shown(row["environment_title"]),
         "state": state_mark(row["state"]),

@@ -4,7 +4,7 @@
 every address once, the bare page (50 rows of a table, in the same file) first; CPU and wall milliseconds are
 medians, the ratio that of CPU. Pages that Datasette makes by itself of views are listed, not judged. Limits
 are of the clock: on a busy machine they leave out parts whose cost is then not seen. ``--patient`` lets each
-part and question end, and judges the CPU alone.
+part and question of ours end, and judges the CPU alone.
 """
 
 from __future__ import annotations
@@ -72,9 +72,11 @@ async def ask(datasette: Any, address: str) -> tuple[float, float, str]:
 async def measure(path: Path, rounds: int, patient: bool) -> dict[str, Any]:
     datasette = make_datasette({path: "sqlite:"})
     if patient:
-        journals.PART_LIMIT_MS = datasette._settings["sql_time_limit_ms"] = PATIENT_MS
+        journals.PART_LIMIT_MS = datasette.sql_time_limit_ms = PATIENT_MS
     await datasette.invoke_startup()
     wanted = {"bare": BARE, **addresses(path)}
+    if patient:  # a whole view may take minutes
+        wanted = {name: one for name, one in wanted.items() if not name.startswith("view ")}
     spent: dict[str, list[tuple[float, float, str]]] = {name: [] for name in wanted}
     for _ in range(rounds):
         for name, address in wanted.items():
