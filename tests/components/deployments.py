@@ -25,6 +25,7 @@ from cxlocal.hooks.tool import (
     Observed,
     ObservedResource,
     Previewed,
+    Tool,
 )
 from cxlocal.hooks.tool_worker import ToolOutcome
 from cxlocal.journal.file import Journal
@@ -223,6 +224,9 @@ class ToySite(Site):
 
     world: World
     seen: dict[str, int]
+
+    def tool(self, component: Component) -> type[Tool]:
+        return Tool
 
     def can(self, component: Component, verb: str) -> bool:
         return verb in VERBS[component.name]

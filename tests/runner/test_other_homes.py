@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.timeout(180)
+
 KEEPER = """
 from pathlib import Path
 from cxlocal.hooks.specs import hookimpl

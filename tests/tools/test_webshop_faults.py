@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -73,19 +74,25 @@ STEPS: dict[str, Callable[[Now], bool]] = {
 """When something happens to the run, of each step of a deployment. What is awaited may be over when it is seen."""
 
 
+def wait_until(true: Callable[[], bool], machine: Machine) -> None:
+    """Wait for something that the run of a machine comes to."""
+    deadline = time.monotonic() + STEP_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, machine.said()
+        time.sleep(0.02)
+
+
 class ByStore:
     """Two machines that share a store. They take turns at being lost."""
 
-    options: tuple[str, ...] = TO_PRODUCTION
+    lost_runs: tuple[str, ...] = TO_PRODUCTION
+    other_runs: tuple[str, ...] = TO_PRODUCTION
 
     def __init__(self, story: Story) -> None:
         self.story = story
-        self.begin()
+        story.begin_store()
         self.machines = [Machine(story, name) for name in ("one", "two")]
         self.machines[0].ok("run", *TO_PRODUCTION)
-
-    def begin(self) -> None:
-        self.story.begin_store()
 
     def pair(self, number: int) -> tuple[Machine, Machine]:
         """Who is to be lost now, and knows everything; and the other one."""
@@ -100,43 +107,53 @@ class ByStore:
     def end(self, lost: Machine, other: Machine, run: int) -> None:
         """What becomes of a machine, and what the other one hears of it."""
         signal_all([run], signal.SIGKILL)
+        self.take(lost, other)
+
+    def take(self, lost: Machine, other: Machine) -> None:
+        """The other one hears of it, and has the turn."""
         self.tell(lost, other)
         other.ok("env", "take", "production", "-m", "the other one is gone")
 
     def go_on(self, other: Machine) -> str:
         """The other machine deploys; in words how."""
-        other.ok("run", *TO_PRODUCTION)
+        other.ok("run", *self.other_runs)
         return "it went on"
 
 
 class ByBundle(ByStore):
-    """There is no store: what one machine knows comes to the other one as a file."""
+    """The store is gone: what one machine knows comes to the other one as a file."""
 
-    def begin(self) -> None:
-        pass
+    # Numbers of one reserve lie below those of another one.
+    lost_runs = other_runs = ("--offline", "--allow-older", *TO_PRODUCTION)
+
+    def __init__(self, story: Story) -> None:
+        story.write(("[defaults]", "[version]\nreserve = 50\n\n[defaults]"))
+        super().__init__(story)
+        for one in self.machines:
+            one.command("prepare")  # numbers; it says what else an outage would lack
+        story.lose_store()
 
     def tell(self, one: Machine, other: Machine) -> None:
         file = one.root / "all.bundle"
         one.ok("export", "--bundle", file, "--all")
-        other.ok("import", file)
+        other.ok("import", "--offline", file)
 
-    def end(self, lost: Machine, other: Machine, run: int) -> None:
-        signal_all([run], signal.SIGKILL)
-        self.tell(lost, other)
+    def take(self, lost: Machine, other: Machine) -> None:
+        self.tell(lost, other)  # nobody gives turns
 
 
 class ByLabels(ByStore):
     """A machine without a way to the store, lost with its home: of what it did nothing tells but what stands."""
 
-    options = ("--offline", *TO_PRODUCTION)
+    lost_runs = ("--offline", *TO_PRODUCTION)
 
     def pair(self, number: int) -> tuple[Machine, Machine]:
         lost = Machine(self.story, f"lost-{number}")
-        lost.ok("sync")
+        lost.command("prepare")
         return lost, self.machines[0]
 
     def end(self, lost: Machine, other: Machine, run: int) -> None:
-        signal_all(processes_of(run), signal.SIGKILL)
+        signal_all(processes_of(run, workers=True), signal.SIGKILL)
         shutil.rmtree(lost.home)
         other.ok("sync")
 
@@ -155,9 +172,9 @@ class Stopped(ByStore):
     """A machine stands still; its turn is taken and the other one deploys; then it wakes up."""
 
     def end(self, lost: Machine, other: Machine, run: int) -> None:
-        self.asleep = processes_of(run)
+        self.asleep = processes_of(run, workers=False)
         signal_all(self.asleep, signal.SIGSTOP)
-        super().end(lost, other, 0)
+        self.take(lost, other)
 
 
 def prepare(story: Story) -> None:
@@ -184,11 +201,9 @@ def test_a_run_is_killed_at_each_step_and_another_machine_goes_on(
             story.change()
             lost.pull()
             now = Now(story, lost, lost.log(), lost.cutovers())
-            run = lost.start(*machines.options)
+            run = lost.start(*machines.lost_runs)
             try:
-                wait_for(
-                    lambda now=now, came=came: came(now), f"{step}: {lost.said()}", STEP_SECONDS
-                )
+                wait_until(partial(came, now), lost)
                 machines.end(lost, other, run.pid)
             finally:
                 run.kill()
@@ -208,6 +223,8 @@ def test_a_machine_is_stopped_at_each_step_another_one_goes_on_and_it_wakes_up(
 ) -> None:
     """What it does when it is awake again breaks nothing."""
     prepare(story)
+    # It asks an instance that others took away for as long as that.
+    story.write(('drain = "30s"', 'drain = "30s"\ntimeout = "90s"'))
     machines = Stopped(story)
     with load(story.place.port) as used:
         for number, (step, came) in enumerate(STEPS.items()):
@@ -215,18 +232,16 @@ def test_a_machine_is_stopped_at_each_step_another_one_goes_on_and_it_wakes_up(
             story.change()
             slept.pull()
             now = Now(story, slept, slept.log(), slept.cutovers())
-            run = slept.start(*machines.options)
+            run = slept.start(*machines.lost_runs)
             try:
-                wait_for(
-                    lambda now=now, came=came: came(now), f"{step}: {slept.said()}", STEP_SECONDS
-                )
+                wait_until(partial(came, now), slept)
                 machines.end(slept, other, run.pid)
                 other.pull()
                 machines.go_on(other)
                 serving, exist = {story.live(other)}, story.containers()
                 assert len(exist) == 2 and story.serving(used) == serving, step
                 signal_all(machines.asleep, signal.SIGCONT)
-                code = run.wait(STEP_SECONDS)
+                code = run.wait(2 * STEP_SECONDS)
             finally:
                 signal_all(machines.asleep, signal.SIGCONT)
                 run.kill()
@@ -288,6 +303,7 @@ class Long(threading.Thread):
             self.came = f"{answer.status}, {'whole' if whole else 'cut'}"
         except (OSError, http.client.HTTPException) as error:
             self.came = type(error).__name__
+        link.close()
         self.took = time.monotonic() - self.began
 
 
@@ -304,7 +320,7 @@ def test_a_request_is_longer_than_the_time_to_drain(story: Story, keep_old: str,
     with load(story.place.port, seconds=(1, 2)) as used:
         story.serving(used)
         story.change()
-        long = Long(story.place.port, 60)
+        long = Long(story.place.port, 50)
         done = story.release()
         assert done.code == 0, done.err
         assert story.serving(used) == {"0.1.1"}
@@ -314,7 +330,7 @@ def test_a_request_is_longer_than_the_time_to_drain(story: Story, keep_old: str,
     if came == "whole":
         assert long.came == "200, whole" and "not-drained" not in flagged
     else:
-        assert "whole" not in long.came and long.took < 59, long.came
+        assert "whole" not in long.came and long.took < 49, long.came
         assert "not-drained" in flagged and "when its time to drain was over" in done.err
     print(f"longer than drain, kept {keep_old}: {long.came} after {long.took:.0f} s")
 
@@ -325,20 +341,22 @@ RUNNER = {"CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_RUN_ATTEMPT": "1"}
 def test_the_test_environment_of_a_lost_runner_is_destroyed(story: Story) -> None:
     """`kill -9`, and its home is gone: another machine takes away its database, cache, balancer and containers."""
     story.begin_store()
-    story.write(('"$CXLOCAL_ENVIRONMENT_URI"\'', '"$CXLOCAL_ENVIRONMENT_URI"; sleep 60\''))
+    story.write(
+        ('"$CXLOCAL_ENVIRONMENT_URI"\'', '"$CXLOCAL_ENVIRONMENT_URI"; echo it stands; sleep 60\'')
+    )
     other = Machine(story, "other")
     place = story.place
     for number, (stage, words) in enumerate(
-        [("test", "db apply"), ("test", "web create"), ("smoke", "")]
+        [("test", "db apply"), ("test", "web create"), ("smoke", "it stands")]
     ):
         commit = story.project.git("rev-parse", "HEAD")
         told = {**RUNNER, "GITHUB_RUN_ID": str(number), "GITHUB_SHA": commit}
         runner = Machine(story, f"runner-{number}", **told)
         run = runner.start("--no-input")
         try:
-            wait_for(lambda: words in (runner.log(stage) or " "), f"{stage} {words}", STEP_SECONDS)  # noqa: B023
+            wait_until(partial(reached, runner, stage, words), runner)
         finally:
-            signal_all(processes_of(run.pid), signal.SIGKILL)
+            signal_all(processes_of(run.pid, workers=True), signal.SIGKILL)
             run.wait()
         shutil.rmtree(runner.home)
         other.ok("sync")
@@ -359,6 +377,12 @@ def test_the_test_environment_of_a_lost_runner_is_destroyed(story: Story) -> Non
         print(f"lost at {stage} {words}: {there} taken away: {how}", flush=True)
     assert other.ok("sql", "--json", "SELECT * FROM resources_now").json() == []
     assert place.databases() == place.caches() == []
+
+
+def reached(machine: Machine, stage: str, words: str) -> bool:
+    """Whether a stage of a run has begun, and said that."""
+    log = machine.log(stage)
+    return bool(log) and words in log
 
 
 def left_of(story: Story, machine: Machine) -> list[str]:

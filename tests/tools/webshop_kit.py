@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import base_image
-from engine_kit import Engine, Registry, free_port, wait_for
+from engine_kit import Engine, Registry, free_port, wait_for, worker
 from load_kit import Load
 from postgresql_kit import Cluster
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "webshop"
-ADDRESS = "198.51.100.7"
-"""An address of this machine that containers reach, too."""
+ADDRESS = f"198.51.100.{100 + worker()}"
+"""An address of this machine that containers reach, too; of each worker of the test run its own."""
 NEEDS = ("podman", "runc", "buildah", "skopeo", "docker-registry", "haproxy", "redis-server",
          "pg_ctlcluster", "ip", "/usr/bin/python3")  # fmt: skip
 LIVE = "SELECT version FROM deployments_now WHERE environment = 'production'"
@@ -134,6 +134,10 @@ class Story:
         done = self.project.command("store", "create", self.project.environ["CXLOCAL_STORE"])
         assert done.code == 0, done.err
 
+    def lose_store(self) -> None:
+        """Nobody answers there any more."""
+        (self.project.root / "store.db").rename(self.project.root / "gone.db")
+
     def change(self, file: str = "README", text: str = "another one\n") -> None:
         path = self.project.tree / file
         path.write_text((path.read_text() if path.exists() else "") + text)
@@ -209,6 +213,7 @@ class Machine:
             return subprocess.Popen(
                 [self.project.cx.program, "run", *words], cwd=self.tree,
                 env={**os.environ, **self.environ}, stdout=said, stderr=said,
+                start_new_session=True,
             )  # fmt: skip
 
     def said(self) -> str:
@@ -227,24 +232,20 @@ class Machine:
             return int(journal.execute(asked).fetchone()[0])
 
 
-def processes_of(run: int) -> list[int]:
-    """A run and its own processes. What they began at the engine and at the balancer belongs to these, which are on
-    machines of their own where it matters: a lost machine does not take their locks along."""
+def processes_of(run: int, *, workers: bool) -> list[int]:
+    """A run and what divides its workers; with these, too. What a worker does at the engine or at the balancer
+    is done there: where a machine stands still it comes to its end, and nobody hears of it."""
     parents: dict[int, int] = {}
-    commands: dict[int, bytes] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            pid = int(folder.name)
-            parents[pid] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            commands[pid] = (folder / "cmdline").read_bytes()
+            if b"hooks/worker.py" in (folder / "cmdline").read_bytes():
+                stat = (folder / "stat").read_text()
+                parents[int(folder.name)] = int(stat.rpartition(")")[2].split()[1])
         except OSError:
             continue
-    found = [run]
-    for one in found:
-        found += [
-            pid for pid, parent in parents.items()
-            if parent == one and b"hooks/worker.py" in commands.get(pid, b"")
-        ]  # fmt: skip
+    found = [run, *(pid for pid, parent in parents.items() if parent == run)]
+    if workers:
+        found += [pid for pid, parent in parents.items() if parent in found[1:]]
     return found
 
 
