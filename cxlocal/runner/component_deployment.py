@@ -21,7 +21,7 @@ from cxlocal.runner.admission import begin
 from cxlocal.runner.component_departure import half_applied, leaving, refuse_departed
 from cxlocal.runner.component_look import SERVING_SECONDS, Halt, Looked, Lookout, with_strangers
 from cxlocal.runner.component_preview import Foreseen, preview, standing
-from cxlocal.runner.component_rotation import Rotation, Stands
+from cxlocal.runner.component_rotation import CLEARING, Rotation, Stands
 from cxlocal.runner.component_way_back import WayBack, refuse_lost_turn
 from cxlocal.runner.fetching import fetch_missing
 from cxlocal.runner.payer import words_of
@@ -32,8 +32,6 @@ from cxlocal.text import quoted
 
 READY = (Deed.PAUSE, Deed.ROTATE, Deed.HOLD, Deed.CUTOVER)
 """What comes next when the new ones are well, or may not run yet, and nothing was turned."""
-WEIGHTS_BACK = (Deed.DRAIN, Deed.REMOVE, Deed.GONE)
-"""What comes next on the way back when the weights are those of the record."""
 
 
 class Deployment:
@@ -190,10 +188,12 @@ class Deployment:
             one for one in (*recorded.of_components(self.site), *self.looked.strangers)
             if one.component == component.name and one.verb == recorded.CREATE
         ]  # fmt: skip
+        # What serves in another home gets nothing from here: it goes after the cutover, where it is.
+        away = tuple(one for one in there if one.id in self.looked.away)
         idle = [one for one in there if not one.serves]
         stands = Stands(
-            tuple(one for one in there if one.serves),
-            tuple(one for one in idle if one.spare and not one.due),
+            tuple(one for one in there if one.serves and one not in away),
+            (*away, *(one for one in idle if one.spare and not one.due)),
             tuple(one for one in idle if one.due or not (self.lasting and one.spare)),
         )
         back_to = self.former.get(component.name, ())
@@ -228,10 +228,11 @@ class Deployment:
         serving = {one.id for one in rotation.stands.serving}
         turned = shown and {one.id for one in shown.resources if one.weight} != serving
         if turned and serving:
+            balancer = rotation.component.behind or rotation.component.name
             self._flag(
                 "other-weights",
-                f"{rotation.component.behind} in {self.site.environment.name} gave other instances"
-                " traffic than the record says; its weights are set anew",
+                f"{balancer} in {self.site.environment.name} gave other instances traffic than the"
+                " record says; its weights are set anew",
             )
         if rotation.stands.left or (turned and serving):
             yield from rotation.go(Phase.FALLING)
@@ -371,13 +372,11 @@ class Deployment:
             return ""
         for one in self.rotations:
             try:
-                deed = yield from one.go(
-                    Phase.FALLING, *(WEIGHTS_BACK if self.site.cancelled else ())
-                )
+                deed = yield from one.go(Phase.FALLING)
             except CxError as problem:
                 problems.append(words_of(problem))
                 continue
-            if deed in WEIGHTS_BACK:
+            if deed in CLEARING:
                 self.site.work.voice.warn(
                     f"the new ones of {one.component.name} still stand, without traffic; the next"
                     " deployment takes them away"
@@ -400,7 +399,11 @@ class Deployment:
         if not why or site.cancelled:
             return ""
         why = f"{name} is not well: {why}"
-        closed = "no record knows it" if self.looked.strangers else (yield from before.closed())
+        closed = (
+            "no record knows it" * bool(self.looked.strangers)
+            or "it lives in another home" * bool(self.looked.away)
+            or (yield from before.closed())
+        )
         if self.former or closed:
             words = f"and what served before cannot: {closed}" if closed else "after the way back"
             return f"{why}; {site.work.record.version} serves on, {words}"
@@ -423,9 +426,7 @@ class Deployment:
         shared = self._shared()
         for one in self.rotations:
             one.returned = True
-            yield from one.go(
-                Phase.RETURNING, *(WEIGHTS_BACK if site.cancelled else ()), shared=shared
-            )
+            yield from one.go(Phase.RETURNING, shared=shared)
             self._tell(one)
 
     def _shared(self) -> bool:

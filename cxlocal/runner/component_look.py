@@ -14,7 +14,8 @@ from cxlocal.processes.child import End
 from cxlocal.runner import component_record as recorded
 from cxlocal.runner.component_rotation import Stands
 from cxlocal.runner.deployment import known_of, note_observed
-from cxlocal.runner.resources import Made
+from cxlocal.runner.payer import machine_of
+from cxlocal.runner.resources import Made, is_of_home
 from cxlocal.runner.site import Site
 from cxlocal.runner.work import Launch
 from cxlocal.text import counted, quoted
@@ -46,6 +47,8 @@ class Looked(NamedTuple):
     """What is there, by component; of those that can be asked."""
     strangers: tuple[Made, ...] = ()
     """Instances that no record knows, where a person said to go on with them."""
+    away: frozenset[str] = frozenset()
+    """Instances that serve in another home, where a person said to go on without them."""
 
 
 def with_strangers(stands: Stands, looked: Looked, component: str) -> Stands:
@@ -72,6 +75,7 @@ class Lookout:
         self.site = site
         self._flag = flag
         self.replaced = [one for one in site.components if not one.mutable]
+        self._away: set[str] = set()
 
     def look(self) -> Generator[Launch, End, Looked]:
         """What runs there, by its labels, compared with the record."""
@@ -94,7 +98,8 @@ class Lookout:
                 if seen_there is not None:
                     balancers[one.name] = seen_there
         yield from self._look_at_own()
-        return Looked(balancers, tuple(returned), there, tuple(strangers))
+        away = frozenset(self._away)
+        return Looked(balancers, tuple(returned), there, tuple(strangers), away)
 
     def _look_at_own(self) -> Generator[Launch, End, None]:
         """What a tool that rotates by itself says of a lasting environment where its stage has deployed."""
@@ -161,10 +166,16 @@ class Lookout:
                 f" {quoted(site.environment.name)}",
                 name="found-instances",
             )
-        missing = [
-            one.id for one in known
+        lost = [
+            one for one in known
             if one.component == component.name and one.serves and one.id not in ids
         ]  # fmt: skip
+        journal = site.work.record.journal
+        away = [one for one in lost if site.tool(component).here and not is_of_home(journal, one)]
+        if away and site.environment.lifetime == "lasting":
+            self._refuse_away(component, away[0])
+            self._away |= {one.id for one in away}
+        missing = [one.id for one in lost if one not in away]
         if missing:
             self._flag(
                 "changed-outside",
@@ -172,6 +183,29 @@ class Lookout:
                 f" {component.name} should serve and is not there",
             )
         return sorted(gone), found
+
+    def _refuse_away(self, component: Component, made: Made) -> None:
+        """Raise Refused where what serves lives in the home that made it, and this is another one: it would serve on
+        there, and nobody here could end it. Unless somebody said to go on without."""
+        site = self.site
+        place, version = site.environment.name, site.work.record.version
+        host = machine_of(site.work.record.journal, made.node)
+        words = f"{component.name} of {place} lives in another home, on {host}"
+        if site.work.unobserved:
+            self._flag(
+                "went-unobserved", f"{words}; it is taken away there alone (cxlocal env reap)"
+            )
+            return
+        again = f"cxlocal deploy {quoted(version)} --to {quoted(place)}"
+        if site.work.back:
+            again = f"cxlocal rollback {quoted(place)} --to {quoted(version)}"
+        raise Refused(
+            words,
+            why=f"{component.tool} keeps what it makes beside the journal, that of machine {made.node[:8]}; from here"
+            " it can be neither seen nor ended",
+            hint=f"deploy from there; to let it serve here instead, and end it there: {again} --unobserved",
+            name="lives-elsewhere",
+        )
 
     def former(self, looked: Looked) -> Generator[Launch, End, dict[str, tuple[Made, ...]]]:
         """The instances that served before, by component, where all of them can simply serve again: they stand

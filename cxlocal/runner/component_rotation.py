@@ -27,7 +27,7 @@ from cxlocal.plan.types import Component, RolloutStep
 from cxlocal.processes.child import End
 from cxlocal.runner.component_record import handle_of, intend, note_made, of_components
 from cxlocal.runner.payer import Payer
-from cxlocal.runner.resources import Made, record_gone
+from cxlocal.runner.resources import Made, may_be_used, record_gone
 from cxlocal.runner.site import Site
 from cxlocal.runner.work import Launch
 from cxlocal.text import quoted
@@ -35,6 +35,8 @@ from cxlocal.values import NamedTuple
 
 DEEDS_MAX = 10_000
 """More of them in one go are no way to an end."""
+CLEARING = (Deed.DRAIN, Deed.REMOVE, Deed.GONE)
+"""What comes when the weights are those of the record; after a signal it is left for another day."""
 BACK = (Phase.FALLING, Phase.RETURNING)
 """What a signal does not keep from turning the weights."""
 NEAR = 0.02
@@ -90,7 +92,10 @@ class Rotation:
         self._well: dict[str, bool] = {}
         self._weights: Mapping[str, int] = {}
         self._fence = 0
-        self._busy = {one.id for one in stands.serving}
+        now_ms, drain = site.work.record.journal.clock.now_ms(), component.drain_seconds
+        self._busy = {one.id for one in stands.serving} | {
+            one.id for one in (*stands.kept, *stands.left) if may_be_used(one, drain, now_ms)
+        }
         self._held = 0
         self.served = False
         """The new ones serve, by the record."""
@@ -128,13 +133,15 @@ class Rotation:
         return self._fence
 
     def go(self, phase: Phase, *until: Deed, shared: bool = True) -> Generator[Launch, End, Deed]:
-        """Do what comes next until it is one of ``until``, or nothing more can be done: that deed. Raises
-        Refused where somebody else has the turn."""
+        """Do what comes next until it is one of ``until``, or nothing more can be done: that deed. After a signal
+        nothing is cleared any more. Raises Refused where somebody else has the turn."""
         for _ in range(DEEDS_MAX):
             action = self._next(phase, shared=shared)
             if action.deed == Deed.STOP:
                 raise self._stopped()
             if action.deed in until or action.deed in (Deed.DONE, Deed.FAIL):
+                return action.deed
+            if self.site.cancelled and action.deed in CLEARING:
                 return action.deed
             if action.deed in CHANGING:
                 self.site.work.check_turn(self.site.stage)
@@ -366,14 +373,13 @@ class Rotation:
             self.problem = f"{self.component.name} at {step.weight} %: {why}"
 
     def _drain(self, resource: str) -> Generator[Launch, End, None]:
-        self._busy.discard(resource)
         balancer, limit = self.balancer, self.component.drain_seconds
-        if balancer is None or self.site.cancelled or not limit:
+        self._busy.discard(resource)
+        if balancer is None or not limit:
             return
         if not self.site.can(balancer, "drain"):
-            yield from self.site.probe(
-                self.component, [], hold_seconds=self.component.drain_seconds, within_seconds=0
-            )
+            yield from self.site.probe(self.component, [], hold_seconds=limit, within_seconds=0)
+            self._busy &= set(self._weights)  # the time of all others is over, too
             return
         found = yield from self.site.ask(
             balancer, "drain", component=self.component.name, behind=balancer.name,

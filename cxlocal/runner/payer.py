@@ -29,7 +29,7 @@ from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner.own_words import made_here
 from cxlocal.runner.products import artifacts, described
 from cxlocal.runner.record import RunRecord
-from cxlocal.runner.resources import Made, is_own, record_gone, standing_in
+from cxlocal.runner.resources import Made, is_of_home, is_own, may_be_used, record_gone, standing_in
 from cxlocal.runner.work import Launch, environment_folder
 from cxlocal.values import NamedTuple
 
@@ -122,8 +122,18 @@ class Payer(NamedTuple):
         if not isinstance(found.result, Observed):
             why = self._why(asked, tool, found)
             return f"{may}: {balancer.name} could not be asked: {why}"
-        turned = any(one.id == made.id and one.weight for one in found.result.resources)
-        return f"{made.component} {made.id[:8]} gets traffic" if turned else ""
+        if any(one.id == made.id and one.weight for one in found.result.resources):
+            return f"{made.component} {made.id[:8]} gets traffic"
+        if not may_be_used(made, own.drain_seconds, journal.clock.now_ms()):
+            return ""
+        still = f"{made.component} {made.id[:8]} may be used still"
+        if "drain" not in verbs:  # so only its time tells
+            return f"{still}: its time to drain is not over" if made.released_at else ""
+        done = yield from self._ask(
+            asked, tool, "drain", resource=made.id, host="", component=made.component,
+            behind=balancer.name, turn=found.result.turn, limit_seconds=own.drain_seconds,
+        )  # fmt: skip
+        return "" if done.outcome == Outcome.SUCCESS else f"{still}: {self._why(asked, tool, done)}"
 
     def _do(self, made: Made, verb: str, *, hurried: bool) -> Generator[Launch, End, str]:
         if not made_here(self.record.journal, made) and not is_planned(self.record.plan, made):
@@ -134,8 +144,9 @@ class Payer(NamedTuple):
         tool = find_tool(self.manager, made.tool)
         if verb not in verbs_of(tool, made.options):
             return f"the tool {made.tool} has no verb {verb}"
-        if tool.here and not is_own(self.record.journal, made):
-            return f"it lives on the machine that made it: {machine_of(self.record.journal, made.node)}"
+        if tool.here and not (yield from self._is_here(made, tool)):
+            host = machine_of(self.record.journal, made.node)
+            return f"it lives on the machine that made it: {host}, in the home of that journal"
         found = yield from self._ask(made, tool, verb, hurried=hurried)
         return "" if found.outcome == Outcome.SUCCESS else self._why(made, tool, found)
 
@@ -146,10 +157,24 @@ class Payer(NamedTuple):
             return why
         return f"{why}; a script of the repository is found in a clone that has commit {record.revision[:12]}"
 
+    def _is_here(self, made: Made, tool: type[Tool]) -> Generator[Launch, End, bool]:
+        """Whether this home has what a tool made that lives where it was made. Where its journal was lost, the tool
+        says whether it is there: in another home of this machine nothing would be found, and nothing taken away."""
+        journal = self.record.journal
+        if is_of_home(journal, made):
+            return True
+        if not is_own(journal, made) or "observe" not in verbs_of(tool, made.options):
+            return is_own(journal, made)
+        found = yield from self._ask(made, tool, "observe")
+        seen = found.result.resources if isinstance(found.result, Observed) else ()
+        return any(one.id == made.id for one in seen)
+
     def _ask(
-        self, made: Made, tool: type[Tool], verb: str, *, hurried: bool = False, **told: Any
-    ) -> Generator[Launch, End, ToolOutcome]:
-        """Carry out one verb; ``told`` is what its ``ctx`` has otherwise than the thing it is asked of."""
+        self, made: Made, tool: type[Tool], verb: str, *, hurried: bool = False,
+        limit_seconds: float = 0.0, **told: Any,
+    ) -> Generator[Launch, End, ToolOutcome]:  # fmt: skip
+        """Carry out one verb; ``told`` is what its ``ctx`` has otherwise than the thing it is asked of.
+        ``limit_seconds``: 0 for that of all."""
         secrets = self.secrets(dict.fromkeys((*self._listed(made), *tool.secrets)))
         mask = Masker([*secrets.values(), *own_credentials(self.environ)])
         journal = self.record.journal
@@ -167,10 +192,11 @@ class Payer(NamedTuple):
         worker = ToolWorker(request, on_intend=_refuse_intent, on_progress=log.note)
 
         def launch(supervisor: Supervisor, tag: object) -> Child:
-            limit = min(self.limit_seconds, HURRIED_SECONDS) if hurried else self.limit_seconds
+            limit = limit_seconds or self.limit_seconds
             child = worker.start(
                 supervisor, env=stage_environment(self.environ, pass_env=self._passed(made)), sink=log,
-                timeout_seconds=limit, tag=tag, grace_seconds=1.0,
+                timeout_seconds=min(limit, HURRIED_SECONDS) if hurried else limit, tag=tag,
+                grace_seconds=1.0,
             )  # fmt: skip
             child.goes_on = hurried
             return child

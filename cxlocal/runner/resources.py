@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import UNSET
 
 from cxlocal.events.belonging import mark_id
+from cxlocal.exchange.state import is_ours
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.whereabouts import machine_mark
@@ -97,6 +98,13 @@ def is_own(journal: Journal, made: Made) -> bool:
     """Whether this machine made it: in this journal or another one of its."""
     mark = machine_mark()
     return made.machine == mark if made.machine and mark else made.node == journal.node
+
+
+def is_of_home(journal: Journal, made: Made) -> bool:
+    """Whether this journal, on this machine, said that it was made: what a tool makes in the folder of its environment
+    lies beside the journal, and another home of the same machine has another folder."""
+    known = made.node == journal.node or is_ours(journal.connection, made.node)
+    return known and is_own(journal, made)
 
 
 class Maker:
@@ -193,6 +201,16 @@ def _is_over(row: Mapping[str, Any], now_ms: int) -> bool:
         return True
     until: int = parse_utc(row["released_at"]) + row["keep_seconds"] * 1000
     return until <= now_ms
+
+
+def may_be_used(made: Made, drain_seconds: int, now_ms: int) -> bool:
+    """Whether requests may be under way at an instance that gets nothing new: another one serves in its place for
+    less than the time to drain, or nobody knows since when it gets nothing. Whoever was to drain it may have been
+    killed."""
+    if not made.released_at:
+        return True
+    since: int = parse_utc(made.released_at)
+    return since + drain_seconds * 1000 > now_ms
 
 
 def handles(journal: Journal, deliverable: str, instance: str) -> dict[str, Any]:

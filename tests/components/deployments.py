@@ -25,6 +25,7 @@ from cxlocal.hooks.tool import (
     Observed,
     ObservedResource,
     Previewed,
+    Tool,
 )
 from cxlocal.hooks.tool_worker import ToolOutcome
 from cxlocal.journal.file import Journal
@@ -120,6 +121,8 @@ class World:
         self.of: dict[str, str] = {}
         """For which component the balancer was told of an instance."""
         self.drained: list[str] = []
+        self.used: set[str] = set()
+        """Instances that had traffic and were not drained since: requests may be under way there."""
         self.turn = 0
         self.migrated = ""
         self.sick: set[str] = set()
@@ -170,6 +173,8 @@ class World:
         if verb == "remove":
             if one in self.weights:
                 self.broken.append(f"{one} was removed under way")
+            if one in self.used & set(self.running):
+                self.broken.append(f"{one} was removed, and nobody drained it")
             self.running.pop(one, None)
             self.at_work.discard(one)
         elif verb == "stop":
@@ -186,9 +191,11 @@ class World:
             wanted = {k: v for k, v in told["wanted"].items() if v}
             self.of |= dict.fromkeys(wanted, told["component"])
             self.weights, self.turn = {**others, **wanted}, told["turn"]
+            self.used |= set(wanted)
             self.look()
         elif verb == "drain":
             self.drained.append(one)
+            self.used.discard(one)
         elif verb == "observe" and component.name == "lb":
             found = tuple(
                 ObservedResource(id=k, weight=v)
@@ -218,6 +225,9 @@ class ToySite(Site):
     world: World
     seen: dict[str, int]
 
+    def tool(self, component: Component) -> type[Tool]:
+        return Tool
+
     def can(self, component: Component, verb: str) -> bool:
         return verb in VERBS[component.name]
 
@@ -237,6 +247,8 @@ class ToySite(Site):
             fault == "cancel" and told.get("hurried")
         ):
             reason = f"{what} came to a {fault}"
+            if verb == "drain" and fault != "cancel":
+                self.world.used.discard(told["resource"])  # its time is over
             left = Applied(changed=False) if verb == "apply" else None
             return ToolOutcome(Outcome(fault), reason, left, (), (), "")
         result = self.world.do(self.work.record.version, component, verb, told)

@@ -23,7 +23,8 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.runner import orphans, payer, reaping, recovery
 from cxlocal.runner.payer import Payer
 from cxlocal.runner.record import RunRecord
-from cxlocal.runner.resources import Made
+from cxlocal.runner.resources import Made, may_be_used
+from cxlocal.text import parse_utc
 
 
 def at(where: Moment, fault: str) -> Callable[[Moment], Faults]:
@@ -204,10 +205,21 @@ class Toy(Tool):
 
     def rotate(self) -> None: ...
 
+    def drain(self) -> None: ...
+
     def observe(self) -> None: ...
 
 
-def reap(world: World, machine: Machine, patch: pytest.MonkeyPatch, *, mute: bool = False) -> None:
+class Hasty(Toy):
+    """It cannot tell whether anything is under way."""
+
+    drain = None  # type: ignore[assignment]
+
+
+def reap(
+    world: World, machine: Machine, patch: pytest.MonkeyPatch, *, mute: bool = False,
+    tool: type[Toy] = Toy,
+) -> None:  # fmt: skip
     """``cxlocal env reap`` in this process: the record and the rule are the real ones."""
 
     def ask(self: Payer, made: Made, tool: type[Tool], verb: str, **told: Any) -> Any:
@@ -227,7 +239,7 @@ def reap(world: World, machine: Machine, patch: pytest.MonkeyPatch, *, mute: boo
     place = SimpleNamespace(voice=voice, clock=world.clock, environ={}, root=machine.home)
     with patch.context() as here:
         here.setattr(Payer, "_ask", ask)
-        here.setattr(payer, "find_tool", lambda manager, name: Toy)
+        here.setattr(payer, "find_tool", lambda manager, name: tool)
         here.setattr(recovery, "_manager", lambda machine: None)
         recovery.pay_due(machine.journal, place, of_others=True)  # type: ignore[arg-type]
 
@@ -269,6 +281,35 @@ def test_killed_at_every_step_and_reaped(
         check_settled(world, "0.1.2")
         world.close()
     assert left, "some had traffic that the record does not tell of"
+
+
+@pytest.mark.parametrize("tool", [Toy, Hasty])
+def test_what_was_to_be_drained_is_not_cut_by_reap(
+    world: World, monkeypatch: pytest.MonkeyPatch, tool: type[Toy]
+) -> None:
+    """A balancer that can drain does; with another one an instance has its time, and goes after it."""
+    first = world.machines[0]
+    assert run(first.deploy("0.1.0")) == "success"
+    assert run(first.deploy("0.1.1"), at(Moment("lb drain", "before", 1), "kill")) == "killed"
+    old, drained = set(world.running) - set(world.weights), len(world.drained)
+    reap(world, first, monkeypatch, tool=tool)
+    assert set(world.running) & old == (set() if tool is Toy else old) and world.broken == []
+    world.clock.ms += 30_000
+    world.used.clear()  # nothing takes longer here
+    reap(world, first, monkeypatch, tool=tool)
+    assert set(world.running) == set(world.weights)
+    assert len(world.drained) == drained + (2 if tool is Toy else 0)
+
+
+@pytest.mark.parametrize(
+    ("released_at", "used"),
+    [("", True), ("2026-11-30T12:00:00.000Z", True), ("2026-11-30T11:59:30.001Z", True),
+     ("2026-11-30T11:59:30.000Z", False), ("2026-11-30T12:10:00.000Z", True)],
+)  # fmt: skip
+def test_how_long_requests_may_be_under_way(released_at: str, used: bool) -> None:
+    """Its time to drain, by the clock of whoever would take it away; nobody knows of what never served."""
+    now = parse_utc("2026-11-30T12:00:00.000Z")
+    assert may_be_used(SimpleNamespace(released_at=released_at), 30, now) is used  # type: ignore[arg-type]
 
 
 class Killed(BaseException):

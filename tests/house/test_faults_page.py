@@ -12,6 +12,8 @@ PAGE = ROOT / "docs" / "faults.md"
 BETWEEN = "Faults between machines and stores"
 PROMISES = [f"P{number}" for number in range(1, 21)]
 FAULTS = {
+    "Requests are under way at an instance, and whoever was to drain it is killed, or gets a signal on the way back",
+    "A service lives in the home of one machine, and another one deploys in its place",
     "Killed while new instances have the traffic, and `env reap` comes first",
     "A machine that deploys stands still, and another one goes on",
     "The journal of who deployed is lost",

@@ -15,6 +15,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents
 
 from engine_kit import Engine, Registry
 from postgresql_kit import Databases
+from webshop_kit import Place, Story
 
 
 def _load(name: str, path: Path) -> Any:
@@ -52,3 +53,21 @@ def postgresql() -> Iterator[Databases]:
     made = Databases()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def place(
+    tmp_path_factory: pytest.TempPathFactory, engine: Engine, registry: Registry
+) -> Iterator[Place]:
+    """What the example needs before its first release."""
+    made = Place(tmp_path_factory.mktemp("place"), engine, registry)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def story(project: Any, place: Place) -> Iterator[Story]:
+    """The example, before anything was released."""
+    place.forget()
+    yield Story(project, place)
+    place.clear()

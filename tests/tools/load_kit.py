@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
-import http.client
+import os
 import random
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter, deque
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 BODY_BYTES = 4096
+RATE_MIN = 200
+"""Requests a second in a load that tells something."""
+WINDOW_SECONDS = 10
+"""It must have them in any time as long as this."""
+TICK_SECONDS, BURST, LATE_SECONDS = 0.01, 20, 2.0
+"""When it looks whether requests are to begin, how many then may at once, and for how long a time in which it
+could not begin any it makes up."""
+ANSWER_SECONDS = 30.0
+"""Nobody waits longer than this, beside what they asked for."""
 
 
 def body_of(name: str) -> bytes:
     """What a service of that name answers: its own name, and bytes that follow from it."""
     filled = (hashlib.sha256(name.encode()).hexdigest() * (BODY_BYTES // 64)).encode()
     return f"{name}\n".encode() + filled
+
+
+class Server(ThreadingHTTPServer):
+    """More than five may come at once."""
+
+    request_queue_size = 128
 
 
 class Service:
@@ -47,7 +63,7 @@ class Service:
             def log_message(self, *arguments: Any) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.server.handle_error = lambda *whom: None  # health checks hang up early
         self.address = f"127.0.0.1:{self.server.server_port}"
@@ -61,71 +77,121 @@ class Service:
 
 
 class Load:
-    """People at one address: half of them keep their connection, some wait for slow answers."""
+    """People at one address, as many each second whatever becomes of their requests: half of them keep their
+    connection, one in nineteen waits for a slow answer. All in one thread, so that it costs little."""
 
     def __init__(
-        self, port: int, *, people: int = 4, slow_people: int = 2, seconds: Sequence[float] = (1.5,)
+        self, port: int, *, rate: float = 260, seconds: tuple[float, float] = (1, 20)
     ) -> None:
-        """``seconds``: how long what slow people ask for takes, one of them each time."""
-        self.port = port
-        self.seconds = seconds
-        self.slow = 0
-        """How many slow answers there were."""
+        """``rate``: requests that begin each second. ``seconds``: the shortest and the longest of slow answers;
+        as many take 1 to 2 s as 10 to 20."""
+        self.port, self.pace, self.seconds = port, rate, seconds
         self.answers: Counter[str] = Counter()
         """Who answered, how often."""
+        self.slow = self.kept = self.begun = 0
+        """Of the answers: how many were slow, and came by a connection that others had used; requests begun."""
+        self.longest = 0.0
+        """Seconds until the last of those was answered that ask for nothing slow: tells of a machine too busy."""
         self.failures: list[str] = []
+        self._each_second: Counter[int] = Counter()
         self._mark = self._since = 0.0
         self._fresh: Counter[str] = Counter()
+        self._idle: deque[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = deque()
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._began = time.monotonic()
-        self.threads = [
-            threading.Thread(target=self._use, args=(each % 2 == 0, each >= people), daemon=True)
-            for each in range(people + slow_people)
-        ]
+        self._ended = 0.0
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._come()), daemon=True)
 
-    def _use(self, keeps: bool, slow: bool) -> None:
-        link: http.client.HTTPConnection | None = None
-        chance = random.Random(threading.get_ident())
+    async def _come(self) -> None:
+        with contextlib.suppress(PermissionError):
+            # People have machines of their own: where this one is busy there are not fewer of them.
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -10)
+        chance = random.Random(1)
+        under_way: set[asyncio.Task[None]] = set()
+        late = time.monotonic()
         while not self._over.is_set():
-            began = time.monotonic()
-            try:
-                link = link or http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-                link.request("GET", f"/?slow={chance.choice(self.seconds)}" if slow else "/")
-                answer = link.getresponse()
-                self._note(answer.status, answer.read(), began, slow)
-            except (OSError, http.client.HTTPException) as error:
-                with self._lock:
-                    self._fail(began, f"{type(error).__name__}: {error}")
-                link = None
-            if link is not None and not keeps:
-                link.close()
-                link = None
-            self._over.wait(0.004)
-        if link is not None:
-            link.close()
+            for _ in range(BURST):
+                if late > time.monotonic():
+                    break
+                late += 1 / self.pace
+                number = self.begun
+                self.begun += 1
+                self._each_second[int(late - self._began)] += 1
+                shortest, longest = self.seconds
+                wait = shortest * (longest / shortest) ** chance.random()
+                task = asyncio.create_task(self._ask(number % 2 == 0, 0 if number % 19 else wait))
+                under_way.add(task)
+                task.add_done_callback(under_way.discard)
+            else:
+                late = max(
+                    late, time.monotonic()
+                )  # what it could not begin in time shows in its figures
+            await asyncio.sleep(TICK_SECONDS)
+        self._ended = time.monotonic()
+        if under_way:
+            await asyncio.wait(under_way)
+        for _, writer in self._idle:
+            writer.close()
 
-    def _note(self, status: int, body: bytes, began: float, slow: bool) -> None:
+    async def _ask(self, keeps: bool, wait: float) -> None:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(wait + ANSWER_SECONDS):
+                used = keeps and bool(self._idle)
+                link = self._idle.popleft() if used else await self._open()
+                status, body, stays = await _exchange(*link, f"/?slow={wait:.2f}" if wait else "/")
+            if keeps and stays:
+                self._idle.append(link)
+            else:
+                link[1].close()
+            if not wait:
+                self.longest = max(self.longest, time.monotonic() - began)
+            self._note(status, body, began, slow=bool(wait), used=used)
+        except (OSError, EOFError, ValueError) as error:
+            told = "after a slow request: " if wait else ""
+            self._fail(began, f"{told}{type(error).__name__}: {error}")
+
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    def _note(self, status: int, body: bytes, began: float, *, slow: bool, used: bool) -> None:
         name = body.partition(b"\n")[0].decode("utf-8", "replace")
+        if status != 200:
+            self._fail(began, f"status {status}")
+            return
         with self._lock:
-            if status != 200:
-                self._fail(began, f"status {status}")
-                return
             self.answers[name] += 1
             self.slow += slow
+            self.kept += used
             if began >= self._mark:
                 self._fresh[name] += 1
-            if body != body_of(name):
-                self._fail(began, f"{len(body)} bytes that are not those of {name!r}")
+        if body != body_of(name):
+            self._fail(began, f"{len(body)} bytes that are not those of {name!r}")
 
     def _fail(self, began: float, words: str) -> None:
-        if began >= self._since:
-            self.failures.append(words)
+        with self._lock:
+            if began >= self._since:
+                self.failures.append(f"{words} ({began - self._began:.1f} s after the beginning)")
 
     @property
     def rate(self) -> float:
-        """Requests a second so far."""
-        return sum(self.answers.values()) / (time.monotonic() - self._began)
+        """The fewest requests a second that began in any ten seconds so far; in all of it where it is shorter."""
+        whole = int((self._ended or time.monotonic()) - self._began)
+        each = [self._each_second[second] for second in range(max(1, whole))]
+        length = min(WINDOW_SECONDS, len(each))
+        return min(sum(each[at : at + length]) for at in range(len(each) - length + 1)) / length
+
+    def faults(self) -> list[str]:
+        """What went wrong, and what makes this no load that tells anything."""
+        whole = sum(self.answers.values())
+        lacks = {
+            f"only {self.rate:.0f} requests a second": self.rate < RATE_MIN,
+            f"only {self.slow} of {whole} were slow": self.slow < whole / 20,
+            f"only {self.kept} of {whole} came by connections that stayed": self.kept
+            < whole * 0.45,
+        }
+        return self.failures + [words for words, true in lacks.items() if true]
 
     def forgive(self) -> None:
         """What was asked before now may have failed: everybody asks once more, and that counts."""
@@ -147,20 +213,30 @@ class Load:
         """Figures for people."""
         whole = sum(self.answers.values())
         return (
-            f"{whole} requests, {self.slow} of them slow, {self.rate:.0f} a second,"
-            f" {len(self.failures)} failed"
+            f"{whole} requests in {(self._ended or time.monotonic()) - self._began:.0f} s, at least"
+            f" {self.rate:.0f} a second, {self.slow} of them slow, {self.kept} by connections that stayed;"
+            f" the others took {self.longest:.1f} s at most; {len(self.failures)} failed"
         )
 
 
-@contextmanager
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str
+) -> tuple[int, bytes, bool]:
+    """Status, body, and whether the connection stays. Raises OSError, EOFError, ValueError."""
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: shop\r\n\r\n".encode())
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+    length = head.partition("content-length: ")[2].partition("\r\n")[0]
+    body = await reader.readexactly(int(length))
+    return int(head.split(" ", 2)[1]), body, "connection: close" not in head
+
+
+@contextlib.contextmanager
 def load(port: int, **more: Any) -> Iterator[Load]:
     """Use a service while the body runs; the last requests are waited for."""
     made = Load(port, **more)
-    for thread in made.threads:
-        thread.start()
+    made.thread.start()
     try:
         yield made
     finally:
         made._over.set()
-        for thread in made.threads:
-            thread.join(30)
+        made.thread.join(made.seconds[1] + ANSWER_SECONDS)

@@ -82,4 +82,7 @@ class Shop(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *signals: sys.exit(0))
+    ThreadingHTTPServer.request_queue_size = (
+        128  # of connections that come at once; five by default
+    )
     ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Shop).serve_forever()
