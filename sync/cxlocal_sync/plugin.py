@@ -54,5 +54,5 @@ def _in_bucket(url: str, home: Path) -> Store:
 
 def _postgresql(url: str, home: Path) -> Store:
     module = module_of("postgresql", "cxlocal_sync.postgresql.store", "a store in PostgreSQL")
-    store: Store = module.PostgresqlStore(url, home)
+    store: Store = module.PostgresqlStore(url, home, witness=home / FOLDER)
     return store

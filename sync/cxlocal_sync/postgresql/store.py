@@ -30,6 +30,7 @@ from cxlocal_sync.postgresql.place import Alone, judge_server
 from cxlocal_sync.postgresql.session import Connection, PostgresqlSession
 from cxlocal_sync.stores.answer import Answering, answer, refuse
 from cxlocal_sync.stores.founding import check_content, check_digest
+from cxlocal_sync.stores.witness import StoreWitness
 
 Result = TypeVar("Result")
 
@@ -51,14 +52,16 @@ class PostgresqlStore(Answering):
     """A store in a database; ``url`` as libpq understands it, also with several servers."""
 
     def __init__(
-        self, url: str, home: Path, *, clock: Clock | None = None, ids: Ids | None = None
-    ) -> None:
+        self, url: str, home: Path, *, clock: Clock | None = None, ids: Ids | None = None,
+        witness: Path | None = None,
+    ) -> None:  # fmt: skip
         self.url = public_address(url)
         self._servers = read_address(url)
         self._clock = clock or SystemClock()
         self._ids = ids or SystemIds()
         self._connection: Connection | None = None
         self._turn = threading.Lock()
+        self._witness = None if witness is None else StoreWitness(witness, "its database")
 
     def answer(self, message: dict[str, Any], *, timeout: float) -> dict[str, Any]:
         """The answer to one message; a refusal too. Raises StoreUnreachable."""
@@ -67,8 +70,14 @@ class PostgresqlStore(Answering):
     def _answer(self, connection: Connection, message: dict[str, Any]) -> dict[str, Any]:
         try:
             tables.prepare(connection, message, self._ids)
+            witness = self._witness
             with _transaction(connection) as (session, here):
-                return answer(session, message, here, judge_server)
+                judge = judge_server if witness is None else witness.beside(judge_server, session)
+                reply = answer(session, message, here, judge)
+            if witness is not None:
+                # Others answer for the database, too: what they handed out is seen by what one reads.
+                witness.note(reply, all_seen=True)
+            return reply
         except LogBroken as error:
             self._give_up(f"its grant log is damaged: {error}")
         except Alone as error:

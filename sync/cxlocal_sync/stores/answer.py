@@ -37,9 +37,8 @@ from cxlocal_sync.stores.condition import closed, look
 from cxlocal_sync.stores.feed import Feed, Head, StoreRow, pull, read_store, running_at
 from cxlocal_sync.stores.grants import RECOVER, Granter, read_wish
 from cxlocal_sync.stores.session import Session, StorePlace
+from cxlocal_sync.stores.witness import WENT_BACK
 
-WENT_BACK = "went-back"
-"""Why no numbers are handed out: the store was put back to an earlier state."""
 _KNOWS_MORE = "the store lost part of its memory: a machine knows more of it than it does itself"
 _CHANGED = (
     "the store's history was changed, or it was put back and went on: a machine was told another one"

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -30,15 +29,15 @@ from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.files import write_whole
 from cxlocal.journal.file import make_durable
 from cxlocal.journal.whereabouts import file_hint
-from cxlocal.journal.witness import Seen, read_seen, write_seen
 from cxlocal.numbers.log import LogBroken
 from cxlocal.private import FILE, close, make_file, make_folder
 from cxlocal.text import quoted
-from cxlocal_sync.stores.answer import WENT_BACK, Answering, answer, judge_file, refuse
-from cxlocal_sync.stores.feed import read_store, running_at
+from cxlocal_sync.stores.answer import Answering, answer, judge_file, refuse
+from cxlocal_sync.stores.feed import read_store
 from cxlocal_sync.stores.founding import check_content, check_digest, found, may_found
 from cxlocal_sync.stores.schema import APPLICATION_ID, FORMAT, create_tables, sqlite_steps
-from cxlocal_sync.stores.session import Session, SqliteSession, StorePlace
+from cxlocal_sync.stores.session import SqliteSession
+from cxlocal_sync.stores.witness import StoreWitness
 
 FILE_NAME = "store.db"
 
@@ -69,7 +68,7 @@ class SqliteStore(Answering):
         self._inode = 0
         self._begins = False
         """Set while the store is created."""
-        self._witness = None if witness is None else FileWitness(witness)
+        self._witness = None if witness is None else StoreWitness(witness, "the store's file")
 
     def answer(self, message: dict[str, Any], *, timeout: float) -> dict[str, Any]:
         """The answer to one message; a refusal too. Raises StoreUnreachable."""
@@ -90,10 +89,12 @@ class SqliteStore(Answering):
     def _carry_out(self, connection: SqliteSession, message: dict[str, Any]) -> dict[str, Any]:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            reply = answer(connection, message, file_hint(self.path), self._judge(connection))
+            witness = self._witness
+            judge = judge_file if witness is None else witness.beside(judge_file, connection)
+            reply = answer(connection, message, file_hint(self.path), judge)
             connection.execute("COMMIT")
-            if self._witness is not None:
-                self._witness.note(reply)
+            if witness is not None:
+                witness.note(reply, all_seen=False)
         except LogBroken as error:
             raise sqlite3.DatabaseError(f"its grant log is damaged: {error}") from error
         except StoreUnreachable:
@@ -106,19 +107,6 @@ class SqliteStore(Answering):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         return reply
-
-    def _judge(self, session: SqliteSession) -> Callable[[str, str], StorePlace]:
-        def judge(known: str, here: str) -> StorePlace:
-            place = judge_file(known, here)
-            if (
-                place.stop is None
-                and self._witness is not None
-                and self._witness.knows_more(session)
-            ):
-                return place._replace(stop=(WENT_BACK, PUT_BACK))
-            return place
-
-        return judge
 
     def _open(self, message: dict[str, Any], timeout: float) -> SqliteSession:
         try:
@@ -321,55 +309,3 @@ def explain(error: sqlite3.Error) -> str:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     cause = _CAUSES.get(code)
     return f"{cause} ({error})" if cause else str(error)
-
-
-PUT_BACK = (
-    "the store's file was put back to an earlier state: it lacks numbers that it has handed out"
-)
-
-
-class FileWitness:
-    """The witness of one store, in ``folder``. There is one for each of its generations: a recovery
-    begins anew above all that may be in use."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._lineage = ""
-        self._seen: dict[int, Seen] = {}
-        """By generation."""
-
-    def knows_more(self, session: Session) -> bool:
-        """Whether the store lacks what it has handed out."""
-        store = read_store(session)
-        if self._lineage != store.lineage:
-            self._read(store.lineage)
-        newest = max(self._seen, default=0)
-        if newest != store.generation:
-            return newest > store.generation
-        seen = self._seen[newest]
-        running = running_at(session, seen.place)
-        return running is None or running.hex() != seen.hash
-
-    def note(self, reply: dict[str, Any]) -> None:
-        """Remember what an answer that is durable handed out."""
-        if not any(told.get("entry") for told in reply["grant"]):
-            return
-        told = reply["store"]
-        head = Seen(told["head"]["position"], told["head"]["hash"])
-        self._seen[told["generation"]] = head
-        path = self._path(told["lineage"], told["generation"])
-        write_seen(path, head, durable=False)
-
-    def _read(self, lineage: str) -> None:
-        self._lineage = lineage
-        self._seen = {}
-        for path in self._folder.glob(self._path(lineage, "*").name):
-            generation = path.name.rpartition("-")[2]
-            seen = read_seen(path) if generation.isdecimal() else None
-            if seen is not None:
-                self._seen[int(generation)] = seen
-
-    def _path(self, lineage: str, generation: int | str) -> Path:
-        # A lineage is whatever text the file holds; a name must not be.
-        name = sha256(lineage.encode()).hexdigest()[:32]
-        return self._folder / f"store-{name}-{generation}"
