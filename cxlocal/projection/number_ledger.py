@@ -15,10 +15,10 @@ from __future__ import annotations
 _SQL = """
 WITH layer(deliverable, line, lo, hi, kind, node, why) AS (
   SELECT deliverable, line, lo, hi, iif(kind = 'raise', 'passed', 'granted'), node,
-    iif(kind = 'raise', why, kind || ' ' || run) FROM grant_entry WHERE {here}
+    iif(kind = 'raise', trim(why), kind || ' ' || run) FROM grant_entry WHERE {here}
   UNION ALL SELECT deliverable, line, 0, max(hi), 'begun', '', '' FROM grant_entry
     WHERE {here} AND kind <> 'reserve' GROUP BY deliverable, line
-  UNION ALL SELECT deliverable, line, lo, hi, 'skipped', coalesce(node, ''), coalesce(why, '')
+  UNION ALL SELECT deliverable, line, lo, hi, 'skipped', coalesce(node, ''), trim(coalesce(why, ''))
     FROM number_skip WHERE skipped_at IS NOT NULL AND {here}
   UNION ALL SELECT DISTINCT deliverable, line, number, number, 'used', '', '' FROM version
     WHERE used_at IS NOT NULL AND {here}
@@ -50,7 +50,7 @@ unused AS (
     CASE WHEN skipped THEN 'given up' WHEN granted THEN 'granted' WHEN passed THEN 'passed over'
       ELSE 'not told' END AS fate,
     CASE WHEN skipped AND CAST(substr(skip_mark, 20, 19) AS INTEGER) >= lo THEN substr(skip_mark, 39)
-      WHEN skipped THEN (SELECT coalesce(s.node, '') || char(10) || coalesce(s.why, '')
+      WHEN skipped THEN (SELECT coalesce(s.node, '') || char(10) || trim(coalesce(s.why, ''))
         FROM number_skip s
         WHERE s.deliverable = stretch.deliverable AND s.line = stretch.line
           AND s.lo <= stretch.lo AND s.hi >= stretch.lo ORDER BY s.lo DESC LIMIT 1)
@@ -59,7 +59,7 @@ unused AS (
       WHEN NOT granted AND passed AND CAST(substr(pass_mark, 20, 19) AS INTEGER) >= lo
         THEN substr(pass_mark, 39)
       WHEN granted OR passed THEN (SELECT g.node || char(10)
-          || iif(g.kind = 'raise', g.why, g.kind || ' ' || g.run) FROM grant_entry g
+          || iif(g.kind = 'raise', trim(g.why), g.kind || ' ' || g.run) FROM grant_entry g
         WHERE g.deliverable = stretch.deliverable AND g.line = stretch.line
           AND (g.kind = 'raise') = NOT granted
           AND g.lo <= stretch.lo AND g.hi >= stretch.lo ORDER BY g.lo DESC LIMIT 1)

@@ -55,6 +55,7 @@ def test_every_link_leads_to_a_file_that_is_there(
             if address.startswith(
                 (
                     "https://git.example.org/",
+                    "https://ci.example.org/",
                     "https://tickets.example.org/",
                     "https://logs.example.org/",
                 )
