@@ -31,6 +31,7 @@ from cxlocal.exchange.state import forget_cursor
 from cxlocal.text import counted, quoted
 from cxlocal.values import NamedTuple
 
+_YES = click.option("--yes", is_flag=True, help="Do not ask.")
 _STORE = click.option("--store", "url", metavar="URL", help="The store; else that of [store] url.")
 
 
@@ -115,12 +116,13 @@ def rights_asked(
 @click.argument("name")
 @_lists
 @click.option("--manage/--no-manage", default=None, help="May invite, revoke and recover, too.")
+@_YES
 @_STORE
 @json_option
 @pass_app
 def grant(
     app: App, name: str, both: tuple[str, ...], take: tuple[str, ...], push: tuple[str, ...],
-    read: tuple[str, ...], manage: bool | None, url: str | None, as_json: bool,
+    read: tuple[str, ...], manage: bool | None, yes: bool, url: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Change what a member may do; its token stays, and nothing is joined anew.
 
@@ -137,7 +139,10 @@ def grant(
         )
     managed = open_management(app, url)
     try:
-        had = {each["name"]: each["rights"] for each in managed.members()["members"]}
+        listing = managed.members()
+        had = {each["name"]: each["rights"] for each in listing["members"]}
+        if manage is False and not yes:
+            _ask_last(managed.url, listing, name)
         kept = had.get(name, Rights().as_json())
         named = rights_asked(both, take, push, read, False) if lists else kept
         rights = {**named, "manage": bool(kept.get("manage")) if manage is None else manage}
@@ -273,16 +278,20 @@ def _print_token(app: App, project: Project, url: str, joining: Joining) -> None
     ]
 )
 @click.argument("name")
+@_YES
 @_STORE
 @json_option
 @pass_app
-def revoke(app: App, name: str, url: str | None, as_json: bool) -> None:
+def revoke(app: App, name: str, yes: bool, url: str | None, as_json: bool) -> None:
     """End a member: its token and codes are void, its machines are refused.
 
     What it brought stays. A machine that is invited again goes on under a new id by itself.
+    The last member that may invite others is ended only after a yes.
     """
     managed = open_management(app, url)
     try:
+        if not yes:
+            _ask_last(managed.url, managed.members(), name)
         found = managed.revoke(name)
     finally:
         managed.close()
@@ -290,6 +299,33 @@ def revoke(app: App, name: str, url: str | None, as_json: bool) -> None:
         write_document(found)
     else:
         say(f"{name!r} is revoked, with {counted(found['machines'], 'machine')}.")
+
+
+def is_last_manager(listing: Mapping[str, Any], name: str) -> bool:
+    """Whether ``name`` may invite others, and nobody else that is enrolled may."""
+    managers = {
+        each["name"]
+        for each in listing["members"]
+        if each["rights"].get("manage") and not each["revoked_at"]
+    }
+    return managers == {name}
+
+
+def _ask_last(url: str, listing: Mapping[str, Any], name: str) -> None:
+    """Nobody could invite, revoke or recover any more, but on the server, where nobody needs to be asked: that
+    wants a yes. Raises UsageError where nobody is there to give it."""
+    if not url.startswith("http") or not is_last_manager(listing, name):
+        return
+    what = f"{name!r} is the last that may invite others"
+    why = "afterwards nobody may invite, revoke or recover, but who works on the server itself"
+    if not sys.stdin.isatty():
+        raise UsageError(
+            what,
+            why=why,
+            hint="give another one that right first: cxlocal store grant NAME --manage; or add --yes",
+            name="last-manager",
+        )
+    click.confirm(harmless(f"{what}; {why}. Go on?"), abort=True, err=True)
 
 
 @command(

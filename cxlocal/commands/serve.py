@@ -118,6 +118,7 @@ def serve(
     tls = _tls(serving, cert, key)
     proxy = serving.proxy_address(behind_proxy)
     serving.check_open(host, tls, bool(proxy))
+    authority = read_authority(ca)[1] if ca else ""
     fresh: Any = nullcontext()
     if pages and lend:
         raise UsageError(
@@ -137,14 +138,15 @@ def serve(
     if pages:
         _serve_pages(app, (chosen, open_one, roll), (host, port, address), tls, proxy)
         return ExitCode.DONE
-    if not lend and not roll.exists():
-        _begin(chosen, open_one)
-    enrolled = roster.Members(roll)
     with fresh, serving.listen(host, port) as listener:
+        # After all that may be wrong with what was typed: a start that fails leaves nothing behind.
+        if not lend and not roll.exists():
+            _begin(chosen, open_one)
+        enrolled = roster.Members(roll)
         own = f"{'http' if tls is None else 'https'}://{_shown(host)}:{listener.getsockname()[1]}"
         reached = (address or own).rstrip("/")
+        _warn_of_certificate(serving, tls, reached, authority)
         enrolled.set_value(management.ADDRESS, reached)
-        authority = read_authority(ca)[1] if ca else ""
         enrolled.set_value(management.AUTHORITY, authority)
         enrolled.set_value(management.LENDS, "1" if lend else "")
         what = "Lending numbers" if lend else f"Serving {public_address(chosen)}"
@@ -182,6 +184,7 @@ def _serve_pages(
     with serving.listen(host, port) as listener:
         own = f"{'http' if tls is None else 'https'}://{_shown(host)}:{listener.getsockname()[1]}"
         reached = (address or own).rstrip("/")
+        _warn_of_certificate(serving, tls, reached, "")
         shown = public_address(chosen)
         server = make_pages_server(app, shown, open_one, roll, reached, tls, proxy)
         server_part("diary").log_to_stderr()
@@ -259,7 +262,18 @@ def _tls(serving: Any, cert: str | None, key: str | None) -> Any:
                 hint=f"see that {name} is there, and that {getpass.getuser()} may read it",
                 name="no-tls-file",
             ) from error
-    return serving.Tls(Path(cert), Path(key))
+    tls = serving.Tls(Path(cert), Path(key))
+    serving.certificate_end(tls)
+    return tls
+
+
+def _warn_of_certificate(serving: Any, tls: Any, reached: str, authority: str) -> None:
+    """Say before anybody is invited that nobody will be able to come."""
+    if tls is not None and (why := serving.why_unfit(tls, reached, authority)):
+        warn(
+            f"machines that are told {reached} will refuse this server's certificate: {why}"
+            " (--address names where they reach it, --ca who signed the certificate)"
+        )
 
 
 def _shown(host: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from cxlocal.doctor.check import BAD, NOTE, OK, PLUGIN, Check
 from cxlocal.errors import ConfigError, CxError
 from cxlocal.hooks.manager import Manager
+from cxlocal.hooks.plugin_row import NOT_INSTALLED
 from cxlocal.hooks.registered import FORMER, KINDS, gives, registered
 from cxlocal.journal.file import Journal
 from cxlocal.journal.home import WAY_OUT
@@ -57,8 +58,14 @@ def check_plugins(manager: Manager) -> list[Check]:
     for hook in KINDS:
         with suppress(ConfigError):  # a broken one of the project; its row says it
             registered(manager, hook)
-    broken = [row for row in manager.rows if row.error]
+    absent = [row for row in manager.rows if row.state == NOT_INSTALLED]
+    broken = [row for row in manager.rows if row.error and row not in absent]
+    # What a project uses of these fails where its tools are looked at.
     notes = [
+        Check(f"{PLUGIN}{row.name}", NOTE, "needs libraries that are not installed, where a project uses it",
+              row.error)
+        for row in absent
+    ] + [
         Check(f"plugin {plugin}", NOTE, f"brings a {one}, which a later cxlocal will not serve",
               "take a release of it for the newest interface (docs/developing.md)")
         for plugin, given in gives(manager).items()
@@ -66,7 +73,7 @@ def check_plugins(manager: Manager) -> list[Check]:
         if FORMER in one and manager.row(plugin).origin != "shipped"
     ]  # fmt: skip
     if not broken:
-        return [Check("plugins", OK, f"{len(manager.rows)} loaded"), *notes]
+        return [Check("plugins", OK, f"{len(manager.rows) - len(absent)} loaded"), *notes]
     return notes + [
         Check(
             f"{PLUGIN}{row.name}",

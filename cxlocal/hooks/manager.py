@@ -29,7 +29,7 @@ from cxlocal.hooks.found import SHIPPED, Found, Shipped, installed
 from cxlocal.hooks.implementations import Mistake, check_hooks, first_result
 from cxlocal.hooks.load import imported, module_from_bytes
 from cxlocal.hooks.open_stage import OpenStage
-from cxlocal.hooks.plugin_row import LeftOut, PluginRow, absent_plugin
+from cxlocal.hooks.plugin_row import NOT_INSTALLED, LeftOut, PluginRow, absent_plugin
 from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageView
 from cxlocal.hooks.trust import FOLDER, ProjectFile, ProjectPlugins, read_project
 from cxlocal.processes.stdout import is_ours, set_aside
@@ -313,7 +313,7 @@ class Manager:
         except (Mistake, pluggy.PluginValidationError, ValueError) as problem:
             if isinstance(problem.__cause__, ModuleNotFoundError) and name in _EXTRAS:
                 self._rows[name] = self._rows[name]._replace(
-                    state="not installed", error=how_to_install(_EXTRAS[name])
+                    state=NOT_INSTALLED, error=how_to_install(_EXTRAS[name])
                 )
             else:
                 self._break(name, str(problem))

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from cxlocal.errors import Refused
 from cxlocal.values import NamedTuple
 
+NOT_INSTALLED = "not installed"
+"""The state of a shipped plugin whose libraries are not here; the error is the command that brings them."""
+
 
 class PluginRow(NamedTuple):
     """One plugin, as ``cxlocal plugins`` shows it."""
@@ -18,7 +21,7 @@ class PluginRow(NamedTuple):
     origin: str
     """shipped, installed or project."""
     state: str
-    """loaded, blocked, broken, untrusted, or not loaded (nobody has asked for it yet)."""
+    """loaded, blocked, broken, untrusted, not installed, or not loaded (nobody has asked for it yet)."""
     error: str
     file: str
     gives: tuple[str, ...] = ()

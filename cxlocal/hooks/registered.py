@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cxlocal.config.problems import suggestion
 from cxlocal.errors import ConfigError
 from cxlocal.hooks.found import SHIPPED
+from cxlocal.hooks.plugin_row import NOT_INSTALLED
 from cxlocal.numbers.schemes import SCHEMES
 from cxlocal.values import NamedTuple
 
@@ -161,9 +162,9 @@ def find_tool(manager: Manager, name: str) -> type[Tool]:
     absent = [
         f"{row.name} ({row.state})"
         for row in manager.rows
-        if row.state in ("broken", "blocked", "untrusted", "not installed")
+        if row.state in ("broken", "blocked", "untrusted", NOT_INSTALLED)
     ]
-    bring = [row.error for row in manager.rows if (row.name, row.state) == (name, "not installed")]
+    bring = [row.error for row in manager.rows if (row.name, row.state) == (name, NOT_INSTALLED)]
     raise ConfigError(
         f"there is no tool {name!r}",
         why=f"plugins that are left out: {', '.join(absent)}" if absent else "",

@@ -155,15 +155,18 @@ def ask_gates(
 
 
 def refuse_conflicted(work: Work) -> None:
-    """Raise Conflict when another run holds our number and nobody named this run by its id."""
+    """Raise Conflict when another run holds our number and nobody named this run by its id; where somebody
+    did, say so, once."""
     record = work.record
-    if work.run_named or record.number is None:
+    if record.number is None or work.told_of_conflict:
         return
     row = record.journal.one(
         "SELECT state FROM number_uses WHERE deliverable = ? AND run = ?",
         (record.ref.deliverable, record.run),
     )
-    if row is not None and row["state"] == "conflicted":
+    if row is None or row["state"] != "conflicted":
+        return
+    if not work.run_named:
         raise Conflict(
             f"two runs hold the version {record.version}",
             why="nothing is promoted or deployed by a number that is in doubt",
@@ -172,6 +175,11 @@ def refuse_conflicted(work: Work) -> None:
             name="number-conflicted",
             run=record.run,
         )
+    work.told_of_conflict = True
+    work.voice.warn(
+        f"two runs hold the version {record.version}; this goes on with the one that was named,"
+        f" {record.run[:8]} (cxlocal version explain {record.number})"
+    )
 
 
 _DISPUTED = """

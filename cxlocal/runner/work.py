@@ -91,6 +91,8 @@ class Work:
         self.readers = readers
         self.run_named = run_named
         """A person named the run by its id, so a number in doubt is no obstacle."""
+        self.told_of_conflict = False
+        """It was said that another run holds the number."""
         self.again = again
         """The command that tries again what is refused; empty: going on with the run does."""
         self.allow_older = False

@@ -19,7 +19,7 @@ from numbers_kit import FaultyStore, TestClock, open_at, open_journal, request
 
 from cxlocal.allocation.allocator import obtain_number
 from cxlocal.clock import SystemClock
-from cxlocal.errors import ConfigError, Refused
+from cxlocal.errors import ConfigError, Refused, UsageError
 from cxlocal.events.document import Draft
 from cxlocal.exchange import contact
 from cxlocal.exchange.messages import decode, encode
@@ -403,6 +403,16 @@ def test_addresses(tmp_path: Path) -> None:
     assert path_of("sqlite:", tmp_path) == tmp_path / "store.db"
     assert path_of("sqlite:///srv/team%20store.db", tmp_path) == Path("/srv/team store.db")
     assert path_of("sqlite:other.db", tmp_path) == tmp_path / "other.db"
+    for url in (
+        "sqlite://tmp/x.db",
+        "sqlite://x.db",
+        "sqlite://./x.db",
+        "sqlite://~/x",
+        "sqlite://a%2Fb",
+    ):
+        with pytest.raises(UsageError, match="no whole path") as raised:
+            open_at(url, tmp_path)
+        assert "sqlite:///" in raised.value.hint and str(tmp_path) in raised.value.hint
     for url in ("", None, "sqlite:"):
         store = open_at(url, tmp_path)
         assert store.url == "sqlite:"

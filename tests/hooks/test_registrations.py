@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from plugin_site import HEAD, TOOL, Seen, install
 
+from cxlocal.doctor.check import readiness
 from cxlocal.doctor.machine import check_plugins
 from cxlocal.errors import ConfigError
 from cxlocal.hooks import class_checks, registered
+from cxlocal.hooks.found import SHIPPED, Shipped
 from cxlocal.hooks.options import options_of
 from cxlocal.hooks.registered import KINDS
 from cxlocal.hooks.tool import API, Tool
@@ -300,6 +303,29 @@ def test_what_is_made_for_an_older_interface_is_noted(
     assert given["old"] == ("tool old, for interface 1",)
     [note] = [one for one in check_plugins(manager) if one.state == "note"]
     assert note.name == "plugin old" and "tool old, for interface 1" in note.found
+
+
+@pytest.mark.parametrize("shipped", [one for one in SHIPPED if one.extra], ids=lambda one: one.name)
+def test_a_shipped_plugin_without_its_libraries_is_not_broken(
+    shipped: Shipped, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stops nothing but what uses it, and there the command that brings them is named."""
+    monkeypatch.setitem(sys.modules, shipped.module, None)
+    seen = Seen()
+    checks = check_plugins(seen.manager)
+    [row] = [one for one in checks if one.name == f"plugin {shipped.name}"]
+    assert (
+        row.state == "note"
+        and f"cxlocal[{shipped.extra}]" in row.to_do
+        and "not installed" in row.found
+    )
+    assert readiness(checks) == (True, (), ()) and not seen.warnings
+    for tool in shipped.tools:
+        with pytest.raises(ConfigError) as raised:
+            registered.find_tool(seen.manager, tool)
+        assert (
+            "pip install" in raised.value.hint and f"cxlocal[{shipped.extra}]" in raised.value.hint
+        )
 
 
 class Many(Tool.Options):

@@ -184,6 +184,9 @@ FAULTS = {
     "The home was made by somebody else, or with another umask",
     "The token of a CI job is stolen",
     "A machine recorded while its member was revoked",
+    "A server begins with a certificate that no machine would take",
+    "The last that may invite is revoked",
+    "The libraries of a shipped plugin are not installed",
     "A query would fill the memory",
     "Machines are in contact with a folder again and again",
 }

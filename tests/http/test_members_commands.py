@@ -14,7 +14,7 @@ import pytest
 import trustme
 from http_kit import ProcessServer
 
-from cxlocal.commands.members import roll
+from cxlocal.commands.members import is_last_manager, roll
 
 
 @pytest.fixture
@@ -89,6 +89,25 @@ def test_members_are_listed_and_their_rights_changed(served: ProcessServer, at: 
     told = at("laptop", "store", "grant", "ci", "--manage", code=3).err
     assert "it was revoked" in told and "cxlocal store invite ci" in told
     assert "no right is named" in at("laptop", "store", "grant", "ci", code=2).err
+    # Nobody could invite any more: only on somebody's word.
+    for words in (("revoke", "ada"), ("grant", "ada", "--no-manage")):
+        assert "--yes" in at("laptop", "store", *words, code=2).err
+    at("laptop", "store", "revoke", "ada", "--yes")
+
+
+@pytest.mark.parametrize(
+    ("managers", "gone", "last"),
+    [
+        ({"ada"}, set(), True), ({"ada", "ben"}, {"ben"}, True), ({"ada", "ben"}, set(), False),
+        ({"ben"}, set(), False), (set(), set(), False),
+    ],
+)  # fmt: skip
+def test_the_last_that_may_invite(managers: set[str], gone: set[str], last: bool) -> None:
+    rows = [
+        {"name": name, "rights": {"manage": name in managers}, "revoked_at": "now" if name in gone else None}
+        for name in ("ada", "ben", "carol")
+    ]  # fmt: skip
+    assert is_last_manager({"members": rows}, "ada") is last
 
 
 def test_status_ends_with_1_while_numbers_are_stopped(served: ProcessServer, at: Any) -> None:
@@ -140,6 +159,8 @@ def test_an_invitation_is_the_whole_command(
     url = f"https://localhost:{own_authority.port}"
     authority = str(tmp_path / "ca.pem")
     assert f" --ca {authority}" in own_authority.said()
+    # It was started at an address that its certificate is not for.
+    assert "will refuse this server's certificate: it is not for 127.0.0.1" in own_authority.said()
 
     def at(name: str, *words: str) -> Any:
         env = {"CXLOCAL_HOME": str(tmp_path / name), "CXLOCAL_STORE": url}

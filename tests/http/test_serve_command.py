@@ -140,6 +140,7 @@ def test_what_cannot_be_served(cx: Any, tmp_path: Path, served: ProcessServer) -
         assert done.code != 0
         assert said in done.err, done.err
         assert "To do:" in done.err or "gone.pem" in done.err
+        assert not list(tmp_path.glob("x.db*")), "a start that fails begins no store"
 
 
 def test_codes_that_are_wrong(at: Any, served: ProcessServer) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import trustme
-from cxlocal_sync.http.certificate import end_of
+from cxlocal_sync.http.certificate import end_of, why_refused
 from cxlocal_sync.http.diary import REFUSALS_BURST, Diary
 from cxlocal_sync.http.health import DAY_MS, Contacts, Disk, Health, Look
 from cxlocal_sync.http.management import BACKUP
@@ -163,6 +163,33 @@ def test_the_days_of_a_certificate_are_known(days: int, tmp_path: Path) -> None:
     assert found == round(end.timestamp() * 1000)
     health = Health(NOW, Look(), certificate_ms=found)
     assert health.certificate_days == pytest.approx(days, abs=0.1)
+
+
+@pytest.mark.parametrize("days", [9, -9])
+@pytest.mark.parametrize(
+    ("host", "signed", "said"),
+    [
+        ("store.example.org", True, ""), ("a.b.example.net", None, ""), ("10.0.0.7", True, ""),
+        ("localhost", True, "not for localhost"), ("other.example.org", None, "not for other"),
+        ("example.net", True, "not for example.net"), ("10.0.0.8", None, "not for 10.0.0.8"),
+        ("", True, "no name"), ("store.example.org", False, "did not sign it"),
+    ],
+)  # fmt: skip
+def test_a_certificate_that_nobody_would_take_is_told(
+    host: str, signed: bool | None, said: str, days: int, tmp_path: Path
+) -> None:
+    end = datetime.now(UTC) + timedelta(days=days)
+    authority, other = trustme.CA(), trustme.CA()
+    leaf = authority.issue_cert(
+        "store.example.org", "*.b.example.net", "10.0.0.7",
+        not_before=end - timedelta(days=90), not_after=end,
+    )  # fmt: skip
+    leaf.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    leaf.private_key_pem.write_to_path(tmp_path / "key.pem")
+    (authority if signed else other).cert_pem.write_to_path(tmp_path / "ca.pem")
+    trusted = None if signed is None else tmp_path / "ca.pem"
+    found = why_refused(tmp_path / "cert.pem", tmp_path / "key.pem", host, trusted)
+    assert said in found and bool(found) is bool(said)
 
 
 def test_a_served_certificate_is_watched(tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ class Members:
                 self._wrong["wrong_codes"] += 1
                 raise NotSignedIn(
                     "the code is not accepted",
-                    why="it is wrong, was used already, or is more than a day old",
+                    why="it is wrong, was used already, is more than a day old, or was replaced by a later one",
                     hint="ask for a new one: cxlocal store invite NAME",
                     name="wrong-code",
                 )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import h11
 import uvicorn
@@ -20,7 +21,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from cxlocal.errors import Trouble, UsageError
 from cxlocal.values import NamedTuple
 from cxlocal_sync.http.app import make_app
-from cxlocal_sync.http.certificate import end_of
+from cxlocal_sync.http.certificate import end_of, why_refused
 from cxlocal_sync.http.limits import (
     CONNECTIONS_MAX,
     CONNECTIONS_PER_ADDRESS,
@@ -111,7 +112,7 @@ def make_server(
     that alone is answered, and whose word about where a request came from is believed. Raises UsageError for files of TLS that cannot be
     used.
     """
-    until_ms = None if tls is None else _end_of(tls)
+    until_ms = None if tls is None else certificate_end(tls)
     service = Service(open_store, members, threads=threads, certificate_ms=until_ms)
     return Server(_configured(make_app(service), tls, proxy), service)
 
@@ -120,7 +121,7 @@ def make_pages_server(pages: Any, tls: Tls | None = None, *, proxy: str = "") ->
     """A server of an ASGI application that members look at, with the limits of the other. Raises as
     ``make_server``."""
     if tls is not None:
-        _end_of(tls)
+        certificate_end(tls)
     return Server(_configured(pages, tls, proxy, lifespan="off"))
 
 
@@ -150,8 +151,8 @@ def _configured(app: Any, tls: Tls | None, proxy: str, lifespan: Any = "on") -> 
     return config
 
 
-def _end_of(tls: Tls) -> int | None:
-    """When the certificate ends. Raises UsageError."""
+def certificate_end(tls: Tls) -> int | None:
+    """When the certificate ends, in milliseconds UTC. Raises UsageError for files that cannot be used."""
     try:
         return end_of(tls.certificate, tls.key)
     except OSError as error:  # ssl.SSLError is one
@@ -161,6 +162,13 @@ def _end_of(tls: Tls) -> int | None:
             hint="both are PEM files, and the key is the one the certificate was made for",
             name="bad-certificate",
         ) from error
+
+
+def why_unfit(tls: Tls, address: str, authority: str) -> str:
+    """Why machines that are told ``address`` and the file ``authority`` (empty: none) would refuse the certificate;
+    empty where they would not."""
+    host = urlsplit(address).hostname or ""
+    return why_refused(tls.certificate, tls.key, host, Path(authority) if authority else None)
 
 
 class Server(uvicorn.Server):

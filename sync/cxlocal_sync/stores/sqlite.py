@@ -275,11 +275,19 @@ class SqliteStore(Answering):
 
 
 def path_of(url: str, home: Path) -> Path:
-    """The file of a ``sqlite:`` address; relative ones lie in the home folder."""
-    rest = url.removeprefix("sqlite:")
-    rest = rest.removeprefix("//")
+    """The file of a ``sqlite:`` address; ``sqlite:NAME`` lies in the home folder. Raises UsageError for two
+    slashes before what is no whole path."""
+    named = url.removeprefix("sqlite:")
+    rest = named.removeprefix("//")
     if "%" in rest:
         rest = unquote(rest)
+    if rest and rest != named and not rest.startswith("/"):
+        raise UsageError(
+            f"{url} names no whole path",
+            why=f"two slashes stand before a path that begins with one; {rest} does not",
+            hint=f"sqlite:///{rest} is the file /{rest}; sqlite:{rest} is {home / rest}",
+            name="bad-store-url",
+        )
     return home / (rest or FILE_NAME)
 
 
