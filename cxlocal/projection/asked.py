@@ -65,6 +65,16 @@ def newest(column: str, table: str) -> str:
 
 SINCE_WORDS = f"Since a day or time; empty: the last 90 days of the history, the newest {SINCE_ROWS} of it at most."
 
+BEFORE = (
+    "EXISTS (SELECT 1 FROM run_change o JOIN run x ON x.id = o.run WHERE o.revision = {0}.revision"
+    " AND x.deliverable = {1}.deliverable AND x.kind = 'release' AND x.queued_at <= {2})"
+)
+"""Whether a release asked for until ``{2}`` listed the commit of a row ``{0}``: then it came with that, or with
+the next one. ``{1}`` is a row of the deliverable."""
+VERSION_ORDER = """coalesce((SELECT max(v.sort_key) FROM version v WHERE v.run = {0}.id AND v.text = {0}.version),
+    '~' || {0}.queued_at)"""
+"""By what runs of one deliverable are in the order of their versions, 1.0.9 before 1.0.10, those without one
+last; ``{0}`` is the run. A text of a version says nothing of its order."""
 TITLE = (
     "coalesce((SELECT d.title FROM deliverable d WHERE d.id = {0}.deliverable), {0}.deliverable)"
 )

@@ -6,6 +6,7 @@ INDEXES = """
 CREATE INDEX IF NOT EXISTS run_by_deliverable ON run(deliverable, queued_at);
 CREATE INDEX IF NOT EXISTS run_by_time ON run(queued_at DESC, id);
 CREATE INDEX IF NOT EXISTS run_by_version ON run(version);
+CREATE INDEX IF NOT EXISTS run_change_by_revision ON run_change(revision);
 CREATE INDEX IF NOT EXISTS run_open ON run(id) WHERE outcome IS NULL;
 CREATE INDEX IF NOT EXISTS run_by_place ON run(place_run, place_attempt)
   WHERE place_run <> '';

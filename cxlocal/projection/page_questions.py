@@ -6,7 +6,16 @@ Title, description, SQL, as in ``questions``.
 from __future__ import annotations
 
 from cxlocal.events.types import PIPELINE_QUEUED
-from cxlocal.projection.asked import CHOSEN_RUN, PLACE, PROMOTION, RUN_WORDS, TITLE, asked_time
+from cxlocal.projection.asked import (
+    BEFORE,
+    CHOSEN_RUN,
+    PLACE,
+    PROMOTION,
+    RUN_WORDS,
+    TITLE,
+    VERSION_ORDER,
+    asked_time,
+)
 from cxlocal.projection.figures import LIVE_ENVIRONMENT
 from cxlocal.projection.live_places import LASTING
 
@@ -353,23 +362,35 @@ ORDER BY d.deployed_at DESC
     "not-live-yet": (
         "Commits that are released and not live yet",
         (
-            "Of the releases that went well since the version that is live (in the environment that the plan calls"
-            " live, else in its last). Empty: the deliverable that ran last."
+            "What came since the version that is live (in the environment that the plan calls live, else in its last;"
+            " of several the newest), and the lowest version that went well and has it. Empty: the deliverable"
+            " that ran last."
         ),
         f"""
 WITH chosen AS MATERIALIZED (SELECT coalesce(nullif(:deliverable, ''),
     (SELECT deliverable FROM run ORDER BY queued_at DESC LIMIT 1)) AS id),
-live AS MATERIALIZED (SELECT b.version_run, b.version, r.queued_at FROM chosen c
+live AS MATERIALIZED (SELECT b.version, max(r.queued_at) AS asked_at FROM chosen c
     JOIN deployments_now b ON b.deliverable = c.id JOIN run r ON r.id = b.version_run
   WHERE b.environment = {LIVE_ENVIRONMENT.format(of="c.id")}
-  ORDER BY r.queued_at LIMIT 1)
-SELECT max(g.committed_at) AS committed_at, g.revision, g.subject, g.author,
-  min(r.version) AS first_in, l.version AS live_version, r.id AS run
-FROM live l CROSS JOIN chosen c JOIN run r ON r.deliverable = c.id AND r.queued_at > l.queued_at
-  AND r.kind = 'release' AND r.outcome = 'success' AND r.version IS NOT NULL
-JOIN run_change g ON g.run = r.id
-WHERE NOT EXISTS (SELECT 1 FROM run_change o WHERE o.run = l.version_run AND o.revision = g.revision)
-GROUP BY g.revision ORDER BY committed_at DESC
+  GROUP BY b.service ORDER BY asked_at LIMIT 1),
+came AS MATERIALIZED (SELECT g.revision, g.committed_at, g.subject, g.author, min(r.queued_at) AS asked_at
+  FROM live l CROSS JOIN chosen c JOIN run r ON r.deliverable = c.id AND r.queued_at > l.asked_at AND r.kind = 'release'
+  JOIN run_change g ON g.run = r.id
+  WHERE NOT {BEFORE.format("g", "r", "l.asked_at")}
+  GROUP BY g.revision),
+able AS (SELECT m.revision, (SELECT s.id FROM run s WHERE s.deliverable = (SELECT id FROM chosen) AND s.kind = 'release'
+    AND s.outcome = 'success' AND s.version IS NOT NULL AND s.queued_at >= m.asked_at ORDER BY s.queued_at LIMIT 1) AS run
+  FROM came m
+  UNION SELECT g.revision, r.id FROM live l CROSS JOIN chosen c JOIN run r ON r.deliverable = c.id
+    AND r.queued_at > l.asked_at AND r.kind = 'release' AND r.outcome = 'success' AND r.version IS NOT NULL
+  JOIN run_change g ON g.run = r.id),
+told AS (SELECT a.revision, r.version, r.id,
+    row_number() OVER (PARTITION BY a.revision ORDER BY {VERSION_ORDER.format("r")}) AS place
+  FROM able a JOIN run r ON r.id = a.run)
+SELECT m.committed_at, m.revision, m.subject, m.author,
+  t.version AS first_in, l.version AS live_version, t.id AS run
+FROM live l CROSS JOIN came m JOIN told t ON t.revision = m.revision AND t.place = 1
+ORDER BY m.committed_at DESC, m.revision
 """,
     ),
     "way": (
@@ -406,13 +427,13 @@ ORDER BY at, what
         f"What every release after the older one brought, up to the newer one. {_TWO_WORDS}",
         f"""
 WITH {_TWO.strip()}
-SELECT max(g.committed_at) AS committed_at, g.revision, g.subject, g.author,
-  min(r.version) AS first_in, r.id AS run
-FROM older o CROSS JOIN newer n JOIN run r ON r.deliverable = n.deliverable
-  AND r.queued_at > o.queued_at AND r.queued_at <= n.queued_at AND r.kind = 'release'
-JOIN run_change g ON g.run = r.id
-WHERE NOT EXISTS (SELECT 1 FROM run_change x WHERE x.run = o.id AND x.revision = g.revision)
-GROUP BY g.revision ORDER BY committed_at DESC
+SELECT committed_at, revision, subject, author, version AS first_in, id AS run
+FROM (SELECT g.*, r.version, r.id, row_number() OVER (PARTITION BY g.revision ORDER BY {VERSION_ORDER.format("r")}) AS place
+  FROM older o CROSS JOIN newer n JOIN run r ON r.deliverable = n.deliverable
+    AND r.queued_at > o.queued_at AND r.queued_at <= n.queued_at AND r.kind = 'release'
+  JOIN run_change g ON g.run = r.id
+  WHERE NOT EXISTS (SELECT 1 FROM run_change x WHERE x.run = o.id AND x.revision = g.revision))
+WHERE place = 1 ORDER BY committed_at DESC, revision
 """,
     ),
     "differences": (

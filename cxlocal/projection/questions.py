@@ -6,6 +6,7 @@ Each is executed by the tests on a full journal, with the answer known beforehan
 from __future__ import annotations
 
 from cxlocal.projection.asked import (
+    BEFORE,
     CHOSEN_RUN,
     PLACE,
     RUN_WORDS,
@@ -92,8 +93,9 @@ GROUP BY r.deliverable, c.suite, c.name ORDER BY times DESC, last_at DESC
     "stage-times": (
         "Work and waiting time per stage",
         (
-            "How long each stage waited after all it needed was done, and how long it worked, in the"
-            f" mean. {SINCE_WORDS}"
+            "How long each stage waited after all it needed was done, and how long it worked, in the mean. Until"
+            " somebody approves or goes on with a run is not in it (way tells that): its stages are ready when it"
+            f" goes on. {SINCE_WORDS}"
         ),
         # sql: constants of the projection
         f"""
@@ -110,20 +112,28 @@ GROUP BY +r.deliverable, t.stage ORDER BY r.deliverable, mean_duration_seconds D
         "Lead time from commit to live",
         (
             "For every deployment into a lasting environment: time from the oldest and from the newest"
-            " commit it brought. The oldest is empty where it brought none, or not all are known. Empty: every"
+            " commit it brought there, with all that came since the version there before. The oldest is empty where it brought none, or not all are known. Empty: every"
             " environment."
         ),
-        """
-SELECT d.deliverable, d.version, d.environment, d.deployed_at,
-  round((julianday(d.deployed_at) - julianday((SELECT iif(count(*) = r.changes_total,
-    min(c.committed_at), NULL) FROM run_change c WHERE c.run = r.id))) * 86400)
+        # sql: constants of the projection
+        f"""
+WITH went AS (SELECT d.*, r.queued_at, r.revision_at, coalesce((SELECT q.queued_at
+    FROM run q CROSS JOIN deployment x ON x.version_run = q.id WHERE q.deliverable = d.deliverable
+      AND q.queued_at <= d.deployed_at AND x.environment = d.environment AND x.deployed_at < d.deployed_at
+      AND x.kind <> 'rolledback' AND NOT (q.id = d.version_run AND x.service IS NOT d.service)
+    ORDER BY q.queued_at DESC LIMIT 1), '') AS after
+  FROM deployment d JOIN run r ON r.id = d.version_run AND r.kind = 'release'
+  JOIN environment e ON e.deliverable = d.deliverable AND e.instance = d.instance
+  WHERE d.kind <> 'rolledback' AND e.lifetime = 'lasting' AND :environment IN ('', d.environment))
+SELECT w.deliverable, w.version, w.environment, w.deployed_at,
+  round((julianday(w.deployed_at) - julianday((SELECT iif(min(n.known), min(n.oldest), NULL)
+    FROM (SELECT count(c.run) IS r.changes_total AS known, min(iif({BEFORE.format("c", "r", "w.after")}, NULL, c.committed_at)) AS oldest
+      FROM run r LEFT JOIN run_change c ON c.run = r.id WHERE r.deliverable = w.deliverable AND r.kind = 'release'
+        AND r.queued_at > w.after AND r.queued_at <= w.queued_at GROUP BY r.id) n))) * 86400)
     AS oldest_commit_seconds,
-  round((julianday(d.deployed_at) - julianday(r.revision_at)) * 86400) AS newest_commit_seconds,
-  d.version_run AS run
-FROM deployment d JOIN run r ON r.id = d.version_run AND r.kind = 'release'
-JOIN environment e ON e.deliverable = d.deliverable AND e.instance = d.instance
-WHERE d.kind <> 'rolledback' AND e.lifetime = 'lasting' AND :environment IN ('', d.environment)
-ORDER BY d.deployed_at DESC
+  round((julianday(w.deployed_at) - julianday(w.revision_at)) * 86400) AS newest_commit_seconds,
+  w.version_run AS run
+FROM went w ORDER BY w.deployed_at DESC
 """,
     ),
     "promoted-by-hand": (

@@ -26,9 +26,11 @@ from cxlocal.runner.run_version import is_part
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cxlocal.journal.file import Journal
     from cxlocal.numbers.schemes import Scheme
-    from cxlocal.plan.types import Plan
+    from cxlocal.plan.types import Environment, Plan
     from cxlocal.revision.repository import Repository
     from cxlocal.runner.record import RunRecord
 
@@ -98,6 +100,14 @@ def live_in(journal: Journal, deliverable: str, environment: str) -> Since | Non
     return Since(row["version"] or "", row["run"], row["revision"], environment)
 
 
+def live_environment(environments: Sequence[Environment]) -> str:
+    """Where something is live, as the pages have it (LIVE_ENVIRONMENT): the environment that says so, else the
+    last lasting one; empty for none."""
+    lasting = [one for one in environments if one.lifetime == "lasting"]
+    found = [one for one in lasting if one.live is True] or lasting
+    return found[-1].name if found else ""
+
+
 def tagged_as(repository: Repository, deliverable: str, version: str) -> Since | None:
     """A version that only a tag of the clone tells of."""
     for tag in version_tags(repository):
@@ -123,8 +133,8 @@ def _base(where: Where, subject: Subject, recorded: dict[str, Any] | None) -> Si
         )  # fmt: skip
     journal, plan = where.journal, subject.plan
     if journal is not None and not subject.run:
-        lasting = [one.name for one in plan.environments if one.lifetime == "lasting"]
-        found = live_in(journal, plan.deliverable, lasting[0]) if lasting else None
+        place = live_environment(plan.environments)
+        found = live_in(journal, plan.deliverable, place) if place else None
         if found is not None:
             return found
     before = _before(where, subject)

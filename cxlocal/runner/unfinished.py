@@ -13,8 +13,11 @@ from cxlocal.runner import locks
 from cxlocal.text import quoted
 
 ALL = """
-SELECT u.*, (SELECT max(n.version) FROM deployments_now n WHERE n.deliverable = u.deliverable
-  AND n.instance = u.instance AND n.service = u.service) AS live
+SELECT u.*, (SELECT group_concat(version, ' or ') FROM (SELECT n.version FROM deployments_now n
+    WHERE n.deliverable = u.deliverable AND n.instance = u.instance AND n.service = u.service
+    GROUP BY n.version ORDER BY min(n.since))) AS live,
+  (SELECT max(n.disputed) FROM deployments_now n WHERE n.deliverable = u.deliverable
+    AND n.instance = u.instance AND n.service = u.service) AS disputed
 FROM deployments_unfinished u WHERE (:name IS NULL OR u.deliverable = :name)
   AND (:place IS NULL OR u.instance = :place) ORDER BY u.deliverable, u.environment, u.since
 """
@@ -64,7 +67,8 @@ def telling(found: list[dict[str, Any]]) -> list[str]:
         if one["service"] != one["deliverable"]:
             place += f", {one['service']}"
         live = f"{one['live']} is live" if one["live"] else "nothing is live"
-        lines.append(f"{place}: {live}, {_words(one)}, {one['since']}{why}")
+        disputed = "it is disputed whether " if one["disputed"] else ""
+        lines.append(f"{place}: {disputed}{live}, {_words(one)}, {one['since']}{why}")
         if one["state"] != "under way":
             lines.append(
                 f"  'cxlocal rollback {quoted(one['environment'])}' puts back what was well;"
