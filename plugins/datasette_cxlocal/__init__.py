@@ -19,6 +19,7 @@ from pluggy import HookimplMarker
 from cxlocal.projection.asked import PAGE_ROWS
 from cxlocal.projection.functions import add_functions
 from datasette_cxlocal.cells import CellPlace, show_cell
+from datasette_cxlocal.csv_errors import with_errors
 from datasette_cxlocal.home import home_of
 from datasette_cxlocal.journals import (
     first_journal,
@@ -58,6 +59,12 @@ def hide_tokens(
 def register_routes() -> list[tuple[str, Any]]:
     """Our own pages, below the address of a journal."""
     return routes()
+
+
+@hookimpl
+def asgi_wrapper(datasette: Any) -> Callable[[Any], Any]:
+    """CSV of a question that cannot be answered is an error."""
+    return lambda app: with_errors(app, datasette)
 
 
 @hookimpl

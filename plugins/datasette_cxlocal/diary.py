@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from markupsafe import Markup
 
@@ -40,6 +40,7 @@ HAPPENED = {
 """What the stored question calls it, and how it is shown."""
 _DAY = re.compile(r"(?:19[7-9]|2\d\d)\d-\d\d-\d\d", re.ASCII)
 FEED_ROWS = 50
+T = TypeVar("T")
 
 
 class Day(NamedTuple):
@@ -66,6 +67,25 @@ def asked_day(text: str) -> date | None:
 def asked_month(text: str) -> date | None:
     """The first day of a month as ``2026-11``; None for anything else. Pure."""
     return asked_day(f"{text}-01")
+
+
+class NoTime(Exception):
+    """What was asked for is no time; its words say how to write one."""
+
+
+def asked_for(
+    asked: Mapping[str, str], name: str, read: Callable[[str], T | None], how: str
+) -> T | None:
+    """What ``read`` makes of a value that a page was asked with, None where there is none. Raises NoTime:
+    a page of another time would be taken for the one that was meant."""
+    text = asked.get(name, "").strip()
+    found = read(text) if text else None
+    if text and found is None:
+        raise NoTime(f"“{plain(text)}” is no time; {how}.")
+    return found
+
+
+HOW_DAY, HOW_MONTH = "write a day as 2026-11-23", "write a month as 2026-11"
 
 
 def month_before(first: date) -> date:
@@ -116,8 +136,9 @@ def long_day(day: date) -> str:
 
 async def diary_page(place: Place, what: str, asked: Mapping[str, str]) -> dict[str, Any]:
     """What ``cxlocal_diary.html`` shows."""
-    day = asked_day(asked.get("day", ""))
-    first = day.replace(day=1) if day else asked_month(asked.get("month", ""))
+    day = asked_for(asked, "day", asked_day, HOW_DAY)
+    first = asked_for(asked, "month", asked_month, HOW_MONTH)
+    first = day.replace(day=1) if day else first
     month = await place.ask("diary-days", _month_given(first), 400)
     if first is None:
         newest = asked_day(str(month.rows[-1]["day"])) if month.rows else None

@@ -12,7 +12,14 @@ from markupsafe import Markup
 from cxlocal.projection.figures import MONTHS
 from cxlocal.text import duration_text
 from datasette_cxlocal.bars import Bar, bars
-from datasette_cxlocal.diary import asked_month, month_after, month_before, utc_of_day
+from datasette_cxlocal.diary import (
+    HOW_MONTH,
+    asked_for,
+    asked_month,
+    month_after,
+    month_before,
+    utc_of_day,
+)
 from datasette_cxlocal.parts import Part, Place
 from datasette_cxlocal.sections import Cell, Section, led
 from datasette_cxlocal.words import brief, local, moment, month_text, person, plain, shown, today
@@ -24,7 +31,7 @@ Row = Mapping[str, Any]
 async def figures_page(place: Place, what: str, asked: Mapping[str, str]) -> dict[str, Any]:
     """What ``cxlocal_sections.html`` shows of the deliverable that is asked for, or that ran last."""
     wanted = asked.get("deliverable", "") or what
-    last = asked_month(asked.get("until", "")) or await _newest(place, wanted)
+    last = asked_for(asked, "until", asked_month, HOW_MONTH) or await _newest(place, wanted)
     months = months_until(last)
     given = {"deliverable": wanted, "months": json.dumps(months)}
     figures = await place.ask("figures", given)

@@ -16,7 +16,7 @@ from cxlocal.values import NamedTuple
 from cxlocal.zones import zone_of
 from datasette_cxlocal.board import board_page
 from datasette_cxlocal.cells import size_text
-from datasette_cxlocal.diary import diary_page, feed
+from datasette_cxlocal.diary import NoTime, diary_page, feed
 from datasette_cxlocal.difference import difference_page
 from datasette_cxlocal.evidence import evidence_page
 from datasette_cxlocal.figures import figures_page
@@ -141,7 +141,13 @@ def _zone(datasette: Any, wanted: str) -> tzinfo | None:
 
 async def _answer_in_zone(request: Any, place: Place, page: Page, what: str, asked: Asked) -> Any:
     datasette = place.datasette
-    context = await page.make(place, what, asked)
+    template, status = page.template, 200
+    try:
+        context = await page.make(place, what, asked)
+        status = 404 if context.get("missing") else 200
+    except NoTime as problem:
+        template, status = "cxlocal_sections.html", 400
+        context = {"title": "No such time", "missing": str(problem), "live": False}
     wait = _refresh(context, what == LATEST or "wall" in asked, "hold" in asked)
     hold = (
         request.path + ("?" if not request.query_string else f"?{request.query_string}&") + "hold=1"
@@ -150,9 +156,8 @@ async def _answer_in_zone(request: Any, place: Place, page: Page, what: str, ask
     frame = {**frame_of(place, page), "refresh_seconds": wait, "hold": hold, "wall": "wall" in asked,
              "path": request.path, "others": others, "zone_name": _zone_name(),
              "no_zone": plain(asked["zone"]) if asked.get("zone") and not zone_of(asked["zone"]) else ""}  # fmt: skip
-    text = await datasette.render_template(page.template, {**context, **frame}, request=request)
+    text = await datasette.render_template(template, {**context, **frame}, request=request)
     refresh = {"Refresh": str(wait)} if wait else {}
-    status = 404 if context.get("missing") else 200
     response = Response.html(text, status=status, headers={**HEADERS, **refresh})
     if "zone" in asked and (not asked["zone"] or zone_of(asked["zone"])):
         keep = ZONE_SECONDS if asked["zone"] else 0

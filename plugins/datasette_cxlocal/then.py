@@ -7,39 +7,48 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
 from typing import Any
 
-from datasette_cxlocal.diary import asked_day
+from cxlocal.projection.asked import HOW_TO_WRITE
+from datasette_cxlocal.diary import asked_day, asked_for
 from datasette_cxlocal.parts import Place
 from datasette_cxlocal.words import ZONE, moment, moment_text, person, shown, there
 
-_MINUTE = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d):(\d\d)(?::\d\d(?:\.\d+)?)?", re.ASCII)
-"""What a field for a time sends."""
+_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)? ?(Z|[+ -]\d\d:\d\d)?)?", re.ASCII
+)
+"""A day or time as ``live-at`` takes it. A plus that an address holds as it is arrives as a space."""
 
 
-def asked_time(text: str) -> str:
-    """A time of the zone of this machine (a day: its end) as a stored question takes it; empty for what
-    is none. Pure but for the zone."""
-    found = _MINUTE.fullmatch(text)
-    day = asked_day(found[1] if found else text)
-    if day is None:
-        return ""
+def asked_time(text: str) -> str | None:
+    """A time with its offset, or one of the zone of the page (a day: its end), as a stored question takes
+    it; None for what is none. Pure but for the zone."""
+    found = _TIME.fullmatch(text)
+    day = asked_day(found[1]) if found else None
+    if found is None or day is None:
+        return None
     try:
-        at = time(int(found[2]), int(found[3])) if found else time(23, 59, 59)
-    except ValueError:
-        return ""
-    moment = there(datetime.combine(day, at))
-    offset = f"{moment:%z}"
-    return f"{moment:%Y-%m-%d %H:%M:%S}{offset[:3]}:{offset[3:5]}"
+        clock = time.fromisoformat(found[2] + (found[3] or "")[:7]) if found[2] else DAY_END
+        at = datetime.combine(day, clock)
+        if found[4]:
+            offset = found[4].replace("Z", "+00:00").replace(" ", "+")
+            at = datetime.fromisoformat(f"{at.isoformat()}{offset}").astimezone(ZONE.get())
+        else:
+            at = there(at)
+    except (ValueError, OverflowError):
+        return None
+    return at.isoformat(" ", "milliseconds")
+
+
+DAY_END = time(23, 59, 59, 999_000)
 
 
 async def then_page(place: Place, what: str, asked: Mapping[str, str]) -> dict[str, Any]:
-    """What ``cxlocal_then.html`` shows."""
+    """What ``cxlocal_then.html`` shows. Raises NoTime."""
+    given = asked_for(asked, "at", asked_time, HOW_TO_WRITE)
+    wanted = asked_for(asked, "known", asked_time, HOW_TO_WRITE)
     now = datetime.fromtimestamp(place.now_ms / 1000, UTC).astimezone(ZONE.get())
-    given = asked.get("at", "")
-    at = asked_time(given)
-    known = asked_time(asked.get("known", "")) or at
-    if not at:
-        at = known = asked_time(f"{now:%Y-%m-%dT%H:%M}")
-    if asked_time(given):
+    at = given or now.replace(second=0, microsecond=0).isoformat(" ", "milliseconds")
+    known = wanted or at
+    if given or wanted:
         then = await place.ask("live-at", {"at": at, "known": known})
         later = await place.ask("live-at", {"at": at, "known": ""})
     else:  # now, as it is known now
@@ -49,17 +58,26 @@ async def then_page(place: Place, what: str, asked: Mapping[str, str]) -> dict[s
         [row for row in then.rows if row["deliverable"] is not None],
         [row for row in later.rows if row["deliverable"] is not None],
     )
-    when = moment_text(at.replace(" ", "T"))
     return {
-        "title": f"What was live, {when}",
-        "at": at[:16].replace(" ", "T"), "known": known[:16].replace(" ", "T"),
-        "odd": bool(given) and not asked_time(given),
-        "then": then, "later": later, "said": said, "when": when,
-        "known_when": moment_text(known.replace(" ", "T")),
+        "title": f"What was live, {_to_the_second(at)}",
+        "at": _field(at), "known": _field(known),
+        "then": then, "later": later, "said": said, "when": _to_the_second(at),
+        "known_when": _to_the_second(known),
         "rows": [_row(place, row, mark) for row, mark in rows],
         "remarks": any(row["words"] for row, _ in rows),
-        "sentence": then_sentence(rows, said) if given or not rows else NOW, "live": False,
+        "sentence": then_sentence(rows, said) if given or wanted or not rows else NOW, "live": False,
     }  # fmt: skip
+
+
+def _field(at: str) -> str:
+    """A time as a field for it holds it."""
+    return at[:19].replace(" ", "T")
+
+
+def _to_the_second(at: str) -> str:
+    """A time for people, with its seconds where it has some; the end of a day is written as its minute."""
+    seconds = "" if at[17:23] in ("00.000", "59.999") else at[16:19]
+    return moment_text(at) + seconds
 
 
 SAME, LATER, GONE = (

@@ -129,6 +129,9 @@ def test_get_says_by_its_code_whether_the_page_exists(cx: Any, full_copy: Path) 
     env = {"CXLOCAL_HOME": str(full_copy.parent)}
     assert "What is live where" in cx.ok("browse", "--get", "journal", env=env).out
     assert cx("browse", "--get", "/journal/nothing", env=env).code == 1
+    wrong = cx("browse", "--get", "/journal/live-at.csv?at=30.11.2026", env=env)
+    assert wrong.code == 1 and "is no time, write 2026-11-23" in wrong.out
+    assert "Traceback" not in wrong.err
 
 
 def test_without_a_journal(cx: Any, tmp_path: Path) -> None:

@@ -294,9 +294,11 @@ def test_what_went_out_on_a_day_stands_one_click_from_its_month(small: Any) -> N
         "day=0001-01-01",
     ],
 )
-def test_odd_days_are_no_error(small: Any, empty_pages: Any, asked: str) -> None:
+def test_odd_days_show_nothing_of_another_day(small: Any, empty_pages: Any, asked: str) -> None:
     for pages in (small, empty_pages):
-        assert pages.one(f"/journal/-/diary?{asked}").status == 200
+        page = pages.one(f"/journal/-/diary?{asked}")
+        assert page.status == 400 and "is no time; write a" in words(page)
+        assert "2.7." not in page.text
 
 
 def test_the_diary_can_be_subscribed_to(small: Any, hostile: Any, empty_pages: Any) -> None:
@@ -431,7 +433,16 @@ def test_then_tells_what_was_live_as_it_was_known(small: Any, empty_pages: Any) 
     assert "This machine knew nothing before" in words(small.one("/journal/-/then?at=2020-01-01"))
     now = words(small.one("/journal/-/then"))
     assert "This is what is live now" in now and "Remark" not in now, "no column of nothing"
-    assert "That is no time" in words(small.one("/journal/-/then?at=yesterday"))
+    seconds = small.one("/journal/-/then?at=2026-11-27T05:30:35")
+    assert "What was live, Fri 27 Nov 2026 05:30:35" in words(seconds)
+    assert 'value="2026-11-27T05:30:35"' in seconds.text
+    for same in ("2026-11-27%2005:30", "2026-11-26T23:45Z", "2026-11-27T00:45%2B01:00"):
+        assert "Web shop Live 2.7.100" in words(small.one(f"/journal/-/then?at={same}")), same
+    for name in ("at", "known"):
+        for wrong in ("yesterday", "30.11.2026", "2026-11-31", "2026-11-27T5"):
+            odd = small.one(f"/journal/-/then?{name}={wrong}")
+            assert odd.status == 400 and "is no time; write 2026-11-23" in words(odd)
+            assert "2.7." not in odd.text, "nothing of another time"
     assert "Nothing was live" in words(empty_pages.one("/journal/-/then"))
 
 

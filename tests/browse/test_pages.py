@@ -3,6 +3,7 @@ no name, and shows what another process writes meanwhile."""
 
 from __future__ import annotations
 
+import html
 import re
 import sqlite3
 import subprocess
@@ -362,3 +363,27 @@ def test_no_page_shows_by_what_a_machine_is_known_to_its_store(
 
 
 COLUMN = {"contact": "token, proposal", "asked": "request", "carried": "request"}
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("live-at.csv?at=30.11.2026", "is no time, write 2026-11-23"),
+        ("live-at.csv?at=2026-02-31&_header=off", "is no time, write 2026-11-23"),
+        (".csv?sql=select+*+from+runz", "no such table: runz"),
+        (".csv?sql=select+nowhere+from+run&_dl=1", "no such column: nowhere"),
+        ("nothing.csv", ""),
+    ],
+)
+def test_an_error_is_no_empty_csv(full_pages: Any, address: str, words: str) -> None:
+    """One line of Datasette answers 200 and an empty line."""
+    answer = full_pages.one(f"/journal{'' if address.startswith('.') else '/'}{address}")
+    assert answer.status >= 400 and words in html.unescape(answer.text)
+
+
+def test_csv_without_rows_stays_csv(full_pages: Any) -> None:
+    none = "/journal.csv?sql=select+id,version+from+run+where+0"
+    with_names, without, rows = full_pages.get(none, f"{none}&_header=off", "/journal/live-now.csv")
+    assert (with_names.status, with_names.text) == (200, "id,version\r\n")
+    assert (without.status, without.text.strip()) == (200, "")
+    assert rows.status == 200 and "1.0.101" in rows.text
