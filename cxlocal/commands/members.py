@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from cxlocal.commands.project import Project, access_of, agreed, load_project, o
 from cxlocal.commands.served import how_to_join, read_authority, server_part
 from cxlocal.commands.terminal import harmless, say, warn
 from cxlocal.config.agreement import read
+from cxlocal.config.problems import near
 from cxlocal.domain import deliverable_id
 from cxlocal.errors import CxError, UsageError
 from cxlocal.exchange.destination import EMBEDDED
@@ -73,6 +74,8 @@ def invite(
     rights = rights_asked(both, take, push, read, manage)
     managed = open_management(app, url)
     try:
+        if both or take or push or read:
+            _warn_of_unknown(app, managed.members(), rights)
         found = managed.invite(name, rights)
     finally:
         managed.close()
@@ -146,6 +149,8 @@ def grant(
         kept = had.get(name, Rights().as_json())
         named = rights_asked(both, take, push, read, False) if lists else kept
         rights = {**named, "manage": bool(kept.get("manage")) if manage is None else manage}
+        if lists:
+            _warn_of_unknown(app, listing, rights)
         found = managed.grant(name, rights)
     finally:
         managed.close()
@@ -299,6 +304,44 @@ def revoke(app: App, name: str, yes: bool, url: str | None, as_json: bool) -> No
         write_document(found)
     else:
         say(f"{name!r} is revoked, with {counted(found['machines'], 'machine')}.")
+
+
+def unknown_names(
+    rights: Mapping[str, Any], listing: Mapping[str, Any], recorded: Collection[str]
+) -> dict[str, str]:
+    """Deliverables that ``rights`` name and nothing is known of, each with the known name that was probably
+    meant, or an empty text. Known is what was ``recorded``, and what members have rights for; where that is
+    nothing at all, nothing can be told."""
+    known = {
+        *recorded,
+        *(
+            each
+            for one in listing["members"]
+            for kind in KINDS
+            for each in one["rights"].get(kind) or ()
+        ),
+    } - {"*"}
+    named = {each for kind in KINDS for each in rights.get(kind) or ()} - {"*"}
+    return {each: near(each, known) for each in sorted(named - known)} if known else {}
+
+
+KINDS = ("take", "push", "read")
+
+
+def _warn_of_unknown(app: App, listing: Mapping[str, Any], rights: Mapping[str, Any]) -> None:
+    recorded: set[str] = set()
+    for path in app.journal_paths():
+        with app.journal(path=path) as journal:
+            recorded |= {
+                row["name"] for row in journal.query("SELECT name FROM deliverable_lookup")
+            }
+    for name, meant in unknown_names(rights, listing, recorded).items():
+        guess = f"; did you mean {meant!r}?" if meant else ""
+        warn(
+            harmless(
+                f"no deliverable {name!r} is known here, nor has any member rights for it{guess}"
+            )
+        )
 
 
 def is_last_manager(listing: Mapping[str, Any], name: str) -> bool:

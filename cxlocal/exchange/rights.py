@@ -67,10 +67,13 @@ def _names(value: object) -> frozenset[str] | None:
 def how_to_ask(member: str, rights: Rights, deliverable: str, *kinds: str) -> str:
     """What to do about rights of ``kinds`` (``take``, ``push``, ``read``) that ``member`` lacks.
 
-    What is named replaces what was, so the command names those it has, too.
+    What is named replaces what was, so the command names those it has, too. Who shall take numbers and push
+    history of a deliverable reads it, too: its machine would know its own releases alone.
     """
     import shlex
 
+    if {"take", "push"} <= set(kinds):
+        kinds = (*kinds, "read")
     take, push, read = (
         names if names is None or kind not in kinds else names | {deliverable}
         for kind, names in rights.lists()

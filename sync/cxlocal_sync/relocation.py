@@ -37,10 +37,10 @@ def place_at(url: str, home: Path) -> moving.Place:
         return SqlitePlace(f"sqlite://{path}", path)
     if kind != "postgresql":
         raise UsageError(
-            f"{public_address(url)} is no place a store can be moved from or to",
+            f"{public_address(url)} is no place a store can be moved from or to, or backed up",
             why="files and databases can: sqlite:///PATH and postgresql://…",
-            hint="on the machine that serves it, name what is behind the server; to count on in a store of"
-            " another kind: cxlocal store adopt URL",
+            hint="on the machine that serves it, name what is behind the server: --store sqlite:///PATH; to count on"
+            " in a store of another kind: cxlocal store adopt URL",
             name="not-movable",
         )
     module = module_of("postgresql", "cxlocal_sync.postgresql.moving", "a store in PostgreSQL")

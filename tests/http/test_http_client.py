@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from http.client import BadStatusLine, RemoteDisconnected
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from cxlocal_sync.http.credentials import (
     known_authority,
     read_credential,
 )
+from cxlocal_sync.http.line import explain
 from cxlocal_sync.http.members import Members
 from cxlocal_sync.http.serving import Tls
 from http_kit import ThreadServer, answering
@@ -410,8 +412,17 @@ def test_tls_on_one_side_only(tmp_path: Path, server: ThreadServer, authority: t
         store.exchange(b"{}", timeout=5)
     store.close()
     secure = _tls_server(tmp_path / "tls", authority.issue_cert("localhost"))
-    _fails(secure.port, tmp_path)
+    assert "https://" in _fails(secure.port, tmp_path).hint
     secure.close()
+
+
+@pytest.mark.parametrize(
+    "error", [RemoteDisconnected("gone"), BadStatusLine("x"), ConnectionResetError(104, "reset")]
+)
+def test_what_ends_a_request_without_tls_may_want_it(error: Exception) -> None:
+    assert "https://" in explain(error, "store", plain=True)[1]
+    assert explain(error, "store")[1] == ""
+    assert explain(ConnectionRefusedError(111, "refused"), "store", plain=True)[1] == ""
 
 
 def test_a_file_that_is_no_authority(tmp_path: Path, server: ThreadServer) -> None:

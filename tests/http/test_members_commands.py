@@ -14,7 +14,7 @@ import pytest
 import trustme
 from http_kit import ProcessServer
 
-from cxlocal.commands.members import is_last_manager, roll
+from cxlocal.commands.members import is_last_manager, roll, unknown_names
 
 
 @pytest.fixture
@@ -67,6 +67,11 @@ def test_members_are_listed_and_their_rights_changed(served: ProcessServer, at: 
     # Without a new token, and what is not spoken of stays.
     told = at("laptop", "store", "grant", "ci", "--deliverable", "*").err
     assert "everything: take push read" in told and "It was: shop" in told
+    told = at("laptop", "store", "grant", "ci", "--deliverable", "shopp").err
+    assert "no deliverable 'shopp' is known" not in told, "of nobody's names it can be told"
+    told = at("laptop", "store", "invite", "late", "--read", "shop").err
+    assert "no deliverable 'shop' is known" in told and "did you mean 'shopp'?" in told
+    at("laptop", "store", "grant", "ci", "--deliverable", "*")
     at("laptop", "store", "grant", "ci", "--manage")
     at("ci", "sync")
     (own,) = (
@@ -93,6 +98,22 @@ def test_members_are_listed_and_their_rights_changed(served: ProcessServer, at: 
     for words in (("revoke", "ada"), ("grant", "ada", "--no-manage")):
         assert "--yes" in at("laptop", "store", *words, code=2).err
     at("laptop", "store", "revoke", "ada", "--yes")
+
+
+@pytest.mark.parametrize(
+    ("asked", "recorded", "held", "wanted"),
+    [
+        (["shopp"], {"shop"}, [], {"shopp": "shop"}), (["shopp"], set(), ["shop"], {"shopp": "shop"}),
+        (["shop"], {"shop"}, [], {}), (["shop"], set(), ["shop", "*"], {}), (["*"], {"shop"}, [], {}),
+        (["zebra", "shop"], {"shop"}, [], {"zebra": ""}), (["shopp"], set(), ["*"], {}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["take", "push", "read"])
+def test_names_that_nobody_knows(
+    kind: str, asked: list[str], recorded: set[str], held: list[str], wanted: dict[str, str]
+) -> None:
+    listing = {"members": [{"name": "ada", "rights": {"read": held, "take": []}}]}
+    assert unknown_names({kind: asked}, listing, recorded) == wanted
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,9 @@ def test_what_cannot_be_moved(tmp_path: Path, machine: Machine) -> None:
     with pytest.raises(Refused, match="no store to be moved"):
         carry(f"sqlite://{home / 'gone.db'}", f"sqlite://{home / 'new.db'}", home)
     for url in ("folder:///mnt/x", "https://store.example.org", "s3://bucket/x"):
-        with pytest.raises(UsageError, match="no place a store can be moved"):
+        with pytest.raises(
+            UsageError, match="no place a store can be moved from or to, or backed up"
+        ):
             relocation.place_at(url, home)
     assert number(machine("one"), old, home, "r0") == 0
 

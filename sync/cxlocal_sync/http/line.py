@@ -38,6 +38,7 @@ IDLE_SECONDS = 20.0
 """A connection idle for longer is not used again; the server keeps it a little longer."""
 UNKNOWN_ISSUER = (19, 20, 21)
 """What OpenSSL calls a chain whose authority it did not find."""
+_MAYBE_TLS = "a server with TLS ends what comes without it: does the address begin with https://?"
 CUT = (HTTPException, ConnectionError)
 """What ends an exchange on a connection that was there."""
 
@@ -102,7 +103,8 @@ class Line:
         self.close()
         if isinstance(error, NoAnswer):
             raise error
-        raise NoAnswer(*explain(error, self.host)) from error
+        plain = self.url.startswith("http:")
+        raise NoAnswer(*explain(error, self.host, plain=plain)) from error
 
     def close(self) -> None:
         """Close the connection; the next request makes another."""
@@ -330,8 +332,9 @@ def public_words(words: str) -> str:
     return re.sub(r"//[^/@\s'\"]*@", "//", words)[:200]
 
 
-def explain(error: BaseException, host: str) -> tuple[str, str]:
-    """What was seen, and what to do about it (empty: nothing but waiting)."""
+def explain(error: BaseException, host: str, *, plain: bool = False) -> tuple[str, str]:
+    """What was seen, and what to do about it (empty: nothing but waiting). ``plain``: it was asked without
+    TLS, which a server with it cuts off."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _certificate(error, host)
     if isinstance(error, ssl.SSLError):
@@ -341,12 +344,14 @@ def explain(error: BaseException, host: str) -> tuple[str, str]:
     if isinstance(error, ConnectionRefusedError):
         return f"{host} refused the connection: no server listens there", ""
     if isinstance(error, OSError) and error.errno is not None:
-        return f"{host}: {error.strerror or error}", ""
+        return f"{host}: {error.strerror or error}", _MAYBE_TLS * (
+            plain and isinstance(error, ConnectionResetError)
+        )
     if isinstance(error, TimeoutError):
         return f"no answer from {host} in time", ""
     if isinstance(error, CUT):
         said = " ".join(str(error).split())[:200] or type(error).__name__
-        return f"the connection to {host} was cut: {said}", ""
+        return f"the connection to {host} was cut: {said}", _MAYBE_TLS * plain
     if isinstance(error, ValueError):
         # Its text repeats what it could not send, and that may be a secret.
         return "the request cannot be sent: a header would not be one", ""
