@@ -112,7 +112,7 @@ STAGE_RUN = Table(
     replaces TEXT started | Attempts it is a retry of (JSON array); empty: all before it.
     beside TEXT started | Attempts that still ran when it began (JSON array): of those it is no retry.
     revision TEXT started | Commit it was made from; empty where that was not recorded.
-    counts INTEGER - | 1 where it speaks for its part, 0 where a retry replaced it, -1 where it was made from another commit than the run.
+    counts INTEGER - | 1 where it speaks for its part, 0 where a later attempt replaced it, -1 where it was made from another commit than the run.
     kind TEXT started | build, test, deploy or task.
     tool TEXT started | Tool that did the work; command for a plain command.
     tool_version TEXT finished | Version of that tool.

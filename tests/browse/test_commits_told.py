@@ -13,6 +13,7 @@ import pytest
 from msgspec import convert
 
 from cxlocal.domain import Outcome
+from cxlocal.events.places import Attempt, deployment_started
 from cxlocal.journal.file import Journal
 from cxlocal.plan.types import Environment
 from cxlocal.projection.figures import LIVE_ENVIRONMENT
@@ -257,3 +258,39 @@ def test_notes_begin_where_the_pages_say_that_it_is_live(
     sql = f"SELECT {LIVE_ENVIRONMENT.format(of=':of')} AS place"
     assert shop.journal.query(sql, {"of": "webshop"}) == [{"place": live or None}]
     assert live_environment(convert(environments, tuple[Environment, ...])) == live
+
+
+def stage_again(run: Any, attempt: int, kind: str, outcome: Outcome = Outcome.SUCCESS) -> None:
+    """The stage ``production`` once more; with a kind as a deployment that begins so."""
+    if kind:
+        tried = Attempt(
+            deployment=f"{run.id}-{attempt}", kind=kind, service="shop", environment="production",
+            instance="production", version=run.version, stage="production",
+            stage_run=run.ref.stage_run("production", attempt), actor=run.actor, reason="", watched=True,
+        )  # fmt: skip
+        run.say(deployment_started(run.ref, tried, replaces=[]), minutes=0)
+    run.stage("production", outcome, attempt=attempt, environment="production")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kinds", "words"),
+    [
+        (Outcome.SUCCESS, ["rollback"], "a later rollback did it once more"),
+        (Outcome.SUCCESS, ["deploy"], "a later deployment did it once more"),
+        (Outcome.SUCCESS, ["deploy", "rollback"], "a later rollback did it once more"),
+        (Outcome.FAILURE, ["deploy"], "replaced by a retry"),
+        (Outcome.FAILURE, ["rollback"], "replaced by a retry"),
+        (Outcome.SUCCESS, [""], "replaced by a retry"),
+    ],
+)  # fmt: skip
+def test_a_stage_that_went_well_and_is_done_again_was_not_retried(
+    shop: Shop, outcome: Outcome, kinds: list[str], words: str
+) -> None:
+    run = shop.release(4, "01", 1, line="2.0", outcome=None)
+    stage_again(run, 1, "deploy", outcome)
+    for attempt, kind in enumerate(kinds, 2):
+        stage_again(run, attempt, kind)
+    found = [row["words"] for row in shop.ask("story", run=run.id) if row["what"] == "stage"]
+    assert (found[0], found[-1]) == (words, "")
+    view = shop.journal.query("SELECT words FROM run_timeline WHERE what = 'stage' ORDER BY at")
+    assert [row["words"] for row in view] == found
