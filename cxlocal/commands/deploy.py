@@ -61,7 +61,7 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
     is_flag=True,
     help="Also where a database has migrations of a newer version, unknown to this one; recorded.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what it would do and refuse; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what it would do and refuse; deploy nothing.")
 @click.option(
     "--unobserved",
     is_flag=True,

@@ -34,7 +34,7 @@ from cxlocal.text import quoted
 @click.option("--env", "env", default="", metavar="NAME", help="The environment.")
 @click.option("--to", "which", default="", metavar="VERSION", help="Not simply the one before.")
 @click.option("--anyway", is_flag=True, help="Also to what was taken back from a target.")
-@click.option("--dry-run", is_flag=True, help="Say what it would do and refuse; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what it would do and refuse; deploy nothing.")
 @click.option("--unobserved", is_flag=True, help="Also where components cannot be asked; flagged.")
 @deploy_options
 @pass_app

@@ -9,14 +9,12 @@ from __future__ import annotations
 from cxlocal.clock import Clock, SystemClock
 from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.identity import Identity, alive, boot, identity, own_identity
-from cxlocal.processes.start import become
 
 __all__ = [
     "Clock",
     "Identity",
     "SystemClock",
     "alive",
-    "become",
     "boot",
     "identity",
     "own_identity",

@@ -20,7 +20,7 @@ import subprocess
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO
 
 from cxlocal.clock import Clock, SystemClock
 from cxlocal.errors import Trouble
@@ -28,9 +28,6 @@ from cxlocal.values import NamedTuple
 
 OUTPUT_LIMIT_BYTES = 8 * 1024 * 1024
 """Kept of each stream. A repository with 100,000 refs lists them in about 6 MiB."""
-
-_EXECV = os.execv
-"""As it was before any plugin (``cxlocal.hooks.exits``)."""
 
 _CHUNK_BYTES = 65536
 """One pipe buffer on Linux."""
@@ -146,11 +143,6 @@ def run_attached(
     process = _open(argv, cwd, env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=None,
                     own_session=False)  # fmt: skip
     return process.wait()
-
-
-def become(argv: Sequence[str]) -> NoReturn:
-    """Let this process go on as another program, under the same pid. Raises OSError."""
-    _EXECV(argv[0], list(argv))
 
 
 def kill_group(pid: int) -> None:

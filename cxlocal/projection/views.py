@@ -391,11 +391,14 @@ SELECT f.raised_at, f.kind, f.text, f.deliverable, r.version, f.run, f.subject
 FROM flag f LEFT JOIN run r ON r.id = f.run
 WHERE f.kind <> 'settled-by-hand'
   AND NOT (f.kind = 'revision-gone' AND coalesce(r.reverified, 0) = 1)
-  AND NOT (f.kind = 'half-applied' AND EXISTS (SELECT 1 FROM flag later
-    WHERE later.kind = 'settled-by-hand' AND later.subject = f.subject
-      AND later.deliverable = f.deliverable AND later.raised_at > f.raised_at))
-  AND NOT (f.kind IN ('changed-outside', 'other-weights', 'found-instances', 'half-applied',
-    'not-drained', 'went-unobserved', 'host-left-out') AND (
+  AND NOT (f.kind = 'half-applied' AND (EXISTS (SELECT 1 FROM flag later
+    WHERE later.kind IN ('settled-by-hand', 'half-applied') AND later.subject = f.subject
+      AND later.deliverable = f.deliverable AND later.raised_at > f.raised_at)
+    OR EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = f.deliverable
+      AND d.environment = substr(f.subject, instr(f.subject, ' in ') + 4)
+      AND (d.deployed_at > f.raised_at OR d.removed_at > f.raised_at))))
+  AND NOT (f.kind IN ('changed-outside', 'other-weights', 'found-instances', 'not-drained',
+     'went-unobserved', 'host-left-out') AND (
     EXISTS (SELECT 1 FROM deployment d WHERE d.deliverable = f.deliverable
       AND d.environment = f.subject AND d.deployed_at > f.raised_at
       AND NOT (f.kind = 'went-unobserved' AND EXISTS (SELECT 1 FROM stage_run s

@@ -31,8 +31,7 @@ LIVE = """
 SELECT deployment, run FROM deployments_now WHERE deliverable = ? AND instance = ? ORDER BY since
 """
 HALF_APPLIED = """
-SELECT run, text FROM open_flags WHERE kind = 'half-applied' AND deliverable = ? AND subject = ?
-ORDER BY raised_at
+SELECT run, subject FROM open_flags WHERE kind = 'half-applied' AND deliverable = ? ORDER BY raised_at
 """
 ACCOUNTED = """
 SELECT DISTINCT component FROM resource
@@ -128,34 +127,37 @@ def release(journal: Journal, deliverable: str, instance: str, component: str, w
 
 def half_applied(record: RunRecord, environment: str, component: str, steps: str) -> Draft:
     """A component may be changed in part; ``steps``: the last whole and the first open one, in words."""
-    return record.flag_draft(
-        "half-applied",
-        f"{_part(component, environment)}{steps}; the next deployment applies it again",
-        environment,
-    )
+    part = _part(component, environment)
+    text = f"{part} may be changed in part{steps}; the next deployment applies it again"
+    return record.flag_draft("half-applied", text, part)
 
 
 def settle(
     journal: Journal, deliverable: str, environment: str, component: str, *, who: str, why: str
 ) -> None:
     """Say that a component that was changed in part is whole again. Raises UsageError where none of that name is."""
-    rows = journal.query(HALF_APPLIED, (deliverable, environment))
-    found = [row for row in rows if row["text"].startswith(_part(component, environment))]
+    rows = journal.query(HALF_APPLIED, (deliverable,))
+    part, there = _part(component, environment), _part("", environment)
+    found = [row for row in rows if row["subject"] == part]
     if not found:
-        others = ", ".join(row["text"].partition(" in ")[0] for row in rows)
+        others = ", ".join(
+            row["subject"].removesuffix(there) for row in rows if row["subject"].endswith(there)
+        )
         raise UsageError(
-            f"{component} in {environment} is not half applied",
+            f"{part} is not half applied",
             why=f"{others} is" if others else "nothing there is, as far as the journal here knows",
             hint="'cxlocal status' shows what is open; 'cxlocal sync' brings what others recorded",
             name="not-half-applied",
         )
     record = RunRecord.attach(journal, found[-1]["run"])
-    text = f"{component} in {environment} is whole again, {who} says: {why}"
-    record.record(record.flag_draft("settled-by-hand", text, environment))
+    text = f"{part} is whole again, {who} says: {why}"
+    record.record(record.flag_draft("settled-by-hand", text, part))
 
 
 def _part(component: str, environment: str) -> str:
-    return f"{component} in {environment} may be changed in part"
+    """What both words are about: a deployment answers for all of its environment (``open_flags``), a person for one
+    component."""
+    return f"{component} in {environment}"
 
 
 def destroy(

@@ -31,8 +31,9 @@ from cxlocal.runner.component_preview import Foreseen
 from cxlocal.runner.decision import work_to_judge
 from cxlocal.runner.driver import drive
 from cxlocal.runner.facts import left_out
+from cxlocal.runner.lent_checkouts import check_out_apart
 from cxlocal.runner.nesting import refuse_in_rehearsal
-from cxlocal.runner.opening import check_out_again, make_work, refuse_empty, works_in_place
+from cxlocal.runner.opening import make_work, refuse_empty, works_in_place
 from cxlocal.runner.outcomes import outcome_error
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.request import Request
@@ -83,7 +84,7 @@ def look_ahead(
         if why or not stages:
             _ask_record(judged, stages)
             return Ahead(not_asked=why if any(_rotates(record, one) for one in stages) else "")
-        workspace = check_out_again(machine, source, record, name=f"{record.run}.preview")
+        workspace = check_out_apart(machine, source, record, "preview")
         try:
             work = prepare(workspace)
             with Supervisor(machine.clock) as supervisor:

@@ -9,8 +9,15 @@ from typing import Self
 from cxlocal.errors import CxError
 from cxlocal.runner.opening import check_out_again
 from cxlocal.runner.record import RunRecord
-from cxlocal.runner.source import Machine, open_source
+from cxlocal.runner.source import Machine, Source, open_source
 from cxlocal.runner.workspace import Workspace, discard
+
+
+def check_out_apart(machine: Machine, source: Source, record: RunRecord, what: str) -> Workspace:
+    """A checkout of what a run was made from, for a command of which several may be at work for it at once: each has
+    its own."""
+    name = f"{record.run}.{what}-{machine.ids.token()[:8]}"
+    return check_out_again(machine, source, record, name=name)
 
 
 class LentCheckouts:
@@ -44,8 +51,6 @@ class LentCheckouts:
             source = open_source(self._machine, record.revision, {})
             if source.config.deliverable.name != record.ref.deliverable:
                 return None
-            # Two of these commands may be at work at once.
-            name = f"{record.run}.lent-{self._machine.ids.token()[:8]}"
-            return check_out_again(self._machine, source, record, name=name)
+            return check_out_apart(self._machine, source, record, "lent")
         except CxError:
             return None

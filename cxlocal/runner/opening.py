@@ -335,20 +335,25 @@ def check_out_again(
     machine: Machine, source: Source, record: RunRecord, *, name: str = "", in_place: bool = False
 ) -> Workspace:
     """A new checkout of the commit of a run, in a folder called ``name``; of earlier ones nothing is
-    used again. In place: the tree as that run left it."""
+    used again, and of one that cannot be made nothing is left. In place: the tree as that run left it."""
     if in_place:
         require_own_tree(source, record)
     found = open_workspace(
         machine.home, source.repository, record.revision, name or record.run, in_place=in_place,
         filters=record.plan.filters,
     )  # fmt: skip
-    if not in_place:
-        discard(found)
-        make_folder(found.folder)
-        found.make(record.plan.paths, found.source)
-    found = found._replace(key_contents=_key_contents(source, record, found))
-    if record.version:
-        stamp(record.plan, found.project, record.version)
+    try:
+        if not in_place:
+            discard(found)
+            make_folder(found.folder)
+            found.make(record.plan.paths, found.source)
+        found = found._replace(key_contents=_key_contents(source, record, found))
+        if record.version:
+            stamp(record.plan, found.project, record.version)
+    except BaseException:
+        if not in_place:
+            discard(found)
+        raise
     return found
 
 

@@ -13,8 +13,9 @@ from cxlocal.errors import Conflict, Trouble
 from cxlocal.events import outputs
 from cxlocal.events.belonging import mark_id
 from cxlocal.events.document import Draft
+from cxlocal.files import fresh_folder, rename
 from cxlocal.hooks.tool import ArtifactRef
-from cxlocal.journal.blobs import blob_path, check_blob, keep_file
+from cxlocal.journal.blobs import blob_path, check_blob, digest_of, keep_file
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.placeholders import Artifact
 from cxlocal.private import make_folder
@@ -140,20 +141,33 @@ def named_path(record: RunRecord, digest: str, file_name: str) -> Path:
 def give_name(record: RunRecord, digest: str, file_name: str) -> Path:
     """The kept bytes under the file name they were built as: some tools read the name.
 
-    A hard link into ``artifacts/<run>/<digest>/``; a copy where links are not possible.
+    A hard link into ``artifacts/<run>/<digest>/``; a copy where links are not possible. Whatever else a stage or
+    somebody put there goes.
     """
-    home = record.journal.home
     target = named_path(record, digest, file_name)
-    if not target.exists():
+    source = blob_path(record.journal.home, digest)
+    if not _has_bytes_of(target, source, digest):
         make_folder(target.parent)
-        source = blob_path(home, digest)
-        try:
-            os.link(source, target)
-        except FileExistsError:
-            return target
-        except OSError:
-            shutil.copy(source, target)
+        with fresh_folder(target.parent) as folder:
+            fresh = folder / "new"
+            try:
+                os.link(source, fresh)
+            except OSError:
+                shutil.copy(source, fresh)
+            if target.is_dir() and not target.is_symlink():
+                rename(target, folder / "former", durable=False)
+            rename(fresh, target, durable=False)
     return target
+
+
+def _has_bytes_of(target: Path, source: Path, digest: str) -> bool:
+    """Editors and 'sed -i' leave another file under the name: the kept one is whole, and nobody reads it."""
+    try:
+        if target.is_symlink() or not target.is_file():
+            return False
+        return target.samefile(source) or digest_of(target)[0] == digest
+    except OSError:
+        return False
 
 
 def artifacts(record: RunRecord, *, check: bool = True) -> dict[str, ArtifactRef]:

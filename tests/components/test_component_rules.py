@@ -14,6 +14,7 @@ from cxlocal.commands.foreseen import told_leaving
 from cxlocal.config.load import parse
 from cxlocal.domain import Outcome
 from cxlocal.errors import Refused, UsageError
+from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.components import departed, may_go_without
 from cxlocal.plan.resolve import resolve
 from cxlocal.plan.types import Component
@@ -101,6 +102,38 @@ def test_what_cannot_be_asked_is_changed_on_a_persons_word_alone(world: World, w
     assert len(first.journal.query("SELECT kind FROM open_flags")) == 1, "the later one"
     assert run(first.deploy("0.1.3")) == "success"
     assert first.journal.query("SELECT kind FROM open_flags") == []
+
+
+@pytest.mark.parametrize("order", [("db", "cache"), ("cache", "db")])
+def test_a_word_for_one_component_is_for_it_alone(world: World, order: tuple[str, str]) -> None:
+    """Two were changed in part in one place, and one of them in another, too."""
+    first = started(world)
+    journal, record = first.journal, first.begin("0.1.1")
+
+    def said(component: str, environment: str = "production") -> None:
+        draft = component_departure.half_applied(record, environment, component, "")
+        record.record(draft)
+
+    def still() -> list[str]:
+        catch_up(journal)
+        rows = journal.query("SELECT subject FROM open_flags WHERE kind = 'half-applied'")
+        return sorted(row["subject"] for row in rows)
+
+    for component in order:
+        said(component)
+    said(order[0], "staging")
+    both = sorted(f"{one} in production" for one in order)
+    assert still() == sorted([*both, f"{order[0]} in staging"])
+    for n, component in enumerate(order):
+        component_departure.settle(
+            journal, "shop", "production", component, who="Ann", why="by hand"
+        )
+        left = [f"{one} in production" for one in order[n + 1 :]]
+        assert still() == sorted([*left, f"{order[0]} in staging"])
+    for component in order:
+        said(component)
+    assert run(first.deploy("0.1.2")) == "success"
+    assert still() == [f"{order[0]} in staging"], "a deployment answers for all of its environment"
 
 
 def test_what_would_destroy_something_stops(world: World) -> None:

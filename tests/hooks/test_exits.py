@@ -31,6 +31,26 @@ def test_a_plugin_that_ends_while_it_is_loaded_is_named(
     assert strict.code == 2 and "would have ended cxlocal" in strict.err
 
 
+def test_nothing_of_ours_offers_what_is_refused(
+    site: Path, cx: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a plugin can import of us, none of it holds one of these calls as it was before."""
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    code = (
+        "import importlib, pkgutil, sys, cxlocal\n"
+        "for one in pkgutil.walk_packages(cxlocal.__path__, 'cxlocal.'):\n"
+        "    if not one.name.endswith('__main__'): importlib.import_module(one.name)\n"
+        "import os\n"
+        "real = [getattr(os, name).args[0] for name in ('_exit', 'execv', 'execve')]\n"
+        "held = [f'{name}.{key}' for name, module in sorted(sys.modules.items()) if name.startswith('cxlocal')\n"
+        "  for key, value in vars(module).items() if any(value is one for one in real)]\n"
+        "print('held:', held, len(real))\n"
+    )
+    install(site, "looks", HEAD + code)
+    done = cx("plugins", "no-such-tool")
+    assert "held: [] 3" in done.err, done.err
+
+
 def test_nor_does_it_end_us_later(site: Path, cx: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a hook, in a thread, at the end. What it divides off ends as it likes."""
     monkeypatch.setenv("PYTHONPATH", str(site))

@@ -6,13 +6,15 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from cxlocal.errors import Conflict
 from cxlocal.hooks.tool import ArtifactRef
-from cxlocal.runner import untouched
+from cxlocal.journal.blobs import blob_path, keep_file
+from cxlocal.runner import products, untouched
 from cxlocal.runner.untouched import Untouched, refuse_changed
 
 GOOD, BAD = b"good", b"evil"
@@ -88,3 +90,90 @@ production = {{ protected = false }}
     assert shop.outcomes()[expected] == "error"
     (shop.tree / "wrote").unlink(missing_ok=True)
     assert shop.command("artifact", "get", "0.1.0", "app").code == 10
+
+
+def in_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "app").write_bytes(BAD)
+
+
+def linked_elsewhere(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(GOOD)
+    path.unlink()
+    path.symlink_to(other)
+
+
+def as_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+IN_PLACE: dict[str, tuple[Callable[[Path], Any], bool]] = {
+    "another file": (replaced, False),
+    "a folder": (in_a_folder, False),
+    "a link to what may change": (linked_elsewhere, False),
+    "a link to nothing": (lambda path: (path.unlink(), path.symlink_to("none")), False),
+    "a pipe": (as_pipe, False),
+    "gone": (Path.unlink, False),
+    "left alone": (lambda path: None, True),
+}
+
+
+@pytest.mark.parametrize("way", IN_PLACE)
+@pytest.mark.parametrize("links", [True, False], ids=["linked", "copied"])
+def test_what_has_the_name_of_an_artifact_has_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, links: bool
+) -> None:
+    change, kept = IN_PLACE[way]
+    made = tmp_path / "made"
+    made.write_bytes(GOOD)
+    digest, _ = keep_file(tmp_path, made)
+    record: Any = SimpleNamespace(run="r", journal=SimpleNamespace(home=tmp_path))
+    if not links:
+        monkeypatch.setattr(products.os, "link", refuse)
+    path = products.give_name(record, digest, "app")
+    before = path.stat().st_ino
+    change(path)
+    assert products.give_name(record, digest, "app") == path
+    assert path.read_bytes() == GOOD and not path.is_symlink()
+    assert path.samefile(blob_path(tmp_path, digest)) is links
+    assert not kept or path.stat().st_ino == before
+    assert {one.name for one in path.parent.iterdir()} <= {"app", "other"}
+
+
+def refuse(*_: Any) -> None:
+    raise OSError(1, "no links here")
+
+
+def test_other_bytes_in_the_place_of_an_artifact_are_used_by_nothing_later(shop: Any) -> None:
+    """By a stage that replaces the file (the kept one stays whole), and by somebody between two commands."""
+    shop.write(f"""
+[stages]
+build = {{ command = "echo good > app.txt", produces = {{ app = "app.txt" }} }}
+evil = {{ command = 'test -e {shop.tree}/ok || sed -i s/good/evil/ "$CXLOCAL_ARTIFACT_APP"', needs = ["build"] }}
+live = {{ kind = "deploy", command = "cp $CXLOCAL_ARTIFACT_APP {shop.tree}/live", environment = "production", needs = ["evil"] }}
+[environments]
+production = {{ protected = false }}
+[targets.mirror]
+tool = "folder"
+artifacts = ["app"]
+with = {{ folder = "{shop.tree}/out" }}
+""")
+    (shop.tree / "out").mkdir()
+    done = shop.run("--no-input")
+    assert done.code == 9 and "app has other bytes" in done.err, done.err
+    (shop.tree / "ok").touch()
+    live = shop.tree / "live"
+    resumed = shop.run("--resume", "latest", "--no-input")
+    assert resumed.code == 0 and live.read_text() == "good\n", resumed.err
+    [named] = [one for one in (shop.home / "artifacts").rglob("*") if one.is_file()]
+    replaced(named)
+    deployed = shop.command("deploy", "0.1.0")
+    assert deployed.code == 0 and live.read_text() == "good\n", deployed.err
+    replaced(named)
+    assert shop.command("trust", "--yes").code == 0
+    published = shop.command("publish", "0.1.0")
+    there = [one.read_text() for one in (shop.tree / "out").rglob("*") if one.is_file()]
+    assert published.code == 0 and "good\n" in there and BAD.decode() not in there, published.err

@@ -9,11 +9,12 @@ even if the deploying process was killed in between.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
 from cxlocal.files import write_whole
-from cxlocal.hooks.running import become, boot, own_identity
+from cxlocal.hooks.running import boot, own_identity
 
 IDENTITY, ENDED = "process.json", "ended"
 
@@ -24,7 +25,7 @@ def main(folder: Path, command: list[str]) -> None:
     said = json.dumps({"pid": own.pid, "start": own.start, "boot": boot()})
     write_whole(folder / IDENTITY, said, durable=False)
     if not (folder / ENDED).exists():
-        become(command)
+        os.execv(command[0], command)
 
 
 if __name__ == "__main__":
