@@ -9,6 +9,7 @@ from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, rows_options, write_rows
 from cxlocal.commands.status import named_here
 from cxlocal.commands.terminal import say
+from cxlocal.errors import UsageError
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.text import duration_text
 
@@ -24,6 +25,9 @@ _NEWEST = " ORDER BY queued_at DESC, run LIMIT :limit"
 RUNS = _RUNS + _NEWEST
 # A query of its own: runs of one deliverable are found by another index than those of all.
 RUNS_OF = _RUNS + " AND deliverable = :deliverable" + _NEWEST
+
+NAMED = """SELECT 1 FROM deliverable WHERE id = :name
+UNION ALL SELECT 1 FROM run WHERE deliverable = :name LIMIT 1"""
 
 
 @command(
@@ -65,6 +69,7 @@ def log(
     In a project those of its deliverable; --all shows everything that this machine knows. What a run
     brought is something else: 'cxlocal show' says that.
     """
+    chosen, named_at_all = deliverable, False
     if deliverable is None and not with_rehearsals:
         deliverable = named_here(app)
     asked = {
@@ -77,8 +82,16 @@ def log(
         with app.journal(create=False, path=path) as journal:
             catch_up(journal)
             rows = journal.query(RUNS if deliverable is None else RUNS_OF, asked)
+            named_at_all = named_at_all or bool(rows or journal.query(NAMED, {"name": chosen}))
         # What moved to another store is in both journals: the later one is where it is counted now.
         known |= {row["run"]: {**row, **({"store": store} if store else {})} for row in rows}
+    if chosen is not None and not named_at_all:
+        raise UsageError(
+            f"no deliverable is known here as {chosen!r}",
+            why="the journal of this machine does not hold it",
+            hint="'cxlocal log --all' lists the runs of all; 'cxlocal sync' fetches others",
+            name="no-such-deliverable",
+        )
     found = sorted(known.values(), key=lambda row: str(row["queued_at"] or ""), reverse=True)
     if contains is not None:
         found = _containing(app, contains, found)

@@ -15,13 +15,13 @@ import click
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, put, rows_options, write_rows
-from cxlocal.commands.terminal import say
+from cxlocal.commands.terminal import say, warn
 from cxlocal.config.problems import near
 from cxlocal.errors import CxError, JournalDamaged, Refused, Trouble, UsageError
 from cxlocal.exchange.state import store_state
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.projection.asked import HOW_TO_WRITE, NOT_A_TIME
-from cxlocal.projection.functions import add_functions
+from cxlocal.projection.asked import HOW_TO_WRITE, NOT_A_TIME, SINCE_ROWS
+from cxlocal.projection.functions import FUNCTIONS, add_functions
 from cxlocal.text import quoted
 
 LIMIT_SECONDS = 30.0
@@ -91,8 +91,12 @@ def sql(
         write_rows([dict(zip(names, row, strict=True)) for row in rows], names, output)
         if not rows and output.for_people:
             say("No rows.")
+        empty = not rows
     else:
-        _write_aside(path, text, given, app.clock.monotonic, output)
+        empty = not _write_aside(path, text, given, app.clock.monotonic, output)
+    if empty and query is not None:
+        for words in _misnamed(path, given):
+            warn(words)
 
 
 def _where(app: App, store: str | None) -> Path | None:
@@ -114,17 +118,59 @@ def bound_heap() -> None:
 
 def _write_aside(
     path: Path, statement: str, given: dict[str, str], monotonic: Any, output: Output
-) -> None:
+) -> int:
     """Row by row into a temporary file, and from there to whoever reads: a slow reader must not keep
-    the journal open, and a large result not fill the memory."""
+    the journal open, and a large result not fill the memory. The number of rows."""
+    count = 0
     how: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogatepass", "newline": ""}
     with tempfile.SpooledTemporaryFile(CHUNK_BYTES, "w+", **how) as aside:
         with asked(path, statement, given, monotonic, ASIDE_BYTES_MAX) as (names, rows):
-            named = (dict(zip(names, row, strict=True)) for row in rows)
-            write_rows(named, names, output, stream=cast("TextIO", aside))
+
+            def named() -> Iterator[dict[str, Any]]:
+                nonlocal count
+                for row in rows:
+                    count += 1
+                    yield dict(zip(names, row, strict=True))
+
+            write_rows(named(), names, output, stream=cast("TextIO", aside))
         aside.seek(0)
         while part := aside.read(CHUNK_BYTES):
             put(part, nl=False)
+    return count
+
+
+_RUNS_NAMED = "SELECT version, id, queued_at FROM run WHERE version = ? OR id >= ? AND id < ? || '~' ORDER BY queued_at DESC LIMIT 1"  # fmt: skip
+_NAMES = {
+    "deliverable": "SELECT id FROM deliverable",
+    "version": f"SELECT version FROM run WHERE version <> '' ORDER BY queued_at DESC LIMIT {SINCE_ROWS}",
+}  # sql: a number of ours
+
+
+def _misnamed(path: Path, given: dict[str, str]) -> Iterator[str]:
+    """Why a stored query may have had no rows: what it was given names nothing here, or an older version
+    that is the newer one."""
+    with contextlib.closing(
+        sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
+    ) as connection:
+        found: dict[str, Any] = {}
+        for name in ("deliverable", "run", "version", "older", "newer"):
+            value = given.get(name, "")
+            if not value:
+                continue
+            if name == "deliverable":
+                here = "SELECT 1 FROM run WHERE deliverable = ? LIMIT 1"
+                found[name] = connection.execute(here, (value,)).fetchone()
+            else:
+                found[name] = connection.execute(_RUNS_NAMED, (value,) * 3).fetchone()
+            if found[name] is None:
+                kind = "deliverable" if name == "deliverable" else "version"
+                known = [str(row[0]) for row in connection.execute(_NAMES[kind])]
+                close = near(value, known)
+                meant = f"; did you mean {close!r}?" if close else ""
+                yield f"{name}: nothing here is named {value!r}{meant}"
+        older, newer = found.get("older"), found.get("newer")
+        if older and newer and older[2] > newer[2]:
+            yield f"older: {given['older']} was made after {given['newer']}; did you mean them the other way round?"
 
 
 def _list(output: Output) -> None:
@@ -263,6 +309,10 @@ def _authorize(action: int, first: str | None, second: str | None, *_: str | Non
 def _what_there_is(connection: sqlite3.Connection, statement: str, said: str) -> str:
     """What a statement may have meant by a name that is not there: of the columns of the tables that it
     names, or of the tables."""
+    if said.startswith(("no such function", "wrong number of arguments")):
+        return f"beside those of SQLite there are {', '.join(FUNCTIONS)}"
+    if ambiguous := re.match(r"ambiguous column name: (?:\w+\.)*(\w+)", said):
+        return f"say of which table: run.{ambiguous[1]}, or the name after AS"
     missing = re.match(r"no such (column|table): (?:\w+\.)*(\w+)", said)
     if missing is None:
         return ""
@@ -314,6 +364,21 @@ def _explain(problem: Exception, *, late: bool, hint: str = "") -> CxError:
             why="a guess could answer for another day",
             hint=HOW_TO_WRITE,
             name="not-a-time",
+        )
+    unfit = re.search(r"user-defined aggregate's '\w+' method raised", str(problem))
+    if unfit:
+        return UsageError(
+            "median(x) and percentile(x, p) take numbers",
+            why="a value is a text, or p is not one number from 0 to 100",
+            hint="percentile(x, 90) is the value below which 90 of 100 lie; CAST(x AS REAL) makes a number",
+            name="bad-statement",
+        )
+    if "You can only execute one statement" in str(problem):
+        return UsageError(
+            "these are two statements, and one statement is asked at a time",
+            why="the answer is one table",
+            hint="run the command once for each",
+            name="bad-statement",
         )
     unbound = re.search(r"binding parameter :(\w+)", str(problem))
     if unbound:

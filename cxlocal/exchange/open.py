@@ -109,7 +109,7 @@ def require_agreed(access: Access, key: str = "store.url") -> None:
         why="whoever writes a repository must not decide where this machine sends its history and"
         " tokens, or who counts its versions",
         hint="cxlocal trust   shows what it is and asks; with a code: cxlocal store join"
-        f" {quoted(found)} --code CODE; in CI: CXLOCAL_STORE={quoted(found)}",
+        f" {quoted(found)} --code CODE; to begin it: cxlocal store create {quoted(found)}; in CI: CXLOCAL_STORE={quoted(found)}",
         name="not-agreed",
         address=found,
     )

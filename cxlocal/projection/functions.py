@@ -54,6 +54,10 @@ def semver_key(version: object) -> str | None:
     )
 
 
+FUNCTIONS = ("median(x)", "percentile(x, 90)", "human_duration(seconds)", "semver_key(version)", "hlc_time(clock)")  # fmt: skip
+"""What there is, as it is called."""
+
+
 def add_functions(connection: sqlite3.Connection) -> None:
     """Make all known to a connection, with those of ``statistics``."""
     add_statistics(connection)

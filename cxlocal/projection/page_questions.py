@@ -447,7 +447,7 @@ fact AS (SELECT s.side, 'artifact' AS what, a.name, a.sha256 AS value FROM side 
     JOIN artifact a ON a.run = s.id AND a.packaged_at IS NOT NULL AND a.replaced_at IS NULL
   UNION ALL SELECT s.side, 'tests', p.stage || ': ' || p.suite,
     p.passed || ' of ' || p.total || ' passed' FROM side s JOIN report p ON p.run = s.id
-    WHERE p.finished_at IS NOT NULL
+    WHERE p.finished_at IS NOT NULL AND p.passed + p.total IS NOT NULL
   UNION ALL SELECT s.side, 'stage', g.stage, coalesce(g.kind, '') || coalesce(' in ' || coalesce((SELECT nullif(o.title, '')
         FROM plan_environment o WHERE o.plan_sha256 = s.plan_sha256 AND o.name = g.environment),
         nullif(g.environment, '')), '')

@@ -301,7 +301,7 @@ TABLES: dict[str, Table] = {
         turn INTEGER decided | Decisions about it known when it was made; the greatest holds.
         automatic INTEGER decided | 1 earned by its stages, 0 decided by a person.
         actor TEXT decided | On whose behalf.
-        reason TEXT decided | Why.
+        reason TEXT decided | Why; of an overridden one also what was passed over, which gate or stage, in brackets.
         data_age_seconds REAL decided | How old our copy of other machines' history was, in seconds.
         decided_at TEXT decided | When (UTC).
         received_at TEXT decided | When this journal first held it (UTC).
@@ -385,7 +385,8 @@ TABLES: dict[str, Table] = {
         """,
     ),
     "number_skip": Table(
-        "Numbers that will never be used, and why.",
+        "Numbers that were given up, and why. What else never becomes a version (what was passed over, an old"
+        " reserve) the view number_ledger says.",
         "union",
         "deliverable line lo hi",
         """

@@ -108,8 +108,13 @@ def decide(
             name="not-earned",
             missing=missing,
         )
-    if alone and not asked.override and not all(standings[one].complete for one in promotion.after):
-        words = f"jobs of this run have journals of their own, and what they say could not be had: {alone}"
+    if not missing and all(standings[one].complete for one in promotion.after):
+        alone = ""
+    unheard = (
+        f"jobs of this run have journals of their own, and what they say could not be had: {alone}"
+    )
+    if alone and not asked.override:
+        words = unheard
         decision = _record(work, promotion, "undecided", words, [])
         return decision._replace(refusal=_undecided(record, promotion, words))
     load_own_plugins(machine, source, None)
@@ -117,9 +122,9 @@ def decide(
     answers = ask_gates(work, "promotion", "", promotion.name)
     against = [one for one in answers if one.verdict != Verdict.ALLOW]
     words = "; ".join(f"{one.gate}: {one.reason}" for one in against)
-    if asked.override:
-        passed_over = "; ".join([*(f"{name} has not succeeded" for name in missing), words])
-        reason = f"{asked.reason} (passed over: {passed_over.strip('; ') or 'nothing'})"
+    passed_over = _against(missing, denied, unheard if alone else "", words)
+    if asked.override and passed_over:  # nothing against it: a grant like any other
+        reason = f"{asked.reason} (passed over: {'; '.join(passed_over)})"
         return _record(work, promotion, "overridden", reason, answers)
     if not against:
         return _record(work, promotion, "granted", asked.reason, answers)
@@ -209,6 +214,13 @@ def find_promotion(record: RunRecord, name: str) -> Promotion:
         else "add it to [promotions] of cx.toml, and release again",
         name="no-such-promotion",
     )
+
+
+def _against(missing: list[str], denied: str | None, unheard: str, gates: str) -> list[str]:
+    """What an override passes over, in words."""
+    found = [f"{name} has not succeeded" for name in missing]
+    found += [f"it was denied: {denied}"] if denied is not None else []
+    return found + [one for one in (unheard, gates) if one]
 
 
 def _check_override(record: RunRecord, asked: PromotionRequest) -> None:

@@ -31,6 +31,9 @@ Row = Mapping[str, Any]
 async def figures_page(place: Place, what: str, asked: Mapping[str, str]) -> dict[str, Any]:
     """What ``cxlocal_sections.html`` shows of the deliverable that is asked for, or that ran last."""
     wanted = asked.get("deliverable", "") or what
+    if wanted and not await _is_known(place, wanted):
+        return {"title": "Figures", "live": False,
+                "missing": f"{place.holder.capitalize()} knows of no product “{plain(wanted)}”."}  # fmt: skip
     last = asked_for(asked, "until", asked_month, HOW_MONTH) or await _newest(place, wanted)
     months = months_until(last)
     given = {"deliverable": wanted, "months": json.dumps(months)}
@@ -55,6 +58,14 @@ async def figures_page(place: Place, what: str, asked: Mapping[str, str]) -> dic
         "sections": [*_pictured(figures, ways), _gone(place, gone), _incidents(place, incidents)],
         "live": False,
     }  # fmt: skip
+
+
+async def _is_known(place: Place, deliverable: str) -> bool:
+    for question in ("runs", "product-places", "numbers"):
+        part = await place.ask(question, {"deliverable": deliverable}, 1)
+        if part.rows or part.late:
+            return True
+    return False
 
 
 async def _newest(place: Place, deliverable: str) -> date:

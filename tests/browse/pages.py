@@ -267,7 +267,9 @@ def _schema_lines() -> Iterator[str]:
         "# Tables and views of a journal\n\n"
         "This page is written by `tests/browse/pages.py`; a test compares it. Times are UTC text"
         " such as `2026-11-23T02:14:05.123Z`, durations are numbers of seconds and end in"
-        " `_seconds`. Short SQL for the usual questions: [questions.md](questions.md).\n"
+        " `_seconds`. Times compare as texts: write `queued_at < '2026-11-30T23:00'` (UTC, with the T; with a"
+        " space in its place the whole day is left out), or"
+        " `strftime('%Y-%m-%dT%H:%M:%fZ', '2026-11-30 23:00+01:00')`, which takes each form. Short SQL for the usual questions: [questions.md](questions.md).\n"
     )
     everything = described()
     for kind, (title, words) in KINDS.items():
@@ -301,7 +303,10 @@ def questions_page() -> str:
             " `tests/browse/pages.py`. The tables: [schema.md](schema.md).\n\n"
             'For questions of your own begin with one of these, and change it: `cxlocal sql "SELECT …"`.'
             " Beside what SQLite has there are `median(x)` and `percentile(x, 90)`, `human_duration(seconds)`,"
-            " `semver_key(version)` to sort versions by, and `hlc_time(clock)` for the column of that name:\n\n"
+            " `semver_key(version)` to sort versions by, and `hlc_time(clock)` for the column of that name."
+            " `percentile` counts from 0 to 100 (0.9 is not 90) and lies between two values in proportion; the stored"
+            " questions take the nearest value that was there. Times compare as texts: `'2026-11-30T23:00'`,"
+            " not `'2026-11-30 23:00'` ([why](schema.md)):\n\n"
             "```sql\nSELECT version, human_duration(duration_seconds) AS took FROM run\n"
             "WHERE kind = 'release' ORDER BY semver_key(version) DESC LIMIT 10\n```\n"
         ),

@@ -326,3 +326,9 @@ def test_bars_are_as_long_as_their_value_and_what_is_not_known_is_none(form: int
     assert bars(values[:1], "t", "d", "x", "good") is None, "a month alone has nothing beside it"
     if form == 0:
         assert "M2 142 L522 142" in drawn[form], "the ground ends where the months do"
+
+
+@pytest.mark.parametrize("name", ["nosuch", "webshopp", "<b>"])
+def test_figures_of_an_unknown_product_say_so(small: Any, name: str) -> None:
+    page = small.one(f"/journal/-/figures?deliverable={name}")
+    assert page.status == 404 and "knows of no product" in page.text and "<b>”" not in page.text

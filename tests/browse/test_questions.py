@@ -550,3 +550,14 @@ def test_a_long_history_is_read_by_the_short_way(full_journal: Journal, name: st
     wanted, unwanted = WAYS[name]
     assert wanted in plan
     assert unwanted not in plan
+
+
+def test_a_report_without_counts_is_no_difference(full_journal: Journal) -> None:
+    given = {"older": "1.0.2", "newer": "1.0.3"}
+    before = ask(full_journal, "differences", **given)
+    with full_journal.write() as transaction:
+        transaction.connection.execute(
+            "INSERT INTO report (id, run, stage, suite, finished_at) SELECT 'none', id, 'lint', 'lint', queued_at"
+            " FROM run WHERE version = '1.0.3'"
+        )
+    assert ask(full_journal, "differences", **given) == before

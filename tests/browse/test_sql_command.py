@@ -199,3 +199,67 @@ def test_every_statement_of_the_page_runs(full_file: Path) -> None:
         given = dict.fromkeys(re.findall(r"(?<!:):([a-z]\w*)", block), "")
         columns, _ = module.read(full_file, block, given, lambda: 0)
         assert columns, block
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("live-at", "deliverable", "webshopp"), "deliverable: nothing here is named 'webshopp'"),
+        (("commits", "run", "9.9.9"), "run: nothing here is named '9.9.9'"),
+        (("version-history", "version", "1.0.33"), "did you mean '1.0.3"),
+        (("commits-between", "newer", "nosuch"), "newer: nothing here is named 'nosuch'"),
+    ],
+)
+@pytest.mark.parametrize("form", ["", "--json", "--csv"])
+def test_a_name_that_nothing_has_is_said(
+    cx: Any, env: dict[str, str], given: tuple[str, str, str], said: str, form: str
+) -> None:
+    name, parameter, value = given
+    done = cx.ok("sql", "-q", name, "-p", parameter, value, *([form] if form else []), env=env)
+    assert said in done.err and said not in done.out
+
+
+def test_a_known_name_without_rows_is_not_said(full_file: Path) -> None:
+    assert not list(module._misnamed(full_file, {"run": "1.0.2", "older": "", "version": "1.0.3"}))
+    swapped = list(module._misnamed(full_file, {"older": "1.0.3", "newer": "1.0.2"}))
+    assert swapped == ["older: 1.0.3 was made after 1.0.2; did you mean them the other way round?"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("SELECT median(version) FROM run", "take numbers"),
+        ("SELECT percentile(number, 190) FROM run", "from 0 to 100"),
+        ("SELECT percentile(number, '90') FROM run", "take numbers"),
+        ("SELECT avergae(number) FROM run", "median(x), percentile(x, 90), human_duration"),
+        ("SELECT median(number, 1) FROM run", "median(x), percentile(x, 90)"),
+        ("SELECT 1; SELECT 2", "two statements"),
+        ("SELECT version FROM run r JOIN promotion p ON p.run = r.id", "say of which table"),
+    ],
+)
+def test_a_fault_in_a_statement_is_told_in_words(
+    full_file: Path, statement: str, words: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        module.read(full_file, statement, {}, lambda: 0)
+    assert words in str(caught.value) and "sqlite_master" not in str(caught.value)
+
+
+def test_both_forms_of_a_time_compare_as_the_page_says(full_file: Path) -> None:
+    when = "queued_at < '2026-11-24T23:00'"
+    taken = "queued_at < strftime('%Y-%m-%dT%H:%M:%fZ', '2026-11-25 00:00+01:00')"
+    counts = [
+        module.read(full_file, f"SELECT count(*) FROM run WHERE {one}", {}, lambda: 0)[1][0][0]
+        for one in (when, taken)
+    ]
+    assert counts[0] == counts[1] > 0
+
+
+@pytest.mark.parametrize("more", [(), ("--all",), ("--json",)])
+def test_log_of_an_unknown_deliverable_is_as_show_of_one(
+    cx: Any, env: dict[str, str], more: tuple[str, ...]
+) -> None:
+    done = cx("log", "-d", "nosuch", *more, env=env)
+    assert done.code == cx("show", "nosuch", env=env).code == 2
+    assert "no deliverable is known here as 'nosuch'" in done.err

@@ -120,13 +120,33 @@ def test_questions_that_find_nothing(shop: Any) -> None:
     shop.write('[stages]\nbuild = { command = "true" }\n')
     assert shop.run().code == 0
     done = shop.command("log", "-d", "nosuch")
-    assert "No such run of nosuch" in done.out + done.err
+    assert (done.code, "no deliverable is known here as 'nosuch'" in done.err) == (2, True)
     for statement in ("SELECT :a", "SELECT ?"):
         done = shop.command("sql", statement)
         assert (done.code, "-p a VALUE" in done.err) == (2, True)
     for number in ("0", "-3"):
         assert shop.command("log", "-n", number).code == 2
     assert json.loads(shop.command("trust", "--list", "--json").out) == []
+
+
+def test_an_override_with_nothing_against_it_is_a_grant(shop: Any) -> None:
+    """Only what was passed over is out of the ordinary; a denial is."""
+    shop.write(
+        '[stages]\nbuild = { command = "true" }\n[promotions]\nREADY = { title = "Ready" }\n'
+    )
+    assert shop.run().code == 0
+    override = ("promote", "0.1.0", "READY", "--override", "-m", "to be sure")
+    told = "SELECT decision || ' ' || reason FROM promotion ORDER BY decided_at DESC LIMIT 1"
+    unusual = ("sql", "-q", "unusual", "--json")
+    assert shop.command(*override).code == 0
+    assert shop.query(told) == ["granted to be sure"] and shop.command(*unusual).json() == []
+    assert shop.command("promote", "0.1.0", "READY", "--deny", "-m", "too slow").code == 0
+    assert shop.command(*override).code == 0
+    (reason,) = shop.query(told)
+    assert reason.startswith("overridden to be sure (passed over: it was denied: "), reason
+    assert [row["unusual"] for row in shop.command(*unusual).json()] == [
+        "a decision was passed over"
+    ]
 
 
 def test_doctor_sees_what_the_commit_lacks_and_what_publishes(shop: Any) -> None:
