@@ -137,7 +137,9 @@ class Load:
             await asyncio.wait(under_way)
         for _, writer in self._idle:
             writer.close()
-        await asyncio.sleep(TICK_SECONDS)  # connections end a turn of the loop after they are closed
+        await asyncio.sleep(
+            TICK_SECONDS
+        )  # connections end a turn of the loop after they are closed
 
     async def _ask(self, keeps: bool, wait: float) -> None:
         began, link = time.monotonic(), None
@@ -194,7 +196,8 @@ class Load:
         whole = sum(self.answers.values())
         lacks = {
             f"only {self.rate:.0f} requests a second": self.rate < RATE_MIN,
-            f"only {self.begun_slow} of {self.begun} were to be slow": self.begun_slow < self.begun / 20,
+            f"only {self.begun_slow} of {self.begun} were to be slow": self.begun_slow
+            < self.begun / 20,
             f"only {self.kept} of {whole} came by connections that stayed": self.kept
             < whole * 0.45,
         }
