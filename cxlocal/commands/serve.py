@@ -8,6 +8,7 @@ the packages beside it, and only when it is needed.
 from __future__ import annotations
 
 import getpass
+import importlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -34,7 +35,9 @@ from cxlocal.commands.served import how_to_join, read_authority, server_part
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import CxError, ExitCode, Refused, UsageError
 from cxlocal.exchange.destination import EMBEDDED
+from cxlocal.exchange.messages import decode, encode
 from cxlocal.exchange.open import is_own, require_agreed, reserve_size
+from cxlocal.exchange.replica import look
 from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.store import Store
 from cxlocal.exchange.sync import synchronise
@@ -132,12 +135,16 @@ def serve(
         chosen, open_one, fresh = LENDING, lending.open, lending.kept_fresh()
     else:
         chosen, open_one = _store_to_serve(app, url)
+        relocation = importlib.import_module("cxlocal_sync.relocation")
+        relocation.require_open(chosen, app.home(), "cxlocal serve --store", coming=False)
     make_home(app.home())
     path = management.members_path(chosen, app.home())
     roll = app.directory / members if members else path
     if pages:
         _serve_pages(app, (chosen, open_one, roll), (host, port, address), tls, proxy)
         return ExitCode.DONE
+    if not lend and not roll.exists() and not is_own(chosen):
+        _warn_of_history(open_one, roll)
     with fresh, serving.listen(host, port) as listener:
         # After all that may be wrong with what was typed: a start that fails leaves nothing behind.
         if not lend and not roll.exists():
@@ -242,6 +249,19 @@ def _begin(chosen: str, open_one: Callable[[], Any]) -> None:
             store.create()
 
 
+def _warn_of_history(open_one: Callable[[], Any], roll: Path) -> None:
+    """Say that a store that was used begins without anybody who was enrolled."""
+    with closing(open_one()) as store, suppress(CxError):
+        told = decode(store.exchange(encode(look("")), timeout=LOOK_SECONDS))
+        if told.get("look", {}).get("position"):
+            warn(
+                f"a list of members is begun at {roll}, and this store has a history: nobody who was enrolled"
+                " before is let in. Probably CXLOCAL_HOME is another one than that of the server before"
+                " or of 'store move', or the backup of the members was not put back: stop, and put the"
+                " file there. Where nobody was enrolled yet this is as it should be"
+            )
+
+
 def _tls(serving: Any, cert: str | None, key: str | None) -> Any:
     if not cert and not key:
         return None
@@ -287,6 +307,8 @@ LENDING = "lend:"
 """What ``--store`` names where members of the lender are looked after on the lender itself."""
 EVERY_SECONDS = 30.0
 """Between two exchanges with the store."""
+LOOK_SECONDS = 5.0
+"""For the first look into the store."""
 ROUND_SECONDS = 5.0
 """For one exchange, and for ending."""
 

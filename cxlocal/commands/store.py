@@ -4,6 +4,7 @@ memory."""
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -22,16 +23,19 @@ from cxlocal.commands.store_status import status
 from cxlocal.commands.sync import describe
 from cxlocal.commands.terminal import say
 from cxlocal.domain import deliverable_id
-from cxlocal.errors import UsageError
+from cxlocal.errors import CxError, UsageError
 from cxlocal.exchange.contact import bind_address, talk
 from cxlocal.exchange.followed import choose, chosen
 from cxlocal.exchange.journals import Wanted, landing
-from cxlocal.exchange.state import store_state
+from cxlocal.exchange.state import LOST_MEMORY, store_state
 from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.exchange.sync import SyncReport, recover_store, synchronise, take_in
 from cxlocal.journal.file import Journal
 from cxlocal.numbers.log import AHEAD_MAX, COUNT_MAX
 from cxlocal.text import quoted
+
+MARGIN = 1000
+"""Numbers a recovery leaves free where nobody says how many: more than any reserve reaches."""
 
 
 @group(
@@ -54,20 +58,22 @@ def store() -> None:
 @command(
     examples=[
         ("cxlocal store recover", "continue 1000 numbers above everything that may be in use"),
-        ("cxlocal store recover --margin 5000", "more, where many machines released meanwhile"),
+        (
+            "cxlocal store recover --margin 5000",
+            "more, where many machines released meanwhile; also where nothing is stopped",
+        ),
     ]
 )
 @click.option(
     "--margin",
     type=click.IntRange(AHEAD_MAX + COUNT_MAX, 10**9),  # above any reserve that may be lost
-    default=1000,
-    show_default=True,
-    help="Numbers to leave free above the highest one known.",
+    help=f"Numbers to leave free above the highest one known; else {MARGIN}. Given, they are skipped also"
+    " where nothing is stopped.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @pass_app
-def recover(app: App, margin: int, yes: bool, as_json: bool) -> None:
+def recover(app: App, margin: int | None, yes: bool, as_json: bool) -> None:
     """Let a store that stopped handing out numbers go on, above all that may be in use.
 
     Where its file is not there, a new one is made in its place: make sure first that the disk it
@@ -76,6 +82,16 @@ def recover(app: App, margin: int, yes: bool, as_json: bool) -> None:
     with app.journal() as journal:
         opened = open_project_store(app, load_project(app), journal=journal)
         try:
+            well = _well(journal, opened) if margin is None else None
+            if well is not None:
+                if as_json:
+                    write_document(well._asdict())
+                say(
+                    "Nothing is stopped: the store hands out numbers, and none is skipped. After a restore"
+                    " that nobody noticed: cxlocal store recover --margin 1000"
+                )
+                return
+            margin = margin or MARGIN
             _ask(opened, margin, yes)
             report = recover_store(journal, opened, margin=margin)
         finally:
@@ -84,6 +100,17 @@ def recover(app: App, margin: int, yes: bool, as_json: bool) -> None:
         write_document(report._asdict())
     else:
         say(f"The store goes on above everything that may be in use. {describe(report)}")
+
+
+def _well(journal: Journal, opened: Store) -> SyncReport | None:
+    """What was exchanged with a store that hands out numbers after this machine told it what it knows;
+    None where it does not, or nobody can tell."""
+    if journal.value(LOST_MEMORY):
+        return None
+    with suppress(CxError):  # what is wrong with it, the recovery itself says
+        report = synchronise(journal, opened, use_breaker=False)
+        return report if report.reached and not report.stopped else None
+    return None
 
 
 def _ask(opened: Store, margin: int, yes: bool) -> None:

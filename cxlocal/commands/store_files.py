@@ -60,13 +60,19 @@ def move(app: App, new: str, url: str | None, as_json: bool) -> None:
         for store in stores:
             store.close()
     shown = public_address(new)
+    members = relocation.members_path(new, app.home())
+    placed = str(members) if members.is_file() else ""
     if as_json:
-        write_document({"from": public_address(old), "to": shown, **moved._asdict()})
+        write_document(
+            {"from": public_address(old), "to": shown, **moved._asdict(), "members": placed}
+        )
         return
     say(
         f"The store is at {shown} now: {moved.copied} events and grants and {moved.blobs} blobs were copied;"
         f" nobody was answered for {duration_text(moved.held_seconds)}."
     )
+    if placed:
+        say(f"Its members are in {placed}, for a server whose CXLOCAL_HOME is {app.home()}.")
     say(f"Where it is served: cxlocal serve --store {quoted(shown)}")
     say(f"Machines that name it themselves, without a server: cxlocal store moved {quoted(shown)}")
 
@@ -97,3 +103,8 @@ def backup(app: App, folder: Path, url: str | None, as_json: bool) -> None:
         return
     said = ", ".join(made.files) or "nothing: nobody serves this database here"
     say(f"Backed up into {made.folder}: {said}; {made.blobs} new blobs.")
+    if made.files:
+        lies = relocation.members_path(chosen, app.home()).parent
+        say(
+            f"To be put back, where the server is stopped: cp -a {quoted(made.folder)}/. {quoted(str(lies))}/"
+        )

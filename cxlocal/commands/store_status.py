@@ -34,7 +34,7 @@ STATUS_SECONDS = 5.0
 def status(app: App, as_json: bool) -> int:
     """Show the store: machines, last contacts, reserves, what waits.
 
-    Ends with 1 where a store hands out no numbers.
+    Ends with 1 where a store hands out no numbers, with 5 where one cannot be reached.
     """
     project = load_project(app)
     named = app.journals()
@@ -46,7 +46,9 @@ def status(app: App, as_json: bool) -> int:
             if number:
                 put()
             _tell(facts)
-    return ExitCode.FAILURE if any(facts["stopped"] for facts in found) else ExitCode.DONE
+    if any(facts["stopped"] for facts in found):
+        return ExitCode.FAILURE
+    return ExitCode.DONE if all(facts["reached"] for facts in found) else ExitCode.STORE_NEEDED
 
 
 def _facts(app: App, project: Project, path: Path | None) -> dict[str, Any]:

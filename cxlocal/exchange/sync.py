@@ -41,6 +41,9 @@ from cxlocal.values import NamedTuple
 BUDGET_SECONDS = 3.0
 """What a command may spend on the store beside its own work (promise P17)."""
 
+REASONS_SHOWN = 3
+"""Why a store hands out no numbers, of many reasons."""
+
 LEAST_SECONDS = 0.05
 """With less than this left no further contact is begun: it could only fail."""
 
@@ -182,7 +185,7 @@ def _rounds(
             pushed=report.pushed + applied.pushed,
             pulled=report.pulled + applied.pulled,
             reserves=report.reserves + reserves_told(reply.wishes, applied),
-            stopped="; ".join(stop.why for stop in stops),
+            stopped=_in_words([stop.why for stop in stops]),
             left=any(stop.cause == STORE_LEFT for stop in stops),
             gone=tuple(stop.deliverable for stop in applied.stopped if stop.cause == STORE_LEFT),
             rewritten=report.rewritten + applied.rewritten,
@@ -192,6 +195,13 @@ def _rounds(
         if not applied.more and (waiting == before or waiting == ([], None)):
             return report, True
     return report, False
+
+
+def _in_words(reasons: Sequence[str]) -> str:
+    """Each reason once, and of many the first few and how many more there are."""
+    different = list(dict.fromkeys(reasons))
+    more = len(different) - REASONS_SHOWN
+    return "; ".join(different[:REASONS_SHOWN] + ([f"and {more} more"] if more > 0 else []))
 
 
 def _concerning(journal: Journal, stops: Sequence[Stop]) -> list[Stop]:

@@ -12,21 +12,19 @@ from pathlib import Path
 
 from cxlocal.address import public_address
 from cxlocal.clock import Clock
-from cxlocal.errors import Refused, Trouble, UsageError
+from cxlocal.errors import CxError, Refused, Trouble, UsageError
 from cxlocal.exchange.store import Store
 from cxlocal.extras import module_of
 from cxlocal.files import rename, write_whole
 from cxlocal.private import make_file, make_folder
-from cxlocal.text import utc_text
+from cxlocal.text import quoted, utc_text
 from cxlocal.values import NamedTuple
 from cxlocal_sync.http.management import BACKUP, members_path
 from cxlocal_sync.http.members import Members
 from cxlocal_sync.stores import moving
+from cxlocal_sync.stores.condition import COMING, GONE
 from cxlocal_sync.stores.sqlite import path_of
 from cxlocal_sync.stores.sqlite_place import SqlitePlace
-
-MEMBERS = "members"
-"""The file of members in the backup of a store that is no file."""
 
 
 def place_at(url: str, home: Path) -> moving.Place:
@@ -104,6 +102,34 @@ def _copy_database(old: Path, new: Path) -> None:
     rename(part, new)
 
 
+def require_open(url: str, home: Path, command: str, *, coming: bool = True) -> None:
+    """That the store at ``url`` did not move away, nor (with ``coming``) is on its way there. ``command``
+    is the one that was given, of which the address is the rest. A place that cannot be asked says
+    nothing. Raises Refused, which names where it went."""
+    if url.partition(":")[0] not in ("sqlite", "postgresql"):
+        return
+    place = place_at(url, home)
+    failures: tuple[type[Exception], ...] = (OSError, CxError, *place.failures)
+    try:
+        hint = moving.closed_at(place)
+    except failures:
+        hint = ""
+    finally:
+        place.close()
+    if hint.startswith(GONE):
+        there = hint.removeprefix(GONE)
+        raise Refused(
+            "this store was moved away", why=f"it is at {there}",
+            hint=f"{command} {quoted(there)}", name="store-moved",
+        )  # fmt: skip
+    if hint and coming:
+        old = hint.removeprefix(COMING)
+        raise Refused(
+            "this store is not whole", why=f"it is {hint}, which is not done",
+            hint=f"cxlocal store move {quoted(place.url)} --store {quoted(old)}", name="store-moved",
+        )  # fmt: skip
+
+
 class BackedUp(NamedTuple):
     """What a backup holds."""
 
@@ -117,6 +143,7 @@ def back_up(url: str, home: Path, folder: Path, clock: Clock) -> BackedUp:
     """Copy a store into ``folder`` while it is in use: its file, its members, its blobs. Of a database
     the members alone, which are not in it. When it ended well is noted for health. Raises Refused and
     Trouble."""
+    require_open(url, home, f"cxlocal store backup {quoted(str(folder))} --store")
     at = utc_text(clock.now_ms())
     members = members_path(url, home)
     files: list[str] = []
@@ -136,9 +163,8 @@ def back_up(url: str, home: Path, folder: Path, clock: Clock) -> BackedUp:
             # After the file: what it speaks of was there before it.
             blobs = _copy_blobs(path.with_name(f"{path.name}.blobs"), folder)
         if members.is_file():
-            name = members.name if url.startswith("sqlite:") else MEMBERS
-            _copy_database(members, folder / name)
-            files.append(name)
+            _copy_database(members, folder / members.name)
+            files.append(members.name)
             with closing(Members(members, clock=clock)) as roll:
                 roll.set_value(BACKUP, at)
     except (OSError, sqlite3.Error) as error:

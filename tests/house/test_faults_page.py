@@ -12,6 +12,8 @@ PAGE = ROOT / "docs" / "faults.md"
 BETWEEN = "Faults between machines and stores"
 PROMISES = [f"P{number}" for number in range(1, 21)]
 FAULTS = {
+    "A store that moved away is served or backed up",
+    "The folder of a running server is gone",
     "Requests are under way at an instance, and whoever was to drain it is killed, or gets a signal on the way back",
     "A service lives in the home of one machine, and another one deploys in its place",
     "Killed while new instances have the traffic, and `env reap` comes first",

@@ -133,14 +133,21 @@ def test_the_last_that_may_invite(managers: set[str], gone: set[str], last: bool
 
 def test_status_ends_with_1_while_numbers_are_stopped(served: ProcessServer, at: Any) -> None:
     at("laptop", "store", "join", served.url, "--code", first_code(served))
-    at("laptop", "store", "status")
+    generation = at("laptop", "store", "status", "--json").json()["generation"]
+    assert "Nothing is stopped" in at("laptop", "store", "recover", "--yes").err
     with sqlite3.connect(served.home / "store.db") as file:
-        file.execute("INSERT INTO stop VALUES ('', 'went-back', 'put back', '', -1)")
+        rows = [("", "went-back"), ("", "changed"), ("shop", "went-back")]  # for one reason
+        file.executemany("INSERT INTO stop VALUES (?, ?, 'put back', '', -1)", rows)
     file.close()
     assert "store recover" in at("laptop", "store", "status", code=1).out
     assert at("laptop", "store", "status", "--json", code=1).json()["stopped"] == "put back"
     at("laptop", "store", "recover", "--yes")
-    at("laptop", "store", "status")
+    after = at("laptop", "store", "status", "--json").json()
+    assert (after["generation"], after["stopped"]) == (generation + 1, "")
+    at("laptop", "store", "recover", "--yes", "--margin", "1000")  # said on purpose
+    assert at("laptop", "store", "status", "--json").json()["generation"] == generation + 2
+    served.stop()
+    assert "cannot be reached" in at("laptop", "store", "status", code=5).out
     assert re.search(r"stopped cause=went-back.*\n(.*\n)*.*recovered by=admin", served.said())
 
 

@@ -195,26 +195,36 @@ def test_the_page_as_an_operator(company: Company) -> None:
     text = PAGE.read_text(encoding="utf-8")
     blocks = [(found.start(), found[1], found[2]) for found in BLOCK.finditer(text)]
     assert len(blocks) > 15
-    before, end = text.index("## Moving"), 0
+    before, restored, end = text.index("## Moving"), text.index("## A database: backup"), 0
     numbers: list[str] = []
+    after: list[str] = []
     for start, kind, content in blocks:
         if start > before and not numbers:
             # The restored store skipped what may have been in use.
             numbers = company.numbers()
             assert numbers[:2] == ["1.0.0", "1.0.1"] and len(numbers) == 3
+        after = after or (company.numbers() if start > restored else [])
         company.unit = next(iter(NAMED.findall(text[end:start])), company.unit)
         company.block(kind, content)
         end = start + len(content)
-        if "store backup /backup/cx " in content:
+        if "store backup /backup/cx " in content or "pg_dump" in content:
             company.shell("machine", "cxlocal run")  # what the backup lacks
+        if "cxlocal store moved" in content:  # "on each machine", and committed once
+            company.shell("laptop", company.here(content.partition("\n")[2].partition("\n")[0]))
+            company.shell("machine", "git commit -qam moved && git push -q")
+        if "pg_dump" in content:  # the machine that everything was on is lost, with its members
+            for each in (company.folder / "srv" / "home").glob("*.members"):
+                each.unlink()
     # The move into the database skipped nothing.
-    after = company.numbers()
     assert after[: len(numbers)] == numbers and len(after) == len(numbers) + 1
     assert int(after[-1].rpartition(".")[2]) == int(numbers[-1].rpartition(".")[2]) + 1
+    # Nothing was given twice by the database that was restored, nor to somebody unknown.
+    last = company.numbers()
+    assert last[: len(after)] == after and len(set(last)) == len(last) == len(after) + 2
     # The pages moved along.
     company.shell("machine", f"cxlocal browse --store https://localhost:{company.ports[1]}")
     assert [
-        number in page for number, page in zip((numbers[0], after[-1]), company.pages, strict=True)
+        number in page for number, page in zip((numbers[0], last[-1]), company.pages, strict=True)
     ] == [True, True]
     log = company.log()
     for line in (

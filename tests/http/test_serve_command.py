@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from http_kit import ProcessServer
+from numbers_kit import open_at, open_journal, request
+
+from cxlocal.allocation.allocator import obtain_number
 
 
 @pytest.fixture
@@ -123,6 +128,23 @@ def test_rights_by_command(served: ProcessServer, at: Any) -> None:
         assert expected.items() <= rights.items()
 
 
+def _used(folder: Path, name: str, hint: str = "") -> str:
+    """A store that has handed out a number; ``hint``: what it remembers of where it is."""
+    store, journal = (
+        open_at(f"sqlite://{folder / name}", folder),
+        open_journal(folder / f"{name}.j"),
+    )
+    store.create()
+    obtain_number(journal, store, request("r1"))
+    store.close()
+    journal.close()
+    if hint:
+        with closing(sqlite3.connect(folder / name)) as file:
+            file.execute("UPDATE store SET hint = ?", (hint,))
+            file.commit()
+    return f"sqlite://{folder / name}"
+
+
 def test_what_cannot_be_served(cx: Any, tmp_path: Path, served: ProcessServer) -> None:
     store = f"sqlite://{tmp_path / 'x.db'}"
     (tmp_path / "text").write_text("nothing")
@@ -134,6 +156,12 @@ def test_what_cannot_be_served(cx: Any, tmp_path: Path, served: ProcessServer) -
         (("--store", store, "--cert", text, "--key", text, "--port", "0"), "PEM"),
         (("--store", "https://store.example.org"), "served already"),
         (("--store", "nonsense:"), "no store speaks"),
+        (("--store", _used(tmp_path, "moved.db", "was moved to sqlite:///new.db")), "///new.db"),
+        # Where nobody looks for the members that it had, it is said before anything else is.
+        (
+            ("--store", _used(tmp_path, "used.db"), "--port", str(served.port)),
+            "nobody who was enrolled",
+        ),
         (("--store", store, "--port", str(served.port)), "in use"),
     ):
         done = cx("serve", *arguments, cwd=tmp_path, timeout=20)

@@ -135,6 +135,15 @@ def test_a_silent_store_is_503_and_metrics_go_on(fresh: ThreadServer) -> None:
     assert metrics(get(fresh, "/metrics")[1])["cxlocal_store_answers"] == 0
 
 
+def test_a_folder_that_is_gone_is_503_as_well(fresh: ThreadServer) -> None:
+    fresh.home.rename(fresh.home.with_name("away"))
+    status, told = get(fresh, "/v1/health")
+    assert (status, json.loads(told)["store"]) == (503, "does not answer")
+    assert metrics(get(fresh, "/metrics")[1])["cxlocal_store_answers"] == 0
+    fresh.home.with_name("away").rename(fresh.home)
+    assert get(fresh, "/v1/health")[0] == 200
+
+
 def test_metrics_count_requests_by_route(fresh: ThreadServer) -> None:
     for path in ("/v1/health", "/v1/members", "/v1/blobs/" + "0" * 64, "/nothing/here"):
         get(fresh, path)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from cxlocal_sync.http.management import BACKUP, members_path
 from cxlocal_sync.http.members import Members
 from cxlocal_sync.relocation import back_up, move
 from cxlocal_sync.stores import moving
+from cxlocal_sync.stores.condition import COMING
 from http_kit import ThreadServer
 from numbers_kit import TestClock, open_at, request
 
@@ -24,6 +27,7 @@ from cxlocal.allocation.allocator import obtain_number
 from cxlocal.clock import SystemClock
 from cxlocal.errors import Refused, Trouble, UsageError
 from cxlocal.exchange.contact import bind_address
+from cxlocal.exchange.rights import Rights
 from cxlocal.exchange.sync import recover_store, synchronise
 from cxlocal.journal.verify import verify
 from cxlocal.text import utc_text
@@ -108,6 +112,16 @@ def test_a_store_moves_as_the_same_store(
         recover_store(one, store)
     store.close()
     assert carry(old, new, home) == moving.Moved(0, 0, 0.0)  # given again, nothing is to do
+    # No backup is made of what is not used any more, and no server starts before it.
+    for attempt in (
+        lambda: back_up(old, home, tmp_path / "kept", CLOCK),
+        lambda: relocation.require_open(old, home, "cxlocal serve --store", coming=False),
+    ):
+        with pytest.raises(Refused, match="moved away") as caught:
+            attempt()
+        assert new in caught.value.why and new in caught.value.hint
+    assert not (tmp_path / "kept").exists()
+    relocation.require_open(new, home, "cxlocal serve --store")
     with pytest.raises(Refused, match="moved already"):
         carry(old, f"sqlite://{home / 'third.db'}", home)
 
@@ -243,6 +257,33 @@ def test_a_backup_is_whole_and_can_be_put_back(tmp_path: Path, machine: Machine)
     assert store.get_blob(sha256(BLOB).hexdigest(), timeout=5) == BLOB
     store.close()
     assert number(one, old, home, "r2") > later
+
+
+@pytest.mark.needs("pg_ctlcluster")
+def test_the_members_of_a_database_are_put_back_where_they_were(
+    tmp_path: Path, databases: Any
+) -> None:
+    """``cp -a BACKUP/. HOME/``: nobody needs to know what the file is called."""
+    url, home, kept = str(databases.fresh()), tmp_path / "home", tmp_path / "backup"
+    roll = Members(members_path(url, home))
+    roll.invite("ada", Rights())
+    roll.close()
+    assert back_up(url, home, kept, CLOCK).files == (members_path(url, home).name,)
+    shutil.rmtree(home)
+    shutil.copytree(kept, home)
+    again = Members(members_path(url, home))
+    assert [row["name"] for row in again.listing()["codes"]] == ["ada"]
+    again.close()
+
+
+def test_a_move_that_is_not_done_is_not_backed_up(tmp_path: Path) -> None:
+    old, new = (found(tmp_path, name) for name in ("old.db", "new.db"))
+    with closing(sqlite3.connect(tmp_path / "new.db")) as file:
+        file.execute("UPDATE store SET hint = ?", (COMING + old,))
+        file.commit()
+    with pytest.raises(Refused, match="not whole") as caught:
+        back_up(new, tmp_path, tmp_path / "kept", CLOCK)
+    assert caught.value.hint == f"cxlocal store move {new} --store {old}"
 
 
 @pytest.mark.parametrize("fault", ["no store", "a file in the way"])

@@ -307,17 +307,28 @@ class Service:
 
     async def _look(self) -> Health:
         at_ms = self.clock.now_ms()
-        contacts = await asyncio.to_thread(self.members.contacts, at_ms - DAY_MS)
-        usage = await asyncio.to_thread(shutil.disk_usage, self.members.path.parent)
-        backup = self.members.value(BACKUP)
-        health = Health(
-            at_ms, None, contacts, Disk(usage.free, usage.total), self.certificate_ms,
-            parse_utc(backup) if backup else None,
-        )  # fmt: skip
+        health = Health(at_ms, None, certificate_ms=self.certificate_ms)
+        try:
+            health = await asyncio.to_thread(self._look_around, health)
+        except (
+            OSError,
+            sqlite3.Error,
+        ):  # the folder is gone: who cannot invite does not answer well
+            return health
         try:
             return await self._exchanges.call(lambda store: self._ask_store(store, health))
         except CxError:
             return health
+
+    def _look_around(self, health: Health) -> Health:
+        """What is known beside the store. Raises OSError and sqlite3.Error."""
+        usage = shutil.disk_usage(self.members.path.parent)
+        backup = self.members.value(BACKUP)
+        return health._replace(
+            contacts=self.members.contacts(health.at_ms - DAY_MS),
+            disk=Disk(usage.free, usage.total),
+            backup_ms=parse_utc(backup) if backup else None,
+        )
 
     def _ask_store(self, store: ServableStore, health: Health) -> Health:
         if isinstance(store, LendingStore):

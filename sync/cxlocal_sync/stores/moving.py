@@ -23,7 +23,7 @@ from cxlocal.errors import Refused
 from cxlocal.exchange.store import Store
 from cxlocal.text import quoted
 from cxlocal.values import NamedTuple, Protocol
-from cxlocal_sync.stores.condition import COMING, GONE
+from cxlocal_sync.stores.condition import COMING, GONE, closed
 from cxlocal_sync.stores.feed import ROOT
 from cxlocal_sync.stores.session import Session
 
@@ -97,6 +97,16 @@ def _row(place: Place) -> tuple[str, str, int, int, bytes, str]:
     sql = "SELECT lineage, parent_lineage, generation, position, hash, hint FROM store"
     found: tuple[str, str, int, int, bytes, str] = place.session.execute(sql).fetchone()
     return found
+
+
+def closed_at(place: Place) -> str:
+    """What is remembered at a place that is closed, as its hint begins; empty where it is open, or no
+    store. Raises the failures of the place."""
+    if not place.exists():
+        return ""
+    with _within(place):
+        hint = _row(place)[5]
+    return hint if closed(hint) else ""
 
 
 def prepare(old: Place, new: Place) -> bool:
