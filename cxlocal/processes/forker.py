@@ -10,12 +10,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import selectors
 import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cxlocal.clock import Clock
 from cxlocal.errors import Trouble
 from cxlocal.processes.family import MARK
 from cxlocal.processes.start import cannot_start, kill_group, start_child
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 30.0
 """For the first answer Python starts and loads what workers need; on a machine that swaps this takes long."""
+READY_SECONDS = 5.0
+"""For a later one. Whoever asks looks after other programs as well: what stands still is replaced."""
+COLLECT_SECONDS = 1.0
+"""For how a worker ended; of one that is given to us the system knows it as well."""
+WOKEN_SECONDS = 1.0
+"""What is left to an answer once somebody wants something else of us: a signal."""
 TOLD = ("CXLOCAL_", "TRACEPARENT", "TRACESTATE")
 """How variables begin that no interpreter and no library reads as it starts: each worker is told its own."""
 READY_AT_ONCE = 4
@@ -59,10 +67,11 @@ class Forked:
 class Forker:
     """One process that stands ready. ``environ``: what its workers are given beside our own variables."""
 
-    def __init__(self, script: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, script: Path, environ: Mapping[str, str], clock: Clock) -> None:
         """Raises Trouble when it cannot be started."""
         self._link, theirs = socket.socketpair()
-        self._link.settimeout(ANSWER_SECONDS)
+        self._clock = clock
+        self._answered = False
         self.workers: set[int] = set()
         """Those whose end was not collected yet."""
         self.lost = False
@@ -76,10 +85,13 @@ class Forker:
                 self._link.close()
                 raise
 
-    def fork(self, modules: Sequence[str], passed: Sequence[int]) -> int:
-        """The pid of a new worker that has ``passed``. Raises ConnectionError when nothing stands ready any more,
-        OSError when the system has no room for another process."""
-        answer = self._ask({"modules": list(modules)}, passed)
+    def fork(self, modules: Sequence[str], passed: Sequence[int], wake: int) -> int:
+        """The pid of a new worker that has ``passed``; ``wake`` can be read where somebody wants something else of
+        us. Raises ConnectionError when nothing stands ready any more, OSError when the system has no room for another
+        process."""
+        seconds = READY_SECONDS if self._answered else ANSWER_SECONDS
+        answer = self._ask({"modules": list(modules)}, seconds, passed, wake)
+        self._answered = True
         if "problem" in answer:
             raise OSError(errno.EAGAIN, answer["problem"])
         self.workers.add(answer["pid"])
@@ -88,7 +100,7 @@ class Forker:
     def collect(self, pid: int) -> tuple[int, int]:
         """See ``Forked.collect``."""
         try:
-            answer = None if self.lost else self._ask({"ended": pid})["status"]
+            answer = None if self.lost else self._ask({"ended": pid}, COLLECT_SECONDS)["status"]
         except ConnectionError:
             answer = None
         if self.lost:
@@ -124,15 +136,13 @@ class Forker:
             said = b""
         return said.decode("utf-8", "replace").strip().rpartition("\n")[2]
 
-    def _ask(self, wish: Mapping[str, Any], passed: Sequence[int] = ()) -> dict[str, Any]:
-        answer = b""
+    def _ask(
+        self, wish: Mapping[str, Any], seconds: float, passed: Sequence[int] = (), wake: int = -1
+    ) -> dict[str, Any]:
         try:
+            self._link.settimeout(seconds)
             socket.send_fds(self._link, [json.dumps(wish).encode("ascii") + b"\n"], passed)
-            while not answer.endswith(b"\n"):
-                chunk = self._link.recv(4096)
-                if not chunk:
-                    raise ConnectionError("it has ended")
-                answer += chunk
+            answer = self._answer(seconds, wake)
         except BaseException as error:
             # A signal, a limit: an answer that comes later would be taken for that to the next question.
             self._end()
@@ -142,11 +152,34 @@ class Forker:
         found: dict[str, Any] = json.loads(answer)
         return found
 
+    def _answer(self, seconds: float, wake: int) -> bytes:
+        answer, until = b"", self._clock.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._link, selectors.EVENT_READ)
+            if wake >= 0:
+                selector.register(wake, selectors.EVENT_READ)
+            while not answer.endswith(b"\n"):
+                ready = {
+                    key.fd for key, _ in selector.select(max(0, until - self._clock.monotonic()))
+                }
+                if not ready:
+                    raise ConnectionError("it does not answer")
+                if self._link.fileno() in ready:
+                    chunk = self._link.recv(4096)
+                    if not chunk:
+                        raise ConnectionError("it has ended")
+                    answer += chunk
+                else:
+                    selector.unregister(wake)  # whoever is asked next reads it
+                    until = min(until, self._clock.monotonic() + WOKEN_SECONDS)
+        return answer
+
 
 class Forkers:
-    """Those of one supervisor: one for each script and environment."""
+    """Those of one supervisor: one for each script and environment. ``wake``: see ``Forker.fork``."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock, wake: int) -> None:
+        self._clock, self._wake = clock, wake
         self._ready: dict[tuple[Path, frozenset[tuple[str, str]]], Forker] = {}
 
     def start(
@@ -179,7 +212,7 @@ class Forkers:
         for last in (False, True):
             forker = self._forker(script.path, environ)
             try:
-                return forker, forker.fork(script.modules, passed)
+                return forker, forker.fork(script.modules, passed, self._wake)
             except ConnectionError as error:
                 # A worker may have killed what it came from: another takes its place.
                 if last:
@@ -198,7 +231,7 @@ class Forkers:
             if found is not None:
                 found.close()
             self._make_room()
-            found = Forker(script, environ)
+            found = Forker(script, environ, self._clock)
         self._ready[key] = found  # the last one used stands last
         return found
 

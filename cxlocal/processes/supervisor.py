@@ -143,7 +143,7 @@ class Supervisor:
         """
         from cxlocal.processes.forker import Forkers
 
-        forkers = self._forkers = self._forkers or Forkers()
+        forkers = self._forkers = self._forkers or Forkers(self.clock, self._wake_read)
 
         def begin(marked: Mapping[str, str]) -> Forked:
             return forkers.start(script, cwd=Path(cwd), env=marked, channel=control)

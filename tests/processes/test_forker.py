@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -183,7 +184,7 @@ def test_modules_of_ours_are_there_before_it_begins(supervisor: Supervisor, scri
 def test_a_worker_that_ends_what_it_came_of(
     supervisor: Supervisor, script: Script, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    monkeypatch.setattr(forker, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(forker, "READY_SECONDS", 1.0)
     assert done(supervisor, script, "tell(1)") == 1
     said = begin(
         supervisor, script,
@@ -192,6 +193,32 @@ def test_a_worker_that_ends_what_it_came_of(
     assert finish(supervisor).words == "exit code 5"
     assert done(supervisor, script, "tell(os.getppid())") != said.told[0]
     assert gone(said.told[0])
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["its worker ends", "another is wanted"])
+def test_what_stands_still_keeps_nobody_from_limits_and_signals(
+    supervisor: Supervisor, script: Script, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    monkeypatch.setattr(forker, "READY_SECONDS", 40.0)
+    stops = f"os.kill(os.getppid(), {int(signal.SIGSTOP)}); tell(1); import time; time.sleep({0 if ends else 60})"
+    began = time.monotonic()
+    said = begin(supervisor, script, stops)
+    while not said.told:
+        supervisor.wait(0.05)
+    supervisor.start(["sleep", "60"], cwd="/", env=ENV, sink=said, timeout_seconds=0.5,
+                     grace_seconds=0.2, tag="limited")  # fmt: skip
+    if not ends:
+        signalled = threading.Timer(0.2, supervisor.wake)
+        signalled.start()
+        try:
+            begin(supervisor, script, "")
+        except Trouble as problem:
+            assert problem.name == "not-started"  # a slow machine: Python takes a second to start
+        signalled.join()
+    limited: list[End] = []
+    while not limited and time.monotonic() - began < 25:
+        limited = [one for one in supervisor.wait(1) if one.child.tag == "limited"]
+    assert limited[0].timed_out and time.monotonic() - began < 15
 
 
 def test_what_hides_from_its_worker_ends_with_it(supervisor: Supervisor, script: Script) -> None:
