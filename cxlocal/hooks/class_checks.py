@@ -9,6 +9,7 @@ import difflib
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -24,6 +25,9 @@ from cxlocal.patterns import compile_late
 
 _NAME = compile_late(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _SCHEME = compile_late(r"[a-z][a-z0-9+.-]*")
+OPTION_TYPES = "str, Path, int, float, bool, Literal, list, set, tuple or dict[str, …] of these, msgspec.Struct, … | None"
+"""What an option may be, in words for authors."""
+_VALUES = (str, bool, int, float, list, tuple, dict, set, frozenset, Path)
 _WORDS = {str: "a text", bool: "True or False", int: "a whole number"}
 
 
@@ -204,12 +208,23 @@ def _wrong_options(options: object, called: str) -> Iterator[str]:
     if not isinstance(options, type) or not issubclass(options, msgspec.Struct):
         yield f"{called} must be a msgspec.Struct: write class Options(Tool.Options)"
         return
+    typed_ones = {*options.__annotations__, *options.__struct_fields__}
+    for name, value in _own(options):
+        own = name.startswith("_") or name.isupper()
+        if isinstance(value, _VALUES) and not (name in typed_ones or own):
+            yield f"{called}.{name} has no type: write {name}: {type(value).__name__} = {value!r}"
     try:
         fields = msgspec.structs.fields(options)
-        msgspec.json.schema(options, schema_hook=lambda kind: {})
     except (NameError, TypeError) as error:
         yield f"{called}: {error}"
         return
+    for field in fields:
+        try:
+            msgspec.json.schema(field.type, schema_hook=_schema)
+        except TypeError as error:
+            kind = inspect.formatannotation(field.type)
+            yield f"{called}.{field.name}: no option has the type {kind} ({OPTION_TYPES}): {error}"
+            return
     for field in fields:
         default = field.default
         if field.default_factory is not msgspec.NODEFAULT:
@@ -219,8 +234,14 @@ def _wrong_options(options: object, called: str) -> Iterator[str]:
         try:
             typed(plain(default), field.type)
         except (msgspec.ValidationError, TypeError):
-            kind = getattr(field.type, "__name__", field.type)
+            kind = inspect.formatannotation(field.type)
             yield f"{called}.{field.name}: its default {shown(default)} is no {kind}"
+
+
+def _schema(kind: type) -> dict[str, Any]:
+    if kind is Path:
+        return {"type": "string"}
+    raise TypeError(f"{kind.__name__} cannot stand in cx.toml")
 
 
 def _called(function: Any, who: str, *places: str, **names: object) -> str:

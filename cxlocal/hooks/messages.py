@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -47,6 +48,9 @@ RESULTS: Mapping[str, type[Done | Observed]] = {
     "withdraw": Withdrawn,
 }
 """What a verb returns; every other verb returns Done (or nothing, which counts as ``Done()``)."""
+
+MAY_SAY_LESS = ("publish",)
+"""Where ``Done`` and nothing do as well, beside the result of the verb's own."""
 
 HANDLE_BYTES = 64 * 1024
 """Largest handle of an intent: it becomes part of an event, and events hold 256 KiB."""
@@ -157,11 +161,26 @@ def request_of(
 def result_problem(verb: str, result: object) -> str:
     """Why this cannot be the result of the verb; empty when it can."""
     wanted = RESULTS.get(verb, Done)
-    taken = Done if issubclass(wanted, Done) else wanted
-    if isinstance(result, taken) or (result is None and taken is Done):
+    taken = Done if verb in MAY_SAY_LESS else wanted
+    if result is None and taken is Done:
         return ""
-    got = "nothing" if result is None else type(result).__name__
-    return f"{verb} must return {wanted.__name__}, not {got}"
+    if not isinstance(result, taken):
+        got = "nothing" if result is None else type(result).__name__
+        return f"{verb} must return {wanted.__name__}, not {got}"
+    if isinstance(result, Created) and result.address and not host_of(result.address):
+        return f"{verb} gave the address {result.address!r}, which is neither host:port nor a URL with a host"
+    return ""
+
+
+def host_of(address: str) -> str:
+    """The host of an instance's address, ``host:port`` or a URL; empty where it is neither, or names none."""
+    try:
+        url = urlsplit(address if "://" in address else f"tcp://{address}")
+        port = url.port
+    except ValueError:
+        return ""
+    asked = bool(port) and not url.path if "://" not in address else port != 0
+    return (url.hostname or "") if asked and address.isprintable() and " " not in address else ""
 
 
 assert all(issubclass(kind, get_args(Result)) for kind in RESULTS.values())

@@ -181,7 +181,7 @@ class Deployment:
                 if self.site.cancelled:
                     raise Halt(Outcome.CANCEL, self.site.cancelled)
                 if deed == Deed.FAIL:
-                    raise Halt(Outcome.FAILURE, one.problem)
+                    raise Halt(one.outcome, one.problem)
 
     def _rotation(self, component: Component) -> Rotation:
         there = [

@@ -66,6 +66,8 @@ class Rotation:
         self.balancer = site.balancer(component)
         self.problem = ""
         """Why it is not to come to its cutover."""
+        self.outcome = Outcome.FAILURE
+        """What it comes to with that problem: an error where a tool did not do its work properly."""
         self.undrained: list[str] = []
         self.unpaid: list[tuple[Made, str]] = []
         self._payer = payer
@@ -254,12 +256,18 @@ class Rotation:
             artifact=site.artifact(component), variables=variables,
         )  # fmt: skip
         if found.outcome != Outcome.SUCCESS:
-            self.problem = self._go_without(host, found.reason or str(found.outcome))
+            self._fail(self._go_without(host, found.reason or str(found.outcome)), found.outcome)
             if self.problem:
                 self._running.add(resource)  # in part, maybe: it is taken away by its id
             return
         assert isinstance(found.result, Created)
         self._running.add(resource)
+        if component.health and not found.result.address:
+            self._fail(
+                f"{component.name}: health is set, and create of {component.tool} gave no address",
+                Outcome.ERROR,
+            )
+            return
         self._started.add(resource)
         self.addresses[resource] = found.result.address
         handle = found.handles[-1] if found.handles else None
@@ -267,6 +275,11 @@ class Rotation:
             site, component, resource, host, self._deployment, handle=handle,
             address=found.result.address,
         )  # fmt: skip
+
+    def _fail(self, why: str, outcome: Outcome) -> None:
+        self.problem = why
+        if why and outcome == Outcome.ERROR:
+            self.outcome = outcome
 
     def _go_without(self, host: str, why: str) -> str:
         """Why a deployment cannot go on where nothing can be made on a host; empty where it can. What was meant
@@ -306,8 +319,21 @@ class Rotation:
         if not why:
             why = yield from site.check(self.component, resource, address)
         self._well[resource] = not why
+        if not why and all(self._well.get(one) for one in self.fresh):
+            why = yield from self._observed()
         if why:
             self.problem = f"{self.component.name} is not well: {why}"
+
+    def _observed(self) -> Generator[Launch, End, str]:
+        """Which new one its own tool calls not well; empty where it calls none so, or cannot tell."""
+        if not self.site.can(self.component, "observe"):
+            return ""
+        found = yield from self.site.ask(self.component, "observe")
+        seen = found.result.resources if isinstance(found.result, Observed) else ()
+        sick = [one.id for one in seen if one.id in self.fresh and one.healthy is False]
+        for one in sick:
+            self._well[one] = False
+        return f"observe of {self.component.tool} says so of {sick[0][:8]}" if sick else ""
 
     def _rotate(self, weights: Mapping[str, int], *, hurried: bool) -> Generator[Launch, End, None]:
         if self.balancer is not None:
@@ -318,7 +344,9 @@ class Rotation:
                 addresses={one: at for one, at in self.addresses.items() if at},
             )  # fmt: skip
             if found.outcome != Outcome.SUCCESS:
-                self.problem = f"{self.balancer.name} could not be turned: {found.reason}"
+                self._fail(
+                    f"{self.balancer.name} could not be turned: {found.reason}", found.outcome
+                )
                 if hurried or self.served:
                     raise Refused(
                         self.problem, why="which instances get something is not known",

@@ -51,7 +51,7 @@ def test_the_old_ones_are_stopped_first(workers: World) -> None:
     first = started(workers)
     assert asked(first.deploy("0.1.1")) == [
         "observe", "health", "health", "stop", "stop", "create", "create", "health", "health",
-        "production check", "remove", "remove", "success",
+        "observe", "production check", "remove", "remove", "success",
     ]  # fmt: skip
     assert workers.broken == [] and set(workers.running.values()) == {"0.1.1"}
     assert workers.at_work == set(workers.running)
@@ -101,7 +101,8 @@ def test_a_way_back_starts_what_stands_still(tmp_path: Path) -> None:
     assert world.at_work == new
     back = asked(first.deploy("0.1.0", record=one, back=True))
     assert back == [
-        "observe", "stop", "stop", "start", "start", "health", "health", "production check", "success",
+        "observe", "stop", "stop", "start", "start", "health", "health", "observe", "production check",
+        "success",
     ]  # fmt: skip
     assert world.at_work == old and set(world.running) == old | new and world.broken == []
     failed = asked(first.deploy("0.1.2"), {Moment("web create", "before", 1): "failure"}.get)

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from deployments import CONFIG, REFUSED, VERBS, Faults, Moment, World, at, lost, run, started
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from cxlocal.commands.foreseen import told_leaving
 from cxlocal.config.load import parse
 from cxlocal.domain import Outcome
 from cxlocal.errors import Refused, UsageError
+from cxlocal.hooks.tool import Created
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.components import departed, may_go_without
 from cxlocal.plan.resolve import resolve
@@ -704,3 +705,52 @@ def test_what_a_balancer_made_durable_is_known_to_its_later_verbs(
     assert [(one.verb, one.taken_by, one.due) for one in made] == [("provision", "destroy", False)]
     assert run(first.deploy("0.1.1")) == "success"
     assert len([one for one in reaping.standing(first.journal) if one.component == "lb"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("health", "address", "healthy", "ended", "reason"),
+    [
+        ("tcp", "", None, "error", "web: health is set, and create of toy gave no address"),
+        ("/", "", True, "error", "web: health is set, and create of toy gave no address"),
+        ("tcp", "host:1", False, "failure", "web is not well: observe of toy says so of"),
+        ("", "", False, "failure", "web is not well: observe of toy says so of"),
+        ("", "", None, "success", ""),
+        ("tcp", "host:1", True, "success", ""),
+    ],
+)
+def test_an_instance_is_well_by_its_address_and_by_its_own_tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, health: str, address: str,
+    healthy: bool | None, ended: str, reason: str,
+) -> None:  # fmt: skip
+    world = World(
+        tmp_path, CONFIG.replace('health = "tcp"', f'health = "{health}"' if health else "")
+    )
+    usual, one = World.do, world.machines[0]
+
+    def do(self: World, version: str, component: Any, verb: str, told: Any) -> Any:
+        done = usual(self, version, component, verb, told)
+        if verb == "create":
+            return Created(address=address)
+        if verb == "observe" and component.name == "web":
+            return structs.replace(
+                done,
+                resources=tuple(structs.replace(each, healthy=healthy) for each in done.resources),
+            )
+        return done
+
+    monkeypatch.setattr(World, "do", do)
+    assert run(one.deploy("0.1.1")) == ended
+    [row] = one.journal.query("SELECT reason FROM stage_run")
+    assert (row["reason"] or "").startswith(reason)
+    assert bool(world.weights) == bool(world.running) == (ended == "success")
+    world.close()
+
+
+@pytest.mark.parametrize("verb", ["create", "rotate"])
+@pytest.mark.parametrize("ended", ["error", "failure"])
+def test_trouble_of_a_tool_is_an_error_and_its_no_a_failure(
+    world: World, verb: str, ended: str
+) -> None:
+    fault = at(f"{'lb' if verb == 'rotate' else 'web'} {verb}", ended)
+    assert run(world.machines[0].deploy("0.1.1"), fault) == ended
+    assert world.running == {} and world.broken == []

@@ -91,7 +91,17 @@ WRONG = [
     ("tools", "[but(T, Options=options('a: int = \"b\"'))]", "T.Options.a: its default 'b' is no int"),
     ("tools", "[but(T, Options=options('a: list[int] = [\"b\"]'))]", "its default ['b'] is no"),
     ("tools", "[but(T, Options=options('a: Nowhere'))]", "T.Options: name 'Nowhere' is not defined"),
-    ("tools", "[but(T, Options=options('a: complex | int'))]", "T.Options: Type unions"),
+    ("tools", "[but(T, Options=options('a: complex | int'))]", "T.Options.a: no option has the type"),
+    *[
+        ("tools", f"[but(T, Options=options('a: {kind}'))]", f"T.Options.a: no option has the type {kind}")
+        for kind in ("complex", "object", "list[complex]", "set[bytearray | complex]", "dict[str, object]")
+    ],
+    ("tools", "[but(T, Options=options('a: complex'))]", "(str, Path, int, float, bool, Literal, list,"),
+    *[
+        ("tools", f"[but(T, Options=loose({value}))]", f"T.Options.wait has no type: write wait: {kind} = ")
+        for value, kind in (("5.0", "float"), ("5", "int"), ("'a'", "str"), ("True", "bool"), ("('a',)", "tuple"))
+    ],
+    ("sinks", "[but(S, Options=loose(5.0))]", "S.Options.wait has no type: write wait: float = 5.0"),
     ("sinks", "[but(S, Options=options('a: bool = 1'))]", "S.Options.a: its default 1 is no bool"),
     # methods
     ("tools", "[type('T', (Tool,), {'name': 't'})]", "tool t has no verb"),
@@ -140,6 +150,9 @@ def options(text, base=Tool.Options):
     if default:
         body[name] = eval(default)
     return type(base)("Options", (base,), body)
+
+def loose(value, base=Tool.Options):
+    return type(base)("Options", (base,), {"__module__": __name__, "wait": value})
 
 def but(kind, **others):
     # As if the class had been written so.
@@ -355,3 +368,12 @@ def test_options_are_shown_in_words_of_the_file() -> None:
         "tables": ("table of whole number", "{ x = 1 }"), "mode": ('"fast" or "safe"', '"fast"'),
         "note": ("text", "nothing"), "folder": ("text", '"src"'), "nested": ("list of list of text", "[]"),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [Path, set[Path], list[Path], dict[str, Path], Path | None])
+def test_paths_may_be_options(kind: Any) -> None:
+    body = {"__annotations__": {"a": kind}, "__module__": __name__}
+    assert (
+        list(class_checks._wrong_options(type(Tool.Options)("Options", (Tool.Options,), body), "T"))
+        == []
+    )

@@ -17,7 +17,7 @@ from cxlocal.clock import SystemClock
 from cxlocal.domain import Outcome
 from cxlocal.errors import Refused
 from cxlocal.hooks.context import Ran, run_tool_here
-from cxlocal.hooks.messages import Fields
+from cxlocal.hooks.messages import Fields, result_problem
 from cxlocal.hooks.tool import (
     ArtifactRef,
     Context,
@@ -377,6 +377,35 @@ def test_a_raising_tool_shows_where(fields: Fields) -> None:
 def test_wrong_kind_of_result(fields: Fields, verb: str) -> None:
     ran = run(fields, "", verb=verb)
     assert ran.outcome.outcome is Outcome.ERROR and f"{verb} must return" in ran.outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("verb", "result", "words"),
+    [
+        ("create", None, "create must return Created, not nothing"),
+        ("create", Done(), "create must return Created, not Done"),
+        ("create", "127.0.0.1:1", "create must return Created, not str"),
+        ("apply", Done(), "apply must return Applied, not Done"),
+        ("preview", None, "preview must return Previewed, not nothing"),
+        ("ask", Done(), "ask must return Holdings, not Done"),
+        ("withdraw", None, "withdraw must return Withdrawn, not nothing"),
+        ("observe", Done(), "observe must return Observed, not Done"),
+        ("remove", Observed(), "remove must return Done, not Observed"),
+        *[
+            ("create", Created(address=wrong), f"the address {wrong!r}, which is neither host:port")
+            for wrong in ("46663", ":46663", "host", "host:", "host:0", "host:x", "host:70000", "http://",
+                          "http://:80/", "http:///path", "host:1/path", "a b:1", "[::1", "host:80\n")
+        ],
+        *[
+            ("create", Created(address=right), "")
+            for right in ("", "host:1", "127.0.0.1:46663", "[::1]:80", "http://host", "https://host:8443/a/")
+        ],
+        ("publish", Done(), ""), ("publish", None, ""), ("remove", None, ""),
+    ],
+)  # fmt: skip
+def test_what_is_taken_as_a_result(verb: str, result: object, words: str) -> None:
+    problem = result_problem(verb, result)
+    assert words in problem and bool(problem) == bool(words)
 
 
 @pytest.mark.parametrize("way", ["hang", "exec_hang"])

@@ -25,6 +25,8 @@ FAULTS = {
     "A balancer was restarted, or turned by hand",
     "What serves is not well, and only its environment can tell",
     "A host cannot be reached",
+    "A tool says that it made an instance, and it is not well",
+    "A tool gives what its verb does not give",
     "An environment cannot be asked what runs there",
     "Instances of a component that left the file, or is called otherwise, still get traffic",
     "A database leaves the file",
