@@ -34,6 +34,15 @@ def before(graph: Edges, names: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
+def turned(graph: Edges) -> Edges:
+    """The same graph the other way: for each stage those that wait for it."""
+    found: dict[str, tuple[str, ...]] = dict.fromkeys(graph, ())
+    for name, waits_for in graph.items():
+        for one in waits_for:
+            found[one] += (name,)
+    return found
+
+
 def order(graph: Edges) -> tuple[str, ...]:
     """All stages, each after those it waits for; otherwise in the order of the file.
 

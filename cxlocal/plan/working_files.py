@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from cxlocal.config.outward import sends_outside
-from cxlocal.plan.graph import before, edges
+from cxlocal.plan.graph import before, edges, turned
 from cxlocal.plan.types import Cache, Plan, Stage
 from cxlocal.values import NamedTuple
 
@@ -59,8 +59,13 @@ def read_left(found: Any) -> Left | None:
     return Left(tuple(map(str, new)), tuple(map(str, changed)), bool(found.get("more")))
 
 
-def compare(earlier: Seen, later: Seen) -> Left:
-    """What came between two looks."""
+def of_nobody(path: str) -> bool:
+    """For ``compare`` where no other stage was at work."""
+    return False
+
+
+def compare(earlier: Seen, later: Seen, of_others: Callable[[str], bool] = of_nobody) -> Left:
+    """What came between two looks, but for the files that are known to be ``of_others``."""
     new: list[str] = []
     changed: list[str] = []
     for folder, names in later.items():
@@ -70,32 +75,63 @@ def compare(earlier: Seen, later: Seen) -> Left:
         for name, mark in names.items():
             path = f"{folder}/{name}" if folder else name
             if name not in known:
-                new += _files(path, later)
+                new += _files(path, later, of_others)
             elif mark != known[name] and known[name] is not None:
                 changed.append(path)
         changed += [f"{folder}/{name}" if folder else name for name in known if name not in names]
     changed += [folder for folder in earlier if folder and folder not in later]
+    changed = [path for path in changed if not of_others(path)]
     more = len(new) + len(changed) > MOST
     return Left(tuple(sorted(new)[:MOST]), tuple(sorted(set(changed))[:MOST]), more)
 
 
-def _files(path: str, seen: Seen) -> list[str]:
+def _files(path: str, seen: Seen, of_others: Callable[[str], bool]) -> list[str]:
     """What is new at ``path``: its files where it holds few, else itself."""
     if path not in seen:
-        return [path]
+        return [] if of_others(path) else [path]
     found: list[str] = []
-    waiting = [path]
+    waiting, theirs = [path], False
     while waiting:
         folder = waiting.pop()
         for name in seen[folder]:
             inner = f"{folder}/{name}"
-            if inner in seen:
+            if of_others(inner):
+                theirs = True
+            elif inner in seen:
                 waiting.append(inner)
             else:
                 found.append(inner)
             if len(found) > FEW:
                 return [f"{path}/"]
-    return found or [f"{path}/"]
+    return found or ([] if theirs else [f"{path}/"])
+
+
+def planned_beside(plan: Plan, stage: Stage) -> Callable[[str], bool]:
+    """Whether a path of the plan is an artifact, a report or a cache of a stage that may run beside
+    ``stage`` in the checkout they share: neither waits for the other."""
+    graph = edges(plan)
+    apart = before(graph, [stage.name]) | before(turned(graph), [stage.name])
+    beside = [one for one in plan.stages if not one.isolated and one.name not in apart]
+    own, theirs = _outputs(stage), [path for other in beside for path in _outputs(other)]
+
+    def is_theirs(path: str) -> bool:
+        return _named(path, theirs) and not _named(path, own)
+
+    return is_theirs
+
+
+def _outputs(stage: Stage) -> list[str]:
+    """Patterns of the files, and the folders, that the plan says are this stage's."""
+    files = [one.path for one in stage.produces if one.path]
+    files += [rule.path for rule in stage.reports]
+    return files + [f"{cache.path.rstrip('/')}/" for cache in stage.caches]
+
+
+def _named(path: str, patterns: Collection[str]) -> bool:
+    return any(
+        f"{path}/".startswith(one.removeprefix("./")) if one.endswith("/") else _fits(path, one)
+        for one in patterns
+    )
 
 
 def may_be_wanted(plan: Plan, pending: Collection[str], done: Collection[str]) -> tuple[Stage, ...]:

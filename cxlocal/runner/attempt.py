@@ -126,7 +126,7 @@ def _tried(at: At, started_ms: int) -> Generator[Launch, End, tuple[Worked, Coll
             if stage.kind != "deploy":  # what is live is not unsaid; the next stage finds it
                 refuse_changed(work.untouched.changed(seen))
             caches.keep(work, stage, folder, hits)
-            left = work.left_files.after(earlier)
+            left = work.left_files.after(stage, earlier)
             if left is not None:
                 worked = worked._replace(details={**worked.details, "left": left.as_json()})
         at.said.extend(caches.told(folder, hits))

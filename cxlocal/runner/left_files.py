@@ -55,12 +55,12 @@ def _mark(entry: os.DirEntry[str]) -> Mark:
 class LeftFiles:
     """Knows what each stage of a run leaves in the checkout they share.
 
-    Of stages that run at the same time each is taken to have left what came meanwhile: one of them too
-    many is repeated on resume, never one too few.
+    Of stages that run at the same time each is taken to have left what came meanwhile, but for what
+    the plan says is another's: one of them too many is repeated on resume, never one too few.
     """
 
     def __init__(self, work: Work) -> None:
-        plan = work.plan
+        self._plan = plan = work.plan
         shared = [stage for stage in plan.stages if not stage.isolated]
         # Nobody goes on with a rehearsal; a tree that is worked in stays as it is; and nothing waits
         # for a single stage.
@@ -80,22 +80,20 @@ class LeftFiles:
             self._tracked = frozenset(self._seen)
         return self._seen
 
-    def after(self, earlier: Seen) -> Left | None:
+    def after(self, stage: Stage, earlier: Seen) -> Left | None:
         """What came since, as the stage has succeeded; None where nobody looked."""
         if not earlier:
             return None
-        from cxlocal.plan.working_files import compare
+        from cxlocal.plan.working_files import compare, planned_beside
 
         self._seen = look(self._folder, self._tracked)
-        left = compare(earlier, self._seen)
-        return left._replace(
-            new=self._from_project(left.new), changed=self._from_project(left.changed)
-        )
+        theirs = planned_beside(self._plan, stage)
+        left = compare(earlier, self._seen, lambda path: theirs(self._from_project(path)))
+        new, changed = (tuple(map(self._from_project, paths)) for paths in (left.new, left.changed))
+        return left._replace(new=new, changed=changed)
 
-    def _from_project(self, paths: tuple[str, ...]) -> tuple[str, ...]:
-        """As paths of cx.toml are, from its folder; what lies elsewhere in the repository begins with
+    def _from_project(self, path: str) -> str:
+        """As a path of cx.toml is, from its folder; what lies elsewhere in the repository begins with
         ``/``."""
         prefix = self._prefix.rstrip("/") + "/" if self._prefix else ""
-        return tuple(
-            path.removeprefix(prefix) if path.startswith(prefix) else f"/{path}" for path in paths
-        )
+        return path.removeprefix(prefix) if path.startswith(prefix) else f"/{path}"

@@ -19,6 +19,7 @@ from cxlocal.plan.working_files import (
     may_be_repeated,
     may_be_wanted,
     missing,
+    planned_beside,
     read_left,
 )
 
@@ -155,3 +156,52 @@ def test_what_nothing_brings_back(
 def test_an_artifact_that_was_not_recorded_is_missing() -> None:
     left = Left(("dist/app-1.0.tgz",))
     assert missing(plan().stage("build"), left, [], lambda cache: True) == left.new
+
+
+BESIDE = """
+a = { command = "x", produces = { a = "a.out" } }
+b = { kind = "test", command = "x", reports = { junit = "./b.xml" } }
+many = { kind = "test", command = "x", reports = { junit = "reports/*.xml" } }
+c = { kind = "build", command = "x", produces = { c = "dist/**/*.whl", both = "both.out" } }
+deps = { command = "x", caches = [{ path = "modules/", key_files = ["lock"] }] }
+apart = { kind = "test", command = "x", isolated = true, reports = { junit = "apart.xml" } }
+earlier = { command = "x", produces = { e = "earlier.out" } }
+me = { command = "x", needs = ["earlier"], produces = { mine = "both.*" } }
+later = { command = "x", needs = ["me"], produces = { l = "later.out" } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("paths", "new"),
+    [
+        (["a.out"], ()),  # an artifact of a stage beside
+        (["b.xml"], ()),  # a report
+        (["dist/in/x.whl"], ()),  # by a pattern over folders; the new folders are theirs, too
+        (["reports/1.xml", "reports/2.xml"], ()),
+        ([f"reports/{number}.xml" for number in range(FEW + 5)], ()),  # more than are named
+        (["modules/m/index.js"], ()),  # a cache
+        (["reports/1.xml", "reports/1.log"], ("reports/1.log",)),  # not known whose
+        (["other.out"], ("other.out",)),
+        (["both.out"], ("both.out",)),  # mine as well
+        (["earlier.out"], ("earlier.out",)),  # of a stage that cannot run beside: I wrote over it
+        (["later.out"], ("later.out",)),
+        (["apart.xml"], ("apart.xml",)),  # that stage works elsewhere
+    ],
+)
+def test_what_the_plan_says_is_of_a_stage_beside_is_not_left_by_this_one(
+    paths: list[str], new: tuple[str, ...]
+) -> None:
+    plan = resolve(parse(f'cx=1\n[deliverable]\nname="x"\n[stages]{BESIDE}'))
+    theirs = planned_beside(plan, plan.stage("me"))
+    assert compare({"": {}}, tree(paths), theirs) == Left(new)
+    marked = {"": dict.fromkeys(paths, M)}  # as files of the commit that were changed
+    assert compare(marked, {"": dict.fromkeys(paths, (1, 2, 1))}, theirs).changed == new
+
+
+def tree(paths: list[str]) -> dict[str, dict[str, None]]:
+    seen: dict[str, dict[str, None]] = {"": {}}
+    for path in paths:
+        parts = path.split("/")
+        for depth, name in enumerate(parts):
+            seen.setdefault("/".join(parts[:depth]), {})[name] = None
+    return seen

@@ -27,6 +27,7 @@ aside = { command = "echo x >> $OUT/aside; touch nobodys" }
 put = { kind = "publish", command = "echo x >> $OUT/put; touch put.log", needs = ["check"] }
 last = { needs = ["deps", "download", "pack", "edit", "label", "check", "quiet", "alone", "put"], command = "test -e $OUT/ok; ls; cat node_modules/m modules/m .npm/a build/a.o dist/app.tgz; cmp build/app $CXLOCAL_ARTIFACT_APP; grep more lock; git describe --tags label; git log -1 --format=%s" }
 """
+JUNIT = 'echo "<testsuite><testcase classname=\\"s\\" name=\\"t\\"/></testsuite>"'
 AGAIN = {"download", "configure", "compile", "edit", "label"}
 
 
@@ -80,6 +81,21 @@ def test_working_files_come_back_by_cache_or_repetition(failed: Any) -> None:
     assert other[0]["recorded"] == dict(artifacts)["app"] != other[0]["made"]
     assert "artifact app came out with other bytes" in done.err
     assert "compile" in shop.command("show").out.partition("Repeated")[2]
+
+
+def test_what_stages_beside_left_is_not_put_down_to_each_other(shop: Any) -> None:
+    shop.write(f"""
+[stages]
+a = {{ command = "while ! test -e b.xml; do sleep 0.02; done; date +%N > a.out", produces = {{ a = "a.out" }} }}
+b = {{ kind = "test", command = '{JUNIT} > tmp.xml; mv tmp.xml b.xml; while ! test -e a.out; do sleep 0.02; done', reports = {{ junit = "b.xml" }} }}
+c = {{ command = "test -e {shop.root}/ok", needs = ["a", "b"] }}
+""")
+    number = shop.run("-j", "2", "--json").json()["version"]
+    assert shop.outcomes() == {"a": "success", "b": "success", "c": "failure"}
+    (shop.root / "ok").touch()
+    done = shop.run("--resume", number)
+    assert done.code == 0, done.err
+    assert "again" not in done.err and "other bytes" not in done.err
 
 
 def test_a_repetition_that_fails_ends_the_run_and_can_be_tried_again(shop: Any) -> None:
