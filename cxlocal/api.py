@@ -85,6 +85,8 @@ class _Silent:
         """A Python warning."""
         warnings.warn(text, stacklevel=2)
 
+    warn_once = warn
+
     def echo(self, stage: str) -> Echo | None:
         """Nowhere."""
         return None

@@ -109,10 +109,10 @@ def limited(seconds: float, function: Callable[[], Result], *, heeds: bool = Fal
     except ValueError:
         return function()  # Not the main thread: no signals here, so no limit either.
     heard: dict[int, Callable[[int, FrameType | None], Any]] = {}
-    for number in _ENDING if heeds else ():
-        handler = signal.getsignal(number)
+    for one in _ENDING if heeds else ():
+        handler = signal.getsignal(one)
         if callable(handler):  # what the system does by itself (ending us, or nothing) stays
-            heard[number] = handler
+            heard[one] = handler
     for number in heard:
         signal.signal(number, hurry)
     earlier, interval = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_SECONDS)
