@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cxlocal.clock import Clock, Ids, SystemIds
 from cxlocal.processes.adoption import Adoption
-from cxlocal.processes.child import Child, End, Sink
+from cxlocal.processes.child import Child, End, Sink, expect_ends
 from cxlocal.processes.family import KILL_SECONDS, MARK, marked
 from cxlocal.processes.start import start_child
 
@@ -85,7 +85,7 @@ class Supervisor:
         self._ended: list[End] = []
         self._woken = False
         self._forkers: Forkers | None = None
-        _expect_ends()
+        expect_ends()
         self._before = self._hear_ends() if announced else None
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -224,8 +224,8 @@ class Supervisor:
 
     def stop(self, child: Child, reason: str, *, grace_seconds: float | None = None) -> None:
         """Ask a child and all it began to end, and kill them after the grace. Returns at once."""
-        if child not in self._children:
-            return
+        if child not in self._children or (child._over is not None and not child.stopping):
+            return  # It came to its end by itself; that is only not collected yet.
         if not child.stopping:
             child.cancelled = reason or "stopped"
         self._terminate(child, child.grace_seconds if grace_seconds is None else grace_seconds)
@@ -351,6 +351,8 @@ class Supervisor:
 
     def _settle(self, child: Child, now: float) -> None:
         """Do what is due for this child."""
+        if child._over is not None and child._exit_fd >= 0:
+            self._hear_exit(child)  # before its limit is looked at, which may be over by now
         if not child._exited and child._exit_fd < 0:
             self._look(child, now)
         if child._exited:
@@ -490,13 +492,3 @@ class Supervisor:
         if child._writing:
             self._selector.unregister(channel.outgoing)
         channel.close()
-
-
-def _expect_ends() -> None:
-    """Undo an inherited "ignore" of SIGCHLD, under which no exit status can ever be collected."""
-    if signal.getsignal(signal.SIGCHLD) is not signal.SIG_IGN:
-        return
-    try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    except ValueError:
-        return  # Not the main thread: ends are then reported as not seen, never as success.
