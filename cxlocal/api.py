@@ -3,7 +3,6 @@
 ::
 
     import cxlocal
-
     with cxlocal.open_run() as run:
         with run.stage("build", kind="build") as stage:
             stage.exec(["make", "all"])
@@ -84,6 +83,8 @@ class _Silent:
     def warn(self, text: str) -> None:
         """A Python warning."""
         warnings.warn(text, stacklevel=2)
+
+    warn_once = warn
 
     def echo(self, stage: str) -> Echo | None:
         """Nowhere."""
@@ -328,8 +329,7 @@ class Run:
         """Which part a stage is, and from where it is reported."""
         place: CiPlace | None = None
         if pieces.in_ci(self._environ):
-            manager = load(self._environ, warn=lambda text: None)
-            place = find_place(manager, self._environ)
+            place = find_place(load(self._environ, warn=lambda text: None), self._environ)
         told = part or self._environ.get(pieces.PART_VARIABLE, "")
         return pieces.Reporter(place if place and place.kind == "ci" else None, told, retry)
 

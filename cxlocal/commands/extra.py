@@ -37,7 +37,7 @@ def register_plugin_commands(root: click.Group, ctx: click.Context) -> None:
     A plugin that cannot be loaded, or that raises, is named in a warning and left out: it never
     keeps a command of ours, or of another plugin, from running.
     """
-    from cxlocal.commands.terminal import warn
+    from cxlocal.commands.terminal import warn, warn_once
     from cxlocal.hooks.manager import load
 
     values = ctx.find_root().params.get("plugins") or ()
@@ -45,7 +45,7 @@ def register_plugin_commands(root: click.Group, ctx: click.Context) -> None:
     blocked = _blocked_here(warn)
     if blocked is None:
         return
-    manager = load(os.environ, block=blocked, no=left_out, warn=warn)
+    manager = load(os.environ, block=blocked, no=left_out, warn=warn_once)
     manager.each("cxlocal_register_commands", cli=root)
     # What follows is one of their commands, or the list of them.
     give_back()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cxlocal.commands.terminal import warn
+from cxlocal.commands.terminal import warn, warn_once
 from cxlocal.errors import CxError, ExitCode, Refused
 from cxlocal.journal.machine import goes_away, is_new
 from cxlocal.revision.head import commit_of
@@ -91,7 +91,7 @@ def place_of(app: App) -> Place | None:
     from cxlocal.hooks.manager import load
     from cxlocal.runner.source import find_place
 
-    place = find_place(load(app.environ, no=app.blocked, warn=warn), app.environ)
+    place = find_place(load(app.environ, no=app.blocked, warn=warn_once), app.environ)
     return place if place.kind == "ci" else None
 
 

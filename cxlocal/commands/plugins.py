@@ -14,7 +14,7 @@ from cxlocal.commands.doctor import add_own_plugins
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import Output, put, rows_options, write_rows
 from cxlocal.commands.project import load_project
-from cxlocal.commands.terminal import harmless, say, warn
+from cxlocal.commands.terminal import harmless, say, warn, warn_once
 from cxlocal.config.agreement import trusted
 from cxlocal.config.load import read
 from cxlocal.config.problems import suggestion
@@ -158,7 +158,7 @@ def _listed(app: App) -> Manager:
             block = list(read(str(project / "cx.toml")).plugins.block)
         except ConfigError as error:
             warn(f"[plugins] block is not known: {error.what}")
-    manager = load(app.environ, block=block, no=app.blocked, shipped_only=True, warn=warn)
+    manager = load(app.environ, block=block, no=app.blocked, shipped_only=True, warn=warn_once)
     if project is not None:
         manager.list_project(project, app.home())
     return manager

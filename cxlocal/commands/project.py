@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxlocal.commands.context import App
-from cxlocal.commands.terminal import say, warn
+from cxlocal.commands.terminal import say, warn, warn_once
 from cxlocal.errors import CxError, NotSynced, Refused
 from cxlocal.text import counted, quoted, utc_text
 from cxlocal.values import NamedTuple
@@ -55,7 +55,7 @@ def load_project(app: App, *, needed: bool = False, shipped_only: bool = False) 
         block=() if config is None else config.plugins.block,
         no=app.blocked,
         shipped_only=shipped_only,
-        warn=warn,
+        warn=warn_once,
     )
     return Project(root, config, chosen, manager)
 

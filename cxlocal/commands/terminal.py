@@ -92,6 +92,18 @@ def warn(text: str) -> None:
     say(f"Warning: {text}", verbosity=-1, color="yellow")
 
 
+def warn_once(text: str) -> None:
+    """``warn``, unless this command has said the same words before: each of its steps loads plugins."""
+    context = click.get_current_context(silent=True)
+    said: set[str] = set() if context is None else context.find_root().meta.setdefault(_SAID, set())
+    if text not in said:
+        said.add(text)
+        warn(text)
+
+
+_SAID = "cxlocal.warned"
+
+
 class Progress:
     """One line on standard error that says what is going on.
 

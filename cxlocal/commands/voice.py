@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxlocal.commands.terminal import Progress, harmless, say, warn
+from cxlocal.commands.terminal import Progress, harmless, say, warn, warn_once
 from cxlocal.runner.voice import NUMBER_FROM, Ending, Opening
 from cxlocal.text import duration_text
 
@@ -129,6 +129,11 @@ class TerminalVoice:
         """A warning."""
         self._progress.clear()
         warn(harmless(text))
+
+    def warn_once(self, text: str) -> None:
+        """A warning that this command has not given yet."""
+        self._progress.clear()
+        warn_once(harmless(text))
 
     def echo(self, stage: str) -> Echo | None:
         """With ``-v``: every line, the stage's name before it."""

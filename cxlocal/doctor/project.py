@@ -77,7 +77,9 @@ def check_secrets(
         name for name in sources
         if not agreed and settings.origins[f"secrets.{name}"] == "cx.toml"
     ]  # fmt: skip
-    found = "not tried: nobody agreed to the secrets of this project here"
+    found = (
+        "not tried by doctor: nobody agreed to the secrets of this project here (stages get them)"
+    )
     untried = [
         Check(f"secret {name}", NOTE, f"{describe(sources.pop(name))}; {found}", "cxlocal trust",
               offline=True)

@@ -25,7 +25,9 @@ def read_report(reader: ReportReader, form: str, path: Path, suite: str) -> Repo
     """The report in ``path`` as the reader of ``form`` understands it. Whatever the reader does
     wrong is said in ``problem``; nothing is raised."""
     try:
-        return guarded(READ_SECONDS, lambda: checked(reader.read(path, suite=suite), form, suite))
+        return guarded(
+            READ_SECONDS, lambda: checked(reader.read(path, suite=suite), form, suite), heeds=True
+        )
     except Mistake as mistake:
         problem = shorten(clean_text(str(mistake)), TEXT_CHARACTERS_MAX)
         return Report(form, suite, (), f"its reader failed: {problem}")

@@ -87,6 +87,8 @@ class GateQuestion(NamedTuple):
     """Why, as the person said, secrets masked; empty where nobody said."""
     target: str = ""
     """What it is to be published to; empty for anything else."""
+    asked_at: str = ""
+    """When it is asked, in UTC as ``2026-11-30T20:17:22.000Z``: the clock to decide by."""
 
 
 class GateAnswer(NamedTuple):

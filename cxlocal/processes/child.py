@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from cxlocal.clock import Clock
 from cxlocal.processes.family import Family, Process, Sought
 from cxlocal.processes.identity import Identity, identity
 from cxlocal.text import duration_text
@@ -65,6 +67,7 @@ class Child:
         self._output = process.stdout.fileno()
         self._exit_fd = -1
         self._exited = False
+        self._over: tuple[int, float] | None = None
         self._status: int | None = None
         self._deadline = float("inf") if timeout_seconds is None else started + timeout_seconds
         self._kill_at = float("inf")
@@ -80,6 +83,21 @@ class Child:
         if isinstance(self._process, subprocess.Popen):
             return os.waitpid(self.pid, os.WNOHANG)
         return self._process.collect()
+
+    def note_end(self, clock: Clock) -> None:
+        """Keep when it ended, if it is seen to have: whoever waits for it may be busy."""
+        if self._over is None and self._exit_fd >= 0:
+            ended = select.poll()
+            ended.register(self._exit_fd, select.POLLIN)
+            if ended.poll(0):
+                self._over = clock.now_ms(), clock.monotonic()
+
+    def ended_at(self, clock: Clock) -> tuple[int, float]:
+        """When it ended, in milliseconds of the epoch and by the monotonic clock: now, unless it went by itself and
+        that was noted."""
+        if self._over is not None and not self.stopping:
+            return self._over
+        return clock.now_ms(), clock.monotonic()
 
     @property
     def stopping(self) -> bool:
@@ -142,3 +160,13 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def expect_ends() -> None:
+    """Undo an inherited "ignore" of SIGCHLD, under which no exit status can ever be collected."""
+    if signal.getsignal(signal.SIGCHLD) is not signal.SIG_IGN:
+        return
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    except ValueError:
+        return  # Not the main thread: ends are then reported as not seen, never as success.

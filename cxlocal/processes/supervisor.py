@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cxlocal.clock import Clock, Ids, SystemIds
 from cxlocal.processes.adoption import Adoption
-from cxlocal.processes.child import Child, End, Sink
+from cxlocal.processes.child import Child, End, Sink, expect_ends
 from cxlocal.processes.family import KILL_SECONDS, MARK, marked
 from cxlocal.processes.start import start_child
 
@@ -85,7 +85,8 @@ class Supervisor:
         self._ended: list[End] = []
         self._woken = False
         self._forkers: Forkers | None = None
-        _expect_ends()
+        expect_ends()
+        self._before = self._hear_ends() if announced else None
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -223,8 +224,8 @@ class Supervisor:
 
     def stop(self, child: Child, reason: str, *, grace_seconds: float | None = None) -> None:
         """Ask a child and all it began to end, and kill them after the grace. Returns at once."""
-        if child not in self._children:
-            return
+        if child not in self._children or (child._over is not None and not child.stopping):
+            return  # It came to its end by itself; that is only not collected yet.
         if not child.stopping:
             child.cancelled = reason or "stopped"
         self._terminate(child, child.grace_seconds if grace_seconds is None else grace_seconds)
@@ -243,6 +244,8 @@ class Supervisor:
         if self._forkers is not None:
             self._forkers.close()
         self._adoption.close()
+        if self._before is not None:
+            signal.signal(signal.SIGCHLD, self._before)
         self._selector.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -264,6 +267,19 @@ class Supervisor:
         except OSError:
             return  # An old kernel or a sandbox: this child is looked at instead.
         self._watch(child._exit_fd, self._hear_exit, child)
+        child.note_end(self.clock)
+
+    def _hear_ends(self) -> Any:
+        """Note ends as they come, whatever keeps us from waiting (a plugin reads a report); the handler before."""
+
+        def note(number: int, frame: object) -> None:
+            for child in self._children:
+                child.note_end(self.clock)
+
+        try:
+            return signal.signal(signal.SIGCHLD, note)
+        except ValueError:
+            return None  # Not the main thread.
 
     def _hear_wake(self, _: None) -> None:
         os.read(self._wake_read, 4096)
@@ -335,6 +351,8 @@ class Supervisor:
 
     def _settle(self, child: Child, now: float) -> None:
         """Do what is due for this child."""
+        if child._over is not None and child._exit_fd >= 0:
+            self._hear_exit(child)  # before its limit is looked at, which may be over by now
         if not child._exited and child._exit_fd < 0:
             self._look(child, now)
         if child._exited:
@@ -428,6 +446,7 @@ class Supervisor:
         self._children.remove(child)
         known = child._status is not None and child._status >= 0
         value = os.waitstatus_to_exitcode(child._status or 0) if known else None
+        finished_ms, finished = child.ended_at(self.clock)
         child._process.returncode = 0  # Popen must not wait for it again.
         self._ended.append(
             End(
@@ -437,8 +456,8 @@ class Supervisor:
                 child.timed_out,
                 child.cancelled,
                 child.started_ms,
-                self.clock.now_ms(),
-                self.clock.monotonic() - child._started,
+                finished_ms,
+                finished - child._started,
                 held_open,
                 left,
             )
@@ -473,13 +492,3 @@ class Supervisor:
         if child._writing:
             self._selector.unregister(channel.outgoing)
         channel.close()
-
-
-def _expect_ends() -> None:
-    """Undo an inherited "ignore" of SIGCHLD, under which no exit status can ever be collected."""
-    if signal.getsignal(signal.SIGCHLD) is not signal.SIG_IGN:
-        return
-    try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    except ValueError:
-        return  # Not the main thread: ends are then reported as not seen, never as success.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cxlocal.hooks.stage_view import GateQuestion, Replaced
 from cxlocal.runner.placements import deployment_kind, instance_of, live
 from cxlocal.runner.work import Work
-from cxlocal.text import parse_utc
+from cxlocal.text import parse_utc, utc_text
 
 
 def gate_question(work: Work, kind: str, environment: str, promotion: str) -> GateQuestion:
@@ -28,6 +28,7 @@ def gate_question(work: Work, kind: str, environment: str, promotion: str) -> Ga
         protected=place is not None and place.protected,
         planned=row.get("planned") != 0,
         reason=work.masker.text(work.reason or row.get("reason") or ""),
+        asked_at=utc_text(record.journal.clock.now_ms()),
     )
     if kind != "deploy" or place is None:
         return question

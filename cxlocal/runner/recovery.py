@@ -234,9 +234,9 @@ def _tell_paid(machine: Machine, owed: list[Made], unpaid: list[tuple[Made, str]
 def _manager(machine: Machine) -> Manager:
     file = machine.root / "cx.toml"
     if not file.exists():
-        return load(machine.environ, no=machine.blocked, warn=machine.voice.warn)
+        return load(machine.environ, no=machine.blocked, warn=machine.voice.warn_once)
     block = read(str(file)).plugins.block
-    manager = load(machine.environ, block=block, no=machine.blocked, warn=machine.voice.warn)
+    manager = load(machine.environ, block=block, no=machine.blocked, warn=machine.voice.warn_once)
     # The tool may be one of the project's own.
     manager.add_project(machine.root, machine.home)
     return manager

@@ -118,7 +118,7 @@ def open_source(
     manager: Manager | None = None
     if name != "HEAD":
         # Only a plugin of the machine can know the name: the project's are not known before it.
-        manager = load(machine.environ, no=machine.blocked, warn=machine.voice.warn)
+        manager = load(machine.environ, no=machine.blocked, warn=machine.voice.warn_once)
         found = manager.first("cxlocal_resolve_revision", repository=repository.root, name=name)
         name = str(found) if found else name
     revision = resolve(repository, name)
@@ -145,7 +145,10 @@ def open_source(
         early.ask_about_push(repository, remotes, paths)
     chosen = settings(config, local=machine.local, environ=machine.environ, flags=flags)
     manager = load(
-        machine.environ, block=config.plugins.block, no=machine.blocked, warn=machine.voice.warn
+        machine.environ,
+        block=config.plugins.block,
+        no=machine.blocked,
+        warn=machine.voice.warn_once,
     )
     place = find_place(manager, machine.environ)
     actor = find_actor(machine.environ, place, partial(user, repository.root))

@@ -95,5 +95,8 @@ class Voice(Protocol):
     def warn(self, text: str) -> None:
         """A line that must be read."""
 
+    def warn_once(self, text: str) -> None:
+        """The same, but where the command has said these words before."""
+
     def echo(self, stage: str) -> Echo | None:
         """Where the output of a stage is shown while it runs; None: only in its log."""

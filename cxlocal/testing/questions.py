@@ -21,5 +21,6 @@ def question(kind: str = "deploy", **fields: Any) -> GateQuestion:
         "deliverable": "webshop", "version": "1.0.0", "run": "0f0e0d0c-0b0a-4908-8706-050403020100",
         "environment": "production", "promotion": "", "data_age_seconds": None,
         "facts": {"stages": [], "actor": "ada"}, "lifetime": "lasting",
+        "asked_at": "2026-11-30T12:00:00.000Z",
     }  # fmt: skip
     return GateQuestion(kind, **{**asked, **fields})

@@ -15,6 +15,7 @@ from cxlocal.hooks import specs
 from cxlocal.hooks.calls import CALL_SECONDS
 from cxlocal.hooks.found import SHIPPED
 from cxlocal.hooks.implementations import first_result, hook_names
+from cxlocal.hooks.reading import READ_SECONDS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "hooks.md"
 
@@ -45,7 +46,7 @@ project can keep plugins in `.cx/plugins/*.py`; they run only after `cxlocal tru
   argument or an answer of the wrong type is an error that names plugin, hook and file.
 - Plugins are loaded one by one. One that fails is warned of once and left out; nothing else stops.
   `CXLOCAL_STRICT_PLUGINS=1` makes it an error. A broken plugin of the project itself always is one.
-- A call in cxlocal's own process may take {CALL_SECONDS:.0f} seconds. The verbs of tools run in
+- A call in cxlocal's own process may take {CALL_SECONDS:.0f} seconds, one of a reader of reports {READ_SECONDS:.0f}. The verbs of tools run in
   worker processes under the time limit of their stage.
 - Standard output belongs to the data of the command: what a plugin prints, at import, in a hook, in a
   thread or by a child process, goes to standard error. In its own commands it writes where it likes.

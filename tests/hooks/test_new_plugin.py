@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,19 @@ def test_a_package_that_is_there_is_told_what_it_needs(tmp_path: Path, cx: Any) 
     assert f"[project.entry-points.cxlocal]: {line}" in said
     assert "add cxlocal_my_gate.py to its files" in said
     assert (tmp_path / "pyproject.toml").read_text() == package and line not in package
+
+
+def test_the_page_says_how_one_package_brings_several(tmp_path: Path, cx: Any) -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    package = tomllib.loads(block)
+    named = package["project"]["entry-points"]["cxlocal"]
+    assert len(named) == 3
+    for name in named:
+        cx.ok("plugins", "new", name, cwd=tmp_path)
+    modules = {path.stem for path in tmp_path.glob("cxlocal_*.py")}
+    assert set(named.values()) == modules
+    included = package["tool"]["hatch"]["build"]["targets"]["wheel"]["include"]
+    assert set(included) == {f"{name}.py" for name in modules}
 
 
 def test_what_is_written_is_taken(tmp_path: Path, cx: Any) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cxlocal.hooks.reading import READ_SECONDS
+from cxlocal.hooks.report import Report
+from cxlocal.testing import read_report
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 LINES_MAX = 30
@@ -105,7 +111,8 @@ def test_the_page_about_gates(
 ) -> None:
     page = Page("own-gate.md", tmp_path, cx)
     # The day of the test is the one it says.
-    page.plugin.write_text(page.code.replace('datetime.date.today().strftime("%A")', repr(day)))
+    time = {"Friday": "2026-11-27T09:00:00.000Z", "Monday": "2026-11-30T09:00:00.000Z"}[day]
+    page.plugin.write_text(page.code.replace("question.asked_at", repr(time)))
     page.push()
     if words:
         assert cx("trust", "--yes", cwd=page.tree, env=page.env).code == 0
@@ -172,3 +179,32 @@ def test_a_wrong_registration_is_named_when_it_is_looked_at(
     (row,) = [each for each in done.json() if each["origin"] == "project"]
     assert (done.code, row["state"]) == (1, "broken")
     assert words in row["error"]
+
+
+class Endless:
+    format = "endless"
+
+    def read(self, path: Path, *, suite: str) -> Report:
+        while True:
+            pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_reader_that_hangs_is_left_soon_after_a_signal(number: signal.Signals) -> None:
+    heard: list[int] = []
+    before = signal.signal(number, lambda came, frame: heard.append(came))
+    # The signal of a child process, as a timer of our own would be the one that limits the reader.
+    child = subprocess.Popen(["sh", "-c", f"sleep 0.2; kill -{number.value} {os.getpid()}"])
+    try:
+        read = read_report(Endless(), Path("x"))
+        noted = signal.getsignal(number)
+    finally:
+        signal.signal(number, before)
+        child.wait()
+    assert heard == [number] and callable(noted) and noted.__name__ == "<lambda>"
+    assert f"no answer within 1 s after {number.name}" in read.problem
+
+
+def test_a_page_names_the_limit_of_a_reader() -> None:
+    said = (DOCS / "own-reader.md").read_text(encoding="utf-8")
+    assert f"`read` may take {READ_SECONDS:.0f} seconds" in said

@@ -98,6 +98,23 @@ def test_both_streams_in_order_and_the_exit_code(supervisor: Supervisor) -> None
     assert end.child is child and end.finished_ms >= end.started_ms > 0
 
 
+@pytest.mark.parametrize("command", ["true", "sleep 0.1", "sleep 0.1; exit 3"])
+def test_an_end_is_noted_as_it_comes_whatever_keeps_us_busy(command: str) -> None:
+    before, clock = signal.getsignal(signal.SIGCHLD), SystemClock()
+    with Supervisor(clock) as supervisor:
+        child = start(supervisor, command, timeout=1.4)
+        while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            pass  # as a reader of reports that hangs
+        over, over_ms = clock.monotonic(), clock.now_ms()
+        while clock.monotonic() < over + 1.5:
+            pass
+        supervisor.stop(child, "SIGINT")
+        (end,) = supervisor.wait(20)
+    assert not end.cancelled and not end.timed_out
+    assert end.finished_ms <= over_ms + 500 and end.seconds < over + 0.5 - child._started
+    assert signal.getsignal(signal.SIGCHLD) is before
+
+
 def test_success_and_a_signal(supervisor: Supervisor) -> None:
     start(supervisor, "true")
     assert finish(supervisor).ok

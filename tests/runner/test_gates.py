@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,7 @@ def test_a_gate_is_told_what_is_about_to_happen(shop: Any, tools: Any) -> None:
     assert refused.code == 3 and "freeze: no deploys today" in refused.err
     [question] = asked(path)
     assert question["rollback"] and question["reason"] == "orders fail" and question["planned"]
+    assert abs(datetime.fromisoformat(question["asked_at"]).timestamp() - time.time()) < 60
     assert [row[1] for row in question["replaces"]] == ["0.1.1"]
     proposed = shlex.split(refused.err.split("then: ")[-1])
     assert proposed == ["cxlocal", "rollback", "prod", "--to", "0.1.0", "-m", "orders fail"]
@@ -124,6 +127,7 @@ def test_an_installed_gate_that_cannot_be_loaded_lets_nothing_through(
     shop.write(PIPE.replace('[promotions]\nREADY = { after = ["unit"] }\n', ""))
     done = shop.run()
     assert done.code == 8, done.err
+    assert done.err.count("Warning: plugin freeze") == 1
     assert "freeze" in done.err and "holidays_that_are_gone" in done.err
     assert shop.outcomes() == {"unit": "success"}, "what no gate guards goes on"
     assert shop.query("SELECT gate, verdict FROM verdict") == [("freeze", "undecided")]
@@ -133,6 +137,9 @@ def test_an_installed_gate_that_cannot_be_loaded_lets_nothing_through(
     done = shop.command("-p", "no:freeze", "run")
     assert done.code == 0, done.err
     made = shop.last()
+    for more in ((), ("--dry-run",)):
+        done = shop.command("deploy", "0.1.1", "--to", "prod", *more)
+        assert done.err.count("Warning: plugin freeze") == 1, done.err
     assert shop.command("-p", "no:freeze", "deploy", "0.1.1", "--to", "prod").code == 0
     rows = shop.query("SELECT run, plugin, distribution, version, how FROM left_out")
     assert rows == [(made, "freeze", "acme-gates", "2", "-p no:freeze")] * 2
