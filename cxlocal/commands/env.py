@@ -22,6 +22,7 @@ from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import Refused, Trouble, UsageError
 from cxlocal.exchange.standing import require
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.processes import locks
 from cxlocal.runner.unfinished import add_to, telling, unfinished
 from cxlocal.text import counted, quoted
 
@@ -187,7 +188,7 @@ def take(app: App, environment: str, reason: str) -> None:
     A machine that deploys through a shared store has the turn there until it is done. If it died, its
     turn stays. If it only looks dead and comes back, what it deployed is not recorded as live.
     """
-    from cxlocal.runner import locks, turns
+    from cxlocal.runner import turns
     from cxlocal.runner.source import find_actor_at
 
     name = _deliverable(app)

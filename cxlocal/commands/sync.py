@@ -242,7 +242,8 @@ def _troubles(one: Synced) -> list[str]:
         f"an artifact of what is live or waits was not sent: {why}" for why in one.carried.problems
     ]
     changed = [f"{why}; 'cxlocal status' says what is disputed" for why in one.report.rewritten]
-    return [*sent, *changed, *map(_not_taken, one.report.not_taken), *one.staying]
+    left = [f"redacted, and still here: {why}" for why in one.report.unremoved]
+    return [*sent, *changed, *left, *map(_not_taken, one.report.not_taken), *one.staying]
 
 
 def _not_taken(why: str) -> str:

@@ -5,22 +5,28 @@ A redaction is an event, so every machine that meets it removes what it has of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from cxlocal.domain import path_part
 from cxlocal.errors import CxError
 from cxlocal.events.types import RUN_REPEATED
 from cxlocal.exchange.state import store_state
 from cxlocal.exchange.store import Store, StoreUnreachable
 from cxlocal.journal.file import Journal
-from cxlocal.journal.home import CHECKOUTS
+from cxlocal.journal.home import CHECKOUTS, IN_USE
 from cxlocal.processes.log_times import times_path
 from cxlocal.values import NamedTuple
 
 DROP_SECONDS = 5.0
 REMOVED = "redacted "
-"""Local value of a digest whose bytes were removed here and at the store of the lineage it names."""
+"""Local value of a digest whose bytes were removed here and at the store of the lineage it names, after so
+many words about it: the same may be printed, and redacted, again."""
+LEFT = "left by redacted "
+"""Local value of a redaction and a digest: what runs left here was looked for once, and what could not go
+then, as a list of paths."""
 
 _TOLD = """
 SELECT actor, reason, redacted_at, run, stage FROM redaction WHERE sha256 = :sha256
@@ -43,10 +49,16 @@ JOIN type_lookup t ON t.id = e.type AND t.name = '{RUN_REPEATED}' WHERE x.sha256
 """
 
 
-_OF_RUN = """
-SELECT sha256 FROM redaction WHERE run = :run
-UNION SELECT x.sha256 FROM stage_run s JOIN redaction x ON x.sha256 IN (s.log_sha256, s.tail_sha256) WHERE s.run = :run
-UNION SELECT x.sha256 FROM report t JOIN redaction x ON x.sha256 = t.sha256 WHERE t.run = :run
+_LEFT_OPEN = """
+SELECT x.sha256, :left || x.id || ' ' || x.sha256 AS mark, v.value AS waiting FROM redaction x
+LEFT JOIN local_value v ON v.name = :left || x.id || ' ' || x.sha256
+WHERE coalesce(v.value, '') <> '[]'
+"""
+_OF_DIGEST = """
+SELECT DISTINCT told.run, run.finished_at FROM (
+    SELECT run FROM stage_run WHERE log_sha256 = :sha256 OR tail_sha256 = :sha256
+    UNION ALL SELECT run FROM report WHERE sha256 = :sha256
+  ) told JOIN run ON run.id = told.run
 """
 _NAMED = f"""
 SELECT log FROM stage_run WHERE run = :run
@@ -66,7 +78,7 @@ class Dropped(NamedTuple):
     kept: tuple[str, ...] = ()
     """Folders that runs had left here, and that went."""
     stay: tuple[str, ...] = ()
-    """Such folders that could not go, and why."""
+    """What is here and could not go, and why."""
 
 
 def told_of(journal: Journal, sha256: str | None, run: str) -> dict[str, Any] | None:
@@ -89,14 +101,15 @@ def is_redacted(journal: Journal, sha256: str) -> bool:
 
 def drop_redacted(journal: Journal, store: Store | None) -> Dropped:
     """Remove what this machine and the store have of bytes that are to be nowhere. Call after
-    ``catch_up``. Raises nothing of the store: what it does not do now is done at the next contact."""
+    ``catch_up``. Raises nothing of the store nor of files: what is not done now is tried at the next contact."""
     lineage = store_state(journal.connection).lineage
     done = _drop_left(journal)
-    for row in journal.query("SELECT DISTINCT sha256 FROM redaction"):
-        digest = str(row["sha256"])
-        if journal.value(REMOVED + digest) == lineage or not is_redacted(journal, digest):
+    for row in journal.query("SELECT sha256, count(*) AS words FROM redaction GROUP BY sha256"):
+        digest, carried_out = str(row["sha256"]), f"{lineage} {row['words']}"
+        if journal.value(REMOVED + digest) == carried_out or not is_redacted(journal, digest):
             continue
-        done = done._replace(files=done.files + sum(map(_removed, _files(journal, digest))))
+        files, stays = _drop_files(journal, digest)
+        done = done._replace(files=done.files + files, stay=(*done.stay, *stays))
         if store is None:
             continue
         try:
@@ -109,55 +122,131 @@ def drop_redacted(journal: Journal, store: Store | None) -> Dropped:
             if problem.name != "not-allowed":
                 continue  # a server of an earlier release, say: it is asked again
             # One who may does it when the event reaches them.
-        if lineage:
+        if lineage and not stays:
             with journal.write() as transaction:
-                transaction.set_value(REMOVED + digest, lineage)
+                transaction.set_value(REMOVED + digest, carried_out)
     return done
+
+
+def _drop_files(journal: Journal, sha256: str) -> tuple[int, list[str]]:
+    """How many files of these bytes went, and what could not, with the reason."""
+    removed, stays = 0, []
+    try:
+        for path in _files(journal, sha256):
+            try:
+                removed += _removed(path)
+            except OSError as problem:
+                stays.append(f"{path}: {problem.strerror}")
+    except OSError as problem:  # a log that cannot be read
+        stays.append(f"{problem.filename}: {problem.strerror}")
+    return removed, stays
 
 
 def _drop_left(journal: Journal) -> Dropped:
     """Remove what runs whose bytes are to be nowhere left on this machine alone: a kept checkout with its
-    scratch folders, where whatever a stage wrote may lie in any file, and logs that no event names."""
-    if journal.one("SELECT 1 FROM redaction LIMIT 1") is None:
-        return Dropped()
-    from cxlocal.revision.removal import (
-        remove_checkout,  # where nothing is redacted nothing is removed
-    )
-
-    files, kept, stay = 0, [], []
-    for folder in _folders_left(journal.home):
-        run = folder.name.partition(".")[0]
-        row = journal.one("SELECT id, finished_at FROM run WHERE id = ?", (run,))
-        digests = journal.query(_OF_RUN, {"run": run}) if row is not None else ()
-        if row is None or not any(is_redacted(journal, one["sha256"]) for one in digests):
+    scratch folders, where whatever a stage wrote may lie in any file, and logs that no event names. What is
+    here when the redaction is met goes, once; what is in use then goes at a contact after that."""
+    done = Dropped()
+    for row in journal.query(_LEFT_OPEN, {"left": LEFT}):
+        if not is_redacted(journal, row["sha256"]):
             continue
-        checkout = folder.parent.name == CHECKOUTS
-        if row["finished_at"] is None:
-            if checkout:
-                stay.append(f"{folder}: run {run[:8]} is going on")
-        elif not checkout:
-            named = {str(one["log"]) for one in journal.query(_NAMED, {"run": run})}
-            logs = [path for path in folder.iterdir() if path.suffix == ".log"]
-            free = [path for path in logs if f"logs/{folder.name}/{path.name}" not in named]
-            files += sum(_removed(each) for path in free for each in (path, times_path(path)))
-        else:
-            try:
-                remove_checkout(folder)
-            except CxError as problem:
-                stay.append(f"{folder}: {problem.why}")
-            else:
-                kept.append(str(folder))
-    return Dropped(files, kept=tuple(kept), stay=tuple(stay))
+        try:
+            found = _left_of(journal, row["sha256"])
+        except OSError as problem:
+            done = done._replace(stay=(*done.stay, f"{problem.filename}: {problem.strerror}"))
+            continue
+        if row["waiting"] is not None:
+            waiting = set(json.loads(row["waiting"]))
+            found = [one for one in found if one.name in waiting]
+        why = {one: one.used or _why_not_removed(one) for one in found}
+        stays = [one for one in found if why[one]]
+        words = [f"{one.path}: {why[one]}" for one in stays if one.folder or not one.used]
+        gone = [one for one in found if not why[one]]
+        done = Dropped(
+            files=done.files + sum(not one.folder for one in gone),
+            kept=(*done.kept, *(str(one.path) for one in gone if one.folder)),
+            stay=tuple(dict.fromkeys((*done.stay, *words))),
+        )
+        with journal.write() as transaction:
+            transaction.set_value(row["mark"], json.dumps([one.name for one in stays]))
+    return done
 
 
-def _folders_left(home: Path) -> Iterator[Path]:
+class _Left(NamedTuple):
+    """What a run left."""
+
+    path: Path
+    name: str
+    """The path from the home on."""
+    folder: bool
+    """A checkout; else a log that no event names."""
+    used: str
+    """By whom, in words; empty for nobody."""
+
+
+def _left_of(journal: Journal, sha256: str) -> list[_Left]:
+    """What the runs that told of a digest left here."""
+    from cxlocal.processes.locks import is_held  # only where something is redacted
+
+    found: list[_Left] = []
+    checkouts = _listed(journal.home / CHECKOUTS, Path.is_dir)
+    for row in journal.query(_OF_DIGEST, {"sha256": sha256}):
+        run, name = str(row["run"]), path_part(str(row["run"]))
+        goes_on = f"run {run[:8]} is going on" if row["finished_at"] is None else ""
+        of_run = [
+            _Left(
+                one, f"{CHECKOUTS}/{one.name}", True,
+                goes_on or ("it is in use" if is_held(one / IN_USE) else ""),
+            )
+            for one in checkouts
+            if one.name == name or one.name.startswith(name + path_part("."))
+        ]  # fmt: skip
+        # Whoever carries out the run, deploys or publishes it may be writing a log of it.
+        used = goes_on or next((one.used for one in of_run if one.used), "")
+        found += of_run
+        found += [_Left(journal.home / log, log, False, used) for log in _logs(journal, run, name)]
+    return found
+
+
+def _logs(journal: Journal, run: str, name: str) -> list[str]:
+    """Those of a run that no event names."""
     from cxlocal.journal.logs import FOLDER as LOGS
 
-    for name in (CHECKOUTS, LOGS):
-        root = home / name
-        yield from sorted(
-            path for path in (root.iterdir() if root.is_dir() else ()) if path.is_dir()
-        )
+    folder = journal.home / LOGS / name
+    if folder.is_symlink():
+        return []
+    logs = [
+        f"{LOGS}/{name}/{one.name}" for one in _listed(folder, Path.is_file) if one.suffix == ".log"
+    ]
+    if not logs:
+        return []
+    named = {row["log"] for row in journal.query(_NAMED, {"run": run})}
+    return [one for one in logs if one not in named]
+
+
+def _listed(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
+    """What is in a folder; links are no part of it. Raises OSError."""
+    try:
+        return sorted(one for one in folder.iterdir() if not one.is_symlink() and wanted(one))
+    except FileNotFoundError:
+        return []
+
+
+def _why_not_removed(left: _Left) -> str:
+    """Remove it; why it stays, empty where it is gone."""
+    from cxlocal.revision.removal import remove_checkout
+
+    try:
+        if left.folder:
+            remove_checkout(left.path)
+        else:
+            _removed(left.path)
+            _removed(times_path(left.path))
+    except CxError as problem:
+        return problem.why
+    except OSError as problem:
+        return problem.strerror or str(problem)
+    return ""
 
 
 def _files(journal: Journal, sha256: str) -> Iterator[Path]:

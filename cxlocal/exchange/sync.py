@@ -88,6 +88,8 @@ class SyncReport(NamedTuple):
     """Own events by deliverable that may not be pushed: they stay here."""
     rewritten: tuple[str, ...] = ()
     """What is another one than was acknowledged, here or at the store, in sentences."""
+    unremoved: tuple[str, ...] = ()
+    """What of redacted bytes is still on this machine, and why."""
     after_seconds: int = 0
     """How long the store, which has too much to do, asks to be left alone."""
 
@@ -128,7 +130,7 @@ def synchronise(
     try:
         report, level = _rounds(journal, store, deadline, wanted)
         catch_up(journal)
-        drop_redacted(journal, store)
+        report = report._replace(unremoved=drop_redacted(journal, store).stay)
         if level:
             report = _relay(journal, store, deadline, report, again)
     except StoreUnreachable as error:

@@ -25,6 +25,8 @@ from cxlocal.text import is_hexadecimal
 FILE_NAME = "journal.db"
 CHECKOUTS = "checkouts"
 """The folder of a home that holds those of runs."""
+IN_USE = "in-use"
+"""In each of them: locked while a process works there."""
 FURTHER = "journals"
 """The folder of a home that holds the folders of its further journals."""
 WAY_OUT = (

@@ -19,7 +19,8 @@ from cxlocal.events.belonging import mark_id
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.types import Environment, Plan, Stage
-from cxlocal.runner import leftovers, locks, orphans
+from cxlocal.processes import locks
+from cxlocal.runner import leftovers, orphans
 from cxlocal.runner.noted import of_locked
 from cxlocal.runner.record import RunRecord
 from cxlocal.text import parse_utc, quoted

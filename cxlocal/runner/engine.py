@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from cxlocal.domain import Outcome
 from cxlocal.errors import Conflict, CxError, Refused, Undecided
 from cxlocal.plan.schedule import DESTROY, PROVISION, STAGE, Job, Schedule
+from cxlocal.processes import locks
 from cxlocal.processes.supervisor import Supervisor
-from cxlocal.runner import locks
 from cxlocal.runner.admission import DEPLOYS, PUBLISHES, door_of
 from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.driver import Driver, Over

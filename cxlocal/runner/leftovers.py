@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxlocal.processes import locks
 from cxlocal.processes.family import Family, Sought, word
-from cxlocal.runner import locks
 from cxlocal.runner.noted import ENDING, STAGES
 from cxlocal.values import NamedTuple
 

@@ -22,9 +22,9 @@ from cxlocal.exchange.copies import journal_was_moved
 from cxlocal.exchange.open import is_own
 from cxlocal.exchange.standing import require
 from cxlocal.plan.select import Selection, select
-from cxlocal.private import make_folder
 from cxlocal.processes.mask import Masker
 from cxlocal.revision.early import early_questions
+from cxlocal.revision.removal import remove_checkout
 from cxlocal.revision.repository import read_file
 from cxlocal.runner import orphans
 from cxlocal.runner.caches import key_contents
@@ -338,14 +338,14 @@ def check_out_again(
     used again, and of one that cannot be made nothing is left. In place: the tree as that run left it."""
     if in_place:
         require_own_tree(source, record)
+    else:
+        remove_checkout(orphans.run_folder(machine.home, name or record.run))
     found = open_workspace(
         machine.home, source.repository, record.revision, name or record.run, in_place=in_place,
         filters=record.plan.filters,
     )  # fmt: skip
     try:
         if not in_place:
-            discard(found)
-            make_folder(found.folder)
             found.make(record.plan.paths, found.source)
         found = found._replace(key_contents=_key_contents(source, record, found))
         if record.version:

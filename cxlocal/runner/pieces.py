@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from cxlocal.journal.file import Journal
     from cxlocal.plan.free import AnyStage
     from cxlocal.plan.types import Stage
-    from cxlocal.runner.locks import Lock
+    from cxlocal.processes.locks import Lock
 
 RUN_VARIABLE = "CXLOCAL_RUN"
 RUN_FILE = os.path.join(".cx", "run")
@@ -203,7 +203,7 @@ class PieceRecord(RunRecord):
         return attempt
 
     def _hold(self, stage: str, attempt: int) -> None:
-        from cxlocal.runner.locks import take
+        from cxlocal.processes.locks import take
 
         with suppress(OSError):
             lock = take(self._lock_of(stage, attempt), "cxlocal stage")
@@ -242,7 +242,7 @@ class PieceRecord(RunRecord):
             mine = row["id"] == self.ref.stage_run(row["stage"], row["attempt"])
             if stage not in ("", row["stage"]) or not mine or not path.exists():
                 continue
-            from cxlocal.runner.locks import take
+            from cxlocal.processes.locks import take
 
             lock = take(path, "cxlocal stage")
             if lock is None:

@@ -24,10 +24,11 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan import publication as rule
 from cxlocal.plan.graph import before, edges, order
 from cxlocal.plan.types import Plan, Stage
+from cxlocal.processes import locks
 from cxlocal.processes.child import End
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.supervisor import Supervisor
-from cxlocal.runner import locks, recovery
+from cxlocal.runner import recovery
 from cxlocal.runner.admission import PUBLISHES, admit_to_target
 from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.bump import bump

@@ -9,8 +9,9 @@ from cxlocal.config.load import read
 from cxlocal.errors import CxError, Trouble
 from cxlocal.hooks.manager import Manager, load
 from cxlocal.journal.file import Journal
+from cxlocal.processes import locks
 from cxlocal.processes.supervisor import Supervisor
-from cxlocal.runner import leftovers, locks, orphans
+from cxlocal.runner import leftovers, orphans
 from cxlocal.runner.driver import drive
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.resources import Made, is_own, standing, standing_in

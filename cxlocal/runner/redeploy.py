@@ -19,8 +19,9 @@ from cxlocal.exchange.store import Store
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.types import Stage
+from cxlocal.processes import locks
 from cxlocal.processes.supervisor import Supervisor
-from cxlocal.runner import locks, orphans, recovery
+from cxlocal.runner import orphans, recovery
 from cxlocal.runner.attempt import run_stage
 from cxlocal.runner.contact import first_sender, turns_of
 from cxlocal.runner.decision import work_to_judge

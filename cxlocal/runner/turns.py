@@ -22,7 +22,7 @@ from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.file import Journal
 from cxlocal.journal.machine import host_name
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.runner import locks
+from cxlocal.processes import locks
 from cxlocal.runner.admission import DEPLOYS, busy, hold
 from cxlocal.runner.record import RunRecord
 from cxlocal.text import quoted

@@ -8,8 +8,8 @@ from typing import Any
 
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.processes import locks
 from cxlocal.projection.views import ENDINGS
-from cxlocal.runner import locks
 from cxlocal.text import quoted
 
 ALL = """

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from cxlocal.domain import path_part
 from cxlocal.errors import Refused, Trouble
-from cxlocal.journal.home import writing_home
+from cxlocal.journal.home import IN_USE, writing_home
 from cxlocal.private import make_folder
+from cxlocal.processes.locks import Lock, holder, take
 from cxlocal.revision.removal import remove_checkout
 from cxlocal.revision.repository import Repository, dirty, shown
-from cxlocal.runner.locks import Lock, holder, take
 from cxlocal.runner.orphans import SCRATCH, keep_as_failed, run_folder
 from cxlocal.values import NamedTuple
 
@@ -48,6 +48,8 @@ class Workspace(NamedTuple):
     """The working tree whose changes lie over the checkout (rehearsal)."""
     lock: Lock | None = None
     """Keeps other runs out of a working tree that stages work in."""
+    use: Lock | None = None
+    """Says that somebody works in ``folder``, as long as this process lives."""
     filters: tuple[str, ...] = ()
     """Names of the git filters that work in a checkout ([scm] filters)."""
     key_contents: Mapping[str, bytes] = MappingProxyType({})
@@ -112,7 +114,9 @@ def open_workspace(
     if not in_place:
         tree = repository.root if overlay else None
         source = folder / "source"
-        return Workspace(repository, commit, folder, source, tree, filters=tuple(filters))
+        return Workspace(
+            repository, commit, folder, source, tree, use=_use(folder, run), filters=tuple(filters)
+        )
     path = repository.git_dir / "cxlocal.lock"
     lock = take(path, f"run {run[:8]}")
     if lock is None:
@@ -123,7 +127,16 @@ def open_workspace(
             hint="wait for it; or leave 'workspace' out, then every run has a checkout",
             name="tree-in-use",
         )
-    return Workspace(repository, commit, folder, repository.root, None, lock)
+    return Workspace(repository, commit, folder, repository.root, None, lock, _use(folder, run))
+
+
+def _use(folder: Path, run: str) -> Lock | None:
+    return take(folder / IN_USE, f"run {run[:8]}")
+
+
+def _leave(workspace: Workspace) -> None:
+    if workspace.use is not None:
+        workspace.use.release()
 
 
 def say_absent(done: Checkout, voice: Voice) -> tuple[str, ...]:
@@ -174,6 +187,7 @@ def free_bytes(folder: Path) -> int:
 def clean_up(home: Path, workspace: Workspace, *, success: bool, keep_failed: int) -> None:
     """Remove the run's folder after a success; after a failure keep its checkout, and only the last
     ``keep_failed`` of those ([keep] checkouts)."""
+    _leave(workspace)
     if success or workspace.in_place:
         remove_checkout(workspace.folder)
         return
@@ -212,4 +226,5 @@ def matches(folder: Path, pattern: str) -> Sequence[Path]:
 
 def discard(workspace: Workspace) -> None:
     """Remove the folders of a run."""
+    _leave(workspace)
     remove_checkout(workspace.folder)

@@ -260,7 +260,7 @@ def test_an_import_inside_a_function_spares_some_command_a_module(
 SPARED = (
     "msgspec", "signal", "subprocess", "ctypes", "cxlocal.plan.types", "cxlocal.config.load",
     "cxlocal.hooks.manager", "cxlocal.processes.mask", "cxlocal.projection.standing",
-    "cxlocal.runner.pieces_join", "cxlocal.runner.locks",
+    "cxlocal.runner.pieces_join", "cxlocal.processes.locks",
 )  # fmt: skip
 """What only a verdict, a plan, a CI server or a program needs."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cxlocal.clock import SystemClock, SystemIds
-from cxlocal.domain import Outcome
+from cxlocal.domain import Outcome, path_part
 from cxlocal.events.runs import (
     RunRef,
     run_finished,
@@ -34,17 +34,19 @@ class Recorder:
         self.journal = Journal.open(folder / "journal.db", clock=SystemClock(), ids=SystemIds())
         self.count = 0
 
-    def run(self, *logs: bytes, kind: str = "release", deliverable: str = "shop") -> str:
-        """A run with a stage for each log."""
+    def run(
+        self, *logs: bytes, kind: str = "release", deliverable: str = "shop", run: str = ""
+    ) -> str:
+        """A run, which may have an id of its own, with a stage for each log."""
         self.count += 1
-        run = f"00000000-0000-4000-8000-{self.count:012d}"
+        run = run or f"00000000-0000-4000-8000-{self.count:012d}"
         ref = RunRef(deliverable, run, deliverable, f"urn:uuid:{run}")
         self.journal.append(run_queued(ref, {"kind": kind, "host": "laptop", "revision": {}}))
         self.journal.append(
             run_started(ref, version=f"1.{self.count}", line="1", number=1, how="online")
         )
         for index, content in enumerate(logs):
-            stage, path = f"s{index}", f"logs/{run}/s{index}.log"
+            stage, path = f"s{index}", f"logs/{path_part(run)}/s{index}.log"
             file = self.journal.home / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)

@@ -14,7 +14,7 @@ from receivers import free_port
 from recorder import Recorder, target
 from test_push import Scripted
 
-from cxlocal.domain import Actor
+from cxlocal.domain import Actor, path_part
 from cxlocal.errors import CxError, Refused, UsageError
 from cxlocal.events.document import Draft
 from cxlocal.events.runs import RunRef, run_redacted
@@ -25,6 +25,8 @@ from cxlocal.exchange.store import StoreUnreachable
 from cxlocal.hooks.sink import Later
 from cxlocal.journal.blobs import blob_path
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.processes.locks import take
+from cxlocal.runner.orphans import run_folder
 from cxlocal.runner.redaction import of_digest, of_stage, redact
 from cxlocal.sinks.cursor import delivered, keys_of_logs, replay
 
@@ -327,12 +329,17 @@ def test_a_kept_checkout_goes_with_the_report_of_its_run(shop: Any) -> None:
 
 def left_by(recorder: Recorder, run: str) -> tuple[Path, Path]:
     """A kept checkout and a log that no event names."""
-    checkout = recorder.journal.home / "checkouts" / run
+    log = recorder.journal.home / "logs" / path_part(run) / "publish files.log"
+    log.write_bytes(SECRET)
+    return checkout_of(recorder, run), log
+
+
+def checkout_of(recorder: Recorder, name: str) -> Path:
+    """The folder of a run, or of a command for a run."""
+    checkout = run_folder(recorder.journal.home, name)
     (checkout / "source").mkdir(parents=True)
     (checkout / "source" / "report.xml").write_bytes(SECRET)
-    log = recorder.journal.home / "logs" / run / "publish files.log"
-    log.write_bytes(SECRET)
-    return checkout, log
+    return checkout
 
 
 def test_what_a_run_left_goes_when_it_has_ended_and_of_others_nothing(recorder: Recorder) -> None:
@@ -358,3 +365,147 @@ def test_what_a_run_left_goes_when_it_has_ended_and_of_others_nothing(recorder: 
     assert not any(one.exists() for one in left[0])
     assert all(one.exists() for one in left[2])
     assert (recorder.journal.home / f"logs/{runs[0]}/s1.log").exists(), "of another stage"
+
+
+def redacted(recorder: Recorder, run: str) -> None:
+    """Somebody says that what the first stage of a run printed is to be nowhere."""
+    catch_up(recorder.journal)
+    redact(recorder.journal, of_stage(recorder.journal, run, "s0"), ANN, "a password")
+
+
+@pytest.mark.parametrize("run", ["00000000-0000-4000-8000-00000000000a", "Build.7"])
+@pytest.mark.parametrize(
+    "more", ["", ".publish", ".deploy.production", ".deploy.Été 2", ".lent-abcdef12", ".preview"]
+)
+def test_what_any_command_left_of_a_run_goes_when_it_is_not_in_use(
+    recorder: Recorder, run: str, more: str
+) -> None:
+    recorder.run(b"secret\n", run=run)
+    recorder.run(b"other\n", run=run + "x")
+    kept, log = left_by(recorder, run) if not more else (checkout_of(recorder, run + more), None)
+    theirs = checkout_of(recorder, run + "x" + more)
+    lock = take(kept / "in-use", "a command")
+    redacted(recorder, run)
+    assert lock is not None
+    for _ in range(2):
+        done = drop_redacted(recorder.journal, None)
+        assert done.stay == (f"{kept}: it is in use",) and done.kept == ()
+        assert kept.exists() and (log is None or log.exists())
+    lock.release()
+    assert drop_redacted(recorder.journal, None).kept == (str(kept),)
+    assert not kept.exists() and (log is None or not log.exists()) and theirs.exists()
+
+
+def test_what_comes_after_the_redaction_was_met_stays_until_it_is_said_again(
+    recorder: Recorder,
+) -> None:
+    """A later deployment writes a log, a run that went on may fail again, and another prints the same."""
+    run, store = recorder.run(b"secret\n"), Store()
+    with recorder.journal.write() as transaction:
+        save_store_state(transaction.connection, StoreState("mine:", "aa" * 16))
+    redacted(recorder, run)
+    assert drop_redacted(recorder.journal, store).files == 1
+    later = recorder.run(b"secret\n")
+    left = [*left_by(recorder, run), *left_by(recorder, later)]
+    left.append(recorder.journal.home / "logs" / later / "s0.log")
+    catch_up(recorder.journal)
+    assert drop_redacted(recorder.journal, store) == Dropped()
+    assert all(one.exists() for one in left)
+    redacted(recorder, later)
+    assert drop_redacted(recorder.journal, store).files == 3
+    assert not any(one.exists() for one in left) and len(store.dropped) == 2
+
+
+def test_links_lead_to_nothing_that_is_removed(recorder: Recorder, tmp_path: Path) -> None:
+    home, mine = recorder.journal.home, tmp_path / "mine"
+    mine.mkdir()
+    (mine / "own.log").write_text("a person's")
+    runs = [recorder.run(b"secret\n"), recorder.run(b"secret\n")]
+    (home / "logs" / runs[0] / "s0.log").unlink()
+    (home / "logs" / runs[0]).rmdir()
+    (home / "logs" / runs[0]).symlink_to(mine)
+    (home / "logs" / runs[1] / "linked.log").symlink_to(mine / "own.log")
+    (home / "logs" / runs[1] / "folder.log").mkdir()
+    (home / "checkouts").mkdir()
+    (home / "checkouts" / runs[0]).symlink_to(mine)
+    redacted(recorder, runs[1])
+    assert drop_redacted(recorder.journal, None) == Dropped(files=1)
+    assert (mine / "own.log").exists() and (home / "checkouts" / runs[0]).is_symlink()
+
+
+@pytest.mark.parametrize("what", ["blob", "checkout", "folder of logs"])
+def test_what_the_system_keeps_is_said_and_tried_again(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    run, store, home = recorder.run(b"secret\n"), Store(), recorder.journal.home
+    path = left_by(recorder, run)[0]
+    digest = sha256(b"secret\n").hexdigest()
+    redacted(recorder, run)
+    with recorder.journal.write() as transaction:
+        save_store_state(transaction.connection, StoreState("mine:", "aa" * 16))
+    with monkeypatch.context() as patch:
+        if what == "blob":
+            path = blob_path(home, digest)
+            path.mkdir(parents=True)
+        elif what == "checkout":
+
+            def refuse(*_: object) -> None:
+                raise OSError(1, "Operation not permitted")
+
+            patch.setattr("cxlocal.revision.removal.shutil.rmtree", refuse)
+        else:
+            path = home / "checkouts"
+            path.rename(home / "aside")
+            path.write_text("no folder")
+        for _ in range(2):
+            (problem,) = drop_redacted(recorder.journal, store).stay
+            assert problem.startswith(f"{path}: ")
+    assert store.dropped
+    if what == "folder of logs":
+        path.unlink()
+        (home / "aside").rename(path)
+    elif what == "blob":
+        path.rmdir()
+    done = drop_redacted(recorder.journal, store)
+    assert done.stay == () and bool(done.kept) == (what != "blob")
+    assert holding(home / "checkouts", SECRET) == holding(home / "logs", SECRET) == set()
+
+
+def test_a_word_about_a_run_of_another_removes_nothing_that_it_left(recorder: Recorder) -> None:
+    """Nor does one about a digest that the run does not tell of."""
+    run = recorder.run(b"fine\n")
+    kept, log = left_by(recorder, run)
+    for deliverable, digest in (
+        ("engine", "ab" * 32), ("shop", "cd" * 32), ("engine", sha256(b"fine\n").hexdigest()),
+    ):  # fmt: skip
+        recorder.journal.append(said_by(recorder, run, digest, deliverable))
+        catch_up(recorder.journal)
+        assert drop_redacted(recorder.journal, None) == Dropped()
+        assert kept.exists() and log.exists()
+
+
+GOES_ON = """[environments]
+prod = { protected = true }
+[stages]
+build = { kind = "build", command = "echo ok > app.txt", produces = { app = "app.txt" } }
+leak = { needs = ["build"], command = "printf 'hunter-%s\\n' two; test -e FOLDER/ok" }
+ship = { kind = "deploy", needs = ["leak"], environment = "prod", command = "echo deployed" }
+"""
+
+
+def test_a_redacted_run_goes_on_and_is_deployed(shop: Any, tmp_path: Path) -> None:
+    """Also where the word of another machine comes in the middle of going on."""
+    store = f"sqlite://{shop.root}/store.db"
+    shop.begin("", stages=GOES_ON.replace("FOLDER", str(tmp_path)), trusted=False)
+    here = {"CXLOCAL_STORE": store, "CXLOCAL_HOME": str(shop.root / "here")}
+    other = {"CXLOCAL_STORE": store, "CXLOCAL_HOME": str(shop.root / "other")}
+    shop.ok("store", "create", store, env=here)
+    assert shop("run", "--no-input", env=here).code == 1
+    shop.ok("sync", env=other)
+    shop.ok("journal", "redact", "latest", "leak", "-m", "a password", env=other)
+    (tmp_path / "ok").touch()
+    shop.ok("run", "--resume", "latest", "--no-input", env=here)
+    shop.ok("journal", "redact", "latest", "leak", "-m", "again", env=here)
+    shop.ok("deploy", "0.1.0", "--to", "prod", env=here)
+    assert shop.ok("show", "latest", "ship", "--log", env=here).out == "deployed\n"
+    assert holding(shop.root / "here" / "logs", SECRET) == set()
