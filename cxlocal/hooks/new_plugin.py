@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cxlocal.errors import UsageError
 from cxlocal.hooks.class_checks import is_tool_name
+from cxlocal.hooks.found import SHIPPED
 from cxlocal.version import VERSION
 
 TOOL = '''\
@@ -80,7 +81,8 @@ class TestCLASS(ComponentContract):
     with_table = {"greeting": "hello"}
 
     def remains(self, bench: Bench, handle: object) -> list[str]:
-        # What is left in the world; files in the environment's folder are looked after anyway.
+        # What is left in the world: look for it here, or nobody notices. Files in the environment's
+        # folder and processes begun by ctx.daemon are looked after anyway.
         return []
 
     def test_an_instance_has_what_it_was_told(self, bench: Bench) -> None:
@@ -340,13 +342,20 @@ PACKAGE_FILE = "pyproject.toml"
 
 def new_plugin(name: str, kind: str = "tool") -> dict[str, str]:
     """The files, by name, of a plugin of this name: itself, its test, and what makes a package of it.
-    Raises UsageError for what is no name of one."""
+    Raises UsageError for what is no name of one, or that of a shipped one."""
     if not is_tool_name(name):
         raise UsageError(
             f"{name!r} is no name of a plugin",
             why="it is a word like local-service: small letters, digits, and - between them",
             hint="cxlocal plugins new my-tool",
             name="bad-plugin-name",
+        )
+    if any(name in (one.name, *one.tools) for one in SHIPPED):
+        raise UsageError(
+            f"{name!r} is the name of a plugin that comes with cxlocal",
+            why="of two of one name only one is asked",
+            hint=f"cxlocal plugins new my-{name}",
+            name="shipped-plugin-name",
         )
     module = f"cxlocal_{name.replace('-', '_')}"
     words = {

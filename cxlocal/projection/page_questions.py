@@ -375,6 +375,8 @@ live AS MATERIALIZED (SELECT b.version, max(r.queued_at) AS asked_at FROM chosen
   GROUP BY b.service ORDER BY asked_at LIMIT 1),
 came AS MATERIALIZED (SELECT g.revision, g.committed_at, g.subject, g.author, min(r.queued_at) AS asked_at
   FROM live l CROSS JOIN chosen c JOIN run r ON r.deliverable = c.id AND r.queued_at > l.asked_at AND r.kind = 'release'
+    -- What went well and made no version put an older one back.
+    AND (r.version IS NOT NULL OR coalesce(r.outcome, '') <> 'success')
   JOIN run_change g ON g.run = r.id
   WHERE NOT {BEFORE.format("g", "r", "l.asked_at")}
   GROUP BY g.revision),

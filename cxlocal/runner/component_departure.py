@@ -167,10 +167,20 @@ def destroy(
     one of that name."""
     found = [one for one in _standing(journal, deliverable, instance) if one.component == component]
     if not found:
+        there = any(
+            one.component == component for one in standing_in(journal, deliverable, instance)
+        )
         raise UsageError(
-            f"no tool can destroy {component} in {instance}",
-            why="none that can recorded that it made one of that name there",
-            hint=f"take it down yourself, then: cxlocal env release {quoted(instance)} {quoted(component)} -m WHY",
+            f"{component} in {instance} is not changed in place"
+            if there
+            else f"no tool can destroy {component} in {instance}",
+            why="its instances come and go with deployments"
+            if there
+            else "none that can recorded that it made one of that name there",
+            hint=f"cxlocal env destroy {quoted(instance)} takes all of it down"
+            if there
+            else "take it down yourself, then: cxlocal env release"
+            f" {quoted(instance)} {quoted(component)} -m WHY",
             name="no-component",
         )
     return take_down(journal, machine, found)

@@ -374,6 +374,20 @@ def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     return str(request.param)
 
 
+@pytest.mark.parametrize(
+    ("component", "way"),
+    [("web", "env destroy production "), ("cache", "env release production cache")],
+)
+def test_what_cannot_be_destroyed_alone_is_told_with_the_way(
+    world: World, component: str, way: str
+) -> None:
+    first = started(world)
+    nobody: Any = None  # no tool is begun
+    with pytest.raises(UsageError) as raised:
+        component_departure.destroy(first.journal, nobody, "shop", "production", component)
+    assert way in raised.value.hint
+
+
 def test_a_mutable_component_that_leaves_stops_the_deployment(world: World, database: str) -> None:
     first = started(world)
     before = dict(world.running)

@@ -89,7 +89,9 @@ def test_a_wrong_name_writes_nothing(tmp_path: Path, cx: Any) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["", "A", "a_b", "-a", "a--b", "a.b", "é"])
+@pytest.mark.parametrize(
+    "name", ["", "A", "a_b", "-a", "a--b", "a.b", "é", "wheel", "docker", "junit"]
+)
 def test_names(name: str) -> None:
     with pytest.raises(UsageError):
         new_plugin(name)
