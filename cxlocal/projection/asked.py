@@ -66,7 +66,7 @@ def newest(column: str, table: str) -> str:
 SINCE_WORDS = f"Since a day or time; empty: the last 90 days of the history, the newest {SINCE_ROWS} of it at most."
 
 BEFORE = (
-    "EXISTS (SELECT 1 FROM run_change o JOIN run x ON x.id = o.run WHERE o.revision = {0}.revision"
+    "EXISTS (SELECT 1 FROM run_change o CROSS JOIN run x ON x.id = o.run WHERE o.revision = {0}.revision"
     " AND x.deliverable = {1}.deliverable AND x.kind = 'release' AND x.queued_at <= {2})"
 )
 """Whether a release asked for until ``{2}`` listed the commit of a row ``{0}``: then it came with that, or with

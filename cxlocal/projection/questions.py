@@ -112,8 +112,8 @@ GROUP BY +r.deliverable, t.stage ORDER BY r.deliverable, mean_duration_seconds D
         "Lead time from commit to live",
         (
             "For every deployment into a lasting environment: time from the oldest and from the newest"
-            " commit it brought there, with all that came since the version there before. The oldest is empty where it brought none, or not all are known. Empty: every"
-            " environment."
+            " commit it brought there, with all that came since the version there before. The oldest is empty where it brought none, or not all are known; the first"
+            " deployment there counts what its own run lists. Empty: every environment."
         ),
         # sql: constants of the projection
         f"""
@@ -121,7 +121,8 @@ WITH went AS (SELECT d.*, r.queued_at, r.revision_at, coalesce((SELECT q.queued_
     FROM run q CROSS JOIN deployment x ON x.version_run = q.id WHERE q.deliverable = d.deliverable
       AND q.queued_at <= d.deployed_at AND x.environment = d.environment AND x.deployed_at < d.deployed_at
       AND x.kind <> 'rolledback' AND NOT (q.id = d.version_run AND x.service IS NOT d.service)
-    ORDER BY q.queued_at DESC LIMIT 1), '') AS after
+    ORDER BY q.queued_at DESC LIMIT 1), (SELECT max(p.queued_at) FROM run p WHERE p.deliverable = d.deliverable
+      AND p.queued_at < r.queued_at), '') AS after
   FROM deployment d JOIN run r ON r.id = d.version_run AND r.kind = 'release'
   JOIN environment e ON e.deliverable = d.deliverable AND e.instance = d.instance
   WHERE d.kind <> 'rolledback' AND e.lifetime = 'lasting' AND :environment IN ('', d.environment))

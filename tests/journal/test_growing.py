@@ -651,6 +651,7 @@ NOTICED = {
     "promotion_by_run": [a_run_shown],
     "verdict_by_run": [a_run_shown],
     "left_out_by_run": [a_run_shown],
+    "run_change_by_revision": [lead_times],
     "run_asked_by_run": [a_run_shown],
     "review_by_run": [a_run_shown],
     "run_unusual": [what_was_unusual],
