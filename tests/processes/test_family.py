@@ -95,7 +95,8 @@ def await_pid(supervisor: Supervisor, pid: Path) -> tuple[int, list[End]]:
     """What the line has written, and what has ended meanwhile."""
     ends: list[End] = []
     until = time.monotonic() + 20
-    while not pid.exists() and time.monotonic() < until:
+    # A shell makes the file before it writes the number.
+    while not (pid.exists() and pid.read_text().endswith("\n")) and time.monotonic() < until:
         ends += supervisor.wait(0.02)
     return int(pid.read_text()), ends
 
