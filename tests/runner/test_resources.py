@@ -116,7 +116,8 @@ def test_a_handle_is_known_on_the_other_machine(shop: Any, desk: Path) -> None:
         assert done.code == 0, done.err
     assert said(desk, "create") == ["create web-0.1.0", "create web-0.1.1", "create web-0.1.2"]
     assert said(desk, "remove") == ["remove web-0.1.0", "remove web-0.1.1"]
-    assert said(desk, "observe")[-1] == "observe ['0.1.1']"
+    # Before it begins, and once the new one is there.
+    assert said(desk, "observe")[-2:] == ["observe ['0.1.1']", "observe ['0.1.1', '0.1.2']"]
     gone = "SELECT gone_how, count(*) AS n FROM resource GROUP BY 1 ORDER BY 1"
     assert on(shop, "two", "sql", gone, "--json").json() == [
         {"gone_how": None, "n": 1},
