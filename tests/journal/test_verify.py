@@ -225,20 +225,23 @@ def test_a_journal_that_is_being_written_is_not_called_changed(
 ) -> None:
     enough = tmp_path / "enough"
     program = (
-        "import sys; from pathlib import Path; from cxlocal.clock import SystemClock, SystemIds\n"
+        "import sys, time; from pathlib import Path; from cxlocal.clock import SystemClock, SystemIds\n"
         "from cxlocal.journal.file import Journal; from cxlocal.events.runs import run_flagged\n"
         "journal = Journal.open(Path(sys.argv[1]), clock=SystemClock(), ids=SystemIds())\n"
         "while not Path(sys.argv[2]).exists():\n"
-        "    journal.append(run_flagged(kind='k', subject='s', text='t'))\n"
+        "    journal.append(run_flagged(kind='k', subject='s', text='t')); time.sleep(0.01)\n"
     )
     writer = subprocess.Popen([sys.executable, "-c", program, str(written.path), str(enough)])
     seen = set()
-    while len(seen) < 5:
-        assert writer.poll() is None
-        seen.add(written.query("SELECT count(*) AS n FROM event")[0]["n"])
-        assert verify(written).findings == []
-    enough.touch()
-    assert writer.wait(30) == 0
+    try:
+        while len(seen) < 5:
+            assert writer.poll() is None
+            seen.add(written.query("SELECT count(*) AS n FROM event")[0]["n"])
+            assert verify(written).findings == []
+    finally:
+        enough.touch()
+        code = writer.wait(30)
+    assert code == 0
 
 
 def test_a_row_is_written_whatever_says_first_that_a_run_is(written: Journal) -> None:
