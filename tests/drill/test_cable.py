@@ -18,7 +18,7 @@ DELAY_SECONDS = 3.0
 """What a store that is away may cost a run (promise P17)."""
 GIT_SECONDS = 10.0
 """What a release waits for a git host that does not answer."""
-SLACK_SECONDS = 2.5
+SLACK_SECONDS = 5.0
 """What a machine that is busy with other tests may add."""
 RESTART_SECONDS = 5.0
 SHARES = (0.2, 0.5, 0.8)
@@ -114,8 +114,8 @@ def test_the_answer_with_the_number_is_lost(company: Company) -> None:
     laptop, _ = company.seats.values()
     laptop.machine.count()
     laptop.ok("sync")
-    # A release begins as this did, and then asks for its number.
-    laptop.machine.pull(Cut("silent", "replies", laptop.machine.counted()["replies"] + 100))
+    # A release begins as this did, give or take some events, and then asks for its number.
+    laptop.machine.pull(Cut("silent", "replies", laptop.machine.counted()["replies"] + 500))
     lost = laptop.release()
     company.level()
     company.check()
