@@ -354,7 +354,7 @@ def new_plugin(name: str, kind: str = "tool") -> dict[str, str]:
         raise UsageError(
             f"{name!r} is the name of a plugin that comes with cxlocal",
             why="of two of one name only one is asked",
-            hint=f"cxlocal plugins new my-{name}",
+            hint="cxlocal plugins new my-tool",
             name="shipped-plugin-name",
         )
     module = f"cxlocal_{name.replace('-', '_')}"
