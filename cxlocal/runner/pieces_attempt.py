@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxlocal.address import own_credentials
 from cxlocal.domain import Outcome
-from cxlocal.errors import CxError, Refused, Trouble, UsageError
+from cxlocal.errors import Conflict, CxError, Refused, Trouble, UsageError
 from cxlocal.runner.outcomes import REASON_CHARACTERS, outcome_error
 from cxlocal.text import shorten
 from cxlocal.values import NamedTuple
@@ -26,7 +26,7 @@ from cxlocal.values import NamedTuple
 if TYPE_CHECKING:
     from cxlocal.events.document import Draft
     from cxlocal.hooks.report import ReportReader
-    from cxlocal.hooks.tool import Produced, ReportFile
+    from cxlocal.hooks.tool import ArtifactRef, Produced, ReportFile
     from cxlocal.plan.free import AnyStage
     from cxlocal.plan.placeholders import Artifact
     from cxlocal.processes.log import LogEntry, StageLog
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cxlocal.runner.pieces import PieceRecord, Reporter
     from cxlocal.runner.pieces_deployment import ToldDeployment
     from cxlocal.runner.stage_verdict import Left, Mark
+    from cxlocal.runner.untouched import Untouched
 
 SAID_MAX = 5
 """A reason is one line that somebody reads: more than these were warned of on the spot."""
@@ -53,7 +54,7 @@ class Troubles:
 
     def take(self, problem: BaseException, what: str = "", hint: str = "") -> None:
         """Raises ``problem`` (as a CxError) when strict, unless it is late."""
-        known = problem if isinstance(problem, CxError) else _as_trouble(problem)
+        known = _known(problem)
         self.first = self.first or known
         if self.strict and not self.late:
             raise known
@@ -74,7 +75,9 @@ def _words(known: CxError) -> str:
     return ": ".join(part for part in (known.what, known.why) if part)
 
 
-def _as_trouble(problem: BaseException) -> CxError:
+def _known(problem: BaseException) -> CxError:
+    if isinstance(problem, CxError):
+        return problem
     if isinstance(problem, OSError):
         where = f": {os.fsdecode(problem.filename)}" if problem.filename else ""
         return Trouble(
@@ -169,6 +172,10 @@ class PieceAttempt:
         self.deployment: ToldDeployment | None = None
         """What the stage deploys, if it does: told with the beginning and the end of the stage."""
         self._before: dict[Path, Mark] = {}
+        self._shown: list[ArtifactRef] = []
+        """Artifacts that its programs are told of."""
+        self._untouched: Untouched | None = None
+        """How these stood then; None where there are none."""
 
     def enter(self, find: Callable[[], ToldDeployment | None], require: Callable[[], None]) -> None:
         """Before the stage begins, recorded or not: raises what ``require`` raises, and Refused for
@@ -260,7 +267,8 @@ class PieceAttempt:
             self.troubles.warn(f"an earlier attempt counts beside this one: {said}")
 
     def variables(self) -> dict[str, str]:
-        """What programs of the stage are told beside everything that we were told."""
+        """What programs of the stage are told beside everything that we were told. Raises Conflict where an artifact
+        of the run has other bytes than were made."""
         record, stage = self.record, self.stage
         if record is None:
             return {}
@@ -276,8 +284,15 @@ class PieceAttempt:
                 uri = known_uri(record, record.plan.environment(stage.environment))
             if stage.artifacts:
                 from cxlocal.runner.products import artifacts, described
+                from cxlocal.runner.untouched import Untouched
 
-                found = described(artifacts(record))
+                made = artifacts(record)
+                found = described(made)
+                self._shown = [made[name] for name in stage.artifacts if name in made]
+                self._untouched = Untouched()
+                self._untouched.believe(self._shown)
+        except Conflict:
+            raise  # not ours: bytes that nobody made are used by no stage
         except (CxError, OSError) as problem:
             self.troubles.take(problem, "artifacts of this run cannot be handed on: ")
         variables = stage_variables(
@@ -350,6 +365,13 @@ class PieceAttempt:
 
     def _judge(self, outcome: Outcome, reason: str) -> tuple[Left | None, tuple[Outcome, str]]:
         stage = self.stage
+        if self._untouched is not None and outcome == Outcome.SUCCESS and stage.kind != "deploy":
+            from cxlocal.runner.untouched import refuse_changed
+
+            try:
+                refuse_changed(self._untouched.changed(self._shown))
+            except (CxError, OSError) as problem:
+                outcome, reason = Outcome.ERROR, _words(_known(problem))
         if not (stage.reports or stage.produces or self.reports or self.produced):
             return None, (outcome, reason)
         from cxlocal.runner.stage_outputs import Named, confine, find_left, released
@@ -366,8 +388,7 @@ class PieceAttempt:
             left = find_left(stage, named, folder, self._before, readers, self.masker)
         except (CxError, OSError) as problem:
             if outcome == Outcome.SUCCESS:
-                known = problem if isinstance(problem, CxError) else _as_trouble(problem)
-                outcome, reason = Outcome.ERROR, _words(known)
+                outcome, reason = Outcome.ERROR, _words(_known(problem))
             return None, (outcome, reason)
         version = "" if record is None else released(record)
         return left, judge_left(stage, (outcome, reason), left, version)

@@ -1,7 +1,7 @@
 """A command wrapped as a stage of a run: its output through and logged, its own end told.
 
 Whatever goes wrong with recording, the command is run all the same and its own exit code is given
-back.
+back. It is not run on artifacts with other bytes than were made.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxlocal.domain import Outcome, path_part
-from cxlocal.errors import CxError, Trouble
+from cxlocal.errors import Conflict, CxError, Trouble
 from cxlocal.processes.echo import Echo
 from cxlocal.processes.family import MARK, marked
 from cxlocal.processes.log import StageLog
@@ -138,7 +138,11 @@ class Wrapped(PieceAttempt):
         """Run a command; its output goes to standard output and into the log of the stage. ``env``
         is added to our own environment and to what every stage is told."""
         if self.log is None:
-            self._variables = self.variables()
+            try:
+                self._variables = self.variables()
+            except Conflict as problem:
+                words = f"{problem.what}: {problem.why}"
+                return Ran(Outcome.ERROR, words, NOT_EXECUTABLE, None, self.clock.now_ms(), 0.0)
             self.log = self._open_log()
         environ = {**self.around.environ, **self._variables, **(env or {})}
         notes, word = self._note()

@@ -177,3 +177,27 @@ with = {{ folder = "{shop.tree}/out" }}
     published = shop.command("publish", "0.1.0")
     there = [one.read_text() for one in (shop.tree / "out").rglob("*") if one.is_file()]
     assert published.code == 0 and "good\n" in there and BAD.decode() not in there, published.err
+
+
+def test_single_commands_neither_change_nor_use_other_bytes(shop: Any) -> None:
+    shop.write("""
+[stages]
+build = { command = "true", produces = { app = "app.txt" } }
+evil = { command = "true", needs = ["build"] }
+live = { kind = "deploy", command = "true", environment = "production", needs = ["build"] }
+[environments]
+production = { protected = false }
+""")
+    (shop.tree / ".gitignore").write_text("app.txt\n.cx/\n")
+    shop.push("ignore")
+    assert shop.command("run", "start").code == 0
+    assert shop.command("stage", "build", "--", "sh", "-c", "echo good > app.txt").code == 0
+    write = ("sh", "-c", 'chmod u+w "$CXLOCAL_ARTIFACT_APP"; echo evil > "$CXLOCAL_ARTIFACT_APP"')
+    wrote = shop.command("stage", "evil", "--", *write)
+    assert wrote.code == 9 and "app has other bytes than when it was made" in wrote.err, wrote.err
+    live = shop.command("stage", "live", "--", "touch", str(shop.tree / "live"))
+    assert live.code == 126 and "damaged" in live.err and not (shop.tree / "live").exists()
+    assert (
+        shop.query("SELECT outcome FROM stage_run WHERE stage IN ('evil', 'live')") == ["error"] * 2
+    )
+    assert shop.query("SELECT count(*) FROM deployment") == [0]
