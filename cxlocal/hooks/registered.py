@@ -155,7 +155,8 @@ def find_tool(manager: Manager, name: str) -> type[Tool]:
     # A name that is shipped is nobody else's. Plugins of others are loaded all the same: what is wrong is said.
     giver = next((one.name for one in SHIPPED if name in one.tools), "")
     if giver and not manager.has_others and (own := registered(manager, TOOLS, giver).get(name)):
-        return own.made  # type: ignore[no-any-return]
+        made: type[Tool] = own.made
+        return made
     known = tools(manager)
     if name in known:
         return known[name]

@@ -28,6 +28,7 @@ class _Noting(sqlite3.Connection):
             self.said.append((sql, *parameters))
         return super().execute(sql, *parameters)
 
+    # Ours alone call it, with lists.
     def executemany(self, sql: str, rows: Iterable[Any]) -> sqlite3.Cursor:  # type: ignore[override]
         cursor = super().cursor()
         for row in rows:
@@ -38,6 +39,7 @@ class _Noting(sqlite3.Connection):
 def open_twin(folder: Path) -> Journal:
     """A journal whose statements can be noted."""
     plain = sqlite3.connect
+    # The journal opens its connection itself, and each of them for this one time is one that notes.
     sqlite3.connect = lambda *all, **named: plain(*all, **{**named, "factory": _Noting})  # type: ignore[assignment]
     try:
         return Journal.open(folder / "journal.db", clock=SystemClock(), ids=SystemIds())

@@ -328,6 +328,7 @@ class Machine:
         site = self._site(self._work(record, back), record.plan.stage("live"), 1)
         site.work.unobserved = unobserved
         try:
+            # The toys answer with moments where tools are launched.
             yield from Deployment(site).prepare()  # type: ignore[misc]
         except Halt as halt:
             return str(halt.outcome)

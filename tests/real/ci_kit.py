@@ -232,8 +232,8 @@ class Buildbot:
     def start_master(self) -> None:
         self.master = self._start(self.name, self.folder, "buildbot")
         # A push counts from the first look at the remote on.
-        for words in ("processing changes from", "BuildMaster is running"):
-            until(lambda words=words: words in self.said_by_master(), words)  # type: ignore[misc]
+        words = ("processing changes from", "BuildMaster is running")
+        until(lambda: all(one in self.said_by_master() for one in words), " and ".join(words))
 
     def start_worker(self) -> None:
         self.worker = self._start(
