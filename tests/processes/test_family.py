@@ -31,7 +31,7 @@ PYTHON_DAEMON = (
     "if os.fork(): os._exit(0)\n"
     "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
     "os.closerange(0, 3)\n"
-    "open(sys.argv[1] + '.new', 'w').write(str(os.getpid()))\n"
+    "open(sys.argv[1] + '.new', 'w').write(f'{os.getpid()}\\n')\n"
     "os.rename(sys.argv[1] + '.new', sys.argv[1])\n"
     "while True: signal.pause()\n"
 )
