@@ -27,6 +27,16 @@ class Sink(Protocol):
         """Take the next bytes. Must not raise: a full disk ends a log, not the work."""
 
 
+class Vigil(Protocol):
+    """Tells when nobody is to wait for a child any more."""
+
+    def seconds(self) -> float:
+        """Until it is asked again; 0 for now."""
+
+    def ask(self) -> str:
+        """Why the child is to be stopped; empty where it may go on."""
+
+
 class Child:
     """A program that was started. Attributes without ``_`` are for readers."""
 
@@ -59,6 +69,7 @@ class Child:
         self.cancelled = ""
         self.goes_on = False
         """A signal that ends everything else lets it come to its end."""
+        self.vigil: Vigil | None = None
         self._process = process
         self._sink = sink
         self._channel = channel

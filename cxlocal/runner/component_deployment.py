@@ -156,6 +156,7 @@ class Deployment:
         try:
             refused = yield from self._judge(before)
         except CxError as problem:
+            refuse_lost_turn(site)
             refused = f"{site.environment.name} was not judged: {words_of(problem)}"
         if refused:
             return Outcome.FAILURE, refused

@@ -87,7 +87,7 @@ class Driver:
         """Serve everything until something has ended or a signal has come; which programs are over."""
         self._heed()
         over: list[Over] = []
-        for end in self.supervisor.wait(timeout_seconds):
+        for end in self.supervisor.wait(self._watch(timeout_seconds)):
             if self._notes is not None:
                 self._notes.ended(end)
             tag = end.child.tag
@@ -128,6 +128,18 @@ class Driver:
         for child in self.supervisor.children:
             if not self._goes_on(child.tag) and not child.goes_on:
                 self._stop(child)
+
+    def _watch(self, timeout_seconds: float | None) -> float | None:
+        """Stop what nobody is to wait for any more; for how long to wait until that is asked again."""
+        for child in self.supervisor.children:
+            vigil = child.vigil
+            if vigil is None or child.stopping:
+                continue
+            if not vigil.seconds() and (why := vigil.ask()):
+                self.supervisor.stop(child, why)
+            elif timeout_seconds is None or vigil.seconds() < timeout_seconds:
+                timeout_seconds = vigil.seconds()
+        return timeout_seconds
 
     def _stop(self, child: Child) -> None:
         assert self.signals is not None

@@ -34,6 +34,9 @@ from cxlocal.runner.products import described
 from cxlocal.runner.work import Launch, Work
 
 REASON_BYTES = 1000
+WAITING = frozenset({"create", "drain", "observe", "preview"})
+"""Verbs that are stopped when the turn is taken. They change nothing, or what they make has an id, by which whoever
+has the turn takes it away. What changes something in place comes to its end: half of it would serve nobody."""
 Asking = Generator[Launch, End, ToolOutcome]
 
 
@@ -180,7 +183,10 @@ class Site:
         )
         limit = component.timeout_seconds if limit_seconds is None else limit_seconds
         try:
-            found = worker.outcome((yield from self._launched(worker.start, env, limit, hurried)))
+            end = yield from self._launched(
+                worker.start, env, limit, hurried=hurried, waits=verb in WAITING
+            )
+            found = worker.outcome(end)
         finally:
             # What the tool wrote there may hold its secrets; the next verb has a folder of its own.
             shutil.rmtree(scratch, ignore_errors=True)
@@ -234,7 +240,7 @@ class Site:
         request = ToolRequest(HealthProbe, "observe", options, fields, {})
         worker = ToolWorker(request, on_intend=lambda handle: None, on_progress=self.log.note)
         env, limit = self._surroundings(component), within + hold_seconds + 10
-        found = worker.outcome((yield from self._launched(worker.start, env, limit, False)))
+        found = worker.outcome((yield from self._launched(worker.start, env, limit)))
         if isinstance(found.result, Observed):
             return str(found.result.details["problem"])
         return found.reason
@@ -279,23 +285,28 @@ class Site:
             return supervisor.start(argv, cwd=self._folder, env={**env, **told}, sink=sink, **rest)
 
         env = self._surroundings(component)
-        end = yield from self._launched(start, env, limit, False, heard)
+        end = yield from self._launched(start, env, limit, heard)
         return "" if end.ok else self.work.masker.text(heard.line or end.words)
 
     def _launched(
-        self, start: Callable[..., Child], env: Mapping[str, str], limit: float, hurried: bool,
-        heard: Heard | None = None,
+        self, start: Callable[..., Child], env: Mapping[str, str], limit: float,
+        heard: Heard | None = None, *, hurried: bool = False, waits: bool = True,
     ) -> Generator[Launch, End, End]:  # fmt: skip
+        """Start something, and wait for its end. ``waits``: it is only waited for as long as the turn is ours; raises
+        Refused where it was taken meanwhile."""
         sink = Masked(heard or self.log, Masker(self._secret))
+        vigil = self.work.vigil_at(self.stage) if waits else None
 
         def launch(supervisor: Supervisor, tag: object) -> Child:
             seconds = min(limit, HURRIED_SECONDS) if hurried else limit
             child = start(supervisor, env=env, sink=sink, timeout_seconds=seconds, tag=tag)
-            child.goes_on = hurried
+            child.goes_on, child.vigil = hurried, vigil
             return child
 
         end = yield launch
         sink.end()
+        if vigil is not None and vigil.refused is not None:
+            raise vigil.refused
         if end.cancelled:
             self.cancelled = end.words
         return end

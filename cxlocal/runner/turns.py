@@ -17,8 +17,10 @@ from cxlocal.errors import CxError, Refused
 from cxlocal.events.belonging import mark_id
 from cxlocal.events.runs import RunRef, run_uri
 from cxlocal.events.turns import Asked, turn_asked, turn_ended
-from cxlocal.exchange.store import Store
-from cxlocal.exchange.sync import synchronise
+from cxlocal.exchange.breaker import PAUSE_MS
+from cxlocal.exchange.contact import talk
+from cxlocal.exchange.store import Store, StoreUnreachable
+from cxlocal.exchange.sync import synchronise, take_in
 from cxlocal.journal.file import Journal
 from cxlocal.journal.machine import host_name
 from cxlocal.journal.rebuild import catch_up
@@ -30,6 +32,8 @@ from cxlocal.values import NamedTuple
 
 ASK_SECONDS = 1.0
 """For one exchange about a turn: with a run's first exchange what an absent store may cost it."""
+WATCH_SECONDS = 1.0
+"""Between two questions whether a turn was taken, while something is waited for."""
 OPEN = """
 SELECT t.id, t.deliverable, t.run, t.stage, t.version, t.host, t.node, t.asked_at, t.environment, p.position
 FROM turn t LEFT JOIN turn_position p ON p.node = t.node AND p.sequence = t.sequence
@@ -67,6 +71,10 @@ class Turns:
         self._store = store
         self._warn = warn
         self._answers = answers
+        self._watch_at = 0.0
+        """When a turn is looked after again, in seconds of the monotonic clock."""
+        self._alone_until = 0.0
+        """Until when a store that did not answer meanwhile is left alone, by the same clock."""
 
     def learn(self) -> bool:
         """One bounded exchange: what others deployed, and what we say. Whether all of it was said and heard.
@@ -76,6 +84,7 @@ class Turns:
         """
         if not self._answers or self._store is None:
             return False
+        self._watch_at = self._now() + WATCH_SECONDS
         try:
             found = synchronise(self._journal, self._store, budget_seconds=ASK_SECONDS)
         except CxError:
@@ -116,14 +125,42 @@ class Turns:
     def check(self, turn: Turn) -> None:
         """Raise Refused where somebody took the turn; a store that does not answer says nothing."""
         self.learn()
+        if refused := self._taken(turn):
+            raise refused
+
+    def watch(self, turn: Turn) -> Refused | None:
+        """What ``check`` would raise, asked while something is waited for. A store that is silent then is left alone
+        for a minute, or as long as it says; whether it answers is found out by the next deed, as ever."""
+        now = self._now()
+        self._watch_at = now + WATCH_SECONDS
+        if self._answers and self._store is not None and now >= self._alone_until:
+            try:
+                reply = talk(self._journal, self._store, push=False, timeout=ASK_SECONDS)
+                take_in(self._journal, reply, settle=False)
+            except CxError as problem:
+                asked = problem.after_seconds if isinstance(problem, StoreUnreachable) else 0
+                self._alone_until = now + (asked or PAUSE_MS / 1000)
+        return self._taken(turn)
+
+    def watch_seconds(self) -> float:
+        """Until ``watch`` is due; 0 for now. Whatever was asked of the store meanwhile counts as that."""
+        return max(0.0, self._watch_at - self._now())
+
+    def _now(self) -> float:
+        return self._journal.clock.monotonic()
+
+    def _taken(self, turn: Turn) -> Refused | None:
+        """The refusal where somebody took the turn, as far as is known here."""
+        catch_up(self._journal)
         row = self._journal.one("SELECT * FROM turn WHERE id = ?", (turn.id,))
-        if row is not None and row["ended_how"] == "taken":
-            raise Refused(
-                f"the turn at {row['environment']} was taken from this machine",
-                why=f"{row['ended_by']}: {row['ended_why']}",
-                hint="'cxlocal env show' and 'cxlocal status' tell what was done there since",
-                name="turn-taken",
-            )
+        if row is None or row["ended_how"] != "taken":
+            return None
+        return Refused(
+            f"the turn at {row['environment']} was taken from this machine",
+            why=f"{row['ended_by']}: {row['ended_why']}",
+            hint="'cxlocal env show' and 'cxlocal status' tell what was done there since",
+            name="turn-taken",
+        )
 
     def give_back(self, record: RunRecord, turn: Turn) -> None:
         """Let others in, and tell them."""
@@ -161,6 +198,24 @@ def learn_once(turns: Turns | None) -> None:
             turns.close()
 
 
+class TurnVigil:
+    """Looks after a turn while something is waited for in it."""
+
+    def __init__(self, turns: Turns, turn: Turn) -> None:
+        self._turns, self._turn = turns, turn
+        self.refused: Refused | None = None
+        """Why it is over, once it was found out that somebody took it."""
+
+    def seconds(self) -> float:
+        """Until it is asked again; 0 for now."""
+        return self._turns.watch_seconds()
+
+    def ask(self) -> str:
+        """Why nobody is to wait any more; empty where that is not so."""
+        self.refused = self._turns.watch(self._turn)
+        return "" if self.refused is None else self.refused.what
+
+
 class Door(NamedTuple):
     """A lasting environment that we have to ourselves: on this machine, and as far as the store says."""
 
@@ -173,6 +228,12 @@ class Door(NamedTuple):
         """Raise Refused where somebody took the turn meanwhile."""
         if self.turns is not None and self.turn is not None:
             self.turns.check(self.turn)
+
+    def vigil(self) -> TurnVigil | None:
+        """What looks after the turn while something is waited for; None where nobody can take it."""
+        if self.turns is None or self.turn is None:
+            return None
+        return TurnVigil(self.turns, self.turn)
 
     def leave(self) -> None:
         """Let others in."""

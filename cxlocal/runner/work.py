@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cxlocal.processes.child import Child, End
     from cxlocal.processes.supervisor import Supervisor
     from cxlocal.runner.record import RunRecord
-    from cxlocal.runner.turns import Door, Turns
+    from cxlocal.runner.turns import Door, Turns, TurnVigil
     from cxlocal.runner.voice import Voice
     from cxlocal.runner.workspace import Workspace
 
@@ -237,6 +237,11 @@ class Work:
         """Raise Refused where the turn at the place of a stage was taken meanwhile."""
         if stage.place in self.doors:
             self.doors[stage.place].check()
+
+    def vigil_at(self, stage: Stage) -> TurnVigil | None:
+        """What looks after the turn of a stage while it waits; None where nobody can take it."""
+        door = self.doors.get(stage.place)
+        return None if door is None else door.vigil()
 
     def mark_in(self, environment: Environment | None) -> dict[str, str]:
         """The mark by which what is begun here is found again: of this work, and of the place."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from cxlocal.clock import SystemIds
+from cxlocal.clock import Clock, SystemIds
 from cxlocal.config.load import parse
 from cxlocal.domain import Actor, Outcome
 from cxlocal.errors import CxError, Refused
@@ -105,9 +105,9 @@ class Hand:
 class World:
     """What is outside of the journals."""
 
-    def __init__(self, folder: Path, config: str = CONFIG) -> None:
+    def __init__(self, folder: Path, config: str = CONFIG, clock: Clock | None = None) -> None:
         self.folder = folder
-        self.clock = Hand()
+        self.clock = clock or Hand()
         self.plan: Plan = resolve(parse(config))
         self.running: dict[str, str] = {}
         self.weights: dict[str, int] = {}

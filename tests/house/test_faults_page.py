@@ -20,6 +20,7 @@ FAULTS = {
     "A machine that deploys stands still, and another one goes on",
     "The journal of who deployed is lost",
     "A deployment of components fails, is killed or cancelled at any step",
+    "The turn is taken from a machine that waits",
     "A balancer says that it was turned, and was not",
     "Something writes into an artifact after it was made",
     "A balancer was restarted, or turned by hand",
