@@ -52,19 +52,21 @@ class Looked(NamedTuple):
 
 
 def with_strangers(stands: Stands, looked: Looked, component: str) -> Stands:
-    """What no record knows counts as what serves, where it gets traffic or nothing else is there; the rest of it
-    goes after the cutover, and so does what should serve and is not there."""
+    """What gets traffic serves, whether a record knows it or not; where that cannot be seen, what the record says
+    and is there, or else what no record knows. The rest goes after the cutover, and so does what should serve and is
+    not there."""
     shown = looked.balancers.get(component)
     turned = {one.id for one in shown.resources if one.weight} if shown else set()
     mine = {one.id for one in looked.strangers}
     there = looked.there.get(component, frozenset())
-    serving = tuple(one for one in stands.serving if one.id in there)
     strange = [one for one in stands.left if one.id in mine]
-    serving += tuple(one for one in strange if one.id in turned)
-    serving = serving or tuple(strange)
+    known = [one for one in stands.serving if one.id in there]
+    serving = [one for one in (*known, *strange) if one.id in turned] or known or strange
     rest = [one for one in (*stands.serving, *strange) if one not in serving]
     return Stands(
-        serving, (*stands.kept, *rest), tuple(one for one in stands.left if one.id not in mine)
+        tuple(serving),
+        (*stands.kept, *rest),
+        tuple(one for one in stands.left if one.id not in mine),
     )
 
 
@@ -89,14 +91,22 @@ class Lookout:
             if seen is not None:
                 there[one.name] = frozenset(each.id for each in seen.resources)
                 gone, unknown = self._compare(one, there[one.name], known)
-                versions = {each.id: each.version for each in seen.resources}
                 returned += [(one, each) for each in gone]
-                strangers += [recorded.stranger(site, one, id, versions[id]) for id in unknown]
+                strangers += [
+                    recorded.stranger(site, one, each)
+                    for each in seen.resources
+                    if each.id in unknown
+                ]
             balancer = site.balancer(one)
             if balancer is not None and site.can(balancer, "observe"):
                 seen_there = yield from self.observe(balancer, behind=one, needed=not first)
                 if seen_there is not None:
                     balancers[one.name] = seen_there
+                    told = {each.id: each.address for each in seen_there.resources}
+                    strangers = [
+                        each._replace(address=each.address or told.get(each.id, ""))
+                        for each in strangers
+                    ]
         yield from self._look_at_own()
         away = frozenset(self._away)
         return Looked(balancers, tuple(returned), there, tuple(strangers), away)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from cxlocal.events.belonging import mark_id
 from cxlocal.events.document import Draft
 from cxlocal.events.resources import Intent, Turned, run_cutover, run_intended
+from cxlocal.hooks.tool import ObservedResource
 from cxlocal.journal.file import Journal
 from cxlocal.journal.rebuild import catch_up
 from cxlocal.journal.whereabouts import machine_mark
@@ -101,17 +102,17 @@ def note_made(
         site.work.send_first()
 
 
-def stranger(site: Site, component: Component, resource: str, version: str) -> Made:
+def stranger(site: Site, component: Component, seen: ObservedResource) -> Made:
     """An instance that no journal knows, as it says of itself. Nothing is recorded: only a cutover makes it known,
     so that whatever comes to none leaves it a stranger to the next deployment."""
     record, place = site.work.record, site.environment
     return Made(
-        id=resource, run=record.run, deliverable=record.ref.deliverable, environment=place.name,
+        id=seen.id, run=record.run, deliverable=record.ref.deliverable, environment=place.name,
         instance=site.instance, component=component.name, stage=site.stage.name, tool=component.tool,
         options=dict(component.options), handle=None, lifetime=place.lifetime, machine=machine_mark(),
         node=record.journal.node, stage_run=site.stage_run, serves=False, due=True,
-        expires_seconds=expires_of(place), verb=CREATE, host="", address="", version=version,
-        deployment="", weight=0, spare=True, released_at="", keep_seconds=0,
+        expires_seconds=expires_of(place), verb=CREATE, host="", address=seen.address,
+        version=seen.version, deployment="", weight=0, spare=True, released_at="", keep_seconds=0,
     )  # fmt: skip
 
 
@@ -121,7 +122,7 @@ def _adopted(site: Site, known: Mapping[str, Component], found: Sequence[Made]) 
         run_intended(
             site.work.record.ref,
             _intent(site, known[one.component], one.id, "", CREATE, "")._replace(
-                version=one.version, keep_seconds=0
+                version=one.version, address=one.address, keep_seconds=0
             ),
         )
         for one in found

@@ -105,7 +105,12 @@ class Haproxy(Tool):
         return Applied(reversible=True, outputs=outputs)
 
     def rotate(self, ctx: Context) -> Done:
-        """Make the weights the wanted ones. Raises ToolFailure when a later turn was there."""
+        """Make the weights the wanted ones. Raises ToolFailure when a later turn was there, or where an instance is
+        not known."""
+        if lost := sorted(set(ctx.wanted) - set(ctx.addresses)):
+            raise ToolFailure(
+                f"no address is known of {', '.join(lost)}: 'create' or 'observe' says it"
+            )
         wanted = {one: [weight, ctx.addresses[one]] for one, weight in ctx.wanted.items()}
         answer = self._ask(ctx, verb="rotate", wanted=wanted, options=ctx.options.server)
         _write_down(ctx)

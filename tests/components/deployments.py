@@ -102,6 +102,11 @@ class Hand:
         return self.ms / 1000
 
 
+def address_of(resource: str) -> str:
+    """Where an instance answers."""
+    return f"{resource}:80"
+
+
 class World:
     """What is outside of the journals."""
 
@@ -125,6 +130,8 @@ class World:
         """Instances that had traffic and were not drained since: requests may be under way there."""
         self.turn = 0
         self.migrated = ""
+        self.tell_addresses = {"lb", "web"}
+        """Components whose instances are observed with their addresses."""
         self.sick: set[str] = set()
         self.unreached: set[str] = set()
         """Hosts that nobody can reach now."""
@@ -154,6 +161,10 @@ class World:
         if bad:
             self.broken.append(f"requests go to {bad}")
 
+    def shown(self, component: Component, one: str) -> str:
+        """The address of an instance, where the component tells it."""
+        return address_of(one) if component.name in self.tell_addresses else ""
+
     def begin(self, one: str) -> None:
         """One does its work from now on."""
         self.at_work.add(one)
@@ -169,7 +180,7 @@ class World:
         if verb == "create":
             self.running[one], self.made[one] = version, component.name
             self.begin(one)
-            return Created(address=f"host:{len(self.running)}")
+            return Created(address=address_of(one))
         if verb == "remove":
             if one in self.weights:
                 self.broken.append(f"{one} was removed under way")
@@ -189,6 +200,8 @@ class World:
                 if not self.one_for_all and self.of[k] != told["component"]
             }  # fmt: skip
             wanted = {k: v for k, v in told["wanted"].items() if v}
+            if lost := [one for one in wanted if told["addresses"].get(one) != address_of(one)]:
+                self.broken.append(f"nobody says where {lost} answer")
             self.of |= dict.fromkeys(wanted, told["component"])
             self.weights, self.turn = {**others, **wanted}, told["turn"]
             self.used |= set(wanted)
@@ -198,7 +211,7 @@ class World:
             self.used.discard(one)
         elif verb == "observe" and component.name == "lb":
             found = tuple(
-                ObservedResource(id=k, weight=v)
+                ObservedResource(id=k, weight=v, address=self.shown(component, k))
                 for k, v in self.weights.items()
                 if self.one_for_all or self.of.get(k, told["component"]) == told["component"]
             )
@@ -206,7 +219,7 @@ class World:
         elif verb == "observe":
             return Observed(
                 resources=tuple(
-                    ObservedResource(id=k, version=v)
+                    ObservedResource(id=k, version=v, address=self.shown(component, k))
                     for k, v in self.running.items()
                     if self.made.get(k, component.name) == component.name
                 )

@@ -70,10 +70,12 @@ def test_a_repair_that_comes_to_nothing_makes_nothing_known(world: World, fault:
     assert set(world.running) == set(world.weights) == serving and world.broken == []
 
 
+@pytest.mark.parametrize("tells", ["lb", "web"])
 def test_what_a_lost_version_left_is_taken_over_on_a_persons_word(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, tells: str
 ) -> None:
     """Another machine deployed 0.1.1 and burnt: not even the run is known here."""
+    world.tell_addresses = {tells}
     first = started(world)
     world.exchange()
     other = world.machines[1]
@@ -85,8 +87,9 @@ def test_what_a_lost_version_left_is_taken_over_on_a_persons_word(
     back = other.deploy("0.1.0", record=record, back=True, unobserved=True)
     assert run(back) == "found-instances", "a way back leads to what is known"
     rotated = watched(world, monkeypatch)
-    for fault in ("web create", "web health", "lb rotate"):
-        ended = run(other.deploy("0.1.2", unobserved=True), at(fault, "failure"))
+    # What serves is asked first, before something is changed in place.
+    for fault, nth in (("web create", 1), ("web health", 2), ("lb rotate", 1)):
+        ended = run(other.deploy("0.1.2", unobserved=True), at(fault, "failure", nth))
         assert ended == "failure" and world.broken == []
         assert serving | {idle} == set(world.running) and set(world.weights) == serving, fault
     assert run(other.deploy("0.1.2", unobserved=True), at("lb rotate", "kill", 2)) == "killed"
@@ -96,6 +99,39 @@ def test_what_a_lost_version_left_is_taken_over_on_a_persons_word(
     assert set(world.running.values()) == {"0.1.2"} and other.exist() == set(world.running)
     assert set(world.weights) == set(world.running) and world.broken == [] and all(rotated)
     assert run(other.deploy("0.1.3")) == "success"
+
+
+@pytest.mark.parametrize("fault", ["", "web health", "lb rotate"])
+def test_what_the_record_has_as_serving_and_gets_nothing_is_not_turned_to(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """A machine that burnt had cut over, and had not yet taken the old ones away."""
+    first = started(world)
+    old = set(world.weights)
+    world.exchange()
+    assert run(first.deploy("0.1.1"), at("lb drain", "kill")) == "killed"
+    serving, other = set(world.weights), world.machines[1]
+    assert old < set(world.running) and not old & serving
+    rotated = watched(world, monkeypatch)
+    ended = run(
+        other.deploy("0.1.2", unobserved=True), at(fault, "failure", 2 if "health" in fault else 1)
+    )
+    assert world.broken == [] and not any(old & set(weights) for weights in rotated), rotated
+    if fault:
+        assert ended == "failure" and set(world.weights) == serving
+        return
+    assert ended == "success" and set(world.running.values()) == {"0.1.2"}
+    assert set(world.weights) == set(world.running) == other.exist()
+
+
+@pytest.mark.parametrize("tells", ["lb", "web"])
+def test_what_a_repair_makes_known_is_known_with_its_address(world: World, tells: str) -> None:
+    started(world)
+    other, runs = lost(world, "0.1.0")
+    world.tell_addresses = {tells}
+    assert run(other.deploy("0.1.0", record=runs["0.1.0"], repair=True)) == "success"
+    world.tell_addresses = set()
+    assert run(other.deploy("0.1.1")) == "success" and world.broken == []
 
 
 def test_who_refuses_what_took_over_from_strangers_serves_on(world: World) -> None:

@@ -119,6 +119,8 @@ class TestHaproxy(ComponentContract):
             seen = used.wait_for(200)
         assert used.failures == [] and 12 < seen["old-2"] < 30
         assert {one.id: one.weight for one in self._seen(bench)} == weights
+        lost = self._run(bench, "rotate", turn=4, wanted={f"{WEB}3": 100}).outcome
+        assert (lost.outcome, lost.reason[:20]) == ("failure", "no address is known ")
 
     def test_a_new_configuration_cuts_nobody_off(
         self, bench: Bench, services: list[Service]
