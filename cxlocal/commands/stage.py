@@ -165,7 +165,9 @@ def _report_only(asked: StageRequest, ended: str | None, reason: str) -> int:
         record = open_piece(app, journal, reports=True)
         stage = record.stage(asked.name, asked.kind)
         by = asked.reporter()
-        told = PieceAttempt(record, stage, Troubles(warn, strict=False), asked.around, by)
+        told = PieceAttempt(
+            record, stage, Troubles(warn, strict=False), asked.around, app.clock, by
+        )
         if ended is None:
             told.troubles.strict, told.watched = True, False
             _enter(asked, told, record)

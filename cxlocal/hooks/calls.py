@@ -45,11 +45,15 @@ def call(
     return answer
 
 
-def guarded(seconds: float, function: Callable[[], Result], *, heeds: bool = False) -> Result:
-    """Call code of a plugin. Whatever it does wrong becomes a Mistake. ``heeds``: a signal that ends the command
-    leaves it a second."""
+def guarded(seconds: float, function: Callable[[], Result]) -> Result:
+    """Call code of a plugin, for so long at most. Whatever it does wrong becomes a Mistake."""
+    return caught(lambda: limited(seconds, function))
+
+
+def caught(function: Callable[[], Result]) -> Result:
+    """Call code of a plugin. Whatever it raises becomes a Mistake."""
     try:
-        return limited(seconds, function, heeds=heeds)
+        return function()
     except (KeyboardInterrupt, Interrupted):
         raise
     except OutOfTime as error:
@@ -70,8 +74,6 @@ def file_of(function: Callable[..., Any]) -> str:
     return code.co_filename if code is not None else "?"
 
 
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that end a command, as in ``runner.signals``, which lies above."""
 _AGAIN_SECONDS = 0.5
 """Between further alarms, should the code swallow the first."""
 
@@ -80,49 +82,25 @@ class OutOfTime(BaseException):
     """Raised inside the code that took too long. Not an Exception, so that it is rarely caught."""
 
 
-HEEDED_SECONDS = 1.0
-"""For code that is at work when a signal comes to end the command."""
-
-
-def limited(seconds: float, function: Callable[[], Result], *, heeds: bool = False) -> Result:
-    """Call ``function``; raise OutOfTime when it is not done after ``seconds``. ``heeds``: nor soon after a
-    signal that ends the command.
+def limited(seconds: float, function: Callable[[], Result]) -> Result:
+    """Call ``function``; raise OutOfTime when it is not done after ``seconds``.
 
     An alarm that somebody else has set rings later by the time we took.
     """
-    why, spared = f"no answer within {seconds:.0f} s", 0.0
 
     def ring(number: int, frame: FrameType | None) -> None:
-        raise OutOfTime(why)
-
-    def hurry(number: int, frame: FrameType | None) -> None:
-        nonlocal why, spared
-        heard[number](number, frame)
-        left, again = signal.getitimer(signal.ITIMER_REAL)
-        if left > HEEDED_SECONDS:
-            why = f"no answer within {HEEDED_SECONDS:.0f} s after {signal.Signals(number).name}"
-            spared += left - HEEDED_SECONDS
-            signal.setitimer(signal.ITIMER_REAL, HEEDED_SECONDS, again)
+        raise OutOfTime(f"no answer within {seconds:.0f} s")
 
     try:
         previous = signal.signal(signal.SIGALRM, ring)
     except ValueError:
         return function()  # Not the main thread: no signals here, so no limit either.
-    heard: dict[int, Callable[[int, FrameType | None], Any]] = {}
-    for one in _ENDING if heeds else ():
-        handler = signal.getsignal(one)
-        if callable(handler):  # what the system does by itself (ending us, or nothing) stays
-            heard[one] = handler
-    for number in heard:
-        signal.signal(number, hurry)
     earlier, interval = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_SECONDS)
     try:
         return function()
     finally:
         left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-        for number, handler in heard.items():
-            signal.signal(number, handler)
         if earlier:
-            spent = max(0.0, seconds - spared - left)
+            spent = max(0.0, seconds - left)
             signal.setitimer(signal.ITIMER_REAL, max(0.001, earlier - spent), interval)

@@ -31,7 +31,10 @@ def is_async(function: object) -> bool:
 
 def shown(value: object) -> str:
     """A value in a message: its type, and what it is when that is short."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # a number of thousands of digits, which Python does not write
+        return type(value).__name__
     return text if len(text) <= 60 else type(value).__name__
 
 
@@ -56,15 +59,16 @@ def check_hooks(plugin: object, file: str) -> tuple[str, ...]:
             f" plugin = {plugin.__name__}() in {file}, and name 'plugin'"
         )
     found: list[str] = []
-    for hook, function, options in _marked(plugin, file):
+    for hook, function, options in marked(plugin, file):
         _check(hook, function, options, f"hook {hook} in {file}")
         found.append(hook)
     return tuple(found)
 
 
-def _marked(
-    plugin: object, file: str
+def marked(
+    plugin: object, file: str = ""
 ) -> Iterator[tuple[str, Callable[..., Any], Mapping[str, Any]]]:
+    """Each hook that ``plugin`` implements, with its function and the options of that. Raises Mistake."""
     for attribute in sorted(vars(plugin).keys() | dir(type(plugin))):
         value = getattr(plugin, attribute, None)
         options = getattr(value, f"{specs.PROJECT}_impl", None)

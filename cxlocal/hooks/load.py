@@ -10,6 +10,17 @@ from types import ModuleType
 from typing import Any
 
 from cxlocal.errors import Trouble
+from cxlocal.values import NamedTuple
+
+
+class PluginPlace(NamedTuple):
+    """Where another process finds a plugin."""
+
+    target: str
+    """``module`` or ``module:object``."""
+    file: str = ""
+    source: str = ""
+    """Of a plugin of a project: its bytes as they were trusted, each one character. The file may be another by now."""
 
 
 def module_from_bytes(name: str, path: Path, source: bytes) -> ModuleType:
@@ -71,6 +82,13 @@ def _module(name: str, file: str, sha256: str) -> ModuleType:
             name="plugin-changed",
         )
     return module_from_bytes("cxlocal_tool" if name == "__main__" else name, Path(file), source)
+
+
+def plugin_at(place: PluginPlace) -> object:
+    """The plugin itself. Raises what its code raises."""
+    if place.source:
+        return module_from_bytes(place.target, Path(place.file), place.source.encode("latin-1"))
+    return imported(place.target)
 
 
 def imported(target: str) -> object:

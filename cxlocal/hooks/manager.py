@@ -27,7 +27,7 @@ from cxlocal.hooks.calls import call, guarded
 from cxlocal.hooks.exits import forbid
 from cxlocal.hooks.found import SHIPPED, Found, Shipped, installed
 from cxlocal.hooks.implementations import Mistake, check_hooks, first_result
-from cxlocal.hooks.load import imported, module_from_bytes
+from cxlocal.hooks.load import PluginPlace, imported, module_from_bytes
 from cxlocal.hooks.open_stage import OpenStage
 from cxlocal.hooks.plugin_row import NOT_INSTALLED, LeftOut, PluginRow, absent_plugin
 from cxlocal.hooks.stage_view import GateAnswer, GateQuestion, StageView
@@ -58,6 +58,8 @@ class Manager:
         self._strict = environ.get("CXLOCAL_STRICT_PLUGINS", "") not in ("", "0")
         self._silent: set[tuple[str, str]] = set()
         self._installed: list[Found] = []
+        self._targets = {row.name: row.module for row in SHIPPED}
+        """Where the plugins that are no files of a project are imported from."""
         self.left_out: list[LeftOut] = []
         """The plugins that somebody left out of this command."""
         self._hidden: list[tuple[str, str]] = []
@@ -252,6 +254,7 @@ class Manager:
             self._rows[found.name] = PluginRow(
                 found.name, found.distribution, found.version, (), "installed", state, "", ""
             )
+            self._targets[found.name] = found.target
             if not how and not shipped_only:
                 self._installed.append(found)
 
@@ -292,6 +295,14 @@ class Manager:
     def row(self, name: str) -> PluginRow:
         """What is known of one plugin by now; it is not loaded for that."""
         return self._rows[name]
+
+    def found_at(self, name: str) -> PluginPlace:
+        """Where a worker finds a plugin that is loaded here."""
+        if name in self._targets:
+            return PluginPlace(self._targets[name])
+        module: Any = self._registry.get_plugin(name)
+        source: bytes = module.__cxlocal_source__
+        return PluginPlace(module.__name__, module.__file__, source.decode("latin-1"))
 
     def place(self, name: str) -> int:
         """Where a plugin stands in the list: shipped ones, installed ones, those of the project."""

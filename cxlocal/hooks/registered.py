@@ -18,6 +18,7 @@ from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
+    from cxlocal.hooks.load import PluginPlace
     from cxlocal.hooks.manager import Manager
     from cxlocal.hooks.report import ReportReader
     from cxlocal.hooks.sink import Sink
@@ -55,6 +56,15 @@ KINDS: Mapping[str, Kind] = {
 """By the hook that registers it. These hooks can be called at any time to see whether they answer properly."""
 
 
+class FoundReader(NamedTuple):
+    """A reader of reports, and where a worker finds its plugin."""
+
+    reader: ReportReader
+    place: PluginPlace
+    shipped: bool
+    """It is ours: what it reads is bounded, and it raises nothing."""
+
+
 class Held(NamedTuple):
     """What stands under one name, and the plugin that brought it."""
 
@@ -72,9 +82,16 @@ def schemes(manager: Manager) -> dict[str, Scheme]:
     return _made(manager, SCHEMES_HOOK)
 
 
-def readers(manager: Manager) -> dict[str, ReportReader]:
+def readers(manager: Manager) -> dict[str, FoundReader]:
     """Every report reader by its format."""
-    return _made(manager, READERS)
+    return {
+        form: FoundReader(
+            held.made,
+            manager.found_at(held.plugin),
+            shipped=manager.row(held.plugin).origin == "shipped",
+        )
+        for form, held in registered(manager, READERS).items()
+    }
 
 
 def stores(manager: Manager) -> dict[str, Callable[..., Store]]:

@@ -40,20 +40,20 @@ from cxlocal.values import NamedTuple
 REASON_CHARACTERS = 1000
 """Of a reason kept in an event; the log has the rest."""
 
-_WORKER = Path(__file__).with_name("worker.py")
+WORKER = Path(__file__).with_name("worker.py")
 
 
 def worker_for(tool: type[Tool]) -> Script:
     """What a worker for ``tool`` comes of. Modules of others are never loaded before there is one."""
     own = any(_below(tool.__module__, one.module) for one in SHIPPED)
-    return Script(_WORKER, (tool.__module__,) if own or _below(tool.__module__, "cxlocal") else ())
+    return Script(WORKER, (tool.__module__,) if own or _below(tool.__module__, "cxlocal") else ())
 
 
 def _below(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
-LOOKER = Script(_WORKER)
+LOOKER = Script(WORKER)
 """What a worker comes of that looks at a plugin."""
 
 

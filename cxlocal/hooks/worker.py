@@ -1,4 +1,4 @@
-"""The processes that carry out one verb of one tool each, or look at one plugin. Started by its path.
+"""The processes that carry out one verb of one tool each, read reports, or look at one plugin. Started by its path.
 
 The first one only stands ready and divides (``cxlocal.processes.forking``); what is said here is of those that come of
 it. A tool may hang, crash the interpreter or exhaust the memory: here it does so alone. The parent
@@ -44,7 +44,10 @@ def main(argv: list[str]) -> NoReturn:
     link = Link(reads, writes)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        answer = _look(request) if "look" in request else _carry_out(request, link)
+        if "reports" in request:
+            answer = _read(request, link)
+        else:
+            answer = _look(request) if "look" in request else _carry_out(request, link)
     except BaseException as error:  # noqa: BLE001  (whatever a tool does is reported)
         answer = {"error": _error(error)}
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -81,6 +84,12 @@ def _carry_out(request: dict[str, Any], link: Link) -> dict[str, Any]:
         return _sendable({"result": plain(Done() if result is None else result)})
     except (TypeError, ValueError) as error:
         return {"error": {"reason": f"what {verb} returned is not JSON: {error}", "trace": ""}}
+
+
+def _read(request: dict[str, Any], link: Link) -> dict[str, Any]:
+    from cxlocal.hooks.reading import read_reports
+
+    return read_reports(request, link)
 
 
 def _look(request: dict[str, Any]) -> dict[str, Any]:

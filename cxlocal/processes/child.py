@@ -110,6 +110,11 @@ class Child:
             return self._over
         return clock.now_ms(), clock.monotonic()
 
+    def begin_anew(self, clock: Clock) -> None:
+        """Its time limit counts from now on: it has done one of several things."""
+        if self.timeout_seconds is not None:
+            self._deadline = clock.monotonic() + self.timeout_seconds
+
     @property
     def stopping(self) -> bool:
         """It was told to end."""

@@ -270,7 +270,7 @@ class Supervisor:
         child.note_end(self.clock)
 
     def _hear_ends(self) -> Any:
-        """Note ends as they come, whatever keeps us from waiting (a plugin reads a report); the handler before."""
+        """Note ends as they come, whatever keeps us from waiting (a hook of a plugin); the handler before."""
 
         def note(number: int, frame: object) -> None:
             for child in self._children:

@@ -25,7 +25,7 @@ from cxlocal.runner.run_version import stamp
 from cxlocal.runner.stage_outputs import Collected, collect, marks
 from cxlocal.runner.untouched import refuse_changed
 from cxlocal.runner.voice import Ending
-from cxlocal.runner.work import Launch, Program, Work, Worked
+from cxlocal.runner.work import Around, Launch, Program, Work, Worked
 from cxlocal.text import shorten, utc_text
 from cxlocal.values import NamedTuple
 
@@ -121,7 +121,8 @@ def _tried(at: At, started_ms: int) -> Generator[Launch, End, tuple[Worked, Coll
         if hits:
             told = [one.as_json() for one in hits]
             worked = worked._replace(details={**worked.details, "caches": told})
-        collected = collect(work, stage, at.attempt, worked, folder, before)
+        around = Around(lambda: work.surroundings(stage, at.variables), at.log)
+        collected = yield from collect(work, stage, at.attempt, worked, folder, before, around)
         if collected.outcome == Outcome.SUCCESS:
             if stage.kind != "deploy":  # what is live is not unsaid; the next stage finds it
                 refuse_changed(work.untouched.changed(seen))

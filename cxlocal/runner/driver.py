@@ -12,11 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from cxlocal.errors import CxError
+from cxlocal.processes.supervisor import Supervisor
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
+    from cxlocal.clock import Clock
     from cxlocal.processes.child import Child, End
-    from cxlocal.processes.supervisor import Supervisor
     from cxlocal.runner.leftovers import Notes
     from cxlocal.runner.signals import Signals
     from cxlocal.runner.work import Launch
@@ -166,3 +167,17 @@ def drive(
     if over[0].problem is not None:
         raise over[0].problem
     return over[0].value
+
+
+def drive_apart(program: Generator[Launch, End, Any], clock: Clock) -> Any:
+    """Carry out one program that may have nothing to start, to its end; what it returns. Raises what it raises. Who
+    is interrupted ends everything by leaving."""
+    try:
+        launch = next(program)
+        with Supervisor(clock) as supervisor:
+            while True:
+                child = launch(supervisor, "alone")
+                ends = supervisor.wait(None)
+                launch = program.send(next(end for end in ends if end.child is child))
+    except StopIteration as stop:
+        return stop.value

@@ -10,8 +10,9 @@ Every reporting command imports this, so what only some stages need is imported 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +20,15 @@ from typing import TYPE_CHECKING, Any
 from cxlocal.address import own_credentials
 from cxlocal.domain import Outcome
 from cxlocal.errors import Conflict, CxError, Refused, Trouble, UsageError
+from cxlocal.processes.environment import stage_environment
 from cxlocal.runner.outcomes import REASON_CHARACTERS, outcome_error
 from cxlocal.text import shorten
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
+    from cxlocal.clock import Clock
     from cxlocal.events.document import Draft
-    from cxlocal.hooks.report import ReportReader
+    from cxlocal.hooks.registered import FoundReader
     from cxlocal.hooks.tool import ArtifactRef, Produced, ReportFile
     from cxlocal.plan.free import AnyStage
     from cxlocal.plan.placeholders import Artifact
@@ -120,7 +123,7 @@ class Surroundings(NamedTuple):
         chosen = settings(config, local=self.find_local(), environ=self.environ)
         return read_secrets(chosen, names, self.environ, folder)
 
-    def readers(self, home: Path | None, warn: Callable[[str], None]) -> dict[str, ReportReader]:
+    def readers(self, home: Path | None, warn: Callable[[str], None]) -> dict[str, FoundReader]:
         """The readers of reports, also those of the project's own plugins.
 
         Raises Refused for plugins that nobody trusted on the machine of ``home``.
@@ -137,6 +140,16 @@ class Surroundings(NamedTuple):
         return readers(manager)
 
 
+class _Aside:
+    """What readers of reports print: for people, and not the data of the command."""
+
+    def write(self, chunk: bytes) -> None:
+        """Show it."""
+        if sys.stderr is not None:
+            with suppress(OSError, ValueError):
+                sys.stderr.write(chunk.decode("utf-8", "replace"))
+
+
 class PieceAttempt:
     """One attempt of one stage. ``record`` is None where there is no run."""
 
@@ -146,8 +159,10 @@ class PieceAttempt:
         stage: AnyStage,
         troubles: Troubles,
         around: Surroundings,
+        clock: Clock,
         by: Reporter | None = None,
     ) -> None:
+        self.clock = clock
         self.by = by
         """Which part it is, and from where it is reported."""
         self.watched = True
@@ -374,24 +389,33 @@ class PieceAttempt:
                 outcome, reason = Outcome.ERROR, _words(_known(problem))
         if not (stage.reports or stage.produces or self.reports or self.produced):
             return None, (outcome, reason)
+        from cxlocal.runner.driver import drive_apart
         from cxlocal.runner.stage_outputs import Named, confine, find_left, released
         from cxlocal.runner.stage_verdict import judge_left
+        from cxlocal.runner.work import Around
 
         record = self.record
         try:
             folder = self.around.folder()
             named = confine(folder, Named(self.produced, self.reports))
-            readers: dict[str, ReportReader] = {}
+            readers: dict[str, FoundReader] = {}
             if stage.reports or self.reports:
                 home = None if record is None else record.journal.home
                 readers = self.around.readers(home, self.troubles.warn)
-            left = find_left(stage, named, folder, self._before, readers, self.masker)
+            around = Around(self._environ_of_readers, _Aside())
+            left = drive_apart(
+                find_left(stage, named, folder, self._before, readers, self.masker, around),
+                self.clock,
+            )
         except (CxError, OSError) as problem:
             if outcome == Outcome.SUCCESS:
                 outcome, reason = Outcome.ERROR, _words(_known(problem))
             return None, (outcome, reason)
         version = "" if record is None else released(record)
         return left, judge_left(stage, (outcome, reason), left, version)
+
+    def _environ_of_readers(self) -> dict[str, str]:
+        return stage_environment(self.around.environ, pass_env=getattr(self.stage, "pass_env", ()))
 
     def _record_end(
         self,

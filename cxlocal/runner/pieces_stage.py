@@ -123,8 +123,7 @@ class Wrapped(PieceAttempt):
         clock: Clock,
         by: Reporter | None = None,
     ) -> None:
-        super().__init__(record, stage, troubles, around, by)
-        self.clock = clock
+        super().__init__(record, stage, troubles, around, clock, by)
         self._variables: dict[str, str] = {}
 
     def run(

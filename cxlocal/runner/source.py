@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from cxlocal.allocation.borrower import Lender
     from cxlocal.clock import Clock, Ids
     from cxlocal.exchange.store import Store
-    from cxlocal.hooks.report import ReportReader
+    from cxlocal.hooks.registered import FoundReader
     from cxlocal.journal.file import Journal
     from cxlocal.plan.types import Plan
     from cxlocal.runner.voice import Voice
@@ -265,7 +265,7 @@ def today(clock: Clock) -> tuple[int, int, int]:
     return int(year), int(month), int(day)
 
 
-def find_readers(manager: Manager, plan: Plan) -> dict[str, ReportReader]:
+def find_readers(manager: Manager, plan: Plan) -> dict[str, FoundReader]:
     """Readers by format. Raises ConfigError when a stage writes a format nobody reads."""
     wanted = {rule.format: stage.name for stage in plan.stages for rule in stage.reports}
     if not wanted and not any(stage.tool for stage in plan.stages):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -34,12 +34,13 @@ from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.events.document import Draft
-    from cxlocal.hooks.report import Report, ReportReader
+    from cxlocal.hooks.registered import FoundReader
     from cxlocal.hooks.tool import ArtifactRef, Produced, ReportFile
     from cxlocal.plan.free import AnyStage
+    from cxlocal.processes.child import End
     from cxlocal.processes.mask import Masker
     from cxlocal.runner.record import RunRecord
-    from cxlocal.runner.work import Work, Worked
+    from cxlocal.runner.work import Around, Launch, Work, Worked
 
 Care = Callable[[str], AbstractContextManager[None]]
 """What becomes of trouble while something is kept; the argument says what that was."""
@@ -98,13 +99,14 @@ def collect(
     worked: Worked,
     folder: Path,
     before: Mapping[Path, Mark],
-) -> Collected:
+    around: Around,
+) -> Generator[Launch, End, Collected]:
     """Read, judge and keep what the plan and the tool name. A success that lacks an output is none.
 
     Raises Trouble where the disk does not take it.
     """
     named = Named(worked.produced, worked.reports)
-    left = find_left(stage, named, folder, before, work.readers, work.masker)
+    left = yield from find_left(stage, named, folder, before, work.readers, work.masker, around)
     verdict = judge_left(stage, (worked.outcome, worked.reason), left, released(work.record))
     if verdict[0] == Outcome.SUCCESS and left.made:
         from cxlocal.runner.final import take_over
@@ -124,12 +126,13 @@ def find_left(
     named: Named,
     folder: Path,
     before: Mapping[Path, Mark],
-    readers: Mapping[str, ReportReader],
+    readers: Mapping[str, FoundReader],
     masker: Masker,
-) -> Left:
+    around: Around,
+) -> Generator[Launch, End, Left]:
     """Look into ``folder``: which reports are new, what they say, which artifacts are there.
 
-    Raises Trouble for a path of the plan that leads out of the folder.
+    Raises Trouble for a path of the plan that leads out of the folder, and where no worker can be started.
     """
     new = written(before, marks(folder, stage, named.reports))
     files = [
@@ -146,13 +149,24 @@ def find_left(
             unwritten.append(_shown(folder, path))
         elif path not in known:
             files.append((one.format, path, one.suite, ""))
-    suites = _suites(stage, folder, [(path, suite) for _, path, suite, _ in files])
-    reports = [
-        (_read(readers, masker, form, path, suite, _shown(folder, path), promised), path)
-        for (form, path, _, promised), suite in zip(files, suites, strict=True)
-    ]
+    reports, cancelled = [], ""
+    if files:
+        from cxlocal.runner.stage_reports import File, read_all
+
+        suites = _suites(stage, folder, [(path, suite) for _, path, suite, _ in files])
+        wanted = [
+            File(form, path, masker.text(suite))
+            for (form, path, _, _), suite in zip(files, suites, strict=True)
+        ]
+        found, cancelled = yield from read_all(wanted, readers, masker, folder, around)
+        reports = [
+            (Read(report, masker.text(_shown(folder, path)), promised), path)
+            for (_, path, _, promised), report in zip(files, found, strict=True)
+            if report is not None
+        ]
     allow_empty = stage.allow_empty or any(one.may_be_empty for one in named.reports)
-    return Left(reports, unwritten, list(_made(stage, named.produced, folder)), allow_empty)
+    made = list(_made(stage, named.produced, folder))
+    return Left(reports, unwritten, made, allow_empty, cancelled)
 
 
 # reports
@@ -170,40 +184,6 @@ def _shown(folder: Path, path: Path) -> str:
         return clean_text(str(path.relative_to(folder.resolve())))
     except ValueError:
         return clean_text(path.name)
-
-
-def _read(
-    readers: Mapping[str, ReportReader],
-    masker: Masker,
-    form: str,
-    path: Path,
-    suite: str,
-    shown: str,
-    promised: str,
-) -> Read:
-    from cxlocal.hooks.reading import read_report
-    from cxlocal.hooks.report import Report
-
-    reader, suite = readers.get(form), masker.text(suite)
-    if reader is None:
-        report = Report(form, suite, (), f"no plugin reads the format {form!r}")
-    else:
-        report = _masked(masker, read_report(reader, form, path, suite))
-    return Read(report, masker.text(shown), promised)
-
-
-def _masked(masker: Masker, report: Report) -> Report:
-    """The report without secrets in what becomes part of events."""
-    if not masker:
-        return report
-    hide = masker.text
-    return report._replace(
-        problem=hide(report.problem),
-        cases=tuple(
-            case._replace(suite=hide(case.suite), name=hide(case.name), message=hide(case.message))
-            for case in report.cases
-        ),
-    )
 
 
 # artifacts

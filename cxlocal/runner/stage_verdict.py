@@ -58,6 +58,8 @@ class Left(NamedTuple):
     """Reports that somebody named and that the stage has not written."""
     made: Sequence[Made] = ()
     allow_empty: bool = False
+    cancelled: str = ""
+    """Why not all of its reports were read, in words; empty where they were."""
 
 
 def written(before: Mapping[File, Mark], after: Mapping[File, Mark]) -> set[File]:
@@ -74,6 +76,8 @@ def judge_left(
     """
     if ended[0] != Outcome.SUCCESS:
         return ended
+    if left.cancelled:
+        return Outcome.CANCEL, left.cancelled
     reports = [one for one, _ in left.reports]
     outcome, reason = judge_reports(stage.reports, reports, allow_empty=left.allow_empty)
     if outcome != Outcome.SUCCESS:

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from cxlocal.errors import CxError
     from cxlocal.events.document import Draft
     from cxlocal.hooks.manager import Manager
-    from cxlocal.hooks.report import ReportReader
+    from cxlocal.hooks.registered import FoundReader
     from cxlocal.hooks.tool import ArtifactRef, EnvironmentRef, Produced, ReportFile
     from cxlocal.plan.placeholders import Artifact, Values
     from cxlocal.plan.types import Environment, Plan, Stage
-    from cxlocal.processes.child import Child, End
+    from cxlocal.processes.child import Child, End, Sink
     from cxlocal.processes.supervisor import Supervisor
     from cxlocal.runner.record import RunRecord
     from cxlocal.runner.turns import Door, Turns, TurnVigil
@@ -66,6 +66,14 @@ class Worked(NamedTuple):
     """It was not let in after all, and nothing was changed."""
 
 
+class Around(NamedTuple):
+    """What a worker is given that reads the reports of a stage."""
+
+    environ: Callable[[], Mapping[str, str]]
+    sink: Sink
+    """Where that goes what readers print."""
+
+
 class Work:
     """One run being carried out by this process."""
 
@@ -78,7 +86,7 @@ class Work:
         environ: Mapping[str, str],
         voice: Voice,
         secrets: Mapping[str, str],
-        readers: Mapping[str, ReportReader],
+        readers: Mapping[str, FoundReader],
         run_named: bool = False,
         again: str = "",
     ) -> None:

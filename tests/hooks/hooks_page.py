@@ -46,8 +46,8 @@ project can keep plugins in `.cx/plugins/*.py`; they run only after `cxlocal tru
   argument or an answer of the wrong type is an error that names plugin, hook and file.
 - Plugins are loaded one by one. One that fails is warned of once and left out; nothing else stops.
   `CXLOCAL_STRICT_PLUGINS=1` makes it an error. A broken plugin of the project itself always is one.
-- A call in cxlocal's own process may take {CALL_SECONDS:.0f} seconds, one of a reader of reports {READ_SECONDS:.0f}. The verbs of tools run in
-  worker processes under the time limit of their stage.
+- A call in cxlocal's own process may take {CALL_SECONDS:.0f} seconds. The verbs of tools run in worker processes under the
+  time limit of their stage, and so do readers of reports: {READ_SECONDS:.0f} seconds for each report.
 - Standard output belongs to the data of the command: what a plugin prints, at import, in a hook, in a
   thread or by a child process, goes to standard error. In its own commands it writes where it likes.
 - It does not end the command: `os._exit` and `os.exec…` raise, wherever they are called. Processes that it divides off

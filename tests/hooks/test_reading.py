@@ -59,7 +59,7 @@ def test_a_right_answer_is_kept() -> None:
 )  # fmt: skip
 def test_a_wrong_case_makes_the_report_unreadable(one: Any, kept: bool) -> None:
     found = checked(report(case(name="a"), one), "acme", "unit")
-    assert "its reader is wrong: " in found.problem and found.outcome == "error"
+    assert "the reader of acme is wrong: " in found.problem and found.outcome == "error"
     assert len(found.cases) == (2 if kept else 1)
     for sound in found.cases:
         assert [type(value) for value in (sound.suite, sound.name, sound.message)] == [str] * 3
@@ -84,7 +84,7 @@ def test_the_words_name_the_mistake_and_how_many_more() -> None:
     assert "the outcome of 'pays' is 'fail', not one of passed, failed" in found.problem
     assert found.problem.endswith("(and 1 more)")
     both = checked(report(case(seconds="1"), problem="half of it"), "acme", "unit").problem
-    assert both.startswith("half of it; its reader is wrong: seconds of 'b'")
+    assert both.startswith("half of it; the reader of acme is wrong: seconds of 'b'")
 
 
 def test_texts_are_bounded_and_can_be_written() -> None:
@@ -139,7 +139,7 @@ def fall() -> Any:
 )  # fmt: skip
 def test_nothing_a_reader_raises_goes_further(answer: Callable[[], Any]) -> None:
     found = read_report(Reader(answer), "acme", NOBODY, "unit")
-    assert found.problem.startswith("its reader failed: ") and found.outcome == "error"
+    assert found.problem.startswith("the reader of acme failed: ") and found.outcome == "error"
     found.problem.encode()
 
 

@@ -153,6 +153,7 @@ MEASURED = (
     ("run", "--offline"), ("run", "--to", "check"), ("status",), ("log",), ("show",), ("version", "list"),
     ("journal", "path"), ("config", "show"), ("plugins",), ("verify",), ("sync",),
     ("run", "start"), ("stage", "one", "--began"), ("stage", "two", "--", "true"),
+    ("stage", "three", "--report", "junit=unit.xml", "--", "sh", "-c", "echo '<testcase name=\"a\"/>' > unit.xml"),
     ("run", "finish"), ("promote", "1.0.0", "READY"), ("deploy", "1.0.0", "--to", "production"),
     ("doctor",), ("env", "list"), ("rehearse",), ("prepare",), ("prune",), ("sql", "SELECT 1"),
     ("version", "explain", "0"),
