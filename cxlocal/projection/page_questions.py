@@ -39,6 +39,10 @@ _TOLD_BRANCH = f"""(SELECT e.document ->> '$.customData.cxlocal.place.branch' FR
 _NEWEST_SUCCESS = """SELECT n.rowid FROM run n WHERE n.deliverable = {of} AND n.kind = 'release'
       AND n.outcome = 'success' ORDER BY n.queued_at DESC LIMIT 1"""
 
+DECIDED = """CASE p.decision WHEN 'granted' THEN 'given' WHEN 'overridden' THEN 'passed over by hand'
+    WHEN 'denied' THEN 'refused' ELSE p.decision END"""
+"""What was decided, in words that the pages use."""
+
 # sql: constants of this module
 _HAPPENED = f"""
 SELECT d.deployed_at AS at, iif(d.kind = 'rolledback', 'rolled back', 'went out') AS what,
@@ -51,7 +55,7 @@ UNION ALL SELECT a.tried_at, 'did not go out', {TITLE.format("a")}, a.version,
   FROM deployment_attempt a WHERE a.outcome IN ('failed', 'cancelled', 'cut off')
     AND :deliverable IN ('', a.deliverable) AND a.tried_at >= {{lo}} AND a.tried_at < {{hi}}
 UNION ALL SELECT p.decided_at, 'was decided', {TITLE.format("p")}, p.version, '', p.actor,
-    coalesce(nullif(p.title, ''), p.name) || ': ' || p.decision
+    coalesce(nullif(p.title, ''), p.name) || ': ' || {DECIDED}
     || coalesce(', ' || nullif(p.reason, ''), ''), p.deliverable, p.run
   FROM promotion p WHERE p.automatic = 0 AND :deliverable IN ('', p.deliverable) AND p.decided_at >= {{lo}} AND p.decided_at < {{hi}}
 UNION ALL SELECT r.queued_at, iif(r.planned = 0, 'emergency', 'without the store'),
@@ -62,6 +66,8 @@ UNION ALL SELECT r.queued_at, 'run failed', {TITLE.format("r")}, r.version, '', 
     r.outcome_reason, r.deliverable, r.id
   FROM run r WHERE r.queued_at >= {{lo}} AND r.queued_at < {{hi}} AND r.kind = 'release'
     AND r.outcome IN ('failure', 'error') AND :deliverable IN ('', r.deliverable)
+    AND NOT EXISTS (SELECT 1 FROM deployment_attempt a WHERE a.run = r.id
+      AND a.outcome IN ('failed', 'cancelled', 'cut off'))
 """
 _LATEST = "coalesce((SELECT max(deployed_at) FROM deployment), (SELECT max(queued_at) FROM run))"
 _SINCE = asked_time(
@@ -398,8 +404,8 @@ ORDER BY m.committed_at DESC, m.revision
     "way": (
         "The way of a version, from its commit to where it is live",
         (
-            "What happened to it in order, and whose turn each step was: of people, where somebody decided"
-            f" or went on; else of machines. {RUN_WORDS}"
+            "What happened to it in order, and whose turn each step was: of people, where somebody decided,"
+            f" went on or rolled back; else of machines. {RUN_WORDS}"
         ),
         f"""
 WITH chosen AS MATERIALIZED (SELECT * FROM run WHERE id = {CHOSEN_RUN})
@@ -414,7 +420,7 @@ UNION ALL SELECT p.decided_at, p.decision, coalesce(nullif(p.title, ''), p.name)
     iif(p.automatic = 1, 'machines', 'people'), iif(p.automatic = 1, '', p.actor), p.reason, p.run
   FROM chosen r JOIN promotion p ON p.run = r.id
 UNION ALL SELECT d.deployed_at, iif(d.kind = 'rolledback', 'rolled back', 'live'), {PLACE.format("d")},
-    'machines', d.actor, d.service, d.run
+    iif(d.kind = 'rolledback', 'people', 'machines'), d.actor, d.service, d.run
   FROM chosen r JOIN deployment d ON d.version_run = r.id WHERE {LASTING.format("d")}
 UNION ALL SELECT a.tried_at, a.outcome, {PLACE.format("a")}, 'machines', a.actor, a.why, a.run
   FROM chosen r JOIN deployment_attempt a ON a.run = r.id

@@ -25,10 +25,11 @@ from datasette_cxlocal.journals import (
     first_journal,
     has_query,
     is_journal,
+    may_view,
     page_address,
     run_addresses,
 )
-from datasette_cxlocal.routes import answer_late, routes
+from datasette_cxlocal.routes import answer_problem, routes
 from datasette_cxlocal.story import STORY, story_of
 
 hookimpl = HookimplMarker("datasette")
@@ -71,10 +72,10 @@ def asgi_wrapper(datasette: Any) -> Callable[[Any], Any]:
 def handle_exception(
     datasette: Any, request: Any, exception: BaseException
 ) -> Callable[[], Awaitable[Any]]:
-    """A question that took too long is no error of the pages."""
+    """What took too long is no error of the pages, and what is not there leads on."""
 
     async def answered() -> Any:
-        return await answer_late(request, datasette, exception)
+        return await answer_problem(request, datasette, exception)
 
     return answered
 
@@ -156,12 +157,12 @@ def next_page(request: Any) -> dict[str, Any]:
 
 
 @hookimpl
-def menu_links(datasette: Any) -> Callable[[], Awaitable[list[dict[str, str]]]]:
+def menu_links(datasette: Any, actor: Any) -> Callable[[], Awaitable[list[dict[str, str]]]]:
     """The ways into a journal, in the menu of every page."""
 
     async def links() -> list[dict[str, str]]:
         name = await first_journal(datasette)
-        if name is None:
+        if name is None or not await may_view(datasette, actor, name, "release_board"):
             return []
         found = [(page_address(datasette, name, "board"), "Release board")]
         for query, view, label in (

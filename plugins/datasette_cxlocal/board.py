@@ -53,13 +53,14 @@ def columns_of(rows: Iterable[Mapping[str, Any]]) -> list[Column]:
     return [Column(name, places[name][2]) for name in sorted(places, key=lambda one: (*places[one], one))]  # fmt: skip
 
 
-def verdict(products: int, look: int, names: list[str]) -> str:
-    """The first sentence; ``names`` are some of those that need a look. Pure."""
+def verdict(products: int, look: int, names: list[str], noted: bool = False) -> str:
+    """The first sentence; ``names`` are some of those that need a look, and below it something else may be
+    ``noted``. Pure."""
     if not products:
         return "Nothing is live yet."
     all_of = "1 product" if products == 1 else f"{products} products"
     if not look:
-        return f"All is well: {all_of}, nothing needs a look."
+        return f"{'' if noted else 'All is well: '}{all_of}, nothing needs a look."
     return f"{look} of {all_of} need{'s' if look == 1 else ''} a look: {listed([*names, f'{look - len(names)} more'] if look > len(names) else names)}."
 
 
@@ -74,11 +75,18 @@ async def board_page(place: Place, asked: Mapping[str, str]) -> dict[str, Any]:
     last = await rows_of(place.datasette, place.database, LAST_SQL)
     products, look = board.first.get("products", 0), board.first.get("to_look_at", 0)
     columns = columns_of(board.rows)
+    noted = [
+        said
+        for one in COUNTED
+        if (said := await attention(place.datasette, place.database, *one, place.only))
+    ]
     cells = [_cell(place, row) for row in board.rows]
     shown_products = int(part or 1) * BOARD_PRODUCTS
     return {
         "title": "Release board",
-        "sentence": verdict(products, look, _named(board)) if not search or products else "",
+        "sentence": verdict(products, look, _named(board), bool(noted))
+        if not search or products
+        else "",
         "search": search,
         "board": board,
         "columns": columns if len(columns) <= COLUMNS_MAX else [],
@@ -88,16 +96,13 @@ async def board_page(place: Place, asked: Mapping[str, str]) -> dict[str, Any]:
         "running": running,
         "running_now": [_running(place, row) for row in running.rows],
         **({} if search or part else await _lately(place, last)),
-        "attention": [
-            said
-            for one in COUNTED
-            if (said := await attention(place.datasette, place.database, *one, place.only))
-        ],
+        "attention": noted,
         "next": place.page("board", search=search, part=int(part or 1) + 1)
         if products > shown_products
         else "",
         "last": moment(last[0]["last"], place.now_ms) if last else None,
         "empty": last == [],
+        "begin": last == [] and not place.of_store and place.files is None,
         "live": any(row["heard_of"] for row in running.rows),
     }
 
@@ -128,6 +133,7 @@ def _products(
         product = found.setdefault(
             row["deliverable"],
             {"title": shown(row["title"]), "address": place.page("product", deliverable=row["deliverable"]),
+             "figures": place.page("figures", deliverable=row["deliverable"]),
              "cells": {column.environment: [] for column in columns}},
         )  # fmt: skip
         product["cells"][row["environment"]].append(cell)
@@ -159,7 +165,7 @@ def _cell(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
         else "",
         "since": moment(row["since"], place.now_ms),
         "by": by + (f", approved by {approved}" if approved else ""),
-        "behind": f"{behind} newer" if behind else "",
+        "behind": f"{behind} newer release{'' if behind == 1 else 's'}" if behind else "",
         "service": brief(row["service"], 40),
     }
 

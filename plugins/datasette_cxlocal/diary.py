@@ -16,9 +16,9 @@ from datasette_cxlocal.words import (
     ZONE,
     State,
     brief,
+    clock_time,
     day_text,
     listed,
-    moment,
     month_text,
     person,
     plain,
@@ -32,12 +32,22 @@ HAPPENED = {
     "went out": State("went out", "✓", "good"),
     "rolled back": State("rolled back", "↩", "wait"),
     "did not go out": State("did not go out", "✗", "bad"),
-    "run failed": State("run failed", "✗", "bad"),
+    "run failed": State("a run began that failed", "✗", "bad"),
     "was decided": State("decided by a person", "●", "plain"),
     "emergency": State("emergency release", "⚑", "wait"),
     "without the store": State("made without the store", "◐", "wait"),
 }
 """What the stored question calls it, and how it is shown."""
+COUNTED = {
+    "went out": ("deployment", "deployments"),
+    "rolled back": ("rolled back", "rolled back"),
+    "did not go out": ("did not go out", "did not go out"),
+    "run failed": ("run failed", "runs failed"),
+    "was decided": ("decision", "decisions"),
+    "emergency": ("in an emergency", "in an emergency"),
+    "without the store": ("without the store", "without the store"),
+}
+"""The words behind a count of one, and of more."""
 _DAY = re.compile(r"(?:19[7-9]|2\d\d)\d-\d\d-\d\d", re.ASCII)
 FEED_ROWS = 50
 T = TypeVar("T")
@@ -119,14 +129,17 @@ def sentence(day: date, rows: Iterable[Mapping[str, Any]]) -> str:
     parts = []
     if versions:
         parts.append(f"{versions} version{'' if versions == 1 else 's'} went out")
-    for what, words in (
-        ("rolled back", "{} rolled back"), ("did not go out", "{} did not go out"),
-        ("run failed", "{} run{s} failed"), ("emergency", "{} in an emergency"),
-        ("without the store", "{} without the store"),
-    ):  # fmt: skip
-        if count := counts.get(what):
-            parts.append(words.format(count, s="" if count == 1 else "s"))
+    parts += [
+        f"{count} {counted(what, count).word}"
+        for what in COUNTED
+        if what not in ("went out", "was decided") and (count := counts.get(what))
+    ]
     return f"{long_day(day)}: {listed(parts) or 'people decided something'}."
+
+
+def counted(what: str, count: int | str) -> State:
+    """How so many of a kind are told; a count that is no number is more than one. Pure."""
+    return HAPPENED[what]._replace(word=COUNTED[what][str(count) != "1"])
 
 
 def long_day(day: date) -> str:
@@ -196,7 +209,8 @@ def _days(
     counts: dict[str, list[tuple[State, str]]] = {}
     order = list(HAPPENED)
     for row in sorted(rows, key=lambda row: order.index(row["what"])):
-        counts.setdefault(row["day"], []).append((HAPPENED[row["what"]], str(row["times"])))
+        told = counted(row["what"], row["times"]), str(row["times"])
+        counts.setdefault(row["day"], []).append(told)
     days = [first + timedelta(days=n) for n in range((month_after(first) - first).days)]
     return {day: field_of(place, day, counts.get(f"{day}", ()), day == here) for day in days}
 
@@ -212,7 +226,7 @@ def field_of(
 def _row(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
     state = HAPPENED[row["what"]]
     return {
-        "at": moment(row["at"], place.now_ms),
+        "at": clock_time(row["at"]),
         "what": state_text(state),
         "title": shown(row["title"]),
         "version": shown(row["version"], 40),

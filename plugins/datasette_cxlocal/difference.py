@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from datasette_cxlocal.links import commit_subject, links_of, outward
 from datasette_cxlocal.parts import Place
 from datasette_cxlocal.words import brief, listed, moment, person, plain, shown
 
@@ -21,6 +22,7 @@ async def difference_page(place: Place, what: str, asked: Mapping[str, str]) -> 
     commits = await place.ask("commits-between", given)
     facts = await place.ask("differences", given, 200)
     names = [brief(one.first.get("version"), 40) if one else "" for one in (older, newer)]
+    links = links_of(newer.first.get("links"))
     title = brief(newer.first.get("title") or "")
     known = bool(newer.rows) and bool(older and older.rows)
     return {
@@ -29,7 +31,7 @@ async def difference_page(place: Place, what: str, asked: Mapping[str, str]) -> 
         "known": known, "asked": {key: plain(given[key] if key == "deliverable" else asked.get(key, "")) for key in given},
         "names": names, "runs": [place.run(one.first.get("run")) if one else "" for one in (older, newer)],
         "sentence": difference_sentence(names, len(commits.rows), commits.more, facts.rows) if known else "",
-        "commits": commits, "commit_rows": [_commit(place, row) for row in commits.rows],
+        "commits": commits, "commit_rows": [_commit(place, row, links) for row in commits.rows],
         "facts": facts, "fact_rows": [_fact(row) for row in facts.rows],
         "live": False,
     }  # fmt: skip
@@ -39,7 +41,8 @@ def difference_sentence(
     names: Sequence[str], commits: int, more: bool, facts: Sequence[Mapping[str, Any]]
 ) -> str:
     """The first sentence. Pure."""
-    parts = [f"{'at least ' if more else ''}{commits} commit{'' if commits == 1 else 's'}"]
+    brought = f"{'at least ' if more else ''}{commits or 'no'} commit{'' if commits == 1 else 's'}"
+    parts = []
     for what, one, many in (
         ("artifact", "artifact", "artifacts"), ("tests", "suite of tests", "suites of tests"),
         ("stage", "stage of the plan", "stages of the plan"),
@@ -48,12 +51,16 @@ def difference_sentence(
         if count:
             parts.append(f"{count} {one if count == 1 else many}")
     older, newer = (name or "a run without a version" for name in names)
-    return f"From {older} to {newer}: {listed(parts)} differ{'s' if parts == ['1 commit'] else ''}."
+    if not parts:
+        return f"From {older} to {newer}: {brought}; nothing else is known to be different."
+    are = "is" if len(parts) == 1 and parts[0].startswith("1 ") else "are"
+    return f"From {older} to {newer}: {brought}; {listed(parts)} {are} different."
 
 
-def _commit(place: Place, row: Mapping[str, Any]) -> dict[str, Any]:
+def _commit(place: Place, row: Mapping[str, Any], links: Mapping[str, object]) -> dict[str, Any]:
     return {
-        "id": plain(row["revision"])[:12], "subject": shown(row["subject"]),
+        "id": plain(row["revision"])[:12], "address": outward(links, "commit", commit=row["revision"]),
+        "subject": commit_subject(row["subject"], links),
         "author": shown(person(row["author"])), "at": moment(row["committed_at"], place.now_ms),
         "first": shown(row["first_in"] or "no version", 40), "run": place.run(row["run"]),
     }  # fmt: skip

@@ -52,10 +52,12 @@ async def figures_page(place: Place, what: str, asked: Mapping[str, str]) -> dic
     return {
         "title": f"Figures: {title}" if title else "Figures",
         "beside": [(place.page("figures", deliverable=row["deliverable"]), brief(row["title"], 40))
-                   for row in products.rows if row["deliverable"] != name][:12] + [
-                   (place.page("figures", deliverable=wanted, until=f"{month_before(_first(months)):%Y-%m}"), "Earlier")],
-        "sentences": figures_sentences(title, figures),
-        "sections": [*_pictured(figures, ways), _gone(place, gone), _incidents(place, incidents)],
+                   for row in products.rows if row["deliverable"] != name][:12] + ([
+                   (place.page("figures", deliverable=wanted, until=f"{month_before(_first(months)):%Y-%m}"), "Earlier")]
+                   if name else []),
+        "sentences": figures_sentences(title, figures) + (
+            ["Which other products there are could not be found out in time."] if products.late else []),
+        "sections": [*_told(figures, gone, ways, place), _incidents(place, incidents)],
         "live": False,
     }  # fmt: skip
 
@@ -140,6 +142,13 @@ def _name(row: Row) -> str:
     return month_text(first) if first else plain(row["month"])
 
 
+def _told(figures: Part, gone: Part, ways: _Ways, place: Place) -> list[Section]:
+    """None where the first sentence has said that there is nothing to tell."""
+    if figures.late or gone.late or gone.rows:
+        return [*_pictured(figures, ways), _gone(place, gone)]
+    return []
+
+
 def _pictured(part: Part, ways: _Ways) -> list[Section]:
     """A section for each of the five figures."""
 
@@ -164,6 +173,8 @@ def _pictured(part: Part, ways: _Ways) -> list[Section]:
             if row["recovered"]
             else "not yet"
             if row["failed"]
+            else NOTHING
+            if row["deployments"]
             else ""
         )
 

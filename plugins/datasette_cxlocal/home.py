@@ -34,7 +34,7 @@ COUNTED = (
     (
         "unconfirmed numbers",
         f"SELECT count(*) AS count FROM number_uses WHERE :deliverable IN ('', deliverable) AND {UNCONFIRMED}",
-        "{} number{s} in use, not yet confirmed by the store.",
+        "{} number{s} in use, not yet confirmed by the store; its next answer confirms {them}.",
     ),
 )
 """What somebody should look at: how it is called, its count, and the sentence."""
@@ -97,5 +97,6 @@ async def attention(
     if found is None:
         return f"Whether there are {what} could not be found out in time."
     count = found[0]["count"]
-    several = {"s": "" if count == 1 else "s", "has": "s" if count == 1 else ""}
+    several = {"s": "" if count == 1 else "s", "has": "s" if count == 1 else "",
+               "them": "it" if count == 1 else "them"}  # fmt: skip
     return sentence.format(count, **several) if count else ""

@@ -7,19 +7,16 @@ from datetime import date, timedelta
 from typing import Any
 
 from cxlocal.projection.page_questions import COUNTED_MAX
-from datasette_cxlocal.diary import HAPPENED, Day, days_given, field_of, weeks_of
+from datasette_cxlocal.diary import Day, counted, days_given, field_of, weeks_of
 from datasette_cxlocal.parts import Part, Place
 from datasette_cxlocal.words import State
 
 WEEKS = 5
 UNUSUAL = State("out of the ordinary", "⚑", "wait")
-COUNTED = {
-    "went_out": HAPPENED["went out"],
-    "rolled_back": HAPPENED["rolled back"],
-    "did_not_go_out": HAPPENED["did not go out"],
-    "unusual": UNUSUAL,
-}
-"""Columns of the stored question, and how they are shown."""
+COLUMNS = {
+    "went_out": "went out", "rolled_back": "rolled back", "did_not_go_out": "did not go out", "unusual": "",
+}  # fmt: skip
+"""Columns of the stored question, and what the diary calls it."""
 
 
 async def lately(place: Place, newest: date) -> tuple[Part, list[list[Day | None]]]:
@@ -42,8 +39,9 @@ async def lately(place: Place, newest: date) -> tuple[Part, list[list[Day | None
 
 def counts_of(row: Mapping[str, Any]) -> list[tuple[State, str]]:
     """What happened on a day, and how often as far as it was counted. Pure."""
-    return [
-        (state, f"{row[name]}+" if row[name] >= COUNTED_MAX else str(row[name]))
-        for name, state in COUNTED.items()
-        if row.get(name)
-    ]
+    found = []
+    for name, what in COLUMNS.items():
+        if count := row.get(name):
+            state = counted(what, count) if what else UNUSUAL
+            found.append((state, f"{count}+" if count >= COUNTED_MAX else str(count)))
+    return found

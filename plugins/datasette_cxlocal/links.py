@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from markupsafe import Markup
 
 from cxlocal.address import TICKET, ticket_link, web_link
 from datasette_cxlocal.words import SHOWN_CHARACTERS, plain, shown
+
+
+def links_of(text: object) -> dict[str, object]:
+    """The templates of a deliverable, as a run has them; none where that is nothing of the kind."""
+    try:
+        found = json.loads(str(text or "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def outward(links: Mapping[str, object], kind: str, **given: object) -> str:

@@ -118,7 +118,13 @@ async def answer(request: Any, datasette: Any) -> Any:
     """One of our pages."""
     given = request.url_vars
     page = PAGES[given["page"]]
-    place = await _place(request, datasette, page.view)
+    try:
+        place = await _place(request, datasette, page.view)
+    except Forbidden:
+        closed = await _lead_on(request, datasette, tilde_decode(given["database"]), 403)
+        if closed is None:
+            raise
+        return closed
     asked = {
         name: (request.args.get(name) or "")[:ARGUMENT_CHARACTERS_MAX] for name in request.args
     }
@@ -186,18 +192,46 @@ def frame_of(place: Place, page: Page | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def answer_late(request: Any, datasette: Any, problem: BaseException) -> Any:
-    """Instead of an error of Datasette: that a question took too long, and how to ask for less; None for
-    other problems, and where no journal is asked."""
-    late = isinstance(problem, QueryInterrupted)
-    if not late and getattr(problem, "title", "") != "SQL Interrupted":
-        return None
+NOT_HERE = {
+    403: ("Not for you", "You may not see this page; whoever runs these pages says who may."),
+    404: (
+        "Nothing is here",
+        "There is nothing at this address: it is mistyped, or what it was about is not in this journal.",
+    ),
+}
+
+
+async def answer_problem(request: Any, datasette: Any, problem: BaseException) -> Any:
+    """Instead of an error of Datasette: that a question took too long, and how to ask for less, or that
+    there is nothing to see, with the ways on; None for other problems, and where no journal is asked."""
     named = tilde_decode((getattr(request, "url_vars", None) or {}).get("database") or "")
     database = named if named in datasette.databases else await first_journal(datasette)
     if database is None or not await is_journal(datasette, database):
         return None
+    for_programs = request.path.partition("?")[0].endswith((".json", ".csv"))
+    if isinstance(problem, QueryInterrupted) or getattr(problem, "title", "") == "SQL Interrupted":
+        return await _answer_late(request, datasette, database, problem, for_programs)
+    if getattr(problem, "status", 500) != 404 or for_programs:
+        return None
+    return await _lead_on(request, datasette, database, 404)
+
+
+async def _lead_on(request: Any, datasette: Any, database: str, status: int) -> Any:
+    """That there is nothing to see, and the way to what is; None where that would be closed, too."""
+    if not await may_view(datasette, getattr(request, "actor", None), database, "release_board"):
+        return None
+    title, words = NOT_HERE[status]
+    place = Place(datasette, database, SystemClock().now_ms())
+    context = {**frame_of(place, None), "title": title, "missing": words}
+    text = await datasette.render_template("cxlocal_sections.html", context, request=request)
+    return Response.html(text, status=status, headers=HEADERS)
+
+
+async def _answer_late(
+    request: Any, datasette: Any, database: str, problem: BaseException, for_programs: bool
+) -> Any:
     seconds = datasette.setting("sql_time_limit_ms") / 1000
-    if request.path.partition("?")[0].endswith((".json", ".csv")):
+    if for_programs:
         words = f"the question took longer than {seconds:g} s; ask for less, or use: cxlocal sql"
         return Response.json({"ok": False, "error": words, "status": 400}, status=400)
     place = Place(datasette, database, SystemClock().now_ms())

@@ -12,7 +12,7 @@ from cxlocal.address import is_web_address, stage_link
 from cxlocal.text import duration_text, parse_utc
 from datasette_cxlocal.graph import Box, stage_graph
 from datasette_cxlocal.kept_files import last_lines
-from datasette_cxlocal.links import commit_subject, outward
+from datasette_cxlocal.links import commit_subject, links_of, outward
 from datasette_cxlocal.parts import Place
 from datasette_cxlocal.run_words import sentences
 from datasette_cxlocal.timeline import LEGEND, Bar, stage_timeline
@@ -37,7 +37,7 @@ async def run_page(place: Place, what: str, deliverable: str) -> dict[str, Any]:
     stages = await place.ask("stages", given)
     went = await place.ask("went-to", given)
     decisions = await place.ask("decisions", given)
-    links = _links(row["links"])
+    links = links_of(row["links"])
     now_ms = place.now_ms
     name = f"{brief(row['title'])} {brief(row['version'], 40)}".strip()
     bars, now = bars_of(stages.rows, row["outcome"] == "open" and row["heard_of"], now_ms)
@@ -46,6 +46,7 @@ async def run_page(place: Place, what: str, deliverable: str) -> dict[str, Any]:
         **context,
         "title": name,
         "live": row["outcome"] == "open" and bool(row["heard_of"]),
+        "yet": " yet" if row["outcome"] == "open" else "",
         "state": state_mark(row["outcome"], words[0]),
         "sentences": words,
         "facts": _facts(place, row, links),
@@ -73,14 +74,6 @@ async def run_page(place: Place, what: str, deliverable: str) -> dict[str, Any]:
         "tests": await place.ask("tests-of-version", given),
         "artifacts": await place.ask("artifacts", given),
     }
-
-
-def _links(text: object) -> dict[str, object]:
-    try:
-        found = json.loads(str(text or "{}"))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _names(text: object) -> tuple[str, ...]:

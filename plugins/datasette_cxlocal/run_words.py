@@ -40,7 +40,7 @@ def _ended(run: Row, stages: Sequence[Row], went: Sequence[Row]) -> str:
         text = f"Did not come to its end, {at}: something around it broke{_because(run, stages)}"
     elif outcome == "open":
         now = listed([brief(one["stage"]) for one in stages if one["result"] == "running"])
-        text = f"Is under way since {at}{': ' + now if now else ''}."
+        text = f"Is under way since {at}{', now at ' + now if now else ''}."
         if not run["heard_of"]:
             text = f"Began {at} and has not ended, as far as this machine knows."
     else:
@@ -64,7 +64,7 @@ def _because(run: Row, stages: Sequence[Row]) -> str:
     if bad is None:
         return f": {brief(run['outcome_reason'])}." if run["outcome_reason"] else "."
     why = f" ({brief(bad['words'])})" if bad["words"] else ""
-    return f", at {brief(bad['stage'])}{why}."
+    return f", at its stage {brief(bad['stage'])}{why}."
 
 
 def _unusual(run: Row) -> str:
@@ -95,7 +95,7 @@ def _decided(decisions: Sequence[Row]) -> str:
 
 def _brought(run: Row) -> str:
     total, since = run["changes_total"], run["changes_since"]
-    if total is None:
+    if not isinstance(total, int) or total < 0:
         return ""
     commits = "1 commit" if total == 1 else f"{total} commits"
-    return f"{commits} since {brief(since)}." if since else f"{commits}."
+    return f"{commits} since {brief(since, 40)}." if since else f"{commits}."

@@ -21,8 +21,8 @@ GAP_WIDTH = 34.0
 
 
 LEGEND = (
-    "A bar is work, dotted before it is waiting for its turn, and a dotted mark is how long it usually"
-    " takes. In a stripe nothing worked: it is drawn short, and says how long it was."
+    "A bar is a stage at work, dotted before that while it waited for its turn; a dotted mark is how long it"
+    " usually takes. A coloured stripe is time in which no stage worked: its length stands below it."
 )
 
 
@@ -109,11 +109,11 @@ def _draw(bars: Sequence[Bar], title: str, form: _Form, id: str, now: float | No
         parts.append(box(x, 4, GAP_WIDTH, height - 40, "cx-gap", 0))
         words = coarse(end - start).replace(" days", " d").replace(" day", " d")
         parts.append(label(x + GAP_WIDTH / 2, height - 22, words, "cx-small", "middle"))
-    for row, one in enumerate(bars):
-        parts.append(_row(one, 4 + row * form.row, scale, form))
     if now is not None:
         x = scale.at(now)
         parts.append(line([(x, 2), (x, height - 38)], "cx-now"))
+    for row, one in enumerate(bars):
+        parts.append(_row(one, 4 + row * form.row, scale, form))
     took = duration_text(max(scale.last - scale.first, 0))
     parts.append(label(form.names + 4, height - 6, "0", "cx-small"))
     parts.append(label(scale.at(scale.last), height - 6, took, "cx-small", "end"))
@@ -147,7 +147,7 @@ def _row(one: Bar, y: float, scale: Scale, form: _Form) -> Markup:
     else:
         room = form.width - 8 - text_width(_said(one), 11)
         parts.append(label(2, y + 12, fit(name, room, STRONG), "cx-strong"))
-        parts.append(label(form.width - 2, y + 12, _said(one), "cx-small", "end"))
+        parts.append(label(form.width - 2, y + 12, _said(one), "cx-small cx-over", "end"))
     waited = max(one.start - one.ready, 0)
     title = f"{one.name}: {state.word}, {_said(one)}"
     title += f", waited {duration_text(waited)}" if waited >= 1 else ""

@@ -74,7 +74,7 @@ def _across(steps: Sequence[Step], title: str) -> Markup:
     return drawing("way", title, DESCRIPTION, WIDE, rows * per_row - _BELOW + 12, parts)
 
 
-DESCRIPTION = "Steps in order; a thick broken line is time in which it was somebody's turn."
+DESCRIPTION = "Steps in order; a thick broken line is time in which it waited for people."
 
 
 def _down(steps: Sequence[Step], title: str) -> Markup:

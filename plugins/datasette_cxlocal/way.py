@@ -14,9 +14,9 @@ from datasette_cxlocal.words import (
     brief,
     local,
     moment,
-    moment_text,
     person,
     plain,
+    short_text,
     shown,
     state_of,
 )
@@ -71,7 +71,7 @@ def steps_of(rows: Sequence[Mapping[str, Any]]) -> list[Step]:
         else:
             name = f"{begins} {brief(row['name'], 60)}".strip()
         by = person(row["actor"]) if row["whose"] == "people" else ""
-        note = ", ".join(one for one in (moment_text(row["at"])[4:], by) if one)
+        note = ", ".join(one for one in (short_text(row["at"]), by) if one)
         people = row["whose"] == "people"
         steps.append(
             Step(

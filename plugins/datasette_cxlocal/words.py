@@ -159,6 +159,14 @@ def moment_text(value: object) -> str:
     return f"{day} {at.hour:02}:{at.minute:02}"
 
 
+def short_text(value: object) -> str:
+    """``23 Nov 08:13``, where there is little room and the year stands beside it; what is no time as it is."""
+    at = local(value)
+    if at is None:
+        return plain(value or "")
+    return f"{at.day} {_MONTHS[at.month - 1]} {at.hour:02}:{at.minute:02}"
+
+
 def day_text(day: date) -> str:
     """``Mon 23 Nov``."""
     return f"{_DAYS[day.weekday()]} {day.day} {_MONTHS[day.month - 1]}"
@@ -179,6 +187,16 @@ def moment(value: object, now_ms: int) -> Markup:
         return Markup('<time datetime="{}" title="{}">{}</time>').format(*given)
     return Markup('<time datetime="{}" title="{}">{} <span class="cx-ago">{}</span></time>').format(
         *given, ago(at, now_ms)
+    )
+
+
+def clock_time(value: object) -> Markup:
+    """The time alone, beside a day that is named; the whole of it and UTC in the title."""
+    at = local(value)
+    if at is None:
+        return shown(value)
+    return Markup('<time datetime="{}" title="{}; {} (UTC)">{:02}:{:02}</time>').format(
+        plain(value), moment_text(value), plain(value), at.hour, at.minute
     )
 
 

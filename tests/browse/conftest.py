@@ -7,6 +7,7 @@ import importlib.util
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
@@ -145,6 +146,30 @@ def hostile_file(
     folder = tmp_path_factory.mktemp("hostile")
     pictured.build_hostile(journals, folder).close()
     return folder / "journal.db"
+
+
+@pytest.fixture(scope="session")
+def outage_file(
+    pictured: ModuleType, journals: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("outage")
+    pictured.build_outage(journals, folder).close()
+    return folder / "journal.db"
+
+
+@pytest.fixture(scope="session")
+def open_file(
+    pictured: ModuleType, journals: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A journal with a run that is under way now."""
+    folder = tmp_path_factory.mktemp("open")
+    pictured.build_open(journals, folder, int(time.time() * 1000)).close()
+    return folder / "journal.db"
+
+
+@pytest.fixture(scope="session")
+def outage(outage_file: Path) -> Pages:
+    return Pages(outage_file)
 
 
 @pytest.fixture(scope="session")

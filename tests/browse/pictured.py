@@ -5,11 +5,13 @@ Told by the steps of ``tests/journals.py``; what they hold is known to the tests
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from cxlocal.domain import Outcome
+from cxlocal.events.machines import version_skipped
 from cxlocal.events.runs import run_resumed, stage_finished, stage_started
 from cxlocal.journal.blobs import keep_chunks
 from cxlocal.journal.file import Journal
@@ -74,7 +76,7 @@ class Teller:
             f"{self.deliverable} {number}", self.deliverable,
             **{"plan": plan(), "plan_sha256": self.kit.digest(plan_text(plan())), "links": LINKS,
                "asked": {"to": "", "stages": [one for one in stages if one != "perf"]}, "revision": revision,
-               "changes": {"since_version": f"2.7.{number - 1}", "total": 2, "listed": listed},
+               "changes": {"since_version": facts.pop("since", f"{line}.{number - 1}"), "total": 2, "listed": listed},
                **self.facts, **facts},
         )  # fmt: skip
         return story.take(number, how=how, line=line)
@@ -107,7 +109,7 @@ class Teller:
 
     def deploy(self, story: Any, where: str, **rest: Any) -> Any:
         """Its version goes there, and takes over."""
-        id, before = f"{where}-{story.id}", self.live[where]
+        id, before = f"{where}-{story.id}{rest.get('kind', '')}", self.live[where]
         self.live[where] = id
         title = {one[0]: one[1] for one in ENVIRONMENTS}[where]
         story.place(where, title=title)
@@ -173,6 +175,138 @@ def build_small(kit: ModuleType, folder: Path) -> Journal:
                             facts={"kind": "test", "environment": "", "ready_at": utc_text(clock.ms), "host": laptop.host}))  # fmt: skip
     kit._note_store(laptop.journal)
     kit.confirm(laptop.journal)
+    return laptop.journal
+
+
+def build_outage(kit: ModuleType, folder: Path) -> Journal:
+    """Eight days of two products, made by a CI server and, while neither it nor the store could be reached
+    (the fifth day), on a laptop: two emergencies, one of which did not help and was taken back, a failed
+    deployment to live, a decision passed over, and after it numbers that were never used."""
+    clock = kit.HandClock()
+    laptop = kit.Machine(folder, clock, "laptop-mara")
+    ci = kit.Machine(folder / "ci", clock, "runner-17", ci=True)
+    taken = 0
+
+    def met() -> None:
+        """The laptop gets what the CI server recorded."""
+        nonlocal taken
+        told = kit.events_of(ci.journal)
+        kit.take_in(laptop.journal, told[taken:])
+        taken = len(told)
+
+    shop = Teller(kit, ci, "webshop", actor=JONAS, reason="")
+    billing = Teller(kit, ci, "billing", actor=JONAS, reason="", deliverable_title="Billing")
+    for day in range(4):
+        good = shop.to_live(shop.to_staging(shop.begin(2 * day)), wait=25 + 20 * day)
+        good.end()
+        clock.pass_minutes(150)
+        if day == 1:
+            failed = shop.begin(3, subject="Refund by card, SHOP-43")
+            shop.work(failed, "build", "lint")
+            failed.tests(Outcome.FAILURE, ("test_refund", "failed"))
+            shop.work(failed, "unit", bad="unit", reason="1 of 10 failed", tail=LAST)
+            failed.end(Outcome.FAILURE, "stage unit: 1 of 10 failed")
+        else:
+            shop.to_staging(shop.begin(2 * day + 1)).end(before="production")
+        if day % 2 == 0:
+            clock.pass_minutes(60)
+            billing.to_live(billing.to_staging(billing.begin(day // 2, line="4.1"))).end()
+        met()
+        clock.pass_minutes(60 * 19)
+    shop.machine = billing.machine = laptop  # nothing else can be reached
+    away = {"how": "reserve", "online": False, "planned": False}
+    night = shop.to_staging(
+        shop.begin(
+            100,
+            reason="Payments are down",
+            subject="Try the second bank, SHOP-200",
+            since="2.7.7",
+            **away,
+        )
+    )
+    clock.pass_minutes(4)
+    night.promote(
+        "RELEASED", "overridden", automatic=False, actor=MARA, reason="by phone, Jonas agreed"
+    )
+    shop.work(night, "live", takes=0.2)
+    shop.deploy(night, "production").end()
+    clock.pass_minutes(35)
+    back = copy(good)
+    back.machine, back.actor = laptop, {"id": MARA, "how": "git config"}
+    shop.deploy(back, "production", kind="rolledback")
+    clock.pass_minutes(20)
+    again = shop.begin(
+        101,
+        reason="Payments are down",
+        subject="Ask the first bank again, SHOP-201",
+        fixes="2.7.100",
+        **away,
+    )
+    shop.to_live(shop.to_staging(again), wait=6).end()
+    clock.pass_minutes(60)
+    full = billing.to_staging(
+        billing.begin(100, line="4.1", reason="Invoices wait", since="4.1.1", **away)
+    )
+    full.promote("RELEASED", automatic=False, actor=MARA, reason="looked at staging")
+    billing.work(
+        full,
+        "live",
+        bad="live",
+        reason="no room on the disk",
+        tail="rsync: write failed: No space left on device (28)\n",
+    )
+    full.fail("production", reason="no room on the disk").end(
+        Outcome.FAILURE, "stage live: no room on the disk"
+    )
+    clock.pass_minutes(60 * 20)
+    with laptop.journal.write() as transaction:
+        execute = transaction.connection.execute
+        execute("INSERT INTO store_state VALUES (1, 'sqlite:', ?, 1, 40, '')", (kit.LINEAGE,))
+        for k, (deliverable, kind, lo, hi, node) in enumerate((
+            ("webshop", "online", 0, 7, ci.journal.node), ("webshop", "reserve", 100, 119, laptop.journal.node),
+            ("webshop", "raise", 8, 101, ""), ("webshop", "online", 120, 121, ci.journal.node),
+            ("billing", "online", 0, 1, ci.journal.node), ("billing", "reserve", 100, 100, laptop.journal.node),
+            ("billing", "raise", 2, 100, ""), ("billing", "online", 101, 101, ci.journal.node),
+        )):  # fmt: skip
+            line = "2.7" if deliverable == "webshop" else "4.1"
+            why = f"number {hi} is in use; it was taken while the store could not be reached"
+            execute("INSERT INTO grant_entry VALUES (?, ?, ?, ?, ?, ?, ?, '', ?, 1, ?, '', '', 0)",
+                    (deliverable, line, k, kind, lo, hi, node, f"nonce{k}", why if kind == "raise" else ""))  # fmt: skip
+    kit.confirm(laptop.journal)
+    laptop.say(
+        version_skipped(
+            deliverable="webshop",
+            line="2.7",
+            lo=102,
+            hi=119,
+            why="exchanged for a newer reserve: the numbers in use had come close",
+        )
+    )
+    shop.machine = billing.machine = ci
+    for number in (120, 121):
+        shop.to_live(
+            shop.to_staging(shop.begin(number, since="2.7.101" if number == 120 else "2.7.120")),
+            wait=90,
+        ).end()
+        clock.pass_minutes(60 * 24)
+    ready = billing.to_staging(billing.begin(101, line="4.1"))
+    ready.end(before="production")
+    met()
+    ci.journal.close()
+    return laptop.journal
+
+
+def build_open(kit: ModuleType, folder: Path, now_ms: int) -> Journal:
+    """A release that went live, and one that is at its tests since a minute before ``now_ms``."""
+    clock = kit.HandClock(now_ms - 26 * 60 * kit.MINUTE_MS)
+    laptop = kit.Machine(folder, clock, "laptop-mara")
+    shop = Teller(kit, laptop, "webshop", actor=MARA, reason="")
+    shop.to_live(shop.to_staging(shop.begin(0))).end()
+    clock.ms = now_ms - 4 * kit.MINUTE_MS
+    under_way = shop.work(shop.begin(1), "build", "lint")
+    clock.ms = now_ms - kit.MINUTE_MS
+    under_way.say(stage_started(under_way.ref, stage="unit", attempt=1, facts={
+        "kind": "test", "environment": "", "ready_at": utc_text(clock.ms), "host": laptop.host}))  # fmt: skip
     return laptop.journal
 
 

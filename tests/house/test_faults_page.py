@@ -175,6 +175,7 @@ FAULTS = {
     "Line ends of a bundle are changed on the way",
     "A Datasette plugin of others raises",
     "A part of a page takes too long, or the question of a person",
+    "A Datasette of one's own is told to close the journal, its views or the server",
     "Another user of the machine asks for the pages",
     "A member asks the pages of a store for what it may not read",
     "Readers of a store's pages ask without end, or their server hangs",
