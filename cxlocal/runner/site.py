@@ -11,8 +11,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxlocal.domain import Outcome
-from cxlocal.errors import Trouble
+from cxlocal.domain import Outcome, path_part
+from cxlocal.errors import CxError, Trouble
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.options import check_options
 from cxlocal.hooks.registered import find_tool
@@ -27,11 +27,17 @@ from cxlocal.processes.log import StageLog
 from cxlocal.processes.mask import Masker
 from cxlocal.processes.start import shell
 from cxlocal.processes.supervisor import Supervisor
+from cxlocal.revision.checkout import checkout
+from cxlocal.revision.filters import agreed_filters
+from cxlocal.revision.removal import remove_checkout
 from cxlocal.runner.health_probe import HealthProbe
 from cxlocal.runner.payer import HURRIED_SECONDS, Payer, held
 from cxlocal.runner.placements import instance_of
 from cxlocal.runner.products import described
+from cxlocal.runner.record import RunRecord
+from cxlocal.runner.run_version import stamp
 from cxlocal.runner.work import Launch, Work
+from cxlocal.runner.workspace import Workspace
 
 REASON_BYTES = 1000
 WAITING = frozenset({"create", "drain", "observe", "preview"})
@@ -209,8 +215,14 @@ class Site:
             held(work.secrets),
             float(limit),
             self.turn,
-            checkout=lambda record: self._folder,
+            checkout=self._checkout_of,
         )
+
+    def _checkout_of(self, record: RunRecord) -> Path | None:
+        """Where scripts are as the run had them that made something: its options mean those, and not what has become of
+        them since."""
+        own = record.run == self.work.record.run
+        return self._folder if own else _lent(self.work.workspace, record)
 
     def secrets_of(self, component: Component) -> dict[str, str]:
         """The secrets of a component, of the environment, and of its tool."""
@@ -318,3 +330,18 @@ class Site:
             **self._variables, **work.variables(stage), **work.mark_in(self.environment),
         }  # fmt: skip
         return stage_environment(work.environ, pass_env=pass_env, extra=variables)
+
+
+def _lent(workspace: Workspace, record: RunRecord) -> Path | None:
+    """The folder of cx.toml as another run of the deliverable had it, made once; None where its commit is not here."""
+    repository, plan = workspace.repository, record.plan
+    target = workspace.folder / "lent" / path_part(record.run)
+    if not target.exists():
+        try:
+            filters = agreed_filters(repository, plan.filters)
+            checkout(repository, record.revision, target, paths=plan.paths, filters=filters)
+            stamp(plan, target / repository.prefix, record.version)
+        except CxError:
+            remove_checkout(target)
+            return None
+    return target / repository.prefix
