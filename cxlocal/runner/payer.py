@@ -26,6 +26,7 @@ from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.mask import Masker
 from cxlocal.processes.supervisor import Supervisor
+from cxlocal.runner.outcomes import Said
 from cxlocal.runner.own_words import made_here
 from cxlocal.runner.products import artifacts, described
 from cxlocal.runner.record import RunRecord
@@ -74,15 +75,15 @@ class Payer(NamedTuple):
 
     def take_away(self, made: Made) -> Generator[Launch, End, str]:
         """Take one thing away; why that could not be done, empty where it was."""
-        return (yield from self.tell(made, made.taken_by))
+        return (yield from self.tell(made, made.taken_by)).why
 
-    def tell(self, made: Made, verb: str, *, hurried: bool = False) -> Generator[Launch, End, str]:
-        """Ask its tool to do ``verb`` with it; why that could not be done, empty where it was. ``hurried``: a signal
-        does not keep it from that."""
+    def tell(self, made: Made, verb: str, *, hurried: bool = False) -> Generator[Launch, End, Said]:
+        """Ask its tool to do ``verb`` with it; why that could not be done. ``hurried``: a signal does not keep it from
+        that."""
         try:
             return (yield from self._do(made, verb, hurried=hurried))
         except (CxError, OSError) as problem:
-            return words_of(problem)
+            return Said(words_of(problem), Outcome.ERROR)
 
     def _traffic(self, made: Made) -> Generator[Launch, End, str]:
         """Why an instance may get traffic, by what its balancer says now; empty where it does not. What was turned is
@@ -135,20 +136,23 @@ class Payer(NamedTuple):
         )  # fmt: skip
         return "" if done.outcome == Outcome.SUCCESS else f"{still}: {self._why(asked, tool, done)}"
 
-    def _do(self, made: Made, verb: str, *, hurried: bool) -> Generator[Launch, End, str]:
+    def _do(self, made: Made, verb: str, *, hurried: bool) -> Generator[Launch, End, Said]:
         if not made_here(self.record.journal, made) and not is_planned(self.record.plan, made):
-            return (
+            return Said(
                 f"another machine recorded that {made.tool} made it with {json.dumps(made.options)}, which"
-                " is not in the plan of its run; nothing was run: take it away by hand"
+                " is not in the plan of its run; nothing was run: take it away by hand",
+                Outcome.ERROR,
             )
         tool = find_tool(self.manager, made.tool)
         if verb not in verbs_of(tool, made.options):
-            return f"the tool {made.tool} has no verb {verb}"
+            return Said(f"the tool {made.tool} has no verb {verb}", Outcome.ERROR)
         if tool.here and not (yield from self._is_here(made, tool)):
             host = machine_of(self.record.journal, made.node)
-            return f"it lives on the machine that made it: {host}, in the home of that journal"
+            words = f"it lives on the machine that made it: {host}, in the home of that journal"
+            return Said(words, Outcome.ERROR)
         found = yield from self._ask(made, tool, verb, hurried=hurried)
-        return "" if found.outcome == Outcome.SUCCESS else self._why(made, tool, found)
+        why = "" if found.outcome == Outcome.SUCCESS else self._why(made, tool, found)
+        return Said(why, found.outcome)
 
     def _why(self, made: Made, tool: type[Tool], found: ToolOutcome) -> str:
         """What kept a tool from it, and from where a script of the repository would be found."""
