@@ -30,6 +30,29 @@ class Outcome(StrEnum):
     ERROR = "error"
 
 
+FROM_OUTSIDE = frozenset({9, 15, 1, 2})
+"""Signals a program does not send itself: SIGKILL, SIGTERM, SIGHUP and SIGINT. These have the same
+numbers everywhere (kill(1), POSIX), and reporting commands are spared the module that names them."""
+
+NOT_RUN = {
+    126: "exit code 126: a program was found and could not be run",
+    127: "exit code 127: a program was not found",
+}
+"""What POSIX shells say when the work could not even begin (sh(1), EXIT STATUS)."""
+
+
+def outcome_of(status: int) -> Outcome:
+    """What a program that ended by itself came to; a negative status is the signal that ended it. Pure.
+
+    *failure* is the work saying no; *error* is trouble around it, worth a retry. A program that crashes by itself
+    (a segmentation fault, an abort) failed; one that was killed from outside (out of memory, a stray ``kill``)
+    met trouble, and so did one that could not be run.
+    """
+    if status in NOT_RUN or -status in FROM_OUTSIDE:
+        return Outcome.ERROR
+    return Outcome.FAILURE if status else Outcome.SUCCESS
+
+
 class NumberState(StrEnum):
     """The states of a number, the only ones."""
 

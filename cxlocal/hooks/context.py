@@ -18,7 +18,7 @@ from cxlocal.clock import Clock, SystemClock, SystemIds
 from cxlocal.errors import Trouble
 from cxlocal.files import fresh_folder
 from cxlocal.hooks.messages import HANDLE_BYTES, Fields, dump, load, plain
-from cxlocal.hooks.tool import Completed, Tool, ToolFailure
+from cxlocal.hooks.tool import Completed, Tool
 from cxlocal.processes.family import MARK, Family, Sought, marked
 from cxlocal.processes.identity import identity
 from cxlocal.processes.mask import Masker
@@ -132,7 +132,8 @@ class WorkerContext:
         check: bool = True,
         timeout: float | None = None,
     ) -> Completed:
-        """Run a process to its end. Raises ToolFailure (``check``), Trouble, TimeoutError."""
+        """Run a process to its end. Raises TimeoutError; with ``check`` ToolFailure where it says no, Trouble where it
+        was killed or could not be run."""
         argv = [os.fspath(part) for part in command]
         mark = self._ids.token()
         process = start_child(
@@ -152,8 +153,8 @@ class WorkerContext:
         completed = Completed(
             code=process.returncode, output=self._masker.whole(kept).decode("utf-8", "replace")
         )
-        if check and completed.code != 0:
-            raise ToolFailure(f"{_shown(argv)} ended with exit code {completed.code}")
+        if check:
+            completed.require(_shown(argv))
         return completed
 
     def daemon(

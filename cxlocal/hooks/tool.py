@@ -16,6 +16,8 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from cxlocal.domain import NOT_RUN, Outcome, outcome_of
+from cxlocal.errors import Trouble
 from cxlocal.hooks.with_table import Options
 from cxlocal.values import Protocol
 
@@ -263,6 +265,22 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
     output: str
     """The last part of its output (at most 64 KiB), secrets masked."""
 
+    def require(self, what: str) -> None:
+        """Raise ToolFailure where ``what`` was run and says no, Trouble where it was killed or could not be run."""
+        outcome = outcome_of(self.code)
+        if outcome == Outcome.FAILURE:
+            raise ToolFailure(f"{what} ended {self._words}")
+        if outcome == Outcome.ERROR:
+            raise Trouble(
+                f"{what} ended {self._words}",
+                why=NOT_RUN.get(self.code, "something outside of it ended it"),
+                hint="put that right, then run it again",
+            )
+
+    @property
+    def _words(self) -> str:
+        return f"by signal {-self.code}" if self.code < 0 else f"with exit code {self.code}"
+
 
 class Context(Protocol):
     """What a verb is given. Everything a tool may do to the outside goes through it."""
@@ -342,7 +360,8 @@ class Context(Protocol):
     ) -> Completed:
         """Run a process to its end; the only way to start one. Output goes to the stage's log.
 
-        ``check`` raises ToolFailure when the exit code is not 0.
+        ``check`` raises ToolFailure when the exit code is not 0, Trouble where it was killed from outside or could not
+        be run (126, 127).
         """
 
     def daemon(

@@ -19,6 +19,7 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.components import components_in, components_of, departed
 from cxlocal.plan.types import Component, Plan, Stage
 from cxlocal.runner import component_record as recorded
+from cxlocal.runner import turns
 from cxlocal.runner.own_words import made_here
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.recovery import take_down
@@ -164,9 +165,8 @@ def destroy(
     journal: Journal, machine: Machine, deliverable: str, instance: str, component: str
 ) -> list[tuple[Made, str]]:
     """Take one mutable component away, by its tool; why it could not be. Raises UsageError where no tool made
-    one of that name."""
-    found = [one for one in _standing(journal, deliverable, instance) if one.component == component]
-    if not found:
+    one of that name, Refused where somebody deploys there."""
+    if not _named(journal, deliverable, instance, component):
         there = any(
             one.component == component for one in standing_in(journal, deliverable, instance)
         )
@@ -183,7 +183,12 @@ def destroy(
             f" {quoted(instance)} {quoted(component)} -m WHY",
             name="no-component",
         )
-    return take_down(journal, machine, found)
+    with turns.alone_at(journal, deliverable, instance, "env destroy", machine.voice.warn):
+        return take_down(journal, machine, _named(journal, deliverable, instance, component))
+
+
+def _named(journal: Journal, deliverable: str, instance: str, component: str) -> list[Made]:
+    return [one for one in _standing(journal, deliverable, instance) if one.component == component]
 
 
 def _standing(journal: Journal, deliverable: str, instance: str) -> list[Made]:

@@ -24,6 +24,7 @@ from cxlocal.runner.component_preview import Foreseen, preview, standing
 from cxlocal.runner.component_rotation import CLEARING, Rotation, Stands
 from cxlocal.runner.component_way_back import WayBack, refuse_lost_turn
 from cxlocal.runner.fetching import fetch_missing
+from cxlocal.runner.outcomes import Said
 from cxlocal.runner.payer import words_of
 from cxlocal.runner.resources import Made
 from cxlocal.runner.site import Site
@@ -154,12 +155,13 @@ class Deployment:
             problem = yield from self._fall()
             return Outcome.ERROR, "; ".join(one for one in (words_of(error), problem) if one)
         try:
-            refused = yield from self._judge(before)
+            why, outcome = yield from self._judge(before)
         except CxError as problem:
             refuse_lost_turn(site)
-            refused = f"{site.environment.name} was not judged: {words_of(problem)}"
-        if refused:
-            return Outcome.FAILURE, refused
+            outcome = Outcome.FAILURE if isinstance(problem, Refused) else Outcome.ERROR
+            why = f"{site.environment.name} was not judged: {words_of(problem)}"
+        if why:
+            return outcome, why
         yield from self._settle()
         if site.cancelled:
             return Outcome.CANCEL, f"{site.cancelled}, after the new ones served"
@@ -253,18 +255,19 @@ class Deployment:
         old = [one for one in self.rotations if one.stands.serving]
         well = []
         for one in old if self.mutable else ():
-            if not (yield from self._ask_serving(one, 0.0)):
+            if not (yield from self._ask_serving(one, 0.0)).why:
                 well.append(one)
         changed = False
         for component in self.mutable:
             changed = (yield from self._apply_one(component)) or changed
         for one in well if changed else ():
-            if why := (yield from self._ask_serving(one, SERVING_SECONDS)):
-                raise Halt(Outcome.FAILURE, f"what serves is not well any more: {why}")
+            said = yield from self._ask_serving(one, SERVING_SECONDS)
+            if said.why:
+                raise Halt(said.outcome, f"what serves is not well any more: {said.why}")
 
-    def _ask_serving(self, rotation: Rotation, within: float) -> Generator[Launch, End, str]:
-        addresses = [one.address for one in rotation.stands.serving]
-        return (yield from self.site.probe(rotation.component, addresses, within_seconds=within))
+    def _ask_serving(self, rotation: Rotation, within: float) -> Generator[Launch, End, Said]:
+        there = [one.address for one in rotation.stands.serving]
+        return (yield from self.site.probe(rotation.component, there, within_seconds=within))
 
     def _apply_one(self, component: Component) -> Generator[Launch, End, bool]:
         """Whether anything is different now."""
@@ -385,21 +388,21 @@ class Deployment:
             self._tell(one)
         return "; ".join(problems)
 
-    def _judge(self, before: WayBack) -> Generator[Launch, End, str]:
-        """Why the environment is not well with what serves now; empty when it is, or says nothing of it. Where
+    def _judge(self, before: WayBack) -> Generator[Launch, End, Said]:
+        """Whether the environment is well with what serves now, where it says anything of it. Where
         what served before still can, it serves again; the way back itself is judged, and stays."""
         site, name = self.site, self.site.environment.name
         if not site.environment.check or site.work.repair:
-            return ""
+            return Said()
         for one in self.rotations:
             one.judged = None
             yield from one.go(Phase.SETTLING, Deed.JUDGE)
-        why = yield from site.judge(self.uri or site.work.uri_of(site.environment))
+        said = yield from site.judge(self.uri or site.work.uri_of(site.environment))
         for one in self.rotations:
             one.judged = True
-        if not why or site.cancelled:
-            return ""
-        why = f"{name} is not well: {why}"
+        if not said.why or site.cancelled:
+            return Said()
+        why = f"{name} is not well: {said.why}"
         closed = (
             "no record knows it" * bool(self.looked.strangers)
             or "it lives in another home" * bool(self.looked.away)
@@ -407,12 +410,14 @@ class Deployment:
         )
         if self.former or closed:
             words = f"and what served before cannot: {closed}" if closed else "after the way back"
-            return f"{why}; {site.work.record.version} serves on, {words}"
+            return Said(f"{why}; {site.work.record.version} serves on, {words}", said.outcome)
         try:
             yield from self._turn_back(before, why)
         except CxError as problem:
-            return f"{why}; the way back was not to be had: {words_of(problem)}"
-        return f"{why}; {before.version or 'nothing'} serves again{(yield from before.judged())}"
+            then = f"the way back was not to be had: {words_of(problem)}"
+        else:
+            then = f"{before.version or 'nothing'} serves again{(yield from before.judged())}"
+        return Said(f"{why}; {then}", said.outcome)
 
     def _turn_back(self, before: WayBack, why: str) -> Generator[Launch, End, None]:
         site = self.site
@@ -450,17 +455,13 @@ class Deployment:
                 site.work.voice.warn(f"{one.component.name}: {words_of(problem)}")
             self._tell(one)
         if shared and not site.cancelled:
-            yield from self._clear()
+            for component, resource in self.looked.returned:  # It came back although it was gone.
+                yield from site.ask(component, "remove", resource=resource)
         elif not shared:
             site.work.voice.warn(
                 "the store does not know of this deployment yet, so the old ones stay; the next"
                 " deployment takes them away"
             )
-
-    def _clear(self) -> Generator[Launch, End, None]:
-        """Take away what came back although it was gone."""
-        for component, resource in self.looked.returned:
-            yield from self.site.ask(component, "remove", resource=resource)
 
     def _tell(self, rotation: Rotation) -> None:
         """Say and record what was left out, not drained in time, and what could not be taken away."""

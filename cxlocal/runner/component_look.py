@@ -228,7 +228,7 @@ class Lookout:
             idle = [each for each in mine if each.released_at and not each.serves]
             # Where old and new must not run at once, they stand still until they are started.
             addresses = [each.address for each in idle if one.overlap is not False]
-            why = yield from site.probe(one, addresses, within_seconds=SERVING_SECONDS)
+            why = (yield from site.probe(one, addresses, within_seconds=SERVING_SECONDS)).why
             lost = {each.id for each in idle} - looked.there.get(one.name, frozenset(
                 each.id for each in idle
             ))  # fmt: skip

@@ -10,6 +10,7 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from cxlocal.domain import Outcome
 from cxlocal.errors import Refused
 from cxlocal.hooks.tool import Created, Done, Observed
+from cxlocal.hooks.tool_worker import ToolOutcome
 from cxlocal.plan.components import may_go_without
 from cxlocal.plan.placeholders import resolve_options
 from cxlocal.plan.rotation import (
@@ -26,6 +27,7 @@ from cxlocal.plan.rotation import (
 from cxlocal.plan.types import Component, RolloutStep
 from cxlocal.processes.child import End
 from cxlocal.runner.component_record import handle_of, intend, note_made, of_components
+from cxlocal.runner.outcomes import Said
 from cxlocal.runner.payer import Payer
 from cxlocal.runner.resources import Made, may_be_used, record_gone
 from cxlocal.runner.site import Site
@@ -297,14 +299,15 @@ class Rotation:
         """Stop or start an instance, by the tool and options that it was made with."""
         one, stops = action.resource, action.deed == Deed.PAUSE
         hurried = phase in BACK
-        why = yield from self._payer.tell(
+        why, outcome = yield from self._payer.tell(
             self._made(one), "stop" if stops else "start", hurried=hurried
         )
         if not why:
             (self._paused if stops else self._started).add(one)
             (self._started if stops else self._paused).discard(one)
             return
-        self.problem = f"{self.component.name} {one[:8]} could not be {'stopped' if stops else 'started'}: {why}"
+        words = "stopped" if stops else "started"
+        self._fail(f"{self.component.name} {one[:8]} could not be {words}: {why}", outcome)
         if hurried or self.served:
             raise Refused(
                 self.problem,
@@ -315,25 +318,36 @@ class Rotation:
 
     def _check(self, resource: str) -> Generator[Launch, End, None]:
         site, address = self.site, self.addresses.get(resource, "")
-        why = yield from site.probe(self.component, [address])
-        if not why:
-            why = yield from site.check(self.component, resource, address)
-        self._well[resource] = not why
-        if not why and all(self._well.get(one) for one in self.fresh):
-            why = yield from self._observed()
-        if why:
-            self.problem = f"{self.component.name} is not well: {why}"
+        said = yield from site.probe(self.component, [address])
+        if not said.why:
+            said = yield from site.check(self.component, resource, address)
+        self._well[resource] = not said.why
+        if not said.why and all(self._well.get(one) for one in self.fresh):
+            said = yield from self._observed()
+        if said.why:
+            self._fail(f"{self.component.name} is not well: {said.why}", said.outcome)
 
-    def _observed(self) -> Generator[Launch, End, str]:
-        """Which new one its own tool calls not well; empty where it calls none so, or cannot tell."""
+    def _observed(self) -> Generator[Launch, End, Said]:
+        """Which new one its own tool calls not well; empty where it calls none so, or has no such verb."""
         if not self.site.can(self.component, "observe"):
-            return ""
+            return Said()
         found = yield from self.site.ask(self.component, "observe")
-        seen = found.result.resources if isinstance(found.result, Observed) else ()
+        if not isinstance(found.result, Observed):
+            return self._unseen(f"{self.component.tool} cannot be asked", found)
+        seen = found.result.resources
         sick = [one.id for one in seen if one.id in self.fresh and one.healthy is False]
         for one in sick:
             self._well[one] = False
-        return f"observe of {self.component.tool} says so of {sick[0][:8]}" if sick else ""
+        if not sick:
+            return Said()
+        return Said(f"observe of {self.component.tool} says so of {sick[0][:8]}", Outcome.FAILURE)
+
+    def _unseen(self, words: str, found: ToolOutcome) -> Said:
+        """What was changed and cannot be asked any more is not believed, unless somebody said to go on unobserved."""
+        if self.site.work.unobserved:
+            return Said()
+        outcome = found.outcome if found.outcome != Outcome.SUCCESS else Outcome.ERROR
+        return Said(f"{words}: {found.reason or outcome}", outcome)
 
     def _rotate(self, weights: Mapping[str, int], *, hurried: bool) -> Generator[Launch, End, None]:
         if self.balancer is not None:
@@ -357,7 +371,8 @@ class Rotation:
             if isinstance(found.result, Done):
                 self.uri = str(found.result.details.get("uri", "")) or self.uri
             if not hurried and not self.served and set(weights) == set(self.fresh):
-                self.problem = yield from self._disbelieved(self.balancer, weights)
+                said = yield from self._disbelieved(self.balancer, weights)
+                self._fail(said.why, said.outcome)
                 if self.problem:
                     self._busy |= set(weights)
                     return
@@ -367,38 +382,38 @@ class Rotation:
 
     def _disbelieved(
         self, balancer: Component, weights: Mapping[str, int]
-    ) -> Generator[Launch, End, str]:
+    ) -> Generator[Launch, End, Said]:
         """Why a balancer is not believed that only ``weights`` get something now; empty where it is, or says nothing
         of weights. What served is let go on that word. A way back turns weights alone, and keeps what served."""
         if self._back_to or not self.site.can(balancer, "observe"):
-            return ""
+            return Said()
         found = yield from self.site.ask(
             balancer, "observe", component=self.component.name, behind=balancer.name,
             handle=handle_of(self.site, balancer),
         )  # fmt: skip
         if found.outcome != Outcome.SUCCESS or not isinstance(found.result, Observed):
-            unseen = f"{balancer.name} was turned, and cannot be asked: {found.reason}"
-            return "" if self.site.work.unobserved else unseen
+            return self._unseen(f"{balancer.name} was turned, and cannot be asked", found)
         shown = {one.id: one.weight for one in found.result.resources if one.weight is not None}
         if not shown or _alike({one: at for one, at in shown.items() if at}, weights):
-            return ""
-        return f"{balancer.name} says that it was turned, and gives traffic to others"
+            return Said()
+        words = f"{balancer.name} says that it was turned, and gives traffic to others"
+        return Said(words, Outcome.FAILURE)
 
     def _hold(self) -> Generator[Launch, End, None]:
         step, last = self._steps[self._held], self._held == len(self._steps) - 1
         addresses = [self.addresses.get(one, "") for one in self.fresh]
-        why = ""
+        said = Said()
         if step.hold_seconds or not last:
-            why = yield from self.site.probe(
+            said = yield from self.site.probe(
                 self.component, addresses, hold_seconds=step.hold_seconds, within_seconds=0
             )
             for one in self.fresh:
-                why = why or (
-                    yield from self.site.check(self.component, one, self.addresses.get(one, ""))
-                )
+                if not said.why:
+                    address = self.addresses.get(one, "")
+                    said = yield from self.site.check(self.component, one, address)
         self._held += 1
-        if why:
-            self.problem = f"{self.component.name} at {step.weight} %: {why}"
+        if said.why:
+            self._fail(f"{self.component.name} at {step.weight} %: {said.why}", said.outcome)
 
     def _drain(self, resource: str) -> Generator[Launch, End, None]:
         balancer, limit = self.balancer, self.component.drain_seconds

@@ -62,11 +62,11 @@ class WayBack:
             if one.component.overlap is False:
                 continue  # They stand still until they are started.
             addresses = [each.address for each in one.stands.serving]
-            why = yield from self.site.probe(
+            said = yield from self.site.probe(
                 one.component, addresses, within_seconds=SERVING_SECONDS
             )
-            if why:
-                return why
+            if said.why:
+                return said.why
         return ""
 
     def judged(self) -> Generator[Launch, End, str]:
@@ -74,7 +74,7 @@ class WayBack:
         site = self.site
         if not self.before or site.cancelled:
             return ""
-        why = yield from site.judge(site.work.uri_of(site.environment))
+        why = (yield from site.judge(site.work.uri_of(site.environment))).why
         if not why or site.cancelled:
             return ""
         text = f"{site.environment.name} is not well with {self.version} either: {why}"

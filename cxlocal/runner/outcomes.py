@@ -1,8 +1,6 @@
-"""How a stage ended, judged from how its program ended. Pure.
+"""How a stage, or a question, ended, judged from how its program ended (``cxlocal.domain.outcome_of``). Pure.
 
-*failure* is the work saying no; *error* is trouble around it, worth a retry; *cancel* is a person
-or a system that wanted it to stop. A program that crashes by itself (a segmentation fault, an
-abort) failed; one that was killed from outside (out of memory, a stray ``kill``) met trouble.
+*cancel* is a person or a system that wanted it to stop.
 """
 
 from __future__ import annotations
@@ -10,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cxlocal.domain import Outcome
+from cxlocal.domain import NOT_RUN, Outcome, outcome_of
 from cxlocal.errors import CxError, OutcomeFailure, Trouble
+from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
     from cxlocal.processes.child import End
@@ -19,15 +18,14 @@ if TYPE_CHECKING:
 REASON_CHARACTERS = 1000
 """Of a reason that becomes part of an event; the log has the rest."""
 
-FROM_OUTSIDE = frozenset({9, 15, 1, 2})
-"""Signals a program does not send itself: SIGKILL, SIGTERM, SIGHUP and SIGINT. These have the same
-numbers everywhere (kill(1), POSIX), and reporting commands are spared the module that names them."""
 
-NOT_RUN = {
-    126: "exit code 126: a program was found and could not be run",
-    127: "exit code 127: a program was not found",
-}
-"""What POSIX shells say when the work could not even begin (sh(1), EXIT STATUS)."""
+class Said(NamedTuple):
+    """What came of a question."""
+
+    why: str = ""
+    """Why the answer is not yes; empty where it is."""
+    outcome: Outcome = Outcome.SUCCESS
+    """Failure where it is no, error where there was trouble around it."""
 
 
 def judge(end: End) -> tuple[Outcome, str]:
@@ -36,14 +34,11 @@ def judge(end: End) -> tuple[Outcome, str]:
         return Outcome.ERROR, end.words
     if end.cancelled:
         return Outcome.CANCEL, end.words
-    if end.signal is not None:
-        outside = end.signal in FROM_OUTSIDE
-        return (Outcome.ERROR if outside else Outcome.FAILURE), end.words
-    if end.code is None:
+    status = end.code if end.signal is None else -end.signal
+    if status is None:
         return Outcome.ERROR, end.words
-    if end.code in NOT_RUN:
-        return Outcome.ERROR, NOT_RUN[end.code]
-    return (Outcome.FAILURE, end.words) if end.code else (Outcome.SUCCESS, "")
+    outcome = outcome_of(status)
+    return outcome, "" if outcome == Outcome.SUCCESS else NOT_RUN.get(status, end.words)
 
 
 def worst(outcomes: Iterable[str]) -> Outcome:

@@ -26,6 +26,7 @@ from cxlocal.processes.environment import stage_environment
 from cxlocal.processes.log import StageLog
 from cxlocal.processes.mask import Masker
 from cxlocal.processes.supervisor import Supervisor
+from cxlocal.runner.outcomes import Said
 from cxlocal.runner.own_words import made_here
 from cxlocal.runner.products import artifacts, described
 from cxlocal.runner.record import RunRecord
@@ -74,15 +75,15 @@ class Payer(NamedTuple):
 
     def take_away(self, made: Made) -> Generator[Launch, End, str]:
         """Take one thing away; why that could not be done, empty where it was."""
-        return (yield from self.tell(made, made.taken_by))
+        return (yield from self.tell(made, made.taken_by)).why
 
-    def tell(self, made: Made, verb: str, *, hurried: bool = False) -> Generator[Launch, End, str]:
-        """Ask its tool to do ``verb`` with it; why that could not be done, empty where it was. ``hurried``: a signal
-        does not keep it from that."""
+    def tell(self, made: Made, verb: str, *, hurried: bool = False) -> Generator[Launch, End, Said]:
+        """Ask its tool to do ``verb`` with it; why that could not be done. ``hurried``: a signal does not keep it from
+        that."""
         try:
             return (yield from self._do(made, verb, hurried=hurried))
         except (CxError, OSError) as problem:
-            return words_of(problem)
+            return Said(words_of(problem), Outcome.ERROR)
 
     def _traffic(self, made: Made) -> Generator[Launch, End, str]:
         """Why an instance may get traffic, by what its balancer says now; empty where it does not. What was turned is
@@ -135,24 +136,27 @@ class Payer(NamedTuple):
         )  # fmt: skip
         return "" if done.outcome == Outcome.SUCCESS else f"{still}: {self._why(asked, tool, done)}"
 
-    def _do(self, made: Made, verb: str, *, hurried: bool) -> Generator[Launch, End, str]:
+    def _do(self, made: Made, verb: str, *, hurried: bool) -> Generator[Launch, End, Said]:
         if not made_here(self.record.journal, made) and not is_planned(self.record.plan, made):
-            return (
+            return Said(
                 f"another machine recorded that {made.tool} made it with {json.dumps(made.options)}, which"
-                " is not in the plan of its run; nothing was run: take it away by hand"
+                " is not in the plan of its run; nothing was run: take it away by hand",
+                Outcome.ERROR,
             )
         tool = find_tool(self.manager, made.tool)
         if verb not in verbs_of(tool, made.options):
-            return f"the tool {made.tool} has no verb {verb}"
+            return Said(f"the tool {made.tool} has no verb {verb}", Outcome.ERROR)
         if tool.here and not (yield from self._is_here(made, tool)):
             host = machine_of(self.record.journal, made.node)
-            return f"it lives on the machine that made it: {host}, in the home of that journal"
+            words = f"it lives on the machine that made it: {host}, in the home of that journal"
+            return Said(words, Outcome.ERROR)
         found = yield from self._ask(made, tool, verb, hurried=hurried)
-        return "" if found.outcome == Outcome.SUCCESS else self._why(made, tool, found)
+        why = "" if found.outcome == Outcome.SUCCESS else self._why(made, tool, found)
+        return Said(why, found.outcome)
 
     def _why(self, made: Made, tool: type[Tool], found: ToolOutcome) -> str:
         """What kept a tool from it, and from where a script of the repository would be found."""
-        why, record = found.reason or str(found.outcome), self._record_of(made)
+        why, record = found.reason or str(found.outcome), self._source_of(made)
         if not tool.shell or self.checkout(record) is not None:
             return why
         return f"{why}; a script of the repository is found in a clone that has commit {record.revision[:12]}"
@@ -186,7 +190,7 @@ class Payer(NamedTuple):
             f"{verb}-{made.stage}",
             masker=mask,
         )
-        folder = (self.checkout(self._record_of(made)) if tool.shell else None) or scratch
+        folder = (self.checkout(self._source_of(made)) if tool.shell else None) or scratch
         fields = self._told(made, place, scratch, {"checkout": folder, **told})
         request = ToolRequest(tool, verb, self._options(made), fields, dict(secrets))
         worker = ToolWorker(request, on_intend=_refuse_intent, on_progress=log.note)
@@ -210,7 +214,7 @@ class Payer(NamedTuple):
 
     def _listed(self, made: Made) -> tuple[str, ...]:
         """The secrets that whoever made it had: its environment's, and its component's or its stage's."""
-        plan = self._plan_of(made)
+        plan = self._source_of(made).plan
         of_place = next(
             (one.secrets for one in plan.environments if one.name == made.environment), ()
         )
@@ -221,16 +225,16 @@ class Payer(NamedTuple):
         return _named(self._makers(made), made, "pass_env")
 
     def _makers(self, made: Made) -> Sequence[Stage | Component]:
-        plan = self._plan_of(made)
+        plan = self._source_of(made).plan
         if not made.is_component:
             return plan.stages if made.component else ()
         known = made.environment in [one.name for one in plan.environments]
         return components_in(plan, made.environment) if known else ()
 
-    def _plan_of(self, made: Made) -> Plan:
-        """The plan by which it was made; of what another journal says this one's, with which it was compared."""
-        own = made_here(self.record.journal, made)
-        return self.record.plan if not own else self._record_of(made).plan
+    def _source_of(self, made: Made) -> RunRecord:
+        """The run whose plan and scripts it is taken away by: that by which it was made; of what another journal says
+        this one, with whose plan it was compared."""
+        return self._record_of(made) if made_here(self.record.journal, made) else self.record
 
     def _record_of(self, made: Made) -> RunRecord:
         """The run that made it: its options are those of its own plan."""
@@ -317,10 +321,18 @@ def latest(made: Sequence[Made]) -> list[tuple[Made, list[str]]]:
 
 
 def held(secrets: Mapping[str, str]) -> Callable[[Iterable[str]], Mapping[str, str]]:
-    """The secrets of a run that is being carried out: it has those of all its stages."""
+    """The secrets of a run that is being carried out: it has those of all its stages. What an earlier run made may need
+    others."""
 
     def chosen(names: Iterable[str]) -> Mapping[str, str]:
-        return {name: secrets[name] for name in names if name in secrets}
+        wanted = list(names)
+        if missing := [name for name in wanted if name not in secrets]:
+            raise Trouble(
+                f"it needs the secrets {', '.join(missing)}",
+                why="what made it had them, and this run has no more",
+                hint="cxlocal env reap asks for those of its own commit",
+            )
+        return {name: secrets[name] for name in wanted}
 
     return chosen
 

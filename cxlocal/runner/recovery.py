@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from cxlocal.config.load import read
-from cxlocal.errors import CxError, Trouble
+from cxlocal.errors import CxError, Refused, Trouble
 from cxlocal.hooks.manager import Manager, load
 from cxlocal.journal.file import Journal
-from cxlocal.processes import locks
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import leftovers, orphans
+from cxlocal.runner.admission import DEPLOYS
 from cxlocal.runner.driver import drive
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.resources import Made, is_own, standing, standing_in
@@ -21,13 +21,21 @@ from cxlocal.text import quoted
 DUE_SECONDS = 60.0
 """For destroying one thing a dead run left behind."""
 
+PER_RUN = "what is due of runs"
+"""In the place of an environment: whoever takes away what runs left is alone with all of one deliverable."""
+TAKES, REAPS = "takes away", "env reap"
+"""What is done there, in words, and by whom."""
+
 STANDING = """
-SELECT run.id AS run, environment.name, environment.instance FROM environment
+SELECT run.id AS run, run.deliverable, environment.name, environment.instance FROM environment
 JOIN run ON run.id = environment.created_by_run
 LEFT JOIN process ON process.run = run.id
 WHERE environment.lifetime = 'per-run' AND environment.deleted_at IS NULL
   AND environment.created_at IS NOT NULL AND run.finished_at IS NOT NULL AND process.run IS NULL
   AND run.node = ?
+"""
+IS_CLOSED = """
+SELECT 1 FROM environment WHERE deliverable = ? AND instance = ? AND deleted_at IS NOT NULL
 """
 
 
@@ -72,37 +80,42 @@ def pay_due(
     ]
     for one in all_due if of_others else ():
         if one.lifetime != "per-run":
-            unpaid += _pay_lasting(journal, machine, one)
+            # What gets traffic stays: what was cut off before its cutover may have all of it.
+            unpaid += _pay_due(journal, machine, [one], one.instance, idle=True)
     for run in dict.fromkeys(one.run for one in owed):
-        unpaid += _pay_run(journal, machine, run, [one for one in owed if one.run == run])
+        of_run = [one for one in owed if one.run == run]
+        unpaid += _pay_due(journal, machine, of_run, PER_RUN)
     still = {one.instance for one, _ in unpaid}
-    others = [(one.run, one.environment, one.instance) for one in owed]
-    mine = [
-        (row["run"], row["name"], row["instance"])
-        for row in journal.query(STANDING, (journal.node,))
-    ]
-    for run, name, instance in dict.fromkeys([*mine, *others]):
+    others = [(one.run, one.deliverable, one.environment, one.instance) for one in owed]
+    mine = [tuple(row.values()) for row in journal.query(STANDING, (journal.node,))]
+    for run, deliverable, name, instance in dict.fromkeys([*mine, *others]):
         if instance not in still:
-            _close_cut_off(machine, journal, run, name, instance)
+            _close_cut_off(machine, journal, run, deliverable, name, instance)
     return unpaid
 
 
-def _pay_lasting(journal: Journal, machine: Machine, made: Made) -> list[tuple[Made, str]]:
-    """Take away one of a lasting environment, unless somebody deploys there: they may put it back. What gets
-    traffic stays: what was cut off before its cutover may have all of it."""
+def _pay_due(
+    journal: Journal, machine: Machine, owed: list[Made], place: str, *, idle: bool = False
+) -> list[tuple[Made, str]]:
+    """Take away what is still due once nobody else is at it. Another command may have taken it away since it was found
+    to be due, or put it back: a way back lets it serve again."""
     from cxlocal.runner import turns
 
-    open_there = turns.open_turns(journal, made.deliverable, made.instance)
-    if open_there:
-        return [(made, f"{turns.holder(open_there[0])} deploys there")]
-    path = locks.environment_lock(journal.home, made.deliverable, made.instance)
-    lock = locks.take(path, "env reap")
-    if lock is None:
-        return [(made, f"{locks.holder(path)} deploys there")]
+    one = owed[0]
     try:
-        return _pay_run(journal, machine, made.run, [made], idle=True)
-    finally:
-        lock.release()
+        with turns.alone_at(
+            journal,
+            one.deliverable,
+            place,
+            REAPS,
+            machine.voice.warn,
+            TAKES if place == PER_RUN else DEPLOYS,
+        ):
+            ids = {each.id for each in owed}
+            still = [each for each in due(journal) if each.id in ids]
+            return _pay_run(journal, machine, one.run, still, idle=idle)
+    except Refused as busy:
+        return [(each, f"{busy.what}: {busy.why}") for each in owed]
 
 
 def destroy_environment(
@@ -112,20 +125,24 @@ def destroy_environment(
     machine, is destroyed, newest first. What could not be, and why; then it is not closed.
 
     Of what plain commands made there the processes on this machine are ended; the rest nobody can
-    destroy: then it is closed, and not destroyed. Raises Trouble for a process that cannot be ended.
+    destroy: then it is closed, and not destroyed. Raises Refused where somebody deploys there, Trouble for a
+    process that cannot be ended.
     """
-    owed = standing_in(journal, deliverable, instance)
-    if unpaid := take_down(journal, machine, owed):
-        return unpaid
-    if owed:
-        _close(journal, owed[0].run, owed[0].environment, instance, reason)
-    else:
-        _close_unowed(journal, deliverable, instance, reason)
+    from cxlocal.runner import turns
+
+    with turns.alone_at(journal, deliverable, instance, "env destroy", machine.voice.warn):
+        owed = standing_in(journal, deliverable, instance)
+        if unpaid := take_down(journal, machine, owed):
+            return unpaid
+        if owed:
+            _close(journal, owed[0].run, owed[0].environment, instance, reason)
+        else:
+            _close_unowed(journal, deliverable, instance, reason)
     return []
 
 
 def take_down(journal: Journal, machine: Machine, owed: list[Made]) -> list[tuple[Made, str]]:
-    """Take some things away on a person's word; what could not be, and why."""
+    """Take some things away on a person's word; what could not be, and why. Whoever calls is alone at the place."""
     unpaid: list[tuple[Made, str]] = []
     for run in dict.fromkeys(one.run for one in owed):
         of_run = [one for one in owed if one.run == run]
@@ -160,9 +177,17 @@ def _close(journal: Journal, run: str, name: str, instance: str, reason: str) ->
         )
 
 
-def _close_cut_off(machine: Machine, journal: Journal, run: str, name: str, instance: str) -> None:
+def _close_cut_off(
+    machine: Machine, journal: Journal, run: str, deliverable: str, name: str, instance: str
+) -> None:
+    from cxlocal.runner import turns
+
     try:
-        _close(journal, run, name, instance, "its run was cut off")
+        with turns.alone_at(journal, deliverable, PER_RUN, REAPS, machine.voice.warn):
+            if journal.one(IS_CLOSED, (deliverable, instance)) is None:
+                _close(journal, run, name, instance, "its run was cut off")
+    except Refused:
+        return  # Another command is at it.
     except Trouble as problem:
         machine.voice.warn(f"{problem.what}: {problem.why}")
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxlocal.domain import Outcome
-from cxlocal.errors import Trouble
+from cxlocal.domain import Outcome, path_part
+from cxlocal.errors import CxError, Trouble
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.options import check_options
 from cxlocal.hooks.registered import find_tool
@@ -27,11 +27,18 @@ from cxlocal.processes.log import StageLog
 from cxlocal.processes.mask import Masker
 from cxlocal.processes.start import shell
 from cxlocal.processes.supervisor import Supervisor
+from cxlocal.revision.checkout import checkout
+from cxlocal.revision.filters import agreed_filters
+from cxlocal.revision.removal import remove_checkout
 from cxlocal.runner.health_probe import HealthProbe
+from cxlocal.runner.outcomes import Said, judge
 from cxlocal.runner.payer import HURRIED_SECONDS, Payer, held
 from cxlocal.runner.placements import instance_of
 from cxlocal.runner.products import described
+from cxlocal.runner.record import RunRecord
+from cxlocal.runner.run_version import stamp
 from cxlocal.runner.work import Launch, Work
+from cxlocal.runner.workspace import Workspace
 
 REASON_BYTES = 1000
 WAITING = frozenset({"create", "drain", "observe", "preview"})
@@ -209,8 +216,14 @@ class Site:
             held(work.secrets),
             float(limit),
             self.turn,
-            checkout=lambda record: self._folder,
+            checkout=self._checkout_of,
         )
+
+    def _checkout_of(self, record: RunRecord) -> Path | None:
+        """Where scripts are as the run had them that made something: its options mean those, and not what has become of
+        them since."""
+        own = record.run == self.work.record.run
+        return self._folder if own else _lent(self.work.workspace, record)
 
     def secrets_of(self, component: Component) -> dict[str, str]:
         """The secrets of a component, of the environment, and of its tool."""
@@ -227,11 +240,11 @@ class Site:
     def probe(
         self, component: Component, addresses: Sequence[str], *, hold_seconds: float = 0.0,
         within_seconds: float | None = None,
-    ) -> Generator[Launch, End, str]:  # fmt: skip
-        """Why instances are not well, or do not stay so for ``hold_seconds``; empty when they are."""
+    ) -> Generator[Launch, End, Said]:  # fmt: skip
+        """Whether instances are well, and stay so for ``hold_seconds``."""
         asked = [one for one in addresses if one] if component.health else []
         if not asked and not hold_seconds:
-            return ""
+            return Said()
         within = component.timeout_seconds if within_seconds is None else within_seconds
         options = {
             "addresses": asked, "health": component.health, "within": within, "hold": hold_seconds,
@@ -241,16 +254,17 @@ class Site:
         worker = ToolWorker(request, on_intend=lambda handle: None, on_progress=self.log.note)
         env, limit = self._surroundings(component), within + hold_seconds + 10
         found = worker.outcome((yield from self._launched(worker.start, env, limit)))
-        if isinstance(found.result, Observed):
-            return str(found.result.details["problem"])
-        return found.reason
+        if not isinstance(found.result, Observed):
+            return Said(found.reason or str(found.outcome), found.outcome)
+        problem = str(found.result.details["problem"])
+        return Said(problem, Outcome.FAILURE) if problem else Said()
 
     def check(
         self, component: Component, resource: str, address: str
-    ) -> Generator[Launch, End, str]:
-        """Why the command ``check`` does not agree with one instance; empty when it does."""
+    ) -> Generator[Launch, End, Said]:
+        """Whether the command ``check`` agrees with one instance."""
         if not component.check:
-            return ""
+            return Said()
         uri = address if "://" in address or not address else f"http://{address}"
         told = {
             "CXLOCAL_RESOURCE": resource, "CXLOCAL_RESOURCE_URI": uri,
@@ -259,11 +273,11 @@ class Site:
         argv = shell(component.check)
         return (yield from self._judged(component, argv, told, component.timeout_seconds))
 
-    def judge(self, uri: str) -> Generator[Launch, End, str]:
-        """Why the environment's own ``check`` does not agree with what serves at ``uri``; empty when it does."""
+    def judge(self, uri: str) -> Generator[Launch, End, Said]:
+        """Whether the environment's own ``check`` agrees with what serves at ``uri``."""
         check, environment = self.environment.check, self.environment
         if not check:
-            return ""
+            return Said()
         told = {
             "CXLOCAL_ENVIRONMENT_URI": uri,
             **{name: self.work.secrets[name] for name in environment.secrets},
@@ -276,7 +290,7 @@ class Site:
         argv: Sequence[str],
         told: Mapping[str, str],
         limit: float,
-    ) -> Generator[Launch, End, str]:
+    ) -> Generator[Launch, End, Said]:
         heard = Heard(self.log)
 
         def start(
@@ -286,7 +300,8 @@ class Site:
 
         env = self._surroundings(component)
         end = yield from self._launched(start, env, limit, heard)
-        return "" if end.ok else self.work.masker.text(heard.line or end.words)
+        outcome, words = judge(end)
+        return Said(self.work.masker.text(heard.line or words), outcome) if words else Said()
 
     def _launched(
         self, start: Callable[..., Child], env: Mapping[str, str], limit: float,
@@ -318,3 +333,18 @@ class Site:
             **self._variables, **work.variables(stage), **work.mark_in(self.environment),
         }  # fmt: skip
         return stage_environment(work.environ, pass_env=pass_env, extra=variables)
+
+
+def _lent(workspace: Workspace, record: RunRecord) -> Path | None:
+    """The folder of cx.toml as another run of the deliverable had it, made once; None where its commit is not here."""
+    repository, plan = workspace.repository, record.plan
+    target = workspace.folder / "lent" / path_part(record.run)
+    if not target.exists():
+        try:
+            filters = agreed_filters(repository, plan.filters)
+            checkout(repository, record.revision, target, paths=plan.paths, filters=filters)
+            stamp(plan, target / repository.prefix, record.version)
+        except CxError:
+            remove_checkout(target)
+            return None
+    return target / repository.prefix

@@ -10,7 +10,8 @@ While the store is away nobody knows whose turn it is: then it is recorded as no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from cxlocal.errors import CxError, Refused
@@ -276,6 +277,25 @@ def knock(
         return None
     there = [one for one in open_turns(journal, name, place) if one["node"] != journal.node]
     return elsewhere(place, there[0], does) if there else None
+
+
+@contextmanager
+def alone_at(
+    journal: Journal, deliverable: str, place: str, who: str, warn: Callable[[str], None],
+    does: str = DEPLOYS,
+) -> Iterator[None]:  # fmt: skip
+    """Have a place to ourselves while something of it is taken away, by what is known here. Raises Refused where
+    somebody changes it."""
+    lock = hold(journal, deliverable, place, who, warn)
+    if lock is None:
+        raise busy(journal, deliverable, place, does)
+    try:
+        for one in open_turns(journal, deliverable, place):
+            if one["node"] != journal.node:  # an own one was cut off, or it would have the lock
+                raise elsewhere(place, one)
+        yield
+    finally:
+        lock.release()
 
 
 def open_turns(journal: Journal, deliverable: str, place: str) -> list[dict[str, Any]]:

@@ -28,7 +28,6 @@ from cxlocal.hooks.tool import (
     Previewed,
     Published,
     Tool,
-    ToolFailure,
 )
 
 ANSWER_BYTES = 256 * 1024
@@ -101,8 +100,8 @@ class Commands(Tool):
         """Say what ``apply`` would do: the answer, or one line of output for each change."""
         with _answer(ctx) as file:
             ran = _exec(ctx, ctx.options.preview, file, check=False)
-            if ran.code not in (0, WOULD_DESTROY):
-                raise ToolFailure(f"the preview ended with exit code {ran.code}")
+            if ran.code != WOULD_DESTROY:
+                ran.require("the preview")
             lines = [line.strip() for line in ran.output.splitlines() if line.strip()]
             given = {"changes": lines, "destroys": ran.code == WOULD_DESTROY}
             return read_answer(file, Previewed, given)

@@ -37,6 +37,7 @@ from cxlocal.plan.types import Component, Plan, Stage
 from cxlocal.processes.log import StageLog
 from cxlocal.runner.component_deployment import Deployment
 from cxlocal.runner.component_look import Halt
+from cxlocal.runner.outcomes import Said
 from cxlocal.runner.queued import RunFacts
 from cxlocal.runner.record import RunRecord, Version
 from cxlocal.runner.resources import Made
@@ -272,25 +273,28 @@ class ToySite(Site):
 
     def probe(self, component: Component, addresses: Sequence[str], **rest: Any) -> Any:
         if not [one for one in addresses if one]:
-            return ""
+            return Said()
         fault = yield from self._stop(f"{component.name} health", "before")
         if fault in ("failure", "error", "cancel"):
-            return f"{component.name} does not answer"
-        return ""
+            return Said(f"{component.name} does not answer", Outcome(fault))
+        return Said()
 
     def judge(self, uri: str) -> Any:
         fault = yield from self._stop("production check", "before")
-        return "" if fault is None else "it says no"
+        return Said() if fault is None else Said("it says no", Outcome(fault))
 
     def payer(self) -> Any:
-        return SimpleNamespace(take_away=lambda made: self._tell(made, "remove"), tell=self._tell)
+        return SimpleNamespace(take_away=self._take_away, tell=self._tell)
+
+    def _take_away(self, made: Made) -> Any:
+        return (yield from self._tell(made, "remove")).why
 
     def _tell(self, made: Made, verb: str, *, hurried: bool = False) -> Any:
         component = Component(name=made.component, tool=made.tool)
         found = yield from self.ask(
             component, verb, resource=made.id, host=made.host, hurried=hurried
         )
-        return found.reason
+        return Said(found.reason, found.outcome)
 
 
 class Machine:

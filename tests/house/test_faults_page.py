@@ -21,6 +21,8 @@ FAULTS = {
     "The journal of who deployed is lost",
     "A deployment of components fails, is killed or cancelled at any step",
     "The turn is taken from a machine that waits",
+    "A verb of a component says no, or breaks",
+    "Two commands take away the same thing, or one what serves again",
     "A balancer says that it was turned, and was not",
     "Something writes into an artifact after it was made",
     "A balancer was restarted, or turned by hand",
